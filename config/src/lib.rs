@@ -1,1 +1,31 @@
-//! placeholder
+//! Settings and the provider catalogue.
+//!
+//! Owns what an operator may write (`keyside.toml`, the environment) and what is known about each provider
+//! (`providers/*.toml`). It must not know sockets, storage, or a secret: no setting holds one.
+
+mod address;
+mod base_url;
+mod catalogue;
+mod error;
+mod origin;
+mod pattern;
+mod provider;
+mod settings;
+mod sources;
+
+pub use address::{AddressError, ListenAddress};
+pub use base_url::{BaseUrl, BaseUrlError, Scheme};
+pub use catalogue::Catalogue;
+pub use error::SettingsError;
+pub use origin::Origin;
+pub use pattern::{PathPattern, PathPatternError};
+pub use provider::{
+    Auth, Check, EndpointError, EndpointRule, ErrorShape, KeyRules, Links, Provider,
+    ProviderDeadlines, ProviderId, ProviderIdError, Route, SandboxAvailability, SdkLine, Upstream,
+    UsageRule,
+};
+pub use settings::{
+    AcceptEncoding, Admin, CredentialRules, Deadlines, EnvironmentPin, Kms, KmsDriver, Limits,
+    Listener, Log, LogFormat, MasterKeySource, Observe, Proxy, Runs, Settings, Store,
+};
+pub use sources::{EffectiveSetting, Loaded, Sources};

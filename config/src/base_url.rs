@@ -1,0 +1,188 @@
+//! The base URL of an upstream: scheme, host, port and path prefix, and nothing a client could influence.
+
+use std::{fmt, net::IpAddr};
+
+/// Where a provider is reached. Built only by [`BaseUrl::parse`], so it is always well-formed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct BaseUrl {
+    /// TLS or not.
+    pub scheme: Scheme,
+    /// A DNS name in lower case, or an IP address; an IPv6 address without its brackets.
+    pub host: String,
+    /// The port, the scheme's own when the URL names none.
+    pub port: u16,
+    /// The prefix of every path, without a slash at its end; empty for none.
+    pub path: String,
+}
+
+/// The scheme of a base URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// Plaintext: loopback, or a provider that says `allow_plaintext`.
+    Http,
+    /// TLS.
+    Https,
+}
+
+impl BaseUrl {
+    /// Reads a URL. Plaintext is for loopback hosts, unless `allow_plaintext`.
+    ///
+    /// # Errors
+    /// Anything that is not exactly scheme, host, optional port and optional path.
+    pub fn parse(text: &str, allow_plaintext: bool) -> Result<Self, BaseUrlError> {
+        let (scheme, rest) = Scheme::split(text).ok_or(BaseUrlError::Scheme)?;
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (host, port) = split_authority(authority)?;
+        let url = Self {
+            scheme,
+            host: host.to_ascii_lowercase(),
+            port: port.unwrap_or(scheme.default_port()),
+            path: prefix(path)?,
+        };
+        match url.scheme == Scheme::Http && !allow_plaintext && !url.is_loopback() {
+            true => Err(BaseUrlError::Plaintext),
+            false => Ok(url),
+        }
+    }
+
+    /// What a `Host` header holds: `host`, or `host:port` where the port is not the scheme's own.
+    pub fn authority(&self) -> String {
+        let host = match self.host.contains(':') {
+            true => format!("[{}]", self.host),
+            false => self.host.clone(),
+        };
+        match self.port == self.scheme.default_port() {
+            true => host,
+            false => format!("{host}:{}", self.port),
+        }
+    }
+
+    /// Whether the host is this machine by its very name.
+    pub fn is_loopback(&self) -> bool {
+        self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    }
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}://{}{}",
+            self.scheme.as_str(),
+            self.authority(),
+            self.path
+        )
+    }
+}
+
+impl Scheme {
+    /// `http` or `https`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    /// 80 or 443.
+    pub fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+
+    fn split(text: &str) -> Option<(Self, &str)> {
+        let https = text
+            .strip_prefix("https://")
+            .map(|rest| (Self::Https, rest));
+        https.or_else(|| text.strip_prefix("http://").map(|rest| (Self::Http, rest)))
+    }
+}
+
+/// Why a text is no base URL. The text itself is never repeated: it may hold a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BaseUrlError {
+    /// Neither `https://` nor `http://`.
+    #[error("expected a URL that starts with https://")]
+    Scheme,
+    /// A user name or password.
+    #[error("a base URL holds no user name or password")]
+    Userinfo,
+    /// No DNS name and no IP address.
+    #[error("expected a host name or an IP address after ://")]
+    Host,
+    /// No number from 1 to 65535.
+    #[error("expected a port from 1 to 65535")]
+    Port,
+    /// A path with a query, a fragment, dot segments, or characters that need an escape.
+    #[error(
+        "expected a plain path after the host: no query, fragment, escape, dot segment or empty segment"
+    )]
+    Path,
+    /// `http://` to somewhere else.
+    #[error(
+        "http:// is for loopback addresses; use https://, or set allow_plaintext = true for this provider"
+    )]
+    Plaintext,
+}
+
+fn split_authority(authority: &str) -> Result<(&str, Option<u16>), BaseUrlError> {
+    if authority.contains('@') {
+        return Err(BaseUrlError::Userinfo);
+    }
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (host, port) = rest.split_once(']').ok_or(BaseUrlError::Host)?;
+            host.parse::<std::net::Ipv6Addr>()
+                .map_err(|_| BaseUrlError::Host)?;
+            match port.strip_prefix(':') {
+                Some(port) => (host, Some(port)),
+                None if port.is_empty() => (host, None),
+                None => return Err(BaseUrlError::Host),
+            }
+        }
+        None => {
+            let (host, port) = authority
+                .split_once(':')
+                .map_or((authority, None), |(host, port)| (host, Some(port)));
+            is_dns_name(host)
+                .then_some((host, port))
+                .ok_or(BaseUrlError::Host)?
+        }
+    };
+    Ok((host, port.map(parse_port).transpose()?))
+}
+
+fn parse_port(text: &str) -> Result<u16, BaseUrlError> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let port = text.parse().ok().filter(|port| digits && *port != 0);
+    port.ok_or(BaseUrlError::Port)
+}
+
+/// RFC 1123 section 2.1: letters, digits and hyphens in labels of at most 63; an IPv4 address passes as one.
+fn is_dns_name(host: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    host.len() <= 253 && host.split('.').all(label)
+}
+
+fn prefix(path: &str) -> Result<String, BaseUrlError> {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let segment = |segment: &str| {
+        !matches!(segment, "" | "." | "..")
+            && segment
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
+    };
+    match path.split('/').skip(1).all(segment) {
+        true => Ok(path.to_owned()),
+        false => Err(BaseUrlError::Path),
+    }
+}

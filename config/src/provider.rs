@@ -1,0 +1,176 @@
+//! What is known about one provider: where it is, how it takes a key, and what may be asked of it.
+
+mod endpoint;
+mod id;
+mod route;
+
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Method};
+use serde::Deserialize;
+
+pub use self::{
+    endpoint::{EndpointError, EndpointRule},
+    id::{ProviderId, ProviderIdError},
+    route::Route,
+};
+use crate::BaseUrl;
+
+/// One provider of the catalogue.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    /// The name in paths, settings and records: `azure-openai`.
+    pub id: ProviderId,
+    /// The name for people: `Azure OpenAI`.
+    pub name: String,
+    /// Where it is reached.
+    pub upstream: Upstream,
+    /// How it takes a key.
+    pub auth: Auth,
+    /// Headers it needs, set only where the client did not.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// What may be asked of it; nothing else is forwarded.
+    pub routes: Vec<Route>,
+    /// The shape of its errors, unless a route has another.
+    pub error: ErrorShape,
+    /// Where token counts stand in its answers, if they do.
+    pub usage: Option<UsageRule>,
+    /// What its keys look like and what they must be allowed to do.
+    pub key: KeyRules,
+    /// The cheapest request that tells whether a key works.
+    pub check: Check,
+    /// Its own pages.
+    pub links: Links,
+    /// The steps to make a key, each a sentence.
+    pub steps: Vec<String>,
+    /// How it limits rates, in a sentence or two.
+    pub rate_limits: String,
+    /// What it offers for testing.
+    pub sandbox: SandboxAvailability,
+    /// How its SDKs are pointed at Keyside.
+    pub sdk: Vec<SdkLine>,
+    /// Deadlines of its own.
+    pub deadlines: ProviderDeadlines,
+}
+
+impl Provider {
+    /// The route that allows `method` on `path`, the part of the request's path after `/{provider}`.
+    pub fn route(&self, method: &Method, path: &str) -> Option<&Route> {
+        self.routes.iter().find(|route| route.allows(method, path))
+    }
+}
+
+/// Where a provider is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Upstream {
+    /// The same for all credentials.
+    Fixed(BaseUrl),
+    /// A host that each credential names, within a rule.
+    PerCredential(EndpointRule),
+}
+
+/// How a provider takes a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Auth {
+    /// In a header.
+    Header {
+        /// The header's name.
+        name: HeaderName,
+        /// What stands before the key: `Bearer `, or nothing.
+        prefix: String,
+    },
+    /// In the query.
+    Query {
+        /// The parameter's name.
+        name: String,
+    },
+}
+
+/// The shape of an error, so that a provider's SDK raises its usual exception with our message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ErrorShape {
+    /// `{"error":{"message","type","param","code"}}`.
+    OpenAi,
+    /// `{"type":"error","error":{"type","message"}}`.
+    Anthropic,
+    /// `{"error":{"code","message","status"}}`.
+    Gemini,
+    /// `{"message"}`.
+    Message,
+    /// `{"message"}` with an `x-amzn-errortype` header.
+    Bedrock,
+}
+
+/// Where token counts stand in a body or in an event of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageRule {
+    /// The JSON key of the object that holds the counts.
+    pub key: String,
+    /// Names of the input count in that object; the first that is present wins.
+    pub input: Vec<String>,
+    /// Names of the output count, likewise.
+    pub output: Vec<String>,
+}
+
+/// What a provider's keys look like.
+#[derive(Clone, Debug)]
+pub struct KeyRules {
+    /// The usual form. A key of another form is accepted with a warning, since providers change their forms.
+    pub pattern: regex_lite::Regex,
+    /// Prefixes that may be shown in a hint, longest first.
+    pub prefix: Vec<String>,
+    /// The permissions a key needs, in the provider's words.
+    pub scopes: Vec<String>,
+}
+
+/// The cheapest request that tells whether a key works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// Its method.
+    pub method: Method,
+    /// Its path, with a query where it needs one, before the base URL's path is set in front.
+    pub path: String,
+    /// Its JSON body.
+    pub body: Option<String>,
+    /// What its answers mean, where that is not plain.
+    pub note: String,
+}
+
+/// A provider's own pages.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Links {
+    /// The API's documentation.
+    pub docs: String,
+    /// Where keys are made.
+    pub console: String,
+}
+
+/// What a provider offers for testing.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct SandboxAvailability {
+    /// Whether there is a separate sandbox, or a free tier that serves as one.
+    pub available: bool,
+    /// What there is, in a sentence.
+    pub note: String,
+}
+
+/// How one SDK is pointed at Keyside.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct SdkLine {
+    /// The SDK's name.
+    pub name: String,
+    /// The environment variable, or the option in code, that takes a base URL.
+    pub variable: String,
+    /// What follows `http://HOST/w/{workspace}/{provider}` in it: `/v1`, or nothing.
+    pub suffix: String,
+}
+
+/// Deadlines of a provider that differ from `[proxy.deadlines]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProviderDeadlines {
+    /// From the request's end to the response's head.
+    pub first_byte: Option<Duration>,
+    /// Between two pieces of a response body.
+    pub stream_idle: Option<Duration>,
+}

@@ -1,0 +1,134 @@
+//! The settings as the rest of Keyside sees them: types that cannot hold a value it could not run with.
+
+mod proxy;
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use serde::Deserialize;
+
+pub use self::proxy::{AcceptEncoding, Deadlines, EnvironmentPin, Limits, Listener, Proxy};
+use crate::Catalogue;
+
+/// Everything an operator can decide, with the provider catalogue it leads to.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The data plane: who may connect, for how long, and how much.
+    pub proxy: Proxy,
+    /// The admin API and web page.
+    pub admin: Admin,
+    /// Metrics and health.
+    pub observe: Observe,
+    /// Where documents and logs are kept.
+    pub store: Store,
+    /// What wraps the workspace keys.
+    pub kms: Kms,
+    /// How log lines are written.
+    pub log: Log,
+    /// How many run records are kept.
+    pub runs: Runs,
+    /// When a credential counts as expiring.
+    pub credentials: CredentialRules,
+    /// The built-in providers with `[providers.*]` laid over them.
+    pub catalogue: Catalogue,
+}
+
+/// The admin listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// The address it is bound to; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// What links in refusals and pages start with, without a slash at the end.
+    /// Follows `listen` unless it is set.
+    pub public_url: String,
+}
+
+/// The listener of `/metrics`, `/healthz` and `/readyz`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observe {
+    /// The address it is bound to; port 0 lets the system choose.
+    pub listen: SocketAddr,
+}
+
+/// The backend that keeps documents and logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// The embedded store, locked by one process.
+    Sled {
+        /// The data folder.
+        path: PathBuf,
+    },
+    /// HashiCorp Vault or OpenBao.
+    Vault,
+}
+
+/// What wraps the workspace keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kms {
+    /// The driver.
+    pub driver: KmsDriver,
+    /// Where the `local` driver finds its 32-byte key; the others do not look at it.
+    pub master_key: MasterKeySource,
+}
+
+/// The service that holds the wrapping key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KmsDriver {
+    /// A 32-byte key on this machine.
+    Local,
+    /// AWS KMS.
+    Aws,
+    /// Azure Key Vault.
+    Azure,
+    /// Google Cloud KMS.
+    Gcp,
+    /// The transit engine of Vault or OpenBao.
+    Vault,
+}
+
+/// Where the `local` driver finds its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MasterKeySource {
+    /// A file that the operator named (`kms.master_key_file`, `KMS_MASTER_KEY_FILE`).
+    File(PathBuf),
+    /// `KMS_MASTER_KEY` holds the key itself. The value is read where it is used, never here.
+    EnvironmentVariable,
+    /// None was named: `<store.path>.master-key`, made at the first start.
+    Generated(PathBuf),
+}
+
+/// How log lines are written.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename = "log")]
+pub struct Log {
+    /// The form of a line.
+    pub format: LogFormat,
+    /// Level directives, such as `info` or `info,keyside_proxy=debug`.
+    pub filter: String,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Pretty on a terminal, JSON otherwise.
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Pretty,
+}
+
+/// Retention of run records.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Runs {
+    /// How many records are kept; older ones go first.
+    pub keep: usize,
+}
+
+/// Rules for all credentials.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct CredentialRules {
+    /// A credential that ends within this many days counts as expiring.
+    pub expiring_days: u32,
+}

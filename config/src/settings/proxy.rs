@@ -1,0 +1,96 @@
+//! Settings of the data plane.
+
+use std::time::Duration;
+
+use http::HeaderName;
+use serde::Deserialize;
+
+use crate::ListenAddress;
+
+/// The data plane: who may connect, for how long, and how much.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proxy {
+    /// At least one.
+    pub listeners: Vec<Listener>,
+    /// Worker threads; 0 means one per core.
+    pub threads: usize,
+    /// Further names the `Host` header may hold, in lower case.
+    pub hosts: Vec<String>,
+    /// Header names that carry the workspace tag; `x-keyside-workspace` always comes first.
+    pub tag_headers: Vec<HeaderName>,
+    /// What the upstream is asked for.
+    pub accept_encoding: AcceptEncoding,
+    /// How long each phase may take.
+    pub deadlines: Deadlines,
+    /// How much one client may ask for.
+    pub limits: Limits,
+}
+
+/// One listening socket, and what may be done through it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Where it listens.
+    pub address: ListenAddress,
+    /// The workspaces it may use; empty means any known one, and a single one is implied.
+    pub workspaces: Vec<String>,
+    /// The environment it is pinned to.
+    pub environment: EnvironmentPin,
+    /// User ids that may connect to a Unix socket; empty means whoever may open the file.
+    pub peer_uids: Vec<u32>,
+}
+
+/// The kind of credential a listener may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EnvironmentPin {
+    /// Live and sandbox credentials.
+    Any,
+    /// Never a live credential: the guardrail for CI.
+    Sandbox,
+    /// Never a sandbox credential.
+    Live,
+}
+
+/// The content encoding the upstream is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AcceptEncoding {
+    /// Identity, so that an echoed secret can be seen and redacted.
+    Identity,
+    /// Whatever the client asked for; a compressed echo passes unseen.
+    Pass,
+}
+
+/// How long each phase of a request may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    /// From the first byte of a request to the end of its headers.
+    pub header: Duration,
+    /// Between two requests on a kept-alive connection.
+    pub idle: Duration,
+    /// Between two pieces of a request body.
+    pub body_idle: Duration,
+    /// For a client to take the next piece of a response.
+    pub write_idle: Duration,
+    /// Resolving, connecting and the TLS handshake.
+    pub connect: Duration,
+    /// From the request's end to the response's head.
+    pub first_byte: Duration,
+    /// Between two pieces of a response body.
+    pub stream_idle: Duration,
+    /// After SIGTERM, until what is still in flight is cut.
+    pub drain: Duration,
+}
+
+/// How much one client may ask for.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Limits {
+    /// Bytes of a request's head.
+    pub header_bytes: usize,
+    /// Header fields of a request.
+    pub headers: usize,
+    /// Open client connections, over all listeners.
+    pub connections: usize,
+    /// Concurrent HTTP/2 streams of one connection.
+    pub streams: u32,
+}
