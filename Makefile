@@ -1,0 +1,64 @@
+# Keyside's tasks. `make` alone lists them. Each one installs what it needs and does not find, and says so first.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+need := tests/checks/need
+target_dir := $(abspath $(or $(CARGO_TARGET_DIR),target))
+
+.PHONY: help run test check bench fmt clean
+
+help: ## List the tasks
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+
+run: ## Build Keyside and start the demo: no account, no key, nothing kept
+	@$(need) cargo cc cmake
+	cargo build --release --locked
+	@exec $(target_dir)/release/keyside demo
+
+test: ## Every test: Rust, documentation examples, and the providers' real SDKs
+	@$(need) cargo cc cmake nextest venv npm
+	cargo nextest run --workspace --locked
+	@tests/checks/doctests
+	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/sdk/run.sh
+
+check: check-fmt check-clippy check-structure check-docs check-scripts check-dependencies ## All that CI asks besides the tests
+
+bench: ## Measure against nginx on this machine, side by side
+	@$(need) cargo cc cmake nginx
+	tests/bench/run
+
+fmt: ## Format the Rust sources
+	@$(need) cargo rustfmt
+	cargo fmt --all
+
+clean: ## Remove what was built
+	cargo clean
+
+.PHONY: check-fmt check-clippy check-structure check-docs check-scripts check-dependencies
+
+check-fmt:
+	@$(need) cargo rustfmt
+	cargo fmt --all --check
+
+check-clippy:
+	@$(need) cargo cc cmake clippy
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# Which crate may stand on which, and where a secret may be opened; first that these checks catch what they should.
+check-structure:
+	@python3 -B tests/checks/selftest.py --quiet
+	@python3 tests/checks/arrows.py
+	@python3 tests/checks/exposure.py
+
+check-docs:
+	@python3 tests/checks/links.py
+	@tests/checks/integrations.py
+
+check-scripts:
+	@tests/checks/scripts
+
+check-dependencies:
+	@tests/checks/deny

@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+"""Which crate may stand on which: the arrows of ARCHITECTURE.md, checked against what Cargo resolved.
+
+Two rules. A workspace crate depends only on the workspace crates below it, in every kind of dependency (normal,
+build, dev). And some outside crates may not be reachable from some of ours at all, however long the path: the
+security perimeter must stay readable without knowing an HTTP server.
+
+Exit code 0 when both hold, 1 with one line for each arrow that is not allowed.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+
+# crate -> workspace crates it may name. Missing from here: not allowed in the workspace.
+ALLOWED = {
+    "keyside": {"keyside-proxy", "keyside-admin", "keyside-credentials", "keyside-config"},
+    "keyside-proxy": {"keyside-credentials", "keyside-config"},
+    "keyside-admin": {"keyside-credentials", "keyside-config"},
+    "keyside-credentials": {"keyside-config"},
+    "keyside-config": set(),
+    "keyside-bench": set(),
+}
+
+# crate -> outside crates that may not be reachable from it through normal and build dependencies.
+HTTP_STACK = {"axum", "axum-core", "hyper", "hyper-util", "hyper-rustls", "h2", "pingora-core", "pingora-proxy", "tower", "tower-http"}
+UNREACHABLE = {
+    "keyside-config": HTTP_STACK | {"tokio", "sled"},
+    "keyside-credentials": HTTP_STACK,
+    "keyside-admin": {"pingora-core", "pingora-proxy"},
+    "keyside-proxy": {"axum", "axum-core", "pingora-proxy"},
+    "keyside": {"pingora-proxy", "aws-lc-rs", "aws-lc-sys", "openssl", "openssl-sys", "native-tls"},
+}
+
+# crate -> outside crates that it may reach but not name in its own Cargo.toml: storage is behind the perimeter.
+UNNAMED = {
+    "keyside": {"sled", "chacha20poly1305", "hkdf"},
+    "keyside-proxy": {"sled", "chacha20poly1305", "hkdf"},
+    "keyside-admin": {"sled", "chacha20poly1305", "hkdf", "hyper", "hyper-util"},
+}
+
+
+def violations(metadata):
+    """Every arrow in `cargo metadata`'s output that is not allowed, as sentences."""
+    names = {package["id"]: package["name"] for package in metadata["packages"]}
+    members = {names[member] for member in metadata["workspace_members"]}
+    found = [f"{name} is in the workspace but not in tests/checks/arrows.py" for name in sorted(members - set(ALLOWED))]
+    found += named_violations(metadata, members)
+    found += reach_violations(metadata["resolve"]["nodes"], names)
+    return found
+
+
+def named_violations(metadata, members):
+    for package in metadata["packages"]:
+        name = package["name"]
+        if name not in members or name not in ALLOWED:
+            continue
+        for dependency in package["dependencies"]:
+            target, kind = dependency["name"], dependency["kind"] or "normal"
+            if target in members and target not in ALLOWED[name]:
+                yield f"{name} -> {target} ({kind}): not an allowed arrow"
+            if kind == "normal" and target in UNNAMED.get(name, ()):
+                yield f"{name} -> {target}: only credentials may name it"
+
+
+def reach_violations(nodes, names):
+    below = {
+        node["id"]: [
+            dep["pkg"]
+            for dep in node["deps"]
+            if any(kind["kind"] in (None, "build") for kind in dep["dep_kinds"])
+        ]
+        for node in nodes
+    }
+    for start in below:
+        for banned, path in reached(start, below, names, UNREACHABLE.get(names[start], ())):
+            yield f"{names[start]} reaches {banned}: {' -> '.join(path)}"
+
+
+def reached(start, below, names, banned):
+    """Depth-first from `start`; each banned crate once, with the path that leads to it."""
+    seen, stack = {start}, [(start, (names[start],))]
+    while stack:
+        here, path = stack.pop()
+        for next_id in below.get(here, ()):
+            if next_id in seen:
+                continue
+            seen.add(next_id)
+            next_path = (*path, names[next_id])
+            if names[next_id] in banned:
+                yield names[next_id], next_path
+            stack.append((next_id, next_path))
+
+
+def cargo_metadata():
+    command = ["cargo", "metadata", "--format-version", "1", "--locked", "--filter-platform", "x86_64-unknown-linux-gnu"]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--metadata", help="read this file instead of running `cargo metadata`")
+    arguments = parser.parse_args()
+    if arguments.metadata:
+        with open(arguments.metadata, encoding="utf-8") as file:
+            metadata = json.load(file)
+    else:
+        metadata = cargo_metadata()
+    found = violations(metadata)
+    for line in found:
+        print(f"arrows: {line}", file=sys.stderr)
+    if not found:
+        print(f"arrows: ok ({len(ALLOWED)} crates)")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+"""Where a plaintext secret may be opened: only the files named here call `expose` on a `Secret`.
+
+The list is short on purpose; a new entry is a change to the security perimeter and is reviewed as one. The same
+script holds the type to its promise: `Secret` has no Debug, Display, Clone or Serialize, derived or written out.
+
+Exit code 0 when all holds, 1 with file:line for each place that does not.
+"""
+
+import argparse
+import pathlib
+import re
+import sys
+
+# file (or folder, with a trailing slash) -> why it has to see plaintext.
+ALLOWED = {
+    "credentials/src/secret.rs": "the type itself: fingerprint and hint are computed beside it",
+    "credentials/src/secret/": "its parts and its tests",
+    "credentials/src/seal.rs": "sealing takes the plaintext in",
+    "credentials/src/seal/": "its parts and its tests",
+    "credentials/src/kms.rs": "KMS drivers read their own credential",
+    "credentials/src/kms/": "KMS drivers read their own credential",
+    "proxy/src/inject.rs": "writes the one credential into the upstream request",
+    "proxy/src/inject/": "its parts and its tests",
+    "proxy/src/scrub.rs": "looks for the secret in what the upstream answers",
+    "proxy/src/scrub/": "its parts and its tests",
+}
+
+# Traits that would let a secret slip into a log line, a copy or a document.
+LEAKY = ("Debug", "Display", "Clone", "Copy", "Serialize", "Deserialize", "LowerHex", "AsRef", "Deref", "Into")
+
+CALL = re.compile(r"(?:\.\s*expose|\bSecret\s*::\s*expose)\b")
+TYPE = re.compile(r"((?:#\[[^\]]*\]\s*)*)pub struct Secret\b")
+IMPL = re.compile(r"\bimpl\b[^{;]*?\b(\w+)(?:<[^{;]*?>)?\s+for\s+Secret\b")
+NOT_CODE = re.compile(
+    r'//[^\n]*|/\*.*?\*/|b?r(#*)".*?"\1|b?"(?:\\.|[^"\\])*"|\'(?:\\.[^\']*|[^\\\'])\'', re.DOTALL
+)
+
+
+def code_only(text):
+    """The source with comments, strings and character literals blanked; line numbers stay."""
+    return NOT_CODE.sub(lambda match: re.sub(r"[^\n]", " ", match.group()), text)
+
+
+def allowed(path):
+    return any(path.startswith(entry) if entry.endswith("/") else path == entry for entry in ALLOWED)
+
+
+def violations(root):
+    """Every place under `root` that breaks one of the rules, as file:line sentences."""
+    types = 0
+    for file in sorted(root.rglob("*.rs")):
+        path = file.relative_to(root).as_posix()
+        if path.split("/")[0] in ("target", ".git", "node_modules"):
+            continue
+        code = code_only(file.read_text(encoding="utf-8"))
+        if not allowed(path):
+            for match in CALL.finditer(code):
+                yield f"{path}:{line(code, match)}: opens a secret; only the files in tests/checks/exposure.py may"
+        if path.startswith("credentials/"):
+            types += len(TYPE.findall(code))
+            yield from leaks(path, code)
+    if types != 1:
+        yield f"credentials/: expected one `pub struct Secret`, found {types}; does this check still see the type?"
+
+
+def leaks(path, code):
+    for match in TYPE.finditer(code):
+        for trait in re.findall(r"\w+", match.group(1)):
+            if trait in LEAKY:
+                yield f"{path}:{line(code, match)}: Secret derives {trait}"
+    for match in IMPL.finditer(code):
+        if match.group(1) in LEAKY:
+            yield f"{path}:{line(code, match)}: Secret implements {match.group(1)}"
+
+
+def line(code, match):
+    return code.count("\n", 0, match.start()) + 1
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("root", nargs="?", default=pathlib.Path(__file__).parents[2], type=pathlib.Path)
+    found = list(violations(parser.parse_args().root))
+    for problem in found:
+        print(f"exposure: {problem}", file=sys.stderr)
+    if not found:
+        print(f"exposure: ok ({len(ALLOWED)} places may open a secret)")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+"""The checks are themselves checked: each is shown a tree that breaks its rule and must say so."""
+
+import pathlib
+import tempfile
+import unittest
+
+import arrows
+import exposure
+import links
+import summary
+
+SECRET = "#[derive(ZeroizeOnDrop)]\npub struct Secret(Box<[u8]>);\n"
+
+
+class Exposure(unittest.TestCase):
+    def found(self, **files):
+        with tempfile.TemporaryDirectory() as folder:
+            root = pathlib.Path(folder)
+            for path, text in {"credentials/src/secret.rs": SECRET, **files.get("tree", {})}.items():
+                (root / path).parent.mkdir(parents=True, exist_ok=True)
+                (root / path).write_text(text, encoding="utf-8")
+            return list(exposure.violations(root))
+
+    def test_a_tree_that_opens_secrets_only_where_allowed_passes(self):
+        self.assertEqual(self.found(tree={"proxy/src/inject.rs": "fn f(s: &Secret) { s.expose(); }"}), [])
+
+    def test_opening_a_secret_elsewhere_is_found_with_its_line(self):
+        found = self.found(tree={"proxy/src/relay.rs": "fn f(s: &Secret) {\n    s.expose();\n}"})
+        self.assertEqual(len(found), 1)
+        self.assertTrue(found[0].startswith("proxy/src/relay.rs:2:"), found)
+
+    def test_a_call_split_over_lines_or_by_path_is_found(self):
+        split = "fn f(s: &Secret) { s\n    .expose(); }"
+        by_path = "fn f(s: &Secret) { [s].map(Secret::expose); }"
+        for text in (split, by_path):
+            self.assertEqual(len(self.found(tree={"admin/src/api.rs": text})), 1, text)
+
+    def test_words_in_comments_and_strings_are_not_calls(self):
+        text = '// s.expose()\n/* s.expose() */ const A: &str = "s.expose()"; const B: &str = r#"s.expose()"#;'
+        self.assertEqual(self.found(tree={"src/main.rs": text}), [])
+
+    def test_a_derived_debug_on_the_type_is_found(self):
+        found = self.found(tree={"credentials/src/secret.rs": "#[derive(Debug)]\npub struct Secret(Vec<u8>);"})
+        self.assertEqual(len(found), 1, found)
+
+    def test_a_hand_written_display_or_clone_is_found(self):
+        for trait in ("fmt::Display", "Clone", "serde::Serialize"):
+            text = SECRET + f"impl {trait} for Secret {{}}"
+            self.assertEqual(len(self.found(tree={"credentials/src/secret.rs": text})), 1, trait)
+
+    def test_a_type_that_went_missing_is_found(self):
+        found = self.found(tree={"credentials/src/secret.rs": "pub struct Renamed;"})
+        self.assertEqual(len(found), 1, found)
+
+
+def metadata(*arrows_drawn):
+    """`cargo metadata` of a workspace of our five crates with these (from, to, kind) arrows."""
+    ours = list(arrows.ALLOWED)
+    outside = {to for _, to, _ in arrows_drawn} | {start for start, _, _ in arrows_drawn}
+    names = sorted(set(ours) | outside)
+
+    def drawn(name):
+        return [(to, kind) for start, to, kind in arrows_drawn if start == name]
+
+    return {
+        "workspace_members": ours,
+        "packages": [
+            {"id": name, "name": name, "dependencies": [{"name": to, "kind": kind} for to, kind in drawn(name)]}
+            for name in names
+        ],
+        "resolve": {
+            "nodes": [
+                {"id": name, "deps": [{"pkg": to, "dep_kinds": [{"kind": kind}]} for to, kind in drawn(name)]}
+                for name in names
+            ]
+        },
+    }
+
+
+class Arrows(unittest.TestCase):
+    def test_the_allowed_arrows_pass(self):
+        drawn = [(start, to, None) for start, targets in arrows.ALLOWED.items() for to in targets]
+        self.assertEqual(arrows.violations(metadata(*drawn)), [])
+
+    def test_proxy_and_admin_may_not_see_each_other(self):
+        self.assertEqual(len(arrows.violations(metadata(("keyside-proxy", "keyside-admin", None)))), 1)
+        self.assertEqual(len(arrows.violations(metadata(("keyside-admin", "keyside-proxy", "dev")))), 1)
+
+    def test_credentials_may_not_reach_an_http_server_by_any_path(self):
+        drawn = metadata(("keyside-credentials", "innocent", None), ("innocent", "hyper", None))
+        found = arrows.violations(drawn)
+        self.assertEqual(found, ["keyside-credentials reaches hyper: keyside-credentials -> innocent -> hyper"])
+
+    def test_a_dev_dependency_of_a_dependency_is_not_reached(self):
+        drawn = metadata(("keyside-credentials", "innocent", None), ("innocent", "hyper", "dev"))
+        self.assertEqual(arrows.violations(drawn), [])
+
+    def test_naming_the_storage_engine_outside_credentials_is_found(self):
+        self.assertEqual(len(arrows.violations(metadata(("keyside-admin", "sled", None)))), 1)
+
+    def test_a_new_crate_has_to_be_placed(self):
+        drawn = metadata()
+        drawn["packages"].append({"id": "keyside-new", "name": "keyside-new", "dependencies": []})
+        drawn["workspace_members"].append("keyside-new")
+        self.assertEqual(len(arrows.violations(drawn)), 1)
+
+
+class Links(unittest.TestCase):
+    def found(self, text, **others):
+        with tempfile.TemporaryDirectory() as folder:
+            root = pathlib.Path(folder)
+            (root / "README.md").write_text(text, encoding="utf-8")
+            for name, body in others.items():
+                (root / f"{name}.md").write_text(body, encoding="utf-8")
+            return list(links.violations(root))
+
+    def test_a_link_to_a_file_and_a_heading_that_exist_passes(self):
+        self.assertEqual(self.found("[a](OTHER.md#the-walk-of-one-request)", OTHER="## The walk of one request\n"), [])
+
+    def test_a_link_to_nothing_is_found(self):
+        self.assertEqual(len(self.found("[a](GONE.md)")), 1)
+
+    def test_a_link_to_a_heading_that_went_is_found(self):
+        self.assertEqual(len(self.found("[a](OTHER.md#gone)", OTHER="## Here\n")), 1)
+
+
+class Summary(unittest.TestCase):
+    def test_the_closing_lines_of_every_runner_are_added_up(self):
+        log = "\n".join(
+            (
+                "\x1b[32m     Summary\x1b[0m [  12.345s] 7 tests run: 5 passed (1 slow), 1 failed, 1 timed out, 3 skipped",
+                "test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s",
+                "=========== 4 passed, 1 error in 3.21s ===========",
+                "# pass 6",
+                "# fail 0",
+                "a test that says 9 passed in its output",
+            )
+        )
+        _, passed, failed = summary.totals(log)
+        self.assertEqual((passed, failed), (17, 3))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,40 @@
+#!/usr/bin/env python3
+"""Adds up what the test runners said in a log and ends with one plain line: `N passed, N failed`.
+
+Knows the closing lines of cargo-nextest, of libtest (documentation examples), of pytest and of node's test runner.
+"""
+
+import pathlib
+import re
+import sys
+
+ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+CLOSING = (
+    re.compile(r"^\s*Summary \[.*\] .*tests? run: "),  # cargo-nextest
+    re.compile(r"^test result: "),  # libtest
+    re.compile(r"^=+ .*\b(?:passed|failed|error)s?\b.* in [\d.]+s.*=+$"),  # pytest
+    re.compile(r"^\d+ (?:passed|failed)\b.* in [\d.]+s"),  # pytest --quiet
+    re.compile(r"^(?:#|ℹ) (?:pass|fail) \d+$"),  # node --test
+)
+FAILED = re.compile(r"(\d+) (?:failed|timed out|exec failed|errors?)\b|\bfail (\d+)$")
+PASSED = re.compile(r"(\d+) passed\b|\bpass (\d+)$")
+
+
+def count(pattern, line):
+    return sum(int(first or second) for first, second in pattern.findall(line))
+
+
+def totals(text):
+    """(the closing lines, tests passed, tests failed) of a log."""
+    lines = [line.strip() for line in ESCAPES.sub("", text).splitlines()]
+    closing = [line for line in lines if any(pattern.search(line) for pattern in CLOSING)]
+    return closing, sum(count(PASSED, line) for line in closing), sum(count(FAILED, line) for line in closing)
+
+
+def main():
+    closing, passed, failed = totals(pathlib.Path(sys.argv[1]).read_text(encoding="utf-8", errors="replace"))
+    print("\n".join(["", *closing, f"{passed} passed, {failed} failed"]))
+
+
+if __name__ == "__main__":
+    main()
