@@ -1,0 +1,125 @@
+//! OpenAI's chat completions: <https://platform.openai.com/docs/api-reference/chat>.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::refusal::Asked;
+use super::reply::{Reply, Turn};
+use super::stream::Events;
+use super::{Sandbox, now};
+
+#[derive(Deserialize)]
+pub(super) struct Chat {
+    model: String,
+    messages: Vec<Turn>,
+    #[serde(default)]
+    stream: bool,
+    #[serde(default)]
+    stream_options: Option<StreamOptions>,
+    max_tokens: Option<usize>,
+    max_completion_tokens: Option<usize>,
+}
+
+#[derive(Deserialize)]
+struct StreamOptions {
+    #[serde(default)]
+    include_usage: bool,
+}
+
+pub(super) async fn complete(State(sandbox): State<Arc<Sandbox>>, Asked(chat): Asked<Chat>) -> Response {
+    let reply = Reply::to(&chat.messages, chat.max_completion_tokens.or(chat.max_tokens));
+    let answer = Answer { id: format!("chatcmpl-sandbox{}", sandbox.number()), created: now(), model: chat.model, reply };
+    if !chat.stream {
+        return Json(answer.whole()).into_response();
+    }
+    let usage = chat.stream_options.is_some_and(|options| options.include_usage);
+    answer.events(usage).respond(sandbox.pause)
+}
+
+struct Answer {
+    id: String,
+    created: u64,
+    model: String,
+    reply: Reply,
+}
+
+impl Answer {
+    fn whole(&self) -> Value {
+        json!({
+            "id": self.id,
+            "object": "chat.completion",
+            "created": self.created,
+            "model": self.model,
+            "choices": [{
+                "index": 0,
+                "message": { "role": "assistant", "content": self.reply.text(), "refusal": null, "annotations": [] },
+                "logprobs": null,
+                "finish_reason": self.finish_reason(),
+            }],
+            "usage": self.usage(),
+            "service_tier": "default",
+            "system_fingerprint": FINGERPRINT,
+        })
+    }
+
+    /// With usage asked for, every chunk but the last says `"usage": null`: that is not a count of zero, and a meter
+    /// that takes it for one is wrong, so the sandbox does as OpenAI does.
+    fn events(&self, usage: bool) -> Events {
+        let mut events = Events::default();
+        let mut chunk = |choices: Value, counts: Value| {
+            let mut chunk = json!({
+                "id": self.id,
+                "object": "chat.completion.chunk",
+                "created": self.created,
+                "model": self.model,
+                "service_tier": "default",
+                "system_fingerprint": FINGERPRINT,
+                "choices": choices,
+            });
+            if usage {
+                chunk["usage"] = counts;
+            }
+            events.data(&chunk);
+        };
+        chunk(choice(json!({ "role": "assistant", "content": "", "refusal": null }), None), Value::Null);
+        for piece in &self.reply.pieces {
+            chunk(choice(json!({ "content": piece }), None), Value::Null);
+        }
+        chunk(choice(json!({}), Some(self.finish_reason())), Value::Null);
+        if usage {
+            chunk(json!([]), self.usage());
+        }
+        events.done();
+        events
+    }
+
+    fn finish_reason(&self) -> &'static str {
+        if self.reply.cut { "length" } else { "stop" }
+    }
+
+    fn usage(&self) -> Value {
+        json!({
+            "prompt_tokens": self.reply.input_tokens,
+            "completion_tokens": self.reply.output_tokens(),
+            "total_tokens": self.reply.total_tokens(),
+            "prompt_tokens_details": { "cached_tokens": 0, "audio_tokens": 0 },
+            "completion_tokens_details": {
+                "reasoning_tokens": 0,
+                "audio_tokens": 0,
+                "accepted_prediction_tokens": 0,
+                "rejected_prediction_tokens": 0,
+            },
+        })
+    }
+}
+
+fn choice(delta: Value, finish_reason: Option<&str>) -> Value {
+    json!([{ "index": 0, "delta": delta, "logprobs": null, "finish_reason": finish_reason }])
+}
+
+const FINGERPRINT: &str = "fp_keyside_sandbox";

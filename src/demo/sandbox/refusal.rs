@@ -1,0 +1,96 @@
+//! What the sandbox says when it does not answer, in the shape of the provider whose SDK is asking.
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+/// Whose API a request speaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Dialect {
+    OpenAi,
+    Anthropic,
+}
+
+impl Dialect {
+    /// Both providers have a `/v1/models`; Anthropic's SDK names its version in a header on every request.
+    pub(super) fn of(path: &str, headers: &HeaderMap) -> Self {
+        if path.starts_with("/v1/messages") || headers.contains_key("anthropic-version") {
+            Self::Anthropic
+        } else {
+            Self::OpenAi
+        }
+    }
+}
+
+/// An error as a provider reports it. It never repeats the key that it was given.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    dialect: Dialect,
+    status: StatusCode,
+    message: String,
+}
+
+impl Refusal {
+    pub(super) fn key(dialect: Dialect) -> Self {
+        let message = "The sandbox accepts exactly one API key, and this request does not carry it.".to_owned();
+        Self { dialect, status: StatusCode::UNAUTHORIZED, message }
+    }
+
+    pub(super) fn route(dialect: Dialect, method: &Method, path: &str) -> Self {
+        Self { dialect, status: StatusCode::NOT_FOUND, message: format!("The sandbox has no {method} {path}.") }
+    }
+
+    pub(super) fn request(dialect: Dialect, message: String) -> Self {
+        Self { dialect, status: StatusCode::BAD_REQUEST, message }
+    }
+
+    fn body(&self) -> Value {
+        match self.dialect {
+            Dialect::OpenAi => {
+                let code = (self.status == StatusCode::UNAUTHORIZED).then_some("invalid_api_key");
+                json!({ "error": { "message": self.message, "type": "invalid_request_error", "param": null, "code": code } })
+            }
+            Dialect::Anthropic => {
+                let kind = match self.status {
+                    StatusCode::UNAUTHORIZED => "authentication_error",
+                    StatusCode::NOT_FOUND => "not_found_error",
+                    _ => "invalid_request_error",
+                };
+                json!({ "type": "error", "error": { "type": kind, "message": self.message }, "request_id": null })
+            }
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(self.body())).into_response();
+        // SDKs retry what looks passing. Nothing here is.
+        response.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
+        response
+    }
+}
+
+/// A request body, or the provider's own words for what is wrong with it.
+pub(super) struct Asked<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Asked<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let dialect = Dialect::of(request.uri().path(), request.headers());
+        match Json::<T>::from_request(request, state).await {
+            Ok(Json(asked)) => Ok(Self(asked)),
+            Err(rejection) => Err(Refusal::request(dialect, reason(&rejection))),
+        }
+    }
+}
+
+/// The reason that a person can act on: axum's text names the field, its outermost message does not.
+fn reason(rejection: &JsonRejection) -> String {
+    rejection.body_text()
+}
