@@ -1,1 +1,39 @@
-//! placeholder
+//! The credential domain and its security perimeter.
+//!
+//! Owns what a credential is, how its secret is sealed, where it is kept, who changed it and what it was used for.
+//! It knows no HTTP server: the data plane asks a [`Resolver`] for a [`Grant`], the control plane asks the
+//! [`Registry`] for a change, and storage is only ever shown ciphertext and authenticated metadata.
+
+#![deny(missing_docs)]
+
+mod access;
+pub mod audit;
+mod clock;
+mod encoding;
+mod entropy;
+mod kms;
+mod model;
+pub mod process;
+mod registry;
+mod resolver;
+pub mod runs;
+mod secret;
+pub mod storage;
+
+pub use jiff::Timestamp;
+
+pub use access::{Access, Principal, Role};
+pub use audit::Audit;
+pub use clock::{Clock, SystemClock};
+pub use kms::{Kms, KmsError, MasterKey};
+pub use model::{
+    ActorId, Credential, CredentialId, Environment, Fingerprint, Hint, Label, NameError, Status,
+    UsageTag, Verification, Version, VersionState, Workspace, WorkspaceId,
+};
+pub use registry::{
+    Act, Added, ChangeError, Filter, NewCredential, NewWorkspace, OpenError, OpenOptions, Registry,
+    Warning,
+};
+pub use resolver::{Ask, Grant, Refusal, Resolver};
+pub use runs::Runs;
+pub use secret::{Secret, SecretError};

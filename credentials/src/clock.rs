@@ -1,0 +1,86 @@
+//! Wall-clock time, passed in so that tests can hold it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+use jiff::Timestamp;
+
+/// What tells the time of day. Durations are never measured with it.
+pub trait Clock: Send + Sync + 'static {
+    /// Now.
+    fn now(&self) -> Timestamp;
+}
+
+/// The system's clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
+/// A clock that never goes back, so that what has expired does not revive when someone sets the time.
+pub(crate) struct Ratchet {
+    clock: Arc<dyn Clock>,
+    /// Microseconds since the epoch, the latest seen.
+    latest: AtomicI64,
+}
+
+impl Ratchet {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        let latest = AtomicI64::new(clock.now().as_microsecond());
+        Self { clock, latest }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        let now = self.clock.now().as_microsecond();
+        let latest = self.latest.load(Ordering::Relaxed);
+        // Written only when a millisecond has passed: the line is shared by all threads of the data plane.
+        if now > latest + 1_000 {
+            self.latest.fetch_max(now, Ordering::Relaxed);
+        }
+        let now = now.max(latest);
+        // In range: it came from a timestamp.
+        Timestamp::from_microsecond(now).unwrap_or(Timestamp::MAX)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod held {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use super::*;
+
+    /// A clock that stands until a test moves it.
+    pub(crate) struct HeldClock(AtomicI64);
+
+    impl HeldClock {
+        pub(crate) fn at(second: i64) -> Self {
+            Self(AtomicI64::new(second))
+        }
+
+        pub(crate) fn set(&self, second: i64) {
+            self.0.store(second, Ordering::SeqCst);
+        }
+    }
+
+    impl Clock for HeldClock {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_second(self.0.load(Ordering::SeqCst)).unwrap()
+        }
+    }
+
+    #[test]
+    fn the_time_does_not_go_back_when_the_clock_does() {
+        let held = Arc::new(HeldClock::at(1_000));
+        let ratchet = Ratchet::new(held.clone());
+        held.set(2_000);
+        assert_eq!(ratchet.now().as_second(), 2_000);
+        held.set(500);
+        assert_eq!(ratchet.now().as_second(), 2_000);
+    }
+}

@@ -1,0 +1,10 @@
+//! Randomness from the operating system.
+
+/// Fills `bytes` from the system's generator.
+///
+/// # Panics
+/// When the system has no randomness to give: every key and nonce made from then on would be a guess, so there is
+/// nothing sound left to do.
+pub(crate) fn fill(bytes: &mut [u8]) {
+    getrandom::fill(bytes).expect("the operating system's random generator works");
+}

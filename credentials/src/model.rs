@@ -1,0 +1,12 @@
+//! What the domain speaks about: names that cannot be wrong, and the views that may be shown to anyone allowed to ask.
+//! Nothing here holds a secret or knows how one is kept.
+
+mod credential;
+mod names;
+mod trace;
+
+pub use self::{
+    credential::{Credential, Environment, Status, Verification, Version, VersionState, Workspace},
+    names::{ActorId, CredentialId, Label, NameError, UsageTag, WorkspaceId},
+    trace::{Fingerprint, Hint},
+};

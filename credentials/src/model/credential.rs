@@ -1,0 +1,175 @@
+//! The views: what may be shown of a workspace and of a credential.
+
+use std::{fmt, sync::Arc};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{ActorId, CredentialId, Fingerprint, Hint, Label, UsageTag, WorkspaceId};
+
+/// One credential as it may be shown. There is no way from here to its secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credential {
+    /// The id that everything else refers to.
+    pub id: CredentialId,
+    /// The workspace that may use it.
+    pub workspace: WorkspaceId,
+    /// The provider it is for, an id of the catalogue.
+    pub provider: Arc<str>,
+    /// Unique within workspace and provider.
+    pub label: Label,
+    /// Whether it costs money.
+    pub environment: Environment,
+    /// As of now: derived from the time, not from a job that might not have run.
+    pub status: Status,
+    /// What it is used for.
+    pub usage_tag: Option<UsageTag>,
+    /// When it stops being used.
+    pub expires_at: Option<Timestamp>,
+    /// The provider's host, where each customer has one of their own.
+    pub endpoint: Option<String>,
+    /// Of the current version's secret. `None` only while the credential is damaged.
+    pub fingerprint: Option<Fingerprint>,
+    /// Of the current version's secret. `None` only while the credential is damaged.
+    pub hint: Option<Hint>,
+    /// Who stored it.
+    pub created_by: ActorId,
+    /// When it was stored.
+    pub created_at: Timestamp,
+    /// When its secret was last replaced.
+    pub last_rotated_at: Option<Timestamp>,
+    /// When a request last used it, to within about a second.
+    pub last_used_at: Option<Timestamp>,
+    /// When it was last checked against its provider.
+    pub last_verified_at: Option<Timestamp>,
+    /// What that check said.
+    pub verification: Option<Verification>,
+    /// All versions that are still known, oldest first.
+    pub versions: Vec<Version>,
+    /// Whether it is the default of its workspace, provider and environment.
+    pub is_default: bool,
+    /// Changes with every change; what an ETag is made of.
+    pub revision: u64,
+    /// Whether its record failed authentication. What is shown of it is then what the store claims, and nothing of it
+    /// is used.
+    pub damaged: bool,
+}
+
+/// Whether a credential costs money.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Environment {
+    /// The provider's real service.
+    Live,
+    /// A sandbox, or a key that is only for tests.
+    Sandbox,
+}
+
+impl Environment {
+    /// `live` or `sandbox`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Sandbox => "sandbox",
+        }
+    }
+}
+
+impl fmt::Display for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What may be done with a credential now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Used.
+    Active,
+    /// Used, and inside the threshold before its end.
+    Expiring,
+    /// Past its end.
+    Expired,
+    /// Withdrawn by a person, for good.
+    Revoked,
+}
+
+impl Status {
+    /// All of them, in the order a table shows them.
+    pub const ALL: [Self; 4] = [Self::Active, Self::Expiring, Self::Expired, Self::Revoked];
+
+    /// `active`, `expiring`, `expired` or `revoked`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Expiring => "expiring",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What the last check against the provider said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verification {
+    /// The provider took it.
+    Accepted,
+    /// The provider took it, with fewer rights than usual.
+    Limited,
+    /// The provider refused it.
+    Rejected,
+    /// The provider could not be asked.
+    Unreachable,
+}
+
+/// One version of a credential's secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// Counts from 1.
+    pub number: u32,
+    /// Where it stands.
+    pub state: VersionState,
+    /// When it was stored.
+    pub created_at: Timestamp,
+    /// Until when it can be rolled back to, while it is in grace.
+    pub grace_until: Option<Timestamp>,
+}
+
+/// Where a version stands on its way from being stored to being gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VersionState {
+    /// Stored, not used yet.
+    Staged,
+    /// The one that is used.
+    Current,
+    /// Replaced, and can still be rolled back to.
+    Grace,
+    /// Its sealed bytes are gone.
+    Destroyed,
+}
+
+/// One workspace as it may be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workspace {
+    /// What requests are tagged with.
+    pub id: WorkspaceId,
+    /// The name for people.
+    pub name: String,
+    /// Who made it.
+    pub created_by: ActorId,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Changes with every change.
+    pub revision: u64,
+    /// Whether its record failed authentication; none of its credentials is used then.
+    pub damaged: bool,
+}

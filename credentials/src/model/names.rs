@@ -1,0 +1,226 @@
+//! Names: each is checked once, where it enters, and is cheap to clone afterwards.
+
+use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// A text that is not the name it was given as. The text itself is not repeated: it may have been pasted by mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} is {rule}")]
+pub struct NameError {
+    what: &'static str,
+    rule: &'static str,
+}
+
+/// A newtype over `Arc<str>` that only its `FromStr` can make.
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $accepts:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                let accepts: fn(&str) -> bool = $accepts;
+                match accepts(text) {
+                    true => Ok(Self(text.into())),
+                    false => Err(NameError { what: $what, rule: $rule }),
+                }
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = NameError;
+
+            fn try_from(text: String) -> Result<Self, NameError> {
+                text.parse()
+            }
+        }
+
+        impl TryFrom<&str> for $name {
+            type Error = NameError;
+
+            fn try_from(text: &str) -> Result<Self, NameError> {
+                text.parse()
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+            }
+        }
+    };
+}
+
+name!(
+    /// A workspace: 1 to 64 of `a-z`, `0-9` and `-`.
+    WorkspaceId, "a workspace id", "1 to 64 of a-z, 0-9 and -",
+    |text| (1..=64).contains(&text.len()) && text.bytes().all(is_slug)
+);
+
+name!(
+    /// A credential: `cred_` and 26 characters of lower-case base32 (128 random bits).
+    CredentialId, "a credential id", "cred_ and 26 characters of lower-case base32",
+    |text| text.strip_prefix("cred_").is_some_and(|rest| rest.len() == 26 && rest.bytes().all(is_base32))
+);
+
+name!(
+    /// The name a credential has for people, unique within workspace and provider: 1 to 64 visible ASCII characters,
+    /// with spaces between them. It travels in a response header, so nothing else is let in.
+    Label, "a label", "1 to 64 visible ASCII characters, with spaces only between them",
+    is_visible_phrase
+);
+
+name!(
+    /// What a credential is used for (`ci-smoke`), with the same form as a label.
+    UsageTag, "a usage tag", "1 to 64 visible ASCII characters, with spaces only between them",
+    is_visible_phrase
+);
+
+name!(
+    /// Who acts: an opaque id. The person's name lives elsewhere, so that they can be forgotten without breaking the
+    /// audit log.
+    ActorId, "an actor id", "1 to 64 of a-z, A-Z, 0-9, -, _, . and :",
+    |text| (1..=64).contains(&text.len()) && text.bytes().all(is_actor)
+);
+
+impl CredentialId {
+    pub(crate) fn random() -> Self {
+        Self(random_id("cred_").into())
+    }
+}
+
+impl ActorId {
+    /// Keyside itself: first start, recovery, what it found damaged.
+    pub fn system() -> Self {
+        Self("system".into())
+    }
+}
+
+/// `prefix` and 128 random bits.
+pub(crate) fn random_id(prefix: &str) -> String {
+    let mut bytes = [0; 16];
+    crate::entropy::fill(&mut bytes);
+    let mut text = String::with_capacity(prefix.len() + 26);
+    text.push_str(prefix);
+    // 26 digits of five bits, from the top; the last one has two bits of padding.
+    let wide = u128::from_be_bytes(bytes);
+    text.extend((0..26).map(|digit| {
+        let shift = 123 - 5 * digit;
+        let five = if shift >= 0 {
+            wide >> shift
+        } else {
+            wide << -shift
+        };
+        char::from(BASE32[(five & 31) as usize])
+    }));
+    text
+}
+
+const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+
+fn is_base32(byte: u8) -> bool {
+    BASE32.contains(&byte)
+}
+
+fn is_slug(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'
+}
+
+fn is_actor(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte)
+}
+
+fn is_visible_phrase(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() || byte == b' ')
+        && !text.starts_with(' ')
+        && !text.ends_with(' ')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_workspace_id_is_a_short_slug() {
+        assert!("acme-2".parse::<WorkspaceId>().is_ok());
+        for wrong in ["", "Acme", "a b", "a/b", "ä", &"a".repeat(65)] {
+            assert!(wrong.parse::<WorkspaceId>().is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_label_never_carries_what_a_header_or_a_log_line_could_trip_over() {
+        assert!("QA Sandbox".parse::<Label>().is_ok());
+        for wrong in [
+            "",
+            " a",
+            "a ",
+            "a\nb",
+            "a\r\nb",
+            "a\0b",
+            "a\tb",
+            "é",
+            "\u{7f}",
+            &"a".repeat(65),
+        ] {
+            assert!(wrong.parse::<Label>().is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_random_credential_id_is_one_that_parses_and_never_the_same() {
+        let (one, two) = (CredentialId::random(), CredentialId::random());
+        assert_ne!(one, two);
+        assert_eq!(one.as_str().parse(), Ok(one));
+    }
+
+    #[test]
+    fn a_refused_name_is_not_repeated_in_the_error() {
+        let error = "sk-live-pasted-by-mistake\n".parse::<Label>().unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("sk-live"));
+    }
+}

@@ -1,0 +1,119 @@
+//! What may be known of a secret without having it: a fingerprint and a hint.
+//!
+//! Both are written to storage only sealed. A fingerprint of a short secret could be guessed from, by anyone with a copy
+//! of the disk.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{Secret, encoding::hex};
+
+/// `sha256:` and the first 16 hex digits of SHA-256 of the secret, so that anyone who has the secret can compute it.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Fingerprint(Box<str>);
+
+impl Fingerprint {
+    /// Of a secret.
+    pub fn of(secret: &Secret) -> Self {
+        let digest = Sha256::digest(secret.expose());
+        Self(format!("sha256:{}", hex(&digest[..8])).into())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The prefix that tells what kind of key it is, and its last four characters: `sk-proj-…wXyZ`.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Hint(Box<str>);
+
+impl Hint {
+    /// Of a secret, with the first of `prefixes` that it starts with. A secret too short to give four characters away
+    /// shows none of them.
+    pub fn of(secret: &Secret, prefixes: &[String]) -> Self {
+        let text = secret.expose();
+        let prefix = prefixes
+            .iter()
+            .find(|prefix| text.starts_with(prefix.as_bytes()))
+            .map_or("", String::as_str);
+        let hidden = text.len() - prefix.len();
+        let tail = if hidden >= MIN_HIDDEN + TAIL {
+            &text[text.len() - TAIL..]
+        } else {
+            &[]
+        };
+        Self(format!("{prefix}…{}", String::from_utf8_lossy(tail)).into())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Characters shown at the end.
+const TAIL: usize = 4;
+/// Characters that must stay hidden for the end to be shown.
+const MIN_HIDDEN: usize = 12;
+
+macro_rules! text {
+    ($name:ident) => {
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+    };
+}
+
+text!(Fingerprint);
+text!(Hint);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(text: &str) -> Secret {
+        Secret::from_plaintext(text.as_bytes().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_fingerprint_is_what_sha256sum_prints_for_the_secret() {
+        assert_eq!(
+            Fingerprint::of(&secret("abc")).as_str(),
+            "sha256:ba7816bf8f01cfea"
+        );
+    }
+
+    #[test]
+    fn a_hint_shows_the_kind_and_the_last_four() {
+        let prefixes = ["sk-proj-".to_owned(), "sk-".to_owned()];
+        assert_eq!(
+            Hint::of(&secret("sk-proj-0123456789abcdefwXyZ"), &prefixes).as_str(),
+            "sk-proj-…wXyZ"
+        );
+        assert_eq!(
+            Hint::of(&secret("0123456789abcdefwXyZ"), &prefixes).as_str(),
+            "…wXyZ"
+        );
+    }
+
+    #[test]
+    fn a_hint_of_a_short_secret_gives_nothing_of_it_away() {
+        assert_eq!(Hint::of(&secret("hunter2"), &[]).as_str(), "…");
+        assert_eq!(
+            Hint::of(&secret("sk-hunter2"), &["sk-".to_owned()]).as_str(),
+            "sk-…"
+        );
+    }
+}

@@ -1,0 +1,43 @@
+//! What the process gives up so that no key leaves through the operating system.
+
+use nix::{
+    errno::Errno,
+    sys::{
+        prctl,
+        resource::{Resource, setrlimit},
+    },
+};
+
+/// Turns core dumps off and makes the process not dumpable, so that neither a crash nor another process of the same user
+/// gets at its memory. Called once, first thing, before any key is read.
+///
+/// # Errors
+/// When the system refuses.
+pub fn harden() -> Result<(), HardenError> {
+    setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(HardenError::CoreLimit)?;
+    prctl::set_dumpable(false).map_err(HardenError::Dumpable)
+}
+
+/// What the system refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HardenError {
+    /// The core size limit stays as it was.
+    #[error("core dumps could not be turned off: {0}")]
+    CoreLimit(Errno),
+    /// The process stays dumpable.
+    #[error("the process could not be made undumpable: {0}")]
+    Dumpable(Errno),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::resource::getrlimit;
+
+    #[test]
+    fn a_hardened_process_leaves_no_core_and_cannot_be_dumped() {
+        harden().unwrap();
+        assert_eq!(getrlimit(Resource::RLIMIT_CORE), Ok((0, 0)));
+        assert_eq!(prctl::get_dumpable(), Ok(false));
+    }
+}

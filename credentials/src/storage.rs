@@ -1,0 +1,118 @@
+//! What the domain asks of a place to keep things: versioned documents and append-only logs.
+//!
+//! Storage is untrusted and knows no rule of the domain. It sees sealed bytes and authenticated metadata; whether they
+//! are the right ones is decided above. A backend is a few hundred lines and passes the contract suite in `contract.rs`.
+
+mod memory;
+
+use async_trait::async_trait;
+
+pub use self::memory::MemoryStorage;
+
+/// Versioned documents and append-only logs.
+///
+/// A write that returned is visible to every later read, and survives the end of the process once a `sync` that began
+/// after it has returned. Writes become durable in the order in which they returned: whatever survives is a prefix.
+#[async_trait]
+pub trait Storage: Send + Sync + 'static {
+    /// The document under `key`.
+    async fn read(&self, key: &str) -> Result<Option<Document>, StorageError>;
+
+    /// Writes a document whose stored revision is `expected`, 0 for one that must not exist yet. Its revision is then
+    /// one higher.
+    ///
+    /// # Errors
+    /// [`StorageError::Conflict`] when another revision is stored; nothing is written then.
+    async fn put(&self, key: &str, expected: u64, body: Vec<u8>) -> Result<u64, StorageError>;
+
+    /// Removes a document whose stored revision is `expected`.
+    ///
+    /// # Errors
+    /// [`StorageError::Conflict`] when another revision, or nothing, is stored.
+    async fn remove(&self, key: &str, expected: u64) -> Result<(), StorageError>;
+
+    /// All documents whose key begins with `prefix`, in order of their keys.
+    async fn list(&self, prefix: &str) -> Result<Vec<(String, Document)>, StorageError>;
+
+    /// Writes entry `position` of a log. Positions count from 1, and a log may lose its oldest entries.
+    ///
+    /// # Errors
+    /// [`StorageError::Conflict`] unless `position` follows the last one; an entry is written once.
+    async fn append(&self, log: Log, position: u64, entry: Vec<u8>) -> Result<(), StorageError>;
+
+    /// Up to `limit` entries of a log from position `from` on, in order.
+    async fn entries(
+        &self,
+        log: Log,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Vec<u8>)>, StorageError>;
+
+    /// The last position of a log, 0 while it is empty.
+    async fn last(&self, log: Log) -> Result<u64, StorageError>;
+
+    /// Forgets the entries of a log before `position`. Its last entry always stays, so that positions go on.
+    async fn forget(&self, log: Log, position: u64) -> Result<(), StorageError>;
+
+    /// Returns when everything written before is on disk. Concurrent callers share one flush.
+    async fn sync(&self) -> Result<(), StorageError>;
+
+    /// A number that is another after every write.
+    async fn generation(&self) -> Result<u64, StorageError>;
+}
+
+/// A stored document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    /// How often it was written since it came to be, from 1.
+    pub revision: u64,
+    /// What was written.
+    pub body: Vec<u8>,
+}
+
+/// The logs there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Log {
+    /// Who did what.
+    Audit,
+    /// What credentials were used for, in blocks of records.
+    Runs,
+}
+
+impl Log {
+    /// The name it has in a store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Audit => "audit",
+            Self::Runs => "runs",
+        }
+    }
+}
+
+/// Why storage did not do as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// Another revision is stored, or another entry.
+    #[error("someone else has written {what} meanwhile")]
+    Conflict {
+        /// The key, or the log.
+        what: String,
+    },
+    /// Too little room is left to write safely. Refused before anything is written, so it mends itself with the disk.
+    #[error(
+        "the disk that holds the store is nearly full ({available} bytes left, {needed} are kept in reserve): \
+         free some space"
+    )]
+    Full {
+        /// Bytes left for this user.
+        available: u64,
+        /// Bytes below which nothing is written.
+        needed: u64,
+    },
+    /// The store cannot be reached, or its disk fails.
+    #[error("the store cannot be reached: {reason}")]
+    Unavailable {
+        /// What the backend says.
+        reason: String,
+    },
+}
