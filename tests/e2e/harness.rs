@@ -1,0 +1,39 @@
+//! What every subject stands on: the binary, its surroundings, and bytes over sockets.
+//!
+//! Blocking sockets and threads throughout. Nothing waits for a time to pass: waiting is for an
+//! event (a request arrives, a line is logged, a connection closes), and has a limit.
+
+mod ask;
+mod builder;
+mod keyside;
+mod message;
+mod process;
+mod reader;
+mod upstream;
+mod wire;
+
+pub use ask::{Ask, CHAT, chunk_of, chunked};
+pub use builder::{Builder, field};
+pub use keyside::{CREDENTIALS, Keyside};
+pub use message::{Ending, Message, holds};
+pub use process::{Exit, Process};
+pub use upstream::{Line, Seen, Then, Upstream, chunked_head, reply, reply_in_chunks};
+pub use wire::{PATIENCE, Wire};
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The secret of workspace `acme` in most tests. Long enough to be unique, formed like a real one.
+pub const KEY: &str = "sk-proj-e2eKeySideOnly0123456789abcdefghijklmnopqrstuvwxyzQ7";
+
+/// Asks again and again until `probe` has an answer.
+pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = probe() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        thread::park_timeout(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,141 @@
+//! How to start Keyside: settings, surroundings, and the wait until it is ready.
+
+use super::PATIENCE;
+use super::keyside::Keyside;
+use super::process::{Exit, Process};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use tempfile::TempDir;
+
+/// How to start one.
+#[derive(Clone)]
+pub struct Builder {
+    home: Arc<TempDir>,
+    settings: Vec<(String, String)>,
+    tables: String,
+    variables: Vec<(String, String)>,
+    arguments: Vec<String>,
+}
+
+impl Builder {
+    /// `serve` on port 0 everywhere, with a new folder.
+    pub fn new() -> Self {
+        let builder = Builder {
+            home: Arc::new(TempDir::new().expect("a temporary folder")),
+            settings: Vec::new(),
+            tables: String::new(),
+            variables: Vec::new(),
+            arguments: vec!["serve".to_owned()],
+        };
+        builder
+            .set("proxy.listen", r#"["127.0.0.1:0"]"#)
+            .set("proxy.threads", "1")
+            .set("admin.listen", r#""127.0.0.1:0""#)
+            .set("observe.listen", r#""127.0.0.1:0""#)
+            .set("store.path", r#""data""#)
+    }
+
+    /// One setting by its dotted name; the value is TOML. A later one of the same name counts.
+    pub fn set(mut self, name: &str, toml: &str) -> Self {
+        self.settings.retain(|(known, _)| known != name);
+        self.settings.push((name.to_owned(), toml.to_owned()));
+        self
+    }
+
+    /// Points a provider of the catalogue at a server of the test.
+    pub fn provider(self, id: &str, base_url: &str) -> Self {
+        self.set(
+            &format!("providers.{id}.base_url"),
+            &format!("{base_url:?}"),
+        )
+    }
+
+    /// Whole TOML tables, written after the settings.
+    pub fn config(mut self, toml: &str) -> Self {
+        self.tables.push_str(toml);
+        self.tables.push('\n');
+        self
+    }
+
+    /// A variable of the process's environment, which is otherwise empty.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The command line after the binary's name; without any it is `serve`.
+    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments = arguments
+            .iter()
+            .map(|&argument| argument.to_owned())
+            .collect();
+        self
+    }
+
+    /// The folder that holds `keyside.toml`, `data/` and the master key, and is the working folder.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// Starts it and waits until it says that it is ready.
+    pub fn start(self) -> Keyside {
+        self.try_start()
+            .unwrap_or_else(|exit| panic!("did not start: {exit:#?}"))
+    }
+
+    /// Starts it; the error is a process that ended before it was ready.
+    pub fn try_start(self) -> Result<Keyside, Exit> {
+        let arguments: Vec<_> = self.arguments.iter().map(String::as_str).collect();
+        let mut process = self.spawn(&arguments, None);
+        let is_ready = |line: &Value| field(line, "message").as_deref() == Some("ready");
+        let Some(ready) = process.log_line(is_ready) else {
+            return Err(process.exit_within(PATIENCE));
+        };
+        let address = |name| field(&ready, name).unwrap_or_else(|| panic!("no {name} in {ready}"));
+        let port = |name| address(name).parse().expect("an address and port");
+        let proxies = address("proxy")
+            .split(',')
+            .map(|one| one.trim().to_owned())
+            .collect();
+        let (admin, observe) = (port("admin"), port("observe"));
+        Ok(Keyside {
+            builder: self,
+            process,
+            proxies,
+            admin,
+            observe,
+        })
+    }
+
+    /// Runs another command with the same settings to its end.
+    pub fn run(&self, arguments: &[&str], stdin: &[u8]) -> Exit {
+        self.spawn(arguments, Some(stdin)).exit_within(PATIENCE)
+    }
+
+    /// Writes the settings and starts a process with them.
+    pub fn spawn(&self, arguments: &[&str], stdin: Option<&[u8]>) -> Process {
+        let line = |(name, value): &(String, String)| format!("{name} = {value}\n");
+        let settings: String = self.settings.iter().map(line).collect();
+        let file = self.home().join("keyside.toml");
+        fs::write(&file, settings + &self.tables).expect("a writable folder");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keyside"));
+        command.args(arguments).current_dir(self.home()).env_clear();
+        command
+            .env("KEYSIDE_CONFIG", file)
+            .envs(self.variables.iter().cloned());
+        Process::spawn(&mut command, stdin)
+    }
+}
+
+/// A field of a JSON log line.
+pub fn field(line: &Value, name: &str) -> Option<String> {
+    let value = line["fields"].get(name).or_else(|| line.get(name))?;
+    Some(
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned),
+    )
+}

@@ -1,0 +1,211 @@
+//! Keyside under test, running: what a runner, a person and an operator can do with it.
+
+use super::process::{Exit, Process};
+use super::{Ask, Builder, Message, PATIENCE, Wire};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A running one; dropping it kills it.
+pub struct Keyside {
+    pub(super) builder: Builder,
+    pub(super) process: Process,
+    pub(super) proxies: Vec<String>,
+    pub(super) admin: SocketAddr,
+    pub(super) observe: SocketAddr,
+}
+
+impl Keyside {
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// One with workspace `acme`, whose OpenAI key is [`KEY`](super::KEY), sent to `base_url`.
+    pub fn with_openai(base_url: &str) -> Self {
+        Self::builder()
+            .provider("openai", base_url)
+            .start()
+            .with_key()
+    }
+
+    /// Adds workspace `acme` and its OpenAI key [`KEY`](super::KEY).
+    pub fn with_key(self) -> Self {
+        self.workspace("acme");
+        self.add_key("acme", "openai", "default", super::KEY);
+        self
+    }
+
+    /// The first TCP listener of the proxy.
+    pub fn proxy_addr(&self) -> SocketAddr {
+        self.proxy_addrs()[0]
+    }
+
+    /// The TCP listeners of the proxy, in the order of the settings.
+    pub fn proxy_addrs(&self) -> Vec<SocketAddr> {
+        self.proxies
+            .iter()
+            .filter_map(|address| address.parse().ok())
+            .collect()
+    }
+
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin
+    }
+
+    pub fn observe_addr(&self) -> SocketAddr {
+        self.observe
+    }
+
+    /// How it was started; `home()` of it is the folder.
+    pub fn builder_of(&self) -> &Builder {
+        &self.builder
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> PathBuf {
+        self.builder.home().join("data")
+    }
+
+    /// The owner's token.
+    pub fn token(&self) -> String {
+        let file = self.data().join("admin-token");
+        let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file:?}: {error}"));
+        text.trim().to_owned()
+    }
+
+    /// A new connection to the proxy.
+    pub fn wire(&self) -> Wire {
+        Wire::tcp(self.proxy_addr())
+    }
+
+    /// One request over a connection of its own.
+    pub fn ask(&self, request: &Ask) -> Message {
+        self.wire().ask(request)
+    }
+
+    /// Writes these bytes to the proxy and returns everything until it closes.
+    pub fn raw(&self, bytes: impl AsRef<[u8]>) -> Vec<u8> {
+        let mut wire = self.wire();
+        wire.send(bytes);
+        wire.until_close()
+    }
+
+    /// A call of the admin API with the owner's token.
+    pub fn admin(&self, method: &str, path: &str, body: Option<&Value>) -> Message {
+        let ask = Ask::new(method, path)
+            .set("Host", &self.admin.to_string())
+            .header("Authorization", format!("Bearer {}", self.token()));
+        let ask = match body {
+            Some(body) => ask
+                .header("Content-Type", "application/json")
+                .body(body.to_string().as_bytes()),
+            None => ask,
+        };
+        Wire::tcp(self.admin).ask(&ask)
+    }
+
+    /// Makes a workspace.
+    pub fn workspace(&self, id: &str) {
+        let body = json!({ "id": id, "name": id });
+        let made = self.admin("POST", "/api/workspaces", Some(&body));
+        assert_eq!(made.status(), 201, "{}", made.text());
+    }
+
+    /// Adds a live key and returns its view.
+    pub fn add_key(&self, workspace: &str, provider: &str, label: &str, secret: &str) -> Value {
+        self.add(json!({
+            "workspaceId": workspace, "provider": provider, "label": label, "secret": secret,
+        }))
+    }
+
+    /// Adds a credential of these fields, which must succeed, and returns its view.
+    pub fn add(&self, fields: Value) -> Value {
+        let added = self.try_add(&fields);
+        assert_eq!(added.status(), 201, "{fields}: {}", added.text());
+        added.json()
+    }
+
+    /// Tries to add a credential.
+    pub fn try_add(&self, fields: &Value) -> Message {
+        self.admin("POST", CREDENTIALS, Some(fields))
+    }
+
+    /// Every credential's view.
+    pub fn list(&self) -> Vec<Value> {
+        let listed = self.admin("GET", CREDENTIALS, None);
+        assert_eq!(listed.status(), 200, "{}", listed.text());
+        listed.json()["items"].as_array().expect("a list").clone()
+    }
+
+    /// Revokes a credential by its view.
+    pub fn revoke(&self, credential: &Value) {
+        let id = credential["id"].as_str().expect("an id");
+        let revoked = self.admin("DELETE", &format!("{CREDENTIALS}/{id}"), None);
+        assert_eq!(revoked.status(), 200, "{}", revoked.text());
+    }
+
+    /// The metrics page.
+    pub fn metrics(&self) -> String {
+        self.observed("/metrics").text()
+    }
+
+    /// A page of the observe listener.
+    pub fn observed(&self, path: &str) -> Message {
+        let host = self.observe.to_string();
+        Wire::tcp(self.observe).ask(&Ask::new("GET", path).set("Host", &host))
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Everything said so far on standard error.
+    pub fn logs(&self) -> String {
+        self.process.stderr()
+    }
+
+    /// Everything said so far on standard output.
+    pub fn stdout(&self) -> String {
+        self.process.stdout()
+    }
+
+    /// Waits for the first log line that `wanted` accepts.
+    pub fn log_line(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.process
+            .log_line(wanted)
+            .unwrap_or_else(|| panic!("ended without saying so"))
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Asks it to end, without waiting.
+    pub fn term(&self) {
+        self.signal(Signal::SIGTERM);
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn exit_within(&mut self, limit: Duration) -> Exit {
+        self.process.exit_within(limit)
+    }
+
+    /// Asks it to end and waits; returns its last words.
+    pub fn stop(mut self) -> (Builder, Exit) {
+        self.term();
+        let exit = self.exit_within(PATIENCE);
+        (self.builder.clone(), exit)
+    }
+
+    /// Kills it as a power cut would; the builder starts it again on the same folder.
+    pub fn kill9(mut self) -> Builder {
+        self.process.kill();
+        self.builder.clone()
+    }
+}
+
+/// Where credentials live in the admin API.
+pub const CREDENTIALS: &str = "/api/integrations/credentials";

@@ -1,0 +1,190 @@
+//! The client's side of a connection: raw bytes out, strict messages back, and silence is a failure.
+
+use super::message::Message;
+use super::reader::Reader;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long a side may say nothing before a test calls it silence.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What both kinds of socket can do.
+pub trait Socket: Read + Write + Send {
+    /// Makes a read that takes longer than this an error; `None` waits for ever.
+    fn patience(&self, patience: Option<Duration>) -> io::Result<()>;
+    /// Ends the writing half.
+    fn finish(&self) -> io::Result<()>;
+}
+
+impl Socket for TcpStream {
+    fn patience(&self, patience: Option<Duration>) -> io::Result<()> {
+        self.set_read_timeout(patience)
+    }
+
+    fn finish(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+}
+
+impl Socket for UnixStream {
+    fn patience(&self, patience: Option<Duration>) -> io::Result<()> {
+        self.set_read_timeout(patience)
+    }
+
+    fn finish(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+}
+
+/// One connection to Keyside.
+pub struct Wire {
+    reader: Reader<Box<dyn Socket>>,
+}
+
+impl Wire {
+    pub fn tcp(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("a listener");
+        stream.set_nodelay(true).expect("a TCP socket");
+        Self::over(Box::new(stream))
+    }
+
+    pub fn unix(path: &Path) -> Self {
+        Self::over(Box::new(
+            UnixStream::connect(path).expect("a Unix listener"),
+        ))
+    }
+
+    fn over(socket: Box<dyn Socket>) -> Self {
+        socket.patience(Some(PATIENCE)).expect("a socket");
+        Self {
+            reader: Reader::new(socket),
+        }
+    }
+
+    /// Writes all of it. A peer that has gone already is not a failure here: the answer tells.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        let socket = self.reader.stream();
+        socket
+            .write_all(bytes.as_ref())
+            .and_then(|()| socket.flush())
+            .is_ok()
+    }
+
+    /// Ends the writing half.
+    pub fn finish(&mut self) {
+        let _ = self.reader.stream().finish();
+    }
+
+    /// The next answer to a request that was not HEAD; `None` when the connection closes first.
+    pub fn answer(&mut self) -> Option<Message> {
+        self.answer_to("GET")
+    }
+
+    /// The next answer to a request of this method.
+    pub fn answer_to(&mut self, method: &str) -> Option<Message> {
+        spoken(self.reader.message(method))
+    }
+
+    /// Sends a request and reads its answer.
+    pub fn ask(&mut self, request: &super::Ask) -> Message {
+        self.send(request.bytes());
+        self.answer_to(&request.method)
+            .unwrap_or_else(|| panic!("closed without an answer to {request:?}"))
+    }
+
+    /// The answer's head; the body follows through [`Wire::piece`].
+    pub fn head(&mut self) -> Option<Message> {
+        spoken(self.reader.head("GET"))
+    }
+
+    /// The next bytes of the present body as they come, `None` at its end.
+    pub fn piece(&mut self) -> Option<Vec<u8>> {
+        spoken(self.reader.piece())
+    }
+
+    /// How the body ended.
+    pub fn ending(&self) -> super::Ending {
+        self.reader.ending()
+    }
+
+    /// Reads the present body until what came holds `mark`, and returns what came.
+    pub fn body_until(&mut self, mark: &str) -> Vec<u8> {
+        let mut body = Vec::new();
+        while !super::holds(&body, mark) {
+            let seen = String::from_utf8_lossy(&body).into_owned();
+            let piece = self.piece();
+            body.extend(piece.unwrap_or_else(|| panic!("ended before {mark:?}: {seen:?}")));
+        }
+        body
+    }
+
+    /// Whatever comes next, framing or not; empty when the connection has ended.
+    pub fn some(&mut self) -> Vec<u8> {
+        spoken(self.reader.some(u64::MAX))
+    }
+
+    /// Unframed bytes until they hold `mark`.
+    pub fn some_until(&mut self, mark: &str) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while !super::holds(&bytes, mark) {
+            let more = self.some();
+            let seen = String::from_utf8_lossy(&bytes).into_owned();
+            assert!(!more.is_empty(), "closed before {mark:?}: {seen:?}");
+            bytes.extend(more);
+        }
+        bytes
+    }
+
+    /// Everything until the connection closes; never closing is a failure.
+    pub fn until_close(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        loop {
+            let more = self.some();
+            if more.is_empty() {
+                return bytes;
+            }
+            bytes.extend(more);
+        }
+    }
+
+    /// Writes `byte` again and again, one each `pause`, until the peer answers or closes.
+    /// The pause is a read that waits for just that.
+    pub fn drip(&mut self, mut next: impl FnMut() -> u8, pause: Duration) {
+        self.reader
+            .stream()
+            .patience(Some(pause))
+            .expect("a socket");
+        loop {
+            if !self.send([next()]) {
+                break;
+            }
+            match self.reader.peek() {
+                Err(error) if is_timeout(&error) => {}
+                _ => break,
+            }
+        }
+        self.reader
+            .stream()
+            .patience(Some(PATIENCE))
+            .expect("a socket");
+    }
+}
+
+fn spoken<T>(read: io::Result<T>) -> T {
+    read.unwrap_or_else(|error| {
+        if is_timeout(&error) {
+            panic!("{} s of silence", PATIENCE.as_secs());
+        }
+        panic!("{error}")
+    })
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
+}
