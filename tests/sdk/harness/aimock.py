@@ -1,0 +1,45 @@
+"""aimock in the part of one provider: it knows one key, and anything else it is shown is a 401."""
+
+import json
+import os
+import re
+import urllib.parse
+from pathlib import Path
+
+from harness.child import Child
+from harness.web import fetch
+
+SUITE = Path(__file__).parent.parent
+AIMOCK = SUITE / "node_modules/@copilotkit/aimock/dist/aimock-cli.js"
+#: What the providers say when they are asked to count to three.
+ANSWER = json.loads((SUITE / "fixtures/answers.json").read_text())["fixtures"][0]["response"]["content"]
+
+LISTENING = re.compile(rb"aimock server listening on (http://\S+)")
+
+
+class Aimock:
+    """A provider that accepts exactly `key`, in whichever of the known headers it comes."""
+
+    def __init__(self, key: str):
+        self.key = key
+        self._child = Child(
+            ["node", AIMOCK, "--config", "fixtures/aimock.json"],
+            env={"PATH": os.environ["PATH"], "AIMOCK_API_KEYS": key},
+            cwd=SUITE,
+        )
+        self.url = self._child.stdout.first(_address, within=60)
+
+    def journal(self, test: str) -> list[dict]:
+        """The requests that got past the key check and carried this `X-Test-Id`, oldest first."""
+        query = urllib.parse.urlencode({"testId": test})
+        status, body = fetch(f"{self.url}/__aimock/journal?{query}", headers={"x-api-key": self.key})
+        assert status == 200, body
+        return json.loads(body)
+
+    def stop(self):
+        self._child.stop()
+
+
+def _address(line: bytes) -> str | None:
+    match = LISTENING.search(line)
+    return match and match[1].decode()

@@ -1,0 +1,98 @@
+"""The real `keyside` binary, serving on free ports from a folder of its own."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+from harness.child import Child, Output
+from harness.web import fetch
+
+#: Stands in for the address of the admin page, which refusals link to.
+PUBLIC_URL = "https://keys.example.test"
+
+SETTINGS = """\
+[proxy]
+listen = ["127.0.0.1:0", "unix:{socket}"]
+[admin]
+listen = "127.0.0.1:0"
+public_url = "{public_url}"
+[observe]
+listen = "127.0.0.1:0"
+[store]
+path = "data"
+[log]
+filter = "trace"
+"""
+
+PROVIDER = """\
+[providers.{id}]
+base_url = "{base_url}"
+"""
+
+
+class Keyside:
+    """A running Keyside; `folder` is all that it can write to, `providers` maps ids to base URLs."""
+
+    def __init__(self, binary: Path, folder: Path, providers: dict[str, str]):
+        self.folder = folder
+        self.socket = folder / "run/proxy.sock"
+        settings = [SETTINGS.format(public_url=PUBLIC_URL, socket=self.socket)]
+        settings += [PROVIDER.format(id=id, base_url=url) for id, url in providers.items()]
+        (folder / "keyside.toml").write_text("".join(settings))
+        self._child = Child(
+            [binary, "serve", "--config", "keyside.toml"],
+            env={"PATH": os.environ["PATH"]},
+            cwd=folder,
+        )
+        ready = self._child.stderr.first(_ready, within=60)
+        self.proxy = f"http://{ready['proxy'].split(',')[0]}"
+        self.admin, self.observe = f"http://{ready['admin']}", f"http://{ready['observe']}"
+        self._token = (folder / "data/admin-token").read_text().strip()
+
+    @property
+    def outputs(self) -> dict[str, Output]:
+        return {"stdout": self._child.stdout, "stderr": self._child.stderr}
+
+    def ask_admin(self, path: str, *, body: dict | None = None, method: str | None = None) -> bytes:
+        """The body of a successful admin request."""
+        status, answer = fetch(
+            f"{self.admin}{path}",
+            headers={"Authorization": f"Bearer {self._token}"},
+            body=body,
+            method=method,
+        )
+        assert 200 <= status < 300, f"{method or 'request'} {path}: {status} {answer!r}"
+        return answer
+
+    def add_workspace(self, id: str):
+        self.ask_admin("/api/workspaces", body={"id": id, "name": id})
+
+    def add_key(self, workspace: str, provider: str, secret: str) -> str:
+        """Stores a live key under the label `default` and returns the credential's id."""
+        credential = {"workspaceId": workspace, "provider": provider, "label": "default", "secret": secret}
+        return json.loads(self.ask_admin("/api/integrations/credentials", body=credential))["id"]
+
+    def revoke(self, credential: str):
+        self.ask_admin(f"/api/integrations/credentials/{credential}", method="DELETE")
+
+    def metrics(self) -> bytes:
+        status, body = fetch(f"{self.observe}/metrics")
+        assert status == 200, body
+        return body
+
+    def refusals(self, code: str) -> int:
+        """How often Keyside has refused a request with this code."""
+        count = re.search(rb'^keyside_refusals_total\{code="%s"\} (\d+)' % code.encode(), self.metrics(), re.M)
+        return int(count[1]) if count else 0
+
+    def stop(self) -> int:
+        return self._child.stop()
+
+
+def _ready(line: bytes) -> dict[str, str] | None:
+    try:
+        fields = json.loads(line)["fields"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return fields if fields.get("message") == "ready" else None

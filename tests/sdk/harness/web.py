@@ -1,0 +1,35 @@
+"""The few plain HTTP requests that the suite makes itself, beside those of the SDKs."""
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def fetch(url: str, *, headers=None, body: Any = None, method: str | None = None) -> tuple[int, bytes]:
+    """Status and body of one request; `body` goes out as JSON."""
+    request = urllib.request.Request(
+        url,
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Content-Type": "application/json", **(headers or {})},
+        method=method,
+    )
+    try:
+        with DIRECT.open(request, timeout=10) as response:
+            return response.status, response.read()
+    except urllib.error.HTTPError as refused:
+        return refused.code, refused.read()
+
+
+def eventually(check: Callable[[], bool], within: float = 5) -> bool:
+    """Whether `check` comes true before the deadline, asked again and again."""
+    deadline = time.monotonic() + within
+    while not check():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)  # the pause between two looks, not a guess at how long something takes
+    return True
