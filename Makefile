@@ -52,6 +52,7 @@ check-structure:
 	@python3 -B tests/checks/selftest.py --quiet
 	@python3 tests/checks/arrows.py
 	@python3 tests/checks/exposure.py
+	@python3 -B tests/checks/layout.py
 
 check-docs:
 	@python3 tests/checks/links.py

@@ -7,6 +7,7 @@ import unittest
 
 import arrows
 import exposure
+import layout
 import links
 import summary
 
@@ -104,6 +105,29 @@ class Arrows(unittest.TestCase):
         drawn["packages"].append({"id": "keyside-new", "name": "keyside-new", "dependencies": []})
         drawn["workspace_members"].append("keyside-new")
         self.assertEqual(len(arrows.violations(drawn)), 1)
+
+
+class Layout(unittest.TestCase):
+    def found(self, path, text):
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+            return list(layout.violations(pathlib.Path(folder)))
+
+    def test_a_plain_module_passes(self):
+        self.assertEqual(self.found("src/a.rs", "//! What it owns.\n#![deny(unsafe_code)]\n// unsafe\n"), [])
+
+    def test_unsafe_is_found_outside_the_one_file(self):
+        text = "//! Why.\n#![allow(unsafe_code)]\nfn f() { unsafe { g() } }\n"
+        self.assertEqual(len(self.found("src/a.rs", text)), 2)
+        self.assertEqual(self.found("proxy/src/peer.rs", text), [])
+
+    def test_mod_rs_a_missing_head_a_long_file_and_an_ignored_test_are_found(self):
+        self.assertEqual(len(self.found("src/a/mod.rs", "//! Why.\n")), 1)
+        self.assertEqual(len(self.found("src/a.rs", "fn f() {}\n")), 1)
+        self.assertEqual(len(self.found("src/a.rs", "//! Why.\n" * 501)), 1)
+        self.assertEqual(len(self.found("src/a.rs", "//! Why.\n#[ignore]\nfn f() {}\n")), 1)
 
 
 class Links(unittest.TestCase):

@@ -1,0 +1,57 @@
+#!/usr/bin/env python3
+"""The house rules about files: how they are named, how they begin, how long they are, and which may say `unsafe`.
+
+Exit code 0 when all hold, 1 with a line for each file that breaks one.
+"""
+
+import argparse
+import pathlib
+import re
+import sys
+
+from exposure import code_only, line
+
+# The files that need `unsafe`, each with the reason in its first lines. Elsewhere the compiler denies it.
+UNSAFE = {"proxy/src/peer.rs"}
+LONGEST = 500
+SKIPPED = {"target", ".git", ".venv", "node_modules"}
+
+RULES = (
+    (re.compile(r"\bunsafe\b(?!_code)"), lambda path: path not in UNSAFE, "says `unsafe`"),
+    (re.compile(r"allow\(\s*unsafe_code"), lambda path: path not in UNSAFE, "allows `unsafe`"),
+    (re.compile(r"#\[ignore\b"), lambda path: True, "a test that does not run"),
+    (re.compile(r"\b(?:todo|unimplemented|dbg)!"), lambda path: True, "left for later"),
+)
+
+
+def violations(root):
+    for file in sorted(root.rglob("*.rs")):
+        relative = file.relative_to(root)
+        if SKIPPED & set(relative.parts):
+            continue
+        path, text = relative.as_posix(), file.read_text(encoding="utf-8")
+        if file.name == "mod.rs":
+            yield f"{path}: `foo.rs` beside `foo/`, never `mod.rs`"
+        if file.name != "tests.rs" and not text.startswith("//!"):
+            yield f"{path}: begins without `//!`: what it owns, what it must not know"
+        if text.count("\n") > LONGEST:
+            yield f"{path}: {text.count(chr(10))} lines; past {LONGEST} there is a second subject in it"
+        code = code_only(text)
+        for pattern, applies, what in RULES:
+            if applies(path):
+                yield from (f"{path}:{line(code, match)}: {what}" for match in pattern.finditer(code))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("root", nargs="?", default=pathlib.Path(__file__).parents[2], type=pathlib.Path)
+    found = list(violations(parser.parse_args().root))
+    for problem in found:
+        print(f"layout: {problem}", file=sys.stderr)
+    if not found:
+        print("layout: ok")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
