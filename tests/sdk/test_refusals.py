@@ -29,6 +29,9 @@ REFUSALS = [
     Refusal("label_unknown", 404, GOOD, {"X-Keyside-Label": "no-such-label"}),
 ]
 
+#: What people call the providers.
+NAMES = {"openai": "OpenAI", "azure-openai": "Azure OpenAI", "anthropic": "Anthropic", "gemini": "Gemini"}
+
 #: A call of each SDK that no workflow may make: it would read or make keys. Each SDK puts the credential in itself.
 FORBIDDEN: dict[str, Callable[[Way], Any]] = {
     "openai": lambda way: _admin(way).organization.admin_api_keys.create(name="more"),
@@ -68,9 +71,8 @@ def a_path_outside_the_catalogue_is_refused_whatever_the_sdk_makes_of_it(provide
 def the_message_can_be_acted_on_by_who_reads_only_that(call: Call, through_keyside):
     outcome = calls.make(call, through_keyside(call.provider, EMPTY), "count to three")
 
-    message = str(outcome.error)
-    assert EMPTY in message
-    assert call.provider in message
+    assert f'"{EMPTY}"' in outcome.error.message
+    assert NAMES[call.provider] in outcome.error.message
 
 
 def _admin(way: Way):
