@@ -4,22 +4,12 @@
 Without an argument: exit code 1 when the page is not what the files say. With `--write`: writes it.
 """
 
-import os
 import pathlib
-import subprocess
 import sys
+import tomllib
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "INTEGRATIONS.md"
-
-try:
-    import tomllib
-except ModuleNotFoundError:  # before Python 3.11
-    try:
-        import tomli as tomllib
-    except ModuleNotFoundError:
-        tools = subprocess.run([ROOT / "tests/checks/tools"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-        os.execv(f"{tools}/python", [f"{tools}/python", *sys.argv])
 
 HEAD = """\
 # Providers

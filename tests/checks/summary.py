@@ -13,7 +13,7 @@ CLOSING = (
     re.compile(r"^\s*Summary \[.*\] .*tests? run: "),  # cargo-nextest
     re.compile(r"^test result: "),  # libtest
     re.compile(r"^=+ .*\b(?:passed|failed|error)s?\b.* in [\d.]+s.*=+$"),  # pytest
-    re.compile(r"^\d+ (?:passed|failed)\b.* in [\d.]+s"),  # pytest --quiet
+    re.compile(r"^\d+ (?:passed|failed|errors?)\b.* in [\d.]+s"),  # pytest --quiet
     re.compile(r"^(?:#|ℹ) (?:pass|fail) \d+$"),  # node --test
 )
 FAILED = re.compile(r"(\d+) (?:failed|timed out|exec failed|errors?)\b|\bfail (\d+)$")
