@@ -26,9 +26,9 @@ test: ## Every test: Rust, documentation examples, and the providers' real SDKs
 
 check: check-fmt check-clippy check-structure check-docs check-scripts check-dependencies ## All that CI asks besides the tests
 
-bench: ## Measure against nginx on this machine, side by side
-	@$(need) cargo cc cmake nginx
-	tests/bench/run
+bench: ## Measure against nginx on this machine, side by side (ARGS=start: how fast it starts)
+	@$(need) cargo cc cmake
+	tests/bench/run.sh $(ARGS)
 
 fmt: ## Format the Rust sources
 	@$(need) cargo rustfmt
