@@ -2,6 +2,10 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
+use serde::{Deserializer, de::Error};
+
+use crate::parsed;
+
 /// A TCP address or a Unix socket.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ListenAddress {
@@ -34,6 +38,16 @@ impl fmt::Display for ListenAddress {
     }
 }
 
+/// For serde: a TCP address only.
+pub(crate) fn tcp<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
+    match parsed::text(from)? {
+        ListenAddress::Tcp(address) => Ok(address),
+        ListenAddress::Unix(_) => Err(D::Error::custom(
+            "expected IP:PORT; only the proxy listens on Unix sockets",
+        )),
+    }
+}
+
 /// Why a text is no address to listen on. The text itself is never repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
@@ -43,4 +57,38 @@ pub enum AddressError {
     /// A socket path that depends on the working directory.
     #[error("expected an absolute path after unix:, such as unix:/run/keyside/proxy.sock")]
     RelativeSocket,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_written_as_it_is_read() {
+        for text in ["127.0.0.1:7380", "[::1]:0", "unix:/run/keyside/proxy.sock"] {
+            assert_eq!(text.parse::<ListenAddress>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for text in [
+            "",
+            "7380",
+            "localhost:7380",
+            "127.0.0.1",
+            "127.0.0.1:65536",
+            "/run/proxy.sock",
+        ] {
+            assert_eq!(
+                text.parse::<ListenAddress>(),
+                Err(AddressError::Form),
+                "{text}"
+            );
+        }
+        assert_eq!(
+            "unix:proxy.sock".parse::<ListenAddress>(),
+            Err(AddressError::RelativeSocket)
+        );
+    }
 }

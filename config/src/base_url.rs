@@ -127,6 +127,12 @@ pub enum BaseUrlError {
     Plaintext,
 }
 
+/// Whether a text is a DNS name or an IP address (IPv6 in brackets), and nothing else.
+pub(crate) fn is_host(text: &str) -> bool {
+    split_authority(text).is_ok_and(|(_, port)| port.is_none())
+}
+
+/// The host without brackets, and the port if there is one.
 fn split_authority(authority: &str) -> Result<(&str, Option<u16>), BaseUrlError> {
     if authority.contains('@') {
         return Err(BaseUrlError::Userinfo);

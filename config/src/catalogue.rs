@@ -2,10 +2,14 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::Provider;
+use crate::{
+    Origin, Provider, ProviderId,
+    layers::{Mismatch, Node},
+    provider::ProviderDocument,
+};
 
 /// The providers that Keyside knows: the built-in ones, with `[providers.*]` laid over them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Catalogue {
     providers: BTreeMap<String, Arc<Provider>>,
 }
@@ -13,7 +17,9 @@ pub struct Catalogue {
 impl Catalogue {
     /// The built-in providers, without any settings laid over them.
     pub fn builtin() -> Self {
-        Self::default()
+        let documents = layer(None).read().ok();
+        let catalogue = documents.and_then(|documents| Self::settle(documents).ok());
+        catalogue.expect("the built-in providers are read by the tests")
     }
 
     /// The provider with this id.
@@ -25,4 +31,53 @@ impl Catalogue {
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Provider>> {
         self.providers.values()
     }
+
+    pub(crate) fn settle(documents: Documents) -> Result<Self, Mismatch> {
+        let provider = |(id, document): (ProviderId, ProviderDocument)| {
+            let (name, key) = (id.to_string(), format!("providers.{id}"));
+            let provider = document
+                .settle(id)
+                .map_err(|mismatch| mismatch.below(&key))?;
+            Ok((name, Arc::new(provider)))
+        };
+        let providers = documents
+            .into_iter()
+            .map(provider)
+            .collect::<Result<_, Mismatch>>()?;
+        Ok(Self { providers })
+    }
 }
+
+/// Providers as they are written.
+pub(crate) type Documents = BTreeMap<ProviderId, ProviderDocument>;
+
+/// The table `providers` to lay `over` on: the built-in ones, and a ground for each new one to stand on.
+pub(crate) fn layer(over: Option<&Node>) -> Node {
+    let mut layer = Node::table(Origin::Default);
+    for (id, node) in over.into_iter().flat_map(Node::entries) {
+        let ground = Node::builtin(include_str!("../new-provider.toml"));
+        layer.insert(
+            id,
+            Node {
+                origin: node.origin.clone(),
+                ..ground
+            },
+        );
+    }
+    for (id, text) in BUILTIN {
+        layer.insert(id, Node::builtin(text));
+    }
+    layer
+}
+
+macro_rules! builtin {
+    ($($id:literal)*) => {
+        &[$(($id, include_str!(concat!("../providers/", $id, ".toml"))),)*]
+    };
+}
+
+/// Every file of `providers/` by its name, which a test compares with the folder.
+const BUILTIN: &[(&str, &str)] = builtin![
+    "anthropic" "azure-openai" "bedrock" "cohere" "deepseek" "fireworks" "gemini" "groq" "mistral" "openai"
+    "openrouter" "perplexity" "sandbox" "together" "xai"
+];

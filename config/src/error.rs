@@ -2,7 +2,10 @@
 
 use std::{io, path::PathBuf};
 
-use crate::Origin;
+use crate::{
+    Origin,
+    layers::{Fault, Mismatch, Node, likeness},
+};
 
 /// Why settings could not be loaded. No variant holds a value from the environment.
 #[derive(Debug, thiserror::Error)]
@@ -29,16 +32,16 @@ pub enum SettingsError {
         message: String,
     },
     /// A key that means nothing.
-    #[error("{origin}: unknown key `{key}`{}", nearest.as_ref().map(|near| format!(", did you mean `{near}`?")).unwrap_or_default())]
+    #[error("{origin}: unknown key `{key}`; the nearest known one is `{nearest}`")]
     UnknownKey {
         /// Where it stands.
         origin: Origin,
         /// Its full name.
         key: String,
         /// The known key that is most like it.
-        nearest: Option<String>,
+        nearest: String,
     },
-    /// A value of the wrong type or form.
+    /// A value of the wrong type or form, or one that does not go with another.
     #[error("{origin}: `{key}`: {reason}")]
     Invalid {
         /// Where it stands.
@@ -49,3 +52,50 @@ pub enum SettingsError {
         reason: String,
     },
 }
+
+impl SettingsError {
+    /// Tells what does not fit in `tree`.
+    pub(crate) fn new(mismatch: Mismatch, tree: &Node) -> Self {
+        let Mismatch { key, origin, fault } = mismatch;
+        let origin = origin.unwrap_or_else(|| tree.origin_of(&key).clone());
+        match fault {
+            Fault::Unknown { name, known } => {
+                let table = key.strip_suffix(&name).unwrap_or_default();
+                let nearest = nearest_key(table, &name, known);
+                Self::UnknownKey {
+                    origin,
+                    key,
+                    nearest,
+                }
+            }
+            Fault::Reason(reason) => Self::Invalid {
+                origin,
+                key,
+                reason,
+            },
+        }
+    }
+}
+
+/// A key of the same table, unless that is far off and another table has one that is near.
+fn nearest_key(table: &str, name: &str, known: &[&str]) -> String {
+    let defaults = Node::defaults();
+    let here = known
+        .iter()
+        .map(|known| (format!("{table}{known}"), likeness(name, known)));
+    let elsewhere = defaults.leaves().into_iter().filter_map(|(key, _)| {
+        let likeness = likeness(name, key.rsplit('.').next()?);
+        (likeness >= NEAR).then_some((key, likeness - ELSEWHERE))
+    });
+    let candidates = here.chain(elsewhere);
+    candidates
+        .max_by(|a, b| a.1.total_cmp(&b.1))
+        .map(|(key, _)| key)
+        .unwrap_or_default()
+}
+
+/// From this likeness on, a key of another table is worth naming.
+const NEAR: f64 = 0.7;
+
+/// How much less likely a key of another table is.
+const ELSEWHERE: f64 = 0.3;

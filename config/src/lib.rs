@@ -6,11 +6,16 @@
 mod address;
 mod base_url;
 mod catalogue;
+mod duration;
 mod error;
+mod field;
+mod layers;
 mod origin;
+mod parsed;
 mod pattern;
 mod provider;
 mod settings;
+mod slug;
 mod sources;
 
 pub use address::{AddressError, ListenAddress};

@@ -1,5 +1,7 @@
 //! What is known about one provider: where it is, how it takes a key, and what may be asked of it.
 
+mod check;
+mod document;
 mod endpoint;
 mod id;
 mod route;
@@ -9,12 +11,14 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method};
 use serde::Deserialize;
 
+pub(crate) use self::document::ProviderDocument;
 pub use self::{
+    check::Check,
     endpoint::{EndpointError, EndpointRule},
     id::{ProviderId, ProviderIdError},
     route::Route,
 };
-use crate::BaseUrl;
+use crate::{BaseUrl, duration, parsed};
 
 /// One provider of the catalogue.
 #[derive(Clone, Debug)]
@@ -103,7 +107,8 @@ pub enum ErrorShape {
 }
 
 /// Where token counts stand in a body or in an event of a stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct UsageRule {
     /// The JSON key of the object that holds the counts.
     pub key: String,
@@ -114,31 +119,23 @@ pub struct UsageRule {
 }
 
 /// What a provider's keys look like.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct KeyRules {
     /// The usual form. A key of another form is accepted with a warning, since providers change their forms.
+    #[serde(deserialize_with = "parsed::text")]
     pub pattern: regex_lite::Regex,
+    /// A made-up key of that form.
+    pub example: String,
     /// Prefixes that may be shown in a hint, longest first.
     pub prefix: Vec<String>,
     /// The permissions a key needs, in the provider's words.
     pub scopes: Vec<String>,
 }
 
-/// The cheapest request that tells whether a key works.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Check {
-    /// Its method.
-    pub method: Method,
-    /// Its path, with a query where it needs one, before the base URL's path is set in front.
-    pub path: String,
-    /// Its JSON body.
-    pub body: Option<String>,
-    /// What its answers mean, where that is not plain.
-    pub note: String,
-}
-
 /// A provider's own pages.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Links {
     /// The API's documentation.
     pub docs: String,
@@ -148,6 +145,7 @@ pub struct Links {
 
 /// What a provider offers for testing.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SandboxAvailability {
     /// Whether there is a separate sandbox, or a free tier that serves as one.
     pub available: bool,
@@ -157,6 +155,7 @@ pub struct SandboxAvailability {
 
 /// How one SDK is pointed at Keyside.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SdkLine {
     /// The SDK's name.
     pub name: String,
@@ -167,10 +166,13 @@ pub struct SdkLine {
 }
 
 /// Deadlines of a provider that differ from `[proxy.deadlines]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct ProviderDeadlines {
     /// From the request's end to the response's head.
+    #[serde(deserialize_with = "duration::optional")]
     pub first_byte: Option<Duration>,
     /// Between two pieces of a response body.
+    #[serde(deserialize_with = "duration::optional")]
     pub stream_idle: Option<Duration>,
 }

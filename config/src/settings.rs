@@ -1,13 +1,15 @@
 //! The settings as the rest of Keyside sees them: types that cannot hold a value it could not run with.
 
+mod document;
 mod proxy;
 
 use std::{net::SocketAddr, path::PathBuf};
 
 use serde::Deserialize;
 
+pub(crate) use self::document::Document;
 pub use self::proxy::{AcceptEncoding, Deadlines, EnvironmentPin, Limits, Listener, Proxy};
-use crate::Catalogue;
+use crate::{Catalogue, address, parsed};
 
 /// Everything an operator can decide, with the provider catalogue it leads to.
 #[derive(Clone, Debug)]
@@ -43,9 +45,11 @@ pub struct Admin {
 }
 
 /// The listener of `/metrics`, `/healthz` and `/readyz`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Observe {
     /// The address it is bound to; port 0 lets the system choose.
+    #[serde(deserialize_with = "address::tcp")]
     pub listen: SocketAddr,
 }
 
@@ -99,7 +103,7 @@ pub enum MasterKeySource {
 
 /// How log lines are written.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename = "log")]
+#[serde(deny_unknown_fields)]
 pub struct Log {
     /// The form of a line.
     pub format: LogFormat,
@@ -121,13 +125,16 @@ pub enum LogFormat {
 
 /// Retention of run records.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Runs {
     /// How many records are kept; older ones go first.
+    #[serde(deserialize_with = "parsed::positive")]
     pub keep: usize,
 }
 
 /// Rules for all credentials.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CredentialRules {
     /// A credential that ends within this many days counts as expiring.
     pub expiring_days: u32,

@@ -1,13 +1,25 @@
 //! Where settings are read from, and what came of it.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    env,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+};
 
-use crate::{Origin, Settings, SettingsError};
+use crate::{
+    MasterKeySource, Origin, Settings, SettingsError, catalogue,
+    layers::{Node, Value, is_setting},
+    settings::Document,
+};
 
 /// The file and the environment, passed in so that a test needs neither.
+///
+/// It has no `Debug`, because nothing in the environment is fit to be printed.
 #[derive(Clone, Default)]
 pub struct Sources {
-    /// The settings file; it must exist. Without one, everything not in the environment is the default.
+    /// The settings file; it must exist. Without one, what the environment does not say is the default.
     pub file: Option<PathBuf>,
     /// Environment variables by name. Names that are no setting's are left alone.
     pub environment: BTreeMap<String, String>,
@@ -15,12 +27,40 @@ pub struct Sources {
 
 impl Sources {
     /// The file named on the command line, else by `KEYSIDE_CONFIG`, else `./keyside.toml` if it is there;
-    /// and the variables of this process that are settings.
+    /// and the variables of this process that are settings. Of `KMS_MASTER_KEY` only that it is set.
     pub fn from_process(cli_path: Option<PathBuf>) -> Self {
+        let named = || {
+            env::var_os("KEYSIDE_CONFIG")
+                .filter(|path| !path.is_empty())
+                .map(PathBuf::from)
+        };
+        let usual = || Some(PathBuf::from("keyside.toml")).filter(|path| path.exists());
+        let variable = |(name, value): (OsString, OsString)| {
+            let name = name.into_string().ok()?;
+            match name.as_str() {
+                MASTER_KEY => (!value.is_empty()).then(|| (name, "set".to_owned())),
+                setting => {
+                    is_setting(setting).then(|| (name, value.to_string_lossy().into_owned()))
+                }
+            }
+        };
         Self {
-            file: cli_path,
-            environment: std::env::vars().collect(),
+            file: cli_path.or_else(named).or_else(usual),
+            environment: env::vars_os().filter_map(variable).collect(),
         }
+    }
+
+    /// All layers, merged.
+    fn tree(&self) -> Result<Node, SettingsError> {
+        let mut over = Node::table(Origin::Default);
+        if let Some(path) = &self.file {
+            over.lay(document(path)?);
+        }
+        over.lay(Node::environment(&self.environment));
+        let mut tree = Node::defaults();
+        tree.insert(PROVIDERS, catalogue::layer(over.get(PROVIDERS)));
+        tree.lay(over);
+        Ok(tree)
     }
 }
 
@@ -45,11 +85,89 @@ pub struct EffectiveSetting {
 }
 
 impl Settings {
-    /// Reads the layers, defaults under the file under the environment.
+    /// Reads the layers: defaults under the file under the environment.
     ///
     /// # Errors
     /// The first thing that is wrong, with its place.
-    pub fn load(_sources: &Sources) -> Result<Loaded, SettingsError> {
-        todo!()
+    pub fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
+        let tree = sources.tree()?;
+        let wrong = |mismatch| SettingsError::new(mismatch, &tree);
+        let document: Document = tree.clone().read().map_err(wrong)?;
+        let master_key_in_variable = sources
+            .environment
+            .get(MASTER_KEY)
+            .is_some_and(|key| !key.is_empty());
+        let settings = document.settle(master_key_in_variable).map_err(wrong)?;
+        let effective = effective(&tree, &settings);
+        Ok(Loaded {
+            settings,
+            effective,
+        })
     }
 }
+
+fn document(path: &Path) -> Result<Node, SettingsError> {
+    let text = fs::read_to_string(path);
+    let text = text.map_err(|source| SettingsError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
+    Node::file(path, &text)
+}
+
+/// The leaves of the tree, and what follows from them where they say nothing.
+fn effective(tree: &Node, settings: &Settings) -> Vec<EffectiveSetting> {
+    let leaves = tree.leaves().into_iter();
+    let chosen = leaves
+        .filter(|(key, leaf)| leaf.origin != Origin::Default || !key.starts_with("providers."));
+    let mut effective: Vec<_> = chosen
+        .map(|(key, leaf)| EffectiveSetting {
+            key,
+            value: leaf.value.to_string(),
+            origin: leaf.origin.clone(),
+        })
+        .collect();
+    for follows in derived(settings) {
+        if !effective.iter().any(|setting| setting.key == follows.key) {
+            effective.push(follows);
+        }
+    }
+    effective.sort_by(|a, b| a.key.cmp(&b.key));
+    effective
+}
+
+fn derived(settings: &Settings) -> impl Iterator<Item = EffectiveSetting> {
+    let master_key = match &settings.kms.master_key {
+        MasterKeySource::EnvironmentVariable => (
+            "kms.master_key",
+            "set, not shown".to_owned(),
+            Origin::Variable(MASTER_KEY.into()),
+        ),
+        MasterKeySource::File(path) | MasterKeySource::Generated(path) => (
+            "kms.master_key_file",
+            path.to_string_lossy().into_owned(),
+            Origin::Default,
+        ),
+    };
+    let public_url = (
+        "admin.public_url",
+        settings.admin.public_url.clone(),
+        Origin::Default,
+    );
+    [master_key, public_url]
+        .into_iter()
+        .map(|(key, value, origin)| EffectiveSetting {
+            key: key.to_owned(),
+            value: Value::String(value).to_string(),
+            origin,
+        })
+}
+
+/// The variable that may hold the master key itself. Its value never enters the settings.
+const MASTER_KEY: &str = "KMS_MASTER_KEY";
+
+/// The key of the catalogue's table.
+const PROVIDERS: &str = "providers";
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,12 @@
 //! The host that a credential names itself, where a provider gives each customer one (Azure OpenAI).
 
+use serde::Deserialize;
+
 use crate::{BaseUrl, BaseUrlError, Scheme};
 
 /// Which hosts a credential may name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct EndpointRule {
     /// Domains that belong to the provider; a host must be a name below one of them.
     pub suffixes: Vec<String>,

@@ -2,8 +2,13 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
+use serde::Deserialize;
+
+use crate::slug::is_slug;
+
 /// 1 to 64 of `a-z`, `0-9` and `-`. Cheap to clone.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
 pub struct ProviderId(Arc<str>);
 
 impl ProviderId {
@@ -17,11 +22,18 @@ impl FromStr for ProviderId {
     type Err = ProviderIdError;
 
     fn from_str(text: &str) -> Result<Self, ProviderIdError> {
-        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        match (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
+        match is_slug(text) {
             true => Ok(Self(text.into())),
             false => Err(ProviderIdError),
         }
+    }
+}
+
+impl TryFrom<String> for ProviderId {
+    type Error = ProviderIdError;
+
+    fn try_from(text: String) -> Result<Self, ProviderIdError> {
+        text.parse()
     }
 }
 

@@ -1,11 +1,15 @@
 //! Settings of the data plane.
 
+mod document;
+mod listen;
+
 use std::time::Duration;
 
 use http::HeaderName;
 use serde::Deserialize;
 
-use crate::ListenAddress;
+pub(super) use self::document::ProxyDocument;
+use crate::{ListenAddress, duration, parsed};
 
 /// The data plane: who may connect, for how long, and how much.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,35 +66,49 @@ pub enum AcceptEncoding {
 }
 
 /// How long each phase of a request may take.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Deadlines {
     /// From the first byte of a request to the end of its headers.
+    #[serde(deserialize_with = "duration::positive")]
     pub header: Duration,
     /// Between two requests on a kept-alive connection.
+    #[serde(deserialize_with = "duration::positive")]
     pub idle: Duration,
     /// Between two pieces of a request body.
+    #[serde(deserialize_with = "duration::positive")]
     pub body_idle: Duration,
     /// For a client to take the next piece of a response.
+    #[serde(deserialize_with = "duration::positive")]
     pub write_idle: Duration,
     /// Resolving, connecting and the TLS handshake.
+    #[serde(deserialize_with = "duration::positive")]
     pub connect: Duration,
     /// From the request's end to the response's head.
+    #[serde(deserialize_with = "duration::positive")]
     pub first_byte: Duration,
     /// Between two pieces of a response body.
+    #[serde(deserialize_with = "duration::positive")]
     pub stream_idle: Duration,
     /// After SIGTERM, until what is still in flight is cut.
+    #[serde(deserialize_with = "duration::any")]
     pub drain: Duration,
 }
 
 /// How much one client may ask for.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Limits {
     /// Bytes of a request's head.
+    #[serde(deserialize_with = "parsed::positive")]
     pub header_bytes: usize,
     /// Header fields of a request.
+    #[serde(deserialize_with = "parsed::positive")]
     pub headers: usize,
     /// Open client connections, over all listeners.
+    #[serde(deserialize_with = "parsed::positive")]
     pub connections: usize,
     /// Concurrent HTTP/2 streams of one connection.
+    #[serde(deserialize_with = "parsed::positive")]
     pub streams: u32,
 }

@@ -1,0 +1,79 @@
+//! Durations as people write them: a whole number and a unit.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de::Error};
+
+/// Units, each with its milliseconds. `ms` stands before `s`, which it ends in.
+const UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
+
+/// Reads `250ms`, `10s`, `5m` or `1h`.
+fn parse(text: &str) -> Option<Duration> {
+    let (digits, unit) = UNITS
+        .iter()
+        .find_map(|(suffix, unit)| Some((text.strip_suffix(suffix)?, unit)))?;
+    let number: u64 = digits
+        .bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| digits.parse().ok())??;
+    number.checked_mul(*unit).map(Duration::from_millis)
+}
+
+/// For serde: a duration that may be zero.
+pub(crate) fn any<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let duration = parse(&String::deserialize(from)?);
+    duration.ok_or_else(|| {
+        D::Error::custom(r#"expected a duration such as "250ms", "10s", "5m" or "1h""#)
+    })
+}
+
+/// For serde: a duration that is not zero.
+pub(crate) fn positive<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let duration = any(from)?;
+    match duration.is_zero() {
+        true => Err(D::Error::custom("expected a duration longer than zero")),
+        false => Ok(duration),
+    }
+}
+
+/// For serde: [`positive`] where a key may be left out.
+pub(crate) fn optional<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    positive(from).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_and_a_unit_is_a_duration() {
+        let cases = [
+            ("250ms", 250),
+            ("10s", 10_000),
+            ("5m", 300_000),
+            ("1h", 3_600_000),
+            ("0s", 0),
+        ];
+        for (text, millis) in cases {
+            assert_eq!(parse(text), Some(Duration::from_millis(millis)), "{text}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_not() {
+        for text in [
+            "",
+            "10",
+            "s",
+            "-1s",
+            "+1s",
+            "1.5s",
+            "1 s",
+            "1d",
+            "18446744073709551615h",
+            "99999999999999999999s",
+        ] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+}

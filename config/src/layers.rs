@@ -1,0 +1,167 @@
+//! Layers of settings, merged into one tree whose every leaf remembers where it came from.
+//!
+//! It knows TOML and the environment, and nothing of what the settings mean.
+
+mod document;
+mod environment;
+mod likeness;
+mod read;
+
+use std::{collections::BTreeMap, fmt};
+
+pub(crate) use self::{
+    environment::is_setting,
+    likeness::likeness,
+    read::{Fault, Mismatch},
+};
+use crate::Origin;
+
+/// A value and where it came from.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) value: Value,
+    pub(crate) origin: Origin,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Value {
+    Table(BTreeMap<String, Node>),
+    List(Vec<Node>),
+    String(String),
+    Integer(i64),
+    Boolean(bool),
+    /// TOML has more types than the settings have: the name of one of those.
+    Foreign(&'static str),
+    /// A variable's value, which is read as whatever type its key has.
+    Untyped(String),
+}
+
+impl Node {
+    pub(crate) fn table(origin: Origin) -> Self {
+        let value = Value::Table(BTreeMap::new());
+        Self { value, origin }
+    }
+
+    /// The lowest layer, without the providers.
+    pub(crate) fn defaults() -> Self {
+        Self::builtin(include_str!("../defaults.toml"))
+    }
+
+    /// Lays `over` on top: tables merge key by key, anything else is replaced whole.
+    pub(crate) fn lay(&mut self, over: Node) {
+        match (&mut self.value, over.value) {
+            (Value::Table(below), Value::Table(above)) => {
+                for (key, node) in above {
+                    match below.get_mut(&key) {
+                        Some(under) => under.lay(node),
+                        None => drop(below.insert(key, node)),
+                    }
+                }
+            }
+            (_, value) => {
+                *self = Node {
+                    value,
+                    origin: over.origin,
+                }
+            }
+        }
+    }
+
+    /// Sets an entry of a table.
+    pub(crate) fn insert(&mut self, key: &str, node: Node) {
+        if let Value::Table(entries) = &mut self.value {
+            entries.insert(key.to_owned(), node);
+        }
+    }
+
+    /// The entries of a table.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&String, &Node)> {
+        let entries = match &self.value {
+            Value::Table(entries) => Some(entries),
+            _ => None,
+        };
+        entries.into_iter().flatten()
+    }
+
+    /// The entry of a table.
+    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
+        match &self.value {
+            Value::Table(entries) => entries.get(key),
+            _ => None,
+        }
+    }
+
+    /// The origin of the node at a dotted key, or of the nearest one above it.
+    pub(crate) fn origin_of(&self, key: &str) -> &Origin {
+        let deepest = key
+            .split('.')
+            .try_fold(self, |node, name| node.get(name).ok_or(node));
+        let (Ok(node) | Err(node)) = deepest;
+        &node.origin
+    }
+
+    /// Everything below that is not a table, by dotted key and in its order.
+    pub(crate) fn leaves(&self) -> Vec<(String, &Node)> {
+        let below = self.entries().flat_map(|(name, node)| {
+            let leaves = match node.value {
+                Value::Table(_) => node.leaves(),
+                _ => vec![(String::new(), node)],
+            };
+            let named = move |(key, leaf): (String, _)| (read::under(name, &key), leaf);
+            leaves.into_iter().map(named)
+        });
+        below.collect()
+    }
+}
+
+impl fmt::Display for Value {
+    /// TOML notation; what a variable holds is shown as the type it looks like.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let looks_typed = |text: &str| text.parse::<i64>().is_ok() || text.parse::<bool>().is_ok();
+        match self {
+            Self::Table(entries) => {
+                let entry = |(key, node): (&String, &Node)| format!("{key} = {}", node.value);
+                let entries: Vec<_> = entries.iter().map(entry).collect();
+                write!(f, "{{ {} }}", entries.join(", "))
+            }
+            Self::List(items) => {
+                let items: Vec<_> = items.iter().map(|item| item.value.to_string()).collect();
+                write!(f, "[{}]", items.join(", "))
+            }
+            Self::Integer(number) => number.fmt(f),
+            Self::Boolean(truth) => truth.fmt(f),
+            Self::Foreign(kind) => f.write_str(kind),
+            Self::Untyped(text) if looks_typed(text) => f.write_str(text),
+            Self::String(text) | Self::Untyped(text) => toml::Value::from(text.as_str()).fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(text: &str) -> Node {
+        Node::builtin(text)
+    }
+
+    #[test]
+    fn tables_merge_and_lists_are_replaced() {
+        let mut below = tree("a = 1\nl = [1, 2]\n[t]\nx = 1\ny = 2");
+        below.lay(tree("l = [3]\n[t]\ny = 'z'"));
+        let leaves = below.leaves();
+        let shown: Vec<_> = leaves
+            .iter()
+            .map(|(key, leaf)| format!("{key} = {}", leaf.value))
+            .collect();
+        assert_eq!(shown, ["a = 1", "l = [3]", "t.x = 1", "t.y = \"z\""]);
+    }
+
+    #[test]
+    fn the_origin_of_a_missing_key_is_that_of_its_table() {
+        let text = "[a]\nb = 1\n[c]\nd = 1\n";
+        let root = Node::file("k.toml".as_ref(), text).unwrap();
+        assert_eq!(root.origin_of("c.d").to_string(), "k.toml:4");
+        assert_eq!(root.origin_of("c.missing").to_string(), "k.toml:3");
+    }
+}

@@ -1,0 +1,141 @@
+//! The layer that environment variables make.
+
+use std::collections::BTreeMap;
+
+use super::{Node, Value};
+use crate::Origin;
+
+/// What `KEYSIDE_<SECTION>__<KEY>` starts with. Names without the double underscore are not settings:
+/// the CLI has some, and Kubernetes makes `KEYSIDE_PORT` and the like for a service of that name.
+const PREFIX: &str = "KEYSIDE_";
+
+/// Names that are settings without the prefix.
+const ALIASES: [(&str, [&str; 2]); 2] = [
+    ("KMS_DRIVER", ["kms", "driver"]),
+    ("KMS_MASTER_KEY_FILE", ["kms", "master_key_file"]),
+];
+
+impl Node {
+    /// Reads the variables that are settings. The prefixed name wins over an alias.
+    pub(crate) fn environment(variables: &BTreeMap<String, String>) -> Self {
+        let aliases = ALIASES.iter().filter_map(|(name, keys)| {
+            let value = variables.get(*name).filter(|value| !value.is_empty())?;
+            Some((*name, keys.map(str::to_owned).to_vec(), value))
+        });
+        let prefixed = variables
+            .iter()
+            .filter_map(|(name, value)| Some((name.as_str(), keys(name)?, value)));
+        aliases.chain(prefixed).fold(
+            Self::table(Origin::Default),
+            |mut layer, (name, keys, value)| {
+                layer.lay(leaf(name, &keys, value));
+                layer
+            },
+        )
+    }
+}
+
+/// Whether a variable can change a setting.
+pub(crate) fn is_setting(name: &str) -> bool {
+    keys(name).is_some() || ALIASES.iter().any(|(alias, _)| *alias == name)
+}
+
+/// The keys that a prefixed name stands for.
+fn keys(name: &str) -> Option<Vec<String>> {
+    let path = name.strip_prefix(PREFIX)?;
+    path.contains("__").then(|| {
+        let mut keys: Vec<String> = path.split("__").map(str::to_ascii_lowercase).collect();
+        restore_hyphens(&mut keys);
+        keys
+    })
+}
+
+/// A variable's name has no hyphen, a provider's id and a header's name have no underscore (or should not).
+fn restore_hyphens(keys: &mut [String]) {
+    let hyphenated: &[usize] = match keys.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["providers", _, "headers", _] => &[1, 3],
+        ["providers", ..] => &[1],
+        _ => &[],
+    };
+    for index in hyphenated {
+        keys[*index] = keys[*index].replace('_', "-");
+    }
+}
+
+fn leaf(name: &str, keys: &[String], value: &str) -> Node {
+    let origin = Origin::Variable(name.into());
+    let leaf = Node {
+        value: Value::Untyped(value.to_owned()),
+        origin: origin.clone(),
+    };
+    keys.iter().rev().fold(leaf, |node, key| Node {
+        value: Value::Table(BTreeMap::from([(key.clone(), node)])),
+        origin: origin.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Vec<String> {
+        let variables = variables
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect();
+        let layer = Node::environment(&variables);
+        let shown =
+            |(key, leaf): (String, &Node)| format!("{key} = {} # {}", leaf.value, leaf.origin);
+        layer.leaves().into_iter().map(shown).collect()
+    }
+
+    #[test]
+    fn a_name_is_the_path_of_its_key() {
+        assert_eq!(
+            read(&[("KEYSIDE_PROXY__DEADLINES__DRAIN", "5s")]),
+            ["proxy.deadlines.drain = \"5s\" # KEYSIDE_PROXY__DEADLINES__DRAIN"]
+        );
+    }
+
+    #[test]
+    fn hyphens_come_back_in_provider_ids_and_header_names() {
+        let layer = read(&[
+            ("KEYSIDE_PROVIDERS__AZURE_OPENAI__BASE_URL", "x"),
+            (
+                "KEYSIDE_PROVIDERS__ANTHROPIC__HEADERS__ANTHROPIC_VERSION",
+                "y",
+            ),
+        ]);
+        assert!(
+            layer[0].starts_with("providers.anthropic.headers.anthropic-version = "),
+            "{layer:?}"
+        );
+        assert!(
+            layer[1].starts_with("providers.azure-openai.base_url = "),
+            "{layer:?}"
+        );
+    }
+
+    #[test]
+    fn names_that_are_no_settings_are_left_alone() {
+        assert_eq!(
+            read(&[
+                ("KEYSIDE_PORT", "tcp://10.0.0.1:80"),
+                ("KEYSIDE_CONFIG", "x"),
+                ("HOME", "/")
+            ]),
+            [""; 0]
+        );
+    }
+
+    #[test]
+    fn the_prefixed_name_wins_over_its_alias() {
+        let layer = read(&[("KMS_DRIVER", "aws"), ("KEYSIDE_KMS__DRIVER", "local")]);
+        assert_eq!(layer, ["kms.driver = \"local\" # KEYSIDE_KMS__DRIVER"]);
+    }
+
+    #[test]
+    fn an_empty_alias_is_not_set() {
+        assert_eq!(read(&[("KMS_MASTER_KEY_FILE", "")]), [""; 0]);
+    }
+}

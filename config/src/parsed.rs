@@ -1,0 +1,88 @@
+//! Readers of single values, for `#[serde(deserialize_with)]`.
+
+use std::{
+    fmt::{self, Display},
+    marker::PhantomData,
+    str::FromStr,
+};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
+};
+
+/// A text as anything that parses itself. Its error must not repeat the text.
+pub(crate) fn text<'de, D, T>(from: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: Display>,
+{
+    Parsed::deserialize(from).map(|Parsed(value)| value)
+}
+
+/// A list of texts, likewise; an error names the item.
+pub(crate) fn texts<'de, D, T>(from: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: Display>,
+{
+    let items = Vec::<Parsed<T>>::deserialize(from)?;
+    Ok(items.into_iter().map(|Parsed(value)| value).collect())
+}
+
+/// A number that is not zero.
+pub(crate) fn positive<'de, D, T>(from: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default + PartialEq,
+{
+    match T::deserialize(from)? {
+        zero if zero == T::default() => Err(D::Error::custom("expected a whole number from 1")),
+        number => Ok(number),
+    }
+}
+
+/// A list whose items are a text, or a table where a text cannot say enough.
+pub(crate) fn texts_or_tables<'de, D, T>(from: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: Display> + Deserialize<'de>,
+{
+    let items = Vec::<EitherForm<T>>::deserialize(from)?;
+    Ok(items.into_iter().map(|EitherForm(value)| value).collect())
+}
+
+struct Parsed<T>(T);
+
+impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Parsed<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse().map(Self).map_err(D::Error::custom)
+    }
+}
+
+struct EitherForm<T>(T);
+
+impl<'de, T: FromStr<Err: Display> + Deserialize<'de>> Deserialize<'de> for EitherForm<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(EitherVisitor(PhantomData)).map(Self)
+    }
+}
+
+struct EitherVisitor<T>(PhantomData<T>);
+
+impl<'de, T: FromStr<Err: Display> + Deserialize<'de>> Visitor<'de> for EitherVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text or a table")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(entries))
+    }
+}

@@ -1,0 +1,127 @@
+//! The form in which a provider is written, and its way into [`Provider`].
+
+use std::collections::BTreeMap;
+
+use http::{HeaderName, HeaderValue};
+use serde::Deserialize;
+
+use super::{
+    Auth, Check, EndpointRule, ErrorShape, KeyRules, Links, Provider, ProviderDeadlines,
+    ProviderId, SandboxAvailability, SdkLine, Upstream, UsageRule, route::RouteDocument,
+};
+use crate::{BaseUrl, field, layers::Mismatch, parsed};
+
+/// One file of `providers/`, with `[providers.<id>]` laid over it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ProviderDocument {
+    name: Option<String>,
+    base_url: Option<String>,
+    #[serde(default)]
+    allow_plaintext: bool,
+    endpoint: Option<EndpointRule>,
+    auth: AuthDocument,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(deserialize_with = "parsed::texts_or_tables")]
+    routes: Vec<RouteDocument>,
+    error: ErrorShape,
+    usage: Option<UsageRule>,
+    key: KeyRules,
+    check: Check,
+    links: Links,
+    steps: Vec<String>,
+    rate_limits: String,
+    sandbox: SandboxAvailability,
+    #[serde(default)]
+    sdk: Vec<SdkLine>,
+    #[serde(default)]
+    deadlines: ProviderDeadlines,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuthDocument {
+    header: Option<String>,
+    query: Option<String>,
+    #[serde(default)]
+    prefix: String,
+}
+
+impl ProviderDocument {
+    /// Brings the values together under an id. A [`Mismatch`] is told with the keys below the provider's own.
+    pub(crate) fn settle(self, id: ProviderId) -> Result<Provider, Mismatch> {
+        Ok(Provider {
+            upstream: self.upstream()?,
+            auth: self.auth.settle()?,
+            headers: headers(&self.headers)?,
+            name: self.name.unwrap_or_else(|| id.to_string()),
+            routes: self.routes.into_iter().map(RouteDocument::settle).collect(),
+            error: self.error,
+            usage: self.usage,
+            key: self.key,
+            check: self.check,
+            links: self.links,
+            steps: self.steps,
+            rate_limits: self.rate_limits,
+            sandbox: self.sandbox,
+            sdk: self.sdk,
+            deadlines: self.deadlines,
+            id,
+        })
+    }
+
+    /// A base URL wins over an endpoint rule: it is how an operator sends all credentials to one place.
+    fn upstream(&self) -> Result<Upstream, Mismatch> {
+        match (&self.base_url, &self.endpoint) {
+            (Some(url), _) => BaseUrl::parse(url, self.allow_plaintext)
+                .map(Upstream::Fixed)
+                .map_err(|error| Mismatch::new("base_url", error)),
+            (None, Some(rule)) => Ok(Upstream::PerCredential(rule.clone())),
+            (None, None) => Err(Mismatch::new("", "`base_url` is missing")),
+        }
+    }
+}
+
+impl AuthDocument {
+    fn settle(self) -> Result<Auth, Mismatch> {
+        match (self.header, self.query) {
+            (Some(name), None) => {
+                let name = name.parse().ok().filter(|name| !field::is_reserved(name));
+                let name = name.ok_or_else(|| {
+                    Mismatch::new("auth.header", "expected a header that can carry a key")
+                })?;
+                match HeaderValue::from_str(&self.prefix) {
+                    Ok(_) => Ok(Auth::Header {
+                        name,
+                        prefix: self.prefix,
+                    }),
+                    Err(_) => Err(Mismatch::new("auth.prefix", "expected visible ASCII")),
+                }
+            }
+            (None, Some(name)) => Ok(Auth::Query { name }),
+            _ => Err(Mismatch::new("auth", "expected either `header` or `query`")),
+        }
+    }
+}
+
+fn headers(written: &BTreeMap<String, String>) -> Result<Vec<(HeaderName, HeaderValue)>, Mismatch> {
+    written
+        .iter()
+        .map(|(name, value)| header(name, value))
+        .collect()
+}
+
+/// A key belongs in the store, where it is sealed; in a settings file it would lie open.
+fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Mismatch> {
+    let wrong = |reason| Mismatch::new(format!("headers.{name}"), reason);
+    let parsed: HeaderName = name.parse().map_err(|_| wrong("expected a header name"))?;
+    let value = value.parse().map_err(|_| wrong("expected visible ASCII"))?;
+    match parsed {
+        name if field::is_reserved(&name) => Err(wrong("this header is set by HTTP itself")),
+        name if field::is_credential(&name) => Err(wrong(
+            "a key is added with `keyside key add`, never set here",
+        )),
+        name => Ok((name, value)),
+    }
+}

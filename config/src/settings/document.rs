@@ -1,0 +1,127 @@
+//! The form in which settings are written, and its way into [`Settings`].
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+use super::{
+    Admin, CredentialRules, Kms, KmsDriver, Log, MasterKeySource, Observe, Runs, Settings, Store,
+    proxy::ProxyDocument,
+};
+use crate::{BaseUrl, Catalogue, address, catalogue::Documents, layers::Mismatch};
+
+/// The whole of it: what a merged tree of layers is read as.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Document {
+    proxy: ProxyDocument,
+    admin: AdminDocument,
+    observe: Observe,
+    store: StoreDocument,
+    kms: KmsDocument,
+    log: Log,
+    runs: Runs,
+    credentials: CredentialRules,
+    providers: Documents,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AdminDocument {
+    #[serde(deserialize_with = "address::tcp")]
+    listen: SocketAddr,
+    public_url: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoreDocument {
+    backend: Backend,
+    path: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Backend {
+    Sled,
+    Vault,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KmsDocument {
+    driver: KmsDriver,
+    master_key_file: Option<PathBuf>,
+}
+
+impl Document {
+    /// Brings the values together. `master_key_in_variable` tells whether `KMS_MASTER_KEY` is set.
+    pub(crate) fn settle(self, master_key_in_variable: bool) -> Result<Settings, Mismatch> {
+        let master_key = self
+            .kms
+            .master_key(&self.store.path, master_key_in_variable)?;
+        Ok(Settings {
+            proxy: self.proxy.settle()?,
+            admin: self.admin.settle()?,
+            observe: self.observe,
+            kms: Kms {
+                driver: self.kms.driver,
+                master_key,
+            },
+            store: self.store.settle(),
+            log: self.log,
+            runs: self.runs,
+            credentials: self.credentials,
+            catalogue: Catalogue::settle(self.providers)?,
+        })
+    }
+}
+
+impl AdminDocument {
+    fn settle(self) -> Result<Admin, Mismatch> {
+        let public_url = match self.public_url {
+            // Links are followed by browsers, so plaintext is the operator's own business.
+            Some(url) => BaseUrl::parse(&url, true)
+                .map_err(|error| Mismatch::new("admin.public_url", error))?
+                .to_string(),
+            None => format!("http://{}", self.listen),
+        };
+        Ok(Admin {
+            listen: self.listen,
+            public_url,
+        })
+    }
+}
+
+impl StoreDocument {
+    fn settle(self) -> Store {
+        match self.backend {
+            Backend::Sled => Store::Sled { path: self.path },
+            Backend::Vault => Store::Vault,
+        }
+    }
+}
+
+impl KmsDocument {
+    fn master_key(&self, store: &Path, in_variable: bool) -> Result<MasterKeySource, Mismatch> {
+        match (&self.master_key_file, in_variable) {
+            (Some(_), true) => Err(Mismatch::new(
+                "kms.master_key_file",
+                "KMS_MASTER_KEY is set too; keep one of the two",
+            )),
+            (Some(file), false) => Ok(MasterKeySource::File(file.clone())),
+            (None, true) => Ok(MasterKeySource::EnvironmentVariable),
+            (None, false) => Ok(MasterKeySource::Generated(beside(store))),
+        }
+    }
+}
+
+/// `data` and `data/` alike have `data.master-key` beside them.
+fn beside(store: &Path) -> PathBuf {
+    let mut file = store.components().as_path().as_os_str().to_owned();
+    file.push(".master-key");
+    file.into()
+}

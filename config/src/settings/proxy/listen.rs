@@ -1,0 +1,32 @@
+//! An entry of `proxy.listen`: an address, or a table with an address and what may be done through it.
+
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+use super::EnvironmentPin;
+use crate::{AddressError, ListenAddress, parsed};
+
+/// What is not set is inherited from `[proxy]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListenEntry {
+    #[serde(deserialize_with = "parsed::text")]
+    pub(super) address: ListenAddress,
+    pub(super) workspaces: Option<Vec<String>>,
+    pub(super) environment: Option<EnvironmentPin>,
+    pub(super) peer_uids: Option<Vec<u32>>,
+}
+
+impl FromStr for ListenEntry {
+    type Err = AddressError;
+
+    fn from_str(address: &str) -> Result<Self, AddressError> {
+        Ok(Self {
+            address: address.parse()?,
+            workspaces: None,
+            environment: None,
+            peer_uids: None,
+        })
+    }
+}
