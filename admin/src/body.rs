@@ -1,0 +1,103 @@
+//! The body of a request, bounded in size and in time, in a buffer that is wiped: there is a secret in it.
+
+use std::time::Duration;
+
+use axum::{
+    body::Body,
+    extract::{FromRequest, Request},
+};
+use http::{HeaderMap, header};
+use http_body_util::BodyExt;
+use zeroize::Zeroizing;
+
+use crate::problem::{Kind, Problem};
+
+/// A JSON document as it came, not looked at yet.
+///
+/// What the HTTP server keeps of it in its own read buffer is beyond reach; nothing after that outlives the request.
+pub(crate) struct JsonBody(Zeroizing<Vec<u8>>);
+
+impl JsonBody {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for JsonBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        expect_json(&parts.headers)?;
+        match tokio::time::timeout(DEADLINE, read(body)).await {
+            Ok(read) => read.map(Self),
+            Err(_elapsed) => Err(too_slow()),
+        }
+    }
+}
+
+/// Allocated at its full size at once: a buffer that grows leaves its earlier, shorter self behind unwiped.
+async fn read(mut body: Body) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(LIMIT));
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| cut_short())?;
+        let Some(data) = frame.data_ref() else {
+            continue;
+        };
+        if data.len() > LIMIT - bytes.len() {
+            return Err(too_large());
+        }
+        bytes.extend_from_slice(data);
+    }
+    Ok(bytes)
+}
+
+/// A form that a page could post without asking first is no JSON; neither is what would have to be unpacked.
+fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let media_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next());
+    let json = media_type.is_some_and(|name| name.trim().eq_ignore_ascii_case("application/json"));
+    match json && !headers.contains_key(header::CONTENT_ENCODING) {
+        true => Ok(()),
+        false => Err(not_json()),
+    }
+}
+
+fn not_json() -> Problem {
+    Problem::new(
+        Kind::MediaTypeUnsupported,
+        "The body is expected to be JSON, uncompressed.",
+        "Send `Content-Type: application/json` and no Content-Encoding.",
+    )
+}
+
+fn too_large() -> Problem {
+    Problem::new(
+        Kind::BodyTooLarge,
+        format!("A body has at most {LIMIT} bytes here."),
+        "A secret has at most 8192 bytes: look at what was pasted.",
+    )
+}
+
+fn too_slow() -> Problem {
+    Problem::new(
+        Kind::BodyTimeout,
+        format!("The body did not arrive within {} s.", DEADLINE.as_secs()),
+        "Send the request again.",
+    )
+}
+
+fn cut_short() -> Problem {
+    Problem::new(
+        Kind::RequestMalformed,
+        "The body broke off or is not framed as HTTP says.",
+        "Send the request again.",
+    )
+}
+
+/// Eight times the longest secret.
+const LIMIT: usize = 64 * 1024;
+
+const DEADLINE: Duration = Duration::from_secs(10);

@@ -1,0 +1,89 @@
+//! Strong entity tags (RFC 9110 section 8.8.3) of single resources.
+//!
+//! A tag is the revision and a digest of the representation. The digest makes it strong: a status that came with time
+//! or a later use changes the bytes, though nobody changed the resource. What a precondition protects is the revision
+//! alone, so that the traffic of a key does not keep people from editing it.
+
+use axum::{
+    Json,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::problem::{Kind, Problem};
+
+/// A resource's representation with its tag.
+pub(crate) struct Tagged<T> {
+    pub(crate) revision: u64,
+    pub(crate) view: T,
+}
+
+impl<T: Serialize> Tagged<T> {
+    /// The answer to a read: the representation, or 304 for one that the client has already.
+    pub(crate) fn read(self, headers: &HeaderMap) -> Response {
+        let tag = self.tag();
+        let unchanged = listed(headers, header::IF_NONE_MATCH)
+            .any(|known| known == "*" || known.trim_start_matches("W/") == tag);
+        match unchanged {
+            true => with_tag(StatusCode::NOT_MODIFIED.into_response(), &tag),
+            false => self.into_response(),
+        }
+    }
+
+    fn tag(&self) -> String {
+        let bytes = serde_json::to_vec(&self.view).unwrap_or_default();
+        let digest = Sha256::digest(bytes);
+        let digest: String = digest[..8]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        format!("\"{}-{digest}\"", self.revision)
+    }
+}
+
+impl<T: Serialize> IntoResponse for Tagged<T> {
+    fn into_response(self) -> Response {
+        let tag = self.tag();
+        with_tag(Json(self.view).into_response(), &tag)
+    }
+}
+
+/// Holds a change to the revision that the client saw, where it says which.
+pub(crate) fn require_match(headers: &HeaderMap, revision: u64) -> Result<(), Problem> {
+    if !headers.contains_key(header::IF_MATCH) {
+        return Ok(());
+    }
+    let matches = |tag: &str| {
+        let seen = tag
+            .strip_prefix('"')
+            .and_then(|tag| tag.split_once('-'))
+            .map(|(seen, _)| seen.parse());
+        tag == "*" || seen == Some(Ok(revision))
+    };
+    match listed(headers, header::IF_MATCH).any(matches) {
+        true => Ok(()),
+        false => Err(Problem::new(
+            Kind::PreconditionFailed,
+            "It has changed since the entity tag in If-Match was given out. Nothing was changed now.",
+            "Read it again, decide again, and send its new ETag as If-Match.",
+        )),
+    }
+}
+
+fn with_tag(mut response: Response, tag: &str) -> Response {
+    if let Ok(tag) = HeaderValue::from_str(tag) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
+}
+
+/// The members of a comma-separated header. Our own tags hold no comma.
+fn listed(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+    let lines = headers.get_all(name).into_iter();
+    lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .map(str::trim)
+}

@@ -1,0 +1,125 @@
+//! One request and its answer, from outside: an id, a task of its own, headers that every answer has, one log line, and
+//! the audit record of a refusal.
+
+use std::time::Instant;
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+
+use crate::{AdminState, problem::Problem, refusals};
+
+/// The id that the answer, the log line and the audit records of one request share.
+#[derive(Clone)]
+pub(crate) struct RequestId(pub(crate) String);
+
+impl RequestId {
+    /// 128 random bits. A client's own id is not taken over: it would be a way to write into our logs.
+    fn random() -> Self {
+        let mut bytes = [0; 16];
+        // A system without randomness cannot seal either; an id that repeats is the least of it.
+        let _ = getrandom::fill(&mut bytes);
+        Self(format!("req_{:032x}", u128::from_be_bytes(bytes)))
+    }
+}
+
+/// Runs once a request, outermost.
+///
+/// The rest runs in a task of its own: a client that hangs up cannot stop a change between its record and its write,
+/// and a panic becomes an answer instead of a cut connection.
+pub(crate) async fn carry(
+    State(state): State<AdminState>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let started = Instant::now();
+    let id = RequestId::random();
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    request.extensions_mut().insert(id.clone());
+
+    let answer = tokio::spawn(next.run(request)).await;
+    let mut response = answer.unwrap_or_else(|_panic| Problem::internal().into_response());
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        if problem.kind().is_refusal() {
+            refusals::audit(&state.registry, &id, problem.kind()).await;
+        }
+        response = rendered(&problem, &id, response.headers());
+    }
+    add_headers(&id, response.headers_mut());
+    log(&method, route.as_ref(), &response, &id, started);
+    response
+}
+
+fn rendered(problem: &Problem, id: &RequestId, before: &HeaderMap) -> Response {
+    let mut response = problem.render(&id.0);
+    // The router itself knows which methods a path has; RFC 9110 section 15.5.6 wants them said.
+    if let Some(allow) = before.get(header::ALLOW) {
+        response.headers_mut().insert(header::ALLOW, allow.clone());
+    }
+    response
+}
+
+fn add_headers(id: &RequestId, headers: &mut HeaderMap) {
+    if let Ok(id) = HeaderValue::from_str(&id.0) {
+        headers.insert(REQUEST_ID, id);
+    }
+    for (name, value) in EVERYWHERE {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}
+
+/// The route's pattern stands in the line, never the path itself: that may be anything, a pasted key included.
+fn log(
+    method: &Method,
+    route: Option<&MatchedPath>,
+    response: &Response,
+    id: &RequestId,
+    started: Instant,
+) {
+    tracing::info!(
+        request_id = id.0,
+        method = known(method),
+        route = route.map_or("unknown", MatchedPath::as_str),
+        status = response.status().as_u16(),
+        duration_us = started.elapsed().as_micros() as u64,
+        "admin request"
+    );
+}
+
+/// A method is a token of the client's choosing too.
+fn known(method: &Method) -> &str {
+    let known = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PATCH,
+        Method::DELETE,
+        Method::PUT,
+        Method::OPTIONS,
+    ];
+    match known.contains(method) {
+        true => method.as_str(),
+        false => "other",
+    }
+}
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-keyside-request-id");
+
+/// No answer is for caches or frames, or for a page of another site to read; there is no `Access-Control-Allow-*`.
+const EVERYWHERE: [(HeaderName, &str); 5] = [
+    (header::CACHE_CONTROL, "no-store"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; frame-ancestors 'none'",
+    ),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    ),
+];

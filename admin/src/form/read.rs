@@ -1,0 +1,85 @@
+//! How single values are read.
+
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use keyside_credentials::Secret;
+use serde_json::value::RawValue;
+
+/// A value as it came.
+pub(crate) struct Given<'a>(pub(super) &'a RawValue);
+
+impl Given<'_> {
+    fn string(&self) -> Result<String, String> {
+        match serde_json::from_str(self.0.get()) {
+            Ok(text) => Ok(text),
+            Err(_) => Err(self.instead_of("a text")),
+        }
+    }
+
+    fn instead_of(&self, expected: &str) -> String {
+        let found = match self.0.get().as_bytes().first() {
+            Some(b'"') => "a text that is not valid",
+            Some(b'{') => "an object",
+            Some(b'[') => "a list",
+            Some(b't' | b'f') => "true or false",
+            Some(b'n') => "null",
+            _ => "a number",
+        };
+        format!("expected {expected}, found {found}")
+    }
+}
+
+/// A text of 1 to `max` characters, none of them a control character.
+pub(crate) fn text(max: usize) -> impl FnOnce(Given<'_>) -> Result<String, String> {
+    move |given| {
+        let text = given.string()?;
+        let length = text.chars().count();
+        match (1..=max).contains(&length) && !text.chars().any(char::is_control) {
+            true => Ok(text),
+            false => Err(format!(
+                "expected 1 to {max} characters without control characters"
+            )),
+        }
+    }
+}
+
+/// A text that the domain knows how to read. Its errors say the rule and do not repeat the text.
+pub(crate) fn parsed<T: FromStr<Err: ToString>>(given: Given<'_>) -> Result<T, String> {
+    given
+        .string()?
+        .parse()
+        .map_err(|error: T::Err| error.to_string())
+}
+
+/// `true` or `false`.
+pub(crate) fn flag(given: Given<'_>) -> Result<bool, String> {
+    serde_json::from_str(given.0.get()).map_err(|_| given.instead_of("true or false"))
+}
+
+/// A point in time, RFC 3339.
+pub(crate) fn timestamp(given: Given<'_>) -> Result<Timestamp, String> {
+    let expected = "expected a time in the form of 2027-01-31T00:00:00Z";
+    given.string()?.parse().map_err(|_| expected.to_owned())
+}
+
+/// The secret itself: from the body straight into the one type that may hold it.
+pub(crate) fn secret(given: Given<'_>) -> Result<Secret, String> {
+    Secret::from_plaintext(given.string()?.into_bytes()).map_err(|error| error.to_string())
+}
+
+/// One of a few words.
+pub(crate) fn one_of<T: Copy>(
+    words: &'static [(&'static str, T)],
+) -> impl FnOnce(Given<'_>) -> Result<T, String> {
+    move |given| word(words, &given.string()?)
+}
+
+/// What one of a few words stands for.
+pub(crate) fn word<T: Copy>(words: &[(&str, T)], text: &str) -> Result<T, String> {
+    let found = words.iter().find(|(word, _)| *word == text);
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+        format!("expected {}", words.join(" or "))
+    })
+}

@@ -1,0 +1,133 @@
+//! Keeps browsers of other sites out, before anything else is looked at.
+//!
+//! A server on localhost is reachable from every page that the same person has open. The token alone would do against
+//! most of it; these checks are for the day when a page of ours signs people in, and so that probing finds nothing.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+use http::{HeaderMap, HeaderName, Uri, header, uri::Authority};
+
+use crate::problem::{Kind, Problem};
+
+/// The names that this server goes by.
+pub(crate) struct Guard {
+    hosts: Vec<String>,
+    public_origin: String,
+}
+
+impl Guard {
+    /// Loopback's names, the address it is bound to, and the host that people were told.
+    pub(crate) fn new(listen: SocketAddr, public_url: &str) -> Self {
+        let mut hosts = LOOPBACK.map(str::to_owned).to_vec();
+        // 0.0.0.0 is no name: browsers take it for this machine and leave their checks aside.
+        if !listen.ip().is_unspecified() {
+            hosts.push(match listen.ip() {
+                std::net::IpAddr::V4(ip) => ip.to_string(),
+                std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+            });
+        }
+        let public: Option<Uri> = public_url.parse().ok();
+        hosts.extend(
+            public
+                .as_ref()
+                .and_then(Uri::host)
+                .map(str::to_ascii_lowercase),
+        );
+        let public_origin = public.as_ref().map(origin_of).unwrap_or_default();
+        Self {
+            hosts,
+            public_origin,
+        }
+    }
+
+    /// A page that was rebound to this address still sends its own name.
+    fn host(&self, uri: &Uri, headers: &HeaderMap) -> Result<Authority, Problem> {
+        let mut given = headers.get_all(header::HOST).iter();
+        let host = given
+            .next()
+            .map(|value| value.to_str().ok()?.parse::<Authority>().ok());
+        let named = match (host, given.next(), uri.authority()) {
+            (Some(Some(host)), None, None) => host,
+            // An absolute target, or HTTP/2's pseudo-header: it must not differ from a Host beside it.
+            (Some(Some(host)), None, Some(target)) if host == *target => host,
+            (None, None, Some(target)) => target.clone(),
+            _ => return Err(malformed_host()),
+        };
+        let name = named.host().to_ascii_lowercase();
+        match self.hosts.contains(&name) && !named.as_str().contains('@') {
+            true => Ok(named),
+            false => Err(host_not_allowed()),
+        }
+    }
+
+    /// Fetch Metadata where the browser sends it, the origin where it does not. Programs send neither.
+    fn page(&self, host: &Authority, headers: &HeaderMap) -> Result<(), Problem> {
+        let sites = headers.get_all(SEC_FETCH_SITE);
+        let same_site = sites
+            .iter()
+            .all(|site| site == "same-origin" || site == "none");
+        let own = |origin: &str| {
+            origin == self.public_origin
+                || origin.eq_ignore_ascii_case(&format!("http://{host}"))
+                || origin.eq_ignore_ascii_case(&format!("https://{host}"))
+        };
+        let same_origin = headers
+            .get_all(header::ORIGIN)
+            .iter()
+            .all(|origin| origin.to_str().is_ok_and(own));
+        match same_site && same_origin {
+            true => Ok(()),
+            false => Err(browser_not_allowed()),
+        }
+    }
+}
+
+/// Runs once a request, before the token is looked at.
+pub(crate) async fn check(
+    State(guard): State<Arc<Guard>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let host = guard.host(request.uri(), request.headers())?;
+    guard.page(&host, request.headers())?;
+    Ok(next.run(request).await)
+}
+
+fn origin_of(uri: &Uri) -> String {
+    let scheme = uri.scheme_str().unwrap_or("http");
+    let authority = uri.authority().map(Authority::as_str).unwrap_or_default();
+    format!("{scheme}://{authority}").to_ascii_lowercase()
+}
+
+fn malformed_host() -> Problem {
+    Problem::new(
+        Kind::RequestMalformed,
+        "A request names its host exactly once.",
+        "Send one Host header, with the address that the request goes to.",
+    )
+}
+
+fn host_not_allowed() -> Problem {
+    Problem::new(
+        Kind::HostNotAllowed,
+        "The request names a host that this server does not go by.",
+        "Use the address in admin.public_url, or localhost. To reach it by another name, set admin.public_url to that.",
+    )
+}
+
+fn browser_not_allowed() -> Problem {
+    Problem::new(
+        Kind::BrowserNotAllowed,
+        "A browser sent this for a page of another site.",
+        "Call the API from a program, or from Keyside's own pages.",
+    )
+}
+
+const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");

@@ -1,0 +1,38 @@
+//! Lists, a page at a time.
+
+use serde::Serialize;
+
+/// One page. `nextCursor` is opaque: it leads to what follows this page, also when the list has changed meanwhile.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Page<T> {
+    items: Vec<T>,
+    next_cursor: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// The first `limit` of `rest`, each as `view` shows it. The cursor is `place` of the last one, if more follow.
+    pub(crate) fn cut<S>(
+        rest: impl IntoIterator<Item = S>,
+        limit: usize,
+        place: impl Fn(&S) -> String,
+        view: impl Fn(S) -> T,
+    ) -> Self {
+        let mut rest = rest.into_iter();
+        let shown: Vec<_> = rest.by_ref().take(limit).collect();
+        let more = rest.next().is_some();
+        let next_cursor = shown.last().filter(|_| more).map(place);
+        Self {
+            items: shown.into_iter().map(view).collect(),
+            next_cursor,
+        }
+    }
+
+    /// All there is.
+    pub(crate) fn whole(items: Vec<T>) -> Self {
+        Self {
+            items,
+            next_cursor: None,
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! What a caller reads when the answer is no: RFC 9457 problem documents.
+//!
+//! A problem says what is wrong, names the fields, and what to do next. It never repeats a value that came in: any of
+//! them may be a secret in the wrong place.
+
+mod kind;
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use keyside_credentials::{ChangeError, storage::StorageError};
+use serde::Serialize;
+
+pub(crate) use self::kind::Kind;
+
+/// A request that gets no other answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    kind: Kind,
+    detail: String,
+    remedy: String,
+    errors: Vec<FieldError>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// What is wrong with one field of a body, or one parameter of a query.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct FieldError {
+    /// Its name on the wire.
+    pub(crate) field: String,
+    /// Where it stands in the body, as a JSON pointer (RFC 6901) in fragment form; parameters have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pointer: Option<String>,
+    /// What was expected.
+    pub(crate) detail: String,
+}
+
+impl FieldError {
+    /// About a field of the body.
+    pub(crate) fn field(name: &str, detail: impl Into<String>) -> Self {
+        let pointer = Some(format!("#/{name}"));
+        let (field, detail) = (name.to_owned(), detail.into());
+        Self {
+            field,
+            pointer,
+            detail,
+        }
+    }
+
+    /// About a parameter of the query.
+    pub(crate) fn parameter(name: &str, detail: impl Into<String>) -> Self {
+        let (field, detail) = (name.to_owned(), detail.into());
+        Self {
+            field,
+            pointer: None,
+            detail,
+        }
+    }
+}
+
+impl Problem {
+    pub(crate) fn new(kind: Kind, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
+        let (detail, remedy) = (detail.into(), remedy.into());
+        Self {
+            kind,
+            detail,
+            remedy,
+            errors: Vec::new(),
+            headers: Vec::new(),
+        }
+    }
+
+    /// Fields that are not what they should be.
+    pub(crate) fn fields(errors: Vec<FieldError>) -> Self {
+        let names: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
+        let detail = format!(
+            "Not as expected: {}. Nothing was changed.",
+            names.join(", ")
+        );
+        Self::new(
+            Kind::FieldsInvalid,
+            detail,
+            "Correct what `errors` names and send the request again.",
+        )
+        .with_errors(errors)
+    }
+
+    /// Something that is our own fault. What it was goes to the log, under the request's id.
+    pub(crate) fn internal() -> Self {
+        Self::new(
+            Kind::Internal,
+            "The request could not be finished.",
+            "Look for the request's id in Keyside's log and report what stands there.",
+        )
+    }
+
+    pub(crate) fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
+        self.errors = errors;
+        self
+    }
+
+    pub(crate) fn with_header(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.headers.push((name, HeaderValue::from_static(value)));
+        self
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The one place where a refusal or an error becomes bytes.
+    pub(crate) fn render(&self, request_id: &str) -> Response {
+        let body = serde_json::to_vec(&Document {
+            kind: self.kind.uri(),
+            title: self.kind.title(),
+            status: self.kind.status().as_u16(),
+            detail: &self.detail,
+            remedy: &self.remedy,
+            request_id,
+            errors: &self.errors,
+        });
+        let mut response = match body {
+            Ok(body) => (self.kind.status(), body).into_response(),
+            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        };
+        let headers = response.headers_mut();
+        headers.extend(self.headers.iter().cloned());
+        headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
+        response
+    }
+}
+
+/// A handler's error travels to the outermost layer as it is; that one knows the request's id, and audits and logs.
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.kind.status().into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    remedy: &'a str,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldError],
+}
+
+/// Why the registry did not make a change, in the caller's terms.
+impl From<ChangeError> for Problem {
+    fn from(error: ChangeError) -> Self {
+        let said = sentence(&error);
+        match error {
+            ChangeError::WorkspaceUnknown => Self::new(
+                Kind::WorkspaceUnknown,
+                said,
+                "Make the workspace first (POST /api/workspaces, `keyside workspace add`), or correct the id.",
+            )
+            .with_errors(vec![FieldError::field("workspaceId", "no such workspace")]),
+            ChangeError::WorkspaceExists => Self::new(
+                Kind::WorkspaceExists,
+                said,
+                "Use the workspace that is there, or choose another id.",
+            )
+            .with_errors(vec![FieldError::field("id", "taken")]),
+            ChangeError::LabelTaken { .. } => Self::new(
+                Kind::LabelTaken,
+                said,
+                "Choose another label. Labels of revoked credentials stay taken, because earlier runs name them.",
+            )
+            .with_errors(vec![FieldError::field("label", "taken")]),
+            ChangeError::CredentialUnknown => Self::credential_unknown(),
+            ChangeError::Damaged => Self::new(
+                Kind::RecordDamaged,
+                said,
+                "Restore the data folder from a backup, or store the key again under a new label.",
+            ),
+            ChangeError::NameUnfit => one_field("name", said),
+            ChangeError::ProviderUnknown => one_field(
+                "provider",
+                "no such provider; GET /api/integrations/providers lists them",
+            ),
+            ChangeError::EndpointMissing { .. }
+            | ChangeError::EndpointRefused(_)
+            | ChangeError::EndpointNotTaken => one_field("endpoint", said),
+            ChangeError::ExpiryPast => one_field("expiresAt", said),
+            ChangeError::StoreUnavailable(storage) => Self::from(storage),
+            _ => Self::internal(),
+        }
+    }
+}
+
+/// Nothing was changed: the audit record and the document are written together or not at all.
+impl From<StorageError> for Problem {
+    fn from(error: StorageError) -> Self {
+        let (detail, remedy) = match &error {
+            StorageError::Full { .. } => (
+                "The disk that holds the store is nearly full, so nothing was changed.",
+                "Free some space on the disk of the data folder and try again.",
+            ),
+            StorageError::Conflict { .. } => (
+                "Someone else wrote at the same moment, so nothing was changed.",
+                "Try again.",
+            ),
+            _ => (
+                "The store cannot be written, so nothing was changed.",
+                "Look at Keyside's log for what the store says, then try again.",
+            ),
+        };
+        tracing::error!(%error, "a change was not made");
+        Self::new(Kind::StoreUnavailable, detail, remedy).with_header(header::RETRY_AFTER, "5")
+    }
+}
+
+impl Problem {
+    /// Also what someone without access to it is told: nothing shows what exists.
+    pub(crate) fn credential_unknown() -> Self {
+        Self::new(
+            Kind::CredentialUnknown,
+            "There is no such credential.",
+            "GET /api/integrations/credentials lists the ones there are (`keyside key list`).",
+        )
+    }
+}
+
+fn one_field(name: &str, detail: impl Into<String>) -> Problem {
+    Problem::fields(vec![FieldError::field(name, detail)])
+}
+
+/// An error's text as a sentence of its own.
+fn sentence(error: &impl std::fmt::Display) -> String {
+    let text = error.to_string();
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) => format!("{}{}.", first.to_uppercase(), chars.as_str()),
+        None => text,
+    }
+}
+
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");

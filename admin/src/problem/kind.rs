@@ -1,0 +1,78 @@
+//! The kinds of problem there are: a stable type, a title and a status each.
+
+use http::StatusCode;
+
+/// What went wrong. Its `type` is what programs may rely on; titles and details are for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Unauthenticated,
+    HostNotAllowed,
+    BrowserNotAllowed,
+    RouteUnknown,
+    MethodNotAllowed,
+    RequestMalformed,
+    MediaTypeUnsupported,
+    BodyTooLarge,
+    BodyTimeout,
+    FieldsInvalid,
+    WorkspaceUnknown,
+    WorkspaceExists,
+    CredentialUnknown,
+    LabelTaken,
+    PreconditionFailed,
+    RecordDamaged,
+    StoreUnavailable,
+    Internal,
+}
+
+impl Kind {
+    /// `type`. A URN, so that it stays the same wherever Keyside runs and whoever hosts its pages.
+    pub(crate) fn uri(self) -> String {
+        format!("urn:keyside:problem:{}", self.name())
+    }
+
+    /// The last part of `type`, and the name in the audit log.
+    pub(crate) fn name(self) -> &'static str {
+        self.row().0
+    }
+
+    pub(crate) fn status(self) -> StatusCode {
+        self.row().1
+    }
+
+    pub(crate) fn title(self) -> &'static str {
+        self.row().2
+    }
+
+    /// Whether somebody was kept from something, rather than mistaken about it. These are audited.
+    pub(crate) fn is_refusal(self) -> bool {
+        matches!(
+            self,
+            Self::Unauthenticated | Self::HostNotAllowed | Self::BrowserNotAllowed
+        )
+    }
+
+    #[rustfmt::skip]
+    fn row(self) -> (&'static str, StatusCode, &'static str) {
+        match self {
+            Self::Unauthenticated => ("unauthenticated", StatusCode::UNAUTHORIZED, "A token is needed"),
+            Self::HostNotAllowed => ("host-not-allowed", StatusCode::FORBIDDEN, "The Host is not this server's"),
+            Self::BrowserNotAllowed => ("browser-not-allowed", StatusCode::FORBIDDEN, "Another site's page may not call this"),
+            Self::RouteUnknown => ("route-unknown", StatusCode::NOT_FOUND, "There is nothing here"),
+            Self::MethodNotAllowed => ("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED, "Not with this method"),
+            Self::RequestMalformed => ("request-malformed", StatusCode::BAD_REQUEST, "The request cannot be read"),
+            Self::MediaTypeUnsupported => ("media-type-unsupported", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body has another form than JSON"),
+            Self::BodyTooLarge => ("body-too-large", StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
+            Self::BodyTimeout => ("body-timeout", StatusCode::REQUEST_TIMEOUT, "The body took too long"),
+            Self::FieldsInvalid => ("fields-invalid", StatusCode::UNPROCESSABLE_ENTITY, "Some fields are not as expected"),
+            Self::WorkspaceUnknown => ("workspace-unknown", StatusCode::NOT_FOUND, "There is no such workspace"),
+            Self::WorkspaceExists => ("workspace-exists", StatusCode::CONFLICT, "The workspace exists already"),
+            Self::CredentialUnknown => ("credential-unknown", StatusCode::NOT_FOUND, "There is no such credential"),
+            Self::LabelTaken => ("label-taken", StatusCode::CONFLICT, "The label is taken"),
+            Self::PreconditionFailed => ("precondition-failed", StatusCode::PRECONDITION_FAILED, "It has changed meanwhile"),
+            Self::RecordDamaged => ("record-damaged", StatusCode::CONFLICT, "The stored record is damaged"),
+            Self::StoreUnavailable => ("store-unavailable", StatusCode::SERVICE_UNAVAILABLE, "The store cannot be written"),
+            Self::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong here"),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The parameters of a query, read one by one, so that a misspelt filter is an error and not a longer list.
+
+use axum::extract::{FromRequestParts, Query};
+use http::request::Parts;
+
+use crate::problem::{FieldError, Kind, Problem};
+
+/// A query's parameters, and what was wrong with them so far.
+pub(crate) struct Parameters {
+    given: Vec<(String, String)>,
+    known: Vec<&'static str>,
+    errors: Vec<FieldError>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Parameters {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match Query::from_request_parts(parts, state).await {
+            Ok(Query(given)) => Ok(Self {
+                given,
+                known: Vec::new(),
+                errors: Vec::new(),
+            }),
+            Err(_) => Err(Problem::new(
+                Kind::RequestMalformed,
+                "The query is not a list of names and values.",
+                "Send `?name=value&name=value`, percent-encoded.",
+            )),
+        }
+    }
+}
+
+impl Parameters {
+    /// A parameter that may be left out. The error says what was expected, never what was found.
+    pub(crate) fn optional<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        self.known.push(name);
+        let mut values = self.given.iter().filter(|(given, _)| given == name);
+        let (_, value) = values.next()?;
+        let read = match values.next() {
+            Some(_) => Err("is there twice".to_owned()),
+            None => read(value),
+        };
+        read.map_err(|detail| self.errors.push(FieldError::parameter(name, detail)))
+            .ok()
+    }
+
+    /// How many items are wanted at most.
+    pub(crate) fn limit(&mut self) -> usize {
+        let read = |text: &str| {
+            let number = text.parse().ok();
+            let number = number.filter(|number| (1..=LIMIT_MAX).contains(number));
+            number.ok_or_else(|| format!("expected a number from 1 to {LIMIT_MAX}"))
+        };
+        self.optional("limit", read).unwrap_or(LIMIT)
+    }
+
+    /// Succeeds if all that was given was asked for and could be read.
+    pub(crate) fn finish(mut self) -> Result<(), Problem> {
+        let unknown = |(name, _): &&(String, String)| !self.known.contains(&name.as_str());
+        if self.given.iter().any(|pair| unknown(&pair)) {
+            // Not by its name: a key that was pasted into the address bar ends up here too.
+            let detail = format!("the parameters here are {}", self.known.join(", "));
+            self.errors
+                .push(FieldError::parameter("(unknown parameter)", detail));
+        }
+        match self.errors.is_empty() {
+            true => Ok(()),
+            false => Err(Problem::fields(self.errors)),
+        }
+    }
+}
+
+/// Items of a page unless the query says otherwise.
+const LIMIT: usize = 100;
+const LIMIT_MAX: usize = 1000;

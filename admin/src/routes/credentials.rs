@@ -1,0 +1,190 @@
+//! `/api/integrations/credentials`: the secret goes in, and never comes out.
+
+mod view;
+
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use keyside_credentials::{
+    Credential, CredentialId, Environment, Filter, NewCredential, Registry, Status, UsageTag,
+};
+
+use self::view::CredentialView;
+use super::Segment;
+use crate::{
+    AdminState,
+    access::Caller,
+    body::JsonBody,
+    entity_tag::{Tagged, require_match},
+    form::{self, Form},
+    page::Page,
+    problem::Problem,
+    query::Parameters,
+};
+
+/// Stores a key that was pasted. The body is gone, wiped, when this returns.
+pub(super) async fn create(
+    State(state): State<AdminState>,
+    Caller(act): Caller,
+    body: JsonBody,
+) -> Result<Response, Problem> {
+    let added = state.registry.add(&act, read_new(body.bytes())?).await?;
+    let warnings = added.warnings.iter().map(ToString::to_string).collect();
+    let location = format!("{PATH}/{}", added.credential.id);
+    let mut response = Tagged {
+        revision: added.credential.revision,
+        view: CredentialView::of(added.credential, warnings),
+    }
+    .into_response();
+    *response.status_mut() = StatusCode::CREATED;
+    if let Ok(location) = HeaderValue::from_str(&location) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+pub(super) async fn list(
+    State(state): State<AdminState>,
+    mut query: Parameters,
+) -> Result<axum::Json<Page<CredentialView>>, Problem> {
+    let filter = Filter {
+        workspace: query.optional("workspaceId", |text| text.parse().map_err(said)),
+        provider: query.optional("provider", |text| known_provider(&state, text)),
+        status: query.optional("status", word(&STATUSES)),
+        environment: query.optional("environment", word(&ENVIRONMENTS)),
+    };
+    let limit = query.limit();
+    let after = query.optional("cursor", |cursor| place(&state.registry, cursor));
+    query.finish()?;
+    let all = state.registry.list(&filter).into_iter();
+    let rest = all.skip_while(|credential| {
+        let after = after.as_ref();
+        after.is_some_and(|after| order(credential) <= order(after))
+    });
+    let view = |credential| CredentialView::of(credential, Vec::new());
+    Ok(axum::Json(Page::cut(
+        rest,
+        limit,
+        |credential| credential.id.to_string(),
+        view,
+    )))
+}
+
+pub(super) async fn show(
+    State(state): State<AdminState>,
+    Segment(id): Segment,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    Ok(tagged(find(&state.registry, &id)?).read(&headers))
+}
+
+/// At once and for good; the record stays. `If-Match` is heeded and not asked for: a leaked key is withdrawn first.
+pub(super) async fn revoke(
+    State(state): State<AdminState>,
+    Caller(act): Caller,
+    Segment(id): Segment,
+    headers: HeaderMap,
+) -> Result<Tagged<CredentialView>, Problem> {
+    let credential = find(&state.registry, &id)?;
+    require_match(&headers, credential.revision)?;
+    Ok(tagged(state.registry.revoke(&act, &credential.id).await?))
+}
+
+fn read_new(body: &[u8]) -> Result<NewCredential, Problem> {
+    let mut form = Form::parse(body, &FIELDS)?;
+    let workspace = form.required("workspaceId", form::parsed);
+    let provider = form.required("provider", form::text(64));
+    let label = form.required("label", form::parsed);
+    let environment = form.optional("environment", form::one_of(&ENVIRONMENTS));
+    let secret = form.required("secret", form::secret);
+    let usage_tag = form.optional("usageTag", form::parsed::<UsageTag>);
+    let expires_at = form.optional("expiresAt", form::timestamp);
+    let endpoint = form.optional("endpoint", form::text(512));
+    let default = form.optional("default", form::flag);
+    let new = || {
+        Some(NewCredential {
+            workspace: workspace?,
+            provider: provider?,
+            label: label?,
+            environment: environment.unwrap_or(Environment::Live),
+            secret: secret?,
+            usage_tag,
+            expires_at,
+            endpoint,
+            default: default.unwrap_or(false),
+        })
+    };
+    form.finish(new())
+}
+
+/// An id that cannot be one leads to the same answer as one that is not there.
+fn find(registry: &Registry, id: &str) -> Result<Credential, Problem> {
+    let id: Option<CredentialId> = id.parse().ok();
+    let credential = id.and_then(|id| registry.credential(&id));
+    credential.ok_or_else(Problem::credential_unknown)
+}
+
+fn tagged(credential: Credential) -> Tagged<CredentialView> {
+    Tagged {
+        revision: credential.revision,
+        view: CredentialView::of(credential, Vec::new()),
+    }
+}
+
+/// A cursor is the id of the last one shown. Records are never removed, so its place in the order can be found again.
+fn place(registry: &Registry, cursor: &str) -> Result<Credential, String> {
+    find(registry, cursor)
+        .map_err(|_| "is not a cursor of this list; begin again without one".to_owned())
+}
+
+/// The order of [`Registry::list`].
+fn order(credential: &Credential) -> (&str, &str, &str) {
+    (
+        credential.workspace.as_str(),
+        &credential.provider,
+        credential.label.as_str(),
+    )
+}
+
+fn known_provider(state: &AdminState, text: &str) -> Result<String, String> {
+    match state.catalogue.get(text) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err("the catalogue has no such provider".to_owned()),
+    }
+}
+
+fn word<T: Copy>(words: &'static [(&'static str, T)]) -> impl FnOnce(&str) -> Result<T, String> {
+    move |text| form::word(words, text)
+}
+
+fn said(error: impl ToString) -> String {
+    error.to_string()
+}
+
+const PATH: &str = "/api/integrations/credentials";
+
+const FIELDS: [&str; 9] = [
+    "workspaceId",
+    "provider",
+    "label",
+    "environment",
+    "secret",
+    "usageTag",
+    "expiresAt",
+    "endpoint",
+    "default",
+];
+
+const ENVIRONMENTS: [(&str, Environment); 2] = [
+    ("live", Environment::Live),
+    ("sandbox", Environment::Sandbox),
+];
+
+const STATUSES: [(&str, Status); 4] = [
+    ("active", Status::Active),
+    ("expiring", Status::Expiring),
+    ("expired", Status::Expired),
+    ("revoked", Status::Revoked),
+];

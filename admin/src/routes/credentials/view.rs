@@ -1,0 +1,87 @@
+//! A credential on the wire.
+
+use jiff::Timestamp;
+use keyside_credentials::{
+    ActorId, Credential, CredentialId, Environment, Fingerprint, Hint, Label, Status, UsageTag,
+    Verification, Version, VersionState, WorkspaceId,
+};
+use serde::Serialize;
+
+/// Everything about a credential but its secret. Fields without a value are null, so that the shape is always the same.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CredentialView {
+    id: CredentialId,
+    workspace_id: WorkspaceId,
+    provider: String,
+    label: Label,
+    environment: Environment,
+    status: Status,
+    is_default: bool,
+    usage_tag: Option<UsageTag>,
+    expires_at: Option<Timestamp>,
+    endpoint: Option<String>,
+    fingerprint: Option<Fingerprint>,
+    hint: Option<Hint>,
+    created_by: ActorId,
+    created_at: Timestamp,
+    last_rotated_at: Option<Timestamp>,
+    last_used_at: Option<Timestamp>,
+    last_verified_at: Option<Timestamp>,
+    verification: Option<Verification>,
+    versions: Vec<VersionView>,
+    damaged: bool,
+    warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct VersionView {
+    number: u32,
+    state: VersionState,
+    created_at: Timestamp,
+    grace_until: Option<Timestamp>,
+}
+
+impl CredentialView {
+    pub(super) fn of(credential: Credential, warnings: Vec<String>) -> Self {
+        Self {
+            id: credential.id,
+            workspace_id: credential.workspace,
+            provider: credential.provider.to_string(),
+            label: credential.label,
+            environment: credential.environment,
+            status: credential.status,
+            is_default: credential.is_default,
+            usage_tag: credential.usage_tag,
+            expires_at: credential.expires_at,
+            endpoint: credential.endpoint,
+            fingerprint: credential.fingerprint,
+            hint: credential.hint,
+            created_by: credential.created_by,
+            created_at: credential.created_at,
+            last_rotated_at: credential.last_rotated_at,
+            last_used_at: credential.last_used_at,
+            last_verified_at: credential.last_verified_at,
+            verification: credential.verification,
+            versions: credential
+                .versions
+                .into_iter()
+                .map(VersionView::of)
+                .collect(),
+            damaged: credential.damaged,
+            warnings,
+        }
+    }
+}
+
+impl VersionView {
+    fn of(version: Version) -> Self {
+        Self {
+            number: version.number,
+            state: version.state,
+            created_at: version.created_at,
+            grace_until: version.grace_until,
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! `/api/integrations/providers`: what is known about each provider, for those who make a key.
+
+use axum::{Json, extract::State};
+use keyside_config::{Auth, Provider, Upstream};
+use serde::Serialize;
+
+use crate::{AdminState, page::Page, problem::Problem, query::Parameters};
+
+pub(super) async fn list(
+    State(state): State<AdminState>,
+    query: Parameters,
+) -> Result<Json<Page<ProviderView>>, Problem> {
+    query.finish()?;
+    let providers = state.catalogue.iter();
+    let views = providers.map(|provider| ProviderView::of(provider));
+    Ok(Json(Page::whole(views.collect())))
+}
+
+/// A provider on the wire.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ProviderView {
+    id: String,
+    name: String,
+    auth: AuthView,
+    /// The one address it has, or null.
+    base_url: Option<String>,
+    /// The rule for each credential's own address, or null.
+    endpoint: Option<EndpointView>,
+    key: KeyView,
+    steps: Vec<String>,
+    links: LinksView,
+    rate_limits: String,
+    sandbox: SandboxView,
+    sdks: Vec<SdkView>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AuthView {
+    /// `header` or `query`.
+    #[serde(rename = "in")]
+    place: &'static str,
+    name: String,
+    prefix: String,
+}
+
+#[derive(Serialize)]
+struct EndpointView {
+    suffixes: Vec<String>,
+    example: String,
+}
+
+#[derive(Serialize)]
+struct KeyView {
+    pattern: String,
+    prefixes: Vec<String>,
+    scopes: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct LinksView {
+    docs: String,
+    console: String,
+}
+
+#[derive(Serialize)]
+struct SandboxView {
+    available: bool,
+    note: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SdkView {
+    name: String,
+    variable: String,
+    /// What its value looks like behind the proxy's address.
+    base_url_path: String,
+}
+
+impl ProviderView {
+    fn of(provider: &Provider) -> Self {
+        let (base_url, endpoint) = match &provider.upstream {
+            Upstream::Fixed(url) => (Some(url.to_string()), None),
+            Upstream::PerCredential(rule) => (
+                None,
+                Some(EndpointView {
+                    suffixes: rule.suffixes.clone(),
+                    example: rule.example.clone(),
+                }),
+            ),
+        };
+        Self {
+            id: provider.id.to_string(),
+            name: provider.name.clone(),
+            auth: AuthView::of(&provider.auth),
+            base_url,
+            endpoint,
+            key: KeyView {
+                pattern: provider.key.pattern.to_string(),
+                prefixes: provider.key.prefix.clone(),
+                scopes: provider.key.scopes.clone(),
+            },
+            steps: provider.steps.clone(),
+            links: LinksView {
+                docs: provider.links.docs.clone(),
+                console: provider.links.console.clone(),
+            },
+            rate_limits: provider.rate_limits.clone(),
+            sandbox: SandboxView {
+                available: provider.sandbox.available,
+                note: provider.sandbox.note.clone(),
+            },
+            sdks: SdkView::all(provider),
+        }
+    }
+}
+
+impl AuthView {
+    fn of(auth: &Auth) -> Self {
+        let (place, name, prefix) = match auth {
+            Auth::Header { name, prefix } => ("header", name.to_string(), prefix.clone()),
+            Auth::Query { name } => ("query", name.clone(), String::new()),
+        };
+        Self {
+            place,
+            name,
+            prefix,
+        }
+    }
+}
+
+impl SdkView {
+    fn all(provider: &Provider) -> Vec<Self> {
+        let lines = provider.sdk.iter();
+        lines
+            .map(|line| Self {
+                name: line.name.clone(),
+                variable: line.variable.clone(),
+                base_url_path: format!("/w/{{workspaceId}}/{}{}", provider.id, line.suffix),
+            })
+            .collect()
+    }
+}

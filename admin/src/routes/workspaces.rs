@@ -1,0 +1,115 @@
+//! `/api/workspaces`: who may use which keys.
+
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use jiff::Timestamp;
+use keyside_credentials::{ActorId, NewWorkspace, Workspace, WorkspaceId};
+use serde::Serialize;
+
+use super::Segment;
+use crate::{
+    AdminState,
+    access::Caller,
+    body::JsonBody,
+    entity_tag::Tagged,
+    form::{self, Form},
+    page::Page,
+    problem::{Kind, Problem},
+    query::Parameters,
+};
+
+/// A workspace on the wire.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct WorkspaceView {
+    id: WorkspaceId,
+    name: String,
+    created_by: ActorId,
+    created_at: Timestamp,
+    damaged: bool,
+}
+
+pub(super) async fn create(
+    State(state): State<AdminState>,
+    Caller(act): Caller,
+    body: JsonBody,
+) -> Result<Response, Problem> {
+    let new = read_new(body.bytes())?;
+    let workspace = state.registry.create_workspace(&act, new).await?;
+    let location = format!("/api/workspaces/{}", workspace.id);
+    let mut response = tagged(workspace).into_response();
+    *response.status_mut() = StatusCode::CREATED;
+    if let Ok(location) = HeaderValue::from_str(&location) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+pub(super) async fn list(
+    State(state): State<AdminState>,
+    mut query: Parameters,
+) -> Result<Json<Page<WorkspaceView>>, Problem> {
+    let limit = query.limit();
+    let after: Option<WorkspaceId> = query.optional("cursor", |cursor| {
+        let cursor = cursor.parse();
+        cursor.map_err(|_| "is not a cursor of this list; begin again without one".to_owned())
+    });
+    query.finish()?;
+    let all = state.registry.workspaces().into_iter();
+    let rest =
+        all.skip_while(|workspace| after.as_ref().is_some_and(|after| workspace.id <= *after));
+    let place = |workspace: &Workspace| workspace.id.to_string();
+    Ok(Json(Page::cut(rest, limit, place, WorkspaceView::of)))
+}
+
+pub(super) async fn show(
+    State(state): State<AdminState>,
+    Segment(id): Segment,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let mut all = state.registry.workspaces().into_iter();
+    let workspace = all.find(|workspace| workspace.id.as_str() == id);
+    let workspace = workspace.ok_or_else(|| {
+        Problem::new(
+            Kind::WorkspaceUnknown,
+            "There is no such workspace.",
+            "GET /api/workspaces lists the ones there are (`keyside workspace list`).",
+        )
+    })?;
+    Ok(tagged(workspace).read(&headers))
+}
+
+/// Without a name for people, the id is the name.
+fn read_new(body: &[u8]) -> Result<NewWorkspace, Problem> {
+    let mut form = Form::parse(body, &["id", "name"])?;
+    let id: Option<WorkspaceId> = form.required("id", form::parsed);
+    let name = form.optional("name", form::text(200));
+    let new = id.map(|id| NewWorkspace {
+        name: name.unwrap_or_else(|| id.to_string()),
+        id,
+    });
+    form.finish(new)
+}
+
+fn tagged(workspace: Workspace) -> Tagged<WorkspaceView> {
+    Tagged {
+        revision: workspace.revision,
+        view: WorkspaceView::of(workspace),
+    }
+}
+
+impl WorkspaceView {
+    fn of(workspace: Workspace) -> Self {
+        Self {
+            id: workspace.id,
+            name: workspace.name,
+            created_by: workspace.created_by,
+            created_at: workspace.created_at,
+            damaged: workspace.damaged,
+        }
+    }
+}
