@@ -81,3 +81,6 @@ const BUILTIN: &[(&str, &str)] = builtin![
     "anthropic" "azure-openai" "bedrock" "cohere" "deepseek" "fireworks" "gemini" "groq" "mistral" "openai"
     "openrouter" "perplexity" "sandbox" "together" "xai"
 ];
+
+#[cfg(test)]
+mod tests;

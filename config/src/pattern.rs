@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 /// A path that a provider allows, such as `/v1/models/*` or `/v1beta/models/*:generateContent`.
 ///
 /// A `*` stands for one or more characters other than `/`; a last segment `**` for one or more segments.
-/// There is no other magic and no backtracking beyond one segment.
+/// There is no other magic.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PathPattern {
     segments: Vec<String>,
@@ -71,16 +71,29 @@ pub enum PathPatternError {
 }
 
 /// Whether `text` has the form `wanted`, in which each `*` stands for one or more characters.
+///
+/// The part after a star is taken where it first occurs, which loses no match and never goes back.
 fn glob(wanted: &str, text: &str) -> bool {
-    match wanted.split_once('*') {
-        None => wanted == text,
-        Some((literal, after)) => text.strip_prefix(literal).is_some_and(|rest| {
-            let mut ends = rest
-                .char_indices()
-                .map(|(start, char)| start + char.len_utf8());
-            ends.any(|end| glob(after, &rest[end..]))
-        }),
+    let mut literals = wanted.split('*');
+    let first = literals.next().unwrap_or_default();
+    let Some(rest) = text.strip_prefix(first) else {
+        return false;
+    };
+    let Some(last) = literals.next_back() else {
+        return rest.is_empty();
+    };
+    let Some(mut rest) = rest.strip_suffix(last) else {
+        return false;
+    };
+    for literal in literals {
+        let found = rest
+            .char_indices()
+            .skip(1)
+            .find_map(|(start, _)| rest[start..].strip_prefix(literal));
+        let Some(after) = found else { return false };
+        rest = after;
     }
+    !rest.is_empty()
 }
 
 fn is_pattern_segment(segment: &str) -> bool {
@@ -89,4 +102,98 @@ fn is_pattern_segment(segment: &str) -> bool {
         && segment
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-._~:@!$'()+,;=*".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(pattern: &str, matching: &[&str], others: &[&str]) {
+        let parsed: PathPattern = pattern.parse().unwrap();
+        assert_eq!(parsed.to_string(), pattern);
+        for path in matching {
+            assert!(parsed.matches(path), "{pattern} should match {path}");
+        }
+        for path in others {
+            assert!(!parsed.matches(path), "{pattern} should not match {path}");
+        }
+    }
+
+    #[test]
+    fn a_literal_matches_itself() {
+        check(
+            "/v1/models",
+            &["/v1/models"],
+            &[
+                "/v1/models/",
+                "/v1/models/x",
+                "/v1",
+                "/v1/model",
+                "v1/models",
+                "",
+                "/",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_star_is_one_or_more_characters_of_one_segment() {
+        check(
+            "/v1/models/*",
+            &["/v1/models/a", "/v1/models/a:b"],
+            &["/v1/models/", "/v1/models", "/v1/models/a/b"],
+        );
+    }
+
+    #[test]
+    fn a_star_inside_a_segment_leaves_the_rest_of_it_fixed() {
+        let pattern = "/v1beta/models/*:generateContent";
+        let matching = [
+            "/v1beta/models/gemini-2.5-flash:generateContent",
+            "/v1beta/models/a:b:generateContent",
+        ];
+        let others = [
+            "/v1beta/models/:generateContent",
+            "/v1beta/models/a:generateContents",
+            "/v1beta/models/a/b:generateContent",
+        ];
+        check(pattern, &matching, &others);
+    }
+
+    #[test]
+    fn several_stars_each_take_something() {
+        check(
+            "/a*b*c",
+            &["/axbxc", "/abbbc", "/axbcbxc"],
+            &["/abc", "/axbc", "/abxc", "/axbxcx", "/axb/xc"],
+        );
+    }
+
+    #[test]
+    fn two_stars_at_the_end_are_one_or_more_segments() {
+        check("/v1/**", &["/v1/a", "/v1/a/b"], &["/v1", "/v1/", "/v2/a"]);
+        check("/**", &["/a", "/a/b"], &["/", ""]);
+    }
+
+    #[test]
+    fn what_no_normalised_path_could_match_is_refused() {
+        for text in ["v1", ""] {
+            assert_eq!(
+                text.parse::<PathPattern>(),
+                Err(PathPatternError::Slash),
+                "{text}"
+            );
+        }
+        for text in [
+            "/", "/a//b", "/a/", "/a/../b", "/./a", "/a b", "/a?b", "/a%2fb", "/**/a", "/a**",
+            "/\u{e9}",
+        ] {
+            assert_eq!(
+                text.parse::<PathPattern>(),
+                Err(PathPatternError::Segment),
+                "{text}"
+            );
+        }
+    }
 }

@@ -62,3 +62,64 @@ fn is_below(host: &str, suffix: &str) -> bool {
         .and_then(|rest| rest.strip_suffix('.'))
         .is_some_and(|name| !name.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accept(endpoint: &str) -> Result<BaseUrl, EndpointError> {
+        let rule = EndpointRule {
+            suffixes: vec!["openai.azure.com".into(), "services.ai.azure.com".into()],
+            example: "https://my-resource.openai.azure.com".into(),
+        };
+        rule.accept(endpoint)
+    }
+
+    #[test]
+    fn a_name_below_a_suffix_is_accepted() {
+        for endpoint in [
+            "https://acme.openai.azure.com",
+            "https://Acme.openai.azure.com/",
+            "https://a.b.services.ai.azure.com",
+        ] {
+            assert_eq!(accept(endpoint).unwrap().port, 443, "{endpoint}");
+        }
+    }
+
+    #[test]
+    fn a_foreign_host_is_refused() {
+        for endpoint in [
+            "https://openai.azure.com",
+            "https://evilopenai.azure.com",
+            "https://acme.openai.azure.com.evil.example",
+            "https://127.0.0.1",
+        ] {
+            assert!(
+                matches!(accept(endpoint), Err(EndpointError::Foreign { .. })),
+                "{endpoint}"
+            );
+        }
+    }
+
+    #[test]
+    fn anything_but_scheme_and_host_is_refused() {
+        for endpoint in [
+            "https://acme.openai.azure.com/openai",
+            "https://acme.openai.azure.com:444",
+            "https://acme.openai.azure.com:443",
+        ] {
+            assert_eq!(accept(endpoint), Err(EndpointError::Extra), "{endpoint}");
+        }
+        for endpoint in [
+            "acme.openai.azure.com",
+            "http://acme.openai.azure.com",
+            "https://acme@acme.openai.azure.com",
+            "https://acme.openai.azure.com?x",
+        ] {
+            assert!(
+                matches!(accept(endpoint), Err(EndpointError::Url(_))),
+                "{endpoint}"
+            );
+        }
+    }
+}

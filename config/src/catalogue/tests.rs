@@ -1,0 +1,282 @@
+//! Every built-in provider, checked against the rules that all of them share.
+
+use std::{collections::BTreeSet, fs};
+
+use http::Method;
+
+use super::*;
+use crate::{Auth, Upstream};
+
+/// Checks that no client may send: they tell about the account rather than answer a prompt.
+const ONLY_BY_KEYSIDE: [(&str, &str); 3] = [
+    ("cohere", "/v1/check-api-key"),
+    ("deepseek", "/user/balance"),
+    ("openrouter", "/api/v1/key"),
+];
+
+/// Endpoints that hand out or end credentials, spend, or administer, from the providers' own references.
+const NEVER: &[&str] = &[
+    "/api/v1/auth/keys",
+    "/api/v1/byok",
+    "/api/v1/credits",
+    "/api/v1/guardrails",
+    "/api/v1/keys",
+    "/api/v1/keys/x",
+    "/api/v1/organization/members",
+    "/api/v1/vault/secrets",
+    "/api/v1/workspaces",
+    "/dashboard/billing/usage",
+    "/generate_auth_token",
+    "/revoke_auth_token",
+    "/inference/v1/accounts",
+    "/openai/deployments",
+    "/openai/deployments/x",
+    "/openai/files",
+    "/openai/fine_tuning/jobs",
+    "/openai/realtimeapi/sessions",
+    "/openai/v1/files",
+    "/openai/v1/fine_tuning/jobs",
+    "/openai/v1/realtime/client_secrets",
+    "/v1/accounts/x/apiKeys",
+    "/v1/accounts/x/secrets",
+    "/v1/accounts/x/users/y/apiKeys",
+    "/v1/agents",
+    "/v1/api-key",
+    "/v1/api_keys",
+    "/v1/billing/usage",
+    "/v1/connectors",
+    "/v1/datasets",
+    "/v1/deployments/secrets",
+    "/v1/files",
+    "/v1/fine_tuning/jobs",
+    "/v1/fine-tunes",
+    "/v1/finetuning/finetuned-models",
+    "/v1/organization",
+    "/v1/organization/admin_api_keys",
+    "/v1/organization/projects/x/api_keys",
+    "/v1/organizations/api_keys",
+    "/v1/organizations/me",
+    "/v1/organizations/users",
+    "/v1/projects",
+    "/v1/realtime/client_secrets",
+    "/v1/realtime/sessions",
+    "/v1/realtime/transcription_sessions",
+    "/v1/service-accounts",
+    "/v1/tunnels/x/reveal_token",
+    "/v1/users/me",
+    "/v1/vaults/x/credentials",
+    "/v1/webhook_endpoints/x/rotate_secret",
+    "/v1/whoami",
+    "/v1alpha/auth_tokens",
+    "/v1beta/auth_tokens",
+    "/v1beta/cachedContents",
+    "/v1beta/files",
+    "/v1beta/tunedModels",
+];
+
+const METHODS: [Method; 6] = [
+    Method::GET,
+    Method::HEAD,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+];
+
+/// Runs `rule` on every built-in provider.
+fn each(rule: impl Fn(&Provider)) {
+    Catalogue::builtin()
+        .iter()
+        .for_each(|provider| rule(provider));
+}
+
+#[test]
+fn the_folder_holds_what_the_catalogue_lists() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/providers");
+    let files = fs::read_dir(folder)
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap());
+    let listed = BUILTIN.iter().map(|(id, _)| format!("{id}.toml"));
+    assert_eq!(files.collect::<BTreeSet<_>>(), listed.collect());
+    let builtin = Catalogue::builtin();
+    assert_eq!(builtin.iter().count(), 15);
+    builtin
+        .iter()
+        .for_each(|provider| assert!(builtin.get(provider.id.as_str()).is_some()));
+}
+
+#[test]
+fn every_upstream_is_reached_over_tls_and_only_the_sandbox_is_local() {
+    each(
+        |provider| match (&provider.upstream, provider.id.as_str()) {
+            (Upstream::Fixed(url), "sandbox") => assert!(url.is_loopback()),
+            (Upstream::Fixed(url), id) => {
+                assert_eq!(url.scheme, crate::Scheme::Https, "{id}");
+                // Paths stand in the routes as the provider documents them.
+                assert_eq!(url.path, "", "{id}");
+            }
+            (Upstream::PerCredential(rule), id) => {
+                assert_eq!(id, "azure-openai");
+                assert!(rule.accept(&rule.example).is_ok());
+            }
+        },
+    );
+}
+
+#[test]
+fn every_key_travels_in_a_header_that_the_proxy_takes_from_clients() {
+    each(|provider| match &provider.auth {
+        Auth::Header { name, .. } => {
+            assert!(crate::field::is_credential(name), "{}: {name}", provider.id)
+        }
+        Auth::Query { .. } => panic!("{}: a query ends up in logs", provider.id),
+    });
+}
+
+#[test]
+fn every_key_rule_fits_its_own_example() {
+    each(|provider| {
+        let (id, key) = (&provider.id, &provider.key);
+        let pattern = key.pattern.as_str();
+        assert!(
+            pattern.starts_with('^') && pattern.ends_with('$'),
+            "{id}: {pattern}"
+        );
+        assert!(
+            key.pattern.is_match(&key.example),
+            "{id}: {pattern} and {}",
+            key.example
+        );
+        assert!(!key.pattern.is_match(&format!("{} ", key.example)), "{id}");
+        let known = key
+            .prefix
+            .iter()
+            .any(|prefix| key.example.starts_with(prefix));
+        assert!(known || key.prefix.is_empty(), "{id}");
+        assert!(
+            key.prefix
+                .is_sorted_by(|longer, shorter| longer.len() >= shorter.len()),
+            "{id}"
+        );
+    });
+}
+
+#[test]
+fn every_check_is_allowed_to_clients_or_known_to_be_ours_alone() {
+    each(|provider| {
+        let (id, check) = (provider.id.as_str(), &provider.check);
+        let path = check.path.split('?').next().unwrap();
+        let ours = ONLY_BY_KEYSIDE.contains(&(id, path));
+        assert_eq!(
+            provider.route(&check.method, path).is_none(),
+            ours,
+            "{id}: {path}"
+        );
+        if let Some(body) = &check.body {
+            assert!(
+                serde_json::from_str::<serde_json::Value>(body).is_ok(),
+                "{id}: {body}"
+            );
+        }
+    });
+}
+
+#[test]
+fn no_provider_lets_a_client_near_keys_money_or_people() {
+    each(|provider| {
+        for path in NEVER {
+            let open = METHODS
+                .iter()
+                .find(|method| provider.route(method, path).is_some());
+            assert_eq!(open, None, "{}: {path}", provider.id);
+        }
+    });
+}
+
+#[test]
+fn routes_are_exact_and_not_repeated() {
+    each(|provider| {
+        let mut seen = BTreeSet::new();
+        for route in &provider.routes {
+            let path = route.path.to_string();
+            assert!(
+                !path.ends_with("/**"),
+                "{}: {path} allows what nobody looked at",
+                provider.id
+            );
+            assert!(
+                !route.upgrade || route.methods == [Method::GET],
+                "{}: {path}",
+                provider.id
+            );
+            for method in &route.methods {
+                assert!(
+                    seen.insert((method.to_string(), path.clone())),
+                    "{}: {method} {path}",
+                    provider.id
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn every_sdk_reaches_its_own_endpoint_through_its_suffix() {
+    each(|provider| {
+        for sdk in &provider.sdk {
+            let usual = match sdk.name.split(' ').next() {
+                Some("openai") if sdk.variable == "OPENAI_BASE_URL" => "/chat/completions",
+                Some("anthropic") if sdk.variable == "ANTHROPIC_BASE_URL" => "/v1/messages",
+                _ => continue,
+            };
+            let path = format!("{}{usual}", sdk.suffix);
+            assert!(
+                provider.route(&Method::POST, &path).is_some(),
+                "{}: {path}",
+                provider.id
+            );
+        }
+    });
+}
+
+#[test]
+fn every_provider_says_what_a_person_needs() {
+    each(|provider| {
+        let id = &provider.id;
+        for link in [&provider.links.docs, &provider.links.console] {
+            assert!(link.starts_with("https://"), "{id}: {link}");
+        }
+        for sentence in provider
+            .steps
+            .iter()
+            .chain([&provider.rate_limits, &provider.sandbox.note])
+        {
+            assert!(
+                sentence.ends_with('.') && !sentence.contains('\n'),
+                "{id}: {sentence:?}"
+            );
+        }
+        assert!(
+            !provider.steps.is_empty() && !provider.sdk.is_empty(),
+            "{id}"
+        );
+        let usage = provider
+            .usage
+            .as_ref()
+            .unwrap_or_else(|| panic!("{id} counts tokens"));
+        assert!(!usage.input.is_empty() && !usage.output.is_empty(), "{id}");
+    });
+}
+
+#[test]
+fn the_realtime_endpoints_are_upgrades() {
+    let builtin = Catalogue::builtin();
+    for (id, path) in [
+        ("openai", "/v1/realtime"),
+        ("azure-openai", "/openai/realtime"),
+        ("azure-openai", "/openai/v1/realtime"),
+    ] {
+        let route = builtin.get(id).unwrap().route(&Method::GET, path).unwrap();
+        assert!(route.upgrade, "{id}: {path}");
+    }
+}
