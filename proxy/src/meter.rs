@@ -1,0 +1,201 @@
+//! Reads token usage in passing, from a JSON body or from any framing of JSON
+//! messages (server-sent events, AWS event streams, WebSocket frames).
+//!
+//! A provider's rule names the JSON key that holds the counts and the fields in
+//! it. The key is looked for as `"key"`, which cannot match inside a JSON
+//! string, where the closing quote would be escaped. Only the object behind it
+//! is parsed; the counts seen last win, since streams report them cumulatively
+//! and `"usage": null` says nothing. Runs once for every chunk; costs a
+//! substring search.
+
+use crate::search::{find, partial_at_end};
+use keyside_config::UsageRule;
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// Token counts as the provider reported them; `None` where it did not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    pub(crate) input: Option<u64>,
+    pub(crate) output: Option<u64>,
+}
+
+/// A provider's usage rule, made ready once at start.
+pub(crate) struct Rule {
+    needle: Box<[u8]>,
+    counts: UsageRule,
+}
+
+impl Rule {
+    pub(crate) fn new(counts: UsageRule) -> Self {
+        let needle = format!("\"{}\"", counts.key).into_bytes().into();
+        Self { needle, counts }
+    }
+}
+
+/// Meters one response.
+pub(crate) struct Meter {
+    rule: Arc<Rule>,
+    state: State,
+    usage: Usage,
+}
+
+enum State {
+    /// Looking for the key, of which the stream so far ended with this many bytes.
+    Seeking(usize),
+    /// Behind the key: whitespace and a colon may come, then the object.
+    Opening,
+    Object(Object),
+}
+
+/// The object behind the key, as far as it has come.
+struct Object {
+    bytes: Vec<u8>,
+    depth: usize,
+    in_string: bool,
+    escaped: bool,
+}
+
+impl Meter {
+    pub(crate) fn new(rule: Arc<Rule>) -> Self {
+        Self {
+            rule,
+            state: State::Seeking(0),
+            usage: Usage::default(),
+        }
+    }
+
+    pub(crate) fn usage(&self) -> Usage {
+        self.usage
+    }
+
+    pub(crate) fn push(&mut self, chunk: &[u8]) {
+        let mut rest = chunk;
+        while !rest.is_empty() {
+            rest = match &mut self.state {
+                State::Seeking(held) => match behind_key(rest, &self.rule.needle, held) {
+                    Some(behind) => {
+                        self.state = State::Opening;
+                        behind
+                    }
+                    None => return,
+                },
+                State::Opening => self.open(rest),
+                State::Object(object) => match object.push(rest) {
+                    Progress::More => return,
+                    Progress::Overlong(behind) => {
+                        self.state = State::Seeking(0);
+                        behind
+                    }
+                    Progress::Complete(behind) => {
+                        self.usage.update(&self.rule.counts, &object.bytes);
+                        self.state = State::Seeking(0);
+                        behind
+                    }
+                },
+            };
+        }
+    }
+
+    fn open<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == b':';
+        let Some(start) = bytes.iter().position(|byte| !blank(byte)) else {
+            return &[];
+        };
+        self.state = match bytes[start] {
+            b'{' => State::Object(Object::default()),
+            _ => State::Seeking(0),
+        };
+        &bytes[start..]
+    }
+}
+
+/// What follows the key in `bytes`, or `None` with the part of it seen in `held`.
+fn behind_key<'a>(bytes: &'a [u8], needle: &[u8], held: &mut usize) -> Option<&'a [u8]> {
+    // The key starts and ends with a quote and has none inside: a part that does
+    // not go on can only start anew at its own closing quote, at the search below.
+    let missing = &needle[*held..];
+    if *held > 0 && bytes.starts_with(missing) {
+        let behind = &bytes[missing.len()..];
+        *held = 0;
+        return Some(behind);
+    }
+    if *held > 0 && missing.starts_with(bytes) {
+        *held += bytes.len();
+        return None;
+    }
+    *held = 0;
+    match find(bytes, needle) {
+        Some(at) => Some(&bytes[at + needle.len()..]),
+        None => {
+            *held = partial_at_end(bytes, needle);
+            None
+        }
+    }
+}
+
+enum Progress<'a> {
+    More,
+    Complete(&'a [u8]),
+    Overlong(&'a [u8]),
+}
+
+impl Default for Object {
+    fn default() -> Self {
+        Self {
+            bytes: Vec::with_capacity(256),
+            depth: 0,
+            in_string: false,
+            escaped: false,
+        }
+    }
+}
+
+impl Object {
+    fn push<'a>(&mut self, bytes: &'a [u8]) -> Progress<'a> {
+        for (index, &byte) in bytes.iter().enumerate() {
+            self.bytes.push(byte);
+            self.track(byte);
+            let behind = &bytes[index + 1..];
+            if self.depth == 0 {
+                return Progress::Complete(behind);
+            }
+            if self.bytes.len() >= LONGEST {
+                return Progress::Overlong(behind);
+            }
+        }
+        Progress::More
+    }
+
+    fn track(&mut self, byte: u8) {
+        match byte {
+            _ if self.escaped => self.escaped = false,
+            b'\\' if self.in_string => self.escaped = true,
+            b'"' => self.in_string = !self.in_string,
+            b'{' if !self.in_string => self.depth += 1,
+            b'}' if !self.in_string => self.depth -= 1,
+            _ => {}
+        }
+    }
+}
+
+impl Usage {
+    fn update(&mut self, rule: &UsageRule, object: &[u8]) {
+        let Ok(fields) = serde_json::from_slice::<Map<String, Value>>(object) else {
+            return;
+        };
+        let first = |names: &[String]| {
+            names
+                .iter()
+                .find_map(|name| fields.get(name).and_then(Value::as_u64))
+        };
+        self.input = first(&rule.input).or(self.input);
+        self.output = first(&rule.output).or(self.output);
+    }
+}
+
+/// A usage object is a few hundred bytes; what is longer is something else.
+const LONGEST: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests;
