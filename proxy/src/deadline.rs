@@ -1,0 +1,277 @@
+//! Closes a client's connection that lets us wait: for a request's head, for the
+//! next request, or for room to write an answer.
+//!
+//! Sits under hyper, around the socket. hyper's own header timeout also runs
+//! while a connection is idle and costs a timer a request; here one timer a
+//! connection is moved only when it fires.
+
+use crate::drain::Drain;
+use keyside_config::Deadlines;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// What the service and the socket of one connection tell each other.
+pub(crate) struct Activity {
+    drain: Drain,
+    /// Requests being answered.
+    requests: AtomicUsize,
+    /// Requests whose answer is complete, but may not have left our buffers: they
+    /// count as in flight until the socket has taken everything.
+    unflushed: AtomicUsize,
+    /// Set at each request's end, taken by the socket to start the idle time.
+    ended: AtomicBool,
+    /// HTTP/2 frames come without a request, so a first byte begins no head.
+    multiplexed: AtomicBool,
+}
+
+/// One request on the connection, from its head to the end of its answer.
+pub(crate) struct Busy(Arc<Activity>);
+
+impl Activity {
+    pub(crate) fn new(drain: Drain) -> Arc<Self> {
+        Arc::new(Self {
+            drain,
+            requests: AtomicUsize::new(0),
+            unflushed: AtomicUsize::new(0),
+            ended: AtomicBool::new(false),
+            multiplexed: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn begin(self: &Arc<Self>, multiplexed: bool) -> Busy {
+        self.drain.enter();
+        self.requests.fetch_add(1, Ordering::AcqRel);
+        if multiplexed {
+            self.multiplexed.store(true, Ordering::Release);
+        }
+        Busy(self.clone())
+    }
+
+    pub(crate) fn is_multiplexed(&self) -> bool {
+        self.multiplexed.load(Ordering::Acquire)
+    }
+
+    fn is_answering(&self) -> bool {
+        self.requests.load(Ordering::Acquire) > 0
+    }
+
+    fn flushed(&self) {
+        if self.unflushed.load(Ordering::Acquire) > 0 {
+            self.drain.leave(self.unflushed.swap(0, Ordering::AcqRel));
+        }
+    }
+}
+
+/// Another hold on the connection, counted like a request of its own.
+impl Clone for Busy {
+    fn clone(&self) -> Self {
+        self.0.begin(false)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.unflushed.fetch_add(1, Ordering::AcqRel);
+        self.0.ended.store(true, Ordering::Release);
+        self.0.requests.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// The connection is gone, and with it what it had not sent.
+impl Drop for Activity {
+    fn drop(&mut self) {
+        self.flushed();
+    }
+}
+
+/// A client's socket with its deadlines.
+pub(crate) struct Deadlined<S> {
+    socket: S,
+    activity: Arc<Activity>,
+    limits: Limits,
+    waiting: Waiting,
+    write_stalled: Option<Instant>,
+    timer: Timer,
+}
+
+/// A timer that is armed when first needed and moved only when it fires, so that
+/// waiting for a deadline that keeps moving away costs next to nothing.
+#[derive(Default)]
+pub(crate) struct Timer(Option<Pin<Box<Sleep>>>);
+
+impl Timer {
+    /// Ready once `deadline` has passed; otherwise the task is woken by then, or
+    /// earlier for nothing.
+    pub(crate) fn poll(&mut self, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
+        let sleep = self
+            .0
+            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if sleep.deadline() > deadline {
+            sleep.as_mut().reset(deadline);
+        }
+        while sleep.as_mut().poll(context).is_ready() {
+            if deadline <= Instant::now() {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Limits {
+    header: Duration,
+    idle: Duration,
+    write: Duration,
+}
+
+/// Since when, and for what, the connection waits while it answers nothing.
+#[derive(Clone, Copy)]
+enum Waiting {
+    /// For the rest of a head whose first byte has come. A new connection is in
+    /// this state too: who connects is expected to speak.
+    Head(Instant),
+    /// For the next request.
+    Idle(Instant),
+}
+
+impl<S> Deadlined<S> {
+    pub(crate) fn new(socket: S, activity: Arc<Activity>, deadlines: &Deadlines) -> Self {
+        let limits = Limits {
+            header: deadlines.header,
+            idle: deadlines.idle,
+            write: deadlines.write_idle,
+        };
+        let waiting = Waiting::Head(Instant::now());
+        Self {
+            socket,
+            activity,
+            limits,
+            waiting,
+            write_stalled: None,
+            timer: Timer::default(),
+        }
+    }
+
+    /// Called with each read: notes a request's end, then a next head's first byte.
+    fn note(&mut self, bytes_came: bool) {
+        if self.activity.ended.swap(false, Ordering::AcqRel) {
+            self.waiting = Waiting::Idle(Instant::now());
+        }
+        let begins_head = bytes_came
+            && matches!(self.waiting, Waiting::Idle(_))
+            && !self.activity.is_answering()
+            && !self.activity.is_multiplexed();
+        if begins_head {
+            self.waiting = Waiting::Head(Instant::now());
+        }
+    }
+
+    /// When the client has kept us waiting too long; `None` while an answer is on
+    /// its way and the client takes it.
+    fn deadline(&self) -> Option<Instant> {
+        let read = match self.waiting {
+            _ if self.activity.is_answering() => None,
+            Waiting::Head(since) => Some(since + self.limits.header),
+            Waiting::Idle(since) => Some(since + self.limits.idle),
+        };
+        let write = self.write_stalled.map(|since| since + self.limits.write);
+        read.into_iter().chain(write).min()
+    }
+
+    fn waited_too_long<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        match self.deadline() {
+            Some(deadline) => self
+                .timer
+                .poll(deadline, context)
+                .map(|()| Err(io::ErrorKind::TimedOut.into())),
+            None => Poll::Pending,
+        }
+    }
+
+    fn written<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        polled: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        match polled {
+            Poll::Ready(result) => {
+                self.write_stalled = None;
+                Poll::Ready(result)
+            }
+            Poll::Pending => {
+                self.write_stalled.get_or_insert_with(Instant::now);
+                self.waited_too_long(context)
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Deadlined<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buffer.filled().len();
+        match Pin::new(&mut this.socket).poll_read(context, buffer) {
+            Poll::Ready(result) => {
+                this.note(buffer.filled().len() > before);
+                Poll::Ready(result)
+            }
+            Poll::Pending => {
+                this.note(false);
+                this.waited_too_long(context)
+            }
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Deadlined<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.socket).poll_write(context, bytes);
+        self.written(context, polled)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.socket).poll_write_vectored(context, slices);
+        self.written(context, polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.socket).poll_flush(context);
+        if polled.is_ready() {
+            self.activity.flushed();
+        }
+        self.written(context, polled)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.socket).poll_shutdown(context);
+        self.written(context, polled)
+    }
+}
+
+#[cfg(test)]
+mod tests;

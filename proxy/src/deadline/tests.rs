@@ -1,0 +1,103 @@
+use super::*;
+use keyside_config::{Settings, Sources};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+fn limits() -> Deadlines {
+    let settings = Settings::load(&Sources::default()).unwrap().settings;
+    settings.proxy.deadlines
+}
+
+fn connection() -> (DuplexStream, Arc<Activity>, Deadlined<DuplexStream>) {
+    let (client, server) = duplex(16);
+    let activity = Activity::new(Drain::default());
+    let socket = Deadlined::new(server, activity.clone(), &limits());
+    (client, activity, socket)
+}
+
+async fn closed_after(socket: &mut Deadlined<DuplexStream>, since: Instant) -> u64 {
+    let mut byte = [0; 1];
+    loop {
+        match socket.read_exact(&mut byte).await {
+            Ok(_) => {}
+            Err(error) => {
+                assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+                return since.elapsed().as_secs();
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_says_nothing_is_closed_at_the_header_deadline() {
+    let (_client, _, mut socket) = connection();
+    assert_eq!(closed_after(&mut socket, Instant::now()).await, 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn dripping_bytes_do_not_extend_the_header_deadline() {
+    let (mut client, _, mut socket) = connection();
+    let start = Instant::now();
+    tokio::spawn(async move {
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            tick.tick().await;
+            if client.write_all(b"a").await.is_err() {
+                return;
+            }
+        }
+    });
+    assert_eq!(closed_after(&mut socket, start).await, 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn between_requests_the_idle_time_counts_and_a_first_byte_starts_a_head() {
+    let (mut client, activity, mut socket) = connection();
+    drop(activity.begin(false));
+    let start = Instant::now();
+    assert_eq!(closed_after(&mut socket, start).await, 75);
+
+    drop(activity.begin(false));
+    let mut byte = [0; 1];
+    let idle = tokio::time::timeout(Duration::from_secs(50), socket.read_exact(&mut byte));
+    assert!(idle.await.is_err());
+    let start = Instant::now();
+    client.write_all(b"G").await.unwrap();
+    assert_eq!(closed_after(&mut socket, start).await, 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_on_its_way_has_no_read_deadline() {
+    let (_client, activity, mut socket) = connection();
+    let _busy = activity.begin(false);
+    let mut byte = [0; 1];
+    let read = tokio::time::timeout(Duration::from_secs(3600), socket.read_exact(&mut byte));
+    assert!(read.await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_nothing_is_closed() {
+    let (_client, activity, mut socket) = connection();
+    let _busy = activity.begin(false);
+    let start = Instant::now();
+    let error = socket.write_all(&[0; 64]).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    assert_eq!(start.elapsed().as_secs(), 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_is_in_flight_until_its_answer_has_left() {
+    let (_client, server) = duplex(16);
+    let drain = Drain::default();
+    let activity = Activity::new(drain.clone());
+    let mut socket = Deadlined::new(server, activity.clone(), &limits());
+    drop(activity.begin(false));
+    assert_eq!(drain.in_flight(), 1);
+    socket.flush().await.unwrap();
+    assert_eq!(drain.in_flight(), 0);
+
+    let busy = activity.begin(false);
+    drop((socket, activity));
+    assert_eq!(drain.in_flight(), 1);
+    drop(busy);
+    assert_eq!(drain.in_flight(), 0);
+}

@@ -1,0 +1,118 @@
+//! Counts what is in flight and tells everybody when the process is leaving.
+//!
+//! serving -> draining (still answers, and asks each client to come back on
+//! another connection) -> closing (refuses). The count is of requests from
+//! their head to the last byte of their answer, tunnels included.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use tokio::sync::Notify;
+
+/// Where the process is on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Phase {
+    /// Ready for traffic.
+    Serving,
+    /// Not ready, but still answering.
+    Draining,
+    /// New requests are refused; what is in flight is about to be cut.
+    Closing,
+}
+
+/// Shared by the listeners, the readiness probe and the signal handler.
+#[derive(Clone, Default)]
+pub struct Drain(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    phase: AtomicU8,
+    in_flight: AtomicUsize,
+    changed: Notify,
+}
+
+impl Drain {
+    /// The phase now.
+    pub fn phase(&self) -> Phase {
+        match self.0.phase.load(Ordering::Acquire) {
+            0 => Phase::Serving,
+            1 => Phase::Draining,
+            _ => Phase::Closing,
+        }
+    }
+
+    /// Moves on to `phase`; never back.
+    pub fn advance(&self, phase: Phase) {
+        self.0.phase.fetch_max(phase as u8, Ordering::AcqRel);
+        self.0.changed.notify_waiters();
+    }
+
+    /// How many requests are in flight.
+    pub fn in_flight(&self) -> usize {
+        self.0.in_flight.load(Ordering::Acquire)
+    }
+
+    /// Returns once nothing is in flight.
+    pub async fn idle(&self) {
+        self.until(|drain| drain.in_flight() == 0).await;
+    }
+
+    /// Returns once the phase is `phase` or a later one.
+    pub(crate) async fn reached(&self, phase: Phase) {
+        self.until(|drain| drain.phase() >= phase).await;
+    }
+
+    /// Counts one request more in flight. Who calls this owes a [`Drain::leave`].
+    pub(crate) fn enter(&self) {
+        self.0.in_flight.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Counts `requests` as over, to the last byte of their answers.
+    pub(crate) fn leave(&self, requests: usize) {
+        let before = self.0.in_flight.fetch_sub(requests, Ordering::AcqRel);
+        if requests > 0 && before == requests {
+            self.0.changed.notify_waiters();
+        }
+    }
+
+    async fn until(&self, done: impl Fn(&Self) -> bool) {
+        loop {
+            let changed = self.0.changed.notified();
+            tokio::pin!(changed);
+            // Registered before the look, so that no change between them is lost.
+            changed.as_mut().enable();
+            if done(self) {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phase_never_goes_back() {
+        let drain = Drain::default();
+        drain.advance(Phase::Closing);
+        drain.advance(Phase::Draining);
+        assert_eq!(drain.phase(), Phase::Closing);
+    }
+
+    #[tokio::test]
+    async fn idle_returns_when_the_last_request_ends() {
+        let drain = Drain::default();
+        drain.enter();
+        drain.enter();
+        let waiting = tokio::spawn({
+            let drain = drain.clone();
+            async move { drain.idle().await }
+        });
+        drain.leave(1);
+        assert_eq!(drain.in_flight(), 1);
+        drain.leave(1);
+        waiting.await.unwrap();
+    }
+}
