@@ -1,0 +1,244 @@
+//! Who may speak, and for which workspace: the first step of every request.
+//!
+//! A program on this machine may; a web page in a browser on this machine may not,
+//! whether it calls by our name or, after DNS rebinding, by its own. Looks at the
+//! request's head only, and allocates nothing unless a label has escapes.
+
+use crate::refusal::Refusal;
+use http::header::{HOST, ORIGIN};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, Method, Version};
+use keyside_config::{EnvironmentPin, ListenAddress, Listener, Proxy};
+use keyside_credentials::Environment;
+use percent_encoding::percent_decode_str;
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+/// The rules of one listener.
+pub(crate) struct Door {
+    /// Names the `Host` header may hold, in lower case; `None` on a Unix socket,
+    /// which no web page can reach.
+    hosts: Option<Vec<String>>,
+    workspaces: Vec<String>,
+    environment: EnvironmentPin,
+    tag_headers: Vec<HeaderName>,
+}
+
+/// What an admitted request asks for.
+#[derive(Debug)]
+pub(crate) struct Admitted<'a> {
+    pub(crate) workspace: &'a str,
+    pub(crate) label: Option<Cow<'a, str>>,
+    pub(crate) environment: Option<Environment>,
+    pub(crate) run_id: Option<&'a str>,
+    pub(crate) tag: Option<&'a str>,
+}
+
+impl Door {
+    pub(crate) fn new(listener: &Listener, bound: Option<SocketAddr>, proxy: &Proxy) -> Self {
+        let hosts = match listener.address {
+            ListenAddress::Unix(_) => None,
+            ListenAddress::Tcp(configured) => {
+                let own = ["localhost", "127.0.0.1", "[::1]"].map(String::from);
+                let address = host_of(bound.unwrap_or(configured));
+                Some(
+                    own.into_iter()
+                        .chain([address])
+                        .chain(proxy.hosts.iter().cloned())
+                        .collect(),
+                )
+            }
+        };
+        Self {
+            hosts,
+            workspaces: listener.workspaces.clone(),
+            environment: listener.environment,
+            tag_headers: proxy.tag_headers.clone(),
+        }
+    }
+
+    /// What the listener is pinned to.
+    pub(crate) fn pin(&self) -> EnvironmentPin {
+        self.environment
+    }
+
+    /// Decides who speaks. Says nothing yet of what is asked for.
+    pub(crate) fn recognise(&self, head: &Parts) -> Result<(), Refusal> {
+        let host = the_host(head)?;
+        let ours = |name: &String| name.eq_ignore_ascii_case(host);
+        if self
+            .hosts
+            .as_ref()
+            .is_some_and(|hosts| !hosts.iter().any(ours))
+        {
+            return Err(Refusal::HostNotAllowed);
+        }
+        if head.headers.contains_key(ORIGIN) || head.headers.contains_key("sec-fetch-site") {
+            return Err(Refusal::BrowserNotAllowed);
+        }
+        well_formed(head)
+    }
+
+    /// Decides for which workspace, out of the tag headers, the path and the
+    /// listener's own only one.
+    pub(crate) fn admit<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
+        path_tag: Option<&'a str>,
+    ) -> Result<Admitted<'a>, Refusal> {
+        let workspace = self.workspace(headers, path_tag)?;
+        if !self.workspaces.is_empty() && !self.workspaces.iter().any(|known| known == workspace) {
+            return Err(Refusal::WorkspaceNotAllowed);
+        }
+        Ok(Admitted {
+            workspace,
+            label: only(headers, "x-keyside-label")?
+                .map(unescape)
+                .transpose()?,
+            environment: only(headers, "x-keyside-environment")?
+                .map(environment)
+                .transpose()?,
+            run_id: only(headers, "x-keyside-run")?.map(short).transpose()?,
+            tag: only(headers, "x-keyside-tag")?.map(short).transpose()?,
+        })
+    }
+
+    fn workspace<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
+        path_tag: Option<&'a str>,
+    ) -> Result<&'a str, Refusal> {
+        let mut tag = path_tag;
+        for name in &self.tag_headers {
+            match (tag, only(headers, name)?) {
+                (Some(tag), Some(other)) if tag != other => return Err(AMBIGUOUS_WORKSPACE),
+                (None, found) => tag = found,
+                _ => {}
+            }
+        }
+        match (tag, self.workspaces.as_slice()) {
+            (Some(tag), _) => Ok(tag),
+            (None, [only]) => Ok(only),
+            (None, _) => Err(Refusal::WorkspaceMissing),
+        }
+    }
+}
+
+/// The one host the request names, without its port.
+fn the_host(head: &Parts) -> Result<&str, Refusal> {
+    let mut fields = head.headers.get_all(HOST).iter();
+    let field = fields
+        .next()
+        .map(|host| host.to_str().map_err(|_| BAD_HOST))
+        .transpose()?;
+    if fields.next().is_some() {
+        return Err(Refusal::RequestMalformed("has more than one Host header"));
+    }
+    // HTTP/2 names the host in :authority, which hyper puts into the target.
+    let authority = head
+        .uri
+        .authority()
+        .filter(|_| head.version == Version::HTTP_2);
+    let host = match (authority.map(http::uri::Authority::as_str), field) {
+        (Some(authority), Some(field)) if authority != field => return Err(BAD_HOST),
+        (Some(host), _) | (None, Some(host)) => host,
+        (None, None) => return Err(Refusal::RequestMalformed("has no Host header")),
+    };
+    without_port(host).ok_or(BAD_HOST)
+}
+
+/// `host` or `host:port`, where a host is a name, an IPv4 address or an IPv6
+/// address in brackets (RFC 9110 section 7.2).
+fn without_port(host: &str) -> Option<&str> {
+    let end = match host.strip_prefix('[') {
+        Some(literal) => literal.find(']')? + 2,
+        None => host.find(':').unwrap_or(host.len()),
+    };
+    let (name, port) = host.split_at(end);
+    let port_is_fine = match port.strip_prefix(':') {
+        Some(digits) => digits.parse::<u16>().is_ok() && digits.bytes().all(|b| b.is_ascii_digit()),
+        None => port.is_empty(),
+    };
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._[]:".contains(&byte);
+    (port_is_fine && !name.is_empty() && name.bytes().all(legal)).then_some(name)
+}
+
+fn host_of(address: SocketAddr) -> String {
+    match address {
+        SocketAddr::V4(address) => address.ip().to_string(),
+        SocketAddr::V6(address) => format!("[{}]", address.ip()),
+    }
+}
+
+/// Origin-form targets in visible ASCII (RFC 9112 section 3.2.1): no proxy
+/// requests, no tunnels, nothing that reads as another destination.
+fn well_formed(head: &Parts) -> Result<(), Refusal> {
+    if head.method == Method::CONNECT {
+        return Err(Refusal::RequestMalformed(
+            "asks for a tunnel; Keyside is no forward proxy",
+        ));
+    }
+    let absolute = head.version < Version::HTTP_2 && head.uri.authority().is_some();
+    if absolute || !head.uri.path().starts_with('/') {
+        return Err(Refusal::RequestMalformed(
+            "has a target that is no plain path; Keyside is no forward proxy",
+        ));
+    }
+    let query = head.uri.query().unwrap_or_default();
+    if !query.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Refusal::RequestMalformed(
+            "has a query that is not visible ASCII",
+        ));
+    }
+    Ok(())
+}
+
+/// The value of a header that may come once, in visible ASCII.
+fn only(
+    headers: &HeaderMap,
+    name: impl http::header::AsHeaderName,
+) -> Result<Option<&str>, Refusal> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next().map(|value| value.to_str());
+    if values.next().is_some() {
+        return Err(Refusal::RequestMalformed(
+            "repeats one of the X-Keyside headers",
+        ));
+    }
+    let unreadable = Refusal::RequestMalformed("has an X-Keyside header that is not visible ASCII");
+    value.transpose().map_err(|_| unreadable)
+}
+
+/// Labels outside ASCII come percent-encoded, as they go out in responses.
+fn unescape(label: &str) -> Result<Cow<'_, str>, Refusal> {
+    let unreadable = Refusal::RequestMalformed("has an X-Keyside-Label that is not valid UTF-8");
+    percent_decode_str(label)
+        .decode_utf8()
+        .map_err(|_| unreadable)
+}
+
+fn environment(text: &str) -> Result<Environment, Refusal> {
+    match text {
+        "live" => Ok(Environment::Live),
+        "sandbox" => Ok(Environment::Sandbox),
+        _ => Err(Refusal::RequestMalformed(
+            "has an X-Keyside-Environment that is neither live nor sandbox",
+        )),
+    }
+}
+
+fn short(text: &str) -> Result<&str, Refusal> {
+    match text.len() <= LONGEST_NOTE {
+        true => Ok(text),
+        false => Err(Refusal::RequestMalformed(
+            "has an X-Keyside-Run or X-Keyside-Tag of more than 128 characters",
+        )),
+    }
+}
+
+const LONGEST_NOTE: usize = 128;
+const BAD_HOST: Refusal = Refusal::RequestMalformed("has a Host header that is not well-formed");
+const AMBIGUOUS_WORKSPACE: Refusal = Refusal::RequestMalformed("names two workspaces");
+
+#[cfg(test)]
+mod tests;

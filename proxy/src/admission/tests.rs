@@ -1,0 +1,177 @@
+use super::*;
+use http::Request;
+
+fn door(workspaces: &[&str], unix: bool) -> Door {
+    Door {
+        hosts: (!unix).then(|| {
+            ["localhost", "127.0.0.1", "[::1]"]
+                .map(String::from)
+                .to_vec()
+        }),
+        workspaces: workspaces.iter().map(|name| name.to_string()).collect(),
+        environment: EnvironmentPin::Any,
+        tag_headers: vec![
+            "x-keyside-workspace".parse().unwrap(),
+            "x-tenant".parse().unwrap(),
+        ],
+    }
+}
+
+fn head(target: &str, fields: &[(&str, &str)]) -> Parts {
+    let mut request = Request::builder().uri(target);
+    for (name, value) in fields {
+        request = request.header(*name, *value);
+    }
+    request.body(()).unwrap().into_parts().0
+}
+
+#[test]
+fn only_our_names_are_a_host() {
+    for (host, expected) in [
+        ("127.0.0.1:7380", Ok(())),
+        ("LOCALHOST", Ok(())),
+        ("[::1]:80", Ok(())),
+        ("evil.example", Err(Refusal::HostNotAllowed)),
+        ("127.0.0.1.evil.example", Err(Refusal::HostNotAllowed)),
+        ("0.0.0.0", Err(Refusal::HostNotAllowed)),
+        ("localhost:", Err(BAD_HOST)),
+        ("localhost:+80", Err(BAD_HOST)),
+        ("localhost:99999", Err(BAD_HOST)),
+        ("user@localhost", Err(BAD_HOST)),
+        ("[::1", Err(BAD_HOST)),
+        ("", Err(BAD_HOST)),
+        ("local host", Err(BAD_HOST)),
+    ] {
+        assert_eq!(
+            door(&[], false).recognise(&head("/", &[("host", host)])),
+            expected,
+            "{host}"
+        );
+    }
+}
+
+#[test]
+fn a_unix_socket_asks_no_host_but_still_for_one() {
+    let door = door(&[], true);
+    assert_eq!(
+        door.recognise(&head("/", &[("host", "anything.example")])),
+        Ok(())
+    );
+    assert!(door.recognise(&head("/", &[])).is_err());
+    assert!(
+        door.recognise(&head("/", &[("host", "a"), ("host", "a")]))
+            .is_err()
+    );
+}
+
+#[test]
+fn a_browser_is_told_by_what_only_browsers_send() {
+    for field in [
+        ("origin", "null"),
+        ("origin", "http://127.0.0.1:7380"),
+        ("sec-fetch-site", "none"),
+    ] {
+        let head = head("/", &[("host", "localhost"), field]);
+        assert_eq!(
+            door(&[], false).recognise(&head),
+            Err(Refusal::BrowserNotAllowed),
+            "{field:?}"
+        );
+    }
+}
+
+#[test]
+fn only_a_plain_path_is_a_target() {
+    let malformed = |target| {
+        let head = head(target, &[("host", "localhost")]);
+        matches!(
+            door(&[], false).recognise(&head),
+            Err(Refusal::RequestMalformed(_))
+        )
+    };
+    assert!(malformed("http://localhost/openai/v1/models"));
+    assert!(malformed("http://evil.example/"));
+    assert!(malformed("*"));
+    assert!(!malformed("/openai/v1/models?a=1"));
+}
+
+#[test]
+fn the_workspace_comes_from_header_path_or_listener_and_from_one_only() {
+    type Case<'a> = (
+        &'a [&'a str],
+        Option<&'a str>,
+        &'a [(&'a str, &'a str)],
+        Result<&'a str, Refusal>,
+    );
+    let cases: &[Case<'_>] = &[
+        (&[], None, &[("x-keyside-workspace", "acme")], Ok("acme")),
+        (&[], None, &[("x-tenant", "acme")], Ok("acme")),
+        (&[], Some("acme"), &[], Ok("acme")),
+        (
+            &[],
+            Some("acme"),
+            &[("x-keyside-workspace", "acme")],
+            Ok("acme"),
+        ),
+        (
+            &[],
+            Some("acme"),
+            &[("x-keyside-workspace", "other")],
+            Err(AMBIGUOUS_WORKSPACE),
+        ),
+        (
+            &[],
+            None,
+            &[("x-keyside-workspace", "a"), ("x-tenant", "b")],
+            Err(AMBIGUOUS_WORKSPACE),
+        ),
+        (&[], None, &[], Err(Refusal::WorkspaceMissing)),
+        (&["acme"], None, &[], Ok("acme")),
+        (&["acme", "ci"], None, &[], Err(Refusal::WorkspaceMissing)),
+        (
+            &["acme"],
+            Some("other"),
+            &[],
+            Err(Refusal::WorkspaceNotAllowed),
+        ),
+    ];
+    for (pinned, path, fields, expected) in cases {
+        let head = head("/", fields);
+        let door = door(pinned, false);
+        let admitted = door
+            .admit(&head.headers, *path)
+            .map(|admitted| admitted.workspace);
+        assert_eq!(admitted, *expected, "{pinned:?} {path:?} {fields:?}");
+    }
+}
+
+#[test]
+fn a_header_of_ours_comes_once_and_readable() {
+    for fields in [
+        &[("x-keyside-workspace", "a"), ("x-keyside-workspace", "a")][..],
+        &[("x-keyside-workspace", "caf\u{e9}")],
+        &[
+            ("x-keyside-workspace", "a"),
+            ("x-keyside-environment", "prod"),
+        ],
+        &[("x-keyside-workspace", "a"), ("x-keyside-label", "%ff")],
+    ] {
+        let head = head("/", fields);
+        let door = door(&[], false);
+        let refused = door.admit(&head.headers, None).unwrap_err();
+        assert!(
+            matches!(refused, Refusal::RequestMalformed(_)),
+            "{fields:?}"
+        );
+    }
+}
+
+#[test]
+fn a_label_may_be_percent_encoded() {
+    let head = head("/", &[("x-keyside-label", "QA%20caf%C3%A9")]);
+    let door = door(&["a"], false);
+    assert_eq!(
+        door.admit(&head.headers, None).unwrap().label.unwrap(),
+        "QA caf\u{e9}"
+    );
+}

@@ -1,0 +1,114 @@
+//! Reads the request's target: which workspace, which provider, which path there.
+//!
+//! A path is normalised once; what was decided on is what is forwarded. Nothing is
+//! resolved or repaired that two servers could read differently: it is refused.
+//! Runs once for each request and allocates only where a path has escapes.
+
+use crate::refusal::Refusal;
+use std::borrow::Cow;
+
+/// A target, split: `/{provider}{rest}` or `/w/{workspace}/{provider}{rest}`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Target<'a> {
+    pub(crate) workspace: Option<&'a str>,
+    pub(crate) provider: &'a str,
+    /// The path at the provider; starts with a slash.
+    pub(crate) rest: &'a str,
+}
+
+/// A path with one reading only.
+pub(crate) fn normalise(path: &str) -> Result<Cow<'_, str>, Refusal> {
+    let path = unescape_unreserved(path)?;
+    let ambiguous = !path.starts_with('/')
+        || path.contains("//")
+        || path
+            .bytes()
+            .any(|byte| !byte.is_ascii_graphic() || matches!(byte, b'\\' | b';'))
+        || path.split('/').any(|segment| matches!(segment, "." | ".."));
+    match ambiguous {
+        true => Err(Refusal::PathNotAllowed),
+        false => Ok(path),
+    }
+}
+
+/// Splits a normalised path. `None` where it names no provider.
+pub(crate) fn split(path: &str) -> Option<Target<'_>> {
+    let (first, rest) = segment(path)?;
+    let (workspace, provider, rest) = match first {
+        "w" => {
+            let (workspace, rest) = segment(rest)?;
+            let (provider, rest) = segment(rest)?;
+            (Some(workspace), provider, rest)
+        }
+        provider => (None, provider, rest),
+    };
+    Some(Target {
+        workspace,
+        provider,
+        rest: if rest.is_empty() { "/" } else { rest },
+    })
+}
+
+fn segment(path: &str) -> Option<(&str, &str)> {
+    let path = path.strip_prefix('/')?;
+    let (segment, rest) = path.split_at(path.find('/').unwrap_or(path.len()));
+    (!segment.is_empty()).then_some((segment, rest))
+}
+
+/// Undoes escapes of unreserved characters, which mean the same either way (RFC
+/// 3986 section 6.2.2.2). Escapes that a server could take for structure, or that
+/// no path needs, are refused.
+fn unescape_unreserved(path: &str) -> Result<Cow<'_, str>, Refusal> {
+    if !path.contains('%') {
+        return Ok(Cow::Borrowed(path));
+    }
+    let mut plain = String::with_capacity(path.len());
+    let mut pieces = path.split('%');
+    plain.push_str(pieces.next().unwrap_or_default());
+    for piece in pieces {
+        let digits = piece.get(..2).ok_or(Refusal::PathNotAllowed)?;
+        let strict = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let byte = u8::from_str_radix(digits, 16).ok().filter(|_| strict);
+        match byte.ok_or(Refusal::PathNotAllowed)? {
+            byte if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
+                plain.push(char::from(byte));
+            }
+            b'/' | b'\\' | b'%' | b';' | 0..=0x1f | 0x7f => return Err(Refusal::PathNotAllowed),
+            byte => plain.push_str(&format!("%{byte:02X}")),
+        }
+        plain.push_str(&piece[2..]);
+    }
+    Ok(Cow::Owned(plain))
+}
+
+/// The query as it may leave: without the parameters that carry a credential.
+pub(crate) fn strip_credentials(query: &str) -> Cow<'_, str> {
+    if !query.split('&').any(is_credential) {
+        return Cow::Borrowed(query);
+    }
+    let kept: Vec<_> = query
+        .split('&')
+        .filter(|pair| !is_credential(pair))
+        .collect();
+    Cow::Owned(kept.join("&"))
+}
+
+fn is_credential(pair: &str) -> bool {
+    let name = pair.split('=').next().unwrap_or_default();
+    let name = percent_encoding::percent_decode_str(name).collect::<Vec<u8>>();
+    CREDENTIAL_PARAMETERS
+        .iter()
+        .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+}
+
+const CREDENTIAL_PARAMETERS: [&str; 6] = [
+    "key",
+    "access_token",
+    "api_key",
+    "api-key",
+    "apikey",
+    "oauth_token",
+];
+
+#[cfg(test)]
+mod tests;

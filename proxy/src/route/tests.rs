@@ -1,0 +1,79 @@
+use super::*;
+
+#[test]
+fn a_target_names_provider_and_path_with_or_without_a_workspace() {
+    let target = |workspace, provider, rest| {
+        Some(Target {
+            workspace,
+            provider,
+            rest,
+        })
+    };
+    for (path, expected) in [
+        ("/openai/v1/models", target(None, "openai", "/v1/models")),
+        (
+            "/w/acme/openai/v1/models",
+            target(Some("acme"), "openai", "/v1/models"),
+        ),
+        ("/openai", target(None, "openai", "/")),
+        ("/openai/", target(None, "openai", "/")),
+        ("/w/acme/openai", target(Some("acme"), "openai", "/")),
+        ("/", None),
+        ("/w", None),
+        ("/w/acme", None),
+        ("/w//openai", None),
+    ] {
+        assert_eq!(split(path), expected, "{path}");
+    }
+}
+
+#[test]
+fn a_path_has_one_reading_or_is_refused() {
+    for (path, expected) in [
+        ("/openai/v1/models", Some("/openai/v1/models")),
+        ("/openai/v1/%6dodels", Some("/openai/v1/models")),
+        (
+            "/bedrock/model/a%3a0/converse",
+            Some("/bedrock/model/a%3A0/converse"),
+        ),
+        ("/openai/v1/models/...", Some("/openai/v1/models/...")),
+        ("/openai/../v1", None),
+        ("/openai/%2e%2e/v1", None),
+        ("/openai/.%2E/v1", None),
+        ("/openai/./v1", None),
+        ("/openai/v1/..", None),
+        ("/openai/v1%2fmodels", None),
+        ("/openai/v1%5cmodels", None),
+        ("/openai/v1\\models", None),
+        ("/openai//v1", None),
+        ("//openai/v1", None),
+        ("/openai/v1;x=1/models", None),
+        ("/openai/v1%3bmodels", None),
+        ("/openai/%252e%252e/v1", None),
+        ("/openai/%00", None),
+        ("/openai/%0d%0a", None),
+        ("/openai/%zz", None),
+        ("/openai/%+2", None),
+        ("/openai/%2", None),
+        ("/openai/\u{e9}", None),
+        ("*", None),
+        ("", None),
+    ] {
+        assert_eq!(normalise(path).ok().as_deref(), expected, "{path}");
+    }
+}
+
+#[test]
+fn parameters_that_carry_a_credential_do_not_leave() {
+    for (query, expected) in [
+        ("api-version=2024-10-21", "api-version=2024-10-21"),
+        ("key=AIza&alt=sse", "alt=sse"),
+        ("alt=sse&KEY=x", "alt=sse"),
+        ("%6bey=x&alt=sse", "alt=sse"),
+        ("access_token=x", ""),
+        ("monkey=1&keyed", "monkey=1&keyed"),
+        ("a=%20b&&key=1&a", "a=%20b&&a"),
+    ] {
+        assert_eq!(strip_credentials(query), expected, "{query}");
+    }
+}
