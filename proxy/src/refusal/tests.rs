@@ -1,0 +1,54 @@
+use super::*;
+use keyside_config::Catalogue;
+use serde_json::Value;
+
+fn body_of(refusal: Refusal, provider: &str) -> Value {
+    let catalogue = Catalogue::builtin();
+    let provider = catalogue.get(provider).unwrap().clone();
+    let about = About {
+        workspace: Some("acme"),
+        provider: Some(&provider),
+        ..About::default()
+    };
+    let response = refusal.respond("http://admin", RequestId::next(), &about);
+    serde_json::from_slice(response.body()).unwrap()
+}
+
+#[test]
+fn every_shape_carries_code_remediation_and_request_id() {
+    let missing = Refusal::Credential(credentials::Refusal::CredentialMissing);
+    for provider in Catalogue::builtin().iter() {
+        let body = body_of(missing, provider.id.as_str());
+        assert_eq!(body["code"], "credential_missing", "{}", provider.id);
+        let link = body["remediation"].as_str().unwrap();
+        assert!(
+            link.starts_with("http://admin/keys/new?workspace=acme&provider="),
+            "{link}"
+        );
+        assert!(body["request_id"].as_str().unwrap().starts_with("req_"));
+    }
+}
+
+#[test]
+fn each_provider_hears_its_own_error() {
+    let missing = Refusal::Credential(credentials::Refusal::CredentialMissing);
+    let openai = body_of(missing, "openai");
+    assert_eq!(openai["error"]["type"], "authentication_error");
+    assert_eq!(openai["error"]["code"], "credential_missing");
+    let anthropic = body_of(missing, "anthropic");
+    assert_eq!(anthropic["type"], "error");
+    assert_eq!(anthropic["error"]["type"], "authentication_error");
+    let gemini = body_of(missing, "gemini");
+    assert_eq!(gemini["error"]["code"], 401);
+    assert_eq!(gemini["error"]["status"], "UNAUTHENTICATED");
+    assert!(body_of(missing, "cohere")["message"].is_string());
+}
+
+#[test]
+fn codes_are_unique() {
+    let mut codes: Vec<_> = Refusal::codes().collect();
+    let count = codes.len();
+    codes.sort_unstable();
+    codes.dedup();
+    assert_eq!(codes.len(), count);
+}
