@@ -1,0 +1,236 @@
+//! Takes every credential out of a request, then puts exactly one in.
+//!
+//! Once for each request, after it was granted a key: what the client sent may
+//! pass unless a rule here names it, and nothing set here can be taken out again,
+//! since the client's `Connection` header is obeyed first (RFC 9110 section 7.6.1).
+
+use crate::destination::{Destination, Origin};
+use crate::refusal::Refusal;
+use crate::route;
+use bytes::Bytes;
+use http::header::{self, HeaderName};
+use http::request::Parts;
+use http::uri::{PathAndQuery, Uri};
+use http::{HeaderMap, HeaderValue};
+use keyside_config::{AcceptEncoding, Auth, Provider};
+use keyside_credentials::Secret;
+use zeroize::Zeroizing;
+
+/// How a request may leave.
+pub(crate) struct Outbound<'a> {
+    pub(crate) destination: &'a Destination,
+    pub(crate) origin: Origin,
+    /// The path at the provider, normalised and allowed.
+    pub(crate) rest: &'a str,
+    /// A WebSocket handshake on a route that may be upgraded.
+    pub(crate) upgrade: bool,
+    pub(crate) accept_encoding: AcceptEncoding,
+    pub(crate) tag_headers: &'a [HeaderName],
+}
+
+impl Outbound<'_> {
+    /// Rewrites the client's head into the one the upstream gets.
+    pub(crate) fn rewrite(&self, mut head: Parts, secret: &Secret) -> Result<Parts, Refusal> {
+        let provider = &*self.destination.provider;
+        head.uri = self.target(head.uri.query(), &provider.auth, secret)?;
+        head.headers = self.stripped(head.headers, provider);
+        head.version = http::Version::HTTP_11;
+        head.extensions = http::Extensions::new();
+        for (name, value) in &provider.headers {
+            head.headers.entry(name).or_insert_with(|| value.clone());
+        }
+        if self.accept_encoding == AcceptEncoding::Identity {
+            head.headers.insert(
+                header::ACCEPT_ENCODING,
+                HeaderValue::from_static("identity"),
+            );
+        }
+        if let Auth::Header { name, prefix } = &provider.auth {
+            head.headers.insert(name, credential(prefix, secret)?);
+        }
+        Ok(head)
+    }
+
+    fn target(&self, query: Option<&str>, auth: &Auth, secret: &Secret) -> Result<Uri, Refusal> {
+        let query = query
+            .map(route::strip_credentials)
+            .filter(|query| !query.is_empty());
+        let mut target = Zeroizing::new(Vec::with_capacity(
+            self.origin.prefix.len() + self.rest.len() + query.as_ref().map_or(0, |q| q.len() + 1),
+        ));
+        target.extend_from_slice(self.origin.prefix.as_bytes());
+        target.extend_from_slice(self.rest.as_bytes());
+        if let Some(query) = &query {
+            target.push(b'?');
+            target.extend_from_slice(query.as_bytes());
+        }
+        let target = match auth {
+            Auth::Header { .. } => Bytes::from(std::mem::take(&mut *target)),
+            Auth::Query { name } => {
+                target.push(if query.is_some() { b'&' } else { b'?' });
+                append_parameter(&mut target, name, secret);
+                Bytes::from_owner(target)
+            }
+        };
+        let mut uri = http::uri::Parts::default();
+        uri.scheme = Some(self.origin.scheme.clone());
+        uri.authority = Some(self.origin.authority.clone());
+        let target = PathAndQuery::from_maybe_shared(target);
+        uri.path_and_query = Some(target.map_err(|_| Refusal::PathNotAllowed)?);
+        Uri::from_parts(uri).map_err(|_| Refusal::PathNotAllowed)
+    }
+
+    /// The client's headers without hop-by-hop and nominated ones, credentials,
+    /// traces of its network, and our own.
+    fn stripped(&self, headers: HeaderMap, provider: &Provider) -> HeaderMap {
+        let nominated = nominated(&headers);
+        let trailers = wants_trailers(&headers);
+        let own_auth = match &provider.auth {
+            Auth::Header { name, .. } => Some(name),
+            Auth::Query { .. } => None,
+        };
+        let mut kept = HeaderMap::with_capacity(headers.len() + 3);
+        let mut current = None;
+        for (name, value) in headers {
+            // A repeated field comes without its name.
+            current = name.or(current);
+            let Some(name) = &current else { continue };
+            let stays = may_leave(name)
+                && Some(name) != own_auth
+                && !self.tag_headers.contains(name)
+                && !nominated.contains(name);
+            if stays {
+                kept.append(name, value);
+            }
+        }
+        if trailers {
+            kept.insert(header::TE, HeaderValue::from_static("trailers"));
+        }
+        if self.upgrade {
+            kept.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+            kept.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            strip_subprotocol_keys(&mut kept);
+        }
+        kept
+    }
+}
+
+/// The header that carries the key: marked sensitive, and wiped when the last
+/// handle on it is dropped.
+fn credential(prefix: &str, secret: &Secret) -> Result<HeaderValue, Refusal> {
+    let mut value = Zeroizing::new(Vec::with_capacity(prefix.len() + secret.len()));
+    value.extend_from_slice(prefix.as_bytes());
+    value.extend_from_slice(secret.expose());
+    let value = HeaderValue::from_maybe_shared(Bytes::from_owner(value));
+    let undecryptable = keyside_credentials::Refusal::CredentialUndecryptable;
+    let mut value = value.map_err(|_| Refusal::Credential(undecryptable))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn append_parameter(target: &mut Zeroizing<Vec<u8>>, name: &str, secret: &Secret) {
+    let escaped =
+        percent_encoding::percent_encode(secret.expose(), percent_encoding::NON_ALPHANUMERIC);
+    // Room for the longest form, so that no piece of the key stays in a buffer outgrown.
+    target.reserve_exact(name.len() + 1 + 3 * secret.len());
+    target.extend_from_slice(name.as_bytes());
+    target.push(b'=');
+    for piece in escaped {
+        target.extend_from_slice(piece.as_bytes());
+    }
+}
+
+/// The fields that `Connection` names for this hop only.
+fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    let fields = headers.get_all(header::CONNECTION).iter();
+    let options = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b','));
+    options
+        .map(<[u8]>::trim_ascii)
+        .filter(|option| {
+            !option.eq_ignore_ascii_case(b"close") && !option.eq_ignore_ascii_case(b"keep-alive")
+        })
+        .filter_map(|option| HeaderName::from_bytes(option).ok())
+        .collect()
+}
+
+fn wants_trailers(headers: &HeaderMap) -> bool {
+    let fields = headers.get_all(header::TE).iter();
+    let mut codings = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b','));
+    codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+}
+
+/// Whether a client's header may go to an upstream at all.
+fn may_leave(name: &HeaderName) -> bool {
+    !is_hop_by_hop(name)
+        && !is_credential(name)
+        && !is_trace(name)
+        && !name.as_str().starts_with("x-keyside-")
+}
+
+/// Fields that concern one connection only (RFC 9110 section 7.6.1), and those
+/// that are made anew for the next: `Host`, `Expect`.
+pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        *name,
+        header::CONNECTION
+            | header::HOST
+            | header::EXPECT
+            | header::PROXY_AUTHENTICATE
+            | header::PROXY_AUTHORIZATION
+            | header::TE
+            | header::TRANSFER_ENCODING
+            | header::UPGRADE
+    ) || matches!(
+        name.as_str(),
+        "keep-alive" | "proxy-connection" | "http2-settings"
+    )
+}
+
+/// Every header in which some provider takes a key, whichever provider is asked.
+fn is_credential(name: &HeaderName) -> bool {
+    matches!(*name, header::AUTHORIZATION | header::COOKIE)
+        || matches!(
+            name.as_str(),
+            "x-api-key"
+                | "x-goog-api-key"
+                | "api-key"
+                | "x-auth-token"
+                | "x-amz-security-token"
+                | "ocp-apim-subscription-key"
+        )
+}
+
+/// A request is one hop: nothing of the runner's network leaves with it.
+fn is_trace(name: &HeaderName) -> bool {
+    matches!(
+        *name,
+        header::FORWARDED | header::VIA | header::ORIGIN | header::REFERER
+    ) || name.as_str().starts_with("x-forwarded-")
+        || name.as_str().starts_with("sec-fetch-")
+        || matches!(
+            name.as_str(),
+            "x-real-ip" | "true-client-ip" | "cf-connecting-ip" | "x-client-ip"
+        )
+}
+
+/// OpenAI's realtime API takes a key as a WebSocket subprotocol, for browsers.
+fn strip_subprotocol_keys(headers: &mut HeaderMap) {
+    let fields = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+    let offered = fields
+        .filter_map(|field| field.to_str().ok())
+        .flat_map(|field| field.split(','));
+    let kept: Vec<_> = offered
+        .map(str::trim)
+        .filter(|protocol| !protocol.contains("api-key"))
+        .collect();
+    let kept = HeaderValue::from_str(&kept.join(", "))
+        .ok()
+        .filter(|kept| !kept.is_empty());
+    match kept {
+        Some(kept) => headers.insert(header::SEC_WEBSOCKET_PROTOCOL, kept),
+        None => headers.remove(header::SEC_WEBSOCKET_PROTOCOL),
+    };
+}
+
+#[cfg(test)]
+mod tests;
