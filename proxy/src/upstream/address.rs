@@ -1,0 +1,88 @@
+//! Which addresses a provider's name may resolve to.
+//!
+//! Configuration may name this machine or a private network by address; a name
+//! that suddenly resolves there is an attack on the resolver, or on the metadata
+//! service of a cloud.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Whether the address is one of the public internet (RFC 6890 and the IANA
+/// special-purpose registries).
+pub(super) fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_public_v4(address),
+        IpAddr::V6(address) => match embedded_v4(address) {
+            Some(embedded) => is_public_v4(embedded),
+            None => is_public_v6(address),
+        },
+    }
+}
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    let [a, b, c, _] = address.octets();
+    let special = address.is_private()
+        || address.is_loopback()
+        || address.is_link_local()
+        || address.is_multicast()
+        || address.is_documentation()
+        || a == 0
+        || a >= 240
+        || (a == 100 && (64..128).contains(&b))
+        || (a == 198 && (b == 18 || b == 19))
+        || (a == 192 && b == 0 && c == 0);
+    !special
+}
+
+/// Only 2000::/3 is handed out; within it, documentation and benchmarks are not.
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    let [first, second, ..] = address.segments();
+    let special = (first == 0x2001 && (second < 0x200 || second == 0xdb8)) || first == 0x3fff;
+    (0x2000..0x4000).contains(&first) && !special
+}
+
+/// An IPv4 address in an IPv6 one: mapped, NAT64 (64:ff9b::/96) or 6to4 (2002::/16).
+fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [a, b, c, d, e, f, g, h] = address.segments();
+    let join = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
+    match (a, b) {
+        (0x64, 0xff9b) if [c, d, e, f] == [0; 4] => Some(join(g, h)),
+        (0x2002, _) => Some(join(b, c)),
+        _ => address.to_ipv4_mapped(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_public;
+
+    #[test]
+    fn names_may_lead_to_the_public_internet_only() {
+        for (address, expected) in [
+            ("104.18.7.192", true),
+            ("2606:4700::6812:7c0", true),
+            ("127.0.0.1", false),
+            ("0.0.0.0", false),
+            ("10.0.0.1", false),
+            ("172.16.0.1", false),
+            ("172.32.0.1", true),
+            ("192.168.1.1", false),
+            ("169.254.169.254", false),
+            ("100.100.100.200", false),
+            ("168.63.129.16", true),
+            ("198.18.0.1", false),
+            ("224.0.0.1", false),
+            ("255.255.255.255", false),
+            ("::1", false),
+            ("::", false),
+            ("fe80::1", false),
+            ("fd00:ec2::254", false),
+            ("::ffff:169.254.169.254", false),
+            ("64:ff9b::a9fe:a9fe", false),
+            ("2002:a9fe:a9fe::1", false),
+            ("2001:db8::1", false),
+            ("ff02::1", false),
+        ] {
+            assert_eq!(is_public(address.parse().unwrap()), expected, "{address}");
+        }
+    }
+}
