@@ -1,0 +1,173 @@
+//! One forwarded request's account: kept while it runs, written when it ends.
+//!
+//! Whichever way it ends (the last byte, a refusal, a client that leaves), the
+//! account is dropped and so written, once: a run record, the metrics, a log line.
+
+use crate::deadline::Busy;
+use crate::destination::Destination;
+use crate::gateway::Arrival;
+use crate::meter::Usage;
+use crate::metrics::{Metrics, Outcome};
+use crate::request_id::RequestId;
+use jiff::Timestamp;
+use keyside_credentials::Grant;
+use keyside_credentials::runs::{Run, Runs};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The account of one exchange with a provider.
+pub(crate) struct Exchange {
+    pub(crate) grant: Grant,
+    pub(crate) destination: Arc<Destination>,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) request_id: RequestId,
+    started: Instant,
+    run_id: Option<Box<str>>,
+    tag: Option<Box<str>>,
+    status: u16,
+    first_byte: Option<Duration>,
+    usage: Usage,
+    outcome: Outcome,
+    /// Keeps the connection busy, and the process from leaving.
+    busy: Busy,
+}
+
+/// Where accounts are written.
+pub(crate) struct Ledger {
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) runs: Runs,
+}
+
+impl Exchange {
+    pub(crate) fn begin(
+        grant: Grant,
+        destination: Arc<Destination>,
+        ledger: Arc<Ledger>,
+        arrival: Arrival,
+        busy: Busy,
+    ) -> Self {
+        ledger.metrics.streams.inc();
+        Self {
+            grant,
+            destination,
+            ledger,
+            request_id: arrival.request_id,
+            started: arrival.at,
+            run_id: None,
+            tag: None,
+            status: 0,
+            first_byte: None,
+            usage: Usage::default(),
+            outcome: Outcome::ClientClosed,
+            busy,
+        }
+    }
+
+    /// Takes the caller's own names for this request into the run record.
+    pub(crate) fn tag_with(&mut self, run_id: Option<Box<str>>, tag: Option<Box<str>>) {
+        self.run_id = run_id;
+        self.tag = tag;
+    }
+
+    /// One more hold on the connection, for who answers in this exchange's stead.
+    pub(crate) fn busy(&self) -> Busy {
+        self.busy.clone()
+    }
+
+    /// The request is handed to the upstream connection.
+    pub(crate) fn sent(&self) {
+        self.destination
+            .metrics
+            .overhead
+            .observe(self.started.elapsed().as_secs_f64());
+    }
+
+    /// No answer will come.
+    pub(crate) fn unanswered(&mut self) {
+        self.outcome = Outcome::Unanswered;
+    }
+
+    /// The head of the answer is here.
+    pub(crate) fn answered(&mut self, status: u16) {
+        self.status = status;
+    }
+
+    /// A piece of the answer's body is here.
+    pub(crate) fn piece(&mut self) {
+        if self.first_byte.is_none() {
+            self.first_byte = Some(self.started.elapsed());
+        }
+    }
+
+    pub(crate) fn metered(&mut self, usage: Usage) {
+        self.usage = usage;
+    }
+
+    /// The answer is complete.
+    pub(crate) fn completed(&mut self) {
+        self.outcome = Outcome::of_status(self.status);
+    }
+
+    /// The upstream broke off.
+    pub(crate) fn aborted(&mut self) {
+        self.outcome = Outcome::UpstreamAborted;
+    }
+
+    fn log(&self, latency: Duration) {
+        tracing::info!(
+            target: "keyside::request",
+            request_id = %self.request_id,
+            workspace = self.grant.workspace().as_str(),
+            provider = &*self.destination.id,
+            credential = self.grant.credential_id().as_str(),
+            status = self.status,
+            outcome = self.outcome.as_str(),
+            latency_us = micros(latency),
+            input_tokens = self.usage.input,
+            output_tokens = self.usage.output,
+            "request"
+        );
+    }
+
+    fn run(&mut self, latency: Duration) -> Run {
+        Run {
+            at: Timestamp::now(),
+            request_id: self.request_id.to_string().into(),
+            workspace: self.grant.workspace().clone(),
+            provider: self.destination.id.clone(),
+            credential: self.grant.credential_id().clone(),
+            label: self.grant.label().clone(),
+            environment: self.grant.environment(),
+            status: self.status,
+            outcome: self.outcome.as_str(),
+            latency_us: micros(latency),
+            first_byte_us: self.first_byte.map(micros),
+            input_tokens: self.usage.input,
+            output_tokens: self.usage.output,
+            run_id: self.run_id.take(),
+            tag: self.tag.take(),
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let latency = self.started.elapsed();
+        let metrics = &self.destination.metrics;
+        metrics.ended(self.outcome);
+        metrics.duration.observe(latency.as_secs_f64());
+        if let Some(first_byte) = self.first_byte {
+            metrics.first_byte.observe(first_byte.as_secs_f64());
+        }
+        metrics.tokens_in.inc_by(self.usage.input.unwrap_or(0));
+        metrics.tokens_out.inc_by(self.usage.output.unwrap_or(0));
+        self.ledger.metrics.streams.dec();
+        self.log(latency);
+        let run = self.run(latency);
+        self.ledger.runs.record(run);
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,171 @@
+//! What the data plane counts and times. No label comes from request content:
+//! providers and codes are from configuration, and all series start at zero.
+
+use crate::refusal::Refusal;
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+};
+use std::collections::HashMap;
+
+/// The data plane's metrics, registered once.
+pub struct Metrics {
+    requests: IntCounterVec,
+    refusals: HashMap<&'static str, IntCounter>,
+    duration: HistogramVec,
+    first_byte: HistogramVec,
+    overhead: HistogramVec,
+    tokens: IntCounterVec,
+    /// Answers on their way, event streams and tunnels included.
+    pub(crate) streams: IntGauge,
+}
+
+/// One provider's series, looked up once.
+pub(crate) struct ProviderMetrics {
+    outcomes: [IntCounter; Outcome::ALL.len()],
+    pub(crate) duration: Histogram,
+    pub(crate) first_byte: Histogram,
+    pub(crate) overhead: Histogram,
+    pub(crate) tokens_in: IntCounter,
+    pub(crate) tokens_out: IntCounter,
+}
+
+/// How a forwarded request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The whole answer was passed on, and its status was below 400.
+    Ok,
+    /// The whole answer was passed on, with a status of 4xx.
+    ClientError,
+    /// The whole answer was passed on, with a status of 5xx.
+    ServerError,
+    /// No answer came.
+    Unanswered,
+    /// The upstream broke off, or fell silent.
+    UpstreamAborted,
+    /// The client left.
+    ClientClosed,
+}
+
+impl Outcome {
+    const ALL: [Self; 6] = [
+        Self::Ok,
+        Self::ClientError,
+        Self::ServerError,
+        Self::Unanswered,
+        Self::UpstreamAborted,
+        Self::ClientClosed,
+    ];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::ClientError => "client_error",
+            Self::ServerError => "server_error",
+            Self::Unanswered => "unanswered",
+            Self::UpstreamAborted => "upstream_aborted",
+            Self::ClientClosed => "client_closed",
+        }
+    }
+
+    pub(crate) fn of_status(status: u16) -> Self {
+        match status {
+            500.. => Self::ServerError,
+            400.. => Self::ClientError,
+            _ => Self::Ok,
+        }
+    }
+}
+
+impl Metrics {
+    /// Makes the metrics and registers them.
+    ///
+    /// # Errors
+    /// One of the names is already registered.
+    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(counters.clone()))?;
+            prometheus::Result::Ok(counters)
+        };
+        let seconds = |name: &str, help: &str, buckets: &[f64]| {
+            let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+            let histogram = HistogramVec::new(options, &["provider"])?;
+            registry.register(Box::new(histogram.clone()))?;
+            prometheus::Result::Ok(histogram)
+        };
+        let refused = counters(
+            "keyside_refusals_total",
+            "Requests refused, by code.",
+            &["code"],
+        )?;
+        let streams = IntGauge::new(
+            "keyside_streams_in_flight",
+            "Answers on their way to clients.",
+        )?;
+        registry.register(Box::new(streams.clone()))?;
+        Ok(Self {
+            requests: counters(
+                "keyside_requests_total",
+                "Requests forwarded, by outcome.",
+                &["provider", "outcome"],
+            )?,
+            refusals: Refusal::codes()
+                .map(|code| (code, refused.with_label_values(&[code])))
+                .collect(),
+            duration: seconds(
+                "keyside_request_duration_seconds",
+                "From a request's head to its answer's end.",
+                ANSWERS,
+            )?,
+            first_byte: seconds(
+                "keyside_time_to_first_byte_seconds",
+                "From a request's head to the first byte of its answer's body.",
+                ANSWERS,
+            )?,
+            overhead: seconds(
+                "keyside_overhead_seconds",
+                "From a request's head until it is handed to the upstream connection.",
+                OWN,
+            )?,
+            tokens: counters(
+                "keyside_tokens_total",
+                "Tokens as providers reported them.",
+                &["provider", "direction"],
+            )?,
+            streams,
+        })
+    }
+
+    pub(crate) fn refused(&self, code: &str) {
+        if let Some(counter) = self.refusals.get(code) {
+            counter.inc();
+        }
+    }
+
+    pub(crate) fn provider(&self, id: &str) -> ProviderMetrics {
+        ProviderMetrics {
+            outcomes: Outcome::ALL
+                .map(|outcome| self.requests.with_label_values(&[id, outcome.as_str()])),
+            duration: self.duration.with_label_values(&[id]),
+            first_byte: self.first_byte.with_label_values(&[id]),
+            overhead: self.overhead.with_label_values(&[id]),
+            tokens_in: self.tokens.with_label_values(&[id, "input"]),
+            tokens_out: self.tokens.with_label_values(&[id, "output"]),
+        }
+    }
+}
+
+impl ProviderMetrics {
+    pub(crate) fn ended(&self, outcome: Outcome) {
+        self.outcomes[outcome as usize].inc();
+    }
+}
+
+/// Bounds in seconds, for answers of models.
+const ANSWERS: &[f64] = &[
+    0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
+];
+/// Bounds in seconds, for our own work.
+const OWN: &[f64] = &[
+    0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.001, 0.005, 0.025, 0.1,
+];
