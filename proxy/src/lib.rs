@@ -1,1 +1,33 @@
-//! placeholder
+//! The data plane: a request without a credential comes in on localhost, the
+//! workspace's key is attached, and the provider's answer streams back.
+//!
+//! Read [`gateway`] first: it is the story of one request, one module a step.
+//! This crate must not know how credentials are stored or administered; it asks
+//! a [`Resolver`](keyside_credentials::Resolver) and gets a grant or a refusal.
+
+mod admission;
+mod connection;
+mod deadline;
+mod destination;
+mod drain;
+mod exchange;
+mod gateway;
+mod inject;
+mod listener;
+mod meter;
+mod metrics;
+mod peer;
+mod refusal;
+mod relay;
+mod request_id;
+mod route;
+mod scrub;
+mod search;
+mod upgrade;
+mod upstream;
+
+pub use drain::{Drain, Phase};
+pub use gateway::Parts;
+pub use listener::{BindError, Bound, bind};
+pub use metrics::Metrics;
+pub use upstream::TlsError;

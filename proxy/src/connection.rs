@@ -1,0 +1,108 @@
+//! One client connection: pingora hands us its stream, hyper speaks HTTP on it.
+
+use crate::deadline::{Activity, Deadlined};
+use crate::drain::{Drain, Phase};
+use crate::gateway::Gateway;
+use crate::peer;
+use async_trait::async_trait;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use keyside_config::Deadlines;
+use keyside_config::Limits;
+use pingora_core::apps::ServerApp;
+use pingora_core::protocols::Stream;
+use pingora_core::server::ShutdownWatch;
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// Serves the connections of one listener.
+pub(crate) struct Connections {
+    gateway: Arc<Gateway>,
+    http: auto::Builder<TokioExecutor>,
+    deadlines: Deadlines,
+    /// User ids that may connect; empty accepts all.
+    peers: Vec<u32>,
+    /// How many more clients there may be, over all listeners.
+    room: Arc<Semaphore>,
+    drain: Drain,
+}
+
+impl Connections {
+    pub(crate) fn new(
+        gateway: Gateway,
+        peers: Vec<u32>,
+        (deadlines, limits): (&Deadlines, &Limits),
+        room: Arc<Semaphore>,
+        drain: Drain,
+    ) -> Self {
+        Self {
+            gateway: Arc::new(gateway),
+            http: http(limits),
+            deadlines: deadlines.clone(),
+            peers,
+            room,
+            drain,
+        }
+    }
+
+    fn accepts(&self, stream: &Stream) -> bool {
+        self.peers.is_empty()
+            || peer::user_id(stream.id()).is_ok_and(|user| self.peers.contains(&user))
+    }
+
+    async fn serve(&self, stream: Stream) {
+        let known_peer = self.accepts(&stream);
+        let activity = Activity::new(self.drain.clone());
+        let socket = Deadlined::new(stream, activity.clone(), &self.deadlines);
+        let service = service_fn(|request: Request<Incoming>| {
+            let busy = activity.begin(request.version() == http::Version::HTTP_2);
+            let gateway = self.gateway.clone();
+            async move { Ok::<_, Infallible>(gateway.answer(request, busy, known_peer).await) }
+        });
+        let connection = self
+            .http
+            .serve_connection_with_upgrades(TokioIo::new(socket), service);
+        let mut connection = pin!(connection);
+        tokio::select! {
+            // An error here is the client's: it left, stalled, or spoke no HTTP.
+            _ = connection.as_mut() => return,
+            () = self.drain.reached(Phase::Draining) => {}
+        }
+        if activity.is_multiplexed() {
+            connection.as_mut().graceful_shutdown();
+        }
+        let _ = connection.await;
+    }
+}
+
+#[async_trait]
+impl ServerApp for Connections {
+    async fn process_new(self: &Arc<Self>, stream: Stream, _: &ShutdownWatch) -> Option<Stream> {
+        match self.room.try_acquire() {
+            Ok(_place) => self.serve(stream).await,
+            Err(_) => {
+                tracing::warn!("connection closed: `proxy.limits.connections` are open already")
+            }
+        }
+        None
+    }
+}
+
+/// HTTP/1.1, and HTTP/2 with prior knowledge, within the limits. The deadlines
+/// are the socket's.
+fn http(limits: &Limits) -> auto::Builder<TokioExecutor> {
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1()
+        .header_read_timeout(None)
+        .max_headers(limits.headers)
+        .max_buf_size(limits.header_bytes);
+    http.http2()
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX));
+    http
+}

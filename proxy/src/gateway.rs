@@ -1,0 +1,332 @@
+//! The story of one request.
+//!
+//! ```text
+//!  client ──► recognise ──► route ──► admit ──► resolve ──► inject ──► forward ──► upstream
+//!             (admission)  (route)  (admission) (credentials) (inject)  (upstream)     │
+//!  client ◄────────────── record ◄── meter ◄── scrub ◄── relay ◄───────────────────────┘
+//!                        (exchange)
+//! ```
+//!
+//! Each step either hands a value to the next or refuses; a refusal at any step
+//! is answered in the provider's own error shape. Nothing reaches an upstream
+//! before every step up to *inject* has said yes, and what was decided is what
+//! is sent. A request that got as far as a grant is accounted for exactly once.
+
+mod body;
+
+pub(crate) use body::{Body, Inbound, InboundError};
+
+use crate::admission::Door;
+use crate::deadline::Busy;
+use crate::destination::{Destination, Destinations};
+use crate::drain::{Drain, Phase};
+use crate::exchange::{Exchange, Ledger};
+use crate::inject::Outbound;
+use crate::meter::Meter;
+use crate::metrics::Metrics;
+use crate::refusal::{About, Refusal};
+use crate::relay::{self, Wire};
+use crate::request_id::RequestId;
+use crate::route::{self, Target};
+use crate::scrub::Scrub;
+use crate::upgrade;
+use crate::upstream::Upstream;
+use http::request::Parts as Head;
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use keyside_config::{ErrorShape, Settings};
+use keyside_credentials::runs::Runs;
+use keyside_credentials::{Ask, Grant, Resolver, Secret};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What the data plane is made of.
+pub struct Parts {
+    /// The settings.
+    pub settings: Arc<Settings>,
+    /// Who grants credentials.
+    pub resolver: Resolver,
+    /// Where run records go.
+    pub runs: Runs,
+    /// Where requests are counted.
+    pub metrics: Arc<Metrics>,
+    /// Whether the process is leaving.
+    pub drain: Drain,
+}
+
+/// Answers the requests of one listener.
+pub(crate) struct Gateway {
+    settings: Arc<Settings>,
+    door: Door,
+    destinations: Arc<Destinations>,
+    resolver: Resolver,
+    upstream: Upstream,
+    ledger: Arc<Ledger>,
+    drain: Drain,
+}
+
+/// Everything was decided: who asks, for what, with which key. Made by
+/// [`Gateway::permit`] only, and used up by forwarding the request.
+struct Permit {
+    destination: Arc<Destination>,
+    rest: String,
+    shape: Option<ErrorShape>,
+    upgrade: bool,
+    grant: Grant,
+    secret: Secret,
+    run_id: Option<Box<str>>,
+    tag: Option<Box<str>>,
+}
+
+/// When a request came, and its name.
+#[derive(Clone, Copy)]
+pub(crate) struct Arrival {
+    pub(crate) request_id: RequestId,
+    pub(crate) at: Instant,
+}
+
+impl Gateway {
+    pub(crate) fn new(
+        parts: &Parts,
+        door: Door,
+        destinations: Arc<Destinations>,
+        upstream: Upstream,
+    ) -> Self {
+        let ledger = Ledger {
+            metrics: parts.metrics.clone(),
+            runs: parts.runs.clone(),
+        };
+        Self {
+            settings: parts.settings.clone(),
+            door,
+            destinations,
+            resolver: parts.resolver.clone(),
+            upstream,
+            ledger: Arc::new(ledger),
+            drain: parts.drain.clone(),
+        }
+    }
+
+    /// Answers one request, whatever it is. `busy` counts it as in flight until
+    /// the last byte of its answer; `known_peer` is false for a user whom the
+    /// socket does not accept.
+    pub(crate) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        busy: Busy,
+        known_peer: bool,
+    ) -> Response<Body> {
+        let arrival = Arrival {
+            request_id: RequestId::next(),
+            at: Instant::now(),
+        };
+        let (head, body) = request.into_parts();
+        let over_http1 = head.version < Version::HTTP_2;
+        let mut response = match self.permit(&head, known_peer) {
+            Ok(permit) => self.forward(permit, head, body, arrival, busy).await,
+            Err(refusal) => self.refuse_unpermitted(refusal, &head, arrival, busy),
+        };
+        // hyper closes after it. HTTP/2 has GOAWAY, which the connection sends.
+        let leaving = over_http1 && self.drain.phase() > Phase::Serving;
+        if leaving && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            response
+                .headers_mut()
+                .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    /// Decides on a request by its head alone: no I/O, no waiting.
+    fn permit(&self, head: &Head, known_peer: bool) -> Result<Permit, Refusal> {
+        if self.drain.phase() == Phase::Closing {
+            return Err(Refusal::Draining);
+        }
+        if !known_peer {
+            return Err(Refusal::PeerNotAllowed);
+        }
+        self.door.recognise(head)?;
+        let path = route::normalise(head.uri.path())?;
+        let target = route::split(&path);
+        let path_tag = target.as_ref().and_then(|target| target.workspace);
+        let admitted = self.door.admit(&head.headers, path_tag)?;
+        let Target { provider, rest, .. } = target.ok_or(Refusal::ProviderUnknown)?;
+        let destination = self
+            .destinations
+            .get(provider)
+            .ok_or(Refusal::ProviderUnknown)?;
+        let route = destination
+            .provider
+            .route(&head.method, rest)
+            .ok_or(Refusal::PathNotAllowed)?;
+        let grant = self.resolver.resolve(&Ask {
+            workspace: admitted.workspace,
+            provider,
+            label: admitted.label.as_deref(),
+            environment: admitted.environment,
+            pin: self.door.pin(),
+        })?;
+        Ok(Permit {
+            destination: destination.clone(),
+            rest: rest.to_owned(),
+            shape: route.error,
+            upgrade: route.upgrade && upgrade::is_websocket(head),
+            secret: grant.open()?,
+            grant,
+            run_id: admitted.run_id.map(Into::into),
+            tag: admitted.tag.map(Into::into),
+        })
+    }
+
+    /// Sends a permitted request and hands back its answer, or says why there is
+    /// none. From here on the request is accounted for.
+    async fn forward(
+        &self,
+        permit: Permit,
+        mut head: Head,
+        body: Incoming,
+        arrival: Arrival,
+        busy: Busy,
+    ) -> Response<Body> {
+        let Permit {
+            destination,
+            rest,
+            shape,
+            upgrade,
+            grant,
+            secret,
+            run_id,
+            tag,
+        } = permit;
+        let mut exchange = Exchange::begin(grant, destination, self.ledger.clone(), arrival, busy);
+        exchange.tag_with(run_id, tag);
+        let client = head.extensions.remove::<OnUpgrade>();
+        let sent = self
+            .send(&exchange, &rest, upgrade, head, body, &secret)
+            .await;
+        let answer = sent.and_then(|answer| match answer.status() {
+            StatusCode::SWITCHING_PROTOCOLS if !upgrade => Err(Refusal::UpstreamUnreachable),
+            _ => Ok(answer),
+        });
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(refusal) => return self.refuse_permitted(refusal, shape, exchange, arrival),
+        };
+        exchange.answered(answer.status().as_u16());
+        let silence = exchange.destination.stream_idle;
+        let meter = exchange.destination.meter.clone().map(Meter::new);
+        let wire = Wire {
+            scrub: Scrub::new(secret),
+            meter,
+            exchange,
+        };
+        match client {
+            Some(client) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                upgrade::tunnel(client, answer, wire, silence)
+            }
+            _ => relay::relay(answer, wire, silence),
+        }
+    }
+
+    async fn send(
+        &self,
+        exchange: &Exchange,
+        rest: &str,
+        upgrade: bool,
+        head: Head,
+        body: Incoming,
+        secret: &Secret,
+    ) -> Result<Response<Incoming>, Refusal> {
+        let destination = &*exchange.destination;
+        let outbound = Outbound {
+            destination,
+            origin: destination.origin(exchange.grant.endpoint())?,
+            rest,
+            upgrade,
+            accept_encoding: self.settings.proxy.accept_encoding,
+            tag_headers: &self.settings.proxy.tag_headers,
+        };
+        let head = outbound.rewrite(head, secret)?;
+        let body = Inbound::new(body, self.settings.proxy.deadlines.body_idle);
+        exchange.sent();
+        let request = Request::from_parts(head, body);
+        self.upstream
+            .forward(request, upgrade, destination.first_byte)
+            .await
+    }
+
+    fn refuse_unpermitted(
+        &self,
+        refusal: Refusal,
+        head: &Head,
+        arrival: Arrival,
+        busy: Busy,
+    ) -> Response<Body> {
+        let path = head.uri.path();
+        let path = route::normalise(path).unwrap_or(path.into());
+        let target = route::split(&path);
+        let admitted = self
+            .door
+            .admit(&head.headers, target.as_ref().and_then(|t| t.workspace));
+        let admitted = admitted.as_ref().ok();
+        let destination = target
+            .as_ref()
+            .and_then(|target| self.destinations.get(target.provider));
+        let route = target
+            .as_ref()
+            .zip(destination)
+            .and_then(|(target, destination)| {
+                destination
+                    .provider
+                    .routes
+                    .iter()
+                    .find(|route| route.path.matches(target.rest))
+            });
+        let about = About {
+            workspace: admitted.map(|admitted| admitted.workspace),
+            provider: destination.map(|destination| &*destination.provider),
+            label: admitted.and_then(|admitted| admitted.label.as_deref()),
+            shape: route.and_then(|route| route.error),
+        };
+        self.refuse(refusal, &about, arrival, busy)
+    }
+
+    fn refuse_permitted(
+        &self,
+        refusal: Refusal,
+        shape: Option<ErrorShape>,
+        mut exchange: Exchange,
+        arrival: Arrival,
+    ) -> Response<Body> {
+        exchange.unanswered();
+        let busy = exchange.busy();
+        let about = About {
+            workspace: Some(exchange.grant.workspace().as_str()),
+            provider: Some(&exchange.destination.provider),
+            label: Some(exchange.grant.label().as_str()),
+            shape,
+        };
+        self.refuse(refusal, &about, arrival, busy)
+    }
+
+    fn refuse(
+        &self,
+        refusal: Refusal,
+        about: &About<'_>,
+        arrival: Arrival,
+        busy: Busy,
+    ) -> Response<Body> {
+        self.ledger.metrics.refused(refusal.code());
+        tracing::info!(
+            target: "keyside::request",
+            request_id = %arrival.request_id,
+            workspace = about.workspace,
+            provider = about.provider.map(|provider| provider.id.as_str()),
+            code = refusal.code(),
+            status = refusal.status().as_u16(),
+            "refused"
+        );
+        let body = refusal.respond(&self.settings.admin.public_url, arrival.request_id, about);
+        body.map(|bytes| Body::whole(bytes, busy))
+    }
+}

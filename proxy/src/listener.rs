@@ -1,0 +1,238 @@
+//! The listening sockets: bound by us, so that a taken port is an error with a
+//! remedy and port 0 can be asked for; then owned by pingora, which accepts.
+
+use crate::admission::Door;
+use crate::connection::Connections;
+use crate::destination::Destinations;
+use crate::gateway::{Gateway, Parts};
+use crate::upstream::{self, TlsError, Upstream};
+use async_trait::async_trait;
+use keyside_config::{ListenAddress, Listener};
+use pingora_core::listeners::{L4BufferSettings, ListenerConfig};
+use pingora_core::server::{ListenFds, ShutdownWatch};
+use pingora_core::services::Service;
+use pingora_core::services::listening;
+use std::fs::{DirBuilder, Permissions};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{IntoRawFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// The data plane's listeners, bound and not yet accepting.
+pub struct Bound {
+    /// Where each one listens, with the ports that were really given.
+    pub addresses: Vec<ListenAddress>,
+    /// To be added to pingora's server.
+    pub services: Vec<Box<dyn Service>>,
+}
+
+/// Why the data plane cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// A TCP address is taken, or not ours.
+    #[error(
+        "cannot listen on {address}: {source}; choose another address in proxy.listen, or stop what uses it"
+    )]
+    Tcp {
+        /// The address.
+        address: SocketAddr,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A Unix socket, or the folder for it, cannot be made.
+    #[error("cannot listen on unix:{}: {source}; its folder must be writable for this user", path.display())]
+    Unix {
+        /// The socket's path.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A live process answers on the Unix socket.
+    #[error("cannot listen on unix:{}: another process answers there; stop it, or choose another path", .0.display())]
+    Answered(PathBuf),
+    /// Upstreams could not be verified.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// Binds all listeners and makes a gateway for each.
+///
+/// # Errors
+/// One of the addresses cannot be listened on, or there are no certificates to
+/// verify upstreams against.
+pub fn bind(parts: &Parts) -> Result<Bound, BindError> {
+    let proxy = &parts.settings.proxy;
+    let tls = upstream::tls()?;
+    let destinations =
+        Destinations::new(&parts.settings.catalogue, &proxy.deadlines, &parts.metrics);
+    let destinations = Arc::new(destinations);
+    let room = Arc::new(Semaphore::new(proxy.limits.connections));
+    let mut bound = Bound {
+        addresses: Vec::new(),
+        services: Vec::new(),
+    };
+    for listener in &proxy.listeners {
+        let socket = Socket::bind(&listener.address)?;
+        let door = Door::new(listener, socket.tcp_address(), proxy);
+        // A pooled connection lives on the runtime that opened it, and each
+        // service has a runtime of its own.
+        let upstream = Upstream::new(&tls, &proxy.deadlines);
+        let gateway = Gateway::new(parts, door, destinations.clone(), upstream);
+        let limits = (&proxy.deadlines, &proxy.limits);
+        let peers = listener.peer_uids.clone();
+        let connections =
+            Connections::new(gateway, peers, limits, room.clone(), parts.drain.clone());
+        bound.addresses.push(socket.address.clone());
+        bound.services.push(Box::new(Accepting::new(
+            socket,
+            connections,
+            listener,
+            proxy.threads,
+        )));
+    }
+    Ok(bound)
+}
+
+/// A bound socket.
+struct Socket {
+    address: ListenAddress,
+    descriptor: OwnedFd,
+}
+
+impl Socket {
+    fn bind(address: &ListenAddress) -> Result<Self, BindError> {
+        match address {
+            ListenAddress::Tcp(address) => Self::tcp(*address).map_err(|source| BindError::Tcp {
+                address: *address,
+                source,
+            }),
+            ListenAddress::Unix(path) => Self::unix(path),
+        }
+    }
+
+    fn tcp(address: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let address = ListenAddress::Tcp(listener.local_addr()?);
+        Ok(Self {
+            address,
+            descriptor: listener.into(),
+        })
+    }
+
+    /// The folder is closed to others before the socket is made in it, so that
+    /// there is no moment in which they could connect.
+    fn unix(path: &Path) -> Result<Self, BindError> {
+        if UnixStream::connect(path).is_ok() {
+            return Err(BindError::Answered(path.into()));
+        }
+        let bind = || {
+            let folder = path.parent().unwrap_or(Path::new("."));
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)?;
+            remove_stale(path)?;
+            let listener = UnixListener::bind(path)?;
+            std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
+            listener.set_nonblocking(true)?;
+            io::Result::Ok(listener)
+        };
+        let listener = bind().map_err(|source| BindError::Unix {
+            path: path.into(),
+            source,
+        })?;
+        Ok(Self {
+            address: ListenAddress::Unix(path.into()),
+            descriptor: listener.into(),
+        })
+    }
+
+    fn tcp_address(&self) -> Option<SocketAddr> {
+        match self.address {
+            ListenAddress::Tcp(address) => Some(address),
+            ListenAddress::Unix(_) => None,
+        }
+    }
+}
+
+/// A socket that a killed process left behind goes; any other file stays.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path),
+        Ok(_) => Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "a file is in the way",
+        )),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// pingora's listening service, given a socket that is bound already.
+struct Accepting {
+    service: listening::Service<Connections>,
+    name: String,
+    socket: Option<OwnedFd>,
+}
+
+impl Accepting {
+    fn new(socket: Socket, connections: Connections, listener: &Listener, threads: usize) -> Self {
+        let (name, config) = match &socket.address {
+            ListenAddress::Tcp(address) => {
+                let name = address.to_string();
+                (name.clone(), ListenerConfig::tcp(name))
+            }
+            ListenAddress::Unix(path) => {
+                let name = path.display().to_string();
+                let mode = Permissions::from_mode(0o600);
+                (name.clone(), ListenerConfig::uds(name).permissions(mode))
+            }
+        };
+        let mut service =
+            listening::Service::new(format!("proxy {}", listener.address), connections);
+        service.add_listener(config.l4_buffer(L4BufferSettings::unbuffered()));
+        service.threads = Some(match threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        });
+        Self {
+            service,
+            name,
+            socket: Some(socket.descriptor),
+        }
+    }
+}
+
+#[async_trait]
+impl Service for Accepting {
+    /// Puts our socket where pingora looks for one inherited from its
+    /// predecessor, before it would bind its own.
+    async fn start_service(
+        &mut self,
+        inherited: Option<ListenFds>,
+        shutdown: ShutdownWatch,
+        listeners_per_socket: usize,
+    ) {
+        if let (Some(inherited), Some(socket)) = (&inherited, self.socket.take()) {
+            inherited
+                .lock()
+                .add(self.name.clone(), socket.into_raw_fd());
+        }
+        self.service
+            .start_service(inherited, shutdown, listeners_per_socket)
+            .await;
+    }
+
+    fn name(&self) -> &str {
+        self.service.name()
+    }
+
+    fn threads(&self) -> Option<usize> {
+        self.service.threads
+    }
+}

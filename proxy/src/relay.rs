@@ -1,0 +1,246 @@
+//! Streams the answer back: redacted, metered, and otherwise byte for byte.
+//!
+//! Runs for each piece as it comes and buffers nothing; a slow client slows the
+//! upstream down.
+
+use crate::deadline::Timer;
+use crate::exchange::Exchange;
+use crate::gateway::Body;
+use crate::inject::is_hop_by_hop;
+use crate::meter::Meter;
+use crate::scrub::Scrub;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use keyside_credentials::Environment;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Why an answer ends before its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RelayError {
+    #[error("the upstream broke off")]
+    Upstream(#[from] hyper::Error),
+    #[error("the upstream fell silent")]
+    Silent,
+}
+
+/// An answer on its way.
+pub(crate) struct Relay {
+    upstream: Incoming,
+    wire: Wire,
+    silence: Silence,
+    /// Trailers that wait for what the redaction held back.
+    trailers: Option<HeaderMap>,
+}
+
+/// What every byte from the upstream goes through, in an answer or in a tunnel.
+pub(crate) struct Wire {
+    pub(crate) scrub: Scrub,
+    pub(crate) meter: Option<Meter>,
+    pub(crate) exchange: Exchange,
+}
+
+impl Wire {
+    /// What may go on to the client now.
+    pub(crate) fn pass(&mut self, piece: Bytes) -> Bytes {
+        self.exchange.piece();
+        if let Some(meter) = &mut self.meter {
+            meter.push(&piece);
+        }
+        self.scrub.push(piece)
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        if let Some(meter) = &self.meter {
+            self.exchange.metered(meter.usage());
+        }
+    }
+}
+
+/// Makes the upstream's answer ours.
+pub(crate) fn relay(
+    response: Response<Incoming>,
+    wire: Wire,
+    stream_idle: Duration,
+) -> Response<Body> {
+    let (mut head, upstream) = response.into_parts();
+    head.headers = relayed(head.headers, &wire);
+    head.extensions = http::Extensions::new();
+    // Each side speaks its own version; hyper answers in the client's.
+    head.version = http::Version::HTTP_11;
+    let silence = Silence::new(stream_idle);
+    let relay = Relay {
+        upstream,
+        wire,
+        silence,
+        trailers: None,
+    };
+    Response::from_parts(head, Body::Relayed(Box::new(relay)))
+}
+
+/// The upstream's headers as the client gets them.
+pub(crate) fn relayed(mut headers: HeaderMap, wire: &Wire) -> HeaderMap {
+    let own: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| !may_return(name))
+        .cloned()
+        .collect();
+    for name in own {
+        headers.remove(name);
+    }
+    wire.scrub.headers(&mut headers);
+    describe(&wire.exchange, &mut headers);
+    headers
+}
+
+/// Not hop-by-hop, not one of ours, and nothing that opens us to web pages or
+/// sends the client around us.
+fn may_return(name: &HeaderName) -> bool {
+    let text = name.as_str();
+    !(is_hop_by_hop(name)
+        || *name == header::ALT_SVC
+        || text.starts_with("access-control-")
+        || text.starts_with("x-keyside-"))
+}
+
+/// Which credential answered.
+fn describe(exchange: &Exchange, headers: &mut HeaderMap) {
+    let grant = &exchange.grant;
+    let label = utf8_percent_encode(grant.label().as_str(), NOT_IN_A_HEADER).to_string();
+    let environment = match grant.environment() {
+        Environment::Live => "live",
+        Environment::Sandbox => "sandbox",
+    };
+    let texts = [
+        ("x-keyside-request-id", exchange.request_id.to_string()),
+        (
+            "x-keyside-credential",
+            grant.credential_id().as_str().to_owned(),
+        ),
+        ("x-keyside-credential-label", label),
+    ];
+    headers.insert(
+        "x-keyside-environment",
+        HeaderValue::from_static(environment),
+    );
+    for (name, text) in texts {
+        if let Ok(value) = HeaderValue::try_from(text) {
+            headers.insert(name, value);
+        }
+    }
+}
+
+impl Relay {
+    pub(crate) fn poll_frame(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, RelayError>>> {
+        loop {
+            if let Some(trailers) = self.trailers.take() {
+                return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+            }
+            let frame = match Pin::new(&mut self.upstream).poll_frame(context) {
+                Poll::Ready(frame) => frame,
+                Poll::Pending => match self.silence.poll(context) {
+                    Poll::Ready(()) => return self.fail(RelayError::Silent),
+                    Poll::Pending => return Poll::Pending,
+                },
+            };
+            self.silence.broken();
+            match frame {
+                Some(Ok(frame)) => match self.pass(frame) {
+                    Some(frame) => return Poll::Ready(Some(Ok(frame))),
+                    None => continue,
+                },
+                Some(Err(error)) => return self.fail(error.into()),
+                None => return Poll::Ready(self.finish()),
+            }
+        }
+    }
+
+    fn pass(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+        match frame.into_data() {
+            Ok(data) => {
+                let data = self.wire.pass(data);
+                (!data.is_empty()).then(|| Frame::data(data))
+            }
+            Err(frame) => {
+                let mut trailers = frame.into_trailers().ok()?;
+                self.wire.scrub.headers(&mut trailers);
+                self.trailers = Some(trailers);
+                self.wire.scrub.finish().map(Frame::data)
+            }
+        }
+    }
+
+    fn finish(&mut self) -> Option<Result<Frame<Bytes>, RelayError>> {
+        let held = self.wire.scrub.finish();
+        if held.is_none() {
+            self.wire.exchange.completed();
+        }
+        held.map(|held| Ok(Frame::data(held)))
+    }
+
+    fn fail(&mut self, error: RelayError) -> Poll<Option<Result<Frame<Bytes>, RelayError>>> {
+        self.wire.exchange.aborted();
+        Poll::Ready(Some(Err(error)))
+    }
+
+    pub(crate) fn is_end_stream(&self) -> bool {
+        self.upstream.is_end_stream() && self.trailers.is_none() && !self.wire.scrub.holds()
+    }
+
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        // What is redacted keeps its length; what is held back is still to come.
+        match self.wire.scrub.holds() {
+            true => SizeHint::default(),
+            false => self.upstream.size_hint(),
+        }
+    }
+}
+
+/// hyper stops asking at the announced length: who got it all has it all.
+impl Drop for Relay {
+    fn drop(&mut self) {
+        if self.is_end_stream() {
+            self.wire.exchange.completed();
+        }
+    }
+}
+
+/// Measures how long a sender has said nothing.
+pub(crate) struct Silence {
+    limit: Duration,
+    since: Option<Instant>,
+    timer: Timer,
+}
+
+impl Silence {
+    pub(crate) fn new(limit: Duration) -> Self {
+        Self {
+            limit,
+            since: None,
+            timer: Timer::default(),
+        }
+    }
+
+    /// Ready once the silence has lasted too long.
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        self.timer.poll(since + self.limit, context)
+    }
+
+    pub(crate) fn broken(&mut self) {
+        self.since = None;
+    }
+}
+
+/// What a header value cannot hold, and `%` itself.
+const NOT_IN_A_HEADER: &AsciiSet = &CONTROLS.add(b'%');

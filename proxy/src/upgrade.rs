@@ -1,0 +1,112 @@
+//! WebSocket handshakes pass through; then bytes pass, both ways.
+//!
+//! What comes from the upstream is redacted and metered like a body: the mask
+//! keeps its length, so frames stay whole. A compressed frame passes unread.
+
+use crate::gateway::Body;
+use crate::relay::{Wire, relayed};
+use bytes::{Bytes, BytesMut};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Response, Version, header};
+use hyper::body::Incoming;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use std::io;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::time::timeout;
+
+type Side = TokioIo<Upgraded>;
+
+/// Whether the client asks for a WebSocket (RFC 6455 section 4.1).
+pub(crate) fn is_websocket(head: &Parts) -> bool {
+    head.method == Method::GET
+        && head.version == Version::HTTP_11
+        && lists(&head.headers, header::CONNECTION, "upgrade")
+        && lists(&head.headers, header::UPGRADE, "websocket")
+}
+
+/// Answers the handshake and carries bytes until one side ends.
+pub(crate) fn tunnel(
+    client: OnUpgrade,
+    mut answer: Response<Incoming>,
+    wire: Wire,
+    silence: Duration,
+) -> Response<Body> {
+    let upstream = hyper::upgrade::on(&mut answer);
+    let (mut head, _) = answer.into_parts();
+    head.headers = relayed(head.headers, &wire);
+    head.headers
+        .insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    head.headers
+        .insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    head.extensions = http::Extensions::new();
+    head.version = Version::HTTP_11;
+    tokio::spawn(carry(client, upstream, wire, silence));
+    Response::from_parts(head, Body::Empty)
+}
+
+async fn carry(client: OnUpgrade, upstream: OnUpgrade, mut wire: Wire, silence: Duration) {
+    let (Ok(client), Ok(upstream)) = tokio::join!(client, upstream) else {
+        return;
+    };
+    let (from_client, to_client) = tokio::io::split(TokioIo::new(client));
+    let (from_upstream, to_upstream) = tokio::io::split(TokioIo::new(upstream));
+    let ended = tokio::select! {
+        ended = copy(from_client, to_upstream, silence) => ended,
+        ended = copy_redacted(from_upstream, to_client, &mut wire, silence) => ended,
+    };
+    match ended {
+        Ok(()) => wire.exchange.completed(),
+        Err(_) => wire.exchange.aborted(),
+    }
+}
+
+async fn copy(
+    mut from: ReadHalf<Side>,
+    mut to: WriteHalf<Side>,
+    silence: Duration,
+) -> io::Result<()> {
+    let mut buffer = BytesMut::with_capacity(PIECE);
+    while let Some(piece) = read(&mut from, &mut buffer, silence).await? {
+        to.write_all(&piece).await?;
+        to.flush().await?;
+    }
+    to.shutdown().await
+}
+
+async fn copy_redacted(
+    mut from: ReadHalf<Side>,
+    mut to: WriteHalf<Side>,
+    wire: &mut Wire,
+    silence: Duration,
+) -> io::Result<()> {
+    let mut buffer = BytesMut::with_capacity(PIECE);
+    while let Some(piece) = read(&mut from, &mut buffer, silence).await? {
+        to.write_all(&wire.pass(piece)).await?;
+        to.flush().await?;
+    }
+    if let Some(held) = wire.scrub.finish() {
+        to.write_all(&held).await?;
+    }
+    to.shutdown().await
+}
+
+async fn read(
+    from: &mut ReadHalf<Side>,
+    buffer: &mut BytesMut,
+    silence: Duration,
+) -> io::Result<Option<Bytes>> {
+    buffer.reserve(PIECE);
+    let read = timeout(silence, from.read_buf(buffer)).await??;
+    Ok((read > 0).then(|| buffer.split().freeze()))
+}
+
+fn lists(headers: &HeaderMap, name: header::HeaderName, option: &str) -> bool {
+    let fields = headers.get_all(name).iter();
+    let mut options = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b','));
+    options.any(|found| found.trim_ascii().eq_ignore_ascii_case(option.as_bytes()))
+}
+
+/// Bytes read at once from either side.
+const PIECE: usize = 8 * 1024;
