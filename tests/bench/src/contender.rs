@@ -1,0 +1,65 @@
+//! The processes that are compared, each started fresh, pinned to one core and stopped by its own pid.
+
+mod keyside;
+mod nginx;
+mod process;
+
+pub(crate) use keyside::{Server, write_settings};
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use tempfile::TempDir;
+
+use crate::wire::{self, Headers};
+use process::Process;
+
+/// What can be measured.
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    /// Debian's nginx with the same header injection.
+    Nginx,
+    /// The binary at this path.
+    Keyside(PathBuf),
+}
+
+impl Kind {
+    /// Starts one in front of `upstream`, with everything of it in a folder that goes with it.
+    pub(crate) async fn start(&self, upstream: SocketAddr) -> Result<Contender> {
+        match self {
+            Self::Nginx => nginx::start(upstream).await,
+            Self::Keyside(binary) => keyside::start(binary, upstream).await,
+        }
+    }
+
+    /// Name and version, for the report.
+    pub(crate) fn version(&self) -> Result<String> {
+        match self {
+            Self::Nginx => nginx::version(),
+            Self::Keyside(binary) => keyside::version(binary),
+        }
+    }
+}
+
+/// One that runs and answers.
+pub(crate) struct Contender {
+    process: Process,
+    /// The process whose CPU and memory count.
+    pub(crate) measured: u32,
+    pub(crate) address: SocketAddr,
+    path: &'static str,
+    _folder: TempDir,
+}
+
+impl Contender {
+    /// The request that this one forwards as `/v1/chat/completions`.
+    pub(crate) fn request(&self, headers: Headers, stream: bool) -> Vec<u8> {
+        wire::request(self.address, self.path, headers, stream)
+    }
+
+    /// Asks it to end and waits until it has.
+    pub(crate) async fn stop(self) -> Result<()> {
+        self.process.stop().await
+    }
+}

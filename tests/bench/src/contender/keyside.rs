@@ -1,0 +1,145 @@
+//! Keyside as it is shipped: one worker thread, everything else at its default, the key added through the admin API.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use tokio::time::sleep;
+
+use super::Contender;
+use super::process::Process;
+use crate::admin::Admin;
+use crate::wire;
+
+pub(super) async fn start(binary: &Path, upstream: SocketAddr) -> Result<Contender> {
+    let folder = tempfile::tempdir()?;
+    let config = write_settings(folder.path(), upstream)?;
+    let server = Server::start(binary, &config, &folder.path().join("stderr.log")).await?;
+    let admin = server.admin(folder.path())?;
+    admin.create_workspace(wire::WORKSPACE).await?;
+    admin
+        .add_key(wire::WORKSPACE, "openai", "default", wire::SECRET)
+        .await?;
+    let measured = server.process.pid();
+    let address = server.proxy;
+    Ok(Contender {
+        process: server.process,
+        measured,
+        address,
+        path: "/openai/v1/chat/completions",
+        _folder: folder,
+    })
+}
+
+pub(super) fn version(binary: &Path) -> Result<String> {
+    let output = Command::new(binary)
+        .arg("version")
+        .output()
+        .with_context(|| {
+            format!(
+                "{} is not there: build it with `cargo build --profile dist --bin keyside`",
+                binary.display()
+            )
+        })?;
+    let printed = String::from_utf8_lossy(&output.stdout);
+    Ok(printed.lines().next().unwrap_or("keyside").to_owned())
+}
+
+/// Writes settings that keep everything in `folder`, on ports of the kernel's choice; the path of the file.
+pub(crate) fn write_settings(folder: &Path, upstream: SocketAddr) -> Result<PathBuf> {
+    let data = folder.join("data");
+    let settings = format!(
+        "[proxy]\nlisten = [\"127.0.0.1:0\"]\nthreads = 1\n[admin]\nlisten = \"127.0.0.1:0\"\n[observe]\nlisten = \"127.0.0.1:0\"\n\
+         [store]\npath = {data:?}\n[providers.openai]\nbase_url = \"http://{upstream}\"\n"
+    );
+    let path = folder.join("keyside.toml");
+    fs::write(&path, settings)?;
+    Ok(path)
+}
+
+/// A running `keyside serve` that has said that it is ready.
+pub(crate) struct Server {
+    process: Process,
+    /// From the start of the process to its line "ready".
+    pub(crate) took: Duration,
+    proxy: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Server {
+    /// Starts `binary` and waits for it to be ready.
+    pub(crate) async fn start(binary: &Path, config: &Path, log: &Path) -> Result<Self> {
+        let config = config
+            .to_str()
+            .context("the temporary folder's name is not UTF-8")?;
+        let began = Instant::now();
+        let mut process = Process::start(binary, &["serve", "--config", config], log)?;
+        loop {
+            if let Some(ready) = ready_line(&fs::read_to_string(log)?) {
+                let took = began.elapsed();
+                return Ok(Self {
+                    process,
+                    took,
+                    proxy: bound(&ready, "proxy")?,
+                    admin: bound(&ready, "admin")?,
+                });
+            }
+            process.must_run(log).context("keyside does not start")?;
+            if began.elapsed() > Duration::from_secs(60) {
+                bail!(
+                    "keyside was not ready within a minute:\n{}",
+                    fs::read_to_string(log)?
+                );
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Its admin API, as the owner whose token lies in the data folder under `folder`.
+    pub(crate) fn admin(&self, folder: &Path) -> Result<Admin> {
+        Admin::new(self.admin, &folder.join("data/admin-token"))
+    }
+
+    /// Ends it.
+    pub(crate) async fn stop(self) -> Result<()> {
+        self.process.stop().await
+    }
+}
+
+/// The fields of the log line that says that all listeners are open.
+fn ready_line(log: &str) -> Option<Value> {
+    let mut fields = log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .map(|mut line| line["fields"].take());
+    fields.find(|fields| fields["message"] == "ready")
+}
+
+fn bound(ready: &Value, listener: &str) -> Result<SocketAddr> {
+    let addresses = ready[listener]
+        .as_str()
+        .with_context(|| format!("the ready line names no {listener} address"))?;
+    let first = addresses.split(',').next().unwrap_or(addresses);
+    first
+        .parse()
+        .with_context(|| format!("the ready line's {listener} address is {first:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_addresses_are_read_from_the_ready_line() {
+        let log = "not json\n{\"fields\":{\"message\":\"opening\"}}\n\
+                   {\"level\":\"INFO\",\"fields\":{\"message\":\"ready\",\"proxy\":\"127.0.0.1:41,unix:/x\",\"admin\":\"127.0.0.1:42\"}}\n";
+        let ready = ready_line(log).unwrap();
+        assert_eq!(bound(&ready, "proxy").unwrap().port(), 41);
+        assert_eq!(bound(&ready, "admin").unwrap().port(), 42);
+        assert!(bound(&ready, "observe").is_err());
+    }
+}

@@ -1,0 +1,129 @@
+//! The benchmark behind `make bench`: Keyside and nginx, each pinned to one core, in turn, on the same upstream.
+//!
+//! The upstream and the load live in this one process, on one thread and one core, in plain socket code: what is
+//! measured is the process between them. It knows Keyside only from outside: its settings, its admin API, `/proc`.
+
+mod admin;
+mod contender;
+mod facts;
+mod noise;
+mod phases;
+mod report;
+mod requests;
+mod rounds;
+mod start;
+mod streams;
+mod upstream;
+mod wire;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Keyside and nginx side by side.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measures both in interleaved rounds and prints the ratios.
+    Run(rounds::Plan),
+    /// Measures the time from start to ready, empty and with many credentials.
+    Start(start::Plan),
+    /// Runs only the upstream, for work with a profiler.
+    Upstream {
+        /// Where to listen.
+        #[arg(long, default_value = "127.0.0.1:9100")]
+        listen: SocketAddr,
+    },
+    /// Runs only the load against something that is already there, for work with a profiler.
+    Load {
+        /// The address to ask.
+        #[arg(long)]
+        target: SocketAddr,
+        /// The path to ask for; Keyside's begins with the provider.
+        #[arg(long, default_value = "/openai/v1/chat/completions")]
+        path: String,
+        /// Connections, each with one request at a time.
+        #[arg(long, default_value_t = 32)]
+        connections: usize,
+        /// Seconds to run.
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+        /// The headers of an SDK instead of the few of a plain client.
+        #[arg(long)]
+        sdk: bool,
+    },
+    /// Starts Keyside as `run` does and leaves it under load, for work with a profiler.
+    Profile {
+        /// The binary.
+        #[arg(long, default_value = "target/dist/keyside")]
+        keyside: PathBuf,
+        /// Seconds to run.
+        #[arg(long, default_value_t = 20)]
+        seconds: u64,
+        /// 1,000 streams in place of 32 connections.
+        #[arg(long)]
+        streams: bool,
+        /// nginx in place of Keyside.
+        #[arg(long)]
+        nginx: bool,
+        /// The headers of an SDK instead of the few of a plain client.
+        #[arg(long)]
+        sdk: bool,
+    },
+}
+
+/// One thread: the load must not take the core of what it measures.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    match Cli::parse().command {
+        Command::Run(plan) => rounds::run(&plan).await,
+        Command::Start(plan) => start::run(&plan).await,
+        Command::Upstream { listen } => {
+            let address = upstream::start(listen, upstream::Pace::DEFAULT).await?;
+            println!("listening on {address}; it wants the key {}", wire::SECRET);
+            std::future::pending().await
+        }
+        Command::Load {
+            target,
+            path,
+            connections,
+            seconds,
+            sdk,
+        } => {
+            let request = wire::request(target, &path, wire::Headers::from_flag(sdk), false);
+            let load =
+                requests::run(target, &request, connections, Duration::from_secs(seconds)).await?;
+            println!("{load}");
+            Ok(())
+        }
+        Command::Profile {
+            keyside,
+            seconds,
+            streams,
+            nginx,
+            sdk,
+        } => {
+            let what = if nginx {
+                contender::Kind::Nginx
+            } else {
+                contender::Kind::Keyside(keyside)
+            };
+            rounds::profile(
+                &what,
+                Duration::from_secs(seconds),
+                streams,
+                wire::Headers::from_flag(sdk),
+            )
+            .await
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The three phases that a contender goes through in a round, each of which fills its part of the sample.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::time::sleep;
+
+use crate::contender::Contender;
+use crate::noise::Noise;
+use crate::report::Sample;
+use crate::rounds::Plan;
+use crate::streams::Streams;
+use crate::{facts, requests, wire};
+
+/// One connection, one request after the other, against the same without anything in between.
+pub(crate) async fn added_latency(
+    contender: &Contender,
+    upstream: SocketAddr,
+    plan: &Plan,
+    noise: &mut Noise,
+    sample: &mut Sample,
+) -> Result<()> {
+    let time = Duration::from_secs(plan.latency_seconds);
+    let through = contender.request(plan.headers(), false);
+    let direct = keyed(&wire::request(
+        upstream,
+        "/v1/chat/completions",
+        plan.headers(),
+        false,
+    ))?;
+    requests::run(contender.address, &through, 1, WARM_UP).await?;
+    let watch = noise.watch(contender)?;
+    let direct = requests::run(upstream, &direct, 1, time).await?;
+    let through = requests::run(contender.address, &through, 1, time).await?;
+    noise.note(watch)?;
+    sample.added_latency = through.within(0.5) - direct.within(0.5);
+    Ok(())
+}
+
+/// Many streams at once: CPU for each event, and memory while all are open.
+pub(crate) async fn streaming(
+    contender: &Contender,
+    plan: &Plan,
+    noise: &mut Noise,
+    sample: &mut Sample,
+) -> Result<()> {
+    let request = contender.request(plan.headers(), true);
+    let streams = Streams::open(contender.address, &request, plan.streams).await?;
+    let watch = noise.watch(contender)?;
+    let (cpu, events) = (facts::cpu(contender.measured)?, streams.events());
+    sleep(Duration::from_secs(plan.stream_seconds)).await;
+    let (cpu, events) = (
+        facts::cpu(contender.measured)? - cpu,
+        streams.events() - events,
+    );
+    noise.note(watch)?;
+    sample.cpu_per_event = micros_each(cpu, events);
+    sample.streams_memory = facts::resident(contender.measured)? as f64 / 1e6;
+    streams.finish(plan.pace().all_events()).await
+}
+
+/// As many requests as it can take.
+pub(crate) async fn load(
+    contender: &Contender,
+    plan: &Plan,
+    noise: &mut Noise,
+    sample: &mut Sample,
+) -> Result<()> {
+    let time = Duration::from_secs(plan.seconds);
+    let request = contender.request(plan.headers(), false);
+    requests::run(contender.address, &request, plan.connections, WARM_UP).await?;
+    let watch = noise.watch(contender)?;
+    let cpu = facts::cpu(contender.measured)?;
+    let own = facts::cpu(std::process::id())?;
+    let load = requests::run(contender.address, &request, plan.connections, time).await?;
+    sample.cpu_per_request = micros_each(
+        facts::cpu(contender.measured)? - cpu,
+        load.requests() as u64,
+    );
+    sample.load_core = (facts::cpu(std::process::id())? - own).as_secs_f64() / time.as_secs_f64();
+    noise.note(watch)?;
+    sample.throughput = load.throughput();
+    sample.p50 = load.within(0.5);
+    sample.p99 = load.within(0.99);
+    sample.loaded_memory = facts::resident(contender.measured)? as f64 / 1e6;
+    Ok(())
+}
+
+/// The share of `time` that falls on each of `count`, in microseconds.
+pub(crate) fn micros_each(time: Duration, count: u64) -> f64 {
+    time.as_secs_f64() * 1e6 / count as f64
+}
+
+/// The direct request has to carry the key itself.
+fn keyed(request: &[u8]) -> Result<Vec<u8>> {
+    Ok(String::from_utf8(request.to_vec())?
+        .replace("Bearer dummy", &format!("Bearer {}", wire::SECRET))
+        .into_bytes())
+}
+
+const WARM_UP: Duration = Duration::from_millis(700);

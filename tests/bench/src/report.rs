@@ -1,0 +1,295 @@
+//! The table: for each metric both medians, and the ratio with its spread over the rounds.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::facts;
+
+/// What one round measured of one contender.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Sample {
+    /// Microseconds of CPU for a request.
+    pub(crate) cpu_per_request: f64,
+    /// Requests a second.
+    pub(crate) throughput: f64,
+    /// Microseconds.
+    pub(crate) p50: f64,
+    /// Microseconds.
+    pub(crate) p99: f64,
+    /// Microseconds of CPU for an event.
+    pub(crate) cpu_per_event: f64,
+    /// Megabytes resident with all streams open.
+    pub(crate) streams_memory: f64,
+    /// Megabytes resident after the request load.
+    pub(crate) loaded_memory: f64,
+    /// Microseconds that one request takes longer than without a proxy.
+    pub(crate) added_latency: f64,
+    /// Share of its core that the load took; near 1 the load was the bottleneck, not the contender.
+    pub(crate) load_core: f64,
+}
+
+struct Metric {
+    name: &'static str,
+    decimals: usize,
+    target: Target,
+    read: fn(&Sample) -> f64,
+}
+
+enum Target {
+    None,
+    /// Upper limit of the median ratio.
+    Ratio(f64),
+    /// Upper limit of the candidate's own median.
+    Own(f64),
+}
+
+/// The rows, in order; limits are those of the project's goals.
+const METRICS: [Metric; 8] = [
+    Metric {
+        name: "CPU per request, 32 connections (µs)",
+        decimals: 1,
+        target: Target::Ratio(1.35),
+        read: |s| s.cpu_per_request,
+    },
+    Metric {
+        name: "throughput, 32 connections (requests/s)",
+        decimals: 0,
+        target: Target::None,
+        read: |s| s.throughput,
+    },
+    Metric {
+        name: "latency p50, 32 connections (µs)",
+        decimals: 0,
+        target: Target::None,
+        read: |s| s.p50,
+    },
+    Metric {
+        name: "latency p99, 32 connections (µs)",
+        decimals: 0,
+        target: Target::None,
+        read: |s| s.p99,
+    },
+    Metric {
+        name: "CPU per SSE event, 1,000 streams (µs)",
+        decimals: 1,
+        target: Target::Ratio(1.25),
+        read: |s| s.cpu_per_event,
+    },
+    Metric {
+        name: "resident, 1,000 SSE streams (MB)",
+        decimals: 1,
+        target: Target::Own(80.0),
+        read: |s| s.streams_memory,
+    },
+    Metric {
+        name: "resident after the request load (MB)",
+        decimals: 1,
+        target: Target::None,
+        read: |s| s.loaded_memory,
+    },
+    Metric {
+        name: "added latency, 1 connection, p50 (µs)",
+        decimals: 1,
+        target: Target::Ratio(1.5),
+        read: |s| s.added_latency,
+    },
+];
+
+/// All rounds.
+pub(crate) struct Report {
+    baseline: String,
+    candidate: String,
+    sdk: bool,
+    date: String,
+    rounds: Vec<(Sample, Sample)>,
+    noise: f64,
+}
+
+impl Report {
+    /// A report without rounds, on `candidate` against `baseline`.
+    pub(crate) fn new(baseline: String, candidate: String, sdk: bool) -> Result<Self> {
+        let date = Command::new("date")
+            .arg("+%F")
+            .output()
+            .context("date does not run")?;
+        let date = String::from_utf8_lossy(&date.stdout).trim().to_owned();
+        Ok(Self {
+            baseline,
+            candidate,
+            sdk,
+            date,
+            rounds: Vec::new(),
+            noise: 0.0,
+        })
+    }
+
+    /// Adds a round.
+    pub(crate) fn add(&mut self, baseline: Sample, candidate: Sample, noise: f64) {
+        self.rounds.push((baseline, candidate));
+        self.noise = self.noise.max(noise);
+    }
+
+    /// Rounds so far.
+    pub(crate) fn rounds(&self) -> usize {
+        self.rounds.len()
+    }
+
+    fn row(&self, metric: &Metric) -> String {
+        let baseline = median(
+            self.rounds
+                .iter()
+                .map(|(baseline, _)| (metric.read)(baseline)),
+        );
+        let candidate = median(
+            self.rounds
+                .iter()
+                .map(|(_, candidate)| (metric.read)(candidate)),
+        );
+        let ratios = sorted(
+            self.rounds
+                .iter()
+                .map(|(baseline, candidate)| (metric.read)(candidate) / (metric.read)(baseline)),
+        );
+        let ratio = median(ratios.iter().copied());
+        let (Metric { name, decimals, .. }, low, high) =
+            (metric, ratios[0], ratios[ratios.len() - 1]);
+        let verdict = metric.target.verdict(ratio, candidate);
+        format!(
+            "| {name} | {baseline:.decimals$} | {candidate:.decimals$} | **{ratio:.2}** | {low:.2} – {high:.2} | {verdict} |"
+        )
+    }
+
+    fn load_core(&self) -> f64 {
+        median(self.rounds.iter().map(|(baseline, _)| baseline.load_core))
+    }
+}
+
+impl Target {
+    fn verdict(&self, ratio: f64, own: f64) -> String {
+        let said = |met| if met { "met" } else { "**missed**" };
+        match self {
+            Self::None => String::new(),
+            Self::Ratio(limit) => format!("ratio ≤ {limit}: {}", said(ratio <= *limit)),
+            Self::Own(limit) => format!("≤ {limit:.0} MB: {}", said(own <= *limit)),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headers = if self.sdk {
+            "the headers of OpenAI's Python SDK"
+        } else {
+            "the headers of a plain client"
+        };
+        writeln!(
+            out,
+            "{} against {}, {}, {} rounds, {headers}.",
+            self.candidate,
+            self.baseline,
+            self.date,
+            self.rounds()
+        )?;
+        writeln!(
+            out,
+            "Machine: {}. Other processes took at most {:.0} % of a core;",
+            facts::machine(),
+            self.noise * 100.0
+        )?;
+        writeln!(
+            out,
+            "load and upstream together used {:.0} % of theirs against {}.\n",
+            self.load_core() * 100.0,
+            self.baseline
+        )?;
+        writeln!(
+            out,
+            "| | {} | {} | ratio, median | min – max | goal |",
+            self.baseline, self.candidate
+        )?;
+        writeln!(out, "|---|---:|---:|---:|---:|---|")?;
+        for metric in &METRICS {
+            writeln!(out, "{}", self.row(metric))?;
+        }
+        Ok(())
+    }
+}
+
+/// One line on one round.
+pub(crate) fn brief(baseline: &Sample, candidate: &Sample, noise: f64) -> String {
+    let both = |read: fn(&Sample) -> f64| format!("{:.1}/{:.1}", read(candidate), read(baseline));
+    format!(
+        "CPU/request {} us, CPU/event {} us, {} MB, added {} us, {} requests/s, load core {:.0} %, others {:.0} %",
+        both(|s| s.cpu_per_request),
+        both(|s| s.cpu_per_event),
+        both(|s| s.streams_memory),
+        both(|s| s.added_latency),
+        both(|s| s.throughput),
+        baseline.load_core * 100.0,
+        noise * 100.0,
+    )
+}
+
+/// Replaces what stands between the markers in `file`.
+pub(crate) fn write(file: &Path, report: &Report) -> Result<()> {
+    let name = if report.sdk { "bench-sdk" } else { "bench" };
+    let page =
+        fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let page = between_markers(&page, name, &report.to_string()).with_context(|| {
+        format!(
+            "{} has no markers <!-- {name}:begin --> and <!-- {name}:end -->",
+            file.display()
+        )
+    })?;
+    Ok(fs::write(file, page)?)
+}
+
+fn between_markers(page: &str, name: &str, text: &str) -> Option<String> {
+    let (begin, end) = (
+        format!("<!-- {name}:begin -->"),
+        format!("<!-- {name}:end -->"),
+    );
+    let (before, rest) = page.split_once(&begin)?;
+    let (_, after) = rest.split_once(&end)?;
+    Some(format!("{before}{begin}\n{}\n{end}{after}", text.trim()))
+}
+
+fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values
+}
+
+/// The middle value, or the mean of the two in the middle.
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let values = sorted(values);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => f64::NAN,
+        length if length % 2 == 1 => values[middle],
+        _ => (values[middle - 1] + values[middle]) / 2.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_text_between_the_markers_changes() {
+        let page = "a\n<!-- bench:begin -->\nold\n<!-- bench:end -->\nz\n";
+        let new = between_markers(page, "bench", "new\n").unwrap();
+        assert_eq!(new, "a\n<!-- bench:begin -->\nnew\n<!-- bench:end -->\nz\n");
+        assert_eq!(between_markers("nothing", "bench", "new"), None);
+    }
+
+    #[test]
+    fn a_median_of_an_even_number_lies_between_the_middle_two() {
+        assert_eq!(median([4.0, 1.0, 3.0, 2.0].into_iter()), 2.5);
+        assert_eq!(median([9.0, 1.0, 3.0].into_iter()), 3.0);
+    }
+}

@@ -1,0 +1,111 @@
+//! The closed-loop load: some connections, one request at a time on each, every latency kept.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use bytes::BytesMut;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::wire;
+
+/// What a load measured.
+pub(crate) struct Load {
+    /// Latencies in ascending order, in nanoseconds.
+    latencies: Vec<u32>,
+    /// From the first request to the last answer.
+    elapsed: Duration,
+}
+
+impl Load {
+    /// Requests answered.
+    pub(crate) fn requests(&self) -> usize {
+        self.latencies.len()
+    }
+
+    /// Requests a second.
+    pub(crate) fn throughput(&self) -> f64 {
+        self.latencies.len() as f64 / self.elapsed.as_secs_f64()
+    }
+
+    /// The latency that `share` of the requests stayed within, in microseconds.
+    pub(crate) fn within(&self, share: f64) -> f64 {
+        let last = self.latencies.len().saturating_sub(1);
+        let position = (share * last as f64).round() as usize;
+        self.latencies
+            .get(position)
+            .map_or(f64::NAN, |&nanos| f64::from(nanos) / 1e3)
+    }
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (rate, p50, p99) = (self.throughput(), self.within(0.5), self.within(0.99));
+        write!(
+            out,
+            "{} requests, {rate:.0}/s, p50 {p50:.0} us, p99 {p99:.0} us",
+            self.requests()
+        )
+    }
+}
+
+/// Asks `target` on `connections` connections for as long as `time`. The first answer that is not a 200 ends it.
+pub(crate) async fn run(
+    target: SocketAddr,
+    request: &[u8],
+    connections: usize,
+    time: Duration,
+) -> Result<Load> {
+    let request: Arc<[u8]> = request.into();
+    let began = Instant::now();
+    let mut clients = JoinSet::new();
+    for _ in 0..connections {
+        clients.spawn(client(target, Arc::clone(&request), began + time));
+    }
+    let mut latencies = Vec::new();
+    while let Some(done) = clients.join_next().await {
+        latencies.append(&mut done??);
+    }
+    let elapsed = began.elapsed();
+    latencies.sort_unstable();
+    Ok(Load { latencies, elapsed })
+}
+
+async fn client(target: SocketAddr, request: Arc<[u8]>, until: Instant) -> Result<Vec<u32>> {
+    let mut socket = TcpStream::connect(target)
+        .await
+        .with_context(|| format!("cannot connect to {target}"))?;
+    socket.set_nodelay(true)?;
+    let mut buffer = BytesMut::with_capacity(4096);
+    let mut latencies = Vec::with_capacity(16 * 1024);
+    let mut asked = Instant::now();
+    while asked < until {
+        socket.write_all(&request).await?;
+        wire::read_answer(&mut socket, &mut buffer).await?;
+        let answered = Instant::now();
+        latencies.push(u32::try_from((answered - asked).as_nanos()).unwrap_or(u32::MAX));
+        asked = answered;
+    }
+    Ok(latencies)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_percentile_is_the_latency_at_that_rank() {
+        let load = Load {
+            latencies: (1..=101).map(|micros| micros * 1000).collect(),
+            elapsed: Duration::from_secs(1),
+        };
+        assert_eq!(
+            (load.within(0.5), load.within(0.99), load.within(1.0)),
+            (51.0, 100.0, 101.0)
+        );
+    }
+}

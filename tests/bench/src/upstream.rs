@@ -1,0 +1,230 @@
+//! The stand-in for a provider: keep-alive HTTP/1.1, a chat completion with usage, or the same as a stream at a
+//! steady pace. It answers 401 to a request that does not carry exactly the bench's key.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use bytes::{Buf, BytesMut};
+use memchr::memmem;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::wire;
+
+/// How a stream runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// Content events of one stream; four more frame them: role, finish, usage, `[DONE]`.
+    pub(crate) events: u64,
+    /// Time between two of them.
+    pub(crate) interval: Duration,
+}
+
+impl Pace {
+    /// Twenty events a second for ten seconds.
+    pub(crate) const DEFAULT: Self = Self {
+        events: 200,
+        interval: Duration::from_millis(50),
+    };
+
+    /// Events that a client counts on one whole stream.
+    pub(crate) fn all_events(self) -> u64 {
+        self.events + 4
+    }
+}
+
+/// Starts serving on `listen` and returns the bound address. It runs until the process ends.
+pub(crate) async fn start(listen: SocketAddr, pace: Pace) -> Result<SocketAddr> {
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("cannot listen on {listen}"))?;
+    let address = listener.local_addr()?;
+    let script = Arc::new(Script::new(pace));
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let script = Arc::clone(&script);
+            // A connection that breaks shows at the client, which counts.
+            tokio::spawn(async move { serve(socket, &script).await });
+        }
+    });
+    Ok(address)
+}
+
+/// All that is ever said, laid out once.
+struct Script {
+    pace: Pace,
+    answer: Vec<u8>,
+    stream_start: Vec<u8>,
+    event: Vec<u8>,
+    stream_end: Vec<u8>,
+}
+
+impl Script {
+    fn new(pace: Pace) -> Self {
+        let stream_head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nCache-Control: no-cache\r\n\
+                           x-request-id: req_bench\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let stream_end = [
+            chunk(&event("{}", r#""stop""#, "null")),
+            chunk(&usage_event()),
+            chunk("data: [DONE]\n\n"),
+            "0\r\n\r\n".to_owned(),
+        ];
+        Self {
+            pace,
+            answer: answer(),
+            stream_start: [
+                stream_head,
+                &chunk(&event(
+                    r#"{"role":"assistant","content":""}"#,
+                    "null",
+                    "null",
+                )),
+            ]
+            .concat()
+            .into(),
+            event: chunk(&event(r#"{"content":" hello"}"#, "null", "null")).into(),
+            stream_end: stream_end.concat().into(),
+        }
+    }
+
+    async fn stream(&self, socket: &mut TcpStream) -> Result<()> {
+        socket.write_all(&self.stream_start).await?;
+        let mut ticks = interval(self.pace.interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.tick().await;
+        for _ in 0..self.pace.events {
+            ticks.tick().await;
+            socket.write_all(&self.event).await?;
+        }
+        Ok(socket.write_all(&self.stream_end).await?)
+    }
+}
+
+async fn serve(mut socket: TcpStream, script: &Script) -> Result<()> {
+    socket.set_nodelay(true)?;
+    let mut buffer = BytesMut::with_capacity(4096);
+    while let Some(asked) = next_request(&mut socket, &mut buffer).await? {
+        match asked {
+            Asked::Answer => socket.write_all(&script.answer).await?,
+            Asked::Stream => script.stream(&mut socket).await?,
+            Asked::Keyless => socket.write_all(KEYLESS).await?,
+        }
+    }
+    Ok(())
+}
+
+enum Asked {
+    Answer,
+    Stream,
+    Keyless,
+}
+
+/// Takes one whole request off the connection; None when the peer has closed it.
+async fn next_request(socket: &mut TcpStream, buffer: &mut BytesMut) -> Result<Option<Asked>> {
+    loop {
+        if let Some((length, asked)) = parse(buffer)? {
+            buffer.advance(length);
+            return Ok(Some(asked));
+        }
+        buffer.reserve(4096);
+        if socket.read_buf(buffer).await? == 0 {
+            return Ok(None);
+        }
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<Option<(usize, Asked)>> {
+    let mut headers = [httparse::EMPTY_HEADER; 64];
+    let mut request = httparse::Request::new(&mut headers);
+    let httparse::Status::Complete(head) = request.parse(bytes)? else {
+        return Ok(None);
+    };
+    let whole = head
+        + wire::content_length(request.headers)?.context("a request without Content-Length")?;
+    if bytes.len() < whole {
+        return Ok(None);
+    }
+    let asked = match (
+        has_the_key(request.headers),
+        memmem::find(&bytes[head..whole], br#""stream":true"#),
+    ) {
+        (false, _) => Asked::Keyless,
+        (true, None) => Asked::Answer,
+        (true, Some(_)) => Asked::Stream,
+    };
+    Ok(Some((whole, asked)))
+}
+
+/// Exactly one `Authorization`, and in it the bench's key.
+fn has_the_key(headers: &[httparse::Header<'_>]) -> bool {
+    let mut found = headers
+        .iter()
+        .filter(|header| header.name.eq_ignore_ascii_case("authorization"));
+    let first = found
+        .next()
+        .and_then(|header| header.value.strip_prefix(b"Bearer "));
+    first == Some(wire::SECRET.as_bytes()) && found.next().is_none()
+}
+
+fn answer() -> Vec<u8> {
+    let body = format!(
+        r#"{{"id":"{ID}","object":"chat.completion","created":1760000000,"model":"{MODEL}","choices":[{{"index":0,"message":{{"role":"assistant","content":"Hello, bench.","refusal":null,"annotations":[]}},"logprobs":null,"finish_reason":"stop"}}],"usage":{USAGE},"service_tier":"default","system_fingerprint":"fp_bench0000"}}"#
+    );
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nx-request-id: req_bench\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+/// One chat chunk as OpenAI sends it when usage was asked for: `usage` is null in all but the last.
+fn event(delta: &str, finish: &str, usage: &str) -> String {
+    format!(
+        "data: {{\"id\":\"{ID}\",\"object\":\"chat.completion.chunk\",\"created\":1760000000,\"model\":\"{MODEL}\",\"service_tier\":\"default\",\"system_fingerprint\":\"fp_bench0000\",\"choices\":[{{\"index\":0,\"delta\":{delta},\"logprobs\":null,\"finish_reason\":{finish}}}],\"usage\":{usage}}}\n\n"
+    )
+}
+
+fn usage_event() -> String {
+    format!(
+        "data: {{\"id\":\"{ID}\",\"object\":\"chat.completion.chunk\",\"created\":1760000000,\"model\":\"{MODEL}\",\"service_tier\":\"default\",\"system_fingerprint\":\"fp_bench0000\",\"choices\":[],\"usage\":{USAGE}}}\n\n"
+    )
+}
+
+/// One chunk of the chunked transfer coding (RFC 9112, section 7.1).
+fn chunk(content: &str) -> String {
+    format!("{:x}\r\n{content}\r\n", content.len())
+}
+
+const ID: &str = "chatcmpl-Bench00000000000000000000000";
+const MODEL: &str = "gpt-4o-mini-2024-07-18";
+const USAGE: &str = r#"{"prompt_tokens":13,"completion_tokens":9,"total_tokens":22,"prompt_tokens_details":{"cached_tokens":0,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":0,"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}"#;
+const KEYLESS: &[u8] =
+    b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 35\r\n\r\nthe request does not carry the key.\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(headers: &str, body: &str) -> Asked {
+        let bytes = format!(
+            "POST /v1/chat/completions HTTP/1.1\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        parse(bytes.as_bytes()).unwrap().unwrap().1
+    }
+
+    #[test]
+    fn a_request_with_a_leftover_key_beside_the_right_one_is_refused() {
+        let right = format!("Authorization: Bearer {}\r\n", wire::SECRET);
+        assert!(matches!(asked(&right, "{}"), Asked::Answer));
+        assert!(matches!(asked(&right, r#"{"stream":true}"#), Asked::Stream));
+        assert!(matches!(
+            asked(&format!("{right}Authorization: Bearer dummy\r\n"), "{}"),
+            Asked::Keyless
+        ));
+        assert!(matches!(asked("", "{}"), Asked::Keyless));
+    }
+}

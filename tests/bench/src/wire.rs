@@ -1,0 +1,169 @@
+//! The bytes that go over the wire, and as much parsing as telling a good answer from a bad one takes.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, bail};
+use bytes::{Buf, BytesMut};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+/// The key that a contender must attach; the upstream refuses a request without it.
+pub(crate) const SECRET: &str = "sk-proj-bench0000000000000000000000000000000000000000bench";
+
+/// The workspace that holds it.
+pub(crate) const WORKSPACE: &str = "bench";
+
+/// Which headers the load sends beside the necessary ones.
+#[derive(Clone, Copy)]
+pub(crate) enum Headers {
+    /// Those of a plain HTTP client.
+    Plain,
+    /// Those of OpenAI's Python SDK: seventeen in all.
+    Sdk,
+}
+
+impl Headers {
+    pub(crate) fn from_flag(sdk: bool) -> Self {
+        if sdk { Self::Sdk } else { Self::Plain }
+    }
+
+    fn lines(self) -> &'static str {
+        match self {
+            Self::Plain => "Accept: */*\r\nAuthorization: Bearer dummy\r\n",
+            Self::Sdk => concat!(
+                "Accept: application/json\r\n",
+                "Accept-Encoding: gzip, deflate\r\n",
+                "Connection: keep-alive\r\n",
+                "User-Agent: OpenAI/Python 2.8.1\r\n",
+                "X-Stainless-Lang: python\r\n",
+                "X-Stainless-Package-Version: 2.8.1\r\n",
+                "X-Stainless-OS: Linux\r\n",
+                "X-Stainless-Arch: x64\r\n",
+                "X-Stainless-Runtime: CPython\r\n",
+                "X-Stainless-Runtime-Version: 3.11.2\r\n",
+                "X-Stainless-Async: false\r\n",
+                "x-stainless-retry-count: 0\r\n",
+                "x-stainless-read-timeout: 600\r\n",
+                "Authorization: Bearer dummy\r\n",
+            ),
+        }
+    }
+}
+
+/// A whole chat request: small JSON, with a dummy key as SDKs insist on one.
+pub(crate) fn request(host: SocketAddr, path: &str, headers: Headers, stream: bool) -> Vec<u8> {
+    let stream = if stream {
+        r#","stream":true,"stream_options":{"include_usage":true}"#
+    } else {
+        ""
+    };
+    let body = format!(
+        r#"{{"model":"gpt-4o-mini","messages":[{{"role":"user","content":"Say hello to the bench."}}],"max_tokens":64{stream}}}"#
+    );
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: {host}\r\nX-Keyside-Workspace: {WORKSPACE}\r\n{}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        headers.lines(),
+        body.len(),
+    )
+    .into_bytes()
+}
+
+/// What stands in a response's head.
+pub(crate) struct Head {
+    /// Bytes up to and including the empty line.
+    pub(crate) length: usize,
+    pub(crate) status: u16,
+    /// None: chunked, or until the connection closes.
+    pub(crate) content_length: Option<usize>,
+}
+
+/// The head at the start of `bytes`, once it is all there.
+pub(crate) fn response_head(bytes: &[u8]) -> Result<Option<Head>> {
+    let mut headers = [httparse::EMPTY_HEADER; 64];
+    let mut response = httparse::Response::new(&mut headers);
+    let httparse::Status::Complete(length) = response.parse(bytes)? else {
+        return Ok(None);
+    };
+    let content_length = content_length(response.headers)?;
+    Ok(Some(Head {
+        length,
+        status: response.code.context("a response without a status")?,
+        content_length,
+    }))
+}
+
+/// The value of `Content-Length`, if there is one.
+pub(crate) fn content_length(headers: &[httparse::Header<'_>]) -> Result<Option<usize>> {
+    let Some(header) = headers
+        .iter()
+        .find(|header| header.name.eq_ignore_ascii_case("content-length"))
+    else {
+        return Ok(None);
+    };
+    let digits = std::str::from_utf8(header.value)?;
+    Ok(Some(digits.parse().with_context(|| {
+        format!("Content-Length is not a number: {digits:?}")
+    })?))
+}
+
+/// Reads one response with a length through to its end; anything but a 200 is an error that shows the answer.
+pub(crate) async fn read_answer(socket: &mut TcpStream, buffer: &mut BytesMut) -> Result<()> {
+    let mut whole = None;
+    loop {
+        if whole.is_none() {
+            whole = response_head(buffer)?
+                .map(|head| head.whole(buffer))
+                .transpose()?;
+        }
+        match whole {
+            Some(length) if buffer.len() >= length => {
+                buffer.advance(length);
+                return Ok(());
+            }
+            _ => {}
+        }
+        buffer.reserve(4096);
+        if socket.read_buf(buffer).await? == 0 {
+            bail!("the connection was closed in the middle of an answer");
+        }
+    }
+}
+
+impl Head {
+    /// Bytes of the whole response, for one that is as the load expects it.
+    fn whole(&self, seen: &[u8]) -> Result<usize> {
+        self.must_be_ok(seen)?;
+        Ok(self.length
+            + self
+                .content_length
+                .context("the answer came without a Content-Length")?)
+    }
+
+    /// An error that shows the answer, unless it is a 200.
+    pub(crate) fn must_be_ok(&self, seen: &[u8]) -> Result<()> {
+        if self.status != 200 {
+            bail!(
+                "an answer with status {}:\n{}",
+                self.status,
+                String::from_utf8_lossy(seen)
+            );
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_seen_once_its_empty_line_is_there() {
+        let bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+        assert!(response_head(&bytes[..20]).unwrap().is_none());
+        let head = response_head(bytes).unwrap().unwrap();
+        assert_eq!(
+            (head.status, head.content_length, head.length),
+            (200, Some(2), bytes.len() - 2)
+        );
+    }
+}
