@@ -5,10 +5,15 @@
 
 mod ask;
 mod builder;
+pub mod expect;
+pub mod frames;
+pub mod h2_upstream;
+pub mod h2c;
 mod keyside;
 mod message;
 mod process;
 mod reader;
+pub mod tls;
 mod upstream;
 mod wire;
 

@@ -7,4 +7,24 @@
 
 mod harness;
 
+mod addresses;
+mod browsers;
 mod bytes_exact;
+mod client_credentials;
+mod connections;
+mod control_characters;
+mod destination;
+mod echo;
+mod hop_by_hop;
+mod http2;
+mod http2_abuse;
+mod listeners;
+mod malformed;
+mod paths;
+mod refusals;
+mod revocation;
+mod slowness;
+mod smuggling;
+mod streaming;
+mod tls;
+mod websocket;

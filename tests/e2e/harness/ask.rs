@@ -85,6 +85,11 @@ impl Ask {
             .without("Transfer-Encoding")
     }
 
+    /// The body as it goes out, with any framing of its own.
+    pub fn payload(&self) -> &[u8] {
+        &self.body
+    }
+
     /// The start line and headers with the empty line.
     pub fn head(&self) -> Vec<u8> {
         let mut bytes = format!("{} {} HTTP/1.1\r\n", self.method, self.target).into_bytes();

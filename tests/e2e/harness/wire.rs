@@ -46,7 +46,10 @@ pub struct Wire {
 
 impl Wire {
     pub fn tcp(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("a listener");
+        Self::from_tcp(TcpStream::connect(address).expect("a listener"))
+    }
+
+    pub fn from_tcp(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("a TCP socket");
         Self::over(Box::new(stream))
     }

@@ -1,0 +1,53 @@
+//! Names of upstreams that resolve to where no provider lives: asked, checked, not connected to.
+//!
+//! The names are numbers: the system's resolver reads them as addresses (inet_aton(3)) while they
+//! are no address to anything that parses one, so no name server is needed to resolve badly.
+
+use crate::harness::{Ask, KEY, Keyside, Upstream, expect, holds};
+
+/// Configures OpenAI at the name `host`. Its requests must be refused for what the name resolves to,
+/// and the stand-in that listens at that port of every loopback address must not hear of them.
+fn check(name: &str, host: &str, upstream: &Upstream) {
+    let base_url = format!("http://{host}:{}", upstream.address().port());
+    let keyside = Keyside::builder()
+        .provider("openai", &base_url)
+        .set("providers.openai.allow_plaintext", "true")
+        .set("proxy.deadlines.connect", "\"2s\"")
+        .start()
+        .with_key();
+    let answer = keyside.ask(&Ask::chat());
+    expect::refused(name, &answer, 502, "upstream_unreachable");
+    assert_eq!(upstream.connections(), 0, "{name}: connected");
+    let why = format!("{host} resolves to private or reserved addresses");
+    keyside.log_line(|line| line.to_string().contains(&why));
+}
+
+#[test]
+fn a_name_that_resolves_to_no_public_address_is_not_connected_to() {
+    let upstream = Upstream::ok();
+    for (name, host) in [
+        ("the unspecified address", "0"),
+        ("the unspecified address in hexadecimal", "0x0"),
+        ("loopback as a number", "2130706433"),
+        ("loopback in two parts", "127.1"),
+        ("the metadata service as a number", "2852039166"),
+        ("the metadata service in hexadecimal", "0xa9fea9fe"),
+        ("the metadata service in three parts", "169.254.43518"),
+        ("a private network as a number", "167772161"),
+        ("a private network in two parts", "192.11010049"),
+        ("a network of a carrier as a number", "1681915905"),
+        ("broadcast", "4294967295"),
+    ] {
+        check(name, host, &upstream);
+    }
+}
+
+#[test]
+fn loopback_that_is_configured_as_such_is_connected_to() {
+    for host in ["127.0.0.1", "localhost"] {
+        let upstream = Upstream::ok();
+        let keyside = Keyside::with_openai(&upstream.url_for(host));
+        assert_eq!(keyside.ask(&Ask::chat()).status(), 200, "{host}");
+        assert!(holds(&upstream.bytes(), KEY), "{host}");
+    }
+}

@@ -1,0 +1,52 @@
+//! What every answer of one kind must look like, said once.
+
+use super::{KEY, Message};
+use serde_json::Value;
+
+/// Checks a refusal of Keyside's own: status, code, the way out, and a request id that is said twice.
+pub fn refused(name: &str, answer: &Message, status: u16, code: &str) {
+    let text = answer.text();
+    assert_eq!(answer.status(), status, "{name}: {text}");
+    let body = answer.json();
+    assert_eq!(body["code"], code, "{name}: {text}");
+    let request_id = answer.header("x-keyside-request-id").unwrap_or_default();
+    assert!(
+        !request_id.is_empty(),
+        "{name}: no request id in {:?}",
+        answer.headers
+    );
+    assert_eq!(body["request_id"], request_id, "{name}: {text}");
+    let remediation = body["remediation"].as_str().unwrap_or_default();
+    assert!(
+        remediation.starts_with("http://"),
+        "{name}: no way out in {text}"
+    );
+    assert!(
+        message_of(&body).is_some_and(|message| !message.is_empty()),
+        "{name}: {text}"
+    );
+    keyless(name, answer);
+    closed_to_browsers(name, answer);
+}
+
+/// The sentence that a person reads, wherever the provider's shape has it.
+pub fn message_of(body: &Value) -> Option<&str> {
+    let nested = body.get("error").and_then(|error| error.get("message"));
+    nested.or_else(|| body.get("message"))?.as_str()
+}
+
+/// Checks that the key stands nowhere in an answer.
+pub fn keyless(name: &str, answer: &Message) {
+    assert!(
+        !answer.holds(KEY),
+        "{name}: the key came back: {}",
+        answer.text()
+    );
+}
+
+/// Checks that an answer allows no web page anything.
+pub fn closed_to_browsers(name: &str, answer: &Message) {
+    let allows =
+        |(key, _): &&(String, String)| key.to_ascii_lowercase().starts_with("access-control-");
+    assert_eq!(answer.headers.iter().find(allows), None, "{name}");
+}

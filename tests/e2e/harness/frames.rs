@@ -1,0 +1,130 @@
+//! HTTP/2 written by hand (RFC 9113), for what no well-behaved client would send.
+
+use super::PATIENCE;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+/// A connection after the preface and both sides' settings.
+pub struct Frames {
+    stream: TcpStream,
+}
+
+/// A frame that arrived.
+#[derive(Debug)]
+pub struct Frame {
+    pub kind: u8,
+    pub flags: u8,
+    pub stream: u32,
+    pub payload: Vec<u8>,
+}
+
+pub const DATA: u8 = 0;
+pub const HEADERS: u8 = 1;
+pub const RST_STREAM: u8 = 3;
+pub const SETTINGS: u8 = 4;
+pub const PING: u8 = 6;
+pub const GOAWAY: u8 = 7;
+pub const CONTINUATION: u8 = 9;
+
+pub const END_STREAM: u8 = 1;
+pub const END_HEADERS: u8 = 4;
+
+/// What came of a stream.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// An answer; whether its status is 200 is all that its first byte tells.
+    Answered { ok: bool },
+    /// The stream was reset.
+    Reset,
+    /// The connection was ended, with a GOAWAY or without.
+    Gone,
+}
+
+impl Frames {
+    pub fn connect(address: SocketAddr) -> Self {
+        let mut stream = TcpStream::connect(address).expect("a listener");
+        stream.set_nodelay(true).expect("a TCP socket");
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a TCP socket");
+        stream
+            .set_write_timeout(Some(PATIENCE))
+            .expect("a TCP socket");
+        stream
+            .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+            .expect("a reader");
+        let mut frames = Self { stream };
+        frames.write(SETTINGS, 0, 0, &[]);
+        frames
+    }
+
+    /// Writes a frame; `false` when the peer has gone.
+    pub fn write(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> bool {
+        let length = u32::try_from(payload.len())
+            .expect("a small frame")
+            .to_be_bytes();
+        let mut frame = length[1..].to_vec();
+        frame.extend_from_slice(&[kind, flags]);
+        frame.extend_from_slice(&stream.to_be_bytes());
+        frame.extend_from_slice(payload);
+        self.stream.write_all(&frame).is_ok()
+    }
+
+    /// The next frame; `None` at the connection's end.
+    pub fn read(&mut self) -> Option<Frame> {
+        let mut head = [0; 9];
+        self.filled(&mut head)?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; length as usize];
+        self.filled(&mut payload)?;
+        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+        Some(Frame {
+            kind: head[3],
+            flags: head[4],
+            stream,
+            payload,
+        })
+    }
+
+    /// Reads until it is decided what comes of `stream`.
+    pub fn fate(&mut self, stream: u32) -> Fate {
+        while let Some(frame) = self.read() {
+            match frame.kind {
+                GOAWAY => return Fate::Gone,
+                RST_STREAM if frame.stream == stream => return Fate::Reset,
+                // 0x88 is ":status: 200" of the static table (RFC 7541, appendix A).
+                HEADERS if frame.stream == stream => {
+                    return Fate::Answered {
+                        ok: frame.payload.first() == Some(&0x88),
+                    };
+                }
+                _ => {}
+            }
+        }
+        Fate::Gone
+    }
+
+    fn filled(&mut self, buffer: &mut [u8]) -> Option<()> {
+        match self.stream.read_exact(buffer) {
+            Ok(()) => Some(()),
+            Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock) => {
+                panic!("{} s of silence", PATIENCE.as_secs())
+            }
+            Err(_) => None,
+        }
+    }
+}
+
+/// A header block of literal fields that enter no table (RFC 7541, section 6.2.2).
+pub fn block(fields: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0);
+        for text in [name.as_bytes(), value] {
+            assert!(text.len() < 127, "a length of one byte");
+            block.push(u8::try_from(text.len()).expect("a short text"));
+            block.extend_from_slice(text);
+        }
+    }
+    block
+}

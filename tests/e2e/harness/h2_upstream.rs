@@ -1,0 +1,127 @@
+//! A provider's stand-in that speaks HTTP/2 over TLS.
+
+use super::tls::Identity;
+use bytes::Bytes;
+use h2::server::SendResponse;
+use http::{HeaderMap, Request, Response};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use tokio::net::TcpListener;
+use tokio::runtime::Builder;
+use tokio_rustls::TlsAcceptor;
+
+/// A listening stand-in; it stops with the test process.
+pub struct H2Upstream {
+    address: SocketAddr,
+    requests: Arc<Mutex<Vec<H2Request>>>,
+}
+
+/// A request as it arrived.
+#[derive(Clone, Debug)]
+pub struct H2Request {
+    pub head: Arc<Request<()>>,
+    pub body: Vec<u8>,
+    pub trailers: HeaderMap,
+}
+
+/// What to answer.
+#[derive(Clone, Debug, Default)]
+pub struct H2Answer {
+    pub pieces: Vec<Vec<u8>>,
+    pub trailer: Option<(&'static str, &'static str)>,
+    /// Ends the stream in an error after the pieces.
+    pub reset: bool,
+}
+
+impl H2Upstream {
+    /// Gives every request the same answer, the request's own body first if `echo`.
+    pub fn start(identity: &Identity, echo: bool, answer: H2Answer) -> Self {
+        let acceptor = TlsAcceptor::from(identity.server(&["h2"]));
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let listener = runtime
+            .block_on(TcpListener::bind("127.0.0.1:0"))
+            .expect("a free port");
+        let address = listener.local_addr().expect("a bound port");
+        let record = Arc::clone(&requests);
+        thread::spawn(move || {
+            runtime.block_on(async move {
+                while let Ok((socket, _)) = listener.accept().await {
+                    let (acceptor, record) = (acceptor.clone(), Arc::clone(&record));
+                    let answer = answer.clone();
+                    tokio::spawn(async move {
+                        let Ok(stream) = acceptor.accept(socket).await else {
+                            return;
+                        };
+                        let mut connection = h2::server::handshake(stream).await.expect("HTTP/2");
+                        while let Some(Ok((request, respond))) = connection.accept().await {
+                            tokio::spawn(serve(
+                                request,
+                                respond,
+                                Arc::clone(&record),
+                                echo,
+                                answer.clone(),
+                            ));
+                        }
+                    });
+                }
+            });
+        });
+        Self { address, requests }
+    }
+
+    /// What goes into `base_url`.
+    pub fn url_for(&self, host: &str) -> String {
+        format!("https://{host}:{}", self.address.port())
+    }
+
+    /// Every request so far whose body has ended.
+    pub fn requests(&self) -> Vec<H2Request> {
+        self.requests.lock().expect("no panic").clone()
+    }
+}
+
+async fn serve(
+    request: Request<h2::RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    record: Arc<Mutex<Vec<H2Request>>>,
+    echo: bool,
+    answer: H2Answer,
+) {
+    let (parts, mut incoming) = request.into_parts();
+    let mut body = Vec::new();
+    while let Some(Ok(piece)) = incoming.data().await {
+        body.extend_from_slice(&piece);
+        let _ = incoming.flow_control().release_capacity(piece.len());
+    }
+    let trailers = incoming.trailers().await.ok().flatten().unwrap_or_default();
+    let head = Arc::new(Request::from_parts(parts, ()));
+    record.lock().expect("no panic").push(H2Request {
+        head,
+        body: body.clone(),
+        trailers,
+    });
+
+    let Ok(mut out) = respond.send_response(Response::new(()), false) else {
+        return;
+    };
+    let own = if echo { vec![body] } else { Vec::new() };
+    for piece in own.into_iter().chain(answer.pieces) {
+        let _ = out.send_data(Bytes::from(piece), false);
+    }
+    match answer.trailer {
+        _ if answer.reset => out.send_reset(h2::Reason::INTERNAL_ERROR),
+        Some((name, value)) => {
+            let mut trailers = HeaderMap::new();
+            trailers.insert(name, value.parse().expect("a value"));
+            let _ = out.send_trailers(trailers);
+        }
+        None => {
+            let _ = out.send_data(Bytes::new(), true);
+        }
+    }
+}

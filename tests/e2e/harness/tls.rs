@@ -1,0 +1,114 @@
+//! A certificate authority of the test's own, and stand-ins that speak TLS under it.
+
+use super::upstream::{Accept, Line, Seen, Stream, Then, Upstream};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use std::fs;
+use std::io;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// An authority that nobody trusts unless told to.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+/// When a certificate is good, in years from the first to the last day.
+#[derive(Clone, Copy, Debug)]
+pub struct Years(pub i32, pub i32);
+
+/// Good throughout any run of the tests.
+pub const VALID: Years = Years(2020, 2120);
+
+/// A certificate with its key, ready to serve.
+pub struct Identity {
+    certificate: rcgen::Certificate,
+    key: KeyPair,
+}
+
+impl Authority {
+    pub fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "Keyside's tests");
+        let key = KeyPair::generate().expect("a key");
+        let pem = params.self_signed(&key).expect("a certificate").pem();
+        Self {
+            issuer: Issuer::new(params, key),
+            pem,
+        }
+    }
+
+    /// Writes its certificate into a file, for `SSL_CERT_FILE`.
+    pub fn file_in(&self, folder: &Path) -> PathBuf {
+        let file = folder.join("authority.pem");
+        fs::write(&file, &self.pem).expect("a writable folder");
+        file
+    }
+
+    /// Issues a certificate for these names.
+    pub fn issue(&self, names: &[&str], years: Years) -> Identity {
+        let key = KeyPair::generate().expect("a key");
+        let certificate = leaf(names, years)
+            .signed_by(&key, &self.issuer)
+            .expect("a certificate");
+        Identity { certificate, key }
+    }
+}
+
+impl Identity {
+    /// One that nobody but itself vouches for.
+    pub fn self_signed(names: &[&str]) -> Self {
+        let key = KeyPair::generate().expect("a key");
+        let certificate = leaf(names, VALID).self_signed(&key).expect("a certificate");
+        Self { certificate, key }
+    }
+
+    /// A server's settings with this identity, offering these protocols.
+    pub fn server(&self, protocols: &[&str]) -> Arc<ServerConfig> {
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.serialize_der()));
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("the default versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![self.certificate.der().clone()], key)
+            .expect("a certificate and its key");
+        config.alpn_protocols = protocols
+            .iter()
+            .map(|name| name.as_bytes().to_vec())
+            .collect();
+        Arc::new(config)
+    }
+
+    /// A stand-in for a provider that shows this identity and speaks HTTP/1.1.
+    pub fn upstream(
+        &self,
+        script: impl Fn(&Seen, &mut Line) -> Then + Send + Sync + 'static,
+    ) -> Upstream {
+        Upstream::accepting(accept(self.server(&["http/1.1"])), script)
+    }
+}
+
+fn leaf(names: &[&str], years: Years) -> CertificateParams {
+    let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+    let mut params = CertificateParams::new(names).expect("names");
+    params.not_before = rcgen::date_time_ymd(years.0, 1, 1);
+    params.not_after = rcgen::date_time_ymd(years.1, 1, 1);
+    params
+}
+
+fn accept(config: Arc<ServerConfig>) -> Box<Accept> {
+    Box::new(move |mut stream: TcpStream| {
+        let mut session = ServerConnection::new(Arc::clone(&config)).map_err(io::Error::other)?;
+        while session.is_handshaking() {
+            session.complete_io(&mut stream)?;
+        }
+        Ok(Box::new(StreamOwned::new(session, stream)) as Box<dyn Stream>)
+    })
+}

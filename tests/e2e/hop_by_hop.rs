@@ -1,0 +1,140 @@
+//! Headers of one hop, and those that `Connection` nominates, end here and never displace ours.
+
+use crate::harness::{Ask, KEY, Keyside, Seen, Upstream};
+
+/// Sends a request with these headers and hands what arrived upstream to `judge`.
+fn check(name: &str, headers: &[(&str, &str)], judge: impl Fn(&Seen)) {
+    let upstream = Upstream::ok();
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    let ask = headers
+        .iter()
+        .fold(Ask::chat(), |ask, (key, value)| ask.header(key, value));
+    let answer = keyside.ask(&ask);
+    assert_eq!(answer.status(), 200, "{name}: {}", answer.text());
+    let seen = upstream.only();
+    assert_eq!(
+        seen.headers_named("authorization"),
+        [format!("Bearer {KEY}")],
+        "{name}"
+    );
+    assert_eq!(seen.body, br#"{"model":"m"}"#, "{name}: the body");
+    judge(&seen);
+}
+
+#[test]
+fn a_nominated_credential_header_still_leaves_with_our_key() {
+    for nominated in [
+        "authorization",
+        "Authorization, close",
+        "x-api-key, authorization",
+        "AUTHORIZATION",
+        "keep-alive , authorization , x-nothing",
+    ] {
+        check(nominated, &[("Connection", nominated)], |_| {});
+    }
+}
+
+#[test]
+fn a_nominated_header_of_the_client_ends_here() {
+    check(
+        "one",
+        &[("Connection", "x-mine"), ("X-Mine", "1")],
+        |seen| {
+            assert_eq!(seen.header("x-mine"), None);
+        },
+    );
+    let headers = [
+        ("Connection", "x-first, X-Second"),
+        ("X-First", "1"),
+        ("Connection", "x-third"),
+        ("X-Second", "2"),
+        ("X-Third", "3"),
+        ("X-Stays", "4"),
+    ];
+    check("several, in two fields", &headers, |seen| {
+        for gone in ["x-first", "x-second", "x-third"] {
+            assert_eq!(seen.header(gone), None, "{gone}");
+        }
+        assert_eq!(seen.header("x-stays"), Some("4"));
+    });
+}
+
+#[test]
+fn headers_that_frame_the_message_cannot_be_nominated_away() {
+    for nominated in [
+        "host",
+        "content-length",
+        "host, content-length, content-type",
+    ] {
+        check(nominated, &[("Connection", nominated)], |seen| {
+            assert_eq!(seen.headers_named("host").len(), 1, "{nominated}");
+        });
+    }
+}
+
+#[test]
+fn headers_of_one_hop_stay_on_it() {
+    let headers = [
+        ("Keep-Alive", "timeout=5"),
+        ("Proxy-Connection", "keep-alive"),
+        ("TE", "trailers"),
+        ("Trailer", "X-Sum"),
+        ("Proxy-Authorization", "Basic abc"),
+        ("Proxy-Authenticate", "Basic"),
+        ("Upgrade", "h2c"),
+        ("HTTP2-Settings", "AAMAAABkAARAAAAAAAIAAAAA"),
+        ("Connection", "Upgrade, HTTP2-Settings"),
+    ];
+    check("all of them", &headers, |seen| {
+        for gone in [
+            "keep-alive",
+            "proxy-connection",
+            "proxy-authorization",
+            "proxy-authenticate",
+        ] {
+            assert_eq!(seen.header(gone), None, "{gone}");
+        }
+        assert_eq!(
+            seen.header("upgrade"),
+            None,
+            "only a WebSocket is passed through"
+        );
+        assert_eq!(seen.header("http2-settings"), None);
+    });
+}
+
+#[test]
+fn what_is_for_keyside_stays_with_keyside() {
+    let headers = [
+        ("X-Keyside-Label", "default"),
+        ("X-Keyside-Environment", "live"),
+        ("X-Keyside-Run", "run-1"),
+        ("X-Keyside-Tag", "nightly"),
+        ("X-Keyside-Later", "unknown"),
+        ("x-keyside-credential", "cred_forged"),
+    ];
+    check("every header of ours", &headers, |seen| {
+        let ours =
+            |(name, _): &&(String, String)| name.to_ascii_lowercase().starts_with("x-keyside");
+        assert_eq!(seen.headers.iter().find(ours), None);
+    });
+}
+
+#[test]
+fn the_upstream_cannot_speak_in_our_name() {
+    let forged = "X-Keyside-Credential: cred_forged\r\nX-Keyside-Request-Id: forged\r\n\
+        Connection: x-hop, keep-alive\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\n";
+    let upstream = Upstream::answering(move |_| crate::harness::reply(200, forged, b"{}"));
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    let answer = keyside.ask(&Ask::chat());
+    assert!(!answer.holds("forged"), "{:?}", answer.headers);
+    assert_eq!(answer.headers_named("x-keyside-request-id").len(), 1);
+    assert_eq!(answer.headers_named("x-keyside-credential").len(), 1);
+    assert_eq!(
+        answer.header("x-hop"),
+        None,
+        "nominated by the upstream for its own hop"
+    );
+    assert_eq!(answer.header("x-keyside-credential-label"), Some("default"));
+    assert_eq!(answer.header("x-keyside-environment"), Some("live"));
+}

@@ -1,0 +1,252 @@
+//! Each refusal occurs, with its status, its code and the way out, and leaves nothing upstream.
+
+mod shapes;
+
+use crate::harness::{Ask, CHAT, Keyside, Upstream, Wire, eventually, expect};
+use serde_json::json;
+use std::net::TcpListener;
+
+/// Sends each request and expects its refusal; none may reach the upstream.
+fn check(keyside: &Keyside, upstream: &Upstream, cases: &[(&str, u16, Ask)]) {
+    let before = upstream.connections();
+    for (code, status, ask) in cases {
+        expect::refused(code, &keyside.ask(ask), *status, code);
+    }
+    assert_eq!(upstream.connections(), before, "a refused request left");
+}
+
+#[test]
+fn what_the_request_lacks_is_said() {
+    let upstream = Upstream::ok();
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    keyside.workspace("empty");
+    check(
+        &keyside,
+        &upstream,
+        &[
+            (
+                "workspace_missing",
+                400,
+                Ask::chat().without("X-Keyside-Workspace"),
+            ),
+            ("workspace_unknown", 404, Ask::chat().workspace("nobody")),
+            (
+                "provider_unknown",
+                404,
+                Ask::post("/nosuch/v1/chat/completions"),
+            ),
+            (
+                "provider_unknown",
+                404,
+                Ask::post("/w/acme/nosuch/v1/chat/completions"),
+            ),
+            ("credential_missing", 401, Ask::chat().workspace("empty")),
+            (
+                "label_unknown",
+                404,
+                Ask::chat().header("X-Keyside-Label", "nightly"),
+            ),
+            (
+                "path_not_allowed",
+                403,
+                Ask::get("/openai/v1/organization/users"),
+            ),
+            (
+                "path_not_allowed",
+                403,
+                Ask::new("DELETE", CHAT).workspace("acme"),
+            ),
+            (
+                "request_malformed",
+                400,
+                Ask::chat().header("X-Keyside-Environment", "neither"),
+            ),
+        ],
+    );
+    for ask in [
+        Ask::chat(),
+        Ask::post("/w/acme/openai/v1/chat/completions").without("X-Keyside-Workspace"),
+        Ask::post("/w/acme/openai/v1/chat/completions"),
+        Ask::chat()
+            .header("X-Keyside-Label", "default")
+            .header("X-Keyside-Environment", "live"),
+    ] {
+        let answer = keyside.ask(&ask);
+        assert_eq!(
+            answer.status(),
+            200,
+            "the same request, complete: {}",
+            answer.text()
+        );
+    }
+}
+
+#[test]
+fn an_environment_without_a_key_is_not_served_from_the_other() {
+    let upstream = Upstream::ok();
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    let sandbox = Ask::chat().header("X-Keyside-Environment", "sandbox");
+    check(
+        &keyside,
+        &upstream,
+        &[("credential_missing", 401, sandbox.clone())],
+    );
+    keyside.add(json!({
+        "workspaceId": "acme", "provider": "openai", "label": "ci", "environment": "sandbox",
+        "secret": "sk-proj-only-for-tests-0123456789", "default": true,
+    }));
+    let answer = keyside.ask(&sandbox);
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    assert_eq!(answer.header("x-keyside-environment"), Some("sandbox"));
+    assert_eq!(answer.header("x-keyside-credential-label"), Some("ci"));
+    assert_eq!(
+        keyside.ask(&Ask::chat()).header("x-keyside-environment"),
+        Some("live")
+    );
+}
+
+#[test]
+fn a_revoked_key_is_refused_by_default_and_by_label() {
+    let upstream = Upstream::ok();
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    keyside.revoke(&keyside.list()[0]);
+    check(
+        &keyside,
+        &upstream,
+        &[
+            ("credential_revoked", 401, Ask::chat()),
+            (
+                "credential_revoked",
+                401,
+                Ask::chat().header("X-Keyside-Label", "default"),
+            ),
+        ],
+    );
+}
+
+#[test]
+fn an_expired_key_is_refused() {
+    let upstream = Upstream::ok();
+    let keyside = Keyside::builder()
+        .provider("openai", &upstream.base_url())
+        .start();
+    keyside.workspace("acme");
+    let soon = std::time::SystemTime::now() + std::time::Duration::from_secs(2);
+    let soon = soon
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs();
+    let added = keyside.add(json!({
+        "workspaceId": "acme", "provider": "openai", "label": "default",
+        "secret": crate::harness::KEY, "expiresAt": rfc3339(soon),
+    }));
+    assert_eq!(added["status"], "expiring", "{added}");
+    let refusal = eventually("the key expires", || {
+        let answer = keyside.ask(&Ask::chat());
+        (answer.status() != 200).then_some(answer)
+    });
+    expect::refused("expired", &refusal, 401, "credential_expired");
+    assert_eq!(keyside.list()[0]["status"], "expired");
+}
+
+/// Seconds since 1970 as a time in UTC (days to civil date after Howard Hinnant).
+fn rfc3339(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86_400 + 719_468, seconds % 86_400);
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let of_year = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let date = of_year - (153 * month + 2) / 5 + 1;
+    let (month, carry) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
+    let year = year + era * 400 + carry;
+    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
+    format!("{year:04}-{month:02}-{date:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+#[test]
+fn an_upstream_that_nobody_listens_at_is_unreachable() {
+    let port = TcpListener::bind("127.0.0.1:0")
+        .and_then(|free| free.local_addr())
+        .expect("a port");
+    let keyside = Keyside::with_openai(&format!("http://{port}"));
+    expect::refused(
+        "closed",
+        &keyside.ask(&Ask::chat()),
+        502,
+        "upstream_unreachable",
+    );
+
+    let keyside = Keyside::with_openai("https://no-such-name.invalid");
+    expect::refused(
+        "no name",
+        &keyside.ask(&Ask::chat()),
+        502,
+        "upstream_unreachable",
+    );
+}
+
+#[test]
+fn a_refusal_links_to_where_it_is_remedied() {
+    let keyside = Keyside::builder()
+        .set("admin.public_url", "\"http://keys.example:8000\"")
+        .start();
+    keyside.workspace("acme");
+    let body = keyside.ask(&Ask::chat()).json();
+    let link = body["remediation"].as_str().expect("a link");
+    assert!(link.starts_with("http://keys.example:8000/"), "{link}");
+    assert!(link.contains("acme") && link.contains("openai"), "{link}");
+}
+
+#[test]
+fn every_refusal_is_counted_and_logged_once() {
+    let keyside = Keyside::builder().start();
+    let series = |code: &str| {
+        let start = format!("keyside_refusals_total{{code=\"{code}\"}} ");
+        let metrics = keyside.metrics();
+        let line = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix(&start).map(str::to_owned));
+        line.unwrap_or_else(|| panic!("no series of {code} in\n{metrics}"))
+    };
+    for code in [
+        "workspace_unknown",
+        "browser_not_allowed",
+        "store_unavailable",
+        "draining",
+    ] {
+        assert_eq!(series(code), "0", "known series start at 0");
+    }
+    let answer = keyside.ask(&Ask::chat().workspace("nobody"));
+    let id = answer
+        .header("x-keyside-request-id")
+        .expect("an id")
+        .to_owned();
+    keyside.log_line(|line| line.to_string().contains(&id));
+    assert_eq!(series("workspace_unknown"), "1");
+    assert_eq!(
+        keyside
+            .logs()
+            .lines()
+            .filter(|line| line.contains(&id))
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn a_head_request_is_refused_without_a_body() {
+    let keyside = Keyside::builder().start();
+    let mut wire = Wire::tcp(keyside.proxy_addr());
+    let answer = wire.ask(&Ask::new("HEAD", "/openai/v1/models").workspace("nobody"));
+    assert_eq!(answer.status(), 404);
+    assert!(answer.body.is_empty());
+    assert_eq!(
+        wire.ask(&Ask::chat().workspace("nobody")).status(),
+        404,
+        "and stays in step"
+    );
+}

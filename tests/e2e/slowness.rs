@@ -1,0 +1,218 @@
+//! Slow clients and silent upstreams: cut at the deadline, while the healthy are served.
+
+use crate::harness::{
+    Ask, CHAT, Keyside, PATIENCE, Then, Upstream, Wire, chunk_of, chunked_head, expect,
+};
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+const DEADLINE: Duration = Duration::from_secs(1);
+/// How much later than the deadline a close may come on a machine that is busy.
+const GRACE: Duration = Duration::from_secs(4);
+/// Between two bytes of a slow client: often enough to defeat any limit on single reads.
+const PAUSE: Duration = Duration::from_millis(50);
+
+fn hasty(upstream: &Upstream) -> Keyside {
+    let builder = Keyside::builder().provider("openai", &upstream.base_url());
+    [
+        "header",
+        "idle",
+        "body_idle",
+        "write_idle",
+        "first_byte",
+        "stream_idle",
+    ]
+    .iter()
+    .fold(builder, |builder, name| {
+        builder.set(&format!("proxy.deadlines.{name}"), "\"1s\"")
+    })
+    .start()
+    .with_key()
+}
+
+/// Runs `slow` and expects it to be cut off between the deadline and its grace.
+fn check_cut(name: &str, slow: impl FnOnce()) {
+    let start = Instant::now();
+    slow();
+    let took = start.elapsed();
+    let early = Duration::from_millis(500);
+    assert!(
+        took > early && took < DEADLINE + GRACE,
+        "{name}: cut after {took:?}"
+    );
+}
+
+fn drip_headers(wire: &mut Wire) {
+    let mut bytes = b"X-Slow: aaaa\r\n".iter().copied().cycle();
+    wire.drip(|| bytes.next().expect("endless"), PAUSE);
+    wire.until_close();
+}
+
+#[test]
+fn headers_that_come_byte_by_byte_are_cut_at_the_deadline() {
+    let upstream = Upstream::ok();
+    let keyside = hasty(&upstream);
+    check_cut("from the start line on", || {
+        let mut wire = keyside.wire();
+        wire.send(format!("POST {CHAT} HTTP/1.1\r\nHost: localhost\r\n"));
+        drip_headers(&mut wire);
+    });
+    check_cut("nothing at all", || {
+        keyside.wire().until_close();
+    });
+    check_cut("half a start line", || {
+        let mut wire = keyside.wire();
+        wire.send("POST /openai/v1");
+        wire.until_close();
+    });
+    assert_eq!(upstream.connections(), 0);
+    assert_eq!(keyside.ask(&Ask::chat()).status(), 200);
+}
+
+#[test]
+fn slow_headers_are_cut_on_the_second_request_of_a_connection_too() {
+    let upstream = Upstream::ok();
+    let keyside = hasty(&upstream);
+    let mut wire = keyside.wire();
+    assert_eq!(wire.ask(&Ask::chat()).status(), 200);
+    check_cut("the second request", || {
+        wire.send(format!("POST {CHAT} HTTP/1.1\r\nHost: localhost\r\n"));
+        drip_headers(&mut wire);
+    });
+    assert_eq!(upstream.requests().len(), 1);
+}
+
+#[test]
+fn a_connection_that_idles_between_requests_is_closed() {
+    let upstream = Upstream::ok();
+    let keyside = hasty(&upstream);
+    let mut wire = keyside.wire();
+    assert_eq!(wire.ask(&Ask::chat()).status(), 200);
+    check_cut("idle", || assert!(wire.until_close().is_empty()));
+}
+
+#[test]
+fn a_body_that_stops_coming_is_cut_and_never_delivered_whole() {
+    let upstream = Upstream::ok();
+    let keyside = hasty(&upstream);
+    check_cut("a body of known length", || {
+        let mut wire = keyside.wire();
+        wire.send(Ask::chat().set("Content-Length", "100").bytes());
+        wire.until_close();
+    });
+    check_cut("a chunked body", || {
+        let mut wire = keyside.wire();
+        let ask = Ask::chat().chunks(&[], "");
+        wire.send([ask.head(), chunk_of(b"first")].concat());
+        wire.until_close();
+    });
+    assert_eq!(upstream.requests().len(), 0, "no request arrived whole");
+}
+
+#[test]
+fn slow_clients_do_not_hold_up_the_healthy() {
+    let upstream = Upstream::ok();
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    let mut slow: Vec<_> = (0..200)
+        .map(|_| TcpStream::connect(keyside.proxy_addr()))
+        .collect();
+    for stream in slow.iter_mut().flatten() {
+        let _ = stream.write_all(b"POST /openai/v1/chat/completions HTTP/1.1\r\nHost: lo");
+    }
+    let start = Instant::now();
+    assert_eq!(keyside.ask(&Ask::chat()).status(), 200);
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        start.elapsed()
+    );
+    assert_eq!(slow.iter().flatten().count(), 200);
+}
+
+#[test]
+fn an_upstream_that_never_answers_is_a_timeout() {
+    let upstream = Upstream::scripted(|_, line| {
+        let _ = line.peek();
+        Then::Close
+    });
+    let keyside = hasty(&upstream);
+    check_cut("no first byte", || {
+        expect::refused(
+            "silence",
+            &keyside.ask(&Ask::chat()),
+            504,
+            "upstream_timeout",
+        );
+    });
+    assert_eq!(upstream.requests().len(), 1, "and it is not asked again");
+}
+
+#[test]
+fn a_stream_that_falls_silent_ends_in_an_error_and_no_clean_end() {
+    let upstream = Upstream::scripted(|_, line| {
+        line.write(chunked_head("Content-Type: text/event-stream\r\n"));
+        line.write(chunk_of(b"data: one\n\n"));
+        let _ = line.peek();
+        Then::Close
+    });
+    let keyside = hasty(&upstream);
+    check_cut("a silent stream", || {
+        let answer = keyside.ask(&Ask::chat());
+        assert_eq!(answer.body, b"data: one\n\n");
+        assert!(
+            !answer.is_whole(),
+            "a cut stream must not look whole: {:?}",
+            answer.ending
+        );
+    });
+}
+
+#[test]
+fn a_stream_that_keeps_coming_outlives_every_idle_limit() {
+    let upstream = Upstream::scripted(|_, line| {
+        line.write(chunked_head("Content-Type: text/event-stream\r\n"));
+        let start = Instant::now();
+        while start.elapsed() < 2 * DEADLINE {
+            // As fast as the client reads: what counts is that it goes on for longer than a limit.
+            if !line.write(chunk_of(&[b'.'; 1024])) {
+                return Then::Close;
+            }
+        }
+        line.write("0\r\n\r\n");
+        Then::Keep
+    });
+    let keyside = hasty(&upstream);
+    let start = Instant::now();
+    let answer = keyside.ask(&Ask::chat());
+    assert!(
+        answer.is_whole(),
+        "{:?} after {:?}",
+        answer.ending,
+        start.elapsed()
+    );
+    assert!(answer.body.iter().all(|byte| *byte == b'.'));
+}
+
+#[test]
+fn a_client_that_stops_reading_is_let_go() {
+    let upstream = Upstream::scripted(|_, line| {
+        line.write(chunked_head(""));
+        // Until the other side gives up: a client that reads nothing must not hold this for ever.
+        while line.write(chunk_of(&[b'x'; 64 * 1024])) {}
+        Then::Close
+    });
+    let keyside = hasty(&upstream);
+    let mut wire = keyside.wire();
+    wire.send(Ask::chat().bytes());
+    upstream.wait_for(1);
+    let start = Instant::now();
+    crate::harness::eventually("nothing in flight", || {
+        let metrics = keyside.metrics();
+        let gauge = metrics
+            .lines()
+            .find(|line| line.starts_with("keyside_streams_in_flight"));
+        gauge.is_some_and(|line| line.ends_with(" 0")).then_some(())
+    });
+    assert!(start.elapsed() < PATIENCE);
+}

@@ -1,0 +1,219 @@
+//! A WebSocket upgrade passes through, and after it bytes flow both ways untouched.
+
+use crate::harness::{Ask, KEY, Keyside, Line, Then, Upstream, Wire, expect, holds, reply};
+
+fn upgrade() -> Ask {
+    Ask::get("/openai/v1/realtime?model=gpt-realtime")
+        .header("Connection", "keep-alive, Upgrade")
+        .header("Upgrade", "WebSocket")
+        .header("Sec-WebSocket-Version", "13")
+        .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+        .header(
+            "Sec-WebSocket-Extensions",
+            "permessage-deflate; client_max_window_bits",
+        )
+}
+
+const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
+    Upgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
+    Sec-WebSocket-Protocol: realtime\r\n\r\n";
+
+/// Accepts the upgrade and hands the line to `speak`.
+fn switching(speak: impl Fn(&mut Line) + Send + Sync + 'static) -> Upstream {
+    Upstream::scripted(move |_, line| {
+        line.write(SWITCHING);
+        speak(line);
+        Then::Close
+    })
+}
+
+/// Sends back whatever comes.
+fn echo(line: &mut Line) {
+    while let Ok(bytes) = line.some(u64::MAX) {
+        if bytes.is_empty() || !line.write(bytes) {
+            return;
+        }
+    }
+}
+
+fn opened(keyside: &Keyside) -> Wire {
+    let mut wire = keyside.wire();
+    wire.send(upgrade().bytes());
+    let head = wire.head().expect("an answer to the upgrade");
+    assert_eq!(head.status(), 101, "{:?}", head.headers);
+    assert_eq!(
+        head.header("sec-websocket-accept"),
+        Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+    );
+    assert_eq!(head.header("sec-websocket-protocol"), Some("realtime"));
+    assert!(
+        head.header("upgrade")
+            .is_some_and(|value| value.eq_ignore_ascii_case("websocket"))
+    );
+    assert!(head.header("x-keyside-request-id").is_some());
+    wire
+}
+
+#[test]
+fn an_upgrade_reaches_the_upstream_with_the_key_and_its_own_headers() {
+    let upstream = switching(echo);
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    let _wire = opened(&keyside);
+    let seen = upstream.only();
+    assert_eq!(seen.target(), "/v1/realtime?model=gpt-realtime");
+    assert_eq!(
+        seen.headers_named("authorization"),
+        [format!("Bearer {KEY}")]
+    );
+    assert!(
+        seen.header("upgrade")
+            .is_some_and(|value| value.eq_ignore_ascii_case("websocket"))
+    );
+    assert!(
+        seen.header("connection")
+            .is_some_and(|value| holds(value.to_lowercase().as_bytes(), "upgrade"))
+    );
+    assert_eq!(seen.header("sec-websocket-version"), Some("13"));
+    assert_eq!(
+        seen.header("sec-websocket-key"),
+        Some("dGhlIHNhbXBsZSBub25jZQ==")
+    );
+    let extensions = seen.header("sec-websocket-extensions").unwrap_or_default();
+    assert!(
+        !extensions.contains("deflate"),
+        "an echo must stay visible: {extensions}"
+    );
+}
+
+#[test]
+fn bytes_flow_both_ways_unchanged() {
+    let upstream = switching(echo);
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    let mut wire = opened(&keyside);
+    let every_byte: Vec<u8> = (0..=255).collect();
+    for round in 0..20 {
+        let sent = [
+            format!("<{round}").as_bytes(),
+            &every_byte,
+            format!("{round}>").as_bytes(),
+        ]
+        .concat();
+        wire.send(&sent);
+        let mut got = Vec::new();
+        while got.len() < sent.len() {
+            let more = wire.some();
+            assert!(!more.is_empty(), "closed in round {round}");
+            got.extend(more);
+        }
+        assert_eq!(got, sent, "round {round}");
+    }
+}
+
+#[test]
+fn the_upstream_may_speak_first_and_close_first() {
+    let upstream = switching(|line| {
+        line.write(b"\x81\x05hello\x88\x00");
+    });
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    let mut wire = opened(&keyside);
+    assert_eq!(wire.until_close(), b"\x81\x05hello\x88\x00");
+}
+
+#[test]
+fn the_client_s_close_reaches_the_upstream() {
+    let (closed, seen) = std::sync::mpsc::channel();
+    let closed = std::sync::Mutex::new(closed);
+    let upstream = switching(move |line| {
+        echo(line);
+        let _ = closed.lock().expect("one tunnel").send(());
+    });
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    let mut wire = opened(&keyside);
+    wire.send("ping");
+    wire.some_until("ping");
+    drop(wire);
+    seen.recv_timeout(crate::harness::PATIENCE)
+        .expect("the upstream's end closes too");
+}
+
+#[test]
+fn bytes_sent_with_the_upgrade_arrive_after_it() {
+    let upstream = switching(echo);
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    let mut wire = keyside.wire();
+    wire.send([upgrade().bytes(), b"early".to_vec()].concat());
+    let head = wire.head().expect("an answer");
+    if head.status() == 101 {
+        wire.some_until("early");
+    } else {
+        expect::refused("early bytes", &head, 400, "request_malformed");
+    }
+    upstream.assert_only_requests();
+}
+
+#[test]
+fn a_key_that_is_echoed_in_a_tunnel_is_masked() {
+    let upstream = switching(|line| {
+        let (first, second) = KEY.split_at(20);
+        line.write(format!("a {first}"));
+        line.write(format!("{second} z {KEY} end"));
+    });
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    let said = opened(&keyside).until_close();
+    let mask = "*".repeat(KEY.len());
+    assert_eq!(
+        String::from_utf8_lossy(&said),
+        format!("a {mask} z {mask} end")
+    );
+}
+
+#[test]
+fn an_upgrade_that_is_refused_is_an_ordinary_answer() {
+    let body = format!(r#"{{"error":"no such model for {KEY}"}}"#);
+    let upstream = Upstream::answering(move |_| reply(403, "", body.as_bytes()));
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    let mut wire = keyside.wire();
+    wire.send(upgrade().bytes());
+    let answer = wire.answer().expect("an answer");
+    assert_eq!(answer.status(), 403);
+    expect::keyless("a refused upgrade", &answer);
+    assert!(
+        answer
+            .text()
+            .starts_with(r#"{"error":"no such model for ***"#),
+        "{}",
+        answer.text()
+    );
+}
+
+#[test]
+fn an_upgrade_to_anything_else_or_elsewhere_is_not_passed_through() {
+    let upstream = Upstream::ok();
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    let cases = [
+        ("another protocol", upgrade().set("Upgrade", "h2c")),
+        ("a path without upgrades", {
+            let mut ask = upgrade();
+            ask.target = "/openai/v1/models".into();
+            ask
+        }),
+        ("no Connection header", upgrade().without("Connection")),
+    ];
+    for (name, ask) in cases {
+        let answer = keyside.ask(&ask);
+        assert_ne!(answer.status(), 101, "{name}");
+    }
+    for seen in upstream.requests() {
+        assert_eq!(seen.header("upgrade"), None, "{:?}", seen.headers);
+    }
+}
+
+#[test]
+fn an_answer_101_that_nobody_asked_for_opens_no_tunnel() {
+    let upstream = switching(|line| {
+        line.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    });
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    let answer = keyside.ask(&Ask::chat());
+    expect::refused("an unasked 101", &answer, 502, "upstream_unreachable");
+}
