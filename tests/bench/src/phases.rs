@@ -1,6 +1,7 @@
 //! The three phases that a contender goes through in a round, each of which fills its part of the sample.
 
 use std::net::SocketAddr;
+use std::process;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -9,6 +10,7 @@ use tokio::time::sleep;
 use crate::contender::Contender;
 use crate::noise::Noise;
 use crate::report::Sample;
+use crate::requests::Load;
 use crate::rounds::Plan;
 use crate::streams::Streams;
 use crate::{facts, requests, wire};
@@ -60,31 +62,62 @@ pub(crate) async fn streaming(
     streams.finish(plan.pace().all_events()).await
 }
 
-/// As many requests as it can take.
+/// As many requests as each can take, in turns of a second: nothing that passes over the machine meets only one.
 pub(crate) async fn load(
-    contender: &Contender,
+    pair: &[Contender; 2],
+    mut order: [usize; 2],
     plan: &Plan,
     noise: &mut Noise,
-    sample: &mut Sample,
+    samples: &mut [Sample; 2],
 ) -> Result<()> {
-    let time = Duration::from_secs(plan.seconds);
-    let request = contender.request(plan.headers(), false);
-    requests::run(contender.address, &request, plan.connections, WARM_UP).await?;
-    let watch = noise.watch(contender)?;
-    let cpu = facts::cpu(contender.measured)?;
-    let own = facts::cpu(std::process::id())?;
-    let load = requests::run(contender.address, &request, plan.connections, time).await?;
-    sample.cpu_per_request = micros_each(
-        facts::cpu(contender.measured)? - cpu,
-        load.requests() as u64,
-    );
-    sample.load_core = (facts::cpu(std::process::id())? - own).as_secs_f64() / time.as_secs_f64();
-    noise.note(watch)?;
-    sample.throughput = load.throughput();
-    sample.p50 = load.within(0.5);
-    sample.p99 = load.within(0.99);
-    sample.loaded_memory = facts::resident(contender.measured)? as f64 / 1e6;
+    for contender in pair {
+        let request = contender.request(plan.headers(), false);
+        requests::run(contender.address, &request, plan.connections, WARM_UP).await?;
+    }
+    let mut turns = [Turns::default(), Turns::default()];
+    for _ in 0..plan.seconds {
+        for which in order {
+            turns[which].take(&pair[which], plan, noise).await?;
+        }
+        order.reverse();
+    }
+    for which in order {
+        turns[which].sum_up(&mut samples[which]);
+        samples[which].loaded_memory = facts::resident(pair[which].measured)? as f64 / 1e6;
+    }
     Ok(())
+}
+
+/// What one contender's turns under load come to.
+#[derive(Default)]
+struct Turns {
+    load: Load,
+    /// CPU time of the contender.
+    cpu: Duration,
+    /// CPU time of the bench itself.
+    own: Duration,
+}
+
+impl Turns {
+    async fn take(&mut self, contender: &Contender, plan: &Plan, noise: &mut Noise) -> Result<()> {
+        let request = contender.request(plan.headers(), false);
+        let watch = noise.watch(contender)?;
+        let (cpu, own) = (facts::cpu(contender.measured)?, facts::cpu(process::id())?);
+        let load = requests::run(contender.address, &request, plan.connections, TURN).await?;
+        self.cpu += facts::cpu(contender.measured)? - cpu;
+        self.own += facts::cpu(process::id())? - own;
+        noise.note(watch)?;
+        self.load.add(load);
+        Ok(())
+    }
+
+    fn sum_up(&self, sample: &mut Sample) {
+        sample.cpu_per_request = micros_each(self.cpu, self.load.requests() as u64);
+        sample.load_core = self.own.as_secs_f64() / self.load.elapsed().as_secs_f64();
+        sample.throughput = self.load.throughput();
+        sample.p50 = self.load.within(0.5);
+        sample.p99 = self.load.within(0.99);
+    }
 }
 
 /// The share of `time` that falls on each of `count`, in microseconds.
@@ -99,4 +132,5 @@ fn keyed(request: &[u8]) -> Result<Vec<u8>> {
         .into_bytes())
 }
 
+const TURN: Duration = Duration::from_secs(1);
 const WARM_UP: Duration = Duration::from_millis(700);

@@ -133,6 +133,11 @@ impl Report {
         self.noise = self.noise.max(noise);
     }
 
+    /// The markers that its table belongs between.
+    pub(crate) fn markers(&self) -> &'static str {
+        if self.sdk { "bench-sdk" } else { "bench" }
+    }
+
     /// Rounds so far.
     pub(crate) fn rounds(&self) -> usize {
         self.rounds.len()
@@ -234,17 +239,12 @@ pub(crate) fn brief(baseline: &Sample, candidate: &Sample, noise: f64) -> String
     )
 }
 
-/// Replaces what stands between the markers in `file`.
-pub(crate) fn write(file: &Path, report: &Report) -> Result<()> {
-    let name = if report.sdk { "bench-sdk" } else { "bench" };
+/// Replaces what stands between the markers called `name` in `file`.
+pub(crate) fn write(file: &Path, name: &str, text: &str) -> Result<()> {
     let page =
         fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let page = between_markers(&page, name, &report.to_string()).with_context(|| {
-        format!(
-            "{} has no markers <!-- {name}:begin --> and <!-- {name}:end -->",
-            file.display()
-        )
-    })?;
+    let page = between_markers(&page, name, text)
+        .with_context(|| format!("{} has no markers called {name}", file.display()))?;
     Ok(fs::write(file, page)?)
 }
 

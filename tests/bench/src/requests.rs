@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use crate::wire;
 
 /// What a load measured.
+#[derive(Default)]
 pub(crate) struct Load {
     /// Latencies in ascending order, in nanoseconds.
     latencies: Vec<u32>,
@@ -22,6 +23,18 @@ pub(crate) struct Load {
 }
 
 impl Load {
+    /// Takes in another, as if both had been one.
+    pub(crate) fn add(&mut self, mut other: Self) {
+        self.latencies.append(&mut other.latencies);
+        self.latencies.sort_unstable();
+        self.elapsed += other.elapsed;
+    }
+
+    /// Time under load.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.elapsed
+    }
+
     /// Requests answered.
     pub(crate) fn requests(&self) -> usize {
         self.latencies.len()

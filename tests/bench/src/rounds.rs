@@ -29,7 +29,7 @@ pub(crate) struct Plan {
     /// Connections of the request load.
     #[arg(long, default_value_t = 32)]
     pub(crate) connections: usize,
-    /// Seconds of the request load in a round.
+    /// Seconds of the request load on each in a round.
     #[arg(long, default_value_t = 4)]
     pub(crate) seconds: u64,
     /// Streams at once.
@@ -94,7 +94,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<()> {
     }
     println!("{report}");
     if let Some(file) = &plan.write {
-        report::write(file, &report)?;
+        report::write(file, report.markers(), &report.to_string())?;
     }
     Ok(())
 }
@@ -118,9 +118,7 @@ async fn round(
     for which in order {
         phases::streaming(&pair[which], plan, noise, &mut samples[which]).await?;
     }
-    for which in order {
-        phases::load(&pair[which], plan, noise, &mut samples[which]).await?;
-    }
+    phases::load(&pair, order, plan, noise, &mut samples).await?;
     for contender in pair {
         contender.stop().await?;
     }

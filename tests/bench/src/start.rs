@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::admin::Admin;
 use crate::contender::{Server, write_settings};
-use crate::report::median;
+use crate::report::{self, median};
 
 /// What to measure.
 #[derive(Args, Clone)]
@@ -27,9 +27,12 @@ pub(crate) struct Plan {
     /// Where the full store is kept from one run to the next; filling it takes a while.
     #[arg(long, default_value = "target/bench-store")]
     store: PathBuf,
+    /// Put the table between the `start` markers of this file.
+    #[arg(long)]
+    write: Option<PathBuf>,
 }
 
-/// Measures both and prints them.
+/// Measures both kinds of start and prints them.
 pub(crate) async fn run(plan: &Plan) -> Result<()> {
     let mut empty = Vec::new();
     for _ in 0..plan.times {
@@ -41,12 +44,17 @@ pub(crate) async fn run(plan: &Plan) -> Result<()> {
     for _ in 0..plan.times {
         full.push(start_once(plan, &plan.store).await?);
     }
-    println!("| start to ready | median (ms) | min – max | goal |\n|---|---:|---:|---|");
-    println!("{}", row("empty store", &empty, 200.0));
-    println!(
-        "{}",
-        row(&format!("{} credentials", plan.credentials), &full, 1000.0)
-    );
+    let table = [
+        "| start to ready | median (ms) | min – max | goal |".to_owned(),
+        "|---|---:|---:|---|".to_owned(),
+        row("empty store", &empty, 200.0),
+        row(&format!("{} credentials", plan.credentials), &full, 1000.0),
+    ]
+    .join("\n");
+    println!("{table}");
+    if let Some(file) = &plan.write {
+        report::write(file, "start", &table)?;
+    }
     Ok(())
 }
 
