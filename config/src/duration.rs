@@ -7,6 +7,9 @@ use serde::{Deserialize, Deserializer, de::Error};
 /// Units, each with its milliseconds. `ms` stands before `s`, which it ends in.
 const UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
 
+/// A week. Much longer ones overflow the clock that they are added to.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
 /// Reads `250ms`, `10s`, `5m` or `1h`.
 fn parse(text: &str) -> Option<Duration> {
     let (digits, unit) = UNITS
@@ -22,9 +25,12 @@ fn parse(text: &str) -> Option<Duration> {
 /// For serde: a duration that may be zero.
 pub(crate) fn any<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let duration = parse(&String::deserialize(from)?);
-    duration.ok_or_else(|| {
-        D::Error::custom(r#"expected a duration such as "250ms", "10s", "5m" or "1h""#)
-    })
+    let duration = duration.ok_or(r#"expected a duration such as "250ms", "10s", "5m" or "1h""#);
+    let bounded = duration.and_then(|duration| match duration <= LONGEST {
+        true => Ok(duration),
+        false => Err("expected a duration of at most \"168h\""),
+    });
+    bounded.map_err(D::Error::custom)
 }
 
 /// For serde: a duration that is not zero.

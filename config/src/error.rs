@@ -58,8 +58,11 @@ impl SettingsError {
     pub(crate) fn new(mismatch: Mismatch, tree: &Node) -> Self {
         let Mismatch { key, origin, fault } = mismatch;
         let origin = origin.unwrap_or_else(|| tree.origin_of(&key).clone());
+        // A quoted key may hold anything; it must not break the line that it is shown in.
+        let key = key.escape_debug().to_string();
         match fault {
             Fault::Unknown { name, known } => {
+                let name = name.escape_debug().to_string();
                 let table = key.strip_suffix(&name).unwrap_or_default();
                 let nearest = nearest_key(table, &name, known);
                 Self::UnknownKey {

@@ -3,6 +3,8 @@
 //! Owns what an operator may write (`keyside.toml`, the environment) and what is known about each provider
 //! (`providers/*.toml`). It must not know sockets, storage, or a secret: no setting holds one.
 
+#![deny(missing_docs)]
+
 mod address;
 mod base_url;
 mod catalogue;

@@ -30,16 +30,18 @@ where
     Ok(items.into_iter().map(|Parsed(value)| value).collect())
 }
 
-/// A number that is not zero.
-pub(crate) fn positive<'de, D, T>(from: D) -> Result<T, D::Error>
+/// A number from `MIN` to `MAX`: what the machinery behind it takes without a panic.
+pub(crate) fn within<'de, D, T, const MIN: u64, const MAX: u64>(from: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
-    T: Deserialize<'de> + Default + PartialEq,
+    T: TryFrom<u64>,
 {
-    match T::deserialize(from)? {
-        zero if zero == T::default() => Err(D::Error::custom("expected a whole number from 1")),
-        number => Ok(number),
-    }
+    let expected = || D::Error::custom(format!("expected a whole number from {MIN} to {MAX}"));
+    let number = u64::deserialize(from)?;
+    let number = (MIN..=MAX).contains(&number).then_some(number);
+    number
+        .and_then(|number| number.try_into().ok())
+        .ok_or_else(expected)
 }
 
 /// A list whose items are a text, or a table where a text cannot say enough.
@@ -75,7 +77,7 @@ impl<'de, T: FromStr<Err: Display> + Deserialize<'de>> Visitor<'de> for EitherVi
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text or a table")
+        f.write_str("a string or a table")
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {

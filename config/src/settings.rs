@@ -128,7 +128,7 @@ pub enum LogFormat {
 #[serde(deny_unknown_fields)]
 pub struct Runs {
     /// How many records are kept; older ones go first.
-    #[serde(deserialize_with = "parsed::positive")]
+    #[serde(deserialize_with = "parsed::within::<_, _, 1, 100_000_000>")]
     pub keep: usize,
 }
 
@@ -137,5 +137,6 @@ pub struct Runs {
 #[serde(deny_unknown_fields)]
 pub struct CredentialRules {
     /// A credential that ends within this many days counts as expiring.
+    #[serde(deserialize_with = "parsed::within::<_, _, 0, 3_650>")]
     pub expiring_days: u32,
 }

@@ -3,39 +3,24 @@
 //! A deserializer of our own, because only it has all three at hand: the keys that a struct knows, the origin of each
 //! value, and the type that an untyped value from the environment is wanted as.
 
-use std::{collections::btree_map, fmt, str::FromStr, vec};
+mod mismatch;
+
+use std::{
+    collections::{BTreeMap, btree_map},
+    str::FromStr,
+    vec,
+};
 
 use serde::{
     de::{
-        DeserializeOwned, DeserializeSeed, Deserializer, Error, Expected, IntoDeserializer,
-        MapAccess, SeqAccess, Unexpected, Visitor,
+        DeserializeOwned, DeserializeSeed, Deserializer, Error, IntoDeserializer, MapAccess,
+        SeqAccess, Unexpected, Visitor,
     },
     forward_to_deserialize_any,
 };
 
+pub(crate) use self::mismatch::{Fault, Mismatch, under};
 use super::{Node, Value};
-use crate::Origin;
-
-/// A node that does not fit the type it is read as.
-#[derive(Debug)]
-pub(crate) struct Mismatch {
-    /// Dotted, from the node that was read.
-    pub(crate) key: String,
-    /// None until the error leaves the node that it is about.
-    pub(crate) origin: Option<Origin>,
-    pub(crate) fault: Fault,
-}
-
-#[derive(Debug)]
-pub(crate) enum Fault {
-    /// The key's last part is `name`, and should be one of `known`.
-    Unknown {
-        name: String,
-        known: &'static [&'static str],
-    },
-    /// In words, and without the value.
-    Reason(String),
-}
 
 impl Node {
     /// Reads it as a `T`.
@@ -49,15 +34,6 @@ impl Node {
             Value::Untyped(text) => text.trim().parse().ok(),
             _ => None,
         }
-    }
-}
-
-/// The dotted key of `key` below `name`; an index such as `[0]` takes no dot.
-pub(super) fn under(name: &str, key: &str) -> String {
-    match key {
-        "" => name.to_owned(),
-        index if index.starts_with('[') => format!("{name}{index}"),
-        key => format!("{name}.{key}"),
     }
 }
 
@@ -155,8 +131,8 @@ struct Entries {
     current: Option<(String, Node)>,
 }
 
-impl From<std::collections::BTreeMap<String, Node>> for Entries {
-    fn from(entries: std::collections::BTreeMap<String, Node>) -> Self {
+impl From<BTreeMap<String, Node>> for Entries {
+    fn from(entries: BTreeMap<String, Node>) -> Self {
         Self {
             entries: entries.into_iter(),
             current: None,
@@ -225,232 +201,5 @@ impl<'de> SeqAccess<'de> for Items {
     }
 }
 
-impl Mismatch {
-    /// For values that are each well-formed and do not go together: the key to change, and why.
-    pub(crate) fn new(key: impl Into<String>, reason: impl fmt::Display) -> Self {
-        Self {
-            key: key.into(),
-            ..Self::reason(reason.to_string())
-        }
-    }
-
-    /// The same for a reader further out.
-    pub(crate) fn below(self, name: &str) -> Self {
-        Self {
-            key: under(name, &self.key),
-            ..self
-        }
-    }
-
-    fn reason(reason: String) -> Self {
-        Self {
-            key: String::new(),
-            origin: None,
-            fault: Fault::Reason(reason),
-        }
-    }
-
-    fn inside(mut self, name: &str, origin: &Origin) -> Self {
-        self.key = under(name, &self.key);
-        self.origin.get_or_insert_with(|| origin.clone());
-        self
-    }
-}
-
-impl Error for Mismatch {
-    fn custom<T: fmt::Display>(reason: T) -> Self {
-        Self::reason(reason.to_string())
-    }
-
-    /// Says what kind of thing was found, never which: it may come from the environment.
-    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        let found = match found {
-            Unexpected::Bool(_) => "true or false",
-            Unexpected::Signed(_) => "a number",
-            Unexpected::Str(_) => "a text",
-            Unexpected::Seq => "a list",
-            Unexpected::Map => "a table",
-            Unexpected::Other(kind) => kind,
-            _ => "something else",
-        };
-        Self::reason(format!("expected {}, found {found}", in_words(expected)))
-    }
-
-    fn invalid_value(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::reason(format!("expected {}", in_words(expected)))
-    }
-
-    fn unknown_variant(_: &str, known: &'static [&'static str]) -> Self {
-        Self::reason(format!("expected one of {}", known.join(", ")))
-    }
-
-    fn unknown_field(name: &str, known: &'static [&'static str]) -> Self {
-        let fault = Fault::Unknown {
-            name: name.to_owned(),
-            known,
-        };
-        Self {
-            fault,
-            ..Self::reason(String::new())
-        }
-    }
-
-    fn missing_field(field: &'static str) -> Self {
-        Self::reason(format!("`{field}` is missing"))
-    }
-}
-
-impl std::error::Error for Mismatch {}
-
-impl fmt::Display for Mismatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.fault {
-            Fault::Unknown { name, .. } => write!(f, "unknown key `{name}`"),
-            Fault::Reason(reason) => f.write_str(reason),
-        }
-    }
-}
-
-/// What serde's derived code expects, for people.
-fn in_words(expected: &dyn Expected) -> String {
-    match expected.to_string().as_str() {
-        "u16" => "a whole number from 0 to 65535".into(),
-        "u32" => "a whole number from 0 to 4294967295".into(),
-        "u64" | "usize" => "a whole number from 0".into(),
-        "a boolean" => "true or false".into(),
-        "a string" => "a text".into(),
-        "a sequence" => "a list".into(),
-        "a map" => "a table".into(),
-        derived if derived.starts_with("struct ") => "a table".into(),
-        derived if derived.starts_with("enum ") => "a text".into(),
-        own => own.into(),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use serde::Deserialize;
-
-    use super::*;
-
-    #[derive(Debug, PartialEq, Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Sample {
-        count: usize,
-        small: Option<u16>,
-        flag: bool,
-        names: Vec<String>,
-        #[serde(default)]
-        kind: Kind,
-    }
-
-    #[derive(Debug, Default, PartialEq, Deserialize)]
-    #[serde(rename_all = "lowercase")]
-    enum Kind {
-        #[default]
-        One,
-        Two,
-    }
-
-    const COMPLETE: &str = "count = 1\nflag = true\nnames = ['a']\nkind = 'two'\n";
-
-    fn complaint(text: &str) -> String {
-        let mut node = Node::builtin(COMPLETE);
-        node.lay(Node::file("k.toml".as_ref(), text).unwrap());
-        let mismatch = node.read::<Sample>().unwrap_err();
-        format!(
-            "{}: {}: {mismatch}",
-            mismatch.origin.clone().unwrap(),
-            mismatch.key
-        )
-    }
-
-    #[test]
-    fn a_complete_tree_is_read() {
-        let read: Sample = Node::builtin(COMPLETE).read().unwrap();
-        assert_eq!(
-            read,
-            Sample {
-                count: 1,
-                small: None,
-                flag: true,
-                names: vec!["a".into()],
-                kind: Kind::Two
-            }
-        );
-    }
-
-    #[test]
-    fn an_untyped_value_becomes_the_type_of_its_key() {
-        let untyped = |text: &str| Node {
-            value: Value::Untyped(text.into()),
-            origin: Origin::Default,
-        };
-        let entries = [
-            ("count", "7"),
-            ("small", "8"),
-            ("flag", "false"),
-            ("names", "a, b,"),
-            ("kind", "two"),
-        ];
-        let entries = entries.map(|(key, text)| (key.to_owned(), untyped(text)));
-        let node = Node {
-            value: Value::Table(entries.into()),
-            origin: Origin::Default,
-        };
-        let names = vec!["a".to_owned(), "b".to_owned()];
-        assert_eq!(
-            node.read::<Sample>().unwrap(),
-            Sample {
-                count: 7,
-                small: Some(8),
-                flag: false,
-                names,
-                kind: Kind::Two
-            }
-        );
-    }
-
-    #[test]
-    fn a_wrong_type_is_told_with_its_place() {
-        let cases = [
-            (
-                "\ncount = '1'",
-                "k.toml:2: count: expected a whole number from 0, found a text",
-            ),
-            (
-                "count = -1",
-                "k.toml:1: count: expected a whole number from 0",
-            ),
-            (
-                "count = 1.5",
-                "k.toml:1: count: expected a whole number from 0, found a fraction",
-            ),
-            (
-                "small = 65536",
-                "k.toml:1: small: expected a whole number from 0 to 65535",
-            ),
-            (
-                "flag = 1",
-                "k.toml:1: flag: expected true or false, found a number",
-            ),
-            (
-                "names = 'a'",
-                "k.toml:1: names: expected a list, found a text",
-            ),
-            (
-                "names = [\n 'a',\n 1 ]",
-                "k.toml:3: names[1]: expected a text, found a number",
-            ),
-            ("kind = 'three'", "k.toml:1: kind: expected one of one, two"),
-            (
-                "kind = 3",
-                "k.toml:1: kind: expected a text, found a number",
-            ),
-            ("counts = 3", "k.toml:1: counts: unknown key `counts`"),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(complaint(text), expected);
-        }
-    }
-}
+mod tests;

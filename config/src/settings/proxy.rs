@@ -99,16 +99,16 @@ pub struct Deadlines {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
-    /// Bytes of a request's head.
-    #[serde(deserialize_with = "parsed::positive")]
+    /// Bytes of a request's head; hyper takes no fewer than 8192.
+    #[serde(deserialize_with = "parsed::within::<_, _, 8_192, 16_777_216>")]
     pub header_bytes: usize,
     /// Header fields of a request.
-    #[serde(deserialize_with = "parsed::positive")]
+    #[serde(deserialize_with = "parsed::within::<_, _, 1, 10_000>")]
     pub headers: usize,
     /// Open client connections, over all listeners.
-    #[serde(deserialize_with = "parsed::positive")]
+    #[serde(deserialize_with = "parsed::within::<_, _, 1, 1_000_000>")]
     pub connections: usize,
     /// Concurrent HTTP/2 streams of one connection.
-    #[serde(deserialize_with = "parsed::positive")]
+    #[serde(deserialize_with = "parsed::within::<_, _, 1, 10_000>")]
     pub streams: u32,
 }

@@ -194,11 +194,23 @@ fn a_complaint_says_where_what_and_what_instead() {
         ),
         (
             "[proxy]\nthreads = 'two'",
-            "k.toml:2: `proxy.threads`: expected a whole number from 0, found a text",
+            "k.toml:2: `proxy.threads`: expected a whole number from 0, found a string",
+        ),
+        (
+            "[proxy.limits]\nheader_bytes = 100",
+            "k.toml:2: `proxy.limits.header_bytes`: expected a whole number from 8192 to 16777216",
+        ),
+        (
+            "[proxy.deadlines]\nheader = '9999h'",
+            "k.toml:2: `proxy.deadlines.header`: expected a duration of at most \"168h\"",
+        ),
+        (
+            "\"pro\\nxy\" = 0",
+            "k.toml:1: unknown key `pro\\nxy`; the nearest known one is `proxy`",
         ),
         (
             "[proxy.limits]\nheaders = 0",
-            "k.toml:2: `proxy.limits.headers`: expected a whole number from 1",
+            "k.toml:2: `proxy.limits.headers`: expected a whole number from 1 to 10000",
         ),
         (
             "[proxy.deadlines]\nidle = '0s'",
@@ -206,7 +218,7 @@ fn a_complaint_says_where_what_and_what_instead() {
         ),
         (
             "[proxy.deadlines]\nidle = 75",
-            "k.toml:2: `proxy.deadlines.idle`: expected a text, found a number",
+            "k.toml:2: `proxy.deadlines.idle`: expected a string, found a number",
         ),
         (
             "proxy = 1",

@@ -18,6 +18,7 @@ const WORKSPACE: HeaderName = HeaderName::from_static("x-keyside-workspace");
 pub(in crate::settings) struct ProxyDocument {
     #[serde(deserialize_with = "parsed::texts_or_tables")]
     listen: Vec<ListenEntry>,
+    #[serde(deserialize_with = "parsed::within::<_, _, 0, 1_024>")]
     threads: usize,
     workspaces: Vec<String>,
     environment: EnvironmentPin,
