@@ -35,7 +35,11 @@ pub struct Sandbox {
 impl Sandbox {
     /// A provider that answers requests which carry `key`, and no others.
     pub fn new(key: impl Into<String>) -> Self {
-        Self { key: key.into(), pause: PAUSE, answered: AtomicU64::new(0) }
+        Self {
+            key: key.into(),
+            pause: PAUSE,
+            answered: AtomicU64::new(0),
+        }
     }
 
     /// Sets how long a stream waits before each of its events; a test asks for none.
@@ -49,10 +53,14 @@ impl Sandbox {
     /// what a client's own key that leaked through would look like, and has to show.
     fn accepts(&self, headers: &HeaderMap) -> bool {
         let mut presented = headers.get_all(header::AUTHORIZATION).iter();
-        let bearer = presented.next().and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        let bearer = presented
+            .next()
+            .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
         bearer == Some(self.key.as_str())
             && presented.next().is_none()
-            && OTHER_CREDENTIALS.iter().all(|name| !headers.contains_key(*name))
+            && OTHER_CREDENTIALS
+                .iter()
+                .all(|name| !headers.contains_key(*name))
     }
 
     /// The next number of an answer, for its id.
@@ -76,7 +84,11 @@ pub fn router(sandbox: Sandbox) -> Router {
         .with_state(sandbox)
 }
 
-async fn require_key(State(sandbox): State<Arc<Sandbox>>, request: Request, next: Next) -> Response {
+async fn require_key(
+    State(sandbox): State<Arc<Sandbox>>,
+    request: Request,
+    next: Next,
+) -> Response {
     if sandbox.accepts(request.headers()) {
         return next.run(request).await;
     }
@@ -89,7 +101,9 @@ async fn unknown(method: Method, uri: Uri, headers: HeaderMap) -> Refusal {
 
 /// Seconds since 1970, as providers stamp their answers.
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }
 
 /// Long enough to see a stream arrive word by word, short enough not to bore.
@@ -98,4 +112,9 @@ const PAUSE: Duration = Duration::from_millis(25);
 /// A prompt with pictures in it fits; the answer only looks at its text.
 const BODY_LIMIT: usize = 32 << 20;
 
-const OTHER_CREDENTIALS: [&str; 4] = ["x-api-key", "api-key", "x-goog-api-key", "proxy-authorization"];
+const OTHER_CREDENTIALS: [&str; 4] = [
+    "x-api-key",
+    "api-key",
+    "x-goog-api-key",
+    "proxy-authorization",
+];

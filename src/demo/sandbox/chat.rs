@@ -31,13 +31,26 @@ struct StreamOptions {
     include_usage: bool,
 }
 
-pub(super) async fn complete(State(sandbox): State<Arc<Sandbox>>, Asked(chat): Asked<Chat>) -> Response {
-    let reply = Reply::to(&chat.messages, chat.max_completion_tokens.or(chat.max_tokens));
-    let answer = Answer { id: format!("chatcmpl-sandbox{}", sandbox.number()), created: now(), model: chat.model, reply };
+pub(super) async fn complete(
+    State(sandbox): State<Arc<Sandbox>>,
+    Asked(chat): Asked<Chat>,
+) -> Response {
+    let reply = Reply::to(
+        &chat.messages,
+        chat.max_completion_tokens.or(chat.max_tokens),
+    );
+    let answer = Answer {
+        id: format!("chatcmpl-sandbox{}", sandbox.number()),
+        created: now(),
+        model: chat.model,
+        reply,
+    };
     if !chat.stream {
         return Json(answer.whole()).into_response();
     }
-    let usage = chat.stream_options.is_some_and(|options| options.include_usage);
+    let usage = chat
+        .stream_options
+        .is_some_and(|options| options.include_usage);
     answer.events(usage).respond(sandbox.pause)
 }
 
@@ -86,7 +99,13 @@ impl Answer {
             }
             events.data(&chunk);
         };
-        chunk(choice(json!({ "role": "assistant", "content": "", "refusal": null }), None), Value::Null);
+        chunk(
+            choice(
+                json!({ "role": "assistant", "content": "", "refusal": null }),
+                None,
+            ),
+            Value::Null,
+        );
         for piece in &self.reply.pieces {
             chunk(choice(json!({ "content": piece }), None), Value::Null);
         }

@@ -24,11 +24,18 @@ pub(super) struct Create {
     stream: bool,
 }
 
-pub(super) async fn create(State(sandbox): State<Arc<Sandbox>>, Asked(create): Asked<Create>) -> Response {
+pub(super) async fn create(
+    State(sandbox): State<Arc<Sandbox>>,
+    Asked(create): Asked<Create>,
+) -> Response {
     let mut turns = vec![Turn::of("system", create.system)];
     turns.extend(create.messages);
     let reply = Reply::to(&turns, Some(create.max_tokens));
-    let answer = Answer { id: format!("msg_sandbox{}", sandbox.number()), model: create.model, reply };
+    let answer = Answer {
+        id: format!("msg_sandbox{}", sandbox.number()),
+        model: create.model,
+        reply,
+    };
     if create.stream {
         return answer.events().respond(sandbox.pause);
     }
@@ -44,14 +51,20 @@ struct Answer {
 impl Answer {
     fn whole(&self) -> Value {
         let content = json!([{ "type": "text", "text": self.reply.text(), "citations": null }]);
-        self.message(content, Some(self.stop_reason()), self.reply.output_tokens())
+        self.message(
+            content,
+            Some(self.stop_reason()),
+            self.reply.output_tokens(),
+        )
     }
 
     /// Usage is told twice, the second time cumulatively: `message_start` counts the input and the first token of the
     /// output, `message_delta` all of the output.
     fn events(&self) -> Events {
         let mut events = Events::default();
-        events.named(&json!({ "type": "message_start", "message": self.message(json!([]), None, 1) }));
+        events.named(
+            &json!({ "type": "message_start", "message": self.message(json!([]), None, 1) }),
+        );
         events.named(&json!({
             "type": "content_block_start", "index": 0, "content_block": { "type": "text", "text": "" },
         }));
@@ -91,6 +104,10 @@ impl Answer {
     }
 
     fn stop_reason(&self) -> &'static str {
-        if self.reply.cut { "max_tokens" } else { "end_turn" }
+        if self.reply.cut {
+            "max_tokens"
+        } else {
+            "end_turn"
+        }
     }
 }

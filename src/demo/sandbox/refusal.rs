@@ -36,16 +36,30 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn key(dialect: Dialect) -> Self {
-        let message = "The sandbox accepts exactly one API key, and this request does not carry it.".to_owned();
-        Self { dialect, status: StatusCode::UNAUTHORIZED, message }
+        let message =
+            "The sandbox accepts exactly one API key, and this request does not carry it."
+                .to_owned();
+        Self {
+            dialect,
+            status: StatusCode::UNAUTHORIZED,
+            message,
+        }
     }
 
     pub(super) fn route(dialect: Dialect, method: &Method, path: &str) -> Self {
-        Self { dialect, status: StatusCode::NOT_FOUND, message: format!("The sandbox has no {method} {path}.") }
+        Self {
+            dialect,
+            status: StatusCode::NOT_FOUND,
+            message: format!("The sandbox has no {method} {path}."),
+        }
     }
 
     pub(super) fn request(dialect: Dialect, message: String) -> Self {
-        Self { dialect, status: StatusCode::BAD_REQUEST, message }
+        Self {
+            dialect,
+            status: StatusCode::BAD_REQUEST,
+            message,
+        }
     }
 
     fn body(&self) -> Value {
@@ -70,7 +84,9 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(self.body())).into_response();
         // SDKs retry what looks passing. Nothing here is.
-        response.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
+        response
+            .headers_mut()
+            .insert("x-should-retry", HeaderValue::from_static("false"));
         response
     }
 }

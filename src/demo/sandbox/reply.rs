@@ -16,7 +16,10 @@ pub(super) struct Turn {
 impl Turn {
     /// A turn said by nobody in particular: a system prompt, or an input that is a bare string.
     pub(super) fn of(role: &str, content: Value) -> Self {
-        Self { role: role.to_owned(), content }
+        Self {
+            role: role.to_owned(),
+            content,
+        }
     }
 
     fn text(&self) -> String {
@@ -36,12 +39,23 @@ impl Reply {
     /// Answers the last thing that the user said, in at most `limit` tokens.
     pub(super) fn to(turns: &[Turn], limit: Option<usize>) -> Self {
         let input_tokens = turns.iter().map(|turn| words(&turn.text())).sum();
-        let said = turns.iter().rfind(|turn| turn.role == "user").map(Turn::text).unwrap_or_default();
-        let mut pieces: Vec<_> = answer(&said).split_inclusive(' ').map(str::to_owned).collect();
+        let said = turns
+            .iter()
+            .rfind(|turn| turn.role == "user")
+            .map(Turn::text)
+            .unwrap_or_default();
+        let mut pieces: Vec<_> = answer(&said)
+            .split_inclusive(' ')
+            .map(str::to_owned)
+            .collect();
         let limit = limit.map_or(usize::MAX, |limit| limit.max(1));
         let cut = pieces.len() > limit;
         pieces.truncate(limit);
-        Self { pieces, input_tokens, cut }
+        Self {
+            pieces,
+            input_tokens,
+            cut,
+        }
     }
 
     pub(super) fn text(&self) -> String {
@@ -59,7 +73,11 @@ impl Reply {
 
 fn answer(said: &str) -> String {
     let said: Vec<_> = said.split_whitespace().take(REPEATED_WORDS).collect();
-    let greeting = if said.is_empty() { String::new() } else { format!("You said: {}. ", said.join(" ")) };
+    let greeting = if said.is_empty() {
+        String::new()
+    } else {
+        format!("You said: {}. ", said.join(" "))
+    };
     format!(
         "Hello from the Keyside sandbox. {greeting}This request reached me with my key, and whoever sent it never held it."
     )
@@ -69,7 +87,12 @@ fn answer(said: &str) -> String {
 fn text(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
-        Value::Array(blocks) => blocks.iter().map(text).filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" "),
+        Value::Array(blocks) => blocks
+            .iter()
+            .map(text)
+            .filter(|text| !text.is_empty())
+            .collect::<Vec<_>>()
+            .join(" "),
         Value::Object(block) => block.get("text").map(text).unwrap_or_default(),
         _ => String::new(),
     }

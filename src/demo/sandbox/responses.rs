@@ -50,8 +50,14 @@ pub(super) async fn create(
 fn turns_of(input: Value) -> Result<Vec<Turn>, Refusal> {
     match input {
         text @ Value::String(_) => Ok(vec![Turn::of("user", text)]),
-        Value::Array(items) => Ok(items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect()),
-        _ => Err(Refusal::request(Dialect::OpenAi, "input: expected a string or a list of items".to_owned())),
+        Value::Array(items) => Ok(items
+            .into_iter()
+            .filter_map(|item| serde_json::from_value(item).ok())
+            .collect()),
+        _ => Err(Refusal::request(
+            Dialect::OpenAi,
+            "input: expected a string or a list of items".to_owned(),
+        )),
     }
 }
 
@@ -67,7 +73,8 @@ struct Answer {
 
 impl Answer {
     fn finished(&self) -> Value {
-        let mut response = self.response(self.final_status(), json!([self.item(self.final_status())]));
+        let mut response =
+            self.response(self.final_status(), json!([self.item(self.final_status())]));
         if self.reply.cut {
             response["incomplete_details"] = json!({ "reason": "max_output_tokens" });
         }
@@ -94,16 +101,32 @@ impl Answer {
         let part = |part: Value| json!({ "item_id": self.message, "output_index": 0, "content_index": 0, "part": part });
 
         send(typed("response.created", json!({ "response": started })));
-        send(typed("response.in_progress", json!({ "response": started })));
+        send(typed(
+            "response.in_progress",
+            json!({ "response": started }),
+        ));
         send(typed("response.output_item.added", item(self.empty_item())));
         send(typed("response.content_part.added", part(text_part(""))));
         for piece in &self.reply.pieces {
-            send(typed("response.output_text.delta", self.text_event("delta", piece)));
+            send(typed(
+                "response.output_text.delta",
+                self.text_event("delta", piece),
+            ));
         }
-        send(typed("response.output_text.done", self.text_event("text", &text)));
+        send(typed(
+            "response.output_text.done",
+            self.text_event("text", &text),
+        ));
         send(typed("response.content_part.done", part(text_part(&text))));
-        send(typed("response.output_item.done", item(self.item(self.final_status()))));
-        let last = if self.reply.cut { "response.incomplete" } else { "response.completed" };
+        send(typed(
+            "response.output_item.done",
+            item(self.item(self.final_status())),
+        ));
+        let last = if self.reply.cut {
+            "response.incomplete"
+        } else {
+            "response.completed"
+        };
         send(typed(last, json!({ "response": self.finished() })));
         events
     }
@@ -155,14 +178,17 @@ impl Answer {
     }
 
     fn text_event(&self, field: &str, text: &str) -> Value {
-        let mut event =
-            json!({ "item_id": self.message, "output_index": 0, "content_index": 0, "logprobs": [] });
+        let mut event = json!({ "item_id": self.message, "output_index": 0, "content_index": 0, "logprobs": [] });
         event[field] = json!(text);
         event
     }
 
     fn final_status(&self) -> &'static str {
-        if self.reply.cut { "incomplete" } else { "completed" }
+        if self.reply.cut {
+            "incomplete"
+        } else {
+            "completed"
+        }
     }
 }
 

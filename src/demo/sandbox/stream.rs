@@ -22,7 +22,8 @@ impl Events {
     /// An event named by the `type` of its data, as Anthropic and OpenAI's Responses send them.
     pub(super) fn named(&mut self, data: &Value) {
         let name = data["type"].as_str().unwrap_or("message");
-        self.0.push(format!("event: {name}\ndata: {data}\n\n").into());
+        self.0
+            .push(format!("event: {name}\ndata: {data}\n\n").into());
     }
 
     /// The marker that ends a stream of chat completions.
@@ -41,7 +42,10 @@ impl Events {
         tokio::spawn(send(self.0, pause, sender));
         let mut response = Body::new(body).into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/event-stream; charset=utf-8"),
+        );
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         response
     }

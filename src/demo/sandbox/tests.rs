@@ -18,8 +18,14 @@ async fn a_request_without_exactly_the_key_is_refused_in_its_sdks_shape() {
         &[("authorization", "Bearer sandbox-01234567890")],
         &[("authorization", "Basic c2FuZGJveA==")],
         &[("x-api-key", KEY)],
-        &[("authorization", "Bearer sandbox-0123456789"), ("authorization", "Bearer dummy")],
-        &[("authorization", "Bearer sandbox-0123456789"), ("x-api-key", "dummy")],
+        &[
+            ("authorization", "Bearer sandbox-0123456789"),
+            ("authorization", "Bearer dummy"),
+        ],
+        &[
+            ("authorization", "Bearer sandbox-0123456789"),
+            ("x-api-key", "dummy"),
+        ],
     ];
     for headers in wrong {
         let (status, body) = call("POST", "/v1/chat/completions", headers, &chat(json!({}))).await;
@@ -34,7 +40,13 @@ async fn a_request_without_exactly_the_key_is_refused_in_its_sdks_shape() {
 
 #[tokio::test]
 async fn a_refusal_does_not_repeat_the_key_that_was_presented() {
-    let (_, body) = call("GET", "/v1/models", &[("authorization", "Bearer sk-canary-7f3a")], "").await;
+    let (_, body) = call(
+        "GET",
+        "/v1/models",
+        &[("authorization", "Bearer sk-canary-7f3a")],
+        "",
+    )
+    .await;
     assert!(!body.contains("canary"));
 }
 
@@ -47,7 +59,10 @@ async fn a_chat_completion_counts_its_words() {
     let text = answer["choices"][0]["message"]["content"].as_str().unwrap();
     assert!(text.contains("You said: tell me a story."), "{text}");
     assert_eq!(answer["usage"]["prompt_tokens"], 6);
-    assert_eq!(answer["usage"]["completion_tokens"], text.split_whitespace().count());
+    assert_eq!(
+        answer["usage"]["completion_tokens"],
+        text.split_whitespace().count()
+    );
     assert_eq!(answer["choices"][0]["finish_reason"], "stop");
 }
 
@@ -59,9 +74,19 @@ async fn a_streamed_chat_completion_says_the_same_and_counts_only_when_asked() {
     let (_, counted) = allowed("/v1/chat/completions", &chat(asked)).await;
 
     let deltas = |body: &str| -> String {
-        events(body).iter().filter_map(|event| event["choices"][0]["delta"]["content"].as_str().map(str::to_owned)).collect()
+        events(body)
+            .iter()
+            .filter_map(|event| {
+                event["choices"][0]["delta"]["content"]
+                    .as_str()
+                    .map(str::to_owned)
+            })
+            .collect()
     };
-    assert_eq!(deltas(&plain), parsed(&whole)["choices"][0]["message"]["content"]);
+    assert_eq!(
+        deltas(&plain),
+        parsed(&whole)["choices"][0]["message"]["content"]
+    );
     assert!(plain.ends_with("data: [DONE]\n\n"));
     assert!(!plain.contains("usage"));
 
@@ -72,7 +97,8 @@ async fn a_streamed_chat_completion_says_the_same_and_counts_only_when_asked() {
 
 #[tokio::test]
 async fn a_streamed_response_is_numbered_and_ends_in_the_whole_of_it() {
-    let body = json!({ "model": "sandbox-small", "input": "tell me a story", "instructions": "be brief" });
+    let body =
+        json!({ "model": "sandbox-small", "input": "tell me a story", "instructions": "be brief" });
     let (_, whole) = allowed("/v1/responses", &body.to_string()).await;
     let streamed = merged(body, json!({ "stream": true }));
     let (_, stream) = allowed("/v1/responses", &streamed).await;
@@ -81,7 +107,10 @@ async fn a_streamed_response_is_numbered_and_ends_in_the_whole_of_it() {
     for (position, event) in stream.iter().enumerate() {
         assert_eq!(event["sequence_number"], position);
     }
-    let text: String = stream.iter().filter_map(|event| event["delta"].as_str()).collect();
+    let text: String = stream
+        .iter()
+        .filter_map(|event| event["delta"].as_str())
+        .collect();
     let last = stream.last().unwrap();
     assert_eq!(last["type"], "response.completed");
     assert_eq!(last["response"]["output"][0]["content"][0]["text"], text);
@@ -95,10 +124,22 @@ async fn a_streamed_message_ends_in_its_cumulative_usage() {
     let (_, stream) = allowed("/v1/messages", &messages(json!({ "stream": true }))).await;
     let (whole, stream) = (parsed(&whole), events(&stream));
 
-    assert_eq!(stream[0]["message"]["usage"]["input_tokens"], whole["usage"]["input_tokens"]);
-    let delta = stream.iter().find(|event| event["type"] == "message_delta").unwrap();
-    assert_eq!(delta["usage"]["output_tokens"], whole["usage"]["output_tokens"]);
-    let text: String = stream.iter().filter_map(|event| event["delta"]["text"].as_str()).collect();
+    assert_eq!(
+        stream[0]["message"]["usage"]["input_tokens"],
+        whole["usage"]["input_tokens"]
+    );
+    let delta = stream
+        .iter()
+        .find(|event| event["type"] == "message_delta")
+        .unwrap();
+    assert_eq!(
+        delta["usage"]["output_tokens"],
+        whole["usage"]["output_tokens"]
+    );
+    let text: String = stream
+        .iter()
+        .filter_map(|event| event["delta"]["text"].as_str())
+        .collect();
     assert_eq!(whole["content"][0]["text"], text);
     assert_eq!(stream.last().unwrap()["type"], "message_stop");
 }
@@ -116,9 +157,15 @@ async fn an_answer_stops_at_the_limit_and_says_so() {
 async fn a_malformed_request_is_answered_in_its_sdks_shape() {
     for body in ["{", "[]", r#"{"messages": []}"#] {
         let (status, answer) = allowed("/v1/chat/completions", body).await;
-        assert_eq!((status, &parsed(&answer)["error"]["type"]), (StatusCode::BAD_REQUEST, &json!("invalid_request_error")));
+        assert_eq!(
+            (status, &parsed(&answer)["error"]["type"]),
+            (StatusCode::BAD_REQUEST, &json!("invalid_request_error"))
+        );
         let (status, answer) = allowed("/v1/messages", body).await;
-        assert_eq!((status, &parsed(&answer)["type"]), (StatusCode::BAD_REQUEST, &json!("error")));
+        assert_eq!(
+            (status, &parsed(&answer)["type"]),
+            (StatusCode::BAD_REQUEST, &json!("error"))
+        );
     }
 }
 
@@ -127,7 +174,13 @@ async fn the_models_are_listed_in_both_dialects() {
     let bearer = ("authorization", "Bearer sandbox-0123456789");
     let (_, openai) = call("GET", "/v1/models", &[bearer], "").await;
     assert_eq!(parsed(&openai)["object"], "list");
-    let (_, anthropic) = call("GET", "/v1/models", &[bearer, ("anthropic-version", "2023-06-01")], "").await;
+    let (_, anthropic) = call(
+        "GET",
+        "/v1/models",
+        &[bearer, ("anthropic-version", "2023-06-01")],
+        "",
+    )
+    .await;
     assert_eq!(parsed(&anthropic)["has_more"], false);
 }
 
@@ -149,16 +202,33 @@ async fn a_stream_arrives_in_pieces() {
 }
 
 async fn allowed(path: &str, body: &str) -> (StatusCode, String) {
-    call("POST", path, &[("authorization", "Bearer sandbox-0123456789")], body).await
+    call(
+        "POST",
+        path,
+        &[("authorization", "Bearer sandbox-0123456789")],
+        body,
+    )
+    .await
 }
 
-async fn call(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (StatusCode, String) {
-    let mut request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+async fn call(
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> (StatusCode, String) {
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("content-type", "application/json");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
     let sandbox = router(Sandbox::new(KEY).with_pause(Duration::ZERO));
-    let response = sandbox.oneshot(request.body(Body::from(body.to_owned())).unwrap()).await.unwrap();
+    let response = sandbox
+        .oneshot(request.body(Body::from(body.to_owned())).unwrap())
+        .await
+        .unwrap();
     let status = response.status();
     let body = response.into_body().collect().await.unwrap().to_bytes();
     (status, String::from_utf8(body.to_vec()).unwrap())
@@ -174,7 +244,10 @@ fn chat(more: Value) -> String {
 
 fn messages(more: Value) -> String {
     let turns = json!([{ "role": "user", "content": "tell me a story" }]);
-    merged(json!({ "model": "sandbox-small", "max_tokens": 100, "system": "be brief", "messages": turns }), more)
+    merged(
+        json!({ "model": "sandbox-small", "max_tokens": 100, "system": "be brief", "messages": turns }),
+        more,
+    )
 }
 
 fn merged(mut body: Value, more: Value) -> String {
@@ -190,5 +263,7 @@ fn parsed(body: &str) -> Value {
 
 /// The JSON of every event of a stream.
 fn events(body: &str) -> Vec<Value> {
-    body.lines().filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok()).collect()
+    body.lines()
+        .filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok())
+        .collect()
 }

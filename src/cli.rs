@@ -1,0 +1,127 @@
+//! The command line: what can be asked, who answers it, and how a failure is told.
+//!
+//! A secret is never an argument: arguments stand in the process list and in shell histories.
+
+mod admin;
+mod answer;
+mod arguments;
+mod check;
+mod failure;
+mod healthcheck;
+mod key;
+mod master_key;
+mod sdk_lines;
+mod secret;
+mod table;
+#[cfg(test)]
+mod tests;
+mod version;
+mod workspace;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{CommandFactory, Parser, Subcommand};
+use keyside_config::Sources;
+
+pub(crate) use self::failure::Failure;
+use self::{admin::Admin, answer::Answer};
+
+/// The sidecar that holds the keys: requests leave without a key, Keyside attaches it.
+#[derive(Parser)]
+#[command(
+    name = "keyside",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+pub(crate) struct Cli {
+    /// The settings file [default: $KEYSIDE_CONFIG, else ./keyside.toml if it is there]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Answer in JSON instead of for people
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// What to do
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What can be asked.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run the proxy, the admin API and the observe listener in one process
+    Serve,
+    /// Run all of it on throwaway data, with a built-in provider and one key already there
+    Demo,
+    /// Validate the settings without touching the network, and print each with where it came from
+    Check,
+    /// Ask a running Keyside whether it is ready; for containers and service managers
+    Healthcheck(healthcheck::Healthcheck),
+    /// Add, list, show and revoke provider keys
+    #[command(subcommand)]
+    Key(key::Key),
+    /// Add and list workspaces
+    #[command(subcommand)]
+    Workspace(workspace::Workspace),
+    /// Make the key that seals everything
+    #[command(subcommand)]
+    MasterKey(master_key::MasterKey),
+    /// Print the version
+    Version,
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Reads the arguments, does what they say and returns the exit code: 0 done, 1 failed, 2 usage, 78 configuration.
+pub(crate) fn run() -> ExitCode {
+    let cli = match arguments::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    match dispatch(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.tell();
+            failure.exit_code()
+        }
+    }
+}
+
+/// `serve` and `demo` bring runtimes of their own, so nothing here runs inside of one before it knows which command it is.
+fn dispatch(cli: Cli) -> Result<(), Failure> {
+    let sources = Sources::from_process(cli.config);
+    let answer = Answer::new(cli.json);
+    match cli.command {
+        Command::Serve => crate::app::serve(&sources),
+        Command::Demo => crate::demo::run(&sources),
+        Command::Check => check::run(&sources, &answer),
+        Command::Healthcheck(ask) => wait_for(healthcheck::run(ask, &sources, &answer)),
+        Command::Key(key) => wait_for(key::run(key, &sources, &answer)),
+        Command::Workspace(workspace) => wait_for(workspace::run(workspace, &sources, &answer)),
+        Command::MasterKey(master_key) => master_key::run(&master_key, &answer),
+        Command::Version => version::run(&answer),
+        Command::Completions { shell } => completions(shell, &answer),
+    }
+}
+
+fn completions(shell: clap_complete::Shell, answer: &Answer) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "keyside", &mut script);
+    answer.bytes(&script)
+}
+
+fn wait_for(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|error| {
+        Failure::failed(format!("the system gave no event loop: {error}"))
+            .next("Raise the limit on open files and try again.")
+    })?;
+    runtime.block_on(work)
+}

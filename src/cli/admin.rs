@@ -1,0 +1,74 @@
+//! Where the admin API is, and the token for it: from flags, from the environment, from the settings, in this order.
+
+use std::{fs, path::PathBuf};
+
+use clap::Args;
+use keyside_config::{Settings, Sources, Store};
+
+use super::Failure;
+use crate::client::Client;
+
+/// Flags of every command that speaks to a running Keyside.
+#[derive(Args)]
+pub(crate) struct Admin {
+    /// The admin API's address [default: $KEYSIDE_ADMIN_URL, else admin.listen of the settings]
+    #[arg(long, value_name = "URL")]
+    admin_url: Option<String>,
+
+    /// The file with the token [default: $KEYSIDE_TOKEN, else admin-token in the data folder]
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+impl Admin {
+    /// A client for the admin API. The settings are only read for what neither flags nor environment say.
+    pub(crate) fn client(&self, sources: &Sources) -> Result<Client, Failure> {
+        let url = match self.admin_url.clone().or_else(|| variable(URL)) {
+            Some(url) => url,
+            None => from_settings(sources)?,
+        };
+        Ok(Client::new(&url, self.token(sources)?)?)
+    }
+
+    fn token(&self, sources: &Sources) -> Result<String, Failure> {
+        if let Some(path) = &self.token_file {
+            return read(path.clone(), "the file named by --token-file");
+        }
+        if let Some(token) = variable(TOKEN) {
+            return Ok(token);
+        }
+        match Settings::load(sources)?.settings.store {
+            Store::Sled { path } => {
+                let path = path.join("admin-token");
+                let named = format!("the owner's token in {}", path.display());
+                read(path, &named)
+            }
+            Store::Vault => Err(Failure::usage(
+                "expected a token, found none: with Vault there is no data folder",
+            )
+            .next("Name a file with --token-file, or set KEYSIDE_TOKEN.")),
+        }
+    }
+}
+
+/// A listener on all addresses is reached over loopback.
+fn from_settings(sources: &Sources) -> Result<String, Failure> {
+    let listen = Settings::load(sources)?.settings.admin.listen;
+    Ok(format!("http://{}", super::healthcheck::reachable(listen)))
+}
+
+fn read(path: PathBuf, named: &str) -> Result<String, Failure> {
+    let text = fs::read_to_string(path).map_err(|error| {
+        Failure::failed(format!("expected {named}, found: {error}")).next(
+            "Run this where `keyside serve` runs, as the same user, or give --token-file or KEYSIDE_TOKEN.",
+        )
+    })?;
+    Ok(text.trim().to_owned())
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+const URL: &str = "KEYSIDE_ADMIN_URL";
+const TOKEN: &str = "KEYSIDE_TOKEN";

@@ -1,0 +1,46 @@
+//! Reads the arguments. What does not fit is refused without repeating it where it may be a pasted key.
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::{
+    Parser,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+
+use super::{Cli, Failure};
+
+/// The arguments, or the exit code when all has been said already: help, the version, a mistake.
+pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitCode> {
+    let error = match Cli::try_parse_from(arguments) {
+        Ok(cli) => return Ok(cli),
+        Err(error) => error,
+    };
+    if is_stray_value(&error) {
+        let failure = stray_value();
+        failure.tell();
+        return Err(failure.exit_code());
+    }
+    // Help and version go to standard output with code 0, mistakes to standard error with code 2.
+    let _ = error.print();
+    Err(ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2)))
+}
+
+/// A value where only options stand: most often the key itself, after `key add`.
+fn is_stray_value(error: &clap::Error) -> bool {
+    let argument = error.get(ContextKind::InvalidArg);
+    error.kind() == ErrorKind::UnknownArgument
+        && matches!(argument, Some(ContextValue::String(text)) if !text.starts_with('-'))
+}
+
+fn stray_value() -> Failure {
+    Failure::usage("expected only options here, found a value (not repeated, in case it is a secret)").next(
+        "A secret comes from --secret-file, --stdin or a prompt. If a key was on the command line, it is in the \
+         shell's history now: replace it.",
+    )
+}
+
+/// clap's own consistency checks, which it only makes in a debug build.
+#[cfg(test)]
+pub(super) fn assert_consistent() {
+    <Cli as clap::CommandFactory>::command().debug_assert();
+}

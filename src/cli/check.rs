@@ -1,0 +1,29 @@
+//! `keyside check`: whether the settings are sound, and where each came from. No network, and nothing is written.
+
+use keyside_config::{EffectiveSetting, Settings, Sources};
+use serde_json::json;
+
+use super::{Answer, Failure, table::Table};
+
+pub(crate) fn run(sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    let effective = Settings::load(sources)?.effective;
+    let lines: Vec<_> = effective
+        .iter()
+        .map(|setting| json!({ "key": setting.key, "value": setting.value, "origin": setting.origin.to_string() }))
+        .collect();
+    answer.give(&json!({ "settings": lines }), |answer| {
+        table(&effective, answer)
+    })
+}
+
+fn table(effective: &[EffectiveSetting], answer: &Answer) -> String {
+    let mut table = Table::new(["SETTING", "VALUE", "FROM"]);
+    for setting in effective {
+        table.row([
+            setting.key.clone(),
+            setting.value.clone(),
+            setting.origin.to_string(),
+        ]);
+    }
+    answer.table(&table)
+}

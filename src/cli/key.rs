@@ -1,0 +1,260 @@
+//! `keyside key`: provider keys, through the admin API.
+
+mod view;
+
+use std::io::{self, IsTerminal, Write};
+
+use clap::{Args, Subcommand, ValueEnum};
+use keyside_config::{ProviderId, Sources};
+use keyside_credentials::{CredentialId, Label, UsageTag, WorkspaceId};
+use serde_json::{Value, json};
+
+use self::view::Credential;
+use super::{Admin, Answer, Failure, sdk_lines, secret::SecretFrom};
+use crate::client::Client;
+
+/// What can be done with keys.
+#[derive(Subcommand)]
+pub(crate) enum Key {
+    /// Store a key. It is asked for, unless --secret-file or --stdin says where it is
+    Add(Box<Add>),
+    /// List keys; never the secrets
+    List(List),
+    /// Show everything about one key but its secret
+    Show(One),
+    /// Withdraw a key at once and for good
+    Revoke(Revoke),
+}
+
+/// `keyside key add`.
+#[derive(Args)]
+pub(crate) struct Add {
+    /// The workspace that may use it
+    #[arg(long, short)]
+    workspace: WorkspaceId,
+    /// The provider it is for, such as openai
+    #[arg(long, short)]
+    provider: ProviderId,
+    /// Its name, unique for this workspace and provider
+    #[arg(long, short, default_value = "default")]
+    label: Label,
+    /// Whether it costs money
+    #[arg(long, short, default_value = "live")]
+    environment: Environment,
+    /// What it is used for
+    #[arg(long)]
+    usage_tag: Option<UsageTag>,
+    /// When it ends, such as 2027-01-31T00:00:00Z
+    #[arg(long, value_name = "TIME")]
+    expires_at: Option<keyside_credentials::Timestamp>,
+    /// The provider's host, for providers that give each customer one (Azure OpenAI)
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<String>,
+    /// Make it the default of its workspace, provider and environment; the first one is anyway
+    #[arg(long)]
+    default: bool,
+    #[command(flatten)]
+    secret: SecretFrom,
+    #[command(flatten)]
+    admin: Admin,
+}
+
+/// `keyside key list`.
+#[derive(Args)]
+pub(crate) struct List {
+    /// Only of this workspace
+    #[arg(long, short)]
+    workspace: Option<WorkspaceId>,
+    /// Only for this provider
+    #[arg(long, short)]
+    provider: Option<ProviderId>,
+    /// Only with this status
+    #[arg(long, short)]
+    status: Option<Status>,
+    /// Only for this environment
+    #[arg(long, short)]
+    environment: Option<Environment>,
+    #[command(flatten)]
+    admin: Admin,
+}
+
+/// One key.
+#[derive(Args)]
+pub(crate) struct One {
+    /// Its id, as `keyside key list` shows it
+    id: CredentialId,
+    #[command(flatten)]
+    admin: Admin,
+}
+
+/// `keyside key revoke`.
+#[derive(Args)]
+pub(crate) struct Revoke {
+    #[command(flatten)]
+    one: One,
+    /// Do not ask for the label first
+    #[arg(long, short)]
+    yes: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Environment {
+    Live,
+    Sandbox,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Status {
+    Active,
+    Expiring,
+    Expired,
+    Revoked,
+}
+
+pub(crate) async fn run(key: Key, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    match key {
+        Key::Add(add) => add.run(sources, answer).await,
+        Key::List(list) => list.run(sources, answer).await,
+        Key::Show(one) => {
+            let shown = one.admin.client(sources)?.get(&path(&one.id)).await?;
+            Credential::of(&shown)?.show(&shown, answer)
+        }
+        Key::Revoke(revoke) => revoke.run(sources, answer).await,
+    }
+}
+
+impl Add {
+    /// The client comes first: nobody should paste a key and then learn that the token is missing.
+    async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+        let client = self.admin.client(sources)?;
+        let body = self.body(self.secret.read()?);
+        let added = client.post(CREDENTIALS, &body).await?;
+        let credential = Credential::of(&added)?;
+        for warning in &credential.warnings {
+            answer.remark(&format!("warning: {warning}"));
+        }
+        let lines = sdk_lines::of(
+            &client,
+            sources,
+            self.workspace.as_str(),
+            self.provider.as_str(),
+        )
+        .await;
+        answer.give(&added, |_| {
+            format!("{}\n{lines}", credential.in_words("Stored"))
+        })
+    }
+
+    fn body(&self, secret: String) -> Value {
+        json!({
+            "workspaceId": self.workspace,
+            "provider": self.provider.as_str(),
+            "label": self.label,
+            "environment": word(self.environment),
+            "secret": secret,
+            "usageTag": self.usage_tag,
+            "expiresAt": self.expires_at.map(|at| at.to_string()),
+            "endpoint": self.endpoint,
+            "default": self.default,
+        })
+    }
+}
+
+impl List {
+    async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+        let client = self.admin.client(sources)?;
+        let items = all(&client, CREDENTIALS, &self.query()).await?;
+        let credentials = items
+            .iter()
+            .map(Credential::of)
+            .collect::<Result<Vec<_>, _>>()?;
+        let page = json!({ "items": items, "nextCursor": null });
+        answer.give(&page, |answer| view::table(&credentials, answer))
+    }
+
+    /// All values are of forms that need no escape in a query.
+    fn query(&self) -> String {
+        let filters = [
+            (
+                "workspaceId",
+                self.workspace.as_ref().map(ToString::to_string),
+            ),
+            ("provider", self.provider.as_ref().map(ToString::to_string)),
+            ("status", self.status.map(word)),
+            ("environment", self.environment.map(word)),
+        ];
+        let filters = filters
+            .into_iter()
+            .filter_map(|(name, value)| Some(format!("&{name}={}", value?)));
+        filters.collect()
+    }
+}
+
+impl Revoke {
+    async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+        let client = self.one.admin.client(sources)?;
+        if !self.yes {
+            confirm(&Credential::of(&client.get(&path(&self.one.id)).await?)?)?;
+        }
+        let revoked = client.delete(&path(&self.one.id)).await?;
+        let credential = Credential::of(&revoked)?;
+        answer.give(&revoked, |_| {
+            format!("{}\n", credential.in_words("Revoked"))
+        })
+    }
+}
+
+/// What cannot be undone is asked for by name.
+fn confirm(credential: &Credential) -> Result<(), Failure> {
+    if !io::stdin().is_terminal() {
+        return Err(
+            Failure::usage("expected a confirmation, found no terminal to ask for it on")
+                .next("Give --yes to revoke without being asked."),
+        );
+    }
+    let _ = write!(
+        io::stderr().lock(),
+        "{}. This is final.\nType the label to go on: ",
+        credential.in_words("About to revoke")
+    );
+    let mut typed = String::new();
+    let read = io::stdin().read_line(&mut typed);
+    match read.is_ok() && typed.trim_end_matches(['\r', '\n']) == credential.label {
+        true => Ok(()),
+        false => Err(Failure::failed(
+            "expected the label, found something else: nothing was revoked",
+        )),
+    }
+}
+
+/// Every item of a list, page by page.
+pub(crate) async fn all(client: &Client, path: &str, filters: &str) -> Result<Vec<Value>, Failure> {
+    let mut items = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let mut page = client
+            .get(&format!("{path}?limit=1000{filters}{cursor}"))
+            .await?;
+        if let Some(Value::Array(more)) = page.get_mut("items").map(Value::take) {
+            items.extend(more);
+        }
+        match page["nextCursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return Ok(items),
+        }
+    }
+}
+
+fn path(id: &CredentialId) -> String {
+    format!("{CREDENTIALS}/{id}")
+}
+
+/// A choice's name, which is the same here and on the wire.
+fn word(choice: impl ValueEnum) -> String {
+    choice
+        .to_possible_value()
+        .map(|value| value.get_name().to_owned())
+        .unwrap_or_default()
+}
+
+const CREDENTIALS: &str = "/api/integrations/credentials";

@@ -1,0 +1,179 @@
+//! A key as people read it.
+
+use keyside_credentials::{Clock, SystemClock, Timestamp};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Answer, Failure};
+use crate::cli::table::Table;
+
+/// What the admin API says of a credential, as far as it is shown. Fields that a newer server adds are no obstacle.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Credential {
+    id: String,
+    workspace_id: String,
+    provider: String,
+    pub(super) label: String,
+    environment: String,
+    status: String,
+    is_default: bool,
+    usage_tag: Option<String>,
+    expires_at: Option<Timestamp>,
+    endpoint: Option<String>,
+    fingerprint: Option<String>,
+    hint: Option<String>,
+    created_by: String,
+    created_at: Timestamp,
+    last_rotated_at: Option<Timestamp>,
+    last_used_at: Option<Timestamp>,
+    last_verified_at: Option<Timestamp>,
+    verification: Option<String>,
+    #[serde(default)]
+    damaged: bool,
+    #[serde(default)]
+    pub(super) warnings: Vec<String>,
+}
+
+impl Credential {
+    pub(super) fn of(value: &Value) -> Result<Self, Failure> {
+        Self::deserialize(value).map_err(|error| {
+            Failure::failed(format!(
+                "expected a credential from the admin API, found another form: {error}"
+            ))
+            .next("Use the `keyside` of the same version as the server's (`keyside version`).")
+        })
+    }
+
+    /// One line: what it is, for whom.
+    pub(super) fn in_words(&self, verb: &str) -> String {
+        let default = if self.is_default { ", default" } else { "" };
+        format!(
+            "{verb} {}: {} key \"{}\" of workspace {} ({}{default}, {})",
+            self.id,
+            self.provider,
+            self.label,
+            self.workspace_id,
+            self.environment,
+            self.shown_hint()
+        )
+    }
+
+    /// Every field there is.
+    pub(super) fn show(&self, value: &Value, answer: &Answer) -> Result<(), Failure> {
+        answer.give(value, |answer| answer.table(&self.fields()))
+    }
+
+    fn fields(&self) -> Table {
+        let text = |value: &Option<String>| value.clone().unwrap_or_else(none);
+        let time = |at: Option<Timestamp>| {
+            at.map(|at| format!("{at} ({})", distance(at)))
+                .unwrap_or_else(none)
+        };
+        let mut table = Table::new([]);
+        let rows = [
+            ("id", self.id.clone()),
+            ("workspace", self.workspace_id.clone()),
+            ("provider", self.provider.clone()),
+            ("label", self.label.clone()),
+            ("environment", self.environment.clone()),
+            ("status", self.shown_status()),
+            (
+                "default",
+                if self.is_default { "yes" } else { "no" }.to_owned(),
+            ),
+            ("usage tag", text(&self.usage_tag)),
+            ("endpoint", text(&self.endpoint)),
+            ("hint", self.shown_hint()),
+            ("fingerprint", text(&self.fingerprint)),
+            ("expires", time(self.expires_at)),
+            (
+                "created",
+                format!("{} by {}", time(Some(self.created_at)), self.created_by),
+            ),
+            ("last rotated", time(self.last_rotated_at)),
+            ("last used", time(self.last_used_at)),
+            ("last verified", time(self.last_verified_at)),
+            ("verification", text(&self.verification)),
+        ];
+        for (name, value) in rows {
+            table.row([name.to_owned(), value]);
+        }
+        table
+    }
+
+    fn shown_status(&self) -> String {
+        if self.damaged {
+            format!("{}, damaged", self.status)
+        } else {
+            self.status.clone()
+        }
+    }
+
+    fn shown_hint(&self) -> String {
+        self.hint.clone().unwrap_or_else(none)
+    }
+}
+
+pub(super) fn table(credentials: &[Credential], answer: &Answer) -> String {
+    if credentials.is_empty() {
+        return "No keys. `keyside key add --workspace ID --provider ID` stores one.\n".to_owned();
+    }
+    let mut table = Table::new([
+        "WORKSPACE",
+        "PROVIDER",
+        "LABEL",
+        "ENVIRONMENT",
+        "STATUS",
+        "DEFAULT",
+        "HINT",
+        "EXPIRES",
+        "LAST USED",
+        "ID",
+    ]);
+    for credential in credentials {
+        table.row([
+            credential.workspace_id.clone(),
+            credential.provider.clone(),
+            credential.label.clone(),
+            credential.environment.clone(),
+            credential.shown_status(),
+            if credential.is_default { "yes" } else { "" }.to_owned(),
+            credential.shown_hint(),
+            credential.expires_at.map(distance).unwrap_or_else(none),
+            credential
+                .last_used_at
+                .map_or_else(|| "never".to_owned(), distance),
+            credential.id.clone(),
+        ]);
+    }
+    answer.table(&table)
+}
+
+/// How far off a time is, in its largest unit: `in 12 days`, `3 hours ago`.
+fn distance(at: Timestamp) -> String {
+    let seconds = at.as_second() - SystemClock.now().as_second();
+    let units = [("day", 86_400), ("hour", 3_600), ("minute", 60)];
+    let unit = units
+        .into_iter()
+        .find(|(_, length)| seconds.abs() >= *length);
+    let Some((unit, length)) = unit else {
+        return if seconds > 0 {
+            "in less than a minute"
+        } else {
+            "just now"
+        }
+        .to_owned();
+    };
+    let count = seconds.abs() / length;
+    let plural = if count == 1 { "" } else { "s" };
+    if seconds > 0 {
+        format!("in {count} {unit}{plural}")
+    } else {
+        format!("{count} {unit}{plural} ago")
+    }
+}
+
+fn none() -> String {
+    "-".to_owned()
+}

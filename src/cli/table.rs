@@ -1,0 +1,72 @@
+//! Tables in plain text, as wide as they need to be.
+
+/// Rows under a heading, or names with values when there is none.
+pub(crate) struct Table {
+    heading: Vec<&'static str>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(crate) fn new(heading: impl Into<Vec<&'static str>>) -> Self {
+        Self {
+            heading: heading.into(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// What comes from elsewhere may hold anything; a terminal gets only what it can show.
+    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        let printable = |cell: String| cell.replace(char::is_control, "\u{fffd}");
+        self.rows.push(cells.into_iter().map(printable).collect());
+    }
+
+    pub(crate) fn render(&self, colour: bool) -> String {
+        let widths = self.widths();
+        let mut text = String::new();
+        if !self.heading.is_empty() {
+            let heading = line(self.heading.iter().copied(), &widths);
+            text.push_str(&if colour {
+                format!("\x1b[1m{heading}\x1b[0m\n")
+            } else {
+                format!("{heading}\n")
+            });
+        }
+        for row in &self.rows {
+            text.push_str(&line(row.iter().map(String::as_str), &widths));
+            text.push('\n');
+        }
+        text
+    }
+
+    fn widths(&self) -> Vec<usize> {
+        let columns = self
+            .rows
+            .iter()
+            .map(Vec::len)
+            .chain([self.heading.len()])
+            .max()
+            .unwrap_or(0);
+        let width = |column: usize| {
+            let cells = self
+                .rows
+                .iter()
+                .filter_map(|row| row.get(column))
+                .map(String::as_str);
+            let heading = self.heading.get(column).copied();
+            cells
+                .chain(heading)
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or(0)
+        };
+        (0..columns).map(width).collect()
+    }
+}
+
+fn line<'a>(cells: impl Iterator<Item = &'a str>, widths: &[usize]) -> String {
+    let padded: Vec<_> = cells
+        .zip(widths)
+        .map(|(cell, width)| format!("{cell:<width$}"))
+        .collect();
+    padded.join("  ").trim_end().to_owned()
+}

@@ -1,0 +1,135 @@
+//! A small client of the admin API, for the command line. It follows no redirect and takes no proxy from the
+//! environment: the token goes where it was told to, and nowhere else.
+
+mod error;
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{
+    Method, Request, StatusCode, Uri,
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
+};
+use hyper_util::{
+    client::legacy::{Client as Http, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde_json::Value;
+
+pub(crate) use self::error::ClientError;
+
+/// One admin API and the token for it.
+pub(crate) struct Client {
+    http: Http<HttpConnector, Full<Bytes>>,
+    base: String,
+    authorization: HeaderValue,
+}
+
+impl Client {
+    /// # Errors
+    /// When `base` is no address, or the token could not stand in a header.
+    pub(crate) fn new(base: &str, token: String) -> Result<Self, ClientError> {
+        let mut authorization =
+            HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| ClientError::Token)?;
+        authorization.set_sensitive(true);
+        Ok(Self {
+            http: http(),
+            base: address(base)?,
+            authorization,
+        })
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Result<Value, ClientError> {
+        self.call(Method::GET, path, None).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
+        self.call(Method::POST, path, Some(body.to_string())).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Result<Value, ClientError> {
+        self.call(Method::DELETE, path, None).await
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+    ) -> Result<Value, ClientError> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.base))
+            .header(AUTHORIZATION, self.authorization.clone());
+        if body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        let request = request.body(Full::from(body.unwrap_or_default()));
+        let request = request.map_err(|_| ClientError::Address)?;
+        let (status, body) = exchange(&self.http, &self.base, request).await?;
+        let body: Option<Value> = serde_json::from_slice(&body).ok();
+        match body {
+            Some(body) if status.is_success() => Ok(body),
+            body => Err(ClientError::refused(&self.base, status, body)),
+        }
+    }
+}
+
+/// The status of one path, asked for without a token.
+pub(crate) async fn probe(base: &str, path: &str) -> Result<StatusCode, ClientError> {
+    let base = address(base)?;
+    let request = Request::get(format!("{base}{path}")).body(Full::default());
+    let request = request.map_err(|_| ClientError::Address)?;
+    let (status, _) = exchange(&http(), &base, request).await?;
+    Ok(status)
+}
+
+async fn exchange(
+    http: &Http<HttpConnector, Full<Bytes>>,
+    base: &str,
+    request: Request<Full<Bytes>>,
+) -> Result<(StatusCode, Bytes), ClientError> {
+    let work = async {
+        let response = http
+            .request(request)
+            .await
+            .map_err(|error| ClientError::unreachable(base, &error))?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), BODY_LIMIT)
+            .collect()
+            .await;
+        let body = body.map_err(|error| ClientError::unreachable(base, &*error))?;
+        Ok((status, body.to_bytes()))
+    };
+    match tokio::time::timeout(DEADLINE, work).await {
+        Ok(answered) => answered,
+        Err(_elapsed) => Err(ClientError::Silent {
+            base: base.to_owned(),
+        }),
+    }
+}
+
+fn http() -> Http<HttpConnector, Full<Bytes>> {
+    Http::builder(TokioExecutor::new()).build_http()
+}
+
+/// Scheme, host and port, without a slash at the end.
+fn address(base: &str) -> Result<String, ClientError> {
+    let base = base.trim_end_matches('/');
+    let uri: Uri = base.parse().map_err(|_| ClientError::Address)?;
+    let bare = uri.path() == "/" && uri.query().is_none();
+    let named = uri
+        .authority()
+        .is_some_and(|authority| !authority.as_str().contains('@'));
+    match uri.scheme_str() == Some("http") && bare && named {
+        true => Ok(base.to_owned()),
+        false => Err(ClientError::Address),
+    }
+}
+
+/// A change waits for the disk, not longer.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A page of a thousand items is about one megabyte.
+const BODY_LIMIT: usize = 32 << 20;

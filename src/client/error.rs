@@ -1,0 +1,135 @@
+//! What the admin API says no to, and what keeps it from being asked.
+
+use std::{error::Error, fmt};
+
+use hyper::StatusCode;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Why there is no answer, or not the one that was hoped for.
+#[derive(Debug)]
+pub(crate) enum ClientError {
+    /// No address of an admin API.
+    Address,
+    /// A token that could not stand in a header.
+    Token,
+    /// No connection, or one that broke.
+    Unreachable {
+        /// Who was called.
+        base: String,
+        /// The innermost reason.
+        reason: String,
+    },
+    /// Connected, and then nothing.
+    Silent {
+        /// Who was called.
+        base: String,
+    },
+    /// Something answered that is no admin API.
+    Foreign {
+        /// Who was called.
+        base: String,
+        /// What it said.
+        status: StatusCode,
+    },
+    /// The admin API said why not.
+    Problem(Box<Problem>),
+}
+
+/// A problem document (RFC 9457) as the admin API sends it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Problem {
+    status: u16,
+    detail: String,
+    #[serde(default)]
+    remedy: String,
+    #[serde(default)]
+    request_id: String,
+    #[serde(default)]
+    errors: Vec<FieldError>,
+}
+
+#[derive(Debug, Deserialize)]
+struct FieldError {
+    field: String,
+    detail: String,
+}
+
+impl ClientError {
+    /// hyper's own message is `client error (Connect)`; what a person needs is at the end of the chain.
+    pub(super) fn unreachable(base: &str, error: &(dyn Error + 'static)) -> Self {
+        let mut innermost = error;
+        while let Some(source) = innermost.source() {
+            innermost = source;
+        }
+        let reason = innermost.to_string();
+        Self::Unreachable {
+            base: base.to_owned(),
+            reason,
+        }
+    }
+
+    pub(super) fn refused(base: &str, status: StatusCode, body: Option<Value>) -> Self {
+        let problem = body.and_then(|body| serde_json::from_value(body).ok());
+        match problem {
+            Some(problem) if !status.is_success() => Self::Problem(Box::new(problem)),
+            _ => Self::Foreign {
+                base: base.to_owned(),
+                status,
+            },
+        }
+    }
+
+    /// What to do about it.
+    pub(crate) fn next_step(&self) -> String {
+        match self {
+            Self::Address => "Give one with --admin-url or KEYSIDE_ADMIN_URL, or leave both out to use the settings.".to_owned(),
+            Self::Token => "Give the token that `keyside serve` left in its data folder, on one line.".to_owned(),
+            Self::Unreachable { .. } => {
+                "Start it with `keyside serve`, or say where it is with --admin-url or KEYSIDE_ADMIN_URL.".to_owned()
+            }
+            Self::Silent { .. } => "Look at its log: it may be waiting for its disk.".to_owned(),
+            Self::Foreign { .. } => "Give the admin API's own address (admin.listen), not the proxy's.".to_owned(),
+            Self::Problem(problem) => problem.remedy.clone(),
+        }
+    }
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address => f.write_str(
+                "expected an address such as http://127.0.0.1:7381, found something else",
+            ),
+            Self::Token => f.write_str("expected a token, found characters that no token has"),
+            Self::Unreachable { base, reason } => {
+                write!(f, "expected Keyside at {base}, found: {reason}")
+            }
+            Self::Silent { base } => {
+                write!(f, "expected an answer from {base}, found none in time")
+            }
+            Self::Foreign { base, status } => {
+                write!(
+                    f,
+                    "expected the admin API at {base}, found something else that answers {status}"
+                )
+            }
+            Self::Problem(problem) => problem.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} (status {}, {})",
+            self.detail, self.status, self.request_id
+        )?;
+        for error in &self.errors {
+            write!(f, "\n  {}: {}", error.field, error.detail)?;
+        }
+        Ok(())
+    }
+}
