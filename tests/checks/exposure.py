@@ -32,6 +32,7 @@ LEAKY = ("Debug", "Display", "Clone", "Copy", "Serialize", "Deserialize", "Lower
 CALL = re.compile(r"(?:\.\s*expose|\bSecret\s*::\s*expose)\b")
 TYPE = re.compile(r"((?:#\[[^\]]*\]\s*)*)pub struct Secret\b")
 IMPL = re.compile(r"\bimpl\b[^{;]*?\b(\w+)(?:<[^{;]*?>)?\s+for\s+Secret\b")
+TESTS = re.compile(r"^#\[cfg\(test\)\]\s*mod \w+ \{", re.MULTILINE)
 NOT_CODE = re.compile(
     r'//[^\n]*|/\*.*?\*/|b?r(#*)".*?"\1|b?"(?:\\.|[^"\\])*"|\'(?:\\.[^\']*|[^\\\'])\'', re.DOTALL
 )
@@ -40,6 +41,11 @@ NOT_CODE = re.compile(
 def code_only(text):
     """The source with comments, strings and character literals blanked; line numbers stay."""
     return NOT_CODE.sub(lambda match: re.sub(r"[^\n]", " ", match.group()), text)
+
+
+def shipped(code):
+    """Without the unit tests, which stand last in a file and open only secrets that they made up."""
+    return code[: match.start()] if (match := TESTS.search(code)) else code
 
 
 def allowed(path):
@@ -54,8 +60,8 @@ def violations(root):
         if path.split("/")[0] in ("target", ".git", "node_modules"):
             continue
         code = code_only(file.read_text(encoding="utf-8"))
-        if not allowed(path):
-            for match in CALL.finditer(code):
+        if not allowed(path) and file.name != "tests.rs":
+            for match in CALL.finditer(shipped(code)):
                 yield f"{path}:{line(code, match)}: opens a secret; only the files in tests/checks/exposure.py may"
         if path.startswith("credentials/"):
             types += len(TYPE.findall(code))

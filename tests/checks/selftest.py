@@ -41,6 +41,11 @@ class Exposure(unittest.TestCase):
         text = '// s.expose()\n/* s.expose() */ const A: &str = "s.expose()"; const B: &str = r#"s.expose()"#;'
         self.assertEqual(self.found(tree={"src/main.rs": text}), [])
 
+    def test_unit_tests_may_open_secrets_and_what_stands_before_them_may_not(self):
+        tests = "#[cfg(test)]\nmod tests {\n    fn f(s: &Secret) { s.expose(); }\n}\n"
+        self.assertEqual(self.found(tree={"admin/src/api.rs": tests}), [])
+        self.assertEqual(len(self.found(tree={"admin/src/api.rs": "fn f(s: &Secret) { s.expose(); }\n" + tests})), 1)
+
     def test_a_derived_debug_on_the_type_is_found(self):
         found = self.found(tree={"credentials/src/secret.rs": "#[derive(Debug)]\npub struct Secret(Vec<u8>);"})
         self.assertEqual(len(found), 1, found)
