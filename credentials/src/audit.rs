@@ -1,10 +1,135 @@
 //! Who did what: a hash-chained log that is on disk before the act.
+//!
+//! Each record carries the hash of the one before, and a MAC under the installation's key: someone with write access to
+//! the store can neither edit a record nor write the chain anew. What they can do is cut its end off, and against that
+//! the head is kept in a file beside the keyring (`anchor.rs`) and written to the logs.
+
+mod anchor;
+mod chain;
+mod record;
+
+use std::{path::Path, sync::Arc};
+
+use tokio::sync::Mutex;
+
+use self::anchor::Anchor;
+pub(crate) use self::{
+    chain::Scan,
+    record::{Detail, Draft, Lead, Record},
+};
+pub use self::{
+    chain::{Break, Head, VerifyError},
+    record::{AuditRecord, Event},
+};
+use crate::{
+    Act,
+    clock::Ratchet,
+    keyring::Keyring,
+    storage::{Log, Storage, StorageError},
+};
 
 /// The audit log.
-pub struct Audit(());
+pub struct Audit {
+    storage: Arc<dyn Storage>,
+    keyring: Arc<Keyring>,
+    clock: Arc<Ratchet>,
+    anchor: Anchor,
+    /// Where the next record goes. Its lock is held while one is appended, and not while the disk is waited for.
+    head: Mutex<Head>,
+}
 
 impl Audit {
-    pub(crate) fn new() -> Self {
-        Self(())
+    pub(crate) fn new(
+        storage: Arc<dyn Storage>,
+        keyring: Arc<Keyring>,
+        clock: Arc<Ratchet>,
+        anchor: &Path,
+    ) -> Self {
+        Self {
+            storage,
+            keyring,
+            clock,
+            anchor: Anchor::at(anchor),
+            head: Mutex::default(),
+        }
+    }
+
+    /// Reads the whole log, oldest first, and goes on from its end. `visit` sees every record that is authentic.
+    pub(crate) async fn scan(&self, visit: impl FnMut(Record)) -> Result<Scan, StorageError> {
+        let mut head = self.head.lock().await;
+        let scan = chain::scan(&*self.storage, self.keyring.installation(), visit).await?;
+        *head = scan.head;
+        Ok(scan)
+    }
+
+    /// The head that was last known to be on disk, kept outside the store.
+    pub(crate) fn anchored(&self) -> Option<Head> {
+        self.anchor.read(self.keyring.installation())
+    }
+
+    /// Appends a record. It is on disk once storage has been synced after.
+    pub(crate) async fn append(&self, draft: Draft) -> Result<Head, StorageError> {
+        let mut head = self.head.lock().await;
+        let position = head.position + 1;
+        let record = draft.record(position, self.clock.now(), head.hash);
+        let (entry, hash) = record.to_entry(self.keyring.installation());
+        self.storage.append(Log::Audit, position, entry).await?;
+        *head = Head { position, hash };
+        Ok(*head)
+    }
+
+    /// Keeps a head that is on disk.
+    pub(crate) async fn anchor(&self, head: Head) {
+        self.anchor.write(self.keyring.installation(), head).await;
+    }
+
+    /// Notes that something was refused to a person: a sign-in, a change they may not make. On disk when it returns.
+    ///
+    /// # Errors
+    /// Storage's.
+    pub async fn refused(&self, by: &Act, what: &str) -> Result<(), StorageError> {
+        let draft = Draft {
+            note: Some(what.to_owned()),
+            ..Draft::new(Event::Refused, by)
+        };
+        let head = self.append(draft).await?;
+        self.storage.sync().await?;
+        self.anchor(head).await;
+        Ok(())
+    }
+
+    /// Where the log ends. Written to the process's own logs at start and end, so that a log cut short shows.
+    pub async fn head(&self) -> Head {
+        *self.head.lock().await
+    }
+
+    /// Up to `limit` records from position `from` on, oldest first. What fails authentication is left out here; `verify`
+    /// names it.
+    ///
+    /// # Errors
+    /// Storage's.
+    pub async fn records(&self, from: u64, limit: usize) -> Result<Vec<AuditRecord>, StorageError> {
+        let entries = self.storage.entries(Log::Audit, from, limit).await?;
+        let read = |(position, entry): &(u64, Vec<u8>)| {
+            Record::from_entry(self.keyring.installation(), *position, entry)
+        };
+        let authentic = entries.iter().filter_map(|entry| read(entry).ok());
+        Ok(authentic
+            .map(|(record, hash)| record.view(hash, &self.keyring))
+            .collect())
+    }
+
+    /// Reads the whole log and holds it against what is known of it.
+    ///
+    /// # Errors
+    /// The first record that is not what was written, or storage's failure.
+    pub async fn verify(&self) -> Result<Head, VerifyError> {
+        // The head is read first: records that are appended meanwhile only make the log longer.
+        let known = self.head().await;
+        let scan = chain::scan(&*self.storage, self.keyring.installation(), drop).await?;
+        match scan.first_break(self.anchored().into_iter().chain([known])) {
+            Some(found) => Err(VerifyError::Broken(found)),
+            None => Ok(scan.head),
+        }
     }
 }

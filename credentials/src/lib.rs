@@ -8,23 +8,35 @@
 
 mod access;
 pub mod audit;
+mod authentic;
 mod clock;
+mod documents;
 mod encoding;
 mod entropy;
+mod file;
+mod journal;
+mod keyring;
 mod kms;
+mod ledger;
+mod locked;
 mod model;
 pub mod process;
 mod registry;
 mod resolver;
 pub mod runs;
+mod sealing;
 mod secret;
+mod snapshot;
 pub mod storage;
 
 pub use jiff::Timestamp;
 
 pub use access::{Access, Principal, Role};
-pub use audit::Audit;
+pub use audit::{Audit, AuditRecord};
+pub use authentic::Hash;
 pub use clock::{Clock, SystemClock};
+pub use file::FileError;
+pub use keyring::KeyringError;
 pub use kms::{Kms, KmsError, MasterKey};
 pub use model::{
     ActorId, Credential, CredentialId, Environment, Fingerprint, Hint, Label, NameError, Status,

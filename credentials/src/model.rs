@@ -5,6 +5,7 @@ mod credential;
 mod names;
 mod trace;
 
+pub(crate) use self::names::random_id;
 pub use self::{
     credential::{Credential, Environment, Status, Verification, Version, VersionState, Workspace},
     names::{ActorId, CredentialId, Label, NameError, UsageTag, WorkspaceId},

@@ -1,26 +1,33 @@
 //! The control plane's way in: every change to workspaces and credentials, and the views of them.
 
+mod change;
 mod error;
+mod open;
 mod request;
+mod view;
 
 use std::{path::PathBuf, sync::Arc};
 
+use arc_swap::ArcSwap;
 use keyside_config::{Catalogue, CredentialRules};
+use tokio::sync::RwLock;
 
+use self::change::WorkspaceLocks;
 pub use self::{
     error::{ChangeError, OpenError},
     request::{Act, Added, Filter, NewCredential, NewWorkspace, Warning},
 };
 use crate::{
-    Access, Audit, Clock, Credential, CredentialId, Kms, Resolver, Runs, Workspace,
-    storage::Storage,
+    Access, Audit, Clock, Credential, CredentialId, Kms, Resolver, Runs, Workspace, clock::Ratchet,
+    journal::Journal, keyring::Keyring, snapshot::Snapshot, storage::Storage,
 };
 
 /// What a registry is opened with.
 pub struct OpenOptions {
     /// Where documents and logs are kept.
     pub storage: Arc<dyn Storage>,
-    /// The file of wrapped workspace keys. The owner's token and the audit log's anchor stand beside it.
+    /// The file of wrapped workspace keys. The owner's token (`admin-token`) and the audit log's head (`audit-head`) stand
+    /// beside it.
     pub keyring: PathBuf,
     /// What wraps the workspace keys.
     pub kms: Kms,
@@ -34,24 +41,36 @@ pub struct OpenOptions {
 
 /// Workspaces and credentials, with the log of who changed them and the records of what they were used for.
 pub struct Registry {
-    audit: Audit,
+    inner: Arc<Inner>,
     runs: Runs,
+}
+
+struct Inner {
+    storage: Arc<dyn Storage>,
+    keyring: Arc<Keyring>,
+    catalogue: Arc<Catalogue>,
+    rules: CredentialRules,
+    clock: Arc<Ratchet>,
+    audit: Arc<Audit>,
+    journal: Journal,
     access: Access,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    locks: WorkspaceLocks,
+    /// Changes hold it shared; reading everything anew holds it alone.
+    gate: RwLock<()>,
 }
 
 impl Registry {
-    /// Opens what is stored: unwraps the workspace keys, finishes changes that a crash has cut, authenticates every
+    /// Opens what is stored: unwraps the workspace keys, finishes changes that a crash has cut off, authenticates every
     /// document, and on the first start makes the owner's token. Call it on a runtime that lives as long as the
-    /// process: records are written by a task of it.
+    /// process: run records are written by a task of it.
     ///
     /// # Errors
     /// Each names its remedy.
-    pub async fn open(_options: OpenOptions) -> Result<Arc<Self>, OpenError> {
-        Ok(Arc::new(Self {
-            audit: Audit::new(),
-            runs: Runs::new(),
-            access: Access::new(),
-        }))
+    pub async fn open(options: OpenOptions) -> Result<Arc<Self>, OpenError> {
+        let runs = Runs::start(options.storage.clone());
+        let inner = Arc::new(Inner::open(options).await?);
+        Ok(Arc::new(Self { inner, runs }))
     }
 
     /// Makes a workspace, with a key of its own.
@@ -60,51 +79,83 @@ impl Registry {
     /// When the id is taken, or storage fails; nothing has changed then.
     pub async fn create_workspace(
         &self,
-        _by: &Act,
-        _new: NewWorkspace,
+        by: &Act,
+        new: NewWorkspace,
     ) -> Result<Workspace, ChangeError> {
-        Err(ChangeError::not_yet())
+        let by = by.clone();
+        let entry = self
+            .to_its_end(|inner| async move { inner.create_workspace(&by, new).await })
+            .await?;
+        Ok(view::workspace(&entry))
     }
 
     /// All workspaces, by id.
     pub fn workspaces(&self) -> Vec<Workspace> {
-        Vec::new()
+        let snapshot = self.inner.snapshot.load();
+        let mut workspaces: Vec<_> = snapshot
+            .workspaces
+            .values()
+            .map(|entry| view::workspace(entry))
+            .collect();
+        workspaces.sort_unstable_by(|one, other| one.id.cmp(&other.id));
+        workspaces
     }
 
     /// Stores a credential.
     ///
     /// # Errors
     /// What is wrong with it, or storage's failure; nothing has changed then.
-    pub async fn add(&self, _by: &Act, _new: NewCredential) -> Result<Added, ChangeError> {
-        Err(ChangeError::not_yet())
+    pub async fn add(&self, by: &Act, new: NewCredential) -> Result<Added, ChangeError> {
+        let by = by.clone();
+        let (id, warnings) = self
+            .to_its_end(|inner| async move { inner.add(&by, new).await })
+            .await?;
+        let credential = self.credential(&id).ok_or(ChangeError::CredentialUnknown)?;
+        Ok(Added {
+            credential,
+            warnings,
+        })
     }
 
     /// The credentials that pass `filter`, in order of workspace, provider and label.
-    pub fn list(&self, _filter: &Filter) -> Vec<Credential> {
-        Vec::new()
+    pub fn list(&self, filter: &Filter) -> Vec<Credential> {
+        let snapshot = self.inner.snapshot.load();
+        let viewer = self.viewer();
+        let mut credentials = viewer.list(&snapshot, filter);
+        credentials.sort_unstable_by(|one, other| {
+            let order =
+                |of: &Credential| (of.workspace.clone(), of.provider.clone(), of.label.clone());
+            order(one).cmp(&order(other))
+        });
+        credentials
     }
 
     /// One credential.
-    pub fn credential(&self, _id: &CredentialId) -> Option<Credential> {
-        None
+    pub fn credential(&self, id: &CredentialId) -> Option<Credential> {
+        let snapshot = self.inner.snapshot.load();
+        let (workspace, entry) = snapshot.credential(id)?;
+        Some(self.viewer().credential(workspace, entry))
     }
 
     /// Withdraws a credential at once and for good. Its record stays. Revoking twice changes nothing.
     ///
     /// # Errors
     /// When there is none, or storage fails.
-    pub async fn revoke(&self, _by: &Act, _id: &CredentialId) -> Result<Credential, ChangeError> {
-        Err(ChangeError::not_yet())
+    pub async fn revoke(&self, by: &Act, id: &CredentialId) -> Result<Credential, ChangeError> {
+        let (by, wanted) = (by.clone(), id.clone());
+        self.to_its_end(|inner| async move { inner.revoke(&by, &wanted).await })
+            .await?;
+        self.credential(id).ok_or(ChangeError::CredentialUnknown)
     }
 
     /// What hands out grants to the data plane.
     pub fn resolver(&self) -> Resolver {
-        Resolver::new()
+        Resolver::new(self.inner.snapshot.clone(), self.inner.clock.clone())
     }
 
     /// Who did what.
     pub fn audit(&self) -> &Audit {
-        &self.audit
+        &self.inner.audit
     }
 
     /// What credentials were used for.
@@ -114,6 +165,38 @@ impl Registry {
 
     /// Who may use the admin API.
     pub fn access(&self) -> &Access {
-        &self.access
+        &self.inner.access
+    }
+
+    fn viewer(&self) -> view::Viewer<'_> {
+        view::Viewer {
+            runs: &self.runs,
+            rules: &self.inner.rules,
+            now: self.inner.clock.now(),
+        }
+    }
+
+    /// Runs a change in a task of its own: whoever asked may hang up, and a change that has begun is still carried through.
+    async fn to_its_end<T, F>(&self, change: impl FnOnce(Arc<Inner>) -> F) -> Result<T, ChangeError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, ChangeError>> + Send + 'static,
+    {
+        match tokio::spawn(change(self.inner.clone())).await {
+            Ok(outcome) => outcome,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(stopping().into()),
+            },
+        }
     }
 }
+
+fn stopping() -> crate::storage::StorageError {
+    crate::storage::StorageError::Unavailable {
+        reason: "the process is stopping".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

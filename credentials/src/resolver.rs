@@ -3,11 +3,16 @@
 //! Once a request, from memory alone: no storage, no key service, no lock. The choice is deterministic, and every way it
 //! can end without a credential is a [`Refusal`].
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
+use arc_swap::ArcSwap;
 use keyside_config::EnvironmentPin;
 
-use crate::{CredentialId, Environment, Label, Secret, WorkspaceId};
+use crate::{
+    CredentialId, Environment, Label, Secret, WorkspaceId,
+    clock::Ratchet,
+    snapshot::{Choice, Choices, CredentialEntry, Snapshot, WorkspaceEntry},
+};
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug)]
@@ -26,74 +31,141 @@ pub struct Ask<'a> {
 
 /// Hands out grants. Cheap to clone; all clones see every change at once.
 #[derive(Clone)]
-pub struct Resolver(());
+pub struct Resolver {
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    clock: Arc<Ratchet>,
+}
 
 impl Resolver {
-    pub(crate) fn new() -> Self {
-        Self(())
+    pub(crate) fn new(snapshot: Arc<ArcSwap<Snapshot>>, clock: Arc<Ratchet>) -> Self {
+        Self { snapshot, clock }
     }
 
     /// The credential that `ask` leads to.
     ///
     /// # Errors
     /// Why there is none.
-    pub fn resolve(&self, _ask: &Ask<'_>) -> Result<Grant, Refusal> {
-        Err(Refusal::StoreUnavailable)
+    pub fn resolve(&self, ask: &Ask<'_>) -> Result<Grant, Refusal> {
+        let snapshot = self.snapshot.load();
+        let workspace = snapshot
+            .workspaces
+            .get(ask.workspace)
+            .ok_or(Refusal::WorkspaceUnknown)?;
+        let entry = ask.choose(workspace)?;
+        entry.check(|| self.clock.now())?;
+        Ok(Grant(entry.clone()))
     }
 
     /// Whether there is such a workspace.
-    pub fn knows(&self, _workspace: &str) -> bool {
-        false
+    pub fn knows(&self, workspace: &str) -> bool {
+        self.snapshot.load().workspaces.contains_key(workspace)
+    }
+}
+
+impl Ask<'_> {
+    fn choose<'w>(
+        &self,
+        workspace: &'w WorkspaceEntry,
+    ) -> Result<&'w Arc<CredentialEntry>, Refusal> {
+        if workspace.damage.is_some() {
+            return Err(Refusal::CredentialUndecryptable);
+        }
+        // What cannot be read might be what was asked for.
+        let unless_unreadable = |refusal| match workspace.unreadable {
+            true => Refusal::CredentialUndecryptable,
+            false => refusal,
+        };
+        let Some(choices) = workspace.choices(self.provider) else {
+            return Err(unless_unreadable(Refusal::CredentialMissing));
+        };
+        match self.label {
+            Some(label) => self.labelled(choices, label).map_err(unless_unreadable),
+            None => self.default(choices),
+        }
+    }
+
+    fn labelled<'w>(
+        &self,
+        choices: &'w Choices,
+        label: &str,
+    ) -> Result<&'w Arc<CredentialEntry>, Refusal> {
+        let entry = choices.labels.get(label).ok_or(Refusal::LabelUnknown)?;
+        // The environment of a damaged one is only what it claims.
+        match entry.usable.is_err() || self.allows(entry.document.environment) {
+            true => Ok(entry),
+            false => Err(Refusal::EnvironmentNotAllowed),
+        }
+    }
+
+    fn default<'w>(&self, choices: &'w Choices) -> Result<&'w Arc<CredentialEntry>, Refusal> {
+        if self
+            .environment
+            .is_some_and(|environment| !self.allows(environment))
+        {
+            return Err(Refusal::EnvironmentNotAllowed);
+        }
+        let allowed = [Environment::Live, Environment::Sandbox]
+            .into_iter()
+            .filter(|environment| self.allows(*environment));
+        match allowed
+            .filter_map(|environment| choices.default(environment))
+            .next()
+        {
+            Some(Choice::Credential(entry)) => Ok(entry),
+            Some(Choice::Lost) => Err(Refusal::CredentialUndecryptable),
+            None => Err(Refusal::CredentialMissing),
+        }
+    }
+
+    /// Whether both the request and its listener allow it.
+    fn allows(&self, environment: Environment) -> bool {
+        let pinned = match self.pin {
+            EnvironmentPin::Any => true,
+            EnvironmentPin::Sandbox => environment == Environment::Sandbox,
+            EnvironmentPin::Live => environment == Environment::Live,
+        };
+        pinned && self.environment.is_none_or(|asked| asked == environment)
     }
 }
 
 /// Leave to use one version of one credential, for one request. It stays with that version whatever happens meanwhile.
 #[derive(Clone)]
-pub struct Grant(
-    Arc<(
-        WorkspaceId,
-        Arc<str>,
-        CredentialId,
-        Label,
-        Environment,
-        Option<String>,
-    )>,
-);
+pub struct Grant(Arc<CredentialEntry>);
 
 impl Grant {
     /// The workspace that pays.
     pub fn workspace(&self) -> &WorkspaceId {
-        &self.0.0
+        &self.0.document.workspace
     }
 
     /// The provider it is good for.
     pub fn provider(&self) -> &Arc<str> {
-        &self.0.1
+        &self.0.document.provider
     }
 
     /// The credential.
     pub fn credential_id(&self) -> &CredentialId {
-        &self.0.2
+        &self.0.document.id
     }
 
     /// The credential's name.
     pub fn label(&self) -> &Label {
-        &self.0.3
+        &self.0.document.label
     }
 
     /// Live or sandbox.
     pub fn environment(&self) -> Environment {
-        self.0.4
+        self.0.document.environment
     }
 
     /// The version of the secret, from 1.
     pub fn version(&self) -> u32 {
-        0
+        self.0.usable.as_ref().map_or(0, |usable| usable.version)
     }
 
     /// The host it is good for, where the provider leaves that to the credential.
     pub fn endpoint(&self) -> Option<&str> {
-        self.0.5.as_deref()
+        self.0.document.endpoint.as_deref()
     }
 
     /// The secret in plaintext, until it is dropped. Once a request; about a microsecond.
@@ -101,7 +173,23 @@ impl Grant {
     /// # Errors
     /// [`Refusal::CredentialUndecryptable`] when the sealed bytes are not the ones that were sealed for this place.
     pub fn open(&self) -> Result<Secret, Refusal> {
-        Err(Refusal::StoreUnavailable)
+        let Ok(usable) = &self.0.usable else {
+            return Err(Refusal::CredentialUndecryptable);
+        };
+        usable.open().map(Secret::unsealed).map_err(|error| {
+            tracing::error!(credential = %self.credential_id(), %error, "a credential does not open");
+            Refusal::CredentialUndecryptable
+        })
+    }
+}
+
+impl fmt::Debug for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Grant")
+            .field("workspace", self.workspace())
+            .field("credential", self.credential_id())
+            .field("version", &self.version())
+            .finish_non_exhaustive()
     }
 }
 

@@ -3,11 +3,17 @@
 //! Storage is untrusted and knows no rule of the domain. It sees sealed bytes and authenticated metadata; whether they
 //! are the right ones is decided above. A backend is a few hundred lines and passes the contract suite in `contract.rs`.
 
+#[cfg(test)]
+mod contract;
 mod memory;
+mod sled;
 
 use async_trait::async_trait;
 
-pub use self::memory::MemoryStorage;
+pub use self::{
+    memory::MemoryStorage,
+    sled::{SledStorage, StoreOpenError},
+};
 
 /// Versioned documents and append-only logs.
 ///

@@ -1,8 +1,16 @@
 //! Why the registry did not open, or did not change.
 
+use std::path::PathBuf;
+
 use keyside_config::EndpointError;
 
-use crate::{Label, storage::StorageError};
+use crate::{
+    KeyringError, Label,
+    access::EnsureOwnerError,
+    audit::Break,
+    file::FileError,
+    storage::{StorageError, StoreOpenError},
+};
 
 /// Why a change was not made. None of them leaves anything changed.
 #[derive(Debug, thiserror::Error)]
@@ -49,22 +57,69 @@ pub enum ChangeError {
     Damaged,
     /// Storage, the audit log or the keyring cannot be written, so nothing was changed.
     #[error("the change could not be recorded, so it was not made: {0}")]
-    StoreUnavailable(#[source] StorageError),
+    StoreUnavailable(#[from] StorageError),
 }
 
-impl ChangeError {
-    pub(crate) fn not_yet() -> Self {
+/// A keyring that cannot be replaced is storage that cannot be written.
+impl From<KeyringError> for ChangeError {
+    fn from(error: KeyringError) -> Self {
         Self::StoreUnavailable(StorageError::Unavailable {
-            reason: "not yet".to_owned(),
+            reason: error.to_string(),
         })
     }
 }
 
-/// Why the registry cannot be opened.
+/// Why the registry cannot be opened. Each says what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// Storage fails.
+    /// The store's folder: locked by another process, damaged, not permitted.
+    #[error(transparent)]
+    Store(#[from] StoreOpenError),
+    /// Storage fails: a full disk, a store that is away.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The keyring: damaged, or wrapped with another master key.
+    #[error(transparent)]
+    Keyring(KeyringError),
+    /// There is data that only a keyring opens, and no keyring.
+    #[error(
+        "the keyring {} is missing, and the store is not empty: nothing in it can be opened without. Restore that file \
+         from a backup, or move the data folder aside to begin anew",
+        path.display()
+    )]
+    KeyringMissing {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// The store is older than what was acknowledged.
+    #[error(
+        "the store was cut, or put back to an older state: {found}. Restore the newest copy of the data folder. If the \
+         older state is wanted, remove {} and start again: keys that were revoked since are then valid again",
+        anchor.display()
+    )]
+    Cut {
+        /// What is missing.
+        found: Break,
+        /// The file that tells.
+        anchor: PathBuf,
+    },
+    /// The owner's token cannot be left where the owner finds it.
+    #[error("the owner token cannot be written: {0}")]
+    TokenFile(FileError),
+}
+
+impl From<KeyringError> for OpenError {
+    fn from(error: KeyringError) -> Self {
+        Self::Keyring(error)
+    }
+}
+
+impl From<EnsureOwnerError> for OpenError {
+    fn from(error: EnsureOwnerError) -> Self {
+        match error {
+            EnsureOwnerError::File(error) => Self::TokenFile(error),
+            EnsureOwnerError::Storage(error) => error.into(),
+        }
+    }
 }

@@ -76,8 +76,12 @@ impl Storage for MemoryStorage {
 
     async fn remove(&self, key: &str, expected: u64) -> Result<(), StorageError> {
         let mut contents = self.contents();
-        contents.expect(key, expected.max(1))?;
-        contents.documents.remove(key);
+        contents.expect(key, expected)?;
+        if contents.documents.remove(key).is_none() {
+            return Err(StorageError::Conflict {
+                what: key.to_owned(),
+            });
+        }
         contents.generation += 1;
         Ok(())
     }

@@ -1,0 +1,233 @@
+//! One record: as it is made, as it is stored, as it may be shown.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Act, ActorId, CredentialId, Fingerprint, WorkspaceId,
+    authentic::{self, Hash, Stored},
+    encoding::base64_bytes,
+    keyring::Keyring,
+    sealing::{Place, SealingKey},
+};
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Event {
+    /// A workspace was made.
+    WorkspaceCreated,
+    /// A credential was stored.
+    CredentialCreated,
+    /// A credential was withdrawn.
+    CredentialRevoked,
+    /// A token was made.
+    TokenCreated,
+    /// Something was refused to a person.
+    Refused,
+    /// A stored document was found edited, moved, replayed or gone.
+    DocumentDamaged,
+    /// A record of this log was found edited or gone.
+    AuditDamaged,
+}
+
+impl Event {
+    /// The stable name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::WorkspaceCreated => "workspace_created",
+            Self::CredentialCreated => "credential_created",
+            Self::CredentialRevoked => "credential_revoked",
+            Self::TokenCreated => "token_created",
+            Self::Refused => "refused",
+            Self::DocumentDamaged => "document_damaged",
+            Self::AuditDamaged => "audit_damaged",
+        }
+    }
+}
+
+/// One record of the log as it may be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditRecord {
+    /// Counts from 1, without gaps.
+    pub position: u64,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub event: Event,
+    /// Who.
+    pub actor: ActorId,
+    /// In which request.
+    pub request_id: String,
+    /// In which workspace.
+    pub workspace: Option<WorkspaceId>,
+    /// To which credential.
+    pub credential: Option<CredentialId>,
+    /// For which provider.
+    pub provider: Option<String>,
+    /// Of the secret. `None` too once the workspace was erased: it is sealed under the workspace's key.
+    pub fingerprint: Option<Fingerprint>,
+    /// What else there is to say.
+    pub note: Option<String>,
+    /// SHA-256 of the record as it is stored.
+    pub hash: Hash,
+    /// The hash of the one before.
+    pub previous: Hash,
+}
+
+/// One record as it is stored, as JSON behind its MAC.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Record {
+    pub(crate) position: u64,
+    pub(crate) at: Timestamp,
+    pub(crate) event: Event,
+    pub(crate) actor: ActorId,
+    pub(crate) request_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) workspace: Option<WorkspaceId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) credential: Option<CredentialId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) provider: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) note: Option<String>,
+    /// What must become unreadable when the workspace is erased, sealed under its key.
+    #[serde(default, with = "base64_bytes", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) detail: Vec<u8>,
+    /// The change that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) change: Option<String>,
+    /// The documents that it leads to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) documents: Vec<Lead>,
+    pub(crate) previous: Hash,
+}
+
+/// A document as a record leaves it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Lead {
+    pub(crate) key: String,
+    /// SHA-256 of what is stored; nothing when the document is removed, or was found gone.
+    pub(crate) hash: Option<Hash>,
+}
+
+/// The sealed part of a record.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Detail {
+    pub(crate) fingerprint: Fingerprint,
+}
+
+/// A record that has no position yet.
+#[derive(Clone)]
+pub(crate) struct Draft {
+    pub(crate) event: Event,
+    pub(crate) by: Act,
+    pub(crate) workspace: Option<WorkspaceId>,
+    pub(crate) credential: Option<CredentialId>,
+    pub(crate) provider: Option<String>,
+    pub(crate) note: Option<String>,
+    pub(crate) detail: Option<(Arc<SealingKey>, Detail)>,
+    pub(crate) change: Option<String>,
+    pub(crate) documents: Vec<Lead>,
+}
+
+impl Draft {
+    pub(crate) fn new(event: Event, by: &Act) -> Self {
+        Self {
+            event,
+            by: by.clone(),
+            workspace: None,
+            credential: None,
+            provider: None,
+            note: None,
+            detail: None,
+            change: None,
+            documents: Vec::new(),
+        }
+    }
+
+    pub(super) fn record(self, position: u64, at: Timestamp, previous: Hash) -> Record {
+        Record {
+            position,
+            at,
+            event: self.event,
+            detail: self.sealed_detail(position),
+            actor: self.by.actor,
+            request_id: self.by.request_id,
+            workspace: self.workspace,
+            credential: self.credential,
+            provider: self.provider,
+            note: self.note,
+            change: self.change,
+            documents: self.documents,
+            previous,
+        }
+    }
+
+    fn sealed_detail(&self, record: u64) -> Vec<u8> {
+        let (Some((key, detail)), Some(workspace)) = (&self.detail, &self.workspace) else {
+            return Vec::new();
+        };
+        let json = serde_json::to_vec(detail).expect("a string serializes");
+        key.seal(&Place::RecordDetail { workspace, record }, &json)
+    }
+}
+
+impl Record {
+    /// As it is stored, and its hash: of the JSON, so that an export can be checked with nothing but SHA-256.
+    pub(super) fn to_entry(&self, key: &SealingKey) -> (Vec<u8>, Hash) {
+        let entry = authentic::write(key, &Place::Record, self);
+        let hash = Self::hash_of(&entry);
+        (entry, hash)
+    }
+
+    /// The record that stands at `position`, if it was written there.
+    pub(super) fn from_entry(
+        key: &SealingKey,
+        position: u64,
+        entry: &[u8],
+    ) -> Result<(Self, Hash), &'static str> {
+        let edited = "was edited: it fails authentication";
+        let stored = Stored::parse(entry).map_err(|_| edited)?;
+        let record: Self = stored.verify(key, &Place::Record).map_err(|_| edited)?;
+        match record.position == position {
+            true => Ok((record, Hash::of(stored.json))),
+            false => Err("was written for another position"),
+        }
+    }
+
+    pub(super) fn hash_of(entry: &[u8]) -> Hash {
+        Stored::parse(entry).map_or_else(|_| Hash::of(entry), |stored| Hash::of(stored.json))
+    }
+
+    pub(super) fn view(self, hash: Hash, keyring: &Keyring) -> AuditRecord {
+        AuditRecord {
+            fingerprint: self.open_detail(keyring).map(|detail| detail.fingerprint),
+            position: self.position,
+            at: self.at,
+            event: self.event,
+            actor: self.actor,
+            request_id: self.request_id,
+            workspace: self.workspace,
+            credential: self.credential,
+            provider: self.provider,
+            note: self.note,
+            hash,
+            previous: self.previous,
+        }
+    }
+
+    fn open_detail(&self, keyring: &Keyring) -> Option<Detail> {
+        let workspace = self.workspace.as_ref()?;
+        let key = keyring.key(workspace, SealingKey::id_in(&self.detail)?)?;
+        let place = Place::RecordDetail {
+            workspace,
+            record: self.position,
+        };
+        serde_json::from_slice(&key.open(&place, &self.detail).ok()?).ok()
+    }
+}

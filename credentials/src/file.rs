@@ -1,0 +1,138 @@
+//! Small files that are read and replaced whole, and whose mode matters.
+
+use std::{
+    fs::{self, File, OpenOptions, Permissions},
+    io::{self, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+/// What the system said about a file, with the remedy where there is a usual one.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {source}{}", path.display(), remedy(source))]
+pub struct FileError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl FileError {
+    pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    /// What kind of failure it was.
+    pub fn kind(&self) -> io::ErrorKind {
+        self.source.kind()
+    }
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => " (it must belong to the user that Keyside runs as)",
+        io::ErrorKind::StorageFull => " (free some space on that disk)",
+        io::ErrorKind::ReadOnlyFilesystem => " (the data folder must be writable)",
+        _ => "",
+    }
+}
+
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, FileError> {
+    fs::read(path).map_err(FileError::at(path))
+}
+
+/// The same for a file that need not be there.
+pub(crate) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
+    match fs::read(path) {
+        Ok(contents) => Ok(Some(contents)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(FileError::at(path)(error)),
+    }
+}
+
+/// Replaces a file whole: whoever reads it, now or after a power cut, sees the old contents or the new.
+pub(crate) fn replace(path: &Path, contents: &[u8], mode: Permissions) -> Result<(), FileError> {
+    let temporary = with_suffix(path, ".new");
+    write_new(&temporary, contents, &mode).map_err(FileError::at(&temporary))?;
+    fs::rename(&temporary, path).map_err(FileError::at(path))?;
+    sync_folder(path).map_err(FileError::at(path))
+}
+
+/// The same without waiting for the disk: after a power cut the file may be old, empty or gone.
+pub(crate) fn replace_without_waiting(path: &Path, contents: &[u8]) -> Result<(), FileError> {
+    let temporary = with_suffix(path, ".new");
+    fs::write(&temporary, contents).map_err(FileError::at(&temporary))?;
+    fs::rename(&temporary, path).map_err(FileError::at(path))
+}
+
+/// Makes a folder that only its owner can look into.
+pub(crate) fn make_folder(path: &Path) -> Result<(), FileError> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(FileError::at(path))
+}
+
+/// Whether users other than the owner and its group may read it.
+pub(crate) fn is_open_to_others(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
+}
+
+fn write_new(path: &Path, contents: &[u8], mode: &Permissions) -> io::Result<()> {
+    // One that a crash has left would keep its mode.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode.mode())
+        .open(path)?;
+    file.write_all(contents)?;
+    file.sync_all()
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_with_its_mode_whatever_a_crash_has_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keyring");
+        fs::write(with_suffix(&path, ".new"), "half a wri").unwrap();
+        for contents in ["one", "two"] {
+            replace(&path, contents.as_bytes(), Permissions::from_mode(0o600)).unwrap();
+            assert_eq!(read(&path).unwrap(), contents.as_bytes());
+        }
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_failure_names_the_file() {
+        let error = read(Path::new("/nowhere/keyring")).unwrap_err();
+        assert!(
+            error.to_string().starts_with("/nowhere/keyring: "),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,221 @@
+//! How a change is made so that a crash at any moment leaves it either whole or not begun.
+//!
+//! 1. The new documents are written aside, as pending.
+//! 2. The audit record that carries their hashes is appended and brought to disk. From here on the change has happened.
+//! 3. The documents are put in their places, and the pending copy is removed.
+//!
+//! One wait for the disk a change, shared with whoever else waits. A crash before 2 is complete leaves a pending copy that
+//! no record speaks of: it is dropped. A crash after leaves one that a record speaks of: it is carried out when the
+//! store is opened next. The same on sled and on a store across a network: the order of the writes is all it takes.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    audit::{Audit, Draft, Lead},
+    authentic::Hash,
+    encoding::base64_bytes,
+    ledger::Ledger,
+    model::random_id,
+    storage::{Document, Storage, StorageError},
+};
+
+/// Makes changes.
+pub(crate) struct Journal {
+    storage: Arc<dyn Storage>,
+    audit: Arc<Audit>,
+    /// A change stopped half-way: what is in memory may be behind what is stored.
+    unsettled: AtomicBool,
+}
+
+/// One document to write or remove.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Write {
+    pub(crate) key: String,
+    /// The revision it replaces, 0 for a new one.
+    pub(crate) expected: u64,
+    /// Nothing removes it.
+    pub(crate) body: Option<Body>,
+}
+
+/// The bytes of a document.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Body(#[serde(with = "base64_bytes")] pub(crate) Vec<u8>);
+
+/// A pending copy found in storage.
+pub(crate) struct Pending {
+    change: String,
+    revision: u64,
+    /// Nothing when it cannot be read; then it is of no use.
+    writes: Vec<Write>,
+}
+
+impl Journal {
+    pub(crate) fn new(storage: Arc<dyn Storage>, audit: Arc<Audit>) -> Self {
+        Self {
+            storage,
+            audit,
+            unsettled: AtomicBool::new(false),
+        }
+    }
+
+    /// Makes one change.
+    ///
+    /// # Errors
+    /// Storage's. The change was not made then, or, if it had been put on record already, it will be when the journal is
+    /// settled; [`Self::is_unsettled`] says so until then.
+    pub(crate) async fn commit(
+        &self,
+        draft: Draft,
+        writes: Vec<Write>,
+    ) -> Result<(), StorageError> {
+        let change = random_id("chg_");
+        let pending = format!("{PENDING}{change}");
+        let copy = serde_json::to_vec(&writes).expect("keys and base64 serialize");
+        let revision = self.storage.put(&pending, 0, copy).await?;
+        // What fails from here on may have reached the store all the same.
+        self.unsettle_if_failed(self.record(draft, change, &writes).await)?;
+        let carried_out = async {
+            for write in writes {
+                self.carry_out(write).await?;
+            }
+            self.storage.remove(&pending, revision).await
+        };
+        self.unsettle_if_failed(carried_out.await)
+    }
+
+    async fn record(
+        &self,
+        draft: Draft,
+        change: String,
+        writes: &[Write],
+    ) -> Result<(), StorageError> {
+        let documents = writes.iter().map(Write::lead).collect();
+        let head = self
+            .audit
+            .append(Draft {
+                change: Some(change),
+                documents,
+                ..draft
+            })
+            .await?;
+        self.storage.sync().await?;
+        self.audit.anchor(head).await;
+        Ok(())
+    }
+
+    async fn carry_out(&self, write: Write) -> Result<(), StorageError> {
+        match write.body {
+            Some(Body(body)) => self
+                .storage
+                .put(&write.key, write.expected, body)
+                .await
+                .map(drop),
+            None => self.storage.remove(&write.key, write.expected).await,
+        }
+    }
+
+    fn unsettle_if_failed<T>(&self, outcome: Result<T, StorageError>) -> Result<T, StorageError> {
+        if outcome.is_err() {
+            self.unsettled.store(true, Ordering::Release);
+        }
+        outcome
+    }
+
+    /// Whether a change stopped half-way.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.unsettled.load(Ordering::Acquire)
+    }
+
+    /// The pending copies in storage.
+    pub(crate) async fn pending(&self) -> Result<Vec<Pending>, StorageError> {
+        Ok(self
+            .storage
+            .list(PENDING)
+            .await?
+            .into_iter()
+            .map(Pending::read)
+            .collect())
+    }
+
+    /// Carries out what is on record, and drops what is not.
+    pub(crate) async fn settle(
+        &self,
+        pending: Vec<Pending>,
+        ledger: &Ledger,
+    ) -> Result<(), StorageError> {
+        let any = !pending.is_empty();
+        for Pending {
+            change,
+            revision,
+            writes,
+        } in pending
+        {
+            if ledger.has_change(&change) {
+                tracing::info!(change, "finishing a change that was cut off");
+                for write in writes {
+                    self.roll_forward(write, ledger).await?;
+                }
+            }
+            self.storage
+                .remove(&format!("{PENDING}{change}"), revision)
+                .await?;
+        }
+        if any {
+            self.storage.sync().await?;
+        }
+        self.unsettled.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    /// Only what is still the last word on its document, and only over what it was meant to replace: a pending copy is
+    /// no more to be trusted than anything else in storage.
+    async fn roll_forward(&self, write: Write, ledger: &Ledger) -> Result<(), StorageError> {
+        let stored = self
+            .storage
+            .read(&write.key)
+            .await?
+            .map_or(0, |document| document.revision);
+        let body = write.body.as_ref().map(|Body(body)| body.as_slice());
+        if stored == write.expected && ledger.is_last(&write.key, body) {
+            self.carry_out(write).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Write {
+    fn lead(&self) -> Lead {
+        Lead {
+            key: self.key.clone(),
+            hash: self.body.as_ref().map(|Body(body)| Hash::of(body)),
+        }
+    }
+}
+
+impl Pending {
+    fn read((key, document): (String, Document)) -> Self {
+        Self {
+            change: key[PENDING.len()..].to_owned(),
+            revision: document.revision,
+            writes: serde_json::from_slice(&document.body).unwrap_or_default(),
+        }
+    }
+
+    pub(crate) fn changes(pending: &[Self]) -> HashSet<String> {
+        pending
+            .iter()
+            .map(|pending| pending.change.clone())
+            .collect()
+    }
+}
+
+const PENDING: &str = "pending/";

@@ -1,0 +1,74 @@
+//! The keyring as it stands on disk: JSON, readable, with nothing in it that helps without the master key.
+
+use std::{collections::BTreeMap, fs::Permissions, os::unix::fs::PermissionsExt, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use super::KeyringError;
+use crate::{WorkspaceId, encoding::base64_bytes, file};
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct KeyringFile {
+    format: u32,
+    pub(super) installation: String,
+    pub(super) installation_key: WrappedKey,
+    /// Oldest first.
+    pub(super) workspaces: BTreeMap<WorkspaceId, Vec<WrappedKey>>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct WrappedKey {
+    pub(super) id: String,
+    #[serde(with = "base64_bytes")]
+    pub(super) wrapped: Vec<u8>,
+}
+
+impl KeyringFile {
+    pub(super) fn new(installation: String, installation_key: WrappedKey) -> Self {
+        Self {
+            format: FORMAT,
+            installation,
+            installation_key,
+            workspaces: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn read(path: &Path) -> Result<Option<Self>, KeyringError> {
+        let Some(json) = file::read_if_there(path)? else {
+            return Ok(None);
+        };
+        let damaged = |_| KeyringError::Damaged {
+            path: path.to_owned(),
+        };
+        let head: Head = serde_json::from_slice(&json).map_err(damaged)?;
+        match head.format {
+            FORMAT => serde_json::from_slice(&json).map(Some).map_err(damaged),
+            found => Err(KeyringError::Newer {
+                path: path.to_owned(),
+                found,
+            }),
+        }
+    }
+
+    pub(super) fn replace(&self, path: &Path) -> Result<(), KeyringError> {
+        let json = serde_json::to_vec_pretty(self).expect("our own types serialize");
+        Ok(file::replace(path, &json, Permissions::from_mode(0o600))?)
+    }
+
+    pub(super) async fn replace_blocking(self, path: &Path) -> Result<(), KeyringError> {
+        let path = path.to_owned();
+        match tokio::task::spawn_blocking(move || self.replace(&path)).await {
+            Ok(replaced) => replaced,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+}
+
+/// Read first, so that a later format is told from damage.
+#[derive(Deserialize)]
+struct Head {
+    format: u32,
+}
+
+const FORMAT: u32 = 1;

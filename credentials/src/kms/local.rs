@@ -1,0 +1,161 @@
+//! The `local` driver: a 32-byte master key on this machine.
+
+use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::Path};
+
+use base64::{
+    Engine,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+    prelude::BASE64_STANDARD,
+};
+use keyside_config::MasterKeySource;
+use zeroize::Zeroizing;
+
+use super::{KmsError, Wrapping};
+use crate::{
+    encoding::hex,
+    entropy, file,
+    locked::LockedMemory,
+    sealing::{Place, SealError, SealingKey, subkey},
+};
+
+/// A master key of the `local` driver. Its subkeys are held in locked memory, the key itself nowhere.
+pub struct MasterKey {
+    /// Tells one master key from another without giving any of it away.
+    id: String,
+    key: SealingKey,
+}
+
+impl MasterKey {
+    /// A new one, as `keyside master-key generate` prints it: base64.
+    pub fn generate() -> Zeroizing<String> {
+        let mut key = Zeroizing::new([0; KEY_LEN]);
+        entropy::fill(&mut *key);
+        Zeroizing::new(BASE64_STANDARD.encode(&*key))
+    }
+
+    /// Reads one as it stands in a file or a variable: base64 (a newline at the end does not matter), or 32 raw bytes.
+    ///
+    /// # Errors
+    /// [`KmsError::NotAKey`], with `origin` in it.
+    pub fn parse(text: &[u8], origin: &str) -> Result<Self, KmsError> {
+        let not_a_key = || KmsError::NotAKey {
+            origin: origin.to_owned(),
+        };
+        if let Ok(raw) = <&[u8; KEY_LEN]>::try_from(text) {
+            return Ok(Self::new(raw));
+        }
+        let mut decoded = Zeroizing::new([0; KEY_LEN + 1]);
+        let len = LENIENT
+            .decode_slice(text.trim_ascii(), &mut *decoded)
+            .map_err(|_| not_a_key())?;
+        match <&[u8; KEY_LEN]>::try_from(&decoded[..len]) {
+            Ok(key) => Ok(Self::new(key)),
+            Err(_) => Err(not_a_key()),
+        }
+    }
+
+    /// The master key's id: two files that hold the same key have the same.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(super) fn find(source: &MasterKeySource, keyring: &Path) -> Result<Self, KmsError> {
+        match source {
+            MasterKeySource::File(path) => Self::read(path),
+            MasterKeySource::EnvironmentVariable => Self::from_variable(),
+            MasterKeySource::Generated(path) if path.exists() => Self::read(path),
+            MasterKeySource::Generated(path) if keyring.exists() => Err(KmsError::GeneratedGone {
+                master_key: path.clone(),
+                keyring: keyring.to_owned(),
+            }),
+            MasterKeySource::Generated(path) => Self::make(path),
+        }
+    }
+
+    fn read(path: &Path) -> Result<Self, KmsError> {
+        let text = Zeroizing::new(file::read(path).map_err(KmsError::File)?);
+        if file::is_open_to_others(path) {
+            tracing::warn!(path = %path.display(), "the master key can be read by every user: chmod 600");
+        }
+        Self::parse(&text, &path.display().to_string())
+    }
+
+    fn from_variable() -> Result<Self, KmsError> {
+        tracing::warn!(
+            "the master key is in KMS_MASTER_KEY, which other processes of this user can read: use KMS_MASTER_KEY_FILE"
+        );
+        let text = std::env::var("KMS_MASTER_KEY").map_err(|_| KmsError::VariableMissing)?;
+        Self::parse(Zeroizing::new(text).as_bytes(), "KMS_MASTER_KEY")
+    }
+
+    fn make(path: &Path) -> Result<Self, KmsError> {
+        let mut text = Self::generate();
+        text.push('\n');
+        file::replace(path, text.as_bytes(), Permissions::from_mode(0o600))
+            .map_err(KmsError::File)?;
+        tracing::warn!(
+            path = %path.display(),
+            "made a master key beside the data: whoever copies both has every secret. Before production keep it \
+             elsewhere, and name it in KMS_MASTER_KEY_FILE"
+        );
+        Self::read(path)
+    }
+
+    fn new(key: &[u8; KEY_LEN]) -> Self {
+        let id = format!("mk_{}", hex(&subkey(key, b"keyside/1/master-key-id")[..8]));
+        let root = subkey(key, b"keyside/1/wrap");
+        let key = SealingKey::new(&id, &"".into(), &root, &LockedMemory::default());
+        Self { id, key }
+    }
+
+    pub(super) fn wrap(&self, wrapping: &Wrapping<'_>, key: &[u8; KEY_LEN]) -> Vec<u8> {
+        self.key.seal(&wrapping.place(), key)
+    }
+
+    pub(super) fn unwrap(
+        &self,
+        wrapping: &Wrapping<'_>,
+        wrapped: &[u8],
+    ) -> Result<Zeroizing<[u8; KEY_LEN]>, KmsError> {
+        let not_authentic = || KmsError::NotAuthentic {
+            key: wrapping.key.to_owned(),
+        };
+        let plaintext = self
+            .key
+            .open(&wrapping.place(), wrapped)
+            .map_err(|error| match error {
+                SealError::OtherKey => KmsError::WrongMasterKey {
+                    expected: SealingKey::id_in(wrapped).unwrap_or("another").to_owned(),
+                    given: self.id.clone(),
+                },
+                SealError::Malformed | SealError::NotAuthentic => not_authentic(),
+            })?;
+        let mut key = Zeroizing::new([0; KEY_LEN]);
+        match plaintext.len() == KEY_LEN {
+            true => key.copy_from_slice(&plaintext),
+            false => return Err(not_authentic()),
+        }
+        Ok(key)
+    }
+}
+
+impl<'a> Wrapping<'a> {
+    fn place(&self) -> Place<'a> {
+        Place::WrappedKey {
+            installation: self.installation,
+            workspace: self.workspace,
+            key: self.key,
+        }
+    }
+}
+
+const KEY_LEN: usize = 32;
+
+/// Standard base64; people lose the padding while copying.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,132 @@
+use super::*;
+
+const HERE: Wrapping<'_> = Wrapping {
+    installation: "ins_1",
+    workspace: "acme",
+    key: "wk_1",
+};
+
+fn master_key(byte: u8) -> MasterKey {
+    MasterKey::parse(&[byte; 32], "a test").unwrap()
+}
+
+#[test]
+fn a_generated_key_parses_with_and_without_its_newline_and_padding() {
+    let text = MasterKey::generate();
+    let id = MasterKey::parse(text.as_bytes(), "a test")
+        .unwrap()
+        .id()
+        .to_owned();
+    for form in [
+        format!("{}\n", *text),
+        format!("  {}\r\n", *text),
+        text.trim_end_matches('=').to_owned(),
+    ] {
+        assert_eq!(
+            MasterKey::parse(form.as_bytes(), "a test").unwrap().id(),
+            id
+        );
+    }
+    assert_ne!(*MasterKey::generate(), *text);
+}
+
+#[test]
+fn what_is_no_key_is_refused_by_name_and_not_repeated() {
+    for wrong in ["", "hunter2", "c2hvcnQ=", &"A".repeat(64), &"A".repeat(100)] {
+        let error = MasterKey::parse(wrong.as_bytes(), "/etc/keyside/key")
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(
+            error.starts_with("/etc/keyside/key does not hold a master key"),
+            "{error}"
+        );
+        assert!(wrong.is_empty() || !error.contains(wrong), "{error}");
+    }
+}
+
+#[test]
+fn a_wrapped_key_unwraps_where_it_was_wrapped_for_and_nowhere_else() {
+    let master_key = master_key(7);
+    let wrapped = master_key.wrap(&HERE, &[42; 32]);
+    assert_eq!(*master_key.unwrap(&HERE, &wrapped).unwrap(), [42; 32]);
+    for there in [
+        Wrapping {
+            installation: "ins_2",
+            ..HERE
+        },
+        Wrapping {
+            workspace: "globex",
+            ..HERE
+        },
+        Wrapping {
+            workspace: "",
+            ..HERE
+        },
+        Wrapping {
+            key: "wk_2",
+            ..HERE
+        },
+    ] {
+        let error = master_key.unwrap(&there, &wrapped).unwrap_err();
+        assert!(
+            matches!(error, KmsError::NotAuthentic { .. }),
+            "{there:?}: {error}"
+        );
+    }
+}
+
+#[test]
+fn the_wrong_master_key_is_told_from_damage_and_both_are_named() {
+    let wrapped = master_key(7).wrap(&HERE, &[42; 32]);
+    let error = master_key(8).unwrap(&HERE, &wrapped).unwrap_err();
+    let KmsError::WrongMasterKey { expected, given } = &error else {
+        panic!("{error}");
+    };
+    assert_eq!(
+        (expected.as_str(), given.as_str()),
+        (master_key(7).id(), master_key(8).id())
+    );
+    assert!(error.to_string().contains("KMS_MASTER_KEY_FILE"));
+}
+
+#[test]
+fn without_any_setting_a_key_is_made_once_for_its_owner_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data.master-key");
+    let source = MasterKeySource::Generated(path.clone());
+    let keyring = folder.path().join("keyring");
+    let made = MasterKey::find(&source, &keyring).unwrap();
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(MasterKey::find(&source, &keyring).unwrap().id(), made.id());
+}
+
+#[test]
+fn no_new_key_is_made_where_an_old_one_has_wrapped_something() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data.master-key");
+    let keyring = folder.path().join("keyring");
+    std::fs::write(&keyring, "{}").unwrap();
+    let error = MasterKey::find(&MasterKeySource::Generated(path.clone()), &keyring)
+        .err()
+        .unwrap();
+    assert!(matches!(error, KmsError::GeneratedGone { .. }), "{error}");
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_named_file_that_is_not_there_is_never_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    let error = MasterKey::find(
+        &MasterKeySource::File(path.clone()),
+        &folder.path().join("keyring"),
+    )
+    .err()
+    .unwrap();
+    assert!(
+        error.to_string().contains("keyside master-key generate"),
+        "{error}"
+    );
+    assert!(!path.exists());
+}

@@ -1,0 +1,175 @@
+//! Opening, and reading everything anew after a change that stopped half-way: the same steps.
+
+use std::{path::Path, sync::Arc};
+
+use arc_swap::ArcSwap;
+use tokio::sync::RwLock;
+
+use super::{Inner, OpenError, OpenOptions, change::WorkspaceLocks};
+use crate::{
+    Access, Act, ActorId, Audit, Kms,
+    audit::{Draft, Event, Lead},
+    clock::Ratchet,
+    file,
+    journal::{Journal, Pending},
+    keyring::Keyring,
+    ledger::Ledger,
+    snapshot::{self, Finding, Snapshot},
+    storage::{Log, Storage, StorageError},
+};
+
+impl Inner {
+    pub(super) async fn open(options: OpenOptions) -> Result<Self, OpenError> {
+        let OpenOptions {
+            storage,
+            keyring: path,
+            kms,
+            catalogue,
+            rules,
+            clock,
+        } = options;
+        if let Some(folder) = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+        {
+            file::make_folder(folder).map_err(|error| OpenError::Keyring(error.into()))?;
+        }
+        let keyring = Arc::new(open_keyring(&path, kms, &*storage).await?);
+        let clock = Arc::new(Ratchet::new(clock));
+        let anchor = path.with_file_name("audit-head");
+        let audit = Arc::new(Audit::new(
+            storage.clone(),
+            keyring.clone(),
+            clock.clone(),
+            &anchor,
+        ));
+        let inner = Self {
+            journal: Journal::new(storage.clone(), audit.clone()),
+            access: Access::new(clock.clone(), &path.with_file_name("admin-token")),
+            snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
+            locks: WorkspaceLocks::default(),
+            gate: RwLock::default(),
+            storage,
+            keyring,
+            catalogue,
+            rules,
+            clock,
+            audit,
+        };
+        let ledger = inner.read().await?;
+        if let Some(found) = inner
+            .audit
+            .anchored()
+            .and_then(|head| ledger.scan.cut_before(head))
+        {
+            return Err(OpenError::Cut { found, anchor });
+        }
+        inner.apply(&ledger).await?;
+        inner
+            .access
+            .ensure_owner(&inner.journal, &inner.keyring)
+            .await?;
+        tracing::info!(
+            workspaces = inner.snapshot.load().workspaces.len(),
+            audit_head = %inner.audit.head().await,
+            "opened the credential store"
+        );
+        Ok(inner)
+    }
+
+    /// Reads everything anew: a change stopped half-way, and what is in memory may be behind what is stored.
+    pub(super) async fn reload(&self) -> Result<(), StorageError> {
+        let ledger = self.read().await?;
+        self.apply(&ledger).await
+    }
+
+    /// Reads the audit log, and finishes what is on record and not carried out.
+    async fn read(&self) -> Result<Ledger, StorageError> {
+        let pending = self.journal.pending().await?;
+        let ledger = Ledger::read(&self.audit, &Pending::changes(&pending)).await?;
+        self.journal.settle(pending, &ledger).await?;
+        Ok(ledger)
+    }
+
+    /// Believes what the log vouches for, and puts the rest on record.
+    async fn apply(&self, ledger: &Ledger) -> Result<(), StorageError> {
+        let (snapshot, findings) = snapshot::load(&*self.storage, &self.keyring, ledger).await?;
+        self.access
+            .load(&*self.storage, &self.keyring, ledger)
+            .await?;
+        self.report(ledger, findings).await?;
+        self.snapshot.store(Arc::new(snapshot));
+        Ok(())
+    }
+
+    /// Each finding once: it is found again at every start.
+    async fn report(&self, ledger: &Ledger, findings: Vec<Finding>) -> Result<(), StorageError> {
+        let mut head = None;
+        let drafts = findings
+            .into_iter()
+            .map(Draft::from)
+            .chain(broken_log(ledger));
+        for draft in drafts {
+            let note = draft.note.as_deref().unwrap_or_default();
+            let stands_at = draft.documents.first().map(|lead| lead.key.as_str());
+            tracing::error!(stands_at, "not believed, and not used: {note}");
+            if !draft
+                .documents
+                .iter()
+                .all(|finding| ledger.is_reported(finding))
+            {
+                head = Some(self.audit.append(draft).await?);
+            }
+        }
+        if let Some(head) = head {
+            self.storage.sync().await?;
+            self.audit.anchor(head).await;
+        }
+        Ok(())
+    }
+}
+
+async fn open_keyring(path: &Path, kms: Kms, storage: &dyn Storage) -> Result<Keyring, OpenError> {
+    // Asked first: whatever a missing keyring means, it must not be answered with a new one over old data.
+    if !path.exists() && !is_empty(storage).await? {
+        return Err(OpenError::KeyringMissing {
+            path: path.to_owned(),
+        });
+    }
+    Ok(Keyring::open_or_create(path, kms).await?)
+}
+
+async fn is_empty(storage: &dyn Storage) -> Result<bool, StorageError> {
+    Ok(storage.last(Log::Audit).await? == 0 && storage.list("").await?.is_empty())
+}
+
+impl From<Finding> for Draft {
+    fn from(finding: Finding) -> Self {
+        Self {
+            workspace: finding.workspace,
+            credential: finding.credential,
+            note: Some(format!("{}: {}", finding.lead.key, finding.damage)),
+            documents: vec![finding.lead],
+            ..Self::new(Event::DocumentDamaged, &system())
+        }
+    }
+}
+
+/// The log itself, where it is not what was written.
+fn broken_log(ledger: &Ledger) -> Option<Draft> {
+    let found = ledger.scan.first_break([])?;
+    // Stands for the finding, so that it is known again: no document has such a key.
+    let key = format!("audit {}-{}", found.position, ledger.scan.last_break);
+    Some(Draft {
+        note: Some(found.to_string()),
+        documents: vec![Lead { key, hash: None }],
+        ..Draft::new(Event::AuditDamaged, &system())
+    })
+}
+
+fn system() -> Act {
+    Act {
+        actor: ActorId::system(),
+        request_id: "start".to_owned(),
+    }
+}

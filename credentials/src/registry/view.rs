@@ -1,0 +1,119 @@
+//! From entries to what may be shown.
+
+use jiff::{SignedDuration, Timestamp};
+use keyside_config::CredentialRules;
+
+use super::Filter;
+use crate::{
+    Credential, Runs, Status, Version, Workspace,
+    documents::{CredentialDocument, VersionDocument},
+    snapshot::{CredentialEntry, Snapshot, WorkspaceEntry},
+};
+
+/// What a view depends on besides what is stored.
+pub(super) struct Viewer<'a> {
+    pub(super) runs: &'a Runs,
+    pub(super) rules: &'a CredentialRules,
+    pub(super) now: Timestamp,
+}
+
+impl Viewer<'_> {
+    pub(super) fn list(&self, snapshot: &Snapshot, filter: &Filter) -> Vec<Credential> {
+        let workspaces = snapshot.workspaces.values().filter(|workspace| {
+            filter
+                .workspace
+                .as_ref()
+                .is_none_or(|wanted| *wanted == workspace.document.id)
+        });
+        let entries = workspaces.flat_map(|workspace| {
+            workspace
+                .credentials
+                .values()
+                .map(move |entry| (workspace, entry))
+        });
+        entries
+            .filter(|(_, entry)| self.passes(filter, &entry.document))
+            .map(|(workspace, entry)| self.credential(workspace, entry))
+            .collect()
+    }
+
+    fn passes(&self, filter: &Filter, document: &CredentialDocument) -> bool {
+        filter
+            .provider
+            .as_ref()
+            .is_none_or(|provider| **provider == *document.provider)
+            && filter
+                .environment
+                .is_none_or(|environment| environment == document.environment)
+            && filter
+                .status
+                .is_none_or(|status| status == self.status(document))
+    }
+
+    pub(super) fn credential(
+        &self,
+        workspace: &WorkspaceEntry,
+        entry: &CredentialEntry,
+    ) -> Credential {
+        let document = entry.document.clone();
+        let trace = entry
+            .usable
+            .as_ref()
+            .ok()
+            .map(|usable| usable.trace.clone());
+        Credential {
+            status: self.status(&document),
+            is_default: workspace.is_default(&document),
+            last_used_at: self.runs.last_used(&document.id),
+            damaged: entry.usable.is_err() || workspace.damage.is_some(),
+            fingerprint: trace.as_ref().map(|trace| trace.fingerprint.clone()),
+            hint: trace.map(|trace| trace.hint),
+            versions: document.versions.iter().map(version).collect(),
+            id: document.id,
+            workspace: document.workspace,
+            provider: document.provider,
+            label: document.label,
+            environment: document.environment,
+            usage_tag: document.usage_tag,
+            expires_at: document.expires_at,
+            endpoint: document.endpoint,
+            created_by: document.created_by,
+            created_at: document.created_at,
+            last_rotated_at: document.last_rotated_at,
+            last_verified_at: document.last_verified_at,
+            verification: document.verification,
+            revision: document.revision,
+        }
+    }
+
+    fn status(&self, document: &CredentialDocument) -> Status {
+        let threshold = SignedDuration::from_hours(24 * i64::from(self.rules.expiring_days));
+        match document.expires_at {
+            _ if document.revoked_at.is_some() => Status::Revoked,
+            Some(end) if end <= self.now => Status::Expired,
+            Some(end) if end.duration_since(self.now) <= threshold => Status::Expiring,
+            _ => Status::Active,
+        }
+    }
+}
+
+pub(super) fn workspace(entry: &WorkspaceEntry) -> Workspace {
+    let document = entry.document.clone();
+    Workspace {
+        id: document.id,
+        name: document.name,
+        created_by: document.created_by,
+        created_at: document.created_at,
+        revision: document.revision,
+        damaged: entry.damage.is_some(),
+    }
+}
+
+fn version(document: &VersionDocument) -> Version {
+    Version {
+        number: document.number,
+        state: document.state,
+        created_at: document.created_at,
+        grace_until: document.grace_until,
+    }
+}

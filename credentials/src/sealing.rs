@@ -1,0 +1,192 @@
+//! Sealing: what is written to storage can be read, and is believed, only where it was meant to stand.
+//!
+//! A secret is sealed with XChaCha20-Poly1305 and a random 24-byte nonce (draft-irtf-cfrg-xchacha), bound to its place by
+//! associated data. Metadata that stays readable is authenticated with HMAC-SHA-256. Both keys come from one workspace
+//! key through HKDF-SHA-256 (RFC 5869), so neither use can be turned against the other.
+
+mod blob;
+mod place;
+
+use std::{fmt, sync::Arc};
+
+use chacha20poly1305::{
+    AeadInOut, KeyInit as _, Tag, XChaCha20Poly1305, XNonce, aead::inout::InOutBuf,
+};
+use hkdf::Hkdf;
+use hmac::{Hmac, Mac as _};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use self::blob::Blob;
+pub(crate) use self::place::{Place, fields};
+use crate::{
+    entropy,
+    locked::{Half, LockedKeys, LockedMemory},
+};
+
+/// The first byte of everything sealed.
+pub(crate) const FORMAT: u8 = 1;
+/// The algorithm's name in associated data.
+pub(crate) const ALGORITHM: &str = "XChaCha20-Poly1305";
+
+/// A key that seals and authenticates: a workspace's, or the installation's own.
+pub(crate) struct SealingKey {
+    id: Arc<str>,
+    installation: Arc<str>,
+    keys: LockedKeys,
+}
+
+impl SealingKey {
+    /// Derives the two subkeys of `root`, which is not kept.
+    pub(crate) fn new(
+        id: &str,
+        installation: &Arc<str>,
+        root: &[u8; 32],
+        memory: &LockedMemory,
+    ) -> Self {
+        let seal = subkey(root, b"keyside/1/seal");
+        let mac = subkey(root, b"keyside/1/mac");
+        let keys = memory.hold(&seal, &mac);
+        Self {
+            id: id.into(),
+            installation: installation.clone(),
+            keys,
+        }
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(crate) fn installation(&self) -> &str {
+        &self.installation
+    }
+
+    /// The id of the key that `blob` names.
+    pub(crate) fn id_in(blob: &[u8]) -> Option<&str> {
+        Blob::parse(blob).ok().map(|blob| blob.key)
+    }
+
+    /// Seals `plaintext` for `place`.
+    pub(crate) fn seal(&self, place: &Place<'_>, plaintext: &[u8]) -> Vec<u8> {
+        let mut nonce = XNonce::default();
+        entropy::fill(&mut nonce);
+        self.seal_with(
+            &nonce,
+            &place.associated_data(&self.installation),
+            plaintext,
+        )
+    }
+
+    fn seal_with(&self, nonce: &XNonce, associated_data: &[u8], plaintext: &[u8]) -> Vec<u8> {
+        // The ciphertext is written beside the plaintext, never over a copy of it.
+        let mut ciphertext = vec![0; plaintext.len()];
+        let tag = self
+            .cipher()
+            .encrypt_inout_detached(
+                nonce,
+                associated_data,
+                InOutBuf::new(plaintext, &mut ciphertext).expect("both have one length"),
+            )
+            .expect("a plaintext below 256 GiB");
+        Blob {
+            key: &self.id,
+            nonce: nonce.as_slice(),
+            ciphertext: &ciphertext,
+            tag: &tag,
+        }
+        .to_vec()
+    }
+
+    /// Opens what was sealed for `place`.
+    pub(crate) fn open(
+        &self,
+        place: &Place<'_>,
+        blob: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        self.open_with(&place.associated_data(&self.installation), blob)
+    }
+
+    /// The same with associated data made before. Once a request: one allocation, the buffer that it returns.
+    pub(crate) fn open_with(
+        &self,
+        associated_data: &[u8],
+        blob: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        let blob = Blob::parse(blob)?;
+        if blob.key != &*self.id {
+            return Err(SealError::OtherKey);
+        }
+        let (Ok(nonce), Ok(tag)) = (XNonce::try_from(blob.nonce), Tag::try_from(blob.tag)) else {
+            return Err(SealError::Malformed);
+        };
+        let mut plaintext = Zeroizing::new(vec![0; blob.ciphertext.len()]);
+        let buffer =
+            InOutBuf::new(blob.ciphertext, &mut plaintext).map_err(|_| SealError::Malformed)?;
+        self.cipher()
+            .decrypt_inout_detached(&nonce, associated_data, buffer, &tag)
+            .map_err(|_| SealError::NotAuthentic)?;
+        Ok(plaintext)
+    }
+
+    /// Authenticates `body` as what stands in `place`.
+    pub(crate) fn mac(&self, place: &Place<'_>, body: &[u8]) -> [u8; 32] {
+        self.hmac(place, body).finalize().into_bytes().into()
+    }
+
+    /// Whether `mac` was made by this key for this `body` in this `place`. Takes the same time wherever they differ.
+    pub(crate) fn verify(
+        &self,
+        place: &Place<'_>,
+        body: &[u8],
+        mac: &[u8],
+    ) -> Result<(), SealError> {
+        self.hmac(place, body)
+            .verify_slice(mac)
+            .map_err(|_| SealError::NotAuthentic)
+    }
+
+    fn hmac(&self, place: &Place<'_>, body: &[u8]) -> Hmac<Sha256> {
+        let key = self.keys.read(Half::Mac);
+        let mut hmac =
+            Hmac::<Sha256>::new_from_slice(&*key).expect("HMAC takes a key of any length");
+        hmac.update(&place.associated_data(&self.installation));
+        hmac.update(&fields([body]));
+        hmac
+    }
+
+    fn cipher(&self) -> XChaCha20Poly1305 {
+        XChaCha20Poly1305::new((&*self.keys.read(Half::Seal)).into())
+    }
+}
+
+impl fmt::Debug for SealingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SealingKey")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why something sealed is not what it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum SealError {
+    #[error("it is not in a form this release knows")]
+    Malformed,
+    #[error("it names another key")]
+    OtherKey,
+    #[error("it was edited, or sealed for another place")]
+    NotAuthentic,
+}
+
+/// One of the keys that come from one root.
+pub(crate) fn subkey(root: &[u8; 32], purpose: &[u8]) -> Zeroizing<[u8; 32]> {
+    let mut key = Zeroizing::new([0; 32]);
+    Hkdf::<Sha256>::new(None, root)
+        .expand(purpose, &mut *key)
+        .expect("32 bytes are within what HKDF-SHA-256 gives");
+    key
+}
+
+#[cfg(test)]
+mod tests;

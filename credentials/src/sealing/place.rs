@@ -1,0 +1,108 @@
+//! Where something sealed or authenticated belongs. The place is never stored with it: it is said anew by whoever opens it,
+//! so that what was moved does not open.
+
+use super::{ALGORITHM, FORMAT};
+use crate::{CredentialId, WorkspaceId};
+
+/// A place, and with it the purpose.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place<'a> {
+    /// The secret of one version of a credential.
+    Secret {
+        workspace: &'a WorkspaceId,
+        credential: &'a CredentialId,
+        version: u32,
+        provider: &'a str,
+        /// Empty where the provider has one host for all.
+        endpoint: &'a str,
+    },
+    /// What may be known of a secret: its fingerprint and hint.
+    Trace {
+        workspace: &'a WorkspaceId,
+        credential: &'a CredentialId,
+        version: u32,
+    },
+    /// A stored document.
+    Document { key: &'a str },
+    /// A record of the audit log.
+    Record,
+    /// A workspace key under a master key.
+    WrappedKey {
+        installation: &'a str,
+        workspace: &'a str,
+        key: &'a str,
+    },
+    /// What a record of the audit log says that must become unreadable with its workspace.
+    RecordDetail {
+        workspace: &'a WorkspaceId,
+        record: u64,
+    },
+}
+
+impl Place<'_> {
+    /// The associated data: each field behind its length. Format, algorithm and installation come first everywhere; the
+    /// number of fields differs where the purpose does, so no two purposes can meet.
+    pub(crate) fn associated_data(&self, installation: &str) -> Vec<u8> {
+        let head: [&[u8]; 3] = [&[FORMAT], ALGORITHM.as_bytes(), installation.as_bytes()];
+        match self {
+            Self::Secret {
+                workspace,
+                credential,
+                version,
+                provider,
+                endpoint,
+            } => fields(head.into_iter().chain([
+                workspace.as_str().as_bytes(),
+                credential.as_str().as_bytes(),
+                &version.to_be_bytes(),
+                provider.as_bytes(),
+                endpoint.as_bytes(),
+            ])),
+            Self::Trace {
+                workspace,
+                credential,
+                version,
+            } => fields(head.into_iter().chain([
+                workspace.as_str().as_bytes(),
+                credential.as_str().as_bytes(),
+                &version.to_be_bytes(),
+                b"trace",
+            ])),
+            Self::Document { key } => fields(
+                head.into_iter()
+                    .chain([b"document".as_slice(), key.as_bytes()]),
+            ),
+            // A master key belongs to no installation; what it wraps does.
+            Self::WrappedKey {
+                installation,
+                workspace,
+                key,
+            } => fields(head.into_iter().chain([
+                installation.as_bytes(),
+                workspace.as_bytes(),
+                key.as_bytes(),
+                b"wrapped key",
+                b"",
+                b"",
+            ])),
+            Self::Record => fields(head.into_iter().chain([b"record".as_slice()])),
+            Self::RecordDetail { workspace, record } => fields(head.into_iter().chain([
+                workspace.as_str().as_bytes(),
+                &record.to_be_bytes(),
+                b"record detail",
+            ])),
+        }
+    }
+}
+
+/// Each field behind its length (32 bits, big-endian), so that no two lists of fields give the same bytes.
+pub(crate) fn fields<'a>(fields: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(192);
+    for field in fields {
+        // Names and ids are bounded; a document never comes near 4 GiB.
+        let len = u32::try_from(field.len()).expect("a field below 4 GiB");
+        bytes.extend_from_slice(&len.to_be_bytes());
+        bytes.extend_from_slice(field);
+    }
+    bytes
+}

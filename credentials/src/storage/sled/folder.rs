@@ -1,0 +1,213 @@
+//! The folder that sled keeps its files in: who owns it, whether it is what it was, and what a crash has left in it.
+
+use std::{
+    fs::{self, File, Permissions, TryLockError},
+    io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use sled::Db;
+
+use crate::file::{self, FileError};
+
+/// Held while the store is open; the system lets go of it when the process ends, however it ends.
+pub(super) struct FolderLock(#[allow(dead_code, reason = "held, never read")] File);
+
+/// Why a store does not open.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreOpenError {
+    /// One process owns a folder.
+    #[error(
+        "the store {} is in use by another process: stop it, or use another folder (store.path). One process owns a \
+         sled store; several share one in Vault",
+        folder.display()
+    )]
+    Locked {
+        /// The store's folder.
+        folder: PathBuf,
+    },
+    /// The files are there, the data is not.
+    #[error(
+        "the store {} is damaged ({finding}): nothing was changed. Restore the whole data folder from a backup, or move \
+         it aside to begin anew",
+        folder.display()
+    )]
+    Damaged {
+        /// The store's folder.
+        folder: PathBuf,
+        /// What was found.
+        finding: String,
+    },
+    /// Permissions, a full disk, a missing parent.
+    #[error("the store cannot be opened: {0}")]
+    File(#[from] FileError),
+}
+
+impl StoreOpenError {
+    pub(super) fn damaged(folder: &Path, finding: &str) -> Self {
+        Self::Damaged {
+            folder: folder.to_owned(),
+            finding: finding.to_owned(),
+        }
+    }
+
+    /// What sled says about a folder: the system's errors as what they are, the rest as damage.
+    pub(super) fn sled(folder: &Path, error: &sled::Error) -> Self {
+        match error {
+            sled::Error::Io(error) if !is_about_contents(error.kind()) => {
+                FileError::at(folder)(io::Error::new(error.kind(), error.to_string())).into()
+            }
+            other => Self::damaged(folder, &other.to_string()),
+        }
+    }
+}
+
+fn is_about_contents(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
+    )
+}
+
+pub(super) fn open(folder: &Path) -> Result<(Db, FolderLock), StoreOpenError> {
+    file::make_folder(folder)?;
+    let lock = lock(folder)?;
+    let new = prepare(folder)?;
+    let db = sled::Config::new()
+        .path(folder)
+        .cache_capacity(CACHE_BYTES)
+        // `sync` flushes when someone waits for it; a timer would only write the same twice.
+        .flush_every_ms(None)
+        .open()
+        .map_err(|error| StoreOpenError::sled(folder, &error))?;
+    match new {
+        true => finish(folder, &db)?,
+        false => check_sentinel(folder, &db)?,
+    }
+    Ok((db, lock))
+}
+
+/// Makes the log's own file durable, which sled's flush does not.
+pub(super) fn sync_db(folder: &Path) -> io::Result<()> {
+    File::open(folder.join("db"))?.sync_all()
+}
+
+fn lock(folder: &Path) -> Result<FolderLock, StoreOpenError> {
+    let path = folder.join("lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(FileError::at(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(FolderLock(file)),
+        Err(TryLockError::WouldBlock) => Err(StoreOpenError::Locked {
+            folder: folder.to_owned(),
+        }),
+        Err(TryLockError::Error(error)) => Err(FileError::at(&path)(error).into()),
+    }
+}
+
+/// Clears away what a crash has left. Says whether the store is new: no file of sled's, or making it was cut off before
+/// anything could have been acknowledged.
+fn prepare(folder: &Path) -> Result<bool, StoreOpenError> {
+    let making = folder.join(MAKING);
+    if making.exists() {
+        remove(folder, |name| name != "lock" && name != MAKING)?;
+        return Ok(true);
+    }
+    if !folder.join("db").exists() {
+        if folder.join(CONF_COPY).exists() {
+            return Err(StoreOpenError::damaged(folder, "its file db is gone"));
+        }
+        file::replace(&making, b"", owner_only())?;
+        return Ok(true);
+    }
+    // sled does not open while one of these stands there (sled #1527); they are unfinished by their name.
+    remove(folder, |name| {
+        name.starts_with("snap.") && name.ends_with(".generating")
+    })?;
+    restore_conf(folder)?;
+    Ok(false)
+}
+
+/// Marks a new store as complete. The order matters: the sentinel and the copy of the settings are on disk before the
+/// marker goes.
+fn finish(folder: &Path, db: &Db) -> Result<(), StoreOpenError> {
+    db.insert(SENTINEL, b"1".as_slice())
+        .map_err(|error| StoreOpenError::sled(folder, &error))?;
+    db.flush()
+        .map_err(|error| StoreOpenError::sled(folder, &error))?;
+    sync_db(folder).map_err(FileError::at(folder))?;
+    let conf = file::read(&folder.join(CONF))?;
+    file::replace(&folder.join(CONF_COPY), &conf, owner_only())?;
+    let making = folder.join(MAKING);
+    fs::remove_file(&making).map_err(FileError::at(&making))?;
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(FileError::at(folder))?;
+    Ok(())
+}
+
+/// With a damaged `conf` sled takes its defaults and may show, and then keep, an empty store. `conf` never changes, so a
+/// copy tells, and mends it.
+fn restore_conf(folder: &Path) -> Result<(), StoreOpenError> {
+    let (conf, copy) = (folder.join(CONF), folder.join(CONF_COPY));
+    let Some(kept) = file::read_if_there(&copy)? else {
+        return Err(StoreOpenError::damaged(
+            folder,
+            "its file conf.kept is gone",
+        ));
+    };
+    if file::read_if_there(&conf)?.as_ref() != Some(&kept) {
+        tracing::warn!(folder = %folder.display(), "sled's file conf was damaged and has been restored from its copy");
+        file::replace(&conf, &kept, owner_only())?;
+    }
+    Ok(())
+}
+
+fn check_sentinel(folder: &Path, db: &Db) -> Result<(), StoreOpenError> {
+    match db
+        .get(SENTINEL)
+        .map_err(|error| StoreOpenError::sled(folder, &error))?
+    {
+        Some(_) => Ok(()),
+        None => Err(StoreOpenError::damaged(
+            folder,
+            "it reads as empty, and it was not",
+        )),
+    }
+}
+
+fn remove(folder: &Path, unwanted: impl Fn(&str) -> bool) -> Result<(), StoreOpenError> {
+    for entry in fs::read_dir(folder).map_err(FileError::at(folder))? {
+        let entry = entry.map_err(FileError::at(folder))?;
+        let path = entry.path();
+        if unwanted(&entry.file_name().to_string_lossy()) {
+            let removed = if path.is_dir() {
+                fs::remove_dir_all(&path)
+            } else {
+                fs::remove_file(&path)
+            };
+            removed.map_err(FileError::at(&path))?;
+        }
+    }
+    Ok(())
+}
+
+fn owner_only() -> Permissions {
+    Permissions::from_mode(0o600)
+}
+
+/// What is read often stays in the domain's snapshot, so sled needs little.
+const CACHE_BYTES: u64 = 16 << 20;
+/// Stands there while a store is being made.
+const MAKING: &str = "making";
+/// sled's own settings.
+const CONF: &str = "conf";
+const CONF_COPY: &str = "conf.kept";
+/// In sled's default tree: whoever finds it finds the store that was made.
+const SENTINEL: &str = "keyside";
