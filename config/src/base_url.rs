@@ -1,6 +1,10 @@
 //! The base URL of an upstream: scheme, host, port and path prefix, and nothing a client could influence.
 
-use std::{fmt, net::IpAddr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    str::FromStr,
+};
 
 /// Where a provider is reached. Built only by [`BaseUrl::parse`], so it is always well-formed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -127,10 +131,23 @@ pub enum BaseUrlError {
     Plaintext,
 }
 
-/// Whether a text is a DNS name or an IP address (IPv6 in brackets), and nothing else.
-pub(crate) fn is_host(text: &str) -> bool {
-    split_authority(text).is_ok_and(|(_, port)| port.is_none())
+/// A DNS name in lower case or an IP address, IPv6 in brackets; no port.
+pub(crate) struct Host(pub(crate) String);
+
+impl FromStr for Host {
+    type Err = HostError;
+
+    fn from_str(text: &str) -> Result<Self, HostError> {
+        match split_authority(text) {
+            Ok((_, None)) => Ok(Self(text.to_ascii_lowercase())),
+            _ => Err(HostError),
+        }
+    }
 }
+
+#[derive(Debug, thiserror::Error)]
+#[error("expected a host name or an IP address, without a port")]
+pub(crate) struct HostError;
 
 /// The host without brackets, and the port if there is one.
 fn split_authority(authority: &str) -> Result<(&str, Option<u16>), BaseUrlError> {
@@ -140,8 +157,7 @@ fn split_authority(authority: &str) -> Result<(&str, Option<u16>), BaseUrlError>
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
             let (host, port) = rest.split_once(']').ok_or(BaseUrlError::Host)?;
-            host.parse::<std::net::Ipv6Addr>()
-                .map_err(|_| BaseUrlError::Host)?;
+            host.parse::<Ipv6Addr>().map_err(|_| BaseUrlError::Host)?;
             match port.strip_prefix(':') {
                 Some(port) => (host, Some(port)),
                 None if port.is_empty() => (host, None),

@@ -17,8 +17,7 @@ pub struct Catalogue {
 impl Catalogue {
     /// The built-in providers, without any settings laid over them.
     pub fn builtin() -> Self {
-        let documents = layer(None).read().ok();
-        let catalogue = documents.and_then(|documents| Self::settle(documents).ok());
+        let catalogue = layer(None).read().and_then(Self::settle);
         catalogue.expect("the built-in providers are read by the tests")
     }
 

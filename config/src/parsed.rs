@@ -3,6 +3,7 @@
 use std::{
     fmt::{self, Display},
     marker::PhantomData,
+    path::PathBuf,
     str::FromStr,
 };
 
@@ -28,6 +29,28 @@ where
 {
     let items = Vec::<Parsed<T>>::deserialize(from)?;
     Ok(items.into_iter().map(|Parsed(value)| value).collect())
+}
+
+/// [`texts`] where a key may be left out.
+pub(crate) fn some_texts<'de, D, T>(from: D) -> Result<Option<Vec<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: Display>,
+{
+    texts(from).map(Some)
+}
+
+/// A path that is not empty.
+pub(crate) fn path<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
+    match PathBuf::deserialize(from)? {
+        path if path.as_os_str().is_empty() => Err(D::Error::custom("expected a path")),
+        path => Ok(path),
+    }
+}
+
+/// [`path`] where a key may be left out.
+pub(crate) fn some_path<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::Error> {
+    path(from).map(Some)
 }
 
 /// A number from `MIN` to `MAX`: what the machinery behind it takes without a panic.

@@ -170,6 +170,37 @@ mod tests {
         );
     }
 
+    /// All words of up to four letters.
+    fn words(alphabet: &[char]) -> Vec<String> {
+        let mut words = vec![String::new()];
+        let mut longest = 0;
+        for _ in 0..4 {
+            for index in longest..words.len() {
+                longest = longest.max(index + 1);
+                let longer = alphabet
+                    .iter()
+                    .map(|letter| format!("{}{letter}", words[index]));
+                words.extend(longer.collect::<Vec<_>>());
+            }
+        }
+        words
+    }
+
+    #[test]
+    fn a_star_matches_what_a_regular_expression_would() {
+        for wanted in words(&['a', 'b', '*']) {
+            let regex = format!("^{}$", wanted.replace('*', ".+"));
+            let regex = regex_lite::Regex::new(&regex).unwrap();
+            for text in words(&['a', 'b']) {
+                assert_eq!(
+                    glob(&wanted, &text),
+                    regex.is_match(&text),
+                    "{wanted} and {text}"
+                );
+            }
+        }
+    }
+
     #[test]
     fn two_stars_at_the_end_are_one_or_more_segments() {
         check("/v1/**", &["/v1/a", "/v1/a/b"], &["/v1", "/v1/", "/v2/a"]);

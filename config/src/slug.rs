@@ -1,7 +1,22 @@
 //! The form of ids that stand in paths and settings.
 
-/// Whether a text is 1 to 64 of `a-z`, `0-9` and `-`: the form of workspace and provider ids.
-pub(crate) fn is_slug(text: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=64).contains(&text.len()) && text.bytes().all(allowed)
+use std::str::FromStr;
+
+/// 1 to 64 of `a-z`, `0-9` and `-`: a workspace's or a provider's id.
+pub(crate) struct Slug(pub(crate) String);
+
+impl FromStr for Slug {
+    type Err = SlugError;
+
+    fn from_str(text: &str) -> Result<Self, SlugError> {
+        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        match (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
+            true => Ok(Self(text.to_owned())),
+            false => Err(SlugError),
+        }
+    }
 }
+
+#[derive(Debug, thiserror::Error)]
+#[error("expected an id of 1 to 64 of a-z, 0-9 and -")]
+pub(crate) struct SlugError;

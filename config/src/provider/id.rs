@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::Deserialize;
 
-use crate::slug::is_slug;
+use crate::slug::Slug;
 
 /// 1 to 64 of `a-z`, `0-9` and `-`. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
@@ -22,10 +22,8 @@ impl FromStr for ProviderId {
     type Err = ProviderIdError;
 
     fn from_str(text: &str) -> Result<Self, ProviderIdError> {
-        match is_slug(text) {
-            true => Ok(Self(text.into())),
-            false => Err(ProviderIdError),
-        }
+        let Slug(text) = text.parse().map_err(|_| ProviderIdError)?;
+        Ok(Self(text.into()))
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     Admin, CredentialRules, Kms, KmsDriver, Log, MasterKeySource, Observe, Runs, Settings, Store,
     proxy::ProxyDocument,
 };
-use crate::{BaseUrl, Catalogue, address, catalogue::Documents, layers::Mismatch};
+use crate::{BaseUrl, Catalogue, address, catalogue::Documents, layers::Mismatch, parsed};
 
 /// The whole of it: what a merged tree of layers is read as.
 #[derive(Deserialize)]
@@ -40,6 +40,7 @@ struct AdminDocument {
 #[serde(deny_unknown_fields)]
 struct StoreDocument {
     backend: Backend,
+    #[serde(deserialize_with = "parsed::path")]
     path: PathBuf,
 }
 
@@ -54,6 +55,7 @@ enum Backend {
 #[serde(deny_unknown_fields)]
 struct KmsDocument {
     driver: KmsDriver,
+    #[serde(default, deserialize_with = "parsed::some_path")]
     master_key_file: Option<PathBuf>,
 }
 

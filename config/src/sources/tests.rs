@@ -178,15 +178,27 @@ fn a_complaint_says_where_what_and_what_instead() {
         ),
         (
             "[proxy]\nworkspaces = ['A']",
-            "k.toml:2: `proxy.workspaces`: a workspace id is 1 to 64 of",
+            "k.toml:2: `proxy.workspaces[0]`: expected an id of 1 to 64 of",
         ),
         (
             "[proxy]\nhosts = ['a:1']",
-            "k.toml:2: `proxy.hosts`: expected host names without a port",
+            "k.toml:2: `proxy.hosts[0]`: expected a host name or an IP address, without a port",
         ),
         (
             "[proxy]\ntag_headers = ['Host']",
-            "k.toml:2: `proxy.tag_headers`: one of them has another meaning",
+            "k.toml:2: `proxy.tag_headers[0]`: this header has another meaning",
+        ),
+        (
+            "[proxy]\nlisten = [{ address = '[::1]:1', peer_uids = [1] }]",
+            "k.toml:2: `proxy.listen`: a TCP connection tells no user id",
+        ),
+        (
+            "[proxy]\nlisten = [{ address = '[::1]:1', workspaces = ['a b'] }]",
+            "k.toml:2: `proxy.listen[0].workspaces[0]`: expected an id",
+        ),
+        (
+            "[store]\npath = ''",
+            "k.toml:2: `store.path`: expected a path",
         ),
         (
             "[proxy]\nenvironment = 'prod'",

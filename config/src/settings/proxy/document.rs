@@ -1,6 +1,6 @@
 //! The form in which `[proxy]` is written.
 
-use std::iter;
+use std::{iter, str::FromStr};
 
 use http::HeaderName;
 use serde::Deserialize;
@@ -8,10 +8,7 @@ use serde::Deserialize;
 use super::{
     AcceptEncoding, Deadlines, EnvironmentPin, Limits, Listener, Proxy, listen::ListenEntry,
 };
-use crate::{ListenAddress, base_url, field, layers::Mismatch, parsed, slug};
-
-/// The header that carries the workspace tag by default.
-const WORKSPACE: HeaderName = HeaderName::from_static("x-keyside-workspace");
+use crate::{ListenAddress, base_url::Host, field, layers::Mismatch, parsed, slug::Slug};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -20,12 +17,14 @@ pub(in crate::settings) struct ProxyDocument {
     listen: Vec<ListenEntry>,
     #[serde(deserialize_with = "parsed::within::<_, _, 0, 1_024>")]
     threads: usize,
-    workspaces: Vec<String>,
+    #[serde(deserialize_with = "parsed::texts")]
+    workspaces: Vec<Slug>,
     environment: EnvironmentPin,
     peer_uids: Vec<u32>,
-    hosts: Vec<String>,
     #[serde(deserialize_with = "parsed::texts")]
-    tag_headers: Vec<HeaderName>,
+    hosts: Vec<Host>,
+    #[serde(deserialize_with = "parsed::texts")]
+    tag_headers: Vec<TagHeader>,
     accept_encoding: AcceptEncoding,
     deadlines: Deadlines,
     limits: Limits,
@@ -33,93 +32,89 @@ pub(in crate::settings) struct ProxyDocument {
 
 impl ProxyDocument {
     pub(in crate::settings) fn settle(mut self) -> Result<Proxy, Mismatch> {
-        let entries = std::mem::take(&mut self.listen);
-        let listeners: Vec<_> = entries
-            .into_iter()
-            .map(|entry| self.listener(entry))
-            .collect();
-        check_listeners(&listeners)?;
         Ok(Proxy {
-            listeners,
+            listeners: self.listeners()?,
             threads: self.threads,
-            hosts: hosts(&self.hosts)?,
-            tag_headers: tag_headers(self.tag_headers)?,
+            hosts: self.hosts.into_iter().map(|Host(name)| name).collect(),
+            tag_headers: tag_headers(self.tag_headers),
             accept_encoding: self.accept_encoding,
             deadlines: self.deadlines,
             limits: self.limits,
         })
     }
 
-    fn listener(&self, entry: ListenEntry) -> Listener {
-        Listener {
-            address: entry.address,
-            workspaces: entry.workspaces.unwrap_or_else(|| self.workspaces.clone()),
-            environment: entry.environment.unwrap_or(self.environment),
-            peer_uids: entry.peer_uids.unwrap_or_else(|| self.peer_uids.clone()),
-        }
-    }
-}
-
-/// At least one, all different, each with a guard that can work.
-fn check_listeners(listeners: &[Listener]) -> Result<(), Mismatch> {
-    if listeners.is_empty() {
-        return Err(Mismatch::new(
-            "proxy.listen",
-            "expected at least one address",
-        ));
-    }
-    for (
-        index,
-        Listener {
-            address,
-            workspaces,
-            peer_uids,
-            ..
-        },
-    ) in listeners.iter().enumerate()
-    {
-        let chosen_by_system = matches!(address, ListenAddress::Tcp(tcp) if tcp.port() == 0);
-        if !chosen_by_system
-            && listeners[..index]
+    /// At least one, all at different addresses.
+    fn listeners(&mut self) -> Result<Vec<Listener>, Mismatch> {
+        let wrong = |reason| Err(Mismatch::new("proxy.listen", reason));
+        let mut listeners: Vec<Listener> = Vec::new();
+        for entry in std::mem::take(&mut self.listen) {
+            let listener = self.listener(entry)?;
+            let chosen_by_system = listener.address.port() == Some(0);
+            let taken = listeners
                 .iter()
-                .any(|other| other.address == *address)
-        {
-            return Err(Mismatch::new("proxy.listen", "an address is listed twice"));
+                .any(|other| other.address == listener.address);
+            if taken && !chosen_by_system {
+                return wrong("an address is listed twice");
+            }
+            listeners.push(listener);
         }
-        if !peer_uids.is_empty() && matches!(address, ListenAddress::Tcp(_)) {
-            let reason =
-                "a TCP connection tells no user id; name them in the entry of a unix: address";
-            return Err(Mismatch::new("proxy.peer_uids", reason));
-        }
-        if !workspaces.iter().all(|workspace| slug::is_slug(workspace)) {
-            return Err(Mismatch::new(
-                "proxy.workspaces",
-                "a workspace id is 1 to 64 of a-z, 0-9 and -",
-            ));
+        match listeners.is_empty() {
+            true => wrong("expected at least one address"),
+            false => Ok(listeners),
         }
     }
-    Ok(())
-}
 
-fn hosts(names: &[String]) -> Result<Vec<String>, Mismatch> {
-    let valid = names.iter().all(|name| base_url::is_host(name));
-    let hosts = names.iter().map(|name| name.to_ascii_lowercase()).collect();
-    valid
-        .then_some(hosts)
-        .ok_or_else(|| Mismatch::new("proxy.hosts", "expected host names without a port"))
-}
-
-fn tag_headers(further: Vec<HeaderName>) -> Result<Vec<HeaderName>, Mismatch> {
-    match further
-        .iter()
-        .any(|name| field::is_reserved(name) || field::is_credential(name))
-    {
-        true => Err(Mismatch::new(
-            "proxy.tag_headers",
-            "one of them has another meaning in HTTP",
-        )),
-        false => Ok(iter::once(WORKSPACE)
-            .chain(further.into_iter().filter(|name| *name != WORKSPACE))
-            .collect()),
+    /// An entry, with what it does not set from `[proxy]`.
+    fn listener(&self, entry: ListenEntry) -> Result<Listener, Mismatch> {
+        let set_in = match entry.peer_uids {
+            Some(_) => "proxy.listen",
+            None => "proxy.peer_uids",
+        };
+        let peer_uids = entry.peer_uids.unwrap_or_else(|| self.peer_uids.clone());
+        if !peer_uids.is_empty() && matches!(entry.address, ListenAddress::Tcp(_)) {
+            let reason = "a TCP connection tells no user id; name them for a unix: address";
+            return Err(Mismatch::new(set_in, reason));
+        }
+        let workspaces = entry.workspaces.as_ref().unwrap_or(&self.workspaces);
+        Ok(Listener {
+            address: entry.address,
+            workspaces: workspaces.iter().map(|Slug(id)| id.clone()).collect(),
+            environment: entry.environment.unwrap_or(self.environment),
+            peer_uids,
+        })
     }
 }
+
+/// A header that may carry the workspace tag.
+struct TagHeader(HeaderName);
+
+impl FromStr for TagHeader {
+    type Err = TagHeaderError;
+
+    fn from_str(text: &str) -> Result<Self, TagHeaderError> {
+        let name: HeaderName = text.parse().map_err(|_| TagHeaderError::Form)?;
+        match field::is_reserved(&name) || field::is_credential(&name) {
+            true => Err(TagHeaderError::Taken),
+            false => Ok(Self(name)),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum TagHeaderError {
+    #[error("expected the name of a header")]
+    Form,
+    #[error("this header has another meaning in HTTP")]
+    Taken,
+}
+
+/// All of them, our own first and each once.
+fn tag_headers(further: Vec<TagHeader>) -> Vec<HeaderName> {
+    let further = further.into_iter().map(|TagHeader(name)| name);
+    iter::once(WORKSPACE)
+        .chain(further.filter(|name| *name != WORKSPACE))
+        .collect()
+}
+
+/// The header that carries the workspace tag by default.
+const WORKSPACE: HeaderName = HeaderName::from_static("x-keyside-workspace");

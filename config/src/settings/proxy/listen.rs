@@ -5,7 +5,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 
 use super::EnvironmentPin;
-use crate::{AddressError, ListenAddress, parsed};
+use crate::{AddressError, ListenAddress, parsed, slug::Slug};
 
 /// What is not set is inherited from `[proxy]`.
 #[derive(Deserialize)]
@@ -13,7 +13,8 @@ use crate::{AddressError, ListenAddress, parsed};
 pub(super) struct ListenEntry {
     #[serde(deserialize_with = "parsed::text")]
     pub(super) address: ListenAddress,
-    pub(super) workspaces: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "parsed::some_texts")]
+    pub(super) workspaces: Option<Vec<Slug>>,
     pub(super) environment: Option<EnvironmentPin>,
     pub(super) peer_uids: Option<Vec<u32>>,
 }
