@@ -173,15 +173,15 @@ mod tests {
     /// All words of up to four letters.
     fn words(alphabet: &[char]) -> Vec<String> {
         let mut words = vec![String::new()];
-        let mut longest = 0;
+        let mut start = 0;
         for _ in 0..4 {
-            for index in longest..words.len() {
-                longest = longest.max(index + 1);
-                let longer = alphabet
-                    .iter()
-                    .map(|letter| format!("{}{letter}", words[index]));
-                words.extend(longer.collect::<Vec<_>>());
+            let end = words.len();
+            for index in start..end {
+                for letter in alphabet {
+                    words.push(format!("{}{letter}", words[index]));
+                }
             }
+            start = end;
         }
         words
     }
