@@ -1,0 +1,234 @@
+//! Composes the process: settings in, listeners out.
+//!
+//! Nothing here decides anything about requests or credentials; it opens, binds
+//! and hands over, so that every error that can be known at start is known before
+//! the first request.
+
+use crate::cli::Failure;
+use crate::inventory::Inventory;
+use crate::lifecycle::Lifecycle;
+use crate::observe::{self, Observed};
+use crate::{telemetry, web};
+use keyside_admin::AdminState;
+use keyside_config::{ListenAddress, Settings, Sources, Store};
+use keyside_credentials::storage::SledStorage;
+use keyside_credentials::{Kms, OpenOptions, Registry, SystemClock, process};
+use keyside_proxy::{Bound, Drain, Metrics, Parts};
+use pingora_core::server::configuration::ServerConf;
+use pingora_core::server::{RunArgs, Server};
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use tokio::runtime::Runtime;
+
+/// `keyside serve`: runs until a signal.
+pub(crate) fn serve(sources: &Sources) -> Result<(), Failure> {
+    let app = App::open(Settings::load(sources)?.settings)?;
+    app.bind()?.run(|_| {});
+    Ok(())
+}
+
+/// The domain, open, before any listener.
+pub(crate) struct App {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) registry: Arc<Registry>,
+    /// Where the registry's own tasks run; outlives pingora's runtimes.
+    pub(crate) runtime: Runtime,
+    _telemetry: telemetry::Telemetry,
+}
+
+/// All listeners bound.
+pub(crate) struct Ready {
+    app: App,
+    server: Server,
+    drain: Drain,
+    addresses: Addresses,
+}
+
+/// Where the process listens, with the ports that were really given.
+#[derive(Clone)]
+pub(crate) struct Addresses {
+    pub(crate) proxy: Vec<ListenAddress>,
+    pub(crate) admin: SocketAddr,
+    pub(crate) observe: SocketAddr,
+}
+
+impl App {
+    pub(crate) fn open(settings: Settings) -> Result<Self, Failure> {
+        let telemetry = telemetry::start(&settings.log).map_err(misconfigured)?;
+        process::harden().map_err(failed)?;
+        // The one crypto provider in the tree; an error only says that it is there already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("registry")
+            .enable_all()
+            .build()
+            .map_err(failed)?;
+        let registry = runtime.block_on(open_registry(&settings))?;
+        Ok(Self {
+            settings: Arc::new(settings),
+            registry,
+            runtime,
+            _telemetry: telemetry,
+        })
+    }
+
+    /// Binds every listener.
+    pub(crate) fn bind(self) -> Result<Ready, Failure> {
+        let (admin, admin_address) =
+            web::bind("admin.listen", self.settings.admin.listen).map_err(failed)?;
+        let (observe, observe_address) =
+            web::bind("observe.listen", self.settings.observe.listen).map_err(failed)?;
+        let settings = self.settings_with_links(admin_address);
+        let drain = Drain::default();
+        let metrics = prometheus::Registry::new();
+        let proxy = keyside_proxy::bind(&Parts {
+            settings: settings.clone(),
+            resolver: self.registry.resolver(),
+            runs: self.registry.runs().clone(),
+            metrics: Arc::new(Metrics::register(&metrics).map_err(failed)?),
+            drain: drain.clone(),
+        })
+        .map_err(failed)?;
+        self.register_own(&metrics).map_err(failed)?;
+        let admin_state = AdminState {
+            registry: self.registry.clone(),
+            catalogue: Arc::new(settings.catalogue.clone()),
+            listen: admin_address,
+            public_url: settings.admin.public_url.clone(),
+        };
+        let observed = Observed {
+            registry: metrics,
+            drain: drain.clone(),
+        };
+        let addresses = Addresses {
+            proxy: proxy.addresses.clone(),
+            admin: admin_address,
+            observe: observe_address,
+        };
+        let mut server = server(proxy);
+        server.add_service(web::service(
+            "admin",
+            keyside_admin::router(admin_state),
+            admin,
+        ));
+        server.add_service(web::service("observe", observe::router(observed), observe));
+        Ok(Ready {
+            app: Self { settings, ..self },
+            server,
+            drain,
+            addresses,
+        })
+    }
+
+    /// Links follow the port that was really given, where the setting asked for any.
+    fn settings_with_links(&self, admin: SocketAddr) -> Arc<Settings> {
+        if self.settings.admin.listen == admin {
+            return self.settings.clone();
+        }
+        let mut settings = (*self.settings).clone();
+        let asked = format!("http://{}", settings.admin.listen);
+        if settings.admin.public_url == asked {
+            settings.admin.public_url = format!("http://{admin}");
+        }
+        Arc::new(settings)
+    }
+
+    fn register_own(&self, metrics: &prometheus::Registry) -> prometheus::Result<()> {
+        let inventory = Inventory::new(self.registry.clone(), &self.settings.catalogue)?;
+        metrics.register(Box::new(inventory))?;
+        let build = prometheus::Opts::new("keyside_build_info", "The running version; always 1.");
+        let build = prometheus::IntGauge::with_opts(
+            build.const_label("version", env!("CARGO_PKG_VERSION")),
+        )?;
+        build.set(1);
+        metrics.register(Box::new(build))?;
+        let process = prometheus::process_collector::ProcessCollector::for_self();
+        metrics.register(Box::new(process))
+    }
+}
+
+impl Ready {
+    /// Serves until a signal, calls `started` once all listeners accept, and
+    /// returns when everything in flight has ended or was cut.
+    pub(crate) fn run(self, started: impl FnOnce(&Addresses) + Send + 'static) {
+        let Self {
+            app,
+            server,
+            drain,
+            addresses,
+        } = self;
+        let ready = move || {
+            let proxy: Vec<_> = addresses.proxy.iter().map(ToString::to_string).collect();
+            tracing::info!(
+                proxy = proxy.join(","),
+                admin = %addresses.admin,
+                observe = %addresses.observe,
+                "ready"
+            );
+            started(&addresses);
+        };
+        let lifecycle = Lifecycle {
+            drain,
+            deadline: app.settings.proxy.deadlines.drain,
+            ready: Mutex::new(Some(Box::new(ready))),
+        };
+        server.run(RunArgs {
+            shutdown_signal: Box::new(lifecycle),
+        });
+        app.runtime.block_on(app.registry.runs().flush());
+        tracing::info!("stopped");
+    }
+}
+
+async fn open_registry(settings: &Settings) -> Result<Arc<Registry>, Failure> {
+    let Store::Sled { path } = &settings.store else {
+        let said = "store.backend = \"vault\" is not part of this release";
+        return Err(Failure::configuration(said).next("Use store.backend = \"sled\"."));
+    };
+    let storage = SledStorage::open(&path.join("store"))
+        .await
+        .map_err(failed)?;
+    let keyring = path.join("keyring");
+    let options = OpenOptions {
+        storage: Arc::new(storage),
+        kms: Kms::open(&settings.kms, &keyring).map_err(misconfigured)?,
+        keyring,
+        catalogue: Arc::new(settings.catalogue.clone()),
+        rules: settings.credentials.clone(),
+        clock: Arc::new(SystemClock),
+    };
+    Registry::open(options).await.map_err(misconfigured)
+}
+
+/// The surroundings have to change; trying again may help. These errors name
+/// their remedy themselves.
+fn failed(error: impl Display) -> Failure {
+    Failure::failed(error.to_string())
+}
+
+/// The settings, or what they point at, have to change.
+fn misconfigured(error: impl Display) -> Failure {
+    Failure::configuration(error.to_string())
+}
+
+/// pingora's server with nothing left to its defaults that touches the machine:
+/// no daemon, no upgrade socket in a shared folder, no grace period of its own.
+fn server(proxy: Bound) -> Server {
+    let conf = ServerConf {
+        threads: 1,
+        daemon: false,
+        grace_period_seconds: Some(0),
+        graceful_shutdown_timeout_seconds: Some(2),
+        upgrade_sock: String::new(),
+        pid_file: String::new(),
+        ..ServerConf::default()
+    };
+    let mut server = Server::new_with_opt_and_conf(None, conf);
+    server.bootstrap();
+    for service in proxy.services {
+        server.add_boxed_service(service);
+    }
+    server
+}
