@@ -1,0 +1,139 @@
+//! `keyside demo`: all of Keyside on throwaway data, with a provider of its own,
+//! so that the whole way of a request can be seen without a key or an account.
+
+mod sandbox;
+
+use crate::app::{Addresses, App};
+use crate::cli::Failure;
+use keyside_config::{ListenAddress, Settings, Sources};
+use keyside_credentials::{Act, ActorId, Environment, NewCredential, NewWorkspace, Secret};
+use sandbox::Sandbox;
+use std::fmt::Display;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use tempfile::TempDir;
+
+/// Runs until a signal; what it stored is then gone.
+pub(crate) fn run(sources: &Sources) -> Result<(), Failure> {
+    let folder = TempDir::with_prefix("keyside-demo-").map_err(failed)?;
+    let provider = TcpListener::bind("127.0.0.1:0").map_err(failed)?;
+    let address = provider.local_addr().map_err(failed)?;
+    let settings = Settings::load(&overridden(sources, folder.path(), address))?.settings;
+    let app = App::open(settings)?;
+    // As long as a real one, and made anew: nothing about the demo is a known key.
+    let key = format!("sandbox-{}", random_hex()?);
+    app.runtime
+        .spawn(serve_sandbox(provider, Sandbox::new(key.clone())));
+    app.runtime.block_on(add_key(&app, key))?;
+    let token = folder.path().join("data").join("admin-token");
+    app.bind()?
+        .run(move |addresses| print!("{}", greeting(addresses, &token)));
+    Ok(())
+}
+
+/// The user's settings with the data in `folder` and the sandbox at `address`,
+/// and any port where the usual ones are taken.
+fn overridden(sources: &Sources, folder: &Path, address: SocketAddr) -> Sources {
+    let mut sources = sources.clone();
+    let mut set = |name: &str, value: String| {
+        sources.environment.insert(name.to_owned(), value);
+    };
+    set("KEYSIDE_STORE__BACKEND", "sled".into());
+    set(
+        "KEYSIDE_STORE__PATH",
+        folder.join("data").display().to_string(),
+    );
+    set(
+        "KEYSIDE_PROVIDERS__SANDBOX__BASE_URL",
+        format!("http://{address}"),
+    );
+    for (name, port) in USUAL_PORTS {
+        if TcpListener::bind(("127.0.0.1", port)).is_err()
+            && !sources.environment.contains_key(name)
+        {
+            sources
+                .environment
+                .insert(name.to_owned(), "127.0.0.1:0".into());
+        }
+    }
+    sources
+}
+
+async fn serve_sandbox(socket: TcpListener, sandbox: Sandbox) -> std::io::Result<()> {
+    socket.set_nonblocking(true)?;
+    let socket = tokio::net::TcpListener::from_std(socket)?;
+    axum::serve(socket, sandbox::router(sandbox)).await
+}
+
+async fn add_key(app: &App, key: String) -> Result<(), Failure> {
+    let by = Act {
+        actor: "demo".parse::<ActorId>().map_err(failed)?,
+        request_id: "demo".into(),
+    };
+    let workspace = NewWorkspace {
+        id: WORKSPACE.parse().map_err(failed)?,
+        name: "Demo".into(),
+    };
+    app.registry
+        .create_workspace(&by, workspace)
+        .await
+        .map_err(failed)?;
+    let credential = NewCredential {
+        workspace: WORKSPACE.parse().map_err(failed)?,
+        provider: "sandbox".into(),
+        label: "demo".parse().map_err(failed)?,
+        environment: Environment::Sandbox,
+        secret: Secret::from_plaintext(key.into_bytes()).map_err(failed)?,
+        usage_tag: None,
+        expires_at: None,
+        endpoint: None,
+        default: true,
+    };
+    app.registry.add(&by, credential).await.map_err(failed)?;
+    Ok(())
+}
+
+fn greeting(addresses: &Addresses, token: &Path) -> String {
+    let proxy = addresses.proxy.iter().find_map(|address| match address {
+        ListenAddress::Tcp(address) => Some(address.to_string()),
+        ListenAddress::Unix(_) => None,
+    });
+    let base = format!("http://{}/w/{WORKSPACE}/sandbox", proxy.unwrap_or_default());
+    let (admin, token) = (addresses.admin, token.display());
+    format!(
+        r#"Keyside is running on throwaway data, with a built-in provider and its key. Ctrl-C ends it.
+
+Send a request without a key; Keyside attaches it:
+
+  curl -N {base}/v1/chat/completions -H 'content-type: application/json' -d '{{"model":"sandbox","stream":true,"messages":[{{"role":"user","content":"Say hello"}}]}}'
+
+Point an SDK at it (SDKs refuse an empty key; the dummy never leaves):
+
+  export OPENAI_BASE_URL={base}/v1 OPENAI_API_KEY=dummy
+  export ANTHROPIC_BASE_URL={base} ANTHROPIC_API_KEY=dummy
+
+See the key it used; nothing shows its secret:
+
+  curl -H "authorization: Bearer $(cat {token})" http://{admin}/api/integrations/credentials
+
+"#
+    )
+}
+
+fn random_hex() -> Result<String, Failure> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(failed)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn failed(error: impl Display) -> Failure {
+    Failure::failed(error.to_string())
+}
+
+const WORKSPACE: &str = "demo";
+
+const USUAL_PORTS: [(&str, u16); 3] = [
+    ("KEYSIDE_PROXY__LISTEN", 7380),
+    ("KEYSIDE_ADMIN__LISTEN", 7381),
+    ("KEYSIDE_OBSERVE__LISTEN", 7382),
+];
