@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use keyside_config::{ListenAddress, Listener};
 use pingora_core::listeners::{L4BufferSettings, ListenerConfig};
 use pingora_core::server::{ListenFds, ShutdownWatch};
-use pingora_core::services::Service;
-use pingora_core::services::listening;
+use pingora_core::services::{Service, listening};
+
 use std::fs::{DirBuilder, Permissions};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -27,7 +27,7 @@ pub struct Bound {
     /// Where each one listens, with the ports that were really given.
     pub addresses: Vec<ListenAddress>,
     /// To be added to pingora's server.
-    pub services: Vec<Box<dyn Service>>,
+    pub services: Vec<Box<dyn pingora_core::services::ServiceWithDependents>>,
 }
 
 /// Why the data plane cannot listen.

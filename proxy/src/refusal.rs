@@ -217,7 +217,8 @@ impl Refusal {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         // Read by the OpenAI and Anthropic SDKs before they look at the status.
         headers.insert("x-should-retry", flag(self.retry_can_help()));
-        if let Ok(id) = HeaderValue::from_str(&request_id.to_string()) {
+        if let Ok(id) = HeaderValue::try_from(request_id.to_string()) {
+            headers.insert("x-keyside-request-id", id.clone());
             headers.insert(shape::request_id_header(shape), id);
         }
         if shape == ErrorShape::Bedrock {
