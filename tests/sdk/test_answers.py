@@ -69,6 +69,14 @@ def the_provider_sees_the_program_and_not_keyside(call: Call, stage, through_key
     assert re.match(r"(Async)?(OpenAI|AzureOpenAI|Anthropic)/Python |google-genai-sdk/", headers["user-agent"])
 
 
+def the_v1_api_of_azure_takes_the_plain_openai_client(through_keyside, arrived):
+    way = through_keyside("azure-openai")
+
+    with Way(f"{way.origin}/openai", DUMMY_KEY, way.headers).to_openai() as client:
+        assert client.responses.create(model=calls.GPT, input=PROMPT).output_text == ANSWER
+    assert [request["path"] for request in arrived("azure-openai")] == ["/openai/v1/responses"]
+
+
 def gemini_without_a_version_asked_for_gets_through_too(through_keyside):
     """The SDK's default is /v1, which Gemini has and aimock has not: what comes back is aimock's own 404."""
     with through_keyside("gemini").to_gemini(api_version=None) as client, pytest.raises(ClientError, match="Not found"):
