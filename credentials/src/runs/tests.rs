@@ -1,1 +1,161 @@
+use super::*;
+use crate::storage::{
+    MemoryStorage,
+    faulty::{Fault, FaultyStorage},
+};
 
+fn run(n: u64) -> Run {
+    Run {
+        at: Timestamp::from_microsecond(1_795_305_600_000_000 + n as i64).unwrap(),
+        request_id: format!("req_{n}").into(),
+        workspace: "acme".parse().unwrap(),
+        provider: "openai".into(),
+        credential: credential(),
+        label: "default".parse().unwrap(),
+        environment: Environment::Live,
+        status: 200,
+        outcome: "ok",
+        latency_us: 1_000 + n,
+        first_byte_us: (n % 2 == 0).then_some(500),
+        input_tokens: Some(n),
+        output_tokens: None,
+        run_id: Some("run-7".into()),
+        tag: None,
+    }
+}
+
+fn credential() -> CredentialId {
+    format!("cred_{}", "a".repeat(26)).parse().unwrap()
+}
+
+fn numbers(runs: &[StoredRun]) -> Vec<u64> {
+    runs.iter().map(|run| run.latency_us - 1_000).collect()
+}
+
+#[tokio::test]
+async fn a_run_comes_back_as_it_was_noted_newest_first() {
+    let runs = Runs::start(Arc::new(MemoryStorage::new()));
+    (0..3).for_each(|n| runs.record(run(n)));
+    runs.flush().await;
+    let recent = runs.recent(2).await;
+    assert_eq!(numbers(&recent), [2, 1]);
+    let (stored, noted) = (&recent[0], run(2));
+    assert_eq!(
+        (stored.at, &stored.request_id),
+        (noted.at, &noted.request_id)
+    );
+    assert_eq!(
+        (&*stored.workspace, &*stored.provider, &*stored.label),
+        ("acme", "openai", "default")
+    );
+    assert_eq!(
+        (stored.status, &*stored.outcome, stored.environment),
+        (200, "ok", Environment::Live)
+    );
+    assert_eq!(
+        (
+            stored.first_byte_us,
+            stored.input_tokens,
+            stored.output_tokens
+        ),
+        (Some(500), Some(2), None)
+    );
+    assert_eq!(
+        (stored.run_id.as_deref(), stored.tag.as_deref()),
+        (Some("run-7"), None)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_is_written_behind_within_a_tenth_of_a_second_without_being_asked_for() {
+    let storage = Arc::new(MemoryStorage::new());
+    let runs = Runs::start(storage.clone());
+    runs.record(run(1));
+    tokio::time::timeout(std::time::Duration::from_millis(100), async {
+        while storage.last(Log::Runs).await.unwrap() == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn records_come_back_after_a_restart_and_so_does_when_a_key_was_last_used() {
+    let storage = Arc::new(MemoryStorage::new());
+    let runs = Runs::start(storage.clone());
+    assert_eq!(runs.last_used(&credential()), None);
+    (0..2_000).for_each(|n| runs.record(run(n)));
+    runs.flush().await;
+    let runs = Runs::start(storage);
+    runs.record(run(2_000));
+    runs.flush().await;
+    let expected: Vec<_> = (0..=2_000).rev().collect();
+    assert_eq!(numbers(&runs.recent(5_000).await), expected);
+    assert_eq!(runs.last_used(&credential()), Some(run(2_000).at));
+    let unused = format!("cred_{}", "b".repeat(26)).parse().unwrap();
+    assert_eq!(runs.last_used(&unused), None);
+}
+
+#[tokio::test]
+async fn the_oldest_go_first_and_enough_stay_also_after_a_restart() {
+    let storage = Arc::new(MemoryStorage::new());
+    for _ in 0..2 {
+        let runs = Runs::start(storage.clone());
+        runs.set_retention(1_000);
+        for n in 0..3_000 {
+            runs.record(run(n));
+        }
+        runs.flush().await;
+        let kept = numbers(&runs.recent(usize::MAX).await);
+        assert!((1_000..1_500).contains(&kept.len()), "{}", kept.len());
+        assert_eq!(kept[0], 2_999);
+    }
+}
+
+#[tokio::test]
+async fn a_full_queue_drops_and_counts_and_never_waits() {
+    let runs = Runs::start(Arc::new(MemoryStorage::new()));
+    // On one thread the writer gets no turn meanwhile.
+    (0..QUEUE as u64 + 10).for_each(|n| runs.record(run(n)));
+    assert_eq!(runs.dropped(), 10);
+    runs.flush().await;
+    assert_eq!(runs.recent(usize::MAX).await.len(), QUEUE);
+}
+
+#[tokio::test]
+async fn storage_that_fails_loses_records_and_takes_the_next_ones() {
+    for done in [false, true] {
+        let storage = Arc::new(FaultyStorage::new(Arc::new(MemoryStorage::new())));
+        let runs = Runs::start(storage.clone());
+        storage.watch(Some(Fault {
+            at: 0,
+            done,
+            for_good: false,
+        }));
+        runs.record(run(1));
+        runs.flush().await;
+        assert_eq!(runs.dropped(), 1);
+        runs.record(run(2));
+        runs.flush().await;
+        assert_eq!(numbers(&runs.recent(9).await)[0], 2);
+    }
+}
+
+#[tokio::test]
+async fn a_block_of_another_form_is_left_out() {
+    let storage = Arc::new(MemoryStorage::new());
+    storage
+        .append(Log::Runs, 1, b"\x02noise".to_vec())
+        .await
+        .unwrap();
+    storage
+        .append(Log::Runs, 2, b"\x01\xff\xff\xff\xff\xff".to_vec())
+        .await
+        .unwrap();
+    storage.append(Log::Runs, 3, vec![]).await.unwrap();
+    let runs = Runs::start(storage);
+    runs.record(run(1));
+    runs.flush().await;
+    assert_eq!(numbers(&runs.recent(9).await), [1]);
+}

@@ -27,6 +27,28 @@ impl MemoryStorage {
         Self::default()
     }
 
+    /// Everything as it is now, for a test to go on from twice, or to tamper with.
+    #[cfg(test)]
+    pub(crate) fn copy(&self) -> Self {
+        let contents = self.contents();
+        Self(Mutex::new(Contents {
+            documents: contents.documents.clone(),
+            logs: contents.logs.clone(),
+            generation: contents.generation,
+        }))
+    }
+
+    /// What an attacker with write access does: whatever they like.
+    #[cfg(test)]
+    pub(crate) fn tamper(
+        &self,
+        change: impl FnOnce(&mut BTreeMap<String, Document>, &mut BTreeMap<(Log, u64), Vec<u8>>),
+    ) {
+        let mut contents = self.contents();
+        let contents = &mut *contents;
+        change(&mut contents.documents, &mut contents.logs);
+    }
+
     fn contents(&self) -> MutexGuard<'_, Contents> {
         // Every change below is made in one step, so a panic elsewhere leaves nothing half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,0 +1,167 @@
+//! Measures what the design promises: how long opening takes with many credentials, and what one request pays for
+//! resolving and opening its secret.
+//!
+//! `cargo run --release -p keyside-credentials --example measure -- [workspaces] [credentials a workspace]`
+
+use std::{
+    error::Error,
+    hint::black_box,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use keyside_config::{Catalogue, CredentialRules, EnvironmentPin};
+use keyside_credentials::{
+    Act, ActorId, Ask, Environment, Kms, MasterKey, NewCredential, NewWorkspace, OpenOptions, Registry, Secret,
+    SystemClock,
+    runs::Run,
+    storage::{SledStorage, Storage},
+};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let mut number = |default: usize| arguments.next().map_or(Ok(default), |text| text.parse());
+    let (workspaces, credentials) = (number(1_000)?, number(10)?);
+    let folder = tempfile::tempdir()?;
+    let master_key = MasterKey::generate();
+
+    let (storage, registry) = open(folder.path(), &master_key).await?;
+    let filling = Instant::now();
+    fill(&registry, workspaces, credentials).await?;
+    let changes = workspaces * (1 + credentials);
+    println!("{changes} changes in {:?}: {:?} each", filling.elapsed(), filling.elapsed() / changes as u32);
+    close(registry, storage).await;
+
+    for _ in 0..3 {
+        let opening = Instant::now();
+        let (storage, registry) = open(folder.path(), &master_key).await?;
+        println!("opened {} credentials in {:?}", workspaces * credentials, opening.elapsed());
+        close(registry, storage).await;
+    }
+
+    let (_storage, registry) = open(folder.path(), &master_key).await?;
+    requests(&registry);
+    records(&registry).await;
+    Ok(())
+}
+
+async fn open(folder: &Path, master_key: &str) -> Result<(Arc<dyn Storage>, Arc<Registry>), Box<dyn Error>> {
+    let began = Instant::now();
+    let storage: Arc<dyn Storage> = Arc::new(SledStorage::open(&folder.join("store")).await?);
+    println!("  of it the store: {:?}", began.elapsed());
+    let registry = Registry::open(OpenOptions {
+        storage: storage.clone(),
+        keyring: folder.join("keyring"),
+        kms: Kms::local(MasterKey::parse(master_key.as_bytes(), "memory")?),
+        catalogue: Arc::new(Catalogue::builtin()),
+        rules: CredentialRules { expiring_days: 30 },
+        clock: Arc::new(SystemClock),
+    })
+    .await?;
+    Ok((storage, registry))
+}
+
+async fn close(registry: Arc<Registry>, storage: Arc<dyn Storage>) {
+    registry.runs().flush().await;
+    drop(registry);
+    while Arc::strong_count(&storage) > 1 {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn fill(registry: &Arc<Registry>, workspaces: usize, credentials: usize) -> Result<(), Box<dyn Error>> {
+    let by = Act { actor: "tok_measure".parse::<ActorId>()?, request_id: "req".to_owned() };
+    let mut filling = tokio::task::JoinSet::new();
+    for workspace in 0..workspaces {
+        let (registry, by) = (registry.clone(), by.clone());
+        filling.spawn(async move {
+            let id = format!("w-{workspace}").parse().expect("a workspace id");
+            registry.create_workspace(&by, NewWorkspace { id, name: "A workspace".to_owned() }).await?;
+            for credential in 0..credentials {
+                registry.add(&by, new_credential(workspace, credential)).await?;
+            }
+            Ok::<_, keyside_credentials::ChangeError>(())
+        });
+        if filling.len() >= 64 {
+            filling.join_next().await.expect("there are some")??;
+        }
+    }
+    while let Some(filled) = filling.join_next().await {
+        filled??;
+    }
+    Ok(())
+}
+
+fn new_credential(workspace: usize, credential: usize) -> NewCredential {
+    let secret = format!("sk-proj-{workspace:08}{credential:08}{}", "x".repeat(140));
+    NewCredential {
+        workspace: format!("w-{workspace}").parse().expect("a workspace id"),
+        provider: "openai".to_owned(),
+        label: format!("key {credential}").parse().expect("a label"),
+        environment: Environment::Live,
+        secret: Secret::from_plaintext(secret.into_bytes()).expect("a secret"),
+        usage_tag: None,
+        expires_at: None,
+        endpoint: None,
+        default: false,
+    }
+}
+
+/// The median of many rounds, so that a busy neighbour does not count.
+fn requests(registry: &Registry) {
+    let resolver = registry.resolver();
+    let workspaces: Vec<_> = registry.workspaces().into_iter().map(|workspace| workspace.id).collect();
+    let round = |open: bool| {
+        let began = Instant::now();
+        for workspace in workspaces.iter().cycle().take(ROUND) {
+            let workspace = workspace.as_str();
+            let ask =
+                Ask { workspace, provider: "openai", label: None, environment: None, pin: EnvironmentPin::Any };
+            let grant = resolver.resolve(black_box(&ask)).expect("a grant");
+            if open {
+                black_box(grant.open().expect("a secret").expose());
+            }
+        }
+        began.elapsed()
+    };
+    for (what, open) in [("resolve", false), ("resolve and open", true)] {
+        let mut rounds: Vec<Duration> = (0..101).map(|_| round(open)).collect();
+        rounds.sort_unstable();
+        println!("{what}: {} ns", rounds[50].as_nanos() / ROUND as u128);
+    }
+}
+
+async fn records(registry: &Registry) {
+    let resolver = registry.resolver();
+    let workspace = "w-0";
+    let ask = Ask { workspace, provider: "openai", label: None, environment: None, pin: EnvironmentPin::Any };
+    let grant = resolver.resolve(&ask).expect("a grant");
+    let began = Instant::now();
+    for n in 0..ROUND {
+        registry.runs().record(Run {
+            at: jiff::Timestamp::now(),
+            request_id: format!("req_{n}").into(),
+            workspace: grant.workspace().clone(),
+            provider: grant.provider().clone(),
+            credential: grant.credential_id().clone(),
+            label: grant.label().clone(),
+            environment: grant.environment(),
+            status: 200,
+            outcome: "ok",
+            latency_us: 1_000,
+            first_byte_us: Some(500),
+            input_tokens: Some(10),
+            output_tokens: Some(20),
+            run_id: None,
+            tag: None,
+        });
+    }
+    println!("record: {} ns, {} dropped", began.elapsed().as_nanos() / ROUND as u128, registry.runs().dropped());
+    let began = Instant::now();
+    registry.runs().flush().await;
+    println!("{ROUND} records on disk after another {:?}", began.elapsed());
+}
+
+const ROUND: usize = 10_000;

@@ -1,0 +1,401 @@
+use jiff::Timestamp;
+
+use super::*;
+use crate::{Status, VersionState, audit::Event};
+
+#[tokio::test]
+async fn a_stored_key_answers_for_its_workspace_and_is_shown_without_its_secret() {
+    let (_installation, registry) = Installation::with_acme().await;
+    let added = registry
+        .add(&act(), key("default", "sk-proj-0123456789abcdefwXyZ"))
+        .await
+        .unwrap();
+    let view = registry.credential(&added.credential.id).unwrap();
+    assert_eq!(view, added.credential);
+    assert_eq!(view.hint.unwrap().as_str(), "sk-proj-…wXyZ");
+    assert_eq!(
+        (view.status, view.revision, view.is_default, view.damaged),
+        (Status::Active, 1, true, false)
+    );
+    assert_eq!(
+        (view.versions.len(), view.versions[0].state),
+        (1, VersionState::Current)
+    );
+    assert_eq!(view.created_by, act().actor);
+    let grant = registry.resolver().resolve(&ask("acme")).unwrap();
+    assert_eq!(
+        (grant.credential_id(), grant.version()),
+        (&added.credential.id, 1)
+    );
+    assert_eq!(opened(Ok(grant)).unwrap(), "sk-proj-0123456789abcdefwXyZ");
+}
+
+#[tokio::test]
+async fn everything_is_there_again_after_a_restart() {
+    let (installation, registry) = Installation::with_acme().await;
+    for (label, environment) in [
+        ("one", Environment::Live),
+        ("two", Environment::Sandbox),
+        ("three", Environment::Live),
+    ] {
+        let new = NewCredential {
+            environment,
+            usage_tag: Some("ci-smoke".parse().unwrap()),
+            expires_at: Some(Timestamp::from_second(NOW + 90 * DAY).unwrap()),
+            ..key(label, &format!("sk-{label}"))
+        };
+        registry.add(&act(), new).await.unwrap();
+    }
+    let before = (registry.workspaces(), registry.list(&Filter::default()));
+    let head = registry.audit().head().await;
+    drop(registry);
+    let registry = installation.open().await;
+    assert_eq!(
+        (registry.workspaces(), registry.list(&Filter::default())),
+        before
+    );
+    assert_eq!(
+        registry.audit().head().await,
+        head,
+        "opening writes nothing"
+    );
+    assert_eq!(
+        opened(registry.resolver().resolve(&ask("acme"))).unwrap(),
+        "sk-one"
+    );
+}
+
+#[tokio::test]
+async fn a_typing_error_makes_nothing() {
+    let (_installation, registry) = Installation::with_acme().await;
+    let unknown = NewCredential {
+        workspace: "acmee".parse().unwrap(),
+        ..key("default", "sk-1")
+    };
+    assert!(matches!(
+        registry.add(&act(), unknown).await,
+        Err(ChangeError::WorkspaceUnknown)
+    ));
+    let unknown = NewCredential {
+        provider: "openia".to_owned(),
+        ..key("default", "sk-1")
+    };
+    assert!(matches!(
+        registry.add(&act(), unknown).await,
+        Err(ChangeError::ProviderUnknown)
+    ));
+    let past = NewCredential {
+        expires_at: Some(Timestamp::from_second(NOW).unwrap()),
+        ..key("default", "sk-1")
+    };
+    assert!(matches!(
+        registry.add(&act(), past).await,
+        Err(ChangeError::ExpiryPast)
+    ));
+    let host = NewCredential {
+        endpoint: Some("https://evil.example".to_owned()),
+        ..key("default", "sk-1")
+    };
+    assert!(matches!(
+        registry.add(&act(), host).await,
+        Err(ChangeError::EndpointNotTaken)
+    ));
+    let twice = registry.create_workspace(&act(), workspace("acme")).await;
+    assert!(matches!(twice, Err(ChangeError::WorkspaceExists)));
+    let nameless = NewWorkspace {
+        name: "a\nb".to_owned(),
+        ..workspace("globex")
+    };
+    assert!(matches!(
+        registry.create_workspace(&act(), nameless).await,
+        Err(ChangeError::NameUnfit)
+    ));
+    assert!(registry.list(&Filter::default()).is_empty());
+    assert_eq!(
+        registry.audit().head().await.position,
+        2,
+        "the owner token and acme"
+    );
+}
+
+#[tokio::test]
+async fn a_label_is_unique_within_workspace_and_provider() {
+    let (_installation, registry) = Installation::with_acme().await;
+    registry
+        .create_workspace(&act(), workspace("globex"))
+        .await
+        .unwrap();
+    registry.add(&act(), key("default", "sk-1")).await.unwrap();
+    let again = registry.add(&act(), key("default", "sk-2")).await;
+    assert!(matches!(again, Err(ChangeError::LabelTaken { .. })));
+    let elsewhere = NewCredential {
+        provider: "anthropic".to_owned(),
+        ..key("default", "sk-3")
+    };
+    registry.add(&act(), elsewhere).await.unwrap();
+    let elsewhere = NewCredential {
+        workspace: "globex".parse().unwrap(),
+        ..key("default", "sk-4")
+    };
+    registry.add(&act(), elsewhere).await.unwrap();
+}
+
+#[tokio::test]
+async fn of_many_who_save_one_label_at_once_exactly_one_succeeds() {
+    let (_installation, registry) = Installation::with_acme().await;
+    let saving: Vec<_> = (0..16)
+        .map(|n| {
+            let registry = registry.clone();
+            tokio::spawn(async move {
+                registry
+                    .add(&act(), key("default", &format!("sk-{n}")))
+                    .await
+                    .is_ok()
+            })
+        })
+        .collect();
+    let mut saved = 0;
+    for saving in saving {
+        saved += usize::from(saving.await.unwrap());
+    }
+    assert_eq!((saved, registry.list(&Filter::default()).len()), (1, 1));
+}
+
+#[tokio::test]
+async fn the_first_of_each_environment_is_the_default_until_another_is_said() {
+    let (_installation, registry) = Installation::with_acme().await;
+    let defaults = async |new: NewCredential| {
+        registry.add(&act(), new).await.unwrap();
+        let defaults = registry
+            .list(&Filter::default())
+            .into_iter()
+            .filter(|credential| credential.is_default);
+        defaults
+            .map(|credential| credential.label.to_string())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(defaults(key("a", "sk-1")).await, ["a"]);
+    assert_eq!(defaults(key("b", "sk-2")).await, ["a"]);
+    assert_eq!(
+        defaults(NewCredential {
+            environment: Environment::Sandbox,
+            ..key("c", "sk-3")
+        })
+        .await,
+        ["a", "c"]
+    );
+    assert_eq!(
+        defaults(NewCredential {
+            default: true,
+            ..key("d", "sk-4")
+        })
+        .await,
+        ["c", "d"]
+    );
+}
+
+#[tokio::test]
+async fn a_revoked_key_is_refused_at_once_stays_on_record_and_gives_way_as_default() {
+    let (installation, registry) = Installation::with_acme().await;
+    let resolver = registry.resolver();
+    let id = registry
+        .add(&act(), key("default", "sk-1"))
+        .await
+        .unwrap()
+        .credential
+        .id;
+    let revoked = registry.revoke(&act(), &id).await.unwrap();
+    assert_eq!((revoked.status, revoked.revision), (Status::Revoked, 2));
+    assert_eq!(
+        resolver.resolve(&ask("acme")).unwrap_err(),
+        Refusal::CredentialRevoked
+    );
+    assert_eq!(
+        registry.revoke(&act(), &id).await.unwrap(),
+        revoked,
+        "revoking twice changes nothing"
+    );
+    drop(registry);
+    let registry = installation.open().await;
+    assert_eq!(
+        registry.resolver().resolve(&ask("acme")).unwrap_err(),
+        Refusal::CredentialRevoked
+    );
+    assert_eq!(registry.credential(&id).unwrap(), revoked);
+    registry.add(&act(), key("new", "sk-2")).await.unwrap();
+    assert_eq!(
+        opened(registry.resolver().resolve(&ask("acme"))).unwrap(),
+        "sk-2"
+    );
+    let nobody = format!("cred_{}", "a".repeat(26)).parse().unwrap();
+    assert!(matches!(
+        registry.revoke(&act(), &nobody).await,
+        Err(ChangeError::CredentialUnknown)
+    ));
+}
+
+#[tokio::test]
+async fn the_status_follows_the_time_and_nothing_revives_when_the_clock_goes_back() {
+    let (installation, registry) = Installation::with_acme().await;
+    let end = Some(Timestamp::from_second(NOW + 31 * DAY).unwrap());
+    let id = registry
+        .add(
+            &act(),
+            NewCredential {
+                expires_at: end,
+                ..key("default", "sk-1")
+            },
+        )
+        .await
+        .unwrap()
+        .credential
+        .id;
+    let status = || registry.credential(&id).unwrap().status;
+    assert_eq!(status(), Status::Active);
+    installation.clock.set(NOW + DAY);
+    assert_eq!(status(), Status::Expiring);
+    assert!(registry.resolver().resolve(&ask("acme")).is_ok());
+    installation.clock.set(NOW + 31 * DAY);
+    assert_eq!(status(), Status::Expired);
+    assert_eq!(
+        registry.resolver().resolve(&ask("acme")).unwrap_err(),
+        Refusal::CredentialExpired
+    );
+    installation.clock.set(NOW);
+    assert_eq!(
+        registry.resolver().resolve(&ask("acme")).unwrap_err(),
+        Refusal::CredentialExpired
+    );
+    let of_status = |status| {
+        registry
+            .list(&Filter {
+                status: Some(status),
+                ..Filter::default()
+            })
+            .len()
+    };
+    assert_eq!(
+        (of_status(Status::Expired), of_status(Status::Active)),
+        (1, 0)
+    );
+}
+
+#[tokio::test]
+async fn an_endpoint_is_asked_for_checked_and_carried_by_the_grant() {
+    let (_installation, registry) = Installation::with_acme().await;
+    let azure = |endpoint: Option<&str>| NewCredential {
+        provider: "azure-openai".to_owned(),
+        endpoint: endpoint.map(str::to_owned),
+        ..key("default", "0123456789abcdef0123456789abcdef")
+    };
+    assert!(matches!(
+        registry.add(&act(), azure(None)).await,
+        Err(ChangeError::EndpointMissing { .. })
+    ));
+    let foreign = registry
+        .add(&act(), azure(Some("https://evil.example")))
+        .await;
+    assert!(matches!(foreign, Err(ChangeError::EndpointRefused(_))));
+    registry
+        .add(&act(), azure(Some("https://acme.openai.azure.com/")))
+        .await
+        .unwrap();
+    let grant = registry
+        .resolver()
+        .resolve(&Ask {
+            provider: "azure-openai",
+            ..ask("acme")
+        })
+        .unwrap();
+    assert_eq!(grant.endpoint(), Some("https://acme.openai.azure.com"));
+    assert!(grant.open().is_ok());
+}
+
+#[tokio::test]
+async fn a_secret_of_an_unusual_form_is_stored_with_a_warning() {
+    let (_installation, registry) = Installation::with_acme().await;
+    let added = registry.add(&act(), key("odd", "hunter2")).await.unwrap();
+    assert_eq!(added.warnings, [Warning::SecretUnusualForm]);
+}
+
+#[tokio::test]
+async fn a_request_in_flight_keeps_the_version_it_began_with() {
+    let (_installation, registry) = Installation::with_acme().await;
+    let id = registry
+        .add(&act(), key("default", "sk-1"))
+        .await
+        .unwrap()
+        .credential
+        .id;
+    let grant = registry.resolver().resolve(&ask("acme")).unwrap();
+    registry.revoke(&act(), &id).await.unwrap();
+    assert_eq!(opened(Ok(grant)).unwrap(), "sk-1");
+}
+
+#[tokio::test]
+async fn each_change_is_on_record_with_actor_request_and_fingerprint() {
+    let (_installation, registry) = Installation::with_acme().await;
+    let added = registry
+        .add(&act(), key("default", "abc"))
+        .await
+        .unwrap()
+        .credential;
+    registry.revoke(&act(), &added.id).await.unwrap();
+    registry.audit().refused(&act(), "sign-in").await.unwrap();
+    let records = registry.audit().records(1, 100).await.unwrap();
+    let events: Vec<_> = records.iter().map(|record| record.event).collect();
+    assert_eq!(
+        events,
+        [
+            Event::TokenCreated,
+            Event::WorkspaceCreated,
+            Event::CredentialCreated,
+            Event::CredentialRevoked,
+            Event::Refused
+        ]
+    );
+    for record in &records[2..4] {
+        assert_eq!(
+            (&record.actor, record.request_id.as_str()),
+            (&act().actor, "req_1")
+        );
+        assert_eq!(record.credential.as_ref(), Some(&added.id));
+        assert_eq!(
+            record.fingerprint.as_ref().unwrap().as_str(),
+            "sha256:ba7816bf8f01cfea"
+        );
+    }
+    for (before, after) in records.iter().zip(&records[1..]) {
+        assert_eq!(
+            (after.position, after.previous),
+            (before.position + 1, before.hash)
+        );
+    }
+    assert_eq!(
+        registry.audit().verify().await.unwrap(),
+        registry.audit().head().await
+    );
+}
+
+#[tokio::test]
+async fn a_caller_who_hangs_up_does_not_leave_a_change_half_made() {
+    let (installation, registry) = Installation::with_acme().await;
+    for n in 0..20 {
+        let new = key(&format!("k{n}"), "sk-1");
+        let by = act();
+        let change = registry.add(&by, new);
+        // Dropped after its first step, like the handler of a connection that closes.
+        let _ = tokio::time::timeout(std::time::Duration::ZERO, change).await;
+    }
+    // Waits its turn behind all of them.
+    registry.add(&act(), key("last", "sk-2")).await.unwrap();
+    drop(registry);
+    let registry = installation.open().await;
+    assert!(
+        registry
+            .list(&Filter::default())
+            .iter()
+            .all(|credential| !credential.damaged)
+    );
+    registry.audit().verify().await.unwrap();
+}

@@ -1,0 +1,129 @@
+use Environment::{Live, Sandbox};
+use EnvironmentPin::Any;
+
+use super::*;
+
+/// What `acme` has: live keys `a` (default) and `b`, and a sandbox key `s` (default), for openai; only a sandbox key for
+/// gemini, only a live one for anthropic.
+async fn stocked() -> (Installation, Arc<Registry>) {
+    let (installation, registry) = Installation::with_acme().await;
+    for (provider, label, environment) in [
+        ("openai", "a", Live),
+        ("openai", "b", Live),
+        ("openai", "s", Sandbox),
+        ("gemini", "s", Sandbox),
+        ("anthropic", "a", Live),
+    ] {
+        let new = NewCredential {
+            provider: provider.to_owned(),
+            environment,
+            ..key(label, &format!("sk-{provider}-{label}"))
+        };
+        registry.add(&act(), new).await.unwrap();
+    }
+    (installation, registry)
+}
+
+#[tokio::test]
+async fn the_choice_depends_on_nothing_but_the_question() {
+    let (_installation, registry) = stocked().await;
+    let resolver = registry.resolver();
+    let sandbox = EnvironmentPin::Sandbox;
+    let live = EnvironmentPin::Live;
+    let missing = Err(Refusal::CredentialMissing);
+    let not_allowed = Err(Refusal::EnvironmentNotAllowed);
+    let cases = [
+        // provider, label, environment asked for, pin of the listener, outcome
+        ("openai", None, None, Any, Ok("sk-openai-a")),
+        ("openai", None, Some(Live), Any, Ok("sk-openai-a")),
+        ("openai", None, Some(Sandbox), Any, Ok("sk-openai-s")),
+        ("openai", Some("b"), None, Any, Ok("sk-openai-b")),
+        ("openai", Some("b"), Some(Live), Any, Ok("sk-openai-b")),
+        ("openai", Some("b"), Some(Sandbox), Any, not_allowed),
+        ("openai", Some("s"), Some(Sandbox), Any, Ok("sk-openai-s")),
+        ("openai", Some("x"), None, Any, Err(Refusal::LabelUnknown)),
+        ("openai", None, None, sandbox, Ok("sk-openai-s")),
+        ("openai", None, Some(Live), sandbox, not_allowed),
+        ("openai", Some("a"), None, sandbox, not_allowed),
+        ("openai", Some("s"), None, sandbox, Ok("sk-openai-s")),
+        ("openai", None, None, live, Ok("sk-openai-a")),
+        ("openai", None, Some(Sandbox), live, not_allowed),
+        ("openai", Some("s"), None, live, not_allowed),
+        ("gemini", None, None, Any, Ok("sk-gemini-s")),
+        ("gemini", None, Some(Live), Any, missing),
+        ("gemini", None, None, live, missing),
+        ("anthropic", None, None, Any, Ok("sk-anthropic-a")),
+        ("anthropic", None, None, sandbox, missing),
+        ("anthropic", None, Some(Sandbox), Any, missing),
+        ("cohere", None, None, Any, missing),
+        ("cohere", Some("a"), None, Any, missing),
+    ];
+    for (provider, label, environment, pin, outcome) in cases {
+        let ask = Ask {
+            workspace: "acme",
+            provider,
+            label,
+            environment,
+            pin,
+        };
+        for _ in 0..3 {
+            let got = opened(resolver.resolve(&ask));
+            assert_eq!(
+                got.as_deref(),
+                outcome.as_deref().map_err(|refusal| refusal),
+                "{ask:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_listener_pinned_to_sandbox_never_gets_a_live_key_whatever_is_asked() {
+    let (_installation, registry) = stocked().await;
+    let resolver = registry.resolver();
+    for provider in ["openai", "gemini", "anthropic", "cohere"] {
+        for label in [None, Some("a"), Some("b"), Some("s"), Some("")] {
+            for environment in [None, Some(Live), Some(Sandbox)] {
+                let ask = Ask {
+                    workspace: "acme",
+                    provider,
+                    label,
+                    environment,
+                    pin: EnvironmentPin::Sandbox,
+                };
+                let granted = resolver.resolve(&ask).map(|grant| grant.environment());
+                assert_ne!(granted, Ok(Live), "{ask:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_workspace_is_unknown_and_a_known_one_known() {
+    let (_installation, registry) = stocked().await;
+    let resolver = registry.resolver();
+    assert!(resolver.knows("acme") && !resolver.knows("globex") && !resolver.knows(""));
+    assert_eq!(
+        resolver.resolve(&ask("globex")).unwrap_err(),
+        Refusal::WorkspaceUnknown
+    );
+}
+
+#[tokio::test]
+async fn a_resolver_made_before_a_change_sees_it() {
+    let (_installation, registry) = Installation::with_acme().await;
+    let resolver = registry.resolver().clone();
+    assert_eq!(
+        resolver.resolve(&ask("acme")).unwrap_err(),
+        Refusal::CredentialMissing
+    );
+    registry.add(&act(), key("default", "sk-1")).await.unwrap();
+    assert_eq!(opened(resolver.resolve(&ask("acme"))).unwrap(), "sk-1");
+}
+
+#[test]
+fn every_refusal_has_a_code_of_its_own() {
+    let codes: std::collections::HashSet<_> =
+        Refusal::ALL.iter().map(|refusal| refusal.code()).collect();
+    assert_eq!(codes.len(), Refusal::ALL.len());
+}
