@@ -122,6 +122,7 @@ impl Gateway {
             at: Instant::now(),
         };
         let (head, body) = request.into_parts();
+        let body = Inbound::new(&head, body, self.settings.proxy.deadlines.body_idle);
         let over_http1 = head.version < Version::HTTP_2;
         let mut response = match self.permit(&head, known_peer) {
             Ok(permit) => self.forward(permit, head, body, arrival, busy).await,
@@ -184,7 +185,7 @@ impl Gateway {
         &self,
         permit: Permit,
         mut head: Head,
-        body: Incoming,
+        body: Inbound,
         arrival: Arrival,
         busy: Busy,
     ) -> Response<Body> {
@@ -234,7 +235,7 @@ impl Gateway {
         rest: &str,
         upgrade: bool,
         head: Head,
-        body: Incoming,
+        body: Inbound,
         secret: &Secret,
     ) -> Result<Response<Incoming>, Refusal> {
         let destination = &*exchange.destination;
@@ -247,7 +248,6 @@ impl Gateway {
             tag_headers: &self.settings.proxy.tag_headers,
         };
         let head = outbound.rewrite(head, secret)?;
-        let body = Inbound::new(body, self.settings.proxy.deadlines.body_idle);
         exchange.sent();
         let request = Request::from_parts(head, body);
         self.upstream

@@ -3,11 +3,15 @@
 use crate::deadline::Busy;
 use crate::relay::{Relay, RelayError, Silence};
 use bytes::Bytes;
+use http::request::Parts;
+use http::{Version, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// What the client gets.
 pub(crate) enum Body {
@@ -70,9 +74,23 @@ impl HttpBody for Body {
 }
 
 /// What the upstream gets: the client's body as it comes, as long as it comes.
+///
+/// Dropped before its end, because of a refusal or an early answer, it is still
+/// read for a while: closing an HTTP/1.1 connection with bytes unread resets it,
+/// and the client would lose the answer that explains.
 pub(crate) struct Inbound {
-    client: Incoming,
+    client: Option<Incoming>,
     silence: Silence,
+    leftover: Leftover,
+}
+
+/// What becomes of a body that nobody wants.
+#[derive(Clone, Copy)]
+enum Leftover {
+    Swallow,
+    /// HTTP/2 can end one stream alone; and who waits for `100 Continue` has not
+    /// sent anything yet.
+    Leave,
 }
 
 /// The client's body did not come to its end.
@@ -85,10 +103,37 @@ pub(crate) enum InboundError {
 }
 
 impl Inbound {
-    pub(crate) fn new(client: Incoming, idle: Duration) -> Self {
+    pub(crate) fn new(head: &Parts, client: Incoming, idle: Duration) -> Self {
+        let alone = head.version < Version::HTTP_2 && !head.headers.contains_key(header::EXPECT);
+        let leftover = if alone {
+            Leftover::Swallow
+        } else {
+            Leftover::Leave
+        };
         Self {
-            client,
+            client: Some(client),
             silence: Silence::new(idle),
+            leftover,
+        }
+    }
+}
+
+impl Drop for Inbound {
+    fn drop(&mut self) {
+        let unwanted = self.client.take().filter(|client| !client.is_end_stream());
+        if let (Some(client), Leftover::Swallow) = (unwanted, self.leftover) {
+            tokio::spawn(timeout(SWALLOW_FOR, swallow(client)));
+        }
+    }
+}
+
+async fn swallow(mut client: Incoming) {
+    let mut left = SWALLOW_BYTES;
+    while let Some(Ok(frame)) = client.frame().await {
+        let size = frame.data_ref().map_or(0, Bytes::len);
+        match left.checked_sub(size) {
+            Some(less) => left = less,
+            None => return,
         }
     }
 }
@@ -101,7 +146,10 @@ impl HttpBody for Inbound {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, InboundError>>> {
-        match Pin::new(&mut self.client).poll_frame(context) {
+        let Some(client) = &mut self.client else {
+            return Poll::Ready(None);
+        };
+        match Pin::new(client).poll_frame(context) {
             Poll::Ready(frame) => {
                 self.silence.broken();
                 Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
@@ -114,10 +162,16 @@ impl HttpBody for Inbound {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.client.is_end_stream()
+        self.client.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.client.size_hint()
+        self.client
+            .as_ref()
+            .map_or_else(SizeHint::default, HttpBody::size_hint)
     }
 }
+
+/// A request with a picture or a document in it is still read to its end.
+const SWALLOW_BYTES: usize = 32 << 20;
+const SWALLOW_FOR: Duration = Duration::from_secs(10);
