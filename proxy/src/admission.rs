@@ -40,10 +40,12 @@ impl Door {
             ListenAddress::Unix(_) => None,
             ListenAddress::Tcp(configured) => {
                 let own = ["localhost", "127.0.0.1", "[::1]"].map(String::from);
-                let address = host_of(bound.unwrap_or(configured));
+                // 0.0.0.0 is no name: browsers let pages call it.
+                let address =
+                    Some(bound.unwrap_or(configured)).filter(|a| !a.ip().is_unspecified());
                 Some(
                     own.into_iter()
-                        .chain([address])
+                        .chain(address.map(host_of))
                         .chain(proxy.hosts.iter().cloned())
                         .collect(),
                 )

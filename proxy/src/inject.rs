@@ -5,6 +5,7 @@
 //! since the client's `Connection` header is obeyed first (RFC 9110 section 7.6.1).
 
 use crate::destination::{Destination, Origin};
+use crate::hop::{is_hop_by_hop, listed, lists, nominated};
 use crate::refusal::Refusal;
 use crate::route;
 use bytes::Bytes;
@@ -84,7 +85,7 @@ impl Outbound<'_> {
     /// traces of its network, and our own.
     fn stripped(&self, headers: HeaderMap, provider: &Provider) -> HeaderMap {
         let nominated = nominated(&headers);
-        let trailers = wants_trailers(&headers);
+        let trailers = lists(&headers, &header::TE, "trailers");
         let own_auth = match &provider.auth {
             Auth::Header { name, .. } => Some(name),
             Auth::Query { .. } => None,
@@ -98,6 +99,7 @@ impl Outbound<'_> {
             let stays = may_leave(name)
                 && Some(name) != own_auth
                 && !self.tag_headers.contains(name)
+                && (self.upgrade || !is_handshake(name))
                 && !nominated.contains(name);
             if stays {
                 kept.append(name, value);
@@ -109,9 +111,31 @@ impl Outbound<'_> {
         if self.upgrade {
             kept.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
             kept.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-            strip_subprotocol_keys(&mut kept);
+            self.handshake(&mut kept);
         }
         kept
+    }
+
+    /// OpenAI's realtime API takes a key as a WebSocket subprotocol, for browsers.
+    /// And what the frames are compressed with, nobody can look into for an echo.
+    fn handshake(&self, kept: &mut HeaderMap) {
+        let offered = listed(kept, &header::SEC_WEBSOCKET_PROTOCOL);
+        let harmless = |protocol: &&[u8]| {
+            !protocol
+                .to_ascii_lowercase()
+                .windows(7)
+                .any(|w| w == b"api-key")
+        };
+        let offered: Vec<_> = offered.filter(harmless).collect();
+        let offered = HeaderValue::from_bytes(&offered.join(&b", "[..])).ok();
+        let offered = offered.filter(|offered| !offered.is_empty());
+        match offered {
+            Some(offered) => kept.insert(header::SEC_WEBSOCKET_PROTOCOL, offered),
+            None => kept.remove(header::SEC_WEBSOCKET_PROTOCOL),
+        };
+        if self.accept_encoding == AcceptEncoding::Identity {
+            kept.remove(header::SEC_WEBSOCKET_EXTENSIONS);
+        }
     }
 }
 
@@ -140,25 +164,6 @@ fn append_parameter(target: &mut Zeroizing<Vec<u8>>, name: &str, secret: &Secret
     }
 }
 
-/// The fields that `Connection` names for this hop only.
-fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
-    let fields = headers.get_all(header::CONNECTION).iter();
-    let options = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b','));
-    options
-        .map(<[u8]>::trim_ascii)
-        .filter(|option| {
-            !option.eq_ignore_ascii_case(b"close") && !option.eq_ignore_ascii_case(b"keep-alive")
-        })
-        .filter_map(|option| HeaderName::from_bytes(option).ok())
-        .collect()
-}
-
-fn wants_trailers(headers: &HeaderMap) -> bool {
-    let fields = headers.get_all(header::TE).iter();
-    let mut codings = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b','));
-    codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
-}
-
 /// Whether a client's header may go to an upstream at all.
 fn may_leave(name: &HeaderName) -> bool {
     !is_hop_by_hop(name)
@@ -167,23 +172,9 @@ fn may_leave(name: &HeaderName) -> bool {
         && !name.as_str().starts_with("x-keyside-")
 }
 
-/// Fields that concern one connection only (RFC 9110 section 7.6.1), and those
-/// that are made anew for the next: `Host`, `Expect`.
-pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
-    matches!(
-        *name,
-        header::CONNECTION
-            | header::HOST
-            | header::EXPECT
-            | header::PROXY_AUTHENTICATE
-            | header::PROXY_AUTHORIZATION
-            | header::TE
-            | header::TRANSFER_ENCODING
-            | header::UPGRADE
-    ) || matches!(
-        name.as_str(),
-        "keep-alive" | "proxy-connection" | "http2-settings"
-    )
+/// Fields of a WebSocket handshake; a subprotocol can be a key.
+fn is_handshake(name: &HeaderName) -> bool {
+    name.as_str().starts_with("sec-websocket-")
 }
 
 /// Every header in which some provider takes a key, whichever provider is asked.
@@ -211,25 +202,6 @@ fn is_trace(name: &HeaderName) -> bool {
             name.as_str(),
             "x-real-ip" | "true-client-ip" | "cf-connecting-ip" | "x-client-ip"
         )
-}
-
-/// OpenAI's realtime API takes a key as a WebSocket subprotocol, for browsers.
-fn strip_subprotocol_keys(headers: &mut HeaderMap) {
-    let fields = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
-    let offered = fields
-        .filter_map(|field| field.to_str().ok())
-        .flat_map(|field| field.split(','));
-    let kept: Vec<_> = offered
-        .map(str::trim)
-        .filter(|protocol| !protocol.contains("api-key"))
-        .collect();
-    let kept = HeaderValue::from_str(&kept.join(", "))
-        .ok()
-        .filter(|kept| !kept.is_empty());
-    match kept {
-        Some(kept) => headers.insert(header::SEC_WEBSOCKET_PROTOCOL, kept),
-        None => headers.remove(header::SEC_WEBSOCKET_PROTOCOL),
-    };
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod destination;
 mod drain;
 mod exchange;
 mod gateway;
+mod hop;
 mod inject;
 mod listener;
 mod meter;

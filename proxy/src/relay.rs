@@ -6,7 +6,7 @@
 use crate::deadline::Timer;
 use crate::exchange::Exchange;
 use crate::gateway::Body;
-use crate::inject::is_hop_by_hop;
+use crate::hop::{is_hop_by_hop, nominated};
 use crate::meter::Meter;
 use crate::scrub::Scrub;
 use bytes::Bytes;
@@ -87,12 +87,12 @@ pub(crate) fn relay(
 
 /// The upstream's headers as the client gets them.
 pub(crate) fn relayed(mut headers: HeaderMap, wire: &Wire) -> HeaderMap {
-    let own: Vec<HeaderName> = headers
+    let ends_here: Vec<_> = headers
         .keys()
         .filter(|name| !may_return(name))
         .cloned()
         .collect();
-    for name in own {
+    for name in nominated(&headers).iter().chain(&ends_here) {
         headers.remove(name);
     }
     wire.scrub.headers(&mut headers);

@@ -4,10 +4,11 @@
 //! keeps its length, so frames stay whole. A compressed frame passes unread.
 
 use crate::gateway::Body;
+use crate::hop::lists;
 use crate::relay::{Wire, relayed};
 use bytes::{Bytes, BytesMut};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Response, Version, header};
+use http::{HeaderValue, Method, Response, Version, header};
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -22,8 +23,8 @@ type Side = TokioIo<Upgraded>;
 pub(crate) fn is_websocket(head: &Parts) -> bool {
     head.method == Method::GET
         && head.version == Version::HTTP_11
-        && lists(&head.headers, header::CONNECTION, "upgrade")
-        && lists(&head.headers, header::UPGRADE, "websocket")
+        && lists(&head.headers, &header::CONNECTION, "upgrade")
+        && lists(&head.headers, &header::UPGRADE, "websocket")
 }
 
 /// Answers the handshake and carries bytes until one side ends.
@@ -100,12 +101,6 @@ async fn read(
     buffer.reserve(PIECE);
     let read = timeout(silence, from.read_buf(buffer)).await??;
     Ok((read > 0).then(|| buffer.split().freeze()))
-}
-
-fn lists(headers: &HeaderMap, name: header::HeaderName, option: &str) -> bool {
-    let fields = headers.get_all(name).iter();
-    let mut options = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b','));
-    options.any(|found| found.trim_ascii().eq_ignore_ascii_case(option.as_bytes()))
 }
 
 /// Bytes read at once from either side.

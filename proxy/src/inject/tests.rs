@@ -137,8 +137,9 @@ fn a_websocket_handshake_keeps_its_protocols_but_not_the_key_among_them() {
         ("upgrade", "websocket"),
         (
             "sec-websocket-protocol",
-            "realtime, openai-insecure-api-key.dummy, openai-beta.realtime-v1",
+            "realtime, OpenAI-Insecure-API-Key.dummy, openai-beta.realtime-v1",
         ),
+        ("sec-websocket-extensions", "permessage-deflate"),
     ];
     let head = rewrite("openai", "/v1/realtime?model=m", true, &fields);
     assert_eq!(
@@ -146,4 +147,8 @@ fn a_websocket_handshake_keeps_its_protocols_but_not_the_key_among_them() {
         "realtime, openai-beta.realtime-v1"
     );
     assert_eq!(head.headers["upgrade"], "websocket");
+    assert!(!head.headers.contains_key("sec-websocket-extensions"));
+
+    let head = rewrite("openai", "/v1/models", false, &fields);
+    assert!(!head.headers.contains_key("sec-websocket-protocol"));
 }
