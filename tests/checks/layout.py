@@ -9,7 +9,7 @@ import pathlib
 import re
 import sys
 
-from exposure import code_only, line
+from exposure import code_only, is_unit_test, line
 
 # The files that need `unsafe`, each with the reason in its first lines. Elsewhere the compiler denies it.
 UNSAFE = {"proxy/src/peer.rs"}
@@ -32,7 +32,7 @@ def violations(root):
         path, text = relative.as_posix(), file.read_text(encoding="utf-8")
         if file.name == "mod.rs":
             yield f"{path}: `foo.rs` beside `foo/`, never `mod.rs`"
-        if file.name != "tests.rs" and not text.startswith("//!"):
+        if not is_unit_test(path) and not text.startswith("//!"):
             yield f"{path}: begins without `//!`: what it owns, what it must not know"
         if text.count("\n") > LONGEST:
             yield f"{path}: {text.count(chr(10))} lines; past {LONGEST} there is a second subject in it"
