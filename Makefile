@@ -57,6 +57,7 @@ check-structure:
 check-docs:
 	@python3 tests/checks/links.py
 	@tests/checks/integrations.py
+	@tests/checks/settings.py
 
 check-scripts:
 	@tests/checks/scripts

@@ -9,6 +9,7 @@ import arrows
 import exposure
 import layout
 import links
+import settings
 import summary
 
 SECRET = "#[derive(ZeroizeOnDrop)]\npub struct Secret(Box<[u8]>);\n"
@@ -152,6 +153,17 @@ class Links(unittest.TestCase):
 
     def test_a_link_to_a_heading_that_went_is_found(self):
         self.assertEqual(len(self.found("[a](OTHER.md#gone)", OTHER="## Here\n")), 1)
+
+
+class Settings(unittest.TestCase):
+    PAGE = "## `[proxy]`: x\n| `threads` | `0` | how many |\n### `[proxy.limits]`\n| `headers` | `100` | fields |\n"
+
+    def test_a_page_with_every_setting_and_its_default_passes(self):
+        self.assertEqual(list(settings.violations({"proxy": {"threads": 0, "limits": {"headers": 100}}}, self.PAGE)), [])
+
+    def test_a_setting_without_a_row_or_with_another_default_is_found(self):
+        self.assertEqual(len(list(settings.violations({"proxy": {"new": 1}}, self.PAGE))), 1)
+        self.assertEqual(len(list(settings.violations({"proxy": {"threads": 4}}, self.PAGE))), 1)
 
 
 class Summary(unittest.TestCase):
