@@ -1,6 +1,7 @@
 """After everything else: no stored key stands in anything that Keyside wrote or says, in any disguise."""
 
 import base64
+import json
 
 import pytest
 
@@ -10,6 +11,7 @@ PAGES = [
     "/api/integrations/credentials",
     "/api/integrations/providers",
     "/api/workspaces",
+    "/api/runs",
 ]
 
 
@@ -38,12 +40,15 @@ def no_key_stands_in_anything_that_keyside_wrote(stage):
     keyside = stage.keyside
     written = {"/metrics": keyside.metrics()}
     written |= {page: keyside.ask_admin(page) for page in PAGES}
+    stored = json.loads(written["/api/integrations/credentials"])["items"]
+    written |= {key["id"]: keyside.ask_admin(f"/api/integrations/credentials/{key['id']}") for key in stored}
     written |= {page: web.fetch(f"{keyside.observe}{page}")[1] for page in ("/healthz", "/readyz")}
 
     assert keyside.stop() == 0
     written |= {name: output.to_the_end(within=10) for name, output in keyside.outputs.items()}
     written |= {str(file): file.read_bytes() for file in keyside.folder.rglob("*") if file.is_file()}
 
+    assert len(stored) == len(stage.keys)
     assert written["stderr"] and any("/data/store/" in name for name in written), "there must be something to search"
     found = [
         f"{disguise} key in {name}"

@@ -11,8 +11,10 @@ from harness.web import fetch
 
 SUITE = Path(__file__).parent.parent
 AIMOCK = SUITE / "node_modules/@copilotkit/aimock/dist/aimock-cli.js"
-#: What the providers say when they are asked to count to three.
-ANSWER = json.loads((SUITE / "fixtures/answers.json").read_text())["fixtures"][0]["response"]["content"]
+#: What the providers say when they are asked to count to three, and what they charge for it.
+_COUNTED = json.loads((SUITE / "fixtures/answers.json").read_text())["fixtures"][0]["response"]
+ANSWER: str = _COUNTED["content"]
+TOKENS: dict[str, int] = {"input": _COUNTED["usage"]["input_tokens"], "output": _COUNTED["usage"]["output_tokens"]}
 
 LISTENING = re.compile(rb"aimock server listening on (http://\S+)")
 

@@ -83,7 +83,17 @@ class Keyside:
 
     def refusals(self, code: str) -> int:
         """How often Keyside has refused a request with this code."""
-        count = re.search(rb'^keyside_refusals_total\{code="%s"\} (\d+)' % code.encode(), self.metrics(), re.M)
+        return self._count(f'keyside_refusals_total{{code="{code}"}}')
+
+    def tokens(self, provider: str) -> dict[str, int]:
+        """How many tokens a provider has reported, by direction."""
+        return {
+            direction: self._count(f'keyside_tokens_total{{direction="{direction}",provider="{provider}"}}')
+            for direction in ("input", "output")
+        }
+
+    def _count(self, series: str) -> int:
+        count = re.search(rf"^{re.escape(series)} (\d+)$", self.metrics().decode(), re.MULTILINE)
         return int(count[1]) if count else 0
 
     def stop(self) -> int:
