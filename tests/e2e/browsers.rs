@@ -186,3 +186,24 @@ fn what_the_upstream_allows_a_page_is_not_passed_on() {
     );
     assert_eq!(answer.header("x-plain"), Some("kept"));
 }
+
+#[test]
+fn a_listener_on_every_address_is_not_called_0_0_0_0() {
+    // No browser sends Origin or Sec-Fetch-Site with an image from there.
+    let upstream = Upstream::ok();
+    let keyside = Keyside::builder()
+        .provider("openai", &upstream.base_url())
+        .set("proxy.listen", r#"["0.0.0.0:0"]"#)
+        .start()
+        .with_key();
+    let port = keyside.proxy_addr().port();
+    let ask = |host: &str| {
+        let address = ([127, 0, 0, 1], port).into();
+        Wire::tcp(address)
+            .ask(&Ask::get("/openai/v1/models").set("Host", &format!("{host}:{port}")))
+    };
+    for host in ["0.0.0.0", "[::]"] {
+        expect::refused(host, &ask(host), 403, "host_not_allowed");
+    }
+    assert_eq!(ask("localhost").status(), 200);
+}

