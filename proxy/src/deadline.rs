@@ -11,7 +11,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -25,8 +25,10 @@ pub(crate) struct Activity {
     /// Requests whose answer is complete, but may not have left our buffers: they
     /// count as in flight until the socket has taken everything.
     unflushed: AtomicUsize,
-    /// Set at each request's end, taken by the socket to start the idle time.
-    ended: AtomicBool,
+    opened: Instant,
+    /// When the last request ended, in nanoseconds since `opened`; 0 once the
+    /// socket has taken note.
+    ended: AtomicU64,
     /// HTTP/2 frames come without a request, so a first byte begins no head.
     multiplexed: AtomicBool,
 }
@@ -40,7 +42,8 @@ impl Activity {
             drain,
             requests: AtomicUsize::new(0),
             unflushed: AtomicUsize::new(0),
-            ended: AtomicBool::new(false),
+            opened: Instant::now(),
+            ended: AtomicU64::new(0),
             multiplexed: AtomicBool::new(false),
         })
     }
@@ -62,6 +65,14 @@ impl Activity {
         self.requests.load(Ordering::Acquire) > 0
     }
 
+    /// When a request ended, once for each end that was not asked for yet.
+    fn take_end(&self) -> Option<Instant> {
+        match self.ended.swap(0, Ordering::AcqRel) {
+            0 => None,
+            nanos => Some(self.opened + Duration::from_nanos(nanos)),
+        }
+    }
+
     fn flushed(&self) {
         if self.unflushed.load(Ordering::Acquire) > 0 {
             self.drain.leave(self.unflushed.swap(0, Ordering::AcqRel));
@@ -79,7 +90,9 @@ impl Clone for Busy {
 impl Drop for Busy {
     fn drop(&mut self) {
         self.0.unflushed.fetch_add(1, Ordering::AcqRel);
-        self.0.ended.store(true, Ordering::Release);
+        let nanos = self.0.opened.elapsed().as_nanos();
+        let nanos = u64::try_from(nanos).unwrap_or(u64::MAX).max(1);
+        self.0.ended.store(nanos, Ordering::Release);
         self.0.requests.fetch_sub(1, Ordering::AcqRel);
     }
 }
@@ -163,8 +176,8 @@ impl<S> Deadlined<S> {
 
     /// Called with each read: notes a request's end, then a next head's first byte.
     fn note(&mut self, bytes_came: bool) {
-        if self.activity.ended.swap(false, Ordering::AcqRel) {
-            self.waiting = Waiting::Idle(Instant::now());
+        if let Some(end) = self.activity.take_end() {
+            self.waiting = Waiting::Idle(end);
         }
         let begins_head = bytes_came
             && matches!(self.waiting, Waiting::Idle(_))
@@ -187,13 +200,15 @@ impl<S> Deadlined<S> {
         read.into_iter().chain(write).min()
     }
 
+    /// Ready with an error once the deadline has passed. Without one, the task is
+    /// still woken now and then: hyper may not ask the socket again when it has
+    /// answered, and the idle time would never be looked at.
     fn waited_too_long<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
-        match self.deadline() {
-            Some(deadline) => self
-                .timer
-                .poll(deadline, context)
-                .map(|()| Err(io::ErrorKind::TimedOut.into())),
-            None => Poll::Pending,
+        let deadline = self.deadline();
+        let look_again = deadline.unwrap_or_else(|| Instant::now() + self.limits.idle);
+        match (self.timer.poll(look_again, context), deadline) {
+            (Poll::Ready(()), Some(_)) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            _ => Poll::Pending,
         }
     }
 

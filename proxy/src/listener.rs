@@ -76,7 +76,7 @@ pub fn bind(parts: &Parts) -> Result<Bound, BindError> {
         services: Vec::new(),
     };
     for listener in &proxy.listeners {
-        let socket = Socket::bind(&listener.address)?;
+        let socket = Socket::bind(listener)?;
         let door = Door::new(listener, socket.tcp_address(), proxy);
         // A pooled connection lives on the runtime that opened it, and each
         // service has a runtime of its own.
@@ -104,13 +104,13 @@ struct Socket {
 }
 
 impl Socket {
-    fn bind(address: &ListenAddress) -> Result<Self, BindError> {
-        match address {
+    fn bind(listener: &Listener) -> Result<Self, BindError> {
+        match &listener.address {
             ListenAddress::Tcp(address) => Self::tcp(*address).map_err(|source| BindError::Tcp {
                 address: *address,
                 source,
             }),
-            ListenAddress::Unix(path) => Self::unix(path),
+            ListenAddress::Unix(path) => Self::unix(path, Modes::of(listener)),
         }
     }
 
@@ -126,7 +126,7 @@ impl Socket {
 
     /// The folder is closed to others before the socket is made in it, so that
     /// there is no moment in which they could connect.
-    fn unix(path: &Path) -> Result<Self, BindError> {
+    fn unix(path: &Path, modes: Modes) -> Result<Self, BindError> {
         if UnixStream::connect(path).is_ok() {
             return Err(BindError::Answered(path.into()));
         }
@@ -134,11 +134,11 @@ impl Socket {
             let folder = path.parent().unwrap_or(Path::new("."));
             DirBuilder::new()
                 .recursive(true)
-                .mode(0o700)
+                .mode(modes.folder)
                 .create(folder)?;
             remove_stale(path)?;
             let listener = UnixListener::bind(path)?;
-            std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
+            std::fs::set_permissions(path, Permissions::from_mode(modes.socket))?;
             listener.set_nonblocking(true)?;
             io::Result::Ok(listener)
         };
@@ -156,6 +156,29 @@ impl Socket {
         match self.address {
             ListenAddress::Tcp(address) => Some(address),
             ListenAddress::Unix(_) => None,
+        }
+    }
+}
+
+/// Who may reach a Unix socket at all.
+struct Modes {
+    folder: u32,
+    socket: u32,
+}
+
+impl Modes {
+    /// This user alone; or anybody, where user ids are named: then each connection
+    /// is judged by the one the kernel gives.
+    fn of(listener: &Listener) -> Self {
+        match listener.peer_uids.is_empty() {
+            true => Self {
+                folder: 0o700,
+                socket: 0o600,
+            },
+            false => Self {
+                folder: 0o711,
+                socket: 0o666,
+            },
         }
     }
 }
@@ -189,7 +212,7 @@ impl Accepting {
             }
             ListenAddress::Unix(path) => {
                 let name = path.display().to_string();
-                let mode = Permissions::from_mode(0o600);
+                let mode = Permissions::from_mode(Modes::of(listener).socket);
                 (name.clone(), ListenerConfig::uds(name).permissions(mode))
             }
         };

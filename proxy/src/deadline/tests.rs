@@ -101,3 +101,20 @@ async fn a_request_is_in_flight_until_its_answer_has_left() {
     drop(busy);
     assert_eq!(drain.in_flight(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_idle_time_counts_from_the_end_also_when_the_last_read_was_before_it() {
+    let (_client, activity, mut socket) = connection();
+    let busy = activity.begin(false);
+    let mut byte = [0; 1];
+    let read = tokio::spawn(async move {
+        let error = socket.read_exact(&mut byte).await.unwrap_err();
+        (error.kind(), Instant::now())
+    });
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let end = Instant::now();
+    drop(busy);
+    let (kind, closed) = read.await.unwrap();
+    assert_eq!(kind, io::ErrorKind::TimedOut);
+    assert_eq!((closed - end).as_secs(), 75);
+}
