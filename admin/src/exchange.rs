@@ -1,16 +1,16 @@
 //! One request and its answer, from outside: an id, a task of its own, headers that every answer has, one log line, and
 //! the audit record of a refusal.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     extract::{MatchedPath, Request, State},
     middleware::Next,
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
-use crate::{AdminState, problem::Problem, refusals};
+use crate::{problem::Problem, refusals::Refusals};
 
 /// The id that the answer, the log line and the audit records of one request share.
 #[derive(Clone)]
@@ -28,28 +28,32 @@ impl RequestId {
 
 /// Runs once a request, outermost.
 ///
-/// The rest runs in a task of its own: a client that hangs up cannot stop a change between its record and its write,
-/// and a panic becomes an answer instead of a cut connection.
+/// The rest runs in a task of its own: a client that hangs up early is audited and logged like any other, and a panic
+/// becomes an answer instead of a cut connection.
 pub(crate) async fn carry(
-    State(state): State<AdminState>,
+    State(refusals): State<Arc<Refusals>>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let started = Instant::now();
     let id = RequestId::random();
+    request.extensions_mut().insert(id.clone());
+    let answered = tokio::spawn(answer(refusals, id.clone(), request, next)).await;
+    let mut response = answered.unwrap_or_else(|_panic| Problem::internal().render(&id.0));
+    add_headers(&id, response.headers_mut());
+    response
+}
+
+async fn answer(refusals: Arc<Refusals>, id: RequestId, request: Request, next: Next) -> Response {
+    let started = Instant::now();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    request.extensions_mut().insert(id.clone());
-
-    let answer = tokio::spawn(next.run(request)).await;
-    let mut response = answer.unwrap_or_else(|_panic| Problem::internal().into_response());
+    let mut response = next.run(request).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         if problem.kind().is_refusal() {
-            refusals::audit(&state.registry, &id, problem.kind()).await;
+            refusals.audit(&id, problem.kind()).await;
         }
         response = rendered(&problem, &id, response.headers());
     }
-    add_headers(&id, response.headers_mut());
     log(&method, route.as_ref(), &response, &id, started);
     response
 }
@@ -92,20 +96,21 @@ fn log(
 
 /// A method is a token of the client's choosing too.
 fn known(method: &Method) -> &str {
-    let known = [
-        Method::GET,
-        Method::HEAD,
-        Method::POST,
-        Method::PATCH,
-        Method::DELETE,
-        Method::PUT,
-        Method::OPTIONS,
-    ];
-    match known.contains(method) {
+    match KNOWN.contains(method) {
         true => method.as_str(),
         false => "other",
     }
 }
+
+const KNOWN: [Method; 7] = [
+    Method::GET,
+    Method::HEAD,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+    Method::OPTIONS,
+];
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-keyside-request-id");
 

@@ -16,6 +16,8 @@ mod problem;
 mod query;
 mod refusals;
 mod routes;
+#[cfg(test)]
+mod tests;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -42,15 +44,13 @@ pub struct AdminState {
 /// into sending it; the token. Only then is it looked at.
 pub fn router(state: AdminState) -> Router {
     let guard = Arc::new(guard::Guard::new(state.listen, &state.public_url));
+    let refusals = Arc::new(refusals::Refusals::new(state.registry.clone()));
     routes::router()
         .layer(middleware::from_fn_with_state(
             state.clone(),
             access::require_token,
         ))
         .layer(middleware::from_fn_with_state(guard, guard::check))
-        .layer(middleware::from_fn_with_state(
-            state.clone(),
-            exchange::carry,
-        ))
+        .layer(middleware::from_fn_with_state(refusals, exchange::carry))
         .with_state(state)
 }

@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State};
 use jiff::Timestamp;
-use keyside_credentials::runs::StoredRun;
+use keyside_credentials::{Environment, runs::StoredRun};
 use serde::Serialize;
 
 use crate::{AdminState, page::Page, problem::Problem, query::Parameters};
@@ -14,20 +14,54 @@ pub(super) async fn list(
     let limit = query.limit();
     query.finish()?;
     let runs = state.registry.runs().recent(limit).await;
-    Ok(Json(Page::whole(
-        runs.into_iter().map(RunView::of).collect(),
-    )))
+    let views = runs.into_iter().map(RunView::of).collect();
+    Ok(Json(Page::whole(views)))
 }
 
-/// A run on the wire.
+/// A run on the wire. Never what was asked or answered.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RunView {
     at: Timestamp,
+    request_id: Box<str>,
+    workspace_id: Box<str>,
+    provider: Box<str>,
+    credential_id: Box<str>,
+    label: Box<str>,
+    environment: Environment,
+    /// The provider's status, or null where it gave none.
+    status: Option<u16>,
+    outcome: Box<str>,
+    latency_ms: f64,
+    time_to_first_byte_ms: Option<f64>,
+    input_tokens: Option<u64>,
+    output_tokens: Option<u64>,
+    run_id: Option<Box<str>>,
+    tag: Option<Box<str>>,
 }
 
 impl RunView {
     fn of(run: StoredRun) -> Self {
-        Self { at: run.at }
+        Self {
+            at: run.at,
+            request_id: run.request_id,
+            workspace_id: run.workspace,
+            provider: run.provider,
+            credential_id: run.credential,
+            label: run.label,
+            environment: run.environment,
+            status: (run.status != 0).then_some(run.status),
+            outcome: run.outcome,
+            latency_ms: milliseconds(run.latency_us),
+            time_to_first_byte_ms: run.first_byte_us.map(milliseconds),
+            input_tokens: run.input_tokens,
+            output_tokens: run.output_tokens,
+            run_id: run.run_id,
+            tag: run.tag,
+        }
     }
+}
+
+fn milliseconds(micros: u64) -> f64 {
+    micros as f64 / 1000.0
 }

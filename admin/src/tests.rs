@@ -1,0 +1,214 @@
+//! The API at its router, over a registry in memory. Every answer that any of these tests gets is searched for the
+//! secret that went in.
+
+mod access;
+mod browsers;
+mod creating;
+mod lists;
+mod resources;
+mod secrecy;
+
+use std::sync::Arc;
+
+use axum::{Router, body::Body};
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt;
+use keyside_config::{Catalogue, CredentialRules, KmsDriver, MasterKeySource};
+use keyside_credentials::{
+    Clock, Kms, OpenOptions, Registry, SystemClock, audit::AuditRecord, storage::MemoryStorage,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tower::ServiceExt;
+
+use crate::{AdminState, router};
+
+/// A key of the form that OpenAI's have, and of no other one anywhere.
+const SECRET: &str = "sk-proj-CanaryOfTheAdminApi0123456789abcdefghijklmnopqrstuvwxyzQ7";
+
+const CREDENTIALS: &str = "/api/integrations/credentials";
+
+/// A running API with its owner's token.
+struct Api {
+    router: Router,
+    registry: Arc<Registry>,
+    token: String,
+    _folder: TempDir,
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: String,
+}
+
+impl Api {
+    async fn open() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let keyring = folder.path().join("keyring");
+        let kms = keyside_config::Kms {
+            driver: KmsDriver::Local,
+            master_key: MasterKeySource::Generated(folder.path().join("master-key")),
+        };
+        let catalogue = Arc::new(Catalogue::builtin());
+        let options = OpenOptions {
+            storage: Arc::new(MemoryStorage::default()),
+            kms: Kms::open(&kms, &keyring).unwrap(),
+            keyring,
+            catalogue: catalogue.clone(),
+            rules: CredentialRules { expiring_days: 30 },
+            clock: Arc::new(SystemClock),
+        };
+        let registry = Registry::open(options).await.unwrap();
+        let token = std::fs::read_to_string(registry.access().token_file()).unwrap();
+        let state = AdminState {
+            registry: registry.clone(),
+            catalogue,
+            listen: "127.0.0.1:7381".parse().unwrap(),
+            public_url: "https://keys.example.test".to_owned(),
+        };
+        Self {
+            router: router(state),
+            registry,
+            token: token.trim().to_owned(),
+            _folder: folder,
+        }
+    }
+
+    /// An API with workspace `acme`.
+    async fn with_workspace() -> Self {
+        let api = Self::open().await;
+        let made = api.post("/api/workspaces", &json!({ "id": "acme" })).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
+        api
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.send(self.request("GET", path)).await
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.post_text(path, body.to_string()).await
+    }
+
+    async fn post_text(&self, path: &str, body: impl Into<Body>) -> Answer {
+        let request = self
+            .request("POST", path)
+            .header("content-type", "application/json");
+        self.send_body(request, body.into()).await
+    }
+
+    async fn delete(&self, path: &str) -> Answer {
+        self.send(self.request("DELETE", path)).await
+    }
+
+    /// A request as a program on this machine sends it, with the token.
+    fn request(&self, method: &str, path: &str) -> http::request::Builder {
+        anonymous(method, path).header("authorization", format!("Bearer {}", self.token))
+    }
+
+    async fn send(&self, request: http::request::Builder) -> Answer {
+        self.send_body(request, Body::empty()).await
+    }
+
+    async fn send_body(&self, request: http::request::Builder, body: Body) -> Answer {
+        let request = request.body(body).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let answer = Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: String::from_utf8(body.to_vec()).unwrap(),
+        };
+        answer.assert_sound();
+        answer
+    }
+
+    /// Every record of the audit log.
+    async fn audit(&self) -> Vec<AuditRecord> {
+        self.registry.audit().records(1, 1000).await.unwrap()
+    }
+}
+
+impl Answer {
+    /// What holds for every answer there is.
+    fn assert_sound(&self) {
+        let all = format!("{:?}\n{}", self.headers, self.body);
+        assert!(!all.contains(SECRET), "the secret came back: {all}");
+        assert!(!all.contains("CanaryOf"), "a part of it came back: {all}");
+        assert!(self.header("x-keyside-request-id").starts_with("req_"));
+        assert_eq!(self.header("cache-control"), "no-store");
+        let cors = |name: &http::HeaderName| name.as_str().starts_with("access-control-");
+        assert!(!self.headers.keys().any(cors), "{:?}", self.headers);
+        if self.status.is_client_error() || self.status.is_server_error() {
+            self.assert_problem();
+        }
+    }
+
+    fn assert_problem(&self) {
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        let problem = self.json();
+        let kind = problem["type"].as_str().unwrap();
+        assert!(kind.starts_with("urn:keyside:problem:"), "{kind}");
+        assert_eq!(problem["status"], self.status.as_u16());
+        assert_eq!(problem["requestId"], self.header("x-keyside-request-id"));
+        for text in ["title", "detail", "remedy"] {
+            assert!(problem[text].as_str().is_some_and(|text| !text.is_empty()));
+        }
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", self.body))
+    }
+
+    fn header(&self, name: &str) -> &str {
+        let value = self.headers.get(name);
+        value.and_then(|value| value.to_str().ok()).unwrap_or("")
+    }
+
+    /// The last part of a problem's type.
+    fn kind(&self) -> String {
+        let kind = self.json()["type"].as_str().unwrap_or("").to_owned();
+        kind.rsplit(':').next().unwrap_or("").to_owned()
+    }
+
+    /// The fields that a problem names, in its order.
+    fn fields(&self) -> Vec<String> {
+        let errors = self.json()["errors"].as_array().cloned();
+        let field = |error: &Value| error["field"].as_str().unwrap_or("").to_owned();
+        errors.unwrap_or_default().iter().map(field).collect()
+    }
+}
+
+fn anonymous(method: &str, path: &str) -> http::request::Builder {
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "127.0.0.1:7381")
+}
+
+/// A credential that can be stored as it is, with some fields set otherwise. `null` in `other` leaves a field out.
+fn new_credential(other: Value) -> Value {
+    let mut body = json!({
+        "workspaceId": "acme",
+        "provider": "openai",
+        "label": "default",
+        "secret": SECRET,
+    });
+    let fields = body.as_object_mut().unwrap();
+    for (name, value) in other.as_object().unwrap() {
+        match value {
+            Value::Null => fields.remove(name),
+            value => fields.insert(name.clone(), value.clone()),
+        };
+    }
+    body
+}
+
+fn in_days(days: i64) -> String {
+    let at = SystemClock.now().as_second() + days * 86_400;
+    keyside_credentials::Timestamp::from_second(at)
+        .unwrap()
+        .to_string()
+}

@@ -1,0 +1,109 @@
+//! Nobody gets past the token, and whoever tried is on record.
+
+use keyside_credentials::audit::Event;
+
+use super::*;
+
+const ROUTES: [(&str, &str); 11] = [
+    ("GET", "/api/integrations/credentials"),
+    ("POST", "/api/integrations/credentials"),
+    (
+        "GET",
+        "/api/integrations/credentials/cred_aaaaaaaaaaaaaaaaaaaaaaaaaa",
+    ),
+    (
+        "DELETE",
+        "/api/integrations/credentials/cred_aaaaaaaaaaaaaaaaaaaaaaaaaa",
+    ),
+    ("GET", "/api/integrations/providers"),
+    ("GET", "/api/workspaces"),
+    ("POST", "/api/workspaces"),
+    ("GET", "/api/workspaces/acme"),
+    ("GET", "/api/runs"),
+    ("GET", "/api/there-is-no-such-path"),
+    ("PUT", "/api/workspaces"),
+];
+
+#[tokio::test]
+async fn no_route_answers_without_a_token() {
+    let api = Api::open().await;
+    for (method, path) in ROUTES {
+        let answer = api.send(anonymous(method, path)).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{method} {path}");
+        assert_eq!(answer.kind(), "unauthenticated");
+        assert!(answer.header("www-authenticate").starts_with("Bearer"));
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_not_exactly_the_owners_opens_nothing() {
+    let api = Api::open().await;
+    let (token, half) = (api.token.clone(), &api.token[..api.token.len() / 2]);
+    let wrong = [
+        "Bearer".to_owned(),
+        "Bearer ".to_owned(),
+        format!("Bearer {half}"),
+        format!("Bearer {token}x"),
+        format!("Bearer {} {token}", token),
+        format!("Basic {token}"),
+        token.clone(),
+    ];
+    for authorization in wrong {
+        let request = anonymous("GET", "/api/workspaces").header("authorization", &authorization);
+        let answer = api.send(request).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{authorization}");
+        assert!(!answer.body.contains(half));
+    }
+    let twice = api
+        .request("GET", "/api/workspaces")
+        .header("authorization", "Bearer other");
+    assert_eq!(api.send(twice).await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn the_scheme_of_the_token_is_read_without_regard_to_case() {
+    let api = Api::open().await;
+    let authorization = format!("bearer {}", api.token);
+    let request = anonymous("GET", "/api/workspaces").header("authorization", authorization);
+    assert_eq!(api.send(request).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_refusal_is_on_record_with_its_request_id_before_it_is_told() {
+    let api = Api::open().await;
+    let refused = api.send(anonymous("GET", "/api/workspaces")).await;
+    let records = api.audit().await;
+    let record = records.last().unwrap();
+    assert_eq!(record.event, Event::Refused);
+    assert_eq!(record.actor.as_str(), "anonymous");
+    assert_eq!(record.note.as_deref(), Some("unauthenticated"));
+    assert_eq!(record.request_id, refused.header("x-keyside-request-id"));
+}
+
+#[tokio::test]
+async fn knocking_without_end_does_not_fill_the_disk() {
+    let api = Api::open().await;
+    let before = api.audit().await.len();
+    for _ in 0..200 {
+        api.send(anonymous("GET", "/api/workspaces")).await;
+    }
+    assert_eq!(api.audit().await.len() - before, 60);
+}
+
+#[tokio::test]
+async fn an_unknown_path_and_a_wrong_method_are_problems_too() {
+    let api = Api::open().await;
+    let nowhere = api.get("/api/nowhere").await;
+    assert_eq!(
+        (nowhere.status, nowhere.kind().as_str()),
+        (StatusCode::NOT_FOUND, "route-unknown")
+    );
+    let wrong = api.send(api.request("PUT", CREDENTIALS)).await;
+    assert_eq!(wrong.status, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(wrong.kind(), "method-not-allowed");
+    assert!(
+        wrong.header("allow").contains("POST"),
+        "{:?}",
+        wrong.headers
+    );
+}

@@ -1,0 +1,291 @@
+//! What can be stored, and what each mistake is told.
+
+use keyside_credentials::audit::Event;
+
+use super::*;
+
+#[tokio::test]
+async fn a_stored_credential_comes_back_with_everything_but_its_secret() {
+    let api = Api::with_workspace().await;
+    let body = new_credential(json!({
+        "environment": "sandbox", "usageTag": "ci-smoke", "expiresAt": in_days(90),
+    }));
+    let answer = api.post(CREDENTIALS, &body).await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
+    let view = answer.json();
+    let id = view["id"].as_str().unwrap();
+    assert_eq!(answer.header("location"), format!("{CREDENTIALS}/{id}"));
+    assert!(answer.header("etag").starts_with('"'));
+    for (field, value) in [
+        ("workspaceId", json!("acme")),
+        ("provider", json!("openai")),
+        ("label", json!("default")),
+        ("environment", json!("sandbox")),
+        ("status", json!("active")),
+        ("usageTag", json!("ci-smoke")),
+        ("expiresAt", body["expiresAt"].clone()),
+        ("isDefault", json!(true)),
+        ("endpoint", Value::Null),
+        ("lastUsedAt", Value::Null),
+        ("warnings", json!([])),
+        ("hint", json!("sk-proj-…yzQ7")),
+    ] {
+        assert_eq!(view[field], value, "{field}");
+    }
+    assert!(view["fingerprint"].as_str().unwrap().starts_with("sha256:"));
+    assert_eq!(view["versions"][0]["state"], "current");
+    assert!(view.get("secret").is_none());
+}
+
+#[tokio::test]
+async fn a_change_is_on_record_under_the_id_of_its_request() {
+    let api = Api::with_workspace().await;
+    let answer = api.post(CREDENTIALS, &new_credential(json!({}))).await;
+    let records = api.audit().await;
+    let record = records.last().unwrap();
+    assert_eq!(record.event, Event::CredentialCreated);
+    assert_eq!(record.request_id, answer.header("x-keyside-request-id"));
+    assert_ne!(record.actor.as_str(), "anonymous");
+}
+
+#[tokio::test]
+async fn live_is_the_environment_of_a_key_that_does_not_say() {
+    let api = Api::with_workspace().await;
+    let answer = api.post(CREDENTIALS, &new_credential(json!({}))).await;
+    assert_eq!(answer.json()["environment"], "live");
+}
+
+#[tokio::test]
+async fn a_key_of_an_unusual_form_is_stored_with_a_warning() {
+    let api = Api::with_workspace().await;
+    let body = new_credential(json!({ "secret": "CanaryOfAnUnusualForm" }));
+    let answer = api.post(CREDENTIALS, &body).await;
+    assert_eq!(answer.status, StatusCode::CREATED);
+    assert_eq!(answer.json()["warnings"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn each_field_that_is_wrong_is_named_and_nothing_is_written() {
+    let api = Api::with_workspace().await;
+    let before = api.audit().await.len();
+    let long = |length: usize| json!("x".repeat(length));
+    let wrong: Vec<(&str, Value)> = vec![
+        ("workspaceId", json!("")),
+        ("workspaceId", json!("Acme Corp")),
+        ("workspaceId", long(65)),
+        ("workspaceId", json!(7)),
+        ("provider", json!("")),
+        ("provider", json!("no-such-provider")),
+        ("provider", json!("open\u{0}ai")),
+        ("provider", long(20_000)),
+        ("provider", json!(["openai"])),
+        ("label", json!("")),
+        ("label", json!("a\r\nb")),
+        ("label", json!(" a")),
+        ("label", json!("schlüssel")),
+        ("label", long(65)),
+        ("label", json!({})),
+        ("environment", json!("production")),
+        ("environment", json!(true)),
+        ("secret", json!("")),
+        ("secret", json!("\n")),
+        ("secret", json!(" CanaryOfSpaces ")),
+        ("secret", json!("CanaryOf\r\nTwoLines")),
+        ("secret", json!("CanaryOf\u{0}Nul")),
+        ("secret", json!("CanaryOfÜmlaut")),
+        ("secret", long(8193)),
+        ("secret", json!(12345)),
+        ("secret", json!(["CanaryOfAList"])),
+        ("secret", json!({ "CanaryOfAnObject": 1 })),
+        ("usageTag", json!("")),
+        ("usageTag", json!("a\tb")),
+        ("usageTag", long(65)),
+        ("usageTag", json!(1.5)),
+        ("expiresAt", json!("tomorrow")),
+        ("expiresAt", json!("2027-01-31")),
+        ("expiresAt", json!(1_800_000_000)),
+        ("expiresAt", json!("2001-01-01T00:00:00Z")),
+        ("endpoint", json!("https://acme.openai.azure.com")),
+        ("endpoint", json!("")),
+        ("endpoint", json!(false)),
+        ("default", json!("yes")),
+        ("default", json!(1)),
+    ];
+    for (field, value) in wrong {
+        let mut body = new_credential(json!({}));
+        body[field] = value.clone();
+        let answer = api.post(CREDENTIALS, &body).await;
+        assert_eq!(
+            answer.status,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "{field}: {value}"
+        );
+        assert_eq!(answer.kind(), "fields-invalid");
+        assert_eq!(answer.fields(), [field], "{value}: {}", answer.body);
+        assert_eq!(answer.json()["errors"][0]["pointer"], format!("#/{field}"));
+    }
+    assert_eq!(api.get(CREDENTIALS).await.json()["items"], json!([]));
+    assert_eq!(api.audit().await.len(), before);
+}
+
+#[tokio::test]
+async fn all_that_is_wrong_is_said_at_once() {
+    let api = Api::with_workspace().await;
+    let body = json!({ "provider": 1, "label": "", "secret": "", "labels": [], "default": null });
+    let answer = api.post(CREDENTIALS, &body).await;
+    let mut fields = answer.fields();
+    fields.sort();
+    assert_eq!(
+        fields,
+        ["label", "labels", "provider", "secret", "workspaceId"]
+    );
+}
+
+#[tokio::test]
+async fn a_field_that_comes_twice_is_not_chosen_between() {
+    let api = Api::with_workspace().await;
+    let body = new_credential(json!({})).to_string();
+    let twice = body.replacen('{', r#"{"label": "other", "#, 1);
+    let answer = api.post_text(CREDENTIALS, twice).await;
+    assert_eq!(answer.fields(), ["label"]);
+}
+
+#[tokio::test]
+async fn what_is_no_json_object_is_a_problem() {
+    let api = Api::with_workspace().await;
+    for body in [
+        "",
+        "{",
+        "[]",
+        "null",
+        "\"text\"",
+        "{} {}",
+        "{\"a\":}",
+        "{'a': 1}",
+        "\u{feff}{}",
+    ] {
+        let answer = api.post_text(CREDENTIALS, body).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{body:?}");
+        assert_eq!(answer.kind(), "request-malformed");
+    }
+    let answer = api
+        .post_text(CREDENTIALS, vec![b'{', b'"', 0xff, b'"', b':', b'1', b'}'])
+        .await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_body_is_json_and_says_so() {
+    let api = Api::with_workspace().await;
+    let body = new_credential(json!({})).to_string();
+    let form = "application/x-www-form-urlencoded";
+    for headers in [
+        &[][..],
+        &[("content-type", "text/plain")],
+        &[("content-type", form)],
+        &[
+            ("content-type", "application/json"),
+            ("content-encoding", "gzip"),
+        ],
+    ] {
+        let mut request = api.request("POST", CREDENTIALS);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = api.send_body(request, Body::from(body.clone())).await;
+        assert_eq!(
+            answer.status,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "{headers:?}"
+        );
+    }
+    let request = api
+        .request("POST", CREDENTIALS)
+        .header("content-type", "application/json; charset=utf-8");
+    let answer = api.send_body(request, Body::from(body)).await;
+    assert_eq!(answer.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn a_body_is_bounded() {
+    let api = Api::with_workspace().await;
+    let body = new_credential(json!({ "secret": "k".repeat(100_000) }));
+    let answer = api.post(CREDENTIALS, &body).await;
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+    let deep = format!(
+        "{{\"label\": {}1{}}}",
+        "[".repeat(30_000),
+        "]".repeat(30_000)
+    );
+    let answer = api.post_text(CREDENTIALS, deep).await;
+    assert!(answer.status.is_client_error());
+}
+
+#[tokio::test]
+async fn an_unknown_workspace_is_not_made_by_a_typing_error() {
+    let api = Api::with_workspace().await;
+    let body = new_credential(json!({ "workspaceId": "acmee" }));
+    let answer = api.post(CREDENTIALS, &body).await;
+    assert_eq!(
+        (answer.status, answer.kind().as_str()),
+        (StatusCode::NOT_FOUND, "workspace-unknown")
+    );
+    assert_eq!(answer.fields(), ["workspaceId"]);
+    let workspaces = api.get("/api/workspaces").await.json();
+    assert_eq!(workspaces["items"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_taken_label_or_workspace_is_a_conflict() {
+    let api = Api::with_workspace().await;
+    api.post(CREDENTIALS, &new_credential(json!({}))).await;
+    let again = api.post(CREDENTIALS, &new_credential(json!({}))).await;
+    assert_eq!(
+        (again.status, again.kind().as_str()),
+        (StatusCode::CONFLICT, "label-taken")
+    );
+    assert_eq!(again.fields(), ["label"]);
+    let again = api.post("/api/workspaces", &json!({ "id": "acme" })).await;
+    assert_eq!(
+        (again.status, again.kind().as_str()),
+        (StatusCode::CONFLICT, "workspace-exists")
+    );
+}
+
+#[tokio::test]
+async fn an_endpoint_is_asked_for_where_the_provider_has_one_for_each_customer() {
+    let api = Api::with_workspace().await;
+    let azure = |endpoint: Value| {
+        new_credential(json!({ "provider": "azure-openai", "endpoint": endpoint }))
+    };
+    for wrong in [
+        Value::Null,
+        json!("https://attacker.test"),
+        json!("http://acme.openai.azure.com"),
+    ] {
+        let answer = api.post(CREDENTIALS, &azure(wrong.clone())).await;
+        assert_eq!(answer.fields(), ["endpoint"], "{wrong}");
+    }
+    let answer = api
+        .post(CREDENTIALS, &azure(json!("https://acme.openai.azure.com")))
+        .await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
+}
+
+#[tokio::test]
+async fn a_workspaces_fields_are_checked_like_any_other() {
+    let api = Api::open().await;
+    for (body, field) in [
+        (json!({}), "id"),
+        (json!({ "id": "A" }), "id"),
+        (json!({ "id": "a", "name": "" }), "name"),
+        (json!({ "id": "a", "name": "a\nb" }), "name"),
+        (json!({ "id": "a", "name": "x".repeat(201) }), "name"),
+        (json!({ "id": "a", "title": "x" }), "title"),
+    ] {
+        let answer = api.post("/api/workspaces", &body).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
+        assert_eq!(answer.fields(), [field], "{body}");
+    }
+    assert_eq!(api.get("/api/workspaces").await.json()["items"], json!([]));
+}

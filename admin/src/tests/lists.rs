@@ -1,0 +1,180 @@
+//! Lists: filtered, page by page, in an order that holds.
+
+use super::*;
+
+async fn store(api: &Api, count: usize) {
+    for number in 0..count {
+        let body = new_credential(json!({ "label": format!("key-{number:02}") }));
+        assert_eq!(
+            api.post(CREDENTIALS, &body).await.status,
+            StatusCode::CREATED
+        );
+    }
+}
+
+fn labels(page: &Value) -> Vec<String> {
+    let items = page["items"].as_array().unwrap();
+    items
+        .iter()
+        .map(|item| item["label"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_list_is_read_page_by_page_and_nothing_is_missed() {
+    let api = Api::with_workspace().await;
+    store(&api, 7).await;
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    for expected in [3, 3, 1] {
+        let page = api
+            .get(&format!("{CREDENTIALS}?limit=3{cursor}"))
+            .await
+            .json();
+        assert_eq!(labels(&page).len(), expected);
+        seen.extend(labels(&page));
+        cursor = match page["nextCursor"].as_str() {
+            Some(next) => format!("&cursor={next}"),
+            None => String::new(),
+        };
+    }
+    assert_eq!(cursor, "");
+    assert_eq!(seen, labels(&api.get(CREDENTIALS).await.json()));
+}
+
+#[tokio::test]
+async fn a_cursor_holds_its_place_when_the_one_it_names_leaves_the_filter() {
+    let api = Api::with_workspace().await;
+    store(&api, 4).await;
+    let page = api
+        .get(&format!("{CREDENTIALS}?status=active&limit=2"))
+        .await
+        .json();
+    let cursor = page["nextCursor"].as_str().unwrap();
+    let last = page["items"][1]["id"].as_str().unwrap();
+    api.delete(&format!("{CREDENTIALS}/{last}")).await;
+    let next = api
+        .get(&format!("{CREDENTIALS}?status=active&cursor={cursor}"))
+        .await
+        .json();
+    assert_eq!(labels(&next), ["key-02", "key-03"]);
+}
+
+#[tokio::test]
+async fn a_list_is_narrowed_by_each_filter() {
+    let api = Api::with_workspace().await;
+    api.post("/api/workspaces", &json!({ "id": "beta" })).await;
+    for other in [
+        json!({ "label": "one" }),
+        json!({ "label": "two", "environment": "sandbox" }),
+        json!({ "label": "three", "workspaceId": "beta" }),
+        json!({ "label": "four", "provider": "anthropic" }),
+        json!({ "label": "five", "expiresAt": in_days(3) }),
+    ] {
+        api.post(CREDENTIALS, &new_credential(other)).await;
+    }
+    for (filter, expected) in [
+        ("workspaceId=beta", vec!["three"]),
+        ("workspaceId=gone", vec![]),
+        ("provider=anthropic", vec!["four"]),
+        ("environment=sandbox", vec!["two"]),
+        ("status=expiring", vec!["five"]),
+        ("status=revoked", vec![]),
+        (
+            "workspaceId=acme&provider=openai&environment=live&status=active",
+            vec!["one"],
+        ),
+    ] {
+        let page = api.get(&format!("{CREDENTIALS}?{filter}")).await.json();
+        assert_eq!(labels(&page), expected, "{filter}");
+    }
+}
+
+#[tokio::test]
+async fn a_filter_that_cannot_be_right_is_an_error_and_not_a_longer_list() {
+    let api = Api::with_workspace().await;
+    for (query, field) in [
+        ("status=alive", "status"),
+        ("environment=test", "environment"),
+        ("provider=nobody", "provider"),
+        ("workspaceId=A%20B", "workspaceId"),
+        ("limit=0", "limit"),
+        ("limit=1001", "limit"),
+        ("limit=many", "limit"),
+        ("cursor=abc", "cursor"),
+        ("status=active&status=revoked", "status"),
+        ("workspace=acme", "(unknown parameter)"),
+        (&format!("{SECRET}=1"), "(unknown parameter)"),
+        (&format!("cursor={SECRET}"), "cursor"),
+    ] {
+        let answer = api.get(&format!("{CREDENTIALS}?{query}")).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{query}");
+        assert_eq!(answer.fields(), [field], "{query}");
+    }
+}
+
+#[tokio::test]
+async fn the_catalogue_tells_how_to_make_a_key() {
+    let api = Api::open().await;
+    let page = api.get("/api/integrations/providers").await.json();
+    let providers = page["items"].as_array().unwrap();
+    assert_eq!(providers.len(), Catalogue::builtin().iter().count());
+    for provider in providers {
+        let id = &provider["id"];
+        assert!(!provider["name"].as_str().unwrap().is_empty(), "{id}");
+        assert!(
+            !provider["key"]["pattern"].as_str().unwrap().is_empty(),
+            "{id}"
+        );
+        assert!(
+            provider["steps"]
+                .as_array()
+                .is_some_and(|steps| !steps.is_empty()),
+            "{id}"
+        );
+        assert_ne!(
+            provider["baseUrl"].is_null(),
+            provider["endpoint"].is_null(),
+            "{id}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn runs_are_listed_newest_first_without_content() {
+    let api = Api::with_workspace().await;
+    let made = api
+        .post(CREDENTIALS, &new_credential(json!({})))
+        .await
+        .json();
+    for number in 0..2 {
+        api.registry.runs().record(run(&made, number));
+    }
+    api.registry.runs().flush().await;
+    let page = api.get("/api/runs").await.json();
+    assert_eq!(page["items"][0]["requestId"], "req-1");
+    let first = &page["items"][1];
+    assert_eq!(first["credentialId"], made["id"]);
+    assert_eq!(first["latencyMs"], 1.5);
+    assert_eq!(first["status"], 200);
+    assert!(api.get("/api/runs?limit=0").await.status.is_client_error());
+}
+
+fn run(credential: &Value, number: u64) -> keyside_credentials::runs::Run {
+    keyside_credentials::runs::Run {
+        at: SystemClock.now(),
+        request_id: format!("req-{number}").into(),
+        workspace: "acme".parse().unwrap(),
+        provider: "openai".into(),
+        credential: credential["id"].as_str().unwrap().parse().unwrap(),
+        label: "default".parse().unwrap(),
+        environment: keyside_credentials::Environment::Live,
+        status: 200,
+        outcome: "completed",
+        latency_us: 1500,
+        first_byte_us: None,
+        input_tokens: Some(3),
+        output_tokens: None,
+        run_id: None,
+        tag: None,
+    }
+}

@@ -1,0 +1,93 @@
+//! Single resources: their entity tags, and what withdrawing one does.
+
+use super::*;
+
+async fn stored(api: &Api) -> (String, Answer) {
+    let made = api.post(CREDENTIALS, &new_credential(json!({}))).await;
+    let path = made.header("location").to_owned();
+    (path, made)
+}
+
+#[tokio::test]
+async fn a_tag_stays_while_nothing_changes_and_saves_the_second_read() {
+    let api = Api::with_workspace().await;
+    let (path, made) = stored(&api).await;
+    let read = api.get(&path).await;
+    assert_eq!(read.header("etag"), made.header("etag"));
+    let again = api
+        .request("GET", &path)
+        .header("if-none-match", read.header("etag"));
+    let again = api.send(again).await;
+    assert_eq!(
+        (again.status, again.body.as_str()),
+        (StatusCode::NOT_MODIFIED, "")
+    );
+    api.delete(&path).await;
+    let changed = api
+        .request("GET", &path)
+        .header("if-none-match", read.header("etag"));
+    assert_eq!(api.send(changed).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_revoked_credential_stays_listed_and_says_so() {
+    let api = Api::with_workspace().await;
+    let (path, _) = stored(&api).await;
+    let revoked = api.delete(&path).await;
+    assert_eq!(
+        (revoked.status, &revoked.json()["status"]),
+        (StatusCode::OK, &json!("revoked"))
+    );
+    assert_eq!(api.get(&path).await.json()["status"], "revoked");
+    assert_eq!(
+        api.delete(&path).await.status,
+        StatusCode::OK,
+        "revoking twice changes nothing"
+    );
+    let list = api.get(CREDENTIALS).await.json();
+    assert_eq!(list["items"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_change_is_held_to_the_revision_that_its_sender_saw() {
+    let api = Api::with_workspace().await;
+    let (path, made) = stored(&api).await;
+    for stale in ["\"999-0000000000000000\"", "\"x\"", "W/\"1-0\""] {
+        let request = api.request("DELETE", &path).header("if-match", stale);
+        let answer = api.send(request).await;
+        assert_eq!(answer.status, StatusCode::PRECONDITION_FAILED, "{stale}");
+    }
+    assert_eq!(api.get(&path).await.json()["status"], "active");
+    let request = api
+        .request("DELETE", &path)
+        .header("if-match", made.header("etag"));
+    assert_eq!(api.send(request).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn what_is_not_there_cannot_be_told_from_what_cannot_be() {
+    let api = Api::with_workspace().await;
+    let absent = format!("{CREDENTIALS}/cred_aaaaaaaaaaaaaaaaaaaaaaaaaa");
+    let pasted = format!("{CREDENTIALS}/{SECRET}");
+    for path in [absent, pasted, format!("{CREDENTIALS}/%2e%2e")] {
+        for method in ["GET", "DELETE"] {
+            let answer = api.send(api.request(method, &path)).await;
+            assert_eq!(answer.status, StatusCode::NOT_FOUND, "{method} {path}");
+            assert_eq!(answer.kind(), "credential-unknown");
+        }
+    }
+    let no_text = api.get(&format!("{CREDENTIALS}/%ff")).await;
+    assert_eq!(no_text.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_workspace_can_be_read_by_itself() {
+    let api = Api::with_workspace().await;
+    let answer = api.get("/api/workspaces/acme").await;
+    assert_eq!(answer.json()["name"], "acme");
+    assert!(!answer.header("etag").is_empty());
+    assert_eq!(
+        api.get("/api/workspaces/other").await.kind(),
+        "workspace-unknown"
+    );
+}
