@@ -5,6 +5,7 @@
 //! client reads is made here and nowhere else; it never holds a secret.
 
 mod shape;
+mod words;
 
 use crate::request_id::RequestId;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
@@ -118,69 +119,6 @@ impl Refusal {
         )
     }
 
-    fn message(self, about: &About<'_>) -> String {
-        use credentials::Refusal as C;
-        let workspace = about.workspace.unwrap_or("?");
-        let provider = about
-            .provider
-            .map_or("this provider", |provider| &provider.name);
-        let key = match about.label {
-            Some(label) => {
-                format!("The {provider} key labelled \"{label}\" of workspace \"{workspace}\"")
-            }
-            None => format!("The {provider} key of workspace \"{workspace}\""),
-        };
-        match self {
-            Self::WorkspaceMissing => "The request names no workspace. Send the header X-Keyside-Workspace, or put /w/{workspace} in front of the path of the base URL.".into(),
-            Self::WorkspaceNotAllowed => format!("This listener may not be used for workspace \"{workspace}\". Use a listener whose `workspaces` setting names it."),
-            Self::ProviderUnknown => "The path names no provider that Keyside knows. Use /{provider}/... or /w/{workspace}/{provider}/..., for example /openai/v1/models.".into(),
-            Self::PathNotAllowed => format!("Keyside does not forward this method and path to {provider}. Only the provider's inference endpoints are reachable, written plainly."),
-            Self::BrowserNotAllowed => "Keyside does not answer web pages: the request has an Origin or Sec-Fetch-Site header. Call it from a program.".into(),
-            Self::HostNotAllowed => "The Host header is not one of this listener's names. Call it as localhost, 127.0.0.1 or [::1], or add the name to `proxy.hosts`.".into(),
-            Self::PeerNotAllowed => "The user this program runs as may not use this socket. Add its user id to the listener's `peer_uids`.".into(),
-            Self::RequestMalformed(what) => format!("The request {what}."),
-            Self::UpstreamUnreachable => format!("Keyside could not get an answer from {provider}: the connection failed or broke off. Try again, and check the network and `base_url`."),
-            Self::UpstreamTls => format!("The certificate of {provider} could not be verified, so the key was not sent. Check `base_url`, the clock and the trusted certificates."),
-            Self::UpstreamTimeout => format!("{provider} did not answer in time. Try again, or raise `proxy.deadlines.first_byte`."),
-            Self::Draining => "Keyside is shutting down. Try again.".into(),
-            Self::Credential(refusal) => match refusal {
-                C::WorkspaceUnknown => format!("There is no workspace \"{workspace}\". Create it, or correct the tag."),
-                C::CredentialMissing => format!("Workspace \"{workspace}\" has no {provider} key for this request. Add one."),
-                C::CredentialRevoked => format!("{key} was revoked. Credential revoked keys stay refused: add a new one."),
-                C::CredentialExpired => format!("{key} has expired. Rotate it."),
-                C::LabelUnknown => format!("Workspace \"{workspace}\" has no {provider} key labelled \"{}\". Correct X-Keyside-Label, or add the key.", about.label.unwrap_or("?")),
-                C::EnvironmentNotAllowed => "This listener is pinned to the other environment. Use a key of the environment it is pinned to.".into(),
-                C::CredentialUndecryptable => format!("{key} cannot be opened: its record is damaged or was changed. The audit log says more; rotate the key."),
-                C::StoreUnavailable => "The credential store cannot be reached. Try again.".into(),
-            },
-        }
-    }
-
-    /// Where a person can mend it: a page of the admin UI.
-    fn remediation(self, public_url: &str, about: &About<'_>) -> String {
-        use credentials::Refusal as C;
-        let page = match self {
-            Self::Credential(C::WorkspaceUnknown) => "/workspaces",
-            Self::Credential(C::CredentialMissing | C::LabelUnknown) => "/keys/new",
-            Self::Credential(_) => "/keys",
-            _ => return format!("{public_url}/"),
-        };
-        let mut link = format!("{public_url}{page}");
-        let workspace = about.workspace.map(|workspace| ("workspace", workspace));
-        let provider = about
-            .provider
-            .map(|provider| ("provider", provider.id.as_str()));
-        for (index, (name, value)) in workspace.into_iter().chain(provider).enumerate() {
-            let value =
-                percent_encoding::utf8_percent_encode(value, percent_encoding::NON_ALPHANUMERIC);
-            link.push_str(&format!(
-                "{}{name}={value}",
-                if index == 0 { '?' } else { '&' }
-            ));
-        }
-        link
-    }
-
     /// The refusal as the provider itself would put it.
     pub(crate) fn respond(
         self,
@@ -197,8 +135,8 @@ impl Refusal {
             &shape::Report {
                 status: self.status(),
                 code: self.code(),
-                message: &self.message(about),
-                remediation: &self.remediation(public_url, about),
+                message: &words::message(self, about),
+                remediation: &words::remediation(self, public_url, about),
                 request_id: &request_id.to_string(),
             },
         );

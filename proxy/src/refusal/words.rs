@@ -1,0 +1,117 @@
+//! What a refusal says to a person: what is wrong, and the way out.
+
+use super::{About, Refusal};
+use keyside_credentials::Refusal as Denied;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// A sentence or two. Workspace and label are the client's own words, in JSON and
+/// so escaped; nothing else of the request is repeated.
+pub(super) fn message(refusal: Refusal, about: &About<'_>) -> String {
+    let provider = about
+        .provider
+        .map_or("this provider", |provider| &provider.name);
+    match refusal {
+        Refusal::WorkspaceMissing => "The request names no workspace. Send the header \
+            X-Keyside-Workspace, or put /w/{workspace} in front of the base URL's path."
+            .into(),
+        Refusal::WorkspaceNotAllowed => format!(
+            "This listener may not be used for workspace \"{}\". Use one whose `workspaces` \
+             setting names it.",
+            about.workspace.unwrap_or("?")
+        ),
+        Refusal::ProviderUnknown => "The path names no provider that Keyside knows. It begins \
+            with /{provider}/ or /w/{workspace}/{provider}/, as in /openai/v1/models."
+            .into(),
+        Refusal::PathNotAllowed => format!(
+            "Keyside does not forward this method and path to {provider}. Only its inference \
+             endpoints are reachable, written plainly."
+        ),
+        Refusal::BrowserNotAllowed => "Keyside does not answer web pages, and the request has \
+            an Origin or Sec-Fetch-Site header. Call it from a program."
+            .into(),
+        Refusal::HostNotAllowed => "The Host header is not one of this listener's names. Use \
+            localhost, 127.0.0.1 or [::1], or add the name to `proxy.hosts`."
+            .into(),
+        Refusal::PeerNotAllowed => "The user this program runs as may not use this socket. Add \
+            its user id to the listener's `peer_uids`."
+            .into(),
+        Refusal::RequestMalformed(what) => format!("The request {what}."),
+        Refusal::UpstreamUnreachable => format!(
+            "Keyside got no answer from {provider}: the connection failed or broke off. Try \
+             again, and check the network and the provider's `base_url`."
+        ),
+        Refusal::UpstreamTls => format!(
+            "The certificate of {provider} could not be verified, so the key was not sent. \
+             Check `base_url`, the clock and the trusted certificates."
+        ),
+        Refusal::UpstreamTimeout => format!(
+            "{provider} did not answer in time. Try again, or raise \
+             `proxy.deadlines.first_byte`."
+        ),
+        Refusal::Draining => "Keyside is shutting down. Try again.".into(),
+        Refusal::Credential(denied) => denial(denied, provider, about),
+    }
+}
+
+fn denial(denied: Denied, provider: &str, about: &About<'_>) -> String {
+    let workspace = about.workspace.unwrap_or("?");
+    let id = about.provider.map_or("?", |provider| provider.id.as_str());
+    let labelled = about
+        .label
+        .map(|label| format!(" labelled \"{label}\""))
+        .unwrap_or_default();
+    let key = format!("the {provider} key{labelled} of workspace \"{workspace}\"");
+    match denied {
+        Denied::WorkspaceUnknown => format!(
+            "There is no workspace \"{workspace}\". Correct the tag, or create it: keyside \
+             workspace add {workspace}"
+        ),
+        Denied::CredentialMissing => format!(
+            "Workspace \"{workspace}\" has no {provider} key for this request. Add one: \
+             keyside key add -w {workspace} -p {id}"
+        ),
+        Denied::CredentialRevoked => {
+            format!("Credential revoked: {key} was revoked, and stays so. Add a new one.")
+        }
+        Denied::CredentialExpired => format!("Credential expired: {key} has expired. Rotate it."),
+        Denied::LabelUnknown => format!(
+            "Workspace \"{workspace}\" has no {provider} key{labelled}. Correct \
+             X-Keyside-Label, or add the key."
+        ),
+        Denied::EnvironmentNotAllowed => "This listener is pinned to the other environment. Use \
+            a key of its environment, or another listener."
+            .into(),
+        Denied::CredentialUndecryptable => format!(
+            "Credential undecryptable: the record of {key} is damaged or was changed. The audit \
+             log says more; add the key anew."
+        ),
+        Denied::StoreUnavailable => "The credential store cannot be reached. Try again.".into(),
+    }
+}
+
+/// Where a person can mend it: a page of the admin UI.
+pub(super) fn remediation(refusal: Refusal, public_url: &str, about: &About<'_>) -> String {
+    let page = match refusal {
+        Refusal::Credential(Denied::WorkspaceUnknown) => "/workspaces",
+        Refusal::Credential(Denied::CredentialMissing | Denied::LabelUnknown) => "/keys/new",
+        Refusal::Credential(_) => "/keys",
+        _ => return format!("{public_url}/"),
+    };
+    let workspace = about.workspace.map(|workspace| ("workspace", workspace));
+    let provider = about
+        .provider
+        .map(|provider| ("provider", provider.id.as_str()));
+    let parameters = workspace
+        .into_iter()
+        .chain(provider)
+        .map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, RESERVED)));
+    let query = parameters.collect::<Vec<_>>().join("&");
+    format!("{public_url}{page}?{query}")
+}
+
+/// All but the unreserved characters of RFC 3986.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
