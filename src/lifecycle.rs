@@ -1,8 +1,8 @@
 //! From ready to gone: what a signal starts, and in which order.
 //!
 //! SIGTERM or SIGINT: not ready, but serving on; each client is asked to come
-//! back elsewhere; once nothing is in flight, or the deadline has passed, pingora
-//! stops. A second signal stops at once.
+//! back elsewhere; once nothing is in flight, or the deadline has passed, new
+//! requests are refused and pingora stops. A second signal stops at once.
 
 use async_trait::async_trait;
 use keyside_proxy::{Drain, Phase};
@@ -10,7 +10,7 @@ use pingora_core::server::{ShutdownSignal, ShutdownSignalWatch};
 use std::sync::Mutex;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 /// Tells pingora when to stop.
 pub(crate) struct Lifecycle {
@@ -35,11 +35,9 @@ impl ShutdownSignalWatch for Lifecycle {
         tracing::info!(signal, "draining");
         self.drain.advance(Phase::Draining);
         tokio::select! {
-            () = self.drain.idle() => {}
-            () = sleep(self.deadline) => self.cut().await,
+            () = self.leave() => {}
             signal = signals.next() => tracing::warn!(signal, "stopping at once"),
         }
-        self.drain.advance(Phase::Closing);
         ShutdownSignal::GracefulTerminate
     }
 }
@@ -52,15 +50,17 @@ impl Lifecycle {
         }
     }
 
-    /// The deadline has passed: who comes now is told so, the rest is cut when
-    /// the runtimes stop.
-    async fn cut(&self) {
-        tracing::warn!(
-            in_flight = self.drain.in_flight(),
-            "cut by proxy.deadlines.drain"
-        );
+    /// Waits for what is in flight, then tells whoever comes too late.
+    async fn leave(&self) {
+        if timeout(self.deadline, self.drain.idle()).await.is_err() {
+            let in_flight = self.drain.in_flight();
+            tracing::warn!(
+                in_flight,
+                "proxy.deadlines.drain has passed; cutting what is left"
+            );
+        }
         self.drain.advance(Phase::Closing);
-        sleep(LAST_WORD).await;
+        sleep(FAREWELL).await;
     }
 }
 
@@ -89,5 +89,6 @@ impl Signals {
     }
 }
 
-/// How long requests are still told that we are gone, once we are.
-const LAST_WORD: Duration = Duration::from_millis(200);
+/// How long a request is still refused in so many words, and HTTP/2 connections
+/// have to send their GOAWAY, before the sockets close.
+const FAREWELL: Duration = Duration::from_millis(50);
