@@ -37,8 +37,8 @@ pub struct Provider {
     pub routes: Vec<Route>,
     /// The shape of its errors, unless a route has another.
     pub error: ErrorShape,
-    /// Where token counts stand in its answers, if they do.
-    pub usage: Option<UsageRule>,
+    /// Where token counts stand in its answers; one rule for each API it speaks.
+    pub usage: Vec<UsageRule>,
     /// What its keys look like and what they must be allowed to do.
     pub key: KeyRules,
     /// The cheapest request that tells whether a key works.

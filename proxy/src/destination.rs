@@ -17,7 +17,7 @@ pub(crate) struct Destinations(HashMap<Box<str>, Arc<Destination>>);
 pub(crate) struct Destination {
     pub(crate) provider: Arc<Provider>,
     pub(crate) id: Arc<str>,
-    pub(crate) meter: Option<Arc<meter::Rule>>,
+    pub(crate) meter: Arc<[meter::Rule]>,
     pub(crate) metrics: ProviderMetrics,
     pub(crate) first_byte: Duration,
     pub(crate) stream_idle: Duration,
@@ -56,8 +56,10 @@ impl Destination {
             id: provider.id.as_str().into(),
             meter: provider
                 .usage
-                .clone()
-                .map(|counts| Arc::new(meter::Rule::new(counts))),
+                .iter()
+                .cloned()
+                .map(meter::Rule::new)
+                .collect(),
             metrics: metrics.provider(provider.id.as_str()),
             first_byte: provider
                 .deadlines

@@ -215,7 +215,7 @@ impl Gateway {
         };
         exchange.answered(answer.status().as_u16());
         let silence = exchange.destination.stream_idle;
-        let meter = exchange.destination.meter.clone().map(Meter::new);
+        let meter = Meter::new(exchange.destination.meter.clone());
         let wire = Wire {
             scrub: Scrub::new(secret),
             meter,

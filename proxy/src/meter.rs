@@ -33,10 +33,10 @@ impl Rule {
     }
 }
 
-/// Meters one response.
+/// Meters one response, by each of a provider's rules.
 pub(crate) struct Meter {
-    rule: Arc<Rule>,
-    state: State,
+    rules: Arc<[Rule]>,
+    states: Box<[State]>,
     usage: Usage,
 }
 
@@ -57,10 +57,11 @@ struct Object {
 }
 
 impl Meter {
-    pub(crate) fn new(rule: Arc<Rule>) -> Self {
+    pub(crate) fn new(rules: Arc<[Rule]>) -> Self {
+        let states = rules.iter().map(|_| State::Seeking(0)).collect();
         Self {
-            rule,
-            state: State::Seeking(0),
+            rules,
+            states,
             usage: Usage::default(),
         }
     }
@@ -70,30 +71,39 @@ impl Meter {
     }
 
     pub(crate) fn push(&mut self, chunk: &[u8]) {
-        let mut rest = chunk;
-        while !rest.is_empty() {
-            rest = match &mut self.state {
-                State::Seeking(held) => match behind_key(rest, &self.rule.needle, held) {
-                    Some(behind) => {
-                        self.state = State::Opening;
-                        behind
-                    }
-                    None => return,
-                },
-                State::Opening => self.open(rest),
-                State::Object(object) => match object.push(rest) {
-                    Progress::More => return,
-                    Progress::Overlong(behind) => {
-                        self.state = State::Seeking(0);
-                        behind
-                    }
-                    Progress::Complete(behind) => {
-                        self.usage.update(&self.rule.counts, &object.bytes);
-                        self.state = State::Seeking(0);
-                        behind
-                    }
-                },
-            };
+        for (rule, state) in self.rules.iter().zip(&mut self.states) {
+            let mut rest = chunk;
+            while !rest.is_empty() {
+                rest = state.advance(rest, rule, &mut self.usage);
+            }
+        }
+    }
+}
+
+impl State {
+    /// Takes what it can of `bytes`, and returns the rest.
+    fn advance<'a>(&mut self, bytes: &'a [u8], rule: &Rule, usage: &mut Usage) -> &'a [u8] {
+        match self {
+            Self::Seeking(held) => match behind_key(bytes, &rule.needle, held) {
+                Some(behind) => {
+                    *self = Self::Opening;
+                    behind
+                }
+                None => &[],
+            },
+            Self::Opening => self.open(bytes),
+            Self::Object(object) => match object.push(bytes) {
+                Progress::More => &[],
+                Progress::Overlong(behind) => {
+                    *self = Self::Seeking(0);
+                    behind
+                }
+                Progress::Complete(behind) => {
+                    usage.update(&rule.counts, &object.bytes);
+                    *self = Self::Seeking(0);
+                    behind
+                }
+            },
         }
     }
 
@@ -102,9 +112,9 @@ impl Meter {
         let Some(start) = bytes.iter().position(|byte| !blank(byte)) else {
             return &[];
         };
-        self.state = match bytes[start] {
-            b'{' => State::Object(Object::default()),
-            _ => State::Seeking(0),
+        *self = match bytes[start] {
+            b'{' => Self::Object(Object::default()),
+            _ => Self::Seeking(0),
         };
         &bytes[start..]
     }
@@ -187,11 +197,19 @@ impl Usage {
         let first = |names: &[String]| {
             names
                 .iter()
-                .find_map(|name| fields.get(name).and_then(Value::as_u64))
+                .find_map(|name| fields.get(name).and_then(whole_number))
         };
         self.input = first(&rule.input).or(self.input);
         self.output = first(&rule.output).or(self.output);
     }
+}
+
+/// Cohere writes its counts as floating-point numbers.
+fn whole_number(value: &Value) -> Option<u64> {
+    let fraction = || value.as_f64().filter(|count| (0.0..1e15).contains(count));
+    value
+        .as_u64()
+        .or_else(|| fraction().map(|count| count as u64))
 }
 
 /// A usage object is a few hundred bytes; what is longer is something else.

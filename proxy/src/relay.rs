@@ -41,7 +41,7 @@ pub(crate) struct Relay {
 /// What every byte from the upstream goes through, in an answer or in a tunnel.
 pub(crate) struct Wire {
     pub(crate) scrub: Scrub,
-    pub(crate) meter: Option<Meter>,
+    pub(crate) meter: Meter,
     pub(crate) exchange: Exchange,
 }
 
@@ -49,18 +49,14 @@ impl Wire {
     /// What may go on to the client now.
     pub(crate) fn pass(&mut self, piece: Bytes) -> Bytes {
         self.exchange.piece();
-        if let Some(meter) = &mut self.meter {
-            meter.push(&piece);
-        }
+        self.meter.push(&piece);
         self.scrub.push(piece)
     }
 }
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        if let Some(meter) = &self.meter {
-            self.exchange.metered(meter.usage());
-        }
+        self.exchange.metered(self.meter.usage());
     }
 }
 

@@ -26,7 +26,8 @@ pub(crate) struct ProviderDocument {
     #[serde(deserialize_with = "parsed::texts_or_tables")]
     routes: Vec<RouteDocument>,
     error: ErrorShape,
-    usage: Option<UsageRule>,
+    #[serde(default)]
+    usage: Vec<UsageRule>,
     key: KeyRules,
     check: Check,
     links: Links,

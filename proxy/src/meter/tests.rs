@@ -3,11 +3,11 @@ use keyside_config::Catalogue;
 
 fn check(provider: &str, body: &str, input: Option<u64>, output: Option<u64>) {
     let catalogue = Catalogue::builtin();
-    let counts = catalogue.get(provider).unwrap().usage.clone().unwrap();
-    let rule = Arc::new(Rule::new(counts));
+    let usage = &catalogue.get(provider).unwrap().usage;
+    let rules: Arc<[Rule]> = usage.iter().cloned().map(Rule::new).collect();
     let body = body.as_bytes();
     for cut in 0..=body.len() {
-        let mut meter = Meter::new(rule.clone());
+        let mut meter = Meter::new(rules.clone());
         meter.push(&body[..cut]);
         meter.push(&body[cut..]);
         assert_eq!(
@@ -69,4 +69,13 @@ fn a_usage_that_is_only_talked_about_does_not_count() {
 fn braces_and_quotes_in_strings_do_not_end_the_object() {
     let body = r#"{"usage":{"note":"}\"{","prompt_tokens":3,"completion_tokens":4}}"#;
     check("openai", body, Some(3), Some(4));
+}
+
+#[test]
+fn each_api_of_a_provider_is_metered() {
+    let compatible = r#"{"usage":{"prompt_tokens":3,"completion_tokens":4}}"#;
+    check("gemini", compatible, Some(3), Some(4));
+    check("cohere", compatible, Some(3), Some(4));
+    let native = r#"{"usage":{"billed_units":{"input_tokens":1},"tokens":{"input_tokens":26.0,"output_tokens":7.0}}}"#;
+    check("cohere", native, Some(26), Some(7));
 }
