@@ -36,11 +36,11 @@ use self::{admin::Admin, answer::Answer};
 )]
 pub(crate) struct Cli {
     /// The settings file [default: $KEYSIDE_CONFIG, else ./keyside.toml if it is there]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = EVERYWHERE)]
     pub(crate) config: Option<PathBuf>,
 
     /// Answer in JSON instead of for people
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(crate) json: bool,
 
     /// What to do
@@ -125,3 +125,6 @@ fn wait_for(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failu
     })?;
     runtime.block_on(work)
 }
+
+/// Above the options that every command takes, so that they do not stand between its own.
+const EVERYWHERE: &str = "Options everywhere";

@@ -2,6 +2,8 @@
 //! environment: the token goes where it was told to, and nowhere else.
 
 mod error;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 

@@ -12,11 +12,11 @@ use crate::client::Client;
 #[derive(Args)]
 pub(crate) struct Admin {
     /// The admin API's address [default: $KEYSIDE_ADMIN_URL, else admin.listen of the settings]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", help_heading = HEADING)]
     admin_url: Option<String>,
 
     /// The file with the token [default: $KEYSIDE_TOKEN, else admin-token in the data folder]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
     token_file: Option<PathBuf>,
 }
 
@@ -67,8 +67,10 @@ fn read(path: PathBuf, named: &str) -> Result<String, Failure> {
 }
 
 fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
+    let value = std::env::var(name).ok()?;
+    Some(value.trim().to_owned()).filter(|value| !value.is_empty())
 }
 
 const URL: &str = "KEYSIDE_ADMIN_URL";
 const TOKEN: &str = "KEYSIDE_TOKEN";
+const HEADING: &str = "Which Keyside";

@@ -26,13 +26,13 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli
 }
 
 /// A value where only options stand: most often the key itself, after `key add`.
-fn is_stray_value(error: &clap::Error) -> bool {
+pub(super) fn is_stray_value(error: &clap::Error) -> bool {
     let argument = error.get(ContextKind::InvalidArg);
     error.kind() == ErrorKind::UnknownArgument
         && matches!(argument, Some(ContextValue::String(text)) if !text.starts_with('-'))
 }
 
-fn stray_value() -> Failure {
+pub(super) fn stray_value() -> Failure {
     Failure::usage("expected only options here, found a value (not repeated, in case it is a secret)").next(
         "A secret comes from --secret-file, --stdin or a prompt. If a key was on the command line, it is in the \
          shell's history now: replace it.",

@@ -37,7 +37,11 @@ pub(crate) async fn run(
     } else {
         ("/readyz", "ready")
     };
-    let status = client::probe(&base, path).await?;
+    let status = client::probe(&base, path).await;
+    let status = status.map_err(|error| {
+        Failure::failed(error.to_string())
+            .next("Start it with `keyside serve`, or say where its observe listener is with --url.")
+    })?;
     if !status.is_success() {
         return Err(Failure::failed(format!(
             "expected Keyside to be {wanted}, found status {status} from {path}"

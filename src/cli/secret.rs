@@ -24,6 +24,14 @@ pub(crate) struct SecretFrom {
 }
 
 impl SecretFrom {
+    #[cfg(test)]
+    pub(super) fn file(path: &std::path::Path) -> Self {
+        Self {
+            secret_file: Some(path.to_owned()),
+            stdin: false,
+        }
+    }
+
     /// The secret, without the newline that ends a file. What it may look like is for the server to say.
     pub(crate) fn read(&self) -> Result<String, Failure> {
         let text = match (&self.secret_file, self.stdin) {

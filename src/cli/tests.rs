@@ -1,10 +1,138 @@
-//! The command line's own rules: what it takes, what it refuses to take, and what it never repeats.
+//! The command line's own rules: what it takes, what it refuses to take, and what it never repeats. What the commands do
+//! is tested from outside, with the real binary.
+
+use std::{ffi::OsString, io::Write, process::ExitCode};
 
 use clap::Parser;
 
-use super::*;
+use super::{secret::SecretFrom, *};
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(line.split_whitespace())
+}
 
 #[test]
 fn the_arguments_are_consistent() {
     arguments::assert_consistent();
+}
+
+#[test]
+fn every_command_of_the_contract_is_there() {
+    for line in [
+        "keyside serve --config keyside.toml",
+        "keyside demo",
+        "keyside check --json",
+        "keyside healthcheck --live --url http://127.0.0.1:7382",
+        "keyside key add --workspace acme --provider openai",
+        "keyside key add -w acme -p openai -l ci -e sandbox --stdin --expires-at 2027-01-31T00:00:00Z",
+        "keyside key add -w acme -p azure-openai --endpoint https://a.openai.azure.com --secret-file key",
+        "keyside key list --status expiring --environment live --json",
+        "keyside key show cred_aaaaaaaaaaaaaaaaaaaaaaaaaa",
+        "keyside key revoke cred_aaaaaaaaaaaaaaaaaaaaaaaaaa --yes --token-file token",
+        "keyside workspace add acme --name Acme",
+        "keyside workspace list --admin-url http://127.0.0.1:7381",
+        "keyside master-key generate --out master-key",
+        "keyside version",
+        "keyside completions bash",
+    ] {
+        if let Err(error) = parse(line) {
+            panic!("{line}: {error}");
+        }
+    }
+}
+
+#[test]
+fn there_is_no_flag_for_a_secret_and_no_place_for_one() {
+    for line in [
+        "keyside key add -w acme -p openai --secret sk-canary",
+        "keyside key add -w acme -p openai --secret=sk-canary",
+        "keyside key add -w acme -p openai --key=sk-canary",
+        "keyside key add -w acme -p openai sk-canary",
+        "keyside key add -w acme -p openai --stdin --secret-file key",
+        "keyside key add -w acme -p openai --stdin=sk-canary",
+        "keyside key list --token sk-canary",
+    ] {
+        assert!(parse(line).is_err(), "{line}");
+        let arguments = line.split_whitespace().map(OsString::from);
+        // ExitCode has no equality; its Debug has.
+        let code = arguments::parse(arguments)
+            .err()
+            .map(|code| format!("{code:?}"));
+        assert_eq!(code, Some(format!("{:?}", ExitCode::from(2))), "{line}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_not_repeated_where_it_may_be_a_key() {
+    let stray = parse("keyside key add -w acme -p openai sk-canary").err();
+    let stray = stray.filter(arguments::is_stray_value);
+    assert!(stray.is_some());
+    assert!(!arguments::stray_value().to_string().contains("canary"));
+    let flag = parse("keyside key add -w acme -p openai --secret=sk-canary");
+    let flag = flag
+        .err()
+        .map(|error| error.to_string())
+        .unwrap_or_default();
+    assert!(
+        flag.contains("--secret-file"),
+        "a hint at the way that works: {flag}"
+    );
+    assert!(!flag.contains("canary"), "{flag}");
+}
+
+#[test]
+fn a_secret_file_is_read_without_the_newline_that_ends_it() {
+    for (text, expected) in [
+        ("sk-1", Some("sk-1")),
+        ("sk-1\n", Some("sk-1")),
+        ("sk-1\r\n", Some("sk-1")),
+        ("", None),
+        ("\n", None),
+    ] {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        let read = SecretFrom::file(file.path()).read();
+        assert_eq!(read.ok().as_deref(), expected, "{text:?}");
+    }
+}
+
+#[test]
+fn a_key_that_was_given_as_the_name_of_a_file_is_not_repeated() {
+    let failure = SecretFrom::file("sk-canary".as_ref()).read().err();
+    let said = failure
+        .map(|failure| failure.to_string())
+        .unwrap_or_default();
+    assert!(said.contains("--secret-file"), "{said}");
+    assert!(!said.contains("canary"), "{said}");
+}
+
+#[test]
+fn a_file_that_is_no_key_is_not_read_to_its_end() {
+    let failure = SecretFrom::file("/dev/zero".as_ref()).read().err();
+    assert!(failure.is_some());
+}
+
+#[test]
+fn a_table_is_as_wide_as_it_needs_and_shows_no_control_character() {
+    let mut table = table::Table::new(["ID", "NAME"]);
+    table.row(["acme".to_owned(), "Acme\x1b[31m\nCorp".to_owned()]);
+    table.row(["a-longer-id".to_owned(), "…".to_owned()]);
+    assert_eq!(
+        table.render(false),
+        "ID           NAME\nacme         Acme\u{fffd}[31m\u{fffd}Corp\na-longer-id  …\n"
+    );
+    assert!(table.render(true).starts_with("\x1b[1mID"));
+}
+
+#[test]
+fn a_failure_says_what_comes_next() {
+    let failure = Failure::configuration("expected a port, found a fish").next("Give a port.");
+    assert_eq!(
+        failure.to_string(),
+        "expected a port, found a fish\n  next: Give a port."
+    );
+    assert_eq!(
+        format!("{:?}", failure.exit_code()),
+        format!("{:?}", ExitCode::from(78))
+    );
 }

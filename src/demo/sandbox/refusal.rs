@@ -1,7 +1,6 @@
 //! What the sandbox says when it does not answer, in the shape of the provider whose SDK is asking.
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -101,12 +100,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Asked<T> {
         let dialect = Dialect::of(request.uri().path(), request.headers());
         match Json::<T>::from_request(request, state).await {
             Ok(Json(asked)) => Ok(Self(asked)),
-            Err(rejection) => Err(Refusal::request(dialect, reason(&rejection))),
+            Err(rejection) => Err(Refusal::request(dialect, rejection.body_text())),
         }
     }
-}
-
-/// The reason that a person can act on: axum's text names the field, its outermost message does not.
-fn reason(rejection: &JsonRejection) -> String {
-    rejection.body_text()
 }
