@@ -249,7 +249,7 @@ impl Gateway {
         };
         let head = outbound.rewrite(head, secret)?;
         exchange.sent();
-        let request = Request::from_parts(head, body);
+        let request = Request::from_parts(head, body.for_provider(&destination.provider));
         self.upstream
             .forward(request, upgrade, destination.first_byte)
             .await

@@ -5,7 +5,7 @@
 //! since the client's `Connection` header is obeyed first (RFC 9110 section 7.6.1).
 
 use crate::destination::{Destination, Origin};
-use crate::hop::{is_hop_by_hop, listed, lists, nominated};
+use crate::hop::{is_hop_by_hop, listed, lists, nominated, retained};
 use crate::refusal::Refusal;
 use crate::route;
 use bytes::Bytes;
@@ -90,21 +90,14 @@ impl Outbound<'_> {
             Auth::Header { name, .. } => Some(name),
             Auth::Query { .. } => None,
         };
-        let mut kept = HeaderMap::with_capacity(headers.len() + 3);
-        let mut current = None;
-        for (name, value) in headers {
-            // A repeated field comes without its name.
-            current = name.or(current);
-            let Some(name) = &current else { continue };
-            let stays = may_leave(name)
+        let stays = |name: &HeaderName| {
+            may_leave(name)
                 && Some(name) != own_auth
                 && !self.tag_headers.contains(name)
+                && !nominated.contains(name)
                 && (self.upgrade || !is_handshake(name))
-                && !nominated.contains(name);
-            if stays {
-                kept.append(name, value);
-            }
-        }
+        };
+        let mut kept = retained(headers, stays);
         if trailers {
             kept.insert(header::TE, HeaderValue::from_static("trailers"));
         }
@@ -165,7 +158,7 @@ fn append_parameter(target: &mut Zeroizing<Vec<u8>>, name: &str, secret: &Secret
 }
 
 /// Whether a client's header may go to an upstream at all.
-fn may_leave(name: &HeaderName) -> bool {
+pub(crate) fn may_leave(name: &HeaderName) -> bool {
     !is_hop_by_hop(name)
         && !is_credential(name)
         && !is_trace(name)

@@ -6,7 +6,7 @@
 use crate::deadline::Timer;
 use crate::exchange::Exchange;
 use crate::gateway::Body;
-use crate::hop::{is_hop_by_hop, nominated};
+use crate::hop::{is_hop_by_hop, nominated, retained};
 use crate::meter::Meter;
 use crate::scrub::Scrub;
 use bytes::Bytes;
@@ -82,15 +82,17 @@ pub(crate) fn relay(
 }
 
 /// The upstream's headers as the client gets them.
-pub(crate) fn relayed(mut headers: HeaderMap, wire: &Wire) -> HeaderMap {
-    let ends_here: Vec<_> = headers
-        .keys()
-        .filter(|name| !may_return(name))
-        .cloned()
-        .collect();
-    for name in nominated(&headers).iter().chain(&ends_here) {
-        headers.remove(name);
-    }
+pub(crate) fn relayed(headers: HeaderMap, wire: &Wire) -> HeaderMap {
+    let nominated = nominated(&headers);
+    // An upstream that gives both is read by its chunks (RFC 9112 section 6.3);
+    // the client must not be told the other length.
+    let chunked = headers.contains_key(header::TRANSFER_ENCODING);
+    let stays = |name: &HeaderName| {
+        may_return(name)
+            && !nominated.contains(name)
+            && !(chunked && *name == header::CONTENT_LENGTH)
+    };
+    let mut headers = retained(headers, stays);
     wire.scrub.headers(&mut headers);
     describe(&wire.exchange, &mut headers);
     headers

@@ -71,7 +71,8 @@ impl Upstream {
             let mut client = Client::builder(TokioExecutor::new());
             client
                 .pool_timer(TokioTimer::new())
-                .pool_idle_timeout(POOL_IDLE);
+                .pool_idle_timeout(POOL_IDLE)
+                .http1_max_buf_size(READ_AT_ONCE);
             client
         };
         Self {
@@ -149,3 +150,7 @@ fn behind<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError +
 /// Shorter than providers keep idle connections, so that a request rarely meets
 /// one that is just being closed: a POST would be lost with it.
 const POOL_IDLE: Duration = Duration::from_secs(30);
+
+/// Bounds what one upstream can make us read and parse before others have their
+/// turn, and so also the size of a response's head.
+const READ_AT_ONCE: usize = 64 * 1024;

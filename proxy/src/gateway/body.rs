@@ -1,13 +1,16 @@
 //! The bodies on both sides: what the client gets, what the upstream gets.
 
 use crate::deadline::Busy;
+use crate::hop::retained;
+use crate::inject::may_leave;
 use crate::relay::{Relay, RelayError, Silence};
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Version, header};
+use http::{HeaderName, Version, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use keyside_config::{Auth, Provider};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -82,6 +85,8 @@ pub(crate) struct Inbound {
     client: Option<Incoming>,
     silence: Silence,
     leftover: Leftover,
+    /// The header in which the provider takes a key: no trailer may have its name.
+    key_header: Option<HeaderName>,
 }
 
 /// What becomes of a body that nobody wants.
@@ -114,6 +119,28 @@ impl Inbound {
             client: Some(client),
             silence: Silence::new(idle),
             leftover,
+            key_header: None,
+        }
+    }
+
+    pub(crate) fn for_provider(mut self, provider: &Provider) -> Self {
+        self.key_header = match &provider.auth {
+            Auth::Header { name, .. } => Some(name.clone()),
+            Auth::Query { .. } => None,
+        };
+        self
+    }
+
+    /// Trailers are headers that come late, and no less a way to smuggle a
+    /// credential.
+    fn strip_trailers(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        match frame.into_trailers() {
+            Ok(trailers) => {
+                let stays =
+                    |name: &HeaderName| may_leave(name) && Some(name) != self.key_header.as_ref();
+                Frame::trailers(retained(trailers, stays))
+            }
+            Err(data) => data,
         }
     }
 }
@@ -152,6 +179,7 @@ impl HttpBody for Inbound {
         match Pin::new(client).poll_frame(context) {
             Poll::Ready(frame) => {
                 self.silence.broken();
+                let frame = frame.map(|frame| frame.map(|frame| self.strip_trailers(frame)));
                 Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }
             Poll::Pending => {
