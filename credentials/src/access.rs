@@ -212,6 +212,6 @@ fn new_token() -> Zeroizing<String> {
     entropy::fill(&mut *bits);
     let mut token = Zeroizing::new(String::with_capacity(46));
     token.push_str("ks_");
-    BASE64_URL_SAFE_NO_PAD.encode_string(&*bits, &mut token);
+    BASE64_URL_SAFE_NO_PAD.encode_string(bits.as_slice(), &mut token);
     token
 }

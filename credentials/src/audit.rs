@@ -35,7 +35,15 @@ pub struct Audit {
     clock: Arc<Ratchet>,
     anchor: Anchor,
     /// Where the next record goes. Its lock is held while one is appended, and not while the disk is waited for.
-    head: Mutex<Head>,
+    end: Mutex<End>,
+}
+
+/// The end of the log, as far as it is known.
+#[derive(Default)]
+struct End {
+    head: Head,
+    /// An append has failed: the record may be there all the same, and the next one has to look.
+    in_doubt: bool,
 }
 
 impl Audit {
@@ -50,15 +58,18 @@ impl Audit {
             keyring,
             clock,
             anchor: Anchor::at(anchor),
-            head: Mutex::default(),
+            end: Mutex::default(),
         }
     }
 
     /// Reads the whole log, oldest first, and goes on from its end. `visit` sees every record that is authentic.
     pub(crate) async fn scan(&self, visit: impl FnMut(Record)) -> Result<Scan, StorageError> {
-        let mut head = self.head.lock().await;
-        let scan = chain::scan(&*self.storage, self.keyring.installation(), visit).await?;
-        *head = scan.head;
+        let mut end = self.end.lock().await;
+        let scan = self.read(Head::default(), visit).await?;
+        *end = End {
+            head: scan.head,
+            in_doubt: false,
+        };
         Ok(scan)
     }
 
@@ -69,18 +80,31 @@ impl Audit {
 
     /// Appends a record. It is on disk once storage has been synced after.
     pub(crate) async fn append(&self, draft: Draft) -> Result<Head, StorageError> {
-        let mut head = self.head.lock().await;
-        let position = head.position + 1;
-        let record = draft.record(position, self.clock.now(), head.hash);
+        let mut end = self.end.lock().await;
+        if end.in_doubt {
+            end.head = self.read(end.head, drop).await?.head;
+        }
+        let position = end.head.position + 1;
+        let record = draft.record(position, self.clock.now(), end.head.hash);
         let (entry, hash) = record.to_entry(self.keyring.installation());
-        self.storage.append(Log::Audit, position, entry).await?;
-        *head = Head { position, hash };
-        Ok(*head)
+        let appended = self.storage.append(Log::Audit, position, entry).await;
+        end.in_doubt = appended.is_err();
+        appended?;
+        end.head = Head { position, hash };
+        Ok(end.head)
     }
 
-    /// Keeps a head that is on disk.
-    pub(crate) async fn anchor(&self, head: Head) {
+    /// Brings everything up to `head` to disk, and says so outside the store: in the process's own logs and in the anchor.
+    pub(crate) async fn to_disk(&self, head: Head) -> Result<(), StorageError> {
+        self.storage.sync().await?;
         self.anchor.write(self.keyring.installation(), head).await;
+        tracing::info!(audit_head = %head, "audit record on disk");
+        Ok(())
+    }
+
+    /// Reads the log from behind `from` on.
+    async fn read(&self, from: Head, visit: impl FnMut(Record)) -> Result<Scan, StorageError> {
+        chain::scan(&*self.storage, self.keyring.installation(), from, visit).await
     }
 
     /// Notes that something was refused to a person: a sign-in, a change they may not make. On disk when it returns.
@@ -93,14 +117,12 @@ impl Audit {
             ..Draft::new(Event::Refused, by)
         };
         let head = self.append(draft).await?;
-        self.storage.sync().await?;
-        self.anchor(head).await;
-        Ok(())
+        self.to_disk(head).await
     }
 
-    /// Where the log ends. Written to the process's own logs at start and end, so that a log cut short shows.
+    /// Where the log ends. It goes to the process's own logs at the start and with each record, so that a log cut short shows.
     pub async fn head(&self) -> Head {
-        *self.head.lock().await
+        self.end.lock().await.head
     }
 
     /// Up to `limit` records from position `from` on, oldest first. What fails authentication is left out here; `verify`
@@ -126,7 +148,7 @@ impl Audit {
     pub async fn verify(&self) -> Result<Head, VerifyError> {
         // The head is read first: records that are appended meanwhile only make the log longer.
         let known = self.head().await;
-        let scan = chain::scan(&*self.storage, self.keyring.installation(), drop).await?;
+        let scan = self.read(Head::default(), drop).await?;
         match scan.first_break(self.anchored().into_iter().chain([known])) {
             Some(found) => Err(VerifyError::Broken(found)),
             None => Ok(scan.head),

@@ -18,6 +18,10 @@ pub trait Clock: Send + Sync + 'static {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "this is the clock that is passed in"
+    )]
     fn now(&self) -> Timestamp {
         Timestamp::now()
     }

@@ -107,9 +107,7 @@ impl Journal {
                 ..draft
             })
             .await?;
-        self.storage.sync().await?;
-        self.audit.anchor(head).await;
-        Ok(())
+        self.audit.to_disk(head).await
     }
 
     async fn carry_out(&self, write: Write) -> Result<(), StorageError> {

@@ -89,6 +89,14 @@ impl Keyring {
         &self.installation
     }
 
+    pub(crate) fn has_workspaces(&self) -> bool {
+        !self
+            .workspaces
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_empty()
+    }
+
     /// The key that seals for a workspace now.
     pub(crate) fn current(&self, workspace: &WorkspaceId) -> Option<Arc<SealingKey>> {
         let workspaces = self

@@ -123,9 +123,12 @@ impl Registry {
         let viewer = self.viewer();
         let mut credentials = viewer.list(&snapshot, filter);
         credentials.sort_unstable_by(|one, other| {
-            let order =
-                |of: &Credential| (of.workspace.clone(), of.provider.clone(), of.label.clone());
-            order(one).cmp(&order(other))
+            let by_provider = || one.provider.cmp(&other.provider);
+            let by_label = || one.label.cmp(&other.label);
+            one.workspace
+                .cmp(&other.workspace)
+                .then_with(by_provider)
+                .then_with(by_label)
         });
         credentials
     }

@@ -118,13 +118,17 @@ impl Scan {
     }
 }
 
-/// Reads all entries; `visit` sees those that are authentic.
+/// Reads all entries behind `from`; `visit` sees those that are authentic.
 pub(super) async fn scan(
     storage: &dyn Storage,
     key: &SealingKey,
+    from: Head,
     mut visit: impl FnMut(Record),
 ) -> Result<Scan, StorageError> {
-    let mut scan = Scan::default();
+    let mut scan = Scan {
+        head: from,
+        ..Scan::default()
+    };
     loop {
         let entries = storage
             .entries(Log::Audit, scan.head.position + 1, BATCH)

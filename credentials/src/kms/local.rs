@@ -30,7 +30,7 @@ impl MasterKey {
     pub fn generate() -> Zeroizing<String> {
         let mut key = Zeroizing::new([0; KEY_LEN]);
         entropy::fill(&mut *key);
-        Zeroizing::new(BASE64_STANDARD.encode(&*key))
+        Zeroizing::new(BASE64_STANDARD.encode(key.as_slice()))
     }
 
     /// Reads one as it stands in a file or a variable: base64 (a newline at the end does not matter), or 32 raw bytes.

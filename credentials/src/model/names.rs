@@ -160,7 +160,7 @@ pub(crate) fn random_id(prefix: &str) -> String {
 const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
 fn is_base32(byte: u8) -> bool {
-    BASE32.contains(&byte)
+    matches!(byte, b'a'..=b'z' | b'2'..=b'7')
 }
 
 fn is_slug(byte: u8) -> bool {

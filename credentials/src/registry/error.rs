@@ -12,7 +12,8 @@ use crate::{
     storage::{StorageError, StoreOpenError},
 };
 
-/// Why a change was not made. None of them leaves anything changed.
+/// Why a change was not made. None of them leaves anything changed, with one exception: see
+/// [`ChangeError::StoreUnavailable`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChangeError {
@@ -55,8 +56,9 @@ pub enum ChangeError {
     /// What is stored failed authentication, so nothing is built on it.
     #[error("the stored record failed authentication and cannot be changed")]
     Damaged,
-    /// Storage, the audit log or the keyring cannot be written, so nothing was changed.
-    #[error("the change could not be recorded, so it was not made: {0}")]
+    /// Storage, the audit log or the keyring cannot be written. Nothing has changed; but if storage failed just after the
+    /// audit record was written, the change is completed when storage is back, before any other is made.
+    #[error("the change could not be recorded: {0}")]
     StoreUnavailable(#[from] StorageError),
 }
 
@@ -91,6 +93,16 @@ pub enum OpenError {
     KeyringMissing {
         /// Where it should be.
         path: PathBuf,
+    },
+    /// There are workspace keys, and nothing that they could open.
+    #[error(
+        "the store is empty, and the keyring {} has keys of workspaces that were in it. Restore the whole data folder \
+         from a backup, or move it aside to begin anew",
+        keyring.display()
+    )]
+    StoreMissing {
+        /// What tells.
+        keyring: PathBuf,
     },
     /// The store is older than what was acknowledged.
     #[error(

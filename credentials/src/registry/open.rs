@@ -56,7 +56,7 @@ impl Inner {
             clock,
             audit,
         };
-        let ledger = inner.read().await?;
+        let (pending, ledger) = inner.read().await?;
         if let Some(found) = inner
             .audit
             .anchored()
@@ -64,7 +64,11 @@ impl Inner {
         {
             return Err(OpenError::Cut { found, anchor });
         }
-        inner.apply(&ledger).await?;
+        // The first record of all is the owner token's, so it is older than any workspace's key.
+        if ledger.scan.head.position == 0 && inner.keyring.has_workspaces() {
+            return Err(OpenError::StoreMissing { keyring: path });
+        }
+        inner.apply(pending, &ledger).await?;
         inner
             .access
             .ensure_owner(&inner.journal, &inner.keyring)
@@ -79,20 +83,20 @@ impl Inner {
 
     /// Reads everything anew: a change stopped half-way, and what is in memory may be behind what is stored.
     pub(super) async fn reload(&self) -> Result<(), StorageError> {
-        let ledger = self.read().await?;
-        self.apply(&ledger).await
+        let (pending, ledger) = self.read().await?;
+        self.apply(pending, &ledger).await
     }
 
-    /// Reads the audit log, and finishes what is on record and not carried out.
-    async fn read(&self) -> Result<Ledger, StorageError> {
+    /// Reads what was begun and the audit log; writes nothing.
+    async fn read(&self) -> Result<(Vec<Pending>, Ledger), StorageError> {
         let pending = self.journal.pending().await?;
         let ledger = Ledger::read(&self.audit, &Pending::changes(&pending)).await?;
-        self.journal.settle(pending, &ledger).await?;
-        Ok(ledger)
+        Ok((pending, ledger))
     }
 
-    /// Believes what the log vouches for, and puts the rest on record.
-    async fn apply(&self, ledger: &Ledger) -> Result<(), StorageError> {
+    /// Finishes what is on record and not carried out, believes what the log vouches for, and puts the rest on record.
+    async fn apply(&self, pending: Vec<Pending>, ledger: &Ledger) -> Result<(), StorageError> {
+        self.journal.settle(pending, ledger).await?;
         let (snapshot, findings) = snapshot::load(&*self.storage, &self.keyring, ledger).await?;
         self.access
             .load(&*self.storage, &self.keyring, ledger)
@@ -122,8 +126,7 @@ impl Inner {
             }
         }
         if let Some(head) = head {
-            self.storage.sync().await?;
-            self.audit.anchor(head).await;
+            self.audit.to_disk(head).await?;
         }
         Ok(())
     }

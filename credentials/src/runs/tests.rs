@@ -16,7 +16,7 @@ fn run(n: u64) -> Run {
         status: 200,
         outcome: "ok",
         latency_us: 1_000 + n,
-        first_byte_us: (n % 2 == 0).then_some(500),
+        first_byte_us: n.is_multiple_of(2).then_some(500),
         input_tokens: Some(n),
         output_tokens: None,
         run_id: Some("run-7".into()),

@@ -194,3 +194,25 @@ async fn fails_at_each_step(for_good: bool) {
         }
     }
 }
+
+#[tokio::test]
+async fn a_record_whose_answer_was_lost_is_found_by_the_next_one() {
+    for done in [false, true] {
+        let (installation, _) = before().await;
+        let (storage, registry) = installation.open_faulty().await;
+        let start = registry.audit().head().await.position;
+        storage.watch(Some(Fault {
+            at: 0,
+            done,
+            for_good: false,
+        }));
+        registry
+            .audit()
+            .refused(&act(), "sign-in")
+            .await
+            .unwrap_err();
+        registry.audit().refused(&act(), "sign-in").await.unwrap();
+        let head = registry.audit().verify().await.unwrap();
+        assert_eq!(head.position, start + 1 + u64::from(done));
+    }
+}

@@ -144,10 +144,11 @@ async fn an_emptied_store_is_refused_as_cut() {
         memory: Arc::default(),
         ..installation
     };
-    assert!(matches!(
-        emptied.try_open().await.err(),
-        Some(OpenError::Cut { .. })
-    ));
+    let error = emptied.try_open().await.err().unwrap();
+    assert!(matches!(error, OpenError::Cut { .. }), "{error}");
+    fs::remove_file(emptied.anchor()).unwrap();
+    let error = emptied.try_open().await.err().unwrap();
+    assert!(matches!(error, OpenError::StoreMissing { .. }), "{error}");
 }
 
 #[tokio::test]
