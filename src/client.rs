@@ -4,26 +4,25 @@
 mod error;
 #[cfg(test)]
 mod tests;
+mod transport;
 
 use std::time::Duration;
 
 use axum::body::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
-    Method, Request, StatusCode, Uri,
+    Method, Request, StatusCode,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
 };
-use hyper_util::{
-    client::legacy::{Client as Http, connect::HttpConnector},
-    rt::TokioExecutor,
-};
+use keyside_config::BaseUrl;
 use serde_json::Value;
 
 pub(crate) use self::error::ClientError;
+use self::transport::Http;
 
 /// One admin API and the token for it.
 pub(crate) struct Client {
-    http: Http<HttpConnector, Full<Bytes>>,
+    http: Http,
     base: String,
     authorization: HeaderValue,
 }
@@ -35,9 +34,10 @@ impl Client {
         let mut authorization =
             HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| ClientError::Token)?;
         authorization.set_sensitive(true);
+        let base = address(base)?;
         Ok(Self {
-            http: http(),
-            base: address(base)?,
+            http: transport::to(&base),
+            base: base.to_string(),
             authorization,
         })
     }
@@ -83,12 +83,12 @@ pub(crate) async fn probe(base: &str, path: &str) -> Result<StatusCode, ClientEr
     let base = address(base)?;
     let request = Request::get(format!("{base}{path}")).body(Full::default());
     let request = request.map_err(|_| ClientError::Address)?;
-    let (status, _) = exchange(&http(), &base, request).await?;
+    let (status, _) = exchange(&transport::to(&base), &base.to_string(), request).await?;
     Ok(status)
 }
 
 async fn exchange(
-    http: &Http<HttpConnector, Full<Bytes>>,
+    http: &Http,
     base: &str,
     request: Request<Full<Bytes>>,
 ) -> Result<(StatusCode, Bytes), ClientError> {
@@ -112,20 +112,11 @@ async fn exchange(
     }
 }
 
-fn http() -> Http<HttpConnector, Full<Bytes>> {
-    Http::builder(TokioExecutor::new()).build_http()
-}
-
-/// Scheme, host and port, without a slash at the end.
-fn address(base: &str) -> Result<String, ClientError> {
-    let base = base.trim_end_matches('/');
-    let uri: Uri = base.parse().map_err(|_| ClientError::Address)?;
-    let bare = uri.path() == "/" && uri.query().is_none();
-    let named = uri
-        .authority()
-        .is_some_and(|authority| !authority.as_str().contains('@'));
-    match uri.scheme_str() == Some("http") && bare && named {
-        true => Ok(base.to_owned()),
+/// Scheme, host and port. Whether plaintext will do is for the caller to say, who knows what travels.
+fn address(base: &str) -> Result<BaseUrl, ClientError> {
+    let url = BaseUrl::parse(base, true).map_err(|_| ClientError::Address)?;
+    match url.path.is_empty() {
+        true => Ok(url),
         false => Err(ClientError::Address),
     }
 }

@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use clap::Args;
-use keyside_config::{Settings, Sources, Store};
+use keyside_config::{BaseUrl, BaseUrlError, Settings, Sources, Store};
 
 use super::Failure;
 use crate::client::Client;
@@ -24,7 +24,7 @@ impl Admin {
     /// A client for the admin API. The settings are only read for what neither flags nor environment say.
     pub(crate) fn client(&self, sources: &Sources) -> Result<Client, Failure> {
         let url = match self.admin_url.clone().or_else(|| variable(URL)) {
-            Some(url) => url,
+            Some(url) => not_in_the_clear(url)?,
             None => from_settings(sources)?,
         };
         Ok(Client::new(&url, self.token(sources)?)?)
@@ -51,7 +51,18 @@ impl Admin {
     }
 }
 
-/// A listener on all addresses is reached over loopback.
+/// To another machine, the token and the pasted key travel under TLS or not at all.
+pub(super) fn not_in_the_clear(url: String) -> Result<String, Failure> {
+    match BaseUrl::parse(&url, false) {
+        Err(BaseUrlError::Plaintext) => Err(Failure::usage(
+            "expected https:// for another machine, found http://: token and keys would travel in the clear",
+        )
+        .next("Use https://, or forward the port (`ssh -L`, `kubectl port-forward`) and use http://127.0.0.1.")),
+        _ => Ok(url),
+    }
+}
+
+/// This machine's own address, whichever it is. A listener on all addresses is reached over loopback.
 fn from_settings(sources: &Sources) -> Result<String, Failure> {
     let listen = Settings::load(sources)?.settings.admin.listen;
     Ok(format!("http://{}", super::healthcheck::reachable(listen)))

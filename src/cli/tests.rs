@@ -136,3 +136,21 @@ fn a_failure_says_what_comes_next() {
         format!("{:?}", ExitCode::from(78))
     );
 }
+
+#[test]
+fn a_token_goes_to_another_machine_only_under_tls() {
+    for (url, fits) in [
+        ("http://127.0.0.1:7381", true),
+        ("http://localhost:7381", true),
+        ("http://[::1]:7381", true),
+        ("https://keys.example.test", true),
+        ("http://keys.example.test", false),
+        ("http://10.0.0.5:7381", false),
+    ] {
+        assert_eq!(
+            admin::not_in_the_clear(url.to_owned()).is_ok(),
+            fits,
+            "{url}"
+        );
+    }
+}

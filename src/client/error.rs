@@ -86,6 +86,10 @@ impl ClientError {
         match self {
             Self::Address => "Give one with --admin-url or KEYSIDE_ADMIN_URL, or leave both out to use the settings.".to_owned(),
             Self::Token => "Give the token that `keyside serve` left in its data folder, on one line.".to_owned(),
+            Self::Unreachable { base, .. } if base.starts_with("https:") => {
+                "See that it runs there and that its certificate is good; SSL_CERT_FILE names an authority of your own."
+                    .to_owned()
+            }
             Self::Unreachable { .. } => {
                 "Start it with `keyside serve`, or say where it is with --admin-url or KEYSIDE_ADMIN_URL.".to_owned()
             }

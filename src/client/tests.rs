@@ -106,3 +106,59 @@ async fn a_redirect_does_not_take_the_token_elsewhere() {
         Err(ClientError::Foreign { .. })
     ));
 }
+
+#[tokio::test]
+async fn the_token_travels_only_under_a_certificate_that_is_trusted() {
+    let (base, authority) = served_under_tls().await;
+    let error = asked(&base).await.unwrap_err();
+    assert!(error.to_string().contains("certificate"), "{error}");
+    assert!(error.next_step().contains("SSL_CERT_FILE"));
+
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority).unwrap();
+    let mut client = Client::new(&base, "token".to_owned()).unwrap();
+    client.http = transport::trusting(roots);
+    let answer = client.get("/api/workspaces").await.unwrap();
+    assert_eq!(answer["authorization"], "Bearer token");
+}
+
+/// A server with a certificate of its own making, which says what it was sent.
+async fn served_under_tls() -> (String, rustls::pki_types::CertificateDer<'static>) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let certificate = made.cert.der().clone();
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key.into())
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!(
+        "https://localhost:{}",
+        listener.local_addr().unwrap().port()
+    );
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            // A client that does not trust the certificate ends the handshake.
+            if let Ok(stream) = acceptor.accept(stream).await {
+                let told = hyper::service::service_fn(async |request: Request<_>| {
+                    let _: &hyper::body::Incoming = request.body();
+                    let sent = request.headers()[AUTHORIZATION]
+                        .to_str()
+                        .unwrap()
+                        .to_owned();
+                    let body = json!({ "authorization": sent }).to_string();
+                    Ok::<_, std::convert::Infallible>(hyper::Response::new(Full::<Bytes>::from(
+                        body,
+                    )))
+                });
+                let stream = hyper_util::rt::TokioIo::new(stream);
+                let _ = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(stream, told)
+                    .await;
+            }
+        }
+    });
+    (base, certificate)
+}
