@@ -9,6 +9,7 @@ pub mod expect;
 pub mod frames;
 pub mod h2_upstream;
 pub mod h2c;
+mod keyed;
 mod keyside;
 mod message;
 mod process;

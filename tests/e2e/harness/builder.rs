@@ -18,6 +18,7 @@ pub struct Builder {
     tables: String,
     variables: Vec<(String, String)>,
     arguments: Vec<String>,
+    launcher: Vec<String>,
 }
 
 impl Builder {
@@ -29,6 +30,7 @@ impl Builder {
             tables: String::new(),
             variables: Vec::new(),
             arguments: vec!["serve".to_owned()],
+            launcher: Vec::new(),
         };
         builder
             .set("proxy.listen", r#"["127.0.0.1:0"]"#)
@@ -39,9 +41,15 @@ impl Builder {
     }
 
     /// One setting by its dotted name; the value is TOML. A later one of the same name counts.
-    pub fn set(mut self, name: &str, toml: &str) -> Self {
+    pub fn set(self, name: &str, toml: &str) -> Self {
+        let mut builder = self.unset(name);
+        builder.settings.push((name.to_owned(), toml.to_owned()));
+        builder
+    }
+
+    /// Leaves a setting to its default.
+    pub fn unset(mut self, name: &str) -> Self {
         self.settings.retain(|(known, _)| known != name);
-        self.settings.push((name.to_owned(), toml.to_owned()));
         self
     }
 
@@ -72,6 +80,12 @@ impl Builder {
             .iter()
             .map(|&argument| argument.to_owned())
             .collect();
+        self
+    }
+
+    /// A command that the binary and its arguments are appended to, and that becomes it in the end.
+    pub fn launched_by(mut self, launcher: &[&str]) -> Self {
+        self.launcher = launcher.iter().map(|&word| word.to_owned()).collect();
         self
     }
 
@@ -121,7 +135,10 @@ impl Builder {
         let settings: String = self.settings.iter().map(line).collect();
         let file = self.home().join("keyside.toml");
         fs::write(&file, settings + &self.tables).expect("a writable folder");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_keyside"));
+        let binary = env!("CARGO_BIN_EXE_keyside").to_owned();
+        let mut words = self.launcher.iter().chain([&binary]);
+        let mut command = Command::new(words.next().expect("a program"));
+        command.args(words);
         command.args(arguments).current_dir(self.home()).env_clear();
         command
             .env("KEYSIDE_CONFIG", file)

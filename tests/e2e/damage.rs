@@ -1,0 +1,224 @@
+//! A data folder that lost files, was cut short or put back to an older state: noticed and said with
+//! its remedy, or mended; never served as if nothing had been there, and whole again once restored.
+
+use crate::harness::{Ask, Builder, CREDENTIALS, Exit, Keyside, Upstream, Wire};
+use crate::startup::{check_serves, refused};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+#[test]
+fn a_lost_store_with_its_keyring_left_is_not_replaced_by_an_empty_one() {
+    let upstream = Upstream::wanting_key();
+    let (builder, backup) = stopped(&upstream);
+    fs::remove_dir_all(builder.home().join("data/store")).expect("a folder");
+    check_refused_with_remedy("no store", &refused(&builder));
+    check_refused_with_remedy("no store, asked again", &refused(&builder));
+    // The anchor may be missing, say the notes on it; the keyring alone must tell then.
+    let _ = fs::remove_file(builder.home().join("data/audit-head"));
+    check_refused_with_remedy("no store and no anchor", &refused(&builder));
+    check_restored(&builder, &backup);
+}
+
+#[test]
+fn a_lost_keyring_with_its_store_left_is_not_replaced_by_a_new_one() {
+    let upstream = Upstream::wanting_key();
+    let (builder, backup) = stopped(&upstream);
+    let keyring = builder.home().join("data/keyring");
+    fs::remove_file(&keyring).expect("a file");
+    check_refused_with_remedy("no keyring", &refused(&builder));
+    check_refused_with_remedy("no keyring, asked again", &refused(&builder));
+    assert!(!keyring.exists(), "a new keyring was made");
+    check_restored(&builder, &backup);
+}
+
+#[test]
+fn a_damaged_keyring_is_named_and_left_as_it_is() {
+    let upstream = Upstream::wanting_key();
+    let (builder, backup) = stopped(&upstream);
+    let keyring = builder.home().join("data/keyring");
+    let whole = fs::read(&keyring).expect("a keyring");
+    let edited = String::from_utf8(whole.clone())
+        .expect("JSON")
+        .replace("acme", "acm3");
+    for (name, content) in [
+        ("empty", Vec::new()),
+        ("cut", whole[..whole.len() / 2].to_vec()),
+        ("no JSON", b"keyring".to_vec()),
+        ("of other JSON", b"{}".to_vec()),
+    ] {
+        fs::write(&keyring, &content).expect("a file");
+        let exit = refused(&builder);
+        check_refused_with_remedy(name, &exit);
+        assert!(exit.stderr.contains("keyring"), "{name}: {exit:#?}");
+        let left = fs::read(&keyring).expect("a keyring");
+        assert_eq!(left, content, "{name}: it was changed");
+    }
+    assert_ne!(edited.as_bytes(), whole, "the keyring names its workspaces");
+    fs::write(&keyring, edited).expect("a file");
+    check_noticed("a workspace's key under another name", &builder);
+    check_restored(&builder, &backup);
+}
+
+#[test]
+fn every_file_of_the_store_that_is_damaged_is_noticed_or_mended() {
+    let upstream = Upstream::wanting_key();
+    let (builder, backup) = stopped(&upstream);
+    let store = backup.join("store");
+    let files = files_under(&store);
+    assert!(
+        files.iter().any(|file| file.ends_with("db")),
+        "the store's log is its file db: {files:?}"
+    );
+    for file in files {
+        let whole = fs::read(&file).expect("a file of the store");
+        let place = file.strip_prefix(&store).expect("inside");
+        for (damage, content) in [
+            ("gone", None),
+            ("empty", Some(Vec::new())),
+            ("cut in half", Some(whole[..whole.len() / 2].to_vec())),
+            (
+                "cut by a byte",
+                Some(whole[..whole.len().saturating_sub(1)].to_vec()),
+            ),
+            ("zeroed", Some(vec![0; whole.len()])),
+            ("turned over in the middle", Some(turned(&whole))),
+        ] {
+            restore(&builder, &backup);
+            let damaged = builder.home().join("data/store").join(place);
+            match content {
+                None => fs::remove_file(&damaged).expect("a file"),
+                Some(content) => fs::write(&damaged, content).expect("a file"),
+            }
+            check_noticed(&format!("{} {damage}", place.display()), &builder);
+        }
+    }
+    check_restored(&builder, &backup);
+}
+
+#[test]
+fn an_older_copy_of_the_store_does_not_bring_a_revoked_key_back() {
+    let upstream = Upstream::wanting_key();
+    let (builder, backup) = stopped(&upstream);
+    let keyside = builder.start();
+    check_serves(&keyside);
+    keyside.revoke(&keyside.list()[0]);
+    let (builder, _) = keyside.stop();
+    let store = builder.home().join("data/store");
+    fs::remove_dir_all(&store).expect("a folder");
+    copy(&backup.join("store"), &store);
+    match builder.try_start() {
+        Err(exit) => check_refused_with_remedy("an older store", &exit),
+        Ok(keyside) => {
+            let answer = keyside.ask(&Ask::chat());
+            assert_ne!(answer.status(), 200, "the revoked key is back");
+            assert_eq!(
+                answer.json()["code"],
+                "credential_undecryptable",
+                "{}",
+                answer.text()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_token_file_that_was_taken_away_costs_neither_the_token_nor_the_keys() {
+    let upstream = Upstream::wanting_key();
+    let (builder, backup) = stopped(&upstream);
+    fs::remove_file(builder.home().join("data/admin-token")).expect("a file");
+    let keyside = builder.start();
+    assert_eq!(keyside.ask(&Ask::chat()).status(), 200);
+    let token = fs::read_to_string(backup.join("admin-token")).expect("a token");
+    let ask = Ask::new("GET", CREDENTIALS)
+        .set("Host", &keyside.admin_addr().to_string())
+        .header("Authorization", format!("Bearer {}", token.trim()));
+    let answer = Wire::tcp(keyside.admin_addr()).ask(&ask);
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+}
+
+/// An installation with the key of `acme`, stopped, and a copy of its data folder.
+fn stopped(upstream: &Upstream) -> (Builder, PathBuf) {
+    let (builder, exit) = Keyside::with_openai(&upstream.base_url()).stop();
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    let backup = builder.home().join("backup");
+    copy(&builder.home().join("data"), &backup);
+    (builder, backup)
+}
+
+/// Starts on a damaged folder. Either it says what is wrong and how to mend it, or it serves the key
+/// as ever, or it refuses that very key as not to be opened. It must not seem to have no key.
+fn check_noticed(name: &str, builder: &Builder) {
+    match builder.clone().try_start() {
+        Err(exit) => check_refused_with_remedy(name, &exit),
+        Ok(keyside) => {
+            let answer = keyside.ask(&Ask::chat());
+            let code = match answer.status() {
+                200 => return,
+                _ => answer.json()["code"].clone(),
+            };
+            assert_eq!(
+                code,
+                "credential_undecryptable",
+                "{name}: {}",
+                answer.text()
+            );
+        }
+    }
+}
+
+fn check_refused_with_remedy(name: &str, exit: &Exit) {
+    assert!(matches!(exit.code, Some(1 | 78)), "{name}: {exit:#?}");
+    let said = exit.stderr.to_ascii_lowercase();
+    let remedy = said.contains("restore") && (said.contains("backup") || said.contains("copy"));
+    assert!(remedy && said.contains("data"), "{name}: {exit:#?}");
+    assert!(!said.contains("panicked"), "{name}: {exit:#?}");
+}
+
+/// Puts the copy back; the next start serves what was there.
+fn check_restored(builder: &Builder, backup: &Path) {
+    restore(builder, backup);
+    check_serves(&builder.clone().start());
+}
+
+fn restore(builder: &Builder, backup: &Path) {
+    let data = builder.home().join("data");
+    fs::remove_dir_all(&data).expect("a folder");
+    copy(backup, &data);
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a writable folder");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("a type").is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("a file");
+        }
+    }
+}
+
+fn files_under(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            files.extend(files_under(&path));
+        } else {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// The bits of a stretch in the middle, turned over.
+fn turned(whole: &[u8]) -> Vec<u8> {
+    let mut bytes = whole.to_vec();
+    let middle = bytes.len() / 2;
+    let end = (middle + 64).min(bytes.len());
+    for byte in &mut bytes[middle..end] {
+        *byte = !*byte;
+    }
+    bytes
+}
