@@ -11,6 +11,7 @@ pub mod h2_upstream;
 pub mod h2c;
 mod keyed;
 mod keyside;
+mod listing;
 mod message;
 mod process;
 mod reader;

@@ -16,6 +16,8 @@ mod connections;
 mod control_characters;
 mod damage;
 mod destination;
+mod disk_full;
+mod durability;
 mod echo;
 mod hop_by_hop;
 mod http2;

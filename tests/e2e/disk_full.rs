@@ -1,0 +1,229 @@
+//! A disk without room: changes are refused with a problem document, nothing is half-written, keys
+//! that are there are served on, and everything acknowledged outlives it.
+
+use crate::harness::{Ask, Builder, KEY, Keyside, Message, Upstream, eventually};
+use crate::startup::check_serves;
+use serde_json::{Value, json};
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+#[test]
+fn a_full_disk_refuses_changes_and_room_brings_them_back() {
+    let upstream = Upstream::wanting_key();
+    let builder = Keyside::builder().provider("openai", &upstream.base_url());
+    let Some(disk) = SmallDisk::under(&builder) else {
+        return without_a_disk_of_its_own();
+    };
+    let keyside = builder.start().with_key();
+    let mut made = vec![keyside.list()[0].clone()];
+    for round in 0..3 {
+        let ballast = disk.fill();
+        let label = format!("while-full-{round}");
+        check_refused(&try_key(&keyside, &label));
+        check_refused(&try_workspace(&keyside, &label));
+        check_unchanged(&keyside, &made);
+        fs::remove_file(ballast).expect("a file");
+        let view = eventually("changes are made again", || {
+            let answer = try_key(&keyside, &label);
+            (answer.status() == 201).then(|| answer.json())
+        });
+        made.push(view);
+        check_unchanged(&keyside, &made);
+    }
+    let (builder, exit) = keyside.stop();
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    check_unchanged(&builder.start(), &made);
+}
+
+#[test]
+fn a_disk_that_fills_up_under_changes_costs_nothing_acknowledged() {
+    let upstream = Upstream::wanting_key();
+    let builder = Keyside::builder().provider("openai", &upstream.base_url());
+    let Some(disk) = SmallDisk::under(&builder) else {
+        return without_a_disk_of_its_own();
+    };
+    let keyside = builder.start().with_key();
+    let mut made = vec![keyside.list()[0].clone()];
+    let full = AtomicBool::new(false);
+    let (ballast, more) = thread::scope(|scope| {
+        let changes = scope.spawn(|| keys_until_refused(&keyside, &full));
+        let ballast = disk.fill();
+        full.store(true, Ordering::SeqCst);
+        (ballast, changes.join().expect("no panic"))
+    });
+    made.extend(more);
+    check_unchanged(&keyside, &made);
+    // A power cut while the disk is full, and no room at the next start either.
+    let builder = keyside.kill9();
+    match builder.clone().try_start() {
+        Ok(keyside) => {
+            check_unchanged(&keyside, &made);
+            check_refused(&try_key(&keyside, "still-full"));
+        }
+        Err(exit) => {
+            assert!(matches!(exit.code, Some(1 | 78)), "{exit:#?}");
+            assert!(exit.stderr.contains("free some space"), "{exit:#?}");
+            assert!(!exit.stderr.contains("panicked"), "{exit:#?}");
+        }
+    }
+    fs::remove_file(ballast).expect("a file");
+    let keyside = builder.start();
+    check_unchanged(&keyside, &made);
+    made.push(keyside.add_key("acme", "openai", "with-room", KEY));
+    check_unchanged(&keyside, &made);
+}
+
+#[test]
+fn a_store_that_may_not_grow_refuses_changes_and_keeps_what_it_acknowledged() {
+    let upstream = Upstream::wanting_key();
+    let builder = Keyside::builder().provider("openai", &upstream.base_url());
+    // Without this the system would end the process, which `kill_9` shows already.
+    let unsignalled = ["/bin/sh", "-c", r#"trap '' XFSZ; exec "$0" "$@""#];
+    let keyside = builder.launched_by(&unsignalled).start().with_key();
+    let mut made = vec![keyside.list()[0].clone()];
+    // What the system says then (EFBIG) is not what the free space of the disk foretells.
+    limit_files_to(largest_file(&keyside.data()), &keyside);
+    made.extend(keys_until_refused(&keyside, &AtomicBool::new(true)));
+    check_refused(&try_key(&keyside, "refused-again"));
+    check_unchanged(&keyside, &made);
+    let builder = keyside.kill9();
+    let keyside = builder.start();
+    check_unchanged(&keyside, &made);
+    made.push(keyside.add_key("acme", "openai", "after-all", KEY));
+    check_unchanged(&keyside, &made);
+}
+
+/// Makes keys one after the other until one is refused; once `full` is set, a thousand more at most.
+fn keys_until_refused(keyside: &Keyside, full: &AtomicBool) -> Vec<Value> {
+    let (mut made, mut left) = (Vec::new(), 1_000);
+    for number in 0.. {
+        let answer = try_key(keyside, &format!("key-{number}"));
+        if answer.status() != 201 {
+            check_refused(&answer);
+            break;
+        }
+        made.push(answer.json());
+        left -= i32::from(full.load(Ordering::SeqCst));
+        assert!(left > 0, "a thousand keys found room on a full disk");
+    }
+    made
+}
+
+/// Checks the refusal that a client can work with.
+fn check_refused(answer: &Message) {
+    let text = answer.text();
+    assert_eq!(answer.status(), 503, "{text}");
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/problem+json"),
+        "{text}"
+    );
+    assert!(answer.header("retry-after").is_some(), "{text}");
+    let problem = answer.json();
+    assert_eq!(problem["type"], "urn:keyside:problem:store-unavailable");
+    assert_eq!(problem["status"], 503);
+    for field in ["title", "detail", "remedy", "requestId"] {
+        let said = problem[field].as_str().unwrap_or_default();
+        assert!(!said.is_empty(), "no {field} in {text}");
+    }
+}
+
+/// Checks that there is what was acknowledged and nothing else, and that the key still leaves.
+fn check_unchanged(keyside: &Keyside, made: &[Value]) {
+    let ids = |views: &[Value]| {
+        let mut ids: Vec<_> = views.iter().map(|view| view["id"].to_string()).collect();
+        ids.sort();
+        ids
+    };
+    assert_eq!(ids(&keyside.everything()), ids(made));
+    let workspaces = keyside.admin("GET", "/api/workspaces", None).json();
+    assert_eq!(
+        workspaces["items"].as_array().map(Vec::len),
+        Some(1),
+        "{workspaces}"
+    );
+    assert_eq!(keyside.ask(&Ask::chat()).status(), 200);
+    check_serves(keyside);
+}
+
+fn try_key(keyside: &Keyside, label: &str) -> Message {
+    keyside.try_add(&json!({
+        "workspaceId": "acme", "provider": "openai", "label": label, "secret": KEY,
+    }))
+}
+
+fn try_workspace(keyside: &Keyside, id: &str) -> Message {
+    let body = json!({ "id": id, "name": id });
+    keyside.admin("POST", "/api/workspaces", Some(&body))
+}
+
+/// A file system of a few megabytes in the place of the data folder.
+struct SmallDisk {
+    folder: PathBuf,
+}
+
+impl SmallDisk {
+    /// Mounts it, where this user may.
+    fn under(builder: &Builder) -> Option<Self> {
+        let folder = builder.home().join("data");
+        fs::create_dir(&folder).expect("a new folder");
+        let mount = ["-t", "tmpfs", "-o", "size=48m,mode=0700", "keyside-test"];
+        let mounted = Command::new("mount").args(mount).arg(&folder).output();
+        let mounted = mounted.is_ok_and(|output| output.status.success());
+        mounted.then_some(Self { folder })
+    }
+
+    /// Takes all the room there is; the file to remove for having it back.
+    fn fill(&self) -> PathBuf {
+        let path = self.folder.join("ballast");
+        let mut file = File::create(&path).expect("a file");
+        let block = vec![0x5a; 64 * 1024];
+        while file.write_all(&block).is_ok() {}
+        while file.write_all(&[0x5a]).is_ok() {}
+        path
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.folder).status();
+    }
+}
+
+/// Only the administrator of a machine mounts. That no disk is at hand must not hide that the rest of
+/// this module ran: the limit on a file's size needs nobody's leave.
+fn without_a_disk_of_its_own() {
+    assert!(
+        !nix::unistd::geteuid().is_root(),
+        "root may mount a tmpfs, and could not"
+    );
+    eprintln!("not shown here: mounting a small file system needs root");
+}
+
+/// From now on, no file of this process grows beyond `bytes`.
+fn limit_files_to(bytes: u64, keyside: &Keyside) {
+    let (pid, size) = (keyside.pid().to_string(), format!("--fsize={bytes}:"));
+    let limited = Command::new("prlimit")
+        .args(["--pid", &pid, &size])
+        .output();
+    assert!(
+        limited.as_ref().is_ok_and(|output| output.status.success()),
+        "{limited:?}"
+    );
+}
+
+fn largest_file(folder: &Path) -> u64 {
+    let size = |path: PathBuf| match path.is_dir() {
+        true => largest_file(&path),
+        false => fs::metadata(path).map_or(0, |file| file.len()),
+    };
+    let files = fs::read_dir(folder).expect("a folder");
+    files
+        .map(|entry| size(entry.expect("an entry").path()))
+        .max()
+        .unwrap_or(0)
+}
