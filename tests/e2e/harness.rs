@@ -7,6 +7,7 @@ mod ask;
 mod builder;
 pub mod expect;
 pub mod frames;
+pub mod gate;
 pub mod h2_upstream;
 pub mod h2c;
 mod keyed;

@@ -17,6 +17,7 @@ mod control_characters;
 mod damage;
 mod destination;
 mod disk_full;
+mod drain;
 mod durability;
 mod echo;
 mod hop_by_hop;

@@ -1,0 +1,299 @@
+//! Leaving: what is in flight is finished, newcomers are served and told to go elsewhere, and the
+//! process ends as soon as nothing is left, or cuts what is left when its time is over.
+
+use crate::harness::frames::{self, END_HEADERS, END_STREAM, Frames};
+use crate::harness::gate::Gate;
+use crate::harness::{
+    Ask, Ending, Keyside, Message, PATIENCE, Then, Upstream, Wire, chunk_of, chunked_head,
+    eventually, field, reply,
+};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::Signal;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How many streams are in flight when the signal comes.
+const STREAMS: usize = 1_000;
+
+/// "At once", with room for a machine that is busy with other tests.
+const AT_ONCE: Duration = Duration::from_secs(3);
+
+#[test]
+fn a_thousand_streams_are_finished_after_sigterm_and_newcomers_are_told_to_close() {
+    allow_many_sockets();
+    let (upstream, gate) = streaming();
+    // Longer than the test is patient: whatever ends, ends because it is done.
+    let mut keyside = draining_for(&upstream, "300s");
+    let mut kept = keyside.wire();
+    assert_eq!(kept.ask(&Ask::get("/openai/v1/models")).status(), 200);
+    let mut streams: Vec<_> = (0..STREAMS).map(|_| opened(&keyside)).collect();
+    assert_eq!(keyside.observed("/readyz").status(), 200);
+
+    let told = Instant::now();
+    keyside.term();
+    eventually("readiness turns", || {
+        (keyside.observed("/readyz").status() == 503).then_some(())
+    });
+    assert!(told.elapsed() < AT_ONCE, "{:?}", told.elapsed());
+    assert_eq!(keyside.observed("/healthz").status(), 200, "it is alive");
+
+    check_answered_and_closed("on a connection from before", kept);
+    for _ in 0..5 {
+        check_answered_and_closed("on a new connection", keyside.wire());
+    }
+    gate.open(1);
+    for stream in &mut streams {
+        stream.body_until("second");
+    }
+    gate.open(2);
+    for stream in &mut streams {
+        stream.body_until("last");
+        while stream.piece().is_some() {}
+        assert_eq!(stream.ending(), Ending::Chunked, "a stream was cut");
+    }
+    let ended = Instant::now();
+    let exit = keyside.exit_within(PATIENCE);
+    assert!(ended.elapsed() < AT_ONCE, "{:?}", ended.elapsed());
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+}
+
+#[test]
+fn a_stream_that_does_not_end_is_cut_at_the_deadline_and_looks_cut() {
+    let (upstream, _gate) = streaming();
+    let mut keyside = draining_for(&upstream, "1s");
+    let mut over_http1 = opened(&keyside);
+    let mut over_http2 = opened_over_http2(&keyside);
+    let told = Instant::now();
+    keyside.term();
+    while over_http1.piece().is_some() {}
+    assert_eq!(over_http1.ending(), Ending::Cut, "a cut stream looks whole");
+    let lasted = told.elapsed();
+    assert!(lasted >= Duration::from_secs(1), "cut early: {lasted:?}");
+    assert!(lasted < Duration::from_secs(1) + AT_ONCE, "{lasted:?}");
+    let rest = rest_of(&mut over_http2);
+    let whole = rest.iter().any(ends_stream);
+    assert!(!whole, "a cut stream looks whole: {rest:#?}");
+    let exit = keyside.exit_within(AT_ONCE);
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    let says_so = |line: &serde_json::Value| {
+        field(line, "in_flight").as_deref() == Some("2")
+            && field(line, "message").is_some_and(|said| said.contains("proxy.deadlines.drain"))
+    };
+    let mut lines = exit
+        .stderr
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok());
+    assert!(lines.any(|line| says_so(&line)), "{}", exit.stderr);
+}
+
+#[test]
+fn an_answer_that_is_cut_at_the_deadline_does_not_look_whole_whatever_its_framing() {
+    for (name, head) in [
+        ("chunks", "Transfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n"),
+        ("a length", "Content-Length: 100\r\n\r\nfirst"),
+        ("until it closes", "Connection: close\r\n\r\nfirst"),
+    ] {
+        let gate = Arc::new(Gate::default());
+        let at = Arc::clone(&gate);
+        let upstream = Upstream::scripted(move |_, line| {
+            line.write(format!("HTTP/1.1 200 OK\r\n{head}"));
+            at.wait_for(1);
+            Then::Close
+        });
+        let mut keyside = draining_for(&upstream, "200ms");
+        let mut wire = keyside.wire();
+        wire.send(Ask::chat().bytes());
+        let head = wire.head().expect("an answer");
+        assert_eq!(head.status(), 200, "{name}");
+        wire.body_until("first");
+        keyside.term();
+        while wire.piece().is_some() {}
+        assert_eq!(wire.ending(), Ending::Cut, "{name}: {head:#?}");
+        assert_eq!(keyside.exit_within(AT_ONCE).code, Some(0), "{name}");
+        gate.open(1);
+    }
+}
+
+#[test]
+fn an_idle_process_ends_at_once_on_each_signal_that_asks_it_to() {
+    let upstream = Upstream::ok();
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let mut keyside = draining_for(&upstream, "300s");
+        // Connections that are open and idle are no reason to stay.
+        let mut idle = keyside.wire();
+        assert_eq!(idle.ask(&Ask::chat()).status(), 200);
+        let (unused, admin) = (keyside.wire(), Wire::tcp(keyside.admin_addr()));
+        let mut over_http2 = requested_over_http2(&keyside);
+        let answered = std::iter::from_fn(|| over_http2.read()).any(|frame| ends_stream(&frame));
+        assert!(answered, "closed without an answer");
+        let told = Instant::now();
+        keyside.signal(signal);
+        let exit = keyside.exit_within(PATIENCE);
+        assert!(told.elapsed() < AT_ONCE, "{signal}: {:?}", told.elapsed());
+        assert_eq!(exit.code, Some(0), "{signal}: {exit:#?}");
+        assert!(
+            idle.until_close().is_empty(),
+            "{signal}: an idle peer was told something"
+        );
+        let said = rest_of(&mut over_http2);
+        let goaway = said.iter().any(|frame| frame.kind == frames::GOAWAY);
+        assert!(goaway, "{signal}: {said:#?}");
+        drop((unused, admin));
+    }
+}
+
+#[test]
+fn a_second_signal_ends_it_without_waiting() {
+    let (upstream, _gate) = streaming();
+    let mut keyside = draining_for(&upstream, "300s");
+    let mut stream = opened(&keyside);
+    keyside.term();
+    keyside.log_line(|line| field(line, "message").as_deref() == Some("draining"));
+    keyside.term();
+    while stream.piece().is_some() {}
+    assert_eq!(stream.ending(), Ending::Cut);
+    let exit = keyside.exit_within(AT_ONCE);
+    assert_eq!(exit.signal, None, "it was killed, not ended: {exit:#?}");
+}
+
+#[test]
+fn an_http2_connection_is_sent_goaway_and_its_open_stream_is_finished() {
+    let (upstream, gate) = streaming();
+    let mut keyside = draining_for(&upstream, "300s");
+    let mut connection = opened_over_http2(&keyside);
+    keyside.term();
+    let goaway = std::iter::from_fn(|| connection.read())
+        .inspect(|frame| assert!(!ends_stream(frame), "{frame:?}"))
+        .find(|frame| frame.kind == frames::GOAWAY)
+        .expect("GOAWAY");
+    assert_eq!(goaway.payload[4..8], [0; 4], "no error: {goaway:?}");
+    gate.open(2);
+    let rest = rest_of(&mut connection);
+    let body: Vec<u8> = rest
+        .iter()
+        .filter(|frame| frame.kind == frames::DATA)
+        .flat_map(|frame| frame.payload.clone())
+        .collect();
+    assert!(String::from_utf8_lossy(&body).contains("last"), "{rest:#?}");
+    assert!(rest.iter().any(ends_stream), "{rest:#?}");
+    assert_eq!(keyside.exit_within(PATIENCE).code, Some(0));
+}
+
+#[test]
+fn a_tunnel_is_in_flight_too_and_ends_with_its_peers() {
+    let gate = Arc::new(Gate::default());
+    let at = Arc::clone(&gate);
+    let upstream = Upstream::scripted(move |_, line| {
+        line.write("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\nhello");
+        at.wait_for(1);
+        line.write("goodbye");
+        Then::Close
+    });
+    let mut keyside = draining_for(&upstream, "300s");
+    let mut wire = keyside.wire();
+    let upgrade = Ask::get("/openai/v1/realtime?model=m")
+        .header("Connection", "Upgrade")
+        .header("Upgrade", "websocket")
+        .header("Sec-WebSocket-Version", "13")
+        .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
+    wire.send(upgrade.bytes());
+    assert_eq!(wire.head().map(|head| head.status()), Some(101));
+    wire.some_until("hello");
+    keyside.term();
+    eventually("readiness turns", || {
+        (keyside.observed("/readyz").status() == 503).then_some(())
+    });
+    gate.open(1);
+    wire.some_until("goodbye");
+    wire.until_close();
+    assert_eq!(keyside.exit_within(PATIENCE).code, Some(0));
+}
+
+/// A provider whose streams wait for the gate between their events; anything but a chat is answered at once.
+fn streaming() -> (Upstream, Arc<Gate>) {
+    let gate = Arc::new(Gate::default());
+    let at = Arc::clone(&gate);
+    let upstream = Upstream::scripted(move |seen, line| {
+        if seen.method() == "GET" {
+            line.write(reply(200, "", b"{}"));
+            return Then::Keep;
+        }
+        line.write(chunked_head("Content-Type: text/event-stream\r\n"));
+        for (step, event) in ["first", "second", "last"].iter().enumerate() {
+            if !at.wait_for(step) {
+                return Then::Close;
+            }
+            line.write(chunk_of(format!("data: {event}\n\n").as_bytes()));
+        }
+        line.write("0\r\n\r\n");
+        Then::Keep
+    });
+    (upstream, gate)
+}
+
+fn draining_for(upstream: &Upstream, deadline: &str) -> Keyside {
+    Keyside::builder()
+        .provider("openai", &upstream.base_url())
+        .set("proxy.deadlines.drain", &format!("{deadline:?}"))
+        .start()
+        .with_key()
+}
+
+/// A stream whose first event has arrived.
+fn opened(keyside: &Keyside) -> Wire {
+    let mut wire = keyside.wire();
+    wire.send(Ask::chat().bytes());
+    assert_eq!(wire.head().map(|head| head.status()), Some(200));
+    wire.body_until("first");
+    wire
+}
+
+/// The same over HTTP/2, as stream 1.
+fn opened_over_http2(keyside: &Keyside) -> Frames {
+    let mut connection = requested_over_http2(keyside);
+    let first = std::iter::from_fn(|| connection.read()).find(|frame| frame.kind == frames::DATA);
+    assert!(first.is_some(), "closed before the first event");
+    connection
+}
+
+fn requested_over_http2(keyside: &Keyside) -> Frames {
+    let mut connection = Frames::connect(keyside.proxy_addr());
+    let head = frames::block(&[
+        (":method", b"POST"),
+        (":scheme", b"http"),
+        (":authority", b"localhost"),
+        (":path", b"/w/acme/openai/v1/chat/completions"),
+    ]);
+    connection.write(frames::HEADERS, END_HEADERS | END_STREAM, 1, &head);
+    connection
+}
+
+fn rest_of(connection: &mut Frames) -> Vec<frames::Frame> {
+    std::iter::from_fn(|| connection.read()).collect()
+}
+
+fn ends_stream(frame: &frames::Frame) -> bool {
+    [frames::DATA, frames::HEADERS].contains(&frame.kind) && frame.flags & END_STREAM != 0
+}
+
+fn check_answered_and_closed(name: &str, mut wire: Wire) {
+    let answer: Message = wire.ask(&Ask::get("/openai/v1/models"));
+    assert_eq!(answer.status(), 200, "{name}: {}", answer.text());
+    let connection = answer.header("connection").unwrap_or_default();
+    assert!(
+        connection.eq_ignore_ascii_case("close"),
+        "{name}: {:?}",
+        answer.headers
+    );
+    assert!(wire.until_close().is_empty(), "{name}: something follows");
+}
+
+/// Both ends of every stream are in this process.
+fn allow_many_sockets() {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("a limit within the hard one");
+    assert!(
+        most >= 4 * STREAMS as u64,
+        "the system allows {most} open files only"
+    );
+}
