@@ -10,6 +10,7 @@ mod harness;
 mod addresses;
 mod browsers;
 mod bytes_exact;
+mod canary;
 mod choosing;
 mod client_credentials;
 mod connections;
