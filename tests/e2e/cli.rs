@@ -1,0 +1,304 @@
+//! The command line as a person and a script use it: answers on standard output, errors with a next
+//! step on standard error, exit codes that mean something, and no way to put a secret into a flag.
+
+use crate::harness::{Ask, Builder, Exit, KEY, Keyside, Upstream};
+use serde_json::Value;
+use std::fs;
+
+const OK: i32 = 0;
+const FAILED: i32 = 1;
+const USAGE: i32 = 2;
+const CONFIGURATION: i32 = 78;
+
+/// A running one, and a person beside it with the same settings.
+struct Desk {
+    keyside: Keyside,
+    url: String,
+}
+
+impl Desk {
+    fn new(upstream: &Upstream) -> Self {
+        let keyside = Keyside::builder()
+            .provider("openai", &upstream.base_url())
+            .start();
+        let url = format!("http://{}", keyside.admin_addr());
+        Self { keyside, url }
+    }
+
+    /// Runs a command that speaks to the running one.
+    fn run(&self, arguments: &[&str], stdin: &[u8]) -> Exit {
+        let arguments = [arguments, &["--admin-url", &self.url]].concat();
+        self.builder().run(&arguments, stdin)
+    }
+
+    fn builder(&self) -> &Builder {
+        self.keyside.builder_of()
+    }
+}
+
+#[test]
+fn a_key_is_added_from_a_file_and_from_standard_input_and_used() {
+    let upstream = Upstream::wanting_key();
+    let desk = Desk::new(&upstream);
+    check(OK, &desk.run(&["workspace", "add", "acme"], b""));
+    let file = desk.builder().home().join("secret");
+    fs::write(&file, format!("{KEY}\n")).expect("a writable folder");
+    let from_file = adding(&["--secret-file", "secret"]);
+    let added = check(OK, &desk.run(&from_file, b""));
+    assert!(added.stdout.contains("OPENAI_BASE_URL="), "{added:#?}");
+    assert_eq!(desk.keyside.ask(&Ask::chat()).status(), 200);
+
+    for (label, stdin) in [
+        ("plain", KEY.to_owned()),
+        ("newline", format!("{KEY}\n")),
+        ("windows", format!("{KEY}\r\n")),
+    ] {
+        let from_stdin = adding(&["--label", label, "--stdin"]);
+        check(OK, &desk.run(&from_stdin, stdin.as_bytes()));
+        let ask = Ask::chat().header("X-Keyside-Label", label);
+        assert_eq!(desk.keyside.ask(&ask).status(), 200, "{label}");
+    }
+}
+
+#[test]
+fn json_answers_are_json_and_nothing_else() {
+    let upstream = Upstream::ok();
+    let desk = Desk::new(&upstream);
+    let json = |arguments: &[&str], stdin: &[u8]| -> Value {
+        let exit = check(OK, &desk.run(&[arguments, &["--json"]].concat(), stdin));
+        serde_json::from_str(&exit.stdout)
+            .unwrap_or_else(|error| panic!("{arguments:?}: {error} in {:?}", exit.stdout))
+    };
+    assert_eq!(json(&["workspace", "add", "acme"], b"")["id"], "acme");
+    let added = json(&adding(&["--stdin"]), KEY.as_bytes());
+    let id = added["id"].as_str().expect("an id");
+    assert_eq!(added["label"], "default");
+    assert_eq!(json(&["key", "show", id], b"")["id"], id);
+    assert_eq!(json(&["key", "list"], b"")["items"][0]["id"], id);
+    let none = json(&["key", "list", "--provider", "groq"], b"");
+    assert_eq!(none["items"].as_array().map(Vec::len), Some(0));
+    assert_eq!(json(&["workspace", "list"], b"")["items"][0]["id"], "acme");
+    let revoked = json(&["key", "revoke", id, "--yes"], b"");
+    assert_eq!(revoked["status"], "revoked");
+
+    let alone = |arguments: &[&str]| -> Value {
+        let arguments = [arguments, &["--json"]].concat();
+        let exit = check(OK, &desk.builder().run(&arguments, b""));
+        serde_json::from_str(&exit.stdout).expect("JSON")
+    };
+    let settings = alone(&["check"]);
+    let mut settings = settings["settings"].as_array().expect("a list").iter();
+    let one = settings.find(|one| one["key"] == "proxy.threads");
+    let one = one.expect("every setting");
+    assert_eq!(one["value"], "1");
+    let origin = one["origin"].as_str().unwrap_or_default();
+    assert!(origin.contains("keyside.toml:"), "{one}");
+    assert_eq!(alone(&["version"])["name"], "keyside");
+    assert!(alone(&["master-key", "generate"])["masterKey"].is_string());
+}
+
+#[test]
+fn a_person_reads_the_hint_and_never_the_secret() {
+    let upstream = Upstream::ok();
+    let desk = Desk::new(&upstream);
+    check(OK, &desk.run(&["workspace", "add", "acme"], b""));
+    check(OK, &desk.run(&adding(&["--stdin"]), KEY.as_bytes()));
+    let view = &desk.keyside.list()[0];
+    let id = view["id"].as_str().expect("an id");
+    for arguments in [vec!["key", "list"], vec!["key", "show", id]] {
+        let exit = check(OK, &desk.run(&arguments, b""));
+        for part in [id, "acme", "openai", "default", &KEY[KEY.len() - 4..]] {
+            assert!(exit.stdout.contains(part), "no {part} in {exit:#?}");
+        }
+        assert!(!exit.stdout.contains(KEY), "{exit:#?}");
+        assert!(
+            !exit.stdout.contains('\u{1b}'),
+            "colours in a pipe: {exit:#?}"
+        );
+    }
+}
+
+#[test]
+fn what_fails_says_the_next_step_and_exits_with_1() {
+    let upstream = Upstream::ok();
+    let desk = Desk::new(&upstream);
+    let add = adding(&["--stdin"]);
+    check_says(
+        FAILED,
+        &desk.run(&add, KEY.as_bytes()),
+        "keyside workspace add",
+    );
+    check(OK, &desk.run(&["workspace", "add", "acme"], b""));
+    check(OK, &desk.run(&add, KEY.as_bytes()));
+    check_says(FAILED, &desk.run(&add, KEY.as_bytes()), "label");
+    let unknown = [&ADD[..5], &["nosuch", "--stdin"]].concat();
+    check_says(FAILED, &desk.run(&unknown, KEY.as_bytes()), "provider");
+    check_says(FAILED, &desk.run(&add, b""), "--secret-file");
+    let broken = desk.run(&adding(&["--label", "b", "--stdin"]), b"two\nlines");
+    check_says(FAILED, &broken, "secret");
+    let absent = adding(&["--secret-file", "absent"]);
+    check_says(FAILED, &desk.run(&absent, b""), "--secret-file");
+    let nobody = ["key", "show", "cred_aaaaaaaaaaaaaaaaaaaaaaaaaa"];
+    check_says(FAILED, &desk.run(&nobody, b""), "credential");
+
+    let nowhere = ["key", "list", "--admin-url", "http://127.0.0.1:1"];
+    check_says(FAILED, &desk.builder().run(&nowhere, b""), "keyside serve");
+    fs::remove_file(desk.keyside.data().join("admin-token")).expect("a file");
+    check_says(FAILED, &desk.run(&["key", "list"], b""), "--token-file");
+}
+
+#[test]
+fn what_makes_no_sense_exits_with_2_and_repeats_no_pasted_key() {
+    let builder = Keyside::builder();
+    let flag = format!("--secret={KEY}");
+    for arguments in [
+        vec![],
+        vec!["sreve"],
+        vec!["serve", "--nosuch"],
+        vec!["key", "add"],
+        vec!["key", "show", "not-an-id"],
+        vec!["key", "list", "--status", "lost"],
+        adding(&["--workspace", "No Such Name"]),
+        adding(&["--secret-file", "a", "--stdin"]),
+        adding(&[KEY]),
+        adding(&["--secret", KEY]),
+        adding(&[&flag]),
+        adding(&["--key", KEY]),
+    ] {
+        let exit = check(USAGE, &builder.run(&arguments, b""));
+        assert!(exit.stdout.is_empty(), "{arguments:?}: {exit:#?}");
+        assert!(!exit.stderr.is_empty(), "{arguments:?}");
+        assert!(!exit.stderr.contains(KEY), "{arguments:?}: {exit:#?}");
+    }
+    assert!(!builder.home().join("data").exists(), "something was made");
+}
+
+#[test]
+fn no_command_has_a_flag_that_takes_a_secret() {
+    let builder = Keyside::builder();
+    for command in [
+        &["--help"][..],
+        &["serve", "--help"],
+        &["key", "add", "--help"],
+        &["key", "list", "--help"],
+        &["key", "revoke", "--help"],
+        &["workspace", "add", "--help"],
+        &["master-key", "generate", "--help"],
+    ] {
+        let help = check(OK, &builder.run(command, b"")).stdout;
+        let flags = help
+            .split_whitespace()
+            .filter(|word| word.starts_with("--"));
+        for flag in flags.map(|flag| flag.trim_matches(|c: char| !c.is_alphanumeric())) {
+            let secret = [
+                "secret",
+                "key",
+                "token",
+                "password",
+                "master-key",
+                "api-key",
+            ];
+            assert!(!secret.contains(&flag), "{command:?} has --{flag}");
+        }
+    }
+}
+
+#[test]
+fn check_validates_without_starting_and_repeats_no_value_of_the_environment() {
+    let builder = Keyside::builder();
+    let exit = check(OK, &builder.run(&["check"], b""));
+    for part in ["proxy.listen", "keyside.toml:", "default"] {
+        assert!(exit.stdout.contains(part), "no {part} in {exit:#?}");
+    }
+    assert!(!builder.home().join("data").exists(), "something was made");
+    for (name, says) in [
+        ("KEYSIDE_PROXY__THREADS", "proxy.threads"),
+        ("KEYSIDE_PROXY__TREADS", "proxy.threads"),
+        ("KEYSIDE_PROVIDERS__OPENAI__KEY", "providers.openai"),
+    ] {
+        let exit = builder.clone().variable(name, KEY).run(&["check"], b"");
+        check_says(CONFIGURATION, &exit, says);
+        assert!(exit.stderr.contains(name), "{exit:#?}");
+        assert!(!exit.stderr.contains(KEY), "{exit:#?}");
+    }
+    let other = check(
+        CONFIGURATION,
+        &builder.run(&["check", "--config", "nosuch.toml"], b""),
+    );
+    assert!(other.stderr.contains("nosuch.toml"), "{other:#?}");
+}
+
+#[test]
+fn healthcheck_tells_ready_from_draining_and_from_nobody() {
+    let upstream = Upstream::ok();
+    let desk = Desk::new(&upstream);
+    let url = format!("http://{}", desk.keyside.observe_addr());
+    for more in [&[][..], &["--live"]] {
+        let ask = [&["healthcheck", "--url", &url], more].concat();
+        check(OK, &desk.builder().run(&ask, b""));
+    }
+    let builder = desk.builder().clone();
+    desk.keyside.stop();
+    let exit = builder.run(&["healthcheck", "--url", &url], b"");
+    check_says(FAILED, &exit, &url);
+}
+
+#[test]
+fn a_generated_master_key_is_32_bytes_new_each_time_and_never_written_over_another() {
+    let builder = Keyside::builder();
+    let print = || check(OK, &builder.run(&["master-key", "generate"], b"")).stdout;
+    let (one, other) = (print(), print());
+    assert_ne!(one, other);
+    for key in [&one, &other] {
+        assert_eq!(key.trim_end().len(), 44, "32 bytes in base64: {key:?}");
+    }
+    let write = ["master-key", "generate", "--out", "new.key"];
+    let written = check(OK, &builder.run(&write, b""));
+    let kept = fs::read_to_string(builder.home().join("new.key")).expect("a file");
+    assert!(!written.stdout.contains(kept.trim()), "{written:#?}");
+    check_says(FAILED, &builder.run(&write, b""), "new.key");
+    let left = fs::read_to_string(builder.home().join("new.key")).expect("a file");
+    assert_eq!(left, kept, "it was written over");
+    builder.variable("KMS_MASTER_KEY_FILE", "new.key").start();
+}
+
+#[test]
+fn version_and_completions_are_printed() {
+    let builder = Keyside::builder();
+    let version = env!("CARGO_PKG_VERSION");
+    for arguments in [&["version"][..], &["--version"]] {
+        let exit = check(OK, &builder.run(arguments, b""));
+        assert!(exit.stdout.starts_with("keyside "), "{exit:#?}");
+        assert!(exit.stdout.contains(version), "{exit:#?}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        let exit = check(OK, &builder.run(&["completions", shell], b""));
+        for word in ["keyside", "serve", "master-key"] {
+            assert!(exit.stdout.contains(word), "{shell}: no {word}");
+        }
+    }
+    check(USAGE, &builder.run(&["completions", "cmd.exe"], b""));
+}
+
+/// `key add` with something more.
+fn adding<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [&ADD[..], more].concat()
+}
+
+fn check(code: i32, exit: &Exit) -> Exit {
+    assert_eq!(exit.code, Some(code), "{exit:#?}");
+    exit.clone()
+}
+
+fn check_says(code: i32, exit: &Exit, part: &str) {
+    check(code, exit);
+    assert!(exit.stderr.contains(part), "no {part:?} in {exit:#?}");
+    assert!(
+        exit.stdout.is_empty(),
+        "an error on standard output: {exit:#?}"
+    );
+    assert!(!exit.stderr.contains(KEY), "{exit:#?}");
+}
+
+/// The least there is to say about a new key.
+const ADD: [&str; 6] = ["key", "add", "--workspace", "acme", "--provider", "openai"];

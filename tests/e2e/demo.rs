@@ -1,0 +1,148 @@
+//! `keyside demo`: what it prints works as printed.
+
+use crate::harness::{Builder, Exit, Keyside, PATIENCE, Process, eventually};
+use nix::sys::signal::Signal;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+#[test]
+fn the_printed_curl_line_works_as_printed_and_streams() {
+    let demo = Demo::start(Keyside::builder());
+    let line = demo.line("curl", "/chat/completions");
+    let answer = sh(&line);
+    assert_eq!(answer.code, Some(0), "{line}: {answer:#?}");
+    let events: Vec<_> = answer
+        .stdout
+        .lines()
+        .filter_map(|line| line.strip_prefix("data: "))
+        .collect();
+    assert!(events.len() > 3, "not a stream: {answer:#?}");
+    assert_eq!(events.last(), Some(&"[DONE]"), "{answer:#?}");
+    let status = sh(&format!("{line} -s -o /dev/null -w '%{{http_code}}'"));
+    assert_eq!(status.stdout, "200", "{line}");
+    assert!(
+        !line.to_ascii_lowercase().contains("authorization"),
+        "{line}"
+    );
+}
+
+#[test]
+fn the_printed_line_for_the_admin_api_shows_the_key_and_not_its_secret() {
+    let demo = Demo::start(Keyside::builder());
+    let line = demo.line("curl", "/api/integrations/credentials");
+    let answer = sh(&line);
+    assert_eq!(answer.code, Some(0), "{line}: {answer:#?}");
+    let page: serde_json::Value = serde_json::from_str(&answer.stdout).expect("JSON");
+    let items = page["items"].as_array().expect("a list");
+    assert_eq!(items.len(), 1, "{page}");
+    assert_eq!(items[0]["provider"], "sandbox");
+    assert_eq!(items[0]["environment"], "sandbox");
+    assert!(items[0].get("secret").is_none(), "{page}");
+}
+
+#[test]
+fn the_printed_variables_lead_each_sdk_to_an_answer() {
+    let demo = Demo::start(Keyside::builder());
+    let openai = demo.line("export", "OPENAI_BASE_URL=");
+    let anthropic = demo.line("export", "ANTHROPIC_BASE_URL=");
+    let prompt = r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}"#;
+    for (export, url, header) in [
+        (
+            &openai,
+            "$OPENAI_BASE_URL/chat/completions",
+            "authorization: Bearer $OPENAI_API_KEY",
+        ),
+        (
+            &anthropic,
+            "$ANTHROPIC_BASE_URL/v1/messages",
+            "x-api-key: $ANTHROPIC_API_KEY",
+        ),
+    ] {
+        let answer = sh(&format!(
+            r#"{export}; curl -sS -w '%{{http_code}}' "{url}" -H "{header}" -H 'content-type: application/json' -d '{prompt}'"#
+        ));
+        assert!(answer.stdout.ends_with("200"), "{export}: {answer:#?}");
+    }
+}
+
+#[test]
+fn two_demos_run_side_by_side() {
+    // On the usual ports, or on others where those are taken, be it by another test's.
+    let one = Demo::start(usual_ports());
+    let other = Demo::start(usual_ports());
+    for demo in [&one, &other] {
+        let answer = sh(&demo.line("curl", "/chat/completions"));
+        assert!(answer.stdout.contains("[DONE]"), "{answer:#?}");
+    }
+}
+
+#[test]
+fn a_demo_leaves_nothing_behind() {
+    let builder = Keyside::builder();
+    let scratch = builder.home().join("scratch");
+    fs::create_dir(&scratch).expect("a new folder");
+    let scratch_name = scratch.to_str().expect("text");
+    let mut demo = Demo::start(builder.clone().variable("TMPDIR", scratch_name));
+    assert_eq!(
+        names_in(&scratch).len(),
+        1,
+        "its data is in the temporary folder"
+    );
+    demo.process.signal(Signal::SIGINT);
+    let exit = demo.process.exit_within(PATIENCE);
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    assert_eq!(names_in(&scratch), Vec::<PathBuf>::new());
+    let home = names_in(builder.home());
+    let expected = ["keyside.toml", "scratch"].map(|name| builder.home().join(name));
+    assert_eq!(home, expected, "it wrote into the working folder");
+}
+
+/// A running demo that has said all it has to say.
+struct Demo {
+    process: Process,
+    said: String,
+}
+
+impl Demo {
+    fn start(builder: Builder) -> Self {
+        let process = builder.spawn(&["demo"], None);
+        let said = eventually("the demo prints its lines", || {
+            let said = process.stdout();
+            said.contains("/api/integrations/credentials\n")
+                .then_some(said)
+        });
+        Self { process, said }
+    }
+
+    /// The line that begins with `word` and has `part` in it, ready for a shell.
+    fn line(&self, word: &str, part: &str) -> String {
+        let mut lines = self.said.lines().map(str::trim);
+        let found = lines.find(|line| line.starts_with(word) && line.contains(part));
+        found
+            .unwrap_or_else(|| panic!("no line {word} … {part} in\n{}", self.said))
+            .to_owned()
+    }
+}
+
+fn usual_ports() -> Builder {
+    let settings = ["proxy.listen", "admin.listen", "observe.listen"];
+    let builder = Keyside::builder();
+    settings
+        .iter()
+        .fold(builder, |builder, name| builder.unset(name))
+}
+
+/// Runs a line as a person would who has copied it.
+fn sh(line: &str) -> Exit {
+    Process::spawn(Command::new("sh").args(["-c", line]), None).exit_within(PATIENCE)
+}
+
+fn names_in(folder: &std::path::Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder");
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    names.sort();
+    names
+}
