@@ -1,6 +1,8 @@
 //! What one side sends is what the other side gets, byte for byte, over HTTP/1.1.
 
-use crate::harness::{Ask, Ending, Keyside, Message, Upstream, reply, reply_in_chunks};
+use crate::harness::{
+    Ask, Ending, Keyside, Pair, Upstream, chunk_of, chunked_head, reply, reply_in_chunks,
+};
 use std::thread;
 
 /// Bytes without a pattern that a copy of the wrong block could repeat.
@@ -46,16 +48,6 @@ fn corpus() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// Exchanges with an upstream that answers `answer`, and returns what each side got.
-fn exchange(ask: &Ask, answer: Vec<u8>) -> (Message, Message) {
-    let upstream = Upstream::answering(move |_| answer.clone());
-    let keyside = Keyside::with_openai(&upstream.base_url());
-    let got = keyside.ask(ask);
-    let seen = (*upstream.only()).clone();
-    upstream.assert_only_requests();
-    (seen, got)
-}
-
 /// Fails with a position and not with ten megabytes of text.
 fn assert_same(name: &str, got: &[u8], sent: &[u8]) {
     let differs = got.iter().zip(sent).position(|(a, b)| a != b);
@@ -68,8 +60,9 @@ fn assert_same(name: &str, got: &[u8], sent: &[u8]) {
 
 #[test]
 fn a_request_body_of_known_length_arrives_exactly() {
+    let pair = Pair::new();
     for (name, body) in corpus() {
-        let (seen, _) = exchange(&Ask::chat().body(&body), reply(200, "", b"ok"));
+        let (seen, _) = pair.exchange(&Ask::chat().body(&body), reply(200, "", b"ok"));
         assert_same(name, &seen.body, &body);
         assert_eq!(
             seen.header("content-length"),
@@ -86,9 +79,10 @@ fn a_request_body_of_known_length_arrives_exactly() {
 
 #[test]
 fn a_chunked_request_body_arrives_exactly() {
+    let pair = Pair::new();
     for (name, body) in corpus() {
         let chunks: Vec<_> = body.chunks(10_007).collect();
-        let (seen, _) = exchange(&Ask::chat().chunks(&chunks, ""), reply(200, "", b"ok"));
+        let (seen, _) = pair.exchange(&Ask::chat().chunks(&chunks, ""), reply(200, "", b"ok"));
         assert_same(name, &seen.body, &body);
         assert_eq!(
             seen.header("content-length"),
@@ -100,9 +94,10 @@ fn a_chunked_request_body_arrives_exactly() {
 
 #[test]
 fn an_answer_of_known_length_arrives_exactly() {
+    let pair = Pair::new();
     for (name, body) in corpus() {
         let headers = "Content-Type: application/octet-stream\r\nX-Request-Id: from-upstream\r\n";
-        let (_, got) = exchange(&Ask::chat(), reply(200, headers, &body));
+        let (_, got) = pair.exchange(&Ask::chat(), reply(200, headers, &body));
         assert_same(name, &got.body, &body);
         assert_eq!(got.ending, Ending::Length, "{name}");
         assert_eq!(
@@ -116,9 +111,10 @@ fn an_answer_of_known_length_arrives_exactly() {
 
 #[test]
 fn a_chunked_answer_arrives_exactly() {
+    let pair = Pair::new();
     for (name, body) in corpus() {
         let chunks: Vec<_> = body.chunks(10_007).collect();
-        let (_, got) = exchange(&Ask::chat(), reply_in_chunks("", &chunks, ""));
+        let (_, got) = pair.exchange(&Ask::chat(), reply_in_chunks("", &chunks, ""));
         assert_same(name, &got.body, &body);
         assert_eq!(got.ending, Ending::Chunked, "{name}");
     }
@@ -126,15 +122,17 @@ fn a_chunked_answer_arrives_exactly() {
 
 #[test]
 fn an_answer_that_comes_compressed_arrives_exactly() {
-    let (_, got) = exchange(&Ask::chat(), reply(200, "Content-Encoding: gzip\r\n", GZIP));
+    let pair = Pair::new();
+    let (_, got) = pair.exchange(&Ask::chat(), reply(200, "Content-Encoding: gzip\r\n", GZIP));
     assert_same("gzip", &got.body, GZIP);
     assert_eq!(got.header("content-encoding"), Some("gzip"));
 }
 
 #[test]
 fn a_compressed_request_arrives_exactly() {
+    let pair = Pair::new();
     let ask = Ask::chat().header("Content-Encoding", "gzip").body(GZIP);
-    let (seen, _) = exchange(&ask, reply(200, "", b"ok"));
+    let (seen, _) = pair.exchange(&ask, reply(200, "", b"ok"));
     assert_same("gzip", &seen.body, GZIP);
     assert_eq!(seen.header("content-encoding"), Some("gzip"));
 }
@@ -145,9 +143,9 @@ fn ten_megabytes_go_both_ways_at_once() {
     // Sends each piece back before it reads the next: neither side may wait for the whole.
     let upstream = Upstream::raw(|line| {
         let Ok(Some(_)) = line.head("") else { return };
-        line.write(crate::harness::chunked_head(""));
+        line.write(chunked_head(""));
         while let Ok(Some(piece)) = line.piece() {
-            line.write(crate::harness::chunk_of(&piece));
+            line.write(chunk_of(&piece));
         }
         line.write("0\r\n\r\n");
     });
@@ -175,12 +173,13 @@ fn ten_megabytes_go_both_ways_at_once() {
 
 #[test]
 fn trailers_arrive_both_ways() {
+    let pair = Pair::new();
     let answer = reply_in_chunks("Trailer: X-Sum\r\n", &[b"body"], "X-Sum: 42\r\n");
     let ask = Ask::chat()
         .header("TE", "trailers")
         .header("Trailer", "X-Check")
         .chunks(&[b"one", b"two"], "X-Check: 7\r\n");
-    let (seen, got) = exchange(&ask, answer);
+    let (seen, got) = pair.exchange(&ask, answer);
     assert_eq!(got.body, b"body");
     assert_eq!(
         lowered(&got.trailers),
@@ -204,6 +203,7 @@ fn lowered(fields: &[(String, String)]) -> Vec<(String, String)> {
 
 #[test]
 fn statuses_without_a_body_stay_without_one() {
+    let pair = Pair::new();
     for (status, line) in [
         (204, "HTTP/1.1 204 No Content\r\n\r\n"),
         (
@@ -212,7 +212,7 @@ fn statuses_without_a_body_stay_without_one() {
         ),
         (200, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
     ] {
-        let (_, got) = exchange(&Ask::get("/openai/v1/models"), line.as_bytes().to_vec());
+        let (_, got) = pair.exchange(&Ask::get("/openai/v1/models"), line.as_bytes().to_vec());
         assert_eq!(got.status(), status);
         assert!(
             got.body.is_empty() && got.is_whole(),
@@ -224,10 +224,11 @@ fn statuses_without_a_body_stay_without_one() {
 
 #[test]
 fn the_upstream_s_own_errors_arrive_as_they_are() {
+    let pair = Pair::new();
     for status in [400, 401, 403, 404, 409, 422, 429, 500, 502, 503, 529] {
         let body = format!(r#"{{"error":{{"message":"mine","code":{status}}}}}"#);
         let headers = "Retry-After: 7\r\nX-RateLimit-Remaining: 0\r\n";
-        let (_, got) = exchange(&Ask::chat(), reply(status, headers, body.as_bytes()));
+        let (_, got) = pair.exchange(&Ask::chat(), reply(status, headers, body.as_bytes()));
         assert_eq!((got.status(), got.text()), (status, body));
         assert_eq!(got.header("retry-after"), Some("7"), "{status}");
         assert_eq!(got.header("x-ratelimit-remaining"), Some("0"), "{status}");

@@ -208,3 +208,30 @@ fn a_credential_in_a_subprotocol_is_taken_out_and_the_rest_stays() {
         );
     }
 }
+
+#[test]
+fn a_credential_in_a_trailer_does_not_leave() {
+    let upstream = Upstream::ok();
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    let names = [
+        "Authorization",
+        "X-Api-Key",
+        "x-goog-api-key",
+        "Api-Key",
+        "Cookie",
+        "X-Keyside-Tag",
+    ];
+    for name in names {
+        let trailers = format!("{name}: {OWN}\r\nX-Sum: 1\r\n");
+        let ask = Ask::chat()
+            .header("TE", "trailers")
+            .header("Trailer", format!("{name}, X-Sum"))
+            .chunks(&[b"body"], &trailers);
+        let answer = keyside.ask(&ask);
+        assert_eq!(answer.status(), 200, "{name}: {}", answer.text());
+    }
+    for seen in upstream.requests() {
+        assert_eq!(seen.body, b"body");
+        assert!(!seen.holds(OWN), "{:?}", seen.trailers);
+    }
+}

@@ -1,6 +1,6 @@
 //! Where a request goes is decided by configuration, never by the client.
 
-use crate::harness::{Ask, CHAT, KEY, Keyside, Upstream, expect, reply};
+use crate::harness::{Ask, CHAT, KEY, Keyside, Pair, Upstream, expect, reply};
 
 /// Sends raw bytes in which `{ELSEWHERE}` is another server's authority. Whatever is answered,
 /// that server must stay unknown, and what the configured one saw must be addressed to it.
@@ -217,20 +217,62 @@ fn headers_that_name_a_host_decide_nothing() {
 #[test]
 fn a_redirect_is_handed_back_and_not_followed() {
     let elsewhere = Upstream::ok();
+    let pair = Pair::new();
     for status in [301, 302, 303, 307, 308] {
         let location = format!("http://{}/v1/steal", elsewhere.address());
         let headers = format!("Location: {location}?key={KEY}\r\n");
-        let upstream = Upstream::answering(move |_| reply(status, &headers, b"moved"));
-        let keyside = Keyside::with_openai(&upstream.base_url());
-        let answer = keyside.ask(&Ask::post(CHAT));
-        assert_eq!(answer.status(), status);
-        assert_eq!(answer.body, b"moved");
+        let (_, answer) = pair.exchange(&Ask::post(CHAT), reply(status, &headers, b"moved"));
+        assert_eq!(
+            (answer.status(), answer.text()),
+            (status, "moved".to_owned())
+        );
         let handed = answer
             .header("location")
             .expect("the redirect's own header");
         assert!(handed.starts_with(&location), "{status}: {handed}");
         expect::keyless("a redirect with the key in it", &answer);
-        assert_eq!(upstream.requests().len(), 1, "{status}");
         assert_eq!(elsewhere.connections(), 0, "{status} was followed");
     }
+}
+
+#[test]
+fn an_endpoint_is_one_of_the_provider_s_own_hosts() {
+    let keyside = Keyside::builder().start();
+    keyside.workspace("acme");
+    let add = |endpoint: &str| {
+        keyside.try_add(&serde_json::json!({
+            "workspaceId": "acme", "provider": "azure-openai", "label": endpoint.len().to_string(),
+            "secret": "0123456789abcdef0123456789abcdef", "endpoint": endpoint,
+        }))
+    };
+    for endpoint in [
+        "https://attacker.example",
+        "https://acme.openai.azure.com.attacker.example",
+        "https://attacker.example/acme.openai.azure.com",
+        "https://attacker.example?acme.openai.azure.com",
+        "https://attacker.example#.openai.azure.com",
+        "https://acme.openai.azure.com@attacker.example",
+        "https://attacker.example\\.openai.azure.com",
+        "https://evilopenai.azure.com",
+        "https://openai.azure.com.",
+        "https://.openai.azure.com",
+        "https://acme.openai.azure.com:8443",
+        "https://acme.openai.azure.com/path",
+        "http://acme.openai.azure.com",
+        "https://127.0.0.1",
+        "//acme.openai.azure.com",
+        "acme.openai.azure.com",
+        "",
+    ] {
+        let answer = add(endpoint);
+        let status = answer.status();
+        assert!(
+            (400..500).contains(&status),
+            "{endpoint}: {status} {}",
+            answer.text()
+        );
+    }
+    assert!(keyside.list().is_empty());
+    let answer = add("https://acme.openai.azure.com");
+    assert_eq!(answer.status(), 201, "{}", answer.text());
 }

@@ -1,8 +1,8 @@
 //! An upstream that says the key back: the client never reads it, and reads everything else.
 
 use crate::harness::{
-    Ask, Ending, KEY, Keyside, Message, Then, Upstream, chunk_of, chunked_head, expect, holds,
-    reply, reply_in_chunks,
+    Ask, Ending, KEY, Keyside, Message, Pair, Then, Upstream, chunk_of, chunked_head, expect,
+    holds, reply, reply_in_chunks,
 };
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
@@ -34,15 +34,13 @@ fn a_key_in_a_body_of_known_length_is_masked() {
             format!("as {}", &KEY[..KEY.len() - 1]),
         ),
     ];
+    let pair = Pair::new();
     for (name, body) in bodies {
-        let sent = body.clone();
-        let upstream = Upstream::answering(move |_| reply(401, "", sent.as_bytes()));
-        let keyside = Keyside::with_openai(&upstream.base_url());
-        let answer = keyside.ask(&Ask::chat());
+        let (_, answer) = pair.exchange(&Ask::chat(), reply(401, "", body.as_bytes()));
         assert_eq!(answer.status(), 401, "{name}");
         check_body(name, &answer, &body);
         assert_eq!(answer.ending, Ending::Length, "{name}: framing kept");
-        assert!(!keyside.logs().contains(KEY), "{name}: logged");
+        assert!(!pair.keyside.logs().contains(KEY), "{name}: logged");
     }
 }
 

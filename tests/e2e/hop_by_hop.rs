@@ -1,28 +1,23 @@
 //! Headers of one hop, and those that `Connection` nominates, end here and never displace ours.
 
-use crate::harness::{Ask, KEY, Keyside, Seen, Upstream};
+use crate::harness::{Ask, KEY, Pair, Seen, reply};
 
 /// Sends a request with these headers and hands what arrived upstream to `judge`.
-fn check(name: &str, headers: &[(&str, &str)], judge: impl Fn(&Seen)) {
-    let upstream = Upstream::ok();
-    let keyside = Keyside::with_openai(&upstream.base_url());
+fn check(pair: &Pair, name: &str, headers: &[(&str, &str)], judge: impl Fn(&Seen)) {
     let ask = headers
         .iter()
         .fold(Ask::chat(), |ask, (key, value)| ask.header(key, value));
-    let answer = keyside.ask(&ask);
+    let (seen, answer) = pair.exchange(&ask, reply(200, "", b"ok"));
     assert_eq!(answer.status(), 200, "{name}: {}", answer.text());
-    let seen = upstream.only();
-    assert_eq!(
-        seen.headers_named("authorization"),
-        [format!("Bearer {KEY}")],
-        "{name}"
-    );
+    let ours = [format!("Bearer {KEY}")];
+    assert_eq!(seen.headers_named("authorization"), ours, "{name}");
     assert_eq!(seen.body, br#"{"model":"m"}"#, "{name}: the body");
     judge(&seen);
 }
 
 #[test]
 fn a_nominated_credential_header_still_leaves_with_our_key() {
+    let pair = Pair::new();
     for nominated in [
         "authorization",
         "Authorization, close",
@@ -30,13 +25,15 @@ fn a_nominated_credential_header_still_leaves_with_our_key() {
         "AUTHORIZATION",
         "keep-alive , authorization , x-nothing",
     ] {
-        check(nominated, &[("Connection", nominated)], |_| {});
+        check(&pair, nominated, &[("Connection", nominated)], |_| {});
     }
 }
 
 #[test]
 fn a_nominated_header_of_the_client_ends_here() {
+    let pair = Pair::new();
     check(
+        &pair,
         "one",
         &[("Connection", "x-mine"), ("X-Mine", "1")],
         |seen| {
@@ -51,7 +48,7 @@ fn a_nominated_header_of_the_client_ends_here() {
         ("X-Third", "3"),
         ("X-Stays", "4"),
     ];
-    check("several, in two fields", &headers, |seen| {
+    check(&pair, "several, in two fields", &headers, |seen| {
         for gone in ["x-first", "x-second", "x-third"] {
             assert_eq!(seen.header(gone), None, "{gone}");
         }
@@ -61,12 +58,13 @@ fn a_nominated_header_of_the_client_ends_here() {
 
 #[test]
 fn headers_that_frame_the_message_cannot_be_nominated_away() {
+    let pair = Pair::new();
     for nominated in [
         "host",
         "content-length",
         "host, content-length, content-type",
     ] {
-        check(nominated, &[("Connection", nominated)], |seen| {
+        check(&pair, nominated, &[("Connection", nominated)], |seen| {
             assert_eq!(seen.headers_named("host").len(), 1, "{nominated}");
         });
     }
@@ -74,6 +72,7 @@ fn headers_that_frame_the_message_cannot_be_nominated_away() {
 
 #[test]
 fn headers_of_one_hop_stay_on_it() {
+    let pair = Pair::new();
     let headers = [
         ("Keep-Alive", "timeout=5"),
         ("Proxy-Connection", "keep-alive"),
@@ -85,7 +84,7 @@ fn headers_of_one_hop_stay_on_it() {
         ("HTTP2-Settings", "AAMAAABkAARAAAAAAAIAAAAA"),
         ("Connection", "Upgrade, HTTP2-Settings"),
     ];
-    check("all of them", &headers, |seen| {
+    check(&pair, "all of them", &headers, |seen| {
         for gone in [
             "keep-alive",
             "proxy-connection",
@@ -105,6 +104,7 @@ fn headers_of_one_hop_stay_on_it() {
 
 #[test]
 fn what_is_for_keyside_stays_with_keyside() {
+    let pair = Pair::new();
     let headers = [
         ("X-Keyside-Label", "default"),
         ("X-Keyside-Environment", "live"),
@@ -113,7 +113,7 @@ fn what_is_for_keyside_stays_with_keyside() {
         ("X-Keyside-Later", "unknown"),
         ("x-keyside-credential", "cred_forged"),
     ];
-    check("every header of ours", &headers, |seen| {
+    check(&pair, "every header of ours", &headers, |seen| {
         let ours =
             |(name, _): &&(String, String)| name.to_ascii_lowercase().starts_with("x-keyside");
         assert_eq!(seen.headers.iter().find(ours), None);
@@ -124,9 +124,7 @@ fn what_is_for_keyside_stays_with_keyside() {
 fn the_upstream_cannot_speak_in_our_name() {
     let forged = "X-Keyside-Credential: cred_forged\r\nX-Keyside-Request-Id: forged\r\n\
         Connection: x-hop, keep-alive\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\n";
-    let upstream = Upstream::answering(move |_| crate::harness::reply(200, forged, b"{}"));
-    let keyside = Keyside::with_openai(&upstream.base_url());
-    let answer = keyside.ask(&Ask::chat());
+    let (_, answer) = Pair::new().exchange(&Ask::chat(), reply(200, forged, b"{}"));
     assert!(!answer.holds("forged"), "{:?}", answer.headers);
     assert_eq!(answer.headers_named("x-keyside-request-id").len(), 1);
     assert_eq!(answer.headers_named("x-keyside-credential").len(), 1);

@@ -4,7 +4,7 @@ use crate::harness::h2_upstream::{H2Answer, H2Upstream};
 use crate::harness::h2c::H2c;
 use crate::harness::tls::{Authority, VALID};
 use crate::harness::{
-    Ask, Ending, KEY, Keyside, Then, Upstream, chunk_of, chunked_head, expect, reply,
+    Ask, Ending, KEY, Keyside, Pair, Then, Upstream, chunk_of, chunked_head, expect, reply,
     reply_in_chunks,
 };
 use std::sync::Mutex;
@@ -32,15 +32,15 @@ fn assert_same(name: &str, got: &[u8], sent: &[u8]) {
 
 #[test]
 fn bodies_arrive_exactly_over_h2c() {
-    for (name, body) in corpus() {
-        let back = body.clone();
-        let upstream = Upstream::answering(move |_| reply(200, "X-Plain: kept\r\n", &back));
-        let keyside = Keyside::with_openai(&upstream.base_url());
-        let answer = H2c::connect(keyside.proxy_addr()).ask(&Ask::chat().body(&body));
+    let pair = Pair::new();
+    let mut client = H2c::connect(pair.keyside.proxy_addr());
+    for (n, (name, body)) in corpus().into_iter().enumerate() {
+        pair.will_answer(reply(200, "X-Plain: kept\r\n", &body));
+        let answer = client.ask(&Ask::chat().body(&body));
         assert_eq!(answer.status(), 200, "{name}");
         assert_eq!(answer.header("x-plain"), Some("kept"), "{name}");
         assert_same(name, &answer.body, &body);
-        let seen = upstream.only();
+        let seen = &pair.upstream.requests()[n];
         assert_same(name, &seen.body, &body);
         assert_eq!(
             seen.headers_named("authorization"),

@@ -3,6 +3,7 @@
 mod shapes;
 
 use crate::harness::{Ask, CHAT, Keyside, Upstream, Wire, eventually, expect};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use std::net::TcpListener;
 
@@ -127,13 +128,10 @@ fn a_revoked_key_is_refused_by_default_and_by_label() {
 #[test]
 fn an_expired_key_is_refused() {
     let upstream = Upstream::ok();
-    let keyside = Keyside::builder()
-        .provider("openai", &upstream.base_url())
-        .start();
-    keyside.workspace("acme");
+    let keyside = Keyside::with_openai(&upstream.base_url());
     let added = keyside.add(json!({
-        "workspaceId": "acme", "provider": "openai", "label": "default",
-        "secret": crate::harness::KEY, "expiresAt": from_now(2),
+        "workspaceId": "acme", "provider": "openai", "label": "soon", "default": true,
+        "secret": "sk-proj-soon-over-0123456789abcdef", "expiresAt": from_now(2),
     }));
     assert_eq!(added["status"], "expiring", "{added}");
     let refusal = eventually("the key expires", || {
@@ -141,31 +139,20 @@ fn an_expired_key_is_refused() {
         (answer.status() != 200).then_some(answer)
     });
     expect::refused("expired", &refusal, 401, "credential_expired");
-    assert_eq!(keyside.list()[0]["status"], "expired");
+    let soon = |view: &&serde_json::Value| view["label"] == "soon";
+    assert_eq!(
+        keyside.list().iter().find(soon).expect("it stays")["status"],
+        "expired"
+    );
 }
 
-/// The time in so many seconds, as the API takes it.
-pub fn from_now(seconds: u64) -> String {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    rfc3339(since.expect("after 1970").as_secs() + seconds)
-}
-
-/// Seconds since 1970 as a time in UTC (days to civil date after Howard Hinnant).
-fn rfc3339(seconds: u64) -> String {
-    let (days, rest) = (seconds / 86_400 + 719_468, seconds % 86_400);
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let of_year = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let date = of_year - (153 * month + 2) / 5 + 1;
-    let (month, carry) = if month < 10 {
-        (month + 3, 0)
-    } else {
-        (month - 9, 1)
-    };
-    let year = year + era * 400 + carry;
-    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
-    format!("{year:04}-{month:02}-{date:02}T{hour:02}:{minute:02}:{second:02}Z")
+/// A time so many seconds ahead, as the admin API takes it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the process under test goes by the same wall clock"
+)]
+pub fn from_now(seconds: i64) -> String {
+    (Timestamp::now() + SignedDuration::from_secs(seconds)).to_string()
 }
 
 #[test]

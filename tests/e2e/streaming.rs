@@ -146,7 +146,7 @@ fn an_answer_without_a_length_ends_with_a_mark() {
 #[test]
 fn a_slow_reader_slows_the_upstream_instead_of_filling_memory() {
     const PIECE: usize = 64 * 1024;
-    const PIECES: usize = 2048;
+    const PIECES: usize = 768;
     let written = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let counter = std::sync::Arc::clone(&written);
     let upstream = Upstream::scripted(move |_, line| {

@@ -1,0 +1,86 @@
+//! What one process takes on is bounded, and room that is given back is used again.
+
+use crate::harness::{Ask, Keyside, Upstream, Wire, eventually};
+
+#[test]
+fn connections_beyond_the_limit_are_closed_and_room_is_given_back() {
+    let upstream = Upstream::ok();
+    let keyside = Keyside::builder()
+        .provider("openai", &upstream.base_url())
+        .set("proxy.limits.connections", "4")
+        .start()
+        .with_key();
+    let mut held: Vec<Wire> = (0..4).map(|_| keyside.wire()).collect();
+    for wire in &mut held {
+        assert_eq!(wire.ask(&Ask::chat()).status(), 200, "within the limit");
+    }
+    let mut beyond = keyside.wire();
+    beyond.send(Ask::chat().bytes());
+    match beyond.answer() {
+        None => {}
+        Some(answer) => assert_eq!(answer.status(), 503, "{}", answer.text()),
+    }
+    assert_eq!(upstream.requests().len(), 4, "the fifth was served");
+    for wire in &mut held {
+        assert_eq!(
+            wire.ask(&Ask::chat()).status(),
+            200,
+            "those within it are served on"
+        );
+    }
+    held.pop();
+    eventually("room for one more", || {
+        let mut wire = keyside.wire();
+        wire.send(Ask::chat().bytes());
+        wire.answer().filter(|answer| answer.status() == 200)
+    });
+}
+
+#[test]
+fn a_body_is_no_larger_in_memory_than_what_is_in_flight() {
+    // 64 MB through a process that is told nothing of the size in advance.
+    const PIECE: usize = 1024 * 1024;
+    const PIECES: usize = 64;
+    let upstream = Upstream::raw(|line| {
+        let Ok(Some(_)) = line.head("") else { return };
+        let mut got = 0;
+        while let Ok(Some(piece)) = line.piece() {
+            got += piece.len();
+        }
+        line.write(crate::harness::reply(200, "", got.to_string().as_bytes()));
+    });
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    assert_eq!(keyside.ask(&Ask::chat().body(b"warm")).text(), "4");
+    let before = peak_memory(&keyside);
+    let mut wire = keyside.wire();
+    wire.send(Ask::chat().chunks(&[], "").head());
+    let piece = crate::harness::chunk_of(&vec![b'x'; PIECE]);
+    for _ in 0..PIECES {
+        assert!(wire.send(&piece));
+    }
+    wire.send("0\r\n\r\n");
+    assert_eq!(
+        wire.answer().expect("an answer").text(),
+        (PIECE * PIECES).to_string()
+    );
+    let grown = peak_memory(&keyside) - before;
+    assert!(
+        grown < 16 * 1024,
+        "{grown} KiB more for a body that streams through"
+    );
+}
+
+/// The highest resident size so far, in KiB (proc_pid_status(5)).
+fn peak_memory(keyside: &Keyside) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", keyside.pid()));
+    let status = status.expect("a running process");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .expect("its peak");
+    let number = line
+        .split_whitespace()
+        .next()
+        .and_then(|number| number.parse().ok());
+    number.expect("a number of KiB")
+}
