@@ -70,8 +70,8 @@ impl Journal {
     /// Makes one change.
     ///
     /// # Errors
-    /// Storage's. The change was not made then, or, if it had been put on record already, it will be when the journal is
-    /// settled; [`Self::is_unsettled`] says so until then.
+    /// Storage's. The change was not made then; only if storage failed while the record was brought to disk, it may turn
+    /// out to have been made when the journal is settled. [`Self::is_unsettled`] says so until then.
     pub(crate) async fn commit(
         &self,
         draft: Draft,
@@ -83,13 +83,24 @@ impl Journal {
         let revision = self.storage.put(&pending, 0, copy).await?;
         // What fails from here on may have reached the store all the same.
         self.unsettle_if_failed(self.record(draft, change, &writes).await)?;
-        let carried_out = async {
-            for write in writes {
-                self.carry_out(write).await?;
-            }
-            self.storage.remove(&pending, revision).await
-        };
-        self.unsettle_if_failed(carried_out.await)
+        // The change has happened. What storage does not take now, it takes before the next change.
+        let carried_out = self.carry_out_all(writes, &pending, revision).await;
+        if let Err(error) = self.unsettle_if_failed(carried_out) {
+            tracing::warn!(%error, "a change is on record, and its documents will follow");
+        }
+        Ok(())
+    }
+
+    async fn carry_out_all(
+        &self,
+        writes: Vec<Write>,
+        pending: &str,
+        revision: u64,
+    ) -> Result<(), StorageError> {
+        for write in writes {
+            self.carry_out(write).await?;
+        }
+        self.storage.remove(pending, revision).await
     }
 
     async fn record(

@@ -56,8 +56,8 @@ pub enum ChangeError {
     /// What is stored failed authentication, so nothing is built on it.
     #[error("the stored record failed authentication and cannot be changed")]
     Damaged,
-    /// Storage, the audit log or the keyring cannot be written. Nothing has changed; but if storage failed just after the
-    /// audit record was written, the change is completed when storage is back, before any other is made.
+    /// Storage, the audit log or the keyring cannot be written. Nothing has changed; but if storage failed while
+    /// the audit record was on its way to the disk, and it arrived, the change is completed when storage is back.
     #[error("the change could not be recorded: {0}")]
     StoreUnavailable(#[from] StorageError),
 }
