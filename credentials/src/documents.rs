@@ -116,7 +116,7 @@ impl CredentialDocument {
             state: VersionState::Current,
             created_at: now,
             grace_until: None,
-            sealed: key.seal(&self.secret_place(number), secret.expose()),
+            sealed: key.seal_secret(&self.secret_place(number), secret),
             trace: key.seal(&self.trace_place(number), &json),
         };
         (version, trace)

@@ -120,11 +120,14 @@ impl Keyring {
     }
 
     /// Makes a key for a new workspace. It is on disk when this returns. One that a crash has left for a workspace that
-    /// never came to be is replaced: nothing was sealed with it.
+    /// never came to be is used: something that is still on its way may have been authenticated with it.
     pub(crate) async fn add(
         &self,
         workspace: &WorkspaceId,
     ) -> Result<Arc<SealingKey>, KeyringError> {
+        if let Some(left) = self.current(workspace) {
+            return Ok(left);
+        }
         let installation = self.installation.installation();
         let (root, wrapped) = new_key(&self.kms, installation, workspace.as_str(), "wk_").await?;
         let mut file = self.file.lock().await;

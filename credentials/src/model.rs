@@ -5,9 +5,9 @@ mod credential;
 mod names;
 mod trace;
 
-pub(crate) use self::names::random_id;
 pub use self::{
     credential::{Credential, Environment, Status, Verification, Version, VersionState, Workspace},
     names::{ActorId, CredentialId, Label, NameError, UsageTag, WorkspaceId},
     trace::{Fingerprint, Hint},
 };
+pub(crate) use self::{names::random_id, trace::has_usual_form};

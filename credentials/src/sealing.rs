@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use self::blob::Blob;
 pub(crate) use self::place::{Place, fields};
 use crate::{
-    entropy,
+    Secret, entropy,
     locked::{Half, LockedKeys, LockedMemory},
 };
 
@@ -76,6 +76,11 @@ impl SealingKey {
             &place.associated_data(&self.installation),
             plaintext,
         )
+    }
+
+    /// Seals a secret for `place`.
+    pub(crate) fn seal_secret(&self, place: &Place<'_>, secret: &Secret) -> Vec<u8> {
+        self.seal(place, secret.expose())
     }
 
     fn seal_with(&self, nonce: &XNonce, associated_data: &[u8], plaintext: &[u8]) -> Vec<u8> {

@@ -81,3 +81,14 @@ async fn damage_and_a_later_format_are_told_apart() {
         Some(KeyringError::Newer { found: 2, .. })
     ));
 }
+
+#[tokio::test]
+async fn a_key_that_a_crash_has_left_is_used_and_not_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keyring");
+    let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
+    let left = keyring.add(&acme()).await.unwrap().id().to_owned();
+    drop(keyring);
+    let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
+    assert_eq!(keyring.add(&acme()).await.unwrap().id(), left);
+}

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use keyside_config::KeyRules;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -53,6 +54,11 @@ impl Hint {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Whether it looks like the provider's keys usually do.
+pub(crate) fn has_usual_form(secret: &Secret, rules: &KeyRules) -> bool {
+    str::from_utf8(secret.expose()).is_ok_and(|text| rules.pattern.is_match(text))
 }
 
 /// Characters shown at the end.

@@ -12,11 +12,12 @@ use tokio::sync::{OwnedMutexGuard, RwLockReadGuard};
 
 use super::{Act, ChangeError, Inner, NewCredential, NewWorkspace, Warning};
 use crate::{
-    CredentialId, WorkspaceId,
+    CredentialId, Secret, WorkspaceId,
     audit::{Detail, Draft, Event},
     authentic,
     documents::{CredentialDocument, Stored, WorkspaceDocument},
     journal::{Body, Write},
+    model::has_usual_form,
     sealing::{Place, SealingKey},
     snapshot::{CredentialEntry, Snapshot, WorkspaceEntry},
 };
@@ -35,7 +36,7 @@ impl Inner {
         if self.snapshot.load().workspaces.contains_key(&new.id) {
             return Err(ChangeError::WorkspaceExists);
         }
-        // Before the document: a key without a workspace is replaced later, a workspace without a key would be lost.
+        // Before the document: a key without a workspace does no harm, a workspace without a key would be lost.
         let key = self.keyring.add(&new.id).await?;
         let document = WorkspaceDocument {
             id: new.id.clone(),
@@ -274,13 +275,10 @@ fn origin(url: BaseUrl) -> Option<String> {
     Some(format!("https://{}", url.authority()))
 }
 
-fn warnings(provider: &Provider, secret: &crate::Secret) -> Vec<Warning> {
-    let usual =
-        str::from_utf8(secret.expose()).is_ok_and(|text| provider.key.pattern.is_match(text));
-    if usual {
-        Vec::new()
-    } else {
-        vec![Warning::SecretUnusualForm]
+fn warnings(provider: &Provider, secret: &Secret) -> Vec<Warning> {
+    match has_usual_form(secret, &provider.key) {
+        true => Vec::new(),
+        false => vec![Warning::SecretUnusualForm],
     }
 }
 
