@@ -4,6 +4,7 @@
 mod access;
 mod browsers;
 mod creating;
+mod exchange;
 mod lists;
 mod resources;
 mod secrecy;

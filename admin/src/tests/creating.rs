@@ -289,3 +289,16 @@ async fn a_workspaces_fields_are_checked_like_any_other() {
     }
     assert_eq!(api.get("/api/workspaces").await.json()["items"], json!([]));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_arrive_is_not_waited_for() {
+    let api = Api::with_workspace().await;
+    let (mut sender, body) = http_body_util::channel::Channel::<axum::body::Bytes>::new(1);
+    sender.send_data("{\"label\":".into()).await.unwrap();
+    let request = api
+        .request("POST", CREDENTIALS)
+        .header("content-type", "application/json");
+    let answer = api.send_body(request, Body::new(body)).await;
+    assert_eq!(answer.status, StatusCode::REQUEST_TIMEOUT);
+    drop(sender);
+}

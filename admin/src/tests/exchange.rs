@@ -1,0 +1,49 @@
+//! What surrounds every request, with handlers that do what ours should never do.
+
+use std::{sync::Mutex, time::Duration};
+
+use axum::{middleware, routing::get};
+
+use super::*;
+use crate::{exchange, refusals::Refusals};
+
+fn around(api: &Api, router: Router) -> Api {
+    let refusals = Arc::new(Refusals::new(api.registry.clone()));
+    Api {
+        router: router.layer(middleware::from_fn_with_state(refusals, exchange::carry)),
+        registry: api.registry.clone(),
+        token: api.token.clone(),
+        _folder: tempfile::tempdir().unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn a_panic_is_answered_with_a_problem_and_not_with_a_cut_connection() {
+    let api = Api::open().await;
+    let panics = Router::new().route("/", get(async || -> () { panic!("a mistake of ours") }));
+    let answer = around(&api, panics).get("/").await;
+    assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(answer.kind(), "internal");
+    assert!(!answer.body.contains("mistake"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_goes_on_to_its_end_when_its_client_hangs_up() {
+    let api = Api::open().await;
+    let (done, mut told) = tokio::sync::mpsc::channel(1);
+    let (go_on, wait) = tokio::sync::oneshot::channel();
+    let wait = Arc::new(Mutex::new(Some(wait)));
+    let slow = Router::new().route(
+        "/",
+        get(async move || {
+            let wait = wait.lock().unwrap().take();
+            wait.unwrap().await.unwrap();
+            done.send(()).await.unwrap();
+        }),
+    );
+    let api = around(&api, slow);
+    let call = tokio::time::timeout(Duration::from_millis(20), api.get("/"));
+    assert!(call.await.is_err(), "the client hangs up first");
+    go_on.send(()).unwrap();
+    assert_eq!(told.recv().await, Some(()));
+}
