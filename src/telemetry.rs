@@ -7,7 +7,7 @@ use keyside_config::{Log, LogFormat};
 use std::io::{self, IsTerminal};
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Metadata};
-use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -28,7 +28,9 @@ pub(crate) struct FilterError(#[from] tracing_subscriber::filter::ParseError);
 pub(crate) fn start(log: &Log) -> Result<Telemetry, FilterError> {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
     let filter = filter.parse(&log.filter)?;
-    let (writer, guard) = tracing_appender::non_blocking(io::stderr());
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(LINES_BEHIND)
+        .finish(io::stderr());
     let lines = lines(log.format, writer).with_filter(filter_fn(may_be_written));
     tracing_subscriber::registry()
         .with(lines)
@@ -53,3 +55,6 @@ fn lines(format: LogFormat, writer: NonBlocking) -> Box<dyn Layer<Registry> + Se
 fn may_be_written(metadata: &Metadata<'_>) -> bool {
     metadata.target().starts_with("keyside") || *metadata.level() <= Level::WARN
 }
+
+/// Lines that may wait for a slow sink; each takes some 400 bytes.
+const LINES_BEHIND: usize = 8 * 1024;

@@ -168,6 +168,6 @@ impl Batch {
 /// How late a record may reach the disk, apart from the disk's own time.
 const AT_RISK: Duration = Duration::from_millis(90);
 pub(super) const RECORDS_AT_RISK: usize = 1_000;
-/// Small enough for sled to keep a block in its log, not in a file of its own.
-const RECORDS_PER_BLOCK: usize = 250;
-const READ_AT_ONCE: usize = 64;
+/// About 2 KiB: what is larger, sled's cache does not let go of.
+const RECORDS_PER_BLOCK: usize = 16;
+const READ_AT_ONCE: usize = 256;

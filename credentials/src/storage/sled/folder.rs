@@ -203,7 +203,7 @@ fn owner_only() -> Permissions {
 }
 
 /// What is read often stays in the domain's snapshot, so sled needs little.
-const CACHE_BYTES: u64 = 16 << 20;
+const CACHE_BYTES: u64 = 2 << 20;
 /// Stands there while a store is being made.
 const MAKING: &str = "making";
 /// sled's own settings.
