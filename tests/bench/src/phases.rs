@@ -1,7 +1,6 @@
 //! The three phases that a contender goes through in a round, each of which fills its part of the sample.
 
 use std::net::SocketAddr;
-use std::process;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -94,18 +93,15 @@ struct Turns {
     load: Load,
     /// CPU time of the contender.
     cpu: Duration,
-    /// CPU time of the bench itself.
-    own: Duration,
 }
 
 impl Turns {
     async fn take(&mut self, contender: &Contender, plan: &Plan, noise: &mut Noise) -> Result<()> {
         let request = contender.request(plan.headers(), false);
         let watch = noise.watch(contender)?;
-        let (cpu, own) = (facts::cpu(contender.measured)?, facts::cpu(process::id())?);
+        let cpu = facts::cpu(contender.measured)?;
         let load = requests::run(contender.address, &request, plan.connections, TURN).await?;
         self.cpu += facts::cpu(contender.measured)? - cpu;
-        self.own += facts::cpu(process::id())? - own;
         noise.note(watch)?;
         self.load.add(load);
         Ok(())
@@ -113,7 +109,7 @@ impl Turns {
 
     fn sum_up(&self, sample: &mut Sample) {
         sample.cpu_per_request = micros_each(self.cpu, self.load.requests() as u64);
-        sample.load_core = self.own.as_secs_f64() / self.load.elapsed().as_secs_f64();
+        sample.busy = self.cpu.as_secs_f64() / self.load.elapsed().as_secs_f64();
         sample.throughput = self.load.throughput();
         sample.p50 = self.load.within(0.5);
         sample.p99 = self.load.within(0.99);

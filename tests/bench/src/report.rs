@@ -28,8 +28,8 @@ pub(crate) struct Sample {
     pub(crate) loaded_memory: f64,
     /// Microseconds that one request takes longer than without a proxy.
     pub(crate) added_latency: f64,
-    /// Share of its core that the load took; near 1 the load was the bottleneck, not the contender.
-    pub(crate) load_core: f64,
+    /// Share of its core that the contender used under the request load; well below 1 the load was the bottleneck.
+    pub(crate) busy: f64,
 }
 
 struct Metric {
@@ -168,8 +168,12 @@ impl Report {
         )
     }
 
-    fn load_core(&self) -> f64 {
-        median(self.rounds.iter().map(|(baseline, _)| baseline.load_core))
+    /// Shares of the core that both used under the request load.
+    fn busy(&self) -> [f64; 2] {
+        [
+            median(self.rounds.iter().map(|(baseline, _)| baseline.busy)),
+            median(self.rounds.iter().map(|(_, candidate)| candidate.busy)),
+        ]
     }
 }
 
@@ -207,9 +211,9 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             out,
-            "load and upstream together used {:.0} % of theirs against {}.\n",
-            self.load_core() * 100.0,
-            self.baseline
+            "under the request load the two used {:.0} % and {:.0} % of theirs.\n",
+            self.busy()[0] * 100.0,
+            self.busy()[1] * 100.0,
         )?;
         writeln!(
             out,
@@ -228,13 +232,13 @@ impl fmt::Display for Report {
 pub(crate) fn brief(baseline: &Sample, candidate: &Sample, noise: f64) -> String {
     let both = |read: fn(&Sample) -> f64| format!("{:.1}/{:.1}", read(candidate), read(baseline));
     format!(
-        "CPU/request {} us, CPU/event {} us, {} MB, added {} us, {} requests/s, load core {:.0} %, others {:.0} %",
+        "CPU/request {} us, CPU/event {} us, {} MB, added {} us, {} requests/s, busy {} %, others {:.0} %",
         both(|s| s.cpu_per_request),
         both(|s| s.cpu_per_event),
         both(|s| s.streams_memory),
         both(|s| s.added_latency),
         both(|s| s.throughput),
-        baseline.load_core * 100.0,
+        both(|s| s.busy * 100.0),
         noise * 100.0,
     )
 }
