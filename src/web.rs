@@ -2,11 +2,20 @@
 
 use async_trait::async_trait;
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use pingora_core::server::ShutdownWatch;
 use pingora_core::services::background::{BackgroundService, GenBackgroundService};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 
 /// A router and its socket.
 pub(crate) struct Web {
@@ -58,20 +67,61 @@ pub(crate) fn service(
 
 #[async_trait]
 impl BackgroundService for Web {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
+    async fn start(&self, shutdown: ShutdownWatch) {
         let socket = self.socket.lock().ok().and_then(|mut socket| socket.take());
         let Some(socket) = socket else { return };
-        let serve = async {
-            let listener = tokio::net::TcpListener::from_std(socket)?;
-            let stop = async move {
-                let _ = shutdown.wait_for(|stop| *stop).await;
-            };
-            axum::serve(listener, self.router.clone())
-                .with_graceful_shutdown(stop)
-                .await
-        };
-        if let Err(error) = serve.await {
-            tracing::error!(%error, "a listener stopped");
+        match tokio::net::TcpListener::from_std(socket) {
+            Ok(listener) => self.accept(&listener, shutdown).await,
+            Err(error) => tracing::error!(%error, "a listener could not be used"),
         }
     }
 }
+
+impl Web {
+    async fn accept(&self, listener: &tokio::net::TcpListener, mut shutdown: ShutdownWatch) {
+        let room = Arc::new(Semaphore::new(CONNECTIONS));
+        loop {
+            let Ok(place) = room.clone().acquire_owned().await else {
+                return;
+            };
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = shutdown.wait_for(|stop| *stop) => return,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    let serving = serve(stream, self.router.clone(), shutdown.clone());
+                    tokio::spawn(async move {
+                        serving.await;
+                        drop(place);
+                    });
+                }
+                // Out of descriptors, most likely: they come back as clients leave.
+                Err(_) => tokio::time::sleep(BREATH).await,
+            }
+        }
+    }
+}
+
+/// Serves one connection until it ends, or the process does.
+async fn serve(stream: TcpStream, router: Router, mut shutdown: ShutdownWatch) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        tower_service::Service::call(&mut router.clone(), request)
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEADER_DEADLINE);
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        // An error here is the client's: it left, stalled, or spoke no HTTP.
+        _ = connection.as_mut() => return,
+        _ = shutdown.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}
+
+/// Clients at once, of either listener; more wait to be accepted.
+const CONNECTIONS: usize = 256;
+/// For a request's head, and between two requests.
+const HEADER_DEADLINE: Duration = Duration::from_secs(10);
+const BREATH: Duration = Duration::from_millis(100);
