@@ -1,6 +1,6 @@
 //! Headers of one hop, and those that `Connection` nominates, end here and never displace ours.
 
-use crate::harness::{Ask, KEY, Pair, Seen, reply};
+use crate::harness::{Ask, KEY, Pair, Seen, reply, reply_in_chunks};
 
 /// Sends a request with these headers and hands what arrived upstream to `judge`.
 fn check(pair: &Pair, name: &str, headers: &[(&str, &str)], judge: impl Fn(&Seen)) {
@@ -135,4 +135,19 @@ fn the_upstream_cannot_speak_in_our_name() {
     );
     assert_eq!(answer.header("x-keyside-credential-label"), Some("default"));
     assert_eq!(answer.header("x-keyside-environment"), Some("live"));
+}
+
+#[test]
+fn the_upstream_cannot_speak_in_our_name_in_trailers_either() {
+    let names = [
+        "X-Keyside-Credential",
+        "X-Keyside-Environment",
+        "Access-Control-Allow-Origin",
+    ];
+    let trailers = names.map(|name| format!("{name}: forged\r\n")).concat();
+    let announced = format!("Trailer: X-Sum, {}\r\n", names.join(", "));
+    let answer = reply_in_chunks(&announced, &[b"body"], &format!("X-Sum: 1\r\n{trailers}"));
+    let (_, answer) = Pair::new().exchange(&Ask::chat().header("TE", "trailers"), answer);
+    assert!(!answer.holds("forged"), "{:?}", answer.trailers);
+    assert_eq!(answer.trailers.len(), 1, "{:?}", answer.trailers);
 }

@@ -28,6 +28,7 @@ mod hostile_upstreams;
 mod http2;
 mod http2_abuse;
 mod large_refusals;
+mod leaks;
 mod limits;
 mod listeners;
 mod malformed;

@@ -2,7 +2,9 @@
 
 mod shapes;
 
-use crate::harness::{Ask, CHAT, Keyside, Upstream, Wire, eventually, expect};
+use crate::harness::{
+    Ask, CHAT, Keyside, Then, Upstream, Wire, chunk_of, chunked_head, eventually, expect,
+};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use std::net::TcpListener;
@@ -175,6 +177,40 @@ fn an_upstream_that_nobody_listens_at_is_unreachable() {
         502,
         "upstream_unreachable",
     );
+}
+
+#[test]
+fn whoever_comes_after_the_drain_deadline_is_told_to_retry() {
+    let upstream = Upstream::scripted(|_, line| {
+        line.write(chunked_head(""));
+        line.write(chunk_of(b"begun"));
+        // Never ended: only the deadline ends it.
+        let _ = line.peek();
+        Then::Close
+    });
+    let keyside = Keyside::builder()
+        .provider("openai", &upstream.base_url())
+        .set("proxy.deadlines.drain", "\"1s\"")
+        .start()
+        .with_key();
+    let mut stream = keyside.wire();
+    stream.send(Ask::chat().bytes());
+    assert_eq!(stream.head().expect("a head").status(), 200);
+    stream.body_until("begun");
+    keyside.term();
+    // Unknown workspaces are refused all the same, so that no further stream is begun meanwhile.
+    let refusal = eventually("the deadline passes", || {
+        let mut wire = keyside.wire();
+        wire.send(Ask::chat().workspace("nobody").bytes());
+        wire.answer().filter(|answer| answer.status() == 503)
+    });
+    expect::refused("draining", &refusal, 503, "draining");
+    assert!(
+        refusal.header("retry-after").is_some(),
+        "{:?}",
+        refusal.headers
+    );
+    assert_eq!(refusal.header("connection"), Some("close"));
 }
 
 #[test]
