@@ -18,7 +18,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use self::blob::Blob;
-pub(crate) use self::place::{Place, fields};
+pub(crate) use self::place::Place;
 use crate::{
     Secret, entropy,
     locked::{Half, LockedKeys, LockedMemory},
@@ -156,7 +156,9 @@ impl SealingKey {
         let mut hmac =
             Hmac::<Sha256>::new_from_slice(&*key).expect("HMAC takes a key of any length");
         hmac.update(&place.associated_data(&self.installation));
-        hmac.update(&fields([body]));
+        // As one more field, without copying it.
+        hmac.update(&place::field_len(body));
+        hmac.update(body);
         hmac
     }
 

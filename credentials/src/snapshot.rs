@@ -6,7 +6,7 @@ mod load;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use jiff::Timestamp;
@@ -63,11 +63,12 @@ pub(crate) struct CredentialEntry {
 /// What it takes to open the current version.
 pub(crate) struct Usable {
     pub(crate) version: u32,
-    pub(crate) trace: Trace,
     key: Arc<SealingKey>,
     /// Made here, once a change, so that it need not be made once a request.
     associated_data: Vec<u8>,
     sealed: Vec<u8>,
+    /// Opened when someone first looks: at a start, nobody does.
+    trace: OnceLock<Option<Trace>>,
 }
 
 impl Snapshot {
@@ -185,6 +186,17 @@ impl CredentialEntry {
         }
     }
 
+    /// What may be known of the current version's secret. Nothing while the credential is damaged.
+    pub(crate) fn trace(&self) -> Option<&Trace> {
+        let usable = self.usable.as_ref().ok()?;
+        let open = || {
+            self.document
+                .open_trace(&usable.key, self.document.current()?)
+                .ok()
+        };
+        usable.trace.get_or_init(open).as_ref()
+    }
+
     /// Whether a request may use it now. The time is only asked for where there is an end.
     pub(crate) fn check(&self, now: impl FnOnce() -> Timestamp) -> Result<(), Refusal> {
         if self.usable.is_err() {
@@ -209,11 +221,11 @@ impl Usable {
             .ok_or(Damage::KeyGone)?;
         Ok(Self {
             version: version.number,
-            trace: document.open_trace(&key, version)?,
             associated_data: document
                 .secret_place(version.number)
                 .associated_data(key.installation()),
             sealed: version.sealed.clone(),
+            trace: OnceLock::new(),
             key,
         })
     }

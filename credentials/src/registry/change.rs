@@ -140,7 +140,7 @@ impl Inner {
         let (workspace, entry) = snapshot
             .credential(id)
             .ok_or(ChangeError::CredentialUnknown)?;
-        let usable = entry.usable.as_ref().map_err(|_| ChangeError::Damaged)?;
+        let trace = entry.trace().ok_or(ChangeError::Damaged)?;
         if entry.document.revoked_at.is_some() {
             return Ok(());
         }
@@ -152,7 +152,7 @@ impl Inner {
             detail: Some((
                 key.clone(),
                 Detail {
-                    fingerprint: usable.trace.fingerprint.clone(),
+                    fingerprint: trace.fingerprint.clone(),
                 },
             )),
             ..about(Event::CredentialRevoked, by, &document)

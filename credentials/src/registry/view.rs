@@ -56,18 +56,14 @@ impl Viewer<'_> {
         entry: &CredentialEntry,
     ) -> Credential {
         let document = entry.document.clone();
-        let trace = entry
-            .usable
-            .as_ref()
-            .ok()
-            .map(|usable| usable.trace.clone());
+        let trace = entry.trace();
         Credential {
             status: self.status(&document),
             is_default: workspace.is_default(&document),
             last_used_at: self.runs.last_used(&document.id),
             damaged: entry.usable.is_err() || workspace.damage.is_some(),
-            fingerprint: trace.as_ref().map(|trace| trace.fingerprint.clone()),
-            hint: trace.map(|trace| trace.hint),
+            fingerprint: trace.map(|trace| trace.fingerprint.clone()),
+            hint: trace.map(|trace| trace.hint.clone()),
             versions: document.versions.iter().map(version).collect(),
             id: document.id,
             workspace: document.workspace,

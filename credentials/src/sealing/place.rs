@@ -96,13 +96,18 @@ impl Place<'_> {
 }
 
 /// Each field behind its length (32 bits, big-endian), so that no two lists of fields give the same bytes.
-pub(crate) fn fields<'a>(fields: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+pub(super) fn fields<'a>(fields: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(192);
     for field in fields {
-        // Names and ids are bounded; a document never comes near 4 GiB.
-        let len = u32::try_from(field.len()).expect("a field below 4 GiB");
-        bytes.extend_from_slice(&len.to_be_bytes());
+        bytes.extend_from_slice(&field_len(field));
         bytes.extend_from_slice(field);
     }
     bytes
+}
+
+pub(super) fn field_len(field: &[u8]) -> [u8; 4] {
+    // Names and ids are bounded; a document never comes near 4 GiB.
+    u32::try_from(field.len())
+        .expect("a field below 4 GiB")
+        .to_be_bytes()
 }

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::*;
+use super::{place::fields, *};
 use crate::{CredentialId, WorkspaceId, encoding::hex};
 
 fn key(id: &str, installation: &str, root: u8) -> SealingKey {
