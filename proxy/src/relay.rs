@@ -170,7 +170,7 @@ impl Relay {
                 (!data.is_empty()).then(|| Frame::data(data))
             }
             Err(frame) => {
-                let mut trailers = frame.into_trailers().ok()?;
+                let mut trailers = retained(frame.into_trailers().ok()?, may_return);
                 self.wire.scrub.headers(&mut trailers);
                 self.trailers = Some(trailers);
                 self.wire.scrub.finish().map(Frame::data)
