@@ -1,9 +1,14 @@
 //! Exactly one credential leaves: ours, wherever the client put one of its own.
 
-use crate::harness::{Ask, CHAT, KEY, Keyside, Upstream, holds};
+mod subprotocols;
+
+use crate::harness::{Ask, Builder, CHAT, KEY, Keyside, Upstream, holds};
 
 /// A provider, a request that its catalogue entry allows, and the one header that carries the key.
-const PROVIDERS: &[(&str, &str, &str, &str)] = &[
+type Provider = (&'static str, &'static str, &'static str, &'static str);
+
+/// All of the catalogue.
+const PROVIDERS: &[Provider] = &[
     ("openai", "/v1/chat/completions", "authorization", "Bearer "),
     (
         "azure-openai",
@@ -25,21 +30,70 @@ const PROVIDERS: &[(&str, &str, &str, &str)] = &[
         "Bearer ",
     ),
     ("cohere", "/v2/chat", "authorization", "Bearer "),
+    (
+        "groq",
+        "/openai/v1/chat/completions",
+        "authorization",
+        "Bearer ",
+    ),
+    ("deepseek", "/chat/completions", "authorization", "Bearer "),
+    ("xai", "/v1/chat/completions", "authorization", "Bearer "),
+    (
+        "openrouter",
+        "/api/v1/chat/completions",
+        "authorization",
+        "Bearer ",
+    ),
+    (
+        "together",
+        "/v1/chat/completions",
+        "authorization",
+        "Bearer ",
+    ),
+    (
+        "fireworks",
+        "/v1/chat/completions",
+        "authorization",
+        "Bearer ",
+    ),
+    (
+        "perplexity",
+        "/chat/completions",
+        "authorization",
+        "Bearer ",
+    ),
     ("bedrock", "/model/m/converse", "authorization", "Bearer "),
+    (
+        "sandbox",
+        "/v1/chat/completions",
+        "authorization",
+        "Bearer ",
+    ),
 ];
 
 /// What the client believes to be its credential.
 const OWN: &str = "client-own-credential-ZZ81";
 
+/// Keyside with the same key for every provider, all of them at one upstream.
+fn with_every_provider(upstream: &Upstream) -> Keyside {
+    let at_upstream =
+        |builder: Builder, (id, ..): &Provider| builder.provider(id, &upstream.base_url());
+    let keyside = PROVIDERS
+        .iter()
+        .fold(Keyside::builder(), at_upstream)
+        .start();
+    keyside.workspace("acme");
+    for (provider, ..) in PROVIDERS {
+        keyside.add_key("acme", provider, "default", KEY);
+    }
+    keyside
+}
+
 /// Sends `ask` for each provider and checks what left: our key once, in its place, and `OWN` nowhere.
 fn check(name: &str, vary: impl Fn(Ask) -> Ask) {
+    let upstream = Upstream::ok();
+    let keyside = with_every_provider(&upstream);
     for (provider, path, header, prefix) in PROVIDERS {
-        let upstream = Upstream::ok();
-        let keyside = Keyside::builder()
-            .provider(provider, &upstream.base_url())
-            .start();
-        keyside.workspace("acme");
-        keyside.add_key("acme", provider, "default", KEY);
         let answer = keyside.ask(&vary(Ask::post(&format!("/{provider}{path}"))));
         assert_eq!(
             answer.status(),
@@ -47,7 +101,8 @@ fn check(name: &str, vary: impl Fn(Ask) -> Ask) {
             "{provider}, {name}: {}",
             answer.text()
         );
-        let seen = upstream.only();
+        let seen = upstream.requests().pop().expect("a request");
+        assert_eq!(seen.target(), *path, "{provider}, {name}");
         assert_eq!(
             seen.headers_named(header),
             [format!("{prefix}{KEY}")],
@@ -56,6 +111,42 @@ fn check(name: &str, vary: impl Fn(Ask) -> Ask) {
         let raw = String::from_utf8_lossy(&seen.raw).into_owned();
         assert_eq!(raw.matches(KEY).count(), 1, "{provider}, {name}: {raw}");
         assert!(!raw.contains(OWN), "{provider}, {name}: {raw}");
+    }
+    assert_eq!(upstream.requests().len(), PROVIDERS.len());
+}
+
+#[test]
+fn the_table_of_this_module_is_the_whole_catalogue() {
+    let keyside = Keyside::builder().start();
+    let listed = keyside
+        .admin("GET", "/api/integrations/providers", None)
+        .json();
+    let items = listed
+        .as_array()
+        .or_else(|| listed["items"].as_array())
+        .expect("a list");
+    let mut listed: Vec<_> = items
+        .iter()
+        .filter_map(|item| item["id"].as_str())
+        .collect();
+    let mut known: Vec<_> = PROVIDERS.iter().map(|(id, ..)| *id).collect();
+    listed.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(listed, known);
+}
+
+#[test]
+fn a_provider_s_own_header_is_set_where_the_client_set_none() {
+    let upstream = Upstream::ok();
+    let keyside = with_every_provider(&upstream);
+    let ask = Ask::post("/anthropic/v1/messages");
+    for (ask, version) in [
+        (ask.clone(), "2023-06-01"),
+        (ask.header("anthropic-version", "2099-01-01"), "2099-01-01"),
+    ] {
+        assert_eq!(keyside.ask(&ask).status(), 200);
+        let seen = upstream.requests().pop().expect("a request");
+        assert_eq!(seen.headers_named("anthropic-version"), [version]);
     }
 }
 
@@ -154,58 +245,6 @@ fn a_query_that_only_resembles_a_credential_is_passed_on_exactly() {
         assert_eq!(answer.status(), 200, "{query}: {}", answer.text());
         let target = upstream.wait_for(index + 1)[index].target().to_owned();
         assert_eq!(target, format!("/v1/chat/completions{query}"));
-    }
-}
-
-#[test]
-fn a_subprotocol_without_an_upgrade_carries_no_credential_either() {
-    let upstream = Upstream::ok();
-    let keyside = Keyside::with_openai(&upstream.base_url());
-    let value = format!("realtime, openai-insecure-api-key.{OWN}");
-    keyside.ask(&Ask::chat().header("Sec-WebSocket-Protocol", value));
-    assert!(!holds(&upstream.bytes(), OWN), "{:?}", upstream.requests());
-}
-
-#[test]
-fn a_credential_in_a_subprotocol_is_taken_out_and_the_rest_stays() {
-    let cases: &[(&[&str], &[&str])] = &[
-        (
-            &["realtime, openai-insecure-api-key.{OWN}, openai-beta.realtime-v1"],
-            &["realtime", "openai-beta.realtime-v1"],
-        ),
-        (&["openai-insecure-api-key.{OWN}"], &[]),
-        (
-            &["realtime", "openai-insecure-api-key.{OWN}"],
-            &["realtime"],
-        ),
-        (&["realtime,openai-insecure-api-key.{OWN}"], &["realtime"]),
-        (&["OpenAI-Insecure-API-Key.{OWN} ,realtime"], &["realtime"]),
-    ];
-    for (sent, left) in cases {
-        let upstream = Upstream::ok();
-        let keyside = Keyside::with_openai(&upstream.base_url());
-        let upgrade = Ask::get("/openai/v1/realtime?model=m")
-            .header("Connection", "Upgrade")
-            .header("Upgrade", "websocket")
-            .header("Sec-WebSocket-Version", "13")
-            .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
-        let ask = sent.iter().fold(upgrade, |ask, value| {
-            ask.header("Sec-WebSocket-Protocol", value.replace("{OWN}", OWN))
-        });
-        assert_eq!(keyside.ask(&ask).status(), 200, "{sent:?}");
-        let seen = upstream.only();
-        assert!(!seen.holds(OWN), "{sent:?}: {:?}", seen.headers);
-        let values = seen.headers_named("sec-websocket-protocol").join(",");
-        let values: Vec<_> = values
-            .split(',')
-            .map(str::trim)
-            .filter(|v| !v.is_empty())
-            .collect();
-        assert_eq!(values, *left, "{sent:?}");
-        assert_eq!(
-            seen.headers_named("authorization"),
-            [format!("Bearer {KEY}")]
-        );
     }
 }
 

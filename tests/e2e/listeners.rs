@@ -59,6 +59,25 @@ fn a_peer_that_is_named_is_served() {
 }
 
 #[test]
+fn a_socket_for_named_peers_can_be_reached_by_them() {
+    let upstream = Upstream::ok();
+    let stranger = own_user() + 4711;
+    let (_keyside, socket) = unix(&upstream, &format!(", peer_uids = [{stranger}]"));
+    let mode = |path: &std::path::Path| fs::metadata(path).expect("it exists").permissions().mode();
+    assert_eq!(
+        mode(&socket) & 0o006,
+        0o006,
+        "connecting takes leave to write"
+    );
+    let folder = socket.parent().expect("a folder");
+    assert_eq!(
+        mode(folder) & 0o007,
+        0o001,
+        "to pass through, and neither to list nor to change"
+    );
+}
+
+#[test]
 fn a_peer_that_is_not_named_is_refused() {
     let upstream = Upstream::ok();
     let stranger = own_user() + 4711;
