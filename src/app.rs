@@ -199,7 +199,9 @@ async fn open_registry(settings: &Settings) -> Result<Arc<Registry>, Failure> {
         rules: settings.credentials.clone(),
         clock: Arc::new(SystemClock),
     };
-    Registry::open(options).await.map_err(misconfigured)
+    let registry = Registry::open(options).await.map_err(misconfigured)?;
+    registry.runs().set_retention(settings.runs.keep);
+    Ok(registry)
 }
 
 /// The surroundings have to change; trying again may help. These errors name
