@@ -2,7 +2,7 @@
 //! that are there are served on, and everything acknowledged outlives it.
 
 use crate::harness::{Ask, Builder, KEY, Keyside, Message, Upstream, eventually};
-use crate::startup::check_serves;
+use crate::startup::{check_serves, refused};
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::io::Write;
@@ -66,7 +66,8 @@ fn a_disk_that_fills_up_under_changes_costs_nothing_acknowledged() {
         }
         Err(exit) => {
             assert!(matches!(exit.code, Some(1 | 78)), "{exit:#?}");
-            assert!(exit.stderr.contains("free some space"), "{exit:#?}");
+            let said = exit.stderr.to_ascii_lowercase();
+            assert!(said.contains("free some space"), "{exit:#?}");
             assert!(!exit.stderr.contains("panicked"), "{exit:#?}");
         }
     }
@@ -75,6 +76,25 @@ fn a_disk_that_fills_up_under_changes_costs_nothing_acknowledged() {
     check_unchanged(&keyside, &made);
     made.push(keyside.add_key("acme", "openai", "with-room", KEY));
     check_unchanged(&keyside, &made);
+}
+
+#[test]
+fn a_first_start_without_room_says_so_and_the_next_one_with_room_begins_well() {
+    let upstream = Upstream::wanting_key();
+    let builder = Keyside::builder().provider("openai", &upstream.base_url());
+    let Some(disk) = SmallDisk::under(&builder) else {
+        return without_a_disk_of_its_own();
+    };
+    let ballast = disk.fill();
+    for _ in 0..2 {
+        let exit = refused(&builder);
+        assert!(matches!(exit.code, Some(1 | 78)), "{exit:#?}");
+        let said = exit.stderr.to_ascii_lowercase();
+        assert!(said.contains("free some space"), "{exit:#?}");
+        assert!(!said.contains("panicked"), "{exit:#?}");
+    }
+    fs::remove_file(ballast).expect("a file");
+    check_serves(&builder.start().with_key());
 }
 
 #[test]

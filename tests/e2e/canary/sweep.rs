@@ -37,6 +37,12 @@ impl Sweep {
         for file in ["environ", "cmdline", "comm", "status", "maps", "limits"] {
             self.file_of_process(&format!("{process}/{file}"));
         }
+        // What would be in a core dump is not looked through: there is none.
+        let limits = fs::read_to_string(format!("{process}/limits")).expect("its limits");
+        let mut limits = limits.lines();
+        let core = limits.find_map(|line| line.strip_prefix("Max core file size"));
+        let core: Vec<_> = core.expect("a limit").split_whitespace().collect();
+        assert_eq!(core[..2], ["0", "0"], "a core dump is allowed");
         let threads = fs::read_dir(format!("{process}/task")).expect("its threads");
         for thread in threads.flatten() {
             self.file_of_process(&format!("{}/comm", thread.path().display()));
