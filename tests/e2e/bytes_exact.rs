@@ -262,3 +262,27 @@ fn a_client_that_waits_for_100_continue_is_told_to_go_on() {
     assert_eq!(wire.answer().expect("an answer").status(), 200);
     assert_eq!(upstream.only().body, b"waited");
 }
+
+#[test]
+fn repeated_headers_and_odd_values_arrive_each() {
+    let latin: &[u8] = b"caf\xe9 \xff";
+    let ask = Ask::chat()
+        .header("X-Many", "1")
+        .header("X-Many", "2, 3")
+        .header("X-Empty", "")
+        .header("X-Latin", latin);
+    let mut answer = b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nX-Latin: ".to_vec();
+    answer.extend_from_slice(latin);
+    answer.extend_from_slice(b"\r\nX-Empty:\r\nContent-Length: 0\r\n\r\n");
+    let (seen, got) = Pair::new().exchange(&ask, answer);
+    assert_eq!(seen.headers_named("x-many"), ["1", "2, 3"]);
+    assert_eq!(seen.headers_named("x-empty"), [""]);
+    assert_eq!(got.headers_named("set-cookie"), ["a=1", "b=2"]);
+    assert_eq!(got.headers_named("x-empty"), [""]);
+    for (side, raw) in [("upstream", &seen.raw), ("client", &got.raw)] {
+        assert!(
+            raw.windows(latin.len()).any(|window| window == latin),
+            "{side}: {raw:?}"
+        );
+    }
+}

@@ -1,6 +1,8 @@
 //! Connections are reused on both sides, and a request is delivered at most once over any of them.
 
-use crate::harness::{Ask, Keyside, Then, Upstream, expect, reply, reply_in_chunks};
+use crate::harness::{
+    Ask, Keyside, Then, Upstream, chunk_of, eventually, expect, holds, reply, reply_in_chunks,
+};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[test]
@@ -223,4 +225,25 @@ fn a_client_of_http_1_0_gets_an_answer_that_it_can_read() {
         "{head}"
     );
     assert_eq!(body, "one two");
+}
+
+#[test]
+fn a_client_that_leaves_in_the_middle_of_its_body_delivers_no_whole_request() {
+    let upstream = Upstream::ok();
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    for ask in [
+        Ask::chat().set("Content-Length", "1000"),
+        Ask::chat().chunks(&[], ""),
+    ] {
+        let before = upstream.cut().len();
+        let mut wire = keyside.wire();
+        wire.send([ask.head(), chunk_of(b"only the beginning")].concat());
+        // It is on its way before the client goes.
+        eventually("the beginning", || {
+            holds(&upstream.bytes(), "only the beginning").then_some(())
+        });
+        drop(wire);
+        eventually("the cut", || (upstream.cut().len() > before).then_some(()));
+    }
+    assert!(upstream.requests().is_empty(), "{:?}", upstream.requests());
 }

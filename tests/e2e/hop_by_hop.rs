@@ -123,7 +123,7 @@ fn what_is_for_keyside_stays_with_keyside() {
 #[test]
 fn the_upstream_cannot_speak_in_our_name() {
     let forged = "X-Keyside-Credential: cred_forged\r\nX-Keyside-Request-Id: forged\r\n\
-        Connection: x-hop, keep-alive\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\n";
+        X-Keyside-Later: forged\r\nConnection: x-hop, keep-alive\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\n";
     let (_, answer) = Pair::new().exchange(&Ask::chat(), reply(200, forged, b"{}"));
     assert!(!answer.holds("forged"), "{:?}", answer.headers);
     assert_eq!(answer.headers_named("x-keyside-request-id").len(), 1);

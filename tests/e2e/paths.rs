@@ -262,6 +262,11 @@ fn control_and_other_odd_characters_are_refused() {
             Some("/v1/models"),
         ),
         (
+            "an escaped colon in a name",
+            "/openai/v1/models/ft%3agpt",
+            Some("/v1/models/ft%3Agpt"),
+        ),
+        (
             "an escape of a plain letter",
             "/openai/%76%31/models",
             Some("/v1/models"),

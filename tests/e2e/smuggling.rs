@@ -259,3 +259,43 @@ fn what_follows_a_refused_upgrade_is_not_tunnelled() {
     );
     upstream.assert_only_requests();
 }
+
+#[test]
+fn an_upgrade_with_a_body_is_never_two_requests() {
+    for (name, framing) in [
+        (
+            "a length",
+            format!("Content-Length: {}\r\n\r\n{SECOND}", SECOND.len()),
+        ),
+        (
+            "a length of 0",
+            format!("Content-Length: 0\r\n\r\n{SECOND}"),
+        ),
+        (
+            "chunks",
+            format!("Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n{SECOND}"),
+        ),
+    ] {
+        let upstream = Upstream::ok();
+        let keyside = Keyside::with_openai(&upstream.base_url());
+        let mut wire = keyside.wire();
+        wire.send(format!(
+            "GET /openai/v1/realtime?model=m HTTP/1.1\r\nHost: localhost\r\n\
+             X-Keyside-Workspace: acme\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{framing}"
+        ));
+        let answer = wire.answer().unwrap_or_else(|| panic!("{name}: no answer"));
+        assert!(
+            [200, 400].contains(&answer.status()),
+            "{name}: {}",
+            answer.text()
+        );
+        wire.finish();
+        wire.until_close();
+        upstream.assert_only_requests();
+        for seen in upstream.requests() {
+            assert_eq!(seen.header("x-keyside-workspace"), None, "{name}: {seen:?}");
+            assert!(!seen.target().starts_with("/openai"), "{name}: {seen:?}");
+        }
+    }
+}
