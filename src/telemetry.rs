@@ -3,43 +3,46 @@
 //! Other crates' debug and trace lines never reach a sink, whatever the filter
 //! says: some of them print headers.
 
+mod sink;
+
 use keyside_config::{Log, LogFormat};
+use sink::Sink;
 use std::io::{self, IsTerminal};
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Metadata};
-use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
 /// Writes what is still in the buffer when it is dropped.
-pub(crate) struct Telemetry(#[expect(dead_code, reason = "held for its Drop")] WorkerGuard);
+pub(crate) struct Telemetry(#[expect(dead_code, reason = "held for its Drop")] sink::Writing);
 
-/// The filter in `log.filter` cannot be read.
+/// Why logging cannot start.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "log.filter is not a list of directives such as \"info\" or \"info,keyside_proxy=debug\": {0}"
-)]
-pub(crate) struct FilterError(#[from] tracing_subscriber::filter::ParseError);
+pub(crate) enum TelemetryError {
+    /// The filter cannot be read.
+    #[error("log.filter is no list of directives such as \"info,keyside_proxy=debug\": {0}")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// The system gives no thread.
+    #[error("the thread that writes log lines could not be started: {0}")]
+    Thread(#[from] io::Error),
+}
 
-/// Starts logging. Lines are written by a thread of their own, so that a slow
-/// terminal slows no request down; when it falls far behind, lines are dropped.
-pub(crate) fn start(log: &Log) -> Result<Telemetry, FilterError> {
+/// Starts logging.
+pub(crate) fn start(log: &Log) -> Result<Telemetry, TelemetryError> {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
     let filter = filter.parse(&log.filter)?;
-    let (writer, guard) = NonBlockingBuilder::default()
-        .buffered_lines_limit(LINES_BEHIND)
-        .finish(io::stderr());
-    let lines = lines(log.format, writer).with_filter(filter_fn(may_be_written));
+    let (sink, writing) = sink::start()?;
+    let lines = lines(log.format, sink).with_filter(filter_fn(may_be_written));
     tracing_subscriber::registry()
         .with(lines)
         .with(filter)
         .init();
-    Ok(Telemetry(guard))
+    Ok(Telemetry(writing))
 }
 
-fn lines(format: LogFormat, writer: NonBlocking) -> Box<dyn Layer<Registry> + Send + Sync> {
+fn lines(format: LogFormat, sink: Sink) -> Box<dyn Layer<Registry> + Send + Sync> {
     let json = match format {
         LogFormat::Json => true,
         LogFormat::Pretty => false,
@@ -47,14 +50,11 @@ fn lines(format: LogFormat, writer: NonBlocking) -> Box<dyn Layer<Registry> + Se
     };
     let colours = !json && io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     match json {
-        true => fmt::layer().json().with_writer(writer).boxed(),
-        false => fmt::layer().with_ansi(colours).with_writer(writer).boxed(),
+        true => fmt::layer().json().with_writer(sink).boxed(),
+        false => fmt::layer().with_ansi(colours).with_writer(sink).boxed(),
     }
 }
 
 fn may_be_written(metadata: &Metadata<'_>) -> bool {
     metadata.target().starts_with("keyside") || *metadata.level() <= Level::WARN
 }
-
-/// Lines that may wait for a slow sink; each takes some 400 bytes.
-const LINES_BEHIND: usize = 8 * 1024;
