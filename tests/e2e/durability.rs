@@ -12,8 +12,8 @@ use std::time::Duration;
 /// How many installations go through it side by side.
 const INSTALLATIONS: usize = 4;
 
-/// After how many acknowledgements an installation is killed, each time it runs: from the first to nearly all.
-const KILLED_AFTER: [usize; 5] = [1, 30, 140, 380, 800];
+/// After how many acknowledgements an installation is killed, each time it runs: from the first to most of them.
+const KILLED_AFTER: [usize; 5] = [1, 30, 120, 280, 600];
 
 /// How many creates are under way each time.
 const CREATES: usize = 1_000;
