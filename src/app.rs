@@ -87,6 +87,7 @@ impl App {
             settings: settings.clone(),
             resolver: self.registry.resolver(),
             runs: self.registry.runs().clone(),
+            clock: Arc::new(SystemClock),
             metrics: Arc::new(Metrics::register(&metrics).map_err(failed)?),
             drain: drain.clone(),
         })

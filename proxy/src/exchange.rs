@@ -9,9 +9,8 @@ use crate::gateway::Arrival;
 use crate::meter::Usage;
 use crate::metrics::{Metrics, Outcome};
 use crate::request_id::RequestId;
-use jiff::Timestamp;
-use keyside_credentials::Grant;
 use keyside_credentials::runs::{Run, Runs};
+use keyside_credentials::{Clock, Grant, Timestamp};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +20,7 @@ pub(crate) struct Exchange {
     pub(crate) destination: Arc<Destination>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) request_id: RequestId,
+    at: Timestamp,
     started: Instant,
     run_id: Option<Box<str>>,
     tag: Option<Box<str>>,
@@ -36,6 +36,7 @@ pub(crate) struct Exchange {
 pub(crate) struct Ledger {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) runs: Runs,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl Exchange {
@@ -48,6 +49,7 @@ impl Exchange {
     ) -> Self {
         ledger.metrics.streams.inc();
         Self {
+            at: ledger.clock.now(),
             grant,
             destination,
             ledger,
@@ -131,7 +133,7 @@ impl Exchange {
 
     fn run(&mut self, latency: Duration) -> Run {
         Run {
-            at: Timestamp::now(),
+            at: self.at,
             request_id: self.request_id.to_string().into(),
             workspace: self.grant.workspace().clone(),
             provider: self.destination.id.clone(),

@@ -37,7 +37,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use keyside_config::{ErrorShape, Settings};
 use keyside_credentials::runs::Runs;
-use keyside_credentials::{Ask, Grant, Resolver, Secret};
+use keyside_credentials::{Ask, Clock, Grant, Resolver, Secret};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -49,6 +49,8 @@ pub struct Parts {
     pub resolver: Resolver,
     /// Where run records go.
     pub runs: Runs,
+    /// The time that run records carry.
+    pub clock: Arc<dyn Clock>,
     /// Where requests are counted.
     pub metrics: Arc<Metrics>,
     /// Whether the process is leaving.
@@ -96,6 +98,7 @@ impl Gateway {
         let ledger = Ledger {
             metrics: parts.metrics.clone(),
             runs: parts.runs.clone(),
+            clock: parts.clock.clone(),
         };
         Self {
             settings: parts.settings.clone(),
