@@ -9,7 +9,11 @@ use self::codings::Canary;
 use self::sweep::Sweep;
 use crate::harness::{Ask, Keyside, Then, Upstream, Wire, chunk_of, chunked_head, reply, tls};
 use serde_json::{Value, json};
+use std::fs;
 use std::net::TcpListener;
+
+/// Where a master key is made when none is given.
+const MASTER_KEY: &str = "data.master-key";
 
 /// What is hidden, and who must not give it away.
 struct Hunt {
@@ -49,6 +53,15 @@ fn a_key_of_odd_characters_is_found_nowhere_either() {
     hunt.assert_nowhere();
 }
 
+#[test]
+fn a_key_that_no_longer_opens_is_found_nowhere_either() {
+    let mut hunt = Hunt::new(Canary::like_a_key());
+    hunt.add_keys();
+    let mut hunt = hunt.with_a_damaged_keyring();
+    assert_eq!(hunt.ask("credential_undecryptable", Ask::chat()), 500);
+    hunt.assert_nowhere();
+}
+
 impl Hunt {
     /// Everything is logged, and each provider fails in a way of its own.
     fn new(key: Canary) -> Self {
@@ -79,6 +92,17 @@ impl Hunt {
             upstream,
             sweep: Sweep::default(),
         }
+    }
+
+    /// The same with the workspace's key under another name.
+    fn with_a_damaged_keyring(mut self) -> Self {
+        let (builder, exit) = self.keyside.stop();
+        self.sweep.saw("standard error", exit.stderr.as_bytes());
+        let keyring = builder.home().join("data/keyring");
+        let text = fs::read_to_string(&keyring).expect("a keyring");
+        fs::write(&keyring, text.replace("acme", "acm3")).expect("a file");
+        let keyside = builder.start();
+        Self { keyside, ..self }
     }
 
     fn add_keys(&mut self) {
@@ -140,6 +164,8 @@ impl Hunt {
         self.sweep.everything_of(&self.keyside);
         let token = Canary::of(&self.keyside.token());
         let home = self.keyside.builder_of().home().to_owned();
+        let master = fs::read_to_string(home.join(MASTER_KEY)).expect("a master key");
+        let master = Canary::of(master.trim());
         // The folder lives as long as what it was started with.
         let (_builder, exit) = self.keyside.stop();
         self.sweep.saw("standard error", exit.stderr.as_bytes());
@@ -148,8 +174,12 @@ impl Hunt {
         self.sweep.assert_without("the key", &self.key, &[]);
         self.sweep
             .assert_without("the client's own", &self.own, &[]);
-        self.sweep
-            .assert_without("the owner's token", &token, &["data/admin-token"]);
+        for (what, secret, place) in [
+            ("the owner's token", token, "data/admin-token"),
+            ("the master key", master, MASTER_KEY),
+        ] {
+            self.sweep.assert_without(what, &secret, &[place]);
+        }
     }
 }
 

@@ -184,6 +184,8 @@ fn try_workspace(keyside: &Keyside, id: &str) -> Message {
 /// A file system of a few megabytes in the place of the data folder.
 struct SmallDisk {
     folder: PathBuf,
+    /// Keeps the folder that it is mounted in until it no longer is.
+    _home: Builder,
 }
 
 impl SmallDisk {
@@ -194,7 +196,10 @@ impl SmallDisk {
         let mount = ["-t", "tmpfs", "-o", "size=48m,mode=0700", "keyside-test"];
         let mounted = Command::new("mount").args(mount).arg(&folder).output();
         let mounted = mounted.is_ok_and(|output| output.status.success());
-        mounted.then_some(Self { folder })
+        mounted.then_some(Self {
+            folder,
+            _home: builder.clone(),
+        })
     }
 
     /// Takes all the room there is; the file to remove for having it back.
