@@ -8,8 +8,9 @@
 //! and `"usage": null` says nothing. Runs once for every chunk; costs a
 //! substring search.
 
-use crate::search::{find, partial_at_end};
+use crate::search::partial_at_end;
 use keyside_config::UsageRule;
+use memchr::memmem::Finder;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -22,14 +23,14 @@ pub(crate) struct Usage {
 
 /// A provider's usage rule, made ready once at start.
 pub(crate) struct Rule {
-    needle: Box<[u8]>,
+    key: Finder<'static>,
     counts: UsageRule,
 }
 
 impl Rule {
     pub(crate) fn new(counts: UsageRule) -> Self {
-        let needle = format!("\"{}\"", counts.key).into_bytes().into();
-        Self { needle, counts }
+        let key = Finder::new(&format!("\"{}\"", counts.key)).into_owned();
+        Self { key, counts }
     }
 }
 
@@ -84,7 +85,7 @@ impl State {
     /// Takes what it can of `bytes`, and returns the rest.
     fn advance<'a>(&mut self, bytes: &'a [u8], rule: &Rule, usage: &mut Usage) -> &'a [u8] {
         match self {
-            Self::Seeking(held) => match behind_key(bytes, &rule.needle, held) {
+            Self::Seeking(held) => match behind_key(bytes, &rule.key, held) {
                 Some(behind) => {
                     *self = Self::Opening;
                     behind
@@ -121,9 +122,10 @@ impl State {
 }
 
 /// What follows the key in `bytes`, or `None` with the part of it seen in `held`.
-fn behind_key<'a>(bytes: &'a [u8], needle: &[u8], held: &mut usize) -> Option<&'a [u8]> {
+fn behind_key<'a>(bytes: &'a [u8], key: &Finder<'_>, held: &mut usize) -> Option<&'a [u8]> {
     // The key starts and ends with a quote and has none inside: a part that does
     // not go on can only start anew at its own closing quote, at the search below.
+    let needle = key.needle();
     let missing = &needle[*held..];
     if *held > 0 && bytes.starts_with(missing) {
         let behind = &bytes[missing.len()..];
@@ -135,7 +137,7 @@ fn behind_key<'a>(bytes: &'a [u8], needle: &[u8], held: &mut usize) -> Option<&'
         return None;
     }
     *held = 0;
-    match find(bytes, needle) {
+    match key.find(bytes) {
         Some(at) => Some(&bytes[at + needle.len()..]),
         None => {
             *held = partial_at_end(bytes, needle);

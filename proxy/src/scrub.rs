@@ -4,7 +4,7 @@
 //! and a WebSocket frame its size. Runs once for every chunk of a response;
 //! costs one substring search and, without a match, no copy.
 
-use crate::search::{find, partial_at_end};
+use crate::search::{Anchor, partial_at_end};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue};
 use keyside_credentials::Secret;
@@ -12,6 +12,7 @@ use keyside_credentials::Secret;
 /// Redacts one secret from one response.
 pub(crate) struct Scrub {
     secret: Secret,
+    anchor: Anchor,
     /// How many bytes of the secret the stream ended with: held back until the
     /// next chunk tells whether they are it.
     held: usize,
@@ -19,7 +20,12 @@ pub(crate) struct Scrub {
 
 impl Scrub {
     pub(crate) fn new(secret: Secret) -> Self {
-        Self { secret, held: 0 }
+        let anchor = Anchor::of(secret.expose());
+        Self {
+            secret,
+            anchor,
+            held: 0,
+        }
     }
 
     /// What may go on to the client now. Can be empty: all of a chunk may have
@@ -29,14 +35,14 @@ impl Scrub {
         if secret.len() < SHORTEST {
             return chunk;
         }
-        if self.held == 0 && find(&chunk, secret).is_none() {
+        if self.held == 0 && self.anchor.find(&chunk, secret).is_none() {
             self.held = partial_at_end(&chunk, secret);
             return chunk.slice(..chunk.len() - self.held);
         }
         let mut joined = BytesMut::with_capacity(self.held + chunk.len());
         joined.extend_from_slice(&secret[..self.held]);
         joined.extend_from_slice(&chunk);
-        mask(&mut joined, secret);
+        mask(&mut joined, secret, self.anchor);
         self.held = partial_at_end(&joined, secret);
         joined.truncate(joined.len() - self.held);
         joined.freeze()
@@ -60,9 +66,9 @@ impl Scrub {
             return;
         }
         for value in headers.values_mut() {
-            if find(value.as_bytes(), secret).is_some() {
+            if self.anchor.find(value.as_bytes(), secret).is_some() {
                 let mut bytes = value.as_bytes().to_vec();
-                mask(&mut bytes, secret);
+                mask(&mut bytes, secret, self.anchor);
                 *value = HeaderValue::from_maybe_shared(Bytes::from(bytes))
                     .unwrap_or(HeaderValue::from_static("*"));
             }
@@ -70,9 +76,9 @@ impl Scrub {
     }
 }
 
-fn mask(bytes: &mut [u8], secret: &[u8]) {
+fn mask(bytes: &mut [u8], secret: &[u8], anchor: Anchor) {
     let mut from = 0;
-    while let Some(at) = find(&bytes[from..], secret) {
+    while let Some(at) = anchor.find(&bytes[from..], secret) {
         let start = from + at;
         from = start + secret.len();
         bytes[start..from].fill(b'*');

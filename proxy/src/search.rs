@@ -3,7 +3,7 @@
 //! The state between chunks is one number: how many bytes of the needle the
 //! stream ended with. They need no buffer, since they are the needle's own.
 
-use memchr::{memchr_iter, memmem};
+use memchr::memchr_iter;
 
 /// How many bytes at the end of `haystack` are a beginning of `needle`, and
 /// could so become the needle with the next chunk. Less than the whole needle.
@@ -18,14 +18,33 @@ pub(crate) fn partial_at_end(haystack: &[u8], needle: &[u8]) -> usize {
         .map_or(0, <[u8]>::len)
 }
 
-/// Where `needle` first stands in `haystack`.
-pub(crate) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    memmem::find(haystack, needle)
+/// Finds one needle again and again without keeping a copy of it: by the byte of
+/// it that text has least of.
+#[derive(Clone, Copy)]
+pub(crate) struct Anchor(usize);
+
+impl Anchor {
+    /// Looks at the needle once: a capital letter is rarer than a digit, and
+    /// either rarer than what else keys and JSON are made of.
+    pub(crate) fn of(needle: &[u8]) -> Self {
+        let capital = needle.iter().rposition(u8::is_ascii_uppercase);
+        let digit = || needle.iter().rposition(u8::is_ascii_digit);
+        Self(capital.or_else(digit).unwrap_or(0))
+    }
+
+    /// Where `needle`, the one this was made of, first stands in `haystack`.
+    pub(crate) fn find(self, haystack: &[u8], needle: &[u8]) -> Option<usize> {
+        let starts =
+            memchr_iter(*needle.get(self.0)?, haystack).filter_map(|at| at.checked_sub(self.0));
+        starts
+            .into_iter()
+            .find(|start| haystack[*start..].starts_with(needle))
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::partial_at_end;
+    use super::{Anchor, partial_at_end};
 
     #[test]
     fn the_longest_beginning_of_the_needle_counts() {
@@ -43,6 +62,24 @@ mod tests {
         ] {
             let found = partial_at_end(haystack.as_bytes(), needle.as_bytes());
             assert_eq!(found, expected, "{haystack:?} against {needle:?}");
+        }
+    }
+
+    #[test]
+    fn a_needle_is_found_by_whichever_byte_it_is_anchored_at() {
+        for (haystack, needle, expected) in [
+            ("", "sk-A1", None),
+            ("sk-A", "sk-A1", None),
+            ("k-A1", "sk-A1", None),
+            ("sk-A1", "sk-A1", Some(0)),
+            ("A1 sk-A2 sk-A1", "sk-A1", Some(9)),
+            ("lower only, lower", "lower,", None),
+            ("all lower, all", "lower,", Some(4)),
+            ("0 1 2 12", "12", Some(6)),
+        ] {
+            let anchor = Anchor::of(needle.as_bytes());
+            let found = anchor.find(haystack.as_bytes(), needle.as_bytes());
+            assert_eq!(found, expected, "{needle:?} in {haystack:?}");
         }
     }
 }
