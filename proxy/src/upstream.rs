@@ -9,7 +9,7 @@ mod connect;
 
 use crate::gateway::{Inbound, InboundError};
 use crate::refusal::Refusal;
-use connect::Connector;
+use connect::{Bounded, Connector};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -25,9 +25,9 @@ use tokio::time::error::Elapsed;
 /// lives on the runtime that opened it.
 pub(crate) struct Upstream {
     /// HTTP/1.1 or HTTP/2, as the provider prefers.
-    pooled: Client<HttpsConnector<Connector>, Inbound>,
+    pooled: Client<Bounded<HttpsConnector<Connector>>, Inbound>,
     /// HTTP/1.1 only, for WebSocket handshakes.
-    upgradable: Client<HttpsConnector<Connector>, Inbound>,
+    upgradable: Client<Bounded<HttpsConnector<Connector>>, Inbound>,
 }
 
 /// The trusted certificates could not be read.
@@ -57,16 +57,17 @@ pub(crate) fn tls() -> Result<ClientConfig, TlsError> {
 
 impl Upstream {
     pub(crate) fn new(tls: &ClientConfig, deadlines: &Deadlines) -> Self {
-        let connector = Connector::new(deadlines.connect);
         let https = || {
             HttpsConnectorBuilder::new()
                 .with_tls_config(tls.clone())
                 .https_or_http()
         };
-        let pooled = https()
-            .enable_all_versions()
-            .wrap_connector(connector.clone());
-        let upgradable = https().enable_http1().wrap_connector(connector);
+        let bounded = |connector| Bounded {
+            connector,
+            deadline: deadlines.connect,
+        };
+        let pooled = bounded(https().enable_all_versions().wrap_connector(Connector));
+        let upgradable = bounded(https().enable_http1().wrap_connector(Connector));
         let client = || {
             let mut client = Client::builder(TokioExecutor::new());
             client

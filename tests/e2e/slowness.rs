@@ -273,3 +273,28 @@ fn full_queue() -> (TcpListener, Vec<TcpStream>) {
     assert!(held.len() < 16, "its queue does not fill");
     (listener, held)
 }
+
+#[test]
+fn an_upstream_that_accepts_and_never_shakes_hands_is_a_timeout() {
+    let upstream = Upstream::raw(
+        |line| {
+            while line.some(u64::MAX).is_ok_and(|bytes| !bytes.is_empty()) {}
+        },
+    );
+    let keyside = Keyside::builder()
+        .provider(
+            "openai",
+            &upstream.base_url().replace("http://", "https://"),
+        )
+        .set("proxy.deadlines.connect", "\"1s\"")
+        .start()
+        .with_key();
+    check_cut("no handshake", || {
+        expect::refused(
+            "silence",
+            &keyside.ask(&Ask::chat()),
+            504,
+            "upstream_timeout",
+        );
+    });
+}

@@ -11,13 +11,23 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
 use tower_service::Service;
 
 /// Connects by name, never to an address outside what the name may mean.
 #[derive(Clone)]
-pub(super) struct Connector {
-    deadline: Duration,
+pub(super) struct Connector;
+
+/// A connector that gives up. Around the one that speaks TLS, so that resolving,
+/// connecting and the handshake share one deadline.
+#[derive(Clone)]
+pub(super) struct Bounded<S> {
+    pub(super) connector: S,
+    pub(super) deadline: Duration,
 }
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type Connecting<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -35,28 +45,37 @@ pub(super) enum ConnectError {
         address: SocketAddr,
         source: io::Error,
     },
-    #[error("connecting took too long")]
-    Timeout(#[from] tokio::time::error::Elapsed),
-}
-
-impl Connector {
-    pub(super) fn new(deadline: Duration) -> Self {
-        Self { deadline }
-    }
 }
 
 impl Service<Uri> for Connector {
     type Response = TokioIo<TcpStream>;
     type Error = ConnectError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ConnectError>> + Send>>;
+    type Future = Connecting<Self::Response, ConnectError>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, target: Uri) -> Self::Future {
-        let deadline = self.deadline;
-        Box::pin(async move { tokio::time::timeout(deadline, connect(&target)).await? })
+        Box::pin(async move { connect(&target).await })
+    }
+}
+
+impl<S> Service<Uri> for Bounded<S>
+where
+    S: Service<Uri, Error: Into<BoxError>, Future: Send + 'static>,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = Connecting<S::Response, BoxError>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.connector.poll_ready(context).map_err(Into::into)
+    }
+
+    fn call(&mut self, target: Uri) -> Self::Future {
+        let connecting = timeout(self.deadline, self.connector.call(target));
+        Box::pin(async move { connecting.await?.map_err(Into::into) })
     }
 }
 
