@@ -4,6 +4,7 @@
 //! whether it calls by our name or, after DNS rebinding, by its own. Looks at the
 //! request's head only, and allocates nothing unless a label has escapes.
 
+use crate::names;
 use crate::refusal::Refusal;
 use http::header::{HOST, ORIGIN};
 use http::request::Parts;
@@ -75,7 +76,7 @@ impl Door {
         {
             return Err(Refusal::HostNotAllowed);
         }
-        if head.headers.contains_key(ORIGIN) || head.headers.contains_key("sec-fetch-site") {
+        if head.headers.contains_key(ORIGIN) || head.headers.contains_key(names::SEC_FETCH_SITE) {
             return Err(Refusal::BrowserNotAllowed);
         }
         well_formed(head)
@@ -85,34 +86,32 @@ impl Door {
     /// listener's own only one.
     pub(crate) fn admit<'a>(
         &'a self,
-        headers: &'a HeaderMap,
+        fields: &'a HeaderMap,
         path_tag: Option<&'a str>,
     ) -> Result<Admitted<'a>, Refusal> {
-        let workspace = self.workspace(headers, path_tag)?;
+        let workspace = self.workspace(fields, path_tag)?;
         if !self.workspaces.is_empty() && !self.workspaces.iter().any(|known| known == workspace) {
             return Err(Refusal::WorkspaceNotAllowed);
         }
         Ok(Admitted {
             workspace,
-            label: only(headers, "x-keyside-label")?
-                .map(unescape)
-                .transpose()?,
-            environment: only(headers, "x-keyside-environment")?
+            label: only(fields, &names::LABEL)?.map(unescape).transpose()?,
+            environment: only(fields, &names::ENVIRONMENT)?
                 .map(environment)
                 .transpose()?,
-            run_id: only(headers, "x-keyside-run")?.map(short).transpose()?,
-            tag: only(headers, "x-keyside-tag")?.map(short).transpose()?,
+            run_id: only(fields, &names::RUN)?.map(short).transpose()?,
+            tag: only(fields, &names::TAG)?.map(short).transpose()?,
         })
     }
 
     fn workspace<'a>(
         &'a self,
-        headers: &'a HeaderMap,
+        fields: &'a HeaderMap,
         path_tag: Option<&'a str>,
     ) -> Result<&'a str, Refusal> {
         let mut tag = path_tag;
         for name in &self.tag_headers {
-            match (tag, only(headers, name)?) {
+            match (tag, only(fields, name)?) {
                 (Some(tag), Some(other)) if tag != other => return Err(AMBIGUOUS_WORKSPACE),
                 (None, found) => tag = found,
                 _ => {}
@@ -196,11 +195,8 @@ fn well_formed(head: &Parts) -> Result<(), Refusal> {
 }
 
 /// The value of a header that may come once, in visible ASCII.
-fn only(
-    headers: &HeaderMap,
-    name: impl http::header::AsHeaderName,
-) -> Result<Option<&str>, Refusal> {
-    let mut values = headers.get_all(name).iter();
+fn only<'a>(fields: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Refusal> {
+    let mut values = fields.get_all(name).iter();
     let value = values.next().map(|value| value.to_str());
     if values.next().is_some() {
         return Err(Refusal::RequestMalformed(

@@ -118,7 +118,7 @@ impl Exchange {
     fn log(&self, latency: Duration) {
         tracing::info!(
             target: "keyside::request",
-            request_id = %self.request_id,
+            request_id = self.request_id.as_str(),
             workspace = self.grant.workspace().as_str(),
             provider = &*self.destination.id,
             credential = self.grant.credential_id().as_str(),
@@ -134,7 +134,7 @@ impl Exchange {
     fn run(&mut self, latency: Duration) -> Run {
         Run {
             at: self.at,
-            request_id: self.request_id.to_string().into(),
+            request_id: self.request_id.as_str().into(),
             workspace: self.grant.workspace().clone(),
             provider: self.destination.id.clone(),
             credential: self.grant.credential_id().clone(),

@@ -322,7 +322,7 @@ impl Gateway {
         self.ledger.metrics.refused(refusal.code());
         tracing::info!(
             target: "keyside::request",
-            request_id = %arrival.request_id,
+            request_id = arrival.request_id.as_str(),
             workspace = about.workspace,
             provider = about.provider.map(|provider| provider.id.as_str()),
             code = refusal.code(),

@@ -6,6 +6,7 @@
 
 use crate::destination::{Destination, Origin};
 use crate::hop::{is_hop_by_hop, listed, lists, nominated, retained};
+use crate::names::is_ours;
 use crate::refusal::Refusal;
 use crate::route;
 use bytes::Bytes;
@@ -159,10 +160,7 @@ fn append_parameter(target: &mut Zeroizing<Vec<u8>>, name: &str, secret: &Secret
 
 /// Whether a client's header may go to an upstream at all.
 pub(crate) fn may_leave(name: &HeaderName) -> bool {
-    !is_hop_by_hop(name)
-        && !is_credential(name)
-        && !is_trace(name)
-        && !name.as_str().starts_with("x-keyside-")
+    !is_hop_by_hop(name) && !is_credential(name) && !is_trace(name) && !is_ours(name)
 }
 
 /// Fields of a WebSocket handshake; a subprotocol can be a key.

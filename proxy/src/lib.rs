@@ -17,6 +17,7 @@ mod inject;
 mod listener;
 mod meter;
 mod metrics;
+mod names;
 mod peer;
 mod refusal;
 mod relay;

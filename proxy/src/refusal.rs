@@ -7,6 +7,7 @@
 mod shape;
 mod words;
 
+use crate::names;
 use crate::request_id::RequestId;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use keyside_config::{ErrorShape, Provider};
@@ -137,7 +138,7 @@ impl Refusal {
                 code: self.code(),
                 message: &words::message(self, about),
                 remediation: &words::remediation(self, public_url, about),
-                request_id: &request_id.to_string(),
+                request_id: request_id.as_str(),
             },
         );
         let mut response = Response::new(body);
@@ -155,8 +156,8 @@ impl Refusal {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         // Read by the OpenAI and Anthropic SDKs before they look at the status.
         headers.insert("x-should-retry", flag(self.retry_can_help()));
-        if let Ok(id) = HeaderValue::try_from(request_id.to_string()) {
-            headers.insert("x-keyside-request-id", id.clone());
+        if let Ok(id) = HeaderValue::from_str(request_id.as_str()) {
+            headers.insert(names::REQUEST_ID, id.clone());
             headers.insert(shape::request_id_header(shape), id);
         }
         if shape == ErrorShape::Bedrock {

@@ -8,13 +8,14 @@ use crate::exchange::Exchange;
 use crate::gateway::Body;
 use crate::hop::{is_hop_by_hop, nominated, retained};
 use crate::meter::Meter;
+use crate::names::{self, is_ours};
 use crate::scrub::Scrub;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
-use keyside_credentials::Environment;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -101,36 +102,25 @@ pub(crate) fn relayed(headers: HeaderMap, wire: &Wire) -> HeaderMap {
 /// Not hop-by-hop, not one of ours, and nothing that opens us to web pages or
 /// sends the client around us.
 fn may_return(name: &HeaderName) -> bool {
-    let text = name.as_str();
     !(is_hop_by_hop(name)
         || *name == header::ALT_SVC
-        || text.starts_with("access-control-")
-        || text.starts_with("x-keyside-"))
+        || is_ours(name)
+        || name.as_str().starts_with("access-control-"))
 }
 
 /// Which credential answered.
-fn describe(exchange: &Exchange, headers: &mut HeaderMap) {
+fn describe(exchange: &Exchange, fields: &mut HeaderMap) {
     let grant = &exchange.grant;
-    let label = utf8_percent_encode(grant.label().as_str(), NOT_IN_A_HEADER).to_string();
-    let environment = match grant.environment() {
-        Environment::Live => "live",
-        Environment::Sandbox => "sandbox",
-    };
-    let texts = [
-        ("x-keyside-request-id", exchange.request_id.to_string()),
-        (
-            "x-keyside-credential",
-            grant.credential_id().as_str().to_owned(),
-        ),
-        ("x-keyside-credential-label", label),
+    let label: Cow<'_, str> = utf8_percent_encode(grant.label().as_str(), NOT_IN_A_HEADER).into();
+    let told = [
+        (names::REQUEST_ID, exchange.request_id.as_str()),
+        (names::CREDENTIAL, grant.credential_id().as_str()),
+        (names::CREDENTIAL_LABEL, &label),
+        (names::ENVIRONMENT, grant.environment().as_str()),
     ];
-    headers.insert(
-        "x-keyside-environment",
-        HeaderValue::from_static(environment),
-    );
-    for (name, text) in texts {
-        if let Ok(value) = HeaderValue::try_from(text) {
-            headers.insert(name, value);
+    for (name, text) in told {
+        if let Ok(value) = HeaderValue::from_str(text) {
+            fields.insert(name, value);
         }
     }
 }

@@ -1,31 +1,61 @@
 //! Names one request in the response, the log, the run record and the audit.
 
-use std::fmt;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// `req_` and 24 hex digits: unique across processes by a random prefix, within
 /// one by a counter. Not a secret and not unguessable.
+///
+/// Kept as text, since each request writes it several times.
 #[derive(Clone, Copy)]
-pub(crate) struct RequestId {
-    process: u32,
-    count: u64,
-}
+pub(crate) struct RequestId([u8; LENGTH]);
 
 impl RequestId {
     pub(crate) fn next() -> Self {
         static PROCESS: LazyLock<u32> =
             LazyLock::new(|| getrandom::u32().unwrap_or_else(|_| std::process::id()));
         static COUNT: AtomicU64 = AtomicU64::new(1);
-        Self {
-            process: *PROCESS,
-            count: COUNT.fetch_add(1, Ordering::Relaxed),
-        }
+        Self::of(*PROCESS, COUNT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn of(process: u32, count: u64) -> Self {
+        let mut text = [0; LENGTH];
+        let (prefix, digits) = text.split_at_mut(PREFIX.len());
+        prefix.copy_from_slice(PREFIX);
+        let (high, low) = digits.split_at_mut(8);
+        write_hex(process.into(), high);
+        write_hex(count, low);
+        Self(text)
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
-impl fmt::Display for RequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "req_{:08x}{:016x}", self.process, self.count)
+/// The lowest digits of `number`, as many as there is room for.
+fn write_hex(mut number: u64, digits: &mut [u8]) {
+    for digit in digits.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(number % 16) as usize];
+        number /= 16;
+    }
+}
+
+const PREFIX: &[u8] = b"req_";
+const LENGTH: usize = PREFIX.len() + 24;
+
+#[cfg(test)]
+mod tests {
+    use super::RequestId;
+
+    #[test]
+    fn an_id_is_req_and_24_hex_digits() {
+        let id = RequestId::of(0xc0de, 0x1_2345_6789_abcd);
+        assert_eq!(id.as_str(), "req_0000c0de000123456789abcd");
+    }
+
+    #[test]
+    fn no_two_are_alike() {
+        assert_ne!(RequestId::next().as_str(), RequestId::next().as_str());
     }
 }
