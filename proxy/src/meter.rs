@@ -4,14 +4,18 @@
 //! A provider's rule names the JSON key that holds the counts and the fields in
 //! it. The key is looked for as `"key"`, which cannot match inside a JSON
 //! string, where the closing quote would be escaped. Only the object behind it
-//! is parsed; the counts seen last win, since streams report them cumulatively
-//! and `"usage": null` says nothing. Runs once for every chunk; costs a
-//! substring search.
+//! is parsed, where it stands if it came in one piece; the counts seen last win,
+//! since streams report them cumulatively and `"usage": null` says nothing. Runs
+//! once for every chunk; costs a substring search.
+
+mod counts;
+mod object;
 
 use crate::search::partial_at_end;
+use counts::Counts;
 use keyside_config::UsageRule;
 use memchr::memmem::Finder;
-use serde_json::{Map, Value};
+use object::{Object, Progress};
 use std::sync::Arc;
 
 /// Token counts as the provider reported them; `None` where it did not.
@@ -46,15 +50,8 @@ enum State {
     Seeking(usize),
     /// Behind the key: whitespace and a colon may come, then the object.
     Opening,
-    Object(Object),
-}
-
-/// The object behind the key, as far as it has come.
-struct Object {
-    bytes: Vec<u8>,
-    depth: usize,
-    in_string: bool,
-    escaped: bool,
+    /// The object came in pieces.
+    Gathering(Object),
 }
 
 impl Meter {
@@ -92,15 +89,17 @@ impl State {
                 }
                 None => &[],
             },
-            Self::Opening => self.open(bytes),
-            Self::Object(object) => match object.push(bytes) {
+            Self::Opening => self.open(bytes, rule, usage),
+            Self::Gathering(object) => match object.push(bytes) {
                 Progress::More => &[],
                 Progress::Overlong(behind) => {
                     *self = Self::Seeking(0);
                     behind
                 }
                 Progress::Complete(behind) => {
-                    usage.update(&rule.counts, &object.bytes);
+                    if let Ok((counts, _)) = Counts::read(&rule.counts, object.bytes()) {
+                        usage.update(counts);
+                    }
                     *self = Self::Seeking(0);
                     behind
                 }
@@ -108,16 +107,29 @@ impl State {
         }
     }
 
-    fn open<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+    /// Looks for the object. One that is all here is read at once; what is cut
+    /// off is gathered.
+    fn open<'a>(&mut self, bytes: &'a [u8], rule: &Rule, usage: &mut Usage) -> &'a [u8] {
         let blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == b':';
         let Some(start) = bytes.iter().position(|byte| !blank(byte)) else {
             return &[];
         };
-        *self = match bytes[start] {
-            b'{' => Self::Object(Object::default()),
-            _ => Self::Seeking(0),
-        };
-        &bytes[start..]
+        let rest = &bytes[start..];
+        *self = Self::Seeking(0);
+        if rest[0] != b'{' {
+            return rest;
+        }
+        match Counts::read(&rule.counts, rest) {
+            Ok((counts, behind)) => {
+                usage.update(counts);
+                &rest[behind..]
+            }
+            Err(error) if error.is_eof() => {
+                *self = Self::Gathering(Object::default());
+                rest
+            }
+            Err(_) => &rest[1..],
+        }
     }
 }
 
@@ -146,76 +158,12 @@ fn behind_key<'a>(bytes: &'a [u8], key: &Finder<'_>, held: &mut usize) -> Option
     }
 }
 
-enum Progress<'a> {
-    More,
-    Complete(&'a [u8]),
-    Overlong(&'a [u8]),
-}
-
-impl Default for Object {
-    fn default() -> Self {
-        Self {
-            bytes: Vec::with_capacity(256),
-            depth: 0,
-            in_string: false,
-            escaped: false,
-        }
-    }
-}
-
-impl Object {
-    fn push<'a>(&mut self, bytes: &'a [u8]) -> Progress<'a> {
-        for (index, &byte) in bytes.iter().enumerate() {
-            self.bytes.push(byte);
-            self.track(byte);
-            let behind = &bytes[index + 1..];
-            if self.depth == 0 {
-                return Progress::Complete(behind);
-            }
-            if self.bytes.len() >= LONGEST {
-                return Progress::Overlong(behind);
-            }
-        }
-        Progress::More
-    }
-
-    fn track(&mut self, byte: u8) {
-        match byte {
-            _ if self.escaped => self.escaped = false,
-            b'\\' if self.in_string => self.escaped = true,
-            b'"' => self.in_string = !self.in_string,
-            b'{' if !self.in_string => self.depth += 1,
-            b'}' if !self.in_string => self.depth -= 1,
-            _ => {}
-        }
-    }
-}
-
 impl Usage {
-    fn update(&mut self, rule: &UsageRule, object: &[u8]) {
-        let Ok(fields) = serde_json::from_slice::<Map<String, Value>>(object) else {
-            return;
-        };
-        let first = |names: &[String]| {
-            names
-                .iter()
-                .find_map(|name| fields.get(name).and_then(whole_number))
-        };
-        self.input = first(&rule.input).or(self.input);
-        self.output = first(&rule.output).or(self.output);
+    fn update(&mut self, counts: Counts) {
+        self.input = counts.input.or(self.input);
+        self.output = counts.output.or(self.output);
     }
 }
-
-/// Cohere writes its counts as floating-point numbers.
-fn whole_number(value: &Value) -> Option<u64> {
-    let fraction = || value.as_f64().filter(|count| (0.0..1e15).contains(count));
-    value
-        .as_u64()
-        .or_else(|| fraction().map(|count| count as u64))
-}
-
-/// A usage object is a few hundred bytes; what is longer is something else.
-const LONGEST: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests;
