@@ -3,8 +3,10 @@
 //! Other crates' debug and trace lines never reach a sink, whatever the filter
 //! says: some of them print headers.
 
+mod json;
 mod sink;
 
+use json::Json;
 use keyside_config::{Log, LogFormat};
 use sink::Sink;
 use std::io::{self, IsTerminal};
@@ -50,7 +52,7 @@ fn lines(format: LogFormat, sink: Sink) -> Box<dyn Layer<Registry> + Send + Sync
     };
     let colours = !json && io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     match json {
-        true => fmt::layer().json().with_writer(sink).boxed(),
+        true => fmt::layer().event_format(Json).with_writer(sink).boxed(),
         false => fmt::layer().with_ansi(colours).with_writer(sink).boxed(),
     }
 }

@@ -1,13 +1,15 @@
-//! A provider, made ready once at start: its origin, its metering rule, its
-//! deadlines and its metrics, so that a request looks up one thing.
+//! A provider, made ready once at start: its host, its metering rule, its
+//! deadlines and its metrics, so that a request looks up one thing. One set for
+//! each listener, since connections live on the runtime that opened them.
 
 use crate::meter;
 use crate::metrics::{Metrics, ProviderMetrics};
 use crate::refusal::Refusal;
-use http::uri::{Authority, Scheme};
-use keyside_config::{self as config, BaseUrl, Catalogue, Deadlines, Provider, Upstream};
+use crate::upstream::{Dialer, Upstream};
+use keyside_config::{self as config, Catalogue, Deadlines, EndpointRule, Provider};
+use rustls::ClientConfig;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 /// All destinations by provider id.
@@ -21,21 +23,28 @@ pub(crate) struct Destination {
     pub(crate) metrics: ProviderMetrics,
     pub(crate) first_byte: Duration,
     pub(crate) stream_idle: Duration,
-    fixed: Option<Origin>,
+    place: Place,
+    dialer: Arc<Dialer>,
 }
 
-/// Scheme, host, port and path prefix, as configuration decided them.
-#[derive(Clone)]
-pub(crate) struct Origin {
-    pub(crate) scheme: Scheme,
-    pub(crate) authority: Authority,
-    pub(crate) prefix: String,
+/// Where a provider is reached.
+enum Place {
+    /// At one host; at none, if HTTP cannot carry its name.
+    Fixed(Option<Arc<Upstream>>),
+    /// At a host of each credential's own: by endpoint, as they come up.
+    PerCredential(EndpointRule, RwLock<HashMap<Box<str>, Arc<Upstream>>>),
 }
 
 impl Destinations {
-    pub(crate) fn new(catalogue: &Catalogue, deadlines: &Deadlines, metrics: &Metrics) -> Self {
+    pub(crate) fn new(
+        catalogue: &Catalogue,
+        deadlines: &Deadlines,
+        metrics: &Metrics,
+        tls: &ClientConfig,
+    ) -> Self {
+        let dialer = Arc::new(Dialer::new(tls, deadlines.connect));
         let ready = |provider: &Arc<Provider>| {
-            let destination = Destination::new(provider.clone(), deadlines, metrics);
+            let destination = Destination::new(provider.clone(), deadlines, metrics, &dialer);
             (provider.id.as_str().into(), Arc::new(destination))
         };
         Self(catalogue.iter().map(ready).collect())
@@ -47,10 +56,19 @@ impl Destinations {
 }
 
 impl Destination {
-    fn new(provider: Arc<Provider>, deadlines: &Deadlines, metrics: &Metrics) -> Self {
-        let fixed = match &provider.upstream {
-            Upstream::Fixed(base) => Origin::new(base),
-            Upstream::PerCredential(_) => None,
+    fn new(
+        provider: Arc<Provider>,
+        deadlines: &Deadlines,
+        metrics: &Metrics,
+        dialer: &Arc<Dialer>,
+    ) -> Self {
+        let place = match &provider.upstream {
+            config::Upstream::Fixed(base) => {
+                Place::Fixed(Upstream::new(base.clone(), dialer.clone()).map(Arc::new))
+            }
+            config::Upstream::PerCredential(rule) => {
+                Place::PerCredential(rule.clone(), RwLock::default())
+            }
         };
         Self {
             id: provider.id.as_str().into(),
@@ -69,36 +87,38 @@ impl Destination {
                 .deadlines
                 .stream_idle
                 .unwrap_or(deadlines.stream_idle),
-            fixed,
+            place,
+            dialer: dialer.clone(),
             provider,
         }
     }
 
     /// Where a request with this credential goes. The endpoint was checked when
     /// the credential was saved; it is checked again, against today's rule.
-    pub(crate) fn origin(&self, endpoint: Option<&str>) -> Result<Origin, Refusal> {
-        let named = || match &self.provider.upstream {
-            Upstream::PerCredential(rule) => Origin::new(&rule.accept(endpoint?).ok()?),
-            Upstream::Fixed(_) => None,
+    pub(crate) fn upstream(&self, endpoint: Option<&str>) -> Result<Arc<Upstream>, Refusal> {
+        let upstream = match &self.place {
+            Place::Fixed(upstream) => upstream.clone(),
+            Place::PerCredential(rule, known) => {
+                endpoint.and_then(|endpoint| self.at(endpoint, rule, known))
+            }
         };
-        self.fixed
-            .clone()
-            .or_else(named)
-            .ok_or(Refusal::UpstreamUnreachable)
+        upstream.ok_or(Refusal::UpstreamUnreachable)
     }
-}
 
-impl Origin {
-    fn new(base: &BaseUrl) -> Option<Self> {
-        let scheme = match base.scheme {
-            config::Scheme::Http => Scheme::HTTP,
-            config::Scheme::Https => Scheme::HTTPS,
-        };
-        let authority = base.authority().parse().ok()?;
-        Some(Self {
-            scheme,
-            authority,
-            prefix: base.path.clone(),
-        })
+    fn at(
+        &self,
+        endpoint: &str,
+        rule: &EndpointRule,
+        known: &RwLock<HashMap<Box<str>, Arc<Upstream>>>,
+    ) -> Option<Arc<Upstream>> {
+        let found = known.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(upstream) = found.get(endpoint) {
+            return Some(upstream.clone());
+        }
+        drop(found);
+        let base = rule.accept(endpoint).ok()?;
+        let new = Arc::new(Upstream::new(base, self.dialer.clone())?);
+        let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
+        Some(known.entry(endpoint.into()).or_insert(new).clone())
     }
 }

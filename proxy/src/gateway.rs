@@ -30,7 +30,7 @@ use crate::request_id::RequestId;
 use crate::route::{self, Target};
 use crate::scrub::Scrub;
 use crate::upgrade;
-use crate::upstream::Upstream;
+use crate::upstream::Answer;
 use http::request::Parts as Head;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
@@ -61,9 +61,8 @@ pub struct Parts {
 pub(crate) struct Gateway {
     settings: Arc<Settings>,
     door: Door,
-    destinations: Arc<Destinations>,
+    destinations: Destinations,
     resolver: Resolver,
-    upstream: Upstream,
     ledger: Arc<Ledger>,
     drain: Drain,
 }
@@ -89,12 +88,7 @@ pub(crate) struct Arrival {
 }
 
 impl Gateway {
-    pub(crate) fn new(
-        parts: &Parts,
-        door: Door,
-        destinations: Arc<Destinations>,
-        upstream: Upstream,
-    ) -> Self {
+    pub(crate) fn new(parts: &Parts, door: Door, destinations: Destinations) -> Self {
         let ledger = Ledger {
             metrics: parts.metrics.clone(),
             runs: parts.runs.clone(),
@@ -105,7 +99,6 @@ impl Gateway {
             door,
             destinations,
             resolver: parts.resolver.clone(),
-            upstream,
             ledger: Arc::new(ledger),
             drain: parts.drain.clone(),
         }
@@ -208,15 +201,15 @@ impl Gateway {
         let sent = self
             .send(&exchange, &rest, upgrade, head, body, &secret)
             .await;
-        let answer = sent.and_then(|answer| match answer.status() {
+        let sent = sent.and_then(|answer| match answer.response.status() {
             StatusCode::SWITCHING_PROTOCOLS if !upgrade => Err(Refusal::UpstreamUnreachable),
             _ => Ok(answer),
         });
-        let answer = match answer {
+        let Answer { response, lease } = match sent {
             Ok(answer) => answer,
             Err(refusal) => return self.refuse_permitted(refusal, shape, exchange, arrival),
         };
-        exchange.answered(answer.status().as_u16());
+        exchange.answered(response.status().as_u16());
         let silence = exchange.destination.stream_idle;
         let meter = Meter::new(exchange.destination.meter.clone());
         let wire = Wire {
@@ -225,10 +218,10 @@ impl Gateway {
             exchange,
         };
         match client {
-            Some(client) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                upgrade::tunnel(client, answer, wire, silence)
+            Some(client) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                upgrade::tunnel(client, response, wire, silence)
             }
-            _ => relay::relay(answer, wire, silence),
+            _ => relay::relay(response, lease, wire, silence),
         }
     }
 
@@ -240,11 +233,12 @@ impl Gateway {
         head: Head,
         body: Inbound,
         secret: &Secret,
-    ) -> Result<Response<Incoming>, Refusal> {
+    ) -> Result<Answer, Refusal> {
         let destination = &*exchange.destination;
+        let upstream = destination.upstream(exchange.grant.endpoint())?;
         let outbound = Outbound {
             destination,
-            origin: destination.origin(exchange.grant.endpoint())?,
+            prefix: upstream.prefix(),
             rest,
             upgrade,
             accept_encoding: self.settings.proxy.accept_encoding,
@@ -253,7 +247,7 @@ impl Gateway {
         let head = outbound.rewrite(head, secret)?;
         exchange.sent();
         let request = Request::from_parts(head, body.for_provider(&destination.provider));
-        self.upstream
+        upstream
             .forward(request, upgrade, destination.first_byte)
             .await
     }

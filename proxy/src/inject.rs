@@ -4,7 +4,7 @@
 //! pass unless a rule here names it, and nothing set here can be taken out again,
 //! since the client's `Connection` header is obeyed first (RFC 9110 section 7.6.1).
 
-use crate::destination::{Destination, Origin};
+use crate::destination::Destination;
 use crate::hop::{is_hop_by_hop, listed, lists, nominated, retained};
 use crate::names::is_ours;
 use crate::refusal::Refusal;
@@ -21,7 +21,8 @@ use zeroize::Zeroizing;
 /// How a request may leave.
 pub(crate) struct Outbound<'a> {
     pub(crate) destination: &'a Destination,
-    pub(crate) origin: Origin,
+    /// What the upstream's every path begins with.
+    pub(crate) prefix: &'a str,
     /// The path at the provider, normalised and allowed.
     pub(crate) rest: &'a str,
     /// A WebSocket handshake on a route that may be upgraded.
@@ -58,9 +59,9 @@ impl Outbound<'_> {
             .map(route::strip_credentials)
             .filter(|query| !query.is_empty());
         let mut target = Zeroizing::new(Vec::with_capacity(
-            self.origin.prefix.len() + self.rest.len() + query.as_ref().map_or(0, |q| q.len() + 1),
+            self.prefix.len() + self.rest.len() + query.as_ref().map_or(0, |q| q.len() + 1),
         ));
-        target.extend_from_slice(self.origin.prefix.as_bytes());
+        target.extend_from_slice(self.prefix.as_bytes());
         target.extend_from_slice(self.rest.as_bytes());
         if let Some(query) = &query {
             target.push(b'?');
@@ -74,12 +75,8 @@ impl Outbound<'_> {
                 Bytes::from_owner(target)
             }
         };
-        let mut uri = http::uri::Parts::default();
-        uri.scheme = Some(self.origin.scheme.clone());
-        uri.authority = Some(self.origin.authority.clone());
         let target = PathAndQuery::from_maybe_shared(target);
-        uri.path_and_query = Some(target.map_err(|_| Refusal::PathNotAllowed)?);
-        Uri::from_parts(uri).map_err(|_| Refusal::PathNotAllowed)
+        target.map(Uri::from).map_err(|_| Refusal::PathNotAllowed)
     }
 
     /// The client's headers without hop-by-hop and nominated ones, credentials,

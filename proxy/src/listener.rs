@@ -5,7 +5,7 @@ use crate::admission::Door;
 use crate::connection::Connections;
 use crate::destination::Destinations;
 use crate::gateway::{Gateway, Parts};
-use crate::upstream::{self, TlsError, Upstream};
+use crate::upstream::{self, TlsError};
 use async_trait::async_trait;
 use keyside_config::{ListenAddress, Listener};
 use pingora_core::listeners::{L4BufferSettings, ListenerConfig};
@@ -67,9 +67,6 @@ pub enum BindError {
 pub fn bind(parts: &Parts) -> Result<Bound, BindError> {
     let proxy = &parts.settings.proxy;
     let tls = upstream::tls()?;
-    let destinations =
-        Destinations::new(&parts.settings.catalogue, &proxy.deadlines, &parts.metrics);
-    let destinations = Arc::new(destinations);
     let room = Arc::new(Semaphore::new(proxy.limits.connections));
     let mut bound = Bound {
         addresses: Vec::new(),
@@ -78,10 +75,9 @@ pub fn bind(parts: &Parts) -> Result<Bound, BindError> {
     for listener in &proxy.listeners {
         let socket = Socket::bind(listener)?;
         let door = Door::new(listener, socket.tcp_address(), proxy);
-        // A pooled connection lives on the runtime that opened it, and each
-        // service has a runtime of its own.
-        let upstream = Upstream::new(&tls, &proxy.deadlines);
-        let gateway = Gateway::new(parts, door, destinations.clone(), upstream);
+        let catalogue = &parts.settings.catalogue;
+        let destinations = Destinations::new(catalogue, &proxy.deadlines, &parts.metrics, &tls);
+        let gateway = Gateway::new(parts, door, destinations);
         let limits = (&proxy.deadlines, &proxy.limits);
         let peers = listener.peer_uids.clone();
         let connections =

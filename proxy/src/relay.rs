@@ -10,6 +10,7 @@ use crate::hop::{is_hop_by_hop, nominated, retained};
 use crate::meter::Meter;
 use crate::names::{self, is_ours};
 use crate::scrub::Scrub;
+use crate::upstream::Lease;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use http_body::{Body as _, Frame, SizeHint};
@@ -33,6 +34,7 @@ pub(crate) enum RelayError {
 /// An answer on its way.
 pub(crate) struct Relay {
     upstream: Incoming,
+    lease: Lease,
     wire: Wire,
     silence: Silence,
     /// Trailers that wait for what the redaction held back.
@@ -64,6 +66,7 @@ impl Drop for Wire {
 /// Makes the upstream's answer ours.
 pub(crate) fn relay(
     response: Response<Incoming>,
+    lease: Lease,
     wire: Wire,
     stream_idle: Duration,
 ) -> Response<Body> {
@@ -75,6 +78,7 @@ pub(crate) fn relay(
     let silence = Silence::new(stream_idle);
     let relay = Relay {
         upstream,
+        lease,
         wire,
         silence,
         trailers: None,
@@ -148,7 +152,10 @@ impl Relay {
                     None => continue,
                 },
                 Some(Err(error)) => return self.fail(error.into()),
-                None => return Poll::Ready(self.finish()),
+                None => {
+                    self.lease.end();
+                    return Poll::Ready(self.finish());
+                }
             }
         }
     }
@@ -197,6 +204,9 @@ impl Relay {
 /// hyper stops asking at the announced length: who got it all has it all.
 impl Drop for Relay {
     fn drop(&mut self) {
+        if self.upstream.is_end_stream() {
+            self.lease.end();
+        }
         if self.is_end_stream() {
             self.wire.exchange.completed();
         }

@@ -1,33 +1,49 @@
-//! Carries a request to its provider: pooled connections, verified TLS, no
-//! redirect followed, a body delivered at most once.
+//! Carries a request to its provider: kept connections, verified TLS, no redirect
+//! followed, a body delivered at most once.
 //!
-//! Where it goes was decided before: this module only gets there, or says in
-//! which of three ways it did not.
+//! Where it goes was decided before: this module only gets there, or says in which
+//! of three ways it did not.
 
 mod address;
-mod connect;
+mod dial;
+mod pool;
 
 use crate::gateway::{Inbound, InboundError};
 use crate::refusal::Refusal;
-use connect::{Bounded, Connector};
-use http::{Request, Response};
+pub(crate) use dial::Dialer;
+use dial::{ConnectError, Protocols};
+use http::uri::{self, Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Request, Response, Uri, header};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::{Client, Error};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use keyside_config::Deadlines;
+use keyside_config::BaseUrl;
+use pool::Connection;
+pub(crate) use pool::Lease;
+use pool::Pool;
 use rustls::{ClientConfig, RootCertStore};
 use std::error::Error as StdError;
+use std::sync::{Arc, Once};
 use std::time::Duration;
-use tokio::time::error::Elapsed;
+use tokio::sync::Mutex;
+use tokio::time::{error::Elapsed, timeout};
 
-/// Connections to all providers. One for each listener: a pooled connection
-/// lives on the runtime that opened it.
+/// One host that requests go to, with the connections to it. One for each listener:
+/// a connection lives on the runtime that opened it.
 pub(crate) struct Upstream {
-    /// HTTP/1.1 or HTTP/2, as the provider prefers.
-    pooled: Client<Bounded<HttpsConnector<Connector>>, Inbound>,
-    /// HTTP/1.1 only, for WebSocket handshakes.
-    upgradable: Client<Bounded<HttpsConnector<Connector>>, Inbound>,
+    base: BaseUrl,
+    authority: Authority,
+    /// The same, as HTTP/1.1 wants it.
+    host: HeaderValue,
+    dialer: Arc<Dialer>,
+    pool: Arc<Pool>,
+    /// Held by who opens a connection first, so that others can share it if it is HTTP/2.
+    opening: Mutex<()>,
+    sweeping: Once,
+}
+
+/// The head of an answer, and the connection that the rest comes over.
+pub(crate) struct Answer {
+    pub(crate) response: Response<Incoming>,
+    pub(crate) lease: Lease,
 }
 
 /// The trusted certificates could not be read.
@@ -55,34 +71,44 @@ pub(crate) fn tls() -> Result<ClientConfig, TlsError> {
         .with_no_client_auth())
 }
 
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+enum SendError {
+    #[error("no connection to the upstream")]
+    Connect(#[from] ConnectError),
+    #[error("the exchange with the upstream failed")]
+    Exchange(#[from] hyper::Error),
+}
+
+/// Why a request was not sent, and whether it still can be.
+enum Unsent {
+    /// The connection had closed before any of it was written.
+    Whole(Request<Inbound>, hyper::Error),
+    /// Some of it may have arrived.
+    Lost(hyper::Error),
+}
+
 impl Upstream {
-    pub(crate) fn new(tls: &ClientConfig, deadlines: &Deadlines) -> Self {
-        let https = || {
-            HttpsConnectorBuilder::new()
-                .with_tls_config(tls.clone())
-                .https_or_http()
-        };
-        let bounded = |connector| Bounded {
-            connector,
-            deadline: deadlines.connect,
-        };
-        let pooled = bounded(https().enable_all_versions().wrap_connector(Connector));
-        let upgradable = bounded(https().enable_http1().wrap_connector(Connector));
-        let client = || {
-            let mut client = Client::builder(TokioExecutor::new());
-            client
-                .pool_timer(TokioTimer::new())
-                .pool_idle_timeout(POOL_IDLE)
-                .http1_max_buf_size(READ_AT_ONCE);
-            client
-        };
-        Self {
-            pooled: client().build(pooled),
-            upgradable: client().build(upgradable),
-        }
+    /// `None` where the host's name is none that HTTP can carry.
+    pub(crate) fn new(base: BaseUrl, dialer: Arc<Dialer>) -> Option<Self> {
+        let authority = base.authority();
+        Some(Self {
+            host: HeaderValue::from_str(&authority).ok()?,
+            authority: authority.parse().ok()?,
+            base,
+            dialer,
+            pool: Arc::default(),
+            opening: Mutex::default(),
+            sweeping: Once::new(),
+        })
     }
 
-    /// Sends the request and waits for the head of its answer.
+    /// What every path begins with.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.base.path
+    }
+
+    /// Sends the request and waits for the head of its answer. Its target is a path.
     ///
     /// A request whose bytes may have been sent is never sent again.
     pub(crate) async fn forward(
@@ -90,23 +116,121 @@ impl Upstream {
         request: Request<Inbound>,
         upgrade: bool,
         first_byte: Duration,
-    ) -> Result<Response<Incoming>, Refusal> {
-        let client = if upgrade {
-            &self.upgradable
-        } else {
-            &self.pooled
-        };
-        match tokio::time::timeout(first_byte, client.request(request)).await {
-            Ok(Ok(response)) => Ok(response),
+    ) -> Result<Answer, Refusal> {
+        let answered = timeout(first_byte, async {
+            match upgrade {
+                true => self.send_alone(request).await,
+                false => self.send(request).await,
+            }
+        });
+        match answered.await {
+            Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(diagnose(&error)),
             Err(_) => Err(Refusal::UpstreamTimeout),
+        }
+    }
+
+    async fn send(&self, mut request: Request<Inbound>) -> Result<Answer, SendError> {
+        while let Some(kept) = self.pool.take() {
+            match self.send_on(kept, request).await {
+                Ok(answer) => return Ok(answer),
+                // It was closed while it lay idle.
+                Err(Unsent::Whole(whole, _)) => request = whole,
+                Err(Unsent::Lost(error)) => return Err(error.into()),
+            }
+        }
+        // Boxed, so that opening a connection, which few requests do, takes no room in all of them.
+        let new = Box::pin(self.open()).await?;
+        match self.send_on(new, request).await {
+            Ok(answer) => Ok(answer),
+            Err(Unsent::Whole(_, error) | Unsent::Lost(error)) => Err(error.into()),
+        }
+    }
+
+    /// Sends on a connection of its own, which can become a tunnel.
+    async fn send_alone(&self, request: Request<Inbound>) -> Result<Answer, SendError> {
+        let own = Box::pin(self.dialer.dial(&self.base, Protocols::Http1, &self.pool)).await?;
+        match self.send_on(own, request).await {
+            Ok(answer) => Ok(Answer {
+                lease: Lease::none(),
+                ..answer
+            }),
+            Err(Unsent::Whole(_, error) | Unsent::Lost(error)) => Err(error.into()),
+        }
+    }
+
+    /// A new connection, or one that another request has opened meanwhile. Whether they can share one shows when the
+    /// first is open: until then one request opens it, and the others wait for that.
+    async fn open(&self) -> Result<Connection, ConnectError> {
+        let _first = match self.opening.try_lock() {
+            Ok(first) => Some(first),
+            Err(_) => {
+                drop(self.opening.lock().await);
+                if let Some(kept) = self.pool.take() {
+                    return Ok(kept);
+                }
+                None
+            }
+        };
+        self.sweeping.call_once(|| {
+            tokio::spawn(Pool::sweep_forever(Arc::downgrade(&self.pool)));
+        });
+        self.dialer
+            .dial(&self.base, Protocols::All, &self.pool)
+            .await
+    }
+
+    async fn send_on(
+        &self,
+        connection: Connection,
+        mut request: Request<Inbound>,
+    ) -> Result<Answer, Unsent> {
+        self.address(&mut request, &connection);
+        let unsent = |mut error: hyper::client::conn::TrySendError<_>| match error.take_message() {
+            Some(whole) => Unsent::Whole(whole, error.into_error()),
+            None => Unsent::Lost(error.into_error()),
+        };
+        match connection {
+            Connection::Http1(mut sender) => {
+                let response = sender.try_send_request(request).await.map_err(unsent)?;
+                let lease = Lease::whole(self.pool.clone(), sender);
+                Ok(Answer { response, lease })
+            }
+            Connection::Http2(mut sender, stream) => {
+                let response = sender.try_send_request(request).await.map_err(unsent)?;
+                let lease = Lease::part(stream);
+                Ok(Answer { response, lease })
+            }
+        }
+    }
+
+    /// Says where the request goes, in the words of the connection's version. Its target may be a path, or what an
+    /// earlier connection made of it.
+    fn address(&self, request: &mut Request<Inbound>, connection: &Connection) {
+        let path = request.uri().path_and_query().cloned();
+        let path = path.unwrap_or(PathAndQuery::from_static("/"));
+        match connection {
+            Connection::Http1(_) => {
+                *request.uri_mut() = path.into();
+                request
+                    .headers_mut()
+                    .insert(header::HOST, self.host.clone());
+            }
+            Connection::Http2(..) => {
+                let mut target = uri::Parts::default();
+                target.scheme = Some(Scheme::HTTPS);
+                target.authority = Some(self.authority.clone());
+                target.path_and_query = Some(path);
+                *request.uri_mut() = Uri::from_parts(target).unwrap_or_default();
+                request.headers_mut().remove(header::HOST);
+            }
         }
     }
 }
 
 /// What the client is told. The details go to the log; they hold addresses and
 /// certificates' names, never a header.
-fn diagnose(error: &Error) -> Refusal {
+fn diagnose(error: &SendError) -> Refusal {
     let refusal = if find::<InboundError>(error).is_some() {
         Refusal::RequestMalformed("has a body that broke off before its end")
     } else if find::<rustls::Error>(error).is_some() {
@@ -147,11 +271,3 @@ fn behind<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError +
         None => error.source(),
     }
 }
-
-/// Shorter than providers keep idle connections, so that a request rarely meets
-/// one that is just being closed: a POST would be lost with it.
-const POOL_IDLE: Duration = Duration::from_secs(30);
-
-/// Bounds what one upstream can make us read and parse before others have their
-/// turn, and so also the size of a response's head.
-const READ_AT_ONCE: usize = 64 * 1024;

@@ -3,13 +3,18 @@ use crate::destination::Destinations;
 use crate::metrics::Metrics;
 use http::Request;
 use keyside_config::{Settings, Sources};
+use rustls::{ClientConfig, RootCertStore};
 
 const CANARY: &str = "sk-canary-inject-7f3a";
 
 fn rewrite(provider: &str, target: &str, upgrade: bool, fields: &[(&str, &str)]) -> Parts {
     let settings = Settings::load(&Sources::default()).unwrap().settings;
     let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
-    let destinations = Destinations::new(&settings.catalogue, &settings.proxy.deadlines, &metrics);
+    let tls = ClientConfig::builder()
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    let deadlines = &settings.proxy.deadlines;
+    let destinations = Destinations::new(&settings.catalogue, deadlines, &metrics, &tls);
     let destination = destinations.get(provider).unwrap();
     let mut request = Request::builder().uri(target);
     for (name, value) in fields {
@@ -18,9 +23,7 @@ fn rewrite(provider: &str, target: &str, upgrade: bool, fields: &[(&str, &str)])
     let head = request.body(()).unwrap().into_parts().0;
     let outbound = Outbound {
         destination,
-        origin: destination
-            .origin(Some("https://res.openai.azure.com"))
-            .unwrap(),
+        prefix: "/prefix",
         rest: head.uri.path(),
         upgrade,
         accept_encoding: AcceptEncoding::Identity,
@@ -107,14 +110,11 @@ fn nothing_of_the_runners_network_or_of_ours_leaves() {
 }
 
 #[test]
-fn the_target_is_configurations_origin_and_the_clients_query() {
+fn the_target_is_configurations_prefix_and_the_clients_path_and_query() {
     let head = rewrite("openai", "/v1/models?a=%20b&c", false, &[]);
-    assert_eq!(head.uri, "https://api.openai.com/v1/models?a=%20b&c");
+    assert_eq!(head.uri, "/prefix/v1/models?a=%20b&c");
     let head = rewrite("azure-openai", "/openai/models?api-version=1", false, &[]);
-    assert_eq!(
-        head.uri,
-        "https://res.openai.azure.com/openai/models?api-version=1"
-    );
+    assert_eq!(head.uri, "/prefix/openai/models?api-version=1");
 }
 
 #[test]
