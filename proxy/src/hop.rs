@@ -44,23 +44,19 @@ pub(crate) fn listed<'a>(
     values.map(<[u8]>::trim_ascii)
 }
 
-/// The fields whose name `stays`, in their order.
-pub(crate) fn retained(headers: HeaderMap, stays: impl Fn(&HeaderName) -> bool) -> HeaderMap {
-    let mut kept = HeaderMap::with_capacity(headers.len() + ROOM);
-    let mut current = None;
-    for (name, value) in headers {
-        // Only the first of a repeated field comes with its name.
-        current = name.or(current);
-        if let Some(name) = current.as_ref().filter(|name| stays(name)) {
-            kept.append(name, value);
-        }
+/// Takes out the fields whose name does not stay, where they stand: in most
+/// messages most of them do. The order of the others may change.
+pub(crate) fn retain(headers: &mut HeaderMap, stays: impl Fn(&HeaderName) -> bool) {
+    let leaving: Vec<_> = headers
+        .keys()
+        .filter(|name| !stays(name))
+        .cloned()
+        .collect();
+    for name in leaving {
+        headers.remove(name);
     }
-    kept
 }
 
 fn is(option: &[u8], name: &str) -> bool {
     option.eq_ignore_ascii_case(name.as_bytes())
 }
-
-/// For what the next step adds, so that the map is made once.
-const ROOM: usize = 4;

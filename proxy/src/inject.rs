@@ -5,7 +5,7 @@
 //! since the client's `Connection` header is obeyed first (RFC 9110 section 7.6.1).
 
 use crate::destination::Destination;
-use crate::hop::{is_hop_by_hop, listed, lists, nominated, retained};
+use crate::hop::{is_hop_by_hop, listed, lists, nominated, retain};
 use crate::names::is_ours;
 use crate::refusal::Refusal;
 use crate::route;
@@ -81,9 +81,9 @@ impl Outbound<'_> {
 
     /// The client's headers without hop-by-hop and nominated ones, credentials,
     /// traces of its network, and our own.
-    fn stripped(&self, headers: HeaderMap, provider: &Provider) -> HeaderMap {
-        let nominated = nominated(&headers);
-        let trailers = lists(&headers, &header::TE, "trailers");
+    fn stripped(&self, mut kept: HeaderMap, provider: &Provider) -> HeaderMap {
+        let nominated = nominated(&kept);
+        let trailers = lists(&kept, &header::TE, "trailers");
         let own_auth = match &provider.auth {
             Auth::Header { name, .. } => Some(name),
             Auth::Query { .. } => None,
@@ -95,7 +95,7 @@ impl Outbound<'_> {
                 && !nominated.contains(name)
                 && (self.upgrade || !is_handshake(name))
         };
-        let mut kept = retained(headers, stays);
+        retain(&mut kept, stays);
         if trailers {
             kept.insert(header::TE, HeaderValue::from_static("trailers"));
         }

@@ -6,7 +6,7 @@
 use crate::deadline::Timer;
 use crate::exchange::Exchange;
 use crate::gateway::Body;
-use crate::hop::{is_hop_by_hop, nominated, retained};
+use crate::hop::{is_hop_by_hop, nominated, retain};
 use crate::meter::Meter;
 use crate::names::{self, is_ours};
 use crate::scrub::Scrub;
@@ -87,7 +87,7 @@ pub(crate) fn relay(
 }
 
 /// The upstream's headers as the client gets them.
-pub(crate) fn relayed(headers: HeaderMap, wire: &Wire) -> HeaderMap {
+pub(crate) fn relayed(mut headers: HeaderMap, wire: &Wire) -> HeaderMap {
     let nominated = nominated(&headers);
     // An upstream that gives both is read by its chunks (RFC 9112 section 6.3);
     // the client must not be told the other length.
@@ -97,7 +97,7 @@ pub(crate) fn relayed(headers: HeaderMap, wire: &Wire) -> HeaderMap {
             && !nominated.contains(name)
             && !(chunked && *name == header::CONTENT_LENGTH)
     };
-    let mut headers = retained(headers, stays);
+    retain(&mut headers, stays);
     wire.scrub.headers(&mut headers);
     describe(&wire.exchange, &mut headers);
     headers
@@ -167,7 +167,8 @@ impl Relay {
                 (!data.is_empty()).then(|| Frame::data(data))
             }
             Err(frame) => {
-                let mut trailers = retained(frame.into_trailers().ok()?, may_return);
+                let mut trailers = frame.into_trailers().ok()?;
+                retain(&mut trailers, may_return);
                 self.wire.scrub.headers(&mut trailers);
                 self.trailers = Some(trailers);
                 self.wire.scrub.finish().map(Frame::data)

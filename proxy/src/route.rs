@@ -19,16 +19,24 @@ pub(crate) struct Target<'a> {
 /// A path with one reading only.
 pub(crate) fn normalise(path: &str) -> Result<Cow<'_, str>, Refusal> {
     let path = unescape_unreserved(path)?;
-    let ambiguous = !path.starts_with('/')
-        || path.contains("//")
-        || path
-            .bytes()
-            .any(|byte| !byte.is_ascii_graphic() || matches!(byte, b'\\' | b';'))
-        || path.split('/').any(|segment| matches!(segment, "." | ".."));
-    match ambiguous {
-        true => Err(Refusal::PathNotAllowed),
-        false => Ok(path),
+    match has_one_reading(path.as_bytes()) {
+        true => Ok(path),
+        false => Err(Refusal::PathNotAllowed),
     }
+}
+
+/// No empty, `.` or `..` segment, nothing but visible ASCII, and none of what some
+/// servers take for a separator.
+fn has_one_reading(path: &[u8]) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b';');
+    let clear = |segment: &[u8]| !matches!(segment, b"." | b"..") && segment.iter().all(plain);
+    let Some(segments) = path.strip_prefix(b"/") else {
+        return false;
+    };
+    let mut segments = segments.split(|byte| *byte == b'/');
+    // A path may end with a slash, and only there a segment may be empty.
+    segments.next_back().is_some_and(clear)
+        && segments.all(|segment| !segment.is_empty() && clear(segment))
 }
 
 /// Splits a normalised path. `None` where it names no provider.
@@ -51,7 +59,8 @@ pub(crate) fn split(path: &str) -> Option<Target<'_>> {
 
 fn segment(path: &str) -> Option<(&str, &str)> {
     let path = path.strip_prefix('/')?;
-    let (segment, rest) = path.split_at(path.find('/').unwrap_or(path.len()));
+    let (segment, rest) =
+        path.split_at(memchr::memchr(b'/', path.as_bytes()).unwrap_or(path.len()));
     (!segment.is_empty()).then_some((segment, rest))
 }
 
@@ -59,7 +68,7 @@ fn segment(path: &str) -> Option<(&str, &str)> {
 /// 3986 section 6.2.2.2). Escapes that a server could take for structure, or that
 /// no path needs, are refused.
 fn unescape_unreserved(path: &str) -> Result<Cow<'_, str>, Refusal> {
-    if !path.contains('%') {
+    if memchr::memchr(b'%', path.as_bytes()).is_none() {
         return Ok(Cow::Borrowed(path));
     }
     let mut plain = String::with_capacity(path.len());

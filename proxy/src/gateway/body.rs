@@ -1,7 +1,7 @@
 //! The bodies on both sides: what the client gets, what the upstream gets.
 
 use crate::deadline::Busy;
-use crate::hop::retained;
+use crate::hop::retain;
 use crate::inject::may_leave;
 use crate::relay::{Relay, RelayError, Silence};
 use bytes::Bytes;
@@ -135,10 +135,11 @@ impl Inbound {
     /// credential.
     fn strip_trailers(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
         match frame.into_trailers() {
-            Ok(trailers) => {
+            Ok(mut trailers) => {
                 let stays =
                     |name: &HeaderName| may_leave(name) && Some(name) != self.key_header.as_ref();
-                Frame::trailers(retained(trailers, stays))
+                retain(&mut trailers, stays);
+                Frame::trailers(trailers)
             }
             Err(data) => data,
         }
