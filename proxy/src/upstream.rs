@@ -119,7 +119,7 @@ impl Upstream {
     ) -> Result<Answer, Refusal> {
         let answered = timeout(first_byte, async {
             match upgrade {
-                true => self.send_alone(request).await,
+                true => Box::pin(self.send_alone(request)).await,
                 false => self.send(request).await,
             }
         });
@@ -149,7 +149,10 @@ impl Upstream {
 
     /// Sends on a connection of its own, which can become a tunnel.
     async fn send_alone(&self, request: Request<Inbound>) -> Result<Answer, SendError> {
-        let own = Box::pin(self.dialer.dial(&self.base, Protocols::Http1, &self.pool)).await?;
+        let own = self
+            .dialer
+            .dial(&self.base, Protocols::Http1, &self.pool)
+            .await?;
         match self.send_on(own, request).await {
             Ok(answer) => Ok(Answer {
                 lease: Lease::none(),

@@ -81,7 +81,11 @@ impl HttpBody for Body {
 /// Dropped before its end, because of a refusal or an early answer, it is still
 /// read for a while: closing an HTTP/1.1 connection with bytes unread resets it,
 /// and the client would lose the answer that explains.
-pub(crate) struct Inbound {
+///
+/// Boxed, since hyper keeps room for 32 requests in every connection's queue.
+pub(crate) struct Inbound(Box<Upload>);
+
+struct Upload {
     client: Option<Incoming>,
     silence: Silence,
     leftover: Leftover,
@@ -115,22 +119,24 @@ impl Inbound {
         } else {
             Leftover::Leave
         };
-        Self {
+        Self(Box::new(Upload {
             client: Some(client),
             silence: Silence::new(idle),
             leftover,
             key_header: None,
-        }
+        }))
     }
 
     pub(crate) fn for_provider(mut self, provider: &Provider) -> Self {
-        self.key_header = match &provider.auth {
+        self.0.key_header = match &provider.auth {
             Auth::Header { name, .. } => Some(name.clone()),
             Auth::Query { .. } => None,
         };
         self
     }
+}
 
+impl Upload {
     /// Trailers are headers that come late, and no less a way to smuggle a
     /// credential.
     fn strip_trailers(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
@@ -146,7 +152,7 @@ impl Inbound {
     }
 }
 
-impl Drop for Inbound {
+impl Drop for Upload {
     fn drop(&mut self) {
         let unwanted = self.client.take().filter(|client| !client.is_end_stream());
         if let (Some(client), Leftover::Swallow) = (unwanted, self.leftover) {
@@ -174,28 +180,30 @@ impl HttpBody for Inbound {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, InboundError>>> {
-        let Some(client) = &mut self.client else {
+        let upload = &mut *self.0;
+        let Some(client) = &mut upload.client else {
             return Poll::Ready(None);
         };
         match Pin::new(client).poll_frame(context) {
             Poll::Ready(frame) => {
-                self.silence.broken();
-                let frame = frame.map(|frame| frame.map(|frame| self.strip_trailers(frame)));
+                upload.silence.broken();
+                let frame = frame.map(|frame| frame.map(|frame| upload.strip_trailers(frame)));
                 Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }
             Poll::Pending => {
-                let silent = self.silence.poll(context);
+                let silent = upload.silence.poll(context);
                 silent.map(|()| Some(Err(InboundError::Silent)))
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.client.as_ref().is_none_or(HttpBody::is_end_stream)
+        self.0.client.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.client
+        self.0
+            .client
             .as_ref()
             .map_or_else(SizeHint::default, HttpBody::size_hint)
     }
