@@ -10,11 +10,12 @@ mod pool;
 
 use crate::gateway::{Inbound, InboundError};
 use crate::refusal::Refusal;
+use dial::ConnectError;
 pub(crate) use dial::Dialer;
-use dial::{ConnectError, Protocols};
 use http::uri::{self, Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, Uri, header};
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use keyside_config::BaseUrl;
 use pool::Connection;
 pub(crate) use pool::Lease;
@@ -35,7 +36,7 @@ pub(crate) struct Upstream {
     host: HeaderValue,
     dialer: Arc<Dialer>,
     pool: Arc<Pool>,
-    /// Held by who opens a connection first, so that others can share it if it is HTTP/2.
+    /// Held while a connection is opened, so that others can share it if it is HTTP/2.
     opening: Mutex<()>,
     sweeping: Once,
 }
@@ -78,14 +79,6 @@ enum SendError {
     Connect(#[from] ConnectError),
     #[error("the exchange with the upstream failed")]
     Exchange(#[from] hyper::Error),
-}
-
-/// Why a request was not sent, and whether it still can be.
-enum Unsent {
-    /// The connection had closed before any of it was written.
-    Whole(Request<Inbound>, hyper::Error),
-    /// Some of it may have arrived.
-    Lost(hyper::Error),
 }
 
 impl Upstream {
@@ -134,77 +127,62 @@ impl Upstream {
         while let Some(kept) = self.pool.take() {
             match self.send_on(kept, request).await {
                 Ok(answer) => return Ok(answer),
-                // It was closed while it lay idle.
-                Err(Unsent::Whole(whole, _)) => request = whole,
-                Err(Unsent::Lost(error)) => return Err(error.into()),
+                Err(mut error) => match error.take_message() {
+                    // It was closed while it lay idle, and none of the request was written.
+                    Some(whole) => request = whole,
+                    None => return Err(error.into_error().into()),
+                },
             }
         }
         // Boxed, so that opening a connection, which few requests do, takes no room in all of them.
         let new = Box::pin(self.open()).await?;
-        match self.send_on(new, request).await {
-            Ok(answer) => Ok(answer),
-            Err(Unsent::Whole(_, error) | Unsent::Lost(error)) => Err(error.into()),
-        }
+        let sent = self.send_on(new, request).await;
+        sent.map_err(|error| error.into_error().into())
     }
 
     /// Sends on a connection of its own, which can become a tunnel.
     async fn send_alone(&self, request: Request<Inbound>) -> Result<Answer, SendError> {
-        let own = self
-            .dialer
-            .dial(&self.base, Protocols::Http1, &self.pool)
-            .await?;
-        match self.send_on(own, request).await {
-            Ok(answer) => Ok(Answer {
-                lease: Lease::none(),
-                ..answer
-            }),
-            Err(Unsent::Whole(_, error) | Unsent::Lost(error)) => Err(error.into()),
-        }
+        let own = self.dialer.dial_alone(&self.base).await?;
+        let sent = self.send_on(own, request).await;
+        let answer = sent.map_err(TrySendError::into_error)?;
+        Ok(Answer {
+            lease: Lease::none(),
+            ..answer
+        })
     }
 
-    /// A new connection, or one that another request has opened meanwhile. Whether they can share one shows when the
-    /// first is open: until then one request opens it, and the others wait for that.
+    /// A new connection, or one that another request has opened meanwhile. Whether they can share one shows when the first
+    /// is open: until then one request opens it, and the others wait for that.
     async fn open(&self) -> Result<Connection, ConnectError> {
-        let _first = match self.opening.try_lock() {
-            Ok(first) => Some(first),
-            Err(_) => {
-                drop(self.opening.lock().await);
-                if let Some(kept) = self.pool.take() {
-                    return Ok(kept);
-                }
-                None
+        let first = self.opening.try_lock();
+        if first.is_err() {
+            drop(self.opening.lock().await);
+            if let Some(kept) = self.pool.take() {
+                return Ok(kept);
             }
-        };
+        }
         self.sweeping.call_once(|| {
             tokio::spawn(Pool::sweep_forever(Arc::downgrade(&self.pool)));
         });
-        self.dialer
-            .dial(&self.base, Protocols::All, &self.pool)
-            .await
+        self.dialer.dial(&self.base, &self.pool).await
     }
 
     async fn send_on(
         &self,
         connection: Connection,
         mut request: Request<Inbound>,
-    ) -> Result<Answer, Unsent> {
+    ) -> Result<Answer, TrySendError<Request<Inbound>>> {
         self.address(&mut request, &connection);
-        let unsent = |mut error: hyper::client::conn::TrySendError<_>| match error.take_message() {
-            Some(whole) => Unsent::Whole(whole, error.into_error()),
-            None => Unsent::Lost(error.into_error()),
-        };
-        match connection {
-            Connection::Http1(mut sender) => {
-                let response = sender.try_send_request(request).await.map_err(unsent)?;
-                let lease = Lease::whole(self.pool.clone(), sender);
-                Ok(Answer { response, lease })
-            }
+        let (response, lease) = match connection {
+            Connection::Http1(mut sender) => (
+                sender.try_send_request(request).await?,
+                Lease::whole(self.pool.clone(), sender),
+            ),
             Connection::Http2(mut sender, stream) => {
-                let response = sender.try_send_request(request).await.map_err(unsent)?;
-                let lease = Lease::part(stream);
-                Ok(Answer { response, lease })
+                (sender.try_send_request(request).await?, Lease::part(stream))
             }
-        }
+        };
+        Ok(Answer { response, lease })
     }
 
     /// Says where the request goes, in the words of the connection's version. Its target may be a path, or what an

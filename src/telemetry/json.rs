@@ -183,8 +183,8 @@ mod tests {
             "message": "request", "status": 200, "change": -1, "ok": true, "provider": "openai", "path": "\"a\"",
         });
         assert_eq!(line["fields"], fields);
-        let time: jiff::Timestamp = line["timestamp"].as_str().unwrap().parse().unwrap();
-        assert!(time <= jiff::Timestamp::now());
+        let time = line["timestamp"].as_str().unwrap();
+        assert!(time.parse::<jiff::Timestamp>().is_ok(), "{time}");
     }
 
     #[test]

@@ -171,6 +171,31 @@ fn refusals_and_echoes_are_the_same_over_h2c() {
     assert_eq!(upstream.requests().len(), 1);
 }
 
+#[test]
+fn more_streams_than_an_upstream_allows_on_one_connection_get_another() {
+    let answer = H2Answer {
+        streams: Some(2),
+        together: 7,
+        ..H2Answer::default()
+    };
+    let (upstream, keyside) = over_h2(true, answer);
+    // With its answer comes what the upstream allows.
+    assert_eq!(keyside.ask(&Ask::chat()).status(), 200);
+    let asking: Vec<_> = (0..7)
+        .map(|n| {
+            let ask = Ask::chat()
+                .header("X-Together", "1")
+                .body(format!("stream {n}").as_bytes());
+            let mut wire = keyside.wire();
+            std::thread::spawn(move || wire.ask(&ask).text())
+        })
+        .collect();
+    for (n, asking) in asking.into_iter().enumerate() {
+        assert_eq!(asking.join().expect("an answer"), format!("stream {n}"));
+    }
+    assert_eq!(upstream.requests().len(), 8);
+}
+
 /// Keyside with OpenAI at a stand-in that speaks HTTP/2 over TLS.
 fn over_h2(echo: bool, answer: H2Answer) -> (H2Upstream, Keyside) {
     let authority = Authority::new();
@@ -222,7 +247,7 @@ fn trailers_and_resets_pass_over_an_http_2_upstream() {
         H2Answer {
             pieces: vec![b"body".to_vec()],
             trailer: Some(("x-sum", "42")),
-            reset: false,
+            ..H2Answer::default()
         },
     );
     let ask = Ask::chat()
@@ -243,8 +268,8 @@ fn trailers_and_resets_pass_over_an_http_2_upstream() {
         false,
         H2Answer {
             pieces: vec![b"half".to_vec()],
-            trailer: None,
             reset: true,
+            ..H2Answer::default()
         },
     );
     let answer = keyside.ask(&Ask::chat());
@@ -264,8 +289,7 @@ fn a_key_echoed_over_an_http_2_upstream_is_masked() {
                 format!("a {first}").into_bytes(),
                 format!("{second} z").into_bytes(),
             ],
-            trailer: None,
-            reset: false,
+            ..H2Answer::default()
         },
     );
     let answer = keyside.ask(&Ask::chat());

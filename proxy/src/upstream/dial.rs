@@ -11,7 +11,7 @@ use rustls::pki_types::{InvalidDnsNameError, ServerName};
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -28,13 +28,6 @@ pub(crate) struct Dialer {
     /// For tunnels, which only HTTP/1.1 has.
     http1: TlsConnector,
     deadline: Duration,
-}
-
-/// What to offer the other side.
-#[derive(Clone, Copy)]
-pub(super) enum Protocols {
-    All,
-    Http1,
 }
 
 /// Why there is no connection.
@@ -79,36 +72,37 @@ impl Dialer {
     pub(super) async fn dial(
         &self,
         base: &BaseUrl,
-        protocols: Protocols,
         pool: &Pool,
     ) -> Result<Connection, ConnectError> {
-        timeout(self.deadline, async {
-            let socket = connect(&base.host, base.port).await?;
+        self.in_time(async {
             if base.scheme == Scheme::Http {
-                return speak_http1(socket).await;
+                return speak_http1(connect(base).await?).await;
             }
-            let secured = self.secure(socket, &base.host, protocols).await?;
+            let secured = secure(&self.all, base).await?;
             match secured.get_ref().1.alpn_protocol() {
                 Some(HTTP2) => speak_http2(secured, pool).await,
                 _ => speak_http1(secured).await,
             }
         })
-        .await?
+        .await
     }
 
-    async fn secure(
+    /// Opens a connection that can become a tunnel.
+    pub(super) async fn dial_alone(&self, base: &BaseUrl) -> Result<Connection, ConnectError> {
+        self.in_time(async {
+            match base.scheme {
+                Scheme::Http => speak_http1(connect(base).await?).await,
+                Scheme::Https => speak_http1(secure(&self.http1, base).await?).await,
+            }
+        })
+        .await
+    }
+
+    async fn in_time(
         &self,
-        socket: TcpStream,
-        host: &str,
-        protocols: Protocols,
-    ) -> Result<TlsStream<TcpStream>, ConnectError> {
-        let connector = match protocols {
-            Protocols::All => &self.all,
-            Protocols::Http1 => &self.http1,
-        };
-        let name = ServerName::try_from(host.to_owned())?;
-        let secured = connector.connect(name, socket).await;
-        secured.map_err(ConnectError::Tls)
+        dialing: impl Future<Output = Result<Connection, ConnectError>>,
+    ) -> Result<Connection, ConnectError> {
+        timeout(self.deadline, dialing).await?
     }
 }
 
@@ -128,22 +122,42 @@ async fn speak_http2(
     socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     pool: &Pool,
 ) -> Result<Connection, ConnectError> {
-    let handshake = http2::Builder::new(TokioExecutor::new()).handshake(TokioIo::new(socket));
+    let limit = pool.usual_limit();
+    let handshake = http2::Builder::new(TokioExecutor::new())
+        .initial_max_send_streams(limit)
+        .handshake(TokioIo::new(socket));
     let (sender, mut connection) = handshake.await.map_err(ConnectError::Http)?;
-    let streams = Streams::unknown();
-    let first = Stream::one_more(&streams);
+    let streams = Streams::presuming(limit);
+    let stream = Stream::one_more(&streams);
     pool.share(sender.clone(), streams.clone());
-    tokio::spawn(poll_fn(move |context| {
-        let polled = Pin::new(&mut connection).poll(context);
-        streams.allow(connection.current_max_send_streams());
-        polled
-    }));
-    Ok(Connection::Http2(sender, first))
+    tokio::spawn(async move {
+        let mut answered = pin!(streams.answered());
+        poll_fn(|context| {
+            // Says only that it is time to look again.
+            let _ = answered.as_mut().poll(context);
+            let polled = Pin::new(&mut connection).poll(context);
+            streams.allow(connection.current_max_send_streams());
+            polled
+        })
+        .await
+    });
+    Ok(Connection::Http2(sender, stream))
 }
 
-async fn connect(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
+async fn secure(
+    connector: &TlsConnector,
+    base: &BaseUrl,
+) -> Result<TlsStream<TcpStream>, ConnectError> {
+    let name = ServerName::try_from(base.host.clone())?;
+    let socket = connect(base).await?;
+    let secured = connector.connect(name, socket).await;
+    secured.map_err(ConnectError::Tls)
+}
+
+async fn connect(base: &BaseUrl) -> Result<TcpStream, ConnectError> {
+    let host = base.host.as_str();
     let mut failure = ConnectError::NotPublic(host.into());
-    for address in resolve(host, port).await? {
+    for address in resolve(host, base.port).await? {
         match TcpStream::connect(address).await {
             Ok(stream) => {
                 // Without it, a small request waits for the peer's delayed acknowledgement.

@@ -7,9 +7,10 @@
 
 use crate::gateway::Inbound;
 use hyper::client::conn::{http1, http2};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// The connections to one host.
 #[derive(Default)]
@@ -41,6 +42,9 @@ struct Shared {
 pub(super) struct Streams {
     open: AtomicUsize,
     limit: AtomicUsize,
+    /// The first answer has come, and before it what the peer allows.
+    answered: Notify,
+    told: AtomicBool,
 }
 
 /// A connection that one request may be sent on.
@@ -91,6 +95,15 @@ impl Pool {
         });
     }
 
+    /// How many streams a new connection is likely to be allowed: as many as the others.
+    pub(super) fn usual_limit(&self) -> usize {
+        let open = self.lock();
+        let latest = open.shared.last();
+        latest.map_or(UNTIL_TOLD, |shared| {
+            shared.streams.limit.load(Ordering::Relaxed)
+        })
+    }
+
     fn put(&self, sender: http1::SendRequest<Inbound>) {
         if sender.is_closed() {
             return;
@@ -135,16 +148,23 @@ impl Pool {
 }
 
 impl Streams {
-    /// For a connection whose peer has not said yet how many it allows.
-    pub(super) fn unknown() -> Arc<Self> {
+    /// For a connection whose peer has not said yet how many it allows, and is taken to allow `limit`.
+    pub(super) fn presuming(limit: usize) -> Arc<Self> {
         Arc::new(Self {
             open: AtomicUsize::new(0),
-            limit: AtomicUsize::new(UNTIL_TOLD),
+            limit: AtomicUsize::new(limit),
+            answered: Notify::new(),
+            told: AtomicBool::new(false),
         })
     }
 
     pub(super) fn allow(&self, limit: usize) {
         self.limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// Returns when the first answer has come: hyper knows then what the peer allows, and does not say so by itself.
+    pub(super) async fn answered(&self) {
+        self.answered.notified().await;
     }
 
     fn any(&self) -> bool {
@@ -163,6 +183,12 @@ impl Stream {
     fn begin(streams: &Arc<Streams>) -> Option<Self> {
         let open = streams.open.load(Ordering::Relaxed);
         (open < streams.limit.load(Ordering::Relaxed)).then(|| Self::one_more(streams))
+    }
+
+    pub(super) fn answered(&self) {
+        if !self.0.told.swap(true, Ordering::Relaxed) {
+            self.0.answered.notify_one();
+        }
     }
 }
 
@@ -199,5 +225,5 @@ impl Lease {
 /// rarely meets one that is just being closed: a POST would be lost with it.
 const ROUND: Duration = Duration::from_secs(15);
 
-/// What hyper assumes too (RFC 9113 section 6.5.2 recommends no less).
+/// The least that RFC 9113 (section 6.5.2) recommends to allow.
 const UNTIL_TOLD: usize = 100;

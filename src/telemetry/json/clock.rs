@@ -7,6 +7,10 @@ use jiff::Timestamp;
 use std::cell::RefCell;
 use std::fmt::{self, Write};
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a line is written when it is said, whatever a test's clock says"
+)]
 pub(super) fn write_now(line: &mut impl Write) -> fmt::Result {
     write(Timestamp::now(), line)
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
+use tokio::sync::Barrier;
 use tokio_rustls::TlsAcceptor;
 
 /// A listening stand-in; it stops with the test process.
@@ -32,6 +33,10 @@ pub struct H2Answer {
     pub trailer: Option<(&'static str, &'static str)>,
     /// Ends the stream in an error after the pieces.
     pub reset: bool,
+    /// How many streams a connection may have at once, if that is to be said.
+    pub streams: Option<u32>,
+    /// Keeps each answer to a request with `X-Together` back until this many of them wait.
+    pub together: usize,
 }
 
 impl H2Upstream {
@@ -48,21 +53,27 @@ impl H2Upstream {
             .expect("a free port");
         let address = listener.local_addr().expect("a bound port");
         let record = Arc::clone(&requests);
+        let together = Arc::new(Barrier::new(answer.together));
         thread::spawn(move || {
             runtime.block_on(async move {
                 while let Ok((socket, _)) = listener.accept().await {
                     let (acceptor, record) = (acceptor.clone(), Arc::clone(&record));
-                    let answer = answer.clone();
+                    let (answer, together) = (answer.clone(), Arc::clone(&together));
                     tokio::spawn(async move {
                         let Ok(stream) = acceptor.accept(socket).await else {
                             return;
                         };
-                        let mut connection = h2::server::handshake(stream).await.expect("HTTP/2");
+                        let mut http = h2::server::Builder::new();
+                        if let Some(streams) = answer.streams {
+                            http.max_concurrent_streams(streams);
+                        }
+                        let mut connection = http.handshake(stream).await.expect("HTTP/2");
                         while let Some(Ok((request, respond))) = connection.accept().await {
                             tokio::spawn(serve(
                                 request,
                                 respond,
                                 Arc::clone(&record),
+                                Arc::clone(&together),
                                 echo,
                                 answer.clone(),
                             ));
@@ -89,6 +100,7 @@ async fn serve(
     request: Request<h2::RecvStream>,
     mut respond: SendResponse<Bytes>,
     record: Arc<Mutex<Vec<H2Request>>>,
+    together: Arc<Barrier>,
     echo: bool,
     answer: H2Answer,
 ) {
@@ -99,12 +111,16 @@ async fn serve(
         let _ = incoming.flow_control().release_capacity(piece.len());
     }
     let trailers = incoming.trailers().await.ok().flatten().unwrap_or_default();
+    let waits = parts.headers.contains_key("x-together");
     let head = Arc::new(Request::from_parts(parts, ()));
     record.lock().expect("no panic").push(H2Request {
         head,
         body: body.clone(),
         trailers,
     });
+    if waits {
+        together.wait().await;
+    }
 
     let mut head = Response::new(());
     if let Some((name, _)) = answer.trailer {
