@@ -17,7 +17,7 @@ use pingora_core::server::ShutdownWatch;
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Serves the connections of one listener.
 pub(crate) struct Connections {
@@ -54,9 +54,9 @@ impl Connections {
             || peer::user_id(stream.id()).is_ok_and(|user| self.peers.contains(&user))
     }
 
-    async fn serve(&self, stream: Stream) {
+    async fn serve(&self, stream: Stream, place: OwnedSemaphorePermit) {
         let known_peer = self.accepts(&stream);
-        let activity = Activity::new(self.drain.clone());
+        let activity = Activity::new(self.drain.clone(), place);
         let socket = Deadlined::new(stream, activity.clone(), &self.deadlines);
         let service = service_fn(|request: Request<Incoming>| {
             let busy = activity.begin(request.version() == http::Version::HTTP_2);
@@ -82,8 +82,8 @@ impl Connections {
 #[async_trait]
 impl ServerApp for Connections {
     async fn process_new(self: &Arc<Self>, stream: Stream, _: &ShutdownWatch) -> Option<Stream> {
-        match self.room.try_acquire() {
-            Ok(_place) => self.serve(stream).await,
+        match self.room.clone().try_acquire_owned() {
+            Ok(place) => self.serve(stream, place).await,
             Err(_) => {
                 tracing::warn!("connection closed: `proxy.limits.connections` are open already")
             }

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// What the service and the socket of one connection tell each other.
@@ -31,13 +32,15 @@ pub(crate) struct Activity {
     ended: AtomicU64,
     /// HTTP/2 frames come without a request, so a first byte begins no head.
     multiplexed: AtomicBool,
+    /// One of the connections there may be. A tunnel keeps it for as long as it is open.
+    _place: OwnedSemaphorePermit,
 }
 
 /// One request on the connection, from its head to the end of its answer.
 pub(crate) struct Busy(Arc<Activity>);
 
 impl Activity {
-    pub(crate) fn new(drain: Drain) -> Arc<Self> {
+    pub(crate) fn new(drain: Drain, place: OwnedSemaphorePermit) -> Arc<Self> {
         Arc::new(Self {
             drain,
             requests: AtomicUsize::new(0),
@@ -45,6 +48,7 @@ impl Activity {
             opened: Instant::now(),
             ended: AtomicU64::new(0),
             multiplexed: AtomicBool::new(false),
+            _place: place,
         })
     }
 

@@ -1,6 +1,8 @@
 //! A WebSocket upgrade passes through, and after it bytes flow both ways untouched.
 
-use crate::harness::{Ask, KEY, Keyside, Line, Then, Upstream, Wire, expect, holds, reply};
+use crate::harness::{
+    Ask, KEY, Keyside, Line, Then, Upstream, Wire, eventually, expect, holds, reply,
+};
 
 fn upgrade() -> Ask {
     Ask::get("/openai/v1/realtime?model=gpt-realtime")
@@ -216,4 +218,28 @@ fn an_answer_101_that_nobody_asked_for_opens_no_tunnel() {
     let keyside = Keyside::with_openai(&upstream.base_url());
     let answer = keyside.ask(&Ask::chat());
     expect::refused("an unasked 101", &answer, 502, "upstream_unreachable");
+}
+
+#[test]
+fn a_tunnel_is_one_of_the_connections_there_may_be() {
+    let upstream = switching(echo);
+    let keyside = Keyside::builder()
+        .provider("openai", &upstream.base_url())
+        .set("proxy.limits.connections", "1")
+        .start()
+        .with_key();
+    let mut tunnel = opened(&keyside);
+    tunnel.send("ping");
+    tunnel.some_until("ping");
+    let mut beyond = keyside.wire();
+    beyond.send(Ask::chat().bytes());
+    assert!(beyond.answer().is_none(), "a second connection was served");
+    tunnel.send("pong");
+    tunnel.some_until("pong");
+    drop(tunnel);
+    eventually("room for one more", || {
+        let mut wire = keyside.wire();
+        wire.send(upgrade().bytes());
+        wire.head().filter(|head| head.status() == 101)
+    });
 }

@@ -1,15 +1,21 @@
 use super::*;
 use keyside_config::{Settings, Sources};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::sync::Semaphore;
 
 fn limits() -> Deadlines {
     let settings = Settings::load(&Sources::default()).unwrap().settings;
     settings.proxy.deadlines
 }
 
+fn place() -> OwnedSemaphorePermit {
+    let room = Arc::new(Semaphore::new(1));
+    room.try_acquire_owned().unwrap()
+}
+
 fn connection() -> (DuplexStream, Arc<Activity>, Deadlined<DuplexStream>) {
     let (client, server) = duplex(16);
-    let activity = Activity::new(Drain::default());
+    let activity = Activity::new(Drain::default(), place());
     let socket = Deadlined::new(server, activity.clone(), &limits());
     (client, activity, socket)
 }
@@ -88,7 +94,7 @@ async fn a_client_that_takes_nothing_is_closed() {
 async fn a_request_is_in_flight_until_its_answer_has_left() {
     let (_client, server) = duplex(16);
     let drain = Drain::default();
-    let activity = Activity::new(drain.clone());
+    let activity = Activity::new(drain.clone(), place());
     let mut socket = Deadlined::new(server, activity.clone(), &limits());
     drop(activity.begin(false));
     assert_eq!(drain.in_flight(), 1);
