@@ -179,7 +179,9 @@ impl Upstream {
                 Lease::whole(self.pool.clone(), sender),
             ),
             Connection::Http2(mut sender, stream) => {
-                (sender.try_send_request(request).await?, Lease::part(stream))
+                let response = sender.try_send_request(request).await?;
+                stream.answered();
+                (response, Lease::part(stream))
             }
         };
         Ok(Answer { response, lease })
