@@ -1,4 +1,8 @@
-//! Who is speaking: a bearer token, and the principal that it stands for.
+//! Who is speaking, whether they may, and what is there for them.
+//!
+//! Each request is recognised first. A route then asks for the permission that the table of routes says, and the handler
+//! gets a [`Caller`]: the only way to find a workspace or a credential by what the request names, so that one outside of
+//! the caller's scope is not there at all.
 
 use axum::{
     extract::{FromRequestParts, Request, State},
@@ -6,7 +10,10 @@ use axum::{
     response::Response,
 };
 use http::{HeaderMap, header, request::Parts};
-use keyside_credentials::{Act, Principal};
+use keyside_credentials::{
+    Act, Credential, CredentialId, Denial, Permission, Principal, Registry, Scope, Workspace,
+    WorkspaceId,
+};
 
 use crate::{
     AdminState,
@@ -14,37 +21,126 @@ use crate::{
     problem::{Kind, Problem},
 };
 
-/// Runs once a request. Unknown paths are behind it too, so that nobody without a token learns which ones there are.
-pub(crate) async fn require_token(
+/// Runs once a request. Keeps nobody out: that is for the routes, and for the paths that are none.
+pub(crate) async fn recognise(
     State(state): State<AdminState>,
     mut request: Request,
     next: Next,
+) -> Response {
+    let recognised = Recognised(principal(&state, request.headers()));
+    request.extensions_mut().insert(recognised);
+    next.run(request).await
+}
+
+/// Runs once a request, on each route that asks for a permission.
+pub(crate) async fn permit(
+    State(permission): State<Permission>,
+    mut request: Request,
+    next: Next,
 ) -> Result<Response, Problem> {
-    let token = bearer(request.headers()).ok_or_else(no_token)?;
-    let access = state.registry.access();
-    let principal = access.authenticate(token).ok_or_else(wrong_token)?;
-    request.extensions_mut().insert(principal);
+    let caller = Caller::recognised(request.extensions())?;
+    caller.must(permission)?;
+    request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
 }
 
-/// The one who asks, for the audit record of what they change.
-pub(crate) struct Caller(pub(crate) Act);
+/// What a request's headers came to.
+#[derive(Clone)]
+struct Recognised(Result<Principal, Problem>);
+
+/// The one who asks, once the route has let them in.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    principal: Principal,
+    request_id: String,
+}
+
+impl Caller {
+    /// Whoever it is, whatever they may.
+    pub(crate) fn recognised(extensions: &http::Extensions) -> Result<Self, Problem> {
+        let recognised = extensions.get::<Recognised>();
+        let id = extensions.get::<RequestId>();
+        match (recognised, id) {
+            (Some(Recognised(Ok(principal))), Some(RequestId(id))) => Ok(Self {
+                principal: principal.clone(),
+                request_id: id.clone(),
+            }),
+            (Some(Recognised(Err(problem))), _) => Err(problem.clone()),
+            // A route that was put outside of the layers: nobody may act there.
+            _ => Err(Problem::internal()),
+        }
+    }
+
+    /// Holds the caller to a permission beyond that of the route.
+    pub(crate) fn must(&self, permission: Permission) -> Result<(), Problem> {
+        let permitted = self.principal.may(permission);
+        permitted.map_err(|denial| denied(denial).refusing(&self.principal.actor))
+    }
+
+    /// For the audit record of what they change.
+    pub(crate) fn act(&self) -> Act {
+        Act {
+            actor: self.principal.actor.clone(),
+            request_id: self.request_id.clone(),
+        }
+    }
+
+    /// The workspaces that are there for them; lists leave out all others.
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.principal.scope
+    }
+
+    /// The workspace that a path names.
+    pub(crate) fn workspace(&self, registry: &Registry, id: &str) -> Result<Workspace, Problem> {
+        let mut there = registry.workspaces(self.scope()).into_iter();
+        let found = there.find(|workspace| workspace.id.as_str() == id);
+        found.ok_or_else(|| self.absent(Problem::workspace_unknown()))
+    }
+
+    /// The credential that a path names. An id that cannot be one leads to the same answer as one that is not there.
+    pub(crate) fn credential(&self, registry: &Registry, id: &str) -> Result<Credential, Problem> {
+        let id: Option<CredentialId> = id.parse().ok();
+        id.and_then(|id| registry.credential(&id))
+            .filter(|credential| self.scope().holds(&credential.workspace))
+            .ok_or_else(|| self.absent(Problem::credential_unknown()))
+    }
+
+    /// Lets the caller into the workspace that a body names. Whether there is one is for the registry to say, in the same
+    /// words: `unknown`.
+    pub(crate) fn enter(
+        &self,
+        workspace: &WorkspaceId,
+        unknown: impl Into<Problem>,
+    ) -> Result<(), Problem> {
+        match self.scope().holds(workspace) {
+            true => Ok(()),
+            false => Err(self.absent(unknown.into())),
+        }
+    }
+
+    /// Someone who is limited may be probing; what they asked for is put on record, whether or not it exists elsewhere.
+    fn absent(&self, problem: Problem) -> Problem {
+        match self.scope() {
+            Scope::All => problem,
+            Scope::Only(_) => problem.refusing(&self.principal.actor),
+        }
+    }
+}
 
 impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
-        let principal = parts.extensions.get::<Principal>();
-        let id = parts.extensions.get::<RequestId>();
-        match (principal, id) {
-            (Some(principal), Some(RequestId(id))) => Ok(Self(Act {
-                actor: principal.actor.clone(),
-                request_id: id.clone(),
-            })),
-            // A route that was put outside of the layers: nobody may act there.
-            _ => Err(Problem::internal()),
-        }
+        // Not there: a route that asks for no permission, so nobody may act on it.
+        let caller = parts.extensions.get::<Self>().cloned();
+        caller.ok_or_else(Problem::internal)
     }
+}
+
+fn principal(state: &AdminState, headers: &HeaderMap) -> Result<Principal, Problem> {
+    let token = bearer(headers).ok_or_else(no_token)?;
+    let access = state.registry.access();
+    access.authenticate(token).ok_or_else(wrong_token)
 }
 
 /// The token of the one Authorization header. The scheme is case-insensitive (RFC 9110 section 11.1).
@@ -75,4 +171,25 @@ fn unauthenticated(detail: &str, challenge: &'static str) -> Problem {
         "Send `Authorization: Bearer <token>`. The owner's token is in the file `admin-token` of the data folder.",
     )
     .with_header(header::WWW_AUTHENTICATE, challenge)
+}
+
+fn denied(denial: Denial) -> Problem {
+    let (kind, detail, remedy) = match denial {
+        Denial::Role => (
+            Kind::PermissionDenied,
+            "The token's role does not allow this.",
+            "Ask an owner to do it, or for a token with another role (`keyside token create --role`).",
+        ),
+        Denial::Limited => (
+            Kind::PermissionDenied,
+            "This concerns the whole installation, and the token is limited to some workspaces.",
+            "Ask someone whose token is not limited to workspaces.",
+        ),
+        Denial::Unproven => (
+            Kind::FreshProofRequired,
+            "This asks for the token itself, shown in the last five minutes.",
+            "POST the token to /api/session/proof, then send the request again.",
+        ),
+    };
+    Problem::new(kind, detail, remedy)
 }

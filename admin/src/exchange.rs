@@ -49,8 +49,8 @@ async fn answer(refusals: Arc<Refusals>, id: RequestId, request: Request, next: 
     let route = request.extensions().get::<MatchedPath>().cloned();
     let mut response = next.run(request).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        if problem.kind().is_refusal() {
-            refusals.audit(&id, problem.kind()).await;
+        if let Some(actor) = problem.refused() {
+            refusals.audit(&id, actor, problem.kind()).await;
         }
         response = rendered(&problem, &id, response.headers());
     }

@@ -41,14 +41,15 @@ pub struct AdminState {
 /// The whole API.
 ///
 /// Each request passes, in this order: a task, an id and a log line of its own; the checks that no browser was talked
-/// into sending it; the token. Only then is it looked at.
+/// into sending it; the question of who is speaking; and, route by route, whether they may (`routes.rs` says what each
+/// asks for). Only then is it looked at.
 pub fn router(state: AdminState) -> Router {
     let guard = Arc::new(guard::Guard::new(state.listen, &state.public_url));
     let refusals = Arc::new(refusals::Refusals::new(state.registry.clone()));
     routes::router()
         .layer(middleware::from_fn_with_state(
             state.clone(),
-            access::require_token,
+            access::recognise,
         ))
         .layer(middleware::from_fn_with_state(guard, guard::check))
         .layer(middleware::from_fn_with_state(refusals, exchange::carry))

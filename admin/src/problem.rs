@@ -7,7 +7,7 @@ mod kind;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use keyside_credentials::{ChangeError, storage::StorageError};
+use keyside_credentials::{ActorId, ChangeError, storage::StorageError};
 use serde::Serialize;
 
 pub(crate) use self::kind::Kind;
@@ -20,6 +20,8 @@ pub(crate) struct Problem {
     remedy: String,
     errors: Vec<FieldError>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// Who was kept out, where that is known.
+    refused: Option<ActorId>,
 }
 
 /// What is wrong with one field of a body, or one parameter of a query.
@@ -66,6 +68,7 @@ impl Problem {
             remedy,
             errors: Vec::new(),
             headers: Vec::new(),
+            refused: None,
         }
     }
 
@@ -103,8 +106,20 @@ impl Problem {
         self
     }
 
+    /// Puts it on record that `actor` was kept out, whatever the answer says: one that hides what there is says nothing.
+    pub(crate) fn refusing(mut self, actor: &ActorId) -> Self {
+        self.refused = Some(actor.clone());
+        self
+    }
+
     pub(crate) fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// Who was kept out, for the audit log; nothing where the answer is no refusal.
+    pub(crate) fn refused(&self) -> Option<ActorId> {
+        let known = self.refused.clone();
+        known.or_else(|| self.kind.is_refusal().then(ActorId::anonymous))
     }
 
     /// The one place where a refusal or an error becomes bytes.
@@ -219,6 +234,15 @@ impl From<StorageError> for Problem {
 }
 
 impl Problem {
+    /// Also what someone without access to it is told.
+    pub(crate) fn workspace_unknown() -> Self {
+        Self::new(
+            Kind::WorkspaceUnknown,
+            "There is no such workspace.",
+            "GET /api/workspaces lists the ones there are (`keyside workspace list`).",
+        )
+    }
+
     /// Also what someone without access to it is told: nothing shows what exists.
     pub(crate) fn credential_unknown() -> Self {
         Self::new(

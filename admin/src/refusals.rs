@@ -32,12 +32,8 @@ impl Refusals {
     }
 
     /// Notes that someone was kept out, before they are told. The refusal stands whether or not it can be recorded.
-    pub(crate) async fn audit(&self, id: &RequestId, kind: Kind) {
+    pub(crate) async fn audit(&self, id: &RequestId, actor: ActorId, kind: Kind) {
         let Some(note) = self.note(kind) else {
-            return;
-        };
-        // Nobody has shown who they are yet.
-        let Ok(actor) = "anonymous".parse::<ActorId>() else {
             return;
         };
         let act = Act {

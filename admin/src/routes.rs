@@ -8,49 +8,134 @@ mod workspaces;
 use axum::{
     Router,
     extract::{FromRequestParts, Path},
-    routing::get,
+    handler::Handler,
+    middleware,
+    routing::{MethodFilter, MethodRouter, on},
 };
-use http::request::Parts;
+use http::{Extensions, Method, request::Parts};
+use keyside_credentials::Permission;
 
 use crate::{
     AdminState,
+    access::{self, Caller},
     problem::{Kind, Problem},
 };
 
+/// A method of a path, what it asks for, and what answers.
+pub(crate) struct Route {
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the tests go through all routes")
+    )]
+    pub(crate) method: Method,
+    pub(crate) path: &'static str,
+    /// What the caller must be allowed to do. `None` only where nobody can be known yet.
+    pub(crate) needs: Option<Permission>,
+    answer: MethodRouter<AdminState>,
+}
+
+/// All there are. A path's `{id}` is one that [`Caller`] finds; `tests/permissions.rs` has a row for each line here.
+#[rustfmt::skip]
+pub(crate) fn table() -> Vec<Route> {
+    use Permission::*;
+    vec![
+        Route::get("/api/integrations/credentials", ReadCredentials, credentials::list),
+        Route::post("/api/integrations/credentials", ChangeCredentials, credentials::create),
+        Route::get("/api/integrations/credentials/{id}", ReadCredentials, credentials::show),
+        Route::delete("/api/integrations/credentials/{id}", ChangeCredentials, credentials::revoke),
+        Route::get("/api/integrations/providers", ReadCatalogue, providers::list),
+        Route::get("/api/workspaces", ReadWorkspaces, workspaces::list),
+        Route::post("/api/workspaces", CreateWorkspaces, workspaces::create),
+        Route::get("/api/workspaces/{id}", ReadWorkspaces, workspaces::show),
+        Route::get("/api/runs", ReadRuns, runs::list),
+    ]
+}
+
 pub(crate) fn router() -> Router<AdminState> {
-    Router::new()
-        .route(
-            "/api/integrations/credentials",
-            get(credentials::list).post(credentials::create),
-        )
-        .route(
-            "/api/integrations/credentials/{id}",
-            get(credentials::show).delete(credentials::revoke),
-        )
-        .route("/api/integrations/providers", get(providers::list))
-        .route(
-            "/api/workspaces",
-            get(workspaces::list).post(workspaces::create),
-        )
-        .route("/api/workspaces/{id}", get(workspaces::show))
-        .route("/api/runs", get(runs::list))
+    let routes = table().into_iter().map(Route::guarded);
+    routes
+        .fold(Router::new(), |router, (path, answer)| {
+            router.route(path, answer)
+        })
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
 }
 
-async fn unknown_route() -> Problem {
+impl Route {
+    fn get<H: Handler<T, AdminState>, T: 'static>(
+        path: &'static str,
+        needs: Permission,
+        answer: H,
+    ) -> Self {
+        Self::new(Method::GET, MethodFilter::GET, path, needs, answer)
+    }
+
+    fn post<H: Handler<T, AdminState>, T: 'static>(
+        path: &'static str,
+        needs: Permission,
+        answer: H,
+    ) -> Self {
+        Self::new(Method::POST, MethodFilter::POST, path, needs, answer)
+    }
+
+    fn delete<H: Handler<T, AdminState>, T: 'static>(
+        path: &'static str,
+        needs: Permission,
+        answer: H,
+    ) -> Self {
+        Self::new(Method::DELETE, MethodFilter::DELETE, path, needs, answer)
+    }
+
+    fn new<H: Handler<T, AdminState>, T: 'static>(
+        method: Method,
+        filter: MethodFilter,
+        path: &'static str,
+        needs: Permission,
+        answer: H,
+    ) -> Self {
+        Self {
+            method,
+            path,
+            needs: Some(needs),
+            answer: on(filter, answer),
+        }
+    }
+
+    /// What answers, behind what it asks for.
+    fn guarded(self) -> (&'static str, MethodRouter<AdminState>) {
+        let answer = match self.needs {
+            None => self.answer,
+            Some(permission) => self
+                .answer
+                .route_layer(middleware::from_fn_with_state(permission, access::permit)),
+        };
+        (self.path, answer)
+    }
+}
+
+/// Nobody without a token learns which paths there are.
+async fn unknown_route(extensions: Extensions) -> Problem {
+    let known = Caller::recognised(&extensions);
+    known.err().unwrap_or_else(no_such_path)
+}
+
+async fn wrong_method(extensions: Extensions) -> Problem {
+    let no_such_method = || {
+        Problem::new(
+            Kind::MethodNotAllowed,
+            "The path is there, but not with this method.",
+            "Use one of the methods in the Allow header.",
+        )
+    };
+    let known = Caller::recognised(&extensions);
+    known.err().unwrap_or_else(no_such_method)
+}
+
+fn no_such_path() -> Problem {
     Problem::new(
         Kind::RouteUnknown,
         "The API has no such path.",
-        "Paths begin with /api/integrations/credentials, /api/integrations/providers, /api/workspaces or /api/runs.",
-    )
-}
-
-async fn wrong_method() -> Problem {
-    Problem::new(
-        Kind::MethodNotAllowed,
-        "The path is there, but not with this method.",
-        "Use one of the methods in the Allow header.",
+        "GET /openapi.json describes all there are.",
     )
 }
 
@@ -64,7 +149,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
         let segment = Path::from_request_parts(parts, state).await;
         match segment {
             Ok(Path(name)) => Ok(Self(name)),
-            Err(_) => Err(unknown_route().await),
+            Err(_) => Err(no_such_path()),
         }
     }
 }

@@ -141,7 +141,7 @@ fn new_credential(workspace: usize, credential: usize) -> NewCredential {
 fn requests(registry: &Registry) {
     let resolver = registry.resolver();
     let workspaces: Vec<_> = registry
-        .workspaces()
+        .workspaces(&keyside_credentials::Scope::All)
         .into_iter()
         .map(|workspace| workspace.id)
         .collect();

@@ -4,7 +4,10 @@
 //! authenticated and held against the audit log like all others, so that nobody with write access to the store alone can
 //! let themselves in.
 
+mod role;
+
 use std::{
+    collections::BTreeSet,
     fs::Permissions,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -18,8 +21,9 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+pub use self::role::{Denial, Permission, Principal, Role, Scope};
 use crate::{
-    Act, ActorId,
+    Act, ActorId, WorkspaceId,
     audit::{Draft, Event},
     authentic::{self, Hash, Stored},
     clock::Ratchet,
@@ -40,30 +44,15 @@ pub struct Access {
     tokens: ArcSwap<Vec<TokenDocument>>,
 }
 
-/// Who is speaking, once a token has been recognised.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Principal {
-    /// The token's own id: what the audit log names.
-    pub actor: ActorId,
-    /// What it allows.
-    pub role: Role,
-}
-
-/// What a token allows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum Role {
-    /// Everything.
-    Owner,
-}
-
 /// A token as it is stored.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct TokenDocument {
     id: ActorId,
     role: Role,
+    /// What it is limited to; nothing for all workspaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    workspaces: Option<BTreeSet<WorkspaceId>>,
     /// SHA-256 of the token.
     hash: Hash,
     created_at: Timestamp,
@@ -94,10 +83,7 @@ impl Access {
                 false => found,
             });
         let token = found.filter(|token| token.is_good(now))?;
-        Some(Principal {
-            actor: token.id.clone(),
-            role: token.role,
-        })
+        Some(token.principal())
     }
 
     /// Where the first start has left the owner's token.
@@ -132,7 +118,7 @@ impl Access {
             .tokens
             .load()
             .iter()
-            .any(|token| token.role == Role::Owner && token.is_good(now))
+            .any(|token| token.owns_everything() && token.is_good(now))
         {
             return Ok(());
         }
@@ -142,6 +128,7 @@ impl Access {
                 .parse()
                 .expect("an id of ours is an actor's"),
             role: Role::Owner,
+            workspaces: None,
             hash: Hash::of(token.as_bytes()),
             created_at: now,
             expires_at: None,
@@ -180,6 +167,23 @@ pub(crate) enum EnsureOwnerError {
 impl TokenDocument {
     fn is_good(&self, now: Timestamp) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
+    }
+
+    /// Who has just shown this token.
+    fn principal(&self) -> Principal {
+        Principal {
+            actor: self.id.clone(),
+            role: self.role,
+            scope: match &self.workspaces {
+                Some(workspaces) => Scope::Only(Arc::new(workspaces.clone())),
+                None => Scope::All,
+            },
+            proven: true,
+        }
+    }
+
+    fn owns_everything(&self) -> bool {
+        self.role == Role::Owner && self.workspaces.is_none()
     }
 
     fn key(&self) -> String {

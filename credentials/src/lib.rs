@@ -31,7 +31,7 @@ pub mod storage;
 
 pub use jiff::Timestamp;
 
-pub use access::{Access, Principal, Role};
+pub use access::{Access, Denial, Permission, Principal, Role, Scope};
 pub use audit::{Audit, AuditRecord};
 pub use authentic::Hash;
 pub use clock::{Clock, SystemClock};

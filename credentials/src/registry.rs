@@ -18,8 +18,8 @@ pub use self::{
     request::{Act, Added, Filter, NewCredential, NewWorkspace, Warning},
 };
 use crate::{
-    Access, Audit, Clock, Credential, CredentialId, Kms, Resolver, Runs, Workspace, clock::Ratchet,
-    journal::Journal, keyring::Keyring, snapshot::Snapshot, storage::Storage,
+    Access, Audit, Clock, Credential, CredentialId, Kms, Resolver, Runs, Scope, Workspace,
+    clock::Ratchet, journal::Journal, keyring::Keyring, snapshot::Snapshot, storage::Storage,
 };
 
 /// What a registry is opened with.
@@ -89,12 +89,13 @@ impl Registry {
         Ok(view::workspace(&entry))
     }
 
-    /// All workspaces, by id.
-    pub fn workspaces(&self) -> Vec<Workspace> {
+    /// The workspaces in `within`, by id.
+    pub fn workspaces(&self, within: &Scope) -> Vec<Workspace> {
         let snapshot = self.inner.snapshot.load();
         let mut workspaces: Vec<_> = snapshot
             .workspaces
             .values()
+            .filter(|entry| within.holds(&entry.document.id))
             .map(|entry| view::workspace(entry))
             .collect();
         workspaces.sort_unstable_by(|one, other| one.id.cmp(&other.id));

@@ -20,7 +20,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 pub use self::block::StoredRun;
 use self::writer::{RECORDS_AT_RISK, Writer};
 use crate::{
-    CredentialId, Environment, Label, WorkspaceId,
+    CredentialId, Environment, Label, Scope, WorkspaceId,
     storage::{Log, Storage, StorageError},
 };
 
@@ -123,10 +123,10 @@ impl Runs {
         self.shared.dropped.load(Ordering::Relaxed)
     }
 
-    /// The latest runs, newest first; fewer when storage fails meanwhile.
-    pub async fn recent(&self, limit: usize) -> Vec<StoredRun> {
+    /// The latest runs of the workspaces in `within`, newest first; fewer when storage fails meanwhile.
+    pub async fn recent(&self, limit: usize, within: &Scope) -> Vec<StoredRun> {
         let mut runs = Vec::new();
-        if let Err(error) = self.shared.read_back(limit, &mut runs).await {
+        if let Err(error) = self.shared.read_back(limit, within, &mut runs).await {
             tracing::warn!(%error, "the run records cannot be read");
         }
         runs.truncate(limit);
@@ -156,14 +156,20 @@ impl Runs {
 
 impl Shared {
     /// Block by block from the end, until there are enough.
-    async fn read_back(&self, limit: usize, runs: &mut Vec<StoredRun>) -> Result<(), StorageError> {
+    async fn read_back(
+        &self,
+        limit: usize,
+        within: &Scope,
+        runs: &mut Vec<StoredRun>,
+    ) -> Result<(), StorageError> {
         let mut position = self.storage.last(Log::Runs).await?;
         while position > 0 && runs.len() < limit {
             let block = self.storage.entries(Log::Runs, position, 1).await?;
             let Some((_, block)) = block.first().filter(|(at, _)| *at == position) else {
                 break;
             };
-            runs.extend(block::read(block).into_iter().rev());
+            let block = block::read(block).into_iter().rev();
+            runs.extend(block.filter(|run| within.holds(&run.workspace)));
             position -= 1;
         }
         Ok(())

@@ -6,6 +6,8 @@ use http::StatusCode;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Unauthenticated,
+    PermissionDenied,
+    FreshProofRequired,
     HostNotAllowed,
     BrowserNotAllowed,
     RouteUnknown,
@@ -48,7 +50,11 @@ impl Kind {
     pub(crate) fn is_refusal(self) -> bool {
         matches!(
             self,
-            Self::Unauthenticated | Self::HostNotAllowed | Self::BrowserNotAllowed
+            Self::Unauthenticated
+                | Self::PermissionDenied
+                | Self::FreshProofRequired
+                | Self::HostNotAllowed
+                | Self::BrowserNotAllowed
         )
     }
 
@@ -56,6 +62,8 @@ impl Kind {
     fn row(self) -> (&'static str, StatusCode, &'static str) {
         match self {
             Self::Unauthenticated => ("unauthenticated", StatusCode::UNAUTHORIZED, "A token is needed"),
+            Self::PermissionDenied => ("permission-denied", StatusCode::FORBIDDEN, "The token does not allow it"),
+            Self::FreshProofRequired => ("fresh-proof-required", StatusCode::FORBIDDEN, "The token has to be shown once more"),
             Self::HostNotAllowed => ("host-not-allowed", StatusCode::FORBIDDEN, "The Host is not this server's"),
             Self::BrowserNotAllowed => ("browser-not-allowed", StatusCode::FORBIDDEN, "Another site's page may not call this"),
             Self::RouteUnknown => ("route-unknown", StatusCode::NOT_FOUND, "There is nothing here"),

@@ -8,7 +8,7 @@ use axum::{
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use keyside_credentials::{
-    Credential, CredentialId, Environment, Filter, NewCredential, Registry, Status, UsageTag,
+    ChangeError, Credential, Environment, Filter, NewCredential, Registry, Status, UsageTag,
 };
 
 use self::view::CredentialView;
@@ -27,10 +27,12 @@ use crate::{
 /// Stores a key that was pasted. The body is gone, wiped, when this returns.
 pub(super) async fn create(
     State(state): State<AdminState>,
-    Caller(act): Caller,
+    caller: Caller,
     body: JsonBody,
 ) -> Result<Response, Problem> {
-    let added = state.registry.add(&act, read_new(body.bytes())?).await?;
+    let new = read_new(body.bytes())?;
+    caller.enter(&new.workspace, ChangeError::WorkspaceUnknown)?;
+    let added = state.registry.add(&caller.act(), new).await?;
     let warnings = added.warnings.iter().map(ToString::to_string).collect();
     let location = format!("{PATH}/{}", added.credential.id);
     let mut response = Tagged {
@@ -47,16 +49,18 @@ pub(super) async fn create(
 
 pub(super) async fn list(
     State(state): State<AdminState>,
+    caller: Caller,
     mut query: Parameters,
 ) -> Result<axum::Json<Page<CredentialView>>, Problem> {
     let filter = Filter {
+        within: caller.scope().clone(),
         workspace: query.optional("workspaceId", |text| text.parse().map_err(said)),
         provider: query.optional("provider", |text| known_provider(&state, text)),
         status: query.optional("status", word(&STATUSES)),
         environment: query.optional("environment", word(&ENVIRONMENTS)),
     };
     let limit = query.limit();
-    let after = query.optional("cursor", |cursor| place(&state.registry, cursor));
+    let after = query.optional("cursor", |cursor| place(&caller, &state.registry, cursor));
     query.finish()?;
     let all = state.registry.list(&filter).into_iter();
     let rest = all.skip_while(|credential| {
@@ -74,22 +78,25 @@ pub(super) async fn list(
 
 pub(super) async fn show(
     State(state): State<AdminState>,
+    caller: Caller,
     Segment(id): Segment,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    Ok(tagged(find(&state.registry, &id)?).read(&headers))
+    let credential = caller.credential(&state.registry, &id)?;
+    Ok(tagged(credential).read(&headers))
 }
 
 /// At once and for good; the record stays. `If-Match` is heeded and not asked for: a leaked key is withdrawn first.
 pub(super) async fn revoke(
     State(state): State<AdminState>,
-    Caller(act): Caller,
+    caller: Caller,
     Segment(id): Segment,
     headers: HeaderMap,
 ) -> Result<Tagged<CredentialView>, Problem> {
-    let credential = find(&state.registry, &id)?;
+    let credential = caller.credential(&state.registry, &id)?;
     require_match(&headers, credential.revision)?;
-    Ok(tagged(state.registry.revoke(&act, &credential.id).await?))
+    let revoked = state.registry.revoke(&caller.act(), &credential.id).await?;
+    Ok(tagged(revoked))
 }
 
 fn read_new(body: &[u8]) -> Result<NewCredential, Problem> {
@@ -119,13 +126,6 @@ fn read_new(body: &[u8]) -> Result<NewCredential, Problem> {
     form.finish(new())
 }
 
-/// An id that cannot be one leads to the same answer as one that is not there.
-fn find(registry: &Registry, id: &str) -> Result<Credential, Problem> {
-    let id: Option<CredentialId> = id.parse().ok();
-    let credential = id.and_then(|id| registry.credential(&id));
-    credential.ok_or_else(Problem::credential_unknown)
-}
-
 fn tagged(credential: Credential) -> Tagged<CredentialView> {
     Tagged {
         revision: credential.revision,
@@ -134,9 +134,9 @@ fn tagged(credential: Credential) -> Tagged<CredentialView> {
 }
 
 /// A cursor is the id of the last one shown. Records are never removed, so its place in the order can be found again.
-fn place(registry: &Registry, cursor: &str) -> Result<Credential, String> {
-    find(registry, cursor)
-        .map_err(|_| "is not a cursor of this list; begin again without one".to_owned())
+fn place(caller: &Caller, registry: &Registry, cursor: &str) -> Result<Credential, String> {
+    let last = caller.credential(registry, cursor);
+    last.map_err(|_| "is not a cursor of this list; begin again without one".to_owned())
 }
 
 /// The order of [`Registry::list`].

@@ -5,15 +5,16 @@ use jiff::Timestamp;
 use keyside_credentials::{Environment, runs::StoredRun};
 use serde::Serialize;
 
-use crate::{AdminState, page::Page, problem::Problem, query::Parameters};
+use crate::{AdminState, access::Caller, page::Page, problem::Problem, query::Parameters};
 
 pub(super) async fn list(
     State(state): State<AdminState>,
+    caller: Caller,
     mut query: Parameters,
 ) -> Result<Json<Page<RunView>>, Problem> {
     let limit = query.limit();
     query.finish()?;
-    let runs = state.registry.runs().recent(limit).await;
+    let runs = state.registry.runs().recent(limit, caller.scope()).await;
     let views = runs.into_iter().map(RunView::of).collect();
     Ok(Json(Page::whole(views)))
 }

@@ -18,7 +18,7 @@ use crate::{
     entity_tag::Tagged,
     form::{self, Form},
     page::Page,
-    problem::{Kind, Problem},
+    problem::Problem,
     query::Parameters,
 };
 
@@ -35,11 +35,11 @@ pub(super) struct WorkspaceView {
 
 pub(super) async fn create(
     State(state): State<AdminState>,
-    Caller(act): Caller,
+    caller: Caller,
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let new = read_new(body.bytes())?;
-    let workspace = state.registry.create_workspace(&act, new).await?;
+    let workspace = state.registry.create_workspace(&caller.act(), new).await?;
     let location = format!("/api/workspaces/{}", workspace.id);
     let mut response = tagged(workspace).into_response();
     *response.status_mut() = StatusCode::CREATED;
@@ -51,6 +51,7 @@ pub(super) async fn create(
 
 pub(super) async fn list(
     State(state): State<AdminState>,
+    caller: Caller,
     mut query: Parameters,
 ) -> Result<Json<Page<WorkspaceView>>, Problem> {
     let limit = query.limit();
@@ -59,7 +60,7 @@ pub(super) async fn list(
         cursor.map_err(|_| "is not a cursor of this list; begin again without one".to_owned())
     });
     query.finish()?;
-    let all = state.registry.workspaces().into_iter();
+    let all = state.registry.workspaces(caller.scope()).into_iter();
     let rest =
         all.skip_while(|workspace| after.as_ref().is_some_and(|after| workspace.id <= *after));
     let place = |workspace: &Workspace| workspace.id.to_string();
@@ -68,18 +69,11 @@ pub(super) async fn list(
 
 pub(super) async fn show(
     State(state): State<AdminState>,
+    caller: Caller,
     Segment(id): Segment,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let mut all = state.registry.workspaces().into_iter();
-    let workspace = all.find(|workspace| workspace.id.as_str() == id);
-    let workspace = workspace.ok_or_else(|| {
-        Problem::new(
-            Kind::WorkspaceUnknown,
-            "There is no such workspace.",
-            "GET /api/workspaces lists the ones there are (`keyside workspace list`).",
-        )
-    })?;
+    let workspace = caller.workspace(&state.registry, &id)?;
     Ok(tagged(workspace).read(&headers))
 }
 

@@ -135,6 +135,11 @@ impl ActorId {
     pub fn system() -> Self {
         Self("system".into())
     }
+
+    /// Someone who has not shown who they are.
+    pub fn anonymous() -> Self {
+        Self("anonymous".into())
+    }
 }
 
 /// `prefix` and 128 random bits.

@@ -4,7 +4,9 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use crate::{ActorId, Credential, Environment, Label, Secret, Status, UsageTag, WorkspaceId};
+use crate::{
+    ActorId, Credential, Environment, Label, Scope, Secret, Status, UsageTag, WorkspaceId,
+};
 
 /// Who asks for a change, and in which request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +77,8 @@ impl fmt::Display for Warning {
 /// Which credentials to list; `None` lets all pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
+    /// Of the workspaces that are there for whoever asks.
+    pub within: Scope,
     /// Of this workspace.
     pub workspace: Option<WorkspaceId>,
     /// For this provider.

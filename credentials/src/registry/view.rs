@@ -20,10 +20,8 @@ pub(super) struct Viewer<'a> {
 impl Viewer<'_> {
     pub(super) fn list(&self, snapshot: &Snapshot, filter: &Filter) -> Vec<Credential> {
         let workspaces = snapshot.workspaces.values().filter(|workspace| {
-            filter
-                .workspace
-                .as_ref()
-                .is_none_or(|wanted| *wanted == workspace.document.id)
+            let id = &workspace.document.id;
+            filter.within.holds(id) && filter.workspace.as_ref().is_none_or(|wanted| wanted == id)
         });
         let entries = workspaces.flat_map(|workspace| {
             workspace

@@ -37,7 +37,7 @@ async fn a_run_comes_back_as_it_was_noted_newest_first() {
     let runs = Runs::start(Arc::new(MemoryStorage::new()));
     (0..3).for_each(|n| runs.record(run(n)));
     runs.flush().await;
-    let recent = runs.recent(2).await;
+    let recent = runs.recent(2, &Scope::All).await;
     assert_eq!(numbers(&recent), [2, 1]);
     let (stored, noted) = (&recent[0], run(2));
     assert_eq!(
@@ -91,7 +91,7 @@ async fn records_come_back_after_a_restart_and_so_does_when_a_key_was_last_used(
     runs.record(run(2_000));
     runs.flush().await;
     let expected: Vec<_> = (0..=2_000).rev().collect();
-    assert_eq!(numbers(&runs.recent(5_000).await), expected);
+    assert_eq!(numbers(&runs.recent(5_000, &Scope::All).await), expected);
     assert_eq!(runs.last_used(&credential()), Some(run(2_000).at));
     let unused = format!("cred_{}", "b".repeat(26)).parse().unwrap();
     assert_eq!(runs.last_used(&unused), None);
@@ -107,7 +107,7 @@ async fn the_oldest_go_first_and_enough_stay_also_after_a_restart() {
             runs.record(run(n));
         }
         runs.flush().await;
-        let kept = numbers(&runs.recent(usize::MAX).await);
+        let kept = numbers(&runs.recent(usize::MAX, &Scope::All).await);
         assert!((1_000..1_500).contains(&kept.len()), "{}", kept.len());
         assert_eq!(kept[0], 2_999);
     }
@@ -120,7 +120,7 @@ async fn a_full_queue_drops_and_counts_and_never_waits() {
     (0..QUEUE as u64 + 10).for_each(|n| runs.record(run(n)));
     assert_eq!(runs.dropped(), 10);
     runs.flush().await;
-    assert_eq!(runs.recent(usize::MAX).await.len(), QUEUE);
+    assert_eq!(runs.recent(usize::MAX, &Scope::All).await.len(), QUEUE);
 }
 
 #[tokio::test]
@@ -138,7 +138,7 @@ async fn storage_that_fails_loses_records_and_takes_the_next_ones() {
         assert_eq!(runs.dropped(), 1);
         runs.record(run(2));
         runs.flush().await;
-        assert_eq!(numbers(&runs.recent(9).await)[0], 2);
+        assert_eq!(numbers(&runs.recent(9, &Scope::All).await)[0], 2);
     }
 }
 
@@ -157,5 +157,5 @@ async fn a_block_of_another_form_is_left_out() {
     let runs = Runs::start(storage);
     runs.record(run(1));
     runs.flush().await;
-    assert_eq!(numbers(&runs.recent(9).await), [1]);
+    assert_eq!(numbers(&runs.recent(9, &Scope::All).await), [1]);
 }

@@ -51,7 +51,7 @@ fn shown(registry: &Registry) -> String {
         })
         .collect();
     let workspaces: Vec<_> = registry
-        .workspaces()
+        .workspaces(&Scope::All)
         .into_iter()
         .map(|it| (it.id, it.revision, it.damaged))
         .collect();

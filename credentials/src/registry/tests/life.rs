@@ -46,12 +46,18 @@ async fn everything_is_there_again_after_a_restart() {
         };
         registry.add(&act(), new).await.unwrap();
     }
-    let before = (registry.workspaces(), registry.list(&Filter::default()));
+    let before = (
+        registry.workspaces(&Scope::All),
+        registry.list(&Filter::default()),
+    );
     let head = registry.audit().head().await;
     drop(registry);
     let registry = installation.open().await;
     assert_eq!(
-        (registry.workspaces(), registry.list(&Filter::default())),
+        (
+            registry.workspaces(&Scope::All),
+            registry.list(&Filter::default())
+        ),
         before
     );
     assert_eq!(

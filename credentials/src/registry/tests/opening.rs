@@ -231,7 +231,7 @@ async fn a_keyring_that_cannot_be_replaced_refuses_the_workspace() {
         .await
         .unwrap_err();
     assert!(matches!(error, ChangeError::StoreUnavailable(_)), "{error}");
-    assert_eq!(registry.workspaces().len(), 1);
+    assert_eq!(registry.workspaces(&Scope::All).len(), 1);
 }
 
 #[tokio::test]

@@ -256,7 +256,9 @@ async fn changed_defaults_are_found_and_stop_the_workspace() {
     );
     assert_eq!(globex.as_deref(), Ok("sk-globex-a"));
     let registry = installation.open().await;
-    assert!(registry.workspaces()[0].damaged && !registry.workspaces()[1].damaged);
+    assert!(
+        registry.workspaces(&Scope::All)[0].damaged && !registry.workspaces(&Scope::All)[1].damaged
+    );
     assert!(matches!(
         registry.add(&act(), key("d", "sk-d")).await,
         Err(ChangeError::Damaged)

@@ -1,0 +1,265 @@
+//! What a principal may do: one table of permissions and roles, and the workspaces that a principal is limited to.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ActorId, WorkspaceId};
+
+/// Who is speaking, once a token or a session has been recognised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// The token's own id: what the audit log names.
+    pub actor: ActorId,
+    /// What it allows.
+    pub role: Role,
+    /// Where it allows it.
+    pub scope: Scope,
+    /// Whether who speaks has shown the token itself just now. A bearer token is a proof by itself; a session grows old.
+    pub proven: bool,
+}
+
+/// What a token allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Everything.
+    Owner,
+    /// Reads, and changes credentials.
+    Editor,
+    /// Reads.
+    Viewer,
+}
+
+/// The workspaces that are there for a principal. The others are not: neither to be listed nor to be named.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// All there are and will be.
+    #[default]
+    All,
+    /// These, whether or not they are there.
+    Only(Arc<BTreeSet<WorkspaceId>>),
+}
+
+/// What a route asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Permission {
+    /// To know who one is, and to leave.
+    KnowOneself,
+    /// To read what holds for everyone: providers, the API's own description.
+    ReadCatalogue,
+    /// To read workspaces.
+    ReadWorkspaces,
+    /// To read credentials, never their secrets.
+    ReadCredentials,
+    /// To read what credentials were used for.
+    ReadRuns,
+    /// To read the audit log.
+    ReadAudit,
+    /// To have the whole audit log checked.
+    VerifyAudit,
+    /// To store, edit, rotate, roll back and revoke credentials.
+    ChangeCredentials,
+    /// To make workspaces.
+    CreateWorkspaces,
+    /// To take everything but the secrets of a workspace away.
+    ExportWorkspace,
+    /// To destroy a workspace.
+    EraseWorkspace,
+    /// To replace the key of a workspace.
+    RotateWorkspaceKey,
+    /// To see who has access.
+    ReadTokens,
+    /// To give access.
+    CreateTokens,
+    /// To take access away.
+    RevokeTokens,
+    /// To take the audit log away.
+    ExportAudit,
+    /// To replace the key that wraps all workspaces' keys.
+    RotateMasterKey,
+    /// To take a copy of everything, sealed.
+    Backup,
+}
+
+/// Why a principal may not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denial {
+    /// The role does not allow it.
+    #[error("the role does not allow it")]
+    Role,
+    /// It concerns the whole installation, and the principal is limited to some workspaces.
+    #[error("it concerns all workspaces, and the token is limited to some")]
+    Limited,
+    /// The token itself has to be shown once more.
+    #[error("it needs a proof that is not older than a few minutes")]
+    Unproven,
+}
+
+impl Principal {
+    /// Whether this principal may do what `permission` names, in the workspaces of its scope.
+    ///
+    /// # Errors
+    /// Why not, from what can least be helped to what can most.
+    pub fn may(&self, permission: Permission) -> Result<(), Denial> {
+        let row = permission.row();
+        if !row.roles.contains(&self.role) {
+            return Err(Denial::Role);
+        }
+        if row.reach == Reach::Installation && self.scope != Scope::All {
+            return Err(Denial::Limited);
+        }
+        match row.proof == Proof::Fresh && !self.proven {
+            true => Err(Denial::Unproven),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Scope {
+    /// Whether a workspace is there for the principal.
+    pub fn holds(&self, workspace: &(impl AsRef<str> + ?Sized)) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(workspaces) => workspaces.contains(workspace.as_ref()),
+        }
+    }
+
+    /// Whether nothing is in `other` that is not in this one.
+    pub fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::All, _) => true,
+            (Self::Only(_), Self::All) => false,
+            (Self::Only(mine), Self::Only(theirs)) => theirs.is_subset(mine),
+        }
+    }
+}
+
+/// One line of the table.
+struct Row {
+    roles: &'static [Role],
+    reach: Reach,
+    proof: Proof,
+}
+
+/// How far a permission reaches.
+#[derive(PartialEq, Eq)]
+enum Reach {
+    /// The workspaces of the principal's scope.
+    Scope,
+    /// Everything, so that a limited principal cannot have it.
+    Installation,
+}
+
+/// What must have been shown for it.
+#[derive(PartialEq, Eq)]
+enum Proof {
+    /// That one is signed in.
+    Signed,
+    /// The token itself, a few minutes ago at most.
+    Fresh,
+}
+
+impl Permission {
+    /// All there are.
+    pub const ALL: [Self; 18] = [
+        Self::KnowOneself,
+        Self::ReadCatalogue,
+        Self::ReadWorkspaces,
+        Self::ReadCredentials,
+        Self::ReadRuns,
+        Self::ReadAudit,
+        Self::VerifyAudit,
+        Self::ChangeCredentials,
+        Self::CreateWorkspaces,
+        Self::ExportWorkspace,
+        Self::EraseWorkspace,
+        Self::RotateWorkspaceKey,
+        Self::ReadTokens,
+        Self::CreateTokens,
+        Self::RevokeTokens,
+        Self::ExportAudit,
+        Self::RotateMasterKey,
+        Self::Backup,
+    ];
+
+    /// The table: who may do what, how far, and after what proof.
+    #[rustfmt::skip]
+    fn row(self) -> Row {
+        use {Proof::{Fresh, Signed}, Reach::{Installation, Scope}, Role::{Editor, Owner, Viewer}};
+        let row = |roles, reach, proof| Row { roles, reach, proof };
+        match self {
+            Self::KnowOneself        => row(&[Owner, Editor, Viewer], Scope,        Signed),
+            Self::ReadCatalogue      => row(&[Owner, Editor, Viewer], Scope,        Signed),
+            Self::ReadWorkspaces     => row(&[Owner, Editor, Viewer], Scope,        Signed),
+            Self::ReadCredentials    => row(&[Owner, Editor, Viewer], Scope,        Signed),
+            Self::ReadRuns           => row(&[Owner, Editor, Viewer], Scope,        Signed),
+            Self::ReadAudit          => row(&[Owner, Editor, Viewer], Scope,        Signed),
+            Self::VerifyAudit        => row(&[Owner, Editor, Viewer], Installation, Signed),
+            Self::ChangeCredentials  => row(&[Owner, Editor],         Scope,        Signed),
+            Self::CreateWorkspaces   => row(&[Owner],                 Installation, Signed),
+            Self::ExportWorkspace    => row(&[Owner],                 Scope,        Fresh),
+            Self::EraseWorkspace     => row(&[Owner],                 Scope,        Fresh),
+            Self::RotateWorkspaceKey => row(&[Owner],                 Scope,        Signed),
+            Self::ReadTokens         => row(&[Owner],                 Scope,        Signed),
+            Self::CreateTokens       => row(&[Owner],                 Scope,        Fresh),
+            Self::RevokeTokens       => row(&[Owner],                 Scope,        Signed),
+            Self::ExportAudit        => row(&[Owner],                 Scope,        Fresh),
+            Self::RotateMasterKey    => row(&[Owner],                 Installation, Fresh),
+            Self::Backup             => row(&[Owner],                 Installation, Fresh),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn only(names: &[&str]) -> Scope {
+        let ids = names.iter().map(|name| name.parse().unwrap());
+        Scope::Only(Arc::new(ids.collect()))
+    }
+
+    #[test]
+    fn whatever_a_viewer_may_an_editor_may_and_an_owner_too() {
+        for permission in Permission::ALL {
+            let roles = permission.row().roles;
+            assert!(roles.contains(&Role::Owner), "{permission:?}");
+            if roles.contains(&Role::Viewer) {
+                assert!(roles.contains(&Role::Editor), "{permission:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_limited_owner_owns_nothing_of_the_installation_and_everything_of_the_workspace() {
+        let owner = Principal {
+            actor: ActorId::system(),
+            role: Role::Owner,
+            scope: only(&["acme"]),
+            proven: true,
+        };
+        assert_eq!(owner.may(Permission::EraseWorkspace), Ok(()));
+        for permission in [
+            Permission::Backup,
+            Permission::RotateMasterKey,
+            Permission::CreateWorkspaces,
+        ] {
+            assert_eq!(owner.may(permission), Err(Denial::Limited));
+        }
+    }
+
+    #[test]
+    fn a_scope_covers_what_lies_within_it() {
+        let (both, one) = (only(&["acme", "beta"]), only(&["acme"]));
+        assert!(Scope::All.covers(&Scope::All) && Scope::All.covers(&one));
+        assert!(both.covers(&one) && one.covers(&one));
+        assert!(!one.covers(&both) && !both.covers(&Scope::All));
+    }
+
+    #[test]
+    fn a_limited_scope_holds_what_it_names_and_nothing_else() {
+        let scope = only(&["acme"]);
+        assert!(scope.holds("acme") && !scope.holds("acm") && !scope.holds("beta"));
+    }
+}
