@@ -3,7 +3,7 @@
 mod document;
 mod proxy;
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
@@ -42,6 +42,12 @@ pub struct Admin {
     /// What links in refusals and pages start with, without a slash at the end.
     /// Follows `listen` unless it is set.
     pub public_url: String,
+    /// A session on the page ends after this long without a request.
+    pub session_idle: Duration,
+    /// A session on the page ends this long after the sign-in.
+    pub session_lifetime: Duration,
+    /// Requests a second that one address may send.
+    pub requests_per_second: NonZeroU32,
 }
 
 /// The listener of `/metrics`, `/healthz` and `/readyz`.
