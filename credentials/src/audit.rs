@@ -5,24 +5,28 @@
 //! the head is kept in a file beside the keyring (`anchor.rs`) and written to the logs.
 
 mod anchor;
+mod at_rest;
 mod chain;
 mod record;
+mod search;
 
 use std::{path::Path, sync::Arc};
 
 use tokio::sync::Mutex;
 
 use self::anchor::Anchor;
+pub use self::{
+    at_rest::verify_at_rest,
+    chain::{Break, Head, VerifyError},
+    record::{AuditRecord, Event},
+    search::{AuditFilter, Export, Found},
+};
 pub(crate) use self::{
     chain::Scan,
     record::{Detail, Draft, Lead, Record},
 };
-pub use self::{
-    chain::{Break, Head, VerifyError},
-    record::{AuditRecord, Event},
-};
 use crate::{
-    Act,
+    Act, WorkspaceId,
     clock::Ratchet,
     keyring::Keyring,
     storage::{Log, Storage, StorageError},
@@ -112,9 +116,49 @@ impl Audit {
     /// # Errors
     /// Storage's.
     pub async fn refused(&self, by: &Act, what: &str) -> Result<(), StorageError> {
+        self.note(Event::Refused, by, None, what).await
+    }
+
+    /// Notes that someone has signed in. On disk when it returns: the session must not be good before.
+    ///
+    /// # Errors
+    /// Storage's.
+    pub async fn signed_in(&self, by: &Act, session: &str) -> Result<(), StorageError> {
+        self.note(Event::SignedIn, by, None, session).await
+    }
+
+    /// Notes that someone has ended their session.
+    ///
+    /// # Errors
+    /// Storage's.
+    pub async fn signed_out(&self, by: &Act, session: &str) -> Result<(), StorageError> {
+        self.note(Event::SignedOut, by, None, session).await
+    }
+
+    /// Notes that records of this log are about to be taken away. On disk when it returns: nothing leaves before.
+    ///
+    /// # Errors
+    /// Storage's.
+    pub async fn exported(
+        &self,
+        by: &Act,
+        workspace: Option<&WorkspaceId>,
+        what: &str,
+    ) -> Result<(), StorageError> {
+        self.note(Event::AuditExported, by, workspace, what).await
+    }
+
+    async fn note(
+        &self,
+        event: Event,
+        by: &Act,
+        workspace: Option<&WorkspaceId>,
+        note: &str,
+    ) -> Result<(), StorageError> {
         let draft = Draft {
-            note: Some(what.to_owned()),
-            ..Draft::new(Event::Refused, by)
+            workspace: workspace.cloned(),
+            note: Some(note.to_owned()),
+            ..Draft::new(event, by)
         };
         let head = self.append(draft).await?;
         self.to_disk(head).await
@@ -123,22 +167,6 @@ impl Audit {
     /// Where the log ends. It goes to the process's own logs at the start and with each record, so that a log cut short shows.
     pub async fn head(&self) -> Head {
         self.end.lock().await.head
-    }
-
-    /// Up to `limit` records from position `from` on, oldest first. What fails authentication is left out here; `verify`
-    /// names it.
-    ///
-    /// # Errors
-    /// Storage's.
-    pub async fn records(&self, from: u64, limit: usize) -> Result<Vec<AuditRecord>, StorageError> {
-        let entries = self.storage.entries(Log::Audit, from, limit).await?;
-        let read = |(position, entry): &(u64, Vec<u8>)| {
-            Record::from_entry(self.keyring.installation(), *position, entry)
-        };
-        let authentic = entries.iter().filter_map(|entry| read(entry).ok());
-        Ok(authentic
-            .map(|(record, hash)| record.view(hash, &self.keyring))
-            .collect())
     }
 
     /// Reads the whole log and holds it against what is known of it.

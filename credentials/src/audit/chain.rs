@@ -1,9 +1,10 @@
 //! Reading the chain: what is there, what is missing, and which record is the first that is not what was written.
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
 use super::Record;
 use crate::{
+    KeyringError,
     authentic::Hash,
     sealing::SealingKey,
     storage::{Log, Storage, StorageError},
@@ -49,6 +50,19 @@ pub enum VerifyError {
     /// It could not be read.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The keyring has the key that authenticates it.
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
+    /// There is no keyring, so nothing can be told.
+    #[error(
+        "the keyring {} is missing: without it no record can be told from a forged one. Name the folder that Keyside \
+         serves, or restore that file from a backup",
+        path.display()
+    )]
+    KeyringMissing {
+        /// Where it should be.
+        path: PathBuf,
+    },
 }
 
 /// What reading the whole log gave.

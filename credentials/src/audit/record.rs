@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IntoDeserializer};
 
 use crate::{
     Act, ActorId, CredentialId, Fingerprint, WorkspaceId,
@@ -26,6 +26,14 @@ pub enum Event {
     CredentialRevoked,
     /// A token was made.
     TokenCreated,
+    /// A token was withdrawn.
+    TokenRevoked,
+    /// Someone has shown their token to the page.
+    SignedIn,
+    /// Someone has ended their session.
+    SignedOut,
+    /// The log, or a part of it, was taken away.
+    AuditExported,
     /// Something was refused to a person.
     Refused,
     /// A stored document was found edited, moved, replayed or gone.
@@ -35,6 +43,13 @@ pub enum Event {
 }
 
 impl Event {
+    /// The event of a stable name.
+    pub fn parse(name: &str) -> Option<Self> {
+        let name: serde::de::value::StrDeserializer<'_, serde::de::value::Error> =
+            name.into_deserializer();
+        Self::deserialize(name).ok()
+    }
+
     /// The stable name.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -42,6 +57,10 @@ impl Event {
             Self::CredentialCreated => "credential_created",
             Self::CredentialRevoked => "credential_revoked",
             Self::TokenCreated => "token_created",
+            Self::TokenRevoked => "token_revoked",
+            Self::SignedIn => "signed_in",
+            Self::SignedOut => "signed_out",
+            Self::AuditExported => "audit_exported",
             Self::Refused => "refused",
             Self::DocumentDamaged => "document_damaged",
             Self::AuditDamaged => "audit_damaged",
@@ -72,10 +91,12 @@ pub struct AuditRecord {
     pub fingerprint: Option<Fingerprint>,
     /// What else there is to say.
     pub note: Option<String>,
-    /// SHA-256 of the record as it is stored.
+    /// SHA-256 of [`Self::stored`].
     pub hash: Hash,
     /// The hash of the one before.
     pub previous: Hash,
+    /// The record as it is stored, so that the chain can be checked with nothing but SHA-256.
+    pub stored: String,
 }
 
 /// One record as it is stored, as JSON behind its MAC.
@@ -185,7 +206,7 @@ impl Record {
         (entry, hash)
     }
 
-    /// The record that stands at `position`, if it was written there.
+    /// The record that stands at `position`, if it was written there, and its hash.
     pub(super) fn from_entry(
         key: &SealingKey,
         position: u64,
@@ -200,11 +221,23 @@ impl Record {
         }
     }
 
+    /// What may be shown of the record in `entry`, if it is authentic and `wanted`.
+    pub(super) fn shown(
+        (position, entry): &(u64, Vec<u8>),
+        keyring: &Keyring,
+        wanted: impl FnOnce(&Self) -> bool,
+    ) -> Option<AuditRecord> {
+        let (record, hash) = Self::from_entry(keyring.installation(), *position, entry).ok()?;
+        let stored = Stored::parse(entry).ok()?.json;
+        let stored = String::from_utf8_lossy(stored).into_owned();
+        wanted(&record).then(|| record.view(hash, stored, keyring))
+    }
+
     pub(super) fn hash_of(entry: &[u8]) -> Hash {
         Stored::parse(entry).map_or_else(|_| Hash::of(entry), |stored| Hash::of(stored.json))
     }
 
-    pub(super) fn view(self, hash: Hash, keyring: &Keyring) -> AuditRecord {
+    fn view(self, hash: Hash, stored: String, keyring: &Keyring) -> AuditRecord {
         AuditRecord {
             fingerprint: self.open_detail(keyring).map(|detail| detail.fingerprint),
             position: self.position,
@@ -218,6 +251,7 @@ impl Record {
             note: self.note,
             hash,
             previous: self.previous,
+            stored,
         }
     }
 
