@@ -1,13 +1,15 @@
-//! Who may use the admin API.
+//! Who may use the admin API, and for what.
 //!
 //! A token is 256 random bits, so its SHA-256 is all that is kept: there is nothing to guess. The documents are
 //! authenticated and held against the audit log like all others, so that nobody with write access to the store alone can
 //! let themselves in.
 
+mod last_used;
 mod role;
+mod session;
+mod token;
 
 use std::{
-    collections::BTreeSet,
     fs::Permissions,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -15,26 +17,27 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-pub use self::role::{Denial, Permission, Principal, Role, Scope};
+use self::last_used::LastUsed;
+pub(crate) use self::token::TokenDocument;
+pub use self::{
+    role::{Denial, Permission, Principal, Role, Scope},
+    session::{OpenedSession, Session, SessionRules, Sessions},
+    token::{MadeToken, NewToken, Token, TokenStatus},
+};
 use crate::{
-    Act, ActorId, WorkspaceId,
+    Act, ActorId,
     audit::{Draft, Event},
-    authentic::{self, Hash, Stored},
+    authentic::Hash,
     clock::Ratchet,
     documents::TOKENS,
-    entropy, file,
-    journal::{Body, Journal, Write},
+    file,
+    journal::Journal,
     keyring::Keyring,
     ledger::Ledger,
-    model::random_id,
-    sealing::Place,
-    storage::{Document, Storage, StorageError},
+    storage::{Storage, StorageError},
 };
 
 /// Tokens and what they allow.
@@ -42,23 +45,9 @@ pub struct Access {
     clock: Arc<Ratchet>,
     file: PathBuf,
     tokens: ArcSwap<Vec<TokenDocument>>,
-}
-
-/// A token as it is stored.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct TokenDocument {
-    id: ActorId,
-    role: Role,
-    /// What it is limited to; nothing for all workspaces.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    workspaces: Option<BTreeSet<WorkspaceId>>,
-    /// SHA-256 of the token.
-    hash: Hash,
-    created_at: Timestamp,
-    expires_at: Option<Timestamp>,
-    revoked_at: Option<Timestamp>,
-    revision: u64,
+    last_used: LastUsed,
+    /// Held while tokens change: that an owner remains is decided and brought about under it.
+    pub(crate) changing: tokio::sync::Mutex<()>,
 }
 
 impl Access {
@@ -67,6 +56,8 @@ impl Access {
             clock,
             file: file.to_owned(),
             tokens: ArcSwap::default(),
+            last_used: LastUsed::default(),
+            changing: tokio::sync::Mutex::default(),
         }
     }
 
@@ -83,12 +74,68 @@ impl Access {
                 false => found,
             });
         let token = found.filter(|token| token.is_good(now))?;
-        Some(token.principal())
+        self.last_used.note(&token.id, now);
+        Some(token.into())
+    }
+
+    /// The principal of a token that was shown earlier, if the token is still good.
+    fn principal(&self, id: &ActorId) -> Option<Principal> {
+        let now = self.clock.now();
+        let token = self.token(id).filter(|token| token.is_good(now))?;
+        self.last_used.note(id, now);
+        Some((&token).into())
+    }
+
+    /// The tokens of `within`, oldest first. Whoever is limited sees those that allow nothing beyond their own limits.
+    pub fn tokens(&self, within: &Scope) -> Vec<Token> {
+        let tokens = self.tokens.load();
+        let now = self.clock.now();
+        let there = tokens.iter().filter(|token| within.covers(&token.scope()));
+        let mut there: Vec<_> = there
+            .map(|token| token.view(now, self.last_used.of(&token.id)))
+            .collect();
+        there.sort_by(|one, other| {
+            let order = |token: &Token| (token.created_at, token.id.clone());
+            order(one).cmp(&order(other))
+        });
+        there
     }
 
     /// Where the first start has left the owner's token.
     pub fn token_file(&self) -> &Path {
         &self.file
+    }
+
+    pub(crate) fn token(&self, id: &ActorId) -> Option<TokenDocument> {
+        let tokens = self.tokens.load();
+        tokens.iter().find(|token| token.id == *id).cloned()
+    }
+
+    /// One token, whoever asks.
+    pub fn named(&self, id: &ActorId) -> Option<Token> {
+        self.token(id).map(|token| self.view(&token))
+    }
+
+    pub(crate) fn view(&self, token: &TokenDocument) -> Token {
+        token.view(self.clock.now(), self.last_used.of(&token.id))
+    }
+
+    /// Whether someone else owns everything, so that `id` may go.
+    pub(crate) fn has_other_owner(&self, id: &ActorId) -> bool {
+        let now = self.clock.now();
+        let is_owner = |token: &TokenDocument| token.owns_everything() && token.is_good(now);
+        let tokens = self.tokens.load();
+        tokens
+            .iter()
+            .any(|token| token.id != *id && is_owner(token))
+    }
+
+    /// From here on it counts, as it is now.
+    pub(crate) fn show(&self, token: &TokenDocument) {
+        self.tokens.rcu(|tokens| {
+            let others = tokens.iter().filter(|other| other.id != token.id);
+            others.chain([token]).cloned().collect::<Vec<_>>()
+        });
     }
 
     /// Reads the stored tokens; those that are not believed let nobody in.
@@ -103,7 +150,16 @@ impl Access {
             .iter()
             .filter_map(|(key, stored)| TokenDocument::believe(key, stored, keyring, ledger));
         self.tokens.store(Arc::new(believed.collect()));
-        Ok(())
+        self.last_used.load(storage, keyring).await
+    }
+
+    /// Stores when tokens were last used.
+    pub(crate) async fn store_last_used(
+        &self,
+        storage: &dyn Storage,
+        keyring: &Keyring,
+    ) -> Result<(), StorageError> {
+        self.last_used.store(storage, keyring).await
     }
 
     /// Makes an owner's token if there is none that is good: on the first start, or when what was stored is not believed.
@@ -114,42 +170,27 @@ impl Access {
         keyring: &Keyring,
     ) -> Result<(), EnsureOwnerError> {
         let now = self.clock.now();
-        if self
-            .tokens
-            .load()
-            .iter()
-            .any(|token| token.owns_everything() && token.is_good(now))
-        {
+        let is_owner = |token: &TokenDocument| token.owns_everything() && token.is_good(now);
+        if self.tokens.load().iter().any(is_owner) {
             return Ok(());
         }
-        let token = new_token();
-        let document = TokenDocument {
-            id: random_id("tok_")
-                .parse()
-                .expect("an id of ours is an actor's"),
+        let new = NewToken {
+            name: "made at the first start".to_owned(),
             role: Role::Owner,
-            workspaces: None,
-            hash: Hash::of(token.as_bytes()),
-            created_at: now,
+            scope: Scope::All,
             expires_at: None,
-            revoked_at: None,
-            revision: 1,
         };
-        // The file first: a token that is stored and was never shown would lock everyone out.
-        let line = Zeroizing::new(format!("{}\n", *token));
-        file::replace(&self.file, line.as_bytes(), Permissions::from_mode(0o600))?;
         let system = Act {
             actor: ActorId::system(),
             request_id: "start".to_owned(),
         };
-        let draft = Draft {
-            note: Some(document.id.to_string()),
-            ..Draft::new(Event::TokenCreated, &system)
-        };
+        let (document, text) = TokenDocument::made(new, &system.actor, now);
+        // The file first: a token that is stored and was never shown would lock everyone out.
+        let line = Zeroizing::new(format!("{}\n", *text));
+        file::replace(&self.file, line.as_bytes(), Permissions::from_mode(0o600))?;
+        let draft = Draft::about_token(Event::TokenCreated, &system, &document);
         journal.commit(draft, vec![document.write(keyring)]).await?;
-        let mut tokens = Vec::clone(&self.tokens.load());
-        tokens.push(document);
-        self.tokens.store(Arc::new(tokens));
+        self.show(&document);
         tracing::info!(file = %self.file.display(), "made an owner token for the admin API");
         Ok(())
     }
@@ -164,58 +205,15 @@ pub(crate) enum EnsureOwnerError {
     Storage(#[from] StorageError),
 }
 
-impl TokenDocument {
-    fn is_good(&self, now: Timestamp) -> bool {
-        self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
-    }
-
-    /// Who has just shown this token.
-    fn principal(&self) -> Principal {
-        Principal {
-            actor: self.id.clone(),
-            role: self.role,
-            scope: match &self.workspaces {
-                Some(workspaces) => Scope::Only(Arc::new(workspaces.clone())),
-                None => Scope::All,
-            },
-            proven: true,
+impl Draft {
+    /// The record of a change to a token. By its id alone: its name may be a person's.
+    pub(crate) fn about_token(event: Event, by: &Act, token: &TokenDocument) -> Self {
+        let only = token.workspaces.iter().flatten().next();
+        let single = only.filter(|_| token.workspaces.as_ref().is_some_and(|all| all.len() == 1));
+        Self {
+            workspace: single.cloned(),
+            note: Some(token.id.to_string()),
+            ..Self::new(event, by)
         }
     }
-
-    fn owns_everything(&self) -> bool {
-        self.role == Role::Owner && self.workspaces.is_none()
-    }
-
-    fn key(&self) -> String {
-        format!("{TOKENS}{}", self.id)
-    }
-
-    fn write(&self, keyring: &Keyring) -> Write {
-        let key = self.key();
-        let body = authentic::write(keyring.installation(), &Place::Document { key: &key }, self);
-        Write {
-            key,
-            expected: self.revision - 1,
-            body: Some(Body(body)),
-        }
-    }
-
-    fn believe(key: &str, stored: &Document, keyring: &Keyring, ledger: &Ledger) -> Option<Self> {
-        ledger.vouch(key, &stored.body).ok()?;
-        let parsed = Stored::parse(&stored.body).ok()?;
-        let token: Self = parsed
-            .verify(keyring.installation(), &Place::Document { key })
-            .ok()?;
-        (token.key() == key && token.revision == stored.revision).then_some(token)
-    }
-}
-
-/// `ks_` and 256 random bits in base64url: recognisable to secret scanners.
-fn new_token() -> Zeroizing<String> {
-    let mut bits = Zeroizing::new([0; 32]);
-    entropy::fill(&mut *bits);
-    let mut token = Zeroizing::new(String::with_capacity(46));
-    token.push_str("ks_");
-    BASE64_URL_SAFE_NO_PAD.encode_string(bits.as_slice(), &mut token);
-    token
 }

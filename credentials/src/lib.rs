@@ -31,7 +31,10 @@ pub mod storage;
 
 pub use jiff::Timestamp;
 
-pub use access::{Access, Denial, Permission, Principal, Role, Scope};
+pub use access::{
+    Access, Denial, MadeToken, NewToken, OpenedSession, Permission, Principal, Role, Scope,
+    Session, SessionRules, Sessions, Token, TokenStatus,
+};
 pub use audit::{Audit, AuditRecord};
 pub use authentic::Hash;
 pub use clock::{Clock, SystemClock};

@@ -4,6 +4,7 @@ mod change;
 mod error;
 mod open;
 mod request;
+mod tokens;
 mod view;
 
 use std::{path::PathBuf, sync::Arc};
@@ -70,7 +71,15 @@ impl Registry {
     pub async fn open(options: OpenOptions) -> Result<Arc<Self>, OpenError> {
         let runs = Runs::start(options.storage.clone());
         let inner = Arc::new(Inner::open(options).await?);
+        tokio::spawn(tokens::keep_last_used(Arc::downgrade(&inner)));
         Ok(Arc::new(Self { inner, runs }))
+    }
+
+    /// Returns when what is written behind is on disk, or storage has failed to take it: run records, and when tokens were
+    /// last used.
+    pub async fn flush(&self) {
+        self.inner.store_last_used().await;
+        self.runs.flush().await;
     }
 
     /// Makes a workspace, with a key of its own.

@@ -42,7 +42,8 @@ pub enum Scope {
 }
 
 /// What a route asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Permission {
     /// To know who one is, and to leave.
     KnowOneself,

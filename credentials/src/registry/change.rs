@@ -166,7 +166,7 @@ impl Inner {
     }
 
     /// Leave to begin a change. If an earlier one stopped half-way, everything is read anew first.
-    async fn begin(&self) -> Result<RwLockReadGuard<'_, ()>, ChangeError> {
+    pub(super) async fn begin(&self) -> Result<RwLockReadGuard<'_, ()>, ChangeError> {
         loop {
             let begun = self.gate.read().await;
             if !self.journal.is_unsettled() {
@@ -282,6 +282,7 @@ fn warnings(provider: &Provider, secret: &Secret) -> Vec<Warning> {
     }
 }
 
-fn is_fit(name: &str) -> bool {
+/// A name that people can read in a table.
+pub(super) fn is_fit(name: &str) -> bool {
     (1..=200).contains(&name.chars().count()) && !name.chars().any(char::is_control)
 }

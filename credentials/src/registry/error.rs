@@ -24,7 +24,7 @@ pub enum ChangeError {
     #[error("there is a workspace of this id already")]
     WorkspaceExists,
     /// A name nobody could read in a table.
-    #[error("a workspace's name is 1 to 200 characters without control characters")]
+    #[error("a name is 1 to 200 characters without control characters")]
     NameUnfit,
     /// Not in the catalogue.
     #[error("the catalogue has no such provider")]
@@ -53,6 +53,15 @@ pub enum ChangeError {
     /// No such credential.
     #[error("there is no such credential")]
     CredentialUnknown,
+    /// No such token.
+    #[error("there is no such token")]
+    TokenUnknown,
+    /// Without it nobody could give access any more.
+    #[error("it is the last token that owns everything")]
+    LastOwner,
+    /// Nobody gives more than they have.
+    #[error("whoever is limited to workspaces names the ones that the token is for")]
+    ScopeExceeded,
     /// What is stored failed authentication, so nothing is built on it.
     #[error("the stored record failed authentication and cannot be changed")]
     Damaged,

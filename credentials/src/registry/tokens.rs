@@ -1,0 +1,140 @@
+//! The changes to tokens: who may use the admin API.
+
+use std::{sync::Weak, time::Duration};
+
+use super::{Act, ChangeError, Inner, Registry, change::is_fit};
+use crate::{
+    ActorId, MadeToken, NewToken, Scope, Token,
+    access::TokenDocument,
+    audit::{Draft, Event},
+};
+
+impl Registry {
+    /// Makes a token. Its text is in the answer, and nowhere else ever after. Whoever is limited to `within` gives no more
+    /// than they have.
+    ///
+    /// # Errors
+    /// What is wrong with it, or storage's failure; nothing has changed then.
+    pub async fn create_token(
+        &self,
+        by: &Act,
+        within: &Scope,
+        new: NewToken,
+    ) -> Result<MadeToken, ChangeError> {
+        let (by, within) = (by.clone(), within.clone());
+        self.to_its_end(|inner| async move { inner.create_token(&by, &within, new).await })
+            .await
+    }
+
+    /// Withdraws a token at once and for good, and with it the sessions that began with it. Revoking twice changes nothing.
+    ///
+    /// # Errors
+    /// When there is none in `within`, when it is the last one that owns everything, or when storage fails.
+    pub async fn revoke_token(
+        &self,
+        by: &Act,
+        within: &Scope,
+        id: &ActorId,
+    ) -> Result<Token, ChangeError> {
+        let (by, within, id) = (by.clone(), within.clone(), id.clone());
+        self.to_its_end(|inner| async move { inner.revoke_token(&by, &within, &id).await })
+            .await
+    }
+}
+
+/// Stores when tokens were last used, every minute for as long as the registry is open.
+pub(super) async fn keep_last_used(registry: Weak<Inner>) {
+    loop {
+        tokio::time::sleep(BEHIND).await;
+        let Some(inner) = registry.upgrade() else {
+            return;
+        };
+        inner.store_last_used().await;
+    }
+}
+
+impl Inner {
+    pub(super) async fn store_last_used(&self) {
+        let stored = self.access.store_last_used(&*self.storage, &self.keyring);
+        if let Err(error) = stored.await {
+            tracing::warn!(%error, "when tokens were last used could not be stored");
+        }
+    }
+
+    async fn create_token(
+        &self,
+        by: &Act,
+        within: &Scope,
+        new: NewToken,
+    ) -> Result<MadeToken, ChangeError> {
+        if !is_fit(&new.name) {
+            return Err(ChangeError::NameUnfit);
+        }
+        let _begun = self.begin().await?;
+        let _changing = self.access.changing.lock().await;
+        let now = self.clock.now();
+        if new.expires_at.is_some_and(|end| end <= now) {
+            return Err(ChangeError::ExpiryPast);
+        }
+        self.accept_scope(within, &new.scope)?;
+        let (document, text) = TokenDocument::made(new, &by.actor, now);
+        self.commit_token(Event::TokenCreated, by, &document)
+            .await?;
+        let token = self.access.view(&document);
+        Ok(MadeToken { token, text })
+    }
+
+    async fn revoke_token(
+        &self,
+        by: &Act,
+        within: &Scope,
+        id: &ActorId,
+    ) -> Result<Token, ChangeError> {
+        let _begun = self.begin().await?;
+        let _changing = self.access.changing.lock().await;
+        let token = self.access.token(id);
+        let token = token.filter(|token| within.covers(&token.scope()));
+        let token = token.ok_or(ChangeError::TokenUnknown)?;
+        if token.revoked_at.is_some() {
+            return Ok(self.access.view(&token));
+        }
+        if token.owns_everything() && !self.access.has_other_owner(id) {
+            return Err(ChangeError::LastOwner);
+        }
+        let revoked = token.revoked(self.clock.now());
+        self.commit_token(Event::TokenRevoked, by, &revoked).await?;
+        Ok(self.access.view(&revoked))
+    }
+
+    /// A workspace that is not there for the giver is unknown to them, whether or not there is one.
+    fn accept_scope(&self, within: &Scope, asked: &Scope) -> Result<(), ChangeError> {
+        let Scope::Only(workspaces) = asked else {
+            return match within.covers(asked) {
+                true => Ok(()),
+                false => Err(ChangeError::ScopeExceeded),
+            };
+        };
+        let snapshot = self.snapshot.load();
+        let is_there = |id| within.holds(id) && snapshot.workspaces.contains_key(id);
+        match !workspaces.is_empty() && workspaces.iter().all(is_there) {
+            true => Ok(()),
+            false => Err(ChangeError::WorkspaceUnknown),
+        }
+    }
+
+    async fn commit_token(
+        &self,
+        event: Event,
+        by: &Act,
+        document: &TokenDocument,
+    ) -> Result<(), ChangeError> {
+        let draft = Draft::about_token(event, by, document);
+        let writes = vec![document.write(&self.keyring)];
+        self.journal.commit(draft, writes).await?;
+        self.access.show(document);
+        Ok(())
+    }
+}
+
+/// How much of it a crash may lose.
+const BEHIND: Duration = Duration::from_secs(60);
