@@ -9,10 +9,10 @@ use crate::inventory::Inventory;
 use crate::lifecycle::Lifecycle;
 use crate::observe::{self, Observed};
 use crate::{telemetry, web};
-use keyside_admin::AdminState;
+use keyside_admin::AdminOptions;
 use keyside_config::{ListenAddress, Settings, Sources, Store};
 use keyside_credentials::storage::SledStorage;
-use keyside_credentials::{Kms, OpenOptions, Registry, SystemClock, process};
+use keyside_credentials::{Kms, OpenOptions, Registry, SessionRules, SystemClock, process};
 use keyside_proxy::{Bound, Drain, Metrics, Parts};
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server};
@@ -93,11 +93,16 @@ impl App {
         })
         .map_err(failed)?;
         self.register_own(&metrics).map_err(failed)?;
-        let admin_state = AdminState {
+        let admin_options = AdminOptions {
             registry: self.registry.clone(),
             catalogue: Arc::new(settings.catalogue.clone()),
             listen: admin_address,
             public_url: settings.admin.public_url.clone(),
+            sessions: SessionRules {
+                idle: settings.admin.session_idle,
+                lifetime: settings.admin.session_lifetime,
+            },
+            requests_per_second: settings.admin.requests_per_second,
         };
         let observed = Observed {
             registry: metrics,
@@ -111,7 +116,7 @@ impl App {
         let mut server = server(proxy);
         server.add_service(web::service(
             "admin",
-            keyside_admin::router(admin_state),
+            keyside_admin::router(admin_options),
             admin,
         ));
         server.add_service(web::service("observe", observe::router(observed), observe));
@@ -178,7 +183,7 @@ impl Ready {
         server.run(RunArgs {
             shutdown_signal: Box::new(lifecycle),
         });
-        app.runtime.block_on(app.registry.runs().flush());
+        app.runtime.block_on(app.registry.flush());
         tracing::info!("stopped");
     }
 }

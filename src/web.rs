@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use axum::Router;
+use axum::extract::ConnectInfo;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -89,8 +90,8 @@ impl Web {
                 _ = shutdown.wait_for(|stop| *stop) => return,
             };
             match accepted {
-                Ok((stream, _)) => {
-                    let serving = serve(stream, self.router.clone(), shutdown.clone());
+                Ok((stream, peer)) => {
+                    let serving = serve(stream, peer, self.router.clone(), shutdown.clone());
                     tokio::spawn(async move {
                         serving.await;
                         drop(place);
@@ -104,8 +105,9 @@ impl Web {
 }
 
 /// Serves one connection until it ends, or the process does.
-async fn serve(stream: TcpStream, router: Router, mut shutdown: ShutdownWatch) {
-    let service = service_fn(move |request: Request<Incoming>| {
+async fn serve(stream: TcpStream, peer: SocketAddr, router: Router, mut shutdown: ShutdownWatch) {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
         tower_service::Service::call(&mut router.clone(), request)
     });
     let mut http = http1::Builder::new();

@@ -9,15 +9,16 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use http::{HeaderMap, header, request::Parts};
+use http::{HeaderMap, Method, header, request::Parts};
 use keyside_credentials::{
-    Act, Credential, CredentialId, Denial, Permission, Principal, Registry, Scope, Workspace,
-    WorkspaceId,
+    Act, Credential, CredentialId, Denial, Permission, Principal, Registry, Scope, Token,
+    Workspace, WorkspaceId,
 };
 
 use crate::{
     AdminState,
     exchange::RequestId,
+    guard,
     problem::{Kind, Problem},
 };
 
@@ -27,7 +28,7 @@ pub(crate) async fn recognise(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let recognised = Recognised(principal(&state, request.headers()));
+    let recognised = Recognised(principal(&state, request.method(), request.headers()));
     request.extensions_mut().insert(recognised);
     next.run(request).await
 }
@@ -77,6 +78,11 @@ impl Caller {
         permitted.map_err(|denial| denied(denial).refusing(&self.principal.actor))
     }
 
+    /// Who it is.
+    pub(crate) fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
     /// For the audit record of what they change.
     pub(crate) fn act(&self) -> Act {
         Act {
@@ -103,6 +109,13 @@ impl Caller {
         id.and_then(|id| registry.credential(&id))
             .filter(|credential| self.scope().holds(&credential.workspace))
             .ok_or_else(|| self.absent(Problem::credential_unknown()))
+    }
+
+    /// The token that a path names.
+    pub(crate) fn token(&self, registry: &Registry, id: &str) -> Result<Token, Problem> {
+        let mut there = registry.access().tokens(self.scope()).into_iter();
+        let found = there.find(|token| token.id.as_str() == id);
+        found.ok_or_else(|| self.absent(Problem::token_unknown()))
     }
 
     /// Lets the caller into the workspace that a body names. Whether there is one is for the registry to say, in the same
@@ -137,10 +150,24 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
-fn principal(state: &AdminState, headers: &HeaderMap) -> Result<Principal, Problem> {
-    let token = bearer(headers).ok_or_else(no_token)?;
+/// A bearer token if there is one, else a session. A token that is wrong is not made good by a cookie.
+fn principal(
+    state: &AdminState,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Principal, Problem> {
     let access = state.registry.access();
-    access.authenticate(token).ok_or_else(wrong_token)
+    if headers.contains_key(header::AUTHORIZATION) {
+        let token = bearer(headers).ok_or_else(no_token)?;
+        return access.authenticate(token).ok_or_else(wrong_token);
+    }
+    let session = state.cookie.read(headers).ok_or_else(no_token)?;
+    let session = state.sessions.resume(session, access);
+    let session = session.ok_or_else(session_over)?;
+    match method.is_safe() || guard::says_where_from(headers) {
+        true => Ok(session.principal),
+        false => Err(guard::browser_not_allowed()),
+    }
 }
 
 /// The token of the one Authorization header. The scheme is case-insensitive (RFC 9110 section 11.1).
@@ -157,11 +184,15 @@ fn no_token() -> Problem {
     )
 }
 
-fn wrong_token() -> Problem {
+pub(crate) fn wrong_token() -> Problem {
     unauthenticated(
         "The token is not one of this server's.",
         r#"Bearer realm="keyside", error="invalid_token""#,
     )
+}
+
+fn session_over() -> Problem {
+    unauthenticated("The session has ended.", r#"Bearer realm="keyside""#)
 }
 
 fn unauthenticated(detail: &str, challenge: &'static str) -> Problem {

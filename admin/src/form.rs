@@ -13,7 +13,9 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-pub(crate) use self::read::{Given, flag, one_of, parsed, secret, text, timestamp, word};
+pub(crate) use self::read::{
+    Given, flag, one_of, parsed, secret, set, text, timestamp, token, word,
+};
 use crate::problem::{FieldError, Kind, Problem};
 
 /// A body's fields, and what was wrong with them so far.

@@ -98,6 +98,12 @@ pub(crate) async fn check(
     Ok(next.run(request).await)
 }
 
+/// Whether the browser said which page a request is for. Where a cookie speaks for someone, every change must: programs
+/// have tokens.
+pub(crate) fn says_where_from(headers: &HeaderMap) -> bool {
+    headers.contains_key(SEC_FETCH_SITE) || headers.contains_key(header::ORIGIN)
+}
+
 fn origin_of(uri: &Uri) -> String {
     let scheme = uri.scheme_str().unwrap_or("http");
     let authority = uri.authority().map(Authority::as_str).unwrap_or_default();
@@ -120,7 +126,7 @@ fn host_not_allowed() -> Problem {
     )
 }
 
-fn browser_not_allowed() -> Problem {
+pub(crate) fn browser_not_allowed() -> Problem {
     Problem::new(
         Kind::BrowserNotAllowed,
         "A browser sent this for a page of another site.",

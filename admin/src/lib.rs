@@ -7,11 +7,14 @@
 
 mod access;
 mod body;
+mod cookie;
 mod entity_tag;
 mod exchange;
 mod form;
 mod guard;
+mod limits;
 mod page;
+mod precondition;
 mod problem;
 mod query;
 mod refusals;
@@ -19,15 +22,16 @@ mod routes;
 #[cfg(test)]
 mod tests;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, num::NonZeroU32, sync::Arc};
 
 use axum::{Router, middleware};
 use keyside_config::Catalogue;
-use keyside_credentials::Registry;
+use keyside_credentials::{Registry, SessionRules, Sessions};
+
+use self::{cookie::Cookie, limits::Limits};
 
 /// What the API works on.
-#[derive(Clone)]
-pub struct AdminState {
+pub struct AdminOptions {
     /// Workspaces, credentials, runs, the audit log, and who has access.
     pub registry: Arc<Registry>,
     /// The known providers.
@@ -36,22 +40,43 @@ pub struct AdminState {
     pub listen: SocketAddr,
     /// What people type to reach it, without a slash at the end. Its host is one that requests may name.
     pub public_url: String,
+    /// How long a session on the page lasts.
+    pub sessions: SessionRules,
+    /// What one address may send.
+    pub requests_per_second: NonZeroU32,
+}
+
+/// What the handlers share.
+#[derive(Clone)]
+pub(crate) struct AdminState {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) cookie: Cookie,
 }
 
 /// The whole API.
 ///
-/// Each request passes, in this order: a task, an id and a log line of its own; the checks that no browser was talked
-/// into sending it; the question of who is speaking; and, route by route, whether they may (`routes.rs` says what each
-/// asks for). Only then is it looked at.
-pub fn router(state: AdminState) -> Router {
-    let guard = Arc::new(guard::Guard::new(state.listen, &state.public_url));
-    let refusals = Arc::new(refusals::Refusals::new(state.registry.clone()));
+/// Each request passes, in this order: a task, an id and a log line of its own; the budget of its address; the checks
+/// that no browser was talked into sending it; the question of who is speaking; and, route by route, whether they may
+/// (`routes.rs` says what each asks for). Only then is it looked at.
+pub fn router(options: AdminOptions) -> Router {
+    let guard = Arc::new(guard::Guard::new(options.listen, &options.public_url));
+    let refusals = Arc::new(refusals::Refusals::new(options.registry.clone()));
+    let state = AdminState {
+        registry: options.registry,
+        catalogue: options.catalogue,
+        sessions: Arc::new(Sessions::new(options.sessions)),
+        limits: Arc::new(Limits::new(options.requests_per_second)),
+        cookie: Cookie::of(&options.public_url),
+    };
+    let recognise = middleware::from_fn_with_state(state.clone(), access::recognise);
+    let limit = middleware::from_fn_with_state(state.clone(), limits::check);
     routes::router()
-        .layer(middleware::from_fn_with_state(
-            state.clone(),
-            access::recognise,
-        ))
+        .layer(recognise)
         .layer(middleware::from_fn_with_state(guard, guard::check))
+        .layer(limit)
         .layer(middleware::from_fn_with_state(refusals, exchange::carry))
         .with_state(state)
 }

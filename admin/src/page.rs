@@ -28,6 +28,11 @@ impl<T> Page<T> {
         }
     }
 
+    /// What was found so far, and where to look on.
+    pub(crate) fn leading_on(items: Vec<T>, next_cursor: Option<String>) -> Self {
+        Self { items, next_cursor }
+    }
+
     /// All there is.
     pub(crate) fn whole(items: Vec<T>) -> Self {
         Self {

@@ -101,8 +101,12 @@ impl Problem {
         self
     }
 
-    pub(crate) fn with_header(mut self, name: HeaderName, value: &'static str) -> Self {
-        self.headers.push((name, HeaderValue::from_static(value)));
+    pub(crate) fn with_header(self, name: HeaderName, value: &'static str) -> Self {
+        self.with_value(name, HeaderValue::from_static(value))
+    }
+
+    pub(crate) fn with_value(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
         self
     }
 
@@ -191,6 +195,13 @@ impl From<ChangeError> for Problem {
             )
             .with_errors(vec![FieldError::field("label", "taken")]),
             ChangeError::CredentialUnknown => Self::credential_unknown(),
+            ChangeError::TokenUnknown => Self::token_unknown(),
+            ChangeError::LastOwner => Self::new(
+                Kind::LastOwner,
+                said,
+                "Make another owner's token that is not limited to workspaces first.",
+            ),
+            ChangeError::ScopeExceeded => one_field("workspaces", said),
             ChangeError::Damaged => Self::new(
                 Kind::RecordDamaged,
                 said,
@@ -234,6 +245,17 @@ impl From<StorageError> for Problem {
 }
 
 impl Problem {
+    /// Storage did not hand out what was asked for.
+    pub(crate) fn unreadable(error: StorageError) -> Self {
+        tracing::error!(%error, "the store could not be read");
+        Self::new(
+            Kind::StoreUnavailable,
+            "The store cannot be read.",
+            "Look at Keyside's log for what the store says, then try again.",
+        )
+        .with_header(header::RETRY_AFTER, "5")
+    }
+
     /// Also what someone without access to it is told.
     pub(crate) fn workspace_unknown() -> Self {
         Self::new(
@@ -249,6 +271,23 @@ impl Problem {
             Kind::CredentialUnknown,
             "There is no such credential.",
             "GET /api/integrations/credentials lists the ones there are (`keyside key list`).",
+        )
+    }
+}
+
+impl Problem {
+    /// One of several; which, is not said to those who may not see it.
+    pub(crate) fn workspaces_unknown() -> Self {
+        let error = FieldError::field("workspaces", "one of them does not exist");
+        Self::workspace_unknown().with_errors(vec![error])
+    }
+
+    /// Also what someone who may not see it is told.
+    pub(crate) fn token_unknown() -> Self {
+        Self::new(
+            Kind::TokenUnknown,
+            "There is no such token.",
+            "GET /api/tokens lists the ones there are (`keyside token list`).",
         )
     }
 }

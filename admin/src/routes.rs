@@ -1,9 +1,14 @@
 //! The paths, and what stands behind each.
 
+mod audit;
 mod credentials;
 mod providers;
 mod runs;
+mod session;
+mod tokens;
 mod workspaces;
+
+use std::str::FromStr;
 
 use axum::{
     Router,
@@ -48,6 +53,17 @@ pub(crate) fn table() -> Vec<Route> {
         Route::post("/api/workspaces", CreateWorkspaces, workspaces::create),
         Route::get("/api/workspaces/{id}", ReadWorkspaces, workspaces::show),
         Route::get("/api/runs", ReadRuns, runs::list),
+        Route::get("/api/audit", ReadAudit, audit::list),
+        Route::get("/api/audit/export", ExportAudit, audit::export),
+        Route::get("/api/audit/verify", VerifyAudit, audit::verify),
+        Route::get("/api/tokens", ReadTokens, tokens::list),
+        Route::post("/api/tokens", CreateTokens, tokens::create),
+        Route::get("/api/tokens/{id}", ReadTokens, tokens::show),
+        Route::delete("/api/tokens/{id}", RevokeTokens, tokens::revoke),
+        Route::post("/api/session", None, session::create),
+        Route::get("/api/session", KnowOneself, session::show),
+        Route::delete("/api/session", KnowOneself, session::end),
+        Route::post("/api/session/proof", KnowOneself, session::prove),
     ]
 }
 
@@ -64,7 +80,7 @@ pub(crate) fn router() -> Router<AdminState> {
 impl Route {
     fn get<H: Handler<T, AdminState>, T: 'static>(
         path: &'static str,
-        needs: Permission,
+        needs: impl Into<Option<Permission>>,
         answer: H,
     ) -> Self {
         Self::new(Method::GET, MethodFilter::GET, path, needs, answer)
@@ -72,7 +88,7 @@ impl Route {
 
     fn post<H: Handler<T, AdminState>, T: 'static>(
         path: &'static str,
-        needs: Permission,
+        needs: impl Into<Option<Permission>>,
         answer: H,
     ) -> Self {
         Self::new(Method::POST, MethodFilter::POST, path, needs, answer)
@@ -80,7 +96,7 @@ impl Route {
 
     fn delete<H: Handler<T, AdminState>, T: 'static>(
         path: &'static str,
-        needs: Permission,
+        needs: impl Into<Option<Permission>>,
         answer: H,
     ) -> Self {
         Self::new(Method::DELETE, MethodFilter::DELETE, path, needs, answer)
@@ -90,13 +106,13 @@ impl Route {
         method: Method,
         filter: MethodFilter,
         path: &'static str,
-        needs: Permission,
+        needs: impl Into<Option<Permission>>,
         answer: H,
     ) -> Self {
         Self {
             method,
             path,
-            needs: Some(needs),
+            needs: needs.into(),
             answer: on(filter, answer),
         }
     }
@@ -152,4 +168,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
             Err(_) => Err(no_such_path()),
         }
     }
+}
+
+/// A parameter that the domain knows how to read. Its errors say the rule and do not repeat the text.
+fn parsed<T: FromStr<Err: ToString>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: T::Err| error.to_string())
 }

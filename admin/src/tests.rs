@@ -2,27 +2,33 @@
 //! secret that went in.
 
 mod access;
+mod audit;
 mod browsers;
 mod creating;
 mod exchange;
+mod failing;
 mod lists;
+mod permissions;
 mod resources;
 mod secrecy;
+mod sessions;
+mod tokens;
 
-use std::sync::Arc;
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use keyside_config::{Catalogue, CredentialRules, KmsDriver, MasterKeySource};
 use keyside_credentials::{
-    Clock, Kms, OpenOptions, Registry, SystemClock, audit::AuditRecord, storage::MemoryStorage,
+    Clock, Kms, OpenOptions, Registry, SessionRules, SystemClock, audit::AuditRecord,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
-use crate::{AdminState, router};
+use self::failing::FailingLog;
+use crate::{AdminOptions, router};
 
 /// A key of the form that OpenAI's have, and of no other one anywhere.
 const SECRET: &str = "sk-proj-CanaryOfTheAdminApi0123456789abcdefghijklmnopqrstuvwxyzQ7";
@@ -34,6 +40,7 @@ struct Api {
     router: Router,
     registry: Arc<Registry>,
     token: String,
+    log: Arc<FailingLog>,
     _folder: TempDir,
 }
 
@@ -45,6 +52,12 @@ struct Answer {
 
 impl Api {
     async fn open() -> Self {
+        Self::at("https://keys.example.test").await
+    }
+
+    /// An API that people reach at `public_url`.
+    async fn at(public_url: &str) -> Self {
+        let log = Arc::new(FailingLog::default());
         let folder = tempfile::tempdir().unwrap();
         let keyring = folder.path().join("keyring");
         let kms = keyside_config::Kms {
@@ -53,7 +66,7 @@ impl Api {
         };
         let catalogue = Arc::new(Catalogue::builtin());
         let options = OpenOptions {
-            storage: Arc::new(MemoryStorage::default()),
+            storage: log.clone(),
             kms: Kms::open(&kms, &keyring).unwrap(),
             keyring,
             catalogue: catalogue.clone(),
@@ -62,16 +75,22 @@ impl Api {
         };
         let registry = Registry::open(options).await.unwrap();
         let token = std::fs::read_to_string(registry.access().token_file()).unwrap();
-        let state = AdminState {
+        let options = AdminOptions {
             registry: registry.clone(),
             catalogue,
             listen: "127.0.0.1:7381".parse().unwrap(),
-            public_url: "https://keys.example.test".to_owned(),
+            public_url: public_url.to_owned(),
+            sessions: SessionRules {
+                idle: Duration::from_secs(30 * 60),
+                lifetime: Duration::from_secs(12 * 60 * 60),
+            },
+            requests_per_second: NonZeroU32::new(1_000).unwrap(),
         };
         Self {
-            router: router(state),
+            router: router(options),
             registry,
             token: token.trim().to_owned(),
+            log,
             _folder: folder,
         }
     }
@@ -166,6 +185,12 @@ impl Answer {
     fn header(&self, name: &str) -> &str {
         let value = self.headers.get(name);
         value.and_then(|value| value.to_str().ok()).unwrap_or("")
+    }
+
+    /// The id of what was made.
+    fn id(&self) -> String {
+        let id = self.json()["id"].as_str().map(str::to_owned);
+        id.unwrap_or_else(|| panic!("no id: {}", self.body))
     }
 
     /// The last part of a problem's type.

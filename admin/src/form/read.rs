@@ -1,10 +1,11 @@
 //! How single values are read.
 
-use std::str::FromStr;
+use std::{collections::BTreeSet, str::FromStr};
 
 use jiff::Timestamp;
 use keyside_credentials::Secret;
 use serde_json::value::RawValue;
+use zeroize::Zeroizing;
 
 /// A value as it came.
 pub(crate) struct Given<'a>(pub(super) &'a RawValue);
@@ -68,6 +69,31 @@ pub(crate) fn secret(given: Given<'_>) -> Result<Secret, String> {
     Secret::from_plaintext(given.string()?.into_bytes()).map_err(|error| error.to_string())
 }
 
+/// A token of this API, in a buffer that is wiped.
+pub(crate) fn token(given: Given<'_>) -> Result<Zeroizing<String>, String> {
+    let token = Zeroizing::new(given.string()?);
+    match (1..=TOKEN_MAX).contains(&token.len()) {
+        true => Ok(token),
+        false => Err(format!("expected 1 to {TOKEN_MAX} bytes")),
+    }
+}
+
+/// A list of 1 to `max` texts that the domain knows how to read; one that is there twice counts once.
+pub(crate) fn set<T: FromStr<Err: ToString> + Ord>(
+    max: usize,
+) -> impl FnOnce(Given<'_>) -> Result<BTreeSet<T>, String> {
+    move |given| {
+        let texts: Result<Vec<String>, _> = serde_json::from_str(given.0.get());
+        let texts = texts.map_err(|_| given.instead_of("a list of texts"))?;
+        if !(1..=max).contains(&texts.len()) {
+            return Err(format!("expected 1 to {max} of them"));
+        }
+        let items = texts.iter().map(|text| text.parse());
+        let items: Result<_, T::Err> = items.collect();
+        items.map_err(|error| error.to_string())
+    }
+}
+
 /// One of a few words.
 pub(crate) fn one_of<T: Copy>(
     words: &'static [(&'static str, T)],
@@ -83,3 +109,6 @@ pub(crate) fn word<T: Copy>(words: &[(&str, T)], text: &str) -> Result<T, String
         format!("expected {}", words.join(" or "))
     })
 }
+
+/// Ours have 46 bytes.
+const TOKEN_MAX: usize = 256;

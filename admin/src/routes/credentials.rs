@@ -17,9 +17,10 @@ use crate::{
     AdminState,
     access::Caller,
     body::JsonBody,
-    entity_tag::{Tagged, require_match},
+    entity_tag::Tagged,
     form::{self, Form},
     page::Page,
+    precondition::IfMatch,
     problem::Problem,
     query::Parameters,
 };
@@ -54,7 +55,7 @@ pub(super) async fn list(
 ) -> Result<axum::Json<Page<CredentialView>>, Problem> {
     let filter = Filter {
         within: caller.scope().clone(),
-        workspace: query.optional("workspaceId", |text| text.parse().map_err(said)),
+        workspace: query.optional("workspaceId", super::parsed),
         provider: query.optional("provider", |text| known_provider(&state, text)),
         status: query.optional("status", word(&STATUSES)),
         environment: query.optional("environment", word(&ENVIRONMENTS)),
@@ -91,10 +92,10 @@ pub(super) async fn revoke(
     State(state): State<AdminState>,
     caller: Caller,
     Segment(id): Segment,
-    headers: HeaderMap,
+    seen: IfMatch,
 ) -> Result<Tagged<CredentialView>, Problem> {
     let credential = caller.credential(&state.registry, &id)?;
-    require_match(&headers, credential.revision)?;
+    seen.hold(credential.revision)?;
     let revoked = state.registry.revoke(&caller.act(), &credential.id).await?;
     Ok(tagged(revoked))
 }
@@ -157,10 +158,6 @@ fn known_provider(state: &AdminState, text: &str) -> Result<String, String> {
 
 fn word<T: Copy>(words: &'static [(&'static str, T)]) -> impl FnOnce(&str) -> Result<T, String> {
     move |text| form::word(words, text)
-}
-
-fn said(error: impl ToString) -> String {
-    error.to_string()
 }
 
 const PATH: &str = "/api/integrations/credentials";

@@ -1,34 +1,22 @@
 //! Nobody gets past the token, and whoever tried is on record.
 
+use http::Method;
 use keyside_credentials::audit::Event;
 
 use super::*;
-
-const ROUTES: [(&str, &str); 11] = [
-    ("GET", "/api/integrations/credentials"),
-    ("POST", "/api/integrations/credentials"),
-    (
-        "GET",
-        "/api/integrations/credentials/cred_aaaaaaaaaaaaaaaaaaaaaaaaaa",
-    ),
-    (
-        "DELETE",
-        "/api/integrations/credentials/cred_aaaaaaaaaaaaaaaaaaaaaaaaaa",
-    ),
-    ("GET", "/api/integrations/providers"),
-    ("GET", "/api/workspaces"),
-    ("POST", "/api/workspaces"),
-    ("GET", "/api/workspaces/acme"),
-    ("GET", "/api/runs"),
-    ("GET", "/api/there-is-no-such-path"),
-    ("PUT", "/api/workspaces"),
-];
+use crate::routes;
 
 #[tokio::test]
 async fn no_route_answers_without_a_token() {
     let api = Api::open().await;
-    for (method, path) in ROUTES {
-        let answer = api.send(anonymous(method, path)).await;
+    let guarded = |route: &routes::Route| route.needs.is_some();
+    let routes = routes::table().into_iter().filter(guarded);
+    let mut paths: Vec<_> = routes.map(|route| (route.method, route.path)).collect();
+    paths.push((Method::GET, "/api/there-is-no-such-path"));
+    paths.push((Method::PUT, "/api/workspaces"));
+    for (method, path) in paths {
+        let path = path.replace("{id}", "cred_aaaaaaaaaaaaaaaaaaaaaaaaaa");
+        let answer = api.send(anonymous(method.as_str(), &path)).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{method} {path}");
         assert_eq!(answer.kind(), "unauthenticated");
         assert!(answer.header("www-authenticate").starts_with("Bearer"));
@@ -106,4 +94,20 @@ async fn an_unknown_path_and_a_wrong_method_are_problems_too() {
         "{:?}",
         wrong.headers
     );
+}
+
+#[tokio::test]
+async fn whoever_is_limited_and_reaches_beyond_is_on_record_by_name() {
+    let api = Api::with_workspace().await;
+    let new = json!({ "name": "CI", "role": "viewer", "workspaces": ["acme"] });
+    let made = api.post("/api/tokens", &new).await.json();
+    let authorization = format!("Bearer {}", made["token"].as_str().unwrap());
+    for path in ["/api/workspaces/beta", "/api/tokens"] {
+        let request = anonymous("GET", path).header("authorization", &authorization);
+        let answer = api.send(request).await;
+        let record = api.audit().await.pop().unwrap();
+        assert_eq!(record.event, Event::Refused, "{path}");
+        assert_eq!(record.actor.as_str(), made["id"].as_str().unwrap());
+        assert_eq!(record.note, Some(answer.kind()));
+    }
 }

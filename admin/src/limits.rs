@@ -1,0 +1,116 @@
+//! How often the API may be asked, and how often someone may try to sign in.
+//!
+//! The budgets are counted by address; a network of IPv6 (/64) is one, because whoever has an address there has them all.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    num::NonZeroU32,
+    time::Duration,
+};
+
+use axum::{
+    extract::{ConnectInfo, Request, State},
+    middleware::Next,
+    response::Response,
+};
+use governor::{
+    DefaultDirectRateLimiter, DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter,
+    clock::{Clock, MonotonicClock, Reference},
+};
+use http::{Extensions, HeaderValue, header};
+
+use crate::{
+    AdminState,
+    problem::{Kind, Problem},
+};
+
+/// The budgets.
+pub(crate) struct Limits {
+    requests: DefaultKeyedRateLimiter<IpAddr>,
+    sign_ins: DefaultKeyedRateLimiter<IpAddr>,
+    all_sign_ins: DefaultDirectRateLimiter,
+}
+
+impl Limits {
+    pub(crate) fn new(requests_per_second: NonZeroU32) -> Self {
+        let burst = requests_per_second.saturating_mul(TWO);
+        let requests = Quota::per_second(requests_per_second).allow_burst(burst);
+        Self {
+            requests: RateLimiter::keyed(requests),
+            sign_ins: RateLimiter::keyed(Quota::per_minute(SIGN_INS)),
+            all_sign_ins: RateLimiter::direct(Quota::per_minute(ALL_SIGN_INS)),
+        }
+    }
+
+    /// Takes one request from the peer's budget.
+    fn request(&self, peer: IpAddr) -> Result<(), Problem> {
+        take(&self.requests, peer)
+            .map_err(|wait| too_many("More requests than one address may send.", wait))
+    }
+
+    /// Takes one attempt to show a token from the peer's budget, and from everyone's.
+    pub(crate) fn sign_in(&self, peer: IpAddr) -> Result<(), Problem> {
+        let too_many = |wait| too_many("More attempts to sign in than are allowed.", wait);
+        take(&self.sign_ins, peer).map_err(too_many)?;
+        self.all_sign_ins
+            .check()
+            .map_err(|until| too_many(wait(&until)))
+    }
+}
+
+/// Runs once a request, before anything of it is looked at.
+pub(crate) async fn check(
+    State(state): State<AdminState>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    state.limits.request(peer(request.extensions()))?;
+    Ok(next.run(request).await)
+}
+
+/// Where a request comes from. Where the server did not say, all come from the same place.
+pub(crate) fn peer(extensions: &Extensions) -> IpAddr {
+    let peer = extensions.get::<ConnectInfo<SocketAddr>>();
+    let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| {
+        peer.ip()
+    });
+    match peer.to_canonical() {
+        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 64 << 64).into()),
+        peer => peer,
+    }
+}
+
+/// Addresses whose budget is whole again are forgotten, so that nobody fills the memory by coming from everywhere.
+fn take(limiter: &DefaultKeyedRateLimiter<IpAddr>, peer: IpAddr) -> Result<(), Duration> {
+    if limiter.len() > KNOWN_PEERS {
+        limiter.retain_recent();
+    }
+    limiter.check_key(&peer).map_err(|until| wait(&until))
+}
+
+fn wait<P: Reference>(until: &NotUntil<P>) -> Duration
+where
+    MonotonicClock: Clock<Instant = P>,
+{
+    until.wait_time_from(MonotonicClock.now())
+}
+
+fn too_many(detail: &str, wait: Duration) -> Problem {
+    let seconds = wait.as_secs() + 1;
+    let problem = Problem::new(
+        Kind::TooManyRequests,
+        detail,
+        "Wait as long as Retry-After says, then send the request again.",
+    );
+    problem.with_value(header::RETRY_AFTER, HeaderValue::from(seconds))
+}
+
+const TWO: NonZeroU32 = NonZeroU32::new(2).unwrap();
+
+/// A minute, from one address: more than a person mistypes.
+const SIGN_INS: NonZeroU32 = NonZeroU32::new(10).unwrap();
+
+/// A minute, from anywhere.
+const ALL_SIGN_INS: NonZeroU32 = NonZeroU32::new(60).unwrap();
+
+const KNOWN_PEERS: usize = 10_000;

@@ -1,0 +1,148 @@
+//! `/api/audit`: who did what, to read, to take away, to check.
+
+mod csv;
+mod export;
+
+use axum::{Json, extract::State, response::Response};
+
+use jiff::Timestamp;
+use keyside_credentials::{
+    ActorId, AuditRecord, CredentialId, Fingerprint, Hash, WorkspaceId,
+    audit::{AuditFilter, Event, VerifyError},
+};
+use serde::Serialize;
+
+use crate::{AdminState, access::Caller, form, page::Page, problem::Problem, query::Parameters};
+
+/// Newest first. A page may be short, or empty, and lead on: how far back one looks at once is limited.
+pub(super) async fn list(
+    State(state): State<AdminState>,
+    caller: Caller,
+    mut query: Parameters,
+) -> Result<Json<Page<RecordView>>, Problem> {
+    let filter = filter(&caller, &mut query);
+    let limit = query.limit();
+    let before = query.optional("cursor", |cursor| {
+        let position = cursor.parse().ok().filter(|position| *position > 0);
+        position.ok_or_else(|| "is not a cursor of this list; begin again without one".to_owned())
+    });
+    query.finish()?;
+    let found = state.registry.audit().search(&filter, before, limit).await;
+    let found = found.map_err(Problem::unreadable)?;
+    let records = found.records.into_iter().map(RecordView::of).collect();
+    let cursor = found.before.map(|position| position.to_string());
+    Ok(Json(Page::leading_on(records, cursor)))
+}
+
+/// All records that pass, oldest first. That they leave is on record before the first one does.
+pub(super) async fn export(
+    State(state): State<AdminState>,
+    caller: Caller,
+    mut query: Parameters,
+) -> Result<Response, Problem> {
+    let filter = filter(&caller, &mut query);
+    let format = query.optional("format", |text| form::word(&export::FORMATS, text));
+    let from = query.optional("from", |text| {
+        let position = text.parse().ok().filter(|position| *position > 0);
+        position.ok_or_else(|| "expected a position, from 1".to_owned())
+    });
+    query.finish()?;
+    let format = format.unwrap_or(export::Format::Ndjson);
+    let from = from.unwrap_or(1);
+    let note = format!("{}, from {from}", format.name());
+    let act = caller.act();
+    let audit = state.registry.audit();
+    let recorded = audit.exported(&act, filter.workspace.as_ref(), &note);
+    recorded.await?;
+    Ok(export::stream(state.registry.clone(), filter, from, format))
+}
+
+/// Reads the whole log, and says which record is the first that is not what was written.
+pub(super) async fn verify(
+    State(state): State<AdminState>,
+    query: Parameters,
+) -> Result<Json<VerifyView>, Problem> {
+    query.finish()?;
+    match state.registry.audit().verify().await {
+        Ok(head) => Ok(Json(VerifyView {
+            intact: true,
+            position: head.position,
+            hash: Some(head.hash),
+            finding: None,
+        })),
+        Err(VerifyError::Broken(found)) => Ok(Json(VerifyView {
+            intact: false,
+            position: found.position,
+            hash: None,
+            finding: Some(found.to_string()),
+        })),
+        Err(VerifyError::Storage(error)) => Err(Problem::unreadable(error)),
+        Err(error) => {
+            tracing::error!(%error, "the audit log could not be checked");
+            Err(Problem::internal())
+        }
+    }
+}
+
+/// A record on the wire.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RecordView {
+    position: u64,
+    at: Timestamp,
+    event: Event,
+    actor: ActorId,
+    request_id: String,
+    workspace_id: Option<WorkspaceId>,
+    credential_id: Option<CredentialId>,
+    provider: Option<String>,
+    /// Null too once the workspace was erased.
+    fingerprint: Option<Fingerprint>,
+    note: Option<String>,
+    hash: Hash,
+    previous: Hash,
+}
+
+/// What checking came to.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct VerifyView {
+    intact: bool,
+    /// Of the last record, or of the first that is not what was written.
+    position: u64,
+    /// Of the last record.
+    hash: Option<Hash>,
+    /// What is wrong with the one at `position`.
+    finding: Option<String>,
+}
+
+impl RecordView {
+    fn of(record: AuditRecord) -> Self {
+        Self {
+            position: record.position,
+            at: record.at,
+            event: record.event,
+            actor: record.actor,
+            request_id: record.request_id,
+            workspace_id: record.workspace,
+            credential_id: record.credential,
+            provider: record.provider,
+            fingerprint: record.fingerprint,
+            note: record.note,
+            hash: record.hash,
+            previous: record.previous,
+        }
+    }
+}
+
+fn filter(caller: &Caller, query: &mut Parameters) -> AuditFilter {
+    AuditFilter {
+        within: caller.scope().clone(),
+        workspace: query.optional("workspaceId", super::parsed),
+        actor: query.optional("actor", super::parsed),
+        event: query.optional("event", |name| {
+            Event::parse(name).ok_or_else(|| "there is no such event".to_owned())
+        }),
+        credential: query.optional("credentialId", super::parsed),
+    }
+}

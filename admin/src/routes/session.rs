@@ -1,0 +1,228 @@
+//! `/api/session`: who one is, and signing in to the page. The browser gets a cookie; the token stays with its owner.
+
+use axum::{
+    Extension, Json,
+    extract::{FromRequestParts, State},
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
+use jiff::{SignedDuration, Timestamp};
+use keyside_credentials::{
+    Act, Clock, Permission, Principal, Role, Session, SystemClock, WorkspaceId,
+};
+use serde::Serialize;
+
+use super::tokens::workspaces;
+use crate::{
+    AdminState,
+    access::{self, Caller},
+    body::JsonBody,
+    cookie::Cookie,
+    exchange::RequestId,
+    form::{self, Form},
+    limits,
+    problem::{Kind, Problem},
+};
+
+/// Signs in. The session is good once its beginning is on record.
+pub(super) async fn create(
+    State(state): State<AdminState>,
+    Extension(id): Extension<RequestId>,
+    attempt: Attempt,
+    headers: HeaderMap,
+    body: JsonBody,
+) -> Result<Response, Problem> {
+    if state.cookie == Cookie::Refused {
+        return Err(in_the_clear());
+    }
+    let principal = attempt.principal(&state, &body)?;
+    let act = Act {
+        actor: principal.actor.clone(),
+        request_id: id.0,
+    };
+    // Whatever the browser had before ends here.
+    if let Some(earlier) = state.cookie.read(&headers) {
+        state.sessions.close(earlier);
+    }
+    let opened = state.sessions.open(&principal);
+    let recorded = state.registry.audit().signed_in(&act, &opened.id).await;
+    recorded.inspect_err(|_| state.sessions.close(&opened.text))?;
+    let session = state.sessions.resume(&opened.text, state.registry.access());
+    let view = SessionView::of(&state, &principal, session.as_ref());
+    let mut response = (StatusCode::CREATED, Json(view)).into_response();
+    add(
+        &mut response,
+        header::LOCATION,
+        Some(HeaderValue::from_static(PATH)),
+    );
+    add(
+        &mut response,
+        header::SET_COOKIE,
+        state.cookie.set(&opened.text),
+    );
+    Ok(response)
+}
+
+/// Who the caller is, and what they may.
+pub(super) async fn show(
+    State(state): State<AdminState>,
+    caller: Caller,
+    headers: HeaderMap,
+) -> Json<SessionView> {
+    let session = current(&state, &headers);
+    Json(SessionView::of(
+        &state,
+        caller.principal(),
+        session.as_ref(),
+    ))
+}
+
+/// Signs out, at once and whether or not it can be put on record. A token by itself has nothing to end.
+pub(super) async fn end(
+    State(state): State<AdminState>,
+    caller: Caller,
+    headers: HeaderMap,
+) -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    let Some(session) = current(&state, &headers) else {
+        return response;
+    };
+    if let Some(text) = state.cookie.read(&headers) {
+        state.sessions.close(text);
+    }
+    let act = caller.act();
+    let recorded = state.registry.audit().signed_out(&act, &session.id);
+    if let Err(error) = recorded.await {
+        tracing::error!(request_id = act.request_id, %error, "a sign-out could not be recorded");
+    }
+    add(&mut response, header::SET_COOKIE, state.cookie.clear());
+    response
+}
+
+/// Shows the token once more, for what asks for a fresh proof. A bearer token is one by itself.
+pub(super) async fn prove(
+    State(state): State<AdminState>,
+    caller: Caller,
+    attempt: Attempt,
+    headers: HeaderMap,
+    body: JsonBody,
+) -> Result<Json<SessionView>, Problem> {
+    let shown = attempt.principal(&state, &body)?;
+    let is_own = shown.actor == caller.principal().actor;
+    let text = current(&state, &headers).and_then(|_| state.cookie.read(&headers));
+    if !is_own || !text.is_none_or(|text| state.sessions.prove(text, &shown)) {
+        return Err(access::wrong_token().refusing(&caller.principal().actor));
+    }
+    let session = current(&state, &headers);
+    Ok(Json(SessionView::of(&state, &shown, session.as_ref())))
+}
+
+/// Leave to try one token. Taken before the body is read.
+pub(super) struct Attempt(());
+
+impl FromRequestParts<AdminState> for Attempt {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AdminState) -> Result<Self, Problem> {
+        state.limits.sign_in(limits::peer(&parts.extensions))?;
+        Ok(Self(()))
+    }
+}
+
+impl Attempt {
+    /// Whose token it is.
+    fn principal(self, state: &AdminState, body: &JsonBody) -> Result<Principal, Problem> {
+        let mut form = Form::parse(body.bytes(), &["token"])?;
+        let token = form.required("token", form::token);
+        let token = form.finish(token)?;
+        let access = state.registry.access();
+        access.authenticate(&token).ok_or_else(access::wrong_token)
+    }
+}
+
+/// Who one is, on the wire.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SessionView {
+    /// The id of the token: what the audit log names.
+    token_id: String,
+    name: String,
+    role: Role,
+    /// Null for all.
+    workspaces: Option<Vec<WorkspaceId>>,
+    /// What the role allows here, a fresh proof provided.
+    permissions: Vec<Permission>,
+    /// Null for a bearer token.
+    session: Option<SessionTimes>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SessionTimes {
+    id: String,
+    /// At the latest; without requests it ends sooner.
+    expires_at: Timestamp,
+    /// Until when no other proof is needed; null when one is.
+    proven_until: Option<Timestamp>,
+}
+
+impl SessionView {
+    fn of(state: &AdminState, principal: &Principal, session: Option<&Session>) -> Self {
+        let token = state.registry.access().named(&principal.actor);
+        let proven = Principal {
+            proven: true,
+            ..principal.clone()
+        };
+        let allowed = Permission::ALL.into_iter();
+        Self {
+            token_id: principal.actor.to_string(),
+            name: token.map(|token| token.name).unwrap_or_default(),
+            role: principal.role,
+            workspaces: workspaces(&principal.scope),
+            permissions: allowed
+                .filter(|wanted| proven.may(*wanted).is_ok())
+                .collect(),
+            session: session.map(SessionTimes::of),
+        }
+    }
+}
+
+impl SessionTimes {
+    fn of(session: &Session) -> Self {
+        let now = SystemClock.now();
+        let after = |left| {
+            let left = SignedDuration::try_from(left).unwrap_or(SignedDuration::ZERO);
+            now.saturating_add(left).unwrap_or(now)
+        };
+        Self {
+            id: session.id.clone(),
+            expires_at: after(session.left),
+            proven_until: (!session.proof_left.is_zero()).then(|| after(session.proof_left)),
+        }
+    }
+}
+
+/// The session that the caller is known by; none for a bearer token, which goes before the cookie.
+fn current(state: &AdminState, headers: &HeaderMap) -> Option<Session> {
+    if headers.contains_key(header::AUTHORIZATION) {
+        return None;
+    }
+    let text = state.cookie.read(headers)?;
+    state.sessions.resume(text, state.registry.access())
+}
+
+fn add(response: &mut Response, name: header::HeaderName, value: Option<HeaderValue>) {
+    if let Some(value) = value {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+fn in_the_clear() -> Problem {
+    Problem::new(
+        Kind::SignInInTheClear,
+        "admin.public_url is plain http:// to another machine: the session would travel in the clear.",
+        "Put TLS in front and set admin.public_url to its https:// address, or sign in over http://127.0.0.1.",
+    )
+}
+
+const PATH: &str = "/api/session";

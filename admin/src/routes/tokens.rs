@@ -1,0 +1,183 @@
+//! `/api/tokens`: who may use the API. A token's text is in the answer that made it, and nowhere else.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use jiff::Timestamp;
+use keyside_credentials::{
+    ActorId, ChangeError, NewToken, Role, Scope, Token, TokenStatus, WorkspaceId,
+};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use super::Segment;
+use crate::{
+    AdminState,
+    access::Caller,
+    body::JsonBody,
+    entity_tag::Tagged,
+    form::{self, Form},
+    page::Page,
+    precondition::IfMatch,
+    problem::Problem,
+    query::Parameters,
+};
+
+pub(super) async fn create(
+    State(state): State<AdminState>,
+    caller: Caller,
+    body: JsonBody,
+) -> Result<Response, Problem> {
+    let new = read_new(body.bytes())?;
+    let act = caller.act();
+    let made = state.registry.create_token(&act, caller.scope(), new);
+    let made = made.await.map_err(|error| match error {
+        ChangeError::WorkspaceUnknown => Problem::workspaces_unknown(),
+        error => error.into(),
+    })?;
+    let location = format!("{PATH}/{}", made.token.id);
+    let revision = made.token.revision;
+    let mut view = TokenView::of(made.token);
+    view.token = Some(made.text);
+    let mut response = Tagged { revision, view }.into_response();
+    *response.status_mut() = StatusCode::CREATED;
+    if let Ok(location) = HeaderValue::from_str(&location) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+/// Those that are no longer good stay listed.
+pub(super) async fn list(
+    State(state): State<AdminState>,
+    caller: Caller,
+    mut query: Parameters,
+) -> Result<Json<Page<TokenView>>, Problem> {
+    let all = state.registry.access().tokens(caller.scope());
+    let limit = query.limit();
+    let after = query.optional("cursor", |cursor| {
+        let last = all.iter().position(|token| token.id.as_str() == cursor);
+        last.ok_or_else(|| "is not a cursor of this list; begin again without one".to_owned())
+    });
+    query.finish()?;
+    let rest = all.into_iter().skip(after.map_or(0, |last| last + 1));
+    let place = |token: &Token| token.id.to_string();
+    Ok(Json(Page::cut(rest, limit, place, TokenView::of)))
+}
+
+pub(super) async fn show(
+    State(state): State<AdminState>,
+    caller: Caller,
+    Segment(id): Segment,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let token = caller.token(&state.registry, &id)?;
+    Ok(tagged(token).read(&headers))
+}
+
+/// At once and for good. `If-Match` is heeded and not asked for: a leaked token is withdrawn first.
+pub(super) async fn revoke(
+    State(state): State<AdminState>,
+    caller: Caller,
+    Segment(id): Segment,
+    seen: IfMatch,
+) -> Result<Tagged<TokenView>, Problem> {
+    let token = caller.token(&state.registry, &id)?;
+    seen.hold(token.revision)?;
+    let act = caller.act();
+    let revoked = state.registry.revoke_token(&act, caller.scope(), &token.id);
+    Ok(tagged(revoked.await?))
+}
+
+/// A token on the wire.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TokenView {
+    id: ActorId,
+    name: String,
+    role: Role,
+    /// What it is limited to; null for all workspaces.
+    workspaces: Option<Vec<WorkspaceId>>,
+    status: TokenStatus,
+    created_by: ActorId,
+    created_at: Timestamp,
+    expires_at: Option<Timestamp>,
+    revoked_at: Option<Timestamp>,
+    /// Kept up a minute behind.
+    last_used_at: Option<Timestamp>,
+    /// The text to send. Only in the answer to its creation.
+    #[serde(serialize_with = "text", skip_serializing_if = "Option::is_none")]
+    token: Option<Zeroizing<String>>,
+}
+
+impl TokenView {
+    fn of(token: Token) -> Self {
+        Self {
+            workspaces: workspaces(&token.scope),
+            id: token.id,
+            name: token.name,
+            role: token.role,
+            status: token.status,
+            created_by: token.created_by,
+            created_at: token.created_at,
+            expires_at: token.expires_at,
+            revoked_at: token.revoked_at,
+            last_used_at: token.last_used_at,
+            token: None,
+        }
+    }
+}
+
+/// The workspaces of a scope; nothing for all of them.
+pub(super) fn workspaces(scope: &Scope) -> Option<Vec<WorkspaceId>> {
+    match scope {
+        Scope::All => None,
+        Scope::Only(workspaces) => Some(workspaces.iter().cloned().collect()),
+    }
+}
+
+fn read_new(body: &[u8]) -> Result<NewToken, Problem> {
+    let mut form = Form::parse(body, &["name", "role", "workspaces", "expiresAt"])?;
+    let name = form.required("name", form::text(200));
+    let role = form.required("role", form::one_of(&ROLES));
+    let only: Option<BTreeSet<WorkspaceId>> = form.optional("workspaces", form::set(1_000));
+    let expires_at = form.optional("expiresAt", form::timestamp);
+    let new = || {
+        Some(NewToken {
+            name: name?,
+            role: role?,
+            scope: only.map_or(Scope::All, |only| Scope::Only(Arc::new(only))),
+            expires_at,
+        })
+    };
+    form.finish(new())
+}
+
+fn tagged(token: Token) -> Tagged<TokenView> {
+    Tagged {
+        revision: token.revision,
+        view: TokenView::of(token),
+    }
+}
+
+fn text<S: serde::Serializer>(
+    text: &Option<Zeroizing<String>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    text.as_ref()
+        .map(|text| text.as_str())
+        .serialize(serializer)
+}
+
+const PATH: &str = "/api/tokens";
+
+const ROLES: [(&str, Role); 3] = [
+    ("owner", Role::Owner),
+    ("editor", Role::Editor),
+    ("viewer", Role::Viewer),
+];

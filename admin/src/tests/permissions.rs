@@ -1,0 +1,314 @@
+//! Every route, asked for by every role, in the caller's own workspace and in another one.
+
+use keyside_credentials::{NewToken, Role, Scope};
+
+use super::{sessions::SignedIn, *};
+use crate::routes;
+
+/// What a route should do, said apart from the table that it is built from.
+struct Row {
+    method: &'static str,
+    path: &'static str,
+    /// The least role that may. Nobody: whoever comes, before they are known.
+    least: Option<Role>,
+    reach: Reach,
+    proof: Proof,
+    done: StatusCode,
+    body: Option<fn(&str) -> Value>,
+}
+
+/// Where it works for someone who is limited to one workspace.
+#[derive(Clone, Copy, PartialEq)]
+enum Reach {
+    /// On what a path, a body or a list names: there in their own, absent in any other.
+    Workspace,
+    /// Nowhere: it is about the whole installation.
+    Installation,
+    /// Everywhere alike: it is about no workspace.
+    Anywhere,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Proof {
+    Signed,
+    Fresh,
+}
+
+#[rustfmt::skip]
+fn rows() -> Vec<Row> {
+    use {Proof::*, Reach::*, Role::*};
+    const OK: StatusCode = StatusCode::OK;
+    const MADE: StatusCode = StatusCode::CREATED;
+    const NOTHING: StatusCode = StatusCode::NO_CONTENT;
+    let row = |method, path, least, reach, proof, done, body| Row { method, path, least, reach, proof, done, body };
+    vec![
+        row("GET", "/api/integrations/credentials", Some(Viewer), Workspace, Signed, OK, None),
+        row("POST", "/api/integrations/credentials", Some(Editor), Workspace, Signed, MADE, Some(credential)),
+        row("GET", "/api/integrations/credentials/{id}", Some(Viewer), Workspace, Signed, OK, None),
+        row("DELETE", "/api/integrations/credentials/{id}", Some(Editor), Workspace, Signed, OK, None),
+        row("GET", "/api/integrations/providers", Some(Viewer), Anywhere, Signed, OK, None),
+        row("GET", "/api/workspaces", Some(Viewer), Workspace, Signed, OK, None),
+        row("POST", "/api/workspaces", Some(Owner), Installation, Signed, MADE, Some(workspace)),
+        row("GET", "/api/workspaces/{id}", Some(Viewer), Workspace, Signed, OK, None),
+        row("GET", "/api/runs", Some(Viewer), Workspace, Signed, OK, None),
+        row("GET", "/api/audit", Some(Viewer), Workspace, Signed, OK, None),
+        row("GET", "/api/audit/export", Some(Owner), Workspace, Fresh, OK, None),
+        row("GET", "/api/audit/verify", Some(Viewer), Installation, Signed, OK, None),
+        row("GET", "/api/tokens", Some(Owner), Workspace, Signed, OK, None),
+        row("POST", "/api/tokens", Some(Owner), Workspace, Fresh, MADE, Some(token)),
+        row("GET", "/api/tokens/{id}", Some(Owner), Workspace, Signed, OK, None),
+        row("DELETE", "/api/tokens/{id}", Some(Owner), Workspace, Signed, OK, None),
+        row("POST", "/api/session", None, Anywhere, Signed, MADE, None),
+        row("GET", "/api/session", Some(Viewer), Anywhere, Signed, OK, None),
+        row("DELETE", "/api/session", Some(Viewer), Anywhere, Signed, NOTHING, None),
+        row("POST", "/api/session/proof", Some(Viewer), Anywhere, Signed, OK, None),
+    ]
+}
+
+fn credential(workspace: &str) -> Value {
+    new_credential(json!({ "workspaceId": workspace, "label": "another" }))
+}
+
+fn workspace(_: &str) -> Value {
+    json!({ "id": "gamma" })
+}
+
+fn token(workspace: &str) -> Value {
+    json!({ "name": "another", "role": "owner", "workspaces": [workspace] })
+}
+
+#[test]
+fn every_route_has_a_row_and_every_row_a_route() {
+    let routes = routes::table();
+    let mut routes: Vec<_> = routes
+        .iter()
+        .map(|route| (route.method.as_str(), route.path))
+        .collect();
+    let rows = rows();
+    let mut rows: Vec<_> = rows.iter().map(|row| (row.method, row.path)).collect();
+    routes.sort_unstable();
+    rows.sort_unstable();
+    assert_eq!(routes, rows);
+}
+
+#[tokio::test]
+async fn each_role_may_what_its_row_says_and_nothing_exists_beyond_its_workspaces() {
+    for row in rows() {
+        for role in [Role::Owner, Role::Editor, Role::Viewer] {
+            let world = World::new(role).await;
+            let on_foreign = world.ask(&row, &world.limited, "elsewhere").await;
+            let on_own = world.ask(&row, &world.limited, "acme").await;
+            let anywhere = world.ask(&row, &world.unlimited, "elsewhere").await;
+            let name = format!("{} {} as {role:?}", row.method, row.path);
+            let may = row.least.is_none_or(|least| rank(role) >= rank(least));
+            let expected = match may {
+                true => (row.foreign(), row.own(), row.done),
+                false => (
+                    StatusCode::FORBIDDEN,
+                    StatusCode::FORBIDDEN,
+                    StatusCode::FORBIDDEN,
+                ),
+            };
+            assert_eq!(
+                (on_foreign.status, on_own.status, anywhere.status),
+                expected,
+                "{name}: {} {} {}",
+                on_foreign.body,
+                on_own.body,
+                anywhere.body
+            );
+            for limited in [on_foreign, on_own] {
+                assert!(
+                    !limited.body.contains("elsewhere"),
+                    "{name}: {}",
+                    limited.body
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_whose_proof_is_old_is_asked_for_another_where_the_row_says_so() {
+    for row in rows() {
+        let world = World::new(Role::Owner).await;
+        let signed_in = world.sign_in(&world.unlimited).await;
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(5 * 60)).await;
+        let answer = world
+            .ask_with(&row, "elsewhere", |request| signed_in.on(request))
+            .await;
+        tokio::time::resume();
+        let name = format!("{} {}: {}", row.method, row.path, answer.body);
+        match row.proof {
+            Proof::Signed => assert_eq!(answer.status, row.done, "{name}"),
+            Proof::Fresh => assert_eq!(answer.kind(), "fresh-proof-required", "{name}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_change_is_made_that_cannot_be_put_on_record() {
+    for row in rows() {
+        let is_change = row.method != "GET" && !row.path.starts_with("/api/session");
+        if !is_change && row.path != "/api/audit/export" {
+            continue;
+        }
+        let world = World::new(Role::Owner).await;
+        let before = world.everything().await;
+        world.api.log.fail(true);
+        let answer = world.ask(&row, &world.unlimited, "elsewhere").await;
+        let name = format!("{} {}", row.method, row.path);
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{name}");
+        assert_eq!(answer.kind(), "store-unavailable", "{name}");
+        assert!(!answer.header("retry-after").is_empty(), "{name}");
+        world.api.log.fail(false);
+        assert_eq!(world.everything().await, before, "{name}");
+    }
+}
+
+impl Row {
+    /// What someone who is limited gets of another workspace.
+    fn foreign(&self) -> StatusCode {
+        match self.reach {
+            Reach::Workspace if self.names_one() => StatusCode::NOT_FOUND,
+            _ => self.own(),
+        }
+    }
+
+    /// What someone who is limited gets of their own.
+    fn own(&self) -> StatusCode {
+        match self.reach {
+            Reach::Installation => StatusCode::FORBIDDEN,
+            _ => self.done,
+        }
+    }
+
+    fn names_one(&self) -> bool {
+        self.path.contains("{id}") || self.body.is_some()
+    }
+}
+
+/// Two workspaces with a credential and a token each, and two tokens of one role.
+struct World {
+    api: Api,
+    limited: String,
+    unlimited: String,
+    credentials: [String; 2],
+    tokens: [String; 2],
+}
+
+impl World {
+    async fn new(role: Role) -> Self {
+        let api = Api::with_workspace().await;
+        let beta = api
+            .post("/api/workspaces", &json!({ "id": "elsewhere" }))
+            .await;
+        assert_eq!(beta.status, StatusCode::CREATED);
+        let mut credentials = [String::new(), String::new()];
+        let mut tokens = [String::new(), String::new()];
+        for (at, workspace) in ["acme", "elsewhere"].into_iter().enumerate() {
+            let new = new_credential(json!({ "workspaceId": workspace }));
+            credentials[at] = api.post(CREDENTIALS, &new).await.id();
+            tokens[at] = api.post("/api/tokens", &token(workspace)).await.id();
+        }
+        let limited = api.token_of(
+            role,
+            Scope::Only(Arc::new(["acme".parse().unwrap()].into())),
+        );
+        Self {
+            limited: limited.await,
+            unlimited: api.token_of(role, Scope::All).await,
+            api,
+            credentials,
+            tokens,
+        }
+    }
+
+    async fn ask(&self, row: &Row, token: &str, workspace: &str) -> Answer {
+        let authorization = format!("Bearer {token}");
+        let bearer =
+            |request: http::request::Builder| request.header("authorization", authorization);
+        let own_token = json!({ "token": token });
+        match row.path.starts_with("/api/session") && row.method == "POST" {
+            true => {
+                let request = bearer(anonymous(row.method, row.path));
+                self.send(request, Some(own_token)).await
+            }
+            false => self.ask_with(row, workspace, bearer).await,
+        }
+    }
+
+    async fn ask_with(
+        &self,
+        row: &Row,
+        workspace: &str,
+        sign: impl FnOnce(http::request::Builder) -> http::request::Builder,
+    ) -> Answer {
+        let path = row.path.replace("{id}", self.id(row.path, workspace));
+        let body = match row.path.starts_with("/api/session") && row.method == "POST" {
+            true => Some(json!({ "token": self.unlimited })),
+            false => row.body.map(|body| body(workspace)),
+        };
+        self.send(sign(anonymous(row.method, &path)), body).await
+    }
+
+    async fn send(&self, request: http::request::Builder, body: Option<Value>) -> Answer {
+        let request = request.header("content-type", "application/json");
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
+        self.api.send_body(request, body.into()).await
+    }
+
+    /// What stands for `{id}` in a path.
+    fn id<'a>(&'a self, path: &str, workspace: &'a str) -> &'a str {
+        let at = usize::from(workspace == "elsewhere");
+        match path {
+            _ if path.starts_with("/api/workspaces/") => workspace,
+            _ if path.starts_with("/api/tokens/") => &self.tokens[at],
+            _ => &self.credentials[at],
+        }
+    }
+
+    /// Everything that a change could change.
+    async fn everything(&self) -> Vec<Value> {
+        let mut all = Vec::new();
+        for path in ["/api/workspaces", CREDENTIALS, "/api/tokens", "/api/audit"] {
+            let mut page = self.api.get(path).await.json();
+            for item in page["items"].as_array_mut().unwrap() {
+                // Reading is a use.
+                item["lastUsedAt"] = Value::Null;
+            }
+            all.push(page);
+        }
+        all
+    }
+
+    async fn sign_in(&self, token: &str) -> SignedIn {
+        SignedIn::at(&self.api, token).await
+    }
+}
+
+impl Api {
+    async fn token_of(&self, role: Role, scope: Scope) -> String {
+        let new = NewToken {
+            name: "a test's".to_owned(),
+            role,
+            scope,
+            expires_at: None,
+        };
+        let act = keyside_credentials::Act {
+            actor: keyside_credentials::ActorId::system(),
+            request_id: "test".to_owned(),
+        };
+        let made = self.registry.create_token(&act, &Scope::All, new).await;
+        made.unwrap().text.to_string()
+    }
+}
+
+fn rank(role: Role) -> u8 {
+    match role {
+        Role::Viewer => 0,
+        Role::Editor => 1,
+        Role::Owner => 2,
+    }
+}
