@@ -5,7 +5,9 @@
 mod admin;
 mod answer;
 mod arguments;
+mod audit;
 mod check;
+mod confirm;
 mod failure;
 mod healthcheck;
 mod key;
@@ -15,6 +17,7 @@ mod secret;
 mod table;
 #[cfg(test)]
 mod tests;
+mod token;
 mod version;
 mod workspace;
 
@@ -65,6 +68,12 @@ pub(crate) enum Command {
     /// Add and list workspaces
     #[command(subcommand)]
     Workspace(workspace::Workspace),
+    /// Make, list and revoke tokens: who may use the admin API
+    #[command(subcommand)]
+    Token(token::Token),
+    /// Read, export and check the audit log: who did what
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Make the key that seals everything
     #[command(subcommand)]
     MasterKey(master_key::MasterKey),
@@ -103,6 +112,8 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Healthcheck(ask) => wait_for(healthcheck::run(ask, &sources, &answer)),
         Command::Key(key) => wait_for(key::run(key, &sources, &answer)),
         Command::Workspace(workspace) => wait_for(workspace::run(workspace, &sources, &answer)),
+        Command::Token(token) => wait_for(token::run(token, &sources, &answer)),
+        Command::Audit(audit) => wait_for(audit::run(audit, &sources, &answer)),
         Command::MasterKey(master_key) => master_key::run(&master_key, &answer),
         Command::Version => version::run(&answer),
         Command::Completions { shell } => completions(shell, &answer),

@@ -11,7 +11,8 @@ use std::time::Duration;
 use axum::body::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
-    Method, Request, StatusCode,
+    Method, Request, Response, StatusCode,
+    body::Incoming,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
 };
 use keyside_config::BaseUrl;
@@ -54,12 +55,58 @@ impl Client {
         self.call(Method::DELETE, path, None).await
     }
 
+    /// Hands a long body to `take` piece by piece. The outer error is the server's answer, or none; the inner one is that
+    /// the body broke off, or what `take` said.
+    pub(crate) async fn download<E: From<ClientError>>(
+        &self,
+        path: &str,
+        mut take: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<Result<(), E>, ClientError> {
+        let request = self.request(Method::GET, path, None)?;
+        let response = within(&self.base, send(&self.http, &self.base, request)).await?;
+        let status = response.status();
+        let mut body = response.into_body();
+        if !status.is_success() {
+            let body = within(&self.base, collect(&self.base, body)).await?;
+            let problem = serde_json::from_slice(&body).ok();
+            return Err(ClientError::refused(&self.base, status, problem));
+        }
+        loop {
+            let frame = async { Ok(body.frame().await) };
+            let data = match within(&self.base, frame).await? {
+                None => return Ok(Ok(())),
+                Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+                Some(Err(error)) => {
+                    return Ok(Err(ClientError::unreachable(&self.base, &error).into()));
+                }
+            };
+            if let Err(error) = take(&data) {
+                return Ok(Err(error));
+            }
+        }
+    }
+
     async fn call(
         &self,
         method: Method,
         path: &str,
         body: Option<String>,
     ) -> Result<Value, ClientError> {
+        let request = self.request(method, path, body)?;
+        let (status, body) = exchange(&self.http, &self.base, request).await?;
+        let body: Option<Value> = serde_json::from_slice(&body).ok();
+        match body {
+            Some(body) if status.is_success() => Ok(body),
+            body => Err(ClientError::refused(&self.base, status, body)),
+        }
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+    ) -> Result<Request<Full<Bytes>>, ClientError> {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base))
@@ -68,13 +115,7 @@ impl Client {
             request = request.header(CONTENT_TYPE, "application/json");
         }
         let request = request.body(Full::from(body.unwrap_or_default()));
-        let request = request.map_err(|_| ClientError::Address)?;
-        let (status, body) = exchange(&self.http, &self.base, request).await?;
-        let body: Option<Value> = serde_json::from_slice(&body).ok();
-        match body {
-            Some(body) if status.is_success() => Ok(body),
-            body => Err(ClientError::refused(&self.base, status, body)),
-        }
+        request.map_err(|_| ClientError::Address)
     }
 }
 
@@ -93,17 +134,32 @@ async fn exchange(
     request: Request<Full<Bytes>>,
 ) -> Result<(StatusCode, Bytes), ClientError> {
     let work = async {
-        let response = http
-            .request(request)
-            .await
-            .map_err(|error| ClientError::unreachable(base, &error))?;
+        let response = send(http, base, request).await?;
         let status = response.status();
-        let body = Limited::new(response.into_body(), BODY_LIMIT)
-            .collect()
-            .await;
-        let body = body.map_err(|error| ClientError::unreachable(base, &*error))?;
-        Ok((status, body.to_bytes()))
+        Ok((status, collect(base, response.into_body()).await?))
     };
+    within(base, work).await
+}
+
+async fn send(
+    http: &Http,
+    base: &str,
+    request: Request<Full<Bytes>>,
+) -> Result<Response<Incoming>, ClientError> {
+    let response = http.request(request).await;
+    response.map_err(|error| ClientError::unreachable(base, &error))
+}
+
+async fn collect(base: &str, body: Incoming) -> Result<Bytes, ClientError> {
+    let body = Limited::new(body, BODY_LIMIT).collect().await;
+    let body = body.map_err(|error| ClientError::unreachable(base, &*error))?;
+    Ok(body.to_bytes())
+}
+
+async fn within<T>(
+    base: &str,
+    work: impl Future<Output = Result<T, ClientError>>,
+) -> Result<T, ClientError> {
     match tokio::time::timeout(DEADLINE, work).await {
         Ok(answered) => answered,
         Err(_elapsed) => Err(ClientError::Silent {

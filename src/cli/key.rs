@@ -2,15 +2,13 @@
 
 mod view;
 
-use std::io::{self, IsTerminal, Write};
-
 use clap::{Args, Subcommand, ValueEnum};
 use keyside_config::{ProviderId, Sources};
 use keyside_credentials::{CredentialId, Label, UsageTag, WorkspaceId};
 use serde_json::{Value, json};
 
 use self::view::Credential;
-use super::{Admin, Answer, Failure, sdk_lines, secret::SecretFrom};
+use super::{Admin, Answer, Failure, confirm::confirm, sdk_lines, secret::SecretFrom};
 use crate::client::Client;
 
 /// What can be done with keys.
@@ -194,36 +192,15 @@ impl Revoke {
     async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
         let client = self.one.admin.client(sources)?;
         if !self.yes {
-            confirm(&Credential::of(&client.get(&path(&self.one.id)).await?)?)?;
+            let credential = Credential::of(&client.get(&path(&self.one.id)).await?)?;
+            let about = credential.in_words("About to revoke");
+            confirm(&about, "label", &credential.label)?;
         }
         let revoked = client.delete(&path(&self.one.id)).await?;
         let credential = Credential::of(&revoked)?;
         answer.give(&revoked, |_| {
             format!("{}\n", credential.in_words("Revoked"))
         })
-    }
-}
-
-/// What cannot be undone is asked for by name.
-fn confirm(credential: &Credential) -> Result<(), Failure> {
-    if !io::stdin().is_terminal() {
-        return Err(
-            Failure::usage("expected a confirmation, found no terminal to ask for it on")
-                .next("Give --yes to revoke without being asked."),
-        );
-    }
-    let _ = write!(
-        io::stderr().lock(),
-        "{}. This is final.\nType the label to go on: ",
-        credential.in_words("About to revoke")
-    );
-    let mut typed = String::new();
-    let read = io::stdin().read_line(&mut typed);
-    match read.is_ok() && typed.trim_end_matches(['\r', '\n']) == credential.label {
-        true => Ok(()),
-        false => Err(Failure::failed(
-            "expected the label, found something else: nothing was revoked",
-        )),
     }
 }
 
@@ -250,7 +227,7 @@ fn path(id: &CredentialId) -> String {
 }
 
 /// A choice's name, which is the same here and on the wire.
-fn word(choice: impl ValueEnum) -> String {
+pub(crate) fn word(choice: impl ValueEnum) -> String {
     choice
         .to_possible_value()
         .map(|value| value.get_name().to_owned())

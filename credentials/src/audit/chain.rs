@@ -4,10 +4,10 @@ use std::{fmt, path::PathBuf};
 
 use super::Record;
 use crate::{
-    KeyringError,
+    KeyringError, KmsError,
     authentic::Hash,
     sealing::SealingKey,
-    storage::{Log, Storage, StorageError},
+    storage::{Log, Storage, StorageError, StoreOpenError},
 };
 
 /// Where the log ends: the position of its last record and that record's hash.
@@ -53,14 +53,16 @@ pub enum VerifyError {
     /// The keyring has the key that authenticates it.
     #[error(transparent)]
     Keyring(#[from] KeyringError),
-    /// There is no keyring, so nothing can be told.
-    #[error(
-        "the keyring {} is missing: without it no record can be told from a forged one. Name the folder that Keyside \
-         serves, or restore that file from a backup",
-        path.display()
-    )]
-    KeyringMissing {
-        /// Where it should be.
+    /// What unwraps that key.
+    #[error(transparent)]
+    Kms(#[from] KmsError),
+    /// The store cannot be opened: another process serves it.
+    #[error(transparent)]
+    Store(#[from] StoreOpenError),
+    /// The folder is none that Keyside has served, or not all of it.
+    #[error("there is no {}", path.display())]
+    NothingThere {
+        /// What is missing.
         path: PathBuf,
     },
 }

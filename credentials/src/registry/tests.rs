@@ -1,5 +1,6 @@
 //! The registry as its callers see it, over storage in memory that a test can break, cut and tamper with.
 
+mod access;
 mod crash;
 mod disclosure;
 mod life;

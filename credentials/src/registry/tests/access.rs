@@ -1,0 +1,234 @@
+//! Tokens over restarts, failing storage and the passing of time.
+
+use std::time::Duration;
+
+use super::*;
+use crate::{
+    MadeToken, NewToken, Role, SessionRules, Sessions, TokenStatus,
+    audit::{AuditFilter, Draft, Event},
+    storage::faulty::Fault,
+};
+
+fn new_token(role: Role) -> NewToken {
+    NewToken {
+        name: "Robin".to_owned(),
+        role,
+        scope: Scope::All,
+        expires_at: None,
+    }
+}
+
+async fn made(registry: &Registry, new: NewToken) -> MadeToken {
+    let made = registry.create_token(&act(), &Scope::All, new).await;
+    made.unwrap()
+}
+
+fn limited_to(workspace: &str) -> Scope {
+    Scope::Only(Arc::new([workspace.parse().unwrap()].into()))
+}
+
+#[tokio::test]
+async fn a_token_is_good_after_a_restart_with_the_same_limits_until_it_is_revoked() {
+    let (installation, registry) = Installation::with_acme().await;
+    let new = NewToken {
+        scope: limited_to("acme"),
+        ..new_token(Role::Editor)
+    };
+    let MadeToken { token, text } = made(&registry, new).await;
+    drop(registry);
+    let registry = installation.open().await;
+    let principal = registry.access().authenticate(&text).unwrap();
+    assert_eq!(
+        (principal.role, &principal.scope),
+        (Role::Editor, &limited_to("acme"))
+    );
+    assert_eq!(principal.actor, token.id);
+    let revoked = registry.revoke_token(&act(), &Scope::All, &token.id).await;
+    assert_eq!(revoked.unwrap().status, TokenStatus::Revoked);
+    drop(registry);
+    let registry = installation.open().await;
+    assert_eq!(registry.access().authenticate(&text), None);
+    assert_eq!(
+        registry.access().named(&token.id).unwrap().status,
+        TokenStatus::Revoked
+    );
+}
+
+#[tokio::test]
+async fn a_token_ends_at_its_time_and_does_not_revive() {
+    let (installation, registry) = Installation::with_acme().await;
+    let new = NewToken {
+        expires_at: Some(jiff::Timestamp::from_second(NOW + DAY).unwrap()),
+        ..new_token(Role::Viewer)
+    };
+    let text = made(&registry, new).await.text;
+    assert!(registry.access().authenticate(&text).is_some());
+    installation.clock.set(NOW + DAY);
+    assert_eq!(registry.access().authenticate(&text), None);
+    installation.clock.set(NOW);
+    assert_eq!(registry.access().authenticate(&text), None);
+}
+
+#[tokio::test]
+async fn when_a_token_was_last_used_is_known_after_an_orderly_restart() {
+    let (installation, registry) = Installation::with_acme().await;
+    let MadeToken { token, text } = made(&registry, new_token(Role::Viewer)).await;
+    installation.clock.set(NOW + 60);
+    registry.access().authenticate(&text).unwrap();
+    registry.flush().await;
+    drop(registry);
+    let registry = installation.open().await;
+    let used = registry.access().named(&token.id).unwrap().last_used_at;
+    assert_eq!(used.map(|at| at.as_second()), Some(NOW + 60));
+}
+
+#[tokio::test]
+async fn two_owners_who_revoke_each_other_at_once_leave_one() {
+    let (_installation, registry) = Installation::with_acme().await;
+    made(&registry, new_token(Role::Owner)).await;
+    let ids: Vec<_> = registry
+        .access()
+        .tokens(&Scope::All)
+        .into_iter()
+        .map(|token| token.id)
+        .collect();
+    let (by, all) = (act(), Scope::All);
+    let (one, other) = tokio::join!(
+        registry.revoke_token(&by, &all, &ids[0]),
+        registry.revoke_token(&by, &all, &ids[1]),
+    );
+    assert!(one.is_ok() != other.is_ok());
+    let refused = one.err().or(other.err());
+    assert!(
+        matches!(refused, Some(ChangeError::LastOwner)),
+        "{refused:?}"
+    );
+}
+
+/// Wherever storage fails, and whether or not that write was done: who was told "made" gets in, and who was not does not,
+/// until the store is read anew.
+#[tokio::test]
+async fn a_token_is_made_whole_or_not_at_all_wherever_storage_fails() {
+    let writes = {
+        let installation = Installation::with_acme().await.0;
+        let (storage, registry) = installation.open_faulty().await;
+        storage.watch(None);
+        made(&registry, new_token(Role::Viewer)).await;
+        storage.asked().len()
+    };
+    for at in 0..writes {
+        for done in [false, true] {
+            let installation = Installation::with_acme().await.0;
+            let (storage, registry) = installation.open_faulty().await;
+            let before = registry.access().tokens(&Scope::All).len();
+            storage.watch(Some(Fault {
+                at,
+                done,
+                for_good: true,
+            }));
+            let (by, new) = (act(), new_token(Role::Viewer));
+            let made = registry.create_token(&by, &Scope::All, new).await;
+            let after = registry.access().tokens(&Scope::All).len();
+            assert_eq!(
+                after - before,
+                usize::from(made.is_ok()),
+                "write {at}, done: {done}"
+            );
+            drop(registry);
+            let registry = installation.open().await;
+            if let Ok(made) = made {
+                assert!(
+                    registry.access().authenticate(&made.text).is_some(),
+                    "write {at}, done: {done}"
+                );
+            }
+            assert!(registry.audit().verify().await.is_ok());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stored_token_that_was_edited_lets_nobody_in() {
+    let (installation, registry) = Installation::with_acme().await;
+    let text = made(&registry, new_token(Role::Viewer)).await.text;
+    drop(registry);
+    installation.memory.tamper(|documents, _| {
+        for (key, document) in documents.iter_mut() {
+            if key.starts_with("tokens/") {
+                let body = String::from_utf8_lossy(&document.body).replace("viewer", "owner");
+                document.body = body.into_bytes();
+            }
+        }
+    });
+    let registry = installation.open().await;
+    assert_eq!(registry.access().authenticate(&text), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_longest_idle_session_makes_room_when_there_are_too_many() {
+    let (_installation, registry) = Installation::with_acme().await;
+    let text = made(&registry, new_token(Role::Viewer)).await.text;
+    let principal = registry.access().authenticate(&text).unwrap();
+    let sessions = Sessions::new(SessionRules {
+        idle: Duration::from_secs(1_800),
+        lifetime: Duration::from_secs(43_200),
+    });
+    let first = sessions.open(&principal).text;
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let second = sessions.open(&principal).text;
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert!(sessions.resume(&first, registry.access()).is_some());
+    for _ in 0..999 {
+        sessions.open(&principal);
+    }
+    assert!(sessions.resume(&second, registry.access()).is_none());
+    assert!(sessions.resume(&first, registry.access()).is_some());
+}
+
+#[tokio::test]
+async fn a_search_looks_at_a_bounded_number_of_records_and_leads_on_to_what_lies_further_back() {
+    let (_installation, registry) = Installation::with_acme().await;
+    for _ in 0..20_100 {
+        let draft = Draft::new(Event::Refused, &act());
+        registry.audit().append(draft).await.unwrap();
+    }
+    let filter = AuditFilter {
+        event: Some(Event::WorkspaceCreated),
+        ..AuditFilter::default()
+    };
+    let none = registry.audit().search(&filter, None, 10).await.unwrap();
+    assert_eq!(none.records.len(), 0);
+    let found = registry
+        .audit()
+        .search(&filter, none.before, 10)
+        .await
+        .unwrap();
+    assert_eq!(found.records.len(), 1);
+    assert_eq!(found.before, None);
+}
+
+#[tokio::test]
+async fn whoever_is_limited_finds_the_records_of_their_workspaces_alone() {
+    let (_installation, registry) = Installation::with_acme().await;
+    registry
+        .create_workspace(&act(), workspace("beta"))
+        .await
+        .unwrap();
+    registry
+        .add(&act(), key("a", "sk-1234567890"))
+        .await
+        .unwrap();
+    let filter = AuditFilter {
+        within: limited_to("acme"),
+        ..AuditFilter::default()
+    };
+    let found = registry.audit().search(&filter, None, 100).await.unwrap();
+    let events: Vec<_> = found.records.iter().map(|record| record.event).collect();
+    assert_eq!(events, [Event::CredentialCreated, Event::WorkspaceCreated]);
+    let of_beta = AuditFilter {
+        workspace: Some("beta".parse().unwrap()),
+        ..filter
+    };
+    let found = registry.audit().search(&of_beta, None, 100).await.unwrap();
+    assert!(found.records.is_empty());
+}

@@ -1,0 +1,211 @@
+//! `keyside audit`: who did what, to read, to take away, to check.
+
+mod export;
+
+use clap::{Args, Subcommand};
+use keyside_config::{Settings, Sources, Store};
+use keyside_credentials::{
+    ActorId, CredentialId, WorkspaceId,
+    audit::{VerifyError, verify_at_rest},
+};
+use serde_json::{Value, json};
+
+use super::{Admin, Answer, Failure, table::Table};
+
+/// What can be done with the audit log.
+#[derive(Subcommand)]
+pub(crate) enum Audit {
+    /// List records, newest first
+    List(List),
+    /// Write records to standard output, oldest first
+    Export(export::Export),
+    /// Check that no record was edited, removed or added
+    Verify(Verify),
+}
+
+/// Which records.
+#[derive(Args)]
+struct Filters {
+    /// Only about this workspace
+    #[arg(long, short)]
+    workspace: Option<WorkspaceId>,
+    /// Only by this actor: a token's id, or system
+    #[arg(long)]
+    actor: Option<ActorId>,
+    /// Only of this event, such as credential_revoked
+    #[arg(long, short, value_parser = event)]
+    event: Option<String>,
+    /// Only about this credential
+    #[arg(long, value_name = "ID")]
+    credential: Option<CredentialId>,
+}
+
+/// `keyside audit list`.
+#[derive(Args)]
+pub(crate) struct List {
+    #[command(flatten)]
+    filters: Filters,
+    /// How many at most
+    #[arg(long, short = 'n', default_value_t = 50)]
+    limit: usize,
+    #[command(flatten)]
+    admin: Admin,
+}
+
+/// `keyside audit verify`.
+#[derive(Args)]
+pub(crate) struct Verify {
+    /// Read the data folder itself, while no Keyside serves it
+    #[arg(long)]
+    offline: bool,
+    #[command(flatten)]
+    admin: Admin,
+}
+
+pub(crate) async fn run(audit: Audit, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    match audit {
+        Audit::List(list) => list.run(sources, answer).await,
+        Audit::Export(export) => export.run(sources, answer).await,
+        Audit::Verify(verify) => verify.run(sources, answer).await,
+    }
+}
+
+impl Filters {
+    /// All values are of forms that need no escape in a query.
+    fn query(&self) -> String {
+        let filters = [
+            (
+                "workspaceId",
+                self.workspace.as_ref().map(ToString::to_string),
+            ),
+            ("actor", self.actor.as_ref().map(ToString::to_string)),
+            ("event", self.event.clone()),
+            (
+                "credentialId",
+                self.credential.as_ref().map(ToString::to_string),
+            ),
+        ];
+        let given = filters
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)));
+        given
+            .map(|(name, value)| format!("&{name}={value}"))
+            .collect()
+    }
+}
+
+impl List {
+    /// A page may be short and lead on: a rare record is some pages away.
+    async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+        let client = self.admin.client(sources)?;
+        let (mut items, mut cursor) = (Vec::new(), Value::Null);
+        while items.len() < self.limit {
+            let limit = (self.limit - items.len()).min(1_000);
+            let after = cursor.as_str().map(|cursor| format!("&cursor={cursor}"));
+            let filters = self.filters.query();
+            let path = format!(
+                "{AUDIT}?limit={limit}{filters}{}",
+                after.unwrap_or_default()
+            );
+            let mut page = client.get(&path).await?;
+            if let Some(Value::Array(more)) = page.get_mut("items").map(Value::take) {
+                items.extend(more);
+            }
+            cursor = page["nextCursor"].take();
+            if cursor.is_null() {
+                break;
+            }
+        }
+        let page = json!({ "items": items, "nextCursor": cursor });
+        answer.give(&page, |answer| table(&items, answer))
+    }
+}
+
+impl Verify {
+    async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+        let found = match self.offline {
+            true => at_rest(sources).await?,
+            false => {
+                let client = self.admin.client(sources)?;
+                client.get(&format!("{AUDIT}/verify")).await?
+            }
+        };
+        if found["intact"] == true {
+            let (position, hash) = (
+                &found["position"],
+                found["hash"].as_str().unwrap_or_default(),
+            );
+            return answer.give(&found, |_| {
+                format!("The audit log is what was written: {position} records, the last with hash {hash}\n")
+            });
+        }
+        // For programs it is an answer; for both it is a failure.
+        answer.give(&found, |_| String::new())?;
+        let finding = found["finding"]
+            .as_str()
+            .unwrap_or("the audit log is damaged");
+        Err(Failure::failed(format!("expected the audit log as it was written, found: {finding}")).next(
+            "Keep the data folder as it is for whoever looks into it, and compare with the last export and the heads in Keyside's logs.",
+        ))
+    }
+}
+
+/// The same answer as the API's.
+async fn at_rest(sources: &Sources) -> Result<Value, Failure> {
+    let settings = Settings::load(sources)?.settings;
+    let Store::Sled { path } = &settings.store else {
+        return Err(
+            Failure::usage("expected a data folder, found a store across the network")
+                .next("Check it online: `keyside audit verify`."),
+        );
+    };
+    match verify_at_rest(&path.join("store"), &path.join("keyring"), &settings.kms).await {
+        Ok(head) => Ok(json!({
+            "intact": true, "position": head.position, "hash": head.hash, "finding": null,
+        })),
+        Err(VerifyError::Broken(found)) => Ok(json!({
+            "intact": false, "position": found.position, "hash": null, "finding": found.to_string(),
+        })),
+        Err(error) => Err(Failure::failed(format!(
+            "expected a data folder at {}, found: {error}",
+            path.display()
+        ))
+        .next("Stop Keyside there first, or leave --offline out; `keyside check` says which folder the settings name.")),
+    }
+}
+
+fn table(items: &[Value], answer: &Answer) -> String {
+    let mut table = Table::new([
+        "#",
+        "AT",
+        "EVENT",
+        "ACTOR",
+        "WORKSPACE",
+        "CREDENTIAL",
+        "NOTE",
+    ]);
+    for item in items {
+        let text = |field| item[field].as_str().unwrap_or("-").to_owned();
+        table.row([
+            item["position"].to_string(),
+            text("at"),
+            text("event"),
+            text("actor"),
+            text("workspaceId"),
+            text("credentialId"),
+            text("note"),
+        ]);
+    }
+    answer.table(&table)
+}
+
+/// A name of an event, known to this version or not: the server is the one to say.
+fn event(text: &str) -> Result<String, String> {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+    match !text.is_empty() && text.bytes().all(fits) {
+        true => Ok(text.to_owned()),
+        false => Err("expected letters and _, such as credential_revoked".to_owned()),
+    }
+}
+
+const AUDIT: &str = "/api/audit";

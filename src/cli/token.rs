@@ -1,0 +1,169 @@
+//! `keyside token`: who may use the admin API.
+
+use std::fmt;
+
+use clap::{Args, Subcommand, ValueEnum};
+use keyside_config::Sources;
+use keyside_credentials::{ActorId, Timestamp, WorkspaceId};
+use serde_json::{Value, json};
+
+use super::{Admin, Answer, Failure, confirm::confirm, key::all, key::word, table::Table};
+
+/// What can be done with tokens.
+#[derive(Subcommand)]
+pub(crate) enum Token {
+    /// Make a token and print it, this once
+    Create(Create),
+    /// List the tokens, those that are no longer good included
+    List(List),
+    /// Withdraw a token at once and for good
+    Revoke(Revoke),
+}
+
+/// `keyside token create`.
+#[derive(Args)]
+pub(crate) struct Create {
+    /// What it is for, or whose
+    #[arg(long, short)]
+    name: String,
+    /// What it allows
+    #[arg(long, short)]
+    role: Role,
+    /// A workspace that it is limited to; may be given several times [default: all workspaces]
+    #[arg(long, short, value_name = "ID")]
+    workspace: Vec<WorkspaceId>,
+    /// When it ends, such as 2027-01-31T00:00:00Z [default: when it is revoked]
+    #[arg(long, value_name = "TIME")]
+    expires_at: Option<Timestamp>,
+    #[command(flatten)]
+    admin: Admin,
+}
+
+/// `keyside token list`.
+#[derive(Args)]
+pub(crate) struct List {
+    #[command(flatten)]
+    admin: Admin,
+}
+
+/// `keyside token revoke`.
+#[derive(Args)]
+pub(crate) struct Revoke {
+    /// Its id, as `keyside token list` shows it
+    id: ActorId,
+    /// Do not ask for the name first
+    #[arg(long, short)]
+    yes: bool,
+    #[command(flatten)]
+    admin: Admin,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Role {
+    /// Everything
+    Owner,
+    /// Reads, and changes keys
+    Editor,
+    /// Reads
+    Viewer,
+}
+
+pub(crate) async fn run(token: Token, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    match token {
+        Token::Create(create) => create.run(sources, answer).await,
+        Token::List(list) => {
+            let items = all(&list.admin.client(sources)?, TOKENS, "").await?;
+            let page = json!({ "items": items, "nextCursor": null });
+            answer.give(&page, |answer| table(&items, answer))
+        }
+        Token::Revoke(revoke) => revoke.run(sources, answer).await,
+    }
+}
+
+impl Create {
+    /// The token alone goes to standard output, so that it can go straight into a file.
+    async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+        let body = json!({
+            "name": self.name,
+            "role": word(self.role),
+            "workspaces": (!self.workspace.is_empty()).then_some(&self.workspace),
+            "expiresAt": self.expires_at.map(|at| at.to_string()),
+        });
+        let made = self.admin.client(sources)?.post(TOKENS, &body).await?;
+        let token = made["token"].as_str().unwrap_or_default();
+        answer.give(&made, |answer| {
+            answer.remark(&format!(
+                "{}. It is shown this once:",
+                InWords("Made", &made)
+            ));
+            format!("{token}\n")
+        })
+    }
+}
+
+impl Revoke {
+    async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+        let client = self.admin.client(sources)?;
+        let path = format!("{TOKENS}/{}", self.id);
+        if !self.yes {
+            let token = client.get(&path).await?;
+            let name = token["name"].as_str().unwrap_or_default();
+            confirm(
+                &InWords("About to revoke", &token).to_string(),
+                "name",
+                name,
+            )?;
+        }
+        let revoked = client.delete(&path).await?;
+        answer.give(&revoked, |_| format!("{}\n", InWords("Revoked", &revoked)))
+    }
+}
+
+/// One line: what became of which token.
+struct InWords<'a>(&'a str, &'a Value);
+
+impl fmt::Display for InWords<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(verb, token) = self;
+        let text = |field| token[field].as_str().unwrap_or("-");
+        let (id, role, name) = (text("id"), text("role"), text("name"));
+        write!(f, "{verb} {id}: {role} of {} ({name})", workspaces(token))
+    }
+}
+
+fn table(items: &[Value], answer: &Answer) -> String {
+    let mut table = Table::new([
+        "ID",
+        "NAME",
+        "ROLE",
+        "WORKSPACES",
+        "STATUS",
+        "LAST USED",
+        "EXPIRES",
+    ]);
+    for item in items {
+        let text = |field| item[field].as_str().unwrap_or("-").to_owned();
+        table.row([
+            text("id"),
+            text("name"),
+            text("role"),
+            workspaces(item),
+            text("status"),
+            text("lastUsedAt"),
+            text("expiresAt"),
+        ]);
+    }
+    answer.table(&table)
+}
+
+fn workspaces(token: &Value) -> String {
+    match token["workspaces"].as_array() {
+        None => "all workspaces".to_owned(),
+        Some(ids) => {
+            let ids: Vec<_> = ids.iter().filter_map(Value::as_str).collect();
+            ids.join(", ")
+        }
+    }
+}
+
+const TOKENS: &str = "/api/tokens";
