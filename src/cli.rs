@@ -77,6 +77,9 @@ pub(crate) enum Command {
     /// Make the key that seals everything
     #[command(subcommand)]
     MasterKey(master_key::MasterKey),
+    /// Print the admin API's description: OpenAPI 3.1, in JSON
+    #[command(name = "openapi")]
+    OpenApi,
     /// Print the version
     Version,
     /// Print a completion script for a shell
@@ -115,6 +118,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Token(token) => wait_for(token::run(token, &sources, &answer)),
         Command::Audit(audit) => wait_for(audit::run(audit, &sources, &answer)),
         Command::MasterKey(master_key) => master_key::run(&master_key, &answer),
+        Command::OpenApi => answer.bytes(keyside_admin::openapi().as_bytes()),
         Command::Version => version::run(&answer),
         Command::Completions { shell } => completions(shell, &answer),
     }

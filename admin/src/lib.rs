@@ -13,6 +13,7 @@ mod exchange;
 mod form;
 mod guard;
 mod limits;
+mod openapi;
 mod page;
 mod precondition;
 mod problem;
@@ -28,6 +29,7 @@ use axum::{Router, middleware};
 use keyside_config::Catalogue;
 use keyside_credentials::{Registry, SessionRules, Sessions};
 
+pub use self::openapi::openapi;
 use self::{cookie::Cookie, limits::Limits};
 
 /// What the API works on.

@@ -1,9 +1,10 @@
 //! Lists, a page at a time.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// One page. `nextCursor` is opaque: it leads to what follows this page, also when the list has changed meanwhile.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Page<T> {
     items: Vec<T>,

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use keyside_credentials::{ActorId, ChangeError, storage::StorageError};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 pub(crate) use self::kind::Kind;
 
@@ -25,7 +26,7 @@ pub(crate) struct Problem {
 }
 
 /// What is wrong with one field of a body, or one parameter of a query.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct FieldError {
     /// Its name on the wire.
     pub(crate) field: String,

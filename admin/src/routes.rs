@@ -2,6 +2,7 @@
 
 mod audit;
 mod credentials;
+mod description;
 mod providers;
 mod runs;
 mod session;
@@ -13,12 +14,13 @@ use std::str::FromStr;
 use axum::{
     Router,
     extract::{FromRequestParts, Path},
-    handler::Handler,
     middleware,
-    routing::{MethodFilter, MethodRouter, on},
+    routing::MethodRouter,
 };
 use http::{Extensions, Method, request::Parts};
 use keyside_credentials::Permission;
+use utoipa::openapi::{RefOr, path::Operation, schema::Schema};
+use utoipa_axum::{router::UtoipaMethodRouter, routes};
 
 use crate::{
     AdminState,
@@ -26,44 +28,44 @@ use crate::{
     problem::{Kind, Problem},
 };
 
-/// A method of a path, what it asks for, and what answers.
+/// A method of a path, what it asks for, what answers, and how it is described.
 pub(crate) struct Route {
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the tests go through all routes")
-    )]
     pub(crate) method: Method,
-    pub(crate) path: &'static str,
+    pub(crate) path: String,
     /// What the caller must be allowed to do. `None` only where nobody can be known yet.
     pub(crate) needs: Option<Permission>,
+    pub(crate) operation: Operation,
+    pub(crate) schemas: Vec<(String, RefOr<Schema>)>,
     answer: MethodRouter<AdminState>,
 }
 
-/// All there are. A path's `{id}` is one that [`Caller`] finds; `tests/permissions.rs` has a row for each line here.
+/// All there are: what each asks for, and its handler, which says method and path in its `#[utoipa::path]`. A path's
+/// `{id}` is one that [`Caller`] finds; `tests/permissions.rs` has a row for each line here.
 #[rustfmt::skip]
 pub(crate) fn table() -> Vec<Route> {
     use Permission::*;
     vec![
-        Route::get("/api/integrations/credentials", ReadCredentials, credentials::list),
-        Route::post("/api/integrations/credentials", ChangeCredentials, credentials::create),
-        Route::get("/api/integrations/credentials/{id}", ReadCredentials, credentials::show),
-        Route::delete("/api/integrations/credentials/{id}", ChangeCredentials, credentials::revoke),
-        Route::get("/api/integrations/providers", ReadCatalogue, providers::list),
-        Route::get("/api/workspaces", ReadWorkspaces, workspaces::list),
-        Route::post("/api/workspaces", CreateWorkspaces, workspaces::create),
-        Route::get("/api/workspaces/{id}", ReadWorkspaces, workspaces::show),
-        Route::get("/api/runs", ReadRuns, runs::list),
-        Route::get("/api/audit", ReadAudit, audit::list),
-        Route::get("/api/audit/export", ExportAudit, audit::export),
-        Route::get("/api/audit/verify", VerifyAudit, audit::verify),
-        Route::get("/api/tokens", ReadTokens, tokens::list),
-        Route::post("/api/tokens", CreateTokens, tokens::create),
-        Route::get("/api/tokens/{id}", ReadTokens, tokens::show),
-        Route::delete("/api/tokens/{id}", RevokeTokens, tokens::revoke),
-        Route::post("/api/session", None, session::create),
-        Route::get("/api/session", KnowOneself, session::show),
-        Route::delete("/api/session", KnowOneself, session::end),
-        Route::post("/api/session/proof", KnowOneself, session::prove),
+        Route::new(ReadCredentials, routes!(credentials::list)),
+        Route::new(ChangeCredentials, routes!(credentials::create)),
+        Route::new(ReadCredentials, routes!(credentials::show)),
+        Route::new(ChangeCredentials, routes!(credentials::revoke)),
+        Route::new(ReadCatalogue, routes!(providers::list)),
+        Route::new(ReadWorkspaces, routes!(workspaces::list)),
+        Route::new(CreateWorkspaces, routes!(workspaces::create)),
+        Route::new(ReadWorkspaces, routes!(workspaces::show)),
+        Route::new(ReadRuns, routes!(runs::list)),
+        Route::new(ReadAudit, routes!(audit::list)),
+        Route::new(ExportAudit, routes!(audit::export)),
+        Route::new(VerifyAudit, routes!(audit::verify)),
+        Route::new(ReadTokens, routes!(tokens::list)),
+        Route::new(CreateTokens, routes!(tokens::create)),
+        Route::new(ReadTokens, routes!(tokens::show)),
+        Route::new(RevokeTokens, routes!(tokens::revoke)),
+        Route::new(None, routes!(session::create)),
+        Route::new(KnowOneself, routes!(session::show)),
+        Route::new(KnowOneself, routes!(session::end)),
+        Route::new(KnowOneself, routes!(session::prove)),
+        Route::new(ReadCatalogue, routes!(description::show)),
     ]
 }
 
@@ -71,54 +73,46 @@ pub(crate) fn router() -> Router<AdminState> {
     let routes = table().into_iter().map(Route::guarded);
     routes
         .fold(Router::new(), |router, (path, answer)| {
-            router.route(path, answer)
+            router.route(&path, answer)
         })
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
 }
 
 impl Route {
-    fn get<H: Handler<T, AdminState>, T: 'static>(
-        path: &'static str,
+    /// Of a handler that says one method of one path.
+    fn new(
         needs: impl Into<Option<Permission>>,
-        answer: H,
+        (schemas, paths, answer): UtoipaMethodRouter<AdminState>,
     ) -> Self {
-        Self::new(Method::GET, MethodFilter::GET, path, needs, answer)
-    }
-
-    fn post<H: Handler<T, AdminState>, T: 'static>(
-        path: &'static str,
-        needs: impl Into<Option<Permission>>,
-        answer: H,
-    ) -> Self {
-        Self::new(Method::POST, MethodFilter::POST, path, needs, answer)
-    }
-
-    fn delete<H: Handler<T, AdminState>, T: 'static>(
-        path: &'static str,
-        needs: impl Into<Option<Permission>>,
-        answer: H,
-    ) -> Self {
-        Self::new(Method::DELETE, MethodFilter::DELETE, path, needs, answer)
-    }
-
-    fn new<H: Handler<T, AdminState>, T: 'static>(
-        method: Method,
-        filter: MethodFilter,
-        path: &'static str,
-        needs: impl Into<Option<Permission>>,
-        answer: H,
-    ) -> Self {
+        let (path, item) = paths
+            .paths
+            .into_iter()
+            .next()
+            .expect("a handler says its path");
+        let operations = [
+            (Method::GET, item.get),
+            (Method::POST, item.post),
+            (Method::PATCH, item.patch),
+            (Method::PUT, item.put),
+            (Method::DELETE, item.delete),
+        ];
+        let mut said = operations
+            .into_iter()
+            .filter_map(|(method, operation)| Some((method, operation?)));
+        let (method, operation) = said.next().expect("a handler says its method");
         Self {
             method,
             path,
             needs: needs.into(),
-            answer: on(filter, answer),
+            operation,
+            schemas,
+            answer,
         }
     }
 
     /// What answers, behind what it asks for.
-    fn guarded(self) -> (&'static str, MethodRouter<AdminState>) {
+    fn guarded(self) -> (String, MethodRouter<AdminState>) {
         let answer = match self.needs {
             None => self.answer,
             Some(permission) => self

@@ -38,6 +38,7 @@ fn every_command_of_the_contract_is_there() {
         "keyside audit export --format csv --from 7",
         "keyside audit verify --offline",
         "keyside master-key generate --out master-key",
+        "keyside openapi",
         "keyside version",
         "keyside completions bash",
     ] {

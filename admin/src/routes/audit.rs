@@ -11,10 +11,19 @@ use keyside_credentials::{
     audit::{AuditFilter, Event, VerifyError},
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use crate::{AdminState, access::Caller, form, page::Page, problem::Problem, query::Parameters};
+use crate::{
+    AdminState, access::Caller, form, openapi::queries, page::Page, problem::Problem,
+    query::Parameters,
+};
 
-/// Newest first. A page may be short, or empty, and lead on: how far back one looks at once is limited.
+/// Records, newest first. A page may be short, or empty, and lead on: how far back one looks at once is limited.
+#[utoipa::path(
+    get, path = "/api/audit", tag = "audit", operation_id = "listAuditRecords",
+    params(queries::RecordFilter, queries::Paging),
+    responses((status = 200, body = Page<RecordView>, description = "A page"))
+)]
 pub(super) async fn list(
     State(state): State<AdminState>,
     caller: Caller,
@@ -35,6 +44,13 @@ pub(super) async fn list(
 }
 
 /// All records that pass, oldest first. That they leave is on record before the first one does.
+#[utoipa::path(
+    get, path = "/api/audit/export", tag = "audit", operation_id = "exportAuditRecords",
+    params(queries::RecordFilter, queries::ExportForm),
+    responses((status = 200, description = "One record a line", content(
+        (String = "application/x-ndjson"), (String = "text/csv")
+    )))
+)]
 pub(super) async fn export(
     State(state): State<AdminState>,
     caller: Caller,
@@ -58,6 +74,10 @@ pub(super) async fn export(
 }
 
 /// Reads the whole log, and says which record is the first that is not what was written.
+#[utoipa::path(
+    get, path = "/api/audit/verify", tag = "audit", operation_id = "verifyAuditLog",
+    responses((status = 200, body = VerifyView, description = "Whether it is what was written"))
+)]
 pub(super) async fn verify(
     State(state): State<AdminState>,
     query: Parameters,
@@ -85,32 +105,40 @@ pub(super) async fn verify(
 }
 
 /// A record on the wire.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RecordView {
     position: u64,
     at: Timestamp,
+    #[schema(value_type = String)]
     event: Event,
+    #[schema(value_type = String)]
     actor: ActorId,
     request_id: String,
+    #[schema(value_type = Option<String>)]
     workspace_id: Option<WorkspaceId>,
+    #[schema(value_type = Option<String>)]
     credential_id: Option<CredentialId>,
     provider: Option<String>,
     /// Null too once the workspace was erased.
+    #[schema(value_type = Option<String>)]
     fingerprint: Option<Fingerprint>,
     note: Option<String>,
+    #[schema(value_type = String)]
     hash: Hash,
+    #[schema(value_type = String)]
     previous: Hash,
 }
 
 /// What checking came to.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct VerifyView {
     intact: bool,
     /// Of the last record, or of the first that is not what was written.
     position: u64,
     /// Of the last record.
+    #[schema(value_type = Option<String>)]
     hash: Option<Hash>,
     /// What is wrong with the one at `position`.
     finding: Option<String>,

@@ -19,6 +19,7 @@ use crate::{
     body::JsonBody,
     entity_tag::Tagged,
     form::{self, Form},
+    openapi::{bodies, queries},
     page::Page,
     precondition::IfMatch,
     problem::Problem,
@@ -26,6 +27,11 @@ use crate::{
 };
 
 /// Stores a key that was pasted. The body is gone, wiped, when this returns.
+#[utoipa::path(
+    post, path = "/api/integrations/credentials", tag = "credentials", operation_id = "createCredential",
+    request_body = bodies::NewCredential,
+    responses((status = 201, body = CredentialView, description = "Stored"), (status = 404), (status = 409))
+)]
 pub(super) async fn create(
     State(state): State<AdminState>,
     caller: Caller,
@@ -48,6 +54,12 @@ pub(super) async fn create(
     Ok(response)
 }
 
+/// Credentials, in order of workspace, provider and label. Revoked ones stay.
+#[utoipa::path(
+    get, path = "/api/integrations/credentials", tag = "credentials", operation_id = "listCredentials",
+    params(queries::CredentialFilter, queries::Paging),
+    responses((status = 200, body = Page<CredentialView>, description = "A page"))
+)]
 pub(super) async fn list(
     State(state): State<AdminState>,
     caller: Caller,
@@ -77,6 +89,12 @@ pub(super) async fn list(
     )))
 }
 
+/// One credential; never its secret.
+#[utoipa::path(
+    get, path = "/api/integrations/credentials/{id}", tag = "credentials", operation_id = "getCredential",
+    params(("id" = String, Path)),
+    responses((status = 200, body = CredentialView, description = "The credential"), (status = 304, description = "Unchanged"))
+)]
 pub(super) async fn show(
     State(state): State<AdminState>,
     caller: Caller,
@@ -87,7 +105,12 @@ pub(super) async fn show(
     Ok(tagged(credential).read(&headers))
 }
 
-/// At once and for good; the record stays. `If-Match` is heeded and not asked for: a leaked key is withdrawn first.
+/// Withdraws a key, at once and for good; the record stays. `If-Match` is heeded and not asked for: a leaked key is withdrawn first.
+#[utoipa::path(
+    delete, path = "/api/integrations/credentials/{id}", tag = "credentials", operation_id = "revokeCredential",
+    params(("id" = String, Path), queries::IfMatch),
+    responses((status = 200, body = CredentialView, description = "Revoked"), (status = 409))
+)]
 pub(super) async fn revoke(
     State(state): State<AdminState>,
     caller: Caller,

@@ -3,9 +3,15 @@
 use axum::{Json, extract::State};
 use keyside_config::{Auth, Provider, Upstream};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{AdminState, page::Page, problem::Problem, query::Parameters};
 
+/// The catalogue of providers, with the steps to make a key for each.
+#[utoipa::path(
+    get, path = "/api/integrations/providers", tag = "catalogue", operation_id = "listProviders",
+    responses((status = 200, body = Page<ProviderView>, description = "All of them"))
+)]
 pub(super) async fn list(
     State(state): State<AdminState>,
     query: Parameters,
@@ -17,7 +23,7 @@ pub(super) async fn list(
 }
 
 /// A provider on the wire.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ProviderView {
     id: String,
@@ -35,7 +41,7 @@ pub(super) struct ProviderView {
     sdks: Vec<SdkView>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct AuthView {
     /// `header` or `query`.
@@ -45,32 +51,32 @@ struct AuthView {
     prefix: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct EndpointView {
     suffixes: Vec<String>,
     example: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct KeyView {
     pattern: String,
     prefixes: Vec<String>,
     scopes: Vec<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct LinksView {
     docs: String,
     console: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct SandboxView {
     available: bool,
     note: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct SdkView {
     name: String,

@@ -4,9 +4,23 @@ use axum::{Json, extract::State};
 use jiff::Timestamp;
 use keyside_credentials::{Environment, runs::StoredRun};
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use crate::{AdminState, access::Caller, page::Page, problem::Problem, query::Parameters};
+use crate::{
+    AdminState,
+    access::Caller,
+    openapi::{queries, words},
+    page::Page,
+    problem::Problem,
+    query::Parameters,
+};
 
+/// The latest runs, newest first. Never what was asked or answered.
+#[utoipa::path(
+    get, path = "/api/runs", tag = "runs", operation_id = "listRuns",
+    params(queries::Limit),
+    responses((status = 200, body = Page<RunView>, description = "The latest"))
+)]
 pub(super) async fn list(
     State(state): State<AdminState>,
     caller: Caller,
@@ -20,24 +34,33 @@ pub(super) async fn list(
 }
 
 /// A run on the wire. Never what was asked or answered.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RunView {
     at: Timestamp,
+    #[schema(value_type = String)]
     request_id: Box<str>,
+    #[schema(value_type = String)]
     workspace_id: Box<str>,
+    #[schema(value_type = String)]
     provider: Box<str>,
+    #[schema(value_type = String)]
     credential_id: Box<str>,
+    #[schema(value_type = String)]
     label: Box<str>,
+    #[schema(value_type = words::Environment)]
     environment: Environment,
     /// The provider's status, or null where it gave none.
     status: Option<u16>,
+    #[schema(value_type = String)]
     outcome: Box<str>,
     latency_ms: f64,
     time_to_first_byte_ms: Option<f64>,
     input_tokens: Option<u64>,
     output_tokens: Option<u64>,
+    #[schema(value_type = Option<String>)]
     run_id: Option<Box<str>>,
+    #[schema(value_type = Option<String>)]
     tag: Option<Box<str>>,
 }
 

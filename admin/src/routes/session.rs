@@ -11,6 +11,7 @@ use keyside_credentials::{
     Act, Clock, Permission, Principal, Role, Session, SystemClock, WorkspaceId,
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::tokens::workspaces;
 use crate::{
@@ -21,10 +22,16 @@ use crate::{
     exchange::RequestId,
     form::{self, Form},
     limits,
+    openapi::{bodies, words},
     problem::{Kind, Problem},
 };
 
 /// Signs in. The session is good once its beginning is on record.
+#[utoipa::path(
+    post, path = "/api/session", tag = "access", operation_id = "signIn",
+    request_body = bodies::ShownToken,
+    responses((status = 201, body = SessionView, description = "Signed in; the session is in a cookie"))
+)]
 pub(super) async fn create(
     State(state): State<AdminState>,
     Extension(id): Extension<RequestId>,
@@ -64,6 +71,10 @@ pub(super) async fn create(
 }
 
 /// Who the caller is, and what they may.
+#[utoipa::path(
+    get, path = "/api/session", tag = "access", operation_id = "whoAmI",
+    responses((status = 200, body = SessionView, description = "The caller"))
+)]
 pub(super) async fn show(
     State(state): State<AdminState>,
     caller: Caller,
@@ -78,6 +89,10 @@ pub(super) async fn show(
 }
 
 /// Signs out, at once and whether or not it can be put on record. A token by itself has nothing to end.
+#[utoipa::path(
+    delete, path = "/api/session", tag = "access", operation_id = "signOut",
+    responses((status = 204, description = "Signed out"))
+)]
 pub(super) async fn end(
     State(state): State<AdminState>,
     caller: Caller,
@@ -100,6 +115,11 @@ pub(super) async fn end(
 }
 
 /// Shows the token once more, for what asks for a fresh proof. A bearer token is one by itself.
+#[utoipa::path(
+    post, path = "/api/session/proof", tag = "access", operation_id = "showTokenAgain",
+    request_body = bodies::ShownToken,
+    responses((status = 200, body = SessionView, description = "Proven, for five minutes"))
+)]
 pub(super) async fn prove(
     State(state): State<AdminState>,
     caller: Caller,
@@ -141,22 +161,25 @@ impl Attempt {
 }
 
 /// Who one is, on the wire.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SessionView {
     /// The id of the token: what the audit log names.
     token_id: String,
     name: String,
+    #[schema(value_type = words::Role)]
     role: Role,
     /// Null for all.
+    #[schema(value_type = Option<Vec<String>>)]
     workspaces: Option<Vec<WorkspaceId>>,
     /// What the role allows here, a fresh proof provided.
+    #[schema(value_type = Vec<String>)]
     permissions: Vec<Permission>,
     /// Null for a bearer token.
     session: Option<SessionTimes>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct SessionTimes {
     id: String,

@@ -13,6 +13,7 @@ use keyside_credentials::{
     ActorId, ChangeError, NewToken, Role, Scope, Token, TokenStatus, WorkspaceId,
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use super::Segment;
@@ -22,12 +23,19 @@ use crate::{
     body::JsonBody,
     entity_tag::Tagged,
     form::{self, Form},
+    openapi::{bodies, queries, words},
     page::Page,
     precondition::IfMatch,
     problem::Problem,
     query::Parameters,
 };
 
+/// Makes a token. Its text is in this answer and nowhere else.
+#[utoipa::path(
+    post, path = "/api/tokens", tag = "access", operation_id = "createToken",
+    request_body = bodies::NewToken,
+    responses((status = 201, body = TokenView, description = "Made"), (status = 404))
+)]
 pub(super) async fn create(
     State(state): State<AdminState>,
     caller: Caller,
@@ -52,7 +60,12 @@ pub(super) async fn create(
     Ok(response)
 }
 
-/// Those that are no longer good stay listed.
+/// Tokens, oldest first. Those that are no longer good stay listed.
+#[utoipa::path(
+    get, path = "/api/tokens", tag = "access", operation_id = "listTokens",
+    params(queries::Paging),
+    responses((status = 200, body = Page<TokenView>, description = "A page"))
+)]
 pub(super) async fn list(
     State(state): State<AdminState>,
     caller: Caller,
@@ -70,6 +83,12 @@ pub(super) async fn list(
     Ok(Json(Page::cut(rest, limit, place, TokenView::of)))
 }
 
+/// One token; never its text.
+#[utoipa::path(
+    get, path = "/api/tokens/{id}", tag = "access", operation_id = "getToken",
+    params(("id" = String, Path)),
+    responses((status = 200, body = TokenView, description = "The token"), (status = 304, description = "Unchanged"))
+)]
 pub(super) async fn show(
     State(state): State<AdminState>,
     caller: Caller,
@@ -80,7 +99,12 @@ pub(super) async fn show(
     Ok(tagged(token).read(&headers))
 }
 
-/// At once and for good. `If-Match` is heeded and not asked for: a leaked token is withdrawn first.
+/// Withdraws a token, at once and for good. `If-Match` is heeded and not asked for: a leaked token is withdrawn first.
+#[utoipa::path(
+    delete, path = "/api/tokens/{id}", tag = "access", operation_id = "revokeToken",
+    params(("id" = String, Path), queries::IfMatch),
+    responses((status = 200, body = TokenView, description = "Revoked"), (status = 409))
+)]
 pub(super) async fn revoke(
     State(state): State<AdminState>,
     caller: Caller,
@@ -95,15 +119,20 @@ pub(super) async fn revoke(
 }
 
 /// A token on the wire.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TokenView {
+    #[schema(value_type = String)]
     id: ActorId,
     name: String,
+    #[schema(value_type = words::Role)]
     role: Role,
     /// What it is limited to; null for all workspaces.
+    #[schema(value_type = Option<Vec<String>>)]
     workspaces: Option<Vec<WorkspaceId>>,
+    #[schema(value_type = words::TokenStatus)]
     status: TokenStatus,
+    #[schema(value_type = String)]
     created_by: ActorId,
     created_at: Timestamp,
     expires_at: Option<Timestamp>,
@@ -112,6 +141,7 @@ pub(super) struct TokenView {
     last_used_at: Option<Timestamp>,
     /// The text to send. Only in the answer to its creation.
     #[serde(serialize_with = "text", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     token: Option<Zeroizing<String>>,
 }
 

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use keyside_credentials::{ActorId, NewWorkspace, Workspace, WorkspaceId};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Segment;
 use crate::{
@@ -17,22 +18,31 @@ use crate::{
     body::JsonBody,
     entity_tag::Tagged,
     form::{self, Form},
+    openapi::{bodies, queries},
     page::Page,
     problem::Problem,
     query::Parameters,
 };
 
 /// A workspace on the wire.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct WorkspaceView {
+    #[schema(value_type = String)]
     id: WorkspaceId,
     name: String,
+    #[schema(value_type = String)]
     created_by: ActorId,
     created_at: Timestamp,
     damaged: bool,
 }
 
+/// Makes a workspace, with a key of its own.
+#[utoipa::path(
+    post, path = "/api/workspaces", tag = "workspaces", operation_id = "createWorkspace",
+    request_body = bodies::NewWorkspace,
+    responses((status = 201, body = WorkspaceView, description = "Made"), (status = 409))
+)]
 pub(super) async fn create(
     State(state): State<AdminState>,
     caller: Caller,
@@ -49,6 +59,12 @@ pub(super) async fn create(
     Ok(response)
 }
 
+/// The workspaces that are there for the caller, by id.
+#[utoipa::path(
+    get, path = "/api/workspaces", tag = "workspaces", operation_id = "listWorkspaces",
+    params(queries::Paging),
+    responses((status = 200, body = Page<WorkspaceView>, description = "A page"))
+)]
 pub(super) async fn list(
     State(state): State<AdminState>,
     caller: Caller,
@@ -67,6 +83,12 @@ pub(super) async fn list(
     Ok(Json(Page::cut(rest, limit, place, WorkspaceView::of)))
 }
 
+/// One workspace.
+#[utoipa::path(
+    get, path = "/api/workspaces/{id}", tag = "workspaces", operation_id = "getWorkspace",
+    params(("id" = String, Path)),
+    responses((status = 200, body = WorkspaceView, description = "The workspace"), (status = 304, description = "Unchanged"))
+)]
 pub(super) async fn show(
     State(state): State<AdminState>,
     caller: Caller,

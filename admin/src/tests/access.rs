@@ -12,8 +12,8 @@ async fn no_route_answers_without_a_token() {
     let guarded = |route: &routes::Route| route.needs.is_some();
     let routes = routes::table().into_iter().filter(guarded);
     let mut paths: Vec<_> = routes.map(|route| (route.method, route.path)).collect();
-    paths.push((Method::GET, "/api/there-is-no-such-path"));
-    paths.push((Method::PUT, "/api/workspaces"));
+    paths.push((Method::GET, "/api/there-is-no-such-path".to_owned()));
+    paths.push((Method::PUT, "/api/workspaces".to_owned()));
     for (method, path) in paths {
         let path = path.replace("{id}", "cred_aaaaaaaaaaaaaaaaaaaaaaaaaa");
         let answer = api.send(anonymous(method.as_str(), &path)).await;

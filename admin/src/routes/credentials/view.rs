@@ -6,38 +6,52 @@ use keyside_credentials::{
     Verification, Version, VersionState, WorkspaceId,
 };
 use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::openapi::words;
 
 /// Everything about a credential but its secret. Fields without a value are null, so that the shape is always the same.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CredentialView {
+    #[schema(value_type = String)]
     id: CredentialId,
+    #[schema(value_type = String)]
     workspace_id: WorkspaceId,
     provider: String,
+    #[schema(value_type = String)]
     label: Label,
+    #[schema(value_type = words::Environment)]
     environment: Environment,
+    #[schema(value_type = words::Status)]
     status: Status,
     is_default: bool,
+    #[schema(value_type = Option<String>)]
     usage_tag: Option<UsageTag>,
     expires_at: Option<Timestamp>,
     endpoint: Option<String>,
+    #[schema(value_type = Option<String>)]
     fingerprint: Option<Fingerprint>,
+    #[schema(value_type = Option<String>)]
     hint: Option<Hint>,
+    #[schema(value_type = String)]
     created_by: ActorId,
     created_at: Timestamp,
     last_rotated_at: Option<Timestamp>,
     last_used_at: Option<Timestamp>,
     last_verified_at: Option<Timestamp>,
+    #[schema(value_type = Option<words::Verification>)]
     verification: Option<Verification>,
     versions: Vec<VersionView>,
     damaged: bool,
     warnings: Vec<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct VersionView {
     number: u32,
+    #[schema(value_type = words::VersionState)]
     state: VersionState,
     created_at: Timestamp,
     grace_until: Option<Timestamp>,

@@ -1,0 +1,172 @@
+//! The API's own description (OpenAPI 3.1), made from the routes: from what their handlers say of themselves, and from
+//! what all of them have in common, which no handler repeats.
+
+pub(crate) mod bodies;
+pub(crate) mod queries;
+pub(crate) mod words;
+
+use std::sync::LazyLock;
+
+use http::Method;
+use serde::Serialize;
+use utoipa::{
+    OpenApi, ToSchema,
+    openapi::{
+        HttpMethod, Ref, RefOr, SecurityRequirement,
+        path::{Operation, ParameterIn},
+        security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+
+use crate::{
+    problem::FieldError,
+    routes::{self, Route},
+};
+
+/// The description in JSON, as `/openapi.json` and `keyside openapi` give it.
+pub fn openapi() -> &'static str {
+    static JSON: LazyLock<String> = LazyLock::new(|| {
+        let mut json = describe().to_pretty_json().unwrap_or_default();
+        json.push('\n');
+        json
+    });
+    &JSON
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Keyside admin API",
+        description = "Add, rotate and withdraw provider keys; say who may; read who did.\n\n\
+            Errors are problem documents (RFC 9457) with a stable `type`; docs/API.md lists them.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    components(schemas(ProblemDocument)),
+    tags(
+        (name = "credentials", description = "Provider keys. A secret goes in and never comes out."),
+        (name = "workspaces", description = "Who may use which keys."),
+        (name = "runs", description = "What keys were used for."),
+        (name = "audit", description = "Who did what."),
+        (name = "access", description = "Who may use this API."),
+        (name = "catalogue", description = "What holds for everyone."),
+    )
+)]
+struct Frame;
+
+/// A problem document (RFC 9457).
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Problem)]
+#[allow(dead_code, reason = "described, and written by `Problem::render`")]
+struct ProblemDocument {
+    /// What went wrong, for programs.
+    #[serde(rename = "type")]
+    #[schema(pattern = "^urn:keyside:problem:[a-z0-9-]+$")]
+    kind: String,
+    /// The same for people.
+    title: String,
+    status: u16,
+    /// What is wrong this time. Never repeats a value that came in.
+    detail: String,
+    /// What to do next.
+    remedy: String,
+    /// Also in the log and in the audit record.
+    request_id: String,
+    /// What is wrong with single fields.
+    #[schema(required = false)]
+    errors: Vec<FieldError>,
+}
+
+fn describe() -> utoipa::openapi::OpenApi {
+    let mut document = Frame::openapi();
+    let components = document.components.get_or_insert_default();
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+    let cookie = ApiKeyValue::new(COOKIE);
+    components.security_schemes = [
+        (BEARER.to_owned(), SecurityScheme::Http(bearer).into()),
+        (
+            SESSION.to_owned(),
+            SecurityScheme::ApiKey(ApiKey::Cookie(cookie)).into(),
+        ),
+    ]
+    .into();
+    components.responses = [("Problem".to_owned(), problem().into())].into();
+    for mut route in routes::table() {
+        complete(&mut route);
+        components.schemas.extend(route.schemas);
+        let methods = vec![method(&route.method)];
+        document
+            .paths
+            .add_path_operation(route.path, methods, route.operation);
+    }
+    document
+}
+
+/// Says of an operation what follows from its place in the table and from its parts.
+fn complete(route: &mut Route) {
+    let operation = &mut route.operation;
+    let scheme = |name: &str| SecurityRequirement::new(name, Vec::<String>::new());
+    operation.security = Some(match route.needs {
+        None => Vec::new(),
+        Some(_) => vec![scheme(BEARER), scheme(SESSION)],
+    });
+    let said = operation.responses.responses.keys();
+    let problems: Vec<_> = said
+        .filter(|status| status.as_str() >= "400")
+        .cloned()
+        .collect();
+    let by_parts = statuses(operation, &route.path);
+    for status in problems.into_iter().chain(by_parts) {
+        let reference = RefOr::Ref(Ref::from_response_name("Problem"));
+        operation.responses.responses.insert(status, reference);
+    }
+}
+
+/// The problems that any operation of such parts may end in.
+fn statuses(operation: &Operation, path: &str) -> Vec<String> {
+    let has = |place: ParameterIn| {
+        let parameters = operation.parameters.iter().flatten();
+        parameters
+            .filter_map(|parameter| match parameter {
+                RefOr::T(parameter) => Some(parameter),
+                RefOr::Ref(_) => None,
+            })
+            .any(|parameter| parameter.parameter_in == place)
+    };
+    let body = operation.request_body.is_some();
+    let rules = [
+        (true, &["400", "401", "403", "429", "500", "503"][..]),
+        (path.contains('{'), &["404"]),
+        (has(ParameterIn::Query) || body, &["422"]),
+        (body, &["408", "413", "415"]),
+        (has(ParameterIn::Header), &["412"]),
+    ];
+    let applying = rules.into_iter().filter(|(applies, _)| *applies);
+    applying
+        .flat_map(|(_, statuses)| statuses.iter().map(|status| (*status).to_owned()))
+        .collect()
+}
+
+fn problem() -> utoipa::openapi::Response {
+    let schema = Ref::from_schema_name("Problem");
+    let content = utoipa::openapi::Content::new(Some(schema));
+    utoipa::openapi::ResponseBuilder::new()
+        .description("Why not, and what to do next")
+        .content("application/problem+json", content)
+        .build()
+}
+
+fn method(method: &Method) -> HttpMethod {
+    match *method {
+        Method::POST => HttpMethod::Post,
+        Method::PUT => HttpMethod::Put,
+        Method::PATCH => HttpMethod::Patch,
+        Method::DELETE => HttpMethod::Delete,
+        _ => HttpMethod::Get,
+    }
+}
+
+const BEARER: &str = "token";
+const SESSION: &str = "session";
+/// Over TLS; on plain loopback it has no prefix.
+const COOKIE: &str = "__Host-keyside";

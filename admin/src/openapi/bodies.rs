@@ -1,0 +1,71 @@
+//! The bodies of requests as the description shows them. `form.rs` reads them field by field, so that all that is wrong is
+//! said at once and nothing is repeated.
+#![allow(dead_code, reason = "described, never made")]
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::words::{Environment, Role};
+
+/// A provider key to store.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct NewCredential {
+    #[schema(pattern = "^[a-z0-9-]{1,64}$")]
+    workspace_id: String,
+    /// An id of the catalogue.
+    provider: String,
+    /// Unique within workspace and provider.
+    #[schema(pattern = "^[!-~]([ -~]{0,62}[!-~])?$")]
+    label: String,
+    /// `live` unless said otherwise.
+    environment: Option<Environment>,
+    /// The key itself. No call returns it.
+    #[schema(pattern = "^[!-~]+$", min_length = 8, max_length = 8192, write_only)]
+    secret: String,
+    #[schema(pattern = "^[!-~]([ -~]{0,62}[!-~])?$")]
+    usage_tag: Option<String>,
+    /// In the future.
+    expires_at: Option<Timestamp>,
+    /// The provider's host, for providers that give each customer one.
+    #[schema(min_length = 1, max_length = 512)]
+    endpoint: Option<String>,
+    /// Whether it becomes the default of its workspace, provider and environment. The first one does anyway.
+    default: Option<bool>,
+}
+
+/// A workspace to make.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct NewWorkspace {
+    /// What requests will be tagged with.
+    #[schema(pattern = "^[a-z0-9-]{1,64}$")]
+    id: String,
+    /// For people; the id unless said otherwise.
+    #[schema(pattern = r"^[^\u0000-\u001f\u007f-\u009f]{1,200}$")]
+    name: Option<String>,
+}
+
+/// A token to make.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct NewToken {
+    /// What it is for, or whose. It is never in the audit log.
+    #[schema(pattern = r"^[^\u0000-\u001f\u007f-\u009f]{1,200}$")]
+    name: String,
+    role: Role,
+    /// What it is limited to; all workspaces unless said otherwise.
+    #[schema(min_items = 1, max_items = 1000)]
+    workspaces: Option<Vec<String>>,
+    /// In the future; it lasts until it is revoked unless said otherwise.
+    expires_at: Option<Timestamp>,
+}
+
+/// A token to be recognised by.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ShownToken {
+    #[schema(min_length = 1, max_length = 256, write_only)]
+    token: String,
+}

@@ -1,0 +1,71 @@
+//! The parameters of queries as the description shows them. `query.rs` reads them one by one.
+#![allow(dead_code, reason = "described, never made")]
+
+use utoipa::IntoParams;
+
+use super::words::{Environment, Format, Status};
+
+/// What every list takes.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Paging {
+    /// How many at most; 100 unless said otherwise.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u16>,
+    /// `nextCursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// How many at most.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Limit {
+    /// 100 unless said otherwise.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u16>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub(crate) struct CredentialFilter {
+    #[param(pattern = "^[a-z0-9-]{1,64}$")]
+    workspace_id: Option<String>,
+    /// An id of the catalogue.
+    provider: Option<String>,
+    status: Option<Status>,
+    environment: Option<Environment>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub(crate) struct RecordFilter {
+    #[param(pattern = "^[a-z0-9-]{1,64}$")]
+    workspace_id: Option<String>,
+    /// A token's id, or `system`, or `anonymous`.
+    #[param(pattern = "^[A-Za-z0-9_.:-]{1,64}$")]
+    actor: Option<String>,
+    /// The name of an event, such as `credential_revoked`.
+    event: Option<String>,
+    #[param(pattern = "^cred_[a-z2-7]{26}$")]
+    credential_id: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ExportForm {
+    /// NDJSON unless said otherwise.
+    format: Option<Format>,
+    /// The position to begin at, where an export has broken off.
+    #[param(minimum = 1)]
+    from: Option<u64>,
+}
+
+/// The header of a change that is held to what its author saw.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(crate) struct IfMatch {
+    /// The ETag of the representation that the change was decided on. Where the resource has changed since, the answer is
+    /// 412 and nothing is changed.
+    #[param(rename = "If-Match")]
+    if_match: Option<String>,
+}
