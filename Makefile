@@ -18,13 +18,14 @@ run: ## Build Keyside and start the demo: no account, no key, nothing kept
 	cargo build --release --locked
 	@exec $(target_dir)/release/keyside demo
 
-test: ## Every test: Rust, documentation examples, and the providers' real SDKs
+test: ## Every test: Rust, documentation examples, the providers' real SDKs, and the API at random
 	@$(need) cargo cc cmake nextest venv npm
 	cargo nextest run --workspace --locked
 	@tests/checks/doctests
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/sdk/run.sh
+	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/api/run.sh
 
-check: check-fmt check-clippy check-structure check-docs check-scripts check-dependencies ## All that CI asks besides the tests
+check: check-fmt check-clippy check-structure check-docs check-api check-scripts check-dependencies ## All that CI asks besides the tests
 
 bench: ## Measure against nginx on this machine, side by side (ARGS=start: how fast it starts)
 	@$(need) cargo cc cmake
@@ -37,7 +38,7 @@ fmt: ## Format the Rust sources
 clean: ## Remove what was built
 	cargo clean
 
-.PHONY: check-fmt check-clippy check-structure check-docs check-scripts check-dependencies
+.PHONY: check-fmt check-clippy check-structure check-docs check-api check-scripts check-dependencies
 
 check-fmt:
 	@$(need) cargo rustfmt
@@ -58,6 +59,11 @@ check-docs:
 	@python3 tests/checks/links.py
 	@tests/checks/integrations.py
 	@tests/checks/settings.py
+
+# docs/openapi.json is what the code says.
+check-api:
+	@$(need) cargo cc cmake
+	@tests/checks/openapi
 
 check-scripts:
 	@tests/checks/scripts

@@ -9,10 +9,26 @@ import arrows
 import exposure
 import layout
 import links
+import problems
 import settings
 import summary
 
 SECRET = "#[derive(ZeroizeOnDrop)]\npub struct Secret(Box<[u8]>);\n"
+
+
+class Problems(unittest.TestCase):
+    CODE = 'Self::A => ("label-taken", StatusCode::CONFLICT, "Taken"),'
+
+    def found(self, page):
+        return list(problems.violations(self.CODE, page))
+
+    def test_a_page_with_every_type_and_its_status_passes(self):
+        self.assertEqual(self.found("| `label-taken` | 409 | |\n"), [])
+
+    def test_a_missing_a_wrong_and_an_unknown_type_are_found(self):
+        self.assertEqual(len(self.found("")), 1)
+        self.assertEqual(len(self.found("| `label-taken` | 400 | |\n")), 1)
+        self.assertEqual(len(self.found("| `label-taken` | 409 | |\n| `gone` | 410 | |\n")), 1)
 
 
 class Exposure(unittest.TestCase):

@@ -22,7 +22,7 @@ pub(crate) struct NewCredential {
     /// `live` unless said otherwise.
     environment: Option<Environment>,
     /// The key itself. No call returns it.
-    #[schema(pattern = "^[!-~]+$", min_length = 8, max_length = 8192, write_only)]
+    #[schema(pattern = "^[!-~]+$", min_length = 1, max_length = 8192, write_only)]
     secret: String,
     #[schema(pattern = "^[!-~]([ -~]{0,62}[!-~])?$")]
     usage_tag: Option<String>,

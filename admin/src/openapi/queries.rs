@@ -5,14 +5,36 @@ use utoipa::IntoParams;
 
 use super::words::{Environment, Format, Status};
 
-/// What every list takes.
+/// Where a list goes on. The forms differ, so that what is no cursor is known at once; they mean nothing to the caller.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Paging {
-    /// How many at most; 100 unless said otherwise.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u16>,
+pub(crate) struct WorkspaceCursor {
     /// `nextCursor` of the page before.
+    #[param(pattern = "^[a-z0-9-]{1,64}$")]
+    cursor: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct TokenCursor {
+    /// `nextCursor` of the page before.
+    #[param(pattern = "^[0-9]{1,18}-[A-Za-z0-9_.:-]{1,64}$")]
+    cursor: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct RecordCursor {
+    /// `nextCursor` of the page before.
+    #[param(pattern = "^[1-9][0-9]{0,17}$")]
+    cursor: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct CredentialCursor {
+    /// `nextCursor` of the page before.
+    #[param(pattern = "^cred_[a-z2-7]{26}$")]
     cursor: Option<String>,
 }
 
@@ -54,6 +76,7 @@ pub(crate) struct RecordFilter {
 #[into_params(parameter_in = Query)]
 pub(crate) struct ExportForm {
     /// NDJSON unless said otherwise.
+    #[param(inline)]
     format: Option<Format>,
     /// The position to begin at, where an export has broken off.
     #[param(minimum = 1)]

@@ -21,7 +21,7 @@ use crate::{
 /// Records, newest first. A page may be short, or empty, and lead on: how far back one looks at once is limited.
 #[utoipa::path(
     get, path = "/api/audit", tag = "audit", operation_id = "listAuditRecords",
-    params(queries::RecordFilter, queries::Paging),
+    params(queries::RecordFilter, queries::Limit, queries::RecordCursor),
     responses((status = 200, body = Page<RecordView>, description = "A page"))
 )]
 pub(super) async fn list(
@@ -32,8 +32,8 @@ pub(super) async fn list(
     let filter = filter(&caller, &mut query);
     let limit = query.limit();
     let before = query.optional("cursor", |cursor| {
-        let position = cursor.parse().ok().filter(|position| *position > 0);
-        position.ok_or_else(|| "is not a cursor of this list; begin again without one".to_owned())
+        position(cursor)
+            .ok_or_else(|| "is not a cursor of this list; begin again without one".to_owned())
     });
     query.finish()?;
     let found = state.registry.audit().search(&filter, before, limit).await;
@@ -59,8 +59,7 @@ pub(super) async fn export(
     let filter = filter(&caller, &mut query);
     let format = query.optional("format", |text| form::word(&export::FORMATS, text));
     let from = query.optional("from", |text| {
-        let position = text.parse().ok().filter(|position| *position > 0);
-        position.ok_or_else(|| "expected a position, from 1".to_owned())
+        position(text).ok_or_else(|| "expected a position, from 1".to_owned())
     });
     query.finish()?;
     let format = format.unwrap_or(export::Format::Ndjson);
@@ -161,6 +160,14 @@ impl RecordView {
             previous: record.previous,
         }
     }
+}
+
+/// Positions count from 1, and stay within what JSON's readers take for a whole number.
+fn position(text: &str) -> Option<u64> {
+    let position: i64 = text.parse().ok()?;
+    u64::try_from(position)
+        .ok()
+        .filter(|position| *position > 0)
 }
 
 fn filter(caller: &Caller, query: &mut Parameters) -> AuditFilter {

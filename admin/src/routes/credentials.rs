@@ -57,7 +57,7 @@ pub(super) async fn create(
 /// Credentials, in order of workspace, provider and label. Revoked ones stay.
 #[utoipa::path(
     get, path = "/api/integrations/credentials", tag = "credentials", operation_id = "listCredentials",
-    params(queries::CredentialFilter, queries::Paging),
+    params(queries::CredentialFilter, queries::Limit, queries::CredentialCursor),
     responses((status = 200, body = Page<CredentialView>, description = "A page"))
 )]
 pub(super) async fn list(

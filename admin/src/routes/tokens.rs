@@ -63,7 +63,7 @@ pub(super) async fn create(
 /// Tokens, oldest first. Those that are no longer good stay listed.
 #[utoipa::path(
     get, path = "/api/tokens", tag = "access", operation_id = "listTokens",
-    params(queries::Paging),
+    params(queries::Limit, queries::TokenCursor),
     responses((status = 200, body = Page<TokenView>, description = "A page"))
 )]
 pub(super) async fn list(
@@ -71,16 +71,19 @@ pub(super) async fn list(
     caller: Caller,
     mut query: Parameters,
 ) -> Result<Json<Page<TokenView>>, Problem> {
-    let all = state.registry.access().tokens(caller.scope());
     let limit = query.limit();
     let after = query.optional("cursor", |cursor| {
-        let last = all.iter().position(|token| token.id.as_str() == cursor);
-        last.ok_or_else(|| "is not a cursor of this list; begin again without one".to_owned())
+        place(cursor)
+            .ok_or_else(|| "is not a cursor of this list; begin again without one".to_owned())
     });
     query.finish()?;
-    let rest = all.into_iter().skip(after.map_or(0, |last| last + 1));
-    let place = |token: &Token| token.id.to_string();
-    Ok(Json(Page::cut(rest, limit, place, TokenView::of)))
+    let all = state.registry.access().tokens(caller.scope());
+    let rest = all.into_iter().skip_while(|token| {
+        let after = after.as_ref();
+        after.is_some_and(|(made, id)| (order(token), &token.id) <= (*made, id))
+    });
+    let cursor = |token: &Token| format!("{}-{}", order(token), token.id);
+    Ok(Json(Page::cut(rest, limit, cursor, TokenView::of)))
 }
 
 /// One token; never its text.
@@ -186,6 +189,18 @@ fn read_new(body: &[u8]) -> Result<NewToken, Problem> {
         })
     };
     form.finish(new())
+}
+
+/// When a token was made, which is the order of the list.
+fn order(token: &Token) -> i64 {
+    token.created_at.as_microsecond()
+}
+
+/// The place that a cursor stands for, whether or not the token there is still to be seen.
+fn place(cursor: &str) -> Option<(i64, ActorId)> {
+    let (made, id) = cursor.split_once('-')?;
+    let is_number = made.bytes().all(|byte| byte.is_ascii_digit());
+    Some((made.parse().ok().filter(|_| is_number)?, id.parse().ok()?))
 }
 
 fn tagged(token: Token) -> Tagged<TokenView> {

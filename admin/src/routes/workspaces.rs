@@ -62,7 +62,7 @@ pub(super) async fn create(
 /// The workspaces that are there for the caller, by id.
 #[utoipa::path(
     get, path = "/api/workspaces", tag = "workspaces", operation_id = "listWorkspaces",
-    params(queries::Paging),
+    params(queries::Limit, queries::WorkspaceCursor),
     responses((status = 200, body = Page<WorkspaceView>, description = "A page"))
 )]
 pub(super) async fn list(

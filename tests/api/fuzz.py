@@ -1,0 +1,74 @@
+"""Runs schemathesis against a Keyside of its own, with one workspace and one key in it.
+
+Every check of schemathesis is on; schemathesis.toml says what each operation is excused from, and why. Exit code 0 when
+all of them hold and the owner is still let in at the end: a run that locked itself out has shown nothing.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import urllib.request
+
+HERE = pathlib.Path(__file__).parent
+ROOT = HERE.parents[1]
+SETTINGS = """\
+[proxy]
+listen = ["127.0.0.1:0"]
+[admin]
+listen = "127.0.0.1:0"
+# It is not what is tested here, and schemathesis takes a 429 for an answer.
+requests_per_second = 1000000
+[observe]
+listen = "127.0.0.1:0"
+[log]
+format = "json"
+"""
+
+
+def started(folder):
+    """A running Keyside and the address of its admin API."""
+    (folder / "keyside.toml").write_text(SETTINGS, encoding="utf-8")
+    binary = os.environ.get("KEYSIDE_BIN") or ROOT / "target/debug/keyside"
+    log = (folder / "log").open("wb+")
+    process = subprocess.Popen([binary, "serve"], cwd=folder, env={"PATH": os.environ["PATH"]}, stderr=log)
+    with (folder / "log").open("rb") as said:
+        while process.poll() is None:
+            line = said.readline()
+            fields = json.loads(line).get("fields", {}) if line.endswith(b"\n") else {}
+            if fields.get("message") == "ready":
+                return process, f"http://{fields['admin']}"
+    raise SystemExit(f"keyside did not start:\n{(folder / 'log').read_text()}")
+
+
+def ask(base, token, path, body=None):
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    data = json.dumps(body).encode() if body else None
+    with urllib.request.urlopen(urllib.request.Request(base + path, data, headers), timeout=30) as answer:
+        return json.load(answer)
+
+
+def main():
+    schemathesis, *arguments = sys.argv[1:]
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        process, base = started(folder)
+        try:
+            token = (folder / "data/admin-token").read_text().strip()
+            ask(base, token, "/api/workspaces", {"id": "acme"})
+            key = {"workspaceId": "acme", "provider": "openai", "label": "default", "secret": "sk-0123456789"}
+            ask(base, token, "/api/integrations/credentials", key)
+            config = ["--config-file", HERE / "schemathesis.toml"]
+            run = ["run", ROOT / "docs/openapi.json", "--url", base, "--header", f"Authorization: Bearer {token}"]
+            outcome = subprocess.run([schemathesis, *config, *run, *arguments], cwd=folder, check=False)
+            ask(base, token, "/api/session")
+            return outcome.returncode
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
