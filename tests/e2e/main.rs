@@ -8,6 +8,7 @@
 mod harness;
 
 mod addresses;
+mod administration;
 mod browsers;
 mod bytes_exact;
 mod canary;

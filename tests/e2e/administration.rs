@@ -1,0 +1,196 @@
+//! Tokens and the audit log on the command line: given out, limited, withdrawn; read, taken away, checked, also on a
+//! data folder at rest.
+
+use crate::harness::{Builder, CREDENTIALS, Exit, KEY, Keyside};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// A running one with workspace `acme` and its key, and a person beside it.
+struct Office {
+    keyside: Keyside,
+    url: String,
+}
+
+impl Office {
+    fn open() -> Self {
+        let keyside = Keyside::builder().start().with_key();
+        let url = format!("http://{}", keyside.admin_addr());
+        Self { keyside, url }
+    }
+
+    fn run(&self, words: &str) -> Exit {
+        let words: Vec<_> = words.split_whitespace().collect();
+        self.builder()
+            .run(&[&words, &["--admin-url", &self.url][..]].concat(), b"")
+    }
+
+    /// What a command that must succeed prints.
+    fn printed(&self, words: &str) -> String {
+        let exit = self.run(words);
+        assert_eq!(exit.code, Some(0), "{words}: {exit:#?}");
+        exit.stdout
+    }
+
+    fn json(&self, words: &str) -> Value {
+        let printed = self.printed(&format!("{words} --json"));
+        serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"))
+    }
+
+    fn builder(&self) -> &Builder {
+        self.keyside.builder_of()
+    }
+
+    /// Makes a token and keeps it in the file `token`.
+    fn token(&self, options: &str) -> Value {
+        let made = self.json(&format!("token create {options}"));
+        let text = made["token"].as_str().expect("its text");
+        fs::write(self.builder().home().join("token"), text).expect("a file");
+        made
+    }
+}
+
+#[test]
+fn a_token_opens_what_it_was_made_for_until_it_is_revoked() {
+    let office = Office::open();
+    office.keyside.workspace("beta");
+    let made = office.token("--name CI --role viewer --workspace acme");
+    let workspaces = office.printed("workspace list --token-file token");
+    assert!(
+        workspaces.contains("acme") && !workspaces.contains("beta"),
+        "{workspaces}"
+    );
+    let change = office.run("workspace add gamma --token-file token");
+    assert_eq!(change.code, Some(1), "{change:#?}");
+    assert!(change.stderr.contains("role"), "{change:#?}");
+    let listed = office.printed("token list");
+    let id = made["id"].as_str().expect("an id");
+    for part in [id, "CI", "viewer", "acme", "active"] {
+        assert!(listed.contains(part), "no {part} in {listed}");
+    }
+    let revoked = office.json(&format!("token revoke {id} --yes"));
+    assert_eq!(revoked["status"], "revoked");
+    let refused = office.run("workspace list --token-file token");
+    assert_eq!(refused.code, Some(1), "{refused:#?}");
+}
+
+#[test]
+fn a_token_is_printed_alone_so_that_it_can_go_into_a_file() {
+    let office = Office::open();
+    let exit = office.run("token create --name CI --role editor");
+    let token = exit.stdout.trim_end();
+    assert!(token.starts_with("ks_") && token.len() == 46, "{exit:#?}");
+    assert!(exit.stderr.contains("this once"), "{exit:#?}");
+    assert!(!exit.stderr.contains(token), "{exit:#?}");
+    let logs = office.keyside.logs();
+    assert!(!logs.contains(token), "the token is in the log");
+}
+
+#[test]
+fn a_token_outlives_a_restart_and_a_session_does_not() {
+    let office = Office::open();
+    office.token("--name CI --role editor");
+    let builder = office.keyside.kill9();
+    let keyside = builder.start();
+    let url = format!("http://{}", keyside.admin_addr());
+    let office = Office { keyside, url };
+    office.printed("key list --token-file token");
+}
+
+#[test]
+fn the_log_tells_what_happened_newest_first() {
+    let office = Office::open();
+    let credential = office.keyside.list()[0].clone();
+    office.keyside.revoke(&credential);
+    let page = office.json("audit list --workspace acme --limit 2");
+    let events: Vec<_> = page["items"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|item| item["event"].as_str().expect("a name"))
+        .collect();
+    assert_eq!(events, ["credential_revoked", "credential_created"]);
+    for item in page["items"].as_array().expect("a list") {
+        assert_eq!(item["credentialId"], credential["id"]);
+        assert_eq!(item["fingerprint"], credential["fingerprint"]);
+    }
+    let table = office.printed("audit list --event credential_created");
+    assert!(table.contains("credential_created") && !table.contains(KEY));
+}
+
+#[test]
+fn an_export_goes_on_where_one_has_broken_off() {
+    let office = Office::open();
+    let whole = office.printed("audit export");
+    let lines: Vec<_> = whole.lines().collect();
+    let end: Value = serde_json::from_str(lines[lines.len() - 1]).expect("JSON");
+    assert_eq!(end["end"]["count"], lines.len() - 1);
+    let rest = office.printed("audit export --from 2");
+    assert_eq!(rest.lines().next(), Some(lines[1]));
+    let csv = office.printed("audit export --format csv --workspace acme");
+    assert!(csv.starts_with("\"position\","), "{csv}");
+    assert!(!csv.contains("token_created"), "{csv}");
+    assert!(!whole.contains(KEY) && !csv.contains(KEY));
+}
+
+#[test]
+fn the_log_is_checked_while_serving_and_at_rest() {
+    let office = Office::open();
+    let online = office.json("audit verify");
+    assert_eq!(online["intact"], true);
+    let serving = office.run("audit verify --offline");
+    assert_eq!(serving.code, Some(1), "{serving:#?}");
+    assert!(serving.stderr.contains("another process"), "{serving:#?}");
+    let (builder, _) = office.keyside.stop();
+    let at_rest = builder.run(&["audit", "verify", "--offline", "--json"], b"");
+    let at_rest: Value = serde_json::from_str(&at_rest.stdout).expect("JSON");
+    assert_eq!(at_rest, online);
+}
+
+#[test]
+fn a_log_that_was_put_back_to_an_older_state_is_named_at_rest() {
+    let (builder, _) = Office::open().keyside.stop();
+    let (store, older) = (
+        builder.home().join("data/store"),
+        builder.home().join("older"),
+    );
+    copy(&store, &older);
+    let keyside = builder.start();
+    keyside.revoke(&keyside.list()[0]);
+    let (builder, _) = keyside.stop();
+    fs::remove_dir_all(&store).expect("a folder");
+    copy(&older, &store);
+    let exit = builder.run(&["audit", "verify", "--offline", "--json"], b"");
+    assert_eq!(exit.code, Some(1), "{exit:#?}");
+    let found: Value = serde_json::from_str(&exit.stdout).expect("JSON");
+    assert_eq!(found["intact"], false);
+    assert_eq!(found["position"], 4);
+    assert!(
+        exit.stderr.contains("audit record 4 is missing"),
+        "{exit:#?}"
+    );
+}
+
+#[test]
+fn checking_at_rest_makes_nothing_where_nothing_is() {
+    let builder = Keyside::builder();
+    let exit = builder.run(&["audit", "verify", "--offline"], b"");
+    assert_eq!(exit.code, Some(1), "{exit:#?}");
+    assert!(!builder.home().join("data").exists(), "something was made");
+    assert!(!builder.home().join("data.master-key").exists());
+}
+
+#[test]
+fn the_description_that_is_printed_is_the_one_that_is_served() {
+    let keyside = Keyside::builder().start();
+    let printed = keyside.builder_of().run(&["openapi"], b"").stdout;
+    assert_eq!(keyside.admin("GET", "/openapi.json", None).text(), printed);
+    assert!(printed.contains(CREDENTIALS));
+}
+
+/// With modes and times, as `cp -a` does.
+fn copy(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("-a").arg(from).arg(to).status();
+    assert!(status.expect("cp").success());
+}
