@@ -1,6 +1,7 @@
 //! A small client of the admin API, for the command line. It follows no redirect and takes no proxy from the
 //! environment: the token goes where it was told to, and nowhere else.
 
+mod download;
 mod error;
 #[cfg(test)]
 mod tests;
@@ -12,7 +13,6 @@ use axum::body::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
     Method, Request, Response, StatusCode,
-    body::Incoming,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
 };
 use keyside_config::BaseUrl;
@@ -53,37 +53,6 @@ impl Client {
 
     pub(crate) async fn delete(&self, path: &str) -> Result<Value, ClientError> {
         self.call(Method::DELETE, path, None).await
-    }
-
-    /// Hands a long body to `take` piece by piece. The outer error is the server's answer, or none; the inner one is that
-    /// the body broke off, or what `take` said.
-    pub(crate) async fn download<E: From<ClientError>>(
-        &self,
-        path: &str,
-        mut take: impl FnMut(&[u8]) -> Result<(), E>,
-    ) -> Result<Result<(), E>, ClientError> {
-        let request = self.request(Method::GET, path, None)?;
-        let response = within(&self.base, send(&self.http, &self.base, request)).await?;
-        let status = response.status();
-        let mut body = response.into_body();
-        if !status.is_success() {
-            let body = within(&self.base, collect(&self.base, body)).await?;
-            let problem = serde_json::from_slice(&body).ok();
-            return Err(ClientError::refused(&self.base, status, problem));
-        }
-        loop {
-            let frame = async { Ok(body.frame().await) };
-            let data = match within(&self.base, frame).await? {
-                None => return Ok(Ok(())),
-                Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
-                Some(Err(error)) => {
-                    return Ok(Err(ClientError::unreachable(&self.base, &error).into()));
-                }
-            };
-            if let Err(error) = take(&data) {
-                return Ok(Err(error));
-            }
-        }
     }
 
     async fn call(
@@ -134,29 +103,29 @@ async fn exchange(
     request: Request<Full<Bytes>>,
 ) -> Result<(StatusCode, Bytes), ClientError> {
     let work = async {
-        let response = send(http, base, request).await?;
-        let status = response.status();
-        Ok((status, collect(base, response.into_body()).await?))
+        let response = http.request(request).await;
+        read(
+            base,
+            response.map_err(|error| ClientError::unreachable(base, &error))?,
+        )
+        .await
     };
-    within(base, work).await
+    in_time(base, work).await
 }
 
-async fn send(
-    http: &Http,
+async fn read(
     base: &str,
-    request: Request<Full<Bytes>>,
-) -> Result<Response<Incoming>, ClientError> {
-    let response = http.request(request).await;
-    response.map_err(|error| ClientError::unreachable(base, &error))
-}
-
-async fn collect(base: &str, body: Incoming) -> Result<Bytes, ClientError> {
-    let body = Limited::new(body, BODY_LIMIT).collect().await;
+    response: Response<hyper::body::Incoming>,
+) -> Result<(StatusCode, Bytes), ClientError> {
+    let status = response.status();
+    let body = Limited::new(response.into_body(), BODY_LIMIT)
+        .collect()
+        .await;
     let body = body.map_err(|error| ClientError::unreachable(base, &*error))?;
-    Ok(body.to_bytes())
+    Ok((status, body.to_bytes()))
 }
 
-async fn within<T>(
+async fn in_time<T>(
     base: &str,
     work: impl Future<Output = Result<T, ClientError>>,
 ) -> Result<T, ClientError> {

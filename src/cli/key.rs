@@ -8,7 +8,7 @@ use keyside_credentials::{CredentialId, Label, UsageTag, WorkspaceId};
 use serde_json::{Value, json};
 
 use self::view::Credential;
-use super::{Admin, Answer, Failure, confirm::confirm, sdk_lines, secret::SecretFrom};
+use super::{Admin, Answer, Failure, confirm::Final, sdk_lines, secret::SecretFrom};
 use crate::client::Client;
 
 /// What can be done with keys.
@@ -193,8 +193,13 @@ impl Revoke {
         let client = self.one.admin.client(sources)?;
         if !self.yes {
             let credential = Credential::of(&client.get(&path(&self.one.id)).await?)?;
-            let about = credential.in_words("About to revoke");
-            confirm(&about, "label", &credential.label)?;
+            Final {
+                about_to: credential.in_words("About to revoke"),
+                name: &credential.label,
+                called: "label",
+                otherwise: "nothing was revoked",
+            }
+            .confirm()?;
         }
         let revoked = client.delete(&path(&self.one.id)).await?;
         let credential = Credential::of(&revoked)?;

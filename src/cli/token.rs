@@ -7,7 +7,12 @@ use keyside_config::Sources;
 use keyside_credentials::{ActorId, Timestamp, WorkspaceId};
 use serde_json::{Value, json};
 
-use super::{Admin, Answer, Failure, confirm::confirm, key::all, key::word, table::Table};
+use super::{
+    Admin, Answer, Failure,
+    confirm::Final,
+    key::{all, word},
+    table::Table,
+};
 
 /// What can be done with tokens.
 #[derive(Subcommand)]
@@ -107,12 +112,13 @@ impl Revoke {
         let path = format!("{TOKENS}/{}", self.id);
         if !self.yes {
             let token = client.get(&path).await?;
-            let name = token["name"].as_str().unwrap_or_default();
-            confirm(
-                &InWords("About to revoke", &token).to_string(),
-                "name",
-                name,
-            )?;
+            Final {
+                about_to: InWords("About to revoke", &token).to_string(),
+                name: token["name"].as_str().unwrap_or_default(),
+                called: "name",
+                otherwise: "nothing was revoked",
+            }
+            .confirm()?;
         }
         let revoked = client.delete(&path).await?;
         answer.give(&revoked, |_| format!("{}\n", InWords("Revoked", &revoked)))

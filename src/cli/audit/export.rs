@@ -1,6 +1,7 @@
 //! `keyside audit export`: whole lines only, so that what broke off can be continued in the same file.
 
 use clap::{Args, ValueEnum};
+use hyper::Method;
 use keyside_config::Sources;
 use serde_json::Value;
 
@@ -35,14 +36,15 @@ impl Export {
         let client = self.admin.client(sources)?;
         let (format, filters) = (word(self.format), self.filters.query());
         let path = format!("{AUDIT}/export?format={format}&from={}{filters}", self.from);
+        let mut incoming = client.download(Method::GET, &path).await?;
         let mut lines = Lines::default();
-        let received = client.download(&path, |bytes| lines.take(bytes, answer));
-        let received = received.await?;
-        let whole = received.is_ok() && (self.format == Format::Csv || lines.is_ended());
-        match received {
-            Err(failure) if !lines.any => Err(failure),
-            _ if whole => Ok(()),
-            _ => Err(lines.broken_off(self.from)),
+        loop {
+            match incoming.next().await {
+                Ok(Some(piece)) => lines.take(&piece, answer)?,
+                Ok(None) if self.format == Format::Csv || lines.is_ended() => return Ok(()),
+                Ok(None) => return Err(lines.broken_off("its end missing", self.from)),
+                Err(error) => return Err(lines.broken_off(&error.to_string(), self.from)),
+            }
         }
     }
 }
@@ -54,7 +56,6 @@ struct Lines {
     last: Vec<u8>,
     /// The beginning of the next.
     partial: Vec<u8>,
-    any: bool,
 }
 
 impl Lines {
@@ -66,7 +67,6 @@ impl Lines {
         let rest = self.partial.split_off(end + 1);
         let whole = std::mem::replace(&mut self.partial, rest);
         answer.bytes(&whole)?;
-        self.any = true;
         let lines = whole[..end].rsplit(|byte| *byte == b'\n');
         self.last = lines.take(1).flatten().copied().collect();
         Ok(())
@@ -77,9 +77,9 @@ impl Lines {
         last.is_some_and(|last| last["end"].is_object())
     }
 
-    fn broken_off(&self, from: u64) -> Failure {
+    fn broken_off(&self, found: &str, from: u64) -> Failure {
         let from = self.position().map_or(from, |position| position + 1);
-        Failure::failed("expected the whole export, found its end missing").next(format!(
+        Failure::failed(format!("expected the whole export, found: {found}")).next(format!(
             "Go on with the same command and --from {from}; the lines so far are good."
         ))
     }
@@ -108,7 +108,13 @@ mod tests {
                 last: last.as_bytes().to_vec(),
                 ..Lines::default()
             };
-            assert!(lines.broken_off(7).to_string().contains(from), "{last}");
+            assert!(
+                lines
+                    .broken_off("nothing more", 7)
+                    .to_string()
+                    .contains(from),
+                "{last}"
+            );
         }
     }
 }

@@ -1,0 +1,58 @@
+//! An answer that is a file, taken piece by piece: it may be larger than memory, and take longer than other answers.
+
+use axum::body::Bytes;
+use http_body_util::BodyExt;
+use hyper::{Method, body::Incoming as Body};
+
+use super::{Client, ClientError, in_time, read};
+
+/// A file on its way.
+pub(crate) struct Incoming {
+    base: String,
+    body: Body,
+}
+
+impl Client {
+    /// Asks for a file.
+    pub(crate) async fn download(
+        &self,
+        method: Method,
+        path: &str,
+    ) -> Result<Incoming, ClientError> {
+        let request = self.request(method, path, None)?;
+        let base = &self.base;
+        let answered = async {
+            let response = self.http.request(request).await;
+            let response = response.map_err(|error| ClientError::unreachable(base, &error))?;
+            if response.status().is_success() {
+                return Ok(Incoming {
+                    base: base.clone(),
+                    body: response.into_body(),
+                });
+            }
+            let (status, body) = read(base, response).await?;
+            let body = serde_json::from_slice(&body).ok();
+            Err(ClientError::refused(base, status, body))
+        };
+        in_time(base, answered).await
+    }
+}
+
+impl Incoming {
+    /// The next piece; nothing at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
+        let base = self.base.clone();
+        loop {
+            let frame = in_time(&base, async {
+                let frame = self.body.frame().await.transpose();
+                frame.map_err(|error| ClientError::unreachable(&base, &error))
+            });
+            match frame.await?.map(|frame| frame.into_data()) {
+                Some(Ok(data)) => return Ok(Some(data)),
+                // Trailers: nothing of the file.
+                Some(Err(_)) => {}
+                None => return Ok(None),
+            }
+        }
+    }
+}
