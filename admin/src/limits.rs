@@ -114,3 +114,41 @@ const SIGN_INS: NonZeroU32 = NonZeroU32::new(10).unwrap();
 const ALL_SIGN_INS: NonZeroU32 = NonZeroU32::new(60).unwrap();
 
 const KNOWN_PEERS: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        let mut extensions = Extensions::new();
+        extensions.insert(ConnectInfo(SocketAddr::new(text.parse().unwrap(), 40_000)));
+        peer(&extensions)
+    }
+
+    #[test]
+    fn an_address_that_spent_its_budget_waits_and_no_other_one_does() {
+        let limits = Limits::new(NonZeroU32::MIN);
+        for _ in 0..2 {
+            limits.request(ip("192.0.2.1")).unwrap();
+        }
+        let refused = limits.request(ip("192.0.2.1")).unwrap_err();
+        assert_eq!(refused.kind(), Kind::TooManyRequests);
+        limits.request(ip("192.0.2.2")).unwrap();
+    }
+
+    #[test]
+    fn attempts_to_sign_in_from_everywhere_are_counted_together_too() {
+        let limits = Limits::new(NonZeroU32::MIN);
+        let attempts = (0..100).map(|n| limits.sign_in(ip(&format!("192.0.2.{n}"))));
+        let let_through = attempts.filter(Result::is_ok).count();
+        // One more may come free while they are counted.
+        assert!((60..=62).contains(&let_through), "{let_through}");
+    }
+
+    #[test]
+    fn one_network_of_ipv6_is_one_and_a_mapped_address_is_the_one_it_maps() {
+        assert_eq!(ip("2001:db8::1"), ip("2001:db8::ffff:1"));
+        assert_ne!(ip("2001:db8::1"), ip("2001:db8:0:1::1"));
+        assert_eq!(ip("::ffff:192.0.2.1"), ip("192.0.2.1"));
+    }
+}

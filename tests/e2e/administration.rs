@@ -1,8 +1,8 @@
 //! Tokens and the audit log on the command line: given out, limited, withdrawn; read, taken away, checked, also on a
 //! data folder at rest.
 
-use crate::harness::{Builder, CREDENTIALS, Exit, KEY, Keyside};
-use serde_json::Value;
+use crate::harness::{Ask, Builder, CREDENTIALS, Exit, KEY, Keyside, Wire};
+use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -88,7 +88,7 @@ fn a_token_is_printed_alone_so_that_it_can_go_into_a_file() {
 }
 
 #[test]
-fn a_token_outlives_a_restart_and_a_session_does_not() {
+fn a_token_outlives_the_process_that_made_it() {
     let office = Office::open();
     office.token("--name CI --role editor");
     let builder = office.keyside.kill9();
@@ -96,6 +96,39 @@ fn a_token_outlives_a_restart_and_a_session_does_not() {
     let url = format!("http://{}", keyside.admin_addr());
     let office = Office { keyside, url };
     office.printed("key list --token-file token");
+}
+
+#[test]
+fn a_session_on_this_machine_works_without_tls_until_it_is_ended() {
+    let keyside = Keyside::builder().start();
+    let host = keyside.admin_addr().to_string();
+    let ask = |method: &str, cookie: Option<&str>, body: Option<Value>| {
+        let ask = Ask::new(method, "/api/session").set("Host", &host);
+        let ask = ask.header("Origin", format!("http://{host}"));
+        let ask = match cookie {
+            Some(cookie) => ask.header("Cookie", cookie),
+            None => ask,
+        };
+        let ask = match body {
+            Some(body) => ask
+                .header("Content-Type", "application/json")
+                .body(body.to_string().as_bytes()),
+            None => ask,
+        };
+        Wire::tcp(keyside.admin_addr()).ask(&ask)
+    };
+    let signed_in = ask("POST", None, Some(json!({ "token": keyside.token() })));
+    assert_eq!(signed_in.status(), 201, "{}", signed_in.text());
+    let cookie = signed_in.header("set-cookie").expect("a cookie").to_owned();
+    assert!(
+        cookie.starts_with("keyside=kss_") && !cookie.contains("Secure"),
+        "{cookie}"
+    );
+    let cookie = cookie.split(';').next();
+    let me = ask("GET", cookie, None).json();
+    assert_eq!(me["role"], "owner");
+    assert_eq!(ask("DELETE", cookie, None).status(), 204);
+    assert_eq!(ask("GET", cookie, None).status(), 401);
 }
 
 #[test]
