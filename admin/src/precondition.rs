@@ -61,8 +61,13 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
         let mut tags = listed(&parts.headers, header::IF_MATCH);
         match (tags.next(), tags.next()) {
             (Some("*"), None) => Ok(Self::Any),
-            (Some(tag), None) => Ok(Self::Revision(revision(tag).unwrap_or(0))),
-            _ => Err(malformed(header::IF_MATCH, "expected one entity tag, or *")),
+            (Some(tag), None) if is_entity_tag(tag) => {
+                Ok(Self::Revision(revision(tag).unwrap_or(0)))
+            }
+            _ => Err(malformed(
+                header::IF_MATCH,
+                "expected one entity tag in quotes, or *",
+            )),
         }
     }
 }
@@ -112,6 +117,16 @@ fn idempotency_key(headers: &HeaderMap) -> Option<&str> {
     (fits && given.next().is_none()).then_some(key)
 }
 
+/// Whether it has the form of a tag (RFC 9110 section 8.8.3), whoever made it. A comma begins another one here.
+fn is_entity_tag(tag: &str) -> bool {
+    let quoted = tag.strip_prefix("W/").unwrap_or(tag);
+    let opaque = quoted
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    let fits = |byte: u8| byte.is_ascii_graphic() && byte != b'"';
+    opaque.is_some_and(|opaque| opaque.bytes().all(fits))
+}
+
 /// The revision in one of our own strong tags.
 fn revision(tag: &str) -> Option<u64> {
     let tag = tag.strip_prefix('"')?.strip_suffix('"')?;
@@ -150,12 +165,17 @@ mod tests {
             (&["\"7-0123456789abcdef\""], IfMatch::Revision(7)),
             (&["W/\"7-0123456789abcdef\""], IfMatch::Revision(0)),
             (&["\"xyz\""], IfMatch::Revision(0)),
-            (&["7"], IfMatch::Revision(0)),
         ] {
             let read = read::<IfMatch>("if-match", lines).await;
             assert_eq!(read.unwrap(), seen, "{lines:?}");
         }
-        for lines in [&["\"1-a\", \"2-b\""][..], &["\"1-a\"", "\"1-a\""]] {
+        for lines in [
+            &["\"1-a\", \"2-b\""][..],
+            &["\"1-a\"", "\"1-a\""],
+            &["7"],
+            &["\"7-a"],
+            &[""],
+        ] {
             let error = read::<IfMatch>("if-match", lines).await.unwrap_err();
             assert_eq!(error.kind(), Kind::RequestMalformed);
         }

@@ -89,6 +89,11 @@ pub(crate) struct ExportForm {
 pub(crate) struct IfMatch {
     /// The ETag of the representation that the change was decided on. Where the resource has changed since, the answer is
     /// 412 and nothing is changed.
-    #[param(rename = "If-Match")]
+    #[param(
+        rename = "If-Match",
+        value_type = String,
+        required = false,
+        pattern = r#"^(\*|"[0-9]{1,18}-[0-9a-f]{16}")$"#
+    )]
     if_match: Option<String>,
 }
