@@ -119,6 +119,7 @@ fn key(label: &str, text: &str) -> NewCredential {
         expires_at: None,
         endpoint: None,
         default: false,
+        idempotency: None,
     }
 }
 

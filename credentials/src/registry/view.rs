@@ -5,7 +5,7 @@ use keyside_config::CredentialRules;
 
 use super::Filter;
 use crate::{
-    Credential, Runs, Status, Version, Workspace,
+    Credential, CredentialId, Runs, Status, Version, VersionState, Workspace,
     documents::{CredentialDocument, VersionDocument},
     snapshot::{CredentialEntry, Snapshot, WorkspaceEntry},
 };
@@ -64,7 +64,7 @@ impl Viewer<'_> {
             damaged: entry.usable.is_err() || workspace.damage.is_some(),
             fingerprint: trace.map(|trace| trace.fingerprint.clone()),
             hint: trace.map(|trace| trace.hint.clone()),
-            versions: document.versions.iter().map(version).collect(),
+            versions: self.versions(&document),
             id: document.id,
             workspace: document.workspace,
             provider: document.provider,
@@ -80,6 +80,44 @@ impl Viewer<'_> {
             verification: document.verification,
             revision: document.revision,
         }
+    }
+
+    fn versions(&self, document: &CredentialDocument) -> Vec<Version> {
+        let view = |version: &VersionDocument| {
+            let state = document.state(version, self.now);
+            Version {
+                number: version.number,
+                state,
+                created_at: version.created_at,
+                grace_until: version.until.filter(|_| state == VersionState::Grace),
+            }
+        };
+        document.versions.iter().map(view).collect()
+    }
+
+    /// All other credentials that have the same secret in use, or had it when they were revoked.
+    pub(super) fn duplicates(&self, snapshot: &Snapshot, id: &CredentialId) -> Vec<Credential> {
+        let Some(fingerprint) = snapshot
+            .credential(id)
+            .and_then(|(_, entry)| entry.trace())
+            .map(|trace| &trace.fingerprint)
+        else {
+            return Vec::new();
+        };
+        let same = |entry: &CredentialEntry| {
+            entry.document.id != *id
+                && entry
+                    .trace()
+                    .is_some_and(|trace| trace.fingerprint == *fingerprint)
+        };
+        let entries = snapshot.workspaces.values().flat_map(|workspace| {
+            let entries = workspace.credentials.values();
+            entries.map(move |entry| (workspace, entry))
+        });
+        entries
+            .filter(|(_, entry)| same(entry))
+            .map(|(workspace, entry)| self.credential(workspace, entry))
+            .collect()
     }
 
     fn status(&self, document: &CredentialDocument) -> Status {
@@ -102,14 +140,5 @@ pub(super) fn workspace(entry: &WorkspaceEntry) -> Workspace {
         created_at: document.created_at,
         revision: document.revision,
         damaged: entry.damage.is_some(),
-    }
-}
-
-fn version(document: &VersionDocument) -> Version {
-    Version {
-        number: document.number,
-        state: document.state,
-        created_at: document.created_at,
-        grace_until: document.grace_until,
     }
 }

@@ -32,7 +32,12 @@ const CHANGES: [(&str, Change); 4] = [
         Box::pin(async move { registry.add(&act(), new).await.map(drop) })
     }),
     ("revoke", |registry, id| {
-        Box::pin(async move { registry.revoke(&act(), &id).await.map(drop) })
+        Box::pin(async move {
+            registry
+                .revoke(&act(), &id, Revocation::default())
+                .await
+                .map(drop)
+        })
     }),
 ];
 
