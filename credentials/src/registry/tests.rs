@@ -1,11 +1,16 @@
 //! The registry as its callers see it, over storage in memory that a test can break, cut and tamper with.
 
+mod changing;
 mod crash;
 mod disclosure;
 mod life;
+mod model;
 mod opening;
 mod resolving;
+mod rotation;
+mod surgery;
 mod tampering;
+mod trial;
 
 use std::{
     path::PathBuf,
@@ -17,8 +22,10 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    ActorId, Ask, Environment, Grant, MasterKey, Refusal, Secret,
+    ActorId, Ask, Environment, Grant, MasterKey, Refusal, Secret, VersionState,
+    audit::Event,
     clock::held::HeldClock,
+    documents::CREDENTIALS,
     storage::{MemoryStorage, faulty::FaultyStorage},
 };
 
@@ -123,6 +130,18 @@ fn key(label: &str, text: &str) -> NewCredential {
     }
 }
 
+/// An installation with one key, `sk-1`, the default of `acme`.
+async fn one_key() -> (Installation, Arc<Registry>, CredentialId) {
+    let (installation, registry) = Installation::with_acme().await;
+    let saved = registry.add(&act(), key("default", "sk-1")).await.unwrap();
+    (installation, registry, saved.credential.id)
+}
+
+/// A rotation like the ones that nobody says much about.
+fn to(text: &str) -> Rotation {
+    Rotation::to(secret(text))
+}
+
 fn ask(workspace: &'static str) -> Ask<'static> {
     Ask {
         workspace,
@@ -136,6 +155,32 @@ fn ask(workspace: &'static str) -> Ask<'static> {
 fn opened(grant: Result<Grant, Refusal>) -> Result<String, Refusal> {
     let secret = grant?.open()?;
     Ok(String::from_utf8(secret.expose().to_vec()).unwrap())
+}
+
+fn states(credential: &Credential) -> Vec<VersionState> {
+    let versions = credential.versions.iter();
+    versions.map(|version| version.state).collect()
+}
+
+/// How many versions have sealed bytes in storage.
+fn sealed_versions(installation: &Installation) -> usize {
+    let mut sealed = 0;
+    installation.memory.tamper(|documents, _| {
+        let credentials = documents
+            .iter()
+            .filter(|(key, _)| key.starts_with(CREDENTIALS));
+        for (_, document) in credentials {
+            let text = String::from_utf8_lossy(&document.body).into_owned();
+            sealed +=
+                text.matches("\"sealed\":\"").count() - text.matches("\"sealed\":\"\"").count();
+        }
+    });
+    sealed
+}
+
+async fn events(registry: &Registry, from: u64) -> Vec<Event> {
+    let records = registry.audit().records(from, 1000).await.unwrap();
+    records.iter().map(|record| record.event).collect()
 }
 
 /// 22 November 2026.
