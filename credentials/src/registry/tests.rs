@@ -71,6 +71,14 @@ impl Installation {
         (storage, registry)
     }
 
+    /// Without what goes on by itself, so that nothing happens but what a test does.
+    async fn open_still(&self, storage: Arc<dyn Storage>) -> Registry {
+        let runs = Runs::start(storage.clone());
+        let (inner, _) = Inner::open(self.options(storage)).await.unwrap();
+        let inner = Arc::new(inner);
+        Registry { inner, runs }
+    }
+
     fn options(&self, storage: Arc<dyn Storage>) -> OpenOptions {
         OpenOptions {
             storage,

@@ -408,7 +408,7 @@ async fn the_same_secret_is_found_wherever_it_is_in_use() {
     };
     let twin = registry.add(&act(), twin).await.unwrap().credential;
     registry.add(&act(), key("other", "sk-2")).await.unwrap();
-    assert_eq!(registry.duplicates(&id), [twin.clone()]);
+    assert_eq!(registry.duplicates(&id), std::slice::from_ref(&twin));
     assert_eq!(registry.duplicates(&twin.id)[0].id, id);
     registry.rotate(&act(), &id, to("sk-3")).await.unwrap();
     assert!(registry.duplicates(&id).is_empty() && registry.duplicates(&twin.id).is_empty());

@@ -162,9 +162,7 @@ async fn a_power_cut_at_any_moment_leaves_a_change_whole_or_not_begun() {
             }
             // It may be behind after a power cut.
             std::fs::write(installation.anchor(), &anchor).unwrap();
-            let registry = Registry::open(installation.options(Arc::new(memory)))
-                .await
-                .unwrap();
+            let registry = Arc::new(installation.open_still(Arc::new(memory)).await);
             let found = shown(&registry);
             assert!(found == old || found == new, "{context}: {found}");
             if survived >= acknowledged {

@@ -122,16 +122,12 @@ impl Life {
         }
     }
 
-    /// Without what goes on by itself, so that nothing happens between two steps.
     fn start(&mut self) {
         self.process = None;
         let runtime = runtime();
         let registry = runtime.block_on(async {
             let storage = (self.storage)(&self.installation).await;
-            let runs = Runs::start(storage.clone());
-            let opened = Inner::open(self.installation.options(storage)).await;
-            let inner = Arc::new(opened.unwrap().0);
-            Registry { inner, runs }
+            self.installation.open_still(storage).await
         });
         self.process = Some((runtime, registry));
     }
