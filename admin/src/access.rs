@@ -6,7 +6,7 @@ use axum::{
     response::Response,
 };
 use http::{HeaderMap, header, request::Parts};
-use keyside_credentials::{Act, Principal};
+use keyside_credentials::{Act, Credential, CredentialId, Principal, Registry};
 
 use crate::{
     AdminState,
@@ -29,6 +29,25 @@ pub(crate) async fn require_token(
 
 /// The one who asks, for the audit record of what they change.
 pub(crate) struct Caller(pub(crate) Act);
+
+impl Caller {
+    /// For the audit record of what they change.
+    pub(crate) fn act(&self) -> Act {
+        self.0.clone()
+    }
+
+    /// The credential that a path names. An id that cannot be one leads to the same answer as one that is not there.
+    pub(crate) fn credential(&self, registry: &Registry, id: &str) -> Result<Credential, Problem> {
+        let id: Option<CredentialId> = id.parse().ok();
+        let credential = id.and_then(|id| registry.credential(&id));
+        credential.ok_or_else(Problem::credential_unknown)
+    }
+
+    /// Whether they may know of everything there is: owners of everything.
+    pub(crate) fn sees_everything(&self) -> bool {
+        true
+    }
+}
 
 impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;

@@ -2,7 +2,7 @@
 //!
 //! A tag is the revision and a digest of the representation. The digest makes it strong: a status that came with time
 //! or a later use changes the bytes, though nobody changed the resource. What a precondition protects is the revision
-//! alone, so that the traffic of a key does not keep people from editing it.
+//! alone (`precondition.rs`), so that the traffic of a key does not keep people from editing it.
 
 use axum::{
     Json,
@@ -11,8 +11,6 @@ use axum::{
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-
-use crate::problem::{Kind, Problem};
 
 /// A resource's representation with its tag.
 pub(crate) struct Tagged<T> {
@@ -50,28 +48,6 @@ impl<T: Serialize> IntoResponse for Tagged<T> {
     }
 }
 
-/// Holds a change to the revision that the client saw, where it says which.
-pub(crate) fn require_match(headers: &HeaderMap, revision: u64) -> Result<(), Problem> {
-    if !headers.contains_key(header::IF_MATCH) {
-        return Ok(());
-    }
-    let matches = |tag: &str| {
-        let seen = tag
-            .strip_prefix('"')
-            .and_then(|tag| tag.split_once('-'))
-            .map(|(seen, _)| seen.parse());
-        tag == "*" || seen == Some(Ok(revision))
-    };
-    match listed(headers, header::IF_MATCH).any(matches) {
-        true => Ok(()),
-        false => Err(Problem::new(
-            Kind::PreconditionFailed,
-            "It has changed since the entity tag in If-Match was given out. Nothing was changed now.",
-            "Read it again, decide again, and send its new ETag as If-Match.",
-        )),
-    }
-}
-
 fn with_tag(mut response: Response, tag: &str) -> Response {
     if let Ok(tag) = HeaderValue::from_str(tag) {
         response.headers_mut().insert(header::ETAG, tag);
@@ -80,7 +56,7 @@ fn with_tag(mut response: Response, tag: &str) -> Response {
 }
 
 /// The members of a comma-separated header. Our own tags hold no comma.
-fn listed(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+pub(crate) fn listed(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     let lines = headers.get_all(name).into_iter();
     lines
         .filter_map(|line| line.to_str().ok())

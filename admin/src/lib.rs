@@ -12,6 +12,7 @@ mod exchange;
 mod form;
 mod guard;
 mod page;
+mod precondition;
 mod problem;
 mod query;
 mod refusals;

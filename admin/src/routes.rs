@@ -8,7 +8,7 @@ mod workspaces;
 use axum::{
     Router,
     extract::{FromRequestParts, Path},
-    routing::get,
+    routing::{get, post},
 };
 use http::request::Parts;
 
@@ -25,7 +25,13 @@ pub(crate) fn router() -> Router<AdminState> {
         )
         .route(
             "/api/integrations/credentials/{id}",
-            get(credentials::show).delete(credentials::revoke),
+            get(credentials::show)
+                .patch(credentials::change)
+                .delete(credentials::revoke),
+        )
+        .route(
+            "/api/integrations/credentials/{id}/rollback",
+            post(credentials::roll_back),
         )
         .route("/api/integrations/providers", get(providers::list))
         .route(

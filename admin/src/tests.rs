@@ -3,6 +3,7 @@
 
 mod access;
 mod browsers;
+mod changing;
 mod creating;
 mod exchange;
 mod lists;

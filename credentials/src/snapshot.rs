@@ -123,18 +123,29 @@ impl WorkspaceEntry {
         entry
     }
 
-    /// This workspace with another document and one credential replaced. The defaults of its provider are all that the
-    /// document may differ in.
+    /// This workspace with another document and one credential replaced.
     pub(crate) fn with(
         &self,
         document: WorkspaceDocument,
         credential: Arc<CredentialEntry>,
     ) -> Self {
-        let provider = credential.document.provider.clone();
+        self.with_all(document, [credential])
+    }
+
+    /// This workspace with another document and some credentials replaced. The defaults of their providers are all that the
+    /// document may differ in, apart from what is its own.
+    pub(crate) fn with_all(
+        &self,
+        document: WorkspaceDocument,
+        replaced: impl IntoIterator<Item = Arc<CredentialEntry>>,
+    ) -> Self {
         let mut changed = self.clone();
         changed.document = document;
-        changed.place(credential);
-        changed.lay_out_defaults(provider);
+        for credential in replaced {
+            let provider = credential.document.provider.clone();
+            changed.place(credential);
+            changed.lay_out_defaults(provider);
+        }
         changed
     }
 

@@ -1,5 +1,6 @@
 //! `/api/integrations/credentials`: the secret goes in, and never comes out.
 
+mod change;
 mod view;
 
 use axum::{
@@ -8,18 +9,23 @@ use axum::{
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use keyside_credentials::{
-    Credential, CredentialId, Environment, Filter, NewCredential, Registry, Status, UsageTag,
+    Credential, CredentialId, Environment, Filter, NewCredential, Registry, Saved, Status, UsageTag,
 };
 
-use self::view::CredentialView;
+pub(super) use self::change::{change, revoke, roll_back};
+use self::{
+    change::once,
+    view::{CredentialView, Twin},
+};
 use super::Segment;
 use crate::{
     AdminState,
     access::Caller,
     body::JsonBody,
-    entity_tag::{Tagged, require_match},
+    entity_tag::Tagged,
     form::{self, Form},
     page::Page,
+    precondition::IdempotencyKey,
     problem::Problem,
     query::Parameters,
 };
@@ -27,17 +33,17 @@ use crate::{
 /// Stores a key that was pasted. The body is gone, wiped, when this returns.
 pub(super) async fn create(
     State(state): State<AdminState>,
-    Caller(act): Caller,
+    caller: Caller,
+    key: IdempotencyKey,
     body: JsonBody,
 ) -> Result<Response, Problem> {
-    let added = state.registry.add(&act, read_new(body.bytes())?).await?;
-    let warnings = added.warnings.iter().map(ToString::to_string).collect();
+    let new = NewCredential {
+        idempotency: once(key, body.bytes()),
+        ..read_new(body.bytes())?
+    };
+    let added = state.registry.add(&caller.act(), new).await?;
     let location = format!("{PATH}/{}", added.credential.id);
-    let mut response = Tagged {
-        revision: added.credential.revision,
-        view: CredentialView::of(added.credential, warnings),
-    }
-    .into_response();
+    let mut response = saved(&state.registry, &caller, added).into_response();
     *response.status_mut() = StatusCode::CREATED;
     if let Ok(location) = HeaderValue::from_str(&location) {
         response.headers_mut().insert(header::LOCATION, location);
@@ -74,22 +80,12 @@ pub(super) async fn list(
 
 pub(super) async fn show(
     State(state): State<AdminState>,
+    caller: Caller,
     Segment(id): Segment,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    Ok(tagged(find(&state.registry, &id)?).read(&headers))
-}
-
-/// At once and for good; the record stays. `If-Match` is heeded and not asked for: a leaked key is withdrawn first.
-pub(super) async fn revoke(
-    State(state): State<AdminState>,
-    Caller(act): Caller,
-    Segment(id): Segment,
-    headers: HeaderMap,
-) -> Result<Tagged<CredentialView>, Problem> {
-    let credential = find(&state.registry, &id)?;
-    require_match(&headers, credential.revision)?;
-    Ok(tagged(state.registry.revoke(&act, &credential.id).await?))
+    let credential = caller.credential(&state.registry, &id)?;
+    Ok(tagged(&state.registry, &caller, credential).read(&headers))
 }
 
 fn read_new(body: &[u8]) -> Result<NewCredential, Problem> {
@@ -114,6 +110,7 @@ fn read_new(body: &[u8]) -> Result<NewCredential, Problem> {
             expires_at,
             endpoint,
             default: default.unwrap_or(false),
+            idempotency: None,
         })
     };
     form.finish(new())
@@ -126,10 +123,30 @@ fn find(registry: &Registry, id: &str) -> Result<Credential, Problem> {
     credential.ok_or_else(Problem::credential_unknown)
 }
 
-fn tagged(credential: Credential) -> Tagged<CredentialView> {
+/// What was stored, with what there is to say of it.
+fn saved(registry: &Registry, caller: &Caller, saved: Saved) -> Tagged<CredentialView> {
+    let warnings = saved.warnings.iter().map(ToString::to_string).collect();
+    with_warnings(registry, caller, saved.credential, warnings)
+}
+
+fn tagged(registry: &Registry, caller: &Caller, credential: Credential) -> Tagged<CredentialView> {
+    with_warnings(registry, caller, credential, Vec::new())
+}
+
+/// Who else has the same secret is only for those who see everything.
+fn with_warnings(
+    registry: &Registry,
+    caller: &Caller,
+    credential: Credential,
+    warnings: Vec<String>,
+) -> Tagged<CredentialView> {
+    let twins = || registry.duplicates(&credential.id).into_iter();
+    let duplicates = caller
+        .sees_everything()
+        .then(|| twins().map(Twin::of).collect());
     Tagged {
         revision: credential.revision,
-        view: CredentialView::of(credential, Vec::new()),
+        view: CredentialView::of(credential, warnings).with_duplicates(duplicates),
     }
 }
 

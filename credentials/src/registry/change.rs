@@ -39,7 +39,7 @@ pub(super) struct Made {
 
 impl Inner {
     /// Leave to begin a change. If an earlier one stopped half-way, everything is read anew first.
-    async fn begin(&self) -> Result<RwLockReadGuard<'_, ()>, ChangeError> {
+    pub(super) async fn begin(&self) -> Result<RwLockReadGuard<'_, ()>, ChangeError> {
         loop {
             let begun = self.gate.read().await;
             if !self.journal.is_unsettled() {
@@ -53,7 +53,10 @@ impl Inner {
         }
     }
 
-    fn sound_workspace(&self, id: &WorkspaceId) -> Result<Arc<WorkspaceEntry>, ChangeError> {
+    pub(super) fn sound_workspace(
+        &self,
+        id: &WorkspaceId,
+    ) -> Result<Arc<WorkspaceEntry>, ChangeError> {
         let snapshot = self.snapshot.load();
         let workspace = snapshot
             .workspaces
@@ -66,7 +69,7 @@ impl Inner {
     }
 
     /// From here on requests see it. Workspaces change side by side, so the swap is tried until none came between.
-    fn show(&self, workspace: Arc<WorkspaceEntry>) {
+    pub(super) fn show(&self, workspace: Arc<WorkspaceEntry>) {
         self.snapshot
             .rcu(|snapshot| Snapshot::with(snapshot, workspace.clone()));
     }
@@ -77,7 +80,7 @@ impl Inner {
 pub(super) struct WorkspaceLocks(Mutex<HashMap<WorkspaceId, Arc<tokio::sync::Mutex<()>>>>);
 
 impl WorkspaceLocks {
-    async fn lock(&self, workspace: &WorkspaceId) -> OwnedMutexGuard<()> {
+    pub(super) async fn lock(&self, workspace: &WorkspaceId) -> OwnedMutexGuard<()> {
         let lock = {
             let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             // Those that nobody holds or waits for are of no use: ids that never became workspaces must not pile up.
@@ -104,7 +107,7 @@ fn detail(key: &Arc<SealingKey>, fingerprint: &Fingerprint) -> Option<(Arc<Seali
     Some((key.clone(), Detail { fingerprint }))
 }
 
-fn write<T: Stored + Serialize>(sealing: &SealingKey, document: &T) -> Write {
+pub(super) fn write<T: Stored + Serialize>(sealing: &SealingKey, document: &T) -> Write {
     let key = document.key();
     let body = authentic::write(sealing, &Place::Document { key: &key }, document);
     Write {

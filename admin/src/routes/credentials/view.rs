@@ -32,6 +32,18 @@ pub(crate) struct CredentialView {
     versions: Vec<VersionView>,
     damaged: bool,
     warnings: Vec<String>,
+    /// Others with the same secret. Null in lists, and to those who do not see everything.
+    duplicates: Option<Vec<Twin>>,
+}
+
+/// Another credential with the same secret.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Twin {
+    id: CredentialId,
+    workspace_id: WorkspaceId,
+    provider: String,
+    label: Label,
 }
 
 #[derive(Serialize)]
@@ -71,6 +83,22 @@ impl CredentialView {
                 .collect(),
             damaged: credential.damaged,
             warnings,
+            duplicates: None,
+        }
+    }
+
+    pub(super) fn with_duplicates(self, duplicates: Option<Vec<Twin>>) -> Self {
+        Self { duplicates, ..self }
+    }
+}
+
+impl Twin {
+    pub(super) fn of(credential: Credential) -> Self {
+        Self {
+            id: credential.id,
+            workspace_id: credential.workspace,
+            provider: credential.provider.to_string(),
+            label: credential.label,
         }
     }
 }

@@ -1,0 +1,184 @@
+//! What a request says of the state that it was decided on: the revision that it saw (`If-Match`, RFC 9110 section
+//! 13.1.1), or that it may be a repetition (`Idempotency-Key`, draft-ietf-httpapi-idempotency-key-header).
+
+use axum::extract::FromRequestParts;
+use http::{HeaderMap, HeaderName, header, request::Parts};
+
+use crate::{
+    entity_tag::listed,
+    problem::{FieldError, Kind, Problem},
+};
+
+/// The revision that the caller saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IfMatch {
+    /// The caller does not say.
+    Absent,
+    /// `*`: whichever it is.
+    Any,
+    /// This one. 0 for a tag that was never one of ours: no resource has that revision.
+    Revision(u64),
+}
+
+impl IfMatch {
+    /// For a change that must not be made blindly: the revision to hold it to, nothing for any. 428 without the header.
+    pub(crate) fn required(self) -> Result<Option<u64>, Problem> {
+        match self {
+            Self::Absent => Err(Problem::new(
+                Kind::PreconditionRequired,
+                "A change says which state it was decided on. Nothing was changed.",
+                "Read the resource and send its ETag as If-Match; `If-Match: *` changes it whatever it is.",
+            )),
+            seen => Ok(seen.heeded()),
+        }
+    }
+
+    /// For a change that may be made blindly: the revision to hold it to, if the caller says one.
+    pub(crate) fn heeded(self) -> Option<u64> {
+        match self {
+            Self::Absent | Self::Any => None,
+            Self::Revision(revision) => Some(revision),
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for IfMatch {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        if !parts.headers.contains_key(header::IF_MATCH) {
+            return Ok(Self::Absent);
+        }
+        let mut tags = listed(&parts.headers, header::IF_MATCH);
+        match (tags.next(), tags.next()) {
+            (Some("*"), None) => Ok(Self::Any),
+            (Some(tag), None) => Ok(Self::Revision(revision(tag).unwrap_or(0))),
+            _ => Err(malformed(header::IF_MATCH, "expected one entity tag, or *")),
+        }
+    }
+}
+
+/// The state that a change was decided on is gone.
+pub(crate) fn superseded() -> Problem {
+    Problem::new(
+        Kind::PreconditionFailed,
+        "It has changed since the entity tag in If-Match was given out. Nothing was changed now.",
+        "Read it again, decide again, and send its new ETag as If-Match.",
+    )
+}
+
+/// The caller's name for what it asks for, so that asking twice makes it once. It is no secret and may be stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct IdempotencyKey(pub(crate) Option<String>);
+
+impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        if !parts.headers.contains_key(IDEMPOTENCY_KEY) {
+            return Ok(Self(None));
+        }
+        let key = idempotency_key(&parts.headers);
+        let wrong = || {
+            malformed(
+                IDEMPOTENCY_KEY,
+                "expected one text of 1 to 128 visible ASCII characters",
+            )
+        };
+        key.map(|key| Self(Some(key.to_owned()))).ok_or_else(wrong)
+    }
+}
+
+/// The draft wants it quoted; most clients send it bare, so either will do and both are the same key.
+fn idempotency_key(headers: &HeaderMap) -> Option<&str> {
+    let mut given = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let value = given.next()?.to_str().ok()?.trim();
+    let quoted = value
+        .strip_prefix('"')
+        .and_then(|value| value.strip_suffix('"'));
+    let key = quoted.unwrap_or(value);
+    let visible = |byte: u8| byte.is_ascii_graphic() && !b"\"\\".contains(&byte);
+    let fits = (1..=128).contains(&key.len()) && key.bytes().all(visible);
+    (fits && given.next().is_none()).then_some(key)
+}
+
+/// The revision in one of our own strong tags.
+fn revision(tag: &str) -> Option<u64> {
+    let tag = tag.strip_prefix('"')?.strip_suffix('"')?;
+    tag.split_once('-')?.0.parse().ok()
+}
+
+fn malformed(name: HeaderName, detail: &str) -> Problem {
+    Problem::new(
+        Kind::RequestMalformed,
+        format!("The header {name} cannot be read."),
+        "Correct what `errors` names and send the request again.",
+    )
+    .with_errors(vec![FieldError::parameter(name.as_str(), detail)])
+}
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn read<T: FromRequestParts<()>>(name: &str, lines: &[&str]) -> Result<T, T::Rejection> {
+        let mut request = http::Request::builder();
+        for line in lines {
+            request = request.header(name, *line);
+        }
+        let (mut parts, ()) = request.body(()).unwrap().into_parts();
+        T::from_request_parts(&mut parts, &()).await
+    }
+
+    #[tokio::test]
+    async fn the_revision_is_read_from_one_strong_tag_of_ours() {
+        for (lines, seen) in [
+            (&[][..], IfMatch::Absent),
+            (&["*"], IfMatch::Any),
+            (&["\"7-0123456789abcdef\""], IfMatch::Revision(7)),
+            (&["W/\"7-0123456789abcdef\""], IfMatch::Revision(0)),
+            (&["\"xyz\""], IfMatch::Revision(0)),
+            (&["7"], IfMatch::Revision(0)),
+        ] {
+            let read = read::<IfMatch>("if-match", lines).await;
+            assert_eq!(read.unwrap(), seen, "{lines:?}");
+        }
+        for lines in [&["\"1-a\", \"2-b\""][..], &["\"1-a\"", "\"1-a\""]] {
+            let error = read::<IfMatch>("if-match", lines).await.unwrap_err();
+            assert_eq!(error.kind(), Kind::RequestMalformed);
+        }
+    }
+
+    #[test]
+    fn a_change_that_must_not_be_blind_asks_for_the_header() {
+        let error = IfMatch::Absent.required().unwrap_err();
+        assert_eq!(error.kind(), Kind::PreconditionRequired);
+        assert_eq!(IfMatch::Any.required().unwrap(), None);
+        assert_eq!(IfMatch::Revision(3).required().unwrap(), Some(3));
+    }
+
+    #[tokio::test]
+    async fn an_idempotency_key_is_the_same_with_quotes_and_without() {
+        let key = "8e03978e-40d5-43dd-bc93-6894a57f9324";
+        for line in [key.to_owned(), format!("\"{key}\"")] {
+            let read = read::<IdempotencyKey>("idempotency-key", &[&line]).await;
+            assert_eq!(read.unwrap().0.as_deref(), Some(key));
+        }
+        let long = "k".repeat(129);
+        for lines in [
+            &[""][..],
+            &["\"\""],
+            &["a b"],
+            &["a", "a"],
+            &["\"a\"b\""],
+            &[&long],
+        ] {
+            let error = read::<IdempotencyKey>("idempotency-key", lines).await;
+            assert!(error.is_err(), "{lines:?}");
+        }
+        let absent = read::<IdempotencyKey>("idempotency-key", &[]).await;
+        assert_eq!(absent.unwrap().0, None);
+    }
+}
