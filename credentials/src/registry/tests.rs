@@ -6,6 +6,7 @@ mod disclosure;
 mod life;
 mod model;
 mod opening;
+mod repetition;
 mod resolving;
 mod rotation;
 mod surgery;
