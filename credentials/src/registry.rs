@@ -6,6 +6,7 @@ mod housekeeping;
 mod lifecycle;
 mod open;
 mod request;
+mod twins;
 mod view;
 
 use std::{
@@ -18,7 +19,10 @@ use arc_swap::ArcSwap;
 use keyside_config::{Catalogue, CredentialRules};
 use tokio::sync::RwLock;
 
-use self::change::{Made, WorkspaceLocks};
+use self::{
+    change::{Made, WorkspaceLocks},
+    twins::Twins,
+};
 pub use self::{
     error::{ChangeError, OpenError},
     request::{
@@ -70,6 +74,7 @@ struct Inner {
     /// By provider, since the process began.
     rotations: Mutex<HashMap<Arc<str>, u64>>,
     notices: Arc<Notices>,
+    twins: Twins,
 }
 
 impl Registry {

@@ -27,7 +27,7 @@ use crate::{
     documents::{CredentialDocument, Stored, WorkspaceDocument},
     journal::{Body, Write},
     sealing::{Place, SealingKey},
-    snapshot::{Choice, Snapshot, WorkspaceEntry},
+    snapshot::{Choice, CredentialEntry, Snapshot, WorkspaceEntry},
 };
 
 /// What a change came to: the credential, what there is to be said of it, and whether it was made before.
@@ -72,6 +72,22 @@ impl Inner {
     pub(super) fn show(&self, workspace: Arc<WorkspaceEntry>) {
         self.snapshot
             .rcu(|snapshot| Snapshot::with(snapshot, workspace.clone()));
+    }
+
+    /// The same for a workspace of which one credential has changed, and perhaps its own document.
+    fn show_credential(
+        &self,
+        workspace: &WorkspaceEntry,
+        settings: WorkspaceDocument,
+        entry: CredentialEntry,
+    ) {
+        let entry = Arc::new(entry);
+        self.show(Arc::new(workspace.with(settings, entry.clone())));
+        let id = &entry.document.id;
+        let before = workspace.credentials.get(id);
+        let fingerprint = |entry: &Arc<CredentialEntry>| Some(entry.trace()?.fingerprint.clone());
+        self.twins
+            .note(id, before.and_then(fingerprint), fingerprint(&entry));
     }
 }
 

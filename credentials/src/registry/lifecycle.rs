@@ -62,9 +62,19 @@ impl Registry {
         self.saved(made)
     }
 
-    /// Other credentials with the same secret, in whatever workspace. For those who may see them all, and nobody else.
+    /// Other credentials with the same secret, in whatever workspace: in use, or in use when they were revoked. For those
+    /// who may see them all, and nobody else.
     pub fn duplicates(&self, id: &CredentialId) -> Vec<Credential> {
-        let mut twins = self.viewer().duplicates(&self.inner.snapshot.load(), id);
+        let load = || self.inner.snapshot.load_full();
+        let Some(fingerprint) = self.credential(id).and_then(|it| it.fingerprint) else {
+            return Vec::new();
+        };
+        let candidates = self.inner.twins.candidates(&fingerprint, load);
+        let others = candidates.iter().filter(|other| *other != id);
+        let mut twins: Vec<_> = others
+            .filter_map(|other| self.credential(other))
+            .filter(|twin| twin.fingerprint.as_ref() == Some(&fingerprint))
+            .collect();
         in_order(&mut twins);
         twins
     }

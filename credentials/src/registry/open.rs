@@ -8,7 +8,7 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::sync::{RwLock, mpsc};
 
-use super::{Inner, OpenError, OpenOptions, change::WorkspaceLocks};
+use super::{Inner, OpenError, OpenOptions, change::WorkspaceLocks, twins::Twins};
 use crate::{
     Access, Act, Audit, Kms,
     audit::{Draft, Event, Lead},
@@ -59,6 +59,7 @@ impl Inner {
             gate: RwLock::default(),
             rotations: Mutex::default(),
             notices,
+            twins: Twins::default(),
             storage,
             keyring,
             catalogue,
@@ -121,6 +122,7 @@ impl Inner {
             .await?;
         self.report(ledger, findings).await?;
         self.snapshot.store(Arc::new(snapshot));
+        self.twins.forget();
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use keyside_config::CredentialRules;
 
 use super::Filter;
 use crate::{
-    Credential, CredentialId, Runs, Status, Version, VersionState, Workspace,
+    Credential, Runs, Status, Version, VersionState, Workspace,
     documents::{CredentialDocument, VersionDocument},
     snapshot::{CredentialEntry, Snapshot, WorkspaceEntry},
 };
@@ -93,31 +93,6 @@ impl Viewer<'_> {
             }
         };
         document.versions.iter().map(view).collect()
-    }
-
-    /// All other credentials that have the same secret in use, or had it when they were revoked.
-    pub(super) fn duplicates(&self, snapshot: &Snapshot, id: &CredentialId) -> Vec<Credential> {
-        let Some(fingerprint) = snapshot
-            .credential(id)
-            .and_then(|(_, entry)| entry.trace())
-            .map(|trace| &trace.fingerprint)
-        else {
-            return Vec::new();
-        };
-        let same = |entry: &CredentialEntry| {
-            entry.document.id != *id
-                && entry
-                    .trace()
-                    .is_some_and(|trace| trace.fingerprint == *fingerprint)
-        };
-        let entries = snapshot.workspaces.values().flat_map(|workspace| {
-            let entries = workspace.credentials.values();
-            entries.map(move |entry| (workspace, entry))
-        });
-        entries
-            .filter(|(_, entry)| same(entry))
-            .map(|(workspace, entry)| self.credential(workspace, entry))
-            .collect()
     }
 
     fn status(&self, document: &CredentialDocument) -> Status {

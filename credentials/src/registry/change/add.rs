@@ -75,9 +75,9 @@ impl Inner {
         };
         self.journal.commit(draft, writes).await?;
         let signals = Arc::new(Signals::new(self.notices.clone()));
-        let entry = Arc::new(CredentialEntry::new(document, &self.keyring, signals));
+        let entry = CredentialEntry::new(document, &self.keyring, signals);
         let settings = settings.unwrap_or_else(|| workspace.document.clone());
-        self.show(Arc::new(workspace.with(settings, entry)));
+        self.show_credential(&workspace, settings, entry);
         Ok(Made {
             id,
             warnings,

@@ -141,8 +141,7 @@ impl Held<'_> {
         let signals = self.entry.signals.clone();
         let entry = CredentialEntry::new(self.document, &self.inner.keyring, signals);
         let settings = settings.unwrap_or_else(|| self.workspace.document.clone());
-        let workspace = self.workspace.with(settings, Arc::new(entry));
-        self.inner.show(Arc::new(workspace));
+        self.inner.show_credential(&self.workspace, settings, entry);
         Ok(())
     }
 }

@@ -322,8 +322,20 @@ async fn the_same_secret_is_found_wherever_it_is_in_use() {
     registry.add(&act(), key("other", "sk-2")).await.unwrap();
     assert_eq!(registry.duplicates(&id), std::slice::from_ref(&twin));
     assert_eq!(registry.duplicates(&twin.id)[0].id, id);
-    registry.rotate(&act(), &id, to("sk-3")).await.unwrap();
-    assert!(registry.duplicates(&id).is_empty() && registry.duplicates(&twin.id).is_empty());
+    registry.rotate(&act(), &id, to("sk-2")).await.unwrap();
+    assert!(registry.duplicates(&twin.id).is_empty());
+    assert_eq!(registry.duplicates(&id)[0].label.as_str(), "other");
+    let back = registry.roll_back(&act(), &id, Rollback::default()).await;
+    let twin_of_back = registry.duplicates(&back.unwrap().id);
+    assert_eq!(twin_of_back, std::slice::from_ref(&twin));
+    let gone = registry
+        .revoke(&act(), &twin.id, Revocation::default())
+        .await;
+    assert_eq!(
+        registry.duplicates(&id),
+        [gone.unwrap()],
+        "still worth knowing"
+    );
 }
 
 #[tokio::test]
