@@ -54,6 +54,8 @@ impl Inner {
             expires_at: rotation.expires_at,
             verification: None,
         };
+        // It is sealed: the plaintext does not wait for a provider's answer.
+        drop(rotation.secret);
         match rotation.check {
             None => held.promote(by, promotion, &trace).await?,
             Some(check) => self.try_first(by, held, check, promotion, &trace).await?,
