@@ -13,7 +13,7 @@ use axum::body::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
     Method, Request, Response, StatusCode,
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, IF_MATCH},
 };
 use keyside_config::BaseUrl;
 use serde_json::Value;
@@ -51,6 +51,10 @@ impl Client {
         self.call(Method::POST, path, Some(body.to_string())).await
     }
 
+    pub(crate) async fn patch(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
+        self.call(Method::PATCH, path, Some(body.to_string())).await
+    }
+
     pub(crate) async fn delete(&self, path: &str) -> Result<Value, ClientError> {
         self.call(Method::DELETE, path, None).await
     }
@@ -81,7 +85,10 @@ impl Client {
             .uri(format!("{}{path}", self.base))
             .header(AUTHORIZATION, self.authorization.clone());
         if body.is_some() {
-            request = request.header(CONTENT_TYPE, "application/json");
+            // Who types a command means the thing as it is now.
+            request = request
+                .header(CONTENT_TYPE, "application/json")
+                .header(IF_MATCH, "*");
         }
         let request = request.body(Full::from(body.unwrap_or_default()));
         request.map_err(|_| ClientError::Address)

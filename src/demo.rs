@@ -88,6 +88,7 @@ async fn add_key(app: &App, key: String) -> Result<(), Failure> {
         expires_at: None,
         endpoint: None,
         default: true,
+        idempotency: None,
     };
     app.registry.add(&by, credential).await.map_err(failed)?;
     Ok(())

@@ -2,68 +2,93 @@
 //! clock: one expires without anybody writing anything.
 
 use keyside_config::Catalogue;
-use keyside_credentials::{Filter, Registry, Status};
+use keyside_credentials::{Credential, Filter, Registry, Status};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{IntGaugeVec, Opts};
+use prometheus::{IntCounterVec, IntGaugeVec, Opts};
 use std::sync::Arc;
 
-/// `integration_credentials_total{provider,status}`: a gauge by nature.
+/// What is stored, when it ends, and how often it was rotated.
 pub(crate) struct Inventory {
     registry: Arc<Registry>,
     providers: Vec<String>,
+    /// `integration_credentials_total{provider,status}`: a gauge by nature.
     credentials: IntGaugeVec,
+    /// `integration_credential_expiry_timestamp_seconds{workspace,provider,label}`, for those that end and are not revoked.
+    expiries: IntGaugeVec,
+    /// `credential_rotations_total{provider}`.
+    rotations: IntCounterVec,
 }
 
 impl Inventory {
     pub(crate) fn new(registry: Arc<Registry>, catalogue: &Catalogue) -> prometheus::Result<Self> {
-        let help = "Stored credentials, by provider and status.";
-        let options = Opts::new("integration_credentials_total", help);
+        let credentials = Opts::new(
+            "integration_credentials_total",
+            "Stored credentials, by provider and status.",
+        );
+        let expiries = Opts::new(
+            "integration_credential_expiry_timestamp_seconds",
+            "When a credential stops being used, in seconds since the epoch.",
+        );
+        let rotations = Opts::new(
+            "credential_rotations_total",
+            "How often a secret was replaced by a new one.",
+        );
         Ok(Self {
             registry,
             providers: catalogue
                 .iter()
                 .map(|provider| provider.id.to_string())
                 .collect(),
-            credentials: IntGaugeVec::new(options, &["provider", "status"])?,
+            credentials: IntGaugeVec::new(credentials, &["provider", "status"])?,
+            expiries: IntGaugeVec::new(expiries, &["workspace", "provider", "label"])?,
+            rotations: IntCounterVec::new(rotations, &["provider"])?,
         })
     }
 
     fn count(&self) {
         for provider in &self.providers {
-            for (_, status) in STATUSES {
+            for status in Status::ALL {
                 self.credentials
-                    .with_label_values(&[provider, status])
+                    .with_label_values(&[provider, status.as_str()])
                     .set(0);
             }
+            self.rotations.with_label_values(&[provider]);
         }
+        // What was revoked or no longer ends has no series.
+        self.expiries.reset();
         for credential in self.registry.list(&Filter::default()) {
-            let named = STATUSES
-                .iter()
-                .find(|(status, _)| *status == credential.status);
-            if let Some((_, status)) = named {
-                self.credentials
-                    .with_label_values(&[&credential.provider[..], status])
-                    .inc();
-            }
+            self.count_one(&credential);
+        }
+        for (provider, rotations) in self.registry.rotations() {
+            let counter = self.rotations.with_label_values(&[&*provider]);
+            counter.inc_by(rotations.saturating_sub(counter.get()));
+        }
+    }
+
+    fn count_one(&self, credential: &Credential) {
+        self.credentials
+            .with_label_values(&[&credential.provider[..], credential.status.as_str()])
+            .inc();
+        let end = credential.expires_at;
+        if let Some(end) = end.filter(|_| credential.status != Status::Revoked) {
+            let workspace = credential.workspace.as_str();
+            self.expiries
+                .with_label_values(&[workspace, &credential.provider, credential.label.as_str()])
+                .set(end.as_second());
         }
     }
 }
 
 impl Collector for Inventory {
     fn desc(&self) -> Vec<&Desc> {
-        self.credentials.desc()
+        let all: [&dyn Collector; 3] = [&self.credentials, &self.expiries, &self.rotations];
+        all.into_iter().flat_map(Collector::desc).collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
         self.count();
-        self.credentials.collect()
+        let all: [&dyn Collector; 3] = [&self.credentials, &self.expiries, &self.rotations];
+        all.into_iter().flat_map(Collector::collect).collect()
     }
 }
-
-const STATUSES: [(Status, &str); 4] = [
-    (Status::Active, "active"),
-    (Status::Expiring, "expiring"),
-    (Status::Expired, "expired"),
-    (Status::Revoked, "revoked"),
-];

@@ -14,7 +14,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 pub(crate) use self::read::{
-    Given, flag, one_of, parsed, secret, set, text, timestamp, token, word,
+    Given, flag, one_of, parsed, secret, set, text, timestamp, token, whole, word,
 };
 use crate::problem::{FieldError, Kind, Problem};
 
@@ -56,6 +56,31 @@ impl<'a> Form<'a> {
         match raw.get() {
             "null" => None,
             _ => self.note(name, read(Given(raw))),
+        }
+    }
+
+    /// A field that may be left out, and of which null says that there is to be nothing.
+    pub(crate) fn nullable<T>(
+        &mut self,
+        name: &'static str,
+        read: impl Read<T>,
+    ) -> Option<Option<T>> {
+        let raw = self.value(name)?;
+        match raw.get() {
+            "null" => Some(None),
+            _ => self.note(name, read(Given(raw))).map(Some),
+        }
+    }
+
+    /// Whether a field is there, whatever it holds.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.value(name).is_some()
+    }
+
+    /// A field that may not be there, and why.
+    pub(crate) fn refuse(&mut self, name: &'static str, why: &str) {
+        if self.has(name) {
+            self.errors.push(FieldError::field(name, why));
         }
     }
 

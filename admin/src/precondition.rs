@@ -20,7 +20,6 @@ pub(crate) enum IfMatch {
     Revision(u64),
 }
 
-#[allow(dead_code, reason = "for the routes that edit")]
 impl IfMatch {
     /// For a change that must not be made blindly: the revision to hold it to, nothing for any. 428 without the header.
     pub(crate) fn required(self) -> Result<Option<u64>, Problem> {
@@ -83,7 +82,6 @@ pub(crate) fn superseded() -> Problem {
 
 /// The caller's name for what it asks for, so that asking twice makes it once. It is no secret and may be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(dead_code, reason = "for the routes that create")]
 pub(crate) struct IdempotencyKey(pub(crate) Option<String>);
 
 impl<S: Sync> FromRequestParts<S> for IdempotencyKey {

@@ -12,6 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 pub(crate) use self::kind::Kind;
+use crate::precondition;
 
 /// A request that gets no other answer.
 #[derive(Clone, Debug)]
@@ -203,6 +204,30 @@ impl From<ChangeError> for Problem {
                 "Make another owner's token that is not limited to workspaces first.",
             ),
             ChangeError::ScopeExceeded => one_field("workspaces", said),
+            ChangeError::Superseded { .. } => precondition::superseded(),
+            ChangeError::IdempotencyKeyReused => Self::new(
+                Kind::IdempotencyKeyReused,
+                said,
+                "Send another Idempotency-Key, or exactly the request that this one was used for.",
+            ),
+            ChangeError::Revoked => Self::new(
+                Kind::CredentialRevoked,
+                said,
+                "Store the key as a new credential, under another label.",
+            ),
+            ChangeError::NothingInGrace => Self::new(
+                Kind::NothingInGrace,
+                said,
+                "Rotate to the secret that is wanted (PATCH with `secret`, `keyside key rotate`).",
+            ),
+            ChangeError::CheckFailed(_) => Self::new(
+                Kind::SecretRefused,
+                said,
+                "The old secret is used as before. Look at the new one in the provider's console and send it again.",
+            ),
+            ChangeError::GraceTooLong => one_field("graceSeconds", said),
+            ChangeError::VersionNotInGrace { .. } => one_field("version", said),
+            ChangeError::DefaultNeeded => one_field("default", said),
             ChangeError::Damaged => Self::new(
                 Kind::RecordDamaged,
                 said,

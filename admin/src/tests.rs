@@ -4,6 +4,7 @@
 mod access;
 mod audit;
 mod browsers;
+mod changing;
 mod creating;
 mod exchange;
 mod failing;

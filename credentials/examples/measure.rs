@@ -135,6 +135,7 @@ fn new_credential(workspace: usize, credential: usize) -> NewCredential {
         expires_at: None,
         endpoint: None,
         default: false,
+        idempotency: None,
     }
 }
 

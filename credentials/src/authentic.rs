@@ -15,7 +15,8 @@ use crate::{
 pub struct Hash([u8; 32]);
 
 impl Hash {
-    pub(crate) fn of(bytes: &[u8]) -> Self {
+    /// Of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
 }

@@ -1,15 +1,18 @@
 //! The stored forms of workspaces and credentials, and the keys they stand under. Apart from the views, so that either can
 //! change without the other.
 
+mod versions;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ActorId, CredentialId, Environment, Fingerprint, Hint, Label, Secret, UsageTag, Verification,
-    VersionState, WorkspaceId,
+    ActorId, CredentialId, Environment, Fingerprint, Hash, Hint, Label, Secret, UsageTag,
+    Verification, Warning, WorkspaceId,
     encoding::{arc_str, base64_bytes},
+    keyring::Keyring,
     sealing::{Place, SealError, SealingKey},
 };
 
@@ -33,31 +36,50 @@ pub(crate) struct CredentialDocument {
     pub(crate) verification: Option<Verification>,
     pub(crate) revoked_at: Option<Timestamp>,
     pub(crate) revision: u64,
-    /// Oldest first; exactly one is current.
+    /// The number of the version that is used, or was when it was revoked.
+    pub(crate) current: u32,
+    /// Oldest first.
     pub(crate) versions: Vec<VersionDocument>,
 }
 
-/// One version of its secret.
+/// One version of its secret. Where it stands is told by its times, so that nothing has to run for it to change.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct VersionDocument {
     pub(crate) number: u32,
-    pub(crate) state: VersionState,
     pub(crate) created_at: Timestamp,
-    pub(crate) grace_until: Option<Timestamp>,
+    /// When it first became current; nothing while it is staged.
+    pub(crate) promoted_at: Option<Timestamp>,
+    /// Until when it is kept, if it is not current: the end of its grace, or of the time it may be staged.
+    pub(crate) until: Option<Timestamp>,
+    /// When its sealed bytes were taken out.
+    pub(crate) destroyed_at: Option<Timestamp>,
     /// The secret; empty once it is destroyed.
     #[serde(with = "base64_bytes")]
     pub(crate) sealed: Vec<u8>,
-    /// Its fingerprint and hint, sealed as well.
+    /// What may be known of it, sealed as well. It stays, so that the record can be told.
     #[serde(with = "base64_bytes")]
     pub(crate) trace: Vec<u8>,
 }
 
-/// What may be known of a secret.
+/// What may be known of a secret, and which request brought it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Trace {
     pub(crate) fingerprint: Fingerprint,
     pub(crate) hint: Hint,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mark: Option<Mark>,
+}
+
+/// How a repeated request is known again. It stands sealed: a short secret could be guessed from its request's hash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Mark {
+    /// SHA-256 of the idempotency key and who used it.
+    pub(crate) key: Hash,
+    /// SHA-256 of what was asked for.
+    pub(crate) request: Hash,
+    /// What the answer said besides.
+    pub(crate) warnings: Vec<Warning>,
 }
 
 /// One workspace, with the defaults of each provider.
@@ -90,43 +112,42 @@ pub(crate) trait Stored {
 }
 
 impl CredentialDocument {
-    /// The version that is used.
-    pub(crate) fn current(&self) -> Option<&VersionDocument> {
-        self.versions
-            .iter()
-            .find(|version| version.state == VersionState::Current)
-    }
-
-    /// Seals a new version's secret and its trace for this credential.
+    /// Seals a secret and its trace as the next version of this credential, staged until it is promoted.
     pub(crate) fn seal(
         &self,
         key: &SealingKey,
-        number: u32,
         secret: &Secret,
-        prefixes: &[String],
+        trace: &Trace,
         now: Timestamp,
-    ) -> (VersionDocument, Trace) {
-        let trace = Trace {
-            fingerprint: Fingerprint::of(secret),
-            hint: Hint::of(secret, prefixes),
-        };
-        let json = serde_json::to_vec(&trace).expect("two strings serialize");
-        let version = VersionDocument {
+    ) -> VersionDocument {
+        let number = self.next_number();
+        let json = serde_json::to_vec(trace).expect("texts and numbers serialize");
+        VersionDocument {
             number,
-            state: VersionState::Current,
             created_at: now,
-            grace_until: None,
+            promoted_at: None,
+            until: None,
+            destroyed_at: None,
             sealed: key.seal_secret(&self.secret_place(number), secret),
             trace: key.seal(&self.trace_place(number), &json),
-        };
-        (version, trace)
+        }
     }
 
-    /// What may be known of a version's secret.
-    pub(crate) fn open_trace(
+    /// What may be known of a version's secret. Versions may have been sealed under different keys of the workspace.
+    pub(crate) fn open_trace(&self, version: u32, keyring: &Keyring) -> Result<Trace, SealError> {
+        let version = self.version(version).ok_or(SealError::Malformed)?;
+        let key = SealingKey::id_in(&version.trace).ok_or(SealError::Malformed)?;
+        let key = keyring
+            .key(&self.workspace, key)
+            .ok_or(SealError::OtherKey)?;
+        self.open_trace_with(version, &key)
+    }
+
+    /// The same with a key that is at hand.
+    pub(crate) fn open_trace_with(
         &self,
-        key: &SealingKey,
         version: &VersionDocument,
+        key: &SealingKey,
     ) -> Result<Trace, SealError> {
         let json = key.open(&self.trace_place(version.number), &version.trace)?;
         serde_json::from_slice(&json).map_err(|_| SealError::Malformed)
@@ -148,6 +169,16 @@ impl CredentialDocument {
             workspace: &self.workspace,
             credential: &self.id,
             version,
+        }
+    }
+}
+
+impl Trace {
+    pub(crate) fn of(secret: &Secret, prefixes: &[String], mark: Option<Mark>) -> Self {
+        Self {
+            fingerprint: Fingerprint::of(secret),
+            hint: Hint::of(secret, prefixes),
+            mark,
         }
     }
 }

@@ -77,12 +77,25 @@ impl Journal {
         draft: Draft,
         writes: Vec<Write>,
     ) -> Result<(), StorageError> {
+        self.commit_all(draft, Vec::new(), writes).await
+    }
+
+    /// Makes one change of which more is to be said than fits one record. The first one makes it happen.
+    ///
+    /// # Errors
+    /// As with [`Self::commit`].
+    pub(crate) async fn commit_all(
+        &self,
+        draft: Draft,
+        besides: Vec<Draft>,
+        writes: Vec<Write>,
+    ) -> Result<(), StorageError> {
         let change = random_id("chg_");
         let pending = format!("{PENDING}{change}");
         let copy = serde_json::to_vec(&writes).expect("keys and base64 serialize");
         let revision = self.storage.put(&pending, 0, copy).await?;
         // What fails from here on may have reached the store all the same.
-        self.unsettle_if_failed(self.record(draft, change, &writes).await)?;
+        self.unsettle_if_failed(self.record(draft, besides, change, &writes).await)?;
         // The change has happened. What storage does not take now, it takes before the next change.
         let carried_out = self.carry_out_all(writes, &pending, revision).await;
         if let Err(error) = self.unsettle_if_failed(carried_out) {
@@ -106,11 +119,12 @@ impl Journal {
     async fn record(
         &self,
         draft: Draft,
+        besides: Vec<Draft>,
         change: String,
         writes: &[Write],
     ) -> Result<(), StorageError> {
         let documents = writes.iter().map(Write::lead).collect();
-        let head = self
+        let mut head = self
             .audit
             .append(Draft {
                 change: Some(change),
@@ -118,6 +132,9 @@ impl Journal {
                 ..draft
             })
             .await?;
+        for draft in besides {
+            head = self.audit.append(draft).await?;
+        }
         self.audit.to_disk(head).await
     }
 

@@ -26,6 +26,8 @@ mod resolver;
 pub mod runs;
 mod sealing;
 mod secret;
+mod shared_map;
+mod signals;
 mod snapshot;
 pub mod storage;
 
@@ -46,8 +48,9 @@ pub use model::{
     UsageTag, Verification, Version, VersionState, Workspace, WorkspaceId,
 };
 pub use registry::{
-    Act, Added, ChangeError, Filter, NewCredential, NewWorkspace, OpenError, OpenOptions, Registry,
-    Warning,
+    Act, ChangeError, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, LiveCheck,
+    NewCredential, NewWorkspace, OpenError, OpenOptions, Registry, Revocation, Rollback, Rotation,
+    Saved, Warning,
 };
 pub use resolver::{Ask, Grant, Refusal, Resolver};
 pub use runs::Runs;

@@ -2,25 +2,39 @@
 
 mod change;
 mod error;
+mod housekeeping;
+mod lifecycle;
 mod open;
 mod request;
 mod tokens;
+mod twins;
 mod view;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
 
 use arc_swap::ArcSwap;
 use keyside_config::{Catalogue, CredentialRules};
 use tokio::sync::RwLock;
 
-use self::change::WorkspaceLocks;
+use self::{
+    change::{Made, WorkspaceLocks},
+    twins::Twins,
+};
 pub use self::{
     error::{ChangeError, OpenError},
-    request::{Act, Added, Filter, NewCredential, NewWorkspace, Warning},
+    request::{
+        Act, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, LiveCheck, NewCredential,
+        NewWorkspace, Revocation, Rollback, Rotation, Saved, Warning,
+    },
 };
 use crate::{
     Access, Audit, Clock, Credential, CredentialId, Kms, Resolver, Runs, Scope, Workspace,
-    clock::Ratchet, journal::Journal, keyring::Keyring, snapshot::Snapshot, storage::Storage,
+    clock::Ratchet, journal::Journal, keyring::Keyring, signals::Notices, snapshot::Snapshot,
+    storage::Storage,
 };
 
 /// What a registry is opened with.
@@ -59,18 +73,24 @@ struct Inner {
     locks: WorkspaceLocks,
     /// Changes hold it shared; reading everything anew holds it alone.
     gate: RwLock<()>,
+    /// By provider, since the process began.
+    rotations: Mutex<HashMap<Arc<str>, u64>>,
+    notices: Arc<Notices>,
+    twins: Twins,
 }
 
 impl Registry {
     /// Opens what is stored: unwraps the workspace keys, finishes changes that a crash has cut off, authenticates every
     /// document, and on the first start makes the owner's token. Call it on a runtime that lives as long as the
-    /// process: run records are written by a task of it.
+    /// process: tasks of it write run records and sweep what has ended.
     ///
     /// # Errors
     /// Each names its remedy.
     pub async fn open(options: OpenOptions) -> Result<Arc<Self>, OpenError> {
         let runs = Runs::start(options.storage.clone());
-        let inner = Arc::new(Inner::open(options).await?);
+        let (inner, notices) = Inner::open(options).await?;
+        let inner = Arc::new(inner);
+        housekeeping::start(&inner, notices);
         tokio::spawn(tokens::keep_last_used(Arc::downgrade(&inner)));
         Ok(Arc::new(Self { inner, runs }))
     }
@@ -115,16 +135,12 @@ impl Registry {
     ///
     /// # Errors
     /// What is wrong with it, or storage's failure; nothing has changed then.
-    pub async fn add(&self, by: &Act, new: NewCredential) -> Result<Added, ChangeError> {
+    pub async fn add(&self, by: &Act, new: NewCredential) -> Result<Saved, ChangeError> {
         let by = by.clone();
-        let (id, warnings) = self
+        let made = self
             .to_its_end(|inner| async move { inner.add(&by, new).await })
             .await?;
-        let credential = self.credential(&id).ok_or(ChangeError::CredentialUnknown)?;
-        Ok(Added {
-            credential,
-            warnings,
-        })
+        self.saved(made)
     }
 
     /// The credentials that pass `filter`, in order of workspace, provider and label.
@@ -132,14 +148,7 @@ impl Registry {
         let snapshot = self.inner.snapshot.load();
         let viewer = self.viewer();
         let mut credentials = viewer.list(&snapshot, filter);
-        credentials.sort_unstable_by(|one, other| {
-            let by_provider = || one.provider.cmp(&other.provider);
-            let by_label = || one.label.cmp(&other.label);
-            one.workspace
-                .cmp(&other.workspace)
-                .then_with(by_provider)
-                .then_with(by_label)
-        });
+        in_order(&mut credentials);
         credentials
     }
 
@@ -148,17 +157,6 @@ impl Registry {
         let snapshot = self.inner.snapshot.load();
         let (workspace, entry) = snapshot.credential(id)?;
         Some(self.viewer().credential(workspace, entry))
-    }
-
-    /// Withdraws a credential at once and for good. Its record stays. Revoking twice changes nothing.
-    ///
-    /// # Errors
-    /// When there is none, or storage fails.
-    pub async fn revoke(&self, by: &Act, id: &CredentialId) -> Result<Credential, ChangeError> {
-        let (by, wanted) = (by.clone(), id.clone());
-        self.to_its_end(|inner| async move { inner.revoke(&by, &wanted).await })
-            .await?;
-        self.credential(id).ok_or(ChangeError::CredentialUnknown)
     }
 
     /// What hands out grants to the data plane.
@@ -179,6 +177,15 @@ impl Registry {
     /// Who may use the admin API.
     pub fn access(&self) -> &Access {
         &self.inner.access
+    }
+
+    fn saved(&self, made: Made) -> Result<Saved, ChangeError> {
+        let credential = self.credential(&made.id);
+        Ok(Saved {
+            credential: credential.ok_or(ChangeError::CredentialUnknown)?,
+            warnings: made.warnings,
+            repeated: made.repeated,
+        })
     }
 
     fn viewer(&self) -> view::Viewer<'_> {
@@ -203,6 +210,17 @@ impl Registry {
             },
         }
     }
+}
+
+fn in_order(credentials: &mut [Credential]) {
+    credentials.sort_unstable_by(|one, other| {
+        let by_provider = || one.provider.cmp(&other.provider);
+        let by_label = || one.label.cmp(&other.label);
+        one.workspace
+            .cmp(&other.workspace)
+            .then_with(by_provider)
+            .then_with(by_label)
+    });
 }
 
 fn stopping() -> crate::storage::StorageError {

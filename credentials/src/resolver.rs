@@ -11,6 +11,7 @@ use keyside_config::EnvironmentPin;
 use crate::{
     CredentialId, Environment, Label, Secret, WorkspaceId,
     clock::Ratchet,
+    signals,
     snapshot::{Choice, Choices, CredentialEntry, Snapshot, WorkspaceEntry},
 };
 
@@ -52,7 +53,9 @@ impl Resolver {
             .get(ask.workspace)
             .ok_or(Refusal::WorkspaceUnknown)?;
         let entry = ask.choose(workspace)?;
-        entry.check(|| self.clock.now())?;
+        entry
+            .check(|| self.clock.now())
+            .inspect_err(|refusal| signals::attempt(entry, *refusal))?;
         Ok(Grant(entry.clone()))
     }
 
@@ -133,6 +136,11 @@ impl Ask<'_> {
 pub struct Grant(Arc<CredentialEntry>);
 
 impl Grant {
+    /// Leave to try a version that is only staged.
+    pub(crate) fn on_trial(entry: CredentialEntry) -> Self {
+        Self(Arc::new(entry))
+    }
+
     /// The workspace that pays.
     pub fn workspace(&self) -> &WorkspaceId {
         &self.0.document.workspace
@@ -178,8 +186,21 @@ impl Grant {
         };
         usable.open().map(Secret::unsealed).map_err(|error| {
             tracing::error!(credential = %self.credential_id(), %error, "a credential does not open");
+            signals::attempt(&self.0, Refusal::CredentialUndecryptable);
             Refusal::CredentialUndecryptable
         })
+    }
+
+    /// Returns once what is in flight on this credential has to stop; else never. Waiting costs a place in a list and
+    /// no allocation, and holds nothing but a reference.
+    pub fn cut(&self) -> impl Future<Output = ()> + Send + 'static {
+        let signals = self.0.signals.clone();
+        async move { signals.wait_for_cut().await }
+    }
+
+    /// Whether that is so already. One atomic load.
+    pub fn is_cut(&self) -> bool {
+        self.0.signals.is_cut()
     }
 }
 

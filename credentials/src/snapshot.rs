@@ -1,11 +1,12 @@
 //! All that requests are answered from: workspaces and credentials in memory, authenticated, secrets still sealed.
 //!
-//! Replaced as a whole on every change. A workspace is shared between one snapshot and the next unless it is what changed.
+//! Replaced on every change. One snapshot and the next share all that did not change, so that a change costs the same
+//! whatever else there is.
 
 mod load;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::{Arc, OnceLock},
 };
 
@@ -19,34 +20,38 @@ use crate::{
     keyring::Keyring,
     ledger::Damage,
     sealing::{SealError, SealingKey},
+    shared_map::SharedMap,
+    signals::Signals,
 };
 
 /// Everything there is.
 #[derive(Clone, Default)]
 pub(crate) struct Snapshot {
-    pub(crate) workspaces: HashMap<WorkspaceId, Arc<WorkspaceEntry>>,
+    pub(crate) workspaces: SharedMap<WorkspaceId, Arc<WorkspaceEntry>>,
 }
 
 /// One workspace, with what resolving needs laid ready.
+#[derive(Clone)]
 pub(crate) struct WorkspaceEntry {
     /// What it claims to be, if it is damaged.
     pub(crate) document: WorkspaceDocument,
     pub(crate) damage: Option<Damage>,
-    pub(crate) credentials: BTreeMap<CredentialId, Arc<CredentialEntry>>,
+    pub(crate) credentials: SharedMap<CredentialId, Arc<CredentialEntry>>,
     /// Whether there are credentials so damaged that not even their names can be told.
     pub(crate) unreadable: bool,
     providers: HashMap<Arc<str>, Choices>,
 }
 
 /// What one provider's requests can be answered with.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Choices {
     live: Option<Choice>,
     sandbox: Option<Choice>,
-    pub(crate) labels: HashMap<Label, Arc<CredentialEntry>>,
+    pub(crate) labels: SharedMap<Label, Arc<CredentialEntry>>,
 }
 
 /// A default.
+#[derive(Clone)]
 pub(crate) enum Choice {
     Credential(Arc<CredentialEntry>),
     /// It names a credential that is gone or unreadable.
@@ -58,9 +63,11 @@ pub(crate) struct CredentialEntry {
     /// What it claims to be, if it is damaged.
     pub(crate) document: CredentialDocument,
     pub(crate) usable: Result<Usable, Damage>,
+    /// The same for every entry that this credential has in its life.
+    pub(crate) signals: Arc<Signals>,
 }
 
-/// What it takes to open the current version.
+/// What it takes to open one version; a revoked credential has one that does not open.
 pub(crate) struct Usable {
     pub(crate) version: u32,
     key: Arc<SealingKey>,
@@ -96,36 +103,24 @@ impl WorkspaceEntry {
     pub(crate) fn new(
         document: WorkspaceDocument,
         damage: Option<Damage>,
-        credentials: BTreeMap<CredentialId, Arc<CredentialEntry>>,
+        credentials: impl IntoIterator<Item = Arc<CredentialEntry>>,
         unreadable: bool,
     ) -> Self {
-        let mut providers = HashMap::<Arc<str>, Choices>::new();
-        for entry in credentials.values() {
-            let choices = providers
-                .entry(entry.document.provider.clone())
-                .or_default();
-            choices
-                .labels
-                .insert(entry.document.label.clone(), entry.clone());
-        }
-        for (provider, defaults) in &document.defaults {
-            let choice = |id: &CredentialId| {
-                credentials
-                    .get(id)
-                    .cloned()
-                    .map_or(Choice::Lost, Choice::Credential)
-            };
-            let choices = providers.entry(provider.as_str().into()).or_default();
-            choices.live = defaults.live.as_ref().map(choice);
-            choices.sandbox = defaults.sandbox.as_ref().map(choice);
-        }
-        Self {
+        let mut entry = Self {
             document,
             damage,
-            credentials,
+            credentials: SharedMap::default(),
             unreadable,
-            providers,
+            providers: HashMap::new(),
+        };
+        for credential in credentials {
+            entry.place(credential);
         }
+        let with_defaults: Vec<_> = entry.document.defaults.keys().cloned().collect();
+        for provider in with_defaults {
+            entry.lay_out_defaults(provider.as_str().into());
+        }
+        entry
     }
 
     /// This workspace with another document and one credential replaced.
@@ -134,9 +129,54 @@ impl WorkspaceEntry {
         document: WorkspaceDocument,
         credential: Arc<CredentialEntry>,
     ) -> Self {
-        let mut credentials = self.credentials.clone();
-        credentials.insert(credential.document.id.clone(), credential);
-        Self::new(document, self.damage, credentials, self.unreadable)
+        self.with_all(document, [credential])
+    }
+
+    /// This workspace with another document and some credentials replaced. The defaults of their providers are all that the
+    /// document may differ in, apart from what is its own.
+    pub(crate) fn with_all(
+        &self,
+        document: WorkspaceDocument,
+        replaced: impl IntoIterator<Item = Arc<CredentialEntry>>,
+    ) -> Self {
+        let mut changed = self.clone();
+        changed.document = document;
+        for credential in replaced {
+            let provider = credential.document.provider.clone();
+            changed.place(credential);
+            changed.lay_out_defaults(provider);
+        }
+        changed
+    }
+
+    fn place(&mut self, credential: Arc<CredentialEntry>) {
+        let CredentialDocument {
+            id,
+            provider,
+            label,
+            ..
+        } = &credential.document;
+        let labels = &mut self.providers.entry(provider.clone()).or_default().labels;
+        if let Some(before) = self.credentials.get(id)
+            && before.document.label != *label
+        {
+            labels.remove(&before.document.label);
+        }
+        labels.insert(label.clone(), credential.clone());
+        self.credentials.insert(id.clone(), credential);
+    }
+
+    fn lay_out_defaults(&mut self, provider: Arc<str>) {
+        let Some(defaults) = self.document.defaults.get(&*provider) else {
+            return;
+        };
+        let choice = |id: &CredentialId| {
+            let credential = self.credentials.get(id).cloned();
+            credential.map_or(Choice::Lost, Choice::Credential)
+        };
+        let choices = self.providers.entry(provider).or_default();
+        choices.live = defaults.live.as_ref().map(choice);
+        choices.sandbox = defaults.sandbox.as_ref().map(choice);
     }
 
     pub(crate) fn choices(&self, provider: &str) -> Option<&Choices> {
@@ -149,15 +189,13 @@ impl WorkspaceEntry {
         defaults.and_then(|defaults| defaults.of(credential.environment)) == Some(&credential.id)
     }
 
-    /// Whether the provider has a default in `environment` that is worth keeping: one that was not revoked.
-    pub(crate) fn has_default(&self, provider: &str, environment: Environment) -> bool {
-        match self
-            .choices(provider)
-            .and_then(|choices| choices.default(environment))
-        {
-            None => false,
-            Some(Choice::Lost) => true,
-            Some(Choice::Credential(entry)) => entry.document.revoked_at.is_none(),
+    /// The provider's default in `environment`, if it is worth keeping: one that was not revoked.
+    pub(crate) fn default(&self, provider: &str, environment: Environment) -> Option<&Choice> {
+        let choice = self.choices(provider)?.default(environment)?;
+        let revoked = |entry: &CredentialEntry| entry.document.revoked_at.is_some();
+        match choice {
+            Choice::Credential(entry) if revoked(entry) => None,
+            worth_keeping => Some(worth_keeping),
         }
     }
 }
@@ -173,26 +211,49 @@ impl Choices {
 
 impl CredentialEntry {
     /// The entry of an authentic document.
-    pub(crate) fn new(document: CredentialDocument, keyring: &Keyring) -> Self {
-        let usable = Usable::new(&document, keyring);
-        Self { document, usable }
+    pub(crate) fn new(
+        document: CredentialDocument,
+        keyring: &Keyring,
+        signals: Arc<Signals>,
+    ) -> Self {
+        let current = document.current;
+        Self::of_version(document, current, keyring, signals)
     }
 
-    /// The entry of one that is not: nothing of it is used.
-    pub(crate) fn damaged(document: CredentialDocument, damage: Damage) -> Self {
+    /// The same with another version than the current one: for looking at it before it becomes current.
+    pub(crate) fn of_version(
+        document: CredentialDocument,
+        version: u32,
+        keyring: &Keyring,
+        signals: Arc<Signals>,
+    ) -> Self {
+        let usable = Usable::new(&document, version, keyring);
         Self {
             document,
-            usable: Err(damage),
+            usable,
+            signals,
         }
     }
 
-    /// What may be known of the current version's secret. Nothing while the credential is damaged.
+    /// The entry of one that is not: nothing of it is used.
+    pub(crate) fn damaged(
+        document: CredentialDocument,
+        damage: Damage,
+        signals: Arc<Signals>,
+    ) -> Self {
+        Self {
+            document,
+            usable: Err(damage),
+            signals,
+        }
+    }
+
+    /// What may be known of its version's secret. Nothing while the credential is damaged.
     pub(crate) fn trace(&self) -> Option<&Trace> {
         let usable = self.usable.as_ref().ok()?;
         let open = || {
-            self.document
-                .open_trace(&usable.key, self.document.current()?)
-                .ok()
+            let version = self.document.version(usable.version)?;
+            self.document.open_trace_with(version, &usable.key).ok()
         };
         usable.trace.get_or_init(open).as_ref()
     }
@@ -213,9 +274,14 @@ impl CredentialEntry {
 }
 
 impl Usable {
-    fn new(document: &CredentialDocument, keyring: &Keyring) -> Result<Self, Damage> {
-        let version = document.current().ok_or(SealError::Malformed)?;
-        let id = SealingKey::id_in(&version.sealed).ok_or(SealError::Malformed)?;
+    fn new(document: &CredentialDocument, version: u32, keyring: &Keyring) -> Result<Self, Damage> {
+        let version = document.version(version).ok_or(SealError::Malformed)?;
+        // Of a revoked one the trace is all that is left.
+        let named = match document.revoked_at {
+            Some(_) => &version.trace,
+            None => &version.sealed,
+        };
+        let id = SealingKey::id_in(named).ok_or(SealError::Malformed)?;
         let key = keyring
             .key(&document.workspace, id)
             .ok_or(Damage::KeyGone)?;

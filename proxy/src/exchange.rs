@@ -110,6 +110,11 @@ impl Exchange {
         self.outcome = Outcome::of_status(self.status);
     }
 
+    /// The credential was revoked, and this is cut off.
+    pub(crate) fn revoked(&mut self) {
+        self.outcome = Outcome::Revoked;
+    }
+
     /// The upstream broke off.
     pub(crate) fn aborted(&mut self) {
         self.outcome = Outcome::UpstreamAborted;

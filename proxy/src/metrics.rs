@@ -42,17 +42,20 @@ pub(crate) enum Outcome {
     Unanswered,
     /// The upstream broke off, or fell silent.
     UpstreamAborted,
+    /// Its credential was revoked, and what was in flight cut off.
+    Revoked,
     /// The client left.
     ClientClosed,
 }
 
 impl Outcome {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Ok,
         Self::ClientError,
         Self::ServerError,
         Self::Unanswered,
         Self::UpstreamAborted,
+        Self::Revoked,
         Self::ClientClosed,
     ];
 
@@ -63,6 +66,7 @@ impl Outcome {
             Self::ServerError => "server_error",
             Self::Unanswered => "unanswered",
             Self::UpstreamAborted => "upstream_aborted",
+            Self::Revoked => "revoked",
             Self::ClientClosed => "client_closed",
         }
     }

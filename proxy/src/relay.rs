@@ -15,6 +15,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
+use keyside_credentials::Grant;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use std::borrow::Cow;
 use std::pin::Pin;
@@ -29,6 +30,8 @@ pub(crate) enum RelayError {
     Upstream(#[from] hyper::Error),
     #[error("the upstream fell silent")]
     Silent,
+    #[error("the credential was revoked, and what is in flight with it")]
+    Revoked,
 }
 
 /// An answer on its way.
@@ -37,6 +40,7 @@ pub(crate) struct Relay {
     lease: Lease,
     wire: Wire,
     silence: Silence,
+    cut: Cut,
     /// Trailers that wait for what the redaction held back.
     trailers: Option<HeaderMap>,
 }
@@ -81,6 +85,7 @@ pub(crate) fn relay(
         lease,
         wire,
         silence,
+        cut: Cut::default(),
         trailers: None,
     };
     Response::from_parts(head, Body::Relayed(Box::new(relay)))
@@ -138,12 +143,20 @@ impl Relay {
             if let Some(trailers) = self.trailers.take() {
                 return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
             }
+            if self.wire.exchange.grant.is_cut() {
+                return self.cut_off();
+            }
             let frame = match Pin::new(&mut self.upstream).poll_frame(context) {
                 Poll::Ready(frame) => frame,
-                Poll::Pending => match self.silence.poll(context) {
-                    Poll::Ready(()) => return self.fail(RelayError::Silent),
-                    Poll::Pending => return Poll::Pending,
-                },
+                Poll::Pending => {
+                    if self.cut.poll(&self.wire.exchange.grant, context).is_ready() {
+                        return self.cut_off();
+                    }
+                    match self.silence.poll(context) {
+                        Poll::Ready(()) => return self.fail(RelayError::Silent),
+                        Poll::Pending => return Poll::Pending,
+                    }
+                }
             };
             self.silence.broken();
             match frame {
@@ -189,6 +202,11 @@ impl Relay {
         Poll::Ready(Some(Err(error)))
     }
 
+    fn cut_off(&mut self) -> Poll<Option<Result<Frame<Bytes>, RelayError>>> {
+        self.wire.exchange.revoked();
+        Poll::Ready(Some(Err(RelayError::Revoked)))
+    }
+
     pub(crate) fn is_end_stream(&self) -> bool {
         self.upstream.is_end_stream() && self.trailers.is_none() && !self.wire.scrub.holds()
     }
@@ -211,6 +229,18 @@ impl Drop for Relay {
         if self.is_end_stream() {
             self.wire.exchange.completed();
         }
+    }
+}
+
+/// Hears of a revocation that cuts what is in flight. Begins to listen when there is nothing to pass on for the first
+/// time: an answer that is there at once pays nothing for it.
+#[derive(Default)]
+struct Cut(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
+
+impl Cut {
+    fn poll(&mut self, grant: &Grant, context: &mut Context<'_>) -> Poll<()> {
+        let heard = self.0.get_or_insert_with(|| Box::pin(grant.cut()));
+        heard.as_mut().poll(context)
     }
 }
 

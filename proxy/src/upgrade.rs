@@ -53,7 +53,9 @@ async fn carry(client: OnUpgrade, upstream: OnUpgrade, mut wire: Wire, silence: 
     };
     let (from_client, to_client) = tokio::io::split(TokioIo::new(client));
     let (from_upstream, to_upstream) = tokio::io::split(TokioIo::new(upstream));
+    let cut = wire.exchange.grant.cut();
     let ended = tokio::select! {
+        () = cut => return wire.exchange.revoked(),
         ended = copy(from_client, to_upstream, silence) => ended,
         ended = copy_redacted(from_upstream, to_client, &mut wire, silence) => ended,
     };

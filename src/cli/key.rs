@@ -1,5 +1,6 @@
 //! `keyside key`: provider keys, through the admin API.
 
+mod change;
 mod view;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -7,7 +8,10 @@ use keyside_config::{ProviderId, Sources};
 use keyside_credentials::{CredentialId, Label, UsageTag, WorkspaceId};
 use serde_json::{Value, json};
 
-use self::view::Credential;
+use self::{
+    change::{Edit, RollBack, Rotate},
+    view::Credential,
+};
 use super::{Admin, Answer, Failure, confirm::Final, sdk_lines, secret::SecretFrom};
 use crate::client::Client;
 
@@ -20,6 +24,13 @@ pub(crate) enum Key {
     List(List),
     /// Show everything about one key but its secret
     Show(One),
+    /// Put a new secret in the place of a key's. It is asked for, unless --secret-file or --stdin says where it is
+    Rotate(Rotate),
+    /// Go back to the secret before, while it is kept
+    #[command(name = "rollback")]
+    RollBack(RollBack),
+    /// Change a key's label, usage tag, end, or make it the default
+    Edit(Edit),
     /// Withdraw a key at once and for good
     Revoke(Revoke),
 }
@@ -90,6 +101,9 @@ pub(crate) struct One {
 pub(crate) struct Revoke {
     #[command(flatten)]
     one: One,
+    /// Cut off answers that are still coming in
+    #[arg(long)]
+    cut: bool,
     /// Do not ask for the label first
     #[arg(long, short)]
     yes: bool,
@@ -117,6 +131,9 @@ pub(crate) async fn run(key: Key, sources: &Sources, answer: &Answer) -> Result<
             let shown = one.admin.client(sources)?.get(&path(&one.id)).await?;
             Credential::of(&shown)?.show(&shown, answer)
         }
+        Key::Rotate(rotate) => rotate.run(sources, answer).await,
+        Key::RollBack(back) => back.run(sources, answer).await,
+        Key::Edit(edit) => edit.run(sources, answer).await,
         Key::Revoke(revoke) => revoke.run(sources, answer).await,
     }
 }
@@ -128,9 +145,7 @@ impl Add {
         let body = self.body(self.secret.read()?);
         let added = client.post(CREDENTIALS, &body).await?;
         let credential = Credential::of(&added)?;
-        for warning in &credential.warnings {
-            answer.remark(&format!("warning: {warning}"));
-        }
+        credential.remark_on(answer);
         let lines = sdk_lines::of(
             &client,
             sources,
@@ -201,7 +216,10 @@ impl Revoke {
             }
             .confirm()?;
         }
-        let revoked = client.delete(&path(&self.one.id)).await?;
+        let cut = if self.cut { "?cut=true" } else { "" };
+        let revoked = client
+            .delete(&format!("{}{cut}", path(&self.one.id)))
+            .await?;
         let credential = Credential::of(&revoked)?;
         answer.give(&revoked, |_| {
             format!("{}\n", credential.in_words("Revoked"))

@@ -77,7 +77,21 @@ fn json_answers_are_json_and_nothing_else() {
     let none = json(&["key", "list", "--provider", "groq"], b"");
     assert_eq!(none["items"].as_array().map(Vec::len), Some(0));
     assert_eq!(json(&["workspace", "list"], b"")["items"][0]["id"], "acme");
-    let revoked = json(&["key", "revoke", id, "--yes"], b"");
+    let rotate = ["key", "rotate", id, "--stdin", "--grace", "1h"];
+    let rotated = json(&rotate, format!("{KEY}2").as_bytes());
+    assert_eq!(rotated["versions"][0]["state"], "grace");
+    let back = json(&["key", "rollback", id], b"");
+    assert_eq!(back["versions"][0]["state"], "current");
+    let edit = [
+        "key",
+        "edit",
+        id,
+        "--label",
+        "QA Sandbox",
+        "--never-expires",
+    ];
+    assert_eq!(json(&edit, b"")["label"], "QA Sandbox");
+    let revoked = json(&["key", "revoke", id, "--cut", "--yes"], b"");
     assert_eq!(revoked["status"], "revoked");
 
     let alone = |arguments: &[&str]| -> Value {
@@ -137,7 +151,7 @@ fn what_fails_says_the_next_step_and_exits_with_1() {
     check_says(FAILED, &broken, "secret");
     let absent = adding(&["--secret-file", "absent"]);
     check_says(FAILED, &desk.run(&absent, b""), "--secret-file");
-    let nobody = ["key", "show", "cred_aaaaaaaaaaaaaaaaaaaaaaaaaa"];
+    let nobody = ["key", "show", ID];
     check_says(FAILED, &desk.run(&nobody, b""), "credential");
 
     let nowhere = ["key", "list", "--admin-url", "http://127.0.0.1:1"];
@@ -157,6 +171,10 @@ fn what_makes_no_sense_exits_with_2_and_repeats_no_pasted_key() {
         vec!["key", "add"],
         vec!["key", "show", "not-an-id"],
         vec!["key", "list", "--status", "lost"],
+        vec!["key", "rotate", ID, KEY],
+        vec!["key", "rotate", ID, "--grace", "a while"],
+        vec!["key", "edit", ID],
+        vec!["key", "edit", ID, "--usage-tag", "ci", "--no-usage-tag"],
         adding(&["--workspace", "No Such Name"]),
         adding(&["--secret-file", "a", "--stdin"]),
         adding(&[KEY]),
@@ -180,6 +198,9 @@ fn no_command_has_a_flag_that_takes_a_secret() {
         "serve",
         "key add",
         "key list",
+        "key rotate",
+        "key rollback",
+        "key edit",
         "key revoke",
         "workspace add",
         "master-key generate",
@@ -297,4 +318,6 @@ fn check_says(code: i32, exit: &Exit, part: &str) {
 }
 
 /// The least there is to say about a new key.
+const ID: &str = "cred_aaaaaaaaaaaaaaaaaaaaaaaaaa";
+
 const ADD: [&str; 6] = ["key", "add", "--workspace", "acme", "--provider", "openai"];

@@ -36,6 +36,7 @@ mod malformed;
 mod paths;
 mod refusals;
 mod revocation;
+mod rotation;
 mod slowness;
 mod smuggling;
 mod startup;

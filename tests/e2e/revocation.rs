@@ -98,3 +98,41 @@ fn an_answer_that_had_begun_is_finished_after_a_revocation() {
     assert_eq!(wire.ending(), Ending::Chunked);
     assert!(!holds(&rest, KEY), "masked even then");
 }
+
+#[test]
+fn an_answer_that_had_begun_is_cut_off_when_the_revocation_says_so() {
+    // Talks on where the second is asked for, and says nothing more where it is not.
+    for talks in [true, false] {
+        let (go, gate) = channel::<()>();
+        let gate = Mutex::new(gate);
+        let upstream = Upstream::scripted(move |_, line| {
+            line.write(chunked_head(""));
+            line.write(chunk_of(b"first"));
+            if talks {
+                let _ = gate.lock().expect("one request").recv();
+                line.write(chunked(&[b"last"], ""));
+            }
+            let _ = gate.lock().expect("one request").recv();
+            Then::Close
+        });
+        let keyside = Keyside::with_openai(&upstream.base_url());
+        let mut wire = keyside.wire();
+        wire.send(Ask::chat().bytes());
+        assert_eq!(wire.head().expect("a head").status(), 200);
+        wire.body_until("first");
+        let id = keyside.list()[0]["id"].as_str().expect("an id").to_owned();
+        let path = format!("/api/integrations/credentials/{id}?cut=true");
+        let revoked = keyside.admin("DELETE", &path, None);
+        assert_eq!(revoked.status(), 200, "{}", revoked.text());
+        if talks {
+            let _ = go.send(());
+        }
+        assert_eq!(wire.piece(), None, "nothing more comes through");
+        assert_eq!(wire.ending(), Ending::Cut, "it does not look whole");
+        let _ = go.send(());
+        eventually("the cut in the metrics", || {
+            let cut = "outcome=\"revoked\",provider=\"openai\"} 1";
+            keyside.metrics().contains(cut).then_some(())
+        });
+    }
+}

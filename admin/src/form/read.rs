@@ -1,6 +1,6 @@
 //! How single values are read.
 
-use std::{collections::BTreeSet, str::FromStr};
+use std::{collections::BTreeSet, ops::RangeInclusive, str::FromStr};
 
 use jiff::Timestamp;
 use keyside_credentials::Secret;
@@ -56,6 +56,19 @@ pub(crate) fn parsed<T: FromStr<Err: ToString>>(given: Given<'_>) -> Result<T, S
 /// `true` or `false`.
 pub(crate) fn flag(given: Given<'_>) -> Result<bool, String> {
     serde_json::from_str(given.0.get()).map_err(|_| given.instead_of("true or false"))
+}
+
+/// A whole number within `range`.
+pub(crate) fn whole(range: RangeInclusive<u64>) -> impl FnOnce(Given<'_>) -> Result<u64, String> {
+    move |given| {
+        let number = serde_json::from_str(given.0.get()).ok();
+        number
+            .filter(|number| range.contains(number))
+            .ok_or_else(|| {
+                let (from, to) = range.into_inner();
+                given.instead_of(&format!("a whole number from {from} to {to}"))
+            })
+    }
 }
 
 /// A point in time, RFC 3339.

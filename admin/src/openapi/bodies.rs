@@ -35,6 +35,36 @@ pub(crate) struct NewCredential {
     default: Option<bool>,
 }
 
+/// What is to be different about a credential: either its secret, or other things about it.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct CredentialChange {
+    /// The new key. Its end may be sent with it, nothing else.
+    #[schema(pattern = "^[!-~]+$", min_length = 1, max_length = 8192, write_only)]
+    secret: Option<String>,
+    /// How long the old secret can be rolled back to; a day unless said otherwise.
+    #[schema(minimum = 0, maximum = 7776000)]
+    grace_seconds: Option<u64>,
+    #[schema(pattern = "^[!-~]([ -~]{0,62}[!-~])?$")]
+    label: Option<String>,
+    /// Null takes it away.
+    #[schema(pattern = "^[!-~]([ -~]{0,62}[!-~])?$")]
+    usage_tag: Option<String>,
+    /// In the future; null takes it away.
+    expires_at: Option<Timestamp>,
+    /// `true` makes it the default of its workspace, provider and environment.
+    default: Option<bool>,
+}
+
+/// Where to go back to.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CredentialRollback {
+    /// The number of a version in grace; the newest unless said otherwise.
+    #[schema(minimum = 1, maximum = 4294967295u64)]
+    version: Option<u32>,
+}
+
 /// A workspace to make.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -97,3 +97,33 @@ pub(crate) struct IfMatch {
     )]
     if_match: Option<String>,
 }
+
+/// The same, where a change cannot be made without.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(crate) struct IfMatchRequired {
+    /// The ETag of the representation that the change was decided on. Without one the answer is 428; where the resource has
+    /// changed since, it is 412, and nothing is changed.
+    #[param(rename = "If-Match", pattern = r#"^(\*|"[0-9]{1,18}-[0-9a-f]{16}")$"#)]
+    if_match: String,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(crate) struct IdempotencyKey {
+    /// A name for this request: sent again with it, it gets the same answer and changes nothing.
+    #[param(
+        rename = "Idempotency-Key",
+        value_type = String,
+        required = false,
+        pattern = r#"^[!#-\[\]-~]{1,128}$"#
+    )]
+    idempotency_key: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Cut {
+    /// Whether answers that are still coming in are cut off too. They run to their end unless said otherwise.
+    cut: Option<bool>,
+}

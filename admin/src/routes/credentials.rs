@@ -1,5 +1,6 @@
 //! `/api/integrations/credentials`: the secret goes in, and never comes out.
 
+pub(super) mod change;
 mod view;
 
 use axum::{
@@ -8,10 +9,14 @@ use axum::{
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use keyside_credentials::{
-    ChangeError, Credential, Environment, Filter, NewCredential, Registry, Status, UsageTag,
+    ChangeError, Credential, Environment, Filter, NewCredential, Permission, Registry, Saved,
+    Status, UsageTag,
 };
 
-use self::view::CredentialView;
+use self::{
+    change::once,
+    view::{CredentialView, Twin},
+};
 use super::Segment;
 use crate::{
     AdminState,
@@ -21,7 +26,7 @@ use crate::{
     form::{self, Form},
     openapi::{bodies, queries},
     page::Page,
-    precondition::IfMatch,
+    precondition::IdempotencyKey,
     problem::Problem,
     query::Parameters,
 };
@@ -29,24 +34,23 @@ use crate::{
 /// Stores a key that was pasted. The body is gone, wiped, when this returns.
 #[utoipa::path(
     post, path = "/api/integrations/credentials", tag = "credentials", operation_id = "createCredential",
-    request_body = bodies::NewCredential,
+    params(queries::IdempotencyKey), request_body = bodies::NewCredential,
     responses((status = 201, body = CredentialView, description = "Stored"), (status = 404), (status = 409))
 )]
 pub(super) async fn create(
     State(state): State<AdminState>,
     caller: Caller,
+    key: IdempotencyKey,
     body: JsonBody,
 ) -> Result<Response, Problem> {
-    let new = read_new(body.bytes())?;
+    let new = NewCredential {
+        idempotency: once(key, body.bytes()),
+        ..read_new(body.bytes())?
+    };
     caller.enter(&new.workspace, ChangeError::WorkspaceUnknown)?;
     let added = state.registry.add(&caller.act(), new).await?;
-    let warnings = added.warnings.iter().map(ToString::to_string).collect();
     let location = format!("{PATH}/{}", added.credential.id);
-    let mut response = Tagged {
-        revision: added.credential.revision,
-        view: CredentialView::of(added.credential, warnings),
-    }
-    .into_response();
+    let mut response = saved(&state.registry, &caller, added).into_response();
     *response.status_mut() = StatusCode::CREATED;
     if let Ok(location) = HeaderValue::from_str(&location) {
         response.headers_mut().insert(header::LOCATION, location);
@@ -102,25 +106,7 @@ pub(super) async fn show(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let credential = caller.credential(&state.registry, &id)?;
-    Ok(tagged(credential).read(&headers))
-}
-
-/// Withdraws a key, at once and for good; the record stays. `If-Match` is heeded and not asked for: a leaked key is withdrawn first.
-#[utoipa::path(
-    delete, path = "/api/integrations/credentials/{id}", tag = "credentials", operation_id = "revokeCredential",
-    params(("id" = String, Path), queries::IfMatch),
-    responses((status = 200, body = CredentialView, description = "Revoked"), (status = 409))
-)]
-pub(super) async fn revoke(
-    State(state): State<AdminState>,
-    caller: Caller,
-    Segment(id): Segment,
-    seen: IfMatch,
-) -> Result<Tagged<CredentialView>, Problem> {
-    let credential = caller.credential(&state.registry, &id)?;
-    seen.hold(credential.revision)?;
-    let revoked = state.registry.revoke(&caller.act(), &credential.id).await?;
-    Ok(tagged(revoked))
+    Ok(tagged(&state.registry, &caller, credential).read(&headers))
 }
 
 fn read_new(body: &[u8]) -> Result<NewCredential, Problem> {
@@ -145,15 +131,37 @@ fn read_new(body: &[u8]) -> Result<NewCredential, Problem> {
             expires_at,
             endpoint,
             default: default.unwrap_or(false),
+            idempotency: None,
         })
     };
     form.finish(new())
 }
 
-fn tagged(credential: Credential) -> Tagged<CredentialView> {
+/// What was stored, with what there is to say of it.
+fn saved(registry: &Registry, caller: &Caller, saved: Saved) -> Tagged<CredentialView> {
+    let warnings = saved.warnings.iter().map(ToString::to_string).collect();
+    with_warnings(registry, caller, saved.credential, warnings)
+}
+
+fn tagged(registry: &Registry, caller: &Caller, credential: Credential) -> Tagged<CredentialView> {
+    with_warnings(registry, caller, credential, Vec::new())
+}
+
+/// Who else has the same secret is only for those who see everything.
+fn with_warnings(
+    registry: &Registry,
+    caller: &Caller,
+    credential: Credential,
+    warnings: Vec<String>,
+) -> Tagged<CredentialView> {
+    let twins = || registry.duplicates(&credential.id).into_iter();
+    let duplicates = caller
+        .must(Permission::SeeDuplicates)
+        .is_ok()
+        .then(|| twins().map(Twin::of).collect());
     Tagged {
         revision: credential.revision,
-        view: CredentialView::of(credential, Vec::new()),
+        view: CredentialView::of(credential, warnings).with_duplicates(duplicates),
     }
 }
 

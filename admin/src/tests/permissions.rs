@@ -45,6 +45,8 @@ fn rows() -> Vec<Row> {
         row("GET", "/api/integrations/credentials", Some(Viewer), Workspace, Signed, OK, None),
         row("POST", "/api/integrations/credentials", Some(Editor), Workspace, Signed, MADE, Some(credential)),
         row("GET", "/api/integrations/credentials/{id}", Some(Viewer), Workspace, Signed, OK, None),
+        row("PATCH", "/api/integrations/credentials/{id}", Some(Editor), Workspace, Signed, OK, Some(change)),
+        row("POST", "/api/integrations/credentials/{id}/rollback", Some(Editor), Workspace, Signed, OK, Some(nothing)),
         row("DELETE", "/api/integrations/credentials/{id}", Some(Editor), Workspace, Signed, OK, None),
         row("GET", "/api/integrations/providers", Some(Viewer), Anywhere, Signed, OK, None),
         row("GET", "/api/workspaces", Some(Viewer), Workspace, Signed, OK, None),
@@ -68,6 +70,14 @@ fn rows() -> Vec<Row> {
 
 fn credential(workspace: &str) -> Value {
     new_credential(json!({ "workspaceId": workspace, "label": "another" }))
+}
+
+fn change(_: &str) -> Value {
+    json!({ "usageTag": "ci" })
+}
+
+fn nothing(_: &str) -> Value {
+    json!({})
 }
 
 fn workspace(_: &str) -> Value {
@@ -211,6 +221,7 @@ impl World {
         for (at, workspace) in ["acme", "elsewhere"].into_iter().enumerate() {
             let new = new_credential(json!({ "workspaceId": workspace }));
             credentials[at] = api.post(CREDENTIALS, &new).await.id();
+            api.rotate(&credentials[at]).await;
             tokens[at] = api.post("/api/tokens", &token(workspace)).await.id();
         }
         let limited = api.token_of(
@@ -255,7 +266,9 @@ impl World {
     }
 
     async fn send(&self, request: http::request::Builder, body: Option<Value>) -> Answer {
-        let request = request.header("content-type", "application/json");
+        let request = request
+            .header("content-type", "application/json")
+            .header("if-match", "*");
         let body = body.map(|body| body.to_string()).unwrap_or_default();
         self.api.send_body(request, body.into()).await
     }
@@ -290,6 +303,15 @@ impl World {
 }
 
 impl Api {
+    /// So that there is a version to roll back to.
+    async fn rotate(&self, id: &str) {
+        let secret = keyside_credentials::Secret::from_plaintext("sk-another-one".into());
+        let rotation = keyside_credentials::Rotation::to(secret.unwrap());
+        let id = id.parse().unwrap();
+        let rotated = self.registry.rotate(&a_test(), &id, rotation).await;
+        rotated.unwrap();
+    }
+
     async fn token_of(&self, role: Role, scope: Scope) -> String {
         let new = NewToken {
             name: "a test's".to_owned(),
@@ -297,12 +319,18 @@ impl Api {
             scope,
             expires_at: None,
         };
-        let act = keyside_credentials::Act {
-            actor: keyside_credentials::ActorId::system(),
-            request_id: "test".to_owned(),
-        };
-        let made = self.registry.create_token(&act, &Scope::All, new).await;
+        let made = self
+            .registry
+            .create_token(&a_test(), &Scope::All, new)
+            .await;
         made.unwrap().text.to_string()
+    }
+}
+
+fn a_test() -> keyside_credentials::Act {
+    keyside_credentials::Act {
+        actor: keyside_credentials::ActorId::system(),
+        request_id: "test".to_owned(),
     }
 }
 

@@ -54,6 +54,24 @@ async fn no_answer_and_no_log_line_repeats_what_was_pasted_in_the_wrong_place() 
                 .is_client_error()
         );
     }
+    let path = first.header("location");
+    for field in [
+        "label2",
+        "usageTag",
+        "graceSeconds",
+        "expiresAt",
+        "default",
+        "provider",
+    ] {
+        let mut body = json!({ "secret": SECRET });
+        body[field] = json!(SECRET);
+        let request = api
+            .request("PATCH", path)
+            .header("if-match", SECRET)
+            .header("content-type", "application/json");
+        let answer = api.send_body(request, body.to_string().into()).await;
+        assert!(answer.status.is_client_error(), "{field}");
+    }
     for path in [
         format!("/{SECRET}"),
         format!("{CREDENTIALS}/{SECRET}"),

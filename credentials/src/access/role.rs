@@ -53,6 +53,8 @@ pub enum Permission {
     ReadWorkspaces,
     /// To read credentials, never their secrets.
     ReadCredentials,
+    /// To be told which credentials have the same secret, in whichever workspace.
+    SeeDuplicates,
     /// To read what credentials were used for.
     ReadRuns,
     /// To read the audit log.
@@ -163,11 +165,12 @@ enum Proof {
 
 impl Permission {
     /// All there are.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::KnowOneself,
         Self::ReadCatalogue,
         Self::ReadWorkspaces,
         Self::ReadCredentials,
+        Self::SeeDuplicates,
         Self::ReadRuns,
         Self::ReadAudit,
         Self::VerifyAudit,
@@ -194,6 +197,7 @@ impl Permission {
             Self::ReadCatalogue      => row(&[Owner, Editor, Viewer], Scope,        Signed),
             Self::ReadWorkspaces     => row(&[Owner, Editor, Viewer], Scope,        Signed),
             Self::ReadCredentials    => row(&[Owner, Editor, Viewer], Scope,        Signed),
+            Self::SeeDuplicates      => row(&[Owner],                 Installation, Signed),
             Self::ReadRuns           => row(&[Owner, Editor, Viewer], Scope,        Signed),
             Self::ReadAudit          => row(&[Owner, Editor, Viewer], Scope,        Signed),
             Self::VerifyAudit        => row(&[Owner, Editor, Viewer], Installation, Signed),

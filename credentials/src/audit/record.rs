@@ -22,8 +22,26 @@ pub enum Event {
     WorkspaceCreated,
     /// A credential was stored.
     CredentialCreated,
-    /// A credential was withdrawn.
+    /// A new secret took the place of the one before.
+    CredentialRotated,
+    /// A new secret is there, and not used before it has passed its check.
+    RotationStaged,
+    /// It has not passed, and was destroyed.
+    RotationAbandoned,
+    /// An earlier version was put back.
+    CredentialRolledBack,
+    /// Something about a credential was changed that is not its secret.
+    CredentialEdited,
+    /// A credential was withdrawn, and all its versions destroyed.
     CredentialRevoked,
+    /// The grace of a version has ended, and its sealed bytes are gone.
+    VersionDestroyed,
+    /// Requests asked for a credential past its end. At most once an hour.
+    ExpiredUseAttempted,
+    /// Requests asked for a credential that was withdrawn. At most once an hour.
+    RevokedUseAttempted,
+    /// Requests asked for a credential that does not open. At most once an hour.
+    CredentialUndecryptable,
     /// A token was made.
     TokenCreated,
     /// A token was withdrawn.
@@ -55,7 +73,16 @@ impl Event {
         match self {
             Self::WorkspaceCreated => "workspace_created",
             Self::CredentialCreated => "credential_created",
+            Self::CredentialRotated => "credential_rotated",
+            Self::RotationStaged => "rotation_staged",
+            Self::RotationAbandoned => "rotation_abandoned",
+            Self::CredentialRolledBack => "credential_rolled_back",
+            Self::CredentialEdited => "credential_edited",
             Self::CredentialRevoked => "credential_revoked",
+            Self::VersionDestroyed => "version_destroyed",
+            Self::ExpiredUseAttempted => "expired_use_attempted",
+            Self::RevokedUseAttempted => "revoked_use_attempted",
+            Self::CredentialUndecryptable => "credential_undecryptable",
             Self::TokenCreated => "token_created",
             Self::TokenRevoked => "token_revoked",
             Self::SignedIn => "signed_in",

@@ -128,6 +128,11 @@ impl CredentialId {
     pub(crate) fn random() -> Self {
         Self(random_id("cred_").into())
     }
+
+    /// The one that 128 bits come to: the same bits, the same id.
+    pub(crate) fn from_bits(bits: [u8; 16]) -> Self {
+        Self(id("cred_", bits).into())
+    }
 }
 
 impl ActorId {
@@ -144,12 +149,16 @@ impl ActorId {
 
 /// `prefix` and 128 random bits.
 pub(crate) fn random_id(prefix: &str) -> String {
-    let mut bytes = [0; 16];
-    crate::entropy::fill(&mut bytes);
+    let mut bits = [0; 16];
+    crate::entropy::fill(&mut bits);
+    id(prefix, bits)
+}
+
+fn id(prefix: &str, bits: [u8; 16]) -> String {
     let mut text = String::with_capacity(prefix.len() + 26);
     text.push_str(prefix);
     // 26 digits of five bits, from the top; the last one has two bits of padding.
-    let wide = u128::from_be_bytes(bytes);
+    let wide = u128::from_be_bytes(bits);
     text.extend((0..26).map(|digit| {
         let shift = 123 - 5 * digit;
         let five = if shift >= 0 {

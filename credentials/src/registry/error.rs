@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use keyside_config::EndpointError;
 
 use crate::{
-    KeyringError, Label,
+    KeyringError, Label, Verification,
     access::EnsureOwnerError,
     audit::Break,
     file::FileError,
@@ -62,6 +62,36 @@ pub enum ChangeError {
     /// Nobody gives more than they have.
     #[error("whoever is limited to workspaces names the ones that the token is for")]
     ScopeExceeded,
+    /// Somebody else has changed it since whoever asks has looked.
+    #[error("it has changed meanwhile")]
+    Superseded {
+        /// The revision it has now.
+        current: u64,
+    },
+    /// The key was used for another request before.
+    #[error("the idempotency key was used for another request already")]
+    IdempotencyKeyReused,
+    /// Withdrawn is withdrawn: its secret is destroyed.
+    #[error("the credential was revoked, which is final")]
+    Revoked,
+    /// Longer than [`GRACE_LIMIT`](crate::GRACE_LIMIT).
+    #[error("an old version is kept for at most {} days", crate::GRACE_LIMIT.as_secs() / 86_400)]
+    GraceTooLong,
+    /// The graces have ended, or it was never rotated.
+    #[error("no earlier version is left to roll back to")]
+    NothingInGrace,
+    /// Current, staged, destroyed, or never there.
+    #[error("version {number} is not one that can be rolled back to")]
+    VersionNotInGrace {
+        /// Its number.
+        number: u32,
+    },
+    /// The new secret did not pass, and was destroyed. The one before is used as ever.
+    #[error("{}", not_taken(*.0))]
+    CheckFailed(Verification),
+    /// A default gives way only to another.
+    #[error("it is the default, and stays it until another credential becomes the default instead")]
+    DefaultNeeded,
     /// What is stored failed authentication, so nothing is built on it.
     #[error("the stored record failed authentication and cannot be changed")]
     Damaged,
@@ -69,6 +99,13 @@ pub enum ChangeError {
     /// the audit record was on its way to the disk, and it arrived, the change is completed when storage is back.
     #[error("the change could not be recorded: {0}")]
     StoreUnavailable(#[from] StorageError),
+}
+
+fn not_taken(verification: Verification) -> &'static str {
+    match verification {
+        Verification::Rejected => "the provider refuses the new secret; it was not put in place",
+        _ => "the provider could not be asked about the new secret; it was not put in place",
+    }
 }
 
 /// A keyring that cannot be replaced is storage that cannot be written.

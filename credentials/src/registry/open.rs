@@ -1,25 +1,32 @@
 //! Opening, and reading everything anew after a change that stopped half-way: the same steps.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use arc_swap::ArcSwap;
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, mpsc};
 
-use super::{Inner, OpenError, OpenOptions, change::WorkspaceLocks};
+use super::{Inner, OpenError, OpenOptions, change::WorkspaceLocks, twins::Twins};
 use crate::{
-    Access, Act, ActorId, Audit, Kms,
+    Access, Act, Audit, Kms,
     audit::{Draft, Event, Lead},
     clock::Ratchet,
     file,
     journal::{Journal, Pending},
     keyring::Keyring,
     ledger::Ledger,
+    signals::{Notice, Notices},
     snapshot::{self, Finding, Snapshot},
     storage::{Log, Storage, StorageError},
 };
 
 impl Inner {
-    pub(super) async fn open(options: OpenOptions) -> Result<Self, OpenError> {
+    /// What is noted from now on comes out of the receiver.
+    pub(super) async fn open(
+        options: OpenOptions,
+    ) -> Result<(Self, mpsc::Receiver<Notice>), OpenError> {
         let OpenOptions {
             storage,
             keyring: path,
@@ -43,12 +50,16 @@ impl Inner {
             clock.clone(),
             &anchor,
         ));
+        let (notices, noted) = Notices::new(clock.clone());
         let inner = Self {
             journal: Journal::new(storage.clone(), audit.clone()),
             access: Access::new(clock.clone(), &path.with_file_name("admin-token")),
             snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
             locks: WorkspaceLocks::default(),
             gate: RwLock::default(),
+            rotations: Mutex::default(),
+            notices,
+            twins: Twins::default(),
             storage,
             keyring,
             catalogue,
@@ -78,7 +89,7 @@ impl Inner {
             audit_head = %inner.audit.head().await,
             "opened the credential store"
         );
-        Ok(inner)
+        Ok((inner, noted))
     }
 
     /// Reads everything anew: a change stopped half-way, and what is in memory may be behind what is stored.
@@ -97,12 +108,21 @@ impl Inner {
     /// Finishes what is on record and not carried out, believes what the log vouches for, and puts the rest on record.
     async fn apply(&self, pending: Vec<Pending>, ledger: &Ledger) -> Result<(), StorageError> {
         self.journal.settle(pending, ledger).await?;
-        let (snapshot, findings) = snapshot::load(&*self.storage, &self.keyring, ledger).await?;
+        let before = self.snapshot.load_full();
+        let (snapshot, findings) = snapshot::load(
+            &*self.storage,
+            &self.keyring,
+            ledger,
+            &before,
+            &self.notices,
+        )
+        .await?;
         self.access
             .load(&*self.storage, &self.keyring, ledger)
             .await?;
         self.report(ledger, findings).await?;
         self.snapshot.store(Arc::new(snapshot));
+        self.twins.forget();
         Ok(())
     }
 
@@ -153,7 +173,7 @@ impl From<Finding> for Draft {
             credential: finding.credential,
             note: Some(format!("{}: {}", finding.lead.key, finding.damage)),
             documents: vec![finding.lead],
-            ..Self::new(Event::DocumentDamaged, &system())
+            ..Self::new(Event::DocumentDamaged, &Act::system("start"))
         }
     }
 }
@@ -166,13 +186,6 @@ fn broken_log(ledger: &Ledger) -> Option<Draft> {
     Some(Draft {
         note: Some(found.to_string()),
         documents: vec![Lead { key, hash: None }],
-        ..Draft::new(Event::AuditDamaged, &system())
+        ..Draft::new(Event::AuditDamaged, &Act::system("start"))
     })
-}
-
-fn system() -> Act {
-    Act {
-        actor: ActorId::system(),
-        request_id: "start".to_owned(),
-    }
 }

@@ -1,11 +1,16 @@
 //! What may be asked of the registry, in types that hold nothing that would have to be checked again.
 
-use std::fmt;
+mod saved;
 
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
 use jiff::Timestamp;
 
+pub use self::saved::{Saved, Warning};
 use crate::{
-    ActorId, Credential, Environment, Label, Scope, Secret, Status, UsageTag, WorkspaceId,
+    ActorId, Environment, Grant, Hash, Label, Scope, Secret, Status, UsageTag, Verification,
+    WorkspaceId,
 };
 
 /// Who asks for a change, and in which request.
@@ -15,6 +20,16 @@ pub struct Act {
     pub actor: ActorId,
     /// The request's id, the same as in the response and the logs.
     pub request_id: String,
+}
+
+impl Act {
+    /// What Keyside does by itself, and in the course of what.
+    pub(crate) fn system(course: &str) -> Self {
+        Self {
+            actor: ActorId::system(),
+            request_id: course.to_owned(),
+        }
+    }
 }
 
 /// A workspace to make.
@@ -46,32 +61,90 @@ pub struct NewCredential {
     pub endpoint: Option<String>,
     /// Whether it becomes the default of its workspace, provider and environment. The first one does anyway.
     pub default: bool,
+    /// How a repetition of this request is known.
+    pub idempotency: Option<Idempotency>,
 }
 
-/// A credential that was stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Added {
-    /// How it looks now.
-    pub credential: Credential,
-    /// What was unusual about it, and kept nobody from storing it.
-    pub warnings: Vec<Warning>,
+/// A new secret in the place of the one that is used.
+pub struct Rotation {
+    /// The new key.
+    pub secret: Secret,
+    /// For how long the old version is kept, to be rolled back to: [`GRACE_DEFAULT`] if nobody says otherwise, at most
+    /// [`GRACE_LIMIT`]. With zero it is destroyed with the same stroke.
+    pub grace: Duration,
+    /// When the credential stops being used from now on, if that changes too: a new key often comes with a new end.
+    pub expires_at: Option<Option<Timestamp>>,
+    /// The revision that whoever asks has seen; [`ChangeError::Superseded`](crate::ChangeError) when it is another by now.
+    pub expected: Option<u64>,
+    /// How a repetition of this request is known.
+    pub idempotency: Option<Idempotency>,
+    /// What the new key has to pass before it is used.
+    pub check: Option<Arc<dyn LiveCheck>>,
 }
 
-/// Something unusual about what was stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Warning {
-    /// Providers change their forms, so this is no error.
-    SecretUnusualForm,
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::SecretUnusualForm => {
-                "the secret does not have the usual form of this provider's keys"
-            }
-        })
+impl Rotation {
+    /// With the default grace, unconditionally and unchecked.
+    pub fn to(secret: Secret) -> Self {
+        Self {
+            secret,
+            grace: GRACE_DEFAULT,
+            expires_at: None,
+            expected: None,
+            idempotency: None,
+            check: None,
+        }
     }
+}
+
+/// Asks the provider what it thinks of a key.
+#[async_trait]
+pub trait LiveCheck: Send + Sync + 'static {
+    /// `grant` is for the key that is tried, which no request gets yet. [`Verification::Accepted`] and
+    /// [`Verification::Limited`] let it pass. Not waited for longer than a minute.
+    async fn check(&self, grant: &Grant) -> Verification;
+}
+
+/// Back to a version that is in grace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rollback {
+    /// Which one; the newest if nobody says.
+    pub to: Option<u32>,
+    /// The revision that whoever asks has seen.
+    pub expected: Option<u64>,
+}
+
+/// What is to be different about a credential. Its workspace, provider, endpoint and environment never are: its secret
+/// is sealed for the first three, and what may use it hangs on the last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Edit {
+    /// Its name.
+    pub label: Option<Label>,
+    /// What it is used for, or nothing in particular.
+    pub usage_tag: Option<Option<UsageTag>>,
+    /// When it stops being used, or never.
+    pub expires_at: Option<Option<Timestamp>>,
+    /// Whether it is the default. The one that is stays it until another becomes it.
+    pub default: Option<bool>,
+    /// The revision that whoever asks has seen.
+    pub expected: Option<u64>,
+}
+
+/// How to withdraw a credential.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Revocation {
+    /// Whether answers that are still coming in are cut off. Else they go on to their end.
+    pub cut: bool,
+    /// The revision that whoever asks has seen.
+    pub expected: Option<u64>,
+}
+
+/// How a request is known again when it is repeated, by the same actor. Kept as long as the version that it made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idempotency {
+    /// What the client chose to tell its requests apart.
+    pub key: String,
+    /// Of all that it asked for.
+    pub request: Hash,
 }
 
 /// Which credentials to list; `None` lets all pass.
@@ -88,3 +161,8 @@ pub struct Filter {
     /// For this environment.
     pub environment: Option<Environment>,
 }
+
+/// For how long a replaced version is kept, unless something else is asked for.
+pub const GRACE_DEFAULT: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest that may be asked for.
+pub const GRACE_LIMIT: Duration = Duration::from_secs(90 * 24 * 60 * 60);

@@ -1,12 +1,18 @@
 //! The registry as its callers see it, over storage in memory that a test can break, cut and tamper with.
 
 mod access;
+mod changing;
 mod crash;
 mod disclosure;
 mod life;
+mod model;
 mod opening;
+mod repetition;
 mod resolving;
+mod rotation;
+mod surgery;
 mod tampering;
+mod trial;
 
 use std::{
     path::PathBuf,
@@ -18,8 +24,10 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    ActorId, Ask, Environment, Grant, MasterKey, Refusal, Secret,
+    ActorId, Ask, Environment, Grant, MasterKey, Refusal, Secret, VersionState,
+    audit::Event,
     clock::held::HeldClock,
+    documents::CREDENTIALS,
     storage::{MemoryStorage, faulty::FaultyStorage},
 };
 
@@ -63,6 +71,14 @@ impl Installation {
         let storage = Arc::new(FaultyStorage::new(self.memory.clone()));
         let registry = Registry::open(self.options(storage.clone())).await.unwrap();
         (storage, registry)
+    }
+
+    /// Without what goes on by itself, so that nothing happens but what a test does.
+    async fn open_still(&self, storage: Arc<dyn Storage>) -> Registry {
+        let runs = Runs::start(storage.clone());
+        let (inner, _) = Inner::open(self.options(storage)).await.unwrap();
+        let inner = Arc::new(inner);
+        Registry { inner, runs }
     }
 
     fn options(&self, storage: Arc<dyn Storage>) -> OpenOptions {
@@ -120,7 +136,20 @@ fn key(label: &str, text: &str) -> NewCredential {
         expires_at: None,
         endpoint: None,
         default: false,
+        idempotency: None,
     }
+}
+
+/// An installation with one key, `sk-1`, the default of `acme`.
+async fn one_key() -> (Installation, Arc<Registry>, CredentialId) {
+    let (installation, registry) = Installation::with_acme().await;
+    let saved = registry.add(&act(), key("default", "sk-1")).await.unwrap();
+    (installation, registry, saved.credential.id)
+}
+
+/// A rotation like the ones that nobody says much about.
+fn to(text: &str) -> Rotation {
+    Rotation::to(secret(text))
 }
 
 fn ask(workspace: &'static str) -> Ask<'static> {
@@ -136,6 +165,32 @@ fn ask(workspace: &'static str) -> Ask<'static> {
 fn opened(grant: Result<Grant, Refusal>) -> Result<String, Refusal> {
     let secret = grant?.open()?;
     Ok(String::from_utf8(secret.expose().to_vec()).unwrap())
+}
+
+fn states(credential: &Credential) -> Vec<VersionState> {
+    let versions = credential.versions.iter();
+    versions.map(|version| version.state).collect()
+}
+
+/// How many versions have sealed bytes in storage.
+fn sealed_versions(installation: &Installation) -> usize {
+    let mut sealed = 0;
+    installation.memory.tamper(|documents, _| {
+        let credentials = documents
+            .iter()
+            .filter(|(key, _)| key.starts_with(CREDENTIALS));
+        for (_, document) in credentials {
+            let text = String::from_utf8_lossy(&document.body).into_owned();
+            sealed +=
+                text.matches("\"sealed\":\"").count() - text.matches("\"sealed\":\"\"").count();
+        }
+    });
+    sealed
+}
+
+async fn events(registry: &Registry, from: u64) -> Vec<Event> {
+    let records = registry.audit().records(from, 1000).await.unwrap();
+    records.iter().map(|record| record.event).collect()
 }
 
 /// 22 November 2026.

@@ -5,7 +5,7 @@ use keyside_config::CredentialRules;
 
 use super::Filter;
 use crate::{
-    Credential, Runs, Status, Version, Workspace,
+    Credential, Runs, Status, Version, VersionState, Workspace,
     documents::{CredentialDocument, VersionDocument},
     snapshot::{CredentialEntry, Snapshot, WorkspaceEntry},
 };
@@ -62,7 +62,7 @@ impl Viewer<'_> {
             damaged: entry.usable.is_err() || workspace.damage.is_some(),
             fingerprint: trace.map(|trace| trace.fingerprint.clone()),
             hint: trace.map(|trace| trace.hint.clone()),
-            versions: document.versions.iter().map(version).collect(),
+            versions: self.versions(&document),
             id: document.id,
             workspace: document.workspace,
             provider: document.provider,
@@ -78,6 +78,19 @@ impl Viewer<'_> {
             verification: document.verification,
             revision: document.revision,
         }
+    }
+
+    fn versions(&self, document: &CredentialDocument) -> Vec<Version> {
+        let view = |version: &VersionDocument| {
+            let state = document.state(version, self.now);
+            Version {
+                number: version.number,
+                state,
+                created_at: version.created_at,
+                grace_until: version.until.filter(|_| state == VersionState::Grace),
+            }
+        };
+        document.versions.iter().map(view).collect()
     }
 
     fn status(&self, document: &CredentialDocument) -> Status {
@@ -100,14 +113,5 @@ pub(super) fn workspace(entry: &WorkspaceEntry) -> Workspace {
         created_at: document.created_at,
         revision: document.revision,
         damaged: entry.damage.is_some(),
-    }
-}
-
-fn version(document: &VersionDocument) -> Version {
-    Version {
-        number: document.number,
-        state: document.state,
-        created_at: document.created_at,
-        grace_until: document.grace_until,
     }
 }

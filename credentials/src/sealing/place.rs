@@ -2,7 +2,7 @@
 //! so that what was moved does not open.
 
 use super::{ALGORITHM, FORMAT};
-use crate::{CredentialId, WorkspaceId};
+use crate::{ActorId, CredentialId, WorkspaceId};
 
 /// A place, and with it the purpose.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +24,11 @@ pub(crate) enum Place<'a> {
     },
     /// A stored document.
     Document { key: &'a str },
+    /// The id of a credential that comes from an idempotency key.
+    CredentialId {
+        workspace: &'a WorkspaceId,
+        actor: &'a ActorId,
+    },
     /// A record of the audit log.
     Record,
     /// A workspace key under a master key.
@@ -72,6 +77,12 @@ impl Place<'_> {
                 head.into_iter()
                     .chain([b"document".as_slice(), key.as_bytes()]),
             ),
+            Self::CredentialId { workspace, actor } => fields(head.into_iter().chain([
+                b"credential id".as_slice(),
+                workspace.as_str().as_bytes(),
+                actor.as_str().as_bytes(),
+                b"",
+            ])),
             // A master key belongs to no installation; what it wraps does.
             Self::WrappedKey {
                 installation,

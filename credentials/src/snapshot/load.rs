@@ -19,6 +19,7 @@ use crate::{
     keyring::Keyring,
     ledger::{Damage, Ledger},
     sealing::Place,
+    signals::{Notices, Signals},
     storage::{Document, Storage, StorageError},
 };
 
@@ -32,15 +33,19 @@ pub(crate) struct Finding {
     pub(crate) damage: Damage,
 }
 
-/// Reads all workspaces and credentials.
+/// Reads all workspaces and credentials. Those that were there `before` keep their signals.
 pub(crate) async fn load(
     storage: &dyn Storage,
     keyring: &Keyring,
     ledger: &Ledger,
+    before: &Snapshot,
+    notices: &Arc<Notices>,
 ) -> Result<(Snapshot, Vec<Finding>), StorageError> {
     let mut loading = Loading {
         keyring,
         ledger,
+        before,
+        notices,
         workspaces: HashMap::new(),
         findings: Vec::new(),
     };
@@ -60,6 +65,8 @@ pub(crate) async fn load(
 struct Loading<'a> {
     keyring: &'a Keyring,
     ledger: &'a Ledger,
+    before: &'a Snapshot,
+    notices: &'a Arc<Notices>,
     workspaces: HashMap<WorkspaceId, Parts>,
     findings: Vec<Finding>,
 }
@@ -69,7 +76,7 @@ struct Loading<'a> {
 struct Parts {
     document: Option<WorkspaceDocument>,
     damage: Option<Damage>,
-    credentials: BTreeMap<CredentialId, Arc<CredentialEntry>>,
+    credentials: Vec<Arc<CredentialEntry>>,
     unreadable: bool,
 }
 
@@ -110,11 +117,12 @@ impl Loading<'_> {
         let Some((workspace, id)) = parse_credential_key(key) else {
             return self.found(key, Some(stored), Damage::Misplaced);
         };
+        let signals = self.signals(&workspace, &id);
         let entry = match self.believe::<CredentialDocument>(&workspace, key, stored) {
-            Ok(document) => Some(CredentialEntry::new(document, self.keyring)),
+            Ok(document) => Some(CredentialEntry::new(document, self.keyring, signals)),
             Err(damage) => claims::<CredentialDocument>(stored)
                 .filter(|document| document.key() == key)
-                .map(|document| CredentialEntry::damaged(document, damage))
+                .map(|document| CredentialEntry::damaged(document, damage, signals))
                 .or_else(|| {
                     self.found(key, Some(stored), damage);
                     None
@@ -125,8 +133,16 @@ impl Loading<'_> {
         }
         let parts = self.parts(&workspace);
         match entry {
-            Some(entry) => drop(parts.credentials.insert(id, Arc::new(entry))),
+            Some(entry) => parts.credentials.push(Arc::new(entry)),
             None => parts.unreadable = true,
+        }
+    }
+
+    fn signals(&self, workspace: &WorkspaceId, id: &CredentialId) -> Arc<Signals> {
+        let before = self.before.workspaces.get(workspace);
+        match before.and_then(|workspace| workspace.credentials.get(id)) {
+            Some(entry) => entry.signals.clone(),
+            None => Arc::new(Signals::new(self.notices.clone())),
         }
     }
 

@@ -32,7 +32,27 @@ pub(super) struct Credential {
     #[serde(default)]
     damaged: bool,
     #[serde(default)]
-    pub(super) warnings: Vec<String>,
+    warnings: Vec<String>,
+    #[serde(default)]
+    versions: Vec<Version>,
+    duplicates: Option<Vec<Twin>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Version {
+    number: u32,
+    state: String,
+    grace_until: Option<Timestamp>,
+}
+
+/// Another key with the same secret.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Twin {
+    workspace_id: String,
+    provider: String,
+    label: String,
 }
 
 impl Credential {
@@ -57,6 +77,40 @@ impl Credential {
             self.environment,
             self.shown_hint()
         )
+    }
+
+    /// Says beside the answer what is unusual about it.
+    pub(super) fn remark_on(&self, answer: &Answer) {
+        for warning in &self.warnings {
+            answer.remark(&format!("warning: {warning}"));
+        }
+        for twin in self.duplicates.iter().flatten() {
+            answer.remark(&format!(
+                "warning: the same secret is stored as {} key \"{}\" of workspace {}",
+                twin.provider, twin.label, twin.workspace_id
+            ));
+        }
+    }
+
+    /// The versions that are not gone.
+    fn shown_versions(&self) -> String {
+        let there = self.versions.iter().filter(|it| it.state != "destroyed");
+        let shown: Vec<_> = there
+            .map(|version| match version.grace_until {
+                Some(end) => format!(
+                    "{} {} (ends {})",
+                    version.number,
+                    version.state,
+                    distance(end)
+                ),
+                None => format!("{} {}", version.number, version.state),
+            })
+            .collect();
+        if shown.is_empty() {
+            none()
+        } else {
+            shown.join(", ")
+        }
     }
 
     /// Every field there is.
@@ -91,6 +145,7 @@ impl Credential {
                 "created",
                 format!("{} by {}", time(Some(self.created_at)), self.created_by),
             ),
+            ("versions", self.shown_versions()),
             ("last rotated", time(self.last_rotated_at)),
             ("last used", time(self.last_used_at)),
             ("last verified", time(self.last_verified_at)),

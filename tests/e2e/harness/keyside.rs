@@ -101,6 +101,7 @@ impl Keyside {
         let ask = match body {
             Some(body) => ask
                 .header("Content-Type", "application/json")
+                .header("If-Match", "*")
                 .body(body.to_string().as_bytes()),
             None => ask,
         };
@@ -138,6 +139,14 @@ impl Keyside {
         let listed = self.admin("GET", CREDENTIALS, None);
         assert_eq!(listed.status(), 200, "{}", listed.text());
         listed.json()["items"].as_array().expect("a list").clone()
+    }
+
+    /// Puts another secret in the place of a credential's.
+    pub fn rotate(&self, credential: &Value, secret: &str) {
+        let id = credential["id"].as_str().expect("an id");
+        let body = json!({ "secret": secret });
+        let rotated = self.admin("PATCH", &format!("{CREDENTIALS}/{id}"), Some(&body));
+        assert_eq!(rotated.status(), 200, "{}", rotated.text());
     }
 
     /// Revokes a credential by its view.

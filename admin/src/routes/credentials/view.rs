@@ -45,6 +45,21 @@ pub(crate) struct CredentialView {
     versions: Vec<VersionView>,
     damaged: bool,
     warnings: Vec<String>,
+    /// Others with the same secret. Null in lists, and to those who do not see everything.
+    duplicates: Option<Vec<Twin>>,
+}
+
+/// Another credential with the same secret.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Twin {
+    #[schema(value_type = String)]
+    id: CredentialId,
+    #[schema(value_type = String)]
+    workspace_id: WorkspaceId,
+    provider: String,
+    #[schema(value_type = String)]
+    label: Label,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -85,6 +100,22 @@ impl CredentialView {
                 .collect(),
             damaged: credential.damaged,
             warnings,
+            duplicates: None,
+        }
+    }
+
+    pub(super) fn with_duplicates(self, duplicates: Option<Vec<Twin>>) -> Self {
+        Self { duplicates, ..self }
+    }
+}
+
+impl Twin {
+    pub(super) fn of(credential: Credential) -> Self {
+        Self {
+            id: credential.id,
+            workspace_id: credential.workspace,
+            provider: credential.provider.to_string(),
+            label: credential.label,
         }
     }
 }

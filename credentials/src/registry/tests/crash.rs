@@ -11,14 +11,12 @@ use crate::{
 type Outcome = Pin<Box<dyn Future<Output = Result<(), ChangeError>> + Send>>;
 type Change = fn(Arc<Registry>, CredentialId) -> Outcome;
 
-/// The changes, each starting from `acme` with one key `a`.
-const CHANGES: [(&str, Change); 4] = [
+/// The changes, each starting from `acme` with the keys `a`, rotated once, and `z`.
+const CHANGES: [(&str, Change); 9] = [
     ("make a workspace", |registry, _| {
         Box::pin(async move {
-            registry
-                .create_workspace(&act(), workspace("globex"))
-                .await
-                .map(drop)
+            let made = registry.create_workspace(&act(), workspace("globex")).await;
+            made.map(drop)
         })
     }),
     ("add a key", |registry, _| {
@@ -31,23 +29,62 @@ const CHANGES: [(&str, Change); 4] = [
         };
         Box::pin(async move { registry.add(&act(), new).await.map(drop) })
     }),
+    ("rotate", |registry, id| {
+        Box::pin(async move { registry.rotate(&act(), &id, to("sk-3")).await.map(drop) })
+    }),
+    ("rotate without grace", |registry, id| {
+        let rotation = Rotation {
+            grace: std::time::Duration::ZERO,
+            ..to("sk-3")
+        };
+        Box::pin(async move { registry.rotate(&act(), &id, rotation).await.map(drop) })
+    }),
+    ("roll back", |registry, id| {
+        Box::pin(async move {
+            let back = registry.roll_back(&act(), &id, Rollback::default()).await;
+            back.map(drop)
+        })
+    }),
+    ("rename", |registry, id| {
+        let edit = Edit {
+            label: Some("renamed".parse().unwrap()),
+            ..Edit::default()
+        };
+        Box::pin(async move { registry.edit(&act(), &id, edit).await.map(drop) })
+    }),
+    ("make default", |registry, _| {
+        let edit = Edit {
+            default: Some(true),
+            ..Edit::default()
+        };
+        Box::pin(async move {
+            let keys = registry.list(&Filter::default());
+            let z = keys.iter().find(|key| key.label.as_str() == "z").unwrap();
+            registry.edit(&act(), &z.id, edit).await.map(drop)
+        })
+    }),
     ("revoke", |registry, id| {
-        Box::pin(async move { registry.revoke(&act(), &id).await.map(drop) })
+        let revocation = Revocation::default();
+        Box::pin(async move { registry.revoke(&act(), &id, revocation).await.map(drop) })
     }),
 ];
+
+/// Once a grace has ended. A start does it too, so what a restart shows does not tell whether it was recovered from.
+const SWEEP: (&str, Change) = ("sweep", |registry, _| {
+    Box::pin(async move {
+        registry.inner.sweep().await;
+        Ok(())
+    })
+});
 
 /// Everything a change can be seen by.
 fn shown(registry: &Registry) -> String {
     let keys = registry.list(&Filter::default()).into_iter();
     let keys: Vec<_> = keys
         .map(|key| {
-            (
-                key.label,
-                key.status,
-                key.is_default,
-                key.revision,
-                key.damaged,
-            )
+            let versions: Vec<_> = key.versions.iter().map(|it| it.state).collect();
+            let state = (key.status, key.is_default, key.revision, key.damaged);
+            (key.label, state, versions)
         })
         .collect();
     let workspaces: Vec<_> = registry
@@ -58,7 +95,7 @@ fn shown(registry: &Registry) -> String {
     let answer = registry
         .resolver()
         .resolve(&ask("acme"))
-        .map(|grant| grant.label().clone());
+        .map(|grant| (grant.label().clone(), opened(Ok(grant))));
     format!("{workspaces:?} {keys:?} {answer:?}")
 }
 
@@ -70,6 +107,8 @@ async fn before() -> (Installation, CredentialId) {
         .unwrap()
         .credential
         .id;
+    registry.rotate(&act(), &id, to("sk-2")).await.unwrap();
+    registry.add(&act(), key("z", "sk-z")).await.unwrap();
     (installation, id)
 }
 
@@ -93,11 +132,14 @@ async fn goes_on(registry: &Arc<Registry>, context: &str) {
 
 #[tokio::test]
 async fn a_power_cut_at_any_moment_leaves_a_change_whole_or_not_begun() {
-    for (name, change) in CHANGES {
+    for (name, change) in CHANGES.into_iter().chain([SWEEP]) {
         let (installation, id) = before().await;
         let start = installation.memory.copy();
         let anchor = std::fs::read(installation.anchor()).unwrap();
         let (storage, registry) = installation.open_faulty().await;
+        if name == SWEEP.0 {
+            installation.clock.set(NOW + DAY);
+        }
         let old = shown(&registry);
         storage.watch(None);
         change(registry.clone(), id).await.unwrap();
@@ -120,9 +162,7 @@ async fn a_power_cut_at_any_moment_leaves_a_change_whole_or_not_begun() {
             }
             // It may be behind after a power cut.
             std::fs::write(installation.anchor(), &anchor).unwrap();
-            let registry = Registry::open(installation.options(Arc::new(memory)))
-                .await
-                .unwrap();
+            let registry = Arc::new(installation.open_still(Arc::new(memory)).await);
             let found = shown(&registry);
             assert!(found == old || found == new, "{context}: {found}");
             if survived >= acknowledged {

@@ -31,7 +31,10 @@ async fn no_view_error_debug_output_or_stored_byte_shows_a_secret() {
         .err()
         .unwrap();
     out.push(format!("{spoilt} {spoilt:?}"));
-    registry.revoke(&act(), &added.credential.id).await.unwrap();
+    registry
+        .revoke(&act(), &added.credential.id, Revocation::default())
+        .await
+        .unwrap();
     out.push(format!(
         "{:?}",
         registry.audit().records(1, 100).await.unwrap()

@@ -210,14 +210,20 @@ async fn a_revoked_key_is_refused_at_once_stays_on_record_and_gives_way_as_defau
         .unwrap()
         .credential
         .id;
-    let revoked = registry.revoke(&act(), &id).await.unwrap();
+    let revoked = registry
+        .revoke(&act(), &id, Revocation::default())
+        .await
+        .unwrap();
     assert_eq!((revoked.status, revoked.revision), (Status::Revoked, 2));
     assert_eq!(
         resolver.resolve(&ask("acme")).unwrap_err(),
         Refusal::CredentialRevoked
     );
     assert_eq!(
-        registry.revoke(&act(), &id).await.unwrap(),
+        registry
+            .revoke(&act(), &id, Revocation::default())
+            .await
+            .unwrap(),
         revoked,
         "revoking twice changes nothing"
     );
@@ -235,7 +241,9 @@ async fn a_revoked_key_is_refused_at_once_stays_on_record_and_gives_way_as_defau
     );
     let nobody = format!("cred_{}", "a".repeat(26)).parse().unwrap();
     assert!(matches!(
-        registry.revoke(&act(), &nobody).await,
+        registry
+            .revoke(&act(), &nobody, Revocation::default())
+            .await,
         Err(ChangeError::CredentialUnknown)
     ));
 }
@@ -334,7 +342,10 @@ async fn a_request_in_flight_keeps_the_version_it_began_with() {
         .credential
         .id;
     let grant = registry.resolver().resolve(&ask("acme")).unwrap();
-    registry.revoke(&act(), &id).await.unwrap();
+    registry
+        .revoke(&act(), &id, Revocation::default())
+        .await
+        .unwrap();
     assert_eq!(opened(Ok(grant)).unwrap(), "sk-1");
 }
 
@@ -346,7 +357,10 @@ async fn each_change_is_on_record_with_actor_request_and_fingerprint() {
         .await
         .unwrap()
         .credential;
-    registry.revoke(&act(), &added.id).await.unwrap();
+    registry
+        .revoke(&act(), &added.id, Revocation::default())
+        .await
+        .unwrap();
     registry.audit().refused(&act(), "sign-in").await.unwrap();
     let records = registry.audit().records(1, 100).await.unwrap();
     let events: Vec<_> = records.iter().map(|record| record.event).collect();

@@ -113,7 +113,10 @@ async fn a_store_that_was_cut_or_put_back_is_refused_until_someone_says_so() {
         .credential
         .id;
     let older = installation.memory.copy();
-    registry.revoke(&act(), &id).await.unwrap();
+    registry
+        .revoke(&act(), &id, Revocation::default())
+        .await
+        .unwrap();
     drop(registry);
     let restored = Installation {
         memory: Arc::new(older),

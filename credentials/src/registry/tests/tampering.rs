@@ -101,7 +101,11 @@ async fn an_edited_endpoint_status_or_label_is_found() {
             "\"expiresAt\":\"2099-01-01T00:00:00Z\"",
         ),
         ("\"environment\":\"live\"", "\"environment\":\"sandbox\""),
-        ("\"state\":\"current\"", "\"state\":\"staged\""),
+        ("\"current\":1", "\"current\":2"),
+        (
+            "\"destroyedAt\":null",
+            "\"destroyedAt\":\"2020-01-01T00:00:00Z\"",
+        ),
         ("\"revision\":1", "\"revision\":2"),
     ] {
         let (installation, [a, ..]) = two_workspaces().await;
@@ -126,7 +130,10 @@ async fn an_edited_endpoint_status_or_label_is_found() {
         assert!(granted("gemini").is_err(), "{to}");
         assert!(registry.credential(&a).unwrap().damaged, "{to}");
         assert!(
-            matches!(registry.revoke(&act(), &a).await, Err(ChangeError::Damaged)),
+            matches!(
+                registry.revoke(&act(), &a, Revocation::default()).await,
+                Err(ChangeError::Damaged)
+            ),
             "{to}"
         );
     }
@@ -192,7 +199,10 @@ async fn an_older_document_put_back_is_found() {
     installation
         .memory
         .tamper(|documents, _| older = documents.get(&acme_key(&a)).cloned());
-    registry.revoke(&act(), &a).await.unwrap();
+    registry
+        .revoke(&act(), &a, Revocation::default())
+        .await
+        .unwrap();
     drop(registry);
     installation
         .memory
@@ -209,7 +219,10 @@ async fn an_older_document_put_back_with_the_records_cut_off_is_found() {
     let (installation, [a, ..]) = two_workspaces().await;
     let registry = installation.open().await;
     let older = installation.memory.copy();
-    registry.revoke(&act(), &a).await.unwrap();
+    registry
+        .revoke(&act(), &a, Revocation::default())
+        .await
+        .unwrap();
     let last = registry.audit().head().await.position;
     // Another change, so that the log is not simply shorter.
     registry.add(&act(), key("c", "sk-acme-c")).await.unwrap();
@@ -273,7 +286,10 @@ async fn a_pending_copy_slipped_in_changes_nothing() {
     installation
         .memory
         .tamper(|documents, _| older = documents.get(&acme_key(&a)).cloned());
-    registry.revoke(&act(), &a).await.unwrap();
+    registry
+        .revoke(&act(), &a, Revocation::default())
+        .await
+        .unwrap();
     drop(registry);
     let older = older.unwrap();
     installation.memory.tamper(|documents, logs| {

@@ -1,0 +1,307 @@
+//! A stored credential is given a new secret, the one before, other words, or its end.
+
+use keyside_credentials::audit::Event;
+
+use super::*;
+
+/// What is sent for a key, and the path that it is stored at.
+async fn stored(api: &Api, other: Value) -> String {
+    let made = api.post(CREDENTIALS, &new_credential(other)).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
+    made.header("location").to_owned()
+}
+
+async fn send(
+    api: &Api,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &Value,
+) -> Answer {
+    let json = ("content-type", "application/json");
+    let mut request = api.request(method, path);
+    for (name, value) in headers.iter().chain([&json]) {
+        request = request.header(*name, *value);
+    }
+    api.send_body(request, body.to_string().into()).await
+}
+
+/// A change to whatever state it is in.
+async fn patch(api: &Api, path: &str, body: Value) -> Answer {
+    send(api, "PATCH", path, &[("if-match", "*")], &body).await
+}
+
+fn states(view: &Value) -> Vec<&str> {
+    let versions = view["versions"].as_array().unwrap().iter();
+    versions
+        .map(|version| version["state"].as_str().unwrap())
+        .collect()
+}
+
+const NEXT: &str = "sk-proj-CanaryOfTheNextOneToCome0123456789abcdefghijklmnopqrstu";
+
+#[tokio::test]
+async fn a_new_secret_rotates_and_can_be_rolled_back() {
+    let api = Api::with_workspace().await;
+    let path = stored(&api, json!({})).await;
+    let rotated = patch(&api, &path, json!({ "secret": NEXT, "graceSeconds": 60 })).await;
+    assert_eq!(rotated.status, StatusCode::OK, "{}", rotated.body);
+    let view = rotated.json();
+    assert_eq!(states(&view), ["grace", "current"]);
+    assert!(view["lastRotatedAt"].is_string() && view["versions"][0]["graceUntil"].is_string());
+    assert_eq!(view["hint"], "sk-proj-…rstu");
+    let back = format!("{path}/rollback");
+    let any = [("if-match", "*")];
+    let back = send(&api, "POST", &back, &any, &json!({ "version": 1 })).await;
+    assert_eq!(states(&back.json()), ["current", "grace"]);
+    assert_eq!(back.json()["hint"], "sk-proj-…yzQ7");
+    let records = api.audit().await;
+    let events: Vec<_> = records
+        .iter()
+        .rev()
+        .take(2)
+        .map(|record| record.event)
+        .collect();
+    assert_eq!(
+        events,
+        [Event::CredentialRolledBack, Event::CredentialRotated]
+    );
+}
+
+#[tokio::test]
+async fn without_grace_there_is_nothing_to_go_back_to() {
+    let api = Api::with_workspace().await;
+    let path = stored(&api, json!({})).await;
+    let rotated = patch(&api, &path, json!({ "secret": NEXT, "graceSeconds": 0 })).await;
+    assert_eq!(states(&rotated.json()), ["destroyed", "current"]);
+    let back = format!("{path}/rollback");
+    let any = [("if-match", "*")];
+    let nothing = send(&api, "POST", &back, &any, &json!({})).await;
+    assert_eq!(
+        (nothing.status, nothing.kind().as_str()),
+        (StatusCode::CONFLICT, "nothing-in-grace")
+    );
+    let gone = send(&api, "POST", &back, &any, &json!({ "version": 1 })).await;
+    assert_eq!(
+        (gone.status, gone.fields()),
+        (StatusCode::UNPROCESSABLE_ENTITY, vec!["version".into()])
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_the_secret_is_edited_and_null_takes_it_away() {
+    let api = Api::with_workspace().await;
+    let path = stored(&api, json!({ "expiresAt": in_days(9) })).await;
+    let edit = json!({ "label": "QA Sandbox", "usageTag": "ci-smoke", "expiresAt": in_days(90) });
+    let edited = patch(&api, &path, edit.clone()).await.json();
+    for (field, value) in edit.as_object().unwrap() {
+        assert_eq!(edited[field], *value, "{field}");
+    }
+    let cleared = patch(&api, &path, json!({ "usageTag": null, "expiresAt": null }))
+        .await
+        .json();
+    assert_eq!(
+        (
+            &cleared["usageTag"],
+            &cleared["expiresAt"],
+            &cleared["label"]
+        ),
+        (&Value::Null, &Value::Null, &json!("QA Sandbox"))
+    );
+    assert_eq!(
+        api.audit().await.last().unwrap().note.as_deref(),
+        Some("usageTag, expiresAt")
+    );
+}
+
+#[tokio::test]
+async fn each_field_that_cannot_be_changed_so_is_named_with_its_reason_and_nothing_is_written() {
+    let api = Api::with_workspace().await;
+    let path = stored(&api, json!({})).await;
+    let before = api.audit().await.len();
+    for (field, body) in [
+        ("workspaceId", json!({ "workspaceId": "other" })),
+        ("provider", json!({ "provider": "anthropic" })),
+        ("endpoint", json!({ "endpoint": "https://evil.example" })),
+        ("environment", json!({ "environment": "sandbox" })),
+        ("label", json!({ "label": "" })),
+        ("label", json!({ "secret": NEXT, "label": "other" })),
+        ("usageTag", json!({ "secret": NEXT, "usageTag": null })),
+        ("default", json!({ "secret": NEXT, "default": true })),
+        ("default", json!({ "default": false })),
+        ("secret", json!({ "secret": "" })),
+        ("secret", json!({ "secret": null })),
+        ("secret", json!({ "secret": format!("{NEXT}\n\n") })),
+        ("graceSeconds", json!({ "graceSeconds": 60 })),
+        (
+            "graceSeconds",
+            json!({ "secret": NEXT, "graceSeconds": -1 }),
+        ),
+        (
+            "graceSeconds",
+            json!({ "secret": NEXT, "graceSeconds": 1.5 }),
+        ),
+        (
+            "graceSeconds",
+            json!({ "secret": NEXT, "graceSeconds": "60" }),
+        ),
+        (
+            "graceSeconds",
+            json!({ "secret": NEXT, "graceSeconds": 90 * 86_400 + 1 }),
+        ),
+        ("expiresAt", json!({ "expiresAt": in_days(-1) })),
+        (
+            "expiresAt",
+            json!({ "secret": NEXT, "expiresAt": in_days(-1) }),
+        ),
+        ("expiresAt", json!({ "expiresAt": 7 })),
+    ] {
+        let answer = patch(&api, &path, body.clone()).await;
+        assert_eq!(
+            answer.status,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "{body}: {}",
+            answer.body
+        );
+        assert_eq!(answer.fields(), [field], "{body}");
+    }
+    let unknown = patch(&api, &path, json!({ "color": "blue" })).await;
+    assert_eq!(unknown.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let verifies = send(
+        &api,
+        "POST",
+        &format!("{path}/rollback"),
+        &[("if-match", "*")],
+        &json!({ "version": 0 }),
+    )
+    .await;
+    assert_eq!(verifies.fields(), ["version"]);
+    assert_eq!(api.audit().await.len(), before);
+}
+
+#[tokio::test]
+async fn a_change_says_what_it_saw_and_of_two_only_the_first_is_made() {
+    let api = Api::with_workspace().await;
+    let path = stored(&api, json!({})).await;
+    let rollback = format!("{path}/rollback");
+    for (method, path, body) in [
+        ("PATCH", &path, json!({ "label": "blind" })),
+        ("PATCH", &path, json!({ "secret": NEXT })),
+        ("POST", &rollback, json!({})),
+    ] {
+        let blind = send(&api, method, path, &[], &body).await;
+        assert_eq!(
+            blind.status,
+            StatusCode::PRECONDITION_REQUIRED,
+            "{method} {path}"
+        );
+    }
+    let seen = api.get(&path).await.header("etag").to_owned();
+    let seen = [("if-match", seen.as_str())];
+    let first = send(&api, "PATCH", &path, &seen, &json!({ "label": "first" })).await;
+    assert_eq!(first.status, StatusCode::OK);
+    let second = send(&api, "PATCH", &path, &seen, &json!({ "label": "second" })).await;
+    assert_eq!(second.status, StatusCode::PRECONDITION_FAILED);
+    let rotation = send(&api, "PATCH", &path, &seen, &json!({ "secret": NEXT })).await;
+    assert_eq!(rotation.status, StatusCode::PRECONDITION_FAILED);
+    assert_eq!(api.get(&path).await.json()["label"], "first");
+    let next = [("if-match", first.header("etag"))];
+    let third = send(&api, "PATCH", &path, &next, &json!({ "label": "third" })).await;
+    assert_eq!(third.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_request_that_comes_twice_is_done_once_and_answered_alike() {
+    let api = Api::with_workspace().await;
+    let once = |key| [("idempotency-key", key), ("if-match", "*")];
+    let create = new_credential(json!({}));
+    let first = send(&api, "POST", CREDENTIALS, &once("create"), &create).await;
+    let again = send(&api, "POST", CREDENTIALS, &once("create"), &create).await;
+    assert_eq!(
+        (again.status, &again.body),
+        (StatusCode::CREATED, &first.body)
+    );
+    let other = new_credential(json!({ "label": "other" }));
+    let other = send(&api, "POST", CREDENTIALS, &once("create"), &other).await;
+    assert_eq!(
+        (other.status.as_u16(), other.kind().as_str()),
+        (422, "idempotency-key-reused")
+    );
+    let path = first.header("location");
+    let rotation = json!({ "secret": NEXT });
+    let seen = [
+        ("idempotency-key", "rotate"),
+        ("if-match", first.header("etag")),
+    ];
+    let rotated = send(&api, "PATCH", path, &seen, &rotation).await;
+    let again = send(&api, "PATCH", path, &seen, &rotation).await;
+    assert_eq!((again.status, &again.body), (StatusCode::OK, &rotated.body));
+    let records = api.audit().await;
+    let made = records.iter().filter(|record| {
+        matches!(
+            record.event,
+            Event::CredentialCreated | Event::CredentialRotated
+        )
+    });
+    assert_eq!(made.count(), 2);
+}
+
+#[tokio::test]
+async fn a_withdrawal_can_cut_what_is_in_flight_and_ends_all_changes() {
+    let api = Api::with_workspace().await;
+    let path = stored(&api, json!({})).await;
+    let wrong = api.delete(&format!("{path}?cut=maybe")).await;
+    assert_eq!(
+        (wrong.status.is_client_error(), wrong.fields()),
+        (true, vec!["cut".into()])
+    );
+    let resolver = api.registry.resolver();
+    let grant = resolver
+        .resolve(&keyside_credentials::Ask {
+            workspace: "acme",
+            provider: "openai",
+            label: None,
+            environment: None,
+            pin: keyside_config::EnvironmentPin::Any,
+        })
+        .unwrap();
+    let revoked = api.delete(&format!("{path}?cut=true")).await;
+    assert_eq!(
+        (&revoked.json()["status"], states(&revoked.json())),
+        (&json!("revoked"), vec!["destroyed"])
+    );
+    grant.cut().await;
+    for body in [json!({ "secret": NEXT }), json!({ "label": "other" })] {
+        let refused = patch(&api, &path, body).await;
+        assert_eq!(
+            (refused.status, refused.kind().as_str()),
+            (StatusCode::CONFLICT, "credential-revoked")
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_is_stored_twice_is_told_with_where_it_is() {
+    let api = Api::with_workspace().await;
+    let made = api
+        .post("/api/workspaces", &json!({ "id": "globex" }))
+        .await;
+    assert_eq!(made.status, StatusCode::CREATED);
+    let path = stored(&api, json!({})).await;
+    assert_eq!(api.get(&path).await.json()["duplicates"], json!([]));
+    let twin = new_credential(json!({ "workspaceId": "globex", "label": "twin" }));
+    let twin = api.post(CREDENTIALS, &twin).await.json();
+    let duplicate = &twin["duplicates"][0];
+    assert_eq!(
+        (&duplicate["workspaceId"], &duplicate["label"]),
+        (&json!("acme"), &json!("default"))
+    );
+    assert_eq!(
+        api.get(&path).await.json()["duplicates"][0]["id"],
+        twin["id"]
+    );
+    assert_eq!(
+        api.get(CREDENTIALS).await.json()["items"][0]["duplicates"],
+        Value::Null
+    );
+}

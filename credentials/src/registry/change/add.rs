@@ -1,0 +1,184 @@
+//! Storing a credential.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use keyside_config::{BaseUrl, Catalogue, Provider, Upstream};
+
+use super::{Made, about, detail, other_label, with_default, write};
+use crate::{
+    Act, ChangeError, CredentialId, Label, NewCredential, Secret, Warning,
+    audit::{Draft, Event},
+    documents::{CredentialDocument, Trace},
+    model::has_usual_form,
+    registry::Inner,
+    signals::Signals,
+    snapshot::{CredentialEntry, WorkspaceEntry},
+};
+
+impl Inner {
+    pub(in crate::registry) async fn add(
+        &self,
+        by: &Act,
+        new: NewCredential,
+    ) -> Result<Made, ChangeError> {
+        let provider = self
+            .catalogue
+            .get(&new.provider)
+            .cloned()
+            .ok_or(ChangeError::ProviderUnknown)?;
+        let endpoint = endpoint(&provider, new.endpoint.as_deref())?;
+        let _begun = self.begin().await?;
+        let _lock = self.locks.lock(&new.workspace).await;
+        let workspace = self.sound_workspace(&new.workspace)?;
+        let id = self.new_id(by, &new);
+        if let Some(made) = self.repeated(by, &new, workspace.credentials.get(&id))? {
+            return Ok(made);
+        }
+        let key = self
+            .keyring
+            .current(&new.workspace)
+            .ok_or(ChangeError::Damaged)?;
+        let now = self.clock.now();
+        if new.expires_at.is_some_and(|end| end <= now) {
+            return Err(ChangeError::ExpiryPast);
+        }
+        if workspace.has_label(&new.provider, &new.label) {
+            return Err(ChangeError::LabelTaken { label: new.label });
+        }
+        let default = workspace.default(&new.provider, new.environment);
+        let becomes_default = new.default || default.is_none();
+        let other = other_label(default, &id);
+        let warnings: Vec<_> = unusual_form(&provider, &new.secret)
+            .into_iter()
+            .chain(other.map(|label| match becomes_default {
+                true => Warning::DefaultReplaced { label },
+                false => Warning::OtherIsDefault { label },
+            }))
+            .collect();
+        let mark = new
+            .idempotency
+            .clone()
+            .map(|by_key| by_key.mark(by, &warnings));
+        let trace = Trace::of(&new.secret, &provider.key.prefix, mark);
+        let mut document = unsealed(by, id.clone(), &new, endpoint, now);
+        let version = document.seal(&key, &new.secret, &trace, now);
+        let number = version.number;
+        document.push(version);
+        document.promote(number, now, now);
+        let mut writes = vec![write(&key, &document)];
+        let settings = becomes_default.then(|| with_default(&workspace.document, &document));
+        writes.extend(settings.as_ref().map(|settings| write(&key, settings)));
+        let draft = Draft {
+            detail: detail(&key, &trace.fingerprint),
+            ..about(Event::CredentialCreated, by, &document)
+        };
+        self.journal.commit(draft, writes).await?;
+        let signals = Arc::new(Signals::new(self.notices.clone()));
+        let entry = CredentialEntry::new(document, &self.keyring, signals);
+        let settings = settings.unwrap_or_else(|| workspace.document.clone());
+        self.show_credential(&workspace, settings, entry);
+        Ok(Made {
+            id,
+            warnings,
+            repeated: false,
+        })
+    }
+
+    /// From the idempotency key where there is one, so that a repetition leads to the same credential without anything
+    /// having to be searched.
+    fn new_id(&self, by: &Act, new: &NewCredential) -> CredentialId {
+        match &new.idempotency {
+            Some(by_key) => by_key.credential_id(by, &new.workspace, self.keyring.installation()),
+            None => CredentialId::random(),
+        }
+    }
+
+    /// What an earlier request of the same idempotency key has made, if there was one.
+    fn repeated(
+        &self,
+        by: &Act,
+        new: &NewCredential,
+        there: Option<&Arc<CredentialEntry>>,
+    ) -> Result<Option<Made>, ChangeError> {
+        let (Some(by_key), Some(entry)) = (&new.idempotency, there) else {
+            return Ok(None);
+        };
+        let authentic = entry.usable.as_ref().ok();
+        let trace = authentic.and_then(|_| entry.document.open_trace(1, &self.keyring).ok());
+        let warnings = by_key
+            .answer(by, &trace.ok_or(ChangeError::Damaged)?)?
+            .ok_or(ChangeError::IdempotencyKeyReused)?;
+        Ok(Some(Made {
+            id: entry.document.id.clone(),
+            warnings,
+            repeated: true,
+        }))
+    }
+}
+
+/// The document before there is a secret in it.
+fn unsealed(
+    by: &Act,
+    id: CredentialId,
+    new: &NewCredential,
+    endpoint: Option<String>,
+    now: Timestamp,
+) -> CredentialDocument {
+    CredentialDocument {
+        id,
+        workspace: new.workspace.clone(),
+        provider: new.provider.as_str().into(),
+        label: new.label.clone(),
+        environment: new.environment,
+        usage_tag: new.usage_tag.clone(),
+        expires_at: new.expires_at,
+        endpoint,
+        created_by: by.actor.clone(),
+        created_at: now,
+        last_rotated_at: None,
+        last_verified_at: None,
+        verification: None,
+        revoked_at: None,
+        revision: 1,
+        current: 0,
+        versions: Vec::new(),
+    }
+}
+
+/// The endpoint as it is stored and sealed: the URL that the provider's rule made of what was given.
+fn endpoint(provider: &Provider, given: Option<&str>) -> Result<Option<String>, ChangeError> {
+    match (&provider.upstream, given) {
+        (Upstream::PerCredential(rule), Some(given)) => {
+            rule.accept(given).map(origin).map_err(ChangeError::from)
+        }
+        (Upstream::PerCredential(rule), None) => Err(ChangeError::EndpointMissing {
+            example: rule.example.clone(),
+        }),
+        (Upstream::Fixed(_), None) => Ok(None),
+        // The settings may have sent all of a provider's credentials to one host. An endpoint is then not used, and kept for
+        // the day they no longer do.
+        (Upstream::Fixed(_), Some(given)) => match Catalogue::builtin()
+            .get(provider.id.as_str())
+            .map(|of| &of.upstream)
+        {
+            Some(Upstream::PerCredential(rule)) => Ok(rule.accept(given).ok().and_then(origin)),
+            _ => Err(ChangeError::EndpointNotTaken),
+        },
+    }
+}
+
+fn origin(url: BaseUrl) -> Option<String> {
+    Some(format!("https://{}", url.authority()))
+}
+
+pub(super) fn unusual_form(provider: &Provider, secret: &Secret) -> Option<Warning> {
+    (!has_usual_form(secret, &provider.key)).then_some(Warning::SecretUnusualForm)
+}
+
+impl WorkspaceEntry {
+    pub(super) fn has_label(&self, provider: &str, label: &Label) -> bool {
+        self.choices(provider)
+            .is_some_and(|choices| choices.labels.contains_key(label))
+    }
+}

@@ -1,0 +1,85 @@
+//! What can be changed about a credential without touching its secret.
+
+use super::{Made, held::Held, other_label, with_default};
+use crate::{
+    Act, ChangeError, CredentialId, Edit, Warning, audit::Event, documents::WorkspaceDocument,
+    registry::Inner,
+};
+
+impl Inner {
+    /// An edit that changes nothing is not put on record.
+    pub(in crate::registry) async fn edit(
+        &self,
+        by: &Act,
+        id: &CredentialId,
+        edit: Edit,
+    ) -> Result<Made, ChangeError> {
+        let mut held = self.hold(id).await?;
+        held.expect_open(edit.expected)?;
+        let (settings, replaced) = held.settings(edit.default)?;
+        let mut changed = held.apply(edit)?;
+        changed.extend(settings.is_some().then_some("default"));
+        if !changed.is_empty() {
+            let trace = held.trace(held.document.current)?;
+            let mut draft = held.record(Event::CredentialEdited, by, &trace);
+            // Names of fields and never values: a label may be a person's name, and the log is for good.
+            draft.note = Some(changed.join(", "));
+            held.commit(draft, settings).await?;
+        }
+        Ok(Made {
+            id: id.clone(),
+            warnings: replaced.into_iter().collect(),
+            repeated: false,
+        })
+    }
+}
+
+impl Held<'_> {
+    /// The workspace's document, if it has to change, and what there is to say of that.
+    fn settings(
+        &self,
+        default: Option<bool>,
+    ) -> Result<(Option<WorkspaceDocument>, Option<Warning>), ChangeError> {
+        let is_default = self.workspace.is_default(&self.document);
+        match default {
+            Some(true) if !is_default => {
+                let before = self
+                    .workspace
+                    .default(&self.document.provider, self.document.environment);
+                let replaced = other_label(before, &self.document.id);
+                Ok((
+                    Some(with_default(&self.workspace.document, &self.document)),
+                    replaced.map(|label| Warning::DefaultReplaced { label }),
+                ))
+            }
+            Some(false) if is_default => Err(ChangeError::DefaultNeeded),
+            _ => Ok((None, None)),
+        }
+    }
+
+    /// Applies the rest, and names what it changed.
+    fn apply(&mut self, edit: Edit) -> Result<Vec<&'static str>, ChangeError> {
+        let mut changed = Vec::new();
+        if let Some(label) = edit.label.filter(|label| *label != self.document.label) {
+            if self.workspace.has_label(&self.document.provider, &label) {
+                return Err(ChangeError::LabelTaken { label });
+            }
+            self.document.label = label;
+            changed.push("label");
+        }
+        if let Some(tag) = edit.usage_tag
+            && tag != self.document.usage_tag
+        {
+            self.document.usage_tag = tag;
+            changed.push("usageTag");
+        }
+        if let Some(end) = edit.expires_at
+            && end != self.document.expires_at
+        {
+            self.expect_future(Some(end))?;
+            self.document.expires_at = end;
+            changed.push("expiresAt");
+        }
+        Ok(changed)
+    }
+}

@@ -1,0 +1,147 @@
+//! One credential, held for a change: nobody else changes it or its workspace meanwhile.
+
+use std::sync::Arc;
+
+use keyside_config::Provider;
+use tokio::sync::{OwnedMutexGuard, RwLockReadGuard};
+
+use super::{about, detail, write};
+use crate::{
+    Act, ChangeError, CredentialId,
+    audit::{Draft, Event},
+    documents::{CredentialDocument, Trace, WorkspaceDocument},
+    registry::Inner,
+    sealing::SealingKey,
+    snapshot::{CredentialEntry, WorkspaceEntry},
+};
+
+/// A credential as it is, and as it is to be.
+pub(super) struct Held<'a> {
+    inner: &'a Inner,
+    /// What it is made into. Versions whose time is over are destroyed in it already.
+    pub(super) document: CredentialDocument,
+    /// What it was.
+    pub(super) entry: Arc<CredentialEntry>,
+    pub(super) workspace: Arc<WorkspaceEntry>,
+    /// Seals what is written.
+    pub(super) key: Arc<SealingKey>,
+    pub(super) now: jiff::Timestamp,
+    /// The records of the versions that were destroyed because their time is over.
+    pub(super) ended: Vec<Draft>,
+    _lock: OwnedMutexGuard<()>,
+    _begun: RwLockReadGuard<'a, ()>,
+}
+
+impl Inner {
+    pub(super) async fn hold(&self, id: &CredentialId) -> Result<Held<'_>, ChangeError> {
+        let begun = self.begin().await?;
+        let of = self
+            .snapshot
+            .load()
+            .credential(id)
+            .map(|(workspace, _)| workspace.document.id.clone());
+        let of = of.ok_or(ChangeError::CredentialUnknown)?;
+        let lock = self.locks.lock(&of).await;
+        let snapshot = self.snapshot.load();
+        let (workspace, entry) = snapshot
+            .credential(id)
+            .ok_or(ChangeError::CredentialUnknown)?;
+        if entry.trace().is_none() {
+            return Err(ChangeError::Damaged);
+        }
+        let key = self.keyring.current(&of).ok_or(ChangeError::Damaged)?;
+        let now = self.clock.now();
+        let mut document = entry.document.clone();
+        let ended = document.destroy_ended(now);
+        let ended = ended
+            .into_iter()
+            .map(|version| self.destroyed(&entry.document, version, &key))
+            .collect();
+        Ok(Held {
+            inner: self,
+            document,
+            entry: entry.clone(),
+            workspace: workspace.clone(),
+            key,
+            now,
+            ended,
+            _lock: lock,
+            _begun: begun,
+        })
+    }
+
+    fn destroyed(
+        &self,
+        document: &CredentialDocument,
+        version: u32,
+        key: &Arc<SealingKey>,
+    ) -> Draft {
+        let trace = document.open_trace(version, &self.keyring).ok();
+        Draft {
+            detail: trace.and_then(|trace| detail(key, &trace.fingerprint)),
+            note: Some(format!("version {version}")),
+            ..about(Event::VersionDestroyed, &Act::system("sweep"), document)
+        }
+    }
+}
+
+impl Held<'_> {
+    /// Refuses where whoever asks has seen another state, where it is withdrawn, and where its workspace is damaged.
+    pub(super) fn expect_open(&self, expected: Option<u64>) -> Result<(), ChangeError> {
+        self.expect(expected)?;
+        if self.document.revoked_at.is_some() {
+            return Err(ChangeError::Revoked);
+        }
+        match self.workspace.damage {
+            Some(_) => Err(ChangeError::Damaged),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn expect(&self, expected: Option<u64>) -> Result<(), ChangeError> {
+        let current = self.document.revision;
+        match expected.is_none_or(|expected| expected == current) {
+            true => Ok(()),
+            false => Err(ChangeError::Superseded { current }),
+        }
+    }
+
+    pub(super) fn provider(&self) -> Result<Arc<Provider>, ChangeError> {
+        let provider = self.inner.catalogue.get(&self.document.provider);
+        provider.cloned().ok_or(ChangeError::ProviderUnknown)
+    }
+
+    /// What may be known of a version's secret.
+    pub(super) fn trace(&self, version: u32) -> Result<Trace, ChangeError> {
+        let trace = self.document.open_trace(version, &self.inner.keyring);
+        trace.map_err(|_| ChangeError::Damaged)
+    }
+
+    /// What its record begins with: the event, and the fingerprint of the secret that it is about.
+    pub(super) fn record(&self, event: Event, by: &Act, trace: &Trace) -> Draft {
+        Draft {
+            detail: detail(&self.key, &trace.fingerprint),
+            ..about(event, by, &self.document)
+        }
+    }
+
+    /// Makes the change, and shows it. `settings` is the workspace's document, where that changes too.
+    pub(super) async fn commit(
+        mut self,
+        draft: Draft,
+        settings: Option<WorkspaceDocument>,
+    ) -> Result<(), ChangeError> {
+        self.document.revision += 1;
+        let mut writes = vec![write(&self.key, &self.document)];
+        writes.extend(settings.as_ref().map(|settings| write(&self.key, settings)));
+        self.inner
+            .journal
+            .commit_all(draft, self.ended, writes)
+            .await?;
+        let signals = self.entry.signals.clone();
+        let entry = CredentialEntry::new(self.document, &self.inner.keyring, signals);
+        let settings = settings.unwrap_or_else(|| self.workspace.document.clone());
+        self.inner.show_credential(&self.workspace, settings, entry);
+        Ok(())
+    }
+}

@@ -1,0 +1,54 @@
+//! Requests that come twice: the second one gets the first one's answer, and changes nothing. What it takes to know them
+//! is kept, sealed, with the version that the first one made.
+
+use crate::{
+    Act, ChangeError, CredentialId, Hash, Idempotency, Warning, WorkspaceId,
+    documents::{Mark, Trace},
+    sealing::{Place, SealingKey},
+};
+
+impl Idempotency {
+    /// What is kept of it.
+    pub(super) fn mark(self, by: &Act, warnings: &[Warning]) -> Mark {
+        Mark {
+            key: self.of_actor(by),
+            request: self.request,
+            warnings: warnings.to_vec(),
+        }
+    }
+
+    /// What the request that made this version was answered, if it had this key.
+    pub(super) fn answer(
+        &self,
+        by: &Act,
+        trace: &Trace,
+    ) -> Result<Option<Vec<Warning>>, ChangeError> {
+        match &trace.mark {
+            Some(mark) if mark.key != self.of_actor(by) => Ok(None),
+            Some(mark) if mark.request != self.request => Err(ChangeError::IdempotencyKeyReused),
+            Some(mark) => Ok(Some(mark.warnings.clone())),
+            None => Ok(None),
+        }
+    }
+
+    /// The id of a credential that is made with this key: the same for the same actor, workspace and key.
+    pub(super) fn credential_id(
+        &self,
+        by: &Act,
+        workspace: &WorkspaceId,
+        installation: &SealingKey,
+    ) -> CredentialId {
+        let actor = &by.actor;
+        let mac = installation.mac(
+            &Place::CredentialId { workspace, actor },
+            self.key.as_bytes(),
+        );
+        let (bits, _) = mac.split_first_chunk().expect("32 bytes hold 16");
+        CredentialId::from_bits(*bits)
+    }
+
+    /// Actors choose their keys without knowing of each other. No actor's id holds the character between.
+    fn of_actor(&self, by: &Act) -> Hash {
+        Hash::of(format!("{}\n{}", by.actor, self.key).as_bytes())
+    }
+}

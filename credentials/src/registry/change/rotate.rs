@@ -1,0 +1,236 @@
+//! A new secret in the place of the one that is used.
+//!
+//! Without a check it is one commit. With one the new version is staged first, and the lock is let go while the provider
+//! is asked: nobody else has to wait for that, and a withdrawal does not.
+
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use tokio::time::timeout;
+
+use super::{Made, add::unusual_form, held::Held, in_words};
+use crate::{
+    Act, ChangeError, CredentialId, Fingerprint, GRACE_LIMIT, Grant, LiveCheck, Rotation,
+    Verification, VersionState, Warning, audit::Event, documents::Trace, registry::Inner,
+    snapshot::CredentialEntry,
+};
+
+/// What is done once the new version may be used.
+struct Promotion {
+    version: u32,
+    grace: Duration,
+    expires_at: Option<Option<Timestamp>>,
+    /// What the provider said of it, if it was asked.
+    verification: Option<Verification>,
+}
+
+impl Inner {
+    pub(in crate::registry) async fn rotate(
+        &self,
+        by: &Act,
+        id: &CredentialId,
+        rotation: Rotation,
+    ) -> Result<Made, ChangeError> {
+        if rotation.grace > GRACE_LIMIT {
+            return Err(ChangeError::GraceTooLong);
+        }
+        let mut held = self.hold(id).await?;
+        if let Some(made) = held.repeated(by, &rotation)? {
+            return Ok(made);
+        }
+        held.expect_open(rotation.expected)?;
+        held.expect_future(rotation.expires_at)?;
+        // The newest word is the one that counts: what another rotation is still trying is not put over it later.
+        held.document.destroy_staged(held.now);
+        let provider = held.document.provider.clone();
+        let warnings = held.warnings(&rotation)?;
+        let (version, trace) = held.seal(by, &rotation, &warnings)?;
+        let promotion = Promotion {
+            version,
+            grace: rotation.grace,
+            expires_at: rotation.expires_at,
+            verification: None,
+        };
+        // It is sealed: the plaintext does not wait for a provider's answer.
+        drop(rotation.secret);
+        match rotation.check {
+            None => held.promote(by, promotion, &trace).await?,
+            Some(check) => self.try_first(by, held, check, promotion, &trace).await?,
+        }
+        self.count_rotation(provider);
+        Ok(Made {
+            id: id.clone(),
+            warnings,
+            repeated: false,
+        })
+    }
+
+    async fn try_first(
+        &self,
+        by: &Act,
+        mut held: Held<'_>,
+        check: Arc<dyn LiveCheck>,
+        promotion: Promotion,
+        trace: &Trace,
+    ) -> Result<(), ChangeError> {
+        let (id, version) = (held.document.id.clone(), promotion.version);
+        held.stage(version);
+        let on_trial = self.on_trial(&held, version);
+        let draft = held.record(Event::RotationStaged, by, trace);
+        held.commit(draft, None).await?;
+        // A provider that does not answer has not said yes.
+        let verification = timeout(CHECK_LIMIT, check.check(&on_trial))
+            .await
+            .unwrap_or(Verification::Unreachable);
+        let mut held = self.hold(&id).await?;
+        if !held.is_staged(version) {
+            let current = held.document.revision;
+            return Err(ChangeError::Superseded { current });
+        }
+        if matches!(verification, Verification::Accepted | Verification::Limited) {
+            let verification = Some(verification);
+            let promotion = Promotion {
+                verification,
+                ..promotion
+            };
+            return held.promote(by, promotion, trace).await;
+        }
+        held.document.destroy_staged(held.now);
+        let draft = held.record(Event::RotationAbandoned, by, trace);
+        held.commit(draft, None).await?;
+        Err(ChangeError::CheckFailed(verification))
+    }
+
+    fn count_rotation(&self, provider: Arc<str>) {
+        let mut rotations = self
+            .rotations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *rotations.entry(provider).or_default() += 1;
+    }
+
+    fn on_trial(&self, held: &Held<'_>, version: u32) -> Grant {
+        let signals = held.entry.signals.clone();
+        let document = held.document.clone();
+        Grant::on_trial(CredentialEntry::of_version(
+            document,
+            version,
+            &self.keyring,
+            signals,
+        ))
+    }
+}
+
+impl Held<'_> {
+    /// What an earlier request of the same idempotency key has done. One that came to nothing may be tried again.
+    fn repeated(&self, by: &Act, rotation: &Rotation) -> Result<Option<Made>, ChangeError> {
+        let Some(by_key) = &rotation.idempotency else {
+            return Ok(None);
+        };
+        let versions = self.document.versions.iter();
+        for version in versions.filter(|version| version.was_used()) {
+            let trace = self.trace(version.number)?;
+            if let Some(warnings) = by_key.answer(by, &trace)? {
+                return Ok(Some(Made {
+                    id: self.document.id.clone(),
+                    warnings,
+                    repeated: true,
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) fn expect_future(
+        &self,
+        expires_at: Option<Option<Timestamp>>,
+    ) -> Result<(), ChangeError> {
+        match expires_at.flatten().is_some_and(|end| end <= self.now) {
+            true => Err(ChangeError::ExpiryPast),
+            false => Ok(()),
+        }
+    }
+
+    fn warnings(&self, rotation: &Rotation) -> Result<Vec<Warning>, ChangeError> {
+        let unusual = unusual_form(&*self.provider()?, &rotation.secret);
+        let fingerprint = Fingerprint::of(&rotation.secret);
+        let same = |version: &u32| {
+            self.trace(*version)
+                .is_ok_and(|trace| trace.fingerprint == fingerprint)
+        };
+        let mut numbers = self.document.versions.iter().map(|version| version.number);
+        let known = numbers.rfind(same);
+        let end = rotation.expires_at.unwrap_or(self.document.expires_at);
+        let expired = end.is_some_and(|end| end <= self.now);
+        Ok(unusual
+            .into_iter()
+            .chain(known.map(|version| Warning::SecretKnown { version }))
+            .chain(expired.then_some(Warning::Expired))
+            .collect())
+    }
+
+    fn seal(
+        &mut self,
+        by: &Act,
+        rotation: &Rotation,
+        warnings: &[Warning],
+    ) -> Result<(u32, Trace), ChangeError> {
+        let mark = rotation.idempotency.clone();
+        let mark = mark.map(|by_key| by_key.mark(by, warnings));
+        let trace = Trace::of(&rotation.secret, &self.provider()?.key.prefix, mark);
+        let version = self
+            .document
+            .seal(&self.key, &rotation.secret, &trace, self.now);
+        let number = version.number;
+        self.document.push(version);
+        Ok((number, trace))
+    }
+
+    fn stage(&mut self, number: u32) {
+        let staged = self.document.versions.iter_mut();
+        for version in staged.filter(|version| version.number == number) {
+            version.until = Some(self.now + STAGED_LIMIT);
+        }
+    }
+
+    fn is_staged(&self, number: u32) -> bool {
+        let version = self.document.version(number);
+        version
+            .is_some_and(|version| self.document.state(version, self.now) == VersionState::Staged)
+    }
+
+    async fn promote(
+        mut self,
+        by: &Act,
+        promotion: Promotion,
+        trace: &Trace,
+    ) -> Result<(), ChangeError> {
+        let (before, now) = (self.document.current, self.now);
+        self.document
+            .promote(promotion.version, now + promotion.grace, now);
+        self.document.last_rotated_at = Some(now);
+        self.document.verification = promotion.verification;
+        self.document.last_verified_at = promotion.verification.map(|_| now);
+        if let Some(expires_at) = promotion.expires_at {
+            self.document.expires_at = expires_at;
+        }
+        let mut draft = self.record(Event::CredentialRotated, by, trace);
+        let fate = match promotion.grace.is_zero() {
+            true => "which is destroyed",
+            false => "which is in grace",
+        };
+        draft.note = Some(format!(
+            "version {} replaces {}, {fate}",
+            promotion.version,
+            in_words(&[before])
+        ));
+        self.commit(draft, None).await
+    }
+}
+
+const CHECK_LIMIT: Duration = Duration::from_secs(60);
+/// What a crash leaves staged is destroyed after that.
+const STAGED_LIMIT: Duration = Duration::from_secs(2 * 60);

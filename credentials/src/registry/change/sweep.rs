@@ -1,0 +1,33 @@
+//! Taking out the sealed bytes of versions whose time is over. Nothing waits for it: such a version counts as destroyed
+//! from the moment its time is over.
+
+use crate::{ChangeError, CredentialId, registry::Inner};
+
+impl Inner {
+    /// Looks through all credentials. Where storage fails, the next time will do.
+    pub(in crate::registry) async fn sweep(&self) {
+        let (snapshot, now) = (self.snapshot.load_full(), self.clock.now());
+        let credentials = snapshot
+            .workspaces
+            .values()
+            .flat_map(|workspace| workspace.credentials.values())
+            .filter(|entry| entry.usable.is_ok() && entry.document.has_ended(now));
+        for entry in credentials {
+            if let Err(error) = self.sweep_one(&entry.document.id).await {
+                tracing::warn!(%error, "versions whose grace has ended are not swept yet");
+                return;
+            }
+        }
+    }
+
+    async fn sweep_one(&self, id: &CredentialId) -> Result<(), ChangeError> {
+        let mut held = self.hold(id).await?;
+        match held.ended.is_empty() {
+            true => Ok(()),
+            false => {
+                let first = held.ended.remove(0);
+                held.commit(first, None).await
+            }
+        }
+    }
+}

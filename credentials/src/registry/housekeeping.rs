@@ -1,0 +1,81 @@
+//! What goes on without anyone asking: versions whose grace has ended are swept, and uses that were refused go on record.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval},
+};
+
+use super::Inner;
+use crate::{
+    Act,
+    audit::{Detail, Draft, Event},
+    signals::{Attempt, Notice},
+    storage::StorageError,
+};
+
+/// Starts it on the current runtime, until `inner` is gone.
+pub(super) fn start(inner: &Arc<Inner>, notices: mpsc::Receiver<Notice>) {
+    tokio::spawn(keep_house(Arc::downgrade(inner), notices));
+}
+
+async fn keep_house(inner: Weak<Inner>, mut notices: mpsc::Receiver<Notice>) {
+    let mut minutes = interval(BETWEEN_SWEEPS);
+    minutes.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let notice = tokio::select! {
+            notice = notices.recv() => match notice {
+                Some(notice) => Some(notice),
+                None => return,
+            },
+            _ = minutes.tick() => None,
+        };
+        let Some(inner) = inner.upgrade() else {
+            return;
+        };
+        match notice {
+            None => inner.sweep().await,
+            Some(notice) => {
+                if let Err(error) = inner.put_on_record(&notice).await {
+                    tracing::warn!(%error, "a refused use is not on record");
+                    notice.forget();
+                }
+            }
+        }
+    }
+}
+
+impl Inner {
+    async fn put_on_record(&self, notice: &Notice) -> Result<(), StorageError> {
+        let document = &notice.entry.document;
+        let key = self.keyring.current(&document.workspace);
+        let fingerprint = notice.entry.trace().map(|trace| trace.fingerprint.clone());
+        let draft = Draft {
+            workspace: Some(document.workspace.clone()),
+            credential: Some(document.id.clone()),
+            provider: Some(document.provider.to_string()),
+            detail: key
+                .zip(fingerprint)
+                .map(|(key, fingerprint)| (key, Detail { fingerprint })),
+            ..Draft::new(notice.attempt.event(), &Act::system("proxy"))
+        };
+        let head = self.audit.append(draft).await?;
+        self.audit.to_disk(head).await
+    }
+}
+
+impl Attempt {
+    fn event(self) -> Event {
+        match self {
+            Self::Expired => Event::ExpiredUseAttempted,
+            Self::Revoked => Event::RevokedUseAttempted,
+            Self::Undecryptable => Event::CredentialUndecryptable,
+        }
+    }
+}
+
+const BETWEEN_SWEEPS: Duration = Duration::from_secs(60);

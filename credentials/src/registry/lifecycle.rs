@@ -1,0 +1,107 @@
+//! What becomes of a credential after it was stored.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError},
+};
+
+use super::in_order;
+use crate::{
+    Act, ChangeError, Credential, CredentialId, Edit, Registry, Revocation, Rollback, Rotation,
+    Saved,
+};
+
+impl Registry {
+    /// Puts a new secret in the place of the one that is used. Requests that have begun go on with the old one.
+    ///
+    /// # Errors
+    /// Why not, or storage's failure; the secret that was used is used as ever then.
+    pub async fn rotate(
+        &self,
+        by: &Act,
+        id: &CredentialId,
+        rotation: Rotation,
+    ) -> Result<Saved, ChangeError> {
+        let (by, id) = (by.clone(), id.clone());
+        let made = self
+            .to_its_end(|inner| async move { inner.rotate(&by, &id, rotation).await })
+            .await?;
+        self.saved(made)
+    }
+
+    /// Puts a version that is in grace back in use. The one that was used is in grace until the same end.
+    ///
+    /// # Errors
+    /// When there is none, or storage fails; nothing has changed then.
+    pub async fn roll_back(
+        &self,
+        by: &Act,
+        id: &CredentialId,
+        rollback: Rollback,
+    ) -> Result<Credential, ChangeError> {
+        let (by, wanted) = (by.clone(), id.clone());
+        self.to_its_end(|inner| async move { inner.roll_back(&by, &wanted, rollback).await })
+            .await?;
+        self.credential(id).ok_or(ChangeError::CredentialUnknown)
+    }
+
+    /// Changes what is not the secret.
+    ///
+    /// # Errors
+    /// Why not, or storage's failure; nothing has changed then.
+    pub async fn edit(
+        &self,
+        by: &Act,
+        id: &CredentialId,
+        edit: Edit,
+    ) -> Result<Saved, ChangeError> {
+        let (by, id) = (by.clone(), id.clone());
+        let made = self
+            .to_its_end(|inner| async move { inner.edit(&by, &id, edit).await })
+            .await?;
+        self.saved(made)
+    }
+
+    /// Other credentials with the same secret, in whatever workspace: in use, or in use when they were revoked. For those
+    /// who may see them all, and nobody else.
+    pub fn duplicates(&self, id: &CredentialId) -> Vec<Credential> {
+        let load = || self.inner.snapshot.load_full();
+        let Some(fingerprint) = self.credential(id).and_then(|it| it.fingerprint) else {
+            return Vec::new();
+        };
+        let candidates = self.inner.twins.candidates(&fingerprint, load);
+        let others = candidates.iter().filter(|other| *other != id);
+        let mut twins: Vec<_> = others
+            .filter_map(|other| self.credential(other))
+            .filter(|twin| twin.fingerprint.as_ref() == Some(&fingerprint))
+            .collect();
+        in_order(&mut twins);
+        twins
+    }
+
+    /// Withdraws a credential at once and for good, and destroys all versions of its secret. Its record stays. Revoking
+    /// twice changes nothing.
+    ///
+    /// # Errors
+    /// When there is none, or storage fails.
+    pub async fn revoke(
+        &self,
+        by: &Act,
+        id: &CredentialId,
+        revocation: Revocation,
+    ) -> Result<Credential, ChangeError> {
+        let (by, wanted) = (by.clone(), id.clone());
+        self.to_its_end(|inner| async move { inner.revoke(&by, &wanted, revocation).await })
+            .await?;
+        self.credential(id).ok_or(ChangeError::CredentialUnknown)
+    }
+
+    /// How often a secret was replaced since the process began, by provider.
+    pub fn rotations(&self) -> HashMap<Arc<str>, u64> {
+        self.inner
+            .rotations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}

@@ -1,0 +1,393 @@
+//! Edits, withdrawals, and changes that come too late.
+
+use jiff::Timestamp;
+
+use super::*;
+use crate::{Fingerprint, Rotation, Status, VersionState, audit::Event};
+
+fn labelled(label: &'static str) -> Ask<'static> {
+    Ask {
+        label: Some(label),
+        ..ask("acme")
+    }
+}
+
+#[tokio::test]
+async fn an_edit_changes_what_is_not_the_secret_and_records_names_without_values() {
+    let (installation, registry, id) = one_key().await;
+    let end = Some(Timestamp::from_second(NOW + DAY).unwrap());
+    let edit = Edit {
+        label: Some("QA Sandbox".parse().unwrap()),
+        usage_tag: Some(Some("ci-smoke".parse().unwrap())),
+        expires_at: Some(end),
+        default: Some(true),
+        expected: Some(1),
+    };
+    let edited = registry
+        .edit(&act(), &id, edit.clone())
+        .await
+        .unwrap()
+        .credential;
+    assert_eq!(
+        (
+            edited.label.as_str(),
+            edited.expires_at,
+            edited.status,
+            edited.revision
+        ),
+        ("QA Sandbox", end, Status::Expiring, 2)
+    );
+    let resolver = registry.resolver();
+    assert_eq!(
+        opened(resolver.resolve(&labelled("QA Sandbox"))).unwrap(),
+        "sk-1"
+    );
+    assert_eq!(
+        opened(resolver.resolve(&ask("acme"))).unwrap(),
+        "sk-1",
+        "still the default"
+    );
+    assert_eq!(
+        resolver.resolve(&labelled("default")).unwrap_err(),
+        Refusal::LabelUnknown
+    );
+    let head = registry.audit().head().await;
+    let record = &registry.audit().records(head.position, 1).await.unwrap()[0];
+    assert_eq!(
+        (record.event, record.note.as_deref()),
+        (Event::CredentialEdited, Some("label, usageTag, expiresAt"))
+    );
+    let again = Edit {
+        expected: Some(2),
+        ..edit
+    };
+    registry.edit(&act(), &id, again).await.unwrap();
+    assert_eq!(
+        registry.audit().head().await,
+        head,
+        "nothing changed, nothing to record"
+    );
+    registry.add(&act(), key("default", "sk-9")).await.unwrap();
+    drop(registry);
+    let registry = installation.open().await;
+    assert_eq!(registry.credential(&id).unwrap(), edited);
+}
+
+#[tokio::test]
+async fn a_taken_label_a_past_expiry_and_a_default_without_heir_are_refused() {
+    let (_installation, registry, id) = one_key().await;
+    registry.add(&act(), key("other", "sk-2")).await.unwrap();
+    let edit = async |edit: Edit| registry.edit(&act(), &id, edit).await.map(drop);
+    let taken = Edit {
+        label: Some("other".parse().unwrap()),
+        ..Edit::default()
+    };
+    assert!(matches!(
+        edit(taken).await,
+        Err(ChangeError::LabelTaken { .. })
+    ));
+    let now = Some(Timestamp::from_second(NOW).unwrap());
+    let past = Edit {
+        expires_at: Some(now),
+        ..Edit::default()
+    };
+    assert!(matches!(edit(past).await, Err(ChangeError::ExpiryPast)));
+    let no_default = Edit {
+        default: Some(false),
+        ..Edit::default()
+    };
+    assert!(matches!(
+        edit(no_default).await,
+        Err(ChangeError::DefaultNeeded)
+    ));
+    assert_eq!(registry.credential(&id).unwrap().revision, 1);
+}
+
+#[tokio::test]
+async fn saving_says_which_default_stays_and_which_gives_way() {
+    let (_installation, registry, first) = one_key().await;
+    let default = || Some("default".parse().unwrap());
+    let saved = registry.add(&act(), key("b", "sk-2")).await.unwrap();
+    let stays = Warning::OtherIsDefault {
+        label: default().unwrap(),
+    };
+    assert!(saved.warnings.contains(&stays), "{:?}", saved.warnings);
+    let new = NewCredential {
+        default: true,
+        ..key("c", "sk-3")
+    };
+    let saved = registry.add(&act(), new).await.unwrap();
+    let gives_way = Warning::DefaultReplaced {
+        label: default().unwrap(),
+    };
+    assert!(saved.warnings.contains(&gives_way), "{:?}", saved.warnings);
+    let edit = Edit {
+        default: Some(true),
+        ..Edit::default()
+    };
+    let edited = registry.edit(&act(), &first, edit.clone()).await.unwrap();
+    assert_eq!(
+        edited.warnings,
+        [Warning::DefaultReplaced {
+            label: "c".parse().unwrap()
+        }]
+    );
+    assert_eq!(
+        opened(registry.resolver().resolve(&ask("acme"))).unwrap(),
+        "sk-1"
+    );
+    assert_eq!(
+        registry.edit(&act(), &first, edit).await.unwrap().warnings,
+        []
+    );
+}
+
+#[tokio::test]
+async fn a_change_that_is_based_on_an_older_state_is_refused_and_changes_nothing() {
+    let (_installation, registry, id) = one_key().await;
+    registry.rotate(&act(), &id, to("sk-2")).await.unwrap();
+    let before = registry.credential(&id).unwrap();
+    let expected = Some(1);
+    let outcomes = [
+        registry
+            .rotate(
+                &act(),
+                &id,
+                Rotation {
+                    expected,
+                    ..to("sk-3")
+                },
+            )
+            .await
+            .map(drop),
+        registry
+            .roll_back(&act(), &id, Rollback { to: None, expected })
+            .await
+            .map(drop),
+        registry
+            .edit(
+                &act(),
+                &id,
+                Edit {
+                    expected,
+                    ..Edit::default()
+                },
+            )
+            .await
+            .map(drop),
+        registry
+            .revoke(
+                &act(),
+                &id,
+                Revocation {
+                    cut: false,
+                    expected,
+                },
+            )
+            .await
+            .map(drop),
+    ];
+    for outcome in outcomes {
+        assert!(
+            matches!(outcome, Err(ChangeError::Superseded { current: 2 })),
+            "{outcome:?}"
+        );
+    }
+    assert_eq!(registry.credential(&id).unwrap(), before);
+}
+
+#[tokio::test]
+async fn of_many_who_edit_what_they_saw_exactly_one_wins() {
+    let (_installation, registry, id) = one_key().await;
+    let editing: Vec<_> = (0..16)
+        .map(|n| {
+            let (registry, id) = (registry.clone(), id.clone());
+            tokio::spawn(async move {
+                let label = Some(format!("label {n}").parse().unwrap());
+                registry
+                    .edit(
+                        &act(),
+                        &id,
+                        Edit {
+                            label,
+                            expected: Some(1),
+                            ..Edit::default()
+                        },
+                    )
+                    .await
+            })
+        })
+        .collect();
+    let mut won = 0;
+    for editing in editing {
+        match editing.await.unwrap() {
+            Ok(_) => won += 1,
+            Err(error) => assert!(matches!(error, ChangeError::Superseded { current: 2 })),
+        }
+    }
+    assert_eq!(won, 1);
+}
+
+#[tokio::test]
+async fn revoking_destroys_every_version_and_keeps_the_record_with_its_fingerprint() {
+    let (installation, registry, id) = one_key().await;
+    registry.rotate(&act(), &id, to("sk-2")).await.unwrap();
+    let before = registry.credential(&id).unwrap();
+    let revoked = registry
+        .revoke(&act(), &id, Revocation::default())
+        .await
+        .unwrap();
+    assert!(
+        revoked
+            .versions
+            .iter()
+            .all(|version| version.state == VersionState::Destroyed)
+    );
+    assert_eq!(
+        (&revoked.fingerprint, &revoked.hint, revoked.damaged),
+        (&before.fingerprint, &before.hint, false)
+    );
+    installation.memory.tamper(|documents, _| {
+        let document = &documents[&format!("credentials/acme/{id}")];
+        let text = String::from_utf8_lossy(&document.body);
+        assert_eq!(text.matches("\"sealed\":\"\"").count(), 2, "{text}");
+    });
+    for refused in [
+        registry.rotate(&act(), &id, to("sk-3")).await.map(drop),
+        registry
+            .roll_back(&act(), &id, Rollback::default())
+            .await
+            .map(drop),
+        registry.edit(&act(), &id, Edit::default()).await.map(drop),
+    ] {
+        assert!(matches!(refused, Err(ChangeError::Revoked)), "{refused:?}");
+    }
+    drop(registry);
+    assert_eq!(installation.open().await.credential(&id).unwrap(), revoked);
+}
+
+#[tokio::test]
+async fn whoever_is_in_flight_learns_that_it_is_cut_and_nobody_else() {
+    let (_installation, registry, id) = one_key().await;
+    let other = registry
+        .add(&act(), key("other", "sk-9"))
+        .await
+        .unwrap()
+        .credential
+        .id;
+    let old = registry.resolver().resolve(&ask("acme")).unwrap();
+    registry.rotate(&act(), &id, to("sk-2")).await.unwrap();
+    let new = registry.resolver().resolve(&ask("acme")).unwrap();
+    let bystander = registry.resolver().resolve(&labelled("other")).unwrap();
+    let waiting = [tokio::spawn(old.cut()), tokio::spawn(new.cut())];
+    registry
+        .revoke(&act(), &id, Revocation::default())
+        .await
+        .unwrap();
+    tokio::task::yield_now().await;
+    assert!(!old.is_cut() && waiting.iter().all(|waiting| !waiting.is_finished()));
+    let cut = Revocation {
+        cut: true,
+        expected: None,
+    };
+    let head = registry.audit().head().await;
+    registry.revoke(&act(), &id, cut).await.unwrap();
+    for waiting in waiting {
+        waiting.await.unwrap();
+    }
+    old.cut().await;
+    assert!(new.is_cut() && !bystander.is_cut());
+    let records = registry
+        .audit()
+        .records(head.position + 1, 9)
+        .await
+        .unwrap();
+    assert_eq!(records.len(), 1, "{records:?}");
+    registry.revoke(&act(), &other, cut).await.unwrap();
+    assert!(bystander.is_cut(), "at once, too");
+}
+
+#[tokio::test]
+async fn the_same_secret_is_found_wherever_it_is_in_use() {
+    let (_installation, registry, id) = one_key().await;
+    registry
+        .create_workspace(&act(), workspace("globex"))
+        .await
+        .unwrap();
+    let twin = NewCredential {
+        workspace: "globex".parse().unwrap(),
+        ..key("twin", "sk-1")
+    };
+    let twin = registry.add(&act(), twin).await.unwrap().credential;
+    registry.add(&act(), key("other", "sk-2")).await.unwrap();
+    assert_eq!(registry.duplicates(&id), std::slice::from_ref(&twin));
+    assert_eq!(registry.duplicates(&twin.id)[0].id, id);
+    registry.rotate(&act(), &id, to("sk-2")).await.unwrap();
+    assert!(registry.duplicates(&twin.id).is_empty());
+    assert_eq!(registry.duplicates(&id)[0].label.as_str(), "other");
+    let back = registry.roll_back(&act(), &id, Rollback::default()).await;
+    let twin_of_back = registry.duplicates(&back.unwrap().id);
+    assert_eq!(twin_of_back, std::slice::from_ref(&twin));
+    let gone = registry
+        .revoke(&act(), &twin.id, Revocation::default())
+        .await;
+    assert_eq!(
+        registry.duplicates(&id),
+        [gone.unwrap()],
+        "still worth knowing"
+    );
+}
+
+#[tokio::test]
+async fn uses_that_come_to_nothing_are_on_record_at_most_once_an_hour_and_kind() {
+    let (installation, registry, revoked) = one_key().await;
+    let end = Some(Timestamp::from_second(NOW + 60).unwrap());
+    let expiring = NewCredential {
+        expires_at: end,
+        ..key("expiring", "sk-2")
+    };
+    let expired = registry.add(&act(), expiring).await.unwrap().credential.id;
+    registry
+        .revoke(&act(), &revoked, Revocation::default())
+        .await
+        .unwrap();
+    installation.clock.set(NOW + 60);
+    let from = registry.audit().head().await.position + 1;
+    let attempt_both = || {
+        for label in ["default", "expiring"] {
+            assert!(registry.resolver().resolve(&labelled(label)).is_err());
+        }
+    };
+    let recorded = async |count: usize| {
+        loop {
+            let records = registry.audit().records(from, 100).await.unwrap();
+            if records.len() >= count {
+                return records;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    (0..100).for_each(|_| attempt_both());
+    let records = recorded(2).await;
+    let said: Vec<_> = records
+        .iter()
+        .map(|record| (record.event, record.credential.clone()))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            (Event::RevokedUseAttempted, Some(revoked)),
+            (Event::ExpiredUseAttempted, Some(expired))
+        ]
+    );
+    assert_eq!(
+        records[0].fingerprint,
+        Some(Fingerprint::of(&secret("sk-1")))
+    );
+    installation.clock.set(NOW + 60 + 3_599);
+    attempt_both();
+    installation.clock.set(NOW + 60 + 3_600);
+    attempt_both();
+    assert_eq!(recorded(4).await.len(), 4);
+    registry.audit().verify().await.unwrap();
+}

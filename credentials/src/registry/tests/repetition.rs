@@ -1,0 +1,92 @@
+//! Requests that come twice.
+
+use super::*;
+use crate::{Hash, Idempotency, Rotation};
+
+fn once(key: &str, request: &str) -> Option<Idempotency> {
+    let (key, request) = (key.to_owned(), Hash::of(request.as_bytes()));
+    Some(Idempotency { key, request })
+}
+
+#[tokio::test]
+async fn a_request_that_comes_twice_makes_one_credential_even_after_a_restart() {
+    let (installation, registry) = Installation::with_acme().await;
+    registry.add(&act(), key("first", "sk-0")).await.unwrap();
+    let new = |text: &str| NewCredential {
+        idempotency: once("my-key", text),
+        ..key("default", text)
+    };
+    let made = registry.add(&act(), new("sk-1")).await.unwrap();
+    assert!(!made.repeated && made.warnings.len() == 2);
+    drop(registry);
+    let registry = installation.open().await;
+    let head = registry.audit().head().await;
+    let again = registry.add(&act(), new("sk-1")).await.unwrap();
+    assert_eq!(
+        (&again.credential, &again.warnings),
+        (&made.credential, &made.warnings)
+    );
+    assert!(again.repeated);
+    let other = registry.add(&act(), new("sk-2")).await;
+    assert!(matches!(other, Err(ChangeError::IdempotencyKeyReused)));
+    assert_eq!(registry.audit().head().await, head, "nothing was changed");
+    let by = Act {
+        actor: "tok_other".parse().unwrap(),
+        ..act()
+    };
+    let someone_else = NewCredential {
+        idempotency: once("my-key", "x"),
+        ..key("theirs", "sk-3")
+    };
+    assert!(!registry.add(&by, someone_else).await.unwrap().repeated);
+}
+
+#[tokio::test]
+async fn a_rotation_that_comes_twice_makes_one_version_even_after_a_restart() {
+    let (installation, registry, id) = one_key().await;
+    let rotation = |text: &str| Rotation {
+        idempotency: once("my-key", text),
+        expected: Some(1),
+        ..to(text)
+    };
+    registry
+        .rotate(&act(), &id, rotation("sk-2"))
+        .await
+        .unwrap();
+    registry.rotate(&act(), &id, to("sk-3")).await.unwrap();
+    drop(registry);
+    let registry = installation.open().await;
+    let again = registry
+        .rotate(&act(), &id, rotation("sk-2"))
+        .await
+        .unwrap();
+    assert!(again.repeated && again.credential.versions.len() == 3);
+    assert_eq!(
+        opened(registry.resolver().resolve(&ask("acme"))).unwrap(),
+        "sk-3"
+    );
+    let other = registry.rotate(&act(), &id, rotation("sk-4")).await;
+    assert!(matches!(other, Err(ChangeError::IdempotencyKeyReused)));
+}
+
+#[tokio::test]
+async fn nothing_of_an_idempotency_key_or_its_request_stands_in_the_store() {
+    let (installation, registry) = Installation::with_acme().await;
+    let new = NewCredential {
+        idempotency: once("sk-pasted-by-mistake", "body"),
+        ..key("default", "sk-1")
+    };
+    registry.add(&act(), new).await.unwrap();
+    installation.memory.tamper(|documents, logs| {
+        for body in documents
+            .values()
+            .map(|document| &document.body)
+            .chain(logs.values())
+        {
+            let text = String::from_utf8_lossy(body);
+            for trace in ["pasted", &Hash::of(b"body").to_string(), "\"mark\""] {
+                assert!(!text.contains(trace), "{trace} in {text}");
+            }
+        }
+    });
+}

@@ -1,0 +1,319 @@
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::*;
+use crate::{VersionState, audit::Event};
+
+#[tokio::test]
+async fn a_rotation_is_used_at_once_and_what_is_in_flight_goes_on_with_the_old_key() {
+    let (installation, registry, id) = one_key().await;
+    let in_flight = registry.resolver().resolve(&ask("acme")).unwrap();
+    installation.clock.set(NOW + 60);
+    let saved = registry.rotate(&act(), &id, to("sk-2")).await.unwrap();
+    let credential = saved.credential;
+    assert_eq!(
+        opened(registry.resolver().resolve(&ask("acme"))).unwrap(),
+        "sk-2"
+    );
+    assert_eq!(
+        (
+            opened(Ok(in_flight.clone())).unwrap().as_str(),
+            in_flight.version()
+        ),
+        ("sk-1", 1)
+    );
+    assert_eq!(
+        states(&credential),
+        [VersionState::Grace, VersionState::Current]
+    );
+    let end = Timestamp::from_second(NOW + 60 + DAY).unwrap();
+    assert_eq!(
+        credential.versions[0].grace_until,
+        Some(end),
+        "a day, if nobody says otherwise"
+    );
+    assert_eq!(
+        credential.last_rotated_at,
+        Some(Timestamp::from_second(NOW + 60).unwrap())
+    );
+    assert_eq!(
+        (credential.revision, credential.hint.unwrap().as_str()),
+        (2, "sk-…")
+    );
+    drop(registry);
+    let registry = installation.open().await;
+    assert_eq!(
+        opened(registry.resolver().resolve(&ask("acme"))).unwrap(),
+        "sk-2"
+    );
+}
+
+#[tokio::test]
+async fn without_grace_the_old_version_is_destroyed_with_the_same_stroke() {
+    let (installation, registry, id) = one_key().await;
+    let from = registry.audit().head().await.position + 1;
+    let rotation = Rotation {
+        grace: Duration::ZERO,
+        ..to("sk-2")
+    };
+    let saved = registry.rotate(&act(), &id, rotation).await.unwrap();
+    assert_eq!(
+        states(&saved.credential),
+        [VersionState::Destroyed, VersionState::Current]
+    );
+    assert_eq!(sealed_versions(&installation), 1);
+    assert_eq!(events(&registry, from).await, [Event::CredentialRotated]);
+    let back = registry.roll_back(&act(), &id, Rollback::default()).await;
+    assert!(matches!(back, Err(ChangeError::NothingInGrace)));
+}
+
+#[tokio::test]
+async fn a_grace_of_more_than_ninety_days_is_refused() {
+    let (_installation, registry, id) = one_key().await;
+    let longest = Rotation {
+        grace: Duration::from_secs(90 * 86_400),
+        ..to("sk-2")
+    };
+    registry.rotate(&act(), &id, longest).await.unwrap();
+    let longer = Rotation {
+        grace: Duration::from_secs(90 * 86_400 + 1),
+        ..to("sk-3")
+    };
+    assert!(matches!(
+        registry.rotate(&act(), &id, longer).await,
+        Err(ChangeError::GraceTooLong)
+    ));
+}
+
+#[tokio::test]
+async fn a_version_is_gone_with_the_second_its_grace_ends_and_its_bytes_with_the_sweep() {
+    let (installation, registry, id) = one_key().await;
+    registry.rotate(&act(), &id, to("sk-2")).await.unwrap();
+    installation.clock.set(NOW + DAY - 1);
+    registry.inner.sweep().await;
+    assert_eq!(
+        states(&registry.credential(&id).unwrap())[0],
+        VersionState::Grace
+    );
+    installation.clock.set(NOW + DAY);
+    assert_eq!(
+        states(&registry.credential(&id).unwrap())[0],
+        VersionState::Destroyed
+    );
+    let back = registry
+        .roll_back(
+            &act(),
+            &id,
+            Rollback {
+                to: Some(1),
+                expected: None,
+            },
+        )
+        .await;
+    assert!(matches!(
+        back,
+        Err(ChangeError::VersionNotInGrace { number: 1 })
+    ));
+    assert_eq!(sealed_versions(&installation), 2, "nothing has run yet");
+    let from = registry.audit().head().await.position + 1;
+    registry.inner.sweep().await;
+    registry.inner.sweep().await;
+    assert_eq!(sealed_versions(&installation), 1);
+    assert_eq!(
+        events(&registry, from).await,
+        [Event::VersionDestroyed],
+        "swept once"
+    );
+    let record = &registry.audit().records(from, 1).await.unwrap()[0];
+    assert_eq!(
+        (record.actor.as_str(), record.note.as_deref()),
+        ("system", Some("version 1"))
+    );
+    assert_eq!(
+        record.fingerprint,
+        Some(crate::Fingerprint::of(&secret("sk-1")))
+    );
+}
+
+#[tokio::test]
+async fn a_start_sweeps_what_has_ended_meanwhile() {
+    let (installation, registry, id) = one_key().await;
+    registry.rotate(&act(), &id, to("sk-2")).await.unwrap();
+    let head = registry.audit().head().await;
+    drop(registry);
+    installation.clock.set(NOW + DAY);
+    let registry = installation.open().await;
+    // The first sweep is under way by itself; this waits for its outcome and starts none.
+    while registry.audit().head().await == head {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(
+        events(&registry, head.position + 1).await,
+        [Event::VersionDestroyed]
+    );
+    while sealed_versions(&installation) > 1 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(
+        opened(registry.resolver().resolve(&ask("acme"))).unwrap(),
+        "sk-2"
+    );
+}
+
+#[tokio::test]
+async fn any_change_sweeps_its_own_credential_in_passing() {
+    let (installation, registry, id) = one_key().await;
+    registry.rotate(&act(), &id, to("sk-2")).await.unwrap();
+    installation.clock.set(NOW + DAY);
+    let from = registry.audit().head().await.position + 1;
+    let seen = registry.credential(&id).unwrap().revision;
+    let rotation = Rotation {
+        expected: Some(seen),
+        ..to("sk-3")
+    };
+    registry.rotate(&act(), &id, rotation).await.unwrap();
+    assert_eq!(
+        events(&registry, from).await,
+        [Event::CredentialRotated, Event::VersionDestroyed]
+    );
+    assert_eq!(sealed_versions(&installation), 2);
+}
+
+#[tokio::test]
+async fn several_versions_are_in_grace_each_until_its_own_end_and_any_can_be_gone_back_to() {
+    let (installation, registry, id) = one_key().await;
+    let rotate = async |text: &str, hours: u64| {
+        let grace = Duration::from_secs(hours * 3_600);
+        registry
+            .rotate(&act(), &id, Rotation { grace, ..to(text) })
+            .await
+            .unwrap();
+    };
+    let used = || opened(registry.resolver().resolve(&ask("acme"))).unwrap();
+    rotate("sk-2", 10).await;
+    rotate("sk-3", 2).await;
+    let back = registry
+        .roll_back(&act(), &id, Rollback::default())
+        .await
+        .unwrap();
+    assert_eq!(used(), "sk-2", "the newest in grace");
+    assert_eq!(
+        states(&back),
+        [
+            VersionState::Grace,
+            VersionState::Current,
+            VersionState::Grace
+        ]
+    );
+    let two_hours = Timestamp::from_second(NOW + 2 * 3_600).unwrap();
+    assert_eq!(
+        back.versions[2].grace_until,
+        Some(two_hours),
+        "until the end that the other had"
+    );
+    let to_the_first = Rollback {
+        to: Some(1),
+        expected: None,
+    };
+    let back = registry.roll_back(&act(), &id, to_the_first).await.unwrap();
+    assert_eq!(used(), "sk-1");
+    let ten_hours = Timestamp::from_second(NOW + 10 * 3_600).unwrap();
+    assert_eq!(back.versions[1].grace_until, Some(ten_hours));
+    for number in [1, 4] {
+        let none = registry
+            .roll_back(
+                &act(),
+                &id,
+                Rollback {
+                    to: Some(number),
+                    expected: None,
+                },
+            )
+            .await;
+        assert!(
+            matches!(none, Err(ChangeError::VersionNotInGrace { .. })),
+            "{number}"
+        );
+    }
+    installation.clock.set(NOW + 2 * 3_600);
+    let back = registry
+        .roll_back(&act(), &id, Rollback::default())
+        .await
+        .unwrap();
+    assert_eq!(
+        (used().as_str(), states(&back)[2]),
+        ("sk-2", VersionState::Destroyed)
+    );
+    rotate("sk-4", 1).await;
+    assert_eq!(
+        registry.credential(&id).unwrap().versions[3].number,
+        4,
+        "numbers go on"
+    );
+}
+
+#[tokio::test]
+async fn a_rotation_says_what_is_unusual_about_the_new_secret() {
+    let (installation, registry, id) = one_key().await;
+    let warnings = async |text: &str| {
+        let saved = registry.rotate(&act(), &id, to(text)).await.unwrap();
+        saved.warnings
+    };
+    let long = "sk-proj-0123456789abcdef0123456789abcdef0123456789abcdef";
+    assert_eq!(warnings(long).await, []);
+    assert_eq!(warnings(long).await, [Warning::SecretKnown { version: 2 }]);
+    assert_eq!(
+        warnings("sk-1").await,
+        [
+            Warning::SecretUnusualForm,
+            Warning::SecretKnown { version: 1 }
+        ]
+    );
+    let end = Some(Timestamp::from_second(NOW + 60).unwrap());
+    let edit = Edit {
+        expires_at: Some(end),
+        ..Edit::default()
+    };
+    registry.edit(&act(), &id, edit).await.unwrap();
+    installation.clock.set(NOW + 60);
+    assert_eq!(
+        warnings(&long[1..]).await,
+        [Warning::SecretUnusualForm, Warning::Expired]
+    );
+    let rotation = Rotation {
+        expires_at: Some(None),
+        ..to(&format!("{long}x"))
+    };
+    assert_eq!(
+        registry
+            .rotate(&act(), &id, rotation)
+            .await
+            .unwrap()
+            .warnings,
+        []
+    );
+    assert!(
+        registry.resolver().resolve(&ask("acme")).is_ok(),
+        "a new end revives it"
+    );
+}
+
+#[tokio::test]
+async fn of_very_many_versions_the_oldest_destroyed_ones_are_left_out() {
+    let (_installation, registry, id) = one_key().await;
+    for n in 2..=120 {
+        let rotation = Rotation {
+            grace: Duration::ZERO,
+            ..to(&format!("sk-{n}"))
+        };
+        registry.rotate(&act(), &id, rotation).await.unwrap();
+    }
+    let versions = registry.credential(&id).unwrap().versions;
+    let numbers: Vec<_> = versions.iter().map(|version| version.number).collect();
+    assert_eq!(
+        (numbers.len(), numbers[0], numbers[1], numbers[99]),
+        (100, 1, 22, 120)
+    );
+    assert_eq!(*registry.rotations().get("openai").unwrap(), 119);
+}

@@ -1,0 +1,247 @@
+//! Rotations whose new key has to pass a check first.
+
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::{LiveCheck, Verification, VersionState, audit::Event};
+
+/// A provider that says the same of every key.
+struct Says(Verification);
+
+#[async_trait]
+impl LiveCheck for Says {
+    async fn check(&self, grant: &Grant) -> Verification {
+        assert_eq!(
+            opened(Ok(grant.clone())).unwrap(),
+            "sk-2",
+            "the new key is tried"
+        );
+        self.0
+    }
+}
+
+/// A provider that says yes once it is let to.
+struct Waits(Mutex<Option<(oneshot::Sender<()>, oneshot::Receiver<()>)>>);
+
+impl Waits {
+    fn new() -> (Arc<Self>, oneshot::Receiver<()>, oneshot::Sender<()>) {
+        let (asked, was_asked) = oneshot::channel();
+        let (answer, may_answer) = oneshot::channel();
+        let check = Self(Mutex::new(Some((asked, may_answer))));
+        (Arc::new(check), was_asked, answer)
+    }
+}
+
+#[async_trait]
+impl LiveCheck for Waits {
+    async fn check(&self, _: &Grant) -> Verification {
+        let (asked, may_answer) = self.0.lock().unwrap().take().unwrap();
+        asked.send(()).unwrap();
+        may_answer.await.unwrap();
+        Verification::Accepted
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_the_provider_takes_is_promoted_and_says_so() {
+    for verdict in [Verification::Accepted, Verification::Limited] {
+        let (_installation, registry, id) = one_key().await;
+        let from = registry.audit().head().await.position + 1;
+        let rotation = Rotation {
+            check: Some(Arc::new(Says(verdict))),
+            ..to("sk-2")
+        };
+        let credential = registry
+            .rotate(&act(), &id, rotation)
+            .await
+            .unwrap()
+            .credential;
+        assert_eq!(
+            states(&credential),
+            [VersionState::Grace, VersionState::Current]
+        );
+        assert_eq!(credential.verification, Some(verdict));
+        assert_eq!(credential.last_verified_at, credential.last_rotated_at);
+        assert_eq!(
+            events(&registry, from).await,
+            [Event::RotationStaged, Event::CredentialRotated]
+        );
+        let back = registry
+            .roll_back(&act(), &id, Rollback::default())
+            .await
+            .unwrap();
+        assert_eq!(back.verification, None, "that was about the other key");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_does_not_pass_is_destroyed_and_the_old_one_used_as_ever() {
+    for verdict in [Verification::Rejected, Verification::Unreachable] {
+        let (installation, registry, id) = one_key().await;
+        let from = registry.audit().head().await.position + 1;
+        let rotation = Rotation {
+            check: Some(Arc::new(Says(verdict))),
+            ..to("sk-2")
+        };
+        let refused = registry.rotate(&act(), &id, rotation).await;
+        assert!(matches!(refused, Err(ChangeError::CheckFailed(said)) if said == verdict));
+        assert_eq!(
+            opened(registry.resolver().resolve(&ask("acme"))).unwrap(),
+            "sk-1"
+        );
+        let credential = registry.credential(&id).unwrap();
+        assert_eq!(
+            states(&credential),
+            [VersionState::Current, VersionState::Destroyed]
+        );
+        assert_eq!(
+            (credential.last_rotated_at, sealed_versions(&installation)),
+            (None, 1)
+        );
+        assert_eq!(
+            events(&registry, from).await,
+            [Event::RotationStaged, Event::RotationAbandoned]
+        );
+        assert!(registry.rotations().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn while_a_key_is_tried_nobody_gets_it_and_nobody_waits() {
+    let (_installation, registry, id) = one_key().await;
+    let (check, was_asked, answer) = Waits::new();
+    let rotating = tokio::spawn({
+        let (registry, id) = (registry.clone(), id.clone());
+        async move {
+            registry
+                .rotate(
+                    &act(),
+                    &id,
+                    Rotation {
+                        check: Some(check),
+                        ..to("sk-2")
+                    },
+                )
+                .await
+        }
+    });
+    was_asked.await.unwrap();
+    let staged = registry.credential(&id).unwrap();
+    assert_eq!(
+        states(&staged),
+        [VersionState::Current, VersionState::Staged]
+    );
+    assert_eq!(
+        opened(registry.resolver().resolve(&ask("acme"))).unwrap(),
+        "sk-1"
+    );
+    let back = registry
+        .roll_back(
+            &act(),
+            &id,
+            Rollback {
+                to: Some(2),
+                expected: None,
+            },
+        )
+        .await;
+    assert!(
+        matches!(back, Err(ChangeError::VersionNotInGrace { .. })),
+        "staged is not in grace"
+    );
+    let edit = Edit {
+        label: Some("renamed".parse().unwrap()),
+        ..Edit::default()
+    };
+    registry.edit(&act(), &id, edit).await.unwrap();
+    answer.send(()).unwrap();
+    let credential = rotating.await.unwrap().unwrap().credential;
+    assert_eq!(
+        states(&credential),
+        [VersionState::Grace, VersionState::Current]
+    );
+    assert_eq!(credential.label.as_str(), "renamed");
+}
+
+#[tokio::test]
+async fn what_is_done_while_a_key_is_tried_is_not_undone_by_its_promotion() {
+    for (revoked, kept) in [(true, 0), (false, 2)] {
+        let (installation, registry, id) = one_key().await;
+        let (check, was_asked, answer) = Waits::new();
+        let rotating = tokio::spawn({
+            let (registry, id) = (registry.clone(), id.clone());
+            async move {
+                let check: Arc<dyn LiveCheck> = check;
+                let rotation = Rotation {
+                    check: Some(check),
+                    ..to("sk-2")
+                };
+                registry.rotate(&act(), &id, rotation).await
+            }
+        });
+        was_asked.await.unwrap();
+        match revoked {
+            true => drop(
+                registry
+                    .revoke(&act(), &id, Revocation::default())
+                    .await
+                    .unwrap(),
+            ),
+            false => drop(registry.rotate(&act(), &id, to("sk-3")).await.unwrap()),
+        }
+        let before = registry.credential(&id).unwrap();
+        answer.send(()).unwrap();
+        let outcome = rotating.await.unwrap();
+        assert!(
+            matches!(outcome, Err(ChangeError::Superseded { .. })),
+            "{outcome:?}"
+        );
+        assert_eq!(registry.credential(&id).unwrap(), before);
+        assert_eq!(states(&before)[1], VersionState::Destroyed);
+        assert_eq!(sealed_versions(&installation), kept);
+    }
+}
+
+#[tokio::test]
+async fn what_a_crash_leaves_staged_is_never_used_and_swept_after_its_time() {
+    let (installation, registry, id) = one_key().await;
+    let (check, was_asked, _answer) = Waits::new();
+    let rotating = tokio::spawn({
+        let (registry, id) = (registry.clone(), id.clone());
+        async move {
+            registry
+                .rotate(
+                    &act(),
+                    &id,
+                    Rotation {
+                        check: Some(check),
+                        ..to("sk-2")
+                    },
+                )
+                .await
+        }
+    });
+    was_asked.await.unwrap();
+    // The process ends here.
+    rotating.abort();
+    drop(registry);
+    let registry = Registry::open(installation.options(Arc::new(installation.memory.copy())))
+        .await
+        .unwrap();
+    assert_eq!(
+        opened(registry.resolver().resolve(&ask("acme"))).unwrap(),
+        "sk-1"
+    );
+    assert_eq!(
+        states(&registry.credential(&id).unwrap())[1],
+        VersionState::Staged
+    );
+    installation.clock.set(NOW + 120);
+    assert_eq!(
+        states(&registry.credential(&id).unwrap())[1],
+        VersionState::Destroyed
+    );
+}

@@ -1,0 +1,183 @@
+//! `keyside key rotate`, `rollback` and `edit`.
+
+use std::time::Duration;
+
+use clap::Args;
+use keyside_config::Sources;
+use keyside_credentials::{Label, Timestamp, UsageTag};
+use serde_json::{Map, Value, json};
+
+use super::{One, path, view::Credential};
+use crate::cli::{Answer, Failure, secret::SecretFrom};
+
+/// `keyside key rotate`.
+#[derive(Args)]
+pub(crate) struct Rotate {
+    #[command(flatten)]
+    one: One,
+    /// How long the old secret is kept to roll back to: 0, or a number and s, m, h or d, at most 90d
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = duration)]
+    grace: Duration,
+    #[command(flatten)]
+    end: End,
+    #[command(flatten)]
+    secret: SecretFrom,
+}
+
+/// `keyside key rollback`.
+#[derive(Args)]
+pub(crate) struct RollBack {
+    #[command(flatten)]
+    one: One,
+    /// The version to go back to; the newest in grace if this is left out
+    #[arg(long, value_name = "NUMBER")]
+    to: Option<u32>,
+}
+
+/// `keyside key edit`.
+#[derive(Args)]
+pub(crate) struct Edit {
+    #[command(flatten)]
+    one: One,
+    /// Its new name, unique for its workspace and provider
+    #[arg(long, short)]
+    label: Option<Label>,
+    /// What it is used for
+    #[arg(long)]
+    usage_tag: Option<UsageTag>,
+    /// It is used for nothing in particular
+    #[arg(long, conflicts_with = "usage_tag")]
+    no_usage_tag: bool,
+    #[command(flatten)]
+    end: End,
+    /// Make it the default of its workspace, provider and environment
+    #[arg(long)]
+    default: bool,
+}
+
+/// When a key stops being used from now on.
+#[derive(Args)]
+struct End {
+    /// When it ends from now on, such as 2027-01-31T00:00:00Z
+    #[arg(long, value_name = "TIME")]
+    expires_at: Option<Timestamp>,
+    /// It no longer ends
+    #[arg(long, conflicts_with = "expires_at")]
+    never_expires: bool,
+}
+
+impl Rotate {
+    /// The client comes first: nobody should paste a key and then learn that the token is missing.
+    pub(super) async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+        let client = self.one.admin.client(sources)?;
+        let mut body = Map::new();
+        body.insert("secret".to_owned(), self.secret.read()?.into());
+        body.insert("graceSeconds".to_owned(), self.grace.as_secs().into());
+        self.end.put_into(&mut body);
+        let rotated = client
+            .patch(&path(&self.one.id), &Value::Object(body))
+            .await?;
+        tell(&rotated, "Rotated", answer)
+    }
+}
+
+impl RollBack {
+    pub(super) async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+        let client = self.one.admin.client(sources)?;
+        let path = format!("{}/rollback", path(&self.one.id));
+        let back = client.post(&path, &json!({ "version": self.to })).await?;
+        tell(&back, "Rolled back", answer)
+    }
+}
+
+impl Edit {
+    pub(super) async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+        let body = self.body();
+        if body.is_empty() {
+            return Err(Failure::usage("expected something to change, found nothing")
+                .next("`keyside key edit --help` lists what can be changed; a new secret comes with `key rotate`."));
+        }
+        let client = self.one.admin.client(sources)?;
+        let edited = client
+            .patch(&path(&self.one.id), &Value::Object(body))
+            .await?;
+        tell(&edited, "Changed", answer)
+    }
+
+    fn body(&self) -> Map<String, Value> {
+        let mut body = Map::new();
+        if let Some(label) = &self.label {
+            body.insert("label".to_owned(), label.as_str().into());
+        }
+        if let Some(tag) = &self.usage_tag {
+            body.insert("usageTag".to_owned(), tag.as_str().into());
+        } else if self.no_usage_tag {
+            body.insert("usageTag".to_owned(), Value::Null);
+        }
+        if self.default {
+            body.insert("default".to_owned(), true.into());
+        }
+        self.end.put_into(&mut body);
+        body
+    }
+}
+
+impl End {
+    fn put_into(&self, body: &mut Map<String, Value>) {
+        if let Some(end) = self.expires_at {
+            body.insert("expiresAt".to_owned(), end.to_string().into());
+        } else if self.never_expires {
+            body.insert("expiresAt".to_owned(), Value::Null);
+        }
+    }
+}
+
+/// What the key is now, and what there is to be said of it.
+fn tell(value: &Value, verb: &str, answer: &Answer) -> Result<(), Failure> {
+    let credential = Credential::of(value)?;
+    credential.remark_on(answer);
+    answer.give(value, |_| format!("{}\n", credential.in_words(verb)))
+}
+
+/// `0`, `90s`, `30m`, `24h`, `7d`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let expected = || "expected 0, or a number and s, m, h or d, such as 24h".to_owned();
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let (number, unit) = text.split_at(text.len() - text.chars().last().map_or(0, char::len_utf8));
+    let seconds = UNITS.iter().find(|(name, _)| *name == unit);
+    let (_, seconds) = seconds.ok_or_else(expected)?;
+    let number: u64 = number.parse().map_err(|_| expected())?;
+    let seconds = number.checked_mul(*seconds).ok_or_else(expected)?;
+    Ok(Duration::from_secs(seconds))
+}
+
+const UNITS: [(&str, u64); 4] = [("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grace_is_a_number_with_its_unit() {
+        for (text, seconds) in [
+            ("0", Some(0)),
+            ("90s", Some(90)),
+            ("30m", Some(1_800)),
+            ("24h", Some(86_400)),
+            ("7d", Some(604_800)),
+            ("", None),
+            ("24", None),
+            ("h", None),
+            ("1.5h", None),
+            ("-1h", None),
+            ("7µ", None),
+            ("99999999999999999999d", None),
+            ("999999999999999999d", None),
+        ] {
+            let read = duration(text).ok().map(|read| read.as_secs());
+            assert_eq!(read, seconds, "{text:?}");
+        }
+    }
+}
