@@ -81,6 +81,11 @@ impl Storage for SledStorage {
             .await
     }
 
+    async fn overwrite(&self, log: Log, position: u64, entry: Vec<u8>) -> Result<(), StorageError> {
+        self.run(move |store| store.overwrite(log, position, &entry))
+            .await
+    }
+
     async fn entries(
         &self,
         log: Log,

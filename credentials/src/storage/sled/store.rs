@@ -157,6 +157,26 @@ impl Store {
         self.documents.scan_prefix(prefix).map(entry).collect()
     }
 
+    pub(super) fn overwrite(
+        &self,
+        log: Log,
+        position: u64,
+        entry: &[u8],
+    ) -> Result<(), StorageError> {
+        let conflict = || StorageError::Conflict {
+            what: log.as_str().to_owned(),
+        };
+        let (tree, key) = (self.tree(log), position.to_be_bytes());
+        let old = tree.get(key).map_err(|error| failed(&error))?;
+        let old = old.ok_or_else(conflict)?;
+        self.before_write()?;
+        tree.compare_and_swap(key, Some(old), Some(entry))
+            .map_err(|error| failed(&error))?
+            .map_err(|_| conflict())?;
+        self.wrote();
+        Ok(())
+    }
+
     pub(super) fn append(&self, log: Log, position: u64, entry: &[u8]) -> Result<(), StorageError> {
         let conflict = || StorageError::Conflict {
             what: log.as_str().to_owned(),
