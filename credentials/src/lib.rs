@@ -39,15 +39,15 @@ pub use audit::{Audit, AuditRecord};
 pub use authentic::Hash;
 pub use clock::{Clock, SystemClock};
 pub use file::FileError;
-pub use keyring::KeyringError;
+pub use keyring::{KeyringError, Rewrapped};
 pub use kms::{Kms, KmsError, MasterKey};
 pub use model::{
     ActorId, Credential, CredentialId, Environment, Fingerprint, Hint, Label, NameError, Status,
     UsageTag, Verification, Version, VersionState, Workspace, WorkspaceId,
 };
 pub use registry::{
-    Act, Added, ChangeError, Filter, NewCredential, NewWorkspace, OpenError, OpenOptions, Registry,
-    Warning,
+    Act, Added, ChangeError, Filter, NewCredential, NewWorkspace, OpenError, OpenOptions, 
+    Registry,  Warning,
 };
 pub use resolver::{Ask, Grant, Refusal, Resolver};
 pub use runs::Runs;
