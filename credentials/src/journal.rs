@@ -19,7 +19,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    audit::{Audit, Draft, Lead},
+    audit::{Audit, Draft, Head, Lead},
     authentic::Hash,
     encoding::base64_bytes,
     ledger::Ledger,
@@ -67,7 +67,7 @@ impl Journal {
         }
     }
 
-    /// Makes one change.
+    /// Makes one change. Returns where its record stands.
     ///
     /// # Errors
     /// Storage's. The change was not made then; only if storage failed while the record was brought to disk, it may turn
@@ -76,19 +76,19 @@ impl Journal {
         &self,
         draft: Draft,
         writes: Vec<Write>,
-    ) -> Result<(), StorageError> {
+    ) -> Result<Head, StorageError> {
         let change = random_id("chg_");
         let pending = format!("{PENDING}{change}");
         let copy = serde_json::to_vec(&writes).expect("keys and base64 serialize");
         let revision = self.storage.put(&pending, 0, copy).await?;
         // What fails from here on may have reached the store all the same.
-        self.unsettle_if_failed(self.record(draft, change, &writes).await)?;
+        let head = self.unsettle_if_failed(self.record(draft, change, &writes).await)?;
         // The change has happened. What storage does not take now, it takes before the next change.
         let carried_out = self.carry_out_all(writes, &pending, revision).await;
         if let Err(error) = self.unsettle_if_failed(carried_out) {
             tracing::warn!(%error, "a change is on record, and its documents will follow");
         }
-        Ok(())
+        Ok(head)
     }
 
     async fn carry_out_all(
@@ -108,7 +108,7 @@ impl Journal {
         draft: Draft,
         change: String,
         writes: &[Write],
-    ) -> Result<(), StorageError> {
+    ) -> Result<Head, StorageError> {
         let documents = writes.iter().map(Write::lead).collect();
         let head = self
             .audit
@@ -118,7 +118,8 @@ impl Journal {
                 ..draft
             })
             .await?;
-        self.audit.to_disk(head).await
+        self.audit.to_disk(head).await?;
+        Ok(head)
     }
 
     async fn carry_out(&self, write: Write) -> Result<(), StorageError> {
@@ -134,9 +135,14 @@ impl Journal {
 
     fn unsettle_if_failed<T>(&self, outcome: Result<T, StorageError>) -> Result<T, StorageError> {
         if outcome.is_err() {
-            self.unsettled.store(true, Ordering::Release);
+            self.unsettle();
         }
         outcome
+    }
+
+    /// Notes that something which is on record is still to be carried out.
+    pub(crate) fn unsettle(&self) {
+        self.unsettled.store(true, Ordering::Release);
     }
 
     /// Whether a change stopped half-way.

@@ -46,7 +46,7 @@ pub use model::{
     UsageTag, Verification, Version, VersionState, Workspace, WorkspaceId,
 };
 pub use registry::{
-    Act, Added, ChangeError, Filter, NewCredential, NewWorkspace, OpenError, OpenOptions, 
+    Act, Added, ChangeError, Filter, NewCredential, NewWorkspace, OpenError, OpenOptions, Receipt,
     Registry,  Warning,
 };
 pub use resolver::{Ask, Grant, Refusal, Resolver};

@@ -82,6 +82,13 @@ impl Snapshot {
             .find_map(|workspace| Some((workspace, workspace.credentials.get(id)?)))
     }
 
+    /// This snapshot without one of its workspaces.
+    pub(crate) fn without(&self, workspace: &WorkspaceId) -> Self {
+        let mut changed = self.clone();
+        changed.workspaces.remove(workspace);
+        changed
+    }
+
     /// This snapshot with one workspace replaced.
     pub(crate) fn with(&self, workspace: Arc<WorkspaceEntry>) -> Self {
         let mut changed = self.clone();
@@ -134,8 +141,20 @@ impl WorkspaceEntry {
         document: WorkspaceDocument,
         credential: Arc<CredentialEntry>,
     ) -> Self {
+        self.with_all(document, [credential])
+    }
+
+    /// This workspace with another document and some credentials replaced.
+    pub(crate) fn with_all(
+        &self,
+        document: WorkspaceDocument,
+        replaced: impl IntoIterator<Item = Arc<CredentialEntry>>,
+    ) -> Self {
+        let replaced = replaced
+            .into_iter()
+            .map(|entry| (entry.document.id.clone(), entry));
         let mut credentials = self.credentials.clone();
-        credentials.insert(credential.document.id.clone(), credential);
+        credentials.extend(replaced);
         Self::new(document, self.damage, credentials, self.unreadable)
     }
 

@@ -8,7 +8,7 @@ use std::{
 
 use keyside_config::{BaseUrl, Catalogue, Provider, Upstream};
 use serde::Serialize;
-use tokio::sync::{OwnedMutexGuard, RwLockReadGuard};
+use tokio::sync::{OwnedMutexGuard, RwLockReadGuard, RwLockWriteGuard};
 
 use super::{Act, ChangeError, Inner, NewCredential, NewWorkspace, Warning};
 use crate::{
@@ -173,14 +173,23 @@ impl Inner {
                 return Ok(begun);
             }
             drop(begun);
-            let _alone = self.gate.write().await;
-            if self.journal.is_unsettled() {
-                self.reload().await?;
-            }
+            drop(self.begin_alone().await?);
         }
     }
 
-    fn sound_workspace(&self, id: &WorkspaceId) -> Result<Arc<WorkspaceEntry>, ChangeError> {
+    /// Leave to look at everything while no change is under way.
+    pub(crate) async fn begin_alone(&self) -> Result<RwLockWriteGuard<'_, ()>, ChangeError> {
+        let alone = self.gate.write().await;
+        if self.journal.is_unsettled() {
+            self.reload().await?;
+        }
+        Ok(alone)
+    }
+
+    pub(super) fn sound_workspace(
+        &self,
+        id: &WorkspaceId,
+    ) -> Result<Arc<WorkspaceEntry>, ChangeError> {
         let snapshot = self.snapshot.load();
         let workspace = snapshot
             .workspaces
@@ -193,7 +202,7 @@ impl Inner {
     }
 
     /// From here on requests see it. Workspaces change side by side, so the swap is tried until none came between.
-    fn show(&self, workspace: Arc<WorkspaceEntry>) {
+    pub(super) fn show(&self, workspace: Arc<WorkspaceEntry>) {
         self.snapshot
             .rcu(|snapshot| Snapshot::with(snapshot, workspace.clone()));
     }
@@ -204,7 +213,7 @@ impl Inner {
 pub(super) struct WorkspaceLocks(Mutex<HashMap<WorkspaceId, Arc<tokio::sync::Mutex<()>>>>);
 
 impl WorkspaceLocks {
-    async fn lock(&self, workspace: &WorkspaceId) -> OwnedMutexGuard<()> {
+    pub(super) async fn lock(&self, workspace: &WorkspaceId) -> OwnedMutexGuard<()> {
         let lock = {
             let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             // Those that nobody holds or waits for are of no use: ids that never became workspaces must not pile up.
@@ -225,7 +234,7 @@ fn about(event: Event, by: &Act, document: &CredentialDocument) -> Draft {
     }
 }
 
-fn write<T: Stored + Serialize>(sealing: &SealingKey, document: &T) -> Write {
+pub(super) fn write<T: Stored + Serialize>(sealing: &SealingKey, document: &T) -> Write {
     let key = document.key();
     let body = authentic::write(sealing, &Place::Document { key: &key }, document);
     Write {

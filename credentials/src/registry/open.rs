@@ -1,13 +1,14 @@
 //! Opening, and reading everything anew after a change that stopped half-way: the same steps.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use tokio::sync::RwLock;
 
 use super::{Inner, OpenError, OpenOptions, change::WorkspaceLocks};
 use crate::{
-    Access, Act, ActorId, Audit, Kms,
+    Access, Act, ActorId, Audit, Kms, WorkspaceId,
     audit::{Draft, Event, Lead},
     clock::Ratchet,
     file,
@@ -19,7 +20,10 @@ use crate::{
 };
 
 impl Inner {
-    pub(super) async fn open(options: OpenOptions) -> Result<Self, OpenError> {
+    /// Also says which workspaces were erased, and when: runs of theirs may be left.
+    pub(super) async fn open(
+        options: OpenOptions,
+    ) -> Result<(Self, HashMap<WorkspaceId, Timestamp>), OpenError> {
         let OpenOptions {
             storage,
             keyring: path,
@@ -78,7 +82,7 @@ impl Inner {
             audit_head = %inner.audit.head().await,
             "opened the credential store"
         );
-        Ok(inner)
+        Ok((inner, ledger.erased))
     }
 
     /// Reads everything anew: a change stopped half-way, and what is in memory may be behind what is stored.
@@ -97,6 +101,8 @@ impl Inner {
     /// Finishes what is on record and not carried out, believes what the log vouches for, and puts the rest on record.
     async fn apply(&self, pending: Vec<Pending>, ledger: &Ledger) -> Result<(), StorageError> {
         self.journal.settle(pending, ledger).await?;
+        self.keyring.destroy(&ledger.destroyed).await?;
+        self.keyring.settle(ledger.master_key.as_deref()).await?;
         let (snapshot, findings) = snapshot::load(&*self.storage, &self.keyring, ledger).await?;
         self.access
             .load(&*self.storage, &self.keyring, ledger)

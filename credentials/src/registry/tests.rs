@@ -3,6 +3,7 @@
 mod access;
 mod crash;
 mod disclosure;
+mod erasing;
 mod life;
 mod opening;
 mod resolving;
@@ -18,7 +19,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    ActorId, Ask, Environment, Grant, MasterKey, Refusal, Secret,
+    ActorId, Ask, Environment, Grant, MasterKey, Refusal, Scope, Secret,
     clock::held::HeldClock,
     storage::{MemoryStorage, faulty::FaultyStorage},
 };
