@@ -3,6 +3,7 @@
 mod change;
 mod erase;
 mod error;
+mod export;
 mod open;
 mod request;
 mod tokens;

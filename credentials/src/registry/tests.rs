@@ -4,6 +4,7 @@ mod access;
 mod crash;
 mod disclosure;
 mod erasing;
+mod exporting;
 mod life;
 mod opening;
 mod resolving;
