@@ -6,6 +6,7 @@ mod error;
 mod export;
 mod open;
 mod request;
+mod rewrap;
 mod tokens;
 mod view;
 

@@ -6,6 +6,7 @@ mod disclosure;
 mod erasing;
 mod exporting;
 mod life;
+mod master_key;
 mod opening;
 mod resolving;
 mod tampering;
