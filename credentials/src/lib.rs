@@ -47,7 +47,7 @@ pub use model::{
 };
 pub use registry::{
     Act, Added, ChangeError, Filter, NewCredential, NewWorkspace, OpenError, OpenOptions, Receipt,
-    Registry,  Warning,
+    Registry, Resealed, Warning,
 };
 pub use resolver::{Ask, Grant, Refusal, Resolver};
 pub use runs::Runs;

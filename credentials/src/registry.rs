@@ -6,6 +6,7 @@ mod error;
 mod export;
 mod open;
 mod request;
+mod reseal;
 mod rewrap;
 mod tokens;
 mod view;
@@ -21,6 +22,7 @@ pub use self::{
     erase::Receipt,
     error::{ChangeError, OpenError},
     request::{Act, Added, Filter, NewCredential, NewWorkspace, Warning},
+    reseal::Resealed,
 };
 use crate::{
     Access, Audit, Clock, Credential, CredentialId, Kms, Resolver, Runs, Scope, Workspace,

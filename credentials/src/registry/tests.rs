@@ -10,6 +10,7 @@ mod master_key;
 mod opening;
 mod resolving;
 mod tampering;
+mod workspace_key;
 
 use std::{
     path::PathBuf,
