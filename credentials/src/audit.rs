@@ -15,6 +15,7 @@ use std::{path::Path, sync::Arc};
 use tokio::sync::Mutex;
 
 use self::anchor::Anchor;
+pub(crate) use self::anchor::{read as read_anchor, write as write_anchor};
 pub use self::{
     at_rest::verify_at_rest,
     chain::{Break, Head, VerifyError},

@@ -5,6 +5,7 @@
 
 mod error;
 mod file;
+mod restore;
 mod rewrap;
 
 use std::{
@@ -17,6 +18,7 @@ use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
 use self::file::{KeyringFile, WrappedKey};
+pub(crate) use self::restore::Remains;
 pub use self::{error::KeyringError, rewrap::Rewrapped};
 use crate::{
     WorkspaceId, entropy,

@@ -9,6 +9,7 @@
 mod access;
 pub mod audit;
 mod authentic;
+pub mod backup;
 mod clock;
 mod documents;
 mod encoding;

@@ -73,6 +73,7 @@ impl Inner {
             return Err(OpenError::StoreMissing { keyring: path });
         }
         inner.apply(pending, &ledger).await?;
+        inner.note_restore(&ledger).await?;
         inner
             .access
             .ensure_owner(&inner.journal, &inner.keyring)
@@ -109,6 +110,22 @@ impl Inner {
             .await?;
         self.report(ledger, findings).await?;
         self.snapshot.store(Arc::new(snapshot));
+        Ok(())
+    }
+
+    /// A restore happens offline, where there is no log to write to; the first start after it does.
+    async fn note_restore(&self, ledger: &Ledger) -> Result<(), StorageError> {
+        let Some((epoch, backup)) = self.keyring.restored().await else {
+            return Ok(());
+        };
+        let note = format!("{backup}, epoch {epoch}");
+        if ledger.restored.as_ref() != Some(&note) {
+            let restored = Draft {
+                note: Some(note),
+                ..Draft::new(Event::BackupRestored, &system())
+            };
+            self.audit.put_on_record(restored).await?;
+        }
         Ok(())
     }
 

@@ -119,5 +119,28 @@ impl SledStorage {
     }
 }
 
+/// What a restore writes into a store that nobody else has: revisions and positions as they were.
+impl SledStorage {
+    pub(crate) async fn import_document(
+        &self,
+        key: String,
+        revision: u64,
+        body: Vec<u8>,
+    ) -> Result<(), StorageError> {
+        self.run(move |store| store.import_document(&key, revision, &body))
+            .await
+    }
+
+    pub(crate) async fn import_entry(
+        &self,
+        log: Log,
+        position: u64,
+        entry: Vec<u8>,
+    ) -> Result<(), StorageError> {
+        self.run(move |store| store.import_entry(log, position, &entry))
+            .await
+    }
+}
+
 #[cfg(test)]
 mod tests;
