@@ -13,6 +13,7 @@ mod resources;
 mod secrecy;
 mod sessions;
 mod tokens;
+mod whole;
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
