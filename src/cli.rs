@@ -6,8 +6,10 @@ mod admin;
 mod answer;
 mod arguments;
 mod audit;
+mod backup;
 mod check;
 mod confirm;
+mod download;
 mod failure;
 mod healthcheck;
 mod key;
@@ -74,9 +76,13 @@ pub(crate) enum Command {
     /// Read, export and check the audit log: who did what
     #[command(subcommand)]
     Audit(audit::Audit),
-    /// Make the key that seals everything
+    /// Make or replace the key that wraps everything
     #[command(subcommand)]
     MasterKey(master_key::MasterKey),
+    /// Write everything there is into one sealed file, while Keyside runs
+    Backup(backup::Backup),
+    /// Restore a backup into a data folder without a store, while no Keyside runs on it
+    Restore(backup::Restore),
     /// Print the admin API's description: OpenAPI 3.1, in JSON
     #[command(name = "openapi")]
     OpenApi,
@@ -117,7 +123,9 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Workspace(workspace) => wait_for(workspace::run(workspace, &sources, &answer)),
         Command::Token(token) => wait_for(token::run(token, &sources, &answer)),
         Command::Audit(audit) => wait_for(audit::run(audit, &sources, &answer)),
-        Command::MasterKey(master_key) => master_key::run(&master_key, &answer),
+        Command::MasterKey(master_key) => wait_for(master_key::run(&master_key, &sources, &answer)),
+        Command::Backup(backup) => wait_for(backup.run(&sources, &answer)),
+        Command::Restore(restore) => wait_for(restore.run(&sources, &answer)),
         Command::OpenApi => answer.bytes(keyside_admin::openapi().as_bytes()),
         Command::Version => version::run(&answer),
         Command::Completions { shell } => completions(shell, &answer),

@@ -18,8 +18,8 @@ use hyper::{
 use keyside_config::BaseUrl;
 use serde_json::Value;
 
-pub(crate) use self::error::ClientError;
 use self::transport::Http;
+pub(crate) use self::{download::Incoming, error::ClientError};
 
 /// One admin API and the token for it.
 pub(crate) struct Client {

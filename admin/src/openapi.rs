@@ -45,6 +45,7 @@ pub fn openapi() -> &'static str {
     tags(
         (name = "credentials", description = "Provider keys. A secret goes in and never comes out."),
         (name = "workspaces", description = "Who may use which keys."),
+        (name = "installation", description = "All there is: the key that wraps it, a copy of it."),
         (name = "runs", description = "What keys were used for."),
         (name = "audit", description = "Who did what."),
         (name = "access", description = "Who may use this API."),

@@ -233,6 +233,11 @@ impl From<ChangeError> for Problem {
                 said,
                 "Restore the data folder from a backup, or store the key again under a new label.",
             ),
+            ChangeError::MasterKeyFixed(_) => Self::new(
+                Kind::MasterKeyFixed,
+                said,
+                "Give a new master key and name the old one in kms.previous_master_key_file, restart, and rotate again.",
+            ),
             ChangeError::NameUnfit => one_field("name", said),
             ChangeError::ProviderUnknown => one_field(
                 "provider",

@@ -3,6 +3,8 @@
 mod audit;
 mod credentials;
 mod description;
+mod file;
+mod installation;
 mod providers;
 mod runs;
 mod session;
@@ -55,6 +57,11 @@ pub(crate) fn table() -> Vec<Route> {
         Route::new(ReadWorkspaces, routes!(workspaces::list)),
         Route::new(CreateWorkspaces, routes!(workspaces::create)),
         Route::new(ReadWorkspaces, routes!(workspaces::show)),
+        Route::new(EraseWorkspace, routes!(workspaces::whole::erase)),
+        Route::new(ExportWorkspace, routes!(workspaces::whole::export)),
+        Route::new(RotateWorkspaceKey, routes!(workspaces::whole::rotate_key)),
+        Route::new(RotateMasterKey, routes!(installation::rotate_master_key)),
+        Route::new(Backup, routes!(installation::backup)),
         Route::new(ReadRuns, routes!(runs::list)),
         Route::new(ReadAudit, routes!(audit::list)),
         Route::new(ExportAudit, routes!(audit::export)),

@@ -78,6 +78,8 @@ pub struct Kms {
     pub driver: KmsDriver,
     /// Where the `local` driver finds its 32-byte key; the others do not look at it.
     pub master_key: MasterKeySource,
+    /// The key before that one, while keys are left that it has wrapped (`kms.previous_master_key_file`).
+    pub previous_master_key: Option<PathBuf>,
 }
 
 /// The service that holds the wrapping key.

@@ -1,5 +1,5 @@
-//! Measures what the design promises: how long opening takes with many credentials, and what one request pays for
-//! resolving and opening its secret. Processor time beside the clock's, so that a busy machine does not count.
+//! Measures what the design promises: how long opening takes with many credentials, what one request pays for resolving
+//! and opening its secret, how long a new master key and a backup take. Processor time beside the clock's, so that a busy machine does not count.
 //!
 //! `cargo run --release -p keyside-credentials --example measure -- [workspaces] [credentials a workspace]`
 
@@ -11,10 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keyside_config::{Catalogue, CredentialRules, EnvironmentPin};
+use keyside_config::{Catalogue, CredentialRules, EnvironmentPin, KmsDriver, MasterKeySource};
 use keyside_credentials::{
-    Act, ActorId, Ask, Clock, Environment, Kms, MasterKey, NewCredential, NewWorkspace,
-    OpenOptions, Registry, Secret, SystemClock,
+    Act, ActorId, Ask, Clock, Environment, Kms, NewCredential, NewWorkspace, OpenOptions, Registry,
+    Secret, SystemClock,
     runs::Run,
     storage::{SledStorage, Storage},
 };
@@ -26,9 +26,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut number = |default: usize| arguments.next().map_or(Ok(default), |text| text.parse());
     let (workspaces, credentials) = (number(1_000)?, number(10)?);
     let folder = tempfile::tempdir()?;
-    let master_key = MasterKey::generate();
 
-    let (storage, registry) = open(folder.path(), &master_key).await?;
+    let (storage, registry) = open(folder.path()).await?;
     let filling = Instant::now();
     fill(&registry, workspaces, credentials).await?;
     let changes = workspaces * (1 + credentials);
@@ -41,7 +40,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     for _ in 0..3 {
         let (opening, before) = (Instant::now(), processor_time());
-        let (storage, registry) = open(folder.path(), &master_key).await?;
+        let (storage, registry) = open(folder.path()).await?;
         let (clock, processor) = (opening.elapsed(), processor_time() - before);
         println!(
             "opened {} credentials in {clock:?}, {processor:?} of the processor",
@@ -50,23 +49,56 @@ async fn main() -> Result<(), Box<dyn Error>> {
         close(registry, storage).await;
     }
 
-    let (_storage, registry) = open(folder.path(), &master_key).await?;
+    let (_storage, registry) = open(folder.path()).await?;
     requests(&registry);
     records(&registry).await;
+    whole(&registry).await?;
     Ok(())
 }
 
-async fn open(
-    folder: &Path,
-    master_key: &str,
-) -> Result<(Arc<dyn Storage>, Arc<Registry>), Box<dyn Error>> {
+/// What concerns everything there is.
+async fn whole(registry: &Registry) -> Result<(), Box<dyn Error>> {
+    let began = Instant::now();
+    let rotated = registry.rotate_master_key(&by()?).await?;
+    println!(
+        "wrapped {} keys with a new master key in {:?}",
+        rotated.keys,
+        began.elapsed()
+    );
+    let (began, mut bytes) = (Instant::now(), 0);
+    let mut backup = registry.backup(&by()?).await?;
+    let begun = began.elapsed();
+    while let Some(piece) = backup.next().await {
+        bytes += piece?.len();
+    }
+    println!(
+        "backed up {bytes} bytes in {:?}; changes waited {begun:?} at most",
+        began.elapsed()
+    );
+    Ok(())
+}
+
+fn by() -> Result<Act, Box<dyn Error>> {
+    Ok(Act {
+        actor: "tok_measure".parse::<ActorId>()?,
+        request_id: "req".to_owned(),
+    })
+}
+
+async fn open(folder: &Path) -> Result<(Arc<dyn Storage>, Arc<Registry>), Box<dyn Error>> {
     let began = Instant::now();
     let storage: Arc<dyn Storage> = Arc::new(SledStorage::open(&folder.join("store")).await?);
     println!("  of it the store: {:?}", began.elapsed());
+    let keyring = folder.join("keyring");
+    let settings = keyside_config::Kms {
+        driver: KmsDriver::Local,
+        master_key: MasterKeySource::Generated(folder.join("master-key")),
+        previous_master_key: None,
+    };
     let registry = Registry::open(OpenOptions {
         storage: storage.clone(),
-        keyring: folder.join("keyring"),
-        kms: Kms::local(MasterKey::parse(master_key.as_bytes(), "memory")?),
+        kms: Kms::open(&settings, &keyring)?,
+        keyring,
         catalogue: Arc::new(Catalogue::builtin()),
         rules: CredentialRules { expiring_days: 30 },
         clock: Arc::new(SystemClock),
@@ -88,10 +120,7 @@ async fn fill(
     workspaces: usize,
     credentials: usize,
 ) -> Result<(), Box<dyn Error>> {
-    let by = Act {
-        actor: "tok_measure".parse::<ActorId>()?,
-        request_id: "req".to_owned(),
-    };
+    let by = by()?;
     let mut filling = tokio::task::JoinSet::new();
     for workspace in 0..workspaces {
         let (registry, by) = (registry.clone(), by.clone());

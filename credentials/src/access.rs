@@ -28,7 +28,7 @@ pub use self::{
     token::{MadeToken, NewToken, Token, TokenStatus},
 };
 use crate::{
-    Act, ActorId,
+    Act, ActorId, WorkspaceId,
     audit::{Draft, Event},
     authentic::Hash,
     clock::Ratchet,
@@ -128,6 +128,14 @@ impl Access {
         tokens
             .iter()
             .any(|token| token.id != *id && is_owner(token))
+    }
+
+    /// The tokens that change when a workspace is no more, as they are then.
+    pub(crate) fn without(&self, workspace: &WorkspaceId) -> Vec<TokenDocument> {
+        let now = self.clock.now();
+        let tokens = self.tokens.load();
+        let changed = tokens.iter().map(|token| token.without(workspace, now));
+        changed.flatten().collect()
     }
 
     /// From here on it counts, as it is now.

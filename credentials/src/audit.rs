@@ -15,6 +15,7 @@ use std::{path::Path, sync::Arc};
 use tokio::sync::Mutex;
 
 use self::anchor::Anchor;
+pub(crate) use self::anchor::{read as read_anchor, write as write_anchor};
 pub use self::{
     at_rest::verify_at_rest,
     chain::{Break, Head, VerifyError},
@@ -23,7 +24,7 @@ pub use self::{
 };
 pub(crate) use self::{
     chain::Scan,
-    record::{Detail, Draft, Lead, Record},
+    record::{Detail, Draft, KeyAct, Lead, Record},
 };
 use crate::{
     Act, WorkspaceId,
@@ -80,6 +81,13 @@ impl Audit {
     /// The head that was last known to be on disk, kept outside the store.
     pub(crate) fn anchored(&self) -> Option<Head> {
         self.anchor.read(self.keyring.installation())
+    }
+
+    /// Puts a record on disk.
+    pub(crate) async fn put_on_record(&self, draft: Draft) -> Result<Head, StorageError> {
+        let head = self.append(draft).await?;
+        self.to_disk(head).await?;
+        Ok(head)
     }
 
     /// Appends a record. It is on disk once storage has been synced after.
@@ -160,8 +168,7 @@ impl Audit {
             note: Some(note.to_owned()),
             ..Draft::new(event, by)
         };
-        let head = self.append(draft).await?;
-        self.to_disk(head).await
+        self.put_on_record(draft).await.map(drop)
     }
 
     /// Where the log ends. It goes to the process's own logs at the start and with each record, so that a log cut short shows.

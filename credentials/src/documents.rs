@@ -164,7 +164,8 @@ impl CredentialDocument {
         }
     }
 
-    fn trace_place(&self, version: u32) -> Place<'_> {
+    /// What its fingerprint and hint are bound to.
+    pub(crate) fn trace_place(&self, version: u32) -> Place<'_> {
         Place::Trace {
             workspace: &self.workspace,
             credential: &self.id,
@@ -231,6 +232,15 @@ pub(crate) fn credential_key(workspace: &WorkspaceId, id: &CredentialId) -> Stri
 pub(crate) fn parse_credential_key(key: &str) -> Option<(WorkspaceId, CredentialId)> {
     let (workspace, id) = key.strip_prefix(CREDENTIALS)?.split_once('/')?;
     Some((workspace.parse().ok()?, id.parse().ok()?))
+}
+
+/// Whether a document stands under a key that belongs to `workspace`.
+pub(crate) fn is_of(key: &str, workspace: &WorkspaceId) -> bool {
+    let of_credential = key
+        .strip_prefix(CREDENTIALS)
+        .and_then(|key| key.split_once('/'));
+    of_credential.is_some_and(|(of, _)| of == workspace.as_str())
+        || key.strip_prefix(WORKSPACES) == Some(workspace.as_str())
 }
 
 /// The workspace that a key under [`WORKSPACES`] speaks of.

@@ -55,15 +55,30 @@ pub(crate) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
 pub(crate) fn replace(path: &Path, contents: &[u8], mode: Permissions) -> Result<(), FileError> {
     let temporary = with_suffix(path, ".new");
     write_new(&temporary, contents, &mode).map_err(FileError::at(&temporary))?;
-    fs::rename(&temporary, path).map_err(FileError::at(path))?;
-    sync_folder(path).map_err(FileError::at(path))
+    rename(&temporary, path)
 }
 
-/// The same without waiting for the disk: after a power cut the file may be old, empty or gone.
+/// Removes what a [`replace`] of `path` that was cut off has left. The next one would; this is for files that hold a key.
+pub(crate) fn forget_unfinished(path: &Path) -> Result<(), FileError> {
+    let temporary = with_suffix(path, ".new");
+    // Asked first: on a file system that is read-only, removing nothing fails too.
+    match temporary.exists() {
+        true => fs::remove_file(&temporary).map_err(FileError::at(&temporary)),
+        false => Ok(()),
+    }
+}
+
+/// [`replace`] without waiting for the disk: after a power cut the file may be old, empty or gone.
 pub(crate) fn replace_without_waiting(path: &Path, contents: &[u8]) -> Result<(), FileError> {
     let temporary = with_suffix(path, ".new");
     fs::write(&temporary, contents).map_err(FileError::at(&temporary))?;
     fs::rename(&temporary, path).map_err(FileError::at(path))
+}
+
+/// Puts one file in the place of another; on disk when it returns.
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
+    fs::rename(from, to).map_err(FileError::at(to))?;
+    sync_folder(to).map_err(FileError::at(to))
 }
 
 /// Makes a folder that only its owner can look into.
@@ -104,7 +119,8 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+/// `path` with more at the end of its name.
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()

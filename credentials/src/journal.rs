@@ -19,7 +19,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    audit::{Audit, Draft, Lead},
+    audit::{Audit, Draft, Head, Lead},
     authentic::Hash,
     encoding::base64_bytes,
     ledger::Ledger,
@@ -67,7 +67,7 @@ impl Journal {
         }
     }
 
-    /// Makes one change.
+    /// Makes one change. Returns where its record stands.
     ///
     /// # Errors
     /// Storage's. The change was not made then; only if storage failed while the record was brought to disk, it may turn
@@ -76,11 +76,12 @@ impl Journal {
         &self,
         draft: Draft,
         writes: Vec<Write>,
-    ) -> Result<(), StorageError> {
+    ) -> Result<Head, StorageError> {
         self.commit_all(draft, Vec::new(), writes).await
     }
 
-    /// Makes one change of which more is to be said than fits one record. The first one makes it happen.
+    /// Makes one change of which more is to be said than fits one record. The first one makes it happen, and its place in
+    /// the log is what is returned.
     ///
     /// # Errors
     /// As with [`Self::commit`].
@@ -89,19 +90,19 @@ impl Journal {
         draft: Draft,
         besides: Vec<Draft>,
         writes: Vec<Write>,
-    ) -> Result<(), StorageError> {
+    ) -> Result<Head, StorageError> {
         let change = random_id("chg_");
         let pending = format!("{PENDING}{change}");
         let copy = serde_json::to_vec(&writes).expect("keys and base64 serialize");
         let revision = self.storage.put(&pending, 0, copy).await?;
         // What fails from here on may have reached the store all the same.
-        self.unsettle_if_failed(self.record(draft, besides, change, &writes).await)?;
+        let head = self.unsettle_if_failed(self.record(draft, besides, change, &writes).await)?;
         // The change has happened. What storage does not take now, it takes before the next change.
         let carried_out = self.carry_out_all(writes, &pending, revision).await;
         if let Err(error) = self.unsettle_if_failed(carried_out) {
             tracing::warn!(%error, "a change is on record, and its documents will follow");
         }
-        Ok(())
+        Ok(head)
     }
 
     async fn carry_out_all(
@@ -122,9 +123,9 @@ impl Journal {
         besides: Vec<Draft>,
         change: String,
         writes: &[Write],
-    ) -> Result<(), StorageError> {
+    ) -> Result<Head, StorageError> {
         let documents = writes.iter().map(Write::lead).collect();
-        let mut head = self
+        let head = self
             .audit
             .append(Draft {
                 change: Some(change),
@@ -132,10 +133,12 @@ impl Journal {
                 ..draft
             })
             .await?;
+        let mut last = head;
         for draft in besides {
-            head = self.audit.append(draft).await?;
+            last = self.audit.append(draft).await?;
         }
-        self.audit.to_disk(head).await
+        self.audit.to_disk(last).await?;
+        Ok(head)
     }
 
     async fn carry_out(&self, write: Write) -> Result<(), StorageError> {
@@ -151,9 +154,14 @@ impl Journal {
 
     fn unsettle_if_failed<T>(&self, outcome: Result<T, StorageError>) -> Result<T, StorageError> {
         if outcome.is_err() {
-            self.unsettled.store(true, Ordering::Release);
+            self.unsettle();
         }
         outcome
+    }
+
+    /// Notes that something which is on record is still to be carried out.
+    pub(crate) fn unsettle(&self) {
+        self.unsettled.store(true, Ordering::Release);
     }
 
     /// Whether a change stopped half-way.

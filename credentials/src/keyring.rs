@@ -5,18 +5,21 @@
 
 mod error;
 mod file;
+mod restore;
+mod rewrap;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
-pub use self::error::KeyringError;
 use self::file::{KeyringFile, WrappedKey};
+pub(crate) use self::restore::Remains;
+pub use self::{error::KeyringError, rewrap::Rewrapped};
 use crate::{
     WorkspaceId, entropy,
     kms::{Kms, KmsError, Wrapping},
@@ -28,13 +31,20 @@ use crate::{
 /// All keys of an installation.
 pub(crate) struct Keyring {
     path: PathBuf,
-    kms: Kms,
     memory: LockedMemory,
     installation: Arc<SealingKey>,
     /// By workspace, oldest first; the last one seals.
-    workspaces: RwLock<HashMap<WorkspaceId, Vec<Arc<SealingKey>>>>,
-    /// What the file holds. Its lock is held while the file is replaced.
-    file: Mutex<KeyringFile>,
+    workspaces: RwLock<Keys>,
+    /// Its lock is held while the file is replaced.
+    stored: Mutex<Stored>,
+}
+
+type Keys = HashMap<WorkspaceId, Vec<Arc<SealingKey>>>;
+
+/// What the file holds, and what it is wrapped with: the one never changes without the other in view.
+struct Stored {
+    file: KeyringFile,
+    kms: Kms,
 }
 
 impl Keyring {
@@ -66,8 +76,10 @@ impl Keyring {
             for wrapped in wrapped {
                 match unwrap(&kms, &memory, &installation, workspace.as_str(), wrapped).await {
                     Ok(key) => keys.push(key),
-                    Err(KmsError::NotAuthentic { key }) => {
-                        tracing::error!(%workspace, key, "a wrapped workspace key failed authentication");
+                    Err(
+                        error @ (KmsError::NotAuthentic { .. } | KmsError::WrongMasterKey { .. }),
+                    ) => {
+                        tracing::error!(%workspace, key = wrapped.id, %error, "a workspace key is not used");
                     }
                     Err(error) => return Err(error.into()),
                 }
@@ -76,11 +88,10 @@ impl Keyring {
         }
         Ok(Self {
             path: path.to_owned(),
-            kms,
             memory,
             installation: own,
             workspaces: RwLock::new(workspaces),
-            file: Mutex::new(file),
+            stored: Mutex::new(Stored { file, kms }),
         })
     }
 
@@ -90,33 +101,26 @@ impl Keyring {
     }
 
     pub(crate) fn has_workspaces(&self) -> bool {
-        !self
-            .workspaces
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_empty()
+        !self.keys().is_empty()
     }
 
     /// The key that seals for a workspace now.
     pub(crate) fn current(&self, workspace: &WorkspaceId) -> Option<Arc<SealingKey>> {
-        let workspaces = self
-            .workspaces
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        workspaces.get(workspace)?.last().cloned()
+        self.keys().get(workspace)?.last().cloned()
     }
 
     /// The key of a workspace with this id.
     pub(crate) fn key(&self, workspace: &WorkspaceId, id: &str) -> Option<Arc<SealingKey>> {
-        let workspaces = self
-            .workspaces
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        workspaces
-            .get(workspace)?
-            .iter()
-            .find(|key| key.id() == id)
-            .cloned()
+        let keys = self.keys();
+        let mut of_workspace = keys.get(workspace)?.iter();
+        of_workspace.find(|key| key.id() == id).cloned()
+    }
+
+    /// The ids of all keys of a workspace, those that do not unwrap included.
+    pub(crate) async fn ids(&self, workspace: &WorkspaceId) -> Vec<String> {
+        let stored = self.stored.lock().await;
+        let keys = stored.file.workspaces.get(workspace).into_iter().flatten();
+        keys.map(|key| key.id.clone()).collect()
     }
 
     /// Makes a key for a new workspace. It is on disk when this returns. One that a crash has left for a workspace that
@@ -125,24 +129,72 @@ impl Keyring {
         &self,
         workspace: &WorkspaceId,
     ) -> Result<Arc<SealingKey>, KeyringError> {
-        if let Some(left) = self.current(workspace) {
-            return Ok(left);
+        match self.current(workspace) {
+            Some(left) => Ok(left),
+            None => self.add_next(workspace).await,
         }
+    }
+
+    /// Makes another key for a workspace, which seals from now on. It is on disk when this returns.
+    pub(crate) async fn add_next(
+        &self,
+        workspace: &WorkspaceId,
+    ) -> Result<Arc<SealingKey>, KeyringError> {
+        // Wrapped under the lock: in a rotation of the master key, none may be wrapped with the old one behind its back.
+        let mut stored = self.stored.lock().await;
         let installation = self.installation.installation();
-        let (root, wrapped) = new_key(&self.kms, installation, workspace.as_str(), "wk_").await?;
-        let mut file = self.file.lock().await;
-        let mut changed = file.clone();
+        let (root, wrapped) = new_key(&stored.kms, installation, workspace.as_str(), "wk_").await?;
         let key = SealingKey::new(&wrapped.id, &installation.into(), &root, &self.memory);
-        changed.workspaces.insert(workspace.clone(), vec![wrapped]);
-        changed.clone().replace_blocking(&self.path).await?;
-        *file = changed;
         let key = Arc::new(key);
-        let mut workspaces = self
-            .workspaces
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        workspaces.insert(workspace.clone(), vec![key.clone()]);
+        let mut changed = stored.file.clone();
+        let keys = changed.workspaces.entry(workspace.clone()).or_default();
+        keys.push(wrapped);
+        stored.replace(changed, &self.path).await?;
+        let mut keys = self.keys_mut();
+        keys.entry(workspace.clone()).or_default().push(key.clone());
         Ok(key)
+    }
+
+    /// Destroys keys: they are gone from the file on disk when this returns, and from memory once no request that is
+    /// under way holds one. Says how many there were; ids that are gone already do no harm.
+    pub(crate) async fn destroy(&self, ids: &HashSet<String>) -> Result<usize, KeyringError> {
+        let mut stored = self.stored.lock().await;
+        let mut changed = stored.file.clone();
+        let mut destroyed = 0;
+        changed.workspaces.retain(|_, keys| {
+            let before = keys.len();
+            keys.retain(|key| !ids.contains(&key.id));
+            destroyed += before - keys.len();
+            !keys.is_empty()
+        });
+        if destroyed > 0 {
+            stored.replace(changed, &self.path).await?;
+        }
+        self.keys_mut().retain(|_, keys| {
+            keys.retain(|key| !ids.contains(key.id()));
+            !keys.is_empty()
+        });
+        Ok(destroyed)
+    }
+
+    fn keys(&self) -> RwLockReadGuard<'_, Keys> {
+        self.workspaces
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keys_mut(&self) -> RwLockWriteGuard<'_, Keys> {
+        self.workspaces
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Stored {
+    async fn replace(&mut self, changed: KeyringFile, path: &Path) -> Result<(), KeyringError> {
+        changed.clone().replace_blocking(path).await?;
+        self.file = changed;
+        Ok(())
     }
 }
 

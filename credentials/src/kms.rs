@@ -1,24 +1,26 @@
 //! What wraps the workspace keys.
 //!
-//! A driver sees a workspace key only while it wraps or unwraps it, at start and when a workspace is made; never once a
-//! request.
+//! A driver sees a workspace key only while it wraps or unwraps it: at start, when a workspace is made, when the master key
+//! is rotated; never once a request.
 
 mod error;
 mod local;
 
 use std::path::Path;
 
-use keyside_config::KmsDriver;
+use keyside_config::{KmsDriver, MasterKeySource};
 use zeroize::Zeroizing;
 
+use self::local::MasterKeys;
 pub use self::{error::KmsError, local::MasterKey};
+use crate::file::FileError;
 
 /// A key service, ready to wrap.
 pub struct Kms(Driver);
 
 /// The drivers there are.
 enum Driver {
-    Local(MasterKey),
+    Local(MasterKeys),
 }
 
 /// What a wrapped key is bound to, so that it cannot be passed off as another's.
@@ -40,7 +42,7 @@ impl Kms {
     /// What is wrong with the master key, and what to do.
     pub fn open(settings: &keyside_config::Kms, keyring: &Path) -> Result<Self, KmsError> {
         match settings.driver {
-            KmsDriver::Local => Ok(Self::local(MasterKey::find(&settings.master_key, keyring)?)),
+            KmsDriver::Local => Ok(Self(Driver::Local(MasterKeys::find(settings, keyring)?))),
             KmsDriver::Aws => Err(KmsError::NotInThisRelease { driver: "aws" }),
             KmsDriver::Azure => Err(KmsError::NotInThisRelease { driver: "azure" }),
             KmsDriver::Gcp => Err(KmsError::NotInThisRelease { driver: "gcp" }),
@@ -48,9 +50,76 @@ impl Kms {
         }
     }
 
+    /// The same, where a master key that is not there must not be made: something exists that only it opens.
+    ///
+    /// # Errors
+    /// What is wrong with the master key, and what to do.
+    pub fn open_existing(settings: &keyside_config::Kms, keyring: &Path) -> Result<Self, KmsError> {
+        match &settings.master_key {
+            MasterKeySource::Generated(path)
+                if settings.driver == KmsDriver::Local && !path.exists() =>
+            {
+                Err(KmsError::NotThere { path: path.clone() })
+            }
+            _ => Self::open(settings, keyring),
+        }
+    }
+
     /// The `local` driver with a master key at hand.
     pub fn local(master_key: MasterKey) -> Self {
-        Self(Driver::Local(master_key))
+        Self(Driver::Local(MasterKeys::only(master_key)))
+    }
+
+    /// The id of the master key that wraps now.
+    pub(crate) fn current(&self) -> &str {
+        match &self.0 {
+            Driver::Local(keys) => keys.current.id(),
+        }
+    }
+
+    /// The id of the master key that has wrapped something.
+    pub(crate) fn wrapped_by<'w>(&self, wrapped: &'w [u8]) -> Option<&'w str> {
+        match &self.0 {
+            Driver::Local(_) => MasterKey::id_in(wrapped),
+        }
+    }
+
+    /// Whether there is a master key of this id to work with.
+    pub(crate) fn has(&self, master_key: &str) -> bool {
+        match &self.0 {
+            Driver::Local(keys) => keys.get(master_key).is_some(),
+        }
+    }
+
+    /// Whether it is the one that was made to go over to.
+    pub(crate) fn is_next(&self, master_key: &str) -> bool {
+        match &self.0 {
+            Driver::Local(keys) => keys.is_next(master_key),
+        }
+    }
+
+    /// Makes a master key to go over to, and names it. Until it is adopted nothing is wrapped with it unasked.
+    pub(crate) fn make_next(&mut self) -> Result<String, KmsError> {
+        match &mut self.0 {
+            Driver::Local(keys) => keys.make_next().map(|key| key.id().to_owned()),
+        }
+    }
+
+    /// From now on `master_key` wraps. Called once nothing is wrapped with another.
+    ///
+    /// # Errors
+    /// When it could not take the place of the old one where it is kept. It wraps all the same, and a start finds it.
+    pub(crate) fn adopt(&mut self, master_key: &str) -> Result<(), FileError> {
+        match &mut self.0 {
+            Driver::Local(keys) => keys.adopt(master_key),
+        }
+    }
+
+    /// Lets go of a master key that was made to go over to, and never was.
+    pub(crate) fn forget_next(&mut self) -> Result<(), FileError> {
+        match &mut self.0 {
+            Driver::Local(keys) => keys.forget_next(),
+        }
     }
 
     /// Asynchronous because the drivers to come ask over a network.
@@ -59,8 +128,21 @@ impl Kms {
         wrapping: &Wrapping<'_>,
         key: &[u8; 32],
     ) -> Result<Vec<u8>, KmsError> {
+        self.wrap_with(self.current(), wrapping, key).await
+    }
+
+    /// The same with one of the master keys at hand.
+    pub(crate) async fn wrap_with(
+        &self,
+        master_key: &str,
+        wrapping: &Wrapping<'_>,
+        key: &[u8; 32],
+    ) -> Result<Vec<u8>, KmsError> {
         match &self.0 {
-            Driver::Local(master_key) => Ok(master_key.wrap(wrapping, key)),
+            Driver::Local(keys) => match keys.get(master_key) {
+                Some(with) => Ok(with.wrap(wrapping, key)),
+                None => Err(self.wrong(master_key)),
+            },
         }
     }
 
@@ -70,7 +152,17 @@ impl Kms {
         wrapped: &[u8],
     ) -> Result<Zeroizing<[u8; 32]>, KmsError> {
         match &self.0 {
-            Driver::Local(master_key) => master_key.unwrap(wrapping, wrapped),
+            Driver::Local(keys) => MasterKey::id_in(wrapped)
+                .and_then(|id| keys.get(id))
+                .unwrap_or(&keys.current)
+                .unwrap(wrapping, wrapped),
+        }
+    }
+
+    fn wrong(&self, expected: &str) -> KmsError {
+        KmsError::WrongMasterKey {
+            expected: expected.to_owned(),
+            given: self.current().to_owned(),
         }
     }
 }

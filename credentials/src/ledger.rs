@@ -5,9 +5,13 @@
 
 use std::collections::{HashMap, HashSet};
 
+use jiff::Timestamp;
+
 use crate::{
-    audit::{Audit, Event, Lead, Record, Scan},
+    WorkspaceId,
+    audit::{Audit, Event, KeyAct, Lead, Record, Scan},
     authentic::Hash,
+    documents,
     sealing::SealError,
     storage::StorageError,
 };
@@ -17,6 +21,14 @@ pub(crate) struct Ledger {
     last: HashMap<String, Entry>,
     /// Changes that are on record, of those that were asked for.
     changes: HashSet<String>,
+    /// Keys that are to be no more.
+    pub(crate) destroyed: HashSet<String>,
+    /// Workspaces that were erased, and when last.
+    pub(crate) erased: HashMap<WorkspaceId, Timestamp>,
+    /// The master key that everything is to be wrapped with, if it ever changed.
+    pub(crate) master_key: Option<String>,
+    /// The restore that is on record last.
+    pub(crate) restored: Option<String>,
     /// Findings that are on record, so that each is written once.
     reported: HashSet<(String, Option<Hash>)>,
     pub(crate) scan: Scan,
@@ -58,6 +70,10 @@ impl Ledger {
         let mut ledger = Self {
             last: HashMap::new(),
             changes: HashSet::new(),
+            destroyed: HashSet::new(),
+            erased: HashMap::new(),
+            master_key: None,
+            restored: None,
             reported: HashSet::new(),
             scan: Scan::default(),
         };
@@ -72,6 +88,10 @@ impl Ledger {
             position,
             change,
             documents,
+            workspace,
+            keys,
+            at,
+            note,
             ..
         } = record;
         if matches!(event, Event::DocumentDamaged | Event::AuditDamaged) {
@@ -85,6 +105,31 @@ impl Ledger {
             .into_iter()
             .map(|Lead { key, hash }| (key, Entry { hash, position }));
         self.last.extend(entries);
+        match keys {
+            Some(KeyAct::Destroy(ids)) => self.destroyed.extend(ids),
+            Some(KeyAct::WrapWith(master_key)) => self.master_key = Some(master_key),
+            None => {}
+        }
+        if event == Event::BackupRestored {
+            self.restored = note;
+        }
+        if let (Event::WorkspaceErased, Some(workspace)) = (event, workspace) {
+            self.erase(workspace, at, position);
+        }
+    }
+
+    /// Nothing of it is left, whatever of it was gone or unreadable before.
+    fn erase(&mut self, workspace: WorkspaceId, at: Timestamp, position: u64) {
+        let erased = Entry {
+            hash: None,
+            position,
+        };
+        for (key, entry) in &mut self.last {
+            if documents::is_of(key, &workspace) {
+                *entry = erased;
+            }
+        }
+        self.erased.insert(workspace, at);
     }
 
     /// Whether the change was put on record, so that it happened.

@@ -9,6 +9,7 @@
 mod access;
 pub mod audit;
 mod authentic;
+pub mod backup;
 mod clock;
 mod documents;
 mod encoding;
@@ -41,7 +42,7 @@ pub use audit::{Audit, AuditRecord};
 pub use authentic::Hash;
 pub use clock::{Clock, SystemClock};
 pub use file::FileError;
-pub use keyring::KeyringError;
+pub use keyring::{KeyringError, Rewrapped};
 pub use kms::{Kms, KmsError, MasterKey};
 pub use model::{
     ActorId, Credential, CredentialId, Environment, Fingerprint, Hint, Label, NameError, Status,
@@ -49,8 +50,8 @@ pub use model::{
 };
 pub use registry::{
     Act, ChangeError, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, LiveCheck,
-    NewCredential, NewWorkspace, OpenError, OpenOptions, Registry, Revocation, Rollback, Rotation,
-    Saved, Warning,
+    NewCredential, NewWorkspace, OpenError, OpenOptions, Receipt, Registry, Resealed, Revocation,
+    Rollback, Rotation, Saved, Warning,
 };
 pub use resolver::{Ask, Grant, Refusal, Resolver};
 pub use runs::Runs;

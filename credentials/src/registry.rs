@@ -1,11 +1,15 @@
 //! The control plane's way in: every change to workspaces and credentials, and the views of them.
 
 mod change;
+mod erase;
 mod error;
+mod export;
 mod housekeeping;
 mod lifecycle;
 mod open;
 mod request;
+mod reseal;
+mod rewrap;
 mod tokens;
 mod twins;
 mod view;
@@ -22,14 +26,17 @@ use tokio::sync::RwLock;
 
 use self::{
     change::{Made, WorkspaceLocks},
+    open::Opened,
     twins::Twins,
 };
 pub use self::{
+    erase::Receipt,
     error::{ChangeError, OpenError},
     request::{
         Act, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, LiveCheck, NewCredential,
         NewWorkspace, Revocation, Rollback, Rotation, Saved, Warning,
     },
+    reseal::Resealed,
 };
 use crate::{
     Access, Audit, Clock, Credential, CredentialId, Kms, Resolver, Runs, Scope, Workspace,
@@ -60,15 +67,15 @@ pub struct Registry {
     runs: Runs,
 }
 
-struct Inner {
-    storage: Arc<dyn Storage>,
-    keyring: Arc<Keyring>,
+pub(crate) struct Inner {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) keyring: Arc<Keyring>,
     catalogue: Arc<Catalogue>,
     rules: CredentialRules,
-    clock: Arc<Ratchet>,
-    audit: Arc<Audit>,
+    pub(crate) clock: Arc<Ratchet>,
+    pub(crate) audit: Arc<Audit>,
     journal: Journal,
-    access: Access,
+    pub(crate) access: Access,
     snapshot: Arc<ArcSwap<Snapshot>>,
     locks: WorkspaceLocks,
     /// Changes hold it shared; reading everything anew holds it alone.
@@ -87,9 +94,13 @@ impl Registry {
     /// # Errors
     /// Each names its remedy.
     pub async fn open(options: OpenOptions) -> Result<Arc<Self>, OpenError> {
-        let runs = Runs::start(options.storage.clone());
-        let (inner, notices) = Inner::open(options).await?;
-        let inner = Arc::new(inner);
+        let storage = options.storage.clone();
+        let Opened {
+            inner,
+            notices,
+            erased,
+        } = Inner::open(options).await?;
+        let (inner, runs) = (Arc::new(inner), Runs::start(storage, erased));
         housekeeping::start(&inner, notices);
         tokio::spawn(tokens::keep_last_used(Arc::downgrade(&inner)));
         Ok(Arc::new(Self { inner, runs }))
@@ -197,7 +208,10 @@ impl Registry {
     }
 
     /// Runs a change in a task of its own: whoever asked may hang up, and a change that has begun is still carried through.
-    async fn to_its_end<T, F>(&self, change: impl FnOnce(Arc<Inner>) -> F) -> Result<T, ChangeError>
+    pub(crate) async fn to_its_end<T, F>(
+        &self,
+        change: impl FnOnce(Arc<Inner>) -> F,
+    ) -> Result<T, ChangeError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, ChangeError>> + Send + 'static,

@@ -4,6 +4,7 @@
 //! 100 ms or 1,000 records late; what is older than the retention goes first.
 
 mod block;
+mod erase;
 mod writer;
 
 use std::{
@@ -18,7 +19,10 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 pub use self::block::StoredRun;
-use self::writer::{RECORDS_AT_RISK, Writer};
+use self::{
+    erase::Erased,
+    writer::{RECORDS_AT_RISK, Writer},
+};
 use crate::{
     CredentialId, Environment, Label, Scope, WorkspaceId,
     storage::{Log, Storage, StorageError},
@@ -77,17 +81,23 @@ struct Shared {
     enough: Notify,
     dropped: AtomicU64,
     last_used: RwLock<HashMap<CredentialId, Timestamp>>,
+    erased: Erased,
 }
 
 /// What goes through the queue: in order, so that a flush covers what was recorded before it.
 enum Message {
     Run(Run),
     Flush(oneshot::Sender<()>),
+    /// Go through what is kept for runs that are to be forgotten, and say how many there were.
+    Erase(oneshot::Sender<Option<usize>>),
 }
 
 impl Runs {
-    /// Starts the writer on the current runtime.
-    pub(crate) fn start(storage: Arc<dyn Storage>) -> Self {
+    /// Starts the writer on the current runtime. Runs of `erased` workspaces go first, if there are any left.
+    pub(crate) fn start(
+        storage: Arc<dyn Storage>,
+        erased: HashMap<WorkspaceId, Timestamp>,
+    ) -> Self {
         let (queue, records) = mpsc::channel(QUEUE);
         let shared = Arc::new(Shared {
             storage,
@@ -96,6 +106,7 @@ impl Runs {
             enough: Notify::new(),
             dropped: AtomicU64::new(0),
             last_used: RwLock::default(),
+            erased: Erased::new(erased),
         });
         tokio::spawn(Writer::new(shared.clone()).run(records));
         Self { queue, shared }

@@ -89,6 +89,13 @@ impl Snapshot {
             .find_map(|workspace| Some((workspace, workspace.credentials.get(id)?)))
     }
 
+    /// This snapshot without one of its workspaces.
+    pub(crate) fn without(&self, workspace: &WorkspaceId) -> Self {
+        let mut changed = self.clone();
+        changed.workspaces.remove(workspace);
+        changed
+    }
+
     /// This snapshot with one workspace replaced.
     pub(crate) fn with(&self, workspace: Arc<WorkspaceEntry>) -> Self {
         let mut changed = self.clone();

@@ -48,6 +48,12 @@ pub trait Storage: Send + Sync + 'static {
     /// [`StorageError::Conflict`] unless `position` follows the last one; an entry is written once.
     async fn append(&self, log: Log, position: u64, entry: Vec<u8>) -> Result<(), StorageError>;
 
+    /// Writes another entry over the one at `position`. For what a person may ask to have forgotten; never for evidence.
+    ///
+    /// # Errors
+    /// [`StorageError::Conflict`] when no entry is there.
+    async fn overwrite(&self, log: Log, position: u64, entry: Vec<u8>) -> Result<(), StorageError>;
+
     /// Up to `limit` entries of a log from position `from` on, in order.
     async fn entries(
         &self,

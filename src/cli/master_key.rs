@@ -3,9 +3,10 @@
 use std::{fs::OpenOptions, io::Write, os::unix::fs::OpenOptionsExt, path::PathBuf};
 
 use clap::Subcommand;
-use serde_json::json;
+use keyside_config::Sources;
+use serde_json::{Value, json};
 
-use super::{Answer, Failure};
+use super::{Admin, Answer, Failure};
 
 /// What can be done with master keys.
 #[derive(Subcommand)]
@@ -16,10 +17,47 @@ pub(crate) enum MasterKey {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
+    /// Wrap all keys with a new master key, while requests go on; the old one is kept beside it
+    Rotate {
+        #[command(flatten)]
+        admin: Admin,
+    },
 }
 
-pub(crate) fn run(command: &MasterKey, answer: &Answer) -> Result<(), Failure> {
-    let MasterKey::Generate { out } = command;
+pub(crate) async fn run(
+    command: &MasterKey,
+    sources: &Sources,
+    answer: &Answer,
+) -> Result<(), Failure> {
+    match command {
+        MasterKey::Generate { out } => generate(out.as_ref(), answer),
+        MasterKey::Rotate { admin } => rotate(admin, sources, answer).await,
+    }
+}
+
+async fn rotate(admin: &Admin, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    let rotated = admin
+        .client(sources)?
+        .post("/api/master-key/rotate", &json!({}))
+        .await?;
+    for warning in rotated["warnings"].as_array().into_iter().flatten() {
+        answer.remark(&format!("warning: {}", text(warning)));
+    }
+    answer.give(&rotated, |_| {
+        format!(
+            "Wrapped {} keys with {}. {} is kept for older backups: once none is needed, destroy its file\n",
+            rotated["keys"],
+            text(&rotated["masterKey"]),
+            text(&rotated["previous"]),
+        )
+    })
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("?")
+}
+
+fn generate(out: Option<&PathBuf>, answer: &Answer) -> Result<(), Failure> {
     let key = keyside_credentials::MasterKey::generate();
     match out {
         Some(path) => {

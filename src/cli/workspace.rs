@@ -1,11 +1,13 @@
 //! `keyside workspace`: who may use which keys, through the admin API.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 use keyside_config::Sources;
 use keyside_credentials::WorkspaceId;
 use serde_json::{Value, json};
 
-use super::{Admin, Answer, Failure, key::all, table::Table};
+use super::{Admin, Answer, Failure, confirm::Final, download::Download, key::all, table::Table};
 
 /// What can be done with workspaces.
 #[derive(Subcommand)]
@@ -14,6 +16,12 @@ pub(crate) enum Workspace {
     Add(Add),
     /// List the workspaces
     List(List),
+    /// Write everything of a workspace but its secrets into a tar archive
+    Export(Export),
+    /// Destroy a workspace for good: its key, its records, its runs
+    Erase(Erase),
+    /// Seal everything of a workspace anew, under a new key
+    RotateKey(RotateKey),
 }
 
 /// `keyside workspace add`.
@@ -35,6 +43,39 @@ pub(crate) struct List {
     admin: Admin,
 }
 
+/// `keyside workspace export`.
+#[derive(Args)]
+pub(crate) struct Export {
+    /// The workspace
+    id: WorkspaceId,
+    /// The file to write, which must not exist yet [default: <the id>.tar]
+    #[arg(long, short, value_name = "FILE")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    admin: Admin,
+}
+
+/// `keyside workspace erase`.
+#[derive(Args)]
+pub(crate) struct Erase {
+    /// The workspace
+    id: WorkspaceId,
+    /// Do not ask for the id first
+    #[arg(long, short)]
+    yes: bool,
+    #[command(flatten)]
+    admin: Admin,
+}
+
+/// `keyside workspace rotate-key`.
+#[derive(Args)]
+pub(crate) struct RotateKey {
+    /// The workspace
+    id: WorkspaceId,
+    #[command(flatten)]
+    admin: Admin,
+}
+
 pub(crate) async fn run(
     workspace: Workspace,
     sources: &Sources,
@@ -51,6 +92,71 @@ pub(crate) async fn run(
             let page = json!({ "items": items, "nextCursor": null });
             answer.give(&page, |answer| table(&items, answer))
         }
+        Workspace::Export(export) => export.run(sources, answer).await,
+        Workspace::Erase(erase) => erase.run(sources, answer).await,
+        Workspace::RotateKey(rotate) => rotate.run(sources, answer).await,
+    }
+}
+
+impl Export {
+    async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+        let client = self.admin.client(sources)?;
+        let path = format!("{WORKSPACES}/{}/export", self.id);
+        let download = Download::begin(&client, &path, self.out.as_deref(), "workspace.tar");
+        let file = download.await?.finish().await?.keep();
+        let written = json!({ "workspaceId": self.id, "file": file });
+        answer.give(&written, |_| {
+            format!("Wrote workspace {} to {}\n", self.id, file.display())
+        })
+    }
+}
+
+impl Erase {
+    async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+        let client = self.admin.client(sources)?;
+        let path = format!("{WORKSPACES}/{}", self.id);
+        if !self.yes {
+            let workspace = client.get(&path).await?;
+            let name = workspace["name"].as_str().unwrap_or_default();
+            Final {
+                about_to: format!(
+                    "About to erase workspace {} ({}) with all its keys and runs",
+                    self.id,
+                    name.replace(char::is_control, "\u{fffd}")
+                ),
+                name: self.id.as_str(),
+                called: "id",
+                otherwise: "nothing was erased",
+            }
+            .confirm()?;
+        }
+        let receipt = client.delete(&path).await?;
+        let kept = serde_json::to_string_pretty(&receipt).unwrap_or_default();
+        answer.give(&receipt, |_| {
+            format!("Erased workspace {}. Keep this receipt:\n{kept}\n", self.id)
+        })
+    }
+}
+
+impl RotateKey {
+    async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+        let path = format!("{WORKSPACES}/{}/rotate-key", self.id);
+        let client = self.admin.client(sources)?;
+        let rotated = client.post(&path, &json!({})).await?;
+        if rotated["damaged"] != 0 {
+            answer.remark(&format!(
+                "warning: {} credentials do not open and were left as they are",
+                rotated["damaged"]
+            ));
+        }
+        answer.give(&rotated, |_| {
+            format!(
+                "Sealed {} credentials of workspace {} under {}\n",
+                rotated["credentials"],
+                self.id,
+                rotated["key"].as_str().unwrap_or("?")
+            )
+        })
     }
 }
 

@@ -2,13 +2,18 @@
 
 use axum::body::Bytes;
 use http_body_util::BodyExt;
-use hyper::{Method, body::Incoming as Body};
+use hyper::{
+    Method,
+    body::Incoming as Body,
+    header::{CONTENT_DISPOSITION, HeaderMap},
+};
 
 use super::{Client, ClientError, in_time, read};
 
 /// A file on its way.
 pub(crate) struct Incoming {
     base: String,
+    name: Option<String>,
     body: Body,
 }
 
@@ -27,6 +32,7 @@ impl Client {
             if response.status().is_success() {
                 return Ok(Incoming {
                     base: base.clone(),
+                    name: name(response.headers()),
                     body: response.into_body(),
                 });
             }
@@ -39,6 +45,11 @@ impl Client {
 }
 
 impl Incoming {
+    /// What the server would call it.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
     /// The next piece; nothing at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
         let base = self.base.clone();
@@ -55,4 +66,13 @@ impl Incoming {
             }
         }
     }
+}
+
+/// A name without a path in it: whatever answers, it does not choose the folder.
+fn name(headers: &HeaderMap) -> Option<String> {
+    let disposition = headers.get(CONTENT_DISPOSITION)?.to_str().ok()?;
+    let name = disposition.split_once("filename=\"")?.1.split('"').next()?;
+    let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let fit = !name.is_empty() && !name.starts_with('.') && name.bytes().all(harmless);
+    fit.then(|| name.to_owned())
 }

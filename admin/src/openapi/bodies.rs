@@ -99,3 +99,38 @@ pub(crate) struct ShownToken {
     #[schema(min_length = 1, max_length = 256, write_only)]
     token: String,
 }
+
+/// A file to keep.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+pub(crate) struct File(Vec<u8>);
+
+/// What was erased, confirmed by the installation that did it.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Receipt {
+    id: String,
+    installation: String,
+    workspace: String,
+    erased_at: Timestamp,
+    erased_by: String,
+    request_id: String,
+    /// The ids of the keys that are no more.
+    destroyed_keys: Vec<String>,
+    credentials: usize,
+    /// Null while storage could not be asked; the rest goes at the next start.
+    runs: Option<usize>,
+    /// Tokens that were for this workspace alone.
+    revoked_tokens: Vec<String>,
+    /// Where the audit log tells of it.
+    audit: Head,
+    /// HMAC-SHA-256 of all this under the installation's key, in hex.
+    mac: String,
+}
+
+/// Where the audit log ended.
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct Head {
+    position: u64,
+    hash: String,
+}

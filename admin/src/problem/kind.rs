@@ -32,6 +32,7 @@ pub(crate) enum Kind {
     PreconditionFailed,
     PreconditionRequired,
     RecordDamaged,
+    MasterKeyFixed,
     StoreUnavailable,
     Internal,
 }
@@ -97,6 +98,7 @@ impl Kind {
             Self::PreconditionFailed => ("precondition-failed", StatusCode::PRECONDITION_FAILED, "It has changed meanwhile"),
             Self::PreconditionRequired => ("precondition-required", StatusCode::PRECONDITION_REQUIRED, "If-Match is needed"),
             Self::RecordDamaged => ("record-damaged", StatusCode::CONFLICT, "The stored record is damaged"),
+            Self::MasterKeyFixed => ("master-key-fixed", StatusCode::CONFLICT, "The master key cannot be replaced from here"),
             Self::StoreUnavailable => ("store-unavailable", StatusCode::SERVICE_UNAVAILABLE, "The store cannot be written"),
             Self::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong here"),
         }

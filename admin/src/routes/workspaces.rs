@@ -1,5 +1,7 @@
 //! `/api/workspaces`: who may use which keys.
 
+pub(super) mod whole;
+
 use axum::{
     Json,
     extract::State,

@@ -45,6 +45,10 @@ impl Storage for FailingLog {
         }
     }
 
+    async fn overwrite(&self, log: Log, position: u64, entry: Vec<u8>) -> Result<(), StorageError> {
+        self.inner.overwrite(log, position, entry).await
+    }
+
     async fn entries(
         &self,
         log: Log,

@@ -10,9 +10,13 @@ use crate::Origin;
 const PREFIX: &str = "KEYSIDE_";
 
 /// Names that are settings without the prefix.
-const ALIASES: [(&str, [&str; 2]); 2] = [
+const ALIASES: [(&str, [&str; 2]); 3] = [
     ("KMS_DRIVER", ["kms", "driver"]),
     ("KMS_MASTER_KEY_FILE", ["kms", "master_key_file"]),
+    (
+        "KMS_PREVIOUS_MASTER_KEY_FILE",
+        ["kms", "previous_master_key_file"],
+    ),
 ];
 
 impl Node {

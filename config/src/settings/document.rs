@@ -67,6 +67,8 @@ struct KmsDocument {
     driver: KmsDriver,
     #[serde(default, deserialize_with = "parsed::some_path")]
     master_key_file: Option<PathBuf>,
+    #[serde(default, deserialize_with = "parsed::some_path")]
+    previous_master_key_file: Option<PathBuf>,
 }
 
 impl Document {
@@ -82,6 +84,7 @@ impl Document {
             kms: Kms {
                 driver: self.kms.driver,
                 master_key,
+                previous_master_key: self.kms.previous_master_key_file,
             },
             store: self.store.settle(),
             log: self.log,

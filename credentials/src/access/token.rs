@@ -135,6 +135,23 @@ impl TokenDocument {
         }
     }
 
+    /// The same once a workspace is no more: whoever makes one of its name anew must not find it open to them. Nothing when
+    /// that changes nothing.
+    pub(crate) fn without(&self, workspace: &WorkspaceId, now: Timestamp) -> Option<Self> {
+        let mut left = self.workspaces.clone()?;
+        if self.revoked_at.is_some() || !left.remove(workspace) {
+            return None;
+        }
+        if left.is_empty() {
+            return Some(self.revoked(now));
+        }
+        Some(Self {
+            workspaces: Some(left),
+            revision: self.revision + 1,
+            ..self.clone()
+        })
+    }
+
     pub(crate) fn status(&self, now: Timestamp) -> TokenStatus {
         match self.expires_at {
             _ if self.revoked_at.is_some() => TokenStatus::Revoked,

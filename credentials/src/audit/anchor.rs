@@ -32,8 +32,7 @@ impl Anchor {
     }
 
     pub(super) fn read(&self, key: &SealingKey) -> Option<Head> {
-        let stored = file::read_if_there(&self.0.path).ok()??;
-        Stored::parse(&stored).ok()?.verify(key, &PLACE).ok()
+        read(&self.0.path, key)
     }
 
     pub(super) async fn write(&self, key: &SealingKey, head: Head) {
@@ -56,6 +55,17 @@ impl Written {
         }
         Ok(())
     }
+}
+
+/// The head that stands at `path`, if `key` has authenticated it.
+pub(crate) fn read(path: &Path, key: &SealingKey) -> Option<Head> {
+    let stored = file::read_if_there(path).ok()??;
+    Stored::parse(&stored).ok()?.verify(key, &PLACE).ok()
+}
+
+/// Writes the head of a log that was restored.
+pub(crate) fn write(path: &Path, key: &SealingKey, head: Head) -> Result<(), file::FileError> {
+    file::replace_without_waiting(path, &authentic::write(key, &PLACE, &head))
 }
 
 const PLACE: Place<'_> = Place::Document { key: "audit-head" };

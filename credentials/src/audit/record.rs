@@ -20,6 +20,18 @@ use crate::{
 pub enum Event {
     /// A workspace was made.
     WorkspaceCreated,
+    /// Everything of a workspace but its secrets was handed out.
+    WorkspaceExported,
+    /// A workspace was erased: its keys are destroyed, its records gone.
+    WorkspaceErased,
+    /// Records of a workspace were sealed anew under another key.
+    WorkspaceKeyRotated,
+    /// All keys were wrapped anew, under another master key.
+    MasterKeyRotated,
+    /// A backup was made.
+    BackupMade,
+    /// The installation was restored from a backup.
+    BackupRestored,
     /// A credential was stored.
     CredentialCreated,
     /// A new secret took the place of the one before.
@@ -72,6 +84,12 @@ impl Event {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::WorkspaceCreated => "workspace_created",
+            Self::WorkspaceExported => "workspace_exported",
+            Self::WorkspaceErased => "workspace_erased",
+            Self::WorkspaceKeyRotated => "workspace_key_rotated",
+            Self::MasterKeyRotated => "master_key_rotated",
+            Self::BackupMade => "backup_made",
+            Self::BackupRestored => "backup_restored",
             Self::CredentialCreated => "credential_created",
             Self::CredentialRotated => "credential_rotated",
             Self::RotationStaged => "rotation_staged",
@@ -152,7 +170,20 @@ pub(crate) struct Record {
     /// The documents that it leads to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) documents: Vec<Lead>,
+    /// What it does to keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) keys: Option<KeyAct>,
     pub(crate) previous: Hash,
+}
+
+/// What a record does to keys: once it is on disk, it is carried out, after a crash too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum KeyAct {
+    /// The keys of these ids are destroyed.
+    Destroy(Vec<String>),
+    /// All keys are wrapped with the master key of this id.
+    WrapWith(String),
 }
 
 /// A document as a record leaves it.
@@ -181,6 +212,7 @@ pub(crate) struct Draft {
     pub(crate) detail: Option<(Arc<SealingKey>, Detail)>,
     pub(crate) change: Option<String>,
     pub(crate) documents: Vec<Lead>,
+    pub(crate) keys: Option<KeyAct>,
 }
 
 impl Draft {
@@ -195,6 +227,7 @@ impl Draft {
             detail: None,
             change: None,
             documents: Vec::new(),
+            keys: None,
         }
     }
 
@@ -212,6 +245,7 @@ impl Draft {
             note: self.note,
             change: self.change,
             documents: self.documents,
+            keys: self.keys,
             previous,
         }
     }

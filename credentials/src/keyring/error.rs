@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{file::FileError, kms::KmsError};
+use crate::{file::FileError, kms::KmsError, storage::StorageError};
 
 /// Why there is no keyring to work with.
 #[derive(Debug, thiserror::Error)]
@@ -31,4 +31,13 @@ pub enum KeyringError {
     /// The key service did not wrap or unwrap.
     #[error(transparent)]
     Kms(#[from] KmsError),
+}
+
+/// A keyring that cannot be replaced is storage that cannot be written.
+impl From<KeyringError> for StorageError {
+    fn from(error: KeyringError) -> Self {
+        Self::Unavailable {
+            reason: error.to_string(),
+        }
+    }
 }

@@ -12,6 +12,12 @@ use crate::{WorkspaceId, encoding::base64_bytes, file};
 pub(super) struct KeyringFile {
     format: u32,
     pub(super) installation: String,
+    /// How often this installation was restored from a backup.
+    #[serde(default)]
+    pub(super) epoch: u64,
+    /// The backup that it was restored from last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) restored_from: Option<String>,
     pub(super) installation_key: WrappedKey,
     /// Oldest first.
     pub(super) workspaces: BTreeMap<WorkspaceId, Vec<WrappedKey>>,
@@ -29,21 +35,39 @@ impl KeyringFile {
         Self {
             format: FORMAT,
             installation,
+            epoch: 0,
+            restored_from: None,
             installation_key,
             workspaces: BTreeMap::new(),
         }
     }
 
+    /// All keys, each with the workspace it is for; the installation's own has none.
+    pub(super) fn keys_mut(&mut self) -> impl Iterator<Item = (&str, &mut WrappedKey)> {
+        let of_workspaces = self
+            .workspaces
+            .iter_mut()
+            .flat_map(|(workspace, keys)| keys.iter_mut().map(|key| (workspace.as_str(), key)));
+        [("", &mut self.installation_key)]
+            .into_iter()
+            .chain(of_workspaces)
+    }
+
     pub(super) fn read(path: &Path) -> Result<Option<Self>, KeyringError> {
-        let Some(json) = file::read_if_there(path)? else {
-            return Ok(None);
-        };
+        match file::read_if_there(path)? {
+            Some(json) => Self::parse(&json, path).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// What stands, or stood, at `path`.
+    pub(super) fn parse(json: &[u8], path: &Path) -> Result<Self, KeyringError> {
         let damaged = |_| KeyringError::Damaged {
             path: path.to_owned(),
         };
-        let head: Head = serde_json::from_slice(&json).map_err(damaged)?;
+        let head: Head = serde_json::from_slice(json).map_err(damaged)?;
         match head.format {
-            FORMAT => serde_json::from_slice(&json).map(Some).map_err(damaged),
+            FORMAT => serde_json::from_slice(json).map_err(damaged),
             found => Err(KeyringError::Newer {
                 path: path.to_owned(),
                 found,
@@ -52,8 +76,15 @@ impl KeyringFile {
     }
 
     pub(super) fn replace(&self, path: &Path) -> Result<(), KeyringError> {
-        let json = serde_json::to_vec_pretty(self).expect("our own types serialize");
-        Ok(file::replace(path, &json, Permissions::from_mode(0o600))?)
+        Ok(file::replace(
+            path,
+            &self.to_json(),
+            Permissions::from_mode(0o600),
+        )?)
+    }
+
+    pub(super) fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(self).expect("our own types serialize")
     }
 
     pub(super) async fn replace_blocking(self, path: &Path) -> Result<(), KeyringError> {

@@ -47,13 +47,33 @@ pub enum KmsError {
     /// The keyring was wrapped with another one.
     #[error(
         "wrong master key: the keyring was wrapped with {expected}, the one given is {given}. Give the right one in \
-         KMS_MASTER_KEY_FILE or KMS_MASTER_KEY"
+         KMS_MASTER_KEY_FILE or KMS_MASTER_KEY; one that was retired is kept as <its file>.retired-<its id>"
     )]
     WrongMasterKey {
         /// Its id, from the wrapped key.
         expected: String,
         /// The id of the one at hand.
         given: String,
+    },
+    /// The master key stands in a variable, which only people can change.
+    #[error(
+        "the master key is not in a file, so it cannot be replaced from here: keep the old one in a file, name that in \
+         kms.previous_master_key_file, give the new one as KMS_MASTER_KEY, restart, and rotate again"
+    )]
+    NotAFile,
+    /// The master key's file, or its folder, cannot be written.
+    #[error(
+        "the master key's file cannot be replaced from here ({0}). Put a new key where kms.master_key_file says, name a \
+         file with the old one in kms.previous_master_key_file, restart, and rotate again"
+    )]
+    NotReplaceable(#[source] FileError),
+    /// There is nothing at the place where a restore looks for the key.
+    #[error(
+        "there is no master key at {}: put the one there that the backup was made with", path.display()
+    )]
+    NotThere {
+        /// Where it should be.
+        path: PathBuf,
     },
     /// A wrapped key was edited or moved.
     #[error("the wrapped key {key} failed authentication: restore the keyring from a backup")]

@@ -1,5 +1,7 @@
 //! The `local` driver: a 32-byte master key on this machine.
 
+mod files;
+
 use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::Path};
 
 use base64::{
@@ -10,6 +12,7 @@ use base64::{
 use keyside_config::MasterKeySource;
 use zeroize::Zeroizing;
 
+pub(super) use self::files::MasterKeys;
 use super::{KmsError, Wrapping};
 use crate::{
     encoding::hex,
@@ -110,6 +113,11 @@ impl MasterKey {
 
     pub(super) fn wrap(&self, wrapping: &Wrapping<'_>, key: &[u8; KEY_LEN]) -> Vec<u8> {
         self.key.seal(&wrapping.place(), key)
+    }
+
+    /// The id of the master key that has wrapped something.
+    pub(super) fn id_in(wrapped: &[u8]) -> Option<&str> {
+        SealingKey::id_in(wrapped)
     }
 
     pub(super) fn unwrap(

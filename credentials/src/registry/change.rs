@@ -17,7 +17,7 @@ use std::{
 };
 
 use serde::Serialize;
-use tokio::sync::{OwnedMutexGuard, RwLockReadGuard};
+use tokio::sync::{OwnedMutexGuard, RwLockReadGuard, RwLockWriteGuard};
 
 use super::{Act, ChangeError, Inner, Warning};
 use crate::{
@@ -46,11 +46,17 @@ impl Inner {
                 return Ok(begun);
             }
             drop(begun);
-            let _alone = self.gate.write().await;
-            if self.journal.is_unsettled() {
-                self.reload().await?;
-            }
+            drop(self.begin_alone().await?);
         }
+    }
+
+    /// Leave to look at everything while no change is under way.
+    pub(crate) async fn begin_alone(&self) -> Result<RwLockWriteGuard<'_, ()>, ChangeError> {
+        let alone = self.gate.write().await;
+        if self.journal.is_unsettled() {
+            self.reload().await?;
+        }
+        Ok(alone)
     }
 
     pub(super) fn sound_workspace(

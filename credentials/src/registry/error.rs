@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use keyside_config::EndpointError;
 
 use crate::{
-    KeyringError, Label, Verification,
+    KeyringError, KmsError, Label, Verification,
     access::EnsureOwnerError,
     audit::Break,
     file::FileError,
@@ -95,6 +95,9 @@ pub enum ChangeError {
     /// What is stored failed authentication, so nothing is built on it.
     #[error("the stored record failed authentication and cannot be changed")]
     Damaged,
+    /// The master key stands where only a person can replace it.
+    #[error(transparent)]
+    MasterKeyFixed(KmsError),
     /// Storage, the audit log or the keyring cannot be written. Nothing has changed; but if storage failed while
     /// the audit record was on its way to the disk, and it arrived, the change is completed when storage is back.
     #[error("the change could not be recorded: {0}")]
@@ -108,12 +111,16 @@ fn not_taken(verification: Verification) -> &'static str {
     }
 }
 
-/// A keyring that cannot be replaced is storage that cannot be written.
+/// Where the master key stands is for a person to change; apart from that, a keyring that cannot be replaced is storage
+/// that cannot be written.
 impl From<KeyringError> for ChangeError {
     fn from(error: KeyringError) -> Self {
-        Self::StoreUnavailable(StorageError::Unavailable {
-            reason: error.to_string(),
-        })
+        match error {
+            KeyringError::Kms(error @ (KmsError::NotAFile | KmsError::NotReplaceable(_))) => {
+                Self::MasterKeyFixed(error)
+            }
+            error => Self::StoreUnavailable(error.into()),
+        }
     }
 }
 

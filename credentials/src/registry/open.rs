@@ -1,16 +1,18 @@
 //! Opening, and reading everything anew after a change that stopped half-way: the same steps.
 
 use std::{
+    collections::HashMap,
     path::Path,
     sync::{Arc, Mutex},
 };
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use tokio::sync::{RwLock, mpsc};
 
 use super::{Inner, OpenError, OpenOptions, change::WorkspaceLocks, twins::Twins};
 use crate::{
-    Access, Act, Audit, Kms,
+    Access, Act, Audit, Kms, WorkspaceId,
     audit::{Draft, Event, Lead},
     clock::Ratchet,
     file,
@@ -22,11 +24,17 @@ use crate::{
     storage::{Log, Storage, StorageError},
 };
 
+/// A registry's inside, and what opening it has left to do.
+pub(super) struct Opened {
+    pub(super) inner: Inner,
+    /// Where refused uses of credentials come out from now on.
+    pub(super) notices: mpsc::Receiver<Notice>,
+    /// Workspaces that were erased, and when: runs of theirs may be left.
+    pub(super) erased: HashMap<WorkspaceId, Timestamp>,
+}
+
 impl Inner {
-    /// What is noted from now on comes out of the receiver.
-    pub(super) async fn open(
-        options: OpenOptions,
-    ) -> Result<(Self, mpsc::Receiver<Notice>), OpenError> {
+    pub(super) async fn open(options: OpenOptions) -> Result<Opened, OpenError> {
         let OpenOptions {
             storage,
             keyring: path,
@@ -80,6 +88,7 @@ impl Inner {
             return Err(OpenError::StoreMissing { keyring: path });
         }
         inner.apply(pending, &ledger).await?;
+        inner.note_restore(&ledger).await?;
         inner
             .access
             .ensure_owner(&inner.journal, &inner.keyring)
@@ -89,7 +98,11 @@ impl Inner {
             audit_head = %inner.audit.head().await,
             "opened the credential store"
         );
-        Ok((inner, noted))
+        Ok(Opened {
+            inner,
+            notices: noted,
+            erased: ledger.erased,
+        })
     }
 
     /// Reads everything anew: a change stopped half-way, and what is in memory may be behind what is stored.
@@ -108,6 +121,8 @@ impl Inner {
     /// Finishes what is on record and not carried out, believes what the log vouches for, and puts the rest on record.
     async fn apply(&self, pending: Vec<Pending>, ledger: &Ledger) -> Result<(), StorageError> {
         self.journal.settle(pending, ledger).await?;
+        self.keyring.destroy(&ledger.destroyed).await?;
+        self.keyring.settle(ledger.master_key.as_deref()).await?;
         let before = self.snapshot.load_full();
         let (snapshot, findings) = snapshot::load(
             &*self.storage,
@@ -123,6 +138,22 @@ impl Inner {
         self.report(ledger, findings).await?;
         self.snapshot.store(Arc::new(snapshot));
         self.twins.forget();
+        Ok(())
+    }
+
+    /// A restore happens offline, where there is no log to write to; the first start after it does.
+    async fn note_restore(&self, ledger: &Ledger) -> Result<(), StorageError> {
+        let Some((epoch, backup)) = self.keyring.restored().await else {
+            return Ok(());
+        };
+        let note = format!("{backup}, epoch {epoch}");
+        if ledger.restored.as_ref() != Some(&note) {
+            let restored = Draft {
+                note: Some(note),
+                ..Draft::new(Event::BackupRestored, &Act::system("start"))
+            };
+            self.audit.put_on_record(restored).await?;
+        }
         Ok(())
     }
 

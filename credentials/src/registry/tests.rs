@@ -4,7 +4,10 @@ mod access;
 mod changing;
 mod crash;
 mod disclosure;
+mod erasing;
+mod exporting;
 mod life;
+mod master_key;
 mod model;
 mod opening;
 mod repetition;
@@ -13,6 +16,7 @@ mod rotation;
 mod surgery;
 mod tampering;
 mod trial;
+mod workspace_key;
 
 use std::{
     path::PathBuf,
@@ -24,7 +28,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    ActorId, Ask, Environment, Grant, MasterKey, Refusal, Secret, VersionState,
+    ActorId, Ask, Environment, Grant, MasterKey, Refusal, Scope, Secret, VersionState,
     audit::Event,
     clock::held::HeldClock,
     documents::CREDENTIALS,
@@ -75,8 +79,9 @@ impl Installation {
 
     /// Without what goes on by itself, so that nothing happens but what a test does.
     async fn open_still(&self, storage: Arc<dyn Storage>) -> Registry {
-        let runs = Runs::start(storage.clone());
-        let (inner, _) = Inner::open(self.options(storage)).await.unwrap();
+        let Opened { inner, erased, .. } =
+            Inner::open(self.options(storage.clone())).await.unwrap();
+        let runs = Runs::start(storage, erased);
         let inner = Arc::new(inner);
         Registry { inner, runs }
     }

@@ -123,9 +123,18 @@ pub(super) fn read(block: &[u8]) -> Vec<StoredRun> {
 
 pub(super) fn write(runs: &[Run]) -> Vec<u8> {
     let rows: Vec<Row<'_>> = runs.iter().map(Row::from).collect();
-    let block = Vec::with_capacity(1 + runs.len() * TYPICAL_LEN);
+    write_rows(&rows)
+}
+
+/// A block of what was read from one: the same form.
+pub(super) fn write_again(runs: &[StoredRun]) -> Vec<u8> {
+    write_rows(runs)
+}
+
+fn write_rows<T: Serialize>(rows: &[T]) -> Vec<u8> {
+    let block = Vec::with_capacity(1 + rows.len() * TYPICAL_LEN);
     let block =
-        postcard::to_extend(&FORMAT, block).and_then(|block| postcard::to_extend(&rows, block));
+        postcard::to_extend(&FORMAT, block).and_then(|block| postcard::to_extend(rows, block));
     block.expect("numbers and texts of known length serialize")
 }
 

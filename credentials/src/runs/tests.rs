@@ -34,7 +34,7 @@ fn numbers(runs: &[StoredRun]) -> Vec<u64> {
 
 #[tokio::test]
 async fn a_run_comes_back_as_it_was_noted_newest_first() {
-    let runs = Runs::start(Arc::new(MemoryStorage::new()));
+    let runs = Runs::start(Arc::new(MemoryStorage::new()), HashMap::new());
     (0..3).for_each(|n| runs.record(run(n)));
     runs.flush().await;
     let recent = runs.recent(2, &Scope::All).await;
@@ -69,7 +69,7 @@ async fn a_run_comes_back_as_it_was_noted_newest_first() {
 #[tokio::test(start_paused = true)]
 async fn a_run_is_written_behind_within_a_tenth_of_a_second_without_being_asked_for() {
     let storage = Arc::new(MemoryStorage::new());
-    let runs = Runs::start(storage.clone());
+    let runs = Runs::start(storage.clone(), HashMap::new());
     runs.record(run(1));
     tokio::time::timeout(std::time::Duration::from_millis(100), async {
         while storage.last(Log::Runs).await.unwrap() == 0 {
@@ -83,11 +83,11 @@ async fn a_run_is_written_behind_within_a_tenth_of_a_second_without_being_asked_
 #[tokio::test]
 async fn records_come_back_after_a_restart_and_so_does_when_a_key_was_last_used() {
     let storage = Arc::new(MemoryStorage::new());
-    let runs = Runs::start(storage.clone());
+    let runs = Runs::start(storage.clone(), HashMap::new());
     assert_eq!(runs.last_used(&credential()), None);
     (0..2_000).for_each(|n| runs.record(run(n)));
     runs.flush().await;
-    let runs = Runs::start(storage);
+    let runs = Runs::start(storage, HashMap::new());
     runs.record(run(2_000));
     runs.flush().await;
     let expected: Vec<_> = (0..=2_000).rev().collect();
@@ -101,7 +101,7 @@ async fn records_come_back_after_a_restart_and_so_does_when_a_key_was_last_used(
 async fn the_oldest_go_first_and_enough_stay_also_after_a_restart() {
     let storage = Arc::new(MemoryStorage::new());
     for _ in 0..2 {
-        let runs = Runs::start(storage.clone());
+        let runs = Runs::start(storage.clone(), HashMap::new());
         runs.set_retention(1_000);
         for n in 0..3_000 {
             runs.record(run(n));
@@ -115,7 +115,7 @@ async fn the_oldest_go_first_and_enough_stay_also_after_a_restart() {
 
 #[tokio::test]
 async fn a_full_queue_drops_and_counts_and_never_waits() {
-    let runs = Runs::start(Arc::new(MemoryStorage::new()));
+    let runs = Runs::start(Arc::new(MemoryStorage::new()), HashMap::new());
     // On one thread the writer gets no turn meanwhile.
     (0..QUEUE as u64 + 10).for_each(|n| runs.record(run(n)));
     assert_eq!(runs.dropped(), 10);
@@ -127,7 +127,7 @@ async fn a_full_queue_drops_and_counts_and_never_waits() {
 async fn storage_that_fails_loses_records_and_takes_the_next_ones() {
     for done in [false, true] {
         let storage = Arc::new(FaultyStorage::new(Arc::new(MemoryStorage::new())));
-        let runs = Runs::start(storage.clone());
+        let runs = Runs::start(storage.clone(), HashMap::new());
         storage.watch(Some(Fault {
             at: 0,
             done,
@@ -154,7 +154,7 @@ async fn a_block_of_another_form_is_left_out() {
         .await
         .unwrap();
     storage.append(Log::Runs, 3, vec![]).await.unwrap();
-    let runs = Runs::start(storage);
+    let runs = Runs::start(storage, HashMap::new());
     runs.record(run(1));
     runs.flush().await;
     assert_eq!(numbers(&runs.recent(9, &Scope::All).await), [1]);

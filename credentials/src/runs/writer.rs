@@ -29,6 +29,7 @@ pub(super) struct Writer {
 struct Batch {
     runs: Vec<Run>,
     waiting: Vec<oneshot::Sender<()>>,
+    erasing: Vec<oneshot::Sender<Option<usize>>>,
 }
 
 impl Writer {
@@ -46,26 +47,37 @@ impl Writer {
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Message>) {
         self.look().await;
         while let Some(first) = queue.recv().await {
-            let Batch { runs, waiting } = gather(first, &mut queue, &self.shared).await;
+            let Batch {
+                mut runs,
+                waiting,
+                erasing,
+            } = gather(first, &mut queue, &self.shared).await;
+            // A request that was under way while its workspace was erased.
+            runs.retain(|run| !self.shared.erased.covers(run.workspace.as_str(), run.at));
             self.write(&runs).await;
+            // Whoever waited may have given up.
             for waiting in waiting {
-                // Whoever waited may have given up.
                 let _ = waiting.send(());
+            }
+            for erasing in erasing {
+                let _ = erasing.send(self.look().await);
             }
         }
     }
 
-    /// Learns what an earlier process has left: how many records there are, and who was used when.
-    async fn look(&mut self) {
-        match self.read_log().await {
-            Ok(()) => self.looked = true,
-            Err(error) => tracing::warn!(%error, "the run records cannot be read"),
-        }
+    /// Learns what there is: how many records, and who was used when. What is to be forgotten is, and counted; nothing is
+    /// said of that if storage fails, and the next look goes on.
+    async fn look(&mut self) -> Option<usize> {
+        let read = self.read_log().await;
+        self.looked = read.is_ok();
+        read.inspect_err(|error| tracing::warn!(%error, "the run records cannot be read"))
+            .ok()
     }
 
-    async fn read_log(&mut self) -> Result<(), StorageError> {
+    async fn read_log(&mut self) -> Result<usize, StorageError> {
         (self.position, self.kept) = (0, 0);
         self.blocks.clear();
+        let mut erased = 0;
         loop {
             let entries = self
                 .shared
@@ -73,14 +85,19 @@ impl Writer {
                 .entries(Log::Runs, self.position + 1, READ_AT_ONCE)
                 .await?;
             for (position, entry) in &entries {
-                let runs = block::read(entry);
+                let mut runs = block::read(entry);
+                erased += self.shared.erase(*position, &mut runs).await?;
                 self.shared.used(runs.iter().filter_map(|run| run.usage()));
                 self.note(*position, runs.len());
             }
             if entries.len() < READ_AT_ONCE {
-                return Ok(());
+                break;
             }
         }
+        if erased > 0 {
+            self.shared.storage.sync().await?;
+        }
+        Ok(erased)
     }
 
     async fn write(&mut self, runs: &[Run]) {
@@ -146,7 +163,7 @@ impl Writer {
 async fn gather(first: Message, queue: &mut mpsc::Receiver<Message>, shared: &Shared) -> Batch {
     let mut batch = Batch::default();
     batch.take(first);
-    if batch.waiting.is_empty() {
+    if batch.waiting.is_empty() && batch.erasing.is_empty() {
         let _ = timeout(AT_RISK, shared.enough.notified()).await;
     }
     while let Ok(message) = queue.try_recv() {
@@ -161,6 +178,7 @@ impl Batch {
         match message {
             Message::Run(run) => self.runs.push(run),
             Message::Flush(waiting) => self.waiting.push(waiting),
+            Message::Erase(erasing) => self.erasing.push(erasing),
         }
     }
 }

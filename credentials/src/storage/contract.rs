@@ -33,6 +33,7 @@ contract! {
     an_entry_is_written_once_and_without_gaps
     of_two_appends_at_one_position_exactly_one_wins
     a_log_forgets_its_oldest_entries_and_never_its_position
+    an_entry_is_overwritten_only_where_one_is
     logs_do_not_see_each_other
     every_write_changes_the_generation
     bodies_of_any_size_and_content_come_back_as_they_were
@@ -193,6 +194,29 @@ async fn a_log_forgets_its_oldest_entries_and_never_its_position(storage: Arc<dy
         [5]
     );
     storage.append(Log::Runs, 6, vec![]).await.unwrap();
+}
+
+async fn an_entry_is_overwritten_only_where_one_is(storage: Arc<dyn Storage>) {
+    for position in 1..=3 {
+        storage
+            .append(Log::Runs, position, b"old".to_vec())
+            .await
+            .unwrap();
+    }
+    storage.forget(Log::Runs, 2).await.unwrap();
+    storage
+        .overwrite(Log::Runs, 2, b"new".to_vec())
+        .await
+        .unwrap();
+    for nothing_there in [1, 4] {
+        assert!(is_conflict(
+            storage.overwrite(Log::Runs, nothing_there, vec![]).await
+        ));
+    }
+    assert_eq!(
+        storage.entries(Log::Runs, 0, 9).await.unwrap(),
+        [(2, b"new".to_vec()), (3, b"old".to_vec())]
+    );
 }
 
 async fn logs_do_not_see_each_other(storage: Arc<dyn Storage>) {

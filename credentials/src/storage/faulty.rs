@@ -26,6 +26,7 @@ pub(crate) enum Asked {
     Put(String, u64, Vec<u8>),
     Remove(String, u64),
     Append(Log, u64, Vec<u8>),
+    Overwrite(Log, u64, Vec<u8>),
     Sync,
 }
 
@@ -91,6 +92,7 @@ impl Asked {
             Self::Put(key, expected, body) => storage.put(&key, expected, body).await.map(drop),
             Self::Remove(key, expected) => storage.remove(&key, expected).await,
             Self::Append(log, position, entry) => storage.append(log, position, entry).await,
+            Self::Overwrite(log, position, entry) => storage.overwrite(log, position, entry).await,
             Self::Sync => storage.sync().await,
         }
     }
@@ -118,6 +120,10 @@ impl Storage for FaultyStorage {
 
     async fn append(&self, log: Log, position: u64, entry: Vec<u8>) -> Result<(), StorageError> {
         self.write(Asked::Append(log, position, entry)).await
+    }
+
+    async fn overwrite(&self, log: Log, position: u64, entry: Vec<u8>) -> Result<(), StorageError> {
+        self.write(Asked::Overwrite(log, position, entry)).await
     }
 
     async fn entries(

@@ -132,6 +132,16 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
+    async fn overwrite(&self, log: Log, position: u64, entry: Vec<u8>) -> Result<(), StorageError> {
+        let mut contents = self.contents();
+        let there = contents.logs.get_mut(&(log, position));
+        *there.ok_or_else(|| StorageError::Conflict {
+            what: log.as_str().to_owned(),
+        })? = entry;
+        contents.generation += 1;
+        Ok(())
+    }
+
     async fn entries(
         &self,
         log: Log,

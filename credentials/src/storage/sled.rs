@@ -81,6 +81,11 @@ impl Storage for SledStorage {
             .await
     }
 
+    async fn overwrite(&self, log: Log, position: u64, entry: Vec<u8>) -> Result<(), StorageError> {
+        self.run(move |store| store.overwrite(log, position, &entry))
+            .await
+    }
+
     async fn entries(
         &self,
         log: Log,
@@ -111,6 +116,29 @@ impl SledStorage {
     async fn to_disk(&self) -> Result<(), StorageError> {
         self.0.flush_log().await?;
         self.run(Store::sync_file).await
+    }
+}
+
+/// What a restore writes into a store that nobody else has: revisions and positions as they were.
+impl SledStorage {
+    pub(crate) async fn import_document(
+        &self,
+        key: String,
+        revision: u64,
+        body: Vec<u8>,
+    ) -> Result<(), StorageError> {
+        self.run(move |store| store.import_document(&key, revision, &body))
+            .await
+    }
+
+    pub(crate) async fn import_entry(
+        &self,
+        log: Log,
+        position: u64,
+        entry: Vec<u8>,
+    ) -> Result<(), StorageError> {
+        self.run(move |store| store.import_entry(log, position, &entry))
+            .await
     }
 }
 

@@ -157,6 +157,52 @@ impl Store {
         self.documents.scan_prefix(prefix).map(entry).collect()
     }
 
+    pub(super) fn import_document(
+        &self,
+        key: &str,
+        revision: u64,
+        body: &[u8],
+    ) -> Result<(), StorageError> {
+        let stored = [&revision.to_be_bytes(), body].concat();
+        self.import(&self.documents, key.as_bytes(), stored)
+    }
+
+    pub(super) fn import_entry(
+        &self,
+        log: Log,
+        position: u64,
+        entry: &[u8],
+    ) -> Result<(), StorageError> {
+        self.import(self.tree(log), &position.to_be_bytes(), entry.to_vec())
+    }
+
+    fn import(&self, into: &Tree, key: &[u8], value: Vec<u8>) -> Result<(), StorageError> {
+        self.before_write()?;
+        into.insert(key, value).map_err(|error| failed(&error))?;
+        self.wrote();
+        Ok(())
+    }
+
+    pub(super) fn overwrite(
+        &self,
+        log: Log,
+        position: u64,
+        entry: &[u8],
+    ) -> Result<(), StorageError> {
+        let conflict = || StorageError::Conflict {
+            what: log.as_str().to_owned(),
+        };
+        let (tree, key) = (self.tree(log), position.to_be_bytes());
+        let old = tree.get(key).map_err(|error| failed(&error))?;
+        let old = old.ok_or_else(conflict)?;
+        self.before_write()?;
+        tree.compare_and_swap(key, Some(old), Some(entry))
+            .map_err(|error| failed(&error))?
+            .map_err(|_| conflict())?;
+        self.wrote();
+        Ok(())
+    }
+
     pub(super) fn append(&self, log: Log, position: u64, entry: &[u8]) -> Result<(), StorageError> {
         let conflict = || StorageError::Conflict {
             what: log.as_str().to_owned(),

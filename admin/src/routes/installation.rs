@@ -1,0 +1,79 @@
+//! `/api/master-key`, `/api/backup`: what concerns everything there is.
+
+use axum::{
+    Json,
+    body::{Body, Bytes},
+    extract::State,
+    response::Response,
+};
+use http_body_util::channel::{Channel, Sender};
+use keyside_credentials::{backup::Backup, storage::StorageError};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::file;
+use crate::{AdminState, access::Caller, openapi::bodies, problem::Problem};
+
+/// Wraps every key with a new master key. Requests go on meanwhile.
+#[utoipa::path(
+    post, path = "/api/master-key/rotate", tag = "installation", operation_id = "rotateMasterKey",
+    responses((status = 200, body = RotatedView, description = "What it came to"), (status = 409))
+)]
+pub(super) async fn rotate_master_key(
+    State(state): State<AdminState>,
+    caller: Caller,
+) -> Result<Json<RotatedView>, Problem> {
+    let rotated = state.registry.rotate_master_key(&caller.act()).await?;
+    Ok(Json(RotatedView {
+        master_key: rotated.master_key,
+        previous: rotated.previous,
+        keys: rotated.keys,
+        warnings: rotated.warning.into_iter().collect(),
+    }))
+}
+
+/// One sealed file of everything, piece by piece. A failure on the way cuts the connection, and what came so far has no end.
+#[utoipa::path(
+    post, path = "/api/backup", tag = "installation", operation_id = "backup",
+    responses((status = 200, body = bodies::File, content_type = "application/octet-stream", description = "The backup"))
+)]
+pub(super) async fn backup(
+    State(state): State<AdminState>,
+    caller: Caller,
+) -> Result<Response, Problem> {
+    let backup = state.registry.backup(&caller.act()).await?;
+    let name = format!("{}.keyside", backup.header.id);
+    let (to, body) = Channel::new(1);
+    tokio::spawn(send(backup, to));
+    Ok(file::answer(
+        "application/octet-stream",
+        &name,
+        Body::new(body),
+    ))
+}
+
+/// Ends early when nobody listens any more.
+async fn send(mut backup: Backup, mut to: Sender<Bytes, StorageError>) {
+    while let Some(piece) = backup.next().await {
+        let sent = match piece {
+            Ok(piece) => to.send_data(piece.into()).await,
+            Err(error) => return to.abort(error),
+        };
+        if sent.is_err() {
+            return;
+        }
+    }
+}
+
+/// What a rotation came to, on the wire.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RotatedView {
+    /// The id of the master key that wraps everything now.
+    master_key: String,
+    /// The one before.
+    previous: String,
+    /// How many keys were wrapped anew.
+    keys: usize,
+    warnings: Vec<String>,
+}

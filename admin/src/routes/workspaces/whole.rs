@@ -1,0 +1,91 @@
+//! What is done to a workspace as a whole: taken away, destroyed, sealed under another key.
+
+use axum::{Json, extract::State, response::Response};
+use keyside_credentials::{Receipt, WorkspaceId};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    AdminState,
+    access::Caller,
+    openapi::{bodies, queries},
+    precondition::IfMatch,
+    problem::Problem,
+    routes::{Segment, file},
+};
+
+/// Everything of a workspace but its secrets, as a tar archive. A POST, because it is put on record.
+#[utoipa::path(
+    post, path = "/api/workspaces/{id}/export", tag = "workspaces", operation_id = "exportWorkspace",
+    params(("id" = String, Path)),
+    responses((status = 200, body = bodies::File, content_type = "application/x-tar", description = "The archive"))
+)]
+pub(in crate::routes) async fn export(
+    State(state): State<AdminState>,
+    caller: Caller,
+    Segment(id): Segment,
+) -> Result<Response, Problem> {
+    let workspace = caller.workspace(&state.registry, &id)?;
+    let act = caller.act();
+    let archive = state.registry.export_workspace(&act, &workspace.id).await?;
+    let name = format!("{}.tar", workspace.id);
+    Ok(file::answer("application/x-tar", &name, archive.into()))
+}
+
+/// Erases a workspace for good: its keys, its records, its runs. `If-Match` is heeded and not asked for.
+#[utoipa::path(
+    delete, path = "/api/workspaces/{id}", tag = "workspaces", operation_id = "eraseWorkspace",
+    params(("id" = String, Path), queries::IfMatch),
+    responses((status = 200, body = bodies::Receipt, description = "The receipt"))
+)]
+pub(in crate::routes) async fn erase(
+    State(state): State<AdminState>,
+    caller: Caller,
+    Segment(id): Segment,
+    seen: IfMatch,
+) -> Result<Json<Receipt>, Problem> {
+    let workspace = caller.workspace(&state.registry, &id)?;
+    seen.hold(workspace.revision)?;
+    let act = caller.act();
+    Ok(Json(
+        state.registry.erase_workspace(&act, &workspace.id).await?,
+    ))
+}
+
+/// Makes a new key for a workspace, and seals everything of it anew.
+#[utoipa::path(
+    post, path = "/api/workspaces/{id}/rotate-key", tag = "workspaces", operation_id = "rotateWorkspaceKey",
+    params(("id" = String, Path)),
+    responses((status = 200, body = ResealedView, description = "What it came to"), (status = 409))
+)]
+pub(in crate::routes) async fn rotate_key(
+    State(state): State<AdminState>,
+    caller: Caller,
+    Segment(id): Segment,
+) -> Result<Json<ResealedView>, Problem> {
+    let workspace = caller.workspace(&state.registry, &id)?;
+    let resealed = state
+        .registry
+        .rotate_workspace_key(&caller.act(), &workspace.id)
+        .await?;
+    Ok(Json(ResealedView {
+        workspace_id: resealed.workspace,
+        key: resealed.key,
+        credentials: resealed.credentials,
+        damaged: resealed.damaged,
+    }))
+}
+
+/// What a new key came to, on the wire.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::routes) struct ResealedView {
+    #[schema(value_type = String)]
+    workspace_id: WorkspaceId,
+    /// The id of the key that seals now.
+    key: String,
+    /// How many were sealed anew.
+    credentials: usize,
+    /// How many do not open and were left as they are.
+    damaged: usize,
+}

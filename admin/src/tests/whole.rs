@@ -1,0 +1,92 @@
+//! What is done to a workspace or to the installation as a whole.
+
+use super::*;
+
+/// `acme` with a key in it.
+async fn with_key() -> Api {
+    let api = Api::with_workspace().await;
+    let key = json!({
+        "workspaceId": "acme", "provider": "openai", "label": "a", "secret": SECRET,
+    });
+    let added = api.post(CREDENTIALS, &key).await;
+    assert_eq!(added.status, StatusCode::CREATED, "{}", added.body);
+    api
+}
+
+#[tokio::test]
+async fn an_erased_workspace_gives_a_receipt_and_is_gone() {
+    let api = with_key().await;
+    let stale = api
+        .send(
+            api.request("DELETE", "/api/workspaces/acme")
+                .header("if-match", "\"1-0\""),
+        )
+        .await;
+    assert_eq!(stale.status, StatusCode::PRECONDITION_FAILED);
+    let erased = api.delete("/api/workspaces/acme").await;
+    assert_eq!(erased.status, StatusCode::OK, "{}", erased.body);
+    let receipt: keyside_credentials::Receipt = serde_json::from_str(&erased.body).unwrap();
+    assert!(api.registry.confirms(&receipt));
+    assert_eq!((receipt.credentials, receipt.destroyed_keys.len()), (1, 1));
+    for gone in ["", "/export", "/rotate-key"] {
+        let path = format!("/api/workspaces/acme{gone}");
+        let answer = match gone {
+            "" => api.get(&path).await,
+            _ => api.post(&path, &json!({})).await,
+        };
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
+    }
+    assert_eq!(
+        api.delete("/api/workspaces/acme").await.status,
+        StatusCode::NOT_FOUND
+    );
+}
+
+#[tokio::test]
+async fn an_export_is_a_tar_archive_to_keep() {
+    let api = with_key().await;
+    let export = api.post("/api/workspaces/acme/export", &json!({})).await;
+    assert_eq!(export.status, StatusCode::OK);
+    assert_eq!(export.headers["content-type"], "application/x-tar");
+    assert_eq!(
+        export.headers["content-disposition"],
+        "attachment; filename=\"acme.tar\""
+    );
+    assert!(export.body.contains("manifest.json"));
+}
+
+#[tokio::test]
+async fn keys_are_replaced_and_everything_goes_on() {
+    let api = with_key().await;
+    let answer = api
+        .post("/api/workspaces/acme/rotate-key", &json!({}))
+        .await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    assert_eq!(
+        (&answer.json()["credentials"], &answer.json()["damaged"]),
+        (&json!(1), &json!(0))
+    );
+    let answer = api.post("/api/master-key/rotate", &json!({})).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    // The installation's own, and two of acme.
+    assert_eq!(answer.json()["keys"], 3);
+    assert_ne!(answer.json()["masterKey"], answer.json()["previous"]);
+    let listed = api.get(CREDENTIALS).await;
+    assert_eq!(listed.json()["items"][0]["damaged"], false);
+}
+
+#[tokio::test]
+async fn a_backup_is_one_file_that_can_be_checked() {
+    let api = with_key().await;
+    let request = api.request("POST", "/api/backup").body(Body::empty());
+    let response = api.router.clone().oneshot(request.unwrap()).await.unwrap();
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/octet-stream"
+    );
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), bytes).unwrap();
+    let header = keyside_credentials::backup::check(file.path()).unwrap();
+    assert!(header.id.starts_with("bak_"));
+}

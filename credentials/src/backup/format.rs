@@ -1,0 +1,243 @@
+//! The file from outside: magic, format, header, chunks behind their lengths, an end mark, SHA-256. Lengths and the format
+//! are 32 bits, big-endian.
+
+use std::{
+    fs::File,
+    io::{self, BufReader, Read},
+    path::{Path, PathBuf},
+};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::RestoreError;
+use crate::{
+    audit::Head,
+    authentic::Hash,
+    encoding::base64_bytes,
+    file::FileError,
+    sealing::{Place, SealingKey},
+};
+
+/// What a backup says of itself to anyone. It is believed only once a chunk has opened: they are bound to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Header {
+    /// Its own id.
+    pub id: String,
+    /// What it is a backup of.
+    pub installation: String,
+    /// How often that had been restored before.
+    pub epoch: u64,
+    /// Where the audit log ended.
+    pub audit: Head,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// The release that made it.
+    pub release: String,
+    /// The id of the master key that opens it.
+    pub master_key: String,
+    /// The id of the key that seals the chunks.
+    pub(super) key: String,
+    /// That key, wrapped.
+    #[serde(with = "base64_bytes")]
+    pub(super) wrapped: Vec<u8>,
+}
+
+/// Writes a file piece by piece.
+pub(super) struct Sealer {
+    key: SealingKey,
+    header: Hash,
+    chunks: u64,
+    sum: Sha256,
+}
+
+impl Sealer {
+    /// Also gives the first piece of the file.
+    pub(super) fn new(header: &Header, key: SealingKey) -> (Self, Vec<u8>) {
+        let json = serde_json::to_vec(header).expect("our own types serialize");
+        let begin = [&MAGIC[..], &FORMAT.to_be_bytes(), &len(&json), &json].concat();
+        let mut sealer = Self {
+            key,
+            header: Hash::of(&json),
+            chunks: 0,
+            sum: Sha256::new(),
+        };
+        sealer.sum.update(&begin);
+        (sealer, begin)
+    }
+
+    pub(super) fn chunk(&mut self, plaintext: &[u8]) -> Vec<u8> {
+        self.seal(plaintext, false)
+    }
+
+    /// The last chunk and what comes after it.
+    pub(super) fn finish(mut self, plaintext: &[u8]) -> Vec<u8> {
+        let mut end = self.seal(plaintext, true);
+        self.sum.update(END);
+        end.extend_from_slice(&END);
+        end.extend_from_slice(&self.sum.finalize());
+        end
+    }
+
+    fn seal(&mut self, plaintext: &[u8], last: bool) -> Vec<u8> {
+        let place = place(&self.header, self.chunks, last);
+        let sealed = self.key.seal(&Place::Document { key: &place }, plaintext);
+        self.chunks += 1;
+        let piece = [&len(&sealed)[..], &sealed].concat();
+        self.sum.update(&piece);
+        piece
+    }
+}
+
+/// Reads a file chunk by chunk.
+pub(super) struct Reader {
+    path: PathBuf,
+    file: BufReader<File>,
+    sum: Sha256,
+    header: Hash,
+    chunks: u64,
+}
+
+impl Reader {
+    pub(super) fn open(path: &Path) -> Result<(Self, Header), RestoreError> {
+        let file = File::open(path).map_err(FileError::at(path))?;
+        let mut reader = Self {
+            path: path.to_owned(),
+            file: BufReader::new(file),
+            sum: Sha256::new(),
+            header: Hash::default(),
+            chunks: 0,
+        };
+        let not_a_backup = || RestoreError::NotABackup {
+            file: path.to_owned(),
+        };
+        let mut magic = [0; MAGIC.len()];
+        reader.fill(&mut magic).map_err(|_| not_a_backup())?;
+        if magic != *MAGIC {
+            return Err(not_a_backup());
+        }
+        let found = reader.number()?;
+        if found != FORMAT {
+            return Err(RestoreError::Newer {
+                file: path.to_owned(),
+                found,
+            });
+        }
+        let json = reader.piece()?.unwrap_or_default();
+        reader.header = Hash::of(&json);
+        let header = serde_json::from_slice(&json)
+            .map_err(|_| reader.damaged("its header cannot be read"))?;
+        Ok((reader, header))
+    }
+
+    /// The next sealed chunk, with its place; nothing at the end, which has been checked then.
+    pub(super) fn chunk(&mut self) -> Result<Option<Vec<u8>>, RestoreError> {
+        let piece = self.piece()?;
+        if piece.is_none() {
+            self.check_sum()?;
+        }
+        Ok(piece)
+    }
+
+    /// The plaintext of a chunk, which `last` says to be the last or not.
+    pub(super) fn unseal(
+        &mut self,
+        key: &SealingKey,
+        sealed: &[u8],
+        last: bool,
+    ) -> Result<zeroize::Zeroizing<Vec<u8>>, RestoreError> {
+        let place = place(&self.header, self.chunks, last);
+        self.chunks += 1;
+        key.open(&Place::Document { key: &place }, sealed)
+            .map_err(|_| self.damaged("a part of it was edited, moved or left out"))
+    }
+
+    pub(super) fn damaged(&self, finding: &'static str) -> RestoreError {
+        RestoreError::Damaged {
+            file: self.path.clone(),
+            finding,
+        }
+    }
+
+    fn check_sum(&mut self) -> Result<(), RestoreError> {
+        let expected = self.sum.clone().finalize();
+        let mut found = [0; 32];
+        self.fill(&mut found)?;
+        if *expected != found {
+            return Err(self.damaged("its checksum is another"));
+        }
+        match self.file.read(&mut [0]) {
+            Ok(0) => Ok(()),
+            _ => Err(self.damaged("something follows its end")),
+        }
+    }
+
+    fn piece(&mut self) -> Result<Option<Vec<u8>>, RestoreError> {
+        let len = self.number()?;
+        if len == 0 {
+            return Ok(None);
+        }
+        // A length that was damaged must not become memory: what is there is read, at most.
+        let mut piece = Vec::new();
+        let read = (&mut self.file).take(len.into()).read_to_end(&mut piece);
+        read.map_err(FileError::at(&self.path))?;
+        if piece.len() < len as usize {
+            return Err(self.truncated());
+        }
+        self.sum.update(&piece);
+        Ok(Some(piece))
+    }
+
+    fn number(&mut self) -> Result<u32, RestoreError> {
+        let mut bytes = [0; 4];
+        self.fill(&mut bytes)?;
+        Ok(u32::from_be_bytes(bytes))
+    }
+
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), RestoreError> {
+        match self.file.read_exact(bytes) {
+            Ok(()) => {
+                self.sum.update(&*bytes);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(self.truncated()),
+            Err(error) => Err(FileError::at(&self.path)(error).into()),
+        }
+    }
+
+    fn truncated(&self) -> RestoreError {
+        RestoreError::Truncated {
+            file: self.path.clone(),
+        }
+    }
+}
+
+/// Reads a backup from end to end and holds it against its checksum. Takes no key; what it says is told.
+///
+/// # Errors
+/// What is wrong with it, and what to do.
+pub fn check(file: &Path) -> Result<Header, RestoreError> {
+    let (mut reader, header) = Reader::open(file)?;
+    while reader.chunk()?.is_some() {}
+    Ok(header)
+}
+
+/// The key seals nothing but this file, so a name is all that tells one chunk from another.
+fn place(header: &Hash, chunk: u64, last: bool) -> String {
+    let last = if last { "last" } else { "more" };
+    format!("backup/{header}/{chunk}/{last}")
+}
+
+fn len(bytes: &[u8]) -> [u8; 4] {
+    // A chunk is as large as the largest document at most: far below.
+    u32::try_from(bytes.len())
+        .expect("a piece below 4 GiB")
+        .to_be_bytes()
+}
+
+const MAGIC: &[u8; 15] = b"keyside-backup\n";
+pub(super) const FORMAT: u32 = 1;
+const END: [u8; 4] = [0; 4];

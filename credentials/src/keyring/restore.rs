@@ -1,0 +1,125 @@
+//! The keyring in a backup, and what is left of one where a backup is restored.
+
+use std::path::Path;
+
+use super::{Keyring, KeyringError, KeyringFile, WrappedKey, unwrap};
+use crate::{
+    entropy,
+    kms::{Kms, KmsError, Wrapping},
+    locked::LockedMemory,
+    model::random_id,
+    sealing::SealingKey,
+};
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// A keyring's file that is looked at and not opened.
+pub(crate) struct Remains(KeyringFile);
+
+/// A key that stands in no keyring, wrapped.
+pub(crate) struct WrappedAlone {
+    /// The master key that has wrapped it.
+    pub(crate) by: String,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Remains {
+    pub(crate) fn read(path: &Path) -> Result<Option<Self>, KeyringError> {
+        Ok(KeyringFile::read(path)?.map(Self))
+    }
+
+    pub(crate) fn installation(&self) -> &str {
+        &self.0.installation
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.0.epoch
+    }
+
+    /// The backup that was restored last.
+    pub(crate) fn restored_from(&self) -> Option<&str> {
+        self.0.restored_from.as_deref()
+    }
+}
+
+impl Keyring {
+    /// How often the installation was restored, and the backup it was restored from last.
+    pub(crate) async fn restored(&self) -> Option<(u64, String)> {
+        let stored = self.stored.lock().await;
+        Some((stored.file.epoch, stored.file.restored_from.clone()?))
+    }
+
+    pub(crate) async fn epoch(&self) -> u64 {
+        self.stored.lock().await.file.epoch
+    }
+
+    /// The file as it stands.
+    pub(crate) async fn to_json(&self) -> Vec<u8> {
+        self.stored.lock().await.file.to_json()
+    }
+
+    /// A new key that stands in no keyring: whoever it is for keeps it, wrapped.
+    pub(crate) async fn wrapped_alone(
+        &self,
+        prefix: &str,
+    ) -> Result<(SealingKey, WrappedAlone), KeyringError> {
+        let mut root = Zeroizing::new([0; 32]);
+        entropy::fill(&mut *root);
+        let id = random_id(prefix);
+        let installation = self.installation.installation();
+        let wrapping = Wrapping {
+            installation,
+            workspace: "",
+            key: &id,
+        };
+        let stored = self.stored.lock().await;
+        let wrapped = WrappedAlone {
+            by: stored.kms.current().to_owned(),
+            bytes: stored.kms.wrap(&wrapping, &root).await?,
+        };
+        let key = SealingKey::new(&id, &installation.into(), &root, &self.memory);
+        Ok((key, wrapped))
+    }
+
+    /// Such a key, opened.
+    pub(crate) async fn unwrap_alone(
+        kms: &Kms,
+        installation: &str,
+        id: &str,
+        wrapped: &[u8],
+    ) -> Result<SealingKey, KmsError> {
+        let wrapping = Wrapping {
+            installation,
+            workspace: "",
+            key: id,
+        };
+        let root = kms.unwrap(&wrapping, wrapped).await?;
+        let memory = LockedMemory::default();
+        Ok(SealingKey::new(id, &installation.into(), &root, &memory))
+    }
+
+    /// The installation's own key in a keyring that was backed up.
+    pub(crate) async fn installation_of(
+        json: &[u8],
+        path: &Path,
+        kms: &Kms,
+    ) -> Result<Arc<SealingKey>, KeyringError> {
+        let file = KeyringFile::parse(json, path)?;
+        let key: &WrappedKey = &file.installation_key;
+        let memory = LockedMemory::default();
+        Ok(unwrap(kms, &memory, &file.installation.as_str().into(), "", key).await?)
+    }
+
+    /// Puts a keyring that was backed up in its place.
+    pub(crate) fn restore(
+        json: &[u8],
+        path: &Path,
+        epoch: u64,
+        backup: &str,
+    ) -> Result<(), KeyringError> {
+        let mut file = KeyringFile::parse(json, path)?;
+        file.epoch = epoch;
+        file.restored_from = Some(backup.to_owned());
+        file.replace(path)
+    }
+}

@@ -1,0 +1,140 @@
+//! Going over to another master key: every key is wrapped anew, in one replacement of the file.
+//!
+//! The keys themselves stay what they are, so nothing that they have sealed is touched and no request notices.
+
+use super::{Keyring, KeyringError, KeyringFile, Stored};
+use crate::kms::{Kms, KmsError, Wrapping};
+
+/// What going over to another master key came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Rewrapped {
+    /// The id of the master key that everything is wrapped with now.
+    pub master_key: String,
+    /// The one before.
+    pub previous: String,
+    /// How many keys were wrapped anew.
+    pub keys: usize,
+    /// The new key works, and could not be put in the place of the old one: why, and what to do.
+    pub warning: Option<String>,
+}
+
+impl Keyring {
+    /// The master key to go over to, on disk: the current one, as long as something is wrapped with another, else a new
+    /// one. Nothing is wrapped with it yet.
+    pub(crate) async fn next_master_key(&self) -> Result<String, KeyringError> {
+        let mut stored = self.stored.lock().await;
+        let current = stored.kms.current().to_owned();
+        match stored.has_others_than(&current) {
+            true => Ok(current),
+            false => Ok(stored.kms.make_next()?),
+        }
+    }
+
+    /// Wraps everything with the master key `to`, and has it take the place of the old one. Repeating it does no harm.
+    pub(crate) async fn rewrap(&self, to: &str) -> Result<Rewrapped, KeyringError> {
+        let mut stored = self.stored.lock().await;
+        let mut changed = stored.file.clone();
+        let previous = stored.previous(to);
+        let keys = rewrap(&mut changed, &stored.kms, to).await?;
+        if keys > 0 {
+            stored.replace(changed, &self.path).await?;
+        }
+        let adopted = stored.kms.adopt(to);
+        let warning = adopted.err().map(|error| {
+            format!(
+                "{error}: the new master key stands beside the old one, in the file that ends in .new, and is found there. \
+                 Put it in the old one's place"
+            )
+        });
+        if let Some(warning) = &warning {
+            tracing::warn!("{warning}");
+        }
+        Ok(Rewrapped {
+            master_key: to.to_owned(),
+            previous,
+            keys,
+            warning,
+        })
+    }
+
+    /// Finishes a rotation that is on record, `recorded` being the last one, or that has come as far as the file; forgets
+    /// one that has not.
+    pub(crate) async fn settle(&self, recorded: Option<&str>) -> Result<(), KeyringError> {
+        let to = self.stored.lock().await.unfinished(recorded);
+        if let Some(to) = to {
+            let Rewrapped { keys, .. } = self.rewrap(&to).await?;
+            tracing::info!(
+                master_key = to,
+                keys,
+                "finished a rotation of the master key"
+            );
+            return Ok(());
+        }
+        let forgotten = self.stored.lock().await.kms.forget_next();
+        if let Err(error) = forgotten {
+            tracing::warn!(%error, "a master key that was never used is left");
+        }
+        Ok(())
+    }
+}
+
+impl Stored {
+    /// Whether there is something to be wrapped anew; without the master key that wrapped it, it cannot be.
+    fn has_others_than(&self, master_key: &str) -> bool {
+        let mut by = self.wrapping().flatten();
+        by.any(|by| by != master_key && self.kms.has(by))
+    }
+
+    /// The master key to go over to, if that has begun. Something that is wrapped with the next one is proof enough,
+    /// whatever became of the log: forgotten, that key would take everything along.
+    fn unfinished(&self, recorded: Option<&str>) -> Option<String> {
+        let in_use = self.wrapping().flatten().find(|by| self.kms.is_next(by));
+        let begun = |to: &&str| match self.kms.current() == *to {
+            true => self.has_others_than(to),
+            false => self.kms.is_next(to),
+        };
+        in_use.or(recorded.filter(begun)).map(str::to_owned)
+    }
+
+    /// What most is wrapped with beside `to`, for people to know.
+    fn previous(&self, to: &str) -> String {
+        let other = self.wrapping().flatten().find(|by| *by != to);
+        other.unwrap_or(self.kms.current()).to_owned()
+    }
+
+    /// The master key of each key, the installation's own first.
+    fn wrapping(&self) -> impl Iterator<Item = Option<&str>> {
+        let keys = self.file.workspaces.values().flatten();
+        [&self.file.installation_key]
+            .into_iter()
+            .chain(keys)
+            .map(|key| self.kms.wrapped_by(&key.wrapped))
+    }
+}
+
+/// Wraps anew what is not wrapped by `to`. One that does not unwrap stays as it is: it is not used either way.
+async fn rewrap(file: &mut KeyringFile, kms: &Kms, to: &str) -> Result<usize, KmsError> {
+    let installation = file.installation.clone();
+    let mut rewrapped = 0;
+    for (workspace, key) in file.keys_mut() {
+        if kms.wrapped_by(&key.wrapped) == Some(to) {
+            continue;
+        }
+        let wrapping = Wrapping {
+            installation: &installation,
+            workspace,
+            key: &key.id,
+        };
+        match kms.unwrap(&wrapping, &key.wrapped).await {
+            Ok(root) => key.wrapped = kms.wrap_with(to, &wrapping, &root).await?,
+            Err(error @ (KmsError::NotAuthentic { .. } | KmsError::WrongMasterKey { .. })) => {
+                tracing::error!(workspace, key = key.id, %error, "a workspace key is left as it is");
+                continue;
+            }
+            Err(error) => return Err(error),
+        }
+        rewrapped += 1;
+    }
+    Ok(rewrapped)
+}

@@ -1,0 +1,172 @@
+//! The master keys at hand, and the files they stand in.
+//!
+//! A rotation makes `<file>.new`, and once everything is wrapped with it, keeps the old key as `<file>.retired-<id>` and
+//! puts the new one in its place. The file that the settings name is there at every moment; a start finds either key.
+
+use std::{
+    fs::{self, Permissions},
+    io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use keyside_config::MasterKeySource;
+use zeroize::Zeroizing;
+
+use super::MasterKey;
+use crate::{
+    file::{self, FileError},
+    kms::KmsError,
+};
+
+/// The master keys of the `local` driver.
+pub(in crate::kms) struct MasterKeys {
+    /// Wraps what is made now.
+    pub(in crate::kms) current: MasterKey,
+    /// Made for a rotation; stands in `<file>.new`.
+    next: Option<MasterKey>,
+    /// The one before, where the settings name it.
+    previous: Option<MasterKey>,
+    /// Where the current one stands, if that is ours to replace.
+    file: Option<PathBuf>,
+    /// The current one still stands in `<file>.new`, and the file holds the old one, of this id.
+    misplaced: Option<String>,
+}
+
+impl MasterKeys {
+    /// Only the one at hand, from nowhere: there is nothing to replace.
+    pub(in crate::kms) fn only(current: MasterKey) -> Self {
+        Self {
+            current,
+            next: None,
+            previous: None,
+            file: None,
+            misplaced: None,
+        }
+    }
+
+    pub(in crate::kms) fn find(
+        settings: &keyside_config::Kms,
+        keyring: &Path,
+    ) -> Result<Self, KmsError> {
+        let current = MasterKey::find(&settings.master_key, keyring)?;
+        let file = match &settings.master_key {
+            MasterKeySource::File(path) | MasterKeySource::Generated(path) => Some(path.clone()),
+            MasterKeySource::EnvironmentVariable => None,
+        };
+        let previous = settings.previous_master_key.as_deref();
+        Ok(Self {
+            next: file
+                .as_deref()
+                .map(begun)
+                .transpose()
+                .map_err(KmsError::File)?
+                .flatten(),
+            previous: previous.map(MasterKey::read).transpose()?,
+            current,
+            file,
+            misplaced: None,
+        })
+    }
+
+    /// The key of this id.
+    pub(in crate::kms) fn get(&self, id: &str) -> Option<&MasterKey> {
+        [
+            Some(&self.current),
+            self.next.as_ref(),
+            self.previous.as_ref(),
+        ]
+        .into_iter()
+        .flatten()
+        .find(|key| key.id() == id)
+    }
+
+    pub(in crate::kms) fn is_next(&self, id: &str) -> bool {
+        self.next.as_ref().is_some_and(|next| next.id() == id)
+    }
+
+    /// Makes the next key, on disk, or finds the one that an earlier attempt has made.
+    pub(in crate::kms) fn make_next(&mut self) -> Result<&MasterKey, KmsError> {
+        // Where the next one would be written, the only copy of the current one may still stand.
+        self.put_in_place().map_err(KmsError::NotReplaceable)?;
+        if self.next.is_none() {
+            let path = self.file.as_deref().ok_or(KmsError::NotAFile)?;
+            self.next = Some(make_beside(path).map_err(KmsError::NotReplaceable)?);
+        }
+        self.next.as_ref().ok_or(KmsError::NotAFile)
+    }
+
+    /// Puts the next key in the place of the current one, if `id` is its name. Repeating it does no harm.
+    ///
+    /// # Errors
+    /// When the files cannot be moved. The next key is the current one all the same, and a start looks for it.
+    pub(in crate::kms) fn adopt(&mut self, id: &str) -> Result<(), FileError> {
+        if let Some(next) = self.next.take_if(|next| next.id() == id) {
+            let old = std::mem::replace(&mut self.current, next);
+            self.misplaced = Some(old.id);
+        }
+        self.put_in_place()
+    }
+
+    fn put_in_place(&mut self) -> Result<(), FileError> {
+        if let (Some(old), Some(path)) = (&self.misplaced, self.file.as_deref()) {
+            retire(path, old)?;
+            file::rename(&file::with_suffix(path, NEW), path)?;
+        }
+        self.misplaced = None;
+        Ok(())
+    }
+
+    /// Removes a next key that was never used.
+    pub(in crate::kms) fn forget_next(&mut self) -> Result<(), FileError> {
+        match (self.next.take(), self.file.as_deref()) {
+            (Some(_), Some(path)) => {
+                let path = file::with_suffix(path, NEW);
+                fs::remove_file(&path).map_err(FileError::at(&path))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What a rotation that was cut off has left. Something else of that name is not a key, and is left alone.
+fn begun(path: &Path) -> Result<Option<MasterKey>, FileError> {
+    let path = file::with_suffix(path, NEW);
+    file::forget_unfinished(&path)?;
+    let text = file::read_if_there(&path)?.map(Zeroizing::new);
+    Ok(text.and_then(|text| MasterKey::parse(&text, "a file that a rotation left").ok()))
+}
+
+fn make_beside(path: &Path) -> Result<MasterKey, FileError> {
+    let seen = fs::symlink_metadata(path).map_err(FileError::at(path))?;
+    if !seen.is_file() {
+        // A link, as Kubernetes mounts a secret: replacing it here would change nothing where it comes from.
+        return Err(FileError::at(path)(io::Error::other("it is a link")));
+    }
+    let mut text = MasterKey::generate();
+    text.push('\n');
+    let new = file::with_suffix(path, NEW);
+    file::replace(&new, text.as_bytes(), mode_of(path)?)?;
+    let key = MasterKey::parse(text.as_bytes(), "a new key");
+    key.map_err(|_| FileError::at(&new)(io::ErrorKind::InvalidData.into()))
+}
+
+/// Kept, because older copies of the data need it.
+fn retire(path: &Path, id: &str) -> Result<(), FileError> {
+    let text = Zeroizing::new(file::read(path)?);
+    let retired = file::with_suffix(path, &format!(".retired-{id}"));
+    file::replace(&retired, &text, mode_of(path)?)
+}
+
+fn mode_of(path: &Path) -> Result<Permissions, FileError> {
+    let mode = fs::metadata(path)
+        .map_err(FileError::at(path))?
+        .permissions()
+        .mode();
+    Ok(Permissions::from_mode(mode & 0o777))
+}
+
+const NEW: &str = ".new";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+use super::*;
+use crate::kms::Kms;
+
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("master-key")
+    }
+
+    fn settings(&self) -> keyside_config::Kms {
+        keyside_config::Kms {
+            driver: keyside_config::KmsDriver::Local,
+            master_key: MasterKeySource::Generated(self.path()),
+            previous_master_key: None,
+        }
+    }
+
+    fn find(&self) -> MasterKeys {
+        MasterKeys::find(&self.settings(), &self.folder.path().join("keyring")).unwrap()
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.folder.path()).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+#[test]
+fn an_adopted_key_stands_in_the_place_of_the_old_one_which_is_kept() {
+    let place = Place::new();
+    let mut keys = place.find();
+    let old = keys.current.id().to_owned();
+    let new = keys.make_next().unwrap().id().to_owned();
+    assert_eq!(keys.make_next().unwrap().id(), new, "made once");
+    assert_eq!(keys.current.id(), old);
+    keys.adopt(&new).unwrap();
+    assert_eq!(keys.current.id(), new);
+    assert_eq!(place.find().current.id(), new);
+    let retired = format!("master-key.retired-{old}");
+    assert_eq!(place.names(), ["master-key".to_owned(), retired.clone()]);
+    let kept = fs::read(place.folder.path().join(retired)).unwrap();
+    assert_eq!(MasterKey::parse(&kept, "a test").unwrap().id(), old);
+    assert_eq!(
+        place.path().metadata().unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+}
+
+#[test]
+fn a_key_that_a_rotation_has_left_is_found_and_can_be_forgotten() {
+    let place = Place::new();
+    let new = place.find().make_next().unwrap().id().to_owned();
+    let mut keys = place.find();
+    assert!(keys.get(&new).is_some());
+    keys.forget_next().unwrap();
+    assert_eq!(place.names(), ["master-key"]);
+    assert!(place.find().get(&new).is_none());
+}
+
+#[test]
+fn a_key_that_could_not_take_its_place_is_never_written_over() {
+    let place = Place::new();
+    let mut keys = place.find();
+    let old = keys.current.id().to_owned();
+    let new = keys.make_next().unwrap().id().to_owned();
+    // Where the copy of the old key is to be written.
+    let blocker = place
+        .folder
+        .path()
+        .join(format!("master-key.retired-{old}.new"));
+    fs::create_dir(&blocker).unwrap();
+    keys.adopt(&new).unwrap_err();
+    assert_eq!(keys.current.id(), new, "it wraps all the same");
+    assert!(matches!(
+        keys.make_next().err(),
+        Some(KmsError::NotReplaceable(_))
+    ));
+    assert!(place.find().is_next(&new), "and a start finds it");
+    fs::remove_dir(&blocker).unwrap();
+    let third = keys.make_next().unwrap().id().to_owned();
+    assert_eq!(place.find().current.id(), new);
+    assert!(place.find().is_next(&third));
+}
+
+#[test]
+fn half_a_key_that_a_kill_has_left_is_cleared_away() {
+    let place = Place::new();
+    place.find();
+    fs::write(place.folder.path().join("master-key.new.new"), "half a k").unwrap();
+    assert!(place.find().next.is_none());
+    assert_eq!(place.names(), ["master-key"]);
+}
+
+#[test]
+fn a_file_that_cannot_be_replaced_says_how_to_do_it_by_hand() {
+    let place = Place::new();
+    place.find();
+    let link = place.folder.path().join("link");
+    std::os::unix::fs::symlink(place.path(), &link).unwrap();
+    let settings = keyside_config::Kms {
+        master_key: MasterKeySource::File(link),
+        ..place.settings()
+    };
+    let mut keys = MasterKeys::find(&settings, Path::new("keyring")).unwrap();
+    let error = keys.make_next().err().unwrap().to_string();
+    assert!(error.contains("kms.previous_master_key_file"), "{error}");
+    assert_eq!(place.names(), ["link", "master-key"]);
+}
+
+#[test]
+fn a_restore_never_makes_the_key_that_it_looks_for() {
+    let place = Place::new();
+    let error = Kms::open_existing(&place.settings(), Path::new("keyring"));
+    let error = error.err().unwrap().to_string();
+    assert!(
+        error.contains("the one there that the backup was made with"),
+        "{error}"
+    );
+    assert!(place.names().is_empty());
+}

@@ -1,0 +1,93 @@
+//! What stands in an export, as JSON. Apart from the views, so that either can change without the other.
+
+use serde_json::{Value, json};
+
+use crate::{
+    AuditRecord, Credential, documents::Defaults, runs::StoredRun, snapshot::WorkspaceEntry,
+};
+
+pub(super) fn workspace(entry: &WorkspaceEntry) -> Value {
+    let document = &entry.document;
+    json!({
+        "id": document.id,
+        "name": document.name,
+        "createdBy": document.created_by,
+        "createdAt": document.created_at,
+        "revision": document.revision,
+        "defaults": document.defaults.iter().map(default).collect::<serde_json::Map<_, _>>(),
+        "damaged": entry.damage.is_some(),
+    })
+}
+
+fn default((provider, defaults): (&String, &Defaults)) -> (String, Value) {
+    let defaults = json!({ "live": defaults.live, "sandbox": defaults.sandbox });
+    (provider.clone(), defaults)
+}
+
+pub(super) fn credential(credential: &Credential) -> Value {
+    let versions = credential.versions.iter().map(|version| {
+        json!({
+            "number": version.number,
+            "state": version.state,
+            "createdAt": version.created_at,
+            "graceUntil": version.grace_until,
+        })
+    });
+    json!({
+        "id": credential.id,
+        "provider": &*credential.provider,
+        "label": credential.label,
+        "environment": credential.environment,
+        "status": credential.status,
+        "usageTag": credential.usage_tag,
+        "expiresAt": credential.expires_at,
+        "endpoint": credential.endpoint,
+        "fingerprint": credential.fingerprint,
+        "hint": credential.hint,
+        "createdBy": credential.created_by,
+        "createdAt": credential.created_at,
+        "lastRotatedAt": credential.last_rotated_at,
+        "lastUsedAt": credential.last_used_at,
+        "lastVerifiedAt": credential.last_verified_at,
+        "verification": credential.verification,
+        "versions": versions.collect::<Vec<_>>(),
+        "default": credential.is_default,
+        "revision": credential.revision,
+        "damaged": credential.damaged,
+    })
+}
+
+pub(super) fn record(record: &AuditRecord) -> Value {
+    json!({
+        "position": record.position,
+        "at": record.at,
+        "event": record.event,
+        "actor": record.actor,
+        "requestId": record.request_id,
+        "credentialId": record.credential,
+        "provider": record.provider,
+        "fingerprint": record.fingerprint,
+        "note": record.note,
+        "hash": record.hash,
+        "previous": record.previous,
+    })
+}
+
+pub(super) fn run(run: &StoredRun) -> Value {
+    json!({
+        "at": run.at,
+        "requestId": run.request_id,
+        "provider": run.provider,
+        "credentialId": run.credential,
+        "label": run.label,
+        "environment": run.environment,
+        "status": run.status,
+        "outcome": run.outcome,
+        "latencyUs": run.latency_us,
+        "timeToFirstByteUs": run.first_byte_us,
+        "inputTokens": run.input_tokens,
+        "outputTokens": run.output_tokens,
+        "runId": run.run_id,
+        "tag": run.tag,
+    })
+}

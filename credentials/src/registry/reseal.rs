@@ -1,0 +1,185 @@
+//! A new key for a workspace: all that the old ones have sealed and authenticated is sealed and authenticated anew.
+//!
+//! In commits of many records each, so that a crash leaves some done and some not: each blob names its key, so both are
+//! served, and the next rotation goes on where this one was cut off.
+
+use std::{collections::HashSet, sync::Arc};
+
+use super::{Act, ChangeError, Inner, Registry, change::write};
+use crate::{
+    CredentialId, WorkspaceId,
+    audit::{Draft, Event},
+    documents::{CredentialDocument, WorkspaceDocument},
+    keyring::Keyring,
+    ledger::Damage,
+    sealing::{Place, SealError, SealingKey},
+    snapshot::{CredentialEntry, WorkspaceEntry},
+};
+
+/// What a new key for a workspace came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Resealed {
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// The id of the key that seals now. Older ones stay in the keyring for what the audit log says of secrets.
+    pub key: String,
+    /// How many credentials were sealed anew.
+    pub credentials: usize,
+    /// How many were left as they are, because they do not open.
+    pub damaged: usize,
+}
+
+impl Registry {
+    /// Makes a new key for a workspace and seals everything of it anew. Requests do not wait, other changes for one of its
+    /// commits. After a crash, calling it again goes on with what is left.
+    ///
+    /// # Errors
+    /// When there is no such workspace, it is damaged, or storage fails; what was done until then stays done.
+    pub async fn rotate_workspace_key(
+        &self,
+        by: &Act,
+        id: &WorkspaceId,
+    ) -> Result<Resealed, ChangeError> {
+        let (by, id) = (by.clone(), id.clone());
+        self.to_its_end(|inner| async move { inner.rotate_workspace_key(&by, &id).await })
+            .await
+    }
+}
+
+impl Inner {
+    async fn rotate_workspace_key(
+        &self,
+        by: &Act,
+        id: &WorkspaceId,
+    ) -> Result<Resealed, ChangeError> {
+        let mut so_far = Resealed {
+            workspace: id.clone(),
+            key: String::new(),
+            credentials: 0,
+            damaged: 0,
+        };
+        let mut unopenable = HashSet::new();
+        while self.reseal_some(by, &mut so_far, &mut unopenable).await? {}
+        Ok(so_far)
+    }
+
+    /// One commit, if there is anything left for one. Other changes come between two, and a second rotation too: whatever
+    /// the current key is then, everything ends under it.
+    async fn reseal_some(
+        &self,
+        by: &Act,
+        so_far: &mut Resealed,
+        unopenable: &mut HashSet<CredentialId>,
+    ) -> Result<bool, ChangeError> {
+        let _begun = self.begin().await?;
+        let _lock = self.locks.lock(&so_far.workspace).await;
+        let workspace = self.sound_workspace(&so_far.workspace)?;
+        let current = self.keyring.current(&so_far.workspace);
+        let mut key = current.ok_or(ChangeError::Damaged)?;
+        let begins = so_far.key.is_empty();
+        if begins && behind(&workspace, &key, unopenable).next().is_none() {
+            key = self.keyring.add_next(&so_far.workspace).await?;
+        }
+        key.id().clone_into(&mut so_far.key);
+        let batch: Vec<_> = behind(&workspace, &key, unopenable).take(AT_ONCE).collect();
+        if batch.is_empty() && !begins {
+            let damaged = workspace.credentials.values();
+            let damaged = damaged.filter(|entry| entry.usable.is_err()).count();
+            so_far.damaged = damaged + unopenable.len();
+            return Ok(false);
+        }
+        let mut fresh = Vec::with_capacity(batch.len());
+        for entry in batch {
+            match seal_anew(&entry.document, &self.keyring, &key) {
+                Ok(document) => fresh.push(document),
+                Err(damage) => {
+                    tracing::error!(credential = %entry.document.id, %damage, "left as it is");
+                    unopenable.insert(entry.document.id.clone());
+                }
+            }
+        }
+        so_far.credentials += fresh.len();
+        // The workspace's own document goes with the first: it says nothing of whether the rest is done.
+        let settings = begins.then(|| again(&workspace.document));
+        self.commit_resealed(by, &workspace, &key, settings, fresh)
+            .await?;
+        Ok(true)
+    }
+
+    async fn commit_resealed(
+        &self,
+        by: &Act,
+        workspace: &WorkspaceEntry,
+        key: &SealingKey,
+        settings: Option<WorkspaceDocument>,
+        fresh: Vec<CredentialDocument>,
+    ) -> Result<(), ChangeError> {
+        let mut writes: Vec<_> = fresh.iter().map(|document| write(key, document)).collect();
+        writes.extend(settings.as_ref().map(|settings| write(key, settings)));
+        let draft = Draft {
+            workspace: Some(workspace.document.id.clone()),
+            note: Some(format!("{} credentials under {}", fresh.len(), key.id())),
+            ..Draft::new(Event::WorkspaceKeyRotated, by)
+        };
+        self.journal.commit(draft, writes).await?;
+        let settings = settings.unwrap_or_else(|| workspace.document.clone());
+        let entries = fresh.into_iter().filter_map(|document| {
+            let signals = workspace.credentials.get(&document.id)?.signals.clone();
+            let entry = CredentialEntry::new(document, &self.keyring, signals);
+            Some(Arc::new(entry))
+        });
+        self.show(Arc::new(workspace.with_all(settings, entries)));
+        Ok(())
+    }
+}
+
+/// The credentials that are not all under `key`, and could be.
+fn behind<'w>(
+    workspace: &'w WorkspaceEntry,
+    key: &SealingKey,
+    unopenable: &HashSet<CredentialId>,
+) -> impl Iterator<Item = &'w Arc<CredentialEntry>> {
+    let credentials = workspace.credentials.values();
+    credentials.filter(|entry| is_behind(entry, key) && !unopenable.contains(&entry.document.id))
+}
+
+/// Whether anything of a sound credential is sealed under another key.
+fn is_behind(entry: &CredentialEntry, key: &SealingKey) -> bool {
+    let other = |blob: &[u8]| !blob.is_empty() && SealingKey::id_in(blob) != Some(key.id());
+    let mut versions = entry.document.versions.iter();
+    entry.usable.is_ok() && versions.any(|version| other(&version.sealed) || other(&version.trace))
+}
+
+fn again(workspace: &WorkspaceDocument) -> WorkspaceDocument {
+    WorkspaceDocument {
+        revision: workspace.revision + 1,
+        ..workspace.clone()
+    }
+}
+
+fn seal_anew(
+    document: &CredentialDocument,
+    keyring: &Keyring,
+    to: &SealingKey,
+) -> Result<CredentialDocument, Damage> {
+    let seal = |place: &Place<'_>, blob: &[u8]| match blob {
+        [] => Ok(Vec::new()),
+        blob => {
+            let id = SealingKey::id_in(blob).ok_or(SealError::Malformed)?;
+            let from = keyring.key(&document.workspace, id);
+            let plaintext = from.ok_or(Damage::KeyGone)?.open(place, blob)?;
+            Ok::<_, Damage>(to.seal(place, &plaintext))
+        }
+    };
+    let mut fresh = document.clone();
+    fresh.revision += 1;
+    for version in &mut fresh.versions {
+        version.sealed = seal(&document.secret_place(version.number), &version.sealed)?;
+        version.trace = seal(&document.trace_place(version.number), &version.trace)?;
+    }
+    Ok(fresh)
+}
+
+/// Credentials in one commit: some 200 KB, and one wait for the disk.
+const AT_ONCE: usize = 100;

@@ -1,0 +1,338 @@
+//! A workspace that was erased: nothing of it opens again, from no copy of the data, and everything else goes on.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::{
+    CredentialId, NewToken, Role,
+    audit::Event,
+    authentic,
+    documents::CredentialDocument,
+    runs::Run,
+    sealing::{Place, SealingKey},
+    storage::{Document, Log, faulty::Fault},
+};
+
+/// `acme` with a key and a run, and `globex` with the same.
+async fn two_workspaces() -> (Installation, Arc<Registry>, CredentialId) {
+    let (installation, registry) = Installation::with_acme().await;
+    registry
+        .create_workspace(&act(), workspace("globex"))
+        .await
+        .unwrap();
+    let id = registry.add(&act(), key("a", "sk-acme")).await.unwrap();
+    let globex = NewCredential {
+        workspace: "globex".parse().unwrap(),
+        ..key("a", "sk-globex")
+    };
+    registry.add(&act(), globex).await.unwrap();
+    for workspace in ["acme", "globex", "acme"] {
+        registry
+            .runs()
+            .record(run(workspace, &id.credential.id, NOW));
+    }
+    registry.runs().flush().await;
+    (installation, registry, id.credential.id)
+}
+
+fn run(workspace: &str, credential: &CredentialId, second: i64) -> Run {
+    Run {
+        at: jiff::Timestamp::from_second(second).unwrap(),
+        request_id: "req_1".into(),
+        workspace: workspace.parse().unwrap(),
+        provider: "openai".into(),
+        credential: credential.clone(),
+        label: "a".parse().unwrap(),
+        environment: Environment::Live,
+        status: 200,
+        outcome: "ok",
+        latency_us: 1,
+        first_byte_us: None,
+        input_tokens: None,
+        output_tokens: None,
+        run_id: None,
+        tag: Some("of-a-person".into()),
+    }
+}
+
+fn acme() -> crate::WorkspaceId {
+    "acme".parse().unwrap()
+}
+
+fn documents(memory: &MemoryStorage) -> BTreeMap<String, Document> {
+    let mut all = BTreeMap::new();
+    memory.tamper(|documents, _| all = documents.clone());
+    all
+}
+
+/// What holds once `acme` is erased, also after a restart.
+async fn is_erased(registry: &Registry) {
+    let known: Vec<_> = registry
+        .workspaces(&Scope::All)
+        .into_iter()
+        .map(|it| it.id)
+        .collect();
+    assert_eq!(known, ["globex".parse().unwrap()]);
+    assert_eq!(
+        registry.resolver().resolve(&ask("acme")).err(),
+        Some(Refusal::WorkspaceUnknown)
+    );
+    assert_eq!(
+        opened(registry.resolver().resolve(&ask("globex"))).unwrap(),
+        "sk-globex"
+    );
+    registry.runs().flush().await;
+    let runs = registry.runs().recent(10, &Scope::All).await;
+    assert_eq!(runs.len(), 1, "{runs:?}");
+    assert_eq!(&*runs[0].workspace, "globex");
+    assert!(registry.inner.keyring.ids(&acme()).await.is_empty());
+    registry.audit().verify().await.unwrap();
+    let records = registry.audit().records(1, 100).await.unwrap();
+    let of_acme = |record: &&crate::AuditRecord| record.workspace == Some(acme());
+    assert!(
+        records
+            .iter()
+            .filter(of_acme)
+            .all(|record| record.fingerprint.is_none())
+    );
+    let others = records.iter().filter(|record| !of_acme(record));
+    assert_eq!(others.filter(|it| it.fingerprint.is_some()).count(), 1);
+    assert!(
+        records
+            .iter()
+            .all(|record| record.event != Event::DocumentDamaged)
+    );
+}
+
+#[tokio::test]
+async fn an_erased_workspace_is_gone_now_and_after_a_restart_and_the_chain_is_whole() {
+    let (installation, registry, _) = two_workspaces().await;
+    registry.erase_workspace(&act(), &acme()).await.unwrap();
+    is_erased(&registry).await;
+    drop(registry);
+    is_erased(&*installation.open().await).await;
+    assert!(
+        documents(&installation.memory)
+            .keys()
+            .all(|key| !key.contains("acme"))
+    );
+    let again = installation
+        .open()
+        .await
+        .erase_workspace(&act(), &acme())
+        .await;
+    assert!(matches!(again, Err(ChangeError::WorkspaceUnknown)));
+}
+
+#[tokio::test]
+async fn the_receipt_says_what_went_and_only_this_installation_could_have_written_it() {
+    let (installation, registry, _) = two_workspaces().await;
+    let keys = registry.inner.keyring.ids(&acme()).await;
+    let receipt = registry.erase_workspace(&act(), &acme()).await.unwrap();
+    assert_eq!(receipt.destroyed_keys, keys);
+    assert_eq!((receipt.credentials, receipt.runs), (1, Some(2)));
+    let record = registry.audit().records(receipt.audit.position, 1).await;
+    let record = &record.unwrap()[0];
+    assert_eq!(
+        (record.event, record.hash, record.note.as_ref()),
+        (
+            Event::WorkspaceErased,
+            receipt.audit.hash,
+            Some(&receipt.id)
+        )
+    );
+    let json = serde_json::to_string(&receipt).unwrap();
+    drop(registry);
+    let registry = installation.open().await;
+    assert!(registry.confirms(&serde_json::from_str(&json).unwrap()));
+    let mut forged = receipt.clone();
+    forged.credentials = 2;
+    assert!(!registry.confirms(&forged));
+}
+
+#[tokio::test]
+async fn documents_from_before_yield_nothing_with_the_keyring_that_remains() {
+    let (installation, registry, id) = two_workspaces().await;
+    let before = documents(&installation.memory);
+    let old_keyring = std::fs::read(installation.keyring()).unwrap();
+    registry.erase_workspace(&act(), &acme()).await.unwrap();
+    drop(registry);
+    // An old copy of the data folder's store, under the keyring that remains.
+    installation.memory.tamper(|documents, _| {
+        documents.extend(before.clone());
+    });
+    let registry = installation.open().await;
+    assert_eq!(
+        opened(registry.resolver().resolve(&ask("acme"))).err(),
+        Some(Refusal::CredentialUndecryptable)
+    );
+    let shown = registry.credential(&id).unwrap();
+    assert!(shown.damaged && shown.fingerprint.is_none());
+    drop(registry);
+    // The limit: an old copy of the keyring together with the master key that wrapped it.
+    let path = installation.folder.path().join("old-keyring");
+    std::fs::write(&path, &old_keyring).unwrap();
+    let open = async |master_key: u8| {
+        let kms = Kms::local(MasterKey::parse(&[master_key; 32], "a test").unwrap());
+        crate::keyring::Keyring::open_or_create(&path, kms).await
+    };
+    let stored = &before[&format!("credentials/acme/{id}")].body;
+    let claims: CredentialDocument = authentic::Stored::parse(stored).unwrap().claims().unwrap();
+    let version = claims.version(claims.current).unwrap();
+    let wrapped_by = SealingKey::id_in(&version.sealed).unwrap();
+    let keyring = open(9).await.unwrap();
+    let key = keyring.key(&acme(), wrapped_by).unwrap();
+    let place: Place<'_> = claims.secret_place(version.number);
+    assert_eq!(&**key.open(&place, &version.sealed).unwrap(), b"sk-acme");
+    assert!(open(8).await.is_err(), "without the master key, nothing");
+}
+
+#[tokio::test]
+async fn an_erasing_that_is_cut_off_anywhere_is_whole_or_not_begun_after_a_restart() {
+    let mut erased = 0;
+    for at in 0.. {
+        let (installation, registry, _) = two_workspaces().await;
+        drop(registry);
+        let (storage, registry) = installation.open_faulty().await;
+        registry.runs().flush().await;
+        storage.watch(Some(Fault {
+            at,
+            done: false,
+            for_good: true,
+        }));
+        let outcome = registry.erase_workspace(&act(), &acme()).await;
+        let reached = storage.asked().len() > at;
+        drop(registry);
+        let registry = installation.open().await;
+        if registry.workspaces(&Scope::All).len() == 2 {
+            assert!(outcome.is_err(), "cut at {at}: confirmed and lost");
+            assert_eq!(
+                opened(registry.resolver().resolve(&ask("acme"))).unwrap(),
+                "sk-acme"
+            );
+        } else {
+            is_erased(&registry).await;
+            erased += 1;
+        }
+        if !reached {
+            assert!(erased > 3, "{erased}");
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_outlived_a_crash_is_destroyed_at_the_start() {
+    let (installation, registry, _) = two_workspaces().await;
+    let keyring = std::fs::read(installation.keyring()).unwrap();
+    registry.erase_workspace(&act(), &acme()).await.unwrap();
+    drop(registry);
+    std::fs::write(installation.keyring(), &keyring).unwrap();
+    is_erased(&*installation.open().await).await;
+    let left = std::fs::read_to_string(installation.keyring()).unwrap();
+    assert!(!left.contains("acme"));
+}
+
+#[tokio::test]
+async fn a_keyring_that_cannot_be_replaced_is_finished_with_before_the_next_change() {
+    let (installation, registry, _) = two_workspaces().await;
+    let blocker = installation.folder.path().join("keyring.new");
+    std::fs::create_dir(&blocker).unwrap();
+    let error = registry.erase_workspace(&act(), &acme()).await.unwrap_err();
+    assert!(matches!(error, ChangeError::StoreUnavailable(_)), "{error}");
+    assert_eq!(
+        registry.resolver().resolve(&ask("acme")).err(),
+        Some(Refusal::WorkspaceUnknown)
+    );
+    std::fs::remove_dir(&blocker).unwrap();
+    registry
+        .create_workspace(&act(), workspace("initech"))
+        .await
+        .unwrap();
+    assert!(registry.inner.keyring.ids(&acme()).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_workspace_of_the_same_id_begins_anew_and_keeps_its_key_and_its_runs() {
+    let (installation, registry, id) = two_workspaces().await;
+    registry.erase_workspace(&act(), &acme()).await.unwrap();
+    // A request that was under way says so only now.
+    registry.runs().record(run("acme", &id, NOW));
+    installation.clock.set(NOW + 10);
+    registry
+        .create_workspace(&act(), workspace("acme"))
+        .await
+        .unwrap();
+    registry.add(&act(), key("a", "sk-new")).await.unwrap();
+    registry.runs().record(run("acme", &id, NOW + 10));
+    registry.runs().flush().await;
+    for registry in [registry, installation.open().await] {
+        assert_eq!(
+            opened(registry.resolver().resolve(&ask("acme"))).unwrap(),
+            "sk-new"
+        );
+        registry.runs().flush().await;
+        let runs = registry.runs().recent(10, &Scope::All).await;
+        let of_acme = runs.iter().filter(|run| &*run.workspace == "acme");
+        assert_eq!(of_acme.count(), 1, "{runs:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_workspace_can_be_erased_too() {
+    let (installation, registry, id) = two_workspaces().await;
+    drop(registry);
+    installation.memory.tamper(|documents, _| {
+        documents.remove(&format!("credentials/acme/{id}"));
+        documents.get_mut("workspaces/acme").unwrap().body[60] ^= 1;
+    });
+    let registry = installation.open().await;
+    let head = registry.audit().head().await.position;
+    registry.erase_workspace(&act(), &acme()).await.unwrap();
+    drop(registry);
+    let registry = installation.open().await;
+    assert_eq!(registry.workspaces(&Scope::All).len(), 1);
+    assert_eq!(registry.audit().head().await.position, head + 1);
+}
+
+#[tokio::test]
+async fn runs_are_gone_from_what_is_stored_not_only_from_what_is_shown() {
+    let (installation, registry, _) = two_workspaces().await;
+    registry.erase_workspace(&act(), &acme()).await.unwrap();
+    let blocks = installation.memory.entries(Log::Runs, 1, 10).await.unwrap();
+    let stored: Vec<u8> = blocks.into_iter().flat_map(|(_, block)| block).collect();
+    let holds = |text: &str| stored.windows(text.len()).any(|it| it == text.as_bytes());
+    assert!(holds("globex") && !holds("acme"));
+}
+
+#[tokio::test]
+async fn tokens_for_it_alone_are_revoked_and_no_token_opens_a_later_one_of_its_name() {
+    let (installation, registry, _) = two_workspaces().await;
+    let token = async |workspaces: &[&str]| {
+        let scope = workspaces.iter().map(|id| id.parse().unwrap()).collect();
+        let new = NewToken {
+            name: "a test's".to_owned(),
+            role: Role::Owner,
+            scope: Scope::Only(Arc::new(scope)),
+            expires_at: None,
+        };
+        let made = registry.create_token(&act(), &Scope::All, new).await;
+        made.unwrap()
+    };
+    let (alone, both) = (token(&["acme"]).await, token(&["acme", "globex"]).await);
+    let receipt = registry.erase_workspace(&act(), &acme()).await.unwrap();
+    assert_eq!(
+        receipt.revoked_tokens,
+        std::slice::from_ref(&alone.token.id)
+    );
+    registry
+        .create_workspace(&act(), workspace("acme"))
+        .await
+        .unwrap();
+    for registry in [registry, installation.open().await] {
+        let access = registry.access();
+        assert!(access.authenticate(&alone.text).is_none());
+        let scope = access.authenticate(&both.text).unwrap().scope;
+        assert!(scope.holds("globex") && !scope.holds("acme"));
+    }
+}

@@ -1,0 +1,282 @@
+//! Going over to another master key, cut off at each of its steps.
+
+use std::{fs, path::Path};
+
+use keyside_config::{KmsDriver, MasterKeySource};
+
+use super::*;
+use crate::{audit::Event, storage::faulty::Fault};
+
+/// An installation whose master key stands in a file beside the data.
+struct WithFile {
+    installation: Installation,
+    keys: TempDir,
+}
+
+impl WithFile {
+    async fn new() -> Self {
+        let with_file = Self {
+            installation: Installation::new(),
+            keys: tempfile::tempdir().unwrap(),
+        };
+        let registry = with_file.open().await;
+        for id in ["acme", "globex"] {
+            registry
+                .create_workspace(&act(), workspace(id))
+                .await
+                .unwrap();
+        }
+        registry.add(&act(), key("a", "sk-a")).await.unwrap();
+        with_file
+    }
+
+    fn file(&self) -> PathBuf {
+        self.keys.path().join("master-key")
+    }
+
+    fn settings(&self) -> keyside_config::Kms {
+        keyside_config::Kms {
+            driver: KmsDriver::Local,
+            master_key: MasterKeySource::Generated(self.file()),
+            previous_master_key: None,
+        }
+    }
+
+    async fn open(&self) -> Arc<Registry> {
+        self.open_over(self.installation.memory.clone()).await
+    }
+
+    async fn open_over(&self, storage: Arc<dyn Storage>) -> Arc<Registry> {
+        self.open_with(storage, &self.settings()).await.unwrap()
+    }
+
+    async fn open_with(
+        &self,
+        storage: Arc<dyn Storage>,
+        settings: &keyside_config::Kms,
+    ) -> Result<Arc<Registry>, OpenError> {
+        let keyring = self.installation.keyring();
+        Registry::open(OpenOptions {
+            kms: Kms::open(settings, &keyring).unwrap(),
+            ..self.installation.options(storage)
+        })
+        .await
+    }
+
+    /// The files that a rotation touches.
+    fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let folder = fs::read_dir(self.keys.path()).unwrap();
+        let mut paths: Vec<_> = folder.map(|entry| entry.unwrap().path()).collect();
+        paths.push(self.installation.keyring());
+        paths.sort();
+        let read = |path: PathBuf| (path.clone(), fs::read(path).unwrap());
+        paths.into_iter().map(read).collect()
+    }
+
+    fn put(&self, files: &[(PathBuf, Vec<u8>)]) {
+        fs::remove_dir_all(self.keys.path()).unwrap();
+        fs::create_dir(self.keys.path()).unwrap();
+        for (path, contents) in files {
+            fs::write(path, contents).unwrap();
+        }
+    }
+}
+
+fn of(files: &[(PathBuf, Vec<u8>)], path: &Path) -> (PathBuf, Vec<u8>) {
+    let mut files = files.iter();
+    files.find(|(at, _)| at == path).unwrap().clone()
+}
+
+async fn serves(registry: &Registry) {
+    assert_eq!(
+        opened(registry.resolver().resolve(&ask("acme"))).unwrap(),
+        "sk-a"
+    );
+    assert!(
+        registry
+            .workspaces(&Scope::All)
+            .iter()
+            .all(|it| !it.damaged)
+    );
+    registry.audit().verify().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_rotation_wraps_every_key_anew_and_keeps_the_old_one_aside() {
+    let with_file = WithFile::new().await;
+    let before = with_file.files();
+    let registry = with_file.open().await;
+    let grant = registry.resolver().resolve(&ask("acme")).unwrap();
+    let rotated = registry.rotate_master_key(&act()).await.unwrap();
+    assert_eq!((rotated.keys, rotated.warning), (3, None));
+    assert_eq!(
+        opened(Ok(grant)).unwrap(),
+        "sk-a",
+        "begun before, ended after"
+    );
+    serves(&registry).await;
+    registry
+        .create_workspace(&act(), workspace("initech"))
+        .await
+        .unwrap();
+    drop(registry);
+    let registry = with_file.open().await;
+    serves(&registry).await;
+    let records = registry.audit().records(1, 100).await.unwrap();
+    let record = records
+        .iter()
+        .find(|it| it.event == Event::MasterKeyRotated);
+    assert_eq!(record.unwrap().note.as_ref(), Some(&rotated.master_key));
+    let keyring = fs::read_to_string(with_file.installation.keyring()).unwrap();
+    assert_eq!(keyring.matches("\"wrapped\"").count(), 4);
+    // The old key is kept, and opens only the old keyring.
+    let name = format!("master-key.retired-{}", rotated.previous);
+    let retired = fs::read(with_file.keys.path().join(name)).unwrap();
+    assert_eq!(retired, of(&before, &with_file.file()).1);
+    fs::write(with_file.file(), retired).unwrap();
+    let settings = with_file.settings();
+    let memory = with_file.installation.memory.clone();
+    assert!(with_file.open_with(memory, &settings).await.is_err());
+}
+
+#[tokio::test]
+async fn a_rotation_that_is_cut_off_at_any_step_is_finished_or_forgotten_at_the_start() {
+    let with_file = WithFile::new().await;
+    let old = with_file.files();
+    let memory_before = with_file.installation.memory.copy();
+    let anchor = fs::read(with_file.installation.anchor()).unwrap();
+    let registry = with_file.open().await;
+    let rotated = registry.rotate_master_key(&act()).await.unwrap();
+    drop(registry);
+    let memory_after = with_file.installation.memory.copy();
+    let new = with_file.files();
+    let (file, keyring) = (with_file.file(), with_file.installation.keyring());
+    let beside = |suffix: &str| crate::file::with_suffix(&file, suffix);
+    let new_beside = (beside(".new"), of(&new, &file).1);
+    let retired = of(&new, &beside(&format!(".retired-{}", rotated.previous)));
+    let (old_file, old_keyring) = (of(&old, &file), of(&old, &keyring));
+    let new_keyring = of(&new, &keyring);
+    // What a kill leaves after each step, whether the rotation is on record by then, and whether it is finished.
+    let begun = vec![old_file.clone(), old_keyring.clone(), new_beside.clone()];
+    let wrapped = vec![old_file.clone(), new_keyring.clone(), new_beside.clone()];
+    let kept = vec![old_file.clone(), new_keyring, new_beside, retired];
+    let cuts = [
+        (vec![old_file, old_keyring], false, false),
+        (begun.clone(), false, false),
+        (begun, true, true),
+        (wrapped.clone(), true, true),
+        (kept, true, true),
+        (new.clone(), true, true),
+        // No kill, but a log that was lost: the key that everything is wrapped with is not forgotten for that.
+        (wrapped, false, true),
+    ];
+    for (step, (files, on_record, finished)) in cuts.into_iter().enumerate() {
+        with_file.put(&files);
+        fs::write(with_file.installation.anchor(), &anchor).unwrap();
+        let memory = Arc::new(match on_record {
+            true => memory_after.copy(),
+            false => memory_before.copy(),
+        });
+        let registry = with_file.open_over(memory.clone()).await;
+        serves(&registry).await;
+        drop(registry);
+        let expected = if finished { &new } else { &old };
+        let names = |files: &[(PathBuf, Vec<u8>)]| {
+            let names = files.iter().map(|(path, _)| path.clone());
+            names.collect::<Vec<_>>()
+        };
+        let found = with_file.files();
+        assert_eq!(names(&found), names(expected), "step {step}");
+        assert_eq!(of(&found, &file), of(expected, &file), "step {step}");
+        // And once more, from there: the next one works.
+        let registry = with_file.open_over(memory).await;
+        registry.rotate_master_key(&act()).await.unwrap();
+        serves(&registry).await;
+    }
+}
+
+#[tokio::test]
+async fn storage_that_fails_at_any_step_leaves_a_rotation_whole_or_not_begun() {
+    for at in 0..STEPS {
+        for done in [false, true] {
+            let with_file = WithFile::new().await;
+            let storage = Arc::new(FaultyStorage::new(with_file.installation.memory.clone()));
+            let registry = with_file.open_over(storage.clone()).await;
+            storage.watch(Some(Fault {
+                at,
+                done,
+                for_good: false,
+            }));
+            let outcome = registry.rotate_master_key(&act()).await;
+            assert!(storage.asked().len() <= STEPS, "there are more steps");
+            serves(&registry).await;
+            registry
+                .create_workspace(&act(), workspace("initech"))
+                .await
+                .unwrap();
+            let left = with_file.files().into_iter();
+            let left: Vec<_> = left.map(|(path, _)| path).collect();
+            assert!(
+                !left.iter().any(|path| path.ends_with("master-key.new")),
+                "{at}: {left:?}"
+            );
+            assert!(outcome.is_err() || left.len() == 3, "{at}: {left:?}");
+            drop(registry);
+            serves(&*with_file.open().await).await;
+        }
+    }
+}
+
+/// Pending, record, disk, no longer pending.
+const STEPS: usize = 4;
+
+#[tokio::test]
+async fn a_key_that_people_have_put_in_place_is_gone_over_to() {
+    let with_file = WithFile::new().await;
+    let (old, new) = (
+        with_file.keys.path().join("old"),
+        with_file.keys.path().join("mounted"),
+    );
+    fs::rename(with_file.file(), &old).unwrap();
+    fs::write(&new, MasterKey::generate().as_bytes()).unwrap();
+    let settings = keyside_config::Kms {
+        driver: KmsDriver::Local,
+        master_key: MasterKeySource::File(new.clone()),
+        previous_master_key: Some(old),
+    };
+    let memory = with_file.installation.memory.clone();
+    let registry = with_file
+        .open_with(memory.clone(), &settings)
+        .await
+        .unwrap();
+    serves(&registry).await;
+    registry
+        .create_workspace(&act(), workspace("initech"))
+        .await
+        .unwrap();
+    let rotated = registry.rotate_master_key(&act()).await.unwrap();
+    assert_eq!(rotated.keys, 3, "the newest is wrapped with it already");
+    drop(registry);
+    let settings = keyside_config::Kms {
+        previous_master_key: None,
+        ..settings
+    };
+    let registry = with_file.open_with(memory, &settings).await.unwrap();
+    serves(&registry).await;
+    let text = fs::read(new).unwrap();
+    let id = MasterKey::parse(&text, "a test").unwrap().id().to_owned();
+    assert_eq!(id, rotated.master_key);
+}
+
+#[tokio::test]
+async fn a_master_key_from_a_variable_is_not_replaced_and_the_error_says_what_to_do() {
+    let (_installation, registry) = Installation::with_acme().await;
+    let head = registry.audit().head().await;
+    let error = registry.rotate_master_key(&act()).await.unwrap_err();
+    assert!(matches!(error, ChangeError::MasterKeyFixed(_)), "{error}");
+    assert!(
+        error.to_string().contains("kms.previous_master_key_file"),
+        "{error}"
+    );
+    assert_eq!(registry.audit().head().await, head);
+}

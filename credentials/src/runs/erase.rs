@@ -1,0 +1,103 @@
+//! Forgetting the runs of one workspace, wherever they stand in the log, and handing them out before.
+
+use std::{
+    collections::HashMap,
+    sync::{PoisonError, RwLock},
+};
+
+use jiff::Timestamp;
+use tokio::sync::oneshot;
+
+use super::{Message, Runs, Shared, StoredRun, block};
+use crate::{
+    CredentialId, WorkspaceId,
+    storage::{Log, StorageError},
+};
+
+/// Workspaces that were erased, and until when: one of the same name may have been made since.
+pub(super) struct Erased(RwLock<HashMap<WorkspaceId, Timestamp>>);
+
+impl Erased {
+    pub(super) fn new(erased: HashMap<WorkspaceId, Timestamp>) -> Self {
+        Self(RwLock::new(erased))
+    }
+
+    /// Whether a run of that time is to be forgotten.
+    pub(super) fn covers(&self, workspace: &str, at: Timestamp) -> bool {
+        let erased = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        erased.get(workspace).is_some_and(|until| at <= *until)
+    }
+
+    fn add(&self, workspace: WorkspaceId, until: Timestamp) {
+        let mut erased = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        erased.insert(workspace, until);
+    }
+}
+
+impl Runs {
+    /// Forgets the runs of a workspace up to a time, and says how many there were. Nothing is said when storage fails;
+    /// what is left goes with a later block, or at the next start.
+    pub(crate) async fn erase(&self, workspace: WorkspaceId, until: Timestamp) -> Option<usize> {
+        self.shared.erased.add(workspace, until);
+        let (done, erased) = oneshot::channel();
+        self.queue.send(Message::Erase(done)).await.ok()?;
+        self.shared.enough.notify_one();
+        erased.await.ok()?
+    }
+
+    /// All runs of a workspace that are kept, oldest first.
+    pub(crate) async fn of_workspace(
+        &self,
+        workspace: &WorkspaceId,
+    ) -> Result<Vec<StoredRun>, StorageError> {
+        self.flush().await;
+        let (mut runs, mut from) = (Vec::new(), 1);
+        loop {
+            let blocks = self
+                .shared
+                .storage
+                .entries(Log::Runs, from, READ_AT_ONCE)
+                .await?;
+            for (position, block) in &blocks {
+                let of_block = block::read(block).into_iter();
+                runs.extend(of_block.filter(|run| *run.workspace == *workspace.as_str()));
+                from = position + 1;
+            }
+            if blocks.len() < READ_AT_ONCE {
+                return Ok(runs);
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Takes what is to be forgotten out of the block at `position`, in storage too.
+    pub(super) async fn erase(
+        &self,
+        position: u64,
+        runs: &mut Vec<StoredRun>,
+    ) -> Result<usize, StorageError> {
+        let covered = |run: &StoredRun| self.erased.covers(&run.workspace, run.at);
+        let gone: Vec<_> = runs.extract_if(.., |run| covered(run)).collect();
+        if !gone.is_empty() {
+            // The block stays, if need be as an empty one: positions go on.
+            self.storage
+                .overwrite(Log::Runs, position, block::write_again(runs))
+                .await?;
+            self.unused(gone.iter().filter_map(StoredRun::usage).map(|(id, _)| id));
+        }
+        Ok(gone.len())
+    }
+
+    fn unused(&self, credentials: impl Iterator<Item = CredentialId>) {
+        let mut last_used = self
+            .last_used
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        for credential in credentials {
+            last_used.remove(&credential);
+        }
+    }
+}
+
+const READ_AT_ONCE: usize = 256;

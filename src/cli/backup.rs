@@ -1,0 +1,116 @@
+//! `keyside backup` and `keyside restore`: everything there is, in one sealed file and back.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use keyside_config::{Settings, Sources, Store};
+use keyside_credentials::backup::{self, Header, RestoreError};
+use serde_json::{Value, json};
+
+use super::{Admin, Answer, Failure, download::Download};
+
+/// `keyside backup`.
+#[derive(Args)]
+pub(crate) struct Backup {
+    /// The file to write, which must not exist yet [default: <its id>.keyside]
+    #[arg(long, short, value_name = "FILE")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    admin: Admin,
+}
+
+/// `keyside restore`.
+#[derive(Args)]
+pub(crate) struct Restore {
+    /// A file that `keyside backup` has written
+    file: PathBuf,
+    /// It may take the place of another installation, of which something remains in the data folder
+    #[arg(long)]
+    other_installation: bool,
+    /// It may be older than what was in the data folder last: what was revoked or erased since comes back
+    #[arg(long)]
+    older: bool,
+}
+
+impl Backup {
+    pub(super) async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+        let client = self.admin.client(sources)?;
+        let download = Download::begin(
+            &client,
+            "/api/backup",
+            self.out.as_deref(),
+            "backup.keyside",
+        )
+        .await?;
+        let written = download.finish().await?;
+        // A file that is only found to be wrong when it is needed is worse than none.
+        let header = backup::check(written.path()).map_err(refused)?;
+        let path = written.keep();
+        let mut view = view(&header);
+        view["file"] = json!(path);
+        answer.give(&view, |_| {
+            format!(
+                "Wrote {}: installation {}, {}. It opens with master key {} only: keep that elsewhere\n",
+                path.display(),
+                header.installation,
+                header.created_at,
+                header.master_key,
+            )
+        })
+    }
+}
+
+impl Restore {
+    pub(super) async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+        let settings = Settings::load(sources)?.settings;
+        let Store::Sled { path } = &settings.store else {
+            return Err(Failure::configuration(
+                "store.backend = \"vault\" is not part of this release",
+            )
+            .next("Use store.backend = \"sled\"."));
+        };
+        let restore = backup::Restore {
+            store: &path.join("store"),
+            keyring: &path.join("keyring"),
+            kms: &settings.kms,
+            other_installation: self.other_installation,
+            older: self.older,
+        };
+        let restored = restore.run(&self.file).await.map_err(refused)?;
+        let mut view = view(&restored.header);
+        view["folder"] = json!(path);
+        view["epoch"] = json!(restored.epoch);
+        view["documents"] = json!(restored.documents);
+        view["auditRecords"] = json!(restored.audit_records);
+        answer.give(&view, |_| {
+            format!(
+                "Restored installation {} as of {} into {}: {} documents, {} audit records. Start it with `keyside serve`\n",
+                restored.header.installation,
+                restored.header.created_at,
+                path.display(),
+                restored.documents,
+                restored.audit_records,
+            )
+        })
+    }
+}
+
+fn view(header: &Header) -> Value {
+    json!({
+        "id": header.id,
+        "installation": header.installation,
+        "epoch": header.epoch,
+        "audit": header.audit,
+        "createdAt": header.created_at,
+        "release": header.release,
+        "masterKey": header.master_key,
+    })
+}
+
+/// These errors name their remedy themselves.
+fn refused(error: RestoreError) -> Failure {
+    match error {
+        RestoreError::Kms(_) => Failure::configuration(error.to_string()),
+        _ => Failure::failed(error.to_string()),
+    }
+}

@@ -1,0 +1,99 @@
+//! A file from the admin API, onto the disk of whoever asked. Never over one that is there, and gone again unless it is whole.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use hyper::Method;
+
+use super::Failure;
+use crate::client::{Client, Incoming};
+
+/// A file on its way.
+pub(crate) struct Download {
+    incoming: Incoming,
+    file: File,
+    written: Written,
+}
+
+/// A file that is there, and removed again unless it is kept.
+pub(crate) struct Written {
+    path: PathBuf,
+    kept: bool,
+}
+
+impl Download {
+    /// Asks for it with a POST. Without `out` it gets the name that the answer gives it, in the current folder.
+    pub(crate) async fn begin(
+        client: &Client,
+        path: &str,
+        out: Option<&Path>,
+        otherwise: &str,
+    ) -> Result<Self, Failure> {
+        // Looked at first: what is asked for may be put on record.
+        if let Some(out) = out.filter(|out| out.exists()) {
+            return Err(unwritable(out, &io::ErrorKind::AlreadyExists.into()));
+        }
+        let incoming = client.download(Method::POST, path).await?;
+        let out = match (out, incoming.name()) {
+            (Some(out), _) => out.to_owned(),
+            (None, Some(name)) => name.into(),
+            (None, None) => otherwise.into(),
+        };
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&out);
+        let file = file.map_err(|error| unwritable(&out, &error))?;
+        Ok(Self {
+            incoming,
+            file,
+            written: Written {
+                path: out,
+                kept: false,
+            },
+        })
+    }
+
+    /// Writes it down to the disk.
+    pub(crate) async fn finish(mut self) -> Result<Written, Failure> {
+        while let Some(piece) = self.incoming.next().await? {
+            let taken = self.file.write_all(&piece);
+            taken.map_err(|error| unwritable(&self.written.path, &error))?;
+        }
+        let on_disk = self.file.sync_all();
+        on_disk.map_err(|error| unwritable(&self.written.path, &error))?;
+        Ok(self.written)
+    }
+}
+
+impl Written {
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn keep(mut self) -> PathBuf {
+        self.kept = true;
+        self.path.clone()
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        if !self.kept {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Failure {
+    Failure::failed(format!(
+        "expected to write a new file {}, found: {error}",
+        path.display()
+    ))
+    .next("Name a file that does not exist yet with --out, in a folder that you may write to.")
+}

@@ -1,0 +1,119 @@
+//! A backup that is taken under writes comes back as one state on another machine, and what is no backup does not.
+
+use crate::harness::{Ask, Builder, CREDENTIALS, Exit, Keyside, Upstream, Wire};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
+#[test]
+fn a_backup_under_writes_comes_back_with_all_that_was_acknowledged_before_it() {
+    let upstream = Upstream::wanting_key();
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    let done = AtomicBool::new(false);
+    let file = keyside.builder_of().home().join("b.keyside");
+    let before = thread::scope(|scope| {
+        let (heard, made) = mpsc::channel();
+        let (keyside, done) = (&keyside, &done);
+        scope.spawn(move || {
+            let mut wire = Wire::tcp(keyside.admin_addr());
+            for number in 0.. {
+                if done.load(Ordering::Relaxed) {
+                    return;
+                }
+                let label = format!("k{number}");
+                let answer = wire.ask(&adding(keyside, &label));
+                assert_eq!(answer.status(), 201, "{}", answer.text());
+                let _ = heard.send(label);
+            }
+        });
+        let before: Vec<String> = made.iter().take(30).collect();
+        let exit = desk(keyside, &["backup", "--out", "b.keyside", "--json"]);
+        done.store(true, Ordering::Relaxed);
+        let header = json_of(&exit);
+        assert_eq!(header["file"], "b.keyside");
+        before
+    });
+    let restored = another_machine(keyside.builder_of(), &upstream);
+    let exit = restored.run(&["restore", &text(&file), "--json"], b"");
+    assert_eq!(json_of(&exit)["epoch"], 1);
+    drop(keyside);
+    let keyside = restored.start();
+    for label in before {
+        let ask = Ask::chat().header("X-Keyside-Label", label.as_str());
+        let answer = keyside.ask(&ask);
+        assert_eq!(answer.status(), 200, "{label}: {}", answer.text());
+    }
+    assert!(
+        keyside
+            .everything()
+            .iter()
+            .all(|key| key["damaged"] == false)
+    );
+}
+
+#[test]
+fn a_restore_over_something_or_from_half_a_file_is_refused_with_what_to_do() {
+    let upstream = Upstream::wanting_key();
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    let exit = desk(&keyside, &["backup", "--out", "b.keyside"]);
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    let again = desk(&keyside, &["backup", "--out", "b.keyside"]);
+    assert_eq!(again.code, Some(1), "written over: {again:#?}");
+    let over = keyside.builder_of().run(&["restore", "b.keyside"], b"");
+    assert_eq!(over.code, Some(1), "{over:#?}");
+    assert!(
+        over.stderr.contains("move its data folder aside"),
+        "{over:#?}"
+    );
+    let file = keyside.builder_of().home().join("b.keyside");
+    let whole = fs::read(&file).expect("a backup");
+    fs::write(&file, &whole[..whole.len() / 2]).expect("a writable folder");
+    let restored = another_machine(keyside.builder_of(), &upstream);
+    let half = restored.run(&["restore", &text(&file)], b"");
+    assert_eq!(half.code, Some(1), "{half:#?}");
+    assert!(half.stderr.contains("cut short"), "{half:#?}");
+    fs::write(&file, &whole).expect("a writable folder");
+    fs::remove_file(restored.home().join("data.master-key")).expect("a copy");
+    let keyless = restored.run(&["restore", &text(&file)], b"");
+    assert_eq!(keyless.code, Some(78), "{keyless:#?}");
+    assert!(keyless.stderr.contains("master key"), "{keyless:#?}");
+    assert!(!restored.home().join("data").join("store").exists());
+}
+
+/// Another folder with the same settings and a copy of the master key.
+fn another_machine(like: &Builder, upstream: &Upstream) -> Builder {
+    let there = Keyside::builder().provider("openai", &upstream.base_url());
+    let key = |builder: &Builder| builder.home().join("data.master-key");
+    fs::copy(key(like), key(&there)).expect("a master key");
+    there
+}
+
+/// Runs a command that speaks to the running one.
+fn desk(keyside: &Keyside, arguments: &[&str]) -> Exit {
+    let url = format!("http://{}", keyside.admin_addr());
+    let arguments = [arguments, &["--admin-url", &url]].concat();
+    keyside.builder_of().run(&arguments, b"")
+}
+
+fn adding(keyside: &Keyside, label: &str) -> Ask {
+    let body = json!({
+        "workspaceId": "acme", "provider": "openai", "label": label, "secret": crate::harness::KEY,
+    });
+    Ask::new("POST", CREDENTIALS)
+        .set("Host", &keyside.admin_addr().to_string())
+        .header("Authorization", format!("Bearer {}", keyside.token()))
+        .header("Content-Type", "application/json")
+        .body(body.to_string().as_bytes())
+}
+
+fn json_of(exit: &Exit) -> Value {
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    serde_json::from_str(&exit.stdout).unwrap_or_else(|error| panic!("{error} in {exit:#?}"))
+}
+
+fn text(path: &Path) -> String {
+    path.to_str().expect("a plain path").to_owned()
+}

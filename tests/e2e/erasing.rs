@@ -1,0 +1,50 @@
+//! A workspace is taken away and erased from the command line; nothing of it answers afterwards, nor after kill -9.
+
+use crate::harness::{Ask, Exit, Keyside, Upstream};
+use serde_json::Value;
+use std::fs;
+
+#[test]
+fn an_erased_workspace_is_gone_for_runners_and_people_and_stays_so() {
+    let upstream = Upstream::wanting_key();
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    keyside.workspace("globex");
+    keyside.add_key("globex", "openai", "default", crate::harness::KEY);
+    assert_eq!(keyside.ask(&Ask::chat()).status(), 200);
+    let exported = desk(&keyside, &["workspace", "export", "acme"]);
+    assert_eq!(exported.code, Some(0), "{exported:#?}");
+    let archive = fs::read(keyside.builder_of().home().join("acme.tar")).expect("an archive");
+    let archive = String::from_utf8_lossy(&archive);
+    assert!(archive.contains("manifest.json") && !archive.contains(crate::harness::KEY));
+
+    let unasked = desk(&keyside, &["workspace", "erase", "acme"]);
+    assert_eq!(unasked.code, Some(2), "{unasked:#?}");
+    let erased = desk(&keyside, &["workspace", "erase", "acme", "--yes", "--json"]);
+    assert_eq!(erased.code, Some(0), "{erased:#?}");
+    let receipt: Value = serde_json::from_str(&erased.stdout).expect("JSON");
+    assert_eq!(
+        (&receipt["workspace"], &receipt["credentials"]),
+        (&"acme".into(), &1.into())
+    );
+    is_gone(&keyside);
+    is_gone(&keyside.kill9().start());
+}
+
+fn is_gone(keyside: &Keyside) {
+    let refused = keyside.ask(&Ask::chat());
+    assert_eq!(refused.status(), 404, "{}", refused.text());
+    assert_eq!(refused.json()["code"], "workspace_unknown");
+    let listed = keyside.list();
+    assert!(
+        listed.iter().all(|key| key["workspaceId"] == "globex"),
+        "{listed:?}"
+    );
+    let runs = keyside.admin("GET", "/api/runs", None);
+    assert_eq!(runs.json()["items"].as_array().map(Vec::len), Some(0));
+}
+
+fn desk(keyside: &Keyside, arguments: &[&str]) -> Exit {
+    let url = format!("http://{}", keyside.admin_addr());
+    let arguments = [arguments, &["--admin-url", &url]].concat();
+    keyside.builder_of().run(&arguments, b"")
+}
