@@ -52,7 +52,7 @@ def stage(tmp_path_factory) -> Iterator[Stage]:
         for id, prefix in PREFIXES.items():
             providers[id] = Aimock(canary(prefix))
         folder = tmp_path_factory.mktemp("keyside")
-        keyside = Keyside(_binary(), folder, {id: aimock.url for id, aimock in providers.items()})
+        keyside = Keyside(binary(), folder, {id: aimock.url for id, aimock in providers.items()})
         yield Stage(providers, keyside, _store_keys(keyside, providers))
     finally:
         for running in (keyside, *providers.values()):
@@ -119,7 +119,7 @@ def _store_keys(keyside: Keyside, providers: dict[str, Aimock]) -> list[str]:
     return keys
 
 
-def _binary() -> Path:
+def binary() -> Path:
     target = Path(os.environ.get("CARGO_TARGET_DIR", Path(__file__).parents[2] / "target"))
     binary = Path(os.environ.get("KEYSIDE_BIN", target / "debug/keyside")).absolute()
     if not binary.is_file():

@@ -12,6 +12,10 @@ PAGES = [
     "/api/integrations/providers",
     "/api/workspaces",
     "/api/runs",
+    "/api/audit",
+    "/api/audit/export?format=ndjson",
+    "/api/audit/export?format=csv",
+    "/api/tokens",
 ]
 
 

@@ -1,4 +1,4 @@
-"""aimock in the part of one provider: it knows one key, and anything else it is shown is a 401."""
+"""aimock in the part of one provider: it knows its keys, and anything else it is shown is a 401."""
 
 import json
 import os
@@ -20,13 +20,14 @@ LISTENING = re.compile(rb"aimock server listening on (http://\S+)")
 
 
 class Aimock:
-    """A provider that accepts exactly `key`, in whichever of the known headers it comes."""
+    """A provider that accepts exactly `key`, and `others` beside it, in whichever of the known headers they come."""
 
-    def __init__(self, key: str):
+    def __init__(self, key: str, *others: str):
         self.key = key
+        self.keys = [key, *others]
         self._child = Child(
             ["node", AIMOCK, "--config", "fixtures/aimock.json"],
-            env={"PATH": os.environ["PATH"], "AIMOCK_API_KEYS": key},
+            env={"PATH": os.environ["PATH"], "AIMOCK_API_KEYS": ",".join(self.keys)},
             cwd=SUITE,
         )
         self.url = self._child.stdout.first(_address, within=60)

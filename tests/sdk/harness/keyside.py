@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import subprocess
 from pathlib import Path
 
 from harness.child import Child, Output
@@ -35,6 +36,7 @@ class Keyside:
     """A running Keyside; `folder` is all that it can write to, `providers` maps ids to base URLs."""
 
     def __init__(self, binary: Path, folder: Path, providers: dict[str, str]):
+        self._binary = binary
         self.folder = folder
         self.socket = folder / "run/proxy.sock"
         settings = [SETTINGS.format(public_url=PUBLIC_URL, socket=self.socket)]
@@ -64,6 +66,20 @@ class Keyside:
         )
         assert 200 <= status < 300, f"{method or 'request'} {path}: {status} {answer!r}"
         return answer
+
+    def command(self, *arguments: str, given: str = "") -> str:
+        """What a `keyside` command prints when it succeeds; `given` is its standard input."""
+        done = subprocess.run(
+            [self._binary, *arguments, "--admin-url", self.admin, "--token-file", "data/admin-token"],
+            cwd=self.folder,
+            env={"PATH": os.environ["PATH"]},
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
+        return done.stdout
 
     def add_workspace(self, id: str):
         self.ask_admin("/api/workspaces", body={"id": id, "name": id})
