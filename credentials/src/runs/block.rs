@@ -1,5 +1,5 @@
 //! A block of run records as it is stored: a format byte, then the records in postcard's form (a varint a number, a length
-//! before a text). A record takes about 150 bytes and well under a microsecond, which JSON does not.
+//! before a text). A record takes about 60 bytes and well under a microsecond, which JSON does not.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -8,10 +8,9 @@ use super::Run;
 use crate::{CredentialId, Environment};
 
 /// A run as it was kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredRun {
     /// When it came in.
-    #[serde(with = "microseconds")]
     pub at: Timestamp,
     /// Its id in responses and logs.
     pub request_id: Box<str>,
@@ -50,17 +49,33 @@ impl StoredRun {
     }
 }
 
-/// The same fields in the same order, borrowed.
-#[derive(Serialize)]
-struct Row<'a> {
-    #[serde(with = "microseconds")]
-    at: Timestamp,
-    request_id: &'a str,
+/// What stands in a block: what many records say alike is said once.
+#[derive(Default, Serialize, Deserialize)]
+struct Block<'a> {
+    #[serde(borrow)]
+    uses: Vec<Use<'a>>,
+    #[serde(borrow)]
+    rows: Vec<Row<'a>>,
+}
+
+/// Who used what.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Use<'a> {
     workspace: &'a str,
     provider: &'a str,
     credential: &'a str,
     label: &'a str,
     environment: Environment,
+}
+
+/// The rest of a record.
+#[derive(Serialize, Deserialize)]
+struct Row<'a> {
+    /// The place among the block's uses.
+    of: usize,
+    #[serde(with = "microseconds")]
+    at: Timestamp,
+    request_id: &'a str,
     status: u16,
     outcome: &'a str,
     latency_us: u64,
@@ -71,26 +86,94 @@ struct Row<'a> {
     tag: Option<&'a str>,
 }
 
-impl<'a> From<&'a Run> for Row<'a> {
-    fn from(run: &'a Run) -> Self {
-        Self {
-            at: run.at,
-            request_id: &run.request_id,
-            workspace: run.workspace.as_str(),
-            provider: &run.provider,
-            credential: run.credential.as_str(),
-            label: run.label.as_str(),
-            environment: run.environment,
-            status: run.status,
-            outcome: run.outcome,
-            latency_us: run.latency_us,
-            first_byte_us: run.first_byte_us,
-            input_tokens: run.input_tokens,
-            output_tokens: run.output_tokens,
-            run_id: run.run_id.as_deref(),
-            tag: run.tag.as_deref(),
+impl<'a> Block<'a> {
+    fn of<T: 'a>(runs: &'a [T], parts: impl Fn(&'a T) -> (Use<'a>, Row<'a>)) -> Self {
+        let mut block = Self::default();
+        block.rows.reserve_exact(runs.len());
+        for (about, row) in runs.iter().map(parts) {
+            let of = block.place(about);
+            block.rows.push(Row { of, ..row });
         }
+        block
     }
+
+    /// A block is short, and most of its records are of one use.
+    fn place(&mut self, about: Use<'a>) -> usize {
+        let known = self.uses.iter().rposition(|known| *known == about);
+        known.unwrap_or_else(|| {
+            self.uses.push(about);
+            self.uses.len() - 1
+        })
+    }
+
+    fn run(&self, row: &Row<'a>) -> Option<StoredRun> {
+        let about = self.uses.get(row.of)?;
+        Some(StoredRun {
+            at: row.at,
+            request_id: row.request_id.into(),
+            workspace: about.workspace.into(),
+            provider: about.provider.into(),
+            credential: about.credential.into(),
+            label: about.label.into(),
+            environment: about.environment,
+            status: row.status,
+            outcome: row.outcome.into(),
+            latency_us: row.latency_us,
+            first_byte_us: row.first_byte_us,
+            input_tokens: row.input_tokens,
+            output_tokens: row.output_tokens,
+            run_id: row.run_id.map(Into::into),
+            tag: row.tag.map(Into::into),
+        })
+    }
+}
+
+fn of_run(run: &Run) -> (Use<'_>, Row<'_>) {
+    let about = Use {
+        workspace: run.workspace.as_str(),
+        provider: &run.provider,
+        credential: run.credential.as_str(),
+        label: run.label.as_str(),
+        environment: run.environment,
+    };
+    let row = Row {
+        of: 0,
+        at: run.at,
+        request_id: &run.request_id,
+        status: run.status,
+        outcome: run.outcome,
+        latency_us: run.latency_us,
+        first_byte_us: run.first_byte_us,
+        input_tokens: run.input_tokens,
+        output_tokens: run.output_tokens,
+        run_id: run.run_id.as_deref(),
+        tag: run.tag.as_deref(),
+    };
+    (about, row)
+}
+
+fn of_stored(run: &StoredRun) -> (Use<'_>, Row<'_>) {
+    let about = Use {
+        workspace: &run.workspace,
+        provider: &run.provider,
+        credential: &run.credential,
+        label: &run.label,
+        environment: run.environment,
+    };
+    let row = Row {
+        of: 0,
+        at: run.at,
+        request_id: &run.request_id,
+        status: run.status,
+        outcome: &run.outcome,
+        latency_us: run.latency_us,
+        first_byte_us: run.first_byte_us,
+        input_tokens: run.input_tokens,
+        output_tokens: run.output_tokens,
+        run_id: run.run_id.as_deref(),
+        tag: run.tag.as_deref(),
+    };
+    (about, row)
 }
 
 /// A time as the microseconds since 1970.
@@ -118,25 +201,29 @@ pub(super) fn read(block: &[u8]) -> Vec<StoredRun> {
     let [FORMAT, records @ ..] = block else {
         return Vec::new();
     };
-    postcard::from_bytes(records).unwrap_or_default()
+    let block: Block<'_> = postcard::from_bytes(records).unwrap_or_default();
+    let runs = block.rows.iter().filter_map(|row| block.run(row));
+    runs.collect()
 }
 
 pub(super) fn write(runs: &[Run]) -> Vec<u8> {
-    let rows: Vec<Row<'_>> = runs.iter().map(Row::from).collect();
-    write_rows(&rows)
+    Block::of(runs, of_run).to_vec(runs.len())
 }
 
-/// A block of what was read from one: the same form.
+/// A block of what was read from one.
 pub(super) fn write_again(runs: &[StoredRun]) -> Vec<u8> {
-    write_rows(runs)
+    Block::of(runs, of_stored).to_vec(runs.len())
 }
 
-fn write_rows<T: Serialize>(rows: &[T]) -> Vec<u8> {
-    let block = Vec::with_capacity(1 + rows.len() * TYPICAL_LEN);
-    let block =
-        postcard::to_extend(&FORMAT, block).and_then(|block| postcard::to_extend(rows, block));
-    block.expect("numbers and texts of known length serialize")
+impl Block<'_> {
+    fn to_vec(&self, records: usize) -> Vec<u8> {
+        let room = Vec::with_capacity(1 + TYPICAL_USE_LEN + records * TYPICAL_LEN);
+        let written =
+            postcard::to_extend(&FORMAT, room).and_then(|room| postcard::to_extend(self, room));
+        written.expect("numbers and texts of known length serialize")
+    }
 }
 
 const FORMAT: u8 = 1;
-const TYPICAL_LEN: usize = 160;
+const TYPICAL_LEN: usize = 64;
+const TYPICAL_USE_LEN: usize = 96;

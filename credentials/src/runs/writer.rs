@@ -187,5 +187,5 @@ impl Batch {
 const AT_RISK: Duration = Duration::from_millis(90);
 pub(super) const RECORDS_AT_RISK: usize = 1_000;
 /// About 2 KiB: what is larger, sled's cache does not let go of.
-const RECORDS_PER_BLOCK: usize = 16;
+const RECORDS_PER_BLOCK: usize = 32;
 const READ_AT_ONCE: usize = 256;
