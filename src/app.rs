@@ -113,7 +113,7 @@ impl App {
             admin: admin_address,
             observe: observe_address,
         };
-        let mut server = server(proxy);
+        let mut server = server(proxy, settings.proxy.workers());
         server.add_service(web::service(
             "admin",
             keyside_admin::router(admin_options),
@@ -223,9 +223,11 @@ fn misconfigured(error: impl Display) -> Failure {
 
 /// pingora's server with nothing left to its defaults that touches the machine:
 /// no daemon, no upgrade socket in a shared folder, no grace period of its own.
-fn server(proxy: Bound) -> Server {
+fn server(proxy: Bound, workers: usize) -> Server {
     let conf = ServerConf {
         threads: 1,
+        // A worker that is alone has nobody to share its tasks with, and does without what sharing costs.
+        work_stealing: workers > 1,
         daemon: false,
         grace_period_seconds: Some(0),
         graceful_shutdown_timeout_seconds: Some(2),

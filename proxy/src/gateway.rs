@@ -247,9 +247,11 @@ impl Gateway {
         let head = outbound.rewrite(head, secret)?;
         exchange.sent();
         let request = Request::from_parts(head, body.for_provider(&destination.provider));
-        upstream
-            .forward(request, upgrade, destination.first_byte)
-            .await
+        tokio::select! {
+            biased;
+            answered = upstream.forward(request, upgrade, destination.first_byte) => answered,
+            () = exchange.grant.cut() => Err(REVOKED),
+        }
     }
 
     fn refuse_unpermitted(
@@ -295,7 +297,10 @@ impl Gateway {
         mut exchange: Exchange,
         arrival: Arrival,
     ) -> Response<Body> {
-        exchange.unanswered();
+        match refusal {
+            REVOKED => exchange.revoked(),
+            _ => exchange.unanswered(),
+        }
         let busy = exchange.busy();
         let about = About {
             workspace: Some(exchange.grant.workspace().as_str()),
@@ -327,3 +332,6 @@ impl Gateway {
         body.map(|bytes| Body::whole(bytes, busy))
     }
 }
+
+/// Also of a request that was on its way when its credential was withdrawn.
+const REVOKED: Refusal = Refusal::Credential(keyside_credentials::Refusal::CredentialRevoked);

@@ -87,7 +87,7 @@ pub fn bind(parts: &Parts) -> Result<Bound, BindError> {
             socket,
             connections,
             listener,
-            proxy.threads,
+            proxy.workers(),
         )));
     }
     Ok(bound)
@@ -200,7 +200,7 @@ struct Accepting {
 }
 
 impl Accepting {
-    fn new(socket: Socket, connections: Connections, listener: &Listener, threads: usize) -> Self {
+    fn new(socket: Socket, connections: Connections, listener: &Listener, workers: usize) -> Self {
         let (name, config) = match &socket.address {
             ListenAddress::Tcp(address) => {
                 let name = address.to_string();
@@ -215,10 +215,7 @@ impl Accepting {
         let mut service =
             listening::Service::new(format!("proxy {}", listener.address), connections);
         service.add_listener(config.l4_buffer(L4BufferSettings::unbuffered()));
-        service.threads = Some(match threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            threads => threads,
-        });
+        service.threads = Some(workers);
         Self {
             service,
             name,

@@ -136,3 +136,29 @@ fn an_answer_that_had_begun_is_cut_off_when_the_revocation_says_so() {
         });
     }
 }
+
+#[test]
+fn a_request_that_waits_for_its_answer_is_refused_when_the_revocation_says_so() {
+    let (go, gate) = channel::<()>();
+    let gate = Mutex::new(gate);
+    let upstream = Upstream::scripted(move |_, _| {
+        let _ = gate.lock().expect("one request").recv();
+        Then::Close
+    });
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    let mut wire = keyside.wire();
+    wire.send(Ask::chat().bytes());
+    eventually("the request at the upstream", || {
+        (upstream.requests().len() == 1).then_some(())
+    });
+    let id = keyside.list()[0]["id"].as_str().expect("an id").to_owned();
+    let path = format!("/api/integrations/credentials/{id}?cut=true");
+    assert_eq!(keyside.admin("DELETE", &path, None).status(), 200);
+    let answer = wire.answer().expect("an answer");
+    expect::refused("a request cut off", &answer, 401, "credential_revoked");
+    let _ = go.send(());
+    eventually("the cut in the metrics", || {
+        let cut = "outcome=\"revoked\",provider=\"openai\"} 1";
+        keyside.metrics().contains(cut).then_some(())
+    });
+}

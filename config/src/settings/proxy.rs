@@ -30,6 +30,16 @@ pub struct Proxy {
     pub limits: Limits,
 }
 
+impl Proxy {
+    /// How many worker threads there are.
+    pub fn workers(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        }
+    }
+}
+
 /// One listening socket, and what may be done through it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {

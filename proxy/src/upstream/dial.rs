@@ -4,8 +4,9 @@
 use super::address::is_public;
 use super::pool::{Connection, Pool, Stream, Streams};
 use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use keyside_config::{BaseUrl, Scheme};
+use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
 use rustls::ClientConfig;
 use rustls::pki_types::{InvalidDnsNameError, ServerName};
 use std::future::poll_fn;
@@ -124,6 +125,9 @@ async fn speak_http2(
 ) -> Result<Connection, ConnectError> {
     let limit = pool.usual_limit();
     let handshake = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_AFTER)
+        .keep_alive_timeout(PONG_WITHIN)
         .initial_max_send_streams(limit)
         .handshake(TokioIo::new(socket));
     let (sender, mut connection) = handshake.await.map_err(ConnectError::Http)?;
@@ -162,6 +166,8 @@ async fn connect(base: &BaseUrl) -> Result<TcpStream, ConnectError> {
             Ok(stream) => {
                 // Without it, a small request waits for the peer's delayed acknowledgement.
                 let _ = stream.set_nodelay(true);
+                // Nor does it matter where a system has no such option: a dead path is then found later.
+                let _ = setsockopt(&stream, TcpUserTimeout, &UNACKNOWLEDGED_MS);
                 return Ok(stream);
             }
             Err(source) => failure = ConnectError::Connect { address, source },
@@ -189,6 +195,12 @@ async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError>
 }
 
 const HTTP2: &[u8] = b"h2";
+
+// A path can die without a word, and requests would go on to it for a quarter of an hour: what is sent has to be
+// acknowledged, and an HTTP/2 connection with requests on it has to answer a ping.
+const UNACKNOWLEDGED_MS: u32 = 30_000;
+const PING_AFTER: Duration = Duration::from_secs(15);
+const PONG_WITHIN: Duration = Duration::from_secs(10);
 
 /// Bounds what one upstream can make us read and parse before others have their
 /// turn, and so also the size of a response's head.
