@@ -335,3 +335,6 @@ impl Gateway {
 
 /// Also of a request that was on its way when its credential was withdrawn.
 const REVOKED: Refusal = Refusal::Credential(keyside_credentials::Refusal::CredentialRevoked);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,167 @@
+use super::*;
+use crate::deadline::Activity;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use keyside_config::Sources;
+use keyside_credentials::storage::MemoryStorage;
+use keyside_credentials::{
+    Act, ActorId, Environment, Kms, MasterKey, NewCredential, NewWorkspace, OpenOptions, Registry,
+    SystemClock, Timestamp,
+};
+use rustls::{ClientConfig, RootCertStore};
+use std::backtrace::Backtrace;
+use std::convert::Infallible;
+use std::io;
+use std::sync::{Mutex, PoisonError};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::sync::Semaphore;
+use tracing_subscriber::fmt::MakeWriter;
+
+const CANARY: &str = "sk-proj-canary0panics0while0the0secret0is0open";
+
+/// Fails where a request is when its secret has been opened and not yet been sent.
+struct BrokenClock;
+
+impl Clock for BrokenClock {
+    fn now(&self) -> Timestamp {
+        panic!("the clock is broken")
+    }
+}
+
+/// All that is said: log lines, panic messages, backtraces.
+#[derive(Clone, Default)]
+struct Said(Arc<Mutex<Vec<u8>>>);
+
+impl Said {
+    fn text(&self) -> String {
+        let said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&said).into_owned()
+    }
+}
+
+impl io::Write for Said {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        said.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Said {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+async fn registry(folder: &std::path::Path) -> Arc<Registry> {
+    let master_key = MasterKey::parse(&[7; 32], "a test").unwrap();
+    let settings = Settings::load(&Sources::default()).unwrap().settings;
+    let registry = Registry::open(OpenOptions {
+        storage: Arc::new(MemoryStorage::default()),
+        keyring: folder.join("keyring"),
+        kms: Kms::local(master_key),
+        catalogue: Arc::new(settings.catalogue),
+        rules: settings.credentials,
+        clock: Arc::new(SystemClock),
+    })
+    .await
+    .unwrap();
+    let by = Act {
+        actor: ActorId::system(),
+        request_id: "test".to_owned(),
+    };
+    let workspace = NewWorkspace {
+        id: "acme".parse().unwrap(),
+        name: "Acme".to_owned(),
+    };
+    registry.create_workspace(&by, workspace).await.unwrap();
+    let credential = NewCredential {
+        workspace: "acme".parse().unwrap(),
+        provider: "openai".to_owned(),
+        label: "default".parse().unwrap(),
+        environment: Environment::Live,
+        secret: Secret::from_plaintext(CANARY.into()).unwrap(),
+        usage_tag: None,
+        expires_at: None,
+        endpoint: None,
+        default: true,
+        idempotency: None,
+    };
+    registry.add(&by, credential).await.unwrap();
+    registry
+}
+
+fn gateway(registry: &Registry) -> Gateway {
+    let settings = Settings::load(&Sources::default()).unwrap().settings;
+    let metrics = Arc::new(Metrics::register(&prometheus::Registry::new()).unwrap());
+    let parts = Parts {
+        settings: Arc::new(settings.clone()),
+        resolver: registry.resolver(),
+        runs: registry.runs().clone(),
+        clock: Arc::new(BrokenClock),
+        metrics: metrics.clone(),
+        drain: Drain::default(),
+    };
+    let tls = ClientConfig::builder()
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    let proxy = &settings.proxy;
+    let destinations = Destinations::new(&settings.catalogue, &proxy.deadlines, &metrics, &tls);
+    let door = Door::new(&proxy.listeners[0], None, proxy);
+    Gateway::new(&parts, door, destinations)
+}
+
+/// A request cannot make Keyside panic, as far as is known. If something does, the key that is open at that moment is
+/// in nothing that is said of it, and the client gets nothing.
+#[tokio::test]
+async fn a_panic_while_a_secret_is_open_does_not_show_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = registry(folder.path()).await;
+    let gateway = Arc::new(gateway(&registry));
+    let said = Said::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(said.clone())
+        .finish();
+    let _saying = tracing::subscriber::set_default(subscriber);
+    let panicked = said.clone();
+    std::panic::set_hook(Box::new(move |panic| {
+        let backtrace = Backtrace::force_capture();
+        let _ = io::Write::write_all(
+            &mut panicked.clone(),
+            format!("{panic}\n{backtrace}").as_bytes(),
+        );
+    }));
+
+    let (mut client, server) = duplex(64 * 1024);
+    let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+    let activity = Activity::new(Drain::default(), place);
+    let serving = tokio::spawn(async move {
+        let service = service_fn(move |request| {
+            let (gateway, busy) = (gateway.clone(), activity.begin(false));
+            async move { Ok::<_, Infallible>(gateway.answer(request, busy, true).await) }
+        });
+        let http = hyper::server::conn::http1::Builder::new();
+        http.serve_connection(TokioIo::new(server), service).await
+    });
+    let request = "POST /w/acme/openai/v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}";
+    client.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).await.unwrap();
+
+    let ended = serving.await;
+    // This test's own failures are told as usual.
+    drop(std::panic::take_hook());
+    assert!(ended.unwrap_err().is_panic());
+    assert!(answer.is_empty());
+    let said = said.text();
+    assert!(said.contains("the clock is broken"), "{said}");
+    assert!(said.contains("BrokenClock"), "no backtrace: {said}");
+    assert!(!said.contains(CANARY));
+}
