@@ -12,7 +12,7 @@ use serde::Serialize;
 use utoipa::{
     OpenApi, ToSchema,
     openapi::{
-        HttpMethod, Ref, RefOr, SecurityRequirement,
+        HttpMethod, Ref, RefOr, Required, SecurityRequirement,
         path::{Operation, ParameterIn},
         security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
@@ -125,22 +125,26 @@ fn complete(route: &mut Route) {
 
 /// The problems that any operation of such parts may end in.
 fn statuses(operation: &Operation, path: &str) -> Vec<String> {
-    let has = |place: ParameterIn| {
+    let parameters = || {
         let parameters = operation.parameters.iter().flatten();
-        parameters
-            .filter_map(|parameter| match parameter {
-                RefOr::T(parameter) => Some(parameter),
-                RefOr::Ref(_) => None,
-            })
-            .any(|parameter| parameter.parameter_in == place)
+        parameters.filter_map(|parameter| match parameter {
+            RefOr::T(parameter) => Some(parameter),
+            RefOr::Ref(_) => None,
+        })
     };
+    let query = parameters().any(|parameter| parameter.parameter_in == ParameterIn::Query);
+    let seen = parameters().find(|parameter| parameter.name == "If-Match");
     let body = operation.request_body.is_some();
     let rules = [
         (true, &["400", "401", "403", "429", "500", "503"][..]),
         (path.contains('{'), &["404"]),
-        (has(ParameterIn::Query) || body, &["422"]),
+        (query || body, &["422"]),
         (body, &["408", "413", "415"]),
-        (has(ParameterIn::Header), &["412"]),
+        (seen.is_some(), &["412"]),
+        (
+            seen.is_some_and(|seen| seen.required == Required::True),
+            &["428"],
+        ),
     ];
     let applying = rules.into_iter().filter(|(applies, _)| *applies);
     applying

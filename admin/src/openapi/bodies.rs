@@ -37,14 +37,29 @@ pub(crate) struct NewCredential {
 
 /// What is to be different about a credential: either its secret, or other things about it.
 #[derive(Deserialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum CredentialChange {
+    Rotation(CredentialRotation),
+    Edit(CredentialEdit),
+}
+
+/// A new key in place of the old one.
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct CredentialChange {
-    /// The new key. Its end may be sent with it, nothing else.
+pub(crate) struct CredentialRotation {
     #[schema(pattern = "^[!-~]+$", min_length = 1, max_length = 8192, write_only)]
-    secret: Option<String>,
-    /// How long the old secret can be rolled back to; a day unless said otherwise.
+    secret: String,
+    /// How long the old one can be rolled back to; a day unless said otherwise.
     #[schema(minimum = 0, maximum = 7776000)]
     grace_seconds: Option<u64>,
+    /// In the future; null takes it away.
+    expires_at: Option<Timestamp>,
+}
+
+/// Other words about a key. What is left out stays as it is.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct CredentialEdit {
     #[schema(pattern = "^[!-~]([ -~]{0,62}[!-~])?$")]
     label: Option<String>,
     /// Null takes it away.
