@@ -83,12 +83,11 @@ impl Registry {
 
 impl Inner {
     async fn erase_workspace(&self, by: &Act, id: &WorkspaceId) -> Result<Receipt, ChangeError> {
-        let _begun = self.begin().await?;
-        let _lock = self.locks.lock(id).await;
+        let both = || async { (self.locks.lock(id).await, self.access.changing.lock().await) };
+        let _begun = self.begin_under(both).await?;
         if !self.snapshot.load().workspaces.contains_key(id) {
             return Err(ChangeError::WorkspaceUnknown);
         }
-        let _changing = self.access.changing.lock().await;
         let mut writes = self.removals(id).await?;
         let tokens = self.access.without(id);
         let revoked = tokens.iter().filter(|token| token.revoked_at.is_some());

@@ -6,6 +6,7 @@ mod crash;
 mod disclosure;
 mod erasing;
 mod exporting;
+mod half_way;
 mod life;
 mod master_key;
 mod model;

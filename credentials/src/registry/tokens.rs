@@ -70,8 +70,7 @@ impl Inner {
         if !is_fit(&new.name) {
             return Err(ChangeError::NameUnfit);
         }
-        let _begun = self.begin().await?;
-        let _changing = self.access.changing.lock().await;
+        let _begun = self.begin_under(|| self.access.changing.lock()).await?;
         let now = self.clock.now();
         if new.expires_at.is_some_and(|end| end <= now) {
             return Err(ChangeError::ExpiryPast);
@@ -90,8 +89,7 @@ impl Inner {
         within: &Scope,
         id: &ActorId,
     ) -> Result<Token, ChangeError> {
-        let _begun = self.begin().await?;
-        let _changing = self.access.changing.lock().await;
+        let _begun = self.begin_under(|| self.access.changing.lock()).await?;
         let token = self.access.token(id);
         let token = token.filter(|token| within.covers(&token.scope()));
         let token = token.ok_or(ChangeError::TokenUnknown)?;

@@ -1,0 +1,92 @@
+//! Several changes of one document, of which one stopped half-way: all that were acknowledged count.
+
+use super::*;
+use crate::{
+    NewToken, Role, TokenStatus, WorkspaceId,
+    storage::faulty::Fault,
+};
+
+fn acme() -> WorkspaceId {
+    "acme".parse().unwrap()
+}
+
+fn renamed(label: &str) -> Edit {
+    Edit {
+        label: Some(label.parse().unwrap()),
+        ..Edit::default()
+    }
+}
+
+/// Pending copy, record, disk: the document's own write fails, once.
+const DOCUMENT: Fault = Fault {
+    at: 3,
+    done: false,
+    for_good: false,
+};
+
+/// Lets everything run until nothing moves any more: all wait for a lock that the test holds.
+async fn all_wait() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_waited_for_one_that_stopped_half_way_is_made_on_top_of_it() {
+    let (installation, registry, id) = one_key().await;
+    drop(registry);
+    let (storage, registry) = installation.open_faulty().await;
+    let lock = registry.inner.locks.lock(&acme()).await;
+    storage.watch(Some(DOCUMENT));
+    let edits: Vec<_> = ["first", "second"]
+        .map(|label| {
+            let (registry, id) = (registry.clone(), id.clone());
+            tokio::spawn(async move { registry.edit(&act(), &id, renamed(label)).await })
+        })
+        .into();
+    all_wait().await;
+    drop(lock);
+    for edit in edits {
+        edit.await.unwrap().unwrap();
+    }
+    registry.add(&act(), key("next", "sk-2")).await.unwrap();
+    for registry in [registry, installation.open().await] {
+        let found = registry.credential(&id).unwrap();
+        assert!(!found.damaged);
+        assert_eq!((found.label.as_str(), found.revision), ("second", 3));
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_waited_for_an_erasing_that_stopped_half_way_is_revoked_on_top_of_it() {
+    let (installation, registry) = Installation::with_acme().await;
+    let made = registry.create_workspace(&act(), workspace("globex")).await;
+    made.unwrap();
+    let both = [acme(), "globex".parse().unwrap()];
+    let new = NewToken {
+        name: "Robin".to_owned(),
+        role: Role::Viewer,
+        scope: Scope::Only(Arc::new(both.into())),
+        expires_at: None,
+    };
+    let made = registry.create_token(&act(), &Scope::All, new).await;
+    let id = made.unwrap().token.id;
+    drop(registry);
+    let (storage, registry) = installation.open_faulty().await;
+    let changing = registry.inner.access.changing.lock().await;
+    storage.watch(Some(DOCUMENT));
+    let of = registry.clone();
+    let erased = tokio::spawn(async move { of.erase_workspace(&act(), &acme()).await });
+    all_wait().await;
+    let (of, token) = (registry.clone(), id.clone());
+    let revoked = async move { of.revoke_token(&act(), &Scope::All, &token).await };
+    let revoked = tokio::spawn(revoked);
+    all_wait().await;
+    drop(changing);
+    erased.await.unwrap().unwrap();
+    revoked.await.unwrap().unwrap();
+    drop(registry);
+    let registry = installation.open().await;
+    let found = registry.access().named(&id).unwrap();
+    assert_eq!((found.status, found.revision), (TokenStatus::Revoked, 3));
+}
