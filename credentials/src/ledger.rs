@@ -19,8 +19,8 @@ use crate::{
 /// The last word on each document, and what a crash has left to be finished.
 pub(crate) struct Ledger {
     last: HashMap<String, Entry>,
-    /// Changes that are on record, of those that were asked for.
-    changes: HashSet<String>,
+    /// Changes that are on record, of those that were asked for, and where.
+    changes: HashMap<String, u64>,
     /// Keys that are to be no more.
     pub(crate) destroyed: HashSet<String>,
     /// Workspaces that were erased, and when last.
@@ -69,7 +69,7 @@ impl Ledger {
     ) -> Result<Self, StorageError> {
         let mut ledger = Self {
             last: HashMap::new(),
-            changes: HashSet::new(),
+            changes: HashMap::new(),
             destroyed: HashSet::new(),
             erased: HashMap::new(),
             master_key: None,
@@ -99,8 +99,9 @@ impl Ledger {
                 .extend(documents.into_iter().map(|found| (found.key, found.hash)));
             return;
         }
+        let pending = change.filter(|change| pending.contains(change));
         self.changes
-            .extend(change.filter(|change| pending.contains(change)));
+            .extend(pending.map(|change| (change, position)));
         let entries = documents
             .into_iter()
             .map(|Lead { key, hash }| (key, Entry { hash, position }));
@@ -132,9 +133,9 @@ impl Ledger {
         self.erased.insert(workspace, at);
     }
 
-    /// Whether the change was put on record, so that it happened.
-    pub(crate) fn has_change(&self, change: &str) -> bool {
-        self.changes.contains(change)
+    /// Where the change was put on record, if it was: then it happened.
+    pub(crate) fn position_of(&self, change: &str) -> Option<u64> {
+        self.changes.get(change).copied()
     }
 
     /// Whether `body` is what was last written under `key`.
