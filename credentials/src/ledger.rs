@@ -29,6 +29,8 @@ pub(crate) struct Ledger {
     pub(crate) master_key: Option<String>,
     /// The restore that is on record last.
     pub(crate) restored: Option<String>,
+    /// The latest time that a record tells.
+    pub(crate) latest: Timestamp,
     /// Findings that are on record, so that each is written once.
     reported: HashSet<(String, Option<Hash>)>,
     pub(crate) scan: Scan,
@@ -74,6 +76,7 @@ impl Ledger {
             erased: HashMap::new(),
             master_key: None,
             restored: None,
+            latest: Timestamp::UNIX_EPOCH,
             reported: HashSet::new(),
             scan: Scan::default(),
         };
@@ -94,6 +97,7 @@ impl Ledger {
             note,
             ..
         } = record;
+        self.latest = self.latest.max(at);
         if matches!(event, Event::DocumentDamaged | Event::AuditDamaged) {
             self.reported
                 .extend(documents.into_iter().map(|found| (found.key, found.hash)));

@@ -87,6 +87,7 @@ impl Inner {
         if ledger.scan.head.position == 0 && inner.keyring.has_workspaces() {
             return Err(OpenError::StoreMissing { keyring: path });
         }
+        inner.clock.at_least(ledger.latest);
         inner.apply(pending, &ledger).await?;
         inner.note_restore(&ledger).await?;
         inner
