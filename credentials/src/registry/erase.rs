@@ -63,10 +63,10 @@ impl Registry {
         by: &Act,
         id: &WorkspaceId,
     ) -> Result<Receipt, ChangeError> {
-        let (by, id, runs) = (by.clone(), id.clone(), self.runs.clone());
+        let (by, id) = (by.clone(), id.clone());
         self.to_its_end(|inner| async move {
             let mut receipt = inner.erase_workspace(&by, &id).await?;
-            receipt.runs = runs.erase(id, inner.clock.now()).await;
+            receipt.runs = inner.runs.erase(id, inner.clock.now()).await;
             receipt.confirm(&inner.keyring);
             Ok(receipt)
         })

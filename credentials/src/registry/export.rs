@@ -62,14 +62,17 @@ impl Registry {
         archive.json("credentials.json", &credentials);
         let records = self.inner.records_of(id).await?;
         archive.lines("audit.ndjson", records.iter().map(form::record));
-        let runs = self.runs.of_workspace(id).await?;
+        let runs = self.inner.runs.of_workspace(id).await?;
         archive.lines("runs.ndjson", runs.iter().map(form::run));
         Ok(())
     }
 }
 
 impl Inner {
-    async fn records_of(&self, id: &WorkspaceId) -> Result<Vec<AuditRecord>, StorageError> {
+    async fn records_of(
+        &self,
+        id: &WorkspaceId,
+    ) -> Result<Vec<AuditRecord>, StorageError> {
         let (mut of_workspace, mut from) = (Vec::new(), 1);
         let end = self.audit.head().await.position;
         while from <= end {

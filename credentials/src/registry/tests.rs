@@ -80,11 +80,9 @@ impl Installation {
 
     /// Without what goes on by itself, so that nothing happens but what a test does.
     async fn open_still(&self, storage: Arc<dyn Storage>) -> Registry {
-        let Opened { inner, erased, .. } =
-            Inner::open(self.options(storage.clone())).await.unwrap();
-        let runs = Runs::start(storage, erased);
+        let Opened { inner, .. } = Inner::open(self.options(storage)).await.unwrap();
         let inner = Arc::new(inner);
-        Registry { inner, runs }
+        Registry { inner }
     }
 
     fn options(&self, storage: Arc<dyn Storage>) -> OpenOptions {

@@ -250,6 +250,9 @@ async fn a_keyring_that_cannot_be_replaced_is_finished_with_before_the_next_chan
         .await
         .unwrap();
     assert!(registry.inner.keyring.ids(&acme()).await.is_empty());
+    registry.runs().flush().await;
+    let runs = registry.runs().recent(10, &Scope::All).await;
+    assert!(runs.iter().all(|run| &*run.workspace != "acme"), "{runs:?}");
 }
 
 #[tokio::test]
@@ -335,4 +338,6 @@ async fn tokens_for_it_alone_are_revoked_and_no_token_opens_a_later_one_of_its_n
         let scope = access.authenticate(&both.text).unwrap().scope;
         assert!(scope.holds("globex") && !scope.holds("acme"));
     }
+}
+}
 }
