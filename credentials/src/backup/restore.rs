@@ -10,6 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use zeroize::Zeroizing;
+
 use super::{
     RestoreError,
     format::{self, Header, Reader},
@@ -59,7 +61,7 @@ impl Restore<'_> {
     /// Restores `file`.
     ///
     /// # Errors
-    /// Why not, and what to do. Nothing that was there has changed then.
+    /// Why not, and what to do. Nothing that was there is lost then: what gave way is kept beside.
     pub async fn run(&self, file: &Path) -> Result<Restored, RestoreError> {
         if is_there(self.store)? {
             return Err(RestoreError::StoreThere {
@@ -101,9 +103,8 @@ impl Restore<'_> {
         let storage = SledStorage::open(&aside).await?;
         let token = import(&storage, items, &mut restored).await?;
         drop(storage);
-        if remains.is_some_and(|remains| remains.installation() != restored.header.installation) {
-            let kept = file::with_suffix(self.keyring, ".before-restore");
-            file::rename(self.keyring, &kept)?;
+        if let Some(remains) = &remains {
+            keep(self.keyring, remains.epoch())?;
         }
         Keyring::restore(&keyring, self.keyring, restored.epoch, &restored.header.id)?;
         audit::write_anchor(&self.anchor(), installation, restored.header.audit)?;
@@ -244,7 +245,7 @@ async fn import(
     storage: &SledStorage,
     mut items: Items,
     restored: &mut Restored,
-) -> Result<Option<zeroize::Zeroizing<Vec<u8>>>, RestoreError> {
+) -> Result<Option<Zeroizing<Vec<u8>>>, RestoreError> {
     let mut token = None;
     while let Some(item) = items.next()? {
         match item {
@@ -282,6 +283,18 @@ fn is_there(folder: &Path) -> Result<bool, FileError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(FileError::at(folder)(error)),
     }
+}
+
+/// Keeps a copy of what is about to be replaced, under a name that nothing has yet: of a keyring there may be no other. A
+/// copy, so that the file itself is there at every moment.
+fn keep(path: &Path, epoch: u64) -> Result<(), FileError> {
+    let contents = Zeroizing::new(file::read(path)?);
+    let first = file::with_suffix(path, &format!(".before-restore-{epoch}"));
+    let next = |n: u32| file::with_suffix(&first, &format!("-{n}"));
+    let mut names = std::iter::once(first.clone()).chain((2..).map(next));
+    let free = names.find(|name| fs::symlink_metadata(name).is_err());
+    let kept = free.expect("no folder holds so many files");
+    file::replace(&kept, &contents, Permissions::from_mode(0o600))
 }
 
 fn remove_if_there(folder: &Path) -> Result<(), FileError> {

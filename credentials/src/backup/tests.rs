@@ -404,7 +404,7 @@ async fn another_installation_is_not_replaced_unless_someone_says_so_and_its_key
     fs::rename(other.path("aside"), other.path("keyring")).unwrap();
     other.restore_as(&file, true, false).await.unwrap();
     assert_eq!(
-        fs::read(other.path("keyring.before-restore")).unwrap(),
+        fs::read(other.path("keyring.before-restore-0")).unwrap(),
         keyring
     );
     assert_eq!(opened(&*other.open().await, "a").unwrap(), "sk-a");
@@ -441,4 +441,33 @@ async fn nothing_in_a_backup_is_readable_but_its_header() {
     for unreadable in ["acme", "openai", "sk-a", token.trim(), "cred_"] {
         assert!(!holds(unreadable), "{unreadable}");
     }
+}
+
+#[tokio::test]
+async fn the_keyring_that_remains_is_kept_whosoever_it_is_and_none_is_written_over() {
+    let (place, registry) = Place::begun().await;
+    let file = place.path("backup");
+    backup(&registry, &file).await;
+    let globex = NewWorkspace {
+        id: "globex".parse().unwrap(),
+        name: "Globex".to_owned(),
+    };
+    registry.create_workspace(&act(), globex).await.unwrap();
+    close(&place, registry).await;
+    place.lose_the_store();
+    let first = fs::read(place.path("keyring")).unwrap();
+    place.restore_as(&file, false, true).await.unwrap();
+    assert_eq!(
+        fs::read(place.path("keyring.before-restore-0")).unwrap(),
+        first
+    );
+    // As if the first one had been put back by hand, and something made since.
+    let second = fs::read(place.path("keyring")).unwrap();
+    fs::write(place.path("keyring.before-restore-1"), "someone's").unwrap();
+    place.lose_the_store();
+    place.restore_as(&file, false, true).await.unwrap();
+    let read = |name: &str| fs::read(place.path(name)).unwrap();
+    assert_eq!(read("keyring.before-restore-0"), first);
+    assert_eq!(read("keyring.before-restore-1"), b"someone's");
+    assert_eq!(read("keyring.before-restore-1-2"), second);
 }
