@@ -35,7 +35,7 @@ pub struct Restore<'a> {
     pub keyring: &'a Path,
     /// What wraps the keys.
     pub kms: &'a keyside_config::Kms,
-    /// It may take the place of another installation.
+    /// It may take the place of another installation. Where there is none, this allows nothing.
     pub other_installation: bool,
     /// It may be older than what was there last.
     pub older: bool,
@@ -133,7 +133,9 @@ impl Restore<'_> {
         header: &Header,
         remains: Option<&Remains>,
     ) -> Result<(), RestoreError> {
-        match remains.filter(|_| !self.older && !self.other_installation) {
+        // Of another installation the epoch says nothing.
+        let same = |remains: &&Remains| remains.installation() == header.installation;
+        match remains.filter(same).filter(|_| !self.older) {
             // A restore of this very one that was cut off.
             Some(remains) if remains.restored_from() == Some(&*header.id) => Ok(()),
             Some(remains) if remains.epoch() > header.epoch => Err(RestoreError::Older {
@@ -154,7 +156,7 @@ impl Restore<'_> {
         installation: &SealingKey,
     ) -> Result<(), RestoreError> {
         let anchor = self.anchor();
-        if !anchor.exists() || self.other_installation {
+        if !anchor.exists() {
             return Ok(());
         }
         match audit::read_anchor(&anchor, installation) {

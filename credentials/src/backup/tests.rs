@@ -471,3 +471,21 @@ async fn the_keyring_that_remains_is_kept_whosoever_it_is_and_none_is_written_ov
     assert_eq!(read("keyring.before-restore-1"), b"someone's");
     assert_eq!(read("keyring.before-restore-1-2"), second);
 }
+
+#[tokio::test]
+async fn leave_to_replace_another_installation_is_none_to_go_back_in_the_same_one() {
+    let (place, registry) = Place::begun().await;
+    let (old, new) = (place.path("old"), place.path("new"));
+    backup(&registry, &old).await;
+    registry.add(&act(), key("b")).await.unwrap();
+    backup(&registry, &new).await;
+    close(&place, registry).await;
+    place.lose_the_store();
+    let error = place.restore_as(&old, true, false).await.unwrap_err();
+    assert!(matches!(error, RestoreError::Older { .. }), "{error}");
+    place.restore_as(&new, true, false).await.unwrap();
+    place.lose_the_store();
+    fs::remove_file(place.path("audit-head")).unwrap();
+    let error = place.restore_as(&old, true, false).await.unwrap_err();
+    assert!(error.to_string().contains("epoch"), "{error}");
+}
