@@ -108,11 +108,25 @@ impl Restore<'_> {
         }
         Keyring::restore(&keyring, self.keyring, restored.epoch, &restored.header.id)?;
         audit::write_anchor(&self.anchor(), installation, restored.header.audit)?;
-        if let Some(token) = token.filter(|_| !self.token_file().exists()) {
-            file::replace(&self.token_file(), &token, Permissions::from_mode(0o600))?;
-        }
+        self.put_token(token, remains.as_ref().map_or(0, Remains::epoch))?;
         file::rename(&aside, self.store)?;
         Ok(restored)
+    }
+
+    /// The owner's token becomes the backup's, or none where the backup has none: another one opens nothing any more.
+    fn put_token(&self, token: Option<Zeroizing<Vec<u8>>>, epoch: u64) -> Result<(), FileError> {
+        let path = self.token_file();
+        let there = file::read_if_there(&path)?.map(Zeroizing::new);
+        if there == token {
+            return Ok(());
+        }
+        if there.is_some() {
+            keep(&path, epoch)?;
+        }
+        match token {
+            Some(token) => file::replace(&path, &token, Permissions::from_mode(0o600)),
+            None => fs::remove_file(&path).map_err(FileError::at(&path)),
+        }
     }
 
     fn same_installation(

@@ -489,3 +489,28 @@ async fn leave_to_replace_another_installation_is_none_to_go_back_in_the_same_on
     let error = place.restore_as(&old, true, false).await.unwrap_err();
     assert!(error.to_string().contains("epoch"), "{error}");
 }
+
+#[tokio::test]
+async fn the_owners_token_that_is_left_after_a_restore_is_the_backups() {
+    let (place, registry) = Place::begun().await;
+    let file = place.path("backup");
+    backup(&registry, &file).await;
+    let token = fs::read_to_string(place.path("admin-token")).unwrap();
+    let other = Place::with_key_of(&place);
+    let theirs = other.open().await;
+    close(&other, theirs).await;
+    other.lose_the_store();
+    let their_token = fs::read_to_string(other.path("admin-token")).unwrap();
+    other.restore_as(&file, true, false).await.unwrap();
+    let read = |name: &str| fs::read_to_string(other.path(name)).unwrap();
+    assert_eq!(read("admin-token"), token);
+    assert_eq!(read("admin-token.before-restore-0"), their_token);
+    fs::remove_file(place.path("admin-token")).unwrap();
+    let without = place.path("without");
+    backup(&registry, &without).await;
+    other.lose_the_store();
+    other.restore_as(&without, false, true).await.unwrap();
+    assert!(!other.path("admin-token").exists(), "the backup had none");
+    let registry = other.open().await;
+    assert!(registry.access().authenticate(token.trim()).is_some());
+}
