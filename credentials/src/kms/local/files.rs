@@ -29,8 +29,8 @@ pub(in crate::kms) struct MasterKeys {
     previous: Option<MasterKey>,
     /// Where the current one stands, if that is ours to replace.
     file: Option<PathBuf>,
-    /// The current one still stands in `<file>.new`, and the file holds the old one, of this id.
-    misplaced: Option<String>,
+    /// The current one may still stand in `<file>.new`, and another one in the file.
+    misplaced: bool,
 }
 
 impl MasterKeys {
@@ -41,7 +41,7 @@ impl MasterKeys {
             next: None,
             previous: None,
             file: None,
-            misplaced: None,
+            misplaced: false,
         }
     }
 
@@ -65,7 +65,7 @@ impl MasterKeys {
             previous: previous.map(MasterKey::read).transpose()?,
             current,
             file,
-            misplaced: None,
+            misplaced: false,
         })
     }
 
@@ -102,18 +102,19 @@ impl MasterKeys {
     /// When the files cannot be moved. The next key is the current one all the same, and a start looks for it.
     pub(in crate::kms) fn adopt(&mut self, id: &str) -> Result<(), FileError> {
         if let Some(next) = self.next.take_if(|next| next.id() == id) {
-            let old = std::mem::replace(&mut self.current, next);
-            self.misplaced = Some(old.id);
+            self.current = next;
+            self.misplaced = true;
         }
         self.put_in_place()
     }
 
     fn put_in_place(&mut self) -> Result<(), FileError> {
-        if let (Some(old), Some(path)) = (&self.misplaced, self.file.as_deref()) {
-            retire(path, old)?;
+        if let Some(path) = self.file.as_deref().filter(|_| self.misplaced)
+            && retire(path, &self.current)?
+        {
             file::rename(&file::with_suffix(path, NEW), path)?;
         }
-        self.misplaced = None;
+        self.misplaced = false;
         Ok(())
     }
 
@@ -151,11 +152,18 @@ fn make_beside(path: &Path) -> Result<MasterKey, FileError> {
     key.map_err(|_| FileError::at(&new)(io::ErrorKind::InvalidData.into()))
 }
 
-/// Kept, because older copies of the data need it.
-fn retire(path: &Path, id: &str) -> Result<(), FileError> {
+/// Keeps the key in the file, because older copies of the data need it: under its own name, for a person may have put
+/// another one there. Says whether it is to give way; it is not where it is `current`, which has been moved already.
+fn retire(path: &Path, current: &MasterKey) -> Result<bool, FileError> {
     let text = Zeroizing::new(file::read(path)?);
-    let retired = file::with_suffix(path, &format!(".retired-{id}"));
-    file::replace(&retired, &text, mode_of(path)?)
+    let no_key = |_| FileError::at(path)(io::Error::other("it holds no master key any more"));
+    let there = MasterKey::parse(&text, "the key in place").map_err(no_key)?;
+    if there.id() == current.id() {
+        return Ok(false);
+    }
+    let retired = file::with_suffix(path, &format!(".retired-{}", there.id()));
+    file::replace(&retired, &text, mode_of(path)?)?;
+    Ok(true)
 }
 
 fn mode_of(path: &Path) -> Result<Permissions, FileError> {
