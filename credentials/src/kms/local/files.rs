@@ -1,6 +1,6 @@
 //! The master keys at hand, and the files they stand in.
 //!
-//! A rotation makes `<file>.new`, and once everything is wrapped with it, keeps the old key as `<file>.retired-<id>` and
+//! A rotation makes `<file>.next-of-keyside`, and once everything is wrapped with it, keeps the old key as `<file>.retired-<id>` and
 //! puts the new one in its place. The file that the settings name is there at every moment; a start finds either key.
 
 use std::{
@@ -23,13 +23,13 @@ use crate::{
 pub(in crate::kms) struct MasterKeys {
     /// Wraps what is made now.
     pub(in crate::kms) current: MasterKey,
-    /// Made for a rotation; stands in `<file>.new`.
+    /// Made for a rotation; stands in `<file>.next-of-keyside`.
     next: Option<MasterKey>,
     /// The one before, where the settings name it.
     previous: Option<MasterKey>,
     /// Where the current one stands, if that is ours to replace.
     file: Option<PathBuf>,
-    /// The current one may still stand in `<file>.new`, and another one in the file.
+    /// The current one may still stand in `<file>.next-of-keyside`, and another one in the file.
     misplaced: bool,
 }
 
@@ -112,7 +112,7 @@ impl MasterKeys {
         if let Some(path) = self.file.as_deref().filter(|_| self.misplaced)
             && retire(path, &self.current)?
         {
-            file::rename(&file::with_suffix(path, NEW), path)?;
+            file::rename(&file::with_suffix(path, NEXT), path)?;
         }
         self.misplaced = false;
         Ok(())
@@ -122,7 +122,7 @@ impl MasterKeys {
     pub(in crate::kms) fn forget_next(&mut self) -> Result<(), FileError> {
         match (self.next.take(), self.file.as_deref()) {
             (Some(_), Some(path)) => {
-                let path = file::with_suffix(path, NEW);
+                let path = file::with_suffix(path, NEXT);
                 fs::remove_file(&path).map_err(FileError::at(&path))
             }
             _ => Ok(()),
@@ -132,7 +132,7 @@ impl MasterKeys {
 
 /// What a rotation that was cut off has left. Something else of that name is not a key, and is left alone.
 fn begun(path: &Path) -> Result<Option<MasterKey>, FileError> {
-    let path = file::with_suffix(path, NEW);
+    let path = file::with_suffix(path, NEXT);
     file::forget_unfinished(&path)?;
     let text = file::read_if_there(&path)?.map(Zeroizing::new);
     Ok(text.and_then(|text| MasterKey::parse(&text, "a file that a rotation left").ok()))
@@ -146,7 +146,7 @@ fn make_beside(path: &Path) -> Result<MasterKey, FileError> {
     }
     let mut text = MasterKey::generate();
     text.push('\n');
-    let new = file::with_suffix(path, NEW);
+    let new = file::with_suffix(path, NEXT);
     file::replace(&new, text.as_bytes(), mode_of(path)?)?;
     let key = MasterKey::parse(text.as_bytes(), "a new key");
     key.map_err(|_| FileError::at(&new)(io::ErrorKind::InvalidData.into()))
@@ -174,7 +174,8 @@ fn mode_of(path: &Path) -> Result<Permissions, FileError> {
     Ok(Permissions::from_mode(mode & 0o777))
 }
 
-const NEW: &str = ".new";
+/// A name that no person gives: what stands there is ours to use, to write over and to remove.
+const NEXT: &str = ".next-of-keyside";
 
 #[cfg(test)]
 mod tests;

@@ -131,11 +131,25 @@ fn a_key_that_a_person_has_put_in_the_old_ones_place_meanwhile_is_kept_too() {
 }
 
 #[test]
+fn a_key_that_a_person_has_put_beside_it_is_neither_used_nor_removed() {
+    let place = Place::new();
+    place.find();
+    let beside = place.folder.path().join("master-key.new");
+    let theirs = MasterKey::generate();
+    fs::write(&beside, &*theirs).unwrap();
+    let mut keys = place.find();
+    assert!(keys.next.is_none());
+    let new = keys.make_next().unwrap().id().to_owned();
+    keys.adopt(&new).unwrap();
+    assert_eq!(fs::read(&beside).unwrap(), theirs.as_bytes());
+}
+
+#[test]
 fn half_a_key_that_a_kill_has_left_is_cleared_away() {
     let place = Place::new();
     place.find();
     fs::write(
-        place.folder.path().join("master-key.new.new"),
+        place.folder.path().join("master-key.next-of-keyside.new"),
         "half a k",
     )
     .unwrap();
