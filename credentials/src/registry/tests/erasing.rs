@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::{
     CredentialId, NewToken, Role,
-    audit::Event,
+    audit::{AuditFilter, Event},
     authentic,
     documents::CredentialDocument,
     runs::Run,
@@ -340,4 +340,34 @@ async fn tokens_for_it_alone_are_revoked_and_no_token_opens_a_later_one_of_its_n
     }
 }
 }
+
+#[tokio::test]
+async fn whoever_is_limited_to_a_later_one_of_its_name_finds_no_record_of_it() {
+    let (installation, registry, _) = two_workspaces().await;
+    registry.erase_workspace(&act(), &acme()).await.unwrap();
+    registry
+        .create_workspace(&act(), workspace("acme"))
+        .await
+        .unwrap();
+    for registry in [registry, installation.open().await] {
+        let found = async |within: Scope| {
+            let filter = AuditFilter {
+                within,
+                workspace: Some(acme()),
+                ..AuditFilter::default()
+            };
+            let found = registry.audit().search(&filter, None, 100).await.unwrap();
+            let mut export = registry.audit().export(filter, 1).await;
+            let mut exported = export.next().await.unwrap().unwrap();
+            exported.reverse();
+            assert_eq!(exported, found.records);
+            let events = found.records.iter().map(|record| record.event);
+            events.collect::<Vec<_>>()
+        };
+        let limited = Scope::Only(Arc::new([acme()].into()));
+        assert_eq!(found(limited).await, [Event::WorkspaceCreated]);
+        assert_eq!(found(Scope::All).await.len(), 4);
+        let of_acme = registry.inner.records_of(&acme()).await.unwrap();
+        assert_eq!(of_acme.len(), 1, "in an archive of the later one");
+    }
 }
