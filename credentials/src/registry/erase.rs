@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{Act, ChangeError, Inner, Registry};
 use crate::{
     ActorId, WorkspaceId,
+    access::TokenDocument,
     audit::{Draft, Event, Head, KeyAct},
     documents::{CREDENTIALS, workspace_key},
     encoding::hex,
@@ -89,14 +90,22 @@ impl Inner {
             return Err(ChangeError::WorkspaceUnknown);
         }
         let mut writes = self.removals(id).await?;
-        let tokens = self.access.without(id);
-        let revoked = tokens.iter().filter(|token| token.revoked_at.is_some());
+        let now = self.clock.now();
+        let tokens = self.access.without(id, now);
+        let was_good = |token: &&TokenDocument| {
+            let before = self.access.token(&token.id);
+            before.is_some_and(|before| before.revoked_at.is_none())
+        };
+        let revoked = tokens
+            .iter()
+            .filter(|token| token.revoked_at.is_some())
+            .filter(was_good);
         let keys = self.keyring.ids(id).await;
         let mut receipt = Receipt {
             id: random_id("ers_"),
             installation: self.keyring.installation().installation().to_owned(),
             workspace: id.clone(),
-            erased_at: self.clock.now(),
+            erased_at: now,
             erased_by: by.actor.clone(),
             request_id: by.request_id.clone(),
             destroyed_keys: keys.clone(),

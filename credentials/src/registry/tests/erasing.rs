@@ -339,6 +339,42 @@ async fn tokens_for_it_alone_are_revoked_and_no_token_opens_a_later_one_of_its_n
         assert!(scope.holds("globex") && !scope.holds("acme"));
     }
 }
+
+#[tokio::test]
+async fn a_token_for_it_alone_keeps_no_name_and_is_not_shown_to_a_later_owner() {
+    let (_installation, registry, _) = two_workspaces().await;
+    let acme_alone = Scope::Only(Arc::new([acme()].into()));
+    let new = |name: &str| NewToken {
+        name: name.to_owned(),
+        role: Role::Owner,
+        scope: acme_alone.clone(),
+        expires_at: None,
+    };
+    let by = act();
+    let withdrawn = registry.create_token(&by, &Scope::All, new("Robin")).await;
+    let withdrawn = withdrawn.unwrap().token.id;
+    registry
+        .revoke_token(&by, &Scope::All, &withdrawn)
+        .await
+        .unwrap();
+    let good = registry.create_token(&by, &Scope::All, new("Kim")).await;
+    let good = good.unwrap().token.id;
+    let receipt = registry.erase_workspace(&by, &acme()).await.unwrap();
+    assert_eq!(receipt.revoked_tokens, std::slice::from_ref(&good));
+    registry
+        .create_workspace(&by, workspace("acme"))
+        .await
+        .unwrap();
+    assert_eq!(registry.access().tokens(&acme_alone), []);
+    let again = registry.revoke_token(&by, &acme_alone, &good).await;
+    assert!(matches!(again, Err(ChangeError::TokenUnknown)));
+    for id in [withdrawn, good] {
+        let shown = registry.access().named(&id).unwrap();
+        assert_eq!(
+            (shown.name.as_str(), shown.scope.holds("acme")),
+            ("", false)
+        );
+    }
 }
 
 #[tokio::test]
