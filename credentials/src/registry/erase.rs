@@ -57,16 +57,17 @@ impl Registry {
     /// way end as they began. What stays is the audit log, whose details of this workspace nobody can open any more.
     ///
     /// # Errors
-    /// When there is no such workspace, or storage fails: either nothing has changed then, or it is on record and is
-    /// carried out before the next change, or at the next start.
+    /// When there is no such workspace, when its revision is not the `expected` one, or when storage fails: either nothing has
+    /// changed then, or it is on record and is carried out before the next change, or at the next start.
     pub async fn erase_workspace(
         &self,
         by: &Act,
         id: &WorkspaceId,
+        expected: Option<u64>,
     ) -> Result<Receipt, ChangeError> {
         let (by, id) = (by.clone(), id.clone());
         self.to_its_end(|inner| async move {
-            let mut receipt = inner.erase_workspace(&by, &id).await?;
+            let mut receipt = inner.erase_workspace(&by, &id, expected).await?;
             receipt.runs = inner.runs.erase(id, inner.clock.now()).await;
             receipt.confirm(&inner.keyring);
             Ok(receipt)
@@ -83,11 +84,19 @@ impl Registry {
 }
 
 impl Inner {
-    async fn erase_workspace(&self, by: &Act, id: &WorkspaceId) -> Result<Receipt, ChangeError> {
+    async fn erase_workspace(
+        &self,
+        by: &Act,
+        id: &WorkspaceId,
+        expected: Option<u64>,
+    ) -> Result<Receipt, ChangeError> {
         let both = || async { (self.locks.lock(id).await, self.access.changing.lock().await) };
         let _begun = self.begin_under(both).await?;
-        if !self.snapshot.load().workspaces.contains_key(id) {
-            return Err(ChangeError::WorkspaceUnknown);
+        let workspace = self.snapshot.load().workspaces.get(id).cloned();
+        let current = workspace.ok_or(ChangeError::WorkspaceUnknown)?;
+        let current = current.document.revision;
+        if expected.is_some_and(|expected| expected != current) {
+            return Err(ChangeError::Superseded { current });
         }
         let mut writes = self.removals(id).await?;
         let now = self.clock.now();

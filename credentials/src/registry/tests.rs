@@ -197,6 +197,13 @@ async fn events(registry: &Registry, from: u64) -> Vec<Event> {
     records.iter().map(|record| record.event).collect()
 }
 
+/// Lets everything run until nothing moves any more: all wait for a lock that the test holds.
+async fn all_wait() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// 22 November 2026.
 const NOW: i64 = 1_795_305_600;
 const DAY: i64 = 86_400;

@@ -24,13 +24,6 @@ const DOCUMENT: Fault = Fault {
     for_good: false,
 };
 
-/// Lets everything run until nothing moves any more: all wait for a lock that the test holds.
-async fn all_wait() {
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
-}
-
 #[tokio::test]
 async fn a_change_that_waited_for_one_that_stopped_half_way_is_made_on_top_of_it() {
     let (installation, registry, id) = one_key().await;
@@ -76,7 +69,7 @@ async fn a_token_that_waited_for_an_erasing_that_stopped_half_way_is_revoked_on_
     let changing = registry.inner.access.changing.lock().await;
     storage.watch(Some(DOCUMENT));
     let of = registry.clone();
-    let erased = tokio::spawn(async move { of.erase_workspace(&act(), &acme()).await });
+    let erased = tokio::spawn(async move { of.erase_workspace(&act(), &acme(), None).await });
     all_wait().await;
     let (of, token) = (registry.clone(), id.clone());
     let revoked = async move { of.revoke_token(&act(), &Scope::All, &token).await };
@@ -143,7 +136,10 @@ async fn a_workspace_that_was_erased_and_made_anew_is_both_at_the_start() {
     let start = installation.memory.copy();
     let (storage, registry) = installation.open_faulty().await;
     storage.watch(None);
-    registry.erase_workspace(&act(), &acme()).await.unwrap();
+    registry
+        .erase_workspace(&act(), &acme(), None)
+        .await
+        .unwrap();
     let anew = NewWorkspace {
         name: "anew".to_owned(),
         ..workspace("acme")
