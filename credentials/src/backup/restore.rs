@@ -266,7 +266,7 @@ async fn import(
     while let Some(item) = items.next()? {
         match item {
             Item::Keyring(_) => return Err(items.reader.damaged("it has two keyrings")),
-            Item::OwnerToken(contents) => token = Some(contents.into()),
+            Item::OwnerToken(contents) => token = Some(contents),
             Item::Document {
                 key,
                 revision,
