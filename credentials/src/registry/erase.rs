@@ -133,6 +133,8 @@ impl Inner {
         };
         receipt.audit = self.journal.commit(draft, writes).await?;
         self.snapshot.rcu(|snapshot| snapshot.without(id));
+        // It has fingerprints of what is gone.
+        self.twins.forget();
         tokens.iter().for_each(|token| self.access.show(token));
         let destroyed = self.keyring.destroy(&keys.into_iter().collect()).await;
         destroyed.inspect_err(|_| self.journal.unsettle())?;

@@ -439,6 +439,23 @@ async fn whoever_is_limited_to_a_later_one_of_its_name_finds_no_record_of_it() {
 }
 
 #[tokio::test]
+async fn no_fingerprint_of_it_stays_in_memory() {
+    let (_installation, registry, id) = two_workspaces().await;
+    let fingerprint = registry.credential(&id).unwrap().fingerprint.unwrap();
+    let snapshot = &registry.inner.snapshot;
+    let candidates = || {
+        let twins = &registry.inner.twins;
+        twins.candidates(&fingerprint, || snapshot.load_full())
+    };
+    assert_eq!(candidates(), [id]);
+    registry
+        .erase_workspace(&act(), &acme(), None)
+        .await
+        .unwrap();
+    assert_eq!(candidates(), []);
+}
+
+#[tokio::test]
 async fn a_change_that_came_before_the_erasing_is_noticed() {
     let (_installation, registry, _) = two_workspaces().await;
     let seen = registry.workspaces(&Scope::All)[0].revision;
