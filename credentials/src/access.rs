@@ -17,6 +17,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -131,8 +132,7 @@ impl Access {
     }
 
     /// The tokens that change when a workspace is no more, as they are then.
-    pub(crate) fn without(&self, workspace: &WorkspaceId) -> Vec<TokenDocument> {
-        let now = self.clock.now();
+    pub(crate) fn without(&self, workspace: &WorkspaceId, now: Timestamp) -> Vec<TokenDocument> {
         let tokens = self.tokens.load();
         let changed = tokens.iter().map(|token| token.without(workspace, now));
         changed.flatten().collect()

@@ -7,6 +7,7 @@
 mod anchor;
 mod at_rest;
 mod chain;
+mod erased;
 mod record;
 mod search;
 
@@ -14,8 +15,8 @@ use std::{path::Path, sync::Arc};
 
 use tokio::sync::Mutex;
 
-use self::anchor::Anchor;
 pub(crate) use self::anchor::{read as read_anchor, write as write_anchor};
+use self::{anchor::Anchor, erased::Erased};
 pub use self::{
     at_rest::verify_at_rest,
     chain::{Break, Head, VerifyError},
@@ -39,6 +40,7 @@ pub struct Audit {
     keyring: Arc<Keyring>,
     clock: Arc<Ratchet>,
     anchor: Anchor,
+    erased: Erased,
     /// Where the next record goes. Its lock is held while one is appended, and not while the disk is waited for.
     end: Mutex<End>,
 }
@@ -63,14 +65,19 @@ impl Audit {
             keyring,
             clock,
             anchor: Anchor::at(anchor),
+            erased: Erased::default(),
             end: Mutex::default(),
         }
     }
 
     /// Reads the whole log, oldest first, and goes on from its end. `visit` sees every record that is authentic.
-    pub(crate) async fn scan(&self, visit: impl FnMut(Record)) -> Result<Scan, StorageError> {
+    pub(crate) async fn scan(&self, mut visit: impl FnMut(Record)) -> Result<Scan, StorageError> {
         let mut end = self.end.lock().await;
-        let scan = self.read(Head::default(), visit).await?;
+        let noted = |record: Record| {
+            self.erased.note(&record);
+            visit(record);
+        };
+        let scan = self.read(Head::default(), noted).await?;
         *end = End {
             head: scan.head,
             in_doubt: false,
@@ -94,7 +101,8 @@ impl Audit {
     pub(crate) async fn append(&self, draft: Draft) -> Result<Head, StorageError> {
         let mut end = self.end.lock().await;
         if end.in_doubt {
-            end.head = self.read(end.head, drop).await?.head;
+            let missed = |record: Record| self.erased.note(&record);
+            end.head = self.read(end.head, missed).await?.head;
         }
         let position = end.head.position + 1;
         let record = draft.record(position, self.clock.now(), end.head.hash);
@@ -102,6 +110,7 @@ impl Audit {
         let appended = self.storage.append(Log::Audit, position, entry).await;
         end.in_doubt = appended.is_err();
         appended?;
+        self.erased.note(&record);
         end.head = Head { position, hash };
         Ok(end.head)
     }

@@ -27,7 +27,8 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that never goes back, so that what has expired does not revive when someone sets the time.
+/// A clock that never goes back, so that what has expired does not revive when someone sets the time; not over a restart
+/// either, as far as the audit log tells what the time was.
 pub(crate) struct Ratchet {
     clock: Arc<dyn Clock>,
     /// Microseconds since the epoch, the latest seen.
@@ -38,6 +39,19 @@ impl Ratchet {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         let latest = AtomicI64::new(clock.now().as_microsecond());
         Self { clock, latest }
+    }
+
+    /// It was `at` once. Time stands from there until the clock has caught up.
+    pub(crate) fn at_least(&self, at: Timestamp) {
+        let now = self.now();
+        if now < at {
+            tracing::warn!(
+                %now, log = %at,
+                "the clock is behind the audit log: until it has caught up, the log's time counts"
+            );
+            self.latest
+                .fetch_max(at.as_microsecond(), Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn now(&self) -> Timestamp {

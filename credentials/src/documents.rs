@@ -54,12 +54,21 @@ pub(crate) struct VersionDocument {
     pub(crate) until: Option<Timestamp>,
     /// When its sealed bytes were taken out.
     pub(crate) destroyed_at: Option<Timestamp>,
+    /// When its secret ends, noted as it is replaced; the current one's end is the credential's. Without a note it is the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ends: Option<End>,
     /// The secret; empty once it is destroyed.
     #[serde(with = "base64_bytes")]
     pub(crate) sealed: Vec<u8>,
     /// What may be known of it, sealed as well. It stays, so that the record can be told.
     #[serde(with = "base64_bytes")]
     pub(crate) trace: Vec<u8>,
+}
+
+/// When a secret ends, if ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct End {
+    pub(crate) at: Option<Timestamp>,
 }
 
 /// What may be known of a secret, and which request brought it.
@@ -128,6 +137,7 @@ impl CredentialDocument {
             promoted_at: None,
             until: None,
             destroyed_at: None,
+            ends: None,
             sealed: key.seal_secret(&self.secret_place(number), secret),
             trace: key.seal(&self.trace_place(number), &json),
         }

@@ -9,7 +9,7 @@
 //! store is opened next. The same on sled and on a store across a network: the order of the writes is all it takes.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -186,51 +186,87 @@ impl Journal {
         pending: Vec<Pending>,
         ledger: &Ledger,
     ) -> Result<(), StorageError> {
-        let any = !pending.is_empty();
-        for Pending {
-            change,
-            revision,
-            writes,
-        } in pending
-        {
-            if ledger.has_change(&change) {
-                tracing::info!(change, "finishing a change that was cut off");
-                for write in writes {
-                    self.roll_forward(write, ledger).await?;
-                }
-            }
-            self.storage
-                .remove(&format!("{PENDING}{change}"), revision)
-                .await?;
+        let copies: Vec<_> = pending
+            .iter()
+            .map(|it| (format!("{PENDING}{}", it.change), it.revision))
+            .collect();
+        for (key, writes) in by_document(pending, ledger) {
+            self.roll_forward(&key, writes, ledger).await?;
         }
-        if any {
+        for (copy, revision) in &copies {
+            self.storage.remove(copy, *revision).await?;
+        }
+        if !copies.is_empty() {
             self.storage.sync().await?;
         }
         self.unsettled.store(false, Ordering::Release);
         Ok(())
     }
 
-    /// Only what is still the last word on its document, and only over what it was meant to replace: a pending copy is
+    /// Only what leads up to the last word on the document, and only over what it was meant to replace: a pending copy is
     /// no more to be trusted than anything else in storage.
-    async fn roll_forward(&self, write: Write, ledger: &Ledger) -> Result<(), StorageError> {
-        let stored = self
-            .storage
-            .read(&write.key)
-            .await?
-            .map_or(0, |document| document.revision);
-        let body = write.body.as_ref().map(|Body(body)| body.as_slice());
-        if stored == write.expected && ledger.is_last(&write.key, body) {
+    async fn roll_forward(
+        &self,
+        key: &str,
+        writes: Vec<Write>,
+        ledger: &Ledger,
+    ) -> Result<(), StorageError> {
+        let stored = self.storage.read(key).await?;
+        if ledger.is_last(key, stored.as_ref().map(|document| &*document.body)) {
+            return Ok(());
+        }
+        let left = left_of(writes, stored.map_or(0, |document| document.revision));
+        let leads_up = left
+            .last()
+            .is_some_and(|write| ledger.is_last(key, write.bytes()));
+        for write in left.into_iter().filter(|_| leads_up) {
             self.carry_out(write).await?;
         }
         Ok(())
     }
 }
 
+/// What the changes that are on record write, in their order: one may have begun while another was not carried out yet.
+fn by_document(pending: Vec<Pending>, ledger: &Ledger) -> BTreeMap<String, Vec<Write>> {
+    let mut on_record = BTreeMap::new();
+    for pending in pending {
+        if let Some(position) = ledger.position_of(&pending.change) {
+            tracing::info!(
+                change = pending.change,
+                "finishing a change that was cut off"
+            );
+            on_record.insert(position, pending.writes);
+        }
+    }
+    let mut by_document: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for write in on_record.into_values().flatten() {
+        let of_document = by_document.entry(write.key.clone()).or_default();
+        of_document.push(write);
+    }
+    by_document
+}
+
+/// Those that follow on each other from revision `stored` on. The ones before them were carried out already.
+fn left_of(writes: Vec<Write>, mut stored: u64) -> Vec<Write> {
+    let mut follows = |write: &Write| {
+        let follows = write.expected == stored;
+        if follows {
+            stored = write.body.as_ref().map_or(0, |_| stored + 1);
+        }
+        follows
+    };
+    writes.into_iter().filter(|write| follows(write)).collect()
+}
+
 impl Write {
+    fn bytes(&self) -> Option<&[u8]> {
+        self.body.as_ref().map(|Body(body)| body.as_slice())
+    }
+
     fn lead(&self) -> Lead {
         Lead {
             key: self.key.clone(),
-            hash: self.body.as_ref().map(|Body(body)| Hash::of(body)),
+            hash: self.bytes().map(Hash::of),
         }
     }
 }

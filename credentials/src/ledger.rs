@@ -19,8 +19,8 @@ use crate::{
 /// The last word on each document, and what a crash has left to be finished.
 pub(crate) struct Ledger {
     last: HashMap<String, Entry>,
-    /// Changes that are on record, of those that were asked for.
-    changes: HashSet<String>,
+    /// Changes that are on record, of those that were asked for, and where.
+    changes: HashMap<String, u64>,
     /// Keys that are to be no more.
     pub(crate) destroyed: HashSet<String>,
     /// Workspaces that were erased, and when last.
@@ -29,6 +29,8 @@ pub(crate) struct Ledger {
     pub(crate) master_key: Option<String>,
     /// The restore that is on record last.
     pub(crate) restored: Option<String>,
+    /// The latest time that a record tells.
+    pub(crate) latest: Timestamp,
     /// Findings that are on record, so that each is written once.
     reported: HashSet<(String, Option<Hash>)>,
     pub(crate) scan: Scan,
@@ -69,11 +71,12 @@ impl Ledger {
     ) -> Result<Self, StorageError> {
         let mut ledger = Self {
             last: HashMap::new(),
-            changes: HashSet::new(),
+            changes: HashMap::new(),
             destroyed: HashSet::new(),
             erased: HashMap::new(),
             master_key: None,
             restored: None,
+            latest: Timestamp::UNIX_EPOCH,
             reported: HashSet::new(),
             scan: Scan::default(),
         };
@@ -94,13 +97,15 @@ impl Ledger {
             note,
             ..
         } = record;
+        self.latest = self.latest.max(at);
         if matches!(event, Event::DocumentDamaged | Event::AuditDamaged) {
             self.reported
                 .extend(documents.into_iter().map(|found| (found.key, found.hash)));
             return;
         }
+        let pending = change.filter(|change| pending.contains(change));
         self.changes
-            .extend(change.filter(|change| pending.contains(change)));
+            .extend(pending.map(|change| (change, position)));
         let entries = documents
             .into_iter()
             .map(|Lead { key, hash }| (key, Entry { hash, position }));
@@ -132,9 +137,9 @@ impl Ledger {
         self.erased.insert(workspace, at);
     }
 
-    /// Whether the change was put on record, so that it happened.
-    pub(crate) fn has_change(&self, change: &str) -> bool {
-        self.changes.contains(change)
+    /// Where the change was put on record, if it was: then it happened.
+    pub(crate) fn position_of(&self, change: &str) -> Option<u64> {
+        self.changes.get(change).copied()
     }
 
     /// Whether `body` is what was last written under `key`.

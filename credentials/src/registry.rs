@@ -64,7 +64,6 @@ pub struct OpenOptions {
 /// Workspaces and credentials, with the log of who changed them and the records of what they were used for.
 pub struct Registry {
     inner: Arc<Inner>,
-    runs: Runs,
 }
 
 pub(crate) struct Inner {
@@ -74,6 +73,7 @@ pub(crate) struct Inner {
     rules: CredentialRules,
     pub(crate) clock: Arc<Ratchet>,
     pub(crate) audit: Arc<Audit>,
+    runs: Runs,
     journal: Journal,
     pub(crate) access: Access,
     snapshot: Arc<ArcSwap<Snapshot>>,
@@ -94,23 +94,18 @@ impl Registry {
     /// # Errors
     /// Each names its remedy.
     pub async fn open(options: OpenOptions) -> Result<Arc<Self>, OpenError> {
-        let storage = options.storage.clone();
-        let Opened {
-            inner,
-            notices,
-            erased,
-        } = Inner::open(options).await?;
-        let (inner, runs) = (Arc::new(inner), Runs::start(storage, erased));
+        let Opened { inner, notices } = Inner::open(options).await?;
+        let inner = Arc::new(inner);
         housekeeping::start(&inner, notices);
         tokio::spawn(tokens::keep_last_used(Arc::downgrade(&inner)));
-        Ok(Arc::new(Self { inner, runs }))
+        Ok(Arc::new(Self { inner }))
     }
 
     /// Returns when what is written behind is on disk, or storage has failed to take it: run records, and when tokens were
     /// last used.
     pub async fn flush(&self) {
         self.inner.store_last_used().await;
-        self.runs.flush().await;
+        self.inner.runs.flush().await;
     }
 
     /// Makes a workspace, with a key of its own.
@@ -182,7 +177,7 @@ impl Registry {
 
     /// What credentials were used for.
     pub fn runs(&self) -> &Runs {
-        &self.runs
+        &self.inner.runs
     }
 
     /// Who may use the admin API.
@@ -201,7 +196,7 @@ impl Registry {
 
     fn viewer(&self) -> view::Viewer<'_> {
         view::Viewer {
-            runs: &self.runs,
+            runs: &self.inner.runs,
             rules: &self.inner.rules,
             now: self.inner.clock.now(),
         }

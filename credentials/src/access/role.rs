@@ -128,12 +128,13 @@ impl Scope {
         }
     }
 
-    /// Whether nothing is in `other` that is not in this one.
+    /// Whether nothing is in `other` that is not in this one. What is limited to nothing was limited to workspaces that are
+    /// no more: it concerns those alone who are not limited.
     pub fn covers(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::All, _) => true,
             (Self::Only(_), Self::All) => false,
-            (Self::Only(mine), Self::Only(theirs)) => theirs.is_subset(mine),
+            (Self::Only(mine), Self::Only(theirs)) => !theirs.is_empty() && theirs.is_subset(mine),
         }
     }
 }
@@ -260,6 +261,8 @@ mod tests {
         assert!(Scope::All.covers(&Scope::All) && Scope::All.covers(&one));
         assert!(both.covers(&one) && one.covers(&one));
         assert!(!one.covers(&both) && !both.covers(&Scope::All));
+        let none = Scope::Only(Arc::default());
+        assert!(Scope::All.covers(&none) && !one.covers(&none));
     }
 
     #[test]

@@ -135,17 +135,21 @@ impl TokenDocument {
         }
     }
 
-    /// The same once a workspace is no more: whoever makes one of its name anew must not find it open to them. Nothing when
-    /// that changes nothing.
+    /// The same once a workspace is no more: whoever makes one of its name anew must not find it open to them, nor whom it
+    /// was open to. Nothing when that changes nothing.
     pub(crate) fn without(&self, workspace: &WorkspaceId, now: Timestamp) -> Option<Self> {
         let mut left = self.workspaces.clone()?;
-        if self.revoked_at.is_some() || !left.remove(workspace) {
+        if !left.remove(workspace) {
             return None;
         }
-        if left.is_empty() {
-            return Some(self.revoked(now));
-        }
+        // Where none is left, its name goes too: it may be a person's.
+        let (name, revoked_at) = match left.is_empty() {
+            true => (String::new(), self.revoked_at.or(Some(now))),
+            false => (self.name.clone(), self.revoked_at),
+        };
         Some(Self {
+            name,
+            revoked_at,
             workspaces: Some(left),
             revision: self.revision + 1,
             ..self.clone()

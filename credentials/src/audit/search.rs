@@ -1,6 +1,6 @@
 //! Reading the log: filtered, newest first and a page at a time, or oldest first and all of it.
 
-use super::{Audit, AuditRecord, Event, Head, Record};
+use super::{Audit, AuditRecord, Event, Head, Record, erased::Erased};
 use crate::{
     ActorId, CredentialId, Scope, WorkspaceId,
     storage::{Log, StorageError},
@@ -9,7 +9,8 @@ use crate::{
 /// Which records to show; `None` lets all pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditFilter {
-    /// Of the workspaces that are there for whoever asks. Who is limited sees no record that is about no workspace.
+    /// Of the workspaces that are there for whoever asks. Who is limited sees no record that is about no workspace, and none
+    /// of an erased workspace that had the same name.
     pub within: Scope,
     /// Of this workspace.
     pub workspace: Option<WorkspaceId>,
@@ -61,7 +62,7 @@ impl Audit {
                 .entries(Log::Audit, from, (before - from) as usize);
             for entry in entries.await?.iter().rev() {
                 records.extend(Record::shown(entry, &self.keyring, |record| {
-                    filter.passes(record)
+                    filter.passes(record, &self.erased)
                 }));
                 if records.len() == limit {
                     let before = Some(entry.0).filter(|position| *position > 1);
@@ -109,7 +110,7 @@ impl Export<'_> {
         let entries = storage.entries(Log::Audit, self.next, count as usize);
         let shown = |entry| {
             Record::shown(entry, &self.audit.keyring, |record| {
-                self.filter.passes(record)
+                self.filter.passes(record, &self.audit.erased)
             })
         };
         let records = entries.await?.iter().filter_map(shown).collect();
@@ -124,13 +125,16 @@ impl Export<'_> {
 }
 
 impl AuditFilter {
-    fn passes(&self, record: &Record) -> bool {
+    fn passes(&self, record: &Record, erased: &Erased) -> bool {
         fn is<T: PartialEq>(wanted: &Option<T>, found: Option<&T>) -> bool {
             wanted.is_none() || wanted.as_ref() == found
         }
-        let is_there = match &record.workspace {
-            Some(workspace) => self.within.holds(workspace),
-            None => self.within == Scope::All,
+        let is_there = match (&self.within, &record.workspace) {
+            (Scope::All, _) => true,
+            (Scope::Only(_), None) => false,
+            (within, Some(workspace)) => {
+                within.holds(workspace) && !erased.covers(workspace, record.position)
+            }
         };
         is_there
             && is(&self.workspace, record.workspace.as_ref())

@@ -157,7 +157,9 @@ impl Inner {
 fn owner_token(path: &Path) -> Option<Item> {
     let read = file::read_if_there(path);
     let read = read.inspect_err(|error| tracing::warn!(%error, "not in the backup"));
-    read.ok().flatten().map(Item::OwnerToken)
+    read.ok()
+        .flatten()
+        .map(|text| Item::OwnerToken(text.into()))
 }
 
 /// Gathers items into chunks.

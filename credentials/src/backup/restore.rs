@@ -10,6 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use zeroize::Zeroizing;
+
 use super::{
     RestoreError,
     format::{self, Header, Reader},
@@ -33,7 +35,7 @@ pub struct Restore<'a> {
     pub keyring: &'a Path,
     /// What wraps the keys.
     pub kms: &'a keyside_config::Kms,
-    /// It may take the place of another installation.
+    /// It may take the place of another installation. Where there is none, this allows nothing.
     pub other_installation: bool,
     /// It may be older than what was there last.
     pub older: bool,
@@ -59,7 +61,7 @@ impl Restore<'_> {
     /// Restores `file`.
     ///
     /// # Errors
-    /// Why not, and what to do. Nothing that was there has changed then.
+    /// Why not, and what to do. Nothing that was there is lost then: what gave way is kept beside.
     pub async fn run(&self, file: &Path) -> Result<Restored, RestoreError> {
         if is_there(self.store)? {
             return Err(RestoreError::StoreThere {
@@ -101,17 +103,30 @@ impl Restore<'_> {
         let storage = SledStorage::open(&aside).await?;
         let token = import(&storage, items, &mut restored).await?;
         drop(storage);
-        if remains.is_some_and(|remains| remains.installation() != restored.header.installation) {
-            let kept = file::with_suffix(self.keyring, ".before-restore");
-            file::rename(self.keyring, &kept)?;
+        if let Some(remains) = &remains {
+            keep(self.keyring, remains.epoch())?;
         }
         Keyring::restore(&keyring, self.keyring, restored.epoch, &restored.header.id)?;
         audit::write_anchor(&self.anchor(), installation, restored.header.audit)?;
-        if let Some(token) = token.filter(|_| !self.token_file().exists()) {
-            file::replace(&self.token_file(), &token, Permissions::from_mode(0o600))?;
-        }
+        self.put_token(token, remains.as_ref().map_or(0, Remains::epoch))?;
         file::rename(&aside, self.store)?;
         Ok(restored)
+    }
+
+    /// The owner's token becomes the backup's, or none where the backup has none: another one opens nothing any more.
+    fn put_token(&self, token: Option<Zeroizing<Vec<u8>>>, epoch: u64) -> Result<(), FileError> {
+        let path = self.token_file();
+        let there = file::read_if_there(&path)?.map(Zeroizing::new);
+        if there == token {
+            return Ok(());
+        }
+        if there.is_some() {
+            keep(&path, epoch)?;
+        }
+        match token {
+            Some(token) => file::replace(&path, &token, Permissions::from_mode(0o600)),
+            None => fs::remove_file(&path).map_err(FileError::at(&path)),
+        }
     }
 
     fn same_installation(
@@ -132,7 +147,9 @@ impl Restore<'_> {
         header: &Header,
         remains: Option<&Remains>,
     ) -> Result<(), RestoreError> {
-        match remains.filter(|_| !self.older && !self.other_installation) {
+        // Of another installation the epoch says nothing.
+        let same = |remains: &&Remains| remains.installation() == header.installation;
+        match remains.filter(same).filter(|_| !self.older) {
             // A restore of this very one that was cut off.
             Some(remains) if remains.restored_from() == Some(&*header.id) => Ok(()),
             Some(remains) if remains.epoch() > header.epoch => Err(RestoreError::Older {
@@ -153,7 +170,7 @@ impl Restore<'_> {
         installation: &SealingKey,
     ) -> Result<(), RestoreError> {
         let anchor = self.anchor();
-        if !anchor.exists() || self.other_installation {
+        if !anchor.exists() {
             return Ok(());
         }
         match audit::read_anchor(&anchor, installation) {
@@ -244,12 +261,12 @@ async fn import(
     storage: &SledStorage,
     mut items: Items,
     restored: &mut Restored,
-) -> Result<Option<zeroize::Zeroizing<Vec<u8>>>, RestoreError> {
+) -> Result<Option<Zeroizing<Vec<u8>>>, RestoreError> {
     let mut token = None;
     while let Some(item) = items.next()? {
         match item {
             Item::Keyring(_) => return Err(items.reader.damaged("it has two keyrings")),
-            Item::OwnerToken(contents) => token = Some(contents.into()),
+            Item::OwnerToken(contents) => token = Some(contents),
             Item::Document {
                 key,
                 revision,
@@ -282,6 +299,18 @@ fn is_there(folder: &Path) -> Result<bool, FileError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(FileError::at(folder)(error)),
     }
+}
+
+/// Keeps a copy of what is about to be replaced, under a name that nothing has yet: of a keyring there may be no other. A
+/// copy, so that the file itself is there at every moment.
+fn keep(path: &Path, epoch: u64) -> Result<(), FileError> {
+    let contents = Zeroizing::new(file::read(path)?);
+    let first = file::with_suffix(path, &format!(".before-restore-{epoch}"));
+    let next = |n: u32| file::with_suffix(&first, &format!("-{n}"));
+    let mut names = std::iter::once(first.clone()).chain((2..).map(next));
+    let free = names.find(|name| fs::symlink_metadata(name).is_err());
+    let kept = free.expect("no folder holds so many files");
+    file::replace(&kept, &contents, Permissions::from_mode(0o600))
 }
 
 fn remove_if_there(folder: &Path) -> Result<(), FileError> {

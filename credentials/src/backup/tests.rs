@@ -404,7 +404,7 @@ async fn another_installation_is_not_replaced_unless_someone_says_so_and_its_key
     fs::rename(other.path("aside"), other.path("keyring")).unwrap();
     other.restore_as(&file, true, false).await.unwrap();
     assert_eq!(
-        fs::read(other.path("keyring.before-restore")).unwrap(),
+        fs::read(other.path("keyring.before-restore-0")).unwrap(),
         keyring
     );
     assert_eq!(opened(&*other.open().await, "a").unwrap(), "sk-a");
@@ -441,4 +441,76 @@ async fn nothing_in_a_backup_is_readable_but_its_header() {
     for unreadable in ["acme", "openai", "sk-a", token.trim(), "cred_"] {
         assert!(!holds(unreadable), "{unreadable}");
     }
+}
+
+#[tokio::test]
+async fn the_keyring_that_remains_is_kept_whosoever_it_is_and_none_is_written_over() {
+    let (place, registry) = Place::begun().await;
+    let file = place.path("backup");
+    backup(&registry, &file).await;
+    let globex = NewWorkspace {
+        id: "globex".parse().unwrap(),
+        name: "Globex".to_owned(),
+    };
+    registry.create_workspace(&act(), globex).await.unwrap();
+    close(&place, registry).await;
+    place.lose_the_store();
+    let first = fs::read(place.path("keyring")).unwrap();
+    place.restore_as(&file, false, true).await.unwrap();
+    assert_eq!(
+        fs::read(place.path("keyring.before-restore-0")).unwrap(),
+        first
+    );
+    // As if the first one had been put back by hand, and something made since.
+    let second = fs::read(place.path("keyring")).unwrap();
+    fs::write(place.path("keyring.before-restore-1"), "someone's").unwrap();
+    place.lose_the_store();
+    place.restore_as(&file, false, true).await.unwrap();
+    let read = |name: &str| fs::read(place.path(name)).unwrap();
+    assert_eq!(read("keyring.before-restore-0"), first);
+    assert_eq!(read("keyring.before-restore-1"), b"someone's");
+    assert_eq!(read("keyring.before-restore-1-2"), second);
+}
+
+#[tokio::test]
+async fn leave_to_replace_another_installation_is_none_to_go_back_in_the_same_one() {
+    let (place, registry) = Place::begun().await;
+    let (old, new) = (place.path("old"), place.path("new"));
+    backup(&registry, &old).await;
+    registry.add(&act(), key("b")).await.unwrap();
+    backup(&registry, &new).await;
+    close(&place, registry).await;
+    place.lose_the_store();
+    let error = place.restore_as(&old, true, false).await.unwrap_err();
+    assert!(matches!(error, RestoreError::Older { .. }), "{error}");
+    place.restore_as(&new, true, false).await.unwrap();
+    place.lose_the_store();
+    fs::remove_file(place.path("audit-head")).unwrap();
+    let error = place.restore_as(&old, true, false).await.unwrap_err();
+    assert!(error.to_string().contains("epoch"), "{error}");
+}
+
+#[tokio::test]
+async fn the_owners_token_that_is_left_after_a_restore_is_the_backups() {
+    let (place, registry) = Place::begun().await;
+    let file = place.path("backup");
+    backup(&registry, &file).await;
+    let token = fs::read_to_string(place.path("admin-token")).unwrap();
+    let other = Place::with_key_of(&place);
+    let theirs = other.open().await;
+    close(&other, theirs).await;
+    other.lose_the_store();
+    let their_token = fs::read_to_string(other.path("admin-token")).unwrap();
+    other.restore_as(&file, true, false).await.unwrap();
+    let read = |name: &str| fs::read_to_string(other.path(name)).unwrap();
+    assert_eq!(read("admin-token"), token);
+    assert_eq!(read("admin-token.before-restore-0"), their_token);
+    fs::remove_file(place.path("admin-token")).unwrap();
+    let without = place.path("without");
+    backup(&registry, &without).await;
+    other.lose_the_store();
+    other.restore_as(&without, false, true).await.unwrap();
+    assert!(!other.path("admin-token").exists(), "the backup had none");
+    let registry = other.open().await;
+    assert!(registry.access().authenticate(token.trim()).is_some());
 }

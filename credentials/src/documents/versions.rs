@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use super::{CredentialDocument, VersionDocument};
+use super::{CredentialDocument, End, VersionDocument};
 use crate::VersionState;
 
 impl CredentialDocument {
@@ -49,16 +49,21 @@ impl CredentialDocument {
     }
 
     /// Makes version `number` the one that is used. The one before it is kept until `end`; when that is now, it is
-    /// destroyed with the same stroke.
+    /// destroyed with the same stroke. Each takes with it when its secret ends.
     pub(crate) fn promote(&mut self, number: u32, end: Timestamp, now: Timestamp) {
         let before = std::mem::replace(&mut self.current, number);
+        let ends = End {
+            at: self.expires_at,
+        };
         for version in &mut self.versions {
             if version.number == before {
                 version.until = Some(end);
+                version.ends = Some(ends);
             }
             if version.number == number {
                 version.until = None;
                 version.promoted_at.get_or_insert(now);
+                self.expires_at = version.ends.take().unwrap_or(ends).at;
             }
         }
         self.destroy_ended(now);

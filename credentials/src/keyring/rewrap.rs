@@ -43,7 +43,7 @@ impl Keyring {
         let adopted = stored.kms.adopt(to);
         let warning = adopted.err().map(|error| {
             format!(
-                "{error}: the new master key stands beside the old one, in the file that ends in .new, and is found there. \
+                "{error}: the new master key stands beside the old one, in the file that ends in .next-of-keyside, and is found there. \
                  Put it in the old one's place"
             )
         });

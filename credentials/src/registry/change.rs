@@ -37,8 +37,43 @@ pub(super) struct Made {
     pub(super) repeated: bool,
 }
 
+/// Leave to make a change, with the lock of what it changes.
+pub(super) struct Begun<'a, L> {
+    _lock: L,
+    _gate: RwLockReadGuard<'a, ()>,
+}
+
 impl Inner {
-    /// Leave to begin a change. If an earlier one stopped half-way, everything is read anew first.
+    /// Leave to change a workspace, and what is in it.
+    pub(super) async fn begin_in(
+        &self,
+        workspace: &WorkspaceId,
+    ) -> Result<Begun<'_, OwnedMutexGuard<()>>, ChangeError> {
+        self.begin_under(|| self.locks.lock(workspace)).await
+    }
+
+    /// Leave to change what `lock` guards. Whoever had the lock before may have stopped half-way while this one waited for
+    /// it, and nothing may be made on top of what is in memory then: it begins once more.
+    pub(super) async fn begin_under<L, F>(
+        &self,
+        lock: impl Fn() -> F,
+    ) -> Result<Begun<'_, L>, ChangeError>
+    where
+        F: Future<Output = L>,
+    {
+        loop {
+            let gate = self.begin().await?;
+            let begun = Begun {
+                _lock: lock().await,
+                _gate: gate,
+            };
+            if !self.journal.is_unsettled() {
+                return Ok(begun);
+            }
+        }
+    }
+
+    /// Leave to begin something. If an earlier change stopped half-way, everything is read anew first.
     pub(super) async fn begin(&self) -> Result<RwLockReadGuard<'_, ()>, ChangeError> {
         loop {
             let begun = self.gate.read().await;

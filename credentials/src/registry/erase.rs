@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{Act, ChangeError, Inner, Registry};
 use crate::{
     ActorId, WorkspaceId,
+    access::TokenDocument,
     audit::{Draft, Event, Head, KeyAct},
     documents::{CREDENTIALS, workspace_key},
     encoding::hex,
@@ -56,17 +57,18 @@ impl Registry {
     /// way end as they began. What stays is the audit log, whose details of this workspace nobody can open any more.
     ///
     /// # Errors
-    /// When there is no such workspace, or storage fails: either nothing has changed then, or it is on record and is
-    /// carried out before the next change, or at the next start.
+    /// When there is no such workspace, when its revision is not the `expected` one, or when storage fails: either nothing has
+    /// changed then, or it is on record and is carried out before the next change, or at the next start.
     pub async fn erase_workspace(
         &self,
         by: &Act,
         id: &WorkspaceId,
+        expected: Option<u64>,
     ) -> Result<Receipt, ChangeError> {
-        let (by, id, runs) = (by.clone(), id.clone(), self.runs.clone());
+        let (by, id) = (by.clone(), id.clone());
         self.to_its_end(|inner| async move {
-            let mut receipt = inner.erase_workspace(&by, &id).await?;
-            receipt.runs = runs.erase(id, inner.clock.now()).await;
+            let mut receipt = inner.erase_workspace(&by, &id, expected).await?;
+            receipt.runs = inner.runs.erase(id, inner.clock.now()).await;
             receipt.confirm(&inner.keyring);
             Ok(receipt)
         })
@@ -82,22 +84,37 @@ impl Registry {
 }
 
 impl Inner {
-    async fn erase_workspace(&self, by: &Act, id: &WorkspaceId) -> Result<Receipt, ChangeError> {
-        let _begun = self.begin().await?;
-        let _lock = self.locks.lock(id).await;
-        if !self.snapshot.load().workspaces.contains_key(id) {
-            return Err(ChangeError::WorkspaceUnknown);
+    async fn erase_workspace(
+        &self,
+        by: &Act,
+        id: &WorkspaceId,
+        expected: Option<u64>,
+    ) -> Result<Receipt, ChangeError> {
+        let both = || async { (self.locks.lock(id).await, self.access.changing.lock().await) };
+        let _begun = self.begin_under(both).await?;
+        let workspace = self.snapshot.load().workspaces.get(id).cloned();
+        let current = workspace.ok_or(ChangeError::WorkspaceUnknown)?;
+        let current = current.document.revision;
+        if expected.is_some_and(|expected| expected != current) {
+            return Err(ChangeError::Superseded { current });
         }
-        let _changing = self.access.changing.lock().await;
         let mut writes = self.removals(id).await?;
-        let tokens = self.access.without(id);
-        let revoked = tokens.iter().filter(|token| token.revoked_at.is_some());
+        let now = self.clock.now();
+        let tokens = self.access.without(id, now);
+        let was_good = |token: &&TokenDocument| {
+            let before = self.access.token(&token.id);
+            before.is_some_and(|before| before.revoked_at.is_none())
+        };
+        let revoked = tokens
+            .iter()
+            .filter(|token| token.revoked_at.is_some())
+            .filter(was_good);
         let keys = self.keyring.ids(id).await;
         let mut receipt = Receipt {
             id: random_id("ers_"),
             installation: self.keyring.installation().installation().to_owned(),
             workspace: id.clone(),
-            erased_at: self.clock.now(),
+            erased_at: now,
             erased_by: by.actor.clone(),
             request_id: by.request_id.clone(),
             destroyed_keys: keys.clone(),
@@ -116,6 +133,8 @@ impl Inner {
         };
         receipt.audit = self.journal.commit(draft, writes).await?;
         self.snapshot.rcu(|snapshot| snapshot.without(id));
+        // It has fingerprints of what is gone.
+        self.twins.forget();
         tokens.iter().for_each(|token| self.access.show(token));
         let destroyed = self.keyring.destroy(&keys.into_iter().collect()).await;
         destroyed.inspect_err(|_| self.journal.unsettle())?;

@@ -3,13 +3,15 @@
 mod archive;
 mod form;
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use self::archive::Archive;
 use super::{Act, ChangeError, Filter, Inner, Registry};
 use crate::{
-    AuditRecord, WorkspaceId,
-    audit::{Draft, Event},
+    AuditRecord, Scope, WorkspaceId,
+    audit::{AuditFilter, Draft, Event},
     snapshot::WorkspaceEntry,
     storage::StorageError,
 };
@@ -62,23 +64,27 @@ impl Registry {
         archive.json("credentials.json", &credentials);
         let records = self.inner.records_of(id).await?;
         archive.lines("audit.ndjson", records.iter().map(form::record));
-        let runs = self.runs.of_workspace(id).await?;
+        let runs = self.inner.runs.of_workspace(id).await?;
         archive.lines("runs.ndjson", runs.iter().map(form::run));
         Ok(())
     }
 }
 
 impl Inner {
-    async fn records_of(&self, id: &WorkspaceId) -> Result<Vec<AuditRecord>, StorageError> {
-        let (mut of_workspace, mut from) = (Vec::new(), 1);
-        let end = self.audit.head().await.position;
-        while from <= end {
-            let records = self.audit.records(from, READ_AT_ONCE).await?.into_iter();
-            of_workspace.extend(records.filter(|record| record.workspace.as_ref() == Some(id)));
-            from += READ_AT_ONCE as u64;
+    /// As whoever is limited to the workspace sees them: none is of an earlier one of its name.
+    pub(super) async fn records_of(
+        &self,
+        id: &WorkspaceId,
+    ) -> Result<Vec<AuditRecord>, StorageError> {
+        let filter = AuditFilter {
+            within: Scope::Only(Arc::new([id.clone()].into())),
+            ..AuditFilter::default()
+        };
+        let mut export = self.audit.export(filter, 1).await;
+        let mut of_workspace = Vec::new();
+        while let Some(records) = export.next().await? {
+            of_workspace.extend(records);
         }
         Ok(of_workspace)
     }
 }
-
-const READ_AT_ONCE: usize = 1024;

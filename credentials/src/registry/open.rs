@@ -1,18 +1,16 @@
 //! Opening, and reading everything anew after a change that stopped half-way: the same steps.
 
 use std::{
-    collections::HashMap,
     path::Path,
     sync::{Arc, Mutex},
 };
 
 use arc_swap::ArcSwap;
-use jiff::Timestamp;
 use tokio::sync::{RwLock, mpsc};
 
 use super::{Inner, OpenError, OpenOptions, change::WorkspaceLocks, twins::Twins};
 use crate::{
-    Access, Act, Audit, Kms, WorkspaceId,
+    Access, Act, Audit, Kms, Runs,
     audit::{Draft, Event, Lead},
     clock::Ratchet,
     file,
@@ -29,8 +27,6 @@ pub(super) struct Opened {
     pub(super) inner: Inner,
     /// Where refused uses of credentials come out from now on.
     pub(super) notices: mpsc::Receiver<Notice>,
-    /// Workspaces that were erased, and when: runs of theirs may be left.
-    pub(super) erased: HashMap<WorkspaceId, Timestamp>,
 }
 
 impl Inner {
@@ -58,9 +54,22 @@ impl Inner {
             clock.clone(),
             &anchor,
         ));
+        let journal = Journal::new(storage.clone(), audit.clone());
+        let (pending, ledger) = read(&journal, &audit).await?;
+        if let Some(found) = audit
+            .anchored()
+            .and_then(|head| ledger.scan.cut_before(head))
+        {
+            return Err(OpenError::Cut { found, anchor });
+        }
+        // The first record of all is the owner token's, so it is older than any workspace's key.
+        if ledger.scan.head.position == 0 && keyring.has_workspaces() {
+            return Err(OpenError::StoreMissing { keyring: path });
+        }
+        clock.at_least(ledger.latest);
         let (notices, noted) = Notices::new(clock.clone());
         let inner = Self {
-            journal: Journal::new(storage.clone(), audit.clone()),
+            journal,
             access: Access::new(clock.clone(), &path.with_file_name("admin-token")),
             snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
             locks: WorkspaceLocks::default(),
@@ -68,6 +77,7 @@ impl Inner {
             rotations: Mutex::default(),
             notices,
             twins: Twins::default(),
+            runs: Runs::start(storage.clone(), ledger.erased.clone()),
             storage,
             keyring,
             catalogue,
@@ -75,18 +85,6 @@ impl Inner {
             clock,
             audit,
         };
-        let (pending, ledger) = inner.read().await?;
-        if let Some(found) = inner
-            .audit
-            .anchored()
-            .and_then(|head| ledger.scan.cut_before(head))
-        {
-            return Err(OpenError::Cut { found, anchor });
-        }
-        // The first record of all is the owner token's, so it is older than any workspace's key.
-        if ledger.scan.head.position == 0 && inner.keyring.has_workspaces() {
-            return Err(OpenError::StoreMissing { keyring: path });
-        }
         inner.apply(pending, &ledger).await?;
         inner.note_restore(&ledger).await?;
         inner
@@ -101,21 +99,16 @@ impl Inner {
         Ok(Opened {
             inner,
             notices: noted,
-            erased: ledger.erased,
         })
     }
 
     /// Reads everything anew: a change stopped half-way, and what is in memory may be behind what is stored.
     pub(super) async fn reload(&self) -> Result<(), StorageError> {
-        let (pending, ledger) = self.read().await?;
-        self.apply(pending, &ledger).await
-    }
-
-    /// Reads what was begun and the audit log; writes nothing.
-    async fn read(&self) -> Result<(Vec<Pending>, Ledger), StorageError> {
-        let pending = self.journal.pending().await?;
-        let ledger = Ledger::read(&self.audit, &Pending::changes(&pending)).await?;
-        Ok((pending, ledger))
+        let (pending, ledger) = read(&self.journal, &self.audit).await?;
+        self.apply(pending, &ledger).await?;
+        // An erasing may have been the one that stopped.
+        self.runs.erase_all(ledger.erased).await;
+        Ok(())
     }
 
     /// Finishes what is on record and not carried out, believes what the log vouches for, and puts the rest on record.
@@ -181,6 +174,13 @@ impl Inner {
         }
         Ok(())
     }
+}
+
+/// Reads what was begun and the audit log; writes nothing.
+async fn read(journal: &Journal, audit: &Audit) -> Result<(Vec<Pending>, Ledger), StorageError> {
+    let pending = journal.pending().await?;
+    let ledger = Ledger::read(audit, &Pending::changes(&pending)).await?;
+    Ok((pending, ledger))
 }
 
 async fn open_keyring(path: &Path, kms: Kms, storage: &dyn Storage) -> Result<Keyring, OpenError> {

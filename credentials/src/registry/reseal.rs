@@ -72,32 +72,23 @@ impl Inner {
         so_far: &mut Resealed,
         unopenable: &mut HashSet<CredentialId>,
     ) -> Result<bool, ChangeError> {
-        let _begun = self.begin().await?;
-        let _lock = self.locks.lock(&so_far.workspace).await;
+        let _begun = self.begin_in(&so_far.workspace).await?;
         let workspace = self.sound_workspace(&so_far.workspace)?;
         let current = self.keyring.current(&so_far.workspace);
         let mut key = current.ok_or(ChangeError::Damaged)?;
         let begins = so_far.key.is_empty();
-        if begins && behind(&workspace, &key, unopenable).next().is_none() {
+        let mut fresh = self.seal_some(&workspace, &key, unopenable);
+        // What an earlier rotation has left is gone on with, unless it is left because it does not open.
+        if begins && fresh.is_empty() {
             key = self.keyring.add_next(&so_far.workspace).await?;
+            fresh = self.seal_some(&workspace, &key, unopenable);
         }
         key.id().clone_into(&mut so_far.key);
-        let batch: Vec<_> = behind(&workspace, &key, unopenable).take(AT_ONCE).collect();
-        if batch.is_empty() && !begins {
+        if fresh.is_empty() && !begins {
             let damaged = workspace.credentials.values();
             let damaged = damaged.filter(|entry| entry.usable.is_err()).count();
             so_far.damaged = damaged + unopenable.len();
             return Ok(false);
-        }
-        let mut fresh = Vec::with_capacity(batch.len());
-        for entry in batch {
-            match seal_anew(&entry.document, &self.keyring, &key) {
-                Ok(document) => fresh.push(document),
-                Err(damage) => {
-                    tracing::error!(credential = %entry.document.id, %damage, "left as it is");
-                    unopenable.insert(entry.document.id.clone());
-                }
-            }
         }
         so_far.credentials += fresh.len();
         // The workspace's own document goes with the first: it says nothing of whether the rest is done.
@@ -105,6 +96,30 @@ impl Inner {
         self.commit_resealed(by, &workspace, &key, settings, fresh)
             .await?;
         Ok(true)
+    }
+
+    /// As many as go into one commit, sealed under `key`; those that do not open are noted, and passed over from then on.
+    fn seal_some(
+        &self,
+        workspace: &WorkspaceEntry,
+        key: &SealingKey,
+        unopenable: &mut HashSet<CredentialId>,
+    ) -> Vec<CredentialDocument> {
+        let credentials = workspace.credentials.values();
+        let behind = credentials.filter(|entry| is_behind(entry, key));
+        let seal = |entry: &Arc<CredentialEntry>| {
+            let document = &entry.document;
+            if unopenable.contains(&document.id) {
+                return None;
+            }
+            let sealed = seal_anew(document, &self.keyring, key);
+            let sealed = sealed.inspect_err(|damage| {
+                tracing::error!(credential = %document.id, %damage, "left as it is");
+                unopenable.insert(document.id.clone());
+            });
+            sealed.ok()
+        };
+        behind.filter_map(seal).take(AT_ONCE).collect()
     }
 
     async fn commit_resealed(
@@ -132,16 +147,6 @@ impl Inner {
         self.show(Arc::new(workspace.with_all(settings, entries)));
         Ok(())
     }
-}
-
-/// The credentials that are not all under `key`, and could be.
-fn behind<'w>(
-    workspace: &'w WorkspaceEntry,
-    key: &SealingKey,
-    unopenable: &HashSet<CredentialId>,
-) -> impl Iterator<Item = &'w Arc<CredentialEntry>> {
-    let credentials = workspace.credentials.values();
-    credentials.filter(|entry| is_behind(entry, key) && !unopenable.contains(&entry.document.id))
 }
 
 /// Whether anything of a sound credential is sealed under another key.

@@ -11,7 +11,7 @@ use crate::{
 
 impl Registry {
     /// Makes a token. Its text is in the answer, and nowhere else ever after. Whoever is limited to `within` gives no more
-    /// than they have.
+    /// than they have, and whoever's own token ends gives nothing beyond that end: the answer says when it is.
     ///
     /// # Errors
     /// What is wrong with it, or storage's failure; nothing has changed then.
@@ -65,18 +65,20 @@ impl Inner {
         &self,
         by: &Act,
         within: &Scope,
-        new: NewToken,
+        mut new: NewToken,
     ) -> Result<MadeToken, ChangeError> {
         if !is_fit(&new.name) {
             return Err(ChangeError::NameUnfit);
         }
-        let _begun = self.begin().await?;
-        let _changing = self.access.changing.lock().await;
+        let _begun = self.begin_under(|| self.access.changing.lock()).await?;
         let now = self.clock.now();
         if new.expires_at.is_some_and(|end| end <= now) {
             return Err(ChangeError::ExpiryPast);
         }
         self.accept_scope(within, &new.scope)?;
+        let of_maker = self.access.token(&by.actor);
+        let limit = of_maker.and_then(|maker| maker.expires_at);
+        new.expires_at = [new.expires_at, limit].into_iter().flatten().min();
         let (document, text) = TokenDocument::made(new, &by.actor, now);
         self.commit_token(Event::TokenCreated, by, &document)
             .await?;
@@ -90,8 +92,7 @@ impl Inner {
         within: &Scope,
         id: &ActorId,
     ) -> Result<Token, ChangeError> {
-        let _begun = self.begin().await?;
-        let _changing = self.access.changing.lock().await;
+        let _begun = self.begin_under(|| self.access.changing.lock()).await?;
         let token = self.access.token(id);
         let token = token.filter(|token| within.covers(&token.scope()));
         let token = token.ok_or(ChangeError::TokenUnknown)?;

@@ -39,7 +39,7 @@ impl Twins {
         }
     }
 
-    /// Everything was read anew.
+    /// Everything was read anew, or a part of it is gone for good.
     pub(super) fn forget(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }

@@ -28,9 +28,14 @@ impl Erased {
         erased.get(workspace).is_some_and(|until| at <= *until)
     }
 
-    fn add(&self, workspace: WorkspaceId, until: Timestamp) {
+    /// Says whether there is anything new in it.
+    fn add(&self, workspace: WorkspaceId, until: Timestamp) -> bool {
         let mut erased = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        erased.insert(workspace, until);
+        let known = erased.get(&workspace).is_some_and(|known| *known >= until);
+        if !known {
+            erased.insert(workspace, until);
+        }
+        !known
     }
 }
 
@@ -39,10 +44,26 @@ impl Runs {
     /// what is left goes with a later block, or at the next start.
     pub(crate) async fn erase(&self, workspace: WorkspaceId, until: Timestamp) -> Option<usize> {
         self.shared.erased.add(workspace, until);
+        self.look_again().await?.await.ok()?
+    }
+
+    /// Has the runs of these workspaces forgotten, where they are not already, and waits for nothing.
+    pub(crate) async fn erase_all(&self, workspaces: HashMap<WorkspaceId, Timestamp>) {
+        let mut any_new = false;
+        for (workspace, until) in workspaces {
+            any_new |= self.shared.erased.add(workspace, until);
+        }
+        if any_new {
+            // Nobody waits for the answer.
+            drop(self.look_again().await);
+        }
+    }
+
+    async fn look_again(&self) -> Option<oneshot::Receiver<Option<usize>>> {
         let (done, erased) = oneshot::channel();
         self.queue.send(Message::Erase(done)).await.ok()?;
         self.shared.enough.notify_one();
-        erased.await.ok()?
+        Some(erased)
     }
 
     /// All runs of a workspace that are kept, oldest first.

@@ -45,11 +45,11 @@ pub(in crate::routes) async fn erase(
     seen: IfMatch,
 ) -> Result<Json<Receipt>, Problem> {
     let workspace = caller.workspace(&state.registry, &id)?;
-    seen.hold(workspace.revision)?;
     let act = caller.act();
-    Ok(Json(
-        state.registry.erase_workspace(&act, &workspace.id).await?,
-    ))
+    let erased = state
+        .registry
+        .erase_workspace(&act, &workspace.id, seen.heeded());
+    Ok(Json(erased.await?))
 }
 
 /// Makes a new key for a workspace, and seals everything of it anew.

@@ -1,6 +1,6 @@
 //! The master keys at hand, and the files they stand in.
 //!
-//! A rotation makes `<file>.new`, and once everything is wrapped with it, keeps the old key as `<file>.retired-<id>` and
+//! A rotation makes `<file>.next-of-keyside`, and once everything is wrapped with it, keeps the old key as `<file>.retired-<id>` and
 //! puts the new one in its place. The file that the settings name is there at every moment; a start finds either key.
 
 use std::{
@@ -23,14 +23,14 @@ use crate::{
 pub(in crate::kms) struct MasterKeys {
     /// Wraps what is made now.
     pub(in crate::kms) current: MasterKey,
-    /// Made for a rotation; stands in `<file>.new`.
+    /// Made for a rotation; stands in `<file>.next-of-keyside`.
     next: Option<MasterKey>,
     /// The one before, where the settings name it.
     previous: Option<MasterKey>,
     /// Where the current one stands, if that is ours to replace.
     file: Option<PathBuf>,
-    /// The current one still stands in `<file>.new`, and the file holds the old one, of this id.
-    misplaced: Option<String>,
+    /// The current one may still stand in `<file>.next-of-keyside`, and another one in the file.
+    misplaced: bool,
 }
 
 impl MasterKeys {
@@ -41,7 +41,7 @@ impl MasterKeys {
             next: None,
             previous: None,
             file: None,
-            misplaced: None,
+            misplaced: false,
         }
     }
 
@@ -65,7 +65,7 @@ impl MasterKeys {
             previous: previous.map(MasterKey::read).transpose()?,
             current,
             file,
-            misplaced: None,
+            misplaced: false,
         })
     }
 
@@ -102,18 +102,19 @@ impl MasterKeys {
     /// When the files cannot be moved. The next key is the current one all the same, and a start looks for it.
     pub(in crate::kms) fn adopt(&mut self, id: &str) -> Result<(), FileError> {
         if let Some(next) = self.next.take_if(|next| next.id() == id) {
-            let old = std::mem::replace(&mut self.current, next);
-            self.misplaced = Some(old.id);
+            self.current = next;
+            self.misplaced = true;
         }
         self.put_in_place()
     }
 
     fn put_in_place(&mut self) -> Result<(), FileError> {
-        if let (Some(old), Some(path)) = (&self.misplaced, self.file.as_deref()) {
-            retire(path, old)?;
-            file::rename(&file::with_suffix(path, NEW), path)?;
+        if let Some(path) = self.file.as_deref().filter(|_| self.misplaced)
+            && retire(path, &self.current)?
+        {
+            file::rename(&file::with_suffix(path, NEXT), path)?;
         }
-        self.misplaced = None;
+        self.misplaced = false;
         Ok(())
     }
 
@@ -121,7 +122,7 @@ impl MasterKeys {
     pub(in crate::kms) fn forget_next(&mut self) -> Result<(), FileError> {
         match (self.next.take(), self.file.as_deref()) {
             (Some(_), Some(path)) => {
-                let path = file::with_suffix(path, NEW);
+                let path = file::with_suffix(path, NEXT);
                 fs::remove_file(&path).map_err(FileError::at(&path))
             }
             _ => Ok(()),
@@ -131,7 +132,7 @@ impl MasterKeys {
 
 /// What a rotation that was cut off has left. Something else of that name is not a key, and is left alone.
 fn begun(path: &Path) -> Result<Option<MasterKey>, FileError> {
-    let path = file::with_suffix(path, NEW);
+    let path = file::with_suffix(path, NEXT);
     file::forget_unfinished(&path)?;
     let text = file::read_if_there(&path)?.map(Zeroizing::new);
     Ok(text.and_then(|text| MasterKey::parse(&text, "a file that a rotation left").ok()))
@@ -145,17 +146,24 @@ fn make_beside(path: &Path) -> Result<MasterKey, FileError> {
     }
     let mut text = MasterKey::generate();
     text.push('\n');
-    let new = file::with_suffix(path, NEW);
+    let new = file::with_suffix(path, NEXT);
     file::replace(&new, text.as_bytes(), mode_of(path)?)?;
     let key = MasterKey::parse(text.as_bytes(), "a new key");
     key.map_err(|_| FileError::at(&new)(io::ErrorKind::InvalidData.into()))
 }
 
-/// Kept, because older copies of the data need it.
-fn retire(path: &Path, id: &str) -> Result<(), FileError> {
+/// Keeps the key in the file, because older copies of the data need it: under its own name, for a person may have put
+/// another one there. Says whether it is to give way; it is not where it is `current`, which has been moved already.
+fn retire(path: &Path, current: &MasterKey) -> Result<bool, FileError> {
     let text = Zeroizing::new(file::read(path)?);
-    let retired = file::with_suffix(path, &format!(".retired-{id}"));
-    file::replace(&retired, &text, mode_of(path)?)
+    let no_key = |_| FileError::at(path)(io::Error::other("it holds no master key any more"));
+    let there = MasterKey::parse(&text, "the key in place").map_err(no_key)?;
+    if there.id() == current.id() {
+        return Ok(false);
+    }
+    let retired = file::with_suffix(path, &format!(".retired-{}", there.id()));
+    file::replace(&retired, &text, mode_of(path)?)?;
+    Ok(true)
 }
 
 fn mode_of(path: &Path) -> Result<Permissions, FileError> {
@@ -166,7 +174,8 @@ fn mode_of(path: &Path) -> Result<Permissions, FileError> {
     Ok(Permissions::from_mode(mode & 0o777))
 }
 
-const NEW: &str = ".new";
+/// A name that no person gives: what stands there is ours to use, to write over and to remove.
+const NEXT: &str = ".next-of-keyside";
 
 #[cfg(test)]
 mod tests;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use keyside_config::Provider;
-use tokio::sync::{OwnedMutexGuard, RwLockReadGuard};
+use tokio::sync::OwnedMutexGuard;
 
-use super::{about, detail, write};
+use super::{Begun, about, detail, write};
 use crate::{
     Act, ChangeError, CredentialId,
     audit::{Draft, Event},
@@ -28,20 +28,20 @@ pub(super) struct Held<'a> {
     pub(super) now: jiff::Timestamp,
     /// The records of the versions that were destroyed because their time is over.
     pub(super) ended: Vec<Draft>,
-    _lock: OwnedMutexGuard<()>,
-    _begun: RwLockReadGuard<'a, ()>,
+    _begun: Begun<'a, OwnedMutexGuard<()>>,
 }
 
 impl Inner {
     pub(super) async fn hold(&self, id: &CredentialId) -> Result<Held<'_>, ChangeError> {
-        let begun = self.begin().await?;
+        // Which workspace's lock it takes is looked up first, and must not be looked up in what is behind.
+        drop(self.begin().await?);
         let of = self
             .snapshot
             .load()
             .credential(id)
             .map(|(workspace, _)| workspace.document.id.clone());
         let of = of.ok_or(ChangeError::CredentialUnknown)?;
-        let lock = self.locks.lock(&of).await;
+        let begun = self.begin_in(&of).await?;
         let snapshot = self.snapshot.load();
         let (workspace, entry) = snapshot
             .credential(id)
@@ -65,7 +65,6 @@ impl Inner {
             key,
             now,
             ended,
-            _lock: lock,
             _begun: begun,
         })
     }

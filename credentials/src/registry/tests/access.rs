@@ -70,6 +70,29 @@ async fn a_token_ends_at_its_time_and_does_not_revive() {
 }
 
 #[tokio::test]
+async fn a_token_that_ends_makes_none_that_outlives_it() {
+    let (_installation, registry) = Installation::with_acme().await;
+    let at = |second| Some(jiff::Timestamp::from_second(second).unwrap());
+    let ending = |expires_at| NewToken {
+        expires_at,
+        ..new_token(Role::Owner)
+    };
+    let maker = made(&registry, ending(at(NOW + DAY))).await.token;
+    let by = Act {
+        actor: maker.id,
+        ..act()
+    };
+    for (asked, given) in [
+        (None, at(NOW + DAY)),
+        (at(NOW + 2 * DAY), at(NOW + DAY)),
+        (at(NOW + 60), at(NOW + 60)),
+    ] {
+        let made = registry.create_token(&by, &Scope::All, ending(asked)).await;
+        assert_eq!(made.unwrap().token.expires_at, given, "{asked:?}");
+    }
+}
+
+#[tokio::test]
 async fn when_a_token_was_last_used_is_known_after_an_orderly_restart() {
     let (installation, registry) = Installation::with_acme().await;
     let MadeToken { token, text } = made(&registry, new_token(Role::Viewer)).await;

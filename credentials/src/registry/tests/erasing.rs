@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::{
     CredentialId, NewToken, Role,
-    audit::Event,
+    audit::{AuditFilter, Event},
     authentic,
     documents::CredentialDocument,
     runs::Run,
@@ -107,7 +107,10 @@ async fn is_erased(registry: &Registry) {
 #[tokio::test]
 async fn an_erased_workspace_is_gone_now_and_after_a_restart_and_the_chain_is_whole() {
     let (installation, registry, _) = two_workspaces().await;
-    registry.erase_workspace(&act(), &acme()).await.unwrap();
+    registry
+        .erase_workspace(&act(), &acme(), None)
+        .await
+        .unwrap();
     is_erased(&registry).await;
     drop(registry);
     is_erased(&*installation.open().await).await;
@@ -119,7 +122,7 @@ async fn an_erased_workspace_is_gone_now_and_after_a_restart_and_the_chain_is_wh
     let again = installation
         .open()
         .await
-        .erase_workspace(&act(), &acme())
+        .erase_workspace(&act(), &acme(), None)
         .await;
     assert!(matches!(again, Err(ChangeError::WorkspaceUnknown)));
 }
@@ -128,7 +131,10 @@ async fn an_erased_workspace_is_gone_now_and_after_a_restart_and_the_chain_is_wh
 async fn the_receipt_says_what_went_and_only_this_installation_could_have_written_it() {
     let (installation, registry, _) = two_workspaces().await;
     let keys = registry.inner.keyring.ids(&acme()).await;
-    let receipt = registry.erase_workspace(&act(), &acme()).await.unwrap();
+    let receipt = registry
+        .erase_workspace(&act(), &acme(), None)
+        .await
+        .unwrap();
     assert_eq!(receipt.destroyed_keys, keys);
     assert_eq!((receipt.credentials, receipt.runs), (1, Some(2)));
     let record = registry.audit().records(receipt.audit.position, 1).await;
@@ -155,7 +161,10 @@ async fn documents_from_before_yield_nothing_with_the_keyring_that_remains() {
     let (installation, registry, id) = two_workspaces().await;
     let before = documents(&installation.memory);
     let old_keyring = std::fs::read(installation.keyring()).unwrap();
-    registry.erase_workspace(&act(), &acme()).await.unwrap();
+    registry
+        .erase_workspace(&act(), &acme(), None)
+        .await
+        .unwrap();
     drop(registry);
     // An old copy of the data folder's store, under the keyring that remains.
     installation.memory.tamper(|documents, _| {
@@ -200,7 +209,7 @@ async fn an_erasing_that_is_cut_off_anywhere_is_whole_or_not_begun_after_a_resta
             done: false,
             for_good: true,
         }));
-        let outcome = registry.erase_workspace(&act(), &acme()).await;
+        let outcome = registry.erase_workspace(&act(), &acme(), None).await;
         let reached = storage.asked().len() > at;
         drop(registry);
         let registry = installation.open().await;
@@ -225,7 +234,10 @@ async fn an_erasing_that_is_cut_off_anywhere_is_whole_or_not_begun_after_a_resta
 async fn a_key_that_outlived_a_crash_is_destroyed_at_the_start() {
     let (installation, registry, _) = two_workspaces().await;
     let keyring = std::fs::read(installation.keyring()).unwrap();
-    registry.erase_workspace(&act(), &acme()).await.unwrap();
+    registry
+        .erase_workspace(&act(), &acme(), None)
+        .await
+        .unwrap();
     drop(registry);
     std::fs::write(installation.keyring(), &keyring).unwrap();
     is_erased(&*installation.open().await).await;
@@ -238,7 +250,10 @@ async fn a_keyring_that_cannot_be_replaced_is_finished_with_before_the_next_chan
     let (installation, registry, _) = two_workspaces().await;
     let blocker = installation.folder.path().join("keyring.new");
     std::fs::create_dir(&blocker).unwrap();
-    let error = registry.erase_workspace(&act(), &acme()).await.unwrap_err();
+    let error = registry
+        .erase_workspace(&act(), &acme(), None)
+        .await
+        .unwrap_err();
     assert!(matches!(error, ChangeError::StoreUnavailable(_)), "{error}");
     assert_eq!(
         registry.resolver().resolve(&ask("acme")).err(),
@@ -250,12 +265,18 @@ async fn a_keyring_that_cannot_be_replaced_is_finished_with_before_the_next_chan
         .await
         .unwrap();
     assert!(registry.inner.keyring.ids(&acme()).await.is_empty());
+    registry.runs().flush().await;
+    let runs = registry.runs().recent(10, &Scope::All).await;
+    assert!(runs.iter().all(|run| &*run.workspace != "acme"), "{runs:?}");
 }
 
 #[tokio::test]
 async fn a_workspace_of_the_same_id_begins_anew_and_keeps_its_key_and_its_runs() {
     let (installation, registry, id) = two_workspaces().await;
-    registry.erase_workspace(&act(), &acme()).await.unwrap();
+    registry
+        .erase_workspace(&act(), &acme(), None)
+        .await
+        .unwrap();
     // A request that was under way says so only now.
     registry.runs().record(run("acme", &id, NOW));
     installation.clock.set(NOW + 10);
@@ -288,7 +309,10 @@ async fn a_damaged_workspace_can_be_erased_too() {
     });
     let registry = installation.open().await;
     let head = registry.audit().head().await.position;
-    registry.erase_workspace(&act(), &acme()).await.unwrap();
+    registry
+        .erase_workspace(&act(), &acme(), None)
+        .await
+        .unwrap();
     drop(registry);
     let registry = installation.open().await;
     assert_eq!(registry.workspaces(&Scope::All).len(), 1);
@@ -298,7 +322,10 @@ async fn a_damaged_workspace_can_be_erased_too() {
 #[tokio::test]
 async fn runs_are_gone_from_what_is_stored_not_only_from_what_is_shown() {
     let (installation, registry, _) = two_workspaces().await;
-    registry.erase_workspace(&act(), &acme()).await.unwrap();
+    registry
+        .erase_workspace(&act(), &acme(), None)
+        .await
+        .unwrap();
     let blocks = installation.memory.entries(Log::Runs, 1, 10).await.unwrap();
     let stored: Vec<u8> = blocks.into_iter().flat_map(|(_, block)| block).collect();
     let holds = |text: &str| stored.windows(text.len()).any(|it| it == text.as_bytes());
@@ -320,7 +347,10 @@ async fn tokens_for_it_alone_are_revoked_and_no_token_opens_a_later_one_of_its_n
         made.unwrap()
     };
     let (alone, both) = (token(&["acme"]).await, token(&["acme", "globex"]).await);
-    let receipt = registry.erase_workspace(&act(), &acme()).await.unwrap();
+    let receipt = registry
+        .erase_workspace(&act(), &acme(), None)
+        .await
+        .unwrap();
     assert_eq!(
         receipt.revoked_tokens,
         std::slice::from_ref(&alone.token.id)
@@ -335,4 +365,122 @@ async fn tokens_for_it_alone_are_revoked_and_no_token_opens_a_later_one_of_its_n
         let scope = access.authenticate(&both.text).unwrap().scope;
         assert!(scope.holds("globex") && !scope.holds("acme"));
     }
+}
+
+#[tokio::test]
+async fn a_token_for_it_alone_keeps_no_name_and_is_not_shown_to_a_later_owner() {
+    let (_installation, registry, _) = two_workspaces().await;
+    let acme_alone = Scope::Only(Arc::new([acme()].into()));
+    let new = |name: &str| NewToken {
+        name: name.to_owned(),
+        role: Role::Owner,
+        scope: acme_alone.clone(),
+        expires_at: None,
+    };
+    let by = act();
+    let withdrawn = registry.create_token(&by, &Scope::All, new("Robin")).await;
+    let withdrawn = withdrawn.unwrap().token.id;
+    registry
+        .revoke_token(&by, &Scope::All, &withdrawn)
+        .await
+        .unwrap();
+    let good = registry.create_token(&by, &Scope::All, new("Kim")).await;
+    let good = good.unwrap().token.id;
+    let receipt = registry.erase_workspace(&by, &acme(), None).await.unwrap();
+    assert_eq!(receipt.revoked_tokens, std::slice::from_ref(&good));
+    registry
+        .create_workspace(&by, workspace("acme"))
+        .await
+        .unwrap();
+    assert_eq!(registry.access().tokens(&acme_alone), []);
+    let again = registry.revoke_token(&by, &acme_alone, &good).await;
+    assert!(matches!(again, Err(ChangeError::TokenUnknown)));
+    for id in [withdrawn, good] {
+        let shown = registry.access().named(&id).unwrap();
+        assert_eq!(
+            (shown.name.as_str(), shown.scope.holds("acme")),
+            ("", false)
+        );
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_limited_to_a_later_one_of_its_name_finds_no_record_of_it() {
+    let (installation, registry, _) = two_workspaces().await;
+    registry
+        .erase_workspace(&act(), &acme(), None)
+        .await
+        .unwrap();
+    registry
+        .create_workspace(&act(), workspace("acme"))
+        .await
+        .unwrap();
+    for registry in [registry, installation.open().await] {
+        let found = async |within: Scope| {
+            let filter = AuditFilter {
+                within,
+                workspace: Some(acme()),
+                ..AuditFilter::default()
+            };
+            let found = registry.audit().search(&filter, None, 100).await.unwrap();
+            let mut export = registry.audit().export(filter, 1).await;
+            let mut exported = export.next().await.unwrap().unwrap();
+            exported.reverse();
+            assert_eq!(exported, found.records);
+            let events = found.records.iter().map(|record| record.event);
+            events.collect::<Vec<_>>()
+        };
+        let limited = Scope::Only(Arc::new([acme()].into()));
+        assert_eq!(found(limited).await, [Event::WorkspaceCreated]);
+        assert_eq!(found(Scope::All).await.len(), 4);
+        let of_acme = registry.inner.records_of(&acme()).await.unwrap();
+        assert_eq!(of_acme.len(), 1, "in an archive of the later one");
+    }
+}
+
+#[tokio::test]
+async fn no_fingerprint_of_it_stays_in_memory() {
+    let (_installation, registry, id) = two_workspaces().await;
+    let fingerprint = registry.credential(&id).unwrap().fingerprint.unwrap();
+    let snapshot = &registry.inner.snapshot;
+    let candidates = || {
+        let twins = &registry.inner.twins;
+        twins.candidates(&fingerprint, || snapshot.load_full())
+    };
+    assert_eq!(candidates(), [id]);
+    registry
+        .erase_workspace(&act(), &acme(), None)
+        .await
+        .unwrap();
+    assert_eq!(candidates(), []);
+}
+
+#[tokio::test]
+async fn a_change_that_came_before_the_erasing_is_noticed() {
+    let (_installation, registry, _) = two_workspaces().await;
+    let seen = registry.workspaces(&Scope::All)[0].revision;
+    let default = NewCredential {
+        default: true,
+        ..key("b", "sk-b")
+    };
+    let lock = registry.inner.locks.lock(&acme()).await;
+    let of = registry.clone();
+    let added = tokio::spawn(async move { of.add(&act(), default).await });
+    all_wait().await;
+    let of = registry.clone();
+    let erased = tokio::spawn(async move { of.erase_workspace(&act(), &acme(), Some(seen)).await });
+    all_wait().await;
+    drop(lock);
+    added.await.unwrap().unwrap();
+    let current = registry.workspaces(&Scope::All)[0].revision;
+    assert!(
+        matches!(
+            erased.await.unwrap(),
+            Err(ChangeError::Superseded { current: found }) if found == current
+        ),
+        "{seen}, {current}"
+    );
+    let (by, id) = (act(), acme());
+    let erased = registry.erase_workspace(&by, &id, Some(current));
+    erased.await.unwrap();
 }

@@ -419,3 +419,25 @@ async fn a_caller_who_hangs_up_does_not_leave_a_change_half_made() {
     );
     registry.audit().verify().await.unwrap();
 }
+
+#[tokio::test]
+async fn what_has_expired_does_not_revive_after_a_restart_with_the_clock_set_back() {
+    let (installation, registry) = Installation::with_acme().await;
+    let ends = NewCredential {
+        expires_at: Some(Timestamp::from_second(NOW + DAY).unwrap()),
+        ..key("default", "sk-1")
+    };
+    registry.add(&act(), ends).await.unwrap();
+    installation.clock.set(NOW + 2 * DAY);
+    registry
+        .create_workspace(&act(), workspace("globex"))
+        .await
+        .unwrap();
+    drop(registry);
+    installation.clock.set(NOW);
+    let registry = installation.open().await;
+    assert_eq!(
+        opened(registry.resolver().resolve(&ask("acme"))),
+        Err(Refusal::CredentialExpired)
+    );
+}

@@ -152,7 +152,7 @@ async fn a_rotation_that_is_cut_off_at_any_step_is_finished_or_forgotten_at_the_
     let new = with_file.files();
     let (file, keyring) = (with_file.file(), with_file.installation.keyring());
     let beside = |suffix: &str| crate::file::with_suffix(&file, suffix);
-    let new_beside = (beside(".new"), of(&new, &file).1);
+    let new_beside = (beside(".next-of-keyside"), of(&new, &file).1);
     let retired = of(&new, &beside(&format!(".retired-{}", rotated.previous)));
     let (old_file, old_keyring) = (of(&old, &file), of(&old, &keyring));
     let new_keyring = of(&new, &keyring);
@@ -217,7 +217,9 @@ async fn storage_that_fails_at_any_step_leaves_a_rotation_whole_or_not_begun() {
             let left = with_file.files().into_iter();
             let left: Vec<_> = left.map(|(path, _)| path).collect();
             assert!(
-                !left.iter().any(|path| path.ends_with("master-key.new")),
+                !left
+                    .iter()
+                    .any(|path| path.ends_with("master-key.next-of-keyside")),
                 "{at}: {left:?}"
             );
             assert!(outcome.is_err() || left.len() == 3, "{at}: {left:?}");

@@ -317,3 +317,34 @@ async fn of_very_many_versions_the_oldest_destroyed_ones_are_left_out() {
     );
     assert_eq!(*registry.rotations().get("openai").unwrap(), 119);
 }
+
+#[tokio::test]
+async fn a_version_that_is_gone_back_to_ends_when_it_was_to_end() {
+    let (installation, registry) = Installation::with_acme().await;
+    let at = |days| Some(jiff::Timestamp::from_second(NOW + days * DAY).unwrap());
+    let new = NewCredential {
+        expires_at: at(10),
+        ..key("default", "sk-1")
+    };
+    let id = registry.add(&act(), new).await.unwrap().credential.id;
+    let rotation = Rotation {
+        expires_at: Some(None),
+        ..to("sk-2")
+    };
+    registry.rotate(&act(), &id, rotation).await.unwrap();
+    let edit = Edit {
+        expires_at: Some(at(90)),
+        ..Edit::default()
+    };
+    registry.edit(&act(), &id, edit).await.unwrap();
+    let mut registry = registry;
+    for end in [at(10), at(90), at(10)] {
+        let back = registry
+            .roll_back(&act(), &id, Rollback::default())
+            .await
+            .unwrap();
+        assert_eq!(back.expires_at, end);
+        drop(registry);
+        registry = installation.open().await;
+    }
+}

@@ -179,3 +179,33 @@ async fn what_does_not_open_is_left_as_it_is_and_counted() {
     let damaged = registry.list(&Filter::default()).into_iter();
     assert_eq!(damaged.filter(|it| it.damaged).count(), 1);
 }
+
+#[tokio::test]
+async fn a_new_key_is_made_although_something_old_does_not_open_any_more() {
+    let (installation, registry, id) = one_key().await;
+    let first = registry.inner.keyring.ids(&acme()).await;
+    registry.inner.keyring.add_next(&acme()).await.unwrap();
+    // Of the destroyed version its trace stays, under the first key, which then does not unwrap any more.
+    let rotation = Rotation {
+        grace: std::time::Duration::ZERO,
+        ..to("sk-2")
+    };
+    registry.rotate(&act(), &id, rotation).await.unwrap();
+    let first = first.into_iter().collect();
+    registry.inner.keyring.destroy(&first).await.unwrap();
+    for _ in 0..2 {
+        let before = registry.inner.keyring.current(&acme()).unwrap();
+        let resealed = registry
+            .rotate_workspace_key(&act(), &acme())
+            .await
+            .unwrap();
+        assert_ne!(resealed.key, before.id());
+        assert_eq!((resealed.credentials, resealed.damaged), (0, 1));
+    }
+    drop(registry);
+    let registry = installation.open().await;
+    assert_eq!(
+        opened(registry.resolver().resolve(&ask("acme"))).unwrap(),
+        "sk-2"
+    );
+}

@@ -96,10 +96,63 @@ fn a_key_that_could_not_take_its_place_is_never_written_over() {
 }
 
 #[test]
+fn the_old_key_is_kept_although_the_new_one_stands_in_its_place_before_that_is_known() {
+    let place = Place::new();
+    let mut keys = place.find();
+    let old = keys.current.id().to_owned();
+    let new = keys.make_next().unwrap().id().to_owned();
+    keys.adopt(&new).unwrap();
+    // The folder could not be synced: what was moved has been moved all the same.
+    keys.misplaced = true;
+    let third = keys.make_next().unwrap().id().to_owned();
+    let retired = place
+        .folder
+        .path()
+        .join(format!("master-key.retired-{old}"));
+    let kept = fs::read(retired).unwrap();
+    assert_eq!(MasterKey::parse(&kept, "a test").unwrap().id(), old);
+    assert_eq!(place.find().current.id(), new);
+    assert!(place.find().is_next(&third));
+}
+
+#[test]
+fn a_key_that_a_person_has_put_in_the_old_ones_place_meanwhile_is_kept_too() {
+    let place = Place::new();
+    let mut keys = place.find();
+    let new = keys.make_next().unwrap().id().to_owned();
+    let theirs = MasterKey::generate();
+    fs::write(place.path(), &*theirs).unwrap();
+    let theirs = MasterKey::parse(theirs.as_bytes(), "a test").unwrap();
+    keys.adopt(&new).unwrap();
+    assert_eq!(place.find().current.id(), new);
+    let retired = format!("master-key.retired-{}", theirs.id());
+    let kept = fs::read(place.folder.path().join(retired)).unwrap();
+    assert_eq!(MasterKey::parse(&kept, "a test").unwrap().id(), theirs.id());
+}
+
+#[test]
+fn a_key_that_a_person_has_put_beside_it_is_neither_used_nor_removed() {
+    let place = Place::new();
+    place.find();
+    let beside = place.folder.path().join("master-key.new");
+    let theirs = MasterKey::generate();
+    fs::write(&beside, &*theirs).unwrap();
+    let mut keys = place.find();
+    assert!(keys.next.is_none());
+    let new = keys.make_next().unwrap().id().to_owned();
+    keys.adopt(&new).unwrap();
+    assert_eq!(fs::read(&beside).unwrap(), theirs.as_bytes());
+}
+
+#[test]
 fn half_a_key_that_a_kill_has_left_is_cleared_away() {
     let place = Place::new();
     place.find();
-    fs::write(place.folder.path().join("master-key.new.new"), "half a k").unwrap();
+    fs::write(
+        place.folder.path().join("master-key.next-of-keyside.new"),
+        "half a k",
+    )
+    .unwrap();
     assert!(place.find().next.is_none());
     assert_eq!(place.names(), ["master-key"]);
 }

@@ -67,6 +67,8 @@ pub(super) struct KnownVersion {
     /// Ended by hand, or replaced without grace.
     destroyed: bool,
     until: Option<i64>,
+    /// When its secret ends, while it is not the current one.
+    expires: Option<i64>,
 }
 
 type Outcome = Result<Said, &'static str>;
@@ -142,6 +144,7 @@ impl Reference {
                 secret: create.secret,
                 destroyed: false,
                 until: None,
+                expires: None,
             }],
             made_by,
             rotated_by: HashMap::new(),
@@ -183,6 +186,7 @@ impl Reference {
             secret: rotate.secret,
             destroyed: !passed,
             until: None,
+            expires: None,
         });
         if !passed {
             self.counts[2] += 1;
@@ -190,6 +194,7 @@ impl Reference {
         }
         let old = std::mem::replace(&mut known.current, known.versions.len() - 1);
         known.versions[old].until = Some(now + rotate.grace as i64);
+        known.versions[old].expires = known.expires;
         known.rotated = Some(now);
         known.verification = rotate.check;
         if let Some(end) = rotate.expires_in {
@@ -219,6 +224,8 @@ impl Reference {
         };
         let end = known.versions[target].until.take();
         known.versions[known.current].until = end;
+        known.versions[known.current].expires = known.expires;
+        known.expires = known.versions[target].expires;
         known.current = target;
         known.verification = None;
         self.counts[3] += 1;
