@@ -1,15 +1,19 @@
 //! How often the API may be asked, and how often someone may try to sign in.
 //!
+//! Tokens are 256 random bits, so the second budget is not what keeps them safe: it keeps guesses from filling the log. A
+//! right token is never counted, or whoever shares an address with its owner could keep them out.
+//!
 //! The budgets are counted by address; a network of IPv6 (/64) is one, because whoever has an address there has them all.
 
 use std::{
+    convert::Infallible,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     num::NonZeroU32,
     time::Duration,
 };
 
 use axum::{
-    extract::{ConnectInfo, Request, State},
+    extract::{ConnectInfo, FromRequestParts, Request, State},
     middleware::Next,
     response::Response,
 };
@@ -17,7 +21,7 @@ use governor::{
     DefaultDirectRateLimiter, DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter,
     clock::{Clock, MonotonicClock, Reference},
 };
-use http::{Extensions, HeaderValue, header};
+use http::{Extensions, HeaderValue, header, request::Parts};
 
 use crate::{
     AdminState,
@@ -27,8 +31,8 @@ use crate::{
 /// The budgets.
 pub(crate) struct Limits {
     requests: DefaultKeyedRateLimiter<IpAddr>,
-    sign_ins: DefaultKeyedRateLimiter<IpAddr>,
-    all_sign_ins: DefaultDirectRateLimiter,
+    guesses: DefaultKeyedRateLimiter<IpAddr>,
+    all_guesses: DefaultDirectRateLimiter,
 }
 
 impl Limits {
@@ -37,22 +41,22 @@ impl Limits {
         let requests = Quota::per_second(requests_per_second).allow_burst(burst);
         Self {
             requests: RateLimiter::keyed(requests),
-            sign_ins: RateLimiter::keyed(Quota::per_minute(SIGN_INS)),
-            all_sign_ins: RateLimiter::direct(Quota::per_minute(ALL_SIGN_INS)),
+            guesses: RateLimiter::keyed(Quota::per_minute(GUESSES)),
+            all_guesses: RateLimiter::direct(Quota::per_minute(ALL_GUESSES)),
         }
     }
 
     /// Takes one request from the peer's budget.
-    fn request(&self, peer: IpAddr) -> Result<(), Problem> {
+    fn request(&self, Peer(peer): Peer) -> Result<(), Problem> {
         take(&self.requests, peer)
             .map_err(|wait| too_many("More requests than one address may send.", wait))
     }
 
-    /// Takes one attempt to show a token from the peer's budget, and from everyone's.
-    pub(crate) fn sign_in(&self, peer: IpAddr) -> Result<(), Problem> {
-        let too_many = |wait| too_many("More attempts to sign in than are allowed.", wait);
-        take(&self.sign_ins, peer).map_err(too_many)?;
-        self.all_sign_ins
+    /// Takes one wrong token from the peer's budget, and from everyone's.
+    pub(crate) fn guess(&self, Peer(peer): Peer) -> Result<(), Problem> {
+        let too_many = |wait| too_many("More wrong tokens than may be tried.", wait);
+        take(&self.guesses, peer).map_err(too_many)?;
+        self.all_guesses
             .check()
             .map_err(|until| too_many(wait(&until)))
     }
@@ -64,19 +68,32 @@ pub(crate) async fn check(
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    state.limits.request(peer(request.extensions()))?;
+    state.limits.request(Peer::of(request.extensions()))?;
     Ok(next.run(request).await)
 }
 
 /// Where a request comes from. Where the server did not say, all come from the same place.
-pub(crate) fn peer(extensions: &Extensions) -> IpAddr {
-    let peer = extensions.get::<ConnectInfo<SocketAddr>>();
-    let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| {
-        peer.ip()
-    });
-    match peer.to_canonical() {
-        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 64 << 64).into()),
-        peer => peer,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Peer(IpAddr);
+
+impl Peer {
+    fn of(extensions: &Extensions) -> Self {
+        let peer = extensions.get::<ConnectInfo<SocketAddr>>();
+        let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| {
+            peer.ip()
+        });
+        Self(match peer.to_canonical() {
+            IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 64 << 64).into()),
+            peer => peer,
+        })
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Peer {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(&parts.extensions))
     }
 }
 
@@ -108,10 +125,10 @@ fn too_many(detail: &str, wait: Duration) -> Problem {
 const TWO: NonZeroU32 = NonZeroU32::new(2).unwrap();
 
 /// A minute, from one address: more than a person mistypes.
-const SIGN_INS: NonZeroU32 = NonZeroU32::new(10).unwrap();
+const GUESSES: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
 /// A minute, from anywhere.
-const ALL_SIGN_INS: NonZeroU32 = NonZeroU32::new(60).unwrap();
+const ALL_GUESSES: NonZeroU32 = NonZeroU32::new(60).unwrap();
 
 const KNOWN_PEERS: usize = 10_000;
 
@@ -119,10 +136,10 @@ const KNOWN_PEERS: usize = 10_000;
 mod tests {
     use super::*;
 
-    fn ip(text: &str) -> IpAddr {
+    fn ip(text: &str) -> Peer {
         let mut extensions = Extensions::new();
         extensions.insert(ConnectInfo(SocketAddr::new(text.parse().unwrap(), 40_000)));
-        peer(&extensions)
+        Peer::of(&extensions)
     }
 
     #[test]
@@ -137,10 +154,10 @@ mod tests {
     }
 
     #[test]
-    fn attempts_to_sign_in_from_everywhere_are_counted_together_too() {
+    fn guesses_from_everywhere_are_counted_together_too() {
         let limits = Limits::new(NonZeroU32::MIN);
-        let attempts = (0..100).map(|n| limits.sign_in(ip(&format!("192.0.2.{n}"))));
-        let let_through = attempts.filter(Result::is_ok).count();
+        let guesses = (0..100).map(|n| limits.guess(ip(&format!("192.0.2.{n}"))));
+        let let_through = guesses.filter(Result::is_ok).count();
         // One more may come free while they are counted.
         assert!((60..=62).contains(&let_through), "{let_through}");
     }

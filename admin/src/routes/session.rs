@@ -2,10 +2,10 @@
 
 use axum::{
     Extension, Json,
-    extract::{FromRequestParts, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
 use keyside_credentials::{
     Act, Clock, Permission, Principal, Role, Session, SystemClock, WorkspaceId,
@@ -21,7 +21,7 @@ use crate::{
     cookie::Cookie,
     exchange::RequestId,
     form::{self, Form},
-    limits,
+    limits::Peer,
     openapi::{bodies, words},
     problem::{Kind, Problem},
 };
@@ -35,14 +35,14 @@ use crate::{
 pub(super) async fn create(
     State(state): State<AdminState>,
     Extension(id): Extension<RequestId>,
-    attempt: Attempt,
+    peer: Peer,
     headers: HeaderMap,
     body: JsonBody,
 ) -> Result<Response, Problem> {
     if state.cookie == Cookie::Refused {
         return Err(in_the_clear());
     }
-    let principal = attempt.principal(&state, &body)?;
+    let principal = shown(&state, peer, &body)?;
     let act = Act {
         actor: principal.actor.clone(),
         request_id: id.0,
@@ -123,11 +123,11 @@ pub(super) async fn end(
 pub(super) async fn prove(
     State(state): State<AdminState>,
     caller: Caller,
-    attempt: Attempt,
+    peer: Peer,
     headers: HeaderMap,
     body: JsonBody,
 ) -> Result<Json<SessionView>, Problem> {
-    let shown = attempt.principal(&state, &body)?;
+    let shown = shown(&state, peer, &body)?;
     let is_own = shown.actor == caller.principal().actor;
     let text = current(&state, &headers).and_then(|_| state.cookie.read(&headers));
     if !is_own || !text.is_none_or(|text| state.sessions.prove(text, &shown)) {
@@ -137,26 +137,17 @@ pub(super) async fn prove(
     Ok(Json(SessionView::of(&state, &shown, session.as_ref())))
 }
 
-/// Leave to try one token. Taken before the body is read.
-pub(super) struct Attempt(());
-
-impl FromRequestParts<AdminState> for Attempt {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &AdminState) -> Result<Self, Problem> {
-        state.limits.sign_in(limits::peer(&parts.extensions))?;
-        Ok(Self(()))
-    }
-}
-
-impl Attempt {
-    /// Whose token it is.
-    fn principal(self, state: &AdminState, body: &JsonBody) -> Result<Principal, Problem> {
-        let mut form = Form::parse(body.bytes(), &["token"])?;
-        let token = form.required("token", form::token);
-        let token = form.finish(token)?;
-        let access = state.registry.access();
-        access.authenticate(&token).ok_or_else(access::wrong_token)
+/// Whose token a body shows. Only wrong ones are counted.
+fn shown(state: &AdminState, peer: Peer, body: &JsonBody) -> Result<Principal, Problem> {
+    let mut form = Form::parse(body.bytes(), &["token"])?;
+    let token = form.required("token", form::token);
+    let token = form.finish(token)?;
+    match state.registry.access().authenticate(&token) {
+        Some(principal) => Ok(principal),
+        None => {
+            state.limits.guess(peer)?;
+            Err(access::wrong_token())
+        }
     }
 }
 

@@ -220,19 +220,37 @@ async fn an_old_proof_is_renewed_by_the_sessions_own_token_and_no_other() {
 #[tokio::test]
 async fn guessing_tokens_soon_has_to_wait_and_each_guess_is_on_record() {
     let api = Api::open().await;
-    for _ in 0..10 {
-        let refused = try_sign_in(&api, "ks_guess").await;
-        assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
-    }
-    let refused = api.audit().await;
-    let refused = refused
-        .iter()
-        .filter(|record| record.event == Event::Refused);
-    assert_eq!(refused.count(), 10);
-    let waiting = try_sign_in(&api, &api.token).await;
+    guess_till_refused(&api).await;
+    let waiting = try_sign_in(&api, "ks_guess").await;
     assert_eq!(waiting.kind(), "too-many-requests");
     let seconds: u64 = waiting.header("retry-after").parse().unwrap();
     assert!((1..=60).contains(&seconds), "{seconds}");
+}
+
+#[tokio::test]
+async fn guesses_from_the_owners_own_address_keep_nobody_out_who_has_a_token() {
+    let api = Api::open().await;
+    let browser = SignedIn::at(&api, &api.token).await;
+    guess_till_refused(&api).await;
+    let proof = json!({ "token": api.token });
+    let proven = browser.post(&api, "/api/session/proof", &proof).await;
+    assert_eq!(proven.status, StatusCode::OK, "{}", proven.body);
+    for _ in 0..20 {
+        SignedIn::at(&api, &api.token).await;
+    }
+}
+
+/// As many wrong tokens as one address may show; each is on record.
+async fn guess_till_refused(api: &Api) {
+    for _ in 0..10 {
+        let refused = try_sign_in(api, "ks_guess").await;
+        assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+    }
+    let records = api.audit().await;
+    let refused = records
+        .iter()
+        .filter(|record| record.event == Event::Refused);
+    assert_eq!(refused.count(), 10);
 }
 
 #[tokio::test]
