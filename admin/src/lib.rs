@@ -44,7 +44,7 @@ pub struct AdminOptions {
     pub public_url: String,
     /// How long a session on the page lasts.
     pub sessions: SessionRules,
-    /// What one address may send.
+    /// What one token may send, and one address without any.
     pub requests_per_second: NonZeroU32,
 }
 
@@ -60,9 +60,9 @@ pub(crate) struct AdminState {
 
 /// The whole API.
 ///
-/// Each request passes, in this order: a task, an id and a log line of its own; the budget of its address; the checks
-/// that no browser was talked into sending it; the question of who is speaking; and, route by route, whether they may
-/// (`routes.rs` says what each asks for). Only then is it looked at.
+/// Each request passes, in this order: a task, an id and a log line of its own; the checks that no browser was talked into
+/// sending it; the question of who is speaking; their budget; and, route by route, whether they may (`routes.rs` says what
+/// each asks for). Only then is it looked at.
 pub fn router(options: AdminOptions) -> Router {
     let guard = Arc::new(guard::Guard::new(options.listen, &options.public_url));
     let refusals = Arc::new(refusals::Refusals::new(options.registry.clone()));
@@ -76,9 +76,9 @@ pub fn router(options: AdminOptions) -> Router {
     let recognise = middleware::from_fn_with_state(state.clone(), access::recognise);
     let limit = middleware::from_fn_with_state(state.clone(), limits::check);
     routes::router()
+        .layer(limit)
         .layer(recognise)
         .layer(middleware::from_fn_with_state(guard, guard::check))
-        .layer(limit)
         .layer(middleware::from_fn_with_state(refusals, exchange::carry))
         .with_state(state)
 }

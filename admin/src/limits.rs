@@ -3,10 +3,13 @@
 //! Tokens are 256 random bits, so the second budget is not what keeps them safe: it keeps guesses from filling the log. A
 //! right token is never counted, or whoever shares an address with its owner could keep them out.
 //!
-//! The budgets are counted by address; a network of IPv6 (/64) is one, because whoever has an address there has them all.
+//! Requests are counted by the token that they are made with, and by address only where nobody is known: whoever shares an
+//! address with an owner, or gets a browser there to send things, spends nothing of the owner's. A network of IPv6 (/64) is
+//! one address, because whoever has one there has them all.
 
 use std::{
     convert::Infallible,
+    hash::Hash,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     num::NonZeroU32,
     time::Duration,
@@ -23,15 +26,19 @@ use governor::{
 };
 use http::{Extensions, HeaderValue, header, request::Parts};
 
+use keyside_credentials::ActorId;
+
 use crate::{
     AdminState,
+    access::Caller,
     problem::{Kind, Problem},
+    routes,
 };
 
 /// The budgets.
 pub(crate) struct Limits {
-    requests: DefaultKeyedRateLimiter<IpAddr>,
-    guesses: DefaultKeyedRateLimiter<IpAddr>,
+    requests: DefaultKeyedRateLimiter<Spender>,
+    guesses: DefaultKeyedRateLimiter<Peer>,
     all_guesses: DefaultDirectRateLimiter,
 }
 
@@ -46,14 +53,17 @@ impl Limits {
         }
     }
 
-    /// Takes one request from the peer's budget.
-    fn request(&self, Peer(peer): Peer) -> Result<(), Problem> {
-        take(&self.requests, peer)
-            .map_err(|wait| too_many("More requests than one address may send.", wait))
+    /// Takes one request from the spender's budget.
+    pub(crate) fn request(&self, spender: Spender) -> Result<(), Problem> {
+        let detail = match spender {
+            Spender::Token(_) => "More requests than one token may send.",
+            Spender::Unknown(_) => "More requests than one address may send without a token.",
+        };
+        take(&self.requests, spender).map_err(|wait| too_many(detail, wait))
     }
 
     /// Takes one wrong token from the peer's budget, and from everyone's.
-    pub(crate) fn guess(&self, Peer(peer): Peer) -> Result<(), Problem> {
+    pub(crate) fn guess(&self, peer: Peer) -> Result<(), Problem> {
         let too_many = |wait| too_many("More wrong tokens than may be tried.", wait);
         take(&self.guesses, peer).map_err(too_many)?;
         self.all_guesses
@@ -62,18 +72,38 @@ impl Limits {
     }
 }
 
-/// Runs once a request, before anything of it is looked at.
+/// Runs once a request, as soon as it is known who sends it. A sign-in says that in its body, and is counted there.
 pub(crate) async fn check(
     State(state): State<AdminState>,
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    state.limits.request(Peer::of(request.extensions()))?;
+    if !routes::is_sign_in(&request) {
+        state.limits.request(Spender::of(request.extensions()))?;
+    }
     Ok(next.run(request).await)
 }
 
+/// Whose budget a request is taken from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Spender {
+    /// The token that it is made with, or that its session began with.
+    Token(ActorId),
+    /// Where it comes from.
+    Unknown(Peer),
+}
+
+impl Spender {
+    fn of(extensions: &Extensions) -> Self {
+        match Caller::recognised(extensions) {
+            Ok(caller) => Self::Token(caller.principal().actor.clone()),
+            Err(_) => Self::Unknown(Peer::of(extensions)),
+        }
+    }
+}
+
 /// Where a request comes from. Where the server did not say, all come from the same place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Peer(IpAddr);
 
 impl Peer {
@@ -97,12 +127,15 @@ impl<S: Sync> FromRequestParts<S> for Peer {
     }
 }
 
-/// Addresses whose budget is whole again are forgotten, so that nobody fills the memory by coming from everywhere.
-fn take(limiter: &DefaultKeyedRateLimiter<IpAddr>, peer: IpAddr) -> Result<(), Duration> {
-    if limiter.len() > KNOWN_PEERS {
+/// Those whose budget is whole again are forgotten, so that nobody fills the memory by coming from everywhere.
+fn take<K: Clone + Hash + Eq>(
+    limiter: &DefaultKeyedRateLimiter<K>,
+    spender: K,
+) -> Result<(), Duration> {
+    if limiter.len() > KNOWN {
         limiter.retain_recent();
     }
-    limiter.check_key(&peer).map_err(|until| wait(&until))
+    limiter.check_key(&spender).map_err(|until| wait(&until))
 }
 
 fn wait<P: Reference>(until: &NotUntil<P>) -> Duration
@@ -130,7 +163,7 @@ const GUESSES: NonZeroU32 = NonZeroU32::new(10).unwrap();
 /// A minute, from anywhere.
 const ALL_GUESSES: NonZeroU32 = NonZeroU32::new(60).unwrap();
 
-const KNOWN_PEERS: usize = 10_000;
+const KNOWN: usize = 10_000;
 
 #[cfg(test)]
 mod tests {
@@ -145,12 +178,13 @@ mod tests {
     #[test]
     fn an_address_that_spent_its_budget_waits_and_no_other_one_does() {
         let limits = Limits::new(NonZeroU32::MIN);
+        let request = |address| limits.request(Spender::Unknown(ip(address)));
         for _ in 0..2 {
-            limits.request(ip("192.0.2.1")).unwrap();
+            request("192.0.2.1").unwrap();
         }
-        let refused = limits.request(ip("192.0.2.1")).unwrap_err();
+        let refused = request("192.0.2.1").unwrap_err();
         assert_eq!(refused.kind(), Kind::TooManyRequests);
-        limits.request(ip("192.0.2.2")).unwrap();
+        request("192.0.2.2").unwrap();
     }
 
     #[test]

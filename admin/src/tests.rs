@@ -8,6 +8,7 @@ mod changing;
 mod creating;
 mod exchange;
 mod failing;
+mod limits;
 mod lists;
 mod permissions;
 mod resources;
@@ -59,6 +60,15 @@ impl Api {
 
     /// An API that people reach at `public_url`.
     async fn at(public_url: &str) -> Self {
+        Self::with(public_url, NonZeroU32::new(1_000).unwrap()).await
+    }
+
+    /// An API that takes one request a second from each, and two at once.
+    async fn slow() -> Self {
+        Self::with("https://keys.example.test", NonZeroU32::MIN).await
+    }
+
+    async fn with(public_url: &str, requests_per_second: NonZeroU32) -> Self {
         let log = Arc::new(FailingLog::default());
         let folder = tempfile::tempdir().unwrap();
         let keyring = folder.path().join("keyring");
@@ -87,7 +97,7 @@ impl Api {
                 idle: Duration::from_secs(30 * 60),
                 lifetime: Duration::from_secs(12 * 60 * 60),
             },
-            requests_per_second: NonZeroU32::new(1_000).unwrap(),
+            requests_per_second,
         };
         Self {
             router: router(options),

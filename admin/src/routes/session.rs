@@ -2,10 +2,10 @@
 
 use axum::{
     Extension, Json,
-    extract::State,
+    extract::{MatchedPath, Request, State},
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
 use keyside_credentials::{
     Act, Clock, Permission, Principal, Role, Session, SystemClock, WorkspaceId,
@@ -21,7 +21,7 @@ use crate::{
     cookie::Cookie,
     exchange::RequestId,
     form::{self, Form},
-    limits::Peer,
+    limits::{Peer, Spender},
     openapi::{bodies, words},
     problem::{Kind, Problem},
 };
@@ -43,6 +43,8 @@ pub(super) async fn create(
         return Err(in_the_clear());
     }
     let principal = shown(&state, peer, &body)?;
+    let spender = Spender::Token(principal.actor.clone());
+    state.limits.request(spender)?;
     let act = Act {
         actor: principal.actor.clone(),
         request_id: id.0,
@@ -137,7 +139,13 @@ pub(super) async fn prove(
     Ok(Json(SessionView::of(&state, &shown, session.as_ref())))
 }
 
-/// Whose token a body shows. Only wrong ones are counted.
+/// Whether a request shows a token in its body, so that only the handler can tell who sends it.
+pub(crate) fn is_sign_in(request: &Request) -> bool {
+    let route = request.extensions().get::<MatchedPath>();
+    request.method() == Method::POST && route.is_some_and(|route| route.as_str() == PATH)
+}
+
+/// Whose token a body shows. Only wrong ones count as guesses.
 fn shown(state: &AdminState, peer: Peer, body: &JsonBody) -> Result<Principal, Problem> {
     let mut form = Form::parse(body.bytes(), &["token"])?;
     let token = form.required("token", form::token);
