@@ -131,6 +131,13 @@ impl Caller {
         }
     }
 
+    /// Lets the caller look into the workspace that a filter names, if it names one. One that is not there holds nothing.
+    pub(crate) fn look_into(&self, workspace: Option<&WorkspaceId>) -> Result<(), Problem> {
+        workspace.map_or(Ok(()), |workspace| {
+            self.enter(workspace, Problem::workspace_unknown())
+        })
+    }
+
     /// Someone who is limited may be probing; what they asked for is put on record, whether or not it exists elsewhere.
     fn absent(&self, problem: Problem) -> Problem {
         match self.scope() {
