@@ -15,6 +15,7 @@ mod guard;
 mod limits;
 mod openapi;
 mod page;
+mod page_token;
 mod precondition;
 mod problem;
 mod query;
@@ -30,7 +31,7 @@ use keyside_config::Catalogue;
 use keyside_credentials::{Registry, SessionRules, Sessions};
 
 pub use self::openapi::openapi;
-use self::{cookie::Cookie, limits::Limits};
+use self::{cookie::Cookie, limits::Limits, page_token::PageTokens};
 
 /// What the API works on.
 pub struct AdminOptions {
@@ -54,6 +55,7 @@ pub(crate) struct AdminState {
     pub(crate) registry: Arc<Registry>,
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) pages: Arc<PageTokens>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) cookie: Cookie,
 }
@@ -70,6 +72,7 @@ pub fn router(options: AdminOptions) -> Router {
         registry: options.registry,
         catalogue: options.catalogue,
         sessions: Arc::new(Sessions::new(options.sessions)),
+        pages: Arc::new(PageTokens::new()),
         limits: Arc::new(Limits::new(options.requests_per_second)),
         cookie: Cookie::of(&options.public_url),
     };

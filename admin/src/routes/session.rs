@@ -57,7 +57,8 @@ pub(super) async fn create(
     let recorded = state.registry.audit().signed_in(&act, &opened.id).await;
     recorded.inspect_err(|_| state.sessions.close(&opened.text))?;
     let session = state.sessions.resume(&opened.text, state.registry.access());
-    let view = SessionView::of(&state, &principal, session.as_ref());
+    let mut view = SessionView::of(&state, &principal, session.as_ref());
+    view.page_token = Some(state.pages.of(&opened.text));
     let mut response = (StatusCode::CREATED, Json(view)).into_response();
     add(
         &mut response,
@@ -176,6 +177,9 @@ pub(super) struct SessionView {
     permissions: Vec<Permission>,
     /// Null for a bearer token.
     session: Option<SessionTimes>,
+    /// What the page keeps, and sends as `X-Keyside-Page-Token` beside the cookie. Only in the answer to signing in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    page_token: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -205,6 +209,7 @@ impl SessionView {
                 .filter(|wanted| proven.may(*wanted).is_ok())
                 .collect(),
             session: session.map(SessionTimes::of),
+            page_token: None,
         }
     }
 }
