@@ -12,7 +12,8 @@ use std::{
     hash::Hash,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     num::NonZeroU32,
-    time::Duration,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -37,8 +38,8 @@ use crate::{
 
 /// The budgets.
 pub(crate) struct Limits {
-    requests: DefaultKeyedRateLimiter<Spender>,
-    guesses: DefaultKeyedRateLimiter<Peer>,
+    requests: Budgets<Spender>,
+    guesses: Budgets<Peer>,
     all_guesses: DefaultDirectRateLimiter,
 }
 
@@ -47,8 +48,8 @@ impl Limits {
         let burst = requests_per_second.saturating_mul(TWO);
         let requests = Quota::per_second(requests_per_second).allow_burst(burst);
         Self {
-            requests: RateLimiter::keyed(requests),
-            guesses: RateLimiter::keyed(Quota::per_minute(GUESSES)),
+            requests: Budgets::new(requests),
+            guesses: Budgets::new(Quota::per_minute(GUESSES)),
             all_guesses: RateLimiter::direct(Quota::per_minute(ALL_GUESSES)),
         }
     }
@@ -59,13 +60,15 @@ impl Limits {
             Spender::Token(_) => "More requests than one token may send.",
             Spender::Unknown(_) => "More requests than one address may send without a token.",
         };
-        take(&self.requests, spender).map_err(|wait| too_many(detail, wait))
+        self.requests
+            .take(spender)
+            .map_err(|wait| too_many(detail, wait))
     }
 
     /// Takes one wrong token from the peer's budget, and from everyone's.
     pub(crate) fn guess(&self, peer: Peer) -> Result<(), Problem> {
         let too_many = |wait| too_many("More wrong tokens than may be tried.", wait);
-        take(&self.guesses, peer).map_err(too_many)?;
+        self.guesses.take(peer).map_err(too_many)?;
         self.all_guesses
             .check()
             .map_err(|until| too_many(wait(&until)))
@@ -127,15 +130,38 @@ impl<S: Sync> FromRequestParts<S> for Peer {
     }
 }
 
-/// Those whose budget is whole again are forgotten, so that nobody fills the memory by coming from everywhere.
-fn take<K: Clone + Hash + Eq>(
-    limiter: &DefaultKeyedRateLimiter<K>,
-    spender: K,
-) -> Result<(), Duration> {
-    if limiter.len() > KNOWN {
-        limiter.retain_recent();
+/// A budget for each.
+struct Budgets<K: Clone + Hash + Eq> {
+    each: DefaultKeyedRateLimiter<K>,
+    swept: Mutex<Option<Instant>>,
+}
+
+impl<K: Clone + Hash + Eq> Budgets<K> {
+    fn new(quota: Quota) -> Self {
+        Self {
+            each: RateLimiter::keyed(quota),
+            swept: Mutex::default(),
+        }
     }
-    limiter.check_key(&spender).map_err(|until| wait(&until))
+
+    fn take(&self, spender: K) -> Result<(), Duration> {
+        if self.each.len() > KNOWN && self.begins_to_sweep(Instant::now()) {
+            self.each.retain_recent();
+        }
+        self.each.check_key(&spender).map_err(|until| wait(&until))
+    }
+
+    /// Those whose budget is whole again are forgotten, so that nobody fills the memory by coming from everywhere. It
+    /// takes a look at each, so not with every request: they may all be active.
+    fn begins_to_sweep(&self, now: Instant) -> bool {
+        // One value; whatever a panic left of it will do.
+        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = swept.is_none_or(|swept| now.saturating_duration_since(swept) >= SWEEP_EVERY);
+        if is_due {
+            *swept = Some(now);
+        }
+        is_due
+    }
 }
 
 fn wait<P: Reference>(until: &NotUntil<P>) -> Duration
@@ -164,6 +190,8 @@ const GUESSES: NonZeroU32 = NonZeroU32::new(10).unwrap();
 const ALL_GUESSES: NonZeroU32 = NonZeroU32::new(60).unwrap();
 
 const KNOWN: usize = 10_000;
+
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -194,6 +222,16 @@ mod tests {
         let let_through = guesses.filter(Result::is_ok).count();
         // One more may come free while they are counted.
         assert!((60..=62).contains(&let_through), "{let_through}");
+    }
+
+    #[test]
+    fn those_who_are_known_are_gone_through_once_a_second_at_most() {
+        let budgets = Budgets::<Peer>::new(Quota::per_minute(GUESSES));
+        let began = Instant::now();
+        let after = |millis| budgets.begins_to_sweep(began + Duration::from_millis(millis));
+        let times = [0, 0, 999, 1_000, 1_001, 1_999, 2_000];
+        let swept = times.map(after);
+        assert_eq!(swept, [true, false, false, true, false, false, true]);
     }
 
     #[test]
