@@ -3,6 +3,7 @@
 
 mod access;
 mod audit;
+mod bad_input;
 mod browsers;
 mod changing;
 mod creating;
@@ -156,6 +157,20 @@ impl Api {
         };
         answer.assert_sound();
         answer
+    }
+
+    /// Everything that a change could change, as the API shows it.
+    async fn everything(&self) -> Vec<Value> {
+        let mut all = Vec::new();
+        for path in ["/api/workspaces", CREDENTIALS, "/api/tokens", "/api/audit"] {
+            let mut page = self.get(path).await.json();
+            for item in page["items"].as_array_mut().unwrap() {
+                // Reading is a use.
+                item["lastUsedAt"] = Value::Null;
+            }
+            all.push(page);
+        }
+        all
     }
 
     /// Every record of the audit log.
