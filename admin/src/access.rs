@@ -131,6 +131,13 @@ impl Caller {
         }
     }
 
+    /// Lets the caller look into the workspace that a filter names, if it names one. One that is not there holds nothing.
+    pub(crate) fn look_into(&self, workspace: Option<&WorkspaceId>) -> Result<(), Problem> {
+        workspace.map_or(Ok(()), |workspace| {
+            self.enter(workspace, Problem::workspace_unknown())
+        })
+    }
+
     /// Someone who is limited may be probing; what they asked for is put on record, whether or not it exists elsewhere.
     fn absent(&self, problem: Problem) -> Problem {
         match self.scope() {
@@ -162,6 +169,9 @@ fn principal(
         return access.authenticate(token).ok_or_else(wrong_token);
     }
     let session = state.cookie.read(headers).ok_or_else(no_token)?;
+    if !state.pages.come_with(session, headers) {
+        return Err(no_page_token());
+    }
     let session = state.sessions.resume(session, access);
     let session = session.ok_or_else(session_over)?;
     match method.is_safe() || guard::says_where_from(headers) {
@@ -188,6 +198,13 @@ pub(crate) fn wrong_token() -> Problem {
     unauthenticated(
         "The token is not one of this server's.",
         r#"Bearer realm="keyside", error="invalid_token""#,
+    )
+}
+
+fn no_page_token() -> Problem {
+    unauthenticated(
+        "The request carries a session's cookie and not the page token that belongs to it.",
+        r#"Bearer realm="keyside""#,
     )
 }
 

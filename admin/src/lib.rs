@@ -15,6 +15,7 @@ mod guard;
 mod limits;
 mod openapi;
 mod page;
+mod page_token;
 mod precondition;
 mod problem;
 mod query;
@@ -30,7 +31,7 @@ use keyside_config::Catalogue;
 use keyside_credentials::{Registry, SessionRules, Sessions};
 
 pub use self::openapi::openapi;
-use self::{cookie::Cookie, limits::Limits};
+use self::{cookie::Cookie, limits::Limits, page_token::PageTokens};
 
 /// What the API works on.
 pub struct AdminOptions {
@@ -44,7 +45,7 @@ pub struct AdminOptions {
     pub public_url: String,
     /// How long a session on the page lasts.
     pub sessions: SessionRules,
-    /// What one address may send.
+    /// What one token may send, and one address without any.
     pub requests_per_second: NonZeroU32,
 }
 
@@ -54,15 +55,16 @@ pub(crate) struct AdminState {
     pub(crate) registry: Arc<Registry>,
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) pages: Arc<PageTokens>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) cookie: Cookie,
 }
 
 /// The whole API.
 ///
-/// Each request passes, in this order: a task, an id and a log line of its own; the budget of its address; the checks
-/// that no browser was talked into sending it; the question of who is speaking; and, route by route, whether they may
-/// (`routes.rs` says what each asks for). Only then is it looked at.
+/// Each request passes, in this order: a task, an id and a log line of its own; the checks that no browser was talked into
+/// sending it; the question of who is speaking; their budget; and, route by route, whether they may (`routes.rs` says what
+/// each asks for). Only then is it looked at.
 pub fn router(options: AdminOptions) -> Router {
     let guard = Arc::new(guard::Guard::new(options.listen, &options.public_url));
     let refusals = Arc::new(refusals::Refusals::new(options.registry.clone()));
@@ -70,15 +72,16 @@ pub fn router(options: AdminOptions) -> Router {
         registry: options.registry,
         catalogue: options.catalogue,
         sessions: Arc::new(Sessions::new(options.sessions)),
+        pages: Arc::new(PageTokens::new()),
         limits: Arc::new(Limits::new(options.requests_per_second)),
         cookie: Cookie::of(&options.public_url),
     };
     let recognise = middleware::from_fn_with_state(state.clone(), access::recognise);
     let limit = middleware::from_fn_with_state(state.clone(), limits::check);
     routes::router()
+        .layer(limit)
         .layer(recognise)
         .layer(middleware::from_fn_with_state(guard, guard::check))
-        .layer(limit)
         .layer(middleware::from_fn_with_state(refusals, exchange::carry))
         .with_state(state)
 }

@@ -1,15 +1,23 @@
 //! How often the API may be asked, and how often someone may try to sign in.
 //!
-//! The budgets are counted by address; a network of IPv6 (/64) is one, because whoever has an address there has them all.
+//! Tokens are 256 random bits, so the second budget is not what keeps them safe: it keeps guesses from filling the log. A
+//! right token is never counted, or whoever shares an address with its owner could keep them out.
+//!
+//! Requests are counted by the token that they are made with, and by address only where nobody is known: whoever shares an
+//! address with an owner, or gets a browser there to send things, spends nothing of the owner's. A network of IPv6 (/64) is
+//! one address, because whoever has one there has them all.
 
 use std::{
+    convert::Infallible,
+    hash::Hash,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     num::NonZeroU32,
-    time::Duration,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use axum::{
-    extract::{ConnectInfo, Request, State},
+    extract::{ConnectInfo, FromRequestParts, Request, State},
     middleware::Next,
     response::Response,
 };
@@ -17,18 +25,22 @@ use governor::{
     DefaultDirectRateLimiter, DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter,
     clock::{Clock, MonotonicClock, Reference},
 };
-use http::{Extensions, HeaderValue, header};
+use http::{Extensions, HeaderValue, header, request::Parts};
+
+use keyside_credentials::ActorId;
 
 use crate::{
     AdminState,
+    access::Caller,
     problem::{Kind, Problem},
+    routes,
 };
 
 /// The budgets.
 pub(crate) struct Limits {
-    requests: DefaultKeyedRateLimiter<IpAddr>,
-    sign_ins: DefaultKeyedRateLimiter<IpAddr>,
-    all_sign_ins: DefaultDirectRateLimiter,
+    requests: Budgets<Spender>,
+    guesses: Budgets<Peer>,
+    all_guesses: DefaultDirectRateLimiter,
 }
 
 impl Limits {
@@ -36,56 +48,120 @@ impl Limits {
         let burst = requests_per_second.saturating_mul(TWO);
         let requests = Quota::per_second(requests_per_second).allow_burst(burst);
         Self {
-            requests: RateLimiter::keyed(requests),
-            sign_ins: RateLimiter::keyed(Quota::per_minute(SIGN_INS)),
-            all_sign_ins: RateLimiter::direct(Quota::per_minute(ALL_SIGN_INS)),
+            requests: Budgets::new(requests),
+            guesses: Budgets::new(Quota::per_minute(GUESSES)),
+            all_guesses: RateLimiter::direct(Quota::per_minute(ALL_GUESSES)),
         }
     }
 
-    /// Takes one request from the peer's budget.
-    fn request(&self, peer: IpAddr) -> Result<(), Problem> {
-        take(&self.requests, peer)
-            .map_err(|wait| too_many("More requests than one address may send.", wait))
+    /// Takes one request from the spender's budget.
+    pub(crate) fn request(&self, spender: Spender) -> Result<(), Problem> {
+        let detail = match spender {
+            Spender::Token(_) => "More requests than one token may send.",
+            Spender::Unknown(_) => "More requests than one address may send without a token.",
+        };
+        self.requests
+            .take(spender)
+            .map_err(|wait| too_many(detail, wait))
     }
 
-    /// Takes one attempt to show a token from the peer's budget, and from everyone's.
-    pub(crate) fn sign_in(&self, peer: IpAddr) -> Result<(), Problem> {
-        let too_many = |wait| too_many("More attempts to sign in than are allowed.", wait);
-        take(&self.sign_ins, peer).map_err(too_many)?;
-        self.all_sign_ins
+    /// Takes one wrong token from the peer's budget, and from everyone's.
+    pub(crate) fn guess(&self, peer: Peer) -> Result<(), Problem> {
+        let too_many = |wait| too_many("More wrong tokens than may be tried.", wait);
+        self.guesses.take(peer).map_err(too_many)?;
+        self.all_guesses
             .check()
             .map_err(|until| too_many(wait(&until)))
     }
 }
 
-/// Runs once a request, before anything of it is looked at.
+/// Runs once a request, as soon as it is known who sends it. A sign-in says that in its body, and is counted there.
 pub(crate) async fn check(
     State(state): State<AdminState>,
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    state.limits.request(peer(request.extensions()))?;
+    if !routes::is_sign_in(&request) {
+        state.limits.request(Spender::of(request.extensions()))?;
+    }
     Ok(next.run(request).await)
 }
 
-/// Where a request comes from. Where the server did not say, all come from the same place.
-pub(crate) fn peer(extensions: &Extensions) -> IpAddr {
-    let peer = extensions.get::<ConnectInfo<SocketAddr>>();
-    let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| {
-        peer.ip()
-    });
-    match peer.to_canonical() {
-        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 64 << 64).into()),
-        peer => peer,
+/// Whose budget a request is taken from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Spender {
+    /// The token that it is made with, or that its session began with.
+    Token(ActorId),
+    /// Where it comes from.
+    Unknown(Peer),
+}
+
+impl Spender {
+    fn of(extensions: &Extensions) -> Self {
+        match Caller::recognised(extensions) {
+            Ok(caller) => Self::Token(caller.principal().actor.clone()),
+            Err(_) => Self::Unknown(Peer::of(extensions)),
+        }
     }
 }
 
-/// Addresses whose budget is whole again are forgotten, so that nobody fills the memory by coming from everywhere.
-fn take(limiter: &DefaultKeyedRateLimiter<IpAddr>, peer: IpAddr) -> Result<(), Duration> {
-    if limiter.len() > KNOWN_PEERS {
-        limiter.retain_recent();
+/// Where a request comes from. Where the server did not say, all come from the same place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Peer(IpAddr);
+
+impl Peer {
+    fn of(extensions: &Extensions) -> Self {
+        let peer = extensions.get::<ConnectInfo<SocketAddr>>();
+        let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| {
+            peer.ip()
+        });
+        Self(match peer.to_canonical() {
+            IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 64 << 64).into()),
+            peer => peer,
+        })
     }
-    limiter.check_key(&peer).map_err(|until| wait(&until))
+}
+
+impl<S: Sync> FromRequestParts<S> for Peer {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(&parts.extensions))
+    }
+}
+
+/// A budget for each.
+struct Budgets<K: Clone + Hash + Eq> {
+    each: DefaultKeyedRateLimiter<K>,
+    swept: Mutex<Option<Instant>>,
+}
+
+impl<K: Clone + Hash + Eq> Budgets<K> {
+    fn new(quota: Quota) -> Self {
+        Self {
+            each: RateLimiter::keyed(quota),
+            swept: Mutex::default(),
+        }
+    }
+
+    fn take(&self, spender: K) -> Result<(), Duration> {
+        if self.each.len() > KNOWN && self.begins_to_sweep(Instant::now()) {
+            self.each.retain_recent();
+        }
+        self.each.check_key(&spender).map_err(|until| wait(&until))
+    }
+
+    /// Those whose budget is whole again are forgotten, so that nobody fills the memory by coming from everywhere. It
+    /// takes a look at each, so not with every request: they may all be active.
+    fn begins_to_sweep(&self, now: Instant) -> bool {
+        // One value; whatever a panic left of it will do.
+        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = swept.is_none_or(|swept| now.saturating_duration_since(swept) >= SWEEP_EVERY);
+        if is_due {
+            *swept = Some(now);
+        }
+        is_due
+    }
 }
 
 fn wait<P: Reference>(until: &NotUntil<P>) -> Duration
@@ -108,41 +184,54 @@ fn too_many(detail: &str, wait: Duration) -> Problem {
 const TWO: NonZeroU32 = NonZeroU32::new(2).unwrap();
 
 /// A minute, from one address: more than a person mistypes.
-const SIGN_INS: NonZeroU32 = NonZeroU32::new(10).unwrap();
+const GUESSES: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
 /// A minute, from anywhere.
-const ALL_SIGN_INS: NonZeroU32 = NonZeroU32::new(60).unwrap();
+const ALL_GUESSES: NonZeroU32 = NonZeroU32::new(60).unwrap();
 
-const KNOWN_PEERS: usize = 10_000;
+const KNOWN: usize = 10_000;
+
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn ip(text: &str) -> IpAddr {
+    fn ip(text: &str) -> Peer {
         let mut extensions = Extensions::new();
         extensions.insert(ConnectInfo(SocketAddr::new(text.parse().unwrap(), 40_000)));
-        peer(&extensions)
+        Peer::of(&extensions)
     }
 
     #[test]
     fn an_address_that_spent_its_budget_waits_and_no_other_one_does() {
         let limits = Limits::new(NonZeroU32::MIN);
+        let request = |address| limits.request(Spender::Unknown(ip(address)));
         for _ in 0..2 {
-            limits.request(ip("192.0.2.1")).unwrap();
+            request("192.0.2.1").unwrap();
         }
-        let refused = limits.request(ip("192.0.2.1")).unwrap_err();
+        let refused = request("192.0.2.1").unwrap_err();
         assert_eq!(refused.kind(), Kind::TooManyRequests);
-        limits.request(ip("192.0.2.2")).unwrap();
+        request("192.0.2.2").unwrap();
     }
 
     #[test]
-    fn attempts_to_sign_in_from_everywhere_are_counted_together_too() {
+    fn guesses_from_everywhere_are_counted_together_too() {
         let limits = Limits::new(NonZeroU32::MIN);
-        let attempts = (0..100).map(|n| limits.sign_in(ip(&format!("192.0.2.{n}"))));
-        let let_through = attempts.filter(Result::is_ok).count();
+        let guesses = (0..100).map(|n| limits.guess(ip(&format!("192.0.2.{n}"))));
+        let let_through = guesses.filter(Result::is_ok).count();
         // One more may come free while they are counted.
         assert!((60..=62).contains(&let_through), "{let_through}");
+    }
+
+    #[test]
+    fn those_who_are_known_are_gone_through_once_a_second_at_most() {
+        let budgets = Budgets::<Peer>::new(Quota::per_minute(GUESSES));
+        let began = Instant::now();
+        let after = |millis| budgets.begins_to_sweep(began + Duration::from_millis(millis));
+        let times = [0, 0, 999, 1_000, 1_001, 1_999, 2_000];
+        let swept = times.map(after);
+        assert_eq!(swept, [true, false, false, true, false, false, true]);
     }
 
     #[test]

@@ -19,6 +19,7 @@ use utoipa::{
 };
 
 use crate::{
+    page_token,
     problem::FieldError,
     routes::{self, Route},
 };
@@ -83,11 +84,16 @@ fn describe() -> utoipa::openapi::OpenApi {
     let components = document.components.get_or_insert_default();
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
     let cookie = ApiKeyValue::new(COOKIE);
+    let page = ApiKeyValue::new(page_token::HEADER.as_str());
     components.security_schemes = [
         (BEARER.to_owned(), SecurityScheme::Http(bearer).into()),
         (
             SESSION.to_owned(),
             SecurityScheme::ApiKey(ApiKey::Cookie(cookie)).into(),
+        ),
+        (
+            PAGE.to_owned(),
+            SecurityScheme::ApiKey(ApiKey::Header(page)).into(),
         ),
     ]
     .into();
@@ -109,7 +115,10 @@ fn complete(route: &mut Route) {
     let scheme = |name: &str| SecurityRequirement::new(name, Vec::<String>::new());
     operation.security = Some(match route.needs {
         None => Vec::new(),
-        Some(_) => vec![scheme(BEARER), scheme(SESSION)],
+        Some(_) => vec![
+            scheme(BEARER),
+            scheme(SESSION).add(PAGE, Vec::<String>::new()),
+        ],
     });
     let said = operation.responses.responses.keys();
     let problems: Vec<_> = said
@@ -173,5 +182,7 @@ fn method(method: &Method) -> HttpMethod {
 
 const BEARER: &str = "token";
 const SESSION: &str = "session";
+/// Asked for beside the session's cookie.
+const PAGE: &str = "page";
 /// Over TLS; on plain loopback it has no prefix.
 const COOKIE: &str = "__Host-keyside";

@@ -11,6 +11,8 @@ mod session;
 mod tokens;
 mod workspaces;
 
+pub(crate) use self::session::is_sign_in;
+
 use std::str::FromStr;
 
 use axum::{

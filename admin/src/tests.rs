@@ -3,11 +3,13 @@
 
 mod access;
 mod audit;
+mod bad_input;
 mod browsers;
 mod changing;
 mod creating;
 mod exchange;
 mod failing;
+mod limits;
 mod lists;
 mod permissions;
 mod resources;
@@ -59,6 +61,15 @@ impl Api {
 
     /// An API that people reach at `public_url`.
     async fn at(public_url: &str) -> Self {
+        Self::with(public_url, NonZeroU32::new(1_000).unwrap()).await
+    }
+
+    /// An API that takes one request a second from each, and two at once.
+    async fn slow() -> Self {
+        Self::with("https://keys.example.test", NonZeroU32::MIN).await
+    }
+
+    async fn with(public_url: &str, requests_per_second: NonZeroU32) -> Self {
         let log = Arc::new(FailingLog::default());
         let folder = tempfile::tempdir().unwrap();
         let keyring = folder.path().join("keyring");
@@ -87,7 +98,7 @@ impl Api {
                 idle: Duration::from_secs(30 * 60),
                 lifetime: Duration::from_secs(12 * 60 * 60),
             },
-            requests_per_second: NonZeroU32::new(1_000).unwrap(),
+            requests_per_second,
         };
         Self {
             router: router(options),
@@ -146,6 +157,20 @@ impl Api {
         };
         answer.assert_sound();
         answer
+    }
+
+    /// Everything that a change could change, as the API shows it.
+    async fn everything(&self) -> Vec<Value> {
+        let mut all = Vec::new();
+        for path in ["/api/workspaces", CREDENTIALS, "/api/tokens", "/api/audit"] {
+            let mut page = self.get(path).await.json();
+            for item in page["items"].as_array_mut().unwrap() {
+                // Reading is a use.
+                item["lastUsedAt"] = Value::Null;
+            }
+            all.push(page);
+        }
+        all
     }
 
     /// Every record of the audit log.

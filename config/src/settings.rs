@@ -46,7 +46,7 @@ pub struct Admin {
     pub session_idle: Duration,
     /// A session on the page ends this long after the sign-in.
     pub session_lifetime: Duration,
-    /// Requests a second that one address may send.
+    /// Requests a second that one token may send, and one address without any.
     pub requests_per_second: NonZeroU32,
 }
 

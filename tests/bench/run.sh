@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds what is measured and what measures, then compares Keyside with nginx. Arguments go to `keyside-bench run`;
-# `run.sh start` measures how fast Keyside starts instead.
+# `run.sh start` measures how fast Keyside starts instead, `run.sh lists` how fast the admin API lists many keys.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -20,10 +20,12 @@ target=${CARGO_TARGET_DIR:-target}
 ulimit -n 8192 2>/dev/null || ulimit -n "$(ulimit -H -n)"
 
 command=run
-if [ "${1:-}" = start ]; then
-    command=start
-    shift
-fi
+case ${1:-} in
+    start | lists)
+        command=$1
+        shift
+        ;;
+esac
 
 # The process under test has core 0 to itself; upstream and load share core 1.
 exec taskset -c 1 "$target/release/keyside-bench" "$command" --keyside "$target/dist/keyside" "$@"

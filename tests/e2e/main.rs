@@ -37,6 +37,7 @@ mod listeners;
 mod malformed;
 mod master_key;
 mod paths;
+mod races;
 mod refusals;
 mod revocation;
 mod rotation;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 /// Enough to keep several requests in every step of the way at any moment.
-const CONNECTIONS: usize = 16;
+const CONNECTIONS: usize = 32;
 
 #[test]
 fn no_request_fails_in_a_rotation_and_none_after_it_uses_the_old_key() {

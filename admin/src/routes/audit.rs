@@ -7,7 +7,7 @@ use axum::{Json, extract::State, response::Response};
 
 use jiff::Timestamp;
 use keyside_credentials::{
-    ActorId, AuditRecord, CredentialId, Fingerprint, Hash, WorkspaceId,
+    ActorId, AuditRecord, CredentialId, Fingerprint, Hash, Scope, WorkspaceId,
     audit::{AuditFilter, Event, VerifyError},
 };
 use serde::Serialize;
@@ -22,7 +22,7 @@ use crate::{
 #[utoipa::path(
     get, path = "/api/audit", tag = "audit", operation_id = "listAuditRecords",
     params(queries::RecordFilter, queries::Limit, queries::RecordCursor),
-    responses((status = 200, body = Page<RecordView>, description = "A page"))
+    responses((status = 200, body = Page<RecordView>, description = "A page"), (status = 404))
 )]
 pub(super) async fn list(
     State(state): State<AdminState>,
@@ -36,6 +36,7 @@ pub(super) async fn list(
             .ok_or_else(|| "is not a cursor of this list; begin again without one".to_owned())
     });
     query.finish()?;
+    caller.look_into(filter.workspace.as_ref())?;
     let found = state.registry.audit().search(&filter, before, limit).await;
     let found = found.map_err(Problem::unreadable)?;
     let records = found.records.into_iter().map(RecordView::of).collect();
@@ -49,7 +50,7 @@ pub(super) async fn list(
     params(queries::RecordFilter, queries::ExportForm),
     responses((status = 200, description = "One record a line", content(
         (String = "application/x-ndjson"), (String = "text/csv")
-    )))
+    )), (status = 404))
 )]
 pub(super) async fn export(
     State(state): State<AdminState>,
@@ -62,13 +63,15 @@ pub(super) async fn export(
         position(text).ok_or_else(|| "expected a position, from 1".to_owned())
     });
     query.finish()?;
+    caller.look_into(filter.workspace.as_ref())?;
     let format = format.unwrap_or(export::Format::Ndjson);
     let from = from.unwrap_or(1);
     let note = format!("{}, from {from}", format.name());
     let act = caller.act();
-    let audit = state.registry.audit();
-    let recorded = audit.exported(&act, filter.workspace.as_ref(), &note);
-    recorded.await?;
+    for workspace in taken(&filter) {
+        let audit = state.registry.audit();
+        audit.exported(&act, workspace, &note).await?;
+    }
     Ok(export::stream(state.registry.clone(), filter, from, format))
 }
 
@@ -168,6 +171,16 @@ fn position(text: &str) -> Option<u64> {
     u64::try_from(position)
         .ok()
         .filter(|position| *position > 0)
+}
+
+/// Where it goes on record that records leave: with each workspace that they are of, so that those who may read only that
+/// one's log see it; with none if they are of all.
+fn taken(filter: &AuditFilter) -> Vec<Option<&WorkspaceId>> {
+    match (&filter.workspace, &filter.within) {
+        (Some(workspace), _) => vec![Some(workspace)],
+        (None, Scope::Only(workspaces)) => workspaces.iter().map(Some).collect(),
+        (None, Scope::All) => vec![None],
+    }
 }
 
 fn filter(caller: &Caller, query: &mut Parameters) -> AuditFilter {

@@ -62,7 +62,7 @@ pub(super) async fn create(
 #[utoipa::path(
     get, path = "/api/integrations/credentials", tag = "credentials", operation_id = "listCredentials",
     params(queries::CredentialFilter, queries::Limit, queries::CredentialCursor),
-    responses((status = 200, body = Page<CredentialView>, description = "A page"))
+    responses((status = 200, body = Page<CredentialView>, description = "A page"), (status = 404))
 )]
 pub(super) async fn list(
     State(state): State<AdminState>,
@@ -79,6 +79,7 @@ pub(super) async fn list(
     let limit = query.limit();
     let after = query.optional("cursor", |cursor| place(&caller, &state.registry, cursor));
     query.finish()?;
+    caller.look_into(filter.workspace.as_ref())?;
     let all = state.registry.list(&filter).into_iter();
     let rest = all.skip_while(|credential| {
         let after = after.as_ref();

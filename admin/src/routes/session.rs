@@ -2,10 +2,10 @@
 
 use axum::{
     Extension, Json,
-    extract::{FromRequestParts, State},
+    extract::{MatchedPath, Request, State},
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
 use keyside_credentials::{
     Act, Clock, Permission, Principal, Role, Session, SystemClock, WorkspaceId,
@@ -21,7 +21,7 @@ use crate::{
     cookie::Cookie,
     exchange::RequestId,
     form::{self, Form},
-    limits,
+    limits::{Peer, Spender},
     openapi::{bodies, words},
     problem::{Kind, Problem},
 };
@@ -35,14 +35,16 @@ use crate::{
 pub(super) async fn create(
     State(state): State<AdminState>,
     Extension(id): Extension<RequestId>,
-    attempt: Attempt,
+    peer: Peer,
     headers: HeaderMap,
     body: JsonBody,
 ) -> Result<Response, Problem> {
     if state.cookie == Cookie::Refused {
         return Err(in_the_clear());
     }
-    let principal = attempt.principal(&state, &body)?;
+    let principal = shown(&state, peer, &body)?;
+    let spender = Spender::Token(principal.actor.clone());
+    state.limits.request(spender)?;
     let act = Act {
         actor: principal.actor.clone(),
         request_id: id.0,
@@ -55,7 +57,8 @@ pub(super) async fn create(
     let recorded = state.registry.audit().signed_in(&act, &opened.id).await;
     recorded.inspect_err(|_| state.sessions.close(&opened.text))?;
     let session = state.sessions.resume(&opened.text, state.registry.access());
-    let view = SessionView::of(&state, &principal, session.as_ref());
+    let mut view = SessionView::of(&state, &principal, session.as_ref());
+    view.page_token = Some(state.pages.of(&opened.text));
     let mut response = (StatusCode::CREATED, Json(view)).into_response();
     add(
         &mut response,
@@ -123,11 +126,11 @@ pub(super) async fn end(
 pub(super) async fn prove(
     State(state): State<AdminState>,
     caller: Caller,
-    attempt: Attempt,
+    peer: Peer,
     headers: HeaderMap,
     body: JsonBody,
 ) -> Result<Json<SessionView>, Problem> {
-    let shown = attempt.principal(&state, &body)?;
+    let shown = shown(&state, peer, &body)?;
     let is_own = shown.actor == caller.principal().actor;
     let text = current(&state, &headers).and_then(|_| state.cookie.read(&headers));
     if !is_own || !text.is_none_or(|text| state.sessions.prove(text, &shown)) {
@@ -137,26 +140,23 @@ pub(super) async fn prove(
     Ok(Json(SessionView::of(&state, &shown, session.as_ref())))
 }
 
-/// Leave to try one token. Taken before the body is read.
-pub(super) struct Attempt(());
-
-impl FromRequestParts<AdminState> for Attempt {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &AdminState) -> Result<Self, Problem> {
-        state.limits.sign_in(limits::peer(&parts.extensions))?;
-        Ok(Self(()))
-    }
+/// Whether a request shows a token in its body, so that only the handler can tell who sends it.
+pub(crate) fn is_sign_in(request: &Request) -> bool {
+    let route = request.extensions().get::<MatchedPath>();
+    request.method() == Method::POST && route.is_some_and(|route| route.as_str() == PATH)
 }
 
-impl Attempt {
-    /// Whose token it is.
-    fn principal(self, state: &AdminState, body: &JsonBody) -> Result<Principal, Problem> {
-        let mut form = Form::parse(body.bytes(), &["token"])?;
-        let token = form.required("token", form::token);
-        let token = form.finish(token)?;
-        let access = state.registry.access();
-        access.authenticate(&token).ok_or_else(access::wrong_token)
+/// Whose token a body shows. Only wrong ones count as guesses.
+fn shown(state: &AdminState, peer: Peer, body: &JsonBody) -> Result<Principal, Problem> {
+    let mut form = Form::parse(body.bytes(), &["token"])?;
+    let token = form.required("token", form::token);
+    let token = form.finish(token)?;
+    match state.registry.access().authenticate(&token) {
+        Some(principal) => Ok(principal),
+        None => {
+            state.limits.guess(peer)?;
+            Err(access::wrong_token())
+        }
     }
 }
 
@@ -177,6 +177,9 @@ pub(super) struct SessionView {
     permissions: Vec<Permission>,
     /// Null for a bearer token.
     session: Option<SessionTimes>,
+    /// What the page keeps, and sends as `X-Keyside-Page-Token` beside the cookie. Only in the answer to signing in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    page_token: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -206,6 +209,7 @@ impl SessionView {
                 .filter(|wanted| proven.may(*wanted).is_ok())
                 .collect(),
             session: session.map(SessionTimes::of),
+            page_token: None,
         }
     }
 }

@@ -161,6 +161,45 @@ async fn taking_the_log_away_is_on_record_with_what_was_taken() {
 }
 
 #[tokio::test]
+async fn whoever_is_limited_takes_the_log_of_their_workspaces_on_record_in_each() {
+    let (api, _) = storied().await;
+    api.post("/api/workspaces", &json!({ "id": "gamma" })).await;
+    let owner = api.owner_of(&["acme", "beta"]).await;
+    let export = api.send(owner("GET", &format!("{AUDIT}/export"))).await;
+    assert_eq!(export.status, StatusCode::OK, "{}", export.body);
+    let records = api.audit().await;
+    let exports = records
+        .iter()
+        .filter(|record| record.event == Event::AuditExported);
+    let named: Vec<_> = exports
+        .map(|record| record.workspace.as_ref().unwrap().as_str())
+        .collect();
+    assert_eq!(named, ["acme", "beta"]);
+}
+
+#[tokio::test]
+async fn a_workspace_that_is_not_ones_own_is_no_filter_and_asking_is_on_record() {
+    let (api, _) = storied().await;
+    let owner = api.owner_of(&["acme"]).await;
+    for path in [AUDIT, "/api/audit/export", CREDENTIALS] {
+        for foreign in ["beta", "nowhere"] {
+            let before = api.audit().await.len();
+            let path = format!("{path}?workspaceId={foreign}");
+            let answer = api.send(owner("GET", &path)).await;
+            assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
+            assert_eq!(answer.kind(), "workspace-unknown", "{path}");
+            let records = api.audit().await;
+            assert_eq!(records.len(), before + 1, "{path}");
+            let record = records.last().unwrap();
+            assert_eq!(record.event, Event::Refused, "{path}");
+            assert_eq!(record.workspace, None, "{path}");
+        }
+        let own = format!("{path}?workspaceId=acme");
+        assert_eq!(api.send(owner("GET", &own)).await.status, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
 async fn checking_confirms_the_head_of_an_untouched_log() {
     let (api, _) = storied().await;
     let verified = api.get(&format!("{AUDIT}/verify")).await.json();
@@ -168,6 +207,19 @@ async fn checking_confirms_the_head_of_an_untouched_log() {
     assert_eq!(verified["intact"], true);
     assert_eq!(verified["position"], last.position);
     assert_eq!(verified["hash"], last.hash.to_string());
+}
+
+impl Api {
+    /// The requests of an owner who is limited to `workspaces`.
+    async fn owner_of(
+        &self,
+        workspaces: &[&str],
+    ) -> impl Fn(&str, &str) -> http::request::Builder + use<> {
+        let new = json!({ "name": "theirs", "role": "owner", "workspaces": workspaces });
+        let made = self.post("/api/tokens", &new).await.json();
+        let authorization = format!("Bearer {}", made["token"].as_str().unwrap());
+        move |method, path| anonymous(method, path).header("authorization", &authorization)
+    }
 }
 
 fn ndjson(answer: &Answer) -> Vec<Value> {

@@ -6,9 +6,12 @@ use super::*;
 
 const SESSION: &str = "/api/session";
 
+const PAGE_TOKEN: &str = "x-keyside-page-token";
+
 /// A browser that has signed in.
 pub(super) struct SignedIn {
     cookie: String,
+    page_token: String,
 }
 
 impl SignedIn {
@@ -18,6 +21,7 @@ impl SignedIn {
         let cookie = answer.header("set-cookie").split(';').next().unwrap();
         Self {
             cookie: cookie.to_owned(),
+            page_token: answer.json()["pageToken"].as_str().unwrap().to_owned(),
         }
     }
 
@@ -25,6 +29,7 @@ impl SignedIn {
     pub(super) fn on(&self, request: http::request::Builder) -> http::request::Builder {
         request
             .header("cookie", &self.cookie)
+            .header(PAGE_TOKEN, &self.page_token)
             .header("sec-fetch-site", "same-origin")
     }
 
@@ -139,6 +144,7 @@ async fn signing_in_again_ends_the_session_before_and_never_takes_over_a_given_o
 
     let planted = SignedIn {
         cookie: "__Host-keyside=kss_planted".to_owned(),
+        page_token: first.page_token.clone(),
     };
     planted
         .post(&api, SESSION, &json!({ "token": api.token }))
@@ -153,8 +159,10 @@ async fn signing_in_again_ends_the_session_before_and_never_takes_over_a_given_o
 async fn a_change_with_a_cookie_must_say_which_page_it_comes_from() {
     let api = Api::open().await;
     let browser = SignedIn::at(&api, &api.token).await;
-    let silent =
-        |method: &str, path: &str| anonymous(method, path).header("cookie", &browser.cookie);
+    let silent = |method: &str, path: &str| {
+        let request = anonymous(method, path).header("cookie", &browser.cookie);
+        request.header(PAGE_TOKEN, &browser.page_token)
+    };
     let read = api.send(silent("GET", "/api/workspaces")).await;
     assert_eq!(read.status, StatusCode::OK);
     let change = silent("POST", "/api/workspaces").header("content-type", "application/json");
@@ -165,6 +173,46 @@ async fn a_change_with_a_cookie_must_say_which_page_it_comes_from() {
         .header("origin", "http://127.0.0.1:7381");
     let with_origin = api.send_body(with_origin, r#"{"id":"acme"}"#.into()).await;
     assert_eq!(with_origin.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn a_cookie_without_its_page_token_opens_nothing_and_keeps_nothing_alive() {
+    for public_url in ["http://127.0.0.1:7381", "https://keys.example.test"] {
+        let api = Api::at(public_url).await;
+        let browser = SignedIn::at(&api, &api.token).await;
+        let other = SignedIn::at(&api, &api.token).await;
+        // What another port of this host is sent by the browser, and says of itself.
+        let replayed = |method: &str, path: &str| {
+            let request = anonymous(method, path).header("cookie", &browser.cookie);
+            request.header("sec-fetch-site", "same-origin")
+        };
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(20 * 60)).await;
+        for request in [
+            replayed("GET", "/api/workspaces"),
+            replayed("POST", "/api/workspaces"),
+            replayed("DELETE", SESSION),
+            replayed("GET", SESSION).header(PAGE_TOKEN, &other.page_token),
+            replayed("GET", SESSION).header(PAGE_TOKEN, ""),
+        ] {
+            let answer = api.send(request).await;
+            assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+        }
+        tokio::time::advance(Duration::from_secs(10 * 60)).await;
+        let idle = browser.get(&api, SESSION).await;
+        assert_eq!(idle.status, StatusCode::UNAUTHORIZED);
+        tokio::time::resume();
+    }
+}
+
+#[tokio::test]
+async fn a_page_token_is_told_once_and_is_nothing_without_the_cookie() {
+    let api = Api::open().await;
+    let browser = SignedIn::at(&api, &api.token).await;
+    let me = browser.get(&api, SESSION).await;
+    assert!(!me.body.contains(&browser.page_token), "{}", me.body);
+    let alone = anonymous("GET", SESSION).header(PAGE_TOKEN, &browser.page_token);
+    assert_eq!(api.send(alone).await.status, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
@@ -220,19 +268,37 @@ async fn an_old_proof_is_renewed_by_the_sessions_own_token_and_no_other() {
 #[tokio::test]
 async fn guessing_tokens_soon_has_to_wait_and_each_guess_is_on_record() {
     let api = Api::open().await;
-    for _ in 0..10 {
-        let refused = try_sign_in(&api, "ks_guess").await;
-        assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
-    }
-    let refused = api.audit().await;
-    let refused = refused
-        .iter()
-        .filter(|record| record.event == Event::Refused);
-    assert_eq!(refused.count(), 10);
-    let waiting = try_sign_in(&api, &api.token).await;
+    guess_till_refused(&api).await;
+    let waiting = try_sign_in(&api, "ks_guess").await;
     assert_eq!(waiting.kind(), "too-many-requests");
     let seconds: u64 = waiting.header("retry-after").parse().unwrap();
     assert!((1..=60).contains(&seconds), "{seconds}");
+}
+
+#[tokio::test]
+async fn guesses_from_the_owners_own_address_keep_nobody_out_who_has_a_token() {
+    let api = Api::open().await;
+    let browser = SignedIn::at(&api, &api.token).await;
+    guess_till_refused(&api).await;
+    let proof = json!({ "token": api.token });
+    let proven = browser.post(&api, "/api/session/proof", &proof).await;
+    assert_eq!(proven.status, StatusCode::OK, "{}", proven.body);
+    for _ in 0..20 {
+        SignedIn::at(&api, &api.token).await;
+    }
+}
+
+/// As many wrong tokens as one address may show; each is on record.
+async fn guess_till_refused(api: &Api) {
+    for _ in 0..10 {
+        let refused = try_sign_in(api, "ks_guess").await;
+        assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+    }
+    let records = api.audit().await;
+    let refused = records
+        .iter()
+        .filter(|record| record.event == Event::Refused);
+    assert_eq!(refused.count(), 10);
 }
 
 #[tokio::test]

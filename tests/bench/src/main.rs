@@ -6,12 +6,14 @@
 mod admin;
 mod contender;
 mod facts;
+mod lists;
 mod noise;
 mod phases;
 mod report;
 mod requests;
 mod rounds;
 mod start;
+mod store;
 mod streams;
 mod upstream;
 mod wire;
@@ -37,6 +39,8 @@ enum Command {
     Run(rounds::Plan),
     /// Measures the time from start to ready, empty and with many credentials.
     Start(start::Plan),
+    /// Measures how long the admin API takes to list and to filter many credentials.
+    Lists(lists::Plan),
     /// Runs only the upstream, for work with a profiler.
     Upstream {
         /// Where to listen.
@@ -87,6 +91,7 @@ async fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Run(plan) => rounds::run(&plan).await,
         Command::Start(plan) => start::run(&plan).await,
+        Command::Lists(plan) => lists::run(&plan).await,
         Command::Upstream { listen } => {
             let address = upstream::start(listen, upstream::Pace::DEFAULT).await?;
             println!("listening on {address}; it wants the key {}", wire::SECRET);

@@ -95,17 +95,21 @@ impl Keyside {
 
     /// A call of the admin API with the owner's token.
     pub fn admin(&self, method: &str, path: &str, body: Option<&Value>) -> Message {
+        Wire::tcp(self.admin).ask(&self.admin_ask(method, path, body))
+    }
+
+    /// The same, to be sent when and where the test says.
+    pub fn admin_ask(&self, method: &str, path: &str, body: Option<&Value>) -> Ask {
         let ask = Ask::new(method, path)
             .set("Host", &self.admin.to_string())
             .header("Authorization", format!("Bearer {}", self.token()));
-        let ask = match body {
+        match body {
             Some(body) => ask
                 .header("Content-Type", "application/json")
                 .header("If-Match", "*")
                 .body(body.to_string().as_bytes()),
             None => ask,
-        };
-        Wire::tcp(self.admin).ask(&ask)
+        }
     }
 
     /// Makes a workspace.

@@ -53,7 +53,7 @@ pub(super) fn version(binary: &Path) -> Result<String> {
 pub(crate) fn write_settings(folder: &Path, upstream: SocketAddr) -> Result<PathBuf> {
     let data = folder.join("data");
     let settings = format!(
-        "[proxy]\nlisten = [\"127.0.0.1:0\"]\nthreads = 1\n[admin]\nlisten = \"127.0.0.1:0\"\n[observe]\nlisten = \"127.0.0.1:0\"\n\
+        "[proxy]\nlisten = [\"127.0.0.1:0\"]\nthreads = 1\n[admin]\nlisten = \"127.0.0.1:0\"\nrequests_per_second = 1000000\n[observe]\nlisten = \"127.0.0.1:0\"\n\
          [store]\npath = {data:?}\n[providers.openai]\nbase_url = \"http://{upstream}\"\n"
     );
     let path = folder.join("keyside.toml");

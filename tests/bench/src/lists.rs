@@ -1,0 +1,125 @@
+//! How long the admin API takes to list and to filter many credentials.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::admin::Admin;
+use crate::report;
+use crate::requests::{self, Load};
+use crate::store::{self, Store};
+
+/// What to measure.
+#[derive(Args, Clone)]
+pub(crate) struct Plan {
+    /// The binary, built with `cargo build --profile dist`.
+    #[arg(long, default_value = "target/dist/keyside")]
+    keyside: PathBuf,
+    /// Seconds for each question.
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// Connections, each with one request at a time.
+    #[arg(long, default_value_t = 1)]
+    connections: usize,
+    /// Credentials in the store.
+    #[arg(long, default_value_t = 10_000)]
+    credentials: usize,
+    /// Of these, in each workspace.
+    #[arg(long, default_value_t = 10)]
+    in_a_workspace: usize,
+    /// Where the store is kept from one run to the next; filling it takes a while.
+    #[arg(long, default_value = "target/bench-lists")]
+    store: PathBuf,
+    /// Put the table between the `lists` markers of this file.
+    #[arg(long)]
+    write: Option<PathBuf>,
+}
+
+/// Asks each question as often as there is time, and prints how long the answers took.
+pub(crate) async fn run(plan: &Plan) -> Result<()> {
+    let store = Store {
+        folder: plan.store.clone(),
+        credentials: plan.credentials,
+        in_a_workspace: plan.in_a_workspace,
+    };
+    store.fill(&plan.keyside).await?;
+    let server = store::serve(&plan.keyside, &plan.store).await?;
+    let admin = server.admin(&plan.store)?;
+    let mut table = vec![
+        format!(
+            "| {} credentials in {} workspaces | p50 (ms) | p99 (ms) | goal |",
+            plan.credentials,
+            plan.credentials.div_ceil(plan.in_a_workspace)
+        ),
+        "|---|---:|---:|---|".to_owned(),
+    ];
+    for (name, path) in questions(&admin, plan).await? {
+        let request = admin.get_request(&path);
+        let time = Duration::from_secs(plan.seconds);
+        let load = requests::run(admin.address(), &request, plan.connections, time);
+        let load = load.await.with_context(|| format!("asking for {path}"))?;
+        table.push(row(name, &load));
+    }
+    server.stop().await?;
+    let table = table.join("\n");
+    println!("{table}");
+    if let Some(file) = &plan.write {
+        report::write(file, "lists", &table)?;
+    }
+    Ok(())
+}
+
+/// What people and their scripts ask for, the dearest included: whole pages, the end of the list, filters that find all
+/// and filters that find nothing.
+async fn questions(admin: &Admin, plan: &Plan) -> Result<Vec<(&'static str, String)>> {
+    let middle = plan.credentials / plan.in_a_workspace / 2;
+    let cursor = last_cursor(admin).await?;
+    let questions = [
+        ("the first page of 100", "limit=100".to_owned()),
+        ("the first page of 1,000", "limit=1000".to_owned()),
+        ("the last page", format!("limit=100&cursor={cursor}")),
+        ("one workspace", format!("workspaceId=team-{middle}")),
+        ("a provider that all have", "provider=openai".to_owned()),
+        ("a provider that none has", "provider=anthropic".to_owned()),
+        (
+            "a status and environment",
+            "status=active&environment=live".to_owned(),
+        ),
+        ("a status that none has", "status=revoked".to_owned()),
+    ];
+    let path = |(name, query)| (name, format!("{CREDENTIALS}?{query}"));
+    let workspaces = (
+        "a page of 1,000 workspaces",
+        "/api/workspaces?limit=1000".to_owned(),
+    );
+    Ok(questions
+        .map(path)
+        .into_iter()
+        .chain([workspaces])
+        .collect())
+}
+
+/// Where the last page of 100 begins.
+async fn last_cursor(admin: &Admin) -> Result<String> {
+    let mut cursor = None;
+    loop {
+        let after = cursor.as_ref().map(|cursor| format!("&cursor={cursor}"));
+        let path = format!("{CREDENTIALS}?limit=100{}", after.unwrap_or_default());
+        match admin.get(&path).await?["nextCursor"].as_str() {
+            Some(next) => cursor = Some(next.to_owned()),
+            None => return cursor.context("all of it is one page"),
+        }
+    }
+}
+
+fn row(name: &str, load: &Load) -> String {
+    let (middle, most) = (load.within(0.5) / 1e3, load.within(0.99) / 1e3);
+    let verdict = if most <= GOAL { "met" } else { "**missed**" };
+    format!("| {name} | {middle:.1} | {most:.1} | ≤ {GOAL:.0} ms: {verdict} |")
+}
+
+const CREDENTIALS: &str = "/api/integrations/credentials";
+/// Milliseconds that 99 of 100 answers stay within.
+const GOAL: f64 = 50.0;
