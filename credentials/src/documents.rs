@@ -54,7 +54,8 @@ pub(crate) struct VersionDocument {
     pub(crate) until: Option<Timestamp>,
     /// When its sealed bytes were taken out.
     pub(crate) destroyed_at: Option<Timestamp>,
-    /// When its secret ends, noted as it is replaced; the current one's end is the credential's. Without a note it is the same.
+    /// When its secret ends, noted as it is replaced; the current one's end is the credential's, and so is one without a
+    /// note.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ends: Option<End>,
     /// The secret; empty once it is destroyed.

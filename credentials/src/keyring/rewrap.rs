@@ -43,8 +43,8 @@ impl Keyring {
         let adopted = stored.kms.adopt(to);
         let warning = adopted.err().map(|error| {
             format!(
-                "{error}: the new master key stands beside the old one, in the file that ends in .next-of-keyside, and is found there. \
-                 Put it in the old one's place"
+                "{error}: the new master key stands beside the old one, in the file that ends in .next-of-keyside, and is \
+                 found there. Put it in the old one's place"
             )
         });
         if let Some(warning) = &warning {

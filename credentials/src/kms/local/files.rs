@@ -1,7 +1,7 @@
 //! The master keys at hand, and the files they stand in.
 //!
-//! A rotation makes `<file>.next-of-keyside`, and once everything is wrapped with it, keeps the old key as `<file>.retired-<id>` and
-//! puts the new one in its place. The file that the settings name is there at every moment; a start finds either key.
+//! A rotation makes `<file>.next-of-keyside`, and once everything is wrapped with it, keeps the old key as
+//! `<file>.retired-<id>` and puts the new one in its place. The file that the settings name is there at every moment; a start finds either key.
 
 use std::{
     fs::{self, Permissions},
