@@ -14,6 +14,8 @@ use crate::{
     storage::SledStorage,
 };
 
+mod remains;
+
 /// A data folder, and a master key beside it.
 struct Place {
     folder: TempDir,
@@ -320,113 +322,6 @@ async fn a_file_whose_checksum_was_made_to_fit_does_not_open() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_there_is_never_written_over() {
-    let (place, registry) = Place::begun().await;
-    let file = place.path("backup");
-    backup(&registry, &file).await;
-    let error = place.restore_as(&file, true, true).await.unwrap_err();
-    assert!(matches!(error, RestoreError::StoreThere { .. }), "{error}");
-    assert_eq!(opened(&registry, "a").unwrap(), "sk-a");
-}
-
-#[tokio::test]
-async fn another_master_key_says_which_is_wanted_and_none_is_made() {
-    let (place, registry) = Place::begun().await;
-    let file = place.path("backup");
-    let header = backup(&registry, &file).await;
-    let there = Place::new();
-    let error = there.restore(&file).await.unwrap_err();
-    assert!(
-        matches!(error, RestoreError::Kms(KmsError::NotThere { .. })),
-        "{error}"
-    );
-    assert!(!there.master_key().exists());
-    fs::write(there.master_key(), crate::MasterKey::generate().as_bytes()).unwrap();
-    let error = there.restore(&file).await.unwrap_err();
-    assert!(error.to_string().contains(&header.master_key), "{error}");
-    assert!(!there.path("store").exists() && !there.path("keyring").exists());
-}
-
-#[tokio::test]
-async fn what_happened_since_is_only_undone_when_someone_says_so() {
-    let (place, registry) = Place::begun().await;
-    let (old, new) = (place.path("old"), place.path("new"));
-    backup(&registry, &old).await;
-    let id = registry.list(&Filter::default())[0].id.clone();
-    registry
-        .revoke(&act(), &id, Revocation::default())
-        .await
-        .unwrap();
-    backup(&registry, &new).await;
-    close(&place, registry).await;
-    place.lose_the_store();
-    let error = place.restore(&old).await.unwrap_err();
-    assert!(matches!(error, RestoreError::Older { .. }), "{error}");
-    assert!(error.to_string().contains("--older"), "{error}");
-    place.restore(&new).await.unwrap();
-    let registry = place.open().await;
-    assert!(opened(&registry, "a").is_err());
-    close(&place, registry).await;
-    place.lose_the_store();
-    let restored = place.restore_as(&old, false, true).await.unwrap();
-    assert_eq!(restored.epoch, 2);
-    let registry = place.open().await;
-    assert_eq!(opened(&registry, "a").unwrap(), "sk-a");
-    close(&place, registry).await;
-    // The newer one is of the epoch before now, though its log is longer.
-    place.lose_the_store();
-    let error = place.restore(&new).await.unwrap_err();
-    assert!(error.to_string().contains("epoch"), "{error}");
-}
-
-#[tokio::test]
-async fn another_installation_is_not_replaced_unless_someone_says_so_and_its_keyring_is_kept() {
-    let (place, registry) = Place::begun().await;
-    let file = place.path("backup");
-    backup(&registry, &file).await;
-    let other = Place::with_key_of(&place);
-    let theirs = other.open().await;
-    close(&other, theirs).await;
-    other.lose_the_store();
-    let keyring = fs::read(other.path("keyring")).unwrap();
-    let error = other.restore(&file).await.unwrap_err();
-    assert!(
-        matches!(error, RestoreError::OtherInstallation { here: Some(_), .. }),
-        "{error}"
-    );
-    // Only the head of its log remains.
-    fs::rename(other.path("keyring"), other.path("aside")).unwrap();
-    let error = other.restore(&file).await.unwrap_err();
-    assert!(
-        matches!(error, RestoreError::OtherInstallation { here: None, .. }),
-        "{error}"
-    );
-    fs::rename(other.path("aside"), other.path("keyring")).unwrap();
-    other.restore_as(&file, true, false).await.unwrap();
-    assert_eq!(
-        fs::read(other.path("keyring.before-restore-0")).unwrap(),
-        keyring
-    );
-    assert_eq!(opened(&*other.open().await, "a").unwrap(), "sk-a");
-}
-
-#[tokio::test]
-async fn a_restore_that_was_cut_off_has_restored_nothing_and_can_be_begun_again() {
-    let (place, registry) = Place::begun().await;
-    let file = place.path("backup");
-    backup(&registry, &file).await;
-    let there = Place::with_key_of(&place);
-    there.restore(&file).await.unwrap();
-    // All but the last step.
-    fs::rename(there.path("store"), there.path("store.restoring")).unwrap();
-    assert!(there.try_open().await.is_err());
-    there.lose_the_store();
-    there.restore(&file).await.unwrap();
-    assert!(!there.path("store.restoring").exists());
-    assert_eq!(opened(&*there.open().await, "a").unwrap(), "sk-a");
-}
-
-#[tokio::test]
 async fn nothing_in_a_backup_is_readable_but_its_header() {
     let (place, registry) = Place::begun().await;
     let file = place.path("backup");
@@ -441,76 +336,4 @@ async fn nothing_in_a_backup_is_readable_but_its_header() {
     for unreadable in ["acme", "openai", "sk-a", token.trim(), "cred_"] {
         assert!(!holds(unreadable), "{unreadable}");
     }
-}
-
-#[tokio::test]
-async fn the_keyring_that_remains_is_kept_whosoever_it_is_and_none_is_written_over() {
-    let (place, registry) = Place::begun().await;
-    let file = place.path("backup");
-    backup(&registry, &file).await;
-    let globex = NewWorkspace {
-        id: "globex".parse().unwrap(),
-        name: "Globex".to_owned(),
-    };
-    registry.create_workspace(&act(), globex).await.unwrap();
-    close(&place, registry).await;
-    place.lose_the_store();
-    let first = fs::read(place.path("keyring")).unwrap();
-    place.restore_as(&file, false, true).await.unwrap();
-    assert_eq!(
-        fs::read(place.path("keyring.before-restore-0")).unwrap(),
-        first
-    );
-    // As if the first one had been put back by hand, and something made since.
-    let second = fs::read(place.path("keyring")).unwrap();
-    fs::write(place.path("keyring.before-restore-1"), "someone's").unwrap();
-    place.lose_the_store();
-    place.restore_as(&file, false, true).await.unwrap();
-    let read = |name: &str| fs::read(place.path(name)).unwrap();
-    assert_eq!(read("keyring.before-restore-0"), first);
-    assert_eq!(read("keyring.before-restore-1"), b"someone's");
-    assert_eq!(read("keyring.before-restore-1-2"), second);
-}
-
-#[tokio::test]
-async fn leave_to_replace_another_installation_is_none_to_go_back_in_the_same_one() {
-    let (place, registry) = Place::begun().await;
-    let (old, new) = (place.path("old"), place.path("new"));
-    backup(&registry, &old).await;
-    registry.add(&act(), key("b")).await.unwrap();
-    backup(&registry, &new).await;
-    close(&place, registry).await;
-    place.lose_the_store();
-    let error = place.restore_as(&old, true, false).await.unwrap_err();
-    assert!(matches!(error, RestoreError::Older { .. }), "{error}");
-    place.restore_as(&new, true, false).await.unwrap();
-    place.lose_the_store();
-    fs::remove_file(place.path("audit-head")).unwrap();
-    let error = place.restore_as(&old, true, false).await.unwrap_err();
-    assert!(error.to_string().contains("epoch"), "{error}");
-}
-
-#[tokio::test]
-async fn the_owners_token_that_is_left_after_a_restore_is_the_backups() {
-    let (place, registry) = Place::begun().await;
-    let file = place.path("backup");
-    backup(&registry, &file).await;
-    let token = fs::read_to_string(place.path("admin-token")).unwrap();
-    let other = Place::with_key_of(&place);
-    let theirs = other.open().await;
-    close(&other, theirs).await;
-    other.lose_the_store();
-    let their_token = fs::read_to_string(other.path("admin-token")).unwrap();
-    other.restore_as(&file, true, false).await.unwrap();
-    let read = |name: &str| fs::read_to_string(other.path(name)).unwrap();
-    assert_eq!(read("admin-token"), token);
-    assert_eq!(read("admin-token.before-restore-0"), their_token);
-    fs::remove_file(place.path("admin-token")).unwrap();
-    let without = place.path("without");
-    backup(&registry, &without).await;
-    other.lose_the_store();
-    other.restore_as(&without, false, true).await.unwrap();
-    assert!(!other.path("admin-token").exists(), "the backup had none");
-    let registry = other.open().await;
-    assert!(registry.access().authenticate(token.trim()).is_some());
 }
