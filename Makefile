@@ -19,7 +19,7 @@ run: ## Build Keyside and start the demo: no account, no key, nothing kept
 	@exec $(target_dir)/release/keyside demo
 
 test: ## Every test: Rust, documentation examples, the providers' real SDKs, and the API at random
-	@$(need) cargo cc cmake nextest venv npm
+	@$(need) cargo cc cmake nextest venv npm ip
 	cargo nextest run --workspace --locked
 	@tests/checks/doctests
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/sdk/run.sh

@@ -35,6 +35,7 @@ mod leaks;
 mod limits;
 mod listeners;
 mod malformed;
+mod names;
 mod master_key;
 mod paths;
 mod races;

@@ -1,0 +1,92 @@
+//! A provider's name that comes to mean another address between two requests: looked up, checked and connected to anew
+//! each time, in a network of the test's own with a public address in it.
+
+use crate::harness::{Ask, Builder, KEY, Keyside, Wire, expect};
+use std::fs;
+use std::path::PathBuf;
+
+/// Makes the network, puts the test's own file in the place of `/etc/hosts`, and goes on with the provider's stand-in.
+const LAUNCHER: &str = "
+    ip link set lo up && ip address add 8.8.4.4/32 dev lo && ip address add 169.254.169.254/32 dev lo &&
+    mount --bind hosts /etc/hosts && exec python3 provider.py \"$@\"";
+
+/// Listens on all addresses there, and becomes what follows. A process beside it, which ends with it, answers and notes
+/// where each connection was made to.
+const PROVIDER: &str = r#"
+import ctypes, os, signal, socket, sys
+
+listener = socket.create_server(("0.0.0.0", 18080))
+if os.fork():
+    os.execv(sys.argv[1], sys.argv[1:])
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+while True:
+    client, _ = listener.accept()
+    with open("asked", "a") as asked:
+        print(client.getsockname()[0], file=asked)
+    request = b""
+    while b"\r\n\r\n" not in request:
+        request += client.recv(65536)
+    with open("requests", "ab") as requests:
+        requests.write(request)
+    client.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}")
+    client.close()
+"#;
+
+/// Keyside in such a network, with a key, and the socket that leads into it.
+fn in_a_network_of_its_own() -> Option<(Keyside, PathBuf)> {
+    let builder = Keyside::builder()
+        .provider("openai", "http://provider.example:18080")
+        .set("providers.openai.allow_plaintext", "true")
+        .variable("PATH", &std::env::var("PATH").expect("a path to programs"));
+    let socket = builder.home().join("run/proxy.sock");
+    let listen = format!("[{{ address = \"unix:{}\" }}]", socket.display());
+    let (builder, _) = builder
+        .set("proxy.listen", &listen)
+        .start()
+        .with_key()
+        .stop();
+    fs::write(builder.home().join("provider.py"), PROVIDER).expect("a writable folder");
+    means(&builder, "8.8.4.4");
+    let launcher = ["unshare", "--mount", "--net", "sh", "-c", LAUNCHER, "sh"];
+    match nix::unistd::geteuid().is_root() {
+        true => Some((builder.launched_by(&launcher).start(), socket)),
+        false => None,
+    }
+}
+
+fn means(builder: &Builder, address: &str) {
+    let line = format!("{address} provider.example\n");
+    fs::write(builder.home().join("hosts"), line).expect("a writable folder");
+}
+
+fn asked(keyside: &Keyside) -> Vec<String> {
+    let asked = fs::read_to_string(keyside.builder_of().home().join("asked"));
+    asked
+        .unwrap_or_default()
+        .lines()
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn a_name_that_comes_to_mean_the_metadata_service_is_not_followed_there() {
+    let Some((keyside, socket)) = in_a_network_of_its_own() else {
+        return eprintln!("not shown here: a network of its own needs root");
+    };
+    let ask = || Wire::unix(&socket).ask(&Ask::chat());
+    assert_eq!(ask().status(), 200);
+    assert_eq!(asked(&keyside), ["8.8.4.4"]);
+
+    means(keyside.builder_of(), "169.254.169.254");
+    expect::refused("another address", &ask(), 502, "upstream_unreachable");
+    assert_eq!(asked(&keyside), ["8.8.4.4"], "connected to the other");
+
+    means(keyside.builder_of(), "8.8.4.4");
+    assert_eq!(ask().status(), 200);
+    assert_eq!(asked(&keyside), ["8.8.4.4", "8.8.4.4"]);
+    let requests = fs::read(keyside.builder_of().home().join("requests")).expect("requests");
+    let keys = requests
+        .windows(KEY.len())
+        .filter(|at| at == &KEY.as_bytes());
+    assert_eq!(keys.count(), 2);
+}
