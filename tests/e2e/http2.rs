@@ -238,6 +238,7 @@ fn bodies_arrive_exactly_over_an_http_2_upstream() {
                 .any(|name| name.as_str().starts_with("x-keyside"))
         );
     }
+    assert_eq!(upstream.connections(), 1, "one connection carries them all");
 }
 
 #[test]

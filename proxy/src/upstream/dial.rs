@@ -136,9 +136,10 @@ async fn speak_http2(
     pool.share(sender.clone(), streams.clone());
     tokio::spawn(async move {
         let mut answered = pin!(streams.answered());
+        let mut told = false;
         poll_fn(|context| {
             // Says only that it is time to look again.
-            let _ = answered.as_mut().poll(context);
+            told = told || answered.as_mut().poll(context).is_ready();
             let polled = Pin::new(&mut connection).poll(context);
             streams.allow(connection.current_max_send_streams());
             polled

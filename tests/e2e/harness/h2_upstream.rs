@@ -5,6 +5,7 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use http::{HeaderMap, Request, Response};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use tokio::net::TcpListener;
@@ -16,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 pub struct H2Upstream {
     address: SocketAddr,
     requests: Arc<Mutex<Vec<H2Request>>>,
+    connections: Arc<AtomicUsize>,
 }
 
 /// A request as it arrived.
@@ -53,10 +55,13 @@ impl H2Upstream {
             .expect("a free port");
         let address = listener.local_addr().expect("a bound port");
         let record = Arc::clone(&requests);
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&connections);
         let together = Arc::new(Barrier::new(answer.together));
         thread::spawn(move || {
             runtime.block_on(async move {
                 while let Ok((socket, _)) = listener.accept().await {
+                    counted.fetch_add(1, Ordering::SeqCst);
                     let (acceptor, record) = (acceptor.clone(), Arc::clone(&record));
                     let (answer, together) = (answer.clone(), Arc::clone(&together));
                     tokio::spawn(async move {
@@ -82,12 +87,21 @@ impl H2Upstream {
                 }
             });
         });
-        Self { address, requests }
+        Self {
+            address,
+            requests,
+            connections,
+        }
     }
 
     /// What goes into `base_url`.
     pub fn url_for(&self, host: &str) -> String {
         format!("https://{host}:{}", self.address.port())
+    }
+
+    /// How many connections were made to it.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 
     /// Every request so far whose body has ended.
