@@ -27,9 +27,9 @@ pub use error::SettingsError;
 pub use origin::Origin;
 pub use pattern::{PathPattern, PathPatternError};
 pub use provider::{
-    Auth, Check, EndpointError, EndpointRule, ErrorShape, KeyRules, Links, Provider,
+    Auth, Check, CheckAnswer, EndpointError, EndpointRule, ErrorShape, KeyRules, Links, Provider,
     ProviderDeadlines, ProviderId, ProviderIdError, Route, SandboxAvailability, SdkLine, Upstream,
-    UsageRule,
+    UsageRule, Verification,
 };
 pub use settings::{
     AcceptEncoding, Admin, CredentialRules, Deadlines, EnvironmentPin, Kms, KmsDriver, Limits,

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 pub(crate) use self::document::ProviderDocument;
 pub use self::{
-    check::Check,
+    check::{Check, CheckAnswer, Verification},
     endpoint::{EndpointError, EndpointRule},
     id::{ProviderId, ProviderIdError},
     route::Route,
