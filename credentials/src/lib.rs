@@ -19,6 +19,7 @@ mod journal;
 mod keyring;
 mod kms;
 mod ledger;
+mod live_check;
 mod locked;
 mod model;
 pub mod process;
@@ -33,6 +34,7 @@ mod snapshot;
 pub mod storage;
 
 pub use jiff::Timestamp;
+pub use keyside_config::Verification;
 
 pub use access::{
     Access, Denial, MadeToken, NewToken, OpenedSession, Permission, Principal, Role, Scope,
@@ -44,14 +46,15 @@ pub use clock::{Clock, SystemClock};
 pub use file::FileError;
 pub use keyring::{KeyringError, Rewrapped};
 pub use kms::{Kms, KmsError, MasterKey};
+pub use live_check::{Finding, LiveCheck};
 pub use model::{
     ActorId, Credential, CredentialId, Environment, Fingerprint, Hint, Label, NameError, Status,
-    UsageTag, Verification, Version, VersionState, Workspace, WorkspaceId,
+    UsageTag, Version, VersionState, Workspace, WorkspaceId,
 };
 pub use registry::{
-    Act, ChangeError, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, LiveCheck,
-    NewCredential, NewWorkspace, OpenError, OpenOptions, Receipt, Registry, Resealed, Revocation,
-    Rollback, Rotation, Saved, Warning,
+    Act, ChangeError, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, NewCredential,
+    NewWorkspace, OpenError, OpenOptions, Receipt, Registry, Resealed, Revocation, Rollback,
+    Rotation, Saved, Warning,
 };
 pub use resolver::{Ask, Grant, Refusal, Resolver};
 pub use runs::Runs;

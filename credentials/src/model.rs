@@ -6,7 +6,7 @@ mod names;
 mod trace;
 
 pub use self::{
-    credential::{Credential, Environment, Status, Verification, Version, VersionState, Workspace},
+    credential::{Credential, Environment, Status, Version, VersionState, Workspace},
     names::{ActorId, CredentialId, Label, NameError, UsageTag, WorkspaceId},
     trace::{Fingerprint, Hint},
 };

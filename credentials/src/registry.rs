@@ -33,8 +33,8 @@ pub use self::{
     erase::Receipt,
     error::{ChangeError, OpenError},
     request::{
-        Act, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, LiveCheck, NewCredential,
-        NewWorkspace, Revocation, Rollback, Rotation, Saved, Warning,
+        Act, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, NewCredential, NewWorkspace,
+        Revocation, Rollback, Rotation, Saved, Warning,
     },
     reseal::Resealed,
 };

@@ -136,7 +136,7 @@ impl Ask<'_> {
 pub struct Grant(Arc<CredentialEntry>);
 
 impl Grant {
-    /// Leave to try a version that is only staged.
+    /// Leave to try a version that requests may not get yet.
     pub(crate) fn on_trial(entry: CredentialEntry) -> Self {
         Self(Arc::new(entry))
     }

@@ -40,6 +40,8 @@ pub enum Event {
     RotationStaged,
     /// It has not passed, and was destroyed.
     RotationAbandoned,
+    /// The provider was asked about the key in use.
+    CredentialVerified,
     /// An earlier version was put back.
     CredentialRolledBack,
     /// Something about a credential was changed that is not its secret.
@@ -94,6 +96,7 @@ impl Event {
             Self::CredentialRotated => "credential_rotated",
             Self::RotationStaged => "rotation_staged",
             Self::RotationAbandoned => "rotation_abandoned",
+            Self::CredentialVerified => "credential_verified",
             Self::CredentialRolledBack => "credential_rolled_back",
             Self::CredentialEdited => "credential_edited",
             Self::CredentialRevoked => "credential_revoked",

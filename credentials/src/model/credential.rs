@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use jiff::Timestamp;
+use keyside_config::Verification;
 use serde::{Deserialize, Serialize};
 
 use super::{ActorId, CredentialId, Fingerprint, Hint, Label, UsageTag, WorkspaceId};
@@ -114,20 +115,6 @@ impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
-}
-
-/// What the last check against the provider said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verification {
-    /// The provider took it.
-    Accepted,
-    /// The provider took it, with fewer rights than usual.
-    Limited,
-    /// The provider refused it.
-    Rejected,
-    /// The provider could not be asked.
-    Unreachable,
 }
 
 /// One version of a credential's secret.

@@ -9,6 +9,7 @@ mod revoke;
 mod rollback;
 mod rotate;
 mod sweep;
+mod verify;
 mod workspace;
 
 use std::{

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use keyside_config::EndpointError;
 
 use crate::{
-    KeyringError, KmsError, Label, Verification,
+    Finding, KeyringError, KmsError, Label, Verification,
     access::EnsureOwnerError,
     audit::Break,
     file::FileError,
@@ -87,8 +87,8 @@ pub enum ChangeError {
         number: u32,
     },
     /// The new secret did not pass, and was destroyed. The one before is used as ever.
-    #[error("{}", not_taken(*.0))]
-    CheckFailed(Verification),
+    #[error("{}; the new secret was not put in place", not_taken(.0))]
+    CheckFailed(Finding),
     /// A default gives way only to another.
     #[error("it is the default, and stays it until another credential becomes the default instead")]
     DefaultNeeded,
@@ -104,10 +104,13 @@ pub enum ChangeError {
     StoreUnavailable(#[from] StorageError),
 }
 
-fn not_taken(verification: Verification) -> &'static str {
-    match verification {
-        Verification::Rejected => "the provider refuses the new secret; it was not put in place",
-        _ => "the provider could not be asked about the new secret; it was not put in place",
+fn not_taken(finding: &Finding) -> String {
+    match (finding.verification, finding.status) {
+        (Verification::Rejected, Some(status)) => format!("the provider refuses it with {status}"),
+        (_, Some(status)) => {
+            format!("the provider answers {status}, which says nothing of the key")
+        }
+        (_, None) => "the provider does not answer".to_owned(),
     }
 }
 

@@ -7,8 +7,8 @@ use std::{
 
 use super::in_order;
 use crate::{
-    Act, ChangeError, Credential, CredentialId, Edit, Registry, Revocation, Rollback, Rotation,
-    Saved,
+    Act, ChangeError, Credential, CredentialId, Edit, Finding, LiveCheck, Registry, Revocation,
+    Rollback, Rotation, Saved,
 };
 
 impl Registry {
@@ -43,6 +43,24 @@ impl Registry {
         self.to_its_end(|inner| async move { inner.roll_back(&by, &wanted, rollback).await })
             .await?;
         self.credential(id).ok_or(ChangeError::CredentialUnknown)
+    }
+
+    /// Asks the provider about the key that is in use, and notes what it says. The key stays in use whatever that is.
+    ///
+    /// # Errors
+    /// When there is none, when it was replaced meanwhile, or when storage fails; nothing is noted then.
+    pub async fn verify(
+        &self,
+        by: &Act,
+        id: &CredentialId,
+        check: Arc<dyn LiveCheck>,
+    ) -> Result<(Credential, Finding), ChangeError> {
+        let (by, wanted) = (by.clone(), id.clone());
+        let finding = self
+            .to_its_end(|inner| async move { inner.verify(&by, &wanted, check).await })
+            .await?;
+        let credential = self.credential(id).ok_or(ChangeError::CredentialUnknown)?;
+        Ok((credential, finding))
     }
 
     /// Changes what is not the secret.

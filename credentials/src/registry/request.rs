@@ -4,13 +4,11 @@ mod saved;
 
 use std::{sync::Arc, time::Duration};
 
-use async_trait::async_trait;
 use jiff::Timestamp;
 
 pub use self::saved::{Saved, Warning};
 use crate::{
-    ActorId, Environment, Grant, Hash, Label, Scope, Secret, Status, UsageTag, Verification,
-    WorkspaceId,
+    ActorId, Environment, Hash, Label, LiveCheck, Scope, Secret, Status, UsageTag, WorkspaceId,
 };
 
 /// Who asks for a change, and in which request.
@@ -94,14 +92,6 @@ impl Rotation {
             check: None,
         }
     }
-}
-
-/// Asks the provider what it thinks of a key.
-#[async_trait]
-pub trait LiveCheck: Send + Sync + 'static {
-    /// `grant` is for the key that is tried, which no request gets yet. [`Verification::Accepted`] and
-    /// [`Verification::Limited`] let it pass. Not waited for longer than a minute.
-    async fn check(&self, grant: &Grant) -> Verification;
 }
 
 /// Back to a version that is in grace.

@@ -7,7 +7,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::{Begun, about, detail, write};
 use crate::{
-    Act, ChangeError, CredentialId,
+    Act, ChangeError, CredentialId, Grant,
     audit::{Draft, Event},
     documents::{CredentialDocument, Trace, WorkspaceDocument},
     registry::Inner,
@@ -114,6 +114,15 @@ impl Held<'_> {
     pub(super) fn trace(&self, version: u32) -> Result<Trace, ChangeError> {
         let trace = self.document.open_trace(version, &self.inner.keyring);
         trace.map_err(|_| ChangeError::Damaged)
+    }
+
+    /// Leave to try one version of it, whether or not requests get it.
+    pub(super) fn on_trial(&self, version: u32) -> Grant {
+        let (document, signals) = (self.document.clone(), self.entry.signals.clone());
+        let keyring = &self.inner.keyring;
+        Grant::on_trial(CredentialEntry::of_version(
+            document, version, keyring, signals,
+        ))
     }
 
     /// What its record begins with: the event, and the fingerprint of the secret that it is about.

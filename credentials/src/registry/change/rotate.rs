@@ -9,13 +9,11 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::time::timeout;
 
 use super::{Made, add::unusual_form, held::Held, in_words};
 use crate::{
-    Act, ChangeError, CredentialId, Fingerprint, GRACE_LIMIT, Grant, LiveCheck, Rotation,
+    Act, ChangeError, CredentialId, Finding, Fingerprint, GRACE_LIMIT, LiveCheck, Rotation,
     Verification, VersionState, Warning, audit::Event, documents::Trace, registry::Inner,
-    snapshot::CredentialEntry,
 };
 
 /// What is done once the new version may be used.
@@ -78,30 +76,27 @@ impl Inner {
     ) -> Result<(), ChangeError> {
         let (id, version) = (held.document.id.clone(), promotion.version);
         held.stage(version);
-        let on_trial = self.on_trial(&held, version);
+        let on_trial = held.on_trial(version);
         let draft = held.record(Event::RotationStaged, by, trace);
         held.commit(draft, None).await?;
-        // A provider that does not answer has not said yes.
-        let verification = timeout(CHECK_LIMIT, check.check(&on_trial))
-            .await
-            .unwrap_or(Verification::Unreachable);
+        let finding = Finding::of(&on_trial, check).await;
         let mut held = self.hold(&id).await?;
         if !held.is_staged(version) {
             let current = held.document.revision;
             return Err(ChangeError::Superseded { current });
         }
-        if matches!(verification, Verification::Accepted | Verification::Limited) {
-            let verification = Some(verification);
+        if finding.is_usable() {
             let promotion = Promotion {
-                verification,
+                verification: Some(finding.verification),
                 ..promotion
             };
             return held.promote(by, promotion, trace).await;
         }
         held.document.destroy_staged(held.now);
-        let draft = held.record(Event::RotationAbandoned, by, trace);
+        let mut draft = held.record(Event::RotationAbandoned, by, trace);
+        draft.note = Some(finding.to_string());
         held.commit(draft, None).await?;
-        Err(ChangeError::CheckFailed(verification))
+        Err(ChangeError::CheckFailed(finding))
     }
 
     fn count_rotation(&self, provider: Arc<str>) {
@@ -110,17 +105,6 @@ impl Inner {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         *rotations.entry(provider).or_default() += 1;
-    }
-
-    fn on_trial(&self, held: &Held<'_>, version: u32) -> Grant {
-        let signals = held.entry.signals.clone();
-        let document = held.document.clone();
-        Grant::on_trial(CredentialEntry::of_version(
-            document,
-            version,
-            &self.keyring,
-            signals,
-        ))
     }
 }
 
@@ -231,6 +215,5 @@ impl Held<'_> {
     }
 }
 
-const CHECK_LIMIT: Duration = Duration::from_secs(60);
 /// What a crash leaves staged is destroyed after that.
 const STAGED_LIMIT: Duration = Duration::from_secs(2 * 60);

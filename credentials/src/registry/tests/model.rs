@@ -18,7 +18,7 @@ use self::{
 };
 use super::*;
 use crate::{
-    Fingerprint, Hash, Idempotency, LiveCheck, Verification,
+    Finding, Fingerprint, Hash, Idempotency, LiveCheck, Verification,
     audit::Event,
     documents::CREDENTIALS,
     storage::{SledStorage, Storage},
@@ -371,8 +371,11 @@ struct Says(Verification);
 
 #[async_trait::async_trait]
 impl LiveCheck for Says {
-    async fn check(&self, _: &Grant) -> Verification {
-        self.0
+    async fn check(&self, _: &Grant) -> Finding {
+        Finding {
+            verification: self.0,
+            status: None,
+        }
     }
 }
 

@@ -6,20 +6,33 @@ use async_trait::async_trait;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::{LiveCheck, Verification, VersionState, audit::Event};
+use crate::{Finding, LiveCheck, Verification, VersionState, audit::Event};
 
-/// A provider that says the same of every key.
-struct Says(Verification);
+/// A provider that is asked about one key, and says this of it.
+struct Says(&'static str, Verification);
 
 #[async_trait]
 impl LiveCheck for Says {
-    async fn check(&self, grant: &Grant) -> Verification {
-        assert_eq!(
-            opened(Ok(grant.clone())).unwrap(),
-            "sk-2",
-            "the new key is tried"
-        );
-        self.0
+    async fn check(&self, grant: &Grant) -> Finding {
+        let asked = opened(Ok(grant.clone())).unwrap();
+        assert_eq!(asked, self.0, "the key that is tried");
+        found(self.1)
+    }
+}
+
+fn found(verification: Verification) -> Finding {
+    match verification {
+        Verification::Accepted => status(verification, 200),
+        Verification::Limited => status(verification, 403),
+        Verification::Rejected => status(verification, 401),
+        Verification::Unreachable => Finding::UNANSWERED,
+    }
+}
+
+fn status(verification: Verification, status: u16) -> Finding {
+    Finding {
+        verification,
+        status: Some(status),
     }
 }
 
@@ -37,11 +50,11 @@ impl Waits {
 
 #[async_trait]
 impl LiveCheck for Waits {
-    async fn check(&self, _: &Grant) -> Verification {
+    async fn check(&self, _: &Grant) -> Finding {
         let (asked, may_answer) = self.0.lock().unwrap().take().unwrap();
         asked.send(()).unwrap();
         may_answer.await.unwrap();
-        Verification::Accepted
+        found(Verification::Accepted)
     }
 }
 
@@ -51,7 +64,7 @@ async fn a_key_that_the_provider_takes_is_promoted_and_says_so() {
         let (_installation, registry, id) = one_key().await;
         let from = registry.audit().head().await.position + 1;
         let rotation = Rotation {
-            check: Some(Arc::new(Says(verdict))),
+            check: Some(Arc::new(Says("sk-2", verdict))),
             ..to("sk-2")
         };
         let credential = registry
@@ -83,11 +96,11 @@ async fn a_key_that_does_not_pass_is_destroyed_and_the_old_one_used_as_ever() {
         let (installation, registry, id) = one_key().await;
         let from = registry.audit().head().await.position + 1;
         let rotation = Rotation {
-            check: Some(Arc::new(Says(verdict))),
+            check: Some(Arc::new(Says("sk-2", verdict))),
             ..to("sk-2")
         };
         let refused = registry.rotate(&act(), &id, rotation).await;
-        assert!(matches!(refused, Err(ChangeError::CheckFailed(said)) if said == verdict));
+        assert!(matches!(refused, Err(ChangeError::CheckFailed(said)) if said == found(verdict)));
         assert_eq!(
             opened(registry.resolver().resolve(&ask("acme"))).unwrap(),
             "sk-1"
@@ -244,4 +257,58 @@ async fn what_a_crash_leaves_staged_is_never_used_and_swept_after_its_time() {
         states(&registry.credential(&id).unwrap())[1],
         VersionState::Destroyed
     );
+}
+
+#[tokio::test]
+async fn what_the_provider_says_of_the_key_in_use_is_noted_and_takes_it_from_nobody() {
+    for verdict in [
+        Verification::Accepted,
+        Verification::Limited,
+        Verification::Rejected,
+        Verification::Unreachable,
+    ] {
+        let (installation, registry, id) = one_key().await;
+        installation.clock.set(NOW + 60);
+        let check = Arc::new(Says("sk-1", verdict));
+        let (credential, finding) = registry.verify(&act(), &id, check).await.unwrap();
+        assert_eq!(finding, found(verdict));
+        assert_eq!(credential.verification, Some(verdict));
+        let answered = verdict != Verification::Unreachable;
+        assert_eq!(credential.last_verified_at.is_some(), answered);
+        let still = opened(registry.resolver().resolve(&ask("acme")));
+        assert_eq!(still.unwrap(), "sk-1");
+        let head = registry.audit().head().await.position;
+        assert_eq!(events(&registry, head).await, [Event::CredentialVerified]);
+    }
+}
+
+#[tokio::test]
+async fn what_is_said_of_a_key_that_was_replaced_or_revoked_meanwhile_is_not_noted() {
+    for revoked in [true, false] {
+        let (_installation, registry, id) = one_key().await;
+        let (check, was_asked, answer) = Waits::new();
+        let verifying = tokio::spawn({
+            let (registry, id) = (registry.clone(), id.clone());
+            async move { registry.verify(&act(), &id, check).await }
+        });
+        was_asked.await.unwrap();
+        match revoked {
+            true => drop(
+                registry
+                    .revoke(&act(), &id, Revocation::default())
+                    .await
+                    .unwrap(),
+            ),
+            false => drop(registry.rotate(&act(), &id, to("sk-2")).await.unwrap()),
+        }
+        let before = registry.credential(&id).unwrap();
+        answer.send(()).unwrap();
+        let error = verifying.await.unwrap().unwrap_err();
+        let expected = match revoked {
+            true => matches!(error, ChangeError::Revoked),
+            false => matches!(error, ChangeError::Superseded { .. }),
+        };
+        assert!(expected, "{error}");
+        assert_eq!(registry.credential(&id).unwrap(), before);
+    }
 }

@@ -1,0 +1,41 @@
+//! Asks the provider about the key that is in use.
+//!
+//! The lock is let go meanwhile, as in a checked rotation. What the provider says is put on record and decides nothing: a
+//! provider in trouble must not take a good key out of use.
+
+use std::sync::Arc;
+
+use crate::{
+    Act, ChangeError, CredentialId, Finding, LiveCheck, Verification, audit::Event, registry::Inner,
+};
+
+impl Inner {
+    pub(in crate::registry) async fn verify(
+        &self,
+        by: &Act,
+        id: &CredentialId,
+        check: Arc<dyn LiveCheck>,
+    ) -> Result<Finding, ChangeError> {
+        let held = self.hold(id).await?;
+        held.expect_open(None)?;
+        let version = held.document.current;
+        let on_trial = held.on_trial(version);
+        drop(held);
+        let finding = Finding::of(&on_trial, check).await;
+        let mut held = self.hold(id).await?;
+        held.expect_open(None)?;
+        if held.document.current != version {
+            // It was said of a secret that is not the one in use any more.
+            let current = held.document.revision;
+            return Err(ChangeError::Superseded { current });
+        }
+        held.document.verification = Some(finding.verification);
+        if finding.verification != Verification::Unreachable {
+            held.document.last_verified_at = Some(held.now);
+        }
+        let mut draft = held.record(Event::CredentialVerified, by, &held.trace(version)?);
+        draft.note = Some(finding.to_string());
+        held.commit(draft, None).await?;
+        Ok(finding)
+    }
+}
