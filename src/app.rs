@@ -96,6 +96,7 @@ impl App {
         let admin_options = AdminOptions {
             registry: self.registry.clone(),
             catalogue: Arc::new(settings.catalogue.clone()),
+            live_check: proxy.live_check.clone(),
             listen: admin_address,
             public_url: settings.admin.public_url.clone(),
             sessions: SessionRules {

@@ -19,6 +19,7 @@ mod meter;
 mod metrics;
 mod names;
 mod peer;
+mod probe;
 mod refusal;
 mod relay;
 mod request_id;

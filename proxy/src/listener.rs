@@ -5,9 +5,11 @@ use crate::admission::Door;
 use crate::connection::Connections;
 use crate::destination::Destinations;
 use crate::gateway::{Gateway, Parts};
+use crate::probe::Probe;
 use crate::upstream::{self, TlsError};
 use async_trait::async_trait;
 use keyside_config::{ListenAddress, Listener};
+use keyside_credentials::LiveCheck;
 use pingora_core::listeners::{L4BufferSettings, ListenerConfig};
 use pingora_core::server::{ListenFds, ShutdownWatch};
 use pingora_core::services::{Service, listening};
@@ -28,6 +30,8 @@ pub struct Bound {
     pub addresses: Vec<ListenAddress>,
     /// To be added to pingora's server.
     pub services: Vec<Box<dyn pingora_core::services::ServiceWithDependents>>,
+    /// Asks providers about keys, by the way that requests take. For one runtime.
+    pub live_check: Arc<dyn LiveCheck>,
 }
 
 /// Why the data plane cannot listen.
@@ -68,16 +72,17 @@ pub fn bind(parts: &Parts) -> Result<Bound, BindError> {
     let proxy = &parts.settings.proxy;
     let tls = upstream::tls()?;
     let room = Arc::new(Semaphore::new(proxy.limits.connections));
+    let catalogue = &parts.settings.catalogue;
+    let destinations = || Destinations::new(catalogue, &proxy.deadlines, &parts.metrics, &tls);
     let mut bound = Bound {
         addresses: Vec::new(),
         services: Vec::new(),
+        live_check: Arc::new(Probe::new(destinations())),
     };
     for listener in &proxy.listeners {
         let socket = Socket::bind(listener)?;
         let door = Door::new(listener, socket.tcp_address(), proxy);
-        let catalogue = &parts.settings.catalogue;
-        let destinations = Destinations::new(catalogue, &proxy.deadlines, &parts.metrics, &tls);
-        let gateway = Gateway::new(parts, door, destinations);
+        let gateway = Gateway::new(parts, door, destinations());
         let limits = (&proxy.deadlines, &proxy.limits);
         let peers = listener.peer_uids.clone();
         let connections =

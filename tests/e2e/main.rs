@@ -47,4 +47,5 @@ mod smuggling;
 mod startup;
 mod streaming;
 mod tls;
+mod verification;
 mod websocket;

@@ -51,10 +51,7 @@ impl HttpBody for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, RelayError>>> {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
-            Self::Whole(whole) => {
-                let bytes = std::mem::take(&mut whole.bytes);
-                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
-            }
+            Self::Whole(ours) => Poll::Ready(whole(&mut ours.bytes)),
             Self::Relayed(relay) => relay.poll_frame(context),
         }
     }
@@ -76,7 +73,8 @@ impl HttpBody for Body {
     }
 }
 
-/// What the upstream gets: the client's body as it comes, as long as it comes.
+/// What the upstream gets: the client's body as it comes, as long as it comes, or
+/// what a request of our own says.
 ///
 /// Dropped before its end, because of a refusal or an early answer, it is still
 /// read for a while: closing an HTTP/1.1 connection with bytes unread resets it,
@@ -86,11 +84,16 @@ impl HttpBody for Body {
 pub(crate) struct Inbound(Box<Upload>);
 
 struct Upload {
-    client: Option<Incoming>,
+    source: Source,
     silence: Silence,
     leftover: Leftover,
     /// The header in which the provider takes a key: no trailer may have its name.
     key_header: Option<HeaderName>,
+}
+
+enum Source {
+    Client(Incoming),
+    Ours(Bytes),
 }
 
 /// What becomes of a body that nobody wants.
@@ -120,9 +123,18 @@ impl Inbound {
             Leftover::Leave
         };
         Self(Box::new(Upload {
-            client: Some(client),
+            source: Source::Client(client),
             silence: Silence::new(idle),
             leftover,
+            key_header: None,
+        }))
+    }
+
+    pub(crate) fn ours(body: Bytes) -> Self {
+        Self(Box::new(Upload {
+            source: Source::Ours(body),
+            silence: Silence::new(Duration::MAX),
+            leftover: Leftover::Leave,
             key_header: None,
         }))
     }
@@ -154,8 +166,10 @@ impl Upload {
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        let unwanted = self.client.take().filter(|client| !client.is_end_stream());
-        if let (Some(client), Leftover::Swallow) = (unwanted, self.leftover) {
+        let source = std::mem::replace(&mut self.source, Source::Ours(Bytes::new()));
+        if let (Source::Client(client), Leftover::Swallow) = (source, self.leftover)
+            && !client.is_end_stream()
+        {
             tokio::spawn(timeout(SWALLOW_FOR, swallow(client)));
         }
     }
@@ -181,8 +195,9 @@ impl HttpBody for Inbound {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, InboundError>>> {
         let upload = &mut *self.0;
-        let Some(client) = &mut upload.client else {
-            return Poll::Ready(None);
+        let client = match &mut upload.source {
+            Source::Client(client) => client,
+            Source::Ours(bytes) => return Poll::Ready(whole(bytes)),
         };
         match Pin::new(client).poll_frame(context) {
             Poll::Ready(frame) => {
@@ -198,15 +213,24 @@ impl HttpBody for Inbound {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.client.as_ref().is_none_or(HttpBody::is_end_stream)
+        match &self.0.source {
+            Source::Client(client) => client.is_end_stream(),
+            Source::Ours(bytes) => bytes.is_empty(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0
-            .client
-            .as_ref()
-            .map_or_else(SizeHint::default, HttpBody::size_hint)
+        match &self.0.source {
+            Source::Client(client) => client.size_hint(),
+            Source::Ours(bytes) => SizeHint::with_exact(bytes.len() as u64),
+        }
     }
+}
+
+/// All of a body that is already here, in one piece.
+fn whole<E>(bytes: &mut Bytes) -> Option<Result<Frame<Bytes>, E>> {
+    let bytes = std::mem::take(bytes);
+    (!bytes.is_empty()).then(|| Ok(Frame::data(bytes)))
 }
 
 /// A request with a picture or a document in it is still read to its end.

@@ -1,0 +1,118 @@
+//! Asks a provider whether it takes a key, with the request that the catalogue says is cheapest.
+//!
+//! It leaves by the same way as every request: the key injected by the same hand, to where configuration says, nothing
+//! followed. Nobody waits for its answer's content, so none is passed on and no run is recorded.
+
+use crate::destination::{Destination, Destinations};
+use crate::gateway::Inbound;
+use crate::inject::Outbound;
+use crate::refusal::Refusal;
+use crate::upstream::Answer;
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderValue, Request, header};
+use http_body_util::BodyExt;
+use keyside_config::{AcceptEncoding, Check};
+use keyside_credentials::{Finding, Grant, LiveCheck, Secret};
+use std::time::Duration;
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+/// Sends live checks. Its connections live on the runtime that asks.
+pub(crate) struct Probe {
+    destinations: Destinations,
+}
+
+#[async_trait]
+impl LiveCheck for Probe {
+    async fn check(&self, grant: &Grant) -> Finding {
+        let asked = timeout(PATIENCE, self.ask(grant)).await;
+        let found = asked.unwrap_or(Err(Refusal::UpstreamTimeout));
+        found.unwrap_or_else(|refusal| {
+            let provider = &**grant.provider();
+            tracing::warn!(
+                provider,
+                code = refusal.code(),
+                "a live check got no answer"
+            );
+            Finding::UNANSWERED
+        })
+    }
+}
+
+impl Probe {
+    pub(crate) fn new(destinations: Destinations) -> Self {
+        Self { destinations }
+    }
+
+    async fn ask(&self, grant: &Grant) -> Result<Finding, Refusal> {
+        let destination = self.destinations.get(grant.provider());
+        let destination = destination.ok_or(Refusal::ProviderUnknown)?;
+        let upstream = destination.upstream(grant.endpoint())?;
+        let check = &destination.provider.check;
+        let request = request(destination, upstream.prefix(), &grant.open()?)?;
+        let answer = upstream.forward(request, false, PATIENCE).await?;
+        let status = answer.response.status().as_u16();
+        let body = match check.needs_body(status) {
+            true => beginning(answer).await?,
+            false => Zeroizing::default(),
+        };
+        Ok(Finding {
+            verification: check.read(status, &body),
+            status: Some(status),
+        })
+    }
+}
+
+fn request(
+    destination: &Destination,
+    prefix: &str,
+    secret: &Secret,
+) -> Result<Request<Inbound>, Refusal> {
+    let Check {
+        method, path, body, ..
+    } = &destination.provider.check;
+    let mut request = Request::new(());
+    *request.method_mut() = method.clone();
+    *request.uri_mut() = path.parse().map_err(|_| Refusal::UpstreamUnreachable)?;
+    let headers = request.headers_mut();
+    headers.insert(header::USER_AGENT, USER_AGENT);
+    headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+    if body.is_some() {
+        headers.insert(header::CONTENT_TYPE, JSON);
+    }
+    let outbound = Outbound {
+        destination,
+        prefix,
+        rest: path.split('?').next().unwrap_or_default(),
+        upgrade: false,
+        accept_encoding: AcceptEncoding::Identity,
+        tag_headers: &[],
+    };
+    let head = outbound.rewrite(request.into_parts().0, secret)?;
+    let body = body.clone().map(Bytes::from).unwrap_or_default();
+    Ok(Request::from_parts(head, Inbound::ours(body)))
+}
+
+/// What an answer begins with. It may hold the key, if the provider echoes it.
+async fn beginning(answer: Answer) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+    let mut body = answer.response.into_body();
+    let mut beginning = Zeroizing::new(Vec::with_capacity(ENOUGH));
+    while beginning.len() < ENOUGH
+        && let Some(frame) = body.frame().await
+    {
+        let frame = frame.map_err(|_| Refusal::UpstreamUnreachable)?;
+        let data = frame.data_ref().map_or(&[][..], |data| data);
+        let room = ENOUGH - beginning.len();
+        beginning.extend_from_slice(&data[..data.len().min(room)]);
+    }
+    Ok(beginning)
+}
+
+const USER_AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("keyside/", env!("CARGO_PKG_VERSION")));
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// Somebody waits for what is found.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// An error's reason stands in its first lines.
+const ENOUGH: usize = 16 << 10;
