@@ -28,7 +28,7 @@ use std::{net::SocketAddr, num::NonZeroU32, sync::Arc};
 
 use axum::{Router, middleware};
 use keyside_config::Catalogue;
-use keyside_credentials::{Registry, SessionRules, Sessions};
+use keyside_credentials::{LiveCheck, Registry, SessionRules, Sessions};
 
 pub use self::openapi::openapi;
 use self::{cookie::Cookie, limits::Limits, page_token::PageTokens};
@@ -39,6 +39,8 @@ pub struct AdminOptions {
     pub registry: Arc<Registry>,
     /// The known providers.
     pub catalogue: Arc<Catalogue>,
+    /// Asks them about keys.
+    pub live_check: Arc<dyn LiveCheck>,
     /// The address that the API is bound to.
     pub listen: SocketAddr,
     /// What people type to reach it, without a slash at the end. Its host is one that requests may name.
@@ -54,6 +56,7 @@ pub struct AdminOptions {
 pub(crate) struct AdminState {
     pub(crate) registry: Arc<Registry>,
     pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) live_check: Arc<dyn LiveCheck>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) pages: Arc<PageTokens>,
     pub(crate) limits: Arc<Limits>,
@@ -71,6 +74,7 @@ pub fn router(options: AdminOptions) -> Router {
     let state = AdminState {
         registry: options.registry,
         catalogue: options.catalogue,
+        live_check: options.live_check,
         sessions: Arc::new(Sessions::new(options.sessions)),
         pages: Arc::new(PageTokens::new()),
         limits: Arc::new(Limits::new(options.requests_per_second)),

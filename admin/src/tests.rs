@@ -16,6 +16,7 @@ mod resources;
 mod secrecy;
 mod sessions;
 mod tokens;
+mod verifying;
 mod whole;
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
@@ -31,7 +32,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
-use self::failing::FailingLog;
+use self::{failing::FailingLog, verifying::Provider};
 use crate::{AdminOptions, router};
 
 /// A key of the form that OpenAI's have, and of no other one anywhere.
@@ -45,6 +46,7 @@ struct Api {
     registry: Arc<Registry>,
     token: String,
     log: Arc<FailingLog>,
+    provider: Arc<Provider>,
     _folder: TempDir,
 }
 
@@ -88,10 +90,12 @@ impl Api {
             clock: Arc::new(SystemClock),
         };
         let registry = Registry::open(options).await.unwrap();
+        let provider = Arc::new(Provider::default());
         let token = std::fs::read_to_string(registry.access().token_file()).unwrap();
         let options = AdminOptions {
             registry: registry.clone(),
             catalogue,
+            live_check: provider.clone(),
             listen: "127.0.0.1:7381".parse().unwrap(),
             public_url: public_url.to_owned(),
             sessions: SessionRules {
@@ -105,6 +109,7 @@ impl Api {
             registry,
             token: token.trim().to_owned(),
             log,
+            provider,
             _folder: folder,
         }
     }

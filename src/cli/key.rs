@@ -29,6 +29,8 @@ pub(crate) enum Key {
     /// Go back to the secret before, while it is kept
     #[command(name = "rollback")]
     RollBack(RollBack),
+    /// Ask the provider whether it takes a key, and note what it says
+    Verify(One),
     /// Change a key's label, usage tag, end, or make it the default
     Edit(Edit),
     /// Withdraw a key at once and for good
@@ -133,6 +135,7 @@ pub(crate) async fn run(key: Key, sources: &Sources, answer: &Answer) -> Result<
         }
         Key::Rotate(rotate) => rotate.run(sources, answer).await,
         Key::RollBack(back) => back.run(sources, answer).await,
+        Key::Verify(one) => change::verify(&one, sources, answer).await,
         Key::Edit(edit) => edit.run(sources, answer).await,
         Key::Revoke(revoke) => revoke.run(sources, answer).await,
     }

@@ -52,6 +52,8 @@ pub(crate) struct CredentialRotation {
     /// How long the old one can be rolled back to; a day unless said otherwise.
     #[schema(minimum = 0, maximum = 7776000)]
     grace_seconds: Option<u64>,
+    /// Whether the provider has to take the new key before it is used.
+    check: Option<bool>,
     /// In the future; null takes it away.
     expires_at: Option<Timestamp>,
 }

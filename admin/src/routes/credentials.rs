@@ -1,6 +1,7 @@
 //! `/api/integrations/credentials`: the secret goes in, and never comes out.
 
 pub(super) mod change;
+pub(super) mod verify;
 mod view;
 
 use axum::{

@@ -14,6 +14,7 @@ fn around(api: &Api, router: Router) -> Api {
         router: router.layer(middleware::from_fn_with_state(refusals, exchange::carry)),
         registry: api.registry.clone(),
         token: api.token.clone(),
+        provider: api.provider.clone(),
         _folder: tempfile::tempdir().unwrap(),
     }
 }

@@ -48,6 +48,7 @@ fn rows() -> Vec<Row> {
         row("PATCH", "/api/integrations/credentials/{id}", Some(Editor), Workspace, Signed, OK, Some(change)),
         row("POST", "/api/integrations/credentials/{id}/rollback", Some(Editor), Workspace, Signed, OK, Some(nothing)),
         row("DELETE", "/api/integrations/credentials/{id}", Some(Editor), Workspace, Signed, OK, None),
+        row("POST", "/api/integrations/credentials/{id}/verify", Some(Editor), Workspace, Signed, OK, None),
         row("GET", "/api/integrations/providers", Some(Viewer), Anywhere, Signed, OK, None),
         row("GET", "/api/workspaces", Some(Viewer), Workspace, Signed, OK, None),
         row("POST", "/api/workspaces", Some(Owner), Installation, Signed, MADE, Some(workspace)),

@@ -1,4 +1,4 @@
-//! `keyside key rotate`, `rollback` and `edit`.
+//! `keyside key rotate`, `rollback`, `verify` and `edit`.
 
 use std::time::Duration;
 
@@ -18,6 +18,9 @@ pub(crate) struct Rotate {
     /// How long the old secret is kept to roll back to: 0, or a number and s, m, h or d, at most 90d
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = duration)]
     grace: Duration,
+    /// Have the provider asked about the new secret first; if it does not take it, the old one stays in use
+    #[arg(long)]
+    check: bool,
     #[command(flatten)]
     end: End,
     #[command(flatten)]
@@ -73,6 +76,7 @@ impl Rotate {
         let mut body = Map::new();
         body.insert("secret".to_owned(), self.secret.read()?.into());
         body.insert("graceSeconds".to_owned(), self.grace.as_secs().into());
+        body.insert("check".to_owned(), self.check.into());
         self.end.put_into(&mut body);
         let rotated = client
             .patch(&path(&self.one.id), &Value::Object(body))
@@ -87,6 +91,23 @@ impl RollBack {
         let path = format!("{}/rollback", path(&self.one.id));
         let back = client.post(&path, &json!({ "version": self.to })).await?;
         tell(&back, "Rolled back", answer)
+    }
+}
+
+/// `keyside key verify`: a key that its provider does not take is a failure, so that scripts notice.
+pub(super) async fn verify(one: &One, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    let path = format!("{}/verify", path(&one.id));
+    let verified = one.admin.client(sources)?.post(&path, &json!({})).await?;
+    match verified["verification"].as_str() {
+        Some("accepted") => tell(&verified, "Accepted", answer),
+        Some("limited") => tell(&verified, "Accepted in part", answer),
+        found => {
+            let found = found.unwrap_or("of no result");
+            tell(&verified, "Not accepted", answer)?;
+            Err(Failure::failed(format!(
+                "expected a key that its provider takes, found one that is {found}"
+            )))
+        }
     }
 }
 

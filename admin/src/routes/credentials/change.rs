@@ -44,10 +44,11 @@ pub(in crate::routes) async fn apply(
     let expected = seen.required()?;
     let (act, body) = (caller.act(), body.bytes());
     let done = match read(body)? {
-        Change::Rotate(rotation) => {
+        Change::Rotate(rotation, checked) => {
             let rotation = Rotation {
                 expected,
                 idempotency: once(key, body),
+                check: checked.then_some(state.live_check),
                 ..rotation
             };
             state.registry.rotate(&act, &id, rotation).await?
@@ -118,7 +119,8 @@ pub(super) fn once(IdempotencyKey(key): IdempotencyKey, body: &[u8]) -> Option<I
 }
 
 enum Change {
-    Rotate(Rotation),
+    /// And whether the provider has to take the new key first.
+    Rotate(Rotation, bool),
     Edit(Edit),
 }
 
@@ -128,12 +130,12 @@ fn read(body: &[u8]) -> Result<Change, Problem> {
         form.refuse(field, why);
     }
     match form.has("secret") {
-        true => read_rotation(form).map(Change::Rotate),
+        true => read_rotation(form),
         false => read_edit(form).map(Change::Edit),
     }
 }
 
-fn read_rotation(mut form: Form<'_>) -> Result<Rotation, Problem> {
+fn read_rotation(mut form: Form<'_>) -> Result<Change, Problem> {
     for field in ["label", "usageTag", "default"] {
         form.refuse(
             field,
@@ -143,19 +145,19 @@ fn read_rotation(mut form: Form<'_>) -> Result<Rotation, Problem> {
     let secret: Option<Secret> = form.required("secret", form::secret);
     let grace = form.optional("graceSeconds", form::whole(0..=GRACE_LIMIT.as_secs()));
     let expires_at: Option<Option<Timestamp>> = form.nullable("expiresAt", form::timestamp);
+    let checked = form.optional("check", form::flag).unwrap_or(false);
     let rotation = secret.map(|secret| Rotation {
         grace: grace.map_or(GRACE_DEFAULT, Duration::from_secs),
         expires_at,
         ..Rotation::to(secret)
     });
-    form.finish(rotation)
+    form.finish(rotation.map(|rotation| Change::Rotate(rotation, checked)))
 }
 
 fn read_edit(mut form: Form<'_>) -> Result<Edit, Problem> {
-    form.refuse(
-        "graceSeconds",
-        "says how long the old secret is kept, and there is no new `secret`",
-    );
+    for (field, why) in OF_ROTATION {
+        form.refuse(field, why);
+    }
     let edit = Edit {
         label: form.optional("label", form::parsed),
         usage_tag: form.nullable("usageTag", form::parsed::<UsageTag>),
@@ -166,9 +168,10 @@ fn read_edit(mut form: Form<'_>) -> Result<Edit, Problem> {
     form.finish(Some(edit))
 }
 
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 11] = [
     "secret",
     "graceSeconds",
+    "check",
     "label",
     "usageTag",
     "expiresAt",
@@ -177,6 +180,18 @@ const FIELDS: [&str; 10] = [
     "provider",
     "environment",
     "endpoint",
+];
+
+/// What is said about a new secret only.
+const OF_ROTATION: [(&str, &str); 2] = [
+    (
+        "graceSeconds",
+        "says how long the old secret is kept, and there is no new `secret`",
+    ),
+    (
+        "check",
+        "has the provider asked about a new secret, and there is none; POST …/verify asks about the one in use",
+    ),
 ];
 
 /// What a credential is for good.

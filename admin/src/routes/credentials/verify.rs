@@ -1,0 +1,43 @@
+//! What the provider itself says of a stored key.
+
+use axum::extract::State;
+use keyside_credentials::{Finding, Verification};
+
+use super::{CredentialView, with_warnings};
+use crate::{AdminState, access::Caller, entity_tag::Tagged, problem::Problem, routes::Segment};
+
+/// Asks the provider whether it takes the key in use, and puts on record what it says. The key stays in use whatever that
+/// is.
+#[utoipa::path(
+    post, path = "/api/integrations/credentials/{id}/verify", tag = "credentials", operation_id = "verifyCredential",
+    params(("id" = String, Path)),
+    responses((status = 200, body = CredentialView, description = "Asked; `verification` is what came of it"), (status = 404), (status = 409))
+)]
+pub(in crate::routes) async fn verify(
+    State(state): State<AdminState>,
+    caller: Caller,
+    Segment(id): Segment,
+) -> Result<Tagged<CredentialView>, Problem> {
+    let id = caller.credential(&state.registry, &id)?.id;
+    let (act, check) = (caller.act(), state.live_check);
+    let (credential, finding) = state.registry.verify(&act, &id, check).await?;
+    let advice = advice(finding).into_iter().collect();
+    Ok(with_warnings(&state.registry, &caller, credential, advice))
+}
+
+/// What to do about it, if anything.
+fn advice(finding: Finding) -> Option<String> {
+    let remedy = match finding.verification {
+        Verification::Accepted => return None,
+        Verification::Limited => {
+            "the key works for a part of what it may be asked: look at its permissions and at what is left to spend in the provider's console"
+        }
+        Verification::Rejected => {
+            "requests with it fail: make a new key in the provider's console and rotate to it, or revoke this one"
+        }
+        Verification::Unreachable => {
+            "nothing is known of the key: look at the provider's status page and at Keyside's log, and try again"
+        }
+    };
+    Some(format!("{finding}; {remedy}"))
+}
