@@ -64,7 +64,7 @@ pub(crate) enum Command {
     Check,
     /// Ask a running Keyside whether it is ready; for containers and service managers
     Healthcheck(healthcheck::Healthcheck),
-    /// Add, list, show and revoke provider keys
+    /// Provider keys: add, list, show, rotate, roll back, verify, edit, revoke
     #[command(subcommand)]
     Key(key::Key),
     /// Add and list workspaces

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::*;
 use crate::{Finding, LiveCheck, Verification, VersionState, audit::Event};
@@ -18,6 +18,24 @@ impl LiveCheck for Says {
         assert_eq!(asked, self.0, "the key that is tried");
         found(self.1)
     }
+}
+
+/// To `sk-2`, if the provider takes it.
+fn checked(check: Arc<dyn LiveCheck>) -> Rotation {
+    Rotation {
+        check: Some(check),
+        ..to("sk-2")
+    }
+}
+
+/// The same, under way.
+fn rotating(
+    registry: &Arc<Registry>,
+    id: &CredentialId,
+    check: Arc<Waits>,
+) -> JoinHandle<Result<Saved, ChangeError>> {
+    let (registry, id) = (registry.clone(), id.clone());
+    tokio::spawn(async move { registry.rotate(&act(), &id, checked(check)).await })
 }
 
 fn found(verification: Verification) -> Finding {
@@ -63,10 +81,7 @@ async fn a_key_that_the_provider_takes_is_promoted_and_says_so() {
     for verdict in [Verification::Accepted, Verification::Limited] {
         let (_installation, registry, id) = one_key().await;
         let from = registry.audit().head().await.position + 1;
-        let rotation = Rotation {
-            check: Some(Arc::new(Says("sk-2", verdict))),
-            ..to("sk-2")
-        };
+        let rotation = checked(Arc::new(Says("sk-2", verdict)));
         let credential = registry
             .rotate(&act(), &id, rotation)
             .await
@@ -95,10 +110,7 @@ async fn a_key_that_does_not_pass_is_destroyed_and_the_old_one_used_as_ever() {
     for verdict in [Verification::Rejected, Verification::Unreachable] {
         let (installation, registry, id) = one_key().await;
         let from = registry.audit().head().await.position + 1;
-        let rotation = Rotation {
-            check: Some(Arc::new(Says("sk-2", verdict))),
-            ..to("sk-2")
-        };
+        let rotation = checked(Arc::new(Says("sk-2", verdict)));
         let refused = registry.rotate(&act(), &id, rotation).await;
         assert!(matches!(refused, Err(ChangeError::CheckFailed(said)) if said == found(verdict)));
         assert_eq!(
@@ -126,21 +138,7 @@ async fn a_key_that_does_not_pass_is_destroyed_and_the_old_one_used_as_ever() {
 async fn while_a_key_is_tried_nobody_gets_it_and_nobody_waits() {
     let (_installation, registry, id) = one_key().await;
     let (check, was_asked, answer) = Waits::new();
-    let rotating = tokio::spawn({
-        let (registry, id) = (registry.clone(), id.clone());
-        async move {
-            registry
-                .rotate(
-                    &act(),
-                    &id,
-                    Rotation {
-                        check: Some(check),
-                        ..to("sk-2")
-                    },
-                )
-                .await
-        }
-    });
+    let rotating = rotating(&registry, &id, check);
     was_asked.await.unwrap();
     let staged = registry.credential(&id).unwrap();
     assert_eq!(
@@ -184,17 +182,7 @@ async fn what_is_done_while_a_key_is_tried_is_not_undone_by_its_promotion() {
     for (revoked, kept) in [(true, 0), (false, 2)] {
         let (installation, registry, id) = one_key().await;
         let (check, was_asked, answer) = Waits::new();
-        let rotating = tokio::spawn({
-            let (registry, id) = (registry.clone(), id.clone());
-            async move {
-                let check: Arc<dyn LiveCheck> = check;
-                let rotation = Rotation {
-                    check: Some(check),
-                    ..to("sk-2")
-                };
-                registry.rotate(&act(), &id, rotation).await
-            }
-        });
+        let rotating = rotating(&registry, &id, check);
         was_asked.await.unwrap();
         match revoked {
             true => drop(
@@ -222,21 +210,7 @@ async fn what_is_done_while_a_key_is_tried_is_not_undone_by_its_promotion() {
 async fn what_a_crash_leaves_staged_is_never_used_and_swept_after_its_time() {
     let (installation, registry, id) = one_key().await;
     let (check, was_asked, _answer) = Waits::new();
-    let rotating = tokio::spawn({
-        let (registry, id) = (registry.clone(), id.clone());
-        async move {
-            registry
-                .rotate(
-                    &act(),
-                    &id,
-                    Rotation {
-                        check: Some(check),
-                        ..to("sk-2")
-                    },
-                )
-                .await
-        }
-    });
+    let rotating = rotating(&registry, &id, check);
     was_asked.await.unwrap();
     // The process ends here.
     rotating.abort();
