@@ -225,6 +225,11 @@ impl From<ChangeError> for Problem {
                 said,
                 "The old secret is used as before. Look at the new one in the provider's console and send it again.",
             ),
+            ChangeError::Replaced => Self::new(
+                Kind::SecretReplaced,
+                said,
+                "Ask again: it is about the one in use then.",
+            ),
             ChangeError::GraceTooLong => one_field("graceSeconds", said),
             ChangeError::VersionNotInGrace { .. } => one_field("version", said),
             ChangeError::DefaultNeeded => one_field("default", said),

@@ -89,6 +89,9 @@ pub enum ChangeError {
     /// The new secret did not pass, and was destroyed. The one before is used as ever.
     #[error("{}; the new secret was not put in place", not_taken(.0))]
     CheckFailed(Finding),
+    /// What the provider said is about a secret that is not the one in use any more.
+    #[error("another secret took its place while the provider was asked")]
+    Replaced,
     /// A default gives way only to another.
     #[error("it is the default, and stays it until another credential becomes the default instead")]
     DefaultNeeded,

@@ -25,9 +25,7 @@ impl Inner {
         let mut held = self.hold(id).await?;
         held.expect_open(None)?;
         if held.document.current != version {
-            // It was said of a secret that is not the one in use any more.
-            let current = held.document.revision;
-            return Err(ChangeError::Superseded { current });
+            return Err(ChangeError::Replaced);
         }
         held.document.verification = Some(finding.verification);
         if finding.verification != Verification::Unreachable {

@@ -280,7 +280,7 @@ async fn what_is_said_of_a_key_that_was_replaced_or_revoked_meanwhile_is_not_not
         let error = verifying.await.unwrap().unwrap_err();
         let expected = match revoked {
             true => matches!(error, ChangeError::Revoked),
-            false => matches!(error, ChangeError::Superseded { .. }),
+            false => matches!(error, ChangeError::Replaced),
         };
         assert!(expected, "{error}");
         assert_eq!(registry.credential(&id).unwrap(), before);

@@ -32,6 +32,7 @@ impl Said {
             ChangeError::NothingInGrace => "nothing in grace",
             ChangeError::VersionNotInGrace { .. } => "not in grace",
             ChangeError::CheckFailed(_) => "check failed",
+            ChangeError::Replaced => "replaced",
             ChangeError::DefaultNeeded => "default needed",
             other => panic!("{other}"),
         })
