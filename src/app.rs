@@ -4,7 +4,7 @@
 //! and hands over, so that every error that can be known at start is known before
 //! the first request.
 
-use crate::cli::Failure;
+use crate::failure::Failure;
 use crate::inventory::Inventory;
 use crate::lifecycle::Lifecycle;
 use crate::observe::{self, Observed};

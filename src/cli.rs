@@ -10,7 +10,6 @@ mod backup;
 mod check;
 mod confirm;
 mod download;
-mod failure;
 mod healthcheck;
 mod key;
 mod master_key;
@@ -28,8 +27,8 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{CommandFactory, Parser, Subcommand};
 use keyside_config::Sources;
 
-pub(crate) use self::failure::Failure;
 use self::{admin::Admin, answer::Answer};
+use crate::failure::Failure;
 
 /// The sidecar that holds the keys: requests leave without a key, Keyside attaches it.
 #[derive(Parser)]

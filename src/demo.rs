@@ -4,7 +4,7 @@
 mod sandbox;
 
 use crate::app::{Addresses, App};
-use crate::cli::Failure;
+use crate::failure::Failure;
 use keyside_config::{ListenAddress, Settings, Sources};
 use keyside_credentials::{Act, ActorId, Environment, NewCredential, NewWorkspace, Secret};
 use sandbox::Sandbox;

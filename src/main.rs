@@ -4,10 +4,12 @@ mod app;
 mod cli;
 mod client;
 mod demo;
+mod failure;
 mod inventory;
 mod lifecycle;
 mod observe;
 mod telemetry;
+mod terminal;
 mod web;
 
 /// Requests allocate little and often; measured against the system's allocator

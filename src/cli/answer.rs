@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use serde::Serialize;
 
 use super::{Failure, table::Table};
+use crate::terminal::colour_wanted;
 
 /// Where answers go, and in which form.
 pub(crate) struct Answer {
@@ -56,9 +57,4 @@ impl Answer {
     pub(crate) fn remark(&self, text: &str) {
         let _ = writeln!(io::stderr().lock(), "{text}");
     }
-}
-
-/// <https://no-color.org>: any value but the empty one turns colour off.
-pub(crate) fn colour_wanted() -> bool {
-    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

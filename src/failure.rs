@@ -8,7 +8,7 @@ use std::{
 
 use keyside_config::SettingsError;
 
-use crate::client::ClientError;
+use crate::{client::ClientError, terminal::colour_wanted};
 
 /// Why a command did not do what it was asked to.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl Failure {
     /// Prints it on standard error. If even that is closed there is nobody left to tell.
     pub(crate) fn tell(&self) {
         let mut stderr = std::io::stderr().lock();
-        let colour = stderr.is_terminal() && super::answer::colour_wanted();
+        let colour = stderr.is_terminal() && colour_wanted();
         let label = if colour {
             "\x1b[1;31merror:\x1b[0m"
         } else {
