@@ -7,32 +7,45 @@ const LIVE: &str = "sk-proj-live-one-0123456789abcdefghij";
 const SECOND: &str = "sk-proj-live-two-0123456789abcdefghij";
 const SANDBOX: &str = "sk-proj-sandbox-0123456789abcdefghij";
 
-/// Checks which key left for the last request, and that the answer names it.
-fn check(name: &str, upstream: &Upstream, answer: &Message, label: &str, secret: &str) {
-    assert_eq!(answer.status(), 200, "{name}: {}", answer.text());
-    assert_eq!(
-        answer.header("x-keyside-credential-label"),
-        Some(label),
-        "{name}"
-    );
-    let last = upstream.requests().pop().expect("a request");
-    assert_eq!(
-        last.headers_named("authorization"),
-        [format!("Bearer {secret}")],
-        "{name}"
-    );
+/// Keyside with workspace `acme`, which has no key yet, and the OpenAI that it calls.
+struct Acme {
+    upstream: Upstream,
+    keyside: Keyside,
 }
 
-fn add(keyside: &Keyside, label: &str, environment: &str, secret: &str, default: bool) {
-    let added = keyside.add(json!({
-        "workspaceId": "acme", "provider": "openai", "label": label, "secret": secret,
-        "environment": environment, "default": default,
-    }));
-    assert_eq!(added["label"], label);
-    assert!(
-        !added.to_string().contains(secret),
-        "a secret is write-only"
-    );
+impl Acme {
+    fn without_keys() -> Self {
+        let upstream = Upstream::ok();
+        let keyside = Keyside::builder()
+            .provider("openai", &upstream.base_url())
+            .start();
+        keyside.workspace("acme");
+        Self { upstream, keyside }
+    }
+
+    /// Saves a key, and checks that nothing shows it.
+    fn save(&self, label: &str, environment: &str, secret: &str, default: bool) {
+        let added = self.keyside.add(json!({
+            "workspaceId": "acme", "provider": "openai", "label": label, "secret": secret,
+            "environment": environment, "default": default,
+        }));
+        assert_eq!(added["label"], label);
+        assert!(!added.to_string().contains(secret), "it is write-only");
+    }
+
+    /// Checks which key leaves for a request, and that the answer names it.
+    fn gives(&self, name: &str, ask: &Ask, label: &str, secret: &str) {
+        self.gave(name, &self.keyside.ask(ask), label, secret);
+    }
+
+    fn gave(&self, name: &str, answer: &Message, label: &str, secret: &str) {
+        assert_eq!(answer.status(), 200, "{name}: {}", answer.text());
+        let named = answer.header("x-keyside-credential-label");
+        assert_eq!(named, Some(label), "{name}");
+        let last = self.upstream.requests().pop().expect("a request");
+        let sent = last.headers_named("authorization");
+        assert_eq!(sent, [format!("Bearer {secret}")], "{name}");
+    }
 }
 
 #[test]
@@ -81,103 +94,43 @@ fn the_tag_may_stand_in_the_header_the_path_or_a_header_of_one_s_own() {
 
 #[test]
 fn the_first_key_is_the_default_until_another_says_so() {
-    let upstream = Upstream::ok();
-    let keyside = Keyside::builder()
-        .provider("openai", &upstream.base_url())
-        .start();
-    keyside.workspace("acme");
-    add(&keyside, "one", "live", LIVE, false);
-    check(
-        "the only one",
-        &upstream,
-        &keyside.ask(&Ask::chat()),
-        "one",
-        LIVE,
-    );
-    add(&keyside, "two", "live", SECOND, false);
-    check(
-        "still the first",
-        &upstream,
-        &keyside.ask(&Ask::chat()),
-        "one",
-        LIVE,
-    );
+    let acme = Acme::without_keys();
+    acme.save("one", "live", LIVE, false);
+    acme.gives("the only one", &Ask::chat(), "one", LIVE);
+    acme.save("two", "live", SECOND, false);
+    acme.gives("still the first", &Ask::chat(), "one", LIVE);
     let by_label = Ask::chat().header("X-Keyside-Label", "two");
-    check(
-        "by its label",
-        &upstream,
-        &keyside.ask(&by_label),
-        "two",
-        SECOND,
-    );
-    let defaults = keyside
-        .list()
-        .iter()
-        .filter(|view| view["isDefault"] == true)
-        .count();
-    assert_eq!(defaults, 1);
+    acme.gives("by its label", &by_label, "two", SECOND);
+    let views = acme.keyside.list();
+    let defaults = views.iter().filter(|view| view["isDefault"] == true);
+    assert_eq!(defaults.count(), 1);
 }
 
 #[test]
 fn a_key_saved_as_default_takes_over_at_once() {
-    let upstream = Upstream::ok();
-    let keyside = Keyside::builder()
-        .provider("openai", &upstream.base_url())
-        .start();
-    keyside.workspace("acme");
-    add(&keyside, "one", "live", LIVE, false);
-    let mut wire = keyside.wire();
-    check("before", &upstream, &wire.ask(&Ask::chat()), "one", LIVE);
-    add(&keyside, "two", "live", SECOND, true);
-    check(
-        "after, on the same connection",
-        &upstream,
-        &wire.ask(&Ask::chat()),
-        "two",
-        SECOND,
-    );
-    let keyside = keyside.kill9().start();
-    check(
-        "after a restart",
-        &upstream,
-        &keyside.ask(&Ask::chat()),
-        "two",
-        SECOND,
-    );
+    let mut acme = Acme::without_keys();
+    acme.save("one", "live", LIVE, false);
+    let mut wire = acme.keyside.wire();
+    acme.gave("before", &wire.ask(&Ask::chat()), "one", LIVE);
+    acme.save("two", "live", SECOND, true);
+    let answer = wire.ask(&Ask::chat());
+    acme.gave("after, on the same connection", &answer, "two", SECOND);
+    acme.keyside = acme.keyside.kill9().start();
+    acme.gives("after a restart", &Ask::chat(), "two", SECOND);
 }
 
 #[test]
 fn without_a_wish_live_goes_before_sandbox() {
-    let upstream = Upstream::ok();
-    let keyside = Keyside::builder()
-        .provider("openai", &upstream.base_url())
-        .start();
-    keyside.workspace("acme");
-    add(&keyside, "ci", "sandbox", SANDBOX, false);
-    check(
-        "sandbox only",
-        &upstream,
-        &keyside.ask(&Ask::chat()),
-        "ci",
-        SANDBOX,
-    );
-    add(&keyside, "prod", "live", LIVE, false);
-    check("both", &upstream, &keyside.ask(&Ask::chat()), "prod", LIVE);
+    let acme = Acme::without_keys();
+    acme.save("ci", "sandbox", SANDBOX, false);
+    acme.gives("sandbox only", &Ask::chat(), "ci", SANDBOX);
+    acme.save("prod", "live", LIVE, false);
+    acme.gives("both", &Ask::chat(), "prod", LIVE);
     let sandbox = Ask::chat().header("X-Keyside-Environment", "sandbox");
-    check(
-        "sandbox wished for",
-        &upstream,
-        &keyside.ask(&sandbox),
-        "ci",
-        SANDBOX,
-    );
+    acme.gives("sandbox wished for", &sandbox, "ci", SANDBOX);
     let wrong = sandbox.header("X-Keyside-Label", "prod");
-    let answer = keyside.ask(&wrong);
-    assert!(
-        [403, 404].contains(&answer.status()),
-        "a label of the other: {}",
-        answer.text()
-    );
+    let answer = acme.keyside.ask(&wrong);
+    expect::refused("of the other", &answer, 403, "environment_not_allowed");
 }
 
 #[test]
