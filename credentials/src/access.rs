@@ -19,7 +19,6 @@ use std::{
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
 
 use self::last_used::LastUsed;
 pub(crate) use self::token::TokenDocument;
@@ -194,8 +193,7 @@ impl Access {
         };
         let (document, text) = TokenDocument::made(new, &system.actor, now);
         // The file first: a token that is stored and was never shown would lock everyone out.
-        let line = Zeroizing::new(format!("{}\n", *text));
-        file::replace(&self.file, line.as_bytes(), Permissions::from_mode(0o600))?;
+        file::replace_secret(&self.file, &text, Permissions::from_mode(0o600))?;
         let draft = Draft::about_token(Event::TokenCreated, &system, &document);
         journal.commit(draft, vec![document.write(keyring)]).await?;
         self.show(&document);

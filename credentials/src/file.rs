@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use zeroize::Zeroizing;
+
 /// What the system said about a file, with the remedy where there is a usual one.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {source}{}", path.display(), remedy(source))]
@@ -56,6 +58,19 @@ pub(crate) fn replace(path: &Path, contents: &[u8], mode: Permissions) -> Result
     let temporary = with_suffix(path, ".new");
     write_new(&temporary, contents, &mode).map_err(FileError::at(&temporary))?;
     rename(&temporary, path)
+}
+
+/// The same for a file that holds one secret on a line.
+pub(crate) fn replace_secret(
+    path: &Path,
+    secret: &str,
+    mode: Permissions,
+) -> Result<(), FileError> {
+    // At its full length at once: a buffer that grows leaves its shorter self behind unwiped.
+    let mut line = Zeroizing::new(Vec::with_capacity(secret.len() + 1));
+    line.extend_from_slice(secret.as_bytes());
+    line.push(b'\n');
+    replace(path, &line, mode)
 }
 
 /// Removes what a [`replace`] of `path` that was cut off has left. The next one would; this is for files that hold a key.

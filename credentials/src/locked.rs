@@ -69,11 +69,12 @@ impl Drop for LockedKeys {
 /// 64 slots of 64 bytes. The words are atomic so that a slot can be written while its neighbours are read; a slot itself
 /// is written before its handle is given away and after the handle is gone, so relaxed order is enough.
 struct Page {
+    /// Unlocks when dropped, which is before the memory is freed and may be another page's; nothing when the system's limit
+    /// is reached.
+    _lock: Option<region::LockGuard>,
     words: Box<Words>,
     /// A bit for each slot in use.
     used: AtomicU64,
-    /// Unlocks when dropped; nothing when the system's limit is reached.
-    _lock: Option<region::LockGuard>,
 }
 
 #[repr(align(4096))]
@@ -90,9 +91,9 @@ impl Page {
             warn_once(error);
         }
         Self {
+            _lock: lock.ok(),
             words,
             used: AtomicU64::new(0),
-            _lock: lock.ok(),
         }
     }
 

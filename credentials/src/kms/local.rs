@@ -92,9 +92,7 @@ impl MasterKey {
     }
 
     fn make(path: &Path) -> Result<Self, KmsError> {
-        let mut text = Self::generate();
-        text.push('\n');
-        file::replace(path, text.as_bytes(), Permissions::from_mode(0o600))
+        file::replace_secret(path, &Self::generate(), Permissions::from_mode(0o600))
             .map_err(KmsError::File)?;
         tracing::warn!(
             path = %path.display(),

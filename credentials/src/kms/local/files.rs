@@ -144,10 +144,9 @@ fn make_beside(path: &Path) -> Result<MasterKey, FileError> {
         // A link, as Kubernetes mounts a secret: replacing it here would change nothing where it comes from.
         return Err(FileError::at(path)(io::Error::other("it is a link")));
     }
-    let mut text = MasterKey::generate();
-    text.push('\n');
+    let text = MasterKey::generate();
     let new = file::with_suffix(path, NEXT);
-    file::replace(&new, text.as_bytes(), mode_of(path)?)?;
+    file::replace_secret(&new, &text, mode_of(path)?)?;
     let key = MasterKey::parse(text.as_bytes(), "a new key");
     key.map_err(|_| FileError::at(&new)(io::ErrorKind::InvalidData.into()))
 }
