@@ -8,17 +8,18 @@ use std::sync::Arc;
 use serde_json::json;
 
 use self::archive::Archive;
-use super::{Act, ChangeError, Filter, Inner, Registry};
+use super::{Act, ChangeError, Filter, Inner, Registry, in_order};
 use crate::{
     AuditRecord, Scope, WorkspaceId,
-    audit::{AuditFilter, Draft, Event},
-    snapshot::WorkspaceEntry,
+    audit::{AuditFilter, Draft, Event, Head},
+    snapshot::Snapshot,
     storage::StorageError,
 };
 
 impl Registry {
     /// A tar archive of what is kept of a workspace: `workspace.json`, `credentials.json`, `audit.ndjson`, `runs.ndjson`,
-    /// and `manifest.json` with the SHA-256 of each. Never a secret, sealed or not. It is put on record first.
+    /// and `manifest.json` with the SHA-256 of each. Never a secret, sealed or not. It is put on record first, and all but the
+    /// runs is as it stood then.
     ///
     /// Made in memory: about 30 MB where 100,000 runs are kept of this one workspace.
     ///
@@ -29,15 +30,9 @@ impl Registry {
         by: &Act,
         id: &WorkspaceId,
     ) -> Result<Vec<u8>, ChangeError> {
-        let workspace = self.inner.snapshot.load().workspaces.get(id).cloned();
-        let workspace = workspace.ok_or(ChangeError::WorkspaceUnknown)?;
-        let head = self.inner.audit.put_on_record(Draft {
-            workspace: Some(id.clone()),
-            ..Draft::new(Event::WorkspaceExported, by)
-        });
-        let head = head.await?;
+        let (head, snapshot) = self.inner.begin_export(by, id).await?;
         let mut archive = Archive::at(self.inner.clock.now());
-        self.write(&mut archive, id, &workspace).await?;
+        self.write(&mut archive, id, head, &snapshot).await?;
         Ok(archive.finish(json!({
             "format": "keyside-workspace-export/1",
             "installation": self.inner.keyring.installation().installation(),
@@ -52,18 +47,22 @@ impl Registry {
         &self,
         archive: &mut Archive,
         id: &WorkspaceId,
-        workspace: &WorkspaceEntry,
+        head: Head,
+        snapshot: &Snapshot,
     ) -> Result<(), StorageError> {
-        archive.json("workspace.json", &form::workspace(workspace));
+        let workspace = snapshot.workspaces.get(id);
+        archive.json("workspace.json", &workspace.map(|it| form::workspace(it)));
         let filter = Filter {
             workspace: Some(id.clone()),
             ..Filter::default()
         };
-        let credentials = self.list(&filter);
+        let mut credentials = self.viewer().list(snapshot, &filter);
+        in_order(&mut credentials);
         let credentials: Vec<_> = credentials.iter().map(form::credential).collect();
         archive.json("credentials.json", &credentials);
         let records = self.inner.records_of(id).await?;
-        archive.lines("audit.ndjson", records.iter().map(form::record));
+        let records = records.iter().filter(|it| it.position <= head.position);
+        archive.lines("audit.ndjson", records.map(form::record));
         let runs = self.inner.runs.of_workspace(id).await?;
         archive.lines("runs.ndjson", runs.iter().map(form::run));
         Ok(())
@@ -71,6 +70,24 @@ impl Registry {
 }
 
 impl Inner {
+    /// Nobody changes the workspace between its record and what is shown of it.
+    async fn begin_export(
+        &self,
+        by: &Act,
+        id: &WorkspaceId,
+    ) -> Result<(Head, Arc<Snapshot>), ChangeError> {
+        let _begun = self.begin_in(id).await?;
+        let snapshot = self.snapshot.load_full();
+        if !snapshot.workspaces.contains_key(id) {
+            return Err(ChangeError::WorkspaceUnknown);
+        }
+        let exported = Draft {
+            workspace: Some(id.clone()),
+            ..Draft::new(Event::WorkspaceExported, by)
+        };
+        Ok((self.audit.put_on_record(exported).await?, snapshot))
+    }
+
     /// As whoever is limited to the workspace sees them: none is of an earlier one of its name.
     pub(super) async fn records_of(
         &self,

@@ -12,10 +12,9 @@ use tokio::{
 
 use super::Inner;
 use crate::{
-    Act,
+    Act, ChangeError,
     audit::{Detail, Draft, Event},
     signals::{Attempt, Notice},
-    storage::StorageError,
 };
 
 /// Starts it on the current runtime, until `inner` is gone.
@@ -40,7 +39,7 @@ async fn keep_house(inner: Weak<Inner>, mut notices: mpsc::Receiver<Notice>) {
         match notice {
             None => inner.sweep().await,
             Some(notice) => {
-                if let Err(error) = inner.put_on_record(&notice).await {
+                if let Err(error) = inner.note_use(&notice).await {
                     tracing::warn!(%error, "a refused use is not on record");
                     notice.forget();
                 }
@@ -50,8 +49,14 @@ async fn keep_house(inner: Weak<Inner>, mut notices: mpsc::Receiver<Notice>) {
 }
 
 impl Inner {
-    async fn put_on_record(&self, notice: &Notice) -> Result<(), StorageError> {
+    /// Under the workspace's lock: what was refused before it was erased is nothing that one of the same name, made since,
+    /// should be told of.
+    pub(super) async fn note_use(&self, notice: &Notice) -> Result<(), ChangeError> {
         let document = &notice.entry.document;
+        let _begun = self.begin_in(&document.workspace).await?;
+        if self.snapshot.load().credential(&document.id).is_none() {
+            return Ok(());
+        }
         let key = self.keyring.current(&document.workspace);
         let fingerprint = notice.entry.trace().map(|trace| trace.fingerprint.clone());
         let draft = Draft {
@@ -63,8 +68,8 @@ impl Inner {
                 .map(|(key, fingerprint)| (key, Detail { fingerprint })),
             ..Draft::new(notice.attempt.event(), &Act::system("proxy"))
         };
-        let head = self.audit.append(draft).await?;
-        self.audit.to_disk(head).await
+        self.audit.put_on_record(draft).await?;
+        Ok(())
     }
 }
 

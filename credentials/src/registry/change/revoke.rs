@@ -26,8 +26,7 @@ impl Inner {
             held.commit(draft, None).await?;
         } else if revocation.cut && !signals.is_cut() {
             draft.note = Some(CUT.to_owned());
-            let head = self.audit.append(draft).await?;
-            self.audit.to_disk(head).await?;
+            self.audit.put_on_record(draft).await?;
         }
         if revocation.cut {
             signals.cut();

@@ -10,6 +10,7 @@ use crate::{
     documents::CredentialDocument,
     runs::Run,
     sealing::{Place, SealingKey},
+    signals::{Attempt, Notice},
     storage::{Document, Log, faulty::Fault},
 };
 
@@ -35,7 +36,7 @@ async fn two_workspaces() -> (Installation, Arc<Registry>, CredentialId) {
     (installation, registry, id.credential.id)
 }
 
-fn run(workspace: &str, credential: &CredentialId, second: i64) -> Run {
+pub(super) fn run(workspace: &str, credential: &CredentialId, second: i64) -> Run {
     Run {
         at: jiff::Timestamp::from_second(second).unwrap(),
         request_id: "req_1".into(),
@@ -483,4 +484,24 @@ async fn a_change_that_came_before_the_erasing_is_noticed() {
     let (by, id) = (act(), acme());
     let erased = registry.erase_workspace(&by, &id, Some(current));
     erased.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refused_use_that_is_noted_late_is_not_told_to_whoever_has_the_name_now() {
+    let (_installation, registry, id) = two_workspaces().await;
+    let snapshot = registry.inner.snapshot.load_full();
+    let (_, entry) = snapshot.credential(&id).unwrap();
+    let notice = Notice {
+        entry: entry.clone(),
+        attempt: Attempt::Revoked,
+    };
+    let erased = registry.erase_workspace(&act(), &acme(), None).await;
+    erased.unwrap();
+    registry
+        .create_workspace(&act(), workspace("acme"))
+        .await
+        .unwrap();
+    let before = registry.audit().head().await;
+    registry.inner.note_use(&notice).await.unwrap();
+    assert_eq!(registry.audit().head().await, before);
 }

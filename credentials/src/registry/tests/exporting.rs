@@ -4,7 +4,7 @@ use std::io::Read;
 
 use serde_json::Value;
 
-use super::*;
+use super::{erasing::run, *};
 use crate::authentic::Hash;
 
 fn files(archive: &[u8]) -> Vec<(String, Vec<u8>)> {
@@ -31,6 +31,10 @@ async fn an_export_holds_everything_of_one_workspace_and_no_secret() {
         .add(&act(), key("a", "sk-acme-0123456789"))
         .await
         .unwrap();
+    for workspace in ["acme", "globex"] {
+        let id = &added.credential.id;
+        registry.runs().record(run(workspace, id, NOW));
+    }
     let archive = registry
         .export_workspace(&act(), &"acme".parse().unwrap())
         .await
@@ -66,6 +70,8 @@ async fn an_export_holds_everything_of_one_workspace_and_no_secret() {
             "workspace_exported"
         ]
     );
+    let runs = json(3);
+    assert_eq!(runs["credentialId"], json(1)[0]["id"], "the one of acme");
     for (entry, (name, contents)) in json(4)["files"].as_array().unwrap().iter().zip(&files) {
         assert_eq!(entry["name"], **name);
         assert_eq!(entry["sha256"], Hash::of(contents).to_string());
