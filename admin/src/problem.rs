@@ -230,7 +230,9 @@ impl From<ChangeError> for Problem {
                 said,
                 "Ask again: it is about the one in use then.",
             ),
-            ChangeError::GraceTooLong => one_field("graceSeconds", said),
+            ChangeError::GraceTooLong | ChangeError::TooManyInGrace => {
+                one_field("graceSeconds", said)
+            }
             ChangeError::VersionNotInGrace { .. } => one_field("version", said),
             ChangeError::DefaultNeeded => one_field("default", said),
             ChangeError::Damaged => Self::new(

@@ -196,13 +196,17 @@ impl WorkspaceEntry {
         defaults.and_then(|defaults| defaults.of(credential.environment)) == Some(&credential.id)
     }
 
-    /// The provider's default in `environment`, if it is worth keeping: one that was not revoked.
-    pub(crate) fn default(&self, provider: &str, environment: Environment) -> Option<&Choice> {
-        let choice = self.choices(provider)?.default(environment)?;
-        let revoked = |entry: &CredentialEntry| entry.document.revoked_at.is_some();
-        match choice {
-            Choice::Credential(entry) if revoked(entry) => None,
-            worth_keeping => Some(worth_keeping),
+    /// The provider's default in `environment`, if it is worth keeping: one that is there and was not revoked.
+    pub(crate) fn default(
+        &self,
+        provider: &str,
+        environment: Environment,
+    ) -> Option<&CredentialEntry> {
+        match self.choices(provider)?.default(environment)? {
+            Choice::Credential(entry) => {
+                Some(&**entry).filter(|it| it.document.revoked_at.is_none())
+            }
+            Choice::Lost => None,
         }
     }
 }

@@ -28,11 +28,13 @@ impl CredentialDocument {
         }
     }
 
-    /// The one to go back to when nobody says which.
-    pub(crate) fn newest_in_grace(&self, now: Timestamp) -> Option<&VersionDocument> {
-        self.versions
-            .iter()
-            .rfind(|version| self.state(version, now) == VersionState::Grace)
+    /// Those that can be gone back to, oldest first.
+    pub(crate) fn in_grace(
+        &self,
+        now: Timestamp,
+    ) -> impl DoubleEndedIterator<Item = &VersionDocument> {
+        let versions = self.versions.iter();
+        versions.filter(move |version| self.state(version, now) == VersionState::Grace)
     }
 
     /// Appends a version. Of very many, the oldest that are destroyed are left out: the audit log has them. The first
@@ -118,5 +120,5 @@ impl VersionDocument {
     }
 }
 
-/// About 40 KB of a document; versions in grace stay however many there are.
+/// About 40 KB of a document.
 const KEPT: usize = 100;

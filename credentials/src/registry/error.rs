@@ -12,8 +12,8 @@ use crate::{
     storage::{StorageError, StoreOpenError},
 };
 
-/// Why a change was not made. None of them leaves anything changed, with one exception: see
-/// [`ChangeError::StoreUnavailable`].
+/// Why a change was not made. None of them leaves anything changed, with two exceptions: see
+/// [`ChangeError::StoreUnavailable`], and [`ChangeError::CheckFailed`], which leaves the version that was tried, destroyed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChangeError {
@@ -80,6 +80,11 @@ pub enum ChangeError {
     /// The graces have ended, or it was never rotated.
     #[error("no earlier version is left to roll back to")]
     NothingInGrace,
+    /// More are kept for no credential.
+    #[error(
+        "50 earlier versions are in grace already: rotate with a grace of 0, which keeps none, or wait until one has ended"
+    )]
+    TooManyInGrace,
     /// Current, staged, destroyed, or never there.
     #[error("version {number} is not one that can be rolled back to")]
     VersionNotInGrace {

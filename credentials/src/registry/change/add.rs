@@ -156,12 +156,14 @@ fn endpoint(provider: &Provider, given: Option<&str>) -> Result<Option<String>, 
         }),
         (Upstream::Fixed(_), None) => Ok(None),
         // The settings may have sent all of a provider's credentials to one host. An endpoint is then not used, and kept for
-        // the day they no longer do.
+        // the day they no longer do: it has to be as good as any.
         (Upstream::Fixed(_), Some(given)) => match Catalogue::builtin()
             .get(provider.id.as_str())
             .map(|of| &of.upstream)
         {
-            Some(Upstream::PerCredential(rule)) => Ok(rule.accept(given).ok().and_then(origin)),
+            Some(Upstream::PerCredential(rule)) => {
+                rule.accept(given).map(origin).map_err(ChangeError::from)
+            }
             _ => Err(ChangeError::EndpointNotTaken),
         },
     }

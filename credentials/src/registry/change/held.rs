@@ -26,7 +26,7 @@ pub(super) struct Held<'a> {
     /// Seals what is written.
     pub(super) key: Arc<SealingKey>,
     pub(super) now: jiff::Timestamp,
-    /// The records of the versions that were destroyed because their time is over.
+    /// The records of the versions that are destroyed with it, because their time is over or another takes their place.
     pub(super) ended: Vec<Draft>,
     _begun: Begun<'a, OwnedMutexGuard<()>>,
 }
@@ -55,7 +55,7 @@ impl Inner {
         let ended = document.destroy_ended(now);
         let ended = ended
             .into_iter()
-            .map(|version| self.destroyed(&entry.document, version, &key))
+            .map(|version| self.destroyed(&Act::system("sweep"), &entry.document, version, &key))
             .collect();
         Ok(Held {
             inner: self,
@@ -71,15 +71,21 @@ impl Inner {
 
     fn destroyed(
         &self,
+        by: &Act,
         document: &CredentialDocument,
         version: u32,
         key: &Arc<SealingKey>,
     ) -> Draft {
+        let was_used = document.version(version).is_some_and(|it| it.was_used());
+        let event = match was_used {
+            true => Event::VersionDestroyed,
+            false => Event::RotationAbandoned,
+        };
         let trace = document.open_trace(version, &self.keyring).ok();
         Draft {
             detail: trace.and_then(|trace| detail(key, &trace.fingerprint)),
             note: Some(format!("version {version}")),
-            ..about(Event::VersionDestroyed, &Act::system("sweep"), document)
+            ..about(event, by, document)
         }
     }
 }
@@ -102,6 +108,14 @@ impl Held<'_> {
         match expected.is_none_or(|expected| expected == current) {
             true => Ok(()),
             false => Err(ChangeError::Superseded { current }),
+        }
+    }
+
+    /// Destroys what another rotation is still trying.
+    pub(super) fn abandon_staged(&mut self, by: &Act) {
+        for version in self.document.destroy_staged(self.now) {
+            let record = self.inner.destroyed(by, &self.document, version, &self.key);
+            self.ended.push(record);
         }
     }
 

@@ -19,7 +19,7 @@ impl Inner {
         let target = held.target(rollback.to)?;
         let (number, end) = (target.number, target.until.unwrap_or(held.now));
         let (before, now) = (held.document.current, held.now);
-        held.document.destroy_staged(now);
+        held.abandon_staged(by);
         held.document.promote(number, end, now);
         // What the last check said was about the other secret.
         held.document.verification = None;
@@ -33,7 +33,7 @@ impl Inner {
 impl Held<'_> {
     fn target(&self, wanted: Option<u32>) -> Result<&VersionDocument, ChangeError> {
         let Some(number) = wanted else {
-            let newest = self.document.newest_in_grace(self.now);
+            let newest = self.document.in_grace(self.now).next_back();
             return newest.ok_or(ChangeError::NothingInGrace);
         };
         let in_grace = |version: &&_| self.document.state(version, self.now) == VersionState::Grace;

@@ -41,8 +41,9 @@ impl Inner {
         }
         held.expect_open(rotation.expected)?;
         held.expect_future(rotation.expires_at)?;
+        held.expect_room(rotation.grace)?;
         // The newest word is the one that counts: what another rotation is still trying is not put over it later.
-        held.document.destroy_staged(held.now);
+        held.abandon_staged(by);
         let provider = held.document.provider.clone();
         let warnings = held.warnings(&rotation)?;
         let (version, trace) = held.seal(by, &rotation, &warnings)?;
@@ -81,9 +82,9 @@ impl Inner {
         held.commit(draft, None).await?;
         let finding = Finding::of(&on_trial, check).await;
         let mut held = self.hold(&id).await?;
+        held.expect_open(None)?;
         if !held.is_staged(version) {
-            let current = held.document.revision;
-            return Err(ChangeError::Superseded { current });
+            return Err(ChangeError::Replaced);
         }
         if finding.is_usable() {
             let promotion = Promotion {
@@ -134,6 +135,14 @@ impl Held<'_> {
     ) -> Result<(), ChangeError> {
         match expires_at.flatten().is_some_and(|end| end <= self.now) {
             true => Err(ChangeError::ExpiryPast),
+            false => Ok(()),
+        }
+    }
+
+    /// All versions in grace are in the document, and so in every change of it.
+    fn expect_room(&self, grace: Duration) -> Result<(), ChangeError> {
+        match !grace.is_zero() && self.document.in_grace(self.now).count() >= IN_GRACE_LIMIT {
+            true => Err(ChangeError::TooManyInGrace),
             false => Ok(()),
         }
     }
@@ -215,5 +224,7 @@ impl Held<'_> {
     }
 }
 
+/// Versions to go back to, of one credential.
+const IN_GRACE_LIMIT: usize = 50;
 /// What a crash leaves staged is destroyed after that.
 const STAGED_LIMIT: Duration = Duration::from_secs(2 * 60);

@@ -348,3 +348,25 @@ async fn a_version_that_is_gone_back_to_ends_when_it_was_to_end() {
         registry = installation.open().await;
     }
 }
+
+#[tokio::test]
+async fn no_more_than_fifty_versions_are_kept_to_go_back_to_and_one_can_always_be_put_in_place() {
+    let (_installation, registry, id) = one_key().await;
+    for number in 2..=51 {
+        let rotated = registry
+            .rotate(&act(), &id, to(&format!("sk-{number}")))
+            .await;
+        rotated.unwrap();
+    }
+    let refused = registry.rotate(&act(), &id, to("sk-52")).await;
+    assert!(matches!(refused, Err(ChangeError::TooManyInGrace)));
+    let at_once = Rotation {
+        grace: Duration::ZERO,
+        ..to("sk-52")
+    };
+    registry.rotate(&act(), &id, at_once).await.unwrap();
+    assert_eq!(
+        opened(registry.resolver().resolve(&ask("acme"))).unwrap(),
+        "sk-52"
+    );
+}

@@ -181,6 +181,7 @@ async fn while_a_key_is_tried_nobody_gets_it_and_nobody_waits() {
 async fn what_is_done_while_a_key_is_tried_is_not_undone_by_its_promotion() {
     for (revoked, kept) in [(true, 0), (false, 2)] {
         let (installation, registry, id) = one_key().await;
+        let from = registry.audit().head().await.position + 1;
         let (check, was_asked, answer) = Waits::new();
         let rotating = rotating(&registry, &id, check);
         was_asked.await.unwrap();
@@ -195,10 +196,22 @@ async fn what_is_done_while_a_key_is_tried_is_not_undone_by_its_promotion() {
         }
         let before = registry.credential(&id).unwrap();
         answer.send(()).unwrap();
-        let outcome = rotating.await.unwrap();
+        let error = rotating.await.unwrap().unwrap_err();
+        let (expected, event) = match revoked {
+            true => (
+                matches!(error, ChangeError::Revoked),
+                Event::CredentialRevoked,
+            ),
+            false => (
+                matches!(error, ChangeError::Replaced),
+                Event::RotationAbandoned,
+            ),
+        };
+        assert!(expected, "{error}");
+        let told = events(&registry, from).await;
         assert!(
-            matches!(outcome, Err(ChangeError::Superseded { .. })),
-            "{outcome:?}"
+            told.contains(&event),
+            "what became of the staged one: {told:?}"
         );
         assert_eq!(registry.credential(&id).unwrap(), before);
         assert_eq!(states(&before)[1], VersionState::Destroyed);
