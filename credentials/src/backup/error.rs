@@ -8,7 +8,8 @@ use crate::{
     storage::{StorageError, StoreOpenError},
 };
 
-/// Why a backup was not restored. Each says what to do; nothing that was there is changed by any of them.
+/// Why a backup was not restored. Each says what to do. Nothing that was there is changed, unless a file of the
+/// last step could not be put in place: what it replaced stands beside it then.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RestoreError {

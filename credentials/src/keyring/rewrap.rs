@@ -97,7 +97,7 @@ impl Stored {
         in_use.or(recorded.filter(begun)).map(str::to_owned)
     }
 
-    /// What most is wrapped with beside `to`, for people to know.
+    /// What something is wrapped with beside `to`, for people to know.
     fn previous(&self, to: &str) -> String {
         let other = self.wrapping().flatten().find(|by| *by != to);
         other.unwrap_or(self.kms.current()).to_owned()

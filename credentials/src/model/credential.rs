@@ -41,9 +41,9 @@ pub struct Credential {
     pub last_rotated_at: Option<Timestamp>,
     /// When a request last used it, to within about a second.
     pub last_used_at: Option<Timestamp>,
-    /// When it was last checked against its provider.
+    /// When its provider last said something of it.
     pub last_verified_at: Option<Timestamp>,
-    /// What that check said.
+    /// What the last check came to, whether or not the provider answered.
     pub verification: Option<Verification>,
     /// All versions that are still known, oldest first.
     pub versions: Vec<Version>,

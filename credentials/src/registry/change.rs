@@ -28,7 +28,7 @@ use crate::{
     documents::{CredentialDocument, Stored, WorkspaceDocument},
     journal::{Body, Write},
     sealing::{Place, SealingKey},
-    snapshot::{Choice, CredentialEntry, Snapshot, WorkspaceEntry},
+    snapshot::{CredentialEntry, Snapshot, WorkspaceEntry},
 };
 
 /// What a change came to: the credential, what there is to be said of it, and whether it was made before.
@@ -190,14 +190,10 @@ fn with_default(
     workspace
 }
 
-/// The label that a default has, where it is another credential and can be told.
-fn other_label(default: Option<&Choice>, than: &CredentialId) -> Option<Label> {
-    match default? {
-        Choice::Credential(entry) if entry.document.id != *than => {
-            Some(entry.document.label.clone())
-        }
-        _ => None,
-    }
+/// The label that a default has, where it is another credential.
+fn other_label(default: Option<&CredentialEntry>, than: &CredentialId) -> Option<Label> {
+    let other = default.filter(|default| default.document.id != *than)?;
+    Some(other.document.label.clone())
 }
 
 /// A name that people can read in a table.

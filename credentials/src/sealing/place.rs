@@ -45,8 +45,8 @@ pub(crate) enum Place<'a> {
 }
 
 impl Place<'_> {
-    /// The associated data: each field behind its length. Format, algorithm and installation come first everywhere; the
-    /// number of fields differs where the purpose does, so no two purposes can meet.
+    /// The associated data: each field behind its length. Format, algorithm and installation come first everywhere. No two
+    /// purposes can meet: they have another number of fields, or one has a word where the other has an id that is none.
     pub(crate) fn associated_data(&self, installation: &str) -> Vec<u8> {
         let head: [&[u8]; 3] = [&[FORMAT], ALGORITHM.as_bytes(), installation.as_bytes()];
         match self {

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::{place::fields, *};
-use crate::{CredentialId, WorkspaceId, encoding::hex};
+use crate::{ActorId, CredentialId, WorkspaceId, encoding::hex};
 
 fn key(id: &str, installation: &str, root: u8) -> SealingKey {
     let root: [u8; 32] = std::array::from_fn(|index| root.wrapping_add(index as u8));
@@ -165,6 +165,15 @@ fn no_purpose_opens_what_was_sealed_for_another() {
         Place::RecordDetail {
             workspace,
             record: 3,
+        },
+        Place::CredentialId {
+            workspace,
+            actor: &ActorId::system(),
+        },
+        Place::WrappedKey {
+            installation: "inst",
+            workspace: workspace.as_str(),
+            key: "k-1",
         },
     ];
     for (one, sealed_for) in places.iter().enumerate() {

@@ -92,7 +92,7 @@ async fn refuses_only_a(tamper: impl FnOnce(&mut Documents, &mut Logs, &[Credent
 }
 
 #[tokio::test]
-async fn an_edited_endpoint_status_or_label_is_found() {
+async fn an_edit_of_a_document_is_found_whatever_it_says_now() {
     for (from, to) in [
         ("\"endpoint\":null", "\"endpoint\":\"https://evil.example\""),
         ("\"provider\":\"openai\"", "\"provider\":\"gemini\""),
@@ -101,6 +101,11 @@ async fn an_edited_endpoint_status_or_label_is_found() {
             "\"expiresAt\":\"2099-01-01T00:00:00Z\"",
         ),
         ("\"environment\":\"live\"", "\"environment\":\"sandbox\""),
+        ("\"label\":\"a\"", "\"label\":\"c\""),
+        (
+            "\"revokedAt\":null",
+            "\"revokedAt\":\"2020-01-01T00:00:00Z\"",
+        ),
         ("\"current\":1", "\"current\":2"),
         (
             "\"destroyedAt\":null",
@@ -276,6 +281,25 @@ async fn changed_defaults_are_found_and_stop_the_workspace() {
         registry.add(&act(), key("d", "sk-d")).await,
         Err(ChangeError::Damaged)
     ));
+}
+
+#[tokio::test]
+async fn a_key_saved_beside_a_default_that_is_gone_takes_its_place() {
+    let (installation, [a, ..]) = two_workspaces().await;
+    installation
+        .memory
+        .tamper(|documents, _| drop(documents.remove(&acme_key(&a))));
+    let registry = installation.open().await;
+    assert_eq!(
+        opened(registry.resolver().resolve(&ask("acme"))),
+        Err(Refusal::CredentialUndecryptable)
+    );
+    let added = registry.add(&act(), key("new", "sk-new")).await.unwrap();
+    assert!(added.credential.is_default);
+    assert_eq!(
+        opened(registry.resolver().resolve(&ask("acme"))).as_deref(),
+        Ok("sk-new")
+    );
 }
 
 #[tokio::test]
