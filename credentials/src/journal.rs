@@ -164,6 +164,11 @@ impl Journal {
         self.unsettled.store(true, Ordering::Release);
     }
 
+    /// Notes that everything on record is carried out, and what is in memory is what is stored.
+    pub(crate) fn settled(&self) {
+        self.unsettled.store(false, Ordering::Release);
+    }
+
     /// Whether a change stopped half-way.
     pub(crate) fn is_unsettled(&self) -> bool {
         self.unsettled.load(Ordering::Acquire)
@@ -199,7 +204,6 @@ impl Journal {
         if !copies.is_empty() {
             self.storage.sync().await?;
         }
-        self.unsettled.store(false, Ordering::Release);
         Ok(())
     }
 

@@ -106,6 +106,7 @@ impl Inner {
     pub(super) async fn reload(&self) -> Result<(), StorageError> {
         let (pending, ledger) = read(&self.journal, &self.audit).await?;
         self.apply(pending, &ledger).await?;
+        self.journal.settled();
         // An erasing may have been the one that stopped.
         self.runs.erase_all(ledger.erased).await;
         Ok(())
