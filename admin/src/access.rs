@@ -103,6 +103,13 @@ impl Caller {
         found.ok_or_else(|| self.absent(Problem::workspace_unknown()))
     }
 
+    /// The id of the workspace that a path names, be it there or no more.
+    pub(crate) fn workspace_id(&self, id: &str) -> Result<WorkspaceId, Problem> {
+        let id: Option<WorkspaceId> = id.parse().ok();
+        id.filter(|id| self.scope().holds(id))
+            .ok_or_else(|| self.absent(Problem::workspace_unknown()))
+    }
+
     /// The credential that a path names. An id that cannot be one leads to the same answer as one that is not there.
     pub(crate) fn credential(&self, registry: &Registry, id: &str) -> Result<Credential, Problem> {
         let id: Option<CredentialId> = id.parse().ok();

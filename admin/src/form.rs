@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::{
     Deserializer,
-    de::{MapAccess, Visitor},
+    de::{DeserializeOwned, MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
@@ -123,6 +123,13 @@ impl<'a> Form<'a> {
             }
         }
     }
+}
+
+/// A document that this API itself has made, as a whole; nothing if it is an object of another form.
+pub(crate) fn object<T: DeserializeOwned>(body: &[u8]) -> Result<Option<T>, Problem> {
+    let _object: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(body).map_err(|error| malformed(&error))?;
+    Ok(serde_json::from_slice(body).ok())
 }
 
 /// How one field's value is read. The error says what was expected and what kind of thing was found, never the value.

@@ -254,6 +254,15 @@ impl From<ChangeError> for Problem {
             | ChangeError::EndpointRefused(_)
             | ChangeError::EndpointNotTaken => one_field("endpoint", said),
             ChangeError::ExpiryPast => one_field("expiresAt", said),
+            ChangeError::ErasingUnfinished(left) => {
+                tracing::error!(error = %left, "an erasing is on record and not carried out yet");
+                Self::new(
+                    Kind::ErasingUnfinished,
+                    "The workspace is erased, and storage has not let go of all of it yet.",
+                    "It goes on by itself. Send the request again: once nothing is left, the answer is the receipt.",
+                )
+                .with_header(header::RETRY_AFTER, "5")
+            }
             ChangeError::StoreUnavailable(storage) => Self::from(storage),
             _ => Self::internal(),
         }

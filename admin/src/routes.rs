@@ -69,6 +69,7 @@ pub(crate) fn table() -> Vec<Route> {
         Route::new(ReadAudit, routes!(audit::list)),
         Route::new(ExportAudit, routes!(audit::export)),
         Route::new(VerifyAudit, routes!(audit::verify)),
+        Route::new(VerifyAudit, routes!(audit::confirm)),
         Route::new(ReadTokens, routes!(tokens::list)),
         Route::new(CreateTokens, routes!(tokens::create)),
         Route::new(ReadTokens, routes!(tokens::show)),

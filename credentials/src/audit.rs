@@ -8,6 +8,7 @@ mod anchor;
 mod at_rest;
 mod chain;
 mod erased;
+mod receipt;
 mod record;
 mod search;
 
@@ -18,8 +19,9 @@ use tokio::sync::Mutex;
 pub(crate) use self::anchor::{read as read_anchor, write as write_anchor};
 use self::{anchor::Anchor, erased::Erased};
 pub use self::{
-    at_rest::verify_at_rest,
+    at_rest::{confirm_at_rest, verify_at_rest},
     chain::{Break, Head, VerifyError},
+    receipt::Receipt,
     record::{AuditRecord, Event},
     search::{AuditFilter, Export, Found},
 };

@@ -40,7 +40,7 @@ pub use access::{
     Access, Denial, MadeToken, NewToken, OpenedSession, Permission, Principal, Role, Scope,
     Session, SessionRules, Sessions, Token, TokenStatus,
 };
-pub use audit::{Audit, AuditRecord};
+pub use audit::{Audit, AuditRecord, Receipt};
 pub use authentic::Hash;
 pub use clock::{Clock, SystemClock};
 pub use file::FileError;
@@ -53,8 +53,8 @@ pub use model::{
 };
 pub use registry::{
     Act, ChangeError, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, NewCredential,
-    NewWorkspace, OpenError, OpenOptions, Receipt, Registry, Resealed, Revocation, Rollback,
-    Rotation, Saved, Warning,
+    NewWorkspace, OpenError, OpenOptions, Registry, Resealed, Revocation, Rollback, Rotation,
+    Saved, Warning,
 };
 pub use resolver::{Ask, Grant, Refusal, Resolver};
 pub use runs::Runs;

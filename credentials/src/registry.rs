@@ -30,7 +30,6 @@ use self::{
     twins::Twins,
 };
 pub use self::{
-    erase::Receipt,
     error::{ChangeError, OpenError},
     request::{
         Act, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, NewCredential, NewWorkspace,

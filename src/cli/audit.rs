@@ -1,13 +1,11 @@
 //! `keyside audit`: who did what, to read, to take away, to check.
 
 mod export;
+mod verify;
 
 use clap::{Args, Subcommand};
-use keyside_config::{Settings, Sources, Store};
-use keyside_credentials::{
-    ActorId, CredentialId, WorkspaceId,
-    audit::{VerifyError, verify_at_rest},
-};
+use keyside_config::Sources;
+use keyside_credentials::{ActorId, CredentialId, WorkspaceId};
 use serde_json::{Value, json};
 
 use super::{Admin, Answer, Failure, table::Table};
@@ -19,8 +17,8 @@ pub(crate) enum Audit {
     List(List),
     /// Write records to standard output, oldest first
     Export(export::Export),
-    /// Check that no record was edited, removed or added
-    Verify(Verify),
+    /// Check that no record was edited, removed or added, or that a receipt is in the log
+    Verify(verify::Verify),
 }
 
 /// Which records.
@@ -48,16 +46,6 @@ pub(crate) struct List {
     /// How many at most
     #[arg(long, short = 'n', default_value_t = 50)]
     limit: usize,
-    #[command(flatten)]
-    admin: Admin,
-}
-
-/// `keyside audit verify`.
-#[derive(Args)]
-pub(crate) struct Verify {
-    /// Read the data folder itself, while no Keyside serves it
-    #[arg(long)]
-    offline: bool,
     #[command(flatten)]
     admin: Admin,
 }
@@ -118,59 +106,6 @@ impl List {
         }
         let page = json!({ "items": items, "nextCursor": cursor });
         answer.give(&page, |answer| table(&items, answer))
-    }
-}
-
-impl Verify {
-    async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
-        let found = match self.offline {
-            true => at_rest(sources).await?,
-            false => {
-                let client = self.admin.client(sources)?;
-                client.get(&format!("{AUDIT}/verify")).await?
-            }
-        };
-        if found["intact"] == true {
-            let (position, hash) = (
-                &found["position"],
-                found["hash"].as_str().unwrap_or_default(),
-            );
-            return answer.give(&found, |_| {
-                format!("The audit log is what was written: {position} records, the last with hash {hash}\n")
-            });
-        }
-        // For programs it is an answer; for both it is a failure.
-        answer.give(&found, |_| String::new())?;
-        let finding = found["finding"]
-            .as_str()
-            .unwrap_or("the audit log is damaged");
-        Err(Failure::failed(format!("expected the audit log as it was written, found: {finding}")).next(
-            "Keep the data folder as it is for whoever looks into it, and compare with the last export and the heads in Keyside's logs.",
-        ))
-    }
-}
-
-/// The same answer as the API's.
-async fn at_rest(sources: &Sources) -> Result<Value, Failure> {
-    let settings = Settings::load(sources)?.settings;
-    let Store::Sled { path } = &settings.store else {
-        return Err(
-            Failure::usage("expected a data folder, found a store across the network")
-                .next("Check it online: `keyside audit verify`."),
-        );
-    };
-    match verify_at_rest(&path.join("store"), &path.join("keyring"), &settings.kms).await {
-        Ok(head) => Ok(json!({
-            "intact": true, "position": head.position, "hash": head.hash, "finding": null,
-        })),
-        Err(VerifyError::Broken(found)) => Ok(json!({
-            "intact": false, "position": found.position, "hash": null, "finding": found.to_string(),
-        })),
-        Err(error) => Err(Failure::failed(format!(
-            "expected a data folder at {}, found: {error}",
-            path.display()
-        ))
-        .next("Stop Keyside there first, or leave --offline out; `keyside check` says which folder the settings name.")),
     }
 }
 

@@ -112,6 +112,7 @@ impl Export {
 }
 
 impl Erase {
+    /// The receipt alone goes to standard output, so that it can go straight into a file.
     async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
         let path = format!("{WORKSPACES}/{}", self.id);
@@ -131,10 +132,12 @@ impl Erase {
             .confirm()?;
         }
         let receipt = client.delete(&path).await?;
+        answer.remark(&format!(
+            "Erased workspace {}. Keep the receipt; `keyside audit verify --receipt FILE` checks it.",
+            self.id
+        ));
         let kept = serde_json::to_string_pretty(&receipt).unwrap_or_default();
-        answer.give(&receipt, |_| {
-            format!("Erased workspace {}. Keep this receipt:\n{kept}\n", self.id)
-        })
+        answer.give(&receipt, |_| format!("{kept}\n"))
     }
 }
 

@@ -27,7 +27,25 @@ fn an_erased_workspace_is_gone_for_runners_and_people_and_stays_so() {
         (&"acme".into(), &1.into())
     );
     is_gone(&keyside);
-    is_gone(&keyside.kill9().start());
+    let keyside = keyside.kill9().start();
+    is_gone(&keyside);
+
+    let again = desk(&keyside, &["workspace", "erase", "acme", "--yes"]);
+    let again: Value = serde_json::from_str(&again.stdout).expect("the receipt alone");
+    assert_eq!(again, receipt);
+    let kept = keyside.builder_of().home().join("receipt.json");
+    fs::write(&kept, erased.stdout).expect("a writable folder");
+    let check = ["audit", "verify", "--receipt", "receipt.json"];
+    let checked = desk(&keyside, &check);
+    assert_eq!(checked.code, Some(0), "{checked:#?}");
+    let (at_rest, _) = keyside.stop();
+    let offline = [&check[..], &["--offline"]].concat();
+    let checked = at_rest.run(&offline, b"");
+    assert_eq!(checked.code, Some(0), "{checked:#?}");
+    let forged = receipt.to_string().replace("acme", "globex");
+    fs::write(&kept, forged).expect("a writable folder");
+    let checked = at_rest.run(&offline, b"");
+    assert_eq!(checked.code, Some(1), "{checked:#?}");
 }
 
 fn is_gone(keyside: &Keyside) {

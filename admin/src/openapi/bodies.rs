@@ -122,30 +122,35 @@ pub(crate) struct ShownToken {
 #[schema(value_type = String, format = Binary)]
 pub(crate) struct File(Vec<u8>);
 
-/// What was erased, confirmed by the installation that did it.
+/// What was erased, confirmed by the installation that did it, once nothing of it is left. Read off the audit record
+/// each time it is asked for.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Receipt {
+    /// The `note` of the audit record.
     id: String,
     installation: String,
     workspace: String,
     erased_at: Timestamp,
     erased_by: String,
     request_id: String,
-    /// The ids of the keys that are no more.
+    /// The ids of the keys that are no more; each stands in all that its key had sealed.
     destroyed_keys: Vec<String>,
     credentials: usize,
-    /// Null while storage could not be asked; the rest goes at the next start.
-    runs: Option<usize>,
-    /// Tokens that were for this workspace alone.
-    revoked_tokens: Vec<String>,
+    /// Tokens that were for this workspace, alone or among others, and open it no more.
+    tokens: Vec<String>,
     /// Where the audit log tells of it.
     audit: Head,
     /// HMAC-SHA-256 of all this under the installation's key, in hex.
     mac: String,
 }
 
-/// Where the audit log ended.
+/// A receipt, as it was given out. Whatever else it may be is an answer, and no error.
+#[derive(ToSchema)]
+#[schema(value_type = Object)]
+pub(crate) struct ShownReceipt(serde_json::Value);
+
+/// A record's place in the audit log, and its hash.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct Head {
     position: u64,

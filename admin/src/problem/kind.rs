@@ -34,6 +34,7 @@ pub(crate) enum Kind {
     PreconditionRequired,
     RecordDamaged,
     MasterKeyFixed,
+    ErasingUnfinished,
     StoreUnavailable,
     Internal,
 }
@@ -101,6 +102,7 @@ impl Kind {
             Self::PreconditionRequired => ("precondition-required", StatusCode::PRECONDITION_REQUIRED, "If-Match is needed"),
             Self::RecordDamaged => ("record-damaged", StatusCode::CONFLICT, "The stored record is damaged"),
             Self::MasterKeyFixed => ("master-key-fixed", StatusCode::CONFLICT, "The master key cannot be replaced from here"),
+            Self::ErasingUnfinished => ("erasing-unfinished", StatusCode::SERVICE_UNAVAILABLE, "Something is left to be removed"),
             Self::StoreUnavailable => ("store-unavailable", StatusCode::SERVICE_UNAVAILABLE, "The store cannot be written"),
             Self::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong here"),
         }

@@ -14,7 +14,13 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    AdminState, access::Caller, form, openapi::queries, page::Page, problem::Problem,
+    AdminState,
+    access::Caller,
+    body::JsonBody,
+    form,
+    openapi::{bodies, queries},
+    page::Page,
+    problem::Problem,
     query::Parameters,
 };
 
@@ -98,12 +104,34 @@ pub(super) async fn verify(
             hash: None,
             finding: Some(found.to_string()),
         })),
-        Err(VerifyError::Storage(error)) => Err(Problem::unreadable(error)),
-        Err(error) => {
-            tracing::error!(%error, "the audit log could not be checked");
-            Err(Problem::internal())
-        }
+        Err(error) => Err(unverified(error)),
     }
+}
+
+/// Checks the receipt of an erased workspace: whether this installation gave it out, and whether the log is what was written
+/// and tells of it. Anything else is no receipt of ours.
+#[utoipa::path(
+    post, path = "/api/audit/verify", tag = "audit", operation_id = "verifyReceipt",
+    request_body(content = bodies::ShownReceipt, description = "A receipt, as it was given out"),
+    responses((status = 200, body = ConfirmView, description = "Whether it is confirmed"))
+)]
+pub(super) async fn confirm(
+    State(state): State<AdminState>,
+    body: JsonBody,
+) -> Result<Json<ConfirmView>, Problem> {
+    let confirmed = match form::object(body.bytes())? {
+        Some(receipt) => state.registry.audit().confirm(&receipt).await,
+        None => Err(VerifyError::ReceiptForeign),
+    };
+    let finding = match confirmed {
+        Ok(()) => None,
+        Err(error) if error.is_finding() => Some(error.to_string()),
+        Err(error) => return Err(unverified(error)),
+    };
+    Ok(Json(ConfirmView {
+        confirmed: finding.is_none(),
+        finding,
+    }))
 }
 
 /// A record on the wire.
@@ -146,6 +174,15 @@ pub(super) struct VerifyView {
     finding: Option<String>,
 }
 
+/// What checking a receipt came to.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ConfirmView {
+    confirmed: bool,
+    /// Why it is not.
+    finding: Option<String>,
+}
+
 impl RecordView {
     fn of(record: AuditRecord) -> Self {
         Self {
@@ -161,6 +198,17 @@ impl RecordView {
             note: record.note,
             hash: record.hash,
             previous: record.previous,
+        }
+    }
+}
+
+/// The log could not be looked at.
+fn unverified(error: VerifyError) -> Problem {
+    match error {
+        VerifyError::Storage(error) => Problem::unreadable(error),
+        error => {
+            tracing::error!(%error, "the audit log could not be checked");
+            Problem::internal()
         }
     }
 }

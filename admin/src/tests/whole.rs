@@ -26,7 +26,7 @@ async fn an_erased_workspace_gives_a_receipt_and_is_gone() {
     let erased = api.delete("/api/workspaces/acme").await;
     assert_eq!(erased.status, StatusCode::OK, "{}", erased.body);
     let receipt: keyside_credentials::Receipt = serde_json::from_str(&erased.body).unwrap();
-    assert!(api.registry.confirms(&receipt));
+    api.registry.audit().confirm(&receipt).await.unwrap();
     assert_eq!((receipt.credentials, receipt.destroyed_keys.len()), (1, 1));
     for gone in ["", "/export", "/rotate-key"] {
         let path = format!("/api/workspaces/acme{gone}");
@@ -36,10 +36,30 @@ async fn an_erased_workspace_gives_a_receipt_and_is_gone() {
         };
         assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
     }
-    assert_eq!(
-        api.delete("/api/workspaces/acme").await.status,
-        StatusCode::NOT_FOUND
-    );
+    let again = api.delete("/api/workspaces/acme").await;
+    assert_eq!((again.status, again.body), (StatusCode::OK, erased.body));
+    let never = api.delete("/api/workspaces/initech").await;
+    assert_eq!(never.kind(), "workspace-unknown");
+}
+
+#[tokio::test]
+async fn a_receipt_is_confirmed_and_whatever_else_is_shown_is_not() {
+    let api = with_key().await;
+    let receipt = api.delete("/api/workspaces/acme").await.json();
+    let confirmed = api.post("/api/audit/verify", &receipt).await.json();
+    assert_eq!(confirmed, json!({ "confirmed": true, "finding": null }));
+    let mut other = receipt.clone();
+    other["workspace"] = json!("beta");
+    let mut longer = receipt;
+    longer["remark"] = json!("as agreed");
+    for shown in [other, longer, json!({})] {
+        let answer = api.post("/api/audit/verify", &shown).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        assert_eq!(answer.json()["confirmed"], false, "{shown}");
+        assert!(answer.json()["finding"].is_string(), "{shown}");
+    }
+    let list = api.post("/api/audit/verify", &json!([])).await;
+    assert_eq!(list.kind(), "request-malformed");
 }
 
 #[tokio::test]

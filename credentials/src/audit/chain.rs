@@ -47,6 +47,15 @@ pub enum VerifyError {
     /// It is not what was written.
     #[error("{0}")]
     Broken(Break),
+    /// The receipt's MAC is not this installation's.
+    #[error("this installation did not give the receipt out, or it was changed since")]
+    ReceiptForeign,
+    /// The installation's own, and its log holds another record there or none.
+    #[error(
+        "the audit log does not tell of that erasing: it was put back to a state from before, and the workspace may be \
+         back with it"
+    )]
+    ReceiptNotInLog,
     /// It could not be read.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -65,6 +74,16 @@ pub enum VerifyError {
         /// What is missing.
         path: PathBuf,
     },
+}
+
+impl VerifyError {
+    /// Whether it says what is wrong, and not what kept it from being found out.
+    pub fn is_finding(&self) -> bool {
+        matches!(
+            self,
+            Self::Broken(_) | Self::ReceiptForeign | Self::ReceiptNotInLog
+        )
+    }
 }
 
 /// What reading the whole log gave.

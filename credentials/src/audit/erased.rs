@@ -22,9 +22,14 @@ impl Erased {
         }
     }
 
+    /// Where it stands that a workspace of that name was erased last.
+    pub(super) fn last(&self, workspace: &WorkspaceId) -> Option<u64> {
+        let erased = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        erased.get(workspace).copied()
+    }
+
     /// Whether a record is about a workspace of that name that is no more.
     pub(super) fn covers(&self, workspace: &WorkspaceId, position: u64) -> bool {
-        let erased = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        erased.get(workspace).is_some_and(|last| position <= *last)
+        self.last(workspace).is_some_and(|last| position <= last)
     }
 }

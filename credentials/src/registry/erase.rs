@@ -4,61 +4,27 @@
 //! The record comes first and says which keys are to go, so that a crash at any moment after it is finished at the next
 //! start, and one before it has changed nothing.
 
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-
 use super::{Act, ChangeError, Inner, Registry};
 use crate::{
-    ActorId, WorkspaceId,
-    access::TokenDocument,
-    audit::{Draft, Event, Head, KeyAct},
+    Receipt, WorkspaceId,
+    audit::{Draft, Event, KeyAct},
     documents::{CREDENTIALS, workspace_key},
-    encoding::hex,
     journal::Write,
-    keyring::Keyring,
     model::random_id,
-    sealing::Place,
     storage::StorageError,
 };
-
-/// What was erased, confirmed by the installation that did it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub struct Receipt {
-    /// Its own id.
-    pub id: String,
-    /// Whose audit log tells of it.
-    pub installation: String,
-    /// What was erased.
-    pub workspace: WorkspaceId,
-    /// When.
-    pub erased_at: Timestamp,
-    /// By whom.
-    pub erased_by: ActorId,
-    /// In which request.
-    pub request_id: String,
-    /// The ids of the keys that are no more. Without them nothing that they had sealed can be opened, wherever it lies.
-    pub destroyed_keys: Vec<String>,
-    /// How many credentials are gone.
-    pub credentials: usize,
-    /// How many run records are gone; nothing while storage could not be asked, and the rest goes at the next start.
-    pub runs: Option<usize>,
-    /// Tokens that were for this workspace alone, and are good no more.
-    pub revoked_tokens: Vec<ActorId>,
-    /// Where the audit log tells of it.
-    pub audit: Head,
-    /// HMAC-SHA-256 of all this under the installation's key, in hex.
-    pub mac: String,
-}
 
 impl Registry {
     /// Erases a workspace for good: destroys its keys, then removes what they opened, and its runs. Requests that are under
     /// way end as they began. What stays is the audit log, whose details of this workspace nobody can open any more.
     ///
+    /// Whoever asks once more, because the answer was lost or something was left over, gets the receipt of the workspace
+    /// that had this id last, as long as no other one has it.
+    ///
     /// # Errors
-    /// When there is no such workspace, when its revision is not the `expected` one, or when storage fails: either nothing has
-    /// changed then, or it is on record and is carried out before the next change, or at the next start.
+    /// When there is no such workspace and never was, when its revision is not the `expected` one, or when storage fails:
+    /// nothing has changed then, or, as [`ChangeError::ErasingUnfinished`] says, it is on record and is carried out before the
+    /// next change, or at the next start.
     pub async fn erase_workspace(
         &self,
         by: &Act,
@@ -67,19 +33,12 @@ impl Registry {
     ) -> Result<Receipt, ChangeError> {
         let (by, id) = (by.clone(), id.clone());
         self.to_its_end(|inner| async move {
-            let mut receipt = inner.erase_workspace(&by, &id, expected).await?;
-            receipt.runs = inner.runs.erase(id, inner.clock.now()).await;
-            receipt.confirm(&inner.keyring);
-            Ok(receipt)
+            match inner.erase_workspace(&by, &id, expected).await {
+                Ok(()) | Err(ChangeError::WorkspaceUnknown) => inner.receipt(id).await,
+                Err(error) => Err(error),
+            }
         })
         .await
-    }
-
-    /// Whether this installation has given out `receipt`, as it is.
-    pub fn confirms(&self, receipt: &Receipt) -> bool {
-        let mut anew = receipt.clone();
-        anew.confirm(&self.inner.keyring);
-        subtle::ConstantTimeEq::ct_eq(anew.mac.as_bytes(), receipt.mac.as_bytes()).into()
     }
 }
 
@@ -89,7 +48,7 @@ impl Inner {
         by: &Act,
         id: &WorkspaceId,
         expected: Option<u64>,
-    ) -> Result<Receipt, ChangeError> {
+    ) -> Result<(), ChangeError> {
         let both = || async { (self.locks.lock(id).await, self.access.changing.lock().await) };
         let _begun = self.begin_under(both).await?;
         let workspace = self.snapshot.load().workspaces.get(id).cloned();
@@ -98,47 +57,45 @@ impl Inner {
         if expected.is_some_and(|expected| expected != current) {
             return Err(ChangeError::Superseded { current });
         }
+        let tokens = self.access.without(id, self.clock.now());
         let mut writes = self.removals(id).await?;
-        let now = self.clock.now();
-        let tokens = self.access.without(id, now);
-        let was_good = |token: &&TokenDocument| {
-            let before = self.access.token(&token.id);
-            before.is_some_and(|before| before.revoked_at.is_none())
-        };
-        let revoked = tokens
-            .iter()
-            .filter(|token| token.revoked_at.is_some())
-            .filter(was_good);
-        let keys = self.keyring.ids(id).await;
-        let mut receipt = Receipt {
-            id: random_id("ers_"),
-            installation: self.keyring.installation().installation().to_owned(),
-            workspace: id.clone(),
-            erased_at: now,
-            erased_by: by.actor.clone(),
-            request_id: by.request_id.clone(),
-            destroyed_keys: keys.clone(),
-            credentials: writes.iter().filter(|write| is_credential(write)).count(),
-            runs: None,
-            revoked_tokens: revoked.map(|token| token.id.clone()).collect(),
-            audit: Head::default(),
-            mac: String::new(),
-        };
         writes.extend(tokens.iter().map(|token| token.write(&self.keyring)));
+        let keys = self.keyring.ids(id).await;
         let draft = Draft {
             workspace: Some(id.clone()),
-            note: Some(receipt.id.clone()),
+            note: Some(random_id("ers_")),
             keys: Some(KeyAct::Destroy(keys.clone())),
             ..Draft::new(Event::WorkspaceErased, by)
         };
-        receipt.audit = self.journal.commit(draft, writes).await?;
+        self.journal.commit(draft, writes).await?;
         self.snapshot.rcu(|snapshot| snapshot.without(id));
         // It has fingerprints of what is gone.
         self.twins.forget();
         tokens.iter().for_each(|token| self.access.show(token));
         let destroyed = self.keyring.destroy(&keys.into_iter().collect()).await;
-        destroyed.inspect_err(|_| self.journal.unsettle())?;
-        Ok(receipt)
+        if let Err(error) = destroyed {
+            tracing::warn!(%error, "a workspace is erased on record, and its keys are still there");
+            self.journal.unsettle();
+        }
+        Ok(())
+    }
+
+    /// The receipt of the workspace that was erased last under this id, once nothing is left of it.
+    async fn receipt(&self, id: WorkspaceId) -> Result<Receipt, ChangeError> {
+        let receipt = self.audit.receipt(&id).await;
+        let receipt = receipt.map_err(ChangeError::ErasingUnfinished)?;
+        let receipt = receipt.ok_or(ChangeError::WorkspaceUnknown)?;
+        // Documents and keys that storage has not let go of yet go now.
+        let settled = self.begin().await.map(drop);
+        settled.map_err(|error| match error {
+            ChangeError::StoreUnavailable(left) => ChangeError::ErasingUnfinished(left),
+            error => error,
+        })?;
+        let runs = self.runs.erase(id, receipt.erased_at).await;
+        match runs {
+            Some(_) => Ok(receipt),
+            None => Err(ChangeError::ErasingUnfinished(runs_remain())),
+        }
     }
 
     /// Everything that stands under the workspace, whether or not it is believed.
@@ -156,17 +113,9 @@ impl Inner {
     }
 }
 
-impl Receipt {
-    fn confirm(&mut self, keyring: &Keyring) {
-        self.mac = String::new();
-        let json = serde_json::to_vec(self).expect("our own types serialize");
-        self.mac = hex(&keyring.installation().mac(&PLACE, &json));
+/// The log has the cause.
+fn runs_remain() -> StorageError {
+    StorageError::Unavailable {
+        reason: "run records could not be removed".to_owned(),
     }
 }
-
-fn is_credential(write: &Write) -> bool {
-    write.key.starts_with(CREDENTIALS)
-}
-
-/// No document stands there.
-const PLACE: Place<'_> = Place::Document { key: "receipt" };

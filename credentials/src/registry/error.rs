@@ -12,8 +12,9 @@ use crate::{
     storage::{StorageError, StoreOpenError},
 };
 
-/// Why a change was not made. None of them leaves anything changed, with two exceptions: see
-/// [`ChangeError::StoreUnavailable`], and [`ChangeError::CheckFailed`], which leaves the version that was tried, destroyed.
+/// Why a change was not made. None of them leaves anything changed, but for three: see
+/// [`ChangeError::ErasingUnfinished`], [`ChangeError::StoreUnavailable`], and [`ChangeError::CheckFailed`], which leaves the
+/// version that was tried, destroyed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChangeError {
@@ -106,6 +107,10 @@ pub enum ChangeError {
     /// The master key stands where only a person can replace it.
     #[error(transparent)]
     MasterKeyFixed(KmsError),
+    /// It is on record that the workspace is erased, and something of it could not be removed yet. That is done before the
+    /// next change, or at the next start; asking again gives the receipt.
+    #[error("the workspace is erased, and not all of it is gone yet: {0}")]
+    ErasingUnfinished(#[source] StorageError),
     /// Storage, the audit log or the keyring cannot be written. Nothing has changed; but if storage failed while
     /// the audit record was on its way to the disk, and it arrived, the change is completed when storage is back.
     #[error("the change could not be recorded: {0}")]

@@ -11,6 +11,7 @@ mod life;
 mod master_key;
 mod model;
 mod opening;
+mod receipts;
 mod repetition;
 mod resolving;
 mod rotation;

@@ -1,7 +1,7 @@
 //! What is done to a workspace as a whole: taken away, destroyed, sealed under another key.
 
 use axum::{Json, extract::State, response::Response};
-use keyside_credentials::{Receipt, WorkspaceId};
+use keyside_credentials::{ChangeError, Receipt, WorkspaceId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -32,7 +32,8 @@ pub(in crate::routes) async fn export(
     Ok(file::answer("application/x-tar", &name, archive.into()))
 }
 
-/// Erases a workspace for good: its keys, its records, its runs. `If-Match` is heeded and not asked for.
+/// Erases a workspace for good: its keys, its records, its runs. `If-Match` is heeded and not asked for. Asked for again
+/// after that, the answer is the same receipt, for as long as no other workspace has the id.
 #[utoipa::path(
     delete, path = "/api/workspaces/{id}", tag = "workspaces", operation_id = "eraseWorkspace",
     params(("id" = String, Path), queries::IfMatch),
@@ -44,12 +45,14 @@ pub(in crate::routes) async fn erase(
     Segment(id): Segment,
     seen: IfMatch,
 ) -> Result<Json<Receipt>, Problem> {
-    let workspace = caller.workspace(&state.registry, &id)?;
+    let id = caller.workspace_id(&id)?;
     let act = caller.act();
-    let erased = state
-        .registry
-        .erase_workspace(&act, &workspace.id, seen.heeded());
-    Ok(Json(erased.await?))
+    let erased = state.registry.erase_workspace(&act, &id, seen.heeded());
+    let receipt = erased.await.map_err(|error| match error {
+        ChangeError::WorkspaceUnknown => Problem::workspace_unknown(),
+        error => error.into(),
+    });
+    Ok(Json(receipt?))
 }
 
 /// Makes a new key for a workspace, and seals everything of it anew.
