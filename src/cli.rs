@@ -5,9 +5,11 @@
 mod admin;
 mod answer;
 mod arguments;
+mod at_rest;
 mod audit;
 mod backup;
 mod check;
+mod clock;
 mod confirm;
 mod download;
 mod healthcheck;
@@ -82,6 +84,9 @@ pub(crate) enum Command {
     Backup(backup::Backup),
     /// Restore a backup into a data folder without a store, while no Keyside runs on it
     Restore(backup::Restore),
+    /// Say that the clock is right where the audit log is ahead of it
+    #[command(subcommand)]
+    Clock(clock::Clock),
     /// Print the admin API's description: OpenAPI 3.1, in JSON
     #[command(name = "openapi")]
     OpenApi,
@@ -125,6 +130,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::MasterKey(master_key) => wait_for(master_key::run(&master_key, &sources, &answer)),
         Command::Backup(backup) => wait_for(backup.run(&sources, &answer)),
         Command::Restore(restore) => wait_for(restore.run(&sources, &answer)),
+        Command::Clock(clock) => wait_for(clock::run(clock, &sources, &answer)),
         Command::OpenApi => answer.bytes(keyside_admin::openapi().as_bytes()),
         Command::Version => version::run(&answer),
         Command::Completions { shell } => completions(shell, &answer),

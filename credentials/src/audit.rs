@@ -19,7 +19,7 @@ use tokio::sync::Mutex;
 pub(crate) use self::anchor::{read as read_anchor, write as write_anchor};
 use self::{anchor::Anchor, erased::Erased};
 pub use self::{
-    at_rest::{confirm_at_rest, verify_at_rest},
+    at_rest::{AtRest, ClockBehind},
     chain::{Break, Head, VerifyError},
     receipt::Receipt,
     record::{AuditRecord, Event},

@@ -47,7 +47,9 @@ impl Ratchet {
         if now < at {
             tracing::warn!(
                 %now, log = %at,
-                "the clock is behind the audit log: until it has caught up, the log's time counts"
+                "the clock is behind the audit log: until it has caught up, the log's time counts, and what ends before that \
+                 has ended. Set the clock if it is wrong. If it is right, and was ahead when the log was written: stop \
+                 Keyside, run `keyside clock accept`, and start it again"
             );
             self.latest
                 .fetch_max(at.as_microsecond(), Ordering::Relaxed);

@@ -29,7 +29,7 @@ pub(crate) struct Ledger {
     pub(crate) master_key: Option<String>,
     /// The restore that is on record last.
     pub(crate) restored: Option<String>,
-    /// The latest time that a record tells.
+    /// The latest time that a record tells, of those since the clock was last said to be right.
     pub(crate) latest: Timestamp,
     /// Findings that are on record, so that each is written once.
     reported: HashSet<(String, Option<Hash>)>,
@@ -97,7 +97,7 @@ impl Ledger {
             note,
             ..
         } = record;
-        self.latest = self.latest.max(at);
+        self.tell(event, at);
         if matches!(event, Event::DocumentDamaged | Event::AuditDamaged) {
             self.reported
                 .extend(documents.into_iter().map(|found| (found.key, found.hash)));
@@ -120,6 +120,18 @@ impl Ledger {
         }
         if let (Event::WorkspaceErased, Some(workspace)) = (event, workspace) {
             self.erase(workspace, at, position);
+        }
+    }
+
+    fn tell(&mut self, event: Event, at: Timestamp) {
+        if event != Event::ClockAccepted {
+            self.latest = self.latest.max(at);
+            return;
+        }
+        self.latest = at;
+        // What is made from now on is not of a workspace that was erased at a time still to come.
+        for until in self.erased.values_mut() {
+            *until = at.min(*until);
         }
     }
 

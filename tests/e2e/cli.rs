@@ -281,6 +281,23 @@ fn a_generated_master_key_is_32_bytes_new_each_time_and_never_written_over_anoth
 }
 
 #[test]
+fn a_clock_that_is_not_behind_the_log_is_not_accepted_and_none_is_while_keyside_runs() {
+    let keyside = Keyside::builder().start();
+    let accept = ["clock", "accept", "--yes"];
+    check_says(
+        FAILED,
+        &keyside.builder_of().run(&accept, b""),
+        "Stop Keyside there first",
+    );
+    let (at_rest, _) = keyside.stop();
+    check_says(
+        FAILED,
+        &at_rest.run(&accept, b""),
+        "expected a clock behind the audit log",
+    );
+}
+
+#[test]
 fn version_and_completions_are_printed() {
     let builder = Keyside::builder();
     let version = concat!("keyside ", env!("CARGO_PKG_VERSION"));

@@ -32,6 +32,8 @@ pub enum Event {
     BackupMade,
     /// The installation was restored from a backup.
     BackupRestored,
+    /// A clock that was behind the log was said to be right: no earlier record tells what the time was.
+    ClockAccepted,
     /// A credential was stored.
     CredentialCreated,
     /// A new secret took the place of the one before.
@@ -92,6 +94,7 @@ impl Event {
             Self::MasterKeyRotated => "master_key_rotated",
             Self::BackupMade => "backup_made",
             Self::BackupRestored => "backup_restored",
+            Self::ClockAccepted => "clock_accepted",
             Self::CredentialCreated => "credential_created",
             Self::CredentialRotated => "credential_rotated",
             Self::RotationStaged => "rotation_staged",

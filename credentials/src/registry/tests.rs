@@ -2,6 +2,7 @@
 
 mod access;
 mod changing;
+mod clock;
 mod crash;
 mod disclosure;
 mod erasing;

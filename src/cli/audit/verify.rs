@@ -7,11 +7,11 @@ use std::{
 };
 
 use clap::Args;
-use keyside_config::{Kms, Settings, Sources, Store};
-use keyside_credentials::audit::{VerifyError, confirm_at_rest, verify_at_rest};
+use keyside_config::Sources;
+use keyside_credentials::audit::VerifyError;
 use serde_json::{Value, json};
 
-use super::super::{Admin, Answer, Failure};
+use super::super::{Admin, Answer, Failure, at_rest::Folder};
 
 /// `keyside audit verify`.
 #[derive(Args)]
@@ -36,7 +36,7 @@ impl Verify {
 
     async fn log(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
         let found = match self.offline {
-            true => AtRest::of(sources)?.log().await?,
+            true => log_at_rest(&Folder::open(sources).await?).await?,
             false => self.admin.client(sources)?.get(VERIFY).await?,
         };
         if found["intact"] == true {
@@ -59,7 +59,7 @@ impl Verify {
     ) -> Result<(), Failure> {
         let shown = read(file)?;
         let found = match self.offline {
-            true => AtRest::of(sources)?.receipt(&shown).await?,
+            true => receipt_at_rest(&Folder::open(sources).await?, &shown).await?,
             false => self.admin.client(sources)?.post(VERIFY, &shown).await?,
         };
         if found["confirmed"] == true {
@@ -95,69 +95,31 @@ fn read(file: &Path) -> Result<Value, Failure> {
     })
 }
 
-/// A data folder that nobody serves, answering as the API does.
-struct AtRest {
-    path: PathBuf,
-    kms: Kms,
+/// The same answer as the API's.
+async fn log_at_rest(folder: &Folder) -> Result<Value, Failure> {
+    match folder.log.verify().await {
+        Ok(head) => Ok(json!({
+            "intact": true, "position": head.position, "hash": head.hash, "finding": null,
+        })),
+        Err(VerifyError::Broken(found)) => Ok(json!({
+            "intact": false, "position": found.position, "hash": null, "finding": found.to_string(),
+        })),
+        Err(error) => Err(folder.unreadable(&error)),
+    }
 }
 
-impl AtRest {
-    fn of(sources: &Sources) -> Result<Self, Failure> {
-        let settings = Settings::load(sources)?.settings;
-        match settings.store {
-            Store::Sled { path } => Ok(Self {
-                path,
-                kms: settings.kms,
-            }),
-            Store::Vault => Err(Failure::usage(
-                "expected a data folder, found a store across the network",
-            )
-            .next("Check it online: `keyside audit verify`.")),
+/// The same answer as the API's.
+async fn receipt_at_rest(folder: &Folder, shown: &Value) -> Result<Value, Failure> {
+    let confirmed = match serde_json::from_value(shown.clone()) {
+        Ok(receipt) => folder.log.confirm(&receipt).await,
+        Err(_) => Err(VerifyError::ReceiptForeign),
+    };
+    match confirmed {
+        Ok(()) => Ok(json!({ "confirmed": true, "finding": null })),
+        Err(error) if error.is_finding() => {
+            Ok(json!({ "confirmed": false, "finding": error.to_string() }))
         }
-    }
-
-    async fn log(&self) -> Result<Value, Failure> {
-        match verify_at_rest(&self.store(), &self.keyring(), &self.kms).await {
-            Ok(head) => Ok(json!({
-                "intact": true, "position": head.position, "hash": head.hash, "finding": null,
-            })),
-            Err(VerifyError::Broken(found)) => Ok(json!({
-                "intact": false, "position": found.position, "hash": null, "finding": found.to_string(),
-            })),
-            Err(error) => Err(self.unreadable(&error)),
-        }
-    }
-
-    async fn receipt(&self, shown: &Value) -> Result<Value, Failure> {
-        let confirmed = match serde_json::from_value(shown.clone()) {
-            Ok(receipt) => {
-                confirm_at_rest(&self.store(), &self.keyring(), &self.kms, &receipt).await
-            }
-            Err(_) => Err(VerifyError::ReceiptForeign),
-        };
-        match confirmed {
-            Ok(()) => Ok(json!({ "confirmed": true, "finding": null })),
-            Err(error) if error.is_finding() => {
-                Ok(json!({ "confirmed": false, "finding": error.to_string() }))
-            }
-            Err(error) => Err(self.unreadable(&error)),
-        }
-    }
-
-    fn store(&self) -> PathBuf {
-        self.path.join("store")
-    }
-
-    fn keyring(&self) -> PathBuf {
-        self.path.join("keyring")
-    }
-
-    fn unreadable(&self, error: &VerifyError) -> Failure {
-        Failure::failed(format!(
-            "expected a data folder at {}, found: {error}",
-            self.path.display()
-        ))
-        .next("Stop Keyside there first, or leave --offline out; `keyside check` says which folder the settings name.")
+        Err(error) => Err(folder.unreadable(&error)),
     }
 }
 
