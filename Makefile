@@ -27,7 +27,7 @@ test: ## Every test: Rust, documentation examples, the providers' real SDKs, and
 
 check: check-fmt check-clippy check-structure check-docs check-api check-scripts check-dependencies ## All that CI asks besides the tests
 
-bench: ## Measure against nginx on this machine, side by side (ARGS=start: how fast it starts; ARGS=lists: the admin API)
+bench: ## Measure against nginx on this machine, side by side (ARGS=start: how fast it starts; ARGS=lists: the admin API, ARGS=revoke: how soon a key is used no more)
 	@$(need) cargo cc cmake
 	tests/bench/run.sh $(ARGS)
 

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Builds what is measured and what measures, then compares Keyside with nginx. Arguments go to `keyside-bench run`;
-# `run.sh start` measures how fast Keyside starts instead, `run.sh lists` how fast the admin API lists many keys.
+# `run.sh start` measures how fast Keyside starts instead, `run.sh lists` how fast the admin API lists many keys,
+# `run.sh revoke` how soon a key is used no more.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -21,7 +22,7 @@ ulimit -n 8192 2>/dev/null || ulimit -n "$(ulimit -H -n)"
 
 command=run
 case ${1:-} in
-    start | lists)
+    start | lists | revoke)
         command=$1
         shift
         ;;

@@ -29,20 +29,29 @@ impl Admin {
 
     /// Makes a workspace.
     pub(crate) async fn create_workspace(&self, id: &str) -> Result<()> {
-        self.post("/api/workspaces", &json!({ "id": id, "name": id }))
-            .await
+        let new = json!({ "id": id, "name": id });
+        self.post("/api/workspaces", &new).await.map(drop)
     }
 
-    /// Adds a live key.
+    /// Adds a live key; its id.
     pub(crate) async fn add_key(
         &self,
         workspace: &str,
         provider: &str,
         label: &str,
         secret: &str,
-    ) -> Result<()> {
+    ) -> Result<String> {
         let new = json!({ "workspaceId": workspace, "provider": provider, "label": label, "environment": "live", "secret": secret });
-        self.post("/api/integrations/credentials", &new).await
+        let added = self.post(CREDENTIALS, &new).await?;
+        let id = added["id"].as_str();
+        Ok(id.context("a key without an id")?.to_owned())
+    }
+
+    /// Revokes a key; it is acknowledged when this returns.
+    pub(crate) async fn revoke(&self, id: &str) -> Result<()> {
+        let path = format!("{CREDENTIALS}/{id}");
+        let request = self.bodyless("DELETE", &path, "Connection: close\r\n");
+        self.exchange(&request, 200).await.map(drop)
     }
 
     /// Where it is.
@@ -52,49 +61,36 @@ impl Admin {
 
     /// A GET, to be sent as often as one likes over one connection.
     pub(crate) fn get_request(&self, path: &str) -> Vec<u8> {
-        self.get_with(path, "")
+        self.bodyless("GET", path, "")
     }
 
-    /// What a GET is answered with, on a connection of its own; anything but 200 is an error that shows the answer.
+    /// What a GET is answered with, on a connection of its own.
     pub(crate) async fn get(&self, path: &str) -> Result<Value> {
-        let request = self.get_with(path, "Connection: close\r\n");
-        let answer = self.exchange(&request).await?;
-        let answer = String::from_utf8(answer)?;
-        match answer.split_once("\r\n\r\n") {
-            Some((head, body)) if head.starts_with("HTTP/1.1 200") => {
-                Ok(serde_json::from_str(body)?)
-            }
-            _ => bail!("GET {path} was answered with:\n{answer}"),
-        }
+        let request = self.bodyless("GET", path, "Connection: close\r\n");
+        self.exchange(&request, 200).await
     }
 
-    fn get_with(&self, path: &str, header: &str) -> Vec<u8> {
+    fn bodyless(&self, method: &str, path: &str, header: &str) -> Vec<u8> {
         let (address, token) = (self.address, &self.token);
         format!(
-            "GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n{header}\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n{header}\r\n"
         )
         .into_bytes()
     }
 
-    /// One request on a connection of its own; anything but 201 is an error that shows the answer.
-    async fn post(&self, path: &str, body: &Value) -> Result<()> {
+    async fn post(&self, path: &str, body: &Value) -> Result<Value> {
         let body = body.to_string();
         let (address, token, length) = (self.address, &self.token, body.len());
         let request = format!(
             "POST {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n\
              Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
         );
-        let answer = self.exchange(request.as_bytes()).await?;
-        if !answer.starts_with(b"HTTP/1.1 201") {
-            bail!(
-                "POST {path} was answered with:\n{}",
-                String::from_utf8_lossy(&answer)
-            );
-        }
-        Ok(())
+        self.exchange(request.as_bytes(), 201).await
     }
-    /// Everything until the other side closes.
-    async fn exchange(&self, request: &[u8]) -> Result<Vec<u8>> {
+
+    /// One request on a connection of its own, and the JSON that it is answered with; any status but the `wanted` one is an
+    /// error that shows the answer.
+    async fn exchange(&self, request: &[u8], wanted: u16) -> Result<Value> {
         let address = self.address;
         let mut socket = TcpStream::connect(address)
             .await
@@ -102,6 +98,18 @@ impl Admin {
         socket.write_all(request).await?;
         let mut answer = Vec::new();
         socket.read_to_end(&mut answer).await?;
-        Ok(answer)
+        let answer = String::from_utf8(answer)?;
+        match answer.split_once("\r\n\r\n") {
+            Some((head, body)) if head.starts_with(&format!("HTTP/1.1 {wanted} ")) => {
+                Ok(serde_json::from_str(body)?)
+            }
+            _ => {
+                let request = String::from_utf8_lossy(request);
+                let asked = request.lines().next().unwrap_or_default();
+                bail!("{asked} was answered with:\n{answer}")
+            }
+        }
     }
 }
+
+const CREDENTIALS: &str = "/api/integrations/credentials";

@@ -11,6 +11,7 @@ mod noise;
 mod phases;
 mod report;
 mod requests;
+mod revoke;
 mod rounds;
 mod start;
 mod store;
@@ -41,6 +42,8 @@ enum Command {
     Start(start::Plan),
     /// Measures how long the admin API takes to list and to filter many credentials.
     Lists(lists::Plan),
+    /// Measures how long a key is used after its revocation was acknowledged, while many connections call with it.
+    Revoke(revoke::Plan),
     /// Runs only the upstream, for work with a profiler.
     Upstream {
         /// Where to listen.
@@ -92,6 +95,7 @@ async fn main() -> Result<()> {
         Command::Run(plan) => rounds::run(&plan).await,
         Command::Start(plan) => start::run(&plan).await,
         Command::Lists(plan) => lists::run(&plan).await,
+        Command::Revoke(plan) => revoke::run(&plan).await,
         Command::Upstream { listen } => {
             let address = upstream::start(listen, upstream::Pace::DEFAULT).await?;
             println!("listening on {address}; it wants the key {}", wire::SECRET);

@@ -47,12 +47,15 @@ impl Load {
 
     /// The latency that `share` of the requests stayed within, in microseconds.
     pub(crate) fn within(&self, share: f64) -> f64 {
-        let last = self.latencies.len().saturating_sub(1);
-        let position = (share * last as f64).round() as usize;
-        self.latencies
-            .get(position)
-            .map_or(f64::NAN, |&nanos| f64::from(nanos) / 1e3)
+        at(&self.latencies, share).map_or(f64::NAN, |nanos| f64::from(nanos) / 1e3)
     }
+}
+
+/// The value that `share` of those in ascending order stay within.
+pub(crate) fn at<T: Copy>(sorted: &[T], share: f64) -> Option<T> {
+    let last = sorted.len().saturating_sub(1);
+    let position = (share * last as f64).round() as usize;
+    sorted.get(position).copied()
 }
 
 impl fmt::Display for Load {

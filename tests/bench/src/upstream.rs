@@ -1,9 +1,11 @@
 //! The stand-in for a provider: keep-alive HTTP/1.1, a chat completion with usage, or the same as a stream at a
-//! steady pace. It answers 401 to a request that does not carry exactly the bench's key.
+//! steady pace. It answers 401 to a request that does not carry exactly the bench's key; where it is to note which keys it
+//! sees, any one will do.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bytes::{Buf, BytesMut};
@@ -36,13 +38,38 @@ impl Pace {
     }
 }
 
+/// When each key was seen last.
+#[derive(Clone, Default)]
+pub(crate) struct LastUses(Arc<Mutex<HashMap<Vec<u8>, Instant>>>);
+
+impl LastUses {
+    fn note(&self, key: &[u8]) {
+        let mut uses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        uses.insert(key.to_owned(), Instant::now());
+    }
+
+    pub(crate) fn of(&self, key: &str) -> Option<Instant> {
+        let uses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        uses.get(key.as_bytes()).copied()
+    }
+}
+
 /// Starts serving on `listen` and returns the bound address. It runs until the process ends.
 pub(crate) async fn start(listen: SocketAddr, pace: Pace) -> Result<SocketAddr> {
+    serve_on(listen, Script::new(pace, Keys::TheBenchs)).await
+}
+
+/// The same, taking any key and noting when it did.
+pub(crate) async fn start_noting(listen: SocketAddr, uses: LastUses) -> Result<SocketAddr> {
+    serve_on(listen, Script::new(Pace::DEFAULT, Keys::Any(uses))).await
+}
+
+async fn serve_on(listen: SocketAddr, script: Script) -> Result<SocketAddr> {
     let listener = TcpListener::bind(listen)
         .await
         .with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr()?;
-    let script = Arc::new(Script::new(pace));
+    let script = Arc::new(script);
     tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
             let script = Arc::clone(&script);
@@ -56,6 +83,7 @@ pub(crate) async fn start(listen: SocketAddr, pace: Pace) -> Result<SocketAddr> 
 /// All that is ever said, laid out once.
 struct Script {
     pace: Pace,
+    keys: Keys,
     answer: Vec<u8>,
     stream_start: Vec<u8>,
     event: Vec<u8>,
@@ -63,7 +91,7 @@ struct Script {
 }
 
 impl Script {
-    fn new(pace: Pace) -> Self {
+    fn new(pace: Pace, keys: Keys) -> Self {
         let stream_head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nCache-Control: no-cache\r\n\
                            x-request-id: req_bench\r\nTransfer-Encoding: chunked\r\n\r\n";
         let stream_end = [
@@ -74,6 +102,7 @@ impl Script {
         ];
         Self {
             pace,
+            keys,
             answer: answer(),
             stream_start: [
                 stream_head,
@@ -106,7 +135,7 @@ impl Script {
 async fn serve(mut socket: TcpStream, script: &Script) -> Result<()> {
     socket.set_nodelay(true)?;
     let mut buffer = BytesMut::with_capacity(4096);
-    while let Some(asked) = next_request(&mut socket, &mut buffer).await? {
+    while let Some(asked) = next_request(&mut socket, &mut buffer, &script.keys).await? {
         match asked {
             Asked::Answer => socket.write_all(&script.answer).await?,
             Asked::Stream => script.stream(&mut socket).await?,
@@ -116,6 +145,25 @@ async fn serve(mut socket: TcpStream, script: &Script) -> Result<()> {
     Ok(())
 }
 
+/// Which keys are taken.
+enum Keys {
+    TheBenchs,
+    /// Any, and it is noted when.
+    Any(LastUses),
+}
+
+impl Keys {
+    fn take(&self, key: &[u8]) -> bool {
+        match self {
+            Self::TheBenchs => key == wire::SECRET.as_bytes(),
+            Self::Any(uses) => {
+                uses.note(key);
+                true
+            }
+        }
+    }
+}
+
 enum Asked {
     Answer,
     Stream,
@@ -123,9 +171,13 @@ enum Asked {
 }
 
 /// Takes one whole request off the connection; None when the peer has closed it.
-async fn next_request(socket: &mut TcpStream, buffer: &mut BytesMut) -> Result<Option<Asked>> {
+async fn next_request(
+    socket: &mut TcpStream,
+    buffer: &mut BytesMut,
+    keys: &Keys,
+) -> Result<Option<Asked>> {
     loop {
-        if let Some((length, asked)) = parse(buffer)? {
+        if let Some((length, asked)) = parse(buffer, keys)? {
             buffer.advance(length);
             return Ok(Some(asked));
         }
@@ -136,7 +188,7 @@ async fn next_request(socket: &mut TcpStream, buffer: &mut BytesMut) -> Result<O
     }
 }
 
-fn parse(bytes: &[u8]) -> Result<Option<(usize, Asked)>> {
+fn parse(bytes: &[u8], keys: &Keys) -> Result<Option<(usize, Asked)>> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut request = httparse::Request::new(&mut headers);
     let httparse::Status::Complete(head) = request.parse(bytes)? else {
@@ -148,7 +200,7 @@ fn parse(bytes: &[u8]) -> Result<Option<(usize, Asked)>> {
         return Ok(None);
     }
     let asked = match (
-        has_the_key(request.headers),
+        key(request.headers).is_some_and(|key| keys.take(key)),
         memmem::find(&bytes[head..whole], br#""stream":true"#),
     ) {
         (false, _) => Asked::Keyless,
@@ -158,15 +210,13 @@ fn parse(bytes: &[u8]) -> Result<Option<(usize, Asked)>> {
     Ok(Some((whole, asked)))
 }
 
-/// Exactly one `Authorization`, and in it the bench's key.
-fn has_the_key(headers: &[httparse::Header<'_>]) -> bool {
+/// What is in the one `Authorization` that there is.
+fn key<'a>(headers: &[httparse::Header<'a>]) -> Option<&'a [u8]> {
     let mut found = headers
         .iter()
         .filter(|header| header.name.eq_ignore_ascii_case("authorization"));
-    let first = found
-        .next()
-        .and_then(|header| header.value.strip_prefix(b"Bearer "));
-    first == Some(wire::SECRET.as_bytes()) && found.next().is_none()
+    let key = found.next()?.value.strip_prefix(b"Bearer ")?;
+    found.next().is_none().then_some(key)
 }
 
 fn answer() -> Vec<u8> {
@@ -213,7 +263,10 @@ mod tests {
             "POST /v1/chat/completions HTTP/1.1\r\n{headers}Content-Length: {}\r\n\r\n{body}",
             body.len()
         );
-        parse(bytes.as_bytes()).unwrap().unwrap().1
+        parse(bytes.as_bytes(), &Keys::TheBenchs)
+            .unwrap()
+            .unwrap()
+            .1
     }
 
     #[test]

@@ -68,6 +68,14 @@ pub(crate) fn request(host: SocketAddr, path: &str, headers: Headers, stream: bo
     .into_bytes()
 }
 
+/// The same request with one more header.
+pub(crate) fn with_header(request: &[u8], name: &str, value: &str) -> Vec<u8> {
+    let first_line = memchr::memchr(b'\n', request).map_or(0, |end| end + 1);
+    let (first_line, rest) = request.split_at(first_line);
+    let header = format!("{name}: {value}\r\n");
+    [first_line, header.as_bytes(), rest].concat()
+}
+
 /// What stands in a response's head.
 pub(crate) struct Head {
     /// Bytes up to and including the empty line.
@@ -108,19 +116,31 @@ pub(crate) fn content_length(headers: &[httparse::Header<'_>]) -> Result<Option<
 
 /// Reads one response with a length through to its end; anything but a 200 is an error that shows the answer.
 pub(crate) async fn read_answer(socket: &mut TcpStream, buffer: &mut BytesMut) -> Result<()> {
-    let mut whole = None;
+    read(socket, buffer, Head::must_be_ok).await.map(drop)
+}
+
+/// Reads one response with a length through to its end, whatever its status is.
+pub(crate) async fn read_any_answer(socket: &mut TcpStream, buffer: &mut BytesMut) -> Result<u16> {
+    read(socket, buffer, |_, _| Ok(())).await
+}
+
+async fn read(
+    socket: &mut TcpStream,
+    buffer: &mut BytesMut,
+    accept: impl Fn(&Head, &[u8]) -> Result<()>,
+) -> Result<u16> {
+    let mut head = None;
     loop {
-        if whole.is_none() {
-            whole = response_head(buffer)?
-                .map(|head| head.whole(buffer))
-                .transpose()?;
+        if head.is_none() {
+            head = response_head(buffer)?;
+            head.iter().try_for_each(|head| accept(head, buffer))?;
         }
-        match whole {
-            Some(length) if buffer.len() >= length => {
+        if let Some(head) = &head {
+            let length = head.whole()?;
+            if buffer.len() >= length {
                 buffer.advance(length);
-                return Ok(());
+                return Ok(head.status);
             }
-            _ => {}
         }
         buffer.reserve(4096);
         if socket.read_buf(buffer).await? == 0 {
@@ -130,9 +150,8 @@ pub(crate) async fn read_answer(socket: &mut TcpStream, buffer: &mut BytesMut) -
 }
 
 impl Head {
-    /// Bytes of the whole response, for one that is as the load expects it.
-    fn whole(&self, seen: &[u8]) -> Result<usize> {
-        self.must_be_ok(seen)?;
+    /// Bytes of the whole response.
+    fn whole(&self) -> Result<usize> {
         Ok(self.length
             + self
                 .content_length

@@ -66,7 +66,7 @@ pub(crate) struct Server {
     process: Process,
     /// From the start of the process to its line "ready".
     pub(crate) took: Duration,
-    proxy: SocketAddr,
+    pub(crate) proxy: SocketAddr,
     admin: SocketAddr,
 }
 
