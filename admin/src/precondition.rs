@@ -40,14 +40,6 @@ impl IfMatch {
             Self::Revision(revision) => Some(revision),
         }
     }
-
-    /// Holds a change to the revision that the caller saw, where it says which.
-    pub(crate) fn hold(self, revision: u64) -> Result<(), Problem> {
-        match self.heeded() {
-            Some(seen) if seen != revision => Err(superseded()),
-            _ => Ok(()),
-        }
-    }
 }
 
 impl<S: Sync> FromRequestParts<S> for IfMatch {

@@ -115,9 +115,10 @@ pub(super) async fn revoke(
     seen: IfMatch,
 ) -> Result<Tagged<TokenView>, Problem> {
     let token = caller.token(&state.registry, &id)?;
-    seen.hold(token.revision)?;
-    let act = caller.act();
-    let revoked = state.registry.revoke_token(&act, caller.scope(), &token.id);
+    let (act, scope) = (caller.act(), caller.scope());
+    let revoked = state
+        .registry
+        .revoke_token(&act, scope, &token.id, seen.heeded());
     Ok(tagged(revoked.await?))
 }
 

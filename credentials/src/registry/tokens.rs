@@ -29,16 +29,20 @@ impl Registry {
     /// Withdraws a token at once and for good, and with it the sessions that began with it. Revoking twice changes nothing.
     ///
     /// # Errors
-    /// When there is none in `within`, when it is the last one that owns everything, or when storage fails.
+    /// When there is none in `within`, when its revision is not the `expected` one, when it is the last one that owns
+    /// everything, or when storage fails.
     pub async fn revoke_token(
         &self,
         by: &Act,
         within: &Scope,
         id: &ActorId,
+        expected: Option<u64>,
     ) -> Result<Token, ChangeError> {
         let (by, within, id) = (by.clone(), within.clone(), id.clone());
-        self.to_its_end(|inner| async move { inner.revoke_token(&by, &within, &id).await })
-            .await
+        self.to_its_end(
+            |inner| async move { inner.revoke_token(&by, &within, &id, expected).await },
+        )
+        .await
     }
 }
 
@@ -91,11 +95,16 @@ impl Inner {
         by: &Act,
         within: &Scope,
         id: &ActorId,
+        expected: Option<u64>,
     ) -> Result<Token, ChangeError> {
         let _begun = self.begin_under(|| self.access.changing.lock()).await?;
         let token = self.access.token(id);
         let token = token.filter(|token| within.covers(&token.scope()));
         let token = token.ok_or(ChangeError::TokenUnknown)?;
+        let current = token.revision;
+        if expected.is_some_and(|expected| expected != current) {
+            return Err(ChangeError::Superseded { current });
+        }
         if token.revoked_at.is_some() {
             return Ok(self.access.view(&token));
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    MadeToken, NewToken, Role, SessionRules, Sessions, TokenStatus,
+    MadeToken, NewToken, Role, SessionRules, Sessions, Token, TokenStatus,
     audit::{AuditFilter, Draft, Event},
     storage::faulty::Fault,
 };
@@ -43,7 +43,9 @@ async fn a_token_is_good_after_a_restart_with_the_same_limits_until_it_is_revoke
         (Role::Editor, &limited_to("acme"))
     );
     assert_eq!(principal.actor, token.id);
-    let revoked = registry.revoke_token(&act(), &Scope::All, &token.id).await;
+    let revoked = registry
+        .revoke_token(&act(), &Scope::All, &token.id, None)
+        .await;
     assert_eq!(revoked.unwrap().status, TokenStatus::Revoked);
     drop(registry);
     let registry = installation.open().await;
@@ -117,8 +119,8 @@ async fn two_owners_who_revoke_each_other_at_once_leave_one() {
         .collect();
     let (by, all) = (act(), Scope::All);
     let (one, other) = tokio::join!(
-        registry.revoke_token(&by, &all, &ids[0]),
-        registry.revoke_token(&by, &all, &ids[1]),
+        registry.revoke_token(&by, &all, &ids[0], None),
+        registry.revoke_token(&by, &all, &ids[1], None),
     );
     assert!(one.is_ok() != other.is_ok());
     let refused = one.err().or(other.err());
@@ -126,6 +128,41 @@ async fn two_owners_who_revoke_each_other_at_once_leave_one() {
         matches!(refused, Some(ChangeError::LastOwner)),
         "{refused:?}"
     );
+}
+
+#[tokio::test]
+async fn a_change_to_a_token_that_came_before_its_revocation_is_noticed() {
+    let (_installation, registry) = Installation::with_acme().await;
+    let made_too = registry.create_workspace(&act(), workspace("globex")).await;
+    made_too.unwrap();
+    let both = ["acme", "globex"].map(|id| id.parse().unwrap());
+    let new = NewToken {
+        scope: Scope::Only(Arc::new(both.into())),
+        ..new_token(Role::Viewer)
+    };
+    let Token { id, revision, .. } = made(&registry, new).await.token;
+    let changing = registry.inner.access.changing.lock().await;
+    let of = registry.clone();
+    let acme = "acme".parse().unwrap();
+    let erased = tokio::spawn(async move { of.erase_workspace(&act(), &acme, None).await });
+    all_wait().await;
+    let (of, token) = (registry.clone(), id.clone());
+    let revoked = async move {
+        let (by, seen) = (act(), Some(revision));
+        of.revoke_token(&by, &Scope::All, &token, seen).await
+    };
+    let revoked = tokio::spawn(revoked);
+    all_wait().await;
+    drop(changing);
+    erased.await.unwrap().unwrap();
+    let current = registry.access().named(&id).unwrap().revision;
+    assert!(matches!(
+        revoked.await.unwrap(),
+        Err(ChangeError::Superseded { current: found }) if found == current
+    ));
+    let by = act();
+    let again = registry.revoke_token(&by, &Scope::All, &id, Some(current));
+    again.await.unwrap();
 }
 
 /// Wherever storage fails, and whether or not that write was done: who was told "made" gets in, and who was not does not,

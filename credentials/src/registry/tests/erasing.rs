@@ -359,7 +359,7 @@ async fn a_token_for_it_alone_keeps_no_name_and_is_not_shown_to_a_later_owner() 
     let withdrawn = registry.create_token(&by, &Scope::All, new("Robin")).await;
     let withdrawn = withdrawn.unwrap().token.id;
     registry
-        .revoke_token(&by, &Scope::All, &withdrawn)
+        .revoke_token(&by, &Scope::All, &withdrawn, None)
         .await
         .unwrap();
     let good = registry.create_token(&by, &Scope::All, new("Kim")).await;
@@ -370,7 +370,7 @@ async fn a_token_for_it_alone_keeps_no_name_and_is_not_shown_to_a_later_owner() 
         .await
         .unwrap();
     assert_eq!(registry.access().tokens(&acme_alone), []);
-    let again = registry.revoke_token(&by, &acme_alone, &good).await;
+    let again = registry.revoke_token(&by, &acme_alone, &good, None).await;
     assert!(matches!(again, Err(ChangeError::TokenUnknown)));
     for id in [withdrawn, good] {
         let shown = registry.access().named(&id).unwrap();

@@ -72,7 +72,7 @@ async fn a_token_that_waited_for_an_erasing_that_stopped_half_way_is_revoked_on_
     let erased = tokio::spawn(async move { of.erase_workspace(&act(), &acme(), None).await });
     all_wait().await;
     let (of, token) = (registry.clone(), id.clone());
-    let revoked = async move { of.revoke_token(&act(), &Scope::All, &token).await };
+    let revoked = async move { of.revoke_token(&act(), &Scope::All, &token, None).await };
     let revoked = tokio::spawn(revoked);
     all_wait().await;
     drop(changing);
