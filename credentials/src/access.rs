@@ -25,7 +25,7 @@ pub(crate) use self::token::TokenDocument;
 pub use self::{
     role::{Denial, Permission, Principal, Role, Scope},
     session::{OpenedSession, Session, SessionRules, Sessions},
-    token::{MadeToken, NewToken, Token, TokenStatus},
+    token::{MadeToken, NewToken, Token, TokenStatus, TokenWarning},
 };
 use crate::{
     Act, ActorId, WorkspaceId,

@@ -38,7 +38,7 @@ pub use keyside_config::Verification;
 
 pub use access::{
     Access, Denial, MadeToken, NewToken, OpenedSession, Permission, Principal, Role, Scope,
-    Session, SessionRules, Sessions, Token, TokenStatus,
+    Session, SessionRules, Sessions, Token, TokenStatus, TokenWarning,
 };
 pub use audit::{Audit, AuditRecord, Receipt};
 pub use authentic::Hash;

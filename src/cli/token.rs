@@ -95,6 +95,10 @@ impl Create {
             "expiresAt": self.expires_at.map(|at| at.to_string()),
         });
         let made = self.admin.client(sources)?.post(TOKENS, &body).await?;
+        for warning in made["warnings"].as_array().into_iter().flatten() {
+            let warning = warning.as_str().unwrap_or_default();
+            answer.remark(&format!("warning: {warning}"));
+        }
         let token = made["token"].as_str().unwrap_or_default();
         answer.give(&made, |answer| {
             answer.remark(&format!(

@@ -50,8 +50,11 @@ pub(super) async fn create(
     })?;
     let location = format!("{PATH}/{}", made.token.id);
     let revision = made.token.revision;
-    let mut view = TokenView::of(made.token);
-    view.token = Some(made.text);
+    let view = TokenView {
+        token: Some(made.text),
+        warnings: made.warnings.iter().map(ToString::to_string).collect(),
+        ..TokenView::of(made.token)
+    };
     let mut response = Tagged { revision, view }.into_response();
     *response.status_mut() = StatusCode::CREATED;
     if let Ok(location) = HeaderValue::from_str(&location) {
@@ -143,6 +146,8 @@ pub(super) struct TokenView {
     revoked_at: Option<Timestamp>,
     /// Kept up a minute behind.
     last_used_at: Option<Timestamp>,
+    /// What is different from what was asked for. Only in the answer to its creation.
+    warnings: Vec<String>,
     /// The text to send. Only in the answer to its creation.
     #[serde(serialize_with = "text", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -162,6 +167,7 @@ impl TokenView {
             expires_at: token.expires_at,
             revoked_at: token.revoked_at,
             last_used_at: token.last_used_at,
+            warnings: Vec::new(),
             token: None,
         }
     }

@@ -35,6 +35,21 @@ async fn a_token_is_shown_once_and_its_text_is_nowhere_after() {
 }
 
 #[tokio::test]
+async fn a_token_that_is_to_outlive_its_maker_comes_with_a_warning() {
+    let api = Api::open().await;
+    let end = "2099-01-01T00:00:00Z";
+    let ends = json!({ "name": "one", "role": "owner", "expiresAt": end });
+    let maker = made(&api, ends).await;
+    assert_eq!(maker["warnings"], json!([]));
+    let request = bearer("POST", TOKENS, &maker).header("content-type", "application/json");
+    let new = json!({ "name": "two", "role": "viewer" });
+    let shorter = api.send_body(request, new.to_string().into()).await.json();
+    assert_eq!(shorter["expiresAt"], end);
+    let warning = shorter["warnings"][0].as_str().unwrap();
+    assert!(warning.contains(end), "{warning}");
+}
+
+#[tokio::test]
 async fn a_token_works_until_it_is_revoked_and_stays_listed() {
     let api = Api::open().await;
     let token = made(&api, json!({ "name": "CI", "role": "viewer" })).await;

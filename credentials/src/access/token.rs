@@ -1,6 +1,6 @@
 //! A token: as it is stored, as it may be shown, and the text that is given out once.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jiff::Timestamp;
@@ -79,6 +79,30 @@ pub struct MadeToken {
     pub token: Token,
     /// What to send.
     pub text: Zeroizing<String>,
+    /// What is different from what was asked for.
+    pub warnings: Vec<TokenWarning>,
+}
+
+/// Something that whoever made a token should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TokenWarning {
+    /// It was to last longer than the token that made it.
+    EndsWithMaker {
+        /// When that one ends.
+        end: Timestamp,
+    },
+}
+
+impl fmt::Display for TokenWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EndsWithMaker { end } => write!(
+                f,
+                "it ends at {end}, earlier than asked for: the token that made it ends then"
+            ),
+        }
+    }
 }
 
 /// A token as it is stored.

@@ -4,7 +4,7 @@ use std::{sync::Weak, time::Duration};
 
 use super::{Act, ChangeError, Inner, Registry, change::is_fit};
 use crate::{
-    ActorId, MadeToken, NewToken, Scope, Token,
+    ActorId, MadeToken, NewToken, Scope, Token, TokenWarning,
     access::TokenDocument,
     audit::{Draft, Event},
 };
@@ -80,14 +80,26 @@ impl Inner {
             return Err(ChangeError::ExpiryPast);
         }
         self.accept_scope(within, &new.scope)?;
-        let of_maker = self.access.token(&by.actor);
-        let limit = of_maker.and_then(|maker| maker.expires_at);
-        new.expires_at = [new.expires_at, limit].into_iter().flatten().min();
+        let warnings = self.end_with_maker(by, &mut new);
         let (document, text) = TokenDocument::made(new, &by.actor, now);
         self.commit_token(Event::TokenCreated, by, &document)
             .await?;
         let token = self.access.view(&document);
-        Ok(MadeToken { token, text })
+        Ok(MadeToken {
+            token,
+            text,
+            warnings: warnings.into_iter().collect(),
+        })
+    }
+
+    /// Nobody gives what they will not have any more; and they are told.
+    fn end_with_maker(&self, by: &Act, new: &mut NewToken) -> Option<TokenWarning> {
+        let end = self.access.token(&by.actor)?.expires_at?;
+        if new.expires_at.is_some_and(|asked| asked <= end) {
+            return None;
+        }
+        new.expires_at = Some(end);
+        Some(TokenWarning::EndsWithMaker { end })
     }
 
     async fn revoke_token(

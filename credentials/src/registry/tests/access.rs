@@ -34,7 +34,7 @@ async fn a_token_is_good_after_a_restart_with_the_same_limits_until_it_is_revoke
         scope: limited_to("acme"),
         ..new_token(Role::Editor)
     };
-    let MadeToken { token, text } = made(&registry, new).await;
+    let MadeToken { token, text, .. } = made(&registry, new).await;
     drop(registry);
     let registry = installation.open().await;
     let principal = registry.access().authenticate(&text).unwrap();
@@ -72,7 +72,7 @@ async fn a_token_ends_at_its_time_and_does_not_revive() {
 }
 
 #[tokio::test]
-async fn a_token_that_ends_makes_none_that_outlives_it() {
+async fn a_token_that_ends_makes_none_that_outlives_it_and_says_so() {
     let (_installation, registry) = Installation::with_acme().await;
     let at = |second| Some(jiff::Timestamp::from_second(second).unwrap());
     let ending = |expires_at| NewToken {
@@ -90,14 +90,16 @@ async fn a_token_that_ends_makes_none_that_outlives_it() {
         (at(NOW + 60), at(NOW + 60)),
     ] {
         let made = registry.create_token(&by, &Scope::All, ending(asked)).await;
-        assert_eq!(made.unwrap().token.expires_at, given, "{asked:?}");
+        let made = made.unwrap();
+        assert_eq!(made.token.expires_at, given, "{asked:?}");
+        assert_eq!(made.warnings.is_empty(), asked == given, "{asked:?}");
     }
 }
 
 #[tokio::test]
 async fn when_a_token_was_last_used_is_known_after_an_orderly_restart() {
     let (installation, registry) = Installation::with_acme().await;
-    let MadeToken { token, text } = made(&registry, new_token(Role::Viewer)).await;
+    let MadeToken { token, text, .. } = made(&registry, new_token(Role::Viewer)).await;
     installation.clock.set(NOW + 60);
     registry.access().authenticate(&text).unwrap();
     registry.flush().await;
