@@ -3,14 +3,18 @@
 //! The state between chunks is one number: how many bytes of the needle the
 //! stream ended with. They need no buffer, since they are the needle's own.
 
-use memchr::memchr_iter;
+use memchr::{memchr, memchr_iter};
 
 /// How many bytes at the end of `haystack` are a beginning of `needle`, and
 /// could so become the needle with the next chunk. Less than the whole needle.
 pub(crate) fn partial_at_end(haystack: &[u8], needle: &[u8]) -> usize {
-    let Some(&first) = needle.first() else {
+    let (Some(&first), Some(&last)) = (needle.first(), haystack.last()) else {
         return 0;
     };
+    // Most chunks end in a line feed or a brace, which no key has in it.
+    if memchr(last, &needle[..needle.len() - 1]).is_none() {
+        return 0;
+    }
     let tail = &haystack[haystack.len() - haystack.len().min(needle.len() - 1)..];
     memchr_iter(first, tail)
         .map(|start| &tail[start..])
@@ -18,18 +22,22 @@ pub(crate) fn partial_at_end(haystack: &[u8], needle: &[u8]) -> usize {
         .map_or(0, <[u8]>::len)
 }
 
-/// Finds one needle again and again without keeping a copy of it: by the byte of
-/// it that text has least of.
+/// Finds one needle again and again without keeping a copy of it: by the place of
+/// the byte in it that text has least of.
 #[derive(Clone, Copy)]
 pub(crate) struct Anchor(usize);
 
 impl Anchor {
-    /// Looks at the needle once: a capital letter is rarer than a digit, and
-    /// either rarer than what else keys and JSON are made of.
+    /// Looks at the needle once, for a letter that is rare in words and in JSON. Nearly every key has one; failing that, a
+    /// capital is rarer than a digit, and either rarer than what else keys are made of.
     pub(crate) fn of(needle: &[u8]) -> Self {
-        let capital = needle.iter().rposition(u8::is_ascii_uppercase);
+        let rare = needle.iter().position(|byte| {
+            let letter = byte.to_ascii_lowercase();
+            matches!(letter, b'j' | b'q' | b'x' | b'z')
+        });
+        let capital = || needle.iter().rposition(u8::is_ascii_uppercase);
         let digit = || needle.iter().rposition(u8::is_ascii_digit);
-        Self(capital.or_else(digit).unwrap_or(0))
+        Self(rare.or_else(capital).or_else(digit).unwrap_or(0))
     }
 
     /// Where `needle`, the one this was made of, first stands in `haystack`.
@@ -76,6 +84,7 @@ mod tests {
             ("lower only, lower", "lower,", None),
             ("all lower, all", "lower,", Some(4)),
             ("0 1 2 12", "12", Some(6)),
+            ("an object, project", "proj", Some(11)),
         ] {
             let anchor = Anchor::of(needle.as_bytes());
             let found = anchor.find(haystack.as_bytes(), needle.as_bytes());
