@@ -4,7 +4,7 @@
 //! A provider's rule names the JSON key that holds the counts and the fields in
 //! it. The key is looked for as `"key"`, which cannot match inside a JSON
 //! string, where the closing quote would be escaped. Only the object behind it
-//! is parsed, where it stands if it came in one piece; the counts seen last win,
+//! is read, where it stands if it came in one piece; the counts seen last win,
 //! since streams report them cumulatively and `"usage": null` says nothing. Runs
 //! once for every chunk; costs a substring search.
 
@@ -97,7 +97,7 @@ impl State {
                     behind
                 }
                 Progress::Complete(behind) => {
-                    if let Ok((counts, _)) = Counts::read(&rule.counts, object.bytes()) {
+                    if let Some((counts, _)) = Counts::read(&rule.counts, object.bytes()) {
                         usage.update(counts);
                     }
                     *self = Self::Seeking(0);
@@ -120,15 +120,14 @@ impl State {
             return rest;
         }
         match Counts::read(&rule.counts, rest) {
-            Ok((counts, behind)) => {
+            Some((counts, behind)) => {
                 usage.update(counts);
                 &rest[behind..]
             }
-            Err(error) if error.is_eof() => {
+            None => {
                 *self = Self::Gathering(Object::default());
                 rest
             }
-            Err(_) => &rest[1..],
         }
     }
 }

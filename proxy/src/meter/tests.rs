@@ -72,6 +72,20 @@ fn braces_and_quotes_in_strings_do_not_end_the_object() {
 }
 
 #[test]
+fn only_a_field_of_the_object_itself_counts() {
+    let body = r#"{"usage":{"details":{"prompt_tokens":90},"more":[{"completion_tokens":91}],"note":"prompt_tokens","prompt_tokens" : 3 , "completion_tokens":4},"prompt_tokens":92}"#;
+    check("openai", body, Some(3), Some(4));
+}
+
+#[test]
+fn what_is_no_count_is_none() {
+    for value in ["null", "\"7\"", "-1", "1e99", "true", "{}", "1-2", ""] {
+        let body = format!(r#"{{"usage":{{"prompt_tokens":{value},"completion_tokens":4}}}}"#);
+        check("openai", &body, None, Some(4));
+    }
+}
+
+#[test]
 fn each_api_of_a_provider_is_metered() {
     let compatible = r#"{"usage":{"prompt_tokens":3,"completion_tokens":4}}"#;
     check("gemini", compatible, Some(3), Some(4));
