@@ -19,10 +19,11 @@ impl PathPattern {
             return false;
         };
         let mut actual = path.split('/');
-        let fixed = self
-            .segments
-            .iter()
-            .all(|wanted| actual.next().is_some_and(|segment| glob(wanted, segment)));
+        let fixed = self.segments.iter().all(|wanted| {
+            actual
+                .next()
+                .is_some_and(|segment| wanted == segment || glob(wanted, segment))
+        });
         fixed
             && match self.rest {
                 true => actual.next().is_some_and(|segment| !segment.is_empty()),
