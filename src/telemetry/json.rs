@@ -28,100 +28,103 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let metadata = event.metadata();
-        line.write_str("{\"timestamp\":\"")?;
-        clock::write_now(&mut line)?;
-        line.write_str("\",\"level\":\"")?;
-        line.write_str(metadata.level().as_str())?;
-        line.write_str("\",\"fields\":{")?;
-        let mut fields = Fields {
-            line: &mut line,
+        // Put together here and handed over once: each piece would be a call through a pointer.
+        let mut text = String::with_capacity(512);
+        text.push_str("{\"timestamp\":\"");
+        clock::write_now(&mut text)?;
+        text.push_str("\",\"level\":\"");
+        text.push_str(metadata.level().as_str());
+        text.push_str("\",\"fields\":{");
+        event.record(&mut Fields {
+            text: &mut text,
             separator: "\"",
-            written: Ok(()),
-        };
-        event.record(&mut fields);
-        fields.written?;
+        });
         // Of the code, not of a request: nothing in it needs an escape.
-        line.write_str("},\"target\":\"")?;
-        line.write_str(metadata.target())?;
-        line.write_str("\"}\n")
+        text.push_str("},\"target\":\"");
+        text.push_str(metadata.target());
+        text.push_str("\"}\n");
+        line.write_str(&text)
     }
 }
 
 /// The fields of one event, as they come.
-struct Fields<'a, 'w> {
-    line: &'a mut Writer<'w>,
+struct Fields<'a> {
+    text: &'a mut String,
     separator: &'static str,
-    written: fmt::Result,
 }
 
-impl Fields<'_, '_> {
-    fn write(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
-        if self.written.is_ok() {
-            self.written = self.write_one(field.name(), value);
-        }
-    }
-
-    fn write_one(
-        &mut self,
-        name: &str,
-        value: impl FnOnce(&mut Writer<'_>) -> fmt::Result,
-    ) -> fmt::Result {
-        self.line.write_str(self.separator)?;
+impl Fields<'_> {
+    fn name(&mut self, field: &Field) -> &mut String {
+        self.text.push_str(self.separator);
         self.separator = ",\"";
-        self.line.write_str(name)?;
-        self.line.write_str("\":")?;
-        value(self.line)
+        self.text.push_str(field.name());
+        self.text.push_str("\":");
+        self.text
     }
 }
 
-impl Visit for Fields<'_, '_> {
+impl Visit for Fields<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.write(field, |line| {
-            line.write_char('"')?;
-            write!(Escaping(line), "{value:?}")?;
-            line.write_char('"')
-        });
+        let text = self.name(field);
+        text.push('"');
+        // Text takes whatever it is given.
+        let _ = write!(Escaping(text), "{value:?}");
+        text.push('"');
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.write(field, |line| {
-            line.write_char('"')?;
-            Escaping(line).write_str(value)?;
-            line.write_char('"')
-        });
+        let text = self.name(field);
+        text.push('"');
+        Escaping(text).push_str(value);
+        text.push('"');
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.write(field, |line| {
-            line.write_str(itoa::Buffer::new().format(value))
-        });
+        self.name(field).push_str(itoa::Buffer::new().format(value));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.write(field, |line| write!(line, "{value}"));
+        self.name(field).push_str(itoa::Buffer::new().format(value));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.write(field, |line| write!(line, "{value}"));
+        self.name(field)
+            .push_str(if value { "true" } else { "false" });
     }
 }
 
 /// Text inside of a JSON string (RFC 8259 section 7).
-struct Escaping<'a, 'w>(&'a mut Writer<'w>);
+struct Escaping<'a>(&'a mut String);
 
-impl Write for Escaping<'_, '_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let mut rest = text;
-        while let Some(at) = rest.bytes().position(needs_escape) {
-            self.0.write_str(&rest[..at])?;
-            match rest.as_bytes()[at] {
-                b'"' => self.0.write_str("\\\"")?,
-                b'\\' => self.0.write_str("\\\\")?,
-                control => write!(self.0, "\\u{control:04x}")?,
+impl Escaping<'_> {
+    fn push_str(&mut self, text: &str) {
+        // Most texts have nothing to escape. With no way out before the end, many bytes are looked at together.
+        let plain = text
+            .bytes()
+            .fold(true, |plain, byte| plain & !needs_escape(byte));
+        let escapes = (!plain).then(|| {
+            text.bytes()
+                .enumerate()
+                .filter(|(_, byte)| needs_escape(*byte))
+        });
+        let mut rest = 0;
+        for (at, byte) in escapes.into_iter().flatten() {
+            self.0.push_str(&text[rest..at]);
+            match byte {
+                b'"' => self.0.push_str("\\\""),
+                b'\\' => self.0.push_str("\\\\"),
+                control => self.0.push_str(&format!("\\u{control:04x}")),
             }
-            rest = &rest[at + 1..];
+            rest = at + 1;
         }
-        self.0.write_str(rest)
+        self.0.push_str(&text[rest..]);
+    }
+}
+
+impl Write for Escaping<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.push_str(text);
+        Ok(())
     }
 }
 
