@@ -98,10 +98,15 @@ fn http(limits: &Limits) -> auto::Builder<TokioExecutor> {
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1()
         .header_read_timeout(None)
-        .max_headers(limits.headers)
         .max_buf_size(limits.header_bytes);
+    if limits.headers != HEADERS_BY_ITSELF {
+        http.http1().max_headers(limits.headers);
+    }
     http.http2()
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX));
     http
 }
+
+/// What hyper takes without being told. For a number that it is told, it fills two tables anew for each request.
+const HEADERS_BY_ITSELF: usize = 100;
