@@ -1,7 +1,7 @@
 //! One client connection: pingora hands us its stream, hyper speaks HTTP on it.
 
 use crate::deadline::{Activity, Deadlined};
-use crate::drain::{Drain, Phase};
+use crate::drain::Drain;
 use crate::gateway::Gateway;
 use crate::peer;
 use async_trait::async_trait;
@@ -68,9 +68,10 @@ impl Connections {
             .serve_connection_with_upgrades(TokioIo::new(socket), service);
         let mut connection = pin!(connection);
         tokio::select! {
+            biased;
             // An error here is the client's: it left, stalled, or spoke no HTTP.
             _ = connection.as_mut() => return,
-            () = self.drain.reached(Phase::Draining) => {}
+            () = self.drain.begun() => {}
         }
         if activity.is_multiplexed() {
             connection.as_mut().graceful_shutdown();

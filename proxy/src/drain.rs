@@ -28,7 +28,9 @@ pub struct Drain(Arc<Shared>);
 struct Shared {
     phase: AtomicU8,
     in_flight: AtomicUsize,
-    changed: Notify,
+    /// All connections wait for this.
+    advanced: Notify,
+    emptied: Notify,
 }
 
 impl Drain {
@@ -43,8 +45,10 @@ impl Drain {
 
     /// Moves on to `phase`; never back.
     pub fn advance(&self, phase: Phase) {
-        self.0.phase.fetch_max(phase as u8, Ordering::AcqRel);
-        self.0.changed.notify_waiters();
+        let before = self.0.phase.fetch_max(phase as u8, Ordering::AcqRel);
+        if before < phase as u8 {
+            self.0.advanced.notify_waiters();
+        }
     }
 
     /// How many requests are in flight.
@@ -54,12 +58,17 @@ impl Drain {
 
     /// Returns once nothing is in flight.
     pub async fn idle(&self) {
-        self.until(|drain| drain.in_flight() == 0).await;
+        until(&self.0.emptied, || self.in_flight() == 0).await;
     }
 
-    /// Returns once the phase is `phase` or a later one.
-    pub(crate) async fn reached(&self, phase: Phase) {
-        self.until(|drain| drain.phase() >= phase).await;
+    /// Whether the process is on its way out.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.phase() > Phase::Serving
+    }
+
+    /// Returns once that is so. Wakes nobody before.
+    pub(crate) async fn begun(&self) {
+        until(&self.0.advanced, || self.has_begun()).await;
     }
 
     /// Counts one request more in flight. Who calls this owes a [`Drain::leave`].
@@ -71,21 +80,21 @@ impl Drain {
     pub(crate) fn leave(&self, requests: usize) {
         let before = self.0.in_flight.fetch_sub(requests, Ordering::AcqRel);
         if requests > 0 && before == requests {
-            self.0.changed.notify_waiters();
+            self.0.emptied.notify_waiters();
         }
     }
+}
 
-    async fn until(&self, done: impl Fn(&Self) -> bool) {
-        loop {
-            let changed = self.0.changed.notified();
-            tokio::pin!(changed);
-            // Registered before the look, so that no change between them is lost.
-            changed.as_mut().enable();
-            if done(self) {
-                return;
-            }
-            changed.await;
+async fn until(changed: &Notify, done: impl Fn() -> bool) {
+    loop {
+        let changed = changed.notified();
+        tokio::pin!(changed);
+        // Registered before the look, so that no change between them is lost.
+        changed.as_mut().enable();
+        if done() {
+            return;
         }
+        changed.await;
     }
 }
 

@@ -125,7 +125,7 @@ impl Gateway {
             Err(refusal) => self.refuse_unpermitted(refusal, &head, arrival, busy),
         };
         // hyper closes after it. HTTP/2 has GOAWAY, which the connection sends.
-        let leaving = over_http1 && self.drain.phase() > Phase::Serving;
+        let leaving = over_http1 && self.drain.has_begun();
         if leaving && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response
                 .headers_mut()
