@@ -4,6 +4,7 @@ use crate::deadline::{Activity, Deadlined};
 use crate::drain::Drain;
 use crate::gateway::Gateway;
 use crate::peer;
+use crate::seldom::Word;
 use async_trait::async_trait;
 use http::Request;
 use hyper::body::Incoming;
@@ -15,6 +16,7 @@ use pingora_core::apps::ServerApp;
 use pingora_core::protocols::Stream;
 use pingora_core::server::ShutdownWatch;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -67,11 +69,13 @@ impl Connections {
             .http
             .serve_connection_with_upgrades(TokioIo::new(socket), service);
         let mut connection = pin!(connection);
+        let leaving = pin!(self.drain.begun());
+        let mut leaving = Word::new(leaving);
         tokio::select! {
             biased;
             // An error here is the client's: it left, stalled, or spoke no HTTP.
             _ = connection.as_mut() => return,
-            () = self.drain.begun() => {}
+            () = poll_fn(|context| leaving.poll(self.drain.has_begun(), context)) => {}
         }
         if activity.is_multiplexed() {
             connection.as_mut().graceful_shutdown();

@@ -6,8 +6,8 @@
 //! connection is moved only when it fires.
 
 use crate::drain::Drain;
+use crate::seldom::Timer;
 use keyside_config::Deadlines;
-use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 /// What the service and the socket of one connection tell each other.
 pub(crate) struct Activity {
@@ -118,31 +118,6 @@ pub(crate) struct Deadlined<S> {
     timer: Timer,
 }
 
-/// A timer that is armed when first needed and moved only when it fires, so that
-/// waiting for a deadline that keeps moving away costs next to nothing.
-#[derive(Default)]
-pub(crate) struct Timer(Option<Pin<Box<Sleep>>>);
-
-impl Timer {
-    /// Ready once `deadline` has passed; otherwise the task is woken by then, or
-    /// earlier for nothing.
-    pub(crate) fn poll(&mut self, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
-        let sleep = self
-            .0
-            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        if sleep.deadline() > deadline {
-            sleep.as_mut().reset(deadline);
-        }
-        while sleep.as_mut().poll(context).is_ready() {
-            if deadline <= Instant::now() {
-                return Poll::Ready(());
-            }
-            sleep.as_mut().reset(deadline);
-        }
-        Poll::Pending
-    }
-}
-
 #[derive(Clone, Copy)]
 struct Limits {
     header: Duration,
@@ -208,12 +183,12 @@ impl<S> Deadlined<S> {
     /// still woken now and then: hyper may not ask the socket again when it has
     /// answered, and the idle time would never be looked at.
     fn waited_too_long<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
-        let deadline = self.deadline();
-        let look_again = deadline.unwrap_or_else(|| Instant::now() + self.limits.idle);
-        match (self.timer.poll(look_again, context), deadline) {
-            (Poll::Ready(()), Some(_)) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-            _ => Poll::Pending,
-        }
+        let Some(deadline) = self.deadline() else {
+            self.timer.keep(self.limits.idle, context);
+            return Poll::Pending;
+        };
+        let waited = self.timer.poll(deadline, context);
+        waited.map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 
     fn written<T>(

@@ -101,6 +101,9 @@ async fn until(changed: &Notify, done: impl Fn() -> bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seldom::tests::Woken;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
 
     #[test]
     fn a_phase_never_goes_back() {
@@ -108,6 +111,22 @@ mod tests {
         drain.advance(Phase::Closing);
         drain.advance(Phase::Draining);
         assert_eq!(drain.phase(), Phase::Closing);
+    }
+
+    #[tokio::test]
+    async fn a_connection_hears_of_leaving_and_of_nothing_before() {
+        let (drain, task) = (Drain::default(), Arc::<Woken>::default());
+        let waker = Waker::from(task.clone());
+        let mut begun = pin!(drain.begun());
+        let mut heard = || begun.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(heard().is_pending());
+        drain.enter();
+        drain.leave(1);
+        drain.advance(Phase::Serving);
+        assert_eq!(task.times(), 0);
+        drain.advance(Phase::Closing);
+        assert_eq!(task.times(), 1);
+        assert!(heard().is_ready());
     }
 
     #[tokio::test]

@@ -26,6 +26,7 @@ mod request_id;
 mod route;
 mod scrub;
 mod search;
+mod seldom;
 mod upgrade;
 mod upstream;
 

@@ -3,13 +3,13 @@
 //! Runs for each piece as it comes and buffers nothing; a slow client slows the
 //! upstream down.
 
-use crate::deadline::Timer;
 use crate::exchange::Exchange;
 use crate::gateway::Body;
 use crate::hop::{is_hop_by_hop, nominated, retain};
 use crate::meter::Meter;
 use crate::names::{self, is_ours};
 use crate::scrub::Scrub;
+use crate::seldom::{Timer, Word};
 use crate::upstream::Lease;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
@@ -235,12 +235,14 @@ impl Drop for Relay {
 /// Hears of a revocation that cuts what is in flight. Begins to listen when there is nothing to pass on for the first
 /// time: an answer that is there at once pays nothing for it.
 #[derive(Default)]
-struct Cut(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
+struct Cut(Option<Word<Pin<Box<dyn Future<Output = ()> + Send>>>>);
 
 impl Cut {
     fn poll(&mut self, grant: &Grant, context: &mut Context<'_>) -> Poll<()> {
-        let heard = self.0.get_or_insert_with(|| Box::pin(grant.cut()));
-        heard.as_mut().poll(context)
+        let word = self
+            .0
+            .get_or_insert_with(|| Word::new(Box::pin(grant.cut())));
+        word.poll(grant.is_cut(), context)
     }
 }
 

@@ -1,0 +1,197 @@
+//! What a connection waits for beside its bytes, and what seldom comes: a deadline, a revocation, the end of the process.
+//!
+//! hyper polls a connection several times for each piece that goes over it, and all of these with it. Each knows at the cost
+//! of a load whether it has come; the future behind it is polled only for a task that it would not wake yet.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+use tokio::task::coop;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// A word that is given once, if at all.
+pub(crate) struct Word<F> {
+    told: Told,
+    future: F,
+}
+
+impl<F: Future<Output = ()> + Unpin> Word<F> {
+    /// `future` is to be ready once the word is given, and to wake nobody before.
+    pub(crate) fn new(future: F) -> Self {
+        Self {
+            told: Told::default(),
+            future,
+        }
+    }
+
+    /// Ready once the word is given; `given` says whether it is.
+    pub(crate) fn poll(&mut self, given: bool, context: &mut Context<'_>) -> Poll<()> {
+        if !given && self.told.knows(context) {
+            return Poll::Pending;
+        }
+        self.told.note(context);
+        Pin::new(&mut self.future).poll(context)
+    }
+}
+
+/// A timer that is armed when first needed and moved only when it fires, so that
+/// waiting for a deadline that keeps moving away costs next to nothing.
+#[derive(Default)]
+pub(crate) struct Timer {
+    told: Told,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Timer {
+    /// Ready once `deadline` has passed; otherwise the task is woken by then, or
+    /// earlier for nothing.
+    pub(crate) fn poll(&mut self, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
+        let sleep = self
+            .sleep
+            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if sleep.deadline() > deadline {
+            sleep.as_mut().reset(deadline);
+            self.told.forget();
+        }
+        if self.told.knows(context) && !sleep.is_elapsed() {
+            return Poll::Pending;
+        }
+        loop {
+            self.told.note(context);
+            ready!(sleep.as_mut().poll(context));
+            if deadline <= Instant::now() {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(deadline);
+        }
+    }
+
+    /// Sees to it that the task is woken again: within `at_most`, if nothing is to wake it yet.
+    pub(crate) fn keep(&mut self, at_most: Duration, context: &mut Context<'_>) {
+        let set = self.sleep.as_ref().is_some_and(|sleep| !sleep.is_elapsed());
+        if !(set && self.told.knows(context)) {
+            let _ = self.poll(Instant::now() + at_most, context);
+        }
+    }
+}
+
+/// Whom a future would wake.
+#[derive(Default)]
+struct Told(Option<Waker>);
+
+impl Told {
+    fn knows(&self, context: &Context<'_>) -> bool {
+        let waker = context.waker();
+        self.0.as_ref().is_some_and(|told| told.will_wake(waker))
+    }
+
+    /// The future is about to be polled.
+    fn note(&mut self, context: &Context<'_>) {
+        // Where a task has spent its budget, a timer puts it off and does not take note of it.
+        self.0 = coop::has_budget_remaining().then(|| context.waker().clone());
+    }
+
+    fn forget(&mut self) {
+        self.0 = None;
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::future::poll_fn;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    /// Stands for a task, and counts how often it is woken.
+    #[derive(Default)]
+    pub(crate) struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    impl Woken {
+        pub(crate) fn times(&self) -> usize {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_wakes_the_task_that_asked_last() {
+        let (mut timer, deadline) = (Timer::default(), Instant::now() + Duration::from_secs(1));
+        let (first, second) = (Arc::<Woken>::default(), Arc::<Woken>::default());
+        for task in [&first, &first, &second, &second] {
+            let waker = Waker::from(task.clone());
+            let polled = timer.poll(deadline, &mut Context::from_waker(&waker));
+            assert!(polled.is_pending());
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!((first.times(), second.times()), (0, 1));
+        assert!(
+            poll_fn(|context| Poll::Ready(timer.poll(deadline, context)))
+                .await
+                .is_ready()
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_that_is_kept_wakes_its_task_again_and_again() {
+        let mut timer = Timer::default();
+        for times in 1..4 {
+            let task = Arc::<Woken>::default();
+            let waker = Waker::from(task.clone());
+            for _ in 0..times {
+                timer.keep(Duration::from_secs(2), &mut Context::from_waker(&waker));
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            assert!(task.times() > 0, "kept {times} times");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_that_was_ready_waits_for_another_deadline() {
+        let (mut timer, start) = (Timer::default(), Instant::now());
+        for seconds in [1, 3, 2, 4] {
+            let deadline = start + Duration::from_secs(seconds);
+            poll_fn(|context| timer.poll(deadline, context)).await;
+            assert!(Instant::now() >= deadline);
+        }
+        assert_eq!(start.elapsed().as_secs(), 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_asked_by_a_task_that_has_spent_its_budget_still_fires() {
+        let (mut timer, start) = (Timer::default(), Instant::now());
+        let deadline = start + Duration::from_secs(1);
+        let mut spent = false;
+        poll_fn(|context| {
+            while !spent && coop::has_budget_remaining() {
+                let _ = std::pin::pin!(coop::consume_budget()).poll(context);
+            }
+            spent = true;
+            timer.poll(deadline, context)
+        })
+        .await;
+        assert_eq!(start.elapsed().as_secs(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_word_reaches_the_task_that_asked_last() {
+        let (give, given) = tokio::sync::oneshot::channel::<()>();
+        let mut word = Word::new(Box::pin(async move { given.await.unwrap() }));
+        let (first, second) = (Arc::<Woken>::default(), Arc::<Woken>::default());
+        for task in [&first, &first, &second, &second] {
+            let waker = Waker::from(task.clone());
+            let polled = word.poll(false, &mut Context::from_waker(&waker));
+            assert!(polled.is_pending());
+        }
+        give.send(()).unwrap();
+        assert_eq!((first.times(), second.times()), (0, 1));
+        poll_fn(|context| word.poll(true, context)).await;
+    }
+}
