@@ -8,12 +8,12 @@
 use crate::drain::Drain;
 use crate::seldom::Timer;
 use keyside_config::Deadlines;
-use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use std::{io, mem};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -32,6 +32,8 @@ pub(crate) struct Activity {
     ended: AtomicU64,
     /// HTTP/2 frames come without a request, so a first byte begins no head.
     multiplexed: AtomicBool,
+    /// Waits for nothing while no request has it.
+    spare: Mutex<Timer>,
     /// One of the connections there may be. A tunnel keeps it for as long as it is open.
     _place: OwnedSemaphorePermit,
 }
@@ -48,6 +50,7 @@ impl Activity {
             opened: Instant::now(),
             ended: AtomicU64::new(0),
             multiplexed: AtomicBool::new(false),
+            spare: Mutex::default(),
             _place: place,
         })
     }
@@ -77,10 +80,27 @@ impl Activity {
         }
     }
 
+    fn spare(&self) -> MutexGuard<'_, Timer> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn flushed(&self) {
         if self.unflushed.load(Ordering::Acquire) > 0 {
             self.drain.leave(self.unflushed.swap(0, Ordering::AcqRel));
         }
+    }
+}
+
+impl Busy {
+    /// A timer for one wait of this request. As a rule it is one that another request has armed, which need not be done
+    /// again for a later deadline.
+    pub(crate) fn take_timer(&self) -> Timer {
+        mem::take(&mut self.0.spare())
+    }
+
+    /// Leaves it to the next request.
+    pub(crate) fn leave_timer(&self, timer: Timer) {
+        *self.0.spare() = timer;
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) struct Exchange {
     usage: Usage,
     outcome: Outcome,
     /// Keeps the connection busy, and the process from leaving.
-    busy: Busy,
+    pub(crate) busy: Busy,
 }
 
 /// Where accounts are written.
@@ -69,11 +69,6 @@ impl Exchange {
     pub(crate) fn tag_with(&mut self, run_id: Option<Box<str>>, tag: Option<Box<str>>) {
         self.run_id = run_id;
         self.tag = tag;
-    }
-
-    /// One more hold on the connection, for who answers in this exchange's stead.
-    pub(crate) fn busy(&self) -> Busy {
-        self.busy.clone()
     }
 
     /// The request is handed to the upstream connection.

@@ -38,6 +38,7 @@ use hyper::upgrade::OnUpgrade;
 use keyside_config::{ErrorShape, Settings};
 use keyside_credentials::runs::Runs;
 use keyside_credentials::{Ask, Clock, Grant, Resolver, Secret};
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -247,11 +248,16 @@ impl Gateway {
         let head = outbound.rewrite(head, secret)?;
         exchange.sent();
         let request = Request::from_parts(head, body.for_provider(&destination.provider));
-        tokio::select! {
+        let deadline = tokio::time::Instant::now() + destination.first_byte;
+        let mut timer = exchange.busy.take_timer();
+        let answered = tokio::select! {
             biased;
-            answered = upstream.forward(request, upgrade, destination.first_byte) => answered,
+            answered = upstream.forward(request, upgrade) => answered,
             () = exchange.grant.cut() => Err(REVOKED),
-        }
+            () = poll_fn(|context| timer.poll(deadline, context)) => Err(Refusal::UpstreamTimeout),
+        };
+        exchange.busy.leave_timer(timer);
+        answered
     }
 
     fn refuse_unpermitted(
@@ -301,7 +307,7 @@ impl Gateway {
             REVOKED => exchange.revoked(),
             _ => exchange.unanswered(),
         }
-        let busy = exchange.busy();
+        let busy = exchange.busy.clone();
         let about = About {
             workspace: Some(exchange.grant.workspace().as_str()),
             provider: Some(&exchange.destination.provider),

@@ -51,7 +51,7 @@ impl Probe {
         let upstream = destination.upstream(grant.endpoint())?;
         let check = &destination.provider.check;
         let request = request(destination, upstream.prefix(), &grant.open()?)?;
-        let answer = upstream.forward(request, false, PATIENCE).await?;
+        let answer = upstream.forward(request, false).await?;
         let status = answer.response.status().as_u16();
         let body = match check.needs_body(status) {
             true => beginning(answer).await?,

@@ -23,9 +23,8 @@ use pool::Pool;
 use rustls::{ClientConfig, RootCertStore};
 use std::error::Error as StdError;
 use std::sync::{Arc, Once};
-use std::time::Duration;
 use tokio::sync::Mutex;
-use tokio::time::{error::Elapsed, timeout};
+use tokio::time::error::Elapsed;
 
 /// One host that requests go to, with the connections to it. One for each listener:
 /// a connection lives on the runtime that opened it.
@@ -103,24 +102,17 @@ impl Upstream {
 
     /// Sends the request and waits for the head of its answer. Its target is a path.
     ///
-    /// A request whose bytes may have been sent is never sent again.
+    /// A request whose bytes may have been sent is never sent again. How long to wait is for the caller to say.
     pub(crate) async fn forward(
         &self,
         request: Request<Inbound>,
         upgrade: bool,
-        first_byte: Duration,
     ) -> Result<Answer, Refusal> {
-        let answered = timeout(first_byte, async {
-            match upgrade {
-                true => Box::pin(self.send_alone(request)).await,
-                false => self.send(request).await,
-            }
-        });
-        match answered.await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(diagnose(&error)),
-            Err(_) => Err(Refusal::UpstreamTimeout),
-        }
+        let answered = match upgrade {
+            true => Box::pin(self.send_alone(request)).await,
+            false => self.send(request).await,
+        };
+        answered.map_err(|error| diagnose(&error))
     }
 
     async fn send(&self, mut request: Request<Inbound>) -> Result<Answer, SendError> {
