@@ -203,6 +203,12 @@ impl From<ChangeError> for Problem {
                 said,
                 "Make another owner's token that is not limited to workspaces first.",
             ),
+            ChangeError::AccessEnded => Self::new(
+                Kind::Unauthenticated,
+                said,
+                "Send the request with another token.",
+            )
+            .with_header(header::WWW_AUTHENTICATE, r#"Bearer realm="keyside", error="invalid_token""#),
             ChangeError::ScopeExceeded => one_field("workspaces", said),
             ChangeError::Superseded { .. } => precondition::superseded(),
             ChangeError::IdempotencyKeyReused => Self::new(

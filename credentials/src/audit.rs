@@ -79,7 +79,7 @@ impl Audit {
             self.erased.note(&record);
             visit(record);
         };
-        let scan = self.read(Head::default(), noted).await?;
+        let scan = self.read(Head::default(), None, noted).await?;
         *end = End {
             head: scan.head,
             in_doubt: false,
@@ -104,7 +104,7 @@ impl Audit {
         let mut end = self.end.lock().await;
         if end.in_doubt {
             let missed = |record: Record| self.erased.note(&record);
-            end.head = self.read(end.head, missed).await?.head;
+            end.head = self.read(end.head, None, missed).await?.head;
         }
         let position = end.head.position + 1;
         let record = draft.record(position, self.clock.now(), end.head.hash);
@@ -125,9 +125,17 @@ impl Audit {
         Ok(())
     }
 
-    /// Reads the log from behind `from` on.
-    async fn read(&self, from: Head, visit: impl FnMut(Record)) -> Result<Scan, StorageError> {
-        chain::scan(&*self.storage, self.keyring.installation(), from, visit).await
+    /// Reads the log from behind `from` on, and holds it against the head that stands outside the store, and another one.
+    async fn read(
+        &self,
+        from: Head,
+        known: Option<Head>,
+        visit: impl FnMut(Record),
+    ) -> Result<Scan, StorageError> {
+        // Known before the log is read: records that are appended meanwhile only make it longer.
+        let known = self.anchored().into_iter().chain(known).collect();
+        let key = self.keyring.installation();
+        chain::scan(&*self.storage, key, from, known, visit).await
     }
 
     /// Notes that something was refused to a person: a sign-in, a change they may not make. On disk when it returns.
@@ -192,12 +200,12 @@ impl Audit {
     /// # Errors
     /// The first record that is not what was written, or storage's failure.
     pub async fn verify(&self) -> Result<Head, VerifyError> {
-        // The head is read first: records that are appended meanwhile only make the log longer.
         let known = self.head().await;
-        let scan = self.read(Head::default(), drop).await?;
-        match scan.first_break(self.anchored().into_iter().chain([known])) {
-            Some(found) => Err(VerifyError::Broken(found)),
-            None => Ok(scan.head),
+        let scan = self.read(Head::default(), Some(known), drop).await?;
+        match (scan.first_break(), scan.newer) {
+            (Some(found), _) => Err(VerifyError::Broken(found)),
+            (None, Some(position)) => Err(VerifyError::Newer { position }),
+            (None, None) => Ok(scan.head),
         }
     }
 }

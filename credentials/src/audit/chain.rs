@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
-use super::Record;
+use super::{Record, record::Unread};
 use crate::{
     KeyringError, KmsError,
     authentic::Hash,
@@ -47,6 +47,14 @@ pub enum VerifyError {
     /// It is not what was written.
     #[error("{0}")]
     Broken(Break),
+    /// This release does not know all that it may say.
+    #[error(
+        "audit record {position} was written by a later release of Keyside: check the log with that one"
+    )]
+    Newer {
+        /// The first such record.
+        position: u64,
+    },
     /// The receipt's MAC is not this installation's.
     #[error("this installation did not give the receipt out, or it was changed since")]
     ReceiptForeign,
@@ -86,36 +94,29 @@ impl VerifyError {
     }
 }
 
-/// What reading the whole log gave.
+/// What reading the log gave.
 #[derive(Debug, Default)]
 pub(crate) struct Scan {
     pub(crate) head: Head,
     first_break: Option<Break>,
     /// The position of the last record that is not what was written, 0 if all are.
     pub(crate) last_break: u64,
+    /// Heads that it once had, as far as is known.
+    known: Vec<Head>,
+    /// Where it is not the log that had them: cut, or another one in its place, in itself without a fault.
+    pub(crate) replaced: Option<Break>,
+    /// The position of the first record that only a later release can read.
+    pub(crate) newer: Option<u64>,
 }
 
 impl Scan {
-    /// The first record that is not what was written, given heads that were on disk before.
-    pub(crate) fn first_break(&self, known: impl IntoIterator<Item = Head>) -> Option<Break> {
-        let cut = known
+    /// The first record that is not what was written.
+    pub(crate) fn first_break(&self) -> Option<Break> {
+        let found = [self.first_break.clone(), self.replaced.clone()];
+        found
             .into_iter()
-            .filter_map(|known| self.cut_before(known))
-            .min_by_key(|found| found.position);
-        self.first_break
-            .clone()
-            .into_iter()
-            .chain(cut)
+            .flatten()
             .min_by_key(|found| found.position)
-    }
-
-    /// The first record that is gone, if `known` was once the head.
-    pub(crate) fn cut_before(&self, known: Head) -> Option<Break> {
-        let missing = Break {
-            position: self.head.position + 1,
-            finding: "is missing, and so are all after it",
-        };
-        (known.position > self.head.position).then_some(missing)
     }
 
     fn broken(&mut self, position: u64, finding: &'static str) {
@@ -130,38 +131,70 @@ impl Scan {
             self.broken(expected, "is missing");
             self.broken(position - 1, "is missing");
         }
-        let before = std::mem::replace(
-            &mut self.head,
-            Head {
-                position,
-                hash: Hash::default(),
-            },
-        );
-        let (record, hash) = match Record::from_entry(key, position, entry) {
-            Ok(read) => read,
-            Err(finding) => {
-                self.broken(position, finding);
-                self.head.hash = Record::hash_of(entry);
-                return None;
-            }
+        let before = self.head.hash;
+        let read = Record::from_entry(key, position, entry);
+        let hash = match &read {
+            Ok((_, hash)) | Err(Unread::Newer(hash)) => *hash,
+            Err(Unread::Edited(_)) => Record::hash_of(entry),
         };
-        self.head.hash = hash;
-        if record.previous != before.hash && self.last_break + 1 < position {
-            self.broken(position, "does not follow the one before it");
+        self.head = Head { position, hash };
+        match read {
+            Ok((record, _)) => {
+                self.recognise();
+                if record.previous != before && self.last_break + 1 < position {
+                    self.broken(position, "does not follow the one before it");
+                }
+                Some(record)
+            }
+            Err(Unread::Newer(_)) => {
+                self.recognise();
+                self.newer.get_or_insert(position);
+                None
+            }
+            Err(Unread::Edited(finding)) => {
+                self.broken(position, finding);
+                None
+            }
         }
-        Some(record)
+    }
+
+    /// Holds the record that was just read against what is known of its place.
+    fn recognise(&mut self) {
+        let Head { position, hash } = self.head;
+        let of_place = |known: &&Head| known.position == position;
+        if self
+            .known
+            .iter()
+            .find(of_place)
+            .is_some_and(|known| known.hash != hash)
+        {
+            let finding = "is another than the one that was here";
+            self.replaced.get_or_insert(Break { position, finding });
+        }
+    }
+
+    fn end(&mut self) {
+        let next = self.head.position + 1;
+        if self.known.iter().any(|known| known.position >= next) {
+            self.replaced.get_or_insert(Break {
+                position: next,
+                finding: "is missing, and so are all after it",
+            });
+        }
     }
 }
 
-/// Reads all entries behind `from`; `visit` sees those that are authentic.
+/// Reads all entries behind `from`; `visit` sees those that are authentic. `known` are heads that the log once had.
 pub(super) async fn scan(
     storage: &dyn Storage,
     key: &SealingKey,
     from: Head,
+    known: Vec<Head>,
     mut visit: impl FnMut(Record),
 ) -> Result<Scan, StorageError> {
     let mut scan = Scan {
         head: from,
+        known,
         ..Scan::default()
     };
     loop {
@@ -174,6 +207,7 @@ pub(super) async fn scan(
             }
         }
         if entries.len() < BATCH {
+            scan.end();
             return Ok(scan);
         }
     }

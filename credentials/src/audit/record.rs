@@ -10,7 +10,7 @@ use crate::{
     authentic::{self, Hash, Stored},
     encoding::base64_bytes,
     keyring::Keyring,
-    sealing::{Place, SealingKey},
+    sealing::{Place, SealError, SealingKey},
 };
 
 /// What happened.
@@ -182,6 +182,14 @@ pub(crate) struct Record {
     pub(crate) previous: Hash,
 }
 
+/// Why an entry of the log is no record.
+pub(super) enum Unread {
+    /// It is not what was written there.
+    Edited(&'static str),
+    /// It is, by a release that knows of more than this one. With its hash.
+    Newer(Hash),
+}
+
 /// What a record does to keys: once it is on disk, it is carried out, after a crash too.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -278,13 +286,19 @@ impl Record {
         key: &SealingKey,
         position: u64,
         entry: &[u8],
-    ) -> Result<(Self, Hash), &'static str> {
-        let edited = "was edited: it fails authentication";
-        let stored = Stored::parse(entry).map_err(|_| edited)?;
-        let record: Self = stored.verify(key, &Place::Record).map_err(|_| edited)?;
+    ) -> Result<(Self, Hash), Unread> {
+        let edited = |_| Unread::Edited("was edited: it fails authentication");
+        let stored = Stored::parse(entry).map_err(edited)?;
+        let hash = Hash::of(stored.json);
+        let record: Self = stored
+            .verify(key, &Place::Record)
+            .map_err(|error| match error {
+                SealError::Malformed => Unread::Newer(hash),
+                error => edited(error),
+            })?;
         match record.position == position {
-            true => Ok((record, Hash::of(stored.json))),
-            false => Err("was written for another position"),
+            true => Ok((record, hash)),
+            false => Err(Unread::Edited("was written for another position")),
         }
     }
 

@@ -60,6 +60,9 @@ pub enum ChangeError {
     /// Without it nobody could give access any more.
     #[error("it is the last token that owns everything")]
     LastOwner,
+    /// Withdrawn while the request was on its way.
+    #[error("the token that asks is not good any more")]
+    AccessEnded,
     /// Nobody gives more than they have.
     #[error("whoever is limited to workspaces names the ones that the token is for")]
     ScopeExceeded,
@@ -173,14 +176,22 @@ pub enum OpenError {
         /// What tells.
         keyring: PathBuf,
     },
-    /// The store is older than what was acknowledged.
+    /// It was left by a release that knows of more.
     #[error(
-        "the store was cut, or put back to an older state: {found}. Restore the newest copy of the data folder. If the \
+        "audit record {position} was written by a later release of Keyside: start that one, or restore a backup from before"
+    )]
+    Newer {
+        /// The first such record.
+        position: u64,
+    },
+    /// The store is not the one in which the last changes were acknowledged.
+    #[error(
+        "the store was cut, put back to an older state, or is another one: {found}. Restore the newest copy of the data folder. If the \
          older state is wanted, remove {} and start again: keys that were revoked since are then valid again",
         anchor.display()
     )]
-    Cut {
-        /// What is missing.
+    Replaced {
+        /// The first record that tells.
         found: Break,
         /// The file that tells.
         anchor: PathBuf,

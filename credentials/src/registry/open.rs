@@ -56,11 +56,11 @@ impl Inner {
         ));
         let journal = Journal::new(storage.clone(), audit.clone());
         let (pending, ledger) = read(&journal, &audit).await?;
-        if let Some(found) = audit
-            .anchored()
-            .and_then(|head| ledger.scan.cut_before(head))
-        {
-            return Err(OpenError::Cut { found, anchor });
+        if let Some(found) = ledger.scan.replaced {
+            return Err(OpenError::Replaced { found, anchor });
+        }
+        if let Some(position) = ledger.scan.newer {
+            return Err(OpenError::Newer { position });
         }
         // The first record of all is the owner token's, so it is older than any workspace's key.
         if ledger.scan.head.position == 0 && keyring.has_workspaces() {
@@ -212,7 +212,7 @@ impl From<Finding> for Draft {
 
 /// The log itself, where it is not what was written.
 fn broken_log(ledger: &Ledger) -> Option<Draft> {
-    let found = ledger.scan.first_break([])?;
+    let found = ledger.scan.first_break()?;
     // Stands for the finding, so that it is known again: no document has such a key.
     let key = format!("audit {}-{}", found.position, ledger.scan.last_break);
     Some(Draft {

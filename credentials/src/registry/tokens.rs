@@ -79,7 +79,7 @@ impl Inner {
         if new.expires_at.is_some_and(|end| end <= now) {
             return Err(ChangeError::ExpiryPast);
         }
-        self.accept_scope(within, &new.scope)?;
+        self.accept_scope(&self.given_scope(by, within)?, &new.scope)?;
         let warnings = self.end_with_maker(by, &mut new);
         let (document, text) = TokenDocument::made(new, &by.actor, now);
         self.commit_token(Event::TokenCreated, by, &document)
@@ -90,6 +90,15 @@ impl Inner {
             text,
             warnings: warnings.into_iter().collect(),
         })
+    }
+
+    /// What whoever gives it has now: their token may have been withdrawn or limited since they were recognised.
+    fn given_scope(&self, by: &Act, within: &Scope) -> Result<Scope, ChangeError> {
+        match self.access.token(&by.actor) {
+            Some(giver) if !giver.is_good(self.clock.now()) => Err(ChangeError::AccessEnded),
+            Some(giver) => Ok(giver.scope()),
+            None => Ok(within.clone()),
+        }
     }
 
     /// Nobody gives what they will not have any more; and they are told.

@@ -294,3 +294,21 @@ async fn whoever_is_limited_finds_the_records_of_their_workspaces_alone() {
     let found = registry.audit().search(&of_beta, None, 100).await.unwrap();
     assert!(found.records.is_empty());
 }
+
+#[tokio::test]
+async fn a_token_that_was_withdrawn_while_it_asked_makes_none() {
+    let (_installation, registry) = Installation::with_acme().await;
+    let all = Scope::All;
+    let giver = made(&registry, new_token(Role::Owner)).await.token.id;
+    let by = Act {
+        actor: giver.clone(),
+        ..act()
+    };
+    let another = registry.create_token(&by, &all, new_token(Role::Viewer));
+    another.await.unwrap();
+    let owner = act();
+    let revoked = registry.revoke_token(&owner, &all, &giver, None);
+    revoked.await.unwrap();
+    let late = registry.create_token(&by, &all, new_token(Role::Owner));
+    assert!(matches!(late.await, Err(ChangeError::AccessEnded)));
+}

@@ -3,7 +3,10 @@ use std::{fs, os::unix::fs::PermissionsExt};
 use super::*;
 use crate::{
     KeyringError, KmsError, Role,
-    storage::{SledStorage, StorageError},
+    audit::VerifyError,
+    authentic,
+    sealing::Place,
+    storage::{Log, SledStorage, StorageError},
 };
 
 #[tokio::test]
@@ -123,7 +126,7 @@ async fn a_store_that_was_cut_or_put_back_is_refused_until_someone_says_so() {
         ..installation
     };
     let error = restored.try_open().await.err().unwrap();
-    assert!(matches!(error, OpenError::Cut { .. }), "{error}");
+    assert!(matches!(error, OpenError::Replaced { .. }), "{error}");
     assert!(
         error.to_string().contains("audit record 4 is missing"),
         "{error}"
@@ -148,7 +151,7 @@ async fn an_emptied_store_is_refused_as_cut() {
         ..installation
     };
     let error = emptied.try_open().await.err().unwrap();
-    assert!(matches!(error, OpenError::Cut { .. }), "{error}");
+    assert!(matches!(error, OpenError::Replaced { .. }), "{error}");
     fs::remove_file(emptied.anchor()).unwrap();
     let error = emptied.try_open().await.err().unwrap();
     assert!(matches!(error, OpenError::StoreMissing { .. }), "{error}");
@@ -282,4 +285,80 @@ async fn the_store_on_disk_is_the_one_that_comes_back() {
         "sk-37"
     );
     registry.audit().verify().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_longer_log_in_the_place_of_the_one_that_was_here_is_refused() {
+    let (installation, registry) = Installation::with_acme().await;
+    let id = registry
+        .add(&act(), key("default", "sk-1"))
+        .await
+        .unwrap()
+        .credential
+        .id;
+    let apart = installation.memory.copy();
+    registry
+        .revoke(&act(), &id, Revocation::default())
+        .await
+        .unwrap();
+    drop(registry);
+    let anchor = fs::read(installation.anchor()).unwrap();
+    // The same installation went another way, in which the key was not revoked and more has happened.
+    let elsewhere = Installation {
+        memory: Arc::new(apart),
+        ..installation
+    };
+    fs::remove_file(elsewhere.anchor()).unwrap();
+    let registry = elsewhere.open().await;
+    for n in 0..3 {
+        let more = key(&format!("k{n}"), "sk-2");
+        registry.add(&act(), more).await.unwrap();
+    }
+    drop(registry);
+    fs::write(elsewhere.anchor(), anchor).unwrap();
+    let error = elsewhere.try_open().await.err().unwrap();
+    let said = "audit record 4 is another than the one that was here";
+    assert!(error.to_string().contains(said), "{error}");
+}
+
+#[tokio::test]
+async fn a_record_of_a_later_release_is_no_tampering_and_stops_the_start() {
+    let (installation, registry) = Installation::with_acme().await;
+    let installation_key = registry.inner.keyring.installation();
+    installation.memory.tamper(|_, logs| {
+        let (&(log, position), last) = logs.iter_mut().next_back().unwrap();
+        assert_eq!(log, Log::Audit);
+        let entry = authentic::Stored::parse(last).unwrap();
+        let mut record: serde_json::Value = entry.claims().unwrap();
+        assert_eq!(record["position"], position);
+        record["event"] = "of_a_later_release".into();
+        *last = authentic::write(installation_key, &Place::Record, &record);
+    });
+    let verified = registry.audit().verify().await;
+    assert!(
+        matches!(verified, Err(VerifyError::Broken(_))),
+        "its hash is not the one that was told"
+    );
+    drop(registry);
+    fs::remove_file(installation.anchor()).unwrap();
+    let error = installation.try_open().await.err().unwrap();
+    assert!(matches!(error, OpenError::Newer { position: 2 }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_grows_while_it_is_verified_is_whole() {
+    let (_installation, registry) = Installation::with_acme().await;
+    let growing = tokio::spawn({
+        let registry = registry.clone();
+        async move {
+            for n in 0..200 {
+                let more = workspace(&format!("w{n}"));
+                registry.create_workspace(&act(), more).await.unwrap();
+            }
+        }
+    });
+    while !growing.is_finished() {
+        registry.audit().verify().await.unwrap();
+    }
+    growing.await.unwrap();
 }

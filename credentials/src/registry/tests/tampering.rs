@@ -423,6 +423,6 @@ async fn a_log_cut_at_its_end_is_named_while_running_and_refused_at_start() {
     assert_eq!(found.position, head);
     drop(running);
     assert!(
-        matches!(installation.try_open().await.err(), Some(OpenError::Cut { found, .. }) if found.position == head)
+        matches!(installation.try_open().await.err(), Some(OpenError::Replaced { found, .. }) if found.position == head)
     );
 }
