@@ -1,0 +1,155 @@
+//! Measures what run records cost: processor time to write them behind as a loaded proxy does, memory that stays for those
+//! that are kept, and reading them, from the end and all over again at a start.
+//!
+//! `cargo run --release -p keyside-credentials --example records -- [records] [of them at once]`
+
+use std::{
+    error::Error,
+    fs,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use keyside_config::{Catalogue, CredentialRules, KmsDriver, MasterKeySource};
+use keyside_credentials::{
+    Clock, Environment, Kms, OpenOptions, Registry, Scope, SystemClock,
+    runs::Run,
+    storage::{SledStorage, Storage},
+};
+use nix::sys::{
+    resource::{UsageWho, getrusage},
+    time::TimeVal,
+};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let mut number = |default| arguments.next().map_or(Ok(default), |text| text.parse());
+    let (records, at_once) = (number(100_000)?, number(1_000)?);
+    let folder = tempfile::tempdir()?;
+    let (storage, registry) = open(folder.path()).await?;
+    let before = resident_kib();
+    write(&registry, records, at_once).await;
+    println!("resident: {before} KiB, then {} KiB", resident_kib());
+    println!("on disk: {} KiB", size(&folder.path().join("store")) >> 10);
+    read(&registry).await;
+    drop(registry);
+    while Arc::strong_count(&storage) > 1 {
+        tokio::task::yield_now().await;
+    }
+    drop(storage);
+    again(folder.path()).await
+}
+
+/// So many at a time, each time waiting for the disk.
+async fn write(registry: &Registry, records: u64, at_once: u64) {
+    let (began, before) = (Instant::now(), processor_time());
+    for n in 0..records {
+        registry.runs().record(run(n));
+        if n % at_once == 0 {
+            registry.runs().flush().await;
+        }
+    }
+    registry.runs().flush().await;
+    let (clock, processor) = (began.elapsed(), processor_time() - before);
+    println!(
+        "wrote {records} in {clock:?}: {} ns of the processor each, {} dropped",
+        processor.as_nanos() / u128::from(records),
+        registry.runs().dropped()
+    );
+}
+
+async fn read(registry: &Registry) {
+    for limit in [100, 1_000] {
+        let (began, before) = (Instant::now(), processor_time());
+        let found = registry.runs().recent(limit, &Scope::All).await.len();
+        println!(
+            "the latest {found}: {:?}, {:?} of the processor",
+            began.elapsed(),
+            processor_time() - before
+        );
+    }
+}
+
+/// A start with everything there.
+async fn again(folder: &Path) -> Result<(), Box<dyn Error>> {
+    let (began, before) = (Instant::now(), processor_time());
+    let (_storage, registry) = open(folder).await?;
+    registry.runs().flush().await;
+    println!(
+        "opened again in {:?}, {:?} of the processor; resident: {} KiB",
+        began.elapsed(),
+        processor_time() - before,
+        resident_kib()
+    );
+    Ok(())
+}
+
+async fn open(folder: &Path) -> Result<(Arc<dyn Storage>, Arc<Registry>), Box<dyn Error>> {
+    let storage: Arc<dyn Storage> = Arc::new(SledStorage::open(&folder.join("store")).await?);
+    let keyring = folder.join("keyring");
+    let kms = keyside_config::Kms {
+        driver: KmsDriver::Local,
+        master_key: MasterKeySource::Generated(folder.join("master-key")),
+        previous_master_key: None,
+    };
+    let registry = Registry::open(OpenOptions {
+        storage: storage.clone(),
+        kms: Kms::open(&kms, &keyring)?,
+        keyring,
+        catalogue: Arc::new(Catalogue::builtin()),
+        rules: CredentialRules { expiring_days: 30 },
+        clock: Arc::new(SystemClock),
+    })
+    .await?;
+    Ok((storage, registry))
+}
+
+/// One of ten keys' uses.
+fn run(n: u64) -> Run {
+    let credential = format!(
+        "cred_{}",
+        ((b'a' + (n % 10) as u8) as char).to_string().repeat(26)
+    );
+    Run {
+        at: SystemClock.now(),
+        request_id: format!("req_{n:026}").into(),
+        workspace: format!("w-{}", n % 10).parse().expect("a workspace id"),
+        provider: "openai".into(),
+        credential: credential.parse().expect("a credential id"),
+        label: "default".parse().expect("a label"),
+        environment: Environment::Live,
+        status: 200,
+        outcome: "ok",
+        latency_us: 100_000 + n,
+        first_byte_us: Some(50_000),
+        input_tokens: Some(1_000),
+        output_tokens: Some(200),
+        run_id: None,
+        tag: None,
+    }
+}
+
+/// Of this process, all threads.
+fn processor_time() -> Duration {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("the system counts");
+    let micros = |time: TimeVal| time.tv_sec() as u64 * 1_000_000 + time.tv_usec() as u64;
+    Duration::from_micros(micros(usage.user_time()) + micros(usage.system_time()))
+}
+
+/// Memory of its own that this process has in use.
+fn resident_kib() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find(|line| line.starts_with("RssAnon:"));
+    let digits = line.and_then(|line| line.split_whitespace().nth(1));
+    digits.expect("a number").parse().expect("a number")
+}
+
+fn size(path: &Path) -> u64 {
+    if path.is_file() {
+        return path.metadata().map_or(0, |file| file.len());
+    }
+    let files = fs::read_dir(path).into_iter().flatten().flatten();
+    files.map(|entry| size(&entry.path())).sum()
+}
