@@ -135,7 +135,7 @@ pub enum LogFormat {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Runs {
-    /// How many records are kept; older ones go first.
+    /// How many records are kept at least; the oldest go first.
     #[serde(deserialize_with = "parsed::within::<_, _, 1, 100_000_000>")]
     pub keep: usize,
 }

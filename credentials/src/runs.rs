@@ -20,6 +20,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 pub use self::block::StoredRun;
 use self::{
+    block::Block,
     erase::Erased,
     writer::{RECORDS_AT_RISK, Writer},
 };
@@ -112,7 +113,7 @@ impl Runs {
         Self { queue, shared }
     }
 
-    /// How many records are kept from now on; older ones go with the next block.
+    /// How many records are kept at least, from now on; older ones go with a later block.
     pub fn set_retention(&self, keep: usize) {
         self.shared.keep.store(keep, Ordering::Relaxed);
     }
@@ -175,15 +176,25 @@ impl Shared {
     ) -> Result<(), StorageError> {
         let mut position = self.storage.last(Log::Runs).await?;
         while position > 0 && runs.len() < limit {
-            let block = self.storage.entries(Log::Runs, position, 1).await?;
-            let Some((_, block)) = block.first().filter(|(at, _)| *at == position) else {
-                break;
-            };
-            let block = block::read(block).into_iter().rev();
-            runs.extend(block.filter(|run| within.holds(&run.workspace)));
+            let found = self.storage.entries(Log::Runs, position, 1).await?;
+            match found.first().filter(|(at, _)| *at == position) {
+                Some((_, block)) => {
+                    let block = Block::read(block);
+                    let of_scope = block.runs().filter(|run| within.holds(&run.workspace));
+                    runs.extend(of_scope.rev());
+                }
+                // Either this is the beginning, or damage has left nothing here.
+                None if position <= self.first_block().await? => break,
+                None => {}
+            }
             position -= 1;
         }
         Ok(())
+    }
+
+    async fn first_block(&self) -> Result<u64, StorageError> {
+        let oldest = self.storage.entries(Log::Runs, 1, 1).await?;
+        Ok(oldest.first().map_or(u64::MAX, |(first, _)| *first))
     }
 
     fn used(&self, runs: impl Iterator<Item = (CredentialId, Timestamp)>) {

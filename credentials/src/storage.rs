@@ -7,7 +7,10 @@
 mod contract;
 #[cfg(test)]
 pub(crate) mod faulty;
+mod flush;
 mod memory;
+mod room;
+mod segments;
 mod sled;
 
 use async_trait::async_trait;
@@ -20,7 +23,8 @@ pub use self::{
 /// Versioned documents and append-only logs.
 ///
 /// A write that returned is visible to every later read, and survives the end of the process once a `sync` that began
-/// after it has returned. Writes become durable in the order in which they returned: whatever survives is a prefix.
+/// after it has returned. Writes become durable in the order in which they returned: of the documents and the audit log,
+/// whatever survives is a prefix. So it is of the runs by themselves; between them and the rest only a `sync` orders.
 #[async_trait]
 pub trait Storage: Send + Sync + 'static {
     /// The document under `key`.
@@ -48,13 +52,7 @@ pub trait Storage: Send + Sync + 'static {
     /// [`StorageError::Conflict`] unless `position` follows the last one; an entry is written once.
     async fn append(&self, log: Log, position: u64, entry: Vec<u8>) -> Result<(), StorageError>;
 
-    /// Writes another entry over the one at `position`. For what a person may ask to have forgotten; never for evidence.
-    ///
-    /// # Errors
-    /// [`StorageError::Conflict`] when no entry is there.
-    async fn overwrite(&self, log: Log, position: u64, entry: Vec<u8>) -> Result<(), StorageError>;
-
-    /// Up to `limit` entries of a log from position `from` on, in order.
+    /// Up to `limit` entries of a log from position `from` on, in order. Where a disk has damaged runs, those are left out.
     async fn entries(
         &self,
         log: Log,
@@ -65,8 +63,14 @@ pub trait Storage: Send + Sync + 'static {
     /// The last position of a log, 0 while it is empty.
     async fn last(&self, log: Log) -> Result<u64, StorageError>;
 
-    /// Forgets the entries of a log before `position`. Its last entry always stays, so that positions go on.
-    async fn forget(&self, log: Log, position: u64) -> Result<(), StorageError>;
+    /// Goes through all runs in order and writes in the place of an entry what `edit` makes of it, if it makes anything. For
+    /// what a person may ask to have forgotten: of what was there before, nothing is left once a `sync` has returned. The
+    /// audit log is evidence, and has no such call.
+    async fn edit_runs(&self, edit: Edit) -> Result<(), StorageError>;
+
+    /// Forgets runs before `position`, the oldest first. Some of them may stay until more can go with them, and the last
+    /// one always does, so that positions go on.
+    async fn forget_runs(&self, position: u64) -> Result<(), StorageError>;
 
     /// Returns when everything written before is on disk. Concurrent callers share one flush.
     async fn sync(&self) -> Result<(), StorageError>;
@@ -74,6 +78,9 @@ pub trait Storage: Send + Sync + 'static {
     /// A number that is another after every write.
     async fn generation(&self) -> Result<u64, StorageError>;
 }
+
+/// What is to stand in the place of an entry, told its position; nothing to leave it as it is.
+pub type Edit = Box<dyn FnMut(u64, &[u8]) -> Option<Vec<u8>> + Send>;
 
 /// A stored document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,4 +136,10 @@ pub enum StorageError {
         /// What the backend says.
         reason: String,
     },
+}
+
+fn unavailable(reason: impl ToString) -> StorageError {
+    StorageError::Unavailable {
+        reason: reason.to_string(),
+    }
 }

@@ -33,6 +33,7 @@ fn a_full_disk_refuses_changes_and_room_brings_them_back() {
         });
         made.push(view);
         check_unchanged(&keyside, &made);
+        check_recorded(&keyside);
     }
     let (builder, exit) = keyside.stop();
     assert_eq!(exit.code, Some(0), "{exit:#?}");
@@ -168,6 +169,17 @@ fn check_unchanged(keyside: &Keyside, made: &[Value]) {
     );
     assert_eq!(keyside.ask(&Ask::chat()).status(), 200);
     check_serves(keyside);
+}
+
+/// Checks that what a request does is on record again.
+fn check_recorded(keyside: &Keyside) {
+    let answer = keyside.ask(&Ask::chat());
+    let id = answer.header("x-keyside-request-id").expect("an id");
+    eventually("the request is on record", || {
+        let runs = keyside.admin("GET", "/api/runs?limit=5", None).json();
+        let runs = runs["items"].as_array().expect("a list");
+        runs.iter().any(|run| run["requestId"] == id).then_some(())
+    });
 }
 
 fn try_key(keyside: &Keyside, label: &str) -> Message {

@@ -1,6 +1,6 @@
 //! A workspace is taken away and erased from the command line; nothing of it answers afterwards, nor after kill -9.
 
-use crate::harness::{Ask, Exit, Keyside, Upstream};
+use crate::harness::{Ask, Exit, Keyside, Upstream, eventually};
 use serde_json::Value;
 use std::fs;
 
@@ -11,6 +11,11 @@ fn an_erased_workspace_is_gone_for_runners_and_people_and_stays_so() {
     keyside.workspace("globex");
     keyside.add_key("globex", "openai", "default", crate::harness::KEY);
     assert_eq!(keyside.ask(&Ask::chat()).status(), 200);
+    let of_globex = Ask::chat().workspace("globex");
+    assert_eq!(keyside.ask(&of_globex).status(), 200);
+    eventually("both are on record", || {
+        (runs(&keyside).len() == 2).then_some(())
+    });
     let exported = desk(&keyside, &["workspace", "export", "acme"]);
     assert_eq!(exported.code, Some(0), "{exported:#?}");
     let archive = fs::read(keyside.builder_of().home().join("acme.tar")).expect("an archive");
@@ -26,6 +31,8 @@ fn an_erased_workspace_is_gone_for_runners_and_people_and_stays_so() {
         (&receipt["workspace"], &receipt["credentials"]),
         (&"acme".into(), &1.into())
     );
+    let kept = run_files(&keyside);
+    assert!(kept.contains("globex") && !kept.contains("acme"), "{kept}");
     is_gone(&keyside);
     let keyside = keyside.kill9().start();
     is_gone(&keyside);
@@ -57,8 +64,23 @@ fn is_gone(keyside: &Keyside) {
         listed.iter().all(|key| key["workspaceId"] == "globex"),
         "{listed:?}"
     );
-    let runs = keyside.admin("GET", "/api/runs", None);
-    assert_eq!(runs.json()["items"].as_array().map(Vec::len), Some(0));
+    let of: Vec<_> = runs(keyside)
+        .iter()
+        .map(|run| run["workspaceId"].clone())
+        .collect();
+    assert_eq!(of, ["globex"]);
+}
+
+fn runs(keyside: &Keyside) -> Vec<Value> {
+    let runs = keyside.admin("GET", "/api/runs", None).json();
+    runs["items"].as_array().expect("a list").clone()
+}
+
+/// What stands in the files of run records.
+fn run_files(keyside: &Keyside) -> String {
+    let files = fs::read_dir(keyside.data().join("store/runs")).expect("a folder");
+    let contents = files.map(|file| fs::read(file.expect("an entry").path()).expect("a file"));
+    String::from_utf8_lossy(&contents.collect::<Vec<_>>().concat()).into_owned()
 }
 
 fn desk(keyside: &Keyside, arguments: &[&str]) -> Exit {

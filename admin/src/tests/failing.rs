@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use keyside_credentials::storage::{Document, Log, MemoryStorage, Storage, StorageError};
+use keyside_credentials::storage::{Document, Edit, Log, MemoryStorage, Storage, StorageError};
 
 #[derive(Default)]
 pub(super) struct FailingLog {
@@ -45,10 +45,6 @@ impl Storage for FailingLog {
         }
     }
 
-    async fn overwrite(&self, log: Log, position: u64, entry: Vec<u8>) -> Result<(), StorageError> {
-        self.inner.overwrite(log, position, entry).await
-    }
-
     async fn entries(
         &self,
         log: Log,
@@ -62,8 +58,12 @@ impl Storage for FailingLog {
         self.inner.last(log).await
     }
 
-    async fn forget(&self, log: Log, position: u64) -> Result<(), StorageError> {
-        self.inner.forget(log, position).await
+    async fn edit_runs(&self, edit: Edit) -> Result<(), StorageError> {
+        self.inner.edit_runs(edit).await
+    }
+
+    async fn forget_runs(&self, position: u64) -> Result<(), StorageError> {
+        self.inner.forget_runs(position).await
     }
 
     async fn sync(&self) -> Result<(), StorageError> {

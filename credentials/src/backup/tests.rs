@@ -10,8 +10,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     Act, Ask, Environment, Filter, Kms, KmsError, NewCredential, NewWorkspace, OpenError,
-    OpenOptions, Refusal, Registry, Revocation, Secret, SystemClock, audit::Event,
-    storage::SledStorage,
+    OpenOptions, Refusal, Registry, Revocation, Scope, Secret, SystemClock, audit::Event,
+    runs::Run, storage::SledStorage,
 };
 
 mod remains;
@@ -202,6 +202,51 @@ async fn a_backup_comes_back_whole_on_another_machine_with_the_same_master_key()
     close(&there, restored).await;
     let again = there.open().await;
     assert_eq!(again.audit().head().await, head, "on record once");
+}
+
+#[tokio::test]
+async fn run_records_come_back_and_go_on_where_the_oldest_were_forgotten() {
+    let (place, registry) = Place::begun().await;
+    registry.runs().set_retention(100);
+    for n in 0..600 {
+        registry.runs().record(run(n));
+        if n % 100 == 0 {
+            registry.runs().flush().await;
+        }
+    }
+    let file = place.path("backup");
+    backup(&registry, &file).await;
+    let kept = registry.runs().recent(usize::MAX, &Scope::All).await;
+    assert!((100..600).contains(&kept.len()), "{}", kept.len());
+    let there = Place::with_key_of(&place);
+    assert!(there.restore(&file).await.unwrap().run_blocks > 0);
+    let restored = there.open().await;
+    assert_eq!(restored.runs().recent(usize::MAX, &Scope::All).await, kept);
+    restored.runs().record(run(600));
+    restored.runs().flush().await;
+    let latest = restored.runs().recent(2, &Scope::All).await;
+    assert_eq!((latest[0].latency_us, &latest[1]), (600, &kept[0]));
+}
+
+/// A large one: some hundred fill a file.
+fn run(n: u64) -> Run {
+    Run {
+        at: jiff::Timestamp::from_second(1_795_305_600 + n as i64).unwrap(),
+        request_id: "r".repeat(4_000).into(),
+        workspace: "acme".parse().unwrap(),
+        provider: "openai".into(),
+        credential: format!("cred_{}", "a".repeat(26)).parse().unwrap(),
+        label: "a".parse().unwrap(),
+        environment: Environment::Live,
+        status: 200,
+        outcome: "ok",
+        latency_us: n,
+        first_byte_us: None,
+        input_tokens: None,
+        output_tokens: None,
+        run_id: None,
+        tag: None,
+    }
 }
 
 #[tokio::test]

@@ -42,16 +42,9 @@ pub struct StoredRun {
     pub tag: Option<Box<str>>,
 }
 
-impl StoredRun {
-    /// Who used what when; nothing if the store holds something else there.
-    pub(super) fn usage(&self) -> Option<(CredentialId, Timestamp)> {
-        Some((self.credential.parse().ok()?, self.at))
-    }
-}
-
 /// What stands in a block: what many records say alike is said once.
 #[derive(Default, Serialize, Deserialize)]
-struct Block<'a> {
+pub(super) struct Block<'a> {
     #[serde(borrow)]
     uses: Vec<Use<'a>>,
     #[serde(borrow)]
@@ -69,7 +62,7 @@ struct Use<'a> {
 }
 
 /// The rest of a record.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 struct Row<'a> {
     /// The place among the block's uses.
     of: usize,
@@ -87,48 +80,72 @@ struct Row<'a> {
 }
 
 impl<'a> Block<'a> {
-    fn of<T: 'a>(runs: &'a [T], parts: impl Fn(&'a T) -> (Use<'a>, Row<'a>)) -> Self {
+    /// Records carry no secret and decide nothing, so they are not authenticated; what cannot be read is left out.
+    pub(super) fn read(block: &'a [u8]) -> Self {
+        match block {
+            [FORMAT, records @ ..] => postcard::from_bytes(records).unwrap_or_default(),
+            _ => Self::default(),
+        }
+    }
+
+    pub(super) fn of(runs: &'a [Run]) -> Self {
         let mut block = Self::default();
         block.rows.reserve_exact(runs.len());
-        for (about, row) in runs.iter().map(parts) {
-            let of = block.place(about);
-            block.rows.push(Row { of, ..row });
-        }
+        runs.iter().map(parts).for_each(|run| block.add(run));
         block
     }
 
-    /// A block is short, and most of its records are of one use.
-    fn place(&mut self, about: Use<'a>) -> usize {
-        let known = self.uses.iter().rposition(|known| *known == about);
-        known.unwrap_or_else(|| {
-            self.uses.push(about);
-            self.uses.len() - 1
-        })
+    pub(super) fn to_vec(&self) -> Vec<u8> {
+        let room = Vec::with_capacity(1 + TYPICAL_USE_LEN + self.len() * TYPICAL_LEN);
+        let written =
+            postcard::to_extend(&FORMAT, room).and_then(|room| postcard::to_extend(self, room));
+        written.expect("numbers and texts of known length serialize")
     }
 
-    fn run(&self, row: &Row<'a>) -> Option<StoredRun> {
-        let about = self.uses.get(row.of)?;
-        Some(StoredRun {
-            at: row.at,
-            request_id: row.request_id.into(),
-            workspace: about.workspace.into(),
-            provider: about.provider.into(),
-            credential: about.credential.into(),
-            label: about.label.into(),
-            environment: about.environment,
-            status: row.status,
-            outcome: row.outcome.into(),
-            latency_us: row.latency_us,
-            first_byte_us: row.first_byte_us,
-            input_tokens: row.input_tokens,
-            output_tokens: row.output_tokens,
-            run_id: row.run_id.map(Into::into),
-            tag: row.tag.map(Into::into),
-        })
+    /// How many records there are.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub(super) fn runs(&self) -> impl DoubleEndedIterator<Item = StoredRun> {
+        self.parts().map(stored)
+    }
+
+    /// Who used what when; nothing where the store holds something else.
+    pub(super) fn usage(&self) -> impl Iterator<Item = (CredentialId, Timestamp)> {
+        self.parts()
+            .filter_map(|(about, row)| Some((about.credential.parse().ok()?, row.at)))
+    }
+
+    /// Parts it in two by workspace and time: what is to go, what is to stay.
+    pub(super) fn split(self, goes: impl Fn(&str, Timestamp) -> bool) -> (Self, Self) {
+        let (mut gone, mut left) = (Self::default(), Self::default());
+        for (about, row) in self.parts() {
+            match goes(about.workspace, row.at) {
+                true => gone.add((about, row)),
+                false => left.add((about, row)),
+            }
+        }
+        (gone, left)
+    }
+
+    fn parts(&self) -> impl DoubleEndedIterator<Item = (Use<'a>, Row<'a>)> {
+        let known = |row: &Row<'a>| Some((*self.uses.get(row.of)?, *row));
+        self.rows.iter().filter_map(known)
+    }
+
+    /// Most records of a block are of one use, or of few.
+    fn add(&mut self, (about, row): (Use<'a>, Row<'a>)) {
+        let known = self.uses.iter().rposition(|known| *known == about);
+        let of = known.unwrap_or_else(|| {
+            self.uses.push(about);
+            self.uses.len() - 1
+        });
+        self.rows.push(Row { of, ..row });
     }
 }
 
-fn of_run(run: &Run) -> (Use<'_>, Row<'_>) {
+fn parts(run: &Run) -> (Use<'_>, Row<'_>) {
     let about = Use {
         workspace: run.workspace.as_str(),
         provider: &run.provider,
@@ -152,28 +169,24 @@ fn of_run(run: &Run) -> (Use<'_>, Row<'_>) {
     (about, row)
 }
 
-fn of_stored(run: &StoredRun) -> (Use<'_>, Row<'_>) {
-    let about = Use {
-        workspace: &run.workspace,
-        provider: &run.provider,
-        credential: &run.credential,
-        label: &run.label,
-        environment: run.environment,
-    };
-    let row = Row {
-        of: 0,
-        at: run.at,
-        request_id: &run.request_id,
-        status: run.status,
-        outcome: &run.outcome,
-        latency_us: run.latency_us,
-        first_byte_us: run.first_byte_us,
-        input_tokens: run.input_tokens,
-        output_tokens: run.output_tokens,
-        run_id: run.run_id.as_deref(),
-        tag: run.tag.as_deref(),
-    };
-    (about, row)
+fn stored((about, row): (Use<'_>, Row<'_>)) -> StoredRun {
+    StoredRun {
+        at: row.at,
+        request_id: row.request_id.into(),
+        workspace: about.workspace.into(),
+        provider: about.provider.into(),
+        credential: about.credential.into(),
+        label: about.label.into(),
+        environment: about.environment,
+        status: row.status,
+        outcome: row.outcome.into(),
+        latency_us: row.latency_us,
+        first_byte_us: row.first_byte_us,
+        input_tokens: row.input_tokens,
+        output_tokens: row.output_tokens,
+        run_id: row.run_id.map(Into::into),
+        tag: row.tag.map(Into::into),
+    }
 }
 
 /// A time as the microseconds since 1970.
@@ -192,35 +205,6 @@ mod microseconds {
         deserializer: D,
     ) -> Result<Timestamp, D::Error> {
         Timestamp::from_microsecond(i64::deserialize(deserializer)?).map_err(D::Error::custom)
-    }
-}
-
-/// The records of a block. They carry no secret and decide nothing, so they are not authenticated; what cannot be read is
-/// left out.
-pub(super) fn read(block: &[u8]) -> Vec<StoredRun> {
-    let [FORMAT, records @ ..] = block else {
-        return Vec::new();
-    };
-    let block: Block<'_> = postcard::from_bytes(records).unwrap_or_default();
-    let runs = block.rows.iter().filter_map(|row| block.run(row));
-    runs.collect()
-}
-
-pub(super) fn write(runs: &[Run]) -> Vec<u8> {
-    Block::of(runs, of_run).to_vec(runs.len())
-}
-
-/// A block of what was read from one.
-pub(super) fn write_again(runs: &[StoredRun]) -> Vec<u8> {
-    Block::of(runs, of_stored).to_vec(runs.len())
-}
-
-impl Block<'_> {
-    fn to_vec(&self, records: usize) -> Vec<u8> {
-        let room = Vec::with_capacity(1 + TYPICAL_USE_LEN + records * TYPICAL_LEN);
-        let written =
-            postcard::to_extend(&FORMAT, room).and_then(|room| postcard::to_extend(self, room));
-        written.expect("numbers and texts of known length serialize")
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
-use super::{Message, Runs, Shared, StoredRun, block};
+use super::{Message, Runs, Shared, StoredRun, block::Block};
 use crate::{
     CredentialId, WorkspaceId,
     storage::{Log, StorageError},
@@ -80,8 +80,9 @@ impl Runs {
                 .entries(Log::Runs, from, READ_AT_ONCE)
                 .await?;
             for (position, block) in &blocks {
-                let of_block = block::read(block).into_iter();
-                runs.extend(of_block.filter(|run| *run.workspace == *workspace.as_str()));
+                let block = Block::read(block);
+                let of_workspace = |run: &StoredRun| *run.workspace == *workspace.as_str();
+                runs.extend(block.runs().filter(of_workspace));
                 from = position + 1;
             }
             if blocks.len() < READ_AT_ONCE {
@@ -92,22 +93,12 @@ impl Runs {
 }
 
 impl Shared {
-    /// Takes what is to be forgotten out of the block at `position`, in storage too.
-    pub(super) async fn erase(
-        &self,
-        position: u64,
-        runs: &mut Vec<StoredRun>,
-    ) -> Result<usize, StorageError> {
-        let covered = |run: &StoredRun| self.erased.covers(&run.workspace, run.at);
-        let gone: Vec<_> = runs.extract_if(.., |run| covered(run)).collect();
-        if !gone.is_empty() {
-            // The block stays, if need be as an empty one: positions go on.
-            self.storage
-                .overwrite(Log::Runs, position, block::write_again(runs))
-                .await?;
-            self.unused(gone.iter().filter_map(StoredRun::usage).map(|(id, _)| id));
-        }
-        Ok(gone.len())
+    /// What is left of a block without what is to be forgotten, and how many records that were.
+    pub(super) fn erase<'a>(&self, block: Block<'a>) -> (Block<'a>, usize) {
+        let covered = |workspace: &str, at| self.erased.covers(workspace, at);
+        let (gone, left) = block.split(covered);
+        self.unused(gone.usage().map(|(credential, _)| credential));
+        (left, gone.len())
     }
 
     fn unused(&self, credentials: impl Iterator<Item = CredentialId>) {
@@ -121,4 +112,4 @@ impl Shared {
     }
 }
 
-const READ_AT_ONCE: usize = 256;
+const READ_AT_ONCE: usize = 16;

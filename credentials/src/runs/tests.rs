@@ -114,6 +114,22 @@ async fn the_oldest_go_first_and_enough_stay_also_after_a_restart() {
 }
 
 #[tokio::test]
+async fn what_damage_has_taken_out_of_the_log_is_passed_over() {
+    let storage = Arc::new(MemoryStorage::new());
+    let runs = Runs::start(storage.clone(), HashMap::new());
+    for n in 0..6 {
+        runs.record(run(n));
+        runs.flush().await;
+    }
+    storage.tamper(|_, logs| logs.retain(|(_, position), _| ![1, 3, 4].contains(position)));
+    assert_eq!(numbers(&runs.recent(9, &Scope::All).await), [5, 4, 1]);
+    let runs = Runs::start(storage, HashMap::new());
+    runs.record(run(6));
+    runs.flush().await;
+    assert_eq!(numbers(&runs.recent(9, &Scope::All).await), [6, 5, 4, 1]);
+}
+
+#[tokio::test]
 async fn a_full_queue_drops_and_counts_and_never_waits() {
     let runs = Runs::start(Arc::new(MemoryStorage::new()), HashMap::new());
     // On one thread the writer gets no turn meanwhile.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -11,16 +11,14 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Message, Run, Shared, block};
+use super::{Message, Run, Shared, block::Block};
 use crate::storage::{Log, StorageError};
 
 pub(super) struct Writer {
     shared: Arc<Shared>,
     /// The block before the next, once the log has been looked at.
     position: u64,
-    /// Blocks in storage, oldest first: position and number of records.
-    blocks: VecDeque<(u64, usize)>,
-    kept: usize,
+    kept: Kept,
     looked: bool,
 }
 
@@ -37,8 +35,7 @@ impl Writer {
         Self {
             shared,
             position: 0,
-            blocks: VecDeque::new(),
-            kept: 0,
+            kept: Kept::default(),
             looked: false,
         }
     }
@@ -65,8 +62,8 @@ impl Writer {
         }
     }
 
-    /// Learns what there is: how many records, and who was used when. What is to be forgotten is, and counted; nothing is
-    /// said of that if storage fails, and the next look goes on.
+    /// Forgets what is to be forgotten, says how many records that were, and learns what there is: how many records, and
+    /// who was used when. Nothing is said if storage fails, and the next look goes on.
     async fn look(&mut self) -> Option<usize> {
         let read = self.read_log().await;
         self.looked = read.is_ok();
@@ -75,28 +72,27 @@ impl Writer {
     }
 
     async fn read_log(&mut self) -> Result<usize, StorageError> {
-        (self.position, self.kept) = (0, 0);
-        self.blocks.clear();
-        let mut erased = 0;
-        loop {
-            let entries = self
-                .shared
-                .storage
-                .entries(Log::Runs, self.position + 1, READ_AT_ONCE)
-                .await?;
-            for (position, entry) in &entries {
-                let mut runs = block::read(entry);
-                erased += self.shared.erase(*position, &mut runs).await?;
-                self.shared.used(runs.iter().filter_map(|run| run.usage()));
-                self.note(*position, runs.len());
-            }
-            if entries.len() < READ_AT_ONCE {
-                break;
-            }
-        }
+        let (shared, seen) = (self.shared.clone(), Arc::<Mutex<Seen>>::default());
+        let noted = seen.clone();
+        let look = move |position, block: &[u8]| {
+            let (left, erased) = shared.erase(Block::read(block));
+            shared.used(left.usage());
+            let mut seen = noted.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.kept.note(position, left.len());
+            seen.erased += erased;
+            // The block stays, if need be as an empty one: positions go on.
+            (erased > 0).then(|| left.to_vec())
+        };
+        self.shared.storage.edit_runs(Box::new(look)).await?;
+        let Seen { kept, erased } = {
+            let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *seen)
+        };
         if erased > 0 {
             self.shared.storage.sync().await?;
         }
+        self.position = self.shared.storage.last(Log::Runs).await?;
+        self.kept = kept;
         Ok(erased)
     }
 
@@ -125,36 +121,63 @@ impl Writer {
             let position = self.position + 1;
             self.shared
                 .storage
-                .append(Log::Runs, position, block::write(runs))
+                .append(Log::Runs, position, Block::of(runs).to_vec())
                 .await?;
-            self.note(position, runs.len());
+            self.position = position;
+            self.kept.note(position, runs.len());
         }
-        self.forget().await?;
+        let keep = self.shared.keep.load(Ordering::Relaxed);
+        if let Some(first) = self.kept.forget(keep) {
+            self.shared.storage.forget_runs(first).await?;
+        }
         self.shared.storage.sync().await
     }
+}
 
+/// What a look at the whole log has found.
+#[derive(Default)]
+struct Seen {
+    kept: Kept,
+    erased: usize,
+}
+
+/// How much the log holds, in stretches of it, oldest first.
+#[derive(Default)]
+struct Kept {
+    records: usize,
+    stretches: VecDeque<Stretch>,
+}
+
+/// Blocks that follow on each other, and are forgotten together.
+struct Stretch {
+    first: u64,
+    records: usize,
+}
+
+impl Kept {
     fn note(&mut self, position: u64, records: usize) {
-        self.position = position;
-        self.kept += records;
-        self.blocks.push_back((position, records));
+        self.records += records;
+        match self.stretches.back_mut() {
+            Some(last) if last.records + records <= RECORDS_PER_BLOCK => last.records += records,
+            _ => self.stretches.push_back(Stretch {
+                first: position,
+                records,
+            }),
+        }
     }
 
-    /// Drops the oldest blocks as long as enough remains without them.
-    async fn forget(&mut self) -> Result<(), StorageError> {
-        let keep = self.shared.keep.load(Ordering::Relaxed);
-        let mut gone = false;
-        while let [(_, oldest), _, ..] = self.blocks.make_contiguous() {
-            let Some(rest) = self.kept.checked_sub(*oldest).filter(|rest| *rest >= keep) else {
+    /// Drops the oldest stretches as long as enough remains without them, and says where the rest begins.
+    fn forget(&mut self, keep: usize) -> Option<u64> {
+        let mut begin = None;
+        while let [oldest, next, ..] = self.stretches.make_contiguous() {
+            let rest = self.records - oldest.records;
+            if rest < keep {
                 break;
-            };
-            self.kept = rest;
-            self.blocks.pop_front();
-            gone = true;
+            }
+            (self.records, begin) = (rest, Some(next.first));
+            self.stretches.pop_front();
         }
-        match self.blocks.front().filter(|_| gone) {
-            Some((first, _)) => self.shared.storage.forget(Log::Runs, *first).await,
-            None => Ok(()),
-        }
+        begin
     }
 }
 
@@ -186,6 +209,5 @@ impl Batch {
 /// How late a record may reach the disk, apart from the disk's own time.
 const AT_RISK: Duration = Duration::from_millis(90);
 pub(super) const RECORDS_AT_RISK: usize = 1_000;
-/// About 2 KiB: what is larger, sled's cache does not let go of.
-const RECORDS_PER_BLOCK: usize = 32;
-const READ_AT_ONCE: usize = 256;
+/// Each looks through the uses of those before it in its block.
+const RECORDS_PER_BLOCK: usize = 256;

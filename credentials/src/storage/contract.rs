@@ -32,8 +32,8 @@ contract! {
     a_log_gives_back_its_entries_in_order_from_anywhere
     an_entry_is_written_once_and_without_gaps
     of_two_appends_at_one_position_exactly_one_wins
-    a_log_forgets_its_oldest_entries_and_never_its_position
-    an_entry_is_overwritten_only_where_one_is
+    runs_forget_only_their_oldest_and_never_their_position
+    an_edit_sees_every_run_and_replaces_those_it_makes_something_else_of
     logs_do_not_see_each_other
     every_write_changes_the_generation
     bodies_of_any_size_and_content_come_back_as_they_were
@@ -174,48 +174,53 @@ async fn of_two_appends_at_one_position_exactly_one_wins(storage: Arc<dyn Storag
     }
 }
 
-async fn a_log_forgets_its_oldest_entries_and_never_its_position(storage: Arc<dyn Storage>) {
+async fn runs_forget_only_their_oldest_and_never_their_position(storage: Arc<dyn Storage>) {
     for position in 1..=5 {
         storage
             .append(Log::Runs, position, vec![0; 8])
             .await
             .unwrap();
     }
-    storage.forget(Log::Runs, 4).await.unwrap();
-    let positions =
-        |entries: Vec<(u64, Vec<u8>)>| entries.into_iter().map(|(at, _)| at).collect::<Vec<_>>();
-    assert_eq!(
-        positions(storage.entries(Log::Runs, 0, 9).await.unwrap()),
-        [4, 5]
-    );
-    storage.forget(Log::Runs, 100).await.unwrap();
-    assert_eq!(
-        positions(storage.entries(Log::Runs, 0, 9).await.unwrap()),
-        [5]
-    );
+    for (before, first_kept) in [(4, 4), (100, 5)] {
+        storage.forget_runs(before).await.unwrap();
+        let left = storage.entries(Log::Runs, 0, 9).await.unwrap();
+        let left: Vec<_> = left.into_iter().map(|(position, _)| position).collect();
+        assert!(left[0] <= first_kept, "{left:?}");
+        assert_eq!(left, (left[0]..=5).collect::<Vec<_>>());
+    }
+    assert_eq!(storage.last(Log::Runs).await.unwrap(), 5);
     storage.append(Log::Runs, 6, vec![]).await.unwrap();
 }
 
-async fn an_entry_is_overwritten_only_where_one_is(storage: Arc<dyn Storage>) {
+async fn an_edit_sees_every_run_and_replaces_those_it_makes_something_else_of(
+    storage: Arc<dyn Storage>,
+) {
+    storage
+        .append(Log::Audit, 1, b"evidence".to_vec())
+        .await
+        .unwrap();
     for position in 1..=3 {
         storage
             .append(Log::Runs, position, b"old".to_vec())
             .await
             .unwrap();
     }
-    storage.forget(Log::Runs, 2).await.unwrap();
-    storage
-        .overwrite(Log::Runs, 2, b"new".to_vec())
-        .await
-        .unwrap();
-    for nothing_there in [1, 4] {
-        assert!(is_conflict(
-            storage.overwrite(Log::Runs, nothing_there, vec![]).await
-        ));
-    }
+    let (seen, edited) = std::sync::mpsc::channel();
+    let edit = move |position, entry: &[u8]| {
+        seen.send((position, entry.to_vec())).unwrap();
+        (position == 2).then(|| b"longer than before".to_vec())
+    };
+    storage.edit_runs(Box::new(edit)).await.unwrap();
+    let old = |position| (position, b"old".to_vec());
+    assert_eq!(edited.iter().collect::<Vec<_>>(), [old(1), old(2), old(3)]);
     assert_eq!(
         storage.entries(Log::Runs, 0, 9).await.unwrap(),
-        [(2, b"new".to_vec()), (3, b"old".to_vec())]
+        [old(1), (2, b"longer than before".to_vec()), old(3)]
+    );
+    storage.append(Log::Runs, 4, vec![]).await.unwrap();
+    assert_eq!(
+        storage.entries(Log::Audit, 0, 9).await.unwrap(),
+        [(1, b"evidence".to_vec())]
     );
 }
 
@@ -232,7 +237,7 @@ async fn logs_do_not_see_each_other(storage: Arc<dyn Storage>) {
         .append(Log::Runs, 2, b"runs".to_vec())
         .await
         .unwrap();
-    storage.forget(Log::Runs, 2).await.unwrap();
+    storage.forget_runs(2).await.unwrap();
     assert_eq!(
         storage.entries(Log::Audit, 0, 9).await.unwrap(),
         [(1, b"audit".to_vec())]

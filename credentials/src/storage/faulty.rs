@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 
-use super::{Document, Log, MemoryStorage, Storage, StorageError};
+use super::{Document, Edit, Log, MemoryStorage, Storage, StorageError};
 
 /// Storage in memory under a test's control.
 pub(crate) struct FaultyStorage {
@@ -26,7 +26,7 @@ pub(crate) enum Asked {
     Put(String, u64, Vec<u8>),
     Remove(String, u64),
     Append(Log, u64, Vec<u8>),
-    Overwrite(Log, u64, Vec<u8>),
+    EditRun(u64, Vec<u8>),
     Sync,
 }
 
@@ -92,7 +92,10 @@ impl Asked {
             Self::Put(key, expected, body) => storage.put(&key, expected, body).await.map(drop),
             Self::Remove(key, expected) => storage.remove(&key, expected).await,
             Self::Append(log, position, entry) => storage.append(log, position, entry).await,
-            Self::Overwrite(log, position, entry) => storage.overwrite(log, position, entry).await,
+            Self::EditRun(edited, entry) => {
+                let edit = move |position, _: &[u8]| (position == edited).then(|| entry.clone());
+                storage.edit_runs(Box::new(edit)).await
+            }
             Self::Sync => storage.sync().await,
         }
     }
@@ -122,10 +125,6 @@ impl Storage for FaultyStorage {
         self.write(Asked::Append(log, position, entry)).await
     }
 
-    async fn overwrite(&self, log: Log, position: u64, entry: Vec<u8>) -> Result<(), StorageError> {
-        self.write(Asked::Overwrite(log, position, entry)).await
-    }
-
     async fn entries(
         &self,
         log: Log,
@@ -139,8 +138,17 @@ impl Storage for FaultyStorage {
         self.inner.last(log).await
     }
 
-    async fn forget(&self, log: Log, position: u64) -> Result<(), StorageError> {
-        self.inner.forget(log, position).await
+    async fn edit_runs(&self, mut edit: Edit) -> Result<(), StorageError> {
+        for (position, entry) in self.inner.entries(Log::Runs, 1, usize::MAX).await? {
+            if let Some(other) = edit(position, &entry) {
+                self.write(Asked::EditRun(position, other)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn forget_runs(&self, position: u64) -> Result<(), StorageError> {
+        self.inner.forget_runs(position).await
     }
 
     async fn sync(&self) -> Result<(), StorageError> {

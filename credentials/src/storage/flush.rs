@@ -23,17 +23,21 @@ impl Flush {
         self.written.fetch_add(1, Ordering::Release);
     }
 
+    pub(super) fn written(&self) -> u64 {
+        self.written.load(Ordering::Acquire)
+    }
+
     /// Returns when everything written before is on disk, by this flush or by one that began later.
     pub(super) async fn share<F>(&self, flush: impl FnOnce() -> F) -> Result<(), StorageError>
     where
         F: Future<Output = Result<(), StorageError>>,
     {
-        let mine = self.written.load(Ordering::Acquire);
+        let mine = self.written();
         let mut durable = self.durable.lock().await;
         if *durable >= mine {
             return Ok(());
         }
-        let covered = self.written.load(Ordering::Acquire);
+        let covered = self.written();
         flush().await?;
         *durable = covered;
         Ok(())
@@ -54,7 +58,7 @@ mod tests {
                 let (flush, flushes) = (flush.clone(), flushes.clone());
                 tokio::spawn(async move {
                     flush.wrote();
-                    let mine = flush.written.load(Ordering::Acquire);
+                    let mine = flush.written();
                     let count = || async {
                         flushes.fetch_add(1, Ordering::SeqCst);
                         tokio::task::yield_now().await;

@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::{Document, Log, Storage, StorageError};
+use super::{Document, Edit, Log, Storage, StorageError};
 
 /// Documents and logs in memory. Clones of an `Arc` of it share them, which is how a test restarts without losing them.
 #[derive(Default)]
@@ -132,16 +132,6 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
-    async fn overwrite(&self, log: Log, position: u64, entry: Vec<u8>) -> Result<(), StorageError> {
-        let mut contents = self.contents();
-        let there = contents.logs.get_mut(&(log, position));
-        *there.ok_or_else(|| StorageError::Conflict {
-            what: log.as_str().to_owned(),
-        })? = entry;
-        contents.generation += 1;
-        Ok(())
-    }
-
     async fn entries(
         &self,
         log: Log,
@@ -160,12 +150,25 @@ impl Storage for MemoryStorage {
         Ok(self.contents().last(log))
     }
 
-    async fn forget(&self, log: Log, position: u64) -> Result<(), StorageError> {
+    async fn edit_runs(&self, mut edit: Edit) -> Result<(), StorageError> {
         let mut contents = self.contents();
-        let position = position.min(contents.last(log));
+        let contents = &mut *contents;
+        let runs = (Log::Runs, 0)..=(Log::Runs, u64::MAX);
+        for ((_, position), entry) in contents.logs.range_mut(runs) {
+            if let Some(other) = edit(*position, entry) {
+                *entry = other;
+                contents.generation += 1;
+            }
+        }
+        Ok(())
+    }
+
+    async fn forget_runs(&self, position: u64) -> Result<(), StorageError> {
+        let mut contents = self.contents();
+        let position = position.min(contents.last(Log::Runs));
         contents
             .logs
-            .retain(|(of, at), _| *of != log || *at >= position);
+            .retain(|(log, at), _| *log != Log::Runs || *at >= position);
         contents.generation += 1;
         Ok(())
     }

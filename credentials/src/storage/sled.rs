@@ -1,9 +1,9 @@
-//! The embedded backend: sled 0.34, made durable.
+//! The embedded backend: sled 0.34, made durable, and beside it files of our own for the runs.
 //!
 //! sled writes ahead in one log, in order, but does not fsync it on Linux (sled #1351, #1452); `sync` does, once for all
-//! who wait. Its calls block, so each runs on the blocking pool.
+//! who wait. What it keeps it keeps in memory too, which runs are too many for. All calls block, so each runs on the
+//! blocking pool.
 
-mod flush;
 mod folder;
 mod store;
 
@@ -12,14 +12,24 @@ use std::{path::Path, sync::Arc};
 use async_trait::async_trait;
 
 pub use self::folder::StoreOpenError;
-use self::store::{Store, unavailable};
-use super::{Document, Log, Storage, StorageError};
+use self::store::Store;
+use super::{
+    Document, Edit, Log, Storage, StorageError, room::Room, segments::Segments, unavailable,
+};
 
 /// Documents and logs in a folder of this machine, which one process owns.
-pub struct SledStorage(Arc<Store>);
+pub struct SledStorage(Arc<Opened>);
+
+struct Opened {
+    runs: Segments,
+    /// Declared last: with it goes the lock on the folder.
+    store: Store,
+}
 
 /// Enough for what is in flight, a few of sled's segments, and a person to log in and clean up.
 const RESERVE: u64 = 16 << 20;
+/// In the store's folder.
+const RUNS: &str = "runs";
 
 impl SledStorage {
     /// Opens a store, or makes it where there is none.
@@ -35,8 +45,11 @@ impl SledStorage {
     /// # Errors
     /// Each names its remedy.
     pub async fn open_with_reserve(folder: &Path, reserve: u64) -> Result<Self, StoreOpenError> {
-        let owned = folder.to_owned();
-        let opening = tokio::task::spawn_blocking(move || Store::open(&owned, reserve)).await;
+        let room = Room {
+            folder: folder.to_owned(),
+            reserve,
+        };
+        let opening = tokio::task::spawn_blocking(move || Opened::open(room)).await;
         // sled asserts what it reads; a folder that breaks an assertion is a damaged one.
         let opened =
             opening.unwrap_or_else(|_| Err(StoreOpenError::damaged(folder, "it cannot be read")));
@@ -45,11 +58,20 @@ impl SledStorage {
 
     async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Store) -> Result<T, StorageError> + Send + 'static,
+        work: impl FnOnce(&Opened) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
-        let store = self.0.clone();
-        let done = tokio::task::spawn_blocking(move || work(&store)).await;
-        done.unwrap_or_else(|_| Err(unavailable("sled could not read what it had written")))
+        let opened = self.0.clone();
+        let done = tokio::task::spawn_blocking(move || work(&opened)).await;
+        done.unwrap_or_else(|_| Err(unavailable("the store could not read what it had written")))
+    }
+}
+
+impl Opened {
+    fn open(room: Room) -> Result<Self, StoreOpenError> {
+        // First, because with it comes the lock on the folder.
+        let store = Store::open(room.clone())?;
+        let runs = Segments::open(&room.folder.join(RUNS), room)?;
+        Ok(Self { runs, store })
     }
 }
 
@@ -57,33 +79,32 @@ impl SledStorage {
 impl Storage for SledStorage {
     async fn read(&self, key: &str) -> Result<Option<Document>, StorageError> {
         let key = key.to_owned();
-        self.run(move |store| store.read(&key)).await
+        self.run(move |opened| opened.store.read(&key)).await
     }
 
     async fn put(&self, key: &str, expected: u64, body: Vec<u8>) -> Result<u64, StorageError> {
         let key = key.to_owned();
-        self.run(move |store| store.put(&key, expected, &body))
+        self.run(move |opened| opened.store.put(&key, expected, &body))
             .await
     }
 
     async fn remove(&self, key: &str, expected: u64) -> Result<(), StorageError> {
         let key = key.to_owned();
-        self.run(move |store| store.remove(&key, expected)).await
+        self.run(move |opened| opened.store.remove(&key, expected))
+            .await
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<(String, Document)>, StorageError> {
         let prefix = prefix.to_owned();
-        self.run(move |store| store.list(&prefix)).await
+        self.run(move |opened| opened.store.list(&prefix)).await
     }
 
     async fn append(&self, log: Log, position: u64, entry: Vec<u8>) -> Result<(), StorageError> {
-        self.run(move |store| store.append(log, position, &entry))
-            .await
-    }
-
-    async fn overwrite(&self, log: Log, position: u64, entry: Vec<u8>) -> Result<(), StorageError> {
-        self.run(move |store| store.overwrite(log, position, &entry))
-            .await
+        self.run(move |opened| match log {
+            Log::Audit => opened.store.append(position, &entry),
+            Log::Runs => opened.runs.append(position, &entry),
+        })
+        .await
     }
 
     async fn entries(
@@ -92,30 +113,44 @@ impl Storage for SledStorage {
         from: u64,
         limit: usize,
     ) -> Result<Vec<(u64, Vec<u8>)>, StorageError> {
-        self.run(move |store| store.entries(log, from, limit)).await
+        self.run(move |opened| match log {
+            Log::Audit => opened.store.records(from, limit),
+            Log::Runs => opened.runs.entries(from, limit),
+        })
+        .await
     }
 
     async fn last(&self, log: Log) -> Result<u64, StorageError> {
-        self.run(move |store| store.last(log)).await
+        self.run(move |opened| match log {
+            Log::Audit => opened.store.last(),
+            Log::Runs => Ok(opened.runs.last()),
+        })
+        .await
     }
 
-    async fn forget(&self, log: Log, position: u64) -> Result<(), StorageError> {
-        self.run(move |store| store.forget(log, position)).await
+    async fn edit_runs(&self, edit: Edit) -> Result<(), StorageError> {
+        self.run(move |opened| opened.runs.edit(edit)).await
+    }
+
+    async fn forget_runs(&self, position: u64) -> Result<(), StorageError> {
+        self.run(move |opened| opened.runs.forget(position)).await
     }
 
     async fn sync(&self) -> Result<(), StorageError> {
-        self.0.flush.share(|| self.to_disk()).await
+        let store = self.0.store.flush.share(|| self.store_to_disk());
+        let runs = || self.run(|opened| opened.runs.sync());
+        tokio::try_join!(store, self.0.runs.flush.share(runs)).map(drop)
     }
 
     async fn generation(&self) -> Result<u64, StorageError> {
-        Ok(self.0.generation())
+        Ok(self.0.store.flush.written() + self.0.runs.flush.written())
     }
 }
 
 impl SledStorage {
-    async fn to_disk(&self) -> Result<(), StorageError> {
-        self.0.flush_log().await?;
-        self.run(Store::sync_file).await
+    async fn store_to_disk(&self) -> Result<(), StorageError> {
+        self.0.store.flush_log().await?;
+        self.run(|opened| opened.store.sync_file()).await
     }
 }
 
@@ -127,7 +162,7 @@ impl SledStorage {
         revision: u64,
         body: Vec<u8>,
     ) -> Result<(), StorageError> {
-        self.run(move |store| store.import_document(&key, revision, &body))
+        self.run(move |opened| opened.store.import_document(&key, revision, &body))
             .await
     }
 
@@ -137,8 +172,11 @@ impl SledStorage {
         position: u64,
         entry: Vec<u8>,
     ) -> Result<(), StorageError> {
-        self.run(move |store| store.import_entry(log, position, &entry))
-            .await
+        self.run(move |opened| match log {
+            Log::Audit => opened.store.import_record(position, &entry),
+            Log::Runs => opened.runs.import(position, &entry),
+        })
+        .await
     }
 }
 

@@ -17,10 +17,9 @@ async fn refused(folder: &Path) -> StoreOpenError {
 async fn used(folder: &Path) {
     let storage = opened(folder).await;
     storage.put("a", 0, b"kept".to_vec()).await.unwrap();
-    storage
-        .append(Log::Audit, 1, b"kept".to_vec())
-        .await
-        .unwrap();
+    for log in [Log::Audit, Log::Runs] {
+        storage.append(log, 1, b"kept".to_vec()).await.unwrap();
+    }
     storage.sync().await.unwrap();
 }
 
@@ -30,7 +29,12 @@ async fn what_was_synced_is_there_after_opening_again() {
     used(folder.path()).await;
     let storage = opened(folder.path()).await;
     assert_eq!(storage.read("a").await.unwrap().unwrap().body, b"kept");
-    assert_eq!(storage.last(Log::Audit).await.unwrap(), 1);
+    for log in [Log::Audit, Log::Runs] {
+        assert_eq!(
+            storage.entries(log, 1, 9).await.unwrap(),
+            [(1, b"kept".to_vec())]
+        );
+    }
 }
 
 #[tokio::test]
@@ -105,6 +109,7 @@ async fn a_crash_while_a_store_was_made_leaves_one_that_is_made_anew() {
     fs::write(folder.path().join("conf"), "half").unwrap();
     let storage = opened(folder.path()).await;
     assert!(storage.read("a").await.unwrap().is_none());
+    assert_eq!(storage.last(Log::Runs).await.unwrap(), 0);
     drop(storage);
     opened(folder.path()).await;
 }
@@ -119,9 +124,9 @@ async fn a_nearly_full_disk_refuses_writes_and_still_reads() {
     let full = |error: StorageError| matches!(error, StorageError::Full { .. });
     assert!(full(storage.put("b", 0, vec![]).await.unwrap_err()));
     assert!(full(storage.remove("a", 1).await.unwrap_err()));
-    assert!(full(
-        storage.append(Log::Audit, 2, vec![]).await.unwrap_err()
-    ));
+    for log in [Log::Audit, Log::Runs] {
+        assert!(full(storage.append(log, 2, vec![]).await.unwrap_err()));
+    }
     assert_eq!(storage.read("a").await.unwrap().unwrap().body, b"kept");
 }
 
