@@ -4,6 +4,7 @@
 use crate::harness::{Ask, Builder, CREDENTIALS, Keyside, Upstream, Wire, reply};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::thread;
@@ -114,10 +115,12 @@ fn killed_during_creates(keyside: Keyside, round: usize, after: usize) -> (Build
     let (token, address) = (keyside.token(), keyside.admin_addr());
     let (heard, acknowledgements) = mpsc::channel();
     let next = AtomicUsize::new(0);
+    // All of them first: the first acknowledgement may be the last thing that it does.
+    let connected = [(); CONNECTIONS].map(|()| TcpStream::connect(address).expect("a listener"));
     thread::scope(|scope| {
-        for _ in 0..CONNECTIONS {
+        for stream in connected {
             let (heard, next, token) = (heard.clone(), &next, &token);
-            scope.spawn(move || create(Wire::tcp(address), token, round, next, &heard));
+            scope.spawn(move || create(Wire::from_tcp(stream), token, round, next, &heard));
         }
         drop(heard);
         let mut acknowledged: Acknowledged = acknowledgements.iter().take(after).collect();
