@@ -22,7 +22,7 @@ impl Folder {
         let Store::Sled { path } = settings.store else {
             return Err(
                 Failure::usage("expected a data folder, found a store across the network")
-                    .next("Ask a running Keyside: leave --offline out."),
+                    .next("Ask a running Keyside: there is nothing here to be read without one."),
             );
         };
         let log = AtRest::open(&path.join("store"), &path.join("keyring"), &settings.kms).await;

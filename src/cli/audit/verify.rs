@@ -11,7 +11,8 @@ use keyside_config::Sources;
 use keyside_credentials::audit::VerifyError;
 use serde_json::{Value, json};
 
-use super::super::{Admin, Answer, Failure, at_rest::Folder};
+use super::{Admin, Answer, Failure};
+use crate::cli::at_rest::Folder;
 
 /// `keyside audit verify`.
 #[derive(Args)]
@@ -48,7 +49,11 @@ impl Verify {
                 format!("The audit log is what was written: {position} records, the last with hash {hash}\n")
             });
         }
-        refuted(&found, "the audit log as it was written", answer)
+        // For programs it is an answer; for both it is a failure.
+        answer.give(&found, |_| String::new())?;
+        Err(found_otherwise(&found, "the audit log as it was written").next(
+            "Keep the data folder as it is for whoever looks into it, and compare with the last export and the heads in Keyside's logs.",
+        ))
     }
 
     async fn receipt(
@@ -69,17 +74,16 @@ impl Verify {
                 format!("The receipt is good: {by} erased workspace {workspace} at {at}, and the audit log tells of it\n")
             });
         }
-        refuted(&found, "a receipt that the audit log confirms", answer)
+        answer.give(&found, |_| String::new())?;
+        Err(found_otherwise(&found, "a receipt that the audit log confirms").next(
+            "Ask for the receipt as it was given out, check the log (`keyside audit verify`), and look whether the workspace is back (`keyside workspace list`).",
+        ))
     }
 }
 
-/// For programs a finding is an answer; for both it is a failure.
-fn refuted(found: &Value, expected: &str, answer: &Answer) -> Result<(), Failure> {
-    answer.give(found, |_| String::new())?;
+fn found_otherwise(found: &Value, expected: &str) -> Failure {
     let finding = found["finding"].as_str().unwrap_or("damage");
-    Err(Failure::failed(format!("expected {expected}, found: {finding}")).next(
-        "Keep the data folder as it is for whoever looks into it, and compare with the last export and the heads in Keyside's logs.",
-    ))
+    Failure::failed(format!("expected {expected}, found: {finding}"))
 }
 
 fn read(file: &Path) -> Result<Value, Failure> {
