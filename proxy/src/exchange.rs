@@ -100,9 +100,11 @@ impl Exchange {
         self.usage = usage;
     }
 
-    /// The answer is complete.
+    /// The answer is complete, unless it was found before that it is not.
     pub(crate) fn completed(&mut self) {
-        self.outcome = Outcome::of_status(self.status);
+        if self.outcome == Outcome::ClientClosed {
+            self.outcome = Outcome::of_status(self.status);
+        }
     }
 
     /// The credential was revoked, and this is cut off.

@@ -141,6 +141,8 @@ impl Relay {
     ) -> Poll<Option<Result<Frame<Bytes>, RelayError>>> {
         loop {
             if let Some(trailers) = self.trailers.take() {
+                // The last there is: nobody asks for more.
+                self.wire.exchange.completed();
                 return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
             }
             if self.wire.exchange.grant.is_cut() {
@@ -181,6 +183,7 @@ impl Relay {
             }
             Err(frame) => {
                 let mut trailers = frame.into_trailers().ok()?;
+                self.lease.end();
                 retain(&mut trailers, may_return);
                 self.wire.scrub.headers(&mut trailers);
                 self.trailers = Some(trailers);
@@ -220,13 +223,15 @@ impl Relay {
     }
 }
 
-/// hyper stops asking at the announced length: who got it all has it all.
+/// hyper stops asking at the announced length: who got it all has it all, even if an HTTP/2 upstream still owes the empty
+/// frame that ends its stream.
 impl Drop for Relay {
     fn drop(&mut self) {
-        if self.upstream.is_end_stream() {
+        let whole = self.upstream.is_end_stream() || self.upstream.size_hint().exact() == Some(0);
+        if whole {
             self.lease.end();
         }
-        if self.is_end_stream() {
+        if whole && self.trailers.is_none() && !self.wire.scrub.holds() {
             self.wire.exchange.completed();
         }
     }

@@ -1,8 +1,7 @@
 //! HTTP/2: without TLS from clients, over TLS to upstreams, exact in both directions.
 
-use crate::harness::h2_upstream::{H2Answer, H2Upstream};
+use crate::harness::h2_upstream::{H2Answer, over_h2};
 use crate::harness::h2c::H2c;
-use crate::harness::tls::{Authority, VALID};
 use crate::harness::{
     Ask, Ending, KEY, Keyside, Pair, Then, Upstream, chunk_of, chunked_head, expect, reply,
     reply_in_chunks,
@@ -194,16 +193,6 @@ fn more_streams_than_an_upstream_allows_on_one_connection_get_another() {
         assert_eq!(asking.join().expect("an answer"), format!("stream {n}"));
     }
     assert_eq!(upstream.requests().len(), 8);
-}
-
-/// Keyside with OpenAI at a stand-in that speaks HTTP/2 over TLS.
-fn over_h2(echo: bool, answer: H2Answer) -> (H2Upstream, Keyside) {
-    let authority = Authority::new();
-    let upstream = H2Upstream::start(&authority.issue(&["localhost"], VALID), echo, answer);
-    let builder = Keyside::builder().provider("openai", &upstream.url_for("localhost"));
-    let file = authority.file_in(builder.home());
-    let builder = builder.variable("SSL_CERT_FILE", file.to_str().expect("a plain path"));
-    (upstream, builder.start().with_key())
 }
 
 #[test]

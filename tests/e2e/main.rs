@@ -37,6 +37,7 @@ mod listeners;
 mod malformed;
 mod master_key;
 mod names;
+mod outcomes;
 mod paths;
 mod races;
 mod refusals;

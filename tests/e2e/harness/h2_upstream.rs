@@ -1,6 +1,7 @@
 //! A provider's stand-in that speaks HTTP/2 over TLS.
 
-use super::tls::Identity;
+use super::Keyside;
+use super::tls::{Authority, Identity, VALID};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use http::{HeaderMap, Request, Response};
@@ -33,12 +34,24 @@ pub struct H2Request {
 pub struct H2Answer {
     pub pieces: Vec<Vec<u8>>,
     pub trailer: Option<(&'static str, &'static str)>,
+    /// Announces that the pieces are this long together. The stream ends in an empty frame all the same.
+    pub length: Option<usize>,
     /// Ends the stream in an error after the pieces.
     pub reset: bool,
     /// How many streams a connection may have at once, if that is to be said.
     pub streams: Option<u32>,
     /// Keeps each answer to a request with `X-Together` back until this many of them wait.
     pub together: usize,
+}
+
+/// Keyside with workspace `acme` and its OpenAI key, and OpenAI at such a stand-in.
+pub fn over_h2(echo: bool, answer: H2Answer) -> (H2Upstream, Keyside) {
+    let authority = Authority::new();
+    let upstream = H2Upstream::start(&authority.issue(&["localhost"], VALID), echo, answer);
+    let builder = Keyside::builder().provider("openai", &upstream.url_for("localhost"));
+    let file = authority.file_in(builder.home());
+    let builder = builder.variable("SSL_CERT_FILE", file.to_str().expect("a plain path"));
+    (upstream, builder.start().with_key())
 }
 
 impl H2Upstream {
@@ -140,6 +153,9 @@ async fn serve(
     if let Some((name, _)) = answer.trailer {
         head.headers_mut()
             .insert("trailer", name.parse().expect("a name"));
+    }
+    if let Some(length) = answer.length {
+        head.headers_mut().insert("content-length", length.into());
     }
     let Ok(mut out) = respond.send_response(head, false) else {
         return;
