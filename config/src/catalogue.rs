@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    Origin, Provider, ProviderId,
+    CredentialNames, Origin, Provider, ProviderId,
     layers::{Mismatch, Node},
     provider::ProviderDocument,
 };
@@ -29,6 +29,11 @@ impl Catalogue {
     /// All providers, in order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Provider>> {
         self.providers.values()
+    }
+
+    /// Where a client's request could carry a credential of its own.
+    pub fn credential_names(&self) -> CredentialNames {
+        CredentialNames::used_by(self.iter().map(|provider| &**provider))
     }
 
     pub(crate) fn settle(documents: Documents) -> Result<Self, Mismatch> {

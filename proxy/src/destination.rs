@@ -6,7 +6,9 @@ use crate::meter;
 use crate::metrics::{Metrics, ProviderMetrics};
 use crate::refusal::Refusal;
 use crate::upstream::{Dialer, Upstream};
-use keyside_config::{self as config, Catalogue, Deadlines, EndpointRule, Provider};
+use keyside_config::{
+    self as config, Catalogue, CredentialNames, Deadlines, EndpointRule, Provider,
+};
 use rustls::ClientConfig;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -19,6 +21,8 @@ pub(crate) struct Destinations(HashMap<Box<str>, Arc<Destination>>);
 pub(crate) struct Destination {
     pub(crate) provider: Arc<Provider>,
     pub(crate) id: Arc<str>,
+    /// What no client's request to any provider may carry.
+    pub(crate) credentials: Arc<CredentialNames>,
     pub(crate) meter: Arc<[meter::Rule]>,
     pub(crate) metrics: ProviderMetrics,
     pub(crate) first_byte: Duration,
@@ -43,8 +47,15 @@ impl Destinations {
         tls: &ClientConfig,
     ) -> Self {
         let dialer = Arc::new(Dialer::new(tls, deadlines.connect));
+        let credentials = Arc::new(catalogue.credential_names());
         let ready = |provider: &Arc<Provider>| {
-            let destination = Destination::new(provider.clone(), deadlines, metrics, &dialer);
+            let destination = Destination::new(
+                provider.clone(),
+                credentials.clone(),
+                deadlines,
+                metrics,
+                &dialer,
+            );
             (provider.id.as_str().into(), Arc::new(destination))
         };
         Self(catalogue.iter().map(ready).collect())
@@ -58,6 +69,7 @@ impl Destinations {
 impl Destination {
     fn new(
         provider: Arc<Provider>,
+        credentials: Arc<CredentialNames>,
         deadlines: &Deadlines,
         metrics: &Metrics,
         dialer: &Arc<Dialer>,
@@ -72,6 +84,7 @@ impl Destination {
         };
         Self {
             id: provider.id.as_str().into(),
+            credentials,
             meter: provider
                 .usage
                 .iter()

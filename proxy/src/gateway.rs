@@ -214,7 +214,7 @@ impl Gateway {
         let silence = exchange.destination.stream_idle;
         let meter = Meter::new(exchange.destination.meter.clone());
         let wire = Wire {
-            scrub: Scrub::new(secret),
+            scrub: Scrub::new(secret, &exchange.destination.provider.auth),
             meter,
             exchange,
         };
@@ -247,7 +247,7 @@ impl Gateway {
         };
         let head = outbound.rewrite(head, secret)?;
         exchange.sent();
-        let request = Request::from_parts(head, body.for_provider(&destination.provider));
+        let request = Request::from_parts(head, body.without(destination.credentials.clone()));
         let deadline = tokio::time::Instant::now() + destination.first_byte;
         let mut timer = exchange.busy.take_timer();
         let answered = tokio::select! {

@@ -14,8 +14,9 @@ use http::header::{self, HeaderName};
 use http::request::Parts;
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, HeaderValue};
-use keyside_config::{AcceptEncoding, Auth, Provider};
+use keyside_config::{AcceptEncoding, Auth, CredentialNames};
 use keyside_credentials::Secret;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use zeroize::Zeroizing;
 
 /// How a request may leave.
@@ -36,7 +37,7 @@ impl Outbound<'_> {
     pub(crate) fn rewrite(&self, mut head: Parts, secret: &Secret) -> Result<Parts, Refusal> {
         let provider = &*self.destination.provider;
         head.uri = self.target(head.uri.query(), &provider.auth, secret)?;
-        head.headers = self.stripped(head.headers, provider);
+        head.headers = self.stripped(head.headers);
         head.version = http::Version::HTTP_11;
         head.extensions = http::Extensions::new();
         for (name, value) in &provider.headers {
@@ -56,7 +57,7 @@ impl Outbound<'_> {
 
     fn target(&self, query: Option<&str>, auth: &Auth, secret: &Secret) -> Result<Uri, Refusal> {
         let query = query
-            .map(route::strip_credentials)
+            .map(|query| route::strip_credentials(query, &self.destination.credentials))
             .filter(|query| !query.is_empty());
         let mut target = Zeroizing::new(Vec::with_capacity(
             self.prefix.len() + self.rest.len() + query.as_ref().map_or(0, |q| q.len() + 1),
@@ -81,16 +82,11 @@ impl Outbound<'_> {
 
     /// The client's headers without hop-by-hop and nominated ones, credentials,
     /// traces of its network, and our own.
-    fn stripped(&self, mut kept: HeaderMap, provider: &Provider) -> HeaderMap {
+    fn stripped(&self, mut kept: HeaderMap) -> HeaderMap {
         let nominated = nominated(&kept);
         let trailers = lists(&kept, &header::TE, "trailers");
-        let own_auth = match &provider.auth {
-            Auth::Header { name, .. } => Some(name),
-            Auth::Query { .. } => None,
-        };
         let stays = |name: &HeaderName| {
-            may_leave(name)
-                && Some(name) != own_auth
+            may_leave(name, &self.destination.credentials)
                 && !self.tag_headers.contains(name)
                 && !nominated.contains(name)
                 && (self.upgrade || !is_handshake(name))
@@ -144,39 +140,31 @@ fn credential(prefix: &str, secret: &Secret) -> Result<HeaderValue, Refusal> {
 }
 
 fn append_parameter(target: &mut Zeroizing<Vec<u8>>, name: &str, secret: &Secret) {
-    let escaped =
-        percent_encoding::percent_encode(secret.expose(), percent_encoding::NON_ALPHANUMERIC);
-    // Room for the longest form, so that no piece of the key stays in a buffer outgrown.
-    target.reserve_exact(name.len() + 1 + 3 * secret.len());
+    let escaped = escaped(secret);
+    target.reserve_exact(name.len() + 1 + escaped.len());
     target.extend_from_slice(name.as_bytes());
     target.push(b'=');
-    for piece in escaped {
-        target.extend_from_slice(piece.as_bytes());
+    target.extend_from_slice(&escaped);
+}
+
+/// The key as it stands in a query.
+pub(crate) fn escaped(secret: &Secret) -> Zeroizing<Vec<u8>> {
+    // Room for the longest form, so that no piece of the key stays in a buffer outgrown.
+    let mut escaped = Zeroizing::new(Vec::with_capacity(3 * secret.len()));
+    for piece in percent_encode(secret.expose(), RESERVED) {
+        escaped.extend_from_slice(piece.as_bytes());
     }
+    escaped
 }
 
 /// Whether a client's header may go to an upstream at all.
-pub(crate) fn may_leave(name: &HeaderName) -> bool {
-    !is_hop_by_hop(name) && !is_credential(name) && !is_trace(name) && !is_ours(name)
+pub(crate) fn may_leave(name: &HeaderName, credentials: &CredentialNames) -> bool {
+    !is_hop_by_hop(name) && !credentials.has_header(name) && !is_trace(name) && !is_ours(name)
 }
 
 /// Fields of a WebSocket handshake; a subprotocol can be a key.
 fn is_handshake(name: &HeaderName) -> bool {
     name.as_str().starts_with("sec-websocket-")
-}
-
-/// Every header in which some provider takes a key, whichever provider is asked.
-fn is_credential(name: &HeaderName) -> bool {
-    matches!(*name, header::AUTHORIZATION | header::COOKIE)
-        || matches!(
-            name.as_str(),
-            "x-api-key"
-                | "x-goog-api-key"
-                | "api-key"
-                | "x-auth-token"
-                | "x-amz-security-token"
-                | "ocp-apim-subscription-key"
-        )
 }
 
 /// A request is one hop: nothing of the runner's network leaves with it.
@@ -191,6 +179,13 @@ fn is_trace(name: &HeaderName) -> bool {
             "x-real-ip" | "true-client-ip" | "cf-connecting-ip" | "x-client-ip"
         )
 }
+
+/// What a query's value cannot hold as it is: all but the unreserved characters of RFC 3986 (section 2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,8 @@
 //! Runs once for each request and allocates only where a path has escapes.
 
 use crate::refusal::Refusal;
+use keyside_config::CredentialNames;
+use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 
 /// A target, split: `/{provider}{rest}` or `/w/{workspace}/{provider}{rest}`.
@@ -91,33 +93,18 @@ fn unescape_unreserved(path: &str) -> Result<Cow<'_, str>, Refusal> {
 }
 
 /// The query as it may leave: without the parameters that carry a credential.
-pub(crate) fn strip_credentials(query: &str) -> Cow<'_, str> {
+pub(crate) fn strip_credentials<'a>(query: &'a str, names: &CredentialNames) -> Cow<'a, str> {
+    let is_credential = |pair: &str| {
+        let name = pair.split('=').next().unwrap_or_default();
+        let name = percent_decode_str(name).collect::<Vec<u8>>();
+        names.has_parameter(&name)
+    };
     if !query.split('&').any(is_credential) {
         return Cow::Borrowed(query);
     }
-    let kept: Vec<_> = query
-        .split('&')
-        .filter(|pair| !is_credential(pair))
-        .collect();
-    Cow::Owned(kept.join("&"))
+    let kept = query.split('&').filter(|pair| !is_credential(pair));
+    Cow::Owned(kept.collect::<Vec<_>>().join("&"))
 }
-
-fn is_credential(pair: &str) -> bool {
-    let name = pair.split('=').next().unwrap_or_default();
-    let name = percent_encoding::percent_decode_str(name).collect::<Vec<u8>>();
-    CREDENTIAL_PARAMETERS
-        .iter()
-        .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
-}
-
-const CREDENTIAL_PARAMETERS: [&str; 6] = [
-    "key",
-    "access_token",
-    "api_key",
-    "api-key",
-    "apikey",
-    "oauth_token",
-];
 
 #[cfg(test)]
 mod tests;

@@ -2,73 +2,125 @@
 //!
 //! The mask has the secret's length, so that a body keeps its `Content-Length`
 //! and a WebSocket frame its size. Runs once for every chunk of a response;
-//! costs one substring search and, without a match, no copy.
+//! costs a substring search for each form of the secret and, without a match, no copy.
 
+use crate::inject;
 use crate::search::{Anchor, partial_at_end};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue};
+use keyside_config::Auth;
 use keyside_credentials::Secret;
+use zeroize::Zeroizing;
 
 /// Redacts one secret from one response.
 pub(crate) struct Scrub {
     secret: Secret,
-    anchor: Anchor,
-    /// How many bytes of the secret the stream ended with: held back until the
-    /// next chunk tells whether they are it.
-    held: usize,
+    plain: Search,
+    /// The secret as it stood in the request's query, where that is another text.
+    escaped: Option<(Zeroizing<Vec<u8>>, Search)>,
 }
 
 impl Scrub {
-    pub(crate) fn new(secret: Secret) -> Self {
-        let anchor = Anchor::of(secret.expose());
+    /// For the answer to a request that carried the secret in this way.
+    pub(crate) fn new(secret: Secret, auth: &Auth) -> Self {
+        let escaped = match auth {
+            Auth::Header { .. } => None,
+            Auth::Query { .. } => Some(inject::escaped(&secret)),
+        };
+        let differs = |escaped: &Zeroizing<Vec<u8>>| **escaped != secret.expose();
         Self {
+            plain: Search::of(secret.expose()),
+            escaped: escaped.filter(differs).map(|escaped| {
+                let search = Search::of(&escaped);
+                (escaped, search)
+            }),
             secret,
-            anchor,
-            held: 0,
         }
     }
 
     /// What may go on to the client now. Can be empty: all of a chunk may have
     /// to wait for the next one.
     pub(crate) fn push(&mut self, chunk: Bytes) -> Bytes {
-        let secret = self.secret.expose();
-        if secret.len() < SHORTEST {
-            return chunk;
+        let passed = self.plain.push(chunk, self.secret.expose());
+        match &mut self.escaped {
+            Some((escaped, search)) => search.push(passed, escaped),
+            None => passed,
         }
-        if self.held == 0 && self.anchor.find(&chunk, secret).is_none() {
-            self.held = partial_at_end(&chunk, secret);
-            return chunk.slice(..chunk.len() - self.held);
-        }
-        let mut joined = BytesMut::with_capacity(self.held + chunk.len());
-        joined.extend_from_slice(&secret[..self.held]);
-        joined.extend_from_slice(&chunk);
-        mask(&mut joined, secret, self.anchor);
-        self.held = partial_at_end(&joined, secret);
-        joined.truncate(joined.len() - self.held);
-        joined.freeze()
     }
 
     /// What was held back when the stream ended: it was not the secret.
     pub(crate) fn finish(&mut self) -> Option<Bytes> {
-        let held = std::mem::take(&mut self.held);
-        (held > 0).then(|| Bytes::copy_from_slice(&self.secret.expose()[..held]))
+        let held = self.plain.finish(self.secret.expose());
+        let Some((escaped, search)) = &mut self.escaped else {
+            return held;
+        };
+        let passed = held.map(|held| search.push(held, escaped));
+        let pieces = [passed, search.finish(escaped)];
+        let last = pieces.into_iter().flatten().collect::<Vec<_>>().concat();
+        (!last.is_empty()).then(|| last.into())
     }
 
     /// Whether something is held back.
     pub(crate) fn holds(&self) -> bool {
-        self.held > 0
+        let escaped = self.escaped.as_ref();
+        self.plain.held > 0 || escaped.is_some_and(|(_, search)| search.held > 0)
     }
 
     /// Masks the secret in header values, trailers included.
     pub(crate) fn headers(&self, headers: &mut HeaderMap) {
-        let secret = self.secret.expose();
-        if secret.len() < SHORTEST {
+        self.plain.headers(headers, self.secret.expose());
+        if let Some((escaped, search)) = &self.escaped {
+            search.headers(headers, escaped);
+        }
+    }
+}
+
+/// The search for one form of the secret, which every method is given anew rather than copied.
+struct Search {
+    anchor: Anchor,
+    /// How many bytes of the form the stream ended with: held back until the
+    /// next chunk tells whether they are it.
+    held: usize,
+}
+
+impl Search {
+    fn of(form: &[u8]) -> Self {
+        Self {
+            anchor: Anchor::of(form),
+            held: 0,
+        }
+    }
+
+    fn push(&mut self, chunk: Bytes, form: &[u8]) -> Bytes {
+        if form.len() < SHORTEST {
+            return chunk;
+        }
+        if self.held == 0 && self.anchor.find(&chunk, form).is_none() {
+            self.held = partial_at_end(&chunk, form);
+            return chunk.slice(..chunk.len() - self.held);
+        }
+        let mut joined = BytesMut::with_capacity(self.held + chunk.len());
+        joined.extend_from_slice(&form[..self.held]);
+        joined.extend_from_slice(&chunk);
+        mask(&mut joined, form, self.anchor);
+        self.held = partial_at_end(&joined, form);
+        joined.truncate(joined.len() - self.held);
+        joined.freeze()
+    }
+
+    fn finish(&mut self, form: &[u8]) -> Option<Bytes> {
+        let held = std::mem::take(&mut self.held);
+        (held > 0).then(|| Bytes::copy_from_slice(&form[..held]))
+    }
+
+    fn headers(&self, headers: &mut HeaderMap, form: &[u8]) {
+        if form.len() < SHORTEST {
             return;
         }
         for value in headers.values_mut() {
-            if self.anchor.find(value.as_bytes(), secret).is_some() {
+            if self.anchor.find(value.as_bytes(), form).is_some() {
                 let mut bytes = value.as_bytes().to_vec();
-                mask(&mut bytes, secret, self.anchor);
+                mask(&mut bytes, form, self.anchor);
                 *value = HeaderValue::from_maybe_shared(Bytes::from(bytes))
                     .unwrap_or(HeaderValue::from_static("*"));
             }
@@ -94,7 +146,8 @@ mod tests {
     use super::*;
 
     fn scrub(secret: &str) -> Scrub {
-        Scrub::new(Secret::from_plaintext(secret.into()).unwrap())
+        let auth = Auth::Query { name: "key".into() };
+        Scrub::new(Secret::from_plaintext(secret.into()).unwrap(), &auth)
     }
 
     fn through(secret: &str, chunks: &[&[u8]]) -> Vec<u8> {
@@ -109,9 +162,12 @@ mod tests {
 
     #[test]
     fn a_secret_is_masked_at_every_pair_of_cuts() {
-        let secret = "sk-aasksk-aa1";
-        let body = format!("one {secret} two sk-aa {secret}{secret} sk-aasks");
-        let expected = body.replace(secret, &"*".repeat(secret.len()));
+        let (secret, escaped) = ("sk+aasksk+aa1", "sk%2Baasksk%2Baa1");
+        let body = format!("one {secret} sk+aa {secret}{secret} {escaped} sk%2Baa sk+aasks");
+        let stars = |text: &str| "*".repeat(text.len());
+        let expected = body
+            .replace(secret, &stars(secret))
+            .replace(escaped, &stars(escaped));
         let body = body.as_bytes();
         for a in 0..=body.len() {
             for b in a..=body.len() {

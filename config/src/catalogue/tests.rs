@@ -131,7 +131,7 @@ fn every_upstream_is_reached_over_tls_and_only_the_sandbox_is_local() {
 }
 
 #[test]
-fn every_key_travels_in_a_header_that_the_proxy_takes_from_clients() {
+fn every_key_travels_in_a_header_that_is_known_to_carry_one() {
     each(|provider| match &provider.auth {
         Auth::Header { name, .. } => {
             assert!(crate::field::is_credential(name), "{}: {name}", provider.id)

@@ -85,8 +85,14 @@ impl ProviderDocument {
 }
 
 impl AuthDocument {
+    /// A query wins over a header: what a provider is laid over has a header, and there is no way to unsay it.
     fn settle(self) -> Result<Auth, Mismatch> {
         match (self.header, self.query) {
+            (_, Some(name)) if field::is_parameter(&name) => Ok(Auth::Query { name }),
+            (_, Some(_)) => Err(Mismatch::new(
+                "auth.query",
+                "expected a parameter's name, of letters, digits and -._~",
+            )),
             (Some(name), None) => {
                 let name = name.parse().ok().filter(|name| !field::is_reserved(name));
                 let name = name.ok_or_else(|| {
@@ -100,8 +106,7 @@ impl AuthDocument {
                     Err(_) => Err(Mismatch::new("auth.prefix", "expected visible ASCII")),
                 }
             }
-            (None, Some(name)) => Ok(Auth::Query { name }),
-            _ => Err(Mismatch::new("auth", "expected either `header` or `query`")),
+            (None, None) => Err(Mismatch::new("auth", "expected either `header` or `query`")),
         }
     }
 }

@@ -268,6 +268,14 @@ fn a_complaint_says_where_what_and_what_instead() {
             "[providers.openai.headers]\nauthorization = 'x'",
             "k.toml:2: `providers.openai.headers.authorization`: a key is added with",
         ),
+        (
+            "[providers.openai.headers]\nx-auth-token = 'x'",
+            "k.toml:2: `providers.openai.headers.x-auth-token`: a key is added with",
+        ),
+        (
+            "[providers.mine]\nbase_url = 'https://mine.example'\nauth = { query = 'a&key' }",
+            "k.toml:3: `providers.mine.auth.query`: expected a parameter's name",
+        ),
     ];
     for (text, expected) in cases {
         let complaint = complaint(text, &[]);

@@ -10,8 +10,9 @@ use http::{HeaderName, Version, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use keyside_config::{Auth, Provider};
+use keyside_config::CredentialNames;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -87,8 +88,8 @@ struct Upload {
     source: Source,
     silence: Silence,
     leftover: Leftover,
-    /// The header in which the provider takes a key: no trailer may have its name.
-    key_header: Option<HeaderName>,
+    /// Names that no trailer may have. Without them none passes.
+    credentials: Option<Arc<CredentialNames>>,
 }
 
 enum Source {
@@ -126,7 +127,7 @@ impl Inbound {
             source: Source::Client(client),
             silence: Silence::new(idle),
             leftover,
-            key_header: None,
+            credentials: None,
         }))
     }
 
@@ -135,15 +136,12 @@ impl Inbound {
             source: Source::Ours(body),
             silence: Silence::new(Duration::MAX),
             leftover: Leftover::Leave,
-            key_header: None,
+            credentials: None,
         }))
     }
 
-    pub(crate) fn for_provider(mut self, provider: &Provider) -> Self {
-        self.0.key_header = match &provider.auth {
-            Auth::Header { name, .. } => Some(name.clone()),
-            Auth::Query { .. } => None,
-        };
+    pub(crate) fn without(mut self, credentials: Arc<CredentialNames>) -> Self {
+        self.0.credentials = Some(credentials);
         self
     }
 }
@@ -154,8 +152,9 @@ impl Upload {
     fn strip_trailers(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
         match frame.into_trailers() {
             Ok(mut trailers) => {
+                let credentials = self.credentials.as_deref();
                 let stays =
-                    |name: &HeaderName| may_leave(name) && Some(name) != self.key_header.as_ref();
+                    |name: &HeaderName| credentials.is_some_and(|names| may_leave(name, names));
                 retain(&mut trailers, stays);
                 Frame::trailers(trailers)
             }
