@@ -37,7 +37,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use keyside_config::{ErrorShape, Settings};
 use keyside_credentials::runs::Runs;
-use keyside_credentials::{Ask, Clock, Grant, Resolver, Secret};
+use keyside_credentials::{Ask, Clock, Grant, Resolver, Secret, WorkspaceId};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Instant;
@@ -288,7 +288,9 @@ impl Gateway {
                     .find(|route| route.path.matches(target.rest))
             });
         let about = About {
-            workspace: admitted.map(|admitted| admitted.workspace),
+            workspace: admitted
+                .map(|admitted| admitted.workspace)
+                .filter(|workspace| workspace.parse::<WorkspaceId>().is_ok()),
             provider: destination.map(|destination| &*destination.provider),
             label: admitted.and_then(|admitted| admitted.label.as_deref()),
             shape: route.and_then(|route| route.error),
@@ -328,7 +330,7 @@ impl Gateway {
         tracing::info!(
             target: "keyside::request",
             request_id = arrival.request_id.as_str(),
-            workspace = about.workspace,
+            workspace = about.workspace.filter(|workspace| self.resolver.knows(workspace)),
             provider = about.provider.map(|provider| provider.id.as_str()),
             code = refusal.code(),
             status = refusal.status().as_u16(),

@@ -39,7 +39,8 @@ impl From<credentials::Refusal> for Refusal {
     }
 }
 
-/// What is known of a refused request, to say it in its own words.
+/// What is known of a refused request, to say it in its own words. A workspace is here only if one could be called so:
+/// what else stands in its place may be anything, a key that was pasted there too.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct About<'a> {
     pub(crate) workspace: Option<&'a str>,

@@ -1,6 +1,6 @@
 //! The key leaves in one place, the upstream's request: nothing that the wire says holds it in any form.
 
-use crate::harness::{Ask, KEY, Keyside, Message, Pair, Upstream, Wire, holds, reply};
+use crate::harness::{Ask, CHAT, KEY, Keyside, Pair, Upstream, Wire, holds, reply};
 
 /// How a leak could be written down: raw, and in the forms that logs and encoders give it.
 fn forms(secret: &str) -> Vec<String> {
@@ -92,13 +92,22 @@ fn no_answer_of_any_kind_holds_the_key() {
             Ask::chat().header("Authorization", format!("Bearer {KEY}")),
         ),
         ("the key sent as a workspace", Ask::chat().workspace(KEY)),
+        (
+            "the key sent as a workspace in the path",
+            Ask::post(&format!("/w/{KEY}{CHAT}")).without("X-Keyside-Workspace"),
+        ),
+        (
+            "the key sent as a provider",
+            Ask::post(&format!("/{KEY}/v1/chat/completions")),
+        ),
+        (
+            "the key sent as a path",
+            Ask::post(&format!("/openai/{KEY}")),
+        ),
     ];
     pair.will_answer(reply(401, &headers, echo.as_bytes()));
     for (name, ask) in asks {
-        let answer: Message = keyside.ask(&ask);
-        if name != "the key sent as a workspace" {
-            check(name, &answer.raw);
-        }
+        check(name, &keyside.ask(&ask).raw);
     }
     check("a cut request", &keyside.raw("GARBAGE\r\n\r\n"));
     check("metrics", keyside.metrics().as_bytes());
@@ -114,7 +123,9 @@ fn no_answer_of_any_kind_holds_the_key() {
             .admin("GET", "/api/integrations/providers", None)
             .raw,
     );
-    check("standard output", keyside.stdout().as_bytes());
+    let (_, exit) = pair.keyside.stop();
+    check("standard output", exit.stdout.as_bytes());
+    check("the log", exit.stderr.as_bytes());
 }
 
 #[test]

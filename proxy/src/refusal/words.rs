@@ -14,11 +14,9 @@ pub(super) fn message(refusal: Refusal, about: &About<'_>) -> String {
         Refusal::WorkspaceMissing => "The request names no workspace. Send the header \
             X-Keyside-Workspace, or put /w/{workspace} in front of the base URL's path."
             .into(),
-        Refusal::WorkspaceNotAllowed => format!(
-            "This listener may not be used for workspace \"{}\". Use one whose `workspaces` \
-             setting names it.",
-            about.workspace.unwrap_or("?")
-        ),
+        Refusal::WorkspaceNotAllowed => "This listener may not be used for the workspace that the \
+            request names. Use one whose `workspaces` setting names it."
+            .into(),
         Refusal::ProviderUnknown => "The path names no provider that Keyside knows. It begins \
             with /{provider}/ or /w/{workspace}/{provider}/, as in /openai/v1/models."
             .into(),
@@ -62,6 +60,9 @@ fn denial(denied: Denied, provider: &str, about: &About<'_>) -> String {
         .unwrap_or_default();
     let key = format!("the {provider} key{labelled} of workspace \"{workspace}\"");
     match denied {
+        Denied::WorkspaceUnknown if about.workspace.is_none() => "What the request names as its \
+            workspace can be none: an id is 1 to 64 of a-z, 0-9 and -. Correct the tag."
+            .into(),
         Denied::WorkspaceUnknown => format!(
             "There is no workspace \"{workspace}\". Correct the tag, or create it: keyside \
              workspace add {workspace}"
