@@ -24,7 +24,6 @@ use rustls::{ClientConfig, RootCertStore};
 use std::error::Error as StdError;
 use std::sync::{Arc, Once};
 use tokio::sync::Mutex;
-use tokio::time::error::Elapsed;
 
 /// One host that requests go to, with the connections to it. One for each listener:
 /// a connection lives on the runtime that opened it.
@@ -206,14 +205,17 @@ impl Upstream {
 /// What the client is told. The details go to the log; they hold addresses and
 /// certificates' names, never a header.
 fn diagnose(error: &SendError) -> Refusal {
-    let refusal = if find::<InboundError>(error).is_some() {
-        Refusal::RequestMalformed("has a body that broke off before its end")
-    } else if find::<rustls::Error>(error).is_some() {
-        Refusal::UpstreamTls
-    } else if find::<Elapsed>(error).is_some() {
-        Refusal::UpstreamTimeout
-    } else {
-        Refusal::UpstreamUnreachable
+    let refusal = match error {
+        _ if find::<InboundError>(error).is_some() => {
+            Refusal::RequestMalformed("has a body that broke off before its end")
+        }
+        // No byte of a request is written before the handshake is over. What TLS complains of after it, the key may have
+        // been sent with.
+        SendError::Connect(ConnectError::Tls(_)) if find::<rustls::Error>(error).is_some() => {
+            Refusal::UpstreamTls
+        }
+        SendError::Connect(ConnectError::TooSlow(_)) => Refusal::UpstreamTimeout,
+        _ => Refusal::UpstreamUnreachable,
     };
     let story: Vec<String> = causes(error).map(|cause| cause.to_string()).collect();
     tracing::warn!(

@@ -120,3 +120,16 @@ fn an_upstream_that_speaks_no_tls_gets_nothing() {
     assert_eq!(answer.status(), 502, "{}", answer.text());
     assert!(!crate::harness::holds(&upstream.bytes(), "Bearer"));
 }
+
+/// In TLS 1.3 the client has its handshake behind it, and the request on its way, when it hears that its certificate was
+/// wanted (RFC 8446 section 4.4.2.4).
+#[test]
+fn an_upstream_that_complains_after_the_handshake_is_not_said_to_have_got_no_key() {
+    let authority = Authority::new();
+    let identity = authority.issue(&["localhost"], VALID);
+    let upstream = identity.upstream_for(&authority);
+    let keyside = trusting(&authority, &upstream.url_for("localhost"));
+    let answer = keyside.ask(&Ask::chat());
+    expect::refused("no certificate", &answer, 502, "upstream_unreachable");
+    assert!(!answer.text().contains("was not sent"), "{}", answer.text());
+}

@@ -2,8 +2,11 @@
 
 use super::upstream::{Accept, Line, Seen, Stream, Then, Upstream};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use std::fs;
 use std::io;
 use std::net::TcpStream;
@@ -71,12 +74,20 @@ impl Identity {
 
     /// A server's settings with this identity, offering these protocols.
     pub fn server(&self, protocols: &[&str]) -> Arc<ServerConfig> {
+        self.server_to(WebPkiClientVerifier::no_client_auth(), protocols)
+    }
+
+    fn server_to(
+        &self,
+        clients: Arc<dyn ClientCertVerifier>,
+        protocols: &[&str],
+    ) -> Arc<ServerConfig> {
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.serialize_der()));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("the default versions")
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients)
             .with_single_cert(vec![self.certificate.der().clone()], key)
             .expect("a certificate and its key");
         config.alpn_protocols = protocols
@@ -92,6 +103,18 @@ impl Identity {
         script: impl Fn(&Seen, &mut Line) -> Then + Send + Sync + 'static,
     ) -> Upstream {
         Upstream::accepting(accept(self.server(&["http/1.1"])), script)
+    }
+
+    /// One that lets nobody in but who has a certificate of `authority`.
+    pub fn upstream_for(&self, authority: &Authority) -> Upstream {
+        let certificate = CertificateDer::from_pem_slice(authority.pem.as_bytes());
+        let mut roots = RootCertStore::empty();
+        let added = roots.add(certificate.expect("a certificate"));
+        added.expect("an authority");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        let server = self.server_to(clients.build().expect("a verifier"), &["http/1.1"]);
+        Upstream::accepting(accept(server), |_, _| Then::Close)
     }
 }
 
