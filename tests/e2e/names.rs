@@ -8,6 +8,7 @@ use std::path::PathBuf;
 /// Makes the network, puts the test's own file in the place of `/etc/hosts`, and goes on with the provider's stand-in.
 const LAUNCHER: &str = "
     ip link set lo up && ip address add 8.8.4.4/32 dev lo && ip address add 169.254.169.254/32 dev lo &&
+    ip address add 2001:4860::1/128 dev lo && ip route add 2001:4860:4860::8888/128 dev lo &&
     mount --bind hosts /etc/hosts && exec python3 provider.py \"$@\"";
 
 /// Listens on all addresses there, and becomes what follows. A process beside it, which ends with it, answers and notes
@@ -46,7 +47,7 @@ fn in_a_network_of_its_own() -> Option<(Keyside, PathBuf)> {
         .with_key()
         .stop();
     fs::write(builder.home().join("provider.py"), PROVIDER).expect("a writable folder");
-    means(&builder, "8.8.4.4");
+    means(&builder, &["8.8.4.4"]);
     let launcher = ["unshare", "--mount", "--net", "sh", "-c", LAUNCHER, "sh"];
     match nix::unistd::geteuid().is_root() {
         true => Some((builder.launched_by(&launcher).start(), socket)),
@@ -54,9 +55,10 @@ fn in_a_network_of_its_own() -> Option<(Keyside, PathBuf)> {
     }
 }
 
-fn means(builder: &Builder, address: &str) {
-    let line = format!("{address} provider.example\n");
-    fs::write(builder.home().join("hosts"), line).expect("a writable folder");
+fn means(builder: &Builder, addresses: &[&str]) {
+    let line = |address: &&str| format!("{address} provider.example\n");
+    let lines: String = addresses.iter().map(line).collect();
+    fs::write(builder.home().join("hosts"), lines).expect("a writable folder");
 }
 
 fn asked(keyside: &Keyside) -> Vec<String> {
@@ -77,11 +79,11 @@ fn a_name_that_comes_to_mean_the_metadata_service_is_not_followed_there() {
     assert_eq!(ask().status(), 200);
     assert_eq!(asked(&keyside), ["8.8.4.4"]);
 
-    means(keyside.builder_of(), "169.254.169.254");
+    means(keyside.builder_of(), &["169.254.169.254"]);
     expect::refused("another address", &ask(), 502, "upstream_unreachable");
     assert_eq!(asked(&keyside), ["8.8.4.4"], "connected to the other");
 
-    means(keyside.builder_of(), "8.8.4.4");
+    means(keyside.builder_of(), &["8.8.4.4"]);
     assert_eq!(ask().status(), 200);
     assert_eq!(asked(&keyside), ["8.8.4.4", "8.8.4.4"]);
     let requests = fs::read(keyside.builder_of().home().join("requests")).expect("requests");
@@ -89,4 +91,16 @@ fn a_name_that_comes_to_mean_the_metadata_service_is_not_followed_there() {
         .windows(KEY.len())
         .filter(|at| at == &KEY.as_bytes());
     assert_eq!(keys.count(), 2);
+}
+
+#[test]
+fn an_address_that_swallows_everything_does_not_keep_the_others_from_being_tried() {
+    let Some((keyside, socket)) = in_a_network_of_its_own() else {
+        return eprintln!("not shown here: a network of its own needs root");
+    };
+    // The resolver puts IPv6 first (RFC 6724), and nobody ever hears of what is sent there.
+    means(keyside.builder_of(), &["2001:4860:4860::8888", "8.8.4.4"]);
+    let answer = Wire::unix(&socket).ask(&Ask::chat());
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    assert_eq!(asked(&keyside), ["8.8.4.4"]);
 }

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
+use tokio::task::JoinSet;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -160,21 +161,43 @@ async fn secure(
 }
 
 async fn connect(base: &BaseUrl) -> Result<TcpStream, ConnectError> {
-    let host = base.host.as_str();
-    let mut failure = ConnectError::NotPublic(host.into());
-    for address in resolve(host, base.port).await? {
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                // Without it, a small request waits for the peer's delayed acknowledgement.
-                let _ = stream.set_nodelay(true);
-                // Nor does it matter where a system has no such option: a dead path is then found later.
-                let _ = setsockopt(&stream, TcpUserTimeout, &UNACKNOWLEDGED_MS);
-                return Ok(stream);
-            }
-            Err(source) => failure = ConnectError::Connect { address, source },
+    let addresses = resolve(&base.host, base.port).await?;
+    let stream = race(addresses, ConnectError::NotPublic(base.host.clone())).await?;
+    // Without it, a small request waits for the peer's delayed acknowledgement.
+    let _ = stream.set_nodelay(true);
+    // Nor does it matter where a system has no such option: a dead path is then found later.
+    let _ = setsockopt(&stream, TcpUserTimeout, &UNACKNOWLEDGED_MS);
+    Ok(stream)
+}
+
+/// Connects to one of these addresses. An attempt that neither succeeds nor fails is given a head start, then the next
+/// address is tried beside it; the first that connects wins (RFC 8305 section 5). `failure` stands for no address at all.
+async fn race(
+    addresses: Vec<SocketAddr>,
+    mut failure: ConnectError,
+) -> Result<TcpStream, ConnectError> {
+    let mut addresses = addresses.into_iter();
+    // Who is still under way when this is dropped is called back.
+    let mut racing = JoinSet::new();
+    loop {
+        if let Some(address) = addresses.next() {
+            racing.spawn(async move {
+                let connected = TcpStream::connect(address).await;
+                connected.map_err(|source| ConnectError::Connect { address, source })
+            });
+        }
+        let patience = match addresses.len() {
+            0 => Duration::MAX,
+            _ => HEAD_START,
+        };
+        match timeout(patience, racing.join_next()).await {
+            Ok(Some(Ok(Ok(stream)))) => return Ok(stream),
+            Ok(Some(Ok(Err(error)))) => failure = error,
+            Ok(None) => return Err(failure),
+            // It is the next one's turn.
+            Ok(Some(Err(_))) | Err(_) => {}
         }
     }
-    Err(failure)
 }
 
 /// The addresses that may be connected to. What configuration names by address,
@@ -202,6 +225,9 @@ const HTTP2: &[u8] = b"h2";
 const UNACKNOWLEDGED_MS: u32 = 30_000;
 const PING_AFTER: Duration = Duration::from_secs(15);
 const PONG_WITHIN: Duration = Duration::from_secs(10);
+
+/// What RFC 8305 (section 8) recommends between two attempts.
+const HEAD_START: Duration = Duration::from_millis(250);
 
 /// Bounds what one upstream can make us read and parse before others have their
 /// turn, and so also the size of a response's head.
