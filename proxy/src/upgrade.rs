@@ -15,7 +15,8 @@ use hyper_util::rt::TokioIo;
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::time::timeout;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 type Side = TokioIo<Upgraded>;
 
@@ -54,10 +55,12 @@ async fn carry(client: OnUpgrade, upstream: OnUpgrade, mut wire: Wire, silence: 
     let (from_client, to_client) = tokio::io::split(TokioIo::new(client));
     let (from_upstream, to_upstream) = tokio::io::split(TokioIo::new(upstream));
     let cut = wire.exchange.grant.cut();
+    let last = LastByte::now();
     let ended = tokio::select! {
         () = cut => return wire.exchange.revoked(),
-        ended = copy(from_client, to_upstream, silence) => ended,
-        ended = copy_redacted(from_upstream, to_client, &mut wire, silence) => ended,
+        ended = copy(from_client, to_upstream, &last) => ended,
+        ended = copy_redacted(from_upstream, to_client, &mut wire, &last) => ended,
+        () = last.is_older_than(silence) => Err(io::ErrorKind::TimedOut.into()),
     };
     match ended {
         Ok(()) => wire.exchange.completed(),
@@ -68,10 +71,10 @@ async fn carry(client: OnUpgrade, upstream: OnUpgrade, mut wire: Wire, silence: 
 async fn copy(
     mut from: ReadHalf<Side>,
     mut to: WriteHalf<Side>,
-    silence: Duration,
+    last: &LastByte,
 ) -> io::Result<()> {
     let mut buffer = BytesMut::with_capacity(PIECE);
-    while let Some(piece) = read(&mut from, &mut buffer, silence).await? {
+    while let Some(piece) = read(&mut from, &mut buffer, last).await? {
         to.write_all(&piece).await?;
         to.flush().await?;
     }
@@ -82,10 +85,10 @@ async fn copy_redacted(
     mut from: ReadHalf<Side>,
     mut to: WriteHalf<Side>,
     wire: &mut Wire,
-    silence: Duration,
+    last: &LastByte,
 ) -> io::Result<()> {
     let mut buffer = BytesMut::with_capacity(PIECE);
-    while let Some(piece) = read(&mut from, &mut buffer, silence).await? {
+    while let Some(piece) = read(&mut from, &mut buffer, last).await? {
         to.write_all(&wire.pass(piece)).await?;
         to.flush().await?;
     }
@@ -98,11 +101,36 @@ async fn copy_redacted(
 async fn read(
     from: &mut ReadHalf<Side>,
     buffer: &mut BytesMut,
-    silence: Duration,
+    last: &LastByte,
 ) -> io::Result<Option<Bytes>> {
     buffer.reserve(PIECE);
-    let read = timeout(silence, from.read_buf(buffer)).await??;
+    let read = from.read_buf(buffer).await?;
+    last.came();
     Ok((read > 0).then(|| buffer.split().freeze()))
+}
+
+/// When the last byte came, from whichever side: one that only listens is still there.
+struct LastByte(watch::Sender<Instant>);
+
+impl LastByte {
+    fn now() -> Self {
+        Self(watch::Sender::new(Instant::now()))
+    }
+
+    fn came(&self) {
+        self.0.send_replace(Instant::now());
+    }
+
+    /// Returns when there was none for so long.
+    async fn is_older_than(&self, limit: Duration) {
+        loop {
+            let last = *self.0.borrow();
+            if last.elapsed() >= limit {
+                return;
+            }
+            sleep_until(last + limit).await;
+        }
+    }
 }
 
 /// Bytes read at once from either side.

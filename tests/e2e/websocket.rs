@@ -3,6 +3,9 @@
 use crate::harness::{
     Ask, KEY, Keyside, Line, Then, Upstream, Wire, eventually, expect, holds, reply,
 };
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 fn upgrade() -> Ask {
     Ask::get("/openai/v1/realtime?model=gpt-realtime")
@@ -242,4 +245,52 @@ fn a_tunnel_is_one_of_the_connections_there_may_be() {
         wire.send(upgrade().bytes());
         wire.head().filter(|head| head.status() == 101)
     });
+}
+
+fn impatient(upstream: &Upstream) -> Keyside {
+    Keyside::builder()
+        .provider("openai", &upstream.base_url())
+        .set("proxy.deadlines.stream_idle", "\"1s\"")
+        .start()
+        .with_key()
+}
+
+#[test]
+fn a_side_that_only_listens_is_not_cut_off_while_the_other_talks() {
+    const PAUSE: Duration = Duration::from_millis(100);
+    let (listening, gone) = channel::<()>();
+    let gone = Mutex::new(gone);
+    let talking = switching(move |line| {
+        let gone = gone.lock().expect("one tunnel");
+        let pause = || gone.recv_timeout(PAUSE);
+        let said = (0..30).take_while(|_| line.write(".") && pause().is_err());
+        if said.count() == 30 {
+            line.write("that is all");
+        }
+    });
+    let keyside = impatient(&talking);
+    opened(&keyside).some_until("that is all");
+    drop(listening);
+
+    let silent = switching(|line| {
+        let mut heard = 0;
+        while heard < 30 {
+            match line.some(u64::MAX) {
+                Ok(bytes) if !bytes.is_empty() => heard += bytes.len(),
+                _ => return,
+            }
+        }
+        line.write("that is all");
+    });
+    let keyside = impatient(&silent);
+    let mut wire = opened(&keyside);
+    wire.drip(|| b'.', PAUSE);
+    wire.some_until("that is all");
+}
+
+#[test]
+fn a_tunnel_in_which_nobody_says_anything_is_closed() {
+    let upstream = switching(echo);
+    let keyside = impatient(&upstream);
+    assert_eq!(opened(&keyside).until_close(), b"");
 }
