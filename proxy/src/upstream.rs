@@ -39,6 +39,13 @@ pub(crate) struct Upstream {
     sweeping: Once,
 }
 
+/// A connection for a request.
+enum Found {
+    /// Others have used it, and it may be closed by now.
+    Kept(Connection),
+    New(Connection),
+}
+
 /// The head of an answer, and the connection that the rest comes over.
 pub(crate) struct Answer {
     pub(crate) response: Response<Incoming>,
@@ -115,20 +122,25 @@ impl Upstream {
     }
 
     async fn send(&self, mut request: Request<Inbound>) -> Result<Answer, SendError> {
-        while let Some(kept) = self.pool.take() {
-            match self.send_on(kept, request).await {
+        loop {
+            let found = match self.pool.take() {
+                Some(kept) => Found::Kept(kept),
+                // Boxed, so that opening a connection, which few requests do, takes no room in all of them.
+                None => Box::pin(self.open()).await?,
+            };
+            let (connection, kept) = match found {
+                Found::Kept(connection) => (connection, true),
+                Found::New(connection) => (connection, false),
+            };
+            match self.send_on(connection, request).await {
                 Ok(answer) => return Ok(answer),
                 Err(mut error) => match error.take_message() {
                     // It was closed while it lay idle, and none of the request was written.
-                    Some(whole) => request = whole,
-                    None => return Err(error.into_error().into()),
+                    Some(whole) if kept => request = whole,
+                    _ => return Err(error.into_error().into()),
                 },
             }
         }
-        // Boxed, so that opening a connection, which few requests do, takes no room in all of them.
-        let new = Box::pin(self.open()).await?;
-        let sent = self.send_on(new, request).await;
-        sent.map_err(|error| error.into_error().into())
     }
 
     /// Sends on a connection of its own, which can become a tunnel.
@@ -144,18 +156,19 @@ impl Upstream {
 
     /// A new connection, or one that another request has opened meanwhile. Whether they can share one shows when the first
     /// is open: until then one request opens it, and the others wait for that.
-    async fn open(&self) -> Result<Connection, ConnectError> {
+    async fn open(&self) -> Result<Found, ConnectError> {
         let first = self.opening.try_lock();
         if first.is_err() {
             drop(self.opening.lock().await);
             if let Some(kept) = self.pool.take() {
-                return Ok(kept);
+                return Ok(Found::Kept(kept));
             }
         }
         self.sweeping.call_once(|| {
             tokio::spawn(Pool::sweep_forever(Arc::downgrade(&self.pool)));
         });
-        self.dialer.dial(&self.base, &self.pool).await
+        let new = self.dialer.dial(&self.base, &self.pool).await?;
+        Ok(Found::New(new))
     }
 
     async fn send_on(
