@@ -169,7 +169,7 @@ pub struct SdkLine {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProviderDeadlines {
-    /// From the request's end to the response's head.
+    /// From when a request may leave to the response's head: connecting and the request's body count too.
     #[serde(deserialize_with = "duration::optional")]
     pub first_byte: Option<Duration>,
     /// Between two pieces of a response body.

@@ -30,7 +30,7 @@ use crate::request_id::RequestId;
 use crate::route::{self, Target};
 use crate::scrub::Scrub;
 use crate::upgrade;
-use crate::upstream::Answer;
+use crate::upstream::{self, Answer};
 use http::request::Parts as Head;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
@@ -254,7 +254,7 @@ impl Gateway {
             biased;
             answered = upstream.forward(request, upgrade) => answered,
             () = exchange.grant.cut() => Err(REVOKED),
-            () = poll_fn(|context| timer.poll(deadline, context)) => Err(Refusal::UpstreamTimeout),
+            () = poll_fn(|context| timer.poll(deadline, context)) => Err(upstream::too_slow()),
         };
         exchange.busy.leave_timer(timer);
         answered

@@ -6,7 +6,7 @@
 use crate::destination::{Destination, Destinations};
 use crate::gateway::Inbound;
 use crate::inject::Outbound;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Wait};
 use crate::upstream::Answer;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -27,7 +27,7 @@ pub(crate) struct Probe {
 impl LiveCheck for Probe {
     async fn check(&self, grant: &Grant) -> Finding {
         let asked = timeout(PATIENCE, self.ask(grant)).await;
-        let found = asked.unwrap_or(Err(Refusal::UpstreamTimeout));
+        let found = asked.unwrap_or(Err(Refusal::UpstreamTimeout(Wait::FirstByte)));
         found.unwrap_or_else(|refusal| {
             let provider = &**grant.provider();
             tracing::warn!(

@@ -27,10 +27,17 @@ pub(crate) enum Refusal {
     RequestMalformed(&'static str),
     UpstreamUnreachable,
     UpstreamTls,
-    UpstreamTimeout,
+    UpstreamTimeout(Wait),
     Draining,
     /// The resolver's: workspace, credential, label, environment, store.
     Credential(credentials::Refusal),
+}
+
+/// What took an upstream too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    Connection,
+    FirstByte,
 }
 
 impl From<credentials::Refusal> for Refusal {
@@ -72,7 +79,7 @@ impl Refusal {
             Self::RequestMalformed(_) => ("request_malformed", StatusCode::BAD_REQUEST),
             Self::UpstreamUnreachable => ("upstream_unreachable", StatusCode::BAD_GATEWAY),
             Self::UpstreamTls => ("upstream_tls", StatusCode::BAD_GATEWAY),
-            Self::UpstreamTimeout => ("upstream_timeout", StatusCode::GATEWAY_TIMEOUT),
+            Self::UpstreamTimeout(_) => ("upstream_timeout", StatusCode::GATEWAY_TIMEOUT),
             Self::Draining => ("draining", StatusCode::SERVICE_UNAVAILABLE),
             Self::Credential(refusal) => {
                 let status = match refusal {
@@ -102,7 +109,7 @@ impl Refusal {
             Self::RequestMalformed(""),
             Self::UpstreamUnreachable,
             Self::UpstreamTls,
-            Self::UpstreamTimeout,
+            Self::UpstreamTimeout(Wait::FirstByte),
             Self::Draining,
         ];
         own.into_iter()
@@ -115,7 +122,7 @@ impl Refusal {
         matches!(
             self,
             Self::UpstreamUnreachable
-                | Self::UpstreamTimeout
+                | Self::UpstreamTimeout(_)
                 | Self::Draining
                 | Self::Credential(credentials::Refusal::StoreUnavailable)
         )

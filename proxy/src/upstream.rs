@@ -9,7 +9,7 @@ mod dial;
 mod pool;
 
 use crate::gateway::{Inbound, InboundError};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Wait};
 use dial::ConnectError;
 pub(crate) use dial::Dialer;
 use http::uri::{self, Authority, PathAndQuery, Scheme};
@@ -84,6 +84,8 @@ enum SendError {
     Connect(#[from] ConnectError),
     #[error("the exchange with the upstream failed")]
     Exchange(#[from] hyper::Error),
+    #[error("the head of an answer did not come in time")]
+    TooSlow,
 }
 
 impl Upstream {
@@ -215,6 +217,11 @@ impl Upstream {
     }
 }
 
+/// For who waits no longer for the head of an answer.
+pub(crate) fn too_slow() -> Refusal {
+    diagnose(&SendError::TooSlow)
+}
+
 /// What the client is told. The details go to the log; they hold addresses and
 /// certificates' names, never a header.
 fn diagnose(error: &SendError) -> Refusal {
@@ -227,7 +234,8 @@ fn diagnose(error: &SendError) -> Refusal {
         SendError::Connect(ConnectError::Tls(_)) if find::<rustls::Error>(error).is_some() => {
             Refusal::UpstreamTls
         }
-        SendError::Connect(ConnectError::TooSlow(_)) => Refusal::UpstreamTimeout,
+        SendError::Connect(ConnectError::TooSlow(_)) => Refusal::UpstreamTimeout(Wait::Connection),
+        SendError::TooSlow => Refusal::UpstreamTimeout(Wait::FirstByte),
         _ => Refusal::UpstreamUnreachable,
     };
     let story: Vec<String> = causes(error).map(|cause| cause.to_string()).collect();

@@ -52,6 +52,14 @@ fn check_cut(name: &str, slow: impl FnOnce()) {
     );
 }
 
+/// A request that is not answered in time names the setting to raise, and the log says what was waited for.
+fn check_timeout(keyside: &Keyside, setting: &str, cause: &str) {
+    let answer = keyside.ask(&Ask::chat());
+    expect::refused("silence", &answer, 504, "upstream_timeout");
+    assert!(answer.text().contains(setting), "{}", answer.text());
+    keyside.log_line(|line| line["level"] == "WARN" && line.to_string().contains(cause));
+}
+
 fn drip_headers(wire: &mut Wire) {
     let mut bytes = b"X-Slow: aaaa\r\n".iter().copied().cycle();
     wire.drip(|| bytes.next().expect("endless"), PAUSE);
@@ -162,11 +170,10 @@ fn an_upstream_that_never_answers_is_a_timeout() {
     });
     let keyside = hasty(&upstream, &["first_byte"]);
     check_cut("no first byte", || {
-        expect::refused(
-            "silence",
-            &keyside.ask(&Ask::chat()),
-            504,
-            "upstream_timeout",
+        check_timeout(
+            &keyside,
+            "proxy.deadlines.first_byte",
+            "did not come in time",
         );
     });
     assert_eq!(upstream.requests().len(), 1, "and it is not asked again");
@@ -251,12 +258,7 @@ fn an_upstream_that_lets_nobody_in_is_a_timeout() {
         .start()
         .with_key();
     check_cut("no connection", || {
-        expect::refused(
-            "silence",
-            &keyside.ask(&Ask::chat()),
-            504,
-            "upstream_timeout",
-        );
+        check_timeout(&keyside, "proxy.deadlines.connect", "took too long to open");
     });
 }
 
@@ -290,11 +292,6 @@ fn an_upstream_that_accepts_and_never_shakes_hands_is_a_timeout() {
         .start()
         .with_key();
     check_cut("no handshake", || {
-        expect::refused(
-            "silence",
-            &keyside.ask(&Ask::chat()),
-            504,
-            "upstream_timeout",
-        );
+        check_timeout(&keyside, "proxy.deadlines.connect", "took too long to open");
     });
 }

@@ -94,7 +94,7 @@ pub struct Deadlines {
     /// Resolving, connecting and the TLS handshake.
     #[serde(deserialize_with = "duration::positive")]
     pub connect: Duration,
-    /// From the request's end to the response's head.
+    /// From when a request may leave to the response's head: connecting and the request's body count too.
     #[serde(deserialize_with = "duration::positive")]
     pub first_byte: Duration,
     /// Between two pieces of a response body.

@@ -1,6 +1,6 @@
 //! What a refusal says to a person: what is wrong, and the way out.
 
-use super::{About, Refusal};
+use super::{About, Refusal, Wait};
 use keyside_credentials::Refusal as Denied;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -42,7 +42,11 @@ pub(super) fn message(refusal: Refusal, about: &About<'_>) -> String {
             "The certificate of {provider} could not be verified, so the key was not sent. \
              Check `base_url`, the clock and the trusted certificates."
         ),
-        Refusal::UpstreamTimeout => format!(
+        Refusal::UpstreamTimeout(Wait::Connection) => format!(
+            "Keyside was not connected to {provider} in time. Try again, and check the network; or \
+             raise `proxy.deadlines.connect`."
+        ),
+        Refusal::UpstreamTimeout(Wait::FirstByte) => format!(
             "{provider} did not answer in time. Try again, or raise \
              `proxy.deadlines.first_byte`."
         ),
