@@ -29,6 +29,8 @@ pub struct Provider {
     pub name: String,
     /// Where it is reached.
     pub upstream: Upstream,
+    /// Whether its name may resolve to addresses of a private network.
+    pub allow_private: bool,
     /// How it takes a key.
     pub auth: Auth,
     /// Headers it needs, set only where the client did not.

@@ -5,7 +5,7 @@
 use crate::meter;
 use crate::metrics::{Metrics, ProviderMetrics};
 use crate::refusal::Refusal;
-use crate::upstream::{Dialer, Upstream};
+use crate::upstream::{Dialer, Reach, Upstream};
 use keyside_config::{
     self as config, Catalogue, CredentialNames, Deadlines, EndpointRule, Provider,
 };
@@ -28,6 +28,7 @@ pub(crate) struct Destination {
     pub(crate) first_byte: Duration,
     pub(crate) stream_idle: Duration,
     place: Place,
+    reach: Reach,
     dialer: Arc<Dialer>,
 }
 
@@ -74,9 +75,13 @@ impl Destination {
         metrics: &Metrics,
         dialer: &Arc<Dialer>,
     ) -> Self {
+        let reach = match provider.allow_private {
+            true => Reach::Private,
+            false => Reach::Public,
+        };
         let place = match &provider.upstream {
             config::Upstream::Fixed(base) => {
-                Place::Fixed(Upstream::new(base.clone(), dialer.clone()).map(Arc::new))
+                Place::Fixed(Upstream::new(base.clone(), reach, dialer.clone()).map(Arc::new))
             }
             config::Upstream::PerCredential(rule) => {
                 Place::PerCredential(rule.clone(), RwLock::default())
@@ -101,6 +106,7 @@ impl Destination {
                 .stream_idle
                 .unwrap_or(deadlines.stream_idle),
             place,
+            reach,
             dialer: dialer.clone(),
             provider,
         }
@@ -130,7 +136,7 @@ impl Destination {
         }
         drop(found);
         let base = rule.accept(endpoint).ok()?;
-        let new = Arc::new(Upstream::new(base, self.dialer.clone())?);
+        let new = Arc::new(Upstream::new(base, self.reach, self.dialer.clone())?);
         let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
         Some(known.entry(endpoint.into()).or_insert(new).clone())
     }

@@ -10,6 +10,7 @@ mod pool;
 
 use crate::gateway::{Inbound, InboundError};
 use crate::refusal::{Refusal, Wait};
+pub(crate) use address::Reach;
 use dial::ConnectError;
 pub(crate) use dial::Dialer;
 use http::uri::{self, Authority, PathAndQuery, Scheme};
@@ -29,6 +30,7 @@ use tokio::sync::Mutex;
 /// a connection lives on the runtime that opened it.
 pub(crate) struct Upstream {
     base: BaseUrl,
+    reach: Reach,
     authority: Authority,
     /// The same, as HTTP/1.1 wants it.
     host: HeaderValue,
@@ -90,12 +92,13 @@ enum SendError {
 
 impl Upstream {
     /// `None` where the host's name is none that HTTP can carry.
-    pub(crate) fn new(base: BaseUrl, dialer: Arc<Dialer>) -> Option<Self> {
+    pub(crate) fn new(base: BaseUrl, reach: Reach, dialer: Arc<Dialer>) -> Option<Self> {
         let authority = base.authority();
         Some(Self {
             host: HeaderValue::from_str(&authority).ok()?,
             authority: authority.parse().ok()?,
             base,
+            reach,
             dialer,
             pool: Arc::default(),
             opening: Mutex::default(),
@@ -147,7 +150,7 @@ impl Upstream {
 
     /// Sends on a connection of its own, which can become a tunnel.
     async fn send_alone(&self, request: Request<Inbound>) -> Result<Answer, SendError> {
-        let own = self.dialer.dial_alone(&self.base).await?;
+        let own = self.dialer.dial_alone(&self.base, self.reach).await?;
         let sent = self.send_on(own, request).await;
         let answer = sent.map_err(TrySendError::into_error)?;
         Ok(Answer {
@@ -169,7 +172,7 @@ impl Upstream {
         self.sweeping.call_once(|| {
             tokio::spawn(Pool::sweep_forever(Arc::downgrade(&self.pool)));
         });
-        let new = self.dialer.dial(&self.base, &self.pool).await?;
+        let new = self.dialer.dial(&self.base, self.reach, &self.pool).await?;
         Ok(Found::New(new))
     }
 

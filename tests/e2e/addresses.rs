@@ -7,11 +7,12 @@ use crate::harness::{Ask, KEY, Keyside, Upstream, expect, holds};
 
 /// Configures OpenAI at the name `host`. Its requests must be refused for what the name resolves to,
 /// and the stand-in that listens at that port of every loopback address must not hear of them.
-fn check(name: &str, host: &str, upstream: &Upstream) {
+fn check(name: &str, host: &str, upstream: &Upstream, allow_private: bool) {
     let base_url = format!("http://{host}:{}", upstream.address().port());
     let keyside = Keyside::builder()
         .provider("openai", &base_url)
         .set("providers.openai.allow_plaintext", "true")
+        .set("providers.openai.allow_private", &allow_private.to_string())
         .set("proxy.deadlines.connect", "\"2s\"")
         .start()
         .with_key();
@@ -38,7 +39,24 @@ fn a_name_that_resolves_to_no_public_address_is_not_connected_to() {
         ("a network of a carrier as a number", "1681915905"),
         ("broadcast", "4294967295"),
     ] {
-        check(name, host, &upstream);
+        check(name, host, &upstream, false);
+    }
+}
+
+#[test]
+fn leave_to_use_a_private_network_is_no_leave_for_this_machine_or_the_metadata_service() {
+    let upstream = Upstream::ok();
+    for (name, host) in [
+        ("the unspecified address", "0"),
+        ("loopback as a number", "2130706433"),
+        ("the metadata service as a number", "2852039166"),
+        (
+            "a carrier's network, with Alibaba's metadata service",
+            "1684301000",
+        ),
+        ("broadcast", "4294967295"),
+    ] {
+        check(name, host, &upstream, true);
     }
 }
 

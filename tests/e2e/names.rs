@@ -8,6 +8,7 @@ use std::path::PathBuf;
 /// Makes the network, puts the test's own file in the place of `/etc/hosts`, and goes on with the provider's stand-in.
 const LAUNCHER: &str = "
     ip link set lo up && ip address add 8.8.4.4/32 dev lo && ip address add 169.254.169.254/32 dev lo &&
+    ip address add 10.1.2.3/32 dev lo &&
     ip address add 2001:4860::1/128 dev lo && ip route add 2001:4860:4860::8888/128 dev lo &&
     mount --bind hosts /etc/hosts && exec python3 provider.py \"$@\"";
 
@@ -34,8 +35,9 @@ while True:
 "#;
 
 /// Keyside in such a network, with a key, and the socket that leads into it.
-fn in_a_network_of_its_own() -> Option<(Keyside, PathBuf)> {
+fn in_a_network_of_its_own(allow_private: bool) -> Option<(Keyside, PathBuf)> {
     let builder = Keyside::builder()
+        .set("providers.openai.allow_private", &allow_private.to_string())
         .provider("openai", "http://provider.example:18080")
         .set("providers.openai.allow_plaintext", "true")
         .variable("PATH", &std::env::var("PATH").expect("a path to programs"));
@@ -72,7 +74,7 @@ fn asked(keyside: &Keyside) -> Vec<String> {
 
 #[test]
 fn a_name_that_comes_to_mean_the_metadata_service_is_not_followed_there() {
-    let Some((keyside, socket)) = in_a_network_of_its_own() else {
+    let Some((keyside, socket)) = in_a_network_of_its_own(false) else {
         return eprintln!("not shown here: a network of its own needs root");
     };
     let ask = || Wire::unix(&socket).ask(&Ask::chat());
@@ -95,7 +97,7 @@ fn a_name_that_comes_to_mean_the_metadata_service_is_not_followed_there() {
 
 #[test]
 fn an_address_that_swallows_everything_does_not_keep_the_others_from_being_tried() {
-    let Some((keyside, socket)) = in_a_network_of_its_own() else {
+    let Some((keyside, socket)) = in_a_network_of_its_own(false) else {
         return eprintln!("not shown here: a network of its own needs root");
     };
     // The resolver puts IPv6 first (RFC 6724), and nobody ever hears of what is sent there.
@@ -103,4 +105,20 @@ fn an_address_that_swallows_everything_does_not_keep_the_others_from_being_tried
     let answer = Wire::unix(&socket).ask(&Ask::chat());
     assert_eq!(answer.status(), 200, "{}", answer.text());
     assert_eq!(asked(&keyside), ["8.8.4.4"]);
+}
+
+#[test]
+fn a_name_leads_into_a_private_network_only_where_that_is_meant() {
+    for (allow_private, asked_at) in [(false, None), (true, Some("10.1.2.3"))] {
+        let Some((keyside, socket)) = in_a_network_of_its_own(allow_private) else {
+            return eprintln!("not shown here: a network of its own needs root");
+        };
+        means(keyside.builder_of(), &["10.1.2.3"]);
+        let answer = Wire::unix(&socket).ask(&Ask::chat());
+        match asked_at {
+            Some(_) => assert_eq!(answer.status(), 200, "{}", answer.text()),
+            None => expect::refused("a private address", &answer, 502, "upstream_unreachable"),
+        }
+        assert_eq!(asked(&keyside), Vec::from_iter(asked_at));
+    }
 }

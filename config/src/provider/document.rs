@@ -19,6 +19,8 @@ pub(crate) struct ProviderDocument {
     base_url: Option<String>,
     #[serde(default)]
     allow_plaintext: bool,
+    #[serde(default)]
+    allow_private: bool,
     endpoint: Option<EndpointRule>,
     auth: AuthDocument,
     #[serde(default)]
@@ -54,6 +56,7 @@ impl ProviderDocument {
     pub(crate) fn settle(self, id: ProviderId) -> Result<Provider, Mismatch> {
         Ok(Provider {
             upstream: self.upstream()?,
+            allow_private: self.allow_private,
             auth: self.auth.settle()?,
             headers: headers(&self.headers)?,
             name: self.name.unwrap_or_else(|| id.to_string()),

@@ -1,14 +1,29 @@
 //! Which addresses a provider's name may resolve to.
 //!
-//! Configuration may name this machine or a private network by address; a name
-//! that suddenly resolves there is an attack on the resolver, or on the metadata
-//! service of a cloud.
+//! Configuration may name this machine or a private network by address, or say
+//! that a name leads into a private network; a name that suddenly resolves there
+//! is an attack on the resolver, or on the metadata service of a cloud.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// How far a provider's name may lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// To the public internet.
+    Public,
+    /// Into private networks too, as the settings say with `allow_private`.
+    Private,
+}
+
+impl Reach {
+    pub(super) fn covers(self, address: IpAddr) -> bool {
+        is_public(address) || (self == Self::Private && is_private(address))
+    }
+}
+
 /// Whether the address is one of the public internet (RFC 6890 and the IANA
 /// special-purpose registries).
-pub(super) fn is_public(address: IpAddr) -> bool {
+fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
         IpAddr::V6(address) => match embedded_v4(address) {
@@ -33,6 +48,24 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
     !special
 }
 
+/// Whether the address is one of a private network (RFC 1918, RFC 4193). Those that clouds answer for themselves are
+/// not: their metadata service hands out credentials, and stands there too.
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_private(),
+        IpAddr::V6(address) => match embedded_v4(address) {
+            Some(embedded) => embedded.is_private(),
+            None => address.is_unique_local() && !is_of_a_cloud(address),
+        },
+    }
+}
+
+/// AWS has fd00:ec2::/32, Google Cloud fd20:ce::/32.
+fn is_of_a_cloud(address: Ipv6Addr) -> bool {
+    let [first, second, ..] = address.segments();
+    matches!((first, second), (0xfd00, 0xec2) | (0xfd20, 0xce))
+}
+
 /// Only 2000::/3 is handed out; within it, documentation and benchmarks are not.
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let [first, second, ..] = address.segments();
@@ -53,7 +86,7 @@ fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
 
 #[cfg(test)]
 mod tests {
-    use super::is_public;
+    use super::{Reach, is_public};
 
     #[test]
     fn names_may_lead_to_the_public_internet_only() {
@@ -83,6 +116,34 @@ mod tests {
             ("ff02::1", false),
         ] {
             assert_eq!(is_public(address.parse().unwrap()), expected, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_private_network_is_reached_where_that_is_meant_and_nothing_else_beside_it() {
+        for (address, expected) in [
+            ("104.18.7.192", true),
+            ("10.0.0.1", true),
+            ("172.16.0.1", true),
+            ("192.168.1.1", true),
+            ("fd12:3456:789a::1", true),
+            ("::ffff:10.0.0.1", true),
+            ("127.0.0.1", false),
+            ("0.0.0.0", false),
+            ("169.254.169.254", false),
+            ("100.100.100.200", false),
+            ("192.0.0.192", false),
+            ("224.0.0.1", false),
+            ("::1", false),
+            ("::", false),
+            ("fe80::1", false),
+            ("fd00:ec2::254", false),
+            ("fd20:ce::254", false),
+            ("::ffff:169.254.169.254", false),
+            ("64:ff9b::7f00:1", false),
+        ] {
+            let covered = Reach::Private.covers(address.parse().unwrap());
+            assert_eq!(covered, expected, "{address}");
         }
     }
 }

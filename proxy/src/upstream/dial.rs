@@ -1,7 +1,7 @@
 //! Opens a connection to an upstream: resolve, check, connect to one of the very
 //! addresses that were checked, verify TLS, and agree on a version of HTTP.
 
-use super::address::is_public;
+use super::address::Reach;
 use super::pool::{Connection, Pool, Stream, Streams};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -38,7 +38,7 @@ pub(super) enum ConnectError {
     #[error("{host} could not be resolved")]
     Resolve { host: String, source: io::Error },
     #[error(
-        "{0} resolves to private or reserved addresses only; if that is meant, give its address in base_url"
+        "{0} resolves to private or reserved addresses only; if a private network is meant, set allow_private = true for this provider"
     )]
     NotPublic(String),
     #[error("could not connect to {address}")]
@@ -74,13 +74,14 @@ impl Dialer {
     pub(super) async fn dial(
         &self,
         base: &BaseUrl,
+        reach: Reach,
         pool: &Pool,
     ) -> Result<Connection, ConnectError> {
         self.in_time(async {
             if base.scheme == Scheme::Http {
-                return speak_http1(connect(base).await?).await;
+                return speak_http1(connect(base, reach).await?).await;
             }
-            let secured = secure(&self.all, base).await?;
+            let secured = secure(&self.all, base, reach).await?;
             match secured.get_ref().1.alpn_protocol() {
                 Some(HTTP2) => speak_http2(secured, pool).await,
                 _ => speak_http1(secured).await,
@@ -90,11 +91,15 @@ impl Dialer {
     }
 
     /// Opens a connection that can become a tunnel.
-    pub(super) async fn dial_alone(&self, base: &BaseUrl) -> Result<Connection, ConnectError> {
+    pub(super) async fn dial_alone(
+        &self,
+        base: &BaseUrl,
+        reach: Reach,
+    ) -> Result<Connection, ConnectError> {
         self.in_time(async {
             match base.scheme {
-                Scheme::Http => speak_http1(connect(base).await?).await,
-                Scheme::Https => speak_http1(secure(&self.http1, base).await?).await,
+                Scheme::Http => speak_http1(connect(base, reach).await?).await,
+                Scheme::Https => speak_http1(secure(&self.http1, base, reach).await?).await,
             }
         })
         .await
@@ -153,15 +158,16 @@ async fn speak_http2(
 async fn secure(
     connector: &TlsConnector,
     base: &BaseUrl,
+    reach: Reach,
 ) -> Result<TlsStream<TcpStream>, ConnectError> {
     let name = ServerName::try_from(base.host.clone())?;
-    let socket = connect(base).await?;
+    let socket = connect(base, reach).await?;
     let secured = connector.connect(name, socket).await;
     secured.map_err(ConnectError::Tls)
 }
 
-async fn connect(base: &BaseUrl) -> Result<TcpStream, ConnectError> {
-    let addresses = resolve(&base.host, base.port).await?;
+async fn connect(base: &BaseUrl, reach: Reach) -> Result<TcpStream, ConnectError> {
+    let addresses = resolve(&base.host, base.port, reach).await?;
     let stream = race(addresses, ConnectError::NotPublic(base.host.clone())).await?;
     // Without it, a small request waits for the peer's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
@@ -202,7 +208,7 @@ async fn race(
 
 /// The addresses that may be connected to. What configuration names by address,
 /// or as `localhost`, was meant.
-async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
+async fn resolve(host: &str, port: u16, reach: Reach) -> Result<Vec<SocketAddr>, ConnectError> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
@@ -213,7 +219,7 @@ async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError>
     })?;
     let meant = |address: &SocketAddr| match host {
         "localhost" => address.ip().is_loopback(),
-        _ => is_public(address.ip()),
+        _ => reach.covers(address.ip()),
     };
     Ok(found.filter(meant).collect())
 }
