@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct Exchange {
     pub(crate) grant: Grant,
     pub(crate) destination: Arc<Destination>,
-    pub(crate) ledger: Arc<Ledger>,
+    ledger: Arc<Ledger>,
     pub(crate) request_id: RequestId,
     at: Timestamp,
     started: Instant,

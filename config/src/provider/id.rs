@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::slug::Slug;
 
-/// 1 to 64 of `a-z`, `0-9` and `-`. Cheap to clone.
+/// 1 to 64 of `a-z`, `0-9` and `-`, but not `w`, with which paths that name a workspace begin. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(try_from = "String")]
 pub struct ProviderId(Arc<str>);
@@ -23,7 +23,10 @@ impl FromStr for ProviderId {
 
     fn from_str(text: &str) -> Result<Self, ProviderIdError> {
         let Slug(text) = text.parse().map_err(|_| ProviderIdError)?;
-        Ok(Self(text.into()))
+        match text.as_str() {
+            "w" => Err(ProviderIdError),
+            id => Ok(Self(id.into())),
+        }
     }
 }
 
@@ -43,5 +46,7 @@ impl fmt::Display for ProviderId {
 
 /// A text that is no provider id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a provider id is 1 to 64 of a-z, 0-9 and -")]
+#[error(
+    "a provider id is 1 to 64 of a-z, 0-9 and -, and not w, which the paths of workspaces begin with"
+)]
 pub struct ProviderIdError;

@@ -265,6 +265,10 @@ fn a_complaint_says_where_what_and_what_instead() {
             "k.toml:1: `providers.Mine`: a provider id is",
         ),
         (
+            "[providers.w]\nbase_url = 'https://w.example'",
+            "k.toml:1: `providers.w`: a provider id is",
+        ),
+        (
             "[providers.openai.headers]\nauthorization = 'x'",
             "k.toml:2: `providers.openai.headers.authorization`: a key is added with",
         ),
