@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::inventory::Inventory;
 use crate::lifecycle::Lifecycle;
 use crate::observe::{self, Observed};
-use crate::{telemetry, web};
+use crate::{descriptors, telemetry, web};
 use keyside_admin::AdminOptions;
 use keyside_config::{ListenAddress, Settings, Sources, Store};
 use keyside_credentials::storage::SledStorage;
@@ -54,9 +54,12 @@ pub(crate) struct Addresses {
 }
 
 impl App {
-    pub(crate) fn open(settings: Settings) -> Result<Self, Failure> {
+    pub(crate) fn open(mut settings: Settings) -> Result<Self, Failure> {
         let telemetry = telemetry::start(&settings.log).map_err(misconfigured)?;
         process::harden().map_err(failed)?;
+        let open_files = descriptors::raise_limit().map_err(failed)?;
+        let limits = &mut settings.proxy.limits;
+        limits.connections = descriptors::fit(limits.connections, open_files);
         // The one crypto provider in the tree; an error only says that it is there already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -4,6 +4,7 @@ mod app;
 mod cli;
 mod client;
 mod demo;
+mod descriptors;
 mod failure;
 mod inventory;
 mod lifecycle;

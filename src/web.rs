@@ -123,7 +123,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, router: Router, mut shutdown
 }
 
 /// Clients at once, of either listener; more wait to be accepted.
-const CONNECTIONS: usize = 256;
+pub(crate) const CONNECTIONS: usize = 128;
 /// For a request's head, and between two requests.
 const HEADER_DEADLINE: Duration = Duration::from_secs(10);
 const BREATH: Duration = Duration::from_millis(100);

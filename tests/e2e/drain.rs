@@ -4,10 +4,9 @@
 use crate::harness::frames::{self, END_HEADERS, END_STREAM, Frames};
 use crate::harness::gate::Gate;
 use crate::harness::{
-    Ask, Ending, Keyside, Message, PATIENCE, Then, Upstream, Wire, chunk_of, chunked_head,
-    eventually, field, reply,
+    Ask, Ending, Keyside, Message, PATIENCE, Then, Upstream, Wire, allow_sockets, chunk_of,
+    chunked_head, eventually, field, reply,
 };
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,7 +19,7 @@ const AT_ONCE: Duration = Duration::from_secs(3);
 
 #[test]
 fn a_thousand_streams_are_finished_after_sigterm_and_newcomers_are_told_to_close() {
-    allow_many_sockets();
+    allow_sockets(4 * STREAMS);
     let (upstream, gate) = streaming();
     // Longer than the test is patient: whatever ends, ends because it is done.
     let mut keyside = draining_for(&upstream, "300s");
@@ -234,6 +233,7 @@ fn streaming() -> (Upstream, Arc<Gate>) {
 fn draining_for(upstream: &Upstream, deadline: &str) -> Keyside {
     Keyside::builder()
         .provider("openai", &upstream.base_url())
+        .open_files("-Sn 1024")
         .set("proxy.deadlines.drain", &format!("{deadline:?}"))
         .start()
         .with_key()
@@ -286,14 +286,4 @@ fn check_answered_and_closed(name: &str, mut wire: Wire) {
         answer.headers
     );
     assert!(wire.until_close().is_empty(), "{name}: something follows");
-}
-
-/// Both ends of every stream are in this process.
-fn allow_many_sockets() {
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
-    setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("a limit within the hard one");
-    assert!(
-        most >= 4 * STREAMS as u64,
-        "the system allows {most} open files only"
-    );
 }

@@ -1,6 +1,6 @@
 //! What one process takes on is bounded, and room that is given back is used again.
 
-use crate::harness::{Ask, Keyside, Upstream, Wire, eventually};
+use crate::harness::{Ask, Keyside, Upstream, Wire, allow_sockets, eventually, expect, field};
 
 #[test]
 fn connections_beyond_the_limit_are_closed_and_room_is_given_back() {
@@ -34,6 +34,45 @@ fn connections_beyond_the_limit_are_closed_and_room_is_given_back() {
         wire.send(Ask::chat().bytes());
         wire.answer().filter(|answer| answer.status() == 200)
     });
+}
+
+#[test]
+fn the_limit_on_open_files_is_raised_as_far_as_it_goes() {
+    let keyside = Keyside::builder().open_files("-Sn 256").start();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", keyside.pid()));
+    let limits = limits.expect("a running process");
+    let files = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))
+        .expect("its limit");
+    let (soft, hard) = files.trim().split_once(' ').expect("two limits");
+    assert_eq!(Some(soft), hard.split_whitespace().next(), "{files}");
+}
+
+#[test]
+fn silent_clients_leave_room_for_revoking_a_key() {
+    allow_sockets(2_000);
+    let upstream = Upstream::ok();
+    let keyside = Keyside::builder()
+        .provider("openai", &upstream.base_url())
+        .set("proxy.deadlines.header", r#""300s""#)
+        .open_files("-n 512")
+        .start()
+        .with_key();
+    let lowered = keyside.log_line(|line| field(line, "fitting").is_some());
+    assert_eq!(field(&lowered, "level").as_deref(), Some("WARN"));
+    let mut kept = keyside.wire();
+    assert_eq!(kept.ask(&Ask::chat()).status(), 200);
+    let silent: Vec<Wire> = (0..600).map(|_| keyside.wire()).collect();
+    assert_eq!(kept.ask(&Ask::chat()).status(), 200);
+    keyside.revoke(&keyside.list()[0]);
+    expect::refused(
+        "revoked",
+        &kept.ask(&Ask::chat()),
+        401,
+        "credential_revoked",
+    );
+    drop(silent);
 }
 
 #[test]

@@ -89,6 +89,12 @@ impl Builder {
         self
     }
 
+    /// Under a limit on open files as the shell's `ulimit` takes it, whatever this process has.
+    pub fn open_files(self, limit: &str) -> Self {
+        let script = format!(r#"ulimit {limit}; exec "$0" "$@""#);
+        self.launched_by(&["/bin/sh", "-c", &script])
+    }
+
     /// The folder that holds `keyside.toml`, `data/` and the master key, and is the working folder.
     pub fn home(&self) -> &Path {
         self.home.path()

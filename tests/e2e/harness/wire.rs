@@ -2,6 +2,7 @@
 
 use super::message::Message;
 use super::reader::Reader;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -10,6 +11,16 @@ use std::time::Duration;
 
 /// How long a side may say nothing before a test calls it silence.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Lets this process have so many open, for a test that plays many clients and their provider.
+pub fn allow_sockets(count: usize) {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("a limit within the hard one");
+    assert!(
+        most >= count as u64,
+        "the system allows {most} open files only"
+    );
+}
 
 /// What both kinds of socket can do.
 pub trait Socket: Read + Write + Send {

@@ -13,6 +13,9 @@ use tokio::time::sleep;
 /// The core of the process under test. `run.sh` puts the bench itself on another.
 const CORE: &str = "0";
 
+/// What a login shell or a service manager gives: whoever needs more files raises it, and the bench's own limit is no help.
+const USUAL_OPEN_FILES: &str = "--nofile=1024:";
+
 /// A running child.
 pub(crate) struct Process {
     child: Child,
@@ -22,7 +25,7 @@ impl Process {
     /// Starts `program` pinned to the core under test; what it prints on standard error goes to the file `log`.
     pub(crate) fn start(program: &Path, arguments: &[&str], log: &Path) -> Result<Self> {
         let child = Command::new("taskset")
-            .args(["-c", CORE])
+            .args(["-c", CORE, "prlimit", USUAL_OPEN_FILES])
             .arg(program)
             .args(arguments)
             .stdin(Stdio::null())
@@ -38,7 +41,7 @@ impl Process {
         Ok(Self { child })
     }
 
-    /// Its pid: taskset replaces itself by the program.
+    /// Its pid: taskset and prlimit replace themselves by the program.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
