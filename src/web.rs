@@ -1,5 +1,8 @@
 //! Serves an axum router as one of pingora's services, on a socket bound before.
 
+mod room;
+mod socket;
+
 use async_trait::async_trait;
 use axum::Router;
 use axum::extract::ConnectInfo;
@@ -10,13 +13,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use pingora_core::server::ShutdownWatch;
 use pingora_core::services::background::{BackgroundService, GenBackgroundService};
+use room::{Place, Room};
+use socket::Socket;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 
 /// A router and its socket.
 pub(crate) struct Web {
@@ -80,21 +84,22 @@ impl BackgroundService for Web {
 
 impl Web {
     async fn accept(&self, listener: &tokio::net::TcpListener, mut shutdown: ShutdownWatch) {
-        let room = Arc::new(Semaphore::new(CONNECTIONS));
+        let room = Room::of(CONNECTIONS);
         loop {
-            let Ok(place) = room.clone().acquire_owned().await else {
-                return;
-            };
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 _ = shutdown.wait_for(|stop| *stop) => return,
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let serving = serve(stream, peer, self.router.clone(), shutdown.clone());
+                    let place = room.admit();
+                    let router = self.router.clone();
+                    let serving = serve(stream, peer, place.clone(), router, shutdown.clone());
                     tokio::spawn(async move {
-                        serving.await;
-                        drop(place);
+                        tokio::select! {
+                            () = serving => {}
+                            () = place.is_needed() => {}
+                        }
                     });
                 }
                 // Out of descriptors, most likely: they come back as clients leave.
@@ -105,15 +110,28 @@ impl Web {
 }
 
 /// Serves one connection until it ends, or the process does.
-async fn serve(stream: TcpStream, peer: SocketAddr, router: Router, mut shutdown: ShutdownWatch) {
+async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    place: Arc<Place>,
+    router: Router,
+    mut shutdown: ShutdownWatch,
+) {
+    let socket = Socket::new(stream, place.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
-        tower_service::Service::call(&mut router.clone(), request)
+        let (mut router, place) = (router.clone(), place.clone());
+        async move {
+            place.answering(true);
+            let answered = tower_service::Service::call(&mut router, request).await;
+            place.answering(false);
+            answered
+        }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(HEADER_DEADLINE);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+    let mut connection = pin!(http.serve_connection(TokioIo::new(socket), service));
     tokio::select! {
         // An error here is the client's: it left, stalled, or spoke no HTTP.
         _ = connection.as_mut() => return,
@@ -122,7 +140,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, router: Router, mut shutdown
     let _ = connection.await;
 }
 
-/// Clients at once, of either listener; more wait to be accepted.
+/// Clients at once, of either listener.
 pub(crate) const CONNECTIONS: usize = 128;
 /// For a request's head, and between two requests.
 const HEADER_DEADLINE: Duration = Duration::from_secs(10);

@@ -1,6 +1,7 @@
 //! What one process takes on is bounded, and room that is given back is used again.
 
 use crate::harness::{Ask, Keyside, Upstream, Wire, allow_sockets, eventually, expect, field};
+use std::time::{Duration, Instant};
 
 #[test]
 fn connections_beyond_the_limit_are_closed_and_room_is_given_back() {
@@ -72,6 +73,21 @@ fn silent_clients_leave_room_for_revoking_a_key() {
         401,
         "credential_revoked",
     );
+    drop(silent);
+}
+
+#[test]
+fn silent_clients_of_the_other_listeners_keep_nobody_out_there() {
+    allow_sockets(2_000);
+    let keyside = Keyside::builder().start().with_key();
+    let crowd = |address| -> Vec<Wire> { (0..400).map(|_| Wire::tcp(address)).collect() };
+    let silent = [keyside.admin_addr(), keyside.observe_addr()].map(crowd);
+    // They would be gone by themselves at the header deadline, ten seconds on.
+    let began = Instant::now();
+    assert_eq!(keyside.observed("/healthz").status(), 200);
+    keyside.revoke(&keyside.list()[0]);
+    let lasted = began.elapsed();
+    assert!(lasted < Duration::from_secs(5), "{lasted:?}");
     drop(silent);
 }
 
