@@ -16,10 +16,9 @@ use keyside_credentials::{
 };
 
 use crate::{
-    AdminState,
-    exchange::RequestId,
-    guard,
+    AdminState, guard,
     problem::{Kind, Problem},
+    request_id::RequestId,
 };
 
 /// Runs once a request. Keeps nobody out: that is for the routes, and for the paths that are none.

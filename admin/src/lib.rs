@@ -20,6 +20,7 @@ mod precondition;
 mod problem;
 mod query;
 mod refusals;
+mod request_id;
 mod routes;
 #[cfg(test)]
 mod tests;

@@ -17,7 +17,7 @@ use std::{
 };
 
 use axum::{
-    extract::{ConnectInfo, FromRequestParts, Request, State},
+    extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State},
     middleware::Next,
     response::Response,
 };
@@ -25,7 +25,7 @@ use governor::{
     DefaultDirectRateLimiter, DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter,
     clock::{Clock, MonotonicClock, Reference},
 };
-use http::{Extensions, HeaderValue, header, request::Parts};
+use http::{Extensions, HeaderValue, Method, header, request::Parts};
 
 use keyside_credentials::ActorId;
 
@@ -33,7 +33,6 @@ use crate::{
     AdminState,
     access::Caller,
     problem::{Kind, Problem},
-    routes,
 };
 
 /// The budgets.
@@ -81,11 +80,20 @@ pub(crate) async fn check(
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    if !routes::is_sign_in(&request) {
+    if !is_sign_in(&request) {
         state.limits.request(Spender::of(request.extensions()))?;
     }
     Ok(next.run(request).await)
 }
+
+/// Whether a request shows a token in its body, so that only the handler can tell who sends it.
+fn is_sign_in(request: &Request) -> bool {
+    let route = request.extensions().get::<MatchedPath>();
+    request.method() == Method::POST && route.is_some_and(|route| route.as_str() == SIGN_IN)
+}
+
+/// Where people sign in, by POST.
+pub(crate) const SIGN_IN: &str = "/api/session";
 
 /// Whose budget a request is taken from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

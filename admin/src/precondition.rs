@@ -63,15 +63,6 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
     }
 }
 
-/// The state that a change was decided on is gone.
-pub(crate) fn superseded() -> Problem {
-    Problem::new(
-        Kind::PreconditionFailed,
-        "It has changed since the entity tag in If-Match was given out. Nothing was changed now.",
-        "Read it again, decide again, and send its new ETag as If-Match.",
-    )
-}
-
 /// The caller's name for what it asks for, so that asking twice makes it once. It is no secret and may be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct IdempotencyKey(pub(crate) Option<String>);

@@ -12,7 +12,6 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 pub(crate) use self::kind::Kind;
-use crate::precondition;
 
 /// A request that gets no other answer.
 #[derive(Clone, Debug)]
@@ -210,7 +209,7 @@ impl From<ChangeError> for Problem {
             )
             .with_header(header::WWW_AUTHENTICATE, r#"Bearer realm="keyside", error="invalid_token""#),
             ChangeError::ScopeExceeded => one_field("workspaces", said),
-            ChangeError::Superseded { .. } => precondition::superseded(),
+            ChangeError::Superseded { .. } => Self::superseded(),
             ChangeError::IdempotencyKeyReused => Self::new(
                 Kind::IdempotencyKeyReused,
                 said,
@@ -333,6 +332,15 @@ impl Problem {
     pub(crate) fn workspaces_unknown() -> Self {
         let error = FieldError::field("workspaces", "one of them does not exist");
         Self::workspace_unknown().with_errors(vec![error])
+    }
+
+    /// The state that a change was decided on is gone.
+    pub(crate) fn superseded() -> Self {
+        Self::new(
+            Kind::PreconditionFailed,
+            "It has changed since the entity tag in If-Match was given out. Nothing was changed now.",
+            "Read it again, decide again, and send its new ETag as If-Match.",
+        )
     }
 
     /// Also what someone who may not see it is told.

@@ -11,7 +11,7 @@ use std::{
 
 use keyside_credentials::{Act, ActorId, Registry};
 
-use crate::{exchange::RequestId, problem::Kind};
+use crate::{problem::Kind, request_id::RequestId};
 
 /// What was turned away of late.
 pub(crate) struct Refusals {

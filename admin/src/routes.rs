@@ -11,8 +11,6 @@ mod session;
 mod tokens;
 mod workspaces;
 
-pub(crate) use self::session::is_sign_in;
-
 use std::str::FromStr;
 
 use axum::{

@@ -2,10 +2,10 @@
 
 use axum::{
     Extension, Json,
-    extract::{MatchedPath, Request, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
 use keyside_credentials::{
     Act, Clock, Permission, Principal, Role, Session, SystemClock, WorkspaceId,
@@ -19,11 +19,11 @@ use crate::{
     access::{self, Caller},
     body::JsonBody,
     cookie::Cookie,
-    exchange::RequestId,
     form::{self, Form},
-    limits::{Peer, Spender},
+    limits::{Peer, SIGN_IN, Spender},
     openapi::{bodies, words},
     problem::{Kind, Problem},
+    request_id::RequestId,
 };
 
 /// Signs in. The session is good once its beginning is on record.
@@ -63,7 +63,7 @@ pub(super) async fn create(
     add(
         &mut response,
         header::LOCATION,
-        Some(HeaderValue::from_static(PATH)),
+        Some(HeaderValue::from_static(SIGN_IN)),
     );
     add(
         &mut response,
@@ -138,12 +138,6 @@ pub(super) async fn prove(
     }
     let session = current(&state, &headers);
     Ok(Json(SessionView::of(&state, &shown, session.as_ref())))
-}
-
-/// Whether a request shows a token in its body, so that only the handler can tell who sends it.
-pub(crate) fn is_sign_in(request: &Request) -> bool {
-    let route = request.extensions().get::<MatchedPath>();
-    request.method() == Method::POST && route.is_some_and(|route| route.as_str() == PATH)
 }
 
 /// Whose token a body shows. Only wrong ones count as guesses.
@@ -251,5 +245,3 @@ fn in_the_clear() -> Problem {
         "Put TLS in front and set admin.public_url to its https:// address, or sign in over http://127.0.0.1.",
     )
 }
-
-const PATH: &str = "/api/session";
