@@ -1,24 +1,27 @@
 //! The audit records of requests that were turned away.
 //!
 //! Anyone who reaches the listener can be turned away as often as they like, and each record waits for the disk. Past a
-//! number a minute they are counted instead, so that nobody can fill the disk or hide one record among a million; the
-//! log has a line for each all the same.
+//! number a minute they are counted instead, so that nobody can fill the disk; the log has a line for each all the same.
+//! Each token is counted for itself, and those of whom nothing is known together: so nobody hides what another one does.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use keyside_credentials::{Act, ActorId, Registry};
+use tokio::time::Instant;
 
 use crate::{problem::Kind, request_id::RequestId};
 
 /// What was turned away of late.
 pub(crate) struct Refusals {
     registry: Arc<Registry>,
-    window: Mutex<Window>,
+    windows: Mutex<HashMap<ActorId, Window>>,
 }
 
+/// One actor's refusals of a minute.
 struct Window {
     began: Instant,
     recorded: u32,
@@ -27,13 +30,13 @@ struct Window {
 
 impl Refusals {
     pub(crate) fn new(registry: Arc<Registry>) -> Self {
-        let window = Mutex::new(Window::starting());
-        Self { registry, window }
+        let windows = Mutex::default();
+        Self { registry, windows }
     }
 
     /// Notes that someone was kept out, before they are told. The refusal stands whether or not it can be recorded.
     pub(crate) async fn audit(&self, id: &RequestId, actor: ActorId, kind: Kind) {
-        let Some(note) = self.note(kind) else {
+        let Some(note) = self.note(&actor, kind) else {
             return;
         };
         let act = Act {
@@ -45,10 +48,15 @@ impl Refusals {
         }
     }
 
-    fn note(&self, kind: Kind) -> Option<String> {
+    /// What to write for one more refusal, or nothing when it is only counted.
+    fn note(&self, actor: &ActorId, kind: Kind) -> Option<String> {
         // A window is a count; whatever a panic left of it will do.
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        window.note(kind)
+        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        windows.retain(|_, window| !window.is_over() || window.counted > 0);
+        let window = windows
+            .entry(actor.clone())
+            .or_insert_with(Window::starting);
+        window.note(kind, singly(actor))
     }
 }
 
@@ -61,13 +69,16 @@ impl Window {
         }
     }
 
-    /// What to write for one more refusal, or nothing when it is only counted.
-    fn note(&mut self, kind: Kind) -> Option<String> {
-        let before = match self.began.elapsed() >= LENGTH {
+    fn is_over(&self) -> bool {
+        self.began.elapsed() >= LENGTH
+    }
+
+    fn note(&mut self, kind: Kind, singly: u32) -> Option<String> {
+        let before = match self.is_over() {
             true => std::mem::replace(self, Self::starting()).counted,
             false => 0,
         };
-        if self.recorded >= RECORDED_SINGLY {
+        if self.recorded >= singly {
             self.counted += 1;
             return None;
         }
@@ -79,7 +90,13 @@ impl Window {
     }
 }
 
-const LENGTH: Duration = Duration::from_secs(60);
+/// How many records of an actor's refusals a minute may have. A token's: more than a person's mistakes, less than a disk
+/// notices. Nobody's: what there is to know of them is how many they are.
+fn singly(actor: &ActorId) -> u32 {
+    match *actor == ActorId::anonymous() {
+        true => 1,
+        false => 60,
+    }
+}
 
-/// More than a person's mistakes in a minute, less than a disk notices.
-const RECORDED_SINGLY: u32 = 60;
+const LENGTH: Duration = Duration::from_secs(60);

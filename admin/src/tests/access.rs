@@ -1,5 +1,7 @@
 //! Nobody gets past the token, and whoever tried is on record.
 
+use std::time::Duration;
+
 use http::Method;
 use keyside_credentials::audit::Event;
 
@@ -75,7 +77,40 @@ async fn knocking_without_end_does_not_fill_the_disk() {
     for _ in 0..200 {
         api.send(anonymous("GET", "/api/workspaces")).await;
     }
-    assert_eq!(api.audit().await.len() - before, 60);
+    assert_eq!(api.audit().await.len() - before, 1);
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(60)).await;
+    api.send(anonymous("GET", "/api/workspaces")).await;
+    let note = api.audit().await.pop().unwrap().note.unwrap();
+    assert_eq!(
+        note,
+        "unauthenticated; 199 more before this one, counted only"
+    );
+}
+
+#[tokio::test]
+async fn a_limited_token_hides_its_probing_neither_behind_strangers_nor_behind_another_token() {
+    let api = Api::with_workspace().await;
+    let new = json!({ "name": "CI", "role": "viewer", "workspaces": ["acme"] });
+    let mut tokens = Vec::new();
+    for _ in 0..2 {
+        tokens.push(api.post("/api/tokens", &new).await.json());
+    }
+    for made in &tokens {
+        for _ in 0..100 {
+            api.send(anonymous("GET", "/api/workspaces")).await;
+            let authorization = format!("Bearer {}", made["token"].as_str().unwrap());
+            let probe = anonymous("GET", "/api/workspaces/beta");
+            api.send(probe.header("authorization", authorization)).await;
+        }
+    }
+    let records = api.audit().await;
+    for made in &tokens {
+        let theirs = records
+            .iter()
+            .filter(|record| made["id"] == record.actor.as_str());
+        assert_eq!(theirs.count(), 60);
+    }
 }
 
 #[tokio::test]

@@ -266,7 +266,7 @@ async fn an_old_proof_is_renewed_by_the_sessions_own_token_and_no_other() {
 }
 
 #[tokio::test]
-async fn guessing_tokens_soon_has_to_wait_and_each_guess_is_on_record() {
+async fn guessing_tokens_soon_has_to_wait_and_that_it_was_tried_is_on_record() {
     let api = Api::open().await;
     guess_till_refused(&api).await;
     let waiting = try_sign_in(&api, "ks_guess").await;
@@ -288,7 +288,7 @@ async fn guesses_from_the_owners_own_address_keep_nobody_out_who_has_a_token() {
     }
 }
 
-/// As many wrong tokens as one address may show; each is on record.
+/// As many wrong tokens as one address may show; that there were some is on record.
 async fn guess_till_refused(api: &Api) {
     for _ in 0..10 {
         let refused = try_sign_in(api, "ks_guess").await;
@@ -298,7 +298,7 @@ async fn guess_till_refused(api: &Api) {
     let refused = records
         .iter()
         .filter(|record| record.event == Event::Refused);
-    assert_eq!(refused.count(), 10);
+    assert_eq!(refused.count(), 1);
 }
 
 #[tokio::test]
