@@ -67,7 +67,7 @@ impl Caller {
             }),
             (Some(Recognised(Err(problem))), _) => Err(problem.clone()),
             // A route that was put outside of the layers: nobody may act there.
-            _ => Err(Problem::internal()),
+            _ => Err(Problem::internal(NOT_GUARDED)),
         }
     }
 
@@ -159,7 +159,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
         // Not there: a route that asks for no permission, so nobody may act on it.
         let caller = parts.extensions.get::<Self>().cloned();
-        caller.ok_or_else(Problem::internal)
+        caller.ok_or_else(|| Problem::internal(NOT_GUARDED))
     }
 }
 
@@ -247,3 +247,5 @@ fn denied(denial: Denial) -> Problem {
     };
     Problem::new(kind, detail, remedy)
 }
+
+const NOT_GUARDED: &str = "the route is not behind what makes out who is speaking";

@@ -24,7 +24,9 @@ pub(crate) async fn carry(
     let id = RequestId::random();
     request.extensions_mut().insert(id.clone());
     let answered = tokio::spawn(answer(refusals, id.clone(), request, next)).await;
-    let mut response = answered.unwrap_or_else(|_panic| Problem::internal().render(&id.0));
+    // The panic's own words went to standard error; they are nobody's to repeat.
+    let mut response =
+        answered.unwrap_or_else(|_panic| Problem::internal("it panicked").render(&id.0));
     add_headers(&id, response.headers_mut());
     response
 }

@@ -23,6 +23,8 @@ pub(crate) struct Problem {
     headers: Vec<(HeaderName, HeaderValue)>,
     /// Who was kept out, where that is known.
     refused: Option<ActorId>,
+    /// What went wrong here: for the log, never for the answer.
+    cause: Option<String>,
 }
 
 /// What is wrong with one field of a body, or one parameter of a query.
@@ -70,6 +72,7 @@ impl Problem {
             errors: Vec::new(),
             headers: Vec::new(),
             refused: None,
+            cause: None,
         }
     }
 
@@ -89,12 +92,16 @@ impl Problem {
     }
 
     /// Something that is our own fault. What it was goes to the log, under the request's id.
-    pub(crate) fn internal() -> Self {
-        Self::new(
+    pub(crate) fn internal(cause: impl Into<String>) -> Self {
+        let told = Self::new(
             Kind::Internal,
             "The request could not be finished.",
             "Look for the request's id in Keyside's log and report what stands there.",
-        )
+        );
+        Self {
+            cause: Some(cause.into()),
+            ..told
+        }
     }
 
     pub(crate) fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
@@ -127,8 +134,11 @@ impl Problem {
         known.or_else(|| self.kind.is_refusal().then(ActorId::anonymous))
     }
 
-    /// The one place where a refusal or an error becomes bytes.
+    /// The one place where a refusal or an error becomes bytes, and where what only we may know of it goes to the log.
     pub(crate) fn render(&self, request_id: &str) -> Response {
+        if let Some(cause) = &self.cause {
+            tracing::error!(request_id, cause, "a request could not be finished");
+        }
         let body = serde_json::to_vec(&Document {
             kind: self.kind.uri(),
             title: self.kind.title(),
@@ -269,7 +279,7 @@ impl From<ChangeError> for Problem {
                 .with_header(header::RETRY_AFTER, "5")
             }
             ChangeError::StoreUnavailable(storage) => Self::from(storage),
-            _ => Self::internal(),
+            _ => Self::internal(said),
         }
     }
 }

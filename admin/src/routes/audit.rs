@@ -206,10 +206,7 @@ impl RecordView {
 fn unverified(error: VerifyError) -> Problem {
     match error {
         VerifyError::Storage(error) => Problem::unreadable(error),
-        error => {
-            tracing::error!(%error, "the audit log could not be checked");
-            Problem::internal()
-        }
+        error => Problem::internal(format!("the audit log could not be checked: {error}")),
     }
 }
 

@@ -4,7 +4,7 @@ use std::{sync::Mutex, time::Duration};
 
 use axum::{middleware, routing::get};
 
-use super::*;
+use super::{secrecy::Lines, *};
 use crate::{exchange, refusals::Refusals};
 
 fn around(api: &Api, router: Router) -> Api {
@@ -22,11 +22,19 @@ fn around(api: &Api, router: Router) -> Api {
 #[tokio::test]
 async fn a_panic_is_answered_with_a_problem_and_not_with_a_cut_connection() {
     let api = Api::open().await;
+    let log = Lines::default();
+    let _guard = log.collect();
     let panics = Router::new().route("/", get(async || -> () { panic!("a mistake of ours") }));
     let answer = around(&api, panics).get("/").await;
     assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(answer.kind(), "internal");
     assert!(!answer.body.contains("mistake"));
+    let log = log.text();
+    let told = log.lines().find(|line| line.contains("ERROR")).unwrap();
+    assert!(
+        told.contains(answer.header("x-keyside-request-id")),
+        "{told}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
@@ -13,12 +14,7 @@ use super::*;
 #[tokio::test]
 async fn no_answer_and_no_log_line_repeats_what_was_pasted_in_the_wrong_place() {
     let log = Lines::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(log.clone())
-        .finish();
-    // A test has one thread, and the tasks that it starts run on it too.
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let _guard = log.collect();
     let api = Api::with_workspace().await;
     let first = api.post(CREDENTIALS, &new_credential(json!({}))).await;
     assert_eq!(first.status, StatusCode::CREATED);
@@ -121,10 +117,21 @@ async fn no_answer_and_no_log_line_repeats_what_was_pasted_in_the_wrong_place() 
 
 /// Log lines, kept.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Lines {
-    fn text(&self) -> String {
+    /// Takes what is logged at any level until the guard is dropped. A test has one thread, and the tasks that it starts
+    /// run on it too.
+    pub(super) fn collect(&self) -> DefaultGuard {
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_ansi(false)
+            .with_writer(self.clone())
+            .finish();
+        tracing::subscriber::set_default(subscriber)
+    }
+
+    pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
     }
 }
