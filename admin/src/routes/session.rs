@@ -12,6 +12,7 @@ use keyside_credentials::{
 };
 use serde::Serialize;
 use utoipa::ToSchema;
+use zeroize::Zeroizing;
 
 use super::tokens::workspaces;
 use crate::{
@@ -37,12 +38,16 @@ pub(super) async fn create(
     Extension(id): Extension<RequestId>,
     peer: Peer,
     headers: HeaderMap,
-    body: JsonBody,
+    body: Result<JsonBody, Problem>,
 ) -> Result<Response, Problem> {
-    if state.cookie == Cookie::Refused {
-        return Err(in_the_clear());
-    }
-    let principal = shown(&state, peer, &body)?;
+    let shown = sign_in(&state, body);
+    // One that shows nothing is like any request of which nobody knows who sends it.
+    let uncounted = |problem| match state.limits.request(Spender::Unknown(peer)) {
+        Ok(()) => problem,
+        Err(too_many) => too_many,
+    };
+    let token = shown.map_err(uncounted)?;
+    let principal = owner_of(&token, &state, peer)?;
     let spender = Spender::Token(principal.actor.clone());
     state.limits.request(spender)?;
     let act = Act {
@@ -130,7 +135,7 @@ pub(super) async fn prove(
     headers: HeaderMap,
     body: JsonBody,
 ) -> Result<Json<SessionView>, Problem> {
-    let shown = shown(&state, peer, &body)?;
+    let shown = owner_of(&token(&body)?, &state, peer)?;
     let is_own = shown.actor == caller.principal().actor;
     let text = current(&state, &headers).and_then(|_| state.cookie.read(&headers));
     if !is_own || !text.is_none_or(|text| state.sessions.prove(text, &shown)) {
@@ -140,12 +145,27 @@ pub(super) async fn prove(
     Ok(Json(SessionView::of(&state, &shown, session.as_ref())))
 }
 
-/// Whose token a body shows. Only wrong ones count as guesses.
-fn shown(state: &AdminState, peer: Peer, body: &JsonBody) -> Result<Principal, Problem> {
+/// The token that someone wants to sign in with.
+fn sign_in(
+    state: &AdminState,
+    body: Result<JsonBody, Problem>,
+) -> Result<Zeroizing<String>, Problem> {
+    match state.cookie {
+        Cookie::Refused => Err(in_the_clear()),
+        _ => token(&body?),
+    }
+}
+
+/// The token that a body shows.
+fn token(body: &JsonBody) -> Result<Zeroizing<String>, Problem> {
     let mut form = Form::parse(body.bytes(), &["token"])?;
     let token = form.required("token", form::token);
-    let token = form.finish(token)?;
-    match state.registry.access().authenticate(&token) {
+    form.finish(token)
+}
+
+/// Whose token it is. Only wrong ones count as guesses.
+fn owner_of(token: &str, state: &AdminState, peer: Peer) -> Result<Principal, Problem> {
+    match state.registry.access().authenticate(token) {
         Some(principal) => Ok(principal),
         None => {
             state.limits.guess(peer)?;

@@ -51,3 +51,20 @@ async fn a_token_has_a_budget_of_its_own() {
     let unknown = api.send(anonymous("GET", WORKSPACES)).await;
     assert_eq!(unknown.status, StatusCode::UNAUTHORIZED);
 }
+
+#[tokio::test]
+async fn a_sign_in_that_shows_no_token_is_counted_like_any_other_request_of_nobodys() {
+    let api = Api::slow().await;
+    let bodies = [
+        ("application/json", "{"),
+        ("text/plain", "{}"),
+        ("application/json", "{}"),
+    ];
+    let mut kinds = Vec::new();
+    for (media_type, body) in bodies.into_iter().cycle().take(30) {
+        let request = anonymous("POST", "/api/session").header("content-type", media_type);
+        kinds.push(api.send_body(request, body.into()).await.kind());
+    }
+    assert!(kinds.contains(&"too-many-requests".to_owned()), "{kinds:?}");
+    SignedIn::at(&api, &api.token).await;
+}
