@@ -8,9 +8,10 @@ use crate::failure::Failure;
 use crate::inventory::Inventory;
 use crate::lifecycle::Lifecycle;
 use crate::observe::{self, Observed};
+use crate::runnable::Runnable;
 use crate::{descriptors, telemetry, web};
 use keyside_admin::AdminOptions;
-use keyside_config::{ListenAddress, Settings, Sources, Store};
+use keyside_config::{ListenAddress, Settings, Sources};
 use keyside_credentials::storage::SledStorage;
 use keyside_credentials::{Kms, OpenOptions, Registry, SessionRules, SystemClock, process};
 use keyside_proxy::{Bound, Drain, Metrics, Parts};
@@ -18,12 +19,13 @@ use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server};
 use std::fmt::Display;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use tokio::runtime::Runtime;
 
 /// `keyside serve`: runs until a signal.
 pub(crate) fn serve(sources: &Sources) -> Result<(), Failure> {
-    let app = App::open(Settings::load(sources)?.settings)?;
+    let app = App::open(Runnable::of(Settings::load(sources)?.settings)?)?;
     app.bind()?.run(|_| {});
     Ok(())
 }
@@ -54,8 +56,13 @@ pub(crate) struct Addresses {
 }
 
 impl App {
-    pub(crate) fn open(mut settings: Settings) -> Result<Self, Failure> {
-        let telemetry = telemetry::start(&settings.log).map_err(misconfigured)?;
+    pub(crate) fn open(runnable: Runnable) -> Result<Self, Failure> {
+        let Runnable {
+            mut settings,
+            data,
+            filter,
+        } = runnable;
+        let telemetry = telemetry::start(settings.log.format, filter).map_err(failed)?;
         process::harden().map_err(failed)?;
         let open_files = descriptors::raise_limit().map_err(failed)?;
         let limits = &mut settings.proxy.limits;
@@ -68,7 +75,7 @@ impl App {
             .enable_all()
             .build()
             .map_err(failed)?;
-        let registry = runtime.block_on(open_registry(&settings))?;
+        let registry = runtime.block_on(open_registry(&settings, &data))?;
         Ok(Self {
             settings: Arc::new(settings),
             registry,
@@ -192,15 +199,11 @@ impl Ready {
     }
 }
 
-async fn open_registry(settings: &Settings) -> Result<Arc<Registry>, Failure> {
-    let Store::Sled { path } = &settings.store else {
-        let said = "store.backend = \"vault\" is not part of this release";
-        return Err(Failure::configuration(said).next("Use store.backend = \"sled\"."));
-    };
-    let storage = SledStorage::open(&path.join("store"))
+async fn open_registry(settings: &Settings, data: &Path) -> Result<Arc<Registry>, Failure> {
+    let storage = SledStorage::open(&data.join("store"))
         .await
         .map_err(failed)?;
-    let keyring = path.join("keyring");
+    let keyring = data.join("keyring");
     let options = OpenOptions {
         storage: Arc::new(storage),
         kms: Kms::open(&settings.kms, &keyring).map_err(misconfigured)?,

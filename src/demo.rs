@@ -5,6 +5,7 @@ mod sandbox;
 
 use crate::app::{Addresses, App};
 use crate::failure::Failure;
+use crate::runnable::Runnable;
 use keyside_config::{ListenAddress, Settings, Sources};
 use keyside_credentials::{Act, ActorId, Environment, NewCredential, NewWorkspace, Secret};
 use sandbox::Sandbox;
@@ -19,7 +20,7 @@ pub(crate) fn run(sources: &Sources) -> Result<(), Failure> {
     let provider = TcpListener::bind("127.0.0.1:0").map_err(failed)?;
     let address = provider.local_addr().map_err(failed)?;
     let settings = Settings::load(&overridden(sources, folder.path(), address))?.settings;
-    let app = App::open(settings)?;
+    let app = App::open(Runnable::of(settings)?)?;
     // As long as a real one, and made anew: nothing about the demo is a known key.
     let key = format!("sandbox-{}", random_hex()?);
     app.runtime

@@ -9,6 +9,7 @@ mod failure;
 mod inventory;
 mod lifecycle;
 mod observe;
+mod runnable;
 mod telemetry;
 mod terminal;
 mod web;

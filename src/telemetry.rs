@@ -20,23 +20,26 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 /// Writes what is still in the buffer when it is dropped.
 pub(crate) struct Telemetry(#[expect(dead_code, reason = "held for its Drop")] sink::Writing);
 
-/// Why logging cannot start.
+/// The filter cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum TelemetryError {
-    /// The filter cannot be read.
-    #[error("log.filter is no list of directives such as \"info,keyside_proxy=debug\": {0}")]
-    Filter(#[from] tracing_subscriber::filter::ParseError),
-    /// The system gives no thread.
-    #[error("the thread that writes log lines could not be started: {0}")]
-    Thread(#[from] io::Error),
+#[error("log.filter is no list of directives such as \"info,keyside_proxy=debug\": {0}")]
+pub(crate) struct FilterError(#[from] tracing_subscriber::filter::ParseError);
+
+/// The system gives no thread.
+#[derive(Debug, thiserror::Error)]
+#[error("the thread that writes log lines could not be started: {0}")]
+pub(crate) struct StartError(#[from] io::Error);
+
+/// What `log.filter` means.
+pub(crate) fn filter(log: &Log) -> Result<EnvFilter, FilterError> {
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
+    Ok(filter.parse(&log.filter)?)
 }
 
 /// Starts logging.
-pub(crate) fn start(log: &Log) -> Result<Telemetry, TelemetryError> {
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
-    let filter = filter.parse(&log.filter)?;
+pub(crate) fn start(format: LogFormat, filter: EnvFilter) -> Result<Telemetry, StartError> {
     let (sink, writing) = sink::start()?;
-    let lines = lines(log.format, sink).with_filter(filter_fn(may_be_written));
+    let lines = lines(format, sink).with_filter(filter_fn(may_be_written));
     tracing_subscriber::registry()
         .with(lines)
         .with(filter)

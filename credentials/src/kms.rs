@@ -41,13 +41,23 @@ impl Kms {
     /// # Errors
     /// What is wrong with the master key, and what to do.
     pub fn open(settings: &keyside_config::Kms, keyring: &Path) -> Result<Self, KmsError> {
-        match settings.driver {
-            KmsDriver::Local => Ok(Self(Driver::Local(MasterKeys::find(settings, keyring)?))),
-            KmsDriver::Aws => Err(KmsError::NotInThisRelease { driver: "aws" }),
-            KmsDriver::Azure => Err(KmsError::NotInThisRelease { driver: "azure" }),
-            KmsDriver::Gcp => Err(KmsError::NotInThisRelease { driver: "gcp" }),
-            KmsDriver::Vault => Err(KmsError::NotInThisRelease { driver: "vault" }),
-        }
+        Self::offered(settings.driver)?;
+        Ok(Self(Driver::Local(MasterKeys::find(settings, keyring)?)))
+    }
+
+    /// Whether this release has the driver; nothing is looked at.
+    ///
+    /// # Errors
+    /// [`KmsError::NotInThisRelease`].
+    pub fn offered(driver: KmsDriver) -> Result<(), KmsError> {
+        let driver = match driver {
+            KmsDriver::Local => return Ok(()),
+            KmsDriver::Aws => "aws",
+            KmsDriver::Azure => "azure",
+            KmsDriver::Gcp => "gcp",
+            KmsDriver::Vault => "vault",
+        };
+        Err(KmsError::NotInThisRelease { driver })
     }
 
     /// The same, where a master key that is not there must not be made: something exists that only it opens.

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use keyside_config::{Settings, Sources, Store};
+use keyside_config::{Settings, Sources};
 use keyside_credentials::backup::{self, Header, RestoreError};
 use serde_json::{Value, json};
 
 use super::{Admin, Answer, Failure, download::Download};
+use crate::runnable::data_folder;
 
 /// `keyside backup`.
 #[derive(Args)]
@@ -63,12 +64,7 @@ impl Backup {
 impl Restore {
     pub(super) async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
         let settings = Settings::load(sources)?.settings;
-        let Store::Sled { path } = &settings.store else {
-            return Err(Failure::configuration(
-                "store.backend = \"vault\" is not part of this release",
-            )
-            .next("Use store.backend = \"sled\"."));
-        };
+        let path = data_folder(&settings.store)?;
         let restore = backup::Restore {
             store: &path.join("store"),
             keyring: &path.join("keyring"),

@@ -1,12 +1,17 @@
-//! `keyside check`: whether the settings are sound, and where each came from. No network, and nothing is written.
+//! `keyside check`: whether this release can run the settings, and where each came from. No network, and nothing is written.
 
-use keyside_config::{EffectiveSetting, Settings, Sources};
+use keyside_config::{EffectiveSetting, Loaded, Settings, Sources};
 use serde_json::json;
 
 use super::{Answer, Failure, table::Table};
+use crate::runnable::Runnable;
 
 pub(crate) fn run(sources: &Sources, answer: &Answer) -> Result<(), Failure> {
-    let effective = Settings::load(sources)?.effective;
+    let Loaded {
+        settings,
+        effective,
+    } = Settings::load(sources)?;
+    Runnable::of(settings)?;
     let lines: Vec<_> = effective
         .iter()
         .map(|setting| json!({ "key": setting.key, "value": setting.value, "origin": setting.origin.to_string() }))

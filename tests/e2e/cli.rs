@@ -247,6 +247,22 @@ fn check_validates_without_starting_and_repeats_no_value_of_the_environment() {
 }
 
 #[test]
+fn check_passes_nothing_that_serve_refuses() {
+    for (name, value) in [
+        ("log.filter", "keyside=loudest"),
+        ("store.backend", "vault"),
+        ("kms.driver", "aws"),
+    ] {
+        let builder = Keyside::builder().set(name, &format!("{value:?}"));
+        let [checked, served] = ["check", "serve"].map(|command| builder.run(&[command], b""));
+        check_says(CONFIGURATION, &checked, name);
+        assert_eq!(checked.stderr, served.stderr);
+        assert_eq!(served.code, checked.code, "{served:#?}");
+        assert!(!builder.home().join("data").exists(), "something was made");
+    }
+}
+
+#[test]
 fn healthcheck_tells_ready_from_draining_and_from_nobody() {
     let upstream = Upstream::ok();
     let desk = Desk::new(&upstream);
