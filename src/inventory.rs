@@ -47,6 +47,8 @@ impl Inventory {
     }
 
     fn count(&self) {
+        // A stored key's provider may be gone from the settings, and counts all the same.
+        self.credentials.reset();
         for provider in &self.providers {
             for status in Status::ALL {
                 self.credentials

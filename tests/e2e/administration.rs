@@ -231,3 +231,20 @@ fn copy(from: &Path, to: &Path) {
     let status = Command::new("cp").arg("-a").arg(from).arg(to).status();
     assert!(status.expect("cp").success());
 }
+
+#[test]
+fn a_key_of_a_provider_that_is_gone_from_the_settings_is_counted_once_at_each_scrape() {
+    let keyside = Keyside::builder()
+        .set("providers.mine.base_url", r#""https://llm.example""#)
+        .start()
+        .with_key();
+    keyside.add_key("acme", "mine", "default", KEY);
+    let (builder, _) = keyside.stop();
+    let keyside = builder.unset("providers.mine.base_url").start();
+    for _ in 0..3 {
+        let metrics = keyside.metrics();
+        let counted =
+            metrics.contains(r#"integration_credentials_total{provider="mine",status="active"} 1"#);
+        assert!(counted, "{metrics}");
+    }
+}
