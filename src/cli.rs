@@ -59,7 +59,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the proxy, the admin API and the observe listener in one process
     Serve,
-    /// Run all of it on throwaway data, with a built-in provider and one key already there
+    /// Run all of it on throwaway data, with a built-in provider and one key already there; reads no settings
     Demo,
     /// Validate the settings without touching the network, and print each with where it came from
     Check,
@@ -68,7 +68,7 @@ pub(crate) enum Command {
     /// Provider keys: add, list, show, rotate, roll back, verify, edit, revoke
     #[command(subcommand)]
     Key(key::Key),
-    /// Add and list workspaces
+    /// Workspaces: add, list, export, erase, give a new key
     #[command(subcommand)]
     Workspace(workspace::Workspace),
     /// Make, list and revoke tokens: who may use the admin API

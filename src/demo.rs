@@ -9,17 +9,20 @@ use crate::runnable::Runnable;
 use keyside_config::{ListenAddress, Settings, Sources};
 use keyside_credentials::{Act, ActorId, Environment, NewCredential, NewWorkspace, Secret};
 use sandbox::Sandbox;
+use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::net::{SocketAddr, TcpListener};
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use tempfile::TempDir;
 
-/// Runs until a signal; what it stored is then gone.
+/// Runs until a signal; what it stored is then gone. Nothing of a real installation is looked at: its master key could be
+/// opened here, and replaced. Of `sources` only the addresses in the environment count.
 pub(crate) fn run(sources: &Sources) -> Result<(), Failure> {
     let folder = TempDir::with_prefix("keyside-demo-").map_err(failed)?;
     let provider = TcpListener::bind("127.0.0.1:0").map_err(failed)?;
     let address = provider.local_addr().map_err(failed)?;
-    let settings = Settings::load(&overridden(sources, folder.path(), address))?.settings;
+    let settings = Settings::load(&throwaway(sources, folder.path(), address))?.settings;
     let app = App::open(Runnable::of(settings)?)?;
     // As long as a real one, and made anew: nothing about the demo is a known key.
     let key = format!("sandbox-{}", random_hex()?);
@@ -28,36 +31,43 @@ pub(crate) fn run(sources: &Sources) -> Result<(), Failure> {
     app.runtime.block_on(add_key(&app, key))?;
     let token = folder.path().join("data").join("admin-token");
     app.bind()?
-        .run(move |addresses| print!("{}", greeting(addresses, &token)));
+        .run(move |addresses| tell(&greeting(addresses, &token)));
     Ok(())
 }
 
-/// The user's settings with the data in `folder` and the sandbox at `address`,
-/// and any port where the usual ones are taken.
-fn overridden(sources: &Sources, folder: &Path, address: SocketAddr) -> Sources {
-    let mut sources = sources.clone();
-    let mut set = |name: &str, value: String| {
-        sources.environment.insert(name.to_owned(), value);
-    };
-    set("KEYSIDE_STORE__BACKEND", "sled".into());
-    set(
-        "KEYSIDE_STORE__PATH",
-        folder.join("data").display().to_string(),
-    );
-    set(
-        "KEYSIDE_PROVIDERS__SANDBOX__BASE_URL",
-        format!("http://{address}"),
-    );
+/// Whoever reads the lines may have left; what they describe runs all the same.
+fn tell(lines: &str) {
+    let mut stdout = io::stdout().lock();
+    let _ = stdout
+        .write_all(lines.as_bytes())
+        .and_then(|()| stdout.flush());
+}
+
+/// Settings of the demo's own: the data in `folder`, the master key beside it, the sandbox at `provider`.
+fn throwaway(sources: &Sources, folder: &Path, provider: SocketAddr) -> Sources {
+    let data = folder.join("data").display().to_string();
+    let mut environment = BTreeMap::from([
+        ("KEYSIDE_STORE__PATH".to_owned(), data),
+        (
+            "KEYSIDE_PROVIDERS__SANDBOX__BASE_URL".to_owned(),
+            format!("http://{provider}"),
+        ),
+    ]);
     for (name, port) in USUAL_PORTS {
-        if TcpListener::bind(("127.0.0.1", port)).is_err()
-            && !sources.environment.contains_key(name)
-        {
-            sources
-                .environment
-                .insert(name.to_owned(), "127.0.0.1:0".into());
-        }
+        let address = listen(sources.environment.get(name), port);
+        environment.insert(name.to_owned(), address.to_string());
     }
-    sources
+    let file = None;
+    Sources { file, environment }
+}
+
+/// The one TCP address that was asked for, else the usual one, else, where that is taken, any port.
+fn listen(asked: Option<&String>, port: u16) -> SocketAddr {
+    let asked = asked.and_then(|address| address.parse().ok());
+    let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let free = || TcpListener::bind(usual).and_then(|socket| socket.local_addr());
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    asked.or_else(|| free().ok()).unwrap_or(any)
 }
 
 async fn serve_sandbox(socket: TcpListener, sandbox: Sandbox) -> std::io::Result<()> {

@@ -1,6 +1,6 @@
 //! `keyside demo`: what it prints works as printed.
 
-use crate::harness::{Builder, Exit, Keyside, PATIENCE, Process, eventually};
+use crate::harness::{Builder, Exit, Keyside, PATIENCE, Process, eventually, field};
 use nix::sys::signal::Signal;
 use std::fs;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use std::process::Command;
 
 #[test]
 fn the_printed_curl_line_works_as_printed_and_streams() {
-    let demo = Demo::start(Keyside::builder());
+    let demo = Demo::start(any_ports(Keyside::builder()));
     let line = demo.line("curl", "/chat/completions");
     let answer = sh(&line);
     assert_eq!(answer.code, Some(0), "{line}: {answer:#?}");
@@ -29,7 +29,7 @@ fn the_printed_curl_line_works_as_printed_and_streams() {
 
 #[test]
 fn the_printed_line_for_the_admin_api_shows_the_key_and_not_its_secret() {
-    let demo = Demo::start(Keyside::builder());
+    let demo = Demo::start(any_ports(Keyside::builder()));
     let line = demo.line("curl", "/api/integrations/credentials");
     let answer = sh(&line);
     assert_eq!(answer.code, Some(0), "{line}: {answer:#?}");
@@ -43,7 +43,7 @@ fn the_printed_line_for_the_admin_api_shows_the_key_and_not_its_secret() {
 
 #[test]
 fn the_printed_variables_lead_each_sdk_to_an_answer() {
-    let demo = Demo::start(Keyside::builder());
+    let demo = Demo::start(any_ports(Keyside::builder()));
     let openai = demo.line("export", "OPENAI_BASE_URL=");
     let anthropic = demo.line("export", "ANTHROPIC_BASE_URL=");
     let prompt = r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}"#;
@@ -69,12 +69,54 @@ fn the_printed_variables_lead_each_sdk_to_an_answer() {
 #[test]
 fn two_demos_run_side_by_side() {
     // On the usual ports, or on others where those are taken, be it by another test's.
-    let one = Demo::start(usual_ports());
-    let other = Demo::start(usual_ports());
+    let one = Demo::start(Keyside::builder());
+    let other = Demo::start(Keyside::builder());
     for demo in [&one, &other] {
         let answer = sh(&demo.line("curl", "/chat/completions"));
         assert!(answer.stdout.contains("[DONE]"), "{answer:#?}");
     }
+}
+
+#[test]
+fn a_demo_keeps_its_hands_off_a_real_installation() {
+    let real = Keyside::builder();
+    let master_key = real.home().join("real.master-key");
+    let file = master_key.to_str().expect("text");
+    let made = real.run(&["master-key", "generate", "--out", file], b"");
+    assert_eq!(made.code, Some(0), "{made:#?}");
+    let (real, _) = real
+        .set("kms.master_key_file", &format!("{master_key:?}"))
+        .set("proxy.workspaces", r#"["acme"]"#)
+        .start()
+        .with_key()
+        .stop();
+    let before = fs::read(&master_key).expect("a master key");
+    for variable in [("KMS_MASTER_KEY_FILE", file), ("KMS_MASTER_KEY", "x")] {
+        let demo = Demo::start(any_ports(real.clone()).variable(variable.0, variable.1));
+        let answer = sh(&demo.line("curl", "/chat/completions"));
+        assert!(answer.stdout.contains("[DONE]"), "{answer:#?}");
+        let admin = demo.line("curl", "/api/integrations/credentials");
+        let rotate = admin.replace("/api/integrations/credentials", "/api/master-key/rotate");
+        let rotated = sh(&format!("{rotate} -sS --json '{{}}'"));
+        assert!(rotated.stdout.contains("masterKey"), "{rotated:#?}");
+    }
+    assert_eq!(fs::read(&master_key).expect("a master key"), before);
+    assert_eq!(real.start().list().len(), 1);
+}
+
+#[test]
+fn a_demo_of_which_nobody_reads_the_lines_runs_all_the_same() {
+    let unread = r#"mkfifo lines; true < lines & exec "$0" "$@" > lines"#;
+    let demo = any_ports(Keyside::builder())
+        .variable("PATH", &std::env::var("PATH").expect("a path to programs"))
+        .launched_by(&["/bin/sh", "-c", unread]);
+    let process = demo.spawn(&["demo"], None);
+    let ready = process.log_line(|line| field(line, "message").as_deref() == Some("ready"));
+    let admin = field(&ready.expect("it is ready"), "admin").expect("an address");
+    let answer = sh(&format!(
+        "curl -sS -o /dev/null -w '%{{http_code}}' http://{admin}/api"
+    ));
+    assert_eq!(answer.stdout, "401", "{answer:#?}");
 }
 
 #[test]
@@ -83,7 +125,7 @@ fn a_demo_leaves_nothing_behind() {
     let scratch = builder.home().join("scratch");
     fs::create_dir(&scratch).expect("a new folder");
     let scratch_name = scratch.to_str().expect("text");
-    let mut demo = Demo::start(builder.clone().variable("TMPDIR", scratch_name));
+    let mut demo = Demo::start(any_ports(builder.clone()).variable("TMPDIR", scratch_name));
     assert_eq!(
         names_in(&scratch).len(),
         1,
@@ -125,12 +167,12 @@ impl Demo {
     }
 }
 
-fn usual_ports() -> Builder {
-    let settings = ["proxy.listen", "admin.listen", "observe.listen"];
-    let builder = Keyside::builder();
-    settings
-        .iter()
-        .fold(builder, |builder, name| builder.unset(name))
+/// The three addresses are all that a demo takes from its surroundings.
+fn any_ports(builder: Builder) -> Builder {
+    let listeners = ["PROXY", "ADMIN", "OBSERVE"];
+    listeners.iter().fold(builder, |builder, listener| {
+        builder.variable(&format!("KEYSIDE_{listener}__LISTEN"), "127.0.0.1:0")
+    })
 }
 
 /// Runs a line as a person would who has copied it.
