@@ -1,6 +1,8 @@
 //! The listening sockets: bound by us, so that a taken port is an error with a
 //! remedy and port 0 can be asked for; then owned by pingora, which accepts.
 
+mod unix;
+
 use crate::admission::Door;
 use crate::connection::Connections;
 use crate::destination::Destinations;
@@ -14,12 +16,12 @@ use pingora_core::listeners::{L4BufferSettings, ListenerConfig};
 use pingora_core::server::{ListenFds, ShutdownWatch};
 use pingora_core::services::{Service, listening};
 
-use std::fs::{DirBuilder, Permissions};
+use std::fs::Permissions;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{IntoRawFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -80,7 +82,7 @@ pub fn bind(parts: &Parts) -> Result<Bound, BindError> {
         live_check: Arc::new(Probe::new(destinations())),
     };
     for listener in &proxy.listeners {
-        let socket = Socket::bind(listener)?;
+        let socket = Socket::bind(listener, &proxy.listeners)?;
         let door = Door::new(listener, socket.tcp_address(), proxy);
         let gateway = Gateway::new(parts, door, destinations());
         let limits = (&proxy.deadlines, &proxy.limits);
@@ -105,13 +107,13 @@ struct Socket {
 }
 
 impl Socket {
-    fn bind(listener: &Listener) -> Result<Self, BindError> {
+    fn bind(listener: &Listener, all: &[Listener]) -> Result<Self, BindError> {
         match &listener.address {
             ListenAddress::Tcp(address) => Self::tcp(*address).map_err(|source| BindError::Tcp {
                 address: *address,
                 source,
             }),
-            ListenAddress::Unix(path) => Self::unix(path, Modes::of(listener)),
+            ListenAddress::Unix(path) => Self::unix(path, listener, all),
         }
     }
 
@@ -125,31 +127,18 @@ impl Socket {
         })
     }
 
-    /// The folder is closed to others before the socket is made in it, so that
-    /// there is no moment in which they could connect.
-    fn unix(path: &Path, modes: Modes) -> Result<Self, BindError> {
+    fn unix(path: &Path, listener: &Listener, all: &[Listener]) -> Result<Self, BindError> {
         if UnixStream::connect(path).is_ok() {
             return Err(BindError::Answered(path.into()));
         }
-        let bind = || {
-            let folder = path.parent().unwrap_or(Path::new("."));
-            DirBuilder::new()
-                .recursive(true)
-                .mode(modes.folder)
-                .create(folder)?;
-            remove_stale(path)?;
-            let listener = UnixListener::bind(path)?;
-            std::fs::set_permissions(path, Permissions::from_mode(modes.socket))?;
-            listener.set_nonblocking(true)?;
-            io::Result::Ok(listener)
-        };
-        let listener = bind().map_err(|source| BindError::Unix {
+        let socket = unix::bind(path, unix::mode(listener), all);
+        let socket = socket.map_err(|source| BindError::Unix {
             path: path.into(),
             source,
         })?;
         Ok(Self {
             address: ListenAddress::Unix(path.into()),
-            descriptor: listener.into(),
+            descriptor: socket.into(),
         })
     }
 
@@ -158,42 +147,6 @@ impl Socket {
             ListenAddress::Tcp(address) => Some(address),
             ListenAddress::Unix(_) => None,
         }
-    }
-}
-
-/// Who may reach a Unix socket at all.
-struct Modes {
-    folder: u32,
-    socket: u32,
-}
-
-impl Modes {
-    /// This user alone; or anybody, where user ids are named: then each connection
-    /// is judged by the one the kernel gives.
-    fn of(listener: &Listener) -> Self {
-        match listener.peer_uids.is_empty() {
-            true => Self {
-                folder: 0o700,
-                socket: 0o600,
-            },
-            false => Self {
-                folder: 0o711,
-                socket: 0o666,
-            },
-        }
-    }
-}
-
-/// A socket that a killed process left behind goes; any other file stays.
-fn remove_stale(path: &Path) -> io::Result<()> {
-    match std::fs::symlink_metadata(path) {
-        Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path),
-        Ok(_) => Err(io::Error::new(
-            io::ErrorKind::AlreadyExists,
-            "a file is in the way",
-        )),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
     }
 }
 
@@ -213,7 +166,7 @@ impl Accepting {
             }
             ListenAddress::Unix(path) => {
                 let name = path.display().to_string();
-                let mode = Permissions::from_mode(Modes::of(listener).socket);
+                let mode = Permissions::from_mode(unix::mode(listener));
                 (name.clone(), ListenerConfig::uds(name).permissions(mode))
             }
         };

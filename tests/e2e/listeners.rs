@@ -4,7 +4,7 @@ use crate::harness::{Ask, KEY, Keyside, Upstream, Wire, expect, holds};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Starts Keyside with a Unix listener of these further fields, and says where it is.
 fn unix(upstream: &Upstream, fields: &str) -> (Keyside, PathBuf) {
@@ -75,6 +75,43 @@ fn a_socket_for_named_peers_can_be_reached_by_them() {
         0o001,
         "to pass through, and neither to list nor to change"
     );
+}
+
+#[test]
+fn a_private_socket_does_not_lock_out_the_peers_of_another_whichever_comes_first() {
+    for (private, shared) in [
+        ("run/own.sock", "run/shared/proxy.sock"),
+        ("run/shared/own.sock", "run/proxy.sock"),
+        ("run/own.sock", "run/proxy.sock"),
+    ] {
+        for private_first in [true, false] {
+            let umask = r#"umask 077; exec "$0" "$@""#;
+            let builder = Keyside::builder().launched_by(&["/bin/sh", "-c", umask]);
+            let [private, shared] = [private, shared].map(|path| builder.home().join(path));
+            let mut entries = [
+                format!("{{ address = \"unix:{}\" }}", private.display()),
+                format!(
+                    "{{ address = \"unix:{}\", peer_uids = [4711] }}",
+                    shared.display()
+                ),
+            ];
+            if !private_first {
+                entries.reverse();
+            }
+            let entries = entries.join(", ");
+            let _keyside = builder.set("proxy.listen", &format!("[{entries}]")).start();
+            let mode = |path: &Path| {
+                let found = fs::metadata(path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+                found.permissions().mode() & 0o777
+            };
+            assert_eq!(mode(&private), 0o600, "{entries}");
+            assert_eq!(mode(&shared), 0o666, "{entries}");
+            let made = |folder: &&Path| folder.ends_with("run") || folder.ends_with("shared");
+            for folder in shared.ancestors().filter(made) {
+                assert_eq!(mode(folder), 0o711, "{folder:?}: {entries}");
+            }
+        }
+    }
 }
 
 #[test]
