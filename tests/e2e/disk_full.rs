@@ -1,7 +1,7 @@
 //! A disk without room: changes are refused with a problem document, nothing is half-written, keys
 //! that are there are served on, and everything acknowledged outlives it.
 
-use crate::harness::{Ask, Builder, KEY, Keyside, Message, Upstream, eventually};
+use crate::harness::{Ask, Builder, KEY, Keyside, Message, Upstream, eventually, runs_as_root};
 use crate::startup::{check_serves, refused};
 use serde_json::{Value, json};
 use std::fs::{self, File};
@@ -13,11 +13,12 @@ use std::thread;
 
 #[test]
 fn a_full_disk_refuses_changes_and_room_brings_them_back() {
+    if !runs_as_root() {
+        return;
+    }
     let upstream = Upstream::wanting_key();
     let builder = Keyside::builder().provider("openai", &upstream.base_url());
-    let Some(disk) = SmallDisk::under(&builder) else {
-        return without_a_disk_of_its_own();
-    };
+    let disk = SmallDisk::under(&builder);
     let keyside = builder.start().with_key();
     let mut made = vec![keyside.list()[0].clone()];
     for round in 0..3 {
@@ -42,11 +43,12 @@ fn a_full_disk_refuses_changes_and_room_brings_them_back() {
 
 #[test]
 fn a_disk_that_fills_up_under_changes_costs_nothing_acknowledged() {
+    if !runs_as_root() {
+        return;
+    }
     let upstream = Upstream::wanting_key();
     let builder = Keyside::builder().provider("openai", &upstream.base_url());
-    let Some(disk) = SmallDisk::under(&builder) else {
-        return without_a_disk_of_its_own();
-    };
+    let disk = SmallDisk::under(&builder);
     let keyside = builder.start().with_key();
     let mut made = vec![keyside.list()[0].clone()];
     let full = AtomicBool::new(false);
@@ -81,11 +83,12 @@ fn a_disk_that_fills_up_under_changes_costs_nothing_acknowledged() {
 
 #[test]
 fn a_first_start_without_room_says_so_and_the_next_one_with_room_begins_well() {
+    if !runs_as_root() {
+        return;
+    }
     let upstream = Upstream::wanting_key();
     let builder = Keyside::builder().provider("openai", &upstream.base_url());
-    let Some(disk) = SmallDisk::under(&builder) else {
-        return without_a_disk_of_its_own();
-    };
+    let disk = SmallDisk::under(&builder);
     let ballast = disk.fill();
     for _ in 0..2 {
         let exit = refused(&builder);
@@ -201,17 +204,18 @@ struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// Mounts it, where this user may.
-    fn under(builder: &Builder) -> Option<Self> {
+    /// Mounts it, which asks for root.
+    fn under(builder: &Builder) -> Self {
         let folder = builder.home().join("data");
         fs::create_dir(&folder).expect("a new folder");
         let mount = ["-t", "tmpfs", "-o", "size=48m,mode=0700", "keyside-test"];
         let mounted = Command::new("mount").args(mount).arg(&folder).output();
-        let mounted = mounted.is_ok_and(|output| output.status.success());
-        mounted.then_some(Self {
+        let mounted = mounted.expect("mount(8)");
+        assert!(mounted.status.success(), "{mounted:?}");
+        Self {
             folder,
             _home: builder.clone(),
-        })
+        }
     }
 
     /// Takes all the room there is; the file to remove for having it back.
@@ -229,16 +233,6 @@ impl Drop for SmallDisk {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(&self.folder).status();
     }
-}
-
-/// Only the administrator of a machine mounts. That no disk is at hand must not hide that the rest of
-/// this module ran: the limit on a file's size needs nobody's leave.
-fn without_a_disk_of_its_own() {
-    assert!(
-        !nix::unistd::geteuid().is_root(),
-        "root may mount a tmpfs, and could not"
-    );
-    eprintln!("not shown here: mounting a small file system needs root");
 }
 
 /// From now on, no file of this process grows beyond `bytes`.

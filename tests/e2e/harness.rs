@@ -17,6 +17,7 @@ mod message;
 mod pair;
 mod process;
 mod reader;
+mod root;
 pub mod tls;
 mod upstream;
 mod wire;
@@ -27,6 +28,7 @@ pub use keyside::{CREDENTIALS, Keyside};
 pub use message::{Ending, Message, holds};
 pub use pair::Pair;
 pub use process::{Exit, Process};
+pub use root::runs_as_root;
 pub use upstream::{Line, Seen, Then, Upstream, chunked_head, reply, reply_in_chunks};
 pub use wire::{PATIENCE, Wire, allow_sockets};
 
