@@ -2,7 +2,7 @@
 
 use crate::harness::frames::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, Fate, Frames, HEADERS, PING, RST_STREAM, SETTINGS,
-    block,
+    block, frame,
 };
 use crate::harness::{Ask, CHAT, Keyside, Upstream, expect};
 
@@ -201,12 +201,30 @@ fn floods_end_the_connection_and_not_the_service() {
         // The peer's end shows on a later write; what it said before is the GOAWAY or nothing.
         assert!(cut || frames.fate(u32::MAX) == Fate::Gone, "{name}");
     }
-    let mut frames = Frames::connect(keyside.proxy_addr());
-    for _ in 0..1000 {
-        frames.write(SETTINGS, 0, 0, &[]);
-        frames.write(PING, 0, 0, &[0; 8]);
-    }
     let answer = keyside.ask(&Ask::chat());
     assert_eq!(answer.status(), 200, "and it serves on");
     expect::keyless("after floods", &answer);
+}
+
+#[test]
+fn a_flood_that_asks_for_answers_and_takes_none_is_held_back_and_cut() {
+    // More than fits into the buffers of both sides' sockets.
+    const ENOUGH: usize = 64 * 1024 * 1024;
+    let upstream = Upstream::ok();
+    let keyside = Keyside::builder()
+        .provider("openai", &upstream.base_url())
+        .set("proxy.deadlines.write_idle", r#""500ms""#)
+        .start()
+        .with_key();
+    let (settings, ping) = (frame(SETTINGS, 0, 0, &[]), frame(PING, 0, 0, &[0; 8]));
+    for (name, asking) in [("settings", settings), ("pings", ping)] {
+        let mut frames = Frames::connect(keyside.proxy_addr());
+        let before = keyside.peak_memory();
+        let block = asking.repeat(64 * 1024 / asking.len());
+        let cut = (0..ENOUGH / block.len()).any(|_| !frames.write_raw(&block));
+        assert!(cut, "{name}: all of it was taken");
+        let grown = keyside.peak_memory() - before;
+        assert!(grown < 16 * 1024, "{name}: {grown} KiB more");
+        assert_eq!(keyside.ask(&Ask::chat()).status(), 200, "{name}");
+    }
 }

@@ -60,14 +60,12 @@ impl Frames {
 
     /// Writes a frame; `false` when the peer has gone.
     pub fn write(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> bool {
-        let length = u32::try_from(payload.len())
-            .expect("a small frame")
-            .to_be_bytes();
-        let mut frame = length[1..].to_vec();
-        frame.extend_from_slice(&[kind, flags]);
-        frame.extend_from_slice(&stream.to_be_bytes());
-        frame.extend_from_slice(payload);
-        self.stream.write_all(&frame).is_ok()
+        self.write_raw(&frame(kind, flags, stream, payload))
+    }
+
+    /// Writes whole frames at once; `false` when the peer has gone.
+    pub fn write_raw(&mut self, frames: &[u8]) -> bool {
+        self.stream.write_all(frames).is_ok()
     }
 
     /// The next frame; `None` at the connection's end.
@@ -113,6 +111,18 @@ impl Frames {
             Err(_) => None,
         }
     }
+}
+
+/// A frame's bytes.
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len())
+        .expect("a small frame")
+        .to_be_bytes();
+    let mut frame = length[1..].to_vec();
+    frame.extend_from_slice(&[kind, flags]);
+    frame.extend_from_slice(&stream.to_be_bytes());
+    frame.extend_from_slice(payload);
+    frame
 }
 
 /// A header block of literal fields that enter no table (RFC 7541, section 6.2.2).

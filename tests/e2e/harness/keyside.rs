@@ -175,6 +175,21 @@ impl Keyside {
         self.process.pid()
     }
 
+    /// The highest resident size so far, in KiB (proc_pid_status(5)).
+    pub fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = status.expect("a running process");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .expect("its peak");
+        let number = line
+            .split_whitespace()
+            .next()
+            .and_then(|number| number.parse().ok());
+        number.expect("a number of KiB")
+    }
+
     /// Everything said so far on standard error.
     pub fn logs(&self) -> String {
         self.process.stderr()
