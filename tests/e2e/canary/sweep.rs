@@ -2,6 +2,7 @@
 
 use super::codings::Canary;
 use crate::harness::{CREDENTIALS, Keyside};
+use serde_json::json;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -32,6 +33,11 @@ impl Sweep {
             let answer = keyside.admin("GET", &page, None);
             assert_eq!(answer.status(), 200, "{page}: {}", answer.text());
             self.saw(&page, &answer.raw);
+        }
+        for page in ADMIN_FILES {
+            let answer = keyside.admin("POST", page, Some(&json!({})));
+            assert_eq!(answer.status(), 200, "{page}: {}", answer.text());
+            self.saw(page, &answer.raw);
         }
         let process = format!("/proc/{}", keyside.pid());
         for file in ["environ", "cmdline", "comm", "status", "maps", "limits"] {
@@ -94,11 +100,20 @@ impl Sweep {
     }
 }
 
-const ADMIN_PAGES: [&str; 6] = [
+const ADMIN_PAGES: [&str; 12] = [
     CREDENTIALS,
     "/api/integrations/credentials?status=revoked",
     "/api/integrations/providers",
     "/api/workspaces",
     "/api/workspaces/acme",
     "/api/runs",
+    "/api/audit",
+    "/api/audit/export?format=ndjson",
+    "/api/audit/export?format=csv",
+    "/api/audit/verify",
+    "/api/tokens",
+    "/api/session",
 ];
+
+/// What is taken away whole.
+const ADMIN_FILES: [&str; 2] = ["/api/workspaces/acme/export", "/api/backup"];
