@@ -18,13 +18,13 @@ pub(crate) use self::kind::Kind;
 pub(crate) struct Problem {
     kind: Kind,
     detail: String,
-    remedy: String,
-    errors: Vec<FieldError>,
+    remedy: &'static str,
+    errors: Box<[FieldError]>,
     headers: Vec<(HeaderName, HeaderValue)>,
     /// Who was kept out, where that is known.
     refused: Option<ActorId>,
     /// What went wrong here: for the log, never for the answer.
-    cause: Option<String>,
+    cause: Option<Box<str>>,
 }
 
 /// What is wrong with one field of a body, or one parameter of a query.
@@ -63,13 +63,13 @@ impl FieldError {
 }
 
 impl Problem {
-    pub(crate) fn new(kind: Kind, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
-        let (detail, remedy) = (detail.into(), remedy.into());
+    pub(crate) fn new(kind: Kind, detail: impl Into<String>, remedy: &'static str) -> Self {
+        let detail = detail.into();
         Self {
             kind,
             detail,
             remedy,
-            errors: Vec::new(),
+            errors: Box::default(),
             headers: Vec::new(),
             refused: None,
             cause: None,
@@ -92,7 +92,7 @@ impl Problem {
     }
 
     /// Something that is our own fault. What it was goes to the log, under the request's id.
-    pub(crate) fn internal(cause: impl Into<String>) -> Self {
+    pub(crate) fn internal(cause: impl Into<Box<str>>) -> Self {
         let told = Self::new(
             Kind::Internal,
             "The request could not be finished.",
@@ -105,7 +105,7 @@ impl Problem {
     }
 
     pub(crate) fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
-        self.errors = errors;
+        self.errors = errors.into();
         self
     }
 
@@ -144,7 +144,7 @@ impl Problem {
             title: self.kind.title(),
             status: self.kind.status().as_u16(),
             detail: &self.detail,
-            remedy: &self.remedy,
+            remedy: self.remedy,
             request_id,
             errors: &self.errors,
         });
