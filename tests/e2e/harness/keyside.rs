@@ -175,7 +175,8 @@ impl Keyside {
         self.process.pid()
     }
 
-    /// The highest resident size so far, in KiB (proc_pid_status(5)).
+    /// The highest resident size so far, in KiB (proc_pid_status(5)), which the kernel counts by page and thread:
+    /// a later one can be a little lower.
     pub fn peak_memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()));
         let status = status.expect("a running process");
