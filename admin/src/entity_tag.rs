@@ -30,6 +30,15 @@ impl<T: Serialize> Tagged<T> {
         }
     }
 
+    /// The answer to a creation: the representation, and where it is from now on.
+    pub(crate) fn created(self, location: &str) -> Response {
+        let mut response = (StatusCode::CREATED, self).into_response();
+        if let Ok(location) = HeaderValue::from_str(location) {
+            response.headers_mut().insert(header::LOCATION, location);
+        }
+        response
+    }
+
     fn tag(&self) -> String {
         let bytes = serde_json::to_vec(&self.view).unwrap_or_default();
         let digest = Sha256::digest(bytes);

@@ -59,6 +59,14 @@ impl Parameters {
         self.optional("limit", read).unwrap_or(LIMIT)
     }
 
+    /// Where the page before ended, if there was one.
+    pub(crate) fn cursor<T>(&mut self, read: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        self.optional("cursor", |text| {
+            let unknown = || "is not a cursor of this list; begin again without one".to_owned();
+            read(text).ok_or_else(unknown)
+        })
+    }
+
     /// Succeeds if all that was given was asked for and could be read.
     pub(crate) fn finish(mut self) -> Result<(), Problem> {
         let unknown = |(name, _): &&(String, String)| !self.known.contains(&name.as_str());

@@ -37,10 +37,7 @@ pub(super) async fn list(
 ) -> Result<Json<Page<RecordView>>, Problem> {
     let filter = filter(&caller, &mut query);
     let limit = query.limit();
-    let before = query.optional("cursor", |cursor| {
-        position(cursor)
-            .ok_or_else(|| "is not a cursor of this list; begin again without one".to_owned())
-    });
+    let before = query.cursor(position);
     query.finish()?;
     caller.look_into(filter.workspace.as_ref())?;
     let found = state.registry.audit().search(&filter, before, limit).await;

@@ -4,11 +4,8 @@ pub(super) mod change;
 pub(super) mod verify;
 mod view;
 
-use axum::{
-    extract::State,
-    response::{IntoResponse, Response},
-};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::{Json, extract::State, response::Response};
+use http::HeaderMap;
 use keyside_credentials::{
     ChangeError, Credential, Environment, Filter, NewCredential, Permission, Registry, Saved,
     Status, UsageTag,
@@ -51,12 +48,7 @@ pub(super) async fn create(
     caller.enter(&new.workspace, ChangeError::WorkspaceUnknown)?;
     let added = state.registry.add(&caller.act(), new).await?;
     let location = format!("{PATH}/{}", added.credential.id);
-    let mut response = saved(&state.registry, &caller, added).into_response();
-    *response.status_mut() = StatusCode::CREATED;
-    if let Ok(location) = HeaderValue::from_str(&location) {
-        response.headers_mut().insert(header::LOCATION, location);
-    }
-    Ok(response)
+    Ok(saved(&state.registry, &caller, added).created(&location))
 }
 
 /// Credentials, in order of workspace, provider and label. Revoked ones stay.
@@ -69,7 +61,7 @@ pub(super) async fn list(
     State(state): State<AdminState>,
     caller: Caller,
     mut query: Parameters,
-) -> Result<axum::Json<Page<CredentialView>>, Problem> {
+) -> Result<Json<Page<CredentialView>>, Problem> {
     let filter = Filter {
         within: caller.scope().clone(),
         workspace: query.optional("workspaceId", super::parsed),
@@ -78,7 +70,7 @@ pub(super) async fn list(
         environment: query.optional("environment", word(&ENVIRONMENTS)),
     };
     let limit = query.limit();
-    let after = query.optional("cursor", |cursor| place(&caller, &state.registry, cursor));
+    let after = query.cursor(|cursor| place(&caller, &state.registry, cursor));
     query.finish()?;
     caller.look_into(filter.workspace.as_ref())?;
     let all = state.registry.list(&filter).into_iter();
@@ -87,7 +79,7 @@ pub(super) async fn list(
         after.is_some_and(|after| order(credential) <= order(after))
     });
     let view = |credential| CredentialView::of(credential, Vec::new());
-    Ok(axum::Json(Page::cut(
+    Ok(Json(Page::cut(
         rest,
         limit,
         |credential| credential.id.to_string(),
@@ -168,9 +160,8 @@ fn with_warnings(
 }
 
 /// A cursor is the id of the last one shown. Records are never removed, so its place in the order can be found again.
-fn place(caller: &Caller, registry: &Registry, cursor: &str) -> Result<Credential, String> {
-    let last = caller.credential(registry, cursor);
-    last.map_err(|_| "is not a cursor of this list; begin again without one".to_owned())
+fn place(caller: &Caller, registry: &Registry, cursor: &str) -> Option<Credential> {
+    caller.credential(registry, cursor).ok()
 }
 
 /// The order of [`Registry::list`].

@@ -2,12 +2,8 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use axum::{
-    Json,
-    extract::State,
-    response::{IntoResponse, Response},
-};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::{Json, extract::State, response::Response};
+use http::HeaderMap;
 use jiff::Timestamp;
 use keyside_credentials::{
     ActorId, ChangeError, NewToken, Role, Scope, Token, TokenStatus, WorkspaceId,
@@ -55,12 +51,7 @@ pub(super) async fn create(
         warnings: made.warnings.iter().map(ToString::to_string).collect(),
         ..TokenView::of(made.token)
     };
-    let mut response = Tagged { revision, view }.into_response();
-    *response.status_mut() = StatusCode::CREATED;
-    if let Ok(location) = HeaderValue::from_str(&location) {
-        response.headers_mut().insert(header::LOCATION, location);
-    }
-    Ok(response)
+    Ok(Tagged { revision, view }.created(&location))
 }
 
 /// Tokens, oldest first. Those that are no longer good stay listed.
@@ -75,10 +66,7 @@ pub(super) async fn list(
     mut query: Parameters,
 ) -> Result<Json<Page<TokenView>>, Problem> {
     let limit = query.limit();
-    let after = query.optional("cursor", |cursor| {
-        place(cursor)
-            .ok_or_else(|| "is not a cursor of this list; begin again without one".to_owned())
-    });
+    let after = query.cursor(place);
     query.finish()?;
     let all = state.registry.access().tokens(caller.scope());
     let rest = all.into_iter().skip_while(|token| {

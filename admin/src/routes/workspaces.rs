@@ -2,12 +2,8 @@
 
 pub(super) mod whole;
 
-use axum::{
-    Json,
-    extract::State,
-    response::{IntoResponse, Response},
-};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::{Json, extract::State, response::Response};
+use http::HeaderMap;
 use jiff::Timestamp;
 use keyside_credentials::{ActorId, NewWorkspace, Workspace, WorkspaceId};
 use serde::Serialize;
@@ -53,12 +49,7 @@ pub(super) async fn create(
     let new = read_new(body.bytes())?;
     let workspace = state.registry.create_workspace(&caller.act(), new).await?;
     let location = format!("/api/workspaces/{}", workspace.id);
-    let mut response = tagged(workspace).into_response();
-    *response.status_mut() = StatusCode::CREATED;
-    if let Ok(location) = HeaderValue::from_str(&location) {
-        response.headers_mut().insert(header::LOCATION, location);
-    }
-    Ok(response)
+    Ok(tagged(workspace).created(&location))
 }
 
 /// The workspaces that are there for the caller, by id.
@@ -73,10 +64,7 @@ pub(super) async fn list(
     mut query: Parameters,
 ) -> Result<Json<Page<WorkspaceView>>, Problem> {
     let limit = query.limit();
-    let after: Option<WorkspaceId> = query.optional("cursor", |cursor| {
-        let cursor = cursor.parse();
-        cursor.map_err(|_| "is not a cursor of this list; begin again without one".to_owned())
-    });
+    let after: Option<WorkspaceId> = query.cursor(|cursor| cursor.parse().ok());
     query.finish()?;
     let all = state.registry.workspaces(caller.scope()).into_iter();
     let rest =
