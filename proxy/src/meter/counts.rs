@@ -86,12 +86,11 @@ fn whole_number(json: &[u8]) -> Option<u64> {
     let in_number = |byte: &u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
     let end = json.iter().position(|byte| !in_number(byte))?;
     let text = std::str::from_utf8(&json[..end]).ok()?;
-    let fraction = || {
-        text.parse()
-            .ok()
-            .filter(|count| (0.0..1e15).contains(count))
-    };
-    text.parse()
-        .ok()
-        .or_else(|| fraction().map(|count: f64| count as u64))
+    let fraction = || text.parse().ok().filter(|count: &f64| *count >= 0.0);
+    let count = text.parse().ok();
+    let count = count.or_else(|| fraction().map(|count| count as u64));
+    count.filter(|count| *count < MOST)
 }
+
+/// No answer has as many tokens. A counter that added up what anybody claims would wrap around.
+const MOST: u64 = 1_000_000_000_000_000;

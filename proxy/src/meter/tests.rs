@@ -93,3 +93,11 @@ fn each_api_of_a_provider_is_metered() {
     let native = r#"{"usage":{"billed_units":{"input_tokens":1},"tokens":{"input_tokens":26.0,"output_tokens":7.0}}}"#;
     check("cohere", native, Some(26), Some(7));
 }
+
+#[test]
+fn a_count_that_no_answer_could_have_is_none() {
+    let body = r#"{"usage":{"prompt_tokens":18446744073709551615,"completion_tokens":1e300}}"#;
+    check("openai", body, None, None);
+    let body = r#"{"usage":{"prompt_tokens":-1.5,"completion_tokens":999999999999999}}"#;
+    check("openai", body, None, Some(999_999_999_999_999));
+}
