@@ -5,7 +5,6 @@
 
 use crate::deadline::Busy;
 use crate::destination::Destination;
-use crate::gateway::Arrival;
 use crate::meter::Usage;
 use crate::metrics::{Metrics, Outcome};
 use crate::request_id::RequestId;
@@ -37,6 +36,13 @@ pub(crate) struct Ledger {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) runs: Runs,
     pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// When a request came, and its name.
+#[derive(Clone, Copy)]
+pub(crate) struct Arrival {
+    pub(crate) request_id: RequestId,
+    pub(crate) at: Instant,
 }
 
 impl Exchange {

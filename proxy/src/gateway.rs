@@ -14,13 +14,14 @@
 
 mod body;
 
-pub(crate) use body::{Body, Inbound, InboundError};
+pub(crate) use body::Body;
 
 use crate::admission::Door;
 use crate::deadline::Busy;
 use crate::destination::{Destination, Destinations};
 use crate::drain::{Drain, Phase};
-use crate::exchange::{Exchange, Ledger};
+use crate::exchange::{Arrival, Exchange, Ledger};
+use crate::inbound::Inbound;
 use crate::inject::Outbound;
 use crate::meter::Meter;
 use crate::metrics::Metrics;
@@ -79,13 +80,6 @@ struct Permit {
     secret: Secret,
     run_id: Option<Box<str>>,
     tag: Option<Box<str>>,
-}
-
-/// When a request came, and its name.
-#[derive(Clone, Copy)]
-pub(crate) struct Arrival {
-    pub(crate) request_id: RequestId,
-    pub(crate) at: Instant,
 }
 
 impl Gateway {
@@ -220,9 +214,10 @@ impl Gateway {
         };
         match client {
             Some(client) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                upgrade::tunnel(client, response, wire, silence)
+                upgrade::tunnel(client, response, wire, silence).map(|()| Body::Empty)
             }
-            _ => relay::relay(response, lease, wire, silence),
+            _ => relay::relay(response, lease, wire, silence)
+                .map(|answer| Body::Relayed(Box::new(answer))),
         }
     }
 

@@ -1,6 +1,8 @@
-//! Header fields that end at the next hop, in both directions.
+//! Which header fields go on to the next hop, and which end here.
 
+use crate::names::is_ours;
 use http::header::{self, HeaderMap, HeaderName};
+use keyside_config::CredentialNames;
 
 /// Fields that concern one connection only (RFC 9110 section 7.6.1), and those
 /// that are made anew for the next: `Host`, `Expect`.
@@ -19,6 +21,24 @@ pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
         name.as_str(),
         "keep-alive" | "proxy-connection" | "http2-settings"
     )
+}
+
+/// Whether a client's header may go to an upstream at all.
+pub(crate) fn may_leave(name: &HeaderName, credentials: &CredentialNames) -> bool {
+    !is_hop_by_hop(name) && !credentials.has_header(name) && !is_trace(name) && !is_ours(name)
+}
+
+/// A request is one hop: nothing of the runner's network leaves with it.
+fn is_trace(name: &HeaderName) -> bool {
+    matches!(
+        *name,
+        header::FORWARDED | header::VIA | header::ORIGIN | header::REFERER
+    ) || name.as_str().starts_with("x-forwarded-")
+        || name.as_str().starts_with("sec-fetch-")
+        || matches!(
+            name.as_str(),
+            "x-real-ip" | "true-client-ip" | "cf-connecting-ip" | "x-client-ip"
+        )
 }
 
 /// The fields that `Connection` names for this hop only.

@@ -5,8 +5,7 @@
 //! since the client's `Connection` header is obeyed first (RFC 9110 section 7.6.1).
 
 use crate::destination::Destination;
-use crate::hop::{is_hop_by_hop, listed, lists, nominated, retain};
-use crate::names::is_ours;
+use crate::hop::{listed, lists, may_leave, nominated, retain};
 use crate::refusal::Refusal;
 use crate::route;
 use bytes::Bytes;
@@ -14,7 +13,7 @@ use http::header::{self, HeaderName};
 use http::request::Parts;
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, HeaderValue};
-use keyside_config::{AcceptEncoding, Auth, CredentialNames};
+use keyside_config::{AcceptEncoding, Auth};
 use keyside_credentials::Secret;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use zeroize::Zeroizing;
@@ -157,27 +156,9 @@ pub(crate) fn escaped(secret: &Secret) -> Zeroizing<Vec<u8>> {
     escaped
 }
 
-/// Whether a client's header may go to an upstream at all.
-pub(crate) fn may_leave(name: &HeaderName, credentials: &CredentialNames) -> bool {
-    !is_hop_by_hop(name) && !credentials.has_header(name) && !is_trace(name) && !is_ours(name)
-}
-
 /// Fields of a WebSocket handshake; a subprotocol can be a key.
 fn is_handshake(name: &HeaderName) -> bool {
     name.as_str().starts_with("sec-websocket-")
-}
-
-/// A request is one hop: nothing of the runner's network leaves with it.
-fn is_trace(name: &HeaderName) -> bool {
-    matches!(
-        *name,
-        header::FORWARDED | header::VIA | header::ORIGIN | header::REFERER
-    ) || name.as_str().starts_with("x-forwarded-")
-        || name.as_str().starts_with("sec-fetch-")
-        || matches!(
-            name.as_str(),
-            "x-real-ip" | "true-client-ip" | "cf-connecting-ip" | "x-client-ip"
-        )
 }
 
 /// What a query's value cannot hold as it is: all but the unreserved characters of RFC 3986 (section 2.3).

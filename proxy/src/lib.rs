@@ -13,6 +13,7 @@ mod drain;
 mod exchange;
 mod gateway;
 mod hop;
+mod inbound;
 mod inject;
 mod listener;
 mod meter;

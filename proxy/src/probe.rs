@@ -4,7 +4,7 @@
 //! followed. Nobody waits for its answer's content, so none is passed on and no run is recorded.
 
 use crate::destination::{Destination, Destinations};
-use crate::gateway::Inbound;
+use crate::inbound::Inbound;
 use crate::inject::Outbound;
 use crate::refusal::{Refusal, Wait};
 use crate::upstream::Answer;

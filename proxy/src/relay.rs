@@ -4,12 +4,11 @@
 //! upstream down.
 
 use crate::exchange::Exchange;
-use crate::gateway::Body;
 use crate::hop::{is_hop_by_hop, nominated, retain};
 use crate::meter::Meter;
 use crate::names::{self, is_ours};
 use crate::scrub::Scrub;
-use crate::seldom::{Timer, Word};
+use crate::seldom::{Silence, Word};
 use crate::upstream::Lease;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
@@ -21,7 +20,6 @@ use std::borrow::Cow;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// Why an answer ends before its end.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +71,7 @@ pub(crate) fn relay(
     lease: Lease,
     wire: Wire,
     stream_idle: Duration,
-) -> Response<Body> {
+) -> Response<Relay> {
     let (mut head, upstream) = response.into_parts();
     head.headers = relayed(head.headers, &wire);
     head.extensions = http::Extensions::new();
@@ -88,7 +86,7 @@ pub(crate) fn relay(
         cut: Cut::default(),
         trailers: None,
     };
-    Response::from_parts(head, Body::Relayed(Box::new(relay)))
+    Response::from_parts(head, relay)
 }
 
 /// The upstream's headers as the client gets them.
@@ -248,33 +246,6 @@ impl Cut {
             .0
             .get_or_insert_with(|| Word::new(Box::pin(grant.cut())));
         word.poll(grant.is_cut(), context)
-    }
-}
-
-/// Measures how long a sender has said nothing.
-pub(crate) struct Silence {
-    limit: Duration,
-    since: Option<Instant>,
-    timer: Timer,
-}
-
-impl Silence {
-    pub(crate) fn new(limit: Duration) -> Self {
-        Self {
-            limit,
-            since: None,
-            timer: Timer::default(),
-        }
-    }
-
-    /// Ready once the silence has lasted too long.
-    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let since = *self.since.get_or_insert_with(Instant::now);
-        self.timer.poll(since + self.limit, context)
-    }
-
-    pub(crate) fn broken(&mut self) {
-        self.since = None;
     }
 }
 

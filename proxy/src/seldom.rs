@@ -75,6 +75,33 @@ impl Timer {
     }
 }
 
+/// Measures how long a sender has said nothing.
+pub(crate) struct Silence {
+    limit: Duration,
+    since: Option<Instant>,
+    timer: Timer,
+}
+
+impl Silence {
+    pub(crate) fn new(limit: Duration) -> Self {
+        Self {
+            limit,
+            since: None,
+            timer: Timer::default(),
+        }
+    }
+
+    /// Ready once the silence has lasted too long.
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        self.timer.poll(since + self.limit, context)
+    }
+
+    pub(crate) fn broken(&mut self) {
+        self.since = None;
+    }
+}
+
 /// Whom a future would wake.
 #[derive(Default)]
 struct Told(Option<Waker>);

@@ -3,7 +3,6 @@
 //! What comes from the upstream is redacted and metered like a body: the mask
 //! keeps its length, so frames stay whole. A compressed frame passes unread.
 
-use crate::gateway::Body;
 use crate::hop::lists;
 use crate::relay::{Wire, relayed};
 use bytes::{Bytes, BytesMut};
@@ -34,7 +33,7 @@ pub(crate) fn tunnel(
     mut answer: Response<Incoming>,
     wire: Wire,
     silence: Duration,
-) -> Response<Body> {
+) -> Response<()> {
     let upstream = hyper::upgrade::on(&mut answer);
     let (mut head, _) = answer.into_parts();
     head.headers = relayed(head.headers, &wire);
@@ -45,7 +44,7 @@ pub(crate) fn tunnel(
     head.extensions = http::Extensions::new();
     head.version = Version::HTTP_11;
     tokio::spawn(carry(client, upstream, wire, silence));
-    Response::from_parts(head, Body::Empty)
+    Response::from_parts(head, ())
 }
 
 async fn carry(client: OnUpgrade, upstream: OnUpgrade, mut wire: Wire, silence: Duration) {

@@ -8,7 +8,7 @@ mod address;
 mod dial;
 mod pool;
 
-use crate::gateway::{Inbound, InboundError};
+use crate::inbound::{Inbound, InboundError};
 use crate::refusal::{Refusal, Wait};
 pub(crate) use address::Reach;
 use dial::ConnectError;

@@ -1,21 +1,12 @@
-//! The bodies on both sides: what the client gets, what the upstream gets.
+//! The body of an answer, whoever it comes from.
 
 use crate::deadline::Busy;
-use crate::hop::retain;
-use crate::inject::may_leave;
-use crate::relay::{Relay, RelayError, Silence};
+use crate::relay::{Relay, RelayError};
 use bytes::Bytes;
-use http::request::Parts;
-use http::{HeaderName, Version, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
-use keyside_config::CredentialNames;
+use http_body_util::Full;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
-use tokio::time::timeout;
 
 /// What the client gets.
 pub(crate) enum Body {
@@ -29,7 +20,7 @@ pub(crate) enum Body {
 
 /// A body that is already here.
 pub(crate) struct Whole {
-    bytes: Bytes,
+    bytes: Full<Bytes>,
     _busy: Busy,
 }
 
@@ -52,7 +43,10 @@ impl HttpBody for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, RelayError>>> {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
-            Self::Whole(ours) => Poll::Ready(whole(&mut ours.bytes)),
+            Self::Whole(whole) => {
+                let frame = Pin::new(&mut whole.bytes).poll_frame(context);
+                frame.map_err(|never| match never {})
+            }
             Self::Relayed(relay) => relay.poll_frame(context),
         }
     }
@@ -60,7 +54,7 @@ impl HttpBody for Body {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Whole(whole) => whole.bytes.is_empty(),
+            Self::Whole(whole) => whole.bytes.is_end_stream(),
             Self::Relayed(relay) => relay.is_end_stream(),
         }
     }
@@ -68,170 +62,8 @@ impl HttpBody for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Whole(whole) => SizeHint::with_exact(whole.bytes.len() as u64),
+            Self::Whole(whole) => whole.bytes.size_hint(),
             Self::Relayed(relay) => relay.size_hint(),
         }
     }
 }
-
-/// What the upstream gets: the client's body as it comes, as long as it comes, or
-/// what a request of our own says.
-///
-/// Dropped before its end, because of a refusal or an early answer, it is still
-/// read for a while: closing an HTTP/1.1 connection with bytes unread resets it,
-/// and the client would lose the answer that explains.
-///
-/// Boxed, since hyper keeps room for 32 requests in every connection's queue.
-pub(crate) struct Inbound(Box<Upload>);
-
-struct Upload {
-    source: Source,
-    silence: Silence,
-    leftover: Leftover,
-    /// Names that no trailer may have. Without them none passes.
-    credentials: Option<Arc<CredentialNames>>,
-}
-
-enum Source {
-    Client(Incoming),
-    Ours(Bytes),
-}
-
-/// What becomes of a body that nobody wants.
-#[derive(Clone, Copy)]
-enum Leftover {
-    Swallow,
-    /// HTTP/2 can end one stream alone; and who waits for `100 Continue` has not
-    /// sent anything yet.
-    Leave,
-}
-
-/// The client's body did not come to its end.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum InboundError {
-    #[error("the client's body broke off")]
-    Client(#[from] hyper::Error),
-    #[error("the client fell silent in the middle of its body")]
-    Silent,
-}
-
-impl Inbound {
-    pub(crate) fn new(head: &Parts, client: Incoming, idle: Duration) -> Self {
-        let alone = head.version < Version::HTTP_2 && !head.headers.contains_key(header::EXPECT);
-        let leftover = if alone {
-            Leftover::Swallow
-        } else {
-            Leftover::Leave
-        };
-        Self(Box::new(Upload {
-            source: Source::Client(client),
-            silence: Silence::new(idle),
-            leftover,
-            credentials: None,
-        }))
-    }
-
-    pub(crate) fn ours(body: Bytes) -> Self {
-        Self(Box::new(Upload {
-            source: Source::Ours(body),
-            silence: Silence::new(Duration::MAX),
-            leftover: Leftover::Leave,
-            credentials: None,
-        }))
-    }
-
-    pub(crate) fn without(mut self, credentials: Arc<CredentialNames>) -> Self {
-        self.0.credentials = Some(credentials);
-        self
-    }
-}
-
-impl Upload {
-    /// Trailers are headers that come late, and no less a way to smuggle a
-    /// credential.
-    fn strip_trailers(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
-        match frame.into_trailers() {
-            Ok(mut trailers) => {
-                let credentials = self.credentials.as_deref();
-                let stays =
-                    |name: &HeaderName| credentials.is_some_and(|names| may_leave(name, names));
-                retain(&mut trailers, stays);
-                Frame::trailers(trailers)
-            }
-            Err(data) => data,
-        }
-    }
-}
-
-impl Drop for Upload {
-    fn drop(&mut self) {
-        let source = std::mem::replace(&mut self.source, Source::Ours(Bytes::new()));
-        if let (Source::Client(client), Leftover::Swallow) = (source, self.leftover)
-            && !client.is_end_stream()
-        {
-            tokio::spawn(timeout(SWALLOW_FOR, swallow(client)));
-        }
-    }
-}
-
-async fn swallow(mut client: Incoming) {
-    let mut left = SWALLOW_BYTES;
-    while let Some(Ok(frame)) = client.frame().await {
-        let size = frame.data_ref().map_or(0, Bytes::len);
-        match left.checked_sub(size) {
-            Some(less) => left = less,
-            None => return,
-        }
-    }
-}
-
-impl HttpBody for Inbound {
-    type Data = Bytes;
-    type Error = InboundError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, InboundError>>> {
-        let upload = &mut *self.0;
-        let client = match &mut upload.source {
-            Source::Client(client) => client,
-            Source::Ours(bytes) => return Poll::Ready(whole(bytes)),
-        };
-        match Pin::new(client).poll_frame(context) {
-            Poll::Ready(frame) => {
-                upload.silence.broken();
-                let frame = frame.map(|frame| frame.map(|frame| upload.strip_trailers(frame)));
-                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
-            }
-            Poll::Pending => {
-                let silent = upload.silence.poll(context);
-                silent.map(|()| Some(Err(InboundError::Silent)))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match &self.0.source {
-            Source::Client(client) => client.is_end_stream(),
-            Source::Ours(bytes) => bytes.is_empty(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.0.source {
-            Source::Client(client) => client.size_hint(),
-            Source::Ours(bytes) => SizeHint::with_exact(bytes.len() as u64),
-        }
-    }
-}
-
-/// All of a body that is already here, in one piece.
-fn whole<E>(bytes: &mut Bytes) -> Option<Result<Frame<Bytes>, E>> {
-    let bytes = std::mem::take(bytes);
-    (!bytes.is_empty()).then(|| Ok(Frame::data(bytes)))
-}
-
-/// A request with a picture or a document in it is still read to its end.
-const SWALLOW_BYTES: usize = 32 << 20;
-const SWALLOW_FOR: Duration = Duration::from_secs(10);

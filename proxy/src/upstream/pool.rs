@@ -5,7 +5,7 @@
 //! are shared, up to as many streams as their peer allows. Taking one costs a lock
 //! and no clock; a sweep closes those that nobody used for a while.
 
-use crate::gateway::Inbound;
+use crate::inbound::Inbound;
 use hyper::client::conn::{http1, http2};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
