@@ -6,10 +6,13 @@ use std::fs;
 use std::path::PathBuf;
 
 /// Makes the network, puts the test's own file in the place of `/etc/hosts`, and goes on with the provider's stand-in.
+/// What is sent to 2001:4860:4860::8888 goes to a neighbour that is not there.
 const LAUNCHER: &str = "
     ip link set lo up && ip address add 8.8.4.4/32 dev lo && ip address add 169.254.169.254/32 dev lo &&
     ip address add 10.1.2.3/32 dev lo &&
-    ip address add 2001:4860::1/128 dev lo && ip route add 2001:4860:4860::8888/128 dev lo &&
+    ip link add near type veth peer name far && ip link set near up && ip link set far up &&
+    ip address add 2001:4860::1/128 dev lo && ip route add 2001:4860:4860::8888/128 dev near &&
+    ip neighbour add 2001:4860:4860::8888 lladdr 02:00:00:00:00:01 dev near &&
     mount --bind hosts /etc/hosts && exec python3 provider.py \"$@\"";
 
 /// Listens on all addresses there, and becomes what follows. A process beside it, which ends with it, answers and notes
