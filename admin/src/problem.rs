@@ -93,14 +93,15 @@ impl Problem {
 
     /// Something that is our own fault. What it was goes to the log, under the request's id.
     pub(crate) fn internal(cause: impl Into<Box<str>>) -> Self {
-        let told = Self::new(
-            Kind::Internal,
-            "The request could not be finished.",
-            "Look for the request's id in Keyside's log and report what stands there.",
-        );
+        let remedy = "Look for the request's id in Keyside's log and report what stands there.";
+        Self::new(Kind::Internal, "The request could not be finished.", remedy).caused_by(cause)
+    }
+
+    /// Says in the log, under the request's id, what the answer does not.
+    fn caused_by(self, cause: impl Into<Box<str>>) -> Self {
         Self {
             cause: Some(cause.into()),
-            ..told
+            ..self
         }
     }
 
@@ -269,15 +270,13 @@ impl From<ChangeError> for Problem {
             | ChangeError::EndpointRefused(_)
             | ChangeError::EndpointNotTaken => one_field("endpoint", said),
             ChangeError::ExpiryPast => one_field("expiresAt", said),
-            ChangeError::ErasingUnfinished(left) => {
-                tracing::error!(error = %left, "an erasing is on record and not carried out yet");
-                Self::new(
-                    Kind::ErasingUnfinished,
-                    "The workspace is erased, and storage has not let go of all of it yet.",
-                    "It goes on by itself. Send the request again: once nothing is left, the answer is the receipt.",
-                )
-                .with_header(header::RETRY_AFTER, "5")
-            }
+            ChangeError::ErasingUnfinished(_) => Self::new(
+                Kind::ErasingUnfinished,
+                "The workspace is erased, and storage has not let go of all of it yet.",
+                "It goes on by itself. Send the request again: once nothing is left, the answer is the receipt.",
+            )
+            .with_header(header::RETRY_AFTER, "5")
+            .caused_by(said),
             ChangeError::StoreUnavailable(storage) => Self::from(storage),
             _ => Self::internal(said),
         }
