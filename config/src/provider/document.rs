@@ -54,11 +54,13 @@ struct AuthDocument {
 impl ProviderDocument {
     /// Brings the values together under an id. A [`Mismatch`] is told with the keys below the provider's own.
     pub(crate) fn settle(self, id: ProviderId) -> Result<Provider, Mismatch> {
+        let upstream = self.upstream()?;
+        let auth = self.auth.settle()?;
         Ok(Provider {
-            upstream: self.upstream()?,
+            upstream,
             allow_private: self.allow_private,
-            auth: self.auth.settle()?,
-            headers: headers(&self.headers)?,
+            headers: headers(&self.headers, &auth)?,
+            auth,
             name: self.name.unwrap_or_else(|| id.to_string()),
             routes: self.routes.into_iter().map(RouteDocument::settle).collect(),
             error: self.error,
@@ -114,21 +116,28 @@ impl AuthDocument {
     }
 }
 
-fn headers(written: &BTreeMap<String, String>) -> Result<Vec<(HeaderName, HeaderValue)>, Mismatch> {
+fn headers(
+    written: &BTreeMap<String, String>,
+    auth: &Auth,
+) -> Result<Vec<(HeaderName, HeaderValue)>, Mismatch> {
     written
         .iter()
-        .map(|(name, value)| header(name, value))
+        .map(|(name, value)| header(name, value, auth))
         .collect()
 }
 
 /// A key belongs in the store, where it is sealed; in a settings file it would lie open.
-fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Mismatch> {
+fn header(name: &str, value: &str, auth: &Auth) -> Result<(HeaderName, HeaderValue), Mismatch> {
+    let carries_key = |sent: &HeaderName| match auth {
+        Auth::Header { name, .. } => sent == name,
+        Auth::Query { .. } => false,
+    };
     let wrong = |reason| Mismatch::new(format!("headers.{name}"), reason);
     let parsed: HeaderName = name.parse().map_err(|_| wrong("expected a header name"))?;
     let value = value.parse().map_err(|_| wrong("expected visible ASCII"))?;
     match parsed {
         name if field::is_reserved(&name) => Err(wrong("this header is set by HTTP itself")),
-        name if field::is_credential(&name) => Err(wrong(
+        name if field::is_credential(&name) || carries_key(&name) => Err(wrong(
             "a key is added with `keyside key add`, never set here",
         )),
         name => Ok((name, value)),

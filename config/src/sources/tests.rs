@@ -273,6 +273,10 @@ fn a_complaint_says_where_what_and_what_instead() {
             "k.toml:2: `providers.openai.headers.authorization`: a key is added with",
         ),
         (
+            "[providers.openai]\nauth = { header = 'x-mine' }\nheaders = { x-mine = 'x' }",
+            "k.toml:3: `providers.openai.headers.x-mine`: a key is added with",
+        ),
+        (
             "[providers.openai.headers]\nx-auth-token = 'x'",
             "k.toml:2: `providers.openai.headers.x-auth-token`: a key is added with",
         ),
