@@ -109,9 +109,10 @@ impl Audit {
         let position = end.head.position + 1;
         let record = draft.record(position, self.clock.now(), end.head.hash);
         let (entry, hash) = record.to_entry(self.keyring.installation());
-        let appended = self.storage.append(Log::Audit, position, entry).await;
-        end.in_doubt = appended.is_err();
-        appended?;
+        // Before it is awaited: whoever asked may be gone by the time storage has done it.
+        end.in_doubt = true;
+        self.storage.append(Log::Audit, position, entry).await?;
+        end.in_doubt = false;
         self.erased.note(&record);
         end.head = Head { position, hash };
         Ok(end.head)

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs::Permissions, os::unix::fs::PermissionsExt, 
 use serde::{Deserialize, Serialize};
 
 use super::KeyringError;
-use crate::{WorkspaceId, encoding::base64_bytes, file};
+use crate::{FileError, WorkspaceId, encoding::base64_bytes, file};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -88,12 +88,20 @@ impl KeyringFile {
     }
 
     pub(super) async fn replace_blocking(self, path: &Path) -> Result<(), KeyringError> {
-        let path = path.to_owned();
+        let (path, named) = (path.to_owned(), path.to_owned());
         match tokio::task::spawn_blocking(move || self.replace(&path)).await {
             Ok(replaced) => replaced,
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(stopping(&named).into()),
+            },
         }
     }
+}
+
+/// The runtime goes before the file could be written.
+fn stopping(path: &Path) -> FileError {
+    FileError::at(path)(std::io::Error::other("the process is stopping"))
 }
 
 /// Read first, so that a later format is told from damage.

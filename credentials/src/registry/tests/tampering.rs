@@ -46,7 +46,7 @@ fn edit(document: &mut Document, from: &str, to: &str) {
     document.body.splice(at..at + from.len(), to.bytes());
 }
 
-/// What key `a` of acme is answered with after the store was tampered with.
+/// What requests for `a` and `b` of acme, and for globex, are answered with after the store was tampered with.
 async fn answers(installation: &Installation) -> [Result<String, Refusal>; 3] {
     let registry = installation.open().await;
     let resolver = registry.resolver();
@@ -145,7 +145,7 @@ async fn an_edit_of_a_document_is_found_whatever_it_says_now() {
 }
 
 #[tokio::test]
-async fn sealed_bytes_swapped_between_two_keys_are_found() {
+async fn a_document_of_another_key_is_found() {
     refuses_only_a(|documents, _, [a, b, _]| {
         let other = documents[&acme_key(b)].clone();
         documents.insert(acme_key(a), other);
