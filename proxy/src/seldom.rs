@@ -40,12 +40,15 @@ impl<F: Future<Output = ()> + Unpin> Word<F> {
 pub(crate) struct Timer {
     told: Told,
     sleep: Option<Pin<Box<Sleep>>>,
+    /// It is set as [`Timer::keep`] sets it, or sooner.
+    kept: bool,
 }
 
 impl Timer {
     /// Ready once `deadline` has passed; otherwise the task is woken by then, or
     /// earlier for nothing.
     pub(crate) fn poll(&mut self, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
+        self.kept = false;
         let sleep = self
             .sleep
             .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
@@ -66,11 +69,13 @@ impl Timer {
         }
     }
 
-    /// Sees to it that the task is woken again: within `at_most`, if nothing is to wake it yet.
+    /// Sees to it that the task is woken within `at_most`, as often as it is asked to. Asks the time only after a deadline
+    /// was waited for, or passed.
     pub(crate) fn keep(&mut self, at_most: Duration, context: &mut Context<'_>) {
         let set = self.sleep.as_ref().is_some_and(|sleep| !sleep.is_elapsed());
-        if !(set && self.told.knows(context)) {
+        if !(self.kept && set && self.told.knows(context)) {
             let _ = self.poll(Instant::now() + at_most, context);
+            self.kept = true;
         }
     }
 }
@@ -177,6 +182,21 @@ pub(crate) mod tests {
             }
             tokio::time::sleep(Duration::from_secs(2)).await;
             assert!(task.times() > 0, "kept {times} times");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_that_was_set_for_later_is_kept_in_time() {
+        let mut timer = Timer::default();
+        let task = Arc::<Woken>::default();
+        let waker = Waker::from(task.clone());
+        let context = &mut Context::from_waker(&waker);
+        for times in 1..4 {
+            let later = Instant::now() + Duration::from_secs(60);
+            assert!(timer.poll(later, context).is_pending());
+            timer.keep(Duration::from_secs(2), context);
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            assert_eq!(task.times(), times);
         }
     }
 
