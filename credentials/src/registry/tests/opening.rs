@@ -108,13 +108,7 @@ async fn a_wrong_master_key_says_which_is_wanted_and_changes_nothing() {
 
 #[tokio::test]
 async fn a_store_that_was_cut_or_put_back_is_refused_until_someone_says_so() {
-    let (installation, registry) = Installation::with_acme().await;
-    let id = registry
-        .add(&act(), key("default", "sk-1"))
-        .await
-        .unwrap()
-        .credential
-        .id;
+    let (installation, registry, id) = one_key().await;
     let older = installation.memory.copy();
     registry
         .revoke(&act(), &id, Revocation::default())
@@ -289,13 +283,7 @@ async fn the_store_on_disk_is_the_one_that_comes_back() {
 
 #[tokio::test]
 async fn a_longer_log_in_the_place_of_the_one_that_was_here_is_refused() {
-    let (installation, registry) = Installation::with_acme().await;
-    let id = registry
-        .add(&act(), key("default", "sk-1"))
-        .await
-        .unwrap()
-        .credential
-        .id;
+    let (installation, registry, id) = one_key().await;
     let apart = installation.memory.copy();
     registry
         .revoke(&act(), &id, Revocation::default())

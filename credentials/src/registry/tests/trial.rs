@@ -38,6 +38,20 @@ fn rotating(
     tokio::spawn(async move { registry.rotate(&act(), &id, checked(check)).await })
 }
 
+/// Withdraws the key while another is tried, or replaces it.
+async fn come_between(registry: &Registry, id: &CredentialId, revoked: bool) -> Credential {
+    match revoked {
+        true => {
+            let revoked = registry.revoke(&act(), id, Revocation::default()).await;
+            revoked.unwrap()
+        }
+        false => {
+            let rotated = registry.rotate(&act(), id, to("sk-3")).await;
+            rotated.unwrap().credential
+        }
+    }
+}
+
 fn found(verification: Verification) -> Finding {
     match verification {
         Verification::Accepted => status(verification, 200),
@@ -185,16 +199,7 @@ async fn what_is_done_while_a_key_is_tried_is_not_undone_by_its_promotion() {
         let (check, was_asked, answer) = Waits::new();
         let rotating = rotating(&registry, &id, check);
         was_asked.await.unwrap();
-        match revoked {
-            true => drop(
-                registry
-                    .revoke(&act(), &id, Revocation::default())
-                    .await
-                    .unwrap(),
-            ),
-            false => drop(registry.rotate(&act(), &id, to("sk-3")).await.unwrap()),
-        }
-        let before = registry.credential(&id).unwrap();
+        let before = come_between(&registry, &id, revoked).await;
         answer.send(()).unwrap();
         let error = rotating.await.unwrap().unwrap_err();
         let (expected, event) = match revoked {
@@ -279,16 +284,7 @@ async fn what_is_said_of_a_key_that_was_replaced_or_revoked_meanwhile_is_not_not
             async move { registry.verify(&act(), &id, check).await }
         });
         was_asked.await.unwrap();
-        match revoked {
-            true => drop(
-                registry
-                    .revoke(&act(), &id, Revocation::default())
-                    .await
-                    .unwrap(),
-            ),
-            false => drop(registry.rotate(&act(), &id, to("sk-2")).await.unwrap()),
-        }
-        let before = registry.credential(&id).unwrap();
+        let before = come_between(&registry, &id, revoked).await;
         answer.send(()).unwrap();
         let error = verifying.await.unwrap().unwrap_err();
         let expected = match revoked {
