@@ -23,19 +23,21 @@ use tokio::time::timeout;
 /// and the client would lose the answer that explains.
 ///
 /// Boxed, since hyper keeps room for 32 requests in every connection's queue.
-pub(crate) struct Inbound(Box<Upload>);
+pub(crate) struct Inbound(Box<Source>);
 
+enum Source {
+    Client(Upload),
+    Ours(Full<Bytes>),
+}
+
+/// The client's body, and what is to be seen to with it.
 struct Upload {
-    source: Source,
+    /// Until it is dropped.
+    client: Option<Incoming>,
     silence: Silence,
     leftover: Leftover,
     /// Names that no trailer may have. Without them none passes.
     credentials: Option<Arc<CredentialNames>>,
-}
-
-enum Source {
-    Client(Incoming),
-    Ours(Full<Bytes>),
 }
 
 /// What becomes of a body that nobody wants.
@@ -64,30 +66,47 @@ impl Inbound {
         } else {
             Leftover::Leave
         };
-        Self(Box::new(Upload {
-            source: Source::Client(client),
+        Self(Box::new(Source::Client(Upload {
+            client: Some(client),
             silence: Silence::new(idle),
             leftover,
             credentials: None,
-        }))
+        })))
     }
 
     pub(crate) fn ours(body: Bytes) -> Self {
-        Self(Box::new(Upload {
-            source: Source::Ours(Full::new(body)),
-            silence: Silence::new(Duration::MAX),
-            leftover: Leftover::Leave,
-            credentials: None,
-        }))
+        Self(Box::new(Source::Ours(Full::new(body))))
     }
 
     pub(crate) fn without(mut self, credentials: Arc<CredentialNames>) -> Self {
-        self.0.credentials = Some(credentials);
+        if let Source::Client(upload) = &mut *self.0 {
+            upload.credentials = Some(credentials);
+        }
         self
     }
 }
 
 impl Upload {
+    fn poll_frame(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, InboundError>>> {
+        let Some(client) = &mut self.client else {
+            return Poll::Ready(None);
+        };
+        match Pin::new(client).poll_frame(context) {
+            Poll::Ready(frame) => {
+                self.silence.broken();
+                let frame = frame.map(|frame| frame.map(|frame| self.strip_trailers(frame)));
+                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+            }
+            Poll::Pending => {
+                let silent = self.silence.poll(context);
+                silent.map(|()| Some(Err(InboundError::Silent)))
+            }
+        }
+    }
+
     /// Trailers are headers that come late, and no less a way to smuggle a
     /// credential.
     fn strip_trailers(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
@@ -106,10 +125,8 @@ impl Upload {
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        let source = std::mem::replace(&mut self.source, Source::Ours(Full::default()));
-        if let (Source::Client(client), Leftover::Swallow) = (source, self.leftover)
-            && !client.is_end_stream()
-        {
+        let unwanted = self.client.take().filter(|client| !client.is_end_stream());
+        if let (Some(client), Leftover::Swallow) = (unwanted, self.leftover) {
             tokio::spawn(timeout(SWALLOW_FOR, swallow(client)));
         }
     }
@@ -134,37 +151,28 @@ impl HttpBody for Inbound {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, InboundError>>> {
-        let upload = &mut *self.0;
-        let client = match &mut upload.source {
-            Source::Client(client) => client,
+        match &mut *self.0 {
+            Source::Client(upload) => upload.poll_frame(context),
             Source::Ours(whole) => {
                 let frame = Pin::new(whole).poll_frame(context);
-                return frame.map_err(|never| match never {});
-            }
-        };
-        match Pin::new(client).poll_frame(context) {
-            Poll::Ready(frame) => {
-                upload.silence.broken();
-                let frame = frame.map(|frame| frame.map(|frame| upload.strip_trailers(frame)));
-                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
-            }
-            Poll::Pending => {
-                let silent = upload.silence.poll(context);
-                silent.map(|()| Some(Err(InboundError::Silent)))
+                frame.map_err(|never| match never {})
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0.source {
-            Source::Client(client) => client.is_end_stream(),
+        match &*self.0 {
+            Source::Client(upload) => upload.client.as_ref().is_none_or(HttpBody::is_end_stream),
             Source::Ours(whole) => whole.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0.source {
-            Source::Client(client) => client.size_hint(),
+        match &*self.0 {
+            Source::Client(upload) => upload
+                .client
+                .as_ref()
+                .map_or_else(SizeHint::default, HttpBody::size_hint),
             Source::Ours(whole) => whole.size_hint(),
         }
     }
