@@ -105,20 +105,30 @@ pub struct Deadlines {
     pub drain: Duration,
 }
 
-/// How much one client may ask for.
+/// How much the data plane takes on. A workspace's share of what is counted for the process is bounded too: it gets
+/// another place only while it holds no more of them than are free, so newcomers always find one.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
-    /// Bytes of a request's head; hyper takes no fewer than 8192.
+    /// Bytes of a head, of a request and of an answer, in either version of HTTP; hyper takes no fewer than 8192.
     #[serde(deserialize_with = "parsed::within::<_, _, 8_192, 16_777_216>")]
     pub header_bytes: usize,
-    /// Header fields of a request.
+    /// Fields of a head, of a request and of an answer, in either version of HTTP.
     #[serde(deserialize_with = "parsed::within::<_, _, 1, 10_000>")]
     pub headers: usize,
     /// Open client connections, over all listeners.
     #[serde(deserialize_with = "parsed::within::<_, _, 1, 1_000_000>")]
     pub connections: usize,
-    /// Concurrent HTTP/2 streams of one connection.
+    /// Concurrent HTTP/2 streams of one client connection.
     #[serde(deserialize_with = "parsed::within::<_, _, 1, 10_000>")]
     pub streams: u32,
+    /// Requests in flight, over all listeners.
+    #[serde(deserialize_with = "parsed::within::<_, _, 1, 1_000_000>")]
+    pub requests: usize,
+    /// Open upstream connections, over all providers.
+    #[serde(deserialize_with = "parsed::within::<_, _, 1, 1_000_000>")]
+    pub upstream_connections: usize,
+    /// Open upstream connections to one destination: a provider, or each host of one that has many.
+    #[serde(deserialize_with = "parsed::within::<_, _, 1, 1_000_000>")]
+    pub upstream_connections_per_destination: usize,
 }
