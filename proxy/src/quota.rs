@@ -1,0 +1,114 @@
+//! Shares out what the process has a bounded number of: requests in flight and upstream connections.
+//!
+//! One rule keeps workspaces from starving each other: a workspace gets another place only while it holds fewer than are
+//! free. However many one of them takes, it ends up with half at most, the next one with half of the rest, and a newcomer
+//! finds a place. (Networking calls it a dynamic threshold: Choudhury and Hahne, 1998.)
+
+use keyside_credentials::WorkspaceId;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A bounded number of places.
+pub(crate) struct Quota {
+    total: usize,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Default)]
+struct Taken {
+    all: usize,
+    by_workspace: HashMap<WorkspaceId, usize>,
+}
+
+/// One place of a quota, given back when it is dropped.
+pub(crate) struct Share {
+    quota: Arc<Quota>,
+    workspace: WorkspaceId,
+}
+
+impl Quota {
+    pub(crate) fn new(total: usize) -> Arc<Self> {
+        Arc::new(Self {
+            total,
+            taken: Mutex::default(),
+        })
+    }
+
+    /// A place for `workspace`, unless it holds as many as are free.
+    pub(crate) fn take(self: &Arc<Self>, workspace: &WorkspaceId) -> Option<Share> {
+        let mut taken = self.lock();
+        let free = self.total.saturating_sub(taken.all);
+        match taken.by_workspace.get_mut(workspace) {
+            Some(own) if *own < free => *own += 1,
+            None if free > 0 => {
+                taken.by_workspace.insert(workspace.clone(), 1);
+            }
+            _ => return None,
+        }
+        taken.all += 1;
+        Some(Share {
+            quota: self.clone(),
+            workspace: workspace.clone(),
+        })
+    }
+
+    fn give_back(&self, workspace: &WorkspaceId) {
+        let mut taken = self.lock();
+        taken.all -= 1;
+        if let Some(own) = taken.by_workspace.get_mut(workspace) {
+            *own -= 1;
+            // Workspaces come and go: only those that hold something are remembered.
+            if *own == 0 {
+                taken.by_workspace.remove(workspace);
+            }
+        }
+    }
+
+    /// Nothing between the locks can panic half-way.
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.quota.give_back(&self.workspace);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn take_all(quota: &Arc<Quota>, workspace: &str) -> Vec<Share> {
+        let workspace = workspace.parse().unwrap();
+        std::iter::from_fn(|| quota.take(&workspace)).collect()
+    }
+
+    #[test]
+    fn one_workspace_gets_half_and_a_newcomer_always_finds_a_place() {
+        let quota = Quota::new(100);
+        let hog = take_all(&quota, "hog");
+        assert_eq!(hog.len(), 50);
+        let second = take_all(&quota, "second");
+        assert_eq!(second.len(), 25);
+        let newcomer = take_all(&quota, "newcomer");
+        assert!(!newcomer.is_empty());
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again() {
+        let quota = Quota::new(4);
+        for _ in 0..10 {
+            assert_eq!(take_all(&quota, "one").len(), 2);
+        }
+        assert!(quota.lock().by_workspace.is_empty());
+    }
+
+    #[test]
+    fn a_single_place_goes_to_one() {
+        let quota = Quota::new(1);
+        let first = take_all(&quota, "one");
+        assert_eq!((first.len(), take_all(&quota, "two").len()), (1, 0));
+    }
+}
