@@ -1,0 +1,31 @@
+//! How large the head of a message may be: one rule for both sides and both versions of HTTP.
+
+use http::HeaderMap;
+use keyside_config::Limits;
+
+/// The limits of `[proxy.limits]`.
+#[derive(Clone, Copy)]
+pub(crate) struct HeadLimits {
+    /// Of all fields, in bytes.
+    pub(crate) bytes: usize,
+    pub(crate) fields: usize,
+}
+
+impl HeadLimits {
+    pub(crate) fn of(limits: &Limits) -> Self {
+        Self {
+            bytes: limits.header_bytes,
+            fields: limits.headers,
+        }
+    }
+
+    /// In the measure of HTTP/2, which counts 32 bytes more a field (RFC 9113 section 10.5.1).
+    pub(crate) fn list_size(self) -> u32 {
+        u32::try_from(self.bytes + 32 * self.fields).unwrap_or(u32::MAX)
+    }
+
+    /// Whether the number of fields is within the limit. hyper asks this of HTTP/1.1 only.
+    pub(crate) fn hold(self, fields: &HeaderMap) -> bool {
+        fields.len() <= self.fields
+    }
+}
