@@ -9,7 +9,7 @@ use crate::inventory::Inventory;
 use crate::lifecycle::Lifecycle;
 use crate::observe::{self, Observed};
 use crate::runnable::Runnable;
-use crate::{descriptors, telemetry, web};
+use crate::{allocator, descriptors, telemetry, web};
 use keyside_admin::AdminOptions;
 use keyside_config::{ListenAddress, Settings, Sources};
 use keyside_credentials::storage::SledStorage;
@@ -65,8 +65,7 @@ impl App {
         let telemetry = telemetry::start(settings.log.format, filter).map_err(failed)?;
         process::harden().map_err(failed)?;
         let open_files = descriptors::raise_limit().map_err(failed)?;
-        let limits = &mut settings.proxy.limits;
-        limits.connections = descriptors::fit(limits.connections, open_files);
+        descriptors::fit(&mut settings.proxy.limits, open_files);
         // The one crypto provider in the tree; an error only says that it is there already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -100,6 +99,7 @@ impl App {
             clock: Arc::new(SystemClock),
             metrics: Arc::new(Metrics::register(&metrics).map_err(failed)?),
             drain: drain.clone(),
+            collect: allocator::collect,
         })
         .map_err(failed)?;
         self.register_own(&metrics).map_err(failed)?;

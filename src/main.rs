@@ -1,5 +1,6 @@
 //! The `keyside` binary: composes the data plane and the admin app into one process.
 
+mod allocator;
 mod app;
 mod cli;
 mod client;
@@ -13,11 +14,6 @@ mod runnable;
 mod telemetry;
 mod terminal;
 mod web;
-
-/// Requests allocate little and often; measured against the system's allocator
-/// in docs/PERFORMANCE.md.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
     // Huge pages save the odd TLB miss and cost 45 MB: the allocator asks for them, and

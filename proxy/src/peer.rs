@@ -1,5 +1,4 @@
-//! Who is at the other end of a Unix socket. The one file of the workspace with
-//! `unsafe` in it: pingora's stream gives its descriptor as a bare number only.
+//! Who is at the other end of a Unix socket. Needs `unsafe`: pingora's stream gives its descriptor as a bare number only.
 #![allow(unsafe_code)]
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
