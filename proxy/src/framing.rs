@@ -1,0 +1,121 @@
+//! Refuses framing that hyper and h2 read more leniently than we promise: they take what another server may read as
+//! the end of one request and the beginning of the next.
+//!
+//! | what | read by |
+//! |---|---|
+//! | a chunk extension without a name, or with control bytes | hyper 1.12: skipped up to the next CRLF |
+//! | a bare LF after the last chunk | hyper 1.12: as the first byte of a trailer, of which it waits for the rest |
+//! | HTTP/2 trailers with pseudo-header fields | h2 0.4: without a word about them |
+//!
+//! Looks at the client's bytes on their way to hyper and changes none. It decides nothing else about a request: where it
+//! finds no fault, hyper's reading holds. Runs once for each read; costs one pass over a head, and of a body over
+//! nothing but its chunks' size lines or frames' headers.
+
+mod chunked;
+mod head;
+mod http2;
+
+use chunked::Chunked;
+use head::{Body, Head};
+use http2::Frames;
+use std::io;
+
+/// What the client's next bytes belong to.
+pub(crate) struct Framing {
+    state: State,
+    head_limit: usize,
+}
+
+enum State {
+    Head(Head),
+    /// A body of this many bytes more.
+    Length(u64),
+    Chunked(Chunked),
+    Http2(Frames),
+    /// A tunnel's bytes, or those behind a head that hyper refuses.
+    Unread,
+}
+
+/// What is wrong with the client's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum FramingError {
+    #[error("a chunk of the request's body is malformed")]
+    Chunk,
+    #[error("the trailers of a request have pseudo-header fields")]
+    Trailers,
+}
+
+impl From<FramingError> for io::Error {
+    fn from(error: FramingError) -> Self {
+        Self::new(io::ErrorKind::InvalidData, error)
+    }
+}
+
+impl Framing {
+    /// For a new connection. A head longer than `head_limit` bytes is for hyper to refuse.
+    pub(crate) fn new(head_limit: usize) -> Self {
+        Self {
+            state: State::Head(Head::default()),
+            head_limit,
+        }
+    }
+
+    /// What follows is a tunnel's.
+    pub(crate) fn end(&mut self) {
+        self.state = State::Unread;
+    }
+
+    /// Looks at the bytes that came next.
+    pub(crate) fn check(&mut self, mut bytes: &[u8]) -> Result<(), FramingError> {
+        while !bytes.is_empty() {
+            bytes = self.advance(bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Takes what it can of `bytes`, which are not empty, and returns the rest.
+    fn advance<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], FramingError> {
+        match &mut self.state {
+            State::Unread => Ok(&[]),
+            State::Http2(frames) => frames.check(bytes).map(|()| &bytes[bytes.len()..]),
+            State::Length(left) => {
+                let taken = usize::try_from(*left).unwrap_or(usize::MAX);
+                let taken = taken.min(bytes.len());
+                *left -= taken as u64;
+                if *left == 0 {
+                    self.state = State::Head(Head::default());
+                }
+                Ok(&bytes[taken..])
+            }
+            State::Chunked(chunked) => {
+                let rest = chunked.advance(bytes)?;
+                if chunked.is_over() {
+                    self.state = State::Head(Head::default());
+                }
+                Ok(rest)
+            }
+            State::Head(head) => {
+                let (body, rest) = head.advance(bytes);
+                match body {
+                    Some(body) => self.state = behind(body),
+                    None if head.len() > self.head_limit => self.state = State::Unread,
+                    None => {}
+                }
+                Ok(rest)
+            }
+        }
+    }
+}
+
+fn behind(body: Body) -> State {
+    match body {
+        Body::None => State::Head(Head::default()),
+        Body::Length(length) => State::Length(length),
+        Body::Chunked => State::Chunked(Chunked::default()),
+        Body::Http2 => State::Http2(Frames::default()),
+        Body::Unknown => State::Unread,
+    }
+}
+
+#[cfg(test)]
+mod tests;

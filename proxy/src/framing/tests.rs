@@ -1,0 +1,164 @@
+use super::*;
+
+fn framing() -> Framing {
+    Framing::new(64 * 1024)
+}
+
+/// The same verdict however the bytes are cut into two reads, and byte by byte.
+fn check(bytes: &[u8]) -> Result<(), FramingError> {
+    let whole = framing().check(bytes);
+    for cut in 0..=bytes.len() {
+        let mut framing = framing();
+        let first = framing.check(&bytes[..cut]);
+        let both = first.and_then(|()| framing.check(&bytes[cut..]));
+        assert_eq!(both, whole, "cut at {cut}");
+    }
+    let mut one_by_one = framing();
+    let found = bytes.iter().try_for_each(|byte| one_by_one.check(&[*byte]));
+    assert_eq!(found, whole, "byte by byte");
+    whole
+}
+
+fn chunked(body: &str) -> Result<(), FramingError> {
+    let request = format!(
+        "\r\nPOST /a HTTP/1.1\r\nHost: localhost\r\ntransfer-ENCODING: gzip, chunked\r\n\r\n{body}"
+    );
+    check(request.as_bytes())
+}
+
+#[test]
+fn well_formed_chunks_pass() {
+    for body in [
+        "0\r\n\r\n",
+        "5\r\nhello\r\n0\r\n\r\n",
+        "5;a\r\nhello\r\n0;b=c\r\n\r\n",
+        "5 ;\ta = \"q\" ; b\r\nhello\r\n0\r\n\r\n",
+        "5;a=\"x y;\\\"z\";b\r\nhello\r\n0\r\n\r\n",
+        "00a\r\n0123456789\r\n0\r\nX-Sum: 1\r\nY:\r\n\r\n",
+        "5\r\nhel\r\n\r\n0\r\n\r\n",
+        "0\r\n\r\nGET / HTTP/1.1\r\nContent-Length: 3\r\n\r\n;;;GET / HTTP/1.1\r\n\r\n",
+    ] {
+        assert_eq!(chunked(body), Ok(()), "{body:?}");
+    }
+}
+
+#[test]
+fn chunks_that_two_servers_could_read_differently_are_refused() {
+    for body in [
+        "5;\r\nhello\r\n0\r\n\r\n",
+        "5; \r\nhello\r\n0\r\n\r\n",
+        "5;;a\r\nhello\r\n0\r\n\r\n",
+        "5;a=\r\nhello\r\n0\r\n\r\n",
+        "5;a\0b\r\nhello\r\n0\r\n\r\n",
+        "5;a=\"\0\"\r\nhello\r\n0\r\n\r\n",
+        "5;a\nhello\r\n0\r\n\r\n",
+        "5\nhello\r\n0\r\n\r\n",
+        "5\r\nhello\n0\r\n\r\n",
+        "5\r\nhello!\r\n0\r\n\r\n",
+        "0\r\n\n",
+        "0\n\r\n",
+        "0\r\nX: a\n\r\n",
+        "0\r\nX: a\0\r\n\r\n",
+        "0\r\n:path: /\r\n\r\n",
+        "0\r\n X: folded\r\n\r\n",
+        "0x5\r\nhello\r\n0\r\n\r\n",
+        "fffffffffffffffff\r\n",
+        "\r\n",
+    ] {
+        assert_eq!(chunked(body), Err(FramingError::Chunk), "{body:?}");
+    }
+}
+
+#[test]
+fn bodies_with_a_length_are_not_looked_into() {
+    let request =
+        "POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n0\r\n\n;;;\r\nGET / HTTP/1.1\r\n\r\n";
+    assert_eq!(check(request.as_bytes()), Ok(()));
+}
+
+#[test]
+fn a_request_behind_one_with_a_length_is_looked_into() {
+    let request = "POST / HTTP/1.1\nContent-Length: 2\n\n{}POST / HTTP/1.1\r\n\
+                   Transfer-Encoding: chunked\r\n\r\n0\r\n\n";
+    assert_eq!(check(request.as_bytes()), Err(FramingError::Chunk));
+}
+
+#[test]
+fn a_tunnel_is_not_looked_into() {
+    let mut framing = framing();
+    framing.end();
+    let bytes = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\n";
+    assert_eq!(framing.check(bytes), Ok(()));
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut frame = length[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+fn http2(frames: &[Vec<u8>]) -> Result<(), FramingError> {
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    check(&[&[preface], frames].concat().concat())
+}
+
+/// A request whose trailers begin with this block.
+fn trailers(flags: u8, block: &[u8]) -> Result<(), FramingError> {
+    http2(&[
+        frame(4, 0, 0, &[]),
+        frame(1, 0x4, 1, &[0x83, 0x86, 0x84]),
+        frame(0, 0, 1, b"{}"),
+        frame(1, flags, 1, block),
+    ])
+}
+
+#[test]
+fn http2_heads_and_ordinary_trailers_pass() {
+    let literal = [&[0x40, 5][..], b"x-sum", &[1], b"1"].concat();
+    let huffman = [0x40, 0x84, 0xf2, 0xb6, 0xab, 0xff, 1, b'1'];
+    for block in [
+        &literal[..],
+        &huffman,
+        &[0x5f, 1, b'a'],
+        &[0x0f, 0x0a, 1, b'a'],
+        &[0xbd],
+    ] {
+        assert_eq!(trailers(0x5, block), Ok(()), "{block:02x?}");
+    }
+    let padded = [&[2, 0, 0, 0, 0, 9][..], &literal, &[0, 0]].concat();
+    assert_eq!(trailers(0x5 | 0x8 | 0x20, &padded), Ok(()));
+    let resized = [&[0x3f, 0xe1, 0x1f, 0x20][..], &literal].concat();
+    assert_eq!(trailers(0x5, &resized), Ok(()));
+}
+
+#[test]
+fn http2_trailers_with_pseudo_header_fields_are_refused() {
+    let literal = [&[0x40, 5][..], b":path", &[1], b"/"].concat();
+    let never_indexed = [&[0x10, 5][..], b":path", &[1], b"/"].concat();
+    let huffman = [0x00, 0x84, 0xb9, 0x58, 0xd3, 0x3f, 1, b'/'];
+    for block in [
+        &literal[..],
+        &never_indexed,
+        &huffman,
+        &[0x83],
+        &[0x44, 1, b'/'],
+        &[0x04, 1, b'/'],
+        &[0x14, 1, b'/'],
+        // What only the dynamic table has, and what comes with a CONTINUATION frame.
+        &[0xbe],
+        &[0x7f, 0x00, 1, b'/'],
+        &[0x20],
+        &[],
+    ] {
+        assert_eq!(
+            trailers(0x5, block),
+            Err(FramingError::Trailers),
+            "{block:02x?}"
+        );
+    }
+    let padded = [&[2, 0x84][..], &[0, 0]].concat();
+    assert_eq!(trailers(0x5 | 0x8, &padded), Err(FramingError::Trailers));
+}
