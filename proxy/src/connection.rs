@@ -3,7 +3,9 @@
 use crate::deadline::{Activity, Deadlined};
 use crate::drain::Drain;
 use crate::gateway::Gateway;
+use crate::head_limits::HeadLimits;
 use crate::peer;
+use crate::reclaim::Reclaim;
 use crate::seldom::Word;
 use async_trait::async_trait;
 use http::Request;
@@ -17,9 +19,13 @@ use pingora_core::protocols::Stream;
 use pingora_core::server::ShutdownWatch;
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 /// Serves the connections of one listener.
 pub(crate) struct Connections {
@@ -30,7 +36,10 @@ pub(crate) struct Connections {
     peers: Vec<u32>,
     /// How many more clients there may be, over all listeners.
     room: Arc<Semaphore>,
+    /// How many more of those beyond can be told so.
+    beyond: Semaphore,
     drain: Drain,
+    reclaim: Arc<Reclaim>,
 }
 
 impl Connections {
@@ -39,7 +48,7 @@ impl Connections {
         peers: Vec<u32>,
         (deadlines, limits): (&Deadlines, &Limits),
         room: Arc<Semaphore>,
-        drain: Drain,
+        (drain, reclaim): (Drain, Arc<Reclaim>),
     ) -> Self {
         Self {
             gateway: Arc::new(gateway),
@@ -47,13 +56,34 @@ impl Connections {
             deadlines: deadlines.clone(),
             peers,
             room,
+            beyond: Semaphore::new(TOLD_AT_ONCE),
             drain,
+            reclaim,
         }
     }
 
     fn accepts(&self, stream: &Stream) -> bool {
         self.peers.is_empty()
             || peer::user_id(stream.id()).is_ok_and(|user| self.peers.contains(&user))
+    }
+
+    /// Tells a client that there is no place for it. Whatever version of HTTP it speaks, it is answered in HTTP/1.1, and
+    /// what it sends is read for a moment: closing with bytes unread would take the answer back.
+    async fn turn_away(&self, mut stream: Stream) {
+        tracing::warn!("client turned away: `proxy.limits.connections` are open already");
+        let Ok(_place) = self.beyond.try_acquire() else {
+            return;
+        };
+        let telling = async {
+            let mut request = [0; 1024];
+            let _ = stream.read(&mut request).await?;
+            stream.write_all(NO_PLACE).await?;
+            stream.shutdown().await?;
+            while stream.read(&mut request).await? > 0 {}
+            io::Result::Ok(())
+        };
+        // A client that does not even take this answer is closed without.
+        let _ = timeout(TELL_FOR, telling).await;
     }
 
     async fn serve(&self, stream: Stream, place: OwnedSemaphorePermit) {
@@ -88,10 +118,11 @@ impl Connections {
 impl ServerApp for Connections {
     async fn process_new(self: &Arc<Self>, stream: Stream, _: &ShutdownWatch) -> Option<Stream> {
         match self.room.clone().try_acquire_owned() {
-            Ok(place) => self.serve(stream, place).await,
-            Err(_) => {
-                tracing::warn!("connection closed: `proxy.limits.connections` are open already")
+            Ok(place) => {
+                self.serve(stream, place).await;
+                self.reclaim.soon();
             }
+            Err(_) => self.turn_away(stream).await,
         }
         None
     }
@@ -101,17 +132,39 @@ impl ServerApp for Connections {
 /// are the socket's.
 fn http(limits: &Limits) -> auto::Builder<TokioExecutor> {
     let mut http = auto::Builder::new(TokioExecutor::new());
+    let heads = HeadLimits::of(limits);
     http.http1()
         .header_read_timeout(None)
-        .max_buf_size(limits.header_bytes);
-    if limits.headers != HEADERS_BY_ITSELF {
-        http.http1().max_headers(limits.headers);
-    }
+        .max_headers(heads.fields)
+        .max_buf_size(heads.bytes);
     http.http2()
         .max_concurrent_streams(limits.streams)
-        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX));
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_header_list_size(heads.list_size());
     http
 }
 
-/// What hyper takes without being told. For a number that it is told, it fills two tables anew for each request.
-const HEADERS_BY_ITSELF: usize = 100;
+/// As a refusal with the code `overloaded` looks, in the shape of most providers: none was asked yet.
+const NO_PLACE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
+    content-type: application/json\r\n\
+    cache-control: no-store\r\n\
+    retry-after: 1\r\n\
+    x-should-retry: true\r\n\
+    connection: close\r\n\
+    content-length: 188\r\n\r\n\
+    {\"code\":\"overloaded\",\"error\":{\"message\":\"Keyside has no room for another connection: \
+    proxy.limits.connections are open. Try again.\",\"type\":\"server_error\",\"param\":null,\
+    \"code\":\"overloaded\"}}";
+const TOLD_AT_ONCE: usize = 16;
+const TELL_FOR: Duration = Duration::from_secs(1);
+
+/// What is kept of one answer for an HTTP/2 client that does not read it, in bytes; hyper 1.12 keeps 400 KiB. Besides
+/// it one piece as it came from upstream.
+const SEND_BUFFER: usize = 16 * 1024;
+
+/// What is kept of one request's body, and of all on one connection, while their upstreams do not take them, in bytes;
+/// hyper keeps 1 MiB of each.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 512 * 1024;

@@ -2,12 +2,14 @@
 //! deadlines and its metrics, so that a request looks up one thing. One set for
 //! each listener, since connections live on the runtime that opened them.
 
+use crate::head_limits::HeadLimits;
 use crate::meter;
 use crate::metrics::{Metrics, ProviderMetrics};
-use crate::refusal::Refusal;
-use crate::upstream::{Dialer, Reach, Upstream};
+use crate::quota::Quota;
+use crate::refusal::{Refusal, Sent};
+use crate::upstream::{Dialer, Places, Reach, Upstream};
 use keyside_config::{
-    self as config, Catalogue, CredentialNames, Deadlines, EndpointRule, Provider,
+    self as config, Catalogue, CredentialNames, Deadlines, EndpointRule, Provider, Proxy,
 };
 use rustls::ClientConfig;
 use std::collections::HashMap;
@@ -30,6 +32,7 @@ pub(crate) struct Destination {
     place: Place,
     reach: Reach,
     dialer: Arc<Dialer>,
+    places: Places,
 }
 
 /// Where a provider is reached.
@@ -40,23 +43,48 @@ enum Place {
     PerCredential(EndpointRule, RwLock<HashMap<Box<str>, Arc<Upstream>>>),
 }
 
+/// What all destinations of the process share: how connections to them are opened, and how many there may be.
+pub(crate) struct Outward {
+    dialer: Arc<Dialer>,
+    all: Arc<Quota>,
+    by_provider: HashMap<Box<str>, Arc<Quota>>,
+    credentials: Arc<CredentialNames>,
+}
+
+impl Outward {
+    pub(crate) fn new(catalogue: &Catalogue, proxy: &Proxy, tls: &ClientConfig) -> Self {
+        let limits = &proxy.limits;
+        let heads = HeadLimits::of(limits);
+        let quota = |provider: &Arc<Provider>| {
+            let quota = Quota::new(limits.upstream_connections_per_destination);
+            (provider.id.as_str().into(), quota)
+        };
+        Self {
+            dialer: Arc::new(Dialer::new(tls, proxy.deadlines.connect, heads)),
+            all: Quota::new(limits.upstream_connections),
+            by_provider: catalogue.iter().map(quota).collect(),
+            credentials: Arc::new(catalogue.credential_names()),
+        }
+    }
+
+    fn places(&self, provider: &str) -> Places {
+        let here = self.by_provider.get(provider);
+        Places {
+            all: self.all.clone(),
+            here: here.unwrap_or(&self.all).clone(),
+        }
+    }
+}
+
 impl Destinations {
     pub(crate) fn new(
         catalogue: &Catalogue,
         deadlines: &Deadlines,
         metrics: &Metrics,
-        tls: &ClientConfig,
+        outward: &Outward,
     ) -> Self {
-        let dialer = Arc::new(Dialer::new(tls, deadlines.connect));
-        let credentials = Arc::new(catalogue.credential_names());
         let ready = |provider: &Arc<Provider>| {
-            let destination = Destination::new(
-                provider.clone(),
-                credentials.clone(),
-                deadlines,
-                metrics,
-                &dialer,
-            );
+            let destination = Destination::new(provider.clone(), deadlines, metrics, outward);
             (provider.id.as_str().into(), Arc::new(destination))
         };
         Self(catalogue.iter().map(ready).collect())
@@ -70,18 +98,20 @@ impl Destinations {
 impl Destination {
     fn new(
         provider: Arc<Provider>,
-        credentials: Arc<CredentialNames>,
         deadlines: &Deadlines,
         metrics: &Metrics,
-        dialer: &Arc<Dialer>,
+        outward: &Outward,
     ) -> Self {
+        let places = outward.places(provider.id.as_str());
         let reach = match provider.allow_private {
             true => Reach::Private,
             false => Reach::Public,
         };
         let place = match &provider.upstream {
             config::Upstream::Fixed(base) => {
-                Place::Fixed(Upstream::new(base.clone(), reach, dialer.clone()).map(Arc::new))
+                let dialer = outward.dialer.clone();
+                let upstream = Upstream::new(base.clone(), reach, dialer, places.clone());
+                Place::Fixed(upstream.map(Arc::new))
             }
             config::Upstream::PerCredential(rule) => {
                 Place::PerCredential(rule.clone(), RwLock::default())
@@ -89,7 +119,7 @@ impl Destination {
         };
         Self {
             id: provider.id.as_str().into(),
-            credentials,
+            credentials: outward.credentials.clone(),
             meter: provider
                 .usage
                 .iter()
@@ -107,7 +137,8 @@ impl Destination {
                 .unwrap_or(deadlines.stream_idle),
             place,
             reach,
-            dialer: dialer.clone(),
+            dialer: outward.dialer.clone(),
+            places,
             provider,
         }
     }
@@ -121,7 +152,7 @@ impl Destination {
                 endpoint.and_then(|endpoint| self.at(endpoint, rule, known))
             }
         };
-        upstream.ok_or(Refusal::UpstreamUnreachable)
+        upstream.ok_or(Refusal::UpstreamUnreachable(Sent::No))
     }
 
     fn at(
@@ -136,7 +167,8 @@ impl Destination {
         }
         drop(found);
         let base = rule.accept(endpoint).ok()?;
-        let new = Arc::new(Upstream::new(base, self.reach, self.dialer.clone())?);
+        let (dialer, places) = (self.dialer.clone(), self.places.clone());
+        let new = Arc::new(Upstream::new(base, self.reach, dialer, places)?);
         let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
         Some(known.entry(endpoint.into()).or_insert(new).clone())
     }

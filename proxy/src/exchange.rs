@@ -7,6 +7,7 @@ use crate::deadline::Busy;
 use crate::destination::Destination;
 use crate::meter::Usage;
 use crate::metrics::{Metrics, Outcome};
+use crate::quota::Share;
 use crate::request_id::RequestId;
 use keyside_credentials::runs::{Run, Runs};
 use keyside_credentials::{Clock, Grant, Timestamp};
@@ -29,6 +30,8 @@ pub(crate) struct Exchange {
     outcome: Outcome,
     /// Keeps the connection busy, and the process from leaving.
     pub(crate) busy: Busy,
+    /// One of the requests in flight that there may be.
+    _place: Share,
 }
 
 /// Where accounts are written.
@@ -51,7 +54,7 @@ impl Exchange {
         destination: Arc<Destination>,
         ledger: Arc<Ledger>,
         arrival: Arrival,
-        busy: Busy,
+        (busy, place): (Busy, Share),
     ) -> Self {
         ledger.metrics.streams.inc();
         Self {
@@ -68,6 +71,7 @@ impl Exchange {
             usage: Usage::default(),
             outcome: Outcome::ClientClosed,
             busy,
+            _place: place,
         }
     }
 

@@ -21,11 +21,13 @@ use crate::deadline::Busy;
 use crate::destination::{Destination, Destinations};
 use crate::drain::{Drain, Phase};
 use crate::exchange::{Arrival, Exchange, Ledger};
+use crate::head_limits::HeadLimits;
 use crate::inbound::Inbound;
 use crate::inject::Outbound;
 use crate::meter::Meter;
 use crate::metrics::Metrics;
-use crate::refusal::{About, Refusal};
+use crate::quota::{Quota, Share};
+use crate::refusal::{About, Refusal, Sent};
 use crate::relay::{self, Wire};
 use crate::request_id::RequestId;
 use crate::route::{self, Target};
@@ -57,6 +59,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Whether the process is leaving.
     pub drain: Drain,
+    /// Returns memory that the calling thread no longer uses to the system.
+    pub collect: fn(),
 }
 
 /// Answers the requests of one listener.
@@ -67,6 +71,9 @@ pub(crate) struct Gateway {
     resolver: Resolver,
     ledger: Arc<Ledger>,
     drain: Drain,
+    heads: HeadLimits,
+    /// How many requests there may be in flight, over all listeners.
+    requests: Arc<Quota>,
 }
 
 /// Everything was decided: who asks, for what, with which key. Made by
@@ -76,6 +83,7 @@ struct Permit {
     rest: String,
     shape: Option<ErrorShape>,
     upgrade: bool,
+    place: Share,
     grant: Grant,
     secret: Secret,
     run_id: Option<Box<str>>,
@@ -83,7 +91,12 @@ struct Permit {
 }
 
 impl Gateway {
-    pub(crate) fn new(parts: &Parts, door: Door, destinations: Destinations) -> Self {
+    pub(crate) fn new(
+        parts: &Parts,
+        door: Door,
+        destinations: Destinations,
+        requests: Arc<Quota>,
+    ) -> Self {
         let ledger = Ledger {
             metrics: parts.metrics.clone(),
             runs: parts.runs.clone(),
@@ -96,6 +109,8 @@ impl Gateway {
             resolver: parts.resolver.clone(),
             ledger: Arc::new(ledger),
             drain: parts.drain.clone(),
+            heads: HeadLimits::of(&parts.settings.proxy.limits),
+            requests,
         }
     }
 
@@ -137,6 +152,9 @@ impl Gateway {
         if !known_peer {
             return Err(Refusal::PeerNotAllowed);
         }
+        if !self.heads.hold(&head.headers) {
+            return Err(Refusal::HeadTooLarge);
+        }
         self.door.recognise(head)?;
         let path = route::normalise(head.uri.path())?;
         let target = route::split(&path);
@@ -158,7 +176,9 @@ impl Gateway {
             environment: admitted.environment,
             pin: self.door.pin(),
         })?;
+        let place = self.requests.take(grant.workspace());
         Ok(Permit {
+            place: place.ok_or(Refusal::Overloaded)?,
             destination: destination.clone(),
             rest: rest.to_owned(),
             shape: route.error,
@@ -185,19 +205,23 @@ impl Gateway {
             rest,
             shape,
             upgrade,
+            place,
             grant,
             secret,
             run_id,
             tag,
         } = permit;
-        let mut exchange = Exchange::begin(grant, destination, self.ledger.clone(), arrival, busy);
+        let held = (busy, place);
+        let mut exchange = Exchange::begin(grant, destination, self.ledger.clone(), arrival, held);
         exchange.tag_with(run_id, tag);
         let client = head.extensions.remove::<OnUpgrade>();
         let sent = self
             .send(&exchange, &rest, upgrade, head, body, &secret)
             .await;
         let sent = sent.and_then(|answer| match answer.response.status() {
-            StatusCode::SWITCHING_PROTOCOLS if !upgrade => Err(Refusal::UpstreamUnreachable),
+            StatusCode::SWITCHING_PROTOCOLS if !upgrade => {
+                Err(Refusal::UpstreamUnreachable(Sent::Perhaps))
+            }
             _ => Ok(answer),
         });
         let Answer { response, lease } = match sent {
@@ -240,14 +264,15 @@ impl Gateway {
             accept_encoding: self.settings.proxy.accept_encoding,
             tag_headers: &self.settings.proxy.tag_headers,
         };
-        let head = outbound.rewrite(head, secret)?;
+        let mut head = outbound.rewrite(head, secret)?;
+        body.state_length(&mut head.headers);
         exchange.sent();
         let request = Request::from_parts(head, body.without(destination.credentials.clone()));
         let deadline = tokio::time::Instant::now() + destination.first_byte;
         let mut timer = exchange.busy.take_timer();
         let answered = tokio::select! {
             biased;
-            answered = upstream.forward(request, upgrade) => answered,
+            answered = upstream.forward(request, &exchange.grant, upgrade) => answered,
             () = exchange.grant.cut() => Err(REVOKED),
             () = poll_fn(|context| timer.poll(deadline, context)) => Err(upstream::too_slow()),
         };

@@ -4,13 +4,13 @@ use crate::hop::{may_leave, retain};
 use crate::seldom::Silence;
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderName, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use keyside_config::CredentialNames;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -20,10 +20,15 @@ use tokio::time::timeout;
 ///
 /// Dropped before its end, because of a refusal or an early answer, it is still
 /// read for a while: closing an HTTP/1.1 connection with bytes unread resets it,
-/// and the client would lose the answer that explains.
+/// and an HTTP/2 stream that ends before its client has sent everything is reset;
+/// either way clients lose the answer that explains.
 ///
-/// Boxed, since hyper keeps room for 32 requests in every connection's queue.
-pub(crate) struct Inbound(Box<Source>);
+/// A handle on what several attempts at sending share: small, since hyper keeps
+/// room for 32 requests in every connection's queue.
+pub(crate) struct Inbound {
+    source: Arc<Mutex<Source>>,
+    attempt: u32,
+}
 
 enum Source {
     Client(Upload),
@@ -38,14 +43,28 @@ struct Upload {
     leftover: Leftover,
     /// Names that no trailer may have. Without them none passes.
     credentials: Option<Arc<CredentialNames>>,
+    replay: Replay,
+}
+
+/// What was taken of a body, for another attempt at sending it.
+#[derive(Default)]
+struct Replay {
+    /// The attempt that reads now. A later one takes over, an earlier one is at its end.
+    attempt: u32,
+    /// `None` where nobody asked for another attempt in time, or once it was too much.
+    taken: Option<Vec<Bytes>>,
+    bytes: usize,
+    /// How many of those pieces the current attempt has got.
+    given: usize,
+    /// Something was taken.
+    begun: bool,
 }
 
 /// What becomes of a body that nobody wants.
 #[derive(Clone, Copy)]
 enum Leftover {
     Swallow,
-    /// HTTP/2 can end one stream alone; and who waits for `100 Continue` has not
-    /// sent anything yet.
+    /// A client that waits for `100 Continue` has not sent anything yet.
     Leave,
 }
 
@@ -56,47 +75,149 @@ pub(crate) enum InboundError {
     Client(#[from] hyper::Error),
     #[error("the client fell silent in the middle of its body")]
     Silent,
+    #[error("another attempt at sending the request took its body over")]
+    Superseded,
 }
 
 impl Inbound {
     pub(crate) fn new(head: &Parts, client: Incoming, idle: Duration) -> Self {
-        let alone = head.version < Version::HTTP_2 && !head.headers.contains_key(header::EXPECT);
-        let leftover = if alone {
-            Leftover::Swallow
-        } else {
-            Leftover::Leave
+        let leftover = match head.headers.contains_key(header::EXPECT) {
+            true => Leftover::Leave,
+            false => Leftover::Swallow,
         };
-        Self(Box::new(Source::Client(Upload {
+        Self::of(Source::Client(Upload {
             client: Some(client),
             silence: Silence::new(idle),
             leftover,
             credentials: None,
-        })))
+            replay: Replay::default(),
+        }))
     }
 
     pub(crate) fn ours(body: Bytes) -> Self {
-        Self(Box::new(Source::Ours(Full::new(body))))
+        Self::of(Source::Ours(Full::new(body)))
     }
 
-    pub(crate) fn without(mut self, credentials: Arc<CredentialNames>) -> Self {
-        if let Source::Client(upload) = &mut *self.0 {
+    fn of(source: Source) -> Self {
+        Self {
+            source: Arc::new(Mutex::new(source)),
+            attempt: 0,
+        }
+    }
+
+    pub(crate) fn without(self, credentials: Arc<CredentialNames>) -> Self {
+        if let Source::Client(upload) = &mut *self.lock() {
             upload.credentials = Some(credentials);
         }
         self
+    }
+
+    /// Says in one way how long the body is: by one canonical number, where the client said it somehow; in chunks where
+    /// it did not, also for a GET, whose body hyper 1.12 drops unless it is told so.
+    pub(crate) fn state_length(&self, headers: &mut HeaderMap) {
+        let length = self.size_hint().exact();
+        if headers.remove(header::CONTENT_LENGTH).is_some()
+            && let Some(length) = length
+        {
+            headers.insert(header::CONTENT_LENGTH, length.into());
+        }
+        if length.is_none() && !self.is_end_stream() {
+            let chunked = HeaderValue::from_static("chunked");
+            headers.insert(header::TRANSFER_ENCODING, chunked);
+        }
+    }
+
+    /// The same body for another attempt at sending it, which takes over when it is first polled. From now on what is
+    /// taken is kept for it.
+    pub(crate) fn again(&self) -> Self {
+        if let Source::Client(upload) = &mut *self.lock() {
+            upload.replay.prepare();
+        }
+        Self {
+            source: self.source.clone(),
+            attempt: self.attempt + 1,
+        }
+    }
+
+    /// Whether all that earlier attempts have taken is still at hand.
+    pub(crate) fn is_whole(&self) -> bool {
+        match &*self.lock() {
+            Source::Client(upload) => upload.replay.taken.is_some(),
+            Source::Ours(_) => self.attempt == 0,
+        }
+    }
+
+    /// A panic leaves a body that is not read on.
+    fn lock(&self) -> MutexGuard<'_, Source> {
+        self.source.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Replay {
+    fn prepare(&mut self) {
+        if !self.begun && self.taken.is_none() {
+            self.taken = Some(Vec::new());
+        }
+    }
+
+    /// Whether `attempt` may read; a later one begins again, if all is still there.
+    fn admits(&mut self, attempt: u32) -> bool {
+        if attempt > self.attempt && self.taken.is_some() {
+            (self.attempt, self.given) = (attempt, 0);
+        }
+        attempt == self.attempt
+    }
+
+    /// What the current attempt still has to get of what earlier ones took.
+    fn next(&mut self) -> Option<Bytes> {
+        let piece = self.taken.as_ref()?.get(self.given).cloned()?;
+        self.given += 1;
+        Some(piece)
+    }
+
+    /// How many bytes that is.
+    fn left(&self) -> usize {
+        let taken = self.taken.as_deref().unwrap_or_default();
+        taken.iter().skip(self.given).map(Bytes::len).sum()
+    }
+
+    fn keep(&mut self, frame: &Frame<Bytes>) {
+        self.begun = true;
+        let Some(taken) = &mut self.taken else { return };
+        let size = frame.data_ref().map(Bytes::len);
+        match size.filter(|size| self.bytes + size <= AT_HAND) {
+            Some(size) => {
+                taken.extend(frame.data_ref().cloned());
+                self.bytes += size;
+                self.given = taken.len();
+            }
+            // Too much, or trailers.
+            None => self.taken = None,
+        }
     }
 }
 
 impl Upload {
     fn poll_frame(
         &mut self,
+        attempt: u32,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, InboundError>>> {
+        if !self.replay.admits(attempt) {
+            return Poll::Ready(Some(Err(InboundError::Superseded)));
+        }
+        if let Some(piece) = self.replay.next() {
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
         let Some(client) = &mut self.client else {
             return Poll::Ready(None);
         };
         match Pin::new(client).poll_frame(context) {
             Poll::Ready(frame) => {
                 self.silence.broken();
+                if let Some(Ok(frame)) = &frame {
+                    self.replay.keep(frame);
+                }
                 let frame = frame.map(|frame| frame.map(|frame| self.strip_trailers(frame)));
                 Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }
@@ -119,6 +240,22 @@ impl Upload {
                 Frame::trailers(trailers)
             }
             Err(data) => data,
+        }
+    }
+
+    fn is_end_stream(&mut self, attempt: u32) -> bool {
+        self.replay.admits(attempt);
+        let ended = self.client.as_ref().is_none_or(HttpBody::is_end_stream);
+        ended && self.replay.left() == 0
+    }
+
+    fn size_hint(&mut self, attempt: u32) -> SizeHint {
+        self.replay.admits(attempt);
+        let client = self.client.as_ref().map(HttpBody::size_hint);
+        let left = self.replay.left() as u64;
+        match client.map_or(Some(0), |client| client.exact()) {
+            Some(length) => SizeHint::with_exact(length + left),
+            None => SizeHint::default(),
         }
     }
 }
@@ -148,11 +285,11 @@ impl HttpBody for Inbound {
     type Error = InboundError;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, InboundError>>> {
-        match &mut *self.0 {
-            Source::Client(upload) => upload.poll_frame(context),
+        match &mut *self.lock() {
+            Source::Client(upload) => upload.poll_frame(self.attempt, context),
             Source::Ours(whole) => {
                 let frame = Pin::new(whole).poll_frame(context);
                 frame.map_err(|never| match never {})
@@ -161,23 +298,22 @@ impl HttpBody for Inbound {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &*self.0 {
-            Source::Client(upload) => upload.client.as_ref().is_none_or(HttpBody::is_end_stream),
+        match &mut *self.lock() {
+            Source::Client(upload) => upload.is_end_stream(self.attempt),
             Source::Ours(whole) => whole.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &*self.0 {
-            Source::Client(upload) => upload
-                .client
-                .as_ref()
-                .map_or_else(SizeHint::default, HttpBody::size_hint),
+        match &mut *self.lock() {
+            Source::Client(upload) => upload.size_hint(self.attempt),
             Source::Ours(whole) => whole.size_hint(),
         }
     }
 }
 
+/// How much of a body is kept until an answer comes, in bytes: prompts are smaller as a rule.
+const AT_HAND: usize = 64 << 10;
 /// A request with a picture or a document in it is still read to its end.
 const SWALLOW_BYTES: usize = 32 << 20;
 const SWALLOW_FOR: Duration = Duration::from_secs(10);

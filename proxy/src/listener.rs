@@ -5,9 +5,11 @@ mod unix;
 
 use crate::admission::Door;
 use crate::connection::Connections;
-use crate::destination::Destinations;
+use crate::destination::{Destinations, Outward};
 use crate::gateway::{Gateway, Parts};
 use crate::probe::Probe;
+use crate::quota::Quota;
+use crate::reclaim::Reclaim;
 use crate::upstream::{self, TlsError};
 use async_trait::async_trait;
 use keyside_config::{ListenAddress, Listener};
@@ -75,7 +77,9 @@ pub fn bind(parts: &Parts) -> Result<Bound, BindError> {
     let tls = upstream::tls()?;
     let room = Arc::new(Semaphore::new(proxy.limits.connections));
     let catalogue = &parts.settings.catalogue;
-    let destinations = || Destinations::new(catalogue, &proxy.deadlines, &parts.metrics, &tls);
+    let outward = Outward::new(catalogue, proxy, &tls);
+    let destinations = || Destinations::new(catalogue, &proxy.deadlines, &parts.metrics, &outward);
+    let requests = Quota::new(proxy.limits.requests);
     let mut bound = Bound {
         addresses: Vec::new(),
         services: Vec::new(),
@@ -84,11 +88,14 @@ pub fn bind(parts: &Parts) -> Result<Bound, BindError> {
     for listener in &proxy.listeners {
         let socket = Socket::bind(listener, &proxy.listeners)?;
         let door = Door::new(listener, socket.tcp_address(), proxy);
-        let gateway = Gateway::new(parts, door, destinations());
+        let gateway = Gateway::new(parts, door, destinations(), requests.clone());
         let limits = (&proxy.deadlines, &proxy.limits);
         let peers = listener.peer_uids.clone();
-        let connections =
-            Connections::new(gateway, peers, limits, room.clone(), parts.drain.clone());
+        let leaving = (
+            parts.drain.clone(),
+            Reclaim::new(parts.collect, proxy.workers()),
+        );
+        let connections = Connections::new(gateway, peers, limits, room.clone(), leaving);
         bound.addresses.push(socket.address.clone());
         bound.services.push(Box::new(Accepting::new(
             socket,

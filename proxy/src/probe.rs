@@ -6,7 +6,7 @@
 use crate::destination::{Destination, Destinations};
 use crate::inbound::Inbound;
 use crate::inject::Outbound;
-use crate::refusal::{Refusal, Wait};
+use crate::refusal::{Refusal, Sent, Wait};
 use crate::upstream::Answer;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -51,7 +51,7 @@ impl Probe {
         let upstream = destination.upstream(grant.endpoint())?;
         let check = &destination.provider.check;
         let request = request(destination, upstream.prefix(), &grant.open()?)?;
-        let answer = upstream.forward(request, false).await?;
+        let answer = upstream.forward(request, grant, false).await?;
         let status = answer.response.status().as_u16();
         let body = match check.needs_body(status) {
             true => beginning(answer).await?,
@@ -74,7 +74,9 @@ fn request(
     } = &destination.provider.check;
     let mut request = Request::new(());
     *request.method_mut() = method.clone();
-    *request.uri_mut() = path.parse().map_err(|_| Refusal::UpstreamUnreachable)?;
+    *request.uri_mut() = path
+        .parse()
+        .map_err(|_| Refusal::UpstreamUnreachable(Sent::No))?;
     let headers = request.headers_mut();
     headers.insert(header::USER_AGENT, USER_AGENT);
     headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
@@ -101,7 +103,7 @@ async fn beginning(answer: Answer) -> Result<Zeroizing<Vec<u8>>, Refusal> {
     while beginning.len() < ENOUGH
         && let Some(frame) = body.frame().await
     {
-        let frame = frame.map_err(|_| Refusal::UpstreamUnreachable)?;
+        let frame = frame.map_err(|_| Refusal::UpstreamUnreachable(Sent::Perhaps))?;
         let data = frame.data_ref().map_or(&[][..], |data| data);
         let room = ENOUGH - beginning.len();
         beginning.extend_from_slice(&data[..data.len().min(room)]);

@@ -25,10 +25,13 @@ pub(crate) enum Refusal {
     PeerNotAllowed,
     /// What is wrong with the request, to follow "The request".
     RequestMalformed(&'static str),
-    UpstreamUnreachable,
+    HeadTooLarge,
+    UpstreamUnreachable(Sent),
     UpstreamTls,
     UpstreamTimeout(Wait),
     Draining,
+    /// There is no place for the request, or for the connection that it needs.
+    Overloaded,
     /// The resolver's: workspace, credential, label, environment, store.
     Credential(credentials::Refusal),
 }
@@ -38,6 +41,13 @@ pub(crate) enum Refusal {
 pub(crate) enum Wait {
     Connection,
     FirstByte,
+}
+
+/// Whether a provider may have acted on a request that it did not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    No,
+    Perhaps,
 }
 
 impl From<credentials::Refusal> for Refusal {
@@ -77,10 +87,15 @@ impl Refusal {
             Self::HostNotAllowed => ("host_not_allowed", StatusCode::FORBIDDEN),
             Self::PeerNotAllowed => ("peer_not_allowed", StatusCode::FORBIDDEN),
             Self::RequestMalformed(_) => ("request_malformed", StatusCode::BAD_REQUEST),
-            Self::UpstreamUnreachable => ("upstream_unreachable", StatusCode::BAD_GATEWAY),
+            Self::HeadTooLarge => (
+                "request_malformed",
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            ),
+            Self::UpstreamUnreachable(_) => ("upstream_unreachable", StatusCode::BAD_GATEWAY),
             Self::UpstreamTls => ("upstream_tls", StatusCode::BAD_GATEWAY),
             Self::UpstreamTimeout(_) => ("upstream_timeout", StatusCode::GATEWAY_TIMEOUT),
             Self::Draining => ("draining", StatusCode::SERVICE_UNAVAILABLE),
+            Self::Overloaded => ("overloaded", StatusCode::SERVICE_UNAVAILABLE),
             Self::Credential(refusal) => {
                 let status = match refusal {
                     C::WorkspaceUnknown | C::LabelUnknown => StatusCode::NOT_FOUND,
@@ -107,23 +122,26 @@ impl Refusal {
             Self::HostNotAllowed,
             Self::PeerNotAllowed,
             Self::RequestMalformed(""),
-            Self::UpstreamUnreachable,
+            Self::UpstreamUnreachable(Sent::No),
             Self::UpstreamTls,
             Self::UpstreamTimeout(Wait::FirstByte),
             Self::Draining,
+            Self::Overloaded,
         ];
         own.into_iter()
             .chain(credentials::Refusal::ALL.map(Self::Credential))
             .map(Self::code)
     }
 
-    /// A retry of the same request can succeed without anybody acting.
+    /// A retry of the same request can succeed without anybody acting, and nothing is paid twice for it: what may have
+    /// reached the provider is for a person to send again.
     fn retry_can_help(self) -> bool {
         matches!(
             self,
-            Self::UpstreamUnreachable
-                | Self::UpstreamTimeout(_)
+            Self::UpstreamUnreachable(Sent::No)
+                | Self::UpstreamTimeout(Wait::Connection)
                 | Self::Draining
+                | Self::Overloaded
                 | Self::Credential(credentials::Refusal::StoreUnavailable)
         )
     }

@@ -2,14 +2,18 @@
 //! followed, a body delivered at most once.
 //!
 //! Where it goes was decided before: this module only gets there, or says in which
-//! of three ways it did not.
+//! of four ways it did not.
 
 mod address;
 mod dial;
 mod pool;
+mod resend;
+mod socket;
 
+use crate::head_limits::HeadLimits;
 use crate::inbound::{Inbound, InboundError};
-use crate::refusal::{Refusal, Wait};
+use crate::quota::{Quota, Share};
+use crate::refusal::{Refusal, Sent, Wait};
 pub(crate) use address::Reach;
 use dial::ConnectError;
 pub(crate) use dial::Dialer;
@@ -18,13 +22,13 @@ use http::{HeaderValue, Request, Response, Uri, header};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use keyside_config::BaseUrl;
-use pool::Connection;
+use keyside_credentials::{Grant, WorkspaceId};
 pub(crate) use pool::Lease;
-use pool::Pool;
+use pool::{Connection, Pool, Pools, idle_lifetime};
+use resend::{Resend, Resends};
 use rustls::{ClientConfig, RootCertStore};
 use std::error::Error as StdError;
-use std::sync::{Arc, Once};
-use tokio::sync::Mutex;
+use std::sync::Arc;
 
 /// One host that requests go to, with the connections to it. One for each listener:
 /// a connection lives on the runtime that opened it.
@@ -35,17 +39,20 @@ pub(crate) struct Upstream {
     /// The same, as HTTP/1.1 wants it.
     host: HeaderValue,
     dialer: Arc<Dialer>,
-    pool: Arc<Pool>,
-    /// Held while a connection is opened, so that others can share it if it is HTTP/2.
-    opening: Mutex<()>,
-    sweeping: Once,
+    pools: Arc<Pools>,
+    places: Places,
 }
 
-/// A connection for a request.
-enum Found {
-    /// Others have used it, and it may be closed by now.
-    Kept(Connection),
-    New(Connection),
+/// How many connections there may be: over all upstreams, and to this one. Over all listeners.
+#[derive(Clone)]
+pub(crate) struct Places {
+    pub(crate) all: Arc<Quota>,
+    pub(crate) here: Arc<Quota>,
+}
+
+/// One of them, for as long as its socket is open.
+pub(crate) struct Slot {
+    _shares: (Share, Share),
 }
 
 /// The head of an answer, and the connection that the rest comes over.
@@ -82,17 +89,26 @@ pub(crate) fn tls() -> Result<ClientConfig, TlsError> {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 enum SendError {
+    #[error("as many upstream connections are open as there may be")]
+    Crowded,
     #[error("no connection to the upstream")]
     Connect(#[from] ConnectError),
     #[error("the exchange with the upstream failed")]
     Exchange(#[from] hyper::Error),
     #[error("the head of an answer did not come in time")]
     TooSlow,
+    #[error("the head of an answer has more fields than `proxy.limits.headers` allows")]
+    TooManyFields,
 }
 
 impl Upstream {
     /// `None` where the host's name is none that HTTP can carry.
-    pub(crate) fn new(base: BaseUrl, reach: Reach, dialer: Arc<Dialer>) -> Option<Self> {
+    pub(crate) fn new(
+        base: BaseUrl,
+        reach: Reach,
+        dialer: Arc<Dialer>,
+        places: Places,
+    ) -> Option<Self> {
         let authority = base.authority();
         Some(Self {
             host: HeaderValue::from_str(&authority).ok()?,
@@ -100,9 +116,8 @@ impl Upstream {
             base,
             reach,
             dialer,
-            pool: Arc::default(),
-            opening: Mutex::default(),
-            sweeping: Once::new(),
+            pools: Arc::default(),
+            places,
         })
     }
 
@@ -111,47 +126,64 @@ impl Upstream {
         &self.base.path
     }
 
-    /// Sends the request and waits for the head of its answer. Its target is a path.
+    /// Sends the request on a connection of its credential's, and waits for the head of its answer. Its target is a path.
     ///
-    /// A request whose bytes may have been sent is never sent again. How long to wait is for the caller to say.
+    /// It is sent again only where the peer cannot have acted on it ([`resend`]). How long to wait is for the caller to say.
     pub(crate) async fn forward(
         &self,
         request: Request<Inbound>,
+        grant: &Grant,
         upgrade: bool,
     ) -> Result<Answer, Refusal> {
         let answered = match upgrade {
-            true => Box::pin(self.send_alone(request)).await,
-            false => self.send(request).await,
+            true => Box::pin(self.send_alone(request, grant.workspace())).await,
+            false => self.send(request, grant).await,
         };
+        let answered =
+            answered.and_then(
+                |answer| match self.dialer.heads().hold(answer.response.headers()) {
+                    true => Ok(answer),
+                    false => Err(SendError::TooManyFields),
+                },
+            );
         answered.map_err(|error| diagnose(&error))
     }
 
-    async fn send(&self, mut request: Request<Inbound>) -> Result<Answer, SendError> {
+    async fn send(
+        &self,
+        mut request: Request<Inbound>,
+        grant: &Grant,
+    ) -> Result<Answer, SendError> {
+        let pool = self.pools.of(grant.credential_id());
+        let mut resends = Resends::default();
         loop {
-            let found = match self.pool.take() {
-                Some(kept) => Found::Kept(kept),
+            let kept = match resends.wants_new_connection() {
+                true => None,
+                false => pool.take(),
+            };
+            let is_kept = kept.is_some();
+            let connection = match kept {
+                Some(kept) => kept,
                 // Boxed, so that opening a connection, which few requests do, takes no room in all of them.
-                None => Box::pin(self.open()).await?,
+                None => Box::pin(self.open(&pool, grant.workspace())).await?,
             };
-            let (connection, kept) = match found {
-                Found::Kept(connection) => (connection, true),
-                Found::New(connection) => (connection, false),
-            };
-            match self.send_on(connection, request).await {
+            let resend = Resend::of(&request, &connection, is_kept);
+            match self.send_on(&pool, connection, request).await {
                 Ok(answer) => return Ok(answer),
-                Err(mut error) => match error.take_message() {
-                    // It was closed while it lay idle, and none of the request was written.
-                    Some(whole) if kept => request = whole,
-                    _ => return Err(error.into_error().into()),
-                },
+                Err(failed) => request = resends.next(failed, resend).await?,
             }
         }
     }
 
     /// Sends on a connection of its own, which can become a tunnel.
-    async fn send_alone(&self, request: Request<Inbound>) -> Result<Answer, SendError> {
-        let own = self.dialer.dial_alone(&self.base, self.reach).await?;
-        let sent = self.send_on(own, request).await;
+    async fn send_alone(
+        &self,
+        request: Request<Inbound>,
+        workspace: &WorkspaceId,
+    ) -> Result<Answer, SendError> {
+        let slot = self.slot(workspace)?;
+        let own = self.dialer.dial_alone(&self.base, self.reach, slot);
+        let sent = self.send_on(&Arc::default(), own.await?, request).await;
         let answer = sent.map_err(TrySendError::into_error)?;
         Ok(Answer {
             lease: Lease::none(),
@@ -160,33 +192,48 @@ impl Upstream {
     }
 
     /// A new connection, or one that another request has opened meanwhile. Whether they can share one shows when the first
-    /// is open: until then one request opens it, and the others wait for that.
-    async fn open(&self) -> Result<Found, ConnectError> {
-        let first = self.opening.try_lock();
-        if first.is_err() {
-            drop(self.opening.lock().await);
-            if let Some(kept) = self.pool.take() {
-                return Ok(Found::Kept(kept));
+    /// is open: until then one request opens it, and the others wait for that. Where they can, one is opened at a time.
+    async fn open(
+        &self,
+        pool: &Arc<Pool>,
+        workspace: &WorkspaceId,
+    ) -> Result<Connection, SendError> {
+        let mut opening = pool.opening.try_lock().ok();
+        if opening.is_none() {
+            let waited = pool.opening.lock().await;
+            if let Some(kept) = pool.take() {
+                return Ok(kept);
             }
+            opening = pool.multiplexes().then_some(waited);
         }
-        self.sweeping.call_once(|| {
-            tokio::spawn(Pool::sweep_forever(Arc::downgrade(&self.pool)));
-        });
-        let new = self.dialer.dial(&self.base, self.reach, &self.pool).await?;
-        Ok(Found::New(new))
+        let slot = self.slot(workspace)?;
+        let dialed = self.dialer.dial(&self.base, self.reach, slot, pool).await;
+        drop(opening);
+        Ok(dialed?)
+    }
+
+    fn slot(&self, workspace: &WorkspaceId) -> Result<Slot, SendError> {
+        let share = |quota: &Arc<Quota>| quota.take(workspace).ok_or(SendError::Crowded);
+        Ok(Slot {
+            _shares: (share(&self.places.here)?, share(&self.places.all)?),
+        })
     }
 
     async fn send_on(
         &self,
+        pool: &Arc<Pool>,
         connection: Connection,
         mut request: Request<Inbound>,
     ) -> Result<Answer, TrySendError<Request<Inbound>>> {
         self.address(&mut request, &connection);
         let (response, lease) = match connection {
-            Connection::Http1(mut sender) => (
-                sender.try_send_request(request).await?,
-                Lease::whole(self.pool.clone(), sender),
-            ),
+            Connection::Http1(mut connection) => {
+                connection.heard.nothing_yet();
+                let response = connection.sender.try_send_request(request).await?;
+                let lifetime = idle_lifetime(response.headers());
+                let lease = Lease::whole(pool.clone(), connection, lifetime);
+                (response, lease)
+            }
             Connection::Http2(mut sender, stream) => {
                 let response = sender.try_send_request(request).await?;
                 stream.answered();
@@ -237,9 +284,13 @@ fn diagnose(error: &SendError) -> Refusal {
         SendError::Connect(ConnectError::Tls(_)) if find::<rustls::Error>(error).is_some() => {
             Refusal::UpstreamTls
         }
+        SendError::Crowded => Refusal::Overloaded,
         SendError::Connect(ConnectError::TooSlow(_)) => Refusal::UpstreamTimeout(Wait::Connection),
+        SendError::Connect(_) => Refusal::UpstreamUnreachable(Sent::No),
         SendError::TooSlow => Refusal::UpstreamTimeout(Wait::FirstByte),
-        _ => Refusal::UpstreamUnreachable,
+        SendError::Exchange(_) | SendError::TooManyFields => {
+            Refusal::UpstreamUnreachable(Sent::Perhaps)
+        }
     };
     let story: Vec<String> = causes(error).map(|cause| cause.to_string()).collect();
     tracing::warn!(

@@ -1,5 +1,6 @@
 use super::*;
 use crate::deadline::Activity;
+use crate::destination::Outward;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use keyside_config::Sources;
@@ -107,14 +108,16 @@ fn gateway(registry: &Registry) -> Gateway {
         clock: Arc::new(BrokenClock),
         metrics: metrics.clone(),
         drain: Drain::default(),
+        collect: || (),
     };
     let tls = ClientConfig::builder()
         .with_root_certificates(RootCertStore::empty())
         .with_no_client_auth();
     let proxy = &settings.proxy;
-    let destinations = Destinations::new(&settings.catalogue, &proxy.deadlines, &metrics, &tls);
+    let outward = Outward::new(&settings.catalogue, proxy, &tls);
+    let destinations = Destinations::new(&settings.catalogue, &proxy.deadlines, &metrics, &outward);
     let door = Door::new(&proxy.listeners[0], None, proxy);
-    Gateway::new(&parts, door, destinations)
+    Gateway::new(&parts, door, destinations, Quota::new(16))
 }
 
 /// A request cannot make Keyside panic, as far as is known. If something does, the key that is open at that moment is

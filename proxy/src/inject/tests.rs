@@ -1,5 +1,5 @@
 use super::*;
-use crate::destination::Destinations;
+use crate::destination::{Destinations, Outward};
 use crate::metrics::Metrics;
 use http::Request;
 use keyside_config::{Settings, Sources};
@@ -13,8 +13,9 @@ fn rewrite(provider: &str, target: &str, upgrade: bool, fields: &[(&str, &str)])
     let tls = ClientConfig::builder()
         .with_root_certificates(RootCertStore::empty())
         .with_no_client_auth();
-    let deadlines = &settings.proxy.deadlines;
-    let destinations = Destinations::new(&settings.catalogue, deadlines, &metrics, &tls);
+    let (catalogue, proxy) = (&settings.catalogue, &settings.proxy);
+    let outward = Outward::new(catalogue, proxy, &tls);
+    let destinations = Destinations::new(catalogue, &proxy.deadlines, &metrics, &outward);
     let destination = destinations.get(provider).unwrap();
     let mut request = Request::builder().uri(target);
     for (name, value) in fields {

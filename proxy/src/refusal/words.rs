@@ -1,6 +1,6 @@
 //! What a refusal says to a person: what is wrong, and the way out.
 
-use super::{About, Refusal, Wait};
+use super::{About, Refusal, Sent, Wait};
 use keyside_credentials::Refusal as Denied;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -34,9 +34,17 @@ pub(super) fn message(refusal: Refusal, about: &About<'_>) -> String {
             its user id to the listener's `peer_uids`."
             .into(),
         Refusal::RequestMalformed(what) => format!("The request {what}."),
-        Refusal::UpstreamUnreachable => format!(
-            "Keyside got no answer from {provider}: the connection failed or broke off. Try \
-             again, and check the network and the provider's `base_url`."
+        Refusal::HeadTooLarge => "The request has more header fields than \
+            `proxy.limits.headers` allows."
+            .into(),
+        Refusal::UpstreamUnreachable(Sent::No) => format!(
+            "Keyside could not connect to {provider}. Try again, and check the network and the \
+             provider's `base_url`."
+        ),
+        Refusal::UpstreamUnreachable(Sent::Perhaps) => format!(
+            "Keyside sent the request to {provider} and got no valid answer: the connection broke \
+             off, or the answer's head was malformed or too large. The provider may have acted on \
+             the request and charged for it; the log says more."
         ),
         Refusal::UpstreamTls => format!(
             "The certificate of {provider} could not be verified, so the key was not sent. \
@@ -47,10 +55,15 @@ pub(super) fn message(refusal: Refusal, about: &About<'_>) -> String {
              raise `proxy.deadlines.connect`."
         ),
         Refusal::UpstreamTimeout(Wait::FirstByte) => format!(
-            "{provider} did not answer in time. Try again, or raise \
-             `proxy.deadlines.first_byte`."
+            "{provider} got the request and did not answer in time; it may charge for it all the \
+             same. For slow models raise `proxy.deadlines.first_byte`."
         ),
         Refusal::Draining => "Keyside is shutting down. Try again.".into(),
+        Refusal::Overloaded => {
+            "Keyside has no room for this request: as many requests or upstream \
+            connections are open as `proxy.limits` allows, in all or for one workspace. Try again."
+                .into()
+        }
         Refusal::Credential(denied) => denial(denied, provider, about),
     }
 }

@@ -2,7 +2,9 @@
 //! addresses that were checked, verify TLS, and agree on a version of HTTP.
 
 use super::address::Reach;
-use super::pool::{Connection, Pool, Stream, Streams};
+use super::pool::{Connection, Pool, STREAMS, Serial, Stream, Streams};
+use super::socket::Socket;
+use super::{HeadLimits, Slot};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use keyside_config::{BaseUrl, Scheme};
@@ -30,6 +32,7 @@ pub(crate) struct Dialer {
     /// For tunnels, which only HTTP/1.1 has.
     http1: TlsConnector,
     deadline: Duration,
+    heads: HeadLimits,
 }
 
 /// Why there is no connection.
@@ -57,7 +60,7 @@ pub(super) enum ConnectError {
 }
 
 impl Dialer {
-    pub(crate) fn new(tls: &ClientConfig, deadline: Duration) -> Self {
+    pub(crate) fn new(tls: &ClientConfig, deadline: Duration, heads: HeadLimits) -> Self {
         let connector = |protocols: &[&[u8]]| {
             let mut tls = tls.clone();
             tls.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
@@ -67,7 +70,13 @@ impl Dialer {
             all: connector(&[HTTP2, b"http/1.1"]),
             http1: connector(&[b"http/1.1"]),
             deadline,
+            heads,
         }
+    }
+
+    /// How large the head of an answer may be.
+    pub(super) fn heads(&self) -> HeadLimits {
+        self.heads
     }
 
     /// Opens a connection. One that can be shared is in `pool` too.
@@ -75,16 +84,20 @@ impl Dialer {
         &self,
         base: &BaseUrl,
         reach: Reach,
+        slot: Slot,
         pool: &Pool,
     ) -> Result<Connection, ConnectError> {
         self.in_time(async {
             if base.scheme == Scheme::Http {
-                return speak_http1(connect(base, reach).await?).await;
+                let socket = Socket::new(connect(base, reach).await?, slot);
+                return self.speak_http1(socket).await;
             }
             let secured = secure(&self.all, base, reach).await?;
-            match secured.get_ref().1.alpn_protocol() {
-                Some(HTTP2) => speak_http2(secured, pool).await,
-                _ => speak_http1(secured).await,
+            let multiplexes = secured.get_ref().1.alpn_protocol() == Some(HTTP2);
+            let socket = Socket::new(secured, slot);
+            match multiplexes {
+                true => self.speak_http2(socket, pool).await,
+                false => self.speak_http1(socket).await,
             }
         })
         .await
@@ -95,11 +108,18 @@ impl Dialer {
         &self,
         base: &BaseUrl,
         reach: Reach,
+        slot: Slot,
     ) -> Result<Connection, ConnectError> {
         self.in_time(async {
             match base.scheme {
-                Scheme::Http => speak_http1(connect(base, reach).await?).await,
-                Scheme::Https => speak_http1(secure(&self.http1, base, reach).await?).await,
+                Scheme::Http => {
+                    let socket = connect(base, reach).await?;
+                    self.speak_http1(Socket::new(socket, slot)).await
+                }
+                Scheme::Https => {
+                    let socket = secure(&self.http1, base, reach).await?;
+                    self.speak_http1(Socket::new(socket, slot)).await
+                }
             }
         })
         .await
@@ -111,48 +131,59 @@ impl Dialer {
     ) -> Result<Connection, ConnectError> {
         timeout(self.deadline, dialing).await?
     }
-}
 
-async fn speak_http1(
-    socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-) -> Result<Connection, ConnectError> {
-    let handshake = http1::Builder::new()
-        .max_buf_size(READ_AT_ONCE)
-        .handshake(TokioIo::new(socket));
-    let (sender, connection) = handshake.await.map_err(ConnectError::Http)?;
-    // How it ends is told to whoever has sent a request on it.
-    tokio::spawn(connection.with_upgrades());
-    Ok(Connection::Http1(sender))
-}
+    async fn speak_http1<S>(&self, socket: Socket<S>) -> Result<Connection, ConnectError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let heard = socket.heard();
+        let handshake = http1::Builder::new()
+            .max_headers(self.heads.fields)
+            .max_buf_size(self.heads.bytes)
+            .handshake(TokioIo::new(socket));
+        let (sender, connection) = handshake.await.map_err(ConnectError::Http)?;
+        // How it ends is told to whoever has sent a request on it.
+        tokio::spawn(connection.with_upgrades());
+        Ok(Connection::Http1(Serial { sender, heard }))
+    }
 
-async fn speak_http2(
-    socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    pool: &Pool,
-) -> Result<Connection, ConnectError> {
-    let limit = pool.usual_limit();
-    let handshake = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .keep_alive_interval(PING_AFTER)
-        .keep_alive_timeout(PONG_WITHIN)
-        .initial_max_send_streams(limit)
-        .handshake(TokioIo::new(socket));
-    let (sender, mut connection) = handshake.await.map_err(ConnectError::Http)?;
-    let streams = Streams::presuming(limit);
-    let stream = Stream::one_more(&streams);
-    pool.share(sender.clone(), streams.clone());
-    tokio::spawn(async move {
-        let mut answered = pin!(streams.answered());
-        let mut told = false;
-        poll_fn(|context| {
-            // Says only that it is time to look again.
-            told = told || answered.as_mut().poll(context).is_ready();
-            let polled = Pin::new(&mut connection).poll(context);
-            streams.allow(connection.current_max_send_streams());
-            polled
-        })
-        .await
-    });
-    Ok(Connection::Http2(sender, stream))
+    async fn speak_http2<S>(
+        &self,
+        socket: Socket<S>,
+        pool: &Pool,
+    ) -> Result<Connection, ConnectError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let limit = pool.usual_limit();
+        let handshake = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING_AFTER)
+            .keep_alive_timeout(PONG_WITHIN)
+            .initial_max_send_streams(limit)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(STREAM_WINDOW * STREAMS as u32)
+            .max_send_buf_size(SEND_BUFFER)
+            .max_header_list_size(self.heads.list_size())
+            .handshake(TokioIo::new(socket));
+        let (sender, mut connection) = handshake.await.map_err(ConnectError::Http)?;
+        let streams = Streams::presuming(limit);
+        let stream = Stream::one_more(&streams);
+        pool.share(sender.clone(), streams.clone());
+        tokio::spawn(async move {
+            let mut answered = pin!(streams.answered());
+            let mut told = false;
+            poll_fn(|context| {
+                // Says only that it is time to look again.
+                told = told || answered.as_mut().poll(context).is_ready();
+                let polled = Pin::new(&mut connection).poll(context);
+                streams.allow(connection.current_max_send_streams());
+                polled
+            })
+            .await
+        });
+        Ok(Connection::Http2(sender, stream))
+    }
 }
 
 async fn secure(
@@ -235,6 +266,10 @@ const PONG_WITHIN: Duration = Duration::from_secs(10);
 /// What RFC 8305 (section 8) recommends between two attempts.
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// Bounds what one upstream can make us read and parse before others have their
-/// turn, and so also the size of a response's head.
-const READ_AT_ONCE: usize = 64 * 1024;
+/// What one answer over HTTP/2 may have on the way, in bytes. hyper's 2 MiB are kept for each answer that nobody reads;
+/// this is still 2.5 MB/s over a path of 50 ms. Times [`STREAMS`] it is the connection's window: those who do not read
+/// cannot take it from those who do.
+const STREAM_WINDOW: u32 = 128 * 1024;
+
+/// What is kept of one request's body for an HTTP/2 peer that does not take it, in bytes; hyper keeps 1 MiB.
+const SEND_BUFFER: usize = 64 * 1024;

@@ -1,41 +1,63 @@
 //! Open connections to one host, kept between requests.
 //!
-//! An HTTP/1.1 connection carries one exchange at a time: it leaves the pool with a
-//! request and comes back when the answer was read to its end. HTTP/2 connections
-//! are shared, up to as many streams as their peer allows. Taking one costs a lock
-//! and no clock; a sweep closes those that nobody used for a while.
+//! Each credential has a pool of its own, so that one workspace's stalled answers
+//! hold up nobody else's on a connection that both would share. An HTTP/1.1
+//! connection carries one exchange at a time: it leaves the pool with a request
+//! and comes back when the answer was read to its end. HTTP/2 connections are
+//! shared, up to as many streams as fit into their window. Taking one costs a lock
+//! and a look at the clock; a sweep closes those that nobody used for a while.
 
+use super::socket::Heard;
 use crate::inbound::Inbound;
+use http::HeaderMap;
 use hyper::client::conn::{http1, http2};
+use keyside_credentials::CredentialId;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
-/// The connections to one host.
+/// The pools of one host, by credential.
 #[derive(Default)]
-pub(super) struct Pool(Mutex<Open>);
+pub(super) struct Pools {
+    by_credential: Mutex<HashMap<CredentialId, Arc<Pool>>>,
+    sweeping: AtomicBool,
+}
+
+/// The connections of one credential to one host.
+#[derive(Default)]
+pub(super) struct Pool {
+    open: Mutex<Open>,
+    /// Held while a connection is opened, so that others can share it if it is HTTP/2.
+    pub(super) opening: tokio::sync::Mutex<()>,
+}
 
 #[derive(Default)]
 struct Open {
     /// The one used last is at the end, and is used next: the others may grow old.
     idle: Vec<Idle>,
     shared: Vec<Shared>,
-    /// Counts the sweeps.
-    round: usize,
 }
 
-/// An HTTP/1.1 connection that carries nothing, or whose last answer is just ending.
+/// An HTTP/1.1 connection that carries one exchange at a time.
+pub(super) struct Serial {
+    pub(super) sender: http1::SendRequest<Inbound>,
+    pub(super) heard: Heard,
+}
+
+/// One that carries nothing, or whose last answer is just ending.
 struct Idle {
-    sender: http1::SendRequest<Inbound>,
-    since: usize,
+    connection: Serial,
+    /// The peer may close it soon after.
+    until: Instant,
 }
 
 /// An HTTP/2 connection.
 struct Shared {
     sender: http2::SendRequest<Inbound>,
     streams: Arc<Streams>,
-    used: usize,
+    used: Instant,
 }
 
 /// How many streams an HTTP/2 connection carries, of how many.
@@ -49,7 +71,7 @@ pub(super) struct Streams {
 
 /// A connection that one request may be sent on.
 pub(super) enum Connection {
-    Http1(http1::SendRequest<Inbound>),
+    Http1(Serial),
     Http2(http2::SendRequest<Inbound>, Stream),
 }
 
@@ -62,36 +84,80 @@ pub(crate) struct Lease(Held);
 enum Held {
     /// Back in its pool, or never to go there.
     Nothing,
-    Whole(Arc<Pool>, http1::SendRequest<Inbound>),
+    Whole(Arc<Pool>, Serial, Duration),
     #[expect(dead_code, reason = "held for its Drop")]
     Part(Stream),
+}
+
+impl Pools {
+    /// The pool of this credential. Has to be called on the runtime that the connections live on.
+    pub(super) fn of(self: &Arc<Self>, credential: &CredentialId) -> Arc<Pool> {
+        if !self.sweeping.load(Ordering::Relaxed) && !self.sweeping.swap(true, Ordering::Relaxed) {
+            tokio::spawn(Self::sweep_forever(Arc::downgrade(self)));
+        }
+        let mut pools = self.lock();
+        match pools.get(credential) {
+            Some(pool) => pool.clone(),
+            None => pools.entry(credential.clone()).or_default().clone(),
+        }
+    }
+
+    /// Sweeps as long as the pools are there.
+    async fn sweep_forever(pools: Weak<Self>) {
+        let mut round = tokio::time::interval(ROUND);
+        loop {
+            round.tick().await;
+            match pools.upgrade() {
+                Some(pools) => pools.sweep(Instant::now()),
+                None => return,
+            }
+        }
+    }
+
+    fn sweep(&self, now: Instant) {
+        self.lock().retain(|_, pool| {
+            let empty = pool.sweep(now);
+            // A request that is about to open a connection has a handle on its pool, got under this lock.
+            !empty || Arc::strong_count(pool) > 1
+        });
+    }
+
+    /// What a panic leaves is a list of pools all the same.
+    fn lock(&self) -> MutexGuard<'_, HashMap<CredentialId, Arc<Pool>>> {
+        let pools = self.by_credential.lock();
+        pools.unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Pool {
     /// A connection that is open and has room.
     pub(super) fn take(&self) -> Option<Connection> {
+        let now = Instant::now();
         let mut open = self.lock();
-        let round = open.round;
         for shared in &mut open.shared {
             if !shared.sender.is_closed()
                 && let Some(stream) = Stream::begin(&shared.streams)
             {
-                shared.used = round;
+                shared.used = now;
                 return Some(Connection::Http2(shared.sender.clone(), stream));
             }
         }
-        let ready = open.idle.iter().rposition(|idle| idle.sender.is_ready())?;
-        Some(Connection::Http1(open.idle.remove(ready).sender))
+        let usable = |idle: &Idle| idle.until > now && idle.connection.sender.is_ready();
+        let usable = open.idle.iter().rposition(usable)?;
+        Some(Connection::Http1(open.idle.remove(usable).connection))
+    }
+
+    /// Whether the peer speaks HTTP/2: one connection then has room for many requests.
+    pub(super) fn multiplexes(&self) -> bool {
+        !self.lock().shared.is_empty()
     }
 
     /// Shares a new HTTP/2 connection.
     pub(super) fn share(&self, sender: http2::SendRequest<Inbound>, streams: Arc<Streams>) {
-        let mut open = self.lock();
-        let used = open.round;
-        open.shared.push(Shared {
+        self.lock().shared.push(Shared {
             sender,
             streams,
-            used,
+            used: Instant::now(),
         });
     }
 
@@ -104,46 +170,34 @@ impl Pool {
         })
     }
 
-    fn put(&self, sender: http1::SendRequest<Inbound>) {
-        if sender.is_closed() {
+    fn put(&self, connection: Serial, lifetime: Duration) {
+        if connection.sender.is_closed() || lifetime.is_zero() {
             return;
         }
+        let until = Instant::now() + lifetime;
         let mut open = self.lock();
-        let since = open.round;
         // An upstream that closes each connection must not make the list grow until the next sweep.
         if open.idle.len() == open.idle.capacity() {
-            open.idle.retain(|idle| !idle.sender.is_closed());
+            open.idle.retain(|idle| !idle.connection.sender.is_closed());
         }
-        open.idle.push(Idle { sender, since });
+        open.idle.push(Idle { connection, until });
     }
 
-    /// Lets go of what is closed, and of what was not used since the sweep before the last.
-    fn sweep(&self) {
+    /// Lets go of what is closed, and of what was not used for too long. Returns whether nothing is left.
+    fn sweep(&self, now: Instant) -> bool {
         let mut open = self.lock();
-        open.round += 1;
-        let oldest = open.round.saturating_sub(1);
         open.idle
-            .retain(|idle| idle.since >= oldest && !idle.sender.is_closed());
+            .retain(|idle| idle.until > now && !idle.connection.sender.is_closed());
         open.shared.retain(|shared| {
-            (shared.used >= oldest || shared.streams.any()) && !shared.sender.is_closed()
+            let fresh = now.saturating_duration_since(shared.used) < SHARED_IDLE;
+            (fresh || shared.streams.any()) && !shared.sender.is_closed()
         });
-    }
-
-    /// Sweeps as long as the pool is there. Runs on the runtime that the connections live on.
-    pub(super) async fn sweep_forever(pool: Weak<Self>) {
-        let mut round = tokio::time::interval(ROUND);
-        loop {
-            round.tick().await;
-            match pool.upgrade() {
-                Some(pool) => pool.sweep(),
-                None => return,
-            }
-        }
+        open.idle.is_empty() && open.shared.is_empty()
     }
 
     /// What a panic leaves is a list of connections all the same.
     fn lock(&self) -> MutexGuard<'_, Open> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -182,7 +236,8 @@ impl Stream {
     /// A place, if there is one left. Two requests may take the last one at once; the connection makes one wait then.
     fn begin(streams: &Arc<Streams>) -> Option<Self> {
         let open = streams.open.load(Ordering::Relaxed);
-        (open < streams.limit.load(Ordering::Relaxed)).then(|| Self::one_more(streams))
+        let limit = streams.limit.load(Ordering::Relaxed);
+        (open < limit.min(STREAMS)).then(|| Self::one_more(streams))
     }
 
     pub(super) fn answered(&self) {
@@ -204,8 +259,9 @@ impl Lease {
         Self(Held::Nothing)
     }
 
-    pub(super) fn whole(pool: Arc<Pool>, sender: http1::SendRequest<Inbound>) -> Self {
-        Self(Held::Whole(pool, sender))
+    /// An HTTP/1.1 connection, which may lie idle for `lifetime` once the answer was read.
+    pub(super) fn whole(pool: Arc<Pool>, connection: Serial, lifetime: Duration) -> Self {
+        Self(Held::Whole(pool, connection, lifetime))
     }
 
     pub(super) fn part(stream: Stream) -> Self {
@@ -215,15 +271,70 @@ impl Lease {
     /// The answer was read to its end. Dropped without this, an HTTP/1.1 connection is closed: what is left of the
     /// answer would be read as the next one's.
     pub(crate) fn end(&mut self) {
-        if let Held::Whole(pool, sender) = std::mem::replace(&mut self.0, Held::Nothing) {
-            pool.put(sender);
+        let held = std::mem::replace(&mut self.0, Held::Nothing);
+        if let Held::Whole(pool, connection, lifetime) = held {
+            pool.put(connection, lifetime);
         }
     }
 }
 
-/// A connection is closed after one to two of these without use. Shorter than providers keep theirs, so that a request
-/// rarely meets one that is just being closed: a POST would be lost with it.
-const ROUND: Duration = Duration::from_secs(15);
+/// How long an HTTP/1.1 connection may lie idle after an answer with these headers: shorter than the peer keeps it, so
+/// that a request rarely meets one that is just being closed; a POST would be lost with it.
+pub(super) fn idle_lifetime(answer: &HeaderMap) -> Duration {
+    match announced(answer, "timeout") {
+        _ if announced(answer, "max") == Some(0) => Duration::ZERO,
+        Some(seconds) => {
+            let kept = Duration::from_secs(seconds);
+            (kept - (kept / 2).min(Duration::from_secs(1))).min(LONGEST_IDLE)
+        }
+        None => USUAL_IDLE,
+    }
+}
+
+/// A parameter of `Keep-Alive: timeout=5, max=100` (RFC 2068 section 19.7.1.1).
+fn announced(answer: &HeaderMap, parameter: &str) -> Option<u64> {
+    let text = answer.get("keep-alive")?.to_str().ok()?;
+    let mut parameters = text.split(',').filter_map(|pair| pair.split_once('='));
+    let value = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case(parameter));
+    value?.1.trim().parse().ok()
+}
+
+/// Node's servers, and with them many gateways, close a connection that was idle for 5 s.
+const USUAL_IDLE: Duration = Duration::from_secs(4);
+/// Whatever the peer says: an idle connection takes a descriptor.
+const LONGEST_IDLE: Duration = Duration::from_secs(60);
+/// An HTTP/2 peer announces with GOAWAY that it closes a connection, so that no request is lost with it.
+const SHARED_IDLE: Duration = Duration::from_secs(30);
+const ROUND: Duration = Duration::from_secs(1);
 
 /// The least that RFC 9113 (section 6.5.2) recommends to allow.
 const UNTIL_TOLD: usize = 100;
+
+/// Requests on one HTTP/2 connection at a time: as many as the connection's window holds whole stream windows, so that
+/// answers which nobody reads leave the others their part.
+pub(super) const STREAMS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn a_connection_lies_idle_for_less_than_its_peer_keeps_it() {
+        for (keep_alive, milliseconds) in [
+            ("timeout=5", 4_000),
+            ("timeout=75, max=100", 60_000),
+            ("max=100, Timeout = 20", 19_000),
+            ("timeout=1", 500),
+            ("timeout=0", 0),
+            ("timeout=5, max=0", 0),
+            ("timeout=never", 4_000),
+        ] {
+            let mut answer = HeaderMap::new();
+            answer.insert("keep-alive", HeaderValue::from_static(keep_alive));
+            let lifetime = idle_lifetime(&answer);
+            assert_eq!(lifetime.as_millis(), milliseconds, "{keep_alive}");
+        }
+        assert_eq!(idle_lifetime(&HeaderMap::new()), USUAL_IDLE);
+    }
+}

@@ -1,0 +1,137 @@
+//! When a request may be sent a second time: where its peer cannot have acted on it.
+//!
+//! A provider that gets a prompt twice is paid twice. So a request goes out again only
+//! - if none of it was written: hyper hands it back whole,
+//! - if an HTTP/2 peer says that it did not process it (RFC 9113 section 8.7): a stream reset with `REFUSED_STREAM`, or
+//!   one above the last that a GOAWAY names. h2 0.4 reports the latter as a remote GOAWAY error of the stream; streams
+//!   that the peer may have processed end in an I/O error instead,
+//! - if it is a GET or HEAD without a body, on a kept HTTP/1.1 connection that closed without a byte of an answer
+//!   (RFC 9112 section 9.3.1), once.
+//!
+//! Never a POST whose bytes may have been read, and never a body of which a part is gone.
+
+use super::SendError;
+use super::pool::Connection;
+use super::socket::Heard;
+use crate::inbound::Inbound;
+use http::{Method, Request};
+use http_body::Body;
+use hyper::client::conn::TrySendError;
+use std::error::Error;
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// A copy of a request, and what has to be so before it is sent.
+pub(super) struct Resend {
+    request: Request<Inbound>,
+    proof: Proof,
+}
+
+enum Proof {
+    /// The peer says that it did not process the request.
+    Refused,
+    /// The peer sent nothing before it closed.
+    Unanswered(Heard),
+}
+
+/// How often one request was sent again.
+#[derive(Default)]
+pub(super) struct Resends {
+    unwritten: usize,
+    refused: usize,
+    unanswered: bool,
+}
+
+impl Resend {
+    /// Before a request is sent. Copies it where that may be needed: never for a POST over HTTP/1.1.
+    pub(super) fn of(
+        request: &Request<Inbound>,
+        connection: &Connection,
+        kept: bool,
+    ) -> Option<Self> {
+        let proof = match connection {
+            Connection::Http2(..) => Proof::Refused,
+            Connection::Http1(http1) => {
+                let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+                if !(kept && reads && request.body().is_end_stream()) {
+                    return None;
+                }
+                Proof::Unanswered(http1.heard.clone())
+            }
+        };
+        let mut copy = Request::new(request.body().again());
+        *copy.method_mut() = request.method().clone();
+        *copy.uri_mut() = request.uri().clone();
+        *copy.version_mut() = request.version();
+        *copy.headers_mut() = request.headers().clone();
+        Some(Self {
+            request: copy,
+            proof,
+        })
+    }
+
+    fn into_request(self, error: &hyper::Error) -> Option<Request<Inbound>> {
+        let untouched = match &self.proof {
+            Proof::Refused => is_refused(error),
+            Proof::Unanswered(heard) => !heard.anything(),
+        };
+        (untouched && self.request.body().is_whole()).then_some(self.request)
+    }
+}
+
+impl Resends {
+    /// The request to send next, or why there is none.
+    pub(super) async fn next(
+        &mut self,
+        mut failed: TrySendError<Request<Inbound>>,
+        resend: Option<Resend>,
+    ) -> Result<Request<Inbound>, SendError> {
+        if let Some(unwritten) = failed.take_message() {
+            // The connection was closed while it lay idle; the next one may be too.
+            self.unwritten += 1;
+            if self.unwritten <= UNWRITTEN {
+                return Ok(unwritten);
+            }
+        }
+        let error = failed.into_error();
+        let refused = matches!(&resend, Some(resend) if matches!(resend.proof, Proof::Refused));
+        let Some(request) = resend.and_then(|resend| resend.into_request(&error)) else {
+            return Err(error.into());
+        };
+        if refused {
+            let Some(pause) = PAUSES.get(self.refused) else {
+                return Err(error.into());
+            };
+            self.refused += 1;
+            // Who is overloaded, or about to close, is not asked again at once.
+            sleep(*pause).await;
+        } else if std::mem::replace(&mut self.unanswered, true) {
+            return Err(error.into());
+        }
+        Ok(request)
+    }
+
+    /// Another kept connection may be closed by now just as well.
+    pub(super) fn wants_new_connection(&self) -> bool {
+        self.unanswered || self.unwritten >= UNWRITTEN
+    }
+}
+
+fn is_refused(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref());
+    cause.is_some_and(|cause: &h2::Error| {
+        let reset = cause.is_reset() && cause.reason() == Some(h2::Reason::REFUSED_STREAM);
+        cause.is_remote() && (reset || cause.is_go_away())
+    })
+}
+
+/// Kept connections that are found closed, before a new one is opened.
+const UNWRITTEN: usize = 8;
+/// Before each time that a refused request is sent again. What is refused after the last is answered with 502.
+const PAUSES: [Duration; 5] = [
+    Duration::from_millis(1),
+    Duration::from_millis(5),
+    Duration::from_millis(20),
+    Duration::from_millis(80),
+    Duration::from_millis(320),
+];

@@ -1,0 +1,148 @@
+//! The socket under an upstream connection, with three promises that hyper 1.12 does not make.
+//!
+//! - An answer that arrived wins over a failed write: a server that answers early and closes resets what we still send,
+//!   and hyper's HTTP/1.1 client ends with the write error although the answer lies in the receive buffer. So a failed
+//!   write is not reported before the read side has ended, which tells how the connection did (Linux hands out what was
+//!   received before a reset, then the end of the stream).
+//! - Whether a byte of an answer came is known, so that a request can be sent again where none did.
+//! - A slow client bounds what is buffered for it: hyper's read buffer grows as far as a head may be long, and here one
+//!   read returns [`READ_AT_ONCE`] bytes at most, so that it grows to twice as many.
+
+use super::Slot;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// A connected socket, or TLS over one.
+pub(super) struct Socket<S> {
+    stream: S,
+    heard: Heard,
+    write_failed: bool,
+    read_ended: bool,
+    /// As long as the socket is open, tunnels included.
+    _slot: Slot,
+}
+
+/// Whether the peer has sent anything since the last request.
+#[derive(Clone, Default)]
+pub(super) struct Heard(Arc<AtomicBool>);
+
+impl Heard {
+    /// A request is about to be sent.
+    pub(super) fn nothing_yet(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
+    pub(super) fn anything(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl<S> Socket<S> {
+    pub(super) fn new(stream: S, slot: Slot) -> Self {
+        Self {
+            stream,
+            heard: Heard::default(),
+            write_failed: false,
+            read_ended: false,
+            _slot: slot,
+        }
+    }
+
+    pub(super) fn heard(&self) -> Heard {
+        self.heard.clone()
+    }
+}
+
+impl<S: Unpin> Socket<S> {
+    /// Hides a failed write until the read side has ended. The task is woken by that: whenever a write fails, the socket
+    /// becomes readable too.
+    fn write<T>(
+        &mut self,
+        write: impl FnOnce(Pin<&mut S>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        match (self.write_failed, self.read_ended) {
+            (true, true) => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            (true, false) => Poll::Pending,
+            (false, ended) => match write(Pin::new(&mut self.stream)) {
+                Poll::Ready(Err(_)) if !ended => {
+                    self.write_failed = true;
+                    Poll::Pending
+                }
+                wrote => wrote,
+            },
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> Socket<S> {
+    fn read(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let stream = Pin::new(&mut self.stream);
+        if buffer.remaining() <= READ_AT_ONCE {
+            let before = buffer.filled().len();
+            ready!(stream.poll_read(context, buffer))?;
+            return Poll::Ready(Ok(buffer.filled().len() - before));
+        }
+        let mut piece = ReadBuf::new(buffer.initialize_unfilled_to(READ_AT_ONCE));
+        ready!(stream.poll_read(context, &mut piece))?;
+        let read = piece.filled().len();
+        buffer.advance(read);
+        Poll::Ready(Ok(read))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = ready!(self.read(context, buffer));
+        match read {
+            Ok(0) | Err(_) => self.read_ended = true,
+            Ok(_) => self.heard.0.store(true, Ordering::Relaxed),
+        }
+        Poll::Ready(read.map(drop))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.write(|stream| stream.poll_write(context, bytes))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.write(|stream| stream.poll_write_vectored(context, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.write(|stream| stream.poll_flush(context))
+    }
+
+    /// Whoever shuts down waits for nothing more from the other side.
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+/// What one read returns at most, in bytes: one TLS record.
+const READ_AT_ONCE: usize = 16 * 1024;
