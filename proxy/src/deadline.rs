@@ -5,128 +5,19 @@
 //! while a connection is idle and costs a timer a request; here one timer a
 //! connection is moved only when it fires.
 
-use crate::drain::Drain;
+mod activity;
+
+pub(crate) use activity::{Activity, Busy};
+
 use crate::seldom::Timer;
 use keyside_config::Deadlines;
+use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use std::{io, mem};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
-
-/// What the service and the socket of one connection tell each other.
-pub(crate) struct Activity {
-    drain: Drain,
-    /// Requests being answered.
-    requests: AtomicUsize,
-    /// Requests whose answer is complete, but may not have left our buffers: they
-    /// count as in flight until the socket has taken everything.
-    unflushed: AtomicUsize,
-    opened: Instant,
-    /// When the last request ended, in nanoseconds since `opened`; 0 once the
-    /// socket has taken note.
-    ended: AtomicU64,
-    /// HTTP/2 frames come without a request, so a first byte begins no head.
-    multiplexed: AtomicBool,
-    /// Waits for nothing while no request has it.
-    spare: Mutex<Timer>,
-    /// One of the connections there may be. A tunnel keeps it for as long as it is open.
-    _place: OwnedSemaphorePermit,
-}
-
-/// One request on the connection, from its head to the end of its answer.
-pub(crate) struct Busy(Arc<Activity>);
-
-impl Activity {
-    pub(crate) fn new(drain: Drain, place: OwnedSemaphorePermit) -> Arc<Self> {
-        Arc::new(Self {
-            drain,
-            requests: AtomicUsize::new(0),
-            unflushed: AtomicUsize::new(0),
-            opened: Instant::now(),
-            ended: AtomicU64::new(0),
-            multiplexed: AtomicBool::new(false),
-            spare: Mutex::default(),
-            _place: place,
-        })
-    }
-
-    pub(crate) fn begin(self: &Arc<Self>, multiplexed: bool) -> Busy {
-        self.drain.enter();
-        self.requests.fetch_add(1, Ordering::AcqRel);
-        if multiplexed {
-            self.multiplexed.store(true, Ordering::Release);
-        }
-        Busy(self.clone())
-    }
-
-    pub(crate) fn is_multiplexed(&self) -> bool {
-        self.multiplexed.load(Ordering::Acquire)
-    }
-
-    fn is_answering(&self) -> bool {
-        self.requests.load(Ordering::Acquire) > 0
-    }
-
-    /// When a request ended, once for each end that was not asked for yet.
-    fn take_end(&self) -> Option<Instant> {
-        match self.ended.swap(0, Ordering::AcqRel) {
-            0 => None,
-            nanos => Some(self.opened + Duration::from_nanos(nanos)),
-        }
-    }
-
-    fn spare(&self) -> MutexGuard<'_, Timer> {
-        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn flushed(&self) {
-        if self.unflushed.load(Ordering::Acquire) > 0 {
-            self.drain.leave(self.unflushed.swap(0, Ordering::AcqRel));
-        }
-    }
-}
-
-impl Busy {
-    /// A timer for one wait of this request. As a rule it is one that another request has armed, which need not be done
-    /// again for a later deadline.
-    pub(crate) fn take_timer(&self) -> Timer {
-        mem::take(&mut self.0.spare())
-    }
-
-    /// Leaves it to the next request.
-    pub(crate) fn leave_timer(&self, timer: Timer) {
-        *self.0.spare() = timer;
-    }
-}
-
-/// Another hold on the connection, counted like a request of its own.
-impl Clone for Busy {
-    fn clone(&self) -> Self {
-        self.0.begin(false)
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.unflushed.fetch_add(1, Ordering::AcqRel);
-        let nanos = self.0.opened.elapsed().as_nanos();
-        let nanos = u64::try_from(nanos).unwrap_or(u64::MAX).max(1);
-        self.0.ended.store(nanos, Ordering::Release);
-        self.0.requests.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// The connection is gone, and with it what it had not sent.
-impl Drop for Activity {
-    fn drop(&mut self) {
-        self.flushed();
-    }
-}
 
 /// A client's socket with its deadlines.
 pub(crate) struct Deadlined<S> {

@@ -1,7 +1,8 @@
 use super::*;
+use crate::drain::Drain;
 use keyside_config::{Settings, Sources};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 fn limits() -> Deadlines {
     let settings = Settings::load(&Sources::default()).unwrap().settings;
