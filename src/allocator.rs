@@ -1,4 +1,4 @@
-//! The allocator, and the one thing we ask of it. Beside `proxy/src/peer.rs` the only file with `unsafe` in it:
+//! The allocator, and the one thing we ask of it. Beside `proxy/src/client_socket.rs` the only file with `unsafe` in it:
 //! mimalloc's `mi_collect` has no safe wrapper.
 #![allow(unsafe_code)]
 

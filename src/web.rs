@@ -117,7 +117,7 @@ async fn serve(
     router: Router,
     mut shutdown: ShutdownWatch,
 ) {
-    let socket = Socket::new(stream, place.clone());
+    let socket = Socket::new(stream, place.clone(), keyside_proxy::unacknowledged);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
         let (mut router, place) = (router.clone(), place.clone());

@@ -1,10 +1,10 @@
 //! One client connection: pingora hands us its stream, hyper speaks HTTP on it.
 
+use crate::client_socket;
 use crate::deadline::{Activity, Deadlined};
 use crate::drain::Drain;
 use crate::gateway::Gateway;
 use crate::head_limits::HeadLimits;
-use crate::peer;
 use crate::reclaim::Reclaim;
 use crate::seldom::Word;
 use async_trait::async_trait;
@@ -64,7 +64,7 @@ impl Connections {
 
     fn accepts(&self, stream: &Stream) -> bool {
         self.peers.is_empty()
-            || peer::user_id(stream.id()).is_ok_and(|user| self.peers.contains(&user))
+            || client_socket::user_id(stream).is_ok_and(|user| self.peers.contains(&user))
     }
 
     /// Tells a client that there is no place for it. Whatever version of HTTP it speaks, it is answered in HTTP/1.1, and
@@ -89,7 +89,8 @@ impl Connections {
     async fn serve(&self, stream: Stream, place: OwnedSemaphorePermit) {
         let known_peer = self.accepts(&stream);
         let activity = Activity::new(self.drain.clone(), place);
-        let socket = Deadlined::new(stream, activity.clone(), &self.deadlines);
+        let socket = Deadlined::new(stream, activity.clone(), &self.deadlines)
+            .watching(client_socket::unacknowledged_by);
         let service = service_fn(|request: Request<Incoming>| {
             let busy = activity.begin(request.version() == http::Version::HTTP_2);
             let gateway = self.gateway.clone();

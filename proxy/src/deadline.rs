@@ -6,15 +6,17 @@
 //! connection is moved only when it fires.
 
 mod activity;
+mod stall;
 
 pub(crate) use activity::{Activity, Busy};
 
 use crate::seldom::Timer;
 use keyside_config::Deadlines;
+use stall::Stall;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
@@ -25,7 +27,9 @@ pub(crate) struct Deadlined<S> {
     activity: Arc<Activity>,
     limits: Limits,
     waiting: Waiting,
-    write_stalled: Option<Instant>,
+    /// How many bytes that were written the client has not acknowledged yet.
+    unacknowledged: fn(&S) -> Option<usize>,
+    stall: Option<Stall>,
     timer: Timer,
 }
 
@@ -59,9 +63,17 @@ impl<S> Deadlined<S> {
             activity,
             limits,
             waiting,
-            write_stalled: None,
+            unacknowledged: |_| None,
+            stall: None,
             timer: Timer::default(),
         }
+    }
+
+    /// Takes a client that acknowledges bytes for one that reads, however slowly. `unacknowledged` says how many it has not
+    /// acknowledged yet.
+    pub(crate) fn watching(mut self, unacknowledged: fn(&S) -> Option<usize>) -> Self {
+        self.unacknowledged = unacknowledged;
+        self
     }
 
     /// Called with each read: notes a request's end, then a next head's first byte.
@@ -78,28 +90,41 @@ impl<S> Deadlined<S> {
         }
     }
 
-    /// When the client has kept us waiting too long; `None` while an answer is on
-    /// its way and the client takes it.
-    fn deadline(&self) -> Option<Instant> {
-        let read = match self.waiting {
+    /// When the client has let us wait too long for its bytes; `None` while an answer is on its way.
+    fn read_deadline(&self) -> Option<Instant> {
+        match self.waiting {
             _ if self.activity.is_answering() => None,
             Waiting::Head(since) => Some(since + self.limits.header),
             Waiting::Idle(since) => Some(since + self.limits.idle),
-        };
-        let write = self.write_stalled.map(|since| since + self.limits.write);
-        read.into_iter().chain(write).min()
+        }
     }
 
-    /// Ready with an error once the deadline has passed. Without one, the task is
-    /// still woken now and then: hyper may not ask the socket again when it has
-    /// answered, and the idle time would never be looked at.
+    /// Ready with an error once the client has let us wait too long. Without a
+    /// deadline, the task is still woken now and then: hyper may not ask the socket
+    /// again when it has answered, and the idle time would never be looked at.
     fn waited_too_long<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
-        let Some(deadline) = self.deadline() else {
-            self.timer.keep(self.limits.idle, context);
-            return Poll::Pending;
-        };
-        let waited = self.timer.poll(deadline, context);
-        waited.map(|()| Err(io::ErrorKind::TimedOut.into()))
+        loop {
+            let read = self.read_deadline();
+            let limit = self.limits.write;
+            let look = self.stall.as_ref().map(|stall| stall.next_look(limit));
+            let Some(next) = read.into_iter().chain(look).min() else {
+                self.timer.keep(self.limits.idle, context);
+                return Poll::Pending;
+            };
+            ready!(self.timer.poll(next, context));
+            let silent = read.is_some_and(|deadline| deadline <= Instant::now());
+            if silent || self.takes_nothing() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+        }
+    }
+
+    /// Whether the client has taken nothing for too long of what waits for it.
+    fn takes_nothing(&mut self) -> bool {
+        let unacknowledged = (self.unacknowledged)(&self.socket);
+        let limit = self.limits.write;
+        let stall = self.stall.as_mut();
+        stall.is_some_and(|stall| stall.is_over(limit, unacknowledged))
     }
 
     fn written<T>(
@@ -109,11 +134,14 @@ impl<S> Deadlined<S> {
     ) -> Poll<io::Result<T>> {
         match polled {
             Poll::Ready(result) => {
-                self.write_stalled = None;
+                self.stall = None;
                 Poll::Ready(result)
             }
             Poll::Pending => {
-                self.write_stalled.get_or_insert_with(Instant::now);
+                if self.stall.is_none() {
+                    let unacknowledged = (self.unacknowledged)(&self.socket);
+                    self.stall = Some(Stall::begin(unacknowledged));
+                }
                 self.waited_too_long(context)
             }
         }

@@ -6,6 +6,7 @@
 //! a [`Resolver`](keyside_credentials::Resolver) and gets a grant or a refusal.
 
 mod admission;
+mod client_socket;
 mod connection;
 mod deadline;
 mod destination;
@@ -22,7 +23,6 @@ mod listener;
 mod meter;
 mod metrics;
 mod names;
-mod peer;
 mod probe;
 mod quota;
 mod reclaim;
@@ -36,6 +36,7 @@ mod seldom;
 mod upgrade;
 mod upstream;
 
+pub use client_socket::unacknowledged;
 pub use drain::{Drain, Phase};
 pub use gateway::Parts;
 pub use listener::{BindError, Bound, bind};

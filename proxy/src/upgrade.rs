@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::watch;
@@ -88,8 +89,12 @@ async fn copy_redacted(
 ) -> io::Result<()> {
     let mut buffer = BytesMut::with_capacity(PIECE);
     while let Some(piece) = read(&mut from, &mut buffer, last).await? {
-        to.write_all(&wire.pass(piece)).await?;
-        to.flush().await?;
+        let piece = wire.pass(piece);
+        let write = async {
+            to.write_all(&piece).await?;
+            to.flush().await
+        };
+        last.while_client_takes(write).await?;
     }
     if let Some(held) = wire.scrub.finish() {
         to.write_all(&held).await?;
@@ -109,21 +114,40 @@ async fn read(
 }
 
 /// When the last byte came, from whichever side: one that only listens is still there.
-struct LastByte(watch::Sender<Instant>);
+struct LastByte {
+    came: watch::Sender<Instant>,
+    /// The client has yet to take what came. Meanwhile nothing is read from the upstream, which is no silence of either:
+    /// the client's socket has a deadline of its own.
+    client_takes: AtomicBool,
+}
 
 impl LastByte {
     fn now() -> Self {
-        Self(watch::Sender::new(Instant::now()))
+        Self {
+            came: watch::Sender::new(Instant::now()),
+            client_takes: AtomicBool::new(false),
+        }
     }
 
     fn came(&self) {
-        self.0.send_replace(Instant::now());
+        self.came.send_replace(Instant::now());
+    }
+
+    async fn while_client_takes<T>(&self, write: impl Future<Output = T>) -> T {
+        self.client_takes.store(true, Ordering::Release);
+        let written = write.await;
+        self.came();
+        self.client_takes.store(false, Ordering::Release);
+        written
     }
 
     /// Returns when there was none for so long.
     async fn is_older_than(&self, limit: Duration) {
         loop {
-            let last = *self.0.borrow();
+            let last = match self.client_takes.load(Ordering::Acquire) {
+                true => Instant::now(),
+                false => *self.came.borrow(),
+            };
             if last.elapsed() >= limit {
                 return;
             }

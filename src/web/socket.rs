@@ -8,23 +8,35 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 /// The socket of the client at a place.
 pub(super) struct Socket<S> {
     stream: S,
     place: Arc<Place>,
-    /// Runs while the client takes nothing.
-    stalled: Option<Pin<Box<Sleep>>>,
+    /// How many bytes that were written the client has not acknowledged yet, where the kernel tells.
+    unacknowledged: fn(&S) -> Option<usize>,
+    stall: Option<Stall>,
+}
+
+/// A write that cannot go on. The kernel lets a slow reader's go on late, so that what the client acknowledges counts too.
+struct Stall {
+    deadline: Pin<Box<Sleep>>,
+    unacknowledged: Option<usize>,
 }
 
 impl<S> Socket<S> {
-    pub(super) fn new(stream: S, place: Arc<Place>) -> Self {
-        let stalled = None;
+    pub(super) fn new(
+        stream: S,
+        place: Arc<Place>,
+        unacknowledged: fn(&S) -> Option<usize>,
+    ) -> Self {
+        let stall = None;
         Self {
             stream,
             place,
-            stalled,
+            unacknowledged,
+            stall,
         }
     }
 
@@ -34,15 +46,26 @@ impl<S> Socket<S> {
         polled: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if polled.is_ready() {
-            self.stalled = None;
+            self.stall = None;
             self.place.moved();
             return polled;
         }
-        let stalled = self
-            .stalled
-            .get_or_insert_with(|| Box::pin(sleep(WRITE_DEADLINE)));
-        ready!(stalled.as_mut().poll(context));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        let unacknowledged = || (self.unacknowledged)(&self.stream);
+        let stall = self.stall.get_or_insert_with(|| Stall {
+            deadline: Box::pin(sleep(WRITE_DEADLINE)),
+            unacknowledged: unacknowledged(),
+        });
+        loop {
+            ready!(stall.deadline.as_mut().poll(context));
+            let counts = unacknowledged().zip(stall.unacknowledged);
+            let Some((now, _)) = counts.filter(|(now, before)| now < before) else {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            };
+            self.place.moved();
+            stall.unacknowledged = Some(now);
+            let deadline = Instant::now() + WRITE_DEADLINE;
+            stall.deadline.as_mut().reset(deadline);
+        }
     }
 }
 
@@ -98,13 +121,13 @@ const WRITE_DEADLINE: Duration = Duration::from_secs(30);
 mod tests {
     use super::super::room::Room;
     use super::*;
+    use std::cell::Cell;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
-    use tokio::time::Instant;
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_nothing_is_let_go_and_one_that_is_slow_is_not() {
         let (mut client, server) = duplex(16);
-        let mut socket = Socket::new(server, Room::of(1).admit());
+        let mut socket = Socket::new(server, Room::of(1).admit(), |_| None);
         let slow = tokio::spawn(async move {
             for _ in 0..4 {
                 sleep(WRITE_DEADLINE * 2 / 3).await;
@@ -118,5 +141,31 @@ mod tests {
         let lasted = began.elapsed();
         assert!(lasted >= 3 * WRITE_DEADLINE, "{lasted:?}");
         drop(slow.await);
+    }
+
+    thread_local! {
+        /// What the kernel would say; the test has a thread of its own.
+        static UNACKNOWLEDGED: Cell<usize> = const { Cell::new(10) };
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_acknowledges_without_letting_a_write_go_on_is_not_let_go() {
+        let (_client, server) = duplex(16);
+        let mut socket = Socket::new(server, Room::of(1).admit(), |_| Some(UNACKNOWLEDGED.get()));
+        let slow = tokio::spawn(async {
+            for left in (0..10).rev() {
+                sleep(WRITE_DEADLINE * 2 / 3).await;
+                UNACKNOWLEDGED.set(left);
+            }
+        });
+        let began = Instant::now();
+        let error = socket.write_all(&[0; 1024]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(slow.is_finished(), "cut after {:?}", began.elapsed());
+        assert!(
+            began.elapsed() <= 9 * WRITE_DEADLINE,
+            "{:?}",
+            began.elapsed()
+        );
     }
 }

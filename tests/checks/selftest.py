@@ -143,7 +143,7 @@ class Layout(unittest.TestCase):
     def test_unsafe_is_found_outside_the_one_file(self):
         text = "//! Why.\n#![allow(unsafe_code)]\nfn f() { unsafe { g() } }\n"
         self.assertEqual(len(self.found("src/a.rs", text)), 2)
-        self.assertEqual(self.found("proxy/src/peer.rs", text), [])
+        self.assertEqual(self.found("proxy/src/client_socket.rs", text), [])
 
     def test_mod_rs_a_missing_head_a_long_file_and_an_ignored_test_are_found(self):
         self.assertEqual(len(self.found("src/a/mod.rs", "//! Why.\n")), 1)

@@ -1,7 +1,7 @@
 //! Slow clients and silent upstreams: cut at the deadline, while the healthy are served.
 
 use crate::harness::{
-    Ask, CHAT, Keyside, PATIENCE, Then, Upstream, Wire, chunk_of, chunked_head, expect,
+    Ask, CHAT, Keyside, PATIENCE, Then, Upstream, Wire, chunk_of, chunked_head, expect, reply,
 };
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, listen, socket,
@@ -246,6 +246,77 @@ fn a_client_that_stops_reading_is_let_go() {
         gauge.is_some_and(|line| line.ends_with(" 0")).then_some(())
     });
     assert!(start.elapsed() < PATIENCE);
+}
+
+/// Long enough that the kernel calls a full socket writable again only after several deadlines: it wants to be rid of a
+/// megabyte first, and a narrow client takes some 50 KB at a time. Short enough that many fit into a deadline.
+const SIP: Duration = Duration::from_millis(200);
+
+/// Reads slowly for several deadlines; whoever is cut for it is in flight no longer when they are over.
+fn check_kept_while_it_reads(name: &str, keyside: &Keyside, wire: &mut Wire) {
+    let start = Instant::now();
+    wire.sip(SIP, || start.elapsed() < 4 * DEADLINE);
+    let metrics = keyside.metrics();
+    assert!(
+        metrics.contains("\nkeyside_streams_in_flight 1\n"),
+        "{name}: {metrics}"
+    );
+}
+
+#[test]
+fn a_client_that_reads_slowly_is_no_client_that_stops_reading() {
+    let upstream = Upstream::scripted(|_, line| {
+        line.write(chunked_head(""));
+        while line.write(chunk_of(&[b'x'; 64 * 1024])) {}
+        Then::Close
+    });
+    let keyside = hasty(&upstream, &["write_idle"]);
+    let mut wire = Wire::narrow(keyside.proxy_addr());
+    wire.send(Ask::chat().bytes());
+    check_kept_while_it_reads("an answer", &keyside, &mut wire);
+}
+
+#[test]
+fn a_client_that_reads_slowly_from_a_tunnel_keeps_it() {
+    let upstream = Upstream::scripted(|_, line| {
+        line.write(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
+        );
+        // Frames of 125 bytes of binary data, as far as anybody looks into them.
+        let frame = [&[0x82, 125][..], &[b'x'; 125]].concat();
+        while line.write(frame.repeat(512)) {}
+        Then::Close
+    });
+    let keyside = hasty(&upstream, &["write_idle", "stream_idle"]);
+    let mut wire = Wire::narrow(keyside.proxy_addr());
+    let upgrade = Ask::get("/openai/v1/realtime?model=m")
+        .header("Connection", "Upgrade")
+        .header("Upgrade", "websocket")
+        .header("Sec-WebSocket-Version", "13")
+        .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
+    wire.send(upgrade.bytes());
+    check_kept_while_it_reads("a tunnel", &keyside, &mut wire);
+}
+
+#[test]
+fn a_client_whose_upstream_reads_its_body_slowly_is_not_taken_for_silent() {
+    let upstream = Upstream::raw(|line| {
+        let Ok(Some(_)) = line.head("") else { return };
+        let start = Instant::now();
+        while start.elapsed() < 3 * DEADLINE {
+            // Little enough that none of what follows fits into the sockets between.
+            std::thread::park_timeout(SIP);
+            let _ = line.piece();
+        }
+        while let Ok(Some(_)) = line.piece() {}
+        line.write(reply(200, "", b"read it all"));
+    });
+    let keyside = hasty(&upstream, &["body_idle", "write_idle", "header", "idle"]);
+    let mut wire = keyside.wire();
+    wire.send(Ask::chat().body(&vec![b'x'; 32 * 1024 * 1024]).bytes());
+    let answer = wire.answer().expect("an answer");
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    assert_eq!(answer.text(), "read it all");
 }
 
 #[test]

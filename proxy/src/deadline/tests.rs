@@ -1,6 +1,7 @@
 use super::*;
 use crate::drain::Drain;
 use keyside_config::{Settings, Sources};
+use std::cell::Cell;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -85,6 +86,50 @@ async fn an_answer_on_its_way_has_no_read_deadline() {
 async fn a_client_that_takes_nothing_is_closed() {
     let (_client, activity, mut socket) = connection();
     let _busy = activity.begin(false);
+    let start = Instant::now();
+    let error = socket.write_all(&[0; 64]).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    assert_eq!(start.elapsed().as_secs(), 60);
+}
+
+thread_local! {
+    /// What the kernel would say of the client's socket; each test has a thread of its own.
+    static UNACKNOWLEDGED: Cell<usize> = const { Cell::new(1_000) };
+}
+
+fn watched() -> (DuplexStream, Deadlined<DuplexStream>) {
+    let (client, _, socket) = connection();
+    let socket = socket.watching(|_| Some(UNACKNOWLEDGED.get()));
+    (client, socket)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_acknowledges_a_little_now_and_then_is_not_closed() {
+    let (_client, mut socket) = watched();
+    let start = Instant::now();
+    let slow = async {
+        for left in (0..10).rev() {
+            tokio::time::sleep(Duration::from_secs(50)).await;
+            UNACKNOWLEDGED.set(left);
+        }
+        start.elapsed().as_secs()
+    };
+    let writing = socket.write_all(&[0; 64]);
+    tokio::pin!(writing);
+    let acknowledged = tokio::select! {
+        written = &mut writing => panic!("{written:?} after {:?}", start.elapsed()),
+        acknowledged = slow => acknowledged,
+    };
+    assert_eq!(acknowledged, 500);
+    // Now it takes nothing more.
+    assert_eq!(writing.await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    let closed = start.elapsed().as_secs();
+    assert!((560..=575).contains(&closed), "{closed}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_acknowledges_nothing_is_closed_however_often_it_is_looked_at() {
+    let (_client, mut socket) = watched();
     let start = Instant::now();
     let error = socket.write_all(&[0; 64]).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);

@@ -3,10 +3,15 @@
 use super::message::Message;
 use super::reader::Reader;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrStorage, connect, setsockopt, socket, sockopt,
+};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 /// How long a side may say nothing before a test calls it silence.
@@ -58,6 +63,16 @@ pub struct Wire {
 impl Wire {
     pub fn tcp(address: SocketAddr) -> Self {
         Self::from_tcp(TcpStream::connect(address).expect("a listener"))
+    }
+
+    /// One whose kernel takes little more than the client has read.
+    pub fn narrow(address: SocketAddr) -> Self {
+        let (family, kind) = (AddressFamily::Inet, SockType::Stream);
+        let socket = socket(family, kind, SockFlag::SOCK_CLOEXEC, None).expect("a socket");
+        // Before it connects: the window is announced then (tcp(7)).
+        setsockopt(&socket, sockopt::RcvBuf, &(32 * 1024)).expect("a smaller buffer");
+        connect(socket.as_raw_fd(), &SockaddrStorage::from(address)).expect("a listener");
+        Self::from_tcp(socket.into())
     }
 
     pub fn from_tcp(stream: TcpStream) -> Self {
@@ -138,6 +153,14 @@ impl Wire {
     /// Whatever comes next, framing or not; empty when the connection has ended.
     pub fn some(&mut self) -> Vec<u8> {
         spoken(self.reader.some(u64::MAX))
+    }
+
+    /// Reads once after each `pause`, for as long as `goes_on`; a connection that ends meanwhile is a failure.
+    pub fn sip(&mut self, pause: Duration, goes_on: impl Fn() -> bool) {
+        while goes_on() {
+            thread::park_timeout(pause);
+            assert!(!self.some().is_empty(), "cut while it was reading");
+        }
     }
 
     /// Unframed bytes until they hold `mark`.
