@@ -134,13 +134,16 @@ impl<S> Deadlined<S> {
     ) -> Poll<io::Result<T>> {
         match polled {
             Poll::Ready(result) => {
-                self.stall = None;
+                if self.stall.take().is_some() {
+                    self.activity.stalled(false);
+                }
                 Poll::Ready(result)
             }
             Poll::Pending => {
                 if self.stall.is_none() {
                     let unacknowledged = (self.unacknowledged)(&self.socket);
                     self.stall = Some(Stall::begin(unacknowledged));
+                    self.activity.stalled(true);
                 }
                 self.waited_too_long(context)
             }
@@ -194,7 +197,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Deadlined<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.socket).poll_flush(context);
-        if polled.is_ready() {
+        if matches!(polled, Poll::Ready(Ok(()))) {
             self.activity.flushed();
         }
         self.written(context, polled)

@@ -3,6 +3,8 @@
 //! Runs for each piece as it comes and buffers nothing; a slow client slows the
 //! upstream down.
 
+mod parting;
+
 use crate::exchange::Exchange;
 use crate::hop::{is_hop_by_hop, nominated, retain};
 use crate::meter::Meter;
@@ -15,10 +17,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use keyside_credentials::Grant;
+use parting::Parting;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use std::borrow::Cow;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 /// Why an answer ends before its end.
@@ -26,6 +29,8 @@ use std::time::Duration;
 pub(crate) enum RelayError {
     #[error("the upstream broke off")]
     Upstream(#[from] hyper::Error),
+    #[error("the upstream reset its HTTP/2 stream before the answer's end")]
+    Reset,
     #[error("the upstream fell silent")]
     Silent,
     #[error("the credential was revoked, and what is in flight with it")]
@@ -35,12 +40,15 @@ pub(crate) enum RelayError {
 /// An answer on its way.
 pub(crate) struct Relay {
     upstream: Incoming,
+    over_http2: bool,
     lease: Lease,
     wire: Wire,
     silence: Silence,
     cut: Cut,
     /// Trailers that wait for what the redaction held back.
     trailers: Option<HeaderMap>,
+    /// The answer breaks off here.
+    parting: Option<Parting>,
 }
 
 /// What every byte from the upstream goes through, in an answer or in a tunnel.
@@ -75,16 +83,19 @@ pub(crate) fn relay(
     let (mut head, upstream) = response.into_parts();
     head.headers = relayed(head.headers, &wire);
     head.extensions = http::Extensions::new();
+    let over_http2 = head.version == http::Version::HTTP_2;
     // Each side speaks its own version; hyper answers in the client's.
     head.version = http::Version::HTTP_11;
     let silence = Silence::new(stream_idle);
     let relay = Relay {
         upstream,
+        over_http2,
         lease,
         wire,
         silence,
         cut: Cut::default(),
         trailers: None,
+        parting: None,
     };
     Response::from_parts(head, relay)
 }
@@ -146,31 +157,55 @@ impl Relay {
             if self.wire.exchange.grant.is_cut() {
                 return self.cut_off();
             }
+            if self.parting.is_some() {
+                return self.part(context);
+            }
             let frame = match Pin::new(&mut self.upstream).poll_frame(context) {
-                Poll::Ready(frame) => frame,
+                Poll::Ready(frame) => frame.map(|frame| frame.map_err(RelayError::from)),
                 Poll::Pending => {
                     if self.cut.poll(&self.wire.exchange.grant, context).is_ready() {
                         return self.cut_off();
                     }
-                    match self.silence.poll(context) {
-                        Poll::Ready(()) => return self.fail(RelayError::Silent),
-                        Poll::Pending => return Poll::Pending,
-                    }
+                    ready!(self.silence.poll(context));
+                    Some(Err(RelayError::Silent))
                 }
             };
             self.silence.broken();
-            match frame {
-                Some(Ok(frame)) => match self.pass(frame) {
-                    Some(frame) => return Poll::Ready(Some(Ok(frame))),
-                    None => continue,
-                },
-                Some(Err(error)) => return self.fail(error.into()),
+            let passed = match frame {
+                Some(Ok(frame)) => self.pass(frame),
+                Some(Err(error)) => self.fail(error),
+                None if self.was_reset() => self.fail(RelayError::Reset),
                 None => {
                     self.lease.end();
                     return Poll::Ready(self.finish());
                 }
+            };
+            if let Some(frame) = passed {
+                return Poll::Ready(Some(Ok(frame)));
             }
         }
+    }
+
+    /// Whether what hyper takes for the answer's end is none. An upstream may stop a request's body by a reset with NO_ERROR
+    /// after its answer (RFC 9113 section 8.1), and hyper 1.12 takes such a reset in the middle of an answer for its end.
+    fn was_reset(&self) -> bool {
+        self.over_http2
+            && !self.upstream.is_end_stream()
+            && self.upstream.size_hint().exact() != Some(0)
+    }
+
+    /// Tells of the break once the client has what came before, or of a revocation at once.
+    fn part(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, RelayError>>> {
+        if self.cut.poll(&self.wire.exchange.grant, context).is_ready() {
+            return self.cut_off();
+        }
+        if let Some(parting) = &mut self.parting {
+            ready!(parting.poll(&self.wire.exchange.busy, context));
+        }
+        Poll::Ready(self.parting.take().map(|parting| Err(parting.into_error())))
     }
 
     fn pass(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
@@ -198,9 +233,11 @@ impl Relay {
         held.map(|held| Ok(Frame::data(held)))
     }
 
-    fn fail(&mut self, error: RelayError) -> Poll<Option<Result<Frame<Bytes>, RelayError>>> {
+    /// The answer breaks off. What was held back was not the secret, and goes before the error.
+    fn fail(&mut self, error: RelayError) -> Option<Frame<Bytes>> {
         self.wire.exchange.aborted();
-        Poll::Ready(Some(Err(error)))
+        self.parting = Some(Parting::with(error, &self.wire.exchange.busy));
+        self.wire.scrub.finish().map(Frame::data)
     }
 
     fn cut_off(&mut self) -> Poll<Option<Result<Frame<Bytes>, RelayError>>> {
@@ -209,7 +246,10 @@ impl Relay {
     }
 
     pub(crate) fn is_end_stream(&self) -> bool {
-        self.upstream.is_end_stream() && self.trailers.is_none() && !self.wire.scrub.holds()
+        self.upstream.is_end_stream()
+            && self.parting.is_none()
+            && self.trailers.is_none()
+            && !self.wire.scrub.holds()
     }
 
     pub(crate) fn size_hint(&self) -> SizeHint {

@@ -17,6 +17,10 @@ pub(crate) struct Activity {
     /// Requests whose answer is complete, but may not have left our buffers: they
     /// count as in flight until the socket has taken everything.
     unflushed: AtomicUsize,
+    /// How often all that was given to the socket had been written.
+    flushes: AtomicUsize,
+    /// A write waits for the client to take something.
+    stalled: AtomicBool,
     opened: Instant,
     /// When the last request ended, in nanoseconds since `opened`; 0 once the
     /// socket has taken note.
@@ -38,6 +42,8 @@ impl Activity {
             drain,
             requests: AtomicUsize::new(0),
             unflushed: AtomicUsize::new(0),
+            flushes: AtomicUsize::new(0),
+            stalled: AtomicBool::new(false),
             opened: Instant::now(),
             ended: AtomicU64::new(0),
             multiplexed: AtomicBool::new(false),
@@ -75,7 +81,12 @@ impl Activity {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn stalled(&self, stalled: bool) {
+        self.stalled.store(stalled, Ordering::Release);
+    }
+
     pub(super) fn flushed(&self) {
+        self.flushes.fetch_add(1, Ordering::AcqRel);
         if self.unflushed.load(Ordering::Acquire) > 0 {
             self.drain.leave(self.unflushed.swap(0, Ordering::AcqRel));
         }
@@ -92,6 +103,21 @@ impl Busy {
     /// Leaves it to the next request.
     pub(crate) fn leave_timer(&self, timer: Timer) {
         *self.0.spare() = timer;
+    }
+
+    /// How often all that was given to the client's socket had been written.
+    pub(crate) fn flushes(&self) -> usize {
+        self.0.flushes.load(Ordering::Acquire)
+    }
+
+    /// Whether the client's socket takes no more for now.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.0.stalled.load(Ordering::Acquire)
+    }
+
+    /// Whether other requests share the connection.
+    pub(crate) fn is_multiplexed(&self) -> bool {
+        self.0.is_multiplexed()
     }
 }
 

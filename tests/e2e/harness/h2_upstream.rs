@@ -38,6 +38,8 @@ pub struct H2Answer {
     pub length: Option<usize>,
     /// Ends the stream in an error after the pieces.
     pub reset: bool,
+    /// Ends the stream by a reset that names no error, once the pieces have left.
+    pub stopped: bool,
     /// How many streams a connection may have at once, if that is to be said.
     pub streams: Option<u32>,
     /// Keeps each answer to a request with `X-Together` back until this many of them wait.
@@ -166,6 +168,13 @@ async fn serve(
     }
     match answer.trailer {
         _ if answer.reset => out.send_reset(h2::Reason::INTERNAL_ERROR),
+        _ if answer.stopped => {
+            // A reset takes back what has not left; the connection's task gets its turn to write it.
+            for _ in 0..64 {
+                tokio::task::yield_now().await;
+            }
+            out.send_reset(h2::Reason::NO_ERROR);
+        }
         Some((name, value)) => {
             let mut trailers = HeaderMap::new();
             trailers.insert(name, value.parse().expect("a value"));

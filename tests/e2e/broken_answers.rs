@@ -1,0 +1,152 @@
+//! An answer that breaks off at the upstream reaches the client as far as it came, head first, and then breaks off there.
+
+use crate::harness::h2_upstream::{H2Answer, over_h2};
+use crate::harness::h2c::H2c;
+use crate::harness::{
+    Ask, Ending, Keyside, Message, Stream, Then, Upstream, chunk_of, chunked_head,
+};
+use nix::libc::linger;
+use nix::sys::socket::{setsockopt, sockopt};
+use std::io;
+use std::net::TcpStream;
+
+/// How the upstream's connection ends.
+#[derive(Clone, Copy, Debug)]
+enum Break {
+    /// With all that was written.
+    Close,
+    /// By a reset, which takes back what has not arrived.
+    Reset,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Client {
+    Http1,
+    Http2,
+}
+
+/// An upstream that writes `answer` to each request and breaks off, and Keyside before it.
+fn breaking(how: Break, answer: Vec<u8>) -> (Upstream, Keyside) {
+    let accept = Box::new(move |stream: TcpStream| -> io::Result<Box<dyn Stream>> {
+        if let Break::Reset = how {
+            let at_once = linger {
+                l_onoff: 1,
+                l_linger: 0,
+            };
+            setsockopt(&stream, sockopt::Linger, &at_once)?;
+        }
+        Ok(Box::new(stream))
+    });
+    let upstream = Upstream::accepting(accept, move |_, line| {
+        line.write(&answer);
+        Then::Close
+    });
+    let keyside = Keyside::with_openai(&format!("http://{}", upstream.address()));
+    (upstream, keyside)
+}
+
+/// What a client gets of an answer. That its head comes is expected of every one.
+fn answer_to(client: Client, keyside: &Keyside) -> Message {
+    match client {
+        Client::Http1 => {
+            let mut wire = keyside.wire();
+            wire.send(Ask::chat().bytes());
+            wire.answer().expect("the head that came")
+        }
+        Client::Http2 => H2c::connect(keyside.proxy_addr()).ask(&Ask::chat()),
+    }
+}
+
+fn check_breaks(name: &str, answer: &Message, body: &[u8]) {
+    assert_eq!(answer.status(), 200, "{name}");
+    assert_eq!(answer.header("x-came"), Some("first"), "{name}");
+    let came = (answer.body.len(), body.len());
+    assert!(answer.body == body, "{name}: {came:?} bytes");
+    assert_eq!(answer.ending, Ending::Cut, "{name}: looks whole");
+}
+
+fn heads() -> [(&'static str, Vec<u8>); 3] {
+    let of_length = b"HTTP/1.1 200 OK\r\nX-Came: first\r\nContent-Length: 1000000\r\n\r\n".to_vec();
+    let events = "X-Came: first\r\nContent-Type: text/event-stream\r\n";
+    [
+        ("a length", of_length),
+        ("chunks", chunked_head("X-Came: first\r\n")),
+        ("events", chunked_head(events)),
+    ]
+}
+
+#[test]
+fn a_head_that_arrived_is_passed_on_before_the_break() {
+    for (name, head) in heads() {
+        for how in [Break::Close, Break::Reset] {
+            let (_upstream, keyside) = breaking(how, head.clone());
+            for client in [Client::Http1, Client::Http2] {
+                let name = format!("{name}, {how:?}, {client:?}");
+                check_breaks(&name, &answer_to(client, &keyside), b"");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_byte_of_a_body_that_arrived_is_passed_on_before_the_break() {
+    for (name, head) in heads() {
+        let events = b"data: one\n\ndata: t";
+        let body = match name {
+            "a length" => events.to_vec(),
+            // The last one is itself cut.
+            _ => [chunk_of(b"data: one\n\n"), b"40\r\ndata: t".to_vec()].concat(),
+        };
+        for how in [Break::Close, Break::Reset] {
+            let (_upstream, keyside) = breaking(how, [head.clone(), body.clone()].concat());
+            for client in [Client::Http1, Client::Http2] {
+                let name = format!("{name}, {how:?}, {client:?}");
+                check_breaks(&name, &answer_to(client, &keyside), events);
+            }
+        }
+    }
+}
+
+#[test]
+fn more_than_fits_into_a_window_is_passed_on_before_the_break_too() {
+    // Several times what an HTTP/2 client takes before it gives its window back.
+    let body = vec![b'x'; 300_000];
+    let [(_, head), ..] = heads();
+    let (_upstream, keyside) = breaking(Break::Close, [head, body.clone()].concat());
+    for client in [Client::Http1, Client::Http2] {
+        check_breaks(&format!("{client:?}"), &answer_to(client, &keyside), &body);
+    }
+}
+
+#[test]
+fn what_was_held_back_as_the_beginning_of_the_key_is_passed_on_before_the_break() {
+    let beginning = &crate::harness::KEY[..12];
+    let [(_, head), ..] = heads();
+    let answer = [head, b"echo: ".to_vec(), beginning.into()].concat();
+    let (_upstream, keyside) = breaking(Break::Close, answer);
+    for client in [Client::Http1, Client::Http2] {
+        let body = format!("echo: {beginning}");
+        check_breaks(
+            &format!("{client:?}"),
+            &answer_to(client, &keyside),
+            body.as_bytes(),
+        );
+    }
+}
+
+#[test]
+fn a_reset_without_an_error_in_the_middle_of_an_answer_is_no_end_of_it() {
+    let (_upstream, keyside) = over_h2(
+        false,
+        H2Answer {
+            pieces: vec![b"half".to_vec()],
+            stopped: true,
+            ..H2Answer::default()
+        },
+    );
+    for client in [Client::Http1, Client::Http2] {
+        let answer = answer_to(client, &keyside);
+        assert_eq!((answer.status(), answer.text()), (200, "half".to_owned()));
+        assert!(!answer.is_whole(), "{client:?}: {:?}", answer.ending);
+    }
+}
