@@ -3,6 +3,7 @@
 use crate::client_socket;
 use crate::deadline::{Activity, Deadlined};
 use crate::drain::Drain;
+use crate::framing::Framing;
 use crate::gateway::Gateway;
 use crate::head_limits::HeadLimits;
 use crate::reclaim::Reclaim;
@@ -32,6 +33,8 @@ pub(crate) struct Connections {
     gateway: Arc<Gateway>,
     http: auto::Builder<TokioExecutor>,
     deadlines: Deadlines,
+    /// Bytes of a request's head.
+    head_limit: usize,
     /// User ids that may connect; empty accepts all.
     peers: Vec<u32>,
     /// How many more clients there may be, over all listeners.
@@ -54,6 +57,7 @@ impl Connections {
             gateway: Arc::new(gateway),
             http: http(limits),
             deadlines: deadlines.clone(),
+            head_limit: limits.header_bytes,
             peers,
             room,
             beyond: Semaphore::new(TOLD_AT_ONCE),
@@ -89,7 +93,8 @@ impl Connections {
     async fn serve(&self, stream: Stream, place: OwnedSemaphorePermit) {
         let known_peer = self.accepts(&stream);
         let activity = Activity::new(self.drain.clone(), place);
-        let socket = Deadlined::new(stream, activity.clone(), &self.deadlines)
+        let framing = Framing::new(self.head_limit);
+        let socket = Deadlined::new(stream, activity.clone(), &self.deadlines, framing)
             .watching(client_socket::unacknowledged_by);
         let service = service_fn(|request: Request<Incoming>| {
             let busy = activity.begin(request.version() == http::Version::HTTP_2);

@@ -10,6 +10,7 @@ mod stall;
 
 pub(crate) use activity::{Activity, Busy};
 
+use crate::framing::{Framing, FramingError};
 use crate::seldom::Timer;
 use keyside_config::Deadlines;
 use stall::Stall;
@@ -31,6 +32,9 @@ pub(crate) struct Deadlined<S> {
     unacknowledged: fn(&S) -> Option<usize>,
     stall: Option<Stall>,
     timer: Timer,
+    /// Refuses what hyper would read too leniently.
+    framing: Framing,
+    fault: Option<FramingError>,
 }
 
 #[derive(Clone, Copy)]
@@ -51,7 +55,12 @@ enum Waiting {
 }
 
 impl<S> Deadlined<S> {
-    pub(crate) fn new(socket: S, activity: Arc<Activity>, deadlines: &Deadlines) -> Self {
+    pub(crate) fn new(
+        socket: S,
+        activity: Arc<Activity>,
+        deadlines: &Deadlines,
+        framing: Framing,
+    ) -> Self {
         let limits = Limits {
             header: deadlines.header,
             idle: deadlines.idle,
@@ -66,6 +75,8 @@ impl<S> Deadlined<S> {
             unacknowledged: |_| None,
             stall: None,
             timer: Timer::default(),
+            framing,
+            fault: None,
         }
     }
 
@@ -74,6 +85,22 @@ impl<S> Deadlined<S> {
     pub(crate) fn watching(mut self, unacknowledged: fn(&S) -> Option<usize>) -> Self {
         self.unacknowledged = unacknowledged;
         self
+    }
+
+    /// Looks at the bytes that came, unless they are a tunnel's, and takes back those at fault: the next read fails.
+    fn check(&mut self, buffer: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
+        if self.activity.is_tunnel() {
+            self.framing.end();
+        }
+        match self.framing.check(&buffer.filled()[before..]) {
+            Ok(()) => Ok(()),
+            Err((error, 0)) => Err(error.into()),
+            Err((error, good)) => {
+                buffer.set_filled(before + good);
+                self.fault = Some(error);
+                Ok(())
+            }
+        }
     }
 
     /// Called with each read: notes a request's end, then a next head's first byte.
@@ -158,11 +185,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Deadlined<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if let Some(fault) = this.fault {
+            return Poll::Ready(Err(fault.into()));
+        }
         let before = buffer.filled().len();
         match Pin::new(&mut this.socket).poll_read(context, buffer) {
             Poll::Ready(result) => {
                 this.note(buffer.filled().len() > before);
-                Poll::Ready(result)
+                Poll::Ready(result.and_then(|()| this.check(buffer, before)))
             }
             Poll::Pending => {
                 this.note(false);

@@ -65,10 +65,13 @@ impl Framing {
         self.state = State::Unread;
     }
 
-    /// Looks at the bytes that came next.
-    pub(crate) fn check(&mut self, mut bytes: &[u8]) -> Result<(), FramingError> {
-        while !bytes.is_empty() {
-            bytes = self.advance(bytes)?;
+    /// Looks at the bytes that came next. Where they are at fault, tells how many of them belong to what came before: a
+    /// head, so that its request can be answered.
+    pub(crate) fn check(&mut self, bytes: &[u8]) -> Result<(), (FramingError, usize)> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let before = bytes.len() - rest.len();
+            rest = self.advance(rest).map_err(|error| (error, before))?;
         }
         Ok(())
     }

@@ -12,7 +12,6 @@ mod deadline;
 mod destination;
 mod drain;
 mod exchange;
-#[expect(dead_code)]
 mod framing;
 mod gateway;
 mod head_limits;

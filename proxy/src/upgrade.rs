@@ -44,6 +44,7 @@ pub(crate) fn tunnel(
         .insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     head.extensions = http::Extensions::new();
     head.version = Version::HTTP_11;
+    wire.exchange.busy.becomes_tunnel();
     tokio::spawn(carry(client, upstream, wire, silence));
     Response::from_parts(head, ())
 }

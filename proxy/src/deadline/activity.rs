@@ -27,6 +27,8 @@ pub(crate) struct Activity {
     ended: AtomicU64,
     /// HTTP/2 frames come without a request, so a first byte begins no head.
     multiplexed: AtomicBool,
+    /// What the client sends is no HTTP any more.
+    tunnel: AtomicBool,
     /// Waits for nothing while no request has it.
     spare: Mutex<Timer>,
     /// One of the connections there may be. A tunnel keeps it for as long as it is open.
@@ -47,6 +49,7 @@ impl Activity {
             opened: Instant::now(),
             ended: AtomicU64::new(0),
             multiplexed: AtomicBool::new(false),
+            tunnel: AtomicBool::new(false),
             spare: Mutex::default(),
             _place: place,
         })
@@ -63,6 +66,10 @@ impl Activity {
 
     pub(crate) fn is_multiplexed(&self) -> bool {
         self.multiplexed.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_tunnel(&self) -> bool {
+        self.tunnel.load(Ordering::Acquire)
     }
 
     pub(super) fn is_answering(&self) -> bool {
@@ -103,6 +110,11 @@ impl Busy {
     /// Leaves it to the next request.
     pub(crate) fn leave_timer(&self, timer: Timer) {
         *self.0.spare() = timer;
+    }
+
+    /// The connection becomes a tunnel: before the client can know.
+    pub(crate) fn becomes_tunnel(&self) {
+        self.0.tunnel.store(true, Ordering::Release);
     }
 
     /// How often all that was given to the client's socket had been written.

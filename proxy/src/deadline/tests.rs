@@ -18,7 +18,7 @@ fn place() -> OwnedSemaphorePermit {
 fn connection() -> (DuplexStream, Arc<Activity>, Deadlined<DuplexStream>) {
     let (client, server) = duplex(16);
     let activity = Activity::new(Drain::default(), place());
-    let socket = Deadlined::new(server, activity.clone(), &limits());
+    let socket = Deadlined::new(server, activity.clone(), &limits(), Framing::new(1024));
     (client, activity, socket)
 }
 
@@ -141,7 +141,7 @@ async fn a_request_is_in_flight_until_its_answer_has_left() {
     let (_client, server) = duplex(16);
     let drain = Drain::default();
     let activity = Activity::new(drain.clone(), place());
-    let mut socket = Deadlined::new(server, activity.clone(), &limits());
+    let mut socket = Deadlined::new(server, activity.clone(), &limits(), Framing::new(1024));
     drop(activity.begin(false));
     assert_eq!(drain.in_flight(), 1);
     socket.flush().await.unwrap();

@@ -6,17 +6,29 @@ fn framing() -> Framing {
 
 /// The same verdict however the bytes are cut into two reads, and byte by byte.
 fn check(bytes: &[u8]) -> Result<(), FramingError> {
-    let whole = framing().check(bytes);
-    for cut in 0..=bytes.len() {
+    let mut framings =
+        Vec::from_iter((0..=bytes.len()).map(|cut| vec![&bytes[..cut], &bytes[cut..]]));
+    framings.push(bytes.chunks(1).collect());
+    let found = framings.into_iter().map(|pieces| {
         let mut framing = framing();
-        let first = framing.check(&bytes[..cut]);
-        let both = first.and_then(|()| framing.check(&bytes[cut..]));
-        assert_eq!(both, whole, "cut at {cut}");
-    }
-    let mut one_by_one = framing();
-    let found = bytes.iter().try_for_each(|byte| one_by_one.check(&[*byte]));
-    assert_eq!(found, whole, "byte by byte");
-    whole
+        let found = pieces
+            .into_iter()
+            .try_for_each(|piece| framing.check(piece));
+        found.map_err(|(error, _)| error)
+    });
+    let found = Vec::from_iter(found);
+    assert!(
+        found.iter().all(|verdict| *verdict == found[0]),
+        "{found:?}"
+    );
+    found[0]
+}
+
+#[test]
+fn a_head_before_a_malformed_body_is_whole() {
+    let head = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let found = framing().check(&[&head[..], b"5;\r\n"].concat());
+    assert_eq!(found, Err((FramingError::Chunk, head.len())));
 }
 
 fn chunked(body: &str) -> Result<(), FramingError> {
