@@ -97,7 +97,7 @@ impl Connections {
         let socket = Deadlined::new(stream, activity.clone(), &self.deadlines, framing)
             .watching(client_socket::unacknowledged_by);
         let service = service_fn(|request: Request<Incoming>| {
-            let busy = activity.begin(request.version() == http::Version::HTTP_2);
+            let busy = activity.receive(&request);
             let gateway = self.gateway.clone();
             async move { Ok::<_, Infallible>(gateway.answer(request, busy, known_peer).await) }
         });

@@ -6,9 +6,11 @@
 //! connection is moved only when it fires.
 
 mod activity;
+mod last_request;
 mod stall;
 
 pub(crate) use activity::{Activity, Busy};
+pub(crate) use last_request::ClientBody;
 
 use crate::framing::{Framing, FramingError};
 use crate::seldom::Timer;
@@ -189,16 +191,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Deadlined<S> {
             return Poll::Ready(Err(fault.into()));
         }
         let before = buffer.filled().len();
-        match Pin::new(&mut this.socket).poll_read(context, buffer) {
-            Poll::Ready(result) => {
-                this.note(buffer.filled().len() > before);
-                Poll::Ready(result.and_then(|()| this.check(buffer, before)))
-            }
-            Poll::Pending => {
-                this.note(false);
-                this.waited_too_long(context)
-            }
+        let polled = Pin::new(&mut this.socket).poll_read(context, buffer);
+        let bytes_came = buffer.filled().len() > before;
+        this.note(bytes_came);
+        if bytes_came {
+            return Poll::Ready(this.check(buffer, before));
         }
+        let ended = matches!(polled, Poll::Ready(Ok(()))) && buffer.remaining() > 0;
+        if polled.is_ready() && !(ended && this.activity.keeps_end_back(context)) {
+            return polled;
+        }
+        this.waited_too_long(context)
     }
 }
 

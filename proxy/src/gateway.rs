@@ -128,6 +128,7 @@ impl Gateway {
             at: Instant::now(),
         };
         let (head, body) = request.into_parts();
+        let body = busy.body(body);
         let body = Inbound::new(&head, body, self.settings.proxy.deadlines.body_idle);
         let over_http1 = head.version < Version::HTTP_2;
         let mut response = match self.permit(&head, known_peer) {

@@ -1,5 +1,6 @@
 //! The body of a request on its way to the upstream.
 
+use crate::deadline::ClientBody;
 use crate::hop::{may_leave, retain};
 use crate::seldom::Silence;
 use bytes::Bytes;
@@ -7,7 +8,6 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
 use keyside_config::CredentialNames;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,7 +38,7 @@ enum Source {
 /// The client's body, and what is to be seen to with it.
 struct Upload {
     /// Until it is dropped.
-    client: Option<Incoming>,
+    client: Option<ClientBody>,
     silence: Silence,
     leftover: Leftover,
     /// Names that no trailer may have. Without them none passes.
@@ -80,7 +80,7 @@ pub(crate) enum InboundError {
 }
 
 impl Inbound {
-    pub(crate) fn new(head: &Parts, client: Incoming, idle: Duration) -> Self {
+    pub(crate) fn new(head: &Parts, client: ClientBody, idle: Duration) -> Self {
         let leftover = match head.headers.contains_key(header::EXPECT) {
             true => Leftover::Leave,
             false => Leftover::Swallow,
@@ -269,7 +269,7 @@ impl Drop for Upload {
     }
 }
 
-async fn swallow(mut client: Incoming) {
+async fn swallow(mut client: ClientBody) {
     let mut left = SWALLOW_BYTES;
     while let Some(Ok(frame)) = client.frame().await {
         let size = frame.data_ref().map_or(0, Bytes::len);

@@ -27,6 +27,7 @@ mod drain;
 mod durability;
 mod echo;
 mod erasing;
+mod half_close;
 mod hop_by_hop;
 mod hostile_upstreams;
 mod http2;

@@ -1,10 +1,14 @@
 //! What the service and the socket of one connection tell each other.
 
+use super::last_request::{ClientBody, LastRequest, is_last};
 use crate::drain::Drain;
 use crate::seldom::Timer;
+use http::{Request, Version};
+use hyper::body::Incoming;
 use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Context;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -29,6 +33,7 @@ pub(crate) struct Activity {
     multiplexed: AtomicBool,
     /// What the client sends is no HTTP any more.
     tunnel: AtomicBool,
+    last: LastRequest,
     /// Waits for nothing while no request has it.
     spare: Mutex<Timer>,
     /// One of the connections there may be. A tunnel keeps it for as long as it is open.
@@ -50,9 +55,18 @@ impl Activity {
             ended: AtomicU64::new(0),
             multiplexed: AtomicBool::new(false),
             tunnel: AtomicBool::new(false),
+            last: LastRequest::default(),
             spare: Mutex::default(),
             _place: place,
         })
+    }
+
+    /// Takes note of a request whose head has come.
+    pub(crate) fn receive<B>(self: &Arc<Self>, request: &Request<B>) -> Busy {
+        if is_last(request) {
+            self.last.came();
+        }
+        self.begin(request.version() == Version::HTTP_2)
     }
 
     pub(crate) fn begin(self: &Arc<Self>, multiplexed: bool) -> Busy {
@@ -74,6 +88,16 @@ impl Activity {
 
     pub(super) fn is_answering(&self) -> bool {
         self.requests.load(Ordering::Acquire) > 0
+    }
+
+    pub(super) fn last_request(&self) -> &LastRequest {
+        &self.last
+    }
+
+    /// The client has ended its half of the connection; whether hyper is not to know, since it answers the last request.
+    pub(super) fn keeps_end_back(&self, context: &Context<'_>) -> bool {
+        let unfinished = self.is_answering() || self.unflushed.load(Ordering::Acquire) > 0;
+        unfinished && self.last.keeps_end_back(context)
     }
 
     /// When a request ended, once for each end that was not asked for yet.
@@ -101,6 +125,12 @@ impl Activity {
 }
 
 impl Busy {
+    /// The request's body, as it is to be read.
+    pub(crate) fn body(&self, incoming: Incoming) -> ClientBody {
+        let last = self.0.last.has_come();
+        ClientBody::new(incoming, last.then(|| Arc::downgrade(&self.0)))
+    }
+
     /// A timer for one wait of this request. As a rule it is one that another request has armed, which need not be done
     /// again for a later deadline.
     pub(crate) fn take_timer(&self) -> Timer {

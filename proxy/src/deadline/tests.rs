@@ -97,15 +97,16 @@ thread_local! {
     static UNACKNOWLEDGED: Cell<usize> = const { Cell::new(1_000) };
 }
 
-fn watched() -> (DuplexStream, Deadlined<DuplexStream>) {
-    let (client, _, socket) = connection();
+/// A client that is being answered.
+fn watched() -> (DuplexStream, Busy, Deadlined<DuplexStream>) {
+    let (client, activity, socket) = connection();
     let socket = socket.watching(|_| Some(UNACKNOWLEDGED.get()));
-    (client, socket)
+    (client, activity.begin(false), socket)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_acknowledges_a_little_now_and_then_is_not_closed() {
-    let (_client, mut socket) = watched();
+    let (_client, _busy, mut socket) = watched();
     let start = Instant::now();
     let slow = async {
         for left in (0..10).rev() {
@@ -129,7 +130,7 @@ async fn a_client_that_acknowledges_a_little_now_and_then_is_not_closed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_acknowledges_nothing_is_closed_however_often_it_is_looked_at() {
-    let (_client, mut socket) = watched();
+    let (_client, _busy, mut socket) = watched();
     let start = Instant::now();
     let error = socket.write_all(&[0; 64]).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
@@ -169,4 +170,30 @@ async fn the_idle_time_counts_from_the_end_also_when_the_last_read_was_before_it
     let (kind, closed) = read.await.unwrap();
     assert_eq!(kind, io::ErrorKind::TimedOut);
     assert_eq!((closed - end).as_secs(), 75);
+}
+
+fn last_request() -> http::Request<()> {
+    let request = http::Request::builder().header("Connection", "close");
+    request.body(()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_is_kept_back_while_the_last_request_is_answered() {
+    let (client, activity, mut socket) = connection();
+    let busy = activity.receive(&last_request());
+    drop(client);
+    let mut byte = [0; 1];
+    let read = tokio::time::timeout(Duration::from_secs(3600), socket.read(&mut byte));
+    assert!(read.await.is_err());
+    drop(busy);
+    socket.flush().await.unwrap();
+    assert_eq!(socket.read(&mut byte).await.unwrap(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_is_kept_back_for_no_other_request() {
+    let (client, activity, mut socket) = connection();
+    let _busy = activity.begin(false);
+    drop(client);
+    assert_eq!(socket.read(&mut [0; 1]).await.unwrap(), 0);
 }
