@@ -1,8 +1,9 @@
 //! From ready to gone: what a signal starts, and in which order.
 //!
-//! SIGTERM or SIGINT: not ready, but serving on; each client is asked to come
-//! back elsewhere; once nothing is in flight, or the deadline has passed, new
-//! requests are refused and pingora stops. A second signal stops at once.
+//! SIGTERM, SIGINT, SIGHUP or SIGQUIT: not ready, but serving on; each client is
+//! asked to come back elsewhere; once nothing is in flight, or the deadline has
+//! passed, new requests are refused and pingora stops. A second signal stops at
+//! once, whichever it is.
 
 use async_trait::async_trait;
 use keyside_proxy::{Drain, Phase};
@@ -32,11 +33,16 @@ impl ShutdownSignalWatch for Lifecycle {
         };
         self.announce();
         let signal = signals.next().await;
-        tracing::info!(signal, "draining");
         self.drain.advance(Phase::Draining);
+        tracing::info!(
+            signal,
+            in_flight = self.drain.in_flight(),
+            deadline = ?self.deadline,
+            "draining; a second signal stops at once"
+        );
         tokio::select! {
             () = self.leave() => {}
-            signal = signals.next() => tracing::warn!(signal, "stopping at once"),
+            signal = signals.next() => self.stop_at_once(signal),
         }
         ShutdownSignal::GracefulTerminate
     }
@@ -62,12 +68,24 @@ impl Lifecycle {
         self.drain.advance(Phase::Closing);
         sleep(FAREWELL).await;
     }
+
+    fn stop_at_once(&self, signal: &str) {
+        let in_flight = self.drain.in_flight();
+        tracing::warn!(
+            signal,
+            in_flight,
+            "stopping at once; cutting what is in flight"
+        );
+        // What is cut from here on is recorded as such.
+        self.drain.advance(Phase::Closing);
+    }
 }
 
 /// The signals that ask us to leave.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
     quit: Signal,
 }
 
@@ -76,6 +94,7 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
             quit: signal(SignalKind::quit())?,
         })
     }
@@ -84,6 +103,7 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
+            _ = self.hangup.recv() => "SIGHUP",
             _ = self.quit.recv() => "SIGQUIT",
         }
     }

@@ -127,6 +127,18 @@ impl Exchange {
         self.outcome = Outcome::UpstreamAborted;
     }
 
+    /// An exchange that has not ended when the process closes was cut by that. Its parts are dropped one by one then, and one
+    /// that is gone looks to the others like a client that left or an upstream that broke off.
+    fn settle(&mut self) {
+        let unfinished = matches!(
+            self.outcome,
+            Outcome::ClientClosed | Outcome::UpstreamAborted | Outcome::Unanswered
+        );
+        if unfinished && self.busy.is_cut_by_drain() {
+            self.outcome = Outcome::CutByDrain;
+        }
+    }
+
     fn log(&self, latency: Duration) {
         tracing::info!(
             target: "keyside::request",
@@ -166,6 +178,7 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        self.settle();
         let latency = self.started.elapsed();
         let metrics = &self.destination.metrics;
         metrics.ended(self.outcome);

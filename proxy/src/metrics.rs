@@ -44,18 +44,21 @@ pub(crate) enum Outcome {
     UpstreamAborted,
     /// Its credential was revoked, and what was in flight cut off.
     Revoked,
+    /// The process was leaving, and the time for what was in flight was over.
+    CutByDrain,
     /// The client left.
     ClientClosed,
 }
 
 impl Outcome {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Ok,
         Self::ClientError,
         Self::ServerError,
         Self::Unanswered,
         Self::UpstreamAborted,
         Self::Revoked,
+        Self::CutByDrain,
         Self::ClientClosed,
     ];
 
@@ -67,6 +70,7 @@ impl Outcome {
             Self::Unanswered => "unanswered",
             Self::UpstreamAborted => "upstream_aborted",
             Self::Revoked => "revoked",
+            Self::CutByDrain => "cut_by_drain",
             Self::ClientClosed => "client_closed",
         }
     }

@@ -11,6 +11,14 @@ use nix::sys::signal::Signal;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// Whoever sends one of these wants the process to end well.
+const ASKING: [Signal; 4] = [
+    Signal::SIGTERM,
+    Signal::SIGINT,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+];
+
 /// How many streams are in flight when the signal comes.
 const STREAMS: usize = 1_000;
 
@@ -116,7 +124,7 @@ fn an_answer_that_is_cut_at_the_deadline_does_not_look_whole_whatever_its_framin
 #[test]
 fn an_idle_process_ends_at_once_on_each_signal_that_asks_it_to() {
     let upstream = Upstream::ok();
-    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+    for signal in ASKING {
         let mut keyside = draining_for(&upstream, "300s");
         // Connections that are open and idle are no reason to stay.
         let mut idle = keyside.wire();
@@ -142,17 +150,90 @@ fn an_idle_process_ends_at_once_on_each_signal_that_asks_it_to() {
 }
 
 #[test]
-fn a_second_signal_ends_it_without_waiting() {
-    let (upstream, _gate) = streaming();
-    let mut keyside = draining_for(&upstream, "300s");
-    let mut stream = opened(&keyside);
+fn each_signal_that_asks_it_to_end_lets_a_stream_end_first() {
+    for signal in ASKING {
+        let (upstream, gate) = streaming();
+        let mut keyside = draining_for(&upstream, "300s");
+        let mut stream = opened(&keyside);
+        keyside.signal(signal);
+        let line = keyside.log_line(says("draining"));
+        assert_eq!(field(&line, "signal").as_deref(), Some(signal.as_str()));
+        gate.open(2);
+        while stream.piece().is_some() {}
+        assert_eq!(stream.ending(), Ending::Chunked, "{signal}: it was cut");
+        assert_eq!(keyside.exit_within(PATIENCE).code, Some(0), "{signal}");
+    }
+}
+
+#[test]
+fn a_second_signal_ends_it_without_waiting_and_says_so_first() {
+    for (first, second) in [
+        (Signal::SIGINT, Signal::SIGINT),
+        (Signal::SIGTERM, Signal::SIGHUP),
+    ] {
+        let (upstream, _gate) = streaming();
+        let mut keyside = draining_for(&upstream, "300s");
+        let mut stream = opened(&keyside);
+        keyside.signal(first);
+        let line = keyside.log_line(says("draining"));
+        assert!(says("a second signal stops at once")(&line), "{line}");
+        assert_eq!(field(&line, "in_flight").as_deref(), Some("1"), "{line}");
+        assert_eq!(field(&line, "deadline").as_deref(), Some("300s"), "{line}");
+        keyside.signal(second);
+        while stream.piece().is_some() {}
+        assert_eq!(stream.ending(), Ending::Cut);
+        let exit = keyside.exit_within(AT_ONCE);
+        assert_eq!(exit.signal, None, "it was killed, not ended: {exit:#?}");
+        let at = |text: &str| exit.stderr.find(text).expect(text);
+        assert!(at("stopping at once") < at("cut_by_drain"), "{exit:#?}");
+        assert_eq!(recorded(keyside), ["cut_by_drain"]);
+    }
+}
+
+#[test]
+fn whatever_the_deadline_cuts_is_recorded_as_cut_by_it() {
+    let (upstream, gate) = streaming();
+    let mut keyside = draining_for(&upstream, "200ms");
+    let _over_http1 = opened(&keyside);
+    let _over_http2 = opened_over_http2(&keyside);
+    let mut tunnel = keyside.wire();
+    tunnel.send(upgrade().bytes());
+    tunnel.some_until("hello");
+    let mut unanswered = keyside.wire();
+    unanswered.send(Ask::chat().header("X-Unanswered", "1").bytes());
+    upstream.wait_for(4);
+    // One that has ended before is none of them.
+    assert_eq!(keyside.ask(&Ask::get("/openai/v1/models")).status(), 200);
     keyside.term();
-    keyside.log_line(|line| field(line, "message").as_deref() == Some("draining"));
-    keyside.term();
-    while stream.piece().is_some() {}
-    assert_eq!(stream.ending(), Ending::Cut);
-    let exit = keyside.exit_within(AT_ONCE);
-    assert_eq!(exit.signal, None, "it was killed, not ended: {exit:#?}");
+    let exit = keyside.exit_within(PATIENCE);
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    let said = exit
+        .stderr
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok());
+    let cut = said.filter(|line: &serde_json::Value| {
+        says("request")(line) && field(line, "outcome").as_deref() == Some("cut_by_drain")
+    });
+    assert_eq!(cut.count(), 4, "{}", exit.stderr);
+    let mut outcomes = recorded(keyside);
+    outcomes.sort();
+    let expected = ["cut_by_drain"; 4].into_iter().chain(["ok"]);
+    assert_eq!(outcomes, expected.collect::<Vec<_>>());
+    gate.open(2);
+}
+
+/// A log line whose message begins so, or holds it.
+fn says(message: &str) -> impl Fn(&serde_json::Value) -> bool {
+    move |line| field(line, "message").is_some_and(|said| said.contains(message))
+}
+
+/// The outcomes in the run records of one that has ended, as the next one finds them.
+fn recorded(ended: Keyside) -> Vec<String> {
+    let keyside = ended.builder_of().clone().start();
+    let runs = keyside.admin("GET", "/api/runs", None).json();
+    let runs = runs["items"].as_array().expect("a list");
+    let outcome = |run: &serde_json::Value| run["outcome"].as_str().map(str::to_owned);
+    runs.iter().filter_map(outcome).collect()
 }
 
 #[test]
@@ -183,19 +264,14 @@ fn a_tunnel_is_in_flight_too_and_ends_with_its_peers() {
     let gate = Arc::new(Gate::default());
     let at = Arc::clone(&gate);
     let upstream = Upstream::scripted(move |_, line| {
-        line.write("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\nhello");
+        line.write(SWITCHING);
         at.wait_for(1);
         line.write("goodbye");
         Then::Close
     });
     let mut keyside = draining_for(&upstream, "300s");
     let mut wire = keyside.wire();
-    let upgrade = Ask::get("/openai/v1/realtime?model=m")
-        .header("Connection", "Upgrade")
-        .header("Upgrade", "websocket")
-        .header("Sec-WebSocket-Version", "13")
-        .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
-    wire.send(upgrade.bytes());
+    wire.send(upgrade().bytes());
     assert_eq!(wire.head().map(|head| head.status()), Some(101));
     wire.some_until("hello");
     keyside.term();
@@ -208,11 +284,29 @@ fn a_tunnel_is_in_flight_too_and_ends_with_its_peers() {
     assert_eq!(keyside.exit_within(PATIENCE).code, Some(0));
 }
 
-/// A provider whose streams wait for the gate between their events; anything but a chat is answered at once.
+const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+    Connection: upgrade\r\n\r\nhello";
+
+fn upgrade() -> Ask {
+    Ask::get("/openai/v1/realtime?model=m")
+        .header("Connection", "Upgrade")
+        .header("Upgrade", "websocket")
+        .header("Sec-WebSocket-Version", "13")
+        .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+}
+
+/// A provider whose streams wait for the gate between their events. A tunnel waits as well, and so does a request that is
+/// to have no answer; anything else but a chat is answered at once.
 fn streaming() -> (Upstream, Arc<Gate>) {
     let gate = Arc::new(Gate::default());
     let at = Arc::clone(&gate);
     let upstream = Upstream::scripted(move |seen, line| {
+        let tunnel = seen.header("upgrade").is_some();
+        if tunnel || seen.header("x-unanswered").is_some() {
+            line.write(if tunnel { SWITCHING } else { "" });
+            at.wait_for(2);
+            return Then::Close;
+        }
         if seen.method() == "GET" {
             line.write(reply(200, "", b"{}"));
             return Then::Keep;

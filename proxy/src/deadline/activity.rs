@@ -1,7 +1,7 @@
 //! What the service and the socket of one connection tell each other.
 
 use super::last_request::{ClientBody, LastRequest, is_last};
-use crate::drain::Drain;
+use crate::drain::{Drain, Phase};
 use crate::seldom::Timer;
 use http::{Request, Version};
 use hyper::body::Incoming;
@@ -155,6 +155,11 @@ impl Busy {
     /// Whether the client's socket takes no more for now.
     pub(crate) fn is_stalled(&self) -> bool {
         self.0.stalled.load(Ordering::Acquire)
+    }
+
+    /// Whether the process cuts what is in flight.
+    pub(crate) fn is_cut_by_drain(&self) -> bool {
+        self.0.drain.phase() == Phase::Closing
     }
 
     /// Whether other requests share the connection.
