@@ -15,7 +15,7 @@ use keyside_config::{Catalogue, CredentialRules, EnvironmentPin, KmsDriver, Mast
 use keyside_credentials::{
     Act, ActorId, Ask, Clock, Environment, Kms, NewCredential, NewWorkspace, OpenOptions, Registry,
     Secret, SystemClock,
-    runs::Run,
+    runs::{Run, Tokens},
     storage::{SledStorage, Storage},
 };
 use nix::sys::resource::{UsageWho, getrusage};
@@ -238,8 +238,11 @@ async fn records(registry: &Registry) {
             outcome: "ok",
             latency_us: 1_000,
             first_byte_us: Some(500),
-            input_tokens: Some(10),
-            output_tokens: Some(20),
+            tokens: Tokens {
+                input: Some(10),
+                output: Some(20),
+                ..Tokens::default()
+            },
             run_id: None,
             tag: None,
         });

@@ -14,7 +14,7 @@ use std::{
 use keyside_config::{Catalogue, CredentialRules, KmsDriver, MasterKeySource};
 use keyside_credentials::{
     Clock, Environment, Kms, OpenOptions, Registry, Scope, SystemClock,
-    runs::Run,
+    runs::{Run, Tokens},
     storage::{SledStorage, Storage},
 };
 use nix::sys::{
@@ -124,8 +124,13 @@ fn run(n: u64) -> Run {
         outcome: "ok",
         latency_us: 100_000 + n,
         first_byte_us: Some(50_000),
-        input_tokens: Some(1_000),
-        output_tokens: Some(200),
+        tokens: Tokens {
+            input: Some(1_000),
+            output: Some(200),
+            cached_input: Some(0),
+            cache_write: Some(0),
+            reasoning: Some(0),
+        },
         run_id: None,
         tag: None,
     }

@@ -16,6 +16,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 pub use self::block::StoredRun;
@@ -54,14 +55,27 @@ pub struct Run {
     pub latency_us: u64,
     /// From its first byte to the answer's head, in microseconds.
     pub first_byte_us: Option<u64>,
-    /// Tokens in, as the provider counted them.
-    pub input_tokens: Option<u64>,
-    /// Tokens out, as the provider counted them.
-    pub output_tokens: Option<u64>,
+    /// What it cost.
+    pub tokens: Tokens,
     /// The runner's own id for it.
     pub run_id: Option<Box<str>>,
     /// The runner's tag.
     pub tag: Option<Box<str>>,
+}
+
+/// Tokens as the provider reported them; `None` where it did not, which is not 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tokens {
+    /// All that are billed as input, those read from and written to a cache included.
+    pub input: Option<u64>,
+    /// All that are billed as output, reasoning included.
+    pub output: Option<u64>,
+    /// Of the input, those read from a cache.
+    pub cached_input: Option<u64>,
+    /// Of the input, those written to a cache.
+    pub cache_write: Option<u64>,
+    /// Of the output, those the model reasoned with.
+    pub reasoning: Option<u64>,
 }
 
 /// The run records. Cheap to clone.

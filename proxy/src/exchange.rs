@@ -9,7 +9,7 @@ use crate::meter::Usage;
 use crate::metrics::{Metrics, Outcome};
 use crate::quota::Share;
 use crate::request_id::RequestId;
-use keyside_credentials::runs::{Run, Runs};
+use keyside_credentials::runs::{Run, Runs, Tokens};
 use keyside_credentials::{Clock, Grant, Timestamp};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -168,8 +168,11 @@ impl Exchange {
             outcome: self.outcome.as_str(),
             latency_us: micros(latency),
             first_byte_us: self.first_byte.map(micros),
-            input_tokens: self.usage.input,
-            output_tokens: self.usage.output,
+            tokens: Tokens {
+                input: self.usage.input,
+                output: self.usage.output,
+                ..Tokens::default()
+            },
             run_id: self.run_id.take(),
             tag: self.tag.take(),
         }

@@ -56,8 +56,16 @@ pub(super) struct RunView {
     outcome: Box<str>,
     latency_ms: f64,
     time_to_first_byte_ms: Option<f64>,
+    /// All that are billed as input, cached ones included; null where the provider did not tell, as with all counts.
     input_tokens: Option<u64>,
+    /// All that are billed as output, reasoning included.
     output_tokens: Option<u64>,
+    /// Of the input, those read from a cache.
+    cached_input_tokens: Option<u64>,
+    /// Of the input, those written to a cache.
+    cache_write_tokens: Option<u64>,
+    /// Of the output, those the model reasoned with.
+    reasoning_tokens: Option<u64>,
     #[schema(value_type = Option<String>)]
     run_id: Option<Box<str>>,
     #[schema(value_type = Option<String>)]
@@ -78,8 +86,11 @@ impl RunView {
             outcome: run.outcome,
             latency_ms: milliseconds(run.latency_us),
             time_to_first_byte_ms: run.first_byte_us.map(milliseconds),
-            input_tokens: run.input_tokens,
-            output_tokens: run.output_tokens,
+            input_tokens: run.tokens.input,
+            output_tokens: run.tokens.output,
+            cached_input_tokens: run.tokens.cached_input,
+            cache_write_tokens: run.tokens.cache_write,
+            reasoning_tokens: run.tokens.reasoning,
             run_id: run.run_id,
             tag: run.tag,
         }

@@ -156,6 +156,11 @@ async fn runs_are_listed_newest_first_without_content() {
     assert_eq!(first["credentialId"], made["id"]);
     assert_eq!(first["latencyMs"], 1.5);
     assert_eq!(first["status"], 200);
+    assert_eq!(first["inputTokens"], 3);
+    assert_eq!(first["reasoningTokens"], 0);
+    for unknown in ["outputTokens", "cachedInputTokens", "cacheWriteTokens"] {
+        assert_eq!(first.get(unknown), Some(&Value::Null), "{unknown}");
+    }
     assert!(api.get("/api/runs?limit=0").await.status.is_client_error());
 }
 
@@ -172,8 +177,11 @@ fn run(credential: &Value, number: u64) -> keyside_credentials::runs::Run {
         outcome: "completed",
         latency_us: 1500,
         first_byte_us: None,
-        input_tokens: Some(3),
-        output_tokens: None,
+        tokens: keyside_credentials::runs::Tokens {
+            input: Some(3),
+            reasoning: Some(0),
+            ..Default::default()
+        },
         run_id: None,
         tag: None,
     }

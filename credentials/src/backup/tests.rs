@@ -242,8 +242,7 @@ fn run(n: u64) -> Run {
         outcome: "ok",
         latency_us: n,
         first_byte_us: None,
-        input_tokens: None,
-        output_tokens: None,
+        tokens: Default::default(),
         run_id: None,
         tag: None,
     }

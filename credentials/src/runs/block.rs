@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::Run;
+use super::{Run, Tokens};
 use crate::{CredentialId, Environment};
 
 /// A run as it was kept.
@@ -32,10 +32,8 @@ pub struct StoredRun {
     pub latency_us: u64,
     /// From its first byte to the answer's head, in microseconds.
     pub first_byte_us: Option<u64>,
-    /// Tokens in, as the provider counted them.
-    pub input_tokens: Option<u64>,
-    /// Tokens out, as the provider counted them.
-    pub output_tokens: Option<u64>,
+    /// What it cost.
+    pub tokens: Tokens,
     /// The runner's own id for it.
     pub run_id: Option<Box<str>>,
     /// The runner's tag.
@@ -73,8 +71,7 @@ struct Row<'a> {
     outcome: &'a str,
     latency_us: u64,
     first_byte_us: Option<u64>,
-    input_tokens: Option<u64>,
-    output_tokens: Option<u64>,
+    tokens: Tokens,
     run_id: Option<&'a str>,
     tag: Option<&'a str>,
 }
@@ -161,8 +158,7 @@ fn parts(run: &Run) -> (Use<'_>, Row<'_>) {
         outcome: run.outcome,
         latency_us: run.latency_us,
         first_byte_us: run.first_byte_us,
-        input_tokens: run.input_tokens,
-        output_tokens: run.output_tokens,
+        tokens: run.tokens,
         run_id: run.run_id.as_deref(),
         tag: run.tag.as_deref(),
     };
@@ -182,8 +178,7 @@ fn stored((about, row): (Use<'_>, Row<'_>)) -> StoredRun {
         outcome: row.outcome.into(),
         latency_us: row.latency_us,
         first_byte_us: row.first_byte_us,
-        input_tokens: row.input_tokens,
-        output_tokens: row.output_tokens,
+        tokens: row.tokens,
         run_id: row.run_id.map(Into::into),
         tag: row.tag.map(Into::into),
     }
@@ -208,6 +203,6 @@ mod microseconds {
     }
 }
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 const TYPICAL_LEN: usize = 64;
 const TYPICAL_USE_LEN: usize = 96;

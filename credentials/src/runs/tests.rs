@@ -17,8 +17,13 @@ fn run(n: u64) -> Run {
         outcome: "ok",
         latency_us: 1_000 + n,
         first_byte_us: n.is_multiple_of(2).then_some(500),
-        input_tokens: Some(n),
-        output_tokens: None,
+        tokens: Tokens {
+            input: Some(n),
+            output: None,
+            cached_input: Some(n / 2),
+            cache_write: Some(0),
+            reasoning: None,
+        },
         run_id: Some("run-7".into()),
         tag: None,
     }
@@ -53,12 +58,8 @@ async fn a_run_comes_back_as_it_was_noted_newest_first() {
         (200, "ok", Environment::Live)
     );
     assert_eq!(
-        (
-            stored.first_byte_us,
-            stored.input_tokens,
-            stored.output_tokens
-        ),
-        (Some(500), Some(2), None)
+        (stored.first_byte_us, stored.tokens),
+        (Some(500), noted.tokens)
     );
     assert_eq!(
         (stored.run_id.as_deref(), stored.tag.as_deref()),
@@ -162,11 +163,11 @@ async fn storage_that_fails_loses_records_and_takes_the_next_ones() {
 async fn a_block_of_another_form_is_left_out() {
     let storage = Arc::new(MemoryStorage::new());
     storage
-        .append(Log::Runs, 1, b"\x02noise".to_vec())
+        .append(Log::Runs, 1, b"\x01noise".to_vec())
         .await
         .unwrap();
     storage
-        .append(Log::Runs, 2, b"\x01\xff\xff\xff\xff\xff".to_vec())
+        .append(Log::Runs, 2, b"\x02\xff\xff\xff\xff\xff".to_vec())
         .await
         .unwrap();
     storage.append(Log::Runs, 3, vec![]).await.unwrap();

@@ -85,8 +85,11 @@ pub(super) fn run(run: &StoredRun) -> Value {
         "outcome": run.outcome,
         "latencyUs": run.latency_us,
         "timeToFirstByteUs": run.first_byte_us,
-        "inputTokens": run.input_tokens,
-        "outputTokens": run.output_tokens,
+        "inputTokens": run.tokens.input,
+        "outputTokens": run.tokens.output,
+        "cachedInputTokens": run.tokens.cached_input,
+        "cacheWriteTokens": run.tokens.cache_write,
+        "reasoningTokens": run.tokens.reasoning,
         "runId": run.run_id,
         "tag": run.tag,
     })

@@ -49,8 +49,7 @@ pub(super) fn run(workspace: &str, credential: &CredentialId, second: i64) -> Ru
         outcome: "ok",
         latency_us: 1,
         first_byte_us: None,
-        input_tokens: None,
-        output_tokens: None,
+        tokens: Default::default(),
         run_id: None,
         tag: Some("of-a-person".into()),
     }
