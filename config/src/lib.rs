@@ -28,9 +28,9 @@ pub use field::CredentialNames;
 pub use origin::Origin;
 pub use pattern::{PathPattern, PathPatternError};
 pub use provider::{
-    Auth, Check, CheckAnswer, EndpointError, EndpointRule, ErrorShape, KeyRules, Links, Provider,
-    ProviderDeadlines, ProviderId, ProviderIdError, Route, SandboxAvailability, SdkLine, Upstream,
-    UsageRule, Verification,
+    Auth, Check, CheckAnswer, Ending, EndpointError, EndpointRule, ErrorShape, KeyPath, KeyRules,
+    Links, Provider, ProviderDeadlines, ProviderId, ProviderIdError, Route, SandboxAvailability,
+    SdkLine, Sign, Sum, Upstream, UsageRule, UsageRuleError, Verification,
 };
 pub use settings::{
     AcceptEncoding, Admin, CredentialRules, Deadlines, EnvironmentPin, Kms, KmsDriver, Limits,

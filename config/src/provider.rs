@@ -5,6 +5,7 @@ mod document;
 mod endpoint;
 mod id;
 mod route;
+mod usage;
 
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ pub use self::{
     endpoint::{EndpointError, EndpointRule},
     id::{ProviderId, ProviderIdError},
     route::Route,
+    usage::{Ending, KeyPath, Sign, Sum, UsageRule, UsageRuleError},
 };
 use crate::{BaseUrl, duration, parsed};
 
@@ -39,7 +41,7 @@ pub struct Provider {
     pub routes: Vec<Route>,
     /// The shape of its errors, unless a route has another.
     pub error: ErrorShape,
-    /// Where token counts stand in its answers; one rule for each API it speaks.
+    /// Where its answers report tokens; a rule for each of its APIs. For each figure the first rule that knows it counts.
     pub usage: Vec<UsageRule>,
     /// What its keys look like and what they must be allowed to do.
     pub key: KeyRules,
@@ -106,18 +108,6 @@ pub enum ErrorShape {
     Message,
     /// `{"message"}` with an `x-amzn-errortype` header.
     Bedrock,
-}
-
-/// Where token counts stand in a body or in an event of a stream.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct UsageRule {
-    /// The JSON key of the object that holds the counts.
-    pub key: String,
-    /// Names of the input count in that object; the first that is present wins.
-    pub input: Vec<String>,
-    /// Names of the output count, likewise.
-    pub output: Vec<String>,
 }
 
 /// What a provider's keys look like.

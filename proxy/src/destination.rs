@@ -25,7 +25,7 @@ pub(crate) struct Destination {
     pub(crate) id: Arc<str>,
     /// What no client's request to any provider may carry.
     pub(crate) credentials: Arc<CredentialNames>,
-    pub(crate) meter: Arc<[meter::Rule]>,
+    pub(crate) usage: Arc<meter::Rules>,
     pub(crate) metrics: ProviderMetrics,
     pub(crate) first_byte: Duration,
     pub(crate) stream_idle: Duration,
@@ -120,12 +120,7 @@ impl Destination {
         Self {
             id: provider.id.as_str().into(),
             credentials: outward.credentials.clone(),
-            meter: provider
-                .usage
-                .iter()
-                .cloned()
-                .map(meter::Rule::new)
-                .collect(),
+            usage: Arc::new(meter::Rules::new(&provider.usage)),
             metrics: metrics.provider(provider.id.as_str()),
             first_byte: provider
                 .deadlines

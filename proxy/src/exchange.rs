@@ -5,7 +5,6 @@
 
 use crate::deadline::Busy;
 use crate::destination::Destination;
-use crate::meter::Usage;
 use crate::metrics::{Metrics, Outcome};
 use crate::quota::Share;
 use crate::request_id::RequestId;
@@ -26,7 +25,7 @@ pub(crate) struct Exchange {
     tag: Option<Box<str>>,
     status: u16,
     first_byte: Option<Duration>,
-    usage: Usage,
+    tokens: Tokens,
     outcome: Outcome,
     /// Keeps the connection busy, and the process from leaving.
     pub(crate) busy: Busy,
@@ -68,7 +67,7 @@ impl Exchange {
             tag: None,
             status: 0,
             first_byte: None,
-            usage: Usage::default(),
+            tokens: Tokens::default(),
             outcome: Outcome::ClientClosed,
             busy,
             _place: place,
@@ -106,8 +105,9 @@ impl Exchange {
         }
     }
 
-    pub(crate) fn metered(&mut self, usage: Usage) {
-        self.usage = usage;
+    /// What its answer reported as its cost.
+    pub(crate) fn metered(&mut self, tokens: Tokens) {
+        self.tokens = tokens;
     }
 
     /// The answer is complete, unless it was found before that it is not.
@@ -149,8 +149,11 @@ impl Exchange {
             status = self.status,
             outcome = self.outcome.as_str(),
             latency_us = micros(latency),
-            input_tokens = self.usage.input,
-            output_tokens = self.usage.output,
+            input_tokens = self.tokens.input,
+            output_tokens = self.tokens.output,
+            cached_input_tokens = self.tokens.cached_input,
+            cache_write_tokens = self.tokens.cache_write,
+            reasoning_tokens = self.tokens.reasoning,
             "request"
         );
     }
@@ -168,11 +171,7 @@ impl Exchange {
             outcome: self.outcome.as_str(),
             latency_us: micros(latency),
             first_byte_us: self.first_byte.map(micros),
-            tokens: Tokens {
-                input: self.usage.input,
-                output: self.usage.output,
-                ..Tokens::default()
-            },
+            tokens: self.tokens,
             run_id: self.run_id.take(),
             tag: self.tag.take(),
         }
@@ -189,8 +188,7 @@ impl Drop for Exchange {
         if let Some(first_byte) = self.first_byte {
             metrics.first_byte.observe(first_byte.as_secs_f64());
         }
-        metrics.tokens_in.inc_by(self.usage.input.unwrap_or(0));
-        metrics.tokens_out.inc_by(self.usage.output.unwrap_or(0));
+        metrics.metered(self.tokens);
         self.ledger.metrics.streams.dec();
         self.log(latency);
         let run = self.run(latency);

@@ -84,6 +84,8 @@ struct Permit {
     shape: Option<ErrorShape>,
     upgrade: bool,
     place: Share,
+    /// Whether an answer's token counts are what this request spent.
+    metered: bool,
     grant: Grant,
     secret: Secret,
     run_id: Option<Box<str>>,
@@ -178,12 +180,14 @@ impl Gateway {
             pin: self.door.pin(),
         })?;
         let place = self.requests.take(grant.workspace());
+        let upgrade = route.upgrade && upgrade::is_websocket(head);
         Ok(Permit {
             place: place.ok_or(Refusal::Overloaded)?,
             destination: destination.clone(),
             rest: rest.to_owned(),
             shape: route.error,
-            upgrade: route.upgrade && upgrade::is_websocket(head),
+            upgrade,
+            metered: route.meters(&head.method, upgrade),
             secret: grant.open()?,
             grant,
             run_id: admitted.run_id.map(Into::into),
@@ -207,6 +211,7 @@ impl Gateway {
             shape,
             upgrade,
             place,
+            metered,
             grant,
             secret,
             run_id,
@@ -231,7 +236,12 @@ impl Gateway {
         };
         exchange.answered(response.status().as_u16());
         let silence = exchange.destination.stream_idle;
-        let meter = Meter::new(exchange.destination.meter.clone());
+        let rules = exchange.destination.usage.clone();
+        let meter = match response.status() {
+            _ if !metered => Meter::off(rules),
+            StatusCode::SWITCHING_PROTOCOLS => Meter::websocket(rules),
+            _ => Meter::answer(rules, response.headers()),
+        };
         let wire = Wire {
             scrub: Scrub::new(secret, &exchange.destination.provider.auth),
             meter,

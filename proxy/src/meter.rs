@@ -1,168 +1,141 @@
-//! Reads token usage in passing, from a JSON body or from any framing of JSON
-//! messages (server-sent events, AWS event streams, WebSocket frames).
+//! Reads in passing what an answer cost, from the messages of its provider.
 //!
-//! A provider's rule names the JSON key that holds the counts and the fields in
-//! it. The key is looked for as `"key"`, which cannot match inside a JSON
-//! string, where the closing quote would be escaped. Only the object behind it
-//! is read, where it stands if it came in one piece; the counts seen last win,
-//! since streams report them cumulatively and `"usage": null` says nothing. Runs
-//! once for every chunk; costs a substring search.
+//! ```text
+//!  bytes ──► framing ──► one JSON message ──► scanner ──► tally
+//!            body, events, AWS messages,      (exact      (the latest of each count;
+//!            WebSocket frames                  paths)      sums of them)
+//! ```
+//!
+//! A message is a JSON object: a body, the data of a server-sent event, a WebSocket message, the payload of a message of an
+//! AWS event stream. A provider's rules name exact paths from its root, so that what a model wrote, which is always
+//! further down or inside a string, moves no figure. What cannot be read (another type of content, a content coding, a
+//! compressed frame) is unknown, never 0.
+//!
+//! Runs for every piece of an answer: one pass, nothing kept but the numbers and a token cut in two, skipping through
+//! strings and through events that cannot hold a count.
 
-mod counts;
-mod object;
+mod amazon;
+mod base64;
+mod body;
+mod events;
+mod rules;
+mod scanner;
+mod tally;
+mod websocket;
 
-use crate::search::partial_at_end;
-use counts::Counts;
-use keyside_config::UsageRule;
-use memchr::memmem::Finder;
-use object::{Object, Progress};
+use self::{amazon::Messages, body::Body, events::Events, tally::Tally, websocket::Frames};
+use crate::hop::listed;
+use http::{HeaderMap, header};
+use keyside_credentials::runs::Tokens;
 use std::sync::Arc;
 
-/// Token counts as the provider reported them; `None` where it did not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Usage {
-    pub(crate) input: Option<u64>,
-    pub(crate) output: Option<u64>,
-}
+pub(crate) use self::rules::Rules;
 
-/// A provider's usage rule, made ready once at start.
-pub(crate) struct Rule {
-    key: Finder<'static>,
-    counts: UsageRule,
-}
-
-impl Rule {
-    pub(crate) fn new(counts: UsageRule) -> Self {
-        let key = Finder::new(&format!("\"{}\"", counts.key)).into_owned();
-        Self { key, counts }
-    }
-}
-
-/// Meters one response, by each of a provider's rules.
+/// Meters one answer, or all the answers of one WebSocket.
 pub(crate) struct Meter {
-    rules: Arc<[Rule]>,
-    states: Box<[State]>,
-    usage: Usage,
+    rules: Arc<Rules>,
+    tally: Tally,
+    framing: Framing,
 }
 
-enum State {
-    /// Looking for the key, of which the stream so far ended with this many bytes.
-    Seeking(usize),
-    /// Behind the key: whitespace and a colon may come, then the object.
-    Opening,
-    /// The object came in pieces.
-    Gathering(Object),
+/// How messages lie in the bytes.
+enum Framing {
+    /// They cannot be told, or are not to be counted.
+    Unread,
+    Body(Body),
+    Events(Events),
+    Amazon(Messages),
+    WebSocket(Frames),
 }
 
 impl Meter {
-    pub(crate) fn new(rules: Arc<[Rule]>) -> Self {
-        let states = rules.iter().map(|_| State::Seeking(0)).collect();
+    /// Of an answer that counts nothing.
+    pub(crate) fn off(rules: Arc<Rules>) -> Self {
+        Self::of(rules, Framing::Unread)
+    }
+
+    /// Of an answer with this head.
+    pub(crate) fn answer(rules: Arc<Rules>, head: &HeaderMap) -> Self {
+        Self::of(rules, Framing::named_by(head))
+    }
+
+    /// Of what a WebSocket's other side sends after the handshake.
+    pub(crate) fn websocket(rules: Arc<Rules>) -> Self {
+        let mut meter = Self::of(rules, Framing::WebSocket(Frames::default()));
+        meter.tally.expect_many(&meter.rules);
+        meter
+    }
+
+    fn of(rules: Arc<Rules>, framing: Framing) -> Self {
+        let tally = match framing {
+            Framing::Unread => Tally::default(),
+            _ => Tally::new(&rules),
+        };
         Self {
             rules,
-            states,
-            usage: Usage::default(),
+            tally,
+            framing,
         }
     }
 
-    pub(crate) fn usage(&self) -> Usage {
-        self.usage
-    }
-
-    pub(crate) fn push(&mut self, chunk: &[u8]) {
-        for (rule, state) in self.rules.iter().zip(&mut self.states) {
-            let mut rest = chunk;
-            while !rest.is_empty() {
-                rest = state.advance(rest, rule, &mut self.usage);
-            }
-        }
-    }
-}
-
-impl State {
-    /// Takes what it can of `bytes`, and returns the rest.
-    fn advance<'a>(&mut self, bytes: &'a [u8], rule: &Rule, usage: &mut Usage) -> &'a [u8] {
-        match self {
-            Self::Seeking(held) => match behind_key(bytes, &rule.key, held) {
-                Some(behind) => {
-                    *self = Self::Opening;
-                    behind
-                }
-                None => &[],
-            },
-            Self::Opening => self.open(bytes, rule, usage),
-            Self::Gathering(object) => match object.push(bytes) {
-                Progress::More => &[],
-                Progress::Overlong(behind) => {
-                    *self = Self::Seeking(0);
-                    behind
-                }
-                Progress::Complete(behind) => {
-                    if let Some((counts, _)) = Counts::read(&rule.counts, object.bytes()) {
-                        usage.update(counts);
-                    }
-                    *self = Self::Seeking(0);
-                    behind
-                }
-            },
-        }
-    }
-
-    /// Looks for the object. One that is all here is read at once; what is cut
-    /// off is gathered.
-    fn open<'a>(&mut self, bytes: &'a [u8], rule: &Rule, usage: &mut Usage) -> &'a [u8] {
-        let blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == b':';
-        let Some(start) = bytes.iter().position(|byte| !blank(byte)) else {
-            return &[];
+    /// Reads the next piece.
+    pub(crate) fn push(&mut self, piece: &[u8]) {
+        let (rules, tally) = (&*self.rules, &mut self.tally);
+        let readable = match &mut self.framing {
+            Framing::Unread => return,
+            Framing::Body(body) => body.push(piece, rules, tally),
+            Framing::Events(events) => events.push(piece, rules, tally),
+            Framing::Amazon(messages) => messages.push(piece, rules, tally),
+            Framing::WebSocket(frames) => frames.push(piece, rules, tally),
         };
-        let rest = &bytes[start..];
-        *self = Self::Seeking(0);
-        if rest[0] != b'{' {
-            return rest;
+        if readable.is_err() {
+            self.framing = Framing::Unread;
         }
-        match Counts::read(&rule.counts, rest) {
-            Some((counts, behind)) => {
-                usage.update(counts);
-                &rest[behind..]
-            }
-            None => {
-                *self = Self::Gathering(Object::default());
-                rest
-            }
+    }
+
+    /// What has been reported so far. Of an answer that became unreadable, a part of the counts would pass for all of them.
+    pub(crate) fn tokens(&self) -> Tokens {
+        match self.framing {
+            Framing::Unread => Tokens::default(),
+            _ => self.tally.tokens(&self.rules),
         }
     }
 }
 
-/// What follows the key in `bytes`, or `None` with the part of it seen in `held`.
-fn behind_key<'a>(bytes: &'a [u8], key: &Finder<'_>, held: &mut usize) -> Option<&'a [u8]> {
-    // The key starts and ends with a quote and has none inside: a part that does
-    // not go on can only start anew at its own closing quote, at the search below.
-    let needle = key.needle();
-    let missing = &needle[*held..];
-    if *held > 0 && bytes.starts_with(missing) {
-        let behind = &bytes[missing.len()..];
-        *held = 0;
-        return Some(behind);
-    }
-    if *held > 0 && missing.starts_with(bytes) {
-        *held += bytes.len();
-        return None;
-    }
-    *held = 0;
-    match key.find(bytes) {
-        Some(at) => Some(&bytes[at + needle.len()..]),
-        None => {
-            *held = partial_at_end(bytes, needle);
-            None
+impl Framing {
+    fn named_by(head: &HeaderMap) -> Self {
+        let plain = |coding: &[u8]| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity");
+        if !listed(head, &header::CONTENT_ENCODING).all(plain) {
+            return Self::Unread;
+        }
+        let Some(value) = head.get(header::CONTENT_TYPE) else {
+            return Self::Body(Body::default());
+        };
+        let value = value.as_bytes();
+        let end = value.iter().position(|byte| *byte == b';');
+        let kind = value[..end.unwrap_or(value.len())].trim_ascii();
+        let ends_in = |suffix: &[u8]| {
+            let start = kind.len().checked_sub(suffix.len());
+            start.is_some_and(|start| kind[start..].eq_ignore_ascii_case(suffix))
+        };
+        if ends_in(b"/event-stream") {
+            Self::Events(Events::default())
+        } else if ends_in(b".amazon.eventstream") {
+            Self::Amazon(Messages::default())
+        } else if JSON.iter().any(|suffix| ends_in(suffix)) {
+            Self::Body(Body::default())
+        } else {
+            Self::Unread
         }
     }
 }
 
-impl Usage {
-    fn update(&mut self, counts: Counts) {
-        self.input = counts.input.or(self.input);
-        self.output = counts.output.or(self.output);
-    }
-}
+/// The message cannot be told from what follows it, or not be read.
+#[derive(Debug)]
+struct Unreadable;
+
+/// How the names of types end that are JSON, or JSON values one after another.
+const JSON: [&[u8]; 4] = [b"json", b"jsonl", b"jsonlines", b"json-seq"];
 
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 //! providers and codes are from configuration, and all series start at zero.
 
 use crate::refusal::Refusal;
+use keyside_credentials::runs::Tokens;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
@@ -15,6 +16,7 @@ pub struct Metrics {
     first_byte: HistogramVec,
     overhead: HistogramVec,
     tokens: IntCounterVec,
+    token_details: IntCounterVec,
     /// Answers on their way, event streams and tunnels included.
     pub(crate) streams: IntGauge,
 }
@@ -25,8 +27,11 @@ pub(crate) struct ProviderMetrics {
     pub(crate) duration: Histogram,
     pub(crate) first_byte: Histogram,
     pub(crate) overhead: Histogram,
-    pub(crate) tokens_in: IntCounter,
-    pub(crate) tokens_out: IntCounter,
+    input: IntCounter,
+    output: IntCounter,
+    cached_input: IntCounter,
+    cache_write: IntCounter,
+    reasoning: IntCounter,
 }
 
 /// How a forwarded request ended.
@@ -137,8 +142,13 @@ impl Metrics {
             )?,
             tokens: counters(
                 "keyside_tokens_total",
-                "Tokens as providers reported them.",
+                "Tokens that providers bill, as they reported them, cached and reasoning ones included.",
                 &["provider", "direction"],
+            )?,
+            token_details: counters(
+                "keyside_token_details_total",
+                "Of those tokens, the ones read from a cache, written to one, and spent on reasoning.",
+                &["provider", "kind"],
             )?,
             streams,
         })
@@ -151,14 +161,18 @@ impl Metrics {
     }
 
     pub(crate) fn provider(&self, id: &str) -> ProviderMetrics {
+        let detail = |kind: &str| self.token_details.with_label_values(&[id, kind]);
         ProviderMetrics {
             outcomes: Outcome::ALL
                 .map(|outcome| self.requests.with_label_values(&[id, outcome.as_str()])),
             duration: self.duration.with_label_values(&[id]),
             first_byte: self.first_byte.with_label_values(&[id]),
             overhead: self.overhead.with_label_values(&[id]),
-            tokens_in: self.tokens.with_label_values(&[id, "input"]),
-            tokens_out: self.tokens.with_label_values(&[id, "output"]),
+            input: self.tokens.with_label_values(&[id, "input"]),
+            output: self.tokens.with_label_values(&[id, "output"]),
+            cached_input: detail("cached_input"),
+            cache_write: detail("cache_write"),
+            reasoning: detail("reasoning"),
         }
     }
 }
@@ -166,6 +180,20 @@ impl Metrics {
 impl ProviderMetrics {
     pub(crate) fn ended(&self, outcome: Outcome) {
         self.outcomes[outcome as usize].inc();
+    }
+
+    /// Adds what one request cost. What is unknown adds nothing.
+    pub(crate) fn metered(&self, tokens: Tokens) {
+        let figures = [
+            (&self.input, tokens.input),
+            (&self.output, tokens.output),
+            (&self.cached_input, tokens.cached_input),
+            (&self.cache_write, tokens.cache_write),
+            (&self.reasoning, tokens.reasoning),
+        ];
+        for (counter, figure) in figures {
+            counter.inc_by(figure.unwrap_or(0));
+        }
     }
 }
 

@@ -69,7 +69,7 @@ impl Wire {
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        self.exchange.metered(self.meter.usage());
+        self.exchange.metered(self.meter.tokens());
     }
 }
 

@@ -284,3 +284,44 @@ fn the_realtime_endpoints_are_upgrades() {
         assert!(route.upgrade, "{id}: {path}");
     }
 }
+
+#[test]
+fn what_counts_cancels_or_queues_is_not_metered_and_what_generates_is() {
+    let spends_nothing = [
+        "async",
+        "batches",
+        "cancel",
+        "count",
+        "input_tokens",
+        "tokenize",
+    ];
+    each(|provider| {
+        let posts = provider.routes.iter();
+        for route in posts.filter(|route| route.methods.contains(&Method::POST)) {
+            let path = route.path.to_string();
+            let spends = !spends_nothing.iter().any(|word| path.contains(word));
+            assert_eq!(
+                route.meters(&Method::POST, false),
+                spends,
+                "{}: {path}",
+                provider.id
+            );
+        }
+    });
+}
+
+#[test]
+fn only_a_post_and_a_websocket_are_metered() {
+    each(|provider| {
+        for route in &provider.routes {
+            for method in METHODS {
+                let metered = route.meters(&method, false);
+                assert!(!metered || method == Method::POST, "{}", provider.id);
+            }
+            if route.upgrade {
+                let path = &route.path;
+                assert!(route.meters(&Method::GET, true), "{}: {path}", provider.id);
+            }
+        }
+    });
+}

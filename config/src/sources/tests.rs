@@ -284,6 +284,22 @@ fn a_complaint_says_where_what_and_what_instead() {
             "[providers.mine]\nbase_url = 'https://mine.example'\nauth = { query = 'a&key' }",
             "k.toml:3: `providers.mine.auth.query`: expected a parameter's name",
         ),
+        (
+            "[[providers.openai.usage]]\nat = ['usage', 'a b']",
+            "k.toml:2: `providers.openai.usage[0].at[1]`: expected up to four keys",
+        ),
+        (
+            "[[providers.openai.usage]]\ninput = ['a +']",
+            "k.toml:2: `providers.openai.usage[0].input[0]`: expected paths with ` + ` or ` - `",
+        ),
+        (
+            "[[providers.openai.usage]]\nends = ['done']",
+            "k.toml:2: `providers.openai.usage[0].ends[0]`: expected a path and a text",
+        ),
+        (
+            "[[providers.openai.usage]]\nkey = 'usage'",
+            "k.toml:2: unknown key `providers.openai.usage[0].key`; ",
+        ),
     ];
     for (text, expected) in cases {
         let complaint = complaint(text, &[]);

@@ -1,0 +1,227 @@
+//! Where a provider reports the tokens of an answer: exact paths in its own messages, and the figures made of them.
+//!
+//! A path starts at the root of a message, so that nothing a model writes can stand where a count is looked for.
+
+use std::{fmt, str::FromStr};
+
+use serde::Deserialize;
+
+use crate::parsed;
+
+/// How one of a provider's APIs reports tokens.
+///
+/// Each figure is a list of sums; the first one that can be worked out counts. A figure without one stays unknown.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UsageRule {
+    /// The objects that hold the counts, from the root of a message; if empty, the root itself holds them.
+    #[serde(default, deserialize_with = "parsed::texts")]
+    pub at: Vec<KeyPath>,
+    /// All tokens that are billed as input, those read from and written to a cache included.
+    #[serde(default, deserialize_with = "parsed::texts")]
+    pub input: Vec<Sum>,
+    /// All tokens that are billed as output, reasoning included.
+    #[serde(default, deserialize_with = "parsed::texts")]
+    pub output: Vec<Sum>,
+    /// Of the input, what was read from a cache.
+    #[serde(default, deserialize_with = "parsed::texts")]
+    pub cached_input: Vec<Sum>,
+    /// Of the input, what was written to a cache.
+    #[serde(default, deserialize_with = "parsed::texts")]
+    pub cache_write: Vec<Sum>,
+    /// Of the output, what the model reasoned with.
+    #[serde(default, deserialize_with = "parsed::texts")]
+    pub reasoning: Vec<Sum>,
+    /// In a WebSocket, the messages that end an answer; the answers add up. If empty, each message with counts is one.
+    #[serde(default, deserialize_with = "parsed::texts")]
+    pub ends: Vec<Ending>,
+    /// Whether the provider sends JSON in binary WebSocket messages too.
+    #[serde(default)]
+    pub binary: bool,
+}
+
+impl UsageRule {
+    /// Every sum of every figure.
+    pub fn sums(&self) -> impl Iterator<Item = &Sum> {
+        let figures = [
+            &self.input,
+            &self.output,
+            &self.cached_input,
+            &self.cache_write,
+            &self.reasoning,
+        ];
+        figures.into_iter().flatten()
+    }
+}
+
+/// Object keys from the outside in, such as `message.usage`: at most four, each of letters, digits, `_` and `-`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyPath(Vec<String>);
+
+impl KeyPath {
+    /// The keys, outermost first; there is at least one.
+    pub fn keys(&self) -> &[String] {
+        &self.0
+    }
+}
+
+impl FromStr for KeyPath {
+    type Err = UsageRuleError;
+
+    fn from_str(text: &str) -> Result<Self, UsageRuleError> {
+        let keys: Vec<_> = text.split('.').map(str::to_owned).collect();
+        match keys.len() <= MOST_KEYS && keys.iter().all(|key| is_key(key)) {
+            true => Ok(Self(keys)),
+            false => Err(UsageRuleError::Path),
+        }
+    }
+}
+
+impl fmt::Display for KeyPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("."))
+    }
+}
+
+/// Counts to add or subtract, such as `completion_tokens + completion_tokens_details.reasoning_tokens`.
+///
+/// The first has to be reported, and so has one that is subtracted; one that is only added may be missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sum {
+    /// The count that the others are added to.
+    pub first: KeyPath,
+    /// The other counts.
+    pub more: Vec<(Sign, KeyPath)>,
+}
+
+/// Whether a count is added or subtracted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// It is added, if it is reported.
+    Plus,
+    /// It is subtracted; without it there is no result.
+    Minus,
+}
+
+impl FromStr for Sum {
+    type Err = UsageRuleError;
+
+    fn from_str(text: &str) -> Result<Self, UsageRuleError> {
+        let mut words = text.split_ascii_whitespace();
+        let first = words.next().ok_or(UsageRuleError::Sum)?.parse()?;
+        let mut more = Vec::new();
+        while let Some(sign) = words.next() {
+            let sign = match sign {
+                "+" => Sign::Plus,
+                "-" => Sign::Minus,
+                _ => return Err(UsageRuleError::Sum),
+            };
+            more.push((sign, words.next().ok_or(UsageRuleError::Sum)?.parse()?));
+        }
+        Ok(Self { first, more })
+    }
+}
+
+/// A message that ends an answer, by a text in it: `type = response.done`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// Where the text stands.
+    pub path: KeyPath,
+    /// The text: at most 64 visible ASCII characters, without quotes and backslashes.
+    pub value: String,
+}
+
+impl FromStr for Ending {
+    type Err = UsageRuleError;
+
+    fn from_str(text: &str) -> Result<Self, UsageRuleError> {
+        let (path, value) = text.split_once('=').ok_or(UsageRuleError::Ending)?;
+        let value = value.trim().to_owned();
+        let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
+        match (1..=LONGEST).contains(&value.len()) && value.bytes().all(plain) {
+            true => Ok(Self {
+                path: path.trim().parse()?,
+                value,
+            }),
+            false => Err(UsageRuleError::Ending),
+        }
+    }
+}
+
+/// Why a text of a usage rule is none.
+#[derive(Debug, thiserror::Error)]
+pub enum UsageRuleError {
+    /// Not the path of a key.
+    #[error("expected up to four keys with dots between them, such as \"message.usage\"")]
+    Path,
+    /// Not a sum of counts.
+    #[error("expected paths with ` + ` or ` - ` between them, such as \"input + cached\"")]
+    Sum,
+    /// Not a path and a value.
+    #[error("expected a path and a text, such as \"type = response.done\"")]
+    Ending,
+}
+
+/// A key with an escape in it would have two spellings; none that a provider uses needs one.
+fn is_key(key: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    (1..=LONGEST).contains(&key.len()) && key.bytes().all(plain)
+}
+
+/// Bounds what a reader of messages has to remember.
+const MOST_KEYS: usize = 4;
+/// Likewise, in bytes.
+const LONGEST: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> KeyPath {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_sum_adds_and_subtracts_paths() {
+        let sum: Sum = "total - a.b  +  c-d".parse().unwrap();
+        let more = vec![(Sign::Minus, path("a.b")), (Sign::Plus, path("c-d"))];
+        assert_eq!(
+            sum,
+            Sum {
+                first: path("total"),
+                more
+            }
+        );
+        assert_eq!(path("a.b_c.d-e").to_string(), "a.b_c.d-e");
+    }
+
+    #[test]
+    fn what_is_no_path_sum_or_ending_is_refused() {
+        let long = "k".repeat(65);
+        for text in [
+            "",
+            ".",
+            "a.",
+            ".a",
+            "a..b",
+            "a b",
+            "a\"",
+            "é",
+            "a.b.c.d.e",
+            long.as_str(),
+        ] {
+            assert!(text.parse::<KeyPath>().is_err(), "{text}");
+        }
+        for text in ["", "+", "a +", "+ a", "a b", "a * b", "a + + b", "a+b"] {
+            assert!(text.parse::<Sum>().is_err(), "{text}");
+        }
+        for text in ["", "type", "type =", "= done", "type = a\"b", "type = a b"] {
+            assert!(text.parse::<Ending>().is_err(), "{text}");
+        }
+        let ending: Ending = "type=response.done".parse().unwrap();
+        assert_eq!(
+            (ending.path, &*ending.value),
+            (path("type"), "response.done")
+        );
+    }
+}

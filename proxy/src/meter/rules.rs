@@ -1,0 +1,242 @@
+//! A provider's usage rules, compiled once at start: a tree of the keys that lead to a count, and the sums of counts.
+
+use keyside_config::{self as config, KeyPath, Sign, UsageRule};
+use memchr::memmem::Finder;
+use std::iter;
+use std::ops::Range;
+
+/// What to look for in a provider's messages.
+pub(crate) struct Rules {
+    /// The tree; the first node is the message itself.
+    nodes: Vec<Node>,
+    pub(super) rules: Vec<Rule>,
+    /// How many counts the rules name; each has a number below that.
+    pub(super) counts: usize,
+    /// What stands in every message that reports a count, though not only there.
+    signs: Vec<Finder<'static>>,
+    /// Whether binary WebSocket messages may be JSON.
+    pub(super) binary: bool,
+}
+
+/// What is known of a value by the keys that lead to it.
+#[derive(Default)]
+struct Node {
+    children: Vec<(Box<[u8]>, usize)>,
+    /// The counts that a number here is.
+    counts: Vec<Count>,
+    /// The texts here that end an answer, each with the rule that says so.
+    endings: Vec<(Box<[u8]>, usize)>,
+}
+
+/// A count by its number, and the rule it belongs to.
+#[derive(Clone, Copy)]
+pub(super) struct Count {
+    pub(super) number: usize,
+    pub(super) rule: usize,
+}
+
+/// How one rule makes figures of counts.
+pub(super) struct Rule {
+    pub(super) counts: Range<usize>,
+    pub(super) input: Vec<Sum>,
+    pub(super) output: Vec<Sum>,
+    pub(super) cached_input: Vec<Sum>,
+    pub(super) cache_write: Vec<Sum>,
+    pub(super) reasoning: Vec<Sum>,
+    /// Whether it names the messages that end an answer.
+    pub(super) has_endings: bool,
+}
+
+/// Counts to add or subtract, by their numbers.
+pub(super) struct Sum {
+    pub(super) first: usize,
+    pub(super) more: Vec<(Sign, usize)>,
+}
+
+impl Rules {
+    pub(crate) fn new(rules: &[UsageRule]) -> Self {
+        let mut compiled = Self {
+            nodes: vec![Node::default()],
+            rules: Vec::with_capacity(rules.len()),
+            counts: 0,
+            signs: signs(rules),
+            binary: rules.iter().any(|rule| rule.binary),
+        };
+        for rule in rules {
+            compiled.add(rule);
+        }
+        compiled
+    }
+
+    /// Where `key` leads to in the object at `node`, if to anything.
+    pub(super) fn child(&self, node: usize, key: &[u8]) -> Option<usize> {
+        let children = &self.nodes.get(node)?.children;
+        let child = children.iter().find(|(name, _)| **name == *key);
+        child.map(|(_, child)| *child)
+    }
+
+    /// Whether a count can stand in an object at `node`.
+    pub(super) fn leads_on(&self, node: usize) -> bool {
+        let node = self.nodes.get(node);
+        node.is_some_and(|node| !node.children.is_empty())
+    }
+
+    /// The counts that a number at `node` is.
+    pub(super) fn counts_at(&self, node: usize) -> &[Count] {
+        match self.nodes.get(node) {
+            Some(node) => &node.counts,
+            None => &[],
+        }
+    }
+
+    /// The rules by which `text` at `node` ends an answer.
+    pub(super) fn ended_by(&self, node: usize, text: &[u8]) -> impl Iterator<Item = usize> {
+        let endings = self.nodes.get(node).map(|node| node.endings.iter());
+        let ended = endings.into_iter().flatten();
+        ended
+            .filter(move |(value, _)| **value == *text)
+            .map(|(_, rule)| *rule)
+    }
+
+    /// Whether there may be a message in these bytes that reports a count. Costs a search for one word or a few.
+    pub(super) fn may_report(&self, bytes: &[u8]) -> bool {
+        self.signs.iter().any(|sign| {
+            let mut found = sign.find_iter(bytes);
+            found.any(|start| !is_null(&bytes[start + sign.needle().len()..]))
+        })
+    }
+
+    fn add(&mut self, rule: &UsageRule) {
+        let index = self.rules.len();
+        let numbers = Numbers {
+            first: self.counts,
+            fields: fields(rule),
+        };
+        self.counts += numbers.fields.len();
+        for (number, field) in (numbers.first..).zip(&numbers.fields) {
+            for holder in holders(rule) {
+                let node = self.reach(holder.iter().chain(field.keys()));
+                let count = Count {
+                    number,
+                    rule: index,
+                };
+                self.nodes[node].counts.push(count);
+            }
+        }
+        for ending in &rule.ends {
+            let node = self.reach(ending.path.keys().iter());
+            let value = ending.value.as_bytes().into();
+            self.nodes[node].endings.push((value, index));
+        }
+        self.rules.push(Rule {
+            counts: numbers.first..self.counts,
+            input: numbers.sums(&rule.input),
+            output: numbers.sums(&rule.output),
+            cached_input: numbers.sums(&rule.cached_input),
+            cache_write: numbers.sums(&rule.cache_write),
+            reasoning: numbers.sums(&rule.reasoning),
+            has_endings: !rule.ends.is_empty(),
+        });
+    }
+
+    /// The node that these keys lead to; adds what is missing on the way.
+    fn reach<'a>(&mut self, keys: impl Iterator<Item = &'a String>) -> usize {
+        let mut node = ROOT;
+        for key in keys {
+            node = match self.child(node, key.as_bytes()) {
+                Some(child) => child,
+                None => self.grow(node, key),
+            };
+        }
+        node
+    }
+
+    fn grow(&mut self, node: usize, key: &str) -> usize {
+        let child = self.nodes.len();
+        self.nodes.push(Node::default());
+        let children = &mut self.nodes[node].children;
+        children.push((key.as_bytes().into(), child));
+        child
+    }
+}
+
+/// The numbers of one rule's counts.
+struct Numbers<'a> {
+    first: usize,
+    /// The paths of the counts, in the order of their numbers.
+    fields: Vec<&'a KeyPath>,
+}
+
+impl Numbers<'_> {
+    fn sums(&self, sums: &[config::Sum]) -> Vec<Sum> {
+        let sums = sums.iter().map(|sum| Sum {
+            first: self.number(&sum.first),
+            more: sum
+                .more
+                .iter()
+                .map(|(sign, path)| (*sign, self.number(path)))
+                .collect(),
+        });
+        sums.collect()
+    }
+
+    fn number(&self, path: &KeyPath) -> usize {
+        let place = self.fields.iter().position(|field| *field == path);
+        self.first + place.expect("every path of a sum is a field of its rule")
+    }
+}
+
+/// The paths in a rule's sums, each once.
+fn fields(rule: &UsageRule) -> Vec<&KeyPath> {
+    let mut fields = Vec::new();
+    for sum in rule.sums() {
+        let more = sum.more.iter().map(|(_, path)| path);
+        for path in iter::once(&sum.first).chain(more) {
+            if !fields.contains(&path) {
+                fields.push(path);
+            }
+        }
+    }
+    fields
+}
+
+/// The keys of the objects that hold a rule's counts; none for the message itself.
+fn holders(rule: &UsageRule) -> Vec<&[String]> {
+    match rule.at.is_empty() {
+        true => vec![&[][..]],
+        false => rule.at.iter().map(KeyPath::keys).collect(),
+    }
+}
+
+/// The key that a count stands in, or is, with the quote before it: a word that begins with another needs no search.
+fn signs(rules: &[UsageRule]) -> Vec<Finder<'static>> {
+    let mut words: Vec<String> = Vec::new();
+    for rule in rules {
+        let inner = rule.at.iter().filter_map(|path| path.keys().last());
+        match rule.at.is_empty() {
+            false => words.extend(inner.map(|key| format!("\"{key}"))),
+            true => {
+                let outer = fields(rule)
+                    .into_iter()
+                    .filter_map(|path| path.keys().first());
+                words.extend(outer.map(|key| format!("\"{key}")));
+            }
+        }
+    }
+    words.sort_unstable();
+    words.dedup_by(|word, shorter| word.starts_with(shorter.as_str()));
+    let sign = |word: &String| Finder::new(word.as_bytes()).into_owned();
+    words.iter().map(sign).collect()
+}
+
+/// Whether the key that ends before these bytes has no value, as `usage` has in all but the last of a chat's chunks.
+fn is_null(behind: &[u8]) -> bool {
+    let value = behind.strip_prefix(b"\":");
+    value.is_some_and(|value| value.trim_ascii_start().starts_with(b"null"))
+}
+
+/// The node of the message itself.
+pub(super) const ROOT: usize = 0;
+
+/// How many objects can be on the way to a count, the message included: a rule's two paths have four keys each.
+pub(super) const DEEPEST: usize = 8;

@@ -1,0 +1,387 @@
+//! Follows the keys of one JSON object as it comes, and notes the values at the paths that rules name.
+//!
+//! Knows of JSON (RFC 8259) what it takes to tell where a value ends: quotes, escapes and brackets. A value that no path
+//! leads to is skipped by them alone, however deep or long it is. Between two pieces it remembers where it is, and no more
+//! of the bytes than a key or a number that was cut in two. A key is compared as it is written; no provider writes its
+//! own with escapes.
+
+use super::base64::Base64;
+use super::rules::{DEEPEST, ROOT, Rules};
+use super::tally::Tally;
+use memchr::memchr2;
+
+/// Reads one message after another; told by [`restart`](Self::restart) where one begins.
+#[derive(Default)]
+pub(super) struct Scanner {
+    state: State,
+    /// The objects that it is in, by their nodes; only the first `depth` count.
+    path: [usize; DEEPEST],
+    depth: usize,
+    /// A piece of a string ended in the middle of an escape.
+    escaped: bool,
+    token: Token,
+    wrapped: Option<Box<Wrapped>>,
+}
+
+/// What comes next. A node is that of a value; `None` is a value that no path leads to.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum State {
+    /// The message's opening brace.
+    #[default]
+    Start,
+    /// A key, or the object's end.
+    Object,
+    /// The rest of a key.
+    Key,
+    /// The colon behind a key.
+    Colon(Option<usize>),
+    Value(Option<usize>),
+    /// The rest of a string.
+    Text(Option<usize>),
+    /// The rest of a number or a word.
+    Word(Option<usize>),
+    /// The rest of an object or array that holds nothing: so many brackets are open.
+    Skipped {
+        open: usize,
+        in_text: bool,
+    },
+    /// Nothing: the message is over, or is no JSON object.
+    Done,
+}
+
+/// A message inside of another, as the base64 of its JSON in the field `bytes`.
+#[derive(Default)]
+struct Wrapped {
+    base64: Base64,
+    scanner: Scanner,
+}
+
+impl Scanner {
+    /// One whose messages may be wrapped in others.
+    pub(super) fn unwrapping() -> Self {
+        Self {
+            wrapped: Some(Box::default()),
+            ..Self::default()
+        }
+    }
+
+    /// The next byte begins a message.
+    pub(super) fn restart(&mut self) {
+        self.state = State::Start;
+        self.depth = 0;
+        self.escaped = false;
+        if let Some(wrapped) = &mut self.wrapped {
+            wrapped.base64 = Base64::default();
+            wrapped.scanner.restart();
+        }
+    }
+
+    /// Whether nothing of a message has come yet.
+    pub(super) fn is_at_start(&self) -> bool {
+        self.state == State::Start
+    }
+
+    /// Whether the message came to its end; otherwise it is no JSON object, if nothing more is read of it.
+    pub(super) fn is_whole(&self) -> bool {
+        self.state == State::Done && self.depth == 0
+    }
+
+    /// Reads on. Returns how many bytes it took if the message ends in them, or turns out to be no JSON object.
+    pub(super) fn push(&mut self, bytes: &[u8], rules: &Rules, tally: &mut Tally) -> Option<usize> {
+        let mut at = 0;
+        while self.state != State::Done {
+            if at >= bytes.len() {
+                return None;
+            }
+            at += self.step(&bytes[at..], rules, tally);
+        }
+        Some(at)
+    }
+
+    /// Takes what it can in one state; returns how many bytes that were.
+    fn step(&mut self, rest: &[u8], rules: &Rules, tally: &mut Tally) -> usize {
+        match self.state {
+            State::Start => self.start(rest),
+            State::Object => self.object(rest),
+            State::Key => self.key(rest, rules),
+            State::Colon(node) => self.colon(rest, node),
+            State::Value(node) => self.value(rest, node, rules),
+            State::Text(node) => self.text(rest, node, rules, tally),
+            State::Word(node) => self.word(rest, node, rules, tally),
+            State::Skipped { open, in_text } => self.skip(rest, open, in_text),
+            State::Done => rest.len(),
+        }
+    }
+
+    fn start(&mut self, rest: &[u8]) -> usize {
+        let blank = blanks(rest);
+        match rest.get(blank) {
+            Some(b'{') => self.enter(ROOT),
+            Some(_) => self.state = State::Done,
+            None => return blank,
+        }
+        blank + 1
+    }
+
+    fn object(&mut self, rest: &[u8]) -> usize {
+        let between = |byte: &&u8| is_blank(**byte) || **byte == b',';
+        let blank = rest.iter().take_while(between).count();
+        match rest.get(blank) {
+            Some(b'"') => {
+                self.token.clear();
+                self.state = State::Key;
+            }
+            Some(b'}') => self.leave(),
+            Some(_) => self.state = State::Done,
+            None => return blank,
+        }
+        blank + 1
+    }
+
+    fn enter(&mut self, node: usize) {
+        self.path[self.depth] = node;
+        self.depth += 1;
+        self.state = State::Object;
+    }
+
+    fn leave(&mut self) {
+        self.depth -= 1;
+        self.state = match self.depth {
+            0 => State::Done,
+            _ => State::Object,
+        };
+    }
+
+    fn key(&mut self, rest: &[u8], rules: &Rules) -> usize {
+        let Some(end) = self.end_of_text(rest) else {
+            self.token.push(rest);
+            return rest.len();
+        };
+        let node = match self.token.is_empty() {
+            true => self.node(&rest[..end], rules),
+            false => {
+                self.token.push(&rest[..end]);
+                self.node(self.token.bytes(), rules)
+            }
+        };
+        self.state = State::Colon(node);
+        end + 1
+    }
+
+    /// What `key` leads to in the object that it stands in.
+    fn node(&self, key: &[u8], rules: &Rules) -> Option<usize> {
+        let within = self.path[self.depth - 1];
+        match self.wrapped {
+            Some(_) if within == ROOT && key == BYTES_KEY => Some(BYTES),
+            _ => rules.child(within, key),
+        }
+    }
+
+    fn colon(&mut self, rest: &[u8], node: Option<usize>) -> usize {
+        let blank = blanks(rest);
+        match rest.get(blank) {
+            Some(b':') => self.state = State::Value(node),
+            Some(_) => self.state = State::Done,
+            None => return blank,
+        }
+        blank + 1
+    }
+
+    fn value(&mut self, rest: &[u8], node: Option<usize>, rules: &Rules) -> usize {
+        let blank = blanks(rest);
+        let Some(first) = rest.get(blank) else {
+            return blank;
+        };
+        self.token.clear();
+        let skipped = State::Skipped {
+            open: 1,
+            in_text: false,
+        };
+        match first {
+            b'{' => match node.filter(|node| rules.leads_on(*node)) {
+                Some(node) if self.depth < DEEPEST => self.enter(node),
+                _ => self.state = skipped,
+            },
+            b'[' => self.state = skipped,
+            b'"' => self.state = State::Text(node),
+            b'}' | b']' | b',' | b':' => self.state = State::Done,
+            _ => {
+                self.state = State::Word(node);
+                return blank;
+            }
+        }
+        blank + 1
+    }
+
+    fn text(
+        &mut self,
+        rest: &[u8],
+        node: Option<usize>,
+        rules: &Rules,
+        tally: &mut Tally,
+    ) -> usize {
+        let end = self.end_of_text(rest);
+        let piece = &rest[..end.unwrap_or(rest.len())];
+        match (node, &mut self.wrapped) {
+            (None, _) => {}
+            (Some(BYTES), Some(wrapped)) => wrapped.push(piece, end.is_some(), rules, tally),
+            (Some(_), _) => self.token.push(piece),
+        }
+        let Some(end) = end else {
+            return rest.len();
+        };
+        if let Some(node) = node.filter(|node| *node != BYTES) {
+            tally.note_text(rules, node, self.token.bytes());
+        }
+        self.state = State::Object;
+        end + 1
+    }
+
+    fn word(
+        &mut self,
+        rest: &[u8],
+        node: Option<usize>,
+        rules: &Rules,
+        tally: &mut Tally,
+    ) -> usize {
+        let ends = |byte: &u8| is_blank(*byte) || matches!(byte, b',' | b'}' | b']');
+        let end = rest.iter().position(ends);
+        let taken = end.unwrap_or(rest.len());
+        if let Some(node) = node {
+            self.token.push(&rest[..taken]);
+            if end.is_some() {
+                tally.note_word(rules, node, self.token.bytes());
+            }
+        }
+        if end.is_some() {
+            self.state = State::Object;
+        }
+        taken
+    }
+
+    fn skip(&mut self, rest: &[u8], mut open: usize, in_text: bool) -> usize {
+        let mut at = 0;
+        if in_text {
+            match self.end_of_text(rest) {
+                Some(end) => at = end + 1,
+                None => return rest.len(),
+            }
+        }
+        while let Some(found) = next_structure(&rest[at..]) {
+            let byte = rest[at + found];
+            at += found + 1;
+            match byte {
+                b'{' | b'[' => open += 1,
+                b'"' => match self.end_of_text(&rest[at..]) {
+                    Some(end) => at += end + 1,
+                    None => {
+                        self.state = State::Skipped {
+                            open,
+                            in_text: true,
+                        };
+                        return rest.len();
+                    }
+                },
+                _ => open -= 1,
+            }
+            if open == 0 {
+                self.state = State::Object;
+                return at;
+            }
+        }
+        self.state = State::Skipped {
+            open,
+            in_text: false,
+        };
+        rest.len()
+    }
+
+    /// Where the string ends that `rest` is the inside of.
+    fn end_of_text(&mut self, rest: &[u8]) -> Option<usize> {
+        let mut from = usize::from(std::mem::take(&mut self.escaped));
+        loop {
+            let at = from + memchr2(b'"', b'\\', rest.get(from..)?)?;
+            if rest[at] == b'"' {
+                return Some(at);
+            }
+            from = at + 2;
+            self.escaped = from > rest.len();
+        }
+    }
+}
+
+impl Wrapped {
+    fn push(&mut self, text: &[u8], is_last: bool, rules: &Rules, tally: &mut Tally) {
+        let Self { base64, scanner } = self;
+        base64.push(text, is_last, |bytes| {
+            scanner.push(bytes, rules, tally);
+        });
+    }
+}
+
+/// A key, number or word that may be cut in two. One that is too long for anything that is looked for is forgotten.
+struct Token {
+    bytes: [u8; Self::LONGEST],
+    len: usize,
+}
+
+impl Token {
+    const LONGEST: usize = 64;
+
+    fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    fn push(&mut self, piece: &[u8]) {
+        let end = self.len.saturating_add(piece.len());
+        if let Some(room) = self.bytes.get_mut(self.len..end) {
+            room.copy_from_slice(piece);
+        }
+        self.len = end;
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+impl Default for Token {
+    fn default() -> Self {
+        Self {
+            bytes: [0; Self::LONGEST],
+            len: 0,
+        }
+    }
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+}
+
+fn blanks(bytes: &[u8]) -> usize {
+    bytes.iter().take_while(|byte| is_blank(**byte)).count()
+}
+
+/// Where the next quote or bracket is. A block at a time, which the compiler makes vector instructions of: an embedding is
+/// a hundred kilobytes of numbers.
+fn next_structure(bytes: &[u8]) -> Option<usize> {
+    // `[` and `{`, and `]` and `}`, differ in this bit only.
+    let is_structure = |byte: u8| matches!(byte | 0x20, b'{' | b'}') || byte == b'"';
+    let (blocks, _) = bytes.as_chunks::<16>();
+    let is_clear = |block: &&[u8; 16]| {
+        !block
+            .iter()
+            .fold(false, |found, byte| found | is_structure(*byte))
+    };
+    let from = 16 * blocks.iter().take_while(is_clear).count();
+    let found = bytes[from..].iter().position(|byte| is_structure(*byte));
+    found.map(|found| from + found)
+}
+
+/// In the place of a node: the field of a message that holds another. It has neither children nor counts.
+const BYTES: usize = usize::MAX;
+const BYTES_KEY: &[u8] = b"bytes";
