@@ -39,6 +39,7 @@ mod limits;
 mod listeners;
 mod malformed;
 mod master_key;
+mod metering;
 mod names;
 mod outcomes;
 mod paths;
