@@ -101,7 +101,7 @@ struct Shared {
 
 /// What goes through the queue: in order, so that a flush covers what was recorded before it.
 enum Message {
-    Run(Run),
+    Run(Box<Run>),
     Flush(oneshot::Sender<()>),
     /// Go through what is kept for runs that are to be forgotten, and say how many there were.
     Erase(oneshot::Sender<Option<usize>>),

@@ -1,11 +1,11 @@
-//! What the kernel knows about a client's socket: who connected, and how much of what was written the client has not
-//! taken yet. Needs `unsafe`: pingora's stream gives its descriptor as a bare number
+//! What the kernel knows of a client's socket, or is told about it: who connected, how much of what was written the client
+//! has not taken yet, how it is closed. Needs `unsafe`: pingora's stream gives its descriptor as a bare number
 //! only, and nix has no safe call for the request about unsent bytes.
 #![allow(unsafe_code)]
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use pingora_core::protocols::Stream;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
@@ -15,12 +15,22 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 /// # Errors
 /// The descriptor is not that of a connected Unix socket.
 pub(crate) fn user_id(client: &Stream) -> nix::Result<u32> {
-    getsockopt(&descriptor(client), PeerCredentials).map(|peer| peer.uid())
+    getsockopt(&descriptor(client), sockopt::PeerCredentials).map(|peer| peer.uid())
 }
 
 /// [`unacknowledged`] of a client's connection.
 pub(crate) fn unacknowledged_by(client: &Stream) -> Option<usize> {
     unacknowledged(&descriptor(client))
+}
+
+/// Lets a TCP connection end in a reset instead of a clean end (`SO_LINGER` of 0, socket(7)). What the client has not
+/// acknowledged by then is lost. A Unix socket has no such end, and is closed as usual.
+pub(crate) fn reset_when_closed(client: &Stream) {
+    let at_once = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    let _ = setsockopt(&descriptor(client), sockopt::Linger, &at_once);
 }
 
 /// How many of the bytes that were written to a socket its peer has not taken yet: of a TCP socket, those that the peer's

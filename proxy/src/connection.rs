@@ -95,7 +95,8 @@ impl Connections {
         let activity = Activity::new(self.drain.clone(), place);
         let framing = Framing::new(self.head_limit);
         let socket = Deadlined::new(stream, activity.clone(), &self.deadlines, framing)
-            .watching(client_socket::unacknowledged_by);
+            .watching(client_socket::unacknowledged_by)
+            .resetting(client_socket::reset_when_closed);
         let service = service_fn(|request: Request<Incoming>| {
             let busy = activity.receive(&request);
             let gateway = self.gateway.clone();

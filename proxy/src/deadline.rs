@@ -33,6 +33,8 @@ pub(crate) struct Deadlined<S> {
     /// How many bytes that were written the client has not acknowledged yet.
     unacknowledged: fn(&S) -> Option<usize>,
     stall: Option<Stall>,
+    /// Lets the socket end in a reset.
+    reset: fn(&S),
     timer: Timer,
     /// Refuses what hyper would read too leniently.
     framing: Framing,
@@ -76,6 +78,7 @@ impl<S> Deadlined<S> {
             waiting,
             unacknowledged: |_| None,
             stall: None,
+            reset: |_| {},
             timer: Timer::default(),
             framing,
             fault: None,
@@ -86,6 +89,12 @@ impl<S> Deadlined<S> {
     /// acknowledged yet.
     pub(crate) fn watching(mut self, unacknowledged: fn(&S) -> Option<usize>) -> Self {
         self.unacknowledged = unacknowledged;
+        self
+    }
+
+    /// Ends in a reset where a clean end would pass for an answer's.
+    pub(crate) fn resetting(mut self, reset: fn(&S)) -> Self {
+        self.reset = reset;
         self
     }
 
@@ -176,6 +185,15 @@ impl<S> Deadlined<S> {
                 }
                 self.waited_too_long(context)
             }
+        }
+    }
+}
+
+/// An HTTP/1.0 client may know the end of its answer by the connection's end only. One that breaks off must not look like it.
+impl<S> Drop for Deadlined<S> {
+    fn drop(&mut self) {
+        if self.activity.breaks_off_unmarked() {
+            (self.reset)(&self.socket);
         }
     }
 }

@@ -3,11 +3,11 @@
 use crate::harness::h2_upstream::{H2Answer, over_h2};
 use crate::harness::h2c::H2c;
 use crate::harness::{
-    Ask, Ending, Keyside, Message, Stream, Then, Upstream, chunk_of, chunked_head,
+    Ask, Ending, Keyside, Message, PATIENCE, Stream, Then, Upstream, chunk_of, chunked_head,
 };
 use nix::libc::linger;
 use nix::sys::socket::{setsockopt, sockopt};
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 
 /// How the upstream's connection ends.
@@ -131,6 +131,28 @@ fn what_was_held_back_as_the_beginning_of_the_key_is_passed_on_before_the_break(
             &answer_to(client, &keyside),
             body.as_bytes(),
         );
+    }
+}
+
+#[test]
+fn an_answer_that_ends_with_the_connection_breaks_off_in_a_reset() {
+    let ask =
+        "GET /openai/v1/models HTTP/1.0\r\nHost: localhost\r\nX-Keyside-Workspace: acme\r\n\r\n";
+    let [_, (_, head), _] = heads();
+    let half = [head.clone(), chunk_of(b"half")].concat();
+    let whole = [half.clone(), b"0\r\n\r\n".to_vec()].concat();
+    for (answer, breaks) in [(half, true), (whole, false)] {
+        let (_upstream, keyside) = breaking(Break::Close, answer);
+        let mut stream = TcpStream::connect(keyside.proxy_addr()).expect("a listener");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        stream.write_all(ask.as_bytes()).expect("sent");
+        let mut came = Vec::new();
+        let ended = stream.read_to_end(&mut came);
+        let came = String::from_utf8_lossy(&came).into_owned();
+        assert!(came.starts_with("HTTP/1.0 200 "), "{came}");
+        assert!(came.ends_with("\r\n\r\nhalf"), "{came}");
+        let reset = ended.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset);
+        assert_eq!(reset, breaks);
     }
 }
 

@@ -33,6 +33,8 @@ pub(crate) struct Activity {
     multiplexed: AtomicBool,
     /// What the client sends is no HTTP any more.
     tunnel: AtomicBool,
+    /// The client speaks HTTP/1.0, whose answers can end with the connection.
+    unmarked: AtomicBool,
     last: LastRequest,
     /// Waits for nothing while no request has it.
     spare: Mutex<Timer>,
@@ -55,6 +57,7 @@ impl Activity {
             ended: AtomicU64::new(0),
             multiplexed: AtomicBool::new(false),
             tunnel: AtomicBool::new(false),
+            unmarked: AtomicBool::new(false),
             last: LastRequest::default(),
             spare: Mutex::default(),
             _place: place,
@@ -65,6 +68,9 @@ impl Activity {
     pub(crate) fn receive<B>(self: &Arc<Self>, request: &Request<B>) -> Busy {
         if is_last(request) {
             self.last.came();
+        }
+        if request.version() == Version::HTTP_10 {
+            self.unmarked.store(true, Ordering::Release);
         }
         self.begin(request.version() == Version::HTTP_2)
     }
@@ -96,8 +102,17 @@ impl Activity {
 
     /// The client has ended its half of the connection; whether hyper is not to know, since it answers the last request.
     pub(super) fn keeps_end_back(&self, context: &Context<'_>) -> bool {
-        let unfinished = self.is_answering() || self.unflushed.load(Ordering::Acquire) > 0;
-        unfinished && self.last.keeps_end_back(context)
+        self.is_unfinished() && self.last.keeps_end_back(context)
+    }
+
+    /// Whether the connection, if it ends now, ends in the middle of an answer that nothing else marks the end of.
+    pub(super) fn breaks_off_unmarked(&self) -> bool {
+        self.unmarked.load(Ordering::Acquire) && self.is_unfinished()
+    }
+
+    /// Whether an answer has not left our buffers to its end.
+    fn is_unfinished(&self) -> bool {
+        self.is_answering() || self.unflushed.load(Ordering::Acquire) > 0
     }
 
     /// When a request ended, once for each end that was not asked for yet.
