@@ -5,9 +5,11 @@
 
 mod ask;
 mod builder;
+pub mod crowd;
 pub mod expect;
 pub mod frames;
 pub mod gate;
+pub mod h2_session;
 pub mod h2_upstream;
 pub mod h2c;
 mod keyed;
@@ -37,6 +39,8 @@ use std::time::{Duration, Instant};
 
 /// The secret of workspace `acme` in most tests. Long enough to be unique, formed like a real one.
 pub const KEY: &str = "sk-proj-e2eKeySideOnly0123456789abcdefghijklmnopqrstuvwxyzQ7";
+/// The secret of workspace `other`, where a second one is needed.
+pub const OTHER_KEY: &str = "sk-proj-e2eKeySideOther9876543210zyxwvutsrqponmlkjihgfedcbaW3";
 
 /// Asks again and again until `probe` has an answer.
 pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
@@ -48,4 +52,16 @@ pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
         thread::park_timeout(Duration::from_millis(5));
     }
+}
+
+/// Asks again and again until `probe` has said the same for half a second: what it looks at has come to rest.
+pub fn settled<T: PartialEq>(what: &str, mut probe: impl FnMut() -> T) -> T {
+    let (mut last, mut times) = (probe(), 0);
+    eventually(what, || {
+        let now = probe();
+        times = if now == last { times + 1 } else { 0 };
+        last = now;
+        (times == 100).then_some(())
+    });
+    last
 }

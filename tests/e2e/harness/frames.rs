@@ -1,12 +1,13 @@
-//! HTTP/2 written by hand (RFC 9113), for what no well-behaved client would send.
+//! HTTP/2 written by hand (RFC 9113), for what no well-behaved client would send and what only frames show.
+//! The server's side is in [`super::h2_session`].
 
 use super::PATIENCE;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-/// A connection after the preface and both sides' settings.
-pub struct Frames {
-    stream: TcpStream,
+/// One side of a connection, a client's by default.
+pub struct Frames<S = TcpStream> {
+    stream: S,
 }
 
 /// A frame that arrived.
@@ -24,10 +25,18 @@ pub const RST_STREAM: u8 = 3;
 pub const SETTINGS: u8 = 4;
 pub const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
+pub const WINDOW_UPDATE: u8 = 8;
 pub const CONTINUATION: u8 = 9;
 
 pub const END_STREAM: u8 = 1;
+/// Of settings and pings.
+pub const ACK: u8 = 1;
 pub const END_HEADERS: u8 = 4;
+
+/// Settings that open each stream's window as far as it goes (RFC 9113, section 6.5.2).
+pub const WIDE_STREAMS: &[u8] = &[0, 4, 0x7f, 0xff, 0xff, 0xff];
+/// Opens the connection's window as far as it goes: by 2^31 - 1 less the 65,535 bytes that it has.
+pub const WIDE_CONNECTION: &[u8] = &[0x7f, 0xff, 0, 0];
 
 /// What came of a stream.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,6 +51,17 @@ pub enum Fate {
 
 impl Frames {
     pub fn connect(address: SocketAddr) -> Self {
+        Self::connect_with(address, &[])
+    }
+
+    /// A client that lets the server send all that it has, whether or not it reads it.
+    pub fn connect_wide(address: SocketAddr) -> Self {
+        let mut frames = Self::connect_with(address, WIDE_STREAMS);
+        frames.write(WINDOW_UPDATE, 0, 0, WIDE_CONNECTION);
+        frames
+    }
+
+    fn connect_with(address: SocketAddr, settings: &[u8]) -> Self {
         let mut stream = TcpStream::connect(address).expect("a listener");
         stream.set_nodelay(true).expect("a TCP socket");
         stream
@@ -54,8 +74,15 @@ impl Frames {
             .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
             .expect("a reader");
         let mut frames = Self { stream };
-        frames.write(SETTINGS, 0, 0, &[]);
+        frames.write(SETTINGS, 0, 0, settings);
         frames
+    }
+}
+
+impl<S: Read + Write> Frames<S> {
+    /// Over a stream whose preface was read or written.
+    pub fn over(stream: S) -> Self {
+        Self { stream }
     }
 
     /// Writes a frame; `false` when the peer has gone.
@@ -65,7 +92,8 @@ impl Frames {
 
     /// Writes whole frames at once; `false` when the peer has gone.
     pub fn write_raw(&mut self, frames: &[u8]) -> bool {
-        self.stream.write_all(frames).is_ok()
+        let written = self.stream.write_all(frames);
+        written.and_then(|()| self.stream.flush()).is_ok()
     }
 
     /// The next frame; `None` at the connection's end.
@@ -100,6 +128,19 @@ impl Frames {
             }
         }
         Fate::Gone
+    }
+
+    /// Every frame that comes before the answer to a ping of ours: what the peer sent until it read the ping.
+    pub fn until_pong(&mut self) -> Vec<Frame> {
+        let mut seen = Vec::new();
+        self.write(PING, 0, 0, &[7; 8]);
+        while let Some(frame) = self.read() {
+            if frame.kind == PING && frame.flags & ACK != 0 {
+                return seen;
+            }
+            seen.push(frame);
+        }
+        panic!("closed before the answer to a ping, after {seen:?}")
     }
 
     fn filled(&mut self, buffer: &mut [u8]) -> Option<()> {

@@ -1,15 +1,18 @@
 //! A provider's stand-in that speaks HTTP/2 over TLS.
 
 use super::Keyside;
+use super::crowd::ZEROES;
 use super::tls::{Authority, Identity, VALID};
 use bytes::Bytes;
+use h2::SendStream;
 use h2::server::SendResponse;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 use tokio::sync::Barrier;
 use tokio_rustls::TlsAcceptor;
@@ -17,9 +20,23 @@ use tokio_rustls::TlsAcceptor;
 /// A listening stand-in; it stops with the test process.
 pub struct H2Upstream {
     address: SocketAddr,
-    requests: Arc<Mutex<Vec<H2Request>>>,
-    connections: Arc<AtomicUsize>,
+    shared: Arc<Shared>,
 }
+
+/// What all its connections share.
+struct Shared {
+    acceptor: TlsAcceptor,
+    streams: Option<u32>,
+    echo: bool,
+    answers: Box<Answers>,
+    together: Barrier,
+    requests: Mutex<Vec<H2Request>>,
+    connections: AtomicUsize,
+    zeroes: AtomicUsize,
+}
+
+/// Decides what a request is answered.
+type Answers = dyn Fn(&H2Request) -> H2Answer + Send + Sync;
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
@@ -27,12 +44,17 @@ pub struct H2Request {
     pub head: Arc<Request<()>>,
     pub body: Vec<u8>,
     pub trailers: HeaderMap,
+    /// Which connection it came over, counted from 0.
+    pub connection: usize,
 }
 
 /// What to answer.
 #[derive(Clone, Debug, Default)]
 pub struct H2Answer {
+    pub headers: Vec<(String, String)>,
     pub pieces: Vec<Vec<u8>>,
+    /// How many zeroes follow the pieces, as fast as the windows let them.
+    pub zeroes: usize,
     pub trailer: Option<(&'static str, &'static str)>,
     /// Announces that the pieces are this long together. The stream ends in an empty frame all the same.
     pub length: Option<usize>,
@@ -50,17 +72,30 @@ pub struct H2Answer {
 pub fn over_h2(echo: bool, answer: H2Answer) -> (H2Upstream, Keyside) {
     let authority = Authority::new();
     let upstream = H2Upstream::start(&authority.issue(&["localhost"], VALID), echo, answer);
-    let builder = Keyside::builder().provider("openai", &upstream.url_for("localhost"));
-    let file = authority.file_in(builder.home());
-    let builder = builder.variable("SSL_CERT_FILE", file.to_str().expect("a plain path"));
+    let builder = authority.trusted_at(&upstream.url_for("localhost"));
+    (upstream, builder.start().with_key())
+}
+
+/// The same, with an answer to each request of its own.
+pub fn over_h2_answering(
+    answers: impl Fn(&H2Request) -> H2Answer + Send + Sync + 'static,
+) -> (H2Upstream, Keyside) {
+    let authority = Authority::new();
+    let identity = authority.issue(&["localhost"], VALID);
+    let upstream = H2Upstream::listening(&identity, false, H2Answer::default(), Box::new(answers));
+    let builder = authority.trusted_at(&upstream.url_for("localhost"));
     (upstream, builder.start().with_key())
 }
 
 impl H2Upstream {
     /// Gives every request the same answer, the request's own body first if `echo`.
     pub fn start(identity: &Identity, echo: bool, answer: H2Answer) -> Self {
-        let acceptor = TlsAcceptor::from(identity.server(&["h2"]));
-        let requests = Arc::new(Mutex::new(Vec::new()));
+        let same = answer.clone();
+        Self::listening(identity, echo, answer, Box::new(move |_| same.clone()))
+    }
+
+    /// `usual` says what connections are told.
+    fn listening(identity: &Identity, echo: bool, usual: H2Answer, answers: Box<Answers>) -> Self {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
@@ -69,44 +104,26 @@ impl H2Upstream {
             .block_on(TcpListener::bind("127.0.0.1:0"))
             .expect("a free port");
         let address = listener.local_addr().expect("a bound port");
-        let record = Arc::clone(&requests);
-        let connections = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&connections);
-        let together = Arc::new(Barrier::new(answer.together));
+        let shared = Arc::new(Shared {
+            acceptor: TlsAcceptor::from(identity.server(&["h2"])),
+            streams: usual.streams,
+            echo,
+            answers,
+            together: Barrier::new(usual.together),
+            requests: Mutex::default(),
+            connections: AtomicUsize::new(0),
+            zeroes: AtomicUsize::new(0),
+        });
+        let serving = Arc::clone(&shared);
         thread::spawn(move || {
             runtime.block_on(async move {
                 while let Ok((socket, _)) = listener.accept().await {
-                    counted.fetch_add(1, Ordering::SeqCst);
-                    let (acceptor, record) = (acceptor.clone(), Arc::clone(&record));
-                    let (answer, together) = (answer.clone(), Arc::clone(&together));
-                    tokio::spawn(async move {
-                        let Ok(stream) = acceptor.accept(socket).await else {
-                            return;
-                        };
-                        let mut http = h2::server::Builder::new();
-                        if let Some(streams) = answer.streams {
-                            http.max_concurrent_streams(streams);
-                        }
-                        let mut connection = http.handshake(stream).await.expect("HTTP/2");
-                        while let Some(Ok((request, respond))) = connection.accept().await {
-                            tokio::spawn(serve(
-                                request,
-                                respond,
-                                Arc::clone(&record),
-                                Arc::clone(&together),
-                                echo,
-                                answer.clone(),
-                            ));
-                        }
-                    });
+                    let number = serving.connections.fetch_add(1, Ordering::SeqCst);
+                    tokio::spawn(Arc::clone(&serving).connection(socket, number));
                 }
             });
         });
-        Self {
-            address,
-            requests,
-            connections,
-        }
+        Self { address, shared }
     }
 
     /// What goes into `base_url`.
@@ -116,72 +133,140 @@ impl H2Upstream {
 
     /// How many connections were made to it.
     pub fn connections(&self) -> usize {
-        self.connections.load(Ordering::SeqCst)
+        self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// Every request so far whose body has ended.
+    /// Every request so far that arrived whole.
     pub fn requests(&self) -> Vec<H2Request> {
-        self.requests.lock().expect("no panic").clone()
+        self.shared.requests.lock().expect("no panic").clone()
+    }
+
+    /// How many zeroes the windows have let it send, in all.
+    pub fn zeroes(&self) -> usize {
+        self.shared.zeroes.load(Ordering::SeqCst)
     }
 }
 
-async fn serve(
-    request: Request<h2::RecvStream>,
-    mut respond: SendResponse<Bytes>,
-    record: Arc<Mutex<Vec<H2Request>>>,
-    together: Arc<Barrier>,
-    echo: bool,
-    answer: H2Answer,
-) {
-    let (parts, mut incoming) = request.into_parts();
-    let mut body = Vec::new();
-    while let Some(Ok(piece)) = incoming.data().await {
-        body.extend_from_slice(&piece);
-        let _ = incoming.flow_control().release_capacity(piece.len());
-    }
-    let trailers = incoming.trailers().await.ok().flatten().unwrap_or_default();
-    let waits = parts.headers.contains_key("x-together");
-    let head = Arc::new(Request::from_parts(parts, ()));
-    record.lock().expect("no panic").push(H2Request {
-        head,
-        body: body.clone(),
-        trailers,
-    });
-    if waits {
-        together.wait().await;
+impl Shared {
+    async fn connection(self: Arc<Self>, socket: TcpStream, number: usize) {
+        let Ok(stream) = self.acceptor.accept(socket).await else {
+            return;
+        };
+        let mut http = h2::server::Builder::new();
+        if let Some(streams) = self.streams {
+            http.max_concurrent_streams(streams);
+        }
+        // A client may go before it has said a word.
+        let Ok(mut connection) = http.handshake(stream).await else {
+            return;
+        };
+        while let Some(Ok((request, respond))) = connection.accept().await {
+            tokio::spawn(Arc::clone(&self).serve(number, request, respond));
+        }
     }
 
-    let mut head = Response::new(());
-    if let Some((name, _)) = answer.trailer {
-        head.headers_mut()
-            .insert("trailer", name.parse().expect("a name"));
-    }
-    if let Some(length) = answer.length {
-        head.headers_mut().insert("content-length", length.into());
-    }
-    let Ok(mut out) = respond.send_response(head, false) else {
-        return;
-    };
-    let own = if echo { vec![body] } else { Vec::new() };
-    for piece in own.into_iter().chain(answer.pieces) {
-        let _ = out.send_data(Bytes::from(piece), false);
-    }
-    match answer.trailer {
-        _ if answer.reset => out.send_reset(h2::Reason::INTERNAL_ERROR),
-        _ if answer.stopped => {
-            // A reset takes back what has not left; the connection's task gets its turn to write it.
-            for _ in 0..64 {
-                tokio::task::yield_now().await;
+    async fn serve(
+        self: Arc<Self>,
+        connection: usize,
+        request: Request<h2::RecvStream>,
+        mut respond: SendResponse<Bytes>,
+    ) {
+        let (parts, mut incoming) = request.into_parts();
+        let mut body = Vec::new();
+        while let Some(piece) = incoming.data().await {
+            // What was cut is not recorded, nor answered.
+            let Ok(piece) = piece else { return };
+            body.extend_from_slice(&piece);
+            let _ = incoming.flow_control().release_capacity(piece.len());
+        }
+        let Ok(trailers) = incoming.trailers().await else {
+            return;
+        };
+        let trailers = trailers.unwrap_or_default();
+        let waits = parts.headers.contains_key("x-together");
+        let seen = H2Request {
+            head: Arc::new(Request::from_parts(parts, ())),
+            body,
+            trailers,
+            connection,
+        };
+        let answer = (self.answers)(&seen);
+        let own = if self.echo {
+            vec![seen.body.clone()]
+        } else {
+            Vec::new()
+        };
+        self.requests.lock().expect("no panic").push(seen);
+        if waits {
+            self.together.wait().await;
+        }
+
+        let Ok(mut out) = respond.send_response(answer.head(), false) else {
+            return;
+        };
+        for piece in own.into_iter().chain(answer.pieces) {
+            let _ = out.send_data(Bytes::from(piece), false);
+        }
+        self.pour(&mut out, answer.zeroes).await;
+        match answer.trailer {
+            _ if answer.reset => out.send_reset(h2::Reason::INTERNAL_ERROR),
+            _ if answer.stopped => {
+                // A reset takes back what has not left; the connection's task gets its turn to write it.
+                for _ in 0..64 {
+                    tokio::task::yield_now().await;
+                }
+                out.send_reset(h2::Reason::NO_ERROR);
             }
-            out.send_reset(h2::Reason::NO_ERROR);
+            Some((name, value)) => {
+                let mut trailers = HeaderMap::new();
+                trailers.insert(name, value.parse().expect("a value"));
+                let _ = out.send_trailers(trailers);
+            }
+            None => {
+                let _ = out.send_data(Bytes::new(), true);
+            }
         }
-        Some((name, value)) => {
-            let mut trailers = HeaderMap::new();
-            trailers.insert(name, value.parse().expect("a value"));
-            let _ = out.send_trailers(trailers);
+    }
+
+    /// Sends so many zeroes, and nothing that would have to wait for a window in the memory of this process.
+    async fn pour(&self, out: &mut SendStream<Bytes>, mut left: usize) {
+        while left > 0 {
+            out.reserve_capacity(left.min(ZEROES.len()));
+            let room = match out.capacity() {
+                0 => match poll_fn(|context| out.poll_capacity(context)).await {
+                    Some(Ok(room)) => room,
+                    _ => return,
+                },
+                room => room,
+            };
+            let size = room.min(left).min(ZEROES.len());
+            if out
+                .send_data(Bytes::from_static(&ZEROES[..size]), false)
+                .is_err()
+            {
+                return;
+            }
+            self.zeroes.fetch_add(size, Ordering::SeqCst);
+            left -= size;
         }
-        None => {
-            let _ = out.send_data(Bytes::new(), true);
+    }
+}
+
+impl H2Answer {
+    fn head(&self) -> Response<()> {
+        let mut head = Response::new(());
+        for (name, value) in &self.headers {
+            let name: HeaderName = name.parse().expect("a name");
+            let value: HeaderValue = value.parse().expect("a value");
+            head.headers_mut().append(name, value);
         }
+        if let Some((name, _)) = self.trailer {
+            head.headers_mut()
+                .insert("trailer", name.parse().expect("a name"));
+        }
+        if let Some(length) = self.length {
+            head.headers_mut().insert("content-length", length.into());
+        }
+        head
     }
 }

@@ -5,8 +5,9 @@ use super::{Ask, PATIENCE};
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
-use http::{HeaderMap, Request, Version};
+use http::{HeaderMap, Request, Response, Version};
 use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
@@ -21,6 +22,7 @@ pub struct H2c {
 pub struct H2Stream {
     out: SendStream<Bytes>,
     response: Option<ResponseFuture>,
+    answered: Option<Response<RecvStream>>,
     body: Option<RecvStream>,
 }
 
@@ -57,6 +59,7 @@ impl H2c {
             H2Stream {
                 out,
                 response: Some(response),
+                answered: None,
                 body: None,
             }
         })
@@ -76,10 +79,27 @@ impl H2c {
         stream.out.send_trailers(trailers).expect("an open stream");
     }
 
+    /// Whether an answer has begun by now. Lets the connection work for a moment.
+    pub fn is_answered(&self, stream: &mut H2Stream) -> bool {
+        if let Some(response) = &mut stream.response {
+            let moment = async { timeout(Duration::from_millis(1), response).await };
+            if let Ok(answered) = self.runtime.block_on(moment) {
+                stream.answered = Some(answered.expect("an answer"));
+                stream.response = None;
+            }
+        }
+        stream.answered.is_some()
+    }
+
     /// The answer's head; its body follows through [`H2c::piece`].
     pub fn head(&self, stream: &mut H2Stream) -> Message {
-        let response = stream.response.take().expect("the head is read once");
-        let response = self.within(response).expect("an answer");
+        let response = match stream.answered.take() {
+            Some(answered) => answered,
+            None => {
+                let response = stream.response.take().expect("the head is read once");
+                self.within(response).expect("an answer")
+            }
+        };
         let (parts, body) = response.into_parts();
         stream.body = Some(body);
         let start = format!("HTTP/2 {}", parts.status.as_u16());

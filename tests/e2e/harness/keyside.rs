@@ -38,6 +38,13 @@ impl Keyside {
         self
     }
 
+    /// Adds workspace `other` and its OpenAI key [`OTHER_KEY`](super::OTHER_KEY).
+    pub fn with_other_key(self) -> Self {
+        self.workspace("other");
+        self.add_key("other", "openai", "default", super::OTHER_KEY);
+        self
+    }
+
     /// The first TCP listener of the proxy.
     pub fn proxy_addr(&self) -> SocketAddr {
         self.proxy_addrs()[0]
@@ -178,12 +185,21 @@ impl Keyside {
     /// The highest resident size so far, in KiB (proc_pid_status(5)), which the kernel counts by page and thread:
     /// a later one can be a little lower.
     pub fn peak_memory(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    /// The resident size now, in KiB.
+    pub fn resident_memory(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    fn memory(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()));
         let status = status.expect("a running process");
         let line = status
             .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))
-            .expect("its peak");
+            .find_map(|line| line.strip_prefix(name))
+            .unwrap_or_else(|| panic!("no {name} in {status}"));
         let number = line
             .split_whitespace()
             .next()

@@ -1,6 +1,7 @@
 //! A certificate authority of the test's own, and stand-ins that speak TLS under it.
 
 use super::upstream::{Accept, Line, Seen, Stream, Then, Upstream};
+use super::{Builder, Keyside};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -54,6 +55,13 @@ impl Authority {
         file
     }
 
+    /// Settings for a Keyside that trusts this authority alone, with OpenAI at `base_url`.
+    pub fn trusted_at(&self, base_url: &str) -> Builder {
+        let builder = Keyside::builder().provider("openai", base_url);
+        let file = self.file_in(builder.home());
+        builder.variable("SSL_CERT_FILE", file.to_str().expect("a plain path"))
+    }
+
     /// Issues a certificate for these names.
     pub fn issue(&self, names: &[&str], years: Years) -> Identity {
         let key = KeyPair::generate().expect("a key");
@@ -103,6 +111,15 @@ impl Identity {
         script: impl Fn(&Seen, &mut Line) -> Then + Send + Sync + 'static,
     ) -> Upstream {
         Upstream::accepting(accept(self.server(&["http/1.1"])), script)
+    }
+
+    /// One that offers these protocols and leaves each connection to `script`.
+    pub fn raw_upstream(
+        &self,
+        protocols: &[&str],
+        script: impl Fn(&mut Line) + Send + Sync + 'static,
+    ) -> Upstream {
+        Upstream::raw_accepting(accept(self.server(protocols)), script)
     }
 
     /// One that lets nobody in but who has a certificate of `authority`.

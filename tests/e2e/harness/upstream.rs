@@ -119,6 +119,14 @@ impl Upstream {
         Self::listening("http", plain(), move |_, _, line| script(line))
     }
 
+    /// The same behind TLS or another `accept`.
+    pub fn raw_accepting(
+        accept: Box<Accept>,
+        script: impl Fn(&mut Line) + Send + Sync + 'static,
+    ) -> Self {
+        Self::listening("https", accept, move |_, _, line| script(line))
+    }
+
     fn listening(
         scheme: &'static str,
         accept: Box<Accept>,

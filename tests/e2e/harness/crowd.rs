@@ -1,0 +1,77 @@
+//! A provider's stand-in for thousands of connections at once: HTTP/1.1 without TLS on one thread, and one large answer to all.
+
+use super::holds;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Builder;
+
+/// A listening stand-in; it stops with the test process.
+pub struct Crowd {
+    address: SocketAddr,
+    sent: Arc<AtomicUsize>,
+}
+
+/// What its answers, and those of [`super::h2_upstream`], are made of.
+pub static ZEROES: [u8; 16 * 1024] = [0; 16 * 1024];
+
+impl Crowd {
+    /// Answers each request, which must have no body, with so many zeroes.
+    pub fn answering(size: usize) -> Self {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let listener = runtime
+            .block_on(TcpListener::bind("127.0.0.1:0"))
+            .expect("a free port");
+        let address = listener.local_addr().expect("a bound port");
+        let sent = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&sent);
+        thread::spawn(move || {
+            runtime.block_on(async move {
+                while let Ok((socket, _)) = listener.accept().await {
+                    tokio::spawn(serve(socket, size, Arc::clone(&counted)));
+                }
+            });
+        });
+        Self { address, sent }
+    }
+
+    /// What goes into `base_url`.
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// How many bytes of bodies it could write, in all.
+    pub fn sent(&self) -> usize {
+        self.sent.load(Ordering::SeqCst)
+    }
+}
+
+async fn serve(mut socket: TcpStream, size: usize, sent: Arc<AtomicUsize>) {
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n");
+    loop {
+        let mut asked = Vec::new();
+        while !holds(&asked, "\r\n\r\n") {
+            match socket.read_buf(&mut asked).await {
+                Ok(got) if got > 0 => {}
+                _ => return,
+            }
+        }
+        if socket.write_all(head.as_bytes()).await.is_err() {
+            return;
+        }
+        let mut left = size;
+        while left > 0 {
+            let Ok(got) = socket.write(&ZEROES[..left.min(ZEROES.len())]).await else {
+                return;
+            };
+            sent.fetch_add(got, Ordering::SeqCst);
+            left -= got;
+        }
+    }
+}
