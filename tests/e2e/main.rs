@@ -32,6 +32,7 @@ mod hop_by_hop;
 mod hostile_upstreams;
 mod http2;
 mod http2_abuse;
+mod http2_memory;
 mod key_names;
 mod large_refusals;
 mod leaks;
