@@ -4,7 +4,7 @@ use crate::harness::{Ask, Keyside, Upstream, Wire, allow_sockets, eventually, ex
 use std::time::{Duration, Instant};
 
 #[test]
-fn connections_beyond_the_limit_are_closed_and_room_is_given_back() {
+fn clients_beyond_the_limit_are_told_so_and_room_is_given_back() {
     let upstream = Upstream::ok();
     let keyside = Keyside::builder()
         .provider("openai", &upstream.base_url())
@@ -15,11 +15,16 @@ fn connections_beyond_the_limit_are_closed_and_room_is_given_back() {
     for wire in &mut held {
         assert_eq!(wire.ask(&Ask::chat()).status(), 200, "within the limit");
     }
-    let mut beyond = keyside.wire();
-    beyond.send(Ask::chat().bytes());
-    match beyond.answer() {
-        None => {}
-        Some(answer) => assert_eq!(answer.status(), 503, "{}", answer.text()),
+    for _ in 0..3 {
+        let mut beyond = keyside.wire();
+        beyond.send(Ask::chat().bytes());
+        let answer = beyond.answer().expect("an answer instead of a close");
+        assert_eq!(answer.status(), 503, "{}", answer.text());
+        assert!(answer.is_whole(), "{answer:?}");
+        let after = answer.header("retry-after").map(str::parse::<u32>);
+        assert!(matches!(after, Some(Ok(1..))), "{:?}", answer.headers);
+        assert_eq!(answer.json()["code"], "overloaded", "{}", answer.text());
+        assert!(beyond.until_close().is_empty(), "more than one answer");
     }
     assert_eq!(upstream.requests().len(), 4, "the fifth was served");
     for wire in &mut held {
@@ -35,6 +40,24 @@ fn connections_beyond_the_limit_are_closed_and_room_is_given_back() {
         wire.send(Ask::chat().bytes());
         wire.answer().filter(|answer| answer.status() == 200)
     });
+}
+
+#[test]
+fn clients_beyond_the_limit_are_let_go_whatever_they_say() {
+    let keyside = Keyside::builder()
+        .set("proxy.limits.connections", "1")
+        .start();
+    let mut held = keyside.wire();
+    assert_eq!(held.ask(&Ask::chat()).status(), 404, "a workspace unknown");
+    // They would be gone by themselves at the header deadline, ten seconds on, and at the others later.
+    let began = Instant::now();
+    for said in ["", "GET /", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+        let mut beyond = keyside.wire();
+        beyond.send(said);
+        beyond.until_close();
+    }
+    let lasted = began.elapsed();
+    assert!(lasted < Duration::from_secs(9), "{lasted:?}");
 }
 
 #[test]

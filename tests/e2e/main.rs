@@ -53,5 +53,6 @@ mod smuggling;
 mod startup;
 mod streaming;
 mod tls;
+mod upstream_limits;
 mod verification;
 mod websocket;

@@ -1,0 +1,304 @@
+//! Connections to providers and open files are bounded and shared out: a hog is told so, others and the owner are served.
+
+use crate::harness::frames::{END_HEADERS, Frames, HEADERS, block, frame};
+use crate::harness::h2c::{H2Stream, H2c};
+use crate::harness::{
+    Ask, CHAT, Keyside, Message, Upstream, allow_sockets, eventually, expect, holds, reply,
+};
+use serde_json::Value;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const LIMITS: [&str; 2] = [
+    "proxy.limits.upstream_connections",
+    "proxy.limits.upstream_connections_per_destination",
+];
+
+/// A client that sends half of each request and waits, so that each takes an upstream connection.
+struct Hog {
+    client: H2c,
+    held: Vec<H2Stream>,
+    refused: Vec<Message>,
+}
+
+impl Hog {
+    /// Sends half of `ask` so many times, and returns when each either has arrived at `upstream` or was refused.
+    fn new(keyside: &Keyside, upstream: &Upstream, ask: &Ask, times: usize) -> Self {
+        let mut client = H2c::connect(keyside.proxy_addr());
+        let open = |_| {
+            let half = format!("half {};", HALVES.fetch_add(1, Ordering::Relaxed));
+            let mut stream = client.open(ask, false);
+            client.send(&mut stream, half.as_bytes(), false);
+            (stream, half)
+        };
+        let mut undecided: Vec<_> = (0..times).map(open).collect();
+        let (mut held, mut refused) = (Vec::new(), Vec::new());
+        eventually("a connection or a refusal for each", || {
+            let arrived = upstream.bytes();
+            for n in (0..undecided.len()).rev() {
+                let (stream, half) = &mut undecided[n];
+                if holds(&arrived, half) {
+                    held.push(undecided.remove(n).0);
+                } else if client.is_answered(stream) {
+                    refused.push(client.finish(undecided.remove(n).0));
+                }
+            }
+            undecided.is_empty().then_some(())
+        });
+        Self {
+            client,
+            held,
+            refused,
+        }
+    }
+}
+
+/// Tells each half of a request from the others of its test.
+static HALVES: AtomicUsize = AtomicUsize::new(0);
+
+fn chat() -> Ask {
+    Ask::chat().bare()
+}
+
+/// Keyside with one of its limits at `limit`, and with OpenAI keys of the workspaces `acme` and `other`.
+fn limited(setting: &str, limit: usize, upstream: &Upstream) -> Keyside {
+    Keyside::builder()
+        .provider("openai", &upstream.base_url())
+        .set(setting, &limit.to_string())
+        .start()
+        .with_key()
+        .with_other_key()
+}
+
+fn check_overloaded(name: &str, answer: &Message) {
+    expect::refused(name, answer, 503, "overloaded");
+    let after = answer.header("retry-after").map(str::parse::<u32>);
+    assert!(
+        matches!(after, Some(Ok(1..))),
+        "{name}: {:?}",
+        answer.headers
+    );
+    assert_eq!(answer.header("x-should-retry"), Some("true"), "{name}");
+}
+
+/// The view of a workspace's only credential.
+fn credential_of(keyside: &Keyside, workspace: &str) -> Value {
+    let all = keyside.list();
+    let own = all.iter().find(|view| view["workspaceId"] == workspace);
+    own.unwrap_or_else(|| panic!("none of {workspace} in {all:?}"))
+        .clone()
+}
+
+#[test]
+fn half_sent_requests_take_no_more_than_half_of_the_upstream_connections() {
+    for setting in LIMITS {
+        let upstream = Upstream::ok();
+        let keyside = limited(setting, 8, &upstream);
+        let hog = Hog::new(&keyside, &upstream, &chat(), 12);
+        let held = hog.held.len();
+        assert!(
+            (1..=4).contains(&held),
+            "{setting}: a workspace holds {held} of 8"
+        );
+        for refusal in &hog.refused {
+            check_overloaded(setting, refusal);
+        }
+        check_overloaded(setting, &keyside.ask(&Ask::chat()));
+        let answer = keyside.ask(&Ask::chat().workspace("other"));
+        assert_eq!(
+            answer.status(),
+            200,
+            "{setting}: another workspace: {}",
+            answer.text()
+        );
+    }
+}
+
+#[test]
+fn what_a_hog_held_can_be_had_again_when_it_leaves() {
+    for setting in LIMITS {
+        let upstream = Upstream::ok();
+        let keyside = limited(setting, 4, &upstream);
+        let hog = Hog::new(&keyside, &upstream, &chat(), 6);
+        check_overloaded(setting, &keyside.ask(&Ask::chat()));
+        drop(hog);
+        eventually("an answer to who was refused", || {
+            (keyside.ask(&Ask::chat()).status() == 200).then_some(())
+        });
+        // Nothing of what it held is lost: as many can be had as before.
+        let again = Hog::new(&keyside, &upstream, &chat(), 6);
+        assert!(!again.held.is_empty(), "{setting}: nothing can be had");
+    }
+}
+
+#[test]
+fn a_request_that_has_a_connection_is_finished_while_others_are_refused() {
+    let upstream = Upstream::answering(|seen| reply(200, "", &seen.body));
+    let keyside = limited(LIMITS[0], 4, &upstream);
+    let mut hog = Hog::new(&keyside, &upstream, &chat(), 6);
+    let mut stream = hog.held.pop().expect("a connection");
+    hog.client.send(&mut stream, b" and the rest", true);
+    let answer = hog.client.finish(stream);
+    let text = answer.text();
+    assert_eq!(answer.status(), 200, "{text}");
+    assert!(text.ends_with("; and the rest"), "{text}");
+}
+
+#[test]
+fn an_owner_revokes_while_every_upstream_connection_is_taken() {
+    let upstream = Upstream::ok();
+    let keyside = limited(LIMITS[0], 2, &upstream);
+    let other = chat().workspace("other");
+    let hogs = [&chat(), &other].map(|ask| Hog::new(&keyside, &upstream, ask, 3));
+    keyside.revoke(&credential_of(&keyside, "other"));
+    let answer = keyside.ask(&Ask::chat().workspace("other"));
+    expect::refused("revoked", &answer, 401, "credential_revoked");
+    assert_eq!(keyside.observed("/healthz").status(), 200);
+    drop(hogs);
+}
+
+#[test]
+fn however_many_workspaces_hoard_a_newcomer_is_served() {
+    for setting in LIMITS {
+        let upstream = Upstream::ok();
+        let keyside = limited(setting, 32, &upstream);
+        let hogs: Vec<_> = (0..4)
+            .map(|n| {
+                let workspace = format!("hog-{n}");
+                keyside.workspace(&workspace);
+                let secret = format!("sk-proj-e2eHog{n}0123456789abcdefghijklmnop");
+                keyside.add_key(&workspace, "openai", "default", &secret);
+                Hog::new(&keyside, &upstream, &chat().workspace(&workspace), 24)
+            })
+            .collect();
+        let held: Vec<_> = hogs.iter().map(|hog| hog.held.len()).collect();
+        assert!(
+            held.iter().all(|held| *held > 0),
+            "{setting}: who came later got nothing: {held:?}"
+        );
+        let answer = keyside.ask(&Ask::chat());
+        assert_eq!(
+            answer.status(),
+            200,
+            "{setting}: beside {held:?} of 32: {}",
+            answer.text()
+        );
+    }
+}
+
+#[test]
+fn connections_that_lie_idle_keep_no_newcomer_out() {
+    for setting in LIMITS {
+        let upstream = Upstream::ok();
+        let keyside = limited(setting, 2, &upstream);
+        let workspaces = ["acme", "other", "third"];
+        keyside.workspace("third");
+        let secret = "sk-proj-e2eThird0123456789abcdefghijklmnop";
+        keyside.add_key("third", "openai", "default", secret);
+        for workspace in workspaces {
+            let answer = keyside.ask(&Ask::chat().workspace(workspace));
+            assert_eq!(
+                answer.status(),
+                200,
+                "{setting}: {workspace}, with nothing in flight: {}",
+                answer.text()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_full_destination_leaves_the_others_alone() {
+    let upstream = Upstream::ok();
+    let keyside = Keyside::builder()
+        .provider("openai", &upstream.base_url())
+        .provider("anthropic", &upstream.base_url())
+        .set(LIMITS[1], "2")
+        .start()
+        .with_key();
+    let secret = "sk-ant-api03-e2eKeySideOnly0123456789abcdef";
+    keyside.add_key("acme", "anthropic", "default", secret);
+    let hog = Hog::new(&keyside, &upstream, &chat(), 4);
+    check_overloaded("a full destination", &keyside.ask(&Ask::chat()));
+    let answer = keyside.ask(&Ask::post("/anthropic/v1/messages"));
+    assert_eq!(answer.status(), 200, "another: {}", answer.text());
+    drop(hog);
+}
+
+#[test]
+fn a_refusal_for_want_of_a_connection_has_the_provider_s_own_shape() {
+    let upstream = Upstream::ok();
+    let keyside = Keyside::builder()
+        .provider("anthropic", &upstream.base_url())
+        .set(LIMITS[0], "2")
+        .start();
+    keyside.workspace("acme");
+    let secret = "sk-ant-api03-e2eKeySideOnly0123456789abcdef";
+    keyside.add_key("acme", "anthropic", "default", secret);
+    let ask = Ask::post("/anthropic/v1/messages");
+    let hog = Hog::new(&keyside, &upstream, &ask.clone().bare(), 4);
+    let answer = keyside.ask(&ask);
+    check_overloaded("anthropic", &answer);
+    let body = answer.json();
+    assert_eq!(body["type"], "error", "{body}");
+    assert_eq!(body["error"]["type"], "overloaded_error", "{body}");
+    drop(hog);
+}
+
+/// A connection with as many half-sent requests as one may have, which is left alone from then on.
+fn flood(keyside: &Keyside) -> Frames {
+    let mut client = Frames::connect(keyside.proxy_addr());
+    let head = block(&[
+        (":method", b"POST"),
+        (":scheme", b"http"),
+        (":path", CHAT.as_bytes()),
+        (":authority", b"localhost"),
+        ("x-keyside-workspace", b"acme"),
+    ]);
+    let requests: Vec<u8> = (0..128)
+        .flat_map(|n| frame(HEADERS, END_HEADERS, 2 * n + 1, &head))
+        .collect();
+    // Some get no place, and are closed.
+    client.write_raw(&requests);
+    client
+}
+
+#[test]
+fn a_flood_of_half_sent_requests_leaves_descriptors_to_the_owner() {
+    allow_sockets(2_000);
+    for limit in ["-n 256", "-n 512", "-n 1024"] {
+        let upstream = Upstream::ok();
+        let keyside = Keyside::builder()
+            .provider("openai", &upstream.base_url())
+            .open_files(limit)
+            .start()
+            .with_key()
+            .with_other_key();
+        let flood: Vec<_> = (0..33).map(|_| flood(&keyside)).collect();
+        eventually("the flood's first request", || {
+            (upstream.connections() > 0).then_some(())
+        });
+        let answer = eventually("an answer to a new client", || other_asks(&keyside));
+        assert!(
+            [200, 503].contains(&answer.status()),
+            "{limit}: {} {}",
+            answer.start,
+            answer.text()
+        );
+        for page in ["/healthz", "/metrics"] {
+            let status = keyside.observed(page).status();
+            assert_eq!(status, 200, "{limit}: {page}");
+        }
+        keyside.revoke(&credential_of(&keyside, "acme"));
+        drop(flood);
+        eventually("service after the flood", || {
+            other_asks(&keyside).filter(|answer| answer.status() == 200)
+        });
+    }
+}
+
+/// The answer to another workspace on a connection of its own, unless that is closed without.
+fn other_asks(keyside: &Keyside) -> Option<Message> {
+    let mut wire = keyside.wire();
+    wire.send(Ask::chat().workspace("other").bytes());
+    wire.answer()
+}
