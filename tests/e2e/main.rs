@@ -33,6 +33,7 @@ mod hostile_upstreams;
 mod http2;
 mod http2_abuse;
 mod http2_memory;
+mod isolation;
 mod key_names;
 mod large_refusals;
 mod leaks;
