@@ -25,6 +25,7 @@ mod destination;
 mod disk_full;
 mod drain;
 mod durability;
+mod early_answers;
 mod echo;
 mod erasing;
 mod half_close;
