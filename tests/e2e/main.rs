@@ -29,6 +29,7 @@ mod early_answers;
 mod echo;
 mod erasing;
 mod half_close;
+mod head_limits;
 mod hop_by_hop;
 mod hostile_upstreams;
 mod http2;
