@@ -49,6 +49,8 @@ mod outcomes;
 mod paths;
 mod races;
 mod refusals;
+mod resending;
+mod retry_advice;
 mod revocation;
 mod rotation;
 mod slowness;
