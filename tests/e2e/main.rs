@@ -10,6 +10,7 @@ mod harness;
 mod addresses;
 mod administration;
 mod backup;
+mod body_framing;
 mod broken_answers;
 mod browsers;
 mod bytes_exact;
