@@ -100,8 +100,12 @@ struct Shared {
 }
 
 /// What goes through the queue: in order, so that a flush covers what was recorded before it.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all of them are runs, and a box would cost an allocation for each"
+)]
 enum Message {
-    Run(Box<Run>),
+    Run(Run),
     Flush(oneshot::Sender<()>),
     /// Go through what is kept for runs that are to be forgotten, and say how many there were.
     Erase(oneshot::Sender<Option<usize>>),

@@ -282,13 +282,15 @@ fn provider(name: &str) -> &str {
 /// The bytes that what is recorded is sent as.
 fn sent(form: &str, recorded: &[u8]) -> Vec<u8> {
     let lines = recorded.split(|byte| *byte == b'\n');
-    let lines = lines.filter(|line| !line.is_empty()).enumerate();
+    let lines = lines.filter(|line| !line.is_empty());
     match form {
-        "aws" => lines.flat_map(|(_, line)| event(line)).collect(),
+        "aws" => lines.flat_map(event).collect(),
         "ws" => lines
+            .enumerate()
             .flat_map(|(number, line)| message(1, number, line))
             .collect(),
         "wsb" => lines
+            .enumerate()
             .flat_map(|(number, line)| message(2, number, line))
             .collect(),
         _ => recorded.to_vec(),
