@@ -7,7 +7,7 @@ use crate::meter;
 use crate::metrics::{Metrics, ProviderMetrics};
 use crate::quota::Quota;
 use crate::refusal::{Refusal, Sent};
-use crate::upstream::{Dialer, Places, Reach, Upstream};
+use crate::upstream::{AllPools, Dialer, Places, Reach, Upstream};
 use keyside_config::{
     self as config, Catalogue, CredentialNames, Deadlines, EndpointRule, Provider, Proxy,
 };
@@ -47,6 +47,7 @@ enum Place {
 pub(crate) struct Outward {
     dialer: Arc<Dialer>,
     all: Arc<Quota>,
+    pools: Arc<AllPools>,
     by_provider: HashMap<Box<str>, Arc<Quota>>,
     credentials: Arc<CredentialNames>,
 }
@@ -62,6 +63,7 @@ impl Outward {
         Self {
             dialer: Arc::new(Dialer::new(tls, proxy.deadlines.connect, heads)),
             all: Quota::new(limits.upstream_connections),
+            pools: Arc::default(),
             by_provider: catalogue.iter().map(quota).collect(),
             credentials: Arc::new(catalogue.credential_names()),
         }
@@ -72,6 +74,7 @@ impl Outward {
         Places {
             all: self.all.clone(),
             here: here.unwrap_or(&self.all).clone(),
+            pools: self.pools.clone(),
         }
     }
 }

@@ -43,6 +43,7 @@ use keyside_credentials::runs::Runs;
 use keyside_credentials::{Ask, Clock, Grant, Resolver, Secret, WorkspaceId};
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// What the data plane is made of.
@@ -280,12 +281,15 @@ impl Gateway {
         exchange.sent();
         let request = Request::from_parts(head, body.without(destination.credentials.clone()));
         let deadline = tokio::time::Instant::now() + destination.first_byte;
+        let sent = AtomicBool::new(false);
         let mut timer = exchange.busy.take_timer();
         let answered = tokio::select! {
             biased;
-            answered = upstream.forward(request, &exchange.grant, upgrade) => answered,
+            answered = upstream.forward(request, &exchange.grant, upgrade, &sent) => answered,
             () = exchange.grant.cut() => Err(REVOKED),
-            () = poll_fn(|context| timer.poll(deadline, context)) => Err(upstream::too_slow()),
+            () = poll_fn(|context| timer.poll(deadline, context)) => {
+                Err(upstream::too_slow(sent.load(Ordering::Relaxed)))
+            },
         };
         exchange.busy.leave_timer(timer);
         answered

@@ -14,6 +14,7 @@ use http::{HeaderValue, Request, header};
 use http_body_util::BodyExt;
 use keyside_config::{AcceptEncoding, Check};
 use keyside_credentials::{Finding, Grant, LiveCheck, Secret};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
@@ -51,7 +52,8 @@ impl Probe {
         let upstream = destination.upstream(grant.endpoint())?;
         let check = &destination.provider.check;
         let request = request(destination, upstream.prefix(), &grant.open()?)?;
-        let answer = upstream.forward(request, grant, false).await?;
+        let sent = AtomicBool::new(false);
+        let answer = upstream.forward(request, grant, false, &sent).await?;
         let status = answer.response.status().as_u16();
         let body = match check.needs_body(status) {
             true => beginning(answer).await?,

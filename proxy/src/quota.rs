@@ -7,11 +7,14 @@
 use keyside_credentials::WorkspaceId;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 /// A bounded number of places.
 pub(crate) struct Quota {
     total: usize,
     taken: Mutex<Taken>,
+    given_back: Notify,
 }
 
 #[derive(Default)]
@@ -31,6 +34,7 @@ impl Quota {
         Arc::new(Self {
             total,
             taken: Mutex::default(),
+            given_back: Notify::new(),
         })
     }
 
@@ -52,6 +56,11 @@ impl Quota {
         })
     }
 
+    /// Ready when the next place is given back.
+    pub(crate) fn given_back(&self) -> Notified<'_> {
+        self.given_back.notified()
+    }
+
     fn give_back(&self, workspace: &WorkspaceId) {
         let mut taken = self.lock();
         taken.all -= 1;
@@ -62,6 +71,8 @@ impl Quota {
                 taken.by_workspace.remove(workspace);
             }
         }
+        drop(taken);
+        self.given_back.notify_waiters();
     }
 
     /// Nothing between the locks can panic half-way.

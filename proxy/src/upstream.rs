@@ -23,12 +23,16 @@ use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use keyside_config::BaseUrl;
 use keyside_credentials::{Grant, WorkspaceId};
+pub(crate) use pool::AllPools;
 pub(crate) use pool::Lease;
 use pool::{Connection, Pool, Pools, idle_lifetime};
 use resend::{Resend, Resends};
 use rustls::{ClientConfig, RootCertStore};
 use std::error::Error as StdError;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// One host that requests go to, with the connections to it. One for each listener:
 /// a connection lives on the runtime that opened it.
@@ -48,11 +52,20 @@ pub(crate) struct Upstream {
 pub(crate) struct Places {
     pub(crate) all: Arc<Quota>,
     pub(crate) here: Arc<Quota>,
+    /// Where idle connections are, which take places too.
+    pub(crate) pools: Arc<AllPools>,
 }
 
 /// One of them, for as long as its socket is open.
 pub(crate) struct Slot {
     _shares: (Share, Share),
+}
+
+impl Places {
+    fn take(&self, workspace: &WorkspaceId) -> Option<Slot> {
+        let _shares = (self.here.take(workspace)?, self.all.take(workspace)?);
+        Some(Slot { _shares })
+    }
 }
 
 /// The head of an answer, and the connection that the rest comes over.
@@ -96,7 +109,7 @@ enum SendError {
     #[error("the exchange with the upstream failed")]
     Exchange(#[from] hyper::Error),
     #[error("the head of an answer did not come in time")]
-    TooSlow,
+    TooSlow(Wait),
     #[error("the head of an answer has more fields than `proxy.limits.headers` allows")]
     TooManyFields,
 }
@@ -110,13 +123,15 @@ impl Upstream {
         places: Places,
     ) -> Option<Self> {
         let authority = base.authority();
+        let pools = Arc::default();
+        places.pools.add(&pools);
         Some(Self {
             host: HeaderValue::from_str(&authority).ok()?,
             authority: authority.parse().ok()?,
             base,
             reach,
             dialer,
-            pools: Arc::default(),
+            pools,
             places,
         })
     }
@@ -128,16 +143,18 @@ impl Upstream {
 
     /// Sends the request on a connection of its credential's, and waits for the head of its answer. Its target is a path.
     ///
-    /// It is sent again only where the peer cannot have acted on it ([`resend`]). How long to wait is for the caller to say.
+    /// It is sent again only where the peer cannot have acted on it ([`resend`]). How long to wait is for the caller to
+    /// say; `sent` tells whether the peer may have got something by then.
     pub(crate) async fn forward(
         &self,
         request: Request<Inbound>,
         grant: &Grant,
         upgrade: bool,
+        sent: &AtomicBool,
     ) -> Result<Answer, Refusal> {
         let answered = match upgrade {
-            true => Box::pin(self.send_alone(request, grant.workspace())).await,
-            false => self.send(request, grant).await,
+            true => Box::pin(self.send_alone(request, grant.workspace(), sent)).await,
+            false => self.send(request, grant, sent).await,
         };
         let answered =
             answered.and_then(
@@ -153,6 +170,7 @@ impl Upstream {
         &self,
         mut request: Request<Inbound>,
         grant: &Grant,
+        sent: &AtomicBool,
     ) -> Result<Answer, SendError> {
         let pool = self.pools.of(grant.credential_id());
         let mut resends = Resends::default();
@@ -168,6 +186,7 @@ impl Upstream {
                 None => Box::pin(self.open(&pool, grant.workspace())).await?,
             };
             let resend = Resend::of(&request, &connection, is_kept);
+            sent.store(true, Ordering::Relaxed);
             match self.send_on(&pool, connection, request).await {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => request = resends.next(failed, resend).await?,
@@ -180,11 +199,13 @@ impl Upstream {
         &self,
         request: Request<Inbound>,
         workspace: &WorkspaceId,
+        sent: &AtomicBool,
     ) -> Result<Answer, SendError> {
-        let slot = self.slot(workspace)?;
-        let own = self.dialer.dial_alone(&self.base, self.reach, slot);
-        let sent = self.send_on(&Arc::default(), own.await?, request).await;
-        let answer = sent.map_err(TrySendError::into_error)?;
+        let slot = self.slot(workspace).await?;
+        let own = self.dialer.dial_alone(&self.base, self.reach, slot).await?;
+        sent.store(true, Ordering::Relaxed);
+        let answered = self.send_on(&Arc::default(), own, request).await;
+        let answer = answered.map_err(TrySendError::into_error)?;
         Ok(Answer {
             lease: Lease::none(),
             ..answer
@@ -206,17 +227,29 @@ impl Upstream {
             }
             opening = pool.multiplexes().then_some(waited);
         }
-        let slot = self.slot(workspace)?;
+        let slot = self.slot(workspace).await?;
         let dialed = self.dialer.dial(&self.base, self.reach, slot, pool).await;
         drop(opening);
         Ok(dialed?)
     }
 
-    fn slot(&self, workspace: &WorkspaceId) -> Result<Slot, SendError> {
-        let share = |quota: &Arc<Quota>| quota.take(workspace).ok_or(SendError::Crowded);
-        Ok(Slot {
-            _shares: (share(&self.places.here)?, share(&self.places.all)?),
-        })
+    /// A place for one more connection. Where there is none, one that lies idle makes room; closing it takes a moment.
+    async fn slot(&self, workspace: &WorkspaceId) -> Result<Slot, SendError> {
+        let places = &self.places;
+        if let Some(slot) = places.take(workspace) {
+            return Ok(slot);
+        }
+        for _ in 0..IDLE_CLOSED_FOR_ONE {
+            let given_back = places.all.given_back();
+            if !places.pools.close_an_idle_one() {
+                break;
+            }
+            let _ = timeout(CLOSING_TAKES, given_back).await;
+            if let Some(slot) = places.take(workspace) {
+                return Ok(slot);
+            }
+        }
+        Err(SendError::Crowded)
     }
 
     async fn send_on(
@@ -267,9 +300,12 @@ impl Upstream {
     }
 }
 
-/// For who waits no longer for the head of an answer.
-pub(crate) fn too_slow() -> Refusal {
-    diagnose(&SendError::TooSlow)
+/// For a caller that waits no longer for the head of an answer to a request that was sent, or was not yet.
+pub(crate) fn too_slow(sent: bool) -> Refusal {
+    diagnose(&SendError::TooSlow(match sent {
+        true => Wait::FirstByte,
+        false => Wait::Connection,
+    }))
 }
 
 /// What the client is told. The details go to the log; they hold addresses and
@@ -287,7 +323,7 @@ fn diagnose(error: &SendError) -> Refusal {
         SendError::Crowded => Refusal::Overloaded,
         SendError::Connect(ConnectError::TooSlow(_)) => Refusal::UpstreamTimeout(Wait::Connection),
         SendError::Connect(_) => Refusal::UpstreamUnreachable(Sent::No),
-        SendError::TooSlow => Refusal::UpstreamTimeout(Wait::FirstByte),
+        SendError::TooSlow(wait) => Refusal::UpstreamTimeout(*wait),
         SendError::Exchange(_) | SendError::TooManyFields => {
             Refusal::UpstreamUnreachable(Sent::Perhaps)
         }
@@ -323,3 +359,8 @@ fn behind<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError +
         None => error.source(),
     }
 }
+
+/// Idle connections that are closed for the sake of one request. They may be another provider's, or not give a workspace
+/// that has its share a place.
+const IDLE_CLOSED_FOR_ONE: usize = 8;
+const CLOSING_TAKES: Duration = Duration::from_millis(50);

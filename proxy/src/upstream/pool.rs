@@ -25,6 +25,10 @@ pub(super) struct Pools {
     sweeping: AtomicBool,
 }
 
+/// The pools of all hosts, by which a connection that lies idle makes room for one that is needed.
+#[derive(Default)]
+pub(crate) struct AllPools(Mutex<Vec<Weak<Pools>>>);
+
 /// The connections of one credential to one host.
 #[derive(Default)]
 pub(super) struct Pool {
@@ -89,7 +93,28 @@ enum Held {
     Part(Stream),
 }
 
+impl AllPools {
+    pub(super) fn add(&self, pools: &Arc<Pools>) {
+        self.lock().push(Arc::downgrade(pools));
+    }
+
+    /// Closes a connection that carries nothing. Returns whether there was one.
+    pub(super) fn close_an_idle_one(&self) -> bool {
+        let pools: Vec<_> = self.lock().iter().filter_map(Weak::upgrade).collect();
+        pools.iter().any(|pools| pools.close_an_idle_one())
+    }
+
+    /// What a panic leaves is a list of pools all the same.
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Pools>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Pools {
+    fn close_an_idle_one(&self) -> bool {
+        self.lock().values().any(|pool| pool.close_an_idle_one())
+    }
+
     /// The pool of this credential. Has to be called on the runtime that the connections live on.
     pub(super) fn of(self: &Arc<Self>, credential: &CredentialId) -> Arc<Pool> {
         if !self.sweeping.load(Ordering::Relaxed) && !self.sweeping.swap(true, Ordering::Relaxed) {
@@ -145,6 +170,17 @@ impl Pool {
         let usable = |idle: &Idle| idle.until > now && idle.connection.sender.is_ready();
         let usable = open.idle.iter().rposition(usable)?;
         Some(Connection::Http1(open.idle.remove(usable).connection))
+    }
+
+    /// Closes the connection that was idle for longest.
+    fn close_an_idle_one(&self) -> bool {
+        let mut open = self.lock();
+        if !open.idle.is_empty() {
+            open.idle.remove(0);
+            return true;
+        }
+        let unused = open.shared.iter().position(|shared| !shared.streams.any());
+        unused.map(|unused| open.shared.remove(unused)).is_some()
     }
 
     /// Whether the peer speaks HTTP/2: one connection then has room for many requests.
