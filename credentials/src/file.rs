@@ -93,17 +93,32 @@ pub(crate) fn replace_without_waiting(path: &Path, contents: &[u8]) -> Result<()
 /// Puts one file in the place of another; on disk when it returns.
 pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
     fs::rename(from, to).map_err(FileError::at(to))?;
-    sync_folder(to).map_err(FileError::at(to))
+    sync_parent(to).map_err(FileError::at(to))
 }
 
-/// Makes a folder that only its owner can look into.
+/// Makes a folder that only its owner can look into, with those above it that are missing. Each is on disk when this
+/// returns: what is synced inside a folder is lost with it if a power cut takes the folder's own entry.
 pub(crate) fn make_folder(path: &Path) -> Result<(), FileError> {
     use std::os::unix::fs::DirBuilderExt;
+    let above = path.ancestors();
+    let missing: Vec<_> = above.take_while(|folder| !is_folder(folder)).collect();
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(path)
-        .map_err(FileError::at(path))
+        .map_err(FileError::at(path))?;
+    for made in missing.into_iter().rev() {
+        sync_parent(made).map_err(FileError::at(made))?;
+    }
+    // An earlier start may have made this one and been killed before it came here. Where the folder above cannot be read,
+    // somebody else has made this one, and before now.
+    let _ = sync_parent(path);
+    Ok(())
+}
+
+/// Brings to disk which files are in a folder.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 /// Whether users other than the owner and its group may read it.
@@ -126,12 +141,17 @@ fn write_new(path: &Path, contents: &[u8], mode: &Permissions) -> io::Result<()>
     file.sync_all()
 }
 
-fn sync_folder(path: &Path) -> io::Result<()> {
+fn sync_parent(path: &Path) -> io::Result<()> {
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
+    sync_folder(folder)
+}
+
+/// The empty path is what is above a relative one: the working folder.
+fn is_folder(path: &Path) -> bool {
+    path.as_os_str().is_empty() || path.is_dir()
 }
 
 /// `path` with more at the end of its name.
@@ -156,6 +176,21 @@ mod tests {
         }
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_folder_is_made_with_those_above_it_for_its_owner_alone_and_again_without_harm() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("data/store/runs");
+        for _ in 0..2 {
+            make_folder(&path).unwrap();
+            for folder in path.ancestors().take(3) {
+                let mode = folder.metadata().unwrap().permissions().mode();
+                assert_eq!(mode & 0o777, 0o700, "{}", folder.display());
+            }
+        }
+        fs::write(home.path().join("file"), "").unwrap();
+        make_folder(&home.path().join("file/store")).unwrap_err();
     }
 
     #[test]

@@ -66,6 +66,7 @@ impl Download {
             taken.map_err(|error| unwritable(&self.written.path, &error))?;
         }
         let on_disk = self.file.sync_all();
+        let on_disk = on_disk.and_then(|()| sync_folder_of(&self.written.path));
         on_disk.map_err(|error| unwritable(&self.written.path, &error))?;
         Ok(self.written)
     }
@@ -87,6 +88,18 @@ impl Drop for Written {
         if !self.kept {
             let _ = fs::remove_file(&self.path);
         }
+    }
+}
+
+/// Brings the name of a new file to disk: a power cut may else take it, and the file is of no use without. A folder that
+/// may be written to and not read cannot be synced, and is left to the system.
+pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    match File::open(folder.unwrap_or(Path::new("."))) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        opened => opened?.sync_all(),
     }
 }
 

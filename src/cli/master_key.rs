@@ -6,7 +6,7 @@ use clap::Subcommand;
 use keyside_config::Sources;
 use serde_json::{Value, json};
 
-use super::{Admin, Answer, Failure};
+use super::{Admin, Answer, Failure, download::sync_folder_of};
 
 /// What can be done with master keys.
 #[derive(Subcommand)]
@@ -80,7 +80,8 @@ fn write_new(path: &PathBuf, key: &str) -> Result<(), Failure> {
         .open(path);
     let written = file.and_then(|mut file| {
         writeln!(file, "{key}")?;
-        file.sync_all()
+        file.sync_all()?;
+        sync_folder_of(path)
     });
     written.map_err(|error| {
         Failure::failed(format!(

@@ -4,6 +4,8 @@
 //! behind, never ahead. A missing or torn one is therefore no finding.
 
 use std::{
+    fs::Permissions,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -63,9 +65,11 @@ pub(crate) fn read(path: &Path, key: &SealingKey) -> Option<Head> {
     Stored::parse(&stored).ok()?.verify(key, &PLACE).ok()
 }
 
-/// Writes the head of a log that was restored.
+/// Writes the head of a log that was restored. On disk when it returns: the head of the log before it, found beside the
+/// restored store after a power cut, would keep it from opening.
 pub(crate) fn write(path: &Path, key: &SealingKey, head: Head) -> Result<(), file::FileError> {
-    file::replace_without_waiting(path, &authentic::write(key, &PLACE, &head))
+    let stored = authentic::write(key, &PLACE, &head);
+    file::replace(path, &stored, Permissions::from_mode(0o600))
 }
 
 const PLACE: Place<'_> = Place::Document { key: "audit-head" };
