@@ -295,6 +295,10 @@ impl From<StorageError> for Problem {
                 "Someone else wrote at the same moment, so nothing was changed.",
                 "Try again.",
             ),
+            StorageError::Failed { .. } => (
+                "The disk has failed a write, so nothing was changed, and nothing is accepted until Keyside is restarted.",
+                "Look at the disk of the data folder, then restart Keyside. Requests are answered meanwhile.",
+            ),
             _ => (
                 "The store cannot be written, so nothing was changed.",
                 "Look at Keyside's log for what the store says, then try again.",

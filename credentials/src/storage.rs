@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod contract;
+mod failure;
 #[cfg(test)]
 pub(crate) mod faulty;
 mod flush;
@@ -23,8 +24,9 @@ pub use self::{
 /// Versioned documents and append-only logs.
 ///
 /// A write that returned is visible to every later read, and survives the end of the process once a `sync` that began
-/// after it has returned. Writes become durable in the order in which they returned: of the documents and the audit log,
-/// whatever survives is a prefix. So it is of the runs by themselves; between them and the rest only a `sync` orders.
+/// after it has returned, or for runs a `sync_runs`. Writes become durable in the order in which they returned: of the
+/// documents and the audit log, whatever survives is a prefix. So it is of the runs by themselves; between them and the
+/// rest nothing orders.
 #[async_trait]
 pub trait Storage: Send + Sync + 'static {
     /// The document under `key`.
@@ -64,16 +66,31 @@ pub trait Storage: Send + Sync + 'static {
     async fn last(&self, log: Log) -> Result<u64, StorageError>;
 
     /// Goes through all runs in order and writes in the place of an entry what `edit` makes of it, if it makes anything. For
-    /// what a person may ask to have forgotten: of what was there before, nothing is left once a `sync` has returned. The
-    /// audit log is evidence, and has no such call.
+    /// what a person may ask to have forgotten: of what was there before, nothing is left once a `sync_runs` has returned.
+    /// The audit log is evidence, and has no such call.
     async fn edit_runs(&self, edit: Edit) -> Result<(), StorageError>;
 
     /// Forgets runs before `position`, the oldest first. Some of them may stay until more can go with them, and the last
     /// one always does, so that positions go on.
     async fn forget_runs(&self, position: u64) -> Result<(), StorageError>;
 
-    /// Returns when everything written before is on disk. Concurrent callers share one flush.
+    /// Returns when every document and audit record written before is on disk. Concurrent callers share one flush.
+    ///
+    /// # Errors
+    /// [`StorageError::Failed`] from the first failure on, until the process is restarted: see [`Self::failure`].
     async fn sync(&self) -> Result<(), StorageError>;
+
+    /// Returns when every run written before is on disk. One that failed may be followed by one that does not; what was
+    /// written before the first is then not known to be on disk.
+    async fn sync_runs(&self) -> Result<(), StorageError> {
+        self.sync().await
+    }
+
+    /// What the disk said when it failed to write a document or an audit record, if it ever did. From then on it takes
+    /// neither, and what was written before is still read.
+    fn failure(&self) -> Option<String> {
+        None
+    }
 
     /// A number that is another after every write.
     async fn generation(&self) -> Result<u64, StorageError>;
@@ -129,6 +146,15 @@ pub enum StorageError {
         available: u64,
         /// Bytes below which nothing is written.
         needed: u64,
+    },
+    /// The disk has failed a write. Final until a restart: what is on it is not known.
+    #[error(
+        "the disk reported a failed write ({reason}). The system forgets what it could not write and says so once, so \
+         nothing more is accepted until Keyside is restarted"
+    )]
+    Failed {
+        /// What was written, and what the system said.
+        reason: String,
     },
     /// The store cannot be reached, or its disk fails.
     #[error("the store cannot be reached: {reason}")]

@@ -23,7 +23,7 @@ use crate::{
     file::{self, FileError},
     keyring::{Keyring, Remains},
     sealing::SealingKey,
-    storage::SledStorage,
+    storage::{SledStorage, Storage},
 };
 
 /// Where a backup is to go, and what is known to be lost by it.
@@ -288,7 +288,8 @@ async fn import(
             }
         }
     }
-    crate::storage::Storage::sync(storage).await?;
+    storage.sync().await?;
+    storage.sync_runs().await?;
     Ok(token)
 }
 

@@ -89,7 +89,7 @@ impl Writer {
             std::mem::take(&mut *seen)
         };
         if erased > 0 {
-            self.shared.storage.sync().await?;
+            self.shared.storage.sync_runs().await?;
         }
         self.position = self.shared.storage.last(Log::Runs).await?;
         self.kept = kept;
@@ -130,7 +130,7 @@ impl Writer {
         if let Some(first) = self.kept.forget(keep) {
             self.shared.storage.forget_runs(first).await?;
         }
-        self.shared.storage.sync().await
+        self.shared.storage.sync_runs().await
     }
 }
 

@@ -182,7 +182,7 @@ impl Files {
             full.file().sync_data()?;
         }
         let segment = Segment::write(&self.path(first), first, &[])?;
-        sync_folder(&self.folder)?;
+        file::sync_folder(&self.folder)?;
         self.firsts.push(first);
         Ok(self.current.insert(segment))
     }
@@ -227,7 +227,7 @@ impl Files {
             true => self.current = Some(segment),
             false => self.older = Some(segment),
         }
-        sync_folder(&self.folder)
+        file::sync_folder(&self.folder)
     }
 
     fn forget(&mut self, position: u64) -> io::Result<()> {
@@ -242,10 +242,6 @@ impl Files {
         }
         Ok(())
     }
-}
-
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }
 
 /// Bytes after which a file takes no more entries.

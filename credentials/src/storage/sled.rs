@@ -1,9 +1,10 @@
 //! The embedded backend: sled 0.34, made durable, and beside it files of our own for the runs.
 //!
-//! sled writes ahead in one log, in order, but does not fsync it on Linux (sled #1351, #1452); `sync` does, once for all
-//! who wait. What it keeps it keeps in memory too, which runs are too many for. All calls block, so each runs on the
-//! blocking pool.
+//! sled writes ahead in one log, in order, but does not fsync it on Linux (sled #1351, #1452), nor the files beside it that
+//! hold what is large (`blobs.rs`); we do. What it keeps it keeps in memory too, which runs are too many for. All calls
+//! block, so each runs on the blocking pool.
 
+mod blobs;
 mod folder;
 mod store;
 
@@ -137,20 +138,22 @@ impl Storage for SledStorage {
     }
 
     async fn sync(&self) -> Result<(), StorageError> {
-        let store = self.0.store.flush.share(|| self.store_to_disk());
-        let runs = || self.run(|opened| opened.runs.sync());
-        tokio::try_join!(store, self.0.runs.flush.share(runs)).map(drop)
+        let to_disk = || self.run(|opened| opened.store.to_disk());
+        self.0.store.flush.share(to_disk).await
+    }
+
+    /// Files of their own, which decide nothing: what the disk does to one side does not stop the other.
+    async fn sync_runs(&self) -> Result<(), StorageError> {
+        let to_disk = || self.run(|opened| opened.runs.sync());
+        self.0.runs.flush.share(to_disk).await
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.0.store.failure()
     }
 
     async fn generation(&self) -> Result<u64, StorageError> {
         Ok(self.0.store.flush.written() + self.0.runs.flush.written())
-    }
-}
-
-impl SledStorage {
-    async fn store_to_disk(&self) -> Result<(), StorageError> {
-        self.0.store.flush_log().await?;
-        self.run(|opened| opened.store.sync_file()).await
     }
 }
 

@@ -9,7 +9,15 @@ use std::{
 
 use sled::Db;
 
+use super::blobs::Blobs;
 use crate::file::{self, FileError};
+
+/// What stands in a store's folder, open.
+pub(super) struct OpenedFolder {
+    pub(super) db: Db,
+    pub(super) blobs: Blobs,
+    pub(super) lock: FolderLock,
+}
 
 /// Held while the store is open; the system lets go of it when the process ends, however it ends.
 pub(super) struct FolderLock(#[allow(dead_code, reason = "held, never read")] File);
@@ -71,10 +79,14 @@ fn is_about_contents(kind: io::ErrorKind) -> bool {
     )
 }
 
-pub(super) fn open(folder: &Path) -> Result<(Db, FolderLock), StoreOpenError> {
+pub(super) fn open(folder: &Path) -> Result<OpenedFolder, StoreOpenError> {
     file::make_folder(folder)?;
     let lock = lock(folder)?;
     let new = prepare(folder)?;
+    let mut blobs = Blobs::of(folder);
+    if !new {
+        bring_to_disk(folder, &mut blobs).map_err(FileError::at(folder))?;
+    }
     let db = sled::Config::new()
         .path(folder)
         .cache_capacity(CACHE_BYTES)
@@ -86,7 +98,18 @@ pub(super) fn open(folder: &Path) -> Result<(Db, FolderLock), StoreOpenError> {
         true => finish(folder, &db)?,
         false => check_sentinel(folder, &db)?,
     }
-    Ok((db, lock))
+    // The names of sled's files: it fsyncs a snapshot, and not the folder that it is renamed in.
+    file::sync_folder(folder).map_err(FileError::at(folder))?;
+    Ok(OpenedFolder { db, blobs, lock })
+}
+
+/// What a killed process has written is read as if it were on disk, and the snapshot that sled makes of it is on disk then:
+/// after a power cut it would stand alone.
+fn bring_to_disk(folder: &Path, blobs: &mut Blobs) -> io::Result<()> {
+    if blobs.are_there() {
+        blobs.sync()?;
+    }
+    sync_db(folder)
 }
 
 /// Makes the log's own file durable, which sled's flush does not.

@@ -1,9 +1,16 @@
 //! The store itself: sled's calls, which block, and what they lack.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use sled::{Db, IVec, Tree};
 
-use super::folder::{self, FolderLock, StoreOpenError};
-use crate::storage::{Document, Log, StorageError, flush::Flush, room::Room, unavailable};
+use super::{
+    blobs::Blobs,
+    folder::{self, FolderLock, OpenedFolder, StoreOpenError},
+};
+use crate::storage::{
+    Document, Log, StorageError, failure::Failure, flush::Flush, room::Room, unavailable,
+};
 
 /// An open store.
 pub(super) struct Store {
@@ -11,6 +18,9 @@ pub(super) struct Store {
     audit: Tree,
     pub(super) flush: Flush,
     room: Room,
+    failure: Failure,
+    /// Its lock is held while sled writes, to memory or to its log.
+    blobs: Mutex<Blobs>,
     db: Db,
     /// Held as long as the store is open. Declared last: it is let go after sled has closed its files.
     _lock: FolderLock,
@@ -19,7 +29,7 @@ pub(super) struct Store {
 impl Store {
     pub(super) fn open(room: Room) -> Result<Self, StoreOpenError> {
         let folder = &room.folder;
-        let (db, lock) = folder::open(folder)?;
+        let OpenedFolder { db, blobs, lock } = folder::open(folder)?;
         let tree = |name: &str| {
             db.open_tree(name)
                 .map_err(|error| StoreOpenError::sled(folder, &error))
@@ -29,19 +39,50 @@ impl Store {
             audit: tree("audit")?,
             flush: Flush::default(),
             room,
+            failure: Failure::default(),
+            blobs: Mutex::new(blobs),
             db,
             _lock: lock,
         })
     }
 
-    /// Has sled write its log, to the system at least.
-    pub(super) async fn flush_log(&self) -> Result<(), StorageError> {
-        self.db.flush_async().await.map(drop).map_err(unavailable)
+    /// What the disk said when it failed a write, if it ever did.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.failure.reason()
     }
 
-    /// Has the system bring it to disk, which sled's flush does not.
-    pub(super) fn sync_file(&self) -> Result<(), StorageError> {
-        folder::sync_db(&self.room.folder).map_err(unavailable)
+    /// Brings everything that was written to disk: what the log points at, then the log.
+    pub(super) fn to_disk(&self) -> Result<(), StorageError> {
+        self.write_log()?;
+        let synced = folder::sync_db(&self.room.folder);
+        synced.map_err(|error| self.failure.latch("db", error))
+    }
+
+    /// Has sled hand its log to the system, with nothing in it that points at a blob which is not on disk.
+    fn write_log(&self) -> Result<(), StorageError> {
+        let mut blobs = self.blobs()?;
+        let synced = blobs.sync();
+        synced.map_err(|error| self.failure.latch("blobs", error))?;
+        let written = self.db.flush();
+        written.map_err(|error| self.failure.latch("db", error))?;
+        Ok(())
+    }
+
+    /// Has sled write something, in memory and sooner or later to its log: one write at a time, with the blobs that it made
+    /// on disk before the next one begins. So whatever is cut off, no later write survives an earlier one.
+    fn write<T>(&self, write: impl FnOnce() -> sled::Result<T>) -> Result<T, StorageError> {
+        let mut blobs = self.blobs()?;
+        let written = write().map_err(|error| self.failure.latch("db", error))?;
+        let synced = blobs.sync();
+        synced.map_err(|error| self.failure.latch("blobs", error))?;
+        Ok(written)
+    }
+
+    fn blobs(&self) -> Result<MutexGuard<'_, Blobs>, StorageError> {
+        // What is known of the blobs changes in one step, so a panic of sled's leaves it whole.
+        let blobs = self.blobs.lock().unwrap_or_else(PoisonError::into_inner);
+        self.failure.check()?;
+        Ok(blobs)
     }
 
     pub(super) fn read(&self, key: &str) -> Result<Option<Document>, StorageError> {
@@ -86,10 +127,7 @@ impl Store {
     }
 
     fn swap(&self, key: &str, old: Option<IVec>, new: Option<Vec<u8>>) -> Result<(), StorageError> {
-        let swapped = self
-            .documents
-            .compare_and_swap(key, old, new)
-            .map_err(unavailable)?;
+        let swapped = self.write(|| self.documents.compare_and_swap(key, old, new))?;
         swapped.map_err(|_| StorageError::Conflict {
             what: key.to_owned(),
         })?;
@@ -124,7 +162,7 @@ impl Store {
 
     fn import(&self, into: &Tree, key: &[u8], value: Vec<u8>) -> Result<(), StorageError> {
         self.room.check()?;
-        into.insert(key, value).map_err(unavailable)?;
+        self.write(|| into.insert(key, value))?;
         self.flush.wrote();
         Ok(())
     }
@@ -140,8 +178,8 @@ impl Store {
         self.room.check()?;
         let none: Option<&[u8]> = None;
         let key = position.to_be_bytes();
-        let swapped = self.audit.compare_and_swap(key, none, Some(record));
-        swapped.map_err(unavailable)?.map_err(|_| conflict())?;
+        let swapped = self.write(|| self.audit.compare_and_swap(key, none, Some(record)))?;
+        swapped.map_err(|_| conflict())?;
         self.flush.wrote();
         Ok(())
     }
@@ -163,6 +201,15 @@ impl Store {
     pub(super) fn last(&self) -> Result<u64, StorageError> {
         let last = self.audit.last().map_err(unavailable)?;
         last.map_or(Ok(0), |(key, _)| position(&key))
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // sled would write and wait once more, for a disk that has failed (`pagecache/logger.rs`, `Log::drop`).
+        if self.failure.reason().is_some() {
+            std::mem::forget(self.db.clone());
+        }
     }
 }
 

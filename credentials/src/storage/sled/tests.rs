@@ -121,13 +121,66 @@ async fn a_nearly_full_disk_refuses_writes_and_still_reads() {
     let storage = SledStorage::open_with_reserve(folder.path(), u64::MAX)
         .await
         .unwrap();
-    let full = |error: StorageError| matches!(error, StorageError::Full { .. });
-    assert!(full(storage.put("b", 0, vec![]).await.unwrap_err()));
-    assert!(full(storage.remove("a", 1).await.unwrap_err()));
+    assert!(is_full(storage.put("b", 0, vec![]).await));
+    assert!(is_full(storage.remove("a", 1).await));
     for log in [Log::Audit, Log::Runs] {
-        assert!(full(storage.append(log, 2, vec![]).await.unwrap_err()));
+        assert!(is_full(storage.append(log, 2, vec![]).await));
     }
     assert_eq!(storage.read("a").await.unwrap().unwrap().body, b"kept");
+    assert_eq!(storage.failure(), None, "nothing was written that failed");
+}
+
+#[tokio::test]
+async fn a_disk_that_failed_a_write_takes_none_before_a_restart_and_is_read_as_before() {
+    for gone in ["db", "blobs"] {
+        let folder = tempfile::tempdir().unwrap();
+        used(folder.path()).await;
+        let storage = opened(folder.path()).await;
+        storage.put("b", 0, b"in doubt".to_vec()).await.unwrap();
+        let (path, away) = (folder.path().join(gone), folder.path().join("away"));
+        fs::rename(&path, &away).unwrap();
+        assert!(has_failed(storage.sync().await), "{gone}");
+        fs::rename(&away, &path).unwrap();
+        // It would succeed now, and say nothing of what was to be on disk before.
+        assert!(has_failed(storage.sync().await), "{gone}");
+        assert!(has_failed(storage.put("c", 0, vec![]).await), "{gone}");
+        assert!(has_failed(storage.remove("a", 1).await), "{gone}");
+        assert!(has_failed(storage.append(Log::Audit, 2, vec![]).await));
+        assert!(storage.failure().unwrap().starts_with(gone), "{gone}");
+        assert_eq!(storage.read("a").await.unwrap().unwrap().body, b"kept");
+        assert_eq!(storage.entries(Log::Audit, 1, 9).await.unwrap().len(), 1);
+        storage.append(Log::Runs, 2, vec![]).await.unwrap();
+        storage.sync_runs().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_large_for_the_log_comes_back_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let large = |n: u8| vec![n; 300 << 10];
+    let storage = opened(folder.path()).await;
+    for n in 0..40 {
+        let revision = u64::from(n / 4);
+        let key = format!("large/{}", n % 4);
+        storage.put(&key, revision, large(n)).await.unwrap();
+    }
+    storage.sync().await.unwrap();
+    let blobs = || fs::read_dir(folder.path().join("blobs")).unwrap().count();
+    assert!(blobs() > 0, "sled keeps them beside its log");
+    drop(storage);
+    let storage = opened(folder.path()).await;
+    for n in 36..40 {
+        let key = format!("large/{}", n % 4);
+        assert_eq!(storage.read(&key).await.unwrap().unwrap().body, large(n));
+    }
+}
+
+fn is_full<T>(result: Result<T, StorageError>) -> bool {
+    matches!(result, Err(StorageError::Full { .. }))
+}
+
+fn has_failed<T>(result: Result<T, StorageError>) -> bool {
+    matches!(result, Err(StorageError::Failed { .. }))
 }
 
 #[tokio::test]
