@@ -94,6 +94,7 @@ impl Audit {
 
     /// Puts a record on disk.
     pub(crate) async fn put_on_record(&self, draft: Draft) -> Result<Head, StorageError> {
+        self.storage.expect_room(draft.effect).await?;
         let head = self.append(draft).await?;
         self.to_disk(head).await?;
         Ok(head)

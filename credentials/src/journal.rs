@@ -91,6 +91,7 @@ impl Journal {
         besides: Vec<Draft>,
         writes: Vec<Write>,
     ) -> Result<Head, StorageError> {
+        self.storage.expect_room(draft.effect).await?;
         let change = random_id("chg_");
         let pending = format!("{PENDING}{change}");
         let copy = serde_json::to_vec(&writes).expect("keys and base64 serialize");

@@ -86,6 +86,15 @@ pub trait Storage: Send + Sync + 'static {
         self.sync().await
     }
 
+    /// Whether there is room for a change of this effect. Asked once, before its first write: a change that has begun comes
+    /// to its end in the reserve, so that few are left half-way.
+    ///
+    /// # Errors
+    /// [`StorageError::Full`].
+    async fn expect_room(&self, _effect: Effect) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     /// What the disk said when it failed to write a document or an audit record, if it ever did. From then on it takes
     /// neither, and what was written before is still read.
     fn failure(&self) -> Option<String> {
@@ -98,6 +107,16 @@ pub trait Storage: Send + Sync + 'static {
 
 /// What is to stand in the place of an entry, told its position; nothing to leave it as it is.
 pub type Edit = Box<dyn FnMut(u64, &[u8]) -> Option<Vec<u8>> + Send>;
+
+/// What a change does to the uses that there are, and with it, how far it may fill the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It adds something, or leaves as much as there was. It does not touch the reserve.
+    Adds,
+    /// It ends a use, or destroys what can be used no more, and adds none. The reserve is for these: there are no more of
+    /// them than there are uses to end, so that nobody uses it up with them.
+    EndsUse,
+}
 
 /// A stored document.
 #[derive(Clone, Debug, PartialEq, Eq)]

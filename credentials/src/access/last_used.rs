@@ -15,7 +15,7 @@ use crate::{
     authentic::{self, Stored},
     keyring::Keyring,
     sealing::Place,
-    storage::{Storage, StorageError},
+    storage::{Effect, Storage, StorageError},
 };
 
 #[derive(Default)]
@@ -83,6 +83,7 @@ impl LastUsed {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         let body = authentic::write(keyring.installation(), &PLACE, &at);
+        storage.expect_room(Effect::Adds).await?;
         let stored = storage.read(KEY).await?;
         let revision = stored.map_or(0, |document| document.revision);
         storage.put(KEY, revision, body).await.map(drop)

@@ -11,6 +11,7 @@ use crate::{
     encoding::base64_bytes,
     keyring::Keyring,
     sealing::{Place, SealError, SealingKey},
+    storage::Effect,
 };
 
 /// What happened.
@@ -82,6 +83,41 @@ impl Event {
         let name: serde::de::value::StrDeserializer<'_, serde::de::value::Error> =
             name.into_deserializer();
         Self::deserialize(name).ok()
+    }
+
+    /// What a change of this kind does to the uses that there are, unless its draft says otherwise.
+    fn effect(self) -> Effect {
+        // Without a wildcard: a new kind has to decide.
+        match self {
+            Self::WorkspaceErased
+            | Self::RotationAbandoned
+            | Self::CredentialRevoked
+            | Self::VersionDestroyed
+            | Self::TokenRevoked
+            | Self::SignedOut => Effect::EndsUse,
+            Self::WorkspaceCreated
+            | Self::WorkspaceExported
+            | Self::WorkspaceKeyRotated
+            | Self::MasterKeyRotated
+            | Self::BackupMade
+            | Self::BackupRestored
+            | Self::ClockAccepted
+            | Self::CredentialCreated
+            | Self::CredentialRotated
+            | Self::RotationStaged
+            | Self::CredentialVerified
+            | Self::CredentialRolledBack
+            | Self::CredentialEdited
+            | Self::ExpiredUseAttempted
+            | Self::RevokedUseAttempted
+            | Self::CredentialUndecryptable
+            | Self::TokenCreated
+            | Self::SignedIn
+            | Self::AuditExported
+            | Self::Refused
+            | Self::DocumentDamaged
+            | Self::AuditDamaged => Effect::Adds,
+        }
     }
 
     /// The stable name.
@@ -218,6 +254,8 @@ pub(crate) struct Detail {
 #[derive(Clone)]
 pub(crate) struct Draft {
     pub(crate) event: Event,
+    /// Of the change that it is the record of: whether that may use the reserve of the disk.
+    pub(crate) effect: Effect,
     pub(crate) by: Act,
     pub(crate) workspace: Option<WorkspaceId>,
     pub(crate) credential: Option<CredentialId>,
@@ -233,6 +271,7 @@ impl Draft {
     pub(crate) fn new(event: Event, by: &Act) -> Self {
         Self {
             event,
+            effect: event.effect(),
             by: by.clone(),
             workspace: None,
             credential: None,

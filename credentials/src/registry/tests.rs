@@ -14,6 +14,7 @@ mod model;
 mod opening;
 mod receipts;
 mod repetition;
+mod reserve;
 mod resolving;
 mod rotation;
 mod surgery;

@@ -1,16 +1,20 @@
 //! Storage that fails where a test says, and that remembers the order of its writes, so that a test can see what a power
 //! cut at any moment would have left.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
 use async_trait::async_trait;
 
-use super::{Document, Edit, Log, MemoryStorage, Storage, StorageError};
+use super::{Document, Edit, Effect, Log, MemoryStorage, Storage, StorageError};
 
 /// Storage in memory under a test's control.
 pub(crate) struct FaultyStorage {
     inner: Arc<MemoryStorage>,
     state: Mutex<State>,
+    on_reserve: AtomicBool,
 }
 
 #[derive(Default)]
@@ -45,6 +49,7 @@ impl FaultyStorage {
         Self {
             inner,
             state: Mutex::default(),
+            on_reserve: AtomicBool::new(false),
         }
     }
 
@@ -54,6 +59,11 @@ impl FaultyStorage {
             asked: Vec::new(),
             fault,
         };
+    }
+
+    /// From now on, nothing but the reserve is left of the disk.
+    pub(crate) fn leave_the_reserve(&self) {
+        self.on_reserve.store(true, Ordering::SeqCst);
     }
 
     /// What was asked for since the last `watch`.
@@ -153,6 +163,16 @@ impl Storage for FaultyStorage {
 
     async fn sync(&self) -> Result<(), StorageError> {
         self.write(Asked::Sync).await
+    }
+
+    async fn expect_room(&self, effect: Effect) -> Result<(), StorageError> {
+        match effect == Effect::Adds && self.on_reserve.load(Ordering::SeqCst) {
+            true => Err(StorageError::Full {
+                available: 1,
+                needed: 2,
+            }),
+            false => Ok(()),
+        }
     }
 
     async fn generation(&self) -> Result<u64, StorageError> {

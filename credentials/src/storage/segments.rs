@@ -16,7 +16,7 @@ use std::{
 };
 
 use self::segment::Segment;
-use super::{Edit, Log, StorageError, flush::Flush, room::Room, unavailable};
+use super::{Edit, Effect, Log, StorageError, flush::Flush, room::Room, unavailable};
 use crate::file::{self, FileError};
 
 /// An open log. One process has it: whoever opens it sees to that.
@@ -69,7 +69,7 @@ impl Segments {
                 what: Log::Runs.as_str().to_owned(),
             });
         }
-        self.room.check()?;
+        self.room.check(Effect::Adds)?;
         files.append(position, entry).map_err(unavailable)?;
         self.flush.wrote();
         Ok(())
@@ -98,7 +98,8 @@ impl Segments {
             files.read(first, &mut old).map_err(unavailable)?;
             segment::edit(&old, first, &mut edit, &mut new);
             if new != old {
-                self.room.check()?;
+                // It only ever takes away.
+                self.room.check(Effect::EndsUse)?;
                 files.replace(first, &new).map_err(unavailable)?;
                 self.flush.wrote();
             }

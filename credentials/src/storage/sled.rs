@@ -15,7 +15,7 @@ use async_trait::async_trait;
 pub use self::folder::StoreOpenError;
 use self::store::Store;
 use super::{
-    Document, Edit, Log, Storage, StorageError, room::Room, segments::Segments, unavailable,
+    Document, Edit, Effect, Log, Storage, StorageError, room::Room, segments::Segments, unavailable,
 };
 
 /// Documents and logs in a folder of this machine, which one process owns.
@@ -27,8 +27,10 @@ struct Opened {
     store: Store,
 }
 
-/// Enough for what is in flight, a few of sled's segments, and a person to log in and clean up.
+/// What is left for ending uses once nothing may be added: some thousand revocations, with the floor in it.
 const RESERVE: u64 = 16 << 20;
+/// Enough for what is in flight and a few of sled's segments (512 KiB each).
+const FLOOR: u64 = 4 << 20;
 /// In the store's folder.
 const RUNS: &str = "runs";
 
@@ -38,17 +40,22 @@ impl SledStorage {
     /// # Errors
     /// Each names its remedy.
     pub async fn open(folder: &Path) -> Result<Self, StoreOpenError> {
-        Self::open_with_reserve(folder, RESERVE).await
+        Self::open_with_room(folder, RESERVE, FLOOR).await
     }
 
-    /// The same, writing only while `reserve` bytes of the disk are free.
+    /// The same, adding only while `reserve` bytes of the disk are free, and writing only while `floor` are.
     ///
     /// # Errors
     /// Each names its remedy.
-    pub async fn open_with_reserve(folder: &Path, reserve: u64) -> Result<Self, StoreOpenError> {
+    pub async fn open_with_room(
+        folder: &Path,
+        reserve: u64,
+        floor: u64,
+    ) -> Result<Self, StoreOpenError> {
         let room = Room {
             folder: folder.to_owned(),
             reserve,
+            floor,
         };
         let opening = tokio::task::spawn_blocking(move || Opened::open(room)).await;
         // sled asserts what it reads; a folder that breaks an assertion is a damaged one.
@@ -146,6 +153,11 @@ impl Storage for SledStorage {
     async fn sync_runs(&self) -> Result<(), StorageError> {
         let to_disk = || self.run(|opened| opened.runs.sync());
         self.0.runs.flush.share(to_disk).await
+    }
+
+    async fn expect_room(&self, effect: Effect) -> Result<(), StorageError> {
+        self.run(move |opened| opened.store.expect_room(effect))
+            .await
     }
 
     fn failure(&self) -> Option<String> {

@@ -3,7 +3,7 @@
 use super::{Made, held::Held, other_label, with_default};
 use crate::{
     Act, ChangeError, CredentialId, Edit, Warning, audit::Event, documents::WorkspaceDocument,
-    registry::Inner,
+    registry::Inner, storage::Effect,
 };
 
 impl Inner {
@@ -24,6 +24,9 @@ impl Inner {
             let mut draft = held.record(Event::CredentialEdited, by, &trace);
             // Names of fields and never values: a label may be a person's name, and the log is for good.
             draft.note = Some(changed.join(", "));
+            if changed == ["expiresAt"] && held.ends_sooner() {
+                draft.effect = Effect::EndsUse;
+            }
             held.commit(draft, settings).await?;
         }
         Ok(Made {
@@ -55,6 +58,12 @@ impl Held<'_> {
             Some(false) if is_default => Err(ChangeError::DefaultNeeded),
             _ => Ok((None, None)),
         }
+    }
+
+    /// Whether it ends before it would have.
+    fn ends_sooner(&self) -> bool {
+        let (before, now) = (self.entry.document.expires_at, self.document.expires_at);
+        now.is_some_and(|now| before.is_none_or(|before| now < before))
     }
 
     /// Applies the rest, and names what it changed.

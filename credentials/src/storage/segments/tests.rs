@@ -12,6 +12,7 @@ fn with_reserve(folder: &TempDir, reserve: u64) -> Segments {
     let room = Room {
         folder: folder.path().to_owned(),
         reserve,
+        floor: 0,
     };
     Segments::open(&folder.path().join("runs"), room).unwrap()
 }

@@ -9,7 +9,7 @@ use super::{
     folder::{self, FolderLock, OpenedFolder, StoreOpenError},
 };
 use crate::storage::{
-    Document, Log, StorageError, failure::Failure, flush::Flush, room::Room, unavailable,
+    Document, Effect, Log, StorageError, failure::Failure, flush::Flush, room::Room, unavailable,
 };
 
 /// An open store.
@@ -49,6 +49,10 @@ impl Store {
     /// What the disk said when it failed a write, if it ever did.
     pub(super) fn failure(&self) -> Option<String> {
         self.failure.reason()
+    }
+
+    pub(super) fn expect_room(&self, effect: Effect) -> Result<(), StorageError> {
+        self.room.check(effect)
     }
 
     /// Brings everything that was written to disk: what the log points at, then the log.
@@ -92,7 +96,7 @@ impl Store {
 
     pub(super) fn put(&self, key: &str, expected: u64, body: &[u8]) -> Result<u64, StorageError> {
         let old = self.expect(key, expected)?;
-        self.room.check()?;
+        self.room.check(Effect::EndsUse)?;
         let revision = expected + 1;
         let new = [&revision.to_be_bytes(), body].concat();
         self.swap(key, old, Some(new))?;
@@ -106,7 +110,7 @@ impl Store {
                 what: key.to_owned(),
             });
         }
-        self.room.check()?;
+        self.room.check(Effect::EndsUse)?;
         self.swap(key, old, None)
     }
 
@@ -161,7 +165,7 @@ impl Store {
     }
 
     fn import(&self, into: &Tree, key: &[u8], value: Vec<u8>) -> Result<(), StorageError> {
-        self.room.check()?;
+        self.room.check(Effect::Adds)?;
         self.write(|| into.insert(key, value))?;
         self.flush.wrote();
         Ok(())
@@ -175,7 +179,7 @@ impl Store {
         if self.last()? + 1 != position {
             return Err(conflict());
         }
-        self.room.check()?;
+        self.room.check(Effect::EndsUse)?;
         let none: Option<&[u8]> = None;
         let key = position.to_be_bytes();
         let swapped = self.write(|| self.audit.compare_and_swap(key, none, Some(record)))?;

@@ -118,9 +118,12 @@ async fn a_crash_while_a_store_was_made_leaves_one_that_is_made_anew() {
 async fn a_nearly_full_disk_refuses_writes_and_still_reads() {
     let folder = tempfile::tempdir().unwrap();
     used(folder.path()).await;
-    let storage = SledStorage::open_with_reserve(folder.path(), u64::MAX)
+    let storage = SledStorage::open_with_room(folder.path(), u64::MAX, u64::MAX)
         .await
         .unwrap();
+    for effect in [Effect::Adds, Effect::EndsUse] {
+        assert!(is_full(storage.expect_room(effect).await), "{effect:?}");
+    }
     assert!(is_full(storage.put("b", 0, vec![]).await));
     assert!(is_full(storage.remove("a", 1).await));
     for log in [Log::Audit, Log::Runs] {
@@ -128,6 +131,25 @@ async fn a_nearly_full_disk_refuses_writes_and_still_reads() {
     }
     assert_eq!(storage.read("a").await.unwrap().unwrap().body, b"kept");
     assert_eq!(storage.failure(), None, "nothing was written that failed");
+}
+
+#[tokio::test]
+async fn the_reserve_is_for_what_ends_a_use_and_for_what_has_begun() {
+    let folder = tempfile::tempdir().unwrap();
+    used(folder.path()).await;
+    let storage = SledStorage::open_with_room(folder.path(), u64::MAX, 0)
+        .await
+        .unwrap();
+    assert!(is_full(storage.expect_room(Effect::Adds).await));
+    storage.expect_room(Effect::EndsUse).await.unwrap();
+    storage.put("a", 1, b"revoked".to_vec()).await.unwrap();
+    storage.append(Log::Audit, 2, vec![]).await.unwrap();
+    storage.sync().await.unwrap();
+    // Runs are not forgotten by adding any.
+    assert!(is_full(storage.append(Log::Runs, 2, vec![]).await));
+    let forget = |_: u64, _: &[u8]| Some(Vec::new());
+    storage.edit_runs(Box::new(forget)).await.unwrap();
+    storage.sync_runs().await.unwrap();
 }
 
 #[tokio::test]

@@ -1,0 +1,181 @@
+//! A disk of which nothing but the reserve is left: uses can be ended, and nothing can be added.
+
+use super::*;
+use crate::{
+    CredentialId, NewToken, Role, Status,
+    storage::{StorageError, faulty::Fault},
+};
+
+/// `acme` with the keys `a`, rotated once, and `b`, and a token, on a disk that holds no more.
+struct Crowded {
+    installation: Installation,
+    storage: Arc<FaultyStorage>,
+    registry: Arc<Registry>,
+    a: CredentialId,
+    b: CredentialId,
+    token: ActorId,
+}
+
+async fn on_the_reserve() -> Crowded {
+    let (installation, registry) = Installation::with_acme().await;
+    drop(registry);
+    let (storage, registry) = installation.open_faulty().await;
+    let a = registry.add(&act(), key("a", "sk-a")).await.unwrap();
+    let a = a.credential.id;
+    registry.rotate(&act(), &a, to("sk-2")).await.unwrap();
+    let b = registry.add(&act(), key("b", "sk-b")).await.unwrap();
+    let made = registry
+        .create_token(&act(), &Scope::All, new_token())
+        .await
+        .unwrap();
+    storage.leave_the_reserve();
+    Crowded {
+        installation,
+        storage,
+        registry,
+        a,
+        b: b.credential.id,
+        token: made.token.id,
+    }
+}
+
+fn new_token() -> NewToken {
+    NewToken {
+        name: "Robin".to_owned(),
+        role: Role::Editor,
+        scope: Scope::All,
+        expires_at: None,
+    }
+}
+
+fn ending(second: i64) -> Edit {
+    Edit {
+        expires_at: Some(Some(jiff::Timestamp::from_second(second).unwrap())),
+        ..Edit::default()
+    }
+}
+
+fn check_full<T>(name: &str, outcome: Result<T, ChangeError>) {
+    let refused = outcome.err().unwrap_or_else(|| panic!("{name} was done"));
+    let is_full = matches!(
+        refused,
+        ChangeError::StoreUnavailable(StorageError::Full { .. })
+    );
+    assert!(is_full, "{name}: {refused}");
+}
+
+#[tokio::test]
+async fn what_adds_or_keeps_a_use_leaves_the_reserve_alone() {
+    let Crowded {
+        installation: _installation,
+        storage,
+        registry,
+        a,
+        b,
+        ..
+    } = on_the_reserve().await;
+    let head = registry.audit().head().await;
+    storage.watch(None);
+    let at_once = Rotation {
+        grace: std::time::Duration::ZERO,
+        ..to("sk-4")
+    };
+    let renamed = Edit {
+        label: Some("renamed".parse().unwrap()),
+        ..ending(NOW + DAY)
+    };
+    let (by, all) = (&act(), &Scope::All);
+    let acme = "acme".parse().unwrap();
+    let made = registry.create_workspace(by, workspace("globex")).await;
+    check_full("make a workspace", made);
+    check_full("add a key", registry.add(by, key("c", "sk-c")).await);
+    check_full("rotate", registry.rotate(by, &a, to("sk-3")).await);
+    check_full("rotate at once", registry.rotate(by, &a, at_once).await);
+    let back = Rollback::default();
+    check_full("roll back", registry.roll_back(by, &a, back).await);
+    // That it ends sooner too does not make it one that only ends something.
+    check_full("rename", registry.edit(by, &b, renamed).await);
+    let made = registry.create_token(by, all, new_token()).await;
+    check_full("make a token", made);
+    let resealed = registry.rotate_workspace_key(by, &acme).await;
+    check_full("rotate the workspace's key", resealed);
+    check_full("export", registry.export_workspace(by, &acme).await);
+    check_full("back up", registry.backup(by).await);
+    let noted = registry.audit().refused(by, "sign-in").await;
+    assert!(matches!(noted, Err(StorageError::Full { .. })));
+    assert!(storage.asked().is_empty(), "nothing was begun");
+    assert_eq!(registry.audit().head().await, head);
+}
+
+#[tokio::test]
+async fn an_end_that_moves_away_leaves_the_reserve_alone_and_one_that_comes_nearer_does_not() {
+    let crowded = on_the_reserve().await;
+    let edit = async |edit: Edit| crowded.registry.edit(&act(), &crowded.b, edit).await;
+    edit(ending(NOW + 9 * DAY)).await.unwrap();
+    edit(ending(NOW + 2 * DAY)).await.unwrap();
+    check_full("later", edit(ending(NOW + 3 * DAY)).await);
+    let never = Edit {
+        expires_at: Some(None),
+        ..Edit::default()
+    };
+    check_full("never", edit(never).await);
+    edit(ending(NOW + DAY)).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_ends_a_use_is_done_on_the_reserve() {
+    let Crowded {
+        installation,
+        registry,
+        a,
+        b,
+        token,
+        ..
+    } = on_the_reserve().await;
+    let cut = Revocation {
+        cut: true,
+        ..Revocation::default()
+    };
+    for revocation in [Revocation::default(), cut] {
+        let revoked = registry.revoke(&act(), &b, revocation).await.unwrap();
+        assert_eq!(revoked.status, Status::Revoked);
+    }
+    assert!(opened(registry.resolver().resolve(&ask("acme"))).is_ok());
+    // The version that was in grace is no more to be had, nor are its sealed bytes.
+    assert_eq!(sealed_versions(&installation), 2);
+    installation.clock.set(NOW + 2 * DAY);
+    registry.inner.sweep().await;
+    assert_eq!(sealed_versions(&installation), 1);
+    let withdrawn = registry
+        .revoke_token(&act(), &Scope::All, &token, None)
+        .await
+        .unwrap();
+    assert!(withdrawn.revoked_at.is_some());
+    let acme = "acme".parse().unwrap();
+    registry.erase_workspace(&act(), &acme, None).await.unwrap();
+    assert!(registry.credential(&a).is_none());
+}
+
+#[tokio::test]
+async fn a_revocation_that_cannot_be_recorded_even_there_does_not_happen() {
+    let Crowded {
+        installation: _installation,
+        storage,
+        registry,
+        b,
+        ..
+    } = on_the_reserve().await;
+    let head = registry.audit().head().await;
+    storage.watch(Some(Fault {
+        at: 0,
+        done: false,
+        for_good: true,
+    }));
+    let refused = registry.revoke(&act(), &b, Revocation::default()).await;
+    assert!(matches!(refused, Err(ChangeError::StoreUnavailable(_))));
+    let status = registry.credential(&b).unwrap().status;
+    assert_eq!(
+        (status, registry.audit().head().await),
+        (Status::Active, head)
+    );
+}
