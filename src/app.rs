@@ -9,6 +9,7 @@ use crate::inventory::Inventory;
 use crate::lifecycle::Lifecycle;
 use crate::observe::{self, Observed};
 use crate::runnable::Runnable;
+use crate::store_health::StoreHealth;
 use crate::{allocator, descriptors, telemetry, web};
 use keyside_admin::AdminOptions;
 use keyside_config::{ListenAddress, Settings, Sources};
@@ -116,8 +117,9 @@ impl App {
             requests_per_second: settings.admin.requests_per_second,
         };
         let observed = Observed {
-            registry: metrics,
+            metrics,
             drain: drain.clone(),
+            registry: self.registry.clone(),
         };
         let addresses = Addresses {
             proxy: proxy.addresses.clone(),
@@ -155,6 +157,7 @@ impl App {
     fn register_own(&self, metrics: &prometheus::Registry) -> prometheus::Result<()> {
         let inventory = Inventory::new(self.registry.clone(), &self.settings.catalogue)?;
         metrics.register(Box::new(inventory))?;
+        metrics.register(Box::new(StoreHealth::new(self.registry.clone())?))?;
         let build = prometheus::Opts::new("keyside_build_info", "The running version; always 1.");
         let build = prometheus::IntGauge::with_opts(
             build.const_label("version", env!("CARGO_PKG_VERSION")),
@@ -214,6 +217,7 @@ async fn open_registry(settings: &Settings, data: &Path) -> Result<Arc<Registry>
     };
     let registry = Registry::open(options).await.map_err(misconfigured)?;
     registry.runs().set_retention(settings.runs.keep);
+    registry.runs().set_when_full(settings.runs.when_full);
     Ok(registry)
 }
 

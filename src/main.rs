@@ -11,6 +11,7 @@ mod inventory;
 mod lifecycle;
 mod observe;
 mod runnable;
+mod store_health;
 mod telemetry;
 mod terminal;
 mod web;

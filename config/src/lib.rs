@@ -34,6 +34,6 @@ pub use provider::{
 };
 pub use settings::{
     AcceptEncoding, Admin, CredentialRules, Deadlines, EnvironmentPin, Kms, KmsDriver, Limits,
-    Listener, Log, LogFormat, MasterKeySource, Observe, Proxy, Runs, Settings, Store,
+    Listener, Log, LogFormat, MasterKeySource, Observe, Proxy, Runs, Settings, Store, WhenFull,
 };
 pub use sources::{EffectiveSetting, Loaded, Sources};

@@ -26,7 +26,7 @@ pub struct Settings {
     pub kms: Kms,
     /// How log lines are written.
     pub log: Log,
-    /// How many run records are kept.
+    /// How many run records are kept, and what happens while none can be written.
     pub runs: Runs,
     /// When a credential counts as expiring.
     pub credentials: CredentialRules,
@@ -131,13 +131,25 @@ pub enum LogFormat {
     Pretty,
 }
 
-/// Retention of run records.
+/// Run records.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Runs {
     /// How many records are kept at least; the oldest go first.
     #[serde(deserialize_with = "parsed::within::<_, _, 1, 100_000_000>")]
     pub keep: usize,
+    /// What becomes of requests while records cannot be written.
+    pub when_full: WhenFull,
+}
+
+/// What becomes of requests while run records cannot be written, because the disk is full or fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenFull {
+    /// They are served. The line that each has in the log is then its only record.
+    Serve,
+    /// They are refused, until records can be written.
+    Refuse,
 }
 
 /// Rules for all credentials.

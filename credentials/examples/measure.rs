@@ -248,9 +248,9 @@ async fn records(registry: &Registry) {
         });
     }
     println!(
-        "record: {} ns, {} dropped",
+        "record: {} ns, {} unrecorded",
         began.elapsed().as_nanos() / ROUND as u128,
-        registry.runs().dropped()
+        registry.runs().unrecorded()
     );
     let began = Instant::now();
     registry.runs().flush().await;

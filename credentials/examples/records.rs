@@ -54,9 +54,9 @@ async fn write(registry: &Registry, records: u64, at_once: u64) {
     registry.runs().flush().await;
     let (clock, processor) = (began.elapsed(), processor_time() - before);
     println!(
-        "wrote {records} in {clock:?}: {} ns of the processor each, {} dropped",
+        "wrote {records} in {clock:?}: {} ns of the processor each, {} unrecorded",
         processor.as_nanos() / u128::from(records),
-        registry.runs().dropped()
+        registry.runs().unrecorded()
     );
 }
 

@@ -169,6 +169,12 @@ impl Registry {
         Resolver::new(self.inner.snapshot.clone(), self.inner.clock.clone())
     }
 
+    /// What the disk said when it failed to write a change, if it ever did: no change is accepted then before a restart, and
+    /// requests are answered all the same.
+    pub fn storage_failure(&self) -> Option<String> {
+        self.inner.storage.failure()
+    }
+
     /// Who did what.
     pub fn audit(&self) -> &Audit {
         &self.inner.audit

@@ -1,7 +1,8 @@
 //! What credentials were used for: one record a proxied request, written behind.
 //!
 //! The data plane only puts a record into a queue. A task takes them out and appends them to a log in blocks, at most
-//! 100 ms or 1,000 records late; what is older than the retention goes first.
+//! 100 ms or 1,000 records late; what is older than the retention goes first. While they cannot be written, requests are
+//! served all the same or refused, as the settings say.
 
 mod block;
 mod erase;
@@ -11,11 +12,12 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
 use jiff::Timestamp;
+use keyside_config::WhenFull;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -94,7 +96,11 @@ struct Shared {
     queued: AtomicUsize,
     /// Told when there are enough for a block, or someone waits.
     enough: Notify,
-    dropped: AtomicU64,
+    /// The last records could not be written, and none have been since.
+    failing: AtomicBool,
+    /// Requests are refused while that is so.
+    refusing: AtomicBool,
+    unrecorded: AtomicU64,
     last_used: RwLock<HashMap<CredentialId, Timestamp>>,
     erased: Erased,
 }
@@ -107,6 +113,8 @@ struct Shared {
 enum Message {
     Run(Run),
     Flush(oneshot::Sender<()>),
+    /// Find out whether records can be written.
+    Probe,
     /// Go through what is kept for runs that are to be forgotten, and say how many there were.
     Erase(oneshot::Sender<Option<usize>>),
 }
@@ -123,7 +131,9 @@ impl Runs {
             keep: AtomicUsize::new(KEEP),
             queued: AtomicUsize::new(0),
             enough: Notify::new(),
-            dropped: AtomicU64::new(0),
+            failing: AtomicBool::new(false),
+            refusing: AtomicBool::new(false),
+            unrecorded: AtomicU64::new(0),
             last_used: RwLock::default(),
             erased: Erased::new(erased),
         });
@@ -136,21 +146,44 @@ impl Runs {
         self.shared.keep.store(keep, Ordering::Relaxed);
     }
 
+    /// What becomes of requests while records cannot be written, from now on. Nothing else is refused than what
+    /// [`Self::refuses`] says.
+    pub fn set_when_full(&self, when_full: WhenFull) {
+        let refuse = when_full == WhenFull::Refuse;
+        self.shared.refusing.store(refuse, Ordering::Relaxed);
+        // Where the disk is full already, the first requests are not to be served for want of a record that failed.
+        if refuse && self.queue.try_send(Message::Probe).is_ok() {
+            self.shared.enough.notify_one();
+        }
+    }
+
     /// Notes a run. Never waits: when the queue is full the record is counted and dropped.
     pub fn record(&self, run: Run) {
         // Counted first, so that the writer never takes away more than was added.
         let queued = self.shared.queued.fetch_add(1, Ordering::Relaxed) + 1;
         if self.queue.try_send(Message::Run(run)).is_err() {
             self.shared.queued.fetch_sub(1, Ordering::Relaxed);
-            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+            self.shared.unrecorded.fetch_add(1, Ordering::Relaxed);
+            self.shared.failing.store(true, Ordering::Relaxed);
         } else if queued == RECORDS_AT_RISK {
             self.shared.enough.notify_one();
         }
     }
 
-    /// How many records were dropped, because the queue was full or storage failed.
-    pub fn dropped(&self) -> u64 {
-        self.shared.dropped.load(Ordering::Relaxed)
+    /// How many runs have no record, because the queue was full or storage failed.
+    pub fn unrecorded(&self) -> u64 {
+        self.shared.unrecorded.load(Ordering::Relaxed)
+    }
+
+    /// Whether records are being written, as far as the last attempt tells. There is one a second while they are not.
+    pub fn are_recorded(&self) -> bool {
+        !self.shared.failing.load(Ordering::Relaxed)
+    }
+
+    /// Whether requests are to be refused, because they could not be recorded. Once a request: one atomic load while all
+    /// is well.
+    pub fn refuses(&self) -> bool {
+        self.shared.failing.load(Ordering::Relaxed) && self.shared.refusing.load(Ordering::Relaxed)
     }
 
     /// The latest runs of the workspaces in `within`, newest first; fewer when storage fails meanwhile.

@@ -180,6 +180,9 @@ impl Gateway {
             environment: admitted.environment,
             pin: self.door.pin(),
         })?;
+        if self.ledger.runs.refuses() {
+            return Err(keyside_credentials::Refusal::StoreUnavailable.into());
+        }
         let place = self.requests.take(grant.workspace());
         let upgrade = route.upgrade && upgrade::is_websocket(head);
         Ok(Permit {

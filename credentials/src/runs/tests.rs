@@ -135,8 +135,9 @@ async fn a_full_queue_drops_and_counts_and_never_waits() {
     let runs = Runs::start(Arc::new(MemoryStorage::new()), HashMap::new());
     // On one thread the writer gets no turn meanwhile.
     (0..QUEUE as u64 + 10).for_each(|n| runs.record(run(n)));
-    assert_eq!(runs.dropped(), 10);
+    assert_eq!((runs.unrecorded(), runs.are_recorded()), (10, false));
     runs.flush().await;
+    assert!(runs.are_recorded());
     assert_eq!(runs.recent(usize::MAX, &Scope::All).await.len(), QUEUE);
 }
 
@@ -152,11 +153,66 @@ async fn storage_that_fails_loses_records_and_takes_the_next_ones() {
         }));
         runs.record(run(1));
         runs.flush().await;
-        assert_eq!(runs.dropped(), 1);
+        assert_eq!(runs.unrecorded(), 1);
         runs.record(run(2));
         runs.flush().await;
         assert_eq!(numbers(&runs.recent(9, &Scope::All).await)[0], 2);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_recorded_is_refused_where_the_settings_say_so_and_for_no_longer() {
+    for (when_full, refuses) in [(WhenFull::Serve, false), (WhenFull::Refuse, true)] {
+        let storage = Arc::new(FaultyStorage::new(Arc::new(MemoryStorage::new())));
+        let runs = Runs::start(storage.clone(), HashMap::new());
+        runs.set_when_full(when_full);
+        runs.flush().await;
+        assert!(runs.are_recorded() && !runs.refuses());
+        storage.watch(Some(Fault {
+            at: 0,
+            done: false,
+            for_good: true,
+        }));
+        runs.record(run(1));
+        runs.flush().await;
+        assert_eq!((runs.are_recorded(), runs.refuses()), (false, refuses));
+        storage.watch(None);
+        // Without another request: there may be none.
+        is_recorded_again(&runs).await;
+        assert!(!runs.refuses());
+        runs.record(run(2));
+        runs.flush().await;
+        assert_eq!(numbers(&runs.recent(9, &Scope::All).await), [2]);
+        assert_eq!(runs.unrecorded(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_is_full_at_the_start_is_found_before_a_request_is_served_unrecorded() {
+    let storage = Arc::new(FaultyStorage::new(Arc::new(MemoryStorage::new())));
+    let runs = Runs::start(storage.clone(), HashMap::new());
+    storage.watch(Some(Fault {
+        at: 0,
+        done: false,
+        for_good: true,
+    }));
+    runs.set_when_full(WhenFull::Refuse);
+    runs.flush().await;
+    assert!(runs.refuses());
+    assert_eq!(runs.unrecorded(), 0);
+    storage.watch(None);
+    is_recorded_again(&runs).await;
+}
+
+/// Within the time after which a refused client may come back, and a little more.
+async fn is_recorded_again(runs: &Runs) {
+    let again = async {
+        while !runs.are_recorded() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    let limit = std::time::Duration::from_millis(1_500);
+    tokio::time::timeout(limit, again).await.unwrap();
 }
 
 #[tokio::test]

@@ -28,6 +28,7 @@ struct Batch {
     runs: Vec<Run>,
     waiting: Vec<oneshot::Sender<()>>,
     erasing: Vec<oneshot::Sender<Option<usize>>>,
+    probing: bool,
 }
 
 impl Writer {
@@ -43,15 +44,30 @@ impl Writer {
     /// Until the registry is gone and the queue is empty.
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Message>) {
         self.look().await;
-        while let Some(first) = queue.recv().await {
+        loop {
+            let first = match self.shared.failing.load(Ordering::Relaxed) {
+                false => queue.recv().await,
+                // Where requests are refused, no record comes that would show that they can be written again.
+                true => match timeout(BETWEEN_PROBES, queue.recv()).await {
+                    Ok(first) => first,
+                    Err(_) => Some(Message::Probe),
+                },
+            };
+            let Some(first) = first else {
+                return;
+            };
             let Batch {
                 mut runs,
                 waiting,
                 erasing,
+                probing,
             } = gather(first, &mut queue, &self.shared).await;
             // A request that was under way while its workspace was erased.
             runs.retain(|run| !self.shared.erased.covers(run.workspace.as_str(), run.at));
-            self.write(&runs).await;
+            match runs.is_empty() && probing {
+                true => self.probe().await,
+                false => self.write(&runs).await,
+            }
             // Whoever waited may have given up.
             for waiting in waiting {
                 let _ = waiting.send(());
@@ -105,32 +121,61 @@ impl Writer {
         if !self.looked {
             self.look().await;
         }
-        if let Err(error) = self.append(runs).await {
+        let appended = self.append(runs).await;
+        if let Err(error) = &appended {
             // Not retried: requests go on, and a full disk must not become a full memory.
             self.shared
-                .dropped
+                .unrecorded
                 .fetch_add(runs.len() as u64, Ordering::Relaxed);
             tracing::warn!(%error, records = runs.len(), "run records were lost");
-            // Perhaps the block is there all the same; the log says where it ends.
-            self.looked = false;
+        }
+        self.note(appended.is_ok());
+    }
+
+    /// Writes a block without records: nothing less tells whether the disk takes one.
+    async fn probe(&mut self) {
+        if !self.looked {
+            self.look().await;
+        }
+        let appended = match self.append_block(&[]).await {
+            Ok(()) => self.shared.storage.sync_runs().await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &appended {
+            tracing::debug!(%error, "run records cannot be written");
+        }
+        self.note(appended.is_ok());
+    }
+
+    fn note(&mut self, is_written: bool) {
+        // Perhaps the block is there all the same; the log says where it ends.
+        self.looked &= is_written;
+        let was_failing = self.shared.failing.swap(!is_written, Ordering::Relaxed);
+        match (was_failing, is_written) {
+            (false, false) => tracing::error!("run records cannot be written for now"),
+            (true, true) => tracing::info!("run records are written again"),
+            _ => {}
         }
     }
 
     async fn append(&mut self, runs: &[Run]) -> Result<(), StorageError> {
         for runs in runs.chunks(RECORDS_PER_BLOCK) {
-            let position = self.position + 1;
-            self.shared
-                .storage
-                .append(Log::Runs, position, Block::of(runs).to_vec())
-                .await?;
-            self.position = position;
-            self.kept.note(position, runs.len());
+            self.append_block(runs).await?;
         }
         let keep = self.shared.keep.load(Ordering::Relaxed);
         if let Some(first) = self.kept.forget(keep) {
             self.shared.storage.forget_runs(first).await?;
         }
         self.shared.storage.sync_runs().await
+    }
+
+    async fn append_block(&mut self, runs: &[Run]) -> Result<(), StorageError> {
+        let (position, block) = (self.position + 1, Block::of(runs).to_vec());
+        let appended = self.shared.storage.append(Log::Runs, position, block);
+        appended.await?;
+        self.position = position;
+        self.kept.note(position, runs.len());
+        Ok(())
     }
 }
 
@@ -186,7 +231,7 @@ impl Kept {
 async fn gather(first: Message, queue: &mut mpsc::Receiver<Message>, shared: &Shared) -> Batch {
     let mut batch = Batch::default();
     batch.take(first);
-    if batch.waiting.is_empty() && batch.erasing.is_empty() {
+    if batch.waiting.is_empty() && batch.erasing.is_empty() && !batch.probing {
         let _ = timeout(AT_RISK, shared.enough.notified()).await;
     }
     while let Ok(message) = queue.try_recv() {
@@ -202,12 +247,15 @@ impl Batch {
             Message::Run(run) => self.runs.push(run),
             Message::Flush(waiting) => self.waiting.push(waiting),
             Message::Erase(erasing) => self.erasing.push(erasing),
+            Message::Probe => self.probing = true,
         }
     }
 }
 
 /// How late a record may reach the disk, apart from the disk's own time.
 const AT_RISK: Duration = Duration::from_millis(90);
+/// How soon requests are no longer refused once records can be written: refused ones are told to come back after a second.
+const BETWEEN_PROBES: Duration = Duration::from_secs(1);
 pub(super) const RECORDS_AT_RISK: usize = 1_000;
 /// Each looks through the uses of those before it in its block.
 const RECORDS_PER_BLOCK: usize = 256;

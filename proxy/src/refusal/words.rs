@@ -103,7 +103,9 @@ fn denial(denied: Denied, provider: &str, about: &About<'_>) -> String {
             "Credential undecryptable: the record of {key} is damaged or was changed. The audit \
              log says more; add the key anew."
         ),
-        Denied::StoreUnavailable => "The credential store cannot be reached. Try again.".into(),
+        Denied::StoreUnavailable => {
+            "Keyside's store cannot be reached, or takes no run records. Try again.".into()
+        }
     }
 }
 

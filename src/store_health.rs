@@ -1,0 +1,55 @@
+//! Whether what is written reaches the disk, read at each scrape: the store and the run records say so themselves.
+
+use keyside_credentials::Registry;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{IntCounter, IntGauge};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The store's state, and what has no record.
+pub(crate) struct StoreHealth {
+    registry: Arc<Registry>,
+    /// `keyside_store_failed`.
+    failed: IntGauge,
+    /// `keyside_runs_unrecorded_total`.
+    unrecorded: IntCounter,
+    scrape: Mutex<()>,
+}
+
+impl StoreHealth {
+    pub(crate) fn new(registry: Arc<Registry>) -> prometheus::Result<Self> {
+        let failed = IntGauge::new(
+            "keyside_store_failed",
+            "1 once the disk has failed a write: no change is accepted until a restart.",
+        )?;
+        let unrecorded = IntCounter::new(
+            "keyside_runs_unrecorded_total",
+            "Requests that have no run record, because none could be written.",
+        )?;
+        Ok(Self {
+            registry,
+            failed,
+            unrecorded,
+            scrape: Mutex::default(),
+        })
+    }
+}
+
+impl Collector for StoreHealth {
+    fn desc(&self) -> Vec<&Desc> {
+        let all: [&dyn Collector; 2] = [&self.failed, &self.unrecorded];
+        all.into_iter().flat_map(Collector::desc).collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let has_failed = self.registry.storage_failure().is_some();
+        self.failed.set(has_failed.into());
+        // Of two scrapes at once, each would add what is missing.
+        let _alone = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
+        let unrecorded = self.registry.runs().unrecorded();
+        let counted = self.unrecorded.get();
+        self.unrecorded.inc_by(unrecorded.saturating_sub(counted));
+        let all: [&dyn Collector; 2] = [&self.failed, &self.unrecorded];
+        all.into_iter().flat_map(Collector::collect).collect()
+    }
+}
