@@ -138,7 +138,7 @@ fn keys_until_refused(keyside: &Keyside, full: &AtomicBool) -> Vec<Value> {
 }
 
 /// Checks the refusal that a client can work with.
-fn check_refused(answer: &Message) {
+pub fn check_refused(answer: &Message) {
     let text = answer.text();
     assert_eq!(answer.status(), 503, "{text}");
     assert_eq!(
@@ -175,7 +175,7 @@ fn check_unchanged(keyside: &Keyside, made: &[Value]) {
 }
 
 /// Checks that what a request does is on record again.
-fn check_recorded(keyside: &Keyside) {
+pub fn check_recorded(keyside: &Keyside) {
     let answer = keyside.ask(&Ask::chat());
     let id = answer.header("x-keyside-request-id").expect("an id");
     eventually("the request is on record", || {
@@ -185,19 +185,19 @@ fn check_recorded(keyside: &Keyside) {
     });
 }
 
-fn try_key(keyside: &Keyside, label: &str) -> Message {
+pub fn try_key(keyside: &Keyside, label: &str) -> Message {
     keyside.try_add(&json!({
         "workspaceId": "acme", "provider": "openai", "label": label, "secret": KEY,
     }))
 }
 
-fn try_workspace(keyside: &Keyside, id: &str) -> Message {
+pub fn try_workspace(keyside: &Keyside, id: &str) -> Message {
     let body = json!({ "id": id, "name": id });
     keyside.admin("POST", "/api/workspaces", Some(&body))
 }
 
 /// A file system of a few megabytes in the place of the data folder.
-struct SmallDisk {
+pub struct SmallDisk {
     folder: PathBuf,
     /// Keeps the folder that it is mounted in until it no longer is.
     _home: Builder,
@@ -205,7 +205,7 @@ struct SmallDisk {
 
 impl SmallDisk {
     /// Mounts it, which asks for root.
-    fn under(builder: &Builder) -> Self {
+    pub fn under(builder: &Builder) -> Self {
         let folder = builder.home().join("data");
         fs::create_dir(&folder).expect("a new folder");
         let mount = ["-t", "tmpfs", "-o", "size=48m,mode=0700", "keyside-test"];
@@ -219,7 +219,7 @@ impl SmallDisk {
     }
 
     /// Takes all the room there is; the file to remove for having it back.
-    fn fill(&self) -> PathBuf {
+    pub fn fill(&self) -> PathBuf {
         let path = self.folder.join("ballast");
         let mut file = File::create(&path).expect("a file");
         let block = vec![0x5a; 64 * 1024];
