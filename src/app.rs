@@ -218,6 +218,8 @@ async fn open_registry(settings: &Settings, data: &Path) -> Result<Arc<Registry>
     let registry = Registry::open(options).await.map_err(misconfigured)?;
     registry.runs().set_retention(settings.runs.keep);
     registry.runs().set_when_full(settings.runs.when_full);
+    // A disk that is full already is found before the first request.
+    registry.runs().flush().await;
     Ok(registry)
 }
 
