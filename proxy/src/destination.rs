@@ -47,13 +47,20 @@ enum Place {
 pub(crate) struct Outward {
     dialer: Arc<Dialer>,
     all: Arc<Quota>,
+    requests: Arc<Quota>,
     pools: Arc<AllPools>,
     by_provider: HashMap<Box<str>, Arc<Quota>>,
     credentials: Arc<CredentialNames>,
 }
 
 impl Outward {
-    pub(crate) fn new(catalogue: &Catalogue, proxy: &Proxy, tls: &ClientConfig) -> Self {
+    /// `requests` are those that there may be in flight.
+    pub(crate) fn new(
+        catalogue: &Catalogue,
+        proxy: &Proxy,
+        tls: &ClientConfig,
+        requests: Arc<Quota>,
+    ) -> Self {
         let limits = &proxy.limits;
         let heads = HeadLimits::of(limits);
         let quota = |provider: &Arc<Provider>| {
@@ -63,6 +70,7 @@ impl Outward {
         Self {
             dialer: Arc::new(Dialer::new(tls, proxy.deadlines.connect, heads)),
             all: Quota::new(limits.upstream_connections),
+            requests,
             pools: Arc::default(),
             by_provider: catalogue.iter().map(quota).collect(),
             credentials: Arc::new(catalogue.credential_names()),
@@ -75,6 +83,7 @@ impl Outward {
             all: self.all.clone(),
             here: here.unwrap_or(&self.all).clone(),
             pools: self.pools.clone(),
+            requests: self.requests.clone(),
         }
     }
 }

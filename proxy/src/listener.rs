@@ -77,9 +77,9 @@ pub fn bind(parts: &Parts) -> Result<Bound, BindError> {
     let tls = upstream::tls()?;
     let room = Arc::new(Semaphore::new(proxy.limits.connections));
     let catalogue = &parts.settings.catalogue;
-    let outward = Outward::new(catalogue, proxy, &tls);
-    let destinations = || Destinations::new(catalogue, &proxy.deadlines, &parts.metrics, &outward);
     let requests = Quota::new(proxy.limits.requests);
+    let outward = Outward::new(catalogue, proxy, &tls, requests.clone());
+    let destinations = || Destinations::new(catalogue, &proxy.deadlines, &parts.metrics, &outward);
     let mut bound = Bound {
         addresses: Vec::new(),
         services: Vec::new(),

@@ -56,6 +56,11 @@ impl Quota {
         })
     }
 
+    /// How many places are taken.
+    pub(crate) fn taken(&self) -> usize {
+        self.lock().all
+    }
+
     /// Ready when the next place is given back.
     pub(crate) fn given_back(&self) -> Notified<'_> {
         self.given_back.notified()

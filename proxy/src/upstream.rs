@@ -54,6 +54,8 @@ pub(crate) struct Places {
     pub(crate) here: Arc<Quota>,
     /// Where idle connections are, which take places too.
     pub(crate) pools: Arc<AllPools>,
+    /// The requests in flight, of which each may have an answer that nobody reads.
+    pub(crate) requests: Arc<Quota>,
 }
 
 /// One of them, for as long as its socket is open.
@@ -228,7 +230,10 @@ impl Upstream {
             opening = pool.multiplexes().then_some(waited);
         }
         let slot = self.slot(workspace).await?;
-        let dialed = self.dialer.dial(&self.base, self.reach, slot, pool).await;
+        let window = stream_window(self.places.requests.taken());
+        let shared = (&**pool, window);
+        let dialed = self.dialer.dial(&self.base, self.reach, slot, shared);
+        let dialed = dialed.await;
         drop(opening);
         Ok(dialed?)
     }
@@ -300,6 +305,13 @@ impl Upstream {
     }
 }
 
+/// What one answer on a new HTTP/2 connection may have on the way, in bytes, while so many requests are in flight. What
+/// nobody reads stays with us: so the more there are, the less each may have.
+fn stream_window(in_flight: usize) -> u32 {
+    let share = UNREAD / u32::try_from(in_flight).unwrap_or(u32::MAX).max(1);
+    share.clamp(SMALLEST_WINDOW, LARGEST_WINDOW)
+}
+
 /// For a caller that waits no longer for the head of an answer to a request that was sent, or was not yet.
 pub(crate) fn too_slow(sent: bool) -> Refusal {
     diagnose(&SendError::TooSlow(match sent {
@@ -359,6 +371,13 @@ fn behind<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError +
         None => error.source(),
     }
 }
+
+/// What all answers together are meant to have on the way from HTTP/2 upstreams, in bytes.
+const UNREAD: u32 = 32 << 20;
+/// The largest frame: less would cut what providers send at once.
+const SMALLEST_WINDOW: u32 = 16 << 10;
+/// 5 MB/s over a path of 50 ms. hyper allows 2 MiB.
+const LARGEST_WINDOW: u32 = 256 << 10;
 
 /// Idle connections that are closed for the sake of one request. They may be another provider's, or not give a workspace
 /// that has its share a place.

@@ -114,7 +114,7 @@ fn gateway(registry: &Registry) -> Gateway {
         .with_root_certificates(RootCertStore::empty())
         .with_no_client_auth();
     let proxy = &settings.proxy;
-    let outward = Outward::new(&settings.catalogue, proxy, &tls);
+    let outward = Outward::new(&settings.catalogue, proxy, &tls, Quota::new(16));
     let destinations = Destinations::new(&settings.catalogue, &proxy.deadlines, &metrics, &outward);
     let door = Door::new(&proxy.listeners[0], None, proxy);
     Gateway::new(&parts, door, destinations, Quota::new(16))

@@ -1,6 +1,7 @@
 use super::*;
 use crate::destination::{Destinations, Outward};
 use crate::metrics::Metrics;
+use crate::quota::Quota;
 use http::Request;
 use keyside_config::{Settings, Sources};
 use rustls::{ClientConfig, RootCertStore};
@@ -14,7 +15,7 @@ fn rewrite(provider: &str, target: &str, upgrade: bool, fields: &[(&str, &str)])
         .with_root_certificates(RootCertStore::empty())
         .with_no_client_auth();
     let (catalogue, proxy) = (&settings.catalogue, &settings.proxy);
-    let outward = Outward::new(catalogue, proxy, &tls);
+    let outward = Outward::new(catalogue, proxy, &tls, Quota::new(1));
     let destinations = Destinations::new(catalogue, &proxy.deadlines, &metrics, &outward);
     let destination = destinations.get(provider).unwrap();
     let mut request = Request::builder().uri(target);

@@ -79,13 +79,14 @@ impl Dialer {
         self.heads
     }
 
-    /// Opens a connection. One that can be shared is in `pool` too.
+    /// Opens a connection. One that can be shared is in the pool of `shared` too, with a window of so many bytes for each
+    /// answer.
     pub(super) async fn dial(
         &self,
         base: &BaseUrl,
         reach: Reach,
         slot: Slot,
-        pool: &Pool,
+        shared: (&Pool, u32),
     ) -> Result<Connection, ConnectError> {
         self.in_time(async {
             if base.scheme == Scheme::Http {
@@ -96,7 +97,7 @@ impl Dialer {
             let multiplexes = secured.get_ref().1.alpn_protocol() == Some(HTTP2);
             let socket = Socket::new(secured, slot);
             match multiplexes {
-                true => self.speak_http2(socket, pool).await,
+                true => self.speak_http2(socket, shared).await,
                 false => self.speak_http1(socket).await,
             }
         })
@@ -150,7 +151,7 @@ impl Dialer {
     async fn speak_http2<S>(
         &self,
         socket: Socket<S>,
-        pool: &Pool,
+        (pool, window): (&Pool, u32),
     ) -> Result<Connection, ConnectError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -161,8 +162,9 @@ impl Dialer {
             .keep_alive_interval(PING_AFTER)
             .keep_alive_timeout(PONG_WITHIN)
             .initial_max_send_streams(limit)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(STREAM_WINDOW * STREAMS as u32)
+            .initial_stream_window_size(window)
+            // Room for every stream's: those who do not read cannot take it from those who do.
+            .initial_connection_window_size(window * STREAMS as u32)
             .max_send_buf_size(SEND_BUFFER)
             .max_header_list_size(self.heads.list_size())
             .handshake(TokioIo::new(socket));
@@ -265,11 +267,6 @@ const PONG_WITHIN: Duration = Duration::from_secs(10);
 
 /// What RFC 8305 (section 8) recommends between two attempts.
 const HEAD_START: Duration = Duration::from_millis(250);
-
-/// What one answer over HTTP/2 may have on the way, in bytes. hyper's 2 MiB are kept for each answer that nobody reads;
-/// this is still 1.3 MB/s over a path of 50 ms, where tokens come in kilobytes. Times [`STREAMS`] it is the connection's
-/// window: those who do not read cannot take it from those who do.
-const STREAM_WINDOW: u32 = 64 * 1024;
 
 /// What is kept of one request's body for an HTTP/2 peer that does not take it, in bytes; hyper keeps 1 MiB.
 const SEND_BUFFER: usize = 64 * 1024;

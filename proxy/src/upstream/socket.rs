@@ -144,5 +144,5 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     }
 }
 
-/// What one read returns at most, in bytes: one TLS record.
-const READ_AT_ONCE: usize = 16 * 1024;
+/// What one read returns at most, in bytes: as many as hyper's buffer has room for at first.
+const READ_AT_ONCE: usize = 8 * 1024;
