@@ -203,7 +203,7 @@ impl From<ChangeError> for Problem {
             ChangeError::LabelTaken { .. } => Self::new(
                 Kind::LabelTaken,
                 said,
-                "Choose another label. Labels of revoked credentials stay taken, because earlier runs name them.",
+                "Choose another label, or revoke the credential that has this one: a revoked credential gives its label up.",
             )
             .with_errors(vec![FieldError::field("label", "taken")]),
             ChangeError::CredentialUnknown => Self::credential_unknown(),
@@ -229,7 +229,7 @@ impl From<ChangeError> for Problem {
             ChangeError::Revoked => Self::new(
                 Kind::CredentialRevoked,
                 said,
-                "Store the key as a new credential, under another label.",
+                "Store the key as a new credential. It may have the same label.",
             ),
             ChangeError::NothingInGrace => Self::new(
                 Kind::NothingInGrace,

@@ -148,7 +148,7 @@ impl Registry {
         self.saved(made)
     }
 
-    /// The credentials that pass `filter`, in order of workspace, provider and label.
+    /// The credentials that pass `filter`, in [their order](Credential::list_order).
     pub fn list(&self, filter: &Filter) -> Vec<Credential> {
         let snapshot = self.inner.snapshot.load();
         let viewer = self.viewer();
@@ -227,14 +227,7 @@ impl Registry {
 }
 
 fn in_order(credentials: &mut [Credential]) {
-    credentials.sort_unstable_by(|one, other| {
-        let by_provider = || one.provider.cmp(&other.provider);
-        let by_label = || one.label.cmp(&other.label);
-        one.workspace
-            .cmp(&other.workspace)
-            .then_with(by_provider)
-            .then_with(by_label)
-    });
+    credentials.sort_unstable_by(|one, other| one.list_order().cmp(&other.list_order()));
 }
 
 fn stopping() -> crate::storage::StorageError {

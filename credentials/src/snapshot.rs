@@ -3,6 +3,7 @@
 //! Replaced on every change. One snapshot and the next share all that did not change, so that a change costs the same
 //! whatever else there is.
 
+mod labels;
 mod load;
 
 use std::{
@@ -13,9 +14,10 @@ use std::{
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
+use self::labels::Labels;
 pub(crate) use self::load::{Finding, load};
 use crate::{
-    CredentialId, Environment, Label, Refusal, WorkspaceId,
+    CredentialId, Environment, Refusal, WorkspaceId,
     documents::{CredentialDocument, Trace, WorkspaceDocument},
     keyring::Keyring,
     ledger::Damage,
@@ -47,7 +49,7 @@ pub(crate) struct WorkspaceEntry {
 pub(crate) struct Choices {
     live: Option<Choice>,
     sandbox: Option<Choice>,
-    pub(crate) labels: SharedMap<Label, Arc<CredentialEntry>>,
+    pub(crate) labels: Labels,
 }
 
 /// A default.
@@ -157,19 +159,10 @@ impl WorkspaceEntry {
     }
 
     fn place(&mut self, credential: Arc<CredentialEntry>) {
-        let CredentialDocument {
-            id,
-            provider,
-            label,
-            ..
-        } = &credential.document;
-        let labels = &mut self.providers.entry(provider.clone()).or_default().labels;
-        if let Some(before) = self.credentials.get(id)
-            && before.document.label != *label
-        {
-            labels.remove(&before.document.label);
-        }
-        labels.insert(label.clone(), credential.clone());
+        let CredentialDocument { id, provider, .. } = &credential.document;
+        let before = self.credentials.get(id).map(|entry| &entry.document);
+        let choices = self.providers.entry(provider.clone()).or_default();
+        choices.labels.place(&credential, before);
         self.credentials.insert(id.clone(), credential);
     }
 

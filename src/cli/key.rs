@@ -46,7 +46,7 @@ pub(crate) struct Add {
     /// The provider it is for, such as openai
     #[arg(long, short)]
     provider: ProviderId,
-    /// Its name, unique for this workspace and provider
+    /// Its name, unique among the keys of this workspace and provider that are not revoked
     #[arg(long, short, default_value = "default")]
     label: Label,
     /// Whether it costs money

@@ -147,3 +147,29 @@ fn a_label_is_unique_within_workspace_and_provider() {
     keyside.add(elsewhere);
     assert_eq!(keyside.list().len(), 2);
 }
+
+#[test]
+fn the_replacement_of_a_leaked_key_takes_its_label_and_runners_need_no_change() {
+    let mut acme = Acme::without_keys();
+    acme.save("default one", "live", LIVE, false);
+    acme.save("batch", "live", SANDBOX, false);
+    let batch = Ask::chat().header("X-Keyside-Label", "batch");
+    let mut wire = acme.keyside.wire();
+    acme.gave("before", &wire.ask(&batch), "batch", SANDBOX);
+    let views = acme.keyside.list();
+    let leaked = views.iter().find(|view| view["label"] == "batch");
+    acme.keyside.revoke(leaked.expect("the key"));
+    expect::refused("between", &wire.ask(&batch), 401, "credential_revoked");
+    acme.save("batch", "live", SECOND, false);
+    acme.gave(
+        "after, on the same connection",
+        &wire.ask(&batch),
+        "batch",
+        SECOND,
+    );
+    acme.keyside = acme.keyside.kill9().start();
+    acme.gives("after a restart", &batch, "batch", SECOND);
+    let views = acme.keyside.list();
+    let named = views.iter().filter(|view| view["label"] == "batch");
+    assert_eq!(named.count(), 2, "the record of the leaked one stays");
+}

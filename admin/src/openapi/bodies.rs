@@ -16,7 +16,7 @@ pub(crate) struct NewCredential {
     workspace_id: String,
     /// An id of the catalogue.
     provider: String,
-    /// Unique within workspace and provider.
+    /// Unique among the credentials of its workspace and provider that are not revoked.
     #[schema(pattern = "^[!-~]([ -~]{0,62}[!-~])?$")]
     label: String,
     /// `live` unless said otherwise.

@@ -51,7 +51,7 @@ pub(super) async fn create(
     Ok(saved(&state.registry, &caller, added).created(&location))
 }
 
-/// Credentials, in order of workspace, provider and label. Revoked ones stay.
+/// Credentials, in order of workspace, provider, label and age. Revoked ones stay.
 #[utoipa::path(
     get, path = "/api/integrations/credentials", tag = "credentials", operation_id = "listCredentials",
     params(queries::CredentialFilter, queries::Limit, queries::CredentialCursor),
@@ -76,7 +76,7 @@ pub(super) async fn list(
     let all = state.registry.list(&filter).into_iter();
     let rest = all.skip_while(|credential| {
         let after = after.as_ref();
-        after.is_some_and(|after| order(credential) <= order(after))
+        after.is_some_and(|after| credential.list_order() <= after.list_order())
     });
     let view = |credential| CredentialView::of(credential, Vec::new());
     Ok(Json(Page::cut(
@@ -162,15 +162,6 @@ fn with_warnings(
 /// A cursor is the id of the last one shown. Records are never removed, so its place in the order can be found again.
 fn place(caller: &Caller, registry: &Registry, cursor: &str) -> Option<Credential> {
     caller.credential(registry, cursor).ok()
-}
-
-/// The order of [`Registry::list`].
-fn order(credential: &Credential) -> (&str, &str, &str) {
-    (
-        credential.workspace.as_str(),
-        &credential.provider,
-        credential.label.as_str(),
-    )
 }
 
 fn known_provider(state: &AdminState, text: &str) -> Result<String, String> {

@@ -181,6 +181,11 @@ async fn a_taken_label_or_workspace_is_a_conflict() {
         (StatusCode::CONFLICT, "label-taken")
     );
     assert_eq!(again.fields(), ["label"]);
+    let credentials = api.get(CREDENTIALS).await.json();
+    let id = credentials["items"][0]["id"].as_str().unwrap();
+    api.delete(&format!("{CREDENTIALS}/{id}")).await;
+    let replacement = api.post(CREDENTIALS, &new_credential(json!({}))).await;
+    assert_eq!(replacement.status, StatusCode::CREATED);
     let again = api.post("/api/workspaces", &json!({ "id": "acme" })).await;
     assert_eq!(
         (again.status, again.kind().as_str()),

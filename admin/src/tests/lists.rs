@@ -60,6 +60,25 @@ async fn a_cursor_holds_its_place_when_the_one_it_names_leaves_the_filter() {
 }
 
 #[tokio::test]
+async fn pages_miss_none_of_the_credentials_that_have_had_one_label() {
+    let api = Api::with_workspace().await;
+    let mut made = Vec::new();
+    for _ in 0..4 {
+        let id = api.post(CREDENTIALS, &new_credential(json!({}))).await.id();
+        api.delete(&format!("{CREDENTIALS}/{id}")).await;
+        made.push(id);
+    }
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    for _ in 0..made.len() {
+        let page = api.get(&format!("{CREDENTIALS}?limit=1{cursor}")).await;
+        let page = page.json();
+        seen.push(page["items"][0]["id"].as_str().unwrap().to_owned());
+        cursor = format!("&cursor={}", page["nextCursor"].as_str().unwrap_or(""));
+    }
+    assert_eq!(seen, made);
+}
+
+#[tokio::test]
 async fn a_list_is_narrowed_by_each_filter() {
     let api = Api::with_workspace().await;
     api.post("/api/workspaces", &json!({ "id": "beta" })).await;

@@ -228,6 +228,27 @@ async fn run_records_come_back_and_go_on_where_the_oldest_were_forgotten() {
     assert_eq!((latest[0].latency_us, &latest[1]), (600, &kept[0]));
 }
 
+#[tokio::test]
+async fn a_label_that_a_revoked_key_gave_up_leads_to_its_replacement_after_a_restore() {
+    let (place, registry) = Place::begun().await;
+    let filter = Filter::default();
+    let gone = registry.list(&filter)[0].id.clone();
+    let revoked = registry.revoke(&act(), &gone, Revocation::default());
+    revoked.await.unwrap();
+    let replacement = NewCredential {
+        secret: Secret::from_plaintext(b"sk-replacement".to_vec()).unwrap(),
+        ..key("a")
+    };
+    registry.add(&act(), replacement).await.unwrap();
+    let file = place.path("backup");
+    backup(&registry, &file).await;
+    let there = Place::with_key_of(&place);
+    there.restore(&file).await.unwrap();
+    let restored = there.open().await;
+    assert_eq!(opened(&restored, "a").as_deref(), Ok("sk-replacement"));
+    assert_eq!(restored.list(&filter), registry.list(&filter));
+}
+
 /// A large one: some hundred fill a file.
 fn run(n: u64) -> Run {
     Run {

@@ -17,7 +17,7 @@ pub struct Credential {
     pub workspace: WorkspaceId,
     /// The provider it is for, an id of the catalogue.
     pub provider: Arc<str>,
-    /// Unique within workspace and provider.
+    /// Unique among the credentials of its workspace and provider that are not revoked.
     pub label: Label,
     /// Whether it costs money.
     pub environment: Environment,
@@ -54,6 +54,22 @@ pub struct Credential {
     /// Whether its record failed authentication. What is shown of it is then what the store claims, and nothing of it
     /// is used.
     pub damaged: bool,
+}
+
+impl Credential {
+    /// What lists are ordered by: workspace, provider and label, then age, since revoked credentials have labels that others
+    /// may have too. No two credentials compare as equal.
+    pub fn list_order(&self) -> (&WorkspaceId, &str, &Label, Timestamp, &CredentialId) {
+        let Self {
+            workspace,
+            provider,
+            label,
+            created_at,
+            id,
+            ..
+        } = self;
+        (workspace, provider, label, *created_at, id)
+    }
 }
 
 /// Whether a credential costs money.

@@ -105,8 +105,8 @@ name!(
 );
 
 name!(
-    /// The name a credential has for people, unique within workspace and provider: 1 to 64 visible ASCII characters,
-    /// with spaces between them. It travels in a response header, so nothing else is let in.
+    /// The name a credential has for people, unique among those of its workspace and provider that are not revoked: 1 to 64
+    /// visible ASCII characters, with spaces between them. It travels in a response header, so nothing else is let in.
     Label, "a label", "1 to 64 visible ASCII characters, with spaces only between them",
     is_visible_phrase
 );

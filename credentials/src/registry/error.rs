@@ -30,7 +30,7 @@ pub enum ChangeError {
     /// Not in the catalogue.
     #[error("the catalogue has no such provider")]
     ProviderUnknown,
-    /// Labels are unique within workspace and provider, revoked ones included: earlier runs name them.
+    /// Labels are unique among the credentials of a workspace and provider that are not revoked.
     #[error("the workspace has a credential labelled {label:?} for this provider already")]
     LabelTaken {
         /// The label.

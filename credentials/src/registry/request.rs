@@ -45,7 +45,7 @@ pub struct NewCredential {
     pub workspace: WorkspaceId,
     /// An id of the catalogue.
     pub provider: String,
-    /// Unique within workspace and provider.
+    /// Unique among the credentials of this workspace and provider that are not revoked.
     pub label: Label,
     /// Whether it costs money.
     pub environment: Environment,

@@ -8,6 +8,7 @@ mod disclosure;
 mod erasing;
 mod exporting;
 mod half_way;
+mod labels;
 mod life;
 mod master_key;
 mod model;

@@ -42,7 +42,7 @@ pub(crate) struct RollBack {
 pub(crate) struct Edit {
     #[command(flatten)]
     one: One,
-    /// Its new name, unique for its workspace and provider
+    /// Its new name, unique among the keys of its workspace and provider that are not revoked
     #[arg(long, short)]
     label: Option<Label>,
     /// What it is used for

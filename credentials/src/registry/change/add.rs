@@ -180,6 +180,6 @@ pub(super) fn unusual_form(provider: &Provider, secret: &Secret) -> Option<Warni
 impl WorkspaceEntry {
     pub(super) fn has_label(&self, provider: &str, label: &Label) -> bool {
         self.choices(provider)
-            .is_some_and(|choices| choices.labels.contains_key(label))
+            .is_some_and(|choices| choices.labels.is_taken(label))
     }
 }

@@ -35,7 +35,7 @@ fn acme_key(id: &CredentialId) -> String {
     format!("credentials/acme/{id}")
 }
 
-fn edit(document: &mut Document, from: &str, to: &str) {
+pub(super) fn edit(document: &mut Document, from: &str, to: &str) {
     let text = String::from_utf8_lossy(&document.body);
     assert!(text.contains(from), "nothing to edit in {text}");
     let at = document

@@ -121,7 +121,7 @@ impl Reference {
         if create.expires_in.is_some_and(|seconds| seconds <= 0) {
             return Err("expiry past");
         }
-        if self.labelled(create.provider, create.label).is_some() {
+        if self.holder(create.provider, create.label).is_some() {
             return Err("label taken");
         }
         let place = (create.provider, create.environment);
@@ -242,7 +242,7 @@ impl Reference {
             return Err("default needed");
         }
         if let Some(label) = edit.label
-            && self.labelled(provider, label).is_some_and(|at| at != who)
+            && self.holder(provider, label).is_some_and(|at| at != who)
         {
             return Err("label taken");
         }
@@ -277,9 +277,10 @@ impl Reference {
         Ok(Said::Yes)
     }
 
-    fn labelled(&self, provider: usize, label: usize) -> Option<usize> {
+    /// The one credential that has the label: one that was revoked has given it up.
+    fn holder(&self, provider: usize, label: usize) -> Option<usize> {
         let mut known = self.credentials.iter();
-        known.position(|known| known.provider == provider && known.label == label)
+        known.position(|known| known.is_labelled(provider, label) && !known.revoked)
     }
 
     pub(super) fn is_default(&self, who: usize) -> bool {
@@ -294,10 +295,14 @@ impl Reference {
         {
             return Err(Refusal::CredentialMissing);
         }
-        let at = self
-            .labelled(provider, label)
-            .ok_or(Refusal::LabelUnknown)?;
-        self.credentials[at].answer(self.now)
+        if let Some(at) = self.holder(provider, label) {
+            return self.credentials[at].answer(self.now);
+        }
+        let mut known = self.credentials.iter();
+        match known.any(|known| known.is_labelled(provider, label)) {
+            true => Err(Refusal::CredentialRevoked),
+            false => Err(Refusal::LabelUnknown),
+        }
     }
 
     pub(super) fn default_answer(
@@ -330,6 +335,10 @@ impl Reference {
 }
 
 impl Known {
+    fn is_labelled(&self, provider: usize, label: usize) -> bool {
+        self.provider == provider && self.label == label
+    }
+
     fn expect_open(&self, stale: bool) -> Result<(), &'static str> {
         match (stale, self.revoked) {
             (true, _) => Err("superseded"),

@@ -67,7 +67,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (any::<usize>(), proptest::option::of(0..5u32), stale())
             .prop_map(|(who, to, stale)| Step::RollBack(who, to, stale)),
         3 => (any::<usize>(), edit()).prop_map(|(who, edit)| Step::Edit(who, edit)),
-        1 => (any::<usize>(), any::<bool>(), stale())
+        2 => (any::<usize>(), any::<bool>(), stale())
             .prop_map(|(who, cut, stale)| Step::Revoke(who, cut, stale)),
         4 => seconds().prop_map(Step::Advance),
         1 => Just(Step::Restart),

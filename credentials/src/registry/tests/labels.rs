@@ -1,0 +1,187 @@
+//! A label belongs to the one credential that is not revoked.
+
+use super::{tampering::edit, *};
+use crate::{Hash, Idempotency, audit::Event};
+
+fn labelled(label: &'static str) -> Ask<'static> {
+    Ask {
+        label: Some(label),
+        ..ask("acme")
+    }
+}
+
+async fn revoke(registry: &Registry, id: &CredentialId) {
+    let revoked = registry.revoke(&act(), id, Revocation::default()).await;
+    revoked.unwrap();
+}
+
+fn relabelled(label: &str) -> Edit {
+    Edit {
+        label: Some(label.parse().unwrap()),
+        ..Edit::default()
+    }
+}
+
+#[tokio::test]
+async fn the_replacement_of_a_revoked_key_takes_its_label_and_its_place() {
+    let (installation, registry, leaked) = one_key().await;
+    revoke(&registry, &leaked).await;
+    let resolver = registry.resolver();
+    assert_eq!(
+        opened(resolver.resolve(&labelled("default"))),
+        Err(Refusal::CredentialRevoked)
+    );
+    let saved = registry.add(&act(), key("default", "sk-2")).await.unwrap();
+    assert_eq!(saved.warnings, [Warning::SecretUnusualForm]);
+    assert!(saved.credential.is_default);
+    replaced(&registry).await;
+    drop(registry);
+    // Where it is read in whatever order storage lists it.
+    replaced(&installation.open().await).await;
+}
+
+async fn replaced(registry: &Registry) {
+    let resolver = registry.resolver();
+    for asked in [labelled("default"), ask("acme")] {
+        assert_eq!(opened(resolver.resolve(&asked)).as_deref(), Ok("sk-2"));
+    }
+    assert_eq!(registry.list(&Filter::default()).len(), 2);
+    let taken = registry.add(&act(), key("default", "sk-3")).await;
+    assert!(matches!(taken, Err(ChangeError::LabelTaken { .. })));
+}
+
+#[tokio::test]
+async fn an_edit_may_take_the_label_of_a_revoked_key_and_gives_it_back() {
+    let (_installation, registry, gone) = one_key().await;
+    let other = registry.add(&act(), key("other", "sk-2")).await.unwrap();
+    let other = other.credential.id;
+    let taken = registry.edit(&act(), &other, relabelled("default")).await;
+    assert!(matches!(taken, Err(ChangeError::LabelTaken { .. })));
+    revoke(&registry, &gone).await;
+    let edited = registry.edit(&act(), &other, relabelled("default")).await;
+    edited.unwrap();
+    let resolver = registry.resolver();
+    let asked = |label| opened(resolver.resolve(&labelled(label)));
+    assert_eq!(asked("default").as_deref(), Ok("sk-2"));
+    assert_eq!(asked("other"), Err(Refusal::LabelUnknown));
+    let edited = registry.edit(&act(), &other, relabelled("third")).await;
+    edited.unwrap();
+    assert_eq!(asked("default"), Err(Refusal::CredentialRevoked));
+    assert_eq!(asked("third").as_deref(), Ok("sk-2"));
+    // The revoked one is as final as before.
+    let back = registry.edit(&act(), &gone, relabelled("fourth")).await;
+    assert!(matches!(back, Err(ChangeError::Revoked)));
+}
+
+#[tokio::test]
+async fn where_only_revoked_keys_have_a_label_the_one_revoked_last_is_what_was_asked_for() {
+    let (installation, registry, first) = one_key().await;
+    revoke(&registry, &first).await;
+    installation.clock.set(NOW + 60);
+    let second = registry.add(&act(), key("default", "sk-2")).await.unwrap();
+    let second = second.credential.id;
+    installation.clock.set(NOW + 120);
+    revoke(&registry, &second).await;
+    drop(registry);
+    let registry = installation.open().await;
+    let from = registry.audit().head().await.position + 1;
+    assert_eq!(
+        opened(registry.resolver().resolve(&labelled("default"))),
+        Err(Refusal::CredentialRevoked)
+    );
+    let noted = loop {
+        let records = registry.audit().records(from, 10).await.unwrap();
+        match records.into_iter().next() {
+            Some(record) => break record,
+            None => tokio::task::yield_now().await,
+        }
+    };
+    assert_eq!(noted.event, Event::RevokedUseAttempted);
+    assert_eq!(noted.credential, Some(second));
+}
+
+#[tokio::test]
+async fn a_repetition_of_the_request_that_made_a_revoked_key_makes_no_other_one() {
+    let (_installation, registry) = Installation::with_acme().await;
+    let new = || NewCredential {
+        idempotency: Some(Idempotency {
+            key: "my-key".to_owned(),
+            request: Hash::of(b"request"),
+        }),
+        ..key("default", "sk-1")
+    };
+    let first = registry.add(&act(), new()).await.unwrap().credential.id;
+    revoke(&registry, &first).await;
+    registry.add(&act(), key("default", "sk-2")).await.unwrap();
+    let again = registry.add(&act(), new()).await.unwrap();
+    assert!(again.repeated);
+    assert_eq!(again.credential.id, first);
+    let resolver = registry.resolver();
+    assert_eq!(
+        opened(resolver.resolve(&labelled("default"))).as_deref(),
+        Ok("sk-2")
+    );
+}
+
+#[tokio::test]
+async fn of_many_who_take_the_label_of_a_revoked_key_at_once_exactly_one_succeeds() {
+    let (_installation, registry, gone) = one_key().await;
+    revoke(&registry, &gone).await;
+    let saving: Vec<_> = (0..16)
+        .map(|n| {
+            let (registry, secret) = (registry.clone(), format!("sk-{n}"));
+            tokio::spawn(async move { registry.add(&act(), key("default", &secret)).await.is_ok() })
+        })
+        .collect();
+    let mut saved = 0;
+    for one in saving {
+        saved += usize::from(one.await.unwrap());
+    }
+    assert_eq!(saved, 1);
+}
+
+/// Whoever writes to the store can free no label, and can put nothing in front of the key that has one.
+#[tokio::test]
+async fn a_document_that_was_edited_neither_frees_its_label_nor_takes_another_ones() {
+    let (installation, registry, id) = one_key().await;
+    registry.add(&act(), key("other", "sk-2")).await.unwrap();
+    drop(registry);
+    let tampered = |from: &'static str, to: &'static str| {
+        let at = format!("{CREDENTIALS}acme/{id}");
+        installation.memory.tamper(|documents, _| {
+            edit(documents.get_mut(&at).unwrap(), from, to);
+        });
+    };
+    tampered(
+        "\"revokedAt\":null",
+        "\"revokedAt\":\"2026-11-22T00:00:00Z\"",
+    );
+    let registry = installation.open().await;
+    let asked = |registry: &Registry, label| opened(registry.resolver().resolve(&labelled(label)));
+    assert_eq!(
+        asked(&registry, "default"),
+        Err(Refusal::CredentialUndecryptable)
+    );
+    let taken = registry.add(&act(), key("default", "sk-3")).await;
+    assert!(matches!(taken, Err(ChangeError::LabelTaken { .. })));
+    drop(registry);
+    tampered("\"label\":\"default\"", "\"label\":\"other\"");
+    let registry = installation.open().await;
+    assert_eq!(asked(&registry, "other").as_deref(), Ok("sk-2"));
+}
+
+#[tokio::test]
+async fn a_list_has_those_of_one_label_in_the_order_of_their_age() {
+    let (installation, registry) = Installation::with_acme().await;
+    let mut made = Vec::new();
+    for n in 0..4 {
+        installation.clock.set(NOW + n);
+        let new = key("default", &format!("sk-{n}"));
+        let id = registry.add(&act(), new).await.unwrap().credential.id;
+        revoke(&registry, &id).await;
+        made.push(id);
+    }
+    let listed = registry.list(&Filter::default());
+    let listed: Vec<_> = listed.into_iter().map(|it| it.id).collect();
+    assert_eq!(listed, made);
+}
