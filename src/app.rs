@@ -14,7 +14,7 @@ use crate::{allocator, descriptors, telemetry, web};
 use keyside_admin::AdminOptions;
 use keyside_config::{ListenAddress, Settings, Sources};
 use keyside_credentials::storage::SledStorage;
-use keyside_credentials::{Kms, OpenOptions, Registry, SessionRules, SystemClock, process};
+use keyside_credentials::{Kms, OpenOptions, Registry, SystemClock, process};
 use keyside_proxy::{Bound, Drain, Metrics, Parts};
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server};
@@ -110,10 +110,6 @@ impl App {
             live_check: proxy.live_check.clone(),
             listen: admin_address,
             public_url: settings.admin.public_url.clone(),
-            sessions: SessionRules {
-                idle: settings.admin.session_idle,
-                lifetime: settings.admin.session_lifetime,
-            },
             requests_per_second: settings.admin.requests_per_second,
         };
         let observed = Observed {

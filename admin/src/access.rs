@@ -1,6 +1,6 @@
-//! Who is speaking, whether they may, and what is there for them.
+//! Who sends a request, whether they may, and what is there for them.
 //!
-//! Each request is recognised first. A route then asks for the permission that the table of routes says, and the handler
+//! Each request is authenticated first. A route then asks for the permission that the table of routes says, and the handler
 //! gets a [`Caller`]: the only way to find a workspace or a credential by what the request names, so that one outside of
 //! the caller's scope is not there at all.
 
@@ -9,14 +9,14 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use http::{HeaderMap, Method, header, request::Parts};
+use http::{Extensions, HeaderMap, header, request::Parts};
 use keyside_credentials::{
-    Act, Credential, CredentialId, Denial, Permission, Principal, Registry, Scope, Token,
+    Access, Act, Credential, CredentialId, Denial, Permission, Principal, Registry, Scope, Token,
     Workspace, WorkspaceId,
 };
 
 use crate::{
-    AdminState, guard,
+    AdminState,
     problem::{Kind, Problem},
     request_id::RequestId,
 };
@@ -27,8 +27,8 @@ pub(crate) async fn recognise(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let recognised = Recognised(principal(&state, request.method(), request.headers()));
-    request.extensions_mut().insert(recognised);
+    let principal = principal(state.registry.access(), request.headers());
+    request.extensions_mut().insert(Recognised(principal));
     next.run(request).await
 }
 
@@ -46,7 +46,16 @@ pub(crate) async fn permit(
 
 /// What a request's headers came to.
 #[derive(Clone)]
-struct Recognised(Result<Principal, Problem>);
+struct Recognised(Result<Principal, Stranger>);
+
+/// Why it is not known who sends a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stranger {
+    /// There is no token, or not exactly one.
+    NoToken,
+    /// There is one, and it is none of ours, or no longer.
+    WrongToken,
+}
 
 /// The one who asks, once the route has let them in.
 #[derive(Clone)]
@@ -57,7 +66,7 @@ pub(crate) struct Caller {
 
 impl Caller {
     /// Whoever it is, whatever they may.
-    pub(crate) fn recognised(extensions: &http::Extensions) -> Result<Self, Problem> {
+    pub(crate) fn recognised(extensions: &Extensions) -> Result<Self, Problem> {
         let recognised = extensions.get::<Recognised>();
         let id = extensions.get::<RequestId>();
         match (recognised, id) {
@@ -65,7 +74,7 @@ impl Caller {
                 principal: principal.clone(),
                 request_id: id.clone(),
             }),
-            (Some(Recognised(Err(problem))), _) => Err(problem.clone()),
+            (Some(Recognised(Err(stranger))), _) => Err((*stranger).into()),
             // A route that was put outside of the layers: nobody may act there.
             _ => Err(Problem::internal(NOT_GUARDED)),
         }
@@ -163,27 +172,15 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// A bearer token if there is one, else a session. A token that is wrong is not made good by a cookie.
-fn principal(
-    state: &AdminState,
-    method: &Method,
-    headers: &HeaderMap,
-) -> Result<Principal, Problem> {
-    let access = state.registry.access();
-    if headers.contains_key(header::AUTHORIZATION) {
-        let token = bearer(headers).ok_or_else(no_token)?;
-        return access.authenticate(token).ok_or_else(wrong_token);
-    }
-    let session = state.cookie.read(headers).ok_or_else(no_token)?;
-    if !state.pages.come_with(session, headers) {
-        return Err(no_page_token());
-    }
-    let session = state.sessions.resume(session, access);
-    let session = session.ok_or_else(session_over)?;
-    match method.is_safe() || guard::says_where_from(headers) {
-        true => Ok(session.principal),
-        false => Err(guard::browser_not_allowed()),
-    }
+/// Whether a request shows a token that is wrong.
+pub(crate) fn is_guess(extensions: &Extensions) -> bool {
+    let recognised = extensions.get::<Recognised>();
+    recognised.is_some_and(|Recognised(found)| found.as_ref().err() == Some(&Stranger::WrongToken))
+}
+
+fn principal(access: &Access, headers: &HeaderMap) -> Result<Principal, Stranger> {
+    let token = bearer(headers).ok_or(Stranger::NoToken)?;
+    access.authenticate(token).ok_or(Stranger::WrongToken)
 }
 
 /// The token of the one Authorization header. The scheme is case-insensitive (RFC 9110 section 11.1).
@@ -193,38 +190,26 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && given.next().is_none()).then_some(token.trim())
 }
 
-fn no_token() -> Problem {
-    unauthenticated(
-        "The request carries no bearer token.",
-        r#"Bearer realm="keyside""#,
-    )
-}
-
-pub(crate) fn wrong_token() -> Problem {
-    unauthenticated(
-        "The token is not one of this server's.",
-        r#"Bearer realm="keyside", error="invalid_token""#,
-    )
-}
-
-fn no_page_token() -> Problem {
-    unauthenticated(
-        "The request carries a session's cookie and not the page token that belongs to it.",
-        r#"Bearer realm="keyside""#,
-    )
-}
-
-fn session_over() -> Problem {
-    unauthenticated("The session has ended.", r#"Bearer realm="keyside""#)
-}
-
-fn unauthenticated(detail: &str, challenge: &'static str) -> Problem {
-    Problem::new(
-        Kind::Unauthenticated,
-        detail,
-        "Send `Authorization: Bearer <token>`. The owner's token is in the file `admin-token` of the data folder.",
-    )
-    .with_header(header::WWW_AUTHENTICATE, challenge)
+/// RFC 6750 section 3: a challenge names no error where no token was shown.
+impl From<Stranger> for Problem {
+    fn from(stranger: Stranger) -> Self {
+        let (detail, challenge) = match stranger {
+            Stranger::NoToken => (
+                "The request carries no bearer token.",
+                r#"Bearer realm="keyside""#,
+            ),
+            Stranger::WrongToken => (
+                "The token is not one of this server's.",
+                r#"Bearer realm="keyside", error="invalid_token""#,
+            ),
+        };
+        Self::new(
+            Kind::Unauthenticated,
+            detail,
+            "Send `Authorization: Bearer <token>`. The owner's token is in the file `admin-token` of the data folder.",
+        )
+        .with_header(header::WWW_AUTHENTICATE, challenge)
+    }
 }
 
 fn denied(denial: Denial) -> Problem {
@@ -239,13 +224,8 @@ fn denied(denial: Denial) -> Problem {
             "This concerns the whole installation, and the token is limited to some workspaces.",
             "Ask someone whose token is not limited to workspaces.",
         ),
-        Denial::Unproven => (
-            Kind::FreshProofRequired,
-            "This asks for the token itself, shown in the last five minutes.",
-            "POST the token to /api/session/proof, then send the request again.",
-        ),
     };
     Problem::new(kind, detail, remedy)
 }
 
-const NOT_GUARDED: &str = "the route is not behind what makes out who is speaking";
+const NOT_GUARDED: &str = "the route is not behind the layer that authenticates its callers";

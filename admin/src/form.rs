@@ -14,7 +14,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 pub(crate) use self::read::{
-    Given, flag, one_of, parsed, secret, set, text, timestamp, token, whole, word,
+    Given, flag, one_of, parsed, secret, set, text, timestamp, whole, word,
 };
 use crate::problem::{FieldError, Kind, Problem};
 

@@ -1,7 +1,7 @@
 //! Keeps browsers of other sites out, before anything else is looked at.
 //!
-//! A server on localhost is reachable from every page that the same person has open. The token alone would do against
-//! most of it; these checks are for the day when a page of ours signs people in, and so that probing finds nothing.
+//! A server on localhost is reachable from every page that the same person has open. No browser adds a bearer token by
+//! itself, so the token alone would do against most of it; with these checks probing finds nothing either.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -98,12 +98,6 @@ pub(crate) async fn check(
     Ok(next.run(request).await)
 }
 
-/// Whether the browser said which page a request is for. Where a cookie speaks for someone, every change must: programs
-/// have tokens.
-pub(crate) fn says_where_from(headers: &HeaderMap) -> bool {
-    headers.contains_key(SEC_FETCH_SITE) || headers.contains_key(header::ORIGIN)
-}
-
 fn origin_of(uri: &Uri) -> String {
     let scheme = uri.scheme_str().unwrap_or("http");
     let authority = uri.authority().map(Authority::as_str).unwrap_or_default();
@@ -126,7 +120,7 @@ fn host_not_allowed() -> Problem {
     )
 }
 
-pub(crate) fn browser_not_allowed() -> Problem {
+fn browser_not_allowed() -> Problem {
     Problem::new(
         Kind::BrowserNotAllowed,
         "A browser sent this for a page of another site.",

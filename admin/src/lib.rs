@@ -7,7 +7,6 @@
 
 mod access;
 mod body;
-mod cookie;
 mod entity_tag;
 mod exchange;
 mod form;
@@ -15,7 +14,6 @@ mod guard;
 mod limits;
 mod openapi;
 mod page;
-mod page_token;
 mod precondition;
 mod problem;
 mod query;
@@ -29,10 +27,10 @@ use std::{net::SocketAddr, num::NonZeroU32, sync::Arc};
 
 use axum::{Router, middleware};
 use keyside_config::Catalogue;
-use keyside_credentials::{LiveCheck, Registry, SessionRules, Sessions};
+use keyside_credentials::{LiveCheck, Registry};
 
+use self::limits::Limits;
 pub use self::openapi::openapi;
-use self::{cookie::Cookie, limits::Limits, page_token::PageTokens};
 
 /// What the API works on.
 pub struct AdminOptions {
@@ -46,8 +44,6 @@ pub struct AdminOptions {
     pub listen: SocketAddr,
     /// What people type to reach it, without a slash at the end. Its host is one that requests may name.
     pub public_url: String,
-    /// How long a session on the page lasts.
-    pub sessions: SessionRules,
     /// What one token may send, and one address without any.
     pub requests_per_second: NonZeroU32,
 }
@@ -58,17 +54,14 @@ pub(crate) struct AdminState {
     pub(crate) registry: Arc<Registry>,
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) live_check: Arc<dyn LiveCheck>,
-    pub(crate) sessions: Arc<Sessions>,
-    pub(crate) pages: Arc<PageTokens>,
     pub(crate) limits: Arc<Limits>,
-    pub(crate) cookie: Cookie,
 }
 
 /// The whole API.
 ///
 /// Each request passes, in this order: a task, an id and a log line of its own; the checks that no browser was talked into
-/// sending it; the question of who is speaking; their budget; and, route by route, whether they may (`routes.rs` says what
-/// each asks for). Only then is it looked at.
+/// sending it; authentication; the caller's budget; and, route by route, whether they may (`routes.rs` says what each asks
+/// for). Only then is its body read.
 pub fn router(options: AdminOptions) -> Router {
     let guard = Arc::new(guard::Guard::new(options.listen, &options.public_url));
     let refusals = Arc::new(refusals::Refusals::new(options.registry.clone()));
@@ -76,10 +69,7 @@ pub fn router(options: AdminOptions) -> Router {
         registry: options.registry,
         catalogue: options.catalogue,
         live_check: options.live_check,
-        sessions: Arc::new(Sessions::new(options.sessions)),
-        pages: Arc::new(PageTokens::new()),
         limits: Arc::new(Limits::new(options.requests_per_second)),
-        cookie: Cookie::of(&options.public_url),
     };
     let recognise = middleware::from_fn_with_state(state.clone(), access::recognise);
     let limit = middleware::from_fn_with_state(state.clone(), limits::check);

@@ -1,4 +1,4 @@
-//! How often the API may be asked, and how often someone may try to sign in.
+//! How often the API may be asked, and how often a wrong token may be shown.
 //!
 //! Tokens are 256 random bits, so the second budget is not what keeps them safe: it keeps guesses from filling the log. A
 //! right token is never counted, or whoever shares an address with its owner could keep them out.
@@ -8,7 +8,6 @@
 //! one address, because whoever has one there has them all.
 
 use std::{
-    convert::Infallible,
     hash::Hash,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     num::NonZeroU32,
@@ -17,7 +16,7 @@ use std::{
 };
 
 use axum::{
-    extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State},
+    extract::{ConnectInfo, Request, State},
     middleware::Next,
     response::Response,
 };
@@ -25,13 +24,13 @@ use governor::{
     DefaultDirectRateLimiter, DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter,
     clock::{Clock, MonotonicClock, Reference},
 };
-use http::{Extensions, HeaderValue, Method, header, request::Parts};
+use http::{Extensions, HeaderValue, header};
 
 use keyside_credentials::ActorId;
 
 use crate::{
     AdminState,
-    access::Caller,
+    access::{self, Caller},
     problem::{Kind, Problem},
 };
 
@@ -74,31 +73,24 @@ impl Limits {
     }
 }
 
-/// Runs once a request, as soon as it is known who sends it. A sign-in says that in its body, and is counted there.
+/// Runs once a request, as soon as it is known who sends it and before anything of its body is read.
 pub(crate) async fn check(
     State(state): State<AdminState>,
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    if !is_sign_in(&request) {
-        state.limits.request(Spender::of(request.extensions()))?;
+    let extensions = request.extensions();
+    state.limits.request(Spender::of(extensions))?;
+    if access::is_guess(extensions) {
+        state.limits.guess(Peer::of(extensions))?;
     }
     Ok(next.run(request).await)
 }
 
-/// Whether a request shows a token in its body, so that only the handler can tell who sends it.
-fn is_sign_in(request: &Request) -> bool {
-    let route = request.extensions().get::<MatchedPath>();
-    request.method() == Method::POST && route.is_some_and(|route| route.as_str() == SIGN_IN)
-}
-
-/// Where people sign in, by POST.
-pub(crate) const SIGN_IN: &str = "/api/session";
-
 /// Whose budget a request is taken from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Spender {
-    /// The token that it is made with, or that its session began with.
+    /// The token that it is made with.
     Token(ActorId),
     /// Where it comes from.
     Unknown(Peer),
@@ -127,14 +119,6 @@ impl Peer {
             IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 64 << 64).into()),
             peer => peer,
         })
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for Peer {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
-        Ok(Self::of(&parts.extensions))
     }
 }
 

@@ -14,12 +14,11 @@ use utoipa::{
     openapi::{
         HttpMethod, Ref, RefOr, Required, SecurityRequirement,
         path::{Operation, ParameterIn},
-        security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
 
 use crate::{
-    page_token,
     problem::FieldError,
     routes::{self, Route},
 };
@@ -83,20 +82,7 @@ fn describe() -> utoipa::openapi::OpenApi {
     let mut document = Frame::openapi();
     let components = document.components.get_or_insert_default();
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
-    let cookie = ApiKeyValue::new(COOKIE);
-    let page = ApiKeyValue::new(page_token::HEADER.as_str());
-    components.security_schemes = [
-        (BEARER.to_owned(), SecurityScheme::Http(bearer).into()),
-        (
-            SESSION.to_owned(),
-            SecurityScheme::ApiKey(ApiKey::Cookie(cookie)).into(),
-        ),
-        (
-            PAGE.to_owned(),
-            SecurityScheme::ApiKey(ApiKey::Header(page)).into(),
-        ),
-    ]
-    .into();
+    components.security_schemes = [(BEARER.to_owned(), SecurityScheme::Http(bearer).into())].into();
     components.responses = [("Problem".to_owned(), problem().into())].into();
     for mut route in routes::table() {
         complete(&mut route);
@@ -112,14 +98,8 @@ fn describe() -> utoipa::openapi::OpenApi {
 /// Says of an operation what follows from its place in the table and from its parts.
 fn complete(route: &mut Route) {
     let operation = &mut route.operation;
-    let scheme = |name: &str| SecurityRequirement::new(name, Vec::<String>::new());
-    operation.security = Some(match route.needs {
-        None => Vec::new(),
-        Some(_) => vec![
-            scheme(BEARER),
-            scheme(SESSION).add(PAGE, Vec::<String>::new()),
-        ],
-    });
+    let bearer = SecurityRequirement::new(BEARER, Vec::<String>::new());
+    operation.security = Some(vec![bearer]);
     let said = operation.responses.responses.keys();
     let problems: Vec<_> = said
         .filter(|status| status.as_str() >= "400")
@@ -181,8 +161,3 @@ fn method(method: &Method) -> HttpMethod {
 }
 
 const BEARER: &str = "token";
-const SESSION: &str = "session";
-/// Asked for beside the session's cookie.
-const PAGE: &str = "page";
-/// Over TLS; on plain loopback it has no prefix.
-const COOKIE: &str = "__Host-keyside";

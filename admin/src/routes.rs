@@ -7,7 +7,6 @@ mod file;
 mod installation;
 mod providers;
 mod runs;
-mod session;
 mod tokens;
 mod workspaces;
 
@@ -34,8 +33,8 @@ use crate::{
 pub(crate) struct Route {
     pub(crate) method: Method,
     pub(crate) path: String,
-    /// What the caller must be allowed to do. `None` only where nobody can be known yet.
-    pub(crate) needs: Option<Permission>,
+    /// What the caller must be allowed to do.
+    pub(crate) needs: Permission,
     pub(crate) operation: Operation,
     pub(crate) schemas: Vec<(String, RefOr<Schema>)>,
     answer: MethodRouter<AdminState>,
@@ -72,10 +71,6 @@ pub(crate) fn table() -> Vec<Route> {
         Route::new(CreateTokens, routes!(tokens::create)),
         Route::new(ReadTokens, routes!(tokens::show)),
         Route::new(RevokeTokens, routes!(tokens::revoke)),
-        Route::new(None, routes!(session::create)),
-        Route::new(KnowOneself, routes!(session::show)),
-        Route::new(KnowOneself, routes!(session::end)),
-        Route::new(KnowOneself, routes!(session::prove)),
         Route::new(ReadCatalogue, routes!(description::show)),
     ]
 }
@@ -92,10 +87,7 @@ pub(crate) fn router() -> Router<AdminState> {
 
 impl Route {
     /// Of a handler that says one method of one path.
-    fn new(
-        needs: impl Into<Option<Permission>>,
-        (schemas, paths, answer): UtoipaMethodRouter<AdminState>,
-    ) -> Self {
+    fn new(needs: Permission, (schemas, paths, answer): UtoipaMethodRouter<AdminState>) -> Self {
         let (path, item) = paths
             .paths
             .into_iter()
@@ -115,7 +107,7 @@ impl Route {
         Self {
             method,
             path,
-            needs: needs.into(),
+            needs,
             operation,
             schemas,
             answer,
@@ -124,13 +116,8 @@ impl Route {
 
     /// What answers, behind what it asks for.
     fn guarded(self) -> (String, MethodRouter<AdminState>) {
-        let answer = match self.needs {
-            None => self.answer,
-            Some(permission) => self
-                .answer
-                .route_layer(middleware::from_fn_with_state(permission, access::permit)),
-        };
-        (self.path, answer)
+        let permit = middleware::from_fn_with_state(self.needs, access::permit);
+        (self.path, self.answer.route_layer(permit))
     }
 }
 

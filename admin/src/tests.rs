@@ -14,20 +14,17 @@ mod lists;
 mod permissions;
 mod resources;
 mod secrecy;
-mod sessions;
 mod tokens;
 mod verifying;
 mod whole;
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc};
 
 use axum::{Router, body::Body};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use keyside_config::{Catalogue, CredentialRules, KmsDriver, MasterKeySource};
-use keyside_credentials::{
-    Clock, Kms, OpenOptions, Registry, SessionRules, SystemClock, audit::AuditRecord,
-};
+use keyside_credentials::{Clock, Kms, OpenOptions, Registry, SystemClock, audit::AuditRecord};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt;
@@ -58,20 +55,15 @@ struct Answer {
 
 impl Api {
     async fn open() -> Self {
-        Self::at("https://keys.example.test").await
-    }
-
-    /// An API that people reach at `public_url`.
-    async fn at(public_url: &str) -> Self {
-        Self::with(public_url, NonZeroU32::new(1_000).unwrap()).await
+        Self::with(NonZeroU32::new(1_000).unwrap()).await
     }
 
     /// An API that takes one request a second from each, and two at once.
     async fn slow() -> Self {
-        Self::with("https://keys.example.test", NonZeroU32::MIN).await
+        Self::with(NonZeroU32::MIN).await
     }
 
-    async fn with(public_url: &str, requests_per_second: NonZeroU32) -> Self {
+    async fn with(requests_per_second: NonZeroU32) -> Self {
         let log = Arc::new(FailingLog::default());
         let folder = tempfile::tempdir().unwrap();
         let keyring = folder.path().join("keyring");
@@ -97,11 +89,7 @@ impl Api {
             catalogue,
             live_check: provider.clone(),
             listen: "127.0.0.1:7381".parse().unwrap(),
-            public_url: public_url.to_owned(),
-            sessions: SessionRules {
-                idle: Duration::from_secs(30 * 60),
-                lifetime: Duration::from_secs(12 * 60 * 60),
-            },
+            public_url: "https://keys.example.test".to_owned(),
             requests_per_second,
         };
         Self {

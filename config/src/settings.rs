@@ -3,7 +3,7 @@
 mod document;
 mod proxy;
 
-use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
 
 use serde::Deserialize;
 
@@ -42,10 +42,6 @@ pub struct Admin {
     /// What links in refusals and pages start with, without a slash at the end.
     /// Follows `listen` unless it is set.
     pub public_url: String,
-    /// A session on the page ends after this long without a request.
-    pub session_idle: Duration,
-    /// A session on the page ends this long after the sign-in.
-    pub session_lifetime: Duration,
     /// Requests a second that one token may send, and one address without any.
     pub requests_per_second: NonZeroU32,
 }

@@ -6,7 +6,6 @@
 
 mod last_used;
 mod role;
-mod session;
 mod token;
 
 use std::{
@@ -24,7 +23,6 @@ use self::last_used::LastUsed;
 pub(crate) use self::token::TokenDocument;
 pub use self::{
     role::{Denial, Permission, Principal, Role, Scope},
-    session::{OpenedSession, Session, SessionRules, Sessions},
     token::{MadeToken, NewToken, Token, TokenStatus, TokenWarning},
 };
 use crate::{
@@ -76,14 +74,6 @@ impl Access {
         let token = found.filter(|token| token.is_good(now))?;
         self.last_used.note(&token.id, now);
         Some(token.into())
-    }
-
-    /// The principal of a token that was shown earlier, if the token is still good.
-    fn principal(&self, id: &ActorId) -> Option<Principal> {
-        let now = self.clock.now();
-        let token = self.token(id).filter(|token| token.is_good(now))?;
-        self.last_used.note(id, now);
-        Some((&token).into())
     }
 
     /// The tokens of `within`, oldest first. Whoever is limited sees those that allow nothing beyond their own limits.

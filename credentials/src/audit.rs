@@ -140,28 +140,12 @@ impl Audit {
         chain::scan(&*self.storage, key, from, known, visit).await
     }
 
-    /// Notes that something was refused to a person: a sign-in, a change they may not make. On disk when it returns.
+    /// Notes that something was refused to a person: a wrong token, a change they may not make. On disk when it returns.
     ///
     /// # Errors
     /// Storage's.
     pub async fn refused(&self, by: &Act, what: &str) -> Result<(), StorageError> {
         self.note(Event::Refused, by, None, what).await
-    }
-
-    /// Notes that someone has signed in. On disk when it returns: the session must not be good before.
-    ///
-    /// # Errors
-    /// Storage's.
-    pub async fn signed_in(&self, by: &Act, session: &str) -> Result<(), StorageError> {
-        self.note(Event::SignedIn, by, None, session).await
-    }
-
-    /// Notes that someone has ended their session.
-    ///
-    /// # Errors
-    /// Storage's.
-    pub async fn signed_out(&self, by: &Act, session: &str) -> Result<(), StorageError> {
-        self.note(Event::SignedOut, by, None, session).await
     }
 
     /// Notes that records of this log are about to be taken away. On disk when it returns: nothing leaves before.

@@ -37,8 +37,8 @@ pub use jiff::Timestamp;
 pub use keyside_config::Verification;
 
 pub use access::{
-    Access, Denial, MadeToken, NewToken, OpenedSession, Permission, Principal, Role, Scope,
-    Session, SessionRules, Sessions, Token, TokenStatus, TokenWarning,
+    Access, Denial, MadeToken, NewToken, Permission, Principal, Role, Scope, Token, TokenStatus,
+    TokenWarning,
 };
 pub use audit::{Audit, AuditRecord, Receipt};
 pub use authentic::Hash;

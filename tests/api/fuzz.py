@@ -93,7 +93,7 @@ def main():
             config = ["--config-file", HERE / "schemathesis.toml"]
             run = ["run", ROOT / "docs/openapi.json", "--url", base, "--header", f"Authorization: Bearer {token}"]
             outcome = subprocess.run([schemathesis, *config, *run, *arguments], cwd=folder, check=False)
-            ask(base, token, "/api/session")
+            ask(base, token, "/api/workspaces")
             return outcome.returncode
         finally:
             process.terminate()

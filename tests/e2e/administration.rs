@@ -99,40 +99,39 @@ fn a_token_outlives_the_process_that_made_it() {
 }
 
 #[test]
-fn a_session_on_this_machine_works_without_tls_until_it_is_ended() {
+fn a_cookie_is_nobody_and_there_is_nowhere_to_sign_in() {
     let keyside = Keyside::builder().start();
     let host = keyside.admin_addr().to_string();
-    let ask = |method: &str, session: &[(&str, &str)], body: Option<Value>| {
-        let ask = Ask::new(method, "/api/session").set("Host", &host);
-        let ask = ask.header("Origin", format!("http://{host}"));
-        let ask = session
-            .iter()
-            .fold(ask, |ask, (name, value)| ask.header(name, value));
-        let ask = match body {
-            Some(body) => ask
-                .header("Content-Type", "application/json")
-                .body(body.to_string().as_bytes()),
-            None => ask,
-        };
-        Wire::tcp(keyside.admin_addr()).ask(&ask)
-    };
-    let signed_in = ask("POST", &[], Some(json!({ "token": keyside.token() })));
-    assert_eq!(signed_in.status(), 201, "{}", signed_in.text());
-    let cookie = signed_in.header("set-cookie").expect("a cookie").to_owned();
-    assert!(
-        cookie.starts_with("keyside=kss_") && !cookie.contains("Secure"),
-        "{cookie}"
-    );
-    let cookie = ("Cookie", cookie.split(';').next().expect("a pair"));
-    let signed_in = signed_in.json();
-    let page_token = signed_in["pageToken"].as_str().expect("a page token");
-    let session = [cookie, ("X-Keyside-Page-Token", page_token)];
-    let me = ask("GET", &session, None).json();
-    assert_eq!(me["role"], "owner");
-    // As another port of this machine gets it from the browser.
-    assert_eq!(ask("GET", &[cookie], None).status(), 401);
-    assert_eq!(ask("DELETE", &session, None).status(), 204);
-    assert_eq!(ask("GET", &session, None).status(), 401);
+    let token = keyside.token();
+    let with_cookie = Ask::new("GET", "/api/workspaces")
+        .set("Host", &host)
+        .header("Cookie", format!("keyside={token}; __Host-keyside={token}"));
+    let answer = Wire::tcp(keyside.admin_addr()).ask(&with_cookie);
+    assert_eq!(answer.status(), 401, "{}", answer.text());
+    let shown = json!({ "token": token });
+    let answer = keyside.admin("POST", "/api/session", Some(&shown));
+    assert_eq!(answer.status(), 404, "{}", answer.text());
+    assert_eq!(answer.header("set-cookie"), None);
+}
+
+#[test]
+fn wrong_tokens_are_few_a_minute_and_keep_nobody_out_who_has_a_right_one() {
+    let keyside = Keyside::builder().start();
+    let guess = Ask::new("GET", "/api/workspaces")
+        .set("Host", &keyside.admin_addr().to_string())
+        .header("Authorization", "Bearer ks_wrong");
+    let mut wire = Wire::tcp(keyside.admin_addr());
+    let answers: Vec<_> = (0..30).map(|_| wire.ask(&guess)).collect();
+    assert_eq!(answers[0].status(), 401);
+    let last = &answers[29];
+    assert_eq!(last.status(), 429, "{}", last.text());
+    let wait: u64 = last
+        .header("retry-after")
+        .expect("a wait")
+        .parse()
+        .expect("seconds");
+    assert!((1..=60).contains(&wait), "{wait}");
+    assert_eq!(keyside.admin("GET", "/api/workspaces", None).status(), 200);
 }
 
 #[test]

@@ -5,7 +5,6 @@ use std::{collections::BTreeSet, ops::RangeInclusive, str::FromStr};
 use jiff::Timestamp;
 use keyside_credentials::Secret;
 use serde_json::value::RawValue;
-use zeroize::Zeroizing;
 
 /// A value as it came.
 pub(crate) struct Given<'a>(pub(super) &'a RawValue);
@@ -82,15 +81,6 @@ pub(crate) fn secret(given: Given<'_>) -> Result<Secret, String> {
     Secret::from_plaintext(given.string()?.into_bytes()).map_err(|error| error.to_string())
 }
 
-/// A token of this API, in a buffer that is wiped.
-pub(crate) fn token(given: Given<'_>) -> Result<Zeroizing<String>, String> {
-    let token = Zeroizing::new(given.string()?);
-    match (1..=TOKEN_MAX).contains(&token.len()) {
-        true => Ok(token),
-        false => Err(format!("expected 1 to {TOKEN_MAX} bytes")),
-    }
-}
-
 /// A list of 1 to `max` texts that the domain knows how to read; one that is there twice counts once.
 pub(crate) fn set<T: FromStr<Err: ToString> + Ord>(
     max: usize,
@@ -122,6 +112,3 @@ pub(crate) fn word<T: Copy>(words: &[(&str, T)], text: &str) -> Result<T, String
         format!("expected {}", words.join(" or "))
     })
 }
-
-/// Ours have 46 bytes.
-const TOKEN_MAX: usize = 256;

@@ -109,14 +109,6 @@ pub(crate) struct NewToken {
     expires_at: Option<Timestamp>,
 }
 
-/// A token to be recognised by.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ShownToken {
-    #[schema(min_length = 1, max_length = 256, write_only)]
-    token: String,
-}
-
 /// A file to keep.
 #[derive(ToSchema)]
 #[schema(value_type = String, format = Binary)]

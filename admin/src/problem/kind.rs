@@ -7,8 +7,6 @@ use http::StatusCode;
 pub(crate) enum Kind {
     Unauthenticated,
     PermissionDenied,
-    FreshProofRequired,
-    SignInInTheClear,
     HostNotAllowed,
     BrowserNotAllowed,
     RouteUnknown,
@@ -64,7 +62,6 @@ impl Kind {
             self,
             Self::Unauthenticated
                 | Self::PermissionDenied
-                | Self::FreshProofRequired
                 | Self::HostNotAllowed
                 | Self::BrowserNotAllowed
         )
@@ -75,8 +72,6 @@ impl Kind {
         match self {
             Self::Unauthenticated => ("unauthenticated", StatusCode::UNAUTHORIZED, "A token is needed"),
             Self::PermissionDenied => ("permission-denied", StatusCode::FORBIDDEN, "The token does not allow it"),
-            Self::FreshProofRequired => ("fresh-proof-required", StatusCode::FORBIDDEN, "The token has to be shown once more"),
-            Self::SignInInTheClear => ("sign-in-in-the-clear", StatusCode::FORBIDDEN, "Signing in needs TLS here"),
             Self::HostNotAllowed => ("host-not-allowed", StatusCode::FORBIDDEN, "The Host is not this server's"),
             Self::BrowserNotAllowed => ("browser-not-allowed", StatusCode::FORBIDDEN, "Another site's page may not call this"),
             Self::RouteUnknown => ("route-unknown", StatusCode::NOT_FOUND, "There is nothing here"),

@@ -162,7 +162,7 @@ impl TokenView {
 }
 
 /// The workspaces of a scope; nothing for all of them.
-pub(super) fn workspaces(scope: &Scope) -> Option<Vec<WorkspaceId>> {
+fn workspaces(scope: &Scope) -> Option<Vec<WorkspaceId>> {
     match scope {
         Scope::All => None,
         Scope::Only(workspaces) => Some(workspaces.iter().cloned().collect()),

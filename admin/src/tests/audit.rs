@@ -46,7 +46,7 @@ async fn the_log_is_read_newest_first_and_page_by_page() {
 #[tokio::test]
 async fn records_are_found_by_workspace_actor_event_and_credential() {
     let (api, id) = storied().await;
-    let me = api.get("/api/session").await.json()["tokenId"].clone();
+    let me = api.get("/api/tokens").await.json()["items"][0]["id"].clone();
     let me = me.as_str().unwrap();
     for (query, count) in [
         ("workspaceId=acme".to_owned(), 3),

@@ -1,6 +1,8 @@
 //! Whose budget a request is taken from.
 
-use super::{sessions::SignedIn, *};
+use keyside_credentials::audit::Event;
+
+use super::*;
 
 const WORKSPACES: &str = "/api/workspaces";
 
@@ -14,12 +16,7 @@ async fn spend_the_address(api: &Api) {
 }
 
 #[tokio::test]
-async fn an_address_that_others_have_spent_keeps_no_token_and_no_session_out() {
-    let api = Api::slow().await;
-    spend_the_address(&api).await;
-    let browser = SignedIn::at(&api, &api.token).await;
-    let session = api.send(browser.on(anonymous("GET", WORKSPACES))).await;
-    assert_eq!(session.status, StatusCode::OK, "{}", session.body);
+async fn an_address_that_others_have_spent_keeps_no_token_out() {
     let api = Api::slow().await;
     spend_the_address(&api).await;
     assert_eq!(api.get(WORKSPACES).await.status, StatusCode::OK);
@@ -53,18 +50,92 @@ async fn a_token_has_a_budget_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_sign_in_that_shows_no_token_is_counted_like_any_other_request_of_nobodys() {
-    let api = Api::slow().await;
-    let bodies = [
-        ("application/json", "{"),
-        ("text/plain", "{}"),
-        ("application/json", "{}"),
-    ];
-    let mut kinds = Vec::new();
-    for (media_type, body) in bodies.into_iter().cycle().take(30) {
-        let request = anonymous("POST", "/api/session").header("content-type", media_type);
-        kinds.push(api.send_body(request, body.into()).await.kind());
+async fn guessing_tokens_soon_has_to_wait_and_that_it_was_tried_is_on_record() {
+    let api = Api::open().await;
+    guess_till_refused(&api).await;
+    let waiting = api.send(guess()).await;
+    assert_eq!(waiting.kind(), "too-many-requests");
+    let seconds: u64 = waiting.header("retry-after").parse().unwrap();
+    assert!((1..=60).contains(&seconds), "{seconds}");
+}
+
+#[tokio::test]
+async fn guesses_from_the_owners_own_address_keep_nobody_out_who_has_a_token() {
+    let api = Api::open().await;
+    guess_till_refused(&api).await;
+    for _ in 0..20 {
+        assert_eq!(api.get(WORKSPACES).await.status, StatusCode::OK);
+        let nothing_shown = api.send(anonymous("GET", WORKSPACES)).await;
+        assert_eq!(nothing_shown.kind(), "unauthenticated");
     }
-    assert!(kinds.contains(&"too-many-requests".to_owned()), "{kinds:?}");
-    SignedIn::at(&api, &api.token).await;
+}
+
+/// A revoked token is as wrong as one that never was.
+#[tokio::test]
+async fn a_token_that_is_no_longer_good_counts_as_a_guess() {
+    let api = Api::open().await;
+    let new = json!({ "name": "CI", "role": "viewer" });
+    let made = api.post("/api/tokens", &new).await.json();
+    let id = made["id"].as_str().unwrap();
+    api.delete(&format!("/api/tokens/{id}")).await;
+    let authorization = format!("Bearer {}", made["token"].as_str().unwrap());
+    let request = || anonymous("GET", WORKSPACES).header("authorization", &authorization);
+    for _ in 0..10 {
+        assert_eq!(api.send(request()).await.kind(), "unauthenticated");
+    }
+    assert_eq!(api.send(request()).await.kind(), "too-many-requests");
+}
+
+/// Whatever is wrong with the caller is answered without a byte of a body that may never come.
+#[tokio::test]
+async fn the_caller_and_the_budget_come_before_the_body() {
+    let api = Api::slow().await;
+    let new = json!({ "name": "CI", "role": "viewer" });
+    let viewer = api.post("/api/tokens", &new).await.json();
+    let viewer = format!("Bearer {}", viewer["token"].as_str().unwrap());
+    for (authorization, kind) in [
+        (None, "unauthenticated"),
+        (Some("Bearer ks_guess"), "unauthenticated"),
+        (Some(&*viewer), "permission-denied"),
+    ] {
+        let answer = api.send_endless(authorization).await;
+        assert_eq!(answer.kind(), kind, "{authorization:?}");
+    }
+    for authorization in [None, Some(&*viewer)] {
+        let mut kinds = Vec::new();
+        for _ in 0..100 {
+            kinds.push(api.send_endless(authorization).await.kind());
+        }
+        let spent = kinds.iter().filter(|kind| *kind == "too-many-requests");
+        assert!(spent.count() > 0, "{authorization:?}: {kinds:?}");
+    }
+}
+
+fn guess() -> http::request::Builder {
+    anonymous("GET", WORKSPACES).header("authorization", "Bearer ks_guess")
+}
+
+/// As many wrong tokens as one address may show; that there were some is on record.
+async fn guess_till_refused(api: &Api) {
+    for _ in 0..10 {
+        assert_eq!(api.send(guess()).await.status, StatusCode::UNAUTHORIZED);
+    }
+    let records = api.audit().await;
+    let refused = records
+        .iter()
+        .filter(|record| record.event == Event::Refused);
+    assert_eq!(refused.count(), 1);
+}
+
+impl Api {
+    /// A change whose body does not come as long as its answer has not.
+    async fn send_endless(&self, authorization: Option<&str>) -> Answer {
+        let (_sender, body) = http_body_util::channel::Channel::<axum::body::Bytes>::new(1);
+        let request = anonymous("POST", CREDENTIALS).header("content-type", "application/json");
+        let request = match authorization {
+            Some(authorization) => request.header("authorization", authorization),
+            None => request,
+        };
+        self.send_body(request, Body::new(body)).await
+    }
 }

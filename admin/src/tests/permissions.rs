@@ -2,17 +2,16 @@
 
 use keyside_credentials::{NewToken, Role, Scope};
 
-use super::{sessions::SignedIn, *};
+use super::*;
 use crate::routes;
 
 /// What a route should do, said apart from the table that it is built from.
 struct Row {
     method: &'static str,
     path: &'static str,
-    /// The least role that may. Nobody: whoever comes, before they are known.
-    least: Option<Role>,
+    /// The least role that may.
+    least: Role,
     reach: Reach,
-    proof: Proof,
     done: StatusCode,
     body: Option<fn(&str) -> Value>,
 }
@@ -28,50 +27,39 @@ enum Reach {
     Anywhere,
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Proof {
-    Signed,
-    Fresh,
-}
-
 #[rustfmt::skip]
 fn rows() -> Vec<Row> {
-    use {Proof::*, Reach::*, Role::*};
+    use {Reach::*, Role::*};
     const OK: StatusCode = StatusCode::OK;
     const MADE: StatusCode = StatusCode::CREATED;
-    const NOTHING: StatusCode = StatusCode::NO_CONTENT;
-    let row = |method, path, least, reach, proof, done, body| Row { method, path, least, reach, proof, done, body };
+    let row = |method, path, least, reach, done, body| Row { method, path, least, reach, done, body };
     vec![
-        row("GET", "/api/integrations/credentials", Some(Viewer), Workspace, Signed, OK, None),
-        row("POST", "/api/integrations/credentials", Some(Editor), Workspace, Signed, MADE, Some(credential)),
-        row("GET", "/api/integrations/credentials/{id}", Some(Viewer), Workspace, Signed, OK, None),
-        row("PATCH", "/api/integrations/credentials/{id}", Some(Editor), Workspace, Signed, OK, Some(change)),
-        row("POST", "/api/integrations/credentials/{id}/rollback", Some(Editor), Workspace, Signed, OK, Some(nothing)),
-        row("DELETE", "/api/integrations/credentials/{id}", Some(Editor), Workspace, Signed, OK, None),
-        row("POST", "/api/integrations/credentials/{id}/verify", Some(Editor), Workspace, Signed, OK, None),
-        row("GET", "/api/integrations/providers", Some(Viewer), Anywhere, Signed, OK, None),
-        row("GET", "/api/workspaces", Some(Viewer), Workspace, Signed, OK, None),
-        row("POST", "/api/workspaces", Some(Owner), Installation, Signed, MADE, Some(workspace)),
-        row("GET", "/api/workspaces/{id}", Some(Viewer), Workspace, Signed, OK, None),
-        row("DELETE", "/api/workspaces/{id}", Some(Owner), Workspace, Fresh, OK, None),
-        row("POST", "/api/workspaces/{id}/export", Some(Owner), Workspace, Fresh, OK, None),
-        row("POST", "/api/workspaces/{id}/rotate-key", Some(Owner), Workspace, Signed, OK, None),
-        row("POST", "/api/master-key/rotate", Some(Owner), Installation, Fresh, OK, None),
-        row("POST", "/api/backup", Some(Owner), Installation, Fresh, OK, None),
-        row("GET", "/api/runs", Some(Viewer), Workspace, Signed, OK, None),
-        row("GET", "/api/audit", Some(Viewer), Workspace, Signed, OK, None),
-        row("GET", "/api/audit/export", Some(Owner), Workspace, Fresh, OK, None),
-        row("GET", "/api/audit/verify", Some(Viewer), Installation, Signed, OK, None),
-        row("POST", "/api/audit/verify", Some(Viewer), Installation, Signed, OK, Some(nothing)),
-        row("GET", "/api/tokens", Some(Owner), Workspace, Signed, OK, None),
-        row("POST", "/api/tokens", Some(Owner), Workspace, Fresh, MADE, Some(token)),
-        row("GET", "/api/tokens/{id}", Some(Owner), Workspace, Signed, OK, None),
-        row("DELETE", "/api/tokens/{id}", Some(Owner), Workspace, Signed, OK, None),
-        row("POST", "/api/session", None, Anywhere, Signed, MADE, None),
-        row("GET", "/api/session", Some(Viewer), Anywhere, Signed, OK, None),
-        row("DELETE", "/api/session", Some(Viewer), Anywhere, Signed, NOTHING, None),
-        row("POST", "/api/session/proof", Some(Viewer), Anywhere, Signed, OK, None),
-        row("GET", "/openapi.json", Some(Viewer), Anywhere, Signed, OK, None),
+        row("GET", "/api/integrations/credentials", Viewer, Workspace, OK, None),
+        row("POST", "/api/integrations/credentials", Editor, Workspace, MADE, Some(credential)),
+        row("GET", "/api/integrations/credentials/{id}", Viewer, Workspace, OK, None),
+        row("PATCH", "/api/integrations/credentials/{id}", Editor, Workspace, OK, Some(change)),
+        row("POST", "/api/integrations/credentials/{id}/rollback", Editor, Workspace, OK, Some(nothing)),
+        row("DELETE", "/api/integrations/credentials/{id}", Editor, Workspace, OK, None),
+        row("POST", "/api/integrations/credentials/{id}/verify", Editor, Workspace, OK, None),
+        row("GET", "/api/integrations/providers", Viewer, Anywhere, OK, None),
+        row("GET", "/api/workspaces", Viewer, Workspace, OK, None),
+        row("POST", "/api/workspaces", Owner, Installation, MADE, Some(workspace)),
+        row("GET", "/api/workspaces/{id}", Viewer, Workspace, OK, None),
+        row("DELETE", "/api/workspaces/{id}", Owner, Workspace, OK, None),
+        row("POST", "/api/workspaces/{id}/export", Owner, Workspace, OK, None),
+        row("POST", "/api/workspaces/{id}/rotate-key", Owner, Workspace, OK, None),
+        row("POST", "/api/master-key/rotate", Owner, Installation, OK, None),
+        row("POST", "/api/backup", Owner, Installation, OK, None),
+        row("GET", "/api/runs", Viewer, Workspace, OK, None),
+        row("GET", "/api/audit", Viewer, Workspace, OK, None),
+        row("GET", "/api/audit/export", Owner, Workspace, OK, None),
+        row("GET", "/api/audit/verify", Viewer, Installation, OK, None),
+        row("POST", "/api/audit/verify", Viewer, Installation, OK, Some(nothing)),
+        row("GET", "/api/tokens", Owner, Workspace, OK, None),
+        row("POST", "/api/tokens", Owner, Workspace, MADE, Some(token)),
+        row("GET", "/api/tokens/{id}", Owner, Workspace, OK, None),
+        row("DELETE", "/api/tokens/{id}", Owner, Workspace, OK, None),
+        row("GET", "/openapi.json", Viewer, Anywhere, OK, None),
     ]
 }
 
@@ -118,7 +106,7 @@ async fn each_role_may_what_its_row_says_and_nothing_exists_beyond_its_workspace
             let on_own = world.ask(&row, &world.limited, "acme").await;
             let anywhere = world.ask(&row, &world.unlimited, "elsewhere").await;
             let name = format!("{} {} as {role:?}", row.method, row.path);
-            let may = row.least.is_none_or(|least| rank(role) >= rank(least));
+            let may = rank(role) >= rank(row.least);
             let expected = match may {
                 true => (row.foreign(), row.own(), row.done),
                 false => (
@@ -147,30 +135,9 @@ async fn each_role_may_what_its_row_says_and_nothing_exists_beyond_its_workspace
 }
 
 #[tokio::test]
-async fn a_session_whose_proof_is_old_is_asked_for_another_where_the_row_says_so() {
-    for row in rows() {
-        let world = World::new(Role::Owner).await;
-        let signed_in = world.sign_in(&world.unlimited).await;
-        tokio::time::pause();
-        tokio::time::advance(Duration::from_secs(5 * 60)).await;
-        let answer = world
-            .ask_with(&row, "elsewhere", |request| signed_in.on(request))
-            .await;
-        tokio::time::resume();
-        let name = format!("{} {}: {}", row.method, row.path, answer.body);
-        match row.proof {
-            Proof::Signed => assert_eq!(answer.status, row.done, "{name}"),
-            Proof::Fresh => assert_eq!(answer.kind(), "fresh-proof-required", "{name}"),
-        }
-    }
-}
-
-#[tokio::test]
 async fn no_change_is_made_that_cannot_be_put_on_record() {
     for row in rows() {
-        let is_change = row.method != "GET"
-            && !row.path.starts_with("/api/session")
-            && !row.path.ends_with("/verify");
+        let is_change = row.method != "GET" && !row.path.ends_with("/verify");
         if !is_change && row.path != "/api/audit/export" {
             continue;
         }
@@ -247,39 +214,15 @@ impl World {
     }
 
     async fn ask(&self, row: &Row, token: &str, workspace: &str) -> Answer {
-        let authorization = format!("Bearer {token}");
-        let bearer =
-            |request: http::request::Builder| request.header("authorization", authorization);
-        let own_token = json!({ "token": token });
-        match row.path.starts_with("/api/session") && row.method == "POST" {
-            true => {
-                let request = bearer(anonymous(row.method, row.path));
-                self.send(request, Some(own_token)).await
-            }
-            false => self.ask_with(row, workspace, bearer).await,
-        }
-    }
-
-    async fn ask_with(
-        &self,
-        row: &Row,
-        workspace: &str,
-        sign: impl FnOnce(http::request::Builder) -> http::request::Builder,
-    ) -> Answer {
         let path = row.path.replace("{id}", self.id(row.path, workspace));
-        let body = match row.path.starts_with("/api/session") && row.method == "POST" {
-            true => Some(json!({ "token": self.unlimited })),
-            false => row.body.map(|body| body(workspace)),
-        };
-        self.send(sign(anonymous(row.method, &path)), body).await
-    }
-
-    async fn send(&self, request: http::request::Builder, body: Option<Value>) -> Answer {
-        let request = request
+        let request = anonymous(row.method, &path)
+            .header("authorization", format!("Bearer {token}"))
             .header("content-type", "application/json")
             .header("if-match", "*");
-        let body = body.map(|body| body.to_string()).unwrap_or_default();
-        self.api.send_body(request, body.into()).await
+        let body = row.body.map(|body| body(workspace).to_string());
+        self.api
+            .send_body(request, body.unwrap_or_default().into())
+            .await
     }
 
     /// What stands for `{id}` in a path.
@@ -290,10 +233,6 @@ impl World {
             _ if path.starts_with("/api/tokens/") => &self.tokens[at],
             _ => &self.credentials[at],
         }
-    }
-
-    async fn sign_in(&self, token: &str) -> SignedIn {
-        SignedIn::at(&self.api, token).await
     }
 }
 

@@ -4,7 +4,6 @@ use std::{
     net::SocketAddr,
     num::NonZeroU32,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use serde::Deserialize;
@@ -13,9 +12,7 @@ use super::{
     Admin, CredentialRules, Kms, KmsDriver, Log, MasterKeySource, Observe, Runs, Settings, Store,
     proxy::ProxyDocument,
 };
-use crate::{
-    BaseUrl, Catalogue, address, catalogue::Documents, duration, layers::Mismatch, parsed,
-};
+use crate::{BaseUrl, Catalogue, address, catalogue::Documents, layers::Mismatch, parsed};
 
 /// The whole of it: what a merged tree of layers is read as.
 #[derive(Deserialize)]
@@ -38,10 +35,6 @@ struct AdminDocument {
     #[serde(deserialize_with = "address::tcp")]
     listen: SocketAddr,
     public_url: Option<String>,
-    #[serde(deserialize_with = "duration::positive")]
-    session_idle: Duration,
-    #[serde(deserialize_with = "duration::positive")]
-    session_lifetime: Duration,
     #[serde(deserialize_with = "parsed::within::<_, _, 1, 1_000_000>")]
     requests_per_second: u32,
 }
@@ -107,8 +100,6 @@ impl AdminDocument {
         Ok(Admin {
             listen: self.listen,
             public_url,
-            session_idle: self.session_idle,
-            session_lifetime: self.session_lifetime,
             requests_per_second: NonZeroU32::new(self.requests_per_second)
                 .unwrap_or(NonZeroU32::MIN),
         })

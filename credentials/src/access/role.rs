@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ActorId, WorkspaceId};
 
-/// Who is speaking, once a token or a session has been recognised.
+/// Who sends a request, once their token has been authenticated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
     /// The token's own id: what the audit log names.
@@ -15,8 +15,6 @@ pub struct Principal {
     pub role: Role,
     /// Where it allows it.
     pub scope: Scope,
-    /// Whether who speaks has shown the token itself just now. A bearer token is a proof by itself; a session grows old.
-    pub proven: bool,
 }
 
 /// What a token allows.
@@ -42,11 +40,8 @@ pub enum Scope {
 }
 
 /// What a route asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Permission {
-    /// To know who one is, and to leave.
-    KnowOneself,
     /// To read what holds for everyone: providers, the API's own description.
     ReadCatalogue,
     /// To read workspaces.
@@ -94,26 +89,20 @@ pub enum Denial {
     /// It concerns the whole installation, and the principal is limited to some workspaces.
     #[error("it concerns all workspaces, and the token is limited to some")]
     Limited,
-    /// The token itself has to be shown once more.
-    #[error("it needs a proof that is not older than a few minutes")]
-    Unproven,
 }
 
 impl Principal {
     /// Whether this principal may do what `permission` names, in the workspaces of its scope.
     ///
     /// # Errors
-    /// Why not, from what can least be helped to what can most.
+    /// Why not; the role first.
     pub fn may(&self, permission: Permission) -> Result<(), Denial> {
         let row = permission.row();
         if !row.roles.contains(&self.role) {
             return Err(Denial::Role);
         }
-        if row.reach == Reach::Installation && self.scope != Scope::All {
-            return Err(Denial::Limited);
-        }
-        match row.proof == Proof::Fresh && !self.proven {
-            true => Err(Denial::Unproven),
+        match row.reach == Reach::Installation && self.scope != Scope::All {
+            true => Err(Denial::Limited),
             false => Ok(()),
         }
     }
@@ -143,7 +132,6 @@ impl Scope {
 struct Row {
     roles: &'static [Role],
     reach: Reach,
-    proof: Proof,
 }
 
 /// How far a permission reaches.
@@ -155,19 +143,10 @@ enum Reach {
     Installation,
 }
 
-/// What must have been shown for it.
-#[derive(PartialEq, Eq)]
-enum Proof {
-    /// That one is signed in.
-    Signed,
-    /// The token itself, a few minutes ago at most.
-    Fresh,
-}
-
 impl Permission {
     /// All there are.
-    pub const ALL: [Self; 19] = [
-        Self::KnowOneself,
+    #[cfg(test)]
+    const ALL: [Self; 18] = [
         Self::ReadCatalogue,
         Self::ReadWorkspaces,
         Self::ReadCredentials,
@@ -188,31 +167,30 @@ impl Permission {
         Self::Backup,
     ];
 
-    /// The table: who may do what, how far, and after what proof.
+    /// The table: who may do what, and how far.
     #[rustfmt::skip]
     fn row(self) -> Row {
-        use {Proof::{Fresh, Signed}, Reach::{Installation, Scope}, Role::{Editor, Owner, Viewer}};
-        let row = |roles, reach, proof| Row { roles, reach, proof };
+        use {Reach::{Installation, Scope}, Role::{Editor, Owner, Viewer}};
+        let row = |roles, reach| Row { roles, reach };
         match self {
-            Self::KnowOneself        => row(&[Owner, Editor, Viewer], Scope,        Signed),
-            Self::ReadCatalogue      => row(&[Owner, Editor, Viewer], Scope,        Signed),
-            Self::ReadWorkspaces     => row(&[Owner, Editor, Viewer], Scope,        Signed),
-            Self::ReadCredentials    => row(&[Owner, Editor, Viewer], Scope,        Signed),
-            Self::SeeDuplicates      => row(&[Owner],                 Installation, Signed),
-            Self::ReadRuns           => row(&[Owner, Editor, Viewer], Scope,        Signed),
-            Self::ReadAudit          => row(&[Owner, Editor, Viewer], Scope,        Signed),
-            Self::VerifyAudit        => row(&[Owner, Editor, Viewer], Installation, Signed),
-            Self::ChangeCredentials  => row(&[Owner, Editor],         Scope,        Signed),
-            Self::CreateWorkspaces   => row(&[Owner],                 Installation, Signed),
-            Self::ExportWorkspace    => row(&[Owner],                 Scope,        Fresh),
-            Self::EraseWorkspace     => row(&[Owner],                 Scope,        Fresh),
-            Self::RotateWorkspaceKey => row(&[Owner],                 Scope,        Signed),
-            Self::ReadTokens         => row(&[Owner],                 Scope,        Signed),
-            Self::CreateTokens       => row(&[Owner],                 Scope,        Fresh),
-            Self::RevokeTokens       => row(&[Owner],                 Scope,        Signed),
-            Self::ExportAudit        => row(&[Owner],                 Scope,        Fresh),
-            Self::RotateMasterKey    => row(&[Owner],                 Installation, Fresh),
-            Self::Backup             => row(&[Owner],                 Installation, Fresh),
+            Self::ReadCatalogue      => row(&[Owner, Editor, Viewer], Scope),
+            Self::ReadWorkspaces     => row(&[Owner, Editor, Viewer], Scope),
+            Self::ReadCredentials    => row(&[Owner, Editor, Viewer], Scope),
+            Self::SeeDuplicates      => row(&[Owner],                 Installation),
+            Self::ReadRuns           => row(&[Owner, Editor, Viewer], Scope),
+            Self::ReadAudit          => row(&[Owner, Editor, Viewer], Scope),
+            Self::VerifyAudit        => row(&[Owner, Editor, Viewer], Installation),
+            Self::ChangeCredentials  => row(&[Owner, Editor],         Scope),
+            Self::CreateWorkspaces   => row(&[Owner],                 Installation),
+            Self::ExportWorkspace    => row(&[Owner],                 Scope),
+            Self::EraseWorkspace     => row(&[Owner],                 Scope),
+            Self::RotateWorkspaceKey => row(&[Owner],                 Scope),
+            Self::ReadTokens         => row(&[Owner],                 Scope),
+            Self::CreateTokens       => row(&[Owner],                 Scope),
+            Self::RevokeTokens       => row(&[Owner],                 Scope),
+            Self::ExportAudit        => row(&[Owner],                 Scope),
+            Self::RotateMasterKey    => row(&[Owner],                 Installation),
+            Self::Backup             => row(&[Owner],                 Installation),
         }
     }
 }
@@ -243,7 +221,6 @@ mod tests {
             actor: ActorId::system(),
             role: Role::Owner,
             scope: only(&["acme"]),
-            proven: true,
         };
         assert_eq!(owner.may(Permission::EraseWorkspace), Ok(()));
         for permission in [

@@ -256,13 +256,12 @@ impl From<&TokenDocument> for Principal {
             actor: token.id.clone(),
             role: token.role,
             scope: token.scope(),
-            proven: true,
         }
     }
 }
 
 /// `prefix` and 256 random bits in base64url: recognisable to secret scanners.
-pub(super) fn random_text(prefix: &str) -> Zeroizing<String> {
+fn random_text(prefix: &str) -> Zeroizing<String> {
     let mut bits = Zeroizing::new([0; 32]);
     entropy::fill(&mut *bits);
     // At its full length at once: a buffer that grows leaves its shorter self behind unwiped.

@@ -63,10 +63,6 @@ pub enum Event {
     TokenCreated,
     /// A token was withdrawn.
     TokenRevoked,
-    /// Someone has shown their token to the page.
-    SignedIn,
-    /// Someone has ended their session.
-    SignedOut,
     /// The log, or a part of it, was taken away.
     AuditExported,
     /// Something was refused to a person.
@@ -145,8 +141,6 @@ impl Event {
             Self::CredentialUndecryptable => "credential_undecryptable",
             Self::TokenCreated => "token_created",
             Self::TokenRevoked => "token_revoked",
-            Self::SignedIn => "signed_in",
-            Self::SignedOut => "signed_out",
             Self::AuditExported => "audit_exported",
             Self::Refused => "refused",
             Self::DocumentDamaged => "document_damaged",

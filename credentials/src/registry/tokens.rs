@@ -26,7 +26,7 @@ impl Registry {
             .await
     }
 
-    /// Withdraws a token at once and for good, and with it the sessions that began with it. Revoking twice changes nothing.
+    /// Withdraws a token at once and for good. Revoking twice changes nothing.
     ///
     /// # Errors
     /// When there is none in `within`, when its revision is not the `expected` one, when it is the last one that owns

@@ -100,7 +100,7 @@ impl Sweep {
     }
 }
 
-const ADMIN_PAGES: [&str; 12] = [
+const ADMIN_PAGES: [&str; 11] = [
     CREDENTIALS,
     "/api/integrations/credentials?status=revoked",
     "/api/integrations/providers",
@@ -112,7 +112,6 @@ const ADMIN_PAGES: [&str; 12] = [
     "/api/audit/export?format=csv",
     "/api/audit/verify",
     "/api/tokens",
-    "/api/session",
 ];
 
 /// What is taken away whole.

@@ -1,10 +1,8 @@
 //! Tokens over restarts, failing storage and the passing of time.
 
-use std::time::Duration;
-
 use super::*;
 use crate::{
-    MadeToken, NewToken, Role, SessionRules, Sessions, Token, TokenStatus,
+    MadeToken, NewToken, Role, Token, TokenStatus,
     audit::{AuditFilter, Draft, Event},
     storage::faulty::Fault,
 };
@@ -224,27 +222,6 @@ async fn a_stored_token_that_was_edited_lets_nobody_in() {
     });
     let registry = installation.open().await;
     assert_eq!(registry.access().authenticate(&text), None);
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_longest_idle_session_makes_room_when_there_are_too_many() {
-    let (_installation, registry) = Installation::with_acme().await;
-    let text = made(&registry, new_token(Role::Viewer)).await.text;
-    let principal = registry.access().authenticate(&text).unwrap();
-    let sessions = Sessions::new(SessionRules {
-        idle: Duration::from_secs(1_800),
-        lifetime: Duration::from_secs(43_200),
-    });
-    let first = sessions.open(&principal).text;
-    tokio::time::advance(Duration::from_secs(1)).await;
-    let second = sessions.open(&principal).text;
-    tokio::time::advance(Duration::from_secs(1)).await;
-    assert!(sessions.resume(&first, registry.access()).is_some());
-    for _ in 0..999 {
-        sessions.open(&principal);
-    }
-    assert!(sessions.resume(&second, registry.access()).is_none());
-    assert!(sessions.resume(&first, registry.access()).is_some());
 }
 
 #[tokio::test]

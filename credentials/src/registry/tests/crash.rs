@@ -253,10 +253,14 @@ async fn a_record_whose_answer_was_lost_is_found_by_the_next_one() {
         }));
         registry
             .audit()
-            .refused(&act(), "sign-in")
+            .refused(&act(), "unauthenticated")
             .await
             .unwrap_err();
-        registry.audit().refused(&act(), "sign-in").await.unwrap();
+        registry
+            .audit()
+            .refused(&act(), "unauthenticated")
+            .await
+            .unwrap();
         let head = registry.audit().verify().await.unwrap();
         assert_eq!(head.position, start + 1 + u64::from(done));
     }

@@ -361,7 +361,11 @@ async fn each_change_is_on_record_with_actor_request_and_fingerprint() {
         .revoke(&act(), &added.id, Revocation::default())
         .await
         .unwrap();
-    registry.audit().refused(&act(), "sign-in").await.unwrap();
+    registry
+        .audit()
+        .refused(&act(), "unauthenticated")
+        .await
+        .unwrap();
     let records = registry.audit().records(1, 100).await.unwrap();
     let events: Vec<_> = records.iter().map(|record| record.event).collect();
     assert_eq!(
