@@ -76,11 +76,16 @@ impl Problem {
         }
     }
 
-    /// Fields that are not what they should be.
-    pub(crate) fn fields(errors: Vec<FieldError>) -> Self {
+    /// Fields that are not what they should be. The first ones are named; of the rest it is said how many they are.
+    pub(crate) fn fields(mut errors: Vec<FieldError>) -> Self {
+        let more = match errors.len().saturating_sub(ERRORS_MAX) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        errors.truncate(ERRORS_MAX);
         let names: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
         let detail = format!(
-            "Not as expected: {}. Nothing was changed.",
+            "Not as expected: {}{more}. Nothing was changed.",
             names.join(", ")
         );
         Self::new(
@@ -379,5 +384,8 @@ fn sentence(error: &impl std::fmt::Display) -> String {
         None => text,
     }
 }
+
+/// More than any body here has fields; a body that has made-up ones is not answered at length.
+const ERRORS_MAX: usize = 16;
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");

@@ -4,6 +4,7 @@
 mod access;
 mod audit;
 mod bad_input;
+mod bounds;
 mod browsers;
 mod changing;
 mod creating;

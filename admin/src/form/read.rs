@@ -5,20 +5,33 @@ use std::{collections::BTreeSet, ops::RangeInclusive, str::FromStr};
 use jiff::Timestamp;
 use keyside_credentials::Secret;
 use serde_json::value::RawValue;
+use zeroize::Zeroizing;
 
-/// A value as it came.
+use super::json_text::unescaped;
+
+/// A value as it came. It may be a secret in the wrong place, whatever the field is: no serde_json reads it, whose errors
+/// quote what they stumble over.
 pub(crate) struct Given<'a>(pub(super) &'a RawValue);
 
-impl Given<'_> {
-    fn string(&self) -> Result<String, String> {
-        match serde_json::from_str(self.0.get()) {
-            Ok(text) => Ok(text),
-            Err(_) => Err(self.instead_of("a text")),
+impl<'a> Given<'a> {
+    fn json(&self) -> &'a str {
+        self.0.get()
+    }
+
+    fn string(&self) -> Result<Zeroizing<String>, String> {
+        unescaped(self.json()).ok_or_else(|| self.instead_of("a text"))
+    }
+
+    fn items(&self) -> Result<Vec<&'a RawValue>, String> {
+        let expected = || self.instead_of("a list of texts");
+        match self.json().starts_with('[') {
+            true => serde_json::from_str(self.json()).map_err(|_| expected()),
+            false => Err(expected()),
         }
     }
 
     fn instead_of(&self, expected: &str) -> String {
-        let found = match self.0.get().as_bytes().first() {
+        let found = match self.json().as_bytes().first() {
             Some(b'"') => "a text that is not valid",
             Some(b'{') => "an object",
             Some(b'[') => "a list",
@@ -33,10 +46,10 @@ impl Given<'_> {
 /// A text of 1 to `max` characters, none of them a control character.
 pub(crate) fn text(max: usize) -> impl FnOnce(Given<'_>) -> Result<String, String> {
     move |given| {
-        let text = given.string()?;
+        let mut text = given.string()?;
         let length = text.chars().count();
         match (1..=max).contains(&length) && !text.chars().any(char::is_control) {
-            true => Ok(text),
+            true => Ok(std::mem::take(&mut *text)),
             false => Err(format!(
                 "expected 1 to {max} characters without control characters"
             )),
@@ -54,13 +67,19 @@ pub(crate) fn parsed<T: FromStr<Err: ToString>>(given: Given<'_>) -> Result<T, S
 
 /// `true` or `false`.
 pub(crate) fn flag(given: Given<'_>) -> Result<bool, String> {
-    serde_json::from_str(given.0.get()).map_err(|_| given.instead_of("true or false"))
+    match given.json() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(given.instead_of("true or false")),
+    }
 }
 
 /// A whole number within `range`.
 pub(crate) fn whole(range: RangeInclusive<u64>) -> impl FnOnce(Given<'_>) -> Result<u64, String> {
     move |given| {
-        let number = serde_json::from_str(given.0.get()).ok();
+        let json = given.json();
+        let is_whole = json.bytes().all(|byte| byte.is_ascii_digit());
+        let number = json.parse::<u64>().ok().filter(|_| is_whole);
         number
             .filter(|number| range.contains(number))
             .ok_or_else(|| {
@@ -78,7 +97,10 @@ pub(crate) fn timestamp(given: Given<'_>) -> Result<Timestamp, String> {
 
 /// The secret itself: from the body straight into the one type that may hold it.
 pub(crate) fn secret(given: Given<'_>) -> Result<Secret, String> {
-    Secret::from_plaintext(given.string()?.into_bytes()).map_err(|error| error.to_string())
+    let mut text = given.string()?;
+    // Moved, not copied: what is left behind is empty.
+    let plaintext = std::mem::take(&mut *text).into_bytes();
+    Secret::from_plaintext(plaintext).map_err(|error| error.to_string())
 }
 
 /// A list of 1 to `max` texts that the domain knows how to read; one that is there twice counts once.
@@ -86,14 +108,11 @@ pub(crate) fn set<T: FromStr<Err: ToString> + Ord>(
     max: usize,
 ) -> impl FnOnce(Given<'_>) -> Result<BTreeSet<T>, String> {
     move |given| {
-        let texts: Result<Vec<String>, _> = serde_json::from_str(given.0.get());
-        let texts = texts.map_err(|_| given.instead_of("a list of texts"))?;
-        if !(1..=max).contains(&texts.len()) {
+        let items = given.items()?;
+        if !(1..=max).contains(&items.len()) {
             return Err(format!("expected 1 to {max} of them"));
         }
-        let items = texts.iter().map(|text| text.parse());
-        let items: Result<_, T::Err> = items.collect();
-        items.map_err(|error| error.to_string())
+        items.into_iter().map(|item| parsed(Given(item))).collect()
     }
 }
 

@@ -1,0 +1,122 @@
+//! JSON strings (RFC 8259 section 7) without a copy that outlives the request.
+//!
+//! serde_json (1.0) puts a string that has an escape together in a buffer of its own, which grows, and which it frees as it
+//! is: a secret with `\u0061` in it would stay behind in freed memory. So texts are left as raw JSON there and read here.
+
+use zeroize::Zeroizing;
+
+/// The text that a JSON string stands for, in a buffer that is wiped. Nothing if `json` is no string, or its escapes come to
+/// no text (half of a surrogate pair).
+pub(super) fn unescaped(json: &str) -> Option<Zeroizing<String>> {
+    let mut rest = json.strip_prefix('"')?.strip_suffix('"')?;
+    // No escape is shorter than what it stands for, so the buffer never grows: a buffer that does leaves its earlier, shorter
+    // self behind unwiped.
+    let mut text = Zeroizing::new(String::with_capacity(rest.len()));
+    while let Some(at) = rest.find('\\') {
+        text.push_str(&rest[..at]);
+        let (character, after) = escaped(&rest[at + 1..])?;
+        text.push(character);
+        rest = after;
+    }
+    text.push_str(rest);
+    Some(text)
+}
+
+/// The character behind a backslash, and what follows it.
+fn escaped(rest: &str) -> Option<(char, &str)> {
+    let (kind, rest) = rest.split_at_checked(1)?;
+    let character = match kind {
+        "\"" | "\\" | "/" => kind.chars().next()?,
+        "b" => '\u{8}',
+        "f" => '\u{c}',
+        "n" => '\n',
+        "r" => '\r',
+        "t" => '\t',
+        "u" => return unicode(rest),
+        _ => return None,
+    };
+    Some((character, rest))
+}
+
+/// What follows `\u`: one UTF-16 code unit, or the first of a pair whose second one is an escape too.
+fn unicode(rest: &str) -> Option<(char, &str)> {
+    let (first, rest) = code_unit(rest)?;
+    if !HIGH_SURROGATES.contains(&first) {
+        return Some((char::from_u32(first.into())?, rest));
+    }
+    let (second, rest) = code_unit(rest.strip_prefix("\\u")?)?;
+    let character = char::decode_utf16([first, second]).next()?.ok()?;
+    Some((character, rest))
+}
+
+fn code_unit(rest: &str) -> Option<(u16, &str)> {
+    let (digits, rest) = rest.split_at_checked(4)?;
+    // `from_str_radix` takes a sign as well.
+    let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let unit = u16::from_str_radix(digits, 16).ok().filter(|_| is_hex)?;
+    Some((unit, rest))
+}
+
+const HIGH_SURROGATES: std::ops::Range<u16> = 0xd800..0xdc00;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_what_serde_json_reads() {
+        for json in [
+            r#""""#,
+            r#""sk-plain""#,
+            r#""sk-\u0061\u0062c""#,
+            r#""\"\\\/\b\f\n\r\t""#,
+            r#""\u00e9\u20AC\ud83d\uDE00 and é€😀""#,
+            r#""ends with a backslash \\""#,
+            r#""\\u0061 is no escape""#,
+            r#""\u0000""#,
+            r#""\ud83d""#,
+            r#""\ude00\ud83d""#,
+            r#""\ud83d\u0061""#,
+            r#""\ud83dx""#,
+            "7",
+            "null",
+            "[\"a\"]",
+        ] {
+            let expected: Option<String> = serde_json::from_str(json).ok();
+            let text = unescaped(json).map(|text| text.to_string());
+            assert_eq!(text, expected, "{json}");
+        }
+    }
+
+    /// Escapes that no JSON parser lets through are no text either, and never a panic.
+    #[test]
+    fn what_is_no_json_is_no_text() {
+        for json in [
+            "",
+            "\"",
+            r#""\""#,
+            r#""\x""#,
+            r#""\u""#,
+            r#""\u12""#,
+            r#""\u+123""#,
+            r#""\u00é""#,
+            r#""\é""#,
+            r#""\ud83d\u""#,
+        ] {
+            assert!(unescaped(json).is_none(), "{json}");
+        }
+    }
+
+    #[test]
+    fn the_buffer_of_a_text_never_grows() {
+        for json in [
+            format!("\"{}\"", "\\u0061".repeat(1_000)),
+            format!("\"{}\"", "a\\u20ac\\n".repeat(1_000)),
+            format!("\"{}\"", "a".repeat(8_192)),
+        ] {
+            let text = unescaped(&json).unwrap();
+            // Another capacity would be that of another buffer, and the first one freed as it was.
+            assert_eq!(text.capacity(), json.len() - 2);
+        }
+    }
+}
