@@ -89,8 +89,7 @@ impl Event {
             | Self::RotationAbandoned
             | Self::CredentialRevoked
             | Self::VersionDestroyed
-            | Self::TokenRevoked
-            | Self::SignedOut => Effect::EndsUse,
+            | Self::TokenRevoked => Effect::EndsUse,
             Self::WorkspaceCreated
             | Self::WorkspaceExported
             | Self::WorkspaceKeyRotated
@@ -108,7 +107,6 @@ impl Event {
             | Self::RevokedUseAttempted
             | Self::CredentialUndecryptable
             | Self::TokenCreated
-            | Self::SignedIn
             | Self::AuditExported
             | Self::Refused
             | Self::DocumentDamaged

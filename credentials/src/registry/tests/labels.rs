@@ -37,7 +37,8 @@ async fn the_replacement_of_a_revoked_key_takes_its_label_and_its_place() {
     replaced(&registry).await;
     drop(registry);
     // Where it is read in whatever order storage lists it.
-    replaced(&installation.open().await).await;
+    let reopened = installation.open().await;
+    replaced(&reopened).await;
 }
 
 async fn replaced(registry: &Registry) {
