@@ -58,4 +58,4 @@ pub use registry::{
 };
 pub use resolver::{Ask, Grant, Refusal, Resolver};
 pub use runs::Runs;
-pub use secret::{Secret, SecretError};
+pub use secret::{SHORTEST_SECRET, Secret, SecretError};

@@ -17,8 +17,9 @@ impl Secret {
             [] => Err(SecretError::Empty),
             long if long.len() > MAX_LEN => Err(SecretError::TooLong),
             [b' ' | b'\t', ..] | [.., b' ' | b'\t'] => Err(SecretError::SpaceAtTheEnds),
-            plain if plain.iter().all(u8::is_ascii_graphic) => Ok(Self(text)),
-            _ => Err(SecretError::NotVisibleAscii),
+            plain if !plain.iter().all(u8::is_ascii_graphic) => Err(SecretError::NotVisibleAscii),
+            short if short.len() < SHORTEST_SECRET => Err(SecretError::TooShort),
+            _ => Ok(Self(text)),
         }
     }
 
@@ -49,6 +50,12 @@ pub enum SecretError {
     /// More than 8192 bytes.
     #[error("the secret is longer than {MAX_LEN} bytes")]
     TooLong,
+    /// Fewer than [`SHORTEST_SECRET`] bytes.
+    #[error(
+        "the secret is shorter than {SHORTEST_SECRET} bytes: it could be an ordinary word, and so could not be masked in \
+         answers that repeat it"
+    )]
+    TooShort,
     /// Most often a slip while copying.
     #[error("the secret begins or ends with a space")]
     SpaceAtTheEnds,
@@ -56,6 +63,10 @@ pub enum SecretError {
     #[error("the secret holds something other than visible ASCII characters")]
     NotVisibleAscii,
 }
+
+/// The length in bytes from which a secret is masked in answers. A shorter one is likelier to be an ordinary word than an
+/// echo: masking it would damage answers and show where it stands. So it is not stored either.
+pub const SHORTEST_SECRET: usize = 8;
 
 const MAX_LEN: usize = 8192;
 
@@ -79,9 +90,9 @@ mod tests {
 
     #[test]
     fn one_newline_at_the_end_is_not_part_of_the_secret() {
-        assert_eq!(read("sk-1\n"), Ok(b"sk-1".to_vec()));
-        assert_eq!(read("sk-1\r\n"), Ok(b"sk-1".to_vec()));
-        assert_eq!(read("sk-1\n\n"), Err(SecretError::NotVisibleAscii));
+        assert_eq!(read("sk-45678\n"), Ok(b"sk-45678".to_vec()));
+        assert_eq!(read("sk-45678\r\n"), Ok(b"sk-45678".to_vec()));
+        assert_eq!(read("sk-45678\n\n"), Err(SecretError::NotVisibleAscii));
     }
 
     #[test]
@@ -105,6 +116,17 @@ mod tests {
                 "{inside:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_secret_too_short_to_be_masked_is_refused() {
+        assert_eq!(read("sk-4567"), Err(SecretError::TooShort));
+        assert_eq!(
+            read("sk-4567\n"),
+            Err(SecretError::TooShort),
+            "the newline is not part of it"
+        );
+        assert!(read("sk-45678").is_ok());
     }
 
     #[test]

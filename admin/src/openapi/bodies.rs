@@ -21,8 +21,8 @@ pub(crate) struct NewCredential {
     label: String,
     /// `live` unless said otherwise.
     environment: Option<Environment>,
-    /// The key itself. No call returns it.
-    #[schema(pattern = "^[!-~]+$", min_length = 1, max_length = 8192, write_only)]
+    /// The key itself, at least 8 bytes: a shorter one could not be masked in answers. No call returns it.
+    #[schema(pattern = "^[!-~]+$", min_length = 8, max_length = 8192, write_only)]
     secret: String,
     #[schema(pattern = "^[!-~]([ -~]{0,62}[!-~])?$")]
     usage_tag: Option<String>,
@@ -47,7 +47,7 @@ pub(crate) enum CredentialChange {
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct CredentialRotation {
-    #[schema(pattern = "^[!-~]+$", min_length = 1, max_length = 8192, write_only)]
+    #[schema(pattern = "^[!-~]+$", min_length = 8, max_length = 8192, write_only)]
     secret: String,
     /// How long the old one can be rolled back to; a day unless said otherwise.
     #[schema(minimum = 0, maximum = 7776000)]

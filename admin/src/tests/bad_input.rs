@@ -199,6 +199,7 @@ fn of_no_text() -> Vec<Value> {
 fn secrets() -> Vec<Value> {
     let more = [
         json!("\n"),
+        json!("Canary7"),
         json!(" CanaryOfSpaces "),
         json!("CanaryOf\r\nTwoLines"),
         json!(format!("{OTHER}\n\n")),

@@ -131,7 +131,8 @@ fn key(label: &str) -> NewCredential {
         provider: "openai".to_owned(),
         label: label.parse().unwrap(),
         environment: Environment::Live,
-        secret: Secret::from_plaintext(format!("sk-{label}").into_bytes()).unwrap(),
+        // Padded to the length that a secret must have; `opened` takes the padding off.
+        secret: Secret::from_plaintext(format!("sk-{label:-<5}").into_bytes()).unwrap(),
         usage_tag: None,
         expires_at: None,
         endpoint: None,
@@ -149,7 +150,8 @@ fn opened(registry: &Registry, label: &str) -> Result<String, Refusal> {
         pin: EnvironmentPin::Any,
     };
     let secret = registry.resolver().resolve(&ask)?.open()?;
-    Ok(String::from_utf8(secret.expose().to_vec()).unwrap())
+    let text = String::from_utf8(secret.expose().to_vec()).unwrap();
+    Ok(text.trim_end_matches('-').to_owned())
 }
 
 async fn backup(registry: &Registry, to: &Path) -> Header {

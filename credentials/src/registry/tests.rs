@@ -33,7 +33,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    ActorId, Ask, Environment, Grant, MasterKey, Refusal, Scope, Secret, VersionState,
+    ActorId, Ask, Environment, Grant, MasterKey, Refusal, SHORTEST_SECRET, Scope, Secret,
+    VersionState,
     audit::Event,
     clock::held::HeldClock,
     documents::CREDENTIALS,
@@ -128,8 +129,9 @@ fn workspace(id: &str) -> NewWorkspace {
     }
 }
 
+/// A short text is padded to the length that a secret must have; [`plain`] takes the padding off.
 fn secret(text: &str) -> Secret {
-    Secret::from_plaintext(text.as_bytes().to_vec()).unwrap()
+    Secret::from_plaintext(format!("{text:-<SHORTEST_SECRET$}").into_bytes()).unwrap()
 }
 
 /// A live key of openai for `acme`.
@@ -171,8 +173,12 @@ fn ask(workspace: &'static str) -> Ask<'static> {
 }
 
 fn opened(grant: Result<Grant, Refusal>) -> Result<String, Refusal> {
-    let secret = grant?.open()?;
-    Ok(String::from_utf8(secret.expose().to_vec()).unwrap())
+    Ok(plain(&grant?.open()?))
+}
+
+fn plain(secret: &Secret) -> String {
+    let text = String::from_utf8(secret.expose().to_vec()).unwrap();
+    text.trim_end_matches('-').to_owned()
 }
 
 fn states(credential: &Credential) -> Vec<VersionState> {
