@@ -6,6 +6,7 @@
 use std::{fmt, sync::Arc};
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use keyside_config::EnvironmentPin;
 
 use crate::{
@@ -189,6 +190,21 @@ impl Grant {
             signals::attempt(&self.0, Refusal::CredentialUndecryptable);
             Refusal::CredentialUndecryptable
         })
+    }
+
+    /// The credential's other secrets in plaintext: the versions that are staged or in grace, which its provider may still
+    /// know of and repeat. Once an answer, about a microsecond each. `now` is asked only where there are any; a version that
+    /// has ended by then stays closed, and one that does not open is left out and logged.
+    pub fn open_others(&self, now: impl FnOnce() -> Timestamp) -> Vec<Secret> {
+        let opened = self.0.open_others(now).into_iter();
+        let opened = opened.filter_map(|secret| {
+            secret
+                .inspect_err(|error| {
+                    tracing::error!(credential = %self.credential_id(), %error, "an older version does not open");
+                })
+                .ok()
+        });
+        opened.map(Secret::unsealed).collect()
     }
 
     /// Returns once what is in flight on this credential has to stop; else never. Waiting costs a place in a list and

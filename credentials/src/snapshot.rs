@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use self::labels::Labels;
 pub(crate) use self::load::{Finding, load};
 use crate::{
-    CredentialId, Environment, Refusal, WorkspaceId,
+    CredentialId, Environment, Refusal, VersionState, WorkspaceId,
     documents::{CredentialDocument, Trace, WorkspaceDocument},
     keyring::Keyring,
     ledger::Damage,
@@ -67,6 +67,8 @@ pub(crate) struct CredentialEntry {
     pub(crate) usable: Result<Usable, Damage>,
     /// The same for every entry that this credential has in its life.
     pub(crate) signals: Arc<Signals>,
+    /// The other versions that are not destroyed, each with the key that opens it.
+    others: Vec<(u32, Arc<SealingKey>)>,
 }
 
 /// What it takes to open one version; a revoked credential has one that does not open.
@@ -232,10 +234,12 @@ impl CredentialEntry {
         signals: Arc<Signals>,
     ) -> Self {
         let usable = Usable::new(&document, version, keyring);
+        let others = others(&document, version, keyring);
         Self {
             document,
             usable,
             signals,
+            others,
         }
     }
 
@@ -249,6 +253,7 @@ impl CredentialEntry {
             document,
             usable: Err(damage),
             signals,
+            others: Vec::new(),
         }
     }
 
@@ -260,6 +265,29 @@ impl CredentialEntry {
             self.document.open_trace_with(version, &usable.key).ok()
         };
         usable.trace.get_or_init(open).as_ref()
+    }
+
+    /// Opens the secrets of the other versions that are not destroyed by now. The time is only asked for where there are
+    /// any.
+    pub(crate) fn open_others(
+        &self,
+        now: impl FnOnce() -> Timestamp,
+    ) -> Vec<Result<Zeroizing<Vec<u8>>, SealError>> {
+        if self.others.is_empty() {
+            return Vec::new();
+        }
+        let now = now();
+        let others = self.others.iter();
+        let kept = others.filter_map(|(number, key)| {
+            let version = self.document.version(*number)?;
+            let state = self.document.state(version, now);
+            (state != VersionState::Destroyed).then_some((version, key))
+        });
+        kept.map(|(version, key)| {
+            let place = self.document.secret_place(version.number);
+            key.open(&place, &version.sealed)
+        })
+        .collect()
     }
 
     /// Whether a request may use it now. The time is only asked for where there is an end.
@@ -275,6 +303,21 @@ impl CredentialEntry {
             _ => Ok(()),
         }
     }
+}
+
+/// The versions of a credential besides the one that is `used` whose sealed bytes are still here: staged, or in grace.
+fn others(
+    document: &CredentialDocument,
+    used: u32,
+    keyring: &Keyring,
+) -> Vec<(u32, Arc<SealingKey>)> {
+    let others = document.versions.iter();
+    let others = others.filter(|version| version.number != used && version.destroyed_at.is_none());
+    let with_key = others.filter_map(|version| {
+        let id = SealingKey::id_in(&version.sealed)?;
+        Some((version.number, keyring.key(&document.workspace, id)?))
+    });
+    with_key.collect()
 }
 
 impl Usable {

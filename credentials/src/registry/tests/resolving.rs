@@ -123,3 +123,34 @@ fn every_refusal_has_a_code_of_its_own() {
         Refusal::ALL.iter().map(|refusal| refusal.code()).collect();
     assert_eq!(codes.len(), Refusal::ALL.len());
 }
+
+fn others(grant: &Grant, second: i64) -> Vec<String> {
+    let now = jiff::Timestamp::from_second(second).unwrap();
+    grant.open_others(|| now).iter().map(plain).collect()
+}
+
+#[tokio::test]
+async fn a_grant_opens_the_versions_in_grace_too_until_they_end() {
+    let (installation, registry, id) = one_key().await;
+    let resolve = |registry: &Registry| registry.resolver().resolve(&ask("acme")).unwrap();
+    let of_one = resolve(&registry).open_others(|| panic!("no version ends"));
+    assert!(of_one.is_empty());
+
+    registry.rotate(&act(), &id, to("sk-2")).await.unwrap();
+    let at_once = Rotation {
+        grace: std::time::Duration::ZERO,
+        ..to("sk-3")
+    };
+    registry.rotate(&act(), &id, at_once).await.unwrap();
+    let grant = resolve(&registry);
+    assert_eq!(opened(Ok(grant.clone())).unwrap(), "sk-3");
+    assert_eq!(others(&grant, NOW), ["sk-1"], "sk-2 was destroyed");
+    assert_eq!(others(&grant, NOW + DAY - 1), ["sk-1"]);
+    assert!(others(&grant, NOW + DAY).is_empty(), "its grace is over");
+
+    let acme = "acme".parse().unwrap();
+    registry.rotate_workspace_key(&act(), &acme).await.unwrap();
+    drop(registry);
+    let grant = resolve(&installation.open().await);
+    assert_eq!(others(&grant, NOW), ["sk-1"]);
+}
