@@ -151,6 +151,7 @@ async fn a_grant_opens_the_versions_in_grace_too_until_they_end() {
     let acme = "acme".parse().unwrap();
     registry.rotate_workspace_key(&act(), &acme).await.unwrap();
     drop(registry);
-    let grant = resolve(&installation.open().await);
+    let reopened = installation.open().await;
+    let grant = resolve(&reopened);
     assert_eq!(others(&grant, NOW), ["sk-1"]);
 }
