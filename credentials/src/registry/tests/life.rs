@@ -386,7 +386,7 @@ async fn each_change_is_on_record_with_actor_request_and_fingerprint() {
         assert_eq!(record.credential.as_ref(), Some(&added.id));
         assert_eq!(
             record.fingerprint.as_ref().unwrap().as_str(),
-            "sha256:ba7816bf8f01cfea"
+            "sha256:7549c99e66ce5479"
         );
     }
     for (before, after) in records.iter().zip(&records[1..]) {
