@@ -11,8 +11,8 @@ use axum::{
 };
 use http::{Extensions, HeaderMap, header, request::Parts};
 use keyside_credentials::{
-    Access, Act, Credential, CredentialId, Denial, Permission, Principal, Registry, Scope, Token,
-    Workspace, WorkspaceId,
+    Access, Act, ActorId, Credential, CredentialId, Denial, Permission, Principal, Registry, Scope,
+    Token, Workspace, WorkspaceId,
 };
 
 use crate::{
@@ -106,8 +106,7 @@ impl Caller {
 
     /// The workspace that a path names.
     pub(crate) fn workspace(&self, registry: &Registry, id: &str) -> Result<Workspace, Problem> {
-        let mut there = registry.workspaces(self.scope()).into_iter();
-        let found = there.find(|workspace| workspace.id.as_str() == id);
+        let found = registry.workspace(&self.workspace_id(id)?);
         found.ok_or_else(|| self.absent(Problem::workspace_unknown()))
     }
 
@@ -128,9 +127,10 @@ impl Caller {
 
     /// The token that a path names.
     pub(crate) fn token(&self, registry: &Registry, id: &str) -> Result<Token, Problem> {
-        let mut there = registry.access().tokens(self.scope()).into_iter();
-        let found = there.find(|token| token.id.as_str() == id);
-        found.ok_or_else(|| self.absent(Problem::token_unknown()))
+        let id: Option<ActorId> = id.parse().ok();
+        id.and_then(|id| registry.access().named(&id))
+            .filter(|token| self.scope().covers(&token.scope))
+            .ok_or_else(|| self.absent(Problem::token_unknown()))
     }
 
     /// Lets the caller into the workspace that a body names. Whether there is one is for the registry to say, in the same

@@ -1,21 +1,69 @@
 //! Strong entity tags (RFC 9110 section 8.8.3) of single resources.
 //!
-//! A tag is the revision and a digest of the representation. The digest makes it strong: a status that came with time
-//! or a later use changes the bytes, though nobody changed the resource. What a precondition protects is the revision
-//! alone (`precondition.rs`), so that the traffic of a key does not keep people from editing it.
+//! A tag is the revision, the life that the revision is of, and a digest of the representation. The digest makes it strong: a
+//! status that came with time or a later use changes the bytes, though nobody changed the resource. What a precondition
+//! protects is the revision of that life alone (`precondition.rs`), so that the traffic of a key does not keep people from
+//! editing it.
 
 use axum::{
     Json,
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use keyside_credentials::Registry;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 /// A resource's representation with its tag.
 pub(crate) struct Tagged<T> {
+    pub(crate) life: Life,
     pub(crate) revision: u64,
     pub(crate) view: T,
+}
+
+/// What a resource's revisions are counted in. Where they are counted from the beginning again, or from an earlier one,
+/// that is another life, and what was seen in the one before is not what is there now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Life(u64);
+
+impl Life {
+    /// Of what has its id for good, such as a credential or a token. A backup that is restored takes it back to an earlier
+    /// revision.
+    pub(crate) fn of_this_epoch(registry: &Registry) -> Self {
+        Self::of(registry.epoch(), 0)
+    }
+
+    /// Of a workspace, whose id another one may have had, or may get.
+    pub(crate) fn of_workspace(registry: &Registry, incarnation: u64) -> Self {
+        Self::of(registry.epoch(), incarnation)
+    }
+
+    fn of(epoch: u64, incarnation: u64) -> Self {
+        let digest = Sha256::digest([epoch.to_be_bytes(), incarnation.to_be_bytes()].concat());
+        let mut life = [0; 8];
+        life.copy_from_slice(&digest[..8]);
+        Self(u64::from_be_bytes(life))
+    }
+}
+
+/// What one of our own strong tags says of the state that its reader saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) life: Life,
+    pub(crate) revision: u64,
+}
+
+impl Seen {
+    /// Nothing if the tag was never one of ours.
+    pub(crate) fn parse(tag: &str) -> Option<Self> {
+        let tag = tag.strip_prefix('"')?.strip_suffix('"')?;
+        let (revision, rest) = tag.split_once('-')?;
+        let (life, _digest) = rest.split_once('-')?;
+        Some(Self {
+            life: Life(u64::from_str_radix(life, 16).ok()?),
+            revision: revision.parse().ok()?,
+        })
+    }
 }
 
 impl<T: Serialize> Tagged<T> {
@@ -46,7 +94,7 @@ impl<T: Serialize> Tagged<T> {
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();
-        format!("\"{}-{digest}\"", self.revision)
+        format!("\"{}-{:016x}-{digest}\"", self.revision, self.life.0)
     }
 }
 
@@ -71,4 +119,44 @@ pub(crate) fn listed(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Ite
         .filter_map(|line| line.to_str().ok())
         .flat_map(|line| line.split(','))
         .map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tagged(epoch: u64, incarnation: u64) -> Tagged<&'static str> {
+        Tagged {
+            life: Life::of(epoch, incarnation),
+            revision: 3,
+            view: "the same",
+        }
+    }
+
+    #[test]
+    fn a_tag_tells_one_life_from_another_and_says_what_was_seen() {
+        let first = tagged(0, 7).tag();
+        for other in [tagged(1, 7).tag(), tagged(0, 8).tag(), tagged(7, 0).tag()] {
+            assert_ne!(first, other);
+            assert_ne!(Seen::parse(&first), Seen::parse(&other));
+        }
+        assert_eq!(first, tagged(0, 7).tag());
+        let seen = Seen::parse(&first).unwrap();
+        assert_eq!((seen.life, seen.revision), (Life::of(0, 7), 3));
+    }
+
+    #[test]
+    fn a_tag_that_was_never_one_of_ours_says_nothing() {
+        for tag in [
+            "3-0-0",
+            "\"3\"",
+            "\"3-0123456789abcdef\"",
+            "\"x-0-0\"",
+            "\"3-x-0\"",
+            "W/\"3-0-0\"",
+            "\"\"",
+        ] {
+            assert_eq!(Seen::parse(tag), None, "{tag}");
+        }
+    }
 }

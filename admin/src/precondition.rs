@@ -5,39 +5,42 @@ use axum::extract::FromRequestParts;
 use http::{HeaderMap, HeaderName, header, request::Parts};
 
 use crate::{
-    entity_tag::listed,
+    entity_tag::{Life, Seen, listed},
     problem::{FieldError, Kind, Problem},
 };
 
-/// The revision that the caller saw.
+/// The state that the caller saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IfMatch {
     /// The caller does not say.
     Absent,
     /// `*`: whichever it is.
     Any,
-    /// This one. 0 for a tag that was never one of ours: no resource has that revision.
-    Revision(u64),
+    /// This one; nothing for a tag that was never one of ours.
+    State(Option<Seen>),
 }
 
 impl IfMatch {
     /// For a change that must not be made blindly: the revision to hold it to, nothing for any. 428 without the header.
-    pub(crate) fn required(self) -> Result<Option<u64>, Problem> {
+    /// `life` is the resource's own.
+    pub(crate) fn required(self, life: Life) -> Result<Option<u64>, Problem> {
         match self {
             Self::Absent => Err(Problem::new(
                 Kind::PreconditionRequired,
                 "A change says which state it was decided on. Nothing was changed.",
                 "Read the resource and send its ETag as If-Match; `If-Match: *` changes it whatever it is.",
             )),
-            seen => Ok(seen.heeded()),
+            seen => Ok(seen.heeded(life)),
         }
     }
 
-    /// For a change that may be made blindly: the revision to hold it to, if the caller says one.
-    pub(crate) fn heeded(self) -> Option<u64> {
+    /// For a change that may be made blindly: the revision to hold it to, if the caller says one. `life` is the resource's
+    /// own.
+    pub(crate) fn heeded(self, life: Life) -> Option<u64> {
         match self {
             Self::Absent | Self::Any => None,
-            Self::Revision(revision) => Some(revision),
+            Self::State(Some(seen)) if seen.life == life => Some(seen.revision),
+            Self::State(_) => Some(NEVER),
         }
     }
 }
@@ -52,9 +55,7 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
         let mut tags = listed(&parts.headers, header::IF_MATCH);
         match (tags.next(), tags.next()) {
             (Some("*"), None) => Ok(Self::Any),
-            (Some(tag), None) if is_entity_tag(tag) => {
-                Ok(Self::Revision(revision(tag).unwrap_or(0)))
-            }
+            (Some(tag), None) if is_entity_tag(tag) => Ok(Self::State(Seen::parse(tag))),
             _ => Err(malformed(
                 header::IF_MATCH,
                 "expected one entity tag in quotes, or *",
@@ -108,12 +109,6 @@ fn is_entity_tag(tag: &str) -> bool {
     opaque.is_some_and(|opaque| opaque.bytes().all(fits))
 }
 
-/// The revision in one of our own strong tags.
-fn revision(tag: &str) -> Option<u64> {
-    let tag = tag.strip_prefix('"')?.strip_suffix('"')?;
-    tag.split_once('-')?.0.parse().ok()
-}
-
 fn malformed(name: HeaderName, detail: &str) -> Problem {
     Problem::new(
         Kind::RequestMalformed,
@@ -122,6 +117,9 @@ fn malformed(name: HeaderName, detail: &str) -> Problem {
     )
     .with_errors(vec![FieldError::parameter(name.as_str(), detail)])
 }
+
+/// A revision that no resource gets to.
+const NEVER: u64 = u64::MAX;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -139,13 +137,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_revision_is_read_from_one_strong_tag_of_ours() {
+    async fn the_state_is_read_from_one_strong_tag_of_ours() {
+        let ours = Seen::parse(OURS);
+        assert!(ours.is_some());
+        let weak = format!("W/{OURS}");
         for (lines, seen) in [
             (&[][..], IfMatch::Absent),
             (&["*"], IfMatch::Any),
-            (&["\"7-0123456789abcdef\""], IfMatch::Revision(7)),
-            (&["W/\"7-0123456789abcdef\""], IfMatch::Revision(0)),
-            (&["\"xyz\""], IfMatch::Revision(0)),
+            (&[OURS], IfMatch::State(ours)),
+            (&[weak.as_str()], IfMatch::State(None)),
+            (&["\"xyz\""], IfMatch::State(None)),
         ] {
             let read = read::<IfMatch>("if-match", lines).await;
             assert_eq!(read.unwrap(), seen, "{lines:?}");
@@ -164,11 +165,25 @@ mod tests {
 
     #[test]
     fn a_change_that_must_not_be_blind_asks_for_the_header() {
-        let error = IfMatch::Absent.required().unwrap_err();
+        let seen = Seen::parse(OURS).unwrap();
+        let error = IfMatch::Absent.required(seen.life).unwrap_err();
         assert_eq!(error.kind(), Kind::PreconditionRequired);
-        assert_eq!(IfMatch::Any.required().unwrap(), None);
-        assert_eq!(IfMatch::Revision(3).required().unwrap(), Some(3));
+        assert_eq!(IfMatch::Any.required(seen.life).unwrap(), None);
+        let given = IfMatch::State(Some(seen));
+        assert_eq!(given.required(seen.life).unwrap(), Some(7));
     }
+
+    #[test]
+    fn what_was_seen_in_another_life_is_no_state_of_this_one() {
+        let seen = Seen::parse(OURS).unwrap();
+        let other = Seen::parse("\"7-00000000000000bb-0123456789abcdef\"").unwrap();
+        assert_eq!(IfMatch::State(Some(seen)).heeded(seen.life), Some(7));
+        for stale in [Some(other), None] {
+            assert_eq!(IfMatch::State(stale).heeded(seen.life), Some(NEVER));
+        }
+    }
+
+    const OURS: &str = "\"7-00000000000000aa-0123456789abcdef\"";
 
     #[tokio::test]
     async fn an_idempotency_key_is_the_same_with_quotes_and_without() {

@@ -97,6 +97,9 @@ pub(crate) struct Mark {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct WorkspaceDocument {
     pub(crate) id: WorkspaceId,
+    /// Random, so that it is another one's once this one is erased and its id taken again.
+    #[serde(default)]
+    pub(crate) incarnation: u64,
     pub(crate) name: String,
     pub(crate) created_by: ActorId,
     pub(crate) created_at: Timestamp,

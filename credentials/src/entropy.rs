@@ -8,3 +8,10 @@
 pub(crate) fn fill(bytes: &mut [u8]) {
     getrandom::fill(bytes).expect("the operating system's random generator works");
 }
+
+/// 64 random bits.
+pub(crate) fn number() -> u64 {
+    let mut bytes = [0; 8];
+    fill(&mut bytes);
+    u64::from_be_bytes(bytes)
+}

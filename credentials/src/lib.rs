@@ -49,7 +49,7 @@ pub use kms::{Kms, KmsError, MasterKey};
 pub use live_check::{Finding, LiveCheck};
 pub use model::{
     ActorId, Credential, CredentialId, Environment, Fingerprint, Hint, Label, NameError, Status,
-    UsageTag, Version, VersionState, Workspace, WorkspaceId,
+    UsageTag, Version, VersionState, Workspace, WorkspaceId, WorkspaceState,
 };
 pub use registry::{
     Act, ChangeError, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, NewCredential,

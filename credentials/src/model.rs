@@ -6,7 +6,9 @@ mod names;
 mod trace;
 
 pub use self::{
-    credential::{Credential, Environment, Status, Version, VersionState, Workspace},
+    credential::{
+        Credential, Environment, Status, Version, VersionState, Workspace, WorkspaceState,
+    },
     names::{ActorId, CredentialId, Label, NameError, UsageTag, WorkspaceId},
     trace::{Fingerprint, Hint},
 };

@@ -39,8 +39,8 @@ pub use self::{
 };
 use crate::{
     Access, Audit, Clock, Credential, CredentialId, Kms, Resolver, Runs, Scope, Workspace,
-    clock::Ratchet, journal::Journal, keyring::Keyring, signals::Notices, snapshot::Snapshot,
-    storage::Storage,
+    WorkspaceId, clock::Ratchet, journal::Journal, keyring::Keyring, signals::Notices,
+    snapshot::Snapshot, storage::Storage,
 };
 
 /// What a registry is opened with.
@@ -68,6 +68,7 @@ pub struct Registry {
 pub(crate) struct Inner {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) keyring: Arc<Keyring>,
+    epoch: u64,
     catalogue: Arc<Catalogue>,
     rules: CredentialRules,
     pub(crate) clock: Arc<Ratchet>,
@@ -134,6 +135,19 @@ impl Registry {
             .collect();
         workspaces.sort_unstable_by(|one, other| one.id.cmp(&other.id));
         workspaces
+    }
+
+    /// One workspace, in whatever scope.
+    pub fn workspace(&self, id: &WorkspaceId) -> Option<Workspace> {
+        let snapshot = self.inner.snapshot.load();
+        let entry = snapshot.workspaces.get(id)?;
+        Some(view::workspace(entry))
+    }
+
+    /// How often the installation was restored from a backup. What is stored then goes through revisions that it had
+    /// before, with another content.
+    pub fn epoch(&self) -> u64 {
+        self.inner.epoch
     }
 
     /// Stores a credential.

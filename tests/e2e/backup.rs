@@ -83,6 +83,34 @@ fn a_restore_over_something_or_from_half_a_file_is_refused_with_what_to_do() {
     assert!(!restored.home().join("data").join("store").exists());
 }
 
+/// What was restored goes through revisions that it had before, with another content.
+#[test]
+fn a_tag_from_before_a_restore_changes_nothing_after_it() {
+    let upstream = Upstream::wanting_key();
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    let exit = desk(&keyside, &["backup", "--out", "b.keyside"]);
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    let id = keyside.list()[0]["id"].as_str().expect("an id").to_owned();
+    let path = format!("{CREDENTIALS}/{id}");
+    let rename = |keyside: &Keyside, tag: &str, label: &str| {
+        let ask = keyside.admin_ask("PATCH", &path, Some(&json!({ "label": label })));
+        Wire::tcp(keyside.admin_addr()).ask(&ask.set("If-Match", tag))
+    };
+    let before = rename(&keyside, "*", "before");
+    assert_eq!(before.status(), 200, "{}", before.text());
+    let before = before.header("etag").expect("a tag").to_owned();
+    let file = keyside.builder_of().home().join("b.keyside");
+    let restored = another_machine(keyside.builder_of(), &upstream);
+    json_of(&restored.run(&["restore", &text(&file), "--json"], b""));
+    let keyside = restored.start();
+    let after = rename(&keyside, "*", "after");
+    assert_eq!(after.status(), 200, "{}", after.text());
+    let late = rename(&keyside, &before, "late");
+    assert_eq!(late.status(), 412, "{}", late.text());
+    let after = after.header("etag").expect("a tag");
+    assert_eq!(rename(&keyside, after, "next").status(), 200);
+}
+
 /// Another folder with the same settings and a copy of the master key.
 fn another_machine(like: &Builder, upstream: &Upstream) -> Builder {
     let there = Keyside::builder().provider("openai", &upstream.base_url());

@@ -20,7 +20,7 @@ use crate::{
     AdminState,
     access::Caller,
     body::JsonBody,
-    entity_tag::Tagged,
+    entity_tag::{Life, Tagged},
     form::{self, Form},
     openapi::{bodies, queries},
     page::Page,
@@ -154,6 +154,7 @@ fn with_warnings(
         .is_ok()
         .then(|| twins().map(Twin::of).collect());
     Tagged {
+        life: Life::of_this_epoch(registry),
         revision: credential.revision,
         view: CredentialView::of(credential, warnings).with_duplicates(duplicates),
     }

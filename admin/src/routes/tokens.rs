@@ -6,7 +6,7 @@ use axum::{Json, extract::State, response::Response};
 use http::HeaderMap;
 use jiff::Timestamp;
 use keyside_credentials::{
-    ActorId, ChangeError, NewToken, Role, Scope, Token, TokenStatus, WorkspaceId,
+    ActorId, ChangeError, NewToken, Registry, Role, Scope, Token, TokenStatus, WorkspaceId,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -17,7 +17,7 @@ use crate::{
     AdminState,
     access::Caller,
     body::JsonBody,
-    entity_tag::Tagged,
+    entity_tag::{Life, Tagged},
     form::{self, Form},
     openapi::{bodies, queries, words},
     page::Page,
@@ -45,13 +45,10 @@ pub(super) async fn create(
         error => error.into(),
     })?;
     let location = format!("{PATH}/{}", made.token.id);
-    let revision = made.token.revision;
-    let view = TokenView {
-        token: Some(made.text),
-        warnings: made.warnings.iter().map(ToString::to_string).collect(),
-        ..TokenView::of(made.token)
-    };
-    Ok(Tagged { revision, view }.created(&location))
+    let mut tagged = tagged(&state.registry, made.token);
+    tagged.view.token = Some(made.text);
+    tagged.view.warnings = made.warnings.iter().map(ToString::to_string).collect();
+    Ok(tagged.created(&location))
 }
 
 /// Tokens, oldest first. Those that are no longer good stay listed.
@@ -90,7 +87,7 @@ pub(super) async fn show(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let token = caller.token(&state.registry, &id)?;
-    Ok(tagged(token).read(&headers))
+    Ok(tagged(&state.registry, token).read(&headers))
 }
 
 /// Withdraws a token, at once and for good. `If-Match` is heeded and not asked for: a leaked token is withdrawn first.
@@ -107,10 +104,11 @@ pub(super) async fn revoke(
 ) -> Result<Tagged<TokenView>, Problem> {
     let token = caller.token(&state.registry, &id)?;
     let (act, scope) = (caller.act(), caller.scope());
+    let expected = seen.heeded(Life::of_this_epoch(&state.registry));
     let revoked = state
         .registry
-        .revoke_token(&act, scope, &token.id, seen.heeded());
-    Ok(tagged(revoked.await?))
+        .revoke_token(&act, scope, &token.id, expected);
+    Ok(tagged(&state.registry, revoked.await?))
 }
 
 /// A token on the wire.
@@ -198,8 +196,9 @@ fn place(cursor: &str) -> Option<(i64, ActorId)> {
     Some((made.parse().ok().filter(|_| is_number)?, id.parse().ok()?))
 }
 
-fn tagged(token: Token) -> Tagged<TokenView> {
+fn tagged(registry: &Registry, token: Token) -> Tagged<TokenView> {
     Tagged {
+        life: Life::of_this_epoch(registry),
         revision: token.revision,
         view: TokenView::of(token),
     }

@@ -5,7 +5,7 @@ pub(super) mod whole;
 use axum::{Json, extract::State, response::Response};
 use http::HeaderMap;
 use jiff::Timestamp;
-use keyside_credentials::{ActorId, NewWorkspace, Workspace, WorkspaceId};
+use keyside_credentials::{ActorId, NewWorkspace, Registry, Workspace, WorkspaceId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -14,7 +14,7 @@ use crate::{
     AdminState,
     access::Caller,
     body::JsonBody,
-    entity_tag::Tagged,
+    entity_tag::{Life, Tagged},
     form::{self, Form},
     openapi::{bodies, queries},
     page::Page,
@@ -49,7 +49,7 @@ pub(super) async fn create(
     let new = read_new(body.bytes())?;
     let workspace = state.registry.create_workspace(&caller.act(), new).await?;
     let location = format!("/api/workspaces/{}", workspace.id);
-    Ok(tagged(workspace).created(&location))
+    Ok(tagged(&state.registry, workspace).created(&location))
 }
 
 /// The workspaces that are there for the caller, by id.
@@ -86,7 +86,7 @@ pub(super) async fn show(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let workspace = caller.workspace(&state.registry, &id)?;
-    Ok(tagged(workspace).read(&headers))
+    Ok(tagged(&state.registry, workspace).read(&headers))
 }
 
 /// Without a name for people, the id is the name.
@@ -101,8 +101,9 @@ fn read_new(body: &[u8]) -> Result<NewWorkspace, Problem> {
     form.finish(new)
 }
 
-fn tagged(workspace: Workspace) -> Tagged<WorkspaceView> {
+fn tagged(registry: &Registry, workspace: Workspace) -> Tagged<WorkspaceView> {
     Tagged {
+        life: Life::of_workspace(registry, workspace.incarnation),
         revision: workspace.revision,
         view: WorkspaceView::of(workspace),
     }

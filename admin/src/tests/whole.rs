@@ -43,6 +43,31 @@ async fn an_erased_workspace_gives_a_receipt_and_is_gone() {
 }
 
 #[tokio::test]
+async fn a_tag_of_an_erased_workspace_erases_no_other_one_that_has_its_id() {
+    let api = Api::with_workspace().await;
+    let path = "/api/workspaces/acme";
+    let seen = api.get(path).await.header("etag").to_owned();
+    let with_tag = |method: &str, tag: &str| {
+        let name = if method == "GET" {
+            "if-none-match"
+        } else {
+            "if-match"
+        };
+        api.send(api.request(method, path).header(name, tag))
+    };
+    assert_eq!(api.delete(path).await.status, StatusCode::OK);
+    let again = api.post("/api/workspaces", &json!({ "id": "acme" })).await;
+    assert_eq!(again.status, StatusCode::CREATED);
+    assert_ne!(again.header("etag"), seen);
+    assert_eq!(with_tag("GET", &seen).await.status, StatusCode::OK);
+    let late = with_tag("DELETE", &seen).await;
+    assert_eq!(late.kind(), "precondition-failed", "{}", late.body);
+    assert_eq!(api.get(path).await.status, StatusCode::OK);
+    let erased = with_tag("DELETE", again.header("etag")).await;
+    assert_eq!(erased.status, StatusCode::OK, "{}", erased.body);
+}
+
+#[tokio::test]
 async fn a_receipt_is_confirmed_and_whatever_else_is_shown_is_not() {
     let api = with_key().await;
     let receipt = api.delete("/api/workspaces/acme").await.json();

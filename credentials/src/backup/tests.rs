@@ -235,9 +235,8 @@ async fn a_label_that_a_revoked_key_gave_up_leads_to_its_replacement_after_a_res
     let (place, registry) = Place::begun().await;
     let filter = Filter::default();
     let gone = registry.list(&filter)[0].id.clone();
-    let by = act();
-    let revoked = registry.revoke(&by, &gone, Revocation::default());
-    revoked.await.unwrap();
+    let revoked = registry.revoke(&act(), &gone, Revocation::default()).await;
+    revoked.unwrap();
     let replacement = NewCredential {
         secret: Secret::from_plaintext(b"sk-replacement".to_vec()).unwrap(),
         ..key("a")

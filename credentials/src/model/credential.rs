@@ -171,8 +171,20 @@ pub struct Workspace {
     pub created_by: ActorId,
     /// When it was made.
     pub created_at: Timestamp,
+    /// Random, and never that of another workspace: one that is made after this one was erased may have its id.
+    pub incarnation: u64,
     /// Changes with every change.
     pub revision: u64,
     /// Whether its record failed authentication; none of its credentials is used then.
     pub damaged: bool,
+}
+
+/// A state of a workspace that someone saw. No other state has the same, nor has any of another workspace that had or gets
+/// the same id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkspaceState {
+    /// Which one of its id it was.
+    pub incarnation: u64,
+    /// How often it had changed.
+    pub revision: u64,
 }

@@ -6,7 +6,7 @@
 
 use super::{Act, ChangeError, Inner, Registry};
 use crate::{
-    Receipt, WorkspaceId,
+    Receipt, WorkspaceId, WorkspaceState,
     audit::{Draft, Event, KeyAct},
     documents::{CREDENTIALS, workspace_key},
     journal::Write,
@@ -22,14 +22,14 @@ impl Registry {
     /// that had this id last, as long as no other one has it.
     ///
     /// # Errors
-    /// When there is no such workspace and never was, when its revision is not the `expected` one, or when storage fails:
+    /// When there is no such workspace and never was, when it is not in the `expected` state, or when storage fails:
     /// nothing has changed then, or, as [`ChangeError::ErasingUnfinished`] says, it is on record and is carried out before the
     /// next change, or at the next start.
     pub async fn erase_workspace(
         &self,
         by: &Act,
         id: &WorkspaceId,
-        expected: Option<u64>,
+        expected: Option<WorkspaceState>,
     ) -> Result<Receipt, ChangeError> {
         let (by, id) = (by.clone(), id.clone());
         self.to_its_end(|inner| async move {
@@ -47,14 +47,18 @@ impl Inner {
         &self,
         by: &Act,
         id: &WorkspaceId,
-        expected: Option<u64>,
+        expected: Option<WorkspaceState>,
     ) -> Result<(), ChangeError> {
         let both = || async { (self.locks.lock(id).await, self.access.changing.lock().await) };
         let _begun = self.begin_under(both).await?;
         let workspace = self.snapshot.load().workspaces.get(id).cloned();
-        let current = workspace.ok_or(ChangeError::WorkspaceUnknown)?;
-        let current = current.document.revision;
+        let workspace = workspace.ok_or(ChangeError::WorkspaceUnknown)?;
+        let current = WorkspaceState {
+            incarnation: workspace.document.incarnation,
+            revision: workspace.document.revision,
+        };
         if expected.is_some_and(|expected| expected != current) {
+            let current = current.revision;
             return Err(ChangeError::Superseded { current });
         }
         let tokens = self.access.without(id, self.clock.now());

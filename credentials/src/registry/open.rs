@@ -67,6 +67,7 @@ impl Inner {
             return Err(OpenError::StoreMissing { keyring: path });
         }
         clock.at_least(ledger.latest);
+        let epoch = keyring.epoch().await;
         let (notices, noted) = Notices::new(clock.clone());
         let inner = Self {
             journal,
@@ -79,6 +80,7 @@ impl Inner {
             twins: Twins::default(),
             runs: Runs::start(storage.clone(), ledger.erased.clone()),
             storage,
+            epoch,
             keyring,
             catalogue,
             rules,

@@ -8,6 +8,7 @@ mod disclosure;
 mod erasing;
 mod exporting;
 mod half_way;
+mod incarnations;
 mod labels;
 mod life;
 mod master_key;

@@ -111,6 +111,7 @@ pub(super) fn workspace(entry: &WorkspaceEntry) -> Workspace {
         name: document.name,
         created_by: document.created_by,
         created_at: document.created_at,
+        incarnation: document.incarnation,
         revision: document.revision,
         damaged: entry.damage.is_some(),
     }

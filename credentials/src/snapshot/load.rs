@@ -217,6 +217,7 @@ fn nameless(id: WorkspaceId) -> WorkspaceDocument {
     WorkspaceDocument {
         name: id.as_str().to_owned(),
         id,
+        incarnation: 0,
         created_by: ActorId::system(),
         created_at: Timestamp::UNIX_EPOCH,
         revision: 0,

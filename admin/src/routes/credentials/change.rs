@@ -17,7 +17,7 @@ use crate::{
     AdminState,
     access::Caller,
     body::JsonBody,
-    entity_tag::Tagged,
+    entity_tag::{Life, Tagged},
     form::{self, Form},
     openapi::{bodies, queries},
     precondition::{IdempotencyKey, IfMatch},
@@ -41,7 +41,7 @@ pub(in crate::routes) async fn apply(
     body: JsonBody,
 ) -> Result<Tagged<CredentialView>, Problem> {
     let id = caller.credential(&state.registry, &id)?.id;
-    let expected = seen.required()?;
+    let expected = seen.required(Life::of_this_epoch(&state.registry))?;
     let (act, body) = (caller.act(), body.bytes());
     let done = match read(body)? {
         Change::Rotate(rotation, checked) => {
@@ -75,7 +75,7 @@ pub(in crate::routes) async fn roll_back(
     body: JsonBody,
 ) -> Result<Tagged<CredentialView>, Problem> {
     let id = caller.credential(&state.registry, &id)?.id;
-    let expected = seen.required()?;
+    let expected = seen.required(Life::of_this_epoch(&state.registry))?;
     let mut form = Form::parse(body.bytes(), &["version"])?;
     let to = form.optional("version", form::whole(1..=u32::MAX.into()));
     let to = form.finish(Some(to))?.map(|number| number as u32);
@@ -103,7 +103,7 @@ pub(in crate::routes) async fn revoke(
     query.finish()?;
     let revocation = Revocation {
         cut: cut.unwrap_or(false),
-        expected: seen.heeded(),
+        expected: seen.heeded(Life::of_this_epoch(&state.registry)),
     };
     let act = caller.act();
     let revoked = state.registry.revoke(&act, &id, revocation).await?;

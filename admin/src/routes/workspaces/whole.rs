@@ -1,13 +1,14 @@
 //! What is done to a workspace as a whole: taken away, destroyed, sealed under another key.
 
 use axum::{Json, extract::State, response::Response};
-use keyside_credentials::{ChangeError, Receipt, WorkspaceId};
+use keyside_credentials::{ChangeError, Receipt, Registry, WorkspaceId, WorkspaceState};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
     AdminState,
     access::Caller,
+    entity_tag::Life,
     openapi::{bodies, queries},
     precondition::IfMatch,
     problem::Problem,
@@ -47,12 +48,24 @@ pub(in crate::routes) async fn erase(
 ) -> Result<Json<Receipt>, Problem> {
     let id = caller.workspace_id(&id)?;
     let act = caller.act();
-    let erased = state.registry.erase_workspace(&act, &id, seen.heeded());
+    let expected = expected(&state.registry, &id, seen);
+    let erased = state.registry.erase_workspace(&act, &id, expected);
     let receipt = erased.await.map_err(|error| match error {
         ChangeError::WorkspaceUnknown => Problem::workspace_unknown(),
         error => error.into(),
     });
     Ok(Json(receipt?))
+}
+
+/// The state that a workspace is held to. That it is still the same one is for the registry to see, under its lock.
+fn expected(registry: &Registry, id: &WorkspaceId, seen: IfMatch) -> Option<WorkspaceState> {
+    let there = registry.workspace(id);
+    let incarnation = there.map_or(0, |workspace| workspace.incarnation);
+    let revision = seen.heeded(Life::of_workspace(registry, incarnation))?;
+    Some(WorkspaceState {
+        incarnation,
+        revision,
+    })
 }
 
 /// Makes a new key for a workspace, and seals everything of it anew.

@@ -9,7 +9,7 @@ use super::{Made, about, detail, other_label, with_default, write};
 use crate::{
     Act, ChangeError, CredentialId, Label, NewCredential, Secret, Warning,
     audit::{Draft, Event},
-    documents::{CredentialDocument, Trace},
+    documents::{CredentialDocument, Trace, WorkspaceDocument},
     model::has_usual_form,
     registry::Inner,
     signals::Signals,
@@ -30,7 +30,7 @@ impl Inner {
         let endpoint = endpoint(&provider, new.endpoint.as_deref())?;
         let _begun = self.begin_in(&new.workspace).await?;
         let workspace = self.sound_workspace(&new.workspace)?;
-        let id = self.new_id(by, &new);
+        let id = self.new_id(by, &new, &workspace.document);
         if let Some(made) = self.repeated(by, &new, workspace.credentials.get(&id))? {
             return Ok(made);
         }
@@ -86,9 +86,9 @@ impl Inner {
 
     /// From the idempotency key where there is one, so that a repetition leads to the same credential without anything
     /// having to be searched.
-    fn new_id(&self, by: &Act, new: &NewCredential) -> CredentialId {
+    fn new_id(&self, by: &Act, new: &NewCredential, workspace: &WorkspaceDocument) -> CredentialId {
         match &new.idempotency {
-            Some(by_key) => by_key.credential_id(by, &new.workspace, self.keyring.installation()),
+            Some(by_key) => by_key.credential_id(by, workspace, self.keyring.installation()),
             None => CredentialId::random(),
         }
     }

@@ -2,8 +2,8 @@
 //! is kept, sealed, with the version that the first one made.
 
 use crate::{
-    Act, ChangeError, CredentialId, Hash, Idempotency, Warning, WorkspaceId,
-    documents::{Mark, Trace},
+    Act, ChangeError, CredentialId, Hash, Idempotency, Warning,
+    documents::{Mark, Trace, WorkspaceDocument},
     sealing::{Place, SealingKey},
 };
 
@@ -31,17 +31,22 @@ impl Idempotency {
         }
     }
 
-    /// The id of a credential that is made with this key: the same for the same actor, workspace and key.
+    /// The id of a credential that is made with this key: the same for the same actor, workspace and key. A workspace that
+    /// has the id of an erased one is another one.
     pub(super) fn credential_id(
         &self,
         by: &Act,
-        workspace: &WorkspaceId,
+        workspace: &WorkspaceDocument,
         installation: &SealingKey,
     ) -> CredentialId {
-        let actor = &by.actor;
+        let place = Place::CredentialId {
+            workspace: &workspace.id,
+            actor: &by.actor,
+        };
+        let incarnation = workspace.incarnation.to_be_bytes();
         let mac = installation.mac(
-            &Place::CredentialId { workspace, actor },
-            self.key.as_bytes(),
+            &place,
+            &[incarnation.as_slice(), self.key.as_bytes()].concat(),
         );
         let (bits, _) = mac.split_first_chunk().expect("32 bytes hold 16");
         CredentialId::from_bits(*bits)

@@ -7,6 +7,7 @@ use crate::{
     Act, ChangeError, NewWorkspace,
     audit::{Draft, Event},
     documents::WorkspaceDocument,
+    entropy,
     registry::Inner,
     snapshot::WorkspaceEntry,
 };
@@ -28,6 +29,7 @@ impl Inner {
         let key = self.keyring.add(&new.id).await?;
         let document = WorkspaceDocument {
             id: new.id.clone(),
+            incarnation: entropy::number(),
             name: new.name,
             created_by: by.actor.clone(),
             created_at: self.clock.now(),

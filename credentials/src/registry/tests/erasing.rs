@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::*;
+use super::{incarnations::state, *};
 use crate::{
     CredentialId, NewToken, Receipt, Role,
     audit::{AuditFilter, Event},
@@ -434,7 +434,7 @@ async fn no_fingerprint_of_it_stays_in_memory() {
 #[tokio::test]
 async fn a_change_that_came_before_the_erasing_is_noticed() {
     let (_installation, registry, _) = two_workspaces().await;
-    let seen = registry.workspaces(&Scope::All)[0].revision;
+    let seen = state(&registry);
     let default = NewCredential {
         default: true,
         ..key("b", "sk-b")
@@ -448,13 +448,13 @@ async fn a_change_that_came_before_the_erasing_is_noticed() {
     all_wait().await;
     drop(lock);
     added.await.unwrap().unwrap();
-    let current = registry.workspaces(&Scope::All)[0].revision;
+    let current = state(&registry);
     assert!(
         matches!(
             erased.await.unwrap(),
-            Err(ChangeError::Superseded { current: found }) if found == current
+            Err(ChangeError::Superseded { current: found }) if found == current.revision
         ),
-        "{seen}, {current}"
+        "{seen:?}, {current:?}"
     );
     let (by, id) = (act(), acme());
     let erased = registry.erase_workspace(&by, &id, Some(current));

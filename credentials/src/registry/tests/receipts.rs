@@ -4,7 +4,7 @@ use super::{
     erasing::{acme, erase, two_workspaces},
     *,
 };
-use crate::{audit::VerifyError, storage::Log};
+use crate::{WorkspaceState, audit::VerifyError, storage::Log};
 
 #[tokio::test]
 async fn the_receipt_says_what_went_and_where_the_log_tells_of_it() {
@@ -35,7 +35,11 @@ async fn the_same_receipt_is_to_be_had_again_also_after_a_restart() {
     let registry = installation.open().await;
     assert_eq!(erase(&registry).await, receipt);
     // A state that was seen before it was erased is of no matter any more.
-    let with_state = registry.erase_workspace(&act(), &acme(), Some(7)).await;
+    let seen = WorkspaceState {
+        incarnation: 7,
+        revision: 7,
+    };
+    let with_state = registry.erase_workspace(&act(), &acme(), Some(seen)).await;
     assert_eq!(with_state.unwrap(), receipt);
     assert_eq!(
         registry.audit().head().await,
