@@ -1,7 +1,12 @@
 //! Names that are taken: of header fields that frame a message, and of all that can carry a credential.
 
+mod credential;
+mod name;
+
 use http::{HeaderName, header};
 
+use self::credential::is_credential;
+pub use self::name::NormalName;
 use crate::{Auth, Provider};
 
 /// Whether a field frames or routes a message (RFC 9110 sections 7.2 and 7.6.1, RFC 9112 section 6).
@@ -20,59 +25,39 @@ pub(crate) fn is_reserved(name: &HeaderName) -> bool {
     reserved.contains(name) || unlisted.contains(&name.as_str())
 }
 
-/// The names under which a request can carry a credential: those that are known to be used so, and those under which the
-/// providers of a catalogue take their keys.
+/// What can be a credential's name: what a rule for all providers takes for one, and the names under which the providers
+/// of a catalogue take their keys.
 ///
-/// One list, for what settings must not set and for what a client must not send on, whichever provider it asks.
+/// One decision, for what settings must not set and for what a client must not send on, whichever provider it asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CredentialNames {
-    headers: Vec<HeaderName>,
-    parameters: Vec<String>,
+    own: Vec<NormalName<'static>>,
 }
 
 impl CredentialNames {
     pub(crate) fn used_by<'a>(providers: impl Iterator<Item = &'a Provider>) -> Self {
-        let (mut headers, mut parameters) = (Vec::new(), Vec::new());
+        let mut own = Vec::new();
         for provider in providers {
-            match &provider.auth {
-                Auth::Header { name, .. } if is_credential(name) => {}
-                Auth::Header { name, .. } => headers.push(name.clone()),
-                Auth::Query { name } => parameters.push(name.clone()),
+            let name = match &provider.auth {
+                Auth::Header { name, .. } => NormalName::of_header(name).into_owned(),
+                Auth::Query { name } => NormalName::of_text(name),
+            };
+            if !is_credential(&name) && !own.contains(&name) {
+                own.push(name);
             }
         }
-        Self {
-            headers,
-            parameters,
-        }
+        Self { own }
     }
 
-    /// Whether a header field can hold one.
-    pub fn has_header(&self, name: &HeaderName) -> bool {
-        is_credential(name) || self.headers.contains(name)
-    }
-
-    /// Whether a parameter of a query can hold one. `name` is unescaped; its case does not matter.
-    pub fn has_parameter(&self, name: &[u8]) -> bool {
-        let own = self.parameters.iter().map(String::as_str);
-        let mut names = PARAMETERS.iter().copied().chain(own);
-        names.any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+    /// Whether a header field, a trailer or a query parameter of this name can hold one.
+    pub fn include(&self, name: &NormalName<'_>) -> bool {
+        is_credential(name) || self.own.iter().any(|own| own.is_same_as(name))
     }
 }
 
-/// Whether a header field is known to hold a credential: some provider's, a proxy's or a browser's.
-pub(crate) fn is_credential(name: &HeaderName) -> bool {
-    matches!(
-        *name,
-        header::AUTHORIZATION | header::PROXY_AUTHORIZATION | header::COOKIE
-    ) || matches!(
-        name.as_str(),
-        "api-key"
-            | "ocp-apim-subscription-key"
-            | "x-amz-security-token"
-            | "x-api-key"
-            | "x-auth-token"
-            | "x-goog-api-key"
-    )
+/// Whether a header field can hold a credential, whichever providers there are.
+pub(crate) fn is_credential_header(name: &HeaderName) -> bool {
+    is_credential(&NormalName::of_header(name))
 }
 
 /// Whether a text can be a parameter's name as it is (RFC 3986 section 2.3).
@@ -80,13 +65,3 @@ pub(crate) fn is_parameter(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     (1..=64).contains(&name.len()) && name.bytes().all(plain)
 }
-
-/// Parameters in which some provider takes a credential.
-const PARAMETERS: [&str; 6] = [
-    "access_token",
-    "api-key",
-    "api_key",
-    "apikey",
-    "key",
-    "oauth_token",
-];

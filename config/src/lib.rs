@@ -24,7 +24,7 @@ pub use address::{AddressError, ListenAddress};
 pub use base_url::{BaseUrl, BaseUrlError, Scheme};
 pub use catalogue::Catalogue;
 pub use error::SettingsError;
-pub use field::CredentialNames;
+pub use field::{CredentialNames, NormalName};
 pub use origin::Origin;
 pub use pattern::{PathPattern, PathPatternError};
 pub use provider::{

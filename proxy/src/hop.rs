@@ -1,8 +1,9 @@
 //! Which header fields go on to the next hop, and which end here.
 
 use crate::names::is_ours;
+use crate::overrides::is_override_field;
 use http::header::{self, HeaderMap, HeaderName};
-use keyside_config::CredentialNames;
+use keyside_config::{CredentialNames, NormalName};
 
 /// Fields that concern one connection only (RFC 9110 section 7.6.1), and those
 /// that are made anew for the next: `Host`, `Expect`.
@@ -23,22 +24,52 @@ pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
     )
 }
 
-/// Whether a client's header may go to an upstream at all.
+/// Whether a client's header or trailer may go to an upstream at all. A handshake's fields may where it is one, and then
+/// [`is_handshake`] says so.
+///
+/// Once for each field of each request; names are compared in normal form, since servers differ in what they take for the
+/// same.
 pub(crate) fn may_leave(name: &HeaderName, credentials: &CredentialNames) -> bool {
-    !is_hop_by_hop(name) && !credentials.has_header(name) && !is_trace(name) && !is_ours(name)
+    if is_hop_by_hop(name) || is_handshake(name) || is_ours(name) {
+        return false;
+    }
+    let normal = NormalName::of_header(name);
+    !credentials.include(&normal)
+        && !is_override_field(&normal)
+        && !is_trace(&normal)
+        && !is_disguised(name, &normal)
+}
+
+/// Fields of a WebSocket handshake; a subprotocol can be a key.
+pub(crate) fn is_handshake(name: &HeaderName) -> bool {
+    name.as_str().starts_with("sec-websocket-")
 }
 
 /// A request is one hop: nothing of the runner's network leaves with it.
-fn is_trace(name: &HeaderName) -> bool {
-    matches!(
-        *name,
-        header::FORWARDED | header::VIA | header::ORIGIN | header::REFERER
-    ) || name.as_str().starts_with("x-forwarded-")
-        || name.as_str().starts_with("sec-fetch-")
-        || matches!(
-            name.as_str(),
-            "x-real-ip" | "true-client-ip" | "cf-connecting-ip" | "x-client-ip"
-        )
+fn is_trace(name: &NormalName<'_>) -> bool {
+    matches!(name.as_str(), "origin" | "referer" | "via")
+        || name.begins_with("secfetch")
+        || name.begins_with("proxy")
+        || name.ends_with("clientip")
+        || name
+            .words()
+            .any(|word| matches!(word, "addr" | "forwarded" | "ip"))
+}
+
+/// Another spelling of a field that frames a message or stays on this hop: `Transfer_Encoding`, which hyper takes for any
+/// field and a server behind CGI for the real one.
+fn is_disguised(name: &HeaderName, normal: &NormalName<'_>) -> bool {
+    let plain = match normal.as_str() {
+        same if same == name.as_str() => return false,
+        other => HeaderName::from_bytes(other.as_bytes()),
+    };
+    plain.is_ok_and(|plain| {
+        is_hop_by_hop(&plain)
+            || is_handshake(&plain)
+            || is_ours(&plain)
+            || plain == header::CONTENT_LENGTH
+            || plain == header::TRAILER
+    })
 }
 
 /// The fields that `Connection` names for this hop only.
@@ -79,4 +110,62 @@ pub(crate) fn retain(headers: &mut HeaderMap, stays: impl Fn(&HeaderName) -> boo
 
 fn is(option: &[u8], name: &str) -> bool {
     option.eq_ignore_ascii_case(name.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keyside_config::Catalogue;
+
+    fn may_leave(name: &str) -> bool {
+        let credentials = Catalogue::builtin().credential_names();
+        super::may_leave(&name.parse().unwrap(), &credentials)
+    }
+
+    #[test]
+    fn nothing_leaves_under_another_spelling() {
+        for name in [
+            "X_Api_Key",
+            "X-Goog_Api-Key",
+            "X_HTTP_Method_Override",
+            "X_Keyside_Label",
+            "X_Forwarded_For",
+            "X_Real_IP",
+            "True_Client_Ip",
+            "Content_Length",
+            "Transfer_Encoding",
+            "Transfer-Encoding-",
+            "Sec_WebSocket_Protocol",
+            "Sec-WebSocket-Protocol",
+            "Fastly-Client-IP",
+            "Forwarded",
+            "Proxy",
+            "Referer",
+            "Remote-Addr",
+            "Via",
+        ] {
+            assert!(!may_leave(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_an_sdk_sends_leaves() {
+        for name in [
+            "Accept",
+            "Anthropic-Beta",
+            "Content-Length",
+            "Content-Type",
+            "HTTP-Referer",
+            "Idempotency-Key",
+            "OpenAI-Organization",
+            "Traceparent",
+            "Trailer",
+            "User-Agent",
+            "X_Custom",
+            "X-Goog-Api-Client",
+            "X-Stainless-Helper-Method",
+        ] {
+            assert!(may_leave(name), "{name}");
+        }
+    }
 }

@@ -5,9 +5,9 @@
 //! since the client's `Connection` header is obeyed first (RFC 9110 section 7.6.1).
 
 use crate::destination::Destination;
-use crate::hop::{listed, lists, may_leave, nominated, retain};
+use crate::hop::{is_handshake, listed, lists, may_leave, nominated, retain};
+use crate::query;
 use crate::refusal::Refusal;
-use crate::route;
 use bytes::Bytes;
 use http::header::{self, HeaderName};
 use http::request::Parts;
@@ -56,7 +56,7 @@ impl Outbound<'_> {
 
     fn target(&self, query: Option<&str>, auth: &Auth, secret: &Secret) -> Result<Uri, Refusal> {
         let query = query
-            .map(|query| route::strip_credentials(query, &self.destination.credentials))
+            .map(|query| query::leaving(query, &self.destination.credentials))
             .filter(|query| !query.is_empty());
         let mut target = Zeroizing::new(Vec::with_capacity(
             self.prefix.len() + self.rest.len() + query.as_ref().map_or(0, |q| q.len() + 1),
@@ -80,15 +80,16 @@ impl Outbound<'_> {
     }
 
     /// The client's headers without hop-by-hop and nominated ones, credentials,
-    /// traces of its network, and our own.
+    /// overrides of the target, traces of its network, and our own.
     fn stripped(&self, mut kept: HeaderMap) -> HeaderMap {
         let nominated = nominated(&kept);
         let trailers = lists(&kept, &header::TE, "trailers");
         let stays = |name: &HeaderName| {
-            may_leave(name, &self.destination.credentials)
-                && !self.tag_headers.contains(name)
-                && !nominated.contains(name)
-                && (self.upgrade || !is_handshake(name))
+            let may_leave = match is_handshake(name) {
+                true => self.upgrade,
+                false => may_leave(name, &self.destination.credentials),
+            };
+            may_leave && !self.tag_headers.contains(name) && !nominated.contains(name)
         };
         retain(&mut kept, stays);
         if trailers {
@@ -154,11 +155,6 @@ pub(crate) fn escaped(secret: &Secret) -> Zeroizing<Vec<u8>> {
         escaped.extend_from_slice(piece.as_bytes());
     }
     escaped
-}
-
-/// Fields of a WebSocket handshake; a subprotocol can be a key.
-fn is_handshake(name: &HeaderName) -> bool {
-    name.as_str().starts_with("sec-websocket-")
 }
 
 /// What a query's value cannot hold as it is: all but the unreserved characters of RFC 3986 (section 2.3).

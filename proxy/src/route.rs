@@ -5,8 +5,6 @@
 //! Runs once for each request and allocates only where a path has escapes.
 
 use crate::refusal::Refusal;
-use keyside_config::CredentialNames;
-use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 
 /// A target, split: `/{provider}{rest}` or `/w/{workspace}/{provider}{rest}`.
@@ -90,20 +88,6 @@ fn unescape_unreserved(path: &str) -> Result<Cow<'_, str>, Refusal> {
         plain.push_str(&piece[2..]);
     }
     Ok(Cow::Owned(plain))
-}
-
-/// The query as it may leave: without the parameters that carry a credential.
-pub(crate) fn strip_credentials<'a>(query: &'a str, names: &CredentialNames) -> Cow<'a, str> {
-    let is_credential = |pair: &str| {
-        let name = pair.split('=').next().unwrap_or_default();
-        let name = percent_decode_str(name).collect::<Vec<u8>>();
-        names.has_parameter(&name)
-    };
-    if !query.split('&').any(is_credential) {
-        return Cow::Borrowed(query);
-    }
-    let kept = query.split('&').filter(|pair| !is_credential(pair));
-    Cow::Owned(kept.collect::<Vec<_>>().join("&"))
 }
 
 #[cfg(test)]

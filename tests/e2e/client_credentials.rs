@@ -163,6 +163,51 @@ fn a_credential_in_any_header_is_replaced_by_ours() {
 }
 
 #[test]
+fn a_credential_under_a_name_of_another_service_is_not_sent_along() {
+    check("relatives of the providers' headers", |ask| {
+        ask.header("X_Api_Key", OWN)
+            .header("ApiKey", OWN)
+            .header("X-Goog-Iam-Authorization-Token", OWN)
+            .header("X-Goog-Iam-Authority-Selector", OWN)
+            .header("X-Amz-Security-Token", OWN)
+            .header("Ocp-Apim-Subscription-Key", OWN)
+            .header("X-MS-Client-Principal", OWN)
+            .header("X-MS-Token-AAD-Access-Token", OWN)
+            .header("Helicone-Auth", format!("Bearer {OWN}"))
+            .header("X-Vault-Token", OWN)
+            .header("Cookie2", OWN)
+    });
+}
+
+#[test]
+fn what_the_sdks_send_along_reaches_the_provider() {
+    let upstream = Upstream::ok();
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    let names = [
+        "Anthropic-Beta",
+        "Idempotency-Key",
+        "OpenAI-Organization",
+        "OpenAI-Project",
+        "X-Amz-Date",
+        "X-Goog-Api-Client",
+        "X-Goog-FieldMask",
+        "X-MS-Client-Request-Id",
+        "X-Prompt-Cache-Isolation-Key",
+        "X-Stainless-Helper-Method",
+        "X-Stainless-Retry-Count",
+        "HTTP-Referer",
+    ];
+    let ask = names
+        .iter()
+        .fold(Ask::chat(), |ask, name| ask.header(name, "kept"));
+    assert_eq!(keyside.ask(&ask).status(), 200);
+    let seen = upstream.only();
+    for name in names {
+        assert_eq!(seen.headers_named(name), ["kept"], "{name}");
+    }
+}
+
+#[test]
 fn a_credential_header_repeated_leaves_no_trace() {
     check("each of them twice", |ask| {
         ask.header("x-api-key", OWN)
@@ -216,6 +261,55 @@ fn a_credential_in_the_query_is_taken_out_and_the_rest_stays() {
             "?b=2",
         ),
         ("in capitals", format!("?a=1&KEY={OWN}"), "?a=1"),
+        ("of Google's system", format!("?a=1&$key={OWN}"), "?a=1"),
+        (
+            "of Google's system, escaped",
+            format!("?a=1&%24key={OWN}"),
+            "?a=1",
+        ),
+        ("escaped twice", format!("?a=1&%256Bey={OWN}"), "?a=1"),
+        ("behind a semicolon", format!("?a=1;key={OWN}"), "?a=1"),
+        (
+            "between semicolons",
+            format!("?a=1;key={OWN};b=2"),
+            "?a=1;b=2",
+        ),
+        (
+            "with a semicolon in it",
+            format!("?key=x;{OWN}&a=1"),
+            "?a=1",
+        ),
+        (
+            "as a list",
+            format!("?key[]={OWN}&key%5B0%5D={OWN}&a=1"),
+            "?a=1",
+        ),
+        (
+            "with a blank",
+            format!("?+key={OWN}&key%20={OWN}&a=1"),
+            "?a=1",
+        ),
+        (
+            "with a NUL",
+            format!("?key%00={OWN}&key%00x={OWN}&a=1"),
+            "?a=1",
+        ),
+        ("without a value", "?key&key=&a=1".to_owned(), "?a=1"),
+        (
+            "in other spellings",
+            format!("?apiKey={OWN}&api_key={OWN}&API.KEY={OWN}&subscription-key={OWN}&a=1"),
+            "?a=1",
+        ),
+        (
+            "as other tokens",
+            format!("?token={OWN}&id_token={OWN}&bearer_token={OWN}&auth={OWN}&a=1"),
+            "?a=1",
+        ),
+        (
+            "as a signature",
+            format!("?X-Amz-Credential={OWN}&X-Amz-Signature={OWN}&X-Amz-Security-Token={OWN}&a=1"),
+            "?a=1",
+        ),
     ];
     for (index, (name, query, left)) in cases.iter().enumerate() {
         let answer = keyside.ask(&Ask::post(&format!("{CHAT}{query}")));
@@ -239,6 +333,9 @@ fn a_query_that_only_resembles_a_credential_is_passed_on_exactly() {
         "?a",
         "?a=&&b",
         "?x=%7E~",
+        "?a=x;charset=utf-8&b=1;2",
+        "?$alt=json;enum-encoding=int&$fields=models(name)",
+        "?pageToken=abc&pageSize=2&include[]=x",
     ];
     for (index, query) in queries.iter().enumerate() {
         let answer = keyside.ask(&Ask::post(&format!("{CHAT}{query}")));
@@ -259,6 +356,10 @@ fn a_credential_in_a_trailer_does_not_leave() {
         "Api-Key",
         "Cookie",
         "X-Keyside-Tag",
+        "X_Api_Key",
+        "X-Goog-Iam-Authorization-Token",
+        "Sec-WebSocket-Protocol",
+        "X-HTTP-Method-Override",
     ];
     for name in names {
         let trailers = format!("{name}: {OWN}\r\nX-Sum: 1\r\n");

@@ -196,6 +196,11 @@ fn headers_that_name_a_host_decide_nothing() {
         "X-Host",
         "X-Original-URL",
         "X-Rewrite-URL",
+        "X_Original_URL",
+        "X-Original-Host",
+        "X-HTTP-Host-Override",
+        "X-Envoy-Original-Path",
+        "Request-URI",
         "Via",
     ];
     for name in names {
@@ -209,9 +214,28 @@ fn headers_that_name_a_host_decide_nothing() {
         seen.headers_named("host"),
         [upstream.address().to_string().as_str()]
     );
-    for gone in ["forwarded", "via", "x-forwarded-host", "x-forwarded-for"] {
+    for gone in names.iter().chain(&["X-Forwarded-For"]) {
         assert_eq!(seen.header(gone), None, "a request is one hop: {gone}");
     }
+}
+
+#[test]
+fn nothing_beside_the_request_line_names_another_method() {
+    let upstream = Upstream::ok();
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    let query = "?$httpMethod=DELETE&%24httpMethod=DELETE&_method=DELETE&X-HTTP-Method-Override=DELETE\
+        &$httpHeaders=Authorization%3ABearer&method=DELETE&a=1;_method=DELETE";
+    let ask = Ask::post(&format!("{CHAT}{query}"))
+        .header("X-HTTP-Method-Override", "DELETE")
+        .header("X_HTTP_Method_Override", "DELETE")
+        .header("X-HTTP-Method", "DELETE")
+        .header("X-Method-Override", "DELETE")
+        .header("X-Original-Method", "DELETE");
+    let answer = keyside.ask(&ask);
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    let seen = upstream.only();
+    assert_eq!(seen.target(), "/v1/chat/completions?a=1");
+    assert!(!seen.holds("DELETE"), "{:?}", seen.headers);
 }
 
 #[test]

@@ -16,10 +16,10 @@ fn with_own_providers(upstream: &Upstream, secret: &str) -> Keyside {
         .provider("openai", &url)
         .provider("in-query", &url)
         .provider("in-header", &url)
-        .set("providers.in-query.auth", r#"{ query = "token" }"#)
+        .set("providers.in-query.auth", r#"{ query = "pass" }"#)
         .set(
             "providers.in-header.auth",
-            r#"{ header = "x-own-key", prefix = "" }"#,
+            r#"{ header = "x-caller", prefix = "" }"#,
         )
         .set("log.filter", "\"trace\"")
         .start();
@@ -37,12 +37,13 @@ fn whatever_provider_is_asked_only_our_key_leaves() {
     for (provider, target) in [
         ("openai", "/v1/models?a=1".to_owned()),
         ("in-header", "/v1/models?a=1".to_owned()),
-        ("in-query", format!("/v1/models?a=1&token={KEY}")),
+        ("in-query", format!("/v1/models?a=1&pass={KEY}")),
     ] {
         let ask = Ask::get(&format!(
-            "/{provider}/v1/models?token={OWN}&a=1&TO%4BEN={OWN}"
+            "/{provider}/v1/models?pass={OWN}&a=1&P%41SS={OWN}&$pass={OWN};pass[]={OWN}"
         ));
-        let answer = keyside.ask(&ask.header("X-Own-Key", OWN));
+        let ask = ask.header("X-Caller", OWN).header("X_Caller", OWN);
+        let answer = keyside.ask(&ask);
         assert_eq!(answer.status(), 200, "{provider}: {}", answer.text());
         let seen = upstream.requests().pop().expect("a request");
         assert_eq!(seen.target(), target, "{provider}");
@@ -58,8 +59,8 @@ fn a_trailer_of_such_a_name_does_not_leave() {
     let keyside = with_own_providers(&upstream, KEY);
     let ask = Ask::chat()
         .header("TE", "trailers")
-        .header("Trailer", "X-Own-Key, X-Sum")
-        .chunks(&[b"body"], &format!("X-Own-Key: {OWN}\r\nX-Sum: 1\r\n"));
+        .header("Trailer", "X-Caller, X-Sum")
+        .chunks(&[b"body"], &format!("X-Caller: {OWN}\r\nX-Sum: 1\r\n"));
     assert_eq!(keyside.ask(&ask).status(), 200);
     let seen = upstream.only();
     assert_eq!(seen.trailers.len(), 1, "{:?}", seen.trailers);
@@ -81,9 +82,9 @@ fn a_key_in_the_query_does_not_come_back_in_any_form() {
         assert_eq!(answer.status(), 307, "{}", answer.text());
         assert_eq!(
             upstream.only().target(),
-            format!("/v1/models?a=1&token={escaped}")
+            format!("/v1/models?a=1&pass={escaped}")
         );
-        let masked = format!("/v1/models?a=1&token={}", "*".repeat(escaped.len()));
+        let masked = format!("/v1/models?a=1&pass={}", "*".repeat(escaped.len()));
         assert_eq!(answer.text(), masked);
         let location = answer
             .header("location")

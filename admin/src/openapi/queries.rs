@@ -104,7 +104,10 @@ pub(crate) struct IfMatch {
 pub(crate) struct IfMatchRequired {
     /// The ETag of the representation that the change was decided on. Without one the answer is 428; where the resource has
     /// changed since, it is 412, and nothing is changed.
-    #[param(rename = "If-Match", pattern = r#"^(\*|"[0-9]{1,18}-[0-9a-f]{16}-[0-9a-f]{16}")$"#)]
+    #[param(
+        rename = "If-Match",
+        pattern = r#"^(\*|"[0-9]{1,18}-[0-9a-f]{16}-[0-9a-f]{16}")$"#
+    )]
     if_match: String,
 }
 

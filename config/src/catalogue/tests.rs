@@ -134,7 +134,11 @@ fn every_upstream_is_reached_over_tls_and_only_the_sandbox_is_local() {
 fn every_key_travels_in_a_header_that_is_known_to_carry_one() {
     each(|provider| match &provider.auth {
         Auth::Header { name, .. } => {
-            assert!(crate::field::is_credential(name), "{}: {name}", provider.id)
+            assert!(
+                crate::field::is_credential_header(name),
+                "{}: {name}",
+                provider.id
+            )
         }
         Auth::Query { .. } => panic!("{}: a query ends up in logs", provider.id),
     });

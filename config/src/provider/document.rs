@@ -9,7 +9,7 @@ use super::{
     Auth, Check, EndpointRule, ErrorShape, KeyRules, Links, Provider, ProviderDeadlines,
     ProviderId, SandboxAvailability, SdkLine, Upstream, UsageRule, route::RouteDocument,
 };
-use crate::{BaseUrl, field, layers::Mismatch, parsed};
+use crate::{BaseUrl, field, field::NormalName, layers::Mismatch, parsed};
 
 /// One file of `providers/`, with `[providers.<id>]` laid over it.
 #[derive(Deserialize)]
@@ -129,7 +129,9 @@ fn headers(
 /// A key belongs in the store, where it is sealed; in a settings file it would lie open.
 fn header(name: &str, value: &str, auth: &Auth) -> Result<(HeaderName, HeaderValue), Mismatch> {
     let carries_key = |sent: &HeaderName| match auth {
-        Auth::Header { name, .. } => sent == name,
+        Auth::Header { name, .. } => {
+            NormalName::of_header(sent).is_same_as(&NormalName::of_header(name))
+        }
         Auth::Query { .. } => false,
     };
     let wrong = |reason| Mismatch::new(format!("headers.{name}"), reason);
@@ -137,7 +139,7 @@ fn header(name: &str, value: &str, auth: &Auth) -> Result<(HeaderName, HeaderVal
     let value = value.parse().map_err(|_| wrong("expected visible ASCII"))?;
     match parsed {
         name if field::is_reserved(&name) => Err(wrong("this header is set by HTTP itself")),
-        name if field::is_credential(&name) || carries_key(&name) => Err(wrong(
+        name if field::is_credential_header(&name) || carries_key(&name) => Err(wrong(
             "a key is added with `keyside key add`, never set here",
         )),
         name => Ok((name, value)),

@@ -189,6 +189,10 @@ fn a_complaint_says_where_what_and_what_instead() {
             "k.toml:2: `proxy.tag_headers[0]`: this header has another meaning",
         ),
         (
+            "[proxy]\ntag_headers = ['X_Api_Key']",
+            "k.toml:2: `proxy.tag_headers[0]`: a header of this name can carry a key",
+        ),
+        (
             "[proxy]\nlisten = [{ address = '[::1]:1', peer_uids = [1] }]",
             "k.toml:2: `proxy.listen`: a TCP connection tells no user id",
         ),
@@ -279,6 +283,14 @@ fn a_complaint_says_where_what_and_what_instead() {
         (
             "[providers.openai.headers]\nx-auth-token = 'x'",
             "k.toml:2: `providers.openai.headers.x-auth-token`: a key is added with",
+        ),
+        (
+            "[providers.openai.headers]\nApiKey = 'x'",
+            "k.toml:2: `providers.openai.headers.ApiKey`: a key is added with",
+        ),
+        (
+            "[providers.openai]\nauth = { header = 'x-mine' }\nheaders = { X_Mine = 'x' }",
+            "k.toml:3: `providers.openai.headers.X_Mine`: a key is added with",
         ),
         (
             "[providers.mine]\nbase_url = 'https://mine.example'\nauth = { query = 'a&key' }",

@@ -93,9 +93,13 @@ impl FromStr for TagHeader {
 
     fn from_str(text: &str) -> Result<Self, TagHeaderError> {
         let name: HeaderName = text.parse().map_err(|_| TagHeaderError::Form)?;
-        match field::is_reserved(&name) || field::is_credential(&name) {
-            true => Err(TagHeaderError::Taken),
-            false => Ok(Self(name)),
+        match (
+            field::is_reserved(&name),
+            field::is_credential_header(&name),
+        ) {
+            (true, _) => Err(TagHeaderError::Taken),
+            (false, true) => Err(TagHeaderError::Credential),
+            (false, false) => Ok(Self(name)),
         }
     }
 }
@@ -106,6 +110,8 @@ enum TagHeaderError {
     Form,
     #[error("this header has another meaning in HTTP")]
     Taken,
+    #[error("a header of this name can carry a key, and a workspace is written to logs")]
+    Credential,
 }
 
 /// All of them, our own first and each once.

@@ -1,0 +1,200 @@
+//! Names of header fields and query parameters in a normal form: spellings that some server takes for the same name
+//! compare equal. It must not know which names matter.
+
+use std::borrow::Cow;
+
+use http::HeaderName;
+
+/// A name as words of lower-case ASCII letters and digits, joined by `-`: `X_Api_Key` and `$x-api-key` are both
+/// `x-api-key`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NormalName<'a>(Cow<'a, str>);
+
+impl<'a> NormalName<'a> {
+    /// The name of a header field or a trailer. Servers that hand requests on as CGI variables do not tell `_` from `-`
+    /// (RFC 3875 section 4.1.18).
+    ///
+    /// Once for each field of each request; allocates only for a name that is not in normal form, which few are.
+    pub fn of_header(name: &'a HeaderName) -> Self {
+        // `HeaderName` keeps names in lower case.
+        let name = name.as_str();
+        match is_normal(name) {
+            true => Self(Cow::Borrowed(name)),
+            false => Self(Cow::Owned(joined(name.chars()))),
+        }
+    }
+
+    /// Whether the name of a query parameter fits in any of its readings.
+    ///
+    /// `written` is the name as the query has it, escapes and all. Servers decode once, or twice by mistake; some stop at
+    /// a NUL, some read `key[]` and `key[0]` as `key`, and `apiKey` is two words although `apikey` is one.
+    pub fn any_of_parameter(written: &str, fits: impl Fn(&NormalName<'_>) -> bool) -> bool {
+        if is_normal(written) {
+            return fits(&NormalName(Cow::Borrowed(written)));
+        }
+        let name = unescaped(written);
+        let parts = name.split(['[', '\0', '=', '&', ';', '?', '#']);
+        std::iter::once(&*name).chain(parts).any(|part| {
+            fits(&NormalName(Cow::Owned(joined(part.chars()))))
+                || fits(&NormalName(Cow::Owned(joined(with_humps_apart(part)))))
+        })
+    }
+
+    /// A name as settings have it, without escapes.
+    pub(crate) fn of_text(text: &str) -> NormalName<'static> {
+        NormalName(Cow::Owned(joined(text.chars())))
+    }
+
+    pub(crate) fn into_owned(self) -> NormalName<'static> {
+        NormalName(Cow::Owned(self.0.into_owned()))
+    }
+
+    /// The normal form.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The words, in order.
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        self.0.split('-').filter(|word| !word.is_empty())
+    }
+
+    /// Whether this and `other` have the same letters, wherever words begin: `api-key` and `apikey` do.
+    pub fn is_same_as(&self, other: &NormalName<'_>) -> bool {
+        self.letters_from(0).eq(other.letters_from(0))
+    }
+
+    /// Whether the letters begin with these, wherever words begin.
+    pub fn begins_with(&self, letters: &str) -> bool {
+        self.has_at(0, letters)
+    }
+
+    /// Whether the letters end with these, wherever words begin.
+    pub fn ends_with(&self, letters: &str) -> bool {
+        let from_behind = self.letters_from(0).rev().take(letters.len());
+        from_behind.eq(letters.bytes().rev())
+    }
+
+    /// Whether the letters hold one of these parts, wherever words begin. `parts` has them by their first letter, so that
+    /// a name is gone through once however many there are.
+    pub fn holds_any(&self, parts: impl Fn(u8) -> &'static [&'static str]) -> bool {
+        let bytes = self.0.as_bytes().iter().enumerate();
+        let mut found = bytes.map(|(at, initial)| (at, parts(*initial)));
+        found.any(|(at, parts)| parts.iter().any(|part| self.has_at(at, part)))
+    }
+
+    fn has_at(&self, at: usize, letters: &str) -> bool {
+        let found = self.letters_from(at).take(letters.len());
+        found.eq(letters.bytes())
+    }
+
+    fn letters_from(&self, at: usize) -> impl DoubleEndedIterator<Item = u8> {
+        let bytes = self.0.as_bytes()[at..].iter().copied();
+        bytes.filter(|byte| *byte != b'-')
+    }
+}
+
+/// Whether a name has no other characters than the normal form, and words that are not empty.
+fn is_normal(name: &str) -> bool {
+    let mut after_word = false;
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'0'..=b'9' => after_word = true,
+            b'-' if after_word => after_word = false,
+            _ => return false,
+        }
+    }
+    after_word
+}
+
+/// The words of a name; whatever is neither letter nor digit only parts them.
+fn joined(name: impl Iterator<Item = char>) -> String {
+    let mut joined = String::new();
+    for character in name.map(folded) {
+        match character {
+            letter if letter.is_ascii_alphanumeric() => joined.push(letter.to_ascii_lowercase()),
+            _ if joined.is_empty() || joined.ends_with('-') => {}
+            _ => joined.push('-'),
+        }
+    }
+    joined.truncate(joined.trim_end_matches('-').len());
+    joined
+}
+
+/// Characters that become ASCII letters when a server folds case (Unicode's CaseFolding.txt: U+017F, U+212A; for Turkish
+/// U+0130, U+0131) or width (Halfwidth and Fullwidth Forms, U+FF01 to U+FF5E).
+fn folded(character: char) -> char {
+    match character {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        '\u{130}' | '\u{131}' => 'i',
+        '\u{ff01}'..='\u{ff5e}' => {
+            char::from_u32(u32::from(character) - 0xfee0).unwrap_or(character)
+        }
+        other => other,
+    }
+}
+
+/// `apiKey` as `api-Key`, `APIKey` as `API-Key`.
+fn with_humps_apart(name: &str) -> impl Iterator<Item = char> {
+    let letters: Vec<char> = name.chars().collect();
+    let apart: Vec<char> = (0..letters.len())
+        .flat_map(|at| [begins_hump(&letters, at).then_some('-'), Some(letters[at])])
+        .flatten()
+        .collect();
+    apart.into_iter()
+}
+
+fn begins_hump(letters: &[char], at: usize) -> bool {
+    let before = at.checked_sub(1).map(|before| letters[before]);
+    let after = letters.get(at + 1);
+    letters[at].is_ascii_uppercase()
+        && before.is_some_and(|before| {
+            before.is_ascii_lowercase()
+                || before.is_ascii_digit()
+                || (before.is_ascii_uppercase() && after.is_some_and(char::is_ascii_lowercase))
+        })
+}
+
+/// The name with every escape undone, those too that only show once others are undone: `%2561` is `a`. A server that
+/// decodes once would read a `%` there, which no name that matters has.
+///
+/// One pass, so that a name of nothing but nested escapes costs no more than another.
+fn unescaped(written: &str) -> String {
+    let mut name = Vec::with_capacity(written.len());
+    for byte in written.bytes() {
+        name.push(byte);
+        while undo_last_escape(&mut name) {}
+    }
+    String::from_utf8_lossy(&name).into_owned()
+}
+
+/// Replaces an escape at the very end: `%61`, or `%u0061` as ASP.NET reads it.
+fn undo_last_escape(name: &mut Vec<u8>) -> bool {
+    if let [.., b'%', high, low] = name[..]
+        && let Some(value) = hexadecimal(&[high, low])
+        && let Ok(byte) = u8::try_from(value)
+    {
+        name.truncate(name.len() - 3);
+        name.push(byte);
+        return true;
+    }
+    if let [.., b'%', b'u' | b'U', a, b, c, d] = name[..]
+        && let Some(value) = hexadecimal(&[a, b, c, d])
+    {
+        let character = char::from_u32(value).unwrap_or(char::REPLACEMENT_CHARACTER);
+        name.truncate(name.len() - 6);
+        name.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+        return true;
+    }
+    false
+}
+
+fn hexadecimal(digits: &[u8]) -> Option<u32> {
+    digits.iter().try_fold(0, |value, digit| {
+        Some(value * 16 + char::from(*digit).to_digit(16)?)
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! Names under which some servers take another method, path or host than the request line's.
+//!
+//! Method and path were decided on, and host and port come from configuration; a field or parameter that an upstream, or
+//! a gateway in front of it, prefers to them would undo that. They are removed rather than refused: the request that was
+//! decided on is the one that leaves.
+
+use keyside_config::NormalName;
+
+/// Whether a header field or a trailer of this name is read so.
+pub(crate) fn is_override_field(name: &NormalName<'_>) -> bool {
+    // Telemetry of the OpenAI and Anthropic SDKs: X-Stainless-Helper-Method names a function of theirs.
+    let tells_of_sdk = name.begins_with("xstainless");
+    is_override(name) || (!tells_of_sdk && ENDS.iter().any(|end| name.ends_with(end)))
+}
+
+/// Whether a query parameter of this name is read so. `image_url` and the like are ordinary parameters; `x-…-url` is a
+/// header in a query, which some frameworks accept.
+pub(crate) fn is_override_parameter(name: &NormalName<'_>) -> bool {
+    let of_header = name.words().next() == Some("x");
+    is_override(name)
+        || name.words().eq(["method"])
+        || (of_header && ENDS.iter().any(|end| name.ends_with(end)))
+}
+
+fn is_override(name: &NormalName<'_>) -> bool {
+    name.holds_any(parts)
+        || BEGINNINGS
+            .iter()
+            .any(|beginning| name.begins_with(beginning))
+}
+
+/// By their first letter.
+fn parts(initial: u8) -> &'static [&'static str] {
+    match initial {
+        // `X-HTTP-Method-Override` and its relatives.
+        b'o' => &["override"],
+        // Google's `$httpMethod` and `$httpHeaders`: a method, and whole header fields, in the query.
+        b'h' => &["httpmethod", "httpheader"],
+        _ => &[],
+    }
+}
+
+/// Of fields that proxies add or obey: `X-Original-URL`, `X-Rewrite-URL`, `X-Forwarded-Host`, `X-Envoy-Original-Path`,
+/// `X-HTTP-Host`.
+const BEGINNINGS: [&str; 5] = ["xenvoy", "xforward", "xhttp", "xoriginal", "xrewrit"];
+
+/// Of fields that say where a request goes: `X-Host`, `Request-URI`, `X-Original-Method`.
+const ENDS: [&str; 7] = [
+    "destination",
+    "host",
+    "method",
+    "path",
+    "scheme",
+    "uri",
+    "url",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderName;
+
+    fn is_field(name: &str) -> bool {
+        let name: HeaderName = name.parse().unwrap();
+        is_override_field(&NormalName::of_header(&name))
+    }
+
+    fn is_parameter(written: &str) -> bool {
+        NormalName::any_of_parameter(written, is_override_parameter)
+    }
+
+    #[test]
+    fn fields_that_name_another_target_are_known() {
+        for name in [
+            "X-HTTP-Method-Override",
+            "X_HTTP_Method_Override",
+            "X-HTTP-Method",
+            "X-Method-Override",
+            "Method-Override",
+            "X-Method",
+            "X-Original-Method",
+            "X-Original-URL",
+            "X-Original-URI",
+            "X-Original-Path",
+            "X-OriginalUrl",
+            "X-Rewrite-URL",
+            "X-Rewritten-Path",
+            "X-Override-URL",
+            "X-Host",
+            "X-HTTP-Host-Override",
+            "X-Original-Host",
+            "X-Forwarded-Host",
+            "X-Forwarded-Prefix",
+            "X-Forwarded-Uri",
+            "X-Forwarded-Server",
+            "X-Envoy-Original-Path",
+            "X-Envoy-Original-Dst-Host",
+            "X-Http-DestinationURL",
+            "Request-URI",
+            "Base-Url",
+            "Destination",
+            "Proxy-Host",
+        ] {
+            assert!(is_field(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn parameters_that_name_another_target_are_known() {
+        for name in [
+            "_method",
+            "$method",
+            "$httpMethod",
+            "%24httpMethod",
+            "%2524HTTPMETHOD",
+            "$httpHeaders",
+            "http_method",
+            "method",
+            "method[]",
+            "_method_override",
+            "X-HTTP-Method-Override",
+            "x_http_method_override",
+            "X-Original-URL",
+            "X-Forwarded-Host",
+        ] {
+            assert!(is_parameter(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_only_resembles_them_is_not_taken_for_one() {
+        for name in [
+            "Accept",
+            "Content-Type",
+            "HTTP-Referer",
+            "Idempotency-Key",
+            "OpenAI-Organization",
+            "Traceparent",
+            "X-Client-Request-Id",
+            "X-Goog-Api-Client",
+            "X-Stainless-Helper-Method",
+            "X-Title",
+        ] {
+            assert!(!is_field(name), "{name}");
+        }
+        for name in [
+            "",
+            "$alt",
+            "$prettyPrint",
+            "api-version",
+            "image_url",
+            "include[]",
+            "methods",
+            "model",
+            "original",
+            "path",
+            "payment_method",
+            "url",
+            "x",
+        ] {
+            assert!(!is_parameter(name), "{name}");
+        }
+    }
+}

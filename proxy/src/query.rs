@@ -1,0 +1,92 @@
+//! The query as it may leave: without parameters that carry a credential or would undo the decision on method and path.
+//!
+//! Runs once for each request that has a query, and allocates only where a name is not in normal form or something is
+//! removed. What stays, stays byte for byte.
+
+use crate::overrides::is_override_parameter;
+use keyside_config::{CredentialNames, NormalName};
+use std::borrow::Cow;
+
+/// Removes the parameters that may not leave. Servers part a query at `&`; some at `;` too (as HTML 4.01 suggested in
+/// appendix B.2.2), so a parameter is looked for behind either.
+pub(crate) fn leaving<'a>(query: &'a str, credentials: &CredentialNames) -> Cow<'a, str> {
+    let stays = |parameter: &&str| may_leave(parameter, credentials);
+    if query.split(['&', ';']).all(|parameter| stays(&parameter)) {
+        return Cow::Borrowed(query);
+    }
+    let kept = query.split('&').filter_map(|parameter| {
+        let parts = parameter.split(';');
+        // To a server that parts at `&` alone, all of this is the value of the first name.
+        let first = parts.clone().next().unwrap_or_default();
+        stays(&first).then(|| parts.filter(stays).collect::<Vec<_>>().join(";"))
+    });
+    Cow::Owned(kept.collect::<Vec<_>>().join("&"))
+}
+
+fn may_leave(parameter: &str, credentials: &CredentialNames) -> bool {
+    let name = parameter.split('=').next().unwrap_or_default();
+    !NormalName::any_of_parameter(name, |name| {
+        credentials.include(name) || is_override_parameter(name)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keyside_config::Catalogue;
+
+    fn check(query: &str, expected: &str) {
+        let names = Catalogue::builtin().credential_names();
+        assert_eq!(leaving(query, &names), expected, "{query}");
+    }
+
+    #[test]
+    fn parameters_that_carry_a_credential_do_not_leave() {
+        check("key=AIza&alt=sse", "alt=sse");
+        check("alt=sse&KEY=x", "alt=sse");
+        check("%6bey=x&alt=sse", "alt=sse");
+        check("$key=x&alt=sse", "alt=sse");
+        check("%24key=x&alt=sse", "alt=sse");
+        check("%2524key=x&alt=sse", "alt=sse");
+        check("access_token=x", "");
+        check("apikey&alt=sse&key[]=1&key[]=2&key=", "alt=sse");
+        check("a=%20b&&key=1&a", "a=%20b&&a");
+        check(
+            "X-Amz-Credential=a&X-Amz-Signature=b&X-Amz-Date=c",
+            "X-Amz-Date=c",
+        );
+    }
+
+    #[test]
+    fn parameters_that_name_another_method_do_not_leave() {
+        check("$httpMethod=DELETE&alt=sse", "alt=sse");
+        check("a=1;_method=DELETE", "a=1");
+    }
+
+    #[test]
+    fn a_semicolon_hides_nothing() {
+        check("a=1;key=x", "a=1");
+        check("a=1;key=x;b=2&c=3", "a=1;b=2&c=3");
+        check("a=1&amp;key=x", "a=1&amp");
+        check("key=a;b=2&c=3", "c=3");
+        check(";key=x", "");
+    }
+
+    #[test]
+    fn everything_else_leaves_byte_for_byte() {
+        for query in [
+            "api-version=2024-10-21",
+            "monkey=1&keyed",
+            "a=1;b=2",
+            "a=x;charset=utf-8&b",
+            "a=%26key%3D1",
+            "a=key=1",
+            "pageToken=abc&pageSize=10",
+            "$alt=json;enum-encoding=int&$fields=a(b,c)",
+            "include[]=reasoning.encrypted_content",
+            "",
+        ] {
+            check(query, query);
+        }
+    }
+}
