@@ -114,7 +114,6 @@ fn is(option: &[u8], name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use keyside_config::Catalogue;
 
     fn may_leave(name: &str) -> bool {
