@@ -246,8 +246,9 @@ impl Gateway {
             StatusCode::SWITCHING_PROTOCOLS => Meter::websocket(rules),
             _ => Meter::answer(rules, response.headers()),
         };
+        let others = exchange.grant.open_others(|| self.ledger.clock.now());
         let wire = Wire {
-            scrub: Scrub::new(secret, &exchange.destination.provider.auth),
+            scrub: Scrub::new(secret, others),
             meter,
             exchange,
         };

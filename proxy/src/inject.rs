@@ -148,7 +148,7 @@ fn append_parameter(target: &mut Zeroizing<Vec<u8>>, name: &str, secret: &Secret
 }
 
 /// The key as it stands in a query.
-pub(crate) fn escaped(secret: &Secret) -> Zeroizing<Vec<u8>> {
+fn escaped(secret: &Secret) -> Zeroizing<Vec<u8>> {
     // Room for the longest form, so that no piece of the key stays in a buffer outgrown.
     let mut escaped = Zeroizing::new(Vec::with_capacity(3 * secret.len()));
     for piece in percent_encode(secret.expose(), RESERVED) {

@@ -1,8 +1,11 @@
 //! An upstream that says the key back: the client never reads it, and reads everything else.
 
+mod fields;
+mod forms;
+
 use crate::harness::{
-    Ask, Ending, KEY, Keyside, Message, Pair, Then, Upstream, chunk_of, chunked_head, expect,
-    holds, reply, reply_in_chunks,
+    Ask, CREDENTIALS, Ending, KEY, Keyside, Message, Pair, Then, Upstream, chunk_of, chunked_head,
+    expect, holds, reply, reply_in_chunks,
 };
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
@@ -188,6 +191,83 @@ fn only_the_key_of_this_request_is_masked() {
     assert!(!theirs.holds(other), "{}", theirs.text());
     let mine = keyside.ask(&Ask::chat());
     assert!(!mine.holds(KEY), "{}", mine.text());
+}
+
+#[test]
+fn a_key_that_was_replaced_is_masked_while_it_is_in_grace() {
+    let old = "sk-proj-theKeyBefore0123456789abcdefghijklmnopqrstuvwxyz";
+    let escaped = old.replace('-', "%2d");
+    let body = format!("new {KEY} old {old} {escaped} end");
+    let sent = body.clone();
+    let upstream =
+        Upstream::answering(move |_| reply(200, &format!("X-Old: {escaped}\r\n"), sent.as_bytes()));
+    let keyside = Keyside::builder()
+        .provider("openai", &upstream.base_url())
+        .start();
+    keyside.workspace("acme");
+    let credential = keyside.add_key("acme", "openai", "default", old);
+    keyside.rotate(&credential, KEY);
+    let answer = keyside.ask(&Ask::chat());
+    assert_eq!(
+        upstream.only().header("authorization"),
+        Some(&*format!("Bearer {KEY}"))
+    );
+    let mask = |text: &str| "*".repeat(text.len());
+    let escaped = old.replace('-', "%2d");
+    let masked = format!("new {} old {} {} end", mask(KEY), mask(old), mask(&escaped));
+    assert_eq!(answer.text(), masked);
+    assert_eq!(answer.header("x-old"), Some(&*mask(&escaped)));
+}
+
+#[test]
+fn a_secret_too_short_to_be_masked_is_refused_wherever_one_is_given() {
+    let keyside = Keyside::builder().start();
+    keyside.workspace("acme");
+    let fields = |secret: &str| {
+        serde_json::json!({
+            "workspaceId": "acme", "provider": "openai", "label": "default", "secret": secret,
+        })
+    };
+    let check = |name: &str, answer: &Message| {
+        assert_eq!(answer.status(), 422, "{name}: {}", answer.text());
+        let errors = &answer.json()["errors"];
+        assert_eq!(errors[0]["pointer"], "#/secret", "{name}: {errors}");
+        let detail = errors[0]["detail"].as_str().unwrap_or_default();
+        assert!(detail.contains("shorter than 8 bytes"), "{name}: {detail}");
+        assert!(!answer.holds("sk-Q7zX"), "{name}: the secret came back");
+    };
+    check("a new one", &keyside.try_add(&fields("sk-Q7zX")));
+    assert!(keyside.list().is_empty(), "nothing was stored");
+    let added = keyside.add(fields("sk-Q7zX8"));
+    let path = format!("{CREDENTIALS}/{}", added["id"].as_str().expect("an id"));
+    let rotation = serde_json::json!({ "secret": "sk-Q7zX" });
+    check(
+        "a rotation",
+        &keyside.admin("PATCH", &path, Some(&rotation)),
+    );
+    assert_eq!(keyside.list()[0]["versions"], added["versions"]);
+
+    let url = format!("http://{}", keyside.admin_addr());
+    let id = added["id"].as_str().expect("an id");
+    for arguments in [
+        vec!["key", "rotate", id, "--stdin"],
+        vec![
+            "key",
+            "add",
+            "--workspace",
+            "acme",
+            "--provider",
+            "openai",
+            "--label",
+            "b",
+            "--stdin",
+        ],
+    ] {
+        let arguments = [&arguments[..], &["--admin-url", &url]].concat();
+        let exit = keyside.builder_of().run(&arguments, b"sk-Q7zX\n");
+        assert_eq!(exit.code, Some(1), "{exit:#?}");
+        assert!(exit.stderr.contains("shorter than 8 bytes"), "{exit:#?}");
+    }
 }
 
 #[test]

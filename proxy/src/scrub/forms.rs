@@ -1,0 +1,255 @@
+//! The forms in which a secret can stand in an answer: each of its bytes as it is, or escaped as URLs, JSON and HTML escape.
+//!
+//! Any of the bytes may be escaped, in any case of the digits, and what escapes it may be escaped once more: `%252B` in a
+//! URL within a URL, `\\u002b` in JSON within JSON. Knows nothing of streams: a text is searched where it lies.
+
+use memchr::memchr3_iter;
+use std::cell::Cell;
+
+/// Whether upper and lower case are told apart.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Case {
+    Exact,
+    /// In header fields: names lose their case, and values repeat names.
+    Ignored,
+}
+
+/// A text that is searched.
+pub(super) struct Text<'a> {
+    bytes: &'a [u8],
+    case: Case,
+    /// Whether a form ran into the end of the text, and could be completed by what follows.
+    open: Cell<bool>,
+}
+
+impl<'a> Text<'a> {
+    pub(super) fn new(bytes: &'a [u8], case: Case) -> Self {
+        Self {
+            bytes,
+            case,
+            open: Cell::new(false),
+        }
+    }
+
+    /// Whether a form could have been completed by what follows, since this was last asked.
+    pub(super) fn was_open(&self) -> bool {
+        self.open.take()
+    }
+
+    /// Whether a form of `byte` can begin with what stands at `at`.
+    pub(super) fn can_begin(&self, at: usize, byte: u8) -> bool {
+        let found = self.bytes[at];
+        self.is(found.into(), byte) || is_introducer(found)
+    }
+
+    /// Where the longest form of `secret` that starts at `at` ends.
+    pub(super) fn longest(&self, mut at: usize, secret: &[u8]) -> Option<usize> {
+        let mut rest = secret;
+        // Nearly everything stands there as it is, and can be read in one way only.
+        while let [wanted, after @ ..] = rest
+            && let Some(found) = self.at(at)
+            && !is_introducer(found)
+        {
+            if !self.is(found.into(), *wanted) {
+                return None;
+            }
+            (at, rest) = (at + 1, after);
+        }
+        // A secret that has an introducer in it can be read in several ways: `%25` is one byte of it, or three.
+        let mut ways = vec![at];
+        for &wanted in rest {
+            let mut next = Vec::new();
+            for at in ways {
+                self.forms(at, wanted, LAYERS, &mut next);
+            }
+            ways = next;
+            if ways.is_empty() {
+                return None;
+            }
+        }
+        ways.into_iter().max()
+    }
+
+    /// Adds to `ends` where each form of `wanted` that starts at `at` ends, of those with at most so many layers of escapes.
+    fn forms(&self, at: usize, wanted: u8, layers: u8, ends: &mut Vec<usize>) {
+        let Some(found) = self.at(at) else { return };
+        if self.is(found.into(), wanted) {
+            add(ends, at + 1);
+        }
+        if layers > 0 && is_introducer(found) {
+            self.percent(at, wanted, layers - 1, ends);
+            self.backslash(at, wanted, layers - 1, ends);
+            self.entity(at, wanted, layers - 1, ends);
+        }
+    }
+
+    fn all(&self, at: usize, wanted: u8, layers: u8) -> Vec<usize> {
+        let mut ends = Vec::new();
+        self.forms(at, wanted, layers, &mut ends);
+        ends
+    }
+
+    /// `%2B` (RFC 3986 section 2.1).
+    fn percent(&self, at: usize, wanted: u8, layers: u8, ends: &mut Vec<usize>) {
+        for digits in self.all(at, b'%', layers) {
+            self.hex(digits, 2, wanted, ends);
+        }
+    }
+
+    /// `\u002b` and `\/` (RFC 8259 section 7), `\x2b` as JavaScript and C have it.
+    fn backslash(&self, at: usize, wanted: u8, layers: u8, ends: &mut Vec<usize>) {
+        for next in self.all(at, b'\\', layers) {
+            match self.at(next) {
+                Some(b'u') => self.hex(next + 1, 4, wanted, ends),
+                Some(b'x') => self.hex(next + 1, 2, wanted, ends),
+                Some(_) if !wanted.is_ascii_alphanumeric() => {
+                    self.forms(next, wanted, layers, ends);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// `&#43;`, `&#x2b;`, `&amp;` (HTML section 13.5, XML section 4.6).
+    fn entity(&self, at: usize, wanted: u8, layers: u8, ends: &mut Vec<usize>) {
+        for name in self.all(at, b'&', layers) {
+            for number in self.all(name, b'#', layers) {
+                self.number(number, wanted, layers, ends);
+            }
+            for (text, byte) in NAMED {
+                if self.is(byte.into(), wanted) && self.stands(name, text) {
+                    self.forms(name + text.len(), b';', layers, ends);
+                }
+            }
+        }
+    }
+
+    fn number(&self, at: usize, wanted: u8, layers: u8, ends: &mut Vec<usize>) {
+        let (radix, first) = match self.at(at) {
+            Some(b'x' | b'X') => (16, at + 1),
+            _ => (10, at),
+        };
+        let (mut value, mut end) = (0, first);
+        while end < first + DIGITS
+            && let Some(digit) = self.digit(end, radix)
+        {
+            (value, end) = (value * radix + digit, end + 1);
+        }
+        if end > first && self.is(value, wanted) {
+            self.forms(end, b';', layers, ends);
+        }
+    }
+
+    fn hex(&self, at: usize, digits: usize, wanted: u8, ends: &mut Vec<usize>) {
+        let mut value = 0;
+        let end = at + digits;
+        for at in at..end {
+            match self.digit(at, 16) {
+                Some(digit) if digit == 0 || end - at <= 2 => value = value * 16 + digit,
+                _ => return,
+            }
+        }
+        if self.is(value, wanted) {
+            add(ends, end);
+        }
+    }
+
+    fn digit(&self, at: usize, radix: u32) -> Option<u32> {
+        char::from(self.at(at)?).to_digit(radix)
+    }
+
+    fn stands(&self, at: usize, text: &[u8]) -> bool {
+        let mut bytes = text.iter().enumerate();
+        bytes.all(|(behind, byte)| self.at(at + behind) == Some(*byte))
+    }
+
+    fn at(&self, at: usize) -> Option<u8> {
+        let found = self.bytes.get(at).copied();
+        if found.is_none() {
+            self.open.set(true);
+        }
+        found
+    }
+
+    fn is(&self, found: u32, wanted: u8) -> bool {
+        let found = u8::try_from(found);
+        found.is_ok_and(|found| match self.case {
+            Case::Exact => found == wanted,
+            Case::Ignored => found.eq_ignore_ascii_case(&wanted),
+        })
+    }
+}
+
+/// The bytes of some secrets, all of them ASCII.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Wanted(u128);
+
+impl Wanted {
+    pub(super) fn add(&mut self, secret: &[u8]) {
+        for byte in secret {
+            self.0 |= 1_u128.checked_shl((*byte).into()).unwrap_or(0);
+        }
+    }
+
+    /// Whether there may be an escape in `bytes` that these secrets could be written with, or that is cut off before this
+    /// can be told. Never no where there is one. Runs for every piece of an answer: three bytes that are rare in most.
+    pub(super) fn may_be_escaped_in(self, bytes: &[u8]) -> bool {
+        memchr3_iter(b'%', b'\\', b'&', bytes).any(|at| {
+            let rest = &bytes[at + 1..];
+            match (bytes[at], rest.first()) {
+                (_, None) => true,
+                (b'%', _) => self.may_be(rest, 2),
+                (b'\\', Some(b'u')) => self.may_be(&rest[1..], 4),
+                (b'\\', Some(b'x')) => self.may_be(&rest[1..], 2),
+                (b'\\', Some(next)) => !next.is_ascii_alphanumeric() && self.has(*next),
+                (_, Some(next)) => NAMED_AND_NUMBERED.contains(next),
+            }
+        })
+    }
+
+    /// Whether these hex digits are those of a byte that counts, or are cut off.
+    fn may_be(self, bytes: &[u8], digits: usize) -> bool {
+        let mut value = 0;
+        for at in 0..digits {
+            let Some(byte) = bytes.get(at) else {
+                return true;
+            };
+            match char::from(*byte).to_digit(16) {
+                Some(digit) if digit == 0 || digits - at <= 2 => value = value * 16 + digit,
+                _ => return false,
+            }
+        }
+        // What escapes may be escaped itself.
+        u8::try_from(value).is_ok_and(|byte| self.has(byte) || is_introducer(byte) || byte == b'#')
+    }
+
+    fn has(self, byte: u8) -> bool {
+        self.0.checked_shr(byte.into()).unwrap_or(0) & 1 == 1
+    }
+}
+
+/// Whether an escape begins with it.
+fn is_introducer(byte: u8) -> bool {
+    matches!(byte, b'%' | b'\\' | b'&')
+}
+
+fn add(ends: &mut Vec<usize>, end: usize) {
+    if !ends.contains(&end) {
+        ends.push(end);
+    }
+}
+
+/// How often over a byte may be escaped. With two, no form of a byte is longer than 41 bytes.
+const LAYERS: u8 = 2;
+/// With leading zeros.
+const DIGITS: usize = 7;
+/// The names that every XML parser knows.
+const NAMED: [(&[u8], u8); 5] = [
+    (b"amp", b'&'),
+    (b"lt", b'<'),
+    (b"gt", b'>'),
+    (b"quot", b'"'),
+    (b"apos", b'\''),
+];
+/// What follows the `&` of those, and of a number.
+const NAMED_AND_NUMBERED: &[u8] = b"#algq";

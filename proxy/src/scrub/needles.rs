@@ -1,0 +1,150 @@
+//! The secrets that an answer is searched for, all in one pass: from the left, and of what begins at one place the longest.
+//!
+//! What is found in a text depends on the text alone and not on how it came: whatever begins before its end and could go on
+//! behind it is left for the text to be continued.
+
+use super::forms::{Case, Text, Wanted};
+use crate::search::{Anchor, partial_at_end};
+use keyside_credentials::{SHORTEST_SECRET, Secret};
+
+/// Every secret that a provider may say of one credential.
+pub(super) struct Needles {
+    secrets: Vec<(Secret, Anchor)>,
+    wanted: Wanted,
+    shortest: usize,
+}
+
+/// What begins at a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    Nothing,
+    /// One of the secrets, up to here.
+    Secret(usize),
+    /// Something that what follows may make a secret, or a longer one.
+    Open,
+}
+
+/// How far a text goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// There may be more of it.
+    SoFar,
+    Whole,
+}
+
+impl Needles {
+    pub(super) fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
+        // An older release may have stored a shorter one.
+        let long = |secret: &Secret| secret.len() >= SHORTEST_SECRET;
+        let mut wanted = Wanted::default();
+        let secrets: Vec<_> = secrets
+            .into_iter()
+            .filter(long)
+            .map(|secret| {
+                wanted.add(secret.expose());
+                let anchor = Anchor::of(secret.expose());
+                (secret, anchor)
+            })
+            .collect();
+        let shortest = secrets.iter().map(|(secret, _)| secret.len()).min();
+        Self {
+            secrets,
+            wanted,
+            shortest: shortest.unwrap_or(usize::MAX),
+        }
+    }
+
+    /// Whether a text of this length can hold one of them.
+    pub(super) fn fit_in(&self, length: usize) -> bool {
+        length >= self.shortest
+    }
+
+    /// The first secret in `bytes`, or the first beginning of one that they end with.
+    pub(super) fn first(&self, bytes: &[u8], case: Case, extent: Extent) -> Option<(usize, Found)> {
+        self.next(bytes, 0, self.places(bytes, case), case, extent)
+    }
+
+    /// Masks every secret in `bytes`. Returns where the beginning of one starts that they end with, else their length.
+    pub(super) fn mask(&self, bytes: &mut [u8], case: Case, extent: Extent) -> usize {
+        let places = self.places(bytes, case);
+        let mut from = 0;
+        while let Some((start, found)) = self.next(bytes, from, places, case, extent) {
+            let Found::Secret(end) = found else {
+                return start;
+            };
+            bytes[start..end].fill(b'*');
+            from = end;
+        }
+        bytes.len()
+    }
+
+    fn places(&self, bytes: &[u8], case: Case) -> Places {
+        match case == Case::Exact && !self.wanted.may_be_escaped_in(bytes) {
+            true => Places::Plain,
+            false => Places::Any,
+        }
+    }
+
+    fn next(
+        &self,
+        bytes: &[u8],
+        mut from: usize,
+        places: Places,
+        case: Case,
+        extent: Extent,
+    ) -> Option<(usize, Found)> {
+        let text = Text::new(bytes, case);
+        loop {
+            let start = match places {
+                Places::Plain => self.plain(bytes, from),
+                Places::Any => self.any(&text, from, bytes.len()),
+            }?;
+            match self.at(&text, start, extent) {
+                Found::Nothing => from = start + 1,
+                found => return Some((start, found)),
+            }
+        }
+    }
+
+    /// The next place at which a secret stands unescaped, or the beginning of one at the end.
+    fn plain(&self, bytes: &[u8], from: usize) -> Option<usize> {
+        let rest = &bytes[from..];
+        let next = |(secret, anchor): &(Secret, Anchor)| {
+            let found = anchor.find(rest, secret.expose());
+            found.or_else(|| match partial_at_end(rest, secret.expose()) {
+                0 => None,
+                partial => Some(rest.len() - partial),
+            })
+        };
+        let next = self.secrets.iter().filter_map(next).min();
+        next.map(|at| from + at)
+    }
+
+    /// The next place at which a form of a secret can begin.
+    fn any(&self, text: &Text<'_>, from: usize, end: usize) -> Option<usize> {
+        let begins = |at: &usize| {
+            let mut firsts = self.secrets.iter().map(|(secret, _)| secret.expose()[0]);
+            firsts.any(|first| text.can_begin(*at, first))
+        };
+        (from..end).find(begins)
+    }
+
+    fn at(&self, text: &Text<'_>, start: usize, extent: Extent) -> Found {
+        let ends = self.secrets.iter();
+        let ends = ends.filter_map(|(secret, _)| text.longest(start, secret.expose()));
+        let longest = ends.max();
+        match longest {
+            _ if text.was_open() && extent == Extent::SoFar => Found::Open,
+            Some(end) => Found::Secret(end),
+            None => Found::Nothing,
+        }
+    }
+}
+
+/// Where to look.
+#[derive(Clone, Copy)]
+enum Places {
+    /// Nothing is escaped.
+    Plain,
+    Any,
+}
