@@ -36,6 +36,7 @@ mod search;
 mod seldom;
 mod upgrade;
 mod upstream;
+mod websocket;
 
 pub use client_socket::unacknowledged;
 pub use drain::{Drain, Phase};
