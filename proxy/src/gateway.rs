@@ -32,7 +32,7 @@ use crate::relay::{self, Wire};
 use crate::request_id::RequestId;
 use crate::route::{self, Target};
 use crate::scrub::Scrub;
-use crate::upgrade;
+use crate::upgrade::{self, Offer};
 use crate::upstream::{self, Answer};
 use http::request::Parts as Head;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
@@ -225,12 +225,17 @@ impl Gateway {
         let mut exchange = Exchange::begin(grant, destination, self.ledger.clone(), arrival, held);
         exchange.tag_with(run_id, tag);
         let client = head.extensions.remove::<OnUpgrade>();
+        let offer = upgrade.then(|| Offer::of(&head.headers, self.settings.proxy.accept_encoding));
         let sent = self
             .send(&exchange, &rest, upgrade, head, body, &secret)
             .await;
         let sent = sent.and_then(|answer| match answer.response.status() {
-            StatusCode::SWITCHING_PROTOCOLS if !upgrade => {
-                Err(Refusal::UpstreamUnreachable(Sent::Perhaps))
+            StatusCode::SWITCHING_PROTOCOLS => {
+                let agreed = answer.response.headers();
+                match offer.is_some_and(|offer| offer.covers(agreed)) {
+                    true => Ok(answer),
+                    false => Err(Refusal::UpstreamUnreachable(Sent::Perhaps)),
+                }
             }
             _ => Ok(answer),
         });

@@ -1,16 +1,24 @@
 //! WebSocket handshakes pass through; then bytes pass, both ways.
 //!
-//! What comes from the upstream is redacted and metered like a body: the mask
-//! keeps its length, so frames stay whole. A compressed frame passes unread.
+//! What comes from the upstream is read frame by frame, redacted and metered. An upstream that agrees to an extension which
+//! it was not offered is refused, and one that sends a frame which no server may send is cut off: neither could be read.
+//! With `accept_encoding = "pass"` an extension may be offered; what it compresses passes unread.
+
+mod extensions;
+mod redaction;
+
+pub(crate) use extensions::Offer;
 
 use crate::hop::lists;
 use crate::relay::{Wire, relayed};
+use crate::websocket::Frames;
 use bytes::{Bytes, BytesMut};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, Version, header};
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use redaction::Redaction;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -37,6 +45,7 @@ pub(crate) fn tunnel(
 ) -> Response<()> {
     let upstream = hyper::upgrade::on(&mut answer);
     let (mut head, _) = answer.into_parts();
+    let frames = Frames::new(extensions::are_agreed(&head.headers));
     head.headers = relayed(head.headers, &wire);
     head.headers
         .insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -45,11 +54,17 @@ pub(crate) fn tunnel(
     head.extensions = http::Extensions::new();
     head.version = Version::HTTP_11;
     wire.exchange.busy.becomes_tunnel();
-    tokio::spawn(carry(client, upstream, wire, silence));
+    tokio::spawn(carry(client, upstream, frames, wire, silence));
     Response::from_parts(head, ())
 }
 
-async fn carry(client: OnUpgrade, upstream: OnUpgrade, mut wire: Wire, silence: Duration) {
+async fn carry(
+    client: OnUpgrade,
+    upstream: OnUpgrade,
+    frames: Frames,
+    mut wire: Wire,
+    silence: Duration,
+) {
     let (Ok(client), Ok(upstream)) = tokio::join!(client, upstream) else {
         return;
     };
@@ -60,12 +75,18 @@ async fn carry(client: OnUpgrade, upstream: OnUpgrade, mut wire: Wire, silence: 
     let ended = tokio::select! {
         () = cut => return wire.exchange.revoked(),
         ended = copy(from_client, to_upstream, &last) => ended,
-        ended = copy_redacted(from_upstream, to_client, &mut wire, &last) => ended,
+        ended = copy_redacted(from_upstream, to_client, frames, &mut wire, &last) => ended,
         () = last.is_older_than(silence) => Err(io::ErrorKind::TimedOut.into()),
     };
     match ended {
         Ok(()) => wire.exchange.completed(),
-        Err(_) => wire.exchange.aborted(),
+        Err(error) => {
+            if error.kind() == io::ErrorKind::InvalidData {
+                let request_id = wire.exchange.request_id.as_str();
+                tracing::warn!(request_id, %error, "a WebSocket was cut off for what its upstream sent");
+            }
+            wire.exchange.aborted();
+        }
     }
 }
 
@@ -85,22 +106,39 @@ async fn copy(
 async fn copy_redacted(
     mut from: ReadHalf<Side>,
     mut to: WriteHalf<Side>,
+    mut frames: Frames,
     wire: &mut Wire,
     last: &LastByte,
 ) -> io::Result<()> {
     let mut buffer = BytesMut::with_capacity(PIECE);
+    let mut redaction = Redaction::new();
     while let Some(piece) = read(&mut from, &mut buffer, last).await? {
-        let piece = wire.pass(piece);
+        let read = redact(&piece, &mut frames, &mut redaction, wire);
+        let passed = redaction.take();
         let write = async {
-            to.write_all(&piece).await?;
+            to.write_all(&passed).await?;
             to.flush().await
         };
         last.while_client_takes(write).await?;
+        // What came before a frame that cannot be read is with the client.
+        read?;
     }
-    if let Some(held) = wire.scrub.finish() {
-        to.write_all(&held).await?;
-    }
+    redaction.finish(&mut wire.scrub);
+    to.write_all(&redaction.take()).await?;
     to.shutdown().await
+}
+
+fn redact(
+    piece: &Bytes,
+    frames: &mut Frames,
+    redaction: &mut Redaction,
+    wire: &mut Wire,
+) -> io::Result<()> {
+    wire.exchange.piece();
+    wire.meter.push(piece);
+    let scrub = &mut wire.scrub;
+    let read = frames.push(piece, |part| redaction.part(part, piece, scrub));
+    read.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 async fn read(

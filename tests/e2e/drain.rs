@@ -266,7 +266,7 @@ fn a_tunnel_is_in_flight_too_and_ends_with_its_peers() {
     let upstream = Upstream::scripted(move |_, line| {
         line.write(SWITCHING);
         at.wait_for(1);
-        line.write("goodbye");
+        line.write(b"\x81\x07goodbye");
         Then::Close
     });
     let mut keyside = draining_for(&upstream, "300s");
@@ -284,8 +284,9 @@ fn a_tunnel_is_in_flight_too_and_ends_with_its_peers() {
     assert_eq!(keyside.exit_within(PATIENCE).code, Some(0));
 }
 
-const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
-    Connection: upgrade\r\n\r\nhello";
+/// With the first message behind it.
+const SWITCHING: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+    Connection: upgrade\r\n\r\n\x81\x05hello";
 
 fn upgrade() -> Ask {
     Ask::get("/openai/v1/realtime?model=m")
@@ -303,7 +304,7 @@ fn streaming() -> (Upstream, Arc<Gate>) {
     let upstream = Upstream::scripted(move |seen, line| {
         let tunnel = seen.header("upgrade").is_some();
         if tunnel || seen.header("x-unanswered").is_some() {
-            line.write(if tunnel { SWITCHING } else { "" });
+            line.write(if tunnel { SWITCHING } else { b"" });
             at.wait_for(2);
             return Then::Close;
         }
