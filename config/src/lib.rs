@@ -30,7 +30,8 @@ pub use pattern::{PathPattern, PathPatternError};
 pub use provider::{
     Auth, Check, CheckAnswer, Ending, EndpointError, EndpointRule, ErrorShape, KeyPath, KeyRules,
     Links, Provider, ProviderDeadlines, ProviderId, ProviderIdError, Route, SandboxAvailability,
-    SdkLine, Sign, Sum, Upstream, UsageRule, UsageRuleError, Verification,
+    SdkLine, Sign, Subprotocol, SubprotocolError, Sum, Upstream, UsageRule, UsageRuleError,
+    Verification,
 };
 pub use settings::{
     AcceptEncoding, Admin, CredentialRules, Deadlines, EnvironmentPin, Kms, KmsDriver, Limits,

@@ -5,6 +5,7 @@ mod document;
 mod endpoint;
 mod id;
 mod route;
+mod subprotocol;
 mod usage;
 
 use std::time::Duration;
@@ -18,6 +19,7 @@ pub use self::{
     endpoint::{EndpointError, EndpointRule},
     id::{ProviderId, ProviderIdError},
     route::Route,
+    subprotocol::{Subprotocol, SubprotocolError},
     usage::{Ending, KeyPath, Sign, Sum, UsageRule, UsageRuleError},
 };
 use crate::{BaseUrl, duration, parsed};
@@ -39,6 +41,8 @@ pub struct Provider {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// What may be asked of it; nothing else is forwarded.
     pub routes: Vec<Route>,
+    /// The WebSocket subprotocols that a client may offer it; others are not offered on.
+    pub subprotocols: Vec<Subprotocol>,
     /// The shape of its errors, unless a route has another.
     pub error: ErrorShape,
     /// Where its answers report tokens; a rule for each of its APIs. For each figure the first rule that knows it counts.

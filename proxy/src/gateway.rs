@@ -287,6 +287,7 @@ impl Gateway {
         };
         let mut head = outbound.rewrite(head, secret)?;
         body.state_length(&mut head.headers);
+        let offered = head.headers.get(header::SEC_WEBSOCKET_PROTOCOL).cloned();
         exchange.sent();
         let request = Request::from_parts(head, body.without(destination.credentials.clone()));
         let deadline = tokio::time::Instant::now() + destination.first_byte;
@@ -301,7 +302,17 @@ impl Gateway {
             },
         };
         exchange.busy.leave_timer(timer);
-        answered
+        answered.and_then(|answer| match answer.response.status() {
+            StatusCode::SWITCHING_PROTOCOLS
+                if !upgrade::selects_offered(offered.as_ref(), answer.response.headers()) =>
+            {
+                tracing::warn!(
+                    "the upstream selected a WebSocket subprotocol that it was not offered"
+                );
+                Err(Refusal::UpstreamUnreachable(Sent::Perhaps))
+            }
+            _ => Ok(answer),
+        })
     }
 
     fn refuse_unpermitted(

@@ -103,17 +103,15 @@ impl Outbound<'_> {
         kept
     }
 
-    /// OpenAI's realtime API takes a key as a WebSocket subprotocol, for browsers.
+    /// Offers on only the subprotocols that the provider's file names: for browsers, providers take a key as one.
     /// And what the frames are compressed with, nobody can look into for an echo.
     fn handshake(&self, kept: &mut HeaderMap) {
         let offered = listed(kept, &header::SEC_WEBSOCKET_PROTOCOL);
-        let harmless = |protocol: &&[u8]| {
-            !protocol
-                .to_ascii_lowercase()
-                .windows(7)
-                .any(|w| w == b"api-key")
+        let known = |offered: &&[u8]| {
+            let mut known = self.destination.provider.subprotocols.iter();
+            known.any(|known| known.as_str().as_bytes() == *offered)
         };
-        let offered: Vec<_> = offered.filter(harmless).collect();
+        let offered: Vec<_> = offered.filter(known).collect();
         let offered = HeaderValue::from_bytes(&offered.join(&b", "[..])).ok();
         let offered = offered.filter(|offered| !offered.is_empty());
         match offered {

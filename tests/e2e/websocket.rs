@@ -16,6 +16,7 @@ fn upgrade() -> Ask {
         .header("Upgrade", "WebSocket")
         .header("Sec-WebSocket-Version", "13")
         .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+        .header("Sec-WebSocket-Protocol", "realtime")
         .header(
             "Sec-WebSocket-Extensions",
             "permessage-deflate; client_max_window_bits",
@@ -112,6 +113,29 @@ fn an_upgrade_reaches_the_upstream_with_the_key_and_its_own_headers() {
         !extensions.contains("deflate"),
         "an echo must stay visible: {extensions}"
     );
+}
+
+#[test]
+fn an_upstream_that_selects_a_subprotocol_it_was_not_offered_is_not_spoken_with() {
+    let upstream = switching(echo);
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    for (name, ask) in [
+        (
+            "none is offered",
+            upgrade().without("Sec-WebSocket-Protocol"),
+        ),
+        (
+            "another is offered",
+            upgrade().set("Sec-WebSocket-Protocol", "openai-beta.realtime-v1"),
+        ),
+        (
+            "one that does not go on is offered",
+            upgrade().set("Sec-WebSocket-Protocol", "other"),
+        ),
+    ] {
+        let answer = keyside.ask(&ask);
+        expect::refused(name, &answer, 502, "upstream_unreachable");
+    }
 }
 
 #[test]

@@ -5,8 +5,7 @@ use std::{collections::BTreeSet, fs};
 use http::Method;
 
 use super::*;
-use crate::UsageRule;
-use crate::{Auth, Upstream};
+use crate::{Auth, Subprotocol, Upstream, UsageRule};
 
 /// Checks that no client may send: they tell about the account rather than answer a prompt.
 const ONLY_BY_KEYSIDE: [(&str, &str); 3] = [
@@ -274,6 +273,35 @@ fn every_provider_says_what_a_person_needs() {
         let counts = |rule: &UsageRule| !rule.input.is_empty() && !rule.output.is_empty();
         assert!(provider.usage.iter().all(counts), "{id}");
     });
+}
+
+#[test]
+fn a_subprotocol_is_offered_on_only_where_there_is_an_upgrade_and_never_one_that_can_be_a_key() {
+    each(|provider| {
+        let upgrades = provider.routes.iter().any(|route| route.upgrade);
+        assert!(
+            upgrades || provider.subprotocols.is_empty(),
+            "{}",
+            provider.id
+        );
+        for subprotocol in provider.subprotocols.iter().map(Subprotocol::as_str) {
+            let keyed = ["key", "secret", "token"];
+            assert!(
+                !keyed.iter().any(|word| subprotocol.contains(word)),
+                "{}: {subprotocol}",
+                provider.id
+            );
+        }
+    });
+    let builtin = Catalogue::builtin();
+    for (id, known) in [
+        ("openai", 2),
+        ("azure-openai", 2),
+        ("xai", 2),
+        ("gemini", 0),
+    ] {
+        assert_eq!(builtin.get(id).unwrap().subprotocols.len(), known, "{id}");
+    }
 }
 
 #[test]

@@ -7,7 +7,8 @@ use serde::Deserialize;
 
 use super::{
     Auth, Check, EndpointRule, ErrorShape, KeyRules, Links, Provider, ProviderDeadlines,
-    ProviderId, SandboxAvailability, SdkLine, Upstream, UsageRule, route::RouteDocument,
+    ProviderId, SandboxAvailability, SdkLine, Subprotocol, Upstream, UsageRule,
+    route::RouteDocument,
 };
 use crate::{BaseUrl, field, field::NormalName, layers::Mismatch, parsed};
 
@@ -27,6 +28,8 @@ pub(crate) struct ProviderDocument {
     headers: BTreeMap<String, String>,
     #[serde(deserialize_with = "parsed::texts_or_tables")]
     routes: Vec<RouteDocument>,
+    #[serde(default, deserialize_with = "parsed::texts")]
+    subprotocols: Vec<Subprotocol>,
     error: ErrorShape,
     #[serde(default)]
     usage: Vec<UsageRule>,
@@ -63,6 +66,7 @@ impl ProviderDocument {
             auth,
             name: self.name.unwrap_or_else(|| id.to_string()),
             routes: self.routes.into_iter().map(RouteDocument::settle).collect(),
+            subprotocols: self.subprotocols,
             error: self.error,
             usage: self.usage,
             key: self.key,

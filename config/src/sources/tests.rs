@@ -285,6 +285,10 @@ fn a_complaint_says_where_what_and_what_instead() {
             "k.toml:2: `providers.openai.headers.x-auth-token`: a key is added with",
         ),
         (
+            "[providers.openai]\nsubprotocols = ['real time']",
+            "k.toml:2: `providers.openai.subprotocols[0]`: expected the name of a WebSocket subprotocol",
+        ),
+        (
             "[providers.openai.headers]\nApiKey = 'x'",
             "k.toml:2: `providers.openai.headers.ApiKey`: a key is added with",
         ),

@@ -133,13 +133,13 @@ fn a_header_the_provider_needs_is_set_unless_the_client_did() {
 }
 
 #[test]
-fn a_websocket_handshake_keeps_its_protocols_but_not_the_key_among_them() {
+fn a_websocket_handshake_keeps_the_protocols_that_the_provider_is_known_to_speak() {
     let fields = [
         ("connection", "upgrade"),
         ("upgrade", "websocket"),
         (
             "sec-websocket-protocol",
-            "realtime, OpenAI-Insecure-API-Key.dummy, openai-beta.realtime-v1",
+            "realtime, OpenAI-Insecure-API-Key.dummy, openai-beta.realtime-v1, xai-client-secret.dummy, Realtime, other",
         ),
         ("sec-websocket-extensions", "permessage-deflate"),
     ];
@@ -152,5 +152,7 @@ fn a_websocket_handshake_keeps_its_protocols_but_not_the_key_among_them() {
     assert!(!head.headers.contains_key("sec-websocket-extensions"));
 
     let head = rewrite("openai", "/v1/models", false, &fields);
+    assert!(!head.headers.contains_key("sec-websocket-protocol"));
+    let head = rewrite("gemini", "/ws/live", true, &fields);
     assert!(!head.headers.contains_key("sec-websocket-protocol"));
 }

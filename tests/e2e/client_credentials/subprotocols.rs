@@ -26,6 +26,9 @@ fn a_credential_in_a_subprotocol_is_taken_out_and_the_rest_stays() {
         ),
         (&["realtime,openai-insecure-api-key.{OWN}"], &["realtime"]),
         (&["OpenAI-Insecure-API-Key.{OWN} ,realtime"], &["realtime"]),
+        (&["xai-client-secret.{OWN}, realtime"], &["realtime"]),
+        (&["openai-organization.{OWN}", "realtime"], &["realtime"]),
+        (&["realtime.{OWN}, Realtime, {OWN}"], &[]),
     ];
     for (sent, left) in cases {
         let upstream = Upstream::ok();
@@ -52,5 +55,41 @@ fn a_credential_in_a_subprotocol_is_taken_out_and_the_rest_stays() {
             seen.headers_named("authorization"),
             [format!("Bearer {KEY}")]
         );
+    }
+}
+
+#[test]
+fn each_provider_is_offered_only_what_it_is_known_to_speak() {
+    let path_of = |provider: &str| match provider {
+        "gemini" => "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent",
+        "mistral" => "/v1/audio/transcriptions/realtime",
+        _ => "/v1/realtime",
+    };
+    for (provider, left) in [
+        ("xai", "realtime"),
+        ("together", "realtime"),
+        ("gemini", ""),
+        ("mistral", ""),
+    ] {
+        let upstream = Upstream::ok();
+        let keyside = Keyside::builder()
+            .provider(provider, &upstream.base_url())
+            .start();
+        keyside.workspace("acme");
+        keyside.add_key("acme", provider, "default", KEY);
+        let ask = Ask::get(&format!("/{provider}{}", path_of(provider)))
+            .header("Connection", "Upgrade")
+            .header("Upgrade", "websocket")
+            .header("Sec-WebSocket-Version", "13")
+            .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+            .header(
+                "Sec-WebSocket-Protocol",
+                format!("xai-client-secret.{OWN}, realtime, {OWN}"),
+            );
+        assert_eq!(keyside.ask(&ask).status(), 200, "{provider}");
+        let seen = upstream.only();
+        assert!(!seen.holds(OWN), "{provider}: {:?}", seen.headers);
+        let offered = seen.header("sec-websocket-protocol").unwrap_or_default();
+        assert_eq!(offered, left, "{provider}");
     }
 }

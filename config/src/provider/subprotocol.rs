@@ -1,0 +1,35 @@
+//! The name of a WebSocket subprotocol that a provider speaks.
+
+use std::str::FromStr;
+
+/// A subprotocol that may be offered to a provider. Built by parsing only, so it is always a token (RFC 6455 section 4.1).
+///
+/// There is no pattern for it: for browsers, which cannot set headers, providers take a key as the end of a subprotocol's
+/// name (`openai-insecure-api-key.…`, `xai-client-secret.…`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subprotocol(String);
+
+impl Subprotocol {
+    /// The name, which is compared byte for byte.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Subprotocol {
+    type Err = SubprotocolError;
+
+    fn from_str(name: &str) -> Result<Self, SubprotocolError> {
+        let in_token =
+            |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        match !name.is_empty() && name.bytes().all(in_token) {
+            true => Ok(Self(name.to_owned())),
+            false => Err(SubprotocolError),
+        }
+    }
+}
+
+/// The text is no token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected the name of a WebSocket subprotocol, such as \"realtime\"")]
+pub struct SubprotocolError;
