@@ -3,17 +3,25 @@
 //! A program on this machine may; a web page in a browser on this machine may not,
 //! whether it calls by our name or, after DNS rebinding, by its own. Looks at the
 //! request's head only, and allocates nothing unless a label has escapes.
+//!
+//! Browsers say with Fetch Metadata that a page is asking, but to trustworthy
+//! origins only: TLS and loopback (Secure Contexts section 3.1). Under any other
+//! name over plain http, an image or a simple GET of a page looks like a
+//! program's, so there a program has to send what a page cannot without asking
+//! first (a preflight, which is refused).
 
 use crate::names;
 use crate::refusal::Refusal;
-use http::header::{HOST, ORIGIN};
+use http::header::{
+    ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, HOST, ORIGIN, UPGRADE_INSECURE_REQUESTS,
+};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method, Version};
 use keyside_config::{EnvironmentPin, ListenAddress, Listener, Proxy};
 use keyside_credentials::Environment;
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// The rules of one listener.
 pub(crate) struct Door {
@@ -76,8 +84,14 @@ impl Door {
         {
             return Err(Refusal::HostNotAllowed);
         }
-        if head.headers.contains_key(ORIGIN) || head.headers.contains_key(names::SEC_FETCH_SITE) {
+        if BROWSER_SIGNS
+            .iter()
+            .any(|sign| head.headers.contains_key(sign))
+        {
             return Err(Refusal::BrowserNotAllowed);
+        }
+        if self.hosts.is_some() && !is_loopback(host) && may_be_a_page(head) {
+            return Err(Refusal::PageNotRuledOut);
         }
         well_formed(head)
     }
@@ -164,6 +178,26 @@ fn without_port(host: &str) -> Option<&str> {
     (port_is_fine && !name.is_empty() && name.bytes().all(legal)).then_some(name)
 }
 
+/// Whether every browser takes plain http to this host for trustworthy, and so sends Fetch Metadata there.
+fn is_loopback(host: &str) -> bool {
+    let literal = host.trim_start_matches('[').trim_end_matches(']');
+    let address = literal.parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// Whether a page could have sent this without a preflight and without an `Origin`, which browsers send with every method
+/// but GET and HEAD (Fetch section 3.2). Of the headers that rule it out, each is one that SDKs send or can be told to.
+fn may_be_a_page(head: &Parts) -> bool {
+    let sends_origin = matches!(
+        head.method,
+        Method::POST | Method::PUT | Method::PATCH | Method::DELETE
+    );
+    !sends_origin
+        && !PREFLIGHTED
+            .iter()
+            .any(|name| head.headers.contains_key(name))
+}
+
 fn host_of(address: SocketAddr) -> String {
     match address {
         SocketAddr::V4(address) => address.ip().to_string(),
@@ -233,6 +267,26 @@ fn short(text: &str) -> Result<&str, Refusal> {
         )),
     }
 }
+
+/// What only browsers send. Not `Sec-Fetch-Mode`: Node's own `fetch` sends it too (undici, `lib/web/fetch/util.js`).
+static BROWSER_SIGNS: [HeaderName; 7] = [
+    ORIGIN,
+    names::SEC_FETCH_SITE,
+    HeaderName::from_static("sec-fetch-dest"),
+    HeaderName::from_static("sec-fetch-user"),
+    HeaderName::from_static("sec-ch-ua"),
+    UPGRADE_INSECURE_REQUESTS,
+    ACCESS_CONTROL_REQUEST_METHOD,
+];
+
+/// None of them is CORS-safelisted (Fetch section 2.2.2), nor one that a browser sets by itself.
+static PREFLIGHTED: [HeaderName; 5] = [
+    AUTHORIZATION,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("x-goog-api-key"),
+    names::WORKSPACE,
+];
 
 const LONGEST_NOTE: usize = 128;
 const BAD_HOST: Refusal = Refusal::RequestMalformed("has a Host header that is not well-formed");

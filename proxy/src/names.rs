@@ -8,6 +8,7 @@ pub(crate) fn is_ours(name: &HeaderName) -> bool {
 }
 
 // What a request may ask for.
+pub(crate) const WORKSPACE: HeaderName = HeaderName::from_static("x-keyside-workspace");
 pub(crate) const LABEL: HeaderName = HeaderName::from_static("x-keyside-label");
 pub(crate) const RUN: HeaderName = HeaderName::from_static("x-keyside-run");
 pub(crate) const TAG: HeaderName = HeaderName::from_static("x-keyside-tag");

@@ -21,6 +21,8 @@ pub(crate) enum Refusal {
     ProviderUnknown,
     PathNotAllowed,
     BrowserNotAllowed,
+    /// It may be a browser's: nothing says that it is not. The same code, and another way out.
+    PageNotRuledOut,
     HostNotAllowed,
     PeerNotAllowed,
     /// What is wrong with the request, to follow "The request".
@@ -83,7 +85,9 @@ impl Refusal {
             Self::WorkspaceNotAllowed => ("workspace_not_allowed", StatusCode::FORBIDDEN),
             Self::ProviderUnknown => ("provider_unknown", StatusCode::NOT_FOUND),
             Self::PathNotAllowed => ("path_not_allowed", StatusCode::FORBIDDEN),
-            Self::BrowserNotAllowed => ("browser_not_allowed", StatusCode::FORBIDDEN),
+            Self::BrowserNotAllowed | Self::PageNotRuledOut => {
+                ("browser_not_allowed", StatusCode::FORBIDDEN)
+            }
             Self::HostNotAllowed => ("host_not_allowed", StatusCode::FORBIDDEN),
             Self::PeerNotAllowed => ("peer_not_allowed", StatusCode::FORBIDDEN),
             Self::RequestMalformed(_) => ("request_malformed", StatusCode::BAD_REQUEST),

@@ -71,6 +71,89 @@ fn a_request_of_a_web_page_is_refused() {
 }
 
 #[test]
+fn a_browser_that_sends_no_origin_is_known_by_what_else_it_sends() {
+    let get = || Ask::get("/openai/v1/models");
+    check(
+        "browser_not_allowed",
+        vec![
+            ("an image", get().header("Sec-Fetch-Dest", "image")),
+            ("a click", get().header("Sec-Fetch-User", "?1")),
+            (
+                "a navigation over plain http",
+                get().header("Upgrade-Insecure-Requests", "1"),
+            ),
+            ("a client hint", get().header("Sec-CH-UA", "\"Chromium\"")),
+        ],
+    );
+}
+
+#[test]
+fn a_program_may_send_what_node_s_fetch_sends() {
+    let upstream = Upstream::ok();
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    let ask = Ask::get("/openai/v1/models").header("Sec-Fetch-Mode", "cors");
+    assert_eq!(keyside.ask(&ask).status(), 200);
+}
+
+#[test]
+fn under_a_name_of_the_network_a_get_needs_a_header_that_no_page_can_send() {
+    // No browser sends Fetch Metadata over plain http to such a name, and with an image no Origin either.
+    let upstream = Upstream::ok();
+    let keyside = Keyside::builder()
+        .provider("openai", &upstream.base_url())
+        .set("proxy.hosts", r#"["keyside.internal"]"#)
+        .start()
+        .with_key();
+    let as_page = |method: &str, host: &str| {
+        Ask::new(method, "/w/acme/openai/v1/models")
+            .set("Host", host)
+            .header("User-Agent", "Mozilla/5.0")
+            .header("Accept", "image/avif,image/webp,*/*;q=0.8")
+            .header("Accept-Language", "en")
+            .header("Referer", "http://attacker.example/")
+    };
+    let port = keyside.proxy_addr().port();
+    for host in [
+        "keyside.internal".to_owned(),
+        format!("Keyside.Internal:{port}"),
+    ] {
+        let answer = keyside.ask(&as_page("GET", &host));
+        expect::refused(&host, &answer, 403, "browser_not_allowed");
+        let json = answer.json();
+        let message = expect::message_of(&json).expect("a message");
+        for way_out in ["Authorization", "x-api-key", "X-Keyside-Workspace"] {
+            assert!(message.contains(way_out), "{message}");
+        }
+    }
+    assert_eq!(
+        keyside.ask(&as_page("HEAD", "keyside.internal")).status(),
+        403
+    );
+    assert_eq!(upstream.connections(), 0);
+    for (name, value) in [
+        ("Authorization", "Bearer dummy"),
+        ("x-api-key", "dummy"),
+        ("api-key", "dummy"),
+        ("x-goog-api-key", "dummy"),
+        ("X-Keyside-Workspace", "acme"),
+    ] {
+        let ask = as_page("GET", "keyside.internal").header(name, value);
+        let answer = keyside.ask(&ask);
+        assert_eq!(answer.status(), 200, "{name}: {}", answer.text());
+    }
+    let answer = keyside.ask(&as_page("GET", "localhost"));
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    let post = Ask::post("/w/acme/openai/v1/chat/completions")
+        .without("X-Keyside-Workspace")
+        .set("Host", "keyside.internal");
+    assert_eq!(
+        keyside.ask(&post).status(),
+        200,
+        "a POST always has its Origin"
+    );
+}
+
+#[test]
 fn a_preflight_is_refused() {
     let preflight = Ask::new("OPTIONS", "/openai/v1/chat/completions")
         .header("Origin", "https://attacker.example")
@@ -113,6 +196,8 @@ fn a_name_that_is_not_ours_is_refused() {
             ("0.0.0.0", named("0.0.0.0")),
             ("0.0.0.0 with a port", named("0.0.0.0:7380")),
             ("another loopback address", named("127.0.0.2")),
+            ("localhost with a dot", named("localhost.")),
+            ("127.0.0.1 with a dot", named("127.0.0.1.:7380")),
             ("a subdomain of localhost", named("page.localhost")),
             (
                 "a name that starts like ours",

@@ -70,6 +70,11 @@ fn a_browser_is_told_by_what_only_browsers_send() {
         ("origin", "null"),
         ("origin", "http://127.0.0.1:7380"),
         ("sec-fetch-site", "none"),
+        ("sec-fetch-dest", "image"),
+        ("sec-fetch-user", "?1"),
+        ("sec-ch-ua", "\"Chromium\";v=\"140\""),
+        ("upgrade-insecure-requests", "1"),
+        ("access-control-request-method", "GET"),
     ] {
         let head = head("/", &[("host", "localhost"), field]);
         assert_eq!(
@@ -78,6 +83,78 @@ fn a_browser_is_told_by_what_only_browsers_send() {
             "{field:?}"
         );
     }
+}
+
+#[test]
+fn under_a_name_that_is_not_loopback_a_get_has_to_rule_a_page_out() {
+    let mut door = door(&[], false);
+    let names = ["keyside.internal", "10.1.2.3", "[fd12::1]", "127.0.0.2"];
+    door.hosts = door
+        .hosts
+        .map(|own| [own, names.map(String::from).to_vec()].concat());
+    let ask = |method: Method, host: &str, field: (&str, &str)| {
+        let mut head = head("/openai/v1/models", &[("host", host), field]);
+        head.method = method;
+        door.recognise(&head)
+    };
+    let plain = ("accept", "*/*");
+    for host in [
+        "keyside.internal",
+        "KEYSIDE.internal:80",
+        "10.1.2.3",
+        "[fd12::1]:80",
+    ] {
+        for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
+            let refused = Err(Refusal::PageNotRuledOut);
+            assert_eq!(ask(method.clone(), host, plain), refused, "{method} {host}");
+            for simple in [
+                "accept-language",
+                "content-type",
+                "range",
+                "user-agent",
+                "cookie",
+                "x-tenant",
+            ] {
+                let answer = ask(method.clone(), host, (simple, "1"));
+                assert_eq!(answer, refused, "{method} {host} {simple}");
+            }
+            for named in [
+                "authorization",
+                "x-api-key",
+                "api-key",
+                "x-goog-api-key",
+                "x-keyside-workspace",
+            ] {
+                let answer = ask(method.clone(), host, (named, "dummy"));
+                assert_eq!(answer, Ok(()), "{method} {host} {named}");
+            }
+        }
+        assert_eq!(ask(Method::POST, host, plain), Ok(()), "{host}");
+    }
+    for host in [
+        "localhost",
+        "LocalHost:7380",
+        "127.0.0.1",
+        "[::1]",
+        "127.0.0.2",
+    ] {
+        assert_eq!(ask(Method::GET, host, plain), Ok(()), "{host}");
+    }
+}
+
+#[test]
+fn a_name_with_a_dot_at_its_end_is_another_name() {
+    for host in ["localhost.", "127.0.0.1.", "localhost.:7380"] {
+        let head = head("/", &[("host", host)]);
+        let refused = Err(Refusal::HostNotAllowed);
+        assert_eq!(door(&[], false).recognise(&head), refused, "{host}");
+    }
+}
+
+#[test]
+fn on_a_unix_socket_no_page_has_to_be_ruled_out() {
+    let head = head("/openai/v1/models", &[("host", "keyside")]);
+    assert_eq!(door(&[], true).recognise(&head), Ok(()));
 }
 
 #[test]

@@ -25,7 +25,11 @@ pub(super) fn message(refusal: Refusal, about: &About<'_>) -> String {
              endpoints are reachable, written plainly."
         ),
         Refusal::BrowserNotAllowed => "Keyside does not answer web pages, and the request has \
-            an Origin or Sec-Fetch-Site header. Call it from a program."
+            an Origin, Sec-Fetch-Site or other header that only browsers send. Call it from a program."
+            .into(),
+        Refusal::PageNotRuledOut => "Keyside does not answer web pages, and under this name a \
+            browser's GET looks like a program's. Send one of the headers Authorization, x-api-key, \
+            api-key, x-goog-api-key (any value will do) or X-Keyside-Workspace; or call localhost."
             .into(),
         Refusal::HostNotAllowed => "The Host header is not one of this listener's names. Use \
             localhost, 127.0.0.1 or [::1], or add the name to `proxy.hosts`."
