@@ -10,7 +10,7 @@ use crate::lifecycle::Lifecycle;
 use crate::observe::{self, Observed};
 use crate::runnable::Runnable;
 use crate::store_health::StoreHealth;
-use crate::{allocator, descriptors, telemetry, web};
+use crate::{allocator, descriptors, telemetry, warnings, web};
 use keyside_admin::AdminOptions;
 use keyside_config::{ListenAddress, Settings, Sources};
 use keyside_credentials::storage::SledStorage;
@@ -65,6 +65,9 @@ impl App {
         } = runnable;
         let telemetry = telemetry::start(settings.log.format, filter).map_err(failed)?;
         process::harden().map_err(failed)?;
+        for warning in warnings::of(&settings) {
+            tracing::warn!("{warning}");
+        }
         let open_files = descriptors::raise_limit().map_err(failed)?;
         descriptors::fit(&mut settings.proxy.limits, open_files);
         // The one crypto provider in the tree; an error only says that it is there already.

@@ -14,6 +14,7 @@ mod runnable;
 mod store_health;
 mod telemetry;
 mod terminal;
+mod warnings;
 mod web;
 
 fn main() -> std::process::ExitCode {

@@ -4,21 +4,25 @@ use keyside_config::{EffectiveSetting, Loaded, Settings, Sources};
 use serde_json::json;
 
 use super::{Answer, Failure, table::Table};
-use crate::runnable::Runnable;
+use crate::{runnable::Runnable, warnings};
 
 pub(crate) fn run(sources: &Sources, answer: &Answer) -> Result<(), Failure> {
     let Loaded {
         settings,
         effective,
     } = Settings::load(sources)?;
-    Runnable::of(settings)?;
+    let warnings = warnings::of(&Runnable::of(settings)?.settings);
+    for warning in &warnings {
+        answer.remark(&format!("warning: {warning}"));
+    }
     let lines: Vec<_> = effective
         .iter()
         .map(|setting| json!({ "key": setting.key, "value": setting.value, "origin": setting.origin.to_string() }))
         .collect();
-    answer.give(&json!({ "settings": lines }), |answer| {
-        table(&effective, answer)
-    })
+    answer.give(
+        &json!({ "settings": lines, "warnings": warnings }),
+        |answer| table(&effective, answer),
+    )
 }
 
 fn table(effective: &[EffectiveSetting], answer: &Answer) -> String {

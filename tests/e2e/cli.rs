@@ -247,6 +247,39 @@ fn check_validates_without_starting_and_repeats_no_value_of_the_environment() {
 }
 
 #[test]
+fn check_and_serve_warn_of_a_listener_that_the_network_reaches_and_that_is_not_pinned() {
+    let listening = |entry: &str| Keyside::builder().set("proxy.listen", &format!("[{entry}]"));
+    for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:7380"] {
+        let builder = listening(&format!("{address:?}"));
+        let exit = check(OK, &builder.run(&["check"], b""));
+        for part in ["warning: proxy.listen", address, "workspaces"] {
+            assert!(exit.stderr.contains(part), "no {part} in {exit:#?}");
+        }
+        let exit = check(OK, &builder.run(&["check", "--json"], b""));
+        let json: Value = serde_json::from_str(&exit.stdout).expect("JSON");
+        assert_eq!(json["warnings"].as_array().map(Vec::len), Some(1), "{json}");
+
+        let pinned = format!("{{ address = {address:?}, workspaces = [\"acme\"] }}");
+        let exit = check(OK, &listening(&pinned).run(&["check"], b""));
+        assert_eq!(exit.stderr, "", "{address}");
+    }
+    let exit = check(OK, &Keyside::builder().run(&["check"], b""));
+    assert_eq!(exit.stderr, "");
+
+    let warned = |entry: &str| {
+        listening(entry)
+            .start()
+            .logs()
+            .contains("of every workspace")
+    };
+    assert!(warned(r#""0.0.0.0:0""#));
+    assert!(!warned(
+        r#"{ address = "0.0.0.0:0", workspaces = ["acme"] }"#
+    ));
+    assert!(!warned(r#""127.0.0.1:0""#));
+}
+
+#[test]
 fn check_passes_nothing_that_serve_refuses() {
     for (name, value) in [
         ("log.filter", "keyside=loudest"),
