@@ -12,6 +12,7 @@ mod duration;
 mod error;
 mod field;
 mod layers;
+mod metadata;
 mod origin;
 mod parsed;
 mod pattern;
@@ -25,6 +26,7 @@ pub use base_url::{BaseUrl, BaseUrlError, Scheme};
 pub use catalogue::Catalogue;
 pub use error::SettingsError;
 pub use field::{CredentialNames, NormalName};
+pub use metadata::is_metadata_address;
 pub use origin::Origin;
 pub use pattern::{PathPattern, PathPatternError};
 pub use provider::{

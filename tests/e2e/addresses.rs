@@ -34,6 +34,8 @@ fn a_name_that_resolves_to_no_public_address_is_not_connected_to() {
         ("the metadata service as a number", "2852039166"),
         ("the metadata service in hexadecimal", "0xa9fea9fe"),
         ("the metadata service in three parts", "169.254.43518"),
+        ("Azure's WireServer as a number", "2822734096"),
+        ("Oracle's metadata service as a number", "3221225664"),
         ("a private network as a number", "167772161"),
         ("a private network in two parts", "192.11010049"),
         ("a network of a carrier as a number", "1681915905"),
@@ -54,9 +56,32 @@ fn leave_to_use_a_private_network_is_no_leave_for_this_machine_or_the_metadata_s
             "a carrier's network, with Alibaba's metadata service",
             "1684301000",
         ),
+        ("Azure's WireServer as a number", "2822734096"),
         ("broadcast", "4294967295"),
     ] {
         check(name, host, &upstream, true);
+    }
+}
+
+#[test]
+fn a_metadata_service_that_is_configured_by_address_is_refused_before_the_start() {
+    for address in [
+        "168.63.129.16",
+        "169.254.169.254",
+        "[::ffff:a83f:8110]",
+        "[fd00:ec2::254]",
+    ] {
+        let builder = Keyside::builder()
+            .provider("openai", &format!("http://{address}"))
+            .set("providers.openai.allow_plaintext", "true")
+            .set("providers.openai.allow_private", "true");
+        for command in ["check", "serve"] {
+            let exit = builder.run(&[command], b"");
+            assert_eq!(exit.code, Some(78), "{address}: {exit:#?}");
+            for part in ["providers.openai.base_url", "metadata service"] {
+                assert!(exit.stderr.contains(part), "{address}: {exit:#?}");
+            }
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The form in which a provider is written, and its way into [`Provider`].
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
@@ -10,7 +10,9 @@ use super::{
     ProviderId, SandboxAvailability, SdkLine, Subprotocol, Upstream, UsageRule,
     route::RouteDocument,
 };
-use crate::{BaseUrl, field, field::NormalName, layers::Mismatch, parsed};
+use crate::{
+    BaseUrl, field, field::NormalName, layers::Mismatch, metadata::is_metadata_address, parsed,
+};
 
 /// One file of `providers/`, with `[providers.<id>]` laid over it.
 #[derive(Deserialize)]
@@ -84,11 +86,23 @@ impl ProviderDocument {
     /// A base URL wins over an endpoint rule: it is how an operator sends all credentials to one place.
     fn upstream(&self) -> Result<Upstream, Mismatch> {
         match (&self.base_url, &self.endpoint) {
-            (Some(url), _) => BaseUrl::parse(url, self.allow_plaintext)
-                .map(Upstream::Fixed)
-                .map_err(|error| Mismatch::new("base_url", error)),
+            (Some(url), _) => self.base_url(url).map(Upstream::Fixed),
             (None, Some(rule)) => Ok(Upstream::PerCredential(rule.clone())),
             (None, None) => Err(Mismatch::new("", "`base_url` is missing")),
+        }
+    }
+
+    /// An address that is written is connected to as it is, so one of a metadata service is refused here. What a name
+    /// leads to is checked whenever it is resolved.
+    fn base_url(&self, text: &str) -> Result<BaseUrl, Mismatch> {
+        let wrong = |reason: String| Mismatch::new("base_url", reason);
+        let url = BaseUrl::parse(text, self.allow_plaintext);
+        let url = url.map_err(|error| wrong(error.to_string()))?;
+        match url.host.parse::<IpAddr>() {
+            Ok(address) if is_metadata_address(address) => Err(wrong(
+                "this is the address of a cloud's metadata service, where no provider is".into(),
+            )),
+            _ => Ok(url),
         }
     }
 }

@@ -285,6 +285,10 @@ fn a_complaint_says_where_what_and_what_instead() {
             "k.toml:2: `providers.openai.headers.x-auth-token`: a key is added with",
         ),
         (
+            "[providers.openai]\nbase_url = 'https://168.63.129.16'",
+            "k.toml:2: `providers.openai.base_url`: this is the address of a cloud's metadata service",
+        ),
+        (
             "[providers.openai]\nsubprotocols = ['real time']",
             "k.toml:2: `providers.openai.subprotocols[0]`: expected the name of a WebSocket subprotocol",
         ),

@@ -4,6 +4,7 @@
 //! that a name leads into a private network; a name that suddenly resolves there
 //! is an attack on the resolver, or on the metadata service of a cloud.
 
+use keyside_config::is_metadata_address;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// How far a provider's name may lead.
@@ -16,8 +17,10 @@ pub(crate) enum Reach {
 }
 
 impl Reach {
+    /// A cloud's metadata service hands out credentials, and is never meant: Azure's has a public address.
     pub(super) fn covers(self, address: IpAddr) -> bool {
-        is_public(address) || (self == Self::Private && is_private(address))
+        let within = is_public(address) || (self == Self::Private && is_private(address));
+        within && !is_metadata_address(address)
     }
 }
 
@@ -28,7 +31,7 @@ fn is_public(address: IpAddr) -> bool {
         IpAddr::V4(address) => is_public_v4(address),
         IpAddr::V6(address) => match embedded_v4(address) {
             Some(embedded) => is_public_v4(embedded),
-            None => is_public_v6(address),
+            None => is_public_v6(address) && isatap_v4(address).is_none_or(is_public_v4),
         },
     }
 }
@@ -48,22 +51,19 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
     !special
 }
 
-/// Whether the address is one of a private network (RFC 1918, RFC 4193). Those that clouds answer for themselves are
-/// not: their metadata service hands out credentials, and stands there too.
+/// Whether the address is one of a private network (RFC 1918, RFC 4193).
 fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => address.is_private(),
         IpAddr::V6(address) => match embedded_v4(address) {
             Some(embedded) => embedded.is_private(),
-            None => address.is_unique_local() && !is_of_a_cloud(address),
+            None => {
+                let tunnelled = isatap_v4(address);
+                address.is_unique_local()
+                    && tunnelled.is_none_or(|inner| inner.is_private() || is_public_v4(inner))
+            }
         },
     }
-}
-
-/// AWS has fd00:ec2::/32, Google Cloud fd20:ce::/32.
-fn is_of_a_cloud(address: Ipv6Addr) -> bool {
-    let [first, second, ..] = address.segments();
-    matches!((first, second), (0xfd00, 0xec2) | (0xfd20, 0xce))
 }
 
 /// Only 2000::/3 is handed out; within it, documentation and benchmarks are not.
@@ -73,10 +73,16 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     (0x2000..0x4000).contains(&first) && !special
 }
 
+/// The IPv4 address that a host with ISATAP tunnels to (RFC 5214 section 6.1), under any prefix.
+fn isatap_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [.., universal, isatap, high, low] = address.segments();
+    let is_isatap = matches!((universal, isatap), (0 | 0x200, 0x5efe));
+    is_isatap.then(|| join(high, low))
+}
+
 /// An IPv4 address in an IPv6 one: mapped, NAT64 (64:ff9b::/96) or 6to4 (2002::/16).
 fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let [a, b, c, d, e, f, g, h] = address.segments();
-    let join = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
     match (a, b) {
         (0x64, 0xff9b) if [c, d, e, f] == [0; 4] => Some(join(g, h)),
         (0x2002, _) => Some(join(b, c)),
@@ -84,9 +90,13 @@ fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
+fn join(high: u16, low: u16) -> Ipv4Addr {
+    Ipv4Addr::from((u32::from(high) << 16) | u32::from(low))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Reach, is_public};
+    use super::Reach;
 
     #[test]
     fn names_may_lead_to_the_public_internet_only() {
@@ -101,7 +111,9 @@ mod tests {
             ("192.168.1.1", false),
             ("169.254.169.254", false),
             ("100.100.100.200", false),
-            ("168.63.129.16", true),
+            ("168.63.129.16", false),
+            ("168.63.129.17", true),
+            ("192.0.0.192", false),
             ("198.18.0.1", false),
             ("224.0.0.1", false),
             ("255.255.255.255", false),
@@ -112,10 +124,25 @@ mod tests {
             ("::ffff:169.254.169.254", false),
             ("64:ff9b::a9fe:a9fe", false),
             ("2002:a9fe:a9fe::1", false),
+            ("::ffff:168.63.129.16", false),
+            ("::ffff:168.63.129.17", true),
+            ("64:ff9b::a83f:8110", false),
+            ("64:ff9b::a83f:8111", true),
+            ("2002:a83f:8110::1", false),
+            // NAT64 under a network's own prefix, and under the one for local use (RFC 8215).
+            ("2001:4860:1:2:3:4:a83f:8110", false),
+            ("64:ff9b:1::6812:7c0", false),
+            // ISATAP, Teredo, IPv4-compatible.
+            ("2606:4700::5efe:7f00:1", false),
+            ("2606:4700::200:5efe:a00:1", false),
+            ("2606:4700::5efe:6812:7c0", true),
+            ("2001:0:6812:7c0::1", false),
+            ("::104.18.7.192", false),
             ("2001:db8::1", false),
             ("ff02::1", false),
         ] {
-            assert_eq!(is_public(address.parse().unwrap()), expected, "{address}");
+            let covered = Reach::Public.covers(address.parse().unwrap());
+            assert_eq!(covered, expected, "{address}");
         }
     }
 
@@ -139,6 +166,16 @@ mod tests {
             ("fe80::1", false),
             ("fd00:ec2::254", false),
             ("fd20:ce::254", false),
+            ("fd00:42::42", false),
+            ("fd00:a9fe:a9fe::1", false),
+            ("fd00:c1::a9fe:a9fe", false),
+            ("fd12:3456::5efe:7f00:1", false),
+            ("fd12:3456::5efe:a00:1", true),
+            ("168.63.129.16", false),
+            ("::ffff:168.63.129.16", false),
+            ("2002:a83f:8110::1", false),
+            ("64:ff9b:1::a00:1", false),
+            ("fec0::1", false),
             ("::ffff:169.254.169.254", false),
             ("64:ff9b::7f00:1", false),
         ] {

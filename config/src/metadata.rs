@@ -1,0 +1,115 @@
+//! Where clouds hand out credentials: the addresses of their metadata services. No provider is there, so they are never
+//! connected to, whatever a name resolves to and whatever settings say.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Whether this is the address of a metadata service or of its kin, also inside of an IPv6 address.
+pub fn is_metadata_address(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => SERVICES.contains(&address),
+        IpAddr::V6(address) => {
+            is_of_a_cloud(address) || embedded(address).any(|inner| SERVICES.contains(&inner))
+        }
+    }
+}
+
+/// Unique local prefixes that clouds answer for themselves, each service at an address or two of its own in them.
+fn is_of_a_cloud(address: Ipv6Addr) -> bool {
+    matches!(
+        address.segments(),
+        // AWS: fd00:ec2::254 and its neighbours.
+        [0xfd00, 0xec2, ..]
+        // Google Cloud: fd20:ce::254.
+        | [0xfd20, 0xce, ..]
+        // Oracle: fd00:c1::a9fe:a9fe.
+        | [0xfd00, 0xc1, ..]
+        // Scaleway: fd00:42::42.
+        | [0xfd00, 0x42, ..]
+        // Akamai (Linode): fd00:a9fe:a9fe::1.
+        | [0xfd00, 0xa9fe, 0xa9fe, ..]
+    )
+}
+
+/// The IPv4 addresses that an IPv6 address may be translated or tunnelled to. That of a network's own NAT64 prefix is
+/// anywhere its length puts it, and nobody else knows the prefix; so all places are looked at, which 32 bits hit by chance
+/// once in four thousand million times.
+fn embedded(address: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
+    let octets = address.octets();
+    BEGINNINGS.into_iter().filter_map(move |beginning| {
+        // Bits 64 to 71 are never part of it (RFC 6052 section 2.2).
+        let is_part = |at: &usize| *at != 8 || beginning > 8;
+        let mut inner = (beginning..16).filter(is_part).map(|at| octets[at]);
+        Some(Ipv4Addr::new(
+            inner.next()?,
+            inner.next()?,
+            inner.next()?,
+            inner.next()?,
+        ))
+    })
+}
+
+/// 6to4 (RFC 3056); then NAT64 with a prefix of 32, 40, 48, 56, 64 and 96 bits (RFC 6052), the last of which is also where
+/// mapped, compatible and ISATAP addresses (RFC 5214) have theirs.
+const BEGINNINGS: [usize; 7] = [2, 4, 5, 6, 7, 8, 12];
+
+const SERVICES: [Ipv4Addr; 9] = [
+    // Almost everybody: AWS, Azure, Google, DigitalOcean, Hetzner, Huawei, IBM, OpenStack, Oracle, Vultr.
+    Ipv4Addr::new(169, 254, 169, 254),
+    // AWS: the resolver, and credentials of ECS tasks and of EKS pods.
+    Ipv4Addr::new(169, 254, 169, 253),
+    Ipv4Addr::new(169, 254, 170, 2),
+    Ipv4Addr::new(169, 254, 170, 23),
+    // Tencent, Scaleway.
+    Ipv4Addr::new(169, 254, 0, 23),
+    Ipv4Addr::new(169, 254, 42, 42),
+    // Alibaba; Oracle's earlier one.
+    Ipv4Addr::new(100, 100, 100, 200),
+    Ipv4Addr::new(192, 0, 0, 192),
+    // Azure's WireServer, a public address that every virtual machine reaches its host at
+    // (https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16).
+    Ipv4Addr::new(168, 63, 129, 16),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_services_are_known_in_every_form() {
+        for (address, expected) in [
+            ("169.254.169.254", true),
+            ("168.63.129.16", true),
+            ("100.100.100.200", true),
+            ("192.0.0.192", true),
+            ("169.254.0.23", true),
+            ("::ffff:168.63.129.16", true),
+            ("::168.63.129.16", true),
+            ("64:ff9b::a83f:8110", true),
+            ("64:ff9b:1::a83f:8110", true),
+            ("2002:a83f:8110::1", true),
+            ("2606:4700::5efe:a9fe:a9fe", true),
+            ("2001:4860:a9fe:a9fe::", true),
+            ("2001:4860:1a9:fea9:fe::", true),
+            ("2001:4860:1:a9fe:a9:fe00::", true),
+            ("2001:4860:1:2a9:fe:a9fe::", true),
+            ("2001:4860:1:2:a9:fea9:fe00:0", true),
+            ("2001:4860:1:2:3:4:a9fe:a9fe", true),
+            ("fd00:ec2::254", true),
+            ("fd20:ce::254", true),
+            ("fd00:42::42", true),
+            ("fd00:c1::a9fe:a9fe", true),
+            ("fd00:a9fe:a9fe::1", true),
+            ("168.63.129.17", false),
+            ("169.254.1.1", false),
+            ("10.0.0.1", false),
+            ("127.0.0.1", false),
+            ("::1", false),
+            ("::", false),
+            ("fd12:3456:789a::1", false),
+            ("2606:4700::6812:7c0", false),
+        ] {
+            let found = is_metadata_address(address.parse().unwrap());
+            assert_eq!(found, expected, "{address}");
+        }
+    }
+}
