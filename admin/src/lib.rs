@@ -22,6 +22,7 @@ mod request_id;
 mod routes;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::{net::SocketAddr, num::NonZeroU32, sync::Arc};
 
@@ -29,8 +30,8 @@ use axum::{Router, middleware};
 use keyside_config::Catalogue;
 use keyside_credentials::{LiveCheck, Registry};
 
-use self::limits::Limits;
 pub use self::openapi::openapi;
+use self::{limits::Limits, turns::Turns};
 
 /// What the API works on.
 pub struct AdminOptions {
@@ -55,6 +56,7 @@ pub(crate) struct AdminState {
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) live_check: Arc<dyn LiveCheck>,
     pub(crate) limits: Arc<Limits>,
+    pub(crate) turns: Arc<Turns>,
 }
 
 /// The whole API.
@@ -70,6 +72,7 @@ pub fn router(options: AdminOptions) -> Router {
         catalogue: options.catalogue,
         live_check: options.live_check,
         limits: Arc::new(Limits::new(options.requests_per_second)),
+        turns: Arc::default(),
     };
     let recognise = middleware::from_fn_with_state(state.clone(), access::recognise);
     let limit = middleware::from_fn_with_state(state.clone(), limits::check);

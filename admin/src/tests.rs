@@ -16,6 +16,7 @@ mod permissions;
 mod resources;
 mod secrecy;
 mod tokens;
+mod turns;
 mod verifying;
 mod whole;
 

@@ -7,7 +7,7 @@ use axum::{Json, extract::State, response::Response};
 
 use jiff::Timestamp;
 use keyside_credentials::{
-    ActorId, AuditRecord, CredentialId, Fingerprint, Hash, Scope, WorkspaceId,
+    ActorId, AuditRecord, CredentialId, Fingerprint, Hash, Receipt, Scope, WorkspaceId,
     audit::{AuditFilter, Event, VerifyError},
 };
 use serde::Serialize;
@@ -22,6 +22,7 @@ use crate::{
     page::Page,
     problem::Problem,
     query::Parameters,
+    turns::Work,
 };
 
 /// Records, newest first. A page may be short, or empty, and lead on: how far back one looks at once is limited.
@@ -40,6 +41,7 @@ pub(super) async fn list(
     let before = query.cursor(position);
     query.finish()?;
     caller.look_into(filter.workspace.as_ref())?;
+    let _turn = state.turns.wait(Work::List, &caller).await;
     let found = state.registry.audit().search(&filter, before, limit).await;
     let found = found.map_err(Problem::unreadable)?;
     let records = found.records.into_iter().map(RecordView::of).collect();
@@ -69,26 +71,33 @@ pub(super) async fn export(
     caller.look_into(filter.workspace.as_ref())?;
     let format = format.unwrap_or(export::Format::Ndjson);
     let from = from.unwrap_or(1);
+    let turn = state.turns.take(Work::Export, &caller)?;
     let note = format!("{}, from {from}", format.name());
     let act = caller.act();
     for workspace in taken(&filter) {
         let audit = state.registry.audit();
         audit.exported(&act, workspace, &note).await?;
     }
-    Ok(export::stream(state.registry.clone(), filter, from, format))
+    let response = export::stream(state.registry.clone(), filter, from, format);
+    Ok(turn.until_sent(response))
 }
 
-/// Reads the whole log, and says which record is the first that is not what was written.
+/// Reads the whole log, and says which record is the first that is not what was written. One check runs at a time.
 #[utoipa::path(
     get, path = "/api/audit/verify", tag = "audit", operation_id = "verifyAuditLog",
     responses((status = 200, body = VerifyView, description = "Whether it is what was written"))
 )]
 pub(super) async fn verify(
     State(state): State<AdminState>,
+    caller: Caller,
     query: Parameters,
 ) -> Result<Json<VerifyView>, Problem> {
     query.finish()?;
-    match state.registry.audit().verify().await {
+    let turn = state.turns.take(Work::AuditCheck, &caller)?;
+    let registry = state.registry;
+    let checked = turn.aside(async move { registry.audit().verify().await });
+    let (verified, _turn) = checked.await?;
+    match verified {
         Ok(head) => Ok(Json(VerifyView {
             intact: true,
             position: head.position,
@@ -106,7 +115,7 @@ pub(super) async fn verify(
 }
 
 /// Checks the receipt of an erased workspace: whether this installation gave it out, and whether the log is what was written
-/// and tells of it. Anything else is no receipt of ours.
+/// and tells of it. Anything else is no receipt of ours. It is a check of the log too, and one runs at a time.
 #[utoipa::path(
     post, path = "/api/audit/verify", tag = "audit", operation_id = "verifyReceipt",
     request_body(content = bodies::ShownReceipt, description = "A receipt, as it was given out"),
@@ -114,10 +123,18 @@ pub(super) async fn verify(
 )]
 pub(super) async fn confirm(
     State(state): State<AdminState>,
+    caller: Caller,
     body: JsonBody,
 ) -> Result<Json<ConfirmView>, Problem> {
-    let confirmed = match form::object(body.bytes())? {
-        Some(receipt) => state.registry.audit().confirm(&receipt).await,
+    let receipt: Option<Receipt> = form::object(body.bytes())?;
+    let confirmed = match receipt {
+        Some(receipt) => {
+            let turn = state.turns.take(Work::AuditCheck, &caller)?;
+            let registry = state.registry;
+            let checked = async move { registry.audit().confirm(&receipt).await };
+            let (confirmed, _turn) = turn.aside(checked).await?;
+            confirmed
+        }
         None => Err(VerifyError::ReceiptForeign),
     };
     let finding = match confirmed {

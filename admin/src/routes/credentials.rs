@@ -27,6 +27,7 @@ use crate::{
     precondition::IdempotencyKey,
     problem::Problem,
     query::Parameters,
+    turns::Work,
 };
 
 /// Stores a key that was pasted. The body is gone, wiped, when this returns.
@@ -73,6 +74,7 @@ pub(super) async fn list(
     let after = query.cursor(|cursor| place(&caller, &state.registry, cursor));
     query.finish()?;
     caller.look_into(filter.workspace.as_ref())?;
+    let _turn = state.turns.wait(Work::List, &caller).await;
     let all = state.registry.list(&filter).into_iter();
     let rest = all.skip_while(|credential| {
         let after = after.as_ref();

@@ -12,7 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::file;
-use crate::{AdminState, access::Caller, openapi::bodies, problem::Problem};
+use crate::{AdminState, access::Caller, openapi::bodies, problem::Problem, turns::Work};
 
 /// Wraps every key with a new master key. Requests go on meanwhile.
 #[utoipa::path(
@@ -41,15 +41,13 @@ pub(super) async fn backup(
     State(state): State<AdminState>,
     caller: Caller,
 ) -> Result<Response, Problem> {
+    let turn = state.turns.take(Work::Backup, &caller)?;
     let backup = state.registry.backup(&caller.act()).await?;
     let name = format!("{}.keyside", backup.header.id);
     let (to, body) = Channel::new(1);
     tokio::spawn(send(backup, to));
-    Ok(file::answer(
-        "application/octet-stream",
-        &name,
-        Body::new(body),
-    ))
+    let response = file::answer("application/octet-stream", &name, Body::new(body));
+    Ok(turn.until_sent(response))
 }
 
 /// Ends early when nobody listens any more.

@@ -13,6 +13,7 @@ use crate::{
     page::Page,
     problem::Problem,
     query::Parameters,
+    turns::Work,
 };
 
 /// The latest runs, newest first. Never what was asked or answered.
@@ -28,6 +29,7 @@ pub(super) async fn list(
 ) -> Result<Json<Page<RunView>>, Problem> {
     let limit = query.limit();
     query.finish()?;
+    let _turn = state.turns.wait(Work::List, &caller).await;
     let runs = state.registry.runs().recent(limit, caller.scope()).await;
     let views = runs.into_iter().map(RunView::of).collect();
     Ok(Json(Page::whole(views)))

@@ -24,6 +24,7 @@ use crate::{
     precondition::IfMatch,
     problem::Problem,
     query::Parameters,
+    turns::Work,
 };
 
 /// Makes a token. Its text is in this answer and nowhere else.
@@ -65,6 +66,7 @@ pub(super) async fn list(
     let limit = query.limit();
     let after = query.cursor(place);
     query.finish()?;
+    let _turn = state.turns.wait(Work::List, &caller).await;
     let all = state.registry.access().tokens(caller.scope());
     let rest = all.into_iter().skip_while(|token| {
         let after = after.as_ref();

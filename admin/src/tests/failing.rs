@@ -1,14 +1,59 @@
-//! Storage whose audit log stops taking records when a test says so.
+//! Storage whose audit log stops taking records, or has its readers wait, when a test says so.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use keyside_credentials::storage::{Document, Edit, Log, MemoryStorage, Storage, StorageError};
+use tokio::sync::watch;
 
 #[derive(Default)]
 pub(super) struct FailingLog {
     inner: MemoryStorage,
     failing: AtomicBool,
+    pub(super) gate: Gate,
+}
+
+/// Where those who read the audit log wait while a test holds it.
+#[derive(Default)]
+pub(super) struct Gate {
+    held: watch::Sender<bool>,
+    arrived: watch::Sender<usize>,
+}
+
+/// Holds a gate until it is dropped.
+pub(super) struct Held<'a>(&'a Gate);
+
+impl Gate {
+    pub(super) fn hold(&self) -> Held<'_> {
+        self.held.send_replace(true);
+        Held(self)
+    }
+
+    /// Waits until so many have come to the gate while it was held.
+    pub(super) async fn arrived(&self, count: usize) {
+        let mut arrived = self.arrived.subscribe();
+        arrived.wait_for(|some| *some >= count).await.unwrap();
+    }
+
+    /// How many have come to the gate while it was held.
+    pub(super) fn arrivals(&self) -> usize {
+        *self.arrived.borrow()
+    }
+
+    async fn pass(&self) {
+        let mut held = self.held.subscribe();
+        let is_held = *held.borrow();
+        if is_held {
+            self.arrived.send_modify(|some| *some += 1);
+        }
+        held.wait_for(|held| !held).await.unwrap();
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.held.send_replace(false);
+    }
 }
 
 impl FailingLog {
@@ -51,6 +96,9 @@ impl Storage for FailingLog {
         from: u64,
         limit: usize,
     ) -> Result<Vec<(u64, Vec<u8>)>, StorageError> {
+        if log == Log::Audit {
+            self.gate.pass().await;
+        }
         self.inner.entries(log, from, limit).await
     }
 

@@ -4,7 +4,9 @@ use axum::extract::State;
 use keyside_credentials::{Finding, Verification};
 
 use super::{CredentialView, with_warnings};
-use crate::{AdminState, access::Caller, entity_tag::Tagged, problem::Problem, routes::Segment};
+use crate::{
+    AdminState, access::Caller, entity_tag::Tagged, problem::Problem, routes::Segment, turns::Work,
+};
 
 /// Asks the provider whether it takes the key in use, and puts on record what it says. The key stays in use whatever that
 /// is.
@@ -19,6 +21,7 @@ pub(in crate::routes) async fn verify(
     Segment(id): Segment,
 ) -> Result<Tagged<CredentialView>, Problem> {
     let id = caller.credential(&state.registry, &id)?.id;
+    let _turn = state.turns.wait(Work::LiveCheck, &caller).await;
     let (act, check) = (caller.act(), state.live_check);
     let (credential, finding) = state.registry.verify(&act, &id, check).await?;
     let advice = advice(finding).into_iter().collect();

@@ -13,6 +13,7 @@ use crate::{
     precondition::IfMatch,
     problem::Problem,
     routes::{Segment, file},
+    turns::Work,
 };
 
 /// Everything of a workspace but its secrets, as a tar archive. A POST, because it is put on record.
@@ -26,11 +27,14 @@ pub(in crate::routes) async fn export(
     caller: Caller,
     Segment(id): Segment,
 ) -> Result<Response, Problem> {
-    let workspace = caller.workspace(&state.registry, &id)?;
-    let act = caller.act();
-    let archive = state.registry.export_workspace(&act, &workspace.id).await?;
-    let name = format!("{}.tar", workspace.id);
-    Ok(file::answer("application/x-tar", &name, archive.into()))
+    let workspace = caller.workspace(&state.registry, &id)?.id;
+    let turn = state.turns.take(Work::Export, &caller)?;
+    let name = format!("{workspace}.tar");
+    let (act, registry) = (caller.act(), state.registry);
+    let made = turn.aside(async move { registry.export_workspace(&act, &workspace).await });
+    let (archive, turn) = made.await?;
+    let response = file::answer("application/x-tar", &name, archive?.into());
+    Ok(turn.until_sent(response))
 }
 
 /// Erases a workspace for good: its keys, its records, its runs. `If-Match` is heeded and not asked for. Asked for again
