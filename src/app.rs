@@ -14,7 +14,7 @@ use crate::{allocator, descriptors, telemetry, warnings, web};
 use keyside_admin::AdminOptions;
 use keyside_config::{ListenAddress, Settings, Sources};
 use keyside_credentials::storage::SledStorage;
-use keyside_credentials::{Kms, OpenOptions, Registry, SystemClock, process};
+use keyside_credentials::{Kms, OpenOptions, Registry, SystemClock};
 use keyside_proxy::{Bound, Drain, Metrics, Parts};
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server};
@@ -64,7 +64,6 @@ impl App {
             filter,
         } = runnable;
         let telemetry = telemetry::start(settings.log.format, filter).map_err(failed)?;
-        process::harden().map_err(failed)?;
         for warning in warnings::of(&settings) {
             tracing::warn!("{warning}");
         }

@@ -15,8 +15,10 @@ mod download;
 mod healthcheck;
 mod key;
 mod master_key;
+mod prompt;
 mod sdk_lines;
 mod secret;
+mod sensitive;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -28,6 +30,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory, Parser, Subcommand};
 use keyside_config::Sources;
+use keyside_credentials::process;
 
 use self::{admin::Admin, answer::Answer};
 use crate::failure::Failure;
@@ -100,7 +103,15 @@ pub(crate) enum Command {
 }
 
 /// Reads the arguments, does what they say and returns the exit code: 0 done, 1 failed, 2 usage, 78 configuration.
+///
+/// Every command first gives up what would let its memory out: most of them hold a token or a secret, and a key that was
+/// pasted in the wrong place is in the arguments of the others.
 pub(crate) fn run() -> ExitCode {
+    if let Err(error) = process::harden() {
+        let failure = Failure::failed(error.to_string());
+        failure.tell();
+        return failure.exit_code();
+    }
     let cli = match arguments::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(code) => return code,

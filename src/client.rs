@@ -17,6 +17,7 @@ use hyper::{
 };
 use keyside_config::BaseUrl;
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use self::transport::Http;
 pub(crate) use self::{download::Incoming, error::ClientError};
@@ -31,10 +32,8 @@ pub(crate) struct Client {
 impl Client {
     /// # Errors
     /// When `base` is no address, or the token could not stand in a header.
-    pub(crate) fn new(base: &str, token: String) -> Result<Self, ClientError> {
-        let mut authorization =
-            HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| ClientError::Token)?;
-        authorization.set_sensitive(true);
+    pub(crate) fn new(base: &str, token: &str) -> Result<Self, ClientError> {
+        let authorization = bearer(token)?;
         let base = address(base)?;
         Ok(Self {
             http: transport::to(&base),
@@ -48,11 +47,35 @@ impl Client {
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
-        self.call(Method::POST, path, Some(body.to_string())).await
+        let body = body.to_string().into();
+        self.call(Method::POST, path, Some(body)).await
     }
 
     pub(crate) async fn patch(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
-        self.call(Method::PATCH, path, Some(body.to_string())).await
+        let body = body.to_string().into();
+        self.call(Method::PATCH, path, Some(body)).await
+    }
+
+    /// The same with a secret beside the other fields.
+    pub(crate) async fn post_secret(
+        &self,
+        path: &str,
+        secret: Zeroizing<String>,
+        others: &Value,
+    ) -> Result<Value, ClientError> {
+        let body = wiped(with_secret(secret, others));
+        self.call(Method::POST, path, Some(body)).await
+    }
+
+    /// The same with a secret beside the other fields.
+    pub(crate) async fn patch_secret(
+        &self,
+        path: &str,
+        secret: Zeroizing<String>,
+        others: &Value,
+    ) -> Result<Value, ClientError> {
+        let body = wiped(with_secret(secret, others));
+        self.call(Method::PATCH, path, Some(body)).await
     }
 
     pub(crate) async fn delete(&self, path: &str) -> Result<Value, ClientError> {
@@ -63,7 +86,7 @@ impl Client {
         &self,
         method: Method,
         path: &str,
-        body: Option<String>,
+        body: Option<Bytes>,
     ) -> Result<Value, ClientError> {
         let request = self.request(method, path, body)?;
         let (status, body) = exchange(&self.http, &self.base, request).await?;
@@ -78,7 +101,7 @@ impl Client {
         &self,
         method: Method,
         path: &str,
-        body: Option<String>,
+        body: Option<Bytes>,
     ) -> Result<Request<Full<Bytes>>, ClientError> {
         let mut request = Request::builder()
             .method(method)
@@ -90,9 +113,41 @@ impl Client {
                 .header(CONTENT_TYPE, "application/json")
                 .header(IF_MATCH, "*");
         }
-        let request = request.body(Full::from(body.unwrap_or_default()));
+        let request = request.body(Full::new(body.unwrap_or_default()));
         request.map_err(|_| ClientError::Address)
     }
+}
+
+fn bearer(token: &str) -> Result<HeaderValue, ClientError> {
+    let mut line = Zeroizing::new(Vec::with_capacity(BEARER.len() + token.len()));
+    line.extend_from_slice(BEARER);
+    line.extend_from_slice(token.as_bytes());
+    let value = HeaderValue::from_maybe_shared(wiped(line));
+    let mut value = value.map_err(|_| ClientError::Token)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// A JSON object of the secret and the `others`, in a buffer of its own that never grows: growing would leave a part of the
+/// secret behind in freed memory. The secret itself is wiped when this returns.
+fn with_secret(secret: Zeroizing<String>, others: &Value) -> Zeroizing<Vec<u8>> {
+    let others = others.to_string();
+    let others = others.strip_prefix('{').unwrap_or("}");
+    let comma = if others == "}" { "" } else { "," };
+    // The longest escape has six bytes, for one.
+    let most = FIRST.len() + 6 * secret.len() + 2 + comma.len() + others.len();
+    let mut body = Zeroizing::new(Vec::with_capacity(most));
+    body.extend_from_slice(FIRST);
+    serde_json::to_writer(&mut *body, secret.as_str()).expect("a text is written to memory");
+    body.extend_from_slice(comma.as_bytes());
+    body.extend_from_slice(others.as_bytes());
+    body
+}
+
+/// Bytes that are wiped when the last of those who send them lets go. hyper (1) writes a body from where it is, and
+/// copies it only where a connection takes one piece at a time.
+fn wiped(bytes: Zeroizing<Vec<u8>>) -> Bytes {
+    Bytes::from_owner(bytes)
 }
 
 /// The status of one path, asked for without a token.
@@ -152,6 +207,10 @@ fn address(base: &str) -> Result<BaseUrl, ClientError> {
         false => Err(ClientError::Address),
     }
 }
+
+const BEARER: &[u8] = b"Bearer ";
+
+const FIRST: &[u8] = b"{\"secret\":";
 
 /// A change waits for the disk, not longer.
 const DEADLINE: Duration = Duration::from_secs(30);

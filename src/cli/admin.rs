@@ -1,11 +1,15 @@
 //! Where the admin API is, and the token for it: from flags, from the environment, from the settings, in this order.
 
-use std::{fs, path::PathBuf};
+use std::{fs::File, path::PathBuf};
 
 use clap::Args;
 use keyside_config::{BaseUrl, BaseUrlError, Settings, Sources, Store};
+use zeroize::Zeroizing;
 
-use super::Failure;
+use super::{
+    Failure,
+    sensitive::{self, ReadError},
+};
 use crate::client::Client;
 
 /// Flags of every command that speaks to a running Keyside.
@@ -27,14 +31,15 @@ impl Admin {
             Some(url) => not_in_the_clear(url)?,
             None => from_settings(sources)?,
         };
-        Ok(Client::new(&url, self.token(sources)?)?)
+        Ok(Client::new(&url, &self.token(sources)?)?)
     }
 
-    fn token(&self, sources: &Sources) -> Result<String, Failure> {
+    fn token(&self, sources: &Sources) -> Result<Zeroizing<String>, Failure> {
         if let Some(path) = &self.token_file {
             return read(path.clone(), "the file named by --token-file");
         }
-        if let Some(token) = variable(TOKEN) {
+        let token = std::env::var(TOKEN).map(Zeroizing::new);
+        if let Some(token) = token.ok().map(trimmed).filter(|token| !token.is_empty()) {
             return Ok(token);
         }
         match Settings::load(sources)?.settings.store {
@@ -68,13 +73,20 @@ fn from_settings(sources: &Sources) -> Result<String, Failure> {
     Ok(format!("http://{}", super::healthcheck::reachable(listen)))
 }
 
-fn read(path: PathBuf, named: &str) -> Result<String, Failure> {
-    let text = fs::read_to_string(path).map_err(|error| {
+fn read(path: PathBuf, named: &str) -> Result<Zeroizing<String>, Failure> {
+    let file = File::open(path).map_err(ReadError::from);
+    let text = file.and_then(|file| sensitive::text(file, TOKEN_LIMIT));
+    let text = text.map_err(|error| {
         Failure::failed(format!("expected {named}, found: {error}")).next(
             "Run this where `keyside serve` runs, as the same user, or give --token-file or KEYSIDE_TOKEN.",
         )
     })?;
-    Ok(text.trim().to_owned())
+    Ok(trimmed(text))
+}
+
+/// Without what an editor leaves around it.
+fn trimmed(text: Zeroizing<String>) -> Zeroizing<String> {
+    Zeroizing::new(text.trim().to_owned())
 }
 
 fn variable(name: &str) -> Option<String> {
@@ -84,4 +96,6 @@ fn variable(name: &str) -> Option<String> {
 
 const URL: &str = "KEYSIDE_ADMIN_URL";
 const TOKEN: &str = "KEYSIDE_TOKEN";
+/// Ours have 46 bytes.
+const TOKEN_LIMIT: usize = 4096;
 const HEADING: &str = "Which Keyside";

@@ -145,8 +145,9 @@ impl Add {
     /// The client comes first: nobody should paste a key and then learn that the token is missing.
     async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
-        let body = self.body(self.secret.read()?);
-        let added = client.post(CREDENTIALS, &body).await?;
+        let secret = self.secret.read()?;
+        let others = self.others();
+        let added = client.post_secret(CREDENTIALS, secret, &others).await?;
         let credential = Credential::of(&added)?;
         credential.remark_on(answer);
         let lines = sdk_lines::of(
@@ -161,13 +162,13 @@ impl Add {
         })
     }
 
-    fn body(&self, secret: String) -> Value {
+    /// What is said of the key besides its secret.
+    fn others(&self) -> Value {
         json!({
             "workspaceId": self.workspace,
             "provider": self.provider.as_str(),
             "label": self.label,
             "environment": word(self.environment),
-            "secret": secret,
             "usageTag": self.usage_tag,
             "expiresAt": self.expires_at.map(|at| at.to_string()),
             "endpoint": self.endpoint,

@@ -2,13 +2,18 @@
 
 use std::{
     fs::File,
-    io::{self, IsTerminal, Read},
+    io::{self, IsTerminal},
+    os::fd::AsFd,
     path::PathBuf,
 };
 
 use clap::Args;
+use zeroize::Zeroizing;
 
-use super::Failure;
+use super::{
+    Failure, prompt,
+    sensitive::{self, ReadError, trim_newline},
+};
 
 /// The two ways besides the prompt.
 #[derive(Args)]
@@ -33,55 +38,52 @@ impl SecretFrom {
     }
 
     /// The secret, without the newline that ends a file. What it may look like is for the server to say.
-    pub(crate) fn read(&self) -> Result<String, Failure> {
-        let text = match (&self.secret_file, self.stdin) {
+    pub(crate) fn read(&self) -> Result<Zeroizing<String>, Failure> {
+        let mut secret = match (&self.secret_file, self.stdin) {
             // The name is not repeated: it may be the key itself.
-            (Some(path), _) => File::open(path)
-                .map_err(|error| unreadable("the file named by --secret-file", &error))
-                .and_then(|file| all_of(file, "the file named by --secret-file")),
-            (None, true) => all_of(io::stdin().lock(), "standard input"),
+            (Some(path), _) => all_of(File::open(path), "the file named by --secret-file"),
+            (None, true) => all_of(standard_input(), "standard input"),
             (None, false) => prompt(),
         }?;
-        match text
-            .strip_suffix('\n')
-            .map(|text| text.strip_suffix('\r').unwrap_or(text))
-            .unwrap_or(&text)
-        {
-            "" => Err(Failure::failed("expected a secret, found nothing").next(ELSEWHERE)),
-            secret => Ok(secret.to_owned()),
+        trim_newline(&mut secret);
+        match secret.is_empty() {
+            true => Err(Failure::failed("expected a secret, found nothing").next(ELSEWHERE)),
+            false => Ok(secret),
         }
     }
 }
 
-fn prompt() -> Result<String, Failure> {
+fn prompt() -> Result<Zeroizing<String>, Failure> {
     if !io::stdin().is_terminal() {
         return Err(
             Failure::usage("expected a secret, found no terminal to ask for it on").next(ELSEWHERE),
         );
     }
-    rpassword::prompt_password("Secret (not shown): ")
-        .map_err(|error| unreadable("the prompt", &error))
+    let typed = prompt::ask("Secret (not shown): ", LIMIT);
+    typed.map_err(|error| unreadable("the prompt", error))
 }
 
-fn all_of(from: impl Read, named: &str) -> Result<String, Failure> {
-    let mut text = String::new();
-    let read = from.take(LIMIT + 1).read_to_string(&mut text);
-    read.map_err(|error| unreadable(named, &error))?;
-    match text.len() as u64 > LIMIT {
-        true => Err(Failure::failed(format!(
-            "expected at most {LIMIT} bytes of secret in {named}, found more"
-        ))
-        .next("Give a file that holds the key and nothing else.")),
-        false => Ok(text),
-    }
+/// Past the buffer of [`io::Stdin`], which nobody wipes.
+fn standard_input() -> io::Result<File> {
+    io::stdin().as_fd().try_clone_to_owned().map(File::from)
 }
 
-fn unreadable(named: &str, error: &io::Error) -> Failure {
-    Failure::failed(format!("expected a secret in {named}, found: {error}")).next(ELSEWHERE)
+fn all_of(from: io::Result<File>, named: &str) -> Result<Zeroizing<String>, Failure> {
+    let text = from.map_err(ReadError::from);
+    let text = text.and_then(|from| sensitive::text(from, LIMIT));
+    text.map_err(|error| unreadable(named, error))
+}
+
+fn unreadable(named: &str, error: ReadError) -> Failure {
+    let next = match error {
+        ReadError::TooLong(_) => "Give a file that holds the key and nothing else.",
+        _ => ELSEWHERE,
+    };
+    Failure::failed(format!("expected a secret in {named}, found: {error}")).next(next)
 }
 
 const ELSEWHERE: &str =
     "Give the secret with --secret-file FILE, with --stdin, or at the prompt of a terminal.";
 
 /// The longest secret there is, and the newline that may end it.
-const LIMIT: u64 = 8192 + 2;
+const LIMIT: usize = 8192 + 2;

@@ -14,9 +14,7 @@ async fn served(router: Router) -> String {
 }
 
 async fn asked(base: &str) -> Result<Value, ClientError> {
-    Client::new(base, "token".to_owned())?
-        .get("/api/workspaces")
-        .await
+    Client::new(base, "token")?.get("/api/workspaces").await
 }
 
 #[test]
@@ -27,7 +25,7 @@ fn an_address_is_scheme_host_and_port_and_nothing_else() {
         "http://[::1]:7381",
         "http://keyside",
     ] {
-        assert!(Client::new(good, "token".to_owned()).is_ok(), "{good}");
+        assert!(Client::new(good, "token").is_ok(), "{good}");
     }
     for bad in [
         "",
@@ -38,13 +36,13 @@ fn an_address_is_scheme_host_and_port_and_nothing_else() {
         "http://a/path",
         "http://a/?q",
     ] {
-        assert!(Client::new(bad, "token".to_owned()).is_err(), "{bad}");
+        assert!(Client::new(bad, "token").is_err(), "{bad}");
     }
 }
 
 #[test]
 fn a_token_that_could_not_stand_in_a_header_is_not_repeated() {
-    let error = Client::new("http://127.0.0.1:1", "sk-canary\nx".to_owned()).err();
+    let error = Client::new("http://127.0.0.1:1", "sk-canary\nx").err();
     let said = error
         .map(|error| format!("{error} {error:?}"))
         .unwrap_or_default();
@@ -116,7 +114,7 @@ async fn the_token_travels_only_under_a_certificate_that_is_trusted() {
 
     let mut roots = rustls::RootCertStore::empty();
     roots.add(authority).unwrap();
-    let mut client = Client::new(&base, "token".to_owned()).unwrap();
+    let mut client = Client::new(&base, "token").unwrap();
     client.http = transport::trusting(roots);
     let answer = client.get("/api/workspaces").await.unwrap();
     assert_eq!(answer["authorization"], "Bearer token");
@@ -161,4 +159,28 @@ async fn served_under_tls() -> (String, rustls::pki_types::CertificateDer<'stati
         }
     });
     (base, certificate)
+}
+
+#[test]
+fn a_secret_is_written_once_into_a_body_that_never_grows() {
+    let secrets = [
+        "sk-1".to_owned(),
+        "\u{1}\u{2}\"\\é€😀\u{7f}".repeat(100),
+        "\u{1f}".repeat(8_192),
+    ];
+    for secret in secrets {
+        for others in [json!({}), json!({ "label": "a\"b", "default": false })] {
+            let body = with_secret(Zeroizing::new(secret.clone()), &others);
+            let mut expected = others.clone();
+            expected["secret"] = json!(secret);
+            let read: Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(read, expected);
+            let others = others.to_string().len();
+            // Another capacity would be that of another buffer, and the first one freed as it was.
+            assert!(
+                body.capacity() <= 12 + 6 * secret.len() + others,
+                "{others}"
+            );
+        }
+    }
 }

@@ -45,6 +45,7 @@ mod limits;
 mod listeners;
 mod malformed;
 mod master_key;
+mod memory;
 mod metering;
 mod names;
 mod outcomes;

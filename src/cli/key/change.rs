@@ -74,12 +74,12 @@ impl Rotate {
     pub(super) async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
         let client = self.one.admin.client(sources)?;
         let mut body = Map::new();
-        body.insert("secret".to_owned(), self.secret.read()?.into());
         body.insert("graceSeconds".to_owned(), self.grace.as_secs().into());
         body.insert("check".to_owned(), self.check.into());
         self.end.put_into(&mut body);
+        let secret = self.secret.read()?;
         let rotated = client
-            .patch(&path(&self.one.id), &Value::Object(body))
+            .patch_secret(&path(&self.one.id), secret, &Value::Object(body))
             .await?;
         tell(&rotated, "Rotated", answer)
     }

@@ -1,0 +1,227 @@
+//! What a process holds in its memory, freed or not: no secret that it has let go of.
+
+use crate::harness::{CREDENTIALS, Keyside, PATIENCE, eventually, holds, runs_as_root};
+use serde_json::{Value, json};
+use std::env;
+use std::fs::{self, File};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{ErrorKind, Read};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::FileExt;
+
+/// A text that exists nowhere else. Longer than a block of any hash: of the last block a copy may stay on a stack.
+fn canary(kind: &str) -> String {
+    let number = || RandomState::new().build_hasher().finish();
+    let numbers: String = (0..8).map(|_| format!("{:016x}", number())).collect();
+    format!("{kind}-{numbers}")
+}
+
+/// What of `wanted` stands in memory that the process may write to. Nothing where even root may not look.
+fn found_in_memory(pid: u32, wanted: &[&str]) -> Option<Vec<bool>> {
+    let folder = format!("/proc/{pid}");
+    let memory = match File::open(format!("{folder}/mem")) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => return None,
+        memory => memory.expect("its memory"),
+    };
+    let present = File::open(format!("{folder}/pagemap")).expect("its pages");
+    let page = page_size(&folder);
+    let maps = fs::read_to_string(format!("{folder}/maps")).expect("its maps");
+    let mut found = vec![false; wanted.len()];
+    for region in maps.lines().filter_map(writable) {
+        let first = region.0 / page;
+        let mut entries = vec![0; ((region.1 - region.0) / page * 8) as usize];
+        present
+            .read_exact_at(&mut entries, first * 8)
+            .expect("an entry a page");
+        // Bit 63 of each (proc_pid_pagemap(5)): most of what is reserved was never touched.
+        let entries: Vec<_> = entries
+            .chunks(8)
+            .map(|entry| entry[7] & 0x80 != 0)
+            .collect();
+        let mut at = 0;
+        for run in entries.chunk_by(|one, next| one == next) {
+            let start = (first + at) * page;
+            at += run.len() as u64;
+            let mut bytes = vec![0; run.len() * page as usize];
+            // What was given back meanwhile is gone.
+            if run[0] && memory.read_exact_at(&mut bytes, start).is_ok() {
+                for (found, wanted) in found.iter_mut().zip(wanted) {
+                    *found |= stands_in(&bytes, wanted);
+                }
+            }
+        }
+    }
+    Some(found)
+}
+
+/// The bounds of a line of `maps`, if what is there may be written to.
+fn writable(line: &str) -> Option<(u64, u64)> {
+    let mut words = line.split(' ');
+    let (start, end) = words.next()?.split_once('-')?;
+    let is_writable = words.next()?.starts_with("rw");
+    let number = |text| u64::from_str_radix(text, 16).ok();
+    Some((number(start)?, number(end)?)).filter(|_| is_writable)
+}
+
+/// The smallest there is: a region of larger ones has an entry for each small one all the same.
+fn page_size(folder: &str) -> u64 {
+    let smaps = fs::read_to_string(format!("{folder}/smaps")).expect("its maps");
+    let sizes = smaps
+        .lines()
+        .filter_map(|line| line.strip_prefix("KernelPageSize:"));
+    let kilobytes = sizes.filter_map(|size| size.trim().split(' ').next()?.parse::<u64>().ok());
+    1024 * kilobytes.min().expect("a size")
+}
+
+/// By its first byte: there are many bytes to look at.
+fn stands_in(bytes: &[u8], wanted: &str) -> bool {
+    let wanted = wanted.as_bytes();
+    let mut rest = bytes;
+    while let Some(at) = rest.iter().position(|byte| *byte == wanted[0]) {
+        if rest[at..].starts_with(wanted) {
+            return true;
+        }
+        rest = &rest[at + 1..];
+    }
+    false
+}
+
+/// Says where root may not look either, as in a container without `CAP_SYS_PTRACE`.
+fn not_shown() {
+    assert!(env::var_os("CI").is_none(), "needs to look into memory");
+    eprintln!("not shown here: memory of other processes cannot be read");
+}
+
+#[test]
+fn a_secret_that_was_sent_with_escapes_leaves_no_copy_in_memory() {
+    if !runs_as_root() {
+        return;
+    }
+    let keyside = Keyside::builder().start();
+    keyside.workspace("acme");
+    let secrets = ["stored", "rotated", "beside", "pasted"].map(canary);
+    let [stored, rotated, beside, pasted] = secrets.each_ref().map(|secret| escaped(secret));
+    let label = canary("l")[..60].to_owned();
+    let new = |label: &str, secret: &str| {
+        format!(
+            r#"{{"workspaceId":"acme","provider":"openai","label":"{label}","secret":"{secret}"}}"#
+        )
+    };
+    let send = |method: &str, path: &str, body: String| {
+        let ask = keyside.admin_ask(method, path, Some(&json!({})));
+        let ask = ask.body(body.as_bytes());
+        crate::harness::Wire::tcp(keyside.admin_addr()).ask(&ask)
+    };
+    let made = send("POST", CREDENTIALS, new(&label, &stored));
+    assert_eq!(made.status(), 201, "{}", made.text());
+    let id = made.json()["id"].as_str().expect("an id").to_owned();
+    let path = format!("{CREDENTIALS}/{id}");
+    let rotation = format!(r#"{{"secret":"{rotated}"}}"#);
+    assert_eq!(send("PATCH", &path, rotation).status(), 200);
+    // Good, beside a field that is not.
+    let refused = send("POST", CREDENTIALS, new("", &beside));
+    assert_eq!(refused.status(), 422, "{}", refused.text());
+    // Where something else is expected, and as a name.
+    let misplaced = format!(r#"{{"default":"{pasted}","{pasted}":"{pasted}"}}"#);
+    assert_eq!(send("PATCH", &path, misplaced).status(), 422);
+    assert_eq!(send("PATCH", &path, format!("\"{pasted}\"")).status(), 400);
+    let mut wanted: Vec<_> = secrets.iter().map(String::as_str).collect();
+    wanted.push(&label);
+    match found_in_memory(keyside.pid(), &wanted) {
+        None => not_shown(),
+        // That the label is found shows that memory was looked at.
+        Some(found) => assert_eq!(found, [false, false, false, false, true]),
+    }
+}
+
+#[test]
+fn a_command_that_has_sent_a_secret_holds_it_no_longer() {
+    if !runs_as_root() {
+        return;
+    }
+    let (secret, label) = (canary("sk"), canary("l")[..60].to_owned());
+    let rotation = ["key", "rotate", "cred_aaaaaaaaaaaaaaaaaaaaaaaaaa"];
+    let adding = ["key", "add", "-w", "acme", "-p", "openai", "-l", &label];
+    for command in [&rotation[..], &adding] {
+        for input in [Input::Stdin, Input::File] {
+            let (process, _server) = waiting(command, input, &secret);
+            let pid = process.pid();
+            let mut is_shown = true;
+            eventually("the secret gone", || {
+                let found = found_in_memory(pid, &[&secret, command[command.len() - 1]]);
+                is_shown = found.is_some();
+                // That its argument is found shows that memory was looked at.
+                found
+                    .is_none_or(|found| found == [false, true])
+                    .then_some(())
+            });
+            if !is_shown {
+                return not_shown();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_command_that_holds_a_secret_leaves_no_core_dump() {
+    let secret = canary("sk");
+    let adding = ["key", "add", "-w", "acme", "-p", "openai"];
+    let (process, _server) = waiting(&adding, Input::Stdin, &secret);
+    let limits = fs::read_to_string(format!("/proc/{}/limits", process.pid()));
+    let limits = limits.expect("its limits");
+    let mut limits = limits.lines();
+    let core = limits.find_map(|line| line.strip_prefix("Max core file size"));
+    let core: Vec<_> = core.expect("a limit").split_whitespace().collect();
+    assert_eq!(core[..2], ["0", "0"], "a core dump is allowed");
+}
+
+/// Where a command gets its secret from.
+#[derive(Clone, Copy)]
+enum Input {
+    Stdin,
+    File,
+}
+
+/// A command that has sent all of its secret and waits for an answer that does not come.
+fn waiting(command: &[&str], input: Input, secret: &str) -> (crate::harness::Process, TcpStream) {
+    // A core dump is allowed where the system does: that it is not is for the command to see to.
+    let script = r#"ulimit -c "$(ulimit -H -c)"; exec "$0" "$@""#;
+    let builder = Keyside::builder().launched_by(&["/bin/sh", "-c", script]);
+    let server = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", server.local_addr().expect("an address"));
+    for (name, text) in [("token", "ks_token"), ("secret", secret)] {
+        fs::write(builder.home().join(name), text).expect("a writable folder");
+    }
+    let (from, stdin) = match input {
+        Input::Stdin => (&["--stdin"][..], secret.as_bytes()),
+        Input::File => (&["--secret-file", "secret"][..], &b""[..]),
+    };
+    let server_at = ["--admin-url", &url, "--token-file", "token"];
+    let words = [command, from, &server_at].concat();
+    let process = builder.spawn(&words, Some(stdin));
+    server.set_nonblocking(true).expect("a socket");
+    let (mut client, _) = eventually("the request", || server.accept().ok());
+    client.set_nonblocking(false).expect("a socket");
+    client.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    let mut seen = Vec::new();
+    let mut block = [0; 4096];
+    while !is_whole(&seen) {
+        let got = client.read(&mut block).expect("the request");
+        assert!(got > 0, "it ended: {}", process.stderr());
+        seen.extend_from_slice(&block[..got]);
+    }
+    assert!(holds(&seen, secret), "the secret was not sent");
+    (process, client)
+}
+
+/// Whether all of a JSON body has come.
+fn is_whole(request: &[u8]) -> bool {
+    let mut at = request.windows(4).enumerate();
+    let head = at.find(|(_, end)| end == b"\r\n\r\n");
+    head.is_some_and(|(at, _)| serde_json::from_slice::<Value>(&request[at + 4..]).is_ok())
+}
+
+fn escaped(secret: &str) -> String {
+    let escapes = secret.bytes().map(|byte| format!("\\u{byte:04x}"));
+    escapes.collect()
+}
