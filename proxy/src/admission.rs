@@ -10,13 +10,14 @@
 //! program's, so there a program has to send what a page cannot without asking
 //! first (a preflight, which is refused).
 
+use crate::hop::is_plainly_chunked;
 use crate::names;
 use crate::refusal::Refusal;
 use http::header::{
     ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, HOST, ORIGIN, UPGRADE_INSECURE_REQUESTS,
 };
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, Method, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use keyside_config::{EnvironmentPin, ListenAddress, Listener, Proxy};
 use keyside_credentials::Environment;
 use percent_encoding::percent_decode_str;
@@ -195,8 +196,21 @@ fn may_be_a_page(head: &Parts) -> bool {
     !sends_origin
         && !PREFLIGHTED
             .iter()
-            .any(|name| head.headers.contains_key(name))
+            .filter_map(|name| head.headers.get(name))
+            .any(|value| !is_of_a_browser(value))
 }
+
+/// Whether a browser may have attached these credentials by itself, having asked a person for a password.
+fn is_of_a_browser(value: &HeaderValue) -> bool {
+    let scheme = value.as_bytes().split(u8::is_ascii_whitespace).next();
+    scheme.is_some_and(|scheme| {
+        let named = |known: &str| scheme.eq_ignore_ascii_case(known.as_bytes());
+        BY_BROWSERS.iter().any(|known| named(known))
+    })
+}
+
+/// Schemes of `Authorization` for which browsers ask a person (RFC 7617, 7616, 4559).
+const BY_BROWSERS: [&str; 4] = ["basic", "digest", "negotiate", "ntlm"];
 
 fn host_of(address: SocketAddr) -> String {
     match address {
@@ -217,6 +231,11 @@ fn well_formed(head: &Parts) -> Result<(), Refusal> {
     if absolute || !head.uri.path().starts_with('/') {
         return Err(Refusal::RequestMalformed(
             "has a target that is no plain path; Keyside is no forward proxy",
+        ));
+    }
+    if !is_plainly_chunked(&head.headers) {
+        return Err(Refusal::RequestMalformed(
+            "has a Transfer-Encoding other than chunked",
         ));
     }
     let query = head.uri.query().unwrap_or_default();

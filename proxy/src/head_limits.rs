@@ -1,6 +1,6 @@
 //! How large the head of a message may be: one rule for both sides and both versions of HTTP.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use keyside_config::Limits;
 
 /// The limits of `[proxy.limits]`.
@@ -24,8 +24,12 @@ impl HeadLimits {
         u32::try_from(self.bytes + 32 * self.fields).unwrap_or(u32::MAX)
     }
 
-    /// Whether the number of fields is within the limit. hyper asks this of HTTP/1.1 only.
+    /// Whether a head is within the limits. hyper 1.12 asks for the number of fields of HTTP/1.1 only, and for its size
+    /// only of a head that comes in several pieces.
     pub(crate) fn hold(self, fields: &HeaderMap) -> bool {
-        fields.len() <= self.fields
+        // As a line of HTTP/1.1 has them: a colon, a blank, and the line's end.
+        let line =
+            |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
+        fields.len() <= self.fields && fields.iter().map(line).sum::<usize>() <= self.bytes
     }
 }

@@ -80,6 +80,12 @@ pub(crate) fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
         .collect()
 }
 
+/// Whether a body has no transfer coding but `chunked`, once: others change what the bytes mean, and are not passed on.
+pub(crate) fn is_plainly_chunked(headers: &HeaderMap) -> bool {
+    let mut codings = listed(headers, &header::TRANSFER_ENCODING);
+    codings.next().is_none_or(|coding| is(coding, "chunked")) && codings.next().is_none()
+}
+
 /// Whether a field of comma-separated names holds `name`, in any case.
 pub(crate) fn lists(headers: &HeaderMap, field: &HeaderName, name: &str) -> bool {
     listed(headers, field).any(|listed| is(listed, name))

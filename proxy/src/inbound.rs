@@ -3,9 +3,9 @@
 use crate::deadline::ClientBody;
 use crate::hop::{may_leave, retain};
 use crate::seldom::Silence;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use keyside_config::CredentialNames;
@@ -39,6 +39,7 @@ enum Source {
 struct Upload {
     /// Until it is dropped.
     client: Option<ClientBody>,
+    over_http2: bool,
     silence: Silence,
     leftover: Leftover,
     /// Names that no trailer may have. Without them none passes.
@@ -52,9 +53,8 @@ struct Replay {
     /// The attempt that reads now. A later one takes over, an earlier one is at its end.
     attempt: u32,
     /// `None` where nobody asked for another attempt in time, or once it was too much.
-    taken: Option<Vec<Bytes>>,
-    bytes: usize,
-    /// How many of those pieces the current attempt has got.
+    taken: Option<BytesMut>,
+    /// How many of those bytes the current attempt has got.
     given: usize,
     /// Something was taken.
     begun: bool,
@@ -75,6 +75,8 @@ pub(crate) enum InboundError {
     Client(#[from] hyper::Error),
     #[error("the client fell silent in the middle of its body")]
     Silent,
+    #[error("the client reset the stream in the middle of its body")]
+    Reset,
     #[error("another attempt at sending the request took its body over")]
     Superseded,
 }
@@ -87,6 +89,7 @@ impl Inbound {
         };
         Self::of(Source::Client(Upload {
             client: Some(client),
+            over_http2: head.version == Version::HTTP_2,
             silence: Silence::new(idle),
             leftover,
             credentials: None,
@@ -156,7 +159,7 @@ impl Inbound {
 impl Replay {
     fn prepare(&mut self) {
         if !self.begun && self.taken.is_none() {
-            self.taken = Some(Vec::new());
+            self.taken = Some(BytesMut::new());
         }
     }
 
@@ -170,29 +173,29 @@ impl Replay {
 
     /// What the current attempt still has to get of what earlier ones took.
     fn next(&mut self) -> Option<Bytes> {
-        let piece = self.taken.as_ref()?.get(self.given).cloned()?;
-        self.given += 1;
+        let piece = &self.taken.as_ref()?[self.given..];
+        let piece = (!piece.is_empty()).then(|| Bytes::copy_from_slice(piece))?;
+        self.given += piece.len();
         Some(piece)
     }
 
     /// How many bytes that is.
     fn left(&self) -> usize {
-        let taken = self.taken.as_deref().unwrap_or_default();
-        taken.iter().skip(self.given).map(Bytes::len).sum()
+        let taken = self.taken.as_ref().map_or(0, BytesMut::len);
+        taken.saturating_sub(self.given)
     }
 
     fn keep(&mut self, frame: &Frame<Bytes>) {
         self.begun = true;
         let Some(taken) = &mut self.taken else { return };
-        let size = frame.data_ref().map(Bytes::len);
-        match size.filter(|size| self.bytes + size <= AT_HAND) {
-            Some(size) => {
-                taken.extend(frame.data_ref().cloned());
-                self.bytes += size;
+        match frame.data_ref() {
+            // Copied: a slice would keep the buffer that it came in, with other requests' bytes.
+            Some(data) if taken.len() + data.len() <= AT_HAND => {
+                taken.extend_from_slice(data);
                 self.given = taken.len();
             }
             // Too much, or trailers.
-            None => self.taken = None,
+            _ => self.taken = None,
         }
     }
 }
@@ -213,10 +216,17 @@ impl Upload {
             return Poll::Ready(None);
         };
         match Pin::new(client).poll_frame(context) {
+            Poll::Ready(None) if self.was_reset() => {
+                self.replay.taken = None;
+                Poll::Ready(Some(Err(InboundError::Reset)))
+            }
             Poll::Ready(frame) => {
                 self.silence.broken();
-                if let Some(Ok(frame)) = &frame {
-                    self.replay.keep(frame);
+                match &frame {
+                    Some(Ok(frame)) => self.replay.keep(frame),
+                    // What follows an error is no clean end.
+                    Some(Err(_)) => self.replay.taken = None,
+                    None => {}
                 }
                 let frame = frame.map(|frame| frame.map(|frame| self.strip_trailers(frame)));
                 Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
@@ -226,6 +236,16 @@ impl Upload {
                 silent.map(|()| Some(Err(InboundError::Silent)))
             }
         }
+    }
+
+    /// Whether what hyper 1.12 takes for the body's end is none: it takes an HTTP/2 stream that its client reset with
+    /// NO_ERROR for one, and the provider would get half a prompt as a whole one.
+    fn was_reset(&self) -> bool {
+        let client = self.client.as_ref();
+        self.over_http2
+            && client.is_some_and(|client| {
+                !client.is_end_stream() && client.size_hint().exact() != Some(0)
+            })
     }
 
     /// Trailers are headers that come late, and no less a way to smuggle a
@@ -244,13 +264,18 @@ impl Upload {
     }
 
     fn is_end_stream(&mut self, attempt: u32) -> bool {
-        self.replay.admits(attempt);
+        // A superseded attempt has not got all: it must not pass for a whole one.
+        if !self.replay.admits(attempt) {
+            return false;
+        }
         let ended = self.client.as_ref().is_none_or(HttpBody::is_end_stream);
         ended && self.replay.left() == 0
     }
 
     fn size_hint(&mut self, attempt: u32) -> SizeHint {
-        self.replay.admits(attempt);
+        if !self.replay.admits(attempt) {
+            return SizeHint::default();
+        }
         let client = self.client.as_ref().map(HttpBody::size_hint);
         let left = self.replay.left() as u64;
         match client.map_or(Some(0), |client| client.exact()) {

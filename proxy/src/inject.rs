@@ -86,7 +86,7 @@ impl Outbound<'_> {
         let trailers = lists(&kept, &header::TE, "trailers");
         let stays = |name: &HeaderName| {
             let may_leave = match is_handshake(name) {
-                true => self.upgrade,
+                true => self.upgrade && is_of_the_handshake(name),
                 false => may_leave(name, &self.destination.credentials),
             };
             may_leave && !self.tag_headers.contains(name) && !nominated.contains(name)
@@ -153,6 +153,17 @@ fn escaped(secret: &Secret) -> Zeroizing<Vec<u8>> {
         escaped.extend_from_slice(piece.as_bytes());
     }
     escaped
+}
+
+/// The fields that a client's handshake has (RFC 6455 section 11.3); under another such name anything may come.
+fn is_of_the_handshake(name: &HeaderName) -> bool {
+    matches!(
+        *name,
+        header::SEC_WEBSOCKET_KEY
+            | header::SEC_WEBSOCKET_VERSION
+            | header::SEC_WEBSOCKET_PROTOCOL
+            | header::SEC_WEBSOCKET_EXTENSIONS
+    )
 }
 
 /// What a query's value cannot hold as it is: all but the unreserved characters of RFC 3986 (section 2.3).

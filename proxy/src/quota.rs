@@ -56,6 +56,14 @@ impl Quota {
         })
     }
 
+    /// Why `workspace` gets no place: whether one more free place would do. `None` if it gets one.
+    pub(crate) fn is_short_of_one(&self, workspace: &WorkspaceId) -> Option<bool> {
+        let taken = self.lock();
+        let free = self.total.saturating_sub(taken.all);
+        let own = taken.by_workspace.get(workspace).copied().unwrap_or(0);
+        (own >= free).then_some(own <= free)
+    }
+
     /// How many places are taken.
     pub(crate) fn taken(&self) -> usize {
         self.lock().all

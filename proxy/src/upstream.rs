@@ -11,6 +11,7 @@ mod resend;
 mod socket;
 
 use crate::head_limits::HeadLimits;
+use crate::hop;
 use crate::inbound::{Inbound, InboundError};
 use crate::quota::{Quota, Share};
 use crate::refusal::{Refusal, Sent, Wait};
@@ -112,8 +113,12 @@ enum SendError {
     Exchange(#[from] hyper::Error),
     #[error("the head of an answer did not come in time")]
     TooSlow(Wait),
-    #[error("the head of an answer has more fields than `proxy.limits.headers` allows")]
-    TooManyFields,
+    #[error(
+        "the head of an answer is larger than `proxy.limits.headers` and `proxy.limits.header_bytes` allow"
+    )]
+    HeadTooLarge,
+    #[error("the answer has a transfer coding that nobody asked for")]
+    Coding,
 }
 
 impl Upstream {
@@ -158,13 +163,14 @@ impl Upstream {
             true => Box::pin(self.send_alone(request, grant.workspace(), sent)).await,
             false => self.send(request, grant, sent).await,
         };
-        let answered =
-            answered.and_then(
-                |answer| match self.dialer.heads().hold(answer.response.headers()) {
-                    true => Ok(answer),
-                    false => Err(SendError::TooManyFields),
-                },
-            );
+        let answered = answered.and_then(|answer| {
+            let headers = answer.response.headers();
+            match self.dialer.heads().hold(headers) {
+                true if hop::is_plainly_chunked(headers) => Ok(answer),
+                true => Err(SendError::Coding),
+                false => Err(SendError::HeadTooLarge),
+            }
+        });
         answered.map_err(|error| diagnose(&error))
     }
 
@@ -181,9 +187,8 @@ impl Upstream {
                 true => None,
                 false => pool.take(),
             };
-            let is_kept = kept.is_some();
-            let connection = match kept {
-                Some(kept) => kept,
+            let (connection, is_kept) = match kept {
+                Some(kept) => (kept, true),
                 // Boxed, so that opening a connection, which few requests do, takes no room in all of them.
                 None => Box::pin(self.open(&pool, grant.workspace())).await?,
             };
@@ -214,18 +219,18 @@ impl Upstream {
         })
     }
 
-    /// A new connection, or one that another request has opened meanwhile. Whether they can share one shows when the first
+    /// A new connection, or (then with true) one that another request has opened meanwhile. Whether they can share one shows when the first
     /// is open: until then one request opens it, and the others wait for that. Where they can, one is opened at a time.
     async fn open(
         &self,
         pool: &Arc<Pool>,
         workspace: &WorkspaceId,
-    ) -> Result<Connection, SendError> {
+    ) -> Result<(Connection, bool), SendError> {
         let mut opening = pool.opening.try_lock().ok();
         if opening.is_none() {
             let waited = pool.opening.lock().await;
             if let Some(kept) = pool.take() {
-                return Ok(kept);
+                return Ok((kept, true));
             }
             opening = pool.multiplexes().then_some(waited);
         }
@@ -235,7 +240,7 @@ impl Upstream {
         let dialed = self.dialer.dial(&self.base, self.reach, slot, shared);
         let dialed = dialed.await;
         drop(opening);
-        Ok(dialed?)
+        Ok((dialed?, false))
     }
 
     /// A place for one more connection. Where there is none, one that lies idle makes room; closing it takes a moment.
@@ -244,17 +249,19 @@ impl Upstream {
         if let Some(slot) = places.take(workspace) {
             return Ok(slot);
         }
-        for _ in 0..IDLE_CLOSED_FOR_ONE {
-            let given_back = places.all.given_back();
-            if !places.pools.close_an_idle_one() {
-                break;
-            }
+        let given_back = places.all.given_back();
+        let short = |quota: &Quota| quota.is_short_of_one(workspace);
+        let closed = match (short(&places.here), short(&places.all)) {
+            // Closing connections to others would make no place here.
+            (Some(true), _) => self.pools.close_an_idle_one(),
+            (None, Some(true)) => places.pools.close_an_idle_one(),
+            // A workspace that has its share gets no more of it at the cost of others.
+            _ => false,
+        };
+        if closed {
             let _ = timeout(CLOSING_TAKES, given_back).await;
-            if let Some(slot) = places.take(workspace) {
-                return Ok(slot);
-            }
         }
-        Err(SendError::Crowded)
+        places.take(workspace).ok_or(SendError::Crowded)
     }
 
     async fn send_on(
@@ -336,7 +343,7 @@ fn diagnose(error: &SendError) -> Refusal {
         SendError::Connect(ConnectError::TooSlow(_)) => Refusal::UpstreamTimeout(Wait::Connection),
         SendError::Connect(_) => Refusal::UpstreamUnreachable(Sent::No),
         SendError::TooSlow(wait) => Refusal::UpstreamTimeout(*wait),
-        SendError::Exchange(_) | SendError::TooManyFields => {
+        SendError::Exchange(_) | SendError::HeadTooLarge | SendError::Coding => {
             Refusal::UpstreamUnreachable(Sent::Perhaps)
         }
     };
@@ -379,7 +386,5 @@ const SMALLEST_WINDOW: u32 = 16 << 10;
 /// 5 MB/s over a path of 50 ms. hyper allows 2 MiB.
 const LARGEST_WINDOW: u32 = 256 << 10;
 
-/// Idle connections that are closed for the sake of one request. They may be another provider's, or not give a workspace
-/// that has its share a place.
-const IDLE_CLOSED_FOR_ONE: usize = 8;
+/// How long a connection takes at most to close, before the request that needs its place is refused.
 const CLOSING_TAKES: Duration = Duration::from_millis(50);

@@ -329,6 +329,39 @@ fn trailers_with_a_pseudo_header_are_refused_before_an_http_2_upstream() {
     assert_eq!(keyside.ask(&Ask::chat()).status(), 200, "and it serves on");
 }
 
+/// As compressing clients do, which name a field that they have sent before by its place in the connection's table.
+#[test]
+fn the_same_trailers_pass_request_after_request() {
+    let upstream = Upstream::ok();
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    let mut client = Frames::connect(keyside.proxy_addr());
+    let first = [&[0x40, 5][..], b"x-sum", &[1], b"8"].concat();
+    for (stream, trailers) in [(1, &first[..]), (3, &[0xbe]), (5, &[0x7e, 1, b'9'])] {
+        client.write(HEADERS, END_HEADERS, stream, &block(&head("POST", CHAT)));
+        client.write(DATA, 0, stream, b"hello");
+        client.write(HEADERS, END_HEADERS | END_STREAM, stream, trailers);
+        assert_eq!(client.fate(stream), Fate::Answered { ok: true }, "{stream}");
+    }
+    assert_eq!(upstream.requests().len(), 3);
+}
+
+#[test]
+fn transfer_codings_other_than_chunked_are_refused_on_both_sides() {
+    let upstream = Upstream::answering(|_| {
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\n\x1f\x8b\r\n0\r\n\r\n".to_vec()
+    });
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    for coding in ["gzip, chunked", "chunked, chunked", "identity, chunked"] {
+        let ask = Ask::chat().bare().header("Transfer-Encoding", coding);
+        let answer = answer_to(&keyside, &[&ask.head()[..], b"0\r\n\r\n"].concat());
+        let answer = answer.unwrap_or_else(|| panic!("{coding}: closed without an answer"));
+        assert_eq!(answer.status(), 400, "{coding}: {}", answer.text());
+    }
+    assert!(upstream.requests().is_empty());
+    let answer = keyside.ask(&Ask::chat());
+    expect::refused("an answer", &answer, 502, "upstream_unreachable");
+}
+
 /// Sends these beginnings of chunked bodies and keeps the connection open: each has to be refused and closed at once, which
 /// is before any deadline is over.
 fn check_refused_at_once(cases: &[(&str, Vec<u8>)]) {

@@ -286,3 +286,21 @@ fn lower_limits_hold_on_both_sides_and_in_both_versions() {
         assert_eq!(answer.status(), 200, "{client}: {}", answer.text());
     }
 }
+
+/// hyper looks at the size of a head only when it has come in several pieces.
+#[test]
+fn a_head_is_as_large_in_one_piece_as_in_many() {
+    let upstream = Upstream::ok();
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    for (bytes, status) in [(80_000, 200), (83_000, 431)] {
+        let whole = with(&sized(1, bytes)).bytes();
+        for piece in [whole.len(), 4_096] {
+            let mut wire = keyside.wire();
+            whole.chunks(piece).for_each(|piece| {
+                wire.send(piece);
+            });
+            let answer = wire.answer().expect("an answer");
+            assert_eq!(answer.status(), status, "{bytes} bytes in pieces of {piece}");
+        }
+    }
+}

@@ -12,6 +12,7 @@ mod administration;
 mod backup;
 mod body_framing;
 mod broken_answers;
+mod broken_uploads;
 mod browsers;
 mod bytes_exact;
 mod canary;

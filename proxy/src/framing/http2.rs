@@ -1,8 +1,9 @@
 //! Follows HTTP/2 frames (RFC 9113 section 4.1) and looks into the first field of trailers.
 //!
 //! Pseudo-header fields come before all others, or h2 itself refuses them; so it is enough to know whether the first
-//! field is one. Names that only the dynamic table has cannot be known without decoding all that came before: our
-//! settings allow no such table, and trailers that use it all the same are refused.
+//! field is one. A name that only the connection's own table has (RFC 7541 section 2.3.2) cannot be known without decoding
+//! all that came before; it passes, as clients refer so to trailers that they have sent before. Of a pseudo-header field
+//! that hides there h2 takes no note, and nothing of it leaves.
 
 use super::FramingError;
 
@@ -14,8 +15,10 @@ pub(super) struct Frames {
     have: usize,
     /// How much of the frame's payload is still to come.
     payload: usize,
-    /// The beginning of a payload that is looked into.
+    /// The beginning of the frame's payload, where that belongs to trailers.
     beginning: Option<Vec<u8>>,
+    /// The beginning of trailers whose block goes on in CONTINUATION frames.
+    block: Option<Vec<u8>>,
     /// The highest stream a client has opened.
     highest: u32,
 }
@@ -41,21 +44,25 @@ impl Frames {
         if self.have == HEADER {
             let [a, b, c, ..] = self.header;
             self.payload = u32::from_be_bytes([0, a, b, c]) as usize;
-            self.beginning = self.opens_trailers().then(Vec::new);
+            self.beginning = self.is_of_trailers().then(Vec::new);
         }
         &bytes[taken..]
     }
 
-    /// Whether the frame is a HEADERS frame of a stream that has had one. Streams are opened in order.
-    fn opens_trailers(&mut self) -> bool {
+    /// Whether the frame is a HEADERS frame of a stream that has had one, or goes on with such a frame's block. Streams are
+    /// opened in order.
+    fn is_of_trailers(&mut self) -> bool {
         let [.., kind, _, a, b, c, d] = self.header;
         let stream = u32::from_be_bytes([a, b, c, d]) & !RESERVED;
-        if kind != HEADERS {
-            return false;
+        match kind {
+            HEADERS => {
+                let again = stream <= self.highest;
+                self.highest = self.highest.max(stream);
+                again
+            }
+            CONTINUATION => self.block.is_some(),
+            _ => false,
         }
-        let again = stream <= self.highest;
-        self.highest = self.highest.max(stream);
-        again
     }
 
     fn take_payload<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
@@ -70,12 +77,23 @@ impl Frames {
 
     fn end_frame(&mut self) -> Result<(), FramingError> {
         self.have = 0;
-        match self.beginning.take() {
-            Some(block) if !begins_with_a_field(fragment(&block, self.header[4])) => {
-                Err(FramingError::Trailers)
-            }
-            _ => Ok(()),
+        let Some(beginning) = self.beginning.take() else {
+            return Ok(());
+        };
+        let [.., kind, flags, _, _, _, _] = self.header;
+        let mut block = self.block.take().unwrap_or_default();
+        block.extend_from_slice(match kind {
+            HEADERS => fragment(&beginning, flags),
+            _ => &beginning,
+        });
+        block.truncate(ENOUGH);
+        if begins_with_pseudo_header(&block) {
+            return Err(FramingError::Trailers);
         }
+        if flags & END_HEADERS == 0 {
+            self.block = Some(block);
+        }
+        Ok(())
     }
 }
 
@@ -86,8 +104,8 @@ fn fragment(payload: &[u8], flags: u8) -> &[u8] {
     payload.get(padding + priority..).unwrap_or_default()
 }
 
-/// Whether the first field is an ordinary one, as far as that shows (RFC 7541 section 6).
-fn begins_with_a_field(mut block: &[u8]) -> bool {
+/// Whether the first field is known to be a pseudo-header field (RFC 7541 section 6).
+fn begins_with_pseudo_header(mut block: &[u8]) -> bool {
     // Changes of the table's size come before the fields.
     while let [0x20..=0x3f, rest @ ..] = block {
         let long = block[0] & 0x1f == 0x1f;
@@ -100,15 +118,15 @@ fn begins_with_a_field(mut block: &[u8]) -> bool {
     let Some((&first, rest)) = block.split_first() else {
         return false;
     };
-    let (index, mask) = match first {
-        0x80.. => (first & 0x7f, 0x7f),
-        0x40.. => (first & 0x3f, 0x3f),
-        _ => (first & 0x0f, 0x0f),
+    let index = match first {
+        0x80.. => first & 0x7f,
+        0x40.. => first & 0x3f,
+        _ => first & 0x0f,
     };
     match index {
-        0 if first < 0x80 => !begins_with_a_colon(rest),
-        // The static table has 61 entries; the first 14 are pseudo-header fields.
-        15..=61 => index < mask || index_behind(rest) <= 61,
+        0 if first < 0x80 => begins_with_a_colon(rest),
+        // Of the static table.
+        1..=14 => true,
         _ => false,
     }
 }
@@ -118,20 +136,14 @@ fn begins_with_a_colon(string: &[u8]) -> bool {
     match string {
         [0x80..=0xff, text, ..] => text >> 1 == 0b101_1100,
         [_, text, ..] => *text == b':',
-        _ => true,
-    }
-}
-
-/// An index of 15 and more in a prefix of four bits.
-fn index_behind(rest: &[u8]) -> u16 {
-    match rest {
-        [more @ ..=0x7f, ..] => 15 + u16::from(*more),
-        _ => u16::MAX,
+        _ => false,
     }
 }
 
 const HEADER: usize = 9;
 const HEADERS: u8 = 1;
+const CONTINUATION: u8 = 9;
+const END_HEADERS: u8 = 0x4;
 const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
 const RESERVED: u32 = 1 << 31;

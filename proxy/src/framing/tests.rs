@@ -159,11 +159,6 @@ fn http2_trailers_with_pseudo_header_fields_are_refused() {
         &[0x44, 1, b'/'],
         &[0x04, 1, b'/'],
         &[0x14, 1, b'/'],
-        // What only the dynamic table has, and what comes with a CONTINUATION frame.
-        &[0xbe],
-        &[0x7f, 0x00, 1, b'/'],
-        &[0x20],
-        &[],
     ] {
         assert_eq!(
             trailers(0x5, block),
@@ -173,4 +168,37 @@ fn http2_trailers_with_pseudo_header_fields_are_refused() {
     }
     let padded = [&[2, 0x84][..], &[0, 0]].concat();
     assert_eq!(trailers(0x5 | 0x8, &padded), Err(FramingError::Trailers));
+}
+
+#[test]
+fn http2_trailers_are_followed_into_their_continuation() {
+    let trailers = |first: &[u8], second: &[u8]| {
+        http2(&[
+            frame(1, 0x4, 1, &[0x83, 0x86, 0x84]),
+            frame(0, 0, 1, b"{}"),
+            frame(1, 0x1, 1, first),
+            frame(9, 0x4, 1, second),
+        ])
+    };
+    let path = [&[0x40, 5][..], b":path", &[1], b"/"].concat();
+    for cut in 0..3 {
+        let (first, second) = path.split_at(cut);
+        assert_eq!(
+            trailers(first, second),
+            Err(FramingError::Trailers),
+            "cut at {cut}"
+        );
+    }
+    let ordinary = [&[0x40, 5][..], b"x-sum", &[1], b"1"].concat();
+    for cut in 0..ordinary.len() {
+        let (first, second) = ordinary.split_at(cut);
+        assert_eq!(trailers(first, second), Ok(()), "cut at {cut}");
+    }
+}
+
+#[test]
+fn http2_trailers_that_were_sent_before_pass() {
+    for block in [&[0xbe][..], &[0x7f, 0x00, 1, b'/'], &[0x20], &[]] {
+        assert_eq!(trailers(0x5, block), Ok(()), "{block:02x?}");
+    }
 }

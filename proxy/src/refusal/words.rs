@@ -38,8 +38,8 @@ pub(super) fn message(refusal: Refusal, about: &About<'_>) -> String {
             its user id to the listener's `peer_uids`."
             .into(),
         Refusal::RequestMalformed(what) => format!("The request {what}."),
-        Refusal::HeadTooLarge => "The request has more header fields than \
-            `proxy.limits.headers` allows."
+        Refusal::HeadTooLarge => "The request has more header fields, or larger ones, than \
+            `proxy.limits.headers` and `proxy.limits.header_bytes` allow."
             .into(),
         Refusal::UpstreamUnreachable(Sent::No) => format!(
             "Keyside could not connect to {provider}. Try again, and check the network and the \

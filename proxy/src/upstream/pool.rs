@@ -100,7 +100,10 @@ impl AllPools {
 
     /// Closes a connection that carries nothing. Returns whether there was one.
     pub(super) fn close_an_idle_one(&self) -> bool {
-        let pools: Vec<_> = self.lock().iter().filter_map(Weak::upgrade).collect();
+        let mut all = self.lock();
+        all.retain(|pools| pools.strong_count() > 0);
+        let pools: Vec<_> = all.iter().filter_map(Weak::upgrade).collect();
+        drop(all);
         pools.iter().any(|pools| pools.close_an_idle_one())
     }
 
@@ -111,7 +114,7 @@ impl AllPools {
 }
 
 impl Pools {
-    fn close_an_idle_one(&self) -> bool {
+    pub(super) fn close_an_idle_one(&self) -> bool {
         self.lock().values().any(|pool| pool.close_an_idle_one())
     }
 

@@ -3,7 +3,8 @@
 //! - An answer that arrived wins over a failed write: a server that answers early and closes resets what we still send,
 //!   and hyper's HTTP/1.1 client ends with the write error although the answer lies in the receive buffer. So a failed
 //!   write is not reported before the read side has ended, which tells how the connection did (Linux hands out what was
-//!   received before a reset, then the end of the stream).
+//!   received before a reset, then the end of the stream). hyper does not always read on, though
+//!   (`Conn::mid_message_detect_eof` does not while bytes lie behind an answer): it is reported after [`GRACE`] at last.
 //! - Whether a byte of an answer came is known, so that a request can be sent again where none did.
 //! - A slow client bounds what is buffered for it: hyper's read buffer grows as far as a head may be long, and here one
 //!   read returns [`READ_AT_ONCE`] bytes at most, so that it grows to twice as many.
@@ -14,13 +15,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
 
 /// A connected socket, or TLS over one.
 pub(super) struct Socket<S> {
     stream: S,
     heard: Heard,
-    write_failed: bool,
+    /// A write has failed: until when that is not reported.
+    write_failed: Option<Pin<Box<Sleep>>>,
     read_ended: bool,
     /// As long as the socket is open, tunnels included.
     _slot: Slot,
@@ -46,7 +50,7 @@ impl<S> Socket<S> {
         Self {
             stream,
             heard: Heard::default(),
-            write_failed: false,
+            write_failed: None,
             read_ended: false,
             _slot: slot,
         }
@@ -58,22 +62,31 @@ impl<S> Socket<S> {
 }
 
 impl<S: Unpin> Socket<S> {
-    /// Hides a failed write until the read side has ended. The task is woken by that: whenever a write fails, the socket
-    /// becomes readable too.
+    /// Hides a failed write until the read side has ended, or the grace is over.
     fn write<T>(
         &mut self,
-        write: impl FnOnce(Pin<&mut S>) -> Poll<io::Result<T>>,
+        context: &mut Context<'_>,
+        write: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        match (self.write_failed, self.read_ended) {
-            (true, true) => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-            (true, false) => Poll::Pending,
-            (false, ended) => match write(Pin::new(&mut self.stream)) {
-                Poll::Ready(Err(_)) if !ended => {
-                    self.write_failed = true;
-                    Poll::Pending
+        if self.write_failed.is_none() {
+            match write(Pin::new(&mut self.stream), context) {
+                Poll::Ready(Err(_)) if !self.read_ended => {
+                    self.write_failed = Some(Box::pin(sleep(GRACE)));
                 }
-                wrote => wrote,
-            },
+                wrote => return wrote,
+            }
+        }
+        if let (Some(grace), false) = (&mut self.write_failed, self.read_ended) {
+            ready!(grace.as_mut().poll(context));
+        }
+        Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+    }
+
+    /// Something came: the rest of an answer may follow.
+    fn read_on(&mut self) {
+        self.heard.0.store(true, Ordering::Relaxed);
+        if let Some(grace) = &mut self.write_failed {
+            grace.as_mut().reset(Instant::now() + GRACE);
         }
     }
 }
@@ -107,7 +120,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
         let read = ready!(self.read(context, buffer));
         match read {
             Ok(0) | Err(_) => self.read_ended = true,
-            Ok(_) => self.heard.0.store(true, Ordering::Relaxed),
+            Ok(_) => self.read_on(),
         }
         Poll::Ready(read.map(drop))
     }
@@ -119,7 +132,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.write(|stream| stream.poll_write(context, bytes))
+        self.write(context, |stream, context| stream.poll_write(context, bytes))
     }
 
     fn poll_write_vectored(
@@ -127,7 +140,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.write(|stream| stream.poll_write_vectored(context, slices))
+        self.write(context, |stream, context| {
+            stream.poll_write_vectored(context, slices)
+        })
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -135,14 +150,18 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.write(|stream| stream.poll_flush(context))
+        self.write(context, |stream, context| stream.poll_flush(context))
     }
 
-    /// Whoever shuts down waits for nothing more from the other side.
+    /// A side that shuts down waits for nothing more from the other.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
+
+/// How long a failed write is hidden after the last byte that came. Longer than a client takes as a rule for the next
+/// part of an answer that lies in the receive buffer.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// What one read returns at most, in bytes: as many as hyper's buffer has room for at first.
 const READ_AT_ONCE: usize = 8 * 1024;
