@@ -1,5 +1,5 @@
 //! Carries a request to its provider: kept connections, verified TLS, no redirect
-//! followed, a body delivered at most once.
+//! followed, nothing sent again that a provider may have acted on ([`resend`]).
 //!
 //! Where it goes was decided before: this module only gets there, or says in which
 //! of four ways it did not.

@@ -26,7 +26,7 @@ pub struct Proxy {
     pub accept_encoding: AcceptEncoding,
     /// How long each phase may take.
     pub deadlines: Deadlines,
-    /// How much one client may ask for.
+    /// How much the data plane takes on.
     pub limits: Limits,
 }
 
@@ -88,7 +88,7 @@ pub struct Deadlines {
     /// Between two pieces of a request body.
     #[serde(deserialize_with = "duration::positive")]
     pub body_idle: Duration,
-    /// For a client to take the next piece of a response.
+    /// How long a client may acknowledge no byte while data waits for it.
     #[serde(deserialize_with = "duration::positive")]
     pub write_idle: Duration,
     /// Resolving, connecting and the TLS handshake.
@@ -106,7 +106,7 @@ pub struct Deadlines {
 }
 
 /// How much the data plane takes on. A workspace's share of what is counted for the process is bounded too: it gets
-/// another place only while it holds no more of them than are free, so newcomers always find one.
+/// another place only while it holds fewer of them than are free, so newcomers always find one.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
@@ -128,7 +128,7 @@ pub struct Limits {
     /// Open upstream connections, over all providers.
     #[serde(deserialize_with = "parsed::within::<_, _, 1, 1_000_000>")]
     pub upstream_connections: usize,
-    /// Open upstream connections to one destination: a provider, or each host of one that has many.
+    /// Open upstream connections to one provider, over all of its hosts.
     #[serde(deserialize_with = "parsed::within::<_, _, 1, 1_000_000>")]
     pub upstream_connections_per_destination: usize,
 }
