@@ -348,7 +348,8 @@ fn the_same_trailers_pass_request_after_request() {
 #[test]
 fn transfer_codings_other_than_chunked_are_refused_on_both_sides() {
     let upstream = Upstream::answering(|_| {
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\n\x1f\x8b\r\n0\r\n\r\n".to_vec()
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\n\x1f\x8b\r\n0\r\n\r\n"
+            .to_vec()
     });
     let keyside = Keyside::with_openai(&upstream.base_url());
     for coding in ["gzip, chunked", "chunked, chunked", "identity, chunked"] {

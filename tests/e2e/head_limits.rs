@@ -300,7 +300,11 @@ fn a_head_is_as_large_in_one_piece_as_in_many() {
                 wire.send(piece);
             });
             let answer = wire.answer().expect("an answer");
-            assert_eq!(answer.status(), status, "{bytes} bytes in pieces of {piece}");
+            assert_eq!(
+                answer.status(),
+                status,
+                "{bytes} bytes in pieces of {piece}"
+            );
         }
     }
 }
