@@ -6,11 +6,17 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, ErrorKind, Read, Write},
+    os::fd::AsFd,
 };
 
-use nix::sys::{
-    signal::{Signal, raise},
-    termios::{LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr},
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::{
+        signal::{SigSet, Signal, raise},
+        signalfd::{SfdFlags, SignalFd},
+        termios::{LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr},
+    },
 };
 use zeroize::Zeroizing;
 
@@ -18,24 +24,66 @@ use super::sensitive::{ReadError, into_text};
 
 /// Asks for a line of at most `limit` bytes on the terminal of this process, wherever its input comes from.
 pub(super) fn ask(question: &str, limit: usize) -> Result<Zeroizing<String>, ReadError> {
-    let mut terminal = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
-    terminal.write_all(question.as_bytes())?;
-    let typed = {
-        let _unseen = Unseen::on(&terminal)?;
-        line(&mut &terminal, limit)
-    };
-    terminal.write_all(b"\n")?;
-    match typed? {
-        Typed::Line(bytes) => into_text(bytes),
-        // As the terminal would have done, once it is as it was.
-        Typed::Interrupt => {
-            raise(Signal::SIGINT).map_err(io::Error::from)?;
-            Err(io::Error::from(ErrorKind::Interrupted).into())
+    let terminal = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
+    loop {
+        match ask_once(&terminal, question, limit)? {
+            Typed::Line(bytes) => return into_text(bytes),
+            // As the terminal would have done, once it is as it was.
+            Typed::Signal(signal) => raise(signal).map_err(io::Error::from)?,
+            // It was delivered when it was no longer held back.
+            Typed::SignalFromOutside => {}
         }
+        // The signal is ignored, or it stopped this process and another let it go on.
+    }
+}
+
+fn ask_once(mut terminal: &File, question: &str, limit: usize) -> Result<Typed, ReadError> {
+    // Dropped in the opposite order: the terminal is as it was before a signal can end this process.
+    let signals = HeldSignals::hold()?;
+    let _unseen = Unseen::on(terminal)?;
+    terminal.write_all(question.as_bytes())?;
+    let mut keys = Keyboard {
+        terminal,
+        signals: &signals.pending,
+    };
+    let typed = only_line(&mut keys, limit);
+    terminal.write_all(b"\n")?;
+    typed
+}
+
+/// Signals that would end or stop this process, held back until this is dropped. No other thread may run that does not
+/// hold them back: it would take them.
+struct HeldSignals {
+    pending: SignalFd,
+    before: SigSet,
+}
+
+impl HeldSignals {
+    fn hold() -> io::Result<Self> {
+        let before = SigSet::thread_get_mask()?;
+        let mut held = SigSet::empty();
+        // One that is blocked already would be pending for good.
+        for signal in ENDING {
+            if !before.contains(signal) {
+                held.add(signal);
+            }
+        }
+        let pending = SignalFd::with_flags(&held, SfdFlags::SFD_CLOEXEC)?;
+        held.thread_block()?;
+        Ok(Self { pending, before })
+    }
+}
+
+impl Drop for HeldSignals {
+    fn drop(&mut self) {
+        let _ = self.before.thread_set_mask();
     }
 }
 
 /// A terminal that shows nothing of what is typed, until this is dropped.
+///
+/// What was typed before, and what is left unread after, is discarded (`TCSAFLUSH`, as getpass(3) does): the shell would
+/// show the rest of a paste, run it, and keep it in its history.
 struct Unseen<'a> {
     terminal: &'a File,
     before: Termios,
@@ -46,45 +94,144 @@ impl<'a> Unseen<'a> {
         let before = tcgetattr(terminal)?;
         let mut unseen = before.clone();
         let shown = LocalFlags::ECHO | LocalFlags::ECHONL;
-        // Signals too: one that ended the process here would leave a terminal that shows nothing.
+        // Keys that send signals come as bytes too, so that each has its place among the others.
         unseen
             .local_flags
             .remove(shown | LocalFlags::ICANON | LocalFlags::ISIG);
         unseen.control_chars[SpecialCharacterIndices::VMIN as usize] = 1;
         unseen.control_chars[SpecialCharacterIndices::VTIME as usize] = 0;
-        tcsetattr(terminal, SetArg::TCSANOW, &unseen)?;
+        tcsetattr(terminal, SetArg::TCSAFLUSH, &unseen)?;
         Ok(Self { terminal, before })
     }
 }
 
 impl Drop for Unseen<'_> {
     fn drop(&mut self) {
-        let _ = tcsetattr(self.terminal, SetArg::TCSANOW, &self.before);
+        let _ = tcsetattr(self.terminal, SetArg::TCSAFLUSH, &self.before);
+    }
+}
+
+/// Where typed bytes come from.
+trait Keys {
+    /// Waits for the next byte or signal.
+    fn next(&mut self) -> io::Result<Came>;
+
+    /// Discards what has come already and follows at once. Says whether that was more than the ends of lines.
+    fn discard(&mut self) -> io::Result<bool>;
+}
+
+enum Came {
+    Byte(u8),
+    Signal,
+    End,
+}
+
+/// A terminal, and the signals that come meanwhile.
+struct Keyboard<'a> {
+    terminal: &'a File,
+    signals: &'a SignalFd,
+}
+
+impl Keys for Keyboard<'_> {
+    fn next(&mut self) -> io::Result<Came> {
+        match self.wait(PollTimeout::NONE)? {
+            Ready::Signal => Ok(Came::Signal),
+            Ready::Terminal | Ready::Neither => {
+                let byte = byte(&mut self.terminal)?;
+                Ok(byte.map_or(Came::End, Came::Byte))
+            }
+        }
+    }
+
+    fn discard(&mut self) -> io::Result<bool> {
+        let mut more = false;
+        while let Ready::Terminal = self.wait(PollTimeout::from(PASTE_GAP))? {
+            match byte(&mut self.terminal)? {
+                Some(byte) => more |= !matches!(byte, b'\n' | b'\r'),
+                None => break,
+            }
+        }
+        Ok(more)
+    }
+}
+
+enum Ready {
+    Terminal,
+    Signal,
+    Neither,
+}
+
+impl Keyboard<'_> {
+    fn wait(&self, timeout: PollTimeout) -> io::Result<Ready> {
+        let mut watched = [
+            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.terminal.as_fd(), PollFlags::POLLIN),
+        ];
+        loop {
+            match poll(&mut watched, timeout) {
+                Ok(_) => break,
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // Flags that nix does not know are for the read to explain.
+        let [signal, terminal] = watched.map(|one| one.any().unwrap_or(true));
+        Ok(match (signal, terminal) {
+            (true, _) => Ready::Signal,
+            (false, true) => Ready::Terminal,
+            (false, false) => Ready::Neither,
+        })
     }
 }
 
 /// What came of typing.
 enum Typed {
     Line(Zeroizing<Vec<u8>>),
-    Interrupt,
+    /// A key that stands for a signal.
+    Signal(Signal),
+    SignalFromOutside,
+}
+
+/// Reads a line and refuses it when more follows at once: only the first line of a paste would be saved.
+fn only_line(keys: &mut impl Keys, limit: usize) -> Result<Typed, ReadError> {
+    let typed = line(keys, limit);
+    if matches!(typed, Ok(Typed::Signal(_) | Typed::SignalFromOutside)) {
+        return typed;
+    }
+    match (keys.discard()?, typed) {
+        (true, Ok(_)) => Err(ReadError::Lines),
+        (_, typed) => typed,
+    }
 }
 
 /// Reads up to the end of a line, with what a terminal offers to correct it: a character back, all of it away.
-fn line(from: &mut impl Read, limit: usize) -> Result<Typed, ReadError> {
+fn line(keys: &mut impl Keys, limit: usize) -> Result<Typed, ReadError> {
     let mut typed = Zeroizing::new(Vec::with_capacity(limit));
-    while let Some(byte) = byte(from)? {
+    let mut came = keys.next()?;
+    loop {
+        let byte = match came {
+            Came::Byte(byte) => byte,
+            Came::Signal => return Ok(Typed::SignalFromOutside),
+            Came::End => break,
+        };
         match byte {
             b'\n' | b'\r' => return Ok(Typed::Line(typed)),
-            INTERRUPT => return Ok(Typed::Interrupt),
+            INTERRUPT => return Ok(Typed::Signal(Signal::SIGINT)),
+            QUIT => return Ok(Typed::Signal(Signal::SIGQUIT)),
+            SUSPEND => return Ok(Typed::Signal(Signal::SIGTSTP)),
             END if typed.is_empty() => break,
             BACKSPACE | DELETE => take_back(&mut typed),
             // A secret is one word.
             CLEAR_LINE | CLEAR_WORD => typed.clear(),
-            ESCAPE => skip_sequence(from)?,
+            ESCAPE => {
+                came = after_sequence(keys)?;
+                continue;
+            }
             control if control.is_ascii_control() => {}
             _ if typed.len() == limit => return Err(ReadError::TooLong(limit)),
             byte => typed.push(byte),
         }
+        came = keys.next()?;
     }
     match typed.is_empty() {
         true => Err(io::Error::from(ErrorKind::UnexpectedEof).into()),
@@ -97,12 +244,22 @@ fn take_back(typed: &mut Vec<u8>) {
     while typed.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {}
 }
 
-/// What an arrow key or the like sends after an escape: up to its final byte (ECMA-48 section 5.4).
-fn skip_sequence(from: &mut impl Read) -> io::Result<()> {
-    if matches!(byte(from)?, Some(b'[' | b'O')) {
-        while byte(from)?.is_some_and(|byte| !(0x40..=0x7e).contains(&byte)) {}
+/// Passes over what an arrow key or the like sends after an escape, up to its final byte (ECMA-48 section 5.4), and gives
+/// what comes next. A control character is no part of it and ends it early; anything else may be part of the secret.
+fn after_sequence(keys: &mut impl Keys) -> Result<Came, ReadError> {
+    match keys.next()? {
+        Came::Byte(b'[' | b'O') => {}
+        Came::Byte(byte) if !byte.is_ascii_control() => return Err(ReadError::Escape),
+        other => return Ok(other),
     }
-    Ok(())
+    loop {
+        match keys.next()? {
+            Came::Byte(0x20..=0x3f) => {}
+            Came::Byte(0x40..=0x7e) => return keys.next().map_err(ReadError::from),
+            Came::Byte(byte) if !byte.is_ascii_control() => return Err(ReadError::Escape),
+            other => return Ok(other),
+        }
+    }
 }
 
 fn byte(from: &mut impl Read) -> io::Result<Option<u8>> {
@@ -117,23 +274,98 @@ fn byte(from: &mut impl Read) -> io::Result<Option<u8>> {
     }
 }
 
+/// What ends or stops a process that does not handle it, and may come from outside.
+const ENDING: [Signal; 8] = [
+    Signal::SIGALRM,
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGTSTP,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+];
+
+/// Milliseconds between two pieces of one paste, at most. Nobody types the next line that soon.
+const PASTE_GAP: u8 = 50;
+
 const INTERRUPT: u8 = 0x03;
 const END: u8 = 0x04;
 const BACKSPACE: u8 = 0x08;
 const CLEAR_LINE: u8 = 0x15;
 const CLEAR_WORD: u8 = 0x17;
+const SUSPEND: u8 = 0x1a;
 const ESCAPE: u8 = 0x1b;
+const QUIT: u8 = 0x1c;
 const DELETE: u8 = 0x7f;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn typed(keys: &str) -> Option<String> {
-        match line(&mut keys.as_bytes(), 10) {
-            Ok(Typed::Line(typed)) => Some(String::from_utf8(typed.to_vec()).unwrap()),
-            Ok(Typed::Interrupt) | Err(_) => None,
+    impl Keys for &[u8] {
+        fn next(&mut self) -> io::Result<Came> {
+            Ok(byte(self)?.map_or(Came::End, Came::Byte))
         }
+
+        fn discard(&mut self) -> io::Result<bool> {
+            let rest = std::mem::take(self);
+            Ok(rest.iter().any(|byte| !matches!(byte, b'\n' | b'\r')))
+        }
+    }
+
+    fn outcome(keys: &str) -> Result<Typed, ReadError> {
+        only_line(&mut keys.as_bytes(), 10)
+    }
+
+    fn typed(keys: &str) -> Option<String> {
+        match outcome(keys) {
+            Ok(Typed::Line(typed)) => Some(String::from_utf8(typed.to_vec()).unwrap()),
+            Ok(Typed::Signal(_) | Typed::SignalFromOutside) | Err(_) => None,
+        }
+    }
+
+    #[test]
+    fn a_key_that_stands_for_a_signal_is_that_signal_wherever_it_comes() {
+        for (byte, expected) in [
+            ('\u{3}', Signal::SIGINT),
+            ('\u{1c}', Signal::SIGQUIT),
+            ('\u{1a}', Signal::SIGTSTP),
+        ] {
+            for before in [
+                "",
+                "sk-1",
+                "sk-1\u{1b}",
+                "sk-1\u{1b}[",
+                "sk-1\u{1b}[1;",
+                "\u{1b}O",
+            ] {
+                let signal = outcome(&format!("{before}{byte}more\n"));
+                assert!(
+                    matches!(signal, Ok(Typed::Signal(signal)) if signal == expected),
+                    "{before:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn more_than_one_line_is_refused_and_all_of_it_is_discarded() {
+        let mut keys = "sk-1\nsk-2\nsk-3\n".as_bytes();
+        assert!(matches!(only_line(&mut keys, 10), Err(ReadError::Lines)));
+        assert!(keys.is_empty());
+        let mut keys = "0123456789and more\nand more\n".as_bytes();
+        let long = only_line(&mut keys, 10);
+        assert!(matches!(long, Err(ReadError::TooLong(10))));
+        assert!(keys.is_empty());
+    }
+
+    #[test]
+    fn an_escape_never_takes_a_character_of_the_secret_with_it() {
+        for keys in ["\u{1b}sk-1\n", "sk\u{1b}-1\n", "sk\u{1b}[é-1\n"] {
+            assert!(matches!(outcome(keys), Err(ReadError::Escape)), "{keys:?}");
+        }
+        assert_eq!(typed("sk-1\u{1b}\n").as_deref(), Some("sk-1"));
     }
 
     #[test]
@@ -142,7 +374,7 @@ mod tests {
             ("sk-1\n", "sk-1"),
             ("sk-1\r", "sk-1"),
             ("sk-1", "sk-1"),
-            ("sk-1\nmore", "sk-1"),
+            ("sk-1\r\n\n", "sk-1"),
             ("sk-2\u{7f}1\n", "sk-1"),
             ("sk-é\u{8}1\n", "sk-1"),
             ("\u{7f}\u{7f}sk-1\n", "sk-1"),

@@ -77,6 +77,7 @@ fn all_of(from: io::Result<File>, named: &str) -> Result<Zeroizing<String>, Fail
 fn unreadable(named: &str, error: ReadError) -> Failure {
     let next = match error {
         ReadError::TooLong(_) => "Give a file that holds the key and nothing else.",
+        ReadError::Lines => "Give it with --secret-file FILE. Nothing of it was saved.",
         _ => ELSEWHERE,
     };
     Failure::failed(format!("expected a secret in {named}, found: {error}")).next(next)

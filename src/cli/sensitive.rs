@@ -14,6 +14,10 @@ pub(super) enum ReadError {
     TooLong(usize),
     #[error("something that is not UTF-8")]
     NoText,
+    #[error("more than one line was pasted")]
+    Lines,
+    #[error("an escape that belongs to no arrow key")]
+    Escape,
     #[error(transparent)]
     Io(#[from] io::Error),
 }
