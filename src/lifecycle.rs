@@ -3,7 +3,8 @@
 //! SIGTERM, SIGINT, SIGHUP or SIGQUIT: not ready, but serving on; each client is
 //! asked to come back elsewhere; once nothing is in flight, or the deadline has
 //! passed, new requests are refused and pingora stops. A second signal stops at
-//! once, whichever it is.
+//! once, whichever it is. A SIGHUP that was ignored at the start, as nohup(1) has it,
+//! stays ignored.
 
 use async_trait::async_trait;
 use keyside_proxy::{Drain, Phase};
@@ -85,7 +86,8 @@ impl Lifecycle {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    hangup: Signal,
+    /// `None` if it is ignored: handling a signal would end that.
+    hangup: Option<Signal>,
     quit: Signal,
 }
 
@@ -94,7 +96,10 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
+            hangup: match is_ignored(SignalKind::hangup()) {
+                true => None,
+                false => Some(signal(SignalKind::hangup())?),
+            },
             quit: signal(SignalKind::quit())?,
         })
     }
@@ -103,12 +108,51 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
-            _ = self.hangup.recv() => "SIGHUP",
+            () = received(&mut self.hangup) => "SIGHUP",
             _ = self.quit.recv() => "SIGQUIT",
         }
     }
 }
 
+/// Waits for a signal; for ever if it is ignored.
+async fn received(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether this process ignores a signal.
+fn is_ignored(signal: SignalKind) -> bool {
+    std::fs::read_to_string("/proc/self/status")
+        .is_ok_and(|status| ignores(&status, signal.as_raw_value()))
+}
+
+/// `SigIgn` is a mask in hexadecimal, with signal 1 as its lowest bit (proc_pid_status(5)).
+fn ignores(status: &str, signal: i32) -> bool {
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
+}
+
 /// How long a request is still refused in so many words, and HTTP/2 connections
 /// have to send their GOAWAY, before the sockets close.
 const FAREWELL: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use super::ignores;
+
+    #[test]
+    fn a_signal_is_ignored_if_its_bit_is_set() {
+        let status =
+            "SigBlk:\t0000000000000001\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000000002\n";
+        assert!(ignores(status, 1) && ignores(status, 13));
+        assert!(!ignores(status, 2) && !ignores(status, 15));
+        assert!(!ignores("", 1));
+    }
+}

@@ -150,6 +150,22 @@ fn an_idle_process_ends_at_once_on_each_signal_that_asks_it_to() {
 }
 
 #[test]
+fn a_hangup_that_was_ignored_at_the_start_stays_ignored() {
+    let keyside = Keyside::builder()
+        .launched_by(&["sh", "-c", "trap '' HUP; exec \"$@\"", "sh"])
+        .start();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", keyside.pid()));
+    let status = status.expect("a running process");
+    let mask = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        u64::from_str_radix(line.expect("a mask").trim(), 16).expect("hexadecimal")
+    };
+    // SIGHUP is signal 1 and the lowest bit.
+    assert_eq!(mask("SigIgn:") & 1, 1, "{status}");
+    assert_eq!(mask("SigCgt:") & 1, 0, "{status}");
+}
+
+#[test]
 fn each_signal_that_asks_it_to_end_lets_a_stream_end_first() {
     for signal in ASKING {
         let (upstream, gate) = streaming();
