@@ -1,6 +1,10 @@
 //! What can be wrong with settings, said so that the reader knows where to go and what to write.
 
-use std::{io, path::PathBuf};
+use std::{
+    borrow::Cow,
+    io,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     Origin,
@@ -12,7 +16,7 @@ use crate::{
 #[non_exhaustive]
 pub enum SettingsError {
     /// The file cannot be read.
-    #[error("cannot read the settings file {}: {source}", path.display())]
+    #[error("cannot read the settings file {}: {source}", named(path))]
     Unreadable {
         /// The file, as it was named.
         path: PathBuf,
@@ -77,6 +81,15 @@ impl SettingsError {
                 reason,
             },
         }
+    }
+}
+
+/// A path as it may be shown: what does not look like one may be a secret in the wrong place.
+fn named(path: &Path) -> Cow<'_, str> {
+    let shown = path.to_string_lossy();
+    match shown.contains('/') || shown.ends_with(".toml") {
+        true => shown,
+        false => Cow::Borrowed("that --config or KEYSIDE_CONFIG names"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reads the arguments. What does not fit is refused without repeating it where it may be a pasted key.
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{error::Error, ffi::OsString, process::ExitCode};
 
 use clap::{
     Parser,
@@ -11,12 +11,17 @@ use super::{Cli, Failure};
 
 /// The arguments, or the exit code when all has been said already: help, the version, a mistake.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitCode> {
-    let error = match Cli::try_parse_from(arguments) {
+    let mut error = match Cli::try_parse_from(arguments) {
         Ok(cli) => return Ok(cli),
         Err(error) => error,
     };
     if is_stray_value(&error) {
         let failure = stray_value();
+        failure.tell();
+        return Err(failure.exit_code());
+    }
+    if hide_values(&mut error) {
+        let failure = unfit_value(&error);
         failure.tell();
         return Err(failure.exit_code());
     }
@@ -38,6 +43,42 @@ pub(super) fn stray_value() -> Failure {
          shell's history now: replace it.",
     )
 }
+
+/// Takes what was given out of the error: a key may be anywhere on a command line. Says whether the reason repeats it too,
+/// which clap does not let us change.
+pub(super) fn hide_values(error: &mut clap::Error) -> bool {
+    let reason = error.source().map(ToString::to_string);
+    let mut is_repeated = false;
+    for kind in [ContextKind::InvalidValue, ContextKind::InvalidSubcommand] {
+        let given = match error.get(kind) {
+            // Empty: a value is missing, and clap says so.
+            Some(ContextValue::String(given)) if !given.is_empty() => given.clone(),
+            _ => continue,
+        };
+        // The name of a command that lacks one of its own.
+        if error.kind() == ErrorKind::MissingSubcommand {
+            continue;
+        }
+        is_repeated |= reason
+            .as_ref()
+            .is_some_and(|reason| reason.contains(&given));
+        error.insert(kind, ContextValue::String(NOT_REPEATED.to_owned()));
+    }
+    is_repeated
+}
+
+/// A value that the reason why it does not fit repeats.
+pub(super) fn unfit_value(error: &clap::Error) -> Failure {
+    let argument = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(argument)) => argument.as_str(),
+        _ => "an argument",
+    };
+    Failure::usage(format!("invalid value '{NOT_REPEATED}' for '{argument}'"))
+        .next("See what it takes with --help.")
+}
+
+/// In the place of what was given.
+const NOT_REPEATED: &str = "(not repeated, in case it is a secret)";
 
 /// clap's own consistency checks, which it only makes in a debug build.
 #[cfg(test)]

@@ -94,6 +94,53 @@ fn what_does_not_fit_is_not_repeated_where_it_may_be_a_key() {
 }
 
 #[test]
+fn a_key_in_the_place_of_any_value_is_not_repeated() {
+    for line in [
+        "keyside key list -w sk-CANARY",
+        "keyside key list -p sk-CANARY",
+        "keyside key list --status sk-CANARY",
+        "keyside key edit sk-CANARY",
+        "keyside key add -w acme -p openai --expires-at sk-CANARY",
+        "keyside key rotate cred_aaaaaaaaaaaaaaaaaaaaaaaaaa --grace sk-CANARY",
+        "keyside token create --name CI --role sk-CANARY",
+        "keyside audit list --limit sk-CANARY",
+        "keyside completions sk-CANARY",
+        "keyside key sk-CANARY",
+        "keyside sk-CANARY",
+    ] {
+        let Err(mut error) = parse(line) else {
+            panic!("{line}: taken");
+        };
+        let said = match arguments::is_stray_value(&error) {
+            true => arguments::stray_value().to_string(),
+            false => match arguments::hide_values(&mut error) {
+                true => arguments::unfit_value(&error).to_string(),
+                false => error.to_string(),
+            },
+        };
+        assert!(said.contains("not repeated"), "{line}: {said}");
+        assert!(!said.contains("CANARY"), "{line}: {said}");
+    }
+}
+
+#[test]
+fn a_key_in_the_place_of_the_settings_file_is_not_repeated() {
+    let said = |path: &str| {
+        let sources = Sources::from_process(Some(path.into()));
+        let loaded = keyside_config::Settings::load(&sources);
+        loaded
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default()
+    };
+    let key = said("sk-canary");
+    assert!(key.contains("--config") && !key.contains("canary"), "{key}");
+    for path in ["nowhere.toml", "/nowhere/keyside"] {
+        assert!(said(path).contains(path), "{path}");
+    }
+}
+
+#[test]
 fn a_secret_file_is_read_without_the_newline_that_ends_it() {
     for (text, expected) in [
         ("sk-1", Some("sk-1")),
