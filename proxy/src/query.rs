@@ -49,6 +49,10 @@ mod tests {
         check("%24key=x&alt=sse", "alt=sse");
         check("%2524key=x&alt=sse", "alt=sse");
         check("access_token=x", "");
+        check(
+            "[key]=x&$[key]=x&client_key=x&preview_token=x&api_key[a]=x",
+            "",
+        );
         check("apikey&alt=sse&key[]=1&key[]=2&key=", "alt=sse");
         check("a=%20b&&key=1&a", "a=%20b&&a");
         check(
@@ -84,6 +88,9 @@ mod tests {
             "pageToken=abc&pageSize=10",
             "$alt=json;enum-encoding=int&$fields=a(b,c)",
             "include[]=reasoning.encrypted_content",
+            "metadata[method]=POST&metadata[session_key]=x&metadata%5Bauth%5D=x",
+            "cursor_key=1&start_key=3&view_token=1&viewToken=1&resumption_token=2",
+            "api_key_ids[]=key_1&api_key_ids=key_2",
             "",
         ] {
             check(query, query);

@@ -11,7 +11,7 @@ pub(crate) fn is_credential(name: &NormalName<'_>) -> bool {
     has_credential_word(name)
         || name.ends_with("auth")
         || (name.ends_with("token") && !is_position(name))
-        || name.holds_any(parts)
+        || (name.holds_any(parts) && !is_filter(name))
 }
 
 /// A word that always means one; and `key` as the last word, unless the others say that it finds something.
@@ -51,12 +51,43 @@ fn has_credential_word(name: &NormalName<'_>) -> bool {
         );
         last = word;
     }
-    last == "key" && !finds_something
+    last == "key" && !finds_something && !follows_position(name, "key")
 }
 
-/// A token that says where to go on in a list.
+/// OpenAI's filter of usage by the ids of API keys, which are no secrets.
+fn is_filter(name: &NormalName<'_>) -> bool {
+    name.words().eq(["api", "key", "ids"])
+}
+
+/// Whether the word before `kind`, or what stands before it in the same word, says that it names a place or an attempt:
+/// `start_key`, `viewtoken`, `X-Amz-Client-Token`.
+fn follows_position(name: &NormalName<'_>, kind: &str) -> bool {
+    let (mut before, mut last) = ("", "");
+    for word in name.words() {
+        (before, last) = (last, word);
+    }
+    if last != kind {
+        before = last.strip_suffix(kind).unwrap_or_default();
+    }
+    matches!(
+        before,
+        "client"
+            | "continuation"
+            | "cursor"
+            | "idempotency"
+            | "page"
+            | "partition"
+            | "resumption"
+            | "retry"
+            | "sort"
+            | "start"
+            | "view"
+    )
+}
+
+/// A token that says where to go on in a list, or which attempt a request belongs to.
 fn is_position(name: &NormalName<'_>) -> bool {
-    [
+    let ends_so = [
         "continuationtoken",
         "cursortoken",
         "nexttoken",
@@ -66,7 +97,8 @@ fn is_position(name: &NormalName<'_>) -> bool {
         "synctoken",
     ]
     .iter()
-    .any(|position| name.ends_with(position))
+    .any(|position| name.ends_with(position));
+    ends_so || follows_position(name, "token")
 }
 
 /// Parts that a credential's name holds anywhere, by their first letter. Keys that are written as one word are here, since

@@ -33,10 +33,13 @@ impl<'a> NormalName<'a> {
             return fits(&NormalName(Cow::Borrowed(written)));
         }
         let name = unescaped(written);
-        let parts = name.split(['[', '\0', '=', '&', ';', '?', '#']);
-        std::iter::once(&*name).chain(parts).any(|part| {
-            fits(&NormalName(Cow::Owned(joined(part.chars()))))
-                || fits(&NormalName(Cow::Owned(joined(with_humps_apart(part)))))
+        let parts = name.split(['\0', '=', '&', ';', '?', '#']);
+        let mut readings = std::iter::once(&*name)
+            .chain(parts)
+            .flat_map(without_members);
+        readings.any(|reading| {
+            fits(&NormalName(Cow::Owned(joined(reading.chars()))))
+                || fits(&NormalName(Cow::Owned(joined(with_humps_apart(reading)))))
         })
     }
 
@@ -105,6 +108,19 @@ fn is_normal(name: &str) -> bool {
         }
     }
     after_word
+}
+
+/// The names that a name with brackets is read as: `metadata[key]` is a member of `metadata`, and `key` its own business.
+/// Without a name before the brackets, what they hold is one; and PHP takes a `[` that nothing closes for a `_`.
+fn without_members(name: &str) -> Vec<&str> {
+    match name.split_once('[') {
+        None => vec![name],
+        Some((outer, _)) if joined(outer.chars()).is_empty() => std::iter::once(name)
+            .chain(name.split(['[', ']']))
+            .collect(),
+        Some((outer, inner)) if inner.contains(']') => vec![outer],
+        Some((outer, _)) => vec![outer, name],
+    }
 }
 
 /// The words of a name; whatever is neither letter nor digit only parts them.

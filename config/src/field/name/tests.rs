@@ -104,3 +104,25 @@ fn a_name_of_nested_escapes_is_undone_in_one_pass() {
     let written = format!("%{}6bey", "25".repeat(100_000));
     assert_eq!(readings(&written)[0], "key");
 }
+
+#[test]
+fn a_member_of_a_parameter_is_no_name_of_its_own() {
+    for written in [
+        "metadata[api_key]",
+        "metadata%5Bapi_key%5D",
+        "a[b][api_key]",
+    ] {
+        let readings = readings(written);
+        assert!(
+            readings.iter().all(|name| !name.contains("key")),
+            "{written}: {readings:?}"
+        );
+    }
+    for written in ["[api_key]", "$[api_key]", "%5Bapi_key", "api[key"] {
+        let readings = readings(written);
+        assert!(
+            readings.iter().any(|name| name == "api-key"),
+            "{written}: {readings:?}"
+        );
+    }
+}
