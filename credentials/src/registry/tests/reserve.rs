@@ -101,7 +101,7 @@ async fn what_adds_or_keeps_a_use_leaves_the_reserve_alone() {
     check_full("rotate the workspace's key", resealed);
     check_full("export", registry.export_workspace(by, &acme).await);
     check_full("back up", registry.backup(by).await);
-    let noted = registry.audit().refused(by, "sign-in").await;
+    let noted = registry.audit().refused(by, "wrong-token").await;
     assert!(matches!(noted, Err(StorageError::Full { .. })));
     assert!(storage.asked().is_empty(), "nothing was begun");
     assert_eq!(registry.audit().head().await, head);
