@@ -163,9 +163,19 @@ impl Runs {
         let queued = self.shared.queued.fetch_add(1, Ordering::Relaxed) + 1;
         if self.queue.try_send(Message::Run(run)).is_err() {
             self.shared.queued.fetch_sub(1, Ordering::Relaxed);
-            self.shared.unrecorded.fetch_add(1, Ordering::Relaxed);
-            self.shared.failing.store(true, Ordering::Relaxed);
+            self.lose();
         } else if queued == RECORDS_AT_RISK {
+            self.shared.enough.notify_one();
+        }
+    }
+
+    /// Counts a run for which the queue had no place.
+    fn lose(&self) {
+        self.shared.unrecorded.fetch_add(1, Ordering::Relaxed);
+        let was_failing = self.shared.failing.swap(true, Ordering::Relaxed);
+        // The writer may have emptied the queue meanwhile, found that all is well, and wait for a message that never comes
+        // where requests are refused. If there is no place for this one either, the writer is not waiting.
+        if !was_failing && self.queue.try_send(Message::Probe).is_ok() {
             self.shared.enough.notify_one();
         }
     }

@@ -160,6 +160,37 @@ async fn storage_that_fails_loses_records_and_takes_the_next_ones() {
     }
 }
 
+#[tokio::test]
+async fn of_records_that_are_lost_in_part_only_those_that_are_not_on_disk_count() {
+    let storage = Arc::new(FaultyStorage::new(Arc::new(MemoryStorage::new())));
+    let runs = Runs::start(storage.clone(), HashMap::new());
+    runs.flush().await;
+    // The first block is taken, the second one is not.
+    storage.watch(Some(Fault {
+        at: 1,
+        done: false,
+        for_good: false,
+    }));
+    (0..600).for_each(|n| runs.record(run(n)));
+    runs.flush().await;
+    let kept = runs.recent(usize::MAX, &Scope::All).await.len() as u64;
+    assert!((1..600).contains(&kept), "{kept}");
+    assert_eq!(runs.unrecorded(), 600 - kept);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_lost_while_the_writer_empties_the_queue_refuses_requests_for_no_longer() {
+    let runs = Runs::start(Arc::new(MemoryStorage::new()), HashMap::new());
+    runs.set_when_full(WhenFull::Refuse);
+    runs.flush().await;
+    assert!(!runs.refuses());
+    // As `record` does when the queue was full, and the writer has emptied it and waits for the next message by now.
+    runs.lose();
+    assert!(runs.refuses());
+    is_recorded_again(&runs).await;
+    assert_eq!(runs.unrecorded(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_recorded_is_refused_where_the_settings_say_so_and_for_no_longer() {
     for (when_full, refuses) in [(WhenFull::Serve, false), (WhenFull::Refuse, true)] {

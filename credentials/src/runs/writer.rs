@@ -121,13 +121,14 @@ impl Writer {
         if !self.looked {
             self.look().await;
         }
-        let appended = self.append(runs).await;
+        let (written, appended) = self.append(runs).await;
         if let Err(error) = &appended {
             // Not retried: requests go on, and a full disk must not become a full memory.
+            let lost = runs.len() - written;
             self.shared
                 .unrecorded
-                .fetch_add(runs.len() as u64, Ordering::Relaxed);
-            tracing::warn!(%error, records = runs.len(), "run records were lost");
+                .fetch_add(lost as u64, Ordering::Relaxed);
+            tracing::warn!(%error, records = lost, "run records were lost");
         }
         self.note(appended.is_ok());
     }
@@ -158,15 +159,31 @@ impl Writer {
         }
     }
 
-    async fn append(&mut self, runs: &[Run]) -> Result<(), StorageError> {
-        for runs in runs.chunks(RECORDS_PER_BLOCK) {
-            self.append_block(runs).await?;
+    /// Says how many of them, from the first on, are on disk, and what failed, if anything did.
+    async fn append(&mut self, runs: &[Run]) -> (usize, Result<(), StorageError>) {
+        let (mut written, mut appended) = (0, Ok(()));
+        for block in runs.chunks(RECORDS_PER_BLOCK) {
+            appended = self.append_block(block).await;
+            if appended.is_err() {
+                break;
+            }
+            written += block.len();
         }
+        if appended.is_ok() {
+            appended = self.forget().await;
+        }
+        match self.shared.storage.sync_runs().await {
+            Ok(()) => (written, appended),
+            Err(error) => (0, Err(error)),
+        }
+    }
+
+    async fn forget(&mut self) -> Result<(), StorageError> {
         let keep = self.shared.keep.load(Ordering::Relaxed);
-        if let Some(first) = self.kept.forget(keep) {
-            self.shared.storage.forget_runs(first).await?;
+        match self.kept.forget(keep) {
+            Some(first) => self.shared.storage.forget_runs(first).await,
+            None => Ok(()),
         }
-        self.shared.storage.sync_runs().await
     }
 
     async fn append_block(&mut self, runs: &[Run]) -> Result<(), StorageError> {
