@@ -14,6 +14,9 @@ mod room;
 mod segments;
 mod sled;
 
+#[cfg(test)]
+pub(crate) use self::room::Floors;
+
 use async_trait::async_trait;
 
 pub use self::{
@@ -86,8 +89,8 @@ pub trait Storage: Send + Sync + 'static {
         self.sync().await
     }
 
-    /// Whether there is room for a change of this effect. Asked once, before its first write: a change that has begun comes
-    /// to its end in the reserve, so that few are left half-way.
+    /// Whether there is room for a change of this effect. Asked once, before its first write: a write by itself needs no more
+    /// room than [`Effect::Finishes`] does, so that a change which has begun comes to its end.
     ///
     /// # Errors
     /// [`StorageError::Full`].
@@ -108,14 +111,20 @@ pub trait Storage: Send + Sync + 'static {
 /// What is to stand in the place of an entry, told its position; nothing to leave it as it is.
 pub type Edit = Box<dyn FnMut(u64, &[u8]) -> Option<Vec<u8>> + Send>;
 
-/// What a change does to the uses that there are, and with it, how far it may fill the disk.
+/// What a change does to the uses that there are, and with it, how far it may fill the disk. Each leaves some room to the
+/// ones after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// It adds something, or leaves as much as there was. It does not touch the reserve.
+    /// It adds something, or leaves as much as there was.
     Adds,
-    /// It ends a use, or destroys what can be used no more, and adds none. The reserve is for these: there are no more of
-    /// them than there are uses to end, so that nobody uses it up with them.
+    /// It brings the end of a use nearer. This can be done to one use again and again, a second at a time, so it leaves room
+    /// for revoking.
+    EndsSooner,
+    /// It ends a use, or destroys what can be used no more, and adds none. Each use ends once, and none can be added in the
+    /// reserve.
     EndsUse,
+    /// It finishes what has begun or is on record already.
+    Finishes,
 }
 
 /// A stored document.

@@ -3,18 +3,19 @@
 
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicU64, Ordering},
 };
 
 use async_trait::async_trait;
 
-use super::{Document, Edit, Effect, Log, MemoryStorage, Storage, StorageError};
+use super::{Document, Edit, Effect, Floors, Log, MemoryStorage, Storage, StorageError};
 
 /// Storage in memory under a test's control.
 pub(crate) struct FaultyStorage {
     inner: Arc<MemoryStorage>,
     state: Mutex<State>,
-    on_reserve: AtomicBool,
+    /// Bytes that are free.
+    free: AtomicU64,
 }
 
 #[derive(Default)]
@@ -49,7 +50,7 @@ impl FaultyStorage {
         Self {
             inner,
             state: Mutex::default(),
-            on_reserve: AtomicBool::new(false),
+            free: AtomicU64::new(u64::MAX),
         }
     }
 
@@ -61,9 +62,17 @@ impl FaultyStorage {
         };
     }
 
-    /// From now on, nothing but the reserve is left of the disk.
-    pub(crate) fn leave_the_reserve(&self) {
-        self.on_reserve.store(true, Ordering::SeqCst);
+    /// From now on, so many bytes of the disk are free.
+    pub(crate) fn leave(&self, bytes: u64) {
+        self.free.store(bytes, Ordering::SeqCst);
+    }
+
+    fn check(&self, effect: Effect) -> Result<(), StorageError> {
+        let (available, needed) = (self.free.load(Ordering::SeqCst), Floors::USUAL.of(effect));
+        match available < needed {
+            true => Err(StorageError::Full { available, needed }),
+            false => Ok(()),
+        }
     }
 
     /// What was asked for since the last `watch`.
@@ -72,6 +81,9 @@ impl FaultyStorage {
     }
 
     async fn write(&self, asked: Asked) -> Result<(), StorageError> {
+        if !matches!(asked, Asked::Sync) {
+            self.check(Effect::Finishes)?;
+        }
         let (fails, done) = {
             let mut state = self.state.lock().unwrap();
             let at = state.asked.len();
@@ -166,13 +178,7 @@ impl Storage for FaultyStorage {
     }
 
     async fn expect_room(&self, effect: Effect) -> Result<(), StorageError> {
-        match effect == Effect::Adds && self.on_reserve.load(Ordering::SeqCst) {
-            true => Err(StorageError::Full {
-                available: 1,
-                needed: 2,
-            }),
-            false => Ok(()),
-        }
+        self.check(effect)
     }
 
     async fn generation(&self) -> Result<u64, StorageError> {

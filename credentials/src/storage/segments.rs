@@ -98,8 +98,8 @@ impl Segments {
             files.read(first, &mut old).map_err(unavailable)?;
             segment::edit(&old, first, &mut edit, &mut new);
             if new != old {
-                // It only ever takes away.
-                self.room.check(Effect::EndsUse)?;
+                // It only ever takes away, and that on record already.
+                self.room.check(Effect::Finishes)?;
                 files.replace(first, &new).map_err(unavailable)?;
                 self.flush.wrote();
             }

@@ -15,7 +15,10 @@ use async_trait::async_trait;
 pub use self::folder::StoreOpenError;
 use self::store::Store;
 use super::{
-    Document, Edit, Effect, Log, Storage, StorageError, room::Room, segments::Segments, unavailable,
+    Document, Edit, Effect, Log, Storage, StorageError,
+    room::{Floors, Room},
+    segments::Segments,
+    unavailable,
 };
 
 /// Documents and logs in a folder of this machine, which one process owns.
@@ -27,10 +30,6 @@ struct Opened {
     store: Store,
 }
 
-/// What is left for ending uses once nothing may be added: some thousand revocations, with the floor in it.
-const RESERVE: u64 = 16 << 20;
-/// Enough for what is in flight and a few of sled's segments (512 KiB each).
-const FLOOR: u64 = 4 << 20;
 /// In the store's folder.
 const RUNS: &str = "runs";
 
@@ -40,22 +39,17 @@ impl SledStorage {
     /// # Errors
     /// Each names its remedy.
     pub async fn open(folder: &Path) -> Result<Self, StoreOpenError> {
-        Self::open_with_room(folder, RESERVE, FLOOR).await
+        Self::open_with_room(folder, Floors::USUAL).await
     }
 
-    /// The same, adding only while `reserve` bytes of the disk are free, and writing only while `floor` are.
-    ///
-    /// # Errors
-    /// Each names its remedy.
-    pub async fn open_with_room(
+    /// The same, writing only while so many bytes of the disk are free.
+    pub(crate) async fn open_with_room(
         folder: &Path,
-        reserve: u64,
-        floor: u64,
+        floors: Floors,
     ) -> Result<Self, StoreOpenError> {
         let room = Room {
             folder: folder.to_owned(),
-            reserve,
-            floor,
+            floors,
         };
         let opening = tokio::task::spawn_blocking(move || Opened::open(room)).await;
         // sled asserts what it reads; a folder that breaks an assertion is a damaged one.

@@ -25,7 +25,7 @@ impl Inner {
             // Names of fields and never values: a label may be a person's name, and the log is for good.
             draft.note = Some(changed.join(", "));
             if changed == ["expiresAt"] && held.ends_sooner() {
-                draft.effect = Effect::EndsUse;
+                draft.effect = Effect::EndsSooner;
             }
             held.commit(draft, settings).await?;
         }

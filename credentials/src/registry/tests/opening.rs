@@ -6,7 +6,7 @@ use crate::{
     audit::VerifyError,
     authentic,
     sealing::Place,
-    storage::{Log, SledStorage, StorageError},
+    storage::{Floors, Log, SledStorage, StorageError},
 };
 
 #[tokio::test]
@@ -166,25 +166,21 @@ async fn a_full_disk_refuses_the_change_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("store");
     let installation = Installation::new();
-    let open = async |reserve: u64, floor: u64| {
-        let storage = Arc::new(
-            SledStorage::open_with_room(&store, reserve, floor)
-                .await
-                .unwrap(),
-        );
+    let open = async |floors: Floors| {
+        let storage = Arc::new(SledStorage::open_with_room(&store, floors).await.unwrap());
         (
             storage.clone(),
             Registry::open(installation.options(storage)).await.unwrap(),
         )
     };
-    let (storage, registry) = open(0, 0).await;
+    let (storage, registry) = open(Floors::NONE).await;
     registry
         .create_workspace(&act(), workspace("acme"))
         .await
         .unwrap();
     registry.add(&act(), key("default", "sk-1")).await.unwrap();
     close(registry, storage).await;
-    let (storage, registry) = open(u64::MAX, u64::MAX).await;
+    let (storage, registry) = open(Floors::above(u64::MAX)).await;
     let head = registry.audit().head().await;
     for _ in 0..3 {
         let error = registry.add(&act(), key("more", "sk-2")).await.unwrap_err();
@@ -209,7 +205,7 @@ async fn a_full_disk_refuses_the_change_and_nothing_else() {
         (1, head)
     );
     close(registry, storage).await;
-    let (_, registry) = open(0, 0).await;
+    let (_, registry) = open(Floors::NONE).await;
     registry.add(&act(), key("more", "sk-2")).await.unwrap();
 }
 

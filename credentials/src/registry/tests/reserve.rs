@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     CredentialId, NewToken, Role, Status,
-    storage::{StorageError, faulty::Fault},
+    storage::{Effect, Floors, StorageError, faulty::Fault},
 };
 
 /// `acme` with the keys `a`, rotated once, and `b`, and a token, on a disk that holds no more.
@@ -28,7 +28,7 @@ async fn on_the_reserve() -> Crowded {
         .create_token(&act(), &Scope::All, new_token())
         .await
         .unwrap();
-    storage.leave_the_reserve();
+    storage.leave(10 << 20);
     Crowded {
         installation,
         storage,
@@ -120,6 +120,23 @@ async fn an_end_that_moves_away_leaves_the_reserve_alone_and_one_that_comes_near
     };
     check_full("never", edit(never).await);
     edit(ending(NOW + DAY)).await.unwrap();
+}
+
+#[tokio::test]
+async fn bringing_an_end_nearer_again_and_again_leaves_room_for_revoking() {
+    let Crowded {
+        installation: _installation,
+        storage,
+        registry,
+        b,
+        ..
+    } = on_the_reserve().await;
+    let edit = async |second| registry.edit(&act(), &b, ending(second)).await;
+    edit(NOW + 9 * DAY).await.unwrap();
+    storage.leave(Floors::USUAL.of(Effect::EndsSooner) - 1);
+    check_full("a second nearer", edit(NOW + 9 * DAY - 1).await);
+    let revoked = registry.revoke(&act(), &b, Revocation::default()).await;
+    assert_eq!(revoked.unwrap().status, Status::Revoked);
 }
 
 #[tokio::test]

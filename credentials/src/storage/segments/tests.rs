@@ -3,6 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;
 
 use super::*;
+use crate::storage::Floors;
 
 fn opened(folder: &TempDir) -> Segments {
     with_reserve(folder, 0)
@@ -11,8 +12,7 @@ fn opened(folder: &TempDir) -> Segments {
 fn with_reserve(folder: &TempDir, reserve: u64) -> Segments {
     let room = Room {
         folder: folder.path().to_owned(),
-        reserve,
-        floor: 0,
+        floors: Floors::above(reserve),
     };
     Segments::open(&folder.path().join("runs"), room).unwrap()
 }

@@ -96,7 +96,7 @@ impl Store {
 
     pub(super) fn put(&self, key: &str, expected: u64, body: &[u8]) -> Result<u64, StorageError> {
         let old = self.expect(key, expected)?;
-        self.room.check(Effect::EndsUse)?;
+        self.room.check(Effect::Finishes)?;
         let revision = expected + 1;
         let new = [&revision.to_be_bytes(), body].concat();
         self.swap(key, old, Some(new))?;
@@ -110,7 +110,7 @@ impl Store {
                 what: key.to_owned(),
             });
         }
-        self.room.check(Effect::EndsUse)?;
+        self.room.check(Effect::Finishes)?;
         self.swap(key, old, None)
     }
 
@@ -179,7 +179,7 @@ impl Store {
         if self.last()? + 1 != position {
             return Err(conflict());
         }
-        self.room.check(Effect::EndsUse)?;
+        self.room.check(Effect::Finishes)?;
         let none: Option<&[u8]> = None;
         let key = position.to_be_bytes();
         let swapped = self.write(|| self.audit.compare_and_swap(key, none, Some(record)))?;

@@ -118,10 +118,14 @@ async fn a_crash_while_a_store_was_made_leaves_one_that_is_made_anew() {
 async fn a_nearly_full_disk_refuses_writes_and_still_reads() {
     let folder = tempfile::tempdir().unwrap();
     used(folder.path()).await;
-    let storage = SledStorage::open_with_room(folder.path(), u64::MAX, u64::MAX)
+    let nothing = Floors {
+        finishes: u64::MAX,
+        ..Floors::above(u64::MAX)
+    };
+    let storage = SledStorage::open_with_room(folder.path(), nothing)
         .await
         .unwrap();
-    for effect in [Effect::Adds, Effect::EndsUse] {
+    for effect in [Effect::Adds, Effect::EndsSooner, Effect::EndsUse] {
         assert!(is_full(storage.expect_room(effect).await), "{effect:?}");
     }
     assert!(is_full(storage.put("b", 0, vec![]).await));
@@ -134,14 +138,15 @@ async fn a_nearly_full_disk_refuses_writes_and_still_reads() {
 }
 
 #[tokio::test]
-async fn the_reserve_is_for_what_ends_a_use_and_for_what_has_begun() {
+async fn what_has_begun_is_finished_where_no_change_may_begin() {
     let folder = tempfile::tempdir().unwrap();
     used(folder.path()).await;
-    let storage = SledStorage::open_with_room(folder.path(), u64::MAX, 0)
+    let storage = SledStorage::open_with_room(folder.path(), Floors::above(u64::MAX))
         .await
         .unwrap();
     assert!(is_full(storage.expect_room(Effect::Adds).await));
-    storage.expect_room(Effect::EndsUse).await.unwrap();
+    assert!(is_full(storage.expect_room(Effect::EndsUse).await));
+    storage.expect_room(Effect::Finishes).await.unwrap();
     storage.put("a", 1, b"revoked".to_vec()).await.unwrap();
     storage.append(Log::Audit, 2, vec![]).await.unwrap();
     storage.sync().await.unwrap();
