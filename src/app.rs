@@ -13,12 +13,15 @@ use crate::store_health::StoreHealth;
 use crate::{allocator, descriptors, telemetry, warnings, web};
 use keyside_admin::AdminOptions;
 use keyside_config::{ListenAddress, Settings, Sources};
-use keyside_credentials::storage::SledStorage;
-use keyside_credentials::{Kms, OpenOptions, Registry, SystemClock};
+use keyside_credentials::storage::{SledStorage, StorageError};
+use keyside_credentials::{
+    FileError, KeyringError, Kms, OpenError, OpenOptions, Registry, SystemClock,
+};
 use keyside_proxy::{Bound, Drain, Metrics, Parts};
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server};
 use std::fmt::Display;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -213,7 +216,7 @@ async fn open_registry(settings: &Settings, data: &Path) -> Result<Arc<Registry>
         rules: settings.credentials.clone(),
         clock: Arc::new(SystemClock),
     };
-    let registry = Registry::open(options).await.map_err(misconfigured)?;
+    let registry = Registry::open(options).await.map_err(unopened)?;
     registry.runs().set_retention(settings.runs.keep);
     registry.runs().set_when_full(settings.runs.when_full);
     // A disk that is full already is found before the first request.
@@ -225,6 +228,24 @@ async fn open_registry(settings: &Settings, data: &Path) -> Result<Arc<Registry>
 /// their remedy themselves.
 fn failed(error: impl Display) -> Failure {
     Failure::failed(error.to_string())
+}
+
+/// A disk that is full or fails is not for the settings to mend, and may be mended by the next start.
+fn unopened(error: OpenError) -> Failure {
+    let is_of_the_disk = match &error {
+        OpenError::Storage(error) => matches!(
+            error,
+            StorageError::Full { .. } | StorageError::Failed { .. }
+        ),
+        OpenError::TokenFile(file) | OpenError::Keyring(KeyringError::File(file)) => {
+            file.kind() == ErrorKind::StorageFull
+        }
+        _ => false,
+    };
+    match is_of_the_disk {
+        true => failed(error),
+        false => misconfigured(error),
+    }
 }
 
 /// The settings, or what they point at, have to change.

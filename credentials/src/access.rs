@@ -32,7 +32,7 @@ use crate::{
     clock::Ratchet,
     documents::TOKENS,
     file,
-    journal::Journal,
+    journal::{Journal, Unfinished},
     keyring::Keyring,
     ledger::Ledger,
     storage::{Storage, StorageError},
@@ -139,10 +139,11 @@ impl Access {
     pub(crate) async fn load(
         &self,
         storage: &dyn Storage,
+        unfinished: &Unfinished,
         keyring: &Keyring,
         ledger: &Ledger,
     ) -> Result<(), StorageError> {
-        let stored = storage.list(TOKENS).await?;
+        let stored = unfinished.over(TOKENS, storage.list(TOKENS).await?);
         let believed = stored
             .iter()
             .filter_map(|(key, stored)| TokenDocument::believe(key, stored, keyring, ledger));
@@ -182,9 +183,10 @@ impl Access {
             request_id: "start".to_owned(),
         };
         let (document, text) = TokenDocument::made(new, &system.actor, now);
+        let draft = Draft::about_token(Event::TokenCreated, &system, &document);
+        journal.expect_room(draft.effect).await?;
         // The file first: a token that is stored and was never shown would lock everyone out.
         file::replace_secret(&self.file, &text, Permissions::from_mode(0o600))?;
-        let draft = Draft::about_token(Event::TokenCreated, &system, &document);
         journal.commit(draft, vec![document.write(keyring)]).await?;
         self.show(&document);
         tracing::info!(file = %self.file.display(), "made an owner token for the admin API");

@@ -24,7 +24,7 @@ use crate::{
     encoding::base64_bytes,
     ledger::Ledger,
     model::random_id,
-    storage::{Document, Storage, StorageError},
+    storage::{Document, Effect, Storage, StorageError},
 };
 
 /// Makes changes.
@@ -49,6 +49,15 @@ pub(crate) struct Write {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Body(#[serde(with = "base64_bytes")] pub(crate) Vec<u8>);
+
+/// What is on record and was not carried out, because the disk is full.
+#[derive(Default)]
+pub(crate) struct Unfinished {
+    /// What storage said, if there is something left to do.
+    pub(crate) full: Option<StorageError>,
+    /// The last write of each document that was not written.
+    writes: Vec<Write>,
+}
 
 /// A pending copy found in storage.
 pub(crate) struct Pending {
@@ -104,6 +113,11 @@ impl Journal {
             tracing::warn!(%error, "a change is on record, and its documents will follow");
         }
         Ok(head)
+    }
+
+    /// Whether there is room for a change: for who has something else to write before.
+    pub(crate) async fn expect_room(&self, effect: Effect) -> Result<(), StorageError> {
+        self.storage.expect_room(effect).await
     }
 
     async fn carry_out_all(
@@ -186,26 +200,34 @@ impl Journal {
             .collect())
     }
 
-    /// Carries out what is on record, and drops what is not.
+    /// Carries out what is on record, and drops what is not. A full disk is no error: what could not be carried out has
+    /// happened all the same, and its copies stay for the next time.
     pub(crate) async fn settle(
         &self,
         pending: Vec<Pending>,
         ledger: &Ledger,
-    ) -> Result<(), StorageError> {
+    ) -> Result<Unfinished, StorageError> {
+        let mut unfinished = Unfinished::default();
         let copies: Vec<_> = pending
             .iter()
             .map(|it| (format!("{PENDING}{}", it.change), it.revision))
             .collect();
         for (key, writes) in by_document(pending, ledger) {
-            self.roll_forward(&key, writes, ledger).await?;
+            let rolled = self.roll_forward(&key, writes, ledger, &mut unfinished);
+            rolled.await?;
         }
-        for (copy, revision) in &copies {
+        if unfinished.full.is_none() && !copies.is_empty() {
+            let dropped = self.drop_copies(&copies).await;
+            unfinished.had_no_room(dropped)?;
+        }
+        Ok(unfinished)
+    }
+
+    async fn drop_copies(&self, copies: &[(String, u64)]) -> Result<(), StorageError> {
+        for (copy, revision) in copies {
             self.storage.remove(copy, *revision).await?;
         }
-        if !copies.is_empty() {
-            self.storage.sync().await?;
-        }
-        Ok(())
+        self.storage.sync().await
     }
 
     /// Only what leads up to the last word on the document, and only over what it was meant to replace: a pending copy is
@@ -215,6 +237,7 @@ impl Journal {
         key: &str,
         writes: Vec<Write>,
         ledger: &Ledger,
+        unfinished: &mut Unfinished,
     ) -> Result<(), StorageError> {
         let stored = self.storage.read(key).await?;
         if ledger.is_last(key, stored.as_ref().map(|document| &*document.body)) {
@@ -224,8 +247,15 @@ impl Journal {
         let leads_up = left
             .last()
             .is_some_and(|write| ledger.is_last(key, write.bytes()));
-        for write in left.into_iter().filter(|_| leads_up) {
-            self.carry_out(write).await?;
+        if !leads_up {
+            return Ok(());
+        }
+        for write in &left {
+            let carried_out = self.carry_out(write.clone()).await;
+            if unfinished.had_no_room(carried_out)? {
+                unfinished.writes.extend(left.last().cloned());
+                break;
+            }
         }
         Ok(())
     }
@@ -261,6 +291,46 @@ fn left_of(writes: Vec<Write>, mut stored: u64) -> Vec<Write> {
         follows
     };
     writes.into_iter().filter(|write| follows(write)).collect()
+}
+
+impl Unfinished {
+    /// Whether the disk was too full for it.
+    fn had_no_room(&mut self, outcome: Result<(), StorageError>) -> Result<bool, StorageError> {
+        match outcome {
+            Err(full @ StorageError::Full { .. }) => {
+                self.full = Some(full);
+                Ok(true)
+            }
+            outcome => outcome.map(|()| false),
+        }
+    }
+
+    /// The documents under `prefix` as they are on record, given those that are stored.
+    pub(crate) fn over(
+        &self,
+        prefix: &str,
+        stored: Vec<(String, Document)>,
+    ) -> Vec<(String, Document)> {
+        let mut documents: BTreeMap<_, _> = stored.into_iter().collect();
+        for write in &self.writes {
+            if !write.key.starts_with(prefix) {
+                continue;
+            }
+            match write.bytes() {
+                Some(body) => {
+                    let document = Document {
+                        revision: write.expected + 1,
+                        body: body.to_vec(),
+                    };
+                    documents.insert(write.key.clone(), document);
+                }
+                None => {
+                    documents.remove(&write.key);
+                }
+            }
+        }
+        documents.into_iter().collect()
+    }
 }
 
 impl Write {

@@ -11,7 +11,8 @@ use tokio::sync::{RwLock, mpsc};
 use super::{Inner, OpenError, OpenOptions, change::WorkspaceLocks, twins::Twins};
 use crate::{
     Access, Act, Audit, Kms, Runs,
-    audit::{Draft, Event, Lead},
+    access::EnsureOwnerError,
+    audit::{Draft, Event, Head, Lead},
     clock::Ratchet,
     file,
     journal::{Journal, Pending},
@@ -87,12 +88,12 @@ impl Inner {
             clock,
             audit,
         };
-        inner.apply(pending, &ledger).await?;
-        inner.note_restore(&ledger).await?;
-        inner
-            .access
-            .ensure_owner(&inner.journal, &inner.keyring)
-            .await?;
+        if let Some(error) = inner.apply(pending, &ledger).await? {
+            tracing::error!(%error, "what is on record counts, and is written before the next change");
+            inner.journal.unsettle();
+        }
+        unless_full("the restore", inner.note_restore(&ledger).await)?;
+        inner.ensure_owner().await?;
         tracing::info!(
             workspaces = inner.snapshot.load().workspaces.len(),
             audit_head = %inner.audit.head().await,
@@ -107,21 +108,30 @@ impl Inner {
     /// Reads everything anew: a change stopped half-way, and what is in memory may be behind what is stored.
     pub(super) async fn reload(&self) -> Result<(), StorageError> {
         let (pending, ledger) = read(&self.journal, &self.audit).await?;
-        self.apply(pending, &ledger).await?;
+        if let Some(error) = self.apply(pending, &ledger).await? {
+            return Err(error);
+        }
         self.journal.settled();
         // An erasing may have been the one that stopped.
         self.runs.erase_all(ledger.erased).await;
         Ok(())
     }
 
-    /// Finishes what is on record and not carried out, believes what the log vouches for, and puts the rest on record.
-    async fn apply(&self, pending: Vec<Pending>, ledger: &Ledger) -> Result<(), StorageError> {
-        self.journal.settle(pending, ledger).await?;
-        self.keyring.destroy(&ledger.destroyed).await?;
+    /// Finishes what is on record and not carried out, believes what the log vouches for, and puts the rest on record. Says why
+    /// something is left to be finished, if it is: what is in memory is as if it were not.
+    async fn apply(
+        &self,
+        pending: Vec<Pending>,
+        ledger: &Ledger,
+    ) -> Result<Option<StorageError>, StorageError> {
+        let mut unfinished = self.journal.settle(pending, ledger).await?;
+        let destroyed = self.keyring.destroy(&ledger.destroyed).await;
+        let not_destroyed = destroyed.err().map(StorageError::from);
         self.keyring.settle(ledger.master_key.as_deref()).await?;
         let before = self.snapshot.load_full();
         let (snapshot, findings) = snapshot::load(
             &*self.storage,
+            &unfinished,
             &self.keyring,
             ledger,
             &before,
@@ -129,12 +139,25 @@ impl Inner {
         )
         .await?;
         self.access
-            .load(&*self.storage, &self.keyring, ledger)
+            .load(&*self.storage, &unfinished, &self.keyring, ledger)
             .await?;
         self.report(ledger, findings).await?;
         self.snapshot.store(Arc::new(snapshot));
         self.twins.forget();
-        Ok(())
+        // Of what those keys opened, nothing is believed any more.
+        Ok(unfinished.full.take().or(not_destroyed))
+    }
+
+    /// Where there is no room to put the token on record, the next start makes it.
+    async fn ensure_owner(&self) -> Result<(), EnsureOwnerError> {
+        let ensured = self.access.ensure_owner(&self.journal, &self.keyring).await;
+        match ensured {
+            Err(EnsureOwnerError::Storage(error)) => {
+                unless_full("an owner token", Err::<(), _>(error))?;
+                Ok(())
+            }
+            ensured => ensured,
+        }
     }
 
     /// A restore happens offline, where there is no log to write to; the first start after it does.
@@ -153,6 +176,11 @@ impl Inner {
         Ok(())
     }
 
+    async fn append_finding(&self, draft: Draft) -> Result<Head, StorageError> {
+        self.storage.expect_room(draft.effect).await?;
+        self.audit.append(draft).await
+    }
+
     /// Each finding once: it is found again at every start.
     async fn report(&self, ledger: &Ledger, findings: Vec<Finding>) -> Result<(), StorageError> {
         let mut head = None;
@@ -169,13 +197,25 @@ impl Inner {
                 .iter()
                 .all(|finding| ledger.is_reported(finding))
             {
-                head = Some(self.audit.append(draft).await?);
+                let appended = self.append_finding(draft).await;
+                head = unless_full("the finding", appended)?.or(head);
             }
         }
         if let Some(head) = head {
             self.audit.to_disk(head).await?;
         }
         Ok(())
+    }
+}
+
+/// A disk without room is no reason not to start: what is not put on record now is at a later start.
+fn unless_full<T>(what: &str, outcome: Result<T, StorageError>) -> Result<Option<T>, StorageError> {
+    match outcome {
+        Err(error @ StorageError::Full { .. }) => {
+            tracing::error!(%error, "{what} is not put on record before a later start");
+            Ok(None)
+        }
+        outcome => outcome.map(Some),
     }
 }
 

@@ -16,6 +16,7 @@ use crate::{
         CREDENTIALS, CredentialDocument, Stored, WORKSPACES, WorkspaceDocument,
         parse_credential_key, parse_workspace_key,
     },
+    journal::Unfinished,
     keyring::Keyring,
     ledger::{Damage, Ledger},
     sealing::Place,
@@ -33,9 +34,10 @@ pub(crate) struct Finding {
     pub(crate) damage: Damage,
 }
 
-/// Reads all workspaces and credentials. Those that were there `before` keep their signals.
+/// Reads all workspaces and credentials, with what is on record and not carried out yet. Those that were there `before` keep their signals.
 pub(crate) async fn load(
     storage: &dyn Storage,
+    unfinished: &Unfinished,
     keyring: &Keyring,
     ledger: &Ledger,
     before: &Snapshot,
@@ -49,12 +51,12 @@ pub(crate) async fn load(
         workspaces: HashMap::new(),
         findings: Vec::new(),
     };
-    let workspaces = storage.list(WORKSPACES).await?;
+    let workspaces = unfinished.over(WORKSPACES, storage.list(WORKSPACES).await?);
     loading.gone(WORKSPACES, &workspaces);
     for (key, document) in workspaces {
         loading.workspace(&key, &document);
     }
-    let credentials = storage.list(CREDENTIALS).await?;
+    let credentials = unfinished.over(CREDENTIALS, storage.list(CREDENTIALS).await?);
     loading.gone(CREDENTIALS, &credentials);
     for (key, document) in credentials {
         loading.credential(&key, &document);

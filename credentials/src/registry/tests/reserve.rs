@@ -39,6 +39,16 @@ async fn on_the_reserve() -> Crowded {
     }
 }
 
+impl Installation {
+    /// Opens it on a disk of which so many bytes are free.
+    async fn open_with(&self, free: u64) -> (Arc<FaultyStorage>, Arc<Registry>) {
+        let storage = Arc::new(FaultyStorage::new(self.memory.clone()));
+        storage.leave(free);
+        let registry = Registry::open(self.options(storage.clone())).await.unwrap();
+        (storage, registry)
+    }
+}
+
 fn new_token() -> NewToken {
     NewToken {
         name: "Robin".to_owned(),
@@ -171,6 +181,65 @@ async fn what_ends_a_use_is_done_on_the_reserve() {
     let acme = "acme".parse().unwrap();
     registry.erase_workspace(&act(), &acme, None).await.unwrap();
     assert!(registry.credential(&a).is_none());
+}
+
+#[tokio::test]
+async fn a_revocation_on_record_counts_after_a_start_without_room_to_finish_it() {
+    let Crowded {
+        installation,
+        storage,
+        registry,
+        b,
+        ..
+    } = on_the_reserve().await;
+    // Its pending copy, its record and the disk; of its document, nothing.
+    storage.watch(Some(Fault {
+        at: 3,
+        done: false,
+        for_good: true,
+    }));
+    let revoked = registry.revoke(&act(), &b, Revocation::default()).await;
+    assert_eq!(revoked.unwrap().status, Status::Revoked);
+    drop(registry);
+    let (storage, registry) = installation.open_with(0).await;
+    let found = registry.credential(&b).unwrap();
+    assert_eq!((found.status, found.damaged), (Status::Revoked, false));
+    assert!(opened(registry.resolver().resolve(&ask("acme"))).is_ok());
+    check_full(
+        "a change",
+        registry.revoke(&act(), &b, Revocation::default()).await,
+    );
+    storage.leave(u64::MAX);
+    registry.add(&act(), key("c", "sk-c")).await.unwrap();
+    drop(registry);
+    let found = installation.open().await.credential(&b).unwrap();
+    assert_eq!((found.status, found.damaged), (Status::Revoked, false));
+}
+
+#[tokio::test]
+async fn a_start_without_room_for_what_it_has_to_record_serves_and_a_later_one_records_it() {
+    let (installation, registry) = Installation::with_acme().await;
+    let added = registry.add(&act(), key("a", "sk-a")).await.unwrap();
+    let b = registry.add(&act(), key("b", "sk-b")).await.unwrap();
+    let head = registry.audit().head().await;
+    drop(registry);
+    let of_a = added.credential.id.to_string();
+    installation.memory.tamper(|documents, _| {
+        for (key, document) in documents.iter_mut() {
+            if key.ends_with(&of_a) || key.starts_with("tokens/") {
+                document.body[9] ^= 1;
+            }
+        }
+    });
+    let (_, registry) = installation.open_with(10 << 20).await;
+    assert_eq!(registry.audit().head().await, head);
+    let found = registry.credential(&b.credential.id).unwrap();
+    assert_eq!((found.status, found.damaged), (Status::Active, false));
+    assert_eq!(registry.access().tokens(&Scope::All).len(), 0);
+    drop(registry);
+    let registry = installation.open().await;
+    assert!(registry.audit().head().await.position > head.position + 1);
+    assert_eq!(registry.access().tokens(&Scope::All).len(), 1);
 }
 
 #[tokio::test]
