@@ -14,9 +14,7 @@ use crate::{allocator, descriptors, telemetry, warnings, web};
 use keyside_admin::AdminOptions;
 use keyside_config::{ListenAddress, Settings, Sources};
 use keyside_credentials::storage::{SledStorage, StorageError};
-use keyside_credentials::{
-    FileError, KeyringError, Kms, OpenError, OpenOptions, Registry, SystemClock,
-};
+use keyside_credentials::{KeyringError, Kms, OpenError, OpenOptions, Registry, SystemClock};
 use keyside_proxy::{Bound, Drain, Metrics, Parts};
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server};

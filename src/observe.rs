@@ -60,9 +60,7 @@ async fn ready(State(observed): State<Observed>) -> (StatusCode, String) {
 /// A line for each thing that is wrong with the store.
 fn details(registry: &Registry) -> impl Iterator<Item = String> {
     let failed = registry.storage_failure().map(|reason| {
-        format!(
-            "store: the disk failed a write ({reason}); no change is accepted until a restart\n"
-        )
+        format!("store: a write failed ({reason}); no change is accepted until a restart\n")
     });
     let runs = registry.runs();
     let unrecorded = (!runs.are_recorded()).then(|| {

@@ -20,7 +20,7 @@ impl StoreHealth {
     pub(crate) fn new(registry: Arc<Registry>) -> prometheus::Result<Self> {
         let failed = IntGauge::new(
             "keyside_store_failed",
-            "1 once the disk has failed a write: no change is accepted until a restart.",
+            "1 once a write to the store has failed: no change is accepted until a restart.",
         )?;
         let unrecorded = IntCounter::new(
             "keyside_runs_unrecorded_total",

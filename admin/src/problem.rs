@@ -301,7 +301,7 @@ impl From<StorageError> for Problem {
                 "Try again.",
             ),
             StorageError::Failed { .. } => (
-                "The disk has failed a write, so nothing was changed, and nothing is accepted until Keyside is restarted.",
+                "A write to the store has failed, so nothing was changed, and nothing is accepted until Keyside is restarted.",
                 "Look at the disk of the data folder, then restart Keyside. Requests are answered meanwhile.",
             ),
             _ => (

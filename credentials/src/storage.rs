@@ -175,9 +175,9 @@ pub enum StorageError {
         /// Bytes below which nothing is written.
         needed: u64,
     },
-    /// The disk has failed a write. Final until a restart: what is on it is not known.
+    /// A write or an fsync has failed. Final until a restart: what is on it is not known.
     #[error(
-        "the disk reported a failed write ({reason}). The system forgets what it could not write and says so once, so \
+        "a write to the store failed ({reason}). The system forgets what it could not write and says so once, so \
          nothing more is accepted until Keyside is restarted"
     )]
     Failed {

@@ -35,7 +35,7 @@ impl Failure {
         if is_first {
             tracing::error!(
                 %reason,
-                "the disk failed a write: no change is accepted until Keyside is restarted"
+                "a write to the store failed: no change is accepted until Keyside is restarted"
             );
         }
         StorageError::Failed {

@@ -7,6 +7,7 @@
 mod blobs;
 mod folder;
 mod store;
+mod sync;
 
 use std::{path::Path, sync::Arc};
 

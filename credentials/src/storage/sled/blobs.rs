@@ -8,17 +8,18 @@
 use std::{
     collections::HashSet,
     ffi::OsString,
-    fs::{self, File},
-    io,
+    fs, io,
     path::{Path, PathBuf},
 };
 
-use crate::file;
+use super::sync::{SyncError, sync};
 
 /// The blobs of a store, and which of them are on disk.
 pub(super) struct Blobs {
     folder: PathBuf,
     synced: HashSet<OsString>,
+    /// The last sync did not come to its end.
+    behind: bool,
 }
 
 impl Blobs {
@@ -27,6 +28,7 @@ impl Blobs {
         Self {
             folder: store.join(FOLDER),
             synced: HashSet::new(),
+            behind: false,
         }
     }
 
@@ -37,29 +39,38 @@ impl Blobs {
 
     /// Brings those to disk that are new since the last time, then the folder that names them. It costs a listing of the
     /// folder where there are none. sled removes old ones meanwhile, and never writes to one again.
-    pub(super) fn sync(&mut self) -> io::Result<()> {
+    pub(super) fn sync(&mut self) -> Result<(), SyncError> {
+        self.behind = true;
         let (mut there, mut any_new) = (HashSet::with_capacity(self.synced.len()), false);
-        for entry in fs::read_dir(&self.folder)? {
-            let name = entry?.file_name();
+        for entry in fs::read_dir(&self.folder).map_err(SyncError::NotAsked)? {
+            let name = entry.map_err(SyncError::NotAsked)?.file_name();
             if !self.synced.contains(&name) {
                 any_new |= sync_file(&self.folder.join(&name))?;
             }
             there.insert(name);
         }
         if any_new {
-            file::sync_folder(&self.folder)?;
+            sync(&self.folder)?;
         }
         self.synced = there;
+        self.behind = false;
         Ok(())
+    }
+
+    /// Does what the last sync could not do, if there is any of that.
+    pub(super) fn catch_up(&mut self) -> Result<(), SyncError> {
+        match self.behind {
+            true => self.sync(),
+            false => Ok(()),
+        }
     }
 }
 
 /// Says whether there still was such a file.
-fn sync_file(path: &Path) -> io::Result<bool> {
-    match File::open(path) {
-        Ok(file) => file.sync_all().map(|()| true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
+fn sync_file(path: &Path) -> Result<bool, SyncError> {
+    match sync(path) {
+        Err(SyncError::NotAsked(error)) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        synced => synced.map(|()| true),
     }
 }
 

@@ -9,7 +9,10 @@ use std::{
 
 use sled::Db;
 
-use super::blobs::Blobs;
+use super::{
+    blobs::Blobs,
+    sync::{SyncError, sync},
+};
 use crate::file::{self, FileError};
 
 /// What stands in a store's folder, open.
@@ -109,12 +112,12 @@ fn bring_to_disk(folder: &Path, blobs: &mut Blobs) -> io::Result<()> {
     if blobs.are_there() {
         blobs.sync()?;
     }
-    sync_db(folder)
+    Ok(sync_db(folder)?)
 }
 
 /// Makes the log's own file durable, which sled's flush does not.
-pub(super) fn sync_db(folder: &Path) -> io::Result<()> {
-    File::open(folder.join("db"))?.sync_all()
+pub(super) fn sync_db(folder: &Path) -> Result<(), SyncError> {
+    sync(&folder.join("db"))
 }
 
 fn lock(folder: &Path) -> Result<FolderLock, StoreOpenError> {
@@ -164,7 +167,8 @@ fn finish(folder: &Path, db: &Db) -> Result<(), StoreOpenError> {
         .map_err(|error| StoreOpenError::sled(folder, &error))?;
     db.flush()
         .map_err(|error| StoreOpenError::sled(folder, &error))?;
-    sync_db(folder).map_err(FileError::at(folder))?;
+    let synced = sync_db(folder).map_err(io::Error::from);
+    synced.map_err(FileError::at(folder))?;
     let conf = file::read(&folder.join(CONF))?;
     file::replace(&folder.join(CONF_COPY), &conf, owner_only())?;
     let making = folder.join(MAKING);

@@ -7,6 +7,7 @@ use sled::{Db, IVec, Tree};
 use super::{
     blobs::Blobs,
     folder::{self, FolderLock, OpenedFolder, StoreOpenError},
+    sync::SyncError,
 };
 use crate::storage::{
     Document, Effect, Log, StorageError, failure::Failure, flush::Flush, room::Room, unavailable,
@@ -59,14 +60,21 @@ impl Store {
     pub(super) fn to_disk(&self) -> Result<(), StorageError> {
         self.write_log()?;
         let synced = folder::sync_db(&self.room.folder);
-        synced.map_err(|error| self.failure.latch("db", error))
+        self.judge("db", synced)
+    }
+
+    /// What a sync says is final only if the disk has said it.
+    fn judge(&self, what: &str, synced: Result<(), SyncError>) -> Result<(), StorageError> {
+        synced.map_err(|error| match error {
+            SyncError::NotAsked(error) => unavailable(format!("{what}: {error}")),
+            SyncError::Failed(error) => self.failure.latch(what, error),
+        })
     }
 
     /// Has sled hand its log to the system, with nothing in it that points at a blob which is not on disk.
     fn write_log(&self) -> Result<(), StorageError> {
         let mut blobs = self.blobs()?;
-        let synced = blobs.sync();
-        synced.map_err(|error| self.failure.latch("blobs", error))?;
+        self.judge("blobs", blobs.sync())?;
         let written = self.db.flush();
         written.map_err(|error| self.failure.latch("db", error))?;
         Ok(())
@@ -76,9 +84,9 @@ impl Store {
     /// on disk before the next one begins. So whatever is cut off, no later write survives an earlier one.
     fn write<T>(&self, write: impl FnOnce() -> sled::Result<T>) -> Result<T, StorageError> {
         let mut blobs = self.blobs()?;
+        self.judge("blobs", blobs.catch_up())?;
         let written = write().map_err(|error| self.failure.latch("db", error))?;
-        let synced = blobs.sync();
-        synced.map_err(|error| self.failure.latch("blobs", error))?;
+        self.judge("blobs", blobs.sync())?;
         Ok(written)
     }
 

@@ -166,7 +166,17 @@ async fn a_disk_that_failed_a_write_takes_none_before_a_restart_and_is_read_as_b
         storage.put("b", 0, b"in doubt".to_vec()).await.unwrap();
         let (path, away) = (folder.path().join(gone), folder.path().join("away"));
         fs::rename(&path, &away).unwrap();
+        // It opens, and an fsync of it fails: EINVAL.
+        let unsyncable = match gone {
+            "db" => path.clone(),
+            _ => path.join("unsyncable"),
+        };
+        if gone == "blobs" {
+            fs::create_dir(&path).unwrap();
+        }
+        std::os::unix::fs::symlink("/dev/null", &unsyncable).unwrap();
         assert!(has_failed(storage.sync().await), "{gone}");
+        fs::remove_file(&unsyncable).unwrap();
         fs::rename(&away, &path).unwrap();
         // It would succeed now, and say nothing of what was to be on disk before.
         assert!(has_failed(storage.sync().await), "{gone}");
@@ -178,6 +188,38 @@ async fn a_disk_that_failed_a_write_takes_none_before_a_restart_and_is_read_as_b
         assert_eq!(storage.entries(Log::Audit, 1, 9).await.unwrap().len(), 1);
         storage.append(Log::Runs, 2, vec![]).await.unwrap();
         storage.sync_runs().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_opened_for_a_moment_refuses_changes_for_no_longer() {
+    let folder = tempfile::tempdir().unwrap();
+    used(folder.path()).await;
+    let storage = opened(folder.path()).await;
+    let away = folder.path().join("away");
+    for gone in ["db", "blobs"] {
+        let path = folder.path().join(gone);
+        storage.put(gone, 0, b"kept".to_vec()).await.unwrap();
+        fs::rename(&path, &away).unwrap();
+        let refused = storage.sync().await.unwrap_err();
+        let is_passing = matches!(refused, StorageError::Unavailable { .. });
+        assert!(is_passing, "{gone}: {refused}");
+        if gone == "blobs" {
+            // What is behind is made good before anything else is written.
+            storage.put("more", 0, vec![]).await.unwrap_err();
+            assert!(storage.read("more").await.unwrap().is_none());
+        }
+        fs::rename(&away, &path).unwrap();
+        storage.sync().await.unwrap();
+        assert_eq!(storage.failure(), None);
+    }
+    storage.put("more", 0, b"kept".to_vec()).await.unwrap();
+    storage.sync().await.unwrap();
+    drop(storage);
+    let storage = opened(folder.path()).await;
+    for key in ["db", "blobs", "more"] {
+        let kept = storage.read(key).await.unwrap();
+        assert_eq!(kept.unwrap().body, b"kept", "{key}");
     }
 }
 
