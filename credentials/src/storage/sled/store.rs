@@ -86,6 +86,8 @@ impl Store {
         let mut blobs = self.blobs()?;
         self.judge("blobs", blobs.catch_up())?;
         let written = write().map_err(|error| self.failure.latch("db", error))?;
+        // Also where the blobs are behind: the write is there, for the next sync.
+        self.flush.wrote();
         self.judge("blobs", blobs.sync())?;
         Ok(written)
     }
@@ -143,7 +145,6 @@ impl Store {
         swapped.map_err(|_| StorageError::Conflict {
             what: key.to_owned(),
         })?;
-        self.flush.wrote();
         Ok(())
     }
 
@@ -175,7 +176,6 @@ impl Store {
     fn import(&self, into: &Tree, key: &[u8], value: Vec<u8>) -> Result<(), StorageError> {
         self.room.check(Effect::Adds)?;
         self.write(|| into.insert(key, value))?;
-        self.flush.wrote();
         Ok(())
     }
 
@@ -192,7 +192,6 @@ impl Store {
         let key = position.to_be_bytes();
         let swapped = self.write(|| self.audit.compare_and_swap(key, none, Some(record)))?;
         swapped.map_err(|_| conflict())?;
-        self.flush.wrote();
         Ok(())
     }
 
