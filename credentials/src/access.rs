@@ -101,6 +101,12 @@ impl Access {
         tokens.iter().find(|token| token.id == *id).cloned()
     }
 
+    /// Whether the actor's token is revoked or has expired: it may have been good when the request was authenticated.
+    pub fn has_ended(&self, id: &ActorId) -> bool {
+        let token = self.token(id);
+        token.is_some_and(|token| !token.is_good(self.clock.now()))
+    }
+
     /// One token, whoever asks.
     pub fn named(&self, id: &ActorId) -> Option<Token> {
         self.token(id).map(|token| self.view(&token))

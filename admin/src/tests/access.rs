@@ -145,3 +145,31 @@ async fn whoever_is_limited_and_reaches_beyond_is_on_record_by_name() {
         assert_eq!(record.note, Some(answer.kind()));
     }
 }
+
+#[tokio::test]
+async fn a_change_whose_token_is_revoked_while_its_body_arrives_is_not_made() {
+    let api = Api::open().await;
+    let new = json!({ "name": "CI", "role": "owner" });
+    let made = api.post("/api/tokens", &new).await.json();
+    let authorization = format!("Bearer {}", made["token"].as_str().unwrap());
+    let (mut sender, body) = http_body_util::channel::Channel::<axum::body::Bytes>::new(1);
+    let request = anonymous("POST", "/api/workspaces")
+        .header("authorization", &authorization)
+        .header("content-type", "application/json")
+        .body(Body::new(body))
+        .unwrap();
+    let answering = tokio::spawn(api.router.clone().oneshot(request));
+    sender.send_data("{\"id\":".into()).await.unwrap();
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    let id = made["id"].as_str().unwrap();
+    let revoked = api.delete(&format!("/api/tokens/{id}")).await;
+    assert_eq!(revoked.status, StatusCode::OK, "{}", revoked.body);
+    sender.send_data("\"late\"}".into()).await.unwrap();
+    drop(sender);
+    let answer = answering.await.unwrap().unwrap();
+    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+    let late = api.get("/api/workspaces/late").await;
+    assert_eq!(late.kind(), "workspace-unknown");
+}

@@ -53,6 +53,7 @@ impl Registry {
         self.runs().flush().await;
         let (by, id) = (by.clone(), random_id("bak_"));
         self.to_its_end(|inner| async move {
+            inner.expect_access(&by)?;
             inner
                 .audit
                 .put_on_record(Draft {

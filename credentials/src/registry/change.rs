@@ -48,15 +48,18 @@ impl Inner {
     /// Leave to change a workspace, and what is in it.
     pub(super) async fn begin_in(
         &self,
+        by: &Act,
         workspace: &WorkspaceId,
     ) -> Result<Begun<'_, OwnedMutexGuard<()>>, ChangeError> {
-        self.begin_under(|| self.locks.lock(workspace)).await
+        self.begin_under(by, || self.locks.lock(workspace)).await
     }
 
     /// Leave to change what `lock` guards. Whoever had the lock before may have stopped half-way while this one waited for
-    /// it, and nothing may be made on top of what is in memory then: it begins once more.
+    /// it, and nothing may be made on top of what is in memory then: it begins once more. The actor's token may have been
+    /// revoked since the request was authenticated, so it is looked at once the lock is held.
     pub(super) async fn begin_under<L, F>(
         &self,
+        by: &Act,
         lock: impl Fn() -> F,
     ) -> Result<Begun<'_, L>, ChangeError>
     where
@@ -69,8 +72,17 @@ impl Inner {
                 _gate: gate,
             };
             if !self.journal.is_unsettled() {
+                self.expect_access(by)?;
                 return Ok(begun);
             }
+        }
+    }
+
+    /// Refuses an actor whose token is revoked or has expired. Keyside itself acts without a token.
+    pub(crate) fn expect_access(&self, by: &Act) -> Result<(), ChangeError> {
+        match self.access.has_ended(&by.actor) {
+            true => Err(ChangeError::AccessEnded),
+            false => Ok(()),
         }
     }
 

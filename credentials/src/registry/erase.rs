@@ -50,7 +50,7 @@ impl Inner {
         expected: Option<WorkspaceState>,
     ) -> Result<(), ChangeError> {
         let both = || async { (self.locks.lock(id).await, self.access.changing.lock().await) };
-        let _begun = self.begin_under(both).await?;
+        let _begun = self.begin_under(by, both).await?;
         let workspace = self.snapshot.load().workspaces.get(id).cloned();
         let workspace = workspace.ok_or(ChangeError::WorkspaceUnknown)?;
         let current = WorkspaceState {

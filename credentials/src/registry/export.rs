@@ -76,7 +76,7 @@ impl Inner {
         by: &Act,
         id: &WorkspaceId,
     ) -> Result<(Head, Arc<Snapshot>), ChangeError> {
-        let _begun = self.begin_in(id).await?;
+        let _begun = self.begin_in(by, id).await?;
         let snapshot = self.snapshot.load_full();
         if !snapshot.workspaces.contains_key(id) {
             return Err(ChangeError::WorkspaceUnknown);

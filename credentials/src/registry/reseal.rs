@@ -72,7 +72,7 @@ impl Inner {
         so_far: &mut Resealed,
         unopenable: &mut HashSet<CredentialId>,
     ) -> Result<bool, ChangeError> {
-        let _begun = self.begin_in(&so_far.workspace).await?;
+        let _begun = self.begin_in(by, &so_far.workspace).await?;
         let workspace = self.sound_workspace(&so_far.workspace)?;
         let current = self.keyring.current(&so_far.workspace);
         let mut key = current.ok_or(ChangeError::Damaged)?;

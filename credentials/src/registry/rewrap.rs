@@ -26,6 +26,7 @@ impl Registry {
 impl Inner {
     async fn rotate_master_key(&self, by: &Act) -> Result<Rewrapped, ChangeError> {
         let _begun = self.begin().await?;
+        self.expect_access(by)?;
         let to = self.keyring.next_master_key().await?;
         let draft = Draft {
             note: Some(to.clone()),

@@ -74,12 +74,12 @@ impl Inner {
         if !is_fit(&new.name) {
             return Err(ChangeError::NameUnfit);
         }
-        let _begun = self.begin_under(|| self.access.changing.lock()).await?;
+        let _begun = self.begin_under(by, || self.access.changing.lock()).await?;
         let now = self.clock.now();
         if new.expires_at.is_some_and(|end| end <= now) {
             return Err(ChangeError::ExpiryPast);
         }
-        self.accept_scope(&self.given_scope(by, within)?, &new.scope)?;
+        self.accept_scope(&self.given_scope(by, within), &new.scope)?;
         let warnings = self.end_with_maker(by, &mut new);
         let (document, text) = TokenDocument::made(new, &by.actor, now);
         self.commit_token(Event::TokenCreated, by, &document)
@@ -92,13 +92,10 @@ impl Inner {
         })
     }
 
-    /// What whoever gives it has now: their token may have been withdrawn or limited since they were recognised.
-    fn given_scope(&self, by: &Act, within: &Scope) -> Result<Scope, ChangeError> {
-        match self.access.token(&by.actor) {
-            Some(giver) if !giver.is_good(self.clock.now()) => Err(ChangeError::AccessEnded),
-            Some(giver) => Ok(giver.scope()),
-            None => Ok(within.clone()),
-        }
+    /// What whoever gives it has now: their token may have been limited since they were recognised.
+    fn given_scope(&self, by: &Act, within: &Scope) -> Scope {
+        let giver = self.access.token(&by.actor);
+        giver.map_or_else(|| within.clone(), |giver| giver.scope())
     }
 
     /// Nobody gives what they will not have any more; and they are told.
@@ -118,7 +115,7 @@ impl Inner {
         id: &ActorId,
         expected: Option<u64>,
     ) -> Result<Token, ChangeError> {
-        let _begun = self.begin_under(|| self.access.changing.lock()).await?;
+        let _begun = self.begin_under(by, || self.access.changing.lock()).await?;
         let token = self.access.token(id);
         let token = token.filter(|token| within.covers(&token.scope()));
         let token = token.ok_or(ChangeError::TokenUnknown)?;

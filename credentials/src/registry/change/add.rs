@@ -28,7 +28,7 @@ impl Inner {
             .cloned()
             .ok_or(ChangeError::ProviderUnknown)?;
         let endpoint = endpoint(&provider, new.endpoint.as_deref())?;
-        let _begun = self.begin_in(&new.workspace).await?;
+        let _begun = self.begin_in(by, &new.workspace).await?;
         let workspace = self.sound_workspace(&new.workspace)?;
         let id = self.new_id(by, &new, &workspace.document);
         if let Some(made) = self.repeated(by, &new, workspace.credentials.get(&id))? {

@@ -14,7 +14,7 @@ impl Inner {
         id: &CredentialId,
         edit: Edit,
     ) -> Result<Made, ChangeError> {
-        let mut held = self.hold(id).await?;
+        let mut held = self.hold(by, id).await?;
         held.expect_open(edit.expected)?;
         let (settings, replaced) = held.settings(edit.default)?;
         let mut changed = held.apply(edit)?;

@@ -32,7 +32,11 @@ pub(super) struct Held<'a> {
 }
 
 impl Inner {
-    pub(super) async fn hold(&self, id: &CredentialId) -> Result<Held<'_>, ChangeError> {
+    pub(super) async fn hold(
+        &self,
+        by: &Act,
+        id: &CredentialId,
+    ) -> Result<Held<'_>, ChangeError> {
         // Which workspace's lock it takes is looked up first, and must not be looked up in what is behind.
         drop(self.begin().await?);
         let of = self
@@ -41,7 +45,7 @@ impl Inner {
             .credential(id)
             .map(|(workspace, _)| workspace.document.id.clone());
         let of = of.ok_or(ChangeError::CredentialUnknown)?;
-        let begun = self.begin_in(&of).await?;
+        let begun = self.begin_in(by, &of).await?;
         let snapshot = self.snapshot.load();
         let (workspace, entry) = snapshot
             .credential(id)

@@ -11,7 +11,7 @@ impl Inner {
         id: &CredentialId,
         revocation: Revocation,
     ) -> Result<(), ChangeError> {
-        let mut held = self.hold(id).await?;
+        let mut held = self.hold(by, id).await?;
         held.expect(revocation.expected)?;
         let signals = held.entry.signals.clone();
         let trace = held.trace(held.document.current)?;

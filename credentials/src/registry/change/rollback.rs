@@ -14,7 +14,7 @@ impl Inner {
         id: &CredentialId,
         rollback: Rollback,
     ) -> Result<(), ChangeError> {
-        let mut held = self.hold(id).await?;
+        let mut held = self.hold(by, id).await?;
         held.expect_open(rollback.expected)?;
         let target = held.target(rollback.to)?;
         let (number, end) = (target.number, target.until.unwrap_or(held.now));

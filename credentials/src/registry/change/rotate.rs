@@ -35,7 +35,7 @@ impl Inner {
         if rotation.grace > GRACE_LIMIT {
             return Err(ChangeError::GraceTooLong);
         }
-        let mut held = self.hold(id).await?;
+        let mut held = self.hold(by, id).await?;
         if let Some(made) = held.repeated(by, &rotation)? {
             return Ok(made);
         }
@@ -81,12 +81,14 @@ impl Inner {
         let draft = held.record(Event::RotationStaged, by, trace);
         held.commit(draft, None).await?;
         let finding = Finding::of(&on_trial, check).await;
-        let mut held = self.hold(&id).await?;
+        // Keyside ends the trial itself where the actor's token was revoked meanwhile: nothing may stay staged.
+        let mut held = self.hold(&Act::system("rotation"), &id).await?;
         held.expect_open(None)?;
         if !held.is_staged(version) {
             return Err(ChangeError::Replaced);
         }
-        if finding.is_usable() {
+        let access = self.expect_access(by);
+        if access.is_ok() && finding.is_usable() {
             let promotion = Promotion {
                 verification: Some(finding.verification),
                 ..promotion
@@ -97,6 +99,7 @@ impl Inner {
         let mut draft = held.record(Event::RotationAbandoned, by, trace);
         draft.note = Some(finding.to_string());
         held.commit(draft, None).await?;
+        access?;
         Err(ChangeError::CheckFailed(finding))
     }
 

@@ -21,7 +21,7 @@ impl Inner {
     }
 
     async fn sweep_one(&self, id: &CredentialId) -> Result<(), ChangeError> {
-        let mut held = self.hold(id).await?;
+        let mut held = self.hold(&crate::Act::system("sweep"), id).await?;
         match held.ended.is_empty() {
             true => Ok(()),
             false => {

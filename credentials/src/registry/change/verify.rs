@@ -16,13 +16,13 @@ impl Inner {
         id: &CredentialId,
         check: Arc<dyn LiveCheck>,
     ) -> Result<Finding, ChangeError> {
-        let held = self.hold(id).await?;
+        let held = self.hold(by, id).await?;
         held.expect_open(None)?;
         let version = held.document.current;
         let on_trial = held.on_trial(version);
         drop(held);
         let finding = Finding::of(&on_trial, check).await;
-        let mut held = self.hold(id).await?;
+        let mut held = self.hold(by, id).await?;
         held.expect_open(None)?;
         if held.document.current != version {
             return Err(ChangeError::Replaced);

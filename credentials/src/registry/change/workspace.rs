@@ -21,7 +21,7 @@ impl Inner {
         if !is_fit(&new.name) {
             return Err(ChangeError::NameUnfit);
         }
-        let _begun = self.begin_in(&new.id).await?;
+        let _begun = self.begin_in(by, &new.id).await?;
         if self.snapshot.load().workspaces.contains_key(&new.id) {
             return Err(ChangeError::WorkspaceExists);
         }

@@ -289,3 +289,34 @@ async fn a_token_that_was_withdrawn_while_it_asked_makes_none() {
     let late = registry.create_token(&by, &all, new_token(Role::Owner));
     assert!(matches!(late.await, Err(ChangeError::AccessEnded)));
 }
+
+#[tokio::test]
+async fn a_token_that_was_revoked_while_it_asked_changes_nothing() {
+    let (_installation, registry) = Installation::with_acme().await;
+    let all = Scope::All;
+    let actor = made(&registry, new_token(Role::Owner)).await.token.id;
+    let by = Act {
+        actor: actor.clone(),
+        ..act()
+    };
+    let acme = "acme".parse().unwrap();
+    registry.rotate_workspace_key(&by, &acme).await.unwrap();
+    let revoked = registry.revoke_token(&act(), &all, &actor, None).await;
+    revoked.unwrap();
+    let new = NewWorkspace {
+        id: "beta".parse().unwrap(),
+        name: "Beta".to_owned(),
+    };
+    let refused = [
+        registry.create_workspace(&by, new).await.err(),
+        registry.rotate_workspace_key(&by, &acme).await.err(),
+        registry.rotate_master_key(&by).await.err(),
+        registry.export_workspace(&by, &acme).await.err(),
+        registry.backup(&by).await.err(),
+        registry.erase_workspace(&by, &acme, None).await.err(),
+        registry.revoke_token(&by, &all, &actor, None).await.err(),
+    ];
+    for error in refused {
+        assert!(matches!(error, Some(ChangeError::AccessEnded)), "{error:?}");
+    }
+}
