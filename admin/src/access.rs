@@ -11,12 +11,13 @@ use axum::{
 };
 use http::{Extensions, HeaderMap, header, request::Parts};
 use keyside_credentials::{
-    Access, Act, ActorId, Credential, CredentialId, Denial, Permission, Principal, Registry, Scope,
-    Token, Workspace, WorkspaceId,
+    Access, Act, ActorId, ChangeError, Credential, CredentialId, Denial, Permission, Principal,
+    Registry, Scope, Token, Workspace, WorkspaceId,
 };
 
 use crate::{
     AdminState,
+    exchange::Client,
     problem::{Kind, Problem},
     request_id::RequestId,
 };
@@ -62,6 +63,7 @@ pub(crate) enum Stranger {
 pub(crate) struct Caller {
     principal: Principal,
     request_id: String,
+    client: Client,
 }
 
 impl Caller {
@@ -69,10 +71,12 @@ impl Caller {
     pub(crate) fn recognised(extensions: &Extensions) -> Result<Self, Problem> {
         let recognised = extensions.get::<Recognised>();
         let id = extensions.get::<RequestId>();
-        match (recognised, id) {
-            (Some(Recognised(Ok(principal))), Some(RequestId(id))) => Ok(Self {
+        let client = extensions.get::<Client>();
+        match (recognised, id.zip(client)) {
+            (Some(Recognised(Ok(principal))), Some((RequestId(id), client))) => Ok(Self {
                 principal: principal.clone(),
                 request_id: id.clone(),
+                client: client.clone(),
             }),
             (Some(Recognised(Err(stranger))), _) => Err((*stranger).into()),
             // A route that was put outside of the layers: nobody may act there.
@@ -89,6 +93,19 @@ impl Caller {
     /// Who it is.
     pub(crate) fn principal(&self) -> &Principal {
         &self.principal
+    }
+
+    /// Whoever reads the answer.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Refuses where the token was revoked after the request was authenticated.
+    pub(crate) fn still_has_access(&self, registry: &Registry) -> Result<(), Problem> {
+        match registry.access().has_ended(&self.principal.actor) {
+            true => Err(ChangeError::AccessEnded.into()),
+            false => Ok(()),
+        }
     }
 
     /// For the audit record of what they change.

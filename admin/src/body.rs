@@ -4,17 +4,23 @@ use std::time::Duration;
 
 use axum::{
     body::Body,
-    extract::{FromRequest, Request},
+    extract::{FromRequest, FromRequestParts, Request},
 };
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use zeroize::Zeroizing;
 
-use crate::problem::{Kind, Problem};
+use crate::{
+    AdminState,
+    access::Caller,
+    problem::{Kind, Problem},
+    turns::Work,
+};
 
 /// A JSON document as it came, not looked at yet.
 ///
-/// What the HTTP server keeps of it in its own read buffer is beyond reach; nothing after that outlives the request.
+/// What the HTTP server keeps of it in its own read buffer is beyond reach; nothing after that outlives the request. The one
+/// exception is the body of `POST /api/audit/verify`, of which serde_json makes texts of its own: a receipt holds no secret.
 pub(crate) struct JsonBody(Zeroizing<Vec<u8>>);
 
 impl JsonBody {
@@ -23,12 +29,14 @@ impl JsonBody {
     }
 }
 
-impl<S: Send + Sync> FromRequest<S> for JsonBody {
+impl FromRequest<AdminState> for JsonBody {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
-        let (parts, body) = request.into_parts();
+    async fn from_request(request: Request, state: &AdminState) -> Result<Self, Problem> {
+        let (mut parts, body) = request.into_parts();
         expect_json(&parts.headers)?;
+        let caller = Caller::from_request_parts(&mut parts, state).await?;
+        let _turn = state.turns.take(Work::Body, &caller)?;
         match tokio::time::timeout(DEADLINE, read(body)).await {
             Ok(read) => read.map(Self),
             Err(_elapsed) => Err(too_slow()),

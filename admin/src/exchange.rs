@@ -9,6 +9,7 @@ use axum::{
     response::Response,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use tokio::sync::watch;
 
 use crate::{problem::Problem, refusals::Refusals, request_id::RequestId};
 
@@ -23,12 +24,27 @@ pub(crate) async fn carry(
 ) -> Response {
     let id = RequestId::random();
     request.extensions_mut().insert(id.clone());
+    // Dropped with this future, which hyper (1.x) does when the connection ends.
+    let (_present, client) = watch::channel(());
+    request.extensions_mut().insert(Client(client));
     let answered = tokio::spawn(answer(refusals, id.clone(), request, next)).await;
     // The panic's own words went to standard error; they are nobody's to repeat.
     let mut response =
         answered.unwrap_or_else(|_panic| Problem::internal("it panicked").render(&id.0));
     add_headers(&id, response.headers_mut());
     response
+}
+
+/// Whether someone still waits for the answer. What has begun goes on without them; what waits for its turn does not.
+#[derive(Clone)]
+pub(crate) struct Client(watch::Receiver<()>);
+
+impl Client {
+    /// Waits until the client has left.
+    pub(crate) async fn has_left(&self) {
+        let mut present = self.0.clone();
+        while present.changed().await.is_ok() {}
+    }
 }
 
 async fn answer(refusals: Arc<Refusals>, id: RequestId, request: Request, next: Next) -> Response {

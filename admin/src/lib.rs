@@ -31,7 +31,12 @@ use keyside_config::Catalogue;
 use keyside_credentials::{LiveCheck, Registry};
 
 pub use self::openapi::openapi;
-use self::{limits::Limits, turns::Turns};
+use self::{
+    access::Caller,
+    limits::Limits,
+    problem::Problem,
+    turns::{Turn, Turns, Work},
+};
 
 /// What the API works on.
 pub struct AdminOptions {
@@ -57,6 +62,15 @@ pub(crate) struct AdminState {
     pub(crate) live_check: Arc<dyn LiveCheck>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) turns: Arc<Turns>,
+}
+
+impl AdminState {
+    /// The caller's turn, if they still have access once it has come.
+    pub(crate) async fn turn(&self, work: Work, caller: &Caller) -> Result<Turn, Problem> {
+        let turn = self.turns.wait(work, caller).await?;
+        caller.still_has_access(&self.registry)?;
+        Ok(turn)
+    }
 }
 
 /// The whole API.

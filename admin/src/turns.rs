@@ -1,11 +1,11 @@
-//! Requests that cost more than others take turns, so that a good token cannot wear the system out: a token has one of each
+//! Requests that cost more than others take turns, so that a good token cannot wear the system out: a token has few of each
 //! kind at a time, and some kinds have few in all.
 //!
-//! What is over in moments waits for its turn. What may take long is refused with 429 instead: whoever waits holds one of
-//! the listener's few connections.
+//! Lists wait for the others of their token, and checks of the audit log for everybody's; few may wait, because each holds
+//! one of the listener's connections. Everything else is refused with 429 instead.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, hash_map::Entry},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
@@ -18,7 +18,10 @@ use axum::{
 use http::header;
 use http_body::{Frame, SizeHint};
 use keyside_credentials::ActorId;
-use tokio::{runtime::Handle, sync::Notify};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
 
 use crate::{
     access::Caller,
@@ -32,6 +35,8 @@ pub(crate) enum Work {
     AuditCheck,
     /// Everything there is leaves, and changes wait for the beginning of it.
     Backup,
+    /// The body of a request is on its way, as slowly as its sender likes.
+    Body,
     /// The log, or what is kept of a workspace, leaves. An archive is in memory until it has left.
     Export,
     /// A page is picked out of everything there is.
@@ -48,26 +53,31 @@ impl Turns {
     /// The caller's turn, now.
     ///
     /// # Errors
-    /// 429 where the caller has one already, or where there are as many as there may be.
+    /// 429 where the caller has as many already as one may have, or where there are as many as there may be.
     pub(crate) fn take(&self, work: Work, caller: &Caller) -> Result<Turn, Problem> {
         let actor = &caller.principal().actor;
-        let taken = self.places(work).take(actor, work.most());
+        let taken = self.places(work).take(actor, work);
         taken.ok_or_else(|| already_running(work))
     }
 
-    /// The caller's turn, once their other ones are over. For what takes moments, and has no limit but one a token.
-    pub(crate) async fn wait(&self, work: Work, caller: &Caller) -> Turn {
-        let actor = &caller.principal().actor;
-        let places = self.places(work);
-        loop {
-            let freed = places.freed.notified();
-            tokio::pin!(freed);
-            // In the list before the places are looked at: one that is freed in between is not missed.
-            freed.as_mut().enable();
-            if let Some(turn) = places.take(actor, work.most()) {
-                return turn;
+    /// The caller's turn, in the order in which they came: a place in the line first, which is bounded as in
+    /// [`Turns::take`], then the turn itself.
+    ///
+    /// # Errors
+    /// 429 where the line is full, and where the client leaves before its turn has come: nobody reads that answer, and
+    /// nothing is done for it.
+    pub(crate) async fn wait(&self, work: Work, caller: &Caller) -> Result<Turn, Problem> {
+        let mut turn = self.take(work, caller)?;
+        let line = turn.places.line(&turn.actor, work);
+        // tokio's semaphore (1.54) is fair, and wakes only the one that is next.
+        tokio::select! {
+            biased;
+            () = caller.client().has_left() => Err(already_running(work)),
+            alone = line.acquire_owned() => {
+                // Never an error: nobody closes the semaphore.
+                turn.alone = alone.ok();
+                Ok(turn)
             }
-            freed.await;
         }
     }
 
@@ -77,52 +87,108 @@ impl Turns {
 }
 
 impl Work {
-    const KINDS: usize = 5;
+    const KINDS: usize = 6;
 
-    /// How many at once, of all tokens together. Tokens make tokens, so one a token is no limit where memory is held.
+    /// How many at once, of all tokens together, with those that wait. Tokens make tokens, so a limit for each token is none
+    /// where memory is held.
     fn most(self) -> usize {
         match self {
-            Self::AuditCheck | Self::Backup => 1,
+            Self::Backup => 1,
             Self::Export => 4,
-            Self::List | Self::LiveCheck => usize::MAX,
+            Self::AuditCheck => 16,
+            Self::Body | Self::List | Self::LiveCheck => usize::MAX,
+        }
+    }
+
+    /// How many at once, of one token, with those that wait.
+    fn most_of_one(self) -> usize {
+        match self {
+            Self::AuditCheck | Self::Backup | Self::Export | Self::LiveCheck => 1,
+            // One that is made, and four that wait.
+            Self::List => 5,
+            // Each holds 64 KiB and a connection.
+            Self::Body => 8,
         }
     }
 
     fn in_words(self) -> &'static str {
         match self {
-            Self::AuditCheck => "The audit log is being checked already. One check runs at a time.",
+            Self::AuditCheck => {
+                "The audit log is being checked for this token already, or as many wait for that as may. One check runs at a time."
+            }
+            Self::Body => "As many bodies of this token are on their way as may be.",
             Self::Backup => "A backup is being made already. One is made at a time.",
             Self::Export => {
                 "An export of this token is on its way already, or as many as there may be. A token has one at a time."
             }
-            Self::List => "A list is being made for this token already.",
+            Self::List => {
+                "As many lists of this token wait to be made as may. They are made one after the other."
+            }
             Self::LiveCheck => "A provider is being asked for this token already.",
         }
     }
 }
 
 /// The turns of one kind.
-#[derive(Default)]
 struct Places {
-    taken: Mutex<HashSet<ActorId>>,
-    freed: Notify,
+    taken: Mutex<HashMap<ActorId, Taken>>,
+    /// Where all tokens wait in one line.
+    alone: Arc<Semaphore>,
+}
+
+/// What one token has of them.
+struct Taken {
+    count: usize,
+    /// Where each token waits in a line of its own.
+    alone: Arc<Semaphore>,
 }
 
 impl Places {
-    fn take(self: &Arc<Self>, actor: &ActorId, most: usize) -> Option<Turn> {
+    fn take(self: &Arc<Self>, actor: &ActorId, work: Work) -> Option<Turn> {
         let mut taken = self.taken();
-        if taken.len() >= most || !taken.insert(actor.clone()) {
+        let all: usize = taken.values().map(|taken| taken.count).sum();
+        let of_one = taken.get(actor).map_or(0, |taken| taken.count);
+        if all >= work.most() || of_one >= work.most_of_one() {
             return None;
         }
+        taken.entry(actor.clone()).or_default().count += 1;
         Some(Turn {
             places: self.clone(),
             actor: actor.clone(),
+            alone: None,
         })
     }
 
-    fn taken(&self) -> MutexGuard<'_, HashSet<ActorId>> {
-        // Each change is one step on the set, so whatever a panic left of it is whole.
+    /// Where an actor that has a place waits until it is alone.
+    fn line(&self, actor: &ActorId, work: Work) -> Arc<Semaphore> {
+        let own = || self.taken().get(actor).map(|taken| taken.alone.clone());
+        match work {
+            Work::List => own().unwrap_or_else(|| self.alone.clone()),
+            _ => self.alone.clone(),
+        }
+    }
+
+    fn taken(&self) -> MutexGuard<'_, HashMap<ActorId, Taken>> {
+        // Each change is one step on the map, so whatever a panic left of it is whole.
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self {
+            taken: Mutex::default(),
+            alone: Arc::new(Semaphore::new(1)),
+        }
+    }
+}
+
+impl Default for Taken {
+    fn default() -> Self {
+        Self {
+            count: 0,
+            alone: Arc::new(Semaphore::new(1)),
+        }
     }
 }
 
@@ -130,6 +196,8 @@ impl Places {
 pub(crate) struct Turn {
     places: Arc<Places>,
     actor: ActorId,
+    /// Of those that wait for each other, one has it.
+    alone: Option<OwnedSemaphorePermit>,
 }
 
 impl Turn {
@@ -154,8 +222,14 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.places.taken().remove(&self.actor);
-        self.places.freed.notify_waiters();
+        self.alone = None;
+        let mut taken = self.places.taken();
+        if let Entry::Occupied(mut mine) = taken.entry(self.actor.clone()) {
+            mine.get_mut().count -= 1;
+            if mine.get().count == 0 {
+                mine.remove();
+            }
+        }
     }
 }
 

@@ -41,7 +41,7 @@ pub(super) async fn list(
     let before = query.cursor(position);
     query.finish()?;
     caller.look_into(filter.workspace.as_ref())?;
-    let _turn = state.turns.wait(Work::List, &caller).await;
+    let _turn = state.turn(Work::List, &caller).await?;
     let found = state.registry.audit().search(&filter, before, limit).await;
     let found = found.map_err(Problem::unreadable)?;
     let records = found.records.into_iter().map(RecordView::of).collect();
@@ -93,7 +93,7 @@ pub(super) async fn verify(
     query: Parameters,
 ) -> Result<Json<VerifyView>, Problem> {
     query.finish()?;
-    let turn = state.turns.take(Work::AuditCheck, &caller)?;
+    let turn = state.turn(Work::AuditCheck, &caller).await?;
     let registry = state.registry;
     let checked = turn.aside(async move { registry.audit().verify().await });
     let (verified, _turn) = checked.await?;
@@ -129,7 +129,7 @@ pub(super) async fn confirm(
     let receipt: Option<Receipt> = form::object(body.bytes())?;
     let confirmed = match receipt {
         Some(receipt) => {
-            let turn = state.turns.take(Work::AuditCheck, &caller)?;
+            let turn = state.turn(Work::AuditCheck, &caller).await?;
             let registry = state.registry;
             let checked = async move { registry.audit().confirm(&receipt).await };
             let (confirmed, _turn) = turn.aside(checked).await?;

@@ -74,7 +74,7 @@ pub(super) async fn list(
     let after = query.cursor(|cursor| place(&caller, &state.registry, cursor));
     query.finish()?;
     caller.look_into(filter.workspace.as_ref())?;
-    let _turn = state.turns.wait(Work::List, &caller).await;
+    let _turn = state.turn(Work::List, &caller).await?;
     let all = state.registry.list(&filter).into_iter();
     let rest = all.skip_while(|credential| {
         let after = after.as_ref();

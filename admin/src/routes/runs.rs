@@ -29,7 +29,7 @@ pub(super) async fn list(
 ) -> Result<Json<Page<RunView>>, Problem> {
     let limit = query.limit();
     query.finish()?;
-    let _turn = state.turns.wait(Work::List, &caller).await;
+    let _turn = state.turn(Work::List, &caller).await?;
     let runs = state.registry.runs().recent(limit, caller.scope()).await;
     let views = runs.into_iter().map(RunView::of).collect();
     Ok(Json(Page::whole(views)))

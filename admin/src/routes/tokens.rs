@@ -66,7 +66,7 @@ pub(super) async fn list(
     let limit = query.limit();
     let after = query.cursor(place);
     query.finish()?;
-    let _turn = state.turns.wait(Work::List, &caller).await;
+    let _turn = state.turn(Work::List, &caller).await?;
     let all = state.registry.access().tokens(caller.scope());
     let rest = all.into_iter().skip_while(|token| {
         let after = after.as_ref();

@@ -67,7 +67,7 @@ pub(super) async fn list(
     let limit = query.limit();
     let after: Option<WorkspaceId> = query.cursor(|cursor| cursor.parse().ok());
     query.finish()?;
-    let _turn = state.turns.wait(Work::List, &caller).await;
+    let _turn = state.turn(Work::List, &caller).await?;
     let all = state.registry.workspaces(caller.scope()).into_iter();
     let rest =
         all.skip_while(|workspace| after.as_ref().is_some_and(|after| workspace.id <= *after));

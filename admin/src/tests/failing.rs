@@ -40,7 +40,7 @@ impl Gate {
         *self.arrived.borrow()
     }
 
-    async fn pass(&self) {
+    pub(super) async fn pass(&self) {
         let mut held = self.held.subscribe();
         let is_held = *held.borrow();
         if is_held {

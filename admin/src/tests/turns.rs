@@ -27,6 +27,13 @@ impl Api {
     }
 }
 
+/// Until all that can go on has gone on.
+async fn yield_to_others() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
 async fn status(answering: Answering) -> StatusCode {
     answering.await.unwrap().unwrap().status()
 }
@@ -46,13 +53,17 @@ async fn the_log_is_checked_once_at_a_time_and_no_change_waits_for_it() {
     let first = api.begin(api.request("GET", CHECK));
     api.log.gate.arrived(1).await;
     assert_already_running(&api.get(CHECK).await);
-    assert_already_running(&api.send(viewer("GET", CHECK)).await);
     assert_already_running(&api.post(CHECK, &receipt).await);
+    let second = api.begin(viewer("GET", CHECK));
+    yield_to_others().await;
+    assert_eq!(api.log.gate.arrivals(), 1, "one check at a time");
+    assert_already_running(&api.send(viewer("GET", CHECK)).await);
     // The check stands still in the middle of the log.
     let change = api.post("/api/workspaces", &json!({ "id": "beta" })).await;
     assert_eq!(change.status, StatusCode::CREATED, "{}", change.body);
     drop(held);
     assert_eq!(status(first).await, StatusCode::OK);
+    assert_eq!(status(second).await, StatusCode::OK);
     let next = api.send(viewer("GET", CHECK)).await;
     assert_eq!(next.json()["intact"], true, "{}", next.body);
     let confirmed = api.post(CHECK, &receipt).await;
@@ -69,9 +80,7 @@ async fn a_receipt_that_has_not_arrived_keeps_no_check_waiting() {
         .header("content-type", "application/json");
     let slow = slow.body(Body::new(body)).unwrap();
     let slow: Answering = tokio::spawn(api.router.clone().oneshot(slow));
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
+    yield_to_others().await;
     assert_eq!(api.get(CHECK).await.status, StatusCode::OK);
     drop(sender);
     assert!(status(slow).await.is_client_error());
@@ -144,12 +153,136 @@ async fn the_lists_of_a_token_are_made_one_after_the_other() {
         api.begin(viewer("GET", RECORDS)),
     ];
     api.log.gate.arrived(2).await;
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
+    yield_to_others().await;
     assert_eq!(api.log.gate.arrivals(), 2, "one of each token");
     drop(held);
     for list in lists {
         assert_eq!(status(list).await, StatusCode::OK);
     }
+}
+
+/// A loop of one token takes no place of another's.
+#[tokio::test]
+async fn a_token_that_checks_the_log_all_the_time_keeps_no_other_from_it() {
+    let api = Api::open().await;
+    let viewer = api.another("viewer").await;
+    let held = api.log.gate.hold();
+    let running = api.begin(viewer("GET", CHECK));
+    api.log.gate.arrived(1).await;
+    let mine = api.begin(api.request("GET", CHECK));
+    yield_to_others().await;
+    for _ in 0..20 {
+        assert_already_running(&api.send(viewer("GET", CHECK)).await);
+    }
+    drop(held);
+    assert_eq!(status(running).await, StatusCode::OK);
+    assert_eq!(status(mine).await, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn four_lists_of_a_token_wait_and_more_are_refused() {
+    let api = Api::open().await;
+    let held = api.log.gate.hold();
+    let lists: Vec<_> = (0..5)
+        .map(|_| api.begin(api.request("GET", RECORDS)))
+        .collect();
+    yield_to_others().await;
+    assert_already_running(&api.get(RECORDS).await);
+    assert_already_running(&api.get("/api/tokens").await);
+    assert_eq!(api.log.gate.arrivals(), 1);
+    drop(held);
+    for list in lists {
+        assert_eq!(status(list).await, StatusCode::OK);
+    }
+    assert_eq!(api.get(RECORDS).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn nothing_is_done_for_those_who_left_while_they_waited() {
+    let api = Api::open().await;
+    let held = api.log.gate.hold();
+    let first = api.begin(api.request("GET", RECORDS));
+    api.log.gate.arrived(1).await;
+    for _ in 0..20 {
+        let waiting = api.begin(api.request("GET", RECORDS));
+        yield_to_others().await;
+        waiting.abort();
+        assert!(waiting.await.unwrap_err().is_cancelled());
+        yield_to_others().await;
+    }
+    assert_eq!(api.log.gate.arrivals(), 1);
+    drop(held);
+    assert_eq!(status(first).await, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_token_that_is_revoked_while_it_waits_gets_no_list() {
+    let api = Api::open().await;
+    let viewer = api.another("viewer").await;
+    let tokens = api.get("/api/tokens").await.json();
+    let tokens = tokens["items"].as_array().unwrap();
+    let viewers = tokens.iter().find(|token| token["name"] == "another");
+    let id = viewers.unwrap()["id"].as_str().unwrap().to_owned();
+    let held = api.log.gate.hold();
+    let first = api.begin(viewer("GET", RECORDS));
+    api.log.gate.arrived(1).await;
+    let second = api.begin(viewer("GET", RECORDS));
+    yield_to_others().await;
+    let revoked = api.delete(&format!("/api/tokens/{id}")).await;
+    assert_eq!(revoked.status, StatusCode::OK);
+    drop(held);
+    assert_eq!(status(first).await, StatusCode::OK);
+    assert_eq!(status(second).await, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_provider_that_says_nothing_is_asked_once_for_a_token_and_nobody_waits() {
+    let api = Api::with_workspace().await;
+    let id = api.post(CREDENTIALS, &new_credential(json!({}))).await.id();
+    let path = format!("{CREDENTIALS}/{id}");
+    let verify = format!("{path}/verify");
+    let held = api.provider.gate.hold();
+    let asked = api.begin(api.request("POST", &verify));
+    api.provider.gate.arrived(1).await;
+    for _ in 0..20 {
+        assert_already_running(&api.send(api.request("POST", &verify)).await);
+    }
+    let rotation = api
+        .request("PATCH", &path)
+        .header("if-match", "*")
+        .header("content-type", "application/json");
+    let body = json!({ "secret": format!("{SECRET}Next"), "check": true });
+    let rotated = api.send_body(rotation, body.to_string().into()).await;
+    assert_already_running(&rotated);
+    assert_eq!(api.provider.gate.arrivals(), 1);
+    drop(held);
+    assert_eq!(status(asked).await, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_token_has_eight_bodies_on_their_way_and_others_have_theirs() {
+    let api = Api::open().await;
+    let owner = api.another("owner").await;
+    let json = "application/json";
+    let mut senders = Vec::new();
+    let mut slow = Vec::new();
+    for _ in 0..8 {
+        let (sender, body) = http_body_util::channel::Channel::<axum::body::Bytes>::new(1);
+        let request = owner("POST", "/api/workspaces").header("content-type", json);
+        let request = request.body(Body::new(body)).unwrap();
+        slow.push(tokio::spawn(api.router.clone().oneshot(request)));
+        senders.push(sender);
+    }
+    yield_to_others().await;
+    let ninth = owner("POST", "/api/workspaces").header("content-type", json);
+    assert_already_running(&api.send_body(ninth, r#"{"id":"beta"}"#.into()).await);
+    let mine = api.post("/api/workspaces", &json!({ "id": "beta" })).await;
+    assert_eq!(mine.status, StatusCode::CREATED, "{}", mine.body);
+    drop(senders);
+    for answering in slow {
+        assert!(status(answering).await.is_client_error());
+    }
+    let next = owner("POST", "/api/workspaces").header("content-type", json);
+    let next = api.send_body(next, r#"{"id":"gamma"}"#.into()).await;
+    assert_eq!(next.status, StatusCode::CREATED, "{}", next.body);
 }

@@ -5,27 +5,34 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 use keyside_credentials::{Finding, Grant, LiveCheck, Verification, audit::Event};
 
-use super::*;
+use super::{failing::Gate, *};
 
-/// A provider that says of every key what it was told to say.
-pub(super) struct Provider(Mutex<Finding>);
+/// A provider that says of every key what it was told to say, once its gate is open.
+pub(super) struct Provider {
+    finding: Mutex<Finding>,
+    pub(super) gate: Gate,
+}
 
 impl Default for Provider {
     fn default() -> Self {
-        Self(Mutex::new(found(Verification::Accepted, 200)))
+        Self {
+            finding: Mutex::new(found(Verification::Accepted, 200)),
+            gate: Gate::default(),
+        }
     }
 }
 
 impl Provider {
     fn say(&self, finding: Finding) {
-        *self.0.lock().unwrap() = finding;
+        *self.finding.lock().unwrap() = finding;
     }
 }
 
 #[async_trait]
 impl LiveCheck for Provider {
     async fn check(&self, _: &Grant) -> Finding {
-        *self.0.lock().unwrap()
+        self.gate.pass().await;
+        *self.finding.lock().unwrap()
     }
 }
 

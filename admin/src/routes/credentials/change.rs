@@ -24,6 +24,7 @@ use crate::{
     problem::Problem,
     query::Parameters,
     routes::Segment,
+    turns::Work,
 };
 
 /// Edits a credential; with a `secret`, replaces it.
@@ -45,6 +46,10 @@ pub(in crate::routes) async fn apply(
     let (act, body) = (caller.act(), body.bytes());
     let done = match read(body)? {
         Change::Rotate(rotation, checked) => {
+            let _turn = match checked {
+                true => Some(state.turns.take(Work::LiveCheck, &caller)?),
+                false => None,
+            };
             let rotation = Rotation {
                 expected,
                 idempotency: once(key, body),

@@ -21,7 +21,7 @@ pub(in crate::routes) async fn verify(
     Segment(id): Segment,
 ) -> Result<Tagged<CredentialView>, Problem> {
     let id = caller.credential(&state.registry, &id)?.id;
-    let _turn = state.turns.wait(Work::LiveCheck, &caller).await;
+    let _turn = state.turns.take(Work::LiveCheck, &caller)?;
     let (act, check) = (caller.act(), state.live_check);
     let (credential, finding) = state.registry.verify(&act, &id, check).await?;
     let advice = advice(finding).into_iter().collect();

@@ -32,11 +32,7 @@ pub(super) struct Held<'a> {
 }
 
 impl Inner {
-    pub(super) async fn hold(
-        &self,
-        by: &Act,
-        id: &CredentialId,
-    ) -> Result<Held<'_>, ChangeError> {
+    pub(super) async fn hold(&self, by: &Act, id: &CredentialId) -> Result<Held<'_>, ChangeError> {
         // Which workspace's lock it takes is looked up first, and must not be looked up in what is behind.
         drop(self.begin().await?);
         let of = self
