@@ -1,8 +1,10 @@
 //! Serves an axum router as one of pingora's services, on a socket bound before.
 
+mod arriving;
 mod room;
 mod socket;
 
+use arriving::Arriving;
 use async_trait::async_trait;
 use axum::Router;
 use axum::extract::ConnectInfo;
@@ -122,7 +124,7 @@ async fn serve(
         request.extensions_mut().insert(ConnectInfo(peer));
         let (mut router, place) = (router.clone(), place.clone());
         async move {
-            place.answering(true);
+            let request = request.map(|body| Arriving::new(body, place.clone()));
             let answered = tower_service::Service::call(&mut router, request).await;
             place.answering(false);
             answered

@@ -1,9 +1,11 @@
 //! Who is connected to one listener.
 //!
 //! Nobody waits for a place: where all are taken, the client that has been silent for longest gives up its own. So clients
-//! that connect and say nothing keep nobody out, however many they are.
+//! that connect and say nothing keep nobody out, however many they are. Who sends a request slowly is silent too, and who has
+//! just come gets the time to say something.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -15,6 +17,7 @@ pub(super) struct Room {
 
 /// One connection's place: free again once it is dropped.
 pub(super) struct Place {
+    since: Instant,
     state: Mutex<State>,
     needed: Notify,
 }
@@ -46,10 +49,15 @@ impl Room {
 }
 
 fn give_up_one(taken: &mut Vec<Weak<Place>>) {
-    let states = taken
-        .iter()
-        .map(|place| place.upgrade().map(|place| *place.state()));
-    let silent = states.enumerate().min_by_key(|(_, state)| *state);
+    let there = taken.iter().filter_map(Weak::upgrade);
+    // Where most have just come, they are a flood, and those who were here before are not the ones to go.
+    let spare_the_new = there.filter(|place| place.is_new()).count() <= taken.len() / 2;
+    let ranks = taken.iter().map(|place| {
+        let place = place.upgrade()?;
+        let state = *place.state();
+        Some((spare_the_new && place.is_new(), state))
+    });
+    let silent = ranks.enumerate().min_by_key(|(_, rank)| *rank);
     if let Some((silent, _)) = silent
         && let Some(place) = taken.swap_remove(silent).upgrade()
     {
@@ -64,6 +72,7 @@ impl Place {
             moved: Instant::now(),
         };
         Self {
+            since: state.moved,
             state: Mutex::new(state),
             needed: Notify::new(),
         }
@@ -74,9 +83,18 @@ impl Place {
         self.state().moved = Instant::now();
     }
 
-    /// A request is being worked on, or no longer is.
+    fn is_new(&self) -> bool {
+        self.since.elapsed() < NEW
+    }
+
+    /// A request that is here as a whole is being worked on, or no longer is.
     pub(super) fn answering(&self, answering: bool) {
         self.state().answering = answering;
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_answering(&self) -> bool {
+        self.state().answering
     }
 
     /// Waits until somebody else gets the place.
@@ -90,10 +108,12 @@ impl Place {
     }
 }
 
+/// For a client to send its first request.
+const NEW: Duration = Duration::from_secs(1);
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
     use tokio::time::{advance, timeout};
 
     async fn after_a_second<T>(act: impl FnOnce() -> T) -> T {
@@ -130,6 +150,31 @@ mod tests {
         last.answering(true);
         let _newcomer = after_a_second(|| room.admit()).await;
         assert!(is_given_up(&answered).await && !is_given_up(&last).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_who_has_just_come_stays_though_others_have_moved_since() {
+        let room = Room::of(4);
+        let old = [room.admit(), room.admit(), room.admit()];
+        let new = after_a_second(|| room.admit()).await;
+        advance(Duration::from_millis(1)).await;
+        old.iter().for_each(|place| place.moved());
+        let _next = room.admit();
+        assert!(!is_given_up(&new).await);
+        assert!(is_given_up(&old[0]).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_of_those_who_have_just_come_drives_out_none_who_are_answered() {
+        let room = Room::of(4);
+        let answered = room.admit();
+        answered.answering(true);
+        advance(Duration::from_secs(1)).await;
+        let mut flood = Vec::new();
+        for _ in 0..20 {
+            flood.push(room.admit());
+        }
+        assert!(!is_given_up(&answered).await);
     }
 
     #[tokio::test(start_paused = true)]
