@@ -9,6 +9,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use axum::{
@@ -21,6 +22,7 @@ use keyside_credentials::ActorId;
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
+    task::AbortHandle,
 };
 
 use crate::{
@@ -201,9 +203,24 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    /// Holds the turn until the whole body has been sent, or its reader has left.
+    /// Holds the turn until the whole body has been sent, or its reader has left, or the time for it is over: the body breaks
+    /// off then.
     pub(crate) fn until_sent(self, response: Response) -> Response {
-        response.map(|body| Body::new(Sending { body, _turn: self }))
+        let turn = Arc::new(Mutex::new(Some(self)));
+        let overdue = turn.clone();
+        // Not in the body: a connection whose reader takes next to nothing does not ask for more of it.
+        let deadline = tokio::spawn(async move {
+            tokio::time::sleep(SENDING_DEADLINE).await;
+            drop(release(&overdue));
+        });
+        let deadline = deadline.abort_handle();
+        response.map(|body| {
+            Body::new(Sending {
+                body,
+                turn,
+                deadline,
+            })
+        })
     }
 
     /// Does work that keeps a processor busy, on a thread of its own: the listener has one thread for everybody. Holds the
@@ -233,10 +250,29 @@ impl Drop for Turn {
     }
 }
 
-/// A body that holds a turn.
+/// A body that holds a turn, until that is released.
 struct Sending {
     body: Body,
-    _turn: Turn,
+    turn: Arc<Mutex<Option<Turn>>>,
+    deadline: AbortHandle,
+}
+
+fn release(turn: &Mutex<Option<Turn>>) -> Option<Turn> {
+    turn.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+impl Sending {
+    fn is_overdue(&self) -> bool {
+        let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        turn.is_none()
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.deadline.abort();
+        drop(release(&self.turn));
+    }
 }
 
 impl http_body::Body for Sending {
@@ -247,6 +283,10 @@ impl http_body::Body for Sending {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.is_overdue() {
+            let overdue = axum::Error::new("the answer was not taken in time");
+            return Poll::Ready(Some(Err(overdue)));
+        }
         Pin::new(&mut self.body).poll_frame(context)
     }
 
@@ -267,3 +307,6 @@ fn already_running(work: Work) -> Problem {
     )
     .with_header(header::RETRY_AFTER, "5")
 }
+
+/// For the reader of an export or a backup: 100 MB at 170 kB a second.
+const SENDING_DEADLINE: Duration = Duration::from_secs(10 * 60);

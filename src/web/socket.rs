@@ -21,6 +21,7 @@ pub(super) struct Socket<S> {
 
 /// A write that cannot go on. The kernel lets a slow reader's go on late, so that what the client acknowledges counts too.
 struct Stall {
+    since: Instant,
     deadline: Pin<Box<Sleep>>,
     unacknowledged: Option<usize>,
 }
@@ -52,12 +53,14 @@ impl<S> Socket<S> {
         }
         let unacknowledged = || (self.unacknowledged)(&self.stream);
         let stall = self.stall.get_or_insert_with(|| Stall {
+            since: Instant::now(),
             deadline: Box::pin(sleep(WRITE_DEADLINE)),
             unacknowledged: unacknowledged(),
         });
         loop {
             ready!(stall.deadline.as_mut().poll(context));
             let counts = unacknowledged().zip(stall.unacknowledged);
+            let counts = counts.filter(|_| stall.since.elapsed() < STALL_LIMIT);
             let Some((now, _)) = counts.filter(|(now, before)| now < before) else {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             };
@@ -116,6 +119,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
 
 /// For a client to take the next piece of an answer.
 const WRITE_DEADLINE: Duration = Duration::from_secs(30);
+/// For one write to go on, however steadily the client acknowledges what went before.
+const STALL_LIMIT: Duration = Duration::from_secs(10 * 60);
 
 #[cfg(test)]
 mod tests {
@@ -164,6 +169,26 @@ mod tests {
         assert!(slow.is_finished(), "cut after {:?}", began.elapsed());
         assert!(
             began.elapsed() <= 9 * WRITE_DEADLINE,
+            "{:?}",
+            began.elapsed()
+        );
+    }
+
+    fn falling<S>(_: &S) -> Option<usize> {
+        UNACKNOWLEDGED.set(UNACKNOWLEDGED.get() - 1);
+        Some(UNACKNOWLEDGED.get())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_acknowledges_next_to_nothing_is_let_go_in_the_end() {
+        let (_client, server) = duplex(16);
+        UNACKNOWLEDGED.set(1_000_000);
+        let mut socket = Socket::new(server, Room::of(1).admit(), falling);
+        let began = Instant::now();
+        let error = socket.write_all(&[0; 1024]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(
+            began.elapsed() < STALL_LIMIT + WRITE_DEADLINE,
             "{:?}",
             began.elapsed()
         );

@@ -286,3 +286,17 @@ async fn a_token_has_eight_bodies_on_their_way_and_others_have_theirs() {
     let next = api.send_body(next, r#"{"id":"gamma"}"#.into()).await;
     assert_eq!(next.status, StatusCode::CREATED, "{}", next.body);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_takes_too_long_loses_the_turn_and_the_rest() {
+    let api = Api::open().await;
+    let unread = api.begin(api.request("POST", "/api/backup"));
+    let unread = unread.await.unwrap().unwrap();
+    assert_eq!(unread.status(), StatusCode::OK);
+    assert_already_running(&api.post("/api/backup", &json!({})).await);
+    tokio::time::advance(std::time::Duration::from_secs(10 * 60 + 1)).await;
+    yield_to_others().await;
+    let next = api.post("/api/backup", &json!({})).await;
+    assert_eq!(next.status, StatusCode::OK);
+    assert!(unread.into_body().collect().await.is_err(), "cut off");
+}
