@@ -45,6 +45,17 @@ impl IfMatch {
     }
 }
 
+impl IfMatch {
+    /// For what is done with the state that is there now: 412 if the caller saw another. `life` and `revision` are the
+    /// resource's own.
+    pub(crate) fn expect(self, life: Life, revision: u64) -> Result<(), Problem> {
+        match self.heeded(life) {
+            Some(seen) if seen != revision => Err(Problem::superseded()),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl<S: Sync> FromRequestParts<S> for IfMatch {
     type Rejection = Problem;
 
@@ -171,6 +182,18 @@ mod tests {
         assert_eq!(IfMatch::Any.required(seen.life).unwrap(), None);
         let given = IfMatch::State(Some(seen));
         assert_eq!(given.required(seen.life).unwrap(), Some(7));
+    }
+
+    #[test]
+    fn what_is_done_with_another_state_than_was_seen_is_refused() {
+        let seen = Seen::parse(OURS).unwrap();
+        for passes in [IfMatch::Absent, IfMatch::Any, IfMatch::State(Some(seen))] {
+            assert!(passes.expect(seen.life, 7).is_ok(), "{passes:?}");
+        }
+        for (stale, revision) in [(Some(seen), 8), (None, 7)] {
+            let error = IfMatch::State(stale).expect(seen.life, revision);
+            assert_eq!(error.unwrap_err().kind(), Kind::PreconditionFailed);
+        }
     }
 
     #[test]

@@ -240,3 +240,30 @@ async fn a_secret_that_is_stored_twice_is_told_with_where_it_is() {
         Value::Null
     );
 }
+
+#[tokio::test]
+async fn what_needs_no_state_still_heeds_the_one_that_is_named() {
+    let api = Api::with_workspace().await;
+    let id = api.post(CREDENTIALS, &new_credential(json!({}))).await.id();
+    let credential = format!("{CREDENTIALS}/{id}");
+    let workspace = "/api/workspaces/acme".to_owned();
+    for (resource, act) in [
+        (&credential, "verify"),
+        (&workspace, "export"),
+        (&workspace, "rotate-key"),
+    ] {
+        let path = format!("{resource}/{act}");
+        let known = api.get(resource).await;
+        let with = |tag: &str| api.request("POST", &path).header("if-match", tag);
+        let before = api.everything().await;
+        let stale = api
+            .send(with("\"1-00000000000000aa-0123456789abcdef\""))
+            .await;
+        assert_eq!(stale.status, StatusCode::PRECONDITION_FAILED, "{act}");
+        assert_eq!(api.everything().await, before, "{act}");
+        for tag in [known.header("etag"), "*"] {
+            let answer = api.send(with(tag)).await;
+            assert_eq!(answer.status, StatusCode::OK, "{act}: {}", answer.body);
+        }
+    }
+}

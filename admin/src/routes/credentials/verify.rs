@@ -5,22 +5,32 @@ use keyside_credentials::{Finding, Verification};
 
 use super::{CredentialView, with_warnings};
 use crate::{
-    AdminState, access::Caller, entity_tag::Tagged, problem::Problem, routes::Segment, turns::Work,
+    AdminState,
+    access::Caller,
+    entity_tag::{Life, Tagged},
+    openapi::queries,
+    precondition::IfMatch,
+    problem::Problem,
+    routes::Segment,
+    turns::Work,
 };
 
 /// Asks the provider whether it takes the key in use, and puts on record what it says. The key stays in use whatever that
 /// is.
 #[utoipa::path(
     post, path = "/api/integrations/credentials/{id}/verify", tag = "credentials", operation_id = "verifyCredential",
-    params(("id" = String, Path)),
+    params(("id" = String, Path), queries::IfMatch),
     responses((status = 200, body = CredentialView, description = "Asked; `verification` is what came of it"), (status = 404), (status = 409))
 )]
 pub(in crate::routes) async fn verify(
     State(state): State<AdminState>,
     caller: Caller,
     Segment(id): Segment,
+    seen: IfMatch,
 ) -> Result<Tagged<CredentialView>, Problem> {
-    let id = caller.credential(&state.registry, &id)?.id;
+    let credential = caller.credential(&state.registry, &id)?;
+    seen.expect(Life::of_this_epoch(&state.registry), credential.revision)?;
+    let id = credential.id;
     let _turn = state.turns.take(Work::LiveCheck, &caller)?;
     let (act, check) = (caller.act(), state.live_check);
     let (credential, finding) = state.registry.verify(&act, &id, check).await?;

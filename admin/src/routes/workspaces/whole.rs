@@ -1,7 +1,7 @@
 //! What is done to a workspace as a whole: taken away, destroyed, sealed under another key.
 
 use axum::{Json, extract::State, response::Response};
-use keyside_credentials::{ChangeError, Receipt, Registry, WorkspaceId, WorkspaceState};
+use keyside_credentials::{ChangeError, Receipt, Registry, Workspace, WorkspaceId, WorkspaceState};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -19,15 +19,18 @@ use crate::{
 /// Everything of a workspace but its secrets, as a tar archive. A POST, because it is put on record.
 #[utoipa::path(
     post, path = "/api/workspaces/{id}/export", tag = "workspaces", operation_id = "exportWorkspace",
-    params(("id" = String, Path)),
+    params(("id" = String, Path), queries::IfMatch),
     responses((status = 200, body = bodies::File, content_type = "application/x-tar", description = "The archive"))
 )]
 pub(in crate::routes) async fn export(
     State(state): State<AdminState>,
     caller: Caller,
     Segment(id): Segment,
+    seen: IfMatch,
 ) -> Result<Response, Problem> {
-    let workspace = caller.workspace(&state.registry, &id)?.id;
+    let workspace = caller.workspace(&state.registry, &id)?;
+    expect(&state.registry, &workspace, seen)?;
+    let workspace = workspace.id;
     let turn = state.turns.take(Work::Export, &caller)?;
     let name = format!("{workspace}.tar");
     let (act, registry) = (caller.act(), state.registry);
@@ -72,18 +75,27 @@ fn expected(registry: &Registry, id: &WorkspaceId, seen: IfMatch) -> Option<Work
     })
 }
 
+/// Holds what takes nothing away to the state that the caller saw. It is looked at before the workspace's lock is held: what
+/// comes between changes nothing that a new key or an export would make worse.
+fn expect(registry: &Registry, workspace: &Workspace, seen: IfMatch) -> Result<(), Problem> {
+    let life = Life::of_workspace(registry, workspace.incarnation);
+    seen.expect(life, workspace.revision)
+}
+
 /// Makes a new key for a workspace, and seals everything of it anew.
 #[utoipa::path(
     post, path = "/api/workspaces/{id}/rotate-key", tag = "workspaces", operation_id = "rotateWorkspaceKey",
-    params(("id" = String, Path)),
+    params(("id" = String, Path), queries::IfMatch),
     responses((status = 200, body = ResealedView, description = "What it came to"), (status = 409))
 )]
 pub(in crate::routes) async fn rotate_key(
     State(state): State<AdminState>,
     caller: Caller,
     Segment(id): Segment,
+    seen: IfMatch,
 ) -> Result<Json<ResealedView>, Problem> {
     let workspace = caller.workspace(&state.registry, &id)?;
+    expect(&state.registry, &workspace, seen)?;
     let resealed = state
         .registry
         .rotate_workspace_key(&caller.act(), &workspace.id)
