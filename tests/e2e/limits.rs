@@ -147,3 +147,30 @@ fn a_body_is_no_larger_in_memory_than_what_is_in_flight() {
         "{grown} KiB more for a body that streams through"
     );
 }
+
+#[test]
+fn bodies_that_one_token_sends_slowly_keep_no_other_out_of_the_admin_api() {
+    allow_sockets(2_000);
+    let keyside = Keyside::builder().start().with_key();
+    let new = serde_json::json!({ "name": "slow", "role": "editor" });
+    let made = keyside.admin("POST", "/api/tokens", Some(&new)).json();
+    let token = made["token"].as_str().expect("a token");
+    let body = serde_json::json!({ "id": "slow", "name": "slow" });
+    let whole = keyside
+        .admin_ask("POST", "/api/workspaces", Some(&body))
+        .set("Authorization", &format!("Bearer {token}"))
+        .bytes();
+    let slow: Vec<Wire> = (0..150)
+        .map(|_| {
+            let mut wire = Wire::tcp(keyside.admin_addr());
+            wire.send(&whole[..whole.len() - 1]);
+            wire
+        })
+        .collect();
+    // The owner has come, and has not said anything when the next one comes.
+    let mut owner = Wire::tcp(keyside.admin_addr());
+    let next = Wire::tcp(keyside.admin_addr());
+    let answer = owner.ask(&keyside.admin_ask("GET", "/api/tokens", None));
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    drop((slow, next));
+}
