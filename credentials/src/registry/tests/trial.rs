@@ -295,3 +295,36 @@ async fn what_is_said_of_a_key_that_was_replaced_or_revoked_meanwhile_is_not_not
         assert_eq!(registry.credential(&id).unwrap(), before);
     }
 }
+
+#[tokio::test]
+async fn a_key_whose_actor_loses_access_while_it_is_tried_is_destroyed_and_not_used() {
+    let (_installation, registry, id) = one_key().await;
+    let new = crate::NewToken {
+        name: "Robin".to_owned(),
+        role: crate::Role::Editor,
+        scope: Scope::All,
+        expires_at: None,
+    };
+    let made = registry.create_token(&act(), &Scope::All, new).await;
+    let actor = made.unwrap().token.id;
+    let (check, was_asked, answer) = Waits::new();
+    let rotating = {
+        let (registry, id) = (registry.clone(), id.clone());
+        let by = Act {
+            actor: actor.clone(),
+            ..act()
+        };
+        tokio::spawn(async move { registry.rotate(&by, &id, checked(check)).await })
+    };
+    was_asked.await.unwrap();
+    let revoked = registry.revoke_token(&act(), &Scope::All, &actor, None);
+    revoked.await.unwrap();
+    answer.send(()).unwrap();
+    let error = rotating.await.unwrap().err();
+    assert!(matches!(error, Some(ChangeError::AccessEnded)), "{error:?}");
+    let credential = registry.credential(&id).unwrap();
+    assert_eq!(
+        states(&credential),
+        [VersionState::Current, VersionState::Destroyed]
+    );
+}
