@@ -53,7 +53,9 @@ impl Inner {
     /// should be told of.
     pub(super) async fn note_use(&self, notice: &Notice) -> Result<(), ChangeError> {
         let document = &notice.entry.document;
-        let _begun = self.begin_in(&Act::system("use"), &document.workspace).await?;
+        let _begun = self
+            .begin_in(&Act::system("use"), &document.workspace)
+            .await?;
         if self.snapshot.load().credential(&document.id).is_none() {
             return Ok(());
         }

@@ -317,7 +317,8 @@ async fn a_key_whose_actor_loses_access_while_it_is_tried_is_destroyed_and_not_u
         tokio::spawn(async move { registry.rotate(&by, &id, checked(check)).await })
     };
     was_asked.await.unwrap();
-    let revoked = registry.revoke_token(&act(), &Scope::All, &actor, None);
+    let by = act();
+    let revoked = registry.revoke_token(&by, &Scope::All, &actor, None);
     revoked.await.unwrap();
     answer.send(()).unwrap();
     let error = rotating.await.unwrap().err();
