@@ -14,12 +14,14 @@ use crate::{allocator, descriptors, telemetry, warnings, web};
 use keyside_admin::AdminOptions;
 use keyside_config::{ListenAddress, Settings, Sources};
 use keyside_credentials::storage::{SledStorage, StorageError};
-use keyside_credentials::{KeyringError, Kms, OpenError, OpenOptions, Registry, SystemClock};
+use keyside_credentials::{Kms, KmsError, OpenError, OpenOptions, Registry, SystemClock};
 use keyside_proxy::{Bound, Drain, Metrics, Parts};
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server};
+use std::error::Error;
 use std::fmt::Display;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
+use std::iter;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -208,7 +210,7 @@ async fn open_registry(settings: &Settings, data: &Path) -> Result<Arc<Registry>
     let keyring = data.join("keyring");
     let options = OpenOptions {
         storage: Arc::new(storage),
-        kms: Kms::open(&settings.kms, &keyring).map_err(misconfigured)?,
+        kms: Kms::open(&settings.kms, &keyring).map_err(without_master_key)?,
         keyring,
         catalogue: Arc::new(settings.catalogue.clone()),
         rules: settings.credentials.clone(),
@@ -235,15 +237,29 @@ fn unopened(error: OpenError) -> Failure {
             error,
             StorageError::Full { .. } | StorageError::Failed { .. }
         ),
-        OpenError::TokenFile(file) | OpenError::Keyring(KeyringError::File(file)) => {
-            file.kind() == ErrorKind::StorageFull
-        }
-        _ => false,
+        OpenError::TokenFile(file) => file.kind() == ErrorKind::StorageFull,
+        error => has_no_room(error),
     };
     match is_of_the_disk {
         true => failed(error),
         false => misconfigured(error),
     }
+}
+
+fn without_master_key(error: KmsError) -> Failure {
+    match has_no_room(&error) {
+        true => failed(error),
+        false => misconfigured(error),
+    }
+}
+
+/// Whether what is at the bottom of it is a disk without room.
+fn has_no_room(error: &(dyn Error + 'static)) -> bool {
+    let mut causes = iter::successors(Some(error), |&error| error.source());
+    causes.any(|cause| {
+        let cause = cause.downcast_ref::<io::Error>();
+        cause.is_some_and(|cause| cause.kind() == ErrorKind::StorageFull)
+    })
 }
 
 /// The settings, or what they point at, have to change.
