@@ -196,7 +196,8 @@ impl Upstream {
             sent.store(true, Ordering::Relaxed);
             match self.send_on(&pool, connection, request).await {
                 Ok(answer) => return Ok(answer),
-                Err(failed) => request = resends.next(failed, resend).await?,
+                // Boxed, as few requests are sent again.
+                Err(failed) => request = Box::pin(resends.next(failed, resend)).await?,
             }
         }
     }

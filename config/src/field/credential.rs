@@ -14,7 +14,8 @@ pub(crate) fn is_credential(name: &NormalName<'_>) -> bool {
         || (name.holds_any(parts) && !is_filter(name))
 }
 
-/// A word that always means one; and `key` as the last word, unless the others say that it finds something.
+/// A word that always means one; one that does as the last word; and `key` as the last, unless the others say that it finds
+/// something.
 fn has_credential_word(name: &NormalName<'_>) -> bool {
     let (mut last, mut finds_something) = ("", false);
     for word in name.words() {
@@ -51,7 +52,8 @@ fn has_credential_word(name: &NormalName<'_>) -> bool {
         );
         last = word;
     }
-    last == "key" && !finds_something && !follows_position(name, "key")
+    let ends_in_key = last == "key" && !finds_something && !follows_position(name, "key");
+    ends_in_key || matches!(last, "cred" | "creds" | "otp" | "pass" | "passcode" | "pat")
 }
 
 /// OpenAI's filter of usage by the ids of API keys, which are no secrets.

@@ -300,7 +300,7 @@ impl Scanner {
     fn end_of_text(&mut self, rest: &[u8]) -> Option<usize> {
         let mut from = usize::from(std::mem::take(&mut self.escaped));
         loop {
-            let at = from + memchr2(b'"', b'\\', rest.get(from..)?)?;
+            let at = from + next_quote(rest.get(from..)?)?;
             if rest[at] == b'"' {
                 return Some(at);
             }
@@ -366,21 +366,37 @@ fn blanks(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|byte| is_blank(**byte)).count()
 }
 
+/// Where the next quote or backslash is. Most keys and many values are short: a search by vector instructions takes longer to
+/// begin than it takes to look at them.
+fn next_quote(text: &[u8]) -> Option<usize> {
+    let ends = |byte: &u8| matches!(byte, b'"' | b'\\');
+    let (near, far) = text.split_at(text.len().min(NEAR));
+    let found = near.iter().position(ends);
+    found.or_else(|| memchr2(b'"', b'\\', far).map(|found| near.len() + found))
+}
+
 /// Where the next quote or bracket is. A block at a time, which the compiler makes vector instructions of: an embedding is
 /// a hundred kilobytes of numbers.
 fn next_structure(bytes: &[u8]) -> Option<usize> {
     // `[` and `{`, and `]` and `}`, differ in this bit only.
     let is_structure = |byte: u8| matches!(byte | 0x20, b'{' | b'}') || byte == b'"';
-    let (blocks, _) = bytes.as_chunks::<16>();
+    let (near, far) = bytes.split_at(bytes.len().min(NEAR));
+    if let Some(found) = near.iter().position(|byte| is_structure(*byte)) {
+        return Some(found);
+    }
+    let (blocks, _) = far.as_chunks::<16>();
     let is_clear = |block: &&[u8; 16]| {
         !block
             .iter()
             .fold(false, |found, byte| found | is_structure(*byte))
     };
     let from = 16 * blocks.iter().take_while(is_clear).count();
-    let found = bytes[from..].iter().position(|byte| is_structure(*byte));
-    found.map(|found| from + found)
+    let found = far[from..].iter().position(|byte| is_structure(*byte));
+    found.map(|found| near.len() + from + found)
 }
+
+/// How far is looked at byte by byte.
+const NEAR: usize = 16;
 
 /// In the place of a node: the field of a message that holds another. It has neither children nor counts.
 const BYTES: usize = usize::MAX;

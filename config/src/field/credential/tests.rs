@@ -45,6 +45,8 @@ fn names_of_credentials_are_taken_for_such() {
         "X-MS-Token-AAD-Access-Token",
         "X-Portkey-Api-Key",
         "X-Vault-Token",
+        "X-Pass",
+        "X-PAT",
         "xi-api-key",
     ] {
         assert!(is_credential_header(name), "{name}");
