@@ -100,7 +100,9 @@ impl Connections {
         let service = service_fn(|request: Request<Incoming>| {
             let busy = activity.receive(&request);
             let gateway = self.gateway.clone();
-            async move { Ok::<_, Infallible>(gateway.answer(request, busy, known_peer).await) }
+            // Boxed, since hyper keeps room for it for as long as the connection is open, and an answer on its way needs none.
+            let answer = Box::pin(async move { gateway.answer(request, busy, known_peer).await });
+            async move { Ok::<_, Infallible>(answer.await) }
         });
         let connection = self
             .http
