@@ -225,20 +225,9 @@ impl Gateway {
         let mut exchange = Exchange::begin(grant, destination, self.ledger.clone(), arrival, held);
         exchange.tag_with(run_id, tag);
         let client = head.extensions.remove::<OnUpgrade>();
-        let offer = upgrade.then(|| Offer::of(&head.headers, self.settings.proxy.accept_encoding));
         let sent = self
             .send(&exchange, &rest, upgrade, head, body, &secret)
             .await;
-        let sent = sent.and_then(|answer| match answer.response.status() {
-            StatusCode::SWITCHING_PROTOCOLS => {
-                let agreed = answer.response.headers();
-                match offer.is_some_and(|offer| offer.covers(agreed)) {
-                    true => Ok(answer),
-                    false => Err(Refusal::UpstreamUnreachable(Sent::Perhaps)),
-                }
-            }
-            _ => Ok(answer),
-        });
         let Answer { response, lease } = match sent {
             Ok(answer) => answer,
             Err(refusal) => return self.refuse_permitted(refusal, shape, exchange, arrival),
@@ -287,7 +276,7 @@ impl Gateway {
         };
         let mut head = outbound.rewrite(head, secret)?;
         body.state_length(&mut head.headers);
-        let offered = head.headers.get(header::SEC_WEBSOCKET_PROTOCOL).cloned();
+        let offer = upgrade.then(|| Offer::of(&head.headers));
         exchange.sent();
         let request = Request::from_parts(head, body.without(destination.credentials.clone()));
         let deadline = tokio::time::Instant::now() + destination.first_byte;
@@ -303,13 +292,17 @@ impl Gateway {
         };
         exchange.busy.leave_timer(timer);
         answered.and_then(|answer| match answer.response.status() {
-            StatusCode::SWITCHING_PROTOCOLS
-                if !upgrade::selects_offered(offered.as_ref(), answer.response.headers()) =>
-            {
-                tracing::warn!(
-                    "the upstream selected a WebSocket subprotocol that it was not offered"
-                );
-                Err(Refusal::UpstreamUnreachable(Sent::Perhaps))
+            StatusCode::SWITCHING_PROTOCOLS => {
+                let agreed = answer.response.headers();
+                match offer.is_some_and(|offer| offer.covers(agreed)) {
+                    true => Ok(answer),
+                    false => {
+                        tracing::warn!(
+                            "the upstream agreed to a WebSocket that it was not offered"
+                        );
+                        Err(Refusal::UpstreamUnreachable(Sent::Perhaps))
+                    }
+                }
             }
             _ => Ok(answer),
         })

@@ -4,17 +4,17 @@
 //! it was not offered is refused, and one that sends a frame which no server may send is cut off: neither could be read.
 //! With `accept_encoding = "pass"` an extension may be offered; what it compresses passes unread.
 
-mod extensions;
+mod offer;
 mod redaction;
 
-pub(crate) use extensions::Offer;
+pub(crate) use offer::Offer;
 
-use crate::hop::{listed, lists};
+use crate::hop::lists;
 use crate::relay::{Wire, relayed};
 use crate::websocket::Frames;
 use bytes::{Bytes, BytesMut};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Response, Version, header};
+use http::{HeaderValue, Method, Response, Version, header};
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -36,22 +36,6 @@ pub(crate) fn is_websocket(head: &Parts) -> bool {
         && lists(&head.headers, &header::UPGRADE, "websocket")
 }
 
-/// Whether the upstream selects no subprotocol, or one of those it was offered (RFC 6455 section 4.1). Another one could
-/// say anything: what a client was not told of, or a key that came back.
-pub(crate) fn selects_offered(offered: Option<&HeaderValue>, answer: &HeaderMap) -> bool {
-    let mut selected = listed(answer, &header::SEC_WEBSOCKET_PROTOCOL);
-    let offered = offered.map_or(&[][..], HeaderValue::as_bytes);
-    let is_offered = |name: &[u8]| {
-        let mut offered = offered.split(|byte| *byte == b',');
-        !name.is_empty() && offered.any(|offered| offered.trim_ascii() == name)
-    };
-    match (selected.next(), selected.next()) {
-        (None, _) => true,
-        (Some(name), None) => is_offered(name),
-        (Some(_), Some(_)) => false,
-    }
-}
-
 /// Answers the handshake and carries bytes until one side ends.
 pub(crate) fn tunnel(
     client: OnUpgrade,
@@ -61,7 +45,7 @@ pub(crate) fn tunnel(
 ) -> Response<()> {
     let upstream = hyper::upgrade::on(&mut answer);
     let (mut head, _) = answer.into_parts();
-    let frames = Frames::new(extensions::are_agreed(&head.headers));
+    let frames = Frames::new(offer::has_extensions(&head.headers));
     head.headers = relayed(head.headers, &wire);
     head.headers
         .insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -213,33 +197,3 @@ impl LastByte {
 
 /// Bytes read at once from either side.
 const PIECE: usize = 8 * 1024;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_upstream_selects_one_of_the_subprotocols_it_was_offered_or_none() {
-        let offered = HeaderValue::from_static("realtime, openai-beta.realtime-v1");
-        let cases: [(&[&'static str], bool, bool); 8] = [
-            (&[], true, true),
-            (&["realtime"], false, true),
-            (&["openai-beta.realtime-v1"], false, true),
-            (&["Realtime"], false, false),
-            (&["other"], false, false),
-            (&[""], false, false),
-            (&["realtime, openai-beta.realtime-v1"], false, false),
-            (&["realtime", "realtime"], false, false),
-        ];
-        for (selected, alone, among_these) in cases {
-            let mut answer = HeaderMap::new();
-            for name in selected {
-                let name = HeaderValue::from_static(name);
-                answer.append(header::SEC_WEBSOCKET_PROTOCOL, name);
-            }
-            assert_eq!(selects_offered(None, &answer), alone, "{selected:?}");
-            let found = selects_offered(Some(&offered), &answer);
-            assert_eq!(found, among_these, "{selected:?}");
-        }
-    }
-}
