@@ -95,7 +95,7 @@ impl Caller {
         &self.principal
     }
 
-    /// Whoever reads the answer.
+    /// The reader of the answer.
     pub(crate) fn client(&self) -> &Client {
         &self.client
     }

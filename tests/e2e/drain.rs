@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Whoever sends one of these wants the process to end well.
+/// Each of these asks the process to end well.
 const ASKING: [Signal; 4] = [
     Signal::SIGTERM,
     Signal::SIGINT,

@@ -10,7 +10,7 @@ use std::fs;
 use std::sync::mpsc::{self, Sender};
 use std::thread;
 
-/// Keys that a rotation of the workspace's key seals anew, in one change.
+/// Keys that a rotation of the workspace's key seals again, in one change.
 const KEYS: usize = 30;
 
 /// How often the power is cut where nothing else is going on.

@@ -252,7 +252,7 @@ fn a_client_that_stops_reading_is_let_go() {
 /// megabyte first, and a narrow client takes some 50 KB at a time. Short enough that many fit into a deadline.
 const SIP: Duration = Duration::from_millis(200);
 
-/// Reads slowly for several deadlines; whoever is cut for it is in flight no longer when they are over.
+/// Reads slowly for several deadlines; a client that is cut for it is no longer in flight when they are over.
 fn check_kept_while_it_reads(name: &str, keyside: &Keyside, wire: &mut Wire) {
     let start = Instant::now();
     wire.sip(SIP, || start.elapsed() < 4 * DEADLINE);

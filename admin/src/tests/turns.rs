@@ -70,7 +70,7 @@ async fn the_log_is_checked_once_at_a_time_and_no_change_waits_for_it() {
     assert_eq!(confirmed.json()["confirmed"], true, "{}", confirmed.body);
 }
 
-/// Whoever sends the body of a receipt slowly is at nothing yet.
+/// A client that sends the body of a receipt slowly takes no turn yet.
 #[tokio::test]
 async fn a_receipt_that_has_not_arrived_keeps_no_check_waiting() {
     let api = Api::open().await;

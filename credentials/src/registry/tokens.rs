@@ -92,7 +92,7 @@ impl Inner {
         })
     }
 
-    /// What whoever gives it has now: their token may have been limited since they were recognised.
+    /// What its giver has now: their token may have been limited since they were authenticated.
     fn given_scope(&self, by: &Act, within: &Scope) -> Scope {
         let giver = self.access.token(&by.actor);
         giver.map_or_else(|| within.clone(), |giver| giver.scope())

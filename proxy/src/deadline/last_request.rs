@@ -5,7 +5,7 @@
 //! client of a kept connection leaves. A request that says that none will follow is how the two differ: while it is
 //! answered, the end is kept back from hyper, which closes by itself afterwards.
 //!
-//! In the middle of a request's body the end is an error all the same, which hyper has to see to tell it to whoever reads the
+//! In the middle of a request's body the end is an error all the same, which hyper has to see to tell the reader of the
 //! body. From the socket the two do not differ: hyper reads ahead. From the body they do, since hyper asks the socket only
 //! once it has handed over all that it read before: a body that is not complete then stays so.
 

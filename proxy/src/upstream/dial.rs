@@ -143,7 +143,7 @@ impl Dialer {
             .max_buf_size(self.heads.bytes)
             .handshake(TokioIo::new(socket));
         let (sender, connection) = handshake.await.map_err(ConnectError::Http)?;
-        // How it ends is told to whoever has sent a request on it.
+        // hyper tells the sender of a request how the connection ended.
         tokio::spawn(connection.with_upgrades());
         Ok(Connection::Http1(Serial { sender, heard }))
     }

@@ -141,7 +141,7 @@ async fn of_many_who_take_the_label_of_a_revoked_key_at_once_exactly_one_succeed
     assert_eq!(saved, 1);
 }
 
-/// Whoever writes to the store can free no label, and can put nothing in front of the key that has one.
+/// An attacker who can write to the store can free no label, and can put nothing in front of the key that has one.
 #[tokio::test]
 async fn a_document_that_was_edited_neither_frees_its_label_nor_takes_another_ones() {
     let (installation, registry, id) = one_key().await;
