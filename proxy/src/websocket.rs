@@ -15,7 +15,7 @@ pub(crate) struct Frames {
     fragmented: Option<Frame>,
 }
 
-/// What is told of a frame while it comes in.
+/// What a reader reports of a frame while it arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part<'a> {
     /// Its header has come.

@@ -44,7 +44,7 @@ pub(super) fn stray_value() -> Failure {
     )
 }
 
-/// Takes what was given out of the error: a key may be anywhere on a command line. Says whether the reason repeats it too,
+/// Removes the user's own values from the error: a key may be anywhere on a command line. Says whether the reason repeats it too,
 /// which clap does not let us change.
 pub(super) fn hide_values(error: &mut clap::Error) -> bool {
     let reason = error.source().map(ToString::to_string);
@@ -77,7 +77,7 @@ pub(super) fn unfit_value(error: &clap::Error) -> Failure {
         .next("See what it takes with --help.")
 }
 
-/// In the place of what was given.
+/// Printed in place of the user's value.
 const NOT_REPEATED: &str = "(not repeated, in case it is a secret)";
 
 /// clap's own consistency checks, which it only makes in a debug build.

@@ -187,7 +187,7 @@ impl Keyboard<'_> {
 /// What came of typing.
 enum Typed {
     Line(Zeroizing<Vec<u8>>),
-    /// A key that stands for a signal.
+    /// A key that sends a signal.
     Signal(Signal),
     SignalFromOutside,
 }

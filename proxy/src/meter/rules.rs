@@ -12,7 +12,7 @@ pub(crate) struct Rules {
     pub(super) rules: Vec<Rule>,
     /// How many counts the rules name; each has a number below that.
     pub(super) counts: usize,
-    /// What stands in every message that reports a count, though not only there.
+    /// Text that every message reporting a count contains; other messages may contain it too.
     signs: Vec<Finder<'static>>,
     /// Whether binary WebSocket messages may be JSON.
     pub(super) binary: bool,
@@ -208,7 +208,7 @@ fn holders(rule: &UsageRule) -> Vec<&[String]> {
     }
 }
 
-/// The key that a count stands in, or is, with the quote before it: a word that begins with another needs no search.
+/// The key that holds a count, with the quote before it: a word that begins with another needs no search.
 fn signs(rules: &[UsageRule]) -> Vec<Finder<'static>> {
     let mut words: Vec<String> = Vec::new();
     for rule in rules {

@@ -168,7 +168,7 @@ impl Scanner {
         end + 1
     }
 
-    /// What `key` leads to in the object that it stands in.
+    /// The node that `key` leads to in the current object.
     fn node(&self, key: &[u8], rules: &Rules) -> Option<usize> {
         let within = self.path[self.depth - 1];
         match self.wrapped {

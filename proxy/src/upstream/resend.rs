@@ -1,4 +1,4 @@
-//! When a request may be sent a second time: where its peer cannot have acted on it.
+//! When a request may be sent a second time: where its peer cannot have acted on it, or acting twice does no harm.
 //!
 //! A provider that gets a prompt twice is paid twice. So a request goes out again only
 //! - if none of it was written: hyper hands it back whole,

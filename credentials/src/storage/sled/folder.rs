@@ -15,7 +15,7 @@ use super::{
 };
 use crate::file::{self, FileError};
 
-/// What stands in a store's folder, open.
+/// The open files of a store's folder.
 pub(super) struct OpenedFolder {
     pub(super) db: Db,
     pub(super) blobs: Blobs,
