@@ -9,15 +9,16 @@
 //!
 //! Looks at the client's bytes on their way to hyper and changes none. It decides nothing else about a request: where it
 //! finds no fault, hyper's reading holds. Runs once for each read; costs one pass over a head, and of a body over
-//! nothing but its chunks' size lines or frames' headers.
+//! nothing but its chunks' size lines, frames' headers and field blocks.
 
 mod chunked;
 mod head;
+mod hpack;
 mod http2;
 
 use chunked::Chunked;
 use head::{Body, Head};
-use http2::Frames;
+use http2::Http2;
 use std::io;
 
 /// What the client's next bytes belong to.
@@ -31,7 +32,7 @@ enum State {
     /// A body of this many bytes more.
     Length(u64),
     Chunked(Chunked),
-    Http2(Frames),
+    Http2(Http2),
     /// A tunnel's bytes, or those behind a head that hyper refuses.
     Unread,
 }
@@ -43,6 +44,8 @@ pub(crate) enum FramingError {
     Chunk,
     #[error("the trailers of a request have pseudo-header fields")]
     Trailers,
+    #[error("the header fields of a request are malformed or too long")]
+    Fields,
 }
 
 impl From<FramingError> for io::Error {
@@ -80,7 +83,7 @@ impl Framing {
     fn advance<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], FramingError> {
         match &mut self.state {
             State::Unread => Ok(&[]),
-            State::Http2(frames) => frames.check(bytes).map(|()| &bytes[bytes.len()..]),
+            State::Http2(http2) => http2.check(bytes).map(|()| &bytes[bytes.len()..]),
             State::Length(left) => {
                 let taken = usize::try_from(*left).unwrap_or(usize::MAX);
                 let taken = taken.min(bytes.len());
@@ -115,7 +118,7 @@ fn behind(body: Body) -> State {
         Body::None => State::Head(Head::default()),
         Body::Length(length) => State::Length(length),
         Body::Chunked => State::Chunked(Chunked::default()),
-        Body::Http2 => State::Http2(Frames::default()),
+        Body::Http2 => State::Http2(Http2::default()),
         Body::Unknown => State::Unread,
     }
 }

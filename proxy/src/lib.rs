@@ -12,6 +12,7 @@ mod deadline;
 mod destination;
 mod drain;
 mod exchange;
+mod frames;
 mod framing;
 mod gateway;
 mod head_limits;

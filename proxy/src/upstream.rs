@@ -5,6 +5,7 @@
 //! of four ways it did not.
 
 mod address;
+mod contradiction;
 mod dial;
 mod pool;
 mod resend;

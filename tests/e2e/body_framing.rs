@@ -345,6 +345,37 @@ fn the_same_trailers_pass_request_after_request() {
     assert_eq!(upstream.requests().len(), 3);
 }
 
+/// A field can be named by its place in a table that only the two sides of a connection know.
+#[test]
+fn trailers_with_a_pseudo_header_of_an_earlier_request_are_refused() {
+    let upstream = Upstream::ok();
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    let path = [&[0x44, CHAT.len() as u8][..], CHAT.as_bytes()].concat();
+    let ordinary = [&[0x40, 5][..], b"x-sum", &[1], b"8"].concat();
+    // The path is the newest entry but one when the trailers come: it has index 63, the ordinary field 62.
+    for hidden in [
+        &[0xbf][..],
+        &[0xbe, 0xbf],
+        &[0x0f, 0x30, 1, b'/'],
+        &[0x7f, 0, 1, b'/'],
+    ] {
+        let before = upstream.requests().len();
+        let mut client = Frames::connect(keyside.proxy_addr());
+        let mut fields = head("POST", CHAT);
+        fields.retain(|(name, _)| *name != ":path");
+        let head = [&path[..], &block(&fields), &ordinary].concat();
+        client.write(HEADERS, END_HEADERS, 1, &head);
+        client.write(DATA, 0, 1, b"hello");
+        client.write(HEADERS, END_HEADERS | END_STREAM, 1, hidden);
+        assert_ne!(client.fate(1), Fate::Answered { ok: true }, "{hidden:02x?}");
+        assert_eq!(
+            upstream.requests().len(),
+            before,
+            "{hidden:02x?} arrived whole"
+        );
+    }
+}
+
 #[test]
 fn transfer_codings_other_than_chunked_are_refused_on_both_sides() {
     let upstream = Upstream::answering(|_| {

@@ -307,3 +307,42 @@ fn streams_that_a_provider_may_have_processed_are_not_sent_again_when_it_goes_aw
         }
     }
 }
+
+/// A peer that has begun to answer a request did process it, whatever it says afterwards.
+#[test]
+fn a_request_whose_answer_had_begun_is_not_sent_again() {
+    type End = fn(&mut Session<'_>, u32);
+    let ends: [(&str, End); 2] = [
+        ("REFUSED_STREAM", |session, stream| {
+            session.reset(stream, REFUSED_STREAM);
+        }),
+        ("GOAWAY", |session, stream| {
+            session.go_away(stream - 2);
+        }),
+    ];
+    for (name, end) in ends {
+        let processed = Processed::default();
+        let counted = Arc::clone(&processed);
+        let (_upstream, keyside) = over_frames(move |number, session| {
+            let mut bodies = Bodies::default();
+            while let Some(frame) = session.event() {
+                let Some(body) = bodies.take(&frame) else {
+                    continue;
+                };
+                count(&counted, body);
+                if number > 0 || frame.stream == 1 {
+                    session.answer(frame.stream, 200, "done");
+                    continue;
+                }
+                session.early_hints(frame.stream);
+                end(session, frame.stream);
+            }
+        });
+        assert_eq!(keyside.ask(&Ask::chat().body(b"first")).status(), 200);
+        let answer = keyside.ask(&Ask::chat().body(b"hinted"));
+        expect::refused(name, &answer, 502, "upstream_unreachable");
+        assert_eq!(answer.header("x-should-retry"), Some("false"), "{name}");
+        let processed = processed.lock().expect("no panic");
+        assert_eq!(processed.get("hinted"), Some(&1), "{name}: {processed:?}");
+    }
+}

@@ -196,9 +196,80 @@ fn http2_trailers_are_followed_into_their_continuation() {
     }
 }
 
+/// Trailers after a head and trailers that left these fields in the connection's table, the newest with index 62.
+fn trailers_after(before: &[u8], block: &[u8]) -> Result<(), FramingError> {
+    http2(&[
+        frame(1, 0x4, 1, &[&[0x83, 0x86, 0x84][..], before].concat()),
+        frame(0, 0, 1, b"{}"),
+        frame(1, 0x5, 1, block),
+    ])
+}
+
+fn kept(name: &[u8], value: &[u8]) -> Vec<u8> {
+    let text = |text: &[u8]| [&[text.len() as u8], text].concat();
+    [&[0x40][..], &text(name), &text(value)].concat()
+}
+
 #[test]
 fn http2_trailers_that_were_sent_before_pass() {
-    for block in [&[0xbe][..], &[0x7f, 0x00, 1, b'/'], &[0x20], &[]] {
-        assert_eq!(trailers(0x5, block), Ok(()), "{block:02x?}");
+    let before = [kept(b"x-sum", b"1"), kept(b":path", b"/a")].concat();
+    for block in [&[0xbf][..], &[0x7f, 0x00, 1, b'/'], &[0x20], &[]] {
+        assert_eq!(trailers_after(&before, block), Ok(()), "{block:02x?}");
     }
+}
+
+#[test]
+fn http2_pseudo_header_fields_are_known_by_their_index() {
+    let before = [kept(b":path", b"/a"), kept(b"x-sum", b"1")].concat();
+    for block in [
+        &[0xbf][..],
+        &[0x7f, 0x00, 1, b'/'],
+        &[0x0f, 0x30, 1, b'/'],
+        &[0x1f, 0x30, 1, b'/'],
+        // Behind an ordinary field, and one that moves it up.
+        &[0xbe, 0xbf],
+        &[&kept(b"x-other", b"2")[..], &[0xc0]].concat(),
+    ] {
+        let refused = Err(FramingError::Trailers);
+        assert_eq!(trailers_after(&before, block), refused, "{block:02x?}");
+    }
+}
+
+#[test]
+fn http2_entries_are_counted_from_the_newest() {
+    let newer = vec![kept(b"x", b""); 127].concat();
+    for (before, pseudo) in [
+        ([kept(b":path", b""), newer.clone()].concat(), true),
+        ([kept(b"x-old", b""), newer.clone()].concat(), false),
+    ] {
+        // 62 and 127 more, 127 of them in the first byte.
+        let oldest = [0xff, 62];
+        let expected = if pseudo {
+            Err(FramingError::Trailers)
+        } else {
+            Ok(())
+        };
+        assert_eq!(trailers_after(&before, &oldest), expected);
+    }
+}
+
+#[test]
+fn http2_field_blocks_that_cannot_be_read_are_refused() {
+    for block in [
+        &[0x80][..],
+        &[0xff, 0xff, 0xff, 0xff, 0xff, 0x01],
+        &[0x40, 3, b'x'],
+        &[0x40],
+        // An index beyond any table.
+        &[0xff, 0xbf, 0x01],
+    ] {
+        assert_eq!(
+            trailers(0x5, block),
+            Err(FramingError::Fields),
+            "{block:02x?}"
+        );
+    }
+    let endless: Vec<_> = (0..17).map(|_| frame(9, 0, 1, &[0; 16_384])).collect();
+    let frames = [&[frame(1, 0, 1, &[0x83])][..], &endless].concat();
+    assert_eq!(http2(&frames), Err(FramingError::Fields));
 }

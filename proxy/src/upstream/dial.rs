@@ -150,13 +150,14 @@ impl Dialer {
 
     async fn speak_http2<S>(
         &self,
-        socket: Socket<S>,
+        mut socket: Socket<S>,
         (pool, window): (&Pool, u32),
     ) -> Result<Connection, ConnectError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let limit = pool.usual_limit();
+        let streams = Streams::presuming(limit, socket.witnessed());
         let handshake = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .keep_alive_interval(PING_AFTER)
@@ -169,7 +170,6 @@ impl Dialer {
             .max_header_list_size(self.heads.list_size())
             .handshake(TokioIo::new(socket));
         let (sender, mut connection) = handshake.await.map_err(ConnectError::Http)?;
-        let streams = Streams::presuming(limit);
         let stream = Stream::one_more(&streams);
         pool.share(sender.clone(), streams.clone());
         tokio::spawn(async move {

@@ -7,6 +7,7 @@
 //! shared, up to as many streams as fit into their window. Taking one costs a lock
 //! and a look at the clock; a sweep closes those that nobody used for a while.
 
+use super::contradiction::Contradicted;
 use super::socket::Heard;
 use crate::inbound::Inbound;
 use http::HeaderMap;
@@ -71,6 +72,7 @@ pub(super) struct Streams {
     /// The first answer has come, and before it what the peer allows.
     answered: Notify,
     told: AtomicBool,
+    contradicted: Contradicted,
 }
 
 /// A connection that one request may be sent on.
@@ -242,12 +244,13 @@ impl Pool {
 
 impl Streams {
     /// For a connection whose peer has not said yet how many it allows, and is taken to allow `limit`.
-    pub(super) fn presuming(limit: usize) -> Arc<Self> {
+    pub(super) fn presuming(limit: usize, contradicted: Contradicted) -> Arc<Self> {
         Arc::new(Self {
             open: AtomicUsize::new(0),
             limit: AtomicUsize::new(limit),
             answered: Notify::new(),
             told: AtomicBool::new(false),
+            contradicted,
         })
     }
 
@@ -277,6 +280,11 @@ impl Stream {
         let open = streams.open.load(Ordering::Relaxed);
         let limit = streams.limit.load(Ordering::Relaxed);
         (open < limit.min(STREAMS)).then(|| Self::one_more(streams))
+    }
+
+    /// What this connection's peer says about its requests.
+    pub(super) fn contradicted(&self) -> Contradicted {
+        self.0.contradicted.clone()
     }
 
     pub(super) fn answered(&self) {

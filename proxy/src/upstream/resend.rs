@@ -4,13 +4,15 @@
 //! - if none of it was written: hyper hands it back whole,
 //! - if an HTTP/2 peer says that it did not process it (RFC 9113 section 8.7): a stream reset with `REFUSED_STREAM`, or
 //!   one above the last that a GOAWAY names. h2 0.4 reports the latter as a remote GOAWAY error of the stream; streams
-//!   that the peer may have processed end in an I/O error instead,
+//!   that the peer may have processed end in an I/O error instead. Not if the peer had begun to answer a request that it
+//!   says so of, be it with a 1xx,
 //! - if it is a GET or HEAD without a body, on a kept HTTP/1.1 connection that closed without a byte of an answer
 //!   (RFC 9112 section 9.3.1), once.
 //!
 //! Never a POST whose bytes may have been read, and never a body of which a part is gone.
 
 use super::SendError;
+use super::contradiction::Contradicted;
 use super::pool::Connection;
 use super::socket::Heard;
 use crate::inbound::Inbound;
@@ -29,7 +31,7 @@ pub(super) struct Resend {
 
 enum Proof {
     /// The peer says that it did not process the request.
-    Refused,
+    Refused(Contradicted),
     /// The peer sent nothing before it closed.
     Unanswered(Heard),
 }
@@ -50,7 +52,7 @@ impl Resend {
         kept: bool,
     ) -> Option<Self> {
         let proof = match connection {
-            Connection::Http2(..) => Proof::Refused,
+            Connection::Http2(_, stream) => Proof::Refused(stream.contradicted()),
             Connection::Http1(http1) => {
                 let reads = matches!(*request.method(), Method::GET | Method::HEAD);
                 if !(kept && reads && request.body().is_end_stream()) {
@@ -72,7 +74,7 @@ impl Resend {
 
     fn into_request(self, error: &hyper::Error) -> Option<Request<Inbound>> {
         let untouched = match &self.proof {
-            Proof::Refused => is_refused(error),
+            Proof::Refused(contradicted) => is_refused(error) && !contradicted.is_so(),
             Proof::Unanswered(heard) => !heard.anything(),
         };
         (untouched && self.request.body().is_whole()).then_some(self.request)
@@ -94,7 +96,7 @@ impl Resends {
             }
         }
         let error = failed.into_error();
-        let refused = matches!(&resend, Some(resend) if matches!(resend.proof, Proof::Refused));
+        let refused = matches!(&resend, Some(resend) if matches!(resend.proof, Proof::Refused(_)));
         let Some(request) = resend.and_then(|resend| resend.into_request(&error)) else {
             return Err(error.into());
         };

@@ -5,11 +5,13 @@
 //!   write is not reported before the read side has ended, which tells how the connection did (Linux hands out what was
 //!   received before a reset, then the end of the stream). hyper does not always read on, though
 //!   (`Conn::mid_message_detect_eof` does not while bytes lie behind an answer): it is reported after [`GRACE`] at last.
-//! - Whether a byte of an answer came is known, so that a request can be sent again where none did.
+//! - Whether a byte of an answer came is known, so that a request can be sent again where none did; over HTTP/2, whether
+//!   the peer contradicts itself about that ([`contradiction`](super::contradiction)).
 //! - A slow client bounds what is buffered for it: hyper's read buffer grows as far as a head may be long, and here one
 //!   read returns [`READ_AT_ONCE`] bytes at most, so that it grows to twice as many.
 
 use super::Slot;
+use super::contradiction::{Contradicted, Witness};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,6 +25,8 @@ use tokio::time::{Instant, Sleep, sleep};
 pub(super) struct Socket<S> {
     stream: S,
     heard: Heard,
+    /// Of an HTTP/2 connection.
+    witness: Option<Witness>,
     /// A write has failed: until when that is not reported.
     write_failed: Option<Pin<Box<Sleep>>>,
     read_ended: bool,
@@ -50,6 +54,7 @@ impl<S> Socket<S> {
         Self {
             stream,
             heard: Heard::default(),
+            witness: None,
             write_failed: None,
             read_ended: false,
             _slot: slot,
@@ -58,6 +63,13 @@ impl<S> Socket<S> {
 
     pub(super) fn heard(&self) -> Heard {
         self.heard.clone()
+    }
+
+    /// For a connection that speaks HTTP/2.
+    pub(super) fn witnessed(&mut self) -> Contradicted {
+        let contradicted = Contradicted::default();
+        self.witness = Some(Witness::new(contradicted.clone()));
+        contradicted
     }
 }
 
@@ -83,8 +95,11 @@ impl<S: Unpin> Socket<S> {
     }
 
     /// Something came: the rest of an answer may follow.
-    fn read_on(&mut self) {
+    fn read_on(&mut self, came: &[u8]) {
         self.heard.0.store(true, Ordering::Relaxed);
+        if let Some(witness) = &mut self.witness {
+            witness.read(came);
+        }
         if let Some(grace) = &mut self.write_failed {
             grace.as_mut().reset(Instant::now() + GRACE);
         }
@@ -120,7 +135,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
         let read = ready!(self.read(context, buffer));
         match read {
             Ok(0) | Err(_) => self.read_ended = true,
-            Ok(_) => self.read_on(),
+            Ok(read) => {
+                let filled = buffer.filled();
+                self.read_on(&filled[filled.len() - read..]);
+            }
         }
         Poll::Ready(read.map(drop))
     }

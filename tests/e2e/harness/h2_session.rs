@@ -81,6 +81,11 @@ impl Session<'_> {
             && self.write(DATA, END_STREAM, stream, body.as_ref())
     }
 
+    /// Says that an answer follows, as `103 Early Hints`.
+    pub fn early_hints(&mut self, stream: u32) -> bool {
+        self.write(HEADERS, END_HEADERS, stream, &[8, 3, b'1', b'0', b'3'])
+    }
+
     /// Resets a stream.
     pub fn reset(&mut self, stream: u32, code: u32) -> bool {
         self.write(RST_STREAM, 0, stream, &code.to_be_bytes())

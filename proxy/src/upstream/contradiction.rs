@@ -1,0 +1,99 @@
+//! Notices an HTTP/2 peer that says it did not process a request which it had begun to answer: nothing it says of that
+//! kind is believed on this connection any more. hyper 1.12 tells nobody of a 1xx answer over HTTP/2.
+
+use crate::frames::{DATA, END_STREAM, Frame, Frames, GOAWAY, HEADERS, RST_STREAM};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Reads a peer's frames.
+pub(super) struct Witness {
+    frames: Frames,
+    /// Streams whose answers have begun, and have not ended. Those that we gave up are among them.
+    begun: BTreeSet<u32>,
+    /// The first bytes of a frame that says what was not processed.
+    payload: Vec<u8>,
+    contradicted: Contradicted,
+}
+
+/// Whether the peer has contradicted itself.
+#[derive(Clone, Default)]
+pub(super) struct Contradicted(Arc<AtomicBool>);
+
+impl Contradicted {
+    pub(super) fn is_so(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Witness {
+    pub(super) fn new(contradicted: Contradicted) -> Self {
+        Self {
+            frames: Frames::default(),
+            begun: BTreeSet::new(),
+            payload: Vec::new(),
+            contradicted,
+        }
+    }
+
+    /// Looks at the bytes that came next.
+    pub(super) fn read(&mut self, mut bytes: &[u8]) {
+        while let Some(part) = self.frames.next(&mut bytes) {
+            if matches!(part.frame.kind, RST_STREAM | GOAWAY) {
+                let room = WORD - self.payload.len();
+                let taken = room.min(part.payload.len());
+                self.payload.extend_from_slice(&part.payload[..taken]);
+            }
+            if part.last {
+                self.end_frame(part.frame);
+                self.payload.clear();
+            }
+        }
+    }
+
+    fn end_frame(&mut self, frame: Frame) {
+        let ends = frame.has(END_STREAM);
+        match frame.kind {
+            HEADERS if !ends => {
+                self.begun.insert(frame.stream);
+                if self.begun.len() > MOST {
+                    self.begun.pop_first();
+                }
+            }
+            HEADERS | DATA if ends => {
+                self.begun.remove(&frame.stream);
+            }
+            RST_STREAM => {
+                let begun = self.begun.remove(&frame.stream);
+                if begun && self.word() == Some(REFUSED_STREAM) {
+                    self.contradict();
+                }
+            }
+            GOAWAY => {
+                let last = self.word().unwrap_or_default();
+                if self.begun.iter().any(|stream| *stream > last) {
+                    self.contradict();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The error code of RST_STREAM, the last stream of GOAWAY.
+    fn word(&self) -> Option<u32> {
+        let bytes = self.payload.as_slice().try_into();
+        bytes.ok().map(u32::from_be_bytes)
+    }
+
+    fn contradict(&self) {
+        self.contradicted.0.store(true, Ordering::Relaxed);
+    }
+}
+
+const WORD: usize = 4;
+
+/// An error code (RFC 9113 section 7).
+const REFUSED_STREAM: u32 = 7;
+
+/// Streams that are watched at a time, the newest: many times what we have open on one connection.
+const MOST: usize = 1024;
