@@ -30,10 +30,10 @@ pub use metadata::is_metadata_address;
 pub use origin::Origin;
 pub use pattern::{PathPattern, PathPatternError};
 pub use provider::{
-    Auth, Check, CheckAnswer, Ending, EndpointError, EndpointRule, ErrorShape, KeyPath, KeyRules,
-    Links, Provider, ProviderDeadlines, ProviderId, ProviderIdError, Route, SandboxAvailability,
-    SdkLine, Sign, Subprotocol, SubprotocolError, Sum, Upstream, UsageRule, UsageRuleError,
-    Verification,
+    Auth, Check, CheckAnswer, Ending, EndpointError, EndpointRule, ErrorShape, Group, KeyPath,
+    KeyRules, Links, Provider, ProviderDeadlines, ProviderId, ProviderIdError, Route,
+    SandboxAvailability, SdkLine, Sign, Subprotocol, SubprotocolError, Sum, Upstream, UsageRule,
+    UsageRuleError, Verification,
 };
 pub use settings::{
     AcceptEncoding, Admin, CredentialRules, Deadlines, EnvironmentPin, Kms, KmsDriver, Limits,

@@ -1,15 +1,17 @@
-//! Patterns of upstream paths: literal segments, `*` inside one, `**` for the rest.
+//! Patterns of upstream paths: literal segments, `*` inside one, `**` for several.
 
 use std::{fmt, str::FromStr};
 
 /// A path that a provider allows, such as `/v1/models/*` or `/v1beta/models/*:generateContent`.
 ///
-/// A `*` stands for one or more characters other than `/`; a last segment `**` for one or more segments.
-/// There is no other magic.
+/// A `*` stands for one or more characters of one segment. One segment may be `**`: it stands for one or more segments, and
+/// only there a path may hold an escaped slash, `%2F`, as identifiers with slashes do. There is no other magic.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PathPattern {
+    /// All but `**`.
     segments: Vec<String>,
-    rest: bool,
+    /// How many of them come before `**`, if there is one.
+    many: Option<usize>,
 }
 
 impl PathPattern {
@@ -18,17 +20,45 @@ impl PathPattern {
         let Some(path) = path.strip_prefix('/') else {
             return false;
         };
+        let (before, after) = self.segments.split_at(self.many.unwrap_or_default());
         let mut actual = path.split('/');
-        let fixed = self.segments.iter().all(|wanted| {
-            actual
-                .next()
-                .is_some_and(|segment| wanted == segment || glob(wanted, segment))
-        });
-        fixed
-            && match self.rest {
-                true => actual.next().is_some_and(|segment| !segment.is_empty()),
-                false => actual.next().is_none(),
+        let fits = |wanted: &String, segment: Option<&str>| {
+            segment.is_some_and(|segment| wanted == segment || glob(wanted, segment))
+        };
+        before.iter().all(|wanted| fits(wanted, actual.next()))
+            && after
+                .iter()
+                .rev()
+                .all(|wanted| fits(wanted, actual.next_back()))
+            && match self.many {
+                Some(_) => actual.next().is_some_and(|segment| !segment.is_empty()),
+                None => actual.next().is_none(),
             }
+    }
+
+    /// The paths that this pattern covers and that end as `path` does, each with how many segments it differs in. What
+    /// they begin with is literal. `path` has no empty segments but perhaps a last one.
+    ///
+    /// For a client whose base URL is wrong: `/messages` and `/v1/v1/messages` lead to `/v1/messages`.
+    pub fn completions(&self, path: &str) -> impl Iterator<Item = (usize, String)> {
+        let asked: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        let is_literal = |segment: &&String| !segment.contains('*');
+        let literal = self.segments[..self.many.unwrap_or(self.segments.len())].iter();
+        let literal = literal.take_while(is_literal).count();
+        // What is left of `path` has to name something that only this pattern and its like have.
+        let last_name = self.segments.iter().rposition(|segment| segment != "*");
+        let kept = last_name.unwrap_or_default().min(literal);
+        (0..=kept).flat_map(move |taken| {
+            let asked = asked.clone();
+            let most = asked.len().min(MOST_LEFT_OUT);
+            (0..=most).filter_map(move |left_out| {
+                let parts = self.segments[..taken].iter().map(String::as_str);
+                let parts = parts.chain(asked[left_out..].iter().copied());
+                let candidate = parts.fold(String::new(), |path, part| path + "/" + part);
+                let fits = self.matches(&candidate);
+                fits.then_some((taken + left_out, candidate))
+            })
+        })
     }
 }
 
@@ -38,12 +68,12 @@ impl FromStr for PathPattern {
     fn from_str(text: &str) -> Result<Self, PathPatternError> {
         let path = text.strip_prefix('/').ok_or(PathPatternError::Slash)?;
         let mut segments: Vec<String> = path.split('/').map(str::to_owned).collect();
-        let rest = segments.last().is_some_and(|last| last == "**");
-        if rest {
-            segments.pop();
+        let many = segments.iter().position(|segment| segment == "**");
+        if let Some(many) = many {
+            segments.remove(many);
         }
         match segments.iter().all(|segment| is_pattern_segment(segment)) {
-            true => Ok(Self { segments, rest }),
+            true => Ok(Self { segments, many }),
             false => Err(PathPatternError::Segment),
         }
     }
@@ -51,10 +81,12 @@ impl FromStr for PathPattern {
 
 impl fmt::Display for PathPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.segments
-            .iter()
-            .try_for_each(|segment| write!(f, "/{segment}"))?;
-        f.write_str(if self.rest { "/**" } else { "" })
+        let (before, after) = self.segments.split_at(self.many.unwrap_or_default());
+        let many = self.many.map(|_| "**");
+        let segments = before.iter().map(String::as_str).chain(many);
+        segments
+            .chain(after.iter().map(String::as_str))
+            .try_for_each(|segment| write!(f, "/{segment}"))
     }
 }
 
@@ -65,14 +97,20 @@ pub enum PathPatternError {
     #[error("expected a path that starts with /")]
     Slash,
     /// A segment that no normalised path could have.
-    #[error("expected segments of letters, digits, -._~:@!$'()+,= and *, with ** only as the last")]
+    #[error(
+        "expected segments of letters, digits, -._~:@!$'()+,= and *, and at most one that is **"
+    )]
     Segment,
 }
 
-/// Whether `text` has the form `wanted`, in which each `*` stands for one or more characters.
+/// Whether `text` has the form `wanted`, in which each `*` stands for one or more characters. None of them is an escaped
+/// slash, which one server takes for structure and another does not.
 ///
 /// The part after a star is taken where it first occurs, which loses no match and never goes back.
 fn glob(wanted: &str, text: &str) -> bool {
+    if text.contains(ESCAPED_SLASH) {
+        return false;
+    }
     let mut literals = wanted.split('*');
     let first = literals.next().unwrap_or_default();
     let Some(rest) = text.strip_prefix(first) else {
@@ -102,6 +140,12 @@ fn is_pattern_segment(segment: &str) -> bool {
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-._~:@!$'()+,=*".contains(&byte))
 }
+
+/// As a normalised path has it.
+const ESCAPED_SLASH: &str = "%2F";
+
+/// Segments in front of a path that can be too many: a base path twice, or another API's.
+const MOST_LEFT_OUT: usize = 3;
 
 #[cfg(test)]
 mod tests {
@@ -207,6 +251,66 @@ mod tests {
     }
 
     #[test]
+    fn two_stars_inside_are_an_identifier_with_slashes() {
+        let pattern = "/model/**/converse";
+        let matching = [
+            "/model/a/converse",
+            "/model/arn:aws:b:profile/us.c/converse",
+            "/model/arn%3Aaws%3Ab%3Aprofile%2Fus.c/converse",
+            "/model/converse/converse",
+        ];
+        let others = [
+            "/model/converse",
+            "/model//converse",
+            "/model/a/converse/",
+            "/model/a/converse-stream",
+            "/other/a/converse",
+        ];
+        check(pattern, &matching, &others);
+    }
+
+    #[test]
+    fn one_star_takes_no_escaped_slash() {
+        check("/a/*", &["/a/b%3Ac"], &["/a/b%2Fc", "/a%2Fb"]);
+    }
+
+    #[track_caller]
+    fn check_completions(pattern: &str, path: &str, expected: &[(usize, &str)]) {
+        let parsed: PathPattern = pattern.parse().unwrap();
+        let mut found: Vec<_> = parsed.completions(path).collect();
+        found.sort();
+        let found: Vec<_> = found
+            .iter()
+            .map(|(cost, path)| (*cost, path.as_str()))
+            .collect();
+        assert_eq!(found, expected, "{pattern} and {path}");
+    }
+
+    #[test]
+    fn a_path_without_its_beginning_or_with_another_is_completed() {
+        check_completions("/v1/messages", "/messages", &[(1, "/v1/messages")]);
+        check_completions(
+            "/v1/messages",
+            "/v1/v1/messages",
+            &[(1, "/v1/messages"), (3, "/v1/messages")],
+        );
+        check_completions("/v2/chat", "/v1/chat", &[(2, "/v2/chat")]);
+        check_completions("/v1/models/*", "/models/x", &[(1, "/v1/models/x")]);
+        check_completions(
+            "/v1/messages",
+            "//v1//messages/",
+            &[(0, "/v1/messages"), (2, "/v1/messages")],
+        );
+        for (pattern, path) in [
+            ("/v1/models/*", "/x"),
+            ("/v1/models/*", "/v1/files/x"),
+            ("/model/**/converse", "/converse"),
+        ] {
+            check_completions(pattern, path, &[]);
+        }
+    }
+
+    #[test]
     fn what_no_normalised_path_could_match_is_refused() {
         for text in ["v1", ""] {
             assert_eq!(
@@ -216,7 +320,7 @@ mod tests {
             );
         }
         for text in [
-            "/", "/a//b", "/a/", "/a/../b", "/./a", "/a b", "/a?b", "/a%2fb", "/a;b", "/**/a",
+            "/", "/a//b", "/a/", "/a/../b", "/./a", "/a b", "/a?b", "/a%2fb", "/a;b", "/**/a/**",
             "/a**", "/\u{e9}",
         ] {
             assert_eq!(

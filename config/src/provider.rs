@@ -18,7 +18,7 @@ pub use self::{
     check::{Check, CheckAnswer, Verification},
     endpoint::{EndpointError, EndpointRule},
     id::{ProviderId, ProviderIdError},
-    route::Route,
+    route::{Group, Route},
     subprotocol::{Subprotocol, SubprotocolError},
     usage::{Ending, KeyPath, Sign, Sum, UsageRule, UsageRuleError},
 };
@@ -41,6 +41,8 @@ pub struct Provider {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// What may be asked of it; nothing else is forwarded.
     pub routes: Vec<Route>,
+    /// What the settings could allow and do not.
+    pub withheld: Vec<(Group, Route)>,
     /// The WebSocket subprotocols that a client may offer it; others are not offered on.
     pub subprotocols: Vec<Subprotocol>,
     /// The shape of its errors, unless a route has another.

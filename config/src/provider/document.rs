@@ -6,9 +6,9 @@ use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 
 use super::{
-    Auth, Check, EndpointRule, ErrorShape, KeyRules, Links, Provider, ProviderDeadlines,
+    Auth, Check, EndpointRule, ErrorShape, Group, KeyRules, Links, Provider, ProviderDeadlines,
     ProviderId, SandboxAvailability, SdkLine, Subprotocol, Upstream, UsageRule,
-    route::RouteDocument,
+    route::{Route, RouteDocument},
 };
 use crate::{
     BaseUrl, field, field::NormalName, layers::Mismatch, metadata::is_metadata_address, parsed,
@@ -30,6 +30,12 @@ pub(crate) struct ProviderDocument {
     headers: BTreeMap<String, String>,
     #[serde(deserialize_with = "parsed::texts_or_tables")]
     routes: Vec<RouteDocument>,
+    #[serde(default, deserialize_with = "parsed::texts_or_tables")]
+    stored_routes: Vec<RouteDocument>,
+    #[serde(default, deserialize_with = "parsed::texts_or_tables")]
+    extra_routes: Vec<RouteDocument>,
+    #[serde(default = "inference_only")]
+    allow: Vec<Group>,
     #[serde(default, deserialize_with = "parsed::texts")]
     subprotocols: Vec<Subprotocol>,
     error: ErrorShape,
@@ -61,13 +67,19 @@ impl ProviderDocument {
     pub(crate) fn settle(self, id: ProviderId) -> Result<Provider, Mismatch> {
         let upstream = self.upstream()?;
         let auth = self.auth.settle()?;
+        let groups = [
+            (Group::Inference, self.routes),
+            (Group::Stored, self.stored_routes),
+        ];
+        let (routes, withheld) = settle_routes(&self.allow, self.extra_routes, groups);
         Ok(Provider {
             upstream,
             allow_private: self.allow_private,
             headers: headers(&self.headers, &auth)?,
             auth,
             name: self.name.unwrap_or_else(|| id.to_string()),
-            routes: self.routes.into_iter().map(RouteDocument::settle).collect(),
+            routes,
+            withheld,
             subprotocols: self.subprotocols,
             error: self.error,
             usage: self.usage,
@@ -132,6 +144,28 @@ impl AuthDocument {
             (None, None) => Err(Mismatch::new("auth", "expected either `header` or `query`")),
         }
     }
+}
+
+fn inference_only() -> Vec<Group> {
+    vec![Group::Inference]
+}
+
+/// The routes that are forwarded, and the others by group.
+fn settle_routes(
+    allowed: &[Group],
+    extra: Vec<RouteDocument>,
+    groups: [(Group, Vec<RouteDocument>); 2],
+) -> (Vec<Route>, Vec<(Group, Route)>) {
+    let mut routes: Vec<_> = extra.into_iter().map(RouteDocument::settle).collect();
+    let mut withheld = Vec::new();
+    for (group, documents) in groups {
+        let settled = documents.into_iter().map(RouteDocument::settle);
+        match allowed.contains(&group) {
+            true => routes.extend(settled),
+            false => withheld.extend(settled.map(|route| (group, route))),
+        }
+    }
+    (routes, withheld)
 }
 
 fn headers(

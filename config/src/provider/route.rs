@@ -8,6 +8,18 @@ use serde::Deserialize;
 use super::ErrorShape;
 use crate::{PathPattern, PathPatternError, parsed};
 
+/// Which requests a provider gets. What is in which group follows one rule for all providers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Group {
+    /// Gets what a model makes of the request, or an estimate of it; lists models; follows, cancels or deletes an answer
+    /// that such a request began.
+    Inference,
+    /// Makes, reads, changes or removes an object that stays at the provider after the answer: files, batches, vector
+    /// stores, fine-tuning and the like.
+    Stored,
+}
+
 /// Methods and a path that may be asked of a provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
