@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     CredentialNames, Origin, Provider, ProviderId,
-    layers::{Mismatch, Node},
+    layers::{Mismatch, Node, likeness},
     provider::ProviderDocument,
 };
 
@@ -24,6 +24,14 @@ impl Catalogue {
     /// The provider with this id.
     pub fn get(&self, id: &str) -> Option<&Arc<Provider>> {
         self.providers.get(id)
+    }
+
+    /// The provider whose id is most like `name`, if one is like it. Case and hyphens do not count.
+    pub fn alike(&self, name: &str) -> Option<&Arc<Provider>> {
+        let like = |(id, provider): (&String, _)| (likeness(name, id), provider);
+        let known = self.providers.iter().map(like);
+        let (likeness, provider) = known.max_by(|(one, _), (other, _)| one.total_cmp(other))?;
+        (likeness >= ALIKE).then_some(provider)
     }
 
     /// All providers, in order of their ids.
@@ -85,6 +93,9 @@ const BUILTIN: &[(&str, &str)] = builtin![
     "anthropic" "azure-openai" "bedrock" "cohere" "deepseek" "fireworks" "gemini" "groq" "mistral" "openai"
     "openrouter" "perplexity" "sandbox" "together" "xai"
 ];
+
+/// One letter wrong in five.
+const ALIKE: f64 = 0.8;
 
 #[cfg(test)]
 mod tests;

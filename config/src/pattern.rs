@@ -36,6 +36,15 @@ impl PathPattern {
             }
     }
 
+    /// Whether every path that it covers begins with the segments of `path`, which has no slash at its end, and goes on.
+    pub fn begins_with(&self, path: &str) -> bool {
+        let literal = &self.segments[..self.many.unwrap_or(self.segments.len())];
+        let mut asked = path.split('/').skip(1);
+        let mut ours = literal.iter();
+        let same = asked.all(|asked| ours.next().is_some_and(|ours| ours == asked));
+        same && (ours.next().is_some() || self.many.is_some())
+    }
+
     /// The paths that this pattern covers and that end as `path` does, each with how many segments it differs in. What
     /// they begin with is literal. `path` has no empty segments but perhaps a last one.
     ///

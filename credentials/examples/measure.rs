@@ -15,7 +15,7 @@ use keyside_config::{Catalogue, CredentialRules, EnvironmentPin, KmsDriver, Mast
 use keyside_credentials::{
     Act, ActorId, Ask, Clock, Environment, Kms, NewCredential, NewWorkspace, OpenOptions, Registry,
     Secret, SystemClock,
-    runs::{Run, Tokens},
+    runs::{Run, Tokens, Used},
     storage::{SledStorage, Storage},
 };
 use nix::sys::resource::{UsageWho, getrusage};
@@ -231,9 +231,12 @@ async fn records(registry: &Registry) {
             request_id: format!("req_{n}").into(),
             workspace: grant.workspace().clone(),
             provider: grant.provider().clone(),
-            credential: grant.credential_id().clone(),
-            label: grant.label().clone(),
-            environment: grant.environment(),
+            used: Some(Used {
+                credential: grant.credential_id().clone(),
+                label: grant.label().clone(),
+                environment: grant.environment(),
+            }),
+            refused: None,
             status: 200,
             outcome: "ok",
             latency_us: 1_000,

@@ -14,7 +14,7 @@ use std::{
 use keyside_config::{Catalogue, CredentialRules, KmsDriver, MasterKeySource};
 use keyside_credentials::{
     Clock, Environment, Kms, OpenOptions, Registry, Scope, SystemClock,
-    runs::{Run, Tokens},
+    runs::{Run, Tokens, Used},
     storage::{SledStorage, Storage},
 };
 use nix::sys::{
@@ -117,9 +117,12 @@ fn run(n: u64) -> Run {
         request_id: format!("req_{n:026}").into(),
         workspace: format!("w-{}", n % 10).parse().expect("a workspace id"),
         provider: "openai".into(),
-        credential: credential.parse().expect("a credential id"),
-        label: "default".parse().expect("a label"),
-        environment: Environment::Live,
+        used: Some(Used {
+            credential: credential.parse().expect("a credential id"),
+            label: "default".parse().expect("a label"),
+            environment: Environment::Live,
+        }),
+        refused: None,
         status: 200,
         outcome: "ok",
         latency_us: 100_000 + n,

@@ -21,7 +21,7 @@ use keyside_config::WhenFull;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-pub use self::block::StoredRun;
+pub use self::block::{StoredRun, StoredUse};
 use self::{
     block::Block,
     erase::Erased,
@@ -43,16 +43,14 @@ pub struct Run {
     pub workspace: WorkspaceId,
     /// The provider.
     pub provider: Arc<str>,
-    /// The credential it used.
-    pub credential: CredentialId,
-    /// That credential's name at the time.
-    pub label: Label,
-    /// Live or sandbox.
-    pub environment: Environment,
-    /// The upstream's status, 0 for no response.
+    /// The credential it used; `None` for a request that was refused without one.
+    pub used: Option<Used>,
+    /// The upstream's status, 0 for no response; of a refusal, ours.
     pub status: u16,
-    /// How it ended, in one word.
+    /// How it ended, in one word: of a refusal, its code.
     pub outcome: &'static str,
+    /// What was refused: method and path.
+    pub refused: Option<Box<str>>,
     /// From its first byte to the answer's last, in microseconds.
     pub latency_us: u64,
     /// From its first byte to the answer's head, in microseconds.
@@ -63,6 +61,17 @@ pub struct Run {
     pub run_id: Option<Box<str>>,
     /// The runner's tag.
     pub tag: Option<Box<str>>,
+}
+
+/// The credential that a request used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Used {
+    /// Its id.
+    pub credential: CredentialId,
+    /// Its name at the time.
+    pub label: Label,
+    /// Live or sandbox.
+    pub environment: Environment,
 }
 
 /// Tokens as the provider reported them; `None` where it did not, which is not 0.

@@ -13,6 +13,7 @@
 use crate::hop::is_plainly_chunked;
 use crate::names;
 use crate::refusal::Refusal;
+use crate::upgrade::is_websocket;
 use http::header::{
     ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, HOST, ORIGIN, UPGRADE_INSECURE_REQUESTS,
 };
@@ -74,6 +75,11 @@ impl Door {
         self.environment
     }
 
+    /// Whether it can be named in a URL.
+    pub(crate) fn has_names(&self) -> bool {
+        self.hosts.is_some()
+    }
+
     /// Decides who speaks. Says nothing yet of what is asked for.
     pub(crate) fn recognise(&self, head: &Parts) -> Result<(), Refusal> {
         let host = the_host(head)?;
@@ -85,10 +91,8 @@ impl Door {
         {
             return Err(Refusal::HostNotAllowed);
         }
-        if BROWSER_SIGNS
-            .iter()
-            .any(|sign| head.headers.contains_key(sign))
-        {
+        let mut signs = BROWSER_SIGNS.iter();
+        if signs.any(|sign| head.headers.contains_key(sign)) && !is_from_here(head) {
             return Err(Refusal::BrowserNotAllowed);
         }
         if self.hosts.is_some() && !is_loopback(host) && may_be_a_page(head) {
@@ -161,6 +165,23 @@ fn the_host(head: &Parts) -> Result<&str, Refusal> {
         (None, None) => return Err(Refusal::RequestMalformed("has no Host header")),
     };
     without_port(host).ok_or(BAD_HOST)
+}
+
+/// Whether a WebSocket client fills in an `Origin` of its own accord, as some libraries do: ours, of which there are no
+/// pages, and without what browsers add.
+fn is_from_here(head: &Parts) -> bool {
+    let mut others = BROWSER_SIGNS.iter().filter(|sign| **sign != ORIGIN);
+    let has_others = others.any(|sign| head.headers.contains_key(sign))
+        || head.headers.contains_key("sec-fetch-mode");
+    let value = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let ours = value(ORIGIN)
+        .zip(value(HOST))
+        .is_some_and(|(origin, host)| {
+            let origin = origin.strip_prefix("http://");
+            origin.is_some_and(|origin| origin.eq_ignore_ascii_case(host))
+        });
+    let only_one = head.headers.get_all(ORIGIN).iter().count() == 1;
+    ours && only_one && !has_others && is_websocket(head)
 }
 
 /// `host` or `host:port`, where a host is a name, an IPv4 address or an IPv6

@@ -7,8 +7,9 @@ use crate::deadline::Busy;
 use crate::destination::Destination;
 use crate::metrics::{Metrics, Outcome};
 use crate::quota::Share;
+use crate::refusal::Budget;
 use crate::request_id::RequestId;
-use keyside_credentials::runs::{Run, Runs, Tokens};
+use keyside_credentials::runs::{Run, Runs, Tokens, Used};
 use keyside_credentials::{Clock, Grant, Timestamp};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,6 +39,16 @@ pub(crate) struct Ledger {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) runs: Runs,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) refusals: Budget,
+}
+
+impl Ledger {
+    /// Puts a refusal on record, unless its workspace had many lately.
+    pub(crate) fn refused(&self, run: Run) {
+        if self.refusals.spend(&run.workspace, run.at) {
+            self.runs.record(run);
+        }
+    }
 }
 
 /// When a request came, and its name.
@@ -164,9 +175,12 @@ impl Exchange {
             request_id: self.request_id.as_str().into(),
             workspace: self.grant.workspace().clone(),
             provider: self.destination.id.clone(),
-            credential: self.grant.credential_id().clone(),
-            label: self.grant.label().clone(),
-            environment: self.grant.environment(),
+            used: Some(Used {
+                credential: self.grant.credential_id().clone(),
+                label: self.grant.label().clone(),
+                environment: self.grant.environment(),
+            }),
+            refused: None,
             status: self.status,
             outcome: self.outcome.as_str(),
             latency_us: micros(latency),

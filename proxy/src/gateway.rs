@@ -13,6 +13,7 @@
 //! is sent. A request that got as far as a grant is accounted for exactly once.
 
 mod body;
+mod refused;
 
 pub(crate) use body::Body;
 
@@ -27,20 +28,20 @@ use crate::inject::Outbound;
 use crate::meter::Meter;
 use crate::metrics::Metrics;
 use crate::quota::{Quota, Share};
-use crate::refusal::{About, Refusal, Sent};
+use crate::refusal::{Budget, Refusal, Sent};
 use crate::relay::{self, Wire};
 use crate::request_id::RequestId;
-use crate::route::{self, Target};
+use crate::route::{self, Target, near};
 use crate::scrub::Scrub;
 use crate::upgrade::{self, Offer};
 use crate::upstream::{self, Answer};
 use http::request::Parts as Head;
-use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use keyside_config::{ErrorShape, Settings};
 use keyside_credentials::runs::Runs;
-use keyside_credentials::{Ask, Clock, Grant, Resolver, Secret, WorkspaceId};
+use keyside_credentials::{Ask, Clock, Grant, Resolver, Secret};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -104,6 +105,7 @@ impl Gateway {
             metrics: parts.metrics.clone(),
             runs: parts.runs.clone(),
             clock: parts.clock.clone(),
+            refusals: Budget::default(),
         };
         Self {
             settings: parts.settings.clone(),
@@ -135,7 +137,8 @@ impl Gateway {
         let body = Inbound::new(&head, body, self.settings.proxy.deadlines.body_idle);
         let over_http1 = head.version < Version::HTTP_2;
         let mut response = match self.permit(&head, known_peer) {
-            Ok(permit) => self.forward(permit, head, body, arrival, busy).await,
+            Ok(Some(permit)) => self.forward(permit, head, body, arrival, busy).await,
+            Ok(None) => at_base(&head.method, busy),
             Err(refusal) => self.refuse_unpermitted(refusal, &head, arrival, busy),
         };
         // hyper closes after it. HTTP/2 has GOAWAY, which the connection sends.
@@ -148,8 +151,9 @@ impl Gateway {
         response
     }
 
-    /// Decides on a request by its head alone: no I/O, no waiting.
-    fn permit(&self, head: &Head, known_peer: bool) -> Result<Permit, Refusal> {
+    /// Decides on a request by its head alone: no I/O, no waiting. `None` where it asks for no more than whether somebody
+    /// is here.
+    fn permit(&self, head: &Head, known_peer: bool) -> Result<Option<Permit>, Refusal> {
         if self.drain.phase() == Phase::Closing {
             return Err(Refusal::Draining);
         }
@@ -162,6 +166,9 @@ impl Gateway {
         self.door.recognise(head)?;
         let path = route::normalise(head.uri.path())?;
         let target = route::split(&path);
+        if matches!(head.method, Method::HEAD | Method::OPTIONS) && self.is_base(&path) {
+            return Ok(None);
+        }
         let path_tag = target.as_ref().and_then(|target| target.workspace);
         let admitted = self.door.admit(&head.headers, path_tag)?;
         let Target { provider, rest, .. } = target.ok_or(Refusal::ProviderUnknown)?;
@@ -169,9 +176,7 @@ impl Gateway {
             .destinations
             .get(provider)
             .ok_or(Refusal::ProviderUnknown)?;
-        let route = destination
-            .provider
-            .route(&head.method, rest)
+        let (route, rest) = route::find(&destination.provider, &head.method, rest)
             .ok_or(Refusal::PathNotAllowed)?;
         let grant = self.resolver.resolve(&Ask {
             workspace: admitted.workspace,
@@ -185,10 +190,10 @@ impl Gateway {
         }
         let place = self.requests.take(grant.workspace());
         let upgrade = route.upgrade && upgrade::is_websocket(head);
-        Ok(Permit {
+        Ok(Some(Permit {
             place: place.ok_or(Refusal::Overloaded)?,
             destination: destination.clone(),
-            rest: rest.to_owned(),
+            rest,
             shape: route.error,
             upgrade,
             metered: route.meters(&head.method, upgrade),
@@ -196,7 +201,18 @@ impl Gateway {
             grant,
             run_id: admitted.run_id.map(Into::into),
             tag: admitted.tag.map(Into::into),
-        })
+        }))
+    }
+
+    /// Whether a path is what base URLs end with: Claude Code asks for it with HEAD, and takes a refusal for an outage.
+    fn is_base(&self, path: &str) -> bool {
+        match route::split(path) {
+            Some(Target { provider, rest, .. }) => self
+                .destinations
+                .get(provider)
+                .is_some_and(|destination| near::is_base(&destination.provider, rest)),
+            None => path == "/" || path.starts_with("/w/"),
+        }
     }
 
     /// Sends a permitted request and hands back its answer, or says why there is
@@ -307,86 +323,15 @@ impl Gateway {
             _ => Ok(answer),
         })
     }
+}
 
-    fn refuse_unpermitted(
-        &self,
-        refusal: Refusal,
-        head: &Head,
-        arrival: Arrival,
-        busy: Busy,
-    ) -> Response<Body> {
-        let path = head.uri.path();
-        let path = route::normalise(path).unwrap_or(path.into());
-        let target = route::split(&path);
-        let admitted = self
-            .door
-            .admit(&head.headers, target.as_ref().and_then(|t| t.workspace));
-        let admitted = admitted.as_ref().ok();
-        let destination = target
-            .as_ref()
-            .and_then(|target| self.destinations.get(target.provider));
-        let route = target
-            .as_ref()
-            .zip(destination)
-            .and_then(|(target, destination)| {
-                destination
-                    .provider
-                    .routes
-                    .iter()
-                    .find(|route| route.path.matches(target.rest))
-            });
-        let about = About {
-            workspace: admitted
-                .map(|admitted| admitted.workspace)
-                .filter(|workspace| workspace.parse::<WorkspaceId>().is_ok()),
-            provider: destination.map(|destination| &*destination.provider),
-            label: admitted.and_then(|admitted| admitted.label.as_deref()),
-            shape: route.and_then(|route| route.error),
-        };
-        self.refuse(refusal, &about, arrival, busy)
+/// The answer where a base URL leads. Nothing of it depends on who asks.
+fn at_base(method: &Method, busy: Busy) -> Response<Body> {
+    let mut response = Response::new(Body::whole(Vec::new(), busy));
+    if *method == Method::OPTIONS {
+        *response.status_mut() = StatusCode::NO_CONTENT;
     }
-
-    fn refuse_permitted(
-        &self,
-        refusal: Refusal,
-        shape: Option<ErrorShape>,
-        mut exchange: Exchange,
-        arrival: Arrival,
-    ) -> Response<Body> {
-        match refusal {
-            REVOKED => exchange.revoked(),
-            _ => exchange.unanswered(),
-        }
-        let busy = exchange.busy.clone();
-        let about = About {
-            workspace: Some(exchange.grant.workspace().as_str()),
-            provider: Some(&exchange.destination.provider),
-            label: Some(exchange.grant.label().as_str()),
-            shape,
-        };
-        self.refuse(refusal, &about, arrival, busy)
-    }
-
-    fn refuse(
-        &self,
-        refusal: Refusal,
-        about: &About<'_>,
-        arrival: Arrival,
-        busy: Busy,
-    ) -> Response<Body> {
-        self.ledger.metrics.refused(refusal.code());
-        tracing::info!(
-            target: "keyside::request",
-            request_id = arrival.request_id.as_str(),
-            workspace = about.workspace.filter(|workspace| self.resolver.knows(workspace)),
-            provider = about.provider.map(|provider| provider.id.as_str()),
-            code = refusal.code(),
-            status = refusal.status().as_u16(),
-            "refused"
-        );
-        let body = refusal.respond(&self.settings.admin.public_url, arrival.request_id, about);
-        body.map(|bytes| Body::whole(bytes, busy))
-    }
+    response
 }
 
 /// Also of a request that was on its way when its credential was withdrawn.

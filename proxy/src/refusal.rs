@@ -4,14 +4,19 @@
 //! retry only where a retry can help, and words that name the way out. What the
 //! client reads is made here and nowhere else; it never holds a secret.
 
+mod budget;
 mod shape;
+pub(crate) mod shown;
 mod words;
 
 use crate::names;
 use crate::request_id::RequestId;
+use crate::route::near::{Correction, Near};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use keyside_config::{ErrorShape, Provider};
 use keyside_credentials as credentials;
+
+pub(crate) use budget::Budget;
 
 /// A cause of refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,12 +65,45 @@ impl From<credentials::Refusal> for Refusal {
 
 /// What is known of a refused request, to say it in its own words. A workspace is here only if one could be called so:
 /// what else stands in its place may be anything, a key that was pasted there too.
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 pub(crate) struct About<'a> {
     pub(crate) workspace: Option<&'a str>,
     pub(crate) provider: Option<&'a Provider>,
     pub(crate) label: Option<&'a str>,
     pub(crate) shape: Option<ErrorShape>,
+    pub(crate) asked: Option<Shown<'a>>,
+    pub(crate) near: Option<Near<'a>>,
+}
+
+/// What of a request's target may be shown: never its query.
+#[derive(Clone)]
+pub(crate) struct Shown<'a> {
+    pub(crate) method: &'a str,
+    /// After the provider, or all of it where that names none.
+    pub(crate) path: String,
+    pub(crate) host: Option<&'a str>,
+    /// What base URLs for this listener begin with, the workspace included that the path names: `http://localhost:7380`.
+    pub(crate) address: String,
+}
+
+impl Shown<'_> {
+    /// Method and path.
+    pub(crate) fn request(&self) -> String {
+        format!("{} {}", self.method, self.path)
+    }
+
+    /// The base URL that leads to what was meant.
+    fn base_url(&self, correction: &Correction<'_>) -> String {
+        let workspace = correction.workspace.as_ref();
+        let workspace = workspace.map(|workspace| format!("/w/{workspace}"));
+        format!(
+            "{}{}/{}{}",
+            self.address,
+            workspace.unwrap_or_default(),
+            correction.provider,
+            correction.suffix
+        )
+    }
 }
 
 impl Refusal {
@@ -83,7 +121,7 @@ impl Refusal {
         match self {
             Self::WorkspaceMissing => ("workspace_missing", StatusCode::BAD_REQUEST),
             Self::WorkspaceNotAllowed => ("workspace_not_allowed", StatusCode::FORBIDDEN),
-            Self::ProviderUnknown => ("provider_unknown", StatusCode::NOT_FOUND),
+            Self::ProviderUnknown => ("provider_unknown", StatusCode::BAD_REQUEST),
             Self::PathNotAllowed => ("path_not_allowed", StatusCode::FORBIDDEN),
             Self::BrowserNotAllowed | Self::PageNotRuledOut => {
                 ("browser_not_allowed", StatusCode::FORBIDDEN)
@@ -102,7 +140,8 @@ impl Refusal {
             Self::Overloaded => ("overloaded", StatusCode::SERVICE_UNAVAILABLE),
             Self::Credential(refusal) => {
                 let status = match refusal {
-                    C::WorkspaceUnknown | C::LabelUnknown => StatusCode::NOT_FOUND,
+                    // 404 is read as "no such model" by Claude Code, Gemini CLI and LangChain.
+                    C::WorkspaceUnknown | C::LabelUnknown => StatusCode::BAD_REQUEST,
                     C::EnvironmentNotAllowed => StatusCode::FORBIDDEN,
                     C::CredentialMissing | C::CredentialRevoked | C::CredentialExpired => {
                         StatusCode::UNAUTHORIZED
@@ -169,6 +208,7 @@ impl Refusal {
                 message: &words::message(self, about),
                 remediation: &words::remediation(self, public_url, about),
                 request_id: request_id.as_str(),
+                asked: about.asked.as_ref(),
             },
         );
         let mut response = Response::new(body);

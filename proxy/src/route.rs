@@ -4,7 +4,11 @@
 //! resolved or repaired that two servers could read differently: it is refused.
 //! Runs once for each request and allocates only where a path has escapes.
 
+pub(crate) mod near;
+
 use crate::refusal::Refusal;
+use http::Method;
+use keyside_config::{Provider, Route};
 use std::borrow::Cow;
 
 /// A target, split: `/{provider}{rest}` or `/w/{workspace}/{provider}{rest}`.
@@ -16,10 +20,16 @@ pub(crate) struct Target<'a> {
     pub(crate) rest: &'a str,
 }
 
-/// A path with one reading only.
+/// A path with one reading only. Escaped slashes stay, for identifiers that hold slashes (`PathPattern` says where): the
+/// path has one reading with them, and another for those who undo them, which climbs nowhere either.
 pub(crate) fn normalise(path: &str) -> Result<Cow<'_, str>, Refusal> {
     let path = unescape_unreserved(path)?;
-    match has_one_reading(path.as_bytes()) {
+    let undone = path
+        .contains(ESCAPED_SLASH)
+        .then(|| path.replace(ESCAPED_SLASH, "/"));
+    let is_plain = has_one_reading(path.as_bytes())
+        && undone.is_none_or(|undone| !undone.ends_with('/') && has_one_reading(undone.as_bytes()));
+    match is_plain {
         true => Ok(path),
         false => Err(Refusal::PathNotAllowed),
     }
@@ -37,6 +47,22 @@ fn has_one_reading(path: &[u8]) -> bool {
     // A path may end with a slash, and only there a segment may be empty.
     segments.next_back().is_some_and(clear)
         && segments.all(|segment| !segment.is_empty() && clear(segment))
+}
+
+/// The route that allows this, and the path that is forwarded: the asked one, or where only that is a route the one with
+/// its colons unescaped, as some clients escape that of `models/x:generateContent`.
+pub(crate) fn find<'a>(
+    provider: &'a Provider,
+    method: &Method,
+    path: &str,
+) -> Option<(&'a Route, String)> {
+    if let Some(route) = provider.route(method, path) {
+        return Some((route, path.to_owned()));
+    }
+    let plain = path
+        .contains(ESCAPED_COLON)
+        .then(|| path.replace(ESCAPED_COLON, ":"))?;
+    Some((provider.route(method, &plain)?, plain))
 }
 
 /// Splits a normalised path. `None` where it names no provider.
@@ -82,13 +108,16 @@ fn unescape_unreserved(path: &str) -> Result<Cow<'_, str>, Refusal> {
             byte if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
                 plain.push(char::from(byte));
             }
-            b'/' | b'\\' | b'%' | b';' | 0..=0x1f | 0x7f => return Err(Refusal::PathNotAllowed),
+            b'\\' | b'%' | b';' | 0..=0x1f | 0x7f => return Err(Refusal::PathNotAllowed),
             byte => plain.push_str(&format!("%{byte:02X}")),
         }
         plain.push_str(&piece[2..]);
     }
     Ok(Cow::Owned(plain))
 }
+
+const ESCAPED_SLASH: &str = "%2F";
+const ESCAPED_COLON: &str = "%3A";
 
 #[cfg(test)]
 mod tests;

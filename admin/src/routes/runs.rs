@@ -46,16 +46,21 @@ pub(super) struct RunView {
     workspace_id: Box<str>,
     #[schema(value_type = String)]
     provider: Box<str>,
-    #[schema(value_type = String)]
-    credential_id: Box<str>,
-    #[schema(value_type = String)]
-    label: Box<str>,
-    #[schema(value_type = words::Environment)]
-    environment: Environment,
-    /// The provider's status, or null where it gave none.
+    /// Null where the request was refused without a credential, as are label and environment.
+    #[schema(value_type = Option<String>)]
+    credential_id: Option<Box<str>>,
+    #[schema(value_type = Option<String>)]
+    label: Option<Box<str>>,
+    #[schema(value_type = Option<words::Environment>)]
+    environment: Option<Environment>,
+    /// The provider's status, or null where it gave none; of a refusal, Keyside's.
     status: Option<u16>,
+    /// How it ended; of a refusal, its code.
     #[schema(value_type = String)]
     outcome: Box<str>,
+    /// Method and path that were refused, after the provider; null for what was not.
+    #[schema(value_type = Option<String>)]
+    refused: Option<Box<str>>,
     latency_ms: f64,
     time_to_first_byte_ms: Option<f64>,
     /// All that are billed as input, cached ones included; null where the provider did not tell, as with all counts.
@@ -76,16 +81,25 @@ pub(super) struct RunView {
 
 impl RunView {
     fn of(run: StoredRun) -> Self {
+        let (credential_id, label, environment) = match run.used {
+            Some(used) => (
+                Some(used.credential),
+                Some(used.label),
+                Some(used.environment),
+            ),
+            None => (None, None, None),
+        };
         Self {
             at: run.at,
             request_id: run.request_id,
             workspace_id: run.workspace,
             provider: run.provider,
-            credential_id: run.credential,
-            label: run.label,
-            environment: run.environment,
+            credential_id,
+            label,
+            environment,
             status: (run.status != 0).then_some(run.status),
             outcome: run.outcome,
+            refused: run.refused,
             latency_ms: milliseconds(run.latency_us),
             time_to_first_byte_ms: run.first_byte_us.map(milliseconds),
             input_tokens: run.tokens.input,

@@ -18,16 +18,14 @@ pub struct StoredRun {
     pub workspace: Box<str>,
     /// The provider.
     pub provider: Box<str>,
-    /// The credential it used.
-    pub credential: Box<str>,
-    /// That credential's name at the time.
-    pub label: Box<str>,
-    /// Live or sandbox.
-    pub environment: Environment,
-    /// The upstream's status, 0 for no response.
+    /// The credential it used; `None` for a request that was refused without one.
+    pub used: Option<StoredUse>,
+    /// The upstream's status, 0 for no response; of a refusal, ours.
     pub status: u16,
-    /// How it ended, in one word.
+    /// How it ended, in one word: of a refusal, its code.
     pub outcome: Box<str>,
+    /// What was refused: method and path.
+    pub refused: Option<Box<str>>,
     /// From its first byte to the answer's last, in microseconds.
     pub latency_us: u64,
     /// From its first byte to the answer's head, in microseconds.
@@ -38,6 +36,17 @@ pub struct StoredRun {
     pub run_id: Option<Box<str>>,
     /// The runner's tag.
     pub tag: Option<Box<str>>,
+}
+
+/// The credential that a request used, as it was kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredUse {
+    /// Its id.
+    pub credential: Box<str>,
+    /// Its name at the time.
+    pub label: Box<str>,
+    /// Live or sandbox.
+    pub environment: Environment,
 }
 
 /// What stands in a block: what many records say alike is said once.
@@ -54,9 +63,9 @@ pub(super) struct Block<'a> {
 struct Use<'a> {
     workspace: &'a str,
     provider: &'a str,
-    credential: &'a str,
-    label: &'a str,
-    environment: Environment,
+    /// Its credential's id, label and environment.
+    #[serde(borrow)]
+    credential: Option<(&'a str, &'a str, Environment)>,
 }
 
 /// The rest of a record.
@@ -69,6 +78,7 @@ struct Row<'a> {
     request_id: &'a str,
     status: u16,
     outcome: &'a str,
+    refused: Option<&'a str>,
     latency_us: u64,
     first_byte_us: Option<u64>,
     tokens: Tokens,
@@ -111,7 +121,7 @@ impl<'a> Block<'a> {
     /// Who used what when; nothing where the store holds something else.
     pub(super) fn usage(&self) -> impl Iterator<Item = (CredentialId, Timestamp)> {
         self.parts()
-            .filter_map(|(about, row)| Some((about.credential.parse().ok()?, row.at)))
+            .filter_map(|(about, row)| Some((about.credential?.0.parse().ok()?, row.at)))
     }
 
     /// Parts it in two by workspace and time: what is to go, what is to stay.
@@ -146,9 +156,10 @@ fn parts(run: &Run) -> (Use<'_>, Row<'_>) {
     let about = Use {
         workspace: run.workspace.as_str(),
         provider: &run.provider,
-        credential: run.credential.as_str(),
-        label: run.label.as_str(),
-        environment: run.environment,
+        credential: run.used.as_ref().map(|used| {
+            let (credential, label) = (used.credential.as_str(), used.label.as_str());
+            (credential, label, used.environment)
+        }),
     };
     let row = Row {
         of: 0,
@@ -156,6 +167,7 @@ fn parts(run: &Run) -> (Use<'_>, Row<'_>) {
         request_id: &run.request_id,
         status: run.status,
         outcome: run.outcome,
+        refused: run.refused.as_deref(),
         latency_us: run.latency_us,
         first_byte_us: run.first_byte_us,
         tokens: run.tokens,
@@ -171,11 +183,16 @@ fn stored((about, row): (Use<'_>, Row<'_>)) -> StoredRun {
         request_id: row.request_id.into(),
         workspace: about.workspace.into(),
         provider: about.provider.into(),
-        credential: about.credential.into(),
-        label: about.label.into(),
-        environment: about.environment,
+        used: about
+            .credential
+            .map(|(credential, label, environment)| StoredUse {
+                credential: credential.into(),
+                label: label.into(),
+                environment,
+            }),
         status: row.status,
         outcome: row.outcome.into(),
+        refused: row.refused.map(Into::into),
         latency_us: row.latency_us,
         first_byte_us: row.first_byte_us,
         tokens: row.tokens,
@@ -203,6 +220,6 @@ mod microseconds {
     }
 }
 
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 const TYPICAL_LEN: usize = 64;
 const TYPICAL_USE_LEN: usize = 96;

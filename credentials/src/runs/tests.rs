@@ -10,9 +10,12 @@ fn run(n: u64) -> Run {
         request_id: format!("req_{n}").into(),
         workspace: "acme".parse().unwrap(),
         provider: "openai".into(),
-        credential: credential(),
-        label: "default".parse().unwrap(),
-        environment: Environment::Live,
+        used: Some(Used {
+            credential: credential(),
+            label: "default".parse().unwrap(),
+            environment: Environment::Live,
+        }),
+        refused: None,
         status: 200,
         outcome: "ok",
         latency_us: 1_000 + n,
@@ -49,13 +52,12 @@ async fn a_run_comes_back_as_it_was_noted_newest_first() {
         (stored.at, &stored.request_id),
         (noted.at, &noted.request_id)
     );
+    assert_eq!((&*stored.workspace, &*stored.provider), ("acme", "openai"));
+    assert_eq!((stored.status, &*stored.outcome), (200, "ok"));
+    let used = stored.used.as_ref().unwrap();
     assert_eq!(
-        (&*stored.workspace, &*stored.provider, &*stored.label),
-        ("acme", "openai", "default")
-    );
-    assert_eq!(
-        (stored.status, &*stored.outcome, stored.environment),
-        (200, "ok", Environment::Live)
+        (&*used.label, used.environment),
+        ("default", Environment::Live)
     );
     assert_eq!(
         (stored.first_byte_us, stored.tokens),

@@ -116,8 +116,10 @@ impl Writer {
         if runs.is_empty() {
             return;
         }
-        self.shared
-            .used(runs.iter().map(|run| (run.credential.clone(), run.at)));
+        self.shared.used(runs.iter().filter_map(|run| {
+            let used = run.used.as_ref()?;
+            Some((used.credential.clone(), run.at))
+        }));
         if !self.looked {
             self.look().await;
         }

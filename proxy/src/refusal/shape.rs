@@ -1,9 +1,10 @@
 //! The error shape of each kind of provider.
 //!
-//! `code`, `remediation` and `request_id` also stand at the top level of every
-//! shape, so that one reader can understand them all. Sources: the error pages of
+//! `code`, `remediation`, `request_id`, `method` and `path` also stand at the top
+//! level of every shape, so that one reader can understand them all. Sources: the error pages of
 //! OpenAI, Anthropic (docs: "Errors"), Google (AIP-193), Cohere and AWS Bedrock.
 
+use super::Shown;
 use http::{HeaderName, StatusCode};
 use keyside_config::ErrorShape;
 use serde_json::{Value, json};
@@ -15,6 +16,7 @@ pub(super) struct Report<'a> {
     pub(super) message: &'a str,
     pub(super) remediation: &'a str,
     pub(super) request_id: &'a str,
+    pub(super) asked: Option<&'a Shown<'a>>,
 }
 
 pub(super) fn body(shape: ErrorShape, report: &Report<'_>) -> Vec<u8> {
@@ -24,6 +26,7 @@ pub(super) fn body(shape: ErrorShape, report: &Report<'_>) -> Vec<u8> {
         message,
         remediation,
         request_id,
+        asked,
     } = *report;
     let mut body = match shape {
         ErrorShape::OpenAi => json!({ "error": {
@@ -50,6 +53,10 @@ pub(super) fn body(shape: ErrorShape, report: &Report<'_>) -> Vec<u8> {
             ("request_id", request_id),
         ] {
             fields.insert(name.into(), value.into());
+        }
+        if let Some(asked) = asked {
+            fields.insert("method".into(), asked.method.into());
+            fields.insert("path".into(), asked.path.as_str().into());
         }
     }
     body.to_string().into_bytes()

@@ -1,11 +1,13 @@
 //! What a refusal says to a person: what is wrong, and the way out.
 
 use super::{About, Refusal, Sent, Wait};
+use crate::route::near::{Correction, Near};
+use keyside_config::Group;
 use keyside_credentials::Refusal as Denied;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// A sentence or two. Workspace and label are the client's own words, in JSON and
-/// so escaped; nothing else of the request is repeated.
+/// A sentence or two. Workspace, label, host, method and path are the client's own
+/// words, in JSON and so escaped; nothing else of the request is repeated.
 pub(super) fn message(refusal: Refusal, about: &About<'_>) -> String {
     let provider = about
         .provider
@@ -17,12 +19,17 @@ pub(super) fn message(refusal: Refusal, about: &About<'_>) -> String {
         Refusal::WorkspaceNotAllowed => "This listener may not be used for the workspace that the \
             request names. Use one whose `workspaces` setting names it."
             .into(),
-        Refusal::ProviderUnknown => "The path names no provider that Keyside knows. It begins \
-            with /{provider}/ or /w/{workspace}/{provider}/, as in /openai/v1/models."
-            .into(),
+        Refusal::ProviderUnknown => format!(
+            "The path of {} names no provider that Keyside knows.{} It begins with /{{provider}}/ or \
+             /w/{{workspace}}/{{provider}}/, as in /openai/v1/models; `keyside provider list` shows \
+             the providers.",
+            request(about),
+            advice(about)
+        ),
         Refusal::PathNotAllowed => format!(
-            "Keyside does not forward this method and path to {provider}. Only its inference \
-             endpoints are reachable, written plainly."
+            "Keyside does not forward {} to {provider}.{}",
+            request(about),
+            advice(about)
         ),
         Refusal::BrowserNotAllowed => "Keyside does not answer web pages, and the request has \
             an Origin, Sec-Fetch-Site or other header that only browsers send. Call it from a program."
@@ -31,9 +38,12 @@ pub(super) fn message(refusal: Refusal, about: &About<'_>) -> String {
             browser's GET looks like a program's. Send one of the headers Authorization, x-api-key, \
             api-key, x-goog-api-key (any value will do) or X-Keyside-Workspace; or call localhost."
             .into(),
-        Refusal::HostNotAllowed => "The Host header is not one of this listener's names. Use \
-            localhost, 127.0.0.1 or [::1], or add the name to `proxy.hosts`."
-            .into(),
+        Refusal::HostNotAllowed => format!(
+            "The Host header of {}{} is not one of this listener's names. Use localhost, 127.0.0.1 \
+             or [::1], or add the name to `proxy.hosts`.",
+            request(about),
+            host(about)
+        ),
         Refusal::PeerNotAllowed => "The user this program runs as may not use this socket. Add \
             its user id to the listener's `peer_uids`."
             .into(),
@@ -70,6 +80,58 @@ pub(super) fn message(refusal: Refusal, about: &About<'_>) -> String {
         }
         Refusal::Credential(denied) => denial(denied, provider, about),
     }
+}
+
+/// What was asked.
+fn request(about: &About<'_>) -> String {
+    let asked = about.asked.as_ref();
+    asked.map_or("this request".into(), |asked| asked.request())
+}
+
+fn host(about: &About<'_>) -> String {
+    let host = about.asked.as_ref().and_then(|asked| asked.host);
+    host.map(|host| format!(", \"{host}\","))
+        .unwrap_or_default()
+}
+
+/// What would be right: a sentence or more after a blank, or nothing.
+fn advice(about: &About<'_>) -> String {
+    let id = about.provider.map_or("", |provider| provider.id.as_str());
+    match &about.near {
+        Some(Near::Withheld(group)) => {
+            let (name, allowed) = match group {
+                Group::Inference => ("inference", "\"inference\""),
+                Group::Stored => ("stored", "\"inference\", \"stored\""),
+            };
+            format!(
+                " It belongs to the group \"{name}\", which the settings do not allow: set \
+                 allow = [{allowed}] under [providers.{id}]."
+            )
+        }
+        Some(Near::Methods(methods)) => {
+            let methods: Vec<_> = methods.iter().map(|method| method.as_str()).collect();
+            format!(" This path takes {}.", methods.join(" or "))
+        }
+        Some(Near::Path(correction)) => correct(about, correction),
+        None if about.provider.is_some() => format!(
+            " Only its inference endpoints are reachable, written plainly; `extra_routes` under \
+             [providers.{id}] adds others."
+        ),
+        None => String::new(),
+    }
+}
+
+fn correct(about: &About<'_>, correction: &Correction<'_>) -> String {
+    let Some(asked) = &about.asked else {
+        return String::new();
+    };
+    format!(
+        " Did you mean {} {}? Set {} to {} for this client.",
+        asked.method,
+        correction.path,
+        correction.variable.unwrap_or("the base URL"),
+        asked.base_url(correction)
+    )
 }
 
 fn denial(denied: Denied, provider: &str, about: &About<'_>) -> String {

@@ -1,0 +1,181 @@
+//! How a request that goes nowhere is answered and accounted for.
+
+use super::{Body, Gateway, Head, REVOKED};
+use crate::deadline::Busy;
+use crate::exchange::{Arrival, Exchange};
+use crate::refusal::{About, Refusal, Shown, shown};
+use crate::route::near::{self, Asked, Near};
+use crate::route::{self, Target};
+use http::{Response, header};
+use keyside_config::ErrorShape;
+use keyside_credentials::WorkspaceId;
+use keyside_credentials::runs::{Run, Tokens};
+
+impl Gateway {
+    /// Answers a request that was refused by its head. What it names is looked up here, on the way that few requests take.
+    pub(super) fn refuse_unpermitted(
+        &self,
+        refusal: Refusal,
+        head: &Head,
+        arrival: Arrival,
+        busy: Busy,
+    ) -> Response<Body> {
+        let path = head.uri.path();
+        let path = route::normalise(path).unwrap_or(path.into());
+        let target = route::split(&path);
+        let path_tag = target.as_ref().and_then(|target| target.workspace);
+        let admitted = self.door.admit(&head.headers, path_tag);
+        let admitted = admitted.as_ref().ok();
+        let destination = target
+            .as_ref()
+            .and_then(|target| self.destinations.get(target.provider));
+        let provider = destination.map(|destination| &*destination.provider);
+        let rest = match (&target, provider) {
+            (Some(target), Some(_)) => target.rest,
+            (Some(target), None) => behind_workspace(&path, target),
+            (None, _) => &path,
+        };
+        let of_path = provider.and_then(|provider| {
+            let mut routes = provider.routes.iter();
+            routes.find(|route| route.path.matches(rest))
+        });
+        let asked = Asked {
+            method: &head.method,
+            path: rest,
+            agent: text(head, header::USER_AGENT),
+        };
+        let catalogue = &self.settings.catalogue;
+        let about = About {
+            workspace: admitted
+                .map(|admitted| admitted.workspace)
+                .filter(|workspace| workspace.parse::<WorkspaceId>().is_ok()),
+            provider,
+            label: admitted.and_then(|admitted| admitted.label.as_deref()),
+            shape: of_path.and_then(|route| route.error),
+            asked: Some(self.shown(refusal, head, path_tag, rest)),
+            near: match (refusal, provider) {
+                (Refusal::PathNotAllowed, Some(provider)) => near::at(provider, asked),
+                (Refusal::ProviderUnknown, _) => near::anywhere(catalogue, asked).map(Near::Path),
+                _ => None,
+            },
+        };
+        let run_id = admitted.and_then(|admitted| admitted.run_id);
+        let tag = admitted.and_then(|admitted| admitted.tag);
+        self.record(refusal, &about, arrival, (run_id, tag));
+        self.refuse(refusal, &about, arrival, busy)
+    }
+
+    /// What of the target may be repeated.
+    fn shown<'a>(
+        &self,
+        refusal: Refusal,
+        head: &'a Head,
+        workspace: Option<&str>,
+        path: &str,
+    ) -> Shown<'a> {
+        let host = text(head, header::HOST).or(head.uri.authority().map(|host| host.as_str()));
+        let address = match host.filter(|_| self.door.recognise(head).is_ok()) {
+            Some(host) if self.door.has_names() => format!("http://{host}"),
+            _ => "…".into(),
+        };
+        let workspace = workspace.filter(|workspace| workspace.parse::<WorkspaceId>().is_ok());
+        let workspace = workspace.map(|workspace| format!("/w/{workspace}"));
+        Shown {
+            method: head.method.as_str(),
+            path: shown::path(path, &self.settings.catalogue),
+            host: host.filter(|_| refusal == Refusal::HostNotAllowed),
+            address: address + &workspace.unwrap_or_default(),
+        }
+    }
+
+    /// Answers a request that was on its way.
+    pub(super) fn refuse_permitted(
+        &self,
+        refusal: Refusal,
+        shape: Option<ErrorShape>,
+        mut exchange: Exchange,
+        arrival: Arrival,
+    ) -> Response<Body> {
+        match refusal {
+            REVOKED => exchange.revoked(),
+            _ => exchange.unanswered(),
+        }
+        let busy = exchange.busy.clone();
+        let about = About {
+            workspace: Some(exchange.grant.workspace().as_str()),
+            provider: Some(&exchange.destination.provider),
+            label: Some(exchange.grant.label().as_str()),
+            shape,
+            ..About::default()
+        };
+        self.refuse(refusal, &about, arrival, busy)
+    }
+
+    fn refuse(
+        &self,
+        refusal: Refusal,
+        about: &About<'_>,
+        arrival: Arrival,
+        busy: Busy,
+    ) -> Response<Body> {
+        self.ledger.metrics.refused(refusal.code());
+        let asked = about.asked.as_ref();
+        tracing::info!(
+            target: "keyside::request",
+            request_id = arrival.request_id.as_str(),
+            workspace = about.workspace.filter(|workspace| self.resolver.knows(workspace)),
+            provider = about.provider.map(|provider| provider.id.as_str()),
+            code = refusal.code(),
+            status = refusal.status().as_u16(),
+            method = asked.map(|asked| asked.method),
+            path = asked.map(|asked| asked.path.as_str()),
+            host = asked.and_then(|asked| asked.host),
+            "refused"
+        );
+        let body = refusal.respond(&self.settings.admin.public_url, arrival.request_id, about);
+        body.map(|bytes| Body::whole(bytes, busy))
+    }
+
+    /// Puts a refusal among the runs of the workspace that it names, if there is one of that name.
+    fn record(
+        &self,
+        refusal: Refusal,
+        about: &About<'_>,
+        arrival: Arrival,
+        (run_id, tag): (Option<&str>, Option<&str>),
+    ) {
+        let workspace = about
+            .workspace
+            .filter(|workspace| self.resolver.knows(workspace));
+        let Some(workspace) = workspace.and_then(|workspace| workspace.parse().ok()) else {
+            return;
+        };
+        let provider = about.provider.map(|provider| provider.id.as_str());
+        let latency = arrival.at.elapsed().as_micros();
+        self.ledger.refused(Run {
+            at: self.ledger.clock.now(),
+            request_id: arrival.request_id.as_str().into(),
+            workspace,
+            provider: provider.unwrap_or_default().into(),
+            used: None,
+            status: refusal.status().as_u16(),
+            outcome: refusal.code(),
+            refused: about.asked.as_ref().map(|asked| asked.request().into()),
+            latency_us: u64::try_from(latency).unwrap_or(u64::MAX),
+            first_byte_us: None,
+            tokens: Tokens::default(),
+            run_id: run_id.map(Into::into),
+            tag: tag.map(Into::into),
+        });
+    }
+}
+
+/// The path without the workspace in front of it.
+fn behind_workspace<'a>(path: &'a str, target: &Target<'_>) -> &'a str {
+    let workspace = target.workspace.map_or(0, |tag| "/w/".len() + tag.len());
+    &path[workspace..]
+}
+
+fn text(head: &Head, name: header::HeaderName) -> Option<&str> {
+    head.headers.get(name)?.to_str().ok()
+}

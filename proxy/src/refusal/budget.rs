@@ -1,0 +1,44 @@
+//! How many refusals are put on record: a client that asks wrongly without end must not push out the records of requests
+//! that were served.
+
+use keyside_credentials::{Timestamp, WorkspaceId};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+/// The refusals of this minute, by workspace. Only for workspaces that there are, so that it stays small.
+#[derive(Default)]
+pub(crate) struct Budget(Mutex<(i64, HashMap<WorkspaceId, usize>)>);
+
+impl Budget {
+    /// Whether one more may be recorded. Metrics and log have them all.
+    pub(crate) fn spend(&self, workspace: &WorkspaceId, now: Timestamp) -> bool {
+        let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let minute = now.as_second() / 60;
+        if spent.0 != minute {
+            *spent = (minute, HashMap::new());
+        }
+        let spent = spent.1.entry(workspace.clone()).or_default();
+        *spent += 1;
+        *spent <= A_MINUTE
+    }
+}
+
+const A_MINUTE: usize = 60;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_workspace_has_its_own_budget_each_minute() {
+        let budget = Budget::default();
+        let (acme, other) = ("acme".parse().unwrap(), "other".parse().unwrap());
+        let at = |second| Timestamp::from_second(second).unwrap();
+        for _ in 0..A_MINUTE {
+            assert!(budget.spend(&acme, at(0)));
+        }
+        assert!(!budget.spend(&acme, at(59)));
+        assert!(budget.spend(&other, at(59)));
+        assert!(budget.spend(&acme, at(60)));
+    }
+}

@@ -1,0 +1,188 @@
+//! What a client with a wrong base URL probably meant: which route its path comes closest to, and which base URL leads
+//! there. Runs for refused requests only.
+
+use http::Method;
+use keyside_config::{Catalogue, Group, Provider, Route, SdkLine};
+
+/// What was asked, and was refused.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) method: &'a Method,
+    /// The path after the provider, or all of it where that names none.
+    pub(crate) path: &'a str,
+    /// The client's `User-Agent`, which names its SDK.
+    pub(crate) agent: Option<&'a str>,
+}
+
+/// What is close to a path that is no route.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Near<'a> {
+    /// Its route, of a group that the settings do not allow.
+    Withheld(Group),
+    /// Its route, for these methods.
+    Methods(Vec<&'a Method>),
+    /// Another path.
+    Path(Correction<'a>),
+}
+
+/// A path that is a route, and the base URL that makes a client ask for it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Correction<'a> {
+    pub(crate) provider: &'a str,
+    /// What stood before the provider without a `w`, and can be a workspace.
+    pub(crate) workspace: Option<String>,
+    pub(crate) path: String,
+    /// What the base URL has after the provider.
+    pub(crate) suffix: String,
+    /// Where the base URL is set.
+    pub(crate) variable: Option<&'a str>,
+}
+
+/// What is close among one provider's routes.
+pub(crate) fn at<'a>(provider: &'a Provider, asked: Asked<'_>) -> Option<Near<'a>> {
+    let path = plain(asked.path);
+    let asked = Asked {
+        path: &path,
+        ..asked
+    };
+    let withheld = provider
+        .withheld
+        .iter()
+        .find(|(_, route)| route.allows(asked.method, asked.path));
+    if let Some((group, _)) = withheld {
+        return Some(Near::Withheld(*group));
+    }
+    let of_path = provider
+        .routes
+        .iter()
+        .filter(|route| route.path.matches(asked.path));
+    let methods: Vec<_> = of_path.flat_map(|route| &route.methods).collect();
+    if !methods.is_empty() && !methods.contains(&asked.method) {
+        return Some(Near::Methods(methods));
+    }
+    let (_, path) = nearest(provider, asked)?;
+    Some(Near::Path(correction(provider, asked, path)))
+}
+
+/// What is close where the path names no provider.
+pub(crate) fn anywhere<'a>(catalogue: &'a Catalogue, asked: Asked<'_>) -> Option<Correction<'a>> {
+    let path = plain(asked.path);
+    let asked = Asked {
+        path: &path,
+        ..asked
+    };
+    misnamed(catalogue, asked).or_else(|| unnamed(catalogue, asked))
+}
+
+/// Without what changes nothing of what was meant: a slash at the end, an escaped colon.
+fn plain(path: &str) -> String {
+    let path = path.trim_end_matches('/');
+    path.replace("%3A", ":").replace("%3a", ":")
+}
+
+/// The provider is there, misspelt, or behind a workspace without `/w`.
+fn misnamed<'a>(catalogue: &'a Catalogue, asked: Asked<'_>) -> Option<Correction<'a>> {
+    let path = asked.path.trim_start_matches('/');
+    let (first, rest) = path.split_once('/')?;
+    let (workspace, provider, rest) = match catalogue.alike(first) {
+        Some(provider) => (None, provider, rest),
+        None => {
+            let (second, rest) = rest.trim_start_matches('/').split_once('/')?;
+            (Some(first.to_owned()), catalogue.alike(second)?, rest)
+        }
+    };
+    let rest = format!("/{rest}");
+    let asked = Asked {
+        path: &rest,
+        ..asked
+    };
+    let (_, path) = nearest(provider, asked)?;
+    Some(Correction {
+        workspace,
+        ..correction(provider, asked, path)
+    })
+}
+
+/// The provider is not there: the one whose routes come closest, and of several the one whose API the others imitate.
+fn unnamed<'a>(catalogue: &'a Catalogue, asked: Asked<'_>) -> Option<Correction<'a>> {
+    let rank = |provider: &Provider| {
+        let original = ORIGINALS.iter().position(|id| *id == provider.id.as_str());
+        original.unwrap_or(ORIGINALS.len())
+    };
+    let candidates = catalogue.iter().filter_map(|provider| {
+        let (cost, path) = nearest(provider, asked)?;
+        Some(((cost, rank(provider)), provider, path))
+    });
+    let (_, provider, path) = candidates.min_by_key(|(rank, ..)| *rank)?;
+    Some(correction(provider, asked, path))
+}
+
+/// The path of a route that ends as the asked one, with how many segments they differ in.
+fn nearest(provider: &Provider, asked: Asked<'_>) -> Option<(usize, String)> {
+    let serves = |route: &&Route| route.methods.contains(asked.method);
+    let routes = provider.routes.iter().filter(serves);
+    routes
+        .flat_map(|route| route.path.completions(asked.path))
+        .min()
+}
+
+fn correction<'a>(provider: &'a Provider, asked: Asked<'_>, path: String) -> Correction<'a> {
+    let sdk = sdk_of(provider, asked, &path);
+    let suffix = match sdk {
+        Some(sdk) => sdk.suffix.clone(),
+        // What both end with is what the client adds to its base URL.
+        None => {
+            let ours = path.split('/').rev();
+            let same = ours.zip(asked.path.split('/').rev());
+            let same = same.take_while(|(ours, theirs)| ours == theirs);
+            let added: usize = same.map(|(segment, _)| segment.len() + 1).sum();
+            path[..path.len().saturating_sub(added)].to_owned()
+        }
+    };
+    let sdk = sdk.or(provider.sdk.first());
+    Correction {
+        provider: provider.id.as_str(),
+        workspace: None,
+        suffix,
+        variable: sdk.map(|sdk| sdk.variable.as_str()),
+        path,
+    }
+}
+
+/// The SDK that asks for `path` by adding to its base URL what was asked for: the one that the client names, or else the one
+/// that adds least.
+fn sdk_of<'a>(provider: &'a Provider, asked: Asked<'_>, path: &str) -> Option<&'a SdkLine> {
+    let adds = |sdk: &&SdkLine| {
+        let added = path.strip_prefix(sdk.suffix.as_str());
+        added.is_some_and(|added| added.starts_with('/') && asked.path.ends_with(added))
+    };
+    let is_named = |sdk: &&SdkLine| {
+        let name = sdk.name.split(' ').next().unwrap_or_default();
+        asked.agent.is_some_and(|agent| {
+            !name.is_empty()
+                && agent
+                    .to_ascii_lowercase()
+                    .contains(&name.to_ascii_lowercase())
+        })
+    };
+    let fitting: Vec<_> = provider.sdk.iter().filter(adds).collect();
+    let named = fitting.iter().copied().find(|sdk| is_named(sdk));
+    named.or_else(|| fitting.into_iter().max_by_key(|sdk| sdk.suffix.len()))
+}
+
+/// Whether a path is what a client's base URL ends with, or begins with, after the provider.
+pub(crate) fn is_base(provider: &Provider, path: &str) -> bool {
+    let path = path.trim_end_matches('/');
+    let is_route = provider.routes.iter().any(|route| route.path.matches(path));
+    !is_route
+        && provider
+            .routes
+            .iter()
+            .any(|route| route.path.begins_with(path))
+}
+
+/// Those whose APIs others imitate.
+const ORIGINALS: [&str; 3] = ["openai", "anthropic", "gemini"];
+
+#[cfg(test)]
+mod tests;

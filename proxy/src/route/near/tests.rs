@@ -1,0 +1,151 @@
+use super::*;
+
+fn near<'a>(provider: &'a Provider, method: &Method, path: &str) -> Option<Near<'a>> {
+    let asked = Asked {
+        method,
+        path,
+        agent: None,
+    };
+    at(provider, asked)
+}
+
+#[test]
+fn a_wrong_beginning_leads_to_the_base_url() {
+    let catalogue = Catalogue::builtin();
+    for (provider, asked, path, suffix, variable) in [
+        (
+            "anthropic",
+            "/messages",
+            "/v1/messages",
+            "/v1",
+            "ANTHROPIC_BASE_URL",
+        ),
+        (
+            "anthropic",
+            "/v1/v1/messages",
+            "/v1/messages",
+            "",
+            "ANTHROPIC_BASE_URL",
+        ),
+        (
+            "anthropic",
+            "//v1/messages",
+            "/v1/messages",
+            "",
+            "ANTHROPIC_BASE_URL",
+        ),
+        (
+            "anthropic",
+            "/v1/messages/",
+            "/v1/messages",
+            "",
+            "ANTHROPIC_BASE_URL",
+        ),
+        (
+            "openai",
+            "/chat/completions",
+            "/v1/chat/completions",
+            "/v1",
+            "OPENAI_BASE_URL",
+        ),
+        (
+            "openai",
+            "/v1/v1/responses",
+            "/v1/responses",
+            "/v1",
+            "OPENAI_BASE_URL",
+        ),
+        (
+            "groq",
+            "/v1/chat/completions",
+            "/openai/v1/chat/completions",
+            "/openai/v1",
+            "OPENAI_BASE_URL",
+        ),
+        (
+            "gemini",
+            "/models/gemini-3%3AgenerateContent",
+            "/v1/models/gemini-3:generateContent",
+            "/v1",
+            "GOOGLE_GEMINI_BASE_URL",
+        ),
+    ] {
+        let provider = catalogue.get(provider).unwrap();
+        let found = near(provider, &Method::POST, asked);
+        let expected = Near::Path(Correction {
+            provider: provider.id.as_str(),
+            workspace: None,
+            path: path.into(),
+            suffix: suffix.into(),
+            variable: Some(variable),
+        });
+        assert_eq!(found, Some(expected), "{asked}");
+    }
+}
+
+#[test]
+fn another_method_or_group_is_named() {
+    let catalogue = Catalogue::builtin();
+    let openai = catalogue.get("openai").unwrap();
+    let found = near(openai, &Method::GET, "/v1/chat/completions");
+    assert_eq!(found, Some(Near::Methods(vec![&Method::POST])));
+    assert_eq!(near(openai, &Method::GET, "/v1/organization/users"), None);
+}
+
+#[test]
+fn a_missing_or_misspelt_provider_is_found() {
+    let catalogue = Catalogue::builtin();
+    for (asked, provider, workspace, path) in [
+        (
+            "/v1/chat/completions",
+            "openai",
+            None,
+            "/v1/chat/completions",
+        ),
+        ("/v1/messages", "anthropic", None, "/v1/messages"),
+        (
+            "/open-ai/v1/chat/completions",
+            "openai",
+            None,
+            "/v1/chat/completions",
+        ),
+        (
+            "/OpenAI/v1/chat/completions",
+            "openai",
+            None,
+            "/v1/chat/completions",
+        ),
+        ("/claude/v1/messages", "anthropic", None, "/v1/messages"),
+        (
+            "/acme/openai/v1/responses",
+            "openai",
+            Some("acme"),
+            "/v1/responses",
+        ),
+    ] {
+        let asked = Asked {
+            method: &Method::POST,
+            path: asked,
+            agent: None,
+        };
+        let found = anywhere(&catalogue, asked).unwrap();
+        let told = (found.provider, found.workspace.as_deref(), &*found.path);
+        assert_eq!(told, (provider, workspace, path));
+    }
+}
+
+#[test]
+fn base_paths_are_what_routes_begin_with() {
+    let catalogue = Catalogue::builtin();
+    let anthropic = catalogue.get("anthropic").unwrap();
+    for (path, expected) in [
+        ("/", true),
+        ("/v1", true),
+        ("/v1/", true),
+        ("/v1/messages", false),
+        ("/v1/organizations", false),
+        ("/v2", false),
+    ] {
+        assert_eq!(is_base(anthropic, path), expected, "{path}");
+    }
+}
