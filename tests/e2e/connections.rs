@@ -38,7 +38,7 @@ fn a_refusal_does_not_cost_the_connection() {
     let mut wire = keyside.wire();
     for _ in 0..3 {
         let unknown = wire.ask(&Ask::chat().workspace("nobody"));
-        expect::refused("unknown", &unknown, 404, "workspace_unknown");
+        expect::refused("unknown", &unknown, 400, "workspace_unknown");
         assert_eq!(wire.ask(&Ask::chat()).status(), 200);
     }
 }

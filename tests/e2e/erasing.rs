@@ -57,7 +57,7 @@ fn an_erased_workspace_is_gone_for_runners_and_people_and_stays_so() {
 
 fn is_gone(keyside: &Keyside) {
     let refused = keyside.ask(&Ask::chat());
-    assert_eq!(refused.status(), 404, "{}", refused.text());
+    assert_eq!(refused.status(), 400, "{}", refused.text());
     assert_eq!(refused.json()["code"], "workspace_unknown");
     let listed = keyside.list();
     assert!(

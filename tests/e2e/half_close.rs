@@ -98,7 +98,7 @@ fn a_client_that_half_closes_after_its_last_request_hears_a_refusal() {
         wire.send(last(ask.workspace("nobody")));
         wire.finish();
         let answer = wire.answer().unwrap_or_else(|| panic!("{name}: no answer"));
-        expect::refused(name, &answer, 404, "workspace_unknown");
+        expect::refused(name, &answer, 400, "workspace_unknown");
         assert!(wire.until_close().is_empty(), "{name}");
     }
     assert!(upstream.requests().is_empty());

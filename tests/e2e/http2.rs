@@ -142,7 +142,7 @@ fn refusals_and_echoes_are_the_same_over_h2c() {
     expect::keyless("an echo", &echo);
     assert_eq!(echo.text(), format!("you sent {}", "*".repeat(KEY.len())));
     let refused: &[(&str, u16, Ask)] = &[
-        ("workspace_unknown", 404, Ask::chat().workspace("nobody")),
+        ("workspace_unknown", 400, Ask::chat().workspace("nobody")),
         (
             "host_not_allowed",
             403,

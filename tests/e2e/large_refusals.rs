@@ -26,7 +26,7 @@ fn a_large_request_that_is_refused_hears_why() {
     let ask = Ask::chat().body(&body);
     for (code, status, ask) in [
         ("credential_missing", 401, ask.clone()),
-        ("workspace_unknown", 404, ask.clone().workspace("nobody")),
+        ("workspace_unknown", 400, ask.clone().workspace("nobody")),
         (
             "browser_not_allowed",
             403,
@@ -71,6 +71,6 @@ fn a_client_that_waits_for_100_continue_is_refused_before_it_sends() {
     let mut wire = keyside.wire();
     wire.send(ask.head());
     let answer = wire.answer().expect("a final answer at once");
-    expect::refused("before the body", &answer, 404, "workspace_unknown");
+    expect::refused("before the body", &answer, 400, "workspace_unknown");
     assert_eq!(upstream.connections(), 0);
 }

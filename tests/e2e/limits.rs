@@ -48,7 +48,7 @@ fn clients_beyond_the_limit_are_let_go_whatever_they_say() {
         .set("proxy.limits.connections", "1")
         .start();
     let mut held = keyside.wire();
-    assert_eq!(held.ask(&Ask::chat()).status(), 404, "a workspace unknown");
+    assert_eq!(held.ask(&Ask::chat()).status(), 400, "a workspace unknown");
     // They would be gone by themselves at the header deadline, ten seconds on, and at the others later.
     let began = Instant::now();
     for said in ["", "GET /", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {

@@ -32,21 +32,21 @@ fn what_the_request_lacks_is_said() {
                 400,
                 Ask::chat().without("X-Keyside-Workspace"),
             ),
-            ("workspace_unknown", 404, Ask::chat().workspace("nobody")),
+            ("workspace_unknown", 400, Ask::chat().workspace("nobody")),
             (
                 "provider_unknown",
-                404,
+                400,
                 Ask::post("/nosuch/v1/chat/completions"),
             ),
             (
                 "provider_unknown",
-                404,
+                400,
                 Ask::post("/w/acme/nosuch/v1/chat/completions"),
             ),
             ("credential_missing", 401, Ask::chat().workspace("empty")),
             (
                 "label_unknown",
-                404,
+                400,
                 Ask::chat().header("X-Keyside-Label", "nightly"),
             ),
             (
@@ -266,11 +266,11 @@ fn a_head_request_is_refused_without_a_body() {
     let keyside = Keyside::builder().start();
     let mut wire = Wire::tcp(keyside.proxy_addr());
     let answer = wire.ask(&Ask::new("HEAD", "/openai/v1/models").workspace("nobody"));
-    assert!([403, 404].contains(&answer.status()), "{}", answer.start);
+    assert!([400, 403].contains(&answer.status()), "{}", answer.start);
     assert!(answer.body.is_empty());
     assert_eq!(
         wire.ask(&Ask::chat().workspace("nobody")).status(),
-        404,
+        400,
         "and stays in step"
     );
 }

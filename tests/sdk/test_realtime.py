@@ -45,8 +45,8 @@ def a_stored_key_that_the_provider_rejects_fails_the_handshake(through_keyside):
     [
         ("credential_missing", 401, EMPTY, {}),
         ("credential_revoked", 401, RETIRED, {}),
-        ("workspace_unknown", 404, "nobody", {}),
-        ("label_unknown", 404, GOOD, {"X-Keyside-Label": "no-such-label"}),
+        ("workspace_unknown", 400, "nobody", {}),
+        ("label_unknown", 400, GOOD, {"X-Keyside-Label": "no-such-label"}),
     ],
 )
 def a_refusal_fails_the_handshake_with_our_message(code, status, workspace, headers, keyside, through_keyside, arrived):

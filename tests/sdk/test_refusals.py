@@ -25,8 +25,8 @@ class Refusal:
 REFUSALS = [
     Refusal("credential_missing", 401, EMPTY),
     Refusal("credential_revoked", 401, RETIRED),
-    Refusal("workspace_unknown", 404, "nobody"),
-    Refusal("label_unknown", 404, GOOD, {"X-Keyside-Label": "no-such-label"}),
+    Refusal("workspace_unknown", 400, "nobody"),
+    Refusal("label_unknown", 400, GOOD, {"X-Keyside-Label": "no-such-label"}),
 ]
 
 #: What people call the providers.

@@ -36,10 +36,10 @@ impl Hunt {
                 400,
                 Ask::chat().without("X-Keyside-Workspace"),
             ),
-            ("workspace_unknown", 404, Ask::chat().workspace("nobody")),
+            ("workspace_unknown", 400, Ask::chat().workspace("nobody")),
             (
                 "provider_unknown",
-                404,
+                400,
                 Ask::post("/nosuch/v1/chat/completions"),
             ),
             ("credential_missing", 401, Ask::chat().workspace("other")),
@@ -50,7 +50,7 @@ impl Hunt {
             ),
             (
                 "label_unknown",
-                404,
+                400,
                 Ask::chat().header("X-Keyside-Label", "nosuch"),
             ),
             (

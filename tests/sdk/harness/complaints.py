@@ -7,25 +7,25 @@ import openai
 from google.genai import errors
 
 OPENAI = {
+    400: openai.BadRequestError,
     401: openai.AuthenticationError,
     403: openai.PermissionDeniedError,
-    404: openai.NotFoundError,
     429: openai.RateLimitError,
     500: openai.InternalServerError,
     502: openai.InternalServerError,
 }
 ANTHROPIC = {
+    400: anthropic.BadRequestError,
     401: anthropic.AuthenticationError,
     403: anthropic.PermissionDeniedError,
-    404: anthropic.NotFoundError,
     429: anthropic.RateLimitError,
     500: anthropic.InternalServerError,
     502: anthropic.InternalServerError,
 }
 GEMINI = {
+    400: errors.ClientError,
     401: errors.ClientError,
     403: errors.ClientError,
-    404: errors.ClientError,
     429: errors.ClientError,
     500: errors.ServerError,
     502: errors.ServerError,

@@ -10,8 +10,8 @@ const { empty, retired, good } = stage.workspaces;
 const REFUSALS = [
   ["credential_missing", OpenAI.AuthenticationError, { workspace: empty }],
   ["credential_revoked", OpenAI.AuthenticationError, { workspace: retired }],
-  ["workspace_unknown", OpenAI.NotFoundError, { workspace: "nobody" }],
-  ["label_unknown", OpenAI.NotFoundError, { workspace: good, headers: { "X-Keyside-Label": "no-such-label" } }],
+  ["workspace_unknown", OpenAI.BadRequestError, { workspace: "nobody" }],
+  ["label_unknown", OpenAI.BadRequestError, { workspace: good, headers: { "X-Keyside-Label": "no-such-label" } }],
 ];
 
 function assertRefused(error, type, code) {
