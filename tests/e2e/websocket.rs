@@ -2,6 +2,7 @@
 
 mod echoes;
 mod odd_frames;
+mod origins;
 
 use crate::harness::{
     Ask, KEY, Keyside, Line, Then, Upstream, Wire, eventually, expect, holds, reply,
