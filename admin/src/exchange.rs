@@ -76,7 +76,9 @@ fn add_headers(id: &RequestId, headers: &mut HeaderMap) {
         headers.insert(REQUEST_ID, id);
     }
     for (name, value) in EVERYWHERE {
-        headers.insert(name, HeaderValue::from_static(value));
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
     }
 }
 
@@ -118,7 +120,8 @@ const KNOWN: [Method; 7] = [
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-keyside-request-id");
 
-/// No answer is for caches or frames, or for a page of another site to read; there is no `Access-Control-Allow-*`.
+/// No answer is for caches or frames, or for a page of another site to read; there is no `Access-Control-Allow-*`. A handler
+/// that sets one of these itself (`routes/guide.rs` does) is taken at its word.
 const EVERYWHERE: [(HeaderName, &str); 5] = [
     (header::CACHE_CONTROL, "no-store"),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

@@ -10,9 +10,12 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use http::{HeaderMap, HeaderName, Uri, header, uri::Authority};
+use http::{HeaderMap, HeaderName, Method, Uri, header, uri::Authority};
 
-use crate::problem::{Kind, Problem};
+use crate::{
+    problem::{Kind, Problem},
+    routes::guide,
+};
 
 /// The names that this server goes by.
 pub(crate) struct Guard {
@@ -94,8 +97,25 @@ pub(crate) async fn check(
     next: Next,
 ) -> Result<Response, Problem> {
     let host = guard.host(request.uri(), request.headers())?;
-    guard.page(&host, request.headers())?;
+    if !opens_the_guide(&request) {
+        guard.page(&host, request.headers())?;
+    }
     Ok(next.run(request).await)
+}
+
+/// Whether a person follows a refusal's link, from a log viewer or another site, to the page that is the same for everyone.
+/// What a page loads by itself (a frame, an image, a fetch) has another mode or destination.
+fn opens_the_guide(request: &Request) -> bool {
+    let headers = request.headers();
+    let says = |name: HeaderName, expected: &str| {
+        let mut values = headers.get_all(name).iter();
+        values.next().is_some_and(|value| value == expected) && values.next().is_none()
+    };
+    request.method() == Method::GET
+        && guide::is_at(request.uri().path())
+        && says(SEC_FETCH_MODE, "navigate")
+        && says(SEC_FETCH_DEST, "document")
+        && !headers.contains_key(header::ORIGIN)
 }
 
 fn origin_of(uri: &Uri) -> String {
@@ -131,3 +151,5 @@ fn browser_not_allowed() -> Problem {
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");

@@ -4,6 +4,7 @@ mod audit;
 mod credentials;
 mod description;
 mod file;
+pub(crate) mod guide;
 mod installation;
 mod providers;
 mod runs;
@@ -75,12 +76,14 @@ pub(crate) fn table() -> Vec<Route> {
     ]
 }
 
+/// The table, and the page for people.
 pub(crate) fn router() -> Router<AdminState> {
     let routes = table().into_iter().map(Route::guarded);
     routes
         .fold(Router::new(), |router, (path, answer)| {
             router.route(&path, answer)
         })
+        .merge(guide::router())
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
 }

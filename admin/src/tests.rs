@@ -10,6 +10,7 @@ mod changing;
 mod creating;
 mod exchange;
 mod failing;
+mod guide;
 mod limits;
 mod lists;
 mod permissions;

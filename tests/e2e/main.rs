@@ -32,6 +32,7 @@ mod early_answers;
 mod echo;
 mod erasing;
 mod failed_fsync;
+mod guide;
 mod half_close;
 mod head_limits;
 mod hop_by_hop;
