@@ -202,19 +202,17 @@ fn a_wrong_method_is_refused_with_the_right_one() {
     let keyside = Keyside::with_openai(&upstream.base_url());
     let origin = origin_of(&keyside);
     for (request, right) in [
-        (
-            "GET /openai/v1/chat/completions",
-            "POST /v1/chat/completions",
-        ),
-        ("PUT /openai/v1/responses", "POST /v1/responses"),
-        ("GET /anthropic/v1/messages", "POST /v1/messages"),
-        ("POST /openai/v1/models", "GET /v1/models"),
-        ("GET /cohere/v2/chat", "POST /v2/chat"),
+        ("GET /openai/v1/chat/completions", "POST"),
+        ("PUT /openai/v1/responses", "POST"),
+        ("GET /anthropic/v1/messages", "POST"),
+        ("POST /openai/v1/models", "GET"),
+        ("GET /cohere/v2/chat", "POST"),
     ] {
         let answer = keyside.ask(&ask(&origin, request));
         expect::refused(request, &answer, 403, "path_not_allowed");
         let message = message_of(&answer);
-        assert!(message.contains(right), "{request}: {message}");
+        let mut words = message.split(|c: char| !c.is_ascii_alphanumeric());
+        assert!(words.any(|word| word == right), "{request}: {message}");
     }
     assert_eq!(upstream.connections(), 0);
 }
