@@ -28,7 +28,7 @@ pub use error::SettingsError;
 pub use field::{CredentialNames, NormalName};
 pub use metadata::is_metadata_address;
 pub use origin::Origin;
-pub use pattern::{PathPattern, PathPatternError};
+pub use pattern::{Completion, PathPattern, PathPatternError};
 pub use provider::{
     Auth, Check, CheckAnswer, Ending, EndpointError, EndpointRule, ErrorShape, Group, KeyPath,
     KeyRules, Links, Provider, ProviderDeadlines, ProviderId, ProviderIdError, Route,

@@ -45,11 +45,15 @@ impl PathPattern {
         same && (ours.next().is_some() || self.many.is_some())
     }
 
-    /// The paths that this pattern covers and that end as `path` does, each with how many segments it differs in. What
-    /// they begin with is literal. `path` has no empty segments but perhaps a last one.
+    /// Whether it covers one path only.
+    pub fn is_literal(&self) -> bool {
+        self.many.is_none() && self.segments.iter().all(|segment| !segment.contains('*'))
+    }
+
+    /// The paths that this pattern covers and that end as `path` does. What they begin with is literal.
     ///
     /// For a client whose base URL is wrong: `/messages` and `/v1/v1/messages` lead to `/v1/messages`.
-    pub fn completions(&self, path: &str) -> impl Iterator<Item = (usize, String)> {
+    pub fn completions(&self, path: &str) -> impl Iterator<Item = Completion> {
         let asked: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         let is_literal = |segment: &&String| !segment.contains('*');
         let literal = self.segments[..self.many.unwrap_or(self.segments.len())].iter();
@@ -65,10 +69,25 @@ impl PathPattern {
                 let parts = parts.chain(asked[left_out..].iter().copied());
                 let candidate = parts.fold(String::new(), |path, part| path + "/" + part);
                 let fits = self.matches(&candidate);
-                fits.then_some((taken + left_out, candidate))
+                fits.then_some(Completion {
+                    left_out,
+                    added: taken,
+                    path: candidate,
+                })
             })
         })
     }
+}
+
+/// A path that a pattern covers, made from one that it does not.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Completion {
+    /// How many segments of the other path's beginning it has not.
+    pub left_out: usize,
+    /// How many it has instead.
+    pub added: usize,
+    /// The path.
+    pub path: String,
 }
 
 impl FromStr for PathPattern {
@@ -284,31 +303,31 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_completions(pattern: &str, path: &str, expected: &[(usize, &str)]) {
+    fn check_completions(pattern: &str, path: &str, expected: &[(usize, usize, &str)]) {
         let parsed: PathPattern = pattern.parse().unwrap();
         let mut found: Vec<_> = parsed.completions(path).collect();
         found.sort();
         let found: Vec<_> = found
             .iter()
-            .map(|(cost, path)| (*cost, path.as_str()))
+            .map(|found| (found.left_out, found.added, found.path.as_str()))
             .collect();
         assert_eq!(found, expected, "{pattern} and {path}");
     }
 
     #[test]
     fn a_path_without_its_beginning_or_with_another_is_completed() {
-        check_completions("/v1/messages", "/messages", &[(1, "/v1/messages")]);
+        check_completions("/v1/messages", "/messages", &[(0, 1, "/v1/messages")]);
         check_completions(
             "/v1/messages",
             "/v1/v1/messages",
-            &[(1, "/v1/messages"), (3, "/v1/messages")],
+            &[(1, 0, "/v1/messages"), (2, 1, "/v1/messages")],
         );
-        check_completions("/v2/chat", "/v1/chat", &[(2, "/v2/chat")]);
-        check_completions("/v1/models/*", "/models/x", &[(1, "/v1/models/x")]);
+        check_completions("/v2/chat", "/v1/chat", &[(1, 1, "/v2/chat")]);
+        check_completions("/v1/models/*", "/models/x", &[(0, 1, "/v1/models/x")]);
         check_completions(
             "/v1/messages",
             "//v1//messages/",
-            &[(0, "/v1/messages"), (2, "/v1/messages")],
+            &[(0, 0, "/v1/messages"), (1, 1, "/v1/messages")],
         );
         for (pattern, path) in [
             ("/v1/models/*", "/x"),

@@ -43,9 +43,10 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// Puts a refusal on record, unless its workspace had many lately.
+    /// Puts a refusal on record, unless its workspace had many lately, or records cannot be written: one that is missing
+    /// then is no request that was served unrecorded.
     pub(crate) fn refused(&self, run: Run) {
-        if self.refusals.spend(&run.workspace, run.at) {
+        if self.runs.are_recorded() && self.refusals.spend(&run.workspace, run.at) {
             self.runs.record(run);
         }
     }

@@ -79,9 +79,8 @@ fn a_path_near_a_route_is_refused_with_the_route_and_the_base_url() {
         let only_right = bases(&message, &origin)
             .iter()
             .all(|base| mistake.right.iter().any(|(_, right)| base == right));
-        let is_right = mistake.meant.iter().any(meant)
-            && mistake.right.iter().any(named)
-            && only_right;
+        let is_right =
+            mistake.meant.iter().any(meant) && mistake.right.iter().any(named) && only_right;
         if !is_right {
             let (request, meant, right) = (mistake.request, mistake.meant, mistake.right);
             wrong.push(format!(
@@ -121,7 +120,7 @@ fn a_workspace_without_w_before_it_is_refused_with_the_base_url_that_has_it() {
     let request = "POST /acme/openai/v1/chat/completions";
     let ask = ask(&origin, request).without("X-Keyside-Workspace");
     let answer = keyside.ask(&ask);
-    expect::refused(request, &answer, 400, "provider_unknown");
+    expect::refused(request, &answer, 400, "workspace_missing");
     let message = message_of(&answer);
     assert!(
         bases(&message, &origin).contains(&"/w/acme/openai/v1"),

@@ -20,7 +20,12 @@ fn the_link_of_a_refusal_leads_to_the_page() {
         .start()
         .with_key();
     keyside.workspace("empty");
-    let revoked = keyside.add_key("empty", "openai", "gone", "sk-proj-guide-0123456789abcdefghij");
+    let revoked = keyside.add_key(
+        "empty",
+        "openai",
+        "gone",
+        "sk-proj-guide-0123456789abcdefghij",
+    );
     keyside.revoke(&revoked);
     for (code, ask) in [
         (
@@ -53,7 +58,11 @@ fn the_link_of_a_refusal_leads_to_the_page() {
             "{code}: {link}"
         );
         for repeated in ["empty", "nobody", "acme", "groq", "canary-label"] {
-            assert!(!page.holds(repeated), "{code}: {repeated} in {}", page.text());
+            assert!(
+                !page.holds(repeated),
+                "{code}: {repeated} in {}",
+                page.text()
+            );
         }
     }
 }

@@ -319,11 +319,7 @@ fn what_manages_keys_and_organisations_is_out_of_reach() {
         let answer =
             keyside.ask(&Ask::new(method, "/openai/v1/chat/completions").workspace("acme"));
         let status = answer.status();
-        assert!(
-            [400, 403].contains(&status),
-            "{method}: {}",
-            answer.text()
-        );
+        assert!([400, 403].contains(&status), "{method}: {}", answer.text());
     }
     assert_eq!(upstream.connections(), 0);
 }

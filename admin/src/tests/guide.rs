@@ -104,9 +104,9 @@ async fn nothing_but_a_link_that_a_person_follows_comes_from_another_site() {
         assert_eq!(answer.kind(), "browser-not-allowed");
     }
     let rebound = Request::get("/keys").header("host", "attacker.test");
-    let rebound = FOLLOWED
-        .iter()
-        .fold(rebound, |request, (name, value)| request.header(*name, *value));
+    let rebound = FOLLOWED.iter().fold(rebound, |request, (name, value)| {
+        request.header(*name, *value)
+    });
     let answer = api.send(rebound).await;
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
     assert_eq!(answer.kind(), "host-not-allowed");

@@ -6,7 +6,7 @@ use crate::exchange::{Arrival, Exchange};
 use crate::refusal::{About, Refusal, Shown, shown};
 use crate::route::near::{self, Asked, Near};
 use crate::route::{self, Target};
-use http::{Response, header};
+use http::{Method, Response, header};
 use keyside_config::ErrorShape;
 use keyside_credentials::WorkspaceId;
 use keyside_credentials::runs::{Run, Tokens};
@@ -20,8 +20,10 @@ impl Gateway {
         arrival: Arrival,
         busy: Busy,
     ) -> Response<Body> {
-        let path = head.uri.path();
-        let path = route::normalise(path).unwrap_or(path.into());
+        let written = head.uri.path();
+        let plain = written.replace("//", "/");
+        let path = route::normalise(written).or_else(|_| route::normalise(&plain));
+        let path = path.unwrap_or(written.into());
         let target = route::split(&path);
         let path_tag = target.as_ref().and_then(|target| target.workspace);
         let admitted = self.door.admit(&head.headers, path_tag);
@@ -45,19 +47,23 @@ impl Gateway {
             agent: text(head, header::USER_AGENT),
         };
         let catalogue = &self.settings.catalogue;
+        let near = match (refusal, provider) {
+            (Refusal::PathNotAllowed, Some(provider)) => near::at(provider, asked),
+            (Refusal::ProviderUnknown | Refusal::WorkspaceMissing, None) => {
+                let knows = |workspace: &str| self.resolver.knows(workspace);
+                near::anywhere(catalogue, asked, knows).map(Near::Path)
+            }
+            _ => None,
+        };
         let about = About {
             workspace: admitted
                 .map(|admitted| admitted.workspace)
-                .filter(|workspace| workspace.parse::<WorkspaceId>().is_ok()),
+                .filter(|workspace| self.may_be_a_workspace(workspace)),
             provider,
             label: admitted.and_then(|admitted| admitted.label.as_deref()),
             shape: of_path.and_then(|route| route.error),
             asked: Some(self.shown(refusal, head, path_tag, rest)),
-            near: match (refusal, provider) {
-                (Refusal::PathNotAllowed, Some(provider)) => near::at(provider, asked),
-                (Refusal::ProviderUnknown, _) => near::anywhere(catalogue, asked).map(Near::Path),
-                _ => None,
-            },
+            near: near.map(|near| near.shown(|path| shown::path(path, catalogue))),
         };
         let run_id = admitted.and_then(|admitted| admitted.run_id);
         let tag = admitted.and_then(|admitted| admitted.tag);
@@ -78,14 +84,25 @@ impl Gateway {
             Some(host) if self.door.has_names() => format!("http://{host}"),
             _ => "…".into(),
         };
-        let workspace = workspace.filter(|workspace| workspace.parse::<WorkspaceId>().is_ok());
+        let workspace = workspace.filter(|workspace| self.may_be_a_workspace(workspace));
         let workspace = workspace.map(|workspace| format!("/w/{workspace}"));
+        let is_known = METHODS.contains(&head.method);
         Shown {
-            method: head.method.as_str(),
+            method: if is_known {
+                head.method.as_str()
+            } else {
+                "other"
+            },
             path: shown::path(path, &self.settings.catalogue),
             host: host.filter(|_| refusal == Refusal::HostNotAllowed),
             address: address + &workspace.unwrap_or_default(),
         }
+    }
+
+    /// What stands in the place of a workspace may be a key.
+    fn may_be_a_workspace(&self, text: &str) -> bool {
+        text.parse::<WorkspaceId>().is_ok()
+            && !shown::looks_like_a_key(text, &self.settings.catalogue)
     }
 
     /// Answers a request that was on its way.
@@ -175,6 +192,19 @@ fn behind_workspace<'a>(path: &'a str, target: &Target<'_>) -> &'a str {
     let workspace = target.workspace.map_or(0, |tag| "/w/".len() + tag.len());
     &path[workspace..]
 }
+
+/// Those that HTTP defines (RFC 9110 section 9.3, RFC 5789). Any other may be anything.
+const METHODS: [Method; 9] = [
+    Method::GET,
+    Method::HEAD,
+    Method::POST,
+    Method::PUT,
+    Method::DELETE,
+    Method::CONNECT,
+    Method::OPTIONS,
+    Method::TRACE,
+    Method::PATCH,
+];
 
 fn text(head: &Head, name: header::HeaderName) -> Option<&str> {
     head.headers.get(name)?.to_str().ok()

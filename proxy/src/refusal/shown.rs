@@ -22,7 +22,7 @@ pub(crate) fn path(path: &str, catalogue: &Catalogue) -> String {
 
 /// Whether it begins as some provider's keys do, or holds what only random text holds. Names of models, methods and dated
 /// versions do not.
-fn looks_like_a_key(segment: &str, catalogue: &Catalogue) -> bool {
+pub(crate) fn looks_like_a_key(segment: &str, catalogue: &Catalogue) -> bool {
     let mut prefixes = catalogue.iter().flat_map(|provider| &provider.key.prefix);
     prefixes.any(|prefix| segment.contains(prefix.as_str()))
         || segment

@@ -13,9 +13,11 @@ pub(super) fn message(refusal: Refusal, about: &About<'_>) -> String {
         .provider
         .map_or("this provider", |provider| &provider.name);
     match refusal {
-        Refusal::WorkspaceMissing => "The request names no workspace. Send the header \
-            X-Keyside-Workspace, or put /w/{workspace} in front of the base URL's path."
-            .into(),
+        Refusal::WorkspaceMissing => format!(
+            "The request names no workspace. Send the header X-Keyside-Workspace, or put \
+             /w/{{workspace}} in front of the base URL's path.{}",
+            about.near.as_ref().map_or(String::new(), |_| advice(about))
+        ),
         Refusal::WorkspaceNotAllowed => "This listener may not be used for the workspace that the \
             request names. Use one whose `workspaces` setting names it."
             .into(),

@@ -2,7 +2,7 @@
 //! there. Runs for refused requests only.
 
 use http::Method;
-use keyside_config::{Catalogue, Group, Provider, Route, SdkLine};
+use keyside_config::{Catalogue, Completion, ErrorShape, Group, Provider, Route, SdkLine};
 
 /// What was asked, and was refused.
 #[derive(Clone, Copy)]
@@ -23,6 +23,16 @@ pub(crate) enum Near<'a> {
     Methods(Vec<&'a Method>),
     /// Another path.
     Path(Correction<'a>),
+}
+
+impl Near<'_> {
+    /// With the path as it may be shown.
+    pub(crate) fn shown(mut self, show: impl Fn(&str) -> String) -> Self {
+        if let Self::Path(correction) = &mut self {
+            correction.path = show(&correction.path);
+        }
+        self
+    }
 }
 
 /// A path that is a route, and the base URL that makes a client ask for it.
@@ -60,18 +70,22 @@ pub(crate) fn at<'a>(provider: &'a Provider, asked: Asked<'_>) -> Option<Near<'a
     if !methods.is_empty() && !methods.contains(&asked.method) {
         return Some(Near::Methods(methods));
     }
-    let (_, path) = nearest(provider, asked)?;
-    Some(Near::Path(correction(provider, asked, path)))
+    let found = nearest(provider, asked)?;
+    Some(Near::Path(correction(provider, asked, found)))
 }
 
-/// What is close where the path names no provider.
-pub(crate) fn anywhere<'a>(catalogue: &'a Catalogue, asked: Asked<'_>) -> Option<Correction<'a>> {
+/// What is close where the path names no provider. `is_workspace` knows the workspaces that there are.
+pub(crate) fn anywhere<'a>(
+    catalogue: &'a Catalogue,
+    asked: Asked<'_>,
+    is_workspace: impl Fn(&str) -> bool,
+) -> Option<Correction<'a>> {
     let path = plain(asked.path);
     let asked = Asked {
         path: &path,
         ..asked
     };
-    misnamed(catalogue, asked).or_else(|| unnamed(catalogue, asked))
+    misnamed(catalogue, asked, is_workspace).or_else(|| unnamed(catalogue, asked))
 }
 
 /// Without what changes nothing of what was meant: a slash at the end, an escaped colon.
@@ -80,26 +94,32 @@ fn plain(path: &str) -> String {
     path.replace("%3A", ":").replace("%3a", ":")
 }
 
-/// The provider is there, misspelt, or behind a workspace without `/w`.
-fn misnamed<'a>(catalogue: &'a Catalogue, asked: Asked<'_>) -> Option<Correction<'a>> {
+/// The provider is there: misspelt, behind a workspace without `/w`, or behind a second `/w/{workspace}`.
+fn misnamed<'a>(
+    catalogue: &'a Catalogue,
+    asked: Asked<'_>,
+    is_workspace: impl Fn(&str) -> bool,
+) -> Option<Correction<'a>> {
     let path = asked.path.trim_start_matches('/');
-    let (first, rest) = path.split_once('/')?;
+    let (first, rest) = path.strip_prefix("w/").unwrap_or(path).split_once('/')?;
     let (workspace, provider, rest) = match catalogue.alike(first) {
         Some(provider) => (None, provider, rest),
         None => {
             let (second, rest) = rest.trim_start_matches('/').split_once('/')?;
-            (Some(first.to_owned()), catalogue.alike(second)?, rest)
+            let workspace = is_workspace(first).then(|| first.to_owned())?;
+            (Some(workspace), catalogue.alike(second)?, rest)
         }
     };
+    let workspace = workspace.filter(|_| !path.starts_with("w/"));
     let rest = format!("/{rest}");
     let asked = Asked {
         path: &rest,
         ..asked
     };
-    let (_, path) = nearest(provider, asked)?;
+    let found = nearest(provider, asked)?;
     Some(Correction {
         workspace,
-        ..correction(provider, asked, path)
+        ..correction(provider, asked, found)
     })
 }
 
@@ -110,24 +130,36 @@ fn unnamed<'a>(catalogue: &'a Catalogue, asked: Asked<'_>) -> Option<Correction<
         original.unwrap_or(ORIGINALS.len())
     };
     let candidates = catalogue.iter().filter_map(|provider| {
-        let (cost, path) = nearest(provider, asked)?;
-        Some(((cost, rank(provider)), provider, path))
+        let (route, found) = nearest(provider, asked)?;
+        let rank = (found.left_out, rank(provider), found.added);
+        Some((rank, provider, (route, found)))
     });
-    let (_, provider, path) = candidates.min_by_key(|(rank, ..)| *rank)?;
-    Some(correction(provider, asked, path))
+    let (_, provider, found) = candidates.min_by_key(|(rank, ..)| *rank)?;
+    Some(correction(provider, asked, found))
 }
 
-/// The path of a route that ends as the asked one, with how many segments they differ in.
-fn nearest(provider: &Provider, asked: Asked<'_>) -> Option<(usize, String)> {
+/// The route with a path that ends as the asked one, and differs from it in fewest segments. One that could be anything is
+/// less likely meant.
+fn nearest<'a>(provider: &'a Provider, asked: Asked<'_>) -> Option<(&'a Route, Completion)> {
     let serves = |route: &&Route| route.methods.contains(asked.method);
     let routes = provider.routes.iter().filter(serves);
-    routes
-        .flat_map(|route| route.path.completions(asked.path))
-        .min()
+    let found = routes.flat_map(|route| {
+        let paths = route.path.completions(asked.path);
+        paths.map(move |found| (route, found))
+    });
+    found.min_by_key(|(route, found)| {
+        let differs = found.left_out + found.added;
+        (differs, !route.path.is_literal(), found.path.clone())
+    })
 }
 
-fn correction<'a>(provider: &'a Provider, asked: Asked<'_>, path: String) -> Correction<'a> {
-    let sdk = sdk_of(provider, asked, &path);
+fn correction<'a>(
+    provider: &'a Provider,
+    asked: Asked<'_>,
+    (route, found): (&Route, Completion),
+) -> Correction<'a> {
+    let path = found.path;
+    let sdk = sdk_of(provider, route, asked, &path);
     let suffix = match sdk {
         Some(sdk) => sdk.suffix.clone(),
         // What both end with is what the client adds to its base URL.
@@ -150,24 +182,29 @@ fn correction<'a>(provider: &'a Provider, asked: Asked<'_>, path: String) -> Cor
 }
 
 /// The SDK that asks for `path` by adding to its base URL what was asked for: the one that the client names, or else the one
-/// that adds least.
-fn sdk_of<'a>(provider: &'a Provider, asked: Asked<'_>, path: &str) -> Option<&'a SdkLine> {
+/// that this API was made for, or else the one that adds least.
+fn sdk_of<'a>(
+    provider: &'a Provider,
+    route: &Route,
+    asked: Asked<'_>,
+    path: &str,
+) -> Option<&'a SdkLine> {
     let adds = |sdk: &&SdkLine| {
         let added = path.strip_prefix(sdk.suffix.as_str());
         added.is_some_and(|added| added.starts_with('/') && asked.path.ends_with(added))
     };
-    let is_named = |sdk: &&SdkLine| {
-        let name = sdk.name.split(' ').next().unwrap_or_default();
-        asked.agent.is_some_and(|agent| {
-            !name.is_empty()
-                && agent
-                    .to_ascii_lowercase()
-                    .contains(&name.to_ascii_lowercase())
-        })
+    let agent = asked.agent.unwrap_or_default().to_ascii_lowercase();
+    let original = match route.error.unwrap_or(provider.error) {
+        ErrorShape::Anthropic => "anthropic",
+        _ => "openai",
     };
-    let fitting: Vec<_> = provider.sdk.iter().filter(adds).collect();
-    let named = fitting.iter().copied().find(|sdk| is_named(sdk));
-    named.or_else(|| fitting.into_iter().max_by_key(|sdk| sdk.suffix.len()))
+    let rank = |sdk: &&SdkLine| {
+        let name = sdk.name.split(' ').next().unwrap_or_default();
+        let name = name.to_ascii_lowercase();
+        let is_named = !name.is_empty() && agent.contains(&name);
+        (is_named, name == original, sdk.suffix.len())
+    };
+    provider.sdk.iter().filter(adds).max_by_key(rank)
 }
 
 /// Whether a path is what a client's base URL ends with, or begins with, after the provider.

@@ -86,10 +86,7 @@ fn a_segment_that_may_be_a_key_is_masked() {
         &Ask::post(&format!("/openai/{KEY}/v1/chat/completions")),
     );
     let message = message_of(&answer);
-    assert!(
-        message.contains("POST /…/v1/chat/completions"),
-        "{message}"
-    );
+    assert!(message.contains("POST /…/v1/chat/completions"), "{message}");
     assert_eq!(
         field(&line, "path").as_deref(),
         Some("/…/v1/chat/completions")

@@ -24,7 +24,11 @@ fn a_client_that_sends_our_own_origin_is_a_program() {
     }
     let seen = upstream.wait_for(3);
     for seen in seen {
-        assert_eq!(seen.header("origin"), None, "it is ours, not the provider's");
+        assert_eq!(
+            seen.header("origin"),
+            None,
+            "it is ours, not the provider's"
+        );
     }
 }
 

@@ -56,6 +56,20 @@ fn a_wrong_beginning_leads_to_the_base_url() {
             "OPENAI_BASE_URL",
         ),
         (
+            "openrouter",
+            "/v1/messages",
+            "/api/v1/messages",
+            "/api",
+            "ANTHROPIC_BASE_URL",
+        ),
+        (
+            "azure-openai",
+            "/chat/completions",
+            "/openai/v1/chat/completions",
+            "/openai/v1",
+            "OPENAI_BASE_URL",
+        ),
+        (
             "groq",
             "/v1/chat/completions",
             "/openai/v1/chat/completions",
@@ -115,6 +129,13 @@ fn a_missing_or_misspelt_provider_is_found() {
             None,
             "/v1/chat/completions",
         ),
+        ("/chat/completions", "openai", None, "/v1/chat/completions"),
+        (
+            "/w/acme/openai/v1/responses",
+            "openai",
+            None,
+            "/v1/responses",
+        ),
         ("/claude/v1/messages", "anthropic", None, "/v1/messages"),
         (
             "/acme/openai/v1/responses",
@@ -128,7 +149,7 @@ fn a_missing_or_misspelt_provider_is_found() {
             path: asked,
             agent: None,
         };
-        let found = anywhere(&catalogue, asked).unwrap();
+        let found = anywhere(&catalogue, asked, |name| name == "acme").unwrap();
         let told = (found.provider, found.workspace.as_deref(), &*found.path);
         assert_eq!(told, (provider, workspace, path));
     }
