@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     CredentialNames, Origin, Provider, ProviderId,
+    embedded::embedded,
     layers::{Mismatch, Node, likeness},
     provider::ProviderDocument,
 };
@@ -82,15 +83,9 @@ pub(crate) fn layer(over: Option<&Node>) -> Node {
     layer
 }
 
-macro_rules! builtin {
-    ($($id:literal)*) => {
-        &[$(($id, include_str!(concat!("../providers/", $id, ".toml"))),)*]
-    };
-}
-
 /// Every file of `providers/` by its name, which a test compares with the folder.
-const BUILTIN: &[(&str, &str)] = builtin![
-    "anthropic" "azure-openai" "bedrock" "cohere" "deepseek" "fireworks" "gemini" "groq" "mistral" "openai"
+const BUILTIN: &[(&str, &str)] = embedded![
+    "providers": "anthropic" "azure-openai" "bedrock" "cohere" "deepseek" "fireworks" "gemini" "groq" "mistral" "openai"
     "openrouter" "perplexity" "sandbox" "together" "xai"
 ];
 

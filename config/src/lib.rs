@@ -1,7 +1,7 @@
 //! Settings and the provider catalogue.
 //!
-//! Owns what an operator may write (`keyside.toml`, the environment) and what is known about each provider
-//! (`providers/*.toml`). It must not know sockets, storage, or a secret: no setting holds one.
+//! Owns what an operator may write (`keyside.toml`, the environment), what is known about each provider
+//! (`providers/*.toml`) and how client tools are pointed at Keyside (`recipes/*.toml`). It must not know sockets, storage, or a secret: no setting holds one.
 
 #![deny(missing_docs)]
 
@@ -9,6 +9,7 @@ mod address;
 mod base_url;
 mod catalogue;
 mod duration;
+mod embedded;
 mod error;
 mod field;
 mod layers;
@@ -17,6 +18,7 @@ mod origin;
 mod parsed;
 mod pattern;
 mod provider;
+mod recipe;
 mod settings;
 mod slug;
 mod sources;
@@ -30,10 +32,13 @@ pub use metadata::is_metadata_address;
 pub use origin::Origin;
 pub use pattern::{Completion, PathPattern, PathPatternError};
 pub use provider::{
-    Auth, Check, CheckAnswer, Ending, EndpointError, EndpointRule, ErrorShape, Group, KeyPath,
-    KeyRules, Links, Provider, ProviderDeadlines, ProviderId, ProviderIdError, Route,
-    SandboxAvailability, SdkLine, Sign, Subprotocol, SubprotocolError, Sum, Upstream, UsageRule,
-    UsageRuleError, Verification,
+    Auth, Check, CheckAnswer, DUMMY_KEY, DoubledPath, Ending, EndpointError, EndpointRule, ErrorShape, Group,
+    KeyPath, KeyRules, Links, Provider, ProviderDeadlines, ProviderId, ProviderIdError,
+    Route, SandboxAvailability, SdkLine, Sign, Subprotocol, SubprotocolError, Sum, Upstream,
+    UsageRule, UsageRuleError, Verification,
+};
+pub use recipe::{
+    Language, Recipe, RecipeExample, RecipeFile, RecipeTarget, RecipeVariable, UnknownRecipe,
 };
 pub use settings::{
     AcceptEncoding, Admin, CredentialRules, Deadlines, EnvironmentPin, Kms, KmsDriver, Limits,

@@ -2,9 +2,11 @@
 
 mod check;
 mod document;
+mod doubled;
 mod endpoint;
 mod id;
 mod route;
+mod sdk;
 mod subprotocol;
 mod usage;
 
@@ -16,9 +18,11 @@ use serde::Deserialize;
 pub(crate) use self::document::ProviderDocument;
 pub use self::{
     check::{Check, CheckAnswer, Verification},
+    doubled::DoubledPath,
     endpoint::{EndpointError, EndpointRule},
     id::{ProviderId, ProviderIdError},
     route::{Group, Route},
+    sdk::{DUMMY_KEY, SdkLine},
     subprotocol::{Subprotocol, SubprotocolError},
     usage::{Ending, KeyPath, Sign, Sum, UsageRule, UsageRuleError},
 };
@@ -149,18 +153,6 @@ pub struct SandboxAvailability {
     pub available: bool,
     /// What there is, in a sentence.
     pub note: String,
-}
-
-/// How one SDK is pointed at Keyside.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SdkLine {
-    /// The SDK's name.
-    pub name: String,
-    /// The environment variable, or the option in code, that takes a base URL.
-    pub variable: String,
-    /// What follows `http://HOST/w/{workspace}/{provider}` in it: `/v1`, or nothing.
-    pub suffix: String,
 }
 
 /// Deadlines of a provider that differ from `[proxy.deadlines]`.

@@ -249,6 +249,19 @@ fn every_sdk_reaches_its_own_endpoint_through_its_suffix() {
 }
 
 #[test]
+fn every_sdk_has_a_variable_for_the_dummy_key() {
+    each(|provider| {
+        for sdk in &provider.sdk {
+            assert!(!sdk.key_variables.is_empty(), "{}: {sdk:?}", provider.id);
+            for name in &sdk.key_variables {
+                let fits = |byte: u8| byte.is_ascii_uppercase() || byte == b'_';
+                assert!(name.bytes().all(fits), "{}: {name}", provider.id);
+            }
+        }
+    });
+}
+
+#[test]
 fn every_provider_says_what_a_person_needs() {
     each(|provider| {
         let id = &provider.id;

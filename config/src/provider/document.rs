@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::{
     Auth, Check, EndpointRule, ErrorShape, Group, KeyRules, Links, Provider, ProviderDeadlines,
     ProviderId, SandboxAvailability, SdkLine, Subprotocol, Upstream, UsageRule,
-    route::{Route, RouteDocument},
+    route::{Route, RouteDocument}, sdk,
 };
 use crate::{
     BaseUrl, field, field::NormalName, layers::Mismatch, metadata::is_metadata_address, parsed,
@@ -72,6 +72,10 @@ impl ProviderDocument {
             (Group::Stored, self.stored_routes),
         ];
         let (routes, withheld) = settle_routes(&self.allow, self.extra_routes, groups);
+        let sdk = match self.sdk {
+            written if !written.is_empty() => written,
+            _ => sdk::derived(&routes, self.error),
+        };
         Ok(Provider {
             upstream,
             allow_private: self.allow_private,
@@ -89,7 +93,7 @@ impl ProviderDocument {
             steps: self.steps,
             rate_limits: self.rate_limits,
             sandbox: self.sandbox,
-            sdk: self.sdk,
+            sdk,
             deadlines: self.deadlines,
             id,
         })

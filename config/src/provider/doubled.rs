@@ -1,0 +1,125 @@
+//! Finds a base URL that ends with what the routes begin with: `https://gw.example/v1` with routes `/v1/…`.
+
+use super::{Provider, Upstream};
+use crate::BaseUrl;
+
+/// A base URL whose path ends with what all routes of its provider begin with, so that upstream paths have it twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DoubledPath {
+    /// What is there twice: one or more whole segments, such as `/v1`.
+    pub part: String,
+    /// The base URL without it, which is most likely the right one.
+    pub without: BaseUrl,
+}
+
+impl Provider {
+    /// The part of its base URL's path that its routes repeat, if there is one. Providers with a host for each credential
+    /// have none.
+    pub fn doubled_path(&self) -> Option<DoubledPath> {
+        let Upstream::Fixed(url) = &self.upstream else {
+            return None;
+        };
+        let common = self.common_segments();
+        let beginnings = (1..=common.len()).rev();
+        let part = beginnings
+            .map(|count| format!("/{}", common[..count].join("/")))
+            .find(|beginning| url.path.ends_with(beginning.as_str()))?;
+        let path = url.path.strip_suffix(part.as_str())?.to_owned();
+        let without = BaseUrl {
+            path,
+            ..url.clone()
+        };
+        Some(DoubledPath { part, without })
+    }
+
+    /// The literal segments that the paths of all routes begin with.
+    fn common_segments(&self) -> Vec<String> {
+        let literals = |path: String| -> Vec<String> {
+            let segments = path.split('/').skip(1).map(str::to_owned);
+            segments.take_while(|part| !part.contains('*')).collect()
+        };
+        let mut paths = self.routes.iter().map(|route| route.path.to_string());
+        let mut common = paths.next().map(literals).unwrap_or_default();
+        for segments in paths.map(literals) {
+            let alike = common.iter().zip(&segments).take_while(|(a, b)| a == b);
+            let count = alike.count();
+            common.truncate(count);
+        }
+        common
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Catalogue, catalogue, layers::Node};
+
+    /// The base URL that `written` should have been, for a provider with these routes.
+    #[track_caller]
+    fn check(written: &str, routes: &str, expected: Option<(&str, &str)>) {
+        let over = Node::builtin(&format!(
+            "[mine]\nbase_url = '{written}'\nroutes = [{routes}]"
+        ));
+        let mut layer = catalogue::layer(Some(&over));
+        layer.lay(over);
+        let settled = layer.read().and_then(Catalogue::settle).unwrap();
+        let doubled = settled.get("mine").unwrap().doubled_path();
+        let doubled = doubled.map(|doubled| (doubled.part, doubled.without.to_string()));
+        let expected = expected.map(|(part, url)| (part.to_owned(), url.to_owned()));
+        assert_eq!(doubled, expected, "{written} and {routes}");
+    }
+
+    #[test]
+    fn a_path_that_every_route_begins_with_is_found() {
+        let v1 = "'GET /v1/models', 'POST /v1/chat/completions'";
+        let gateway = Some(("/v1", "https://gw.example"));
+        check("https://gw.example/v1", v1, gateway);
+        check("https://gw.example/v1/", v1, gateway);
+        check(
+            "https://gw.example/llm/v1",
+            v1,
+            Some(("/v1", "https://gw.example/llm")),
+        );
+        check(
+            "https://gw.example/v1",
+            "'POST /v1/chat/completions'",
+            gateway,
+        );
+        let groq = "'GET /openai/v1/models', 'POST /openai/v1/responses'";
+        check(
+            "https://gw.example/openai/v1",
+            groq,
+            Some(("/openai/v1", "https://gw.example")),
+        );
+        check(
+            "https://gw.example/openai",
+            groq,
+            Some(("/openai", "https://gw.example")),
+        );
+    }
+
+    #[test]
+    fn a_path_that_is_there_once_or_that_only_some_routes_repeat_is_not() {
+        let v1 = "'GET /v1/models', 'POST /v1/chat/completions'";
+        for url in [
+            "https://gw.example",
+            "https://gw.example/openai",
+            "https://gw.example/apiv1",
+            "https://gw.example/v1/openai",
+        ] {
+            check(url, v1, None);
+        }
+        check(
+            "https://gw.example/v1",
+            "'GET /v1/models', 'POST /v2/chat'",
+            None,
+        );
+        check("https://gw.example/v1", "'POST /*/chat'", None);
+    }
+
+    #[test]
+    fn no_built_in_provider_repeats_its_path() {
+        for provider in Catalogue::builtin().iter() {
+            assert_eq!(provider.doubled_path(), None, "{}", provider.id);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Replaces the placeholders of a recipe: `{address}`, `{workspace}`, `{dummy}` and the id of each of its providers.
+//!
+//! All other braces are left as they are: examples hold JSON and code.
+
+use super::{Recipe, RecipeExample, RecipeFile, RecipeVariable};
+use crate::DUMMY_KEY;
+
+/// What a recipe's placeholders lead to.
+#[derive(Clone, Copy, Debug)]
+pub struct RecipeTarget<'a> {
+    /// The proxy's address, without a slash at the end: `http://127.0.0.1:7380`.
+    pub address: &'a str,
+    /// The workspace whose keys are used.
+    pub workspace: &'a str,
+}
+
+impl Recipe {
+    /// The same recipe with every placeholder replaced.
+    #[must_use]
+    pub fn filled(&self, target: RecipeTarget<'_>) -> Self {
+        let fill = |text: &String| replace(text, |word| self.value(word, target));
+        Self {
+            install: self.install.as_ref().map(fill),
+            notes: self.notes.iter().map(fill).collect(),
+            variables: self
+                .variables
+                .iter()
+                .map(|variable| RecipeVariable {
+                    value: fill(&variable.value),
+                    ..variable.clone()
+                })
+                .collect(),
+            files: self
+                .files
+                .iter()
+                .map(|file| RecipeFile {
+                    text: fill(&file.text),
+                    ..file.clone()
+                })
+                .collect(),
+            examples: self
+                .examples
+                .iter()
+                .map(|example| RecipeExample {
+                    text: fill(&example.text),
+                    ..example.clone()
+                })
+                .collect(),
+            ..self.clone()
+        }
+    }
+
+    fn value(&self, word: &str, target: RecipeTarget<'_>) -> Option<String> {
+        let RecipeTarget { address, workspace } = target;
+        let is_provider = || self.providers.iter().any(|id| id.as_str() == word);
+        match word {
+            "address" => Some(address.to_owned()),
+            "workspace" => Some(workspace.to_owned()),
+            "dummy" => Some(DUMMY_KEY.to_owned()),
+            _ => is_provider().then(|| format!("{address}/w/{workspace}/{word}")),
+        }
+    }
+}
+
+/// Replaces each `{word}` that has a value. What was put in is not looked at again.
+pub(super) fn replace(text: &str, value: impl Fn(&str) -> Option<String>) -> String {
+    let mut filled = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('{') {
+        filled.push_str(before);
+        let placeholder = word(after).and_then(|(word, after)| Some((value(word)?, after)));
+        match placeholder {
+            Some((value, after)) => {
+                filled.push_str(&value);
+                rest = after;
+            }
+            None => {
+                filled.push('{');
+                rest = after;
+            }
+        }
+    }
+    filled.push_str(rest);
+    filled
+}
+
+/// The word before the next `}`, and what follows that.
+fn word(text: &str) -> Option<(&str, &str)> {
+    let (word, after) = text.split_once('}')?;
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (!word.is_empty() && word.bytes().all(fits)).then_some((word, after))
+}

@@ -1,0 +1,155 @@
+//! Every recipe, checked against the rules that all of them share.
+
+use std::{cell::RefCell, collections::BTreeSet, fs};
+
+use super::{fill::replace, *};
+use crate::{Catalogue, DUMMY_KEY};
+
+/// All texts in which placeholders are replaced.
+fn texts(recipe: &Recipe) -> Vec<&String> {
+    let variables = recipe.variables.iter().map(|variable| &variable.value);
+    let files = recipe.files.iter().map(|file| &file.text);
+    let examples = recipe.examples.iter().map(|example| &example.text);
+    let all = recipe.notes.iter().chain(&recipe.install);
+    all.chain(variables).chain(files).chain(examples).collect()
+}
+
+/// The words in braces of a text.
+fn words(text: &str) -> BTreeSet<String> {
+    let words = RefCell::new(BTreeSet::new());
+    replace(text, |word| {
+        words.borrow_mut().insert(word.to_owned());
+        None
+    });
+    words.into_inner()
+}
+
+fn target() -> RecipeTarget<'static> {
+    RecipeTarget {
+        address: "http://127.0.0.1:7380",
+        workspace: "acme",
+    }
+}
+
+/// A recipe for OpenAI with this note.
+fn noting(note: &str) -> Recipe {
+    let mut recipe = Recipe::read("test", "name = ''\ndocs = ''\nproviders = ['openai']");
+    recipe.notes = vec![note.to_owned()];
+    recipe
+}
+
+fn filled(note: &str) -> String {
+    noting(note).filled(target()).notes.remove(0)
+}
+
+#[test]
+fn the_folder_holds_what_is_listed_in_order() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/recipes");
+    let files = fs::read_dir(folder)
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap());
+    let listed = BUILTIN.iter().map(|(id, _)| format!("{id}.toml"));
+    assert_eq!(files.collect::<BTreeSet<_>>(), listed.collect());
+    assert!(BUILTIN.is_sorted());
+    for recipe in Recipe::all() {
+        assert_eq!(Recipe::named(&recipe.id).unwrap(), recipe);
+    }
+}
+
+#[test]
+fn placeholders_name_only_providers_that_the_recipe_is_for() {
+    let catalogue = Catalogue::builtin();
+    for recipe in Recipe::all() {
+        let id = &recipe.id;
+        for provider in &recipe.providers {
+            let known = catalogue.get(provider.as_str()).is_some();
+            assert!(known, "{id}: no provider {provider}");
+        }
+        for word in texts(&recipe).into_iter().flat_map(|text| words(text)) {
+            let of_another = catalogue.get(&word).is_some()
+                && !recipe.providers.iter().any(|id| id.as_str() == word);
+            assert!(!of_another, "{id}: {{{word}}} is not among its providers");
+        }
+    }
+}
+
+#[test]
+fn a_filled_recipe_has_no_placeholder_left() {
+    for recipe in Recipe::all() {
+        let filled = recipe.filled(target());
+        let named = recipe.providers.iter().map(ProviderId::as_str);
+        let known: Vec<_> = named.chain(["address", "workspace", "dummy"]).collect();
+        for text in texts(&filled) {
+            let left = words(text);
+            let left = left.iter().find(|word| known.contains(&word.as_str()));
+            assert_eq!(left, None, "{}: {text}", recipe.id);
+        }
+    }
+}
+
+#[test]
+fn every_recipe_says_what_a_person_needs() {
+    for recipe in Recipe::all() {
+        let id = &recipe.id;
+        assert!(recipe.docs.starts_with("https://"), "{id}");
+        assert!(!recipe.providers.is_empty(), "{id}");
+        let something = recipe.variables.len() + recipe.files.len() + recipe.examples.len();
+        assert!(something > 0, "{id}");
+        for note in &recipe.notes {
+            assert!(note.ends_with('.') && !note.contains('\n'), "{id}: {note}");
+        }
+        for RecipeVariable { name, value } in &recipe.variables {
+            let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+            let starts_with_digit = name.starts_with(|first: char| first.is_ascii_digit());
+            assert!(!starts_with_digit && name.bytes().all(fits), "{id}: {name}");
+            assert!(!name.is_empty() && !value.is_empty(), "{id}: {name}");
+            assert!(!name.eq_ignore_ascii_case("no_proxy"), "{id}: `no_proxy = true` sets it");
+        }
+    }
+}
+
+#[test]
+fn the_four_placeholders_are_replaced() {
+    let openai = "http://127.0.0.1:7380/w/acme/openai";
+    assert_eq!(filled("{openai}/v1"), format!("{openai}/v1"));
+    assert_eq!(
+        filled("{address}, {workspace}, {dummy}"),
+        format!("http://127.0.0.1:7380, acme, {DUMMY_KEY}")
+    );
+    assert_eq!(
+        filled(r#"{"base_url":"{openai}"}"#),
+        format!(r#"{{"base_url":"{openai}"}}"#)
+    );
+}
+
+#[test]
+fn other_braces_stay() {
+    for text in [
+        r#"{"a": {"b": []}}"#,
+        "${{ secrets.KEY }} ${NO_PROXY:+,$NO_PROXY}",
+        "{unknown} {anthropic} {OpenAI} {}",
+        "{openai",
+        "}{",
+        "{{",
+    ] {
+        assert_eq!(filled(text), text);
+    }
+}
+
+#[test]
+fn what_was_put_in_is_not_replaced_again() {
+    let target = RecipeTarget {
+        address: "http://127.0.0.1:7380",
+        workspace: "{dummy}",
+    };
+    assert_eq!(noting("{workspace}").filled(target).notes, ["{dummy}"]);
+}
+
+#[test]
+fn an_unknown_client_is_told_the_nearest_and_not_repeated() {
+    let error = Recipe::named("opnai").unwrap_err();
+    assert_eq!(error.nearest, "openai");
+    assert!(error.to_string().contains("`openai`"));
+    let error = Recipe::named("sk-canary").unwrap_err();
+    assert!(!error.to_string().contains("canary"));
+}
