@@ -1,12 +1,16 @@
 //! What in the settings can be run and still deserves a second look: said by `serve` at start and by `check`, in the same
 //! words.
 
-use keyside_config::{ListenAddress, Listener, Settings};
+use keyside_config::{ListenAddress, Listener, Provider, Settings};
 
 /// One sentence or two for each, with the way out.
 pub(crate) fn of(settings: &Settings) -> Vec<String> {
     let listeners = settings.proxy.listeners.iter();
-    listeners.filter_map(open_to_the_network).collect()
+    let providers = settings.catalogue.iter();
+    listeners
+        .filter_map(open_to_the_network)
+        .chain(providers.filter_map(|provider| doubled_path(provider)))
+        .collect()
 }
 
 /// The data plane asks for no token, so the network decides who may spend.
@@ -23,10 +27,20 @@ fn open_to_the_network(listener: &Listener) -> Option<String> {
     })
 }
 
+/// Gateways are documented with the base URL that goes into an SDK, which ends in what Keyside's routes begin with.
+fn doubled_path(provider: &Provider) -> Option<String> {
+    let doubled = provider.doubled_path()?;
+    let (id, part, without) = (&provider.id, &doubled.part, &doubled.without);
+    Some(format!(
+        "providers.{id}.base_url ends with {part}, and every route of this provider begins with it: requests go to \
+         {without}{part}{part}/…. Most likely it should be {without}"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use keyside_config::EnvironmentPin;
+    use keyside_config::{Catalogue, EnvironmentPin, Upstream};
 
     fn warns(address: &str, workspaces: &[&str]) -> bool {
         let listener = Listener {
@@ -57,6 +71,23 @@ mod tests {
             "unix:/run/keyside/proxy.sock",
         ] {
             assert!(!warns(address, &[]), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_base_url_that_repeats_the_routes_is_told_with_the_right_one() {
+        let mut provider = Provider::clone(Catalogue::builtin().get("openai").unwrap());
+        assert_eq!(doubled_path(&provider), None);
+        if let Upstream::Fixed(url) = &mut provider.upstream {
+            url.path = "/llm/v1".into();
+        }
+        let said = doubled_path(&provider).unwrap();
+        for part in [
+            "providers.openai.base_url ends with /v1",
+            "requests go to https://api.openai.com/llm/v1/v1/…",
+            "it should be https://api.openai.com/llm",
+        ] {
+            assert!(said.contains(part), "no {part:?} in {said}");
         }
     }
 }
