@@ -12,13 +12,16 @@ mod check;
 mod clock;
 mod confirm;
 mod download;
+mod env;
 mod healthcheck;
 mod key;
 mod master_key;
 mod prompt;
+mod proxy_address;
 mod sdk_lines;
 mod secret;
 mod sensitive;
+mod shell;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -68,6 +71,8 @@ pub(crate) enum Command {
     Check,
     /// Ask a running Keyside whether it is ready; for containers and service managers
     Healthcheck(healthcheck::Healthcheck),
+    /// Print what points a client at Keyside, such as Claude Code or an SDK: eval "$(keyside env CLIENT -w WORKSPACE)"
+    Env(env::Env),
     /// Provider keys: add, list, show, rotate, roll back, verify, edit, revoke
     #[command(subcommand)]
     Key(key::Key),
@@ -134,6 +139,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Demo => crate::demo::run(&sources),
         Command::Check => check::run(&sources, &answer),
         Command::Healthcheck(ask) => wait_for(healthcheck::run(ask, &sources, &answer)),
+        Command::Env(env) => env::run(env, &sources, &answer),
         Command::Key(key) => wait_for(key::run(key, &sources, &answer)),
         Command::Workspace(workspace) => wait_for(workspace::run(workspace, &sources, &answer)),
         Command::Token(token) => wait_for(token::run(token, &sources, &answer)),

@@ -6,7 +6,7 @@ mod sandbox;
 use crate::app::{Addresses, App};
 use crate::failure::Failure;
 use crate::runnable::Runnable;
-use keyside_config::{ListenAddress, Settings, Sources};
+use keyside_config::{DUMMY_KEY, ListenAddress, Settings, Sources};
 use keyside_credentials::{Act, ActorId, Environment, NewCredential, NewWorkspace, Secret};
 use sandbox::Sandbox;
 use std::collections::BTreeMap;
@@ -121,8 +121,8 @@ Send a request without a key; Keyside attaches it:
 
 Point an SDK at it (SDKs refuse an empty key; the dummy never leaves):
 
-  export OPENAI_BASE_URL={base}/v1 OPENAI_API_KEY=dummy
-  export ANTHROPIC_BASE_URL={base} ANTHROPIC_API_KEY=dummy
+  export OPENAI_BASE_URL={base}/v1 OPENAI_API_KEY={DUMMY_KEY}
+  export ANTHROPIC_BASE_URL={base} ANTHROPIC_API_KEY={DUMMY_KEY}
 
 See the key it used; nothing shows its secret:
 

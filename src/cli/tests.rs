@@ -23,6 +23,9 @@ fn every_command_of_the_contract_is_there() {
         "keyside demo",
         "keyside check --json",
         "keyside healthcheck --live --url http://127.0.0.1:7382",
+        "keyside env",
+        "keyside env curl -w acme --json",
+        "keyside env curl --workspace acme --listener keyside:7380",
         "keyside key add --workspace acme --provider openai",
         "keyside key add -w acme -p openai -l ci -e sandbox --stdin --expires-at 2027-01-31T00:00:00Z",
         "keyside key add -w acme -p azure-openai --endpoint https://a.openai.azure.com --secret-file key",
@@ -97,6 +100,7 @@ fn what_does_not_fit_is_not_repeated_where_it_may_be_a_key() {
 fn a_key_in_the_place_of_any_value_is_not_repeated() {
     for line in [
         "keyside key list -w sk-CANARY",
+        "keyside env curl -w sk-CANARY",
         "keyside key list -p sk-CANARY",
         "keyside key list --status sk-CANARY",
         "keyside key edit sk-CANARY",

@@ -81,6 +81,8 @@ struct SandboxView {
 struct SdkView {
     name: String,
     variable: String,
+    /// The environment variables that have to hold some key, which may be any word.
+    key_variables: Vec<String>,
     /// What its value looks like behind the proxy's address.
     base_url_path: String,
 }
@@ -144,6 +146,7 @@ impl SdkView {
             .map(|line| Self {
                 name: line.name.clone(),
                 variable: line.variable.clone(),
+                key_variables: line.key_variables.clone(),
                 base_url_path: format!("/w/{{workspaceId}}/{}{}", provider.id, line.suffix),
             })
             .collect()

@@ -1,0 +1,213 @@
+//! `keyside env`: what points a client tool at Keyside, for a shell to `eval`. It needs no running Keyside and no token.
+
+use clap::Args;
+use keyside_config::{BaseUrl, ProviderId, Recipe, RecipeTarget, Settings, Sources};
+use keyside_credentials::WorkspaceId;
+use serde_json::{Value, json};
+
+use super::{Answer, Failure, proxy_address, shell, table::Table};
+
+/// `keyside env`.
+#[derive(Args)]
+pub(crate) struct Env {
+    /// The client, such as claude-code; without one, all clients are listed
+    #[arg(requires = "workspace")]
+    client: Option<String>,
+    /// The workspace whose keys it uses
+    #[arg(long, short, requires = "client")]
+    workspace: Option<WorkspaceId>,
+    /// The proxy's address as the client reaches it [default: the first TCP listener that the workspace may use]
+    #[arg(long, value_name = "HOST:PORT", requires = "client")]
+    listener: Option<String>,
+}
+
+pub(crate) fn run(env: Env, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    let (Some(client), Some(workspace)) = (env.client, env.workspace) else {
+        return list(answer);
+    };
+    let recipe = Recipe::named(&client).map_err(|unknown| {
+        Failure::usage(unknown.to_string()).next("`keyside env` lists all clients.")
+    })?;
+    let listener = match env.listener {
+        Some(listener) => base_url(&listener)?,
+        None => from_settings(sources, &workspace, answer)?,
+    };
+    let address = listener.to_string();
+    let target = RecipeTarget {
+        address: &address,
+        workspace: workspace.as_str(),
+    };
+    let lines = Lines {
+        recipe: recipe.filled(target),
+        workspace,
+        no_proxy: no_proxy(&recipe, &listener),
+        address,
+    };
+    answer.give(&lines.json(), |_| lines.script())
+}
+
+fn list(answer: &Answer) -> Result<(), Failure> {
+    let recipes = Recipe::all();
+    let json = |recipe: &Recipe| {
+        json!({
+            "id": recipe.id,
+            "name": recipe.name,
+            "providers": providers(recipe),
+            "tested": recipe.tested,
+        })
+    };
+    let items: Vec<_> = recipes.iter().map(json).collect();
+    answer.give(&json!({ "items": items }), |answer| {
+        let mut table = Table::new(["CLIENT", "NAME", "PROVIDERS", "TESTED WITH"]);
+        for recipe in &recipes {
+            table.row([
+                recipe.id.clone(),
+                recipe.name.clone(),
+                providers(recipe).join(", "),
+                recipe.tested.clone().unwrap_or_else(|| "-".to_owned()),
+            ]);
+        }
+        answer.table(&table)
+    })
+}
+
+fn providers(recipe: &Recipe) -> Vec<&str> {
+    recipe.providers.iter().map(ProviderId::as_str).collect()
+}
+
+/// A host and a port as the base of a URL.
+fn base_url(listener: &str) -> Result<BaseUrl, Failure> {
+    let url = BaseUrl::parse(&format!("http://{listener}"), true).ok();
+    let url = url.filter(|url| url.path.is_empty() && listener.ends_with(&format!(":{}", url.port)));
+    url.ok_or_else(|| {
+        Failure::usage("expected a host and a port for the listener, such as 127.0.0.1:7380")
+            .next("Give them with --listener HOST:PORT, without a scheme or a path.")
+    })
+}
+
+fn from_settings(
+    sources: &Sources,
+    workspace: &WorkspaceId,
+    answer: &Answer,
+) -> Result<BaseUrl, Failure> {
+    let settings = Settings::load(sources)?.settings;
+    let proxy = proxy_address::of(&settings, workspace.as_str()).ok_or_else(|| {
+        Failure::failed("the proxy listens on Unix sockets alone, which no base URL can name").next(
+            "Add a TCP address to proxy.listen, such as 127.0.0.1:7380, or write code for the socket as docs/SDKS.md shows.",
+        )
+    })?;
+    if proxy.address.port() == 0 {
+        return Err(
+            Failure::failed("proxy.listen has port 0: the port is known once Keyside runs")
+                .next("Give the address from its log with --listener, or set a port."),
+        );
+    }
+    if let Some(pins) = &proxy.pinned_to {
+        answer.remark(&format!(
+            "warning: the listener {} is pinned to other workspaces ({}) and refuses requests for {workspace}",
+            proxy.address,
+            pins.join(", ")
+        ));
+    }
+    base_url(&proxy.address.to_string())
+}
+
+/// The hosts that no proxy may stand in front of.
+fn no_proxy(recipe: &Recipe, listener: &BaseUrl) -> Vec<String> {
+    if !recipe.no_proxy {
+        return Vec::new();
+    }
+    let mut hosts: Vec<_> = LOOPBACK.map(str::to_owned).into();
+    if !hosts.contains(&listener.host) {
+        hosts.push(listener.host.clone());
+    }
+    hosts
+}
+
+/// A recipe whose placeholders have been replaced, in both forms of an answer.
+struct Lines {
+    recipe: Recipe,
+    workspace: WorkspaceId,
+    address: String,
+    no_proxy: Vec<String>,
+}
+
+impl Lines {
+    fn json(&self) -> Value {
+        let recipe = &self.recipe;
+        let variables = recipe.variables.iter();
+        let variables = variables.map(|one| json!({ "name": one.name, "value": one.value }));
+        let files = recipe.files.iter();
+        let files = files.map(|file| json!({ "path": file.path, "text": file.text }));
+        let examples = recipe.examples.iter();
+        let examples =
+            examples.map(|one| json!({ "language": one.language.as_str(), "text": one.text }));
+        json!({
+            "id": recipe.id,
+            "name": recipe.name,
+            "workspaceId": self.workspace,
+            "address": self.address,
+            "docs": recipe.docs,
+            "install": recipe.install,
+            "tested": recipe.tested,
+            "providers": providers(recipe),
+            "variables": variables.collect::<Vec<_>>(),
+            "noProxy": self.no_proxy,
+            "files": files.collect::<Vec<_>>(),
+            "examples": examples.collect::<Vec<_>>(),
+            "notes": recipe.notes,
+        })
+    }
+
+    /// First what is to be executed, then comments: `eval` without quotes joins all lines to one, and then the first
+    /// comment reaches to the end.
+    fn script(&self) -> String {
+        self.exports() + &self.comments()
+    }
+
+    fn exports(&self) -> String {
+        let variables = self.recipe.variables.iter();
+        let mut lines: String = variables
+            .map(|variable| shell::export(&variable.name, &variable.value))
+            .collect();
+        if !self.no_proxy.is_empty() {
+            let hosts: Vec<_> = self.no_proxy.iter().map(String::as_str).collect();
+            for name in ["NO_PROXY", "no_proxy"] {
+                lines += &shell::export_in_front(name, &hosts);
+            }
+        }
+        lines
+    }
+
+    fn comments(&self) -> String {
+        let Recipe {
+            name, docs, tested, ..
+        } = &self.recipe;
+        let tested = match tested {
+            Some(version) => format!("tested with {version}"),
+            None => "documented, not run by our tests".to_owned(),
+        };
+        let mut lines = shell::comment(&format!("{name} ({tested}): {docs}"));
+        if let Some(install) = &self.recipe.install {
+            lines += &shell::comment(&format!("Install: {install}"));
+        }
+        for note in &self.recipe.notes {
+            lines += &shell::comment(note);
+        }
+        for file in &self.recipe.files {
+            lines += &shell::comment(&format!("\nIn {}:\n{}", file.path, indented(&file.text)));
+        }
+        for example in &self.recipe.examples {
+            let language = example.language.as_str();
+            let text = indented(&example.text);
+            lines += &shell::comment(&format!("\nExample ({language}):\n{text}"));
+        }
+        lines
+    }
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect()
+}
+
+const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];

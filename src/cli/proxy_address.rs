@@ -1,0 +1,85 @@
+//! The proxy's address for clients of one workspace, from the settings.
+
+use std::net::SocketAddr;
+
+use keyside_config::{ListenAddress, Listener, Settings};
+
+use super::healthcheck::reachable;
+
+/// A TCP listener of the proxy.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ProxyAddress {
+    /// As this machine reaches it.
+    pub(crate) address: SocketAddr,
+    /// The workspaces it is pinned to, if the one that was asked for is not among them: it refuses that one's requests.
+    pub(crate) pinned_to: Option<Vec<String>>,
+}
+
+/// The first TCP listener that the workspace may use, else the first one. `None` where all are Unix sockets: they have no
+/// URL that an SDK takes.
+pub(crate) fn of(settings: &Settings, workspace: &str) -> Option<ProxyAddress> {
+    first(&settings.proxy.listeners, workspace)
+}
+
+fn first(listeners: &[Listener], workspace: &str) -> Option<ProxyAddress> {
+    let tcp = |listener: &Listener| match listener.address {
+        ListenAddress::Tcp(address) => Some(ProxyAddress {
+            address: reachable(address),
+            pinned_to: (!serves(listener, workspace)).then(|| listener.workspaces.clone()),
+        }),
+        ListenAddress::Unix(_) => None,
+    };
+    let mut addresses: Vec<_> = listeners.iter().filter_map(tcp).collect();
+    let fit = addresses
+        .iter()
+        .position(|address| address.pinned_to.is_none());
+    let chosen = fit.unwrap_or(0);
+    (chosen < addresses.len()).then(|| addresses.swap_remove(chosen))
+}
+
+fn serves(listener: &Listener, workspace: &str) -> bool {
+    let pins = &listener.workspaces;
+    pins.is_empty() || pins.iter().any(|pin| pin == workspace)
+}
+
+#[cfg(test)]
+mod tests {
+    use keyside_config::EnvironmentPin;
+
+    use super::*;
+
+    /// An address, and the workspaces it is pinned to.
+    type Written = (&'static str, &'static [&'static str]);
+
+    const SOCKET: Written = ("unix:/run/keyside/proxy.sock", &[]);
+    const OPEN: Written = ("0.0.0.0:7380", &[]);
+    const ACME: Written = ("127.0.0.1:7390", &["beta", "acme"]);
+    const BETA: Written = ("127.0.0.1:7391", &["beta"]);
+
+    /// The address that is chosen for workspace `acme`, and the pins that keep it out.
+    fn chosen(listeners: &[Written]) -> Option<(String, Option<Vec<String>>)> {
+        let listener = |(address, workspaces): &Written| Listener {
+            address: address.parse().unwrap(),
+            workspaces: workspaces.iter().map(|id| (*id).to_owned()).collect(),
+            environment: EnvironmentPin::Any,
+            peer_uids: Vec::new(),
+        };
+        let listeners: Vec<_> = listeners.iter().map(listener).collect();
+        let found = first(&listeners, "acme")?;
+        Some((found.address.to_string(), found.pinned_to))
+    }
+
+    #[test]
+    fn the_first_tcp_listener_that_serves_the_workspace_is_chosen() {
+        let at = |address: &str| Some((address.to_owned(), None));
+        assert_eq!(chosen(&[OPEN, ACME]), at("127.0.0.1:7380"));
+        assert_eq!(chosen(&[SOCKET, BETA, ACME]), at("127.0.0.1:7390"));
+        assert_eq!(chosen(&[SOCKET]), None);
+    }
+
+    #[test]
+    fn a_listener_that_refuses_the_workspace_says_what_it_is_pinned_to() {
+        let expected = ("127.0.0.1:7391".to_owned(), Some(vec!["beta".to_owned()]));
+        assert_eq!(chosen(&[BETA]), Some(expected));
+    }
+}

@@ -1,0 +1,68 @@
+//! Lines that a POSIX shell can `eval`.
+
+/// `export NAME="value"`, with the value quoted so that nothing in it is expanded.
+pub(crate) fn export(name: &str, value: &str) -> String {
+    let mut quoted = String::with_capacity(value.len());
+    for letter in value.chars() {
+        // What a backslash escapes between double quotes (POSIX.1-2024, Shell Command Language, 2.2.3).
+        if matches!(letter, '$' | '`' | '"' | '\\') {
+            quoted.push('\\');
+        }
+        quoted.push(letter);
+    }
+    format!("export {name}=\"{quoted}\"\n")
+}
+
+/// Puts these hosts in front of what a variable such as `NO_PROXY` lists already.
+pub(crate) fn export_in_front(name: &str, hosts: &[&str]) -> String {
+    format!(
+        "export {name}=\"{}${{{name}:+,${name}}}\"\n",
+        hosts.join(",")
+    )
+}
+
+/// Every line as a comment.
+pub(crate) fn comment(text: &str) -> String {
+    let line = |line: &str| format!("# {line}").trim_end().to_owned() + "\n";
+    text.lines().map(line).collect()
+}
+
+/// Whether it is an environment variable, rather than an option in code such as `server_url`.
+pub(crate) fn is_variable(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    !name.is_empty() && name.bytes().all(fits) && !name.starts_with(|c: char| c.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_a_value_is_expanded() {
+        assert_eq!(export("A", "b c"), "export A=\"b c\"\n");
+        assert_eq!(
+            export("A", r#"$(b) `c` "d" \e"#),
+            "export A=\"\\$(b) \\`c\\` \\\"d\\\" \\\\e\"\n"
+        );
+    }
+
+    #[test]
+    fn what_a_variable_lists_already_is_kept() {
+        assert_eq!(
+            export_in_front("NO_PROXY", &["localhost", "::1"]),
+            "export NO_PROXY=\"localhost,::1${NO_PROXY:+,$NO_PROXY}\"\n"
+        );
+    }
+
+    #[test]
+    fn every_line_of_a_comment_is_one() {
+        assert_eq!(comment("a\n\nrm -rf b\n"), "# a\n#\n# rm -rf b\n");
+        assert_eq!(comment(""), "");
+    }
+
+    #[test]
+    fn an_option_in_code_is_no_variable() {
+        assert!(is_variable("OPENAI_BASE_URL") && is_variable("A1"));
+        assert!(!is_variable("server_url") && !is_variable("1A") && !is_variable(""));
+    }
+}
