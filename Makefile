@@ -58,6 +58,7 @@ check-structure:
 check-docs:
 	@python3 tests/checks/links.py
 	@tests/checks/integrations.py
+	@tests/checks/clients.py
 	@tests/checks/settings.py
 
 # docs/openapi.json is what the code says.

@@ -6,6 +6,7 @@ import tempfile
 import unittest
 
 import arrows
+import clients
 import exposure
 import layout
 import links
@@ -180,6 +181,26 @@ class Settings(unittest.TestCase):
     def test_a_setting_without_a_row_or_with_another_default_is_found(self):
         self.assertEqual(len(list(settings.violations({"proxy": {"new": 1}}, self.PAGE))), 1)
         self.assertEqual(len(list(settings.violations({"proxy": {"threads": 4}}, self.PAGE))), 1)
+
+
+class Clients(unittest.TestCase):
+    RECIPE = {"name": "A", "docs": "https://a.example", "providers": ["openai"]}
+
+    def test_only_placeholders_of_the_recipe_are_replaced(self):
+        text = '{"url": "{openai}/v1", "other": "{anthropic}", "key": "{dummy}", "${{ x }}": {}}'
+        expected = '{"url": "http://127.0.0.1:7380/w/acme/openai/v1", "other": "{anthropic}", "key": "keyside", "${{ x }}": {}}'
+        self.assertEqual(clients.filled(self.RECIPE, text), expected)
+
+    def test_a_recipe_without_a_tested_version_is_marked(self):
+        marked = "documented, not run by our tests"
+        self.assertIn(marked, clients.page({"a": self.RECIPE}))
+        page = clients.page({"a": {**self.RECIPE, "tested": "1.2.3"}})
+        self.assertIn("tested with 1.2.3", page)
+        self.assertNotIn(marked, page)
+
+    def test_nothing_in_a_value_is_expanded_by_the_shell(self):
+        recipe = {**self.RECIPE, "variable": [{"name": "A", "value": '$(b) "c"'}], "no_proxy": False}
+        self.assertEqual(list(clients.variables(recipe)), ['export A="\\$(b) \\"c\\""'])
 
 
 class Summary(unittest.TestCase):

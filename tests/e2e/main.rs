@@ -55,6 +55,7 @@ mod outcomes;
 mod paths;
 mod power_cut;
 mod races;
+mod recipes;
 mod refusals;
 mod refused_runs;
 mod resending;
