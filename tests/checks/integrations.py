@@ -107,7 +107,8 @@ def facts(id, provider):
     yield f"- **Cheapest live check**: `{check['request']}`{note}"
     yield f"- **Errors**, and our refusals, have {SHAPES[provider['error']]} shape"
     for line in provider.get("sdk", ()):
-        yield f"- **{line['name']}**: `{line['variable']}` = `http://127.0.0.1:7380/w/<workspace>/{id}{line.get('suffix', '')}`"
+        keys = " and ".join(f"`{key}`" for key in line["key_variables"])
+        yield f"- **{line['name']}**: `{line['variable']}` = `http://127.0.0.1:7380/w/<workspace>/{id}{line['suffix']}`; any word in {keys}"
 
 
 def asked(route):

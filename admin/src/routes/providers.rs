@@ -81,10 +81,10 @@ struct SandboxView {
 struct SdkView {
     name: String,
     variable: String,
-    /// The environment variables that have to hold some key, which may be any word.
-    key_variables: Vec<String>,
     /// What its value looks like behind the proxy's address.
     base_url_path: String,
+    /// The environment variables that have to hold some key, which may be any word.
+    key_variables: Vec<String>,
 }
 
 impl ProviderView {
@@ -146,8 +146,8 @@ impl SdkView {
             .map(|line| Self {
                 name: line.name.clone(),
                 variable: line.variable.clone(),
-                key_variables: line.key_variables.clone(),
                 base_url_path: format!("/w/{{workspaceId}}/{}{}", provider.id, line.suffix),
+                key_variables: line.key_variables.clone(),
             })
             .collect()
     }
