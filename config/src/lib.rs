@@ -32,10 +32,10 @@ pub use metadata::is_metadata_address;
 pub use origin::Origin;
 pub use pattern::{Completion, PathPattern, PathPatternError};
 pub use provider::{
-    Auth, Check, CheckAnswer, DUMMY_KEY, DoubledPath, Ending, EndpointError, EndpointRule, ErrorShape, Group,
-    KeyPath, KeyRules, Links, Provider, ProviderDeadlines, ProviderId, ProviderIdError,
-    Route, SandboxAvailability, SdkLine, Sign, Subprotocol, SubprotocolError, Sum, Upstream,
-    UsageRule, UsageRuleError, Verification,
+    Auth, Check, CheckAnswer, DUMMY_KEY, DoubledPath, Ending, EndpointError, EndpointRule,
+    ErrorShape, Group, KeyPath, KeyRules, Links, Provider, ProviderDeadlines, ProviderId,
+    ProviderIdError, Route, SandboxAvailability, SdkLine, Sign, Subprotocol, SubprotocolError, Sum,
+    Upstream, UsageRule, UsageRuleError, Verification,
 };
 pub use recipe::{
     Language, Recipe, RecipeExample, RecipeFile, RecipeTarget, RecipeVariable, UnknownRecipe,

@@ -78,7 +78,8 @@ fn providers(recipe: &Recipe) -> Vec<&str> {
 /// A host and a port as the base of a URL.
 fn base_url(listener: &str) -> Result<BaseUrl, Failure> {
     let url = BaseUrl::parse(&format!("http://{listener}"), true).ok();
-    let url = url.filter(|url| url.path.is_empty() && listener.ends_with(&format!(":{}", url.port)));
+    let url =
+        url.filter(|url| url.path.is_empty() && listener.ends_with(&format!(":{}", url.port)));
     url.ok_or_else(|| {
         Failure::usage("expected a host and a port for the listener, such as 127.0.0.1:7380")
             .next("Give them with --listener HOST:PORT, without a scheme or a path.")
@@ -97,10 +98,10 @@ fn from_settings(
         )
     })?;
     if proxy.address.port() == 0 {
-        return Err(
-            Failure::failed("proxy.listen has port 0: the port is known once Keyside runs")
-                .next("Give the address from its log with --listener, or set a port."),
-        );
+        return Err(Failure::failed(
+            "proxy.listen has port 0: the port is known once Keyside runs",
+        )
+        .next("Give the address from its log with --listener, or set a port."));
     }
     if let Some(pins) = &proxy.pinned_to {
         answer.remark(&format!(

@@ -53,12 +53,18 @@ fn the_path_names_the_workspace_and_the_provider() {
         r#"export NO_PROXY="localhost,127.0.0.1,::1${NO_PROXY:+,$NO_PROXY}""#,
         r#"export no_proxy="localhost,127.0.0.1,::1${no_proxy:+,$no_proxy}""#,
     ] {
-        assert!(script.lines().any(|found| found == line), "{line}: {script}");
+        assert!(
+            script.lines().any(|found| found == line),
+            "{line}: {script}"
+        );
     }
     let builder = Keyside::builder();
     let container = ["env", "openai", "-w", "acme", "--listener", "keyside:7380"];
     let exit = builder.run(&container, b"");
-    assert!(exit.stdout.contains("http://keyside:7380/w/acme/openai"), "{exit:#?}");
+    assert!(
+        exit.stdout.contains("http://keyside:7380/w/acme/openai"),
+        "{exit:#?}"
+    );
     assert!(exit.stdout.contains("::1,keyside$"), "{exit:#?}");
 }
 
@@ -112,7 +118,10 @@ fn what_cannot_be_printed_says_why_and_what_to_do() {
     ] {
         assert_eq!(exit.code, Some(code), "{exit:#?}");
         assert!(exit.stderr.contains(says), "no {says} in {exit:#?}");
-        assert!(exit.stdout.is_empty() && !exit.stderr.contains(KEY), "{exit:#?}");
+        assert!(
+            exit.stdout.is_empty() && !exit.stderr.contains(KEY),
+            "{exit:#?}"
+        );
     }
     assert!(!builder.home().join("data").exists(), "something was made");
 }
@@ -214,7 +223,10 @@ fn variables_after(builder: &Builder, eval: &str, script: &str) -> BTreeMap<Stri
         .output()
         .expect("a shell");
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.is_empty(), "{said}: {script}");
+    assert!(
+        output.status.success() && said.is_empty(),
+        "{said}: {script}"
+    );
     let environment = String::from_utf8(output.stdout).expect("text");
     let variables = environment.split('\0');
     variables

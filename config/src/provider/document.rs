@@ -8,7 +8,8 @@ use serde::Deserialize;
 use super::{
     Auth, Check, EndpointRule, ErrorShape, Group, KeyRules, Links, Provider, ProviderDeadlines,
     ProviderId, SandboxAvailability, SdkLine, Subprotocol, Upstream, UsageRule,
-    route::{Route, RouteDocument}, sdk,
+    route::{Route, RouteDocument},
+    sdk,
 };
 use crate::{
     BaseUrl, field, field::NormalName, layers::Mismatch, metadata::is_metadata_address, parsed,

@@ -42,7 +42,8 @@ pub(super) fn derived(routes: &[Route], usual: ErrorShape) -> Vec<SdkLine> {
                 route.error.unwrap_or(usual) == sdk.shape && route.methods.contains(&Method::POST)
             });
             let paths: Vec<_> = of_shape.map(|route| route.path.to_string()).collect();
-            let suffix = |endpoint: &&str| paths.iter().find_map(|path| path.strip_suffix(*endpoint));
+            let suffix =
+                |endpoint: &&str| paths.iter().find_map(|path| path.strip_suffix(*endpoint));
             let suffix = sdk.endpoints.iter().find_map(suffix)?;
             Some(SdkLine {
                 name: sdk.name.to_owned(),

@@ -103,7 +103,10 @@ fn every_recipe_says_what_a_person_needs() {
             let starts_with_digit = name.starts_with(|first: char| first.is_ascii_digit());
             assert!(!starts_with_digit && name.bytes().all(fits), "{id}: {name}");
             assert!(!name.is_empty() && !value.is_empty(), "{id}: {name}");
-            assert!(!name.eq_ignore_ascii_case("no_proxy"), "{id}: `no_proxy = true` sets it");
+            assert!(
+                !name.eq_ignore_ascii_case("no_proxy"),
+                "{id}: `no_proxy = true` sets it"
+            );
         }
     }
 }
