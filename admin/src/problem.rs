@@ -274,6 +274,7 @@ impl From<ChangeError> for Problem {
             ChangeError::EndpointMissing { .. }
             | ChangeError::EndpointRefused(_)
             | ChangeError::EndpointNotTaken => one_field("endpoint", said),
+            ChangeError::SecretOfOtherKind { why } => one_field("secret", why),
             ChangeError::ExpiryPast => one_field("expiresAt", said),
             ChangeError::ErasingUnfinished(_) => Self::new(
                 Kind::ErasingUnfinished,

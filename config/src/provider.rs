@@ -5,6 +5,7 @@ mod document;
 mod doubled;
 mod endpoint;
 mod id;
+mod key;
 mod route;
 mod sdk;
 mod subprotocol;
@@ -21,12 +22,13 @@ pub use self::{
     doubled::DoubledPath,
     endpoint::{EndpointError, EndpointRule},
     id::{ProviderId, ProviderIdError},
+    key::{KeyRules, RefusedKey},
     route::{Group, Route},
     sdk::{DUMMY_KEY, SdkLine},
     subprotocol::{Subprotocol, SubprotocolError},
     usage::{Ending, KeyPath, Sign, Sum, UsageRule, UsageRuleError},
 };
-use crate::{BaseUrl, duration, parsed};
+use crate::{BaseUrl, duration};
 
 /// One provider of the catalogue.
 #[derive(Clone, Debug)]
@@ -118,21 +120,6 @@ pub enum ErrorShape {
     Message,
     /// `{"message"}` with an `x-amzn-errortype` header.
     Bedrock,
-}
-
-/// What a provider's keys look like.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct KeyRules {
-    /// The usual form. A key of another form is accepted with a warning, since providers change their forms.
-    #[serde(deserialize_with = "parsed::text")]
-    pub pattern: regex_lite::Regex,
-    /// A made-up key of that form.
-    pub example: String,
-    /// Prefixes that may be shown in a hint, longest first.
-    pub prefix: Vec<String>,
-    /// The permissions a key needs, in the provider's words.
-    pub scopes: Vec<String>,
 }
 
 /// A provider's own pages.

@@ -12,4 +12,7 @@ pub use self::{
     names::{ActorId, CredentialId, Label, NameError, UsageTag, WorkspaceId},
     trace::{Fingerprint, Hint},
 };
-pub(crate) use self::{names::random_id, trace::has_usual_form};
+pub(crate) use self::{
+    names::random_id,
+    trace::{has_usual_form, refused_kind},
+};

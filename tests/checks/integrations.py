@@ -95,6 +95,8 @@ def facts(id, provider):
         yield f"- **Set where you do not**: `{header}: {value}`"
     if key.get("prefix"):
         yield "- **Looks like**: begins with " + " or ".join(f"`{prefix}`" for prefix in key["prefix"])
+    for kind in key.get("refused", ()):
+        yield f"- **Refused**: `{kind['prefix']}…`. {kind['why']}"
     if key.get("scopes"):
         yield "- **Must be allowed**: " + "; ".join(key["scopes"])
     if "endpoint" in provider:

@@ -207,6 +207,8 @@ fn secrets() -> Vec<Value> {
         json!("CanaryOfÜmlaut"),
         json!(["CanaryOfAList"]),
         json!({ "CanaryOfAnObject": 1 }),
+        json!("sk-admin-CanaryOfAnAdminKey0123456789"),
+        json!("eyJCanaryOfASession.0123456789"),
         long(8193),
     ];
     [texts(), more.to_vec()].concat()

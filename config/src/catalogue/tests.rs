@@ -172,6 +172,38 @@ fn every_key_rule_fits_its_own_example() {
 }
 
 #[test]
+fn no_kind_of_key_is_refused_that_has_the_usual_form_and_each_says_what_to_make_instead() {
+    each(|provider| {
+        let (id, key) = (&provider.id, &provider.key);
+        assert_eq!(key.refusal(key.example.as_bytes()), None, "{id}");
+        for refused in &key.refused {
+            let (prefix, why) = (&refused.prefix, &refused.why);
+            for filler in ["a", "A", "0"] {
+                let one = format!("{prefix}{}", filler.repeat(40));
+                assert!(!key.pattern.is_match(&one), "{id}: {prefix}");
+                assert!(key.refusal(one.as_bytes()).is_some(), "{id}: {prefix}");
+            }
+            assert!(why.ends_with(" instead."), "{id}: {why:?}");
+            assert!(!why.contains('\n'), "{id}: {why:?}");
+        }
+    });
+    let builtin = Catalogue::builtin();
+    for (id, kinds) in [
+        ("openai", &["sk-admin-", "sess-", "eyJ"][..]),
+        (
+            "anthropic",
+            &["sk-ant-admin", "sk-ant-oat", "sk-ant-ort", "sk-ant-sid"][..],
+        ),
+        ("bedrock", &["AKIA", "ASIA"][..]),
+        ("gemini", &["ya29.", "GOCSPX-"][..]),
+    ] {
+        let refused = builtin.get(id).unwrap().key.refused.iter();
+        let prefixes: Vec<_> = refused.map(|kind| kind.prefix.as_str()).collect();
+        assert_eq!(prefixes, kinds, "{id}");
+    }
+}
+
+#[test]
 fn every_check_is_allowed_to_clients_or_known_to_be_ours_alone() {
     each(|provider| {
         let (id, check) = (provider.id.as_str(), &provider.check);

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use keyside_config::KeyRules;
+use keyside_config::{KeyRules, RefusedKey};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -59,6 +59,11 @@ impl Hint {
 /// Whether it looks like the provider's keys usually do.
 pub(crate) fn has_usual_form(secret: &Secret, rules: &KeyRules) -> bool {
     str::from_utf8(secret.expose()).is_ok_and(|text| rules.pattern.is_match(text))
+}
+
+/// The kind of key it is, if it is one that its provider's catalogue entry says is never stored.
+pub(crate) fn refused_kind<'a>(secret: &Secret, rules: &'a KeyRules) -> Option<&'a RefusedKey> {
+    rules.refusal(secret.expose())
 }
 
 /// Characters shown at the end.

@@ -48,6 +48,12 @@ pub enum ChangeError {
     /// The provider has one host for all.
     #[error("this provider takes no endpoint")]
     EndpointNotTaken,
+    /// A key that administers, or that is a person's own: its provider's catalogue entry says which are never stored.
+    #[error("{why}")]
+    SecretOfOtherKind {
+        /// What it is, and what to make instead, in a sentence or two.
+        why: String,
+    },
     /// It would never be used.
     #[error("the expiry lies in the past")]
     ExpiryPast,

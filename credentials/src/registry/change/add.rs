@@ -10,7 +10,7 @@ use crate::{
     Act, ChangeError, CredentialId, Label, NewCredential, Secret, Warning,
     audit::{Draft, Event},
     documents::{CredentialDocument, Trace, WorkspaceDocument},
-    model::has_usual_form,
+    model::{has_usual_form, refused_kind},
     registry::Inner,
     signals::Signals,
     snapshot::{CredentialEntry, WorkspaceEntry},
@@ -34,6 +34,7 @@ impl Inner {
         if let Some(made) = self.repeated(by, &new, workspace.credentials.get(&id))? {
             return Ok(made);
         }
+        expect_kind(&provider, &new.secret)?;
         let key = self
             .keyring
             .current(&new.workspace)
@@ -171,6 +172,16 @@ fn endpoint(provider: &Provider, given: Option<&str>) -> Result<Option<String>, 
 
 fn origin(url: BaseUrl) -> Option<String> {
     Some(format!("https://{}", url.authority()))
+}
+
+/// Refuses a key that cannot call models, or that is a person's own: its provider's catalogue entry says which.
+pub(super) fn expect_kind(provider: &Provider, secret: &Secret) -> Result<(), ChangeError> {
+    match refused_kind(secret, &provider.key) {
+        Some(kind) => Err(ChangeError::SecretOfOtherKind {
+            why: kind.why.clone(),
+        }),
+        None => Ok(()),
+    }
 }
 
 pub(super) fn unusual_form(provider: &Provider, secret: &Secret) -> Option<Warning> {

@@ -10,7 +10,12 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{Made, add::unusual_form, held::Held, in_words};
+use super::{
+    Made,
+    add::{expect_kind, unusual_form},
+    held::Held,
+    in_words,
+};
 use crate::{
     Act, ChangeError, CredentialId, Finding, Fingerprint, GRACE_LIMIT, LiveCheck, Rotation,
     Verification, VersionState, Warning, audit::Event, documents::Trace, registry::Inner,
@@ -42,6 +47,7 @@ impl Inner {
         held.expect_open(rotation.expected)?;
         held.expect_future(rotation.expires_at)?;
         held.expect_room(rotation.grace)?;
+        expect_kind(&*held.provider()?, &rotation.secret)?;
         // The newest word is the one that counts: what another rotation is still trying is not put over it later.
         held.abandon_staged(by);
         let provider = held.document.provider.clone();

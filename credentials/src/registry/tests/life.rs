@@ -98,6 +98,11 @@ async fn a_typing_error_makes_nothing() {
         registry.add(&act(), past).await,
         Err(ChangeError::ExpiryPast)
     ));
+    let admin = registry.add(&act(), key("default", "sk-admin-1")).await;
+    assert!(matches!(
+        admin,
+        Err(ChangeError::SecretOfOtherKind { why }) if why.contains("a project instead")
+    ));
     let host = NewCredential {
         endpoint: Some("https://evil.example".to_owned()),
         ..key("default", "sk-1")

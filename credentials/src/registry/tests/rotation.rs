@@ -50,6 +50,19 @@ async fn a_rotation_is_used_at_once_and_what_is_in_flight_goes_on_with_the_old_k
 }
 
 #[tokio::test]
+async fn a_key_of_a_kind_that_is_never_stored_leaves_the_old_one_in_use() {
+    let (_installation, registry, id) = one_key().await;
+    let from = registry.audit().head().await.position + 1;
+    let refused = registry.rotate(&act(), &id, to("sk-admin-1")).await;
+    assert!(matches!(refused, Err(ChangeError::SecretOfOtherKind { .. })));
+    assert_eq!(
+        opened(registry.resolver().resolve(&ask("acme"))).unwrap(),
+        "sk-1"
+    );
+    assert!(events(&registry, from).await.is_empty());
+}
+
+#[tokio::test]
 async fn without_grace_the_old_version_is_destroyed_with_the_same_stroke() {
     let (installation, registry, id) = one_key().await;
     let from = registry.audit().head().await.position + 1;
