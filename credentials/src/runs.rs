@@ -6,6 +6,7 @@
 
 mod block;
 mod erase;
+mod search;
 mod writer;
 
 use std::{
@@ -21,7 +22,10 @@ use keyside_config::WhenFull;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-pub use self::block::{StoredRun, StoredUse};
+pub use self::{
+    block::{StoredRun, StoredUse},
+    search::RunFilter,
+};
 use self::{
     block::Block,
     erase::Erased,
@@ -207,8 +211,14 @@ impl Runs {
 
     /// The latest runs of the workspaces in `within`, newest first; fewer when storage fails meanwhile.
     pub async fn recent(&self, limit: usize, within: &Scope) -> Vec<StoredRun> {
+        self.search(limit, &RunFilter::within(within)).await
+    }
+
+    /// The latest runs that pass, newest first; fewer when storage fails meanwhile. Reads back as far as it has to, over
+    /// everything that is kept if need be.
+    pub async fn search(&self, limit: usize, filter: &RunFilter) -> Vec<StoredRun> {
         let mut runs = Vec::new();
-        if let Err(error) = self.shared.read_back(limit, within, &mut runs).await {
+        if let Err(error) = self.shared.read_back(limit, filter, &mut runs).await {
             tracing::warn!(%error, "the run records cannot be read");
         }
         runs.truncate(limit);
@@ -241,7 +251,7 @@ impl Shared {
     async fn read_back(
         &self,
         limit: usize,
-        within: &Scope,
+        filter: &RunFilter,
         runs: &mut Vec<StoredRun>,
     ) -> Result<(), StorageError> {
         let mut position = self.storage.last(Log::Runs).await?;
@@ -250,8 +260,8 @@ impl Shared {
             match found.first().filter(|(at, _)| *at == position) {
                 Some((_, block)) => {
                     let block = Block::read(block);
-                    let of_scope = block.runs().filter(|run| within.holds(&run.workspace));
-                    runs.extend(of_scope.rev());
+                    let passing = block.runs().filter(|run| filter.passes(run));
+                    runs.extend(passing.rev());
                 }
                 // Either this is the beginning, or damage has left nothing here.
                 None if position <= self.first_block().await? => break,

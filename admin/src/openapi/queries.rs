@@ -1,6 +1,7 @@
 //! The parameters of queries as the description shows them. `query.rs` reads them one by one.
 #![allow(dead_code, reason = "described, never made")]
 
+use jiff::Timestamp;
 use utoipa::IntoParams;
 
 use super::words::{Environment, Format, Status};
@@ -70,6 +71,30 @@ pub(crate) struct RecordFilter {
     event: Option<String>,
     #[param(pattern = "^cred_[a-z2-7]{26}$")]
     credential_id: Option<String>,
+}
+
+/// Which runs; each text is compared as a whole.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub(crate) struct RunFilter {
+    #[param(pattern = "^[a-z0-9-]{1,64}$")]
+    workspace_id: Option<String>,
+    provider: Option<String>,
+    /// The label that the key had at the time.
+    label: Option<String>,
+    /// The id in responses and logs.
+    request_id: Option<String>,
+    /// The runner's own id.
+    run_id: Option<String>,
+    tag: Option<String>,
+    /// The provider's status; 0 finds those that got no response.
+    #[param(minimum = 0, maximum = 599)]
+    status: Option<u16>,
+    outcome: Option<String>,
+    /// Those that came in then or later.
+    since: Option<Timestamp>,
+    /// Those that came in before.
+    until: Option<Timestamp>,
 }
 
 #[derive(IntoParams)]

@@ -59,7 +59,10 @@ struct EndpointView {
 
 #[derive(Serialize, ToSchema)]
 struct KeyView {
+    /// The usual form, as a regular expression.
     pattern: String,
+    /// A made-up key of that form.
+    example: String,
     prefixes: Vec<String>,
     scopes: Vec<String>,
 }
@@ -107,6 +110,7 @@ impl ProviderView {
             endpoint,
             key: KeyView {
                 pattern: provider.key.pattern.to_string(),
+                example: provider.key.example.clone(),
                 prefixes: provider.key.prefix.clone(),
                 scopes: provider.key.scopes.clone(),
             },

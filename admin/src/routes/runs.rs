@@ -2,7 +2,10 @@
 
 use axum::{Json, extract::State};
 use jiff::Timestamp;
-use keyside_credentials::{Environment, runs::StoredRun};
+use keyside_credentials::{
+    Environment,
+    runs::{RunFilter, StoredRun},
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -16,23 +19,58 @@ use crate::{
     turns::Work,
 };
 
-/// The latest runs, newest first. Never what was asked or answered.
+/// The latest runs that pass, newest first. Never what was asked or answered.
 #[utoipa::path(
     get, path = "/api/runs", tag = "runs", operation_id = "listRuns",
-    params(queries::Limit),
-    responses((status = 200, body = Page<RunView>, description = "The latest"))
+    params(queries::RunFilter, queries::Limit),
+    responses((status = 200, body = Page<RunView>, description = "The latest"), (status = 404))
 )]
 pub(super) async fn list(
     State(state): State<AdminState>,
     caller: Caller,
     mut query: Parameters,
 ) -> Result<Json<Page<RunView>>, Problem> {
+    let filter = filter(&caller, &mut query);
     let limit = query.limit();
     query.finish()?;
+    caller.look_into(filter.workspace.as_ref())?;
     let _turn = state.turn(Work::List, &caller).await?;
-    let runs = state.registry.runs().recent(limit, caller.scope()).await;
+    let runs = state.registry.runs().search(limit, &filter).await;
     let views = runs.into_iter().map(RunView::of).collect();
     Ok(Json(Page::whole(views)))
+}
+
+fn filter(caller: &Caller, query: &mut Parameters) -> RunFilter {
+    RunFilter {
+        within: caller.scope().clone(),
+        workspace: query.optional("workspaceId", super::parsed),
+        provider: query.optional("provider", text),
+        label: query.optional("label", text),
+        request_id: query.optional("requestId", text),
+        run_id: query.optional("runId", text),
+        tag: query.optional("tag", text),
+        status: query.optional("status", status),
+        outcome: query.optional("outcome", text),
+        since: query.optional("since", time),
+        until: query.optional("until", time),
+    }
+}
+
+/// What a runner said, or what a key was called that may be gone: any text may be looked for.
+fn text(text: &str) -> Result<String, String> {
+    Ok(text.to_owned())
+}
+
+/// 0 finds requests that got no response, whose status is null in the answer.
+fn status(text: &str) -> Result<u16, String> {
+    let number = text.parse().ok();
+    let number = number.filter(|number| *number <= 599);
+    number.ok_or_else(|| "expected a status, or 0 for none".to_owned())
+}
+
+fn time(text: &str) -> Result<Timestamp, String> {
+    let expected = "expected a time in the form of 2027-01-31T00:00:00Z";
+    text.parse().map_err(|_| expected.to_owned())
 }
 
 /// A run on the wire. Never what was asked or answered.

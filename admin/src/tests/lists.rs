@@ -145,6 +145,10 @@ async fn the_catalogue_tells_how_to_make_a_key() {
             "{id}"
         );
         assert!(
+            !provider["key"]["example"].as_str().unwrap().is_empty(),
+            "{id}"
+        );
+        assert!(
             provider["steps"]
                 .as_array()
                 .is_some_and(|steps| !steps.is_empty()),
@@ -181,6 +185,51 @@ async fn runs_are_listed_newest_first_without_content() {
         assert_eq!(first.get(unknown), Some(&Value::Null), "{unknown}");
     }
     assert!(api.get("/api/runs?limit=0").await.status.is_client_error());
+}
+
+#[tokio::test]
+async fn runs_are_found_by_what_is_known_of_them_and_a_filter_that_cannot_be_right_is_an_error() {
+    let api = Api::with_workspace().await;
+    let made = api
+        .post(CREDENTIALS, &new_credential(json!({})))
+        .await
+        .json();
+    for number in 0..3 {
+        let run_id = (number == 1).then(|| "ci 1/2".into());
+        let run = keyside_credentials::runs::Run {
+            run_id,
+            ..run(&made, number)
+        };
+        api.registry.runs().record(run);
+    }
+    api.registry.runs().flush().await;
+    for (query, expected) in [
+        ("", 3),
+        ("workspaceId=acme", 3),
+        ("provider=openai&label=default&status=200&outcome=completed", 3),
+        ("runId=ci%201%2F2", 1),
+        ("requestId=req-2", 1),
+        ("tag=nightly", 0),
+        ("status=0", 0),
+        ("since=2001-01-01T00:00:00Z", 3),
+        ("until=2001-01-01T00:00:00Z", 0),
+        ("label=default&limit=2", 2),
+    ] {
+        let page = api.get(&format!("/api/runs?{query}")).await.json();
+        assert_eq!(page["items"].as_array().unwrap().len(), expected, "{query}");
+    }
+    for (query, field) in [
+        ("workspaceId=A%20B", "workspaceId"),
+        ("status=600", "status"),
+        ("status=ok", "status"),
+        ("since=yesterday", "since"),
+        ("until=2001-01-01", "until"),
+        ("run=ci", "(unknown parameter)"),
+    ] {
+        let answer = api.get(&format!("/api/runs?{query}")).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{query}");
+        assert_eq!(answer.fields(), [field], "{query}");
+    }
 }
 
 fn run(credential: &Value, number: u64) -> keyside_credentials::runs::Run {

@@ -69,6 +69,50 @@ async fn a_run_comes_back_as_it_was_noted_newest_first() {
     );
 }
 
+#[tokio::test]
+async fn each_filter_lets_exactly_its_own_runs_pass() {
+    let runs = Runs::start(Arc::new(MemoryStorage::new()), HashMap::new());
+    let odd = Run {
+        workspace: "globex".parse().unwrap(),
+        provider: "anthropic".into(),
+        label: "ci".parse().unwrap(),
+        status: 0,
+        outcome: "cancelled",
+        run_id: Some("run-8".into()),
+        tag: Some("nightly".into()),
+        ..run(1)
+    };
+    for one in [run(0), odd, run(2)] {
+        runs.record(one);
+        runs.flush().await;
+    }
+    let text = |text: &str| Some(text.to_owned());
+    let all = RunFilter::default;
+    for (filter, expected) in [
+        (all(), vec![2, 1, 0]),
+        (RunFilter { workspace: "globex".parse().ok(), ..all() }, vec![1]),
+        (RunFilter { workspace: "gone".parse().ok(), ..all() }, vec![]),
+        (RunFilter { provider: text("openai"), ..all() }, vec![2, 0]),
+        (RunFilter { label: text("ci"), ..all() }, vec![1]),
+        (RunFilter { request_id: text("req_2"), ..all() }, vec![2]),
+        (RunFilter { run_id: text("run-7"), ..all() }, vec![2, 0]),
+        (RunFilter { run_id: text("run-"), ..all() }, vec![]),
+        (RunFilter { tag: text("nightly"), ..all() }, vec![1]),
+        (RunFilter { tag: text(""), ..all() }, vec![]),
+        (RunFilter { status: Some(200), ..all() }, vec![2, 0]),
+        (RunFilter { status: Some(0), ..all() }, vec![1]),
+        (RunFilter { outcome: text("ok"), ..all() }, vec![2, 0]),
+        (RunFilter { since: Some(run(1).at), ..all() }, vec![2, 1]),
+        (RunFilter { until: Some(run(1).at), ..all() }, vec![0]),
+        (RunFilter { since: Some(run(1).at), status: Some(200), ..all() }, vec![2]),
+    ] {
+        let found = runs.search(9, &filter).await;
+        assert_eq!(numbers(&found), expected, "{filter:?}");
+    }
+    let first = RunFilter { label: text("default"), ..all() };
+    assert_eq!(numbers(&runs.search(1, &first).await), [2]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_run_is_written_behind_within_a_tenth_of_a_second_without_being_asked_for() {
     let storage = Arc::new(MemoryStorage::new());
