@@ -16,8 +16,11 @@ mod env;
 mod healthcheck;
 mod key;
 mod master_key;
+mod pasted;
 mod prompt;
+mod provider;
 mod proxy_address;
+mod run;
 mod sdk_lines;
 mod secret;
 mod sensitive;
@@ -76,10 +79,16 @@ pub(crate) enum Command {
     /// Provider keys: add, list, show, rotate, roll back, verify, edit, revoke
     #[command(subcommand)]
     Key(key::Key),
-    /// Workspaces: add, list, export, erase, give a new key
+    /// Providers: list the catalogue, show how a key is made and SDKs are pointed at it
+    #[command(subcommand)]
+    Provider(provider::Command),
+    /// What keys were used for: list and find runs
+    #[command(subcommand)]
+    Run(run::Run),
+    /// Workspaces: add, list, show, export, erase, give a new key
     #[command(subcommand)]
     Workspace(workspace::Workspace),
-    /// Make, list and revoke tokens: who may use the admin API
+    /// Make, list, show and revoke tokens: who may use the admin API
     #[command(subcommand)]
     Token(token::Token),
     /// Read, export and check the audit log: who did what
@@ -141,6 +150,8 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Healthcheck(ask) => wait_for(healthcheck::run(ask, &sources, &answer)),
         Command::Env(env) => env::run(env, &sources, &answer),
         Command::Key(key) => wait_for(key::run(key, &sources, &answer)),
+        Command::Provider(provider) => wait_for(provider::run(provider, &sources, &answer)),
+        Command::Run(run) => wait_for(run::run(run, &sources, &answer)),
         Command::Workspace(workspace) => wait_for(workspace::run(workspace, &sources, &answer)),
         Command::Token(token) => wait_for(token::run(token, &sources, &answer)),
         Command::Audit(audit) => wait_for(audit::run(audit, &sources, &answer)),

@@ -3,6 +3,7 @@
 
 mod download;
 mod error;
+mod problem;
 #[cfg(test)]
 mod tests;
 mod transport;

@@ -8,7 +8,8 @@ use std::{
 
 use crate::{
     Origin,
-    layers::{Fault, Mismatch, Node, likeness},
+    layers::{Fault, Mismatch, Node},
+    likeness::{NEAR, likeness},
 };
 
 /// Why settings could not be loaded. No variant holds a value from the environment.
@@ -109,9 +110,6 @@ fn nearest_key(table: &str, name: &str, known: &[&str]) -> String {
         .map(|(key, _)| key)
         .unwrap_or_default()
 }
-
-/// From this likeness on, a key of another table is worth naming.
-const NEAR: f64 = 0.7;
 
 /// How much less likely a key of another table is.
 const ELSEWHERE: f64 = 0.3;

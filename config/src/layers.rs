@@ -4,14 +4,12 @@
 
 mod document;
 mod environment;
-mod likeness;
 mod read;
 
 use std::{collections::BTreeMap, fmt};
 
 pub(crate) use self::{
     environment::is_setting,
-    likeness::likeness,
     read::{Fault, Mismatch},
 };
 use crate::Origin;

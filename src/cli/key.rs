@@ -8,11 +8,18 @@ use keyside_config::{ProviderId, Sources};
 use keyside_credentials::{CredentialId, Label, UsageTag, WorkspaceId};
 use serde_json::{Value, json};
 
+pub(crate) use self::change::duration;
 use self::{
     change::{Edit, RollBack, Rotate},
     view::Credential,
 };
-use super::{Admin, Answer, Failure, confirm::Final, sdk_lines, secret::SecretFrom};
+use super::{
+    Admin, Answer, Failure,
+    confirm::Final,
+    provider, sdk_lines,
+    secret::{SecretFrom, Wanted},
+    workspace,
+};
 use crate::client::Client;
 
 /// What can be done with keys.
@@ -142,10 +149,19 @@ pub(crate) async fn run(key: Key, sources: &Sources, answer: &Answer) -> Result<
 }
 
 impl Add {
-    /// The client comes first: nobody should paste a key and then learn that the token is missing.
+    /// What can be wrong without the key comes first: nobody should paste one and then learn that the token is missing, or
+    /// the workspace mistyped.
     async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
-        let secret = self.secret.read()?;
+        workspace::expect(&client, &self.workspace).await?;
+        let known = provider::find(&client, self.provider.as_str()).await?;
+        let wanted = Wanted {
+            workspace: self.workspace.as_str(),
+            provider: self.provider.as_str(),
+            label: self.label.as_str(),
+            known: known.as_ref(),
+        };
+        let secret = self.secret.read(&wanted, answer)?;
         let others = self.others();
         let added = client.post_secret(CREDENTIALS, secret, &others).await?;
         let credential = Credential::of(&added)?;
@@ -180,6 +196,9 @@ impl Add {
 impl List {
     async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
+        if let Some(workspace) = &self.workspace {
+            workspace::expect(&client, workspace).await?;
+        }
         let items = all(&client, CREDENTIALS, &self.query()).await?;
         let credentials = items
             .iter()
@@ -247,6 +266,14 @@ pub(crate) async fn all(client: &Client, path: &str, filters: &str) -> Result<Ve
             None => return Ok(items),
         }
     }
+}
+
+/// What the server sent is not what this release reads.
+pub(crate) fn another_form(expected: &str) -> Failure {
+    Failure::failed(format!(
+        "expected {expected} from Keyside, found another form"
+    ))
+    .next("Use the `keyside` of the same version as the server's (`keyside version`).")
 }
 
 fn path(id: &CredentialId) -> String {

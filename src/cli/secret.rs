@@ -11,9 +11,20 @@ use clap::Args;
 use zeroize::Zeroizing;
 
 use super::{
-    Failure, prompt,
+    Answer, Failure, pasted, prompt,
+    provider::Provider,
     sensitive::{self, ReadError, trim_newline},
 };
+
+/// Whose secret is asked for.
+pub(crate) struct Wanted<'a> {
+    pub(crate) workspace: &'a str,
+    /// The provider's id.
+    pub(crate) provider: &'a str,
+    pub(crate) label: &'a str,
+    /// What is known of the provider.
+    pub(crate) known: Option<&'a Provider>,
+}
 
 /// The two ways besides the prompt.
 #[derive(Args)]
@@ -37,15 +48,24 @@ impl SecretFrom {
         }
     }
 
-    /// The secret, without the newline that ends a file. What it may look like is for the server to say.
-    pub(crate) fn read(&self) -> Result<Zeroizing<String>, Failure> {
+    /// The secret, without the newline that ends a file, and without what was pasted around it. What it may look like is for
+    /// the server to say.
+    pub(crate) fn read(
+        &self,
+        wanted: &Wanted<'_>,
+        answer: &Answer,
+    ) -> Result<Zeroizing<String>, Failure> {
         let mut secret = match (&self.secret_file, self.stdin) {
             // The name is not repeated: it may be the key itself.
             (Some(path), _) => all_of(File::open(path), "the file named by --secret-file"),
             (None, true) => all_of(standard_input(), "standard input"),
-            (None, false) => prompt(),
+            (None, false) => prompt(&wanted.question()),
         }?;
         trim_newline(&mut secret);
+        let removed = pasted::strip(&mut secret, wanted.prefixes());
+        if !removed.is_empty() {
+            answer.remark(&format!("Removed around the key: {}", removed.join(", ")));
+        }
         match secret.is_empty() {
             true => Err(Failure::failed("expected a secret, found nothing").next(ELSEWHERE)),
             false => Ok(secret),
@@ -53,13 +73,41 @@ impl SecretFrom {
     }
 }
 
-fn prompt() -> Result<Zeroizing<String>, Failure> {
+impl Wanted<'_> {
+    /// Whose key it is, what it looks like, where to get it. What comes from the server may hold anything; the terminal gets
+    /// only what it can show.
+    fn question(&self) -> String {
+        let (workspace, label) = (self.workspace, self.label);
+        let name = self.known.map_or(self.provider, |known| known.name.as_str());
+        let mut question = format!("{name} key \"{label}\" of workspace {workspace}");
+        let example = self.known.map_or("", |known| known.key.example.as_str());
+        if !example.is_empty() {
+            question.push_str(&format!(", such as {example}"));
+        }
+        let console = self.known.map_or("", |known| known.links.console.as_str());
+        if !console.is_empty() {
+            question.push_str(&format!("; keys are made at {console}"));
+        }
+        let question = question.replace(char::is_control, "\u{fffd}");
+        format!("{question}\nSecret (not shown): ")
+    }
+
+    /// What the provider's keys begin with.
+    fn prefixes(&self) -> &[String] {
+        match self.known {
+            Some(known) => &known.key.prefixes,
+            None => &[],
+        }
+    }
+}
+
+fn prompt(question: &str) -> Result<Zeroizing<String>, Failure> {
     if !io::stdin().is_terminal() {
         return Err(
             Failure::usage("expected a secret, found no terminal to ask for it on").next(ELSEWHERE),
         );
     }
-    let typed = prompt::ask("Secret (not shown): ", LIMIT);
+    let typed = prompt::ask(question, LIMIT);
     typed.map_err(|error| unreadable("the prompt", error))
 }
 

@@ -5,7 +5,10 @@ use std::{ffi::OsString, io::Write, process::ExitCode};
 
 use clap::Parser;
 
-use super::{secret::SecretFrom, *};
+use super::{
+    secret::{SecretFrom, Wanted},
+    *,
+};
 
 fn parse(line: &str) -> Result<Cli, clap::Error> {
     Cli::try_parse_from(line.split_whitespace())
@@ -32,7 +35,14 @@ fn every_command_of_the_contract_is_there() {
         "keyside key list --status expiring --environment live --json",
         "keyside key show cred_aaaaaaaaaaaaaaaaaaaaaaaaaa",
         "keyside key revoke cred_aaaaaaaaaaaaaaaaaaaaaaaaaa --yes --token-file token",
+        "keyside provider list --json",
+        "keyside provider show openai",
+        "keyside run list -w acme -p openai --run-id ci-7 --tag nightly --label ci --status 429 --outcome cancelled",
+        "keyside run list --since 2h --until 2027-01-31T00:00:00Z -n 20 --json",
+        "keyside run show 0198f4b2-7b52-7c3a-b3a4-0f6a7a1c2d3e",
         "keyside workspace add acme --name Acme",
+        "keyside workspace show acme",
+        "keyside token show tok_aaaaaaaaaaaaaaaaaaaaaaaaaa",
         "keyside workspace list --admin-url http://127.0.0.1:7381",
         "keyside workspace export acme --out acme.tar",
         "keyside workspace erase acme --yes",
@@ -108,6 +118,9 @@ fn a_key_in_the_place_of_any_value_is_not_repeated() {
         "keyside key rotate cred_aaaaaaaaaaaaaaaaaaaaaaaaaa --grace sk-CANARY",
         "keyside token create --name CI --role sk-CANARY",
         "keyside audit list --limit sk-CANARY",
+        "keyside run list --since sk-CANARY",
+        "keyside run list --status sk-CANARY",
+        "keyside provider show sk-CANARY",
         "keyside completions sk-CANARY",
         "keyside key sk-CANARY",
         "keyside sk-CANARY",
@@ -144,6 +157,16 @@ fn a_key_in_the_place_of_the_settings_file_is_not_repeated() {
     }
 }
 
+fn read_secret(file: &std::path::Path) -> Result<zeroize::Zeroizing<String>, Failure> {
+    let wanted = Wanted {
+        workspace: "acme",
+        provider: "openai",
+        label: "default",
+        known: None,
+    };
+    SecretFrom::file(file).read(&wanted, &Answer::new(false))
+}
+
 #[test]
 fn a_secret_file_is_read_without_the_newline_that_ends_it() {
     for (text, expected) in [
@@ -152,10 +175,12 @@ fn a_secret_file_is_read_without_the_newline_that_ends_it() {
         ("sk-1\r\n", Some("sk-1")),
         ("", None),
         ("\n", None),
+        ("export OPENAI_API_KEY='sk-canary-1'\n", Some("sk-canary-1")),
+        ("''", None),
     ] {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(text.as_bytes()).unwrap();
-        let read = SecretFrom::file(file.path()).read();
+        let read = read_secret(file.path());
         let read = read.ok().map(|secret| secret.to_string());
         assert_eq!(read.as_deref(), expected, "{text:?}");
     }
@@ -163,7 +188,7 @@ fn a_secret_file_is_read_without_the_newline_that_ends_it() {
 
 #[test]
 fn a_key_that_was_given_as_the_name_of_a_file_is_not_repeated() {
-    let failure = SecretFrom::file("sk-canary".as_ref()).read().err();
+    let failure = read_secret("sk-canary".as_ref()).err();
     let said = failure
         .map(|failure| failure.to_string())
         .unwrap_or_default();
@@ -173,7 +198,7 @@ fn a_key_that_was_given_as_the_name_of_a_file_is_not_repeated() {
 
 #[test]
 fn a_file_that_is_no_key_is_not_read_to_its_end() {
-    let failure = SecretFrom::file("/dev/zero".as_ref()).read().err();
+    let failure = read_secret("/dev/zero".as_ref()).err();
     assert!(failure.is_some());
 }
 

@@ -21,6 +21,8 @@ pub(crate) enum Token {
     Create(Create),
     /// List the tokens, those that are no longer good included
     List(List),
+    /// Show one token; never its text
+    Show(Show),
     /// Withdraw a token at once and for good
     Revoke(Revoke),
 }
@@ -47,6 +49,15 @@ pub(crate) struct Create {
 /// `keyside token list`.
 #[derive(Args)]
 pub(crate) struct List {
+    #[command(flatten)]
+    admin: Admin,
+}
+
+/// `keyside token show`.
+#[derive(Args)]
+pub(crate) struct Show {
+    /// Its id, as `keyside token list` shows it
+    id: ActorId,
     #[command(flatten)]
     admin: Admin,
 }
@@ -80,6 +91,11 @@ pub(crate) async fn run(token: Token, sources: &Sources, answer: &Answer) -> Res
             let items = all(&list.admin.client(sources)?, TOKENS, "").await?;
             let page = json!({ "items": items, "nextCursor": null });
             answer.give(&page, |answer| table(&items, answer))
+        }
+        Token::Show(show) => {
+            let path = format!("{TOKENS}/{}", show.id);
+            let token = show.admin.client(sources)?.get(&path).await?;
+            answer.give(&token, |answer| answer.table(&fields(&token)))
         }
         Token::Revoke(revoke) => revoke.run(sources, answer).await,
     }
@@ -166,6 +182,18 @@ fn table(items: &[Value], answer: &Answer) -> String {
     answer.table(&table)
 }
 
+fn fields(token: &Value) -> Table {
+    let mut table = Table::new([]);
+    for (name, field) in FIELDS {
+        let value = match field {
+            "workspaces" => workspaces(token),
+            field => token[field].as_str().unwrap_or("-").to_owned(),
+        };
+        table.row([name.to_owned(), value]);
+    }
+    table
+}
+
 fn workspaces(token: &Value) -> String {
     match token["workspaces"].as_array() {
         None => "all workspaces".to_owned(),
@@ -177,3 +205,16 @@ fn workspaces(token: &Value) -> String {
 }
 
 const TOKENS: &str = "/api/tokens";
+
+const FIELDS: [(&str, &str); 10] = [
+    ("id", "id"),
+    ("name", "name"),
+    ("role", "role"),
+    ("workspaces", "workspaces"),
+    ("status", "status"),
+    ("created", "createdAt"),
+    ("by", "createdBy"),
+    ("expires", "expiresAt"),
+    ("revoked", "revokedAt"),
+    ("last used", "lastUsedAt"),
+];

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use keyside_config::Sources;
+use keyside_config::{Sources, nearest};
 use keyside_credentials::WorkspaceId;
 use serde_json::{Value, json};
 
 use super::{Admin, Answer, Failure, confirm::Final, download::Download, key::all, table::Table};
+use crate::client::Client;
 
 /// What can be done with workspaces.
 #[derive(Subcommand)]
@@ -16,6 +17,8 @@ pub(crate) enum Workspace {
     Add(Add),
     /// List the workspaces
     List(List),
+    /// Show one workspace
+    Show(Show),
     /// Write everything of a workspace but its secrets into a tar archive
     Export(Export),
     /// Destroy a workspace for good: its key, its records, its runs
@@ -39,6 +42,15 @@ pub(crate) struct Add {
 /// `keyside workspace list`.
 #[derive(Args)]
 pub(crate) struct List {
+    #[command(flatten)]
+    admin: Admin,
+}
+
+/// `keyside workspace show`.
+#[derive(Args)]
+pub(crate) struct Show {
+    /// The workspace
+    id: WorkspaceId,
     #[command(flatten)]
     admin: Admin,
 }
@@ -92,9 +104,52 @@ pub(crate) async fn run(
             let page = json!({ "items": items, "nextCursor": null });
             answer.give(&page, |answer| table(&items, answer))
         }
+        Workspace::Show(show) => show.run(sources, answer).await,
         Workspace::Export(export) => export.run(sources, answer).await,
         Workspace::Erase(erase) => erase.run(sources, answer).await,
         Workspace::RotateKey(rotate) => rotate.run(sources, answer).await,
+    }
+}
+
+/// Fails unless the workspace is there: of one that was mistyped, a list would just be empty.
+pub(crate) async fn expect(client: &Client, id: &WorkspaceId) -> Result<(), Failure> {
+    look_up(client, id).await.map(drop)
+}
+
+async fn look_up(client: &Client, id: &WorkspaceId) -> Result<Value, Failure> {
+    let error = match client.get(&format!("{WORKSPACES}/{id}")).await {
+        Ok(workspace) => return Ok(workspace),
+        Err(error) => error,
+    };
+    if !error.is(UNKNOWN) {
+        return Err(error.into());
+    }
+    let items = all(client, WORKSPACES, "").await?;
+    let ids = items.iter().filter_map(|item| item["id"].as_str());
+    match nearest(id.as_str(), ids) {
+        // The one that was given is not repeated: it may be a key.
+        Some(meant) => Err(Failure::failed(format!(
+            "there is no such workspace; did you mean {meant}?"
+        ))
+        .next(error.next_step())),
+        None => Err(error.into()),
+    }
+}
+
+impl Show {
+    async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+        let workspace = look_up(&self.admin.client(sources)?, &self.id).await?;
+        answer.give(&workspace, |answer| {
+            let mut table = Table::new([]);
+            for (name, field) in FIELDS {
+                let value = workspace[field].as_str().unwrap_or("-");
+                table.row([name.to_owned(), value.to_owned()]);
+            }
+            if workspace["damaged"] == true {
+                table.row(["damaged".to_owned(), "yes".to_owned()]);
+            }
+            answer.table(&table)
+        })
     }
 }
 
@@ -177,3 +232,12 @@ fn table(items: &[Value], answer: &Answer) -> String {
 }
 
 const WORKSPACES: &str = "/api/workspaces";
+
+const UNKNOWN: &str = "workspace-unknown";
+
+const FIELDS: [(&str, &str); 4] = [
+    ("id", "id"),
+    ("name", "name"),
+    ("created", "createdAt"),
+    ("by", "createdBy"),
+];

@@ -3,8 +3,9 @@
 use std::{error::Error, fmt};
 
 use hyper::StatusCode;
-use serde::Deserialize;
 use serde_json::Value;
+
+use super::problem::Problem;
 
 /// Why there is no answer, or not the one that was hoped for.
 #[derive(Debug)]
@@ -36,26 +37,6 @@ pub(crate) enum ClientError {
     Problem(Box<Problem>),
 }
 
-/// A problem document (RFC 9457) as the admin API sends it.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Problem {
-    status: u16,
-    detail: String,
-    #[serde(default)]
-    remedy: String,
-    #[serde(default)]
-    request_id: String,
-    #[serde(default)]
-    errors: Vec<FieldError>,
-}
-
-#[derive(Debug, Deserialize)]
-struct FieldError {
-    field: String,
-    detail: String,
-}
-
 impl ClientError {
     /// hyper's own message is `client error (Connect)`; what a person needs is at the end of the chain.
     pub(super) fn unreachable(base: &str, error: &(dyn Error + 'static)) -> Self {
@@ -81,6 +62,11 @@ impl ClientError {
         }
     }
 
+    /// Whether the admin API said no for this reason: the last part of a problem's `type`.
+    pub(crate) fn is(&self, kind: &str) -> bool {
+        matches!(self, Self::Problem(problem) if problem.kind() == kind)
+    }
+
     /// What to do about it.
     pub(crate) fn next_step(&self) -> String {
         match self {
@@ -95,7 +81,7 @@ impl ClientError {
             }
             Self::Silent { .. } => "Look at its log: it may be waiting for its disk.".to_owned(),
             Self::Foreign { .. } => "Give the admin API's own address (admin.listen), not the proxy's.".to_owned(),
-            Self::Problem(problem) => problem.remedy.clone(),
+            Self::Problem(problem) => problem.next_step().to_owned(),
         }
     }
 }
@@ -121,19 +107,5 @@ impl fmt::Display for ClientError {
             }
             Self::Problem(problem) => problem.fmt(f),
         }
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} (status {}, {})",
-            self.detail, self.status, self.request_id
-        )?;
-        for error in &self.errors {
-            write!(f, "\n  {}: {}", error.field, error.detail)?;
-        }
-        Ok(())
     }
 }

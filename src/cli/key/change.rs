@@ -8,7 +8,10 @@ use keyside_credentials::{Label, Timestamp, UsageTag};
 use serde_json::{Map, Value, json};
 
 use super::{One, path, view::Credential};
-use crate::cli::{Answer, Failure, secret::SecretFrom};
+use crate::cli::{
+    Answer, Failure, provider,
+    secret::{SecretFrom, Wanted},
+};
 
 /// `keyside key rotate`.
 #[derive(Args)]
@@ -70,14 +73,22 @@ struct End {
 }
 
 impl Rotate {
-    /// The client comes first: nobody should paste a key and then learn that the token is missing.
+    /// What can be wrong without the secret comes first: nobody should paste one and then learn that the key is not there.
     pub(super) async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
         let client = self.one.admin.client(sources)?;
+        let credential = Credential::of(&client.get(&path(&self.one.id)).await?)?;
+        let known = provider::find(&client, &credential.provider).await?;
         let mut body = Map::new();
         body.insert("graceSeconds".to_owned(), self.grace.as_secs().into());
         body.insert("check".to_owned(), self.check.into());
         self.end.put_into(&mut body);
-        let secret = self.secret.read()?;
+        let wanted = Wanted {
+            workspace: &credential.workspace_id,
+            provider: &credential.provider,
+            label: &credential.label,
+            known: known.as_ref(),
+        };
+        let secret = self.secret.read(&wanted, answer)?;
         let rotated = client
             .patch_secret(&path(&self.one.id), secret, &Value::Object(body))
             .await?;
@@ -161,7 +172,7 @@ fn tell(value: &Value, verb: &str, answer: &Answer) -> Result<(), Failure> {
 }
 
 /// `0`, `90s`, `30m`, `24h`, `7d`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let expected = || "expected 0, or a number and s, m, h or d, such as 24h".to_owned();
     if text == "0" {
         return Ok(Duration::ZERO);

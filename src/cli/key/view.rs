@@ -4,7 +4,7 @@ use keyside_credentials::{Clock, SystemClock, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, Failure};
+use super::{Answer, Failure, another_form};
 use crate::cli::table::Table;
 
 /// What the admin API says of a credential, as far as it is shown. Fields that a newer server adds are no obstacle.
@@ -12,8 +12,8 @@ use crate::cli::table::Table;
 #[serde(rename_all = "camelCase")]
 pub(super) struct Credential {
     id: String,
-    workspace_id: String,
-    provider: String,
+    pub(super) workspace_id: String,
+    pub(super) provider: String,
     pub(super) label: String,
     environment: String,
     status: String,
@@ -57,12 +57,7 @@ struct Twin {
 
 impl Credential {
     pub(super) fn of(value: &Value) -> Result<Self, Failure> {
-        Self::deserialize(value).map_err(|error| {
-            Failure::failed(format!(
-                "expected a credential from the admin API, found another form: {error}"
-            ))
-            .next("Use the `keyside` of the same version as the server's (`keyside version`).")
-        })
+        Self::deserialize(value).map_err(|_| another_form("a key"))
     }
 
     /// One line: what it is, for whom.

@@ -1,0 +1,39 @@
+//! How alike two names are, to name the one that was probably meant.
+
+/// From 0 to 1, by edit distance relative to the length; case and hyphens do not count.
+pub(crate) fn likeness(written: &str, known: &str) -> f64 {
+    let plain = |key: &str| key.to_ascii_lowercase().replace('-', "_");
+    strsim::normalized_damerau_levenshtein(&plain(written), &plain(known))
+}
+
+/// The known name that is most like the one that was written, if one is alike enough to have been meant.
+pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let known = known.into_iter().map(|name| (name, likeness(written, name)));
+    let near = known.filter(|(_, likeness)| *likeness >= NEAR);
+    let nearest = near.max_by(|a, b| a.1.total_cmp(&b.1));
+    nearest.map(|(name, _)| name)
+}
+
+/// From this likeness on, a name is worth naming.
+pub(crate) const NEAR: f64 = 0.7;
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn a_typing_error_leads_to_the_name_that_was_meant_and_another_name_to_none() {
+        let known = ["acme", "acme-staging", "globex"];
+        for (written, meant) in [
+            ("acmee", Some("acme")),
+            ("amce", Some("acme")),
+            ("acme-stagin", Some("acme-staging")),
+            ("ACME", Some("acme")),
+            ("initech", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(written, known), meant, "{written:?}");
+        }
+        assert_eq!(nearest("acme", []), None);
+    }
+}

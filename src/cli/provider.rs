@@ -1,0 +1,224 @@
+//! `keyside provider`: what is known of each provider, from the catalogue of the running Keyside.
+
+use clap::{Args, Subcommand};
+use keyside_config::{ProviderId, Sources, nearest};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    Admin, Answer, Failure,
+    key::{all, another_form},
+    table::Table,
+};
+use crate::client::Client;
+
+/// What can be done with providers.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// List the providers, with how many keys each has
+    List(List),
+    /// Show where a provider is, how a key of it is made, and how SDKs are pointed at it
+    Show(Show),
+}
+
+/// `keyside provider list`.
+#[derive(Args)]
+pub(crate) struct List {
+    #[command(flatten)]
+    admin: Admin,
+}
+
+/// `keyside provider show`.
+#[derive(Args)]
+pub(crate) struct Show {
+    /// Its id, as `keyside provider list` shows it
+    id: ProviderId,
+    #[command(flatten)]
+    admin: Admin,
+}
+
+/// What the admin API says of a provider, as far as it is shown. Fields that a newer server adds are no obstacle.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Provider {
+    id: String,
+    pub(crate) name: String,
+    base_url: Option<String>,
+    endpoint: Option<Endpoint>,
+    pub(crate) key: Key,
+    steps: Vec<String>,
+    pub(crate) links: Links,
+    rate_limits: String,
+    sandbox: Sandbox,
+    sdks: Vec<Sdk>,
+}
+
+#[derive(Deserialize)]
+struct Endpoint {
+    example: String,
+}
+
+/// What its keys look like.
+#[derive(Deserialize)]
+pub(crate) struct Key {
+    /// A made-up one; empty where none is known.
+    #[serde(default)]
+    pub(crate) example: String,
+    pub(crate) prefixes: Vec<String>,
+    scopes: Vec<String>,
+}
+
+/// Its own pages; empty where none is known.
+#[derive(Deserialize)]
+pub(crate) struct Links {
+    docs: String,
+    pub(crate) console: String,
+}
+
+#[derive(Deserialize)]
+struct Sandbox {
+    note: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Sdk {
+    name: String,
+    variable: String,
+    base_url_path: String,
+}
+
+pub(crate) async fn run(
+    command: Command,
+    sources: &Sources,
+    answer: &Answer,
+) -> Result<(), Failure> {
+    match command {
+        Command::List(list) => {
+            let client = list.admin.client(sources)?;
+            let items = items(&client).await?;
+            let providers = read(&items)?;
+            let keys = all(&client, CREDENTIALS, "").await?;
+            let page = json!({ "items": items, "nextCursor": null });
+            answer.give(&page, |answer| table(&providers, &keys, answer))
+        }
+        Command::Show(show) => {
+            let items = items(&show.admin.client(sources)?).await?;
+            let providers = read(&items)?;
+            let place = place(&providers, show.id.as_str())?;
+            answer.give(&items[place], |answer| {
+                answer.table(&providers[place].fields())
+            })
+        }
+    }
+}
+
+/// What is known of one provider, if the catalogue can be had: nothing is stopped for want of it.
+///
+/// # Errors
+/// When there is a catalogue without that provider.
+pub(crate) async fn find(client: &Client, id: &str) -> Result<Option<Provider>, Failure> {
+    let known = items(client).await.and_then(|items| read(&items));
+    let Ok(mut providers) = known else {
+        return Ok(None);
+    };
+    let place = place(&providers, id)?;
+    Ok(Some(providers.swap_remove(place)))
+}
+
+async fn items(client: &Client) -> Result<Vec<Value>, Failure> {
+    let mut page = client.get(PROVIDERS).await?;
+    match page["items"].take() {
+        Value::Array(items) => Ok(items),
+        _ => Err(another_form("a list of providers")),
+    }
+}
+
+fn read(items: &[Value]) -> Result<Vec<Provider>, Failure> {
+    let providers = items.iter().map(Provider::deserialize);
+    let providers = providers.collect::<Result<_, _>>();
+    providers.map_err(|_| another_form("a provider"))
+}
+
+/// Where the provider with this id is.
+fn place(providers: &[Provider], id: &str) -> Result<usize, Failure> {
+    let ids = || providers.iter().map(|provider| provider.id.as_str());
+    ids().position(|known| known == id).ok_or_else(|| {
+        Failure::failed(match nearest(id, ids()) {
+            Some(meant) => format!("there is no such provider; did you mean {meant}?"),
+            None => "there is no such provider".to_owned(),
+        })
+        .next(
+            "`keyside provider list` lists the ones there are; another is added in the settings, as [providers.ID].",
+        )
+    })
+}
+
+fn table(providers: &[Provider], keys: &[Value], answer: &Answer) -> String {
+    let mut table = Table::new(["ID", "NAME", "KEYS", "KEYS ARE MADE AT", "DOCUMENTATION"]);
+    for provider in providers {
+        let of_it = |key: &&Value| key["provider"] == provider.id && key["status"] != "revoked";
+        table.row([
+            provider.id.clone(),
+            provider.name.clone(),
+            keys.iter().filter(of_it).count().to_string(),
+            or_none(&provider.links.console),
+            or_none(&provider.links.docs),
+        ]);
+    }
+    answer.table(&table)
+}
+
+impl Provider {
+    /// Every field that a person makes use of; a list goes on in rows without a name.
+    fn fields(&self) -> Table {
+        let mut table = Table::new([]);
+        let base_url = match (&self.base_url, &self.endpoint) {
+            (Some(url), _) => url.clone(),
+            (None, Some(endpoint)) => format!("each key's own, such as {}", endpoint.example),
+            (None, None) => or_none(""),
+        };
+        let steps = self.steps.iter().zip(1..);
+        let sdks = self.sdks.iter().map(Sdk::line);
+        for (name, values) in [
+            ("id", vec![self.id.clone()]),
+            ("name", vec![self.name.clone()]),
+            ("base URL", vec![base_url]),
+            ("a key looks like", vec![or_none(&self.key.example)]),
+            ("a key may", self.key.scopes.clone()),
+            ("keys are made at", vec![or_none(&self.links.console)]),
+            (
+                "making a key",
+                steps
+                    .map(|(step, number)| format!("{number}. {step}"))
+                    .collect(),
+            ),
+            ("SDKs", sdks.collect()),
+            ("rate limits", vec![or_none(&self.rate_limits)]),
+            ("for testing", vec![or_none(&self.sandbox.note)]),
+            ("documentation", vec![or_none(&self.links.docs)]),
+        ] {
+            for (place, value) in values.into_iter().enumerate() {
+                let name = if place == 0 { name } else { "" };
+                table.row([name.to_owned(), value]);
+            }
+        }
+        table
+    }
+}
+
+impl Sdk {
+    /// The address is the proxy's, which another machine reaches by another name.
+    fn line(&self) -> String {
+        let path = self.base_url_path.replace("{workspaceId}", "WORKSPACE");
+        format!("{}=http://PROXY{path}  # {}", self.variable, self.name)
+    }
+}
+
+fn or_none(text: &str) -> String {
+    let text = if text.is_empty() { "-" } else { text };
+    text.to_owned()
+}
+
+const PROVIDERS: &str = "/api/integrations/providers";
+const CREDENTIALS: &str = "/api/integrations/credentials";

@@ -1,0 +1,235 @@
+//! `keyside run`: what keys were used for. Never what was asked or answered.
+
+use clap::{Args, Subcommand};
+use keyside_config::{ProviderId, Sources};
+use keyside_credentials::{Clock, Label, SystemClock, Timestamp, WorkspaceId};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
+
+use super::{Admin, Answer, Failure, key::duration, table::Table, workspace};
+
+/// What can be done with runs.
+#[derive(Subcommand)]
+pub(crate) enum Run {
+    /// List the latest runs that fit, newest first
+    List(Box<List>),
+    /// Show everything about one run
+    Show(Show),
+}
+
+/// `keyside run list`.
+#[derive(Args)]
+pub(crate) struct List {
+    /// Only of this workspace
+    #[arg(long, short)]
+    workspace: Option<WorkspaceId>,
+    /// Only of this provider
+    #[arg(long, short)]
+    provider: Option<ProviderId>,
+    /// Only with the key that had this label
+    #[arg(long, short)]
+    label: Option<Label>,
+    /// Only with this id, as the runner sent it in X-Keyside-Run
+    #[arg(long, value_name = "ID")]
+    run_id: Option<String>,
+    /// Only with this tag, as the runner sent it in X-Keyside-Tag
+    #[arg(long)]
+    tag: Option<String>,
+    /// Only with this status of the provider's, such as 429; 0 for those that got no response
+    #[arg(long, short)]
+    status: Option<u16>,
+    /// Only those that ended so, such as completed
+    #[arg(long, short)]
+    outcome: Option<String>,
+    /// Only those since then: a time such as 2027-01-31T00:00:00Z, or how long ago, such as 2h
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    since: Option<Timestamp>,
+    /// Only those before then, likewise
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    until: Option<Timestamp>,
+    /// How many at most
+    #[arg(long, short = 'n', default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    limit: u16,
+    #[command(flatten)]
+    admin: Admin,
+}
+
+/// `keyside run show`.
+#[derive(Args)]
+pub(crate) struct Show {
+    /// Its request id, as `keyside run list` shows it, or as the response's X-Keyside-Request-Id
+    id: String,
+    #[command(flatten)]
+    admin: Admin,
+}
+
+pub(crate) async fn run(run: Run, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    match run {
+        Run::List(list) => list.run(sources, answer).await,
+        Run::Show(show) => show.run(sources, answer).await,
+    }
+}
+
+impl List {
+    async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+        let client = self.admin.client(sources)?;
+        if let Some(workspace) = &self.workspace {
+            workspace::expect(&client, workspace).await?;
+        }
+        let page = client.get(&format!("{RUNS}?{}", self.query())).await?;
+        let items = page["items"].as_array().map_or(&[][..], Vec::as_slice);
+        let shown = json!({ "items": items, "nextCursor": null });
+        answer.give(&shown, |answer| table(items, answer))
+    }
+
+    fn query(&self) -> String {
+        let text = |value: &Option<String>| value.as_deref().map(escaped);
+        let filters = [
+            ("limit", Some(self.limit.to_string())),
+            (
+                "workspaceId",
+                self.workspace.as_ref().map(ToString::to_string),
+            ),
+            ("provider", self.provider.as_ref().map(ToString::to_string)),
+            (
+                "label",
+                self.label.as_ref().map(|label| escaped(label.as_str())),
+            ),
+            ("runId", text(&self.run_id)),
+            ("tag", text(&self.tag)),
+            ("status", self.status.map(|status| status.to_string())),
+            ("outcome", text(&self.outcome)),
+            ("since", self.since.map(|at| at.to_string())),
+            ("until", self.until.map(|at| at.to_string())),
+        ];
+        let given = filters
+            .into_iter()
+            .filter_map(|(name, value)| Some(format!("{name}={}", value?)));
+        given.collect::<Vec<_>>().join("&")
+    }
+}
+
+impl Show {
+    async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+        let client = self.admin.client(sources)?;
+        let path = format!("{RUNS}?limit=1&requestId={}", escaped(&self.id));
+        let page = client.get(&path).await?;
+        match page["items"].get(0) {
+            Some(run) => answer.give(run, |answer| answer.table(&fields(run))),
+            None => Err(Failure::failed("there is no such run on record").next(
+                "`keyside run list` lists the latest; the oldest go once there are more than runs.keep.",
+            )),
+        }
+    }
+}
+
+fn table(items: &[Value], answer: &Answer) -> String {
+    if items.is_empty() {
+        return "No runs that fit.\n".to_owned();
+    }
+    let mut table = Table::new([
+        "AT",
+        "WORKSPACE",
+        "PROVIDER",
+        "LABEL",
+        "STATUS",
+        "OUTCOME",
+        "MS",
+        "TOKENS IN",
+        "OUT",
+        "RUN",
+        "TAG",
+        "REQUEST",
+    ]);
+    for item in items {
+        table.row(COLUMNS.map(|field| shown(&item[field])));
+    }
+    answer.table(&table)
+}
+
+fn fields(run: &Value) -> Table {
+    let mut table = Table::new([]);
+    for (name, field) in FIELDS {
+        table.row([name.to_owned(), shown(&run[field])]);
+    }
+    table
+}
+
+/// Nothing is a dash: a count that was not told is not 0.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        number => number.to_string(),
+    }
+}
+
+/// A time, or how long ago: `2h`.
+fn moment(text: &str) -> Result<Timestamp, String> {
+    if let Ok(at) = text.parse() {
+        return Ok(at);
+    }
+    let expected = "expected a time such as 2027-01-31T00:00:00Z, or a number and s, m, h or d, such as 2h";
+    let ago = duration(text).map_err(|_| expected.to_owned())?;
+    let at = SystemClock.now().checked_sub(ago);
+    at.map_err(|_| expected.to_owned())
+}
+
+fn escaped(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+const RUNS: &str = "/api/runs";
+
+const COLUMNS: [&str; 12] = [
+    "at",
+    "workspaceId",
+    "provider",
+    "label",
+    "status",
+    "outcome",
+    "latencyMs",
+    "inputTokens",
+    "outputTokens",
+    "runId",
+    "tag",
+    "requestId",
+];
+
+const FIELDS: [(&str, &str); 18] = [
+    ("request", "requestId"),
+    ("at", "at"),
+    ("workspace", "workspaceId"),
+    ("provider", "provider"),
+    ("label", "label"),
+    ("key", "credentialId"),
+    ("environment", "environment"),
+    ("status", "status"),
+    ("outcome", "outcome"),
+    ("milliseconds", "latencyMs"),
+    ("to the first byte", "timeToFirstByteMs"),
+    ("tokens in", "inputTokens"),
+    ("of them cached", "cachedInputTokens"),
+    ("written to a cache", "cacheWriteTokens"),
+    ("tokens out", "outputTokens"),
+    ("of them reasoning", "reasoningTokens"),
+    ("run", "runId"),
+    ("tag", "tag"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_a_time_or_how_long_ago() {
+        let at: Timestamp = "2027-01-31T00:00:00Z".parse().unwrap();
+        assert_eq!(moment("2027-01-31T00:00:00Z"), Ok(at));
+        let now = SystemClock.now();
+        let hour = moment("1h").unwrap();
+        assert!(hour < now && moment("2h").unwrap() < hour);
+        for text in ["", "yesterday", "2h ago", "-1h", "999999999999999d"] {
+            assert!(moment(text).is_err(), "{text:?}");
+        }
+    }
+}
