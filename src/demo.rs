@@ -7,13 +7,17 @@ use crate::app::{Addresses, App};
 use crate::failure::Failure;
 use crate::runnable::Runnable;
 use keyside_config::{DUMMY_KEY, ListenAddress, Settings, Sources};
-use keyside_credentials::{Act, ActorId, Environment, NewCredential, NewWorkspace, Secret};
+use keyside_credentials::{
+    Act, ActorId, Environment, MasterKey, NewCredential, NewWorkspace, Secret,
+};
 use sandbox::Sandbox;
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// Runs until a signal; what it stored is then gone. Nothing of a real installation is looked at: its master key could be
@@ -22,6 +26,7 @@ pub(crate) fn run(sources: &Sources) -> Result<(), Failure> {
     let folder = TempDir::with_prefix("keyside-demo-").map_err(failed)?;
     let provider = TcpListener::bind("127.0.0.1:0").map_err(failed)?;
     let address = provider.local_addr().map_err(failed)?;
+    make_master_key(&master_key(folder.path())).map_err(failed)?;
     let settings = Settings::load(&throwaway(sources, folder.path(), address))?.settings;
     let app = App::open(Runnable::of(settings)?)?;
     // As long as a real one, and made anew: nothing about the demo is a known key.
@@ -43,11 +48,30 @@ fn tell(lines: &str) {
         .and_then(|()| stdout.flush());
 }
 
-/// Settings of the demo's own: the data in `folder`, the master key beside it, the sandbox at `provider`.
+/// Where the demo's master key is. Named in the settings like one that is kept on purpose: that it goes with the data is
+/// what the demo is for, and no reason for a warning.
+fn master_key(folder: &Path) -> PathBuf {
+    folder.join("master-key")
+}
+
+fn make_master_key(path: &Path) -> io::Result<()> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    writeln!(file?, "{}", *MasterKey::generate())
+}
+
+/// Settings of the demo's own: data and master key in `folder`, the sandbox at `provider`.
 fn throwaway(sources: &Sources, folder: &Path, provider: SocketAddr) -> Sources {
     let data = folder.join("data").display().to_string();
     let mut environment = BTreeMap::from([
         ("KEYSIDE_STORE__PATH".to_owned(), data),
+        (
+            "KMS_MASTER_KEY_FILE".to_owned(),
+            master_key(folder).display().to_string(),
+        ),
         (
             "KEYSIDE_PROVIDERS__SANDBOX__BASE_URL".to_owned(),
             format!("http://{provider}"),

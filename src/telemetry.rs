@@ -1,13 +1,16 @@
-//! Log lines: JSON, or pretty on a terminal, on standard error.
+//! Log lines: JSON, or short ones for people on a terminal, on standard error.
 //!
 //! Other crates' debug and trace lines never reach a sink, whatever the filter
 //! says: some of them print headers.
 
 mod json;
+mod pretty;
 mod sink;
 
+use crate::terminal::colour_wanted;
 use json::Json;
 use keyside_config::{Log, LogFormat};
+use pretty::Pretty;
 use sink::Sink;
 use std::io::{self, IsTerminal};
 use tracing::level_filters::LevelFilter;
@@ -38,8 +41,9 @@ pub(crate) fn filter(log: &Log) -> Result<EnvFilter, FilterError> {
 
 /// Starts logging.
 pub(crate) fn start(format: LogFormat, filter: EnvFilter) -> Result<Telemetry, StartError> {
-    let (sink, writing) = sink::start()?;
-    let lines = lines(format, sink).with_filter(filter_fn(may_be_written));
+    let json = is_json(format);
+    let (sink, writing) = sink::start(if json { json::dropped } else { pretty::dropped })?;
+    let lines = lines(json, sink).with_filter(filter_fn(may_be_written));
     tracing_subscriber::registry()
         .with(lines)
         .with(filter)
@@ -47,16 +51,22 @@ pub(crate) fn start(format: LogFormat, filter: EnvFilter) -> Result<Telemetry, S
     Ok(Telemetry(writing))
 }
 
-fn lines(format: LogFormat, sink: Sink) -> Box<dyn Layer<Registry> + Send + Sync> {
-    let json = match format {
+fn is_json(format: LogFormat) -> bool {
+    match format {
         LogFormat::Json => true,
         LogFormat::Pretty => false,
         LogFormat::Auto => !io::stderr().is_terminal(),
-    };
-    let colours = !json && io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    }
+}
+
+fn lines(json: bool, sink: Sink) -> Box<dyn Layer<Registry> + Send + Sync> {
+    let layer = fmt::layer().with_writer(sink);
     match json {
-        true => fmt::layer().event_format(Json).with_writer(sink).boxed(),
-        false => fmt::layer().with_ansi(colours).with_writer(sink).boxed(),
+        true => layer.event_format(Json).boxed(),
+        false => layer
+            .with_ansi(io::stderr().is_terminal() && colour_wanted())
+            .event_format(Pretty::local())
+            .boxed(),
     }
 }
 

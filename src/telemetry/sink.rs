@@ -34,13 +34,13 @@ pub(super) struct Writing {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Starts the thread that writes.
-pub(super) fn start() -> io::Result<(Sink, Writing)> {
+/// Starts the thread that writes; `dropped` says how many lines it had to drop, in a line of the same form.
+pub(super) fn start(dropped: fn(usize) -> String) -> io::Result<(Sink, Writing)> {
     let sink = Sink::default();
     let own = sink.clone();
     let thread = thread::Builder::new()
         .name("log".into())
-        .spawn(move || own.write_out(io::stderr()))?;
+        .spawn(move || own.write_out(io::stderr(), dropped))?;
     let writing = Writing {
         sink: sink.clone(),
         thread: Some(thread),
@@ -70,7 +70,7 @@ impl Sink {
     }
 
     /// Until the sink is closed and empty.
-    fn write_out(&self, mut to: impl Write) {
+    fn write_out(&self, mut to: impl Write, tell_dropped: fn(usize) -> String) {
         let mut lines = Vec::new();
         loop {
             let waiting = |gathered: &mut Gathered| gathered.lines.is_empty() && !gathered.closed;
@@ -85,10 +85,7 @@ impl Sink {
             // There is nobody to tell that standard error is gone.
             let _ = to.write_all(&lines);
             if dropped > 0 {
-                let _ = writeln!(
-                    to,
-                    "{{\"level\":\"WARN\",\"fields\":{{\"message\":\"log lines dropped\",\"lines\":{dropped}}}}}"
-                );
+                let _ = to.write_all(tell_dropped(dropped).as_bytes());
             }
             lines.clear();
             if closed {

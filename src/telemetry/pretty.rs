@@ -1,0 +1,185 @@
+//! Short lines for a person at a terminal: local time, level, message, fields.
+//!
+//! `12:03:07 WARN  client turned away limit=1024`. A hash that only a program can use is left to the JSON lines.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use std::fmt::{self, Write};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+/// Formats events. Spans are left out: Keyside has none.
+pub(super) struct Pretty {
+    zone: TimeZone,
+}
+
+impl Pretty {
+    /// In the time of this system: `TZ`, else `/etc/localtime`, else UTC.
+    pub(super) fn local() -> Self {
+        let zone = TimeZone::system();
+        Self { zone }
+    }
+}
+
+impl<S, N> FormatEvent<S, N> for Pretty
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a line is written when it is said, whatever a test's clock says"
+    )]
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut line: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut said = Said::default();
+        event.record(&mut said);
+        if said.hashes > 0 && said.fields.is_empty() {
+            return Ok(());
+        }
+        let now = Timestamp::now().to_zoned(self.zone.clone());
+        let time = now.strftime("%H:%M:%S");
+        let level = *event.metadata().level();
+        match line.has_ansi_escapes() {
+            true => write!(
+                line,
+                "\x1b[2m{time}\x1b[0m \x1b[{}m{level:<5}\x1b[0m ",
+                colour(level)
+            )?,
+            false => write!(line, "{time} {level:<5} ")?,
+        }
+        writeln!(line, "{}{}", said.message, said.fields)
+    }
+}
+
+/// Codes of ECMA-48 section 8.3.117.
+fn colour(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "1;31",
+        Level::WARN => "33",
+        _ => "32",
+    }
+}
+
+/// What an event says.
+#[derive(Default)]
+struct Said {
+    message: String,
+    fields: String,
+    /// How many hashes were left out.
+    hashes: usize,
+}
+
+impl Said {
+    /// A value with blanks is quoted, so that it is seen where it ends.
+    fn add(&mut self, name: &str, value: &str) {
+        let quoted = value.is_empty() || (value.contains(' ') && !value.starts_with('"'));
+        let quote = if quoted { "\"" } else { "" };
+        self.fields.push_str(&format!(" {name}={quote}"));
+        push_printable(&mut self.fields, value);
+        self.fields.push_str(quote);
+    }
+}
+
+impl Visit for Said {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let text = format!("{value:?}");
+        match field.name() {
+            "message" => push_printable(&mut self.message, &text),
+            AUDIT_HEAD => self.hashes += 1,
+            name => self.add(name, &text),
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "message" => push_printable(&mut self.message, value),
+            name => self.add(name, value),
+        }
+    }
+}
+
+/// What comes from elsewhere may hold anything; a terminal gets only what it can show.
+fn push_printable(line: &mut String, text: &str) {
+    let printable = |letter: char| if letter.is_control() { '\u{fffd}' } else { letter };
+    line.extend(text.chars().map(printable));
+}
+
+/// Says that lines were dropped.
+pub(super) fn dropped(lines: usize) -> String {
+    format!("WARN  log lines dropped lines={lines}\n")
+}
+
+/// Where the audit log stands, to be compared with by programs.
+const AUDIT_HEAD: &str = "audit_head";
+
+#[cfg(test)]
+mod tests {
+    use super::super::json::tests::Lines;
+    use super::*;
+
+    fn line(ansi: bool, say: impl FnOnce()) -> String {
+        let lines = Lines::default();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(ansi)
+            .event_format(Pretty {
+                zone: TimeZone::UTC,
+            })
+            .with_writer(lines.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, say);
+        lines.text()
+    }
+
+    /// What follows the time of a line.
+    fn after_time(line: &str) -> &str {
+        let (time, rest) = line.split_at(9);
+        let is_time = time.bytes().zip(b"dd:dd:dd ").all(|(is, form)| match form {
+            b'd' => is.is_ascii_digit(),
+            other => is == *other,
+        });
+        assert!(is_time, "{line:?}");
+        rest
+    }
+
+    #[test]
+    fn a_line_is_a_time_a_level_a_message_and_what_is_known() {
+        let absent = None::<u64>;
+        let line = line(false, || {
+            tracing::warn!(status = 429_u16, tokens = absent, name = "a b", path = ?"/v1", ok = true, "turned away");
+        });
+        let expected = "WARN  turned away status=429 name=\"a b\" path=\"/v1\" ok=true\n";
+        assert_eq!(after_time(&line), expected);
+    }
+
+    #[test]
+    fn a_hash_that_nobody_can_use_is_left_out_and_what_is_about_it_alone_is_no_line() {
+        let alone = line(false, || tracing::info!(audit_head = %"7 sha256:ab", "audit record on disk"));
+        assert_eq!(alone, "");
+        let beside = line(false, || tracing::info!(audit_head = %"7 sha256:ab", workspaces = 2, "opened"));
+        assert_eq!(after_time(&beside), "INFO  opened workspaces=2\n");
+    }
+
+    #[test]
+    fn a_value_can_neither_end_a_line_nor_colour_it() {
+        let line = line(false, || tracing::error!(text = "a\nb\x1b[31m", "\x1b[2Jgone"));
+        assert_eq!(
+            after_time(&line),
+            "ERROR \u{fffd}[2Jgone text=a\u{fffd}b\u{fffd}[31m\n"
+        );
+    }
+
+    #[test]
+    fn colours_are_there_only_where_they_are_wanted() {
+        let say = || tracing::warn!("said");
+        assert!(line(true, say).contains("\x1b[33mWARN "));
+        assert!(!line(false, say).contains('\x1b'));
+    }
+}
