@@ -67,6 +67,14 @@ fn the_printed_variables_lead_each_sdk_to_an_answer() {
 }
 
 #[test]
+fn a_demo_does_not_warn_of_a_master_key_that_it_throws_away() {
+    let demo = Demo::start(any_ports(Keyside::builder()));
+    let said = demo.process.stderr();
+    assert!(said.contains("ready"), "{said}");
+    assert!(!said.contains("master key"), "{said}");
+}
+
+#[test]
 fn two_demos_run_side_by_side() {
     // On the usual ports, or on others where those are taken, be it by another test's.
     let one = Demo::start(Keyside::builder());

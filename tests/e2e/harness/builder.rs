@@ -3,6 +3,7 @@
 use super::PATIENCE;
 use super::keyside::Keyside;
 use super::process::{Exit, Process};
+use super::terminal::{self, Terminal};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -135,8 +136,18 @@ impl Builder {
         self.spawn(arguments, Some(stdin)).exit_within(PATIENCE)
     }
 
+    /// Runs a command with the same settings on a terminal of its own.
+    pub fn terminal(&self, arguments: &[&str]) -> Terminal {
+        let builder = self.clone().launched_by(&terminal::LAUNCHER);
+        Terminal::open(builder.command(arguments))
+    }
+
     /// Writes the settings and starts a process with them.
     pub fn spawn(&self, arguments: &[&str], stdin: Option<&[u8]>) -> Process {
+        Process::spawn(&mut self.command(arguments), stdin)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let line = |(name, value): &(String, String)| format!("{name} = {value}\n");
         let settings: String = self.settings.iter().map(line).collect();
         let file = self.home().join("keyside.toml");
@@ -149,7 +160,7 @@ impl Builder {
         command
             .env("KEYSIDE_CONFIG", file)
             .envs(self.variables.iter().cloned());
-        Process::spawn(&mut command, stdin)
+        command
     }
 }
 

@@ -1,0 +1,210 @@
+//! `keyside NOUN list|show`: what there is, found by what a person knows of it, and told in the command line's own words.
+
+use crate::harness::{Ask, Exit, KEY, Keyside, Upstream, eventually};
+use serde_json::Value;
+
+/// A running one with a key, and a person beside it.
+struct Desk {
+    keyside: Keyside,
+    url: String,
+}
+
+impl Desk {
+    fn new(upstream: &Upstream) -> Self {
+        let keyside = Keyside::with_openai(&upstream.base_url());
+        let url = format!("http://{}", keyside.admin_addr());
+        Self { keyside, url }
+    }
+
+    fn run(&self, arguments: &[&str], stdin: &str) -> Exit {
+        let arguments = [arguments, &["--admin-url", &self.url]].concat();
+        self.keyside.builder_of().run(&arguments, stdin.as_bytes())
+    }
+
+    fn ok(&self, arguments: &[&str]) -> String {
+        let exit = self.run(arguments, "");
+        assert_eq!(exit.code, Some(0), "{arguments:?}: {exit:#?}");
+        assert!(!exit.stdout.contains(KEY), "{arguments:?}");
+        exit.stdout
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let stdout = self.ok(&[arguments, &["--json"]].concat());
+        serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error} in {stdout}"))
+    }
+
+    fn refused(&self, arguments: &[&str], stdin: &str) -> String {
+        let exit = self.run(arguments, stdin);
+        assert_eq!(exit.code, Some(1), "{arguments:?}: {exit:#?}");
+        assert_eq!(exit.stdout, "", "{arguments:?}");
+        exit.stderr
+    }
+}
+
+#[test]
+fn providers_are_listed_with_their_keys_and_shown_with_what_a_person_needs() {
+    let desk = Desk::new(&Upstream::ok());
+    let list = desk.ok(&["provider", "list"]);
+    let row = |id: &str| {
+        let row = list.lines().find(|line| line.starts_with(&format!("{id} ")));
+        row.unwrap_or_else(|| panic!("no {id} in {list}")).to_owned()
+    };
+    let words = row("openai");
+    let words: Vec<_> = words.split_whitespace().collect();
+    assert_eq!(words[..3], ["openai", "OpenAI", "1"]);
+    assert!(row("anthropic").contains("  0  "), "{list}");
+    assert!(row("groq").contains("https://"), "{list}");
+    let items = desk.json(&["provider", "list"])["items"].clone();
+    assert_eq!(items.as_array().map(Vec::len), Some(15));
+
+    let shown = desk.ok(&["provider", "show", "azure-openai"]);
+    for part in [
+        "Azure OpenAI",
+        "openai.azure.com",
+        "0123456789abcdef0123456789abcdef",
+        "1. ",
+        "2. ",
+        "http://PROXY/w/WORKSPACE/azure-openai",
+    ] {
+        assert!(shown.contains(part), "no {part} in {shown}");
+    }
+    assert_eq!(desk.json(&["provider", "show", "groq"])["id"], "groq");
+    let said = desk.refused(&["provider", "show", "grok"], "");
+    assert!(said.contains("did you mean groq?"), "{said}");
+}
+
+#[test]
+fn a_run_is_found_by_what_its_runner_knows_of_it() {
+    let desk = Desk::new(&Upstream::ok());
+    let ask = Ask::chat()
+        .header("X-Keyside-Run", "ci 1/2&x")
+        .header("X-Keyside-Tag", "nightly");
+    for ask in [ask, Ask::chat()] {
+        assert_eq!(desk.keyside.ask(&ask).status(), 200);
+    }
+    let count = |filters: &[&str]| {
+        let items = desk.json(&[&["run", "list"], filters].concat())["items"].clone();
+        items.as_array().map_or(0, Vec::len)
+    };
+    eventually("both runs are on record", || (count(&[]) == 2).then_some(()));
+    for (filters, expected) in [
+        (&["--run-id", "ci 1/2&x"][..], 1),
+        (&["--run-id", "ci 1/2"][..], 0),
+        (&["--tag", "nightly"][..], 1),
+        (&["--label", "default", "-w", "acme", "-p", "openai"][..], 2),
+        (&["--label", "other"][..], 0),
+        (&["--status", "200"][..], 2),
+        (&["--status", "429"][..], 0),
+        (&["--outcome", "nosuch"][..], 0),
+        (&["--since", "1h"][..], 2),
+        (&["--until", "1h"][..], 0),
+        (&["-n", "1"][..], 1),
+    ] {
+        assert_eq!(count(filters), expected, "{filters:?}");
+    }
+    let list = desk.ok(&["run", "list", "--tag", "nightly"]);
+    for part in ["REQUEST", "acme", "openai", "200", "ci 1/2&x", "nightly"] {
+        assert!(list.contains(part), "no {part} in {list}");
+    }
+    let found = desk.json(&["run", "list", "--tag", "nightly"]);
+    let id = found["items"][0]["requestId"].as_str().expect("an id");
+    assert_eq!(desk.json(&["run", "show", id])["runId"], "ci 1/2&x");
+    let said = desk.refused(&["run", "show", "nosuch"], "");
+    assert!(said.contains("no such run"), "{said}");
+}
+
+#[test]
+fn a_workspace_and_a_token_are_shown() {
+    let desk = Desk::new(&Upstream::ok());
+    assert!(desk.ok(&["workspace", "show", "acme"]).contains("acme"));
+    assert_eq!(desk.json(&["workspace", "show", "acme"])["id"], "acme");
+    let tokens = desk.json(&["token", "list"]);
+    let id = tokens["items"][0]["id"].as_str().expect("an id");
+    let shown = desk.ok(&["token", "show", id]);
+    for part in [id, "owner", "all workspaces"] {
+        assert!(shown.contains(part), "no {part} in {shown}");
+    }
+}
+
+#[test]
+fn a_workspace_that_is_not_there_is_an_error_that_names_the_nearest() {
+    let desk = Desk::new(&Upstream::ok());
+    for arguments in [
+        &["key", "list", "-w", "acmee"][..],
+        &["run", "list", "-w", "acmee"],
+        &["workspace", "show", "acmee"],
+        &["key", "add", "-w", "acmee", "-p", "openai", "--stdin"],
+    ] {
+        let said = desk.refused(arguments, KEY);
+        assert!(said.contains("did you mean acme?"), "{said}");
+    }
+    let far = desk.refused(&["key", "list", "-w", "initech"], "");
+    assert!(!far.contains("did you mean"), "{far}");
+}
+
+#[test]
+fn a_key_of_a_kind_that_calls_no_models_is_refused_with_what_to_make_instead() {
+    let desk = Desk::new(&Upstream::ok());
+    for (provider, key) in [
+        ("openai", "sk-admin-e2eKeySideOnly0123456789"),
+        ("openai", "Bearer eyJe2eKeySideOnly0123456789"),
+        ("anthropic", "sk-ant-admin01-e2eKeySideOnly0123456789"),
+        ("anthropic", "'sk-ant-oat01-e2eKeySideOnly0123456789'"),
+        ("gemini", "ya29.e2eKeySideOnly0123456789"),
+        ("bedrock", "AKIAe2eKeySideOnly0123456789"),
+    ] {
+        let add = ["key", "add", "-w", "acme", "-p", provider, "-l", "b", "--stdin"];
+        let said = desk.refused(&add, key);
+        assert!(said.contains(" instead."), "{provider}: {said}");
+        assert!(!said.contains("e2eKeySideOnly"), "{provider}: {said}");
+    }
+    assert_eq!(desk.keyside.list().len(), 1);
+}
+
+#[test]
+fn no_word_of_the_api_is_in_what_a_person_reads() {
+    let desk = Desk::new(&Upstream::ok());
+    let key = &desk.keyside.list()[0];
+    let id = key["id"].as_str().expect("an id");
+    let add = ["key", "add", "-w", "acme", "-p"];
+    for (arguments, stdin, says) in [
+        ([&add[..], &["openai", "--stdin"]].concat(), KEY, "label"),
+        ([&add[..], &["groq", "--stdin"]].concat(), "short", "shorter"),
+        (
+            [&add[..], &["groq", "--stdin", "--expires-at", "2001-01-01T00:00:00Z"]].concat(),
+            KEY,
+            "--expires-at: ",
+        ),
+        (
+            [&add[..], &["groq", "--stdin", "--endpoint", "https://a.test"]].concat(),
+            KEY,
+            "--endpoint: ",
+        ),
+        (vec!["key", "list", "-p", "nosuch"], "", "--provider: "),
+        (vec!["key", "show", NO_KEY], "", "keyside key list"),
+        (vec!["key", "rollback", id], "", "keyside key rotate"),
+        (vec!["key", "rollback", id, "--to", "9"], "", "--to: "),
+        (vec!["key", "rotate", id, "--stdin", "--grace", "90d"], "two words", "the secret"),
+        (vec!["workspace", "add", "acme"], "", "workspace"),
+        (vec!["workspace", "export", "gone"], "", "keyside workspace list"),
+        (vec!["token", "show", "tok_aaaaaaaaaaaaaaaaaaaaaaaaaa"], "", "keyside token list"),
+        (
+            vec!["token", "create", "-n", "ci", "-r", "viewer", "-w", "gone"],
+            "",
+            "workspace",
+        ),
+        (vec!["audit", "list", "--event", "nosuch"], "", "--event: "),
+    ] {
+        let said = desk.refused(&arguments, stdin);
+        assert!(said.contains(says), "no {says:?} in {said}");
+        for word in [
+            "/api", "GET ", "POST ", "PATCH", "If-Match", "ETag", "urn:", "status 4", "`errors`",
+            "workspaceId", "expiresAt", "graceSeconds", "usageTag",
+        ] {
+            assert!(!said.contains(word), "{word:?} of the API in {said}");
+        }
+        assert!(said.lines().count() <= 2, "more than an error and the next step: {said}");
+    }
+}
+
+const NO_KEY: &str = "cred_aaaaaaaaaaaaaaaaaaaaaaaaaa";

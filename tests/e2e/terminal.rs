@@ -1,0 +1,86 @@
+//! What a person at a terminal sees: the prompt for a secret, and log lines.
+
+use crate::harness::{Ask, KEY, Keyside, Terminal, Upstream};
+
+/// One with workspace `acme`, whose OpenAI keys are sent to `upstream`, and where its admin API is.
+fn with_acme(upstream: &Upstream) -> (Keyside, String) {
+    let builder = Keyside::builder().provider("openai", &upstream.base_url());
+    let keyside = builder.start();
+    keyside.workspace("acme");
+    let url = format!("http://{}", keyside.admin_addr());
+    (keyside, url)
+}
+
+#[test]
+fn the_prompt_says_whose_key_it_is_and_what_is_pasted_around_it_is_removed() {
+    let upstream = Upstream::wanting_key();
+    let (keyside, url) = with_acme(&upstream);
+    let add = ["key", "add", "-w", "acme", "-p", "openai", "-l", "ci", "--admin-url", &url];
+    let mut terminal = keyside.builder_of().terminal(&add);
+    let prompt = terminal.until(PROMPT);
+    for part in [
+        "OpenAI key \"ci\" of workspace acme",
+        "such as sk-proj-EXAMPLE",
+        "https://platform.openai.com/api-keys",
+    ] {
+        assert!(prompt.contains(part), "no {part} in {prompt:?}");
+    }
+    terminal.type_line(&format!("export OPENAI_API_KEY='{KEY}'"));
+    let (code, shown) = terminal.end();
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(shown.contains("Removed around the key: a variable's name, quotes"), "{shown}");
+    assert!(!shown.contains(KEY), "shown");
+    let ask = Ask::chat().header("X-Keyside-Label", "ci");
+    assert_eq!(keyside.ask(&ask).status(), 200);
+
+    let id = keyside.list()[0]["id"].as_str().expect("an id").to_owned();
+    let rotate = ["key", "rotate", &id, "--admin-url", &url];
+    let mut terminal = keyside.builder_of().terminal(&rotate);
+    assert!(terminal.until(PROMPT).contains("OpenAI key \"ci\" of workspace acme"));
+    terminal.type_line("sk-admin-e2eKeySideOnlyAnAdminKey0123456789");
+    let (code, shown) = terminal.end();
+    assert_eq!(code, Some(1), "{shown}");
+    assert!(shown.contains("Make a secret key of a project instead."), "{shown}");
+    assert!(!shown.contains("e2eKeySideOnlyAnAdminKey"), "shown");
+    assert_eq!(keyside.ask(&ask).status(), 200, "the old one is in use");
+}
+
+#[test]
+fn what_is_mistyped_is_told_before_a_secret_is_asked_for() {
+    let upstream = Upstream::ok();
+    let (keyside, url) = with_acme(&upstream);
+    for (workspace, provider, meant) in [
+        ("acmee", "openai", "did you mean acme?"),
+        ("acme", "opennai", "did you mean openai?"),
+        ("initech", "openai", "keyside workspace add"),
+    ] {
+        let add = ["key", "add", "-w", workspace, "-p", provider, "--admin-url", &url];
+        let (code, shown) = keyside.builder_of().terminal(&add).end();
+        assert_eq!(code, Some(1), "{shown}");
+        assert!(shown.contains(meant), "{shown}");
+        assert!(!shown.contains("Secret"), "{shown}");
+    }
+}
+
+#[test]
+fn log_lines_are_short_and_coloured_only_where_that_is_wanted() {
+    for (no_color, coloured) in [("", true), ("1", false)] {
+        let builder = Keyside::builder().variable("NO_COLOR", no_color);
+        let mut terminal = builder.terminal(&["serve"]);
+        let shown = terminal.until("observe=127.0.0.1:");
+        assert_eq!(shown.contains('\u{1b}'), coloured, "{shown:?}");
+        assert!(shown.contains("made a master key"), "{shown}");
+        for never in ["audit_head", "{\"timestamp\"", "audit record on disk"] {
+            assert!(!shown.contains(never), "{never}: {shown}");
+        }
+        let plain = shown.lines().filter(|line| line.contains("ready"));
+        for line in plain.filter(|_| !coloured) {
+            let (time, rest) = line.split_at(8);
+            let digits = time.bytes().filter(u8::is_ascii_digit).count();
+            assert_eq!((digits, time.matches(':').count()), (6, 2), "{line:?}");
+            assert!(rest.starts_with(" INFO  ready proxy="), "{line:?}");
+        }
+    }
+}
+
+const PROMPT: &str = "Secret (not shown): ";
