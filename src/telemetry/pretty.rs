@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use std::fmt::{self, Write};
+use std::fmt;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
@@ -21,6 +21,11 @@ impl Pretty {
     pub(super) fn local() -> Self {
         let zone = TimeZone::system();
         Self { zone }
+    }
+
+    fn clock(&self, time: Timestamp) -> String {
+        let local = time.to_zoned(self.zone.clone());
+        local.strftime("%H:%M:%S").to_string()
     }
 }
 
@@ -44,8 +49,7 @@ where
         if said.hashes > 0 && said.fields.is_empty() {
             return Ok(());
         }
-        let now = Timestamp::now().to_zoned(self.zone.clone());
-        let time = now.strftime("%H:%M:%S");
+        let time = self.clock(Timestamp::now());
         let level = *event.metadata().level();
         match line.has_ansi_escapes() {
             true => write!(
@@ -147,6 +151,15 @@ mod tests {
         });
         assert!(is_time, "{line:?}");
         rest
+    }
+
+    #[test]
+    fn a_time_is_that_of_the_zone() {
+        let time: Timestamp = "2026-11-22T10:03:07.9Z".parse().unwrap();
+        for (hours, expected) in [(0, "10:03:07"), (2, "12:03:07"), (-11, "23:03:07")] {
+            let zone = TimeZone::fixed(jiff::tz::offset(hours));
+            assert_eq!(Pretty { zone }.clock(time), expected);
+        }
     }
 
     #[test]

@@ -73,7 +73,7 @@ fn log_lines_are_short_and_coloured_only_where_that_is_wanted() {
         for never in ["audit_head", "{\"timestamp\"", "audit record on disk"] {
             assert!(!shown.contains(never), "{never}: {shown}");
         }
-        let plain = shown.lines().filter(|line| line.contains("ready"));
+        let plain = shown.lines().filter(|line| line.contains(" ready proxy="));
         for line in plain.filter(|_| !coloured) {
             let (time, rest) = line.split_at(8);
             let digits = time.bytes().filter(u8::is_ascii_digit).count();
