@@ -112,12 +112,12 @@ pub(super) async fn verify(one: &One, sources: &Sources, answer: &Answer) -> Res
     match verified["verification"].as_str() {
         Some("accepted") => tell(&verified, "Accepted", answer),
         Some("limited") => tell(&verified, "Accepted in part", answer),
-        found => {
-            let found = found.unwrap_or("of no result");
-            tell(&verified, "Not accepted", answer)?;
-            Err(Failure::failed(format!(
-                "expected a key that its provider takes, found one that is {found}"
-            )))
+        _ => {
+            let credential = Credential::of(&verified)?;
+            // It says what came of asking, and what to do.
+            credential.remark_on(answer);
+            answer.give(&verified, |_| String::new())?;
+            Err(Failure::failed(credential.in_words("not accepted")))
         }
     }
 }
