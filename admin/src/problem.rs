@@ -269,7 +269,7 @@ impl From<ChangeError> for Problem {
             ChangeError::NameUnfit => one_field("name", said),
             ChangeError::ProviderUnknown => one_field(
                 "provider",
-                "no such provider; GET /api/integrations/providers lists them",
+                "the catalogue has no such provider",
             ),
             ChangeError::EndpointMissing { .. }
             | ChangeError::EndpointRefused(_)

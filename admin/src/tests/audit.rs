@@ -181,7 +181,7 @@ async fn whoever_is_limited_takes_the_log_of_their_workspaces_on_record_in_each(
 async fn a_workspace_that_is_not_ones_own_is_no_filter_and_asking_is_on_record() {
     let (api, _) = storied().await;
     let owner = api.owner_of(&["acme"]).await;
-    for path in [AUDIT, "/api/audit/export", CREDENTIALS] {
+    for path in [AUDIT, "/api/audit/export", CREDENTIALS, "/api/runs"] {
         for foreign in ["beta", "nowhere"] {
             let before = api.audit().await.len();
             let path = format!("{path}?workspaceId={foreign}");
