@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     CredentialNames, Origin, Provider, ProviderId,
     embedded::embedded,
-    layers::{Mismatch, Node, likeness},
+    layers::{Mismatch, Node},
+    likeness::nearest,
     provider::ProviderDocument,
 };
 
@@ -29,10 +30,8 @@ impl Catalogue {
 
     /// The provider whose id is most like `name`, if one is like it. Case and hyphens do not count.
     pub fn alike(&self, name: &str) -> Option<&Arc<Provider>> {
-        let like = |(id, provider): (&String, _)| (likeness(name, id), provider);
-        let known = self.providers.iter().map(like);
-        let (likeness, provider) = known.max_by(|(one, _), (other, _)| one.total_cmp(other))?;
-        (likeness >= ALIKE).then_some(provider)
+        let known = self.providers.keys().map(String::as_str);
+        self.get(nearest(name, known)?)
     }
 
     /// All providers, in order of their ids.
@@ -88,9 +87,6 @@ const BUILTIN: &[(&str, &str)] = embedded![
     "providers": "anthropic" "azure-openai" "bedrock" "cohere" "deepseek" "fireworks" "gemini" "groq" "mistral" "openai"
     "openrouter" "perplexity" "sandbox" "together" "xai"
 ];
-
-/// One letter wrong in five.
-const ALIKE: f64 = 0.8;
 
 #[cfg(test)]
 mod tests;

@@ -36,8 +36,8 @@ pub use pattern::{Completion, PathPattern, PathPatternError};
 pub use provider::{
     Auth, Check, CheckAnswer, DUMMY_KEY, DoubledPath, Ending, EndpointError, EndpointRule,
     ErrorShape, Group, KeyPath, KeyRules, Links, Provider, ProviderDeadlines, ProviderId,
-    ProviderIdError, RefusedKey, Route, SandboxAvailability, SdkLine, Sign, Subprotocol, SubprotocolError, Sum,
-    Upstream, UsageRule, UsageRuleError, Verification,
+    ProviderIdError, RefusedKey, Route, SandboxAvailability, SdkLine, Sign, Subprotocol,
+    SubprotocolError, Sum, Upstream, UsageRule, UsageRuleError, Verification,
 };
 pub use recipe::{
     Language, Recipe, RecipeExample, RecipeFile, RecipeTarget, RecipeVariable, UnknownRecipe,

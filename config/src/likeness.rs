@@ -8,7 +8,9 @@ pub(crate) fn likeness(written: &str, known: &str) -> f64 {
 
 /// The known name that is most like the one that was written, if one is alike enough to have been meant.
 pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let known = known.into_iter().map(|name| (name, likeness(written, name)));
+    let known = known
+        .into_iter()
+        .map(|name| (name, likeness(written, name)));
     let near = known.filter(|(_, likeness)| *likeness >= NEAR);
     let nearest = near.max_by(|a, b| a.1.total_cmp(&b.1));
     nearest.map(|(name, _)| name)

@@ -7,11 +7,7 @@ mod fill;
 use serde::Deserialize;
 
 pub use self::fill::RecipeTarget;
-use crate::{
-    ProviderId,
-    embedded::embedded,
-    layers::{Node, likeness},
-};
+use crate::{ProviderId, embedded::embedded, layers::Node, likeness::likeness};
 
 /// One file of `recipes/`. Its texts hold placeholders until [`Recipe::filled`] replaces them.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -22,14 +22,14 @@ use keyside_config::WhenFull;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-pub use self::{
-    block::{StoredRun, StoredUse},
-    search::RunFilter,
-};
 use self::{
     block::Block,
     erase::Erased,
     writer::{RECORDS_AT_RISK, Writer},
+};
+pub use self::{
+    block::{StoredRun, StoredUse},
+    search::RunFilter,
 };
 use crate::{
     CredentialId, Environment, Label, Scope, WorkspaceId,

@@ -27,7 +27,10 @@ fn outermost(text: &str, prefixes: &[String]) -> Option<(Range<usize>, &'static 
         Some((inside, "blanks"))
     } else if let Some(inside) = quotes(text) {
         Some((inside, "quotes"))
-    } else if prefixes.iter().any(|prefix| text.starts_with(prefix.as_str())) {
+    } else if prefixes
+        .iter()
+        .any(|prefix| text.starts_with(prefix.as_str()))
+    {
         None
     } else if let Some(start) = header(text) {
         Some((to_the_end(start), "a header's name"))
@@ -178,7 +181,11 @@ mod tests {
     #[test]
     fn a_layer_around_nothing_leaves_nothing() {
         for text in [" ", "\"\"", "' '", "Bearer ", "x-api-key: "] {
-            assert_eq!(stripped(text, &[]).0.trim_end_matches("Bearer"), "", "{text:?}");
+            assert_eq!(
+                stripped(text, &[]).0.trim_end_matches("Bearer"),
+                "",
+                "{text:?}"
+            );
         }
     }
 

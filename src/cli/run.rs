@@ -169,7 +169,8 @@ fn moment(text: &str) -> Result<Timestamp, String> {
     if let Ok(at) = text.parse() {
         return Ok(at);
     }
-    let expected = "expected a time such as 2027-01-31T00:00:00Z, or a number and s, m, h or d, such as 2h";
+    let expected =
+        "expected a time such as 2027-01-31T00:00:00Z, or a number and s, m, h or d, such as 2h";
     let ago = duration(text).map_err(|_| expected.to_owned())?;
     let at = SystemClock.now().checked_sub(ago);
     at.map_err(|_| expected.to_owned())

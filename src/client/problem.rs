@@ -171,7 +171,8 @@ mod tests {
             let errors = json!([{ "field": field, "pointer": "#/x", "detail": "is taken" }]);
             assert_eq!(problem("fields-invalid", 422, errors).to_string(), said);
         }
-        let errors = json!([{ "field": "label", "detail": "a" }, { "field": "expiresAt", "detail": "b" }]);
+        let errors =
+            json!([{ "field": "label", "detail": "a" }, { "field": "expiresAt", "detail": "b" }]);
         assert_eq!(
             problem("fields-invalid", 422, errors).to_string(),
             "some options are not as expected\n  --label: a\n  --expires-at: b"
@@ -184,7 +185,10 @@ mod tests {
         let unknown = problem("workspace-unknown", 404, errors);
         assert_eq!(unknown.to_string(), "It is so.");
         assert!(unknown.next_step().contains("keyside workspace add"));
-        assert_eq!(problem("label-taken", 409, json!([])).next_step(), "Do this.");
+        assert_eq!(
+            problem("label-taken", 409, json!([])).next_step(),
+            "Do this."
+        );
     }
 
     #[test]
@@ -193,7 +197,10 @@ mod tests {
             problem("internal", 500, json!([])).to_string(),
             "It is so. (request req_1)"
         );
-        assert_eq!(problem("last-owner", 409, json!([])).to_string(), "It is so.");
+        assert_eq!(
+            problem("last-owner", 409, json!([])).to_string(),
+            "It is so."
+        );
     }
 
     #[test]
@@ -201,7 +208,14 @@ mod tests {
         let next = NEXT.iter().map(|(_, next)| *next);
         let options = OPTIONS.iter().map(|(_, option)| *option);
         for said in next.chain(options) {
-            for word in ["/api", "If-Match", "ETag", "Bearer", "`errors`", "Retry-After"] {
+            for word in [
+                "/api",
+                "If-Match",
+                "ETag",
+                "Bearer",
+                "`errors`",
+                "Retry-After",
+            ] {
                 assert!(!said.contains(word), "{said}");
             }
         }

@@ -112,7 +112,13 @@ impl Visit for Said {
 
 /// What comes from elsewhere may hold anything; a terminal gets only what it can show.
 fn push_printable(line: &mut String, text: &str) {
-    let printable = |letter: char| if letter.is_control() { '\u{fffd}' } else { letter };
+    let printable = |letter: char| {
+        if letter.is_control() {
+            '\u{fffd}'
+        } else {
+            letter
+        }
+    };
     line.extend(text.chars().map(printable));
 }
 
@@ -174,15 +180,23 @@ mod tests {
 
     #[test]
     fn a_hash_that_nobody_can_use_is_left_out_and_what_is_about_it_alone_is_no_line() {
-        let alone = line(false, || tracing::info!(audit_head = %"7 sha256:ab", "audit record on disk"));
+        let alone = line(
+            false,
+            || tracing::info!(audit_head = %"7 sha256:ab", "audit record on disk"),
+        );
         assert_eq!(alone, "");
-        let beside = line(false, || tracing::info!(audit_head = %"7 sha256:ab", workspaces = 2, "opened"));
+        let beside = line(
+            false,
+            || tracing::info!(audit_head = %"7 sha256:ab", workspaces = 2, "opened"),
+        );
         assert_eq!(after_time(&beside), "INFO  opened workspaces=2\n");
     }
 
     #[test]
     fn a_value_can_neither_end_a_line_nor_colour_it() {
-        let line = line(false, || tracing::error!(text = "a\nb\x1b[31m", "\x1b[2Jgone"));
+        let line = line(false, || {
+            tracing::error!(text = "a\nb\x1b[31m", "\x1b[2Jgone")
+        });
         assert_eq!(
             after_time(&line),
             "ERROR \u{fffd}[2Jgone text=a\u{fffd}b\u{fffd}[31m\n"

@@ -46,8 +46,11 @@ fn providers_are_listed_with_their_keys_and_shown_with_what_a_person_needs() {
     let desk = Desk::new(&Upstream::ok());
     let list = desk.ok(&["provider", "list"]);
     let row = |id: &str| {
-        let row = list.lines().find(|line| line.starts_with(&format!("{id} ")));
-        row.unwrap_or_else(|| panic!("no {id} in {list}")).to_owned()
+        let row = list
+            .lines()
+            .find(|line| line.starts_with(&format!("{id} ")));
+        row.unwrap_or_else(|| panic!("no {id} in {list}"))
+            .to_owned()
     };
     let words = row("openai");
     let words: Vec<_> = words.split_whitespace().collect();
@@ -86,7 +89,9 @@ fn a_run_is_found_by_what_its_runner_knows_of_it() {
         let items = desk.json(&[&["run", "list"], filters].concat())["items"].clone();
         items.as_array().map_or(0, Vec::len)
     };
-    eventually("both runs are on record", || (count(&[]) == 2).then_some(()));
+    eventually("both runs are on record", || {
+        (count(&[]) == 2).then_some(())
+    });
     for (filters, expected) in [
         (&["--run-id", "ci 1/2&x"][..], 1),
         (&["--run-id", "ci 1/2"][..], 0),
@@ -153,7 +158,9 @@ fn a_key_of_a_kind_that_calls_no_models_is_refused_with_what_to_make_instead() {
         ("gemini", "ya29.e2eKeySideOnly0123456789"),
         ("bedrock", "AKIAe2eKeySideOnly0123456789"),
     ] {
-        let add = ["key", "add", "-w", "acme", "-p", provider, "-l", "b", "--stdin"];
+        let add = [
+            "key", "add", "-w", "acme", "-p", provider, "-l", "b", "--stdin",
+        ];
         let said = desk.refused(&add, key);
         assert!(said.contains(" instead."), "{provider}: {said}");
         assert!(!said.contains("e2eKeySideOnly"), "{provider}: {said}");
@@ -169,14 +176,26 @@ fn no_word_of_the_api_is_in_what_a_person_reads() {
     let add = ["key", "add", "-w", "acme", "-p"];
     for (arguments, stdin, says) in [
         ([&add[..], &["openai", "--stdin"]].concat(), KEY, "label"),
-        ([&add[..], &["groq", "--stdin"]].concat(), "short", "shorter"),
         (
-            [&add[..], &["groq", "--stdin", "--expires-at", "2001-01-01T00:00:00Z"]].concat(),
+            [&add[..], &["groq", "--stdin"]].concat(),
+            "short",
+            "shorter",
+        ),
+        (
+            [
+                &add[..],
+                &["groq", "--stdin", "--expires-at", "2001-01-01T00:00:00Z"],
+            ]
+            .concat(),
             KEY,
             "--expires-at: ",
         ),
         (
-            [&add[..], &["groq", "--stdin", "--endpoint", "https://a.test"]].concat(),
+            [
+                &add[..],
+                &["groq", "--stdin", "--endpoint", "https://a.test"],
+            ]
+            .concat(),
             KEY,
             "--endpoint: ",
         ),
@@ -184,10 +203,22 @@ fn no_word_of_the_api_is_in_what_a_person_reads() {
         (vec!["key", "show", NO_KEY], "", "keyside key list"),
         (vec!["key", "rollback", id], "", "keyside key rotate"),
         (vec!["key", "rollback", id, "--to", "9"], "", "--to: "),
-        (vec!["key", "rotate", id, "--stdin", "--grace", "90d"], "two words", "the secret"),
+        (
+            vec!["key", "rotate", id, "--stdin", "--grace", "90d"],
+            "two words",
+            "the secret",
+        ),
         (vec!["workspace", "add", "acme"], "", "workspace"),
-        (vec!["workspace", "export", "gone"], "", "keyside workspace list"),
-        (vec!["token", "show", "tok_aaaaaaaaaaaaaaaaaaaaaaaaaa"], "", "keyside token list"),
+        (
+            vec!["workspace", "export", "gone"],
+            "",
+            "keyside workspace list",
+        ),
+        (
+            vec!["token", "show", "tok_aaaaaaaaaaaaaaaaaaaaaaaaaa"],
+            "",
+            "keyside token list",
+        ),
         (
             vec!["token", "create", "-n", "ci", "-r", "viewer", "-w", "gone"],
             "",
@@ -198,12 +229,26 @@ fn no_word_of_the_api_is_in_what_a_person_reads() {
         let said = desk.refused(&arguments, stdin);
         assert!(said.contains(says), "no {says:?} in {said}");
         for word in [
-            "/api", "GET ", "POST ", "PATCH", "If-Match", "ETag", "urn:", "status 4", "`errors`",
-            "workspaceId", "expiresAt", "graceSeconds", "usageTag",
+            "/api",
+            "GET ",
+            "POST ",
+            "PATCH",
+            "If-Match",
+            "ETag",
+            "urn:",
+            "status 4",
+            "`errors`",
+            "workspaceId",
+            "expiresAt",
+            "graceSeconds",
+            "usageTag",
         ] {
             assert!(!said.contains(word), "{word:?} of the API in {said}");
         }
-        assert!(said.lines().count() <= 2, "more than an error and the next step: {said}");
+        assert!(
+            said.lines().count() <= 2,
+            "more than an error and the next step: {said}"
+        );
     }
 }
 

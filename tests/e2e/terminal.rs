@@ -1,6 +1,6 @@
 //! What a person at a terminal sees: the prompt for a secret, and log lines.
 
-use crate::harness::{Ask, KEY, Keyside, Terminal, Upstream};
+use crate::harness::{Ask, KEY, Keyside, Upstream};
 
 /// One with workspace `acme`, whose OpenAI keys are sent to `upstream`, and where its admin API is.
 fn with_acme(upstream: &Upstream) -> (Keyside, String) {
@@ -15,7 +15,18 @@ fn with_acme(upstream: &Upstream) -> (Keyside, String) {
 fn the_prompt_says_whose_key_it_is_and_what_is_pasted_around_it_is_removed() {
     let upstream = Upstream::wanting_key();
     let (keyside, url) = with_acme(&upstream);
-    let add = ["key", "add", "-w", "acme", "-p", "openai", "-l", "ci", "--admin-url", &url];
+    let add = [
+        "key",
+        "add",
+        "-w",
+        "acme",
+        "-p",
+        "openai",
+        "-l",
+        "ci",
+        "--admin-url",
+        &url,
+    ];
     let mut terminal = keyside.builder_of().terminal(&add);
     let prompt = terminal.until(PROMPT);
     for part in [
@@ -28,7 +39,10 @@ fn the_prompt_says_whose_key_it_is_and_what_is_pasted_around_it_is_removed() {
     terminal.type_line(&format!("export OPENAI_API_KEY='{KEY}'"));
     let (code, shown) = terminal.end();
     assert_eq!(code, Some(0), "{shown}");
-    assert!(shown.contains("Removed around the key: a variable's name, quotes"), "{shown}");
+    assert!(
+        shown.contains("Removed around the key: a variable's name, quotes"),
+        "{shown}"
+    );
     assert!(!shown.contains(KEY), "shown");
     let ask = Ask::chat().header("X-Keyside-Label", "ci");
     assert_eq!(keyside.ask(&ask).status(), 200);
@@ -36,11 +50,18 @@ fn the_prompt_says_whose_key_it_is_and_what_is_pasted_around_it_is_removed() {
     let id = keyside.list()[0]["id"].as_str().expect("an id").to_owned();
     let rotate = ["key", "rotate", &id, "--admin-url", &url];
     let mut terminal = keyside.builder_of().terminal(&rotate);
-    assert!(terminal.until(PROMPT).contains("OpenAI key \"ci\" of workspace acme"));
+    assert!(
+        terminal
+            .until(PROMPT)
+            .contains("OpenAI key \"ci\" of workspace acme")
+    );
     terminal.type_line("sk-admin-e2eKeySideOnlyAnAdminKey0123456789");
     let (code, shown) = terminal.end();
     assert_eq!(code, Some(1), "{shown}");
-    assert!(shown.contains("Make a secret key of a project instead."), "{shown}");
+    assert!(
+        shown.contains("Make a secret key of a project instead."),
+        "{shown}"
+    );
     assert!(!shown.contains("e2eKeySideOnlyAnAdminKey"), "shown");
     assert_eq!(keyside.ask(&ask).status(), 200, "the old one is in use");
 }
@@ -54,7 +75,16 @@ fn what_is_mistyped_is_told_before_a_secret_is_asked_for() {
         ("acme", "opennai", "did you mean openai?"),
         ("initech", "openai", "keyside workspace add"),
     ] {
-        let add = ["key", "add", "-w", workspace, "-p", provider, "--admin-url", &url];
+        let add = [
+            "key",
+            "add",
+            "-w",
+            workspace,
+            "-p",
+            provider,
+            "--admin-url",
+            &url,
+        ];
         let (code, shown) = keyside.builder_of().terminal(&add).end();
         assert_eq!(code, Some(1), "{shown}");
         assert!(shown.contains(meant), "{shown}");

@@ -206,7 +206,10 @@ async fn runs_are_found_by_what_is_known_of_them_and_a_filter_that_cannot_be_rig
     for (query, expected) in [
         ("", 3),
         ("workspaceId=acme", 3),
-        ("provider=openai&label=default&status=200&outcome=completed", 3),
+        (
+            "provider=openai&label=default&status=200&outcome=completed",
+            3,
+        ),
         ("runId=ci%201%2F2", 1),
         ("requestId=req-2", 1),
         ("tag=nightly", 0),

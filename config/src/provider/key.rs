@@ -73,7 +73,10 @@ mod tests {
     #[test]
     fn a_kind_without_a_beginning_is_an_error_and_no_kind_at_all_is_none() {
         assert!(rules("[[refused]]\nprefix = ''\nwhy = 'All.'").is_err());
-        assert!(rules("[[refused]]\nprefix = 'k-'").is_err(), "without a reason");
+        assert!(
+            rules("[[refused]]\nprefix = 'k-'").is_err(),
+            "without a reason"
+        );
         assert!(rules("").unwrap().refused.is_empty());
     }
 }

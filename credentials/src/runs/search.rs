@@ -43,10 +43,11 @@ impl RunFilter {
 
     pub(super) fn passes(&self, run: &StoredRun) -> bool {
         let workspace = self.workspace.as_ref().map(WorkspaceId::as_str);
+        let label = run.used.as_ref().map(|used| &*used.label);
         let texts = [
             (workspace, Some(&*run.workspace)),
             (self.provider.as_deref(), Some(&*run.provider)),
-            (self.label.as_deref(), Some(&*run.label)),
+            (self.label.as_deref(), label),
             (self.request_id.as_deref(), Some(&*run.request_id)),
             (self.run_id.as_deref(), run.run_id.as_deref()),
             (self.tag.as_deref(), run.tag.as_deref()),

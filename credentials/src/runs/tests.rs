@@ -75,7 +75,10 @@ async fn each_filter_lets_exactly_its_own_runs_pass() {
     let odd = Run {
         workspace: "globex".parse().unwrap(),
         provider: "anthropic".into(),
-        label: "ci".parse().unwrap(),
+        used: run(1).used.map(|used| Used {
+            label: "ci".parse().unwrap(),
+            ..used
+        }),
         status: 0,
         outcome: "cancelled",
         run_id: Some("run-8".into()),
@@ -90,26 +93,120 @@ async fn each_filter_lets_exactly_its_own_runs_pass() {
     let all = RunFilter::default;
     for (filter, expected) in [
         (all(), vec![2, 1, 0]),
-        (RunFilter { workspace: "globex".parse().ok(), ..all() }, vec![1]),
-        (RunFilter { workspace: "gone".parse().ok(), ..all() }, vec![]),
-        (RunFilter { provider: text("openai"), ..all() }, vec![2, 0]),
-        (RunFilter { label: text("ci"), ..all() }, vec![1]),
-        (RunFilter { request_id: text("req_2"), ..all() }, vec![2]),
-        (RunFilter { run_id: text("run-7"), ..all() }, vec![2, 0]),
-        (RunFilter { run_id: text("run-"), ..all() }, vec![]),
-        (RunFilter { tag: text("nightly"), ..all() }, vec![1]),
-        (RunFilter { tag: text(""), ..all() }, vec![]),
-        (RunFilter { status: Some(200), ..all() }, vec![2, 0]),
-        (RunFilter { status: Some(0), ..all() }, vec![1]),
-        (RunFilter { outcome: text("ok"), ..all() }, vec![2, 0]),
-        (RunFilter { since: Some(run(1).at), ..all() }, vec![2, 1]),
-        (RunFilter { until: Some(run(1).at), ..all() }, vec![0]),
-        (RunFilter { since: Some(run(1).at), status: Some(200), ..all() }, vec![2]),
+        (
+            RunFilter {
+                workspace: "globex".parse().ok(),
+                ..all()
+            },
+            vec![1],
+        ),
+        (
+            RunFilter {
+                workspace: "gone".parse().ok(),
+                ..all()
+            },
+            vec![],
+        ),
+        (
+            RunFilter {
+                provider: text("openai"),
+                ..all()
+            },
+            vec![2, 0],
+        ),
+        (
+            RunFilter {
+                label: text("ci"),
+                ..all()
+            },
+            vec![1],
+        ),
+        (
+            RunFilter {
+                request_id: text("req_2"),
+                ..all()
+            },
+            vec![2],
+        ),
+        (
+            RunFilter {
+                run_id: text("run-7"),
+                ..all()
+            },
+            vec![2, 0],
+        ),
+        (
+            RunFilter {
+                run_id: text("run-"),
+                ..all()
+            },
+            vec![],
+        ),
+        (
+            RunFilter {
+                tag: text("nightly"),
+                ..all()
+            },
+            vec![1],
+        ),
+        (
+            RunFilter {
+                tag: text(""),
+                ..all()
+            },
+            vec![],
+        ),
+        (
+            RunFilter {
+                status: Some(200),
+                ..all()
+            },
+            vec![2, 0],
+        ),
+        (
+            RunFilter {
+                status: Some(0),
+                ..all()
+            },
+            vec![1],
+        ),
+        (
+            RunFilter {
+                outcome: text("ok"),
+                ..all()
+            },
+            vec![2, 0],
+        ),
+        (
+            RunFilter {
+                since: Some(run(1).at),
+                ..all()
+            },
+            vec![2, 1],
+        ),
+        (
+            RunFilter {
+                until: Some(run(1).at),
+                ..all()
+            },
+            vec![0],
+        ),
+        (
+            RunFilter {
+                since: Some(run(1).at),
+                status: Some(200),
+                ..all()
+            },
+            vec![2],
+        ),
     ] {
         let found = runs.search(9, &filter).await;
         assert_eq!(numbers(&found), expected, "{filter:?}");
     }
-    let first = RunFilter { label: text("default"), ..all() };
+    let first = RunFilter {
+        label: text("default"),
+        ..all()
+    };
     assert_eq!(numbers(&runs.search(1, &first).await), [2]);
 }
 

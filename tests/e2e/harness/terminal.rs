@@ -61,10 +61,15 @@ impl Terminal {
         let mut watched = [PollFd::new(self.person.as_fd(), PollFlags::POLLIN)];
         let patience = PollTimeout::try_from(PATIENCE).expect("a short time");
         let ready = poll(&mut watched, patience).expect("a terminal");
-        assert!(ready > 0, "nothing more within {PATIENCE:?}: {:?}", self.shown);
+        assert!(
+            ready > 0,
+            "nothing more within {PATIENCE:?}: {:?}",
+            self.shown
+        );
         let mut block = [0; 8192];
         let read = self.person.read(&mut block).unwrap_or(0);
-        self.shown.push_str(&String::from_utf8_lossy(&block[..read]));
+        self.shown
+            .push_str(&String::from_utf8_lossy(&block[..read]));
         read > 0
     }
 }

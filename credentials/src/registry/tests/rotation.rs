@@ -54,7 +54,10 @@ async fn a_key_of_a_kind_that_is_never_stored_leaves_the_old_one_in_use() {
     let (_installation, registry, id) = one_key().await;
     let from = registry.audit().head().await.position + 1;
     let refused = registry.rotate(&act(), &id, to("sk-admin-1")).await;
-    assert!(matches!(refused, Err(ChangeError::SecretOfOtherKind { .. })));
+    assert!(matches!(
+        refused,
+        Err(ChangeError::SecretOfOtherKind { .. })
+    ));
     assert_eq!(
         opened(registry.resolver().resolve(&ask("acme"))).unwrap(),
         "sk-1"
