@@ -25,7 +25,7 @@ test: ## Every test: Rust, documentation examples, the providers' real SDKs, and
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/sdk/run.sh
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/api/run.sh
 
-check: check-fmt check-clippy check-structure check-docs check-api check-scripts check-dependencies ## All that CI asks besides the tests
+check: check-fmt check-clippy check-structure check-docs check-providers check-api check-scripts check-dependencies ## All that CI asks besides the tests
 
 bench: ## Measure against nginx on this machine, side by side (ARGS=start: how fast it starts; ARGS=lists: the admin API, ARGS=revoke: how soon a key is used no more)
 	@$(need) cargo cc cmake
@@ -38,7 +38,7 @@ fmt: ## Format the Rust sources
 clean: ## Remove what was built
 	cargo clean
 
-.PHONY: check-fmt check-clippy check-structure check-docs check-api check-scripts check-dependencies
+.PHONY: check-fmt check-clippy check-structure check-docs check-providers check-api check-scripts check-dependencies
 
 check-fmt:
 	@$(need) cargo rustfmt
@@ -60,6 +60,10 @@ check-docs:
 	@tests/checks/integrations.py
 	@tests/checks/clients.py
 	@tests/checks/settings.py
+
+# Every call of the providers' SDKs is on one list: forwarded, forwarded if allowed, or refused.
+check-providers:
+	@tests/checks/sdk_calls.py
 
 # docs/openapi.json is what the code says.
 check-api:

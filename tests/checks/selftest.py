@@ -11,6 +11,8 @@ import exposure
 import layout
 import links
 import problems
+import sdk_calls
+import sdk_sources
 import settings
 import summary
 
@@ -201,6 +203,89 @@ class Clients(unittest.TestCase):
     def test_nothing_in_a_value_is_expanded_by_the_shell(self):
         recipe = {**self.RECIPE, "variable": [{"name": "A", "value": '$(b) "c"'}], "no_proxy": False}
         self.assertEqual(list(clients.variables(recipe)), ['export A="\\$(b) \\"c\\""'])
+
+
+class SdkCalls(unittest.TestCase):
+    def found(self, *calls, routes=(), stored=(), refused=()):
+        lists = sdk_calls.lists_of("p", {"routes": routes, "stored_routes": stored}, refused)
+        return list(sdk_calls.violations("p", {sdk_sources.Call(*call): "sdk 1.0" for call in calls}, lists))
+
+    def test_a_call_on_one_list_passes(self):
+        self.assertEqual(self.found(("POST", "/v1/chat", "a.py"), routes=["POST /v1/chat"]), [])
+        self.assertEqual(self.found(("GET", "/v1/files/{id}", "a.py"), stored=["GET /v1/files/*"]), [])
+        refused = [{"request": "POST /v1/keys/**", "why": "administers"}]
+        self.assertEqual(self.found(("POST", "/v1/keys/{id}/roll", "a.py"), refused=refused), [])
+
+    def test_a_call_on_no_list_is_found_with_all_that_names_it(self):
+        [found] = self.found(("POST", "/v1/new", "a.py"), routes=["GET /v1/new"])
+        for part in ("sdk 1.0", "POST /v1/new", "a.py", "config/providers/p.toml", "refused_calls.toml"):
+            self.assertIn(part, found)
+
+    def test_a_handshake_is_not_a_plain_request(self):
+        self.assertEqual(len(self.found(("GET", "/v1/live", "a.py", True), routes=["GET /v1/live"])), 1)
+
+    def test_a_refused_or_a_stored_call_that_routes_forward_is_found(self):
+        keys = ("POST", "/v1/keys", "a.py")
+        refused = [{"request": "POST /v1/keys", "why": "administers"}]
+        self.assertEqual(len(self.found(keys, routes=["POST /v1/*"], refused=refused)), 1)
+        self.assertEqual(len(self.found(keys, stored=["POST /v1/*"], refused=refused)), 1)
+        self.assertEqual(len(self.found(keys, routes=["POST /v1/*"], stored=["POST /v1/keys"])), 1)
+        self.assertEqual(self.found(keys, routes=["POST /v1/keys"], stored=["POST /v1/*"]), [])
+
+    def test_a_refusal_that_no_sdk_needs_and_an_entry_on_two_lists_are_found(self):
+        self.assertEqual(len(self.found(refused=[{"request": "GET POST /v1/gone", "why": "administers"}])), 2)
+        self.assertEqual(len(self.found(routes=["GET /v1/a"], stored=["GET POST /v1/a"])), 1)
+
+    def test_a_provider_without_a_decision_and_a_refusal_without_a_reason_are_found(self):
+        known = [*sdk_calls.WITHOUT_SDK, *(sdk.provider for sdk in sdk_calls.SDKS)]
+        self.assertEqual(list(sdk_calls.undecided_providers(known, {})), [])
+        self.assertEqual(len(list(sdk_calls.undecided_providers([*known, "new"], {}))), 1)
+        self.assertEqual(len(list(sdk_calls.undecided_providers(known, {"openai": [{"request": "GET /a"}]}))), 1)
+
+
+class SdkSources(unittest.TestCase):
+    def read(self, reader, source, file="sdk/a.py"):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / file
+            path.parent.mkdir(parents=True)
+            path.write_text(source, encoding="utf-8")
+            return sorted((call.method, call.path) for call in reader(pathlib.Path(folder), [file.split("/")[0]]))
+
+    def test_each_generators_form_is_read(self):
+        template = 'self._post(path_template("/files/{id}?beta=true", id=id))'
+        hosts = 'self._get(("https://h" if not self._client._base_url_overridden else "") + "/a")'
+        listed = 'self._get_api_list("/search", method="post")'
+        self.assertEqual(self.read(sdk_sources.stainless, template), [("POST", "/files/{id}")])
+        self.assertEqual(self.read(sdk_sources.stainless, hosts), [("GET", "/a")])
+        self.assertEqual(self.read(sdk_sources.stainless, listed), [("POST", "/search")])
+        built = 'self._build_request_async(method="PATCH", path="/v1/a/{id}")'
+        self.assertEqual(self.read(sdk_sources.speakeasy, built), [("PATCH", "/v1/a/{id}")])
+        fern = 'self._client_wrapper.httpx_client.request(f"v1/a/{encode(id)}", method="GET")'
+        self.assertEqual(self.read(sdk_sources.fern, fern), [("GET", "/v1/a/{encode(id)}")])
+
+    def test_googles_form_is_read_without_the_other_platforms(self):
+        source = (
+            "def f(self):\n  if self._api_client.vertexai:\n    path = 'other'\n  else:\n"
+            "    path = '{model}:generateContent'\n  self._api_client.request('post', path)\n"
+        )
+        found = self.read(sdk_sources.google, source, "sdk/models.py")
+        self.assertEqual(found, [("POST", f"/{{api_version}}/{kind}/{{id}}:generateContent") for kind in ("models", "tunedModels")])
+
+    def test_what_cannot_be_read_is_an_error(self):
+        with self.assertRaises(sdk_sources.Unreadable):
+            self.read(sdk_sources.stainless, "self._post(url)")
+        with self.assertRaises(sdk_sources.Unreadable):
+            self.read(sdk_sources.google, "def f(self):\n  self._api_client.request('get', path)\n")
+
+    def test_a_new_websocket_and_one_that_went_are_errors(self):
+        def reader(written):
+            return lambda folder, packages: sdk_sources.sockets(folder, packages[0], written)
+
+        source = "import websockets\nconnect('/live')\n"
+        self.assertEqual(self.read(reader({"sdk/a.py": {"'/live'": "/live"}}), source), [("GET", "/live")])
+        for written in ({}, {"sdk/a.py": {"'/gone'": "/gone"}}):
+            with self.assertRaises(sdk_sources.Unreadable):
+                self.read(reader(written), source)
 
 
 class Summary(unittest.TestCase):

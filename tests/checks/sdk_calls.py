@@ -1,0 +1,321 @@
+#!/usr/bin/env python3
+"""Every request that a provider's own Python SDK can send is decided on: one list has it, and only one.
+
+The lists are `routes` and `stored_routes` in config/providers/, and refused_calls.toml, beside this file, of what is on
+neither on purpose. The SDKs are those of sdk-requirements.txt, installed into the cache folder on first use.
+
+Exit code 0 when all is decided, 1 with a line for each call that is on no list or on two, and for each entry of
+refused_calls.toml that no SDK needs.
+"""
+
+import dataclasses
+import functools
+import importlib.metadata
+import pathlib
+import re
+import subprocess
+import sys
+import tomllib
+
+import sdk_sources
+from sdk_sources import PLACEHOLDER, Call
+
+HERE = pathlib.Path(__file__).parent
+ROOT = HERE.parents[1]
+PROVIDERS = ROOT / "config" / "providers"
+REFUSED = HERE / "refused_calls.toml"
+
+# Providers that no SDK here speaks to.
+WITHOUT_SDK = {
+    "deepseek": "has none of its own: its documentation uses OpenAI's and Anthropic's",
+    "sandbox": "has none of its own: it is the stand-in that Keyside runs",
+    "xai": "speaks gRPC, which Keyside does not forward; its HTTP API is used with OpenAI's and Anthropic's",
+}
+
+# {file: {text that shows the path: path}} of the files that open a WebSocket.
+SOCKETS = {
+    "openai": {
+        "openai/_websocket_connection.py": {},
+        "openai/lib/_websocket.py": {},
+        "openai/lib/responses_websocket/_session.py": {},
+        "openai/types/websocket_connection_options.py": {},
+        "openai/resources/beta/realtime/realtime.py": {'b"/realtime" + separator': "/realtime"},
+        "openai/resources/beta/responses/responses.py": {'b"/responses" + separator': "/responses"},
+        "openai/resources/live/forks.py": {'"/live/sessions/{session_id}/fork"': "/live/sessions/{session_id}/fork"},
+        "openai/resources/live/live.py": {'b"/live/sessions" + separator': "/live/sessions"},
+        "openai/resources/live/sideband.py": {
+            '"/live/sessions/{session_id}/attach"': "/live/sessions/{session_id}/attach"
+        },
+        "openai/resources/realtime/realtime.py": {'b"/realtime" + separator': "/realtime"},
+        "openai/resources/realtime/translations/translations.py": {
+            'b"/realtime/translations" + separator': "/realtime/translations"
+        },
+        "openai/resources/responses/responses.py": {'b"/responses" + separator': "/responses"},
+    },
+    "mistralai": {
+        "mistralai/extra/realtime/connection.py": {},
+        "mistralai/extra/realtime/speech.py": {'"/v1/audio/speech/realtime"': "/v1/audio/speech/realtime"},
+        "mistralai/extra/realtime/transcription.py": {
+            '"/v1/audio/transcriptions/realtime"': "/v1/audio/transcriptions/realtime"
+        },
+    },
+    "together": {"together/lib/realtime/_connection.py": {'f"{path}/v1/realtime"': "/v1/realtime"}},
+    "google": {
+        "google/genai/_api_client.py": {},
+        "google/genai/_interactions_websocket.py": {"'interactions/live'": "/{api_version}/interactions/live"},
+        "google/genai/live.py": {
+            "method = 'BidiGenerateContent'": (
+                "/ws/google.ai.generativelanguage.{api_version}.GenerativeService.BidiGenerateContent"
+            ),
+            "method = 'BidiGenerateContentConstrained'": (
+                "/ws/google.ai.generativelanguage.{api_version}.GenerativeService.BidiGenerateContentConstrained"
+            ),
+        },
+        "google/genai/live_music.py": {
+            "GenerativeService.BidiGenerateMusic": (
+                "/ws/google.ai.generativelanguage.{api_version}.GenerativeService.BidiGenerateMusic"
+            )
+        },
+    },
+}
+
+# Requests that an SDK puts together by hand, and the text in its source that shows them.
+BY_HAND = {
+    "together": [
+        ("POST", "/v1/files", "together/resources/files.py", 'upload_manager.upload("/v1/files"'),
+        ("POST", "/v1/files/{id}/preprocess", "together/lib/resources/files.py", "/preprocess"),
+        ("POST", "/v1/files/multipart/initiate", "together/lib/resources/files.py", "/multipart/initiate"),
+        ("POST", "/v1/files/multipart/complete", "together/lib/resources/files.py", "/multipart/complete"),
+        ("POST", "/v1/files/multipart/abort", "together/lib/resources/files.py", "/multipart/abort"),
+    ],
+    "mistralai": [
+        (
+            "POST",
+            "/v1/audio/workers/registration-token",
+            "mistralai/extra/voice_agents/worker.py",
+            "/v1/audio/workers/registration-token",
+        ),
+    ],
+}
+
+
+# Not read: programs that come with an SDK (command lines, Fireworks' trainer, Mistral's workers), which call services of
+# their own.
+@dataclasses.dataclass(frozen=True)
+class Sdk:
+    """What is read of one SDK, and how its paths become those of a provider's catalogue entry."""
+
+    provider: str
+    distribution: str
+    package: str
+    readers: tuple
+    # What the base URL ends in where the SDK's paths begin.
+    prefix: str = ""
+    # Calls that go to another path below the prefix: OpenAI's for Azure.
+    deployments: bool = False
+
+    def calls(self, folder):
+        """{the call, with the paths of the catalogue}."""
+        found = set(read(folder, self.readers))
+        found.update(sdk_sources.sockets(folder, self.package, SOCKETS.get(self.package.split("/")[0], {})))
+        found.update(by_hand(folder, self.package))
+        deployments = azure_deployments(folder) if self.deployments else ()
+        return {dataclasses.replace(call, path=self.path(call, deployments)) for call in found}
+
+    def path(self, call, deployments):
+        # One of OpenRouter's calls has a base URL of its own, without the prefix.
+        if call.path.startswith("/api/"):
+            return call.path
+        inside = "/deployments/{model}" if call.method == "POST" and call.path in deployments else ""
+        return (self.prefix + inside + call.path).replace("{api_version}", "v1beta")
+
+
+@functools.cache
+def read(folder, readers):
+    return frozenset(call for reader, packages in readers for call in reader(folder, packages))
+
+
+OPENAI = ((sdk_sources.stainless, ("openai/resources", "openai/lib")),)
+SDKS = (
+    Sdk(
+        "anthropic",
+        "anthropic",
+        "anthropic",
+        ((sdk_sources.stainless, ("anthropic/resources", "anthropic/lib")),),
+    ),
+    Sdk("azure-openai", "openai", "openai", OPENAI, "/openai", deployments=True),
+    Sdk("azure-openai", "openai", "openai", OPENAI, "/openai/v1"),
+    Sdk("bedrock", "botocore", "botocore", ((sdk_sources.botocore, ("botocore/data/bedrock-runtime",)),)),
+    Sdk("cohere", "cohere", "cohere", ((sdk_sources.fern, ("cohere",)),)),
+    Sdk("fireworks", "fireworks-ai", "fireworks/resources", ((sdk_sources.stainless, ("fireworks/resources",)),)),
+    Sdk(
+        "gemini",
+        "google-genai",
+        "google/genai",
+        ((sdk_sources.google, ("google/genai",)), (sdk_sources.speakeasy, ("google/genai/_gaos",))),
+    ),
+    Sdk("groq", "groq", "groq", ((sdk_sources.stainless, ("groq",)),)),
+    Sdk("mistral", "mistralai", "mistralai", ((sdk_sources.speakeasy, ("mistralai/client",)),)),
+    Sdk("openai", "openai", "openai", OPENAI, "/v1"),
+    Sdk("openrouter", "openrouter", "openrouter", ((sdk_sources.speakeasy, ("openrouter",)),), "/api/v1"),
+    Sdk("perplexity", "perplexityai", "perplexity", ((sdk_sources.stainless, ("perplexity",)),)),
+    Sdk("together", "together", "together", ((sdk_sources.stainless, ("together/resources",)),)),
+)
+
+
+def by_hand(folder, package):
+    for method, path, file, text in BY_HAND.get(package, ()):
+        if text not in (folder / file).read_text(encoding="utf-8"):
+            raise sdk_sources.Unreadable(f"{file} no longer has `{text}`; correct BY_HAND in sdk_calls.py")
+        yield Call(method, path, file)
+
+
+def azure_deployments(folder):
+    """The paths below which AzureOpenAI's client puts the deployment."""
+    text = (folder / "openai/lib/azure.py").read_text(encoding="utf-8")
+    if not (listed := re.search(r"_deployments_endpoints = set\((.*?)\)", text, re.DOTALL)):
+        raise sdk_sources.Unreadable("openai/lib/azure.py no longer lists the paths that name a deployment")
+    return set(re.findall(r'"(/[^"]+)"', listed[1]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One method of an entry of a list."""
+
+    written: str
+    method: str
+    path: re.Pattern
+    upgrade: bool
+
+    def covers(self, call):
+        filled = PLACEHOLDER.sub("x", call.path)
+        return (self.method, self.upgrade) == (call.method, call.upgrade) and bool(self.path.fullmatch(filled))
+
+
+def entries(routes):
+    """The routes of a catalogue entry, or the refused calls, as entries."""
+    for route in routes:
+        table = {"request": route} if isinstance(route, str) else route
+        *methods, path = table["request"].split(" ")
+        for method in methods:
+            yield Entry(table["request"], method, pattern(path), table.get("upgrade", False))
+
+
+def pattern(path):
+    """As PathPattern of the config crate matches: `*` inside a segment, `**` for one or more."""
+    segments = (".+" if part == "**" else re.escape(part).replace(r"\*", "[^/]+") for part in path.split("/"))
+    return re.compile("/".join(segments))
+
+
+def violations(provider, calls, lists):
+    """`calls` is {call: the SDK that sends it}, `lists` {list: its entries}, the refused ones under "refused"."""
+    for call, sdk in sorted(calls.items()):
+        deciding = {name: exact for name, listed in lists.items() if (exact := exactness(call, listed)) is not None}
+        kind = "WebSocket " if call.upgrade else ""
+        shown = f"{provider}: {sdk} sends {kind}{call.method} {call.path} ({call.file}), which"
+        if not deciding:
+            yield (
+                f"{shown} no list decides on; add it to `routes` or `stored_routes` in config/providers/{provider}.toml,"
+                f" or with a reason to [{provider}] in tests/checks/refused_calls.toml"
+            )
+        elif len(deciding) > 1 and not is_exception(deciding):
+            yield f"{shown} more than one list has: {', '.join(deciding)}; leave it on one"
+    yield from unneeded(provider, calls, lists.get("refused", ()))
+    yield from twice(provider, lists)
+
+
+def exactness(call, listed):
+    """How few stars the entry has that fits a call best, as a number that grows; None where none fits."""
+    return max((-entry.written.count("*") for entry in listed if entry.covers(call)), default=None)
+
+
+def is_exception(deciding):
+    """Whether `routes` names what a star of `stored_routes` covers too: `videos/models` and `videos/*`.
+
+    The other way round, a star of `routes` would forward what the operator did not allow.
+    """
+    return set(deciding) == {"routes", "stored_routes"} and deciding["routes"] > deciding["stored_routes"]
+
+
+def unneeded(provider, calls, refused):
+    for entry in refused:
+        if not any(entry.covers(call) for call in calls):
+            yield (
+                f"{provider}: no SDK sends {entry.method} of `{entry.written}` any more; remove it from"
+                f" [{provider}] in tests/checks/refused_calls.toml"
+            )
+
+
+def twice(provider, lists):
+    seen = {}
+    for name, listed in lists.items():
+        for entry in listed:
+            key = (entry.method, entry.path.pattern, entry.upgrade)
+            if key in seen:
+                yield f"{provider}: {entry.method} of `{entry.written}` is in {name}, and already in {seen[key]}"
+            seen[key] = name
+
+
+def lists_of(provider, catalogue, refused):
+    """{list: entries} of one provider; each refused call has to say why."""
+    return {
+        "routes": list(entries(catalogue["routes"])),
+        "stored_routes": list(entries(catalogue.get("stored_routes", ()))),
+        "refused": list(entries(refused)),
+    }
+
+
+def installed():
+    """The folder in which the pinned SDKs are."""
+    found = subprocess.run(
+        [HERE / "tools", "sdk-requirements.txt", "--no-deps", "--no-compile"], check=True, stdout=subprocess.PIPE, text=True
+    )
+    return next((pathlib.Path(found.stdout.strip()).parent / "lib").glob("python3*/site-packages"))
+
+
+def versions(folder):
+    return {found.metadata["Name"]: found.version for found in importlib.metadata.distributions(path=[str(folder)])}
+
+
+def undecided_providers(catalogue, refused):
+    spoken = {sdk.provider for sdk in SDKS}
+    for provider in sorted(set(catalogue) - spoken - set(WITHOUT_SDK)):
+        yield f"{provider}: neither SDKS nor WITHOUT_SDK in tests/checks/sdk_calls.py has it"
+    for provider in sorted((set(refused) | spoken) - set(catalogue)):
+        yield f"{provider}: config/providers/ has no such provider"
+    for provider, listed in refused.items():
+        yield from (f"{provider}: `{entry['request']}` is refused without a `why`" for entry in listed if not entry.get("why"))
+
+
+def main():
+    catalogue = {file.stem: tomllib.loads(file.read_text(encoding="utf-8")) for file in sorted(PROVIDERS.glob("*.toml"))}
+    tables = tomllib.loads(REFUSED.read_text(encoding="utf-8"))
+    refused = {provider: table["refused"] for provider, table in tables.items()}
+    folder = installed()
+    version = versions(folder)
+    calls = {}
+    for sdk in SDKS:
+        try:
+            found = sdk.calls(folder)
+        except sdk_sources.Unreadable as error:
+            print(f"sdk_calls: {sdk.distribution} {version[sdk.distribution]}: {error}", file=sys.stderr)
+            return 1
+        named = f"{sdk.distribution} {version[sdk.distribution]}"
+        calls.setdefault(sdk.provider, {}).update(dict.fromkeys(found, named))
+
+    problems = list(undecided_providers(catalogue, refused))
+    for provider, sent in calls.items():
+        lists = lists_of(provider, catalogue[provider], refused.get(provider, ()))
+        problems += violations(provider, sent, lists)
+        if "--counts" in sys.argv[1:]:
+            counts = (f"{sum(any(e.covers(call) for e in listed) for call in sent)} {name}" for name, listed in lists.items())
+            print(f"{provider}: {len(sent)} calls of {', '.join(sorted(set(sent.values())))}: {', '.join(counts)}")
+    for problem in problems:
+        print(f"sdk_calls: {problem}", file=sys.stderr)
+    if not problems:
+        print(f"sdk_calls: ok ({sum(map(len, calls.values()))} calls of {len({sdk.distribution for sdk in SDKS})} SDKs)")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
