@@ -17,7 +17,9 @@ HEAD = """\
 <!-- Written by tests/checks/integrations.py from config/providers/; change those, then run it with --write. -->
 
 What Keyside knows about each provider: where a key comes from, how it is attached, what may be asked with it. Nothing
-else is forwarded, whatever the key could do; key-management and organisation endpoints are on no list. How to point an
+else is forwarded, whatever the key could do; what administers an account or hands out credentials is on no list. There are
+two groups of requests: `inference` is forwarded, `stored` only where [`allow`](CONFIGURATION.md#providersid-laid-over-the-built-in-catalogue)
+names it. In a path, `*` is a part of one segment, and `**` an identifier that may hold slashes. How to point an
 SDK at it: [SDKS.md](SDKS.md). A provider that is not here: [CONFIGURATION.md](CONFIGURATION.md#providersid-laid-over-the-built-in-catalogue).
 
 Prefer a key made for Keyside alone, with the fewest permissions and a spending limit, and one for each workspace and
@@ -75,10 +77,16 @@ def section(id, provider):
         lines += [f"{number}. {step}" for number, step in enumerate(provider["steps"], 1)]
         lines += [""]
     lines += facts(id, provider)
-    lines += ["", "<details><summary>What may be asked</summary>", "", "```text"]
-    lines += [asked(route) for route in provider["routes"]]
-    lines += ["```", "", "</details>"]
+    lines += group("What may be asked", provider["routes"])
+    lines += group('What may be asked with <code>allow = ["inference", "stored"]</code>', provider.get("stored_routes"))
     return "\n".join(lines) + "\n"
+
+
+def group(heading, routes):
+    if not routes:
+        return []
+    opening = ["", f"<details><summary>{heading}</summary>", "", "```text"]
+    return opening + [asked(route) for route in routes] + ["```", "", "</details>"]
 
 
 def links(provider):
