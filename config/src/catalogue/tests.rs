@@ -370,7 +370,9 @@ fn what_counts_cancels_or_queues_is_not_metered_and_what_generates_is() {
         "cancel",
         "count",
         "input_tokens",
+        "queue",
         "tokenize",
+        "validate",
     ];
     each(|provider| {
         let posts = provider.routes.iter();
