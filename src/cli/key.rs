@@ -149,21 +149,34 @@ pub(crate) async fn run(key: Key, sources: &Sources, answer: &Answer) -> Result<
 }
 
 impl Add {
-    /// What can be wrong without the key comes first: nobody should paste one and then learn that the token is missing, or
-    /// the workspace mistyped.
+    /// Who is asked for a key is told first what is wrong without it: a token that is missing, a workspace that was mistyped.
     async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
-        workspace::expect(&client, &self.workspace).await?;
-        let known = provider::find(&client, self.provider.as_str()).await?;
+        let known = match self.secret.is_asked_for() {
+            true => {
+                workspace::expect(&client, &self.workspace).await?;
+                provider::find(&client, self.provider.as_str()).await?
+            }
+            false => None,
+        };
         let wanted = Wanted {
             workspace: self.workspace.as_str(),
             provider: self.provider.as_str(),
             label: self.label.as_str(),
             known: known.as_ref(),
         };
-        let secret = self.secret.read(&wanted, answer)?;
+        let secret = self.secret.read(Some(&wanted), answer)?;
         let others = self.others();
-        let added = client.post_secret(CREDENTIALS, secret, &others).await?;
+        let added = match client.post_secret(CREDENTIALS, secret, &others).await {
+            Ok(added) => added,
+            Err(error) => {
+                // Names what was mistyped, where that is the cause.
+                if error.is(workspace::UNKNOWN) {
+                    workspace::expect(&client, &self.workspace).await?;
+                }
+                return Err(error.into());
+            }
+        };
         let credential = Credential::of(&added)?;
         credential.remark_on(answer);
         let lines = sdk_lines::of(

@@ -5,9 +5,11 @@ use std::{
     io::{self, IsTerminal},
     os::fd::AsFd,
     path::PathBuf,
+    sync::Arc,
 };
 
 use clap::Args;
+use keyside_config::Catalogue;
 use zeroize::Zeroizing;
 
 use super::{
@@ -48,21 +50,26 @@ impl SecretFrom {
         }
     }
 
+    /// Whether a person is asked for it.
+    pub(crate) fn is_asked_for(&self) -> bool {
+        self.secret_file.is_none() && !self.stdin
+    }
+
     /// The secret, without the newline that ends a file, and without what was pasted around it. What it may look like is for
     /// the server to say.
     pub(crate) fn read(
         &self,
-        wanted: &Wanted<'_>,
+        wanted: Option<&Wanted<'_>>,
         answer: &Answer,
     ) -> Result<Zeroizing<String>, Failure> {
         let mut secret = match (&self.secret_file, self.stdin) {
             // The name is not repeated: it may be the key itself.
             (Some(path), _) => all_of(File::open(path), "the file named by --secret-file"),
             (None, true) => all_of(standard_input(), "standard input"),
-            (None, false) => prompt(&wanted.question()),
+            (None, false) => prompt(&wanted.map_or(String::new(), Wanted::question)),
         }?;
         trim_newline(&mut secret);
-        let removed = pasted::strip(&mut secret, wanted.prefixes());
+        let removed = pasted::strip(&mut secret, &prefixes(wanted));
         if !removed.is_empty() {
             answer.remark(&format!("Removed around the key: {}", removed.join(", ")));
         }
@@ -93,13 +100,21 @@ impl Wanted<'_> {
         let question = question.replace(char::is_control, "\u{fffd}");
         format!("{question}\nSecret (not shown): ")
     }
+}
 
-    /// What the provider's keys begin with.
-    fn prefixes(&self) -> &[String] {
-        match self.known {
-            Some(known) => &known.key.prefixes,
-            None => &[],
-        }
+/// What the provider's keys begin with, or those of any that this release knows.
+fn prefixes(wanted: Option<&Wanted<'_>>) -> Vec<String> {
+    let catalogue = Catalogue::builtin();
+    let built_in = |provider: &Arc<keyside_config::Provider>| provider.key.prefix.clone();
+    match wanted {
+        Some(Wanted {
+            known: Some(known), ..
+        }) => known.key.prefixes.clone(),
+        Some(wanted) => catalogue
+            .get(wanted.provider)
+            .map(built_in)
+            .unwrap_or_default(),
+        None => catalogue.iter().flat_map(built_in).collect(),
     }
 }
 

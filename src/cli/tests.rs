@@ -164,7 +164,7 @@ fn read_secret(file: &std::path::Path) -> Result<zeroize::Zeroizing<String>, Fai
         label: "default",
         known: None,
     };
-    SecretFrom::file(file).read(&wanted, &Answer::new(false))
+    SecretFrom::file(file).read(Some(&wanted), &Answer::new(false))
 }
 
 #[test]

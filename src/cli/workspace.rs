@@ -233,7 +233,7 @@ fn table(items: &[Value], answer: &Answer) -> String {
 
 const WORKSPACES: &str = "/api/workspaces";
 
-const UNKNOWN: &str = "workspace-unknown";
+pub(crate) const UNKNOWN: &str = "workspace-unknown";
 
 const FIELDS: [(&str, &str); 4] = [
     ("id", "id"),

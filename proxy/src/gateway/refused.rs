@@ -94,7 +94,9 @@ impl Gateway {
                 "other"
             },
             path: shown::path(path, &self.settings.catalogue),
-            host: host.filter(|_| refusal == Refusal::HostNotAllowed),
+            host: host
+                .filter(|_| refusal == Refusal::HostNotAllowed)
+                .map(|host| shown::host(host, &self.settings.catalogue)),
             address: address + &workspace.unwrap_or_default(),
         }
     }

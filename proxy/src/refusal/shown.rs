@@ -20,6 +20,14 @@ pub(crate) fn path(path: &str, catalogue: &Catalogue) -> String {
     shown
 }
 
+/// A host as it may be shown.
+pub(crate) fn host<'a>(host: &'a str, catalogue: &Catalogue) -> &'a str {
+    match host.len() > LONGEST || looks_like_a_key(host, catalogue) {
+        true => "…",
+        false => host,
+    }
+}
+
 /// Whether it begins as some provider's keys do, or holds what only random text holds. Names of models, methods and dated
 /// versions do not.
 pub(crate) fn looks_like_a_key(segment: &str, catalogue: &Catalogue) -> bool {

@@ -73,22 +73,28 @@ struct End {
 }
 
 impl Rotate {
-    /// What can be wrong without the secret comes first: nobody should paste one and then learn that the key is not there.
+    /// Who is asked for a secret is told whose it is, and first that there is no such key.
     pub(super) async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
         let client = self.one.admin.client(sources)?;
-        let credential = Credential::of(&client.get(&path(&self.one.id)).await?)?;
-        let known = provider::find(&client, &credential.provider).await?;
+        let asked_for = match self.secret.is_asked_for() {
+            true => {
+                let credential = Credential::of(&client.get(&path(&self.one.id)).await?)?;
+                let known = provider::find(&client, &credential.provider).await?;
+                Some((credential, known))
+            }
+            false => None,
+        };
         let mut body = Map::new();
         body.insert("graceSeconds".to_owned(), self.grace.as_secs().into());
         body.insert("check".to_owned(), self.check.into());
         self.end.put_into(&mut body);
-        let wanted = Wanted {
+        let wanted = asked_for.as_ref().map(|(credential, known)| Wanted {
             workspace: &credential.workspace_id,
             provider: &credential.provider,
             label: &credential.label,
             known: known.as_ref(),
-        };
-        let secret = self.secret.read(&wanted, answer)?;
+        });
+        let secret = self.secret.read(wanted.as_ref(), answer)?;
         let rotated = client
             .patch_secret(&path(&self.one.id), secret, &Value::Object(body))
             .await?;
