@@ -51,14 +51,15 @@ impl BaseUrl {
 
     /// What a `Host` header holds: `host`, or `host:port` where the port is not the scheme's own.
     pub fn authority(&self) -> String {
-        let host = match self.host.contains(':') {
-            true => format!("[{}]", self.host),
-            false => self.host.clone(),
-        };
         match self.port == self.scheme.default_port() {
-            true => host,
-            false => format!("{host}:{}", self.port),
+            true => bracketed(&self.host),
+            false => self.host_and_port(),
         }
+    }
+
+    /// `host:port`, which is what a proxy is asked to connect to.
+    pub fn host_and_port(&self) -> String {
+        format!("{}:{}", bracketed(&self.host), self.port)
     }
 
     /// Whether the host is this machine by its very name.
@@ -149,8 +150,16 @@ impl FromStr for Host {
 #[error("expected a host name or an IP address, without a port")]
 pub(crate) struct HostError;
 
+/// A host as an authority writes it: an IPv6 address in brackets (RFC 3986 section 3.2.2).
+pub(crate) fn bracketed(host: &str) -> String {
+    match host.contains(':') {
+        true => format!("[{host}]"),
+        false => host.to_owned(),
+    }
+}
+
 /// The host without brackets, and the port if there is one.
-fn split_authority(authority: &str) -> Result<(&str, Option<u16>), BaseUrlError> {
+pub(crate) fn split_authority(authority: &str) -> Result<(&str, Option<u16>), BaseUrlError> {
     if authority.contains('@') {
         return Err(BaseUrlError::Userinfo);
     }

@@ -19,6 +19,7 @@ mod origin;
 mod parsed;
 mod pattern;
 mod provider;
+mod proxy_url;
 mod recipe;
 mod settings;
 mod slug;
@@ -42,8 +43,10 @@ pub use provider::{
 pub use recipe::{
     Language, Recipe, RecipeExample, RecipeFile, RecipeTarget, RecipeVariable, UnknownRecipe,
 };
+pub use proxy_url::{ProxyProtocol, ProxyUrl, ProxyUrlError};
 pub use settings::{
-    AcceptEncoding, Admin, CredentialRules, Deadlines, EnvironmentPin, Kms, KmsDriver, Limits,
-    Listener, Log, LogFormat, MasterKeySource, Observe, Proxy, Runs, Settings, Store, WhenFull,
+    AcceptEncoding, Admin, CredentialRules, Deadlines, Egress, EgressProxy, EgressProxyError,
+    EnvironmentPin, Kms, KmsDriver, Limits, Listener, Log, LogFormat, MasterKeySource, Observe,
+    Proxy, Roots, Runs, Settings, Store, WhenFull,
 };
 pub use sources::{EffectiveSetting, Loaded, Sources};

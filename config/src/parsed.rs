@@ -40,6 +40,15 @@ where
     texts(from).map(Some)
 }
 
+/// [`text`] where a key may be left out.
+pub(crate) fn some_text<'de, D, T>(from: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: Display>,
+{
+    text(from).map(Some)
+}
+
 /// A path that is not empty.
 pub(crate) fn path<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
     match PathBuf::deserialize(from)? {

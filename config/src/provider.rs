@@ -28,7 +28,7 @@ pub use self::{
     subprotocol::{Subprotocol, SubprotocolError},
     usage::{Ending, KeyPath, Sign, Sum, UsageRule, UsageRuleError},
 };
-use crate::{BaseUrl, duration};
+use crate::{BaseUrl, EgressProxy, duration};
 
 /// One provider of the catalogue.
 #[derive(Clone, Debug)]
@@ -41,6 +41,8 @@ pub struct Provider {
     pub upstream: Upstream,
     /// Whether its name may resolve to addresses of a private network.
     pub allow_private: bool,
+    /// The way to it, where that is not the one of `[egress]`.
+    pub egress: Option<EgressProxy>,
     /// How it takes a key.
     pub auth: Auth,
     /// Headers it needs, set only where the client did not.

@@ -1,6 +1,7 @@
 //! The settings as the rest of Keyside sees them: types that cannot hold a value it could not run with.
 
 mod document;
+mod egress;
 mod proxy;
 
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
@@ -8,6 +9,7 @@ use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
 use serde::Deserialize;
 
 pub(crate) use self::document::Document;
+pub use self::egress::{Egress, EgressProxy, EgressProxyError, Roots};
 pub use self::proxy::{AcceptEncoding, Deadlines, EnvironmentPin, Limits, Listener, Proxy};
 use crate::{Catalogue, address, parsed};
 
@@ -16,6 +18,8 @@ use crate::{Catalogue, address, parsed};
 pub struct Settings {
     /// The data plane: who may connect, for how long, and how much.
     pub proxy: Proxy,
+    /// The way out to providers.
+    pub egress: Egress,
     /// The admin API and web page.
     pub admin: Admin,
     /// Metrics and health.

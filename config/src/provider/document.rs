@@ -12,7 +12,8 @@ use super::{
     sdk,
 };
 use crate::{
-    BaseUrl, field, field::NormalName, layers::Mismatch, metadata::is_metadata_address, parsed,
+    BaseUrl, EgressProxy, field, field::NormalName, layers::Mismatch,
+    metadata::is_metadata_address, parsed,
 };
 
 /// One file of `providers/`, with `[providers.<id>]` laid over it.
@@ -25,6 +26,8 @@ pub(crate) struct ProviderDocument {
     allow_plaintext: bool,
     #[serde(default)]
     allow_private: bool,
+    #[serde(default, deserialize_with = "parsed::some_text")]
+    egress: Option<EgressProxy>,
     endpoint: Option<EndpointRule>,
     auth: AuthDocument,
     #[serde(default)]
@@ -80,6 +83,7 @@ impl ProviderDocument {
         Ok(Provider {
             upstream,
             allow_private: self.allow_private,
+            egress: self.egress,
             headers: headers(&self.headers, &auth)?,
             auth,
             name: self.name.unwrap_or_else(|| id.to_string()),

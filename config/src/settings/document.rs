@@ -9,7 +9,7 @@ use std::{
 use serde::Deserialize;
 
 use super::{
-    Admin, CredentialRules, Kms, KmsDriver, Log, MasterKeySource, Observe, Runs, Settings, Store,
+    Admin, CredentialRules, Egress, Kms, KmsDriver, Log, MasterKeySource, Observe, Runs, Settings, Store,
     proxy::ProxyDocument,
 };
 use crate::{BaseUrl, Catalogue, address, catalogue::Documents, layers::Mismatch, parsed};
@@ -19,6 +19,7 @@ use crate::{BaseUrl, Catalogue, address, catalogue::Documents, layers::Mismatch,
 #[serde(deny_unknown_fields)]
 pub(crate) struct Document {
     proxy: ProxyDocument,
+    egress: Egress,
     admin: AdminDocument,
     observe: Observe,
     store: StoreDocument,
@@ -72,6 +73,7 @@ impl Document {
             .master_key(&self.store.path, master_key_in_variable)?;
         Ok(Settings {
             proxy: self.proxy.settle()?,
+            egress: self.egress.settle()?,
             admin: self.admin.settle()?,
             observe: self.observe,
             kms: Kms {

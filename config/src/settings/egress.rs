@@ -1,0 +1,148 @@
+//! Settings of the way out: through which proxy providers are reached, and which certificates count.
+
+use std::{path::PathBuf, str::FromStr};
+
+use serde::Deserialize;
+
+use crate::{ProxyUrl, ProxyUrlError, layers::Mismatch, parsed};
+
+/// The way out to providers.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Egress {
+    /// The way to every provider that does not choose its own.
+    #[serde(deserialize_with = "parsed::text")]
+    pub proxy: EgressProxy,
+    /// A file with `user:password` for the proxy that `proxy` names.
+    #[serde(default, deserialize_with = "parsed::some_path")]
+    pub credentials_file: Option<PathBuf>,
+    /// A PEM file with authorities that are trusted too, through a proxy and directly.
+    #[serde(default, deserialize_with = "parsed::some_path")]
+    pub ca_file: Option<PathBuf>,
+    /// The authorities that are trusted through a proxy.
+    pub roots: Roots,
+}
+
+/// How connections to providers leave this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EgressProxy {
+    /// As `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` of Keyside's own environment say.
+    Environment,
+    /// Without a proxy.
+    Direct,
+    /// Through this proxy.
+    Url(ProxyUrl),
+}
+
+/// The authorities that providers' certificates are verified against, through a proxy. Directly it is always the system's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Roots {
+    /// Mozilla's list, which is built in. An inspecting proxy's authority, which companies add to the system's, is not on it.
+    Public,
+    /// The system's.
+    System,
+}
+
+impl Egress {
+    /// A password goes to the one proxy that it was written down for.
+    pub(super) fn settle(self) -> Result<Self, Mismatch> {
+        match (&self.proxy, &self.credentials_file) {
+            (EgressProxy::Environment | EgressProxy::Direct, Some(_)) => Err(Mismatch::new(
+                "egress.credentials_file",
+                "it belongs to the proxy whose URL is in egress.proxy, and there is none; set egress.proxy to the \
+                 proxy's URL, or remove this",
+            )),
+            _ => Ok(self),
+        }
+    }
+}
+
+impl FromStr for EgressProxy {
+    type Err = EgressProxyError;
+
+    fn from_str(text: &str) -> Result<Self, EgressProxyError> {
+        match text {
+            "environment" => Ok(Self::Environment),
+            "direct" => Ok(Self::Direct),
+            url if url.contains("://") => Ok(Self::Url(url.parse()?)),
+            _ => Err(EgressProxyError::Word),
+        }
+    }
+}
+
+/// Why a text is no way out. The text itself is never repeated: it may hold a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EgressProxyError {
+    /// Neither of the two words, and no URL.
+    #[error(
+        "expected \"environment\", \"direct\", or a proxy's URL that starts with http://, https:// or socks5://"
+    )]
+    Word,
+    /// A URL that is no proxy's.
+    #[error(transparent)]
+    Url(#[from] ProxyUrlError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Settings, Sources};
+
+    fn load(variables: &[(&str, &str)]) -> Result<Settings, String> {
+        let variable = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
+        let sources = Sources {
+            file: None,
+            environment: variables.iter().map(variable).collect(),
+        };
+        let loaded = Settings::load(&sources).map_err(|error| error.to_string())?;
+        Ok(loaded.settings)
+    }
+
+    #[test]
+    fn the_environment_decides_where_nothing_is_set_and_a_provider_can_choose_for_itself() {
+        let egress = load(&[]).unwrap().egress;
+        assert_eq!(egress.proxy, EgressProxy::Environment);
+        assert_eq!(egress.roots, Roots::Public);
+
+        let settings = load(&[
+            ("KEYSIDE_EGRESS__PROXY", "socks5://proxy.example"),
+            ("KEYSIDE_EGRESS__ROOTS", "system"),
+            ("KEYSIDE_PROVIDERS__OPENAI__EGRESS", "direct"),
+        ])
+        .unwrap();
+        let url = "socks5://proxy.example:1080".parse().unwrap();
+        assert_eq!(settings.egress.proxy, EgressProxy::Url(url));
+        assert_eq!(settings.egress.roots, Roots::System);
+        let own = |id: &str| settings.catalogue.get(id).unwrap().egress.clone();
+        assert_eq!(own("openai"), Some(EgressProxy::Direct));
+        assert_eq!(own("anthropic"), None);
+    }
+
+    #[test]
+    fn what_is_no_way_out_is_refused_with_the_remedy_and_never_repeated() {
+        for (name, value, remedy) in [
+            ("KEYSIDE_EGRESS__PROXY", "canary", "\"environment\""),
+            (
+                "KEYSIDE_EGRESS__PROXY",
+                "http://me:canary@proxy.example",
+                "egress.credentials_file",
+            ),
+            (
+                "KEYSIDE_PROVIDERS__OPENAI__EGRESS",
+                "canary://proxy.example",
+                "socks5://",
+            ),
+            (
+                "KEYSIDE_EGRESS__CREDENTIALS_FILE",
+                "/run/canary",
+                "egress.proxy",
+            ),
+        ] {
+            let refused = load(&[(name, value)]).unwrap_err();
+            assert!(refused.starts_with(name), "{refused}");
+            assert!(refused.contains(remedy), "{refused}");
+            assert!(!refused.contains("canary"), "{refused}");
+        }
+    }
+}
