@@ -12,10 +12,10 @@ use crate::runnable::Runnable;
 use crate::store_health::StoreHealth;
 use crate::{allocator, descriptors, telemetry, warnings, web};
 use keyside_admin::AdminOptions;
-use keyside_config::{ListenAddress, Settings, Sources};
+use keyside_config::{ListenAddress, Roots, Settings, Sources};
 use keyside_credentials::storage::{SledStorage, StorageError};
 use keyside_credentials::{Kms, KmsError, OpenError, OpenOptions, Registry, SystemClock};
-use keyside_proxy::{Bound, Drain, Metrics, Parts};
+use keyside_proxy::{Bound, Drain, Egress, Metrics, Parts};
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server};
 use std::error::Error;
@@ -38,6 +38,7 @@ pub(crate) fn serve(sources: &Sources) -> Result<(), Failure> {
 pub(crate) struct App {
     pub(crate) settings: Arc<Settings>,
     pub(crate) registry: Arc<Registry>,
+    egress: Arc<Egress>,
     /// Where the registry's own tasks run; outlives pingora's runtimes.
     pub(crate) runtime: Runtime,
     _telemetry: telemetry::Telemetry,
@@ -65,11 +66,13 @@ impl App {
             mut settings,
             data,
             filter,
+            egress,
         } = runnable;
         let telemetry = telemetry::start(settings.log.format, filter).map_err(failed)?;
         for warning in warnings::of(&settings) {
             tracing::warn!("{warning}");
         }
+        announce(&egress, &settings);
         let open_files = descriptors::raise_limit().map_err(failed)?;
         descriptors::fit(&mut settings.proxy.limits, open_files);
         // The one crypto provider in the tree; an error only says that it is there already.
@@ -84,6 +87,7 @@ impl App {
         Ok(Self {
             settings: Arc::new(settings),
             registry,
+            egress: Arc::new(egress),
             runtime,
             _telemetry: telemetry,
         })
@@ -100,6 +104,7 @@ impl App {
         let metrics = prometheus::Registry::new();
         let proxy = keyside_proxy::bind(&Parts {
             settings: settings.clone(),
+            egress: self.egress.clone(),
             resolver: self.registry.resolver(),
             runs: self.registry.runs().clone(),
             clock: Arc::new(SystemClock),
@@ -201,6 +206,29 @@ impl Ready {
         app.runtime.block_on(app.registry.flush());
         tracing::info!("stopped");
     }
+}
+
+/// One line: by which way providers are reached, and which authorities count through a proxy.
+fn announce(egress: &Egress, settings: &Settings) {
+    let mut ways = egress.effective(&settings.catalogue).into_iter();
+    let Some(usual) = ways.next() else {
+        return;
+    };
+    let others = ways.filter_map(|way| Some(format!("{}: {}", way.provider?, way.via)));
+    let others: Vec<_> = others.collect();
+    let roots = match settings.egress.roots {
+        Roots::Public => "public",
+        Roots::System => "system",
+    };
+    let ca_file = settings.egress.ca_file.as_deref().map(Path::display);
+    tracing::info!(
+        via = usual.via,
+        because = usual.because,
+        others = others.join(", "),
+        roots,
+        ca_file = ca_file.map(tracing::field::display),
+        "egress"
+    );
 }
 
 async fn open_registry(settings: &Settings, data: &Path) -> Result<Arc<Registry>, Failure> {

@@ -76,6 +76,7 @@ fn throwaway(sources: &Sources, folder: &Path, provider: SocketAddr) -> Sources 
             "KEYSIDE_PROVIDERS__SANDBOX__BASE_URL".to_owned(),
             format!("http://{provider}"),
         ),
+        ("KEYSIDE_EGRESS__PROXY".to_owned(), "direct".to_owned()),
     ]);
     for (name, port) in USUAL_PORTS {
         let address = listen(sources.environment.get(name), port);

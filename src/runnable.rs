@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use keyside_config::{Settings, Store};
 use keyside_credentials::Kms;
+use keyside_proxy::{Egress, ProxyVariables};
 use tracing_subscriber::EnvFilter;
 
 use crate::failure::Failure;
@@ -16,6 +17,8 @@ pub(crate) struct Runnable {
     pub(crate) data: PathBuf,
     /// What `log.filter` means.
     pub(crate) filter: EnvFilter,
+    /// By which way providers are reached.
+    pub(crate) egress: Egress,
 }
 
 impl Runnable {
@@ -24,10 +27,13 @@ impl Runnable {
         let data = data_folder(&settings.store)?.to_owned();
         Kms::offered(settings.kms.driver).map_err(misconfigured)?;
         let filter = telemetry::filter(&settings.log).map_err(misconfigured)?;
+        let variables = ProxyVariables::from_process();
+        let egress = Egress::open(&settings.egress, &settings.catalogue, &variables);
         Ok(Self {
             settings,
             data,
             filter,
+            egress: egress.map_err(misconfigured)?,
         })
     }
 }

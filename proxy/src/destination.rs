@@ -2,16 +2,16 @@
 //! deadlines and its metrics, so that a request looks up one thing. One set for
 //! each listener, since connections live on the runtime that opened them.
 
+use crate::egress::Egress;
 use crate::head_limits::HeadLimits;
 use crate::meter;
 use crate::metrics::{Metrics, ProviderMetrics};
 use crate::quota::Quota;
 use crate::refusal::{Refusal, Sent};
-use crate::upstream::{AllPools, Dialer, Places, Reach, Upstream};
+use crate::upstream::{AllPools, Dialer, Places, Upstream};
 use keyside_config::{
     self as config, Catalogue, CredentialNames, Deadlines, EndpointRule, Provider, Proxy,
 };
-use rustls::ClientConfig;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub(crate) struct Destination {
     pub(crate) first_byte: Duration,
     pub(crate) stream_idle: Duration,
     place: Place,
-    reach: Reach,
+    egress: Arc<Egress>,
     dialer: Arc<Dialer>,
     places: Places,
 }
@@ -45,6 +45,7 @@ enum Place {
 
 /// What all destinations of the process share: how connections to them are opened, and how many there may be.
 pub(crate) struct Outward {
+    egress: Arc<Egress>,
     dialer: Arc<Dialer>,
     all: Arc<Quota>,
     requests: Arc<Quota>,
@@ -58,7 +59,7 @@ impl Outward {
     pub(crate) fn new(
         catalogue: &Catalogue,
         proxy: &Proxy,
-        tls: &ClientConfig,
+        egress: &Arc<Egress>,
         requests: Arc<Quota>,
     ) -> Self {
         let limits = &proxy.limits;
@@ -67,8 +68,11 @@ impl Outward {
             let quota = Quota::new(limits.upstream_connections_per_destination);
             (provider.id.as_str().into(), quota)
         };
+        let (direct, proxied) = (egress.direct_tls(), egress.proxied_tls());
+        let dialer = Dialer::new(&direct, &proxied, proxy.deadlines.connect, heads);
         Self {
-            dialer: Arc::new(Dialer::new(tls, proxy.deadlines.connect, heads)),
+            egress: egress.clone(),
+            dialer: Arc::new(dialer),
             all: Quota::new(limits.upstream_connections),
             requests,
             pools: Arc::default(),
@@ -115,14 +119,11 @@ impl Destination {
         outward: &Outward,
     ) -> Self {
         let places = outward.places(provider.id.as_str());
-        let reach = match provider.allow_private {
-            true => Reach::Private,
-            false => Reach::Public,
-        };
         let place = match &provider.upstream {
             config::Upstream::Fixed(base) => {
+                let route = outward.egress.route(&provider, base);
                 let dialer = outward.dialer.clone();
-                let upstream = Upstream::new(base.clone(), reach, dialer, places.clone());
+                let upstream = Upstream::new(base.clone(), route, dialer, places.clone());
                 Place::Fixed(upstream.map(Arc::new))
             }
             config::Upstream::PerCredential(rule) => {
@@ -143,7 +144,7 @@ impl Destination {
                 .stream_idle
                 .unwrap_or(deadlines.stream_idle),
             place,
-            reach,
+            egress: outward.egress.clone(),
             dialer: outward.dialer.clone(),
             places,
             provider,
@@ -174,8 +175,9 @@ impl Destination {
         }
         drop(found);
         let base = rule.accept(endpoint).ok()?;
+        let route = self.egress.route(&self.provider, &base);
         let (dialer, places) = (self.dialer.clone(), self.places.clone());
-        let new = Arc::new(Upstream::new(base, self.reach, dialer, places)?);
+        let new = Arc::new(Upstream::new(base, route, dialer, places)?);
         let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
         Some(known.entry(endpoint.into()).or_insert(new).clone())
     }

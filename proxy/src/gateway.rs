@@ -21,6 +21,7 @@ use crate::admission::Door;
 use crate::deadline::Busy;
 use crate::destination::{Destination, Destinations};
 use crate::drain::{Drain, Phase};
+use crate::egress::Egress;
 use crate::exchange::{Arrival, Exchange, Ledger};
 use crate::head_limits::HeadLimits;
 use crate::inbound::Inbound;
@@ -51,6 +52,8 @@ use std::time::Instant;
 pub struct Parts {
     /// The settings.
     pub settings: Arc<Settings>,
+    /// By which way providers are reached.
+    pub egress: Arc<Egress>,
     /// Who grants credentials.
     pub resolver: Resolver,
     /// Where run records go.

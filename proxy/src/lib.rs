@@ -11,6 +11,7 @@ mod connection;
 mod deadline;
 mod destination;
 mod drain;
+mod egress;
 mod exchange;
 mod frames;
 mod framing;
@@ -41,7 +42,8 @@ mod websocket;
 
 pub use client_socket::unacknowledged;
 pub use drain::{Drain, Phase};
+pub use egress::{EffectiveEgress, Egress, EgressError, ProxyVariables};
 pub use gateway::Parts;
 pub use listener::{BindError, Bound, bind};
 pub use metrics::Metrics;
-pub use upstream::TlsError;
+pub use upstream::CredentialsError;

@@ -10,7 +10,6 @@ use crate::gateway::{Gateway, Parts};
 use crate::probe::Probe;
 use crate::quota::Quota;
 use crate::reclaim::Reclaim;
-use crate::upstream::{self, TlsError};
 use async_trait::async_trait;
 use keyside_config::{ListenAddress, Listener};
 use keyside_credentials::LiveCheck;
@@ -62,23 +61,18 @@ pub enum BindError {
     /// A live process answers on the Unix socket.
     #[error("cannot listen on unix:{}: another process answers there; stop it, or choose another path", .0.display())]
     Answered(PathBuf),
-    /// Upstreams could not be verified.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
 }
 
 /// Binds all listeners and makes a gateway for each.
 ///
 /// # Errors
-/// One of the addresses cannot be listened on, or there are no certificates to
-/// verify upstreams against.
+/// One of the addresses cannot be listened on.
 pub fn bind(parts: &Parts) -> Result<Bound, BindError> {
     let proxy = &parts.settings.proxy;
-    let tls = upstream::tls()?;
     let room = Arc::new(Semaphore::new(proxy.limits.connections));
     let catalogue = &parts.settings.catalogue;
     let requests = Quota::new(proxy.limits.requests);
-    let outward = Outward::new(catalogue, proxy, &tls, requests.clone());
+    let outward = Outward::new(catalogue, proxy, &parts.egress, requests.clone());
     let destinations = || Destinations::new(catalogue, &proxy.deadlines, &parts.metrics, &outward);
     let mut bound = Bound {
         addresses: Vec::new(),

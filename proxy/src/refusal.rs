@@ -70,6 +70,8 @@ pub(crate) struct About<'a> {
     pub(crate) workspace: Option<&'a str>,
     pub(crate) provider: Option<&'a Provider>,
     pub(crate) label: Option<&'a str>,
+    /// The egress proxy that the provider is reached through, as `host:port`.
+    pub(crate) proxy: Option<&'a str>,
     pub(crate) shape: Option<ErrorShape>,
     pub(crate) asked: Option<Shown<'a>>,
     pub(crate) near: Option<Near<'a>>,

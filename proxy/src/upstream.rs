@@ -9,7 +9,9 @@ mod contradiction;
 mod dial;
 mod pool;
 mod resend;
+mod route;
 mod socket;
+mod tcp;
 
 use crate::head_limits::HeadLimits;
 use crate::hop;
@@ -29,7 +31,8 @@ pub(crate) use pool::AllPools;
 pub(crate) use pool::Lease;
 use pool::{Connection, Pool, Pools, idle_lifetime};
 use resend::{Resend, Resends};
-use rustls::{ClientConfig, RootCertStore};
+pub use route::CredentialsError;
+pub(crate) use route::{EgressProxy, ProxyCredentials, Route};
 use std::error::Error as StdError;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,7 +43,7 @@ use tokio::time::timeout;
 /// a connection lives on the runtime that opened it.
 pub(crate) struct Upstream {
     base: BaseUrl,
-    reach: Reach,
+    route: Route,
     authority: Authority,
     /// The same, as HTTP/1.1 wants it.
     host: HeaderValue,
@@ -78,31 +81,6 @@ pub(crate) struct Answer {
     pub(crate) lease: Lease,
 }
 
-/// The trusted certificates could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// Neither the system's store nor `SSL_CERT_FILE` holds one.
-    #[error(
-        "no trusted certificates found; install ca-certificates, or name a file of them in SSL_CERT_FILE ({0})"
-    )]
-    NoRoots(String),
-}
-
-/// Reads the certificates that upstreams are verified against: the system's, or
-/// those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name. Once, at start.
-pub(crate) fn tls() -> Result<ClientConfig, TlsError> {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    let (trusted, _) = roots.add_parsable_certificates(found.certs);
-    if trusted == 0 {
-        let why: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
-        return Err(TlsError::NoRoots(why.join("; ")));
-    }
-    Ok(ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth())
-}
-
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 enum SendError {
@@ -126,7 +104,7 @@ impl Upstream {
     /// `None` where the host's name is none that HTTP can carry.
     pub(crate) fn new(
         base: BaseUrl,
-        reach: Reach,
+        route: Route,
         dialer: Arc<Dialer>,
         places: Places,
     ) -> Option<Self> {
@@ -137,11 +115,16 @@ impl Upstream {
             host: HeaderValue::from_str(&authority).ok()?,
             authority: authority.parse().ok()?,
             base,
-            reach,
+            route,
             dialer,
             pools,
             places,
         })
+    }
+
+    /// The egress proxy that connections go through, as `host:port`.
+    pub(crate) fn proxy(&self) -> Option<&str> {
+        self.route.proxy()
     }
 
     /// What every path begins with.
@@ -211,7 +194,7 @@ impl Upstream {
         sent: &AtomicBool,
     ) -> Result<Answer, SendError> {
         let slot = self.slot(workspace).await?;
-        let own = self.dialer.dial_alone(&self.base, self.reach, slot).await?;
+        let own = self.dialer.dial_alone(&self.base, &self.route, slot).await?;
         sent.store(true, Ordering::Relaxed);
         let answered = self.send_on(&Arc::default(), own, request).await;
         let answer = answered.map_err(TrySendError::into_error)?;
@@ -239,7 +222,7 @@ impl Upstream {
         let slot = self.slot(workspace).await?;
         let window = stream_window(self.places.requests.taken());
         let shared = (&**pool, window);
-        let dialed = self.dialer.dial(&self.base, self.reach, slot, shared);
+        let dialed = self.dialer.dial(&self.base, &self.route, slot, shared);
         let dialed = dialed.await;
         drop(opening);
         Ok((dialed?, false))
@@ -338,11 +321,15 @@ fn diagnose(error: &SendError) -> Refusal {
         }
         // No byte of a request is written before the handshake is over. What TLS complains of after it, the key may have
         // been sent with.
-        SendError::Connect(ConnectError::Tls(_)) if find::<rustls::Error>(error).is_some() => {
+        SendError::Connect(ConnectError::Tls(_) | ConnectError::TlsThrough { .. })
+            if find::<rustls::Error>(error).is_some() =>
+        {
             Refusal::UpstreamTls
         }
         SendError::Crowded => Refusal::Overloaded,
-        SendError::Connect(ConnectError::TooSlow(_)) => Refusal::UpstreamTimeout(Wait::Connection),
+        SendError::Connect(ConnectError::TooSlow(_) | ConnectError::TooSlowThrough(_)) => {
+            Refusal::UpstreamTimeout(Wait::Connection)
+        }
         SendError::Connect(_) => Refusal::UpstreamUnreachable(Sent::No),
         SendError::TooSlow(wait) => Refusal::UpstreamTimeout(*wait),
         SendError::Exchange(_) | SendError::HeadTooLarge | SendError::Coding => {

@@ -1,6 +1,8 @@
-//! `keyside check`: whether this release can run the settings, and where each came from. No network, and nothing is written.
+//! `keyside check`: whether this release can run the settings, where each came from, and by which way providers are
+//! reached. No network, and nothing is written.
 
 use keyside_config::{EffectiveSetting, Loaded, Settings, Sources};
+use keyside_proxy::EffectiveEgress;
 use serde_json::json;
 
 use super::{Answer, Failure, table::Table};
@@ -11,7 +13,11 @@ pub(crate) fn run(sources: &Sources, answer: &Answer) -> Result<(), Failure> {
         settings,
         effective,
     } = Settings::load(sources)?;
-    let warnings = warnings::of(&Runnable::of(settings)?.settings);
+    let Runnable {
+        settings, egress, ..
+    } = Runnable::of(settings)?;
+    let warnings = warnings::of(&settings);
+    let ways = egress.effective(&settings.catalogue);
     for warning in &warnings {
         answer.remark(&format!("warning: {warning}"));
     }
@@ -20,8 +26,8 @@ pub(crate) fn run(sources: &Sources, answer: &Answer) -> Result<(), Failure> {
         .map(|setting| json!({ "key": setting.key, "value": setting.value, "origin": setting.origin.to_string() }))
         .collect();
     answer.give(
-        &json!({ "settings": lines, "warnings": warnings }),
-        |answer| table(&effective, answer),
+        &json!({ "settings": lines, "egress": ways, "warnings": warnings }),
+        |answer| format!("{}\n{}", table(&effective, answer), egress_table(ways, answer)),
     )
 }
 
@@ -33,6 +39,16 @@ fn table(effective: &[EffectiveSetting], answer: &Answer) -> String {
             setting.value.clone(),
             setting.origin.to_string(),
         ]);
+    }
+    answer.table(&table)
+}
+
+/// The usual way, and the providers that take another.
+fn egress_table(ways: Vec<EffectiveEgress>, answer: &Answer) -> String {
+    let mut table = Table::new(["PROVIDER", "EGRESS", "BECAUSE"]);
+    for way in ways {
+        let provider = way.provider.unwrap_or_else(|| "(all others)".to_owned());
+        table.row([provider, way.via, way.because]);
     }
     answer.table(&table)
 }

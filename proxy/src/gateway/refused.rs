@@ -120,7 +120,10 @@ impl Gateway {
             _ => exchange.unanswered(),
         }
         let busy = exchange.busy.clone();
+        let upstream = exchange.destination.upstream(exchange.grant.endpoint());
+        let upstream = upstream.ok();
         let about = About {
+            proxy: upstream.as_ref().and_then(|upstream| upstream.proxy()),
             workspace: Some(exchange.grant.workspace().as_str()),
             provider: Some(&exchange.destination.provider),
             label: Some(exchange.grant.label().as_str()),

@@ -9,7 +9,6 @@ use keyside_credentials::{
     Act, ActorId, Environment, Kms, MasterKey, NewCredential, NewWorkspace, OpenOptions, Registry,
     SystemClock, Timestamp,
 };
-use rustls::{ClientConfig, RootCertStore};
 use std::backtrace::Backtrace;
 use std::convert::Infallible;
 use std::io;
@@ -103,6 +102,7 @@ fn gateway(registry: &Registry) -> Gateway {
     let metrics = Arc::new(Metrics::register(&prometheus::Registry::new()).unwrap());
     let parts = Parts {
         settings: Arc::new(settings.clone()),
+        egress: Arc::new(Egress::direct()),
         resolver: registry.resolver(),
         runs: registry.runs().clone(),
         clock: Arc::new(BrokenClock),
@@ -110,11 +110,8 @@ fn gateway(registry: &Registry) -> Gateway {
         drain: Drain::default(),
         collect: || (),
     };
-    let tls = ClientConfig::builder()
-        .with_root_certificates(RootCertStore::empty())
-        .with_no_client_auth();
     let proxy = &settings.proxy;
-    let outward = Outward::new(&settings.catalogue, proxy, &tls, Quota::new(16));
+    let outward = Outward::new(&settings.catalogue, proxy, &parts.egress, Quota::new(16));
     let destinations = Destinations::new(&settings.catalogue, &proxy.deadlines, &metrics, &outward);
     let door = Door::new(&proxy.listeners[0], None, proxy);
     Gateway::new(&parts, door, destinations, Quota::new(16))

@@ -1,21 +1,20 @@
 use super::*;
 use crate::destination::{Destinations, Outward};
+use crate::egress::Egress;
 use crate::metrics::Metrics;
 use crate::quota::Quota;
 use http::Request;
 use keyside_config::{Settings, Sources};
-use rustls::{ClientConfig, RootCertStore};
+use std::sync::Arc;
 
 const CANARY: &str = "sk-canary-inject-7f3a";
 
 fn rewrite(provider: &str, target: &str, upgrade: bool, fields: &[(&str, &str)]) -> Parts {
     let settings = Settings::load(&Sources::default()).unwrap().settings;
     let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
-    let tls = ClientConfig::builder()
-        .with_root_certificates(RootCertStore::empty())
-        .with_no_client_auth();
+    let egress = Arc::new(Egress::direct());
     let (catalogue, proxy) = (&settings.catalogue, &settings.proxy);
-    let outward = Outward::new(catalogue, proxy, &tls, Quota::new(1));
+    let outward = Outward::new(catalogue, proxy, &egress, Quota::new(1));
     let destinations = Destinations::new(catalogue, &proxy.deadlines, &metrics, &outward);
     let destination = destinations.get(provider).unwrap();
     let mut request = Request::builder().uri(target);

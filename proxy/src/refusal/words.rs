@@ -12,6 +12,9 @@ pub(super) fn message(refusal: Refusal, about: &About<'_>) -> String {
     let provider = about
         .provider
         .map_or("this provider", |provider| &provider.name);
+    if let Some(said) = about.proxy.and_then(|proxy| through(refusal, provider, proxy)) {
+        return said;
+    }
     match refusal {
         Refusal::WorkspaceMissing => format!(
             "The request names no workspace. Send the header X-Keyside-Workspace, or put \
@@ -134,6 +137,27 @@ fn correct(about: &About<'_>, correction: &Correction<'_>) -> String {
         correction.variable.unwrap_or("the base URL"),
         asked.base_url(correction)
     )
+}
+
+/// What is different where an egress proxy is on the way.
+fn through(refusal: Refusal, provider: &str, proxy: &str) -> Option<String> {
+    match refusal {
+        Refusal::UpstreamUnreachable(Sent::No) => Some(format!(
+            "Keyside could not connect to {provider} through the egress proxy {proxy}. See that the proxy runs and \
+             allows this host, and check its address and password (`egress`, or HTTPS_PROXY in Keyside's \
+             environment); the log says more."
+        )),
+        Refusal::UpstreamTimeout(Wait::Connection) => Some(format!(
+            "Keyside was not connected to {provider} through the egress proxy {proxy} in time. Try again, and check \
+             the proxy; or raise `proxy.deadlines.connect`."
+        )),
+        Refusal::UpstreamTls => Some(format!(
+            "The certificate that came for {provider} through the egress proxy {proxy} could not be verified, so the \
+             key was not sent. Through a proxy, certificates are held against public roots and `egress.ca_file`. If \
+             the proxy inspects TLS, name its authority in `egress.ca_file`, or allow `egress.roots = \"system\"`."
+        )),
+        _ => None,
+    }
 }
 
 fn denial(denied: Denied, provider: &str, about: &About<'_>) -> String {

@@ -1,4 +1,4 @@
-//! Which addresses a provider's name may resolve to.
+//! Which addresses a provider's name, or an egress proxy's, may resolve to.
 //!
 //! Configuration may name this machine or a private network by address, or say
 //! that a name leads into a private network; a name that suddenly resolves there
@@ -7,20 +7,38 @@
 use keyside_config::is_metadata_address;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// How far a provider's name may lead.
+/// How far a name may lead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reach {
     /// To the public internet.
     Public,
     /// Into private networks too, as the settings say with `allow_private`.
     Private,
+    /// Anywhere that an egress proxy can be: settings or the environment name it, this machine and its network included.
+    EgressProxy,
 }
 
 impl Reach {
     /// A cloud's metadata service hands out credentials, and is never meant: Azure's has a public address.
     pub(super) fn covers(self, address: IpAddr) -> bool {
-        let within = is_public(address) || (self == Self::Private && is_private(address));
+        let within = match self {
+            Self::Public => is_public(address),
+            Self::Private => is_public(address) || is_private(address),
+            Self::EgressProxy => true,
+        };
         within && !is_metadata_address(address)
+    }
+
+    /// What a name resolves to that this does not cover, and what can be done.
+    pub(super) fn refused(self) -> &'static str {
+        match self {
+            Self::Public | Self::Private => {
+                "private or reserved addresses only; if a private network is meant, set allow_private = true for this provider"
+            }
+            Self::EgressProxy => {
+                "addresses of a cloud's metadata service only, where no proxy is; check its name"
+            }
+        }
     }
 }
 

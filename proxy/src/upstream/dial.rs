@@ -1,25 +1,22 @@
-//! Opens a connection to an upstream: resolve, check, connect to one of the very
-//! addresses that were checked, verify TLS, and agree on a version of HTTP.
+//! Opens a connection to an upstream: by the route that was decided on, with verified TLS, and a version of HTTP that
+//! both speak.
 
-use super::address::Reach;
 use super::pool::{Connection, Pool, STREAMS, Serial, Stream, Streams};
+use super::route::{ByteStream, Route, TunnelError};
 use super::socket::Socket;
+use super::tcp::{self, TcpError};
 use super::{HeadLimits, Slot};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use keyside_config::{BaseUrl, Scheme};
-use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
 use rustls::ClientConfig;
 use rustls::pki_types::{InvalidDnsNameError, ServerName};
 use std::future::poll_fn;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, lookup_host};
-use tokio::task::JoinSet;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -27,40 +24,45 @@ use tokio_rustls::client::TlsStream;
 
 /// Opens connections, each within the same deadline.
 pub(crate) struct Dialer {
-    /// Offers HTTP/2 and HTTP/1.1.
-    all: TlsConnector,
-    /// For tunnels, which only HTTP/1.1 has.
-    http1: TlsConnector,
+    direct: Connectors,
+    proxied: Connectors,
     deadline: Duration,
     heads: HeadLimits,
+}
+
+/// TLS with the authorities that count on one way.
+struct Connectors {
+    /// Offers HTTP/2 and HTTP/1.1.
+    all: TlsConnector,
+    /// For connections that become tunnels, which only HTTP/1.1 has.
+    http1: TlsConnector,
 }
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectError {
-    #[error("{host} could not be resolved")]
-    Resolve { host: String, source: io::Error },
-    #[error(
-        "{0} resolves to private or reserved addresses only; if a private network is meant, set allow_private = true for this provider"
-    )]
-    NotPublic(String),
-    #[error("could not connect to {address}")]
-    Connect {
-        address: SocketAddr,
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Tcp(#[from] TcpError),
+    #[error("the egress proxy {proxy} opened no connection")]
+    Proxy { proxy: String, source: TunnelError },
     #[error("the host is no name that a certificate could be for")]
     Name(#[from] InvalidDnsNameError),
     #[error("TLS could not be agreed on")]
     Tls(#[source] io::Error),
+    #[error(
+        "TLS could not be agreed on through the egress proxy {proxy}; an inspecting proxy's authority must be named in egress.ca_file, or be one of the system's with egress.roots = \"system\""
+    )]
+    TlsThrough { proxy: String, source: io::Error },
     #[error("HTTP could not be agreed on")]
     Http(#[source] hyper::Error),
     #[error("the connection took too long to open")]
     TooSlow(#[from] Elapsed),
+    #[error("the connection took too long to open through the egress proxy {0}")]
+    TooSlowThrough(String),
 }
 
-impl Dialer {
-    pub(crate) fn new(tls: &ClientConfig, deadline: Duration, heads: HeadLimits) -> Self {
+impl Connectors {
+    fn new(tls: &ClientConfig) -> Self {
         let connector = |protocols: &[&[u8]]| {
             let mut tls = tls.clone();
             tls.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
@@ -69,6 +71,21 @@ impl Dialer {
         Self {
             all: connector(&[HTTP2, b"http/1.1"]),
             http1: connector(&[b"http/1.1"]),
+        }
+    }
+}
+
+impl Dialer {
+    /// `direct` and `proxied` say which authorities count without a proxy and through one.
+    pub(crate) fn new(
+        direct: &ClientConfig,
+        proxied: &ClientConfig,
+        deadline: Duration,
+        heads: HeadLimits,
+    ) -> Self {
+        Self {
+            direct: Connectors::new(direct),
+            proxied: Connectors::new(proxied),
             deadline,
             heads,
         }
@@ -84,53 +101,88 @@ impl Dialer {
     pub(super) async fn dial(
         &self,
         base: &BaseUrl,
-        reach: Reach,
+        route: &Route,
         slot: Slot,
         shared: (&Pool, u32),
     ) -> Result<Connection, ConnectError> {
-        self.in_time(async {
-            if base.scheme == Scheme::Http {
-                let socket = Socket::new(connect(base, reach).await?, slot);
-                return self.speak_http1(socket).await;
-            }
-            let secured = secure(&self.all, base, reach).await?;
-            let multiplexes = secured.get_ref().1.alpn_protocol() == Some(HTTP2);
-            let socket = Socket::new(secured, slot);
-            match multiplexes {
-                true => self.speak_http2(socket, shared).await,
-                false => self.speak_http1(socket).await,
-            }
-        })
-        .await
+        self.in_time(base, route, slot, Some(shared)).await
     }
 
     /// Opens a connection that can become a tunnel.
     pub(super) async fn dial_alone(
         &self,
         base: &BaseUrl,
-        reach: Reach,
+        route: &Route,
         slot: Slot,
     ) -> Result<Connection, ConnectError> {
-        self.in_time(async {
-            match base.scheme {
-                Scheme::Http => {
-                    let socket = connect(base, reach).await?;
-                    self.speak_http1(Socket::new(socket, slot)).await
-                }
-                Scheme::Https => {
-                    let socket = secure(&self.http1, base, reach).await?;
-                    self.speak_http1(Socket::new(socket, slot)).await
-                }
-            }
-        })
-        .await
+        self.in_time(base, route, slot, None).await
     }
 
+    /// The whole of it within the deadline: resolving, an egress proxy's answer, TLS.
     async fn in_time(
         &self,
-        dialing: impl Future<Output = Result<Connection, ConnectError>>,
+        base: &BaseUrl,
+        route: &Route,
+        slot: Slot,
+        shared: Option<(&Pool, u32)>,
     ) -> Result<Connection, ConnectError> {
-        timeout(self.deadline, dialing).await?
+        let opened = timeout(self.deadline, self.open(base, route, slot, shared)).await;
+        opened.unwrap_or_else(|elapsed| {
+            Err(match route.proxy() {
+                Some(proxy) => ConnectError::TooSlowThrough(proxy.into()),
+                None => elapsed.into(),
+            })
+        })
+    }
+
+    async fn open(
+        &self,
+        base: &BaseUrl,
+        route: &Route,
+        slot: Slot,
+        shared: Option<(&Pool, u32)>,
+    ) -> Result<Connection, ConnectError> {
+        match route {
+            Route::Direct(reach) => {
+                let stream = tcp::connect(&base.host, base.port, *reach).await?;
+                let tls = &self.direct;
+                self.speak(stream, (base, route), tls, slot, shared).await
+            }
+            Route::Proxied(proxy) => {
+                let opened = proxy.open(base, &self.direct.http1).await;
+                let stream = opened.map_err(|source| ConnectError::Proxy {
+                    proxy: proxy.name().into(),
+                    source,
+                })?;
+                let tls = &self.proxied;
+                self.speak(stream, (base, route), tls, slot, shared).await
+            }
+        }
+    }
+
+    /// Agrees with the upstream on TLS, where its URL asks for that, and on a version of HTTP.
+    async fn speak<S: ByteStream + 'static>(
+        &self,
+        stream: S,
+        (base, route): (&BaseUrl, &Route),
+        tls: &Connectors,
+        slot: Slot,
+        shared: Option<(&Pool, u32)>,
+    ) -> Result<Connection, ConnectError> {
+        if base.scheme == Scheme::Http {
+            return self.speak_http1(Socket::new(stream, slot)).await;
+        }
+        let connector = match shared {
+            Some(_) => &tls.all,
+            None => &tls.http1,
+        };
+        let secured = secure(connector, base, route, stream).await?;
+        let multiplexes = secured.get_ref().1.alpn_protocol() == Some(HTTP2);
+        let socket = Socket::new(secured, slot);
+        match shared {
+            Some(shared) if multiplexes => self.speak_http2(socket, shared).await,
+            _ => self.speak_http1(socket).await,
+        }
     }
 
     async fn speak_http1<S>(&self, socket: Socket<S>) -> Result<Connection, ConnectError>
@@ -188,85 +240,30 @@ impl Dialer {
     }
 }
 
-async fn secure(
+/// TLS with the upstream itself, whatever the bytes pass through.
+async fn secure<S: ByteStream>(
     connector: &TlsConnector,
     base: &BaseUrl,
-    reach: Reach,
-) -> Result<TlsStream<TcpStream>, ConnectError> {
+    route: &Route,
+    stream: S,
+) -> Result<TlsStream<S>, ConnectError> {
     let name = ServerName::try_from(base.host.clone())?;
-    let socket = connect(base, reach).await?;
-    let secured = connector.connect(name, socket).await;
-    secured.map_err(ConnectError::Tls)
-}
-
-async fn connect(base: &BaseUrl, reach: Reach) -> Result<TcpStream, ConnectError> {
-    let addresses = resolve(&base.host, base.port, reach).await?;
-    let stream = race(addresses, ConnectError::NotPublic(base.host.clone())).await?;
-    // Without it, a small request waits for the peer's delayed acknowledgement.
-    let _ = stream.set_nodelay(true);
-    // Nor does it matter where a system has no such option: a dead path is then found later.
-    let _ = setsockopt(&stream, TcpUserTimeout, &UNACKNOWLEDGED_MS);
-    Ok(stream)
-}
-
-/// Connects to one of these addresses. An attempt that neither succeeds nor fails is given a head start, then the next
-/// address is tried beside it; the first that connects wins (RFC 8305 section 5). `failure` stands for no address at all.
-async fn race(
-    addresses: Vec<SocketAddr>,
-    mut failure: ConnectError,
-) -> Result<TcpStream, ConnectError> {
-    let mut addresses = addresses.into_iter();
-    // Who is still under way when this is dropped is called back.
-    let mut racing = JoinSet::new();
-    loop {
-        if let Some(address) = addresses.next() {
-            racing.spawn(async move {
-                let connected = TcpStream::connect(address).await;
-                connected.map_err(|source| ConnectError::Connect { address, source })
-            });
-        }
-        let patience = match addresses.len() {
-            0 => Duration::MAX,
-            _ => HEAD_START,
-        };
-        match timeout(patience, racing.join_next()).await {
-            Ok(Some(Ok(Ok(stream)))) => return Ok(stream),
-            Ok(Some(Ok(Err(error)))) => failure = error,
-            Ok(None) => return Err(failure),
-            // It is the next one's turn.
-            Ok(Some(Err(_))) | Err(_) => {}
-        }
-    }
-}
-
-/// The addresses that may be connected to. What configuration names by address,
-/// or as `localhost`, was meant.
-async fn resolve(host: &str, port: u16, reach: Reach) -> Result<Vec<SocketAddr>, ConnectError> {
-    if let Ok(address) = host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, port)]);
-    }
-    let found = lookup_host((host, port)).await;
-    let found = found.map_err(|source| ConnectError::Resolve {
-        host: host.into(),
-        source,
-    })?;
-    let meant = |address: &SocketAddr| match host {
-        "localhost" => address.ip().is_loopback(),
-        _ => reach.covers(address.ip()),
-    };
-    Ok(found.filter(meant).collect())
+    let secured = connector.connect(name, stream).await;
+    secured.map_err(|source| match route.proxy() {
+        Some(proxy) => ConnectError::TlsThrough {
+            proxy: proxy.into(),
+            source,
+        },
+        None => ConnectError::Tls(source),
+    })
 }
 
 const HTTP2: &[u8] = b"h2";
 
-// A path can die without a word, and requests would go on to it for a quarter of an hour: what is sent has to be
-// acknowledged, and an HTTP/2 connection with requests on it has to answer a ping.
-const UNACKNOWLEDGED_MS: u32 = 30_000;
+// A path can die without a word, and requests would go on to it for a quarter of an hour: an HTTP/2 connection with
+// requests on it has to answer a ping, beside what `tcp` asks of the system.
 const PING_AFTER: Duration = Duration::from_secs(15);
 const PONG_WITHIN: Duration = Duration::from_secs(10);
-
-/// What RFC 8305 (section 8) recommends between two attempts.
-const HEAD_START: Duration = Duration::from_millis(250);
 
 /// What is kept of one request's body for an HTTP/2 peer that does not take it, in bytes; hyper keeps 1 MiB.
 const SEND_BUFFER: usize = 64 * 1024;

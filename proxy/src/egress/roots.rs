@@ -1,0 +1,70 @@
+//! The authorities that upstreams' certificates are verified against. Read once, at start.
+
+use super::EgressError;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use std::env;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// Those of `egress.ca_file`, which count on every way.
+pub(super) struct AddedRoots(RootCertStore);
+
+impl AddedRoots {
+    /// None where no file is named.
+    pub(super) fn read(path: Option<&Path>) -> Result<Self, EgressError> {
+        let mut roots = RootCertStore::empty();
+        let Some(path) = path else {
+            return Ok(Self(roots));
+        };
+        let pem = std::fs::read(path).map_err(|source| EgressError::Unreadable {
+            setting: "egress.ca_file",
+            path: path.to_owned(),
+            source,
+        })?;
+        let refused = || EgressError::NotAnAuthority(path.to_owned());
+        for certificate in CertificateDer::pem_slice_iter(&pem) {
+            let certificate = certificate.map_err(|_| refused())?;
+            roots.add(certificate).map_err(|_| refused())?;
+        }
+        match roots.is_empty() {
+            true => Err(refused()),
+            false => Ok(Self(roots)),
+        }
+    }
+
+    fn add_to(&self, roots: &mut RootCertStore) {
+        roots.extend(self.0.roots.iter().cloned());
+    }
+}
+
+/// The system's, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
+pub(super) fn system(added: &AddedRoots) -> Result<RootCertStore, EgressError> {
+    if let Some(path) = env::var_os(CERTIFICATE_FILE).map(PathBuf::from)
+        && let Err(source) = File::open(&path)
+    {
+        return Err(EgressError::CertificateFile { path, source });
+    }
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found.certs);
+    added.add_to(&mut roots);
+    match roots.is_empty() {
+        true => {
+            let why: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
+            Err(EgressError::NoRoots(why.join("; ")))
+        }
+        false => Ok(roots),
+    }
+}
+
+/// Mozilla's, which are built in: the authority of a proxy that inspects TLS is not among them.
+pub(super) fn public(added: &AddedRoots) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    added.add_to(&mut roots);
+    roots
+}
+
+const CERTIFICATE_FILE: &str = "SSL_CERT_FILE";

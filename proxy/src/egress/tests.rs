@@ -1,0 +1,172 @@
+//! Which way is taken, and what is said of it.
+
+use super::*;
+use keyside_config::{Settings, Sources};
+
+const CANARY: &str = "canary-proxy-password-5c1e";
+
+fn settings(variables: &[(&str, &str)]) -> Settings {
+    let variable = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
+    let sources = Sources {
+        file: None,
+        environment: variables.iter().map(variable).collect(),
+    };
+    Settings::load(&sources).unwrap().settings
+}
+
+fn open(settings: &Settings, environment: &[(&str, &str)]) -> Result<Egress, String> {
+    let variables = ProxyVariables::with(environment);
+    Egress::open(&settings.egress, &settings.catalogue, &variables).map_err(|e| e.to_string())
+}
+
+/// The proxy of a way, or `direct`.
+fn way(settings: &Settings, environment: &[(&str, &str)], provider: &str, base: &str) -> String {
+    let egress = open(settings, environment).unwrap();
+    let provider = settings.catalogue.get(provider).unwrap();
+    match egress.route(provider, &BaseUrl::parse(base, true).unwrap()) {
+        Route::Direct(_) => DIRECT.to_owned(),
+        Route::Proxied(proxy) => proxy.to_string(),
+    }
+}
+
+#[test]
+fn the_first_variable_that_is_set_names_the_proxy() {
+    let settings = settings(&[]);
+    let api = "https://api.openai.com";
+    let password = format!("http://me:{CANARY}@proxy.example:3128");
+    let with_password = "http://proxy.example:3128 with a password";
+    let cases: [(&[(&str, &str)], &str); 8] = [
+        (&[], DIRECT),
+        (&[("HTTP_PROXY", "http://proxy.example")], DIRECT),
+        (&[("HTTPS_PROXY", "proxy.example")], "http://proxy.example:80"),
+        (&[("https_proxy", "https://proxy.example/")], "https://proxy.example:443"),
+        (&[("all_proxy", "socks5h://proxy.example")], "socks5://proxy.example:1080"),
+        (&[("HTTPS_PROXY", password.as_str())], with_password),
+        (
+            &[("HTTPS_PROXY", ""), ("ALL_PROXY", "http://second.example")],
+            "http://second.example:80",
+        ),
+        (
+            &[("https_proxy", "http://first.example"), ("ALL_PROXY", "http://second.example")],
+            "http://first.example:80",
+        ),
+    ];
+    for (environment, expected) in cases {
+        assert_eq!(way(&settings, environment, "openai", api), expected);
+    }
+}
+
+#[test]
+fn a_variable_that_names_no_proxy_is_told_by_its_name_alone() {
+    let environment = settings(&[]);
+    let direct = settings(&[("KEYSIDE_EGRESS__PROXY", "direct")]);
+    for value in [
+        format!("ftp://me:{CANARY}@proxy.example"),
+        format!("http://me:{CANARY}@"),
+        format!("http://me:{CANARY}@proxy.example:port"),
+        format!("http://:{CANARY}@proxy.example"),
+        format!("http://me:%FF{CANARY}@proxy.example"),
+        format!("http://proxy.example/{CANARY}"),
+    ] {
+        let variables = [("HTTPS_PROXY", value.as_str())];
+        let refused = open(&environment, &variables).err().unwrap();
+        assert!(refused.starts_with("HTTPS_PROXY: "), "{refused}");
+        assert!(!refused.contains(CANARY), "{refused}");
+        // Nobody asks for it.
+        assert!(open(&direct, &variables).is_ok());
+    }
+}
+
+#[test]
+fn what_no_proxy_exempts_goes_directly() {
+    let settings = settings(&[]);
+    for (exempt, base, is_exempt) in [
+        ("example.com", "https://example.com", true),
+        ("example.com", "https://api.example.com:8443", true),
+        (".example.com", "https://api.example.com", true),
+        ("example.com", "https://notexample.com", false),
+        ("other.test, EXAMPLE.com", "https://example.com", true),
+        ("198.51.100.0/24", "https://198.51.100.7", true),
+        ("198.51.100.0/24", "https://198.51.101.7", false),
+        ("2001:db8::/32", "https://[2001:db8::7]", true),
+        ("*", "https://example.com", true),
+    ] {
+        for name in ["NO_PROXY", "no_proxy"] {
+            let environment = [("HTTPS_PROXY", "http://proxy.example"), (name, exempt)];
+            let way = way(&settings, &environment, "openai", base);
+            assert_eq!(way == DIRECT, is_exempt, "{exempt} {base}");
+        }
+    }
+}
+
+#[test]
+fn loopback_plain_http_and_private_networks_are_reached_directly() {
+    let settings = settings(&[
+        ("KEYSIDE_EGRESS__PROXY", "http://proxy.example:3128"),
+        ("KEYSIDE_PROVIDERS__MISTRAL__ALLOW_PRIVATE", "true"),
+        ("KEYSIDE_PROVIDERS__COHERE__EGRESS", "direct"),
+        ("KEYSIDE_PROVIDERS__GROQ__EGRESS", "environment"),
+        ("KEYSIDE_PROVIDERS__XAI__EGRESS", "socks5://own.example"),
+    ]);
+    // What NO_PROXY says is for the proxy of the environment.
+    let environment = [("HTTPS_PROXY", "http://third.example"), ("NO_PROXY", "*")];
+    let usual = "http://proxy.example:3128";
+    for (provider, base, expected) in [
+        ("openai", "https://api.example", usual),
+        ("openai", "https://localhost", DIRECT),
+        ("openai", "https://127.1.2.3", DIRECT),
+        ("openai", "https://[::1]", DIRECT),
+        ("openai", "http://api.example", DIRECT),
+        ("mistral", "https://gateway.example", DIRECT),
+        ("cohere", "https://api.example", DIRECT),
+        ("groq", "https://api.example", DIRECT),
+        ("xai", "https://api.example", "socks5://own.example:1080"),
+    ] {
+        assert_eq!(way(&settings, &environment, provider, base), expected, "{provider} {base}");
+    }
+}
+
+#[test]
+fn a_password_goes_to_the_proxy_that_it_is_for_and_is_never_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("proxy-password");
+    let settings = settings(&[
+        ("KEYSIDE_EGRESS__PROXY", "http://proxy.example:3128"),
+        ("KEYSIDE_EGRESS__CREDENTIALS_FILE", file.to_str().unwrap()),
+        ("KEYSIDE_PROVIDERS__XAI__EGRESS", "http://own.example:3128"),
+    ]);
+    let refused = open(&settings, &[]).err().unwrap();
+    assert!(refused.contains("proxy-password"), "{refused}");
+    fs::write(&file, CANARY).unwrap();
+    let refused = open(&settings, &[]).err().unwrap();
+    assert!(refused.starts_with("egress.credentials_file: "), "{refused}");
+    assert!(!refused.contains(CANARY), "{refused}");
+
+    fs::write(&file, format!("me:{CANARY}\n")).unwrap();
+    let egress = open(&settings, &[]).unwrap();
+    let effective = egress.effective(&settings.catalogue);
+    assert_eq!(effective[0].via, "http://proxy.example:3128 with a password");
+    assert_eq!(effective[0].because, "egress.proxy");
+    let own = effective.iter().find(|one| one.provider.as_deref() == Some("xai"));
+    let own = own.unwrap();
+    assert_eq!(own.via, "http://own.example:3128");
+    assert_eq!(own.because, "providers.xai.egress");
+    assert!(!format!("{effective:?}").contains(CANARY));
+}
+
+#[test]
+fn an_authority_that_cannot_be_read_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("authority.pem");
+    let settings = settings(&[("KEYSIDE_EGRESS__CA_FILE", file.to_str().unwrap())]);
+    for contents in [None, Some(""), Some("no certificate"), Some(BROKEN)] {
+        if let Some(contents) = contents {
+            fs::write(&file, contents).unwrap();
+        }
+        let refused = open(&settings, &[]).err().unwrap();
+        assert!(refused.starts_with("egress.ca_file: "), "{refused}");
+        assert!(refused.contains("authority.pem"), "{refused}");
+    }
+}
+
+const BROKEN: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";

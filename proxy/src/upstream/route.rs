@@ -1,0 +1,148 @@
+//! How a connection to `host:port` comes about: directly, or through an egress proxy.
+//!
+//! A proxy only passes bytes on. TLS is spoken through it with the upstream itself, so it sees neither a key nor a
+//! request; and it resolves the upstream's name, which is therefore never looked up here. Whether a request goes through
+//! one is decided elsewhere ([`egress`](crate::egress)), and there is no fallback from one way to the other.
+
+mod connect_method;
+mod credentials;
+mod socks5;
+
+pub use self::credentials::CredentialsError;
+pub(crate) use self::credentials::ProxyCredentials;
+
+use super::address::Reach;
+use super::tcp::{self, TcpError};
+use http::StatusCode;
+use keyside_config::{BaseUrl, ProxyProtocol, ProxyUrl};
+use rustls::pki_types::{InvalidDnsNameError, ServerName};
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+
+/// The way to one upstream.
+#[derive(Clone)]
+pub(crate) enum Route {
+    /// To an address that the upstream's name resolves to, within this reach.
+    Direct(Reach),
+    /// Through a proxy.
+    Proxied(Arc<EgressProxy>),
+}
+
+impl Route {
+    /// The proxy, as messages call it.
+    pub(super) fn proxy(&self) -> Option<&str> {
+        match self {
+            Self::Direct(_) => None,
+            Self::Proxied(proxy) => Some(proxy.name()),
+        }
+    }
+}
+
+/// A proxy that connections to upstreams are opened through. It has no `Debug`: it may hold a password.
+pub(crate) struct EgressProxy {
+    url: ProxyUrl,
+    credentials: Option<ProxyCredentials>,
+    name: String,
+}
+
+/// The bytes of a connection to an upstream, which a proxy passes on.
+pub(super) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
+
+/// An open way through a proxy. Boxed: TLS to a proxy makes another type of it, and few connections are opened.
+pub(super) type Tunnel = Box<dyn ByteStream>;
+
+/// Why a proxy opened no way. Each says what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TunnelError {
+    #[error("it cannot be reached; see that it runs, and check its address")]
+    Tcp(#[from] TcpError),
+    #[error("its host is no name that a certificate could be for; use http:// if it speaks no TLS")]
+    Name(#[from] InvalidDnsNameError),
+    #[error(
+        "TLS with the proxy itself could not be agreed on; its certificate is held against the system's authorities and egress.ca_file, and a proxy that speaks no TLS has an http:// URL"
+    )]
+    Tls(#[source] io::Error),
+    #[error(
+        "it does not accept the user and password that it was sent, or was sent none and wants some; check egress.credentials_file, or the proxy's variable"
+    )]
+    Credentials,
+    #[error(
+        "it refuses to connect to this host with status {0}; have the host allowed there, or choose another way with this provider's `egress`"
+    )]
+    Refused(StatusCode),
+    #[error(
+        "it refuses to connect to this host: {0}; have the host allowed there, or choose another way with this provider's `egress`"
+    )]
+    RefusedSocks(socks5::Reply),
+    #[error("its answer is not the one of an HTTP proxy; check its address and scheme")]
+    Http(#[source] hyper::Error),
+    #[error("the head of its answer is larger than any proxy's should be; check its address and scheme")]
+    HeadTooLarge,
+    #[error("it sent bytes of its own before the upstream was asked anything")]
+    Interfered,
+    #[error("its answer is not the one of a SOCKS5 proxy; check its address and scheme")]
+    NotSocks,
+    #[error("the connection to it broke off before a way was open")]
+    Broken(#[source] io::Error),
+    #[error(
+        "{0} is a private or reserved address, which no proxy is asked for; set allow_private = true for this provider, or egress = \"direct\""
+    )]
+    Address(IpAddr),
+}
+
+impl EgressProxy {
+    pub(crate) fn new(url: ProxyUrl, credentials: Option<ProxyCredentials>) -> Self {
+        Self {
+            name: url.authority(),
+            url,
+            credentials,
+        }
+    }
+
+    /// `host:port`.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Has a connection to the host of `base` opened. `tls` is for the way to an `https://` proxy.
+    pub(super) async fn open(
+        &self,
+        base: &BaseUrl,
+        tls: &TlsConnector,
+    ) -> Result<Tunnel, TunnelError> {
+        if let Ok(address) = base.host.parse::<IpAddr>()
+            && !Reach::Public.covers(address)
+        {
+            return Err(TunnelError::Address(address));
+        }
+        let credentials = self.credentials.as_ref();
+        let mut stream = tcp::connect(&self.url.host, self.url.port, Reach::EgressProxy).await?;
+        match self.url.protocol {
+            ProxyProtocol::Http => connect_method::open(stream, base, credentials).await,
+            ProxyProtocol::Https => {
+                let name = ServerName::try_from(self.url.host.clone())?;
+                let secured = tls.connect(name, stream).await;
+                connect_method::open(secured.map_err(TunnelError::Tls)?, base, credentials).await
+            }
+            ProxyProtocol::Socks5 => {
+                socks5::open(&mut stream, base, credentials).await?;
+                Ok(Box::new(stream))
+            }
+        }
+    }
+}
+
+/// Without the password.
+impl fmt::Display for EgressProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.credentials {
+            Some(_) => write!(f, "{} with a password", self.url),
+            None => self.url.fmt(f),
+        }
+    }
+}

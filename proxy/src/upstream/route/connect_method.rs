@@ -1,0 +1,139 @@
+//! Opens a way through an HTTP proxy with `CONNECT` (RFC 9110 section 9.3.6).
+//!
+//! hyper asks and reads the answer: hyper-util's `Tunnel` tells neither the status of a refusal nor that bytes followed it.
+
+use super::{ProxyCredentials, Tunnel, TunnelError};
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, header};
+use http_body_util::Empty;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::upgrade::{self, Upgraded};
+use hyper_util::rt::TokioIo;
+use keyside_config::BaseUrl;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::try_join;
+
+/// Asks the proxy behind `stream` for a connection to the host of `base`.
+pub(super) async fn open<S>(
+    stream: S,
+    base: &BaseUrl,
+    credentials: Option<&ProxyCredentials>,
+) -> Result<Tunnel, TunnelError>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let handshake = http1::Builder::new()
+        .max_headers(HEAD_FIELDS)
+        .max_buf_size(HEAD_BYTES)
+        .handshake(TokioIo::new(stream));
+    let (sender, connection) = handshake.await.map_err(failed)?;
+    // Polled beside the request instead of spawned: whatever ends this future closes the connection too.
+    let serving = async { connection.with_upgrades().await.map_err(failed) };
+    let ((), upgraded) = try_join!(serving, ask(sender, request(base, credentials)))?;
+    match upgraded.downcast::<TokioIo<S>>() {
+        // A TLS server speaks second, so what follows the head is not the upstream's.
+        Ok(parts) if parts.read_buf.is_empty() => Ok(Box::new(parts.io.into_inner())),
+        _ => Err(TunnelError::Interfered),
+    }
+}
+
+async fn ask(
+    mut sender: SendRequest<Empty<Bytes>>,
+    request: Request<Empty<Bytes>>,
+) -> Result<Upgraded, TunnelError> {
+    let response = sender.send_request(request).await.map_err(failed)?;
+    match response.status() {
+        status if status.is_success() => upgrade::on(response).await.map_err(failed),
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED => Err(TunnelError::Credentials),
+        status => Err(TunnelError::Refused(status)),
+    }
+}
+
+fn request(base: &BaseUrl, credentials: Option<&ProxyCredentials>) -> Request<Empty<Bytes>> {
+    let target = base.host_and_port();
+    let mut request = Request::new(Empty::new());
+    *request.method_mut() = Method::CONNECT;
+    // A base URL's host and port are always both.
+    *request.uri_mut() = target.parse().unwrap_or_default();
+    let headers = request.headers_mut();
+    if let Ok(host) = target.parse() {
+        headers.insert(header::HOST, host);
+    }
+    if let Some(value) = credentials.and_then(ProxyCredentials::basic) {
+        headers.insert(header::PROXY_AUTHORIZATION, value);
+    }
+    request
+}
+
+fn failed(error: hyper::Error) -> TunnelError {
+    match error.is_parse_too_large() {
+        true => TunnelError::HeadTooLarge,
+        false => TunnelError::Http(error),
+    }
+}
+
+/// More than any proxy says: a proxy's error page is a body, which is not read.
+const HEAD_BYTES: usize = 16 * 1024;
+const HEAD_FIELDS: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    const TARGET: &str = "https://[2606:4700::1]";
+
+    /// What comes of this answer, and what was asked.
+    async fn answered(answer: &[u8]) -> (Result<Tunnel, TunnelError>, String) {
+        let (ours, mut proxy) = duplex(64 * 1024);
+        let base = BaseUrl::parse(TARGET, false).unwrap();
+        let credentials = ProxyCredentials::new("me", "secret").ok();
+        let proxy = async {
+            let mut asked = vec![0; 4096];
+            let read = proxy.read(&mut asked).await.unwrap();
+            asked.truncate(read);
+            let _ = proxy.write_all(answer).await;
+            // Nothing more comes.
+            let _ = proxy.shutdown().await;
+            String::from_utf8(asked).unwrap()
+        };
+        tokio::join!(open(ours, &base, credentials.as_ref()), proxy)
+    }
+
+    #[tokio::test]
+    async fn the_host_is_asked_for_by_name_and_port_and_nothing_else_is_said() {
+        let (opened, asked) = answered(b"HTTP/1.0 200 Connection established\r\n\r\n").await;
+        assert!(opened.is_ok());
+        let mut lines: Vec<_> = asked.lines().collect();
+        lines.sort_unstable();
+        assert_eq!(
+            lines,
+            [
+                "",
+                "CONNECT [2606:4700::1]:443 HTTP/1.1",
+                "host: [2606:4700::1]:443",
+                "proxy-authorization: Basic bWU6c2VjcmV0",
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn each_refusal_is_told_from_the_others() {
+        let huge = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(64 * 1024));
+        for (answer, expected) in [
+            ("HTTP/1.1 407 Who\r\n\r\n", "user and password"),
+            ("HTTP/1.1 403 No\r\nContent-Length: 9\r\n\r\nforbidden", "403"),
+            ("HTTP/1.1 502 No\r\n\r\n", "502"),
+            ("HTTP/1.1 200 OK\r\n\r\nearly", "bytes of its own"),
+            ("SSH-2.0-OpenSSH_9.2\r\n", "not the one of an HTTP proxy"),
+            ("HTTP/1.1 200 OK\r\n", "not the one of an HTTP proxy"),
+            ("", "not the one of an HTTP proxy"),
+            (huge.as_str(), "larger than"),
+        ] {
+            let (opened, _) = answered(answer.as_bytes()).await;
+            let error = opened.err().map(|error| error.to_string());
+            let error = error.unwrap_or_default();
+            assert!(error.contains(expected), "{answer:.40}: {error}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Opens TCP connections: resolve, check, and connect to one of the very addresses that were checked.
+
+use super::address::Reach;
+use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+/// Why there is no TCP connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TcpError {
+    #[error("{host} could not be resolved")]
+    Resolve { host: String, source: io::Error },
+    #[error("{host} resolves to {}", reach.refused())]
+    OutOfReach { host: String, reach: Reach },
+    #[error("could not connect to {address}")]
+    Connect {
+        address: SocketAddr,
+        source: io::Error,
+    },
+}
+
+/// Connects to a host that configuration names.
+pub(super) async fn connect(host: &str, port: u16, reach: Reach) -> Result<TcpStream, TcpError> {
+    let addresses = resolve(host, port, reach).await?;
+    let none = TcpError::OutOfReach {
+        host: host.into(),
+        reach,
+    };
+    let stream = race(addresses, none).await?;
+    // Without it, a small request waits for the peer's delayed acknowledgement.
+    let _ = stream.set_nodelay(true);
+    // Nor does it matter where a system has no such option: a dead path is then found later.
+    let _ = setsockopt(&stream, TcpUserTimeout, &UNACKNOWLEDGED_MS);
+    Ok(stream)
+}
+
+/// Connects to one of these addresses. An attempt that neither succeeds nor fails is given a head start, then the next
+/// address is tried beside it; the first that connects wins (RFC 8305 section 5). `failure` stands for no address at all.
+async fn race(addresses: Vec<SocketAddr>, mut failure: TcpError) -> Result<TcpStream, TcpError> {
+    let mut addresses = addresses.into_iter();
+    // Who is still under way when this is dropped is called back.
+    let mut racing = JoinSet::new();
+    loop {
+        if let Some(address) = addresses.next() {
+            racing.spawn(async move {
+                let connected = TcpStream::connect(address).await;
+                connected.map_err(|source| TcpError::Connect { address, source })
+            });
+        }
+        let patience = match addresses.len() {
+            0 => Duration::MAX,
+            _ => HEAD_START,
+        };
+        match timeout(patience, racing.join_next()).await {
+            Ok(Some(Ok(Ok(stream)))) => return Ok(stream),
+            Ok(Some(Ok(Err(error)))) => failure = error,
+            Ok(None) => return Err(failure),
+            // It is the next one's turn.
+            Ok(Some(Err(_))) | Err(_) => {}
+        }
+    }
+}
+
+/// The addresses that may be connected to. What configuration names by address,
+/// or as `localhost`, was meant.
+async fn resolve(host: &str, port: u16, reach: Reach) -> Result<Vec<SocketAddr>, TcpError> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let found = lookup_host((host, port)).await;
+    let found = found.map_err(|source| TcpError::Resolve {
+        host: host.into(),
+        source,
+    })?;
+    let meant = |address: &SocketAddr| match host {
+        "localhost" => address.ip().is_loopback(),
+        _ => reach.covers(address.ip()),
+    };
+    Ok(found.filter(meant).collect())
+}
+
+/// A path can die without a word, and requests would go on to it for a quarter of an hour: what is sent has to be
+/// acknowledged within this.
+const UNACKNOWLEDGED_MS: u32 = 30_000;
+
+/// What RFC 8305 (section 8) recommends between two attempts.
+const HEAD_START: Duration = Duration::from_millis(250);
