@@ -6,6 +6,7 @@
 mod ask;
 mod builder;
 pub mod crowd;
+pub mod egress;
 pub mod expect;
 pub mod frames;
 pub mod gate;

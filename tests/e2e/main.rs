@@ -30,6 +30,7 @@ mod drain;
 mod durability;
 mod early_answers;
 mod echo;
+mod egress;
 mod erasing;
 mod failed_fsync;
 mod guide;
