@@ -33,14 +33,23 @@ base_url = "{base_url}"
 
 
 class Keyside:
-    """A running Keyside; `folder` is all that it can write to, `providers` maps ids to base URLs."""
+    """A running Keyside; `folder` is all that it can write to, `providers` maps ids to base URLs, `tables` has more
+    settings, all of them strings."""
 
-    def __init__(self, binary: Path, folder: Path, providers: dict[str, str]):
+    def __init__(
+        self,
+        binary: Path,
+        folder: Path,
+        providers: dict[str, str],
+        tables: dict[str, dict[str, str]] | None = None,
+    ):
         self._binary = binary
         self.folder = folder
         self.socket = folder / "run/proxy.sock"
         settings = [SETTINGS.format(public_url=PUBLIC_URL, socket=self.socket)]
         settings += [PROVIDER.format(id=id, base_url=url) for id, url in providers.items()]
+        for name, table in (tables or {}).items():
+            settings += [f"[{name}]\n", *(f"{key} = {json.dumps(value)}\n" for key, value in table.items())]
         (folder / "keyside.toml").write_text("".join(settings))
         self._child = Child(
             [binary, "serve", "--config", "keyside.toml"],

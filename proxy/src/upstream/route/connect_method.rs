@@ -25,6 +25,8 @@ where
     let handshake = http1::Builder::new()
         .max_headers(HEAD_FIELDS)
         .max_buf_size(HEAD_BYTES)
+        // Some proxies (pproxy 2.7 is one) know `Proxy-Authorization` in this case only.
+        .title_case_headers(true)
         .handshake(TokioIo::new(stream));
     let (sender, connection) = handshake.await.map_err(failed)?;
     // Polled beside the request instead of spawned: whatever ends this future closes the connection too.
@@ -111,8 +113,8 @@ mod tests {
             [
                 "",
                 "CONNECT [2606:4700::1]:443 HTTP/1.1",
-                "host: [2606:4700::1]:443",
-                "proxy-authorization: Basic bWU6c2VjcmV0",
+                "Host: [2606:4700::1]:443",
+                "Proxy-Authorization: Basic bWU6c2VjcmV0",
             ]
         );
     }
