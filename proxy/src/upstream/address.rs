@@ -201,4 +201,20 @@ mod tests {
             assert_eq!(covered, expected, "{address}");
         }
     }
+
+    #[test]
+    fn an_egress_proxy_may_be_anywhere_but_at_a_metadata_service() {
+        for (address, expected) in [
+            ("104.18.7.192", true),
+            ("10.0.0.1", true),
+            ("127.0.0.1", true),
+            ("::1", true),
+            ("169.254.169.254", false),
+            ("168.63.129.16", false),
+            ("fd00:ec2::254", false),
+        ] {
+            let covered = Reach::EgressProxy.covers(address.parse().unwrap());
+            assert_eq!(covered, expected, "{address}");
+        }
+    }
 }
