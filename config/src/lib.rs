@@ -40,10 +40,10 @@ pub use provider::{
     ProviderIdError, RefusedKey, Route, SandboxAvailability, SdkLine, Sign, Subprotocol,
     SubprotocolError, Sum, Upstream, UsageRule, UsageRuleError, Verification,
 };
+pub use proxy_url::{ProxyProtocol, ProxyUrl, ProxyUrlError};
 pub use recipe::{
     Language, Recipe, RecipeExample, RecipeFile, RecipeTarget, RecipeVariable, UnknownRecipe,
 };
-pub use proxy_url::{ProxyProtocol, ProxyUrl, ProxyUrlError};
 pub use settings::{
     AcceptEncoding, Admin, CredentialRules, Deadlines, Egress, EgressProxy, EgressProxyError,
     EnvironmentPin, Kms, KmsDriver, Limits, Listener, Log, LogFormat, MasterKeySource, Observe,

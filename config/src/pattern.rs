@@ -65,6 +65,8 @@ impl PathPattern {
             let asked = asked.clone();
             let most = asked.len().min(MOST_LEFT_OUT);
             (0..=most).filter_map(move |left_out| {
+                let taken_by_many =
+                    (taken + asked.len() - left_out).checked_sub(self.segments.len());
                 let parts = self.segments[..taken].iter().map(String::as_str);
                 let parts = parts.chain(asked[left_out..].iter().copied());
                 let candidate = parts.fold(String::new(), |path, part| path + "/" + part);
@@ -72,6 +74,7 @@ impl PathPattern {
                 fits.then_some(Completion {
                     left_out,
                     added: taken,
+                    stretched: taken_by_many.unwrap_or_default().saturating_sub(1),
                     path: candidate,
                 })
             })
@@ -86,6 +89,8 @@ pub struct Completion {
     pub left_out: usize,
     /// How many it has instead.
     pub added: usize,
+    /// How many segments more than one `**` stands for.
+    pub stretched: usize,
     /// The path.
     pub path: String,
 }

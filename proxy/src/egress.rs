@@ -211,7 +211,10 @@ impl Choice {
             config::EgressProxy::Url(url) => {
                 // The password is for the proxy that it was written down for, not for a provider's own.
                 let has_password = *choice == settings.proxy;
-                let file = settings.credentials_file.as_deref().filter(|_| has_password);
+                let file = settings
+                    .credentials_file
+                    .as_deref()
+                    .filter(|_| has_password);
                 let credentials = file.map(credentials).transpose()?;
                 Ok(Self {
                     proxy: Some(Arc::new(EgressProxy::new(url.clone(), credentials))),

@@ -194,7 +194,10 @@ impl Upstream {
         sent: &AtomicBool,
     ) -> Result<Answer, SendError> {
         let slot = self.slot(workspace).await?;
-        let own = self.dialer.dial_alone(&self.base, &self.route, slot).await?;
+        let own = self
+            .dialer
+            .dial_alone(&self.base, &self.route, slot)
+            .await?;
         sent.store(true, Ordering::Relaxed);
         let answered = self.send_on(&Arc::default(), own, request).await;
         let answer = answered.map_err(TrySendError::into_error)?;

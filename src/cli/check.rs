@@ -27,7 +27,13 @@ pub(crate) fn run(sources: &Sources, answer: &Answer) -> Result<(), Failure> {
         .collect();
     answer.give(
         &json!({ "settings": lines, "egress": ways, "warnings": warnings }),
-        |answer| format!("{}\n{}", table(&effective, answer), egress_table(ways, answer)),
+        |answer| {
+            format!(
+                "{}\n{}",
+                table(&effective, answer),
+                egress_table(ways, answer)
+            )
+        },
     )
 }
 

@@ -39,7 +39,10 @@ fn check_passed(name: &str, proxy: &EgressProxy, upstream: &Upstream) {
     let target = format!("{HOST}:{}", upstream.address().port());
     let targets = proxy.targets();
     assert!(!targets.is_empty(), "{name}: nobody came by");
-    assert!(targets.iter().all(|one| *one == target), "{name}: {targets:?}");
+    assert!(
+        targets.iter().all(|one| *one == target),
+        "{name}: {targets:?}"
+    );
     assert!(holds(&upstream.bytes(), KEY), "{name}: no key arrived");
     let seen = proxy.bytes();
     for part in [KEY, "POST", "/v1/"] {
@@ -174,7 +177,10 @@ fn a_provider_takes_the_way_that_it_names() {
     let authority = Authority::new();
     let upstream = answering(&authority.issue(&[HOST], VALID));
     for (usual, own) in [("direct", "environment"), ("direct", "url"), ("url", "url")] {
-        let (first, second) = (EgressProxy::http(&upstream), EgressProxy::socks5(&upstream, None));
+        let (first, second) = (
+            EgressProxy::http(&upstream),
+            EgressProxy::socks5(&upstream, None),
+        );
         let named = |way: &str, proxy: &EgressProxy| match way {
             "url" => format!("{:?}", proxy.url()),
             word => format!("{word:?}"),
@@ -238,7 +244,11 @@ fn a_proxy_that_inspects_tls_gets_no_key_unless_its_authority_is_named() {
     expect::refused("inspected", &answer, 502, "upstream_tls");
     let name = proxy.name();
     for part in [name.as_str(), "egress.ca_file", "egress.roots"] {
-        assert!(answer.text().contains(part), "no {part} in {}", answer.text());
+        assert!(
+            answer.text().contains(part),
+            "no {part} in {}",
+            answer.text()
+        );
     }
     assert!(upstream.bytes().is_empty(), "{:?}", upstream.bytes());
 

@@ -39,9 +39,11 @@ struct Metered {
 impl Metered {
     fn at(upstream: &Upstream, providers: &'static [&'static str]) -> Self {
         let url = upstream.base_url();
-        let builder = providers
-            .iter()
-            .fold(Keyside::builder(), |builder, id| builder.provider(id, &url));
+        let builder = providers.iter().fold(Keyside::builder(), |builder, id| {
+            let allow = format!("providers.{id}.allow");
+            let builder = builder.provider(id, &url);
+            builder.set(&allow, r#"["inference", "stored"]"#)
+        });
         let keyside = builder.start();
         keyside.workspace("acme");
         for id in providers {

@@ -241,8 +241,10 @@ fn routes_are_exact_and_not_repeated() {
         let mut seen = BTreeSet::new();
         for route in &provider.routes {
             let path = route.path.to_string();
+            // Names of models hold slashes.
+            let reads_models = path.contains("model") && route.methods == [Method::GET];
             assert!(
-                !path.ends_with("/**"),
+                !path.ends_with("/**") || reads_models,
                 "{}: {path} allows what nobody looked at",
                 provider.id
             );

@@ -9,8 +9,8 @@ use std::{
 use serde::Deserialize;
 
 use super::{
-    Admin, CredentialRules, Egress, Kms, KmsDriver, Log, MasterKeySource, Observe, Runs, Settings, Store,
-    proxy::ProxyDocument,
+    Admin, CredentialRules, Egress, Kms, KmsDriver, Log, MasterKeySource, Observe, Runs, Settings,
+    Store, proxy::ProxyDocument,
 };
 use crate::{BaseUrl, Catalogue, address, catalogue::Documents, layers::Mismatch, parsed};
 

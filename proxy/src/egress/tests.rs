@@ -38,16 +38,28 @@ fn the_first_variable_that_is_set_names_the_proxy() {
     let cases: [(&[(&str, &str)], &str); 8] = [
         (&[], DIRECT),
         (&[("HTTP_PROXY", "http://proxy.example")], DIRECT),
-        (&[("HTTPS_PROXY", "proxy.example")], "http://proxy.example:80"),
-        (&[("https_proxy", "https://proxy.example/")], "https://proxy.example:443"),
-        (&[("all_proxy", "socks5h://proxy.example")], "socks5://proxy.example:1080"),
+        (
+            &[("HTTPS_PROXY", "proxy.example")],
+            "http://proxy.example:80",
+        ),
+        (
+            &[("https_proxy", "https://proxy.example/")],
+            "https://proxy.example:443",
+        ),
+        (
+            &[("all_proxy", "socks5h://proxy.example")],
+            "socks5://proxy.example:1080",
+        ),
         (&[("HTTPS_PROXY", password.as_str())], with_password),
         (
             &[("HTTPS_PROXY", ""), ("ALL_PROXY", "http://second.example")],
             "http://second.example:80",
         ),
         (
-            &[("https_proxy", "http://first.example"), ("ALL_PROXY", "http://second.example")],
+            &[
+                ("https_proxy", "http://first.example"),
+                ("ALL_PROXY", "http://second.example"),
+            ],
             "http://first.example:80",
         ),
     ];
@@ -122,7 +134,11 @@ fn loopback_plain_http_and_private_networks_are_reached_directly() {
         ("groq", "https://api.example", DIRECT),
         ("xai", "https://api.example", "socks5://own.example:1080"),
     ] {
-        assert_eq!(way(&settings, &environment, provider, base), expected, "{provider} {base}");
+        assert_eq!(
+            way(&settings, &environment, provider, base),
+            expected,
+            "{provider} {base}"
+        );
     }
 }
 
@@ -139,15 +155,23 @@ fn a_password_goes_to_the_proxy_that_it_is_for_and_is_never_shown() {
     assert!(refused.contains("proxy-password"), "{refused}");
     fs::write(&file, CANARY).unwrap();
     let refused = open(&settings, &[]).err().unwrap();
-    assert!(refused.starts_with("egress.credentials_file: "), "{refused}");
+    assert!(
+        refused.starts_with("egress.credentials_file: "),
+        "{refused}"
+    );
     assert!(!refused.contains(CANARY), "{refused}");
 
     fs::write(&file, format!("me:{CANARY}\n")).unwrap();
     let egress = open(&settings, &[]).unwrap();
     let effective = egress.effective(&settings.catalogue);
-    assert_eq!(effective[0].via, "http://proxy.example:3128 with a password");
+    assert_eq!(
+        effective[0].via,
+        "http://proxy.example:3128 with a password"
+    );
     assert_eq!(effective[0].because, "egress.proxy");
-    let own = effective.iter().find(|one| one.provider.as_deref() == Some("xai"));
+    let own = effective
+        .iter()
+        .find(|one| one.provider.as_deref() == Some("xai"));
     let own = own.unwrap();
     assert_eq!(own.via, "http://own.example:3128");
     assert_eq!(own.because, "providers.xai.egress");

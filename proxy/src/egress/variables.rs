@@ -60,10 +60,7 @@ impl ProxyVariables {
         Some(Exempt { name, matcher })
     }
 
-    fn first<const N: usize>(
-        &self,
-        names: [&'static str; N],
-    ) -> Option<(&'static str, &OsString)> {
+    fn first<const N: usize>(&self, names: [&'static str; N]) -> Option<(&'static str, &OsString)> {
         names
             .into_iter()
             .find_map(|name| Some((name, self.0.get(name)?)))
@@ -74,7 +71,10 @@ impl Exempt {
     /// The variable, if it exempts this host.
     pub(super) fn covers(&self, base: &BaseUrl) -> Option<&'static str> {
         let target: Uri = format!("https://{}/", base.host_and_port()).parse().ok()?;
-        self.matcher.intercept(&target).is_none().then_some(self.name)
+        self.matcher
+            .intercept(&target)
+            .is_none()
+            .then_some(self.name)
     }
 }
 

@@ -63,6 +63,7 @@ impl Gateway {
             label: admitted.and_then(|admitted| admitted.label.as_deref()),
             shape: of_path.and_then(|route| route.error),
             asked: Some(self.shown(refusal, head, path_tag, rest)),
+            proxy: None,
             near: near.map(|near| near.shown(|path| shown::path(path, catalogue))),
         };
         let run_id = admitted.and_then(|admitted| admitted.run_id);

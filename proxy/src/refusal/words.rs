@@ -2,6 +2,7 @@
 
 use super::{About, Refusal, Sent, Wait};
 use crate::route::near::{Correction, Near};
+use http::Method;
 use keyside_config::Group;
 use keyside_credentials::Refusal as Denied;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -12,7 +13,10 @@ pub(super) fn message(refusal: Refusal, about: &About<'_>) -> String {
     let provider = about
         .provider
         .map_or("this provider", |provider| &provider.name);
-    if let Some(said) = about.proxy.and_then(|proxy| through(refusal, provider, proxy)) {
+    if let Some(said) = about
+        .proxy
+        .and_then(|proxy| through(refusal, provider, proxy))
+    {
         return said;
     }
     match refusal {
@@ -103,20 +107,21 @@ fn host(about: &About<'_>) -> String {
 fn advice(about: &About<'_>) -> String {
     let id = about.provider.map_or("", |provider| provider.id.as_str());
     match &about.near {
-        Some(Near::Withheld(group)) => {
+        Some(Near::Withheld(group, methods)) => {
             let (name, allowed) = match group {
                 Group::Inference => ("inference", "\"inference\""),
                 Group::Stored => ("stored", "\"inference\", \"stored\""),
             };
+            let others = match methods.is_empty() {
+                true => String::new(),
+                false => takes(methods),
+            };
             format!(
-                " It belongs to the group \"{name}\", which the settings do not allow: set \
+                "{others} It belongs to the group \"{name}\", which the settings do not allow: set \
                  allow = [{allowed}] under [providers.{id}]."
             )
         }
-        Some(Near::Methods(methods)) => {
-            let methods: Vec<_> = methods.iter().map(|method| method.as_str()).collect();
-            format!(" This path takes {}.", methods.join(" or "))
-        }
+        Some(Near::Methods(methods)) => takes(methods),
         Some(Near::Path(correction)) => correct(about, correction),
         None if about.provider.is_some() => format!(
             " Only its inference endpoints are reachable, written plainly; `extra_routes` under \
@@ -124,6 +129,11 @@ fn advice(about: &About<'_>) -> String {
         ),
         None => String::new(),
     }
+}
+
+fn takes(methods: &[&Method]) -> String {
+    let methods: Vec<_> = methods.iter().map(|method| method.as_str()).collect();
+    format!(" This path takes {}.", methods.join(" or "))
 }
 
 fn correct(about: &About<'_>, correction: &Correction<'_>) -> String {

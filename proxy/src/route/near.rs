@@ -17,8 +17,8 @@ pub(crate) struct Asked<'a> {
 /// What is close to a path that is no route.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Near<'a> {
-    /// Its route, of a group that the settings do not allow.
-    Withheld(Group),
+    /// Its route, of a group that the settings do not allow, and the methods that they do.
+    Withheld(Group, Vec<&'a Method>),
     /// Its route, for these methods.
     Methods(Vec<&'a Method>),
     /// Another path.
@@ -59,14 +59,14 @@ pub(crate) fn at<'a>(provider: &'a Provider, asked: Asked<'_>) -> Option<Near<'a
         .withheld
         .iter()
         .find(|(_, route)| route.allows(asked.method, asked.path));
-    if let Some((group, _)) = withheld {
-        return Some(Near::Withheld(*group));
-    }
     let of_path = provider
         .routes
         .iter()
         .filter(|route| route.path.matches(asked.path));
     let methods: Vec<_> = of_path.flat_map(|route| &route.methods).collect();
+    if let Some((group, _)) = withheld {
+        return Some(Near::Withheld(*group, methods));
+    }
     if !methods.is_empty() && !methods.contains(&asked.method) {
         return Some(Near::Methods(methods));
     }
@@ -148,7 +148,7 @@ fn nearest<'a>(provider: &'a Provider, asked: Asked<'_>) -> Option<(&'a Route, C
         paths.map(move |found| (route, found))
     });
     found.min_by_key(|(route, found)| {
-        let differs = found.left_out + found.added;
+        let differs = found.left_out + found.added + found.stretched;
         (differs, !route.path.is_literal(), found.path.clone())
     })
 }

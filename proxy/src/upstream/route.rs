@@ -81,7 +81,9 @@ pub(super) enum TunnelError {
     RefusedSocks(socks5::Reply),
     #[error("its answer is not the one of an HTTP proxy; check its address and scheme")]
     Http(#[source] hyper::Error),
-    #[error("the head of its answer is larger than any proxy's should be; check its address and scheme")]
+    #[error(
+        "the head of its answer is larger than any proxy's should be; check its address and scheme"
+    )]
     HeadTooLarge,
     #[error("it sent bytes of its own before the upstream was asked anything")]
     Interfered,

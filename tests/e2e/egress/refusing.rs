@@ -51,11 +51,17 @@ const UNREACHABLE: (u16, &str) = (502, "upstream_unreachable");
 #[test]
 fn a_proxy_that_refuses_is_named_with_what_can_be_done() {
     for (answer, cause) in [
-        ("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno", "status 403"),
+        (
+            "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno",
+            "status 403",
+        ),
         ("HTTP/1.1 502 Bad Gateway\r\n\r\n", "status 502"),
         ("HTTP/1.1 407 Who\r\n\r\n", "egress.credentials_file"),
         // It does not follow.
-        ("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n", "status 302"),
+        (
+            "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n",
+            "status 302",
+        ),
     ] {
         let proxy = EgressProxy::answering(answer);
         check_refused(answer, &proxy.url(), UNREACHABLE, cause);
@@ -84,11 +90,27 @@ fn a_proxy_whose_answer_cannot_be_read_is_told_from_one_that_refuses() {
     let huge = format!("HTTP/1.1 200 OK\r\nX-Huge: {}\r\n\r\n", "x".repeat(1 << 20));
     for (name, answer, cause) in [
         ("nothing", "", "not the one of an HTTP proxy"),
-        ("half a status line", "HTTP/1.1 20", "not the one of an HTTP proxy"),
-        ("half a head", "HTTP/1.1 200 OK\r\nX-", "not the one of an HTTP proxy"),
-        ("another protocol", "SSH-2.0-OpenSSH_9.2\r\n", "not the one of an HTTP proxy"),
+        (
+            "half a status line",
+            "HTTP/1.1 20",
+            "not the one of an HTTP proxy",
+        ),
+        (
+            "half a head",
+            "HTTP/1.1 200 OK\r\nX-",
+            "not the one of an HTTP proxy",
+        ),
+        (
+            "another protocol",
+            "SSH-2.0-OpenSSH_9.2\r\n",
+            "not the one of an HTTP proxy",
+        ),
         ("a huge head", huge.as_str(), "larger than"),
-        ("bytes of its own", "HTTP/1.1 200 OK\r\n\r\n220 hello\r\n", "bytes of its own"),
+        (
+            "bytes of its own",
+            "HTTP/1.1 200 OK\r\n\r\n220 hello\r\n",
+            "bytes of its own",
+        ),
     ] {
         let proxy = EgressProxy::answering(answer);
         check_refused(name, &proxy.url(), UNREACHABLE, cause);
@@ -98,7 +120,12 @@ fn a_proxy_whose_answer_cannot_be_read_is_told_from_one_that_refuses() {
 #[test]
 fn a_proxy_that_goes_away_before_tls_is_open_is_no_fault_of_the_certificate() {
     let proxy = EgressProxy::answering("HTTP/1.1 200 OK\r\n\r\n");
-    check_refused("gone", &proxy.url(), UNREACHABLE, "TLS could not be agreed on");
+    check_refused(
+        "gone",
+        &proxy.url(),
+        UNREACHABLE,
+        "TLS could not be agreed on",
+    );
 }
 
 #[test]

@@ -84,7 +84,15 @@ fn check_shows_the_way_of_each_provider_that_takes_another() {
     assert_eq!(of(None), Some(usual), "{json}");
     let own = ["direct", "providers.openai.egress"];
     assert_eq!(of(Some("openai")), Some(own), "{json}");
-    assert_eq!(of(Some("anthropic")), Some(["direct", "NO_PROXY"]), "{json}");
-    assert_eq!(of(Some("mistral")), Some(["direct", "allow_private"]), "{json}");
+    assert_eq!(
+        of(Some("anthropic")),
+        Some(["direct", "NO_PROXY"]),
+        "{json}"
+    );
+    assert_eq!(
+        of(Some("mistral")),
+        Some(["direct", "allow_private"]),
+        "{json}"
+    );
     assert_eq!(of(Some("groq")), None, "{json}");
 }

@@ -287,7 +287,10 @@ fn pass_secured(mut client: Secured, to: SocketAddr, record: &Record) -> io::Res
     let mut block = vec![0; 64 * 1024];
     loop {
         // What came with the head is in the session already.
-        let waiting = client.conn.process_new_packets().map_err(io::Error::other)?;
+        let waiting = client
+            .conn
+            .process_new_packets()
+            .map_err(io::Error::other)?;
         let buffered = waiting.plaintext_bytes_to_read() > 0;
         let mut sides = [
             PollFd::new(client.sock.as_fd(), PollFlags::POLLIN),

@@ -101,8 +101,11 @@ fn a_wrong_beginning_leads_to_the_base_url() {
 fn another_method_or_group_is_named() {
     let catalogue = Catalogue::builtin();
     let openai = catalogue.get("openai").unwrap();
-    let found = near(openai, &Method::GET, "/v1/chat/completions");
+    let found = near(openai, &Method::GET, "/v1/embeddings");
     assert_eq!(found, Some(Near::Methods(vec![&Method::POST])));
+    let found = near(openai, &Method::GET, "/v1/chat/completions");
+    let expected = Near::Withheld(Group::Stored, vec![&Method::POST]);
+    assert_eq!(found, Some(expected));
     assert_eq!(near(openai, &Method::GET, "/v1/organization/users"), None);
 }
 

@@ -124,7 +124,10 @@ mod tests {
         let huge = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(64 * 1024));
         for (answer, expected) in [
             ("HTTP/1.1 407 Who\r\n\r\n", "user and password"),
-            ("HTTP/1.1 403 No\r\nContent-Length: 9\r\n\r\nforbidden", "403"),
+            (
+                "HTTP/1.1 403 No\r\nContent-Length: 9\r\n\r\nforbidden",
+                "403",
+            ),
             ("HTTP/1.1 502 No\r\n\r\n", "502"),
             ("HTTP/1.1 200 OK\r\n\r\nearly", "bytes of its own"),
             ("SSH-2.0-OpenSSH_9.2\r\n", "not the one of an HTTP proxy"),

@@ -185,7 +185,8 @@ mod tests {
 
     #[tokio::test]
     async fn each_refusal_is_told_from_the_others() {
-        let cases: [(Option<&str>, &[&[u8]], &str); 8] = [
+        type Case<'a> = (Option<&'a str>, &'a [&'a [u8]], &'a str);
+        let cases: [Case<'_>; 8] = [
             (None, &[&[5, 0xff]], "user and password"),
             (Some("me:pw"), &[&[5, 2], &[1, 1]], "user and password"),
             // It chose what was not offered.
@@ -196,7 +197,11 @@ mod tests {
                 &[NO_PASSWORD, &[5, 2, 0, 1, 0, 0, 0, 0, 0, 0]],
                 "not allowed by its rules",
             ),
-            (None, &[NO_PASSWORD, &[5, 0, 0, 9]], "not the one of a SOCKS5"),
+            (
+                None,
+                &[NO_PASSWORD, &[5, 0, 0, 9]],
+                "not the one of a SOCKS5",
+            ),
             (None, &[NO_PASSWORD, &CONNECTED[..7]], "broke off"),
             (None, &[], "broke off"),
         ];
