@@ -1,5 +1,7 @@
 //! A body leaves with one framing that everybody reads alike, or not at all.
 
+mod trailers;
+
 use crate::harness::frames::{DATA, END_HEADERS, END_STREAM, Fate, Frames, HEADERS, block, frame};
 use crate::harness::h2_upstream::{H2Answer, over_h2};
 use crate::harness::h2c::H2c;
@@ -279,100 +281,6 @@ fn a_get_without_a_body_leaves_without_a_framing() {
         for name in ["content-length", "transfer-encoding"] {
             assert_eq!(seen.headers_named(name).len(), 0, "{:?}", seen.headers);
         }
-    }
-}
-
-/// The trailers of a request, which ends with them.
-fn trailers(field: Field<'_>) -> Vec<u8> {
-    let block = block(&[("x-check", b"7"), field]);
-    let data = frame(DATA, 0, 1, b"hello");
-    let end = frame(HEADERS, END_HEADERS | END_STREAM, 1, &block);
-    [data, end].concat()
-}
-
-const PSEUDO: &[Field<'static>] = &[
-    (":path", b"/v1/models"),
-    (":method", b"GET"),
-    (":authority", b"attacker.example"),
-    (":scheme", b"https"),
-    (":status", b"200"),
-    (":protocol", b"websocket"),
-    (":unknown", b"1"),
-];
-
-#[test]
-fn trailers_with_a_pseudo_header_are_refused() {
-    let upstream = Upstream::ok();
-    let keyside = Keyside::with_openai(&upstream.base_url());
-    let fields = head("POST", CHAT);
-    for field in PSEUDO {
-        let fate = send(&keyside, &fields, &trailers(*field));
-        assert_ne!(fate, Fate::Answered { ok: true }, "{field:?}");
-        let arrived = upstream.requests();
-        assert!(arrived.is_empty(), "{field:?} arrived whole: {arrived:#?}");
-    }
-    upstream.assert_only_requests();
-    let fate = send(&keyside, &fields, &trailers(("x-other", b"8")));
-    assert_eq!(fate, Fate::Answered { ok: true }, "trailers without any");
-    assert_eq!(upstream.only().body, b"hello");
-}
-
-#[test]
-fn trailers_with_a_pseudo_header_are_refused_before_an_http_2_upstream() {
-    let (upstream, keyside) = over_h2(true, H2Answer::default());
-    for field in PSEUDO {
-        let fate = send(&keyside, &head("POST", CHAT), &trailers(*field));
-        assert_ne!(fate, Fate::Answered { ok: true }, "{field:?}");
-    }
-    let arrived = upstream.requests();
-    assert!(arrived.is_empty(), "arrived whole: {arrived:#?}");
-    assert_eq!(keyside.ask(&Ask::chat()).status(), 200, "and it serves on");
-}
-
-/// As compressing clients do, which name a field that they have sent before by its place in the connection's table.
-#[test]
-fn the_same_trailers_pass_request_after_request() {
-    let upstream = Upstream::ok();
-    let keyside = Keyside::with_openai(&upstream.base_url());
-    let mut client = Frames::connect(keyside.proxy_addr());
-    let first = [&[0x40, 5][..], b"x-sum", &[1], b"8"].concat();
-    for (stream, trailers) in [(1, &first[..]), (3, &[0xbe]), (5, &[0x7e, 1, b'9'])] {
-        client.write(HEADERS, END_HEADERS, stream, &block(&head("POST", CHAT)));
-        client.write(DATA, 0, stream, b"hello");
-        client.write(HEADERS, END_HEADERS | END_STREAM, stream, trailers);
-        assert_eq!(client.fate(stream), Fate::Answered { ok: true }, "{stream}");
-    }
-    assert_eq!(upstream.requests().len(), 3);
-}
-
-/// A field can be named by its place in a table that only the two sides of a connection know.
-#[test]
-fn trailers_with_a_pseudo_header_of_an_earlier_request_are_refused() {
-    let upstream = Upstream::ok();
-    let keyside = Keyside::with_openai(&upstream.base_url());
-    let path = [&[0x44, CHAT.len() as u8][..], CHAT.as_bytes()].concat();
-    let ordinary = [&[0x40, 5][..], b"x-sum", &[1], b"8"].concat();
-    // The path is the newest entry but one when the trailers come: it has index 63, the ordinary field 62.
-    for hidden in [
-        &[0xbf][..],
-        &[0xbe, 0xbf],
-        &[0x0f, 0x30, 1, b'/'],
-        &[0x7f, 0, 1, b'/'],
-    ] {
-        let before = upstream.requests().len();
-        let mut client = Frames::connect(keyside.proxy_addr());
-        let mut fields = head("POST", CHAT);
-        fields.retain(|(name, _)| *name != ":path");
-        let head = [&path[..], &block(&fields), &ordinary].concat();
-        client.write(HEADERS, END_HEADERS, 1, &head);
-        client.write(DATA, 0, 1, b"hello");
-        client.write(HEADERS, END_HEADERS | END_STREAM, 1, hidden);
-        assert_ne!(client.fate(1), Fate::Answered { ok: true }, "{hidden:02x?}");
-        assert_eq!(
-            upstream.requests().len(),
-            before,
-            "{hidden:02x?} arrived whole"
-        );
     }
 }
 
