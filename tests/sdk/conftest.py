@@ -4,14 +4,13 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from harness.aimock import Aimock
 from harness.calls import Way
 from harness.canary import canary
-from harness.keyside import Keyside
+from harness.keyside import Keyside, binary
 
 #: A provider's recognisable key prefix, by the provider's id in Keyside.
 PREFIXES = {"openai": "sk-proj-", "azure-openai": "az-", "anthropic": "sk-ant-api03-", "gemini": "AIza"}
@@ -117,11 +116,3 @@ def _store_keys(keyside: Keyside, providers: dict[str, Aimock]) -> list[str]:
         keyside.revoke(ids[RETIRED])
         keys += stored.values()
     return keys
-
-
-def binary() -> Path:
-    target = Path(os.environ.get("CARGO_TARGET_DIR", Path(__file__).parents[2] / "target"))
-    binary = Path(os.environ.get("KEYSIDE_BIN", target / "debug/keyside")).absolute()
-    if not binary.is_file():
-        pytest.exit(f"there is no {binary}: build it with `cargo build`, or name another in KEYSIDE_BIN", returncode=1)
-    return binary

@@ -22,13 +22,14 @@ LISTENING = re.compile(rb"aimock server listening on (http://\S+)")
 class Aimock:
     """A provider that accepts exactly `key`, and `others` beside it, in whichever of the known headers they come."""
 
-    def __init__(self, key: str, *others: str):
+    def __init__(self, key: str, *others: str, suite: Path = SUITE):
+        """`suite` is the folder whose `fixtures/` say what is answered."""
         self.key = key
         self.keys = [key, *others]
         self._child = Child(
             ["node", AIMOCK, "--config", "fixtures/aimock.json"],
             env={"PATH": os.environ["PATH"], "AIMOCK_API_KEYS": ",".join(self.keys)},
-            cwd=SUITE,
+            cwd=suite,
         )
         self.url = self._child.stdout.first(_address, within=60)
 

@@ -6,6 +6,8 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from harness.child import Child, Output
 from harness.web import fetch
 
@@ -131,3 +133,12 @@ def _ready(line: bytes) -> dict[str, str] | None:
     except (ValueError, KeyError, TypeError):
         return None
     return fields if fields.get("message") == "ready" else None
+
+
+def binary() -> Path:
+    """The program under test: the one in KEYSIDE_BIN, or else the debug build."""
+    target = Path(os.environ.get("CARGO_TARGET_DIR", Path(__file__).parents[3] / "target"))
+    binary = Path(os.environ.get("KEYSIDE_BIN", target / "debug/keyside")).absolute()
+    if not binary.is_file():
+        pytest.exit(f"there is no {binary}: build it with `cargo build`, or name another in KEYSIDE_BIN", returncode=1)
+    return binary
