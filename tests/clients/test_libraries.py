@@ -1,0 +1,101 @@
+"""Libraries, each as its recipe configures it: the recipe's example unchanged, and a program that makes every call."""
+
+import json
+import shutil
+
+import pytest
+
+import environments
+import recipes
+from conftest import ANSWER, GOOD, REFUSALS, TOOL_ANSWER, Home
+from upstream import SUITE
+
+#: What each library is run with.
+LIBRARIES = {
+    "boto3": "python",
+    "langchain": "python",
+    "litellm": "python",
+    "llamaindex": "python",
+    "openai-agents": "python",
+    "pydantic-ai": "python",
+    "vercel-ai-sdk": "javascript",
+}
+KINDS = ("plain", "stream", "tool")
+#: What else than the answer is streamed: from Bedrock a tool's input, for the reason that the program gives.
+STREAMED = {"bedrock": '{"city":"Oslo"}'}
+
+EACH = pytest.mark.parametrize("library", LIBRARIES)
+pytestmark = pytest.mark.quick
+
+
+@EACH
+def the_example_prints_the_answer(library, stage, home):
+    recipe = recipes.load(library)
+    filled = recipe.fill(GOOD, stage.keyside.proxy)
+    home.set_up(filled)
+    for language, text in filled.examples:
+        assert language == LIBRARIES[library]
+
+        done = _run(library, home, text)
+
+        assert done.returncode == 0, done.stderr
+        assert ANSWER in done.stdout, done.stderr
+    stage.assert_only_the_real_key_arrived()
+
+
+@EACH
+def every_call_is_answered_behind_a_corporate_proxy(library, stage, home, corporate_proxy):
+    recipe = recipes.load(library)
+    home.set_up(recipe.fill(GOOD, stage.keyside.proxy))
+    home.variables |= corporate_proxy
+    calls = [f"{provider} {kind}" for provider in recipe.providers for kind in KINDS]
+
+    said = _ask(library, home, {"variables": {}, "calls": calls})
+
+    for provider in recipe.providers:
+        for kind, whole in ("plain", ANSWER), ("stream", STREAMED.get(provider, ANSWER)), ("tool", TOOL_ANSWER):
+            report = said.pop(0)
+            assert "".join(report["pieces"]) == whole, (provider, kind, report)
+    stage.assert_only_the_real_key_arrived(*recipe.providers)
+
+
+@EACH
+def a_refusal_is_read_by_the_person(library, stage, home):
+    recipe = recipes.load(library)
+    home.set_up(recipe.fill(GOOD, stage.keyside.proxy))
+    calls = [f"{provider} plain" for provider in recipe.providers]
+    tasks = [
+        {"variables": recipe.fill(GOOD, base=refusal.base(stage.keyside.proxy)).variables, "calls": calls}
+        for refusal in REFUSALS
+    ]
+
+    said = _ask(library, home, *tasks)
+
+    for refusal in REFUSALS:
+        for provider in recipe.providers:
+            report = said.pop(0)
+            assert refusal.text in (report["error"] or ""), (refusal.code, provider, report)
+    stage.assert_nothing_arrived()
+
+
+def _ask(library: str, home: Home, *tasks: dict) -> list[dict]:
+    """What the library's program reports of each call, in order."""
+    suffix = {"python": "py", "javascript": "mjs"}[LIBRARIES[library]]
+    program = (SUITE / f"programs/ask_{library}.{suffix}").read_text()
+    shutil.copy(SUITE / "programs/asked.py", home.work)
+    done = _run(library, home, program, given="".join(f"{json.dumps(task)}\n" for task in tasks))
+    reports = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"call"')]
+    assert len(reports) == sum(len(task["calls"]) for task in tasks), done.stdout + done.stderr
+    return reports
+
+
+def _run(library: str, home: Home, program: str, given: str = ""):
+    programs = environments.programs(library)
+    if LIBRARIES[library] == "python":
+        (home.work / "program.py").write_text(program)
+        return home.run(programs / "python", "-B", "program.py", programs=programs, given=given)
+    (home.work / "program.mjs").write_text(program)
+    modules = home.work / "node_modules"
+    if not modules.exists():
+        modules.symlink_to(programs.parent)
+    return home.run("node", "program.mjs", programs=programs, given=given)

@@ -1,0 +1,37 @@
+"""The recipes as data: what they name exists, and what they say is tested is what is installed here."""
+
+import pytest
+
+import environments
+import recipes
+from recipes import Recipe
+
+#: Run with the SDK suite's own packages, or with what every machine has, not here.
+ELSEWHERE = {"curl", "openai"}
+
+EVERY = pytest.mark.parametrize("recipe", recipes.every(), ids=lambda recipe: recipe.id)
+pytestmark = pytest.mark.quick
+
+
+@EVERY
+def placeholders_name_the_recipes_providers_and_nothing_else(recipe: Recipe):
+    assert recipe.placeholders() <= {*recipe.providers, "workspace", "address", "dummy"}
+    assert set(recipe.providers) <= recipe.placeholders(), "a provider that the recipe says nothing about"
+
+
+@EVERY
+def a_recipe_that_says_it_is_tested_is_installed_at_that_version(recipe: Recipe):
+    if recipe.id in ELSEWHERE:
+        return
+    assert ("tested" in recipe.data) == (recipe.id in TESTED)
+    if "tested" in recipe.data:
+        assert recipe.data["tested"] in environments.pinned(recipe.id)
+
+
+@EVERY
+def no_recipe_sends_loopback_to_a_proxy_by_saying_nothing(recipe: Recipe):
+    assert recipe.data.get("no_proxy", True), "every client here reads NO_PROXY"
+
+
+#: The clients that the other modules run.
+TESTED = {folder.name for folder in environments.FOLDER.iterdir()} - {"github-actions"}

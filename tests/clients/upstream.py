@@ -1,0 +1,85 @@
+"""A provider as Keyside meets it: notes which credential came with each request, and lets aimock answer."""
+
+import http.client
+import threading
+import urllib.parse
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from harness.aimock import Aimock
+
+SUITE = Path(__file__).parent
+CREDENTIAL_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
+PER_CONNECTION = ("connection", "content-length", "host", "keep-alive", "transfer-encoding")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A request that reached the provider."""
+
+    method: str
+    path: str
+    credentials: tuple[str, ...]
+    """The value of each header and query parameter that can hold a key, without the word before it."""
+
+
+class Upstream:
+    """One provider, which accepts exactly `key`."""
+
+    def __init__(self, key: str):
+        self.key = key
+        self.seen: list[Seen] = []
+        self._aimock = Aimock(key, suite=SUITE)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"upstream": self}))
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.behind = urllib.parse.urlsplit(self._aimock.url).netloc
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def stop(self):
+        self._server.shutdown()
+        self._server.server_close()
+        self._aimock.stop()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    upstream: Upstream
+
+    def log_message(self, *_):
+        pass
+
+    def handle_one_method(self):
+        self.upstream.seen.append(Seen(self.command, self.path, self._credentials()))
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in PER_CONNECTION}
+        connection = http.client.HTTPConnection(self.upstream.behind)
+        connection.request(self.command, _as_aimock_has_it(self.path), body, headers)
+        self._relay(connection.getresponse())
+        connection.close()
+
+    do_GET = do_POST = do_HEAD = handle_one_method
+
+    def _credentials(self) -> tuple[str, ...]:
+        query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
+        headers = [self.headers[name].removeprefix("Bearer ") for name in CREDENTIAL_HEADERS if name in self.headers]
+        return (*headers, *query.get("key", ()))
+
+    def _relay(self, response: http.client.HTTPResponse):
+        self.send_response(response.status)
+        for name, value in response.getheaders():
+            if name.lower() not in PER_CONNECTION:
+                self.send_header(name, value)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        while piece := response.read1():
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+        self.wfile.write(b"0\r\n\r\n")
+
+
+def _as_aimock_has_it(path: str) -> str:
+    """aimock has Gemini's methods under v1beta alone; Google's newer SDKs ask under v1."""
+    return path.replace("/v1/models/", "/v1beta/models/", 1) if ":" in path else path
