@@ -38,7 +38,7 @@ class Refusal:
 
 REFUSALS = (
     Refusal("workspace_missing", "/{provider}", "names no workspace"),
-    Refusal("workspace_unknown", f"/w/{UNKNOWN}/{{provider}}", f'There is no workspace "{UNKNOWN}"'),
+    Refusal("workspace_unknown", f"/w/{UNKNOWN}/{{provider}}", "There is no workspace"),
     Refusal("credential_missing", f"/w/{EMPTY}/{{provider}}", f"keyside key add -w {EMPTY}"),
     Refusal("path_not_allowed", f"/w/{GOOD}/{{provider}}/nowhere", "Keyside does not forward"),
 )

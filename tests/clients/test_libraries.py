@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from collections.abc import Callable
 
 import pytest
 
 import environments
 import recipes
 from conftest import ANSWER, GOOD, REFUSALS, TOOL_ANSWER, Home
+from recipes import Recipe
 from upstream import SUITE
 
 #: What each library is run with.
@@ -50,7 +52,7 @@ def every_call_is_answered_behind_a_corporate_proxy(library, stage, home, corpor
     home.variables |= corporate_proxy
     calls = [f"{provider} {kind}" for provider in recipe.providers for kind in KINDS]
 
-    said = _ask(library, home, {"variables": {}, "calls": calls})
+    said = _ask(library, home, _task(recipe, f"{stage.keyside.proxy}/w/{GOOD}/{{}}".format, calls))
 
     for provider in recipe.providers:
         for kind, whole in ("plain", ANSWER), ("stream", STREAMED.get(provider, ANSWER)), ("tool", TOOL_ANSWER):
@@ -64,18 +66,20 @@ def a_refusal_is_read_by_the_person(library, stage, home):
     recipe = recipes.load(library)
     home.set_up(recipe.fill(GOOD, stage.keyside.proxy))
     calls = [f"{provider} plain" for provider in recipe.providers]
-    tasks = [
-        {"variables": recipe.fill(GOOD, base=refusal.base(stage.keyside.proxy)).variables, "calls": calls}
-        for refusal in REFUSALS
-    ]
 
-    said = _ask(library, home, *tasks)
+    said = _ask(library, home, *(_task(recipe, refusal.base(stage.keyside.proxy), calls) for refusal in REFUSALS))
 
     for refusal in REFUSALS:
         for provider in recipe.providers:
             report = said.pop(0)
             assert refusal.text in (report["error"] or ""), (refusal.code, provider, report)
     stage.assert_nothing_arrived()
+
+
+def _task(recipe: Recipe, base: Callable[[str], str], calls: list[str]) -> dict:
+    """Calls with the recipe's variables; where code hands over the base URL, it has it from `BASE_…`."""
+    variables = {f"BASE_{provider.upper()}": base(provider) for provider in recipe.providers}
+    return {"variables": variables | recipe.fill(GOOD, base=base).variables, "calls": calls}
 
 
 def _ask(library: str, home: Home, *tasks: dict) -> list[dict]:

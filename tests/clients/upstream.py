@@ -11,6 +11,11 @@ from harness.aimock import Aimock
 
 SUITE = Path(__file__).parent
 CREDENTIAL_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
+GEMINI_FIELDS = {
+    b'"function_declarations":': b'"functionDeclarations":',
+    b'"function_call":': b'"functionCall":',
+    b'"function_response":': b'"functionResponse":',
+}
 PER_CONNECTION = ("connection", "content-length", "host", "keep-alive", "transfer-encoding")
 
 
@@ -52,7 +57,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def handle_one_method(self):
         self.upstream.seen.append(Seen(self.command, self.path, self._credentials()))
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = _spelt_as_aimock_reads_it(self.rfile.read(int(self.headers.get("Content-Length", 0))))
         headers = {name: value for name, value in self.headers.items() if name.lower() not in PER_CONNECTION}
         connection = http.client.HTTPConnection(self.upstream.behind)
         connection.request(self.command, _as_aimock_has_it(self.path), body, headers)
@@ -78,6 +83,13 @@ class _Handler(BaseHTTPRequestHandler):
         while piece := response.read1():
             self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
         self.wfile.write(b"0\r\n\r\n")
+
+
+def _spelt_as_aimock_reads_it(body: bytes) -> bytes:
+    """Google takes each name of a field in two spellings; LiteLLM writes the one that aimock does not know."""
+    for snake, camel in GEMINI_FIELDS.items():
+        body = body.replace(snake, camel)
+    return body
 
 
 def _as_aimock_has_it(path: str) -> str:

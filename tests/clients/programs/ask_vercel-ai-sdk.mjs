@@ -11,7 +11,7 @@ import { z } from "zod";
 const models = {
   openai: () => createOpenAI()("gpt-4o"),
   anthropic: () => createAnthropic()("claude-sonnet-4-5"),
-  gemini: () => createGoogleGenerativeAI({ baseURL: process.env.GEMINI_BASE })("gemini-2.5-flash"),
+  gemini: () => createGoogleGenerativeAI({ baseURL: `${process.env.BASE_GEMINI}/v1beta` })("gemini-2.5-flash"),
 };
 
 const getWeather = tool({
