@@ -12,6 +12,8 @@ from conftest import ANSWER, GOOD, REFUSALS, TOOL_ANSWER, Home
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 #: In the folder that a client runs in; the stand-in has its tool read it.
 NOTE = "snow in Oslo\n"
+#: What aimock makes of the answer when it streams; some clients print each piece in a line of JSON.
+PIECES = ("One, two, three, as", "the stand-in counts.")
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,8 @@ class Command:
     stream: str | None = None
     tool: str | None = None
     """None where the client offers a model no tools."""
-    cannot_show: frozenset[str] = frozenset()
-    """Refusals whose text the client does not pass on; README.md says what it shows."""
+    repeats: frozenset[str] = frozenset()
+    """Refusals that the client repeats for a minute before it shows them, so they are not tried; see README.md."""
 
 
 LLM_TOOL = "llm -m gpt-4o --functions 'def get_weather(city: str): return \"snow in \" + city' 'weather in Oslo'"
@@ -45,16 +47,21 @@ COMMANDS = (
         stream="gemini --skip-trust -o stream-json -p 'count to three'",
         tool="gemini --skip-trust -p 'weather in Oslo'",
     ),
-    Command("aider", stream="aider --no-git --model anthropic/claude-sonnet-4-5 --message 'count to three'"),
+    Command(
+        "aider",
+        stream="aider --no-git --model anthropic/claude-sonnet-4-5 --message 'count to three'",
+        repeats=frozenset({"path_not_allowed"}),
+    ),
 )
 QUICK = ("llm",)
 
+
+def _mark(command: Command):
+    return pytest.mark.quick if command.id in QUICK else pytest.mark.slow
+
+
 EACH = pytest.mark.parametrize(
-    "command",
-    [
-        pytest.param(command, id=command.id, marks=pytest.mark.quick if command.id in QUICK else pytest.mark.slow)
-        for command in COMMANDS
-    ],
+    "command", [pytest.param(command, id=command.id, marks=_mark(command)) for command in COMMANDS]
 )
 
 
@@ -68,7 +75,7 @@ def the_example_prints_the_answer(command: Command, stage, home):
         said = _succeed(command, home, text)
 
         assert said.count(ANSWER) >= text.strip().count("\n") + 1, said
-    stage.assert_only_the_real_key_arrived(*recipes.load(command.id).providers)
+    stage.assert_only_the_real_key_arrived()
 
 
 @EACH
@@ -77,22 +84,30 @@ def streams_and_tools_work_behind_a_corporate_proxy(command: Command, stage, hom
     home.variables |= corporate_proxy
     (home.work / "note.txt").write_text(NOTE)
 
-    assert ANSWER in _succeed(command, home, command.stream)
+    streamed = _succeed(command, home, command.stream)
+    for piece in PIECES:
+        assert piece in streamed
     if command.tool:
         assert TOOL_ANSWER in _succeed(command, home, command.tool)
     stage.assert_only_the_real_key_arrived()
 
 
-@EACH
-@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.code)
+@pytest.mark.parametrize(
+    ("command", "refusal"),
+    [
+        pytest.param(command, refusal, id=f"{command.id}-{refusal.code}", marks=_mark(command))
+        for command in COMMANDS
+        for refusal in REFUSALS
+        if refusal.code not in command.repeats
+    ],
+)
 def a_refusal_is_read_by_the_person(command: Command, refusal, stage, home):
     filled = recipes.load(command.id).fill(GOOD, base=refusal.base(stage.keyside.proxy))
     home.set_up(filled)
 
     done = _run(command, home, filled.examples[0][1])
 
-    said = _plain(done.stdout + done.stderr)
-    assert (refusal.text in said) == (refusal.code not in command.cannot_show), said
+    assert refusal.text in _plain(done.stdout + done.stderr)
     stage.assert_nothing_arrived()
 
 

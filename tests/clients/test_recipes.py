@@ -28,10 +28,5 @@ def a_recipe_that_says_it_is_tested_is_installed_at_that_version(recipe: Recipe)
         assert recipe.data["tested"] in environments.pinned(recipe.id)
 
 
-@EVERY
-def no_recipe_sends_loopback_to_a_proxy_by_saying_nothing(recipe: Recipe):
-    assert recipe.data.get("no_proxy", True), "every client here reads NO_PROXY"
-
-
 #: The clients that the other modules run.
 TESTED = {folder.name for folder in environments.FOLDER.iterdir()} - {"github-actions"}

@@ -1,6 +1,7 @@
 """A provider as Keyside meets it: notes which credential came with each request, and lets aimock answer."""
 
 import http.client
+import json
 import threading
 import urllib.parse
 from dataclasses import dataclass
@@ -57,6 +58,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def handle_one_method(self):
         self.upstream.seen.append(Seen(self.command, self.path, self._credentials()))
+        if self.command == "GET" and self.path.startswith(("/v1/models/gemini", "/v1beta/models/gemini")):
+            return self._describe_model()
         body = _spelt_as_aimock_reads_it(self.rfile.read(int(self.headers.get("Content-Length", 0))))
         headers = {name: value for name, value in self.headers.items() if name.lower() not in PER_CONNECTION}
         connection = http.client.HTTPConnection(self.upstream.behind)
@@ -70,6 +73,15 @@ class _Handler(BaseHTTPRequestHandler):
         query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
         headers = [self.headers[name].removeprefix("Bearer ") for name in CREDENTIAL_HEADERS if name in self.headers]
         return (*headers, *query.get("key", ()))
+
+    def _describe_model(self):
+        """LlamaIndex asks for a model's limits first; aimock does not know that request."""
+        body = json.dumps({"name": "models/gemini", "inputTokenLimit": 1048576, "outputTokenLimit": 65536}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
     def _relay(self, response: http.client.HTTPResponse):
         self.send_response(response.status)
