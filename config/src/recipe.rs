@@ -148,7 +148,10 @@ fn yes() -> bool {
 }
 
 /// Every file of `recipes/` by its name, which a test compares with the folder.
-const BUILTIN: &[(&str, &str)] = embedded!["recipes": "curl" "openai"];
+const BUILTIN: &[(&str, &str)] = embedded!["recipes":
+    "aider" "boto3" "claude-code" "codex" "curl" "dify" "gemini-cli" "github-actions" "langchain" "litellm"
+    "llamaindex" "llm" "n8n" "openai" "openai-agents" "pydantic-ai" "vercel-ai-sdk"
+];
 
 #[cfg(test)]
 mod tests;
