@@ -69,6 +69,18 @@ def calls_are_answered_and_refusals_are_read_behind_a_corporate_proxy(library, s
     stage.assert_only_the_real_key_arrived(*recipe.providers)
 
 
+def botocore_sends_no_bearer_token_over_http(stage, home):
+    """Why the recipe has access keys, and says that the token must not be set beside them."""
+    filled = recipes.load("boto3").fill(GOOD, stage.keyside.proxy)
+    home.set_up(filled)
+    home.variables["AWS_BEARER_TOKEN_BEDROCK"] = recipes.DUMMY
+
+    done = _run("boto3", home, filled.examples[0][1])
+
+    assert "Bearer authorization requires an HTTPS endpoint" in done.stderr
+    stage.assert_nothing_arrived()
+
+
 def _task(recipe: Recipe, base: Callable[[str], str], calls: list[str]) -> dict:
     """Calls with the recipe's variables; where code hands over the base URL, it has it from `BASE_…`."""
     variables = {f"BASE_{provider.upper()}": base(provider) for provider in recipe.providers}
