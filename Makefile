@@ -26,7 +26,7 @@ test: ## Every test but those of coding agents: Rust, documentation examples, th
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/clients/run.sh -m quick
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/api/run.sh
 
-clients: ## The recipes in config/recipes with every real client, coding agents too: 1.5 GB to install at first (ARGS go to pytest)
+clients: ## The recipes in config/recipes with every real client, coding agents too: 3 GB to install at first (ARGS go to pytest)
 	@$(need) cargo cc cmake venv npm curl
 	cargo build --locked
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/clients/run.sh $(ARGS)
