@@ -45,8 +45,9 @@ pub use recipe::{
     Language, Recipe, RecipeExample, RecipeFile, RecipeTarget, RecipeVariable, UnknownRecipe,
 };
 pub use settings::{
-    AcceptEncoding, Admin, CredentialRules, Deadlines, Egress, EgressProxy, EgressProxyError,
-    EnvironmentPin, Kms, KmsDriver, Limits, Listener, Log, LogFormat, MasterKeySource, Observe,
-    Proxy, Roots, Runs, Settings, Store, WhenFull,
+    AcceptEncoding, Admin, CredentialRules, Deadlines, DeclaredCredential, DeclaredEnvironment,
+    Egress, EgressProxy, EgressProxyError, EnvironmentPin, Kms, KmsDriver, Limits, Listener, Log,
+    LogFormat, MasterKeySource, Observe, Proxy, Roots, Runs, Settings, SourceReference,
+    SourceReferenceError, Store, VaultReference, WhenFull,
 };
 pub use sources::{EffectiveSetting, Loaded, Sources};

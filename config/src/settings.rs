@@ -1,5 +1,6 @@
 //! The settings as the rest of Keyside sees them: types that cannot hold a value it could not run with.
 
+mod declared;
 mod document;
 mod egress;
 mod proxy;
@@ -8,6 +9,9 @@ use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
 
 use serde::Deserialize;
 
+pub use self::declared::{
+    DeclaredCredential, DeclaredEnvironment, SourceReference, SourceReferenceError, VaultReference,
+};
 pub(crate) use self::document::Document;
 pub use self::egress::{Egress, EgressProxy, EgressProxyError, Roots};
 pub use self::proxy::{AcceptEncoding, Deadlines, EnvironmentPin, Limits, Listener, Proxy};
@@ -36,6 +40,8 @@ pub struct Settings {
     pub credentials: CredentialRules,
     /// The built-in providers with `[providers.*]` laid over them.
     pub catalogue: Catalogue,
+    /// The credentials that are declared here and not stored.
+    pub declared: Vec<DeclaredCredential>,
 }
 
 /// The admin listener.
@@ -69,6 +75,8 @@ pub enum Store {
     },
     /// HashiCorp Vault or OpenBao.
     Vault,
+    /// None: what is declared is all that there is.
+    None,
 }
 
 /// What wraps the workspace keys.

@@ -10,7 +10,9 @@ use serde::Deserialize;
 
 use super::{
     Admin, CredentialRules, Egress, Kms, KmsDriver, Log, MasterKeySource, Observe, Runs, Settings,
-    Store, proxy::ProxyDocument,
+    Store,
+    declared::{self, DeclaredDocument},
+    proxy::ProxyDocument,
 };
 use crate::{BaseUrl, Catalogue, address, catalogue::Documents, layers::Mismatch, parsed};
 
@@ -28,6 +30,8 @@ pub(crate) struct Document {
     runs: Runs,
     credentials: CredentialRules,
     providers: Documents,
+    #[serde(default)]
+    credential: Vec<DeclaredDocument>,
 }
 
 #[derive(Deserialize)]
@@ -53,6 +57,7 @@ struct StoreDocument {
 enum Backend {
     Sled,
     Vault,
+    None,
 }
 
 #[derive(Deserialize)]
@@ -71,7 +76,9 @@ impl Document {
         let master_key = self
             .kms
             .master_key(&self.store.path, master_key_in_variable)?;
+        let catalogue = Catalogue::settle(self.providers)?;
         Ok(Settings {
+            declared: declared::settle(self.credential, &catalogue)?,
             proxy: self.proxy.settle()?,
             egress: self.egress.settle()?,
             admin: self.admin.settle()?,
@@ -85,7 +92,7 @@ impl Document {
             log: self.log,
             runs: self.runs,
             credentials: self.credentials,
-            catalogue: Catalogue::settle(self.providers)?,
+            catalogue,
         })
     }
 }
@@ -113,6 +120,7 @@ impl StoreDocument {
         match self.backend {
             Backend::Sled => Store::Sled { path: self.path },
             Backend::Vault => Store::Vault,
+            Backend::None => Store::None,
         }
     }
 }

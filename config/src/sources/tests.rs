@@ -250,7 +250,7 @@ fn a_complaint_says_where_what_and_what_instead() {
         ),
         (
             "[store]\nbackend = 'redis'",
-            "k.toml:2: `store.backend`: expected one of sled, vault",
+            "k.toml:2: `store.backend`: expected one of sled, vault, none",
         ),
         (
             "[providers.openai]\nbase_urls = ''",

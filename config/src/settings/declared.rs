@@ -1,0 +1,270 @@
+//! Credentials that the settings declare: their secrets stay in a file or in Vault, and are read from there.
+
+use std::{collections::HashSet, fmt, path::PathBuf, str::FromStr};
+
+use serde::Deserialize;
+
+use crate::{Catalogue, ProviderId, Upstream, layers::Mismatch, parsed, slug::Slug};
+
+/// One `[[credential]]` table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeclaredCredential {
+    /// The workspace that may use it.
+    pub workspace: String,
+    /// The provider it is for; one of the catalogue.
+    pub provider: ProviderId,
+    /// Its name, unique among the credentials of its workspace and provider.
+    pub label: String,
+    /// Whether it costs money.
+    pub environment: DeclaredEnvironment,
+    /// What it is used for.
+    pub usage_tag: Option<String>,
+    /// The provider's host, where each customer has one.
+    pub endpoint: Option<String>,
+    /// Where its secret is.
+    pub source: SourceReference,
+}
+
+/// Whether a declared credential costs money.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeclaredEnvironment {
+    /// The provider's real service.
+    #[default]
+    Live,
+    /// A sandbox, or a key that is only for tests.
+    Sandbox,
+}
+
+/// Where a secret is kept outside of Keyside: `file:PATH` or `vault:PATH#FIELD`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum SourceReference {
+    /// A file that holds the secret and nothing else, but for a line end.
+    File(PathBuf),
+    /// A field of a secret in Vault or OpenBao.
+    Vault(VaultReference),
+}
+
+/// A field of a secret in a KV engine.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct VaultReference {
+    /// The engine's mount, where it is not to be asked of Vault.
+    pub mount: Option<String>,
+    /// The path, the mount included.
+    pub path: String,
+    /// The field that holds the secret.
+    pub field: String,
+    /// A fixed version; without one, the latest is followed.
+    pub version: Option<u64>,
+}
+
+/// Why a text names no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SourceReferenceError {
+    /// Neither kind.
+    #[error("expected file:PATH or vault:PATH#FIELD")]
+    Kind,
+    /// A path in Vault that cannot be one.
+    #[error(
+        "expected vault:PATH#FIELD with a path such as kv/teams/acme/openai, without // or a slash at an end"
+    )]
+    Vault,
+}
+
+impl FromStr for SourceReference {
+    type Err = SourceReferenceError;
+
+    fn from_str(text: &str) -> Result<Self, SourceReferenceError> {
+        match text.split_once(':') {
+            Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
+            Some(("vault", place)) => {
+                let (path, field) = place.split_once('#').ok_or(SourceReferenceError::Vault)?;
+                match is_path(path) && !field.is_empty() {
+                    true => Ok(Self::Vault(VaultReference {
+                        mount: None,
+                        path: path.to_owned(),
+                        field: field.to_owned(),
+                        version: None,
+                    })),
+                    false => Err(SourceReferenceError::Vault),
+                }
+            }
+            _ => Err(SourceReferenceError::Kind),
+        }
+    }
+}
+
+impl fmt::Display for SourceReference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Vault(VaultReference { path, field, .. }) => write!(f, "vault:{path}#{field}"),
+        }
+    }
+}
+
+/// What can stand in a request to Vault as it is. A mount and a secret's name take two segments at least.
+fn is_path(path: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"%?#\\".contains(&byte);
+    let is_name =
+        |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(is_plain);
+    path.contains('/') && path.split('/').all(is_name)
+}
+
+/// The form in which one is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DeclaredDocument {
+    #[serde(deserialize_with = "parsed::text")]
+    workspace: Slug,
+    #[serde(deserialize_with = "parsed::text")]
+    provider: ProviderId,
+    #[serde(default = "usual_label")]
+    label: String,
+    #[serde(default)]
+    environment: DeclaredEnvironment,
+    usage_tag: Option<String>,
+    endpoint: Option<String>,
+    #[serde(deserialize_with = "parsed::text")]
+    source: SourceReference,
+    mount: Option<String>,
+    version: Option<u64>,
+}
+
+fn usual_label() -> String {
+    "default".to_owned()
+}
+
+impl DeclaredDocument {
+    fn settle(self, catalogue: &Catalogue) -> Result<DeclaredCredential, (&'static str, String)> {
+        let id = self.provider.as_str();
+        let Some(provider) = catalogue.get(id) else {
+            let meant = catalogue.alike(id);
+            let meant = meant.map(|meant| format!("; did you mean {}?", meant.id));
+            return Err((
+                "provider",
+                format!("there is no such provider{}", meant.unwrap_or_default()),
+            ));
+        };
+        match (&provider.upstream, &self.endpoint) {
+            (Upstream::PerCredential(rule), Some(endpoint)) => {
+                rule.accept(endpoint)
+                    .map_err(|error| ("endpoint", error.to_string()))?;
+            }
+            (Upstream::PerCredential(_), None) => {
+                return Err((
+                    "endpoint",
+                    "this provider needs one: the host of the resource".into(),
+                ));
+            }
+            (Upstream::Fixed(_), Some(_)) => {
+                return Err((
+                    "endpoint",
+                    "this provider has one host for all; remove it".into(),
+                ));
+            }
+            (Upstream::Fixed(_), None) => {}
+        }
+        let source = match (self.source, self.mount, self.version) {
+            (SourceReference::Vault(reference), mount, version) => {
+                let mount = mount.map(|mount| mount.trim_matches('/').to_owned());
+                let begins = |mount: &String| {
+                    let rest = reference.path.strip_prefix(mount.as_str());
+                    rest.is_some_and(|rest| rest.starts_with('/'))
+                };
+                if mount.as_ref().is_some_and(|mount| !begins(mount)) {
+                    return Err((
+                        "mount",
+                        "the path in `source` does not begin with it".into(),
+                    ));
+                }
+                SourceReference::Vault(VaultReference {
+                    mount,
+                    version,
+                    ..reference
+                })
+            }
+            (source, None, None) => source,
+            (_, Some(_), _) => return Err(("mount", "only a source in Vault has one".into())),
+            (_, _, Some(_)) => return Err(("version", "only a source in Vault has one".into())),
+        };
+        Ok(DeclaredCredential {
+            workspace: self.workspace.0,
+            provider: self.provider,
+            label: self.label,
+            environment: self.environment,
+            usage_tag: self.usage_tag,
+            endpoint: self.endpoint,
+            source,
+        })
+    }
+}
+
+/// All of them, in their order.
+pub(super) fn settle(
+    documents: Vec<DeclaredDocument>,
+    catalogue: &Catalogue,
+) -> Result<Vec<DeclaredCredential>, Mismatch> {
+    let mut names = HashSet::new();
+    let mut declared = Vec::new();
+    for (index, document) in documents.into_iter().enumerate() {
+        let wrong =
+            |key: &str, reason: String| Mismatch::new(format!("credential[{index}].{key}"), reason);
+        let credential = document
+            .settle(catalogue)
+            .map_err(|(key, reason)| wrong(key, reason))?;
+        let name = (
+            credential.workspace.clone(),
+            credential.provider.clone(),
+            credential.label.clone(),
+        );
+        if !names.insert(name) {
+            let reason = "another credential of this workspace and provider has this label";
+            return Err(wrong("label", reason.into()));
+        }
+        declared.push(credential);
+    }
+    Ok(declared)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_a_file_or_a_field_in_vault() {
+        let vault = |path: &str, field: &str| {
+            Ok(SourceReference::Vault(VaultReference {
+                mount: None,
+                path: path.into(),
+                field: field.into(),
+                version: None,
+            }))
+        };
+        for (text, expected) in [
+            (
+                "file:/run/secrets/openai",
+                Ok(SourceReference::File("/run/secrets/openai".into())),
+            ),
+            (
+                "vault:kv/teams/acme/openai#api_key",
+                vault("kv/teams/acme/openai", "api_key"),
+            ),
+            ("file:", Err(SourceReferenceError::Kind)),
+            ("env:OPENAI_API_KEY", Err(SourceReferenceError::Kind)),
+            ("sk-proj-pasted", Err(SourceReferenceError::Kind)),
+            ("vault:kv/teams/acme", Err(SourceReferenceError::Vault)),
+            ("vault:kv#field", Err(SourceReferenceError::Vault)),
+            ("vault:kv//a#field", Err(SourceReferenceError::Vault)),
+            ("vault:kv/../a#field", Err(SourceReferenceError::Vault)),
+            ("vault:/kv/a#field", Err(SourceReferenceError::Vault)),
+            ("vault:kv/a?x=1#field", Err(SourceReferenceError::Vault)),
+            ("vault:kv/a#", Err(SourceReferenceError::Vault)),
+        ] {
+            assert_eq!(text.parse(), expected, "{text}");
+            if let Ok(reference) = text.parse::<SourceReference>() {
+                assert_eq!(reference.to_string(), text);
+            }
+        }
+    }
+}
