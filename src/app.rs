@@ -4,17 +4,22 @@
 //! and hands over, so that every error that can be known at start is known before
 //! the first request.
 
+use crate::backing::Backing;
+use crate::declared_health::DeclaredHealth;
 use crate::failure::Failure;
 use crate::inventory::Inventory;
 use crate::lifecycle::Lifecycle;
 use crate::observe::{self, Observed};
-use crate::runnable::Runnable;
+use crate::runnable::{Process, Runnable};
 use crate::store_health::StoreHealth;
 use crate::{allocator, descriptors, telemetry, warnings, web};
 use keyside_admin::AdminOptions;
 use keyside_config::{ListenAddress, Roots, Settings, Sources};
 use keyside_credentials::storage::{SledStorage, StorageError};
-use keyside_credentials::{Kms, KmsError, OpenError, OpenOptions, Registry, SystemClock};
+use keyside_credentials::{
+    DeclaredCredentials, DeclaredOptions, Kms, KmsError, OpenError, OpenOptions, Registry,
+    SystemClock,
+};
 use keyside_proxy::{Bound, Drain, Egress, Metrics, Parts};
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server};
@@ -25,11 +30,22 @@ use std::iter;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::runtime::Runtime;
+use tokio::time::timeout;
 
 /// `keyside serve`: runs until a signal.
 pub(crate) fn serve(sources: &Sources) -> Result<(), Failure> {
-    let app = App::open(Runnable::of(Settings::load(sources)?.settings)?)?;
+    run(sources, Process::Serve)
+}
+
+/// `keyside proxy`: the same without a store and without the admin app.
+pub(crate) fn proxy(sources: &Sources) -> Result<(), Failure> {
+    run(sources, Process::Proxy)
+}
+
+fn run(sources: &Sources, process: Process) -> Result<(), Failure> {
+    let app = App::open(Runnable::of(Settings::load(sources)?.settings, process)?)?;
     app.bind()?.run(|_| {});
     Ok(())
 }
@@ -37,7 +53,7 @@ pub(crate) fn serve(sources: &Sources) -> Result<(), Failure> {
 /// The domain, open, before any listener.
 pub(crate) struct App {
     pub(crate) settings: Arc<Settings>,
-    pub(crate) registry: Arc<Registry>,
+    pub(crate) backing: Backing,
     egress: Arc<Egress>,
     /// Where the registry's own tasks run; outlives pingora's runtimes.
     pub(crate) runtime: Runtime,
@@ -56,7 +72,7 @@ pub(crate) struct Ready {
 #[derive(Clone)]
 pub(crate) struct Addresses {
     pub(crate) proxy: Vec<ListenAddress>,
-    pub(crate) admin: SocketAddr,
+    pub(crate) admin: Option<SocketAddr>,
     pub(crate) observe: SocketAddr,
 }
 
@@ -79,14 +95,24 @@ impl App {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
-            .thread_name("registry")
+            .thread_name("keyside")
             .enable_all()
             .build()
             .map_err(failed)?;
-        let registry = runtime.block_on(open_registry(&settings, &data))?;
+        let declared = declared(&settings)?;
+        let backing = match data {
+            Some(data) => {
+                let registry = runtime.block_on(open_registry(&settings, &data))?;
+                Backing::stored(registry, declared)
+            }
+            None => Backing::declared_only(declared),
+        };
+        // Those whose sources do not answer are waited for in the background.
+        let follow = async { timeout(FIRST_LOOK, backing.declared().follow()).await };
+        let _ = runtime.block_on(follow);
         Ok(Self {
             settings: Arc::new(settings),
-            registry,
+            backing,
             egress: Arc::new(egress),
             runtime,
             _telemetry: telemetry,
@@ -95,18 +121,28 @@ impl App {
 
     /// Binds every listener.
     pub(crate) fn bind(self) -> Result<Ready, Failure> {
-        let (admin, admin_address) =
-            web::bind("admin.listen", self.settings.admin.listen).map_err(failed)?;
+        let admin = match self.backing.registry() {
+            Some(_) => {
+                let bound = web::bind("admin.listen", self.settings.admin.listen);
+                Some(bound.map_err(failed)?)
+            }
+            None => None,
+        };
+        let admin_address = admin.as_ref().map(|(_, address)| *address);
         let (observe, observe_address) =
             web::bind("observe.listen", self.settings.observe.listen).map_err(failed)?;
-        let settings = self.settings_with_links(admin_address);
+        let settings = match admin_address {
+            Some(address) => self.settings_with_links(address),
+            None => self.settings.clone(),
+        };
         let drain = Drain::default();
         let metrics = prometheus::Registry::new();
         let proxy = keyside_proxy::bind(&Parts {
             settings: settings.clone(),
             egress: self.egress.clone(),
-            resolver: self.registry.resolver(),
-            runs: self.registry.runs().clone(),
+            resolver: self.backing.resolver(),
+            runs: self.backing.runs().clone(),
+            links: self.links(&settings),
             clock: Arc::new(SystemClock),
             metrics: Arc::new(Metrics::register(&metrics).map_err(failed)?),
             drain: drain.clone(),
@@ -114,18 +150,11 @@ impl App {
         })
         .map_err(failed)?;
         self.register_own(&metrics).map_err(failed)?;
-        let admin_options = AdminOptions {
-            registry: self.registry.clone(),
-            catalogue: Arc::new(settings.catalogue.clone()),
-            live_check: proxy.live_check.clone(),
-            listen: admin_address,
-            public_url: settings.admin.public_url.clone(),
-            requests_per_second: settings.admin.requests_per_second,
-        };
+        let live_check = proxy.live_check.clone();
         let observed = Observed {
             metrics,
             drain: drain.clone(),
-            registry: self.registry.clone(),
+            backing: self.backing.clone(),
         };
         let addresses = Addresses {
             proxy: proxy.addresses.clone(),
@@ -133,11 +162,18 @@ impl App {
             observe: observe_address,
         };
         let mut server = server(proxy, settings.proxy.workers());
-        server.add_service(web::service(
-            "admin",
-            keyside_admin::router(admin_options),
-            admin,
-        ));
+        if let (Some((listener, address)), Some(registry)) = (admin, self.backing.registry()) {
+            let options = AdminOptions {
+                registry: registry.clone(),
+                catalogue: Arc::new(settings.catalogue.clone()),
+                live_check,
+                listen: address,
+                public_url: settings.admin.public_url.clone(),
+                requests_per_second: settings.admin.requests_per_second,
+            };
+            let router = keyside_admin::router(options);
+            server.add_service(web::service("admin", router, listener));
+        }
         server.add_service(web::service("observe", observe::router(observed), observe));
         Ok(Ready {
             app: Self { settings, ..self },
@@ -145,6 +181,13 @@ impl App {
             drain,
             addresses,
         })
+    }
+
+    /// What links to the admin app begin with. A sidecar has none of its own; the settings may name one.
+    fn links(&self, settings: &Settings) -> Option<Arc<str>> {
+        let admin = &settings.admin;
+        let is_named = admin.public_url != format!("http://{}", admin.listen);
+        (self.backing.registry().is_some() || is_named).then(|| admin.public_url.as_str().into())
     }
 
     /// Links follow the port that was really given, where the setting asked for any.
@@ -161,9 +204,13 @@ impl App {
     }
 
     fn register_own(&self, metrics: &prometheus::Registry) -> prometheus::Result<()> {
-        let inventory = Inventory::new(self.registry.clone(), &self.settings.catalogue)?;
-        metrics.register(Box::new(inventory))?;
-        metrics.register(Box::new(StoreHealth::new(self.registry.clone())?))?;
+        if let Some(registry) = self.backing.registry() {
+            let inventory = Inventory::new(registry.clone(), &self.settings.catalogue)?;
+            metrics.register(Box::new(inventory))?;
+            metrics.register(Box::new(StoreHealth::new(registry.clone())?))?;
+        }
+        let declared = self.backing.declared().clone();
+        metrics.register(Box::new(DeclaredHealth::new(declared)?))?;
         let build = prometheus::Opts::new("keyside_build_info", "The running version; always 1.");
         let build = prometheus::IntGauge::with_opts(
             build.const_label("version", env!("CARGO_PKG_VERSION")),
@@ -189,7 +236,7 @@ impl Ready {
             let proxy: Vec<_> = addresses.proxy.iter().map(ToString::to_string).collect();
             tracing::info!(
                 proxy = proxy.join(","),
-                admin = %addresses.admin,
+                admin = addresses.admin.map(tracing::field::display),
                 observe = %addresses.observe,
                 "ready"
             );
@@ -203,7 +250,7 @@ impl Ready {
         server.run(RunArgs {
             shutdown_signal: Box::new(lifecycle),
         });
-        app.runtime.block_on(app.registry.flush());
+        app.runtime.block_on(app.backing.flush());
         tracing::info!("stopped");
     }
 }
@@ -229,6 +276,19 @@ fn announce(egress: &Egress, settings: &Settings) {
         ca_file = ca_file.map(tracing::field::display),
         "egress"
     );
+}
+
+/// The credentials that the settings declare, not followed yet.
+fn declared(settings: &Settings) -> Result<Arc<DeclaredCredentials>, Failure> {
+    let options = DeclaredOptions {
+        credentials: settings.declared.clone(),
+        catalogue: Arc::new(settings.catalogue.clone()),
+        vault: None,
+        poll: Duration::from_secs(30),
+        outage: Duration::from_secs(15 * 60),
+        clock: Arc::new(SystemClock),
+    };
+    DeclaredCredentials::new(options).map_err(misconfigured)
 }
 
 async fn open_registry(settings: &Settings, data: &Path) -> Result<Arc<Registry>, Failure> {
@@ -316,3 +376,6 @@ fn server(proxy: Bound, workers: usize) -> Server {
     }
     server
 }
+
+/// How long a start waits for the secrets of declared credentials. Most are there in a fraction of it.
+const FIRST_LOOK: Duration = Duration::from_secs(2);

@@ -68,6 +68,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the proxy, the admin API and the observe listener in one process
     Serve,
+    /// Run the proxy alone: the sidecar, which attaches the keys that the settings declare and has no store
+    Proxy,
     /// Run all of it on throwaway data, with a built-in provider and one key already there; reads no settings
     Demo,
     /// Validate the settings without touching the network, and print each with where it came from
@@ -145,6 +147,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
     let answer = Answer::new(cli.json);
     match cli.command {
         Command::Serve => crate::app::serve(&sources),
+        Command::Proxy => crate::app::proxy(&sources),
         Command::Demo => crate::demo::run(&sources),
         Command::Check => check::run(&sources, &answer),
         Command::Healthcheck(ask) => wait_for(healthcheck::run(ask, &sources, &answer)),

@@ -5,7 +5,7 @@ mod sandbox;
 
 use crate::app::{Addresses, App};
 use crate::failure::Failure;
-use crate::runnable::Runnable;
+use crate::runnable::{Process, Runnable};
 use keyside_config::{DUMMY_KEY, ListenAddress, Settings, Sources};
 use keyside_credentials::{
     Act, ActorId, Environment, MasterKey, NewCredential, NewWorkspace, Secret,
@@ -28,7 +28,7 @@ pub(crate) fn run(sources: &Sources) -> Result<(), Failure> {
     let address = provider.local_addr().map_err(failed)?;
     make_master_key(&master_key(folder.path())).map_err(failed)?;
     let settings = Settings::load(&throwaway(sources, folder.path(), address))?.settings;
-    let app = App::open(Runnable::of(settings)?)?;
+    let app = App::open(Runnable::of(settings, Process::Serve)?)?;
     // As long as a real one, and made anew: nothing about the demo is a known key.
     let key = format!("sandbox-{}", random_hex()?);
     app.runtime
@@ -102,6 +102,9 @@ async fn serve_sandbox(socket: TcpListener, sandbox: Sandbox) -> std::io::Result
 }
 
 async fn add_key(app: &App, key: String) -> Result<(), Failure> {
+    let Some(registry) = app.backing.registry() else {
+        return Err(failed("the demo has no store"));
+    };
     let by = Act {
         actor: "demo".parse::<ActorId>().map_err(failed)?,
         request_id: "demo".into(),
@@ -110,7 +113,7 @@ async fn add_key(app: &App, key: String) -> Result<(), Failure> {
         id: WORKSPACE.parse().map_err(failed)?,
         name: "Demo".into(),
     };
-    app.registry
+    registry
         .create_workspace(&by, workspace)
         .await
         .map_err(failed)?;
@@ -126,7 +129,7 @@ async fn add_key(app: &App, key: String) -> Result<(), Failure> {
         default: true,
         idempotency: None,
     };
-    app.registry.add(&by, credential).await.map_err(failed)?;
+    registry.add(&by, credential).await.map_err(failed)?;
     Ok(())
 }
 
@@ -136,7 +139,10 @@ fn greeting(addresses: &Addresses, token: &Path) -> String {
         ListenAddress::Unix(_) => None,
     });
     let base = format!("http://{}/w/{WORKSPACE}/sandbox", proxy.unwrap_or_default());
-    let (admin, token) = (addresses.admin, token.display());
+    let admin = addresses
+        .admin
+        .map_or(String::new(), |admin| admin.to_string());
+    let token = token.display();
     format!(
         r#"Keyside is running on throwaway data, with a built-in provider and its key. Ctrl-C ends it.
 

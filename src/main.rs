@@ -2,8 +2,10 @@
 
 mod allocator;
 mod app;
+mod backing;
 mod cli;
 mod client;
+mod declared_health;
 mod demo;
 mod descriptors;
 mod failure;

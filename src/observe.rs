@@ -1,22 +1,22 @@
 //! `/metrics`, `/healthz`, `/readyz`: what a scraper and an orchestrator ask.
 //! Never a secret, never a write.
 
+use crate::backing::Backing;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use keyside_credentials::Registry;
+use keyside_credentials::{DeclaredCredentials, Registry, Runs, Standing};
 use keyside_proxy::{Drain, Phase};
 use prometheus::{Encoder, TextEncoder};
-use std::sync::Arc;
 
 /// What can be asked.
 #[derive(Clone)]
 pub(crate) struct Observed {
     pub(crate) metrics: prometheus::Registry,
     pub(crate) drain: Drain,
-    pub(crate) registry: Arc<Registry>,
+    pub(crate) backing: Backing,
 }
 
 pub(crate) fn router(observed: Observed) -> Router {
@@ -42,33 +42,70 @@ async fn metrics(State(observed): State<Observed>) -> Response {
 
 /// Ready is who answers requests. What is wrong besides is said below it, and in the metrics.
 async fn ready(State(observed): State<Observed>) -> (StatusCode, String) {
+    let backing = &observed.backing;
     let (status, mut said) = match observed.drain.phase() {
-        Phase::Serving if observed.registry.runs().refuses() => {
+        Phase::Serving if backing.runs().refuses() => {
             (StatusCode::SERVICE_UNAVAILABLE, "refusing\n".to_owned())
+        }
+        Phase::Serving if backing.registry().is_none() && is_waiting(backing.declared()) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "waiting\n".to_owned())
         }
         Phase::Serving => (StatusCode::OK, "ready\n".to_owned()),
         Phase::Draining | Phase::Closing => {
             (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned())
         }
     };
-    for detail in details(&observed.registry) {
-        said.push_str(&detail);
-    }
+    let stored = backing.registry().map(|registry| store_details(registry));
+    let details = stored
+        .into_iter()
+        .flatten()
+        .chain(run_details(backing.runs()))
+        .chain(declared_details(backing.declared()));
+    details.for_each(|detail| said.push_str(&detail));
     (status, said)
 }
 
+/// Whether a sidecar has nothing to answer some requests with, only because nothing could be read yet.
+fn is_waiting(declared: &DeclaredCredentials) -> bool {
+    declared.standings().iter().any(|standing| standing.unknown)
+}
+
+/// A line for each declared credential whose secret was not read.
+fn declared_details(declared: &DeclaredCredentials) -> Vec<String> {
+    let line = |standing: Standing| {
+        let fault = standing.fault?;
+        let meanwhile = match standing.usable {
+            true => "the one that was read before is used",
+            false => "requests for it are refused",
+        };
+        let Standing {
+            workspace,
+            provider,
+            label,
+            source,
+            ..
+        } = standing;
+        Some(format!(
+            "credential {workspace}/{provider}/{label} ({source}): {fault}; {meanwhile}\n"
+        ))
+    };
+    declared.standings().into_iter().filter_map(line).collect()
+}
+
 /// A line for each thing that is wrong with the store.
-fn details(registry: &Registry) -> impl Iterator<Item = String> {
-    let failed = registry.storage_failure().map(|reason| {
-        format!("store: a write failed ({reason}); no change is accepted until a restart\n")
-    });
-    let runs = registry.runs();
-    let unrecorded = (!runs.are_recorded()).then(|| {
+fn store_details(registry: &Registry) -> Option<String> {
+    let failure = registry.storage_failure()?;
+    Some(format!(
+        "store: a write failed ({failure}); no change is accepted until a restart\n"
+    ))
+}
+
+fn run_details(runs: &Runs) -> Option<String> {
+    (!runs.are_recorded()).then(|| {
         let meanwhile = match runs.refuses() {
             true => "requests are refused",
             false => "requests are served, and only the log has a line for each",
         };
         format!("runs: records cannot be written; {meanwhile}\n")
-    });
-    failed.into_iter().chain(unrecorded)
+    })
 }

@@ -13,19 +13,46 @@ use crate::telemetry;
 /// Settings that can be run, as far as that shows without network and data.
 pub(crate) struct Runnable {
     pub(crate) settings: Settings,
-    /// The embedded store's folder, with what belongs beside the store.
-    pub(crate) data: PathBuf,
+    /// The embedded store's folder, with what belongs beside the store; none where there is no store.
+    pub(crate) data: Option<PathBuf>,
     /// What `log.filter` means.
     pub(crate) filter: EnvFilter,
     /// By which way providers are reached.
     pub(crate) egress: Egress,
 }
 
+/// Which process the settings are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Process {
+    /// Data plane and admin app over a store.
+    Serve,
+    /// The data plane alone, over what the settings declare.
+    Proxy,
+}
+
+impl Process {
+    /// The one that can run on this store.
+    pub(crate) fn for_store(store: &Store) -> Self {
+        match store {
+            Store::None => Self::Proxy,
+            Store::Sled { .. } | Store::Vault => Self::Serve,
+        }
+    }
+}
+
 impl Runnable {
     /// Refuses what has to be changed first.
-    pub(crate) fn of(settings: Settings) -> Result<Self, Failure> {
-        let data = data_folder(&settings.store)?.to_owned();
-        Kms::offered(settings.kms.driver).map_err(misconfigured)?;
+    pub(crate) fn of(settings: Settings, process: Process) -> Result<Self, Failure> {
+        let data = match process {
+            Process::Serve => Some(data_folder(&settings.store)?.to_owned()),
+            Process::Proxy => {
+                sidecar(&settings)?;
+                None
+            }
+        };
+        if data.is_some() {
+            Kms::offered(settings.kms.driver).map_err(misconfigured)?;
+        }
         let filter = telemetry::filter(&settings.log).map_err(misconfigured)?;
         let variables = ProxyVariables::from_process();
         let egress = Egress::open(&settings.egress, &settings.catalogue, &variables);
@@ -38,6 +65,17 @@ impl Runnable {
     }
 }
 
+/// What has to be so for a data plane without a store.
+fn sidecar(settings: &Settings) -> Result<(), Failure> {
+    match settings.declared.is_empty() {
+        true => Err(Failure::configuration(
+            "`keyside proxy` has no store, and the settings declare no credential",
+        )
+        .next("Declare one in a [[credential]] table with `source = \"file:…\"` or `\"vault:…\"`, or run `keyside serve`.")),
+        false => Ok(()),
+    }
+}
+
 /// The folder of the one store that there is so far.
 pub(crate) fn data_folder(store: &Store) -> Result<&Path, Failure> {
     match store {
@@ -45,6 +83,11 @@ pub(crate) fn data_folder(store: &Store) -> Result<&Path, Failure> {
         Store::Vault => {
             let said = "store.backend = \"vault\" is not part of this release";
             Err(Failure::configuration(said).next("Use store.backend = \"sled\"."))
+        }
+        Store::None => {
+            let said = "store.backend = \"none\" leaves this command without a store";
+            Err(Failure::configuration(said)
+                .next("Run `keyside proxy`, which needs none, or use store.backend = \"sled\"."))
         }
     }
 }

@@ -212,6 +212,12 @@ impl From<ChangeError> for Problem {
             )
             .with_errors(vec![FieldError::field("label", "taken")]),
             ChangeError::CredentialUnknown => Self::credential_unknown(),
+            ChangeError::Declared => Self::new(
+                Kind::DeclaredInSettings,
+                said,
+                "Change its [[credential]] table, or its secret where that is kept. To store keys for a workspace that only \
+                 the settings name, make it first (`keyside workspace add`).",
+            ),
             ChangeError::TokenUnknown => Self::token_unknown(),
             ChangeError::LastOwner => Self::new(
                 Kind::LastOwner,

@@ -11,6 +11,7 @@ pub mod audit;
 mod authentic;
 pub mod backup;
 mod clock;
+mod declared;
 mod documents;
 mod encoding;
 mod entropy;
@@ -31,6 +32,7 @@ mod secret;
 mod shared_map;
 mod signals;
 mod snapshot;
+pub mod source;
 pub mod storage;
 
 pub use jiff::Timestamp;
@@ -43,13 +45,14 @@ pub use access::{
 pub use audit::{Audit, AuditRecord, Receipt};
 pub use authentic::Hash;
 pub use clock::{Clock, SystemClock};
+pub use declared::{Declared as DeclaredCredentials, DeclaredError, DeclaredOptions, Standing};
 pub use file::FileError;
 pub use keyring::{KeyringError, Rewrapped};
 pub use kms::{Kms, KmsError, MasterKey};
 pub use live_check::{Finding, LiveCheck};
 pub use model::{
-    ActorId, Credential, CredentialId, Environment, Fingerprint, Hint, Label, NameError, Status,
-    UsageTag, Version, VersionState, Workspace, WorkspaceId, WorkspaceState,
+    ActorId, Credential, CredentialId, Declared, Environment, Fingerprint, Hint, Label, NameError,
+    Status, UsageTag, Version, VersionState, Workspace, WorkspaceId, WorkspaceState,
 };
 pub use registry::{
     Act, ChangeError, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, NewCredential,
@@ -59,3 +62,4 @@ pub use registry::{
 pub use resolver::{Ask, Grant, Refusal, Resolver};
 pub use runs::Runs;
 pub use secret::{SHORTEST_SECRET, Secret, SecretError};
+pub use snapshot::Snapshots;

@@ -7,7 +7,7 @@ mod trace;
 
 pub use self::{
     credential::{
-        Credential, Environment, Status, Version, VersionState, Workspace, WorkspaceState,
+        Credential, Declared, Environment, Status, Version, VersionState, Workspace, WorkspaceState,
     },
     names::{ActorId, CredentialId, Label, NameError, UsageTag, WorkspaceId},
     trace::{Fingerprint, Hint},

@@ -17,7 +17,7 @@ mod view;
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use arc_swap::ArcSwap;
@@ -38,9 +38,14 @@ pub use self::{
     reseal::Resealed,
 };
 use crate::{
-    Access, Audit, Clock, Credential, CredentialId, Kms, Resolver, Runs, Scope, Workspace,
-    WorkspaceId, clock::Ratchet, journal::Journal, keyring::Keyring, signals::Notices,
-    snapshot::Snapshot, storage::Storage,
+    Access, Audit, Clock, Credential, CredentialId, DeclaredCredentials, Kms, Resolver, Runs,
+    Scope, Workspace, WorkspaceId,
+    clock::Ratchet,
+    journal::Journal,
+    keyring::Keyring,
+    signals::Notices,
+    snapshot::{Overlay, Snapshot, Snapshots},
+    storage::Storage,
 };
 
 /// What a registry is opened with.
@@ -84,6 +89,13 @@ pub(crate) struct Inner {
     rotations: Mutex<HashMap<Arc<str>, u64>>,
     notices: Arc<Notices>,
     twins: Twins,
+    declared: OnceLock<Overlaid>,
+}
+
+/// What the settings declare beside what is stored.
+struct Overlaid {
+    declared: Arc<DeclaredCredentials>,
+    both: Arc<Overlay>,
 }
 
 impl Registry {
@@ -99,6 +111,15 @@ impl Registry {
         housekeeping::start(&inner, notices);
         tokio::spawn(tokens::keep_last_used(Arc::downgrade(&inner)));
         Ok(Arc::new(Self { inner }))
+    }
+
+    /// Lays credentials that the settings declare over the stored ones, for requests and for people. Before
+    /// [`Self::resolver`] is called, and once: a second time changes nothing.
+    pub fn lay_over(&self, declared: Arc<DeclaredCredentials>) {
+        let stored = self.inner.snapshot.clone();
+        let both = Arc::new(Overlay::new(stored, declared.snapshot().clone()));
+        // Ours is the first.
+        let _ = self.inner.declared.set(Overlaid { declared, both });
     }
 
     /// Returns when what is written behind is on disk, or storage has failed to take it: run records, and when tokens were
@@ -126,7 +147,7 @@ impl Registry {
 
     /// The workspaces in `within`, by id.
     pub fn workspaces(&self, within: &Scope) -> Vec<Workspace> {
-        let snapshot = self.inner.snapshot.load();
+        let snapshot = self.inner.all().load();
         let mut workspaces: Vec<_> = snapshot
             .workspaces
             .values()
@@ -139,7 +160,7 @@ impl Registry {
 
     /// One workspace, in whatever scope.
     pub fn workspace(&self, id: &WorkspaceId) -> Option<Workspace> {
-        let snapshot = self.inner.snapshot.load();
+        let snapshot = self.inner.all().load();
         let entry = snapshot.workspaces.get(id)?;
         Some(view::workspace(entry))
     }
@@ -164,7 +185,7 @@ impl Registry {
 
     /// The credentials that pass `filter`, in [their order](Credential::list_order).
     pub fn list(&self, filter: &Filter) -> Vec<Credential> {
-        let snapshot = self.inner.snapshot.load();
+        let snapshot = self.inner.all().load();
         let viewer = self.viewer();
         let mut credentials = viewer.list(&snapshot, filter);
         in_order(&mut credentials);
@@ -173,14 +194,14 @@ impl Registry {
 
     /// One credential.
     pub fn credential(&self, id: &CredentialId) -> Option<Credential> {
-        let snapshot = self.inner.snapshot.load();
+        let snapshot = self.inner.all().load();
         let (workspace, entry) = snapshot.credential(id)?;
         Some(self.viewer().credential(workspace, entry))
     }
 
     /// What hands out grants to the data plane.
     pub fn resolver(&self) -> Resolver {
-        Resolver::new(self.inner.snapshot.clone(), self.inner.clock.clone())
+        Resolver::new(self.inner.all(), self.inner.clock.clone())
     }
 
     /// What the disk said when it failed to write a change, if it ever did: no change is accepted then before a restart, and
@@ -236,6 +257,37 @@ impl Registry {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 Err(_) => Err(stopping().into()),
             },
+        }
+    }
+}
+
+impl Inner {
+    /// What requests and people see: stored and declared.
+    fn all(&self) -> Arc<dyn Snapshots> {
+        match self.declared.get() {
+            Some(overlaid) => overlaid.both.clone(),
+            None => self.snapshot.clone(),
+        }
+    }
+
+    /// Why a credential that is not stored cannot be changed.
+    pub(super) fn not_stored(&self, id: &CredentialId) -> ChangeError {
+        let declared = self.declared.get();
+        match declared.is_some_and(|overlaid| overlaid.declared.holds(id)) {
+            true => ChangeError::Declared,
+            false => ChangeError::CredentialUnknown,
+        }
+    }
+}
+
+impl Inner {
+    /// Why a workspace that is not stored cannot be changed.
+    pub(super) fn no_workspace(&self, id: &WorkspaceId) -> ChangeError {
+        let declared = self.declared.get();
+        let declared = declared.map(|overlaid| overlaid.declared.snapshot().load());
+        match declared.is_some_and(|declared| declared.workspaces.contains_key(id)) {
+            true => ChangeError::Declared,
+            false => ChangeError::WorkspaceUnknown,
         }
     }
 }

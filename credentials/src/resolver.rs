@@ -5,7 +5,6 @@
 
 use std::{fmt, sync::Arc};
 
-use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use keyside_config::EnvironmentPin;
 
@@ -13,7 +12,7 @@ use crate::{
     CredentialId, Environment, Label, Secret, WorkspaceId,
     clock::Ratchet,
     signals,
-    snapshot::{Choice, Choices, CredentialEntry, Snapshot, WorkspaceEntry},
+    snapshot::{Choice, Choices, CredentialEntry, Snapshots, WorkspaceEntry},
 };
 
 /// What a request asks for.
@@ -34,13 +33,13 @@ pub struct Ask<'a> {
 /// Hands out grants. Cheap to clone; all clones see every change at once.
 #[derive(Clone)]
 pub struct Resolver {
-    snapshot: Arc<ArcSwap<Snapshot>>,
+    snapshots: Arc<dyn Snapshots>,
     clock: Arc<Ratchet>,
 }
 
 impl Resolver {
-    pub(crate) fn new(snapshot: Arc<ArcSwap<Snapshot>>, clock: Arc<Ratchet>) -> Self {
-        Self { snapshot, clock }
+    pub(crate) fn new(snapshots: Arc<dyn Snapshots>, clock: Arc<Ratchet>) -> Self {
+        Self { snapshots, clock }
     }
 
     /// The credential that `ask` leads to.
@@ -48,7 +47,7 @@ impl Resolver {
     /// # Errors
     /// Why there is none.
     pub fn resolve(&self, ask: &Ask<'_>) -> Result<Grant, Refusal> {
-        let snapshot = self.snapshot.load();
+        let snapshot = self.snapshots.load();
         let workspace = snapshot
             .workspaces
             .get(ask.workspace)
@@ -62,7 +61,7 @@ impl Resolver {
 
     /// Whether there is such a workspace.
     pub fn knows(&self, workspace: &str) -> bool {
-        self.snapshot.load().workspaces.contains_key(workspace)
+        self.snapshots.load().workspaces.contains_key(workspace)
     }
 }
 
@@ -95,7 +94,7 @@ impl Ask<'_> {
     ) -> Result<&'w Arc<CredentialEntry>, Refusal> {
         let entry = choices.labels.get(label).ok_or(Refusal::LabelUnknown)?;
         // The environment of a damaged one is only what it claims.
-        match entry.usable.is_err() || self.allows(entry.document.environment) {
+        match entry.damage().is_some() || self.allows(entry.document.environment) {
             true => Ok(entry),
             false => Err(Refusal::EnvironmentNotAllowed),
         }
@@ -257,10 +256,16 @@ pub enum Refusal {
     /// Storage has been away for too long.
     #[error("the credential store cannot be reached")]
     StoreUnavailable,
+    /// The secret of the chosen one is not where the settings say that it is kept, or may not be read.
+    #[error("the credential's secret is not where it is kept")]
+    SecretGone,
+    /// Where it is kept cannot be reached.
+    #[error("where the credential's secret is kept cannot be reached")]
+    SecretAway,
 }
 
 impl Refusal {
-    /// All of them.
+    /// One for each code.
     pub const ALL: [Self; 8] = [
         Self::WorkspaceUnknown,
         Self::CredentialMissing,
@@ -276,13 +281,13 @@ impl Refusal {
     pub fn code(self) -> &'static str {
         match self {
             Self::WorkspaceUnknown => "workspace_unknown",
-            Self::CredentialMissing => "credential_missing",
+            Self::CredentialMissing | Self::SecretGone => "credential_missing",
             Self::CredentialRevoked => "credential_revoked",
             Self::CredentialExpired => "credential_expired",
             Self::LabelUnknown => "label_unknown",
             Self::EnvironmentNotAllowed => "environment_not_allowed",
             Self::CredentialUndecryptable => "credential_undecryptable",
-            Self::StoreUnavailable => "store_unavailable",
+            Self::StoreUnavailable | Self::SecretAway => "store_unavailable",
         }
     }
 }

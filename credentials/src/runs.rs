@@ -33,7 +33,7 @@ pub use self::{
 };
 use crate::{
     CredentialId, Environment, Label, Scope, WorkspaceId,
-    storage::{Log, Storage, StorageError},
+    storage::{Log, MemoryStorage, Storage, StorageError},
 };
 
 /// One proxied request. Never its content.
@@ -103,6 +103,8 @@ pub struct Runs {
 /// What the data plane, the readers and the writer share.
 struct Shared {
     storage: Arc<dyn Storage>,
+    /// Whether there is somebody to keep records for.
+    kept: bool,
     /// How many records are kept.
     keep: AtomicUsize,
     /// Records in the queue.
@@ -141,6 +143,7 @@ impl Runs {
         let (queue, records) = mpsc::channel(QUEUE);
         let shared = Arc::new(Shared {
             storage,
+            kept: true,
             keep: AtomicUsize::new(KEEP),
             queued: AtomicUsize::new(0),
             enough: Notify::new(),
@@ -151,6 +154,24 @@ impl Runs {
             erased: Erased::new(erased),
         });
         tokio::spawn(Writer::new(shared.clone()).run(records));
+        Self { queue, shared }
+    }
+
+    /// For a process without a store: log and metrics are what it says of requests. No record is kept.
+    pub fn unkept() -> Self {
+        let (queue, _) = mpsc::channel(1);
+        let shared = Arc::new(Shared {
+            storage: Arc::new(MemoryStorage::new()),
+            kept: false,
+            keep: AtomicUsize::new(0),
+            queued: AtomicUsize::new(0),
+            enough: Notify::new(),
+            failing: AtomicBool::new(false),
+            refusing: AtomicBool::new(false),
+            unrecorded: AtomicU64::new(0),
+            last_used: RwLock::default(),
+            erased: Erased::new(HashMap::new()),
+        });
         Self { queue, shared }
     }
 
@@ -172,6 +193,9 @@ impl Runs {
 
     /// Notes a run. Never waits: when the queue is full the record is counted and dropped.
     pub fn record(&self, run: Run) {
+        if !self.shared.kept {
+            return;
+        }
         // Counted first, so that the writer never takes away more than was added.
         let queued = self.shared.queued.fetch_add(1, Ordering::Relaxed) + 1;
         if self.queue.try_send(Message::Run(run)).is_err() {

@@ -5,6 +5,7 @@
 
 mod labels;
 mod load;
+mod overlay;
 
 use std::{
     collections::HashMap,
@@ -16,6 +17,8 @@ use zeroize::Zeroizing;
 
 use self::labels::Labels;
 pub(crate) use self::load::{Finding, load};
+pub(crate) use self::overlay::Overlay;
+pub use self::overlay::Snapshots;
 use crate::{
     CredentialId, Environment, Refusal, VersionState, WorkspaceId,
     documents::{CredentialDocument, Trace, WorkspaceDocument},
@@ -24,12 +27,15 @@ use crate::{
     sealing::{SealError, SealingKey},
     shared_map::SharedMap,
     signals::Signals,
+    source::SourceReference,
 };
 
 /// Everything there is.
 #[derive(Clone, Default)]
-pub(crate) struct Snapshot {
+pub struct Snapshot {
     pub(crate) workspaces: SharedMap<WorkspaceId, Arc<WorkspaceEntry>>,
+    /// The stored one and the declared one that it was combined from.
+    made_from: Option<[Arc<Self>; 2]>,
 }
 
 /// One workspace, with what resolving needs laid ready.
@@ -64,14 +70,56 @@ pub(crate) enum Choice {
 pub(crate) struct CredentialEntry {
     /// What it claims to be, if it is damaged.
     pub(crate) document: CredentialDocument,
-    pub(crate) usable: Result<Usable, Damage>,
+    pub(crate) usable: Result<Usable, Unusable>,
     /// The same for every entry that this credential has in its life.
     pub(crate) signals: Arc<Signals>,
     /// The other versions that are not destroyed, each with the key that opens it.
     others: Vec<(u32, Arc<SealingKey>)>,
+    /// Where its secret is kept, if the settings declare it.
+    pub(crate) declared: Option<Arc<Followed>>,
+}
+
+/// Why no secret of a credential is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unusable {
+    /// The record is not believed.
+    Damaged(Damage),
+    /// Its secret is not where it is kept, or may not be read.
+    Gone,
+    /// Where its secret is kept cannot be reached.
+    Away,
+}
+
+/// What is known of a secret that is kept elsewhere.
+#[derive(Clone, Debug)]
+pub(crate) struct Followed {
+    pub(crate) source: SourceReference,
+    /// The version that is used, as the source counts.
+    pub(crate) version: Option<String>,
+    /// Why it was not read the last time.
+    pub(crate) fault: Option<String>,
+}
+
+/// Where keys are found that open what was sealed.
+pub(crate) trait Keys {
+    /// The key of a workspace with this id.
+    fn key(&self, workspace: &WorkspaceId, id: &str) -> Option<Arc<SealingKey>>;
+}
+
+impl Keys for Keyring {
+    fn key(&self, workspace: &WorkspaceId, id: &str) -> Option<Arc<SealingKey>> {
+        Self::key(self, workspace, id)
+    }
+}
+
+impl<K: Keys> Keys for Arc<K> {
+    fn key(&self, workspace: &WorkspaceId, id: &str) -> Option<Arc<SealingKey>> {
+        (**self).key(workspace, id)
+    }
 }
 
 /// What it takes to open one version; a revoked credential has one that does not open.
+#[derive(Clone)]
 pub(crate) struct Usable {
     pub(crate) version: u32,
     key: Arc<SealingKey>,
@@ -91,6 +139,17 @@ impl Snapshot {
         self.workspaces
             .values()
             .find_map(|workspace| Some((workspace, workspace.credentials.get(id)?)))
+    }
+
+    /// The snapshot of these.
+    pub(crate) fn of(workspaces: impl IntoIterator<Item = Arc<WorkspaceEntry>>) -> Self {
+        let mut snapshot = Self::default();
+        for workspace in workspaces {
+            snapshot
+                .workspaces
+                .insert(workspace.document.id.clone(), workspace);
+        }
+        snapshot
     }
 
     /// This snapshot without one of its workspaces.
@@ -219,27 +278,28 @@ impl CredentialEntry {
     /// The entry of an authentic document.
     pub(crate) fn new(
         document: CredentialDocument,
-        keyring: &Keyring,
+        keys: &impl Keys,
         signals: Arc<Signals>,
     ) -> Self {
         let current = document.current;
-        Self::of_version(document, current, keyring, signals)
+        Self::of_version(document, current, keys, signals)
     }
 
     /// The same with another version than the current one: for looking at it before it becomes current.
     pub(crate) fn of_version(
         document: CredentialDocument,
         version: u32,
-        keyring: &Keyring,
+        keys: &impl Keys,
         signals: Arc<Signals>,
     ) -> Self {
-        let usable = Usable::new(&document, version, keyring);
-        let others = others(&document, version, keyring);
+        let usable = Usable::new(&document, version, keys).map_err(Unusable::Damaged);
+        let others = others(&document, version, keys);
         Self {
             document,
             usable,
             signals,
             others,
+            declared: None,
         }
     }
 
@@ -249,11 +309,40 @@ impl CredentialEntry {
         damage: Damage,
         signals: Arc<Signals>,
     ) -> Self {
+        Self::without_secret(document, Unusable::Damaged(damage), signals)
+    }
+
+    /// The entry of one whose secret is not used.
+    pub(crate) fn without_secret(
+        document: CredentialDocument,
+        why: Unusable,
+        signals: Arc<Signals>,
+    ) -> Self {
         Self {
             document,
-            usable: Err(damage),
+            usable: Err(why),
             signals,
             others: Vec::new(),
+            declared: None,
+        }
+    }
+
+    /// The same, to be told something else of.
+    pub(crate) fn told_anew(&self) -> Self {
+        Self {
+            document: self.document.clone(),
+            usable: self.usable.clone(),
+            signals: self.signals.clone(),
+            others: self.others.clone(),
+            declared: None,
+        }
+    }
+
+    /// What is wrong with its record, if it is not believed.
+    pub(crate) fn damage(&self) -> Option<Damage> {
+        match self.usable {
+            Err(Unusable::Damaged(damage)) => Some(damage),
+            _ => None,
         }
     }
 
@@ -292,8 +381,11 @@ impl CredentialEntry {
 
     /// Whether a request may use it now. The time is only asked for where there is an end.
     pub(crate) fn check(&self, now: impl FnOnce() -> Timestamp) -> Result<(), Refusal> {
-        if self.usable.is_err() {
-            return Err(Refusal::CredentialUndecryptable);
+        match self.usable {
+            Err(Unusable::Damaged(_)) => return Err(Refusal::CredentialUndecryptable),
+            Err(Unusable::Gone) => return Err(Refusal::SecretGone),
+            Err(Unusable::Away) => return Err(Refusal::SecretAway),
+            Ok(_) => {}
         }
         if self.document.revoked_at.is_some() {
             return Err(Refusal::CredentialRevoked);
@@ -309,19 +401,19 @@ impl CredentialEntry {
 fn others(
     document: &CredentialDocument,
     used: u32,
-    keyring: &Keyring,
+    keys: &impl Keys,
 ) -> Vec<(u32, Arc<SealingKey>)> {
     let others = document.versions.iter();
     let others = others.filter(|version| version.number != used && version.destroyed_at.is_none());
     let with_key = others.filter_map(|version| {
         let id = SealingKey::id_in(&version.sealed)?;
-        Some((version.number, keyring.key(&document.workspace, id)?))
+        Some((version.number, keys.key(&document.workspace, id)?))
     });
     with_key.collect()
 }
 
 impl Usable {
-    fn new(document: &CredentialDocument, version: u32, keyring: &Keyring) -> Result<Self, Damage> {
+    fn new(document: &CredentialDocument, version: u32, keys: &impl Keys) -> Result<Self, Damage> {
         let version = document.version(version).ok_or(SealError::Malformed)?;
         // Of a revoked one the trace is all that is left.
         let named = match document.revoked_at {
@@ -329,9 +421,7 @@ impl Usable {
             None => &version.sealed,
         };
         let id = SealingKey::id_in(named).ok_or(SealError::Malformed)?;
-        let key = keyring
-            .key(&document.workspace, id)
-            .ok_or(Damage::KeyGone)?;
+        let key = keys.key(&document.workspace, id).ok_or(Damage::KeyGone)?;
         Ok(Self {
             version: version.number,
             associated_data: document

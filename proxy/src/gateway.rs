@@ -58,6 +58,8 @@ pub struct Parts {
     pub resolver: Resolver,
     /// Where run records go.
     pub runs: Runs,
+    /// What links to the admin app begin with, if there is one.
+    pub links: Option<Arc<str>>,
     /// The time that run records carry.
     pub clock: Arc<dyn Clock>,
     /// Where requests are counted.
@@ -75,6 +77,7 @@ pub(crate) struct Gateway {
     destinations: Destinations,
     resolver: Resolver,
     ledger: Arc<Ledger>,
+    links: Option<Arc<str>>,
     drain: Drain,
     heads: HeadLimits,
     /// How many requests there may be in flight, over all listeners.
@@ -116,6 +119,7 @@ impl Gateway {
             destinations,
             resolver: parts.resolver.clone(),
             ledger: Arc::new(ledger),
+            links: parts.links.clone(),
             drain: parts.drain.clone(),
             heads: HeadLimits::of(&parts.settings.proxy.limits),
             requests,

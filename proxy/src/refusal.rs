@@ -145,11 +145,12 @@ impl Refusal {
                     // 404 is read as "no such model" by Claude Code, Gemini CLI and LangChain.
                     C::WorkspaceUnknown | C::LabelUnknown => StatusCode::BAD_REQUEST,
                     C::EnvironmentNotAllowed => StatusCode::FORBIDDEN,
-                    C::CredentialMissing | C::CredentialRevoked | C::CredentialExpired => {
-                        StatusCode::UNAUTHORIZED
-                    }
+                    C::CredentialMissing
+                    | C::CredentialRevoked
+                    | C::CredentialExpired
+                    | C::SecretGone => StatusCode::UNAUTHORIZED,
                     C::CredentialUndecryptable => StatusCode::INTERNAL_SERVER_ERROR,
-                    C::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+                    C::StoreUnavailable | C::SecretAway => StatusCode::SERVICE_UNAVAILABLE,
                 };
                 (refusal.code(), status)
             }
@@ -187,14 +188,16 @@ impl Refusal {
                 | Self::UpstreamTimeout(Wait::Connection)
                 | Self::Draining
                 | Self::Overloaded
-                | Self::Credential(credentials::Refusal::StoreUnavailable)
+                | Self::Credential(
+                    credentials::Refusal::StoreUnavailable | credentials::Refusal::SecretAway
+                )
         )
     }
 
     /// The refusal as the provider itself would put it.
     pub(crate) fn respond(
         self,
-        public_url: &str,
+        links: Option<&str>,
         request_id: RequestId,
         about: &About<'_>,
     ) -> Response<Vec<u8>> {
@@ -208,7 +211,7 @@ impl Refusal {
                 status: self.status(),
                 code: self.code(),
                 message: &words::message(self, about),
-                remediation: &words::remediation(self, public_url, about),
+                remediation: &words::remediation(self, links, about),
                 request_id: request_id.as_str(),
                 asked: about.asked.as_ref(),
             },

@@ -48,8 +48,8 @@ impl Admin {
                 let named = format!("the owner's token in {}", path.display());
                 read(path, &named)
             }
-            Store::Vault => Err(Failure::usage(
-                "expected a token, found none: with Vault there is no data folder",
+            Store::Vault | Store::None => Err(Failure::usage(
+                "expected a token, found none: without an embedded store there is no data folder",
             )
             .next("Name a file with --token-file, or set KEYSIDE_TOKEN.")),
         }

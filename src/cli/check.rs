@@ -6,7 +6,10 @@ use keyside_proxy::EffectiveEgress;
 use serde_json::json;
 
 use super::{Answer, Failure, table::Table};
-use crate::{runnable::Runnable, warnings};
+use crate::{
+    runnable::{Process, Runnable},
+    warnings,
+};
 
 pub(crate) fn run(sources: &Sources, answer: &Answer) -> Result<(), Failure> {
     let Loaded {
@@ -15,7 +18,10 @@ pub(crate) fn run(sources: &Sources, answer: &Answer) -> Result<(), Failure> {
     } = Settings::load(sources)?;
     let Runnable {
         settings, egress, ..
-    } = Runnable::of(settings)?;
+    } = {
+        let process = Process::for_store(&settings.store);
+        Runnable::of(settings, process)?
+    };
     let warnings = warnings::of(&settings);
     let ways = egress.effective(&settings.catalogue);
     for warning in &warnings {

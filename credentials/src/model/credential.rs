@@ -54,6 +54,19 @@ pub struct Credential {
     /// Whether its record failed authentication. What is shown of it is then what the store claims, and nothing of it
     /// is used.
     pub damaged: bool,
+    /// Where its secret is kept, if the settings declare it. It cannot be changed here then.
+    pub declared: Option<Declared>,
+}
+
+/// What is known of a secret that is kept outside of Keyside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Declared {
+    /// Where, as the settings have it.
+    pub source: String,
+    /// The version that is used, as the source counts.
+    pub version: Option<String>,
+    /// Why it was not read the last time.
+    pub fault: Option<String>,
 }
 
 impl Credential {

@@ -115,7 +115,7 @@ impl Inner {
         let workspace = snapshot
             .workspaces
             .get(id)
-            .ok_or(ChangeError::WorkspaceUnknown)?;
+            .ok_or_else(|| self.no_workspace(id))?;
         match workspace.damage {
             Some(_) => Err(ChangeError::Damaged),
             None => Ok(workspace.clone()),

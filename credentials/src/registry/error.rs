@@ -60,6 +60,9 @@ pub enum ChangeError {
     /// No such credential.
     #[error("there is no such credential")]
     CredentialUnknown,
+    /// The settings declare it.
+    #[error("it is declared in the settings, and changed there")]
+    Declared,
     /// No such token.
     #[error("there is no such token")]
     TokenUnknown,

@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use arc_swap::ArcSwap;
@@ -79,6 +79,7 @@ impl Inner {
             rotations: Mutex::default(),
             notices,
             twins: Twins::default(),
+            declared: OnceLock::new(),
             runs: Runs::start(storage.clone(), ledger.erased.clone()),
             storage,
             epoch,

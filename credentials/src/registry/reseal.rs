@@ -86,7 +86,7 @@ impl Inner {
         key.id().clone_into(&mut so_far.key);
         if fresh.is_empty() && !begins {
             let damaged = workspace.credentials.values();
-            let damaged = damaged.filter(|entry| entry.usable.is_err()).count();
+            let damaged = damaged.filter(|entry| entry.damage().is_some()).count();
             so_far.damaged = damaged + unopenable.len();
             return Ok(false);
         }

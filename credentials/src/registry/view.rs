@@ -5,9 +5,9 @@ use keyside_config::CredentialRules;
 
 use super::Filter;
 use crate::{
-    Credential, Runs, Status, Version, VersionState, Workspace,
+    Credential, Declared, Runs, Status, Version, VersionState, Workspace,
     documents::{CredentialDocument, VersionDocument},
-    snapshot::{CredentialEntry, Snapshot, WorkspaceEntry},
+    snapshot::{CredentialEntry, Followed, Snapshot, WorkspaceEntry},
 };
 
 /// What a view depends on besides what is stored.
@@ -59,7 +59,8 @@ impl Viewer<'_> {
             status: self.status(&document),
             is_default: workspace.is_default(&document),
             last_used_at: self.runs.last_used(&document.id),
-            damaged: entry.usable.is_err() || workspace.damage.is_some(),
+            damaged: entry.damage().is_some() || workspace.damage.is_some(),
+            declared: entry.declared.as_deref().map(declared),
             fingerprint: trace.map(|trace| trace.fingerprint.clone()),
             hint: trace.map(|trace| trace.hint.clone()),
             versions: self.versions(&document),
@@ -101,6 +102,14 @@ impl Viewer<'_> {
             Some(end) if end.duration_since(self.now) <= threshold => Status::Expiring,
             _ => Status::Active,
         }
+    }
+}
+
+fn declared(followed: &Followed) -> Declared {
+    Declared {
+        source: followed.source.to_string(),
+        version: followed.version.clone(),
+        fault: followed.fault.clone(),
     }
 }
 

@@ -104,5 +104,5 @@ fn rank(entry: &CredentialEntry) -> (bool, Option<Timestamp>, Timestamp, &Creden
 }
 
 fn is_damaged(entry: &CredentialEntry) -> bool {
-    entry.usable.is_err()
+    entry.damage().is_some()
 }

@@ -130,8 +130,8 @@ impl Loading<'_> {
                     None
                 }),
         };
-        if let Some(damage) = entry.as_ref().and_then(|entry| entry.usable.as_ref().err()) {
-            self.found(key, Some(stored), *damage);
+        if let Some(damage) = entry.as_ref().and_then(CredentialEntry::damage) {
+            self.found(key, Some(stored), damage);
         }
         let parts = self.parts(&workspace);
         match entry {
@@ -197,6 +197,7 @@ impl Loading<'_> {
         (
             Snapshot {
                 workspaces: entries.collect(),
+                made_from: None,
             },
             self.findings,
         )

@@ -155,7 +155,7 @@ impl Gateway {
             host = asked.and_then(|asked| asked.host),
             "refused"
         );
-        let body = refusal.respond(&self.settings.admin.public_url, arrival.request_id, about);
+        let body = refusal.respond(self.links.as_deref(), arrival.request_id, about);
         body.map(|bytes| Body::whole(bytes, busy))
     }
 

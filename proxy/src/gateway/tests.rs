@@ -105,6 +105,7 @@ fn gateway(registry: &Registry) -> Gateway {
         egress: Arc::new(Egress::direct()),
         resolver: registry.resolver(),
         runs: registry.runs().clone(),
+        links: None,
         clock: Arc::new(BrokenClock),
         metrics: metrics.clone(),
         drain: Drain::default(),

@@ -10,7 +10,7 @@ fn body_of(refusal: Refusal, provider: &str) -> Value {
         provider: Some(&provider),
         ..About::default()
     };
-    let response = refusal.respond("http://admin", RequestId::next(), &about);
+    let response = refusal.respond(Some("http://admin"), RequestId::next(), &about);
     serde_json::from_slice(response.body()).unwrap()
 }
 

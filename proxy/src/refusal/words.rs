@@ -205,14 +205,33 @@ fn denial(denied: Denied, provider: &str, about: &About<'_>) -> String {
             "Credential undecryptable: the record of {key} is damaged or was changed. The audit \
              log says more; add the key anew."
         ),
+        Denied::SecretGone => format!(
+            "The secret of {key} is not where Keyside's settings say that it is kept, or may not be \
+             read. Put it there, or correct `source` of its [[credential]] table; `/readyz` and the \
+             log name the place."
+        ),
+        Denied::SecretAway => format!(
+            "The secret of {key} cannot be read now: where it is kept does not answer. Try again; \
+             `/readyz` and the log say more."
+        ),
         Denied::StoreUnavailable => {
             "Keyside's store cannot be reached, or takes no run records. Try again.".into()
         }
     }
 }
 
-/// Where a person can mend it: a page of the admin UI.
-pub(super) fn remediation(refusal: Refusal, public_url: &str, about: &About<'_>) -> String {
+/// Where a person can mend it: a page of the admin UI, or where there is none, words.
+pub(super) fn remediation(refusal: Refusal, links: Option<&str>, about: &About<'_>) -> String {
+    let Some(public_url) = links else {
+        return match refusal {
+            Refusal::Credential(_) => {
+                "Declare the key in a [[credential]] table of this Keyside's \
+                settings, or put its secret where that says that it is."
+                    .into()
+            }
+            _ => "Correct the client, or the settings of this Keyside.".into(),
+        };
+    };
     let page = match refusal {
         Refusal::Credential(Denied::WorkspaceUnknown) => "/workspaces",
         Refusal::Credential(Denied::CredentialMissing | Denied::LabelUnknown) => "/keys/new",

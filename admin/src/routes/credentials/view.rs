@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 use keyside_credentials::{
-    ActorId, Credential, CredentialId, Environment, Fingerprint, Hint, Label, Status, UsageTag,
-    Verification, Version, VersionState, WorkspaceId,
+    ActorId, Credential, CredentialId, Declared, Environment, Fingerprint, Hint, Label, Status,
+    UsageTag, Verification, Version, VersionState, WorkspaceId,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -43,6 +43,12 @@ pub(crate) struct CredentialView {
     #[schema(value_type = Option<words::Verification>)]
     verification: Option<Verification>,
     versions: Vec<VersionView>,
+    /// Where its secret is kept, if the settings declare it: it is changed there then, and not here.
+    source: Option<String>,
+    /// The version that is used, as the source counts.
+    source_version: Option<String>,
+    /// Why its secret was not read the last time.
+    source_fault: Option<String>,
     damaged: bool,
     warnings: Vec<String>,
     /// Others with the same secret. Null in lists, and to those who do not see everything.
@@ -74,6 +80,14 @@ struct VersionView {
 
 impl CredentialView {
     pub(super) fn of(credential: Credential, warnings: Vec<String>) -> Self {
+        let (source, source_version, source_fault) = match credential.declared {
+            Some(Declared {
+                source,
+                version,
+                fault,
+            }) => (Some(source), version, fault),
+            None => (None, None, None),
+        };
         Self {
             id: credential.id,
             workspace_id: credential.workspace,
@@ -98,6 +112,9 @@ impl CredentialView {
                 .into_iter()
                 .map(VersionView::of)
                 .collect(),
+            source,
+            source_version,
+            source_fault,
             damaged: credential.damaged,
             warnings,
             duplicates: None,

@@ -40,7 +40,7 @@ impl Inner {
             .load()
             .credential(id)
             .map(|(workspace, _)| workspace.document.id.clone());
-        let of = of.ok_or(ChangeError::CredentialUnknown)?;
+        let of = of.ok_or_else(|| self.not_stored(id))?;
         let begun = self.begin_in(by, &of).await?;
         let snapshot = self.snapshot.load();
         let (workspace, entry) = snapshot

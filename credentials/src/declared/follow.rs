@@ -1,0 +1,251 @@
+//! Follows the secrets of declared credentials where they are kept. Requests never wait for any of it.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::Semaphore, task::spawn_blocking, time::sleep};
+
+use super::{Declared, Item, state::Change, state::State};
+use crate::{
+    Secret,
+    documents::{CredentialDocument, Trace},
+    entropy,
+    snapshot::{CredentialEntry, Snapshot, WorkspaceEntry},
+    source::{self, Reading, SourceError, SourceReference, VaultReference},
+};
+
+impl Declared {
+    /// Follows all secrets for as long as the runtime lives, each in a task of its own. Returns once each was looked for
+    /// once.
+    pub async fn follow(self: &Arc<Self>) {
+        let first = Arc::new(Semaphore::new(0));
+        let at_once = Arc::new(Semaphore::new(AT_ONCE));
+        for (index, item) in self.items.iter().enumerate() {
+            let (declared, first, at_once) = (self.clone(), first.clone(), at_once.clone());
+            let source = item.source.clone();
+            tokio::spawn(async move {
+                let mut is_first = true;
+                loop {
+                    // Never closed.
+                    if let Ok(_turn) = at_once.acquire().await {
+                        declared.look(index, &source).await;
+                    }
+                    if std::mem::take(&mut is_first) {
+                        first.add_permits(1);
+                    }
+                    sleep(declared.pause(&source)).await;
+                }
+            });
+        }
+        let all = u32::try_from(self.items.len()).unwrap_or(u32::MAX);
+        let _ = first.acquire_many(all).await;
+    }
+
+    /// Until a secret is looked at again. Those in Vault are not all asked for at the same moment.
+    fn pause(&self, source: &SourceReference) -> Duration {
+        match source {
+            SourceReference::File(_) => FILE_POLL,
+            SourceReference::Vault(_) => {
+                let tenth = self.poll / 10;
+                let part = entropy::number() % 1_000;
+                self.poll - tenth + tenth * part as u32 / 1_000
+            }
+        }
+    }
+
+    async fn look(&self, index: usize, source: &SourceReference) {
+        let item = &self.items[index];
+        let found = match source {
+            SourceReference::File(path) => self.read_file(item, path.clone()).await,
+            SourceReference::Vault(reference) => self.read_vault(item, reference).await,
+        };
+        match found {
+            Ok(Found::Same) => {
+                let change = item.state().unchanged();
+                self.carry_out(item, change);
+            }
+            Ok(Found::Another { version, secret }) => self.replace(item, version, &secret),
+            Err(error) => {
+                let change = item.state().not_read(error, Instant::now(), self.outage);
+                self.carry_out(item, change);
+            }
+        }
+    }
+
+    /// A file that is written in place is empty or half there for a moment: what differs from what is known counts once it
+    /// was found twice.
+    async fn read_file(&self, item: &Item, path: PathBuf) -> Result<Found, SourceError> {
+        let known = item.state().version().map(str::to_owned);
+        let mut found = self.version_in(item, path.clone()).await;
+        for _ in 0..UNSETTLED {
+            let version = found.as_ref().map(|(version, _)| version);
+            if known.is_none() || version.ok() == known.as_ref() {
+                break;
+            }
+            sleep(SETTLING).await;
+            let again = self.version_in(item, path.clone()).await;
+            let is_settled = match (&found, &again) {
+                (Ok((before, _)), Ok((now, _))) => before == now,
+                (Err(before), Err(now)) => before == now,
+                _ => false,
+            };
+            found = again;
+            if is_settled {
+                break;
+            }
+        }
+        let (version, secret) = found?;
+        match known == Some(version.clone()) {
+            true => Ok(Found::Same),
+            false => Ok(Found::Another { version, secret }),
+        }
+    }
+
+    /// A file has no version: what tells that it is another is a MAC under the key of this process.
+    async fn version_in(
+        &self,
+        item: &Item,
+        path: PathBuf,
+    ) -> Result<(String, Secret), SourceError> {
+        let read = spawn_blocking(move || source::read_file(&path)).await;
+        let stopping = || SourceError::Away("the process is stopping".into());
+        let secret = read.unwrap_or_else(|_| Err(stopping()))?;
+        let place = item.document.secret_place(0);
+        let mac = self.key.0.mac(&place, secret.expose());
+        let version = mac[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok((version, secret))
+    }
+
+    async fn read_vault(
+        &self,
+        item: &Item,
+        reference: &VaultReference,
+    ) -> Result<Found, SourceError> {
+        let Some(vault) = &self.vault else {
+            let said = "the settings have no [vault] table; say there where Vault is";
+            return Err(SourceError::Gone(said.into()));
+        };
+        let known = item.state().version().map(str::to_owned);
+        match vault.read(reference, known.as_deref()).await? {
+            Reading::Unchanged => Ok(Found::Same),
+            Reading::Secret { version, .. } if known.as_ref() == Some(&version) => Ok(Found::Same),
+            Reading::Secret { version, secret } => {
+                let secret = source::parse(secret).map_err(|error| {
+                    let place = &item.source;
+                    SourceError::Gone(format!(
+                        "{place}: {error}; put the key and nothing else into it"
+                    ))
+                })?;
+                Ok(Found::Another { version, secret })
+            }
+        }
+    }
+
+    fn replace(&self, item: &Item, version: String, secret: &Secret) {
+        let mut state = item.state();
+        let now = self.clock.now();
+        let mut document = self.document_in_use(item);
+        let trace = Trace::of(secret, &item.prefixes, None);
+        let sealed = document.seal(&self.key.0, secret, &trace, now);
+        let number = sealed.number;
+        if !document.versions.is_empty() {
+            document.last_rotated_at = Some(now);
+        }
+        document.push(sealed);
+        document.promote(number, now + GRACE, now);
+        document.revision += 1;
+        // A provider may still repeat the one before; older ones are forgotten.
+        document.versions.retain(|kept| kept.number + 1 >= number);
+        state.replaced(version);
+        let mut entry = CredentialEntry::new(document, &self.key, item.signals.clone());
+        entry.declared = Some(Arc::new(item.followed(&state)));
+        tracing::info!(
+            workspace = %item.document.workspace,
+            provider = &*item.document.provider,
+            label = %item.document.label,
+            source = %item.source,
+            "a declared credential's secret was read"
+        );
+        self.show(entry);
+    }
+
+    fn carry_out(&self, item: &Item, change: Change) {
+        let state = item.state();
+        let entry = match change {
+            Change::Nothing => return,
+            Change::Told => None,
+            Change::Withdraw(why) => {
+                let (document, signals) = (self.document_in_use(item), item.signals.clone());
+                Some(CredentialEntry::without_secret(document, why, signals))
+            }
+        };
+        if let Some(fault) = state.fault() {
+            tracing::warn!(
+                workspace = %item.document.workspace,
+                provider = &*item.document.provider,
+                label = %item.document.label,
+                usable = state.is_usable(),
+                fault,
+                "a declared credential's secret cannot be read"
+            );
+        }
+        let entry = entry.or_else(|| self.entry_in_use(item).map(|entry| entry.told_anew()));
+        if let Some(mut entry) = entry {
+            entry.declared = Some(Arc::new(item.followed(&state)));
+            self.show(entry);
+        }
+    }
+
+    fn entry_in_use(&self, item: &Item) -> Option<Arc<CredentialEntry>> {
+        let snapshot = self.snapshot.load();
+        let workspace = snapshot.workspaces.get(&item.document.workspace)?;
+        workspace.credentials.get(&item.document.id).cloned()
+    }
+
+    fn document_in_use(&self, item: &Item) -> CredentialDocument {
+        let entry = self.entry_in_use(item);
+        entry.map_or_else(|| item.document.clone(), |entry| entry.document.clone())
+    }
+
+    /// From here on requests see it.
+    fn show(&self, entry: CredentialEntry) {
+        let entry = Arc::new(entry);
+        self.snapshot.rcu(|snapshot| {
+            match snapshot.workspaces.get(&entry.document.workspace) {
+                Some(workspace) => {
+                    let document = workspace.document.clone();
+                    let workspace = WorkspaceEntry::with_all(workspace, document, [entry.clone()]);
+                    snapshot.with(Arc::new(workspace))
+                }
+                // All of them are there from the beginning.
+                None => Snapshot::clone(snapshot),
+            }
+        });
+    }
+}
+
+/// What a look came to.
+enum Found {
+    Same,
+    Another { version: String, secret: Secret },
+}
+
+impl Item {
+    /// What a panic leaves is what was found before it.
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A file costs microseconds: its change is used within this time.
+const FILE_POLL: Duration = Duration::from_millis(400);
+/// How long a file that is being written is given, and how often.
+const SETTLING: Duration = Duration::from_millis(100);
+const UNSETTLED: usize = 20;
+/// Secrets that are read at a time.
+const AT_ONCE: usize = 16;
+/// How long answers are searched for the secret before.
+const GRACE: Duration = Duration::from_secs(3600);

@@ -1,0 +1,170 @@
+use super::*;
+use crate::{
+    Ask, Grant, Refusal, SystemClock,
+    source::{Reading, SourceError, VaultReference},
+};
+use async_trait::async_trait;
+use keyside_config::EnvironmentPin;
+use std::{fs, path::Path, sync::Mutex};
+
+fn declared(label: &str, source: SourceReference) -> DeclaredCredential {
+    DeclaredCredential {
+        workspace: "acme".into(),
+        provider: "openai".parse().unwrap(),
+        label: label.into(),
+        environment: DeclaredEnvironment::Live,
+        usage_tag: None,
+        endpoint: None,
+        source,
+    }
+}
+
+fn open(
+    credentials: Vec<DeclaredCredential>,
+    vault: Option<Arc<dyn SecretSource>>,
+) -> Arc<Declared> {
+    let options = DeclaredOptions {
+        credentials,
+        catalogue: Arc::new(Catalogue::builtin()),
+        vault,
+        poll: Duration::from_secs(30),
+        outage: Duration::from_secs(900),
+        clock: Arc::new(SystemClock),
+    };
+    Declared::new(options).unwrap()
+}
+
+fn resolve(declared: &Declared, label: Option<&str>) -> Result<Grant, Refusal> {
+    declared.resolver().resolve(&Ask {
+        workspace: "acme",
+        provider: "openai",
+        label,
+        environment: None,
+        pin: EnvironmentPin::Any,
+    })
+}
+
+fn secret_of(grant: &Grant) -> Vec<u8> {
+    grant.open().unwrap().expose().to_vec()
+}
+
+/// Looks until it is so.
+async fn until(condition: impl Fn() -> bool) {
+    let in_time = tokio::time::timeout(Duration::from_secs(30), async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    in_time.await.expect("it comes to be so");
+}
+
+fn file(path: &Path) -> SourceReference {
+    SourceReference::File(path.to_owned())
+}
+
+#[tokio::test]
+async fn a_file_is_followed_through_its_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    fs::write(&path, "sk-canary-declared-first\n").unwrap();
+    let missing = folder.path().join("missing");
+    let declared = open(
+        vec![
+            declared("main", file(&path)),
+            declared("other", file(&missing)),
+        ],
+        None,
+    );
+    assert_eq!(resolve(&declared, None).unwrap_err(), Refusal::SecretAway);
+    declared.follow().await;
+    let grant = resolve(&declared, None).unwrap();
+    assert_eq!(secret_of(&grant), b"sk-canary-declared-first");
+    assert_eq!(grant.label().as_str(), "main");
+    // The one that is missing refuses its own requests only.
+    assert_eq!(
+        resolve(&declared, Some("other")).unwrap_err(),
+        Refusal::SecretGone
+    );
+
+    fs::write(folder.path().join("next"), "sk-canary-declared-second").unwrap();
+    fs::rename(folder.path().join("next"), &path).unwrap();
+    until(|| resolve(&declared, None).unwrap().version() == 2).await;
+    let grant = resolve(&declared, None).unwrap();
+    assert_eq!(secret_of(&grant), b"sk-canary-declared-second");
+    // Answers are searched for the one before too.
+    let others = grant.open_others(crate::Timestamp::now);
+    assert_eq!(others.len(), 1);
+    assert_eq!(others[0].expose(), b"sk-canary-declared-first");
+
+    fs::remove_file(&path).unwrap();
+    until(|| resolve(&declared, None).is_err()).await;
+    assert_eq!(resolve(&declared, None).unwrap_err(), Refusal::SecretGone);
+    let standing = &declared.standings()[0];
+    assert!(!standing.usable);
+    let fault = standing.fault.as_ref().unwrap();
+    assert!(fault.contains("/key: there is no such file"), "{fault}");
+    fs::write(&path, "sk-canary-declared-third").unwrap();
+    until(|| resolve(&declared, None).is_ok()).await;
+}
+
+/// A Vault that answers what the test says.
+#[derive(Default)]
+struct Scripted(Mutex<Option<Result<(&'static str, &'static str), SourceError>>>);
+
+impl Scripted {
+    fn set(&self, answer: Result<(&'static str, &'static str), SourceError>) {
+        *self.0.lock().unwrap() = Some(answer);
+    }
+}
+
+#[async_trait]
+impl SecretSource for Scripted {
+    async fn read(
+        &self,
+        _reference: &VaultReference,
+        known: Option<&str>,
+    ) -> Result<Reading, SourceError> {
+        let answer = self.0.lock().unwrap().clone();
+        match answer.expect("an answer")? {
+            (version, _) if known == Some(version) => Ok(Reading::Unchanged),
+            (version, secret) => Ok(Reading::Secret {
+                version: version.into(),
+                secret: secret.as_bytes().to_vec().into(),
+            }),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_in_vault_outlasts_an_outage_and_not_its_deletion() {
+    let vault = Arc::new(Scripted::default());
+    vault.set(Ok(("1", "sk-canary-vault-first")));
+    let reference = "vault:kv/teams/acme#api_key".parse().unwrap();
+    let declared = open(vec![declared("main", reference)], Some(vault.clone()));
+    declared.follow().await;
+    assert_eq!(
+        secret_of(&resolve(&declared, None).unwrap()),
+        b"sk-canary-vault-first"
+    );
+
+    vault.set(Err(SourceError::Away("sealed".into())));
+    until(|| declared.standings()[0].fault.is_some()).await;
+    assert!(resolve(&declared, None).is_ok(), "warm keys serve");
+    vault.set(Ok(("2", "sk-canary-vault-second")));
+    until(|| declared.standings()[0].fault.is_none()).await;
+    assert_eq!(
+        secret_of(&resolve(&declared, None).unwrap()),
+        b"sk-canary-vault-second"
+    );
+    vault.set(Err(SourceError::Gone("404".into())));
+    until(|| resolve(&declared, None).is_err()).await;
+    assert_eq!(resolve(&declared, None).unwrap_err(), Refusal::SecretGone);
+}
+
+#[test]
+fn an_id_is_the_same_wherever_it_is_declared() {
+    let id = || id_of("acme", "openai", "main");
+    assert_eq!(id(), id());
+    assert_ne!(id(), id_of("acme", "openai", "other"));
+    assert_ne!(id_of("ab", "c", "d"), id_of("a", "bc", "d"));
+}

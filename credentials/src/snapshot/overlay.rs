@@ -1,0 +1,98 @@
+//! Two snapshots as one: what is stored, and what the settings declare beside it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::{ArcSwap, Guard};
+
+use super::{Snapshot, WorkspaceEntry};
+
+/// Where requests find workspaces and credentials. They do not know whether these are stored, declared, or both.
+pub trait Snapshots: Send + Sync {
+    /// All there is now. Once a request: it must neither wait nor lock.
+    fn load(&self) -> Guard<Arc<Snapshot>>;
+}
+
+impl Snapshots for ArcSwap<Snapshot> {
+    fn load(&self) -> Guard<Arc<Snapshot>> {
+        self.load()
+    }
+}
+
+/// What is stored, with what is declared laid over it: a declared credential takes its label from a stored one, and becomes
+/// a default where none is stored.
+pub(crate) struct Overlay {
+    stored: Arc<ArcSwap<Snapshot>>,
+    declared: Arc<ArcSwap<Snapshot>>,
+    /// Of the two as they were when someone last looked.
+    combined: ArcSwap<Snapshot>,
+    combining: Mutex<()>,
+}
+
+impl Overlay {
+    pub(crate) fn new(stored: Arc<ArcSwap<Snapshot>>, declared: Arc<ArcSwap<Snapshot>>) -> Self {
+        let combined = combine(&stored.load_full(), &declared.load_full());
+        Self {
+            stored,
+            declared,
+            combined: ArcSwap::from_pointee(combined),
+            combining: Mutex::default(),
+        }
+    }
+
+    fn current(&self) -> Option<Guard<Arc<Snapshot>>> {
+        let combined = self.combined.load();
+        let is_current = combined
+            .made_from
+            .as_ref()
+            .is_some_and(|[stored, declared]| {
+                Arc::ptr_eq(stored, &self.stored.load())
+                    && Arc::ptr_eq(declared, &self.declared.load())
+            });
+        is_current.then_some(combined)
+    }
+}
+
+impl Snapshots for Overlay {
+    /// Combines them again where one has changed since: a change is seen by the next request.
+    fn load(&self) -> Guard<Arc<Snapshot>> {
+        if let Some(current) = self.current() {
+            return current;
+        }
+        let _combining = self
+            .combining
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(current) = self.current() {
+            return current;
+        }
+        let combined = combine(&self.stored.load_full(), &self.declared.load_full());
+        self.combined.store(Arc::new(combined));
+        self.combined.load()
+    }
+}
+
+fn combine(stored: &Arc<Snapshot>, declared: &Arc<Snapshot>) -> Snapshot {
+    let mut combined = Snapshot::clone(stored);
+    for over in declared.workspaces.values() {
+        let id = &over.document.id;
+        let entry = match stored.workspaces.get(id) {
+            Some(under) => under.overlaid(over),
+            None => WorkspaceEntry::clone(over),
+        };
+        combined.workspaces.insert(id.clone(), Arc::new(entry));
+    }
+    combined.made_from = Some([stored.clone(), declared.clone()]);
+    combined
+}
+
+impl WorkspaceEntry {
+    fn overlaid(&self, over: &Self) -> Self {
+        let mut document = self.document.clone();
+        for (provider, declared) in &over.document.defaults {
+            let defaults = document.defaults.entry(provider.clone()).or_default();
+            defaults.live = defaults.live.take().or_else(|| declared.live.clone());
+            defaults.sandbox = defaults.sandbox.take().or_else(|| declared.sandbox.clone());
+        }
+        self.with_all(document, over.credentials.values().cloned())
+    }
+}

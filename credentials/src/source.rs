@@ -1,0 +1,132 @@
+//! Secrets that are kept outside of Keyside, in a file or in Vault, and read from there.
+
+use std::{io::Read, path::Path};
+
+use async_trait::async_trait;
+pub use keyside_config::{SourceReference, VaultReference};
+use zeroize::Zeroizing;
+
+use crate::{Secret, SecretError};
+
+/// Reads secrets that are kept in Vault. Called by what follows them, never by a request.
+#[async_trait]
+pub trait SecretSource: Send + Sync {
+    /// Reads a secret. `known` is the version that the caller has; finding that nothing changed may cost less than reading.
+    ///
+    /// # Errors
+    /// Whether it is known not to be there, or only cannot be read now.
+    async fn read(
+        &self,
+        reference: &VaultReference,
+        known: Option<&str>,
+    ) -> Result<Reading, SourceError>;
+}
+
+/// What was found where a secret is kept.
+pub enum Reading {
+    /// What the caller has.
+    Unchanged,
+    /// This.
+    Secret {
+        /// Another one whenever the secret is another. It tells nothing of the secret.
+        version: String,
+        /// The text as it stands there.
+        secret: Zeroizing<Vec<u8>>,
+    },
+}
+
+/// Why a secret was not read. The reasons are for people: they name place and remedy, and never a secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SourceError {
+    /// It is not there, may not be read, or is no secret: it must not be used any more.
+    #[error("{0}")]
+    Gone(String),
+    /// Nobody can tell now. What was read before is still good for a while.
+    #[error("{0}")]
+    Away(String),
+}
+
+/// Reads a secret from a file. Blocks.
+///
+/// # Errors
+/// [`SourceError::Gone`] in every case: a file system that does not answer is not told from a file that is gone.
+pub(crate) fn read_file(path: &Path) -> Result<Secret, SourceError> {
+    let gone = |said: String| SourceError::Gone(format!("{}: {said}", path.display()));
+    let unreadable = |error: std::io::Error| {
+        gone(match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                "there is no such file; mount or write it, or correct `source`".to_owned()
+            }
+            std::io::ErrorKind::PermissionDenied => {
+                "it may not be read; let the user that Keyside runs as read it".to_owned()
+            }
+            _ => format!("it cannot be read: {error}"),
+        })
+    };
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    match file.metadata() {
+        Ok(metadata) if metadata.is_dir() => {
+            return Err(gone("it is a folder; name the file in it".to_owned()));
+        }
+        Ok(metadata) if !metadata.is_file() => {
+            return Err(gone(
+                "it is no file that can be read again; name a regular file".to_owned(),
+            ));
+        }
+        _ => {}
+    }
+    // Of its full length at once: a buffer that grows leaves copies behind.
+    let mut text = Zeroizing::new(Vec::with_capacity(LONGEST_FILE as usize + 1));
+    let mut file = file.take(LONGEST_FILE + 1);
+    file.read_to_end(&mut text).map_err(unreadable)?;
+    parse(text).map_err(|error| gone(format!("{error}; put the key and nothing else into it")))
+}
+
+/// A secret as it stands where it is kept.
+pub(crate) fn parse(mut text: Zeroizing<Vec<u8>>) -> Result<Secret, SecretError> {
+    Secret::from_plaintext(std::mem::take(&mut *text))
+}
+
+/// A secret's 8,192 bytes at most, and the line end that may follow.
+const LONGEST_FILE: u64 = 8192 + 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    fn refused(path: &Path) -> String {
+        match read_file(path) {
+            Ok(_) => panic!("{} was read", path.display()),
+            Err(SourceError::Gone(reason) | SourceError::Away(reason)) => reason,
+        }
+    }
+
+    #[test]
+    fn a_file_holds_a_secret_or_the_reason_names_it_and_the_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        assert!(refused(&path).contains("there is no such file"));
+        assert!(refused(folder.path()).contains("it is a folder"));
+        for (text, reason) in [
+            ("", "empty"),
+            ("short", "shorter"),
+            ("two words of a key", "visible ASCII"),
+            ("one-line-of-a-key\nanother\n", "visible ASCII"),
+        ] {
+            fs::write(&path, text).unwrap();
+            let said = refused(&path);
+            assert!(said.contains(reason) && said.contains("/key"), "{said}");
+        }
+        fs::write(&path, "x".repeat(9_000)).unwrap();
+        assert!(refused(&path).contains("longer than"));
+        for text in ["sk-canary-0123456789", "sk-canary-0123456789\r\n"] {
+            fs::write(&path, text).unwrap();
+            assert_eq!(read_file(&path).unwrap().expose(), b"sk-canary-0123456789");
+        }
+        let link = folder.path().join("link");
+        symlink(&path, &link).unwrap();
+        assert!(read_file(&link).is_ok());
+    }
+}

@@ -1,0 +1,61 @@
+//! What requests are answered from: the store, with what the settings declare laid over it, or what they declare alone.
+
+use std::sync::Arc;
+
+use keyside_credentials::{DeclaredCredentials, Registry, Resolver, Runs};
+
+/// Where credentials are, and where records of their use go.
+#[derive(Clone)]
+pub(crate) struct Backing {
+    registry: Option<Arc<Registry>>,
+    declared: Arc<DeclaredCredentials>,
+    runs: Runs,
+}
+
+impl Backing {
+    /// `keyside serve`.
+    pub(crate) fn stored(registry: Arc<Registry>, declared: Arc<DeclaredCredentials>) -> Self {
+        registry.lay_over(declared.clone());
+        Self {
+            runs: registry.runs().clone(),
+            registry: Some(registry),
+            declared,
+        }
+    }
+
+    /// `keyside proxy`.
+    pub(crate) fn declared_only(declared: Arc<DeclaredCredentials>) -> Self {
+        Self {
+            registry: None,
+            declared,
+            runs: Runs::unkept(),
+        }
+    }
+
+    /// The store, where there is one.
+    pub(crate) fn registry(&self) -> Option<&Arc<Registry>> {
+        self.registry.as_ref()
+    }
+
+    pub(crate) fn declared(&self) -> &Arc<DeclaredCredentials> {
+        &self.declared
+    }
+
+    pub(crate) fn runs(&self) -> &Runs {
+        &self.runs
+    }
+
+    pub(crate) fn resolver(&self) -> Resolver {
+        match &self.registry {
+            Some(registry) => registry.resolver(),
+            None => self.declared.resolver(),
+        }
+    }
+
+    /// Returns when what is written behind is on disk.
+    pub(crate) async fn flush(&self) {
+        if let Some(registry) = &self.registry {
+            registry.flush().await;
+        }
+    }
+}
