@@ -1,4 +1,4 @@
-//! `keyside run`: what keys were used for. Never what was asked or answered.
+//! `keyside run`: what keys were used for, and which requests were refused. Never what was asked or answered.
 
 use clap::{Args, Subcommand};
 use keyside_config::{ProviderId, Sources};
@@ -35,10 +35,10 @@ pub(crate) struct List {
     /// Only with this tag, as the runner sent it in X-Keyside-Tag
     #[arg(long)]
     tag: Option<String>,
-    /// Only with this status of the provider's, such as 429; 0 for those that got no response
+    /// Only with this status, such as 429: the provider's, or Keyside's where it refused; 0 for those that got no response
     #[arg(long, short)]
     status: Option<u16>,
-    /// Only those that ended so, such as completed
+    /// Only those that ended so, such as completed, or a refusal's code, such as path_not_allowed
     #[arg(long, short)]
     outcome: Option<String>,
     /// Only those since then: a time such as 2027-01-31T00:00:00Z, or how long ago, such as 2h
@@ -155,10 +155,12 @@ fn fields(run: &Value) -> Table {
     table
 }
 
-/// Nothing is a dash: a count that was not told is not 0.
+/// A dash where there is no value: a count that the provider did not report is not 0, and a refused request may name no
+/// provider.
 fn shown(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
+        Value::String(text) if text.is_empty() => "-".to_owned(),
         Value::String(text) => text.clone(),
         number => number.to_string(),
     }
@@ -197,7 +199,7 @@ const COLUMNS: [&str; 12] = [
     "requestId",
 ];
 
-const FIELDS: [(&str, &str); 18] = [
+const FIELDS: [(&str, &str); 19] = [
     ("request", "requestId"),
     ("at", "at"),
     ("workspace", "workspaceId"),
@@ -207,6 +209,7 @@ const FIELDS: [(&str, &str); 18] = [
     ("environment", "environment"),
     ("status", "status"),
     ("outcome", "outcome"),
+    ("refused", "refused"),
     ("milliseconds", "latencyMs"),
     ("to the first byte", "timeToFirstByteMs"),
     ("tokens in", "inputTokens"),

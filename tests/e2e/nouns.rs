@@ -119,6 +119,27 @@ fn a_run_is_found_by_what_its_runner_knows_of_it() {
 }
 
 #[test]
+fn a_refused_request_is_found_and_shown_with_what_was_refused() {
+    let desk = Desk::new(&Upstream::ok());
+    for ask in [Ask::chat(), Ask::post("/anthropic/messages")] {
+        desk.keyside.ask(&ask);
+    }
+    let refused = ["run", "list", "--outcome", "path_not_allowed"];
+    let id = eventually("the refusal is on record", || {
+        let found = desk.json(&refused)["items"][0]["requestId"].clone();
+        found.as_str().map(str::to_owned)
+    });
+    let shown = desk.ok(&["run", "show", &id]);
+    let field = |name: &str| {
+        let value = shown.lines().find_map(|line| line.strip_prefix(name));
+        value.map(str::trim)
+    };
+    assert_eq!(field("refused "), Some("POST /messages"), "{shown}");
+    assert_eq!(field("status "), Some("403"), "{shown}");
+    assert_eq!(field("key "), Some("-"), "{shown}");
+}
+
+#[test]
 fn a_workspace_and_a_token_are_shown() {
     let desk = Desk::new(&Upstream::ok());
     assert!(desk.ok(&["workspace", "show", "acme"]).contains("acme"));
