@@ -17,6 +17,7 @@ use super::{
     provider::Provider,
     sensitive::{self, ReadError, trim_newline},
 };
+use crate::terminal::printable;
 
 /// Whose secret is asked for.
 pub(crate) struct Wanted<'a> {
@@ -81,8 +82,7 @@ impl SecretFrom {
 }
 
 impl Wanted<'_> {
-    /// Whose key it is, what it looks like, where to get it. What comes from the server may hold anything; the terminal gets
-    /// only what it can show.
+    /// Whose key it is, what it looks like, where to get it. Some of it comes from the server.
     fn question(&self) -> String {
         let (workspace, label) = (self.workspace, self.label);
         let name = self
@@ -97,8 +97,7 @@ impl Wanted<'_> {
         if !console.is_empty() {
             question.push_str(&format!("; keys are made at {console}"));
         }
-        let question = question.replace(char::is_control, "\u{fffd}");
-        format!("{question}\nSecret (not shown): ")
+        format!("{}\nSecret (not shown): ", printable(&question))
     }
 }
 

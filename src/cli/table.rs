@@ -1,5 +1,7 @@
 //! Tables in plain text, as wide as they need to be.
 
+use crate::terminal::printable;
+
 /// Rows under a heading, or names with values when there is none.
 pub(crate) struct Table {
     heading: Vec<&'static str>,
@@ -14,10 +16,9 @@ impl Table {
         }
     }
 
-    /// What comes from elsewhere may hold anything; a terminal gets only what it can show.
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        let printable = |cell: String| cell.replace(char::is_control, "\u{fffd}");
-        self.rows.push(cells.into_iter().map(printable).collect());
+        let cells = cells.into_iter().map(|cell| printable(&cell));
+        self.rows.push(cells.collect());
     }
 
     pub(crate) fn render(&self, colour: bool) -> String {

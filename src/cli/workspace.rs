@@ -8,7 +8,7 @@ use keyside_credentials::WorkspaceId;
 use serde_json::{Value, json};
 
 use super::{Admin, Answer, Failure, confirm::Final, download::Download, key::all, table::Table};
-use crate::client::Client;
+use crate::{client::Client, terminal::printable};
 
 /// What can be done with workspaces.
 #[derive(Subcommand)]
@@ -178,7 +178,7 @@ impl Erase {
                 about_to: format!(
                     "About to erase workspace {} ({}) with all its keys and runs",
                     self.id,
-                    name.replace(char::is_control, "\u{fffd}")
+                    printable(name)
                 ),
                 name: self.id.as_str(),
                 called: "id",

@@ -2,6 +2,7 @@
 //!
 //! `12:03:07 WARN  client turned away limit=1024`. A hash that only a program can use is left to the JSON lines.
 
+use crate::terminal::printable;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::fmt;
@@ -46,7 +47,7 @@ where
     ) -> fmt::Result {
         let mut said = Said::default();
         event.record(&mut said);
-        if said.hashes > 0 && said.fields.is_empty() {
+        if said.has_hash && said.fields.is_empty() {
             return Ok(());
         }
         let time = self.clock(Timestamp::now());
@@ -77,18 +78,17 @@ fn colour(level: Level) -> &'static str {
 struct Said {
     message: String,
     fields: String,
-    /// How many hashes were left out.
-    hashes: usize,
+    /// Whether a hash was left out.
+    has_hash: bool,
 }
 
 impl Said {
-    /// A value with blanks is quoted, so that it is seen where it ends.
+    /// A value with spaces is quoted, so that its end is seen.
     fn add(&mut self, name: &str, value: &str) {
         let quoted = value.is_empty() || (value.contains(' ') && !value.starts_with('"'));
         let quote = if quoted { "\"" } else { "" };
-        self.fields.push_str(&format!(" {name}={quote}"));
-        push_printable(&mut self.fields, value);
-        self.fields.push_str(quote);
+        let value = printable(value);
+        self.fields.push_str(&format!(" {name}={quote}{value}{quote}"));
     }
 }
 
@@ -96,30 +96,18 @@ impl Visit for Said {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let text = format!("{value:?}");
         match field.name() {
-            "message" => push_printable(&mut self.message, &text),
-            AUDIT_HEAD => self.hashes += 1,
+            "message" => self.message.push_str(&printable(&text)),
+            AUDIT_HEAD => self.has_hash = true,
             name => self.add(name, &text),
         }
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
-            "message" => push_printable(&mut self.message, value),
+            "message" => self.message.push_str(&printable(value)),
             name => self.add(name, value),
         }
     }
-}
-
-/// What comes from elsewhere may hold anything; a terminal gets only what it can show.
-fn push_printable(line: &mut String, text: &str) {
-    let printable = |letter: char| {
-        if letter.is_control() {
-            '\u{fffd}'
-        } else {
-            letter
-        }
-    };
-    line.extend(text.chars().map(printable));
 }
 
 /// Says that lines were dropped.
