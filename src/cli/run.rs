@@ -6,7 +6,12 @@ use keyside_credentials::{Clock, Label, SystemClock, Timestamp, WorkspaceId};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::{Admin, Answer, Failure, key::duration, table::Table, workspace};
+use super::{
+    Admin, Answer, Failure,
+    key::duration,
+    table::{Table, cell},
+    workspace,
+};
 
 /// What can be done with runs.
 #[derive(Subcommand)]
@@ -115,7 +120,7 @@ impl Show {
         let path = format!("{RUNS}?limit=1&requestId={}", escaped(&self.id));
         let page = client.get(&path).await?;
         match page["items"].get(0) {
-            Some(run) => answer.give(run, |answer| answer.table(&fields(run))),
+            Some(run) => answer.give(run, |answer| answer.table(&Table::of_fields(run, FIELDS))),
             None => Err(Failure::failed("there is no such run on record").next(
                 "`keyside run list` lists the latest; the oldest go once there are more than runs.keep.",
             )),
@@ -142,28 +147,9 @@ fn table(items: &[Value], answer: &Answer) -> String {
         "REQUEST",
     ]);
     for item in items {
-        table.row(COLUMNS.map(|field| shown(&item[field])));
+        table.row(COLUMNS.map(|field| cell(&item[field])));
     }
     answer.table(&table)
-}
-
-fn fields(run: &Value) -> Table {
-    let mut table = Table::new([]);
-    for (name, field) in FIELDS {
-        table.row([name.to_owned(), shown(&run[field])]);
-    }
-    table
-}
-
-/// A dash where there is no value: a count that the provider did not report is not 0, and a refused request may name no
-/// provider.
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Null => "-".to_owned(),
-        Value::String(text) if text.is_empty() => "-".to_owned(),
-        Value::String(text) => text.clone(),
-        number => number.to_string(),
-    }
 }
 
 /// A time, or how long ago: `2h`.

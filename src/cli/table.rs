@@ -1,5 +1,7 @@
 //! Tables in plain text, as wide as they need to be.
 
+use serde_json::Value;
+
 use crate::terminal::printable;
 
 /// Rows under a heading, or names with values when there is none.
@@ -14,6 +16,18 @@ impl Table {
             heading: heading.into(),
             rows: Vec::new(),
         }
+    }
+
+    /// Fields of a JSON object under the names that people read.
+    pub(crate) fn of_fields<'a>(
+        object: &Value,
+        fields: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Self {
+        let mut table = Self::new([]);
+        for (name, field) in fields {
+            table.row([name.to_owned(), cell(&object[field])]);
+        }
+        table
     }
 
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
@@ -61,6 +75,16 @@ impl Table {
                 .unwrap_or(0)
         };
         (0..columns).map(width).collect()
+    }
+}
+
+/// A dash where there is no value: a count that was not reported is not 0, and a refused request may name no provider.
+pub(crate) fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) if text.is_empty() => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        number => number.to_string(),
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     Admin, Answer, Failure,
     confirm::Final,
     key::{all, word},
-    table::Table,
+    table::{Table, cell},
 };
 
 /// What can be done with tokens.
@@ -187,7 +187,7 @@ fn fields(token: &Value) -> Table {
     for (name, field) in FIELDS {
         let value = match field {
             "workspaces" => workspaces(token),
-            field => token[field].as_str().unwrap_or("-").to_owned(),
+            field => cell(&token[field]),
         };
         table.row([name.to_owned(), value]);
     }

@@ -140,11 +140,7 @@ impl Show {
     async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
         let workspace = look_up(&self.admin.client(sources)?, &self.id).await?;
         answer.give(&workspace, |answer| {
-            let mut table = Table::new([]);
-            for (name, field) in FIELDS {
-                let value = workspace[field].as_str().unwrap_or("-");
-                table.row([name.to_owned(), value.to_owned()]);
-            }
+            let mut table = Table::of_fields(&workspace, FIELDS);
             if workspace["damaged"] == true {
                 table.row(["damaged".to_owned(), "yes".to_owned()]);
             }
