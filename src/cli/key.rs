@@ -179,13 +179,16 @@ impl Add {
         };
         let credential = Credential::of(&added)?;
         credential.remark_on(answer);
-        let lines = sdk_lines::of(
-            &client,
-            sources,
-            self.workspace.as_str(),
-            self.provider.as_str(),
-        )
-        .await;
+        let known = match known {
+            Some(known) => Some(known),
+            None => provider::find(&client, self.provider.as_str())
+                .await
+                .ok()
+                .flatten(),
+        };
+        let lines = known.map_or(String::new(), |known| {
+            sdk_lines::of(&known, sources, self.workspace.as_str())
+        });
         answer.give(&added, |_| {
             format!("{}\n{lines}", credential.in_words("Stored"))
         })

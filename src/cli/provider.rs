@@ -50,7 +50,7 @@ pub(crate) struct Provider {
     pub(crate) links: Links,
     rate_limits: String,
     sandbox: Sandbox,
-    sdks: Vec<Sdk>,
+    pub(crate) sdks: Vec<Sdk>,
 }
 
 #[derive(Deserialize)]
@@ -80,12 +80,18 @@ struct Sandbox {
     note: String,
 }
 
+/// How one SDK is pointed at Keyside.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Sdk {
-    name: String,
-    variable: String,
-    base_url_path: String,
+pub(crate) struct Sdk {
+    pub(crate) name: String,
+    /// The environment variable, or the option in code, that takes the base URL.
+    pub(crate) variable: String,
+    /// The environment variables that take a dummy key.
+    #[serde(default)]
+    pub(crate) key_variables: Vec<String>,
+    /// With `{workspaceId}` where the workspace goes.
+    pub(crate) base_url_path: String,
 }
 
 pub(crate) async fn run(
@@ -113,10 +119,10 @@ pub(crate) async fn run(
     }
 }
 
-/// What is known of one provider, if the catalogue can be had: nothing is stopped for want of it.
+/// What is known of one provider. `None` where the catalogue cannot be read, which stops nobody from storing a key.
 ///
 /// # Errors
-/// When there is a catalogue without that provider.
+/// The catalogue has no such provider.
 pub(crate) async fn find(client: &Client, id: &str) -> Result<Option<Provider>, Failure> {
     let known = items(client).await.and_then(|items| read(&items));
     let Ok(mut providers) = known else {
@@ -208,9 +214,14 @@ impl Provider {
 }
 
 impl Sdk {
+    /// The path of its base URL for this workspace.
+    pub(crate) fn path(&self, workspace: &str) -> String {
+        self.base_url_path.replace("{workspaceId}", workspace)
+    }
+
     /// The address is the proxy's, which another machine reaches by another name.
     fn line(&self) -> String {
-        let path = self.base_url_path.replace("{workspaceId}", "WORKSPACE");
+        let path = self.path("WORKSPACE");
         format!("{}=http://PROXY{path}  # {}", self.variable, self.name)
     }
 }
