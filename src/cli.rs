@@ -12,6 +12,7 @@ mod check;
 mod clock;
 mod confirm;
 mod download;
+mod duration;
 mod env;
 mod healthcheck;
 mod key;

@@ -8,7 +8,6 @@ use keyside_config::{ProviderId, Sources};
 use keyside_credentials::{CredentialId, Label, UsageTag, WorkspaceId};
 use serde_json::{Value, json};
 
-pub(crate) use self::change::duration;
 use self::{
     change::{Edit, RollBack, Rotate},
     view::Credential,
@@ -304,4 +303,4 @@ pub(crate) fn word(choice: impl ValueEnum) -> String {
         .unwrap_or_default()
 }
 
-const CREDENTIALS: &str = "/api/integrations/credentials";
+pub(crate) const CREDENTIALS: &str = "/api/integrations/credentials";

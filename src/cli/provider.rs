@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     Admin, Answer, Failure,
-    key::{all, another_form},
+    key::{CREDENTIALS, all, another_form},
     table::Table,
 };
 use crate::client::Client;
@@ -232,4 +232,3 @@ fn or_none(text: &str) -> String {
 }
 
 const PROVIDERS: &str = "/api/integrations/providers";
-const CREDENTIALS: &str = "/api/integrations/credentials";

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     Admin, Answer, Failure,
-    key::duration,
+    duration::duration,
     table::{Table, cell},
     workspace,
 };
