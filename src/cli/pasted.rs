@@ -1,11 +1,13 @@
-//! What is pasted around a key: blanks, quotes, the name of a variable, the name of a header.
+//! Removes what is pasted around a key: whitespace, quotes, a variable's name, a header's name.
 //!
-//! Removed in place: the key never leaves its one buffer, which is wiped. A provider's key holds no blank, no quote and no
-//! colon; what else could be part of one is left alone where the text begins as the provider's keys do.
+//! In place: the key never leaves its one buffer, which is zeroed. A provider's key holds no whitespace, quote or colon;
+//! anything else could be part of one, so it is kept where the text begins as the provider's keys do.
 
 use std::ops::Range;
 
 use keyside_credentials::SHORTEST_SECRET;
+
+use super::shell;
 
 /// Removes what surrounds a key, layer by layer, and says what it was. `prefixes` are what the provider's keys begin with.
 pub(super) fn strip(text: &mut String, prefixes: &[String]) -> Vec<&'static str> {
@@ -23,8 +25,8 @@ pub(super) fn strip(text: &mut String, prefixes: &[String]) -> Vec<&'static str>
 /// What is inside of the outermost layer, and what the layer is. It is never all of the text.
 fn outermost(text: &str, prefixes: &[String]) -> Option<(Range<usize>, &'static str)> {
     let to_the_end = |start: usize| start..text.len();
-    if let Some(inside) = blanks(text) {
-        Some((inside, "blanks"))
+    if let Some(inside) = whitespace(text) {
+        Some((inside, "whitespace"))
     } else if let Some(inside) = quotes(text) {
         Some((inside, "quotes"))
     } else if prefixes
@@ -42,7 +44,7 @@ fn outermost(text: &str, prefixes: &[String]) -> Option<(Range<usize>, &'static 
     }
 }
 
-fn blanks(text: &str) -> Option<Range<usize>> {
+fn whitespace(text: &str) -> Option<Range<usize>> {
     let end = text.trim_end().len();
     let start = (text.len() - text.trim_start().len()).min(end);
     (end - start < text.len()).then_some(start..end)
@@ -72,19 +74,14 @@ fn scheme(text: &str) -> Option<usize> {
     begins.then_some(BEARER.len())
 }
 
-/// `export NAME=`, or `NAME=` with a name as keys have it; where the key begins. What follows is long enough for one: the
-/// `=` that base64 ends with is no assignment.
+/// `export NAME=`, or `NAME=` with a name that variables for keys have; where the key begins. What follows has to be long
+/// enough for one: the `=` that base64 ends with is no assignment.
 fn variable(text: &str) -> Option<usize> {
     let exported = text.strip_prefix("export ");
     let (name, value) = exported.unwrap_or(text).trim_start().split_once('=')?;
-    let is_name = !name.is_empty() && name.bytes().all(is_of_a_name);
     let is_usual = exported.is_some() || name.contains('_') || name.ends_with("KEY");
-    (is_name && is_usual && value.len() >= SHORTEST_SECRET).then(|| text.len() - value.len())
-}
-
-/// Environment variables are written in capitals (POSIX, Environment Variables); most keys are not.
-fn is_of_a_name(byte: u8) -> bool {
-    byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_'
+    let is_assignment = shell::is_variable(name) && is_usual && value.len() >= SHORTEST_SECRET;
+    is_assignment.then(|| text.len() - value.len())
 }
 
 const QUOTES: [(char, char); 5] = [
@@ -118,8 +115,8 @@ mod tests {
     fn what_surrounds_a_key_is_removed_with_a_word() {
         let cases: [(&str, &[&str]); 16] = [
             ("KEY", &[]),
-            (" KEY\t", &["blanks"]),
-            ("KEY\n\n", &["blanks"]),
+            (" KEY\t", &["whitespace"]),
+            ("KEY\n\n", &["whitespace"]),
             ("\"KEY\"", &["quotes"]),
             ("'KEY'", &["quotes"]),
             ("`KEY`", &["quotes"]),
@@ -128,24 +125,22 @@ mod tests {
             ("OPENAI_API_KEY='KEY'", &["a variable's name", "quotes"]),
             ("export  TOKEN=KEY", &["a variable's name"]),
             ("Bearer KEY", &["the word Bearer"]),
-            ("BEARER   KEY", &["the word Bearer", "blanks"]),
+            ("BEARER   KEY", &["the word Bearer", "whitespace"]),
             ("x-api-key:KEY", &["a header's name"]),
-            ("X-Goog-Api-Key: KEY", &["a header's name", "blanks"]),
+            ("X-Goog-Api-Key: KEY", &["a header's name", "whitespace"]),
             (
                 "Authorization: Bearer KEY",
-                &["a header's name", "blanks", "the word Bearer"],
+                &["a header's name", "whitespace", "the word Bearer"],
             ),
             (
                 "'authorization: bearer KEY'",
-                &["quotes", "a header's name", "blanks", "the word Bearer"],
+                &["quotes", "a header's name", "whitespace", "the word Bearer"],
             ),
         ];
         for (pasted, expected) in cases {
-            // A letter that is part of no layer's own words, so that only the placeholder is replaced.
-            let pasted = match pasted.rsplit_once("KEY") {
-                Some((before, after)) => format!("{before}{KEY}{after}"),
-                None => panic!("{pasted}"),
-            };
+            // The last one is the placeholder; a variable's name may end with it too.
+            let (before, after) = pasted.rsplit_once("KEY").unwrap();
+            let pasted = format!("{before}{KEY}{after}");
             for prefixes in [&[][..], &["sk-proj-", "sk-"]] {
                 let (left, removed) = stripped(&pasted, prefixes);
                 assert_eq!(left, KEY, "{pasted}");
@@ -180,12 +175,8 @@ mod tests {
 
     #[test]
     fn a_layer_around_nothing_leaves_nothing() {
-        for text in [" ", "\"\"", "' '", "Bearer ", "x-api-key: "] {
-            assert_eq!(
-                stripped(text, &[]).0.trim_end_matches("Bearer"),
-                "",
-                "{text:?}"
-            );
+        for text in [" ", "\"\"", "' '", "x-api-key: "] {
+            assert_eq!(stripped(text, &[]).0, "", "{text:?}");
         }
     }
 

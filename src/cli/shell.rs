@@ -27,7 +27,8 @@ pub(crate) fn comment(text: &str) -> String {
     text.lines().map(line).collect()
 }
 
-/// Whether it is an environment variable, rather than an option in code such as `server_url`.
+/// Whether it is an environment variable's name, which POSIX has in capitals, rather than an option in code such as
+/// `server_url`.
 pub(crate) fn is_variable(name: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
     !name.is_empty() && name.bytes().all(fits) && !name.starts_with(|c: char| c.is_ascii_digit())
