@@ -1,7 +1,8 @@
 //! Settings and the provider catalogue.
 //!
 //! Owns what an operator may write (`keyside.toml`, the environment), what is known about each provider
-//! (`providers/*.toml`) and how client tools are pointed at Keyside (`recipes/*.toml`). It must not know sockets, storage, or a secret: no setting holds one.
+//! (`providers/*.toml`) and how client tools are pointed at Keyside (`recipes/*.toml`). It must not know sockets, storage, or
+//! a secret: no setting holds one.
 
 #![deny(missing_docs)]
 

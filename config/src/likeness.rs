@@ -1,12 +1,12 @@
-//! How alike two names are, to name the one that was probably meant.
+//! Finds the known name that a mistyped one probably meant.
 
-/// From 0 to 1, by edit distance relative to the length; case and hyphens do not count.
+/// From 0 to 1: the edit distance relative to the length (Damerau-Levenshtein). Case does not count, and `-` is `_`.
 pub(crate) fn likeness(written: &str, known: &str) -> f64 {
     let plain = |key: &str| key.to_ascii_lowercase().replace('-', "_");
     strsim::normalized_damerau_levenshtein(&plain(written), &plain(known))
 }
 
-/// The known name that is most like the one that was written, if one is alike enough to have been meant.
+/// The known name that is most like `written`, if it is alike enough to have been meant. Case does not count, and `-` is `_`.
 pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let known = known
         .into_iter()

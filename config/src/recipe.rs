@@ -7,7 +7,7 @@ mod fill;
 use serde::Deserialize;
 
 pub use self::fill::RecipeTarget;
-use crate::{ProviderId, embedded::embedded, layers::Node, likeness::likeness};
+use crate::{ProviderId, embedded::embedded, layers::Node, likeness::nearest};
 
 /// One file of `recipes/`. Its texts hold placeholders until [`Recipe::filled`] replaces them.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -88,7 +88,7 @@ pub enum Language {
 }
 
 impl Recipe {
-    /// All of them, in order of their ids.
+    /// Every recipe, in order of their ids.
     pub fn all() -> Vec<Self> {
         let recipes = BUILTIN.iter().map(|(id, text)| Self::read(id, text));
         recipes.collect()
@@ -97,12 +97,12 @@ impl Recipe {
     /// The recipe with this id.
     ///
     /// # Errors
-    /// There is none.
+    /// No recipe has it.
     pub fn named(id: &str) -> Result<Self, UnknownRecipe> {
         let found = BUILTIN.iter().find(|(known, _)| *known == id);
         found
             .map(|(id, text)| Self::read(id, text))
-            .ok_or_else(|| UnknownRecipe::nearest_to(id))
+            .ok_or_else(|| UnknownRecipe::of(id))
     }
 
     fn read(id: &str, text: &str) -> Self {
@@ -127,19 +127,20 @@ impl Language {
 }
 
 /// No recipe has this id. The id itself is not repeated: it may be a key that was pasted in the wrong place.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected a client that there is a recipe for; the nearest one is `{nearest}`")]
-pub struct UnknownRecipe {
-    /// The id that is most like it.
-    pub nearest: &'static str,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnknownRecipe {
+    /// It is most like this one, which was probably meant.
+    #[error("there is no such client; did you mean {0}?")]
+    Near(&'static str),
+    /// It is like none.
+    #[error("there is no such client")]
+    Far,
 }
 
 impl UnknownRecipe {
-    fn nearest_to(id: &str) -> Self {
+    fn of(id: &str) -> Self {
         let known = BUILTIN.iter().map(|(known, _)| *known);
-        let nearest = known.max_by(|a, b| likeness(id, a).total_cmp(&likeness(id, b)));
-        let nearest = nearest.unwrap_or_default();
-        Self { nearest }
+        nearest(id, known).map_or(Self::Far, Self::Near)
     }
 }
 

@@ -111,7 +111,7 @@ fn what_cannot_be_printed_says_why_and_what_to_do() {
     for (exit, code, says) in [
         (socket.run(&ask, b""), 1, "proxy.listen"),
         (builder.run(&ask, b""), 1, "--listener"),
-        (builder.run(&nearest, b""), 2, "`openai`"),
+        (builder.run(&nearest, b""), 2, "did you mean openai?"),
         (builder.run(&pasted, b""), 2, "`keyside env`"),
         (builder.run(&scheme, b""), 2, "HOST:PORT"),
         (builder.run(&["env", "openai"], b""), 2, "--workspace"),

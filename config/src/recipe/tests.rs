@@ -150,9 +150,11 @@ fn what_was_put_in_is_not_replaced_again() {
 
 #[test]
 fn an_unknown_client_is_told_the_nearest_and_not_repeated() {
-    let error = Recipe::named("opnai").unwrap_err();
-    assert_eq!(error.nearest, "openai");
-    assert!(error.to_string().contains("`openai`"));
-    let error = Recipe::named("sk-canary").unwrap_err();
-    assert!(!error.to_string().contains("canary"));
+    for (id, expected) in [
+        ("opnai", "there is no such client; did you mean openai?"),
+        ("sk-canary", "there is no such client"),
+    ] {
+        let error = Recipe::named(id).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    }
 }
