@@ -1,8 +1,9 @@
-//! Decides by which way each provider is reached, and which authorities its certificate may come from.
+//! Decides how each provider is reached, directly or through an egress proxy, and which authorities its certificate may
+//! come from.
 //!
 //! Decided once, at start, from the settings, the proxy variables of the environment and the files that both name; no
-//! network. Loopback, plain http and providers that `allow_private` are always reached directly: a proxy elsewhere cannot
-//! reach this machine, and must not see a request that TLS does not cover.
+//! network. Loopback, plain http and providers with `allow_private` are always reached directly: a proxy elsewhere cannot
+//! reach this machine or its network, and must not see a request that TLS does not protect.
 
 mod roots;
 mod variables;
@@ -11,7 +12,7 @@ pub use self::variables::ProxyVariables;
 
 use self::roots::AddedRoots;
 use self::variables::Exempt;
-use crate::upstream::{CredentialsError, EgressProxy, ProxyCredentials, Reach, Route};
+use crate::upstream::{CredentialsError, EgressProxy, EgressRoute, ProxyCredentials, Reach};
 use keyside_config::{self as config, BaseUrl, Catalogue, Provider, Roots, Scheme, Upstream};
 use rustls::{ClientConfig, RootCertStore};
 use serde::Serialize;
@@ -22,19 +23,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// The ways out, and the authorities that count on each.
+/// The routes to providers, and the authorities that are trusted on each.
 pub struct Egress {
     usual: Choice,
-    /// Of the providers that choose their own.
+    /// Of the providers whose settings choose another.
     own: HashMap<Box<str>, Choice>,
     direct: Arc<RootCertStore>,
     proxied: Arc<RootCertStore>,
 }
 
-/// How one provider is reached, or all that are not named.
+/// How one provider is reached, or all that have no entry of their own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EffectiveEgress {
-    /// The provider's id; none for the usual way.
+    /// The provider's id; `None` for the usual route.
     pub provider: Option<String>,
     /// `direct`, or the proxy without its password.
     pub via: String,
@@ -42,7 +43,7 @@ pub struct EffectiveEgress {
     pub because: String,
 }
 
-/// Why there is no way out. No variant holds a password or a variable's value.
+/// Why it cannot be decided how providers are reached. No variant holds a password or a variable's value.
 #[derive(Debug, thiserror::Error)]
 pub enum EgressError {
     /// A variable of the environment names no proxy that can be used.
@@ -119,7 +120,7 @@ impl Egress {
         })
     }
 
-    /// Everything directly, and nobody trusted.
+    /// Every provider directly, and no authority trusted.
     #[cfg(test)]
     pub(crate) fn direct() -> Self {
         Self {
@@ -130,7 +131,7 @@ impl Egress {
         }
     }
 
-    /// The usual way first, then the providers that take another.
+    /// The usual route first, then the providers that take another.
     pub fn effective(&self, catalogue: &Catalogue) -> Vec<EffectiveEgress> {
         let usual = EffectiveEgress {
             provider: None,
@@ -153,15 +154,15 @@ impl Egress {
         std::iter::once(usual).chain(others).collect()
     }
 
-    /// By which way a provider's host is reached.
-    pub(crate) fn route(&self, provider: &Provider, base: &BaseUrl) -> Route {
+    /// How a provider's host is reached.
+    pub(crate) fn route(&self, provider: &Provider, base: &BaseUrl) -> EgressRoute {
         let choice = self.choice(provider);
         match &choice.proxy {
             Some(proxy) if choice.exception(provider, base).is_none() => {
-                Route::Proxied(proxy.clone())
+                EgressRoute::Proxied(proxy.clone())
             }
-            _ if provider.allow_private => Route::Direct(Reach::Private),
-            _ => Route::Direct(Reach::Public),
+            _ if provider.allow_private => EgressRoute::Direct(Reach::Private),
+            _ => EgressRoute::Direct(Reach::Public),
         }
     }
 

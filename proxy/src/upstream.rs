@@ -7,9 +7,9 @@
 mod address;
 mod contradiction;
 mod dial;
+mod egress_proxy;
 mod pool;
 mod resend;
-mod route;
 mod socket;
 mod tcp;
 
@@ -21,6 +21,8 @@ use crate::refusal::{Refusal, Sent, Wait};
 pub(crate) use address::Reach;
 use dial::ConnectError;
 pub(crate) use dial::Dialer;
+pub use egress_proxy::CredentialsError;
+pub(crate) use egress_proxy::{EgressProxy, EgressRoute, ProxyCredentials};
 use http::uri::{self, Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, Uri, header};
 use hyper::body::Incoming;
@@ -31,8 +33,6 @@ pub(crate) use pool::AllPools;
 pub(crate) use pool::Lease;
 use pool::{Connection, Pool, Pools, idle_lifetime};
 use resend::{Resend, Resends};
-pub use route::CredentialsError;
-pub(crate) use route::{EgressProxy, ProxyCredentials, Route};
 use std::error::Error as StdError;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,7 +43,7 @@ use tokio::time::timeout;
 /// a connection lives on the runtime that opened it.
 pub(crate) struct Upstream {
     base: BaseUrl,
-    route: Route,
+    route: EgressRoute,
     authority: Authority,
     /// The same, as HTTP/1.1 wants it.
     host: HeaderValue,
@@ -104,7 +104,7 @@ impl Upstream {
     /// `None` where the host's name is none that HTTP can carry.
     pub(crate) fn new(
         base: BaseUrl,
-        route: Route,
+        route: EgressRoute,
         dialer: Arc<Dialer>,
         places: Places,
     ) -> Option<Self> {

@@ -1,4 +1,4 @@
-//! The authorities that upstreams' certificates are verified against. Read once, at start.
+//! Reads the authorities that upstreams' certificates are verified against. Once, at start.
 
 use super::EgressError;
 use rustls::RootCertStore;
@@ -8,7 +8,7 @@ use std::env;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-/// Those of `egress.ca_file`, which count on every way.
+/// Those of `egress.ca_file`, which are trusted on every route.
 pub(super) struct AddedRoots(RootCertStore);
 
 impl AddedRoots {

@@ -1,4 +1,4 @@
-//! Which way is taken, and what is said of it.
+//! Which route is taken, and what is reported of it.
 
 use super::*;
 use keyside_config::{Settings, Sources};
@@ -24,8 +24,8 @@ fn way(settings: &Settings, environment: &[(&str, &str)], provider: &str, base: 
     let egress = open(settings, environment).unwrap();
     let provider = settings.catalogue.get(provider).unwrap();
     match egress.route(provider, &BaseUrl::parse(base, true).unwrap()) {
-        Route::Direct(_) => DIRECT.to_owned(),
-        Route::Proxied(proxy) => proxy.to_string(),
+        EgressRoute::Direct(_) => DIRECT.to_owned(),
+        EgressRoute::Proxied(proxy) => proxy.to_string(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The proxy variables of Keyside's own environment, named as curl names them.
+//! Reads the proxy variables of Keyside's own environment, named as curl names them.
 //!
 //! `HTTP_PROXY` is not read: it is for plain http, which never takes a proxy here.
 

@@ -1,8 +1,8 @@
 //! Opens a connection to an upstream: by the route that was decided on, with verified TLS, and a version of HTTP that
 //! both speak.
 
+use super::egress_proxy::{ByteStream, EgressRoute, TunnelError};
 use super::pool::{Connection, Pool, STREAMS, Serial, Stream, Streams};
-use super::route::{ByteStream, Route, TunnelError};
 use super::socket::Socket;
 use super::tcp::{self, TcpError};
 use super::{HeadLimits, Slot};
@@ -30,7 +30,7 @@ pub(crate) struct Dialer {
     heads: HeadLimits,
 }
 
-/// TLS with the authorities that count on one way.
+/// TLS with the authorities that are trusted on one route.
 struct Connectors {
     /// Offers HTTP/2 and HTTP/1.1.
     all: TlsConnector,
@@ -76,7 +76,7 @@ impl Connectors {
 }
 
 impl Dialer {
-    /// `direct` and `proxied` say which authorities count without a proxy and through one.
+    /// `direct` and `proxied` hold the authorities that are trusted without a proxy and through one.
     pub(crate) fn new(
         direct: &ClientConfig,
         proxied: &ClientConfig,
@@ -101,7 +101,7 @@ impl Dialer {
     pub(super) async fn dial(
         &self,
         base: &BaseUrl,
-        route: &Route,
+        route: &EgressRoute,
         slot: Slot,
         shared: (&Pool, u32),
     ) -> Result<Connection, ConnectError> {
@@ -112,7 +112,7 @@ impl Dialer {
     pub(super) async fn dial_alone(
         &self,
         base: &BaseUrl,
-        route: &Route,
+        route: &EgressRoute,
         slot: Slot,
     ) -> Result<Connection, ConnectError> {
         self.in_time(base, route, slot, None).await
@@ -122,7 +122,7 @@ impl Dialer {
     async fn in_time(
         &self,
         base: &BaseUrl,
-        route: &Route,
+        route: &EgressRoute,
         slot: Slot,
         shared: Option<(&Pool, u32)>,
     ) -> Result<Connection, ConnectError> {
@@ -138,17 +138,17 @@ impl Dialer {
     async fn open(
         &self,
         base: &BaseUrl,
-        route: &Route,
+        route: &EgressRoute,
         slot: Slot,
         shared: Option<(&Pool, u32)>,
     ) -> Result<Connection, ConnectError> {
         match route {
-            Route::Direct(reach) => {
+            EgressRoute::Direct(reach) => {
                 let stream = tcp::connect(&base.host, base.port, *reach).await?;
                 let tls = &self.direct;
                 self.speak(stream, (base, route), tls, slot, shared).await
             }
-            Route::Proxied(proxy) => {
+            EgressRoute::Proxied(proxy) => {
                 let opened = proxy.open(base, &self.direct.http1).await;
                 let stream = opened.map_err(|source| ConnectError::Proxy {
                     proxy: proxy.name().into(),
@@ -164,7 +164,7 @@ impl Dialer {
     async fn speak<S: ByteStream + 'static>(
         &self,
         stream: S,
-        (base, route): (&BaseUrl, &Route),
+        (base, route): (&BaseUrl, &EgressRoute),
         tls: &Connectors,
         slot: Slot,
         shared: Option<(&Pool, u32)>,
@@ -244,7 +244,7 @@ impl Dialer {
 async fn secure<S: ByteStream>(
     connector: &TlsConnector,
     base: &BaseUrl,
-    route: &Route,
+    route: &EgressRoute,
     stream: S,
 ) -> Result<TlsStream<S>, ConnectError> {
     let name = ServerName::try_from(base.host.clone())?;

@@ -1,4 +1,4 @@
-//! Opens a way through an HTTP proxy with `CONNECT` (RFC 9110 section 9.3.6).
+//! Opens a connection through an HTTP proxy with `CONNECT` (RFC 9110 section 9.3.6).
 //!
 //! hyper asks and reads the answer: hyper-util's `Tunnel` tells neither the status of a refusal nor that bytes followed it.
 

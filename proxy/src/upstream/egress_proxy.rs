@@ -1,8 +1,8 @@
-//! How a connection to `host:port` comes about: directly, or through an egress proxy.
+//! Opens connections through an egress proxy: HTTP `CONNECT` or SOCKS5.
 //!
-//! A proxy only passes bytes on. TLS is spoken through it with the upstream itself, so it sees neither a key nor a
-//! request; and it resolves the upstream's name, which is therefore never looked up here. Whether a request goes through
-//! one is decided elsewhere ([`egress`](crate::egress)), and there is no fallback from one way to the other.
+//! A proxy only passes bytes on. TLS runs through it to the upstream itself, so it sees neither a key nor a request. It
+//! resolves the upstream's name, which is therefore never looked up here. Which upstreams are reached through one is decided
+//! in [`egress`](crate::egress), and there is no fallback from one route to the other.
 
 mod connect_method;
 mod credentials;
@@ -23,16 +23,16 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
-/// The way to one upstream.
+/// How connections to one upstream leave this machine.
 #[derive(Clone)]
-pub(crate) enum Route {
+pub(crate) enum EgressRoute {
     /// To an address that the upstream's name resolves to, within this reach.
     Direct(Reach),
     /// Through a proxy.
     Proxied(Arc<EgressProxy>),
 }
 
-impl Route {
+impl EgressRoute {
     /// The proxy, as messages call it.
     pub(super) fn proxy(&self) -> Option<&str> {
         match self {
@@ -53,10 +53,10 @@ pub(crate) struct EgressProxy {
 pub(super) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
 
-/// An open way through a proxy. Boxed: TLS to a proxy makes another type of it, and few connections are opened.
+/// An open connection through a proxy. Boxed: TLS to a proxy gives it another type, and few connections are opened.
 pub(super) type Tunnel = Box<dyn ByteStream>;
 
-/// Why a proxy opened no way. Each says what to do about it.
+/// Why a proxy opened no connection. Each says what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TunnelError {
     #[error("it cannot be reached; see that it runs, and check its address")]
@@ -72,11 +72,11 @@ pub(super) enum TunnelError {
     )]
     Credentials,
     #[error(
-        "it refuses to connect to this host with status {0}; have the host allowed there, or choose another way with this provider's `egress`"
+        "it refuses to connect to this host with status {0}; have the host allowed there, or choose another route with this provider's `egress`"
     )]
     Refused(StatusCode),
     #[error(
-        "it refuses to connect to this host: {0}; have the host allowed there, or choose another way with this provider's `egress`"
+        "it refuses to connect to this host: {0}; have the host allowed there, or choose another route with this provider's `egress`"
     )]
     RefusedSocks(socks5::Reply),
     #[error("its answer is not the one of an HTTP proxy; check its address and scheme")]
@@ -89,7 +89,7 @@ pub(super) enum TunnelError {
     Interfered,
     #[error("its answer is not the one of a SOCKS5 proxy; check its address and scheme")]
     NotSocks,
-    #[error("the connection to it broke off before a way was open")]
+    #[error("the connection to it broke off before it had connected to the upstream")]
     Broken(#[source] io::Error),
     #[error(
         "{0} is a private or reserved address, which no proxy is asked for; set allow_private = true for this provider, or egress = \"direct\""
@@ -111,7 +111,7 @@ impl EgressProxy {
         &self.name
     }
 
-    /// Has a connection to the host of `base` opened. `tls` is for the way to an `https://` proxy.
+    /// Has the proxy connect to the host of `base`. `tls` is for the connection to an `https://` proxy itself.
     pub(super) async fn open(
         &self,
         base: &BaseUrl,

@@ -1,4 +1,4 @@
-//! Opens a way through a SOCKS5 proxy (RFC 1928), with a user and a password where there are some (RFC 1929).
+//! Opens a connection through a SOCKS5 proxy (RFC 1928), with a user and a password where there are some (RFC 1929).
 //!
 //! The upstream's name goes to the proxy as it is. Written here because hyper-util's `SocksV5` reads beyond its own
 //! messages, and its error type cannot be named, so a refusal could not be told from a wrong password.
