@@ -36,7 +36,7 @@ impl PathPattern {
             }
     }
 
-    /// Whether every path that it covers begins with the segments of `path`, which has no slash at its end, and goes on.
+    /// Whether every path that it covers begins with the segments of `path` and has more. `path` has no slash at its end.
     pub fn begins_with(&self, path: &str) -> bool {
         let literal = &self.segments[..self.many.unwrap_or(self.segments.len())];
         let mut asked = path.split('/').skip(1);
@@ -50,7 +50,7 @@ impl PathPattern {
         self.many.is_none() && self.segments.iter().all(|segment| !segment.contains('*'))
     }
 
-    /// The paths that this pattern covers and that end as `path` does. What they begin with is literal.
+    /// The paths that this pattern covers, made of its first literal segments and the last segments of `path`.
     ///
     /// For a client whose base URL is wrong: `/messages` and `/v1/v1/messages` lead to `/v1/messages`.
     pub fn completions(&self, path: &str) -> impl Iterator<Item = Completion> {
@@ -58,23 +58,22 @@ impl PathPattern {
         let is_literal = |segment: &&String| !segment.contains('*');
         let literal = self.segments[..self.many.unwrap_or(self.segments.len())].iter();
         let literal = literal.take_while(is_literal).count();
-        // What is left of `path` has to name something that only this pattern and its like have.
+        // The last segment that is not just `*` has to come from `path`; else any path would lead to any pattern.
         let last_name = self.segments.iter().rposition(|segment| segment != "*");
-        let kept = last_name.unwrap_or_default().min(literal);
-        (0..=kept).flat_map(move |taken| {
+        let most_added = last_name.unwrap_or_default().min(literal);
+        (0..=most_added).flat_map(move |added| {
             let asked = asked.clone();
             let most = asked.len().min(MOST_LEFT_OUT);
             (0..=most).filter_map(move |left_out| {
-                let taken_by_many =
-                    (taken + asked.len() - left_out).checked_sub(self.segments.len());
-                let parts = self.segments[..taken].iter().map(String::as_str);
+                let of_many = (added + asked.len() - left_out).checked_sub(self.segments.len());
+                let parts = self.segments[..added].iter().map(String::as_str);
                 let parts = parts.chain(asked[left_out..].iter().copied());
                 let candidate = parts.fold(String::new(), |path, part| path + "/" + part);
                 let fits = self.matches(&candidate);
                 fits.then_some(Completion {
                     left_out,
-                    added: taken,
-                    stretched: taken_by_many.unwrap_or_default().saturating_sub(1),
+                    added,
+                    stretched: of_many.unwrap_or_default().saturating_sub(1),
                     path: candidate,
                 })
             })
@@ -85,11 +84,11 @@ impl PathPattern {
 /// A path that a pattern covers, made from one that it does not.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Completion {
-    /// How many segments of the other path's beginning it has not.
+    /// How many of the other path's first segments are left out.
     pub left_out: usize,
-    /// How many it has instead.
+    /// How many of the pattern's first segments are there instead.
     pub added: usize,
-    /// How many segments more than one `**` stands for.
+    /// How many segments `**` covers beyond the first.
     pub stretched: usize,
     /// The path.
     pub path: String,
@@ -177,7 +176,7 @@ fn is_pattern_segment(segment: &str) -> bool {
 /// As a normalised path has it.
 const ESCAPED_SLASH: &str = "%2F";
 
-/// Segments in front of a path that can be too many: a base path twice, or another API's.
+/// How many segments at the beginning of a path can be wrong: a base path twice, or another API's.
 const MOST_LEFT_OUT: usize = 3;
 
 #[cfg(test)]

@@ -238,8 +238,8 @@ impl Runs {
         self.search(limit, &RunFilter::within(within)).await
     }
 
-    /// The latest runs that pass, newest first; fewer when storage fails meanwhile. Reads back as far as it has to, over
-    /// everything that is kept if need be.
+    /// The latest runs that pass, newest first; fewer when storage fails meanwhile. Reads back until it has `limit` of them,
+    /// over everything that is kept if need be.
     pub async fn search(&self, limit: usize, filter: &RunFilter) -> Vec<StoredRun> {
         let mut runs = Vec::new();
         if let Err(error) = self.shared.read_back(limit, filter, &mut runs).await {

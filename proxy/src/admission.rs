@@ -75,7 +75,7 @@ impl Door {
         self.environment
     }
 
-    /// Whether it can be named in a URL.
+    /// Whether it has an address that a URL can name; a Unix socket has none.
     pub(crate) fn has_names(&self) -> bool {
         self.hosts.is_some()
     }
@@ -167,8 +167,8 @@ fn the_host(head: &Parts) -> Result<&str, Refusal> {
     without_port(host).ok_or(BAD_HOST)
 }
 
-/// Whether a WebSocket client fills in an `Origin` of its own accord, as some libraries do: ours, of which there are no
-/// pages, and without what browsers add.
+/// Whether it is a WebSocket handshake of a program whose library fills in `Origin`: the listener's own, which has no pages,
+/// and without the other headers that browsers add.
 fn is_from_here(head: &Parts) -> bool {
     let mut others = BROWSER_SIGNS.iter().filter(|sign| **sign != ORIGIN);
     let has_others = others.any(|sign| head.headers.contains_key(sign))

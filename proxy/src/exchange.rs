@@ -43,8 +43,8 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// Puts a refusal on record, unless its workspace had many lately, or records cannot be written: one that is missing
-    /// then is no request that was served unrecorded.
+    /// Records a refusal, unless its workspace has used up its [`Budget`] or records cannot be written: nothing was served, so
+    /// a missing record hides no use of a key.
     pub(crate) fn refused(&self, run: Run) {
         if self.runs.are_recorded() && self.refusals.spend(&run.workspace, run.at) {
             self.runs.record(run);

@@ -52,7 +52,7 @@ use std::time::Instant;
 pub struct Parts {
     /// The settings.
     pub settings: Arc<Settings>,
-    /// By which way providers are reached.
+    /// How providers are reached.
     pub egress: Arc<Egress>,
     /// Who grants credentials.
     pub resolver: Resolver,
@@ -158,8 +158,7 @@ impl Gateway {
         response
     }
 
-    /// Decides on a request by its head alone: no I/O, no waiting. `None` where it asks for no more than whether somebody
-    /// is here.
+    /// Decides on a request by its head alone: no I/O, no waiting. `None` for a probe of a base URL, which is answered here.
     fn permit(&self, head: &Head, known_peer: bool) -> Result<Option<Permit>, Refusal> {
         if self.drain.phase() == Phase::Closing {
             return Err(Refusal::Draining);
@@ -211,7 +210,7 @@ impl Gateway {
         }))
     }
 
-    /// Whether a path is what base URLs end with: Claude Code asks for it with HEAD, and takes a refusal for an outage.
+    /// Whether a path is that of a base URL. Claude Code probes it with HEAD, and takes a refusal for an outage.
     fn is_base(&self, path: &str) -> bool {
         match route::split(path) {
             Some(Target { provider, rest, .. }) => self
@@ -332,7 +331,7 @@ impl Gateway {
     }
 }
 
-/// The answer where a base URL leads. Nothing of it depends on who asks.
+/// The answer to a probe of a base URL: 200 for HEAD, 204 for OPTIONS, whoever asks.
 fn at_base(method: &Method, busy: Busy) -> Response<Body> {
     let mut response = Response::new(Body::whole(Vec::new(), busy));
     if *method == Method::OPTIONS {

@@ -87,7 +87,7 @@ pub(crate) struct RunFilter {
     /// The runner's own id.
     run_id: Option<String>,
     tag: Option<String>,
-    /// The provider's status; 0 finds those that got no response.
+    /// The provider's status, or Keyside's of a refusal; 0 finds those that got no response.
     #[param(minimum = 0, maximum = 599)]
     status: Option<u16>,
     outcome: Option<String>,

@@ -1,14 +1,14 @@
-//! Which runs are looked for.
+//! Decides which runs a search finds.
 
 use jiff::Timestamp;
 
 use super::StoredRun;
 use crate::{Scope, WorkspaceId};
 
-/// Which runs to show; `None` lets all pass. Texts are compared as they are: no part of one matches.
+/// Which runs a search finds; `None` lets all pass. A text has to be equal as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunFilter {
-    /// Of the workspaces that are there for the one who asks.
+    /// Of the workspaces that the caller may see.
     pub within: Scope,
     /// Of this workspace.
     pub workspace: Option<WorkspaceId>,
@@ -22,13 +22,13 @@ pub struct RunFilter {
     pub run_id: Option<String>,
     /// With this tag of the runner's.
     pub tag: Option<String>,
-    /// With this status; 0 for those that got no response.
+    /// With this status, the upstream's or a refusal's; 0 for those that got no response.
     pub status: Option<u16>,
-    /// That ended so.
+    /// With this outcome: how they ended in one word, or a refusal's code.
     pub outcome: Option<String>,
-    /// That came in then or later.
+    /// Received at this time or later.
     pub since: Option<Timestamp>,
-    /// That came in before.
+    /// Received before this time.
     pub until: Option<Timestamp>,
 }
 

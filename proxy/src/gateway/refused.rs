@@ -1,4 +1,4 @@
-//! How a request that goes nowhere is answered and accounted for.
+//! Answers refused requests, logs them and records them as runs.
 
 use super::{Body, Gateway, Head, REVOKED};
 use crate::deadline::Busy;
@@ -12,7 +12,8 @@ use keyside_credentials::WorkspaceId;
 use keyside_credentials::runs::{Run, Tokens};
 
 impl Gateway {
-    /// Answers a request that was refused by its head. What it names is looked up here, on the way that few requests take.
+    /// Answers a request that was refused by its head. What it may have meant is only looked up here, so that requests that
+    /// are served do not pay for it.
     pub(super) fn refuse_unpermitted(
         &self,
         refusal: Refusal,
@@ -72,7 +73,7 @@ impl Gateway {
         self.refuse(refusal, &about, arrival, busy)
     }
 
-    /// What of the target may be repeated.
+    /// The parts of the target that may be repeated.
     fn shown<'a>(
         &self,
         refusal: Refusal,
@@ -102,13 +103,13 @@ impl Gateway {
         }
     }
 
-    /// What stands in the place of a workspace may be a key.
+    /// Whether it can be repeated as a workspace: a key may have been pasted in its place.
     fn may_be_a_workspace(&self, text: &str) -> bool {
         text.parse::<WorkspaceId>().is_ok()
             && !shown::looks_like_a_key(text, &self.settings.catalogue)
     }
 
-    /// Answers a request that was on its way.
+    /// Answers a request that had been permitted.
     pub(super) fn refuse_permitted(
         &self,
         refusal: Refusal,
@@ -159,7 +160,7 @@ impl Gateway {
         body.map(|bytes| Body::whole(bytes, busy))
     }
 
-    /// Puts a refusal among the runs of the workspace that it names, if there is one of that name.
+    /// Records a refusal among the runs of the workspace that the request names, if that exists.
     fn record(
         &self,
         refusal: Refusal,
@@ -199,7 +200,7 @@ fn behind_workspace<'a>(path: &'a str, target: &Target<'_>) -> &'a str {
     &path[workspace..]
 }
 
-/// Those that HTTP defines (RFC 9110 section 9.3, RFC 5789). Any other may be anything.
+/// Those that HTTP defines (RFC 9110 section 9.3, RFC 5789). Another may be a key, so it is not repeated.
 const METHODS: [Method; 9] = [
     Method::GET,
     Method::HEAD,

@@ -1,16 +1,16 @@
-//! How many refusals are put on record: a client that asks wrongly without end must not push out the records of requests
-//! that were served.
+//! Limits how many refusals are recorded: a misconfigured client that retries without end must not displace the records of
+//! requests that were served.
 
 use keyside_credentials::{Timestamp, WorkspaceId};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-/// The refusals of this minute, by workspace. Only for workspaces that there are, so that it stays small.
+/// The refusals of this minute, by workspace. The caller counts existing workspaces only, so the map stays small.
 #[derive(Default)]
 pub(crate) struct Budget(Mutex<(i64, HashMap<WorkspaceId, usize>)>);
 
 impl Budget {
-    /// Whether one more may be recorded. Metrics and log have them all.
+    /// Counts one, and says whether it may be recorded. Metrics and log have all of them.
     pub(crate) fn spend(&self, workspace: &WorkspaceId, now: Timestamp) -> bool {
         let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let minute = now.as_second() / 60;
@@ -23,6 +23,7 @@ impl Budget {
     }
 }
 
+/// Records a minute for each workspace.
 const A_MINUTE: usize = 60;
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! The error shape of each kind of provider.
 //!
-//! `code`, `remediation`, `request_id`, `method` and `path` also stand at the top
-//! level of every shape, so that one reader can understand them all. Sources: the error pages of
-//! OpenAI, Anthropic (docs: "Errors"), Google (AIP-193), Cohere and AWS Bedrock.
+//! `code`, `remediation`, `request_id`, `method` and `path` are also at the top
+//! level of every shape, so that one reader can understand them all. Sources: the
+//! error pages of OpenAI, Anthropic (docs: "Errors"), Google (AIP-193), Cohere and
+//! AWS Bedrock.
 
 use super::Shown;
 use http::{HeaderName, StatusCode};

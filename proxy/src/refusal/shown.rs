@@ -1,4 +1,4 @@
-//! What of a refused request's target is repeated: enough to see the mistake, and nothing that may be a key.
+//! Decides which parts of a refused request's target are repeated: enough to see the mistake, and nothing that may be a key.
 
 use keyside_config::Catalogue;
 use percent_encoding::percent_decode_str;

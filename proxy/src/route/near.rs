@@ -1,5 +1,5 @@
-//! What a client with a wrong base URL probably meant: which route its path comes closest to, and which base URL leads
-//! there. Runs for refused requests only.
+//! Finds what a client with a wrong base URL probably meant: the route that its path is closest to, and the base URL that
+//! leads there. Runs for refused requests only.
 
 use http::Method;
 use keyside_config::{Catalogue, Completion, ErrorShape, Group, Provider, Route, SdkLine};
@@ -17,16 +17,16 @@ pub(crate) struct Asked<'a> {
 /// What is close to a path that is no route.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Near<'a> {
-    /// Its route, of a group that the settings do not allow, and the methods that they do.
+    /// It is a route of a group that the settings do not allow. The methods are those of its path that they do allow.
     Withheld(Group, Vec<&'a Method>),
-    /// Its route, for these methods.
+    /// It is a route, for these methods only.
     Methods(Vec<&'a Method>),
-    /// Another path.
+    /// Another path is a route.
     Path(Correction<'a>),
 }
 
 impl Near<'_> {
-    /// With the path as it may be shown.
+    /// The same with the path as `show` repeats it.
     pub(crate) fn shown(mut self, show: impl Fn(&str) -> String) -> Self {
         if let Self::Path(correction) = &mut self {
             correction.path = show(&correction.path);
@@ -39,7 +39,7 @@ impl Near<'_> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Correction<'a> {
     pub(crate) provider: &'a str,
-    /// What stood before the provider without a `w`, and can be a workspace.
+    /// The workspace that the path names without `/w` before it.
     pub(crate) workspace: Option<String>,
     pub(crate) path: String,
     /// What the base URL has after the provider.
@@ -88,13 +88,13 @@ pub(crate) fn anywhere<'a>(
     misnamed(catalogue, asked, is_workspace).or_else(|| unnamed(catalogue, asked))
 }
 
-/// Without what changes nothing of what was meant: a slash at the end, an escaped colon.
+/// Without what clients write differently and mean the same by: a slash at the end, an escaped colon.
 fn plain(path: &str) -> String {
     let path = path.trim_end_matches('/');
     path.replace("%3A", ":").replace("%3a", ":")
 }
 
-/// The provider is there: misspelt, behind a workspace without `/w`, or behind a second `/w/{workspace}`.
+/// For a path that names a provider wrongly: misspelt, after a workspace without `/w`, or after a second `/w/{workspace}`.
 fn misnamed<'a>(
     catalogue: &'a Catalogue,
     asked: Asked<'_>,
@@ -123,7 +123,7 @@ fn misnamed<'a>(
     })
 }
 
-/// The provider is not there: the one whose routes come closest, and of several the one whose API the others imitate.
+/// For a path without a provider: the one whose routes come closest, and of several the one whose API the others imitate.
 fn unnamed<'a>(catalogue: &'a Catalogue, asked: Asked<'_>) -> Option<Correction<'a>> {
     let rank = |provider: &Provider| {
         let original = ORIGINALS.iter().position(|id| *id == provider.id.as_str());
@@ -138,8 +138,8 @@ fn unnamed<'a>(catalogue: &'a Catalogue, asked: Asked<'_>) -> Option<Correction<
     Some(correction(provider, asked, found))
 }
 
-/// The route with a path that ends as the asked one, and differs from it in fewest segments. One that could be anything is
-/// less likely meant.
+/// The route whose path ends like the requested one and differs from it in the fewest segments. A literal path wins over one
+/// with stars, which fits almost anything.
 fn nearest<'a>(provider: &'a Provider, asked: Asked<'_>) -> Option<(&'a Route, Completion)> {
     let serves = |route: &&Route| route.methods.contains(asked.method);
     let routes = provider.routes.iter().filter(serves);
