@@ -41,7 +41,7 @@ pub struct Provider {
     pub upstream: Upstream,
     /// Whether its name may resolve to addresses of a private network.
     pub allow_private: bool,
-    /// The way to it, where that is not the one of `[egress]`.
+    /// How it is reached, where that differs from `[egress]`.
     pub egress: Option<EgressProxy>,
     /// How it takes a key.
     pub auth: Auth,
@@ -49,7 +49,7 @@ pub struct Provider {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// What may be asked of it; nothing else is forwarded.
     pub routes: Vec<Route>,
-    /// What the settings could allow and do not.
+    /// The routes of groups that `allow` leaves out, which a refusal names with the setting.
     pub withheld: Vec<(Group, Route)>,
     /// The WebSocket subprotocols that a client may offer it; others are not offered on.
     pub subprotocols: Vec<Subprotocol>,

@@ -30,7 +30,7 @@ pub enum ProxyProtocol {
 }
 
 impl ProxyUrl {
-    /// `host:port`: what messages call the proxy.
+    /// `host:port`, by which messages name the proxy.
     pub fn authority(&self) -> String {
         format!("{}:{}", bracketed(&self.host), self.port)
     }
@@ -112,7 +112,7 @@ pub enum ProxyUrlError {
     /// A path, a query or a fragment.
     #[error("a proxy's URL ends after the host and the port")]
     Path,
-    /// An address where a cloud hands out credentials.
+    /// The address of a cloud's metadata service.
     #[error("this is the address of a cloud's metadata service, where no proxy is")]
     Metadata,
     /// The host or the port.

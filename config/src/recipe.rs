@@ -29,7 +29,7 @@ pub struct Recipe {
     /// Whether `NO_PROXY` is to be set, so that a corporate proxy does not get requests to localhost.
     #[serde(default = "yes")]
     pub no_proxy: bool,
-    /// What else there is to know, each a sentence.
+    /// What else a person has to know; each is one line and ends with a full stop.
     #[serde(default)]
     pub notes: Vec<String>,
     /// Environment variables to export, in order.

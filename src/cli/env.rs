@@ -113,7 +113,7 @@ fn from_settings(
     base_url(&proxy.address.to_string())
 }
 
-/// The hosts that no proxy may stand in front of.
+/// The hosts that the client has to reach without a proxy.
 fn no_proxy(recipe: &Recipe, listener: &BaseUrl) -> Vec<String> {
     if !recipe.no_proxy {
         return Vec::new();
@@ -160,8 +160,7 @@ impl Lines {
         })
     }
 
-    /// First what is to be executed, then comments: `eval` without quotes joins all lines to one, and then the first
-    /// comment reaches to the end.
+    /// The commands first, then the comments: `eval` without quotes joins all lines into one, which the first comment ends.
     fn script(&self) -> String {
         self.exports() + &self.comments()
     }

@@ -148,7 +148,7 @@ pub(crate) async fn run(key: Key, sources: &Sources, answer: &Answer) -> Result<
 }
 
 impl Add {
-    /// Who is asked for a key is told first what is wrong without it: a token that is missing, a workspace that was mistyped.
+    /// Reports a missing token and a mistyped workspace or provider before it asks for the key.
     async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
         let known = match self.secret.is_asked_for() {

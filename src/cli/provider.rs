@@ -1,4 +1,4 @@
-//! `keyside provider`: what is known of each provider, from the catalogue of the running Keyside.
+//! `keyside provider`: shows the catalogue of the running Keyside.
 
 use clap::{Args, Subcommand};
 use keyside_config::{ProviderId, Sources, nearest};

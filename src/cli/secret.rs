@@ -56,8 +56,7 @@ impl SecretFrom {
         self.secret_file.is_none() && !self.stdin
     }
 
-    /// The secret, without the newline that ends a file, and without what was pasted around it. What it may look like is for
-    /// the server to say.
+    /// The secret, without the newline that ends a file and without what was pasted around it. The server checks its form.
     pub(crate) fn read(
         &self,
         wanted: Option<&Wanted<'_>>,
@@ -101,7 +100,7 @@ impl Wanted<'_> {
     }
 }
 
-/// What the provider's keys begin with, or those of any that this release knows.
+/// What the provider's keys begin with, or the keys of every built-in provider where it is not known which.
 fn prefixes(wanted: Option<&Wanted<'_>>) -> Vec<String> {
     let catalogue = Catalogue::builtin();
     let built_in = |provider: &Arc<keyside_config::Provider>| provider.key.prefix.clone();

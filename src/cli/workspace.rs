@@ -111,7 +111,7 @@ pub(crate) async fn run(
     }
 }
 
-/// Fails unless the workspace is there: of one that was mistyped, a list would just be empty.
+/// Fails unless the workspace exists: the list of a mistyped one would only be empty.
 pub(crate) async fn expect(client: &Client, id: &WorkspaceId) -> Result<(), Failure> {
     look_up(client, id).await.map(drop)
 }

@@ -1,4 +1,4 @@
-//! A problem document of the admin API in the command line's words: options for fields, commands for paths.
+//! Puts a problem document of the admin API into the command line's words: options for fields, commands for paths.
 
 use std::fmt;
 
@@ -32,7 +32,7 @@ impl Problem {
         self.kind.rsplit(':').next().unwrap_or_default()
     }
 
-    /// What to do about it. The server's own remedy where that speaks of nothing but the matter.
+    /// What to do about it: the server's own remedy, unless that speaks of HTTP requests.
     pub(super) fn next_step(&self) -> &str {
         let kind = self.kind();
         match NEXT.iter().find(|(kinds, _)| kinds.contains(&kind)) {
@@ -56,7 +56,7 @@ impl fmt::Display for Problem {
             }
             _ => f.write_str(&self.detail)?,
         }
-        // What went wrong on the other side is in its log, under this id; what went wrong here is not.
+        // A server error is in the server's log under this id; a client error says all there is to know.
         match self.status >= 500 && !self.request_id.is_empty() {
             true => write!(f, " (request {})", self.request_id),
             false => Ok(()),
@@ -70,7 +70,7 @@ impl fmt::Display for FieldError {
         let option = OPTIONS.iter().find(|(name, _)| name == field);
         match (option, field.as_str()) {
             (Some((_, option)), _) => write!(f, "{option}: {detail}"),
-            // Its errors say that they are about the secret.
+            // Errors of this field name the secret themselves.
             (None, "secret") => f.write_str(detail),
             (None, name) if name.starts_with('(') => write!(f, "{name}: {detail}"),
             (None, name) => write!(f, "--{name}: {detail}"),
@@ -78,7 +78,7 @@ impl fmt::Display for FieldError {
     }
 }
 
-/// Fields that are no option of the same name.
+/// Fields whose option has another name.
 const OPTIONS: [(&str, &str); 10] = [
     ("credentialId", "--credential"),
     ("expiresAt", "--expires-at"),
@@ -92,7 +92,7 @@ const OPTIONS: [(&str, &str); 10] = [
     ("workspaces", "--workspace"),
 ];
 
-/// What to do where the server's remedy is about requests.
+/// What to do about the kinds whose remedy speaks of HTTP requests.
 const NEXT: [(&[&str], &str); 9] = [
     (
         &["unauthenticated"],

@@ -1,6 +1,7 @@
 //! Short lines for a person at a terminal: local time, level, message, fields.
 //!
-//! `12:03:07 WARN  client turned away limit=1024`. A hash that only a program can use is left to the JSON lines.
+//! `12:03:07 WARN  client turned away limit=1024`. The head of the audit log, a hash that only a program can compare, is left
+//! to the JSON lines.
 
 use crate::terminal::printable;
 use jiff::Timestamp;
@@ -37,7 +38,7 @@ where
 {
     #[expect(
         clippy::disallowed_methods,
-        reason = "a line is written when it is said, whatever a test's clock says"
+        reason = "a log line has the time at which it is written, not that of a clock passed in"
     )]
     fn format_event(
         &self,
@@ -115,7 +116,7 @@ pub(super) fn dropped(lines: usize) -> String {
     format!("WARN  log lines dropped lines={lines}\n")
 }
 
-/// Where the audit log stands, to be compared with by programs.
+/// The field with the head of the audit log.
 const AUDIT_HEAD: &str = "audit_head";
 
 #[cfg(test)]

@@ -99,8 +99,6 @@ BY_HAND = {
 }
 
 
-# Not read: programs that come with an SDK (command lines, Fireworks' trainer, Mistral's workers), which call services of
-# their own.
 @dataclasses.dataclass(frozen=True)
 class Sdk:
     """What is read of one SDK, and how its paths become those of a provider's catalogue entry."""
@@ -135,6 +133,8 @@ def read(folder, readers):
     return frozenset(call for reader, packages in readers for call in reader(folder, packages))
 
 
+# Not read: programs that come with an SDK (command lines, Fireworks' trainer, Mistral's workers), which call services of
+# their own.
 OPENAI = ((sdk_sources.stainless, ("openai/resources", "openai/lib")),)
 SDKS = (
     Sdk(

@@ -1,4 +1,4 @@
-//! The way out through an egress proxy: it passes bytes on, and sees neither a key nor a request.
+//! Upstreams behind an egress proxy: it passes bytes on, and sees neither a key nor a request.
 
 mod refusing;
 mod settings;

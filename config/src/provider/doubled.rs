@@ -6,7 +6,7 @@ use crate::BaseUrl;
 /// A base URL whose path ends with what all routes of its provider begin with, so that upstream paths have it twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DoubledPath {
-    /// What is there twice: one or more whole segments, such as `/v1`.
+    /// The repeated part: one or more whole segments, such as `/v1`.
     pub part: String,
     /// The base URL without it, which is most likely the right one.
     pub without: BaseUrl,

@@ -1,4 +1,4 @@
-//! What a provider's keys look like, and which of its keys are none that call models.
+//! Knows what a provider's keys look like, and which kinds of keys are never stored.
 
 use serde::{Deserialize, Deserializer, de::Error};
 
@@ -22,28 +22,28 @@ pub struct KeyRules {
     pub refused: Vec<RefusedKey>,
 }
 
-/// A kind of key that is never stored: one that administers, one that belongs to a person's subscription or session, one
-/// that is half of a pair.
+/// A kind of key that is never stored: one that administers an account, belongs to a person's subscription or session, or
+/// is half of a pair.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RefusedKey {
     /// What every key of this kind begins with; never empty.
-    #[serde(deserialize_with = "beginning")]
+    #[serde(deserialize_with = "prefix")]
     pub prefix: String,
-    /// What it is, and what to make instead: a sentence or two for people.
+    /// What it is, and what to create instead: a sentence or two for people.
     pub why: String,
 }
 
 impl KeyRules {
-    /// The kind of `key` if it is one that is never stored, whatever else it looks like.
+    /// The kind of `key`, if it is one that is never stored, even where it has the usual form.
     pub fn refusal(&self, key: &[u8]) -> Option<&RefusedKey> {
         let mut kinds = self.refused.iter();
         kinds.find(|kind| key.starts_with(kind.prefix.as_bytes()))
     }
 }
 
-/// An empty beginning would refuse every key.
-fn beginning<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+/// A prefix that is not empty: an empty one would refuse every key.
+fn prefix<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     match String::deserialize(from)? {
         text if text.is_empty() => Err(D::Error::custom("expected what such keys begin with")),
         text => Ok(text),

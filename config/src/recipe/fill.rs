@@ -1,11 +1,11 @@
 //! Replaces the placeholders of a recipe: `{address}`, `{workspace}`, `{dummy}` and the id of each of its providers.
 //!
-//! All other braces are left as they are: examples hold JSON and code.
+//! All other braces stay: examples hold JSON and code. `tests/checks/clients.py` has the same rule for docs/CLIENTS.md.
 
 use super::{Recipe, RecipeExample, RecipeFile, RecipeVariable};
 use crate::DUMMY_KEY;
 
-/// What a recipe's placeholders lead to.
+/// The address and the workspace that a recipe is filled in for.
 #[derive(Clone, Copy, Debug)]
 pub struct RecipeTarget<'a> {
     /// The proxy's address, without a slash at the end: `http://127.0.0.1:7380`.
@@ -62,7 +62,7 @@ impl Recipe {
     }
 }
 
-/// Replaces each `{word}` that has a value. What was put in is not looked at again.
+/// Replaces each `{word}` that has a value. Placeholders in a value are not replaced.
 pub(super) fn replace(text: &str, value: impl Fn(&str) -> Option<String>) -> String {
     let mut filled = String::with_capacity(text.len());
     let mut rest = text;

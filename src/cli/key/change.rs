@@ -75,7 +75,7 @@ struct End {
 }
 
 impl Rotate {
-    /// Who is asked for a secret is told whose it is, and first that there is no such key.
+    /// Reports a key that does not exist before it asks for the secret, and says whose secret it asks for.
     pub(super) async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
         let client = self.one.admin.client(sources)?;
         let asked_for = match self.secret.is_asked_for() {
@@ -122,7 +122,7 @@ pub(super) async fn verify(one: &One, sources: &Sources, answer: &Answer) -> Res
         Some("limited") => tell(&verified, "Accepted in part", answer),
         _ => {
             let credential = Credential::of(&verified)?;
-            // It says what came of asking, and what to do.
+            // The warnings say what the provider answered, and what to do.
             credential.remark_on(answer);
             answer.give(&verified, |_| String::new())?;
             Err(Failure::failed(credential.in_words("not accepted")))

@@ -1,4 +1,4 @@
-//! A proxy that refuses, lies, dies or says nothing: the request is refused, says whose fault it is, and takes no other way.
+//! A proxy that refuses, lies, dies or says nothing: the request is refused, names the proxy, and is not sent directly.
 
 use super::{EgressProxy, answering, quoted, trusting};
 use crate::harness::tls::{Authority, VALID};

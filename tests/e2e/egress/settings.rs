@@ -1,4 +1,4 @@
-//! What is wrong with the way out is said by `check` and at the start, and what is in effect is shown.
+//! `check` and the start report egress settings that cannot be used, and show which routes are in effect.
 
 use super::{Authority, Builder, Keyside, quoted};
 use serde_json::Value;
