@@ -331,7 +331,7 @@ impl Gateway {
     }
 }
 
-/// The answer to a probe of a base URL: 200 for HEAD, 204 for OPTIONS, whoever asks.
+/// The answer to a probe of a base URL: 200 for HEAD, 204 for OPTIONS, the same for every caller.
 fn at_base(method: &Method, busy: Busy) -> Response<Body> {
     let mut response = Response::new(Body::whole(Vec::new(), busy));
     if *method == Method::OPTIONS {

@@ -78,7 +78,6 @@ pub(crate) struct About<'a> {
 }
 
 /// What of a request's target may be shown: never its query.
-#[derive(Clone)]
 pub(crate) struct Shown<'a> {
     pub(crate) method: &'a str,
     /// After the provider, or all of it where that names none.

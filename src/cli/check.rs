@@ -1,4 +1,4 @@
-//! `keyside check`: whether this release can run the settings, where each came from, and by which way providers are
+//! `keyside check`: whether this release can run the settings, where each came from, and how providers are
 //! reached. No network, and nothing is written.
 
 use keyside_config::{EffectiveSetting, Loaded, Settings, Sources};
@@ -23,7 +23,7 @@ pub(crate) fn run(sources: &Sources, answer: &Answer) -> Result<(), Failure> {
         Runnable::of(settings, process)?
     };
     let warnings = warnings::of(&settings);
-    let ways = egress.effective(&settings.catalogue);
+    let routes = egress.effective(&settings.catalogue);
     for warning in &warnings {
         answer.remark(&format!("warning: {warning}"));
     }
@@ -32,12 +32,12 @@ pub(crate) fn run(sources: &Sources, answer: &Answer) -> Result<(), Failure> {
         .map(|setting| json!({ "key": setting.key, "value": setting.value, "origin": setting.origin.to_string() }))
         .collect();
     answer.give(
-        &json!({ "settings": lines, "egress": ways, "warnings": warnings }),
+        &json!({ "settings": lines, "egress": routes, "warnings": warnings }),
         |answer| {
             format!(
                 "{}\n{}",
                 table(&effective, answer),
-                egress_table(ways, answer)
+                egress_table(routes, answer)
             )
         },
     )
@@ -55,12 +55,12 @@ fn table(effective: &[EffectiveSetting], answer: &Answer) -> String {
     answer.table(&table)
 }
 
-/// The usual way, and the providers that take another.
-fn egress_table(ways: Vec<EffectiveEgress>, answer: &Answer) -> String {
+/// The usual route, and the providers that take another.
+fn egress_table(routes: Vec<EffectiveEgress>, answer: &Answer) -> String {
     let mut table = Table::new(["PROVIDER", "EGRESS", "BECAUSE"]);
-    for way in ways {
-        let provider = way.provider.unwrap_or_else(|| "(all others)".to_owned());
-        table.row([provider, way.via, way.because]);
+    for route in routes {
+        let provider = route.provider.unwrap_or_else(|| "(all others)".to_owned());
+        table.row([provider, route.via, route.because]);
     }
     answer.table(&table)
 }

@@ -22,7 +22,7 @@ def programs(client: str) -> Path:
     """The folder with the client's programs, installed if a pin has changed since."""
     pins = FOLDER / client
     if (pins / "package-lock.json").is_file():
-        return _installed(client, pins / "package-lock.json", "npm", _npm) / "node_modules/.bin"
+        return _installed(client, pins / "package-lock.json", "npm", lambda place: _npm(pins, place)) / "node_modules/.bin"
     python = _python(client)
     return _installed(client, pins / "requirements.txt", _version(python), lambda place: _pip(python, pins, place)) / "bin"
 
@@ -44,10 +44,9 @@ def _installed(client: str, lock: Path, runtime: str, install) -> Path:
     return place
 
 
-def _npm(place: Path):
-    client = place.name.removeprefix("client-").rsplit("-", 1)[0]
+def _npm(pins: Path, place: Path):
     for name in ("package.json", "package-lock.json"):
-        shutil.copy(FOLDER / client / name, place)
+        shutil.copy(pins / name, place)
     _run("npm", "ci", "--no-audit", "--no-fund", "--loglevel=error", cwd=place)
 
 

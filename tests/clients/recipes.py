@@ -39,7 +39,8 @@ class Recipe:
     def texts(self) -> list[str]:
         """Everything that may hold placeholders."""
         tables = (("variable", "value"), ("file", "text"), ("example", "text"))
-        return [entry[field] for table, field in tables for entry in self.data.get(table, ())]
+        texts = [entry[field] for table, field in tables for entry in self.data.get(table, ())]
+        return texts + self.data.get("notes", []) + [self.data.get("install", "")]
 
     def placeholders(self) -> set[str]:
         return {name for text in self.texts for name in _PLACEHOLDER.findall(text)}

@@ -13,7 +13,6 @@ use std::env;
 use std::ffi::OsString;
 
 /// Values of the proxy variables, passed in so that a test needs no environment. It has no `Debug`: they may hold a password.
-#[derive(Clone, Default)]
 pub struct ProxyVariables(BTreeMap<&'static str, OsString>);
 
 /// The hosts that `NO_PROXY` exempts: names with all below them, addresses, networks, or `*`.
