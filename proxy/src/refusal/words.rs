@@ -1,4 +1,4 @@
-//! What a refusal says to a person: what is wrong, and the way out.
+//! Writes what a refusal says to a person: what is wrong, and what to do about it.
 
 use super::{About, Refusal, Sent, Wait};
 use crate::route::near::{Correction, Near};
@@ -103,28 +103,28 @@ fn host(about: &About<'_>) -> String {
         .unwrap_or_default()
 }
 
-/// What would be right: a sentence or more after a blank, or nothing.
+/// What would be right: sentences with a space before them, or nothing.
 fn advice(about: &About<'_>) -> String {
     let id = about.provider.map_or("", |provider| provider.id.as_str());
     match &about.near {
         Some(Near::Withheld(group, methods)) => {
-            let (name, allowed) = match group {
-                Group::Inference => ("inference", "\"inference\""),
-                Group::Stored => ("stored", "\"inference\", \"stored\""),
+            let name = match group {
+                Group::Inference => "inference",
+                Group::Stored => "stored",
             };
             let others = match methods.is_empty() {
                 true => String::new(),
                 false => takes(methods),
             };
             format!(
-                "{others} It belongs to the group \"{name}\", which the settings do not allow: set \
-                 allow = [{allowed}] under [providers.{id}]."
+                "{others} This request belongs to the group \"{name}\", which the settings do not allow. Add it under \
+                 [providers.{id}]: allow = [\"inference\", \"stored\"]."
             )
         }
         Some(Near::Methods(methods)) => takes(methods),
         Some(Near::Path(correction)) => correct(about, correction),
         None if about.provider.is_some() => format!(
-            " Only its inference endpoints are reachable, written plainly; `extra_routes` under \
+            " Only the routes of its allowed groups are reachable, written plainly; `extra_routes` under \
              [providers.{id}] adds others."
         ),
         None => String::new(),
@@ -149,7 +149,7 @@ fn correct(about: &About<'_>, correction: &Correction<'_>) -> String {
     )
 }
 
-/// What is different where an egress proxy is on the way.
+/// The message where an egress proxy is involved, for the refusals that it can cause.
 fn through(refusal: Refusal, provider: &str, proxy: &str) -> Option<String> {
     match refusal {
         Refusal::UpstreamUnreachable(Sent::No) => Some(format!(
