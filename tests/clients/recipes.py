@@ -12,7 +12,7 @@ DUMMY = "keyside"
 #: What a recipe has printed beside its own variables unless it says `no_proxy = false`.
 NO_PROXY = {"NO_PROXY": "localhost,127.0.0.1,::1"}
 
-_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9-]*)\}")
+_PLACEHOLDER = re.compile(r"\{([a-z0-9-]+)\}")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 //! Replaces the placeholders of a recipe: `{address}`, `{workspace}`, `{dummy}` and the id of each of its providers.
 //!
-//! All other braces stay: examples hold JSON and code. `tests/checks/clients.py` has the same rule for docs/CLIENTS.md.
+//! All other braces stay: examples hold JSON and code. `tests/checks/clients.py` has
+//! the same rule for docs/CLIENTS.md, and `tests/clients/recipes.py` for the tests with the clients.
 
 use super::{Recipe, RecipeExample, RecipeFile, RecipeVariable};
 use crate::DUMMY_KEY;
