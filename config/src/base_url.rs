@@ -62,10 +62,28 @@ impl BaseUrl {
         format!("{}:{}", bracketed(&self.host), self.port)
     }
 
+    /// Whether resolvers read the host as an address, but not as one that is written in the usual form: what is checked of
+    /// addresses is not checked of it before it is resolved.
+    pub fn is_odd_address(&self) -> bool {
+        ends_in_a_number(&self.host) && self.host.parse::<IpAddr>().is_err()
+    }
+
     /// Whether the host is this machine by its very name.
     pub fn is_loopback(&self) -> bool {
         self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
     }
+}
+
+/// Whether the last label of a host is a number, which makes it an IPv4 address for resolvers (WHATWG URL, "ends in a number").
+fn ends_in_a_number(host: &str) -> bool {
+    let last = host.trim_end_matches('.').rsplit('.').next();
+    let is_number = |label: &str| {
+        let hexadecimal = label.strip_prefix("0x");
+        let is_hexadecimal = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        hexadecimal.is_some_and(is_hexadecimal)
+            || !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    last.is_some_and(is_number)
 }
 
 impl fmt::Display for BaseUrl {

@@ -45,6 +45,15 @@ impl PathPattern {
         same && (ours.next().is_some() || self.many.is_some())
     }
 
+    /// Its segments without a star.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let names = self
+            .segments
+            .iter()
+            .filter(|segment| !segment.contains('*'));
+        names.map(String::as_str)
+    }
+
     /// Whether it covers one path only.
     pub fn is_literal(&self) -> bool {
         self.many.is_none() && self.segments.iter().all(|segment| !segment.contains('*'))

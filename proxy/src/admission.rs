@@ -80,6 +80,20 @@ impl Door {
         self.hosts.is_some()
     }
 
+    /// Whether it may be used for this workspace, if there is one.
+    pub(crate) fn serves(&self, workspace: &str) -> bool {
+        self.workspaces.is_empty() || self.workspaces.iter().any(|known| known == workspace)
+    }
+
+    /// The environment that it is pinned to.
+    pub(crate) fn environment(&self) -> Option<Environment> {
+        match self.environment {
+            EnvironmentPin::Any => None,
+            EnvironmentPin::Live => Some(Environment::Live),
+            EnvironmentPin::Sandbox => Some(Environment::Sandbox),
+        }
+    }
+
     /// Decides who speaks. Says nothing yet of what is asked for.
     pub(crate) fn recognise(&self, head: &Parts) -> Result<(), Refusal> {
         let host = the_host(head)?;
@@ -109,7 +123,7 @@ impl Door {
         path_tag: Option<&'a str>,
     ) -> Result<Admitted<'a>, Refusal> {
         let workspace = self.workspace(fields, path_tag)?;
-        if !self.workspaces.is_empty() && !self.workspaces.iter().any(|known| known == workspace) {
+        if !self.serves(workspace) {
             return Err(Refusal::WorkspaceNotAllowed);
         }
         Ok(Admitted {

@@ -248,6 +248,8 @@ impl Choice {
             (base.is_loopback(), "loopback"),
             (base.scheme == Scheme::Http, "http://"),
             (provider.allow_private, "allow_private"),
+            // Only what it resolves to can be checked.
+            (base.is_odd_address(), "an address in an unusual form"),
         ];
         let rule = rules.iter().find(|(applies, _)| *applies);
         let exempt = || self.exempt.as_ref()?.covers(base);

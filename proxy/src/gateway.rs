@@ -213,11 +213,12 @@ impl Gateway {
     /// Whether a path is that of a base URL. Claude Code probes it with HEAD, and takes a refusal for an outage.
     fn is_base(&self, path: &str) -> bool {
         match route::split(path) {
+            Some(Target { provider: "", .. }) => true,
             Some(Target { provider, rest, .. }) => self
                 .destinations
                 .get(provider)
                 .is_some_and(|destination| near::is_base(&destination.provider, rest)),
-            None => path == "/" || path.starts_with("/w/"),
+            None => path == "/",
         }
     }
 

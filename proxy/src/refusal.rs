@@ -72,6 +72,8 @@ pub(crate) struct About<'a> {
     pub(crate) label: Option<&'a str>,
     /// The egress proxy that the provider is reached through, as `host:port`.
     pub(crate) proxy: Option<&'a str>,
+    /// The environment that was asked for, or that the listener is pinned to.
+    pub(crate) environment: Option<credentials::Environment>,
     pub(crate) shape: Option<ErrorShape>,
     pub(crate) asked: Option<Shown<'a>>,
     pub(crate) near: Option<Near<'a>>,
@@ -83,8 +85,10 @@ pub(crate) struct Shown<'a> {
     /// After the provider, or all of it where that names none.
     pub(crate) path: String,
     pub(crate) host: Option<&'a str>,
-    /// What base URLs for this listener begin with, the workspace included that the path names: `http://localhost:7380`.
+    /// What base URLs for this listener begin with: `http://localhost:7380`.
     pub(crate) address: String,
+    /// What follows it: `/w/acme` where the path names a workspace, or has to.
+    pub(crate) workspace: String,
 }
 
 impl Shown<'_> {
@@ -95,15 +99,14 @@ impl Shown<'_> {
 
     /// The base URL that leads to what was meant.
     fn base_url(&self, correction: &Correction<'_>) -> String {
-        let workspace = correction.workspace.as_ref();
-        let workspace = workspace.map(|workspace| format!("/w/{workspace}"));
-        format!(
-            "{}{}/{}{}",
-            self.address,
-            workspace.unwrap_or_default(),
-            correction.provider,
-            correction.suffix
-        )
+        let workspace = match &correction.workspace {
+            Some(workspace) => &format!("/w/{workspace}"),
+            None => &self.workspace,
+        };
+        let Correction {
+            provider, suffix, ..
+        } = correction;
+        format!("{}{workspace}/{provider}{suffix}", self.address)
     }
 }
 

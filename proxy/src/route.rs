@@ -65,13 +65,13 @@ pub(crate) fn find<'a>(
     Some((provider.route(method, &plain)?, plain))
 }
 
-/// Splits a normalised path. `None` where it names no provider.
+/// Splits a normalised path. `None` where it names neither workspace nor provider; a provider that is not named is empty.
 pub(crate) fn split(path: &str) -> Option<Target<'_>> {
     let (first, rest) = segment(path)?;
     let (workspace, provider, rest) = match first {
         "w" => {
             let (workspace, rest) = segment(rest)?;
-            let (provider, rest) = segment(rest)?;
+            let (provider, rest) = segment(rest).unwrap_or(("", ""));
             (Some(workspace), provider, rest)
         }
         provider => (None, provider, rest),

@@ -11,8 +11,7 @@ use super::{
 pub(crate) fn of(provider: &Provider, sources: &Sources, workspace: &str) -> String {
     let settings = Settings::load(sources).ok();
     let proxy = settings.and_then(|loaded| proxy_address::of(&loaded.settings, workspace));
-    // Port 0 is only known once Keyside runs.
-    let Some(proxy) = proxy.filter(|proxy| proxy.address.port() != 0) else {
+    let Some(proxy) = proxy else {
         return String::new();
     };
     let address = format!("http://{}", proxy.address);

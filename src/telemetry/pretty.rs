@@ -89,7 +89,8 @@ impl Said {
         let quoted = value.is_empty() || (value.contains(' ') && !value.starts_with('"'));
         let quote = if quoted { "\"" } else { "" };
         let value = printable(value);
-        self.fields.push_str(&format!(" {name}={quote}{value}{quote}"));
+        self.fields
+            .push_str(&format!(" {name}={quote}{value}{quote}"));
     }
 }
 

@@ -82,8 +82,9 @@ pub(super) struct RunView {
     request_id: Box<str>,
     #[schema(value_type = String)]
     workspace_id: Box<str>,
-    #[schema(value_type = String)]
-    provider: Box<str>,
+    /// Null where a request was refused that names none.
+    #[schema(value_type = Option<String>)]
+    provider: Option<Box<str>>,
     /// Null where the request was refused without a credential, as are label and environment.
     #[schema(value_type = Option<String>)]
     credential_id: Option<Box<str>>,
@@ -131,7 +132,7 @@ impl RunView {
             at: run.at,
             request_id: run.request_id,
             workspace_id: run.workspace,
-            provider: run.provider,
+            provider: Some(run.provider).filter(|provider| !provider.is_empty()),
             credential_id,
             label,
             environment,

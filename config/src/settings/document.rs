@@ -1,7 +1,7 @@
 //! The form in which settings are written, and its way into [`Settings`].
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     num::NonZeroU32,
     path::{Path, PathBuf},
 };
@@ -104,7 +104,7 @@ impl AdminDocument {
             Some(url) => BaseUrl::parse(&url, true)
                 .map_err(|error| Mismatch::new("admin.public_url", error))?
                 .to_string(),
-            None => format!("http://{}", self.listen),
+            None => format!("http://{}", reachable(self.listen)),
         };
         Ok(Admin {
             listen: self.listen,
@@ -113,6 +113,16 @@ impl AdminDocument {
                 .unwrap_or(NonZeroU32::MIN),
         })
     }
+}
+
+/// A listener on all addresses is reached on this machine by loopback's.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let loopback: IpAddr = match listen.ip() {
+        address if !address.is_unspecified() => address,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    SocketAddr::new(loopback, listen.port())
 }
 
 impl StoreDocument {

@@ -92,7 +92,7 @@ async fn a_file_is_followed_through_its_changes() {
     let grant = resolve(&declared, None).unwrap();
     assert_eq!(secret_of(&grant), b"sk-canary-declared-second");
     // Answers are searched for the one before too.
-    let others = grant.open_others(crate::Timestamp::now);
+    let others = grant.open_others(|| SystemClock.now());
     assert_eq!(others.len(), 1);
     assert_eq!(others[0].expose(), b"sk-canary-declared-first");
 

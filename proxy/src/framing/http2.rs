@@ -47,7 +47,11 @@ impl Http2 {
 
     fn end_frame(&mut self, frame: Frame) -> Result<(), FramingError> {
         if frame.kind == HEADERS {
-            unwrap_payload(&mut self.block, frame);
+            let dependency = unwrap_payload(&mut self.block, frame);
+            // h2 0.4.20 resets such a stream without reading its fields, and our table would not be the one it keeps.
+            if dependency == Some(frame.stream) {
+                return Err(FramingError::Fields);
+            }
         }
         if !frame.has(END_HEADERS) {
             return Ok(());
@@ -63,19 +67,26 @@ impl Http2 {
     }
 }
 
-/// Leaves the field block of a HEADERS frame's payload (RFC 9113 section 6.2).
-fn unwrap_payload(payload: &mut Vec<u8>, frame: Frame) {
+/// Leaves the field block of a HEADERS frame's payload (RFC 9113 section 6.2). Returns the stream that it depends on.
+fn unwrap_payload(payload: &mut Vec<u8>, frame: Frame) -> Option<u32> {
     let mut before = 0;
     if frame.has(PADDED) {
         let padding = payload.first().map_or(0, |length| usize::from(*length));
         payload.truncate(payload.len().saturating_sub(padding));
         before += 1;
     }
+    let mut dependency = None;
     if frame.has(PRIORITY) {
+        let word = payload.get(before..before + 4);
+        let word = word.and_then(|word| word.try_into().ok());
+        dependency = word.map(|word| u32::from_be_bytes(word) & !EXCLUSIVE);
         before += 5;
     }
     payload.drain(..before.min(payload.len()));
+    dependency
 }
+
+const EXCLUSIVE: u32 = 1 << 31;
 
 /// In bytes. More than h2 0.4.20 takes: it counts CONTINUATION frames, and allows about 120 KiB for lists of 80 KiB.
 const LONGEST_BLOCK: usize = 256 * 1024;

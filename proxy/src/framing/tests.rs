@@ -254,6 +254,17 @@ fn http2_entries_are_counted_from_the_newest() {
 }
 
 #[test]
+fn http2_heads_that_h2_does_not_read_are_refused() {
+    let depending = |on: u32| {
+        let priority = [&on.to_be_bytes()[..], &[16], &[0x83, 0x86, 0x84]].concat();
+        http2(&[frame(1, 0x5 | 0x20, 3, &priority)])
+    };
+    assert_eq!(depending(1), Ok(()));
+    assert_eq!(depending(3), Err(FramingError::Fields));
+    assert_eq!(depending(3 | 1 << 31), Err(FramingError::Fields));
+}
+
+#[test]
 fn http2_field_blocks_that_cannot_be_read_are_refused() {
     for block in [
         &[0x80][..],

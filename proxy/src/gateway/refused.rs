@@ -49,21 +49,34 @@ impl Gateway {
         };
         let catalogue = &self.settings.catalogue;
         let near = match (refusal, provider) {
-            (Refusal::PathNotAllowed, Some(provider)) => near::at(provider, asked),
+            (Refusal::PathNotAllowed, Some(provider)) => near::at(provider, asked)
+                .or_else(|| near::elsewhere(catalogue, asked).map(Near::Path)),
+            (Refusal::WorkspaceMissing, Some(provider)) => {
+                near::base_of(provider, asked).map(Near::Path)
+            }
             (Refusal::ProviderUnknown | Refusal::WorkspaceMissing, None) => {
-                let knows = |workspace: &str| self.resolver.knows(workspace);
+                let knows = |workspace: &str| self.may_use(workspace);
                 near::anywhere(catalogue, asked, knows).map(Near::Path)
             }
             _ => None,
+        };
+        let shown_path = match route::normalise(written).is_ok() {
+            true => rest,
+            false => written,
         };
         let about = About {
             workspace: admitted
                 .map(|admitted| admitted.workspace)
                 .filter(|workspace| self.may_be_a_workspace(workspace)),
             provider,
-            label: admitted.and_then(|admitted| admitted.label.as_deref()),
+            label: admitted
+                .and_then(|admitted| admitted.label.as_deref())
+                .filter(|label| !shown::looks_like_a_key(label, catalogue)),
+            environment: admitted
+                .and_then(|admitted| admitted.environment)
+                .or(self.door.environment()),
             shape: of_path.and_then(|route| route.error),
-            asked: Some(self.shown(refusal, head, path_tag, rest)),
+            asked: Some(self.shown(refusal, head, path_tag, shown_path)),
             proxy: None,
             near: near.map(|near| near.shown(|path| shown::path(path, catalogue))),
         };
@@ -86,8 +99,11 @@ impl Gateway {
             Some(host) if self.door.has_names() => format!("http://{host}"),
             _ => "…".into(),
         };
-        let workspace = workspace.filter(|workspace| self.may_be_a_workspace(workspace));
-        let workspace = workspace.map(|workspace| format!("/w/{workspace}"));
+        let workspace = match workspace {
+            Some(known) if self.may_use(known) => format!("/w/{known}"),
+            None if refusal != Refusal::WorkspaceMissing => String::new(),
+            _ => "/w/WORKSPACE".into(),
+        };
         let is_known = METHODS.contains(&head.method);
         Shown {
             method: if is_known {
@@ -99,14 +115,21 @@ impl Gateway {
             host: host
                 .filter(|_| refusal == Refusal::HostNotAllowed)
                 .map(|host| shown::host(host, &self.settings.catalogue)),
-            address: address + &workspace.unwrap_or_default(),
+            address,
+            workspace,
         }
+    }
+
+    /// Whether there is such a workspace, and this listener may be used for it: of others it tells nothing.
+    fn may_use(&self, workspace: &str) -> bool {
+        self.door.serves(workspace) && self.resolver.knows(workspace)
     }
 
     /// Whether it can be repeated as a workspace: a key may have been pasted in its place.
     fn may_be_a_workspace(&self, text: &str) -> bool {
-        text.parse::<WorkspaceId>().is_ok()
-            && !shown::looks_like_a_key(text, &self.settings.catalogue)
+        self.may_use(text)
+            || text.parse::<WorkspaceId>().is_ok()
+                && !shown::looks_like_a_key(text, &self.settings.catalogue)
     }
 
     /// Answers a request that had been permitted.
@@ -168,6 +191,9 @@ impl Gateway {
         arrival: Arrival,
         (run_id, tag): (Option<&str>, Option<&str>),
     ) {
+        if is_of_the_door(refusal) {
+            return;
+        }
         let workspace = about
             .workspace
             .filter(|workspace| self.resolver.knows(workspace));
@@ -192,6 +218,18 @@ impl Gateway {
             tag: tag.map(Into::into),
         });
     }
+}
+
+/// Who is refused so may be anybody, a web page too: what they ask is not put down to the workspace that they name.
+fn is_of_the_door(refusal: Refusal) -> bool {
+    matches!(
+        refusal,
+        Refusal::BrowserNotAllowed
+            | Refusal::PageNotRuledOut
+            | Refusal::HostNotAllowed
+            | Refusal::PeerNotAllowed
+            | Refusal::WorkspaceNotAllowed
+    )
 }
 
 /// The path without the workspace in front of it.

@@ -3,21 +3,31 @@
 use keyside_config::Catalogue;
 use percent_encoding::percent_decode_str;
 
-/// A path as it may be shown, at most [`LONGEST`] characters of it. A segment that looks like a key is `…`.
+/// A path as it may be shown, at most [`LONGEST`] characters of it. A segment that looks like a key is `…`. Keys hold slashes
+/// too, so of what follows it only the names are shown that routes have.
 pub(crate) fn path(path: &str, catalogue: &Catalogue) -> String {
-    let segments = path.split('/').map(|segment| {
-        let plain = percent_decode_str(segment).decode_utf8_lossy();
-        match looks_like_a_key(&plain, catalogue) {
+    let mut shown = Vec::new();
+    let mut is_masked = false;
+    for segment in path.split('/').take(MOST_SEGMENTS) {
+        let hidden = looks_like_a_key(segment, catalogue);
+        is_masked |= hidden;
+        shown.push(match hidden || is_masked && !is_name(segment, catalogue) {
             true => "…",
             false => segment,
-        }
-    });
-    let mut shown = segments.collect::<Vec<_>>().join("/");
+        });
+    }
+    let mut shown = shown.join("/");
     if let Some((end, _)) = shown.char_indices().nth(LONGEST) {
         shown.truncate(end);
         shown.push('…');
     }
     shown
+}
+
+/// Whether a route has a segment of this name.
+fn is_name(segment: &str, catalogue: &Catalogue) -> bool {
+    let mut routes = catalogue.iter().flat_map(|provider| &provider.routes);
+    routes.any(|route| route.path.names().any(|name| name == segment))
 }
 
 /// A host as it may be shown.
@@ -28,25 +38,64 @@ pub(crate) fn host<'a>(host: &'a str, catalogue: &Catalogue) -> &'a str {
     }
 }
 
-/// Whether it begins as some provider's keys do, or holds what only random text holds. Names of models, methods and dated
-/// versions do not.
-pub(crate) fn looks_like_a_key(segment: &str, catalogue: &Catalogue) -> bool {
-    let mut prefixes = catalogue.iter().flat_map(|provider| &provider.key.prefix);
-    prefixes.any(|prefix| segment.contains(prefix.as_str()))
-        || segment
+/// Whether it holds what some provider's keys begin with, or what only random text holds; however it is escaped. Names of
+/// models, methods and dated versions do not.
+pub(crate) fn looks_like_a_key(text: &str, catalogue: &Catalogue) -> bool {
+    let plain = unescaped(text);
+    let lower = plain.to_ascii_lowercase();
+    let mut beginnings = catalogue.iter().flat_map(|provider| {
+        let refused = provider.key.refused.iter().map(|kind| &kind.prefix);
+        provider.key.prefix.iter().chain(refused)
+    });
+    beginnings.any(|beginning| lower.contains(&beginning.to_ascii_lowercase()))
+        || plain
             .split(|c: char| !c.is_ascii_alphanumeric())
-            .any(|run| {
-                let has_digit = run.bytes().any(|byte| byte.is_ascii_digit());
-                run.len() >= LONGEST_WORD || run.len() >= LONGEST_WITH_DIGIT && has_digit
-            })
+            .any(is_random)
+        || is_uuid(&plain)
+}
+
+/// Escapes of escapes undone too.
+fn unescaped(text: &str) -> String {
+    let mut plain = text.to_owned();
+    for _ in 0..MOST_ESCAPED {
+        let next = percent_decode_str(&plain).decode_utf8_lossy().into_owned();
+        if next == plain {
+            break;
+        }
+        plain = next;
+    }
+    plain
+}
+
+/// Whether a run of letters and digits is none of a word.
+fn is_random(run: &str) -> bool {
+    let has_digit = run.bytes().any(|byte| byte.is_ascii_digit());
+    let letters = run.bytes().filter(u8::is_ascii_alphabetic);
+    let capitals: Vec<_> = letters.map(|byte| byte.is_ascii_uppercase()).collect();
+    let turns = capitals.windows(2).filter(|pair| pair[0] != pair[1]);
+    let turns = turns.count();
+    run.len() >= LONGEST_WORD
+        || run.len() >= LONGEST_WITH_DIGIT && has_digit
+        || turns >= MOST_TURNS && turns * 3 > run.len()
+}
+
+fn is_uuid(text: &str) -> bool {
+    let parts: Vec<_> = text.split('-').map(str::len).collect();
+    let mut bytes = text.bytes();
+    parts == [8, 4, 4, 4, 12] && bytes.all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
 /// In characters.
 const LONGEST: usize = 200;
+const MOST_SEGMENTS: usize = 32;
 /// In characters without a hyphen or the like between them, as in `streamGenerateContent`.
 const LONGEST_WORD: usize = 24;
 /// The same with a digit among them.
 const LONGEST_WITH_DIGIT: usize = 16;
+/// From capitals to small letters and back; in names each word makes two.
+const MOST_TURNS: usize = 5;
+/// How often what was escaped is escaped again.
+const MOST_ESCAPED: usize = 3;
 
 #[cfg(test)]
 mod tests {
@@ -66,13 +115,19 @@ mod tests {
                 "/model/us.anthropic.claude-sonnet-4-20250514-v1%3A0/invoke",
             ),
             ("/v1/sk-ant-api03-not-to-be-seen", "/v1/…"),
-            ("/%73k-proj-abc/v1", "/…/v1"),
+            ("/%73k-proj-abc/v1/messages", "/…/v1/messages"),
+            ("/v1/%2573k-proj-abc", "/v1/…"),
+            ("/v1/SK-PROJ-abc", "/v1/…"),
+            ("/v1/GOCSPX-aBcD_fGhI", "/v1/…"),
+            ("/v1/wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "/v1/…/…/…"),
+            ("/v1/123e4567-e89b-12d3-a456-426614174000", "/v1/…"),
+            ("//v1//messages/", "//v1//messages/"),
             ("/v1/0123456789abcdef0123456789abcdef", "/v1/…"),
             ("/AIzaSyA1b2C3d4E5f6G7h8I9j0/v1", "/…/v1"),
         ] {
             assert_eq!(path(asked, &catalogue), expected);
         }
-        let long = "/ab".repeat(1000);
+        let long = "/a-bcdefg-hi".repeat(1000);
         assert_eq!(path(&long, &catalogue).chars().count(), LONGEST + 1);
     }
 }

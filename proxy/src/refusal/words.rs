@@ -4,7 +4,7 @@ use super::{About, Refusal, Sent, Wait};
 use crate::route::near::{Correction, Near};
 use http::Method;
 use keyside_config::Group;
-use keyside_credentials::Refusal as Denied;
+use keyside_credentials::{Environment, Refusal as Denied};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// A sentence or two. Workspace, label, host, method and path are the client's own
@@ -23,7 +23,7 @@ pub(super) fn message(refusal: Refusal, about: &About<'_>) -> String {
         Refusal::WorkspaceMissing => format!(
             "The request names no workspace. Send the header X-Keyside-Workspace, or put \
              /w/{{workspace}} in front of the base URL's path.{}",
-            about.near.as_ref().map_or(String::new(), |_| advice(about))
+            base_url(about)
         ),
         Refusal::WorkspaceNotAllowed => "This listener may not be used for the workspace that the \
             request names. Use one whose `workspaces` setting names it."
@@ -36,8 +36,9 @@ pub(super) fn message(refusal: Refusal, about: &About<'_>) -> String {
             advice(about)
         ),
         Refusal::PathNotAllowed => format!(
-            "Keyside does not forward {} to {provider}.{}",
+            "Keyside does not forward {} to {provider}.{}{}",
             request(about),
+            oddity(about),
             advice(about)
         ),
         Refusal::BrowserNotAllowed => "Keyside does not answer web pages, and the request has \
@@ -125,9 +126,36 @@ fn advice(about: &About<'_>) -> String {
         Some(Near::Path(correction)) => correct(about, correction),
         None if about.provider.is_some() => format!(
             " Only the routes of its allowed groups are reachable, written plainly; `extra_routes` under \
-             [providers.{id}] adds others."
+             [providers.{id}] adds others. What administers an account, or hands out credentials, does not belong \
+             there."
         ),
         None => String::new(),
+    }
+}
+
+/// What is odd about a path that may be right otherwise.
+fn oddity(about: &About<'_>) -> &'static str {
+    let path = about.asked.as_ref().map_or("", |asked| &asked.path);
+    match path {
+        doubled if doubled.contains("//") => {
+            " Its path has an empty segment, `//`: the base URL ends with a slash too many."
+        }
+        closed if closed.len() > 1 && closed.ends_with('/') => {
+            " Its path ends with a slash, which no route has."
+        }
+        _ => "",
+    }
+}
+
+/// The base URL that leads to what was asked, where nothing else is wrong.
+fn base_url(about: &About<'_>) -> String {
+    match (&about.near, &about.asked) {
+        (Some(Near::Path(correction)), Some(asked)) => format!(
+            " Set {} to {} for this client.",
+            correction.variable.unwrap_or("the base URL"),
+            asked.base_url(correction)
+        ),
+        _ => String::new(),
     }
 }
 
@@ -186,17 +214,24 @@ fn denial(denied: Denied, provider: &str, about: &About<'_>) -> String {
             "There is no workspace \"{workspace}\". Correct the tag, or create it: keyside \
              workspace add {workspace}"
         ),
-        Denied::CredentialMissing => format!(
-            "Workspace \"{workspace}\" has no {provider} key for this request. Add one: \
-             keyside key add -w {workspace} -p {id}"
-        ),
+        Denied::CredentialMissing => {
+            let (kind, option) = match about.environment {
+                Some(Environment::Live) => (" live", " -e live"),
+                Some(Environment::Sandbox) => (" sandbox", " -e sandbox"),
+                None => ("", ""),
+            };
+            format!(
+                "Workspace \"{workspace}\" has no{kind} {provider} key for this request. Add one: \
+                 keyside key add -w {workspace} -p {id}{option}"
+            )
+        }
         Denied::CredentialRevoked => {
             format!("Credential revoked: {key} was revoked, and stays so. Add a new one.")
         }
         Denied::CredentialExpired => format!("Credential expired: {key} has expired. Rotate it."),
         Denied::LabelUnknown => format!(
             "Workspace \"{workspace}\" has no {provider} key{labelled}. Correct \
-             X-Keyside-Label, or add the key."
+             X-Keyside-Label, or add the key; keyside key list -w {workspace} -p {id} shows those there are."
         ),
         Denied::EnvironmentNotAllowed => "This listener is pinned to the other environment. Use \
             a key of its environment, or another listener."

@@ -3,6 +3,7 @@
 
 use http::Method;
 use keyside_config::{Catalogue, Completion, ErrorShape, Group, Provider, Route, SdkLine};
+use std::sync::Arc;
 
 /// What was asked, and was refused.
 #[derive(Clone, Copy)]
@@ -23,6 +24,14 @@ pub(crate) enum Near<'a> {
     Methods(Vec<&'a Method>),
     /// Another path is a route.
     Path(Correction<'a>),
+}
+
+impl Asked<'_> {
+    /// Looking for what is near takes time that grows with the path, times all routes that there are. No route is so long.
+    fn is_short(&self) -> bool {
+        let slashes = self.path.bytes().filter(|byte| *byte == b'/').count();
+        self.path.len() <= LONGEST_PATH && slashes <= MOST_SEGMENTS
+    }
 }
 
 impl Near<'_> {
@@ -50,6 +59,9 @@ pub(crate) struct Correction<'a> {
 
 /// What is close among one provider's routes.
 pub(crate) fn at<'a>(provider: &'a Provider, asked: Asked<'_>) -> Option<Near<'a>> {
+    if !asked.is_short() {
+        return None;
+    }
     let path = plain(asked.path);
     let asked = Asked {
         path: &path,
@@ -80,6 +92,9 @@ pub(crate) fn anywhere<'a>(
     asked: Asked<'_>,
     is_workspace: impl Fn(&str) -> bool,
 ) -> Option<Correction<'a>> {
+    if !asked.is_short() {
+        return None;
+    }
     let path = plain(asked.path);
     let asked = Asked {
         path: &path,
@@ -125,10 +140,6 @@ fn misnamed<'a>(
 
 /// For a path without a provider: the one whose routes come closest, and of several the one whose API the others imitate.
 fn unnamed<'a>(catalogue: &'a Catalogue, asked: Asked<'_>) -> Option<Correction<'a>> {
-    let rank = |provider: &Provider| {
-        let original = ORIGINALS.iter().position(|id| *id == provider.id.as_str());
-        original.unwrap_or(ORIGINALS.len())
-    };
     let candidates = catalogue.iter().filter_map(|provider| {
         let (route, found) = nearest(provider, asked)?;
         let rank = (found.left_out, rank(provider), found.added);
@@ -207,6 +218,28 @@ fn sdk_of<'a>(
     provider.sdk.iter().filter(adds).max_by_key(rank)
 }
 
+/// The base URL for a path that is a route.
+pub(crate) fn base_of<'a>(provider: &'a Provider, asked: Asked<'_>) -> Option<Correction<'a>> {
+    if !asked.is_short() {
+        return None;
+    }
+    let found = nearest(provider, asked)?;
+    Some(correction(provider, asked, found))
+}
+
+/// The provider whose API has this very path.
+pub(crate) fn elsewhere<'a>(catalogue: &'a Catalogue, asked: Asked<'_>) -> Option<Correction<'a>> {
+    let has_it = |provider: &&Arc<Provider>| provider.route(asked.method, asked.path).is_some();
+    let found = catalogue.iter().filter(has_it);
+    base_of(found.min_by_key(|provider| rank(provider))?, asked)
+}
+
+/// Originals before their imitators.
+fn rank(provider: &Provider) -> usize {
+    let original = ORIGINALS.iter().position(|id| *id == provider.id.as_str());
+    original.unwrap_or(ORIGINALS.len())
+}
+
 /// Whether a path is what a client's base URL ends with, or begins with, after the provider.
 pub(crate) fn is_base(provider: &Provider, path: &str) -> bool {
     let path = path.trim_end_matches('/');
@@ -217,6 +250,10 @@ pub(crate) fn is_base(provider: &Provider, path: &str) -> bool {
             .iter()
             .any(|route| route.path.begins_with(path))
 }
+
+/// In bytes.
+const LONGEST_PATH: usize = 512;
+const MOST_SEGMENTS: usize = 16;
 
 /// Those whose APIs others imitate.
 const ORIGINALS: [&str; 3] = ["openai", "anthropic", "gemini"];

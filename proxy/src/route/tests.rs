@@ -20,7 +20,8 @@ fn a_target_names_provider_and_path_with_or_without_a_workspace() {
         ("/w/acme/openai", target(Some("acme"), "openai", "/")),
         ("/", None),
         ("/w", None),
-        ("/w/acme", None),
+        ("/w/acme", target(Some("acme"), "", "/")),
+        ("/w/acme/", target(Some("acme"), "", "/")),
         ("/w//openai", None),
     ] {
         assert_eq!(split(path), expected, "{path}");
