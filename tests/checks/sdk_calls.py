@@ -230,11 +230,12 @@ def exactness(call, listed):
 
 
 def is_exception(deciding):
-    """Whether `routes` names what a star of `stored_routes` covers too: `videos/models` and `videos/*`.
+    """Whether a list names exactly what a star of a stricter one covers too: `videos/models` and `videos/*`.
 
-    The other way round, a star of `routes` would forward what the operator did not allow.
+    The other way round, a star would forward what a stricter list decided otherwise.
     """
-    return set(deciding) == {"routes", "stored_routes"} and deciding["routes"] > deciding["stored_routes"]
+    exact = [deciding[name] for name in ("routes", "stored_routes", "refused") if name in deciding]
+    return all(looser > stricter for looser, stricter in zip(exact, exact[1:]))
 
 
 def unneeded(provider, calls, refused):
