@@ -9,7 +9,7 @@ mod read;
 use std::{collections::BTreeMap, fmt};
 
 pub(crate) use self::{
-    environment::is_setting,
+    environment::{is_setting, is_vault_name},
     read::{Fault, Mismatch},
 };
 use crate::Origin;

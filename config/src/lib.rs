@@ -46,9 +46,9 @@ pub use recipe::{
     Language, Recipe, RecipeExample, RecipeFile, RecipeTarget, RecipeVariable, UnknownRecipe,
 };
 pub use settings::{
-    AcceptEncoding, Admin, CredentialRules, Deadlines, DeclaredCredential, DeclaredEnvironment,
+    AcceptEncoding, Admin, ClientCertificate, CredentialRules, Deadlines, DeclaredCredential, DeclaredEnvironment,
     Egress, EgressProxy, EgressProxyError, EnvironmentPin, Kms, KmsDriver, Limits, Listener, Log,
     LogFormat, MasterKeySource, Observe, Proxy, Roots, Runs, Settings, SourceReference,
-    SourceReferenceError, Store, VaultReference, WhenFull,
+    SourceReferenceError, Store, Vault, VaultAuth, VaultReference, VaultToken, WhenFull,
 };
 pub use sources::{EffectiveSetting, Loaded, Sources};

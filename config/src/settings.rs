@@ -4,6 +4,7 @@ mod declared;
 mod document;
 mod egress;
 mod proxy;
+mod vault;
 
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
 
@@ -12,9 +13,10 @@ use serde::Deserialize;
 pub use self::declared::{
     DeclaredCredential, DeclaredEnvironment, SourceReference, SourceReferenceError, VaultReference,
 };
-pub(crate) use self::document::Document;
+pub(crate) use self::document::{Document, Surroundings};
 pub use self::egress::{Egress, EgressProxy, EgressProxyError, Roots};
 pub use self::proxy::{AcceptEncoding, Deadlines, EnvironmentPin, Limits, Listener, Proxy};
+pub use self::vault::{ClientCertificate, Vault, VaultAuth, VaultToken};
 use crate::{Catalogue, address, parsed};
 
 /// Everything an operator can decide, with the provider catalogue it leads to.
@@ -32,6 +34,8 @@ pub struct Settings {
     pub store: Store,
     /// What wraps the workspace keys.
     pub kms: Kms,
+    /// Vault or OpenBao, where something uses it: `[vault]`, `KEYSIDE_VAULT__*`, or a KMS driver that is on it.
+    pub vault: Option<Vault>,
     /// How log lines are written.
     pub log: Log,
     /// How many run records are kept, and what happens while none can be written.

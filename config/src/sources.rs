@@ -9,9 +9,9 @@ use std::{
 };
 
 use crate::{
-    MasterKeySource, Origin, Settings, SettingsError, catalogue,
-    layers::{Node, Value, is_setting},
-    settings::Document,
+    MasterKeySource, Origin, Settings, SettingsError, VaultAuth, VaultToken, catalogue,
+    layers::{Node, Value, is_setting, is_vault_name},
+    settings::{Document, Surroundings},
 };
 
 /// The file and the environment, passed in so that a test needs neither.
@@ -27,7 +27,7 @@ pub struct Sources {
 
 impl Sources {
     /// The file named on the command line, else by `KEYSIDE_CONFIG`, else `./keyside.toml` if it is there;
-    /// and the variables of this process that are settings. Of `KMS_MASTER_KEY` only that it is set.
+    /// and the variables of this process that are settings. Of `KMS_MASTER_KEY` and `VAULT_TOKEN` only that they are set.
     pub fn from_process(cli_path: Option<PathBuf>) -> Self {
         let named = || {
             env::var_os("KEYSIDE_CONFIG")
@@ -38,7 +38,7 @@ impl Sources {
         let variable = |(name, value): (OsString, OsString)| {
             let name = name.into_string().ok()?;
             match name.as_str() {
-                MASTER_KEY => (!value.is_empty()).then(|| (name, "set".to_owned())),
+                MASTER_KEY | VAULT_TOKEN => (!value.is_empty()).then(|| (name, "set".to_owned())),
                 setting => {
                     is_setting(setting).then(|| (name, value.to_string_lossy().into_owned()))
                 }
@@ -52,7 +52,7 @@ impl Sources {
 
     /// All layers, merged.
     fn tree(&self) -> Result<Node, SettingsError> {
-        let mut over = Node::table(Origin::Default);
+        let mut over = Node::vault_environment(&self.environment);
         if let Some(path) = &self.file {
             over.lay(document(path)?);
         }
@@ -61,6 +61,12 @@ impl Sources {
         tree.insert(PROVIDERS, catalogue::layer(over.get(PROVIDERS)));
         tree.lay(over);
         Ok(tree)
+    }
+
+    /// Whether a variable that holds a secret is set.
+    fn holds(&self, name: &str) -> bool {
+        let value = self.environment.get(name);
+        value.is_some_and(|value| !value.is_empty())
     }
 }
 
@@ -93,17 +99,26 @@ impl Settings {
         let tree = sources.tree()?;
         let wrong = |mismatch| SettingsError::new(mismatch, &tree);
         let document: Document = tree.clone().read().map_err(wrong)?;
-        let master_key_in_variable = sources
-            .environment
-            .get(MASTER_KEY)
-            .is_some_and(|key| !key.is_empty());
-        let settings = document.settle(master_key_in_variable).map_err(wrong)?;
+        let surroundings = Surroundings {
+            master_key_in_variable: sources.holds(MASTER_KEY),
+            vault_token_in_variable: sources.holds(VAULT_TOKEN),
+            vault_is_set: vault_is_set(&tree),
+        };
+        let settings = document.settle(surroundings).map_err(wrong)?;
         let effective = effective(&tree, &settings);
         Ok(Loaded {
             settings,
             effective,
         })
     }
+}
+
+/// Whether a setting of `[vault]` is from the file or from a name of ours. `VAULT_ADDR` and its kin alone say nothing:
+/// they may be there for other programs.
+fn vault_is_set(tree: &Node) -> bool {
+    let leaves = tree.get("vault").map(Node::leaves).unwrap_or_default();
+    let ours = |origin: &Origin| *origin != Origin::Default && !is_vault_name(origin);
+    leaves.iter().any(|(_, leaf)| ours(&leaf.origin))
 }
 
 fn document(path: &Path) -> Result<Node, SettingsError> {
@@ -154,8 +169,20 @@ fn derived(settings: &Settings) -> impl Iterator<Item = EffectiveSetting> {
         settings.admin.public_url.clone(),
         Origin::Default,
     );
-    [master_key, public_url]
+    let token = || {
+        (
+            "vault.token",
+            "set, not shown".to_owned(),
+            Origin::Variable(VAULT_TOKEN.into()),
+        )
+    };
+    let vault = settings.vault.as_ref();
+    let vault_token = vault
+        .is_some_and(|vault| vault.auth == VaultAuth::Token(VaultToken::Variable))
+        .then(token);
+    [Some(master_key), Some(public_url), vault_token]
         .into_iter()
+        .flatten()
         .map(|(key, value, origin)| EffectiveSetting {
             key: key.to_owned(),
             value: Value::String(value).to_string(),
@@ -165,6 +192,9 @@ fn derived(settings: &Settings) -> impl Iterator<Item = EffectiveSetting> {
 
 /// The variable that may hold the master key itself. Its value never enters the settings.
 const MASTER_KEY: &str = "KMS_MASTER_KEY";
+
+/// The variable that may hold a Vault token. Its value never enters the settings.
+const VAULT_TOKEN: &str = "VAULT_TOKEN";
 
 /// The key of the catalogue's table.
 const PROVIDERS: &str = "providers";

@@ -19,29 +19,66 @@ const ALIASES: [(&str, [&str; 2]); 3] = [
     ),
 ];
 
+/// Names that Vault's own tools read. Other programs on this machine set them too, so a settings file wins over them.
+const VAULT_NAMES: [(&str, [&str; 2]); 8] = [
+    ("VAULT_ADDR", ["vault", "address"]),
+    ("VAULT_NAMESPACE", ["vault", "namespace"]),
+    ("VAULT_CACERT", ["vault", "ca_file"]),
+    ("VAULT_CAPATH", ["vault", "ca_path"]),
+    ("VAULT_CLIENT_CERT", ["vault", "client_certificate"]),
+    ("VAULT_CLIENT_KEY", ["vault", "client_key"]),
+    ("VAULT_TLS_SERVER_NAME", ["vault", "tls_server_name"]),
+    ("VAULT_TOKEN_FILE", ["vault", "token_file"]),
+];
+
 impl Node {
     /// Reads the variables that are settings. The prefixed name wins over an alias.
     pub(crate) fn environment(variables: &BTreeMap<String, String>) -> Self {
-        let aliases = ALIASES.iter().filter_map(|(name, keys)| {
-            let value = variables.get(*name).filter(|value| !value.is_empty())?;
-            Some((*name, keys.map(str::to_owned).to_vec(), value))
-        });
         let prefixed = variables
             .iter()
             .filter_map(|(name, value)| Some((name.as_str(), keys(name)?, value)));
-        aliases.chain(prefixed).fold(
-            Self::table(Origin::Default),
-            |mut layer, (name, keys, value)| {
-                layer.lay(leaf(name, &keys, value));
-                layer
-            },
-        )
+        layer(named(&ALIASES, variables).chain(prefixed))
     }
+
+    /// Reads the variables of Vault's own tools: the layer below the settings file.
+    pub(crate) fn vault_environment(variables: &BTreeMap<String, String>) -> Self {
+        layer(named(&VAULT_NAMES, variables))
+    }
+}
+
+/// Whether a setting comes from a variable of Vault's own tools.
+pub(crate) fn is_vault_name(origin: &Origin) -> bool {
+    match origin {
+        Origin::Variable(variable) => VAULT_NAMES.iter().any(|(name, _)| **variable == **name),
+        Origin::Default | Origin::File { .. } => false,
+    }
+}
+
+/// The variables of a table of names that are set, each with its keys. An empty one is not set.
+fn named<'a>(
+    names: &'a [(&'a str, [&'a str; 2])],
+    variables: &'a BTreeMap<String, String>,
+) -> impl Iterator<Item = (&'a str, Vec<String>, &'a String)> {
+    names.iter().filter_map(|(name, keys)| {
+        let value = variables.get(*name).filter(|value| !value.is_empty())?;
+        Some((*name, keys.map(str::to_owned).to_vec(), value))
+    })
+}
+
+fn layer<'a>(variables: impl Iterator<Item = (&'a str, Vec<String>, &'a String)>) -> Node {
+    variables.fold(
+        Node::table(Origin::Default),
+        |mut layer, (name, keys, value)| {
+            layer.lay(leaf(name, &keys, value));
+            layer
+        },
+    )
 }
 
 /// Whether a variable can change a setting.
 pub(crate) fn is_setting(name: &str) -> bool {
-    keys(name).is_some() || ALIASES.iter().any(|(alias, _)| *alias == name)
+    let mut names = ALIASES.iter().chain(&VAULT_NAMES);
+    keys(name).is_some() || names.any(|(alias, _)| *alias == name)
 }
 
 /// The keys that a prefixed name stands for.

@@ -9,10 +9,11 @@ use std::{
 use serde::Deserialize;
 
 use super::{
-    Admin, CredentialRules, Egress, Kms, KmsDriver, Log, MasterKeySource, Observe, Runs, Settings,
+    Admin, CredentialRules, DeclaredCredential, Egress, Kms, KmsDriver, Log, MasterKeySource, Observe, Runs, Settings, SourceReference,
     Store,
     declared::{self, DeclaredDocument},
     proxy::ProxyDocument,
+    vault::VaultDocument,
 };
 use crate::{BaseUrl, Catalogue, address, catalogue::Documents, layers::Mismatch, parsed};
 
@@ -26,12 +27,23 @@ pub(crate) struct Document {
     observe: Observe,
     store: StoreDocument,
     kms: KmsDocument,
+    vault: VaultDocument,
     log: Log,
     runs: Runs,
     credentials: CredentialRules,
     providers: Documents,
     #[serde(default)]
     credential: Vec<DeclaredDocument>,
+}
+
+/// What the tree of layers does not tell.
+pub(crate) struct Surroundings {
+    /// `KMS_MASTER_KEY` is set.
+    pub(crate) master_key_in_variable: bool,
+    /// `VAULT_TOKEN` is set.
+    pub(crate) vault_token_in_variable: bool,
+    /// A setting of `[vault]` is from the file or from a name of ours.
+    pub(crate) vault_is_set: bool,
 }
 
 #[derive(Deserialize)]
@@ -71,14 +83,23 @@ struct KmsDocument {
 }
 
 impl Document {
-    /// Brings the values together. `master_key_in_variable` tells whether `KMS_MASTER_KEY` is set.
-    pub(crate) fn settle(self, master_key_in_variable: bool) -> Result<Settings, Mismatch> {
+    /// Brings the values together.
+    pub(crate) fn settle(self, surroundings: Surroundings) -> Result<Settings, Mismatch> {
         let master_key = self
             .kms
-            .master_key(&self.store.path, master_key_in_variable)?;
+            .master_key(&self.store.path, surroundings.master_key_in_variable)?;
         let catalogue = Catalogue::settle(self.providers)?;
+        let declared = declared::settle(self.credential, &catalogue)?;
+        let in_vault = |declared: &DeclaredCredential| matches!(declared.source, SourceReference::Vault(_));
+        let vault_is_used = surroundings.vault_is_set
+            || self.kms.driver == KmsDriver::Vault
+            || declared.iter().any(in_vault);
+        let vault = match vault_is_used {
+            true => Some(self.vault.settle(surroundings.vault_token_in_variable)?),
+            false => None,
+        };
         Ok(Settings {
-            declared: declared::settle(self.credential, &catalogue)?,
+            declared,
             proxy: self.proxy.settle()?,
             egress: self.egress.settle()?,
             admin: self.admin.settle()?,
@@ -88,6 +109,7 @@ impl Document {
                 master_key,
                 previous_master_key: self.kms.previous_master_key_file,
             },
+            vault,
             store: self.store.settle(),
             log: self.log,
             runs: self.runs,

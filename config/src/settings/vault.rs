@@ -1,0 +1,360 @@
+//! Settings of `[vault]`: where Vault or OpenBao is, and how Keyside signs in to it. No secret is among them: a token, a JWT
+//! and a secret id are read from files, each time that they are needed.
+
+use std::{path::PathBuf, time::Duration};
+
+use serde::Deserialize;
+
+use crate::{
+    BaseUrl, BaseUrlError, ProxyProtocol, ProxyUrl, duration, layers::Mismatch, parsed,
+};
+
+/// Where Vault is, how Keyside signs in, and how long it does without.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vault {
+    /// The address of the server or of a load balancer before several, without `/v1`.
+    pub address: BaseUrl,
+    /// The namespace of every request, of the sign-in too; without slashes at its ends.
+    pub namespace: Option<String>,
+    /// A PEM file with the authorities that the server's certificate is verified against. Without it and `ca_path`: the system's.
+    pub ca_file: Option<PathBuf>,
+    /// A folder of such files.
+    pub ca_path: Option<PathBuf>,
+    /// The certificate that Keyside shows.
+    pub client_certificate: Option<ClientCertificate>,
+    /// The name that the server's certificate is verified for, where it is not the address's host.
+    pub tls_server_name: Option<String>,
+    /// The HTTP proxy on the way to Vault. Without one the way is direct, whatever the environment says.
+    pub proxy: Option<ProxyUrl>,
+    /// How Keyside signs in.
+    pub auth: VaultAuth,
+    /// How often a followed secret is asked for.
+    pub poll: Duration,
+    /// How long secrets that were read serve while Vault does not answer.
+    pub outage: Duration,
+    /// How long one request to Vault may take.
+    pub timeout: Duration,
+}
+
+/// A certificate with its private key, in PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The certificate, with its intermediates.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// How Keyside signs in to Vault. `mount` is where the auth method is mounted, without `auth/`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VaultAuth {
+    /// The token of the pod's service account.
+    Kubernetes {
+        /// Its mount; `kubernetes` by default.
+        mount: String,
+        /// The role to sign in as.
+        role: String,
+        /// The file with the token. It is read at each sign-in, because the kubelet replaces it.
+        jwt_file: PathBuf,
+    },
+    /// A JWT of any other issuer.
+    Jwt {
+        /// Its mount; `jwt` by default.
+        mount: String,
+        /// The role to sign in as; without one, the mount's default.
+        role: Option<String>,
+        /// The file with the JWT, read at each sign-in.
+        jwt_file: PathBuf,
+    },
+    /// An AppRole.
+    AppRole {
+        /// Its mount; `approle` by default.
+        mount: String,
+        /// The role id.
+        role_id: String,
+        /// The file with the secret id.
+        secret_id_file: PathBuf,
+        /// The file holds a wrapping token: the secret id is what it unwraps to, once.
+        secret_id_wrapped: bool,
+    },
+    /// A token that something else made.
+    Token(VaultToken),
+    /// The client certificate.
+    Certificate {
+        /// Its mount; `cert` by default.
+        mount: String,
+        /// The certificate role; without one, Vault tries all.
+        role: Option<String>,
+    },
+}
+
+/// Where a Vault token is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VaultToken {
+    /// In a file, such as Vault Agent's sink. It is read again when the token in it has ended.
+    File(PathBuf),
+    /// In `VAULT_TOKEN`. The value is read where it is used, never here.
+    Variable,
+}
+
+/// `[vault]` as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct VaultDocument {
+    address: Option<String>,
+    allow_plaintext: bool,
+    namespace: Option<String>,
+    #[serde(default, deserialize_with = "parsed::some_path")]
+    ca_file: Option<PathBuf>,
+    #[serde(default, deserialize_with = "parsed::some_path")]
+    ca_path: Option<PathBuf>,
+    #[serde(default, deserialize_with = "parsed::some_path")]
+    client_certificate: Option<PathBuf>,
+    #[serde(default, deserialize_with = "parsed::some_path")]
+    client_key: Option<PathBuf>,
+    tls_server_name: Option<String>,
+    #[serde(default, deserialize_with = "parsed::some_text")]
+    proxy: Option<ProxyUrl>,
+    auth: Option<Method>,
+    auth_mount: Option<String>,
+    role: Option<String>,
+    #[serde(default, deserialize_with = "parsed::some_path")]
+    jwt_file: Option<PathBuf>,
+    role_id: Option<String>,
+    #[serde(default, deserialize_with = "parsed::some_path")]
+    secret_id_file: Option<PathBuf>,
+    secret_id_wrapped: Option<bool>,
+    #[serde(default, deserialize_with = "parsed::some_path")]
+    token_file: Option<PathBuf>,
+    #[serde(deserialize_with = "duration::positive")]
+    poll: Duration,
+    #[serde(deserialize_with = "duration::any")]
+    outage: Duration,
+    #[serde(deserialize_with = "duration::positive")]
+    timeout: Duration,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Method {
+    Kubernetes,
+    Jwt,
+    AppRole,
+    Token,
+    Cert,
+}
+
+impl VaultDocument {
+    /// Brings the values together. `token_in_variable` tells whether `VAULT_TOKEN` is set.
+    pub(super) fn settle(self, token_in_variable: bool) -> Result<Vault, Mismatch> {
+        let auth = self.auth(token_in_variable)?;
+        let client_certificate = self.client_certificate()?;
+        if matches!(auth, VaultAuth::Certificate { .. }) && client_certificate.is_none() {
+            return Err(missing("client_certificate", "auth = \"cert\" shows it"));
+        }
+        Ok(Vault {
+            address: self.address()?,
+            namespace: self.namespace()?,
+            client_certificate,
+            tls_server_name: self.tls_server_name()?,
+            proxy: http_proxy(self.proxy)?,
+            ca_file: self.ca_file,
+            ca_path: self.ca_path,
+            auth,
+            poll: self.poll,
+            outage: self.outage,
+            timeout: self.timeout,
+        })
+    }
+
+    fn address(&self) -> Result<BaseUrl, Mismatch> {
+        let wrong = |error| match error {
+            BaseUrlError::Plaintext => Mismatch::new(
+                "vault.address",
+                "http:// is for loopback addresses: tokens and keys would cross the network in the clear; use https://, \
+                 or set vault.allow_plaintext = true",
+            ),
+            error => Mismatch::new("vault.address", error),
+        };
+        let text = self.address.as_deref().ok_or_else(|| {
+            missing("address", "such as \"https://vault.internal:8200\", here or in VAULT_ADDR")
+        })?;
+        let address = BaseUrl::parse(text, self.allow_plaintext).map_err(wrong)?;
+        match address.path.ends_with("/v1") {
+            true => Err(Mismatch::new("vault.address", "leave out /v1 at its end")),
+            false => Ok(address),
+        }
+    }
+
+    fn namespace(&self) -> Result<Option<String>, Mismatch> {
+        let Some(text) = &self.namespace else {
+            return Ok(None);
+        };
+        let name = text.trim_matches('/');
+        match name.bytes().all(|byte| byte.is_ascii_graphic()) {
+            true => Ok(Some(name.to_owned()).filter(|name| !name.is_empty())),
+            false => Err(Mismatch::new(
+                "vault.namespace",
+                "expected the path of a namespace, such as \"team/payments\"",
+            )),
+        }
+    }
+
+    fn client_certificate(&self) -> Result<Option<ClientCertificate>, Mismatch> {
+        match (&self.client_certificate, &self.client_key) {
+            (None, None) => Ok(None),
+            (Some(certificate), Some(key)) => Ok(Some(ClientCertificate {
+                certificate: certificate.clone(),
+                key: key.clone(),
+            })),
+            (Some(_), None) => Err(missing("client_key", "client_certificate is set")),
+            (None, Some(_)) => Err(missing("client_certificate", "client_key is set")),
+        }
+    }
+
+    fn tls_server_name(&self) -> Result<Option<String>, Mismatch> {
+        let Some(name) = &self.tls_server_name else {
+            return Ok(None);
+        };
+        // The only form of a URL that is a host name and nothing else.
+        match BaseUrl::parse(&format!("https://{name}"), false) {
+            Ok(url) if url.host == name.to_ascii_lowercase() => Ok(Some(url.host)),
+            _ => Err(Mismatch::new(
+                "vault.tls_server_name",
+                "expected a host name",
+            )),
+        }
+    }
+
+    /// The way to sign in, chosen or implied by a token; nothing that belongs to another way may be set beside it.
+    fn auth(&self, token_in_variable: bool) -> Result<VaultAuth, Mismatch> {
+        let has_token = self.token_file.is_some() || token_in_variable;
+        let method = match self.auth {
+            Some(method) => method,
+            None if has_token => Method::Token,
+            None => {
+                return Err(missing(
+                    "auth",
+                    "to \"kubernetes\", \"jwt\", \"approle\", \"token\" or \"cert\"",
+                ));
+            }
+        };
+        self.nothing_stray(method)?;
+        let mount = |usual: &str| match self.auth_mount.as_deref() {
+            Some(mount) => auth_mount(mount),
+            None => Ok(usual.to_owned()),
+        };
+        Ok(match method {
+            Method::Kubernetes => VaultAuth::Kubernetes {
+                mount: mount("kubernetes")?,
+                role: wanted(&self.role, "role", "auth = \"kubernetes\" signs in as it")?,
+                jwt_file: (self.jwt_file.clone())
+                    .unwrap_or_else(|| PathBuf::from(SERVICE_ACCOUNT_TOKEN)),
+            },
+            Method::Jwt => VaultAuth::Jwt {
+                mount: mount("jwt")?,
+                role: self.role.clone(),
+                jwt_file: wanted(&self.jwt_file, "jwt_file", "auth = \"jwt\" reads it")?,
+            },
+            Method::AppRole => VaultAuth::AppRole {
+                mount: mount("approle")?,
+                role_id: wanted(&self.role_id, "role_id", "auth = \"approle\" needs it")?,
+                secret_id_file: wanted(
+                    &self.secret_id_file,
+                    "secret_id_file",
+                    "auth = \"approle\" reads it",
+                )?,
+                secret_id_wrapped: self.secret_id_wrapped.unwrap_or(false),
+            },
+            Method::Token => VaultAuth::Token(match (&self.token_file, token_in_variable) {
+                (Some(file), _) => VaultToken::File(file.clone()),
+                (None, true) => VaultToken::Variable,
+                (None, false) => {
+                    return Err(missing("token_file", "or VAULT_TOKEN: auth is \"token\""));
+                }
+            }),
+            Method::Cert => VaultAuth::Certificate {
+                mount: mount("cert")?,
+                role: self.role.clone(),
+            },
+        })
+    }
+
+    /// `token_file` is let be: `VAULT_TOKEN_FILE` may be there for other programs.
+    fn nothing_stray(&self, method: Method) -> Result<(), Mismatch> {
+        use Method::{AppRole, Cert, Jwt, Kubernetes};
+        let table: [(&str, bool, &[&str]); 6] = [
+            ("role", self.role.is_some(), &["kubernetes", "jwt", "cert"]),
+            ("jwt_file", self.jwt_file.is_some(), &["kubernetes", "jwt"]),
+            ("role_id", self.role_id.is_some(), &["approle"]),
+            ("secret_id_file", self.secret_id_file.is_some(), &["approle"]),
+            ("secret_id_wrapped", self.secret_id_wrapped.is_some(), &["approle"]),
+            (
+                "auth_mount",
+                self.auth_mount.is_some(),
+                &["kubernetes", "jwt", "approle", "cert"],
+            ),
+        ];
+        let chosen = match method {
+            Kubernetes => "kubernetes",
+            Jwt => "jwt",
+            AppRole => "approle",
+            Method::Token => "token",
+            Cert => "cert",
+        };
+        let stray = table
+            .iter()
+            .find(|(_, set, methods)| *set && !methods.contains(&chosen));
+        match stray {
+            None => Ok(()),
+            Some((key, _, methods)) => Err(Mismatch::new(
+                format!("vault.{key}"),
+                format!(
+                    "it belongs to auth = \"{}\", and vault.auth is \"{chosen}\"; change vault.auth, or remove this",
+                    methods.join("\" or \"")
+                ),
+            )),
+        }
+    }
+}
+
+/// What the kubelet mounts into every pod with a service account.
+const SERVICE_ACCOUNT_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+
+/// A mount as people write it: `auth/k8s/`, `k8s`.
+fn auth_mount(text: &str) -> Result<String, Mismatch> {
+    let mount = text.trim_matches('/');
+    let mount = mount.strip_prefix("auth/").unwrap_or(mount);
+    let plain = |segment: &str| {
+        !matches!(segment, "" | "." | "..") && segment.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    match mount.split('/').all(plain) {
+        true => Ok(mount.to_owned()),
+        false => Err(Mismatch::new(
+            "vault.auth_mount",
+            "expected the path that the auth method is mounted at, such as \"kubernetes\"",
+        )),
+    }
+}
+
+/// reqwest's SOCKS support resolves names locally, and would need another feature.
+fn http_proxy(proxy: Option<ProxyUrl>) -> Result<Option<ProxyUrl>, Mismatch> {
+    match proxy {
+        Some(proxy) if proxy.protocol == ProxyProtocol::Socks5 => Err(Mismatch::new(
+            "vault.proxy",
+            "Vault is reached through http:// and https:// proxies only",
+        )),
+        proxy => Ok(proxy),
+    }
+}
+
+fn wanted<T: Clone>(value: &Option<T>, key: &str, why: &str) -> Result<T, Mismatch> {
+    value.clone().ok_or_else(|| missing(key, why))
+}
+
+fn missing(key: &str, why: &str) -> Mismatch {
+    Mismatch::new(format!("vault.{key}"), format!("it is missing; set it: {why}"))
+}
+
+#[cfg(test)]
+mod tests;
