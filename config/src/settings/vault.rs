@@ -248,7 +248,7 @@ impl VaultDocument {
             Method::Kubernetes => VaultAuth::Kubernetes {
                 mount: mount("kubernetes")?,
                 role: wanted(&self.role, "role", "auth = \"kubernetes\" signs in as it")?,
-                jwt_file: (self.jwt_file.clone())
+                jwt_file: self.jwt_file.clone()
                     .unwrap_or_else(|| PathBuf::from(SERVICE_ACCOUNT_TOKEN)),
             },
             Method::Jwt => VaultAuth::Jwt {

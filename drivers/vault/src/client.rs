@@ -1,0 +1,317 @@
+//! Sends one request to Vault and reads its answer, within a time limit. It knows no token of its own, and follows no redirect: the
+//! token would go along.
+
+mod tls;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use keyside_config::BaseUrl;
+use reqwest::{
+    Body, Client, Method, Proxy, Request, Response, Url,
+    dns::{Addrs, Name, Resolve, Resolving},
+    header::{HOST, HeaderName, HeaderValue},
+    redirect,
+};
+use rustify::endpoint::Endpoint;
+use serde::{Serialize, de::DeserializeOwned};
+use zeroize::Zeroizing;
+
+use crate::error::{Answered, VaultError, is_away};
+
+/// The connections to one Vault.
+pub(crate) struct Http {
+    client: Client,
+    base: Url,
+    address: String,
+    timeout: Duration,
+    namespace: Option<HeaderValue>,
+    /// Set where the URL holds the name that the certificate is verified for instead of the address's host.
+    host: Option<HeaderValue>,
+}
+
+/// A request, without a token.
+pub(crate) struct Call {
+    method: Method,
+    path: String,
+    query: Option<String>,
+    body: Option<Zeroizing<Vec<u8>>>,
+}
+
+/// An answer whose status says something of the thing that was asked for: 2xx or 4xx.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Zeroizing<Vec<u8>>,
+}
+
+impl Http {
+    pub(crate) fn open(settings: &keyside_config::Vault) -> Result<Self, VaultError> {
+        let wrong = |reason: String| VaultError::Settings(reason);
+        let address = &settings.address;
+        let mut builder = Client::builder()
+            .no_proxy()
+            .redirect(redirect::Policy::none())
+            .timeout(settings.timeout)
+            .connect_timeout(settings.timeout)
+            .user_agent(concat!("keyside/", env!("CARGO_PKG_VERSION")));
+        builder = tls::configure(builder, settings)?;
+        if let Some(proxy) = &settings.proxy {
+            let proxy = Proxy::all(proxy.to_string());
+            let proxy = proxy.map_err(|error| wrong(format!("vault.proxy: {}", chain(&error))))?;
+            builder = builder.proxy(proxy);
+        }
+        let mut url = address.clone();
+        if let Some(name) = &settings.tls_server_name {
+            let host = address.host.clone();
+            builder = builder.dns_resolver(Arc::new(AddressHost(host)));
+            url.host = name.clone();
+        }
+        let host = settings.tls_server_name.as_ref().map(|_| address.authority());
+        let header = |text: &str| {
+            HeaderValue::from_str(text).map_err(|_| wrong("vault.namespace: unusable".to_owned()))
+        };
+        let unusable = |error: reqwest::Error| {
+            wrong(format!("the settings of [vault] cannot be used: {}", chain(&error)))
+        };
+        Ok(Self {
+            client: builder.build().map_err(unusable)?,
+            base: base(&url)?,
+            address: address.to_string(),
+            timeout: settings.timeout,
+            namespace: settings.namespace.as_deref().map(header).transpose()?,
+            host: host.as_deref().map(header).transpose()?,
+        })
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Sends a call with a token, or without one where it signs in.
+    ///
+    /// # Errors
+    /// No answer, or one that says something of the server only.
+    pub(crate) async fn send(
+        &self,
+        token: Option<&HeaderValue>,
+        call: &Call,
+    ) -> Result<Answer, VaultError> {
+        let request = self.request(token, call);
+        let response = self.client.execute(request).await;
+        let response = response.map_err(|error| self.unreachable(&error))?;
+        let status = response.status().as_u16();
+        let body = self.body(response, call).await?;
+        match is_away(status) {
+            true => {
+                let answered = Answered::new(status, call.name(), &body);
+                Err(VaultError::Answered(answered))
+            }
+            false => Ok(Answer { status, body }),
+        }
+    }
+
+    fn request(&self, token: Option<&HeaderValue>, call: &Call) -> Request {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().push("v1");
+            segments.extend(call.path.split('/'));
+        }
+        url.set_query(call.query.as_deref());
+        let mut request = Request::new(call.method.clone(), url);
+        let headers = request.headers_mut();
+        headers.insert(VAULT_REQUEST, HeaderValue::from_static("true"));
+        headers.insert(REQUEST_ID, request_id());
+        let named = [
+            (VAULT_TOKEN, token),
+            (VAULT_NAMESPACE, self.namespace.as_ref()),
+            (HOST, self.host.as_ref()),
+        ];
+        for (name, value) in named {
+            if let Some(value) = value {
+                headers.insert(name, value.clone());
+            }
+        }
+        if let Some(body) = &call.body {
+            // Bytes that zero themselves when the last owner lets go of them.
+            let bytes = Bytes::from_owner(body.clone());
+            *request.body_mut() = Some(Body::from(bytes));
+        }
+        request
+    }
+
+    async fn body(
+        &self,
+        mut response: Response,
+        call: &Call,
+    ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        let announced = response.content_length().unwrap_or(USUAL_BODY);
+        let announced = usize::try_from(announced).unwrap_or(LARGEST_BODY);
+        let mut body = Zeroizing::new(Vec::with_capacity(announced.min(LARGEST_BODY)));
+        loop {
+            let chunk = response.chunk().await;
+            let Some(chunk) = chunk.map_err(|error| self.unreachable(&error))? else {
+                return Ok(body);
+            };
+            if body.len() + chunk.len() > LARGEST_BODY {
+                return Err(VaultError::Malformed(call.name()));
+            }
+            append(&mut body, &chunk);
+        }
+    }
+
+    /// Says why no answer came, and which setting to look at.
+    fn unreachable(&self, error: &reqwest::Error) -> VaultError {
+        let why = chain(error);
+        let address = &self.address;
+        let has = |text: &str| why.contains(text);
+        VaultError::Unreachable(if error.is_timeout() {
+            let timeout = self.timeout;
+            format!("Vault at {address} did not answer within {timeout:?} (vault.timeout)")
+        } else if has("UnknownIssuer") || has("self-signed") || has("SelfSigned") {
+            format!(
+                "the certificate of Vault at {address} is from an authority that is not trusted; name that authority's \
+                 PEM file in vault.ca_file (VAULT_CACERT)"
+            )
+        } else if has("NotValidForName") || has("not valid for name") {
+            format!(
+                "the certificate of Vault at {address} is for another name; use that name in vault.address, or set \
+                 vault.tls_server_name to it"
+            )
+        } else if has("InvalidContentType") || has("corrupt message") {
+            format!("{address} speaks no TLS: check scheme and port in vault.address")
+        } else if has("CertificateRequired") || has("HandshakeFailure") {
+            format!(
+                "Vault at {address} wants a client certificate: set vault.client_certificate and vault.client_key ({why})"
+            )
+        } else {
+            format!("Vault at {address} cannot be reached: {why}; check vault.address")
+        })
+    }
+}
+
+impl Call {
+    pub(crate) fn new(method: Method, path: &str) -> Self {
+        Self {
+            method,
+            path: path.trim_matches(|c: char| c == '/' || c.is_whitespace()).to_owned(),
+            query: None,
+            body: None,
+        }
+    }
+
+    /// One of vaultrs' requests that has no body.
+    pub(crate) fn of<E: Endpoint>(endpoint: &E) -> Self {
+        let query = endpoint.query().ok().flatten();
+        Self {
+            query: query.filter(|query| !query.is_empty()),
+            ..Self::new(endpoint.method().into(), &endpoint.path())
+        }
+    }
+
+    /// With `body` as JSON, written into memory that is zeroed when the call is dropped.
+    pub(crate) fn with_body(mut self, body: &impl Serialize) -> Self {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST_REQUEST));
+        serde_json::to_writer(&mut *bytes, body).expect("maps with text keys are JSON");
+        self.body = Some(bytes);
+        self
+    }
+
+    /// Method and path: what messages call it.
+    pub(crate) fn name(&self) -> String {
+        format!("{} {}", self.method, self.path)
+    }
+}
+
+impl Answer {
+    pub(crate) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// The answer, if it is no refusal.
+    pub(crate) fn accepted(self, call: &Call) -> Result<Self, VaultError> {
+        match self.is_success() {
+            true => Ok(self),
+            false => Err(VaultError::Answered(self.answered(call))),
+        }
+    }
+
+    pub(crate) fn answered(&self, call: &Call) -> Answered {
+        Answered::new(self.status, call.name(), &self.body)
+    }
+
+    /// The body as a `T`. What is wrong with it is not repeated: it may hold a secret.
+    pub(crate) fn read<T: DeserializeOwned>(&self, call: &Call) -> Result<T, VaultError> {
+        serde_json::from_slice(&self.body).map_err(|_| VaultError::Malformed(call.name()))
+    }
+}
+
+/// Resolves every name to the addresses of one host: the certificate's name is in the URL, and this is where it is.
+struct AddressHost(String);
+
+impl Resolve for AddressHost {
+    fn resolve(&self, _: Name) -> Resolving {
+        let host = self.0.clone();
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((host.as_str(), 0)).await?;
+            let found: Vec<SocketAddr> = found.collect();
+            Ok(Box::new(found.into_iter()) as Addrs)
+        })
+    }
+}
+
+fn base(url: &BaseUrl) -> Result<Url, VaultError> {
+    let parsed = Url::parse(&url.to_string());
+    parsed.map_err(|error| VaultError::Settings(format!("vault.address: {error}")))
+}
+
+/// Without leaving a copy behind where the vector has to grow.
+fn append(body: &mut Zeroizing<Vec<u8>>, chunk: &[u8]) {
+    let needed = body.len() + chunk.len();
+    if needed > body.capacity() {
+        let mut larger = Zeroizing::new(Vec::with_capacity(needed.max(2 * body.capacity())));
+        larger.extend_from_slice(body);
+        *body = larger;
+    }
+    body.extend_from_slice(chunk);
+}
+
+/// An error with its causes; reqwest's own text says little. The URL is left out of it.
+fn chain(error: &reqwest::Error) -> String {
+    let mut said: Vec<String> = Vec::new();
+    let mut next: Option<&dyn std::error::Error> = std::error::Error::source(error);
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if said.last() != Some(&text) {
+            said.push(text);
+        }
+        next = cause.source();
+    }
+    match said.is_empty() {
+        true => "the request could not be sent".to_owned(),
+        false => said.join(": "),
+    }
+}
+
+/// Vault's audit log records this header once it is told to (`sys/config/auditing/request-headers`).
+fn request_id() -> HeaderValue {
+    let mut bytes = [0; 16];
+    // Without randomness the id is all zeros: it helps people to find a line, and nothing depends on it.
+    let _ = getrandom::fill(&mut bytes);
+    let id = format!("{:032x}", u128::from_be_bytes(bytes));
+    HeaderValue::from_str(&id).expect("hexadecimal digits")
+}
+
+const VAULT_TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
+const VAULT_NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
+/// Without it, Vault Agent and Vault Proxy may refuse (their protection against forged requests of browsers).
+const VAULT_REQUEST: HeaderName = HeaderName::from_static("x-vault-request");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-keyside-request-id");
+
+/// Bytes. Vault itself takes entries of at most 1 MiB.
+const LARGEST_BODY: usize = 4 << 20;
+const USUAL_BODY: u64 = 4 << 10;
+/// Room for a sign-in: service account tokens have about 1 KiB. A longer body is written all the same.
+const LARGEST_REQUEST: usize = 8 << 10;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+//! Which certificates count on the way to Vault: the authorities of the settings or the system's, and our own.
+
+use std::{fs, io, path::Path};
+
+use keyside_config::{Scheme, Vault};
+use reqwest::{Certificate, ClientBuilder, Identity};
+use zeroize::Zeroizing;
+
+use crate::error::VaultError;
+
+/// Adds authorities and the client certificate. As for Vault's own tools, named authorities replace the system's.
+pub(super) fn configure(
+    builder: ClientBuilder,
+    settings: &Vault,
+) -> Result<ClientBuilder, VaultError> {
+    let builder = builder.tls_backend_rustls();
+    if settings.address.scheme == Scheme::Http {
+        // Else a machine without any authority fails at building the client.
+        return Ok(builder.tls_certs_only([]));
+    }
+    let authorities = authorities(settings)?;
+    let builder = match authorities.is_empty() {
+        true => builder,
+        false => builder.tls_certs_only(authorities),
+    };
+    match identity(settings)? {
+        Some(identity) => Ok(builder.identity(identity)),
+        None => Ok(builder),
+    }
+}
+
+fn authorities(settings: &Vault) -> Result<Vec<Certificate>, VaultError> {
+    let mut found = Vec::new();
+    if let Some(file) = &settings.ca_file {
+        found.extend(certificates("vault.ca_file", file)?);
+    }
+    if let Some(folder) = &settings.ca_path {
+        let wrong = |error: io::Error| unreadable("vault.ca_path", folder, &error);
+        for entry in fs::read_dir(folder).map_err(wrong)? {
+            let path = entry.map_err(wrong)?.path();
+            if path.is_file() {
+                found.extend(certificates("vault.ca_path", &path)?);
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn certificates(setting: &str, file: &Path) -> Result<Vec<Certificate>, VaultError> {
+    let pem = fs::read(file).map_err(|error| unreadable(setting, file, &error))?;
+    match Certificate::from_pem_bundle(&pem) {
+        Ok(found) if !found.is_empty() => Ok(found),
+        _ => Err(VaultError::Settings(format!(
+            "{setting}: {} holds no certificate in PEM form",
+            file.display()
+        ))),
+    }
+}
+
+fn identity(settings: &Vault) -> Result<Option<Identity>, VaultError> {
+    let Some(client) = &settings.client_certificate else {
+        return Ok(None);
+    };
+    let read = |setting: &str, file: &Path| {
+        let pem = fs::read(file).map(Zeroizing::new);
+        pem.map_err(|error| unreadable(setting, file, &error))
+    };
+    let certificate = read("vault.client_certificate", &client.certificate)?;
+    let key = read("vault.client_key", &client.key)?;
+    let mut pem = Zeroizing::new(Vec::with_capacity(certificate.len() + key.len() + 1));
+    pem.extend_from_slice(&certificate);
+    pem.push(b'\n');
+    pem.extend_from_slice(&key);
+    Identity::from_pem(&pem).map(Some).map_err(|_| {
+        VaultError::Settings(format!(
+            "vault.client_certificate, vault.client_key: {} and {} hold no certificate and private key in PEM form",
+            client.certificate.display(),
+            client.key.display()
+        ))
+    })
+}
+
+fn unreadable(setting: &str, path: &Path, error: &io::Error) -> VaultError {
+    VaultError::Settings(format!("{setting}: cannot read {}: {error}", path.display()))
+}
