@@ -1,7 +1,7 @@
 //! Settings of `[vault]`: where Vault or OpenBao is, and how Keyside signs in to it. No secret is among them: a token, a JWT
 //! and a secret id are read from files, each time that they are needed.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
@@ -216,13 +216,16 @@ impl VaultDocument {
         let Some(name) = &self.tls_server_name else {
             return Ok(None);
         };
-        // The only form of a URL that is a host name and nothing else.
+        let wrong = |reason| Err(Mismatch::new("vault.tls_server_name", reason));
+        if self.proxy.is_some() {
+            return wrong("it cannot be used with vault.proxy, which is asked for that name; remove one of the two");
+        }
+        // A URL that is a host name and nothing else.
         match BaseUrl::parse(&format!("https://{name}"), false) {
-            Ok(url) if url.host == name.to_ascii_lowercase() => Ok(Some(url.host)),
-            _ => Err(Mismatch::new(
-                "vault.tls_server_name",
-                "expected a host name",
-            )),
+            Ok(url) if url.host == name.to_ascii_lowercase() && !is_address(name) => {
+                Ok(Some(url.host))
+            }
+            _ => wrong("expected a host name"),
         }
     }
 
@@ -346,6 +349,10 @@ fn http_proxy(proxy: Option<ProxyUrl>) -> Result<Option<ProxyUrl>, Mismatch> {
         )),
         proxy => Ok(proxy),
     }
+}
+
+fn is_address(host: &str) -> bool {
+    host.parse::<IpAddr>().is_ok()
 }
 
 fn wanted<T: Clone>(value: &Option<T>, key: &str, why: &str) -> Result<T, Mismatch> {

@@ -46,7 +46,7 @@ pub(crate) struct Answer {
 
 impl Http {
     pub(crate) fn open(settings: &keyside_config::Vault) -> Result<Self, VaultError> {
-        let wrong = |reason: String| VaultError::Settings(reason);
+        let wrong = VaultError::Settings;
         let address = &settings.address;
         let mut builder = Client::builder()
             .no_proxy()
@@ -254,10 +254,12 @@ impl Resolve for AddressHost {
         Box::pin(async move {
             let found = tokio::net::lookup_host((host.as_str(), 0)).await?;
             let found: Vec<SocketAddr> = found.collect();
-            Ok(Box::new(found.into_iter()) as Addrs)
+            Ok::<Addrs, BoxError>(Box::new(found.into_iter()))
         })
     }
 }
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 fn base(url: &BaseUrl) -> Result<Url, VaultError> {
     let parsed = Url::parse(&url.to_string());

@@ -1,5 +1,7 @@
 //! What can go wrong between Keyside and Vault, in sentences that name the setting and the remedy. None holds a secret.
 
+use std::fmt;
+
 use keyside_credentials::source::SourceError;
 use serde::Deserialize;
 
@@ -25,8 +27,7 @@ pub enum VaultError {
 }
 
 /// An answer with an error status.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{status} to {request}{}", self.said())]
+#[derive(Clone, Debug)]
 pub struct Answered {
     /// The HTTP status.
     pub status: u16,
@@ -60,6 +61,12 @@ impl From<VaultError> for SourceError {
             true => Self::Away(error.to_string()),
             false => Self::Refused(error.to_string()),
         }
+    }
+}
+
+impl fmt::Display for Answered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to {}{}", self.status, self.request, self.said())
     }
 }
 
@@ -113,8 +120,9 @@ pub(crate) fn is_away(status: u16) -> bool {
 /// One line of bounded length; Vault puts line breaks and tabs into lists of errors.
 pub(crate) fn fit_for_a_line(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
-    let line: String = words.join(" ").chars().take(LONGEST).collect();
-    line.escape_debug().to_string().replace("\\'", "'").replace("\\\"", "\"")
+    let line = words.join(" ");
+    let shown = line.chars().filter(|c| !c.is_control());
+    shown.take(LONGEST).collect()
 }
 
 const LONGEST: usize = 300;

@@ -1,0 +1,26 @@
+//! Signs in with the client certificate of the connection.
+
+use serde::Serialize;
+
+use super::{Login, shown};
+use crate::{client::Http, error::VaultError, lease::Grant};
+
+/// vaultrs calls the field `cert_name`, which Vault does not know.
+#[derive(Serialize)]
+struct Body<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+}
+
+pub(super) async fn sign_in(
+    http: &Http,
+    mount: &str,
+    role: Option<&str>,
+) -> Result<Grant, VaultError> {
+    let login = Login {
+        mount,
+        look_at: format!("{}, vault.client_certificate", shown(role)),
+        secret: "",
+    };
+    login.send(http, &Body { name: role }).await
+}
