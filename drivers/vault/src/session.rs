@@ -33,10 +33,18 @@ pub(crate) struct Session {
     sign_in: SignIn,
     current: ArcSwapOption<Lease>,
     turn: Mutex<Turn>,
-    /// When the last lookup that found the token alive began, and of which generation that token was.
-    found_alive: Mutex<Option<(u64, Instant)>>,
+    lookup: Mutex<Option<Lookup>>,
     /// A new token may not look itself up either, so a lookup that is refused says nothing.
     lookup_is_forbidden: AtomicBool,
+}
+
+/// What Vault last said of a token.
+#[derive(Clone, Copy)]
+struct Lookup {
+    generation: u64,
+    /// When it was asked.
+    asked: Instant,
+    alive: bool,
 }
 
 /// Held by the one who signs in or renews.
@@ -55,7 +63,7 @@ impl Session {
             sign_in,
             current: ArcSwapOption::empty(),
             turn: Mutex::default(),
-            found_alive: Mutex::default(),
+            lookup: Mutex::default(),
             lookup_is_forbidden: AtomicBool::new(false),
         }
     }
@@ -187,17 +195,19 @@ impl Session {
             // A sign-in now and then is all that is left to find out.
             return Ok(refused.duration_since(lease.signed_in) < BLIND);
         }
-        let mut found = self.found_alive.lock().await;
-        if matches!(*found, Some((of, at)) if of == lease.generation && at >= refused) {
-            return Ok(true);
+        let mut last = self.lookup.lock().await;
+        let of_it = last.filter(|last| last.generation == lease.generation);
+        if let Some(last) = of_it.filter(|last| !last.alive || last.asked >= refused) {
+            return Ok(last.alive);
         }
         let asked = Instant::now();
         let lookup = Call::of(&LookupTokenSelfRequest {});
-        let answer = self.send(lease, &lookup).await?;
-        let alive = answer.status != 403;
-        if alive {
-            *found = Some((lease.generation, asked));
-        }
+        let alive = self.send(lease, &lookup).await?.status != 403;
+        *last = Some(Lookup {
+            generation: lease.generation,
+            asked,
+            alive,
+        });
         Ok(alive)
     }
 

@@ -75,7 +75,7 @@ async fn unwrap(
         }
         let secret_id = ask(&http, &path, &wrapping).await?;
         *last = Some((wrapping, secret_id.clone()));
-        Ok(secret_id)
+        Ok::<_, VaultError>(secret_id)
     });
     let gone = |_| VaultError::SignIn("unwrapping the secret id was interrupted".to_owned());
     asked.await.map_err(gone)?

@@ -1,0 +1,315 @@
+//! Reads one field of a secret in KV version 1 or 2, cheaply where the caller has it already.
+//!
+//! In version 2 a version is the number that Vault counts, and a follower asks for metadata first, which holds no secret. Version
+//! 1 counts nothing: there a version is an HMAC of the value under a key of this process, so that it tells nothing of the value.
+
+mod fields;
+mod refusal;
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use keyside_credentials::source::{Reading, SourceError, VaultReference};
+use serde::Deserialize;
+use sha2::Sha256;
+use vaultrs::api::{
+    kv1::requests::GetSecretRequest,
+    kv2::requests::{ReadSecretMetadataRequest, ReadSecretRequest},
+};
+use zeroize::Zeroizing;
+
+use self::{
+    fields::Fields,
+    refusal::{Gone, Refusal},
+};
+use crate::{
+    Vault,
+    client::{Answer, Call},
+    error::VaultError,
+    mounts::{self, KvVersion, Mount, within},
+};
+
+/// The key of version 1's versions; another one in each process.
+pub(crate) struct ValueKey(Zeroizing<[u8; 32]>);
+
+/// A secret's place, once its mount is known.
+struct Place<'a> {
+    reference: &'a VaultReference,
+    mount: Mount,
+    path: String,
+}
+
+/// What is known of a secret before its data was read.
+enum Polled {
+    Unchanged,
+    Changed,
+}
+
+/// Reads what `reference` names, unless its version is `known`.
+///
+/// # Errors
+/// It is not there, or may not be read; or Vault is away.
+pub(crate) async fn read(
+    vault: &Vault,
+    reference: &VaultReference,
+    known: Option<&str>,
+) -> Result<Reading, SourceError> {
+    let path = full_path(reference)?;
+    if let Some(mount) = vault.mounts.known(&path) {
+        let place = Place::new(reference, mount, &path);
+        let read = place.read(vault, known).await;
+        if !matches!(read, Err(SourceError::Refused(_))) {
+            return read;
+        }
+        // Perhaps it is another mount now. What Vault says of it decides.
+        vault.mounts.forget(&place.mount);
+    }
+    match (mounts::ask(vault, &path).await?, &reference.mount) {
+        (Some(mount), _) => Place::new(reference, mount, &path).read(vault, known).await,
+        (None, Some(mount)) => guess(vault, reference, mount, &path, known).await,
+        (None, None) => Err(SourceError::Refused(refusal::no_mount(&path))),
+    }
+}
+
+/// Where Vault does not say of which version a mount is, version 2 is tried, then 1.
+async fn guess(
+    vault: &Vault,
+    reference: &VaultReference,
+    mount: &str,
+    path: &str,
+    known: Option<&str>,
+) -> Result<Reading, SourceError> {
+    let place = |version| {
+        let path_of_mount = mount.trim_matches('/').to_owned();
+        let mount = Mount {
+            path: path_of_mount,
+            version,
+        };
+        Place::new(reference, mount, path)
+    };
+    let second = place(KvVersion::V2);
+    let refused = match second.read(vault, known).await {
+        Err(SourceError::Refused(reason)) => reason,
+        decided => {
+            vault.mounts.remember(&second.mount);
+            return decided;
+        }
+    };
+    let first = place(KvVersion::V1);
+    match first.read(vault, known).await {
+        Err(SourceError::Refused(_)) => Err(SourceError::Refused(refused)),
+        decided => {
+            vault.mounts.remember(&first.mount);
+            decided
+        }
+    }
+}
+
+impl<'a> Place<'a> {
+    fn new(reference: &'a VaultReference, mount: Mount, path: &str) -> Self {
+        Self {
+            reference,
+            path: within(path, &mount.path).unwrap_or_default().to_owned(),
+            mount,
+        }
+    }
+
+    async fn read(&self, vault: &Vault, known: Option<&str>) -> Result<Reading, SourceError> {
+        match (self.mount.version, known) {
+            (KvVersion::V1, _) if self.reference.version.is_some() => {
+                Err(self.refused(Refusal::NoVersions))
+            }
+            (KvVersion::V1, known) => self.read_first(vault, known).await,
+            (KvVersion::V2, Some(known)) => match self.poll(vault, known).await? {
+                Polled::Unchanged => Ok(Reading::Unchanged),
+                Polled::Changed => self.read_second(vault, Some(known)).await,
+            },
+            (KvVersion::V2, None) => self.read_second(vault, None).await,
+        }
+    }
+
+    async fn read_first(
+        &self,
+        vault: &Vault,
+        known: Option<&str>,
+    ) -> Result<Reading, SourceError> {
+        #[derive(Deserialize)]
+        struct Envelope {
+            data: Fields,
+        }
+        let call = Call::of(&GetSecretRequest {
+            mount: self.mount.path.clone(),
+            path: self.path.clone(),
+        });
+        let answer = self.found(vault, &call).await?;
+        let secret = self.field(answer.read::<Envelope>(&call)?.data)?;
+        let version = vault.value_key.version(&secret);
+        Ok(reading(version, secret, known))
+    }
+
+    /// Asks for metadata. Only what is certain is decided here: anything else is for the data to tell.
+    async fn poll(&self, vault: &Vault, known: &str) -> Result<Polled, SourceError> {
+        let call = Call::of(&ReadSecretMetadataRequest {
+            mount: self.mount.path.clone(),
+            path: self.path.clone(),
+        });
+        let answer = vault.answer(&call).await?;
+        if !answer.is_success() {
+            // Not allowed, or gone. The data tells both, and a policy need not allow metadata.
+            return Ok(Polled::Changed);
+        }
+        let metadata = answer.read::<MetadataEnvelope>(&call)?.data;
+        let version = self.reference.version.unwrap_or(metadata.current_version);
+        let state = metadata.versions.get(&version.to_string());
+        let is_there = state.is_some_and(VersionState::is_there);
+        match is_there && version.to_string() == known {
+            true => Ok(Polled::Unchanged),
+            false => Ok(Polled::Changed),
+        }
+    }
+
+    async fn read_second(
+        &self,
+        vault: &Vault,
+        known: Option<&str>,
+    ) -> Result<Reading, SourceError> {
+        #[derive(Deserialize)]
+        struct Envelope {
+            data: Data,
+        }
+        #[derive(Deserialize)]
+        struct Data {
+            data: Option<Fields>,
+            metadata: VersionState,
+        }
+        let call = Call::of(&ReadSecretRequest {
+            mount: self.mount.path.clone(),
+            path: self.path.clone(),
+            version: self.reference.version,
+        });
+        let answer = self.found(vault, &call).await?;
+        let Data { data, metadata } = answer.read::<Envelope>(&call)?.data;
+        let fields = data.ok_or_else(|| self.refused(Refusal::Gone(metadata.gone())))?;
+        let secret = self.field(fields)?;
+        Ok(reading(metadata.version.to_string(), secret, known))
+    }
+
+    /// The answer, if there is something at the place.
+    async fn found(&self, vault: &Vault, call: &Call) -> Result<Answer, SourceError> {
+        let answer = vault.answer(call).await?;
+        match answer.status {
+            _ if answer.is_success() => Ok(answer),
+            403 => Err(self.refused(Refusal::Forbidden)),
+            404 => Err(self.refused(self.missing(&answer))),
+            _ => Err(VaultError::Answered(answer.answered(call)).into()),
+        }
+    }
+
+    /// A 404 of version 2 holds the metadata of a version that was deleted.
+    fn missing(&self, answer: &Answer) -> Refusal<'static> {
+        #[derive(Deserialize)]
+        struct Envelope {
+            data: Option<Data>,
+        }
+        #[derive(Deserialize)]
+        struct Data {
+            metadata: Option<VersionState>,
+        }
+        let envelope = serde_json::from_slice::<Envelope>(&answer.body);
+        let data = envelope.ok().and_then(|envelope| envelope.data);
+        match data.and_then(|data| data.metadata) {
+            Some(metadata) => Refusal::Gone(metadata.gone()),
+            None => Refusal::Nothing,
+        }
+    }
+
+    fn field(&self, fields: Fields) -> Result<Zeroizing<Vec<u8>>, SourceError> {
+        let field = fields.take(&self.reference.field);
+        field.map_err(|missing| self.refused(Refusal::Field(&missing)))
+    }
+
+    fn refused(&self, refusal: Refusal<'_>) -> SourceError {
+        SourceError::Refused(refusal.explain(&self.mount, &self.path, self.reference))
+    }
+}
+
+impl ValueKey {
+    pub(crate) fn random() -> Result<Self, VaultError> {
+        let mut key = Zeroizing::new([0; 32]);
+        getrandom::fill(&mut *key).map_err(|error| {
+            VaultError::Settings(format!("the system gives no random bytes: {error}"))
+        })?;
+        Ok(Self(key))
+    }
+
+    /// 16 hexadecimal digits.
+    fn version(&self, value: &[u8]) -> String {
+        let mut hmac =
+            Hmac::<Sha256>::new_from_slice(&*self.0).expect("HMAC takes a key of any length");
+        hmac.update(value);
+        let tag = hmac.finalize().into_bytes();
+        tag.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+#[derive(Deserialize)]
+struct MetadataEnvelope {
+    data: Metadata,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    current_version: u64,
+    versions: std::collections::BTreeMap<String, VersionState>,
+}
+
+#[derive(Deserialize)]
+struct VersionState {
+    #[serde(default)]
+    version: u64,
+    /// Empty, or RFC 3339; it may be in the future (`delete_version_after`).
+    #[serde(default)]
+    deletion_time: String,
+    #[serde(default)]
+    destroyed: bool,
+}
+
+impl VersionState {
+    /// Certainly there. With a deletion time it depends on Vault's clock, so Vault is asked.
+    fn is_there(&self) -> bool {
+        !self.destroyed && self.deletion_time.is_empty()
+    }
+
+    fn gone(&self) -> Gone {
+        match self.destroyed {
+            true => Gone::Destroyed(self.version),
+            false => Gone::Deleted(self.version),
+        }
+    }
+}
+
+fn reading(version: String, secret: Zeroizing<Vec<u8>>, known: Option<&str>) -> Reading {
+    match known == Some(version.as_str()) {
+        true => Reading::Unchanged,
+        false => Reading::Secret { version, secret },
+    }
+}
+
+/// The path with its mount at the beginning. A `mount` beside a path that does not begin with it is put there.
+fn full_path(reference: &VaultReference) -> Result<String, SourceError> {
+    let path = reference.path.trim_matches('/');
+    let mount = reference.mount.as_deref().map(|mount| mount.trim_matches('/'));
+    let full = match mount {
+        Some(mount) if within(path, mount).is_none() => format!("{mount}/{path}"),
+        _ => path.to_owned(),
+    };
+    // `.` and `..` would be resolved in the URL, and so lead to another path than the one that was allowed.
+    let odd = |segment: &str| {
+        matches!(segment, "" | "." | "..") || segment.chars().any(char::is_control)
+    };
+    match full.split('/').any(odd) || !full.contains('/') {
+        true => Err(SourceError::Refused(refusal::odd_path(&full))),
+        false => Ok(full),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+//! Why a secret is not to be had, in a sentence with the path and the remedy. Names of fields may be said; values never.
+
+use keyside_credentials::source::VaultReference;
+
+use super::fields::Missing;
+use crate::{
+    error::fit_for_a_line,
+    mounts::{KvVersion, Mount},
+};
+
+/// What Vault's answer says of a secret that cannot be read.
+pub(super) enum Refusal<'a> {
+    /// 403, with a token that is alive.
+    Forbidden,
+    /// There is nothing at the path, nor the metadata of anything.
+    Nothing,
+    /// The version was there.
+    Gone(Gone),
+    /// The field.
+    Field(&'a Missing),
+    /// A version is asked for where none are counted.
+    NoVersions,
+}
+
+/// What was done to a version.
+pub(super) enum Gone {
+    /// It can be restored.
+    Deleted(u64),
+    /// It cannot.
+    Destroyed(u64),
+}
+
+impl Refusal<'_> {
+    pub(super) fn explain(&self, mount: &Mount, path: &str, reference: &VaultReference) -> String {
+        let shown = fit_for_a_line(&format!("{}/{path}", mount.path));
+        match self {
+            Self::Forbidden => format!(
+                "Vault does not allow Keyside's token to read {shown}; its policy needs: {}",
+                policy(mount, path)
+            ),
+            Self::Nothing => match reference.version {
+                Some(version) => {
+                    format!("there is no version {version} of {shown} in Vault; check version and path")
+                }
+                None => format!("there is no secret at {shown} in Vault; check path and vault.namespace"),
+            },
+            Self::Gone(Gone::Deleted(version)) => format!(
+                "version {version} of {shown} was deleted in Vault; restore it with `vault kv undelete`, or write a new one"
+            ),
+            Self::Gone(Gone::Destroyed(version)) => {
+                format!("version {version} of {shown} was destroyed in Vault; write a new one")
+            }
+            Self::Field(missing) => format!(
+                "field `{}` of {shown} in Vault {}",
+                fit_for_a_line(&reference.field),
+                wrong(missing)
+            ),
+            Self::NoVersions => format!(
+                "{shown} is in a KV engine of version 1, which keeps no versions; leave `version` out"
+            ),
+        }
+    }
+}
+
+/// The path that no mount is known for.
+pub(super) fn no_mount(path: &str) -> String {
+    let path = fit_for_a_line(path);
+    format!(
+        "Vault tells no KV mount for {path}: nothing is mounted there, or the policy of Keyside's token names no path in it. Check \
+         path, vault.namespace and policy, or say `mount` beside the path"
+    )
+}
+
+pub(super) fn odd_path(path: &str) -> String {
+    format!(
+        "`{}` is no path of a secret in Vault; expected a mount and a name, such as kv/teams/acme/openai",
+        fit_for_a_line(path)
+    )
+}
+
+fn wrong(missing: &Missing) -> String {
+    match missing {
+        Missing::Empty => "is empty; write the key into it".to_owned(),
+        Missing::NoText(kind) => format!("is {kind}; a key is a string"),
+        Missing::Field { there } if there.is_empty() => "is not there; nor is any other".to_owned(),
+        Missing::Field { there } => {
+            let names: Vec<_> = there.iter().take(MOST_NAMES).map(|name| fit_for_a_line(name)).collect();
+            format!("is not there; these are: {}", names.join(", "))
+        }
+    }
+}
+
+/// The line that is missing in a policy.
+fn policy(mount: &Mount, path: &str) -> String {
+    let at = match mount.version {
+        KvVersion::V1 => format!("{}/{path}", mount.path),
+        KvVersion::V2 => format!("{}/data/{path}", mount.path),
+    };
+    format!("path \"{}\" {{ capabilities = [\"read\"] }}", fit_for_a_line(&at))
+}
+
+const MOST_NAMES: usize = 20;

@@ -1,0 +1,126 @@
+//! Finds the KV mount of a path and its version, as Vault's own CLI does, and remembers it.
+
+use std::{collections::BTreeMap, sync::RwLock};
+
+use keyside_credentials::source::SourceError;
+use reqwest::Method;
+use serde::Deserialize;
+
+use crate::{Vault, client::Call};
+
+/// A KV secrets engine at its path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mount {
+    /// Without slashes at its ends.
+    pub(crate) path: String,
+    pub(crate) version: KvVersion,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KvVersion {
+    V1,
+    V2,
+}
+
+/// The mounts that are known. Vault mounts nothing below a mount, so a path has at most one.
+#[derive(Default)]
+pub(crate) struct Mounts {
+    known: RwLock<BTreeMap<String, KvVersion>>,
+}
+
+impl Mounts {
+    /// The known mount that `path` is in.
+    pub(crate) fn known(&self, path: &str) -> Option<Mount> {
+        let known = self.known.read().ok()?;
+        let mount = known.iter().find(|(mount, _)| within(path, mount).is_some());
+        mount.map(|(path, version)| Mount {
+            path: path.clone(),
+            version: *version,
+        })
+    }
+
+    pub(crate) fn remember(&self, mount: &Mount) {
+        if let Ok(mut known) = self.known.write() {
+            known.insert(mount.path.clone(), mount.version);
+        }
+    }
+
+    /// For when a mount may have been replaced by another.
+    pub(crate) fn forget(&self, mount: &Mount) {
+        if let Ok(mut known) = self.known.write() {
+            known.remove(&mount.path);
+        }
+    }
+}
+
+/// The rest of `path` inside of `mount`.
+pub(crate) fn within<'a>(path: &'a str, mount: &str) -> Option<&'a str> {
+    path.strip_prefix(mount)?.strip_prefix('/')
+}
+
+/// Asks Vault for the mount that `path` is in; `None` where it does not say: no policy of this token names anything in the mount,
+/// or there is none.
+///
+/// # Errors
+/// Vault is away, or something else than KV is mounted there.
+pub(crate) async fn ask(vault: &Vault, path: &str) -> Result<Option<Mount>, SourceError> {
+    #[derive(Deserialize)]
+    struct Envelope {
+        data: Data,
+    }
+    #[derive(Deserialize)]
+    struct Data {
+        path: String,
+        #[serde(rename = "type")]
+        engine: String,
+        options: Option<Options>,
+    }
+    #[derive(Deserialize)]
+    struct Options {
+        version: Option<String>,
+    }
+    let call = Call::new(Method::GET, &format!("sys/internal/ui/mounts/{path}"));
+    let answer = vault.answer(&call).await?;
+    if !answer.is_success() {
+        return Ok(None);
+    }
+    let Data {
+        path: mount,
+        engine,
+        options,
+    } = answer.read::<Envelope>(&call)?.data;
+    if engine != "kv" && engine != "generic" {
+        return Err(SourceError::Refused(format!(
+            "{path} is not in a KV secrets engine: {mount} is of type {engine}. Check the path"
+        )));
+    }
+    let version = options.and_then(|options| options.version);
+    let mount = Mount {
+        path: mount.trim_matches('/').to_owned(),
+        version: match version.as_deref() {
+            Some("2") => KvVersion::V2,
+            _ => KvVersion::V1,
+        },
+    };
+    vault.mounts.remember(&mount);
+    Ok(Some(mount))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_in_a_mount_only_at_a_slash() {
+        let mounts = Mounts::default();
+        let mount = Mount {
+            path: "kv/teams".to_owned(),
+            version: KvVersion::V2,
+        };
+        mounts.remember(&mount);
+        assert_eq!(mounts.known("kv/teams/acme/openai"), Some(mount.clone()));
+        assert_eq!(mounts.known("kv/teamsters/x"), None);
+        mounts.forget(&mount);
+        assert_eq!(mounts.known("kv/teams/acme/openai"), None);
+    }
+}
