@@ -15,9 +15,10 @@ import sys
 
 # crate -> workspace crates it may name. Missing from here: not allowed in the workspace.
 ALLOWED = {
-    "keyside": {"keyside-proxy", "keyside-admin", "keyside-credentials", "keyside-config"},
+    "keyside": {"keyside-proxy", "keyside-admin", "keyside-vault", "keyside-credentials", "keyside-config"},
     "keyside-proxy": {"keyside-credentials", "keyside-config"},
     "keyside-admin": {"keyside-credentials", "keyside-config"},
+    "keyside-vault": {"keyside-credentials", "keyside-config"},
     "keyside-credentials": {"keyside-config"},
     "keyside-config": set(),
     "keyside-bench": set(),
@@ -30,6 +31,7 @@ UNREACHABLE = {
     "keyside-credentials": HTTP_STACK,
     "keyside-admin": {"pingora-core", "pingora-proxy"},
     "keyside-proxy": {"axum", "axum-core", "pingora-proxy"},
+    "keyside-vault": {"axum", "axum-core", "pingora-core", "pingora-proxy"},
     "keyside": {"pingora-proxy", "aws-lc-rs", "aws-lc-sys", "openssl", "openssl-sys", "native-tls"},
 }
 
@@ -37,6 +39,7 @@ UNREACHABLE = {
 UNNAMED = {
     "keyside": {"sled", "chacha20poly1305", "hkdf"},
     "keyside-proxy": {"sled", "chacha20poly1305", "hkdf"},
+    "keyside-vault": {"sled", "chacha20poly1305", "hkdf"},
     "keyside-admin": {"sled", "chacha20poly1305", "hkdf", "hyper", "hyper-util"},
 }
 

@@ -81,7 +81,7 @@ class Exposure(unittest.TestCase):
 
 
 def metadata(*arrows_drawn):
-    """`cargo metadata` of a workspace of our five crates with these (from, to, kind) arrows."""
+    """`cargo metadata` of a workspace of our crates with these (from, to, kind) arrows."""
     ours = list(arrows.ALLOWED)
     outside = {to for _, to, _ in arrows_drawn} | {start for start, _, _ in arrows_drawn}
     names = sorted(set(ours) | outside)

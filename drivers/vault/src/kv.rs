@@ -53,11 +53,12 @@ pub(crate) async fn read(
     known: Option<&str>,
 ) -> Result<Reading, SourceError> {
     let path = full_path(reference)?;
+    let mut refused = None;
     if let Some(mount) = vault.mounts.known(&path) {
         let place = Place::new(reference, mount, &path);
-        let read = place.read(vault, known).await;
-        if !matches!(read, Err(SourceError::Refused(_))) {
-            return read;
+        match place.read(vault, known).await {
+            Err(SourceError::Refused(reason)) => refused = Some(reason),
+            decided => return decided,
         }
         // Perhaps it is another mount now. What Vault says of it decides.
         vault.mounts.forget(&place.mount);
@@ -65,7 +66,10 @@ pub(crate) async fn read(
     match (mounts::ask(vault, &path).await?, &reference.mount) {
         (Some(mount), _) => Place::new(reference, mount, &path).read(vault, known).await,
         (None, Some(mount)) => guess(vault, reference, mount, &path, known).await,
-        (None, None) => Err(SourceError::Refused(refusal::no_mount(&path))),
+        (None, None) => {
+            let reason = refused.unwrap_or_else(|| refusal::no_mount(&path));
+            Err(SourceError::Refused(reason))
+        }
     }
 }
 
@@ -77,30 +81,25 @@ async fn guess(
     path: &str,
     known: Option<&str>,
 ) -> Result<Reading, SourceError> {
-    let place = |version| {
-        let path_of_mount = mount.trim_matches('/').to_owned();
+    let mut refused = None;
+    for version in [KvVersion::V2, KvVersion::V1] {
         let mount = Mount {
-            path: path_of_mount,
+            path: mount.trim_matches('/').to_owned(),
             version,
         };
-        Place::new(reference, mount, path)
-    };
-    let second = place(KvVersion::V2);
-    let refused = match second.read(vault, known).await {
-        Err(SourceError::Refused(reason)) => reason,
-        decided => {
-            vault.mounts.remember(&second.mount);
-            return decided;
-        }
-    };
-    let first = place(KvVersion::V1);
-    match first.read(vault, known).await {
-        Err(SourceError::Refused(_)) => Err(SourceError::Refused(refused)),
-        decided => {
-            vault.mounts.remember(&first.mount);
-            decided
+        let place = Place::new(reference, mount, path);
+        match place.read(vault, known).await {
+            Err(SourceError::Refused(reason)) => {
+                refused.get_or_insert(reason);
+            }
+            Err(away) => return Err(away),
+            Ok(reading) => {
+                vault.mounts.remember(&place.mount);
+                return Ok(reading);
+            }
         }
     }
+    Err(SourceError::Refused(refused.unwrap_or_default()))
 }
 
 impl<'a> Place<'a> {
@@ -151,9 +150,15 @@ impl<'a> Place<'a> {
             mount: self.mount.path.clone(),
             path: self.path.clone(),
         });
+        if vault.mounts.hides_metadata(&call.name()) {
+            return Ok(Polled::Changed);
+        }
         let answer = vault.answer(&call).await?;
+        if answer.status == 403 {
+            // A policy need not allow metadata.
+            vault.mounts.metadata_is_hidden(call.name());
+        }
         if !answer.is_success() {
-            // Not allowed, or gone. The data tells both, and a policy need not allow metadata.
             return Ok(Polled::Changed);
         }
         let metadata = answer.read::<MetadataEnvelope>(&call)?.data;

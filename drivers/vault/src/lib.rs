@@ -1,7 +1,7 @@
 //! HashiCorp Vault and OpenBao: signs in once a process, keeps the token alive, and reads secrets for those who follow them.
 //!
-//! The way of a read: [`kv`] turns a reference into requests, with the mount from [`mounts`]; [`session`] attaches a token
-//! that is alive, and decides what a 403 means; [`client`] sends. No request of a runner ever waits for this crate.
+//! The way of a read: `kv` turns a reference into requests, with the mount from `mounts`; `session` attaches a token
+//! that is alive, and decides what a 403 means; `client` sends. No request of a runner ever waits for this crate.
 //!
 //! vaultrs gives the requests (path, method, query) that carry no secret; sending them and reading the answers is done here.
 //! Its own client cannot add a header to a request, panics on a token with a line break in it, writes up to three log lines at

@@ -1,6 +1,9 @@
-//! Finds the KV mount of a path and its version, as Vault's own CLI does, and remembers it.
+//! Finds the KV mount of a path and its version, as Vault's own CLI does, and remembers it, with what cannot be asked in it.
 
-use std::{collections::BTreeMap, sync::RwLock};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::RwLock,
+};
 
 use keyside_credentials::source::SourceError;
 use reqwest::Method;
@@ -26,6 +29,8 @@ pub(crate) enum KvVersion {
 #[derive(Default)]
 pub(crate) struct Mounts {
     known: RwLock<BTreeMap<String, KvVersion>>,
+    /// Requests for metadata that policies do not allow; each is tried once a process.
+    hidden: RwLock<BTreeSet<String>>,
 }
 
 impl Mounts {
@@ -49,6 +54,17 @@ impl Mounts {
     pub(crate) fn forget(&self, mount: &Mount) {
         if let Ok(mut known) = self.known.write() {
             known.remove(&mount.path);
+        }
+    }
+
+    pub(crate) fn hides_metadata(&self, request: &str) -> bool {
+        let hidden = self.hidden.read();
+        hidden.is_ok_and(|hidden| hidden.contains(request))
+    }
+
+    pub(crate) fn metadata_is_hidden(&self, request: String) {
+        if let Ok(mut hidden) = self.hidden.write() {
+            hidden.insert(request);
         }
     }
 }
