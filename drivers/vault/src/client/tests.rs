@@ -1,0 +1,73 @@
+//! Answers that do not come, and what is said of them.
+
+use std::time::Duration;
+
+use keyside_config::{BaseUrl, VaultAuth, VaultToken};
+use serde_json::Value;
+
+use super::*;
+use crate::stand_in::{NEVER, StandIn};
+
+fn auth() -> VaultAuth {
+    VaultAuth::Token(VaultToken::Variable)
+}
+
+#[tokio::test]
+async fn a_slow_answer_names_the_time_limit() {
+    let vault = StandIn::start(|_| (NEVER, Value::Null)).await;
+    let mut settings = vault.settings(auth());
+    settings.timeout = Duration::from_millis(50);
+    let http = Http::open(&settings).unwrap();
+    let call = Call::new(Method::GET, "kv/x");
+    let error = http.send(None, &call).await.err().unwrap();
+    assert!(error.is_away());
+    assert!(error.to_string().contains("vault.timeout"), "{error}");
+}
+
+#[tokio::test]
+async fn a_port_where_nothing_listens_names_the_address() {
+    let vault = StandIn::start(|_| (200, Value::Null)).await;
+    let mut settings = vault.settings(auth());
+    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    settings.address = BaseUrl::parse(&format!("http://{address}"), false).unwrap();
+    let http = Http::open(&settings).unwrap();
+    let call = Call::new(Method::GET, "kv/x");
+    let error = http.send(None, &call).await.err().unwrap();
+    let said = error.to_string();
+    assert!(error.is_away());
+    assert!(said.contains(&address.to_string()) && said.contains("vault.address"), "{said}");
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed_because_the_token_would_go_along() {
+    let vault = StandIn::start(|_| (307, Value::Null)).await;
+    let http = Http::open(&vault.settings(auth())).unwrap();
+    let call = Call::new(Method::GET, "kv/x");
+    let error = http.send(None, &call).await.err().unwrap();
+    assert!(error.is_away());
+    assert_eq!(vault.asked("").len(), 1);
+}
+
+#[tokio::test]
+async fn a_plaintext_port_under_https_is_told() {
+    let vault = StandIn::start(|_| (200, Value::Null)).await;
+    let mut settings = vault.settings(auth());
+    settings.address.scheme = keyside_config::Scheme::Https;
+    let ca = tempfile::NamedTempFile::new().unwrap();
+    settings.ca_file = Some(ca.path().to_owned());
+    let error = Http::open(&settings).err().unwrap();
+    assert!(error.to_string().starts_with("vault.ca_file: "), "{error}");
+}
+
+#[tokio::test]
+async fn a_path_is_escaped_below_the_address_s_own() {
+    let vault = StandIn::start(|_| (200, Value::Null)).await;
+    let mut settings = vault.settings(auth());
+    settings.address.path = "/vault".to_owned();
+    let http = Http::open(&settings).unwrap();
+    let call = Call::new(Method::GET, "/kv/a b%2F?c");
+    http.send(None, &call).await.ok().unwrap();
+    assert_eq!(vault.asked("")[0].line, "GET /vaultkv/a%20b%252F%3Fc");
+}

@@ -1,0 +1,258 @@
+//! Secrets at their edges: versions, deletions, policies, and mounts that Vault does not tell of.
+
+use std::sync::Mutex;
+
+use keyside_config::VaultAuth;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::stand_in::{Asked, StandIn, refused, signed_in};
+
+const KEY: &str = "sk-canary-5521";
+
+/// A client of a stand-in that everybody may sign in to, with `answers` for the rest.
+async fn client(
+    answers: impl Fn(&Asked) -> (u16, Value) + Send + Sync + 'static,
+) -> (StandIn, std::sync::Arc<Vault>, tempfile::NamedTempFile) {
+    let vault = StandIn::start(move |asked| match asked.line.as_str() {
+        "POST auth/jwt/login" => signed_in("hvs.one", 3600),
+        "GET auth/token/lookup-self" => (200, json!({ "data": {} })),
+        _ => answers(asked),
+    })
+    .await;
+    let jwt = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(jwt.path(), "jwt.one").unwrap();
+    let auth = VaultAuth::Jwt {
+        mount: "jwt".to_owned(),
+        role: None,
+        jwt_file: jwt.path().to_owned(),
+    };
+    let client = Vault::open(&vault.settings(auth)).unwrap();
+    (vault, client, jwt)
+}
+
+fn reference(path: &str) -> VaultReference {
+    VaultReference {
+        mount: None,
+        path: path.to_owned(),
+        field: "api_key".to_owned(),
+        version: None,
+    }
+}
+
+fn mounted(path: &str, version: &str) -> (u16, Value) {
+    let data = json!({ "path": path, "type": "kv", "options": { "version": version } });
+    (200, json!({ "data": data }))
+}
+
+fn version_2(version: u64, data: Value) -> (u16, Value) {
+    let metadata = json!({ "version": version, "deletion_time": "", "destroyed": false });
+    (200, json!({ "data": { "data": data, "metadata": metadata } }))
+}
+
+fn metadata(version: u64, deletion_time: &str, destroyed: bool) -> (u16, Value) {
+    let state = json!({ "created_time": "", "deletion_time": deletion_time, "destroyed": destroyed });
+    let data = json!({ "current_version": version, "versions": { version.to_string(): state } });
+    (200, json!({ "data": data }))
+}
+
+fn secret(reading: Result<Reading, SourceError>) -> (String, String) {
+    match reading {
+        Ok(Reading::Secret { version, secret }) => {
+            (version, String::from_utf8(secret.to_vec()).unwrap())
+        }
+        Ok(Reading::Unchanged) => panic!("unchanged"),
+        Err(SourceError::Refused(why) | SourceError::Away(why)) => panic!("{why}"),
+    }
+}
+
+fn refusal_of(reading: Result<Reading, SourceError>) -> String {
+    match reading {
+        Err(SourceError::Refused(why)) => why,
+        Err(SourceError::Away(why)) => panic!("away: {why}"),
+        Ok(_) => panic!("read"),
+    }
+}
+
+const MOUNTS: &str = "GET sys/internal/ui/mounts/kv/teams/acme/openai";
+const DATA: &str = "GET kv/teams/data/acme/openai";
+const METADATA: &str = "GET kv/teams/metadata/acme/openai";
+const PATH: &str = "kv/teams/acme/openai";
+
+#[tokio::test]
+async fn a_follower_of_version_2_asks_for_metadata_until_something_changed() {
+    let current = std::sync::Arc::new(Mutex::new(7));
+    let now = current.clone();
+    let (vault, client, _jwt) = client(move |asked| {
+        let version = *now.lock().unwrap();
+        match asked.line.as_str() {
+            MOUNTS => mounted("kv/teams/", "2"),
+            DATA => version_2(version, json!({ "api_key": format!("{KEY}-{version}"), "n": 1 })),
+            METADATA => metadata(version, "", false),
+            line => panic!("{line}"),
+        }
+    })
+    .await;
+    let reference = reference(PATH);
+    let first = secret(read(&client, &reference, None).await);
+    assert_eq!(first, ("7".to_owned(), format!("{KEY}-7")));
+    for _ in 0..3 {
+        let again = read(&client, &reference, Some("7")).await;
+        assert!(matches!(again, Ok(Reading::Unchanged)));
+    }
+    assert_eq!(vault.asked(DATA).len(), 1, "metadata holds no secret");
+    *current.lock().unwrap() = 8;
+    let changed = secret(read(&client, &reference, Some("7")).await);
+    assert_eq!(changed, ("8".to_owned(), format!("{KEY}-8")));
+    assert_eq!(vault.asked(MOUNTS).len(), 1, "a mount is asked for once");
+}
+
+#[tokio::test]
+async fn without_a_policy_for_metadata_the_data_is_asked() {
+    let (vault, client, _jwt) = client(|asked| match asked.line.as_str() {
+        MOUNTS => mounted("kv/teams/", "2"),
+        DATA => version_2(7, json!({ "api_key": KEY })),
+        _ => refused(403, "permission denied"),
+    })
+    .await;
+    let reference = reference(PATH);
+    for _ in 0..3 {
+        let again = read(&client, &reference, Some("7")).await;
+        assert!(matches!(again, Ok(Reading::Unchanged)));
+    }
+    assert_eq!(vault.asked(METADATA).len(), 1);
+    assert_eq!(vault.asked(DATA).len(), 3);
+}
+
+#[tokio::test]
+async fn a_deletion_time_to_come_is_for_vault_to_judge() {
+    let (_vault, client, _jwt) = client(|asked| match asked.line.as_str() {
+        MOUNTS => mounted("kv/teams/", "2"),
+        DATA => version_2(7, json!({ "api_key": KEY })),
+        _ => metadata(7, "2999-01-01T00:00:00Z", false),
+    })
+    .await;
+    let again = read(&client, &reference(PATH), Some("7")).await;
+    assert!(matches!(again, Ok(Reading::Unchanged)));
+}
+
+#[tokio::test]
+async fn a_pinned_version_is_the_one_that_is_read() {
+    let (vault, client, _jwt) = client(|asked| match asked.line.as_str() {
+        MOUNTS => mounted("kv/teams/", "2"),
+        "GET kv/teams/data/acme/openai?version=3" => version_2(3, json!({ "api_key": KEY })),
+        line => panic!("{line}"),
+    })
+    .await;
+    let pinned = VaultReference {
+        version: Some(3),
+        ..reference(PATH)
+    };
+    assert_eq!(secret(read(&client, &pinned, None).await).0, "3");
+    assert_eq!(vault.asked(DATA).len(), 1);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_says_why_and_what_to_do() {
+    let gone = |destroyed| {
+        let metadata = json!({ "version": 7, "deletion_time": "2026-01-01T00:00:00Z", "destroyed": destroyed });
+        (404, json!({ "data": { "data": null, "metadata": metadata } }))
+    };
+    let cases: [((u16, Value), &str); 8] = [
+        (gone(false), "version 7 of kv/teams/acme/openai was deleted"),
+        (gone(true), "was destroyed"),
+        ((404, json!({ "errors": [] })), "there is no secret at kv/teams/acme/openai"),
+        (refused(403, "denied"), "path \"kv/teams/data/acme/openai\" { capabilities = [\"read\"] }"),
+        (version_2(7, json!({ "other": KEY, "user": "x" })), "these are: other, user"),
+        (version_2(7, json!({ "api_key": "" })), "is empty"),
+        (version_2(7, json!({ "api_key": [KEY] })), "is a list"),
+        (version_2(7, json!({})), "nor is any other"),
+    ];
+    for (answer, expected) in cases {
+        let (_vault, client, _jwt) = client(move |asked| match asked.line.as_str() {
+            MOUNTS => mounted("kv/teams/", "2"),
+            _ => answer.clone(),
+        })
+        .await;
+        let why = refusal_of(read(&client, &reference(PATH), Some("7")).await);
+        assert!(why.contains(expected), "{why}");
+        assert!(!why.contains(KEY), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn an_outage_is_no_refusal() {
+    for status in [429, 472, 473, 500, 502, 503] {
+        let (_vault, client, _jwt) = client(move |asked| match asked.line.as_str() {
+            MOUNTS => mounted("kv/teams/", "2"),
+            _ => refused(status, "not now"),
+        })
+        .await;
+        let read = read(&client, &reference(PATH), None).await;
+        assert!(matches!(read, Err(SourceError::Away(_))), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn version_1_is_followed_by_a_keyed_hash() {
+    let current = std::sync::Arc::new(Mutex::new("one"));
+    let now = current.clone();
+    let (_vault, client, _jwt) = client(move |asked| match asked.line.as_str() {
+        "GET sys/internal/ui/mounts/secret/openai" => mounted("secret/", "1"),
+        "GET secret/openai" => (200, json!({ "data": { "api_key": *now.lock().unwrap() } })),
+        line => panic!("{line}"),
+    })
+    .await;
+    let reference = reference("secret/openai");
+    let (version, value) = secret(read(&client, &reference, None).await);
+    assert_eq!((version.len(), value.as_str()), (16, "one"));
+    let again = read(&client, &reference, Some(&version)).await;
+    assert!(matches!(again, Ok(Reading::Unchanged)));
+    *current.lock().unwrap() = "two";
+    let (changed, value) = secret(read(&client, &reference, Some(&version)).await);
+    assert_eq!(value, "two");
+    assert_ne!(changed, version);
+    let other = ValueKey::random().unwrap();
+    assert_ne!(other.version(b"two"), changed, "it tells nothing of the value");
+}
+
+#[tokio::test]
+async fn a_mount_that_vault_does_not_tell_is_given_beside_the_path() {
+    let answers = |asked: &Asked| match asked.line.as_str() {
+        "GET secret/openai" => (200, json!({ "data": { "api_key": KEY } })),
+        _ => refused(403, "preflight capability check returned 403"),
+    };
+    let (_vault, unaided, _jwt) = client(answers).await;
+    let why = refusal_of(read(&unaided, &reference("secret/openai"), None).await);
+    assert!(why.contains("`mount`"), "{why}");
+
+    let (_vault, client, _jwt) = client(answers).await;
+    for path in ["secret/openai", "openai"] {
+        let given = VaultReference {
+            mount: Some("secret".to_owned()),
+            ..reference(path)
+        };
+        assert_eq!(secret(read(&client, &given, None).await).1, KEY);
+    }
+}
+
+#[tokio::test]
+async fn a_path_that_a_url_would_resolve_is_refused() {
+    let (vault, client, _jwt) = client(|asked| panic!("{}", asked.line)).await;
+    for path in ["kv/../sys/seal", "kv//x", "kv", "", "kv/./x", "kv/x\n"] {
+        let why = refusal_of(read(&client, &reference(path), None).await);
+        assert!(why.contains("is no path"), "{why}");
+    }
+    assert_eq!(vault.asked("").len(), 0);
+}
+
+#[tokio::test]
+async fn another_engine_is_named() {
+    let (_vault, client, _jwt) = client(|_| {
+        let data = json!({ "path": "transit/", "type": "transit", "options": null });
+        (200, json!({ "data": data }))
+    })
+    .await;
+    let why = refusal_of(read(&client, &reference("transit/keys/x"), None).await);
+    assert!(why.contains("of type transit"), "{why}");
+}
