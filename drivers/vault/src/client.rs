@@ -193,7 +193,7 @@ impl Call {
     pub(crate) fn new(method: Method, path: &str) -> Self {
         Self {
             method,
-            path: path.trim_matches(|c: char| c == '/' || c.is_whitespace()).to_owned(),
+            path: path.trim_matches('/').to_owned(),
             query: None,
             body: None,
         }

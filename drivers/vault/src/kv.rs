@@ -6,6 +6,8 @@
 mod fields;
 mod refusal;
 
+use std::collections::BTreeMap;
+
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use keyside_credentials::source::{Reading, SourceError, VaultReference};
 use serde::Deserialize;
@@ -263,7 +265,7 @@ struct MetadataEnvelope {
 #[derive(Deserialize)]
 struct Metadata {
     current_version: u64,
-    versions: std::collections::BTreeMap<String, VersionState>,
+    versions: BTreeMap<String, VersionState>,
 }
 
 #[derive(Deserialize)]

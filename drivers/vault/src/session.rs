@@ -245,9 +245,8 @@ async fn keep_alive(session: Weak<Session>) {
         let Some(alive) = session.upgrade() else {
             return;
         };
-        if let Err(error) = alive.lease().await {
-            tracing::warn!(%error, "there is no Vault token now");
-        }
+        // A failure is logged where it is counted, and waited for in the next step.
+        let _ = alive.lease().await;
     }
 }
 
@@ -267,6 +266,9 @@ impl Turn {
 
     /// Doubles the wait, up to a limit, and takes up to half of it off by chance.
     fn failed(&mut self, error: VaultError) {
+        if self.failures == 0 {
+            tracing::warn!(%error, "Vault gives no new token; Keyside keeps trying");
+        }
         let longest = FIRST_WAIT * 2_u32.saturating_pow(self.failures.min(10));
         let wait = longest.min(LONGEST_WAIT).mul_f64(1.0 - chance() / 2.0);
         self.failures = self.failures.saturating_add(1);

@@ -91,13 +91,13 @@ impl StandIn {
         asked.cloned().collect()
     }
 
-    /// Waits until such a request has come.
-    pub(crate) async fn wait_for(&self, line: &str) {
+    /// Waits until so many of such requests have come.
+    pub(crate) async fn wait_for(&self, times: usize, line: &str) {
         loop {
             let came = self.came.notified();
             tokio::pin!(came);
             came.as_mut().enable();
-            if !self.asked(line).is_empty() {
+            if self.asked(line).len() >= times {
                 return;
             }
             came.await;
@@ -169,7 +169,7 @@ async fn read(stream: &mut TcpStream) -> std::io::Result<Asked> {
         }
     };
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-    let (line, headers) = head.split_once("\r\n").unwrap_or((&head, ""));
+    let (line, headers) = head.split_once("\r\n").unwrap_or((head.as_str(), ""));
     let mut asked = Asked {
         line: line
             .trim_end_matches(" HTTP/1.1")
@@ -181,7 +181,9 @@ async fn read(stream: &mut TcpStream) -> std::io::Result<Asked> {
         .header("content-length")
         .map_or(0, |length| length.parse().unwrap());
     while bytes.len() < end + 4 + length {
-        stream.read_buf(&mut bytes).await?;
+        if stream.read_buf(&mut bytes).await? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
     }
     asked.body = String::from_utf8_lossy(&bytes[end + 4..]).into_owned();
     Ok(asked)

@@ -1,8 +1,6 @@
 //! Answers that do not come, and what is said of them.
 
-use std::time::Duration;
-
-use keyside_config::{BaseUrl, VaultAuth, VaultToken};
+use keyside_config::{VaultAuth, VaultToken};
 use serde_json::Value;
 
 use super::*;
@@ -51,7 +49,7 @@ async fn a_redirect_is_not_followed_because_the_token_would_go_along() {
 }
 
 #[tokio::test]
-async fn a_plaintext_port_under_https_is_told() {
+async fn a_file_without_a_certificate_is_named_with_its_setting() {
     let vault = StandIn::start(|_| (200, Value::Null)).await;
     let mut settings = vault.settings(auth());
     settings.address.scheme = keyside_config::Scheme::Https;
