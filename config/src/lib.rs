@@ -46,9 +46,10 @@ pub use recipe::{
     Language, Recipe, RecipeExample, RecipeFile, RecipeTarget, RecipeVariable, UnknownRecipe,
 };
 pub use settings::{
-    AcceptEncoding, Admin, ClientCertificate, CredentialRules, Deadlines, DeclaredCredential, DeclaredEnvironment,
-    Egress, EgressProxy, EgressProxyError, EnvironmentPin, Kms, KmsDriver, Limits, Listener, Log,
-    LogFormat, MasterKeySource, Observe, Proxy, Roots, Runs, Settings, SourceReference,
-    SourceReferenceError, Store, Vault, VaultAuth, VaultReference, VaultToken, WhenFull,
+    AcceptEncoding, Admin, ClientCertificate, CredentialRules, Deadlines, DeclaredCredential,
+    DeclaredEnvironment, Egress, EgressProxy, EgressProxyError, EnvironmentPin, Kms, KmsDriver,
+    Limits, Listener, Log, LogFormat, MasterKeySource, Observe, Proxy, Roots, Runs, Settings,
+    SourceReference, SourceReferenceError, Store, Vault, VaultAuth, VaultReference, VaultToken,
+    WhenFull,
 };
 pub use sources::{EffectiveSetting, Loaded, Sources};

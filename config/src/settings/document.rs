@@ -9,8 +9,8 @@ use std::{
 use serde::Deserialize;
 
 use super::{
-    Admin, CredentialRules, DeclaredCredential, Egress, Kms, KmsDriver, Log, MasterKeySource, Observe, Runs, Settings, SourceReference,
-    Store,
+    Admin, CredentialRules, DeclaredCredential, Egress, Kms, KmsDriver, Log, MasterKeySource,
+    Observe, Runs, Settings, SourceReference, Store,
     declared::{self, DeclaredDocument},
     proxy::ProxyDocument,
     vault::VaultDocument,
@@ -90,7 +90,8 @@ impl Document {
             .master_key(&self.store.path, surroundings.master_key_in_variable)?;
         let catalogue = Catalogue::settle(self.providers)?;
         let declared = declared::settle(self.credential, &catalogue)?;
-        let in_vault = |declared: &DeclaredCredential| matches!(declared.source, SourceReference::Vault(_));
+        let in_vault =
+            |declared: &DeclaredCredential| matches!(declared.source, SourceReference::Vault(_));
         let vault_is_used = surroundings.vault_is_set
             || self.kms.driver == KmsDriver::Vault
             || declared.iter().any(in_vault);

@@ -5,9 +5,7 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
-use crate::{
-    BaseUrl, BaseUrlError, ProxyProtocol, ProxyUrl, duration, layers::Mismatch, parsed,
-};
+use crate::{BaseUrl, BaseUrlError, ProxyProtocol, ProxyUrl, duration, layers::Mismatch, parsed};
 
 /// Where Vault is, how Keyside signs in, and how long it does without.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,7 +175,10 @@ impl VaultDocument {
             error => Mismatch::new("vault.address", error),
         };
         let text = self.address.as_deref().ok_or_else(|| {
-            missing("address", "such as \"https://vault.internal:8200\", here or in VAULT_ADDR")
+            missing(
+                "address",
+                "such as \"https://vault.internal:8200\", here or in VAULT_ADDR",
+            )
         })?;
         let address = BaseUrl::parse(text, self.allow_plaintext).map_err(wrong)?;
         match address.path.ends_with("/v1") {
@@ -218,7 +219,9 @@ impl VaultDocument {
         };
         let wrong = |reason| Err(Mismatch::new("vault.tls_server_name", reason));
         if self.proxy.is_some() {
-            return wrong("it cannot be used with vault.proxy, which is asked for that name; remove one of the two");
+            return wrong(
+                "it cannot be used with vault.proxy, which is asked for that name; remove one of the two",
+            );
         }
         // A URL that is a host name and nothing else.
         match BaseUrl::parse(&format!("https://{name}"), false) {
@@ -251,7 +254,9 @@ impl VaultDocument {
             Method::Kubernetes => VaultAuth::Kubernetes {
                 mount: mount("kubernetes")?,
                 role: wanted(&self.role, "role", "auth = \"kubernetes\" signs in as it")?,
-                jwt_file: self.jwt_file.clone()
+                jwt_file: self
+                    .jwt_file
+                    .clone()
                     .unwrap_or_else(|| PathBuf::from(SERVICE_ACCOUNT_TOKEN)),
             },
             Method::Jwt => VaultAuth::Jwt {
@@ -290,8 +295,16 @@ impl VaultDocument {
             ("role", self.role.is_some(), &["kubernetes", "jwt", "cert"]),
             ("jwt_file", self.jwt_file.is_some(), &["kubernetes", "jwt"]),
             ("role_id", self.role_id.is_some(), &["approle"]),
-            ("secret_id_file", self.secret_id_file.is_some(), &["approle"]),
-            ("secret_id_wrapped", self.secret_id_wrapped.is_some(), &["approle"]),
+            (
+                "secret_id_file",
+                self.secret_id_file.is_some(),
+                &["approle"],
+            ),
+            (
+                "secret_id_wrapped",
+                self.secret_id_wrapped.is_some(),
+                &["approle"],
+            ),
             (
                 "auth_mount",
                 self.auth_mount.is_some(),
@@ -360,7 +373,10 @@ fn wanted<T: Clone>(value: &Option<T>, key: &str, why: &str) -> Result<T, Mismat
 }
 
 fn missing(key: &str, why: &str) -> Mismatch {
-    Mismatch::new(format!("vault.{key}"), format!("it is missing; set it: {why}"))
+    Mismatch::new(
+        format!("vault.{key}"),
+        format!("it is missing; set it: {why}"),
+    )
 }
 
 #[cfg(test)]

@@ -66,12 +66,18 @@ impl Http {
             builder = builder.dns_resolver(Arc::new(AddressHost(host)));
             url.host = name.clone();
         }
-        let host = settings.tls_server_name.as_ref().map(|_| address.authority());
+        let host = settings
+            .tls_server_name
+            .as_ref()
+            .map(|_| address.authority());
         let header = |text: &str| {
             HeaderValue::from_str(text).map_err(|_| wrong("vault.namespace: unusable".to_owned()))
         };
         let unusable = |error: reqwest::Error| {
-            wrong(format!("the settings of [vault] cannot be used: {}", chain(&error)))
+            wrong(format!(
+                "the settings of [vault] cannot be used: {}",
+                chain(&error)
+            ))
         };
         Ok(Self {
             client: builder.build().map_err(unusable)?,

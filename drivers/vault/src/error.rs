@@ -59,7 +59,7 @@ impl From<VaultError> for SourceError {
     fn from(error: VaultError) -> Self {
         match error.is_away() {
             true => Self::Away(error.to_string()),
-            false => Self::Refused(error.to_string()),
+            false => Self::Gone(error.to_string()),
         }
     }
 }
@@ -95,7 +95,9 @@ impl Answered {
     /// What Vault said and what the status means where that is not plain, from `: ` on.
     fn said(&self) -> String {
         let meaning = match self.status {
-            300..=399 => Some("a standby that forwards no requests: name the active node in vault.address"),
+            300..=399 => {
+                Some("a standby that forwards no requests: name the active node in vault.address")
+            }
             429 => Some("too many requests, or a standby"),
             472 | 473 => Some("a standby"),
             501 => Some("not initialized"),
@@ -133,7 +135,11 @@ mod tests {
     use super::*;
 
     fn answered(status: u16, body: &str) -> VaultError {
-        VaultError::Answered(Answered::new(status, "GET kv/x".to_owned(), body.as_bytes()))
+        VaultError::Answered(Answered::new(
+            status,
+            "GET kv/x".to_owned(),
+            body.as_bytes(),
+        ))
     }
 
     #[test]

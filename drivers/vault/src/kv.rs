@@ -59,7 +59,7 @@ pub(crate) async fn read(
     if let Some(mount) = vault.mounts.known(&path) {
         let place = Place::new(reference, mount, &path);
         match place.read(vault, known).await {
-            Err(SourceError::Refused(reason)) => refused = Some(reason),
+            Err(SourceError::Gone(reason)) => refused = Some(reason),
             decided => return decided,
         }
         // Perhaps it is another mount now. What Vault says of it decides.
@@ -70,7 +70,7 @@ pub(crate) async fn read(
         (None, Some(mount)) => guess(vault, reference, mount, &path, known).await,
         (None, None) => {
             let reason = refused.unwrap_or_else(|| refusal::no_mount(&path));
-            Err(SourceError::Refused(reason))
+            Err(SourceError::Gone(reason))
         }
     }
 }
@@ -91,7 +91,7 @@ async fn guess(
         };
         let place = Place::new(reference, mount, path);
         match place.read(vault, known).await {
-            Err(SourceError::Refused(reason)) => {
+            Err(SourceError::Gone(reason)) => {
                 refused.get_or_insert(reason);
             }
             Err(away) => return Err(away),
@@ -101,7 +101,7 @@ async fn guess(
             }
         }
     }
-    Err(SourceError::Refused(refused.unwrap_or_default()))
+    Err(SourceError::Gone(refused.unwrap_or_default()))
 }
 
 impl<'a> Place<'a> {
@@ -127,11 +127,7 @@ impl<'a> Place<'a> {
         }
     }
 
-    async fn read_first(
-        &self,
-        vault: &Vault,
-        known: Option<&str>,
-    ) -> Result<Reading, SourceError> {
+    async fn read_first(&self, vault: &Vault, known: Option<&str>) -> Result<Reading, SourceError> {
         #[derive(Deserialize)]
         struct Envelope {
             data: Fields,
@@ -234,7 +230,7 @@ impl<'a> Place<'a> {
     }
 
     fn refused(&self, refusal: Refusal<'_>) -> SourceError {
-        SourceError::Refused(refusal.explain(&self.mount, &self.path, self.reference))
+        SourceError::Gone(refusal.explain(&self.mount, &self.path, self.reference))
     }
 }
 
@@ -253,7 +249,10 @@ impl ValueKey {
             Hmac::<Sha256>::new_from_slice(&*self.0).expect("HMAC takes a key of any length");
         hmac.update(value);
         let tag = hmac.finalize().into_bytes();
-        tag.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        tag.iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 }
 
@@ -303,17 +302,19 @@ fn reading(version: String, secret: Zeroizing<Vec<u8>>, known: Option<&str>) -> 
 /// The path with its mount at the beginning. A `mount` beside a path that does not begin with it is put there.
 fn full_path(reference: &VaultReference) -> Result<String, SourceError> {
     let path = reference.path.trim_matches('/');
-    let mount = reference.mount.as_deref().map(|mount| mount.trim_matches('/'));
+    let mount = reference
+        .mount
+        .as_deref()
+        .map(|mount| mount.trim_matches('/'));
     let full = match mount {
         Some(mount) if within(path, mount).is_none() => format!("{mount}/{path}"),
         _ => path.to_owned(),
     };
     // `.` and `..` would be resolved in the URL, and so lead to another path than the one that was allowed.
-    let odd = |segment: &str| {
-        matches!(segment, "" | "." | "..") || segment.chars().any(char::is_control)
-    };
+    let odd =
+        |segment: &str| matches!(segment, "" | "." | "..") || segment.chars().any(char::is_control);
     match full.split('/').any(odd) || !full.contains('/') {
-        true => Err(SourceError::Refused(refusal::odd_path(&full))),
+        true => Err(SourceError::Gone(refusal::odd_path(&full))),
         false => Ok(full),
     }
 }

@@ -102,7 +102,8 @@ impl Lease {
 
     pub(crate) fn remaining(&self) -> Option<Duration> {
         let now = Instant::now();
-        self.term.map(|term| term.end.saturating_duration_since(now))
+        self.term
+            .map(|term| term.end.saturating_duration_since(now))
     }
 }
 
@@ -145,7 +146,10 @@ mod tests {
     fn it_is_due_before_two_thirds_have_passed_and_ends_later() {
         let lease = lease(Some(90));
         let due = lease.due().unwrap() - lease.signed_in;
-        assert!(due <= Duration::from_secs(60) && due >= Duration::from_secs(54), "{due:?}");
+        assert!(
+            due <= Duration::from_secs(60) && due >= Duration::from_secs(54),
+            "{due:?}"
+        );
         assert!(lease.is_due(lease.signed_in + Duration::from_secs(60)));
         assert!(!lease.has_ended(lease.signed_in + Duration::from_secs(89)));
         assert!(lease.has_ended(lease.signed_in + Duration::from_secs(90)));

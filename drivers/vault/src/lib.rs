@@ -83,7 +83,8 @@ impl Vault {
     /// # Errors
     /// Vault is away, or answers with an error status.
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value, VaultError> {
-        self.data(Call::new(Method::POST, path).with_body(body)).await
+        self.data(Call::new(Method::POST, path).with_body(body))
+            .await
     }
 
     /// Deletes `path`.

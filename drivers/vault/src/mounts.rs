@@ -37,7 +37,9 @@ impl Mounts {
     /// The known mount that `path` is in.
     pub(crate) fn known(&self, path: &str) -> Option<Mount> {
         let known = self.known.read().ok()?;
-        let mount = known.iter().find(|(mount, _)| within(path, mount).is_some());
+        let mount = known
+            .iter()
+            .find(|(mount, _)| within(path, mount).is_some());
         mount.map(|(path, version)| Mount {
             path: path.clone(),
             version: *version,
@@ -106,7 +108,7 @@ pub(crate) async fn ask(vault: &Vault, path: &str) -> Result<Option<Mount>, Sour
         options,
     } = answer.read::<Envelope>(&call)?.data;
     if engine != "kv" && engine != "generic" {
-        return Err(SourceError::Refused(format!(
+        return Err(SourceError::Gone(format!(
             "{path} is not in a KV secrets engine: {mount} is of type {engine}. Check the path"
         )));
     }

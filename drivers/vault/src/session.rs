@@ -214,7 +214,11 @@ impl Session {
     /// Keeps the token alive while nobody asks for it. Where the runtime that this runs on ends, the next reader renews, and a
     /// sign-in starts it again.
     fn keep(self: &Arc<Self>, turn: &mut Turn) {
-        if turn.keeper.as_ref().is_some_and(|keeper| !keeper.is_finished()) {
+        if turn
+            .keeper
+            .as_ref()
+            .is_some_and(|keeper| !keeper.is_finished())
+        {
             return;
         }
         let session = Arc::downgrade(self);

@@ -133,7 +133,9 @@ pub(crate) fn renewed_for(answer: &Answer, call: &Call) -> Result<Option<Duratio
 fn auth_of(answer: &Answer, call: &Call) -> Result<AuthOfAnswer, VaultError> {
     let envelope: Envelope = answer.read(call)?;
     // Vault may ask for a second factor instead of giving a token.
-    envelope.auth.ok_or_else(|| VaultError::Malformed(call.name()))
+    envelope
+        .auth
+        .ok_or_else(|| VaultError::Malformed(call.name()))
 }
 
 /// 0 is a token that does not end.

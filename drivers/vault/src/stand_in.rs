@@ -171,9 +171,7 @@ async fn read(stream: &mut TcpStream) -> std::io::Result<Asked> {
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
     let (line, headers) = head.split_once("\r\n").unwrap_or((head.as_str(), ""));
     let mut asked = Asked {
-        line: line
-            .trim_end_matches(" HTTP/1.1")
-            .replacen("/v1/", "", 1),
+        line: line.trim_end_matches(" HTTP/1.1").replacen("/v1/", "", 1),
         head: headers.to_owned(),
         body: String::new(),
     };

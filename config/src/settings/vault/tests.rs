@@ -124,9 +124,21 @@ fn each_way_to_sign_in_has_its_own_settings_and_the_usual_mount() {
 fn what_does_not_go_together_is_named_with_the_remedy() {
     let cases: [(&[(&str, &str)], &str, &str); 10] = [
         (&[], "vault.auth", "\"kubernetes\""),
-        (&[("KEYSIDE_VAULT__AUTH", "kubernetes")], "vault.role", "it is missing"),
-        (&[("KEYSIDE_VAULT__AUTH", "token")], "vault.token_file", "VAULT_TOKEN"),
-        (&[("KEYSIDE_VAULT__AUTH", "cert")], "vault.client_certificate", "it is missing"),
+        (
+            &[("KEYSIDE_VAULT__AUTH", "kubernetes")],
+            "vault.role",
+            "it is missing",
+        ),
+        (
+            &[("KEYSIDE_VAULT__AUTH", "token")],
+            "vault.token_file",
+            "VAULT_TOKEN",
+        ),
+        (
+            &[("KEYSIDE_VAULT__AUTH", "cert")],
+            "vault.client_certificate",
+            "it is missing",
+        ),
         (
             &[("VAULT_TOKEN", SECRET), ("KEYSIDE_VAULT__ROLE", "r")],
             "vault.role",
@@ -138,22 +150,34 @@ fn what_does_not_go_together_is_named_with_the_remedy() {
             "client_key is set",
         ),
         (
-            &[("VAULT_TOKEN", SECRET), ("KEYSIDE_VAULT__ADDRESS", "http://vault.internal")],
+            &[
+                ("VAULT_TOKEN", SECRET),
+                ("KEYSIDE_VAULT__ADDRESS", "http://vault.internal"),
+            ],
             "vault.address",
             "vault.allow_plaintext",
         ),
         (
-            &[("VAULT_TOKEN", SECRET), ("KEYSIDE_VAULT__ADDRESS", "https://vault.internal/v1")],
+            &[
+                ("VAULT_TOKEN", SECRET),
+                ("KEYSIDE_VAULT__ADDRESS", "https://vault.internal/v1"),
+            ],
             "vault.address",
             "/v1",
         ),
         (
-            &[("VAULT_TOKEN", SECRET), ("KEYSIDE_VAULT__PROXY", "socks5://proxy.example")],
+            &[
+                ("VAULT_TOKEN", SECRET),
+                ("KEYSIDE_VAULT__PROXY", "socks5://proxy.example"),
+            ],
             "vault.proxy",
             "http://",
         ),
         (
-            &[("VAULT_TOKEN", SECRET), ("KEYSIDE_VAULT__TLS_SERVER_NAME", "a/b")],
+            &[
+                ("VAULT_TOKEN", SECRET),
+                ("KEYSIDE_VAULT__TLS_SERVER_NAME", "a/b"),
+            ],
             "vault.tls_server_name",
             "host name",
         ),

@@ -35,7 +35,10 @@ async fn a_port_where_nothing_listens_names_the_address() {
     let error = http.send(None, &call).await.err().unwrap();
     let said = error.to_string();
     assert!(error.is_away());
-    assert!(said.contains(&address.to_string()) && said.contains("vault.address"), "{said}");
+    assert!(
+        said.contains(&address.to_string()) && said.contains("vault.address"),
+        "{said}"
+    );
 }
 
 #[tokio::test]

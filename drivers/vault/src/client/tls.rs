@@ -81,5 +81,8 @@ fn identity(settings: &Vault) -> Result<Option<Identity>, VaultError> {
 }
 
 fn unreadable(setting: &str, path: &Path, error: &io::Error) -> VaultError {
-    VaultError::Settings(format!("{setting}: cannot read {}: {error}", path.display()))
+    VaultError::Settings(format!(
+        "{setting}: cannot read {}: {error}",
+        path.display()
+    ))
 }

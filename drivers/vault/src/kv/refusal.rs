@@ -40,9 +40,13 @@ impl Refusal<'_> {
             ),
             Self::Nothing => match reference.version {
                 Some(version) => {
-                    format!("there is no version {version} of {shown} in Vault; check version and path")
+                    format!(
+                        "there is no version {version} of {shown} in Vault; check version and path"
+                    )
                 }
-                None => format!("there is no secret at {shown} in Vault; check path and vault.namespace"),
+                None => format!(
+                    "there is no secret at {shown} in Vault; check path and vault.namespace"
+                ),
             },
             Self::Gone(Gone::Deleted(version)) => format!(
                 "version {version} of {shown} was deleted in Vault; restore it with `vault kv undelete`, or write a new one"
@@ -84,7 +88,11 @@ fn wrong(missing: &Missing) -> String {
         Missing::NoText(kind) => format!("is {kind}; a key is a string"),
         Missing::Field { there } if there.is_empty() => "is not there; nor is any other".to_owned(),
         Missing::Field { there } => {
-            let names: Vec<_> = there.iter().take(MOST_NAMES).map(|name| fit_for_a_line(name)).collect();
+            let names: Vec<_> = there
+                .iter()
+                .take(MOST_NAMES)
+                .map(|name| fit_for_a_line(name))
+                .collect();
             format!("is not there; these are: {}", names.join(", "))
         }
     }
@@ -96,7 +104,10 @@ fn policy(mount: &Mount, path: &str) -> String {
         KvVersion::V1 => format!("{}/{path}", mount.path),
         KvVersion::V2 => format!("{}/data/{path}", mount.path),
     };
-    format!("path \"{}\" {{ capabilities = [\"read\"] }}", fit_for_a_line(&at))
+    format!(
+        "path \"{}\" {{ capabilities = [\"read\"] }}",
+        fit_for_a_line(&at)
+    )
 }
 
 const MOST_NAMES: usize = 20;

@@ -47,11 +47,15 @@ fn mounted(path: &str, version: &str) -> (u16, Value) {
 
 fn version_2(version: u64, data: Value) -> (u16, Value) {
     let metadata = json!({ "version": version, "deletion_time": "", "destroyed": false });
-    (200, json!({ "data": { "data": data, "metadata": metadata } }))
+    (
+        200,
+        json!({ "data": { "data": data, "metadata": metadata } }),
+    )
 }
 
 fn metadata(version: u64, deletion_time: &str, destroyed: bool) -> (u16, Value) {
-    let state = json!({ "created_time": "", "deletion_time": deletion_time, "destroyed": destroyed });
+    let state =
+        json!({ "created_time": "", "deletion_time": deletion_time, "destroyed": destroyed });
     let data = json!({ "current_version": version, "versions": { version.to_string(): state } });
     (200, json!({ "data": data }))
 }
@@ -62,13 +66,13 @@ fn secret(reading: Result<Reading, SourceError>) -> (String, String) {
             (version, String::from_utf8(secret.to_vec()).unwrap())
         }
         Ok(Reading::Unchanged) => panic!("unchanged"),
-        Err(SourceError::Refused(why) | SourceError::Away(why)) => panic!("{why}"),
+        Err(SourceError::Gone(why) | SourceError::Away(why)) => panic!("{why}"),
     }
 }
 
 fn refusal_of(reading: Result<Reading, SourceError>) -> String {
     match reading {
-        Err(SourceError::Refused(why)) => why,
+        Err(SourceError::Gone(why)) => why,
         Err(SourceError::Away(why)) => panic!("away: {why}"),
         Ok(_) => panic!("read"),
     }
@@ -87,7 +91,10 @@ async fn a_follower_of_version_2_asks_for_metadata_until_something_changed() {
         let version = *now.lock().unwrap();
         match asked.line.as_str() {
             MOUNTS => mounted("kv/teams/", "2"),
-            DATA => version_2(version, json!({ "api_key": format!("{KEY}-{version}"), "n": 1 })),
+            DATA => version_2(
+                version,
+                json!({ "api_key": format!("{KEY}-{version}"), "n": 1 }),
+            ),
             METADATA => metadata(version, "", false),
             line => panic!("{line}"),
         }
@@ -156,14 +163,26 @@ async fn a_pinned_version_is_the_one_that_is_read() {
 async fn what_cannot_be_read_says_why_and_what_to_do() {
     let gone = |destroyed| {
         let metadata = json!({ "version": 7, "deletion_time": "2026-01-01T00:00:00Z", "destroyed": destroyed });
-        (404, json!({ "data": { "data": null, "metadata": metadata } }))
+        (
+            404,
+            json!({ "data": { "data": null, "metadata": metadata } }),
+        )
     };
     let cases: [((u16, Value), &str); 8] = [
         (gone(false), "version 7 of kv/teams/acme/openai was deleted"),
         (gone(true), "was destroyed"),
-        ((404, json!({ "errors": [] })), "there is no secret at kv/teams/acme/openai"),
-        (refused(403, "denied"), "path \"kv/teams/data/acme/openai\" { capabilities = [\"read\"] }"),
-        (version_2(7, json!({ "other": KEY, "user": "x" })), "these are: other, user"),
+        (
+            (404, json!({ "errors": [] })),
+            "there is no secret at kv/teams/acme/openai",
+        ),
+        (
+            refused(403, "denied"),
+            "path \"kv/teams/data/acme/openai\" { capabilities = [\"read\"] }",
+        ),
+        (
+            version_2(7, json!({ "other": KEY, "user": "x" })),
+            "these are: other, user",
+        ),
         (version_2(7, json!({ "api_key": "" })), "is empty"),
         (version_2(7, json!({ "api_key": [KEY] })), "is a list"),
         (version_2(7, json!({})), "nor is any other"),
@@ -213,7 +232,11 @@ async fn version_1_is_followed_by_a_keyed_hash() {
     assert_eq!(value, "two");
     assert_ne!(changed, version);
     let other = ValueKey::random().unwrap();
-    assert_ne!(other.version(b"two"), changed, "it tells nothing of the value");
+    assert_ne!(
+        other.version(b"two"),
+        changed,
+        "it tells nothing of the value"
+    );
 }
 
 #[tokio::test]

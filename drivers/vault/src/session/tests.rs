@@ -64,7 +64,11 @@ async fn a_hundred_readers_sign_in_once() {
     assert_eq!(logins[0].header("x-vault-token"), None);
     let reads = vault.asked("GET kv/");
     assert_eq!(reads.len(), 100);
-    assert!(reads.iter().all(|read| read.header("x-vault-token") == Some("hvs.one")));
+    assert!(
+        reads
+            .iter()
+            .all(|read| read.header("x-vault-token") == Some("hvs.one"))
+    );
 }
 
 #[tokio::test]
@@ -81,8 +85,15 @@ async fn every_request_carries_the_namespace_and_an_id_of_its_own() {
     client.get("kv/x").await.unwrap();
     let asked = vault.asked("");
     assert_eq!(asked.len(), 2);
-    assert!(asked.iter().all(|one| one.header("x-vault-namespace") == Some("team/payments")));
-    let ids: Vec<_> = asked.iter().map(|one| one.header("x-keyside-request-id").unwrap()).collect();
+    assert!(
+        asked
+            .iter()
+            .all(|one| one.header("x-vault-namespace") == Some("team/payments"))
+    );
+    let ids: Vec<_> = asked
+        .iter()
+        .map(|one| one.header("x-keyside-request-id").unwrap())
+        .collect();
     assert_ne!(ids[0], ids[1]);
 }
 
@@ -144,10 +155,17 @@ async fn a_refused_sign_in_is_not_repeated_by_every_reader_and_repeats_no_secret
         let error = reader.await.unwrap().unwrap_err();
         let said = error.to_string();
         assert!(matches!(error, VaultError::SignIn(_)), "{said}");
-        assert!(said.contains("vault.role_id") && said.contains("vault.secret_id_file"), "{said}");
+        assert!(
+            said.contains("vault.role_id") && said.contains("vault.secret_id_file"),
+            "{said}"
+        );
         assert!(!said.contains(SECRET_ID), "{said}");
     }
-    assert!(vault.asked(LOGIN).len() < 10, "{}", vault.asked(LOGIN).len());
+    assert!(
+        vault.asked(LOGIN).len() < 10,
+        "{}",
+        vault.asked(LOGIN).len()
+    );
 }
 
 #[tokio::test]
@@ -227,7 +245,10 @@ async fn the_service_account_s_token_is_read_again_at_each_sign_in() {
     let client = Vault::open(&vault.settings(auth)).unwrap();
     client.get("kv/x").await.unwrap();
     let sent = vault.asked("POST auth/kubernetes/login");
-    let sent: Vec<Value> = sent.iter().map(|login| serde_json::from_str(&login.body).unwrap()).collect();
+    let sent: Vec<Value> = sent
+        .iter()
+        .map(|login| serde_json::from_str(&login.body).unwrap())
+        .collect();
     let body = |jwt: &str| json!({ "role": "keyside-acme", "jwt": jwt });
     assert_eq!(sent, [body("jwt.one"), body("jwt.two")]);
 }

@@ -24,7 +24,11 @@ pub(super) async fn sign_in(
     let jwt = secret_file::read("vault.jwt_file", file).await?;
     let login = Login {
         mount,
-        look_at: format!("{}, the JWT in {} (vault.jwt_file)", shown(role), file.display()),
+        look_at: format!(
+            "{}, the JWT in {} (vault.jwt_file)",
+            shown(role),
+            file.display()
+        ),
         secret: &jwt,
     };
     login.send(http, &Body { role, jwt: &jwt }).await

@@ -28,7 +28,10 @@ pub(super) async fn sign_in(http: &Http, source: &VaultToken) -> Result<Grant, V
         renewable: bool,
     }
     let (text, place) = match source {
-        VaultToken::File(path) => (secret_file::read("vault.token_file", path).await?, shown(path)),
+        VaultToken::File(path) => (
+            secret_file::read("vault.token_file", path).await?,
+            shown(path),
+        ),
         VaultToken::Variable => (variable()?, "VAULT_TOKEN".to_owned()),
     };
     let token = Token::new(text)?;
