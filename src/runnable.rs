@@ -51,7 +51,7 @@ impl Runnable {
             }
         };
         if data.is_some() {
-            Kms::offered(settings.kms.driver).map_err(misconfigured)?;
+            Kms::offered(&settings.kms).map_err(misconfigured)?;
         }
         let filter = telemetry::filter(&settings.log).map_err(misconfigured)?;
         let variables = ProxyVariables::from_process();

@@ -26,7 +26,7 @@ use std::{num::NonZeroU32, sync::Arc};
 use axum::{Router, body::Body};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
-use keyside_config::{Catalogue, CredentialRules, KmsDriver, MasterKeySource};
+use keyside_config::{Catalogue, CredentialRules, LocalKms, MasterKeySource};
 use keyside_credentials::{Clock, Kms, OpenOptions, Registry, SystemClock, audit::AuditRecord};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -70,11 +70,10 @@ impl Api {
         let log = Arc::new(FailingLog::default());
         let folder = tempfile::tempdir().unwrap();
         let keyring = folder.path().join("keyring");
-        let kms = keyside_config::Kms {
-            driver: KmsDriver::Local,
+        let kms = keyside_config::Kms::Local(LocalKms {
             master_key: MasterKeySource::Generated(folder.path().join("master-key")),
             previous_master_key: None,
-        };
+        });
         let catalogue = Arc::new(Catalogue::builtin());
         let options = OpenOptions {
             storage: log.clone(),

@@ -3,6 +3,7 @@
 mod declared;
 mod document;
 mod egress;
+mod kms;
 mod proxy;
 mod vault;
 
@@ -15,6 +16,7 @@ pub use self::declared::{
 };
 pub(crate) use self::document::{Document, Surroundings};
 pub use self::egress::{Egress, EgressProxy, EgressProxyError, Roots};
+pub use self::kms::{Kms, LocalKms, MasterKeySource, TransitKms};
 pub use self::proxy::{AcceptEncoding, Deadlines, EnvironmentPin, Limits, Listener, Proxy};
 pub use self::vault::{ClientCertificate, Vault, VaultAuth, VaultToken};
 use crate::{Catalogue, address, parsed};
@@ -81,44 +83,6 @@ pub enum Store {
     Vault,
     /// None: what is declared is all that there is.
     None,
-}
-
-/// What wraps the workspace keys.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kms {
-    /// The driver.
-    pub driver: KmsDriver,
-    /// Where the `local` driver finds its 32-byte key; the others do not look at it.
-    pub master_key: MasterKeySource,
-    /// The key before that one, while keys are left that it has wrapped (`kms.previous_master_key_file`).
-    pub previous_master_key: Option<PathBuf>,
-}
-
-/// The service that holds the wrapping key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum KmsDriver {
-    /// A 32-byte key on this machine.
-    Local,
-    /// AWS KMS.
-    Aws,
-    /// Azure Key Vault.
-    Azure,
-    /// Google Cloud KMS.
-    Gcp,
-    /// The transit engine of Vault or OpenBao.
-    Vault,
-}
-
-/// Where the `local` driver finds its key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MasterKeySource {
-    /// A file that the operator named (`kms.master_key_file`, `KMS_MASTER_KEY_FILE`).
-    File(PathBuf),
-    /// `KMS_MASTER_KEY` holds the key itself. The value is read where it is used, never here.
-    EnvironmentVariable,
-    /// None was named: `<store.path>.master-key`, made at the first start.
-    Generated(PathBuf),
 }
 
 /// How log lines are written.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    MasterKeySource, Origin, Settings, SettingsError, VaultAuth, VaultToken, catalogue,
+    Kms, MasterKeySource, Origin, Settings, SettingsError, VaultAuth, VaultToken, catalogue,
     layers::{Node, Value, is_setting, is_vault_name},
     settings::{Document, Surroundings},
 };
@@ -151,19 +151,7 @@ fn effective(tree: &Node, settings: &Settings) -> Vec<EffectiveSetting> {
     effective
 }
 
-fn derived(settings: &Settings) -> impl Iterator<Item = EffectiveSetting> {
-    let master_key = match &settings.kms.master_key {
-        MasterKeySource::EnvironmentVariable => (
-            "kms.master_key",
-            "set, not shown".to_owned(),
-            Origin::Variable(MASTER_KEY.into()),
-        ),
-        MasterKeySource::File(path) | MasterKeySource::Generated(path) => (
-            "kms.master_key_file",
-            path.to_string_lossy().into_owned(),
-            Origin::Default,
-        ),
-    };
+fn derived(settings: &Settings) -> Vec<EffectiveSetting> {
     let public_url = (
         "admin.public_url",
         settings.admin.public_url.clone(),
@@ -180,14 +168,39 @@ fn derived(settings: &Settings) -> impl Iterator<Item = EffectiveSetting> {
     let vault_token = vault
         .is_some_and(|vault| vault.auth == VaultAuth::Token(VaultToken::Variable))
         .then(token);
-    [Some(master_key), Some(public_url), vault_token]
+    kms(&settings.kms)
         .into_iter()
-        .flatten()
+        .chain([public_url])
+        .chain(vault_token)
         .map(|(key, value, origin)| EffectiveSetting {
             key: key.to_owned(),
             value: Value::String(value).to_string(),
             origin,
         })
+        .collect()
+}
+
+/// The driver's settings that have a default of their own.
+fn kms(kms: &Kms) -> Vec<(&'static str, String, Origin)> {
+    match kms {
+        Kms::Local(local) => vec![match &local.master_key {
+            MasterKeySource::EnvironmentVariable => (
+                "kms.master_key",
+                "set, not shown".to_owned(),
+                Origin::Variable(MASTER_KEY.into()),
+            ),
+            MasterKeySource::File(path) | MasterKeySource::Generated(path) => (
+                "kms.master_key_file",
+                path.to_string_lossy().into_owned(),
+                Origin::Default,
+            ),
+        }],
+        Kms::Vault(transit) => vec![
+            ("kms.mount", transit.mount.clone(), Origin::Default),
+            ("kms.key_prefix", transit.key_prefix.clone(), Origin::Default),
+        ],
+        Kms::Aws | Kms::Azure | Kms::Gcp => Vec::new(),
+    }
 }
 
 /// The variable that may hold the master key itself. Its value never enters the settings.

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keyside_config::{Catalogue, CredentialRules, EnvironmentPin, KmsDriver, MasterKeySource};
+use keyside_config::{Catalogue, CredentialRules, EnvironmentPin, LocalKms, MasterKeySource};
 use keyside_credentials::{
     Act, ActorId, Ask, Clock, Environment, Kms, NewCredential, NewWorkspace, OpenOptions, Registry,
     Secret, SystemClock,
@@ -90,11 +90,10 @@ async fn open(folder: &Path) -> Result<(Arc<dyn Storage>, Arc<Registry>), Box<dy
     let storage: Arc<dyn Storage> = Arc::new(SledStorage::open(&folder.join("store")).await?);
     println!("  of it the store: {:?}", began.elapsed());
     let keyring = folder.join("keyring");
-    let settings = keyside_config::Kms {
-        driver: KmsDriver::Local,
+    let settings = keyside_config::Kms::Local(LocalKms {
         master_key: MasterKeySource::Generated(folder.join("master-key")),
         previous_master_key: None,
-    };
+    });
     let registry = Registry::open(OpenOptions {
         storage: storage.clone(),
         kms: Kms::open(&settings, &keyring)?,

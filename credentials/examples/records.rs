@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keyside_config::{Catalogue, CredentialRules, KmsDriver, MasterKeySource};
+use keyside_config::{Catalogue, CredentialRules, LocalKms, MasterKeySource};
 use keyside_credentials::{
     Clock, Environment, Kms, OpenOptions, Registry, Scope, SystemClock,
     runs::{Run, Tokens, Used},
@@ -89,11 +89,10 @@ async fn again(folder: &Path) -> Result<(), Box<dyn Error>> {
 async fn open(folder: &Path) -> Result<(Arc<dyn Storage>, Arc<Registry>), Box<dyn Error>> {
     let storage: Arc<dyn Storage> = Arc::new(SledStorage::open(&folder.join("store")).await?);
     let keyring = folder.join("keyring");
-    let kms = keyside_config::Kms {
-        driver: KmsDriver::Local,
+    let kms = keyside_config::Kms::Local(LocalKms {
         master_key: MasterKeySource::Generated(folder.join("master-key")),
         previous_master_key: None,
-    };
+    });
     let registry = Registry::open(OpenOptions {
         storage: storage.clone(),
         kms: Kms::open(&kms, &keyring)?,

@@ -8,7 +8,7 @@ mod local;
 
 use std::path::Path;
 
-use keyside_config::{KmsDriver, MasterKeySource};
+use keyside_config::{Kms as Settings, LocalKms, MasterKeySource};
 use zeroize::Zeroizing;
 
 use self::local::MasterKeys;
@@ -40,22 +40,22 @@ impl Kms {
     ///
     /// # Errors
     /// What is wrong with the master key, and what to do.
-    pub fn open(settings: &keyside_config::Kms, keyring: &Path) -> Result<Self, KmsError> {
-        Self::offered(settings.driver)?;
-        Ok(Self(Driver::Local(MasterKeys::find(settings, keyring)?)))
+    pub fn open(settings: &Settings, keyring: &Path) -> Result<Self, KmsError> {
+        let local = Self::offered(settings)?;
+        Ok(Self(Driver::Local(MasterKeys::find(local, keyring)?)))
     }
 
-    /// Whether this release has the driver; nothing is looked at.
+    /// The settings of the driver, if this release has it; nothing is looked at.
     ///
     /// # Errors
     /// [`KmsError::NotInThisRelease`].
-    pub fn offered(driver: KmsDriver) -> Result<(), KmsError> {
-        let driver = match driver {
-            KmsDriver::Local => return Ok(()),
-            KmsDriver::Aws => "aws",
-            KmsDriver::Azure => "azure",
-            KmsDriver::Gcp => "gcp",
-            KmsDriver::Vault => "vault",
+    pub fn offered(settings: &Settings) -> Result<&LocalKms, KmsError> {
+        let driver = match settings {
+            Settings::Local(local) => return Ok(local),
+            Settings::Aws => "aws",
+            Settings::Azure => "azure",
+            Settings::Gcp => "gcp",
+            Settings::Vault(_) => "vault",
         };
         Err(KmsError::NotInThisRelease { driver })
     }
@@ -64,11 +64,9 @@ impl Kms {
     ///
     /// # Errors
     /// What is wrong with the master key, and what to do.
-    pub fn open_existing(settings: &keyside_config::Kms, keyring: &Path) -> Result<Self, KmsError> {
-        match &settings.master_key {
-            MasterKeySource::Generated(path)
-                if settings.driver == KmsDriver::Local && !path.exists() =>
-            {
+    pub fn open_existing(settings: &Settings, keyring: &Path) -> Result<Self, KmsError> {
+        match &Self::offered(settings)?.master_key {
+            MasterKeySource::Generated(path) if !path.exists() => {
                 Err(KmsError::NotThere { path: path.clone() })
             }
             _ => Self::open(settings, keyring),

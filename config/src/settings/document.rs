@@ -3,15 +3,16 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     num::NonZeroU32,
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use serde::Deserialize;
 
 use super::{
-    Admin, CredentialRules, DeclaredCredential, Egress, Kms, KmsDriver, Log, MasterKeySource,
+    Admin, CredentialRules, DeclaredCredential, Egress, Kms, Log,
     Observe, Runs, Settings, SourceReference, Store,
     declared::{self, DeclaredDocument},
+    kms::KmsDocument,
     proxy::ProxyDocument,
     vault::VaultDocument,
 };
@@ -72,28 +73,17 @@ enum Backend {
     None,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct KmsDocument {
-    driver: KmsDriver,
-    #[serde(default, deserialize_with = "parsed::some_path")]
-    master_key_file: Option<PathBuf>,
-    #[serde(default, deserialize_with = "parsed::some_path")]
-    previous_master_key_file: Option<PathBuf>,
-}
-
 impl Document {
     /// Brings the values together.
     pub(crate) fn settle(self, surroundings: Surroundings) -> Result<Settings, Mismatch> {
-        let master_key = self
-            .kms
-            .master_key(&self.store.path, surroundings.master_key_in_variable)?;
+        let in_variable = surroundings.master_key_in_variable;
+        let kms = self.kms.settle(&self.store.path, in_variable)?;
         let catalogue = Catalogue::settle(self.providers)?;
         let declared = declared::settle(self.credential, &catalogue)?;
         let in_vault =
             |declared: &DeclaredCredential| matches!(declared.source, SourceReference::Vault(_));
         let vault_is_used = surroundings.vault_is_set
-            || self.kms.driver == KmsDriver::Vault
+            || matches!(kms, Kms::Vault(_))
             || declared.iter().any(in_vault);
         let vault = match vault_is_used {
             true => Some(self.vault.settle(surroundings.vault_token_in_variable)?),
@@ -105,11 +95,7 @@ impl Document {
             egress: self.egress.settle()?,
             admin: self.admin.settle()?,
             observe: self.observe,
-            kms: Kms {
-                driver: self.kms.driver,
-                master_key,
-                previous_master_key: self.kms.previous_master_key_file,
-            },
+            kms,
             vault,
             store: self.store.settle(),
             log: self.log,
@@ -156,25 +142,4 @@ impl StoreDocument {
             Backend::None => Store::None,
         }
     }
-}
-
-impl KmsDocument {
-    fn master_key(&self, store: &Path, in_variable: bool) -> Result<MasterKeySource, Mismatch> {
-        match (&self.master_key_file, in_variable) {
-            (Some(_), true) => Err(Mismatch::new(
-                "kms.master_key_file",
-                "KMS_MASTER_KEY is set too; keep one of the two",
-            )),
-            (Some(file), false) => Ok(MasterKeySource::File(file.clone())),
-            (None, true) => Ok(MasterKeySource::EnvironmentVariable),
-            (None, false) => Ok(MasterKeySource::Generated(beside(store))),
-        }
-    }
-}
-
-/// `data` and `data/` alike have `data.master-key` beside them.
-fn beside(store: &Path) -> PathBuf {
-    let mut file = store.components().as_path().as_os_str().to_owned();
-    file.push(".master-key");
-    file.into()
 }

@@ -1,9 +1,11 @@
 //! Layers, places and complaints, through the front door.
 
+mod kms;
+
 use std::{io::Write, net::SocketAddr, time::Duration};
 
 use super::*;
-use crate::{EnvironmentPin, KmsDriver, ListenAddress, Store, Upstream};
+use crate::{EnvironmentPin, ListenAddress, LocalKms, Store, Upstream};
 
 /// Settings files of the tests; dropped files vanish.
 struct Written(PathBuf);
@@ -78,10 +80,12 @@ fn nothing_said_is_the_contract_s_defaults() {
             path: "data".into()
         }
     );
-    assert_eq!(settings.kms.driver, KmsDriver::Local);
     assert_eq!(
-        settings.kms.master_key,
-        MasterKeySource::Generated("data.master-key".into())
+        settings.kms,
+        Kms::Local(LocalKms {
+            master_key: MasterKeySource::Generated("data.master-key".into()),
+            previous_master_key: None,
+        })
     );
     assert_eq!(settings.credentials.expiring_days, 30);
 }
@@ -387,43 +391,6 @@ fn a_missing_file_is_named() {
     assert!(
         error.starts_with("cannot read the settings file /nowhere/keyside.toml: "),
         "{error}"
-    );
-}
-
-#[test]
-fn the_master_key_is_told_by_its_place_and_never_by_its_value() {
-    let Loaded {
-        settings,
-        effective,
-    } = load("", &[("KMS_MASTER_KEY", "c2VjcmV0")]).unwrap();
-    assert_eq!(
-        settings.kms.master_key,
-        MasterKeySource::EnvironmentVariable
-    );
-    assert!(!format!("{settings:?}{effective:?}").contains("c2VjcmV0"));
-
-    let Loaded { settings, .. } = load("", &[("KMS_MASTER_KEY_FILE", "/etc/key")]).unwrap();
-    assert_eq!(
-        settings.kms.master_key,
-        MasterKeySource::File("/etc/key".into())
-    );
-
-    let both = complaint(
-        "[kms]\nmaster_key_file = '/etc/key'",
-        &[("KMS_MASTER_KEY", "c2VjcmV0")],
-    );
-    assert_eq!(
-        both,
-        "k.toml:2: `kms.master_key_file`: KMS_MASTER_KEY is set too; keep one of the two"
-    );
-}
-
-#[test]
-fn the_generated_master_key_lies_beside_the_store_and_not_in_it() {
-    let Loaded { settings, .. } = load("[store]\npath = '/var/lib/keyside/'", &[]).unwrap();
-    assert_eq!(
-        settings.kms.master_key,
-        MasterKeySource::Generated("/var/lib/keyside.master-key".into())
     );
 }
 

@@ -4,7 +4,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use keyside_config::{Catalogue, CredentialRules, EnvironmentPin, KmsDriver, MasterKeySource};
+use keyside_config::{Catalogue, CredentialRules, EnvironmentPin, LocalKms, MasterKeySource};
 use tempfile::TempDir;
 
 use super::*;
@@ -44,11 +44,10 @@ impl Place {
     }
 
     fn kms(&self) -> keyside_config::Kms {
-        keyside_config::Kms {
-            driver: KmsDriver::Local,
+        keyside_config::Kms::Local(LocalKms {
             master_key: MasterKeySource::Generated(self.master_key()),
             previous_master_key: None,
-        }
+        })
     }
 
     async fn open(&self) -> Arc<Registry> {

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use keyside_config::MasterKeySource;
+use keyside_config::{LocalKms, MasterKeySource};
 use zeroize::Zeroizing;
 
 use super::MasterKey;
@@ -45,10 +45,7 @@ impl MasterKeys {
         }
     }
 
-    pub(in crate::kms) fn find(
-        settings: &keyside_config::Kms,
-        keyring: &Path,
-    ) -> Result<Self, KmsError> {
+    pub(in crate::kms) fn find(settings: &LocalKms, keyring: &Path) -> Result<Self, KmsError> {
         let current = MasterKey::find(&settings.master_key, keyring)?;
         let file = match &settings.master_key {
             MasterKeySource::File(path) | MasterKeySource::Generated(path) => Some(path.clone()),

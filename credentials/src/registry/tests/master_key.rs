@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use keyside_config::{KmsDriver, MasterKeySource};
+use keyside_config::{LocalKms, MasterKeySource};
 
 use super::*;
 use crate::{audit::Event, storage::faulty::Fault};
@@ -34,9 +34,8 @@ impl WithFile {
         self.keys.path().join("master-key")
     }
 
-    fn settings(&self) -> keyside_config::Kms {
-        keyside_config::Kms {
-            driver: KmsDriver::Local,
+    fn settings(&self) -> LocalKms {
+        LocalKms {
             master_key: MasterKeySource::Generated(self.file()),
             previous_master_key: None,
         }
@@ -53,11 +52,11 @@ impl WithFile {
     async fn open_with(
         &self,
         storage: Arc<dyn Storage>,
-        settings: &keyside_config::Kms,
+        settings: &LocalKms,
     ) -> Result<Arc<Registry>, OpenError> {
         let keyring = self.installation.keyring();
         Registry::open(OpenOptions {
-            kms: Kms::open(settings, &keyring).unwrap(),
+            kms: Kms::open(&keyside_config::Kms::Local(settings.clone()), &keyring).unwrap(),
             ..self.installation.options(storage)
         })
         .await
@@ -241,8 +240,7 @@ async fn a_key_that_people_have_put_in_place_is_gone_over_to() {
     );
     fs::rename(with_file.file(), &old).unwrap();
     fs::write(&new, MasterKey::generate().as_bytes()).unwrap();
-    let settings = keyside_config::Kms {
-        driver: KmsDriver::Local,
+    let settings = LocalKms {
         master_key: MasterKeySource::File(new.clone()),
         previous_master_key: Some(old),
     };
@@ -259,7 +257,7 @@ async fn a_key_that_people_have_put_in_place_is_gone_over_to() {
     let rotated = registry.rotate_master_key(&act()).await.unwrap();
     assert_eq!(rotated.keys, 3, "the newest is wrapped with it already");
     drop(registry);
-    let settings = keyside_config::Kms {
+    let settings = LocalKms {
         previous_master_key: None,
         ..settings
     };

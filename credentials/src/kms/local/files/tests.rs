@@ -16,9 +16,8 @@ impl Place {
         self.folder.path().join("master-key")
     }
 
-    fn settings(&self) -> keyside_config::Kms {
-        keyside_config::Kms {
-            driver: keyside_config::KmsDriver::Local,
+    fn settings(&self) -> LocalKms {
+        LocalKms {
             master_key: MasterKeySource::Generated(self.path()),
             previous_master_key: None,
         }
@@ -163,7 +162,7 @@ fn a_file_that_cannot_be_replaced_says_how_to_do_it_by_hand() {
     place.find();
     let link = place.folder.path().join("link");
     std::os::unix::fs::symlink(place.path(), &link).unwrap();
-    let settings = keyside_config::Kms {
+    let settings = LocalKms {
         master_key: MasterKeySource::File(link),
         ..place.settings()
     };
@@ -176,7 +175,10 @@ fn a_file_that_cannot_be_replaced_says_how_to_do_it_by_hand() {
 #[test]
 fn a_restore_never_makes_the_key_that_it_looks_for() {
     let place = Place::new();
-    let error = Kms::open_existing(&place.settings(), Path::new("keyring"));
+    let error = Kms::open_existing(
+        &keyside_config::Kms::Local(place.settings()),
+        Path::new("keyring"),
+    );
     let error = error.err().unwrap().to_string();
     assert!(
         error.contains("the one there that the backup was made with"),

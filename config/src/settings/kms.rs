@@ -1,0 +1,233 @@
+//! Settings of the KMS: one variant a driver, so that no driver is given the settings of another.
+
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use serde::Deserialize;
+
+use crate::{layers::Mismatch, parsed};
+
+/// What wraps the workspace keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kms {
+    /// A 32-byte key on this machine.
+    Local(LocalKms),
+    /// AWS KMS.
+    Aws,
+    /// Azure Key Vault.
+    Azure,
+    /// Google Cloud KMS.
+    Gcp,
+    /// The Transit engine of HashiCorp Vault or OpenBao.
+    Vault(TransitKms),
+}
+
+/// Settings of the `local` driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalKms {
+    /// Where the 32-byte key is read from.
+    pub master_key: MasterKeySource,
+    /// The key before that one, while keys are left that it has wrapped (`kms.previous_master_key_file`).
+    pub previous_master_key: Option<PathBuf>,
+}
+
+/// Where the `local` driver finds its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MasterKeySource {
+    /// A file that the operator named (`kms.master_key_file`, `KMS_MASTER_KEY_FILE`).
+    File(PathBuf),
+    /// `KMS_MASTER_KEY` holds the key itself. The value is read where it is used, never here.
+    EnvironmentVariable,
+    /// None was named: `<store.path>.master-key`, made at the first start.
+    Generated(PathBuf),
+}
+
+/// Settings of the `vault` driver. Where Vault is and how to sign in is not part of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransitKms {
+    /// Where the Transit engine is mounted, without a slash at either end.
+    pub mount: String,
+    /// What the name of every Transit key of this installation starts with. A workspace's id follows.
+    pub key_prefix: String,
+}
+
+/// `[kms]` as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct KmsDocument {
+    driver: Driver,
+    #[serde(default, deserialize_with = "parsed::some_path")]
+    master_key_file: Option<PathBuf>,
+    #[serde(default, deserialize_with = "parsed::some_path")]
+    previous_master_key_file: Option<PathBuf>,
+    #[serde(default, deserialize_with = "parsed::some_text")]
+    mount: Option<Mount>,
+    #[serde(default, deserialize_with = "parsed::some_text")]
+    key_prefix: Option<KeyPrefix>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Driver {
+    Local,
+    Aws,
+    Azure,
+    Gcp,
+    Vault,
+}
+
+impl KmsDocument {
+    /// `store` is the data folder; `in_variable` tells whether `KMS_MASTER_KEY` is set.
+    pub(super) fn settle(self, store: &Path, in_variable: bool) -> Result<Kms, Mismatch> {
+        self.only_its_own(in_variable)?;
+        Ok(match self.driver {
+            Driver::Local => Kms::Local(LocalKms {
+                master_key: master_key(self.master_key_file, store, in_variable)?,
+                previous_master_key: self.previous_master_key_file,
+            }),
+            Driver::Aws => Kms::Aws,
+            Driver::Azure => Kms::Azure,
+            Driver::Gcp => Kms::Gcp,
+            Driver::Vault => Kms::Vault(TransitKms {
+                mount: self
+                    .mount
+                    .map_or_else(|| "transit".to_owned(), |mount| mount.0),
+                key_prefix: self
+                    .key_prefix
+                    .map_or_else(|| "keyside-".to_owned(), |prefix| prefix.0),
+            }),
+        })
+    }
+
+    /// A setting of another driver would change nothing, while its author relies on it.
+    fn only_its_own(&self, in_variable: bool) -> Result<(), Mismatch> {
+        let given = [
+            ("kms.master_key_file", Driver::Local, self.master_key_file.is_some()),
+            ("kms.previous_master_key_file", Driver::Local, self.previous_master_key_file.is_some()),
+            ("kms.mount", Driver::Vault, self.mount.is_some()),
+            ("kms.key_prefix", Driver::Vault, self.key_prefix.is_some()),
+        ];
+        let is_foreign = |(_, of, is_set): &&(_, Driver, bool)| *is_set && *of != self.driver;
+        if let Some((key, of, _)) = given.iter().find(is_foreign) {
+            let (of, driver) = (of.name(), self.driver.name());
+            return Err(Mismatch::new(
+                *key,
+                format!("it belongs to kms.driver = \"{of}\", and the driver is \"{driver}\"; remove one of the two"),
+            ));
+        }
+        match in_variable && self.driver != Driver::Local {
+            true => Err(Mismatch::new(
+                "kms.driver",
+                "KMS_MASTER_KEY is set too, which only the driver \"local\" reads; keep one of the two",
+            )),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Driver {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Aws => "aws",
+            Self::Azure => "azure",
+            Self::Gcp => "gcp",
+            Self::Vault => "vault",
+        }
+    }
+}
+
+fn master_key(
+    file: Option<PathBuf>,
+    store: &Path,
+    in_variable: bool,
+) -> Result<MasterKeySource, Mismatch> {
+    match (file, in_variable) {
+        (Some(_), true) => Err(Mismatch::new(
+            "kms.master_key_file",
+            "KMS_MASTER_KEY is set too; keep one of the two",
+        )),
+        (Some(file), false) => Ok(MasterKeySource::File(file)),
+        (None, true) => Ok(MasterKeySource::EnvironmentVariable),
+        (None, false) => Ok(MasterKeySource::Generated(beside(store))),
+    }
+}
+
+/// `data` and `data/` alike have `data.master-key` beside them.
+fn beside(store: &Path) -> PathBuf {
+    let mut file = store.components().as_path().as_os_str().to_owned();
+    file.push(".master-key");
+    file.into()
+}
+
+/// It becomes a part of request paths, so it may hold nothing that changes where they lead.
+struct Mount(String);
+
+impl FromStr for Mount {
+    type Err = MountError;
+
+    fn from_str(text: &str) -> Result<Self, MountError> {
+        let is_name = |part: &str| {
+            part.starts_with(|first: char| first.is_ascii_alphanumeric())
+                && part.bytes().all(is_in_names)
+        };
+        match text.split('/').all(is_name) {
+            true => Ok(Self(text.to_owned())),
+            false => Err(MountError),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("expected the path of a Transit mount, such as \"transit\" or \"team/transit\", without a slash at either end")]
+struct MountError;
+
+/// Vault takes letters, digits, `_`, `-` and `.` in a key's name, and neither `-` nor `.` at its ends.
+struct KeyPrefix(String);
+
+impl FromStr for KeyPrefix {
+    type Err = KeyPrefixError;
+
+    fn from_str(text: &str) -> Result<Self, KeyPrefixError> {
+        let begins = text.starts_with(|first: char| first.is_ascii_alphanumeric());
+        match begins && text.len() <= 64 && text.bytes().all(is_in_names) {
+            true => Ok(Self(text.to_owned())),
+            false => Err(KeyPrefixError),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("expected 1 to 64 letters, digits, _, - or ., starting with a letter or digit, such as \"keyside-\"")]
+struct KeyPrefixError;
+
+fn is_in_names(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_is_a_path_that_leads_nowhere_else() {
+        for good in ["transit", "team/transit", "a.b/c_d-e", "1"] {
+            assert!(good.parse::<Mount>().is_ok(), "{good}");
+        }
+        for bad in ["", "/transit", "transit/", "a//b", "../sys", "a/../b", "a?b", "a b", "a%2fb"] {
+            assert!(bad.parse::<Mount>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_the_start_of_a_transit_keys_name() {
+        for good in ["keyside-", "k", "Team_1.keyside-"] {
+            assert!(good.parse::<KeyPrefix>().is_ok(), "{good}");
+        }
+        for bad in ["", "-keyside", "a/b", "a b", "é", &"a".repeat(65)] {
+            assert!(bad.parse::<KeyPrefix>().is_err(), "{bad}");
+        }
+    }
+}
