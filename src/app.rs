@@ -10,14 +10,14 @@ use crate::failure::Failure;
 use crate::inventory::Inventory;
 use crate::lifecycle::Lifecycle;
 use crate::observe::{self, Observed};
-use crate::runnable::{Process, Runnable};
+use crate::runnable::{Process, Runnable, StoreSetup};
 use crate::store_health::StoreHealth;
 use crate::{allocator, descriptors, telemetry, warnings, web};
 use keyside_admin::AdminOptions;
 use keyside_config::{ListenAddress, Roots, Settings, Sources};
 use keyside_credentials::storage::{SledStorage, StorageError};
 use keyside_credentials::{
-    DeclaredCredentials, DeclaredOptions, Kms, KmsError, OpenError, OpenOptions, Registry,
+    DeclaredCredentials, DeclaredOptions, KeyringError, Kms, KmsError, KmsSource, OpenError, OpenOptions, Registry,
     SystemClock,
 };
 use keyside_proxy::{Bound, Drain, Egress, Metrics, Parts};
@@ -80,7 +80,8 @@ impl App {
     pub(crate) fn open(runnable: Runnable) -> Result<Self, Failure> {
         let Runnable {
             mut settings,
-            data,
+            store,
+            kms,
             filter,
             egress,
         } = runnable;
@@ -100,9 +101,9 @@ impl App {
             .build()
             .map_err(failed)?;
         let declared = declared(&settings)?;
-        let backing = match data {
-            Some(data) => {
-                let registry = runtime.block_on(open_registry(&settings, &data))?;
+        let backing = match store {
+            Some(StoreSetup { folder, kms }) => {
+                let registry = runtime.block_on(open_registry(&settings, &folder, &kms))?;
                 Backing::stored(registry, declared)
             }
             None => Backing::declared_only(declared),
@@ -291,14 +292,18 @@ fn declared(settings: &Settings) -> Result<Arc<DeclaredCredentials>, Failure> {
     DeclaredCredentials::new(options).map_err(misconfigured)
 }
 
-async fn open_registry(settings: &Settings, data: &Path) -> Result<Arc<Registry>, Failure> {
+async fn open_registry(
+    settings: &Settings,
+    data: &Path,
+    kms: &KmsSource,
+) -> Result<Arc<Registry>, Failure> {
     let storage = SledStorage::open(&data.join("store"))
         .await
         .map_err(failed)?;
     let keyring = data.join("keyring");
     let options = OpenOptions {
         storage: Arc::new(storage),
-        kms: Kms::open(&settings.kms, &keyring).map_err(without_master_key)?,
+        kms: Kms::open(kms, &keyring).map_err(without_master_key)?,
         keyring,
         catalogue: Arc::new(settings.catalogue.clone()),
         rules: settings.credentials.clone(),
@@ -318,17 +323,19 @@ fn failed(error: impl Display) -> Failure {
     Failure::failed(error.to_string())
 }
 
-/// A disk that is full or fails is not for the settings to mend, and may be mended by the next start.
+/// A disk that is full or fails, or a key service that is away, is not for the settings to mend, and may be mended by the
+/// next start.
 fn unopened(error: OpenError) -> Failure {
-    let is_of_the_disk = match &error {
+    let may_pass = match &error {
         OpenError::Storage(error) => matches!(
             error,
             StorageError::Full { .. } | StorageError::Failed { .. }
         ),
+        OpenError::Keyring(KeyringError::Kms(KmsError::Away { .. })) => true,
         OpenError::TokenFile(file) => file.kind() == ErrorKind::StorageFull,
         error => has_no_room(error),
     };
-    match is_of_the_disk {
+    match may_pass {
         true => failed(error),
         false => misconfigured(error),
     }

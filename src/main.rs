@@ -10,6 +10,7 @@ mod demo;
 mod descriptors;
 mod failure;
 mod inventory;
+mod kms;
 mod lifecycle;
 mod observe;
 mod runnable;

@@ -3,22 +3,30 @@
 use std::path::{Path, PathBuf};
 
 use keyside_config::{Settings, Store};
-use keyside_credentials::Kms;
+use keyside_credentials::KmsSource;
 use keyside_proxy::{Egress, ProxyVariables};
 use tracing_subscriber::EnvFilter;
 
 use crate::failure::Failure;
-use crate::telemetry;
+use crate::{kms, telemetry};
 
 /// Settings that can be run, as far as that shows without network and data.
 pub(crate) struct Runnable {
     pub(crate) settings: Settings,
-    /// The embedded store's folder, with what belongs beside the store; none where there is no store.
-    pub(crate) data: Option<PathBuf>,
+    /// What a store takes; nothing where there is none.
+    pub(crate) store: Option<StoreSetup>,
     /// What `log.filter` means.
     pub(crate) filter: EnvFilter,
     /// By which way providers are reached.
     pub(crate) egress: Egress,
+}
+
+/// What a store takes.
+pub(crate) struct StoreSetup {
+    /// The embedded store's folder, with what belongs beside the store.
+    pub(crate) folder: PathBuf,
+    /// What wraps the workspace keys.
+    pub(crate) kms: KmsSource,
 }
 
 /// Which process the settings are for.
@@ -43,22 +51,22 @@ impl Process {
 impl Runnable {
     /// Refuses what has to be changed first.
     pub(crate) fn of(settings: Settings, process: Process) -> Result<Self, Failure> {
-        let data = match process {
-            Process::Serve => Some(data_folder(&settings.store)?.to_owned()),
+        let store = match process {
+            Process::Serve => Some(StoreSetup {
+                folder: data_folder(&settings.store)?.to_owned(),
+                kms: kms::source(&settings.kms).map_err(misconfigured)?,
+            }),
             Process::Proxy => {
                 sidecar(&settings)?;
                 None
             }
         };
-        if data.is_some() {
-            Kms::offered(&settings.kms).map_err(misconfigured)?;
-        }
         let filter = telemetry::filter(&settings.log).map_err(misconfigured)?;
         let variables = ProxyVariables::from_process();
         let egress = Egress::open(&settings.egress, &settings.catalogue, &variables);
         Ok(Self {
             settings,
-            data,
+            store,
             filter,
             egress: egress.map_err(misconfigured)?,
         })

@@ -27,7 +27,7 @@ use axum::{Router, body::Body};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use keyside_config::{Catalogue, CredentialRules, LocalKms, MasterKeySource};
-use keyside_credentials::{Clock, Kms, OpenOptions, Registry, SystemClock, audit::AuditRecord};
+use keyside_credentials::{Clock, Kms, KmsSource, OpenOptions, Registry, SystemClock, audit::AuditRecord};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt;
@@ -70,7 +70,7 @@ impl Api {
         let log = Arc::new(FailingLog::default());
         let folder = tempfile::tempdir().unwrap();
         let keyring = folder.path().join("keyring");
-        let kms = keyside_config::Kms::Local(LocalKms {
+        let kms = KmsSource::Local(LocalKms {
             master_key: MasterKeySource::Generated(folder.path().join("master-key")),
             previous_master_key: None,
         });

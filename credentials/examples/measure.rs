@@ -13,7 +13,7 @@ use std::{
 
 use keyside_config::{Catalogue, CredentialRules, EnvironmentPin, LocalKms, MasterKeySource};
 use keyside_credentials::{
-    Act, ActorId, Ask, Clock, Environment, Kms, NewCredential, NewWorkspace, OpenOptions, Registry,
+    Act, ActorId, Ask, Clock, Environment, Kms, KmsSource, NewCredential, NewWorkspace, OpenOptions, Registry,
     Secret, SystemClock,
     runs::{Run, Tokens, Used},
     storage::{SledStorage, Storage},
@@ -90,7 +90,7 @@ async fn open(folder: &Path) -> Result<(Arc<dyn Storage>, Arc<Registry>), Box<dy
     let storage: Arc<dyn Storage> = Arc::new(SledStorage::open(&folder.join("store")).await?);
     println!("  of it the store: {:?}", began.elapsed());
     let keyring = folder.join("keyring");
-    let settings = keyside_config::Kms::Local(LocalKms {
+    let settings = KmsSource::Local(LocalKms {
         master_key: MasterKeySource::Generated(folder.join("master-key")),
         previous_master_key: None,
     });

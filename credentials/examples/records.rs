@@ -13,7 +13,7 @@ use std::{
 
 use keyside_config::{Catalogue, CredentialRules, LocalKms, MasterKeySource};
 use keyside_credentials::{
-    Clock, Environment, Kms, OpenOptions, Registry, Scope, SystemClock,
+    Clock, Environment, Kms, KmsSource, OpenOptions, Registry, Scope, SystemClock,
     runs::{Run, Tokens, Used},
     storage::{SledStorage, Storage},
 };
@@ -89,7 +89,7 @@ async fn again(folder: &Path) -> Result<(), Box<dyn Error>> {
 async fn open(folder: &Path) -> Result<(Arc<dyn Storage>, Arc<Registry>), Box<dyn Error>> {
     let storage: Arc<dyn Storage> = Arc::new(SledStorage::open(&folder.join("store")).await?);
     let keyring = folder.join("keyring");
-    let kms = keyside_config::Kms::Local(LocalKms {
+    let kms = KmsSource::Local(LocalKms {
         master_key: MasterKeySource::Generated(folder.join("master-key")),
         previous_master_key: None,
     });

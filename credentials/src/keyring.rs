@@ -5,6 +5,7 @@
 
 mod error;
 mod file;
+mod open;
 mod restore;
 mod rewrap;
 
@@ -22,7 +23,7 @@ pub(crate) use self::restore::Remains;
 pub use self::{error::KeyringError, rewrap::Rewrapped};
 use crate::{
     WorkspaceId, entropy,
-    kms::{Kms, KmsError, Wrapping},
+    kms::{KeyService, Kms, KmsError, Wrapping},
     locked::LockedMemory,
     model::random_id,
     sealing::SealingKey,
@@ -57,35 +58,23 @@ impl Keyring {
     }
 
     async fn create(path: &Path, kms: Kms) -> Result<Self, KeyringError> {
+        let service = kms.service();
+        if !service.can_make_new() {
+            return Err(KmsError::CannotMakeNew.into());
+        }
         let installation = random_id("ins_");
-        let key = new_key(&kms, &installation, "", "ik_").await?.1;
+        let key = new_key(&*service, &installation, "", "ik_").await?.1;
         let file = KeyringFile::new(installation, key);
         file.replace(path)?;
         Self::unwrap(path, kms, file).await
     }
 
-    /// A workspace key that does not unwrap is left out, so that only its workspace suffers. The installation's own must
-    /// unwrap: that is where a wrong master key shows.
+    /// The installation's own key must unwrap: that is where a wrong master key shows.
     async fn unwrap(path: &Path, kms: Kms, file: KeyringFile) -> Result<Self, KeyringError> {
         let memory = LockedMemory::default();
-        let installation: Arc<str> = file.installation.as_str().into();
-        let own = unwrap(&kms, &memory, &installation, "", &file.installation_key).await?;
-        let mut workspaces = HashMap::new();
-        for (workspace, wrapped) in &file.workspaces {
-            let mut keys = Vec::new();
-            for wrapped in wrapped {
-                match unwrap(&kms, &memory, &installation, workspace.as_str(), wrapped).await {
-                    Ok(key) => keys.push(key),
-                    Err(
-                        error @ (KmsError::NotAuthentic { .. } | KmsError::WrongMasterKey { .. }),
-                    ) => {
-                        tracing::error!(%workspace, key = wrapped.id, %error, "a workspace key is not used");
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            workspaces.insert(workspace.clone(), keys);
-        }
+        let service = kms.service();
+        let own = unwrap_own(&*service, &memory, &file).await?;
+        let workspaces = open::unwrap_all(&service, &file, &memory).await?;
         Ok(Self {
             path: path.to_owned(),
             memory,
@@ -129,10 +118,13 @@ impl Keyring {
         &self,
         workspace: &WorkspaceId,
     ) -> Result<Arc<SealingKey>, KeyringError> {
-        match self.current(workspace) {
-            Some(left) => Ok(left),
-            None => self.add_next(workspace).await,
+        if let Some(left) = self.current(workspace) {
+            return Ok(left);
         }
+        if !self.stored.lock().await.kms.service().can_make_new() {
+            return Err(KmsError::CannotMakeNew.into());
+        }
+        self.add_next(workspace).await
     }
 
     /// Makes another key for a workspace, which seals from now on. It is on disk when this returns.
@@ -143,7 +135,8 @@ impl Keyring {
         // Wrapped under the lock: in a rotation of the master key, none may be wrapped with the old one behind its back.
         let mut stored = self.stored.lock().await;
         let installation = self.installation.installation();
-        let (root, wrapped) = new_key(&stored.kms, installation, workspace.as_str(), "wk_").await?;
+        let service = stored.kms.service();
+        let (root, wrapped) = new_key(&*service, installation, workspace.as_str(), "wk_").await?;
         let key = SealingKey::new(&wrapped.id, &installation.into(), &root, &self.memory);
         let key = Arc::new(key);
         let mut changed = stored.file.clone();
@@ -199,7 +192,7 @@ impl Stored {
 }
 
 async fn new_key(
-    kms: &Kms,
+    service: &dyn KeyService,
     installation: &str,
     workspace: &str,
     prefix: &str,
@@ -207,38 +200,31 @@ async fn new_key(
     let mut root = Zeroizing::new([0; 32]);
     entropy::fill(&mut *root);
     let id = random_id(prefix);
-    let wrapped = kms
-        .wrap(
-            &Wrapping {
-                installation,
-                workspace,
-                key: &id,
-            },
-            &root,
-        )
-        .await?;
-    Ok((root, WrappedKey { id, wrapped }))
-}
-
-async fn unwrap(
-    kms: &Kms,
-    memory: &LockedMemory,
-    installation: &Arc<str>,
-    workspace: &str,
-    key: &WrappedKey,
-) -> Result<Arc<SealingKey>, KmsError> {
     let wrapping = Wrapping {
         installation,
         workspace,
+        key: &id,
+    };
+    let wrapped = service.wrap(&wrapping, &root).await?;
+    Ok((root, WrappedKey { id, wrapped }))
+}
+
+/// The installation's own key.
+async fn unwrap_own(
+    service: &dyn KeyService,
+    memory: &LockedMemory,
+    file: &KeyringFile,
+) -> Result<Arc<SealingKey>, KmsError> {
+    let key = &file.installation_key;
+    let wrapping = Wrapping {
+        installation: &file.installation,
+        workspace: "",
         key: &key.id,
     };
-    let root = kms.unwrap(&wrapping, &key.wrapped).await?;
-    Ok(Arc::new(SealingKey::new(
-        &key.id,
-        installation,
-        &root,
-        memory,
-    )))
+    let root = service.unwrap(&wrapping, &key.wrapped).await?;
+    let installation = file.installation.as_str().into();
+    let key = SealingKey::new(&key.id, &installation, &root, memory);
+    Ok(Arc::new(key))
 }
 
 #[cfg(test)]

@@ -1,176 +1,165 @@
-//! What wraps the workspace keys.
+//! The key service (KMS) that wraps the workspace keys.
 //!
-//! A driver sees a workspace key only while it wraps or unwraps it: at start, when a workspace is made, when the master key
-//! is rotated; never once a request.
+//! It sees a workspace key only while it wraps or unwraps it: at start, when a workspace is created, when keys are wrapped
+//! again; never once a request. A driver that asks over a network has a crate of its own.
 
 mod error;
 mod local;
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
-use keyside_config::{Kms as Settings, LocalKms, MasterKeySource};
+use async_trait::async_trait;
+use keyside_config::{LocalKms, MasterKeySource};
 use zeroize::Zeroizing;
 
-use self::local::MasterKeys;
+pub(crate) use self::local::MasterKeyFiles;
 pub use self::{error::KmsError, local::MasterKey};
-use crate::file::FileError;
+use crate::sealing;
 
-/// A key service, ready to wrap.
-pub struct Kms(Driver);
+/// Wraps and unwraps workspace keys.
+///
+/// What it wraps opens only for the same [`Wrapping`]. Every wrapped key starts with a byte that tells the driver
+/// ([`FORMATS`]), so that a keyring under the wrong driver is told from a damaged one.
+#[async_trait]
+pub trait KeyService: Send + Sync + 'static {
+    /// The id of the key that wraps for `workspace` now; of the installation's own key where it is empty. No I/O.
+    fn name(&self, workspace: &str) -> String;
 
-/// The drivers there are.
-enum Driver {
-    Local(MasterKeys),
+    /// The id of the key that has wrapped something, in the form of [`name`](Self::name). No I/O.
+    fn wrapped_by(&self, wrapped: &[u8]) -> Option<String>;
+
+    /// Whether this process may create the wrapping key of a new workspace or installation.
+    fn can_make_new(&self) -> bool;
+
+    /// Wraps `key`, and creates the wrapping key first where it is missing and [`can_make_new`](Self::can_make_new).
+    ///
+    /// # Errors
+    /// Why not. After [`KmsError::Away`] another attempt may succeed.
+    async fn wrap(&self, wrapping: &Wrapping<'_>, key: &[u8; 32]) -> Result<Vec<u8>, KmsError>;
+
+    /// Unwraps what was wrapped for the same `wrapping`.
+    ///
+    /// # Errors
+    /// Why not. [`KmsError::is_about_one_key`] tells whether others may unwrap.
+    async fn unwrap(
+        &self,
+        wrapping: &Wrapping<'_>,
+        wrapped: &[u8],
+    ) -> Result<Zeroizing<[u8; 32]>, KmsError>;
+
+    /// Destroys what wraps for `workspace` alone: copies of its wrapped keys do not unwrap any more. Repeating it does no
+    /// harm. A driver with one key for all workspaces has nothing to do.
+    ///
+    /// # Errors
+    /// Why it is still there.
+    async fn forget(&self, _workspace: &str) -> Result<(), KmsError> {
+        Ok(())
+    }
 }
 
-/// What a wrapped key is bound to, so that it cannot be passed off as another's.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Wrapping<'a> {
+/// The associated data of a wrapped key: it cannot be passed off as another's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wrapping<'a> {
     /// The installation it belongs to.
-    pub(crate) installation: &'a str,
-    /// The workspace, or nothing for the installation's own key.
-    pub(crate) workspace: &'a str,
-    /// The key's id.
-    pub(crate) key: &'a str,
+    pub installation: &'a str,
+    /// The workspace's id; empty for the installation's own key.
+    pub workspace: &'a str,
+    /// The id of the key that is wrapped.
+    pub key: &'a str,
+}
+
+impl Wrapping<'_> {
+    /// Its bytes: a word for their purpose and the three ids, each behind its length (32 bits, big-endian).
+    pub fn associated_data(&self) -> Vec<u8> {
+        let fields = ["keyside wrapped key", self.installation, self.workspace, self.key];
+        sealing::fields(fields.map(str::as_bytes))
+    }
+}
+
+/// The first byte of a wrapped key, and the driver that writes it.
+pub const FORMATS: [(u8, &str); 2] = [(sealing::FORMAT, "local"), (2, "vault")];
+
+/// A KMS, open.
+pub struct Kms(Driver);
+
+enum Driver {
+    /// The one whose keys Keyside replaces itself.
+    Local(MasterKeyFiles),
+    Service(Arc<dyn KeyService>),
+}
+
+/// Where a KMS comes from, before it is open.
+#[derive(Clone)]
+pub enum KmsSource {
+    /// A master key on this machine, which may still have to be made.
+    Local(LocalKms),
+    /// A service over the network, connected by its driver.
+    Service(Arc<dyn KeyService>),
 }
 
 impl Kms {
-    /// Opens the driver that the settings name. `keyring` is looked at only to refuse to make a new master key where an
-    /// old one has wrapped something already.
+    /// Opens it. `keyring` is looked at only to refuse to make a new master key where an old one has wrapped something
+    /// already.
     ///
     /// # Errors
     /// What is wrong with the master key, and what to do.
-    pub fn open(settings: &Settings, keyring: &Path) -> Result<Self, KmsError> {
-        let local = Self::offered(settings)?;
-        Ok(Self(Driver::Local(MasterKeys::find(local, keyring)?)))
-    }
-
-    /// The settings of the driver, if this release has it; nothing is looked at.
-    ///
-    /// # Errors
-    /// [`KmsError::NotInThisRelease`].
-    pub fn offered(settings: &Settings) -> Result<&LocalKms, KmsError> {
-        let driver = match settings {
-            Settings::Local(local) => return Ok(local),
-            Settings::Aws => "aws",
-            Settings::Azure => "azure",
-            Settings::Gcp => "gcp",
-            Settings::Vault(_) => "vault",
-        };
-        Err(KmsError::NotInThisRelease { driver })
+    pub fn open(source: &KmsSource, keyring: &Path) -> Result<Self, KmsError> {
+        Ok(Self(match source {
+            KmsSource::Local(local) => Driver::Local(MasterKeyFiles::find(local, keyring)?),
+            KmsSource::Service(service) => Driver::Service(service.clone()),
+        }))
     }
 
     /// The same, where a master key that is not there must not be made: something exists that only it opens.
     ///
     /// # Errors
     /// What is wrong with the master key, and what to do.
-    pub fn open_existing(settings: &Settings, keyring: &Path) -> Result<Self, KmsError> {
-        match &Self::offered(settings)?.master_key {
-            MasterKeySource::Generated(path) if !path.exists() => {
-                Err(KmsError::NotThere { path: path.clone() })
-            }
-            _ => Self::open(settings, keyring),
+    pub fn open_existing(source: &KmsSource, keyring: &Path) -> Result<Self, KmsError> {
+        match source {
+            KmsSource::Local(LocalKms {
+                master_key: MasterKeySource::Generated(path),
+                ..
+            }) if !path.exists() => Err(KmsError::NotThere { path: path.clone() }),
+            _ => Self::open(source, keyring),
         }
     }
 
     /// The `local` driver with a master key at hand.
     pub fn local(master_key: MasterKey) -> Self {
-        Self(Driver::Local(MasterKeys::only(master_key)))
+        Self(Driver::Local(MasterKeyFiles::only(master_key)))
     }
 
-    /// The id of the master key that wraps now.
-    pub(crate) fn current(&self) -> &str {
+    /// What wraps and unwraps now. A rotation of the master key makes it another one.
+    pub(crate) fn service(&self) -> Arc<dyn KeyService> {
         match &self.0 {
-            Driver::Local(keys) => keys.current.id(),
+            Driver::Local(files) => Arc::new(files.service()),
+            Driver::Service(service) => service.clone(),
         }
     }
 
-    /// The id of the master key that has wrapped something.
-    pub(crate) fn wrapped_by<'w>(&self, wrapped: &'w [u8]) -> Option<&'w str> {
-        match &self.0 {
-            Driver::Local(_) => MasterKey::id_in(wrapped),
-        }
-    }
-
-    /// Whether there is a master key of this id to work with.
-    pub(crate) fn has(&self, master_key: &str) -> bool {
-        match &self.0 {
-            Driver::Local(keys) => keys.get(master_key).is_some(),
-        }
-    }
-
-    /// Whether it is the one that was made to go over to.
-    pub(crate) fn is_next(&self, master_key: &str) -> bool {
-        match &self.0 {
-            Driver::Local(keys) => keys.is_next(master_key),
-        }
-    }
-
-    /// Makes a master key to go over to, and names it. Until it is adopted nothing is wrapped with it unasked.
-    pub(crate) fn make_next(&mut self) -> Result<String, KmsError> {
-        match &mut self.0 {
-            Driver::Local(keys) => keys.make_next().map(|key| key.id().to_owned()),
-        }
-    }
-
-    /// From now on `master_key` wraps. Called once nothing is wrapped with another.
+    /// The same, but wrapping with the master key of this id. A service over the network chooses its keys itself.
     ///
     /// # Errors
-    /// When it could not take the place of the old one where it is kept. It wraps all the same, and a start finds it.
-    pub(crate) fn adopt(&mut self, master_key: &str) -> Result<(), FileError> {
-        match &mut self.0 {
-            Driver::Local(keys) => keys.adopt(master_key),
-        }
-    }
-
-    /// Lets go of a master key that was made to go over to, and never was.
-    pub(crate) fn forget_next(&mut self) -> Result<(), FileError> {
-        match &mut self.0 {
-            Driver::Local(keys) => keys.forget_next(),
-        }
-    }
-
-    /// Asynchronous because the drivers to come ask over a network.
-    pub(crate) async fn wrap(
-        &self,
-        wrapping: &Wrapping<'_>,
-        key: &[u8; 32],
-    ) -> Result<Vec<u8>, KmsError> {
-        self.wrap_with(self.current(), wrapping, key).await
-    }
-
-    /// The same with one of the master keys at hand.
-    pub(crate) async fn wrap_with(
-        &self,
-        master_key: &str,
-        wrapping: &Wrapping<'_>,
-        key: &[u8; 32],
-    ) -> Result<Vec<u8>, KmsError> {
+    /// [`KmsError::WrongMasterKey`] if that one is not at hand.
+    pub(crate) fn wrapping_with(&self, id: &str) -> Result<Arc<dyn KeyService>, KmsError> {
         match &self.0 {
-            Driver::Local(keys) => match keys.get(master_key) {
-                Some(with) => Ok(with.wrap(wrapping, key)),
-                None => Err(self.wrong(master_key)),
-            },
+            Driver::Local(files) => Ok(Arc::new(files.wrapping_with(id)?)),
+            Driver::Service(service) => Ok(service.clone()),
         }
     }
 
-    pub(crate) async fn unwrap(
-        &self,
-        wrapping: &Wrapping<'_>,
-        wrapped: &[u8],
-    ) -> Result<Zeroizing<[u8; 32]>, KmsError> {
+    /// The master keys that Keyside replaces itself, which is what rotating them means; none if a service rotates its own.
+    pub(crate) fn master_key_files(&self) -> Option<&MasterKeyFiles> {
         match &self.0 {
-            Driver::Local(keys) => MasterKey::id_in(wrapped)
-                .and_then(|id| keys.get(id))
-                .unwrap_or(&keys.current)
-                .unwrap(wrapping, wrapped),
+            Driver::Local(files) => Some(files),
+            Driver::Service(_) => None,
         }
     }
 
-    fn wrong(&self, expected: &str) -> KmsError {
-        KmsError::WrongMasterKey {
-            expected: expected.to_owned(),
-            given: self.current().to_owned(),
+    pub(crate) fn master_key_files_mut(&mut self) -> Option<&mut MasterKeyFiles> {
+        match &mut self.0 {
+            Driver::Local(files) => Some(files),
+            Driver::Service(_) => None,
         }
     }
 }

@@ -18,7 +18,7 @@ mod entropy;
 mod file;
 mod journal;
 mod keyring;
-mod kms;
+pub mod kms;
 mod ledger;
 mod live_check;
 mod locked;
@@ -48,7 +48,7 @@ pub use clock::{Clock, SystemClock};
 pub use declared::{Declared as DeclaredCredentials, DeclaredError, DeclaredOptions, Standing};
 pub use file::FileError;
 pub use keyring::{KeyringError, Rewrapped};
-pub use kms::{Kms, KmsError, MasterKey};
+pub use kms::{Kms, KmsError, KmsSource, MasterKey};
 pub use live_check::{Finding, LiveCheck};
 pub use model::{
     ActorId, Credential, CredentialId, Declared, Environment, Fingerprint, Hint, Label, NameError,

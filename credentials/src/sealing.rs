@@ -18,7 +18,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use self::blob::Blob;
-pub(crate) use self::place::Place;
+pub(crate) use self::place::{Place, fields};
 use crate::{
     Secret, entropy,
     locked::{Half, LockedKeys, LockedMemory},

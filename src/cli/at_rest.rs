@@ -9,6 +9,7 @@ use keyside_config::{Settings, Sources, Store};
 use keyside_credentials::audit::AtRest;
 
 use super::Failure;
+use crate::kms;
 
 /// A data folder, and its log.
 pub(super) struct Folder {
@@ -25,7 +26,9 @@ impl Folder {
                     .next("Ask a running Keyside: there is nothing here to be read without one."),
             );
         };
-        let log = AtRest::open(&path.join("store"), &path.join("keyring"), &settings.kms).await;
+        let kms = kms::source(&settings.kms);
+        let kms = kms.map_err(|error| Failure::configuration(error.to_string()))?;
+        let log = AtRest::open(&path.join("store"), &path.join("keyring"), &kms).await;
         match log {
             Ok(log) => Ok(Self { path, log }),
             Err(error) => Err(unreadable(&path, error)),

@@ -8,7 +8,7 @@ use keyside_credentials::backup::{self, Header, RestoreError};
 use serde_json::{Value, json};
 
 use super::{Admin, Answer, Failure, download::Download};
-use crate::runnable::data_folder;
+use crate::{kms, runnable::data_folder};
 
 /// `keyside backup`.
 #[derive(Args)]
@@ -65,10 +65,11 @@ impl Restore {
     pub(super) async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
         let settings = Settings::load(sources)?.settings;
         let path = data_folder(&settings.store)?;
+        let kms = kms::source(&settings.kms).map_err(|error| refused(error.into()))?;
         let restore = backup::Restore {
             store: &path.join("store"),
             keyring: &path.join("keyring"),
-            kms: &settings.kms,
+            kms: &kms,
             other_installation: self.other_installation,
             older: self.older,
         };

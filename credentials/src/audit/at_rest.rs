@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{Audit, Draft, Event, Head, Receipt, VerifyError};
 use crate::{
-    Act, Clock, Kms, SystemClock, clock::Ratchet, keyring::Keyring, ledger::Ledger,
+    Act, Clock, Kms, KmsSource, SystemClock, clock::Ratchet, keyring::Keyring, ledger::Ledger,
     storage::SledStorage,
 };
 
@@ -32,7 +32,7 @@ impl AtRest {
     pub async fn open(
         store: &Path,
         keyring: &Path,
-        kms: &keyside_config::Kms,
+        kms: &KmsSource,
     ) -> Result<Self, VerifyError> {
         // Opening what is not there would make it.
         if let Some(missing) = [keyring, store].into_iter().find(|path| !path.exists()) {

@@ -18,7 +18,7 @@ use super::{
     item::{self, Item},
 };
 use crate::{
-    Kms,
+    Kms, KmsSource,
     audit::{self, Head},
     file::{self, FileError},
     keyring::{Keyring, Remains},
@@ -27,14 +27,14 @@ use crate::{
 };
 
 /// Where a backup is to go, and what is known to be lost by it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Restore<'a> {
     /// The store's folder, where nothing is yet.
     pub store: &'a Path,
     /// The keyring's file. The owner's token and the audit log's head stand beside it.
     pub keyring: &'a Path,
-    /// What wraps the keys.
-    pub kms: &'a keyside_config::Kms,
+    /// What wraps the keys. It is opened once the file has proved whole.
+    pub kms: &'a KmsSource,
     /// It may take the place of another installation. Where there is none, this allows nothing.
     pub other_installation: bool,
     /// It may be older than what was there last.

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    Act, Ask, Environment, Filter, Kms, KmsError, NewCredential, NewWorkspace, OpenError,
+    Act, Ask, Environment, Filter, Kms, KmsError, KmsSource, NewCredential, NewWorkspace, OpenError,
     OpenOptions, Refusal, Registry, Revocation, Scope, Secret, SystemClock, audit::Event,
     runs::Run, storage::SledStorage,
 };
@@ -43,8 +43,8 @@ impl Place {
         self.path("master-key")
     }
 
-    fn kms(&self) -> keyside_config::Kms {
-        keyside_config::Kms::Local(LocalKms {
+    fn kms(&self) -> KmsSource {
+        KmsSource::Local(LocalKms {
             master_key: MasterKeySource::Generated(self.master_key()),
             previous_master_key: None,
         })

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Keyring, KeyringError, KeyringFile, WrappedKey, unwrap};
+use super::{Keyring, KeyringError, KeyringFile, unwrap_own};
 use crate::{
     entropy,
     kms::{Kms, KmsError, Wrapping},
@@ -73,9 +73,10 @@ impl Keyring {
             key: &id,
         };
         let stored = self.stored.lock().await;
+        let service = stored.kms.service();
         let wrapped = WrappedAlone {
-            by: stored.kms.current().to_owned(),
-            bytes: stored.kms.wrap(&wrapping, &root).await?,
+            by: service.name(""),
+            bytes: service.wrap(&wrapping, &root).await?,
         };
         let key = SealingKey::new(&id, &installation.into(), &root, &self.memory);
         Ok((key, wrapped))
@@ -93,7 +94,7 @@ impl Keyring {
             workspace: "",
             key: id,
         };
-        let root = kms.unwrap(&wrapping, wrapped).await?;
+        let root = kms.service().unwrap(&wrapping, wrapped).await?;
         let memory = LockedMemory::default();
         Ok(SealingKey::new(id, &installation.into(), &root, &memory))
     }
@@ -105,9 +106,7 @@ impl Keyring {
         kms: &Kms,
     ) -> Result<Arc<SealingKey>, KeyringError> {
         let file = KeyringFile::parse(json, path)?;
-        let key: &WrappedKey = &file.installation_key;
-        let memory = LockedMemory::default();
-        Ok(unwrap(kms, &memory, &file.installation.as_str().into(), "", key).await?)
+        Ok(unwrap_own(&*kms.service(), &LockedMemory::default(), &file).await?)
     }
 
     /// Puts a keyring that was backed up in its place.

@@ -3,7 +3,7 @@
 //! The keys themselves stay what they are, so nothing that they have sealed is touched and no request notices.
 
 use super::{Keyring, KeyringError, KeyringFile, Stored};
-use crate::kms::{Kms, KmsError, Wrapping};
+use crate::kms::{KeyService, KmsError, Wrapping};
 
 /// What going over to another master key came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,7 +11,7 @@ use crate::kms::{Kms, KmsError, Wrapping};
 pub struct Rewrapped {
     /// The id of the master key that everything is wrapped with now.
     pub master_key: String,
-    /// The one before.
+    /// The one before; the same where a key service rotates its keys itself.
     pub previous: String,
     /// How many keys were wrapped anew.
     pub keys: usize,
@@ -21,13 +21,14 @@ pub struct Rewrapped {
 
 impl Keyring {
     /// The master key to go over to, on disk: the current one, as long as something is wrapped with another, else a new
-    /// one. Nothing is wrapped with it yet.
+    /// one. Nothing is wrapped with it yet. A key service rotates its keys itself, and wraps with their newest versions.
     pub(crate) async fn next_master_key(&self) -> Result<String, KeyringError> {
         let mut stored = self.stored.lock().await;
-        let current = stored.kms.current().to_owned();
-        match stored.has_others_than(&current) {
-            true => Ok(current),
-            false => Ok(stored.kms.make_next()?),
+        let current = stored.kms.service().name("");
+        let has_others = stored.has_others_than(&current);
+        match stored.kms.master_key_files_mut() {
+            Some(files) if !has_others => Ok(files.make_next()?.id().to_owned()),
+            _ => Ok(current),
         }
     }
 
@@ -36,11 +37,15 @@ impl Keyring {
         let mut stored = self.stored.lock().await;
         let mut changed = stored.file.clone();
         let previous = stored.previous(to);
-        let keys = rewrap(&mut changed, &stored.kms, to).await?;
+        let service = stored.kms.wrapping_with(to)?;
+        // A service names its keys, not their versions, so nothing tells which are wrapped with the newest.
+        let done = stored.kms.master_key_files().map(|_| to);
+        let keys = rewrap(&mut changed, &*service, done).await?;
         if keys > 0 {
             stored.replace(changed, &self.path).await?;
         }
-        let adopted = stored.kms.adopt(to);
+        let files = stored.kms.master_key_files_mut();
+        let adopted = files.map_or(Ok(()), |files| files.adopt(to));
         let warning = adopted.err().map(|error| {
             format!(
                 "{error}: the new master key stands beside the old one, in the file that ends in .next-of-keyside, and is \
@@ -71,8 +76,10 @@ impl Keyring {
             );
             return Ok(());
         }
-        let forgotten = self.stored.lock().await.kms.forget_next();
-        if let Err(error) = forgotten {
+        let mut stored = self.stored.lock().await;
+        if let Some(files) = stored.kms.master_key_files_mut()
+            && let Err(error) = files.forget_next()
+        {
             tracing::warn!(%error, "a master key that was never used is left");
         }
         Ok(())
@@ -82,43 +89,56 @@ impl Keyring {
 impl Stored {
     /// Whether there is something to be wrapped anew; without the master key that wrapped it, it cannot be.
     fn has_others_than(&self, master_key: &str) -> bool {
+        let Some(files) = self.kms.master_key_files() else {
+            return false;
+        };
         let mut by = self.wrapping().flatten();
-        by.any(|by| by != master_key && self.kms.has(by))
+        by.any(|by| by != master_key && files.has(&by))
     }
 
     /// The master key to go over to, if that has begun. Something that is wrapped with the next one is proof enough,
     /// whatever became of the log: forgotten, that key would take everything along.
     fn unfinished(&self, recorded: Option<&str>) -> Option<String> {
-        let in_use = self.wrapping().flatten().find(|by| self.kms.is_next(by));
-        let begun = |to: &&str| match self.kms.current() == *to {
+        let files = self.kms.master_key_files()?;
+        let current = self.kms.service().name("");
+        let in_use = self.wrapping().flatten().find(|by| files.is_next(by));
+        let begun = |to: &&str| match current == **to {
             true => self.has_others_than(to),
-            false => self.kms.is_next(to),
+            false => files.is_next(to),
         };
-        in_use.or(recorded.filter(begun)).map(str::to_owned)
+        in_use.or_else(|| recorded.filter(begun).map(str::to_owned))
     }
 
-    /// What something is wrapped with beside `to`, for people to know.
+    /// What something is wrapped with beside `to`, for people to know. A service's keys keep their names.
     fn previous(&self, to: &str) -> String {
-        let other = self.wrapping().flatten().find(|by| *by != to);
-        other.unwrap_or(self.kms.current()).to_owned()
+        if self.kms.master_key_files().is_none() {
+            return to.to_owned();
+        }
+        let other = self.wrapping().flatten().find(|by| by != to);
+        other.unwrap_or_else(|| self.kms.service().name(""))
     }
 
     /// The master key of each key, the installation's own first.
-    fn wrapping(&self) -> impl Iterator<Item = Option<&str>> {
+    fn wrapping(&self) -> impl Iterator<Item = Option<String>> {
+        let service = self.kms.service();
         let keys = self.file.workspaces.values().flatten();
         [&self.file.installation_key]
             .into_iter()
             .chain(keys)
-            .map(|key| self.kms.wrapped_by(&key.wrapped))
+            .map(move |key| service.wrapped_by(&key.wrapped))
     }
 }
 
-/// Wraps anew what is not wrapped by `to`. One that does not unwrap stays as it is: it is not used either way.
-async fn rewrap(file: &mut KeyringFile, kms: &Kms, to: &str) -> Result<usize, KmsError> {
+/// Wraps anew what is not wrapped by `done` already. One that does not unwrap stays as it is: it is not used either way.
+async fn rewrap(
+    file: &mut KeyringFile,
+    service: &dyn KeyService,
+    done: Option<&str>,
+) -> Result<usize, KmsError> {
     let installation = file.installation.clone();
     let mut rewrapped = 0;
     for (workspace, key) in file.keys_mut() {
-        if kms.wrapped_by(&key.wrapped) == Some(to) {
+        if done.is_some() && service.wrapped_by(&key.wrapped).as_deref() == done {
             continue;
         }
         let wrapping = Wrapping {
@@ -126,9 +146,9 @@ async fn rewrap(file: &mut KeyringFile, kms: &Kms, to: &str) -> Result<usize, Km
             workspace,
             key: &key.id,
         };
-        match kms.unwrap(&wrapping, &key.wrapped).await {
-            Ok(root) => key.wrapped = kms.wrap_with(to, &wrapping, &root).await?,
-            Err(error @ (KmsError::NotAuthentic { .. } | KmsError::WrongMasterKey { .. })) => {
+        match service.unwrap(&wrapping, &key.wrapped).await {
+            Ok(root) => key.wrapped = service.wrap(&wrapping, &root).await?,
+            Err(error) if error.is_about_one_key() => {
                 tracing::error!(workspace, key = key.id, %error, "a workspace key is left as it is");
                 continue;
             }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::FORMATS;
 use crate::file::FileError;
 
 /// Why there is no key service, or why it did not unwrap. None repeats any of a key.
@@ -75,10 +76,82 @@ pub enum KmsError {
         /// Where it should be.
         path: PathBuf,
     },
+    /// Another driver has wrapped it.
+    #[error(
+        "the key {key} was wrapped by the KMS driver \"{driver}\": set kms.driver to that one, with the settings it had"
+    )]
+    OtherDriver {
+        /// The wrapped key's id.
+        key: String,
+        /// Its driver's name in the settings.
+        driver: &'static str,
+    },
+    /// Another key of the service has wrapped it, or it was moved from another workspace.
+    #[error(
+        "the key {key} was wrapped with {expected}, and {given} is the one to unwrap it with: set the KMS driver's settings \
+         to what they were, or restore the keyring from a backup"
+    )]
+    OtherWrappingKey {
+        /// The wrapped key's id.
+        key: String,
+        /// The id of the key that has wrapped it.
+        expected: String,
+        /// The id of the key that the settings lead to.
+        given: String,
+    },
+    /// The service answers, and refuses.
+    #[error("the key service refuses {wrapping_key}: {reason}")]
+    Refused {
+        /// The id of the key in the service.
+        wrapping_key: String,
+        /// Why, and what to do; never anything of a key.
+        reason: String,
+    },
+    /// The service does not answer, or not now: trying again may help.
+    #[error(
+        "the key service does not answer ({reason}). Keys that are in use stay in use; a start, a new workspace and a backup \
+         need it"
+    )]
+    Away {
+        /// What was found instead of an answer.
+        reason: String,
+    },
+    /// This process only reads.
+    #[error(
+        "this process may not create keys in the key service: create workspaces with the Keyside that administers them"
+    )]
+    CannotMakeNew,
     /// A wrapped key was edited or moved.
     #[error("the wrapped key {key} failed authentication: restore the keyring from a backup")]
     NotAuthentic {
         /// The key's id.
         key: String,
     },
+}
+
+impl KmsError {
+    /// Whether it is the key's own fault, so that other keys may unwrap all the same.
+    pub fn is_about_one_key(&self) -> bool {
+        matches!(
+            self,
+            Self::NotAuthentic { .. }
+                | Self::WrongMasterKey { .. }
+                | Self::OtherDriver { .. }
+                | Self::OtherWrappingKey { .. }
+                | Self::Refused { .. }
+        )
+    }
+
+    /// Why the driver `own` cannot read what is said to be the wrapped key of this id.
+    pub fn unreadable(own: &str, key: &str, wrapped: &[u8]) -> Self {
+        let first = wrapped.first();
+        let other = FORMATS
+            .into_iter()
+            .find(|(format, driver)| first == Some(format) && *driver != own);
+        let key = key.to_owned();
+        match other {
+            Some((_, driver)) => Self::OtherDriver { key, driver },
+            None => Self::NotAuthentic { key },
+        }
+    }
 }

@@ -2,8 +2,9 @@
 
 mod files;
 
-use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::Path};
+use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
+use async_trait::async_trait;
 use base64::{
     Engine,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
@@ -12,8 +13,8 @@ use base64::{
 use keyside_config::MasterKeySource;
 use zeroize::Zeroizing;
 
-pub(super) use self::files::MasterKeys;
-use super::{KmsError, Wrapping};
+pub(crate) use self::files::MasterKeyFiles;
+use super::{KeyService, KmsError, Wrapping};
 use crate::{
     encoding::hex,
     entropy, file,
@@ -62,7 +63,7 @@ impl MasterKey {
         &self.id
     }
 
-    pub(super) fn find(source: &MasterKeySource, keyring: &Path) -> Result<Self, KmsError> {
+    fn find(source: &MasterKeySource, keyring: &Path) -> Result<Self, KmsError> {
         match source {
             MasterKeySource::File(path) => Self::read(path),
             MasterKeySource::EnvironmentVariable => Self::from_variable(),
@@ -109,16 +110,16 @@ impl MasterKey {
         Self { id, key }
     }
 
-    pub(super) fn wrap(&self, wrapping: &Wrapping<'_>, key: &[u8; KEY_LEN]) -> Vec<u8> {
+    fn wrap(&self, wrapping: &Wrapping<'_>, key: &[u8; KEY_LEN]) -> Vec<u8> {
         self.key.seal(&wrapping.place(), key)
     }
 
     /// The id of the master key that has wrapped something.
-    pub(super) fn id_in(wrapped: &[u8]) -> Option<&str> {
+    fn id_in(wrapped: &[u8]) -> Option<&str> {
         SealingKey::id_in(wrapped)
     }
 
-    pub(super) fn unwrap(
+    fn unwrap(
         &self,
         wrapping: &Wrapping<'_>,
         wrapped: &[u8],
@@ -134,7 +135,8 @@ impl MasterKey {
                     expected: SealingKey::id_in(wrapped).unwrap_or("another").to_owned(),
                     given: self.id.clone(),
                 },
-                SealError::Malformed | SealError::NotAuthentic => not_authentic(),
+                SealError::Malformed => KmsError::unreadable("local", wrapping.key, wrapped),
+                SealError::NotAuthentic => not_authentic(),
             })?;
         let mut key = Zeroizing::new([0; KEY_LEN]);
         match plaintext.len() == KEY_LEN {
@@ -142,6 +144,45 @@ impl MasterKey {
             false => return Err(not_authentic()),
         }
         Ok(key)
+    }
+}
+
+/// The driver at work: the master keys at hand, of which one wraps.
+pub(super) struct LocalKeys {
+    wraps: Arc<MasterKey>,
+    at_hand: Vec<Arc<MasterKey>>,
+}
+
+#[async_trait]
+impl KeyService for LocalKeys {
+    fn name(&self, _workspace: &str) -> String {
+        self.wraps.id().to_owned()
+    }
+
+    fn wrapped_by(&self, wrapped: &[u8]) -> Option<String> {
+        MasterKey::id_in(wrapped).map(str::to_owned)
+    }
+
+    fn can_make_new(&self) -> bool {
+        true
+    }
+
+    async fn wrap(
+        &self,
+        wrapping: &Wrapping<'_>,
+        key: &[u8; KEY_LEN],
+    ) -> Result<Vec<u8>, KmsError> {
+        Ok(self.wraps.wrap(wrapping, key))
+    }
+
+    async fn unwrap(
+        &self,
+        wrapping: &Wrapping<'_>,
+        wrapped: &[u8],
+    ) -> Result<Zeroizing<[u8; KEY_LEN]>, KmsError> {
+        let by = MasterKey::id_in(wrapped);
+        let key = by.and_then(|by| self.at_hand.iter().find(|key| key.id() == by));
+        key.unwrap_or(&self.wraps).unwrap(wrapping, wrapped)
     }
 }
 

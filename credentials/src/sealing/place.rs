@@ -107,7 +107,7 @@ impl Place<'_> {
 }
 
 /// Each field behind its length (32 bits, big-endian), so that no two lists of fields give the same bytes.
-pub(super) fn fields<'a>(fields: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+pub(crate) fn fields<'a>(fields: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(192);
     for field in fields {
         bytes.extend_from_slice(&field_len(field));

@@ -8,36 +8,37 @@ use std::{
     io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use keyside_config::{LocalKms, MasterKeySource};
 use zeroize::Zeroizing;
 
-use super::MasterKey;
+use super::{LocalKeys, MasterKey};
 use crate::{
     file::{self, FileError},
     kms::KmsError,
 };
 
-/// The master keys of the `local` driver.
-pub(in crate::kms) struct MasterKeys {
+/// The master keys of the `local` driver, and their rotation.
+pub(crate) struct MasterKeyFiles {
     /// Wraps what is made now.
-    pub(in crate::kms) current: MasterKey,
+    current: Arc<MasterKey>,
     /// Made for a rotation; stands in `<file>.next-of-keyside`.
-    next: Option<MasterKey>,
+    next: Option<Arc<MasterKey>>,
     /// The one before, where the settings name it.
-    previous: Option<MasterKey>,
+    previous: Option<Arc<MasterKey>>,
     /// Where the current one stands, if that is ours to replace.
     file: Option<PathBuf>,
     /// The current one may still stand in `<file>.next-of-keyside`, and another one in the file.
     misplaced: bool,
 }
 
-impl MasterKeys {
+impl MasterKeyFiles {
     /// Only the one at hand, from nowhere: there is nothing to replace.
     pub(in crate::kms) fn only(current: MasterKey) -> Self {
         Self {
-            current,
+            current: current.into(),
             next: None,
             previous: None,
             file: None,
@@ -58,46 +59,72 @@ impl MasterKeys {
                 .map(begun)
                 .transpose()
                 .map_err(KmsError::File)?
-                .flatten(),
-            previous: previous.map(MasterKey::read).transpose()?,
-            current,
+                .flatten()
+                .map(Arc::new),
+            previous: previous.map(MasterKey::read).transpose()?.map(Arc::new),
+            current: current.into(),
             file,
             misplaced: false,
         })
     }
 
-    /// The key of this id.
-    pub(in crate::kms) fn get(&self, id: &str) -> Option<&MasterKey> {
-        [
-            Some(&self.current),
-            self.next.as_ref(),
-            self.previous.as_ref(),
-        ]
-        .into_iter()
-        .flatten()
-        .find(|key| key.id() == id)
+    /// A service that wraps with the current key and unwraps with any at hand.
+    pub(in crate::kms) fn service(&self) -> LocalKeys {
+        self.service_of(&self.current)
     }
 
-    pub(in crate::kms) fn is_next(&self, id: &str) -> bool {
+    /// The same, but wrapping with the key of this id.
+    pub(in crate::kms) fn wrapping_with(&self, id: &str) -> Result<LocalKeys, KmsError> {
+        let key = self.get(id).ok_or_else(|| KmsError::WrongMasterKey {
+            expected: id.to_owned(),
+            given: self.current.id().to_owned(),
+        })?;
+        Ok(self.service_of(key))
+    }
+
+    fn service_of(&self, wraps: &Arc<MasterKey>) -> LocalKeys {
+        LocalKeys {
+            wraps: wraps.clone(),
+            at_hand: self.at_hand().cloned().collect(),
+        }
+    }
+
+    /// Whether there is a master key of this id to work with.
+    pub(crate) fn has(&self, id: &str) -> bool {
+        self.get(id).is_some()
+    }
+
+    fn get(&self, id: &str) -> Option<&Arc<MasterKey>> {
+        self.at_hand().find(|key| key.id() == id)
+    }
+
+    fn at_hand(&self) -> impl Iterator<Item = &Arc<MasterKey>> {
+        let others = [&self.next, &self.previous].into_iter().flatten();
+        std::iter::once(&self.current).chain(others)
+    }
+
+    /// Whether it is the one that was made to go over to.
+    pub(crate) fn is_next(&self, id: &str) -> bool {
         self.next.as_ref().is_some_and(|next| next.id() == id)
     }
 
-    /// Makes the next key, on disk, or finds the one that an earlier attempt has made.
-    pub(in crate::kms) fn make_next(&mut self) -> Result<&MasterKey, KmsError> {
+    /// Makes the next key, on disk, or finds the one that an earlier attempt has made. Until it is adopted nothing is wrapped
+    /// with it unasked.
+    pub(crate) fn make_next(&mut self) -> Result<&MasterKey, KmsError> {
         // Where the next one would be written, the only copy of the current one may still stand.
         self.put_in_place().map_err(KmsError::NotReplaceable)?;
         if self.next.is_none() {
             let path = self.file.as_deref().ok_or(KmsError::NotAFile)?;
-            self.next = Some(make_beside(path).map_err(KmsError::NotReplaceable)?);
+            self.next = Some(make_beside(path).map_err(KmsError::NotReplaceable)?.into());
         }
-        self.next.as_ref().ok_or(KmsError::NotAFile)
+        self.next.as_deref().ok_or(KmsError::NotAFile)
     }
 
     /// Puts the next key in the place of the current one, if `id` is its name. Repeating it does no harm.
     ///
     /// # Errors
     /// When the files cannot be moved. The next key is the current one all the same, and a start looks for it.
-    pub(in crate::kms) fn adopt(&mut self, id: &str) -> Result<(), FileError> {
+    pub(crate) fn adopt(&mut self, id: &str) -> Result<(), FileError> {
         if let Some(next) = self.next.take_if(|next| next.id() == id) {
             self.current = next;
             self.misplaced = true;
@@ -116,7 +143,7 @@ impl MasterKeys {
     }
 
     /// Removes a next key that was never used.
-    pub(in crate::kms) fn forget_next(&mut self) -> Result<(), FileError> {
+    pub(crate) fn forget_next(&mut self) -> Result<(), FileError> {
         match (self.next.take(), self.file.as_deref()) {
             (Some(_), Some(path)) => {
                 let path = file::with_suffix(path, NEXT);

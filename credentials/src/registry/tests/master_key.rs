@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use keyside_config::{LocalKms, MasterKeySource};
 
 use super::*;
-use crate::{audit::Event, storage::faulty::Fault};
+use crate::{KmsSource, audit::Event, storage::faulty::Fault};
 
 /// An installation whose master key stands in a file beside the data.
 struct WithFile {
@@ -56,7 +56,7 @@ impl WithFile {
     ) -> Result<Arc<Registry>, OpenError> {
         let keyring = self.installation.keyring();
         Registry::open(OpenOptions {
-            kms: Kms::open(&keyside_config::Kms::Local(settings.clone()), &keyring).unwrap(),
+            kms: Kms::open(&KmsSource::Local(settings.clone()), &keyring).unwrap(),
             ..self.installation.options(storage)
         })
         .await

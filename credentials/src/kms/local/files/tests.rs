@@ -1,5 +1,5 @@
 use super::*;
-use crate::kms::Kms;
+use crate::kms::{Kms, KmsSource};
 
 struct Place {
     folder: tempfile::TempDir,
@@ -23,8 +23,8 @@ impl Place {
         }
     }
 
-    fn find(&self) -> MasterKeys {
-        MasterKeys::find(&self.settings(), &self.folder.path().join("keyring")).unwrap()
+    fn find(&self) -> MasterKeyFiles {
+        MasterKeyFiles::find(&self.settings(), &self.folder.path().join("keyring")).unwrap()
     }
 
     fn names(&self) -> Vec<String> {
@@ -166,7 +166,7 @@ fn a_file_that_cannot_be_replaced_says_how_to_do_it_by_hand() {
         master_key: MasterKeySource::File(link),
         ..place.settings()
     };
-    let mut keys = MasterKeys::find(&settings, Path::new("keyring")).unwrap();
+    let mut keys = MasterKeyFiles::find(&settings, Path::new("keyring")).unwrap();
     let error = keys.make_next().err().unwrap().to_string();
     assert!(error.contains("kms.previous_master_key_file"), "{error}");
     assert_eq!(place.names(), ["link", "master-key"]);
@@ -176,7 +176,7 @@ fn a_file_that_cannot_be_replaced_says_how_to_do_it_by_hand() {
 fn a_restore_never_makes_the_key_that_it_looks_for() {
     let place = Place::new();
     let error = Kms::open_existing(
-        &keyside_config::Kms::Local(place.settings()),
+        &KmsSource::Local(place.settings()),
         Path::new("keyring"),
     );
     let error = error.err().unwrap().to_string();

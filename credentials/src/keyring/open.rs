@@ -1,0 +1,83 @@
+//! Unwrapping the keys of all workspaces when a keyring is opened: many at a time, since a key service may be a network
+//! away.
+
+use std::{collections::HashMap, panic, sync::Arc};
+
+use tokio::task::{JoinError, JoinSet};
+
+use super::{KeyringFile, Keys};
+use crate::{
+    kms::{KeyService, KmsError, Wrapping},
+    locked::LockedMemory,
+    sealing::SealingKey,
+};
+
+/// Unwraps them. A workspace key that does not unwrap is left out, so that only its workspace suffers.
+///
+/// # Errors
+/// What concerns every key, such as a service that does not answer.
+pub(super) async fn unwrap_all(
+    service: &Arc<dyn KeyService>,
+    file: &KeyringFile,
+    memory: &LockedMemory,
+) -> Result<Keys, KmsError> {
+    let installation: Arc<str> = file.installation.as_str().into();
+    let in_file = || {
+        let workspaces = file.workspaces.iter();
+        workspaces.flat_map(|(workspace, keys)| keys.iter().map(move |key| (workspace, key)))
+    };
+    let mut waiting = in_file().enumerate();
+    let mut running = JoinSet::new();
+    let mut unwrapped = HashMap::new();
+    loop {
+        while running.len() < AT_ONCE
+            && let Some((index, (workspace, key))) = waiting.next()
+        {
+            let (service, installation) = (service.clone(), installation.clone());
+            let (workspace, key) = (workspace.clone(), key.clone());
+            running.spawn(async move {
+                let wrapping = Wrapping {
+                    installation: &installation,
+                    workspace: workspace.as_str(),
+                    key: &key.id,
+                };
+                let root = service.unwrap(&wrapping, &key.wrapped).await;
+                (index, workspace, key.id, root)
+            });
+        }
+        let Some(done) = running.join_next().await else {
+            break;
+        };
+        let (index, workspace, id, root) = done.map_err(ended)?;
+        match root {
+            Ok(root) => {
+                let key = SealingKey::new(&id, &installation, &root, memory);
+                unwrapped.insert(index, Arc::new(key));
+            }
+            Err(error) if error.is_about_one_key() => {
+                tracing::error!(%workspace, key = id, %error, "a workspace key is not used");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    // In the file's order: the last key of a workspace seals.
+    let mut keys = Keys::new();
+    for (index, (workspace, _)) in in_file().enumerate() {
+        let of_workspace = keys.entry(workspace.clone()).or_default();
+        of_workspace.extend(unwrapped.remove(&index));
+    }
+    Ok(keys)
+}
+
+/// A panic goes on where it is waited for; otherwise the runtime has gone.
+fn ended(error: JoinError) -> KmsError {
+    match error.try_into_panic() {
+        Ok(panic) => panic::resume_unwind(panic),
+        Err(_) => KmsError::Away {
+            reason: "the process is stopping".to_owned(),
+        },
+    }
+}
+
+/// How many keys are unwrapped at the same time: few enough for any service, and 200 workspaces take 13 round trips.
+const AT_ONCE: usize = 16;
