@@ -161,6 +161,7 @@ impl Keyring {
             !keys.is_empty()
         });
         if destroyed > 0 {
+            stored.forget_without(&changed).await?;
             stored.replace(changed, &self.path).await?;
         }
         self.keys_mut().retain(|_, keys| {
@@ -187,6 +188,28 @@ impl Stored {
     async fn replace(&mut self, changed: KeyringFile, path: &Path) -> Result<(), KeyringError> {
         changed.clone().replace_blocking(path).await?;
         self.file = changed;
+        Ok(())
+    }
+
+    /// Has the key service forget the workspaces that have no key any more. Before the file is replaced: a process that ends
+    /// in between finds keys at its next start that do not unwrap, and still knows whose they were.
+    async fn forget_without(&self, changed: &KeyringFile) -> Result<(), KmsError> {
+        let service = self.kms.service();
+        for workspace in self.file.workspaces.keys() {
+            if changed.workspaces.contains_key(workspace) {
+                continue;
+            }
+            match service.forget(workspace.as_str()).await {
+                Err(error @ KmsError::Away { .. }) => return Err(error),
+                // Trying again would not help, and must not keep the keys in the file.
+                Err(error) => tracing::error!(
+                    %workspace,
+                    %error,
+                    "the workspace is erased, and its wrapping key is still in the key service: delete it there"
+                ),
+                Ok(()) => {}
+            }
+        }
         Ok(())
     }
 }

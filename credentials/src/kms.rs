@@ -3,6 +3,8 @@
 //! It sees a workspace key only while it wraps or unwraps it: at start, when a workspace is created, when keys are wrapped
 //! again; never once a request. A driver that asks over a network has a crate of its own.
 
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
 mod error;
 mod local;
 
@@ -16,7 +18,7 @@ pub(crate) use self::local::MasterKeyFiles;
 pub use self::{error::KmsError, local::MasterKey};
 use crate::sealing;
 
-/// Wraps and unwraps workspace keys.
+/// Wraps and unwraps workspace keys. A driver passes the contract suite in `contract.rs`.
 ///
 /// What it wraps opens only for the same [`Wrapping`]. Every wrapped key starts with a byte that tells the driver
 /// ([`FORMATS`]), so that a keyring under the wrong driver is told from a damaged one.

@@ -1,3 +1,7 @@
+//! The keyring over its file, with a local master key.
+
+mod service;
+
 use super::*;
 use crate::{MasterKey, sealing::Place};
 

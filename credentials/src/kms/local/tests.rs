@@ -1,4 +1,5 @@
 use super::*;
+use crate::kms::{Kms, contract};
 
 const HERE: Wrapping<'_> = Wrapping {
     installation: "ins_1",
@@ -129,4 +130,20 @@ fn a_named_file_that_is_not_there_is_never_made() {
         "{error}"
     );
     assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn it_keeps_the_contract_of_a_key_service() {
+    let service = |byte| Kms::local(master_key(byte)).service();
+    contract::upheld_by(service(7), service(8)).await;
+}
+
+#[test]
+fn a_key_that_another_driver_has_wrapped_names_it() {
+    let wrapped = [b"\x02".as_slice(), &[7; 60]].concat();
+    let error = master_key(7).unwrap(&HERE, &wrapped).unwrap_err();
+    assert!(
+        matches!(error, KmsError::OtherDriver { driver: "vault", .. }),
+        "{error}"
+    );
 }

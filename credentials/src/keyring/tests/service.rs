@@ -1,0 +1,223 @@
+//! A keyring whose keys are wrapped by a service over a network.
+
+use std::sync::{
+    Mutex as SyncMutex,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use async_trait::async_trait;
+use tokio::sync::Barrier;
+
+use super::*;
+use crate::kms::KmsSource;
+
+/// The `local` driver, as if it were far away.
+struct Network {
+    inner: Arc<dyn KeyService>,
+    /// Lets workspaces' keys unwrap only once as many as this ask at the same time.
+    together: Option<Barrier>,
+    running: AtomicUsize,
+    most: AtomicUsize,
+    /// What each call for a workspace fails with.
+    fails: SyncMutex<HashMap<String, fn() -> KmsError>>,
+    forgotten: SyncMutex<Vec<String>>,
+    can_make_new: bool,
+}
+
+impl Network {
+    fn new() -> Self {
+        Self {
+            inner: kms(1).service(),
+            together: None,
+            running: AtomicUsize::new(0),
+            most: AtomicUsize::new(0),
+            fails: SyncMutex::default(),
+            forgotten: SyncMutex::default(),
+            can_make_new: true,
+        }
+    }
+
+    fn fail_for(&self, workspace: &str, error: fn() -> KmsError) {
+        self.fails.lock().unwrap().insert(workspace.to_owned(), error);
+    }
+
+    fn check(&self, workspace: &str) -> Result<(), KmsError> {
+        match self.fails.lock().unwrap().get(workspace) {
+            Some(error) => Err(error()),
+            None => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl KeyService for Network {
+    fn name(&self, workspace: &str) -> String {
+        self.inner.name(workspace)
+    }
+
+    fn wrapped_by(&self, wrapped: &[u8]) -> Option<String> {
+        self.inner.wrapped_by(wrapped)
+    }
+
+    fn can_make_new(&self) -> bool {
+        self.can_make_new
+    }
+
+    async fn wrap(&self, wrapping: &Wrapping<'_>, key: &[u8; 32]) -> Result<Vec<u8>, KmsError> {
+        self.check(wrapping.workspace)?;
+        self.inner.wrap(wrapping, key).await
+    }
+
+    async fn unwrap(
+        &self,
+        wrapping: &Wrapping<'_>,
+        wrapped: &[u8],
+    ) -> Result<Zeroizing<[u8; 32]>, KmsError> {
+        self.check(wrapping.workspace)?;
+        let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(running, Ordering::SeqCst);
+        if let Some(together) = self.together.as_ref().filter(|_| !wrapping.workspace.is_empty()) {
+            together.wait().await;
+        }
+        self.running.fetch_sub(1, Ordering::SeqCst);
+        self.inner.unwrap(wrapping, wrapped).await
+    }
+
+    async fn forget(&self, workspace: &str) -> Result<(), KmsError> {
+        self.check(workspace)?;
+        self.forgotten.lock().unwrap().push(workspace.to_owned());
+        Ok(())
+    }
+}
+
+async fn open(path: &Path, service: &Arc<Network>) -> Result<Keyring, KeyringError> {
+    let kms = Kms::open(&KmsSource::Service(service.clone()), path)?;
+    Keyring::open_or_create(path, kms).await
+}
+
+fn away() -> KmsError {
+    KmsError::Away {
+        reason: "connection refused".to_owned(),
+    }
+}
+
+fn refused() -> KmsError {
+    KmsError::Refused {
+        wrapping_key: "transit/keyside-acme".to_owned(),
+        reason: "permission denied".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn keys_are_unwrapped_sixteen_at_a_time_and_keep_their_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keyring");
+    let keyring = open(&path, &Arc::new(Network::new())).await.unwrap();
+    let ids = |n: usize| format!("w{n}").parse::<WorkspaceId>().unwrap();
+    for workspace in (0..16).map(ids) {
+        keyring.add(&workspace).await.unwrap();
+        keyring.add_next(&workspace).await.unwrap();
+    }
+    // With fewer at a time this would wait for ever.
+    let service = Arc::new(Network {
+        together: Some(Barrier::new(16)),
+        ..Network::new()
+    });
+    let again = open(&path, &service).await.unwrap();
+    assert_eq!(service.most.load(Ordering::SeqCst), 16);
+    for workspace in (0..16).map(ids) {
+        assert_eq!(again.ids(&workspace).await, keyring.ids(&workspace).await);
+        let seals = |keyring: &Keyring| keyring.current(&workspace).unwrap().id().to_owned();
+        assert_eq!(seals(&again), seals(&keyring));
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_leaves_one_workspace_out_and_a_service_that_is_away_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keyring");
+    let service = Arc::new(Network::new());
+    let keyring = open(&path, &service).await.unwrap();
+    let globex: WorkspaceId = "globex".parse().unwrap();
+    keyring.add(&acme()).await.unwrap();
+    keyring.add(&globex).await.unwrap();
+    service.fail_for("acme", refused);
+    let keyring = open(&path, &service).await.unwrap();
+    assert!(keyring.current(&acme()).is_none());
+    assert!(keyring.current(&globex).is_some());
+    assert_eq!(keyring.ids(&acme()).await.len(), 1, "it is kept");
+    service.fail_for("acme", away);
+    let error = open(&path, &service).await.err().unwrap();
+    assert!(
+        matches!(error, KeyringError::Kms(KmsError::Away { .. })),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_workspace_is_forgotten_by_the_service_before_its_last_key_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keyring");
+    let service = Arc::new(Network::new());
+    let keyring = open(&path, &service).await.unwrap();
+    keyring.add(&acme()).await.unwrap();
+    keyring.add_next(&acme()).await.unwrap();
+    let ids = keyring.ids(&acme()).await;
+    let first = HashSet::from([ids[0].clone()]);
+    assert_eq!(keyring.destroy(&first).await.unwrap(), 1);
+    assert!(service.forgotten.lock().unwrap().is_empty(), "one is left");
+    let all: HashSet<String> = ids.into_iter().collect();
+    service.fail_for("acme", away);
+    assert!(keyring.destroy(&all).await.is_err());
+    assert_eq!(keyring.ids(&acme()).await.len(), 1, "to be tried again");
+    service.fails.lock().unwrap().clear();
+    assert_eq!(keyring.destroy(&all).await.unwrap(), 1);
+    assert_eq!(*service.forgotten.lock().unwrap(), ["acme"]);
+    // Refused for good: the keys are gone from the file all the same.
+    keyring.add(&acme()).await.unwrap();
+    service.fail_for("acme", refused);
+    let all = keyring.ids(&acme()).await.into_iter().collect();
+    assert_eq!(keyring.destroy(&all).await.unwrap(), 1);
+    assert!(keyring.ids(&acme()).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_rotation_wraps_every_key_again_where_the_service_rotates_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keyring");
+    let service = Arc::new(Network::new());
+    let keyring = open(&path, &service).await.unwrap();
+    keyring.add(&acme()).await.unwrap();
+    let before = keyring.to_json().await;
+    let to = keyring.next_master_key().await.unwrap();
+    assert_eq!(to, service.name(""));
+    let rewrapped = keyring.rewrap(&to).await.unwrap();
+    assert_eq!((rewrapped.keys, rewrapped.previous), (2, to.clone()));
+    assert_ne!(keyring.to_json().await, before);
+    // On record at every start from now on; nothing is left to finish.
+    let after = keyring.to_json().await;
+    keyring.settle(Some(&to)).await.unwrap();
+    assert_eq!(keyring.to_json().await, after);
+    assert!(open(&path, &service).await.unwrap().current(&acme()).is_some());
+}
+
+#[tokio::test]
+async fn a_process_that_only_reads_makes_no_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keyring");
+    let reader = Arc::new(Network {
+        can_make_new: false,
+        ..Network::new()
+    });
+    assert!(open(&path, &reader).await.is_err());
+    assert!(!path.exists());
+    let keyring = open(&path, &Arc::new(Network::new())).await.unwrap();
+    keyring.add(&acme()).await.unwrap();
+    let keyring = open(&path, &reader).await.unwrap();
+    assert!(keyring.current(&acme()).is_some());
+    let error = keyring.add(&"globex".parse().unwrap()).await.err().unwrap();
+    assert!(
+        matches!(error, KeyringError::Kms(KmsError::CannotMakeNew)),
+        "{error}"
+    );
+}
