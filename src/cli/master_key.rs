@@ -17,7 +17,7 @@ pub(crate) enum MasterKey {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// Wrap all keys with a new master key, while requests go on; the old one is kept beside it
+    /// Wrap all keys with a new master key, or with the newest versions of keys that were rotated in Vault, while requests go on
     Rotate {
         #[command(flatten)]
         admin: Admin,
@@ -43,13 +43,19 @@ async fn rotate(admin: &Admin, sources: &Sources, answer: &Answer) -> Result<(),
     for warning in rotated["warnings"].as_array().into_iter().flatten() {
         answer.remark(&format!("warning: {}", text(warning)));
     }
-    answer.give(&rotated, |_| {
-        format!(
+    answer.give(&rotated, |_| match rotated["masterKey"] == rotated["previous"] {
+        true => format!(
+            "Wrapped {} keys with the newest versions in the key service ({} and the workspaces' own). Keyside does not rotate \
+             those: do that there, before this\n",
+            rotated["keys"],
+            text(&rotated["masterKey"]),
+        ),
+        false => format!(
             "Wrapped {} keys with {}. {} is kept for older backups: once none is needed, destroy its file\n",
             rotated["keys"],
             text(&rotated["masterKey"]),
             text(&rotated["previous"]),
-        )
+        ),
     })
 }
 

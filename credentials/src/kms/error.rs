@@ -100,20 +100,20 @@ pub enum KmsError {
         given: String,
     },
     /// The service answers, and refuses.
-    #[error("the key service refuses {wrapping_key}: {reason}")]
+    #[error("the key service does not use its key {wrapping_key}: {reason}")]
     Refused {
         /// The id of the key in the service.
         wrapping_key: String,
         /// Why, and what to do; never anything of a key.
         reason: String,
     },
-    /// The service does not answer, or not now: trying again may help.
+    /// The service does not answer, or does not let Keyside sign in: trying again may help.
     #[error(
-        "the key service does not answer ({reason}). Keys that are in use stay in use; a start, a new workspace and a backup \
-         need it"
+        "the key service cannot be used now ({reason}). Keys that are in use stay in use; a start, a new workspace, erasing one \
+         and a backup need it"
     )]
     Away {
-        /// What was found instead of an answer.
+        /// What was found instead of an answer, and what to do.
         reason: String,
     },
     /// This process only reads.
