@@ -1,0 +1,282 @@
+//! The KMS driver `vault`: Transit wraps the workspace keys, those of each workspace with a Transit key of its own.
+//!
+//! So a policy can give a process one workspace, and deleting a Transit key makes every copy of what it wrapped useless.
+//! Transit's own `rewrap` takes no associated data (vault#29532): wrapping again is decrypt and encrypt.
+
+mod wrapped;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use base64::{Engine, prelude::BASE64_STANDARD};
+use keyside_config::TransitKms;
+use keyside_credentials::{
+    KmsError,
+    kms::{KeyService, Wrapping},
+};
+use serde_json::{Value, json};
+use zeroize::{Zeroize, Zeroizing};
+
+use self::wrapped::{DRIVER, Wrapped};
+use crate::{Vault, VaultError};
+
+/// Transit as a key service.
+pub struct Transit {
+    vault: Arc<Vault>,
+    mount: String,
+    key_prefix: String,
+    can_make_new: bool,
+}
+
+impl Transit {
+    /// Nothing is sent yet. A process that only reads cannot make new keys, and needs `update` on `decrypt` alone.
+    pub fn new(vault: Arc<Vault>, settings: &TransitKms, can_make_new: bool) -> Self {
+        Self {
+            vault,
+            mount: settings.mount.clone(),
+            key_prefix: settings.key_prefix.clone(),
+            can_make_new,
+        }
+    }
+
+    /// Creates the Transit key of a workspace. Where it exists this changes nothing.
+    async fn create(&self, workspace: &str) -> Result<(), KmsError> {
+        let body = json!({ "type": "aes256-gcm96", "exportable": false, "allow_plaintext_backup": false });
+        let path = self.path("keys", workspace);
+        let key = self.vault.post(&path, &body).await;
+        let key = key.map_err(|error| self.failed(workspace, "create and update", &path, &error))?;
+        // Vault before 1.12 answers without the key.
+        let leaves_vault = ["exportable", "allow_plaintext_backup"];
+        match leaves_vault.into_iter().find(|name| key[name] == true) {
+            Some(name) => Err(KmsError::Refused {
+                wrapping_key: self.name(workspace),
+                reason: format!(
+                    "it was made with {name} = true, so what it wraps can be unwrapped outside of Vault; set kms.key_prefix to one \
+                     that no key has yet"
+                ),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    async fn post_secret(
+        &self,
+        operation: &str,
+        wrapping: &Wrapping<'_>,
+        (name, value): (&str, String),
+    ) -> Result<WipedJson, VaultError> {
+        let associated_data = BASE64_STANDARD.encode(wrapping.associated_data());
+        let body = WipedJson(Value::from_iter([
+            (name, value),
+            ("associated_data", associated_data),
+        ]));
+        let path = self.path(operation, wrapping.workspace);
+        self.vault.post(&path, &body.0).await.map(WipedJson)
+    }
+
+    fn path(&self, operation: &str, workspace: &str) -> String {
+        format!("{}/{operation}/{}", self.mount, key_name(&self.key_prefix, workspace))
+    }
+
+    fn failed(
+        &self,
+        workspace: &str,
+        capability: &str,
+        path: &str,
+        error: &VaultError,
+    ) -> KmsError {
+        if error.is_away() {
+            return KmsError::Away {
+                reason: error.to_string(),
+            };
+        }
+        let remedy = match error.status() {
+            Some(403) => format!("allow {capability} on {path} in the policy"),
+            Some(404) => "kms.mount has to name a Transit engine".to_owned(),
+            _ if says(error, KEY_GONE) => {
+                "the Transit key is gone, and what it wrapped is lost unless Vault is restored".to_owned()
+            }
+            _ => "see docs/CONFIGURATION.md for what Transit has to allow".to_owned(),
+        };
+        KmsError::Refused {
+            wrapping_key: self.name(workspace),
+            reason: format!("{error}; {remedy}"),
+        }
+    }
+
+    fn malformed(&self, workspace: &str) -> KmsError {
+        KmsError::Refused {
+            wrapping_key: self.name(workspace),
+            reason: "the answer is not one of Transit's; kms.mount has to name a Transit engine".to_owned(),
+        }
+    }
+}
+
+#[async_trait]
+impl KeyService for Transit {
+    fn name(&self, workspace: &str) -> String {
+        format!("{}/{}", self.mount, key_name(&self.key_prefix, workspace))
+    }
+
+    fn wrapped_by(&self, wrapped: &[u8]) -> Option<String> {
+        Wrapped::parse(wrapped).map(|wrapped| wrapped.by.to_owned())
+    }
+
+    fn can_make_new(&self) -> bool {
+        self.can_make_new
+    }
+
+    async fn wrap(
+        &self,
+        wrapping: &Wrapping<'_>,
+        key: &[u8; KEY_LEN],
+    ) -> Result<Vec<u8>, KmsError> {
+        let workspace = wrapping.workspace;
+        if self.can_make_new {
+            self.create(workspace).await?;
+        }
+        let plaintext = ("plaintext", BASE64_STANDARD.encode(key));
+        let answer = self.post_secret("encrypt", wrapping, plaintext).await;
+        let path = self.path("encrypt", workspace);
+        let answer = answer.map_err(|error| self.failed(workspace, "update", &path, &error))?;
+        let ciphertext = answer.0["ciphertext"].as_str();
+        ciphertext
+            .and_then(|text| Wrapped::from_transit(&self.name(workspace), text))
+            .ok_or_else(|| self.malformed(workspace))
+    }
+
+    async fn unwrap(
+        &self,
+        wrapping: &Wrapping<'_>,
+        wrapped: &[u8],
+    ) -> Result<Zeroizing<[u8; KEY_LEN]>, KmsError> {
+        let workspace = wrapping.workspace;
+        let unreadable = || KmsError::unreadable(DRIVER, wrapping.key, wrapped);
+        let blob = Wrapped::parse(wrapped).ok_or_else(unreadable)?;
+        // What stands in the keyring never decides where a request goes.
+        let given = self.name(workspace);
+        if blob.by != given {
+            return Err(KmsError::OtherWrappingKey {
+                key: wrapping.key.to_owned(),
+                expected: blob.by.to_owned(),
+                given,
+            });
+        }
+        let ciphertext = ("ciphertext", blob.to_transit());
+        let answer = self.post_secret("decrypt", wrapping, ciphertext).await;
+        let answer = answer.map_err(|error| match NOT_AUTHENTIC.iter().any(|text| says(&error, text)) {
+            true => KmsError::NotAuthentic {
+                key: wrapping.key.to_owned(),
+            },
+            false => {
+                let path = self.path("decrypt", workspace);
+                self.failed(workspace, "update", &path, &error)
+            }
+        })?;
+        let plaintext = answer.0["plaintext"].as_str();
+        plaintext
+            .and_then(decoded)
+            .ok_or_else(|| self.malformed(workspace))
+    }
+
+    async fn forget(&self, workspace: &str) -> Result<(), KmsError> {
+        let path = self.path("keys", workspace);
+        let config = format!("{path}/config");
+        // Not before, so that nothing else deletes it by mistake.
+        let allowed = self.vault.post(&config, &json!({ "deletion_allowed": true })).await;
+        match allowed {
+            Err(error) if says(&error, NO_SUCH_KEY) => return Ok(()),
+            Err(error) => return Err(self.failed(workspace, "update", &config, &error)),
+            Ok(_) => {}
+        }
+        let deleted = self.vault.delete(&path).await;
+        deleted.map_err(|error| self.failed(workspace, "delete", &path, &error))
+    }
+}
+
+/// Names of Transit keys begin and end with a letter, a digit or `_`. Ids of workspaces have no `_`, so no two names meet,
+/// and no workspace's is the installation's.
+fn key_name(prefix: &str, workspace: &str) -> String {
+    match workspace {
+        "" => format!("{prefix}_installation"),
+        id if id.ends_with('-') => format!("{prefix}{id}_"),
+        id => format!("{prefix}{id}"),
+    }
+}
+
+fn decoded(plaintext: &str) -> Option<Zeroizing<[u8; KEY_LEN]>> {
+    let mut bytes = Zeroizing::new([0; KEY_LEN + 1]);
+    let len = BASE64_STANDARD.decode_slice(plaintext, &mut *bytes).ok()?;
+    let key = <&[u8; KEY_LEN]>::try_from(&bytes[..len]).ok()?;
+    Some(Zeroizing::new(*key))
+}
+
+/// Vault tells the reasons of a 400 by their text alone.
+fn says(error: &VaultError, text: &str) -> bool {
+    match error {
+        VaultError::Answered(answered) => {
+            answered.status == 400 && answered.errors.iter().any(|error| error.contains(text))
+        }
+        _ => false,
+    }
+}
+
+/// JSON whose texts are wiped when it is dropped: a workspace key may be among them.
+struct WipedJson(Value);
+
+impl Drop for WipedJson {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
+    }
+}
+
+fn wipe(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Array(items) => items.iter_mut().for_each(wipe),
+        Value::Object(fields) => fields.values_mut().for_each(wipe),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+const KEY_LEN: usize = 32;
+
+/// Of `decrypt`, as OpenBao 2 and Vault say it.
+const NOT_AUTHENTIC: [&str; 2] = ["message authentication failed", "invalid ciphertext length"];
+/// Of `decrypt`.
+const KEY_GONE: &str = "encryption key not found";
+/// Of `keys/…/config`.
+const NO_SUCH_KEY: &str = "no existing key";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_workspace_has_a_name_of_its_own_that_transit_takes() {
+        let ids = ["", "acme", "installation", "-", "--", "a-", "a"];
+        let names = ids.map(|id| key_name("keyside-", id));
+        for (index, name) in names.iter().enumerate() {
+            assert!(!name.ends_with('-'), "{name}");
+            assert!(!names[..index].contains(name), "{name}");
+        }
+        assert_eq!(names[1], "keyside-acme");
+    }
+
+    #[test]
+    fn only_a_whole_key_is_decoded() {
+        let encoded = |len| BASE64_STANDARD.encode(vec![7; len]);
+        assert_eq!(*decoded(&encoded(KEY_LEN)).unwrap(), [7; KEY_LEN]);
+        for len in [0, 31, 33, 64] {
+            assert!(decoded(&encoded(len)).is_none(), "{len}");
+        }
+        assert!(decoded("no base64").is_none());
+    }
+
+    #[test]
+    fn texts_in_json_are_wiped_wherever_they_are() {
+        let mut value = json!({ "data": { "plaintext": "a2V5", "of": ["a2V5", 1, null] } });
+        wipe(&mut value);
+        assert_eq!(value, json!({ "data": { "plaintext": "", "of": ["", 1, null] } }));
+    }
+}

@@ -1,0 +1,84 @@
+//! A workspace key that Transit has wrapped, as it is stored: a byte for the format, the path of the Transit key behind its
+//! length (16 bits), the version of that key (32 bits, both big-endian), and Transit's own bytes.
+//!
+//! As bytes and not as Transit's text: two texts in base64 can mean the same bytes.
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use keyside_credentials::kms::FORMATS;
+
+/// One, taken apart.
+pub(super) struct Wrapped<'a> {
+    /// The Transit key, as `<mount>/<name>`.
+    pub(super) by: &'a str,
+    version: u32,
+    ciphertext: &'a [u8],
+}
+
+impl<'a> Wrapped<'a> {
+    pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let (format, rest) = bytes.split_first()?;
+        let (len, rest) = rest.split_first_chunk::<2>()?;
+        let (by, rest) = rest.split_at_checked(u16::from_be_bytes(*len).into())?;
+        let (version, ciphertext) = rest.split_first_chunk::<4>()?;
+        let wrapped = Self {
+            by: std::str::from_utf8(by).ok()?,
+            version: u32::from_be_bytes(*version),
+            ciphertext,
+        };
+        // Transit takes version 0 for 1.
+        (*format == FORMAT && wrapped.version > 0).then_some(wrapped)
+    }
+
+    /// The bytes to store for `vault:v<version>:<base64>`, which Transit answers.
+    pub(super) fn from_transit(by: &str, text: &str) -> Option<Vec<u8>> {
+        let (version, ciphertext) = text.strip_prefix("vault:v")?.split_once(':')?;
+        let version: u32 = version.parse().ok().filter(|version| *version > 0)?;
+        let ciphertext = BASE64_STANDARD.decode(ciphertext).ok()?;
+        let len = u16::try_from(by.len()).ok()?;
+        let parts: [&[u8]; 5] = [
+            &[FORMAT],
+            &len.to_be_bytes(),
+            by.as_bytes(),
+            &version.to_be_bytes(),
+            &ciphertext,
+        ];
+        Some(parts.concat())
+    }
+
+    pub(super) fn to_transit(&self) -> String {
+        let ciphertext = BASE64_STANDARD.encode(self.ciphertext);
+        format!("vault:v{}:{ciphertext}", self.version)
+    }
+}
+
+const FORMAT: u8 = FORMATS[1].0;
+/// The driver's name in the settings.
+pub(super) const DRIVER: &str = FORMATS[1].1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_transit_answered_comes_back_as_it_was() {
+        let text = "vault:v12:AAECAwQF";
+        let stored = Wrapped::from_transit("transit/keyside-acme", text).unwrap();
+        let wrapped = Wrapped::parse(&stored).unwrap();
+        assert_eq!(wrapped.by, "transit/keyside-acme");
+        assert_eq!(wrapped.to_transit(), text);
+        assert_eq!((stored[0], DRIVER), (2, "vault"));
+    }
+
+    #[test]
+    fn what_is_cut_short_or_of_another_format_is_not_taken() {
+        let stored = Wrapped::from_transit("t/k", "vault:v1:AA==").unwrap();
+        for len in 0..stored.len() - 1 {
+            assert!(Wrapped::parse(&stored[..len]).is_none(), "{len}");
+        }
+        let local = [&[1], &stored[1..]].concat();
+        assert!(Wrapped::parse(&local).is_none());
+        for text in ["", "vault:v1", "vault:v0:AA==", "vault:vx:AA==", "vault:v1:A", "v1:AA=="] {
+            assert!(Wrapped::from_transit("t/k", text).is_none(), "{text}");
+        }
+    }
+}
