@@ -249,34 +249,4 @@ const KEY_GONE: &str = "encryption key not found";
 const NO_SUCH_KEY: &str = "no existing key";
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_workspace_has_a_name_of_its_own_that_transit_takes() {
-        let ids = ["", "acme", "installation", "-", "--", "a-", "a"];
-        let names = ids.map(|id| key_name("keyside-", id));
-        for (index, name) in names.iter().enumerate() {
-            assert!(!name.ends_with('-'), "{name}");
-            assert!(!names[..index].contains(name), "{name}");
-        }
-        assert_eq!(names[1], "keyside-acme");
-    }
-
-    #[test]
-    fn only_a_whole_key_is_decoded() {
-        let encoded = |len| BASE64_STANDARD.encode(vec![7; len]);
-        assert_eq!(*decoded(&encoded(KEY_LEN)).unwrap(), [7; KEY_LEN]);
-        for len in [0, 31, 33, 64] {
-            assert!(decoded(&encoded(len)).is_none(), "{len}");
-        }
-        assert!(decoded("no base64").is_none());
-    }
-
-    #[test]
-    fn texts_in_json_are_wiped_wherever_they_are() {
-        let mut value = json!({ "data": { "plaintext": "a2V5", "of": ["a2V5", 1, null] } });
-        wipe(&mut value);
-        assert_eq!(value, json!({ "data": { "plaintext": "", "of": ["", 1, null] } }));
-    }
-}
+mod tests;
