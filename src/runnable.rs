@@ -51,10 +51,14 @@ impl Process {
 impl Runnable {
     /// Refuses what has to be changed first.
     pub(crate) fn of(settings: Settings, process: Process) -> Result<Self, Failure> {
+        let vault = match &settings.vault {
+            Some(vault) => Some(Vault::open(vault).map_err(misconfigured)?),
+            None => None,
+        };
         let store = match process {
             Process::Serve => Some(StoreSetup {
                 folder: data_folder(&settings.store)?.to_owned(),
-                kms: kms::source(&settings.kms).map_err(misconfigured)?,
+                kms: kms::source(&settings, vault.as_ref())?,
             }),
             Process::Proxy => {
                 sidecar(&settings)?;

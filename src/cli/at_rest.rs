@@ -20,18 +20,20 @@ pub(super) struct Folder {
 impl Folder {
     pub(super) async fn open(sources: &Sources) -> Result<Self, Failure> {
         let settings = Settings::load(sources)?.settings;
-        let Store::Sled { path } = settings.store else {
+        let Store::Sled { path } = &settings.store else {
             return Err(
                 Failure::usage("expected a data folder, found a store across the network")
                     .next("Ask a running Keyside: there is nothing here to be read without one."),
             );
         };
-        let kms = kms::source(&settings.kms);
-        let kms = kms.map_err(|error| Failure::configuration(error.to_string()))?;
+        let kms = kms::source(&settings)?;
         let log = AtRest::open(&path.join("store"), &path.join("keyring"), &kms).await;
         match log {
-            Ok(log) => Ok(Self { path, log }),
-            Err(error) => Err(unreadable(&path, error)),
+            Ok(log) => Ok(Self {
+                path: path.clone(),
+                log,
+            }),
+            Err(error) => Err(unreadable(path, error)),
         }
     }
 

@@ -65,7 +65,7 @@ impl Restore {
     pub(super) async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
         let settings = Settings::load(sources)?.settings;
         let path = data_folder(&settings.store)?;
-        let kms = kms::source(&settings.kms).map_err(|error| refused(error.into()))?;
+        let kms = kms::source(&settings)?;
         let restore = backup::Restore {
             store: &path.join("store"),
             keyring: &path.join("keyring"),

@@ -10,7 +10,7 @@ use crate::file::FileError;
 #[non_exhaustive]
 pub enum KmsError {
     /// A driver that is not built in yet.
-    #[error("kms.driver = \"{driver}\" comes with a later release: use \"local\"")]
+    #[error("kms.driver = \"{driver}\" comes with a later release: use \"local\" or \"vault\"")]
     NotInThisRelease {
         /// Its name.
         driver: &'static str,
