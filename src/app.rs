@@ -15,12 +15,14 @@ use crate::store_health::StoreHealth;
 use crate::{allocator, descriptors, telemetry, warnings, web};
 use keyside_admin::AdminOptions;
 use keyside_config::{ListenAddress, Roots, Settings, Sources};
+use keyside_credentials::source::SecretSource;
 use keyside_credentials::storage::{SledStorage, StorageError};
 use keyside_credentials::{
-    DeclaredCredentials, DeclaredOptions, KeyringError, Kms, KmsError, KmsSource, OpenError, OpenOptions, Registry,
-    SystemClock,
+    DeclaredCredentials, DeclaredOptions, KeyringError, Kms, KmsError, KmsSource, OpenError,
+    OpenOptions, Registry, SystemClock,
 };
 use keyside_proxy::{Bound, Drain, Egress, Metrics, Parts};
+use keyside_vault::Vault;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server};
 use std::error::Error;
@@ -81,7 +83,7 @@ impl App {
         let Runnable {
             mut settings,
             store,
-            kms,
+            vault,
             filter,
             egress,
         } = runnable;
@@ -100,7 +102,7 @@ impl App {
             .enable_all()
             .build()
             .map_err(failed)?;
-        let declared = declared(&settings)?;
+        let declared = declared(&settings, vault)?;
         let backing = match store {
             Some(StoreSetup { folder, kms }) => {
                 let registry = runtime.block_on(open_registry(&settings, &folder, &kms))?;
@@ -280,13 +282,21 @@ fn announce(egress: &Egress, settings: &Settings) {
 }
 
 /// The credentials that the settings declare, not followed yet.
-fn declared(settings: &Settings) -> Result<Arc<DeclaredCredentials>, Failure> {
+fn declared(
+    settings: &Settings,
+    vault: Option<Arc<Vault>>,
+) -> Result<Arc<DeclaredCredentials>, Failure> {
+    let (poll, outage) = match &settings.vault {
+        Some(vault) => (vault.poll, vault.outage),
+        // No secret is followed there.
+        None => (Duration::MAX, Duration::MAX),
+    };
     let options = DeclaredOptions {
         credentials: settings.declared.clone(),
         catalogue: Arc::new(settings.catalogue.clone()),
-        vault: None,
-        poll: Duration::from_secs(30),
-        outage: Duration::from_secs(15 * 60),
+        vault: vault.map(|vault| vault as Arc<dyn SecretSource>),
+        poll,
+        outage,
         clock: Arc::new(SystemClock),
     };
     DeclaredCredentials::new(options).map_err(misconfigured)

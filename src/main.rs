@@ -17,6 +17,7 @@ mod runnable;
 mod store_health;
 mod telemetry;
 mod terminal;
+mod vault;
 mod warnings;
 mod web;
 

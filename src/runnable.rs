@@ -1,20 +1,24 @@
 //! What of all that settings may say this release can run: asked before anything is opened, by `check` and `serve` alike.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use keyside_config::{Settings, Store};
 use keyside_credentials::KmsSource;
 use keyside_proxy::{Egress, ProxyVariables};
+use keyside_vault::Vault;
 use tracing_subscriber::EnvFilter;
 
 use crate::failure::Failure;
-use crate::{kms, telemetry};
+use crate::{kms, telemetry, vault};
 
 /// Settings that can be run, as far as that shows without network and data.
 pub(crate) struct Runnable {
     pub(crate) settings: Settings,
     /// What a store takes; nothing where there is none.
     pub(crate) store: Option<StoreSetup>,
+    /// The client of Vault, where something uses it.
+    pub(crate) vault: Option<Arc<Vault>>,
     /// What `log.filter` means.
     pub(crate) filter: EnvFilter,
     /// By which way providers are reached.
@@ -51,10 +55,7 @@ impl Process {
 impl Runnable {
     /// Refuses what has to be changed first.
     pub(crate) fn of(settings: Settings, process: Process) -> Result<Self, Failure> {
-        let vault = match &settings.vault {
-            Some(vault) => Some(Vault::open(vault).map_err(misconfigured)?),
-            None => None,
-        };
+        let vault = vault::open(&settings)?;
         let store = match process {
             Process::Serve => Some(StoreSetup {
                 folder: data_folder(&settings.store)?.to_owned(),
@@ -71,6 +72,7 @@ impl Runnable {
         Ok(Self {
             settings,
             store,
+            vault,
             filter,
             egress: egress.map_err(misconfigured)?,
         })

@@ -27,7 +27,9 @@ use axum::{Router, body::Body};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use keyside_config::{Catalogue, CredentialRules, LocalKms, MasterKeySource};
-use keyside_credentials::{Clock, Kms, KmsSource, OpenOptions, Registry, SystemClock, audit::AuditRecord};
+use keyside_credentials::{
+    Clock, Kms, KmsSource, OpenOptions, Registry, SystemClock, audit::AuditRecord,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt;

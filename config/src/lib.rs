@@ -47,9 +47,9 @@ pub use recipe::{
 };
 pub use settings::{
     AcceptEncoding, Admin, ClientCertificate, CredentialRules, Deadlines, DeclaredCredential,
-    DeclaredEnvironment, Egress, EgressProxy, EgressProxyError, EnvironmentPin, Kms,
-    Limits, Listener, LocalKms, Log, LogFormat, MasterKeySource, Observe, Proxy, Roots, Runs, Settings,
-    SourceReference, SourceReferenceError, Store, TransitKms, Vault, VaultAuth, VaultReference, VaultToken,
-    WhenFull,
+    DeclaredEnvironment, Egress, EgressProxy, EgressProxyError, EnvironmentPin, Kms, Limits,
+    Listener, LocalKms, Log, LogFormat, MasterKeySource, Observe, Proxy, Roots, Runs, Settings,
+    SourceReference, SourceReferenceError, Store, TransitKms, Vault, VaultAuth, VaultReference,
+    VaultToken, WhenFull,
 };
 pub use sources::{EffectiveSetting, Loaded, Sources};

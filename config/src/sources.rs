@@ -197,7 +197,11 @@ fn kms(kms: &Kms) -> Vec<(&'static str, String, Origin)> {
         }],
         Kms::Vault(transit) => vec![
             ("kms.mount", transit.mount.clone(), Origin::Default),
-            ("kms.key_prefix", transit.key_prefix.clone(), Origin::Default),
+            (
+                "kms.key_prefix",
+                transit.key_prefix.clone(),
+                Origin::Default,
+            ),
         ],
         Kms::Aws | Kms::Azure | Kms::Gcp => Vec::new(),
     }

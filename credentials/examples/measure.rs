@@ -13,8 +13,8 @@ use std::{
 
 use keyside_config::{Catalogue, CredentialRules, EnvironmentPin, LocalKms, MasterKeySource};
 use keyside_credentials::{
-    Act, ActorId, Ask, Clock, Environment, Kms, KmsSource, NewCredential, NewWorkspace, OpenOptions, Registry,
-    Secret, SystemClock,
+    Act, ActorId, Ask, Clock, Environment, Kms, KmsSource, NewCredential, NewWorkspace,
+    OpenOptions, Registry, Secret, SystemClock,
     runs::{Run, Tokens, Used},
     storage::{SledStorage, Storage},
 };

@@ -73,7 +73,12 @@ pub struct Wrapping<'a> {
 impl Wrapping<'_> {
     /// Its bytes: a word for their purpose and the three ids, each behind its length (32 bits, big-endian).
     pub fn associated_data(&self) -> Vec<u8> {
-        let fields = ["keyside wrapped key", self.installation, self.workspace, self.key];
+        let fields = [
+            "keyside wrapped key",
+            self.installation,
+            self.workspace,
+            self.key,
+        ];
         sealing::fields(fields.map(str::as_bytes))
     }
 }

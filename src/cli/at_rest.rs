@@ -9,7 +9,7 @@ use keyside_config::{Settings, Sources, Store};
 use keyside_credentials::audit::AtRest;
 
 use super::Failure;
-use crate::kms;
+use crate::{kms, vault};
 
 /// A data folder, and its log.
 pub(super) struct Folder {
@@ -26,7 +26,7 @@ impl Folder {
                     .next("Ask a running Keyside: there is nothing here to be read without one."),
             );
         };
-        let kms = kms::source(&settings)?;
+        let kms = kms::source(&settings, vault::open(&settings)?.as_ref())?;
         let log = AtRest::open(&path.join("store"), &path.join("keyring"), &kms).await;
         match log {
             Ok(log) => Ok(Self {

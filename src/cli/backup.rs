@@ -8,7 +8,7 @@ use keyside_credentials::backup::{self, Header, RestoreError};
 use serde_json::{Value, json};
 
 use super::{Admin, Answer, Failure, download::Download};
-use crate::{kms, runnable::data_folder};
+use crate::{kms, runnable::data_folder, vault};
 
 /// `keyside backup`.
 #[derive(Args)]
@@ -65,7 +65,7 @@ impl Restore {
     pub(super) async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
         let settings = Settings::load(sources)?.settings;
         let path = data_folder(&settings.store)?;
-        let kms = kms::source(&settings)?;
+        let kms = kms::source(&settings, vault::open(&settings)?.as_ref())?;
         let restore = backup::Restore {
             store: &path.join("store"),
             keyring: &path.join("keyring"),

@@ -9,8 +9,8 @@ use std::{
 use serde::Deserialize;
 
 use super::{
-    Admin, CredentialRules, DeclaredCredential, Egress, Kms, Log,
-    Observe, Runs, Settings, SourceReference, Store,
+    Admin, CredentialRules, DeclaredCredential, Egress, Kms, Log, Observe, Runs, Settings,
+    SourceReference, Store,
     declared::{self, DeclaredDocument},
     kms::KmsDocument,
     proxy::ProxyDocument,

@@ -104,8 +104,16 @@ impl KmsDocument {
     /// A setting of another driver would change nothing, while its author relies on it.
     fn only_its_own(&self, in_variable: bool) -> Result<(), Mismatch> {
         let given = [
-            ("kms.master_key_file", Driver::Local, self.master_key_file.is_some()),
-            ("kms.previous_master_key_file", Driver::Local, self.previous_master_key_file.is_some()),
+            (
+                "kms.master_key_file",
+                Driver::Local,
+                self.master_key_file.is_some(),
+            ),
+            (
+                "kms.previous_master_key_file",
+                Driver::Local,
+                self.previous_master_key_file.is_some(),
+            ),
             ("kms.mount", Driver::Vault, self.mount.is_some()),
             ("kms.key_prefix", Driver::Vault, self.key_prefix.is_some()),
         ];
@@ -114,7 +122,9 @@ impl KmsDocument {
             let (of, driver) = (of.name(), self.driver.name());
             return Err(Mismatch::new(
                 *key,
-                format!("it belongs to kms.driver = \"{of}\", and the driver is \"{driver}\"; remove one of the two"),
+                format!(
+                    "it belongs to kms.driver = \"{of}\", and the driver is \"{driver}\"; remove one of the two"
+                ),
             ));
         }
         match in_variable && self.driver != Driver::Local {
@@ -181,7 +191,9 @@ impl FromStr for Mount {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("expected the path of a Transit mount, such as \"transit\" or \"team/transit\", without a slash at either end")]
+#[error(
+    "expected the path of a Transit mount, such as \"transit\" or \"team/transit\", without a slash at either end"
+)]
 struct MountError;
 
 /// Vault takes letters, digits, `_`, `-` and `.` in a key's name, and neither `-` nor `.` at its ends.
@@ -200,7 +212,9 @@ impl FromStr for KeyPrefix {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("expected 1 to 64 letters, digits, _, - or ., starting with a letter or digit, such as \"keyside-\"")]
+#[error(
+    "expected 1 to 64 letters, digits, _, - or ., starting with a letter or digit, such as \"keyside-\""
+)]
 struct KeyPrefixError;
 
 fn is_in_names(byte: u8) -> bool {
@@ -216,7 +230,9 @@ mod tests {
         for good in ["transit", "team/transit", "a.b/c_d-e", "1"] {
             assert!(good.parse::<Mount>().is_ok(), "{good}");
         }
-        for bad in ["", "/transit", "transit/", "a//b", "../sys", "a/../b", "a?b", "a b", "a%2fb"] {
+        for bad in [
+            "", "/transit", "transit/", "a//b", "../sys", "a/../b", "a?b", "a b", "a%2fb",
+        ] {
             assert!(bad.parse::<Mount>().is_err(), "{bad}");
         }
     }

@@ -29,11 +29,7 @@ impl AtRest {
     ///
     /// # Errors
     /// What keeps it from being read, such as a process that serves it.
-    pub async fn open(
-        store: &Path,
-        keyring: &Path,
-        kms: &KmsSource,
-    ) -> Result<Self, VerifyError> {
+    pub async fn open(store: &Path, keyring: &Path, kms: &KmsSource) -> Result<Self, VerifyError> {
         // Opening what is not there would make it.
         if let Some(missing) = [keyring, store].into_iter().find(|path| !path.exists()) {
             return Err(VerifyError::NothingThere {

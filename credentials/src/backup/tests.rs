@@ -9,9 +9,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    Act, Ask, Environment, Filter, Kms, KmsError, KmsSource, NewCredential, NewWorkspace, OpenError,
-    OpenOptions, Refusal, Registry, Revocation, Scope, Secret, SystemClock, audit::Event,
-    runs::Run, storage::SledStorage,
+    Act, Ask, Environment, Filter, Kms, KmsError, KmsSource, NewCredential, NewWorkspace,
+    OpenError, OpenOptions, Refusal, Registry, Revocation, Scope, Secret, SystemClock,
+    audit::Event, runs::Run, storage::SledStorage,
 };
 
 mod remains;

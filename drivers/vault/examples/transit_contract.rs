@@ -11,7 +11,8 @@ use keyside_vault::{Transit, Vault};
 async fn main() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let settings = Settings::load(&Sources::from_process(None)).expect("settings");
-    let (Kms::Vault(transit), Some(vault)) = (settings.settings.kms, settings.settings.vault) else {
+    let (Kms::Vault(transit), Some(vault)) = (settings.settings.kms, settings.settings.vault)
+    else {
         panic!("expected KMS_DRIVER=vault");
     };
     let vault = Vault::open(&vault).expect("a Vault");

@@ -22,6 +22,7 @@ mod session;
 mod sign_in;
 #[cfg(test)]
 mod stand_in;
+mod transit;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -32,6 +33,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 pub use crate::error::{Answered, VaultError};
+pub use crate::transit::Transit;
 use crate::{
     client::{Answer, Call, Http},
     kv::ValueKey,

@@ -41,10 +41,12 @@ impl Transit {
 
     /// Creates the Transit key of a workspace. Where it exists this changes nothing.
     async fn create(&self, workspace: &str) -> Result<(), KmsError> {
-        let body = json!({ "type": "aes256-gcm96", "exportable": false, "allow_plaintext_backup": false });
+        let body =
+            json!({ "type": "aes256-gcm96", "exportable": false, "allow_plaintext_backup": false });
         let path = self.path("keys", workspace);
         let key = self.vault.post(&path, &body).await;
-        let key = key.map_err(|error| self.failed(workspace, "create and update", &path, &error))?;
+        let key =
+            key.map_err(|error| self.failed(workspace, "create and update", &path, &error))?;
         // Vault before 1.12 answers without the key.
         let leaves_vault = ["exportable", "allow_plaintext_backup"];
         match leaves_vault.into_iter().find(|name| key[name] == true) {
@@ -75,7 +77,11 @@ impl Transit {
     }
 
     fn path(&self, operation: &str, workspace: &str) -> String {
-        format!("{}/{operation}/{}", self.mount, key_name(&self.key_prefix, workspace))
+        format!(
+            "{}/{operation}/{}",
+            self.mount,
+            key_name(&self.key_prefix, workspace)
+        )
     }
 
     fn failed(
@@ -94,7 +100,8 @@ impl Transit {
             Some(403) => format!("allow {capability} on {path} in the policy"),
             Some(404) => "kms.mount has to name a Transit engine".to_owned(),
             _ if says(error, KEY_GONE) => {
-                "the Transit key is gone, and what it wrapped is lost unless Vault is restored".to_owned()
+                "the Transit key is gone, and what it wrapped is lost unless Vault is restored"
+                    .to_owned()
             }
             _ => "see docs/CONFIGURATION.md for what Transit has to allow".to_owned(),
         };
@@ -107,7 +114,8 @@ impl Transit {
     fn malformed(&self, workspace: &str) -> KmsError {
         KmsError::Refused {
             wrapping_key: self.name(workspace),
-            reason: "the answer is not one of Transit's; kms.mount has to name a Transit engine".to_owned(),
+            reason: "the answer is not one of Transit's; kms.mount has to name a Transit engine"
+                .to_owned(),
         }
     }
 }
@@ -164,15 +172,18 @@ impl KeyService for Transit {
         }
         let ciphertext = ("ciphertext", blob.to_transit());
         let answer = self.post_secret("decrypt", wrapping, ciphertext).await;
-        let answer = answer.map_err(|error| match NOT_AUTHENTIC.iter().any(|text| says(&error, text)) {
-            true => KmsError::NotAuthentic {
-                key: wrapping.key.to_owned(),
-            },
-            false => {
-                let path = self.path("decrypt", workspace);
-                self.failed(workspace, "update", &path, &error)
-            }
-        })?;
+        let answer =
+            answer.map_err(
+                |error| match NOT_AUTHENTIC.iter().any(|text| says(&error, text)) {
+                    true => KmsError::NotAuthentic {
+                        key: wrapping.key.to_owned(),
+                    },
+                    false => {
+                        let path = self.path("decrypt", workspace);
+                        self.failed(workspace, "update", &path, &error)
+                    }
+                },
+            )?;
         let plaintext = answer.0["plaintext"].as_str();
         plaintext
             .and_then(decoded)
@@ -183,7 +194,10 @@ impl KeyService for Transit {
         let path = self.path("keys", workspace);
         let config = format!("{path}/config");
         // Not before, so that nothing else deletes it by mistake.
-        let allowed = self.vault.post(&config, &json!({ "deletion_allowed": true })).await;
+        let allowed = self
+            .vault
+            .post(&config, &json!({ "deletion_allowed": true }))
+            .await;
         match allowed {
             Err(error) if says(&error, NO_SUCH_KEY) => return Ok(()),
             Err(error) => return Err(self.failed(workspace, "update", &config, &error)),

@@ -122,7 +122,8 @@ fn each_way_to_sign_in_has_its_own_settings_and_the_usual_mount() {
 
 #[test]
 fn what_does_not_go_together_is_named_with_the_remedy() {
-    let cases: [(&[(&str, &str)], &str, &str); 10] = [
+    type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
+    let cases: [Case<'_>; 10] = [
         (&[], "vault.auth", "\"kubernetes\""),
         (
             &[("KEYSIDE_VAULT__AUTH", "kubernetes")],

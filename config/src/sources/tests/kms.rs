@@ -40,7 +40,9 @@ fn the_generated_master_key_lies_beside_the_store_and_not_in_it() {
     let Loaded { settings, .. } = load("[store]\npath = '/var/lib/keyside/'", &[]).unwrap();
     assert_eq!(
         settings.kms,
-        local(MasterKeySource::Generated("/var/lib/keyside.master-key".into()))
+        local(MasterKeySource::Generated(
+            "/var/lib/keyside.master-key".into()
+        ))
     );
 }
 
@@ -63,5 +65,8 @@ fn a_driver_takes_its_own_settings_and_no_other_s() {
     }
     let variables = [("KMS_DRIVER", "vault"), ("KMS_MASTER_KEY", "c2VjcmV0")];
     let complaint = complaint("", &variables);
-    assert!(complaint.contains("KMS_MASTER_KEY is set too"), "{complaint}");
+    assert!(
+        complaint.contains("KMS_MASTER_KEY is set too"),
+        "{complaint}"
+    );
 }

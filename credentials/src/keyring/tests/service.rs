@@ -38,7 +38,10 @@ impl Network {
     }
 
     fn fail_for(&self, workspace: &str, error: fn() -> KmsError) {
-        self.fails.lock().unwrap().insert(workspace.to_owned(), error);
+        self.fails
+            .lock()
+            .unwrap()
+            .insert(workspace.to_owned(), error);
     }
 
     fn check(&self, workspace: &str) -> Result<(), KmsError> {
@@ -76,7 +79,11 @@ impl KeyService for Network {
         self.check(wrapping.workspace)?;
         let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
         self.most.fetch_max(running, Ordering::SeqCst);
-        if let Some(together) = self.together.as_ref().filter(|_| !wrapping.workspace.is_empty()) {
+        if let Some(together) = self
+            .together
+            .as_ref()
+            .filter(|_| !wrapping.workspace.is_empty())
+        {
             together.wait().await;
         }
         self.running.fetch_sub(1, Ordering::SeqCst);
@@ -198,7 +205,13 @@ async fn a_rotation_wraps_every_key_again_where_the_service_rotates_its_own() {
     let after = keyring.to_json().await;
     keyring.settle(Some(&to)).await.unwrap();
     assert_eq!(keyring.to_json().await, after);
-    assert!(open(&path, &service).await.unwrap().current(&acme()).is_some());
+    assert!(
+        open(&path, &service)
+            .await
+            .unwrap()
+            .current(&acme())
+            .is_some()
+    );
 }
 
 #[tokio::test]

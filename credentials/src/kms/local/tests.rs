@@ -143,7 +143,13 @@ fn a_key_that_another_driver_has_wrapped_names_it() {
     let wrapped = [b"\x02".as_slice(), &[7; 60]].concat();
     let error = master_key(7).unwrap(&HERE, &wrapped).unwrap_err();
     assert!(
-        matches!(error, KmsError::OtherDriver { driver: "vault", .. }),
+        matches!(
+            error,
+            KmsError::OtherDriver {
+                driver: "vault",
+                ..
+            }
+        ),
         "{error}"
     );
 }

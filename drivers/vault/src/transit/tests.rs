@@ -42,7 +42,10 @@ fn wrapped(by: &str) -> Vec<u8> {
 }
 
 fn ciphertext() -> (u16, Value) {
-    (200, json!({ "data": { "ciphertext": "vault:v3:AAECAwQF", "key_version": 3 } }))
+    (
+        200,
+        json!({ "data": { "ciphertext": "vault:v3:AAECAwQF", "key_version": 3 } }),
+    )
 }
 
 #[tokio::test]
@@ -78,9 +81,18 @@ async fn a_key_that_may_leave_vault_wraps_nothing() {
 #[tokio::test]
 async fn what_is_stored_never_decides_where_a_request_goes() {
     let (vault, transit, _jwt) = transit(|asked| refused(404, &asked.line)).await;
-    for by in ["team/transit/keyside-globex", "transit/keyside-acme", "sys/seal", "../sys/seal", ""] {
+    for by in [
+        "team/transit/keyside-globex",
+        "transit/keyside-acme",
+        "sys/seal",
+        "../sys/seal",
+        "",
+    ] {
         let error = transit.unwrap(&HERE, &wrapped(by)).await.unwrap_err();
-        assert!(matches!(error, KmsError::OtherWrappingKey { .. }), "{error}");
+        assert!(
+            matches!(error, KmsError::OtherWrappingKey { .. }),
+            "{error}"
+        );
     }
     assert!(vault.asked("").is_empty());
 }
@@ -93,9 +105,16 @@ async fn refusals_outages_and_damage_are_told_apart() {
         transit.unwrap(&HERE, &wrapped).await.unwrap_err()
     };
     let damaged = unwrap(400, "cipher: message authentication failed").await;
-    assert!(matches!(damaged, KmsError::NotAuthentic { .. }), "{damaged}");
+    assert!(
+        matches!(damaged, KmsError::NotAuthentic { .. }),
+        "{damaged}"
+    );
     for (status, said, remedy) in [
-        (403, "permission denied", "update on team/transit/decrypt/keyside-acme"),
+        (
+            403,
+            "permission denied",
+            "update on team/transit/decrypt/keyside-acme",
+        ),
         (404, "no handler for route", "kms.mount"),
         (400, "encryption key not found", "the Transit key is gone"),
         (400, "invalid ciphertext: version is too new", "too new"),
@@ -150,5 +169,8 @@ fn only_a_whole_key_is_decoded() {
 fn texts_in_json_are_wiped_wherever_they_are() {
     let mut value = json!({ "data": { "plaintext": "a2V5", "of": ["a2V5", 1, null] } });
     wipe(&mut value);
-    assert_eq!(value, json!({ "data": { "plaintext": "", "of": ["", 1, null] } }));
+    assert_eq!(
+        value,
+        json!({ "data": { "plaintext": "", "of": ["", 1, null] } })
+    );
 }

@@ -77,7 +77,14 @@ mod tests {
         }
         let local = [&[1], &stored[1..]].concat();
         assert!(Wrapped::parse(&local).is_none());
-        for text in ["", "vault:v1", "vault:v0:AA==", "vault:vx:AA==", "vault:v1:A", "v1:AA=="] {
+        for text in [
+            "",
+            "vault:v1",
+            "vault:v0:AA==",
+            "vault:vx:AA==",
+            "vault:v1:A",
+            "v1:AA==",
+        ] {
             assert!(Wrapped::from_transit("t/k", text).is_none(), "{text}");
         }
     }

@@ -175,10 +175,7 @@ fn a_file_that_cannot_be_replaced_says_how_to_do_it_by_hand() {
 #[test]
 fn a_restore_never_makes_the_key_that_it_looks_for() {
     let place = Place::new();
-    let error = Kms::open_existing(
-        &KmsSource::Local(place.settings()),
-        Path::new("keyring"),
-    );
+    let error = Kms::open_existing(&KmsSource::Local(place.settings()), Path::new("keyring"));
     let error = error.err().unwrap().to_string();
     assert!(
         error.contains("the one there that the backup was made with"),

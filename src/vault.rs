@@ -1,0 +1,21 @@
+//! The one client of Vault that a process has: for the KMS and for declared credentials alike.
+
+use std::sync::Arc;
+
+use keyside_config::Settings;
+use keyside_vault::Vault;
+
+use crate::failure::Failure;
+
+/// Nothing is asked over the network yet. `None` where nothing in the settings uses Vault.
+pub(crate) fn open(settings: &Settings) -> Result<Option<Arc<Vault>>, Failure> {
+    let Some(vault) = &settings.vault else {
+        return Ok(None);
+    };
+    // The one crypto provider in the tree; an error only says that it is there already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let vault = Vault::open(vault);
+    vault
+        .map(Some)
+        .map_err(|error| Failure::configuration(error.to_string()))
+}
