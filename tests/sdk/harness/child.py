@@ -73,6 +73,18 @@ class Child:
         self.stdout = Output(self._process.stdout)
         self.stderr = Output(self._process.stderr)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def ended(self) -> int | None:
+        """The exit code, once there is one."""
+        return self._process.poll()
+
+    def signal(self, number: int):
+        self._process.send_signal(number)
+
     def stop(self, within: float = 30) -> int:
         """Asks the program to end and returns its exit code; ends it by force when it does not listen."""
         self._process.terminate()

@@ -58,9 +58,9 @@ class Keyside:
             env={"PATH": os.environ["PATH"]},
             cwd=folder,
         )
-        ready = self._child.stderr.first(_ready, within=60)
-        self.proxy = f"http://{ready['proxy'].split(',')[0]}"
-        self.admin, self.observe = f"http://{ready['admin']}", f"http://{ready['observe']}"
+        bound = self._child.stderr.first(ready, within=60)
+        self.proxy = f"http://{bound['proxy'].split(',')[0]}"
+        self.admin, self.observe = f"http://{bound['admin']}", f"http://{bound['observe']}"
         self._token = (folder / "data/admin-token").read_text().strip()
 
     @property
@@ -127,7 +127,8 @@ class Keyside:
         return self._child.stop()
 
 
-def _ready(line: bytes) -> dict[str, str] | None:
+def ready(line: bytes) -> dict[str, str] | None:
+    """The fields of the log line that names the addresses, when this line is it."""
     try:
         fields = json.loads(line)["fields"]
     except (ValueError, KeyError, TypeError):

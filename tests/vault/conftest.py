@@ -1,0 +1,193 @@
+"""The stage: one OpenBao for most tests, a mount and a policy for each, a provider, and sidecars that are searched."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+import logins
+from bao import Bao, Tls, new_authority, unique
+from harness.canary import canary, leaks
+from issuers import Kubernetes, Signer
+from logins import Issuers, Login
+from provider import Provider
+from sidecar import Settings, Sidecar, declared
+from slow import Slow
+
+
+@pytest.fixture(scope="session", autouse=True)
+def a_clean_environment():
+    """What is set for the person at the keyboard names no Vault and sends no loopback request elsewhere."""
+    for name in list(os.environ):
+        if name.startswith(("VAULT_", "BAO_", "KMS_", "KEYSIDE_")) and name != "KEYSIDE_BIN":
+            del os.environ[name]
+        elif name.lower().endswith("_proxy"):
+            del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def tls(tmp_path_factory) -> Tls:
+    return new_authority(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="session")
+def issuers(tls) -> Iterator[Issuers]:
+    kubernetes = Kubernetes(tls)
+    yield Issuers(kubernetes, Signer())
+    kubernetes.stop()
+
+
+@pytest.fixture(scope="session")
+def bao(tmp_path_factory, tls, issuers) -> Iterator[Bao]:
+    """The OpenBao of all tests that do it no harm."""
+    running = _start(tmp_path_factory.mktemp("bao") / "server", tls, issuers)
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def _mortal(tmp_path_factory, tls, issuers) -> Iterator[Bao]:
+    running = _start(tmp_path_factory.mktemp("mortal") / "server", tls, issuers)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def mortal_bao(_mortal) -> Iterator[Bao]:
+    """An OpenBao to be killed and sealed; it is up again for the next test."""
+    yield _mortal
+    _mortal.up_again()
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    running = Provider()
+    yield running
+    running.stop()
+
+
+@dataclass
+class Corner:
+    """What one test has of OpenBao: a mount for its keys, and a policy that lets a sidecar read them."""
+
+    bao: Bao
+    folder: Path
+    issuers: Issuers
+    canaries: list[str]
+    version: int = 2
+    mount: str = field(default_factory=lambda: f"{unique('teams')}/kv")
+    policy: str = field(default_factory=lambda: unique("sidecar"))
+
+    def __post_init__(self):
+        self.bao.mount(self.mount, "kv", version=str(self.version))
+        self.allow("*")
+
+    def allow(self, *paths: str):
+        """The policy lets a sidecar read these paths of the mount and no others."""
+        kinds = ("data/", "metadata/") if self.version == 2 else ("",)
+        rules = [f'path "{self.mount}/{kind}{path}" {{ capabilities = ["read"] }}\n' for kind in kinds for path in paths]
+        # A policy without any rule is refused, and one that forbids is what an administrator would write.
+        self.bao.write_policy(self.policy, "".join(rules) or f'path "{self.mount}/*" {{ capabilities = ["deny"] }}')
+
+    def new_key(self, path: str = "acme/openai", **others: str) -> str:
+        """Writes a key that no other test has and returns it; `others` are further fields beside it."""
+        key = canary("sk-proj-")
+        self.canaries.append(key)
+        fields = {"api_key": key, **others}
+        if self.version == 2:
+            self.bao.ask("POST", f"{self.mount}/data/{path}", {"data": fields})
+        else:
+            self.bao.ask("PUT", f"{self.mount}/{path}", fields)
+        return key
+
+    def source(self, path: str = "acme/openai", field: str = "api_key") -> str:
+        return f"vault:{self.mount}/{path}#{field}"
+
+    def login(self, way: str = "approle", **role) -> Login:
+        login = logins.WAYS[way](self.bao, self.issuers, self.folder, self.policy, **role)
+        self.canaries += login.secrets
+        return login
+
+
+@pytest.fixture
+def canaries() -> list[str]:
+    """The secrets of this test: none may stand in anything that Keyside writes."""
+    return []
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Where a sidecar runs, and where the files are that it reads."""
+    return tmp_path
+
+
+@pytest.fixture
+def corner(bao, folder, issuers, canaries) -> Corner:
+    return Corner(bao, folder, issuers, canaries)
+
+
+@pytest.fixture
+def mortal_corner(mortal_bao, folder, issuers, canaries) -> Corner:
+    return Corner(mortal_bao, folder, issuers, canaries)
+
+
+@pytest.fixture
+def before_bao(bao) -> Iterator[Slow]:
+    """A proxy before OpenBao that makes it ill."""
+    slow = Slow(bao)
+    yield slow
+    slow.stop()
+
+
+@pytest.fixture
+def start(folder, provider, canaries) -> Iterator[Callable[..., Sidecar]]:
+    """Starts sidecars. After the test, all that they wrote and say is searched for the test's secrets."""
+    running: list[Sidecar] = []
+
+    def start(credentials: list[Settings] | str, vault: Settings | Login | None = None, **more) -> Sidecar:
+        """`credentials` are tables, or the source of the only one."""
+        tables = [declared(credentials)] if isinstance(credentials, str) else credentials
+        settings = vault.settings if isinstance(vault, Login) else vault
+        sidecar = Sidecar(folder, provider.url, tables, settings, **more)
+        running.append(sidecar)
+        return sidecar
+
+    yield start
+    for sidecar in running:
+        _assert_nothing_leaked(sidecar, canaries)
+
+
+def _assert_nothing_leaked(sidecar: Sidecar, canaries: list[str]):
+    written = {"/readyz": sidecar.readiness()[1]}
+    if sidecar.readiness()[0] is not None:
+        written["/metrics"] = sidecar.metrics()
+    checked = sidecar.command("check")
+    written["check"] = checked.stdout + checked.stderr
+    sidecar.stop()
+    written["log"] = sidecar.log()
+    found = [
+        f"{disguise} secret in {name}"
+        for name, text in written.items()
+        for secret in canaries
+        for disguise in leaks(secret, text.encode())
+    ]
+    assert found == []
+
+
+def _start(folder: Path, tls: Tls, issuers: Issuers) -> Bao:
+    running = Bao(folder, tls)
+    logins.enable_all(running, issuers)
+    return running
+
+
+def pytest_terminal_summary(terminalreporter):
+    """A skipped test proves nothing, so it is said at the end, in the last lines that somebody reads."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if not skipped:
+        return
+    reasons = sorted({report.longrepr[2].removeprefix("Skipped: ") for report in skipped})
+    terminalreporter.section(f"{len(skipped)} TESTS DID NOT RUN", sep="!", red=True, bold=True)
+    for reason in reasons:
+        terminalreporter.line(reason, red=True)

@@ -1,0 +1,253 @@
+"""`keyside proxy`: how the suite configures, starts and asks it."""
+
+import functools
+import http.client
+import json
+import os
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from bao import free_port
+from harness.child import Child
+from harness.keyside import binary, ready
+from harness.web import eventually, fetch
+
+#: How often the tests let Keyside look at Vault; a change is in use a second after that at the latest.
+POLL = 1.0
+SOON = POLL + 1.0
+
+#: A request that waited for Vault would take as long as Vault does not answer. The bound is wide, for busy machines.
+AT_ONCE = 1.0
+
+#: What is said of a key that Vault or the folder no longer has, or no longer lets Keyside read.
+GONE = {("credential_missing", 401), ("credential_revoked", 401), ("store_unavailable", 503)}
+#: What is said while nothing is known of the key, or for too long.
+UNKNOWN = {("store_unavailable", 503)}
+
+Settings = dict[str, object]
+
+
+def declared(source: str, workspace: str = "acme", **more: str) -> Settings:
+    """One `[[credential]]` table."""
+    return {
+        "workspace": workspace,
+        "provider": "openai",
+        "label": "main",
+        "environment": "live",
+        "source": source,
+        **more,
+    }
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the runner got, and how long it took, in seconds."""
+
+    status: int
+    code: str | None
+    message: str
+    seconds: float
+
+    @property
+    def refusal(self) -> tuple[str | None, int]:
+        return self.code, self.status
+
+
+class Sidecar:
+    """A running `keyside proxy` without a store. `folder` is its working directory."""
+
+    def __init__(
+        self,
+        folder: Path,
+        provider: str,
+        credentials: list[Settings],
+        vault: Settings | None = None,
+        *,
+        environment: dict[str, str] | None = None,
+        user: int | None = None,
+    ):
+        """`environment` is added to the settings; the process runs as `user`, if given, else as the suite's own."""
+        self.folder = folder
+        # Ports of our own choice: a sidecar that waits for Vault has not said `ready`, and yet is asked.
+        self._proxy, self._observe = free_port(), free_port()
+        self.environment = {"PATH": os.environ["PATH"], **(environment or {})}
+        self.settings = self._write(provider, credentials, vault)
+        argv = [binary(), "proxy", "--config", self.settings]
+        if user is not None:
+            argv = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *argv]
+        self._child = Child(argv, env=self.environment, cwd=folder)
+
+    def _write(self, provider: str, credentials: list[Settings], vault: Settings | None) -> Path:
+        tables: list[tuple[str, Settings]] = [
+            ("[proxy]", {"listen": [f"127.0.0.1:{self._proxy}"]}),
+            ("[observe]", {"listen": f"127.0.0.1:{self._observe}"}),
+            ("[store]", {"backend": "none"}),
+            ("[log]", {"filter": "trace"}),
+            ("[providers.openai]", {"base_url": provider}),
+        ]
+        if vault is not None:
+            tables.append(("[vault]", vault))
+        tables += [("[[credential]]", credential) for credential in credentials]
+        file = self.folder / "keyside.toml"
+        file.write_text("".join(_table(heading, rows) for heading, rows in tables))
+        return file
+
+    # What it says of itself
+
+    def readiness(self) -> tuple[int | None, str]:
+        """Status and lines of `/readyz`; None while nothing listens."""
+        try:
+            status, body = fetch(f"http://127.0.0.1:{self._observe}/readyz")
+        except OSError:
+            return None, ""
+        return status, body.decode()
+
+    def becomes_ready(self, within: float = 20) -> "Sidecar":
+        assert eventually(lambda: self.readiness()[0] == 200, within), (self.readiness(), self.log()[-4000:])
+        return self
+
+    def is_up(self, within: float = 20) -> "Sidecar":
+        """Answers on the observe listener, ready or not."""
+        assert eventually(lambda: self.readiness()[0] is not None, within), self.log()[-4000:]
+        return self
+
+    def log(self) -> str:
+        return (self._child.stdout.everything() + self._child.stderr.everything()).decode(errors="replace")
+
+    def said_ready(self, within: float = 20) -> dict[str, str]:
+        return self._child.stderr.first(ready, within)
+
+    def metrics(self) -> str:
+        return fetch(f"http://127.0.0.1:{self._observe}/metrics")[1].decode()
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess:
+        return command(*arguments, "--config", str(self.settings), cwd=self.folder, env=self.environment)
+
+    # Requests
+
+    def ask(self, workspace: str = "acme", label: str | None = None) -> Answer:
+        """One request as a runner makes it."""
+        with Runner(self._proxy, workspace, label) as runner:
+            return runner.ask()
+
+    def load(self, workspace: str = "acme", runners: int = 4) -> "Load":
+        return Load([Runner(self._proxy, workspace) for _ in range(runners)])
+
+    def serves(self, within: float = SOON) -> bool:
+        return eventually(lambda: self.ask().status == 200, within)
+
+    def refuses(self, refusals: set[tuple[str, int]], within: float = SOON) -> bool:
+        return eventually(lambda: self.ask().refusal in refusals, within)
+
+    # The process
+
+    @property
+    def ended(self) -> int | None:
+        return self._child.ended
+
+    def stop(self) -> int:
+        return self._child.stop()
+
+
+class Runner:
+    """One kept-alive connection to the proxy."""
+
+    BODY = json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": "count to three"}]})
+
+    def __init__(self, port: int, workspace: str, label: str | None = None):
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        self._path = f"/w/{workspace}/openai/v1/chat/completions"
+        self._headers = {"Content-Type": "application/json", **({"X-Keyside-Label": label} if label else {})}
+
+    def ask(self) -> Answer:
+        begun = time.monotonic()
+        try:
+            self._connection.request("POST", self._path, self.BODY, self._headers)
+            response = self._connection.getresponse()
+            body = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
+            return Answer(0, None, repr(error), time.monotonic() - begun)
+        seconds = time.monotonic() - begun
+        error = {} if response.status == 200 else json.loads(body).get("error", {})
+        return Answer(response.status, error.get("code"), error.get("message", ""), seconds)
+
+    def __enter__(self) -> "Runner":
+        return self
+
+    def __exit__(self, *_):
+        self._connection.close()
+
+
+class Load:
+    """Runners that ask again and again, from `with` to its end."""
+
+    def __init__(self, runners: list[Runner]):
+        self.answers: list[Answer] = []
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(runner,), daemon=True) for runner in runners]
+
+    def goes_on(self, seconds: float):
+        """Lets the load go on for so long: for what has to stay true, not for something to come."""
+        self._over.wait(seconds)
+
+    @property
+    def failed(self) -> list[Answer]:
+        return [answer for answer in self.answers if answer.status != 200]
+
+    @property
+    def slowest(self) -> float:
+        return max(answer.seconds for answer in self.answers)
+
+    def assert_nobody_noticed(self):
+        assert len(self.answers) > 20, "there must have been a load"
+        assert self.failed == []
+        assert self.slowest < AT_ONCE
+
+    def _run(self, runner: Runner):
+        with runner:
+            while not self._over.wait(0.01):  # the pause keeps the suite from measuring its own interpreter
+                self.answers.append(runner.ask())
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._over.set()
+        for thread in self._threads:
+            thread.join(30)
+
+
+def command(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [binary(), *arguments],
+        cwd=cwd,
+        env={"PATH": os.environ["PATH"], **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@functools.cache
+def commands() -> frozenset[str]:
+    """The commands that this build of Keyside has."""
+    listed = subprocess.run([binary(), "--help"], capture_output=True, text=True, check=True).stdout
+    _, _, after = listed.partition("Commands:\n")
+    return frozenset(line.split()[0] for line in after.partition("\n\n")[0].splitlines() if line.strip())
+
+
+def needs(name: str) -> pytest.MarkDecorator:
+    """Skips what cannot run before this command exists; the summary at the end says how many did not."""
+    return pytest.mark.skipif(name not in commands(), reason=f"this keyside has no command `{name}`")
+
+
+def _table(heading: str, rows: Settings) -> str:
+    return "".join([f"{heading}\n", *(f"{key} = {json.dumps(value)}\n" for key, value in rows.items())])
