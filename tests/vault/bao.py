@@ -191,10 +191,9 @@ class Bao(Client):
         return Client(self.address, context, self.root)
 
     def audited(self) -> list[dict]:
-        """Every request so far that reached the router, oldest first. The token in each is hashed."""
+        """Every request and response so far, oldest first. The token in each is hashed."""
         lines = (self.folder / "audit.log").read_bytes().splitlines(keepends=True)
-        entries = [json.loads(line) for line in lines if line.endswith(b"\n")]
-        return [entry for entry in entries if entry["type"] == "request"]
+        return [json.loads(line) for line in lines if line.endswith(b"\n")]
 
     # Administration
 

@@ -9,11 +9,12 @@ import pytest
 
 import logins
 from bao import Bao, Tls, new_authority, unique
-from harness.canary import canary, leaks
+from canaries import secrets_in
+from harness.canary import canary
 from issuers import Kubernetes, Signer
 from logins import Issuers, Login
 from provider import Provider
-from sidecar import Settings, Sidecar, declared
+from sidecar import Settings, Sidecar, commands, declared
 from slow import Slow
 
 
@@ -81,6 +82,7 @@ class Corner:
     policy: str = field(default_factory=lambda: unique("sidecar"))
 
     def __post_init__(self):
+        self._begun = len(self.bao.audited())
         self.bao.mount(self.mount, "kv", version=str(self.version))
         self.allow("*")
 
@@ -104,6 +106,12 @@ class Corner:
 
     def source(self, path: str = "acme/openai", field: str = "api_key") -> str:
         return f"vault:{self.mount}/{path}#{field}"
+
+    def audited(self, refused: bool = False) -> list[str]:
+        """The paths of what OpenBao was asked since the test began; with `refused`, of what it did not grant."""
+        type = "response" if refused else "request"
+        since = [entry for entry in self.bao.audited()[self._begun :] if entry["type"] == type]
+        return [entry["request"]["path"] for entry in since if not refused or entry.get("error")]
 
     def login(self, way: str = "approle", **role) -> Login:
         login = logins.WAYS[way](self.bao, self.issuers, self.folder, self.policy, **role)
@@ -160,19 +168,15 @@ def start(folder, provider, canaries) -> Iterator[Callable[..., Sidecar]]:
 
 
 def _assert_nothing_leaked(sidecar: Sidecar, canaries: list[str]):
-    written = {"/readyz": sidecar.readiness()[1]}
+    written = {}
     if sidecar.readiness()[0] is not None:
-        written["/metrics"] = sidecar.metrics()
-    checked = sidecar.command("check")
-    written["check"] = checked.stdout + checked.stderr
+        written = {"/readyz": sidecar.readiness()[1], "/metrics": sidecar.metrics()}
+    for name in {"check", "doctor"} & commands():
+        done = sidecar.command(name)
+        written[name] = done.stdout + done.stderr
     sidecar.stop()
     written["log"] = sidecar.log()
-    found = [
-        f"{disguise} secret in {name}"
-        for name, text in written.items()
-        for secret in canaries
-        for disguise in leaks(secret, text.encode())
-    ]
+    found = [f"{secret} in {name}" for name, text in written.items() for secret in secrets_in(text, canaries)]
     assert found == []
 
 

@@ -8,15 +8,6 @@ from bao import Bao, unique
 from issuers import Kubernetes, Signer
 from sidecar import POLL, Settings
 
-#: The names of the settings, in one place.
-SECRET_ID_FILE, JWT_FILE, CLIENT_CERT_FILE, CLIENT_KEY_FILE = (
-    "secret_id_file",
-    "jwt_file",
-    "client_cert_file",
-    "client_key_file",
-)
-
-
 @dataclass
 class Login:
     """How a sidecar signs in."""
@@ -68,7 +59,7 @@ def by_approle(bao: Bao, issuers: Issuers, folder: Path, policy: str, *, namespa
     bao.ask("POST", f"{path}/role-id", {"role_id": name}, namespace=namespace)
     secret_id = bao.ask("POST", f"{path}/secret-id", {}, namespace=namespace)["data"]["secret_id"]
     file = folder / "secret-id"
-    login = Login({**_common(bao), "auth": "approle", "role": name, SECRET_ID_FILE: str(file)}, "approle")
+    login = Login({**_common(bao), "auth": "approle", "role_id": name, "secret_id_file": str(file)}, "approle")
     if namespace:
         login.settings["namespace"] = namespace
     return login._holding(file, secret_id)
@@ -77,17 +68,20 @@ def by_approle(bao: Bao, issuers: Issuers, folder: Path, policy: str, *, namespa
 def by_wrapped_approle(bao: Bao, issuers: Issuers, folder: Path, policy: str, **role) -> Login:
     """As a platform hands a secret id over: in a token that can be unwrapped once."""
     login = by_approle(bao, issuers, folder, policy, **role)
-    path = f"auth/approle/role/{login.settings['role']}/secret-id"
+    path = f"auth/approle/role/{login.settings['role_id']}/secret-id"
+    login.settings["secret_id_wrapped"] = True
     wrapped = bao.ask("POST", path, {}, headers={"X-Vault-Wrap-TTL": "300s"})["wrap_info"]["token"]
     return login._holding(login.file, wrapped)
 
 
-def by_jwt(bao: Bao, issuers: Issuers, folder: Path, policy: str, **role) -> Login:
+def by_jwt(bao: Bao, issuers: Issuers, folder: Path, policy: str, *, at: str = "jwt", **role) -> Login:
     name = unique("keyside")
     accepted = {"role_type": "jwt", "user_claim": "sub", "bound_audiences": ["openbao"], "bound_subject": name}
-    bao.ask("POST", f"auth/jwt/role/{name}", {**accepted, "token_policies": [policy], **role})
+    bao.ask("POST", f"auth/{at}/role/{name}", {**accepted, "token_policies": [policy], **role})
     file = folder / "jwt"
-    login = Login({**_common(bao), "auth": "jwt", "role": name, JWT_FILE: str(file)}, "jwt")
+    login = Login({**_common(bao), "auth": "jwt", "role": name, "jwt_file": str(file)}, at)
+    if at != "jwt":
+        login.settings["auth_mount"] = at
     return login._holding(file, issuers.signer.sign(sub=name, aud=["openbao"]))
 
 
@@ -96,7 +90,7 @@ def by_kubernetes(bao: Bao, issuers: Issuers, folder: Path, policy: str, **role)
     accepted = {"bound_service_account_names": [name], "bound_service_account_namespaces": ["flows"]}
     bao.ask("POST", f"auth/kubernetes/role/{name}", {**accepted, "token_policies": [policy], **role})
     file = folder / "service-account-token"
-    login = Login({**_common(bao), "auth": "kubernetes", "role": name, JWT_FILE: str(file)}, "kubernetes")
+    login = Login({**_common(bao), "auth": "kubernetes", "role": name, "jwt_file": str(file)}, "kubernetes")
     return login._holding(file, issuers.kubernetes.new_token("flows", name))
 
 
@@ -109,8 +103,8 @@ def by_certificate(bao: Bao, issuers: Issuers, folder: Path, policy: str, **role
         **_common(bao),
         "auth": "cert",
         "role": name,
-        CLIENT_CERT_FILE: str(folder / "client.pem"),
-        CLIENT_KEY_FILE: str(folder / "client.key"),
+        "client_certificate": str(folder / "client.pem"),
+        "client_key": str(folder / "client.key"),
     }
     return Login(settings, "cert", folder / "client.key")
 

@@ -69,33 +69,19 @@ class Sidecar:
         vault: Settings | None = None,
         *,
         environment: dict[str, str] | None = None,
-        user: int | None = None,
+        ordinary: bool = False,
     ):
-        """`environment` is added to the settings; the process runs as `user`, if given, else as the suite's own."""
+        """`environment` is added to the process's; an `ordinary` process is bound by file permissions, also as root."""
         self.folder = folder
         # Ports of our own choice: a sidecar that waits for Vault has not said `ready`, and yet is asked.
         self._proxy, self._observe = free_port(), free_port()
         self.environment = {"PATH": os.environ["PATH"], **(environment or {})}
-        self.settings = self._write(provider, credentials, vault)
+        listeners = (f"127.0.0.1:{self._proxy}", f"127.0.0.1:{self._observe}")
+        self.settings = write_settings(folder, provider, credentials, vault, listeners)
         argv = [binary(), "proxy", "--config", self.settings]
-        if user is not None:
-            argv = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *argv]
+        if ordinary and os.geteuid() == 0:
+            argv = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all", *argv]
         self._child = Child(argv, env=self.environment, cwd=folder)
-
-    def _write(self, provider: str, credentials: list[Settings], vault: Settings | None) -> Path:
-        tables: list[tuple[str, Settings]] = [
-            ("[proxy]", {"listen": [f"127.0.0.1:{self._proxy}"]}),
-            ("[observe]", {"listen": f"127.0.0.1:{self._observe}"}),
-            ("[store]", {"backend": "none"}),
-            ("[log]", {"filter": "trace"}),
-            ("[providers.openai]", {"base_url": provider}),
-        ]
-        if vault is not None:
-            tables.append(("[vault]", vault))
-        tables += [("[[credential]]", credential) for credential in credentials]
-        file = self.folder / "keyside.toml"
-        file.write_text("".join(_table(heading, rows) for heading, rows in tables))
-        return file
 
     # What it says of itself
 
@@ -152,6 +138,30 @@ class Sidecar:
 
     def stop(self) -> int:
         return self._child.stop()
+
+
+def write_settings(
+    folder: Path,
+    provider: str,
+    credentials: list[Settings],
+    vault: Settings | None,
+    listeners: tuple[str, str] = ("127.0.0.1:0", "127.0.0.1:0"),
+) -> Path:
+    """The settings file; `listeners` are those of the proxy and of observe."""
+    proxy, observe = listeners
+    tables: list[tuple[str, Settings]] = [
+        ("[proxy]", {"listen": [proxy]}),
+        ("[observe]", {"listen": observe}),
+        ("[store]", {"backend": "none"}),
+        ("[log]", {"filter": "trace"}),
+        ("[providers.openai]", {"base_url": provider}),
+    ]
+    if vault is not None:
+        tables.append(("[vault]", vault))
+    tables += [("[[credential]]", credential) for credential in credentials]
+    file = folder / "keyside.toml"
+    file.write_text("".join(_table(heading, rows) for heading, rows in tables))
+    return file
 
 
 class Runner:

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from bao import Refused, unique
-from logins import CLIENT_CERT_FILE, CLIENT_KEY_FILE, WAYS
+from logins import WAYS
 from slow import Fault
 from harness.web import eventually
 
@@ -16,7 +16,7 @@ def _sign_in(bao, login, at: str) -> dict:
     """Signs in as Keyside is to do it, at this path below `auth/`."""
     secret = login.file.read_text()
     body = {
-        "approle": {"role_id": login.settings.get("role"), "secret_id": secret},
+        "approle": {"role_id": login.settings.get("role_id"), "secret_id": secret},
         "jwt": {"role": login.settings.get("role"), "jwt": secret},
         "kubernetes": {"role": login.settings.get("role"), "jwt": secret},
     }[login.mount]
@@ -35,9 +35,8 @@ def a_sign_in_gets_a_token_that_reads_the_key(way, corner):
 
 def a_certificate_signs_in(corner):
     login = corner.login("certificate")
-    cert, key = login.settings[CLIENT_CERT_FILE], login.settings[CLIENT_KEY_FILE]
     context = corner.bao.tls.client_context()
-    context.load_cert_chain(cert, key)
+    context.load_cert_chain(login.settings["client_certificate"], login.settings["client_key"])
 
     auth = corner.bao.with_context(context).ask("POST", "auth/cert/login", {"name": login.settings["role"]}, token=None)
     assert corner.policy in auth["auth"]["policies"]
@@ -194,8 +193,7 @@ def every_request_is_in_the_audit_log_without_the_token(corner):
     corner.new_key()
     corner.bao.ask("GET", f"{corner.mount}/data/acme/openai", token=token)
 
-    paths = [entry["request"]["path"] for entry in corner.bao.audited()]
-    assert paths.count(f"{corner.mount}/data/acme/openai") == 2
+    assert corner.audited().count(f"{corner.mount}/data/acme/openai") == 2
     assert token not in (corner.bao.folder / "audit.log").read_text()
 
 
@@ -231,3 +229,12 @@ def the_proxy_delays_and_cuts_and_hangs(corner, before_bao):
 
     before_bao.fault = Fault(hangs=True, only="auth/")
     assert through.ask("GET", path)["data"]["metadata"]["version"] == 1
+
+
+def revoking_what_a_way_of_signing_in_issued_ends_its_tokens(corner):
+    for way in ("approle", "jwt", "kubernetes"):
+        token = _sign_in(corner.bao, login := corner.login(way), login.mount)["client_token"]
+        corner.bao.revoke_all_of(login.mount)
+        with pytest.raises(Refused) as refused:
+            corner.bao.ask("GET", "auth/token/lookup-self", token=token)
+        assert refused.value.status == 403

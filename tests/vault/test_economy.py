@@ -1,0 +1,55 @@
+"""What Keyside costs Vault: one sign-in a process, no read a request, and a fast start with many keys."""
+
+import time
+
+from sidecar import declared, needs
+
+pytestmark = needs("proxy")
+
+KEYS = 200
+#: Seconds from the start of the process until it is ready.
+START = 2.0
+
+
+def two_hundred_declared_keys_are_there_within_two_seconds_after_one_sign_in(corner, start, provider):
+    credentials = []
+    for number in range(KEYS):
+        provider.good.add(corner.new_key(f"team-{number}/openai"))
+        credentials.append(declared(corner.source(f"team-{number}/openai"), workspace=f"team-{number}"))
+    login = corner.login()
+    login.settings["poll"] = "30s"
+
+    begun = time.monotonic()
+    sidecar = start(credentials, login).becomes_ready()
+    took = time.monotonic() - begun
+
+    assert sidecar.ask(f"team-{KEYS - 1}").status == 200
+    assert corner.audited().count("auth/approle/login") == 1
+    assert took < START
+
+
+def no_request_is_a_read_or_a_sign_in(corner, start, provider):
+    provider.good = {corner.new_key()}
+    login = corner.login()
+    login.settings["poll"] = "1h"
+    sidecar = start(corner.source(), login).becomes_ready()
+    before = corner.audited()
+
+    for _ in range(50):
+        assert sidecar.ask().status == 200
+    assert corner.audited() == before
+    assert before.count("auth/approle/login") == 1
+    assert before.count(f"{corner.mount}/data/acme/openai") == 1
+
+
+def a_key_that_does_not_change_is_not_read_again(corner, start, provider):
+    """What is polled is the version: the audit log of Vault names every read of a key, and should name few."""
+    provider.good = {corner.new_key()}
+    sidecar = start(corner.source(), corner.login()).becomes_ready()
+
+    with sidecar.load(runners=1) as load:
+        load.goes_on(4)
+    asked = corner.audited()
+    assert asked.count(f"{corner.mount}/metadata/acme/openai") >= 2
+    assert asked.count(f"{corner.mount}/data/acme/openai") == 1
+    assert asked.count(f"sys/internal/ui/mounts/{corner.mount}/acme/openai") <= 1

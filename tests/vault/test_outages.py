@@ -1,0 +1,159 @@
+"""Vault away, sealed, slow or ill: a key that was read serves, no request waits, and it recovers without help."""
+
+import pytest
+
+from sidecar import AT_ONCE, SOON, UNKNOWN, declared, needs
+from harness.web import eventually
+from slow import Fault
+
+pytestmark = needs("proxy")
+
+ILLNESSES = {
+    "429": Fault(status=429),
+    "472": Fault(status=472),
+    "473": Fault(status=473),
+    "500": Fault(status=500),
+    "503": Fault(status=503),
+    "slow": Fault(delay=0.9),
+    "too slow": Fault(delay=3),
+    "never answers": Fault(hangs=True),
+    "cuts its answers": Fault(cuts=True),
+}
+
+#: After an outage Keyside tries again with a backoff, so this takes longer than a poll.
+RECOVERED = 15
+
+
+@pytest.mark.parametrize("illness", ILLNESSES)
+def a_warm_key_serves_at_once_whatever_ails_vault(illness, corner, start, provider, before_bao):
+    provider.good = {corner.new_key()}
+    sidecar = start(corner.source(), corner.login().at(before_bao.address)).becomes_ready()
+    assert sidecar.ask().status == 200
+
+    with sidecar.load() as load:
+        before_bao.fault = ILLNESSES[illness]
+        asked = len(before_bao.asked.requests)
+        assert eventually(lambda: len(before_bao.asked.requests) > asked, within=10), "Vault was not asked meanwhile"
+        load.goes_on(SOON)
+        before_bao.fault = Fault()
+        following = corner.new_key()
+        provider.good.add(following)
+        assert provider.saw(following, within=RECOVERED)
+    load.assert_nobody_noticed()
+
+
+@pytest.mark.parametrize("illness", ["503", "never answers"])
+def a_cold_key_is_503_within_a_second_while_warm_ones_serve(illness, corner, start, provider, before_bao):
+    provider.good = {corner.new_key(), corner.new_key("cold/openai")}
+    before_bao.fault = Fault(**{**vars(ILLNESSES[illness]), "only": f"{corner.mount}/data/cold"})
+    credentials = [declared(corner.source()), declared(corner.source("cold/openai"), workspace="cold")]
+    sidecar = start(credentials, corner.login().at(before_bao.address)).is_up()
+
+    assert eventually(lambda: sidecar.ask().status == 200, within=10)
+    cold = sidecar.ask("cold")
+    assert cold.refusal in UNKNOWN
+    assert cold.seconds < AT_ONCE
+    before_bao.fault = Fault()
+    assert eventually(lambda: sidecar.ask("cold").status == 200, within=RECOVERED)
+
+
+def a_killed_vault_is_not_noticed_and_followed_again_when_it_is_back(mortal_corner, start, provider):
+    provider.good = {mortal_corner.new_key()}
+    sidecar = start(mortal_corner.source(), mortal_corner.login()).becomes_ready()
+
+    with sidecar.load() as load:
+        mortal_corner.bao.kill()
+        load.goes_on(SOON)
+        _assert_the_outage_shows(sidecar)
+        mortal_corner.bao.start()
+        load.goes_on(SOON)  # it runs, and is sealed
+        mortal_corner.bao.unseal()
+        following = mortal_corner.new_key()
+        provider.good.add(following)
+        assert provider.saw(following, within=RECOVERED)
+    load.assert_nobody_noticed()
+
+
+def a_sealed_vault_is_not_noticed_and_followed_again_when_it_is_unsealed(mortal_corner, start, provider):
+    provider.good = {mortal_corner.new_key()}
+    sidecar = start(mortal_corner.source(), mortal_corner.login()).becomes_ready()
+
+    with sidecar.load() as load:
+        mortal_corner.bao.seal()
+        load.goes_on(SOON)
+        _assert_the_outage_shows(sidecar)
+        mortal_corner.bao.unseal()
+        following = mortal_corner.new_key()
+        provider.good.add(following)
+        assert provider.saw(following, within=RECOVERED)
+    load.assert_nobody_noticed()
+    assert eventually(lambda: sidecar.readiness()[0] == 200, within=RECOVERED)
+
+
+def a_key_deleted_during_an_outage_is_refused_after_it(corner, start, provider, before_bao):
+    provider.good = {corner.new_key()}
+    sidecar = start(corner.source(), corner.login().at(before_bao.address)).becomes_ready()
+    before_bao.fault = Fault(status=503)
+    corner.bao.ask("DELETE", f"{corner.mount}/data/acme/openai")
+    with sidecar.load() as load:
+        load.goes_on(SOON)
+    load.assert_nobody_noticed()
+
+    before_bao.fault = Fault()
+    assert eventually(lambda: sidecar.ask().status != 200, within=RECOVERED)
+
+
+def after_the_outage_that_the_settings_allow_requests_are_refused_until_vault_is_back(
+    corner, start, provider, before_bao
+):
+    provider.good = {corner.new_key()}
+    login = corner.login()
+    login.settings["outage"] = "3s"
+    sidecar = start(corner.source(), login.at(before_bao.address)).becomes_ready()
+
+    before_bao.fault = Fault(hangs=True)
+    assert sidecar.ask().status == 200
+    assert sidecar.refuses(UNKNOWN, within=10), sidecar.ask()
+    assert sidecar.ask().seconds < AT_ONCE
+    before_bao.fault = Fault()
+    assert sidecar.serves(within=RECOVERED)
+
+
+@pytest.mark.parametrize("illness", ["503", "never answers"])
+def a_start_without_vault_waits_says_why_and_becomes_ready_by_itself(illness, corner, start, provider, before_bao):
+    provider.good = {corner.new_key()}
+    before_bao.fault = ILLNESSES[illness]
+    sidecar = start(corner.source(), corner.login().at(before_bao.address)).is_up()
+
+    assert eventually(lambda: before_bao.address in sidecar.readiness()[1], within=10), sidecar.readiness()
+    assert sidecar.readiness()[0] == 503
+    assert before_bao.address in sidecar.log()
+    waiting = sidecar.ask()
+    assert waiting.refusal in UNKNOWN
+    assert waiting.seconds < AT_ONCE
+
+    before_bao.fault = Fault()
+    sidecar.becomes_ready(within=RECOVERED)
+    assert sidecar.ask().status == 200
+
+
+def a_start_before_vault_listens_becomes_ready_by_itself(mortal_corner, start, provider):
+    provider.good = {mortal_corner.new_key()}
+    login = mortal_corner.login()
+    mortal_corner.bao.kill()
+    sidecar = start(mortal_corner.source(), login).is_up()
+    assert eventually(lambda: mortal_corner.bao.address in sidecar.readiness()[1], within=10), sidecar.readiness()
+    assert sidecar.readiness()[0] == 503
+
+    mortal_corner.bao.start()
+    mortal_corner.bao.unseal()
+    sidecar.becomes_ready(within=RECOVERED)
+    assert sidecar.ask().status == 200
+
+
+def _assert_the_outage_shows(sidecar):
+    """Serving goes on, so it is ready; the details and the log say what serves on borrowed time."""
+    status, details = sidecar.readiness()
+    assert status == 200
+    assert "vault" in details.lower(), details
+    assert "WARN" in sidecar.log()

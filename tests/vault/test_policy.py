@@ -1,0 +1,81 @@
+"""`keyside vault policy`: enough for what the settings name, and nothing more."""
+
+import pytest
+
+from bao import Refused
+from sidecar import SOON, declared, needs, command, write_settings
+
+pytestmark = needs("vault")
+
+
+@pytest.fixture
+def printed(corner, folder, provider) -> str:
+    """The policy for one key of the mount; written under the name that the test's tokens have."""
+    provider.good = {corner.new_key()}
+    corner.new_key("other/openai")
+    settings = write_settings(folder, provider.url, [declared(corner.source())], corner.login().settings)
+    done = command("vault", "policy", "--config", str(settings), cwd=folder)
+    assert done.returncode == 0, done.stderr
+    corner.bao.write_policy(corner.policy, done.stdout)
+    return done.stdout
+
+
+def a_sidecar_starts_follows_and_renews_with_nothing_but_it(printed, corner, start, provider):
+    login = corner.login(token_no_default_policy=True, token_ttl="3s", token_max_ttl="1h")
+    sidecar = start(corner.source(), login).becomes_ready()
+    assert sidecar.ask().status == 200
+
+    with sidecar.load() as load:
+        load.goes_on(4)
+        following = corner.new_key()
+        provider.good.add(following)
+        assert provider.saw(following, within=SOON)
+    load.assert_nobody_noticed()
+    assert corner.audited().count("auth/token/renew-self") >= 1
+    assert corner.audited(refused=True) == []
+
+
+def nothing_else_can_be_read_with_it(printed, corner):
+    token = corner.bao.new_token(corner.policy)
+    mount = corner.mount
+    corner.bao.ask("GET", f"{mount}/data/acme/openai", token=token)
+
+    for method, path in [
+        ("GET", f"{mount}/data/other/openai"),
+        ("GET", f"{mount}/metadata/other/openai"),
+        ("GET", f"{mount}/data/acme/openai2"),
+        ("GET", f"{mount}/data/acme/openai/below"),
+        ("LIST", f"{mount}/metadata"),
+        ("LIST", f"{mount}/metadata/acme"),
+        ("GET", f"{mount}/config"),
+        ("POST", f"{mount}/data/acme/openai"),
+        ("DELETE", f"{mount}/data/acme/openai"),
+        ("DELETE", f"{mount}/metadata/acme/openai"),
+        ("GET", "sys/mounts"),
+        ("GET", "sys/auth"),
+        ("GET", "sys/policies/acl"),
+        ("POST", "auth/token/create"),
+    ]:
+        with pytest.raises(Refused) as refused:
+            corner.bao.ask(method, path, {"data": {}} if method == "POST" else None, token=token)
+        assert refused.value.status == 403, path
+
+
+def it_names_each_path_and_no_pattern(printed, corner):
+    paths = [line.split('"')[1] for line in printed.splitlines() if line.lstrip().startswith("path ")]
+    assert f"{corner.mount}/data/acme/openai" in paths
+    assert not [path for path in paths if "*" in path or "+" in path]
+
+
+def for_the_same_settings_it_is_the_same_text(printed, folder):
+    again = command("vault", "policy", "--config", "keyside.toml", cwd=folder)
+    assert again.stdout == printed
+
+
+def it_needs_no_vault_that_answers(corner, folder, provider):
+    login = corner.login().at("https://127.0.0.1:1")
+    settings = write_settings(folder, provider.url, [declared(corner.source(), mount=corner.mount)], login)
+    done = command("vault", "policy", "--config", str(settings), cwd=folder)
+
+    assert done.returncode == 0, done.stderr
+    assert f"{corner.mount}/data/acme/openai" in done.stdout

@@ -1,0 +1,166 @@
+"""Every way of signing in, what is signed in again when a token ends, and that it is once a process."""
+
+import pytest
+
+import logins
+from bao import unique
+from logins import WAYS, write_secret
+from sidecar import POLL, SOON, declared, needs
+from conftest import Corner
+from harness.web import eventually
+from slow import Fault
+
+pytestmark = needs("proxy")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def a_key_reaches_the_provider_with_each_way_of_signing_in(way, corner, start, provider):
+    provider.good = {corner.new_key()}
+    sidecar = start(corner.source(), corner.login(way)).becomes_ready()
+
+    assert sidecar.ask().status == 200
+    assert set(provider.seen) == provider.good
+
+
+def a_way_of_signing_in_may_be_mounted_elsewhere(corner, start, provider, issuers):
+    provider.good = {corner.new_key()}
+    elsewhere = unique("elsewhere")
+    corner.bao.enable_auth(elsewhere, "jwt")
+    corner.bao.ask("POST", f"auth/{elsewhere}/config", {"jwt_validation_pubkeys": [issuers.signer.public_key]})
+    login = corner.login("jwt", at=elsewhere)
+
+    assert start(corner.source(), login).becomes_ready().ask().status == 200
+
+
+def a_token_in_the_environment_is_used_as_vaults_own_tools_use_it(corner, start, provider, canaries):
+    provider.good = {corner.new_key()}
+    token = corner.bao.new_token(corner.policy, no_default_policy=False)
+    canaries.append(token)
+    environment = {"VAULT_ADDR": corner.bao.address, "VAULT_CACERT": str(corner.bao.tls.ca_file), "VAULT_TOKEN": token}
+    sidecar = start(corner.source(), {"poll": f"{int(POLL)}s"}, environment=environment).becomes_ready()
+
+    assert sidecar.ask().status == 200
+
+
+def the_namespace_is_named_at_the_sign_in_and_at_each_read(bao, folder, issuers, canaries, start, provider, before_bao):
+    team = unique("team")
+    bao.ask("POST", f"sys/namespaces/{team}")
+    bao.enable_auth("approle", "approle", team)
+    bao.ask("POST", "sys/mounts/kv", {"type": "kv", "options": {"version": "1"}}, namespace=team)
+    bao.ask("PUT", "kv/acme/openai", {"api_key": "sk-proj-of-the-namespace"}, namespace=team)
+    bao.write_policy("reader", 'path "kv/acme/openai" { capabilities = ["read"] }', team)
+    login = logins.by_approle(bao, issuers, folder, "reader", namespace=team)
+    canaries += ["sk-proj-of-the-namespace", *login.secrets]
+    provider.good = {"sk-proj-of-the-namespace"}
+
+    sidecar = start("vault:kv/acme/openai#api_key", login.at(before_bao.address)).becomes_ready()
+    assert sidecar.ask().status == 200
+    assert {namespace for _, path, namespace in before_bao.asked.requests if not path.startswith("sys/")} == {team}
+
+
+@pytest.mark.parametrize("way", ["approle", "jwt", "kubernetes", "certificate"])
+def a_revoked_token_leads_to_another_sign_in_and_no_request_notices(way, corner, start, provider):
+    provider.good = {corner.new_key()}
+    login = corner.login(way)
+    sidecar = start(corner.source(), login).becomes_ready()
+
+    with sidecar.load() as load:
+        corner.bao.revoke_all_of(login.mount)
+        following = corner.new_key()
+        provider.good.add(following)
+        assert provider.saw(following, within=SOON + POLL)
+    load.assert_nobody_noticed()
+
+
+def a_token_file_is_read_again_when_its_token_was_revoked(corner, start, provider):
+    """Vault Agent writes the next token there; between the two, a warm key serves."""
+    provider.good = {corner.new_key()}
+    login = corner.login("token file")
+    sidecar = start(corner.source(), login).becomes_ready()
+
+    with sidecar.load() as load:
+        corner.bao.revoke(login.file.read_text())
+        load.goes_on(SOON)
+        write_secret(login.file, corner.bao.new_token(corner.policy, no_default_policy=False))
+        following = corner.new_key()
+        provider.good.add(following)
+        assert provider.saw(following, within=10)
+    load.assert_nobody_noticed()
+
+
+def the_service_accounts_token_is_read_again_at_each_sign_in(corner, start, provider):
+    provider.good = {corner.new_key()}
+    login = corner.login("kubernetes")
+    sidecar = start(corner.source(), login).becomes_ready()
+
+    before = login.file.read_text()
+    write_secret(login.file, corner.issuers.kubernetes.new_token("flows", login.settings["role"]))
+    del corner.issuers.kubernetes.valid[before]
+    corner.bao.revoke_all_of("kubernetes")
+    following = corner.new_key()
+    provider.good.add(following)
+
+    with sidecar.load():
+        assert provider.saw(following, within=SOON + POLL)
+
+
+@pytest.mark.slow
+def a_lease_of_5_seconds_is_renewed_under_load(corner, start, provider):
+    provider.good = {corner.new_key()}
+    login = corner.login(token_ttl="5s", token_max_ttl="1h")
+    sidecar = start(corner.source(), login).becomes_ready()
+    signed_in = _logins(corner, login)
+
+    with sidecar.load() as load:
+        load.goes_on(12)
+        following = corner.new_key()
+        provider.good.add(following)
+        assert provider.saw(following, within=SOON)
+    load.assert_nobody_noticed()
+    assert signed_in == 1
+    assert _logins(corner, login) == 1, "a token that can be renewed is renewed"
+    assert _renewals(corner) >= 2
+
+
+@pytest.mark.slow
+def a_lease_at_its_end_of_all_ends_leads_to_another_sign_in_in_time(corner, start, provider):
+    provider.good = {corner.new_key()}
+    login = corner.login(token_ttl="3s", token_max_ttl="6s")
+    sidecar = start(corner.source(), login).becomes_ready()
+
+    with sidecar.load() as load:
+        assert eventually(lambda: _logins(corner, login) >= 2, within=10)
+        load.goes_on(8)
+        following = corner.new_key()
+        provider.good.add(following)
+        assert provider.saw(following, within=SOON)
+    load.assert_nobody_noticed()
+    assert _logins(corner, login) <= 6, "one sign-in a lease, and no storm"
+    assert _refused_reads(corner) == [], "the token was replaced before it ended"
+
+
+def a_sign_in_that_fails_is_tried_again_without_a_storm(corner, start, provider, before_bao):
+    provider.good = {corner.new_key()}
+    login = corner.login()
+    before_bao.fault = Fault(status=403, only="auth/")
+    sidecar = start(corner.source(), login.at(before_bao.address)).is_up()
+
+    with sidecar.load(runners=1) as load:
+        load.goes_on(4)
+    tried = before_bao.asked.count("auth/approle/login")
+    assert 2 <= tried <= 8, f"{tried} sign-ins in four seconds"
+    before_bao.fault = Fault()
+    sidecar.becomes_ready(within=30)
+    assert sidecar.ask().status == 200
+
+
+def _logins(corner: Corner, login) -> int:
+    return corner.audited().count(f"auth/{login.mount}/login")
+
+
+def _renewals(corner: Corner) -> int:
+    return corner.audited().count("auth/token/renew-self")
+
+
+def _refused_reads(corner: Corner) -> list[str]:
+    return [path for path in corner.audited(refused=True) if path.startswith(corner.mount)]
