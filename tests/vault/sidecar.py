@@ -17,8 +17,9 @@ from harness.child import Child
 from harness.keyside import binary, ready
 from harness.web import eventually, fetch
 
-#: How often the tests let Keyside look at Vault; a change is in use a second after that at the latest.
-POLL = 1.0
+#: How often the tests let Keyside look at Vault, in seconds; a change is in use a second after that at the latest.
+POLL = 0.25
+POLL_SETTING = f"{int(POLL * 1000)}ms"
 SOON = POLL + 1.0
 
 #: A request that waited for Vault would take as long as Vault does not answer. The bound is wide, for busy machines.

@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 
 from harness.canary import canary
-from sidecar import GONE, SOON, declared, needs
+from sidecar import GONE, declared, needs
 
 pytestmark = needs("proxy")
+
+#: Seconds until a change is in use: files are looked at each second at least.
+SOON = 2.0
 
 
 @pytest.fixture
@@ -29,12 +32,14 @@ class Volume:
 
     def __init__(self, folder: Path):
         self.folder = folder
+        self._versions = 0
         self.key = folder / "api-key"
         folder.mkdir()
 
     def write(self, key: str):
-        (before, version) = (sorted(self.folder.glob("..2*")), len(list(self.folder.iterdir())))
-        data = self.folder / f"..2026_11_29_{version}"
+        before = list(self.folder.glob("..2*"))
+        self._versions += 1
+        data = self.folder / f"..2026_11_29_{self._versions}"
         data.mkdir()
         (data / "api-key").write_text(key)
         beside = self.folder / "..data_tmp"
@@ -109,11 +114,11 @@ def a_deleted_file_is_refused_and_a_new_one_is_used(folder, start, provider, new
     assert sidecar.ask().status == 200
 
     file.unlink()
-    assert sidecar.refuses(GONE), sidecar.ask()
+    assert sidecar.refuses(GONE, SOON), sidecar.ask()
     assert str(file) in sidecar.readiness()[1]
 
     file.write_text(new_key())
-    assert sidecar.serves()
+    assert sidecar.serves(SOON)
 
 
 def an_emptied_file_is_refused(folder, start, new_key):
@@ -123,7 +128,7 @@ def an_emptied_file_is_refused(folder, start, new_key):
     assert sidecar.ask().status == 200
 
     file.write_text("")
-    assert sidecar.refuses(GONE), sidecar.ask()
+    assert sidecar.refuses(GONE, SOON), sidecar.ask()
 
 
 def one_missing_file_refuses_what_needs_it_and_nothing_else(folder, start, new_key):

@@ -4,8 +4,8 @@ import pytest
 
 import logins
 from bao import unique
-from logins import WAYS, write_secret
-from sidecar import POLL, SOON, declared, needs
+from logins import WAYS, Login, write_secret
+from sidecar import POLL, POLL_SETTING, SOON, needs
 from conftest import Corner
 from harness.web import eventually
 from slow import Fault
@@ -37,7 +37,7 @@ def a_token_in_the_environment_is_used_as_vaults_own_tools_use_it(corner, start,
     token = corner.bao.new_token(corner.policy, no_default_policy=False)
     canaries.append(token)
     environment = {"VAULT_ADDR": corner.bao.address, "VAULT_CACERT": str(corner.bao.tls.ca_file), "VAULT_TOKEN": token}
-    sidecar = start(corner.source(), {"poll": f"{int(POLL)}s"}, environment=environment).becomes_ready()
+    sidecar = start(corner.source(), {"poll": POLL_SETTING}, environment=environment).becomes_ready()
 
     assert sidecar.ask().status == 200
 
@@ -154,7 +154,7 @@ def a_sign_in_that_fails_is_tried_again_without_a_storm(corner, start, provider,
     assert sidecar.ask().status == 200
 
 
-def _logins(corner: Corner, login) -> int:
+def _logins(corner: Corner, login: Login) -> int:
     return corner.audited().count(f"auth/{login.mount}/login")
 
 
