@@ -92,8 +92,8 @@ MISTAKES = [
     Mistake(
         "stated mount",
         _source(lambda corner: corner.source(), mount="teams"),
-        ("mount",),
-        ("begin", "beginning", "start", "prefix"),
+        (IN_VAULT,),
+        ("mount", "policy"),
     ),
     Mistake(
         "path",
@@ -107,14 +107,21 @@ MISTAKES = [
         (IN_VAULT,),
         ("policy",),
     ),
-    Mistake(
-        "field", _source(lambda corner: corner.source(field="apikey")), (IN_VAULT, "apikey"), ("field",)
-    ),
+    Mistake("field", _source(lambda corner: corner.source(field="apikey")), (IN_VAULT, "apikey"), ("field",)),
     Mistake("number in the field", _number, (IN_VAULT, "api_key"), ("text", "string")),
+    # Version 2's API has `data/` in its paths, Vault's own CLI and a source have not.
     Mistake(
-        "path with data/", _source(lambda corner: f"vault:{corner.mount}/data/acme/openai#api_key"), ("data/",), ("without", "leave out", "remove")
+        "path with data/",
+        _source(lambda corner: f"vault:{corner.mount}/data/acme/openai#api_key"),
+        ("{mount}/data/acme/openai",),
+        ("without", "leave out", "remove"),
     ),
-    Mistake("KV v1 with data/", _version_1_with_the_path_of_version_2, ("/data/acme/openai",), ("without", "leave out", "remove")),
+    Mistake(
+        "KV v1 with data/",
+        _version_1_with_the_path_of_version_2,
+        ("/data/acme/openai",),
+        ("without", "leave out", "remove"),
+    ),
     Mistake("role", _setting("jwt", role="no-such-role"), ("vault.role",), ("role",)),
     Mistake("role id", _setting("approle", role_id="no-such-role"), ("vault.role_id",), ("secret id", "secret_id")),
     Mistake("auth mount", _setting("jwt", auth_mount="nowhere"), ("vault.auth_mount",), ("mount", "enable")),

@@ -1,0 +1,154 @@
+"""docs/VAULT.md as somebody follows it: the commands are taken from the page and run against an empty OpenBao."""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from bao import BINARY, Bao, free_port
+from harness.canary import canary
+from harness.child import Child
+from harness.keyside import binary, ready
+from harness.web import eventually
+from sidecar import Runner, needs
+
+PAGE = Path(__file__).parents[2] / "docs/VAULT.md"
+SECTION = "## From an empty Vault to a running sidecar"
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Guide:
+    """The section's blocks, in their order."""
+
+    settings: str
+    commands: list[str]
+    """One a line; continued lines are joined."""
+
+    @classmethod
+    def read(cls) -> "Guide":
+        section = PAGE.read_text().partition(f"{SECTION}\n")[2].partition("\n## ")[0]
+        blocks = BLOCK.findall(section)
+        (settings,) = (text for kind, text in blocks if kind == "toml")
+        shell = "".join(text for kind, text in blocks if kind == "sh").replace("\\\n", " ")
+        return cls(settings, shell.splitlines())
+
+
+class Reader:
+    """Somebody at a terminal, who is root in an OpenBao with nothing in it."""
+
+    def __init__(self, bao: Bao, folder: Path):
+        (programs := folder / "bin").mkdir()
+        (programs / "bao").symlink_to(BINARY)
+        (programs / "keyside").symlink_to(binary())
+        self.folder = folder / "work"
+        self.folder.mkdir()
+        self.environment = {
+            "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+            "HOME": str(folder),
+            "VAULT_ADDR": bao.address,
+            "VAULT_CACERT": str(bao.tls.ca_file),
+            "VAULT_TOKEN": bao.root,
+        }
+
+    def run(self, command: str) -> str:
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", command],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+
+@pytest.fixture
+def empty_bao(tmp_path_factory, tls) -> Iterator[Bao]:
+    running = Bao(tmp_path_factory.mktemp("empty") / "server", tls)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def guide() -> Guide:
+    return Guide.read()
+
+
+@pytest.fixture
+def reader(empty_bao, folder, guide) -> Reader:
+    reader = Reader(empty_bao, folder)
+    (reader.folder / "keyside.toml").write_text(guide.settings)
+    return reader
+
+
+@pytest.fixture
+def keys(reader) -> list[str]:
+    """The two keys that the page supposes to be in files."""
+    keys = [canary("sk-proj-"), canary("sk-proj-")]
+    for name, key in zip(("openai-key", "next-openai-key"), keys, strict=True):
+        (reader.folder / name).write_text(key)
+    return keys
+
+
+def the_page_has_the_commands_that_are_run_here(guide):
+    programs = [command.split()[0] for command in guide.commands]
+    assert programs.count("keyside") == 3
+    assert programs.count("bao") >= 6
+    assert programs.count("curl") == programs.count("(umask") == 1
+    assert len(programs) == programs.count("keyside") + programs.count("bao") + 2
+
+
+@needs("proxy")
+@needs("vault")
+def who_follows_the_page_has_a_sidecar_that_follows_the_key(guide, reader, keys, empty_bao, provider):
+    provider.good = set(keys)
+    port = free_port()
+    # What differs from the page: where Vault, the provider and the listeners are, on a machine with other tests on it.
+    reader.environment |= {
+        "KEYSIDE_VAULT__ADDRESS": empty_bao.address,
+        "KEYSIDE_PROVIDERS__OPENAI__BASE_URL": provider.url,
+        "KEYSIDE_PROXY__LISTEN": f"127.0.0.1:{port}",
+        "KEYSIDE_OBSERVE__LISTEN": "127.0.0.1:0",
+    }
+    sidecar = None
+    try:
+        for command in guide.commands:
+            if command == "keyside proxy":
+                environment = {name: value for name, value in reader.environment.items() if name != "VAULT_TOKEN"}
+                sidecar = Child([binary(), "proxy"], env=environment, cwd=reader.folder)
+                sidecar.stderr.first(ready, within=30)
+            else:
+                said = reader.run(command.replace("127.0.0.1:7380", f"127.0.0.1:{port}"))
+                assert not command.startswith("curl") or "1, 2, 3" in said
+        assert keys[0] in provider.seen
+
+        def uses_the_next():
+            with Runner(port, "acme") as runner:
+                return runner.ask().status == 200 and provider.seen[-1] == keys[1]
+
+        assert eventually(uses_the_next, within=40), "the page's poll interval is the default of 30 s"
+    finally:
+        if sidecar:
+            sidecar.stop()
+
+
+def its_commands_to_openbao_lead_to_a_sign_in_that_reads_the_key(guide, reader, keys, empty_bao):
+    """What can be shown without Keyside. The policy is what `keyside vault policy` is to print at least."""
+    (reader.folder / "keyside-acme.hcl").write_text('path "kv/data/teams/acme/openai" { capabilities = ["read"] }\n')
+    for command in guide.commands:
+        if not command.startswith(("keyside", "curl")):
+            reader.run(command)
+
+    secret_id = reader.folder / "secret-id"
+    assert secret_id.stat().st_mode & 0o077 == 0
+    body = {"role_id": "keyside-acme", "secret_id": secret_id.read_text()}
+    token = empty_bao.ask("POST", "auth/approle/login", body, token=None)["auth"]["client_token"]
+    read = empty_bao.ask("GET", "kv/data/teams/acme/openai", token=token)["data"]
+    assert read["data"]["api_key"] == keys[1]
+    assert read["metadata"]["version"] == 2
