@@ -8,7 +8,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 need := tests/checks/need
 target_dir := $(abspath $(or $(CARGO_TARGET_DIR),target))
 
-.PHONY: help run test clients check bench fmt clean
+.PHONY: help run test clients vault check bench fmt clean
 
 help: ## List the tasks
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -18,12 +18,13 @@ run: ## Build Keyside and start the demo: no account, no key, nothing kept
 	cargo build --release --locked
 	@exec $(target_dir)/release/keyside demo
 
-test: ## Every test but those of coding agents: Rust, documentation examples, the providers' real SDKs, the libraries over them, and the API at random
+test: ## Every test but those of coding agents: Rust, documentation examples, the providers' real SDKs, the libraries over them, a real OpenBao, and the API at random
 	@$(need) cargo cc cmake nextest venv npm curl ip
 	cargo nextest run --workspace --locked
 	@tests/checks/doctests
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/sdk/run.sh
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/clients/run.sh -m quick
+	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/vault/run.sh -m "not slow"
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/api/run.sh
 
 clients: ## The recipes in config/recipes with every real client, coding agents too: 3 GB to install at first (ARGS go to pytest)
@@ -32,6 +33,11 @@ clients: ## The recipes in config/recipes with every real client, coding agents 
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/clients/run.sh $(ARGS)
 
 check: check-fmt check-clippy check-structure check-docs check-providers check-api check-scripts check-dependencies ## All that CI asks besides the tests
+
+vault: ## Keyside before a real OpenBao, also what waits for leases to end (ARGS go to pytest)
+	@$(need) cargo cc cmake venv
+	cargo build --locked
+	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/vault/run.sh $(ARGS)
 
 bench: ## Measure against nginx on this machine, side by side (ARGS=start: how fast it starts; ARGS=lists: the admin API, ARGS=revoke: how soon a key is used no more)
 	@$(need) cargo cc cmake

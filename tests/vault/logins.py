@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bao import Bao, unique
 from issuers import Kubernetes, Signer
-from sidecar import POLL_SETTING, Settings
+from sidecar import POLL_SETTING, TIMEOUT_SETTING, Settings
 
 @dataclass
 class Login:
@@ -135,4 +135,4 @@ def write_secret(file: Path, secret: str):
 
 
 def _common(bao: Bao) -> Settings:
-    return {"address": bao.address, "ca_file": str(bao.tls.ca_file), "poll": POLL_SETTING, "timeout": "1s"}
+    return {"address": bao.address, "ca_file": str(bao.tls.ca_file), "poll": POLL_SETTING, "timeout": TIMEOUT_SETTING}

@@ -17,13 +17,18 @@ from harness.child import Child
 from harness.keyside import binary, ready
 from harness.web import eventually, fetch
 
-#: How often the tests let Keyside look at Vault, in seconds; a change is in use a second after that at the latest.
+#: How often the tests let Keyside look at Vault, in seconds.
 POLL = 0.25
 POLL_SETTING = f"{int(POLL * 1000)}ms"
-SOON = POLL + 1.0
+#: Seconds until a change is in use: a poll and a second, as if the poll were one of a second. A busy machine has the difference.
+SOON = 2.0
+#: For how many seconds something has to stay as it is: a few polls.
+A_WHILE = 4 * POLL
 
-#: A request that waited for Vault would take as long as Vault does not answer. The bound is wide, for busy machines.
-AT_ONCE = 1.0
+#: How long Keyside may wait for one answer of Vault's, and how long one that waited for Vault would take at least. A
+#: request that takes less did not wait; the bound is far from what a request takes, for busy machines.
+TIMEOUT_SETTING = "5s"
+AT_ONCE = 3.0
 
 #: What is said of a key that Vault or the folder no longer has, or no longer lets Keyside read.
 GONE = {("credential_missing", 401), ("credential_revoked", 401), ("store_unavailable", 503)}
@@ -217,8 +222,8 @@ class Load:
 
     def assert_nobody_noticed(self):
         assert len(self.answers) > 20, "there must have been a load"
-        assert self.failed == []
-        assert self.slowest < AT_ONCE
+        assert self.failed == [], f"{len(self.failed)} of {len(self.answers)} failed: {self.failed[:3]}"
+        assert self.slowest < AT_ONCE, f"a request took {self.slowest} s"
 
     def _run(self, runner: Runner):
         with runner:

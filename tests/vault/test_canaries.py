@@ -5,7 +5,7 @@ import pytest
 from canaries import secrets_in
 from harness.canary import canary
 from harness.web import eventually
-from sidecar import GONE, declared, needs
+from sidecar import A_WHILE, GONE, declared, needs
 from slow import Fault
 
 
@@ -28,7 +28,7 @@ def nothing_secret_is_said_when_signing_in_and_reading_fails(fault, corner, star
     before_bao.fault = fault
     sidecar = start(corner.source(), corner.login().at(before_bao.address)).is_up()
     with sidecar.load(runners=1) as load:
-        load.goes_on(2)
+        load.goes_on(A_WHILE)
     assert before_bao.asked.count("auth/approle/login") > 0
     assert sidecar.log()
 

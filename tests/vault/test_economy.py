@@ -2,7 +2,7 @@
 
 import time
 
-from sidecar import POLL, declared, needs
+from sidecar import A_WHILE, declared, needs
 
 pytestmark = needs("proxy")
 
@@ -48,7 +48,7 @@ def a_key_that_does_not_change_is_not_read_again(corner, start, provider):
     sidecar = start(corner.source(), corner.login()).becomes_ready()
 
     with sidecar.load(runners=1) as load:
-        load.goes_on(8 * POLL)
+        load.goes_on(A_WHILE)
     asked = corner.audited()
     assert asked.count(f"{corner.mount}/metadata/acme/openai") >= 2
     assert asked.count(f"{corner.mount}/data/acme/openai") == 1

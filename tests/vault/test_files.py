@@ -6,12 +6,9 @@ from pathlib import Path
 import pytest
 
 from harness.canary import canary
-from sidecar import GONE, declared, needs
+from sidecar import GONE, SOON, declared, needs
 
 pytestmark = needs("proxy")
-
-#: Seconds until a change is in use: files are looked at each second at least.
-SOON = 2.0
 
 
 @pytest.fixture
@@ -69,7 +66,7 @@ def a_changed_file_is_used_within_its_poll_and_no_request_fails(write, folder, s
     sidecar = start(f"file:{file}").becomes_ready()
 
     with sidecar.load() as load:
-        for _ in range(3):
+        for _ in range(2):
             write(file, new := new_key())
             assert provider.saw(new, within=SOON), "the changed key was not used in time"
     load.assert_nobody_noticed()
@@ -81,7 +78,7 @@ def a_secret_that_kubernetes_swaps_is_used_within_its_poll_and_no_request_fails(
     sidecar = start(f"file:{volume.key}").becomes_ready()
 
     with sidecar.load() as load:
-        for _ in range(3):
+        for _ in range(2):
             volume.write(new := new_key())
             assert provider.saw(new, within=SOON), "the changed key was not used in time"
     load.assert_nobody_noticed()
@@ -114,11 +111,11 @@ def a_deleted_file_is_refused_and_a_new_one_is_used(folder, start, provider, new
     assert sidecar.ask().status == 200
 
     file.unlink()
-    assert sidecar.refuses(GONE, SOON), sidecar.ask()
+    assert sidecar.refuses(GONE), sidecar.ask()
     assert str(file) in sidecar.readiness()[1]
 
     file.write_text(new_key())
-    assert sidecar.serves(SOON)
+    assert sidecar.serves()
 
 
 def an_emptied_file_is_refused(folder, start, new_key):
@@ -128,7 +125,7 @@ def an_emptied_file_is_refused(folder, start, new_key):
     assert sidecar.ask().status == 200
 
     file.write_text("")
-    assert sidecar.refuses(GONE, SOON), sidecar.ask()
+    assert sidecar.refuses(GONE), sidecar.ask()
 
 
 def one_missing_file_refuses_what_needs_it_and_nothing_else(folder, start, new_key):

@@ -101,6 +101,7 @@ def the_mount_of_a_path_is_told_to_who_may_read_it_and_to_nobody_else(corner):
     assert refused.value.status == 403
 
 
+@pytest.mark.slow
 def a_lease_is_not_renewed_past_max_ttl(corner):
     login = corner.login(token_ttl="2s", token_max_ttl="3s")
     token = _sign_in(corner.bao, login, "approle")["client_token"]

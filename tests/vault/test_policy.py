@@ -20,6 +20,7 @@ def printed(corner, folder, provider) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def a_sidecar_starts_follows_and_renews_with_nothing_but_it(printed, corner, start, provider):
     login = corner.login(token_no_default_policy=True, token_ttl="5s", token_max_ttl="1h")
     sidecar = start(corner.source(), login).becomes_ready()

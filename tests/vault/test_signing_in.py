@@ -5,7 +5,7 @@ import pytest
 import logins
 from bao import unique
 from logins import WAYS, Login, write_secret
-from sidecar import POLL, POLL_SETTING, SOON, needs
+from sidecar import A_WHILE, POLL_SETTING, SOON, needs
 from conftest import Corner
 from harness.web import eventually
 from slow import Fault
@@ -58,7 +58,9 @@ def the_namespace_is_named_at_the_sign_in_and_at_each_read(bao, folder, issuers,
     assert {namespace for _, path, namespace in before_bao.asked.requests if not path.startswith("sys/")} == {team}
 
 
-@pytest.mark.parametrize("way", ["approle", "jwt", "kubernetes", "certificate"])
+@pytest.mark.parametrize(
+    "way", ["approle", *(pytest.param(way, marks=pytest.mark.slow) for way in ("jwt", "kubernetes", "certificate"))]
+)
 def a_revoked_token_leads_to_another_sign_in_and_no_request_notices(way, corner, start, provider):
     provider.good = {corner.new_key()}
     login = corner.login(way)
@@ -68,7 +70,7 @@ def a_revoked_token_leads_to_another_sign_in_and_no_request_notices(way, corner,
         corner.bao.revoke_all_of(login.mount)
         following = corner.new_key()
         provider.good.add(following)
-        assert provider.saw(following, within=SOON + POLL)
+        assert provider.saw(following, within=2 * SOON)
     load.assert_nobody_noticed()
 
 
@@ -80,7 +82,7 @@ def a_token_file_is_read_again_when_its_token_was_revoked(corner, start, provide
 
     with sidecar.load() as load:
         corner.bao.revoke(login.file.read_text())
-        load.goes_on(SOON)
+        load.goes_on(A_WHILE)
         write_secret(login.file, corner.bao.new_token(corner.policy, no_default_policy=False))
         following = corner.new_key()
         provider.good.add(following)
@@ -101,7 +103,7 @@ def the_service_accounts_token_is_read_again_at_each_sign_in(corner, start, prov
     provider.good.add(following)
 
     with sidecar.load():
-        assert provider.saw(following, within=SOON + POLL)
+        assert provider.saw(following, within=2 * SOON)
 
 
 @pytest.mark.slow
@@ -139,6 +141,7 @@ def a_lease_at_its_end_of_all_ends_leads_to_another_sign_in_in_time(corner, star
     assert _refused_reads(corner) == [], "the token was replaced before it ended"
 
 
+@pytest.mark.slow
 def a_sign_in_that_fails_is_tried_again_without_a_storm(corner, start, provider, before_bao):
     provider.good = {corner.new_key()}
     login = corner.login()
