@@ -32,6 +32,9 @@ pub struct Recipe {
     /// What else a person has to know; each is one line and ends with a full stop.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// Environment variables to unset: the tool would prefer them to those that the recipe sets, or fail with them.
+    #[serde(default)]
+    pub unset: Vec<String>,
     /// Environment variables to export, in order.
     #[serde(default, rename = "variable")]
     pub variables: Vec<RecipeVariable>,

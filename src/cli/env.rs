@@ -153,6 +153,7 @@ impl Lines {
             "tested": recipe.tested,
             "providers": providers(recipe),
             "variables": variables.collect::<Vec<_>>(),
+            "unset": recipe.unset,
             "noProxy": self.no_proxy,
             "files": files.collect::<Vec<_>>(),
             "examples": examples.collect::<Vec<_>>(),
@@ -162,20 +163,18 @@ impl Lines {
 
     /// The commands first, then the comments: `eval` without quotes joins all lines into one, which the first comment ends.
     fn script(&self) -> String {
-        self.exports() + &self.comments()
+        self.commands() + &self.comments()
     }
 
-    fn exports(&self) -> String {
-        let variables = self.recipe.variables.iter();
-        let mut lines: String = variables
-            .map(|variable| shell::export(&variable.name, &variable.value))
-            .collect();
+    /// The exports last: where all lines are joined into one, what follows an `export` is one more name to export.
+    fn commands(&self) -> String {
+        let recipe = &self.recipe;
+        let mut lines: String = recipe.unset.iter().map(|name| shell::unset(name)).collect();
         if !self.no_proxy.is_empty() {
-            let hosts: Vec<_> = self.no_proxy.iter().map(String::as_str).collect();
-            for name in ["NO_PROXY", "no_proxy"] {
-                lines += &shell::export_in_front(name, &hosts);
-            }
+            lines += &shell::exempt_from_proxy(&self.no_proxy.join(","));
         }
+        let variables = recipe.variables.iter();
+        lines.extend(variables.map(|variable| shell::export(&variable.name, &variable.value)));
         lines
     }
 

@@ -13,12 +13,22 @@ pub(crate) fn export(name: &str, value: &str) -> String {
     format!("export {name}=\"{quoted}\"\n")
 }
 
-/// Puts these hosts in front of what a variable such as `NO_PROXY` lists already.
-pub(crate) fn export_in_front(name: &str, hosts: &[&str]) -> String {
-    format!(
-        "export {name}=\"{}${{{name}:+,${name}}}\"\n",
-        hosts.join(",")
-    )
+/// `unset NAME;`. The semicolon separates it from the next line where `eval` without quotes joins them.
+pub(crate) fn unset(name: &str) -> String {
+    format!("unset {name};\n")
+}
+
+/// Puts these hosts in front of what `NO_PROXY` and `no_proxy` list, unless they are there. A client reads one of the two and
+/// ignores the other, so a variable that is not set begins with what the other one lists.
+pub(crate) fn exempt_from_proxy(hosts: &str) -> String {
+    let in_front = |name: &str, other: &str| {
+        format!(
+            r#"case ",${{{name}:={other}}}," in *",{hosts},"*) ;; *) {name}="{hosts}${{{name}:+,${name}}}" ;; esac;"#
+        )
+    };
+    let upper = in_front("NO_PROXY", "${no_proxy:-}");
+    let lower = in_front("no_proxy", "$NO_PROXY");
+    format!("{upper}\n{lower}\nexport NO_PROXY no_proxy\n")
 }
 
 /// Every line as a comment.
@@ -48,10 +58,13 @@ mod tests {
     }
 
     #[test]
-    fn what_a_variable_lists_already_is_kept() {
+    fn an_exemption_begins_with_what_either_variable_lists() {
         assert_eq!(
-            export_in_front("NO_PROXY", &["localhost", "::1"]),
-            "export NO_PROXY=\"localhost,::1${NO_PROXY:+,$NO_PROXY}\"\n"
+            exempt_from_proxy("localhost,::1"),
+            r#"case ",${NO_PROXY:=${no_proxy:-}}," in *",localhost,::1,"*) ;; *) NO_PROXY="localhost,::1${NO_PROXY:+,$NO_PROXY}" ;; esac;
+case ",${no_proxy:=$NO_PROXY}," in *",localhost,::1,"*) ;; *) no_proxy="localhost,::1${no_proxy:+,$no_proxy}" ;; esac;
+export NO_PROXY no_proxy
+"#
         );
     }
 

@@ -28,9 +28,24 @@ keyside env                              # lists the clients
 eval "$(keyside env openai -w acme)"     # sets the variables in this shell
 ```
 
-Most tools refuse an empty key, so they get the word `keyside`; Keyside removes it and attaches the real one. `NO_PROXY`
-keeps requests to localhost away from a corporate proxy. SDKs by provider, and what a refusal means: [SDKS.md](SDKS.md).
+Most tools refuse an empty key, so they get the word `keyside`; Keyside removes it and attaches the real one. SDKs by
+provider, and what a refusal means: [SDKS.md](SDKS.md).
+
+`NO_PROXY` keeps requests to localhost away from a corporate proxy. For each client that reads the environment, `keyside env`
+prints these lines too, which keep what is exempt already:
+
+```sh
+{no_proxy}
+```
 """
+
+
+def in_front(name, other):
+    """The line of src/cli/shell.rs, `exempt_from_proxy`."""
+    return f"""case ",${{{name}:={other}}}," in *",{LOOPBACK},"*) ;; *) {name}="{LOOPBACK}${{{name}:+,${name}}}" ;; esac;"""
+
+
+NO_PROXY = [in_front("NO_PROXY", "${no_proxy:-}"), in_front("no_proxy", "$NO_PROXY"), "export NO_PROXY no_proxy"]
 
 
 def filled(recipe, text):
@@ -42,7 +57,8 @@ def filled(recipe, text):
 
 def page(recipes):
     """The whole page for {id: file contents}."""
-    rows = [HEAD, "| client | `keyside env` | providers | tested with |", "|---|---|---|---|"]
+    head = HEAD.replace("{no_proxy}", "\n".join(NO_PROXY))
+    rows = [head, "| client | `keyside env` | providers | tested with |", "|---|---|---|---|"]
     rows += [
         f"| [{recipe['name']}](#{anchor(recipe['name'])}) | `{id}` | {', '.join(recipe['providers'])} | {tested(recipe)} |"
         for id, recipe in recipes.items()
@@ -81,13 +97,12 @@ def facts(recipe):
 
 
 def variables(recipe):
-    """The lines that `keyside env` prints."""
+    """The lines that `keyside env` prints, but for `NO_PROXY`."""
+    for name in recipe.get("unset", ()):
+        yield f"unset {name};"
     for variable in recipe.get("variable", ()):
         value = re.sub(r'([$`"\\])', r"\\\1", filled(recipe, variable["value"]))
         yield f'export {variable["name"]}="{value}"'
-    if recipe.get("no_proxy", True):
-        for name in ("NO_PROXY", "no_proxy"):
-            yield f'export {name}="{LOOPBACK}${{{name}:+,${name}}}"'
 
 
 def fenced(language, text):

@@ -201,8 +201,8 @@ class Clients(unittest.TestCase):
         self.assertNotIn(marked, page)
 
     def test_nothing_in_a_value_is_expanded_by_the_shell(self):
-        recipe = {**self.RECIPE, "variable": [{"name": "A", "value": '$(b) "c"'}], "no_proxy": False}
-        self.assertEqual(list(clients.variables(recipe)), ['export A="\\$(b) \\"c\\""'])
+        recipe = {**self.RECIPE, "variable": [{"name": "A", "value": '$(b) "c"'}], "unset": ["B"]}
+        self.assertEqual(list(clients.variables(recipe)), ["unset B;", 'export A="\\$(b) \\"c\\""'])
 
 
 class SdkCalls(unittest.TestCase):

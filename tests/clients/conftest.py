@@ -77,6 +77,8 @@ class Home:
         return self.folder / "work"
 
     def set_up(self, filled: Filled):
+        for name in filled.unset:
+            self.variables.pop(name, None)
         self.variables |= filled.variables
         for path, text in filled.files.items():
             file = self.folder / path.removeprefix("~/") if path.startswith("~/") else self.work / path

@@ -20,6 +20,7 @@ class Filled:
     """A recipe for one workspace at one address: what a person sets, writes and runs."""
 
     variables: dict[str, str]
+    unset: list[str]
     files: dict[str, str]
     """Contents by path, which begins with `~/` or is relative to the folder that the client runs in."""
     examples: list[tuple[str, str]]
@@ -56,6 +57,7 @@ class Recipe:
 
         return Filled(
             {entry["name"]: filled(entry["value"]) for entry in self.data.get("variable", ())},
+            self.data.get("unset", []),
             {entry["path"]: filled(entry["text"]) for entry in self.data.get("file", ())},
             [(entry["language"], filled(entry["text"])) for entry in self.data.get("example", ())],
         )

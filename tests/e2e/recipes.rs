@@ -26,6 +26,11 @@ fn what_is_printed_sets_the_variables_in_a_shell_and_does_nothing_else() {
             _ => "localhost,127.0.0.1,::1,corp.example",
         };
         assert_eq!(set["NO_PROXY"], no_proxy, "{client}: {script}");
+        for name in json["unset"].as_array().expect("a list") {
+            let name = name.as_str().expect("a name");
+            let set = variables_after(&builder, &format!(r#"export {name}=own; eval "$1""#), &script);
+            assert_eq!(set.get(name), None, "{client}: {script}");
+        }
         let files = fs::read_dir(builder.home()).expect("a folder").count();
         assert_eq!(files, 1, "{client}: something was written");
     }
@@ -41,7 +46,26 @@ fn an_eval_without_quotes_which_joins_all_lines_sets_the_variables_too() {
         "http://127.0.0.1:7380/w/acme/openai/v1"
     );
     assert_eq!(set["OPENAI_API_KEY"], "keyside");
-    assert_eq!(set["no_proxy"], "localhost,127.0.0.1,::1");
+    assert_eq!(set["no_proxy"], "localhost,127.0.0.1,::1,corp.example");
+}
+
+#[test]
+fn exemptions_from_a_proxy_survive_in_both_variables_and_are_added_once() {
+    let builder = Keyside::builder();
+    let script = env(&builder, "openai", &[]);
+    for (before, upper, lower) in [
+        ("NO_PROXY=a", ",a", ",a"),
+        ("unset NO_PROXY; no_proxy=a", ",a", ",a"),
+        ("NO_PROXY=a no_proxy=b", ",a", ",b"),
+        ("unset NO_PROXY", "", ""),
+    ] {
+        for times in ["", r#"; eval "$1""#, "; eval $1"] {
+            let set = variables_after(&builder, &format!(r#"{before}; eval "$1"{times}"#), &script);
+            let listed = |name: &str| set.get(name).and_then(|list| list.strip_prefix(HOSTS));
+            assert_eq!(listed("NO_PROXY"), Some(upper), "{before}{times}");
+            assert_eq!(listed("no_proxy"), Some(lower), "{before}{times}");
+        }
+    }
 }
 
 #[test]
@@ -50,8 +74,7 @@ fn the_path_names_the_workspace_and_the_provider() {
     for line in [
         r#"export OPENAI_BASE_URL="http://127.0.0.1:7380/w/acme/openai/v1""#,
         r#"export OPENAI_API_KEY="keyside""#,
-        r#"export NO_PROXY="localhost,127.0.0.1,::1${NO_PROXY:+,$NO_PROXY}""#,
-        r#"export no_proxy="localhost,127.0.0.1,::1${no_proxy:+,$no_proxy}""#,
+        "export NO_PROXY no_proxy",
     ] {
         assert!(
             script.lines().any(|found| found == line),
@@ -65,7 +88,7 @@ fn the_path_names_the_workspace_and_the_provider() {
         exit.stdout.contains("http://keyside:7380/w/acme/openai"),
         "{exit:#?}"
     );
-    assert!(exit.stdout.contains("::1,keyside$"), "{exit:#?}");
+    assert!(exit.stdout.contains("::1,keyside,"), "{exit:#?}");
 }
 
 #[test]
@@ -234,6 +257,9 @@ fn variables_after(builder: &Builder, eval: &str, script: &str) -> BTreeMap<Stri
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect()
 }
+
+/// What a recipe exempts from a proxy.
+const HOSTS: &str = "localhost,127.0.0.1,::1";
 
 fn succeeded(exit: Exit) -> String {
     assert_eq!(exit.code, Some(0), "{exit:#?}");

@@ -98,16 +98,21 @@ fn every_recipe_says_what_a_person_needs() {
         for note in &recipe.notes {
             assert!(note.ends_with('.') && !note.contains('\n'), "{id}: {note}");
         }
-        for RecipeVariable { name, value } in &recipe.variables {
+        let set: Vec<_> = recipe.variables.iter().map(|one| &one.name).collect();
+        for name in set.iter().copied().chain(&recipe.unset) {
             let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
             let starts_with_digit = name.starts_with(|first: char| first.is_ascii_digit());
             assert!(!starts_with_digit && name.bytes().all(fits), "{id}: {name}");
-            assert!(!name.is_empty() && !value.is_empty(), "{id}: {name}");
+            assert!(!name.is_empty(), "{id}");
             assert!(
                 !name.eq_ignore_ascii_case("no_proxy"),
                 "{id}: `no_proxy = true` sets it"
             );
         }
+        let both = recipe.unset.iter().find(|name| set.contains(name));
+        assert_eq!(both, None, "{id}: set and unset");
+        let empty = recipe.variables.iter().find(|one| one.value.is_empty());
+        assert_eq!(empty, None, "{id}: `unset` removes a variable");
     }
 }
 
