@@ -176,6 +176,11 @@ impl Audit {
         self.put_on_record(draft).await.map(drop)
     }
 
+    /// Whether a workspace of that name was erased: its records are still there.
+    pub fn has_erased(&self, workspace: &WorkspaceId) -> bool {
+        self.erased.last(workspace).is_some()
+    }
+
     /// Where the log ends. It goes to the process's own logs at the start and with each record, so that a log cut short shows.
     pub async fn head(&self) -> Head {
         self.end.lock().await.head

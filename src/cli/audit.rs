@@ -8,7 +8,8 @@ use keyside_config::Sources;
 use keyside_credentials::{ActorId, CredentialId, WorkspaceId};
 use serde_json::{Value, json};
 
-use super::{Admin, Answer, Failure, table::Table};
+use super::{Admin, Answer, Failure, table::Table, workspace};
+use crate::client::{Client, ClientError};
 
 /// What can be done with the audit log.
 #[derive(Subcommand)]
@@ -33,8 +34,8 @@ struct Filters {
     /// Only of this event, such as credential_revoked
     #[arg(long, short, value_parser = event)]
     event: Option<String>,
-    /// Only about this credential
-    #[arg(long, value_name = "ID")]
+    /// Only about this key: its id, as `keyside key list` shows it
+    #[arg(long = "key-id", value_name = "ID")]
     credential: Option<CredentialId>,
 }
 
@@ -43,9 +44,9 @@ struct Filters {
 pub(crate) struct List {
     #[command(flatten)]
     filters: Filters,
-    /// How many at most
-    #[arg(long, short = 'n', default_value_t = 50)]
-    limit: usize,
+    /// How many at most, 1 to 1000000
+    #[arg(long, short = 'n', default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    limit: u32,
     #[command(flatten)]
     admin: Admin,
 }
@@ -59,6 +60,14 @@ pub(crate) async fn run(audit: Audit, sources: &Sources, answer: &Answer) -> Res
 }
 
 impl Filters {
+    /// Names the workspace that was probably meant, if there is none of the given name.
+    async fn explained(&self, client: &Client, error: ClientError) -> Failure {
+        match &self.workspace {
+            Some(id) => workspace::explained(client, id, error).await,
+            None => error.into(),
+        }
+    }
+
     /// All values are of forms that need no escape in a query.
     fn query(&self) -> String {
         let filters = [
@@ -87,15 +96,19 @@ impl List {
     async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
         let (mut items, mut cursor) = (Vec::new(), Value::Null);
-        while items.len() < self.limit {
-            let limit = (self.limit - items.len()).min(1_000);
+        let wanted = self.limit as usize;
+        while items.len() < wanted {
+            let limit = (wanted - items.len()).min(1_000);
             let after = cursor.as_str().map(|cursor| format!("&cursor={cursor}"));
             let filters = self.filters.query();
             let path = format!(
                 "{AUDIT}?limit={limit}{filters}{}",
                 after.unwrap_or_default()
             );
-            let mut page = client.get(&path).await?;
+            let mut page = match client.get(&path).await {
+                Ok(page) => page,
+                Err(error) => return Err(self.filters.explained(&client, error).await),
+            };
             if let Some(Value::Array(more)) = page.get_mut("items").map(Value::take) {
                 items.extend(more);
             }
@@ -116,7 +129,7 @@ fn table(items: &[Value], answer: &Answer) -> String {
         "EVENT",
         "ACTOR",
         "WORKSPACE",
-        "CREDENTIAL",
+        "KEY",
         "NOTE",
     ]);
     for item in items {

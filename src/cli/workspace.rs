@@ -1,6 +1,6 @@
 //! `keyside workspace`: who may use which keys, through the admin API.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 use keyside_config::{Sources, nearest};
@@ -8,7 +8,10 @@ use keyside_credentials::WorkspaceId;
 use serde_json::{Value, json};
 
 use super::{Admin, Answer, Failure, confirm::Final, download::Download, key::all, table::Table};
-use crate::{client::Client, terminal::printable};
+use crate::{
+    client::{Client, ClientError},
+    terminal::printable,
+};
 
 /// What can be done with workspaces.
 #[derive(Subcommand)]
@@ -116,24 +119,48 @@ pub(crate) async fn expect(client: &Client, id: &WorkspaceId) -> Result<(), Fail
     look_up(client, id).await.map(drop)
 }
 
-async fn look_up(client: &Client, id: &WorkspaceId) -> Result<Value, Failure> {
-    let error = match client.get(&format!("{WORKSPACES}/{id}")).await {
-        Ok(workspace) => return Ok(workspace),
-        Err(error) => error,
-    };
-    if !error.is(UNKNOWN) {
-        return Err(error.into());
+/// Whether a Keyside at hand knows the workspace: false where none could be asked, or did not answer in time.
+///
+/// # Errors
+/// It has no such workspace.
+pub(crate) async fn known_to(client: &Client, id: &WorkspaceId) -> Result<bool, Failure> {
+    let asked = client.get(&path(id));
+    match tokio::time::timeout(AT_HAND, asked).await {
+        Ok(Ok(_)) => Ok(true),
+        Ok(Err(error)) if error.is(UNKNOWN) => Err(explained(client, id, error).await),
+        Ok(Err(_)) | Err(_) => Ok(false),
     }
-    let items = all(client, WORKSPACES, "").await?;
+}
+
+/// The failure of a call for a workspace, which names the one that was probably meant if there is no such one.
+pub(crate) async fn explained(client: &Client, id: &WorkspaceId, error: ClientError) -> Failure {
+    if !error.is(UNKNOWN) {
+        return error.into();
+    }
+    let items = match all(client, WORKSPACES, "").await {
+        Ok(items) => items,
+        Err(failure) => return failure,
+    };
     let ids = items.iter().filter_map(|item| item["id"].as_str());
     match nearest(id.as_str(), ids) {
         // The one that was given is not repeated: it may be a key.
-        Some(meant) => Err(Failure::failed(format!(
+        Some(meant) => Failure::failed(format!(
             "there is no such workspace; did you mean {meant}?"
         ))
-        .next(error.next_step())),
-        None => Err(error.into()),
+        .next(error.next_step()),
+        None => error.into(),
     }
+}
+
+async fn look_up(client: &Client, id: &WorkspaceId) -> Result<Value, Failure> {
+    match client.get(&path(id)).await {
+        Ok(workspace) => Ok(workspace),
+        Err(error) => Err(explained(client, id, error).await),
+    }
+}
+
+fn path(id: &WorkspaceId) -> String {
+    format!("{WORKSPACES}/{id}")
 }
 
 impl Show {
@@ -166,7 +193,7 @@ impl Erase {
     /// The receipt alone goes to standard output, so that it can go straight into a file.
     async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
-        let path = format!("{WORKSPACES}/{}", self.id);
+        let path = path(&self.id);
         if !self.yes {
             let workspace = client.get(&path).await?;
             let name = workspace["name"].as_str().unwrap_or_default();
@@ -199,13 +226,13 @@ impl RotateKey {
         let rotated = client.post(&path, &json!({})).await?;
         if rotated["damaged"] != 0 {
             answer.remark(&format!(
-                "warning: {} credentials do not open and were left as they are",
+                "warning: {} keys do not open and were left as they are",
                 rotated["damaged"]
             ));
         }
         answer.give(&rotated, |_| {
             format!(
-                "Sealed {} credentials of workspace {} under {}\n",
+                "Sealed {} keys of workspace {} under {}\n",
                 rotated["credentials"],
                 self.id,
                 rotated["key"].as_str().unwrap_or("?")
@@ -229,7 +256,10 @@ fn table(items: &[Value], answer: &Answer) -> String {
 
 const WORKSPACES: &str = "/api/workspaces";
 
-pub(crate) const UNKNOWN: &str = "workspace-unknown";
+const UNKNOWN: &str = "workspace-unknown";
+
+/// A command that needs no Keyside does not wait longer for one.
+const AT_HAND: Duration = Duration::from_secs(2);
 
 const FIELDS: [(&str, &str); 4] = [
     ("id", "id"),

@@ -80,7 +80,7 @@ impl fmt::Display for FieldError {
 
 /// Fields whose option has another name.
 const OPTIONS: [(&str, &str); 10] = [
-    ("credentialId", "--credential"),
+    ("credentialId", "--key-id"),
     ("expiresAt", "--expires-at"),
     ("graceSeconds", "--grace"),
     ("id", "the id"),

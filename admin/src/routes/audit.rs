@@ -40,7 +40,7 @@ pub(super) async fn list(
     let limit = query.limit();
     let before = query.cursor(position);
     query.finish()?;
-    caller.look_into(filter.workspace.as_ref())?;
+    look_into(&state, &caller, filter.workspace.as_ref())?;
     let _turn = state.turn(Work::List, &caller).await?;
     let found = state.registry.audit().search(&filter, before, limit).await;
     let found = found.map_err(Problem::unreadable)?;
@@ -68,7 +68,7 @@ pub(super) async fn export(
         position(text).ok_or_else(|| "expected a position, from 1".to_owned())
     });
     query.finish()?;
-    caller.look_into(filter.workspace.as_ref())?;
+    look_into(&state, &caller, filter.workspace.as_ref())?;
     let format = format.unwrap_or(export::Format::Ndjson);
     let from = from.unwrap_or(1);
     let turn = state.turns.take(Work::Export, &caller)?;
@@ -239,6 +239,22 @@ fn taken(filter: &AuditFilter) -> Vec<Option<&WorkspaceId>> {
         (Some(workspace), _) => vec![Some(workspace)],
         (None, Scope::Only(workspaces)) => workspaces.iter().map(Some).collect(),
         (None, Scope::All) => vec![None],
+    }
+}
+
+/// Lets the caller look into the workspace that the filter names, if it names one. An erased one has records too.
+fn look_into(
+    state: &AdminState,
+    caller: &Caller,
+    workspace: Option<&WorkspaceId>,
+) -> Result<(), Problem> {
+    caller.look_into(workspace)?;
+    let registry = &state.registry;
+    let has_records =
+        |id: &WorkspaceId| registry.workspace(id).is_some() || registry.audit().has_erased(id);
+    match workspace.is_none_or(has_records) {
+        true => Ok(()),
+        false => Err(Problem::workspace_unknown()),
     }
 }
 

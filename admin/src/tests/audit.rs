@@ -200,6 +200,24 @@ async fn a_workspace_that_is_not_ones_own_is_no_filter_and_asking_is_on_record()
 }
 
 #[tokio::test]
+async fn a_workspace_that_never_was_has_no_log_and_an_erased_one_has() {
+    let (api, _) = storied().await;
+    let before = api.audit().await.len();
+    for path in [AUDIT, "/api/audit/export"] {
+        let answer = api.get(&format!("{path}?workspaceId=acmee")).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
+        assert_eq!(answer.kind(), "workspace-unknown", "{path}");
+    }
+    assert_eq!(api.audit().await.len(), before);
+    api.delete("/api/workspaces/beta").await;
+    for path in [AUDIT, "/api/audit/export"] {
+        let answer = api.get(&format!("{path}?workspaceId=beta")).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}");
+        assert!(answer.body.contains("workspace_erased"), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn checking_confirms_the_head_of_an_untouched_log() {
     let (api, _) = storied().await;
     let verified = api.get(&format!("{AUDIT}/verify")).await.json();

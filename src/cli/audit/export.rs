@@ -36,7 +36,10 @@ impl Export {
         let client = self.admin.client(sources)?;
         let (format, filters) = (word(self.format), self.filters.query());
         let path = format!("{AUDIT}/export?format={format}&from={}{filters}", self.from);
-        let mut incoming = client.download(Method::GET, &path).await?;
+        let mut incoming = match client.download(Method::GET, &path).await {
+            Ok(incoming) => incoming,
+            Err(error) => return Err(self.filters.explained(&client, error).await),
+        };
         let mut lines = Lines::default();
         loop {
             match incoming.next().await {
