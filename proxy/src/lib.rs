@@ -45,5 +45,5 @@ pub use drain::{Drain, Phase};
 pub use egress::{EffectiveEgress, Egress, EgressError, ProxyVariables};
 pub use gateway::Parts;
 pub use listener::{BindError, Bound, bind};
-pub use metrics::Metrics;
+pub use metrics::{Metrics, outcomes};
 pub use upstream::CredentialsError;

@@ -89,6 +89,12 @@ impl Outcome {
     }
 }
 
+/// Every outcome that a run can have: how a forwarded request ended, or the code of its refusal.
+pub fn outcomes() -> impl Iterator<Item = &'static str> {
+    let forwarded = Outcome::ALL.into_iter().map(Outcome::as_str);
+    forwarded.chain(Refusal::codes())
+}
+
 impl Metrics {
     /// Makes the metrics and registers them.
     ///

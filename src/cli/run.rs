@@ -1,6 +1,6 @@
 //! `keyside run`: what keys were used for, and which requests were refused. Never what was asked or answered.
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, builder::PossibleValuesParser};
 use keyside_config::{ProviderId, Sources};
 use keyside_credentials::{Clock, Label, SystemClock, Timestamp, WorkspaceId};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{
     Admin, Answer, Failure,
     duration::duration,
+    provider,
     table::{Table, cell},
     workspace,
 };
@@ -41,10 +42,10 @@ pub(crate) struct List {
     #[arg(long)]
     tag: Option<String>,
     /// Only with this status, such as 429: the provider's, or Keyside's where it refused; 0 for those that got no response
-    #[arg(long, short)]
+    #[arg(long, short, value_parser = clap::value_parser!(u16).range(0..=599))]
     status: Option<u16>,
-    /// Only those that ended so, such as completed, or a refusal's code, such as path_not_allowed
-    #[arg(long, short)]
+    /// Only those that ended so: forwarded, or refused with this code
+    #[arg(long, short, value_parser = PossibleValuesParser::new(keyside_proxy::outcomes()))]
     outcome: Option<String>,
     /// Only those since then: a time such as 2027-01-31T00:00:00Z, or how long ago, such as 2h
     #[arg(long, value_name = "TIME", value_parser = moment)]
@@ -52,7 +53,7 @@ pub(crate) struct List {
     /// Only those before then, likewise
     #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<Timestamp>,
-    /// How many at most
+    /// How many at most, 1 to 1000
     #[arg(long, short = 'n', default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
     #[command(flatten)]
@@ -83,6 +84,9 @@ impl List {
         }
         let page = client.get(&format!("{RUNS}?{}", self.query())).await?;
         let items = page["items"].as_array().map_or(&[][..], Vec::as_slice);
+        if let (Some(id), true) = (&self.provider, items.is_empty()) {
+            provider::find(&client, id.as_str()).await?;
+        }
         let shown = json!({ "items": items, "nextCursor": null });
         answer.give(&shown, |answer| table(items, answer))
     }
