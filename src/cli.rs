@@ -152,7 +152,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Demo => crate::demo::run(&sources),
         Command::Check => check::run(&sources, &answer),
         Command::Healthcheck(ask) => wait_for(healthcheck::run(ask, &sources, &answer)),
-        Command::Env(env) => env::run(env, &sources, &answer),
+        Command::Env(env) => wait_for(env::run(env, &sources, &answer)),
         Command::Key(key) => wait_for(key::run(key, &sources, &answer)),
         Command::Provider(provider) => wait_for(provider::run(provider, &sources, &answer)),
         Command::Run(run) => wait_for(run::run(run, &sources, &answer)),

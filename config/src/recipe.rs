@@ -97,12 +97,12 @@ impl Recipe {
         recipes.collect()
     }
 
-    /// The recipe with this id.
+    /// The recipe with this id; case does not count.
     ///
     /// # Errors
     /// No recipe has it.
     pub fn named(id: &str) -> Result<Self, UnknownRecipe> {
-        let found = BUILTIN.iter().find(|(known, _)| *known == id);
+        let found = BUILTIN.iter().find(|(known, _)| known.eq_ignore_ascii_case(id));
         found
             .map(|(id, text)| Self::read(id, text))
             .ok_or_else(|| UnknownRecipe::of(id))

@@ -13,7 +13,7 @@ use super::{
 use crate::client::Client;
 
 /// Flags of every command that speaks to a running Keyside.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub(crate) struct Admin {
     /// The admin API's address [default: $KEYSIDE_ADMIN_URL, else admin.listen of the settings]
     #[arg(long, value_name = "URL", help_heading = HEADING)]

@@ -1,11 +1,16 @@
-//! `keyside env`: what points a client tool at Keyside, for a shell to `eval`. It needs no running Keyside and no token.
+//! `keyside env`: what points a client tool at Keyside, for a shell to `eval`. It needs no running Keyside and no token; where both
+//! are at hand, a mistyped workspace is found.
+
+use std::net::SocketAddr;
 
 use clap::Args;
 use keyside_config::{BaseUrl, ProviderId, Recipe, RecipeTarget, Settings, Sources};
 use keyside_credentials::WorkspaceId;
 use serde_json::{Value, json};
 
-use super::{Answer, Failure, proxy_address, shell, table::Table};
+use super::{
+    Admin, Answer, Failure, healthcheck::reachable, proxy_address, shell, table::Table, workspace,
+};
 
 /// `keyside env`.
 #[derive(Args)]
@@ -21,7 +26,7 @@ pub(crate) struct Env {
     listener: Option<String>,
 }
 
-pub(crate) fn run(env: Env, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+pub(crate) async fn run(env: Env, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
     let (Some(client), Some(workspace)) = (env.client, env.workspace) else {
         return list(answer);
     };
@@ -29,7 +34,7 @@ pub(crate) fn run(env: Env, sources: &Sources, answer: &Answer) -> Result<(), Fa
         Failure::usage(unknown.to_string()).next("`keyside env` lists all clients.")
     })?;
     let listener = match env.listener {
-        Some(listener) => base_url(&listener)?,
+        Some(listener) => base_url(&for_clients(listener, answer))?,
         None => from_settings(sources, &workspace, answer)?,
     };
     let address = listener.to_string();
@@ -37,8 +42,13 @@ pub(crate) fn run(env: Env, sources: &Sources, answer: &Answer) -> Result<(), Fa
         address: &address,
         workspace: workspace.as_str(),
     };
+    let is_known = match Admin::default().client(sources) {
+        Ok(client) => workspace::known_to(&client, &workspace).await?,
+        Err(_) => false,
+    };
     let lines = Lines {
         recipe: recipe.filled(target),
+        is_known,
         workspace,
         no_proxy: no_proxy(&recipe, &listener),
         address,
@@ -73,6 +83,20 @@ fn list(answer: &Answer) -> Result<(), Failure> {
 
 fn providers(recipe: &Recipe) -> Vec<&str> {
     recipe.providers.iter().map(ProviderId::as_str).collect()
+}
+
+/// A listener on all addresses is no address to connect to.
+fn for_clients(listener: String, answer: &Answer) -> String {
+    match listener.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_unspecified() => {
+            let address = reachable(address);
+            answer.remark(&format!(
+                "remark: clients connect to {address}; another machine needs this one's own address"
+            ));
+            address.to_string()
+        }
+        _ => listener,
+    }
 }
 
 /// A host and a port as the base of a URL.
@@ -129,6 +153,8 @@ fn no_proxy(recipe: &Recipe, listener: &BaseUrl) -> Vec<String> {
 struct Lines {
     recipe: Recipe,
     workspace: WorkspaceId,
+    /// Whether a running Keyside was asked for the workspace, and has it.
+    is_known: bool,
     address: String,
     no_proxy: Vec<String>,
 }
@@ -147,6 +173,7 @@ impl Lines {
             "id": recipe.id,
             "name": recipe.name,
             "workspaceId": self.workspace,
+            "workspaceChecked": self.is_known,
             "address": self.address,
             "docs": recipe.docs,
             "install": recipe.install,
@@ -187,6 +214,12 @@ impl Lines {
             None => "documented, not run by our tests".to_owned(),
         };
         let mut lines = shell::comment(&format!("{name} ({tested}): {docs}"));
+        if !self.is_known {
+            lines += &shell::comment(&format!(
+                "Not checked: whether workspace {} exists. No Keyside was at hand with a token.",
+                self.workspace
+            ));
+        }
         if let Some(install) = &self.recipe.install {
             lines += &shell::comment(&format!("Install: {install}"));
         }

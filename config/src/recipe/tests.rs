@@ -53,6 +53,7 @@ fn the_folder_holds_what_is_listed_in_order() {
     assert!(BUILTIN.is_sorted());
     for recipe in Recipe::all() {
         assert_eq!(Recipe::named(&recipe.id).unwrap(), recipe);
+        assert_eq!(Recipe::named(&recipe.id.to_uppercase()).unwrap(), recipe);
     }
 }
 
