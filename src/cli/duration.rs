@@ -1,6 +1,8 @@
-//! Durations as arguments: a number and one of s, m, h and d.
+//! Durations as arguments: a number and one of s, m, h and d. And the time at which something ends.
 
 use std::time::Duration;
+
+use keyside_credentials::Timestamp;
 
 /// `0`, `90s`, `30m`, `24h`, `7d`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -16,11 +18,30 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(seconds))
 }
 
+/// A time, or a date for its beginning in UTC.
+pub(crate) fn end(text: &str) -> Result<Timestamp, String> {
+    let time = text.parse::<Timestamp>();
+    let time = time.or_else(|_| format!("{text}T00:00:00Z").parse());
+    time.map_err(|_| {
+        "expected a time such as 2027-01-31T12:00:00Z, or a date such as 2027-01-31".to_owned()
+    })
+}
+
 const UNITS: [(&str, u64); 4] = [("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_end_is_a_time_or_a_date() {
+        let midnight: Timestamp = "2027-01-31T00:00:00Z".parse().unwrap();
+        assert_eq!(end("2027-01-31"), Ok(midnight));
+        assert_eq!(end("2027-01-31T00:00:00Z"), Ok(midnight));
+        for text in ["", "2027", "2027-02-31", "tomorrow", "2027-01-31T12:00"] {
+            assert!(end(text).is_err(), "{text:?}");
+        }
+    }
 
     #[test]
     fn a_duration_is_a_number_with_its_unit() {

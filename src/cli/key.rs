@@ -5,7 +5,7 @@ mod view;
 
 use clap::{Args, Subcommand, ValueEnum};
 use keyside_config::{ProviderId, Sources};
-use keyside_credentials::{CredentialId, Label, UsageTag, WorkspaceId};
+use keyside_credentials::{CredentialId, Label, Timestamp, UsageTag, WorkspaceId};
 use serde_json::{Value, json};
 
 use self::{
@@ -15,7 +15,9 @@ use self::{
 use super::{
     Admin, Answer, Failure,
     confirm::Final,
-    provider, sdk_lines,
+    duration::end,
+    provider::{self, Provider},
+    sdk_lines,
     secret::{SecretFrom, Wanted},
     workspace,
 };
@@ -61,9 +63,9 @@ pub(crate) struct Add {
     /// What it is used for
     #[arg(long)]
     usage_tag: Option<UsageTag>,
-    /// When it ends, such as 2027-01-31T00:00:00Z
-    #[arg(long, value_name = "TIME")]
-    expires_at: Option<keyside_credentials::Timestamp>,
+    /// When it ends: a time such as 2027-01-31T12:00:00Z, or a date, at whose beginning in UTC it ends
+    #[arg(long, value_name = "TIME", value_parser = end)]
+    expires_at: Option<Timestamp>,
     /// The provider's host, for providers that give each customer one (Azure OpenAI)
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
@@ -151,13 +153,15 @@ impl Add {
     /// Reports a missing token and a mistyped workspace or provider before it asks for the key.
     async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
-        let known = match self.secret.is_asked_for() {
-            true => {
-                workspace::expect(&client, &self.workspace).await?;
-                provider::find(&client, self.provider.as_str()).await?
-            }
-            false => None,
-        };
+        workspace::expect(&client, &self.workspace).await?;
+        let known = provider::find(&client, self.provider.as_str()).await?;
+        if known.as_ref().is_some_and(Provider::needs_endpoint) && self.endpoint.is_none() {
+            return Err(Failure::usage("expected --endpoint, found none: each key of this provider names its own host")
+                .next("`keyside provider show ID` has an example of it."));
+        }
+        if self.secret.is_asked_for() {
+            self.expect_free_label(&client).await?;
+        }
         let wanted = Wanted {
             workspace: self.workspace.as_str(),
             provider: self.provider.as_str(),
@@ -166,31 +170,30 @@ impl Add {
         };
         let secret = self.secret.read(Some(&wanted), answer)?;
         let others = self.others();
-        let added = match client.post_secret(CREDENTIALS, secret, &others).await {
-            Ok(added) => added,
-            Err(error) => {
-                // Names what was mistyped, where that is the cause.
-                if error.is(workspace::UNKNOWN) {
-                    workspace::expect(&client, &self.workspace).await?;
-                }
-                return Err(error.into());
-            }
-        };
+        let added = client.post_secret(CREDENTIALS, secret, &others).await?;
         let credential = Credential::of(&added)?;
         credential.remark_on(answer);
-        let known = match known {
-            Some(known) => Some(known),
-            None => provider::find(&client, self.provider.as_str())
-                .await
-                .ok()
-                .flatten(),
-        };
         let lines = known.map_or(String::new(), |known| {
             sdk_lines::of(&known, sources, self.workspace.as_str())
         });
         answer.give(&added, |_| {
             format!("{}\n{lines}", credential.in_words("Stored"))
         })
+    }
+
+    /// The server decides; a person does not paste a key first to learn it.
+    async fn expect_free_label(&self, client: &Client) -> Result<(), Failure> {
+        let filters = format!("&workspaceId={}&provider={}", self.workspace, self.provider);
+        let items = all(client, CREDENTIALS, &filters).await?;
+        let label = self.label.as_str();
+        let is_taken = |item: &Value| item["label"] == label && item["status"] != "revoked";
+        match items.iter().any(is_taken) {
+            true => Err(Failure::failed(
+                "--label: another key of this workspace and provider has this label",
+            )
+            .next("Choose another label, or replace the secret of that key with `keyside key rotate ID`.")),
+            false => Ok(()),
+        }
     }
 
     /// What is said of the key besides its secret.
@@ -215,6 +218,9 @@ impl List {
             workspace::expect(&client, workspace).await?;
         }
         let items = all(&client, CREDENTIALS, &self.query()).await?;
+        if let (Some(id), true) = (&self.provider, items.is_empty()) {
+            provider::find(&client, id.as_str()).await?;
+        }
         let credentials = items
             .iter()
             .map(Credential::of)

@@ -1,13 +1,14 @@
 //! `keyside provider`: shows the catalogue of the running Keyside.
 
 use clap::{Args, Subcommand};
-use keyside_config::{ProviderId, Sources, nearest};
+use keyside_config::{DUMMY_KEY, ProviderId, Settings, Sources, nearest};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
     Admin, Answer, Failure,
     key::{CREDENTIALS, all, another_form},
+    proxy_address,
     table::Table,
 };
 use crate::client::Client;
@@ -112,8 +113,9 @@ pub(crate) async fn run(
             let items = items(&show.admin.client(sources)?).await?;
             let providers = read(&items)?;
             let place = place(&providers, show.id.as_str())?;
+            let address = address(sources);
             answer.give(&items[place], |answer| {
-                answer.table(&providers[place].fields())
+                answer.table(&providers[place].fields(&address))
             })
         }
     }
@@ -176,8 +178,13 @@ fn table(providers: &[Provider], keys: &[Value], answer: &Answer) -> String {
 }
 
 impl Provider {
+    /// Whether each key has a host of its own.
+    pub(crate) fn needs_endpoint(&self) -> bool {
+        self.endpoint.is_some()
+    }
+
     /// Every field that a person makes use of; a list goes on in rows without a name.
-    fn fields(&self) -> Table {
+    fn fields(&self, address: &str) -> Table {
         let mut table = Table::new([]);
         let base_url = match (&self.base_url, &self.endpoint) {
             (Some(url), _) => url.clone(),
@@ -185,7 +192,7 @@ impl Provider {
             (None, None) => or_none(""),
         };
         let steps = self.steps.iter().zip(1..);
-        let sdks = self.sdks.iter().map(Sdk::line);
+        let sdks = self.sdks.iter().flat_map(|sdk| sdk.lines(address));
         for (name, values) in [
             ("id", vec![self.id.clone()]),
             ("name", vec![self.name.clone()]),
@@ -219,11 +226,22 @@ impl Sdk {
         self.base_url_path.replace("{workspaceId}", workspace)
     }
 
-    /// The address is the proxy's, which another machine reaches by another name.
-    fn line(&self) -> String {
+    /// The base URL, and the variables that take a dummy key.
+    fn lines(&self, address: &str) -> Vec<String> {
         let path = self.path("WORKSPACE");
-        format!("{}=http://PROXY{path}  # {}", self.variable, self.name)
+        let base_url = format!("{}=http://{address}{path}  # {}", self.variable, self.name);
+        let keys = self.key_variables.iter();
+        let keys = keys.map(|variable| format!("{variable}={DUMMY_KEY}"));
+        [base_url].into_iter().chain(keys).collect()
     }
+}
+
+/// Where this machine reaches the proxy, or a word in its place where the settings do not say.
+fn address(sources: &Sources) -> String {
+    let settings = Settings::load(sources).ok();
+    let proxy = settings.and_then(|loaded| proxy_address::of(&loaded.settings, ""));
+    let proxy = proxy.filter(|proxy| proxy.address.port() != 0);
+    proxy.map_or("PROXY".to_owned(), |proxy| proxy.address.to_string())
 }
 
 fn or_none(text: &str) -> String {

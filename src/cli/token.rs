@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::{
     Admin, Answer, Failure,
     confirm::Final,
+    duration::end,
     key::{all, word},
     table::{Table, cell},
 };
@@ -39,8 +40,8 @@ pub(crate) struct Create {
     /// A workspace that it is limited to; may be given several times [default: all workspaces]
     #[arg(long, short, value_name = "ID")]
     workspace: Vec<WorkspaceId>,
-    /// When it ends, such as 2027-01-31T00:00:00Z [default: when it is revoked]
-    #[arg(long, value_name = "TIME")]
+    /// When it ends: a time such as 2027-01-31T12:00:00Z, or a date, at whose beginning in UTC it ends [default: never]
+    #[arg(long, value_name = "TIME", value_parser = end)]
     expires_at: Option<Timestamp>,
     #[command(flatten)]
     admin: Admin,

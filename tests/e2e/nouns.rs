@@ -72,6 +72,13 @@ fn providers_are_listed_with_their_keys_and_shown_with_what_a_person_needs() {
         assert!(shown.contains(part), "no {part} in {shown}");
     }
     assert_eq!(desk.json(&["provider", "show", "groq"])["id"], "groq");
+    let shown = with_usual_port(&desk, &["provider", "show", "openai"]).stdout;
+    for part in [
+        "OPENAI_BASE_URL=http://127.0.0.1:7380/w/WORKSPACE/openai/v1",
+        "OPENAI_API_KEY=keyside",
+    ] {
+        assert!(shown.contains(part), "no {part} in {shown}");
+    }
     let said = desk.refused(&["provider", "show", "grok"], "");
     assert!(said.contains("did you mean groq?"), "{said}");
 }
@@ -100,7 +107,7 @@ fn a_run_is_found_by_what_its_runner_knows_of_it() {
         (&["--label", "other"][..], 0),
         (&["--status", "200"][..], 2),
         (&["--status", "429"][..], 0),
-        (&["--outcome", "nosuch"][..], 0),
+        (&["--outcome", "server_error"][..], 0),
         (&["--since", "1h"][..], 2),
         (&["--until", "1h"][..], 0),
         (&["-n", "1"][..], 1),
@@ -158,14 +165,50 @@ fn a_workspace_that_is_not_there_is_an_error_that_names_the_nearest() {
     for arguments in [
         &["key", "list", "-w", "acmee"][..],
         &["run", "list", "-w", "acmee"],
+        &["audit", "list", "-w", "acmee"],
+        &["audit", "export", "-w", "acmee"],
+        &["env", "openai", "-w", "acmee", "--listener", "127.0.0.1:7380"],
         &["workspace", "show", "acmee"],
         &["key", "add", "-w", "acmee", "-p", "openai", "--stdin"],
     ] {
-        let said = desk.refused(arguments, KEY);
+        let said = match arguments[0] {
+            "env" => with_usual_port(&desk, arguments).stderr,
+            _ => desk.refused(arguments, KEY),
+        };
         assert!(said.contains("did you mean acme?"), "{said}");
     }
+    let known = with_usual_port(&desk, &["env", "openai", "-w", "acme", "--json"]).stdout;
+    assert!(known.contains(r#""workspaceChecked": true"#), "{known}");
     let far = desk.refused(&["key", "list", "-w", "initech"], "");
     assert!(!far.contains("did you mean"), "{far}");
+}
+
+/// With the admin API from the environment, and a proxy that listens on the usual port.
+fn with_usual_port(desk: &Desk, arguments: &[&str]) -> Exit {
+    let desk_of = desk.keyside.builder_of().clone();
+    let desk_of = desk_of.variable("KEYSIDE_ADMIN_URL", &desk.url);
+    desk_of
+        .set("proxy.listen", r#"["127.0.0.1:7380"]"#)
+        .run(arguments, b"")
+}
+
+#[test]
+fn a_provider_that_is_not_there_is_an_error_that_names_the_nearest() {
+    let desk = Desk::new(&Upstream::ok());
+    for arguments in [
+        &["key", "list", "-p", "opnai"][..],
+        &["run", "list", "-p", "opnai"],
+        &["key", "add", "-w", "acme", "-p", "opnai", "--stdin"],
+    ] {
+        let said = desk.refused(arguments, KEY);
+        assert!(said.contains("did you mean openai?"), "{said}");
+    }
+    let listed = desk.ok(&["run", "list", "-p", "groq"]);
+    assert!(listed.contains("No runs"), "{listed}");
+    let add = ["key", "add", "-w", "acme", "-p", "azure-openai", "--stdin"];
+    let exit = desk.run(&add, KEY);
+    assert_eq!(exit.code, Some(2), "{exit:#?}");
+    assert!(exit.stderr.contains("--endpoint"), "{exit:#?}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::{One, path, view::Credential};
 use crate::cli::{
     Answer, Failure,
-    duration::duration,
+    duration::{duration, end},
     provider,
     secret::{SecretFrom, Wanted},
 };
@@ -66,8 +66,8 @@ pub(crate) struct Edit {
 /// When a key stops being used from now on.
 #[derive(Args)]
 struct End {
-    /// When it ends from now on, such as 2027-01-31T00:00:00Z
-    #[arg(long, value_name = "TIME")]
+    /// When it ends from now on: a time such as 2027-01-31T12:00:00Z, or a date, at whose beginning in UTC it ends
+    #[arg(long, value_name = "TIME", value_parser = end)]
     expires_at: Option<Timestamp>,
     /// It no longer ends
     #[arg(long, conflicts_with = "expires_at")]
@@ -125,7 +125,11 @@ pub(super) async fn verify(one: &One, sources: &Sources, answer: &Answer) -> Res
             // The warnings say what the provider answered, and what to do.
             credential.remark_on(answer);
             answer.give(&verified, |_| String::new())?;
-            Err(Failure::failed(credential.in_words("not accepted")))
+            let verb = match verified["verification"].as_str() {
+                Some("rejected") => "not accepted",
+                _ => "not verified",
+            };
+            Err(Failure::failed(credential.in_words(verb)))
         }
     }
 }

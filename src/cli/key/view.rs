@@ -1,5 +1,7 @@
 //! A key as people read it.
 
+use std::fmt;
+
 use keyside_credentials::{Clock, SystemClock, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
@@ -55,6 +57,13 @@ struct Twin {
     label: String,
 }
 
+impl fmt::Display for Twin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (provider, label, workspace) = (&self.provider, &self.label, &self.workspace_id);
+        write!(f, "{provider} key \"{label}\" of workspace {workspace}")
+    }
+}
+
 impl Credential {
     pub(super) fn of(value: &Value) -> Result<Self, Failure> {
         Self::deserialize(value).map_err(|_| another_form("a key"))
@@ -79,11 +88,13 @@ impl Credential {
         for warning in &self.warnings {
             answer.remark(&format!("warning: {warning}"));
         }
-        for twin in self.duplicates.iter().flatten() {
-            answer.remark(&format!(
-                "warning: the same secret is stored as {} key \"{}\" of workspace {}",
-                twin.provider, twin.label, twin.workspace_id
-            ));
+        let twins: Vec<_> = self.duplicates.iter().flatten().collect();
+        if let [first, others @ ..] = twins.as_slice() {
+            let more = match others.len() {
+                0 => String::new(),
+                count => format!(", and as {count} more; `keyside key show {}` lists them", self.id),
+            };
+            answer.remark(&format!("warning: the same secret is stored as {first}{more}"));
         }
     }
 
@@ -146,7 +157,9 @@ impl Credential {
             ("last verified", time(self.last_verified_at)),
             ("verification", text(&self.verification)),
         ];
-        for (name, value) in rows {
+        let twins = self.duplicates.iter().flatten();
+        let twins = twins.map(|twin| ("same secret", twin.to_string()));
+        for (name, value) in rows.into_iter().chain(twins) {
             table.row([name.to_owned(), value]);
         }
         table
