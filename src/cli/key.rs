@@ -217,10 +217,10 @@ impl List {
         if let Some(workspace) = &self.workspace {
             workspace::expect(&client, workspace).await?;
         }
-        let items = all(&client, CREDENTIALS, &self.query()).await?;
-        if let (Some(id), true) = (&self.provider, items.is_empty()) {
-            provider::find(&client, id.as_str()).await?;
+        if let Some(provider) = &self.provider {
+            provider::find(&client, provider.as_str()).await?;
         }
+        let items = all(&client, CREDENTIALS, &self.query()).await?;
         let credentials = items
             .iter()
             .map(Credential::of)
