@@ -53,6 +53,7 @@ pub use live_check::{Finding, LiveCheck};
 pub use model::{
     ActorId, Credential, CredentialId, Declared, Environment, Fingerprint, Hint, Label, NameError,
     Status, UsageTag, Version, VersionState, Workspace, WorkspaceId, WorkspaceState,
+    other_providers,
 };
 pub use registry::{
     Act, ChangeError, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, NewCredential,

@@ -10,7 +10,7 @@ pub use self::{
         Credential, Declared, Environment, Status, Version, VersionState, Workspace, WorkspaceState,
     },
     names::{ActorId, CredentialId, Label, NameError, UsageTag, WorkspaceId},
-    trace::{Fingerprint, Hint},
+    trace::{Fingerprint, Hint, other_providers},
 };
 pub(crate) use self::{
     names::random_id,

@@ -17,9 +17,10 @@ impl Secret {
             [] => Err(SecretError::Empty),
             long if long.len() > MAX_LEN => Err(SecretError::TooLong),
             [b' ' | b'\t', ..] | [.., b' ' | b'\t'] => Err(SecretError::SpaceAtTheEnds),
-            plain if !plain.iter().all(u8::is_ascii_graphic) => Err(SecretError::NotVisibleAscii),
-            short if short.len() < SHORTEST_SECRET => Err(SecretError::TooShort),
-            _ => Ok(Self(text)),
+            whole => match fault(whole) {
+                Some(fault) => Err(fault),
+                None => Ok(Self(text)),
+            },
         }
     }
 
@@ -59,9 +60,73 @@ pub enum SecretError {
     /// Most often a slip while copying.
     #[error("the secret begins or ends with a space")]
     SpaceAtTheEnds,
-    /// CR, LF, NUL, a space inside, or something beyond ASCII: it would break the header it is meant for.
-    #[error("the secret holds something other than visible ASCII characters")]
-    NotVisibleAscii,
+    /// It would break the header that it is meant for, as do the next three.
+    #[error("the secret has a space inside: it is more than one key, or not only a key")]
+    SpaceInside,
+    /// CR or LF.
+    #[error("the secret has a line break inside: it is more than one key, or not only a key")]
+    LineBreak,
+    /// NUL or another of ASCII.
+    #[error("the secret holds a control character")]
+    ControlCharacter,
+    /// What a word processor makes of a quote or a dash, most often.
+    #[error("the secret holds a character that is not ASCII, such as a typographic quote or dash")]
+    NotAscii,
+    /// It has an ellipsis inside: pages show keys so.
+    #[error("the secret is shortened: it has an ellipsis inside. Copy the whole key")]
+    Shortened,
+    /// What a program or a person was to replace.
+    #[error("the secret is {0}, and not a key itself")]
+    Placeholder(&'static str),
+}
+
+/// What keeps a text that is not empty from being a secret.
+fn fault(text: &[u8]) -> Option<SecretError> {
+    let holds = |part: &[u8]| text.windows(part.len()).any(|window| window == part);
+    if holds(b"...") || holds("…".as_bytes()) {
+        return Some(SecretError::Shortened);
+    }
+    if let Some(byte) = text.iter().find(|byte| !byte.is_ascii_graphic()) {
+        return Some(match byte {
+            b' ' | b'\t' => SecretError::SpaceInside,
+            b'\r' | b'\n' => SecretError::LineBreak,
+            0..=0x7f => SecretError::ControlCharacter,
+            _ => SecretError::NotAscii,
+        });
+    }
+    let placeholder = placeholder(text).map(SecretError::Placeholder);
+    placeholder.or((text.len() < SHORTEST_SECRET).then_some(SecretError::TooShort))
+}
+
+/// What stands in the place of a key, if this does. No key of a provider has such a form.
+fn placeholder(text: &[u8]) -> Option<&'static str> {
+    let is_name = |name: &[u8]| {
+        let fits = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_';
+        name.first().is_some_and(|first| !first.is_ascii_digit()) && name.iter().all(fits)
+    };
+    match text {
+        [b'$', b'{', .., b'}'] => Some("a reference to a variable, which no shell has replaced"),
+        [b'$', name @ ..] if is_name(name) => {
+            Some("a reference to a variable, which no shell has replaced")
+        }
+        [b'<', .., b'>'] => Some("a placeholder"),
+        _ if text.starts_with(b"op://") => Some("a reference to an item in 1Password (`op read`)"),
+        _ if is_yours(text) => Some("a placeholder"),
+        _ => None,
+    }
+}
+
+/// `YOUR_API_KEY`, `sk-your-key-here` and the like. In place: a copy in lower case would not be wiped.
+fn is_yours(text: &[u8]) -> bool {
+    let found = |text: &[u8], word: &[u8]| {
+        let mut windows = text.windows(word.len());
+        windows.position(|window| window.eq_ignore_ascii_case(word))
+    };
+    let Some(start) = found(text, b"your") else {
+        return false;
+    };
+    let nouns: [&[u8]; 3] = [b"key", b"token", b"secret"];
+    nouns.into_iter().any(|noun| found(&text[start..], noun).is_some())
 }
 
 /// The length in bytes from which a secret is masked in answers. A shorter one is likelier to be an ordinary word than an
@@ -92,7 +157,7 @@ mod tests {
     fn one_newline_at_the_end_is_not_part_of_the_secret() {
         assert_eq!(read("sk-45678\n"), Ok(b"sk-45678".to_vec()));
         assert_eq!(read("sk-45678\r\n"), Ok(b"sk-45678".to_vec()));
-        assert_eq!(read("sk-45678\n\n"), Err(SecretError::NotVisibleAscii));
+        assert_eq!(read("sk-45678\n\n"), Err(SecretError::LineBreak));
     }
 
     #[test]
@@ -101,20 +166,38 @@ mod tests {
         assert_eq!(read("\n"), Err(SecretError::Empty));
         assert_eq!(read(" sk"), Err(SecretError::SpaceAtTheEnds));
         assert_eq!(read("sk "), Err(SecretError::SpaceAtTheEnds));
-        for inside in [
-            "s k",
-            "s\rk",
-            "s\nk",
-            "s\0k",
-            "s\u{e9}k",
-            "\u{feff}sk",
-            "s\x7fk",
+        for (inside, fault) in [
+            ("s k", SecretError::SpaceInside),
+            ("s\rk", SecretError::LineBreak),
+            ("s\nk", SecretError::LineBreak),
+            ("s\0k", SecretError::ControlCharacter),
+            ("s\x7fk", SecretError::ControlCharacter),
+            ("s\u{e9}k", SecretError::NotAscii),
+            ("\u{feff}sk", SecretError::NotAscii),
+            ("sk-45678…9012", SecretError::Shortened),
+            ("sk-45678...9012", SecretError::Shortened),
         ] {
-            assert_eq!(
-                read(inside),
-                Err(SecretError::NotVisibleAscii),
-                "{inside:?}"
-            );
+            assert_eq!(read(inside), Err(fault), "{inside:?}");
+        }
+    }
+
+    #[test]
+    fn what_stands_in_the_place_of_a_key_is_refused() {
+        for text in [
+            "$KEY",
+            "$OPENAI_API_KEY",
+            "${OPENAI_API_KEY}",
+            "<paste-it-here>",
+            "YOUR_API_KEY",
+            "sk-your-key-here",
+            "your_openai_token",
+            "op://vault/openai/key",
+        ] {
+            let refused = read(text).unwrap_err();
+            assert!(matches!(refused, SecretError::Placeholder(_)), "{text}");
+        }
+        for text in ["$ecretKey", "$12345678", "sk-45678>", "sk-yours-45678", "opp://45"] {
+            assert!(read(text).is_ok(), "{text}");
         }
     }
 

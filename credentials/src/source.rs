@@ -112,8 +112,8 @@ mod tests {
         for (text, reason) in [
             ("", "empty"),
             ("short", "shorter"),
-            ("two words of a key", "visible ASCII"),
-            ("one-line-of-a-key\nanother\n", "visible ASCII"),
+            ("two words of a key", "a space inside"),
+            ("one-line-of-a-key\nanother\n", "a line break inside"),
         ] {
             fs::write(&path, text).unwrap();
             let said = refused(&path);

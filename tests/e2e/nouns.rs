@@ -64,7 +64,7 @@ fn providers_are_listed_with_their_keys_and_shown_with_what_a_person_needs() {
     for part in [
         "Azure OpenAI",
         "openai.azure.com",
-        "0123456789abcdef0123456789abcdef",
+        "abcdef0123456789abcdef0123456789",
         "1. ",
         "2. ",
         "http://PROXY/w/WORKSPACE/azure-openai",

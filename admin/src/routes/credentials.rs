@@ -6,9 +6,10 @@ mod view;
 
 use axum::{Json, extract::State, response::Response};
 use http::HeaderMap;
+use keyside_config::Catalogue;
 use keyside_credentials::{
     ChangeError, Credential, Environment, Filter, NewCredential, Permission, Registry, Saved,
-    Status, UsageTag,
+    Secret, Status, UsageTag, other_providers,
 };
 
 use self::{
@@ -47,9 +48,10 @@ pub(super) async fn create(
         ..read_new(body.bytes())?
     };
     caller.enter(&new.workspace, ChangeError::WorkspaceUnknown)?;
+    let foreign = foreign(&state.catalogue, &new.provider, &new.secret);
     let added = state.registry.add(&caller.act(), new).await?;
     let location = format!("{PATH}/{}", added.credential.id);
-    Ok(saved(&state.registry, &caller, added).created(&location))
+    Ok(saved(&state.registry, &caller, added, foreign).created(&location))
 }
 
 /// Credentials, in order of workspace, provider, label and age. Revoked ones stay.
@@ -134,9 +136,26 @@ fn read_new(body: &[u8]) -> Result<NewCredential, Problem> {
 }
 
 /// What was stored, with what there is to say of it.
-fn saved(registry: &Registry, caller: &Caller, saved: Saved) -> Tagged<CredentialView> {
-    let warnings = saved.warnings.iter().map(ToString::to_string).collect();
+fn saved(
+    registry: &Registry,
+    caller: &Caller,
+    saved: Saved,
+    foreign: Option<String>,
+) -> Tagged<CredentialView> {
+    let warnings = saved.warnings.iter().map(ToString::to_string);
+    let warnings = warnings.chain(foreign).collect();
     with_warnings(registry, caller, saved.credential, warnings)
+}
+
+/// The warning that a key looks like one of another provider, which was probably meant.
+fn foreign(catalogue: &Catalogue, provider: &str, secret: &Secret) -> Option<String> {
+    let others = other_providers(secret, provider, catalogue);
+    (!others.is_empty()).then(|| {
+        format!(
+            "it has the usual form of a key of {}: see that it is stored for the right provider",
+            others.join(" or ")
+        )
+    })
 }
 
 fn tagged(registry: &Registry, caller: &Caller, credential: Credential) -> Tagged<CredentialView> {

@@ -3,9 +3,9 @@
 //! Both are written to storage only sealed. A fingerprint of a short secret could be guessed from, by anyone with a copy
 //! of the disk.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
-use keyside_config::{KeyRules, RefusedKey};
+use keyside_config::{Catalogue, KeyRules, RefusedKey};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -62,8 +62,41 @@ pub(crate) fn has_usual_form(secret: &Secret, rules: &KeyRules) -> bool {
 }
 
 /// The kind of key it is, if it is one that its provider's catalogue entry says is never stored.
-pub(crate) fn refused_kind<'a>(secret: &Secret, rules: &'a KeyRules) -> Option<&'a RefusedKey> {
-    rules.refusal(secret.expose())
+/// The catalogue's example is one of them: whoever read it may have pasted it.
+pub(crate) fn refused_kind<'a>(
+    secret: &Secret,
+    rules: &'a KeyRules,
+) -> Option<Cow<'a, RefusedKey>> {
+    let text = secret.expose();
+    if !rules.example.is_empty() && text == rules.example.as_bytes() {
+        return Some(Cow::Owned(RefusedKey {
+            prefix: rules.example.clone(),
+            why: "It is the example of such a key, which no provider takes. Give a key of your own instead."
+                .to_owned(),
+        }));
+    }
+    rules.refusal(text).map(Cow::Borrowed)
+}
+
+/// The names of other providers whose keys have the form of this one, if its own provider's have not. Forms without a
+/// beginning that tells them apart are left out: many providers' keys are 32 letters and digits.
+pub fn other_providers<'a>(
+    secret: &Secret,
+    provider: &str,
+    catalogue: &'a Catalogue,
+) -> Vec<&'a str> {
+    let own = catalogue.get(provider);
+    if own.is_none_or(|own| has_usual_form(secret, &own.key)) {
+        return Vec::new();
+    }
+    let begins = |rules: &KeyRules| {
+        let mut prefixes = rules.prefix.iter();
+        prefixes.any(|prefix| secret.expose().starts_with(prefix.as_bytes()))
+    };
+    let others = catalogue
+        .iter()
+        .filter(|other| begins(&other.key) && has_usual_form(secret, &other.key));
+    others.map(|other| other.name.as_str()).collect()
 }
 
 /// Characters shown at the end.
@@ -96,6 +129,30 @@ mod tests {
 
     fn secret(text: &str) -> Secret {
         Secret::from_plaintext(text.as_bytes().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_providers_example_is_no_key() {
+        for provider in Catalogue::builtin().iter() {
+            let example = secret(&provider.key.example);
+            assert!(refused_kind(&example, &provider.key).is_some());
+        }
+        let catalogue = Catalogue::builtin();
+        let openai = &catalogue.get("openai").unwrap().key;
+        let other = secret("sk-proj-CanaryOfAnotherKey0123456789");
+        assert_eq!(refused_kind(&other, openai), None);
+    }
+
+    #[test]
+    fn a_key_that_belongs_to_another_provider_names_it() {
+        let catalogue = Catalogue::builtin();
+        let others = |text: &str, provider| other_providers(&secret(text), provider, &catalogue);
+        let anthropic = "sk-ant-api03-CanaryOfAnotherProvider";
+        assert_eq!(others(anthropic, "openai"), ["Anthropic"]);
+        assert_eq!(others(anthropic, "anthropic"), [""; 0]);
+        assert_eq!(others("gsk_CanaryOfAnotherProvider", "mistral"), ["Groq"]);
+        assert_eq!(others("CanaryOfNoForm", "openai"), [""; 0]);
+        assert_eq!(others(&"a".repeat(32), "openai"), [""; 0]);
     }
 
     #[test]

@@ -8,11 +8,11 @@ use std::time::Duration;
 use axum::extract::State;
 use jiff::Timestamp;
 use keyside_credentials::{
-    Edit, GRACE_DEFAULT, GRACE_LIMIT, Hash, Idempotency, Revocation, Rollback, Rotation, Secret,
+    Credential, Edit, GRACE_DEFAULT, GRACE_LIMIT, Hash, Idempotency, Revocation, Rollback, Rotation, Secret,
     UsageTag,
 };
 
-use super::{CredentialView, saved, tagged};
+use super::{CredentialView, foreign, saved, tagged};
 use crate::{
     AdminState,
     access::Caller,
@@ -41,11 +41,12 @@ pub(in crate::routes) async fn apply(
     key: IdempotencyKey,
     body: JsonBody,
 ) -> Result<Tagged<CredentialView>, Problem> {
-    let id = caller.credential(&state.registry, &id)?.id;
+    let Credential { id, provider, .. } = caller.credential(&state.registry, &id)?;
     let expected = seen.required(Life::of_this_epoch(&state.registry))?;
     let (act, body) = (caller.act(), body.bytes());
-    let done = match read(body)? {
+    let (done, foreign) = match read(body)? {
         Change::Rotate(rotation, checked) => {
+            let foreign = foreign(&state.catalogue, &provider, &rotation.secret);
             let _turn = match checked {
                 true => Some(state.turns.take(Work::LiveCheck, &caller)?),
                 false => None,
@@ -56,14 +57,14 @@ pub(in crate::routes) async fn apply(
                 check: checked.then_some(state.live_check),
                 ..rotation
             };
-            state.registry.rotate(&act, &id, rotation).await?
+            (state.registry.rotate(&act, &id, rotation).await?, foreign)
         }
         Change::Edit(edit) => {
             let edit = Edit { expected, ..edit };
-            state.registry.edit(&act, &id, edit).await?
+            (state.registry.edit(&act, &id, edit).await?, None)
         }
     };
-    Ok(saved(&state.registry, &caller, done))
+    Ok(saved(&state.registry, &caller, done, foreign))
 }
 
 /// Goes back to the version that is named, or to the newest in grace.
