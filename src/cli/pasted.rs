@@ -1,4 +1,4 @@
-//! Removes what is pasted around a key: whitespace, quotes, a variable's name, a header's name.
+//! Removes what is pasted around a key: whitespace, quotes, a variable's name, a header's name, a comment.
 //!
 //! In place: the key never leaves its one buffer, which is zeroed. A provider's key holds no whitespace, quote or colon;
 //! anything else could be part of one, so it is kept where the text begins as the provider's keys do.
@@ -27,13 +27,18 @@ fn outermost(text: &str, prefixes: &[String]) -> Option<(Range<usize>, &'static 
     let to_the_end = |start: usize| start..text.len();
     if let Some(inside) = whitespace(text) {
         Some((inside, "whitespace"))
+    } else if let Some(inside) = comment(text) {
+        Some((inside, "a comment"))
+    } else if let Some(inside) = punctuation(text, prefixes) {
+        Some((inside, "punctuation"))
+    } else if let Some(start) = quoted_name(text) {
+        Some((to_the_end(start), "a field's name"))
     } else if let Some(inside) = quotes(text) {
         Some((inside, "quotes"))
-    } else if prefixes
-        .iter()
-        .any(|prefix| text.starts_with(prefix.as_str()))
-    {
+    } else if begins_with_one_of(prefixes, text) {
         None
+    } else if let Some(start) = option(text) {
+        Some((to_the_end(start), "an option's name"))
     } else if let Some(start) = header(text) {
         Some((to_the_end(start), "a header's name"))
     } else if let Some(start) = scheme(text) {
@@ -44,10 +49,53 @@ fn outermost(text: &str, prefixes: &[String]) -> Option<(Range<usize>, &'static 
     }
 }
 
+fn begins_with_one_of(prefixes: &[String], text: &str) -> bool {
+    let mut prefixes = prefixes.iter();
+    prefixes.any(|prefix| text.starts_with(prefix.as_str()))
+}
+
 fn whitespace(text: &str) -> Option<Range<usize>> {
     let end = text.trim_end().len();
     let start = (text.len() - text.trim_start().len()).min(end);
     (end - start < text.len()).then_some(start..end)
+}
+
+/// ` # where it is from`; what is before it. A `#` in quotes begins none.
+fn comment(text: &str) -> Option<Range<usize>> {
+    let start = text.find(" #").or_else(|| text.find("\t#"))?;
+    let is_closed = |quote: char| text[..start].matches(quote).count() % 2 == 0;
+    ['"', '\'', '`'].into_iter().all(is_closed).then_some(0..start)
+}
+
+/// The comma or semicolon after a whole entry or statement, or the backslash of a line that goes on; what is before it. A
+/// provider of one's own may have keys that end with one, so something else has to show where the key is.
+fn punctuation(text: &str, prefixes: &[String]) -> Option<Range<usize>> {
+    if let Some(line) = text.strip_suffix(" \\") {
+        return Some(0..line.len());
+    }
+    let entry = text.strip_suffix([',', ';'])?;
+    let is_shown = begins_with_one_of(prefixes, entry) || outermost(entry, prefixes).is_some();
+    is_shown.then_some(0..entry.len())
+}
+
+/// `"name": ` of JSON or Python; where the value begins.
+fn quoted_name(text: &str) -> Option<usize> {
+    let quote = ['"', '\''].into_iter().find(|quote| text.starts_with(*quote))?;
+    let (name, rest) = text[1..].split_once(quote)?;
+    let value = rest.trim_start().strip_prefix([':', '='])?;
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    let is_name = !name.is_empty() && name.bytes().all(fits);
+    (is_name && value.trim().len() >= SHORTEST_SECRET).then(|| text.len() - value.len())
+}
+
+/// `-H ` of curl; where the header begins.
+fn option(text: &str) -> Option<usize> {
+    let rest = ["--header", "-H"]
+        .into_iter()
+        .find_map(|name| text.strip_prefix(name))?;
+    let is_apart = rest.starts_with(['=', ' ', '"', '\'']);
+    let value = rest.strip_prefix('=').unwrap_or(rest);
+    is_apart.then(|| text.len() - value.len())
 }
 
 fn quotes(text: &str) -> Option<Range<usize>> {
@@ -74,15 +122,46 @@ fn scheme(text: &str) -> Option<usize> {
     begins.then_some(BEARER.len())
 }
 
-/// `export NAME=`, or `NAME=` with a name that variables for keys have; where the key begins. What follows has to be long
-/// enough for one: the `=` that base64 ends with is no assignment.
+/// `export NAME=` and the same in other shells, or `NAME=` and `NAME: ` with a name that variables for keys have; where the
+/// key begins. What follows has to be long enough for one: the `=` that base64 ends with is no assignment.
 fn variable(text: &str) -> Option<usize> {
-    let exported = text.strip_prefix("export ");
-    let (name, value) = exported.unwrap_or(text).trim_start().split_once('=')?;
-    let is_usual = exported.is_some() || name.contains('_') || name.ends_with("KEY");
-    let is_assignment = shell::is_variable(name) && is_usual && value.len() >= SHORTEST_SECRET;
-    is_assignment.then(|| text.len() - value.len())
+    let is_assignment = |(name, value): &(&str, &str), is_usual: bool| {
+        let name = name.trim_end();
+        let is_usual = is_usual || name.contains('_') || name.ends_with("KEY");
+        shell::is_variable(name) && is_usual && value.trim().len() >= SHORTEST_SECRET
+    };
+    let assignment = match command(text) {
+        Some((rest, separator)) => rest
+            .split_once(separator)
+            .filter(|found| is_assignment(found, true)),
+        None => ["=", ": "]
+            .into_iter()
+            .filter_map(|separator| text.split_once(separator))
+            .find(|found| is_assignment(found, false)),
+    };
+    let (_, value) = assignment?;
+    Some(text.len() - value.len())
 }
+
+/// What follows a shell's command to set a variable, and what it has between name and value.
+fn command(text: &str) -> Option<(&str, char)> {
+    COMMANDS.into_iter().find_map(|(command, separator)| {
+        let begins = text.get(..command.len())?.eq_ignore_ascii_case(command);
+        begins.then(|| (text[command.len()..].trim_start(), separator))
+    })
+}
+
+/// Of POSIX shells, PowerShell, fish, csh and cmd. `set ` is after those that begin with it.
+const COMMANDS: [(&str, char); 8] = [
+    ("export ", '='),
+    ("$env:", '='),
+    ("set -gx ", ' '),
+    ("set -Ux ", ' '),
+    ("set -x ", ' '),
+    ("setx ", ' '),
+    ("setenv ", ' '),
+    ("set ", '='),
+];
 
 const QUOTES: [(char, char); 5] = [
     ('"', '"'),
@@ -113,7 +192,7 @@ mod tests {
 
     #[test]
     fn what_surrounds_a_key_is_removed_with_a_word() {
-        let cases: [(&str, &[&str]); 16] = [
+        let cases: [(&str, &[&str]); 31] = [
             ("KEY", &[]),
             (" KEY\t", &["whitespace"]),
             ("KEY\n\n", &["whitespace"]),
@@ -135,6 +214,34 @@ mod tests {
             (
                 "'authorization: bearer KEY'",
                 &["quotes", "a header's name", "whitespace", "the word Bearer"],
+            ),
+            ("OPENAI_API_KEY = KEY", &["a variable's name", "whitespace"]),
+            ("OPENAI_API_KEY: KEY", &["a variable's name"]),
+            ("OPENAI_API_KEY: 'KEY'", &["a variable's name", "quotes"]),
+            ("export TOKEN=KEY;", &["punctuation", "a variable's name"]),
+            ("$env:TOKEN = \"KEY\"", &["a variable's name", "whitespace", "quotes"]),
+            ("set TOKEN=KEY", &["a variable's name"]),
+            ("setx TOKEN \"KEY\"", &["a variable's name", "quotes"]),
+            ("set -gx TOKEN KEY", &["a variable's name"]),
+            ("'KEY',", &["punctuation", "quotes"]),
+            (
+                "\"OPENAI_API_KEY\": \"KEY\",",
+                &["punctuation", "a field's name", "whitespace", "quotes"],
+            ),
+            ("'apiKey':'KEY'", &["a field's name", "quotes"]),
+            ("KEY # of the team's account", &["a comment"]),
+            ("TOKEN_1=\"KEY\" # old", &["a comment", "a variable's name", "quotes"]),
+            ("\"KEY # old\"", &["quotes", "a comment"]),
+            (
+                "-H \"Authorization: Bearer KEY\" \\",
+                &[
+                    "punctuation",
+                    "an option's name",
+                    "whitespace",
+                    "quotes",
+                    "a header's name",
+                    "the word Bearer",
+                ],
             ),
         ];
         for (pasted, expected) in cases {
@@ -166,6 +273,13 @@ mod tests {
             "A_KEY=short",
             "a_key=0123456789",
             "two\nlines",
+            "ends-with-a-comma,",
+            "ends-with-a-semicolon;",
+            "TEAM_1:0123456789",
+            "$env:lower=0123456789",
+            "set 0123456789",
+            "-H0123456789",
+            "a#0123456789",
         ] {
             assert_eq!(stripped(text, &[]), (text.to_owned(), vec![]), "{text:?}");
         }
