@@ -1,7 +1,7 @@
 //! What in the settings can be run and still deserves a second look: said by `serve` at start and by `check`, in the same
 //! words.
 
-use keyside_config::{ListenAddress, Listener, Provider, Settings};
+use keyside_config::{Catalogue, ListenAddress, Listener, Provider, Settings};
 
 /// One sentence or two for each, with the way out.
 pub(crate) fn of(settings: &Settings) -> Vec<String> {
@@ -9,7 +9,7 @@ pub(crate) fn of(settings: &Settings) -> Vec<String> {
     let providers = settings.catalogue.iter();
     listeners
         .filter_map(open_to_the_network)
-        .chain(providers.filter_map(|provider| doubled_path(provider)))
+        .chain(providers.flat_map(|provider| mistyped(provider).into_iter().chain(doubled_path(provider))))
         .collect()
 }
 
@@ -27,12 +27,21 @@ fn open_to_the_network(listener: &Listener) -> Option<String> {
     })
 }
 
+/// A mistyped id overlays nothing: the built-in provider stays as it is.
+fn mistyped(provider: &Provider) -> Option<String> {
+    let id = provider.id.as_str();
+    let meant = Catalogue::probably_meant(id)?;
+    Some(format!(
+        "[providers.{id}] is a new provider; did you mean {meant}?"
+    ))
+}
+
 /// Gateways are documented with the base URL that goes into an SDK, which ends in what Keyside's routes begin with.
 fn doubled_path(provider: &Provider) -> Option<String> {
     let doubled = provider.doubled_path()?;
     let (id, part, without) = (&provider.id, &doubled.part, &doubled.without);
     Some(format!(
-        "providers.{id}.base_url ends with {part}, and every route of this provider begins with it: requests go to \
+        "providers.{id}.base_url ends with {part}, with which routes of this provider begin: requests go to \
          {without}{part}{part}/…. Most likely it should be {without}"
     ))
 }
@@ -40,7 +49,7 @@ fn doubled_path(provider: &Provider) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use keyside_config::{Catalogue, EnvironmentPin, Upstream};
+    use keyside_config::{EnvironmentPin, Upstream};
 
     fn warns(address: &str, workspaces: &[&str]) -> bool {
         let listener = Listener {
@@ -71,6 +80,20 @@ mod tests {
             "unix:/run/keyside/proxy.sock",
         ] {
             assert!(!warns(address, &[]), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_new_provider_that_is_called_nearly_like_a_known_one_is_warned_of() {
+        let called = |id: &str| {
+            let mut provider = Provider::clone(Catalogue::builtin().get("openai").unwrap());
+            provider.id = id.parse().unwrap();
+            mistyped(&provider)
+        };
+        let said = called("opnai").unwrap();
+        assert!(said.contains("[providers.opnai] is a new provider; did you mean openai?"), "{said}");
+        for id in ["openai", "openai-eu", "openai2", "local"] {
+            assert_eq!(called(id), None, "{id}");
         }
     }
 

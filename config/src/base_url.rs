@@ -35,7 +35,7 @@ impl BaseUrl {
     /// Anything that is not exactly scheme, host, optional port and optional path.
     pub fn parse(text: &str, allow_plaintext: bool) -> Result<Self, BaseUrlError> {
         let (scheme, rest) = Scheme::split(text).ok_or(BaseUrlError::Scheme)?;
-        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         let (host, port) = split_authority(authority)?;
         let url = Self {
             scheme,
@@ -230,7 +230,8 @@ fn prefix(path: &str) -> Result<String, BaseUrlError> {
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
     };
-    match path.split('/').skip(1).all(segment) {
+    let is_path = path.is_empty() || path.starts_with('/');
+    match is_path && path.split('/').skip(1).all(segment) {
         true => Ok(path.to_owned()),
         false => Err(BaseUrlError::Path),
     }

@@ -34,6 +34,14 @@ impl Catalogue {
         self.get(nearest(name, known)?)
     }
 
+    /// The built-in provider that the id of a new one was probably meant to be. An id that holds a known one whole, such as
+    /// `openai-eu`, is no mistake.
+    pub fn probably_meant(id: &str) -> Option<&'static str> {
+        let known = || BUILTIN.iter().map(|(id, _)| *id);
+        let is_new = !known().any(|known| known == id);
+        nearest(id, known()).filter(|meant| is_new && !id.contains(*meant))
+    }
+
     /// All providers, in order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Provider>> {
         self.providers.values()

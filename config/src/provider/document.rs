@@ -12,7 +12,7 @@ use super::{
     sdk,
 };
 use crate::{
-    BaseUrl, EgressProxy, field, field::NormalName, layers::Mismatch,
+    BaseUrl, Catalogue, EgressProxy, field, field::NormalName, layers::Mismatch,
     metadata::is_metadata_address, parsed,
 };
 
@@ -69,7 +69,7 @@ struct AuthDocument {
 impl ProviderDocument {
     /// Brings the values together under an id. A [`Mismatch`] is told with the keys below the provider's own.
     pub(crate) fn settle(self, id: ProviderId) -> Result<Provider, Mismatch> {
-        let upstream = self.upstream()?;
+        let upstream = self.upstream(&id)?;
         let auth = self.auth.settle()?;
         let groups = [
             (Group::Inference, self.routes),
@@ -105,11 +105,19 @@ impl ProviderDocument {
     }
 
     /// A base URL wins over an endpoint rule: it is how an operator sends all credentials to one place.
-    fn upstream(&self) -> Result<Upstream, Mismatch> {
+    fn upstream(&self, id: &ProviderId) -> Result<Upstream, Mismatch> {
         match (&self.base_url, &self.endpoint) {
             (Some(url), _) => self.base_url(url).map(Upstream::Fixed),
             (None, Some(rule)) => Ok(Upstream::PerCredential(rule.clone())),
-            (None, None) => Err(Mismatch::new("", "`base_url` is missing")),
+            (None, None) => Err(Mismatch::new(
+                "",
+                match Catalogue::probably_meant(id.as_str()) {
+                    Some(meant) => {
+                        format!("`base_url` of a new provider is missing; did you mean {meant}?")
+                    }
+                    None => "`base_url` is missing".to_owned(),
+                },
+            )),
         }
     }
 

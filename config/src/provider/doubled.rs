@@ -3,7 +3,8 @@
 use super::{Provider, Upstream};
 use crate::BaseUrl;
 
-/// A base URL whose path ends with what all routes of its provider begin with, so that upstream paths have it twice.
+/// A base URL whose path ends with what routes of its provider begin with, or with a whole route, so that upstream paths have
+/// it twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DoubledPath {
     /// The repeated part: one or more whole segments, such as `/v1`.
@@ -19,11 +20,13 @@ impl Provider {
         let Upstream::Fixed(url) = &self.upstream else {
             return None;
         };
-        let common = self.common_segments();
-        let beginnings = (1..=common.len()).rev();
-        let part = beginnings
-            .map(|count| format!("/{}", common[..count].join("/")))
-            .find(|beginning| url.path.ends_with(beginning.as_str()))?;
+        let parts = self.routes.iter().filter_map(|route| {
+            let segments = literal_segments(&route.path.to_string());
+            let beginnings = (1..=segments.len()).rev();
+            let mut beginnings = beginnings.map(|count| format!("/{}", segments[..count].join("/")));
+            beginnings.find(|beginning| url.path.ends_with(beginning.as_str()))
+        });
+        let part = parts.max_by_key(String::len)?;
         let path = url.path.strip_suffix(part.as_str())?.to_owned();
         let without = BaseUrl {
             path,
@@ -31,22 +34,12 @@ impl Provider {
         };
         Some(DoubledPath { part, without })
     }
+}
 
-    /// The literal segments that the paths of all routes begin with.
-    fn common_segments(&self) -> Vec<String> {
-        let literals = |path: String| -> Vec<String> {
-            let segments = path.split('/').skip(1).map(str::to_owned);
-            segments.take_while(|part| !part.contains('*')).collect()
-        };
-        let mut paths = self.routes.iter().map(|route| route.path.to_string());
-        let mut common = paths.next().map(literals).unwrap_or_default();
-        for segments in paths.map(literals) {
-            let alike = common.iter().zip(&segments).take_while(|(a, b)| a == b);
-            let count = alike.count();
-            common.truncate(count);
-        }
-        common
-    }
+/// What a route's path begins with, up to the first segment that is a pattern.
+fn literal_segments(path: &str) -> Vec<String> {
+    let segments = path.split('/').skip(1).map(str::to_owned);
+    segments.take_while(|part| !part.contains('*')).collect()
 }
 
 #[cfg(test)]
@@ -69,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_every_route_begins_with_is_found() {
+    fn a_path_that_routes_begin_with_is_found() {
         let v1 = "'GET /v1/models', 'POST /v1/chat/completions'";
         let gateway = Some(("/v1", "https://gw.example"));
         check("https://gw.example/v1", v1, gateway);
@@ -83,6 +76,16 @@ mod tests {
             "https://gw.example/v1",
             "'POST /v1/chat/completions'",
             gateway,
+        );
+        check(
+            "https://gw.example/v1",
+            "'GET /v2/models', 'POST /v1/chat', 'POST /*/chat'",
+            gateway,
+        );
+        check(
+            "https://gw.example/llm/v1/messages",
+            "'POST /v1/messages', 'GET /v1/models'",
+            Some(("/v1/messages", "https://gw.example/llm")),
         );
         let groq = "'GET /openai/v1/models', 'POST /openai/v1/responses'";
         check(
@@ -98,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_is_there_once_or_that_only_some_routes_repeat_is_not() {
+    fn a_path_that_no_route_repeats_is_not() {
         let v1 = "'GET /v1/models', 'POST /v1/chat/completions'";
         for url in [
             "https://gw.example",
@@ -108,11 +111,6 @@ mod tests {
         ] {
             check(url, v1, None);
         }
-        check(
-            "https://gw.example/v1",
-            "'GET /v1/models', 'POST /v2/chat'",
-            None,
-        );
         check("https://gw.example/v1", "'POST /*/chat'", None);
     }
 

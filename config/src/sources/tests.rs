@@ -269,6 +269,10 @@ fn a_complaint_says_where_what_and_what_instead() {
             "k.toml:1: `providers.mine`: `base_url` is missing",
         ),
         (
+            "[providers.opnai]\nname = 'Mine'",
+            "k.toml:1: `providers.opnai`: `base_url` of a new provider is missing; did you mean openai?",
+        ),
+        (
             "[providers.Mine]\nname = 'Mine'",
             "k.toml:1: `providers.Mine`: a provider id is",
         ),
