@@ -1,7 +1,8 @@
 //! What in the settings can be run and still deserves a second look: said by `serve` at start and by `check`, in the same
 //! words.
 
-use keyside_config::{Catalogue, ListenAddress, Listener, Provider, Settings};
+use keyside_config::{Catalogue, EgressProxy, ListenAddress, Listener, Provider, Settings};
+use keyside_proxy::ProxyVariables;
 
 /// One sentence or two for each, with the way out.
 pub(crate) fn of(settings: &Settings) -> Vec<String> {
@@ -9,6 +10,7 @@ pub(crate) fn of(settings: &Settings) -> Vec<String> {
     let providers = settings.catalogue.iter();
     listeners
         .filter_map(open_to_the_network)
+        .chain(environment(settings))
         .chain(providers.flat_map(|provider| mistyped(provider).into_iter().chain(doubled_path(provider))))
         .collect()
 }
@@ -25,6 +27,17 @@ fn open_to_the_network(listener: &Listener) -> Option<String> {
              of every workspace. Pin it to workspaces (`workspaces`), or listen on 127.0.0.1"
         )
     })
+}
+
+/// Proxy variables that have no effect, where they are what decides.
+fn environment(settings: &Settings) -> Vec<String> {
+    let mut providers = settings.catalogue.iter();
+    let is_asked = settings.egress.proxy == EgressProxy::Environment
+        || providers.any(|provider| provider.egress == Some(EgressProxy::Environment));
+    match is_asked {
+        true => ProxyVariables::from_process().warnings(),
+        false => Vec::new(),
+    }
 }
 
 /// A mistyped id overlays nothing: the built-in provider stays as it is.

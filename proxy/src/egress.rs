@@ -70,13 +70,13 @@ pub enum EgressError {
     /// The file holds no certificate.
     #[error("egress.ca_file: {} holds no certificate in PEM form that can be an authority's", .0.display())]
     NotAnAuthority(PathBuf),
-    /// `SSL_CERT_FILE` names a file that cannot be read.
-    #[error("SSL_CERT_FILE: cannot read {}: {source}; correct it, or unset it to trust the system's authorities", path.display())]
-    CertificateFile {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
+    /// `SSL_CERT_FILE` or `SSL_CERT_DIR` names nothing that authorities can be read from.
+    #[error("{variable}: {reason}; correct it, or unset it to trust the system's authorities")]
+    Authorities {
+        /// The variable.
+        variable: &'static str,
+        /// What is wrong with the file or the folder.
+        reason: String,
     },
     /// Neither the system's store nor `SSL_CERT_FILE` nor `egress.ca_file` holds one.
     #[error(

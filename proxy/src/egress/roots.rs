@@ -5,8 +5,8 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use std::env;
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::ffi::OsStr;
+use std::path::Path;
 
 /// Those of `egress.ca_file`, which are trusted on every route.
 pub(super) struct AddedRoots(RootCertStore);
@@ -41,10 +41,11 @@ impl AddedRoots {
 
 /// The system's, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
 pub(super) fn system(added: &AddedRoots) -> Result<RootCertStore, EgressError> {
-    if let Some(path) = env::var_os(CERTIFICATE_FILE).map(PathBuf::from)
-        && let Err(source) = File::open(&path)
-    {
-        return Err(EgressError::CertificateFile { path, source });
+    if let Some(file) = env::var_os(CERTIFICATE_FILE) {
+        expect_certificates(Path::new(&file))?;
+    }
+    if let Some(folders) = env::var_os(CERTIFICATE_FOLDERS) {
+        expect_folders(&folders)?;
     }
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
@@ -59,6 +60,38 @@ pub(super) fn system(added: &AddedRoots) -> Result<RootCertStore, EgressError> {
     }
 }
 
+/// Without this, what `SSL_CERT_FILE` names could hold none, and every certificate be refused without the reason.
+fn expect_certificates(path: &Path) -> Result<(), EgressError> {
+    let unusable = |reason: String| EgressError::Authorities {
+        variable: CERTIFICATE_FILE,
+        reason,
+    };
+    if path.as_os_str().is_empty() {
+        return Err(unusable("it is empty".to_owned()));
+    }
+    let shown = path.display();
+    let pem = std::fs::read(path)
+        .map_err(|source| unusable(format!("cannot read {shown}: {source}")))?;
+    match CertificateDer::pem_slice_iter(&pem).any(|certificate| certificate.is_ok()) {
+        true => Ok(()),
+        false => Err(unusable(format!("{shown} holds no certificate in PEM form"))),
+    }
+}
+
+/// The same for the folders of `SSL_CERT_DIR`, which may be empty.
+fn expect_folders(paths: &OsStr) -> Result<(), EgressError> {
+    let named = env::split_paths(paths).filter(|path| !path.as_os_str().is_empty());
+    for path in named {
+        if let Err(source) = std::fs::read_dir(&path) {
+            return Err(EgressError::Authorities {
+                variable: CERTIFICATE_FOLDERS,
+                reason: format!("cannot read {}: {source}", path.display()),
+            });
+        }
+    }
+    Ok(())
+}
+
 /// Mozilla's, which are built in: the authority of a proxy that inspects TLS is not among them.
 pub(super) fn public(added: &AddedRoots) -> RootCertStore {
     let mut roots = RootCertStore::empty();
@@ -68,3 +101,4 @@ pub(super) fn public(added: &AddedRoots) -> RootCertStore {
 }
 
 const CERTIFICATE_FILE: &str = "SSL_CERT_FILE";
+const CERTIFICATE_FOLDERS: &str = "SSL_CERT_DIR";

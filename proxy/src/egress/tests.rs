@@ -102,6 +102,9 @@ fn what_no_proxy_exempts_goes_directly() {
         ("198.51.100.0/24", "https://198.51.101.7", false),
         ("2001:db8::/32", "https://[2001:db8::7]", true),
         ("*", "https://example.com", true),
+        ("other.test example.com", "https://example.com", true),
+        ("*.example.com", "https://api.example.com", true),
+        ("example.com:443", "https://example.com", false),
     ] {
         for name in ["NO_PROXY", "no_proxy"] {
             let environment = [("HTTPS_PROXY", "http://proxy.example"), (name, exempt)];
@@ -109,6 +112,31 @@ fn what_no_proxy_exempts_goes_directly() {
             assert_eq!(way == DIRECT, is_exempt, "{exempt} {base}");
         }
     }
+}
+
+#[test]
+fn an_entry_of_no_proxy_that_exempts_nothing_is_told_by_its_place() {
+    let warnings = |list: &str| {
+        let environment = [("HTTPS_PROXY", "http://proxy.example"), ("NO_PROXY", list)];
+        ProxyVariables::with(&environment).warnings()
+    };
+    for list in ["", "*", "a.test, .b.test *.c.test", "10.0.0.0/8,::1,2001:db8::/32"] {
+        assert_eq!(warnings(list), [""; 0], "{list}");
+    }
+    for (list, part) in [
+        ("a.test,b.test:8080", "entry 2 has a port"),
+        ("10.0.0.0/33", "entry 1 is no network"),
+        ("10.0.0/8", "entry 1 is no network"),
+        ("http://a.test", "entry 1 is no network"),
+        ("[::1]", "entry 1 is no name"),
+        ("a.*.test", "entry 1 is no name"),
+    ] {
+        let said = warnings(list).join("\n");
+        assert!(said.starts_with("NO_PROXY: ") && said.contains(part), "{said}");
+        assert!(!said.contains("test") && said.lines().count() == 1, "{said}");
+    }
+    let plain = ProxyVariables::with(&[("HTTP_PROXY", "http://proxy.example")]).warnings();
+    assert!(plain[0].contains("HTTPS_PROXY"), "{plain:?}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Reads the proxy variables of Keyside's own environment, named as curl names them.
 //!
-//! `HTTP_PROXY` is not read: it is for plain http, which never takes a proxy here.
+//! `HTTP_PROXY` names no proxy: it is for plain http, which never takes one here.
 
 use super::EgressError;
 use crate::upstream::{EgressProxy, ProxyCredentials};
@@ -11,6 +11,7 @@ use percent_encoding::percent_decode_str;
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsString;
+use std::net::IpAddr;
 
 /// Values of the proxy variables, passed in so that a test needs no environment. It has no `Debug`: they may hold a password.
 pub struct ProxyVariables(BTreeMap<&'static str, OsString>);
@@ -33,7 +34,8 @@ impl ProxyVariables {
             let value = value(name).filter(|value| !value.is_empty())?;
             Some((name, value))
         };
-        Self(PROXY.into_iter().chain(EXEMPT).filter_map(set).collect())
+        let names = PROXY.into_iter().chain(EXEMPT).chain(PLAIN);
+        Self(names.filter_map(set).collect())
     }
 
     /// The proxy for https, and the variable that names it.
@@ -55,8 +57,32 @@ impl ProxyVariables {
         let (name, value) = self.first(EXEMPT)?;
         // Any proxy will do: only whether there is one is asked.
         let matcher = Matcher::builder().https("http://proxy.invalid");
-        let matcher = matcher.no(value.to_string_lossy().into_owned()).build();
+        let list = value.to_string_lossy();
+        let list: Vec<_> = entries(&list).map(|entry| domain(entry).to_owned()).collect();
+        let matcher = matcher.no(list.join(",")).build();
         Some(Exempt { name, matcher })
+    }
+
+    /// What is set and has no effect, a sentence each. No value is repeated.
+    pub fn warnings(&self) -> Vec<String> {
+        if self.first(PROXY).is_none() {
+            let plain = self.first(PLAIN).map(|(name, _)| {
+                format!(
+                    "{name} is for http:// alone, and providers are reached over https://: set HTTPS_PROXY to reach \
+                     them through a proxy"
+                )
+            });
+            return plain.into_iter().collect();
+        }
+        let Some((name, value)) = self.first(EXEMPT) else {
+            return Vec::new();
+        };
+        let list = value.to_string_lossy();
+        let faults = entries(&list).map(fault).zip(1..);
+        let warnings = faults.filter_map(|(fault, place)| {
+            Some(format!("{name}: entry {place} {}, and exempts nothing", fault?))
+        });
+        warnings.collect()
     }
 
     fn first<const N: usize>(&self, names: [&'static str; N]) -> Option<(&'static str, &OsString)> {
@@ -75,6 +101,44 @@ impl Exempt {
             .is_none()
             .then_some(self.name)
     }
+}
+
+/// Commas separate entries, and so do blanks, as with curl.
+fn entries(list: &str) -> impl Iterator<Item = &str> {
+    let separates = |letter: char| letter == ',' || letter.is_ascii_whitespace();
+    list.split(separates).filter(|entry| !entry.is_empty())
+}
+
+/// `*.example.com` is `.example.com`.
+fn domain(entry: &str) -> &str {
+    match entry.strip_prefix('*') {
+        Some(below) if below.starts_with('.') => below,
+        _ => entry,
+    }
+}
+
+/// Why an entry matches no host.
+fn fault(entry: &str) -> Option<&'static str> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if entry == "*" || entry.parse::<IpAddr>().is_ok() || domain(entry).bytes().all(fits) {
+        return None;
+    }
+    if let Some((address, length)) = entry.split_once('/') {
+        return (!is_network(address, length)).then_some("is no network, such as 10.0.0.0/8");
+    }
+    match entry.rsplit_once(':') {
+        Some((_, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => Some("has a port"),
+        _ => Some("is no name, address or network"),
+    }
+}
+
+fn is_network(address: &str, length: &str) -> bool {
+    let most = match address.parse::<IpAddr>() {
+        Ok(IpAddr::V4(_)) => 32,
+        Ok(IpAddr::V6(_)) => 128,
+        Err(_) => return false,
+    };
+    length.parse::<u8>().is_ok_and(|length| length <= most)
 }
 
 /// Reads `[scheme://][user[:password]@]host[:port]`. Without a scheme it is http; user and password may be escaped.
@@ -103,6 +167,8 @@ fn credentials(userinfo: &str) -> Result<ProxyCredentials, String> {
 
 /// The first that is set counts.
 const PROXY: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+/// Of plain http.
+const PLAIN: [&str; 2] = ["HTTP_PROXY", "http_proxy"];
 const EXEMPT: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
 #[cfg(test)]

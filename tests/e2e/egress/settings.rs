@@ -46,6 +46,15 @@ fn a_file_that_is_missing_or_holds_something_else_is_named() {
     let proxied = || Keyside::builder().set("egress.proxy", r#""http://proxy.example:3128""#);
     let certificates = Keyside::builder().variable("SSL_CERT_FILE", "/nowhere/roots.pem");
     check_unusable(&certificates, &["SSL_CERT_FILE", "/nowhere/roots.pem"]);
+    let empty = Keyside::builder().variable("SSL_CERT_FILE", "");
+    check_unusable(&empty, &["SSL_CERT_FILE: it is empty"]);
+    let folder = Keyside::builder().variable("SSL_CERT_DIR", "/nowhere/roots");
+    check_unusable(&folder, &["SSL_CERT_DIR", "/nowhere/roots"]);
+    let spoilt = Keyside::builder();
+    let file = spoilt.home().join("roots.pem");
+    fs::write(&file, CANARY).expect("a writable folder");
+    let spoilt = spoilt.variable("SSL_CERT_FILE", file.to_str().expect("a plain path"));
+    check_unusable(&spoilt, &["SSL_CERT_FILE", "holds no certificate"]);
     for key in ["egress.ca_file", "egress.credentials_file"] {
         let missing = proxied().set(key, r#""/nowhere/file""#);
         check_unusable(&missing, &[key, "/nowhere/file"]);
@@ -56,6 +65,28 @@ fn a_file_that_is_missing_or_holds_something_else_is_named() {
     }
     let without_proxy = Keyside::builder().set("egress.credentials_file", r#""file""#);
     check_unusable(&without_proxy, &["egress.credentials_file", "egress.proxy"]);
+}
+
+#[test]
+fn what_no_variable_of_a_proxy_can_do_is_warned_of() {
+    let proxied = Keyside::builder().variable("HTTPS_PROXY", "http://proxy.example");
+    let exempting = |list: &str| proxied.clone().variable("NO_PROXY", list);
+    for (builder, expected) in [
+        (exempting("corp.example:8080"), Some("entry 1 has a port")),
+        (exempting("a.example 10.0.0.0/99"), Some("entry 2 is no network")),
+        (exempting("a.example,*.b.example 10.0.0.0/8 ::1"), None),
+        (
+            Keyside::builder().variable("HTTP_PROXY", "http://proxy.example"),
+            Some("HTTPS_PROXY"),
+        ),
+    ] {
+        let exit = builder.run(&["check"], b"");
+        assert_eq!(exit.code, Some(0), "{exit:#?}");
+        match expected {
+            Some(part) => assert!(exit.stderr.contains(part), "no {part} in {exit:#?}"),
+            None => assert_eq!(exit.stderr, ""),
+        }
+    }
 }
 
 #[test]
