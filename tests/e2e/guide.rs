@@ -67,6 +67,24 @@ fn the_link_of_a_refusal_leads_to_the_page() {
     }
 }
 
+#[test]
+fn the_page_has_what_to_do_for_the_refusals_that_a_newcomer_meets() {
+    let keyside = Keyside::builder().start();
+    let page = followed(&keyside, "/");
+    for code in [
+        "credential_missing",
+        "workspace_missing",
+        "workspace_unknown",
+        "provider_unknown",
+        "path_not_allowed",
+        "host_not_allowed",
+        "browser_not_allowed",
+        "upstream_unreachable",
+    ] {
+        assert!(page.holds(&format!("<code>{code}</code>")), "{code}");
+    }
+}
+
 /// A flag that does not exist, or a value that it does not take, is an error before `--help` is.
 #[test]
 fn each_command_of_the_page_exists() {
