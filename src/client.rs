@@ -21,7 +21,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use self::transport::Http;
-pub(crate) use self::{download::Incoming, error::ClientError};
+pub(crate) use self::{download::Incoming, error::ClientError, problem::about_keys};
 
 /// One admin API and the token for it.
 pub(crate) struct Client {

@@ -81,7 +81,7 @@ impl ClientError {
             }
             Self::Silent { .. } => "Look at its log: it may be waiting for its disk.".to_owned(),
             Self::Foreign { .. } => "Give the admin API's own address (admin.listen), not the proxy's.".to_owned(),
-            Self::Problem(problem) => problem.next_step().to_owned(),
+            Self::Problem(problem) => problem.next_step(),
         }
     }
 }

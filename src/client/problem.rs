@@ -33,13 +33,22 @@ impl Problem {
     }
 
     /// What to do about it: the server's own remedy, unless that speaks of HTTP requests.
-    pub(super) fn next_step(&self) -> &str {
+    pub(super) fn next_step(&self) -> String {
         let kind = self.kind();
         match NEXT.iter().find(|(kinds, _)| kinds.contains(&kind)) {
-            Some((_, next)) => next,
-            None => &self.remedy,
+            Some((_, next)) => (*next).to_owned(),
+            None => about_keys(&self.remedy),
         }
     }
+}
+
+/// What the API says of credentials, which the command line calls keys. Names of settings and paths stay.
+pub(crate) fn about_keys(said: &str) -> String {
+    let word = |word: &str| match word.contains(['[', '/', '_', '`']) {
+        true => word.to_owned(),
+        false => word.replace("credential", "key").replace("Credential", "Key"),
+    };
+    said.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
 impl fmt::Display for Problem {
@@ -54,7 +63,7 @@ impl fmt::Display for Problem {
             ("precondition-failed", _) => {
                 return f.write_str("someone else changed it at the same moment");
             }
-            _ => f.write_str(&self.detail)?,
+            _ => f.write_str(&about_keys(&self.detail))?,
         }
         // A server error is in the server's log under this id; a client error says all there is to know.
         match self.status >= 500 && !self.request_id.is_empty() {
@@ -66,12 +75,13 @@ impl fmt::Display for Problem {
 
 impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { field, detail } = self;
+        let field = &self.field;
+        let detail = about_keys(&self.detail);
         let option = OPTIONS.iter().find(|(name, _)| name == field);
         match (option, field.as_str()) {
             (Some((_, option)), _) => write!(f, "{option}: {detail}"),
             // Errors of this field name the secret themselves.
-            (None, "secret") => f.write_str(detail),
+            (None, "secret") => f.write_str(&detail),
             (None, name) if name.starts_with('(') => write!(f, "{name}: {detail}"),
             (None, name) => write!(f, "--{name}: {detail}"),
         }
@@ -201,6 +211,18 @@ mod tests {
             problem("last-owner", 409, json!([])).to_string(),
             "It is so."
         );
+    }
+
+    #[test]
+    fn credentials_are_called_keys_and_settings_by_their_name() {
+        for (said, expected) in [
+            ("There is no such credential.", "There is no such key."),
+            ("Credentials: two.", "Keys: two."),
+            ("Change its [[credential]] table.", "Change its [[credential]] table."),
+            ("See `credential_missing`.", "See `credential_missing`."),
+        ] {
+            assert_eq!(about_keys(said), expected);
+        }
     }
 
     #[test]

@@ -152,7 +152,7 @@ fn what_fails_says_the_next_step_and_exits_with_1() {
     let absent = adding(&["--secret-file", "absent"]);
     check_says(FAILED, &desk.run(&absent, b""), "--secret-file");
     let nobody = ["key", "show", ID];
-    check_says(FAILED, &desk.run(&nobody, b""), "credential");
+    check_says(FAILED, &desk.run(&nobody, b""), "no such key");
 
     let nowhere = ["key", "list", "--admin-url", "http://127.0.0.1:1"];
     check_says(FAILED, &desk.builder().run(&nowhere, b""), "keyside serve");

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Answer, Failure, another_form};
-use crate::cli::table::Table;
+use crate::{cli::table::Table, client::about_keys};
 
 /// What the admin API says of a credential, as far as it is shown. Fields that a newer server adds are no obstacle.
 #[derive(Deserialize)]
@@ -86,7 +86,7 @@ impl Credential {
     /// Says beside the answer what is unusual about it.
     pub(super) fn remark_on(&self, answer: &Answer) {
         for warning in &self.warnings {
-            answer.remark(&format!("warning: {warning}"));
+            answer.remark(&format!("warning: {}", about_keys(warning)));
         }
         let twins: Vec<_> = self.duplicates.iter().flatten().collect();
         if let [first, others @ ..] = twins.as_slice() {
