@@ -8,7 +8,7 @@ use keyside_config::Sources;
 use keyside_credentials::{ActorId, CredentialId, WorkspaceId};
 use serde_json::{Value, json};
 
-use super::{Admin, Answer, Failure, table::Table, workspace};
+use super::{Admin, Answer, Failure, key::key_id, table::Table, workspace};
 use crate::client::{Client, ClientError};
 
 /// What can be done with the audit log.
@@ -35,7 +35,7 @@ struct Filters {
     #[arg(long, short, value_parser = event)]
     event: Option<String>,
     /// Only about this key: its id, as `keyside key list` shows it
-    #[arg(long = "key-id", value_name = "ID")]
+    #[arg(long = "key-id", value_name = "ID", value_parser = key_id)]
     credential: Option<CredentialId>,
 }
 

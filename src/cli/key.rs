@@ -101,6 +101,7 @@ pub(crate) struct List {
 #[derive(Args)]
 pub(crate) struct One {
     /// Its id, as `keyside key list` shows it
+    #[arg(value_parser = key_id)]
     id: CredentialId,
     #[command(flatten)]
     admin: Admin,
@@ -295,6 +296,14 @@ pub(crate) fn another_form(expected: &str) -> Failure {
         "expected {expected} from Keyside, found another form"
     ))
     .next("Use the `keyside` of the same version as the server's (`keyside version`).")
+}
+
+/// A key's id, which the API calls a credential's.
+pub(crate) fn key_id(text: &str) -> Result<CredentialId, String> {
+    text.parse().map_err(|_| {
+        "expected the id of a key, as `keyside key list` shows it: cred_ and 26 letters and digits"
+            .to_owned()
+    })
 }
 
 fn path(id: &CredentialId) -> String {
