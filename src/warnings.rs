@@ -11,7 +11,10 @@ pub(crate) fn of(settings: &Settings) -> Vec<String> {
     listeners
         .filter_map(open_to_the_network)
         .chain(environment(settings))
-        .chain(providers.flat_map(|provider| mistyped(provider).into_iter().chain(doubled_path(provider))))
+        .chain(
+            providers
+                .flat_map(|provider| mistyped(provider).into_iter().chain(doubled_path(provider))),
+        )
         .collect()
 }
 
@@ -104,7 +107,10 @@ mod tests {
             mistyped(&provider)
         };
         let said = called("opnai").unwrap();
-        assert!(said.contains("[providers.opnai] is a new provider; did you mean openai?"), "{said}");
+        assert!(
+            said.contains("[providers.opnai] is a new provider; did you mean openai?"),
+            "{said}"
+        );
         for id in ["openai", "openai-eu", "openai2", "local"] {
             assert_eq!(called(id), None, "{id}");
         }

@@ -102,7 +102,9 @@ impl Recipe {
     /// # Errors
     /// No recipe has it.
     pub fn named(id: &str) -> Result<Self, UnknownRecipe> {
-        let found = BUILTIN.iter().find(|(known, _)| known.eq_ignore_ascii_case(id));
+        let found = BUILTIN
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(id));
         found
             .map(|(id, text)| Self::read(id, text))
             .ok_or_else(|| UnknownRecipe::of(id))

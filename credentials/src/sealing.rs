@@ -139,6 +139,11 @@ impl SealingKey {
         self.hmac(place, body).finalize().into_bytes().into()
     }
 
+    /// The same of a secret: who has it twice can tell, without keeping it.
+    pub(crate) fn mac_secret(&self, place: &Place<'_>, secret: &Secret) -> [u8; 32] {
+        self.mac(place, secret.expose())
+    }
+
     /// Whether `mac` was made by this key for this `body` in this `place`. Takes the same time wherever they differ.
     pub(crate) fn verify(
         &self,

@@ -126,7 +126,9 @@ fn is_yours(text: &[u8]) -> bool {
         return false;
     };
     let nouns: [&[u8]; 3] = [b"key", b"token", b"secret"];
-    nouns.into_iter().any(|noun| found(&text[start..], noun).is_some())
+    nouns
+        .into_iter()
+        .any(|noun| found(&text[start..], noun).is_some())
 }
 
 /// The length in bytes from which a secret is masked in answers. A shorter one is likelier to be an ordinary word than an
@@ -196,7 +198,13 @@ mod tests {
             let refused = read(text).unwrap_err();
             assert!(matches!(refused, SecretError::Placeholder(_)), "{text}");
         }
-        for text in ["$ecretKey", "$12345678", "sk-45678>", "sk-yours-45678", "opp://45"] {
+        for text in [
+            "$ecretKey",
+            "$12345678",
+            "sk-45678>",
+            "sk-yours-45678",
+            "opp://45",
+        ] {
             assert!(read(text).is_ok(), "{text}");
         }
     }

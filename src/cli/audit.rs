@@ -123,15 +123,7 @@ impl List {
 }
 
 fn table(items: &[Value], answer: &Answer) -> String {
-    let mut table = Table::new([
-        "#",
-        "AT",
-        "EVENT",
-        "ACTOR",
-        "WORKSPACE",
-        "KEY",
-        "NOTE",
-    ]);
+    let mut table = Table::new(["#", "AT", "EVENT", "ACTOR", "WORKSPACE", "KEY", "NOTE"]);
     for item in items {
         let text = |field| item[field].as_str().unwrap_or("-").to_owned();
         table.row([

@@ -154,15 +154,11 @@ impl Add {
     /// Reports a missing token and a mistyped workspace or provider before it asks for the key.
     async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
-        workspace::expect(&client, &self.workspace).await?;
-        let known = provider::find(&client, self.provider.as_str()).await?;
-        if known.as_ref().is_some_and(Provider::needs_endpoint) && self.endpoint.is_none() {
-            return Err(Failure::usage("expected --endpoint, found none: each key of this provider names its own host")
-                .next("`keyside provider show ID` has an example of it."));
-        }
-        if self.secret.is_asked_for() {
-            self.expect_free_label(&client).await?;
-        }
+        let known = match self.secret.is_asked_for() {
+            true => self.expect_what_is_known(&client).await?,
+            // Nobody waits at a prompt: the server says what is wrong, and then it is looked up what was meant.
+            false => None,
+        };
         let wanted = Wanted {
             workspace: self.workspace.as_str(),
             provider: self.provider.as_str(),
@@ -171,9 +167,24 @@ impl Add {
         };
         let secret = self.secret.read(Some(&wanted), answer)?;
         let others = self.others();
-        let added = client.post_secret(CREDENTIALS, secret, &others).await?;
+        let added = match client.post_secret(CREDENTIALS, secret, &others).await {
+            Ok(added) => added,
+            Err(error) => {
+                if known.is_none() {
+                    self.expect_what_is_known(&client).await?;
+                }
+                return Err(error.into());
+            }
+        };
         let credential = Credential::of(&added)?;
         credential.remark_on(answer);
+        let known = match known {
+            None => provider::find(&client, self.provider.as_str())
+                .await
+                .ok()
+                .flatten(),
+            known => known,
+        };
         let lines = known.map_or(String::new(), |known| {
             sdk_lines::of(&known, sources, self.workspace.as_str())
         });
@@ -182,7 +193,20 @@ impl Add {
         })
     }
 
-    /// The server decides; a person does not paste a key first to learn it.
+    /// What can be wrong without the secret: nobody should paste one and then learn it. Returns what is known of the provider.
+    async fn expect_what_is_known(&self, client: &Client) -> Result<Option<Provider>, Failure> {
+        workspace::expect(client, &self.workspace).await?;
+        let known = provider::find(client, self.provider.as_str()).await?;
+        if known.as_ref().is_some_and(Provider::needs_endpoint) && self.endpoint.is_none() {
+            return Err(Failure::usage(
+                "expected --endpoint, found none: each key of this provider names its own host",
+            )
+            .next("`keyside provider show ID` has an example of it."));
+        }
+        self.expect_free_label(client).await?;
+        Ok(known)
+    }
+
     async fn expect_free_label(&self, client: &Client) -> Result<(), Failure> {
         let filters = format!("&workspaceId={}&provider={}", self.workspace, self.provider);
         let items = all(client, CREDENTIALS, &filters).await?;

@@ -63,8 +63,11 @@ fn whitespace(text: &str) -> Option<Range<usize>> {
 /// ` # where it is from`; what is before it. A `#` in quotes begins none.
 fn comment(text: &str) -> Option<Range<usize>> {
     let start = text.find(" #").or_else(|| text.find("\t#"))?;
-    let is_closed = |quote: char| text[..start].matches(quote).count() % 2 == 0;
-    ['"', '\'', '`'].into_iter().all(is_closed).then_some(0..start)
+    let is_closed = |quote: char| text[..start].matches(quote).count().is_multiple_of(2);
+    ['"', '\'', '`']
+        .into_iter()
+        .all(is_closed)
+        .then_some(0..start)
 }
 
 /// The comma or semicolon after a whole entry or statement, or the backslash of a line that goes on; what is before it. A
@@ -80,7 +83,9 @@ fn punctuation(text: &str, prefixes: &[String]) -> Option<Range<usize>> {
 
 /// `"name": ` of JSON or Python; where the value begins.
 fn quoted_name(text: &str) -> Option<usize> {
-    let quote = ['"', '\''].into_iter().find(|quote| text.starts_with(*quote))?;
+    let quote = ['"', '\'']
+        .into_iter()
+        .find(|quote| text.starts_with(*quote))?;
     let (name, rest) = text[1..].split_once(quote)?;
     let value = rest.trim_start().strip_prefix([':', '='])?;
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
@@ -219,7 +224,10 @@ mod tests {
             ("OPENAI_API_KEY: KEY", &["a variable's name"]),
             ("OPENAI_API_KEY: 'KEY'", &["a variable's name", "quotes"]),
             ("export TOKEN=KEY;", &["punctuation", "a variable's name"]),
-            ("$env:TOKEN = \"KEY\"", &["a variable's name", "whitespace", "quotes"]),
+            (
+                "$env:TOKEN = \"KEY\"",
+                &["a variable's name", "whitespace", "quotes"],
+            ),
             ("set TOKEN=KEY", &["a variable's name"]),
             ("setx TOKEN \"KEY\"", &["a variable's name", "quotes"]),
             ("set -gx TOKEN KEY", &["a variable's name"]),
@@ -230,7 +238,10 @@ mod tests {
             ),
             ("'apiKey':'KEY'", &["a field's name", "quotes"]),
             ("KEY # of the team's account", &["a comment"]),
-            ("TOKEN_1=\"KEY\" # old", &["a comment", "a variable's name", "quotes"]),
+            (
+                "TOKEN_1=\"KEY\" # old",
+                &["a comment", "a variable's name", "quotes"],
+            ),
             ("\"KEY # old\"", &["quotes", "a comment"]),
             (
                 "-H \"Authorization: Bearer KEY\" \\",

@@ -124,7 +124,8 @@ pub(crate) async fn expect(client: &Client, id: &WorkspaceId) -> Result<(), Fail
 /// # Errors
 /// It has no such workspace.
 pub(crate) async fn known_to(client: &Client, id: &WorkspaceId) -> Result<bool, Failure> {
-    let asked = client.get(&path(id));
+    let path = path(id);
+    let asked = client.get(&path);
     match tokio::time::timeout(AT_HAND, asked).await {
         Ok(Ok(_)) => Ok(true),
         Ok(Err(error)) if error.is(UNKNOWN) => Err(explained(client, id, error).await),
@@ -144,10 +145,10 @@ pub(crate) async fn explained(client: &Client, id: &WorkspaceId, error: ClientEr
     let ids = items.iter().filter_map(|item| item["id"].as_str());
     match nearest(id.as_str(), ids) {
         // The one that was given is not repeated: it may be a key.
-        Some(meant) => Failure::failed(format!(
-            "there is no such workspace; did you mean {meant}?"
-        ))
-        .next(error.next_step()),
+        Some(meant) => {
+            Failure::failed(format!("there is no such workspace; did you mean {meant}?"))
+                .next(error.next_step())
+        }
         None => error.into(),
     }
 }

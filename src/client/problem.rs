@@ -46,7 +46,9 @@ impl Problem {
 pub(crate) fn about_keys(said: &str) -> String {
     let word = |word: &str| match word.contains(['[', '/', '_', '`']) {
         true => word.to_owned(),
-        false => word.replace("credential", "key").replace("Credential", "Key"),
+        false => word
+            .replace("credential", "key")
+            .replace("Credential", "Key"),
     };
     said.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
@@ -218,7 +220,10 @@ mod tests {
         for (said, expected) in [
             ("There is no such credential.", "There is no such key."),
             ("Credentials: two.", "Keys: two."),
-            ("Change its [[credential]] table.", "Change its [[credential]] table."),
+            (
+                "Change its [[credential]] table.",
+                "Change its [[credential]] table.",
+            ),
             ("See `credential_missing`.", "See `credential_missing`."),
         ] {
             assert_eq!(about_keys(said), expected);

@@ -167,7 +167,14 @@ fn a_workspace_that_is_not_there_is_an_error_that_names_the_nearest() {
         &["run", "list", "-w", "acmee"],
         &["audit", "list", "-w", "acmee"],
         &["audit", "export", "-w", "acmee"],
-        &["env", "openai", "-w", "acmee", "--listener", "127.0.0.1:7380"],
+        &[
+            "env",
+            "openai",
+            "-w",
+            "acmee",
+            "--listener",
+            "127.0.0.1:7380",
+        ],
         &["workspace", "show", "acmee"],
         &["key", "add", "-w", "acmee", "-p", "openai", "--stdin"],
     ] {

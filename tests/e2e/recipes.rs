@@ -28,7 +28,11 @@ fn what_is_printed_sets_the_variables_in_a_shell_and_does_nothing_else() {
         assert_eq!(set["NO_PROXY"], no_proxy, "{client}: {script}");
         for name in json["unset"].as_array().expect("a list") {
             let name = name.as_str().expect("a name");
-            let set = variables_after(&builder, &format!(r#"export {name}=own; eval "$1""#), &script);
+            let set = variables_after(
+                &builder,
+                &format!(r#"export {name}=own; eval "$1""#),
+                &script,
+            );
             assert_eq!(set.get(name), None, "{client}: {script}");
         }
         let files = fs::read_dir(builder.home()).expect("a folder").count();

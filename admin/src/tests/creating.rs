@@ -72,10 +72,18 @@ async fn a_key_of_another_provider_is_stored_with_a_warning_that_names_it() {
     assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
     let warnings = answer.json()["warnings"].to_string();
     assert!(warnings.contains("a key of Groq"), "{warnings}");
-    for placeholder in ["$OPENAI_API_KEY", "YOUR_API_KEY", "sk-proj-EXAMPLE-EXAMPLE-EXAMPLE-EXAMPLE"] {
+    for placeholder in [
+        "$OPENAI_API_KEY",
+        "YOUR_API_KEY",
+        "sk-proj-EXAMPLE-EXAMPLE-EXAMPLE-EXAMPLE",
+    ] {
         let body = new_credential(json!({ "secret": placeholder, "label": "other" }));
         let answer = api.post(CREDENTIALS, &body).await;
-        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{placeholder}");
+        assert_eq!(
+            answer.status,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "{placeholder}"
+        );
         assert_eq!(answer.fields(), ["secret"], "{placeholder}");
     }
 }

@@ -23,7 +23,8 @@ impl Provider {
         let parts = self.routes.iter().filter_map(|route| {
             let segments = literal_segments(&route.path.to_string());
             let beginnings = (1..=segments.len()).rev();
-            let mut beginnings = beginnings.map(|count| format!("/{}", segments[..count].join("/")));
+            let mut beginnings =
+                beginnings.map(|count| format!("/{}", segments[..count].join("/")));
             beginnings.find(|beginning| url.path.ends_with(beginning.as_str()))
         });
         let part = parts.max_by_key(String::len)?;

@@ -114,7 +114,7 @@ impl Declared {
         let stopping = || SourceError::Away("the process is stopping".into());
         let secret = read.unwrap_or_else(|_| Err(stopping()))?;
         let place = item.document.secret_place(0);
-        let mac = self.key.0.mac(&place, secret.expose());
+        let mac = self.key.0.mac_secret(&place, &secret);
         let version = mac[..8].iter().map(|byte| format!("{byte:02x}")).collect();
         Ok((version, secret))
     }

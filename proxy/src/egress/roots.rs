@@ -70,11 +70,13 @@ fn expect_certificates(path: &Path) -> Result<(), EgressError> {
         return Err(unusable("it is empty".to_owned()));
     }
     let shown = path.display();
-    let pem = std::fs::read(path)
-        .map_err(|source| unusable(format!("cannot read {shown}: {source}")))?;
+    let pem =
+        std::fs::read(path).map_err(|source| unusable(format!("cannot read {shown}: {source}")))?;
     match CertificateDer::pem_slice_iter(&pem).any(|certificate| certificate.is_ok()) {
         true => Ok(()),
-        false => Err(unusable(format!("{shown} holds no certificate in PEM form"))),
+        false => Err(unusable(format!(
+            "{shown} holds no certificate in PEM form"
+        ))),
     }
 }
 

@@ -120,7 +120,12 @@ fn an_entry_of_no_proxy_that_exempts_nothing_is_told_by_its_place() {
         let environment = [("HTTPS_PROXY", "http://proxy.example"), ("NO_PROXY", list)];
         ProxyVariables::with(&environment).warnings()
     };
-    for list in ["", "*", "a.test, .b.test *.c.test", "10.0.0.0/8,::1,2001:db8::/32"] {
+    for list in [
+        "",
+        "*",
+        "a.test, .b.test *.c.test",
+        "10.0.0.0/8,::1,2001:db8::/32",
+    ] {
         assert_eq!(warnings(list), [""; 0], "{list}");
     }
     for (list, part) in [
@@ -132,8 +137,14 @@ fn an_entry_of_no_proxy_that_exempts_nothing_is_told_by_its_place() {
         ("a.*.test", "entry 1 is no name"),
     ] {
         let said = warnings(list).join("\n");
-        assert!(said.starts_with("NO_PROXY: ") && said.contains(part), "{said}");
-        assert!(!said.contains("test") && said.lines().count() == 1, "{said}");
+        assert!(
+            said.starts_with("NO_PROXY: ") && said.contains(part),
+            "{said}"
+        );
+        assert!(
+            !said.contains("test") && said.lines().count() == 1,
+            "{said}"
+        );
     }
     let plain = ProxyVariables::with(&[("HTTP_PROXY", "http://proxy.example")]).warnings();
     assert!(plain[0].contains("HTTPS_PROXY"), "{plain:?}");

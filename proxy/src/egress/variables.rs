@@ -58,7 +58,9 @@ impl ProxyVariables {
         // Any proxy will do: only whether there is one is asked.
         let matcher = Matcher::builder().https("http://proxy.invalid");
         let list = value.to_string_lossy();
-        let list: Vec<_> = entries(&list).map(|entry| domain(entry).to_owned()).collect();
+        let list: Vec<_> = entries(&list)
+            .map(|entry| domain(entry).to_owned())
+            .collect();
         let matcher = matcher.no(list.join(",")).build();
         Some(Exempt { name, matcher })
     }
@@ -80,7 +82,10 @@ impl ProxyVariables {
         let list = value.to_string_lossy();
         let faults = entries(&list).map(fault).zip(1..);
         let warnings = faults.filter_map(|(fault, place)| {
-            Some(format!("{name}: entry {place} {}, and exempts nothing", fault?))
+            Some(format!(
+                "{name}: entry {place} {}, and exempts nothing",
+                fault?
+            ))
         });
         warnings.collect()
     }

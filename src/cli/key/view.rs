@@ -92,9 +92,14 @@ impl Credential {
         if let [first, others @ ..] = twins.as_slice() {
             let more = match others.len() {
                 0 => String::new(),
-                count => format!(", and as {count} more; `keyside key show {}` lists them", self.id),
+                count => format!(
+                    ", and as {count} more; `keyside key show {}` lists them",
+                    self.id
+                ),
             };
-            answer.remark(&format!("warning: the same secret is stored as {first}{more}"));
+            answer.remark(&format!(
+                "warning: the same secret is stored as {first}{more}"
+            ));
         }
     }
 

@@ -73,7 +73,10 @@ fn what_no_variable_of_a_proxy_can_do_is_warned_of() {
     let exempting = |list: &str| proxied.clone().variable("NO_PROXY", list);
     for (builder, expected) in [
         (exempting("corp.example:8080"), Some("entry 1 has a port")),
-        (exempting("a.example 10.0.0.0/99"), Some("entry 2 is no network")),
+        (
+            exempting("a.example 10.0.0.0/99"),
+            Some("entry 2 is no network"),
+        ),
         (exempting("a.example,*.b.example 10.0.0.0/8 ::1"), None),
         (
             Keyside::builder().variable("HTTP_PROXY", "http://proxy.example"),

@@ -8,8 +8,8 @@ use std::time::Duration;
 use axum::extract::State;
 use jiff::Timestamp;
 use keyside_credentials::{
-    Credential, Edit, GRACE_DEFAULT, GRACE_LIMIT, Hash, Idempotency, Revocation, Rollback, Rotation, Secret,
-    UsageTag,
+    Credential, Edit, GRACE_DEFAULT, GRACE_LIMIT, Hash, Idempotency, Revocation, Rollback,
+    Rotation, Secret, UsageTag,
 };
 
 use super::{CredentialView, foreign, saved, tagged};

@@ -48,7 +48,7 @@ fn the_generated_master_key_lies_beside_the_store_and_not_in_it() {
 
 #[test]
 fn a_driver_takes_its_own_settings_and_no_other_s() {
-    let text = "[kms]\nmount = 'team/transit'";
+    let text = "[kms]\nmount = 'team/transit'\n[vault]\naddress = 'https://vault.test'\ntoken_file = '/run/token'";
     let Loaded { settings, .. } = load(text, &[("KMS_DRIVER", "vault")]).unwrap();
     let (mount, key_prefix) = ("team/transit".to_owned(), "keyside-".to_owned());
     assert_eq!(settings.kms, Kms::Vault(TransitKms { mount, key_prefix }));
