@@ -36,7 +36,7 @@ check: check-fmt check-clippy check-structure check-docs check-providers check-a
 
 vault: ## Keyside before a real OpenBao, also what waits for leases to end (ARGS go to pytest)
 	@$(need) cargo cc cmake venv
-	cargo build --locked
+	cargo build --locked --workspace --bins --examples
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/vault/run.sh $(ARGS)
 
 bench: ## Measure against nginx on this machine, side by side (ARGS=start: how fast it starts; ARGS=lists: the admin API, ARGS=revoke: how soon a key is used no more)

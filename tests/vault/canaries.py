@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from harness.canary import leaks
 
-#: Tokens that Keyside is issued are not known to the tests, but their form is: `s.` and 24 characters, or Vault's `hvs.`.
+#: Tokens that Keyside is issued are not known to the tests, but their form is: `s.` or `hvs.`, and 24 characters.
 TOKEN = re.compile(r"[sbr]\.[A-Za-z0-9]{24,}")
 
 

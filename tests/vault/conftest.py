@@ -89,7 +89,8 @@ class Corner:
     def allow(self, *paths: str):
         """The policy lets a sidecar read these paths of the mount and no others."""
         kinds = ("data/", "metadata/") if self.version == 2 else ("",)
-        rules = [f'path "{self.mount}/{kind}{path}" {{ capabilities = ["read"] }}\n' for kind in kinds for path in paths]
+        allowed = [f"{self.mount}/{kind}{path}" for kind in kinds for path in paths]
+        rules = [f'path "{path}" {{ capabilities = ["read"] }}\n' for path in allowed]
         # A policy without any rule is refused, and one that forbids is what an administrator would write.
         self.bao.write_policy(self.policy, "".join(rules) or f'path "{self.mount}/*" {{ capabilities = ["deny"] }}')
 

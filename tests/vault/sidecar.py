@@ -20,7 +20,7 @@ from harness.web import eventually, fetch
 #: How often the tests let Keyside look at Vault, in seconds.
 POLL = 0.25
 POLL_SETTING = f"{int(POLL * 1000)}ms"
-#: Seconds until a change is in use: a poll and a second, as if the poll were one of a second. A busy machine has the difference.
+#: Seconds until a change is in use: a poll and a second, as for a poll of one second. The rest is for busy machines.
 SOON = 2.0
 #: For how many seconds something has to stay as it is: a few polls.
 A_WHILE = 4 * POLL

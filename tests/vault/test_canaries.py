@@ -1,4 +1,4 @@
-"""The search that follows each test of a sidecar finds what it is for; and what no other test starts is searched here."""
+"""The search that follows each test of a sidecar finds secrets; and what no other test starts is searched here."""
 
 import pytest
 

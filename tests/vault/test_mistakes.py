@@ -138,7 +138,7 @@ MISTAKES = [
     Mistake("ended token", _ended_token, ("vault.token_file",), ("token",)),
     Mistake("no file", _file(lambda file: None), (FILE,), ("create", "write", "mount", "correct", "check")),
     Mistake("folder for a file", _file(lambda file: file.mkdir()), (FILE,), ("folder", "directory")),
-    Mistake("unreadable file", _file(_unreadable), (FILE,), ("permission", "readable", "chmod", "chown", "may not read")),
+    Mistake("unreadable file", _file(_unreadable), (FILE,), ("permission", "readable", "chmod", "chown")),
     Mistake("empty file", _file(lambda file: file.touch()), (FILE,), ("empty",)),
 ]
 

@@ -143,7 +143,7 @@ def transit_opens_only_with_the_same_associated_data(bao):
             bao.ask("POST", f"{transit}/decrypt/{name}", wrong)
         assert refused.value.status in (400, 500)
 
-    # After a rotation the old text opens still, and new ones are of the new version; `rewrap` has no place for the data.
+    # After a rotation the old text opens still, and new ones are of the new version.
     bao.ask("POST", f"{transit}/keys/{name}/rotate", {})
     assert bao.ask("POST", f"{transit}/decrypt/{name}", opened)["data"]["plaintext"] == plaintext
     assert bao.ask("POST", f"{transit}/encrypt/{name}", sealed)["data"]["ciphertext"].startswith("vault:v2:")

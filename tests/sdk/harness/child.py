@@ -33,11 +33,11 @@ class Output:
                 seen += 1
                 if (found := find(self._lines[seen - 1])) is not None:
                     return (found,)
-            return () if self._ended else None
+            return (None,) if self._ended else None  # true, so that the wait ends with the program
 
         with self._changed:
             outcome = self._changed.wait_for(found_or_ended, within)
-        if not outcome:
+        if not outcome or outcome[0] is None:
             said = self.everything()[-4000:].decode(errors="replace")
             raise AssertionError(f"the program did not say what was awaited; it said:\n{said}")
         return outcome[0]
