@@ -48,7 +48,7 @@ def bao(tmp_path_factory, tls, issuers) -> Iterator[Bao]:
     running.stop()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def _mortal(tmp_path_factory, tls, issuers) -> Iterator[Bao]:
     running = _start(tmp_path_factory.mktemp("mortal") / "server", tls, issuers)
     yield running

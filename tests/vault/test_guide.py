@@ -138,6 +138,7 @@ def who_follows_the_page_has_a_sidecar_that_follows_the_key(guide, reader, keys,
             sidecar.stop()
 
 
+@pytest.mark.slow
 def its_commands_to_openbao_lead_to_a_sign_in_that_reads_the_key(guide, reader, keys, empty_bao):
     """What can be shown without Keyside. The policy is what `keyside vault policy` is to print at least."""
     (reader.folder / "keyside-acme.hcl").write_text('path "kv/data/teams/acme/openai" { capabilities = ["read"] }\n')

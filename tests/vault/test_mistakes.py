@@ -8,8 +8,8 @@ import pytest
 
 from bao import new_authority
 from conftest import Corner
-from sidecar import Settings, declared, needs
 from harness.web import eventually
+from sidecar import Settings, declared, needs
 
 pytestmark = needs("proxy")
 

@@ -7,9 +7,9 @@ import time
 import pytest
 
 from bao import Refused, unique
+from harness.web import eventually
 from logins import WAYS
 from slow import Fault
-from harness.web import eventually
 
 
 def _sign_in(bao, login, at: str) -> dict:

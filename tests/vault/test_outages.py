@@ -2,8 +2,8 @@
 
 import pytest
 
-from sidecar import A_WHILE, AT_ONCE, UNKNOWN, declared, needs
 from harness.web import eventually
+from sidecar import A_WHILE, AT_ONCE, UNKNOWN, declared, needs
 from slow import Fault
 
 pytestmark = needs("proxy")
@@ -114,11 +114,11 @@ def after_the_outage_that_the_settings_allow_requests_are_refused_until_vault_is
 ):
     provider.good = {corner.new_key()}
     login = corner.login()
-    login.settings["outage"] = "3s"
+    login.settings |= {"outage": "2s", "timeout": "1s"}
     sidecar = start(corner.source(), login.at(before_bao.address)).becomes_ready()
+    assert sidecar.ask().status == 200
 
     before_bao.fault = Fault(hangs=True)
-    assert sidecar.ask().status == 200
     assert sidecar.refuses(UNKNOWN, within=10), sidecar.ask()
     assert sidecar.ask().seconds < AT_ONCE
     before_bao.fault = Fault()

@@ -3,7 +3,7 @@
 import pytest
 
 from bao import Refused
-from sidecar import SOON, declared, needs, command, write_settings
+from sidecar import SOON, command, declared, needs, write_settings
 
 pytestmark = needs("vault")
 
@@ -13,7 +13,8 @@ def printed(corner, folder, provider) -> str:
     """The policy for one key of the mount; written under the name that the test's tokens have."""
     provider.good = {corner.new_key()}
     corner.new_key("other/openai")
-    settings = write_settings(folder, provider.url, [declared(corner.source())], corner.login().settings)
+    credential = declared(corner.source(), mount=corner.mount)
+    settings = write_settings(folder, provider.url, [credential], corner.login().settings)
     done = command("vault", "policy", "--config", str(settings), cwd=folder)
     assert done.returncode == 0, done.stderr
     corner.bao.write_policy(corner.policy, done.stdout)
@@ -23,7 +24,7 @@ def printed(corner, folder, provider) -> str:
 @pytest.mark.slow
 def a_sidecar_starts_follows_and_renews_with_nothing_but_it(printed, corner, start, provider):
     login = corner.login(token_no_default_policy=True, token_ttl="5s", token_max_ttl="1h")
-    sidecar = start(corner.source(), login).becomes_ready()
+    sidecar = start([declared(corner.source(), mount=corner.mount)], login).becomes_ready()
     assert sidecar.ask().status == 200
 
     with sidecar.load() as load:

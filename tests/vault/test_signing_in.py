@@ -4,10 +4,10 @@ import pytest
 
 import logins
 from bao import unique
-from logins import WAYS, Login, write_secret
-from sidecar import A_WHILE, POLL_SETTING, SOON, needs
 from conftest import Corner
 from harness.web import eventually
+from logins import WAYS, Login, write_secret
+from sidecar import A_WHILE, POLL_SETTING, SOON, needs
 from slow import Fault
 
 pytestmark = needs("proxy")
