@@ -58,7 +58,8 @@ pub(crate) fn read_file(path: &Path) -> Result<Secret, SourceError> {
                 "there is no such file; mount or write it, or correct `source`".to_owned()
             }
             std::io::ErrorKind::PermissionDenied => {
-                "it may not be read; let the user that Keyside runs as read it".to_owned()
+                "permission denied; let the user that Keyside runs as read it (chmod, chown)"
+                    .to_owned()
             }
             _ => format!("it cannot be read: {error}"),
         })

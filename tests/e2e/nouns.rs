@@ -270,7 +270,7 @@ fn no_word_of_the_api_is_in_what_a_person_reads() {
             KEY,
             "--endpoint: ",
         ),
-        (vec!["key", "list", "-p", "nosuch"], "", "--provider: "),
+        (vec!["key", "list", "-p", "nosuch"], "", "no such provider"),
         (vec!["key", "show", NO_KEY], "", "keyside key list"),
         (vec!["key", "rollback", id], "", "keyside key rotate"),
         (vec!["key", "rollback", id, "--to", "9"], "", "--to: "),

@@ -162,7 +162,8 @@ def a_mistake_is_named_with_its_setting_and_remedy(mistake, corner, folder, star
         assert sidecar.ask().status in (401, 503)
     else:
         assert sidecar.ended in (1, 78)
-    explained = [line for line in sidecar.log().splitlines() if complete(line)]
+    # The log is written behind.
+    explained = eventually(lambda: any(map(complete, sidecar.log().splitlines())), within=10)
     assert explained, f"no line of the log has {names} and one of {mistake.remedy}"
 
 

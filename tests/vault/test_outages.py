@@ -135,7 +135,7 @@ def a_start_without_vault_waits_says_why_and_becomes_ready_by_itself(illness, co
 
     assert eventually(lambda: before_bao.address in sidecar.readiness()[1], within=10), sidecar.readiness()
     assert sidecar.readiness()[0] == 503
-    assert before_bao.address in sidecar.log()
+    assert eventually(lambda: before_bao.address in sidecar.log(), within=10)
     waiting = sidecar.ask()
     assert waiting.refusal in UNKNOWN
     assert waiting.seconds < AT_ONCE

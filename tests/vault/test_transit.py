@@ -13,6 +13,7 @@ AUTHORITY = """\
 path "{mount}/keys/keyside-*" {{ capabilities = ["create", "update", "delete"] }}
 path "{mount}/encrypt/keyside-*" {{ capabilities = ["update"] }}
 path "{mount}/decrypt/keyside-*" {{ capabilities = ["update"] }}
+path "auth/token/lookup-self" {{ capabilities = ["read"] }}
 """
 
 

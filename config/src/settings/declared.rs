@@ -173,9 +173,12 @@ impl DeclaredDocument {
                     rest.is_some_and(|rest| rest.starts_with('/'))
                 };
                 if mount.as_ref().is_some_and(|mount| !begins(mount)) {
+                    let path = &reference.path;
                     return Err((
                         "mount",
-                        "the path in `source` does not begin with it".into(),
+                        format!(
+                            "the path {path} does not begin with this mount; correct one of them"
+                        ),
                     ));
                 }
                 SourceReference::Vault(VaultReference {

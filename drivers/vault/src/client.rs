@@ -109,8 +109,8 @@ impl Http {
         let body = self.body(response, call).await?;
         match is_away(status) {
             true => {
-                let answered = Answered::new(status, call.name(), &body);
-                Err(VaultError::Answered(answered))
+                let asked = format!("{} at {}", call.name(), self.address);
+                Err(VaultError::Answered(Answered::new(status, asked, &body)))
             }
             false => Ok(Answer { status, body }),
         }

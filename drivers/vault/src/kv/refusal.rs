@@ -34,6 +34,10 @@ impl Refusal<'_> {
     pub(super) fn explain(&self, mount: &Mount, path: &str, reference: &VaultReference) -> String {
         let shown = fit_for_a_line(&format!("{}/{path}", mount.path));
         match self {
+            Self::Forbidden if path.starts_with(API_PART) => format!(
+                "Vault does not allow Keyside's token to read {shown}; leave out `{API_PART}`, which only the API of KV version 2 \
+                 has in its paths"
+            ),
             Self::Forbidden => format!(
                 "Vault does not allow Keyside's token to read {shown}; its policy needs: {}",
                 policy(mount, path)
@@ -44,6 +48,10 @@ impl Refusal<'_> {
                         "there is no version {version} of {shown} in Vault; check version and path"
                     )
                 }
+                None if path.starts_with(API_PART) => format!(
+                    "there is no secret at {shown} in Vault; leave out `{API_PART}`, which only the API of KV version 2 has in \
+                     its paths"
+                ),
                 None => format!(
                     "there is no secret at {shown} in Vault; check path and vault.namespace"
                 ),
@@ -65,6 +73,9 @@ impl Refusal<'_> {
         }
     }
 }
+
+/// What people copy from requests into the path of a secret.
+const API_PART: &str = "data/";
 
 /// The path that no mount is known for.
 pub(super) fn no_mount(path: &str) -> String {
