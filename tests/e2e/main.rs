@@ -24,6 +24,7 @@ mod connections;
 mod control_characters;
 mod damage;
 mod demo;
+mod declared;
 mod destination;
 mod disk_full;
 mod drain;

@@ -1,0 +1,120 @@
+//! Keys that the settings declare stand beside stored ones: requests use both, and the API changes only the latter.
+
+use crate::harness::{Ask, KEY, Keyside, Upstream, Wire};
+use serde_json::{Value, json};
+use std::fs;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+const DECLARED: &str = "sk-proj-declared-one-0123456789abcdefgh";
+const LATER: &str = "sk-proj-declared-two-0123456789abcdefgh";
+
+/// Keyside with a stored key of `acme`, labelled `default`, and one that is declared beside it, labelled `file`.
+fn beside_a_stored_one() -> (Upstream, Keyside) {
+    let upstream = Upstream::ok();
+    let builder = Keyside::builder().provider("openai", &upstream.base_url());
+    let path = builder.home().join("key");
+    fs::write(&path, DECLARED).expect("a writable folder");
+    let table = |workspace: &str, label: &str| {
+        format!(
+            "[[credential]]\nworkspace = \"{workspace}\"\nprovider = \"openai\"\nlabel = \"{label}\"\n\
+             source = \"file:{}\"\n",
+            path.display()
+        )
+    };
+    let builder = builder
+        .config(&table("acme", "file"))
+        .config(&table("declared-only", "default"));
+    (upstream, builder.start().with_key())
+}
+
+fn secret_sent(upstream: &Upstream) -> String {
+    let last = upstream.requests().pop().expect("a request");
+    last.headers_named("authorization").join(" ")
+}
+
+fn declared(keyside: &Keyside) -> Value {
+    let mut listed = keyside.list().into_iter();
+    let found = listed.find(|key| key["label"] == "file");
+    found.expect("the declared key is listed")
+}
+
+#[test]
+fn a_declared_key_is_used_by_its_label_and_where_nothing_is_stored() {
+    let (upstream, keyside) = beside_a_stored_one();
+    for (name, ask, secret) in [
+        ("the stored default", Ask::chat(), KEY),
+        ("the declared label", Ask::chat().header("X-Keyside-Label", "file"), DECLARED),
+        (
+            "a workspace that is only declared",
+            Ask::chat().workspace("declared-only"),
+            DECLARED,
+        ),
+    ] {
+        let answer = keyside.ask(&ask);
+        assert_eq!(answer.status(), 200, "{name}: {}", answer.text());
+        assert_eq!(secret_sent(&upstream), format!("Bearer {secret}"), "{name}");
+    }
+}
+
+#[test]
+fn a_declared_key_is_shown_with_its_source_and_not_changed_here() {
+    let (_upstream, keyside) = beside_a_stored_one();
+    let key = declared(&keyside);
+    let source = key["source"].as_str().expect("a source");
+    assert!(source.starts_with("file:/") && source.ends_with("/key"), "{key}");
+    assert!(!key.to_string().contains(DECLARED), "it is write-only");
+    let id = key["id"].as_str().expect("an id");
+    let path = format!("/api/integrations/credentials/{id}");
+    for (method, path, body) in [
+        ("PATCH", path.clone(), Some(json!({ "label": "other" }))),
+        ("PATCH", path.clone(), Some(json!({ "secret": LATER }))),
+        ("DELETE", path.clone(), None),
+        ("POST", format!("{path}/rollback"), Some(json!({}))),
+    ] {
+        let ask = keyside.admin_ask(method, &path, body.as_ref());
+        let ask = match body {
+            Some(_) => ask,
+            None => ask.header("If-Match", "*"),
+        };
+        let answer = Wire::tcp(keyside.admin_addr()).ask(&ask);
+        assert_eq!(answer.status(), 409, "{method} {path}: {}", answer.text());
+        assert!(answer.text().contains("declared-in-settings"), "{}", answer.text());
+    }
+    let added = json!({
+        "workspaceId": "declared-only", "provider": "openai", "label": "x", "secret": LATER,
+    });
+    let answer = keyside.try_add(&added);
+    assert_eq!(answer.status(), 409, "{}", answer.text());
+    let stored = keyside.ask(&Ask::chat().header("X-Keyside-Label", "file"));
+    assert_eq!(stored.status(), 200, "it is used as before");
+}
+
+#[test]
+fn another_secret_in_the_file_is_the_next_request_s_and_none_is_refused() {
+    let (upstream, keyside) = beside_a_stored_one();
+    let ask = Ask::chat().header("X-Keyside-Label", "file");
+    let path = keyside.builder_of().home().join("key");
+    fs::write(&path, LATER).expect("a writable folder");
+    let until = |done: &dyn Fn() -> bool| {
+        let end = Instant::now() + Duration::from_secs(30);
+        while !done() {
+            assert!(Instant::now() < end, "it does not come to be so");
+            sleep(Duration::from_millis(50));
+        }
+    };
+    until(&|| {
+        let answer = keyside.ask(&ask);
+        assert_eq!(answer.status(), 200, "no request fails meanwhile");
+        secret_sent(&upstream) == format!("Bearer {LATER}")
+    });
+    fs::remove_file(&path).expect("the file");
+    until(&|| keyside.ask(&ask).status() == 401);
+    assert_eq!(keyside.ask(&Ask::chat()).status(), 200, "the stored one serves");
+    let ready = keyside.observed("/readyz");
+    assert_eq!(ready.status(), 200);
+    assert!(ready.text().contains("acme/openai/file"), "{}", ready.text());
+    for secret in [DECLARED, LATER] {
+        assert!(!keyside.logs().contains(secret), "a log holds a secret");
+    }
+}
