@@ -35,7 +35,7 @@ struct Filters {
     #[arg(long, short, value_parser = event)]
     event: Option<String>,
     /// Only about this key: its id, as `keyside key list` shows it
-    #[arg(long = "key-id", value_name = "ID", value_parser = key_id)]
+    #[arg(long = "key", alias = "credential", value_name = "ID", value_parser = key_id)]
     credential: Option<CredentialId>,
 }
 

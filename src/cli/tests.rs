@@ -39,7 +39,7 @@ fn every_command_of_the_contract_is_there() {
         "keyside provider show openai",
         "keyside run list -w acme -p openai --run-id ci-7 --tag nightly --label ci --status 429 --outcome client_closed",
         "keyside run list --outcome path_not_allowed --status 0",
-        "keyside audit list --key-id cred_aaaaaaaaaaaaaaaaaaaaaaaaaa -n 1",
+        "keyside audit list --key cred_aaaaaaaaaaaaaaaaaaaaaaaaaa -n 1",
         "keyside key add -w acme -p openai --expires-at 2027-01-31",
         "keyside run list --since 2h --until 2027-01-31T00:00:00Z -n 20 --json",
         "keyside run show 0198f4b2-7b52-7c3a-b3a4-0f6a7a1c2d3e",

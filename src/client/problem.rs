@@ -92,7 +92,7 @@ impl fmt::Display for FieldError {
 
 /// Fields whose option has another name.
 const OPTIONS: [(&str, &str); 10] = [
-    ("credentialId", "--key-id"),
+    ("credentialId", "--key"),
     ("expiresAt", "--expires-at"),
     ("graceSeconds", "--grace"),
     ("id", "the id"),

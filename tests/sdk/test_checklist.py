@@ -81,7 +81,7 @@ def _key(keyside: Keyside, *arguments: str, given: str = "") -> dict:
 
 
 def _records(keyside: Keyside, credential: str) -> list[dict]:
-    exported = keyside.command("audit", "export", "--credential", credential)
+    exported = keyside.command("audit", "export", "--key", credential)
     lines = [json.loads(line) for line in exported.splitlines()]
     assert "end" in lines[-1], "the export is complete"
     return lines[:-1]
