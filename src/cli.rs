@@ -30,6 +30,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod token;
+mod vault;
 mod version;
 mod workspace;
 
@@ -107,6 +108,9 @@ pub(crate) enum Command {
     /// Say that the clock is right where the audit log is ahead of it
     #[command(subcommand)]
     Clock(clock::Clock),
+    /// Vault and OpenBao: print the policy that these settings need
+    #[command(subcommand)]
+    Vault(vault::Vault),
     /// Print the admin API's description: OpenAPI 3.1, in JSON
     #[command(name = "openapi")]
     OpenApi,
@@ -163,6 +167,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Backup(backup) => wait_for(backup.run(&sources, &answer)),
         Command::Restore(restore) => wait_for(restore.run(&sources, &answer)),
         Command::Clock(clock) => wait_for(clock::run(clock, &sources, &answer)),
+        Command::Vault(vault) => wait_for(vault::run(&vault, &sources, &answer)),
         Command::OpenApi => answer.bytes(keyside_admin::openapi().as_bytes()),
         Command::Version => version::run(&answer),
         Command::Completions { shell } => completions(shell, &answer),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use keyside_config::Settings;
+use keyside_config::{Settings, VaultAuth};
 use keyside_vault::Vault;
 
 use crate::failure::Failure;
@@ -18,4 +18,16 @@ pub(crate) fn open(settings: &Settings) -> Result<Option<Arc<Vault>>, Failure> {
     vault
         .map(Some)
         .map_err(|error| Failure::configuration(error.to_string()))
+}
+
+/// Whether a command can sign in beside the service. A wrapped secret id can be used once, and the service needs it.
+pub(crate) fn can_sign_in_beside(settings: &Settings) -> bool {
+    let auth = settings.vault.as_ref().map(|vault| &vault.auth);
+    !matches!(
+        auth,
+        Some(VaultAuth::AppRole {
+            secret_id_wrapped: true,
+            ..
+        })
+    )
 }

@@ -60,6 +60,8 @@ fn every_command_of_the_contract_is_there() {
         "keyside master-key rotate",
         "keyside backup --out keyside.backup",
         "keyside restore keyside.backup --older --other-installation",
+        "keyside vault policy",
+        "keyside vault policy --role serve --json",
         "keyside openapi",
         "keyside version",
         "keyside completions bash",

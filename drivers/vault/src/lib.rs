@@ -33,6 +33,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 pub use crate::error::{Answered, VaultError};
+pub use crate::mounts::{KvVersion, Mount};
 pub use crate::transit::Transit;
 use crate::{
     client::{Answer, Call, Http},
@@ -70,6 +71,15 @@ impl Vault {
     /// Vault is away, or does not accept the sign-in.
     pub async fn sign_in(&self) -> Result<Option<Duration>, VaultError> {
         Ok(self.session.lease().await?.remaining())
+    }
+
+    /// The KV engine that the secret at `path` is in; `None` where Vault does not say: nothing is mounted there, or the token's
+    /// policies name nothing in it.
+    ///
+    /// # Errors
+    /// Vault is away, or another kind of engine is mounted there.
+    pub async fn mount_of(&self, path: &str) -> Result<Option<Mount>, SourceError> {
+        mounts::ask(self, path).await
     }
 
     /// Reads `path`, such as `transit/keys/keyside-acme`: the answer's `data`.

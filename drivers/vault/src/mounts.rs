@@ -13,16 +13,43 @@ use crate::{Vault, client::Call};
 
 /// A KV secrets engine at its path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Mount {
+pub struct Mount {
     /// Without slashes at its ends.
-    pub(crate) path: String,
-    pub(crate) version: KvVersion,
+    pub path: String,
+    /// Which of the two APIs it has.
+    pub version: KvVersion,
 }
 
+/// A version of the KV secrets engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum KvVersion {
+pub enum KvVersion {
+    /// Keeps one value for each path.
     V1,
+    /// Keeps versions, with metadata beside them.
     V2,
+}
+
+impl Mount {
+    /// The part of `path` that is inside of the mount; `None` where it is not in it.
+    pub fn rest_of<'a>(&self, path: &'a str) -> Option<&'a str> {
+        within(path, &self.path)
+    }
+
+    /// Where the API has the secret at `path`, which is without the mount: what a policy has to allow reading.
+    pub fn data_path(&self, path: &str) -> String {
+        match self.version {
+            KvVersion::V1 => format!("{}/{path}", self.path),
+            KvVersion::V2 => format!("{}/data/{path}", self.path),
+        }
+    }
+
+    /// Where the API has its metadata, which is polled for changes; version 1 has none.
+    pub fn metadata_path(&self, path: &str) -> Option<String> {
+        match self.version {
+            KvVersion::V1 => None,
+            KvVersion::V2 => Some(format!("{}/metadata/{path}", self.path)),
+        }
+    }
 }
 
 /// The mounts that are known. Vault mounts nothing below a mount, so a path has at most one.
@@ -127,6 +154,21 @@ pub(crate) async fn ask(vault: &Vault, path: &str) -> Result<Option<Mount>, Sour
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_has_metadata_beside_it_in_version_2_alone() {
+        let paths = |version| {
+            let path = "kv/teams".to_owned();
+            let mount = Mount { path, version };
+            (mount.data_path("acme"), mount.metadata_path("acme"))
+        };
+        assert_eq!(paths(KvVersion::V1), ("kv/teams/acme".to_owned(), None));
+        let metadata = Some("kv/teams/metadata/acme".to_owned());
+        assert_eq!(
+            paths(KvVersion::V2),
+            ("kv/teams/data/acme".to_owned(), metadata)
+        );
+    }
 
     #[test]
     fn a_path_is_in_a_mount_only_at_a_slash() {

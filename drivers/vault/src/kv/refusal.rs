@@ -3,10 +3,7 @@
 use keyside_credentials::source::VaultReference;
 
 use super::fields::Missing;
-use crate::{
-    error::fit_for_a_line,
-    mounts::{KvVersion, Mount},
-};
+use crate::{error::fit_for_a_line, mounts::Mount};
 
 /// What Vault's answer says of a secret that cannot be read.
 pub(super) enum Refusal<'a> {
@@ -111,13 +108,9 @@ fn wrong(missing: &Missing) -> String {
 
 /// The line that is missing in a policy.
 fn policy(mount: &Mount, path: &str) -> String {
-    let at = match mount.version {
-        KvVersion::V1 => format!("{}/{path}", mount.path),
-        KvVersion::V2 => format!("{}/data/{path}", mount.path),
-    };
     format!(
         "path \"{}\" {{ capabilities = [\"read\"] }}",
-        fit_for_a_line(&at)
+        fit_for_a_line(&mount.data_path(path))
     )
 }
 
