@@ -151,13 +151,12 @@ fn wiped(bytes: Zeroizing<Vec<u8>>) -> Bytes {
     Bytes::from_owner(bytes)
 }
 
-/// The status of one path, asked for without a token.
-pub(crate) async fn probe(base: &str, path: &str) -> Result<StatusCode, ClientError> {
+/// Status and body of one path, asked for without a token.
+pub(crate) async fn probe(base: &str, path: &str) -> Result<(StatusCode, Bytes), ClientError> {
     let base = address(base)?;
     let request = Request::get(format!("{base}{path}")).body(Full::default());
     let request = request.map_err(|_| ClientError::Address)?;
-    let (status, _) = exchange(&transport::to(&base), &base.to_string(), request).await?;
-    Ok(status)
+    exchange(&transport::to(&base), &base.to_string(), request).await
 }
 
 async fn exchange(

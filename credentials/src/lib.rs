@@ -46,7 +46,7 @@ pub use audit::{Audit, AuditRecord, Receipt};
 pub use authentic::Hash;
 pub use clock::{Clock, SystemClock};
 pub use declared::{Declared as DeclaredCredentials, DeclaredError, DeclaredOptions, Standing};
-pub use file::FileError;
+pub use file::{FileError, is_open_to_others};
 pub use keyring::{KeyringError, Rewrapped};
 pub use kms::{Kms, KmsError, KmsSource, MasterKey};
 pub use live_check::{Finding, LiveCheck};

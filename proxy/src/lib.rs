@@ -46,4 +46,4 @@ pub use egress::{EffectiveEgress, Egress, EgressError, ProxyVariables};
 pub use gateway::Parts;
 pub use listener::{BindError, Bound, bind};
 pub use metrics::{Metrics, outcomes};
-pub use upstream::CredentialsError;
+pub use upstream::{CredentialsError, Reached, Unreached, reach};

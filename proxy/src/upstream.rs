@@ -12,6 +12,7 @@ mod pool;
 mod resend;
 mod socket;
 mod tcp;
+mod trial;
 
 use crate::head_limits::HeadLimits;
 use crate::hop;
@@ -38,6 +39,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::timeout;
+pub use trial::{Reached, Unreached, reach};
 
 /// One host that requests go to, with the connections to it. One for each listener:
 /// a connection lives on the runtime that opened it.
@@ -65,13 +67,22 @@ pub(crate) struct Places {
 
 /// One of them, for as long as its socket is open.
 pub(crate) struct Slot {
-    _shares: (Share, Share),
+    _shares: Option<(Share, Share)>,
+}
+
+impl Slot {
+    /// For a connection that is not for requests, and so takes no place of theirs.
+    fn uncounted() -> Self {
+        Self { _shares: None }
+    }
 }
 
 impl Places {
     fn take(&self, workspace: &WorkspaceId) -> Option<Slot> {
-        let _shares = (self.here.take(workspace)?, self.all.take(workspace)?);
-        Some(Slot { _shares })
+        let shares = (self.here.take(workspace)?, self.all.take(workspace)?);
+        Some(Slot {
+            _shares: Some(shares),
+        })
     }
 }
 

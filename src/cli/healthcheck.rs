@@ -37,8 +37,8 @@ pub(crate) async fn run(
     } else {
         ("/readyz", "ready")
     };
-    let status = client::probe(&base, path).await;
-    let status = status.map_err(|error| {
+    let answered = client::probe(&base, path).await;
+    let (status, _) = answered.map_err(|error| {
         Failure::failed(error.to_string())
             .next("Start it with `keyside serve`, or say where its observe listener is with --url.")
     })?;

@@ -1,13 +1,18 @@
 //! The log of a data folder that no process serves: to be checked without starting anything, and to be told that the clock
 //! is right.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use jiff::Timestamp;
 
 use super::{Audit, Draft, Event, Head, Receipt, VerifyError};
 use crate::{
-    Act, Clock, Kms, KmsSource, SystemClock, clock::Ratchet, keyring::Keyring, ledger::Ledger,
+    Act, Clock, Kms, KmsSource, SystemClock,
+    authentic::Stored,
+    clock::Ratchet,
+    documents::{CREDENTIALS, CredentialDocument},
+    keyring::Keyring,
+    ledger::Ledger,
     storage::SledStorage,
 };
 
@@ -71,6 +76,23 @@ impl AtRest {
     /// Storage's.
     pub async fn clock_behind(&self) -> Result<Option<ClockBehind>, VerifyError> {
         self.0.clock_behind().await
+    }
+
+    /// The providers that credentials are stored for, each with its endpoint where it has one; without those that are revoked. What
+    /// the documents claim: for finding out what to look at, never for sending a secret there.
+    ///
+    /// # Errors
+    /// Storage's.
+    pub async fn destinations(&self) -> Result<BTreeSet<(String, Option<String>)>, VerifyError> {
+        let stored = self.0.storage.list(CREDENTIALS).await?;
+        let claims = stored.iter().filter_map(|(_, document)| {
+            let stored = Stored::parse(&document.body).ok()?;
+            stored.claims::<CredentialDocument>()
+        });
+        Ok(claims
+            .filter(|credential| credential.revoked_at.is_none())
+            .map(|credential| (credential.provider.to_string(), credential.endpoint))
+            .collect())
     }
 
     /// Puts it on record that the clock is right where it is behind the log, and the log was ahead: from the next start on

@@ -10,7 +10,7 @@ use keyside_config::BaseUrl;
 use reqwest::{
     Body, Client, Method, Proxy, Request, Response, Url,
     dns::{Addrs, Name, Resolve, Resolving},
-    header::{HOST, HeaderName, HeaderValue},
+    header::{DATE, HOST, HeaderName, HeaderValue},
     redirect,
 };
 use rustify::endpoint::Endpoint;
@@ -113,6 +113,28 @@ impl Http {
                 Err(VaultError::Answered(Answered::new(status, asked, &body)))
             }
             false => Ok(Answer { status, body }),
+        }
+    }
+
+    /// The `Date` of an answer to a request that needs no token; `None` where it has none. A standby's answer counts too.
+    ///
+    /// # Errors
+    /// No answer, or one of a server that is sealed or fails.
+    pub(crate) async fn date(&self) -> Result<Option<String>, VaultError> {
+        let mut call = Call::new(Method::GET, "sys/health");
+        call.query = Some("standbyok=true&perfstandbyok=true".to_owned());
+        let response = self.client.execute(self.request(None, &call)).await;
+        let response = response.map_err(|error| self.unreachable(&error))?;
+        let date = response.headers().get(DATE);
+        let date = date.and_then(|date| date.to_str().ok()).map(str::to_owned);
+        let status = response.status().as_u16();
+        match is_away(status) {
+            true => {
+                let body = self.body(response, &call).await?;
+                let answered = Answered::new(status, call.name(), &body);
+                Err(VaultError::Answered(answered))
+            }
+            false => Ok(date),
         }
     }
 

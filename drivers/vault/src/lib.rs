@@ -73,6 +73,19 @@ impl Vault {
         Ok(self.session.lease().await?.remaining())
     }
 
+    /// Asks whether Vault answers, without signing in. Returns the `Date` of its answer (RFC 9110 section 5.6.7), if it has one.
+    ///
+    /// # Errors
+    /// It cannot be reached, is sealed or fails.
+    pub async fn date(&self) -> Result<Option<String>, VaultError> {
+        self.session.date().await
+    }
+
+    /// The KV engine that `path` was found in, without asking.
+    pub fn known_mount(&self, path: &str) -> Option<Mount> {
+        self.mounts.known(path)
+    }
+
     /// The KV engine that the secret at `path` is in; `None` where Vault does not say: nothing is mounted there, or the token's
     /// policies name nothing in it.
     ///

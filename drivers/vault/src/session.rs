@@ -72,6 +72,14 @@ impl Session {
         self.http.address()
     }
 
+    /// When Vault says it is, without a token.
+    ///
+    /// # Errors
+    /// Vault is away.
+    pub(crate) async fn date(&self) -> Result<Option<String>, VaultError> {
+        self.http.date().await
+    }
+
     /// Sends a call with a token that is alive. A 403 comes back only if it is about the call.
     ///
     /// # Errors

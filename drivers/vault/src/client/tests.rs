@@ -42,6 +42,21 @@ async fn a_port_where_nothing_listens_names_the_address() {
 }
 
 #[tokio::test]
+async fn whether_it_is_sealed_is_asked_without_a_token() {
+    for (status, said) in [(200, None), (503, Some("sealed"))] {
+        let vault = StandIn::start(move |_| (status, Value::Null)).await;
+        let http = Http::open(&vault.settings(auth())).unwrap();
+        let answered = http.date().await;
+        let error = answered.err().map(|error| error.to_string());
+        assert_eq!(error.is_some(), said.is_some(), "{status}: {error:?}");
+        assert!(error.unwrap_or_default().contains(said.unwrap_or_default()));
+        let asked = vault.asked("GET sys/health?");
+        assert_eq!(asked.len(), 1, "{status}");
+        assert_eq!(asked[0].header("x-vault-token"), None);
+    }
+}
+
+#[tokio::test]
 async fn a_redirect_is_not_followed_because_the_token_would_go_along() {
     let vault = StandIn::start(|_| (307, Value::Null)).await;
     let http = Http::open(&vault.settings(auth())).unwrap();

@@ -1,0 +1,137 @@
+//! Tries the way to a provider as requests take it, for `keyside doctor`: name, connection, egress proxy, TLS. The one request
+//! that is sent is `HEAD /` without a key, for the date that its answer has.
+
+use super::dial::{ConnectError, Dialer};
+use super::pool::Connection;
+use super::tcp::TcpError;
+use super::{HeadLimits, Slot, causes};
+use crate::egress::Egress;
+use crate::inbound::Inbound;
+use bytes::Bytes;
+use http::header::{DATE, HOST, USER_AGENT};
+use http::{HeaderValue, Method, Request};
+use keyside_config::{BaseUrl, Provider, Proxy};
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// A provider that can be reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reached {
+    /// The egress proxy on the way, as `host:port`.
+    pub via: Option<String>,
+    /// The `Date` of the provider's answer, if there was one in time.
+    pub date: Option<String>,
+}
+
+/// A provider that cannot be reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreached {
+    /// What failed, with its causes.
+    pub said: String,
+    /// What to do about it.
+    pub fix: &'static str,
+}
+
+/// Connects to `base`, a host of `provider`, and closes the connection again; all within `limit`. Takes no place of those that
+/// requests have. A rustls crypto provider must be installed in the process.
+///
+/// # Errors
+/// The step that failed.
+pub async fn reach(
+    egress: &Egress,
+    proxy: &Proxy,
+    provider: &Provider,
+    base: &BaseUrl,
+    limit: Duration,
+) -> Result<Reached, Unreached> {
+    let deadline = Instant::now() + limit;
+    let route = egress.route(provider, base);
+    let (direct, proxied) = (egress.direct_tls(), egress.proxied_tls());
+    let dialer = Dialer::new(&direct, &proxied, limit, HeadLimits::of(&proxy.limits));
+    let opened = dialer.dial_alone(base, &route, Slot::uncounted()).await;
+    let connection = opened.map_err(|error| Unreached::because(&error))?;
+    let date = timeout_at(deadline, date(connection, base)).await;
+    Ok(Reached {
+        via: route.proxy().map(str::to_owned),
+        date: date.ok().flatten(),
+    })
+}
+
+/// A provider that answers nothing to this is reached all the same.
+async fn date(connection: Connection, base: &BaseUrl) -> Option<String> {
+    let Connection::Http1(mut connection) = connection else {
+        return None;
+    };
+    let mut request = Request::new(Inbound::ours(Bytes::new()));
+    *request.method_mut() = Method::HEAD;
+    let host = HeaderValue::from_str(&base.authority()).ok()?;
+    request.headers_mut().insert(HOST, host);
+    request.headers_mut().insert(USER_AGENT, OURSELVES);
+    let answer = connection.sender.send_request(request).await.ok()?;
+    let date = answer.headers().get(DATE)?.to_str().ok()?;
+    Some(date.to_owned())
+}
+
+impl Unreached {
+    fn because(error: &ConnectError) -> Self {
+        let story: Vec<String> = causes(error).map(|cause| cause.to_string()).collect();
+        Self {
+            said: story.join(": "),
+            fix: match error {
+                ConnectError::Tcp(TcpError::Resolve { .. }) => {
+                    "Check the host in base_url, and the name servers of this machine; where only a proxy resolves names, set \
+                     egress.proxy to it."
+                }
+                ConnectError::Tcp(TcpError::OutOfReach { .. }) => {
+                    "Check which addresses this machine's name servers give for the host; set allow_private = true for the \
+                     provider only if a private network is meant."
+                }
+                ConnectError::Tcp(TcpError::Connect { .. }) | ConnectError::TooSlow(_) => {
+                    "Let this machine connect there (firewall, network policy), or set egress.proxy to the proxy that may."
+                }
+                ConnectError::Proxy { .. } | ConnectError::TooSlowThrough(_) => {
+                    "Check egress.proxy or the proxy's variable, and what that proxy allows; `keyside check` shows the way of \
+                     each provider."
+                }
+                ConnectError::Name(_) => "Correct the host in base_url.",
+                ConnectError::Tls(_) => {
+                    "Check base_url and this machine's clock and certificates (SSL_CERT_FILE); name an authority of your own in \
+                     egress.ca_file."
+                }
+                ConnectError::TlsThrough { .. } => {
+                    "Name the authority of the inspecting proxy in egress.ca_file, or set egress.roots = \"system\" if the \
+                     system has it."
+                }
+                ConnectError::Http(_) => "Check that base_url leads to an HTTP server.",
+            },
+        }
+    }
+}
+
+const OURSELVES: HeaderValue =
+    HeaderValue::from_static(concat!("keyside/", env!("CARGO_PKG_VERSION")));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    #[test]
+    fn what_failed_is_told_with_its_causes_and_a_remedy_of_its_own() {
+        let resolve = ConnectError::Tcp(TcpError::Resolve {
+            host: "api.example".into(),
+            source: io::Error::other("no such name"),
+        });
+        let unreached = Unreached::because(&resolve);
+        assert_eq!(
+            unreached.said,
+            "api.example could not be resolved: no such name"
+        );
+        assert!(unreached.fix.contains("name servers"), "{unreached:?}");
+        let tls = ConnectError::TlsThrough {
+            proxy: "proxy:3128".into(),
+            source: io::Error::other("unknown issuer"),
+        };
+        assert!(Unreached::because(&tls).fix.contains("egress.ca_file"));
+    }
+}
