@@ -282,7 +282,7 @@ fn announce(egress: &Egress, settings: &Settings) {
 }
 
 /// The credentials that the settings declare, not followed yet.
-fn declared(
+pub(crate) fn declared(
     settings: &Settings,
     vault: Option<Arc<Vault>>,
 ) -> Result<Arc<DeclaredCredentials>, Failure> {

@@ -11,6 +11,7 @@ mod backup;
 mod check;
 mod clock;
 mod confirm;
+mod doctor;
 mod download;
 mod duration;
 mod env;
@@ -76,6 +77,8 @@ pub(crate) enum Command {
     Demo,
     /// Validate the settings without touching the network, and print each with where it came from
     Check,
+    /// Look for what is wrong: settings, permissions, clock, store, master key, Vault, the way to providers
+    Doctor(doctor::Doctor),
     /// Ask a running Keyside whether it is ready; for containers and service managers
     Healthcheck(healthcheck::Healthcheck),
     /// Print what points a client at Keyside, such as Claude Code or an SDK: eval "$(keyside env CLIENT -w WORKSPACE)"
@@ -155,6 +158,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Proxy => crate::app::proxy(&sources),
         Command::Demo => crate::demo::run(&sources),
         Command::Check => check::run(&sources, &answer),
+        Command::Doctor(doctor) => wait_for(doctor.run(&sources, &answer)),
         Command::Healthcheck(ask) => wait_for(healthcheck::run(ask, &sources, &answer)),
         Command::Env(env) => wait_for(env::run(env, &sources, &answer)),
         Command::Key(key) => wait_for(key::run(key, &sources, &answer)),

@@ -25,6 +25,7 @@ fn every_command_of_the_contract_is_there() {
         "keyside serve --config keyside.toml",
         "keyside demo",
         "keyside check --json",
+        "keyside doctor --all --json",
         "keyside healthcheck --live --url http://127.0.0.1:7382",
         "keyside env",
         "keyside env curl -w acme --json",

@@ -1,0 +1,110 @@
+//! `keyside doctor`: looks at all that a support person would ask for, and says what to do where something is wrong.
+//!
+//! Nothing is changed, no key is sent, and no secret is printed. What the service says itself is not said here in other words:
+//! the checks open and read with the service's own code, and print its errors.
+
+mod clock;
+mod finding;
+mod permissions;
+mod providers;
+mod running;
+mod store;
+mod vault;
+
+use std::time::Duration;
+
+use clap::Args;
+use keyside_config::{Settings, Sources};
+
+use self::{
+    finding::{Finding, State},
+    running::Running,
+};
+use super::{Answer, Failure};
+use crate::{
+    runnable::{Process, Runnable},
+    vault::can_sign_in_beside,
+    warnings,
+};
+
+/// `keyside doctor`.
+#[derive(Args)]
+pub(crate) struct Doctor {
+    /// Try every provider, and not only those that there are credentials for
+    #[arg(long)]
+    all: bool,
+}
+
+impl Doctor {
+    pub(crate) async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+        let settings = Settings::load(sources)?.settings;
+        let process = Process::for_store(&settings.store);
+        let runnable = Runnable::of(settings, process)?;
+        // The one crypto provider in the tree; an error only says that it is there already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let findings = self.examine(runnable).await;
+        answer.give(&findings, |_| in_words(&findings))?;
+        let failed = findings.iter().filter(|found| found.state == State::Fail);
+        match failed.count() {
+            0 => Ok(()),
+            failed => {
+                let all = findings.len();
+                Err(Failure::failed(format!("{failed} of {all} checks failed"))
+                    .next("Do what is said for each, and run `keyside doctor` again."))
+            }
+        }
+    }
+
+    async fn examine(&self, runnable: Runnable) -> Vec<Finding> {
+        let Runnable {
+            settings,
+            store: setup,
+            vault: client,
+            egress,
+            ..
+        } = runnable;
+        let mut findings = settings_of(&settings);
+        findings.extend(permissions::look(&settings, setup.as_ref()));
+        let running = Running::ask(&settings).await;
+        findings.extend(running.finding());
+        let can_sign_in = can_sign_in_beside(&settings);
+        let stored = async {
+            match &setup {
+                Some(setup) => store::look(setup, &running, can_sign_in).await,
+                None => store::Looked::default(),
+            }
+        };
+        let in_vault = vault::look(&settings, client.as_ref(), can_sign_in);
+        let (stored, in_vault) = tokio::join!(stored, in_vault);
+        let mut used = stored.used;
+        used.extend(settings.declared.iter().map(|credential| {
+            let provider = credential.provider.to_string();
+            (provider, credential.endpoint.clone())
+        }));
+        let reached = providers::look(&settings, egress, used, self.all).await;
+        let mut clock = stored.clock;
+        clock.join(in_vault.clock);
+        clock.join(reached.clock);
+        findings.extend(stored.findings);
+        findings.extend(in_vault.findings);
+        findings.extend(reached.findings);
+        findings.push(clock.judge());
+        findings
+    }
+}
+
+/// They have been read; what deserves a second look is said as `check` says it.
+fn settings_of(settings: &Settings) -> Vec<Finding> {
+    let warnings = warnings::of(settings).into_iter();
+    let warnings = warnings.map(|warning| Finding::warn("settings", warning));
+    let read = Finding::ok("settings", "this release can run them");
+    std::iter::once(read).chain(warnings).collect()
+}
+
+fn in_words(findings: &[Finding]) -> String {
+    let lines = findings.iter().map(|found| format!("{found}\n"));
+    lines.collect()
+}
+
+/// How long each answer across the network is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);

@@ -1,0 +1,166 @@
+//! Who may read what has to stay private, and whether this user can make what is missing.
+
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use keyside_config::{
+    ListenAddress, LocalKms, MasterKeySource, Settings, Vault, VaultAuth, VaultToken,
+};
+use keyside_credentials::{KmsSource, is_open_to_others};
+use nix::unistd::{AccessFlags, Uid, access};
+
+use super::finding::Finding;
+use crate::runnable::StoreSetup;
+
+pub(super) fn look(settings: &Settings, store: Option<&StoreSetup>) -> Vec<Finding> {
+    let private = secret_files(settings, store);
+    let open = private.iter().filter(|path| is_open_to_others(path));
+    let mut findings: Vec<_> = open.map(|path| readable_by_all(path)).collect();
+    findings.extend(store.and_then(in_variable));
+    let made = folders_to_make(settings, store);
+    findings.extend(made.iter().filter_map(|path| cannot_be_made(path)));
+    if findings.is_empty() {
+        let said = "nothing secret is open to other users, and folders can be written";
+        findings.push(Finding::ok("permissions", said));
+    }
+    findings
+}
+
+/// Whose folder it is, if it is another user's: what this one writes there the other could not open afterwards.
+pub(super) fn other_owner(folder: &Path) -> io::Result<Option<u32>> {
+    let owner = fs::metadata(folder)?.uid();
+    Ok((owner != Uid::effective().as_raw()).then_some(owner))
+}
+
+fn secret_files(settings: &Settings, store: Option<&StoreSetup>) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    if let Some(StoreSetup { folder, kms }) = store {
+        files.extend([folder.clone(), folder.join("keyring")]);
+        files.push(folder.join("admin-token"));
+        if let KmsSource::Local(local) = kms {
+            files.extend(master_keys(local));
+        }
+    }
+    files.extend(settings.vault.as_ref().and_then(sign_in_file));
+    if let Some(client) = settings.vault.as_ref().and_then(|vault| vault.client_certificate.as_ref()) {
+        files.push(client.key.clone());
+    }
+    files.extend(settings.egress.credentials_file.clone());
+    files
+}
+
+fn master_keys(local: &LocalKms) -> impl Iterator<Item = PathBuf> {
+    let current = match &local.master_key {
+        MasterKeySource::File(path) | MasterKeySource::Generated(path) => Some(path.clone()),
+        MasterKeySource::EnvironmentVariable => None,
+    };
+    current.into_iter().chain(local.previous_master_key.clone())
+}
+
+/// JWTs are left out: the kubelet writes those, with a mode of its own.
+fn sign_in_file(vault: &Vault) -> Option<PathBuf> {
+    match &vault.auth {
+        VaultAuth::AppRole { secret_id_file, .. } => Some(secret_id_file.clone()),
+        VaultAuth::Token(VaultToken::File(path)) => Some(path.clone()),
+        VaultAuth::Token(VaultToken::Variable)
+        | VaultAuth::Kubernetes { .. }
+        | VaultAuth::Jwt { .. }
+        | VaultAuth::Certificate { .. } => None,
+    }
+}
+
+fn readable_by_all(path: &Path) -> Finding {
+    let mode = if path.is_dir() { "700" } else { "600" };
+    let path = path.display();
+    Finding::fail("permissions", format!("{path} can be read by every user"))
+        .fix(format!("chmod {mode} {path}"))
+}
+
+fn in_variable(store: &StoreSetup) -> Option<Finding> {
+    let KmsSource::Local(LocalKms {
+        master_key: MasterKeySource::EnvironmentVariable,
+        ..
+    }) = &store.kms
+    else {
+        return None;
+    };
+    let said = "the master key is in KMS_MASTER_KEY, which other processes of this user can read";
+    Some(
+        Finding::warn("permissions", said)
+            .fix("Write it into a file with mode 600, and name that in KMS_MASTER_KEY_FILE."),
+    )
+}
+
+/// The data folder, and the folders of Unix sockets.
+fn folders_to_make(settings: &Settings, store: Option<&StoreSetup>) -> Vec<PathBuf> {
+    let sockets = settings.proxy.listeners.iter();
+    let sockets = sockets.filter_map(|listener| match &listener.address {
+        ListenAddress::Unix(path) => path.parent().map(Path::to_owned),
+        ListenAddress::Tcp(_) => None,
+    });
+    let data = store.map(|store| store.folder.clone());
+    data.into_iter().chain(sockets).collect()
+}
+
+/// Whether it, or the folder that it would be made in, cannot be written to.
+fn cannot_be_made(folder: &Path) -> Option<Finding> {
+    let there = nearest(folder);
+    let error = access(there, AccessFlags::W_OK | AccessFlags::X_OK).err()?;
+    let (folder, there) = (folder.display(), there.display());
+    Some(
+        Finding::fail(
+            "permissions",
+            format!("{folder} cannot be written to: {there}: {}", error.desc()),
+        )
+        .fix(format!(
+            "Let the user that Keyside runs as write to {there}, or run doctor as that user."
+        )),
+    )
+}
+
+/// The folder itself, or what is there of the way to it.
+fn nearest(folder: &Path) -> &Path {
+    let there = folder.ancestors().find(|path| path.exists());
+    // A relative path ends in an empty one, which is the working folder.
+    there.unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_missing_folder_is_judged_by_what_is_there_of_its_path() {
+        let root = tempfile::tempdir().unwrap();
+        let missing = root.path().join("a/b/c");
+        assert_eq!(nearest(&missing), root.path());
+        assert_eq!(nearest(Path::new("surely-not-there/data")), Path::new("."));
+        assert!(cannot_be_made(&missing).is_none());
+        let file = root.path().join("file");
+        fs::write(&file, "").unwrap();
+        // Nobody enters a file, whoever they are.
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        let said = cannot_be_made(&file.join("data")).unwrap().to_string();
+        assert!(said.contains("cannot be written to"), "{said}");
+    }
+
+    #[test]
+    fn an_open_file_is_named_with_the_command_that_closes_it() {
+        let root = tempfile::tempdir().unwrap();
+        let said = readable_by_all(root.path()).to_string();
+        assert!(said.contains("chmod 700 "), "{said}");
+        let said = readable_by_all(Path::new("/k")).to_string();
+        assert!(said.ends_with("fix: chmod 600 /k"), "{said}");
+    }
+
+    #[test]
+    fn a_folder_of_ours_has_no_other_owner() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(other_owner(root.path()).unwrap(), None);
+    }
+}

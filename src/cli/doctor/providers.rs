@@ -1,0 +1,169 @@
+//! Whether the providers in use can be reached, each by the way that requests take. All at the same time; no key is sent.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use keyside_config::{BaseUrl, Catalogue, Provider, Settings, Upstream};
+use keyside_proxy::{Egress, Reached, Unreached, reach};
+use tokio::task::JoinSet;
+
+use super::{PATIENCE, clock::Evidence, finding::Finding};
+
+/// What was found, and when providers say it is.
+#[derive(Default)]
+pub(super) struct Looked {
+    pub(super) findings: Vec<Finding>,
+    pub(super) clock: Evidence,
+}
+
+/// What is tried, by host: a provider may have several.
+#[derive(Default)]
+struct Targets {
+    by_name: BTreeMap<String, (Arc<Provider>, BaseUrl)>,
+    not_tried: Vec<Finding>,
+}
+
+/// `used` are the providers in use, each with an endpoint where it is known. With `all`, the others are tried too.
+pub(super) async fn look(
+    settings: &Settings,
+    egress: Egress,
+    used: BTreeSet<(String, Option<String>)>,
+    all: bool,
+) -> Looked {
+    let mut looked = Looked::default();
+    let Targets { by_name, not_tried } = Targets::of(&settings.catalogue, used, all);
+    looked.findings.extend(not_tried);
+    let (egress, proxy) = (Arc::new(egress), Arc::new(settings.proxy.clone()));
+    let mut trying = JoinSet::new();
+    for (name, (provider, base)) in by_name {
+        let (egress, proxy) = (egress.clone(), proxy.clone());
+        trying.spawn(async move {
+            let reached = reach(&egress, &proxy, &provider, &base, PATIENCE).await;
+            (name, base, reached)
+        });
+    }
+    let mut tried = BTreeMap::new();
+    while let Some(Ok((name, base, reached))) = trying.join_next().await {
+        if let Ok(Reached { date, .. }) = &reached {
+            looked.clock.hear(base.to_string(), date.as_deref());
+        }
+        tried.insert(name.clone(), finding(name, &base, reached));
+    }
+    looked.findings.extend(tried.into_values());
+    if looked.findings.is_empty() {
+        let said = "no credential is there yet, so none was tried; --all tries every one";
+        looked.findings.push(Finding::ok("providers", said));
+    }
+    looked
+}
+
+fn finding(name: String, base: &BaseUrl, reached: Result<Reached, Unreached>) -> Finding {
+    match reached {
+        Ok(Reached { via: Some(proxy), .. }) => {
+            Finding::ok(name, format!("{base} is reached through {proxy}"))
+        }
+        Ok(Reached { via: None, .. }) => Finding::ok(name, format!("{base} is reached directly")),
+        Err(Unreached { said, fix }) => {
+            Finding::fail(name, format!("{base} is not reached: {said}")).fix(fix)
+        }
+    }
+}
+
+impl Targets {
+    fn of(catalogue: &Catalogue, used: BTreeSet<(String, Option<String>)>, all: bool) -> Self {
+        let mut targets = Self::default();
+        for (id, endpoint) in used {
+            match catalogue.get(&id) {
+                Some(provider) => targets.add(provider, endpoint.as_deref()),
+                None => targets.not_tried.push(
+                    Finding::warn(
+                        provider_name(&id),
+                        "there are credentials for it, and the settings do not know it",
+                    )
+                    .fix(format!("Put [providers.{id}] back, or revoke its credentials.")),
+                ),
+            }
+        }
+        if all {
+            let fixed = |provider: &&Arc<Provider>| matches!(provider.upstream, Upstream::Fixed(_));
+            for provider in catalogue.iter().filter(fixed) {
+                targets.add(provider, None);
+            }
+        }
+        targets
+    }
+
+    fn add(&mut self, provider: &Arc<Provider>, endpoint: Option<&str>) {
+        let id = provider.id.as_str();
+        let found = match (&provider.upstream, endpoint) {
+            (Upstream::Fixed(base), _) => Ok((provider_name(id), base.clone())),
+            (Upstream::PerCredential(rule), Some(endpoint)) => rule
+                .accept(endpoint)
+                .map(|base| (format!("provider {id} at {}", base.host), base))
+                .map_err(|error| Finding::fail(provider_name(id), error)),
+            // A running Keyside tells only that there are credentials for it.
+            (Upstream::PerCredential(_), None) => Err(Finding::warn(
+                provider_name(id),
+                "not tried: each credential names its own host, which only its store tells",
+            )),
+        };
+        match found {
+            Ok((name, base)) => {
+                self.by_name.insert(name, (provider.clone(), base));
+            }
+            Err(finding) => self.not_tried.push(finding),
+        }
+    }
+}
+
+fn provider_name(id: &str) -> String {
+    format!("provider {id}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::finding::State;
+    use super::*;
+
+    fn targets(used: &[(&str, Option<&str>)], all: bool) -> Targets {
+        let used = used
+            .iter()
+            .map(|(id, endpoint)| ((*id).to_owned(), endpoint.map(str::to_owned)))
+            .collect();
+        Targets::of(&Catalogue::builtin(), used, all)
+    }
+
+    #[test]
+    fn the_providers_in_use_are_tried_at_the_hosts_of_their_credentials() {
+        let azure = Some("https://a.openai.azure.com");
+        let targets = targets(&[("azure-openai", azure), ("openai", None)], false);
+        let names: Vec<_> = targets.by_name.keys().map(String::as_str).collect();
+        let at = "provider azure-openai at a.openai.azure.com";
+        assert_eq!(names, [at, "provider openai"]);
+        assert!(targets.not_tried.is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_tried_is_said() {
+        let targets = targets(&[("azure-openai", None), ("gone", None)], false);
+        assert!(targets.by_name.is_empty());
+        let states: Vec<_> = targets.not_tried.iter().map(|found| found.state).collect();
+        assert_eq!(states, [State::Warn, State::Warn]);
+    }
+
+    #[test]
+    fn a_stored_endpoint_that_is_not_the_provider_s_is_not_connected_to() {
+        let targets = targets(&[("azure-openai", Some("https://169.254.169.254"))], false);
+        assert!(targets.by_name.is_empty());
+        assert_eq!(targets.not_tried[0].state, State::Fail);
+    }
+
+    #[test]
+    fn all_are_the_whole_catalogue_but_for_hosts_that_credentials_name() {
+        let targets = targets(&[], true);
+        assert!(targets.by_name.len() > 10);
+        assert!(targets.not_tried.is_empty());
+    }
+}

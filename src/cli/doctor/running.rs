@@ -1,0 +1,138 @@
+//! What a running Keyside says of itself at its observe listener, which needs no token.
+
+use std::collections::BTreeSet;
+
+use hyper::StatusCode;
+use keyside_config::Settings;
+use tokio::time::timeout;
+
+use super::{PATIENCE, finding::Finding};
+use crate::{cli::healthcheck, client};
+
+/// What answers where the settings have the observe listener.
+pub(super) struct Running {
+    /// `http://127.0.0.1:7382`.
+    pub(super) base: String,
+    pub(super) state: State,
+}
+
+pub(super) enum State {
+    /// With a line for each thing that is wrong all the same.
+    Ready(Vec<String>),
+    /// Not ready, and why.
+    NotReady(Vec<String>),
+    /// Something answers that is no Keyside.
+    Stranger(StatusCode),
+    /// Nothing answers.
+    Absent,
+    /// The port is any that the system gives, so there is nowhere to ask.
+    AnyPort,
+}
+
+impl Running {
+    pub(super) async fn ask(settings: &Settings) -> Self {
+        let listen = settings.observe.listen;
+        let base = format!("http://{}", healthcheck::reachable(listen));
+        let state = match listen.port() {
+            0 => State::AnyPort,
+            _ => match timeout(PATIENCE, client::probe(&base, "/readyz")).await {
+                Ok(Ok((status, body))) => State::of(status, &String::from_utf8_lossy(&body)),
+                Ok(Err(_)) | Err(_) => State::Absent,
+            },
+        };
+        Self { base, state }
+    }
+
+    /// Nothing where none runs: `doctor` is also for before the first start.
+    pub(super) fn finding(&self) -> Option<Finding> {
+        let base = &self.base;
+        match &self.state {
+            State::Ready(faults) if faults.is_empty() => {
+                Some(Finding::ok("keyside", format!("ready at {base}")))
+            }
+            State::Ready(faults) => Some(
+                Finding::warn("keyside", format!("ready at {base}, but {}", faults.join("; ")))
+                    .fix("Its log has the causes."),
+            ),
+            State::NotReady(said) => Some(
+                Finding::fail("keyside", format!("not ready at {base}: {}", said.join("; ")))
+                    .fix("Its log says what it is waiting for, or why it is draining."),
+            ),
+            State::Stranger(status) => Some(
+                Finding::fail(
+                    "keyside",
+                    format!("what answers at {base} is not Keyside: {status} to /readyz"),
+                )
+                .fix("Choose another address in observe.listen, or stop what uses it."),
+            ),
+            State::Absent | State::AnyPort => None,
+        }
+    }
+
+    pub(super) fn answers(&self) -> bool {
+        matches!(self.state, State::Ready(_) | State::NotReady(_))
+    }
+
+    /// The providers that it has usable credentials for, by its metrics.
+    pub(super) async fn providers(&self) -> BTreeSet<String> {
+        match timeout(PATIENCE, client::probe(&self.base, "/metrics")).await {
+            Ok(Ok((_, body))) => providers_in(&String::from_utf8_lossy(&body)),
+            Ok(Err(_)) | Err(_) => BTreeSet::new(),
+        }
+    }
+}
+
+impl State {
+    /// The first line is the state, the others what is wrong.
+    fn of(status: StatusCode, body: &str) -> Self {
+        let lines = body.lines().map(str::to_owned);
+        match status {
+            StatusCode::OK if body.starts_with("ready\n") => Self::Ready(lines.skip(1).collect()),
+            StatusCode::SERVICE_UNAVAILABLE => Self::NotReady(lines.collect()),
+            status => Self::Stranger(status),
+        }
+    }
+}
+
+fn providers_in(metrics: &str) -> BTreeSet<String> {
+    let of_line = |line: &str| {
+        let labels = line.strip_prefix("integration_credentials_total{")?;
+        let (labels, count) = labels.split_once("} ")?;
+        let value = |name: &str| {
+            let (_, after) = labels.split_once(&format!("{name}=\""))?;
+            after.split_once('"').map(|(value, _)| value.to_owned())
+        };
+        let is_usable = matches!(value("status").as_deref(), Some("active" | "expiring"));
+        (is_usable && count != "0").then(|| value("provider")).flatten()
+    };
+    metrics.lines().filter_map(of_line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_running_one_is_told_from_what_else_may_answer() {
+        let of = |status: u16, body| State::of(StatusCode::from_u16(status).unwrap(), body);
+        let ready = of(200, "ready\nruns: records cannot be written\n");
+        assert!(matches!(ready, State::Ready(faults) if faults.len() == 1));
+        let waiting = of(503, "waiting\ncredential a\n");
+        assert!(matches!(waiting, State::NotReady(said) if said[0] == "waiting"));
+        assert!(matches!(of(404, "ready\n"), State::Stranger(_)));
+        assert!(matches!(of(200, "<html>"), State::Stranger(_)));
+    }
+
+    #[test]
+    fn providers_are_those_with_a_usable_key() {
+        let metrics = "\
+# TYPE integration_credentials_total gauge
+integration_credentials_total{provider=\"anthropic\",status=\"active\"} 0
+integration_credentials_total{provider=\"groq\",status=\"revoked\"} 1
+integration_credentials_total{provider=\"mistral\",status=\"expiring\"} 1
+integration_credentials_total{provider=\"openai\",status=\"active\"} 2
+";
+        let found = providers_in(metrics);
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), ["mistral", "openai"]);
+    }
+}

@@ -1,0 +1,148 @@
+//! Vault: whether it answers, whether it lets Keyside sign in; and the secrets of declared credentials, read as the service
+//! reads them.
+
+use std::sync::Arc;
+
+use keyside_config::{Settings, SourceReference};
+use keyside_credentials::Standing;
+use keyside_vault::{KvVersion, Vault};
+use tokio::time::timeout;
+
+use super::{PATIENCE, clock::Evidence, finding::Finding};
+use crate::app;
+
+/// What was found, and when Vault says it is.
+#[derive(Default)]
+pub(super) struct Looked {
+    pub(super) findings: Vec<Finding>,
+    pub(super) clock: Evidence,
+}
+
+pub(super) async fn look(
+    settings: &Settings,
+    vault: Option<&Arc<Vault>>,
+    can_sign_in: bool,
+) -> Looked {
+    let mut looked = Looked::default();
+    let mut readable = settings.clone();
+    let signed_in = match vault {
+        Some(vault) if looked.answers(settings, vault).await => match can_sign_in {
+            true => looked.signs_in(settings, vault).await,
+            false => {
+                looked.findings.push(wrapped_secret_id());
+                false
+            }
+        },
+        _ => false,
+    };
+    if !signed_in {
+        // What is said of Vault is the reason for each of them.
+        let is_file = |source: &SourceReference| matches!(source, SourceReference::File(_));
+        readable
+            .declared
+            .retain(|credential| is_file(&credential.source));
+    }
+    let vault = vault.filter(|_| signed_in);
+    looked.findings.extend(declared(&readable, vault).await);
+    looked
+}
+
+impl Looked {
+    async fn answers(&mut self, settings: &Settings, vault: &Vault) -> bool {
+        let address = address(settings);
+        let date = timeout(PATIENCE, vault.date()).await;
+        let finding = match &date {
+            Ok(Ok(date)) => {
+                self.clock.hear("Vault", date.as_deref());
+                Finding::ok("vault", format!("{address} answers"))
+            }
+            Ok(Err(error)) => Finding::fail("vault", error),
+            Err(_) => silent(&address),
+        };
+        self.findings.push(finding);
+        matches!(date, Ok(Ok(_)))
+    }
+
+    async fn signs_in(&mut self, settings: &Settings, vault: &Vault) -> bool {
+        let lease = timeout(PATIENCE, vault.sign_in()).await;
+        let finding = match &lease {
+            Ok(Ok(Some(left))) => {
+                let left = left.as_secs();
+                Finding::ok("vault sign-in", format!("the token lives {left} s before it is renewed"))
+            }
+            Ok(Ok(None)) => Finding::ok("vault sign-in", "the token does not end"),
+            Ok(Err(error)) => Finding::fail("vault sign-in", error),
+            Err(_) => silent(&address(settings)),
+        };
+        self.findings.push(finding);
+        matches!(lease, Ok(Ok(_)))
+    }
+}
+
+fn address(settings: &Settings) -> String {
+    let vault = settings.vault.as_ref();
+    vault.map_or_else(String::new, |vault| vault.address.to_string())
+}
+
+fn silent(address: &str) -> Finding {
+    let said = format!("{address} did not answer within {} s", PATIENCE.as_secs());
+    Finding::fail("vault", said).fix("Check vault.address, the network on the way, and Vault's own load.")
+}
+
+fn wrapped_secret_id() -> Finding {
+    Finding::warn(
+        "vault sign-in",
+        "not tried, and nothing read from Vault: the wrapped secret id can be used once, and Keyside needs it",
+    )
+    .fix("Ask the running Keyside: its /readyz names each secret that it cannot read.")
+}
+
+/// Reads the secret of each, and keeps none.
+async fn declared(settings: &Settings, vault: Option<&Arc<Vault>>) -> Vec<Finding> {
+    let declared = match app::declared(settings, vault.cloned()) {
+        Ok(declared) => declared,
+        Err(failure) => return vec![Finding::fail("credentials", failure)],
+    };
+    let _ = timeout(PATIENCE, declared.follow()).await;
+    let standings = declared.standings().into_iter().zip(&settings.declared);
+    standings
+        .map(|(standing, credential)| of(standing, &credential.source, vault))
+        .collect()
+}
+
+fn of(standing: Standing, source: &SourceReference, vault: Option<&Arc<Vault>>) -> Finding {
+    let Standing {
+        workspace,
+        provider,
+        label,
+        source: shown,
+        usable,
+        fault,
+        ..
+    } = standing;
+    let name = format!("credential {workspace}/{provider}/{label}");
+    match fault {
+        Some(fault) => Finding::fail(name, fault),
+        None if usable => {
+            let place = place(source, vault).unwrap_or_default();
+            Finding::ok(name, format!("{shown} can be read{place}"))
+        }
+        None => {
+            let said = format!("{shown} was not read within {} s", PATIENCE.as_secs());
+            Finding::fail(name, said).fix("Run doctor again; where it stays so, Vault is too slow for its keys.")
+        }
+    }
+}
+
+/// The KV engine, which a policy has to fit.
+fn place(source: &SourceReference, vault: Option<&Arc<Vault>>) -> Option<String> {
+    let SourceReference::Vault(reference) = source else {
+        return None;
+    };
+    let mount = vault?.known_mount(&reference.path)?;
+    let version = match mount.version {
+        KvVersion::V1 => 1,
+        KvVersion::V2 => 2,
+    };
+    Some(format!(", in KV version {version} at {}", mount.path))
+}
