@@ -27,6 +27,7 @@ mod demo;
 mod declared;
 mod destination;
 mod disk_full;
+mod doctor;
 mod drain;
 mod durability;
 mod early_answers;

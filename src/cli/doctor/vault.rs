@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use keyside_config::{Settings, SourceReference};
 use keyside_credentials::Standing;
-use keyside_vault::{KvVersion, Vault};
+use keyside_vault::{KvVersion, Vault, VaultError};
 use tokio::time::timeout;
 
 use super::{PATIENCE, clock::Evidence, finding::Finding};
@@ -26,14 +26,8 @@ pub(super) async fn look(
     let mut looked = Looked::default();
     let mut readable = settings.clone();
     let signed_in = match vault {
-        Some(vault) if looked.answers(settings, vault).await => match can_sign_in {
-            true => looked.signs_in(settings, vault).await,
-            false => {
-                looked.findings.push(wrapped_secret_id());
-                false
-            }
-        },
-        _ => false,
+        Some(vault) => looked.can_read(settings, vault, can_sign_in).await,
+        None => false,
     };
     if !signed_in {
         // What is said of Vault is the reason for each of them.
@@ -48,6 +42,18 @@ pub(super) async fn look(
 }
 
 impl Looked {
+    /// Whether Vault can be asked for secrets.
+    async fn can_read(&mut self, settings: &Settings, vault: &Vault, can_sign_in: bool) -> bool {
+        if !self.answers(settings, vault).await {
+            return false;
+        }
+        if !can_sign_in {
+            self.findings.push(wrapped_secret_id());
+            return false;
+        }
+        self.signs_in(settings, vault).await
+    }
+
     async fn answers(&mut self, settings: &Settings, vault: &Vault) -> bool {
         let address = address(settings);
         let date = timeout(PATIENCE, vault.date()).await;
@@ -56,6 +62,8 @@ impl Looked {
                 self.clock.hear("Vault", date.as_deref());
                 Finding::ok("vault", format!("{address} answers"))
             }
+            Ok(Err(error @ VaultError::Answered(_))) => Finding::fail("vault", error)
+                .fix("See `vault status`, and unseal it or look into its log."),
             Ok(Err(error)) => Finding::fail("vault", error),
             Err(_) => silent(&address),
         };

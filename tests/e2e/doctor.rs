@@ -1,0 +1,246 @@
+//! `keyside doctor`: each line is ok or says what to do, nothing is changed by looking, and no key is sent or printed.
+
+use crate::harness::tls::{Authority, VALID};
+use crate::harness::{Ask, Builder, Exit, KEY, Keyside, Then, Upstream, reply};
+use serde_json::Value;
+use std::fs;
+use std::net::TcpListener;
+
+/// A secret that is declared and not stored.
+const DECLARED: &str = "sk-proj-e2eDoctorOnly0123456789abcdefghijklmnopqrstuvwxyzW4";
+const VAULT_TOKEN: &str = "hvs.e2eDoctorCanary0123456789abcdefgh";
+
+fn doctor(builder: &Builder) -> Exit {
+    let exit = builder.run(&["doctor"], b"");
+    for secret in [KEY, DECLARED, VAULT_TOKEN] {
+        let said = format!("{}{}", exit.stdout, exit.stderr);
+        assert!(!said.contains(secret), "{exit:#?}");
+    }
+    exit
+}
+
+/// The line that begins like this, with the fix that may follow.
+fn line<'a>(exit: &'a Exit, beginning: &str) -> &'a str {
+    let from = exit.stdout.find(beginning);
+    let from = from.unwrap_or_else(|| panic!("no {beginning:?} in {exit:#?}"));
+    let found = &exit.stdout[from..];
+    let end = |end: &(usize, &str)| !found[end.0 + 1..].starts_with("     fix: ");
+    let end = found.match_indices('\n').find(end);
+    &found[..end.map_or(found.len(), |(at, _)| at)]
+}
+
+fn check_fails(exit: &Exit, beginning: &str, parts: &[&str]) {
+    assert_eq!(exit.code, Some(1), "{exit:#?}");
+    let line = line(exit, beginning);
+    for part in parts {
+        assert!(line.contains(part), "no {part:?} in {line:?}");
+    }
+}
+
+/// A sidecar with one declared credential.
+fn sidecar(source: &str, upstream: &str) -> Builder {
+    let credential = format!(
+        "[[credential]]\nworkspace = \"acme\"\nprovider = \"openai\"\nlabel = \"main\"\nsource = {source:?}\n"
+    );
+    Keyside::builder()
+        .unset("store.path")
+        .set("store.backend", r#""none""#)
+        .provider("openai", upstream)
+        .config(&credential)
+}
+
+fn nobody_listens() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    format!("http://{}", listener.local_addr().expect("an address"))
+}
+
+#[test]
+fn a_running_one_is_asked_and_its_providers_are_reached_without_a_key() {
+    let upstream = Upstream::answering(|_| {
+        reply(200, "Date: Sun, 29 Nov 2020 02:55:57 GMT\r\n", b"")
+    });
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    let observe = format!("{:?}", keyside.observe_addr().to_string());
+    let exit = doctor(&keyside.builder_of().clone().set("observe.listen", &observe));
+    for part in [
+        "ok   settings: ",
+        "ok   permissions: ",
+        "ok   keyside: ready at ",
+        "ok   master key: ",
+        "ok   store: ",
+        "ok   provider openai: ",
+    ] {
+        line(&exit, part);
+    }
+    assert!(line(&exit, "ok   store").contains("is in use by the Keyside at"));
+    check_fails(&exit, "fail clock: ", &["ahead of", "fix: "]);
+    let asked = upstream.only();
+    assert_eq!(asked.method(), "HEAD");
+    assert_eq!(asked.header("authorization"), None);
+    assert!(!upstream.bytes().windows(KEY.len()).any(|part| part == KEY.as_bytes()));
+}
+
+#[test]
+fn a_stopped_one_is_opened_read_and_left_as_it_was() {
+    let upstream = Upstream::ok();
+    let (builder, _) = Keyside::with_openai(&upstream.base_url()).stop();
+    for _ in 0..2 {
+        let exit = doctor(&builder);
+        assert_eq!(exit.code, Some(0), "{exit:#?}");
+        assert_eq!(exit.stderr, "", "{exit:#?}");
+        assert!(line(&exit, "ok   store").contains("no Keyside runs on it"));
+        assert!(line(&exit, "ok   provider openai").contains("directly"));
+        assert!(line(&exit, "ok   clock").contains("audit log"));
+    }
+    let keyside = builder.start();
+    assert_eq!(keyside.ask(&Ask::chat()).status(), 200);
+}
+
+#[test]
+fn before_the_first_start_nothing_is_wrong_and_nothing_is_made() {
+    let builder = Keyside::builder();
+    let exit = doctor(&builder);
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    assert!(line(&exit, "ok   store").contains("the first start makes it"));
+    assert!(line(&exit, "ok   providers").contains("--all"));
+    assert!(line(&exit, "warn clock").contains("nothing to compare"));
+    for name in ["data", "data.master-key"] {
+        assert!(!builder.home().join(name).exists(), "{name} was made");
+    }
+}
+
+#[test]
+fn a_wrong_master_key_is_found() {
+    let (builder, _) = Keyside::with_openai(&Upstream::ok().base_url()).stop();
+    let made = builder.run(&["master-key", "generate", "--out", "other.key"], b"");
+    assert_eq!(made.code, Some(0), "{made:#?}");
+    let builder = builder.variable("KMS_MASTER_KEY_FILE", "other.key");
+    let exit = doctor(&builder);
+    check_fails(&exit, "fail master key: ", &["wrong master key", "KMS_MASTER_KEY_FILE"]);
+    let key = fs::read_to_string(builder.home().join("other.key")).expect("the key's file");
+    assert!(!exit.stdout.contains(key.trim()), "{exit:#?}");
+}
+
+#[test]
+fn a_store_without_its_keyring_is_found_and_no_new_one_is_made() {
+    let (builder, _) = Keyside::with_openai(&Upstream::ok().base_url()).stop();
+    let keyring = builder.home().join("data/keyring");
+    fs::remove_file(&keyring).expect("a keyring");
+    check_fails(&doctor(&builder), "fail store: ", &["keyring", "fix: Restore"]);
+    assert!(!keyring.exists(), "a new keyring was made");
+}
+
+#[test]
+fn a_master_key_that_others_can_read_is_found_with_the_command_that_mends_it() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let (builder, _) = Keyside::with_openai(&Upstream::ok().base_url()).stop();
+    let file = builder.home().join("data.master-key");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("a file");
+    check_fails(
+        &doctor(&builder),
+        "fail permissions: ",
+        &["data.master-key", "fix: chmod 600 "],
+    );
+}
+
+#[test]
+fn a_provider_that_is_not_reached_is_named_with_what_to_do() {
+    let file = "file:openai-key";
+    let builder = sidecar(file, &nobody_listens());
+    fs::write(builder.home().join("openai-key"), DECLARED).expect("a writable folder");
+    let exit = doctor(&builder);
+    line(&exit, "ok   credential acme/openai/main: ");
+    check_fails(
+        &exit,
+        "fail provider openai: ",
+        &["could not connect to 127.0.0.1", "fix: ", "egress.proxy"],
+    );
+}
+
+#[test]
+fn an_upstream_under_an_authority_that_is_not_trusted_is_found() {
+    let (trusted, other) = (Authority::new(), Authority::new());
+    let upstream = other.issue(&["localhost"], VALID).upstream(|_, line| {
+        line.write(reply(200, "", b"{}"));
+        Then::Keep
+    });
+    let builder = sidecar("file:openai-key", &upstream.url_for("localhost"));
+    fs::write(builder.home().join("openai-key"), DECLARED).expect("a writable folder");
+    let file = trusted.file_in(builder.home());
+    let builder = builder.variable("SSL_CERT_FILE", file.to_str().expect("a plain path"));
+    check_fails(
+        &doctor(&builder),
+        "fail provider openai: ",
+        &["TLS could not be agreed on", "egress.ca_file"],
+    );
+    assert_eq!(upstream.requests().len(), 0);
+}
+
+#[test]
+fn a_declared_file_that_is_missing_is_named_with_the_setting() {
+    let upstream = Upstream::ok();
+    let exit = doctor(&sidecar("file:openai-key", &upstream.base_url()));
+    check_fails(
+        &exit,
+        "fail credential acme/openai/main: ",
+        &["openai-key", "`source`"],
+    );
+    line(&exit, "ok   provider openai: ");
+}
+
+#[test]
+fn a_vault_that_is_away_is_the_one_thing_that_is_said_of_it() {
+    let upstream = Upstream::ok();
+    let vault = nobody_listens();
+    let builder = sidecar("vault:kv/acme/openai#api_key", &upstream.base_url())
+        .variable("VAULT_ADDR", &vault)
+        .variable("VAULT_TOKEN", VAULT_TOKEN);
+    let exit = doctor(&builder);
+    check_fails(&exit, "fail vault: ", &[&vault, "vault.address"]);
+    assert!(!exit.stdout.contains("credential acme"), "{exit:#?}");
+}
+
+#[test]
+fn a_program_gets_a_list() {
+    let builder = sidecar("file:openai-key", &nobody_listens());
+    let exit = builder.run(&["doctor", "--json"], b"");
+    assert_eq!(exit.code, Some(1), "{exit:#?}");
+    let findings: Value = serde_json::from_str(&exit.stdout).expect("JSON");
+    let findings = findings.as_array().expect("a list");
+    assert_eq!(findings[0]["name"], "settings");
+    assert_eq!(findings[0]["state"], "ok");
+    assert_eq!(findings[0]["fix"], Value::Null);
+    let of_provider = |found: &&Value| found["name"] == "provider openai";
+    let provider = findings.iter().find(of_provider).expect("the provider");
+    assert_eq!(provider["state"], "fail");
+    assert!(provider["said"].is_string() && provider["fix"].is_string());
+}
+
+#[test]
+fn settings_that_do_not_load_are_an_error_of_configuration() {
+    let builder = Keyside::builder().set("proxy.threads", r#""many""#);
+    let exit = doctor(&builder);
+    assert_eq!(exit.code, Some(78), "{exit:#?}");
+    assert_eq!(exit.stdout, "");
+    assert!(exit.stderr.contains("proxy.threads"), "{exit:#?}");
+}
+
+#[test]
+fn the_policy_is_printed_where_no_vault_answers() {
+    let builder = sidecar("vault:kv/acme/openai#api_key", &nobody_listens())
+        .variable("VAULT_ADDR", &nobody_listens())
+        .variable("VAULT_TOKEN", VAULT_TOKEN);
+    let exit = builder.run(&["vault", "policy"], b"");
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    for rule in [
+        r#"path "auth/token/lookup-self" { capabilities = ["read"] }"#,
+        r#"path "kv/data/acme/openai" { capabilities = ["read"] }"#,
+        r#"path "kv/metadata/acme/openai" { capabilities = ["read"] }"#,
+    ] {
+        assert!(exit.stdout.contains(rule), "no {rule:?} in {exit:#?}");
+    }
+    assert!(exit.stdout.contains("Vault did not say the mount"), "{exit:#?}");
+    let none = Keyside::builder().run(&["vault", "policy"], b"");
+    assert_eq!(none.code, Some(78), "{none:#?}");
+}
