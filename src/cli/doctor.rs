@@ -30,7 +30,7 @@ use crate::{
 /// `keyside doctor`.
 #[derive(Args)]
 pub(crate) struct Doctor {
-    /// Try every provider, and not only those that there are credentials for
+    /// Try every provider of the settings, and not only those that there are credentials for
     #[arg(long)]
     all: bool,
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keyside_credentials::{Timestamp, audit::ClockBehind};
+use keyside_credentials::{Clock, SystemClock, Timestamp, audit::ClockBehind};
 
 use super::finding::Finding;
 
@@ -30,7 +30,7 @@ impl Evidence {
             self.heard.push(Heard {
                 from: from.into(),
                 theirs: date.timestamp(),
-                ours: Timestamp::now(),
+                ours: SystemClock.now(),
             });
         }
     }

@@ -87,8 +87,7 @@ impl Targets {
             }
         }
         if all {
-            let fixed = |provider: &&Arc<Provider>| matches!(provider.upstream, Upstream::Fixed(_));
-            for provider in catalogue.iter().filter(fixed) {
+            for provider in catalogue.iter().filter(|provider| is_elsewhere(provider)) {
                 targets.add(provider, None);
             }
         }
@@ -116,6 +115,11 @@ impl Targets {
             Err(finding) => self.not_tried.push(finding),
         }
     }
+}
+
+/// A stand-in on this machine, such as the sandbox of `keyside demo`, need not run where nobody has a key for it.
+fn is_elsewhere(provider: &Provider) -> bool {
+    matches!(&provider.upstream, Upstream::Fixed(base) if !base.is_loopback())
 }
 
 fn provider_name(id: &str) -> String {
@@ -164,6 +168,7 @@ mod tests {
     fn all_are_the_whole_catalogue_but_for_hosts_that_credentials_name() {
         let targets = targets(&[], true);
         assert!(targets.by_name.len() > 10);
+        assert!(!targets.by_name.contains_key("provider sandbox"));
         assert!(targets.not_tried.is_empty());
     }
 }
