@@ -89,7 +89,7 @@ impl<'a> Stored<'a> {
         serde_json::from_slice(self.json).map_err(|_| SealError::Malformed)
     }
 
-    /// What it claims to be, unconfirmed: only for showing what is damaged.
+    /// What it claims to be, unconfirmed: only for showing it, or what it speaks of, to people.
     pub(crate) fn claims<T: DeserializeOwned>(&self) -> Option<T> {
         serde_json::from_slice(self.json).ok()
     }
