@@ -1,10 +1,8 @@
 //! Keys that the settings declare stand beside stored ones: requests use both, and the API changes only the latter.
 
-use crate::harness::{Ask, KEY, Keyside, Upstream, Wire};
+use crate::harness::{Ask, KEY, Keyside, Upstream, Wire, eventually};
 use serde_json::{Value, json};
 use std::fs;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 const DECLARED: &str = "sk-proj-declared-one-0123456789abcdefgh";
 const LATER: &str = "sk-proj-declared-two-0123456789abcdefgh";
@@ -44,7 +42,11 @@ fn a_declared_key_is_used_by_its_label_and_where_nothing_is_stored() {
     let (upstream, keyside) = beside_a_stored_one();
     for (name, ask, secret) in [
         ("the stored default", Ask::chat(), KEY),
-        ("the declared label", Ask::chat().header("X-Keyside-Label", "file"), DECLARED),
+        (
+            "the declared label",
+            Ask::chat().header("X-Keyside-Label", "file"),
+            DECLARED,
+        ),
         (
             "a workspace that is only declared",
             Ask::chat().workspace("declared-only"),
@@ -62,7 +64,10 @@ fn a_declared_key_is_shown_with_its_source_and_not_changed_here() {
     let (_upstream, keyside) = beside_a_stored_one();
     let key = declared(&keyside);
     let source = key["source"].as_str().expect("a source");
-    assert!(source.starts_with("file:/") && source.ends_with("/key"), "{key}");
+    assert!(
+        source.starts_with("file:/") && source.ends_with("/key"),
+        "{key}"
+    );
     assert!(!key.to_string().contains(DECLARED), "it is write-only");
     let id = key["id"].as_str().expect("an id");
     let path = format!("/api/integrations/credentials/{id}");
@@ -79,7 +84,11 @@ fn a_declared_key_is_shown_with_its_source_and_not_changed_here() {
         };
         let answer = Wire::tcp(keyside.admin_addr()).ask(&ask);
         assert_eq!(answer.status(), 409, "{method} {path}: {}", answer.text());
-        assert!(answer.text().contains("declared-in-settings"), "{}", answer.text());
+        assert!(
+            answer.text().contains("declared-in-settings"),
+            "{}",
+            answer.text()
+        );
     }
     let added = json!({
         "workspaceId": "declared-only", "provider": "openai", "label": "x", "secret": LATER,
@@ -96,24 +105,27 @@ fn another_secret_in_the_file_is_the_next_request_s_and_none_is_refused() {
     let ask = Ask::chat().header("X-Keyside-Label", "file");
     let path = keyside.builder_of().home().join("key");
     fs::write(&path, LATER).expect("a writable folder");
-    let until = |done: &dyn Fn() -> bool| {
-        let end = Instant::now() + Duration::from_secs(30);
-        while !done() {
-            assert!(Instant::now() < end, "it does not come to be so");
-            sleep(Duration::from_millis(50));
-        }
-    };
-    until(&|| {
+    eventually("the other secret used", || {
         let answer = keyside.ask(&ask);
         assert_eq!(answer.status(), 200, "no request fails meanwhile");
-        secret_sent(&upstream) == format!("Bearer {LATER}")
+        (secret_sent(&upstream) == format!("Bearer {LATER}")).then_some(())
     });
     fs::remove_file(&path).expect("the file");
-    until(&|| keyside.ask(&ask).status() == 401);
-    assert_eq!(keyside.ask(&Ask::chat()).status(), 200, "the stored one serves");
+    eventually("the key refused", || {
+        (keyside.ask(&ask).status() == 401).then_some(())
+    });
+    assert_eq!(
+        keyside.ask(&Ask::chat()).status(),
+        200,
+        "the stored one serves"
+    );
     let ready = keyside.observed("/readyz");
     assert_eq!(ready.status(), 200);
-    assert!(ready.text().contains("acme/openai/file"), "{}", ready.text());
+    assert!(
+        ready.text().contains("acme/openai/file"),
+        "{}",
+        ready.text()
+    );
     for secret in [DECLARED, LATER] {
         assert!(!keyside.logs().contains(secret), "a log holds a secret");
     }

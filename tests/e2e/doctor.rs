@@ -56,9 +56,8 @@ fn nobody_listens() -> String {
 
 #[test]
 fn a_running_one_is_asked_and_its_providers_are_reached_without_a_key() {
-    let upstream = Upstream::answering(|_| {
-        reply(200, "Date: Sun, 29 Nov 2020 02:55:57 GMT\r\n", b"")
-    });
+    let upstream =
+        Upstream::answering(|_| reply(200, "Date: Sun, 29 Nov 2020 02:55:57 GMT\r\n", b""));
     let keyside = Keyside::with_openai(&upstream.base_url());
     let observe = format!("{:?}", keyside.observe_addr().to_string());
     let exit = doctor(&keyside.builder_of().clone().set("observe.listen", &observe));
@@ -77,7 +76,12 @@ fn a_running_one_is_asked_and_its_providers_are_reached_without_a_key() {
     let asked = upstream.only();
     assert_eq!(asked.method(), "HEAD");
     assert_eq!(asked.header("authorization"), None);
-    assert!(!upstream.bytes().windows(KEY.len()).any(|part| part == KEY.as_bytes()));
+    assert!(
+        !upstream
+            .bytes()
+            .windows(KEY.len())
+            .any(|part| part == KEY.as_bytes())
+    );
 }
 
 #[test]
@@ -116,7 +120,11 @@ fn a_wrong_master_key_is_found() {
     assert_eq!(made.code, Some(0), "{made:#?}");
     let builder = builder.variable("KMS_MASTER_KEY_FILE", "other.key");
     let exit = doctor(&builder);
-    check_fails(&exit, "fail master key: ", &["wrong master key", "KMS_MASTER_KEY_FILE"]);
+    check_fails(
+        &exit,
+        "fail master key: ",
+        &["wrong master key", "KMS_MASTER_KEY_FILE"],
+    );
     let key = fs::read_to_string(builder.home().join("other.key")).expect("the key's file");
     assert!(!exit.stdout.contains(key.trim()), "{exit:#?}");
 }
@@ -126,7 +134,11 @@ fn a_store_without_its_keyring_is_found_and_no_new_one_is_made() {
     let (builder, _) = Keyside::with_openai(&Upstream::ok().base_url()).stop();
     let keyring = builder.home().join("data/keyring");
     fs::remove_file(&keyring).expect("a keyring");
-    check_fails(&doctor(&builder), "fail store: ", &["keyring", "fix: Restore"]);
+    check_fails(
+        &doctor(&builder),
+        "fail store: ",
+        &["keyring", "fix: Restore"],
+    );
     assert!(!keyring.exists(), "a new keyring was made");
 }
 
@@ -240,7 +252,10 @@ fn the_policy_is_printed_where_no_vault_answers() {
     ] {
         assert!(exit.stdout.contains(rule), "no {rule:?} in {exit:#?}");
     }
-    assert!(exit.stdout.contains("Vault did not say the mount"), "{exit:#?}");
+    assert!(
+        exit.stdout.contains("Vault did not say the mount"),
+        "{exit:#?}"
+    );
     let none = Keyside::builder().run(&["vault", "policy"], b"");
     assert_eq!(none.code, Some(78), "{none:#?}");
 }

@@ -54,7 +54,10 @@ impl Evidence {
             )
             .fix("Correct the clock. If it is right, stop Keyside and run `keyside clock accept`.");
         }
-        let agrees = self.heard.iter().find(|heard| heard.difference() <= LARGEST);
+        let agrees = self
+            .heard
+            .iter()
+            .find(|heard| heard.difference() <= LARGEST);
         if let Some(heard) = agrees {
             return Finding::ok("clock", format!("it agrees with {}", heard.from));
         }

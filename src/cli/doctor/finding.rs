@@ -77,8 +77,14 @@ mod tests {
     #[test]
     fn a_finding_is_a_line_and_its_fix_the_next() {
         let found = Finding::fail("vault", "sealed").fix("Unseal it.");
-        assert_eq!(found.to_string(), "fail vault: sealed\n     fix: Unseal it.");
-        assert_eq!(Finding::ok("vault", "answers").to_string(), "ok   vault: answers");
+        assert_eq!(
+            found.to_string(),
+            "fail vault: sealed\n     fix: Unseal it."
+        );
+        assert_eq!(
+            Finding::ok("vault", "answers").to_string(),
+            "ok   vault: answers"
+        );
         let json = serde_json::to_value(Finding::warn("clock", "nothing to compare")).unwrap();
         let expected = serde_json::json!({
             "name": "clock", "state": "warn", "said": "nothing to compare", "fix": null

@@ -45,7 +45,11 @@ fn secret_files(settings: &Settings, store: Option<&StoreSetup>) -> Vec<PathBuf>
         }
     }
     files.extend(settings.vault.as_ref().and_then(sign_in_file));
-    if let Some(client) = settings.vault.as_ref().and_then(|vault| vault.client_certificate.as_ref()) {
+    if let Some(client) = settings
+        .vault
+        .as_ref()
+        .and_then(|vault| vault.client_certificate.as_ref())
+    {
         files.push(client.key.clone());
     }
     files.extend(settings.egress.credentials_file.clone());

@@ -61,9 +61,9 @@ pub(super) async fn look(
 
 fn finding(name: String, base: &BaseUrl, reached: Result<Reached, Unreached>) -> Finding {
     match reached {
-        Ok(Reached { via: Some(proxy), .. }) => {
-            Finding::ok(name, format!("{base} is reached through {proxy}"))
-        }
+        Ok(Reached {
+            via: Some(proxy), ..
+        }) => Finding::ok(name, format!("{base} is reached through {proxy}")),
         Ok(Reached { via: None, .. }) => Finding::ok(name, format!("{base} is reached directly")),
         Err(Unreached { said, fix }) => {
             Finding::fail(name, format!("{base} is not reached: {said}")).fix(fix)
@@ -82,7 +82,9 @@ impl Targets {
                         provider_name(&id),
                         "there are credentials for it, and the settings do not know it",
                     )
-                    .fix(format!("Put [providers.{id}] back, or revoke its credentials.")),
+                    .fix(format!(
+                        "Put [providers.{id}] back, or revoke its credentials."
+                    )),
                 ),
             }
         }

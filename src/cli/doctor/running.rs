@@ -51,12 +51,18 @@ impl Running {
                 Some(Finding::ok("keyside", format!("ready at {base}")))
             }
             State::Ready(faults) => Some(
-                Finding::warn("keyside", format!("ready at {base}, but {}", faults.join("; ")))
-                    .fix("Its log has the causes."),
+                Finding::warn(
+                    "keyside",
+                    format!("ready at {base}, but {}", faults.join("; ")),
+                )
+                .fix("Its log has the causes."),
             ),
             State::NotReady(said) => Some(
-                Finding::fail("keyside", format!("not ready at {base}: {}", said.join("; ")))
-                    .fix("Its log says what it is waiting for, or why it is draining."),
+                Finding::fail(
+                    "keyside",
+                    format!("not ready at {base}: {}", said.join("; ")),
+                )
+                .fix("Its log says what it is waiting for, or why it is draining."),
             ),
             State::Stranger(status) => Some(
                 Finding::fail(
@@ -103,7 +109,9 @@ fn providers_in(metrics: &str) -> BTreeSet<String> {
             after.split_once('"').map(|(value, _)| value.to_owned())
         };
         let is_usable = matches!(value("status").as_deref(), Some("active" | "expiring"));
-        (is_usable && count != "0").then(|| value("provider")).flatten()
+        (is_usable && count != "0")
+            .then(|| value("provider"))
+            .flatten()
     };
     metrics.lines().filter_map(of_line).collect()
 }

@@ -34,7 +34,9 @@ pub(super) async fn look(setup: &StoreSetup, running: &Running, can_sign_in: boo
     }
     if running.answers() {
         let providers = running.providers().await;
-        looked.used.extend(providers.into_iter().map(|id| (id, None)));
+        looked
+            .used
+            .extend(providers.into_iter().map(|id| (id, None)));
     }
     looked
 }
@@ -124,12 +126,15 @@ impl Looked {
 fn in_use(folder: &Path, running: &Running) -> Finding {
     let (folder, base) = (folder.display(), &running.base);
     match running.state {
-        State::Ready(_) | State::NotReady(_) => {
-            Finding::ok("store", format!("{folder} is in use by the Keyside at {base}"))
-        }
+        State::Ready(_) | State::NotReady(_) => Finding::ok(
+            "store",
+            format!("{folder} is in use by the Keyside at {base}"),
+        ),
         State::AnyPort => Finding::warn(
             "store",
-            format!("{folder} is in use by a process that cannot be asked: observe.listen has port 0"),
+            format!(
+                "{folder} is in use by a process that cannot be asked: observe.listen has port 0"
+            ),
         )
         .fix("Give observe.listen a port."),
         State::Absent | State::Stranger(_) => Finding::fail(

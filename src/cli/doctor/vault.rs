@@ -76,7 +76,10 @@ impl Looked {
         let finding = match &lease {
             Ok(Ok(Some(left))) => {
                 let left = left.as_secs();
-                Finding::ok("vault sign-in", format!("the token lives {left} s before it is renewed"))
+                Finding::ok(
+                    "vault sign-in",
+                    format!("the token lives {left} s before it is renewed"),
+                )
             }
             Ok(Ok(None)) => Finding::ok("vault sign-in", "the token does not end"),
             Ok(Err(error)) => Finding::fail("vault sign-in", error),
@@ -94,7 +97,8 @@ fn address(settings: &Settings) -> String {
 
 fn silent(address: &str) -> Finding {
     let said = format!("{address} did not answer within {} s", PATIENCE.as_secs());
-    Finding::fail("vault", said).fix("Check vault.address, the network on the way, and Vault's own load.")
+    Finding::fail("vault", said)
+        .fix("Check vault.address, the network on the way, and Vault's own load.")
 }
 
 fn wrapped_secret_id() -> Finding {
@@ -137,7 +141,8 @@ fn of(standing: Standing, source: &SourceReference, vault: Option<&Arc<Vault>>) 
         }
         None => {
             let said = format!("{shown} was not read within {} s", PATIENCE.as_secs());
-            Finding::fail(name, said).fix("Run doctor again; where it stays so, Vault is too slow for its keys.")
+            Finding::fail(name, said)
+                .fix("Run doctor again; where it stays so, Vault is too slow for its keys.")
         }
     }
 }

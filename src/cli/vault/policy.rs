@@ -91,7 +91,9 @@ impl Policy {
             return Err(Failure::configuration(
                 "expected settings that use Vault, found none for this process",
             )
-            .next("Declare a credential with `source = \"vault:…\"`, or set kms.driver = \"vault\"."));
+            .next(
+                "Declare a credential with `source = \"vault:…\"`, or set kms.driver = \"vault\".",
+            ));
         }
         rules.own_token();
         let namespace = settings.vault.and_then(|vault| vault.namespace);
@@ -261,7 +263,10 @@ impl Rules {
                 .map(|name| format!("\"{name}\""))
                 .collect();
             let capabilities = capabilities.join(", ");
-            let _ = writeln!(text, "path \"{path}\" {{ capabilities = [{capabilities}] }}");
+            let _ = writeln!(
+                text,
+                "path \"{path}\" {{ capabilities = [{capabilities}] }}"
+            );
         }
         text
     }
