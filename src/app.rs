@@ -14,12 +14,12 @@ use crate::runnable::{Process, Runnable, StoreSetup};
 use crate::store_health::StoreHealth;
 use crate::{allocator, descriptors, telemetry, warnings, web};
 use keyside_admin::AdminOptions;
-use keyside_config::{ListenAddress, Roots, Settings, Sources};
+use keyside_config::{AllowedReferences, ListenAddress, Roots, Settings, Sources};
 use keyside_credentials::source::SecretSource;
 use keyside_credentials::storage::{SledStorage, StorageError};
 use keyside_credentials::{
     DeclaredCredentials, DeclaredOptions, KeyringError, Kms, KmsError, KmsSource, OpenError,
-    OpenOptions, Registry, SystemClock,
+    OpenOptions, ReferenceOptions, Registry, SystemClock,
 };
 use keyside_proxy::{Bound, Drain, Egress, Metrics, Parts};
 use keyside_vault::Vault;
@@ -102,6 +102,7 @@ impl App {
             .enable_all()
             .build()
             .map_err(failed)?;
+        let references = references(&settings, vault.clone());
         let declared = declared(&settings, vault)?;
         let backing = match store {
             Some(StoreSetup { folder, kms }) => {
@@ -111,8 +112,7 @@ impl App {
             None => Backing::declared_only(declared),
         };
         // Those whose sources do not answer are waited for in the background.
-        let follow = async { timeout(FIRST_LOOK, backing.declared().follow()).await };
-        let _ = runtime.block_on(follow);
+        let _ = runtime.block_on(async { timeout(FIRST_LOOK, backing.follow(references)).await });
         Ok(Self {
             settings: Arc::new(settings),
             backing,
@@ -302,6 +302,26 @@ pub(crate) fn declared(
     DeclaredCredentials::new(options).map_err(misconfigured)
 }
 
+/// How the secrets of stored credentials that stay in Vault are followed.
+fn references(settings: &Settings, vault: Option<Arc<Vault>>) -> ReferenceOptions {
+    let vault = vault.map(|vault| vault as Arc<dyn SecretSource>);
+    match &settings.vault {
+        Some(of) => ReferenceOptions {
+            vault,
+            poll: of.poll,
+            outage: of.outage,
+            allowed: of.references.clone(),
+        },
+        // Where an earlier start had a [vault], there may be some; each says what is missing.
+        None => ReferenceOptions {
+            vault: None,
+            poll: UNREADABLE_POLL,
+            outage: Duration::ZERO,
+            allowed: AllowedReferences::default(),
+        },
+    }
+}
+
 async fn open_registry(
     settings: &Settings,
     data: &Path,
@@ -394,5 +414,7 @@ fn server(proxy: Bound, workers: usize) -> Server {
     server
 }
 
-/// How long a start waits for the secrets of declared credentials. Most are there in a fraction of it.
+/// How often it is looked whether a secret in Vault can be read, where no settings say how.
+const UNREADABLE_POLL: Duration = Duration::from_secs(3600);
+/// How long a start waits for secrets that are kept elsewhere. Most are there in a fraction of it.
 const FIRST_LOOK: Duration = Duration::from_secs(2);

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use keyside_credentials::{DeclaredCredentials, Registry, Resolver, Runs};
+use keyside_credentials::{
+    DeclaredCredentials, ReferenceOptions, Registry, Resolver, Runs, Standing,
+};
 
 /// Where credentials are, and where records of their use go.
 #[derive(Clone)]
@@ -39,6 +41,23 @@ impl Backing {
 
     pub(crate) fn declared(&self) -> &Arc<DeclaredCredentials> {
         &self.declared
+    }
+
+    /// Follows the secrets that are kept elsewhere, for as long as the runtime lives. Returns once each was looked for once.
+    pub(crate) async fn follow(&self, references: ReferenceOptions) {
+        let stored = async {
+            if let Some(registry) = &self.registry {
+                registry.follow_references(references).await;
+            }
+        };
+        tokio::join!(self.declared.follow(), stored);
+    }
+
+    /// How each credential stands whose secret is kept elsewhere.
+    pub(crate) fn standings(&self) -> Vec<Standing> {
+        let stored = self.registry.as_ref();
+        let stored = stored.map_or_else(Vec::new, |registry| registry.reference_standings());
+        self.declared.standings().into_iter().chain(stored).collect()
     }
 
     pub(crate) fn runs(&self) -> &Runs {

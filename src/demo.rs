@@ -122,7 +122,9 @@ async fn add_key(app: &App, key: String) -> Result<(), Failure> {
         provider: "sandbox".into(),
         label: "demo".parse().map_err(failed)?,
         environment: Environment::Sandbox,
-        secret: Secret::from_plaintext(key.into_bytes()).map_err(failed)?,
+        secret: Secret::from_plaintext(key.into_bytes())
+            .map_err(failed)?
+            .into(),
         usage_tag: None,
         expires_at: None,
         endpoint: None,

@@ -60,7 +60,7 @@ async fn ready(State(observed): State<Observed>) -> (StatusCode, String) {
         .into_iter()
         .flatten()
         .chain(run_details(backing.runs()))
-        .chain(declared_details(backing.declared()));
+        .chain(secret_details(backing.standings()));
     details.for_each(|detail| said.push_str(&detail));
     (status, said)
 }
@@ -70,8 +70,8 @@ fn is_waiting(declared: &DeclaredCredentials) -> bool {
     declared.standings().iter().any(|standing| standing.unknown)
 }
 
-/// A line for each declared credential whose secret was not read.
-fn declared_details(declared: &DeclaredCredentials) -> Vec<String> {
+/// A line for each credential whose secret is kept elsewhere and was not read.
+fn secret_details(standings: Vec<Standing>) -> Vec<String> {
     let line = |standing: Standing| {
         let fault = standing.fault?;
         let meanwhile = match standing.usable {
@@ -89,7 +89,7 @@ fn declared_details(declared: &DeclaredCredentials) -> Vec<String> {
             "credential {workspace}/{provider}/{label} ({source}): {fault}; {meanwhile}\n"
         ))
     };
-    declared.standings().into_iter().filter_map(line).collect()
+    standings.into_iter().filter_map(line).collect()
 }
 
 /// A line for each thing that is wrong with the store.

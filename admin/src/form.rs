@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use self::json_text::unescaped;
 pub(crate) use self::read::{
-    Given, flag, one_of, parsed, secret, set, text, timestamp, whole, word,
+    Given, flag, one_of, parsed, reference, secret, set, text, timestamp, whole, word,
 };
 use crate::problem::{FieldError, Kind, Problem};
 

@@ -218,6 +218,24 @@ impl From<ChangeError> for Problem {
                 "Change its [[credential]] table, or its secret where that is kept. To store keys for a workspace that only \
                  the settings name, make it first (`keyside workspace add`).",
             ),
+            ChangeError::KeptInVault { .. } => Self::new(
+                Kind::KeptInVault,
+                said,
+                "Rotate it in Vault. Keyside follows within vault.poll, or at once with POST …/refresh (`keyside key refresh`).",
+            ),
+            ChangeError::NotKeptInVault => Self::new(
+                Kind::NotKeptInVault,
+                said,
+                "There is nothing to refresh. A new secret comes with PATCH and `secret` (`keyside key rotate`).",
+            ),
+            ChangeError::SecretUnread { .. } => Self::new(
+                Kind::SecretUnread,
+                said,
+                "See that Vault answers and lets Keyside read the secret, then try again.",
+            ),
+            ChangeError::ReferenceNotAllowed { .. } | ChangeError::ReferenceRefused { .. } => {
+                one_field("secretRef", said)
+            }
             ChangeError::TokenUnknown => Self::token_unknown(),
             ChangeError::LastOwner => Self::new(
                 Kind::LastOwner,

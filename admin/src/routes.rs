@@ -54,6 +54,7 @@ pub(crate) fn table() -> Vec<Route> {
         Route::new(ChangeCredentials, routes!(credentials::change::roll_back)),
         Route::new(ChangeCredentials, routes!(credentials::change::revoke)),
         Route::new(ChangeCredentials, routes!(credentials::verify::verify)),
+        Route::new(ChangeCredentials, routes!(credentials::refresh::refresh)),
         Route::new(ReadCatalogue, routes!(providers::list)),
         Route::new(ReadWorkspaces, routes!(workspaces::list)),
         Route::new(CreateWorkspaces, routes!(workspaces::create)),

@@ -158,7 +158,9 @@ fn new_credential(workspace: usize, credential: usize) -> NewCredential {
         provider: "openai".to_owned(),
         label: format!("key {credential}").parse().expect("a label"),
         environment: Environment::Live,
-        secret: Secret::from_plaintext(secret.into_bytes()).expect("a secret"),
+        secret: Secret::from_plaintext(secret.into_bytes())
+            .expect("a secret")
+            .into(),
         usage_tag: None,
         expires_at: None,
         endpoint: None,

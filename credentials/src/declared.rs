@@ -10,7 +10,7 @@
 //! is used for as long as an outage may last. Sealed in memory under a key that this process has made for itself.
 
 mod follow;
-mod state;
+pub(crate) mod state;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -128,7 +128,7 @@ impl Declared {
             poll: options.poll,
             outage: options.outage,
             clock,
-            key: process_key(),
+            key: ProcessKey(process_key()),
             snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
         }))
     }
@@ -192,6 +192,7 @@ fn document(
         usage_tag: usage_tag.transpose()?,
         expires_at: None,
         endpoint: declared.endpoint.clone(),
+        reference: None,
         created_by: ActorId::system(),
         created_at: now,
         last_rotated_at: None,
@@ -216,17 +217,18 @@ fn id_of(workspace: &str, provider: &str, label: &str) -> CredentialId {
     CredentialId::from_bits(bits)
 }
 
-fn process_key() -> ProcessKey {
+/// A new key that never leaves this process.
+pub(crate) fn process_key() -> Arc<SealingKey> {
     let mut root = Zeroizing::new([0; 32]);
     entropy::fill(&mut *root);
     let memory = LockedMemory::default();
     let installation: Arc<str> = "process".into();
-    ProcessKey(Arc::new(SealingKey::new(
+    Arc::new(SealingKey::new(
         "pk_process",
         &installation,
         &root,
         &memory,
-    )))
+    ))
 }
 
 /// Of each workspace and provider the first credential of an environment is the default.

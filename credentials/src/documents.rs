@@ -14,6 +14,7 @@ use crate::{
     encoding::{arc_str, base64_bytes},
     keyring::Keyring,
     sealing::{Place, SealError, SealingKey},
+    source::VaultReference,
 };
 
 /// One credential with all its versions, so that every step of its life is one compare-and-swap on one document.
@@ -29,6 +30,9 @@ pub(crate) struct CredentialDocument {
     pub(crate) usage_tag: Option<UsageTag>,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) endpoint: Option<String>,
+    /// Where its secret is kept, if not here. Its only version then has no sealed bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reference: Option<ReferenceDocument>,
     pub(crate) created_by: ActorId,
     pub(crate) created_at: Timestamp,
     pub(crate) last_rotated_at: Option<Timestamp>,
@@ -40,6 +44,18 @@ pub(crate) struct CredentialDocument {
     pub(crate) current: u32,
     /// Oldest first.
     pub(crate) versions: Vec<VersionDocument>,
+}
+
+/// The place of a secret that stays in Vault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ReferenceDocument {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mount: Option<String>,
+    path: String,
+    field: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    version: Option<u64>,
 }
 
 /// One version of its secret. Where it stands is told by its times, so that nothing has to run for it to change.
@@ -134,7 +150,6 @@ impl CredentialDocument {
         now: Timestamp,
     ) -> VersionDocument {
         let number = self.next_number();
-        let json = serde_json::to_vec(trace).expect("texts and numbers serialize");
         VersionDocument {
             number,
             created_at: now,
@@ -143,8 +158,54 @@ impl CredentialDocument {
             destroyed_at: None,
             ends: None,
             sealed: key.seal_secret(&self.secret_place(number), secret),
-            trace: key.seal(&self.trace_place(number), &json),
+            trace: self.seal_trace(key, number, trace),
         }
+    }
+
+    /// The only version of a credential whose secret stays where `reference` says: nothing but its trace is sealed.
+    pub(crate) fn refer(
+        &self,
+        key: &SealingKey,
+        trace: &Trace,
+        now: Timestamp,
+    ) -> VersionDocument {
+        let number = self.next_number();
+        VersionDocument {
+            number,
+            created_at: now,
+            promoted_at: None,
+            until: None,
+            destroyed_at: None,
+            ends: None,
+            sealed: Vec::new(),
+            trace: self.seal_trace(key, number, trace),
+        }
+    }
+
+    /// Notes what is known of the secret in use by now. Which request made the version stays noted.
+    pub(crate) fn retrace(
+        &mut self,
+        key: &SealingKey,
+        now: &Trace,
+        keyring: &Keyring,
+    ) -> Result<(), SealError> {
+        let before = self.open_trace(self.current, keyring)?;
+        let trace = Trace {
+            mark: before.mark,
+            ..now.clone()
+        };
+        let sealed = self.seal_trace(key, self.current, &trace);
+        let current = self.current;
+        let versions = self.versions.iter_mut();
+        for version in versions.filter(|version| version.number == current) {
+            version.trace.clone_from(&sealed);
+        }
+        Ok(())
+    }
+
+    fn seal_trace(&self, key: &SealingKey, number: u32, trace: &Trace) -> Vec<u8> {
+        let json = serde_json::to_vec(trace).expect("texts and numbers serialize");
+        key.seal(&self.trace_place(number), &json)
     }
 
     /// What may be known of a version's secret. Versions may have been sealed under different keys of the workspace.
@@ -184,6 +245,34 @@ impl CredentialDocument {
             workspace: &self.workspace,
             credential: &self.id,
             version,
+        }
+    }
+}
+
+impl From<VaultReference> for ReferenceDocument {
+    fn from(reference: VaultReference) -> Self {
+        let VaultReference {
+            mount,
+            path,
+            field,
+            version,
+        } = reference;
+        Self {
+            mount,
+            path,
+            field,
+            version,
+        }
+    }
+}
+
+impl From<ReferenceDocument> for VaultReference {
+    fn from(document: ReferenceDocument) -> Self {
+        Self {
+            mount: document.mount,
+            path: document.path,
+            field: document.field,
+            version: document.version,
         }
     }
 }

@@ -57,7 +57,7 @@ pub use model::{
 };
 pub use registry::{
     Act, ChangeError, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, NewCredential,
-    NewWorkspace, OpenError, OpenOptions, Registry, Resealed, Revocation, Rollback, Rotation,
+    NewSecret, NewWorkspace, OpenError, OpenOptions, ReferenceOptions, Registry, Resealed, Revocation, Rollback, Rotation,
     Saved, Warning,
 };
 pub use resolver::{Ask, Grant, Refusal, Resolver};

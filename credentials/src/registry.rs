@@ -7,6 +7,7 @@ mod export;
 mod housekeeping;
 mod lifecycle;
 mod open;
+mod references;
 mod request;
 mod reseal;
 mod rewrap;
@@ -27,13 +28,15 @@ use tokio::sync::RwLock;
 use self::{
     change::{Made, WorkspaceLocks},
     open::Opened,
+    references::References,
     twins::Twins,
 };
 pub use self::{
     error::{ChangeError, OpenError},
+    references::ReferenceOptions,
     request::{
-        Act, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, NewCredential, NewWorkspace,
-        Revocation, Rollback, Rotation, Saved, Warning,
+        Act, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, NewCredential, NewSecret,
+        NewWorkspace, Revocation, Rollback, Rotation, Saved, Warning,
     },
     reseal::Resealed,
 };
@@ -90,6 +93,7 @@ pub(crate) struct Inner {
     notices: Arc<Notices>,
     twins: Twins,
     declared: OnceLock<Overlaid>,
+    references: References,
 }
 
 /// What the settings declare beside what is stored.

@@ -3,6 +3,7 @@
 //! Replaced on every change. One snapshot and the next share all that did not change, so that a change costs the same
 //! whatever else there is.
 
+mod kept;
 mod labels;
 mod load;
 mod overlay;
@@ -15,7 +16,7 @@ use std::{
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-use self::labels::Labels;
+use self::{kept::Earlier, labels::Labels};
 pub(crate) use self::load::{Finding, load};
 pub(crate) use self::overlay::Overlay;
 pub use self::overlay::Snapshots;
@@ -75,7 +76,9 @@ pub(crate) struct CredentialEntry {
     pub(crate) signals: Arc<Signals>,
     /// The other versions that are not destroyed, each with the key that opens it.
     others: Vec<(u32, Arc<SealingKey>)>,
-    /// Where its secret is kept, if the settings declare it.
+    /// The secret before, where it is kept elsewhere.
+    earlier: Option<Arc<Earlier>>,
+    /// Where its secret is kept, if not here.
     pub(crate) declared: Option<Arc<Followed>>,
 }
 
@@ -294,13 +297,20 @@ impl CredentialEntry {
     ) -> Self {
         let usable = Usable::new(&document, version, keys).map_err(Unusable::Damaged);
         let others = others(&document, version, keys);
-        Self {
+        let mut entry = Self {
             document,
             usable,
             signals,
             others,
+            earlier: None,
             declared: None,
+        };
+        // The record is sound, and its secret is still to be read.
+        if entry.reference().is_some() && entry.usable.is_ok() {
+            entry.usable = Err(Unusable::Away);
+            entry = entry.said_of(None, None);
         }
+        entry
     }
 
     /// The entry of one that is not: nothing of it is used.
@@ -323,6 +333,7 @@ impl CredentialEntry {
             usable: Err(why),
             signals,
             others: Vec::new(),
+            earlier: None,
             declared: None,
         }
     }
@@ -334,6 +345,7 @@ impl CredentialEntry {
             usable: self.usable.clone(),
             signals: self.signals.clone(),
             others: self.others.clone(),
+            earlier: self.earlier.clone(),
             declared: None,
         }
     }
@@ -362,10 +374,12 @@ impl CredentialEntry {
         &self,
         now: impl FnOnce() -> Timestamp,
     ) -> Vec<Result<Zeroizing<Vec<u8>>, SealError>> {
-        if self.others.is_empty() {
+        if self.others.is_empty() && self.earlier.is_none() {
             return Vec::new();
         }
         let now = now();
+        let earlier = self.earlier.iter().filter(|earlier| now < earlier.until);
+        let earlier = earlier.map(|earlier| earlier.usable.open());
         let others = self.others.iter();
         let kept = others.filter_map(|(number, key)| {
             let version = self.document.version(*number)?;
@@ -376,6 +390,7 @@ impl CredentialEntry {
             let place = self.document.secret_place(version.number);
             key.open(&place, &version.sealed)
         })
+        .chain(earlier)
         .collect()
     }
 
@@ -415,10 +430,10 @@ fn others(
 impl Usable {
     fn new(document: &CredentialDocument, version: u32, keys: &impl Keys) -> Result<Self, Damage> {
         let version = document.version(version).ok_or(SealError::Malformed)?;
-        // Of a revoked one the trace is all that is left.
-        let named = match document.revoked_at {
-            Some(_) => &version.trace,
-            None => &version.sealed,
+        // Of a revoked one the trace is all that is left, and all there is of one whose secret is kept elsewhere.
+        let named = match document.revoked_at.is_some() || document.reference.is_some() {
+            true => &version.trace,
+            false => &version.sealed,
         };
         let id = SealingKey::id_in(named).ok_or(SealError::Malformed)?;
         let key = keys.key(&document.workspace, id).ok_or(Damage::KeyGone)?;

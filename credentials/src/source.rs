@@ -1,12 +1,12 @@
 //! Secrets that are kept outside of Keyside, in a file or in Vault, and read from there.
 
-use std::{io::Read, path::Path};
+use std::{io::Read, path::Path, time::Duration};
 
 use async_trait::async_trait;
 pub use keyside_config::{SourceReference, VaultReference};
 use zeroize::Zeroizing;
 
-use crate::{Secret, SecretError};
+use crate::{Secret, SecretError, entropy};
 
 /// Reads secrets that are kept in Vault. Called by what follows them, never by a request.
 #[async_trait]
@@ -44,6 +44,48 @@ pub enum SourceError {
     /// Nobody can tell now. What was read before is still good for a while.
     #[error("{0}")]
     Away(String),
+}
+
+/// What looking for a secret came to.
+pub(crate) enum Found {
+    /// The version that is known.
+    Same,
+    /// Another version, or the first.
+    Another { version: String, secret: Secret },
+}
+
+/// Reads a secret from Vault, unless its version is `known`.
+///
+/// # Errors
+/// Also where there is no Vault to ask, and where what is kept there is no secret.
+pub(crate) async fn read_vault(
+    vault: Option<&dyn SecretSource>,
+    reference: &VaultReference,
+    known: Option<&str>,
+) -> Result<Found, SourceError> {
+    let Some(vault) = vault else {
+        let said = "the settings have no [vault] table; say there where Vault is";
+        return Err(SourceError::Gone(said.into()));
+    };
+    match vault.read(reference, known).await? {
+        Reading::Unchanged => Ok(Found::Same),
+        Reading::Secret { version, .. } if known == Some(version.as_str()) => Ok(Found::Same),
+        Reading::Secret { version, secret } => {
+            let secret = parse(secret).map_err(|error| {
+                SourceError::Gone(format!(
+                    "{reference}: {error}; put the key and nothing else into it"
+                ))
+            })?;
+            Ok(Found::Another { version, secret })
+        }
+    }
+}
+
+/// Until a secret in Vault is looked at again: up to a tenth less than `poll`, so that not all are asked for at once.
+pub(crate) fn until_next_look(poll: Duration) -> Duration {
+    let tenth = poll / 10;
+    let part = entropy::number() % 1_000;
+    poll - tenth + tenth * part as u32 / 1_000
 }
 
 /// Reads a secret from a file. Blocks.
@@ -88,6 +130,10 @@ pub(crate) fn parse(mut text: Zeroizing<Vec<u8>>) -> Result<Secret, SecretError>
     Secret::from_plaintext(std::mem::take(&mut *text))
 }
 
+/// Secrets that are read at a time.
+pub(crate) const AT_ONCE: usize = 16;
+/// How long answers are searched for the secret before.
+pub(crate) const GRACE: Duration = Duration::from_secs(3600);
 /// A secret's 8,192 bytes at most, and the line end that may follow.
 const LONGEST_FILE: u64 = 8192 + 2;
 

@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, ops::RangeInclusive, str::FromStr};
 
 use jiff::Timestamp;
-use keyside_credentials::Secret;
+use keyside_credentials::{Secret, source::VaultReference};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
@@ -101,6 +102,38 @@ pub(crate) fn secret(given: Given<'_>) -> Result<Secret, String> {
     // Moved, not copied: what is left behind is empty.
     let plaintext = std::mem::take(&mut *text).into_bytes();
     Secret::from_plaintext(plaintext).map_err(|error| error.to_string())
+}
+
+/// A place in Vault. What was sent is not repeated in errors.
+pub(crate) fn reference(given: Given<'_>) -> Result<VaultReference, String> {
+    let expected = || {
+        "expected an object with `path`, such as kv/teams/acme/openai with the mount at its beginning, and `field`; it may \
+         have `mount` and `version`"
+            .to_owned()
+    };
+    let named: Named = serde_json::from_str(given.json()).map_err(|_| expected())?;
+    let fits = |text: &str| text.len() <= 512 && !text.chars().any(char::is_control);
+    let Named {
+        mount,
+        path,
+        field,
+        version,
+    } = named;
+    let fit = [Some(&path), Some(&field), mount.as_ref()];
+    if !fit.into_iter().flatten().all(|text| fits(text)) {
+        return Err(expected());
+    }
+    VaultReference::new(mount.as_deref(), &path, &field, version).map_err(|_| expected())
+}
+
+/// The form of [`reference`].
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Named {
+    mount: Option<String>,
+    path: String,
+    field: String,
+    version: Option<u64>,
 }
 
 /// A list of 1 to `max` texts that the domain knows how to read; one that is there twice counts once.

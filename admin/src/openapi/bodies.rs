@@ -23,7 +23,9 @@ pub(crate) struct NewCredential {
     environment: Option<Environment>,
     /// The key itself, at least 8 bytes: a shorter one could not be masked in answers. No call returns it.
     #[schema(pattern = "^[!-~]+$", min_length = 8, max_length = 8192, write_only)]
-    secret: String,
+    secret: Option<String>,
+    /// Where in Vault the key stays, instead of `secret`: exactly one of the two.
+    secret_ref: Option<SecretRef>,
     #[schema(pattern = "^[!-~]([ -~]{0,62}[!-~])?$")]
     usage_tag: Option<String>,
     /// In the future.
@@ -33,6 +35,22 @@ pub(crate) struct NewCredential {
     endpoint: Option<String>,
     /// Whether it becomes the default of its workspace, provider and environment. The first one does anyway.
     default: Option<bool>,
+}
+
+/// A field of a secret in Vault, under a path that `vault.references.allow` permits.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct SecretRef {
+    /// The engine's mount, where Vault may not be asked for it.
+    #[schema(max_length = 512)]
+    mount: Option<String>,
+    /// The path, the mount included.
+    #[schema(min_length = 3, max_length = 512)]
+    path: String,
+    #[schema(min_length = 1, max_length = 512)]
+    field: String,
+    /// A fixed version; without one, the latest is followed.
+    version: Option<u64>,
 }
 
 /// What is to be different about a credential: either its secret, or other things about it.

@@ -1,6 +1,7 @@
 //! `/api/integrations/credentials`: the secret goes in, and never comes out.
 
 pub(super) mod change;
+pub(super) mod refresh;
 pub(super) mod verify;
 mod view;
 
@@ -8,7 +9,7 @@ use axum::{Json, extract::State, response::Response};
 use http::HeaderMap;
 use keyside_config::Catalogue;
 use keyside_credentials::{
-    ChangeError, Credential, Environment, Filter, NewCredential, Permission, Registry, Saved,
+    ChangeError, Credential, Environment, Filter, NewCredential, NewSecret, Permission, Registry, Saved,
     Secret, Status, UsageTag, other_providers,
 };
 
@@ -48,7 +49,10 @@ pub(super) async fn create(
         ..read_new(body.bytes())?
     };
     caller.enter(&new.workspace, ChangeError::WorkspaceUnknown)?;
-    let foreign = foreign(&state.catalogue, &new.provider, &new.secret);
+    let foreign = match &new.secret {
+        NewSecret::Given(secret) => foreign(&state.catalogue, &new.provider, secret),
+        NewSecret::InVault(_) => None,
+    };
     let added = state.registry.add(&caller.act(), new).await?;
     let location = format!("{PATH}/{}", added.credential.id);
     Ok(saved(&state.registry, &caller, added, foreign).created(&location))
@@ -113,7 +117,7 @@ fn read_new(body: &[u8]) -> Result<NewCredential, Problem> {
     let provider = form.required("provider", form::text(64));
     let label = form.required("label", form::parsed);
     let environment = form.optional("environment", form::one_of(&ENVIRONMENTS));
-    let secret = form.required("secret", form::secret);
+    let secret = read_secret(&mut form);
     let usage_tag = form.optional("usageTag", form::parsed::<UsageTag>);
     let expires_at = form.optional("expiresAt", form::timestamp);
     let endpoint = form.optional("endpoint", form::text(512));
@@ -133,6 +137,21 @@ fn read_new(body: &[u8]) -> Result<NewCredential, Problem> {
         })
     };
     form.finish(new())
+}
+
+/// The secret itself, or where it stays: exactly one of the two.
+fn read_secret(form: &mut Form<'_>) -> Option<NewSecret> {
+    match (form.has("secret"), form.has("secretRef")) {
+        (true, true) => {
+            form.refuse("secretRef", "is there beside `secret`; send one of the two");
+            None
+        }
+        (false, true) => {
+            let reference = form.required("secretRef", form::reference);
+            reference.map(NewSecret::InVault)
+        }
+        (_, false) => form.required("secret", form::secret).map(NewSecret::Given),
+    }
 }
 
 /// What was stored, with what there is to say of it.
@@ -199,12 +218,13 @@ fn word<T: Copy>(words: &'static [(&'static str, T)]) -> impl FnOnce(&str) -> Re
 
 const PATH: &str = "/api/integrations/credentials";
 
-const FIELDS: [&str; 9] = [
+const FIELDS: [&str; 10] = [
     "workspaceId",
     "provider",
     "label",
     "environment",
     "secret",
+    "secretRef",
     "usageTag",
     "expiresAt",
     "endpoint",

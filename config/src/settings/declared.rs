@@ -71,24 +71,57 @@ pub enum SourceReferenceError {
     Vault,
 }
 
+impl VaultReference {
+    /// The secret at `path`, the mount included. A `mount` that `path` does not begin with is put before it.
+    ///
+    /// # Errors
+    /// [`SourceReferenceError::Vault`] where that is no path of a secret, or the field has no name.
+    pub fn new(
+        mount: Option<&str>,
+        path: &str,
+        field: &str,
+        version: Option<u64>,
+    ) -> Result<Self, SourceReferenceError> {
+        let mount = mount.map(|mount| mount.trim_matches('/'));
+        let path = match mount {
+            Some(mount) if !is_within(path, mount) => format!("{mount}/{path}"),
+            _ => path.to_owned(),
+        };
+        match is_path(&path) && !field.is_empty() {
+            true => Ok(Self {
+                mount: mount.map(str::to_owned),
+                path,
+                field: field.to_owned(),
+                version,
+            }),
+            false => Err(SourceReferenceError::Vault),
+        }
+    }
+}
+
+impl FromStr for VaultReference {
+    type Err = SourceReferenceError;
+
+    /// `PATH#FIELD`.
+    fn from_str(text: &str) -> Result<Self, SourceReferenceError> {
+        let (path, field) = text.split_once('#').ok_or(SourceReferenceError::Vault)?;
+        Self::new(None, path, field, None)
+    }
+}
+
+impl fmt::Display for VaultReference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "vault:{}#{}", self.path, self.field)
+    }
+}
+
 impl FromStr for SourceReference {
     type Err = SourceReferenceError;
 
     fn from_str(text: &str) -> Result<Self, SourceReferenceError> {
         match text.split_once(':') {
             Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
-            Some(("vault", place)) => {
-                let (path, field) = place.split_once('#').ok_or(SourceReferenceError::Vault)?;
-                match is_path(path) && !field.is_empty() {
-                    true => Ok(Self::Vault(VaultReference {
-                        mount: None,
-                        path: path.to_owned(),
-                        field: field.to_owned(),
-                        version: None,
-                    })),
-                    false => Err(SourceReferenceError::Vault),
-                }
-            }
+            Some(("vault", place)) => place.parse().map(Self::Vault),
             _ => Err(SourceReferenceError::Kind),
         }
     }
@@ -98,9 +131,14 @@ impl fmt::Display for SourceReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => write!(f, "file:{}", path.display()),
-            Self::Vault(VaultReference { path, field, .. }) => write!(f, "vault:{path}#{field}"),
+            Self::Vault(reference) => reference.fmt(f),
         }
     }
+}
+
+fn is_within(path: &str, mount: &str) -> bool {
+    let rest = path.strip_prefix(mount);
+    rest.is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// What can stand in a request to Vault as it is. A mount and a secret's name take two segments at least.
@@ -168,11 +206,8 @@ impl DeclaredDocument {
         let source = match (self.source, self.mount, self.version) {
             (SourceReference::Vault(reference), mount, version) => {
                 let mount = mount.map(|mount| mount.trim_matches('/').to_owned());
-                let begins = |mount: &String| {
-                    let rest = reference.path.strip_prefix(mount.as_str());
-                    rest.is_some_and(|rest| rest.starts_with('/'))
-                };
-                if mount.as_ref().is_some_and(|mount| !begins(mount)) {
+                let is_outside = |mount: &String| !is_within(&reference.path, mount);
+                if mount.as_ref().is_some_and(is_outside) {
                     let path = &reference.path;
                     return Err((
                         "mount",

@@ -1,10 +1,13 @@
 //! Settings of `[vault]`: where Vault or OpenBao is, and how Keyside signs in to it. No secret is among them: a token, a JWT
 //! and a secret id are read from files, each time that they are needed.
 
+mod references;
+
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
+pub use self::references::AllowedReferences;
 use crate::{BaseUrl, BaseUrlError, ProxyProtocol, ProxyUrl, duration, layers::Mismatch, parsed};
 
 /// Where Vault is, how Keyside signs in, and how long it does without.
@@ -32,6 +35,8 @@ pub struct Vault {
     pub outage: Duration,
     /// How long one request to Vault may take.
     pub timeout: Duration,
+    /// Which paths stored credentials may name.
+    pub references: AllowedReferences,
 }
 
 /// A certificate with its private key, in PEM files.
@@ -130,6 +135,7 @@ pub(super) struct VaultDocument {
     outage: Duration,
     #[serde(deserialize_with = "duration::positive")]
     timeout: Duration,
+    references: AllowedReferences,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -162,6 +168,7 @@ impl VaultDocument {
             poll: self.poll,
             outage: self.outage,
             timeout: self.timeout,
+            references: self.references,
         })
     }
 

@@ -131,7 +131,9 @@ fn key(label: &str) -> NewCredential {
         label: label.parse().unwrap(),
         environment: Environment::Live,
         // Padded to the length that a secret must have; `opened` takes the padding off.
-        secret: Secret::from_plaintext(format!("sk-{label:-<5}").into_bytes()).unwrap(),
+        secret: Secret::from_plaintext(format!("sk-{label:-<5}").into_bytes())
+            .unwrap()
+            .into(),
         usage_tag: None,
         expires_at: None,
         endpoint: None,

@@ -12,9 +12,8 @@ use super::{Declared, Item, state::Change, state::State};
 use crate::{
     Secret,
     documents::{CredentialDocument, Trace},
-    entropy,
     snapshot::{CredentialEntry, Snapshot, WorkspaceEntry},
-    source::{self, Reading, SourceError, SourceReference, VaultReference},
+    source::{self, AT_ONCE, Found, GRACE, SourceError, SourceReference},
 };
 
 impl Declared {
@@ -44,15 +43,11 @@ impl Declared {
         let _ = first.acquire_many(all).await;
     }
 
-    /// Until a secret is looked at again. Those in Vault are not all asked for at the same moment.
+    /// Until a secret is looked at again.
     fn pause(&self, source: &SourceReference) -> Duration {
         match source {
             SourceReference::File(_) => FILE_POLL,
-            SourceReference::Vault(_) => {
-                let tenth = self.poll / 10;
-                let part = entropy::number() % 1_000;
-                self.poll - tenth + tenth * part as u32 / 1_000
-            }
+            SourceReference::Vault(_) => source::until_next_look(self.poll),
         }
     }
 
@@ -60,7 +55,10 @@ impl Declared {
         let item = &self.items[index];
         let found = match source {
             SourceReference::File(path) => self.read_file(item, path.clone()).await,
-            SourceReference::Vault(reference) => self.read_vault(item, reference).await,
+            SourceReference::Vault(reference) => {
+                let known = item.state().version().map(str::to_owned);
+                source::read_vault(self.vault.as_deref(), reference, known.as_deref()).await
+            }
         };
         match found {
             Ok(Found::Same) => {
@@ -117,31 +115,6 @@ impl Declared {
         let mac = self.key.0.mac_secret(&place, &secret);
         let version = mac[..8].iter().map(|byte| format!("{byte:02x}")).collect();
         Ok((version, secret))
-    }
-
-    async fn read_vault(
-        &self,
-        item: &Item,
-        reference: &VaultReference,
-    ) -> Result<Found, SourceError> {
-        let Some(vault) = &self.vault else {
-            let said = "the settings have no [vault] table; say there where Vault is";
-            return Err(SourceError::Gone(said.into()));
-        };
-        let known = item.state().version().map(str::to_owned);
-        match vault.read(reference, known.as_deref()).await? {
-            Reading::Unchanged => Ok(Found::Same),
-            Reading::Secret { version, .. } if known.as_ref() == Some(&version) => Ok(Found::Same),
-            Reading::Secret { version, secret } => {
-                let secret = source::parse(secret).map_err(|error| {
-                    let place = &item.source;
-                    SourceError::Gone(format!(
-                        "{place}: {error}; put the key and nothing else into it"
-                    ))
-                })?;
-                Ok(Found::Another { version, secret })
-            }
-        }
     }
 
     fn replace(&self, item: &Item, version: String, secret: &Secret) {
@@ -227,12 +200,6 @@ impl Declared {
     }
 }
 
-/// What a look came to.
-enum Found {
-    Same,
-    Another { version: String, secret: Secret },
-}
-
 impl Item {
     /// What a panic leaves is what was found before it.
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -245,7 +212,3 @@ const FILE_POLL: Duration = Duration::from_millis(400);
 /// How long a file that is being written is given, and how often.
 const SETTLING: Duration = Duration::from_millis(100);
 const UNSETTLED: usize = 20;
-/// Secrets that are read at a time.
-const AT_ONCE: usize = 16;
-/// How long answers are searched for the secret before.
-const GRACE: Duration = Duration::from_secs(3600);

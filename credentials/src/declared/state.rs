@@ -1,4 +1,4 @@
-//! How one declared credential stands. Pure, with time passed in.
+//! How one credential stands whose secret is kept elsewhere. Pure, with time passed in.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use crate::{snapshot::Unusable, source::SourceError};
 
 /// What was found where its secret is kept.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(crate) struct State {
     kept: Kept,
     /// Why it was not read the last time.
     fault: Option<String>,
@@ -28,7 +28,7 @@ enum Kept {
 
 /// What a reading changes.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Change {
+pub(crate) enum Change {
     /// Nothing that anybody sees.
     Nothing,
     /// What is told of it.
@@ -39,28 +39,28 @@ pub(super) enum Change {
 
 impl State {
     /// The version at hand.
-    pub(super) fn version(&self) -> Option<&str> {
+    pub(crate) fn version(&self) -> Option<&str> {
         match &self.kept {
             Kept::Secret(version) => Some(version),
             _ => None,
         }
     }
 
-    pub(super) fn is_usable(&self) -> bool {
+    pub(crate) fn is_usable(&self) -> bool {
         matches!(self.kept, Kept::Secret(_))
     }
 
     /// Whether it was neither read nor found to be gone since the start.
-    pub(super) fn is_unknown(&self) -> bool {
+    pub(crate) fn is_unknown(&self) -> bool {
         matches!(self.kept, Kept::Unknown)
     }
 
-    pub(super) fn fault(&self) -> Option<String> {
+    pub(crate) fn fault(&self) -> Option<String> {
         self.fault.clone()
     }
 
     /// The secret is as it was.
-    pub(super) fn unchanged(&mut self) -> Change {
+    pub(crate) fn unchanged(&mut self) -> Change {
         self.away_since = None;
         match self.fault.take() {
             Some(_) => Change::Told,
@@ -69,7 +69,7 @@ impl State {
     }
 
     /// There is another secret.
-    pub(super) fn replaced(&mut self, version: String) {
+    pub(crate) fn replaced(&mut self, version: String) {
         *self = Self {
             kept: Kept::Secret(version),
             fault: None,
@@ -78,7 +78,7 @@ impl State {
     }
 
     /// It was not read. A secret outlasts an `outage` of its source, and not the news that it is gone.
-    pub(super) fn not_read(
+    pub(crate) fn not_read(
         &mut self,
         error: SourceError,
         now: Instant,

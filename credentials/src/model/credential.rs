@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use jiff::Timestamp;
-use keyside_config::Verification;
+use keyside_config::{VaultReference, Verification};
 use serde::{Deserialize, Serialize};
 
 use super::{ActorId, CredentialId, Fingerprint, Hint, Label, UsageTag, WorkspaceId};
@@ -29,9 +29,10 @@ pub struct Credential {
     pub expires_at: Option<Timestamp>,
     /// The provider's host, where each customer has one of their own.
     pub endpoint: Option<String>,
-    /// Of the current version's secret. `None` only while the credential is damaged.
+    /// Of the current version's secret. `None` only while the credential is damaged, or its secret is kept elsewhere and was
+    /// not read.
     pub fingerprint: Option<Fingerprint>,
-    /// Of the current version's secret. `None` only while the credential is damaged.
+    /// Likewise.
     pub hint: Option<Hint>,
     /// Who stored it.
     pub created_by: ActorId,
@@ -54,8 +55,11 @@ pub struct Credential {
     /// Whether its record failed authentication. What is shown of it is then what the store claims, and nothing of it
     /// is used.
     pub damaged: bool,
-    /// Where its secret is kept, if the settings declare it. It cannot be changed here then.
+    /// What is known of its secret, if that is kept elsewhere: because the settings declare it, and then nothing of it can be
+    /// changed here, or because it was stored with a `reference`.
     pub declared: Option<Declared>,
+    /// Where in Vault its secret stays, if it was stored without one.
+    pub reference: Option<VaultReference>,
 }
 
 /// What is known of a secret that is kept outside of Keyside.

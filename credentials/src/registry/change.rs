@@ -18,7 +18,7 @@ use std::{
 };
 
 use serde::Serialize;
-use tokio::sync::{OwnedMutexGuard, RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::{OwnedMutexGuard, RwLockReadGuard, RwLockWriteGuard, Semaphore};
 
 use super::{Act, ChangeError, Inner, Warning};
 use crate::{
@@ -129,7 +129,7 @@ impl Inner {
     }
 
     /// The same for a workspace of which one credential has changed, and perhaps its own document.
-    fn show_credential(
+    pub(super) fn show_credential(
         &self,
         workspace: &WorkspaceEntry,
         settings: WorkspaceDocument,
@@ -142,6 +142,8 @@ impl Inner {
         let fingerprint = |entry: &Arc<CredentialEntry>| Some(entry.trace()?.fingerprint.clone());
         self.twins
             .note(id, before.and_then(fingerprint), fingerprint(&entry));
+        // Nobody waits for its first look.
+        self.follow(&entry, &Arc::new(Semaphore::new(0)));
     }
 }
 

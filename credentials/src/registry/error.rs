@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use keyside_config::EndpointError;
+use keyside_config::{EndpointError, VaultReference};
 
 use crate::{
     Finding, KeyringError, KmsError, Label, Verification,
@@ -63,6 +63,33 @@ pub enum ChangeError {
     /// The settings declare it.
     #[error("it is declared in the settings, and changed there")]
     Declared,
+    /// Its secret is not kept here, so it is not replaced here.
+    #[error("its secret is kept in Vault ({reference}), and replaced there")]
+    KeptInVault {
+        /// Where.
+        reference: VaultReference,
+    },
+    /// It is stored here, so there is nowhere else to read its secret.
+    #[error("its secret is stored here, and not kept in Vault")]
+    NotKeptInVault,
+    /// The settings do not let this workspace's credentials name that path.
+    #[error("{}", not_permitted(allowed))]
+    ReferenceNotAllowed {
+        /// The prefixes that are allowed.
+        allowed: Vec<String>,
+    },
+    /// A new credential's secret is not where it is said to be, may not be read, or is no secret.
+    #[error("{reason}")]
+    ReferenceRefused {
+        /// Names the place and the remedy.
+        reason: String,
+    },
+    /// Nobody can tell now what is kept there.
+    #[error("the secret was not read: {reason}")]
+    SecretUnread {
+        /// Names the place and the remedy.
+        reason: String,
+    },
     /// No such token.
     #[error("there is no such token")]
     TokenUnknown,
@@ -136,6 +163,17 @@ fn not_taken(finding: &Finding) -> String {
             format!("the provider answers {status}, which says nothing of the key")
         }
         (_, None) => "the provider does not answer".to_owned(),
+    }
+}
+
+fn not_permitted(allowed: &[String]) -> String {
+    match allowed {
+        [] => "the setting vault.references.allow permits no paths; add a prefix such as \"kv/teams/{workspace}/\" to it"
+            .to_owned(),
+        allowed => format!(
+            "the setting vault.references.allow does not permit this path; name one under {}, or extend the setting",
+            allowed.join(" or ")
+        ),
     }
 }
 

@@ -6,9 +6,11 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::sync::{RwLock, mpsc};
+use tokio::sync::{RwLock, Semaphore, mpsc};
 
-use super::{Inner, OpenError, OpenOptions, change::WorkspaceLocks, twins::Twins};
+use super::{
+    Inner, OpenError, OpenOptions, change::WorkspaceLocks, references::References, twins::Twins,
+};
 use crate::{
     Access, Act, Audit, Kms, Runs,
     access::EnsureOwnerError,
@@ -80,6 +82,7 @@ impl Inner {
             notices,
             twins: Twins::default(),
             declared: OnceLock::new(),
+            references: References::new(),
             runs: Runs::start(storage.clone(), ledger.erased.clone()),
             storage,
             epoch,
@@ -145,6 +148,8 @@ impl Inner {
         self.report(ledger, findings).await?;
         self.snapshot.store(Arc::new(snapshot));
         self.twins.forget();
+        // Nobody waits for the first look at those that are there again.
+        self.follow_all(&Arc::new(Semaphore::new(0)));
         // Of what those keys opened, nothing is believed any more.
         Ok(unfinished.full.take().or(not_destroyed))
     }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 pub use self::saved::{Saved, Warning};
 use crate::{
     ActorId, Environment, Hash, Label, LiveCheck, Scope, Secret, Status, UsageTag, WorkspaceId,
+    source::VaultReference,
 };
 
 /// Who asks for a change, and in which request.
@@ -49,8 +50,8 @@ pub struct NewCredential {
     pub label: Label,
     /// Whether it costs money.
     pub environment: Environment,
-    /// The key itself.
-    pub secret: Secret,
+    /// The key itself, or where it stays.
+    pub secret: NewSecret,
     /// What it is used for.
     pub usage_tag: Option<UsageTag>,
     /// When it stops being used.
@@ -61,6 +62,20 @@ pub struct NewCredential {
     pub default: bool,
     /// How a repetition of this request is known.
     pub idempotency: Option<Idempotency>,
+}
+
+/// The secret of a new credential.
+pub enum NewSecret {
+    /// This one, to be sealed and stored.
+    Given(Secret),
+    /// The one that stays in Vault, and is followed there.
+    InVault(VaultReference),
+}
+
+impl From<Secret> for NewSecret {
+    fn from(secret: Secret) -> Self {
+        Self::Given(secret)
+    }
 }
 
 /// A new secret in the place of the one that is used.

@@ -140,9 +140,8 @@ impl Inner {
         self.journal.commit(draft, writes).await?;
         let settings = settings.unwrap_or_else(|| workspace.document.clone());
         let entries = fresh.into_iter().filter_map(|document| {
-            let signals = workspace.credentials.get(&document.id)?.signals.clone();
-            let entry = CredentialEntry::new(document, &self.keyring, signals);
-            Some(Arc::new(entry))
+            let before = workspace.credentials.get(&document.id)?;
+            Some(Arc::new(before.with(document, &self.keyring)))
         });
         self.show(Arc::new(workspace.with_all(settings, entries)));
         Ok(())
@@ -153,7 +152,7 @@ impl Inner {
 fn is_behind(entry: &CredentialEntry, key: &SealingKey) -> bool {
     let other = |blob: &[u8]| !blob.is_empty() && SealingKey::id_in(blob) != Some(key.id());
     let mut versions = entry.document.versions.iter();
-    entry.usable.is_ok() && versions.any(|version| other(&version.sealed) || other(&version.trace))
+    entry.damage().is_none() && versions.any(|version| other(&version.sealed) || other(&version.trace))
 }
 
 fn again(workspace: &WorkspaceDocument) -> WorkspaceDocument {

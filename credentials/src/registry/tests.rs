@@ -15,6 +15,7 @@ mod master_key;
 mod model;
 mod opening;
 mod receipts;
+mod references;
 mod repetition;
 mod reserve;
 mod resolving;
@@ -142,7 +143,7 @@ fn key(label: &str, text: &str) -> NewCredential {
         provider: "openai".to_owned(),
         label: label.parse().unwrap(),
         environment: Environment::Live,
-        secret: secret(text),
+        secret: secret(text).into(),
         usage_tag: None,
         expires_at: None,
         endpoint: None,

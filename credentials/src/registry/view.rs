@@ -61,6 +61,7 @@ impl Viewer<'_> {
             last_used_at: self.runs.last_used(&document.id),
             damaged: entry.damage().is_some() || workspace.damage.is_some(),
             declared: entry.declared.as_deref().map(declared),
+            reference: document.reference.clone().map(Into::into),
             fingerprint: trace.map(|trace| trace.fingerprint.clone()),
             hint: trace.map(|trace| trace.hint.clone()),
             versions: self.versions(&document),

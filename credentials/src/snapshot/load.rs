@@ -121,7 +121,10 @@ impl Loading<'_> {
         };
         let signals = self.signals(&workspace, &id);
         let entry = match self.believe::<CredentialDocument>(&workspace, key, stored) {
-            Ok(document) => Some(CredentialEntry::new(document, self.keyring, signals)),
+            Ok(document) => Some(match self.before(&workspace, &id) {
+                Some(before) => before.with(document, self.keyring),
+                None => CredentialEntry::new(document, self.keyring, signals),
+            }),
             Err(damage) => claims::<CredentialDocument>(stored)
                 .filter(|document| document.key() == key)
                 .map(|document| CredentialEntry::damaged(document, damage, signals))
@@ -141,11 +144,15 @@ impl Loading<'_> {
     }
 
     fn signals(&self, workspace: &WorkspaceId, id: &CredentialId) -> Arc<Signals> {
-        let before = self.before.workspaces.get(workspace);
-        match before.and_then(|workspace| workspace.credentials.get(id)) {
+        match self.before(workspace, id) {
             Some(entry) => entry.signals.clone(),
             None => Arc::new(Signals::new(self.notices.clone())),
         }
+    }
+
+    fn before(&self, workspace: &WorkspaceId, id: &CredentialId) -> Option<&CredentialEntry> {
+        let workspace = self.before.workspaces.get(workspace)?;
+        workspace.credentials.get(id).map(|entry| &**entry)
     }
 
     /// The document, if the log and its MAC vouch for it and it stands where it says.

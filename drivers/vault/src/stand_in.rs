@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use keyside_config::{BaseUrl, VaultAuth};
+use keyside_config::{AllowedReferences, BaseUrl, VaultAuth};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -81,6 +81,7 @@ impl StandIn {
             poll: Duration::from_secs(30),
             outage: Duration::from_secs(900),
             timeout: Duration::from_secs(10),
+            references: AllowedReferences::default(),
         }
     }
 

@@ -86,7 +86,7 @@ async fn registry(folder: &std::path::Path) -> Arc<Registry> {
         provider: "openai".to_owned(),
         label: "default".parse().unwrap(),
         environment: Environment::Live,
-        secret: Secret::from_plaintext(CANARY.into()).unwrap(),
+        secret: Secret::from_plaintext(CANARY.into()).unwrap().into(),
         usage_tag: None,
         expires_at: None,
         endpoint: None,

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use keyside_credentials::{
     ActorId, Credential, CredentialId, Declared, Environment, Fingerprint, Hint, Label, Status,
-    UsageTag, Verification, Version, VersionState, WorkspaceId,
+    UsageTag, Verification, Version, VersionState, WorkspaceId, source::VaultReference,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -43,7 +43,9 @@ pub(crate) struct CredentialView {
     #[schema(value_type = Option<words::Verification>)]
     verification: Option<Verification>,
     versions: Vec<VersionView>,
-    /// Where its secret is kept, if the settings declare it: it is changed there then, and not here.
+    /// Where in Vault its secret stays, if it was stored without one.
+    secret_ref: Option<SecretRefView>,
+    /// Where its secret is kept, if not here: it is changed there then, and not here.
     source: Option<String>,
     /// The version that is used, as the source counts.
     source_version: Option<String>,
@@ -53,6 +55,16 @@ pub(crate) struct CredentialView {
     warnings: Vec<String>,
     /// Others with the same secret. Null in lists, and to those who do not see everything.
     duplicates: Option<Vec<Twin>>,
+}
+
+/// A field of a secret in Vault.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct SecretRefView {
+    mount: Option<String>,
+    path: String,
+    field: String,
+    version: Option<u64>,
 }
 
 /// Another credential with the same secret.
@@ -112,6 +124,7 @@ impl CredentialView {
                 .into_iter()
                 .map(VersionView::of)
                 .collect(),
+            secret_ref: credential.reference.map(SecretRefView::of),
             source,
             source_version,
             source_fault,
@@ -123,6 +136,17 @@ impl CredentialView {
 
     pub(super) fn with_duplicates(self, duplicates: Option<Vec<Twin>>) -> Self {
         Self { duplicates, ..self }
+    }
+}
+
+impl SecretRefView {
+    fn of(reference: VaultReference) -> Self {
+        Self {
+            mount: reference.mount,
+            path: reference.path,
+            field: reference.field,
+            version: reference.version,
+        }
     }
 }
 

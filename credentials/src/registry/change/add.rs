@@ -7,13 +7,14 @@ use keyside_config::{BaseUrl, Catalogue, Provider, Upstream};
 
 use super::{Made, about, detail, other_label, with_default, write};
 use crate::{
-    Act, ChangeError, CredentialId, Label, NewCredential, Secret, Warning,
+    Act, ChangeError, CredentialId, Label, NewCredential, NewSecret, Secret, Warning, WorkspaceId,
     audit::{Draft, Event},
     documents::{CredentialDocument, Trace, WorkspaceDocument},
     model::{has_usual_form, refused_kind},
-    registry::Inner,
+    registry::{Inner, references::FirstReading},
     signals::Signals,
     snapshot::{CredentialEntry, WorkspaceEntry},
+    source::VaultReference,
 };
 
 impl Inner {
@@ -28,13 +29,15 @@ impl Inner {
             .cloned()
             .ok_or(ChangeError::ProviderUnknown)?;
         let endpoint = endpoint(&provider, new.endpoint.as_deref())?;
+        let obtained = self.obtain(&new.workspace, &new.secret).await?;
+        let secret = obtained.secret();
         let _begun = self.begin_in(by, &new.workspace).await?;
         let workspace = self.sound_workspace(&new.workspace)?;
         let id = self.new_id(by, &new, &workspace.document);
         if let Some(made) = self.repeated(by, &new, workspace.credentials.get(&id))? {
             return Ok(made);
         }
-        expect_kind(&provider, &new.secret)?;
+        expect_kind(&provider, secret)?;
         let key = self
             .keyring
             .current(&new.workspace)
@@ -49,7 +52,7 @@ impl Inner {
         let default = workspace.default(&new.provider, new.environment);
         let becomes_default = new.default || default.is_none();
         let other = other_label(default, &id);
-        let warnings: Vec<_> = unusual_form(&provider, &new.secret)
+        let warnings: Vec<_> = unusual_form(&provider, secret)
             .into_iter()
             .chain(other.map(|label| match becomes_default {
                 true => Warning::DefaultReplaced { label },
@@ -60,9 +63,12 @@ impl Inner {
             .idempotency
             .clone()
             .map(|by_key| by_key.mark(by, &warnings));
-        let trace = Trace::of(&new.secret, &provider.key.prefix, mark);
+        let trace = Trace::of(secret, &provider.key.prefix, mark);
         let mut document = unsealed(by, id.clone(), &new, endpoint, now);
-        let version = document.seal(&key, &new.secret, &trace, now);
+        let version = match &obtained {
+            Obtained::Given(secret) => document.seal(&key, secret, &trace, now),
+            Obtained::Read { .. } => document.refer(&key, &trace, now),
+        };
         let number = version.number;
         document.push(version);
         document.promote(number, now, now);
@@ -71,11 +77,15 @@ impl Inner {
         writes.extend(settings.as_ref().map(|settings| write(&key, settings)));
         let draft = Draft {
             detail: detail(&key, &trace.fingerprint),
+            note: obtained.reference().map(ToString::to_string),
             ..about(Event::CredentialCreated, by, &document)
         };
         self.journal.commit(draft, writes).await?;
         let signals = Arc::new(Signals::new(self.notices.clone()));
-        let entry = CredentialEntry::new(document, &self.keyring, signals);
+        let mut entry = CredentialEntry::new(document, &self.keyring, signals);
+        if let Obtained::Read { first, .. } = &obtained {
+            entry = self.with_first(&entry, first, trace);
+        }
         let settings = settings.unwrap_or_else(|| workspace.document.clone());
         self.show_credential(&workspace, settings, entry);
         Ok(Made {
@@ -83,6 +93,21 @@ impl Inner {
             warnings,
             repeated: false,
         })
+    }
+
+    /// The secret of a new credential. One that stays in Vault is read there, before any lock is taken.
+    async fn obtain<'a>(
+        &self,
+        workspace: &WorkspaceId,
+        secret: &'a NewSecret,
+    ) -> Result<Obtained<'a>, ChangeError> {
+        match secret {
+            NewSecret::Given(secret) => Ok(Obtained::Given(secret)),
+            NewSecret::InVault(reference) => {
+                let first = self.read_first(workspace, reference).await?;
+                Ok(Obtained::Read { reference, first })
+            }
+        }
     }
 
     /// From the idempotency key where there is one, so that a repetition leads to the same credential without anything
@@ -104,8 +129,10 @@ impl Inner {
         let (Some(by_key), Some(entry)) = (&new.idempotency, there) else {
             return Ok(None);
         };
-        let authentic = entry.usable.as_ref().ok();
-        let trace = authentic.and_then(|_| entry.document.open_trace(1, &self.keyring).ok());
+        let trace = match entry.damage() {
+            None => entry.document.open_trace(1, &self.keyring).ok(),
+            Some(_) => None,
+        };
         let warnings = by_key
             .answer(by, &trace.ok_or(ChangeError::Damaged)?)?
             .ok_or(ChangeError::IdempotencyKeyReused)?;
@@ -114,6 +141,31 @@ impl Inner {
             warnings,
             repeated: true,
         }))
+    }
+}
+
+/// The secret of a new credential at hand.
+enum Obtained<'a> {
+    Given(&'a Secret),
+    Read {
+        reference: &'a VaultReference,
+        first: FirstReading,
+    },
+}
+
+impl Obtained<'_> {
+    fn secret(&self) -> &Secret {
+        match self {
+            Self::Given(secret) => secret,
+            Self::Read { first, .. } => &first.secret,
+        }
+    }
+
+    fn reference(&self) -> Option<&VaultReference> {
+        match self {
+            Self::Given(_) => None,
+            Self::Read { reference, .. } => Some(reference),
+        }
     }
 }
 
@@ -134,6 +186,10 @@ fn unsealed(
         usage_tag: new.usage_tag.clone(),
         expires_at: new.expires_at,
         endpoint,
+        reference: match &new.secret {
+            NewSecret::Given(_) => None,
+            NewSecret::InVault(reference) => Some(reference.clone().into()),
+        },
         created_by: by.actor.clone(),
         created_at: now,
         last_rotated_at: None,

@@ -46,12 +46,20 @@ impl Inner {
         let (workspace, entry) = snapshot
             .credential(id)
             .ok_or(ChangeError::CredentialUnknown)?;
-        if entry.trace().is_none() {
+        let is_sound = match entry.document.reference {
+            Some(_) => entry.damage().is_none(),
+            None => entry.trace().is_some(),
+        };
+        if !is_sound {
             return Err(ChangeError::Damaged);
         }
         let key = self.keyring.current(&of).ok_or(ChangeError::Damaged)?;
         let now = self.clock.now();
         let mut document = entry.document.clone();
+        if let (Some(_), Some(trace)) = (entry.reference(), entry.trace()) {
+            let retraced = document.retrace(&key, trace, &self.keyring);
+            retraced.map_err(|_| ChangeError::Damaged)?;
+        }
         let ended = document.destroy_ended(now);
         let ended = ended
             .into_iter()
@@ -103,6 +111,21 @@ impl Held<'_> {
         }
     }
 
+    /// Refuses where the secret is kept in Vault, and so replaced there.
+    pub(super) fn expect_sealed(&self) -> Result<(), ChangeError> {
+        match self.entry.reference() {
+            Some(reference) => Err(ChangeError::KeptInVault { reference }),
+            None => Ok(()),
+        }
+    }
+
+    /// What tells which secret is in use.
+    pub(super) fn in_use(&self) -> (u32, Option<String>) {
+        let followed = self.entry.declared.as_ref();
+        let version = followed.and_then(|followed| followed.version.clone());
+        (self.document.current, version)
+    }
+
     pub(super) fn expect(&self, expected: Option<u64>) -> Result<(), ChangeError> {
         let current = self.document.revision;
         match expected.is_none_or(|expected| expected == current) {
@@ -134,9 +157,10 @@ impl Held<'_> {
     pub(super) fn on_trial(&self, version: u32) -> Grant {
         let (document, signals) = (self.document.clone(), self.entry.signals.clone());
         let keyring = &self.inner.keyring;
-        Grant::on_trial(CredentialEntry::of_version(
-            document, version, keyring, signals,
-        ))
+        Grant::on_trial(match self.entry.reference() {
+            Some(_) => self.entry.with(document, keyring),
+            None => CredentialEntry::of_version(document, version, keyring, signals),
+        })
     }
 
     /// What its record begins with: the event, and the fingerprint of the secret that it is about.
@@ -160,8 +184,7 @@ impl Held<'_> {
             .journal
             .commit_all(draft, self.ended, writes)
             .await?;
-        let signals = self.entry.signals.clone();
-        let entry = CredentialEntry::new(self.document, &self.inner.keyring, signals);
+        let entry = self.entry.with(self.document, &self.inner.keyring);
         let settings = settings.unwrap_or_else(|| self.workspace.document.clone());
         self.inner.show_credential(&self.workspace, settings, entry);
         Ok(())

@@ -19,7 +19,10 @@ impl Inner {
         if held.document.revoked_at.is_none() {
             let destroyed = held.document.destroy_all(held.now);
             held.document.revoked_at = Some(held.now);
-            draft.note = Some(format!("{} destroyed", in_words(&destroyed)));
+            draft.note = Some(match held.entry.reference() {
+                Some(reference) => format!("{reference} stays in Vault"),
+                None => format!("{} destroyed", in_words(&destroyed)),
+            });
             if revocation.cut {
                 draft.note = draft.note.map(|note| format!("{note}; {CUT}"));
             }

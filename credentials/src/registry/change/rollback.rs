@@ -16,6 +16,7 @@ impl Inner {
     ) -> Result<(), ChangeError> {
         let mut held = self.hold(by, id).await?;
         held.expect_open(rollback.expected)?;
+        held.expect_sealed()?;
         let target = held.target(rollback.to)?;
         let (number, end) = (target.number, target.until.unwrap_or(held.now));
         let (before, now) = (held.document.current, held.now);

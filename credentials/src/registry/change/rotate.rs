@@ -45,6 +45,7 @@ impl Inner {
             return Ok(made);
         }
         held.expect_open(rotation.expected)?;
+        held.expect_sealed()?;
         held.expect_future(rotation.expires_at)?;
         held.expect_room(rotation.grace)?;
         expect_kind(&*held.provider()?, &rotation.secret)?;

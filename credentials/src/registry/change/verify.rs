@@ -18,13 +18,16 @@ impl Inner {
     ) -> Result<Finding, ChangeError> {
         let held = self.hold(by, id).await?;
         held.expect_open(None)?;
-        let version = held.document.current;
+        if let Some(reason) = held.entry.unread() {
+            return Err(ChangeError::SecretUnread { reason });
+        }
+        let (version, in_use) = (held.document.current, held.in_use());
         let on_trial = held.on_trial(version);
         drop(held);
         let finding = Finding::of(&on_trial, check).await;
         let mut held = self.hold(by, id).await?;
         held.expect_open(None)?;
-        if held.document.current != version {
+        if held.in_use() != in_use {
             return Err(ChangeError::Replaced);
         }
         held.document.verification = Some(finding.verification);

@@ -42,6 +42,14 @@ pub(super) fn credential(credential: &Credential) -> Value {
         "usageTag": credential.usage_tag,
         "expiresAt": credential.expires_at,
         "endpoint": credential.endpoint,
+        "secretRef": credential.reference.as_ref().map(|reference| {
+            json!({
+                "mount": reference.mount,
+                "path": reference.path,
+                "field": reference.field,
+                "version": reference.version,
+            })
+        }),
         "fingerprint": credential.fingerprint,
         "hint": credential.hint,
         "createdBy": credential.created_by,

@@ -1,0 +1,25 @@
+//! The secret that stays in Vault, as it is there now.
+
+use axum::extract::State;
+
+use super::{CredentialView, tagged};
+use crate::{
+    AdminState, access::Caller, entity_tag::Tagged, problem::Problem, routes::Segment,
+};
+
+/// Reads the secret of a credential that was stored with a `secretRef` at once, instead of at the next poll. `sourceFault` says
+/// why it could not be read.
+#[utoipa::path(
+    post, path = "/api/integrations/credentials/{id}/refresh", tag = "credentials", operation_id = "refreshCredential",
+    params(("id" = String, Path)),
+    responses((status = 200, body = CredentialView, description = "Looked for; `sourceVersion` is what is used now"), (status = 404), (status = 409))
+)]
+pub(in crate::routes) async fn refresh(
+    State(state): State<AdminState>,
+    caller: Caller,
+    Segment(id): Segment,
+) -> Result<Tagged<CredentialView>, Problem> {
+    let id = caller.credential(&state.registry, &id)?.id;
+    let credential = state.registry.refresh(&id).await?;
+    Ok(tagged(&state.registry, &caller, credential))
+}

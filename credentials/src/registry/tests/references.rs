@@ -1,0 +1,266 @@
+//! Stored credentials whose secrets stay in Vault.
+
+use std::{
+    collections::HashMap,
+    sync::Mutex,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use keyside_config::{AllowedReferences, Sources, VaultReference};
+
+use super::*;
+use crate::source::{Reading, SecretSource, SourceError};
+
+type Scripted = Result<(&'static str, &'static str), SourceError>;
+
+/// A Vault that answers what the test says.
+#[derive(Default)]
+struct Vault {
+    answers: Mutex<HashMap<String, Scripted>>,
+}
+
+impl Vault {
+    fn set(&self, path: &str, answer: Scripted) {
+        self.answers.lock().unwrap().insert(path.to_owned(), answer);
+    }
+}
+
+#[async_trait]
+impl SecretSource for Vault {
+    async fn read(
+        &self,
+        reference: &VaultReference,
+        known: Option<&str>,
+    ) -> Result<Reading, SourceError> {
+        let answer = self.answers.lock().unwrap().get(&reference.path).cloned();
+        match answer.unwrap_or_else(|| Err(gone()))? {
+            (version, _) if known == Some(version) => Ok(Reading::Unchanged),
+            (version, secret) => Ok(Reading::Secret {
+                version: version.into(),
+                secret: secret.as_bytes().to_vec().into(),
+            }),
+        }
+    }
+}
+
+fn gone() -> SourceError {
+    SourceError::Gone("404".into())
+}
+
+fn away() -> SourceError {
+    SourceError::Away("sealed".into())
+}
+
+/// Of settings that let each workspace name what is under its own folder.
+fn allowed() -> AllowedReferences {
+    let set = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let sources = Sources {
+        file: None,
+        environment: [
+            set("KEYSIDE_VAULT__ADDRESS", "https://vault.internal:8200"),
+            set("KEYSIDE_VAULT__TOKEN_FILE", "/vault/token"),
+            set("KEYSIDE_VAULT__REFERENCES__ALLOW", "kv/teams/{workspace}/"),
+        ]
+        .into_iter()
+        .collect(),
+    };
+    let loaded = keyside_config::Settings::load(&sources).unwrap();
+    loaded.settings.vault.unwrap().references
+}
+
+async fn follow(registry: &Registry, vault: &Arc<Vault>) {
+    let options = ReferenceOptions {
+        vault: Some(vault.clone()),
+        poll: Duration::from_secs(30),
+        outage: Duration::from_secs(900),
+        allowed: allowed(),
+    };
+    registry.follow_references(options).await;
+}
+
+fn referring(label: &str, path: &str) -> NewCredential {
+    let reference = VaultReference::new(None, path, "api_key", None).unwrap();
+    NewCredential {
+        secret: NewSecret::InVault(reference),
+        ..key(label, "unused")
+    }
+}
+
+const PATH: &str = "kv/teams/acme/openai";
+
+/// One credential whose secret is at [`PATH`].
+async fn one_reference() -> (Installation, Arc<Registry>, Arc<Vault>, CredentialId) {
+    let (installation, registry) = Installation::with_acme().await;
+    let vault = Arc::new(Vault::default());
+    vault.set(PATH, Ok(("1", "sk-canary-reference-first")));
+    follow(&registry, &vault).await;
+    let saved = registry.add(&act(), referring("default", PATH)).await;
+    let id = saved.unwrap().credential.id;
+    (installation, registry, vault, id)
+}
+
+fn used(registry: &Registry) -> Result<String, Refusal> {
+    opened(registry.resolver().resolve(&ask("acme")))
+}
+
+#[tokio::test]
+async fn a_reference_is_used_at_once_and_its_secret_is_never_stored() {
+    let (installation, registry, _vault, id) = one_reference().await;
+    assert_eq!(used(&registry).unwrap(), "sk-canary-reference-first");
+    let credential = registry.credential(&id).unwrap();
+    let declared = credential.declared.unwrap();
+    assert_eq!(declared.source, format!("vault:{PATH}#api_key"));
+    assert_eq!(declared.version.as_deref(), Some("1"));
+    assert!(credential.fingerprint.is_some());
+    assert_eq!(credential.reference.unwrap().path, PATH);
+    assert_eq!(sealed_versions(&installation), 0);
+    let records = registry.audit().records(1, 100).await.unwrap();
+    let created = records.last().unwrap();
+    assert_eq!(created.event, Event::CredentialCreated);
+    assert_eq!(created.note, Some(format!("vault:{PATH}#api_key")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_version_is_followed_and_the_one_before_still_masked() {
+    let (_installation, registry, vault, id) = one_reference().await;
+    vault.set(PATH, Ok(("2", "sk-canary-reference-second")));
+    tokio::time::timeout(Duration::from_secs(60), async {
+        while used(&registry).unwrap() != "sk-canary-reference-second" {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    })
+    .await
+    .expect("it is followed");
+    let grant = registry.resolver().resolve(&ask("acme")).unwrap();
+    let others = grant.open_others(|| crate::Timestamp::from_second(NOW).unwrap());
+    assert_eq!(others.len(), 1);
+    assert_eq!(others[0].expose(), b"sk-canary-reference-first");
+    let credential = registry.credential(&id).unwrap();
+    assert_eq!(credential.declared.unwrap().version.as_deref(), Some("2"));
+}
+
+#[tokio::test]
+async fn a_refresh_reads_at_once_and_outlasts_an_outage_but_not_a_deletion() {
+    let (_installation, registry, vault, id) = one_reference().await;
+    vault.set(PATH, Ok(("2", "sk-canary-reference-second")));
+    let refreshed = registry.refresh(&id).await.unwrap();
+    assert_eq!(refreshed.declared.unwrap().version.as_deref(), Some("2"));
+    assert_eq!(used(&registry).unwrap(), "sk-canary-reference-second");
+
+    vault.set(PATH, Err(away()));
+    let refreshed = registry.refresh(&id).await.unwrap();
+    assert_eq!(
+        refreshed.declared.unwrap().fault.as_deref(),
+        Some("sealed")
+    );
+    assert!(used(&registry).is_ok(), "warm keys serve");
+
+    vault.set(PATH, Err(gone()));
+    registry.refresh(&id).await.unwrap();
+    assert_eq!(used(&registry).unwrap_err(), Refusal::SecretGone);
+    let standing = &registry.reference_standings()[0];
+    assert!(!standing.usable && !standing.unknown);
+
+    vault.set(PATH, Ok(("2", "sk-canary-reference-second")));
+    registry.refresh(&id).await.unwrap();
+    assert!(used(&registry).is_ok());
+}
+
+#[tokio::test]
+async fn it_is_read_again_after_a_restart_and_refused_until_then() {
+    let (installation, registry, vault, id) = one_reference().await;
+    drop(registry);
+    let registry = installation.open().await;
+    assert_eq!(used(&registry).unwrap_err(), Refusal::SecretAway);
+    assert!(!registry.credential(&id).unwrap().damaged);
+    follow(&registry, &vault).await;
+    assert_eq!(used(&registry).unwrap(), "sk-canary-reference-first");
+}
+
+#[tokio::test]
+async fn a_secret_in_vault_is_not_rotated_here() {
+    let (_installation, registry, _vault, id) = one_reference().await;
+    let rotated = registry.rotate(&act(), &id, to("another")).await;
+    assert!(matches!(rotated, Err(ChangeError::KeptInVault { .. })));
+    let back = registry.roll_back(&act(), &id, Rollback::default()).await;
+    assert!(matches!(back, Err(ChangeError::KeptInVault { .. })));
+    let sealed = registry.add(&act(), key("sealed", "second")).await.unwrap();
+    let refreshed = registry.refresh(&sealed.credential.id).await;
+    assert!(matches!(refreshed, Err(ChangeError::NotKeptInVault)));
+}
+
+#[tokio::test]
+async fn an_edit_keeps_the_secret_and_a_revocation_ends_it_whether_or_not_vault_answers() {
+    let (_installation, registry, vault, id) = one_reference().await;
+    let edit = Edit {
+        usage_tag: Some(Some("ci".parse().unwrap())),
+        ..Edit::default()
+    };
+    registry.edit(&act(), &id, edit).await.unwrap();
+    assert_eq!(used(&registry).unwrap(), "sk-canary-reference-first");
+    registry
+        .rotate_workspace_key(&act(), &"acme".parse().unwrap())
+        .await
+        .unwrap();
+    assert_eq!(used(&registry).unwrap(), "sk-canary-reference-first");
+    vault.set(PATH, Err(gone()));
+    registry.refresh(&id).await.unwrap();
+    let revoked = registry.revoke(&act(), &id, Revocation::default()).await;
+    assert!(revoked.unwrap().declared.is_none());
+    assert_eq!(used(&registry).unwrap_err(), Refusal::CredentialRevoked);
+    let refreshed = registry.refresh(&id).await;
+    assert!(matches!(refreshed, Err(ChangeError::Revoked)));
+}
+
+#[tokio::test]
+async fn what_the_settings_do_not_permit_is_not_asked_of_vault() {
+    let (_installation, registry, vault, _id) = one_reference().await;
+    let foreign = "kv/teams/globex/openai";
+    vault.set(foreign, Ok(("1", "sk-canary-of-somebody-else")));
+    let error = registry
+        .add(&act(), referring("other", foreign))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, ChangeError::ReferenceNotAllowed { .. }));
+    let said = error.to_string();
+    assert!(said.contains("vault.references.allow"), "{said}");
+    assert!(said.contains("kv/teams/acme/"), "{said}");
+
+    let (_installation, registry) = Installation::with_acme().await;
+    let error = registry.add(&act(), referring("default", PATH)).await;
+    let said = error.unwrap_err().to_string();
+    assert!(said.contains("permits no paths"), "{said}");
+}
+
+#[tokio::test]
+async fn a_secret_that_cannot_be_read_or_used_makes_no_credential() {
+    let (_installation, registry, vault, _id) = one_reference().await;
+    let path = "kv/teams/acme/other";
+    let add = || registry.add(&act(), referring("other", path));
+    assert!(matches!(
+        add().await,
+        Err(ChangeError::ReferenceRefused { .. })
+    ));
+    vault.set(path, Err(away()));
+    assert!(matches!(add().await, Err(ChangeError::SecretUnread { .. })));
+    vault.set(path, Ok(("1", "sk-admin-canary-0123456789")));
+    assert!(matches!(
+        add().await,
+        Err(ChangeError::SecretOfOtherKind { .. })
+    ));
+    assert_eq!(registry.list(&Filter::default()).len(), 1);
+}
+
+#[tokio::test]
+async fn the_same_secret_is_found_wherever_it_is_kept() {
+    let (_installation, registry, vault, id) = one_reference().await;
+    let sealed = key("sealed", "sk-canary-reference-second");
+    let sealed = registry.add(&act(), sealed).await.unwrap().credential.id;
+    assert!(registry.duplicates(&sealed).is_empty());
+    vault.set(PATH, Ok(("2", "sk-canary-reference-second")));
+    registry.refresh(&id).await.unwrap();
+    let twins = registry.duplicates(&sealed);
+    assert_eq!(twins.len(), 1);
+    assert_eq!(twins[0].id, id);
+}
