@@ -4,7 +4,7 @@ mod change;
 mod view;
 
 use clap::{Args, Subcommand, ValueEnum};
-use keyside_config::{ProviderId, Sources};
+use keyside_config::{ProviderId, Sources, VaultReference};
 use keyside_credentials::{CredentialId, Label, Timestamp, UsageTag, WorkspaceId};
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ use crate::client::Client;
 /// What can be done with keys.
 #[derive(Subcommand)]
 pub(crate) enum Key {
-    /// Store a key. It is asked for, unless --secret-file or --stdin says where it is
+    /// Store a key. It is asked for, unless --secret-file, --stdin or --from-vault says where it is
     Add(Box<Add>),
     /// List keys; never the secrets
     List(List),
@@ -37,6 +37,8 @@ pub(crate) enum Key {
     /// Go back to the secret before, while it is kept
     #[command(name = "rollback")]
     RollBack(RollBack),
+    /// Read a key that stays in Vault at once, instead of at the next poll
+    Refresh(One),
     /// Ask the provider whether it takes a key, and note what it says
     Verify(One),
     /// Change a key's label, usage tag, end, or make it the default
@@ -74,6 +76,17 @@ pub(crate) struct Add {
     default: bool,
     #[command(flatten)]
     secret: SecretFrom,
+    /// Leave the key in Vault, and follow it there: the path with the mount at its beginning, and the field
+    #[arg(
+        long,
+        value_name = "PATH#FIELD",
+        value_parser = in_vault,
+        conflicts_with_all = ["secret_file", "stdin"]
+    )]
+    from_vault: Option<VaultReference>,
+    /// The mount in that path, where Vault may not be asked for it
+    #[arg(long, requires = "from_vault")]
+    mount: Option<String>,
     #[command(flatten)]
     admin: Admin,
 }
@@ -144,6 +157,7 @@ pub(crate) async fn run(key: Key, sources: &Sources, answer: &Answer) -> Result<
         }
         Key::Rotate(rotate) => rotate.run(sources, answer).await,
         Key::RollBack(back) => back.run(sources, answer).await,
+        Key::Refresh(one) => change::refresh(&one, sources, answer).await,
         Key::Verify(one) => change::verify(&one, sources, answer).await,
         Key::Edit(edit) => edit.run(sources, answer).await,
         Key::Revoke(revoke) => revoke.run(sources, answer).await,
@@ -154,7 +168,7 @@ impl Add {
     /// Reports a missing token and a mistyped workspace or provider before it asks for the key.
     async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
-        let known = match self.secret.is_asked_for() {
+        let known = match self.from_vault.is_none() && self.secret.is_asked_for() {
             true => self.expect_what_is_known(&client).await?,
             // Nobody waits at a prompt: the server says what is wrong, and then it is looked up what was meant.
             false => None,
@@ -165,9 +179,14 @@ impl Add {
             label: self.label.as_str(),
             known: known.as_ref(),
         };
-        let secret = self.secret.read(Some(&wanted), answer)?;
-        let others = self.others();
-        let added = match client.post_secret(CREDENTIALS, secret, &others).await {
+        let added = match &self.from_vault {
+            Some(reference) => client.post(CREDENTIALS, &self.referring(reference)).await,
+            None => {
+                let secret = self.secret.read(Some(&wanted), answer)?;
+                client.post_secret(CREDENTIALS, secret, &self.others()).await
+            }
+        };
+        let added = match added {
             Ok(added) => added,
             Err(error) => {
                 if known.is_none() {
@@ -219,6 +238,17 @@ impl Add {
             .next("Choose another label, or replace the secret of that key with `keyside key rotate ID`.")),
             false => Ok(()),
         }
+    }
+
+    /// All of a key whose secret stays in Vault.
+    fn referring(&self, reference: &VaultReference) -> Value {
+        let mut body = self.others();
+        body["secretRef"] = json!({
+            "mount": self.mount,
+            "path": reference.path,
+            "field": reference.field,
+        });
+        body
     }
 
     /// What is said of the key besides its secret.
@@ -320,6 +350,15 @@ pub(crate) fn another_form(expected: &str) -> Failure {
         "expected {expected} from Keyside, found another form"
     ))
     .next("Use the `keyside` of the same version as the server's (`keyside version`).")
+}
+
+/// A field of a secret in Vault, as settings and answers write it or without `vault:`.
+fn in_vault(text: &str) -> Result<VaultReference, String> {
+    let place = text.strip_prefix("vault:").unwrap_or(text);
+    place.parse().map_err(|_| {
+        "expected PATH#FIELD with a path such as kv/teams/acme/openai, without // or a slash at an end"
+            .to_owned()
+    })
 }
 
 /// A key's id, which the API calls a credential's.

@@ -1,4 +1,4 @@
-//! `keyside key rotate`, `rollback`, `verify` and `edit`.
+//! `keyside key rotate`, `rollback`, `refresh`, `verify` and `edit`.
 
 use std::time::Duration;
 
@@ -81,6 +81,7 @@ impl Rotate {
         let asked_for = match self.secret.is_asked_for() {
             true => {
                 let credential = Credential::of(&client.get(&path(&self.one.id)).await?)?;
+                credential.expect_sealed()?;
                 let known = provider::find(&client, &credential.provider).await?;
                 Some((credential, known))
             }
@@ -110,6 +111,19 @@ impl RollBack {
         let path = format!("{}/rollback", path(&self.one.id));
         let back = client.post(&path, &json!({ "version": self.to })).await?;
         tell(&back, "Rolled back", answer)
+    }
+}
+
+/// `keyside key refresh`: a key that cannot be read is a failure, so that scripts notice.
+pub(super) async fn refresh(one: &One, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    let path = format!("{}/refresh", path(&one.id));
+    let refreshed = one.admin.client(sources)?.post(&path, &json!({})).await?;
+    match refreshed["sourceFault"].as_str() {
+        None => tell(&refreshed, "Read", answer),
+        Some(fault) => {
+            answer.give(&refreshed, |_| String::new())?;
+            Err(Failure::failed(format!("the secret was not read: {fault}")))
+        }
     }
 }
 

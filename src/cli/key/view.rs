@@ -31,6 +31,10 @@ pub(super) struct Credential {
     last_used_at: Option<Timestamp>,
     last_verified_at: Option<Timestamp>,
     verification: Option<String>,
+    secret_ref: Option<Value>,
+    source: Option<String>,
+    source_version: Option<String>,
+    source_fault: Option<String>,
     #[serde(default)]
     damaged: bool,
     #[serde(default)]
@@ -103,6 +107,17 @@ impl Credential {
         }
     }
 
+    /// Says where a secret that stays in Vault is replaced, before anybody is asked for one.
+    pub(super) fn expect_sealed(&self) -> Result<(), Failure> {
+        match (&self.secret_ref, &self.source) {
+            (Some(_), Some(source)) => Err(Failure::failed(format!(
+                "the secret of this key stays in Vault ({source}), and is rotated there"
+            ))
+            .next("Keyside follows within vault.poll, or at once with `keyside key refresh ID`.")),
+            _ => Ok(()),
+        }
+    }
+
     /// The versions that are not gone.
     fn shown_versions(&self) -> String {
         let there = self.versions.iter().filter(|it| it.state != "destroyed");
@@ -162,9 +177,17 @@ impl Credential {
             ("last verified", time(self.last_verified_at)),
             ("verification", text(&self.verification)),
         ];
+        let kept = [
+            ("kept in", &self.source),
+            ("version there", &self.source_version),
+            ("not read", &self.source_fault),
+        ];
+        let kept = kept
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value.clone()?)));
         let twins = self.duplicates.iter().flatten();
         let twins = twins.map(|twin| ("same secret", twin.to_string()));
-        for (name, value) in rows.into_iter().chain(twins) {
+        for (name, value) in rows.into_iter().chain(kept).chain(twins) {
             table.row([name.to_owned(), value]);
         }
         table
