@@ -14,6 +14,7 @@ mod guide;
 mod limits;
 mod lists;
 mod permissions;
+mod references;
 mod resources;
 mod secrecy;
 mod tokens;

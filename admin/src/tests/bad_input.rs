@@ -55,6 +55,13 @@ fn forms(credential: &str) -> Vec<Form> {
                 ),
                 ("secret", required(secrets())),
                 (
+                    "secretRef",
+                    refused(&[
+                        json!({ "path": "kv/teams/acme/openai", "field": "api_key" }),
+                        json!("vault:kv/teams/acme/openai#api_key"),
+                    ]),
+                ),
+                (
                     "usageTag",
                     [texts(), refused(&[json!("a "), long(65)])].concat(),
                 ),

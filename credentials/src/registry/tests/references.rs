@@ -237,7 +237,8 @@ async fn what_the_settings_do_not_permit_is_not_asked_of_vault() {
 async fn a_secret_that_cannot_be_read_or_used_makes_no_credential() {
     let (_installation, registry, vault, _id) = one_reference().await;
     let path = "kv/teams/acme/other";
-    let add = || registry.add(&act(), referring("other", path));
+    let by = act();
+    let add = || registry.add(&by, referring("other", path));
     assert!(matches!(
         add().await,
         Err(ChangeError::ReferenceRefused { .. })
