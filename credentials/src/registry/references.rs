@@ -10,7 +10,7 @@ use std::{
 };
 
 use keyside_config::AllowedReferences;
-use tokio::{sync::Semaphore, time::sleep};
+use tokio::{runtime::Handle, sync::Semaphore, time::sleep};
 
 use super::{ChangeError, Inner, Registry};
 use crate::{
@@ -49,6 +49,8 @@ pub(super) struct References {
 struct Following {
     options: ReferenceOptions,
     inner: Weak<Inner>,
+    /// Changes come from other runtimes, which may end sooner.
+    runtime: Handle,
     at_once: Semaphore,
 }
 
@@ -71,6 +73,7 @@ impl Registry {
         let following = Following {
             options,
             inner: Arc::downgrade(&self.inner),
+            runtime: Handle::current(),
             at_once: Semaphore::new(AT_ONCE),
         };
         if self.inner.references.following.set(following).is_err() {
@@ -196,7 +199,8 @@ impl Inner {
         followers.insert(id.clone(), Arc::new(follower));
         let poll = following.options.poll;
         let inner = following.inner.clone();
-        tokio::spawn(keep_following(inner, id, poll, is_read, looked.clone()));
+        let task = keep_following(inner, id, poll, is_read, looked.clone());
+        following.runtime.spawn(task);
         true
     }
 
