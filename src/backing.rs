@@ -57,7 +57,11 @@ impl Backing {
     pub(crate) fn standings(&self) -> Vec<Standing> {
         let stored = self.registry.as_ref();
         let stored = stored.map_or_else(Vec::new, |registry| registry.reference_standings());
-        self.declared.standings().into_iter().chain(stored).collect()
+        self.declared
+            .standings()
+            .into_iter()
+            .chain(stored)
+            .collect()
     }
 
     pub(crate) fn runs(&self) -> &Runs {

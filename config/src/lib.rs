@@ -46,10 +46,10 @@ pub use recipe::{
     Language, Recipe, RecipeExample, RecipeFile, RecipeTarget, RecipeVariable, UnknownRecipe,
 };
 pub use settings::{
-    AcceptEncoding, Admin, AllowedReferences, ClientCertificate, CredentialRules, Deadlines, DeclaredCredential,
-    DeclaredEnvironment, Egress, EgressProxy, EgressProxyError, EnvironmentPin, Kms, Limits,
-    Listener, LocalKms, Log, LogFormat, MasterKeySource, Observe, Proxy, Roots, Runs, Settings,
-    SourceReference, SourceReferenceError, Store, TransitKms, Vault, VaultAuth, VaultReference,
-    VaultToken, WhenFull,
+    AcceptEncoding, Admin, AllowedReferences, ClientCertificate, CredentialRules, Deadlines,
+    DeclaredCredential, DeclaredEnvironment, Egress, EgressProxy, EgressProxyError, EnvironmentPin,
+    Kms, Limits, Listener, LocalKms, Log, LogFormat, MasterKeySource, Observe, Proxy, Roots, Runs,
+    Settings, SourceReference, SourceReferenceError, Store, TransitKms, Vault, VaultAuth,
+    VaultReference, VaultToken, WhenFull,
 };
 pub use sources::{EffectiveSetting, Loaded, Sources};

@@ -223,12 +223,7 @@ pub(crate) fn process_key() -> Arc<SealingKey> {
     entropy::fill(&mut *root);
     let memory = LockedMemory::default();
     let installation: Arc<str> = "process".into();
-    Arc::new(SealingKey::new(
-        "pk_process",
-        &installation,
-        &root,
-        &memory,
-    ))
+    Arc::new(SealingKey::new("pk_process", &installation, &root, &memory))
 }
 
 /// Of each workspace and provider the first credential of an environment is the default.

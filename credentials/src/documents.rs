@@ -163,12 +163,7 @@ impl CredentialDocument {
     }
 
     /// The only version of a credential whose secret stays where `reference` says: nothing but its trace is sealed.
-    pub(crate) fn refer(
-        &self,
-        key: &SealingKey,
-        trace: &Trace,
-        now: Timestamp,
-    ) -> VersionDocument {
+    pub(crate) fn refer(&self, key: &SealingKey, trace: &Trace, now: Timestamp) -> VersionDocument {
         let number = self.next_number();
         VersionDocument {
             number,

@@ -57,8 +57,8 @@ pub use model::{
 };
 pub use registry::{
     Act, ChangeError, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, NewCredential,
-    NewSecret, NewWorkspace, OpenError, OpenOptions, ReferenceOptions, Registry, Resealed, Revocation, Rollback, Rotation,
-    Saved, Warning,
+    NewSecret, NewWorkspace, OpenError, OpenOptions, ReferenceOptions, Registry, Resealed,
+    Revocation, Rollback, Rotation, Saved, Warning,
 };
 pub use resolver::{Ask, Grant, Refusal, Resolver};
 pub use runs::Runs;

@@ -16,10 +16,10 @@ use std::{
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-use self::{kept::Earlier, labels::Labels};
 pub(crate) use self::load::{Finding, load};
 pub(crate) use self::overlay::Overlay;
 pub use self::overlay::Snapshots;
+use self::{kept::Earlier, labels::Labels};
 use crate::{
     CredentialId, Environment, Refusal, VersionState, WorkspaceId,
     documents::{CredentialDocument, Trace, WorkspaceDocument},

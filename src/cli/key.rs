@@ -183,7 +183,9 @@ impl Add {
             Some(reference) => client.post(CREDENTIALS, &self.referring(reference)).await,
             None => {
                 let secret = self.secret.read(Some(&wanted), answer)?;
-                client.post_secret(CREDENTIALS, secret, &self.others()).await
+                client
+                    .post_secret(CREDENTIALS, secret, &self.others())
+                    .await
             }
         };
         let added = match added {

@@ -9,8 +9,8 @@ use axum::{Json, extract::State, response::Response};
 use http::HeaderMap;
 use keyside_config::Catalogue;
 use keyside_credentials::{
-    ChangeError, Credential, Environment, Filter, NewCredential, NewSecret, Permission, Registry, Saved,
-    Secret, Status, UsageTag, other_providers,
+    ChangeError, Credential, Environment, Filter, NewCredential, NewSecret, Permission, Registry,
+    Saved, Secret, Status, UsageTag, other_providers,
 };
 
 use self::{

@@ -125,7 +125,10 @@ async fn a_reference_is_refused_where_it_is_not_permitted_not_there_or_beside_a_
     let mut both = referring(PATH);
     both["secret"] = SECRET.into();
     for (body, said) in [
-        (referring("kv/teams/globex/openai"), "vault.references.allow"),
+        (
+            referring("kv/teams/globex/openai"),
+            "vault.references.allow",
+        ),
         (referring("kv/teams/acme/../globex"), "expected an object"),
         (referring("kv/teams/acme/other"), "not found"),
         (both, "one of the two"),

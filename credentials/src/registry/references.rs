@@ -131,8 +131,9 @@ impl Inner {
     ) -> Result<FirstReading, ChangeError> {
         let following = self.references.following.get();
         let options = following.map(|following| &following.options);
-        let is_allowed =
-            |options: &&ReferenceOptions| options.allowed.permit(workspace.as_str(), &reference.path);
+        let is_allowed = |options: &&ReferenceOptions| {
+            options.allowed.permit(workspace.as_str(), &reference.path)
+        };
         let Some(options) = options.filter(is_allowed) else {
             let allowed = options.map(|options| options.allowed.of_workspace(workspace.as_str()));
             return Err(ChangeError::ReferenceNotAllowed {
@@ -300,8 +301,7 @@ impl Inner {
     ) {
         let document = &entry.document;
         let provider = self.catalogue.get(&document.provider);
-        let prefixes: &[String] =
-            provider.map_or(&[], |provider| provider.key.prefix.as_slice());
+        let prefixes: &[String] = provider.map_or(&[], |provider| provider.key.prefix.as_slice());
         let trace = Trace::of(secret, prefixes, None);
         let until = self.clock.now() + GRACE;
         let key = &self.references.key;

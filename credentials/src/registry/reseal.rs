@@ -152,7 +152,8 @@ impl Inner {
 fn is_behind(entry: &CredentialEntry, key: &SealingKey) -> bool {
     let other = |blob: &[u8]| !blob.is_empty() && SealingKey::id_in(blob) != Some(key.id());
     let mut versions = entry.document.versions.iter();
-    entry.damage().is_none() && versions.any(|version| other(&version.sealed) || other(&version.trace))
+    entry.damage().is_none()
+        && versions.any(|version| other(&version.sealed) || other(&version.trace))
 }
 
 fn again(workspace: &WorkspaceDocument) -> WorkspaceDocument {

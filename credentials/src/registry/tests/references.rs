@@ -1,10 +1,6 @@
 //! Stored credentials whose secrets stay in Vault.
 
-use std::{
-    collections::HashMap,
-    sync::Mutex,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Mutex, time::Duration};
 
 use async_trait::async_trait;
 use keyside_config::{AllowedReferences, Sources, VaultReference};
@@ -150,10 +146,7 @@ async fn a_refresh_reads_at_once_and_outlasts_an_outage_but_not_a_deletion() {
 
     vault.set(PATH, Err(away()));
     let refreshed = registry.refresh(&id).await.unwrap();
-    assert_eq!(
-        refreshed.declared.unwrap().fault.as_deref(),
-        Some("sealed")
-    );
+    assert_eq!(refreshed.declared.unwrap().fault.as_deref(), Some("sealed"));
     assert!(used(&registry).is_ok(), "warm keys serve");
 
     vault.set(PATH, Err(gone()));
