@@ -193,7 +193,7 @@ fn correction<'a>(
 }
 
 /// The SDK that asks for `path` by adding to its base URL what was asked for: the one that the client names, or else the one
-/// that this API was made for, or else the one that adds least.
+/// that this API was made for, or else the one that adds least. Of equal ones it is the first.
 fn sdk_of<'a>(
     provider: &'a Provider,
     route: &Route,
@@ -215,7 +215,8 @@ fn sdk_of<'a>(
         let is_named = !name.is_empty() && agent.contains(&name);
         (is_named, name == original, sdk.suffix.len())
     };
-    provider.sdk.iter().filter(adds).max_by_key(rank)
+    // Of equal ones `max_by_key` takes the last.
+    provider.sdk.iter().rev().filter(adds).max_by_key(rank)
 }
 
 /// The base URL for a path that is a route.
