@@ -57,7 +57,7 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def handle_one_method(self):
-        self.upstream.seen.append(Seen(self.command, self.path, self._credentials()))
+        self.upstream.seen.append(Seen(self.command, self.path, credentials(self)))
         if self.command == "GET" and self.path.startswith(("/v1/models/gemini", "/v1beta/models/gemini")):
             return self._describe_model()
         body = _spelt_as_aimock_reads_it(self.rfile.read(int(self.headers.get("Content-Length", 0))))
@@ -68,11 +68,6 @@ class _Handler(BaseHTTPRequestHandler):
         connection.close()
 
     do_GET = do_POST = do_HEAD = handle_one_method
-
-    def _credentials(self) -> tuple[str, ...]:
-        query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
-        headers = [self.headers[name].removeprefix("Bearer ") for name in CREDENTIAL_HEADERS if name in self.headers]
-        return (*headers, *query.get("key", ()))
 
     def _describe_model(self):
         """LlamaIndex asks for a model's limits first; aimock does not know that request."""
@@ -95,6 +90,13 @@ class _Handler(BaseHTTPRequestHandler):
         while piece := response.read1():
             self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
         self.wfile.write(b"0\r\n\r\n")
+
+
+def credentials(request: BaseHTTPRequestHandler) -> tuple[str, ...]:
+    """The value of each header and query parameter of a request that can hold a key, without the word before it."""
+    query = urllib.parse.parse_qs(urllib.parse.urlsplit(request.path).query)
+    headers = [request.headers[name].removeprefix("Bearer ") for name in CREDENTIAL_HEADERS if name in request.headers]
+    return (*headers, *query.get("key", ()))
 
 
 def _spelt_as_aimock_reads_it(body: bytes) -> bytes:
