@@ -53,11 +53,11 @@ RUNS = {
         "/openai/deployments/a-model/chat/completions", "openai_azure"
     ),
     ("azure-openai", "openai (v1 API)"): _openai("/openai/v1/chat/completions"),
-    ("bedrock", "anthropic (AnthropicBedrock client, with a region set)"): Runs(
-        "POST /model/a-model/invoke", "anthropic_bedrock", "anthropic_bedrock"
-    ),
     ("bedrock", "AWS SDKs (with a region set, and AWS_BEARER_TOKEN_BEDROCK unset)"): Runs(
         "POST /model/a-model/converse", "boto3", "aws_sdk"
+    ),
+    ("bedrock", "anthropic (AnthropicBedrock client, with a region set)"): Runs(
+        "POST /model/a-model/invoke", "anthropic_bedrock", "anthropic_bedrock"
     ),
     ("bedrock", OPENAI): _openai("/openai/v1/chat/completions"),
     ("cohere", "cohere (Python)"): Runs("POST /v2/chat", python="cohere"),
@@ -166,7 +166,7 @@ def every_entry_has_a_program():
     assert all(runs.python or runs.npm for runs in RUNS.values())
 
 
-@pytest.mark.slow
+@pytest.mark.quick
 @pytest.mark.parametrize("provider", CATALOGUE)
 def key_add_prints_lines_for_every_entry(provider, running):
     printed = running.printed(provider)
