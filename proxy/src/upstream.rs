@@ -350,10 +350,9 @@ fn diagnose(error: &SendError) -> Refusal {
             Refusal::UpstreamUnreachable(Sent::Perhaps)
         }
     };
-    let story: Vec<String> = causes(error).map(|cause| cause.to_string()).collect();
     tracing::warn!(
         code = refusal.code(),
-        causes = story.join(": "),
+        causes = story(error),
         "no answer from upstream"
     );
     refusal
@@ -361,6 +360,13 @@ fn diagnose(error: &SendError) -> Refusal {
 
 fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
     causes(error).find_map(<dyn StdError>::downcast_ref)
+}
+
+/// What the error and its causes say, each once: an `io::Error` says what the error says that it was made from.
+fn story(error: &(dyn StdError + 'static)) -> String {
+    let mut said: Vec<String> = causes(error).map(|cause| cause.to_string()).collect();
+    said.dedup();
+    said.join(": ")
 }
 
 /// The error and what is behind it, outermost first.

@@ -375,10 +375,10 @@ fn a_value_from_the_environment_is_never_repeated() {
         "KMS_DRIVER".into(),
     ]) {
         if let Err(complaint) = load("", &[(&name, CANARY)]) {
-            assert!(
-                complaint.starts_with(&name) && !complaint.contains(CANARY),
-                "{complaint}"
-            );
+            // A setting of Vault's that is right by itself asks for the others.
+            let is_of_it =
+                complaint.starts_with(&name) || complaint.starts_with("default: `vault.");
+            assert!(is_of_it && !complaint.contains(CANARY), "{complaint}");
             complaints += 1;
         }
     }

@@ -239,7 +239,9 @@ async fn a_label_that_a_revoked_key_gave_up_leads_to_its_replacement_after_a_res
     let revoked = registry.revoke(&act(), &gone, Revocation::default()).await;
     revoked.unwrap();
     let replacement = NewCredential {
-        secret: crate::NewSecret::Given(Secret::from_plaintext(b"sk-replacement".to_vec()).unwrap()),
+        secret: crate::NewSecret::Given(
+            Secret::from_plaintext(b"sk-replacement".to_vec()).unwrap(),
+        ),
         ..key("a")
     };
     registry.add(&act(), replacement).await.unwrap();

@@ -4,7 +4,7 @@
 use super::dial::{ConnectError, Dialer};
 use super::pool::Connection;
 use super::tcp::TcpError;
-use super::{HeadLimits, Slot, causes};
+use super::{HeadLimits, Slot, story};
 use crate::egress::Egress;
 use crate::inbound::Inbound;
 use bytes::Bytes;
@@ -74,9 +74,8 @@ async fn date(connection: Connection, base: &BaseUrl) -> Option<String> {
 
 impl Unreached {
     fn because(error: &ConnectError) -> Self {
-        let story: Vec<String> = causes(error).map(|cause| cause.to_string()).collect();
         Self {
-            said: story.join(": "),
+            said: story(error),
             fix: match error {
                 ConnectError::Tcp(TcpError::Resolve { .. }) => {
                     "Check the host in base_url, and the name servers of this machine; where only a proxy resolves names, set \
