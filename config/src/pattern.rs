@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 /// A path that a provider allows, such as `/v1/models/*` or `/v1beta/models/*:generateContent`.
 ///
-/// A `*` stands for one or more characters of one segment. One segment may be `**`: it stands for one or more segments, and
+/// A `*` matches one or more characters of one segment. One segment may be `**`: it matches one or more segments, and
 /// only there a path may hold an escaped slash, `%2F`, as identifiers with slashes do. There is no other magic.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PathPattern {
@@ -144,7 +144,7 @@ pub enum PathPatternError {
     Segment,
 }
 
-/// Whether `text` has the form `wanted`, in which each `*` stands for one or more characters. None of them is an escaped
+/// Whether `text` has the form `wanted`, in which each `*` matches one or more characters. None of them is an escaped
 /// slash, which one server takes for structure and another does not.
 ///
 /// The part after a star is taken where it first occurs, which loses no match and never goes back.

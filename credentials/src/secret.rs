@@ -98,7 +98,7 @@ fn fault(text: &[u8]) -> Option<SecretError> {
     placeholder.or((text.len() < SHORTEST_SECRET).then_some(SecretError::TooShort))
 }
 
-/// What stands in the place of a key, if this does. No key of a provider has such a form.
+/// What kind of placeholder the text is, if it is one. No key of a provider has such a form.
 fn placeholder(text: &[u8]) -> Option<&'static str> {
     let is_name = |name: &[u8]| {
         let fits = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_';

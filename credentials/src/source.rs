@@ -125,7 +125,7 @@ pub(crate) fn read_file(path: &Path) -> Result<Secret, SourceError> {
     parse(text).map_err(|error| gone(format!("{error}; put the key and nothing else into it")))
 }
 
-/// A secret as it stands where it is kept.
+/// Checks a secret's form, as of one that a person gives.
 pub(crate) fn parse(mut text: Zeroizing<Vec<u8>>) -> Result<Secret, SecretError> {
     Secret::from_plaintext(std::mem::take(&mut *text))
 }

@@ -129,7 +129,7 @@ impl Stored {
     }
 }
 
-/// Wraps anew what is not wrapped by `done` already. One that does not unwrap stays as it is: it is not used either way.
+/// Wraps again what `done` has not wrapped. A key that does not unwrap stays as it is: it is not used either way.
 async fn rewrap(
     file: &mut KeyringFile,
     service: &dyn KeyService,

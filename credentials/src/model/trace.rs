@@ -62,7 +62,7 @@ pub(crate) fn has_usual_form(secret: &Secret, rules: &KeyRules) -> bool {
 }
 
 /// The kind of key it is, if it is one that its provider's catalogue entry says is never stored.
-/// The catalogue's example is one of them: whoever read it may have pasted it.
+/// The catalogue's example is one of them: it may have been pasted from a page that shows it.
 pub(crate) fn refused_kind<'a>(
     secret: &Secret,
     rules: &'a KeyRules,
