@@ -31,7 +31,7 @@ enum Kept {
 pub(crate) enum Change {
     /// Nothing that anybody sees.
     Nothing,
-    /// What is told of it.
+    /// Its fault, which readiness and the API show.
     Told,
     /// From now on there is no secret to use.
     Withdraw(Unusable),

@@ -224,8 +224,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Whether there is still something to follow. If not, it is forgotten in the same moment: whoever shows it again then
-    /// finds that it has to be followed again.
+    /// Whether there is still something to follow. If not, the follower is removed under the same lock, so that a credential
+    /// that is shown again gets a new one.
     fn goes_on(&self, id: &CredentialId) -> bool {
         let mut followers = self.references.followers();
         let entry = followers

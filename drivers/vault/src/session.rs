@@ -1,7 +1,7 @@
 //! One token for all readers of a process: signed in once, renewed in time, replaced when it has ended, and what a 403 means.
 //!
 //! Sign-ins and renewals take turns, so that a hundred readers of an ended token cause one. After a failure the next attempt
-//! waits, longer each time; whoever asks meanwhile gets the last reason.
+//! waits, longer each time; callers meanwhile get the last reason.
 
 use std::{
     sync::{

@@ -161,7 +161,7 @@ impl KeyService for Transit {
         let workspace = wrapping.workspace;
         let unreadable = || KmsError::unreadable(DRIVER, wrapping.key, wrapped);
         let blob = Wrapped::parse(wrapped).ok_or_else(unreadable)?;
-        // What stands in the keyring never decides where a request goes.
+        // The content of the keyring never decides where a request goes.
         let given = self.name(workspace);
         if blob.by != given {
             return Err(KmsError::OtherWrappingKey {

@@ -92,7 +92,7 @@ pub(super) fn message(refusal: Refusal, about: &About<'_>) -> String {
     }
 }
 
-/// What was asked.
+/// The request in words: its method and path.
 fn request(about: &About<'_>) -> String {
     let asked = about.asked.as_ref();
     asked.map_or("this request".into(), |asked| asked.request())

@@ -5,7 +5,7 @@ use http::Method;
 use keyside_config::{Catalogue, Completion, ErrorShape, Group, Provider, Route, SdkLine};
 use std::sync::Arc;
 
-/// What was asked, and was refused.
+/// A refused request.
 #[derive(Clone, Copy)]
 pub(crate) struct Asked<'a> {
     pub(crate) method: &'a Method,
