@@ -1,0 +1,148 @@
+//! Chains: sequences of commits, each a swap of one signed head.
+//!
+//! A head names everything that is true of its chain now: the pages of its map (documents by name), its newest commits, and
+//! the last segment of older ones. What it does not name, at or below its sequence number, is garbage at once.
+
+mod commit;
+mod head;
+mod load;
+mod map;
+mod record;
+mod verify;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex},
+};
+
+use self::map::Map;
+pub use self::{
+    commit::{Change, CommitError, Write},
+    head::{Head, Link, ObjectRef, SegmentRef},
+    load::{Damage, LoadError},
+    map::Entry,
+    record::Stored,
+    verify::{Break, Verified},
+};
+use crate::{Archive, Backend, Hash, Storage};
+
+/// One chain of one installation, and where it is kept.
+pub struct Chain {
+    name: ChainName,
+    /// Signed with every head: a chain of another installation is another chain.
+    installation: Arc<str>,
+    storage: Arc<dyn Storage>,
+    archive: Arc<dyn Archive>,
+    /// Hashes of segments, as far as they were followed from a head: only what they vouch for is read.
+    segments: Mutex<BTreeMap<u64, Hash>>,
+}
+
+/// What a chain is called.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChainName(Arc<str>);
+
+/// A chain as one head has it.
+pub struct State {
+    /// The head.
+    pub head: Head,
+    /// The head as it is stored: what the next swap expects.
+    bytes: Vec<u8>,
+    map: Map,
+}
+
+impl Chain {
+    /// The chain of this name. Reads nothing yet.
+    pub fn new(name: ChainName, installation: &Arc<str>, backend: &Backend) -> Self {
+        Self {
+            name,
+            installation: installation.clone(),
+            storage: backend.storage.clone(),
+            archive: backend.archive.clone(),
+            segments: Mutex::default(),
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &ChainName {
+        &self.name
+    }
+}
+
+impl State {
+    /// The documents in use, by name.
+    pub fn documents(&self) -> impl Iterator<Item = &Entry> {
+        self.map.live()
+    }
+
+    /// The documents that can change no more.
+    pub fn archived(&self) -> impl Iterator<Item = &Entry> {
+        self.map.archived()
+    }
+
+    /// The document of this name, in use or archived.
+    pub fn document(&self, name: &str) -> Option<&Entry> {
+        self.map
+            .get(name)
+            .or_else(|| self.archived().find(|entry| &*entry.name == name))
+    }
+
+    /// The head as it is stored.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl ChainName {
+    /// The installation's own chain.
+    pub fn installation() -> Self {
+        Self("installation".into())
+    }
+
+    /// The chain of a workspace.
+    pub fn workspace(id: &str) -> Self {
+        Self(format!("{WORKSPACE}{id}").into())
+    }
+
+    /// The id of the workspace, if it is one's chain.
+    pub fn workspace_id(&self) -> Option<&str> {
+        self.0.strip_prefix(WORKSPACE)
+    }
+
+    /// `installation`, or `workspace/` and an id.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The key of its head.
+    pub fn head_key(&self) -> String {
+        format!("{self}/head")
+    }
+
+    /// The key of one of its objects.
+    pub fn object_key(&self, object: &ObjectRef) -> String {
+        format!("{self}/object/{:016x}-{}", object.seq, object.hash)
+    }
+
+    /// What the keys of all its objects begin with.
+    pub fn objects(&self) -> String {
+        format!("{self}/object/")
+    }
+}
+
+impl fmt::Display for ChainName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ChainName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+const WORKSPACE: &str = "workspace/";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,415 @@
+//! A commit: objects first, then the swap of the head. Whoever loses the race has changed nothing, and decides again.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use ring::rand::{SecureRandom, SystemRandom};
+
+use super::{
+    Chain, Entry, Head, Link, ObjectRef, SegmentRef, State,
+    head::{HEAD_LIMIT, TAIL},
+    load::{LoadError, SALT},
+    map::{ArchivePage, Map, Page},
+    record::{Batch, Segment},
+};
+use crate::{Effect, Hash, SigningKey, StorageError};
+
+/// What is to change.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// When, in microseconds since the Unix epoch. A time before the head's counts as the head's.
+    pub at: i64,
+    /// How often the installation was restored.
+    pub epoch: u64,
+    /// Which one of its name the chain's workspace is.
+    pub incarnation: u64,
+    /// What it does to the uses that there are.
+    pub effect: Effect,
+    /// What is to be on record: at least one, each of at most [`Change::LONGEST_RECORD`] bytes.
+    pub records: Vec<Vec<u8>>,
+    /// The documents that it writes and removes.
+    pub writes: Vec<Write>,
+    /// The installation's head that it was decided on.
+    pub decided_on: Option<Link>,
+}
+
+/// One document to write or to remove.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// What it is called within its chain.
+    pub name: String,
+    /// Nothing removes it.
+    pub body: Option<Vec<u8>>,
+    /// It can change no more, and takes no room of those in use.
+    pub archived: bool,
+}
+
+/// Why a commit was not made, or is not known to have been.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommitError {
+    /// Another one came first. Nothing was changed: read the head, and decide again.
+    #[error("someone else has changed the chain meanwhile")]
+    Raced,
+    /// The backend failed before the swap. Nothing was changed.
+    #[error(transparent)]
+    NotBegun(StorageError),
+    /// The backend did not answer to the swap, or failed afterwards. The change was made or not; the head tells, once it has
+    /// passed `seq`.
+    #[error("whether the change was made is not known: {error}")]
+    OutcomeUnknown {
+        /// The sequence number that the commit has, if it was made.
+        seq: u64,
+        /// What the backend said.
+        error: StorageError,
+    },
+    /// A record is larger than any reader expects.
+    #[error(
+        "a record has {len} bytes, and {} are the limit",
+        Change::LONGEST_RECORD
+    )]
+    RecordTooLong {
+        /// Its length.
+        len: usize,
+    },
+    /// The chain has as many documents as it can.
+    #[error("there are 4,096 documents in use, which is the limit")]
+    TooManyDocuments,
+    /// What was to be moved to the archive is not what was written.
+    #[error(transparent)]
+    Damaged(super::Damage),
+}
+
+impl Change {
+    /// Bytes of one record.
+    pub const LONGEST_RECORD: usize = 4096;
+}
+
+impl Write {
+    /// Writes a document in use.
+    pub fn put(name: impl Into<String>, body: Vec<u8>) -> Self {
+        Self {
+            name: name.into(),
+            body: Some(body),
+            archived: false,
+        }
+    }
+
+    /// Writes a document for the last time.
+    pub fn archive(name: impl Into<String>, body: Vec<u8>) -> Self {
+        Self {
+            archived: true,
+            ..Self::put(name, body)
+        }
+    }
+
+    /// Removes a document.
+    pub fn remove(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            body: None,
+            archived: false,
+        }
+    }
+}
+
+impl Chain {
+    /// Makes one change on top of `on`, or begins the chain. It is on disk when this returns.
+    ///
+    /// # Errors
+    /// [`CommitError::OutcomeUnknown`] is the only one after which something may have changed.
+    pub async fn commit(
+        &self,
+        on: Option<&Arc<State>>,
+        key: &SigningKey,
+        change: Change,
+    ) -> Result<Arc<State>, CommitError> {
+        let room = self.storage.expect_room(change.effect).await;
+        room.map_err(CommitError::NotBegun)?;
+        let mut attempt = Attempt::new(self, on);
+        let state = match attempt.prepare(key, change).await {
+            Ok(state) => state,
+            Err(error) => {
+                attempt.give_up().await;
+                return Err(error);
+            }
+        };
+        let expected = on.map(|on| on.bytes.as_slice());
+        match self.swap(expected, &state).await {
+            Ok(()) => {}
+            Err(CommitError::Raced) => {
+                attempt.give_up().await;
+                return Err(CommitError::Raced);
+            }
+            Err(error) => return Err(error),
+        }
+        let state = Arc::new(state);
+        if let Some(on) = on {
+            self.forget(on, &state).await;
+        }
+        Ok(state)
+    }
+
+    /// Swaps the head, and brings it to disk. An answer that does not come is asked for again: the same swap twice is one.
+    async fn swap(&self, expected: Option<&[u8]>, state: &State) -> Result<(), CommitError> {
+        let head_key = self.name.head_key();
+        let unknown = |error| CommitError::OutcomeUnknown {
+            seq: state.head.seq,
+            error,
+        };
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let swapped = self.storage.swap(&head_key, expected, &state.bytes).await;
+            match swapped {
+                Ok(()) => break,
+                Err(error @ (StorageError::Full { .. } | StorageError::ReadOnly))
+                    if attempts == 1 =>
+                {
+                    return Err(CommitError::NotBegun(error));
+                }
+                Err(StorageError::Conflict { .. }) => {
+                    let there = self.head_bytes().await.map_err(unknown)?;
+                    match there.as_deref() == Some(&state.bytes) {
+                        true => break,
+                        false => return Err(CommitError::Raced),
+                    }
+                }
+                Err(error @ StorageError::Failed { .. }) => return Err(unknown(error)),
+                Err(error) if attempts == SWAPS => return Err(unknown(error)),
+                Err(_) => tokio::time::sleep(BETWEEN_SWAPS).await,
+            }
+        }
+        self.storage.sync().await.map_err(unknown)
+    }
+
+    /// Removes what the head before named and this one does not. What fails is removed by the next sweep.
+    async fn forget(&self, before: &State, now: &State) {
+        let named: HashSet<_> = now.objects().collect();
+        for object in before.objects().filter(|object| !named.contains(object)) {
+            let deleted = self.storage.delete(&self.name.object_key(&object)).await;
+            if let Err(error) = deleted {
+                tracing::debug!(chain = %self.name, %error, "garbage is left for the next start");
+                return;
+            }
+        }
+    }
+
+    /// Removes everything that `state` does not name, up to its commit: what a crash has left, or a lost race. Says how many
+    /// objects that were.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub async fn sweep(&self, state: &State) -> Result<usize, StorageError> {
+        let named: HashSet<_> = state
+            .objects()
+            .map(|object| self.name.object_key(&object))
+            .collect();
+        let last = self.name.object_key(&ObjectRef {
+            seq: state.head.seq + 1,
+            hash: Hash::default(),
+        });
+        let there = self.storage.list(&self.name.objects()).await?;
+        // A commit that is under way writes for a later one.
+        let garbage = there
+            .into_iter()
+            .filter(|key| *key < last && !named.contains(key));
+        let mut removed = 0;
+        for key in garbage {
+            self.storage.delete(&key).await?;
+            removed += 1;
+        }
+        Ok(removed)
+    }
+}
+
+impl State {
+    /// Every object that it names.
+    fn objects(&self) -> impl Iterator<Item = ObjectRef> {
+        self.map.objects().chain(self.head.tail.iter().copied())
+    }
+}
+
+/// A commit on its way to the swap.
+struct Attempt<'a> {
+    chain: &'a Chain,
+    on: Option<&'a Arc<State>>,
+    seq: u64,
+    salt: [u8; SALT],
+    written: Vec<ObjectRef>,
+}
+
+impl<'a> Attempt<'a> {
+    fn new(chain: &'a Chain, on: Option<&'a Arc<State>>) -> Self {
+        let mut salt = [0; SALT];
+        let filled = SystemRandom::new().fill(&mut salt);
+        filled.expect("the system's random number generator answers");
+        Self {
+            chain,
+            on,
+            seq: on.map_or(0, |on| on.head.seq) + 1,
+            salt,
+            written: Vec::new(),
+        }
+    }
+
+    /// Writes the objects, and makes the head that names them.
+    async fn prepare(&mut self, key: &SigningKey, change: Change) -> Result<State, CommitError> {
+        let before = self.on.map(|on| &on.head);
+        let (tail, segment) = self.end_of_log().await?;
+        let mut map = self.on.map(|on| on.map.clone()).unwrap_or_default();
+        for write in change.writes {
+            self.apply(&mut map, write).await?;
+        }
+        map.fit()?;
+        self.write_pages(&mut map).await?;
+        let at = before.map_or(change.at, |before| change.at.max(before.at));
+        let batch = self.batch(before, at, change.records)?;
+        let object = self.put(&encoded(&batch)).await?;
+        let head = Head {
+            epoch: change.epoch,
+            incarnation: change.incarnation,
+            seq: self.seq,
+            at,
+            records: batch.end(),
+            hash: batch.hash(),
+            pages: map.pages.iter().filter_map(|page| page.object).collect(),
+            archived: map.archived.last().and_then(|page| page.object),
+            tail: tail.into_iter().chain([object]).collect(),
+            segment,
+            decided_on: change.decided_on,
+        };
+        let bytes = head.sign(&self.chain.name, &self.chain.installation, key);
+        debug_assert!(bytes.len() <= HEAD_LIMIT, "a head of {} bytes", bytes.len());
+        Ok(State { head, bytes, map })
+    }
+
+    fn batch(
+        &self,
+        before: Option<&Head>,
+        at: i64,
+        records: Vec<Vec<u8>>,
+    ) -> Result<Batch, CommitError> {
+        let too_long = records
+            .iter()
+            .find(|record| record.len() > Change::LONGEST_RECORD);
+        if let Some(record) = too_long {
+            return Err(CommitError::RecordTooLong { len: record.len() });
+        }
+        Ok(Batch {
+            seq: self.seq,
+            at,
+            before: before.map_or(0, |before| before.records),
+            previous: before.map(|before| before.hash).unwrap_or_default(),
+            records,
+        })
+    }
+
+    /// The commits that the new head names besides its own. A full tail becomes a segment, which is on disk before any head
+    /// names it; made from a head that is on disk, it is the same whoever makes it.
+    async fn end_of_log(&self) -> Result<(Vec<ObjectRef>, Option<SegmentRef>), CommitError> {
+        let Some(on) = self.on else {
+            return Ok((Vec::new(), None));
+        };
+        if on.head.tail.len() < TAIL {
+            return Ok((on.head.tail.clone(), on.head.segment));
+        }
+        let batches = self
+            .chain
+            .tail(&on.head)
+            .await
+            .map_err(|error| match error {
+                LoadError::Storage(error) => CommitError::NotBegun(error),
+                LoadError::Damaged(damage) => CommitError::Damaged(damage),
+            })?;
+        let segment = Segment {
+            number: on.head.segment.map_or(0, |last| last.number) + 1,
+            previous: on.head.segment.map(|last| last.hash),
+            batches,
+        };
+        let bytes = segment.to_bytes();
+        let name = self.chain.name.as_str();
+        let put = self.chain.archive.put_new(name, segment.number, &bytes);
+        put.await.map_err(CommitError::NotBegun)?;
+        let segment = SegmentRef {
+            number: segment.number,
+            hash: Hash::of(&bytes),
+        };
+        Ok((Vec::new(), Some(segment)))
+    }
+
+    async fn apply(&mut self, map: &mut Map, write: Write) -> Result<(), CommitError> {
+        let before = match write.archived {
+            true => map.remove(&write.name),
+            false => map.get(&write.name).cloned(),
+        };
+        let Some(body) = write.body else {
+            map.remove(&write.name);
+            return Ok(());
+        };
+        let entry = Entry {
+            revision: before.map_or(0, |before| before.revision) + 1,
+            name: write.name.into(),
+            object: self.put(&body).await?,
+        };
+        match write.archived {
+            true => map.archive(entry),
+            false => map.insert(entry),
+        }
+        Ok(())
+    }
+
+    async fn write_pages(&mut self, map: &mut Map) -> Result<(), CommitError> {
+        for page in &mut map.pages {
+            if page.object.is_none() {
+                *page = Arc::new(Page {
+                    object: Some(self.put(&encoded(&page.entries)).await?),
+                    entries: page.entries.clone(),
+                });
+            }
+        }
+        let mut previous = None;
+        for page in &mut map.archived {
+            if page.object.is_none() {
+                let mut contents = page.contents.clone();
+                contents.previous = previous;
+                *page = Arc::new(ArchivePage {
+                    object: Some(self.put(&encoded(&contents)).await?),
+                    contents,
+                });
+            }
+            previous = page.object;
+        }
+        Ok(())
+    }
+
+    async fn put(&mut self, body: &[u8]) -> Result<ObjectRef, CommitError> {
+        let bytes = [&self.salt[..], body].concat();
+        let object = ObjectRef {
+            seq: self.seq,
+            hash: Hash::of(&bytes),
+        };
+        self.written.push(object);
+        let key = self.chain.name.object_key(&object);
+        let put = self.chain.storage.put_new(&key, &bytes).await;
+        put.map_err(CommitError::NotBegun)?;
+        Ok(object)
+    }
+
+    /// Removes what was written for nothing. What fails is removed by the next sweep.
+    async fn give_up(self) {
+        for object in &self.written {
+            let key = self.chain.name.object_key(object);
+            if self.chain.storage.delete(&key).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn encoded<T: serde::Serialize>(contents: &T) -> Vec<u8> {
+    postcard::to_extend(contents, Vec::new()).expect("names, numbers and bytes serialize")
+}
+
+/// How often a swap is tried whose answer did not come.
+const SWAPS: u32 = 3;
+const BETWEEN_SWAPS: Duration = Duration::from_millis(50);

@@ -1,0 +1,259 @@
+//! Reading a chain: its head, the pages that it names, and documents. Nothing is believed that the head's signature does not
+//! vouch for.
+
+use std::sync::Arc;
+
+use super::{
+    Chain, Entry, Head, ObjectRef, State,
+    head::Link,
+    map::{ArchivePage, Archived, Map, Page},
+};
+use crate::{Hash, PublicKey, StorageError};
+
+/// What is wrong with a chain.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Damage {
+    /// It is cut short, or no head at all.
+    #[error("its head cannot be read")]
+    HeadUnreadable,
+    /// A later release has written it.
+    #[error(
+        "its head has format {format}, and this release knows 1: use the release that wrote it"
+    )]
+    HeadNewer {
+        /// The format that it names.
+        format: u8,
+    },
+    /// The signature is not that of the key that signs this chain.
+    #[error("its head is not signed by this installation: edited, or written by someone else")]
+    HeadForged,
+    /// It was there, as far as is known from elsewhere.
+    #[error("its head is gone")]
+    HeadGone,
+    /// A state from before was put in the place of a later one.
+    #[error("its head was put back to an older state ({found}, and {known} was seen)")]
+    Older {
+        /// The sequence number that is there.
+        found: u64,
+        /// The one that was there.
+        known: u64,
+    },
+    /// It is not the continuation of what was seen.
+    #[error(
+        "its head does not lead on from the state that was last seen: another history was put in its place"
+    )]
+    Forked,
+    /// A page of the map is not what the head names.
+    #[error("a page of its map is gone or edited")]
+    PageGone,
+    /// A commit's records are not what the head names.
+    #[error("the records of commit {seq} are gone or edited")]
+    CommitGone {
+        /// The commit's sequence number.
+        seq: u64,
+    },
+    /// A segment is not what its successor names.
+    #[error("segment {number} of its records is gone or edited")]
+    Segment {
+        /// Its number.
+        number: u64,
+    },
+}
+
+/// Why a chain was not read.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LoadError {
+    /// It is not what was written.
+    #[error(transparent)]
+    Damaged(#[from] Damage),
+    /// The backend failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl Chain {
+    /// The chain as it is now; nothing where it was never begun.
+    ///
+    /// # Errors
+    /// When it is not what was written, or the backend fails.
+    pub async fn load(&self, trust: &PublicKey) -> Result<Option<Arc<State>>, LoadError> {
+        match self.head_bytes().await? {
+            None => Ok(None),
+            Some(bytes) => self.state_of(bytes, trust, None).await.map(Some),
+        }
+    }
+
+    /// The chain as it is now, if that is another state than `known`.
+    ///
+    /// # Errors
+    /// When it is not what was written, or not a continuation of `known`, or the backend fails.
+    pub async fn refresh(
+        &self,
+        known: &Arc<State>,
+        trust: &PublicKey,
+    ) -> Result<Option<Arc<State>>, LoadError> {
+        let mut bytes = self.head_bytes().await?.ok_or(Damage::HeadGone)?;
+        loop {
+            if bytes == known.bytes {
+                return Ok(None);
+            }
+            let state = self.state_of(bytes, trust, Some(known)).await?;
+            let leads_on = self.expect_after(known.head.link(), &state.head).await;
+            let Err(error) = leads_on else {
+                return Ok(Some(state));
+            };
+            // What it named may be gone because it was replaced meanwhile.
+            bytes = self.head_bytes().await?.ok_or(Damage::HeadGone)?;
+            if bytes == state.bytes {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Refuses a head that is not `known`, or a continuation of it.
+    ///
+    /// # Errors
+    /// [`Damage::Older`] and [`Damage::Forked`], or the backend's failure.
+    pub async fn expect_after(&self, known: Link, head: &Head) -> Result<(), LoadError> {
+        let older = || Damage::Older {
+            found: head.seq,
+            known: known.seq,
+        };
+        if head.epoch > known.epoch {
+            // A restore has begun another history.
+            return Ok(());
+        }
+        if (head.epoch, head.seq) < (known.epoch, known.seq) {
+            return Err(older().into());
+        }
+        self.expect_leads_on(known, head).await
+    }
+
+    /// The bytes of documents, each checked against its hash: nothing for what is gone or edited.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub async fn read<'a>(
+        &self,
+        entries: impl IntoIterator<Item = &'a Entry>,
+    ) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
+        let objects: Vec<_> = entries.into_iter().map(|entry| entry.object).collect();
+        self.objects(&objects).await
+    }
+
+    /// What stands where a document should, believed or not: for telling people what it claims to be.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub async fn claims(&self, entry: &Entry) -> Result<Option<Vec<u8>>, StorageError> {
+        let key = self.name.object_key(&entry.object);
+        let found = self.storage.get(&key).await?;
+        Ok(found.and_then(|bytes| unsalted(&bytes)))
+    }
+
+    pub(super) async fn head_bytes(&self) -> Result<Option<Vec<u8>>, StorageError> {
+        self.storage.get(&self.name.head_key()).await
+    }
+
+    /// Objects without their salt; nothing for those that are gone or do not have their hash.
+    pub(super) async fn objects(
+        &self,
+        objects: &[ObjectRef],
+    ) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
+        let keys: Vec<_> = objects
+            .iter()
+            .map(|object| self.name.object_key(object))
+            .collect();
+        let found = self.storage.get_all(&keys).await?;
+        let checked = objects.iter().zip(found).map(|(object, bytes)| {
+            let bytes = bytes.filter(|bytes| Hash::of(bytes) == object.hash)?;
+            unsalted(&bytes)
+        });
+        Ok(checked.collect())
+    }
+
+    async fn state_of(
+        &self,
+        mut bytes: Vec<u8>,
+        trust: &PublicKey,
+        known: Option<&Arc<State>>,
+    ) -> Result<Arc<State>, LoadError> {
+        loop {
+            let head = Head::verify(&bytes, &self.name, &self.installation, trust)?;
+            match self.map_of(&head, known).await {
+                Ok(map) => return Ok(Arc::new(State { head, bytes, map })),
+                Err(LoadError::Damaged(Damage::PageGone)) => {
+                    // The head that named it may have been replaced meanwhile, and the page with it.
+                    let now = self.head_bytes().await?.ok_or(Damage::HeadGone)?;
+                    if now == bytes {
+                        return Err(Damage::PageGone.into());
+                    }
+                    bytes = now;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn map_of(&self, head: &Head, known: Option<&Arc<State>>) -> Result<Map, LoadError> {
+        let shared = |object: &ObjectRef| {
+            let pages = known.into_iter().flat_map(|known| &known.map.pages);
+            let mut same = pages.filter(|page| page.object == Some(*object));
+            same.next().cloned()
+        };
+        let mut pages: Vec<_> = head.pages.iter().map(shared).collect();
+        let missing = head.pages.iter().zip(&pages);
+        let missing = missing.filter(|(_, page)| page.is_none());
+        let missing: Vec<_> = missing.map(|(object, _)| *object).collect();
+        let mut read = self.objects(&missing).await?.into_iter().zip(missing);
+        for page in pages.iter_mut().filter(|page| page.is_none()) {
+            let (bytes, object) = read.next().ok_or(Damage::PageGone)?;
+            let entries: Vec<Entry> = parse(bytes)?;
+            let object = Some(object);
+            *page = Some(Arc::new(Page { object, entries }));
+        }
+        Ok(Map {
+            pages: pages.into_iter().flatten().collect(),
+            archived: self.archived_of(head, known).await?,
+        })
+    }
+
+    async fn archived_of(
+        &self,
+        head: &Head,
+        known: Option<&Arc<State>>,
+    ) -> Result<Vec<Arc<ArchivePage>>, LoadError> {
+        let mut newest_first = Vec::new();
+        let mut next = head.archived;
+        while let Some(object) = next {
+            let known = known.map_or(&[][..], |known| &known.map.archived);
+            if let Some(at) = known.iter().position(|page| page.object == Some(object)) {
+                newest_first.extend(known[..=at].iter().rev().cloned());
+                break;
+            }
+            let bytes = self.objects(&[object]).await?.pop().flatten();
+            let contents: Archived = parse(bytes)?;
+            next = contents.previous;
+            newest_first.push(Arc::new(ArchivePage {
+                object: Some(object),
+                contents,
+            }));
+        }
+        newest_first.reverse();
+        Ok(newest_first)
+    }
+}
+
+fn parse<T: serde::de::DeserializeOwned>(bytes: Option<Vec<u8>>) -> Result<T, LoadError> {
+    let parsed = bytes.and_then(|bytes| postcard::from_bytes(&bytes).ok());
+    Ok(parsed.ok_or(Damage::PageGone)?)
+}
+
+/// An object begins with bytes of its attempt alone, so that no two attempts write the same object, and the one that lost may
+/// remove what it wrote.
+pub(super) fn unsalted(bytes: &[u8]) -> Option<Vec<u8>> {
+    bytes.get(SALT..).map(<[u8]>::to_vec)
+}
+
+pub(super) const SALT: usize = 8;

@@ -1,0 +1,250 @@
+//! Records: commits as the head's tail names them, and segments of those before.
+
+use std::{
+    collections::BTreeMap,
+    sync::{MutexGuard, PoisonError},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Chain, Damage, Head, LoadError, ObjectRef, SegmentRef, head::Link};
+use crate::Hash;
+
+/// The records of one commit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Batch {
+    pub(super) seq: u64,
+    pub(super) at: i64,
+    /// How many records there were before.
+    pub(super) before: u64,
+    /// The chain hash before.
+    pub(super) previous: Hash,
+    pub(super) records: Vec<Vec<u8>>,
+}
+
+/// Commits that a head names no more, oldest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Segment {
+    pub(super) number: u64,
+    /// The hash of the segment before.
+    pub(super) previous: Option<Hash>,
+    pub(super) batches: Vec<Batch>,
+}
+
+/// A record as it stands in its chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Counts from 1, without gaps.
+    pub position: u64,
+    /// The sequence number of its commit.
+    pub seq: u64,
+    /// When that was, in microseconds since the Unix epoch.
+    pub at: i64,
+    /// The chain hash before it.
+    pub previous: Hash,
+    /// The chain hash after it.
+    pub hash: Hash,
+    /// The record.
+    pub bytes: Vec<u8>,
+}
+
+impl Batch {
+    pub(super) fn end(&self) -> u64 {
+        self.before + self.records.len() as u64
+    }
+
+    /// The chain hash after its last record.
+    pub(super) fn hash(&self) -> Hash {
+        let records = self.records.iter();
+        records.fold(self.previous, |hash, record| {
+            hash.followed_by(Hash::of(record))
+        })
+    }
+
+    pub(super) fn stored(self) -> impl Iterator<Item = Stored> {
+        let Self {
+            seq,
+            at,
+            before,
+            previous,
+            records,
+        } = self;
+        let numbered = (before + 1..).zip(records);
+        numbered.scan(previous, move |hash, (position, bytes)| {
+            let previous = *hash;
+            *hash = previous.followed_by(Hash::of(&bytes));
+            Some(Stored {
+                position,
+                seq,
+                at,
+                previous,
+                hash: *hash,
+                bytes,
+            })
+        })
+    }
+}
+
+impl Segment {
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        let segment: Self = postcard::from_bytes(bytes).ok()?;
+        (!segment.batches.is_empty()).then_some(segment)
+    }
+
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        postcard::to_extend(self, Vec::new()).expect("numbers and bytes serialize")
+    }
+
+    /// How many records there were before its first.
+    fn before(&self) -> u64 {
+        self.batches[0].before
+    }
+}
+
+impl Chain {
+    /// Up to `limit` records of a head from position `from` on, oldest first.
+    ///
+    /// # Errors
+    /// When one of them is not what was written, or the backend fails.
+    pub async fn records(
+        &self,
+        head: &Head,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<Stored>, LoadError> {
+        let mut found = Vec::new();
+        let from = from.max(1);
+        let in_tail = self.tail(head).await?;
+        let tail_begins = in_tail.first().map_or(head.records, |batch| batch.before);
+        if from <= tail_begins
+            && let Some(last) = head.segment
+        {
+            let mut number = self.segment_of(last, from).await?;
+            while number <= last.number && found.len() < limit {
+                let segment = self.segment(last, number).await?;
+                let records = segment.batches.into_iter().flat_map(Batch::stored);
+                found.extend(records.filter(|record| record.position >= from));
+                number += 1;
+            }
+        }
+        let records = in_tail.into_iter().flat_map(Batch::stored);
+        found.extend(records.filter(|record| record.position >= from));
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    /// How many records of a head are from before `at`, in microseconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// As with [`Self::records`].
+    pub async fn records_before(&self, head: &Head, at: i64) -> Result<u64, LoadError> {
+        let (mut low, mut high) = (0, head.records);
+        // The last position whose record is from before, found by halving: times never go back in a chain.
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            let record = self.records(head, middle, 1).await?;
+            match record.first().is_some_and(|record| record.at < at) {
+                true => low = middle,
+                false => high = middle - 1,
+            }
+        }
+        Ok(low)
+    }
+
+    /// Whether a head leads on from a state that was seen before: its records are that state's, and more.
+    ///
+    /// # Errors
+    /// [`Damage::Forked`] if it does not, or the backend's failure.
+    pub(super) async fn expect_leads_on(&self, known: Link, head: &Head) -> Result<(), LoadError> {
+        let (mut hash, mut position) = (known.hash, known.records);
+        while position < head.records {
+            let records = self.records(head, position + 1, AT_ONCE).await?;
+            if records.is_empty() {
+                return Err(Damage::Forked.into());
+            }
+            for record in records {
+                if record.previous != hash || record.position != position + 1 {
+                    return Err(Damage::Forked.into());
+                }
+                (hash, position) = (record.hash, record.position);
+            }
+        }
+        match hash == head.hash && position == head.records {
+            true => Ok(()),
+            false => Err(Damage::Forked.into()),
+        }
+    }
+
+    /// The commits that a head names one by one.
+    pub(super) async fn tail(&self, head: &Head) -> Result<Vec<Batch>, LoadError> {
+        let objects = self.objects(&head.tail).await?;
+        let batches = head.tail.iter().zip(objects).map(|(object, bytes)| {
+            let bytes = bytes.ok_or(Damage::CommitGone { seq: object.seq })?;
+            read_batch(object, &bytes)
+        });
+        batches.collect()
+    }
+
+    /// The segment that holds the record at `position`, found by halving.
+    async fn segment_of(&self, last: SegmentRef, position: u64) -> Result<u64, LoadError> {
+        let (mut low, mut high) = (1, last.number);
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            match self.segment(last, middle).await?.before() < position {
+                true => low = middle,
+                false => high = middle - 1,
+            }
+        }
+        Ok(low)
+    }
+
+    /// One segment, followed from the last one: each names the hash of the one before.
+    async fn segment(&self, last: SegmentRef, wanted: u64) -> Result<Segment, LoadError> {
+        let mut at = self.known_segment(last, wanted);
+        loop {
+            let bytes = self.archive.get(self.name.as_str(), at.number).await?;
+            let damaged = Damage::Segment { number: at.number };
+            let bytes = bytes.filter(|bytes| Hash::of(bytes) == at.hash);
+            let segment = bytes.and_then(|bytes| Segment::parse(&bytes));
+            let segment = segment.ok_or(damaged.clone())?;
+            if at.number == wanted {
+                return Ok(segment);
+            }
+            at = SegmentRef {
+                number: at.number - 1,
+                hash: segment.previous.ok_or(damaged)?,
+            };
+            self.known_segments().insert(at.number, at.hash);
+        }
+    }
+
+    /// The nearest segment at or after `wanted` whose hash is known.
+    fn known_segment(&self, last: SegmentRef, wanted: u64) -> SegmentRef {
+        let mut known = self.known_segments();
+        // Another head may have named another one.
+        if known
+            .get(&last.number)
+            .is_some_and(|hash| *hash != last.hash)
+        {
+            known.clear();
+        }
+        known.insert(last.number, last.hash);
+        let nearest = known.range(wanted..=last.number).next();
+        nearest.map_or(last, |(number, hash)| SegmentRef {
+            number: *number,
+            hash: *hash,
+        })
+    }
+
+    fn known_segments(&self) -> MutexGuard<'_, BTreeMap<u64, Hash>> {
+        self.segments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(super) fn read_batch(object: &ObjectRef, bytes: &[u8]) -> Result<Batch, LoadError> {
+    let batch = postcard::from_bytes(bytes);
+    batch.map_err(|_| Damage::CommitGone { seq: object.seq }.into())
+}
+
+/// Records that are looked at together.
+const AT_ONCE: usize = 1024;

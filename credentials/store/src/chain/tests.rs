@@ -1,0 +1,393 @@
+//! Chains over memory: what commits lead to, and what becomes of them when others commit too, answers are lost, or somebody
+//! edits what is stored.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use super::*;
+use crate::{
+    Effect, Memory, PublicKey, SigningKey, StorageError,
+    faulty::{Fault, Faulty},
+};
+
+fn key() -> SigningKey {
+    SigningKey::from_seed(&[7; 32])
+}
+
+fn trust() -> PublicKey {
+    key().public()
+}
+
+fn chain(backend: &Backend) -> Chain {
+    Chain::new(ChainName::workspace("acme"), &"ins_1".into(), backend)
+}
+
+fn over(memory: &Arc<Memory>) -> Chain {
+    chain(&Backend::of(memory.clone()))
+}
+
+fn change(writes: Vec<Write>) -> Change {
+    static NOW: AtomicI64 = AtomicI64::new(1_000);
+    let at = NOW.fetch_add(1, Ordering::Relaxed);
+    Change {
+        at,
+        epoch: 0,
+        incarnation: 1,
+        effect: Effect::Adds,
+        records: vec![format!("record at {at}").into_bytes()],
+        writes,
+        decided_on: None,
+    }
+}
+
+fn put(name: &str, body: &str) -> Vec<Write> {
+    vec![Write::put(name, body.into())]
+}
+
+async fn commit(chain: &Chain, on: Option<&Arc<State>>, writes: Vec<Write>) -> Arc<State> {
+    chain.commit(on, &key(), change(writes)).await.unwrap()
+}
+
+/// `count` commits, each of one document.
+async fn commits(chain: &Chain, count: usize) -> Arc<State> {
+    let mut state = None;
+    for number in 0..count {
+        let writes = put(&format!("doc/{:02}", number % 20), &number.to_string());
+        state = Some(commit(chain, state.as_ref(), writes).await);
+    }
+    state.unwrap()
+}
+
+async fn bodies(chain: &Chain, state: &State) -> BTreeMap<String, String> {
+    let entries: Vec<_> = state.documents().chain(state.archived()).collect();
+    let bytes = chain.read(entries.iter().copied()).await.unwrap();
+    let texts = bytes
+        .into_iter()
+        .map(|bytes| String::from_utf8(bytes.unwrap()).unwrap());
+    let names = entries.iter().map(|entry| entry.name.to_string());
+    names.zip(texts).collect()
+}
+
+#[tokio::test]
+async fn what_was_committed_is_what_is_loaded() {
+    let memory = Arc::new(Memory::new());
+    let chain = over(&memory);
+    assert!(chain.load(&trust()).await.unwrap().is_none());
+    let one = commit(&chain, None, put("a", "1")).await;
+    let two = commit(&chain, Some(&one), put("a", "2")).await;
+    let three = commit(
+        &chain,
+        Some(&two),
+        vec![
+            Write::remove("a"),
+            Write::put("b", "3".into()),
+            Write::archive("c", "4".into()),
+        ],
+    )
+    .await;
+    let loaded = over(&memory).load(&trust()).await.unwrap().unwrap();
+    assert_eq!(loaded.head, three.head);
+    let expected = [("b", "3"), ("c", "4")].map(|(name, body)| (name.into(), body.into()));
+    assert_eq!(bodies(&chain, &loaded).await, expected.into());
+    assert_eq!(two.document("a").unwrap().revision, 2);
+    assert!(loaded.head.seq == 3 && loaded.head.records == 3);
+}
+
+#[tokio::test]
+async fn nothing_that_no_head_names_is_left_behind() {
+    let memory = Arc::new(Memory::new());
+    let chain = over(&memory);
+    let state = commits(&chain, 100).await;
+    let stored = memory.contents().objects.len();
+    // 20 documents, one page, a tail of at most 32 commits, the head.
+    assert!(stored <= 20 + 1 + 32 + 1, "{stored}");
+    assert_eq!(chain.sweep(&state).await.unwrap(), 0);
+    let stray = ObjectRef {
+        seq: state.head.seq,
+        hash: Hash::of(b"stray"),
+    };
+    let under_way = ObjectRef {
+        seq: state.head.seq + 1,
+        hash: Hash::of(b"under way"),
+    };
+    for object in [stray, under_way] {
+        let key = chain.name.object_key(&object);
+        memory.contents().objects.insert(key, Vec::new());
+    }
+    assert_eq!(chain.sweep(&state).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn records_are_read_from_segments_and_tail_alike() {
+    let chain = over(&Arc::new(Memory::new()));
+    for count in [1, 32, 33, 64, 65, 200] {
+        let chain = over(&Arc::new(Memory::new()));
+        let state = commits(&chain, count).await;
+        let all = chain.records(&state.head, 1, 10_000).await.unwrap();
+        let positions: Vec<_> = all.iter().map(|record| record.position).collect();
+        assert_eq!(positions, (1..=count as u64).collect::<Vec<_>>());
+        let mut hash = Hash::default();
+        for record in &all {
+            assert_eq!(record.previous, hash);
+            hash = hash.followed_by(Hash::of(&record.bytes));
+            assert_eq!(record.hash, hash);
+        }
+        assert_eq!(hash, state.head.hash);
+        for from in 1..=count {
+            let some = chain.records(&state.head, from as u64, 3).await.unwrap();
+            assert_eq!(some, all[from - 1..(from + 2).min(count)]);
+        }
+        let verified = chain.verify(&state.head).await.unwrap();
+        assert_eq!((verified.records, verified.broken), (count as u64, None));
+    }
+    let state = commits(&chain, 100).await;
+    let at = chain.records(&state.head, 50, 1).await.unwrap()[0].at;
+    assert_eq!(chain.records_before(&state.head, at).await.unwrap(), 49);
+    assert_eq!(
+        chain.records_before(&state.head, i64::MAX).await.unwrap(),
+        100
+    );
+    assert_eq!(chain.records_before(&state.head, 0).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn who_loses_the_race_has_changed_nothing_and_sees_what_the_other_did() {
+    let memory = Arc::new(Memory::new());
+    let (mine, yours) = (over(&memory), over(&memory));
+    let one = commit(&mine, None, put("a", "1")).await;
+    let seen = yours.load(&trust()).await.unwrap().unwrap();
+    let two = commit(&mine, Some(&one), put("a", "mine")).await;
+    let before = memory.copy();
+    let raced = yours
+        .commit(Some(&seen), &key(), change(put("a", "yours")))
+        .await;
+    assert!(matches!(raced, Err(CommitError::Raced)));
+    assert_eq!(memory.contents().objects, before.contents().objects);
+    let now = yours.refresh(&seen, &trust()).await.unwrap().unwrap();
+    assert_eq!(now.head, two.head);
+    assert!(yours.refresh(&now, &trust()).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn of_many_at_once_each_change_is_made_once() {
+    let memory = Arc::new(Memory::new());
+    commit(&over(&memory), None, put("count", "0")).await;
+    let counting = (0..8).map(|_| {
+        let memory = memory.clone();
+        tokio::spawn(async move {
+            let chain = over(&memory);
+            for _ in 0..50 {
+                loop {
+                    let state = chain.load(&trust()).await.unwrap().unwrap();
+                    let Some(count) = bodies_of(&chain, &state).await else {
+                        continue;
+                    };
+                    let writes = put("count", &(count + 1).to_string());
+                    match chain.commit(Some(&state), &key(), change(writes)).await {
+                        Ok(_) => break,
+                        Err(CommitError::Raced | CommitError::Damaged(_)) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                    tokio::task::yield_now().await;
+                }
+            }
+        })
+    });
+    for done in counting.collect::<Vec<_>>() {
+        done.await.unwrap();
+    }
+    let chain = over(&memory);
+    let state = chain.load(&trust()).await.unwrap().unwrap();
+    assert_eq!(bodies(&chain, &state).await["count"], "400");
+    assert_eq!(chain.verify(&state.head).await.unwrap().broken, None);
+    assert_eq!(state.head.records, 401);
+    chain.sweep(&state).await.unwrap();
+    let stored = memory.contents().objects.len();
+    assert!(stored <= 35, "{stored}");
+}
+
+/// Nothing where it was replaced while it was read.
+async fn bodies_of(chain: &Chain, state: &State) -> Option<u32> {
+    let bytes = chain.read(state.documents()).await.unwrap().pop()??;
+    String::from_utf8(bytes).unwrap().parse().ok()
+}
+
+/// At every write of a commit, with answers lost and writes refused: either it happened, and the error does not say
+/// otherwise, or it did not.
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_fails_anywhere_is_whole_or_has_not_begun() {
+    for fault in [Fault::Refused, Fault::AnswerLost] {
+        for (number, count) in (1..40).flat_map(|number| [(number, 1), (number, 100)]) {
+            let memory = Arc::new(Memory::new());
+            let faulty = Arc::new(Faulty::new(memory.clone()));
+            let chain = chain(&faulty.backend());
+            // The next commit makes a segment.
+            let before = commits(&chain, 32).await;
+            faulty.fail(number, count, fault);
+            let writes = [put("a", "1"), put("doc/01", "changed")].concat();
+            let outcome = chain.commit(Some(&before), &key(), change(writes)).await;
+            let came = faulty.heal();
+            let now = chain.load(&trust()).await.unwrap().unwrap();
+            match &outcome {
+                Ok(state) => assert_eq!(now.head, state.head),
+                Err(CommitError::NotBegun(_)) => assert_eq!(now.head, before.head),
+                Err(CommitError::OutcomeUnknown { seq, .. }) => assert_eq!(*seq, 33),
+                Err(error) => panic!("{error}"),
+            }
+            let next = commit(&chain, Some(&now), put("b", "2")).await;
+            assert_eq!(chain.verify(&next.head).await.unwrap().broken, None);
+            bodies(&chain, &next).await;
+            chain.sweep(&next).await.unwrap();
+            assert!(memory.contents().objects.len() <= 22 + 1 + 32 + 1);
+            assert!(came || outcome.is_ok());
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_older_head_and_another_history_are_told_from_what_follows() {
+    let memory = Arc::new(Memory::new());
+    let chain = over(&memory);
+    let early = commits(&chain, 40).await;
+    let before = memory.copy();
+    let late = {
+        let mut state = early.clone();
+        for _ in 0..80 {
+            state = commit(&chain, Some(&state), put("a", "1")).await;
+        }
+        state
+    };
+    let seen = |contents: &Memory| Arc::new(contents.copy());
+    // Put back whole.
+    let older = over(&seen(&before)).refresh(&late, &trust()).await;
+    assert!(matches!(
+        older,
+        Err(LoadError::Damaged(Damage::Older {
+            found: 40,
+            known: 120
+        }))
+    ));
+    // Gone on from there in another way.
+    let forked = seen(&before);
+    let fork = over(&forked);
+    let mut state = fork.load(&trust()).await.unwrap().unwrap();
+    for _ in 0..100 {
+        state = commit(&fork, Some(&state), put("a", "2")).await;
+    }
+    let found = fork.refresh(&late, &trust()).await;
+    assert!(matches!(found, Err(LoadError::Damaged(Damage::Forked))));
+    // Both lead on from where they parted, over several segments.
+    let known = early.head.link();
+    fork.expect_after(known, &state.head).await.unwrap();
+    over(&memory).expect_after(known, &late.head).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_head_is_of_one_chain_one_installation_and_one_key() {
+    let memory = Arc::new(Memory::new());
+    let backend = Backend::of(memory.clone());
+    let state = commits(&over(&memory), 3).await;
+    let other_name = Chain::new(ChainName::workspace("other"), &"ins_1".into(), &backend);
+    let head_key = other_name.name.head_key();
+    memory
+        .contents()
+        .objects
+        .insert(head_key, state.bytes.clone());
+    let other_installation = Chain::new(ChainName::workspace("acme"), &"ins_2".into(), &backend);
+    let other_key = SigningKey::from_seed(&[8; 32]).public();
+    for loaded in [
+        other_name.load(&trust()).await,
+        other_installation.load(&trust()).await,
+        over(&memory).load(&other_key).await,
+    ] {
+        assert!(matches!(
+            loaded,
+            Err(LoadError::Damaged(Damage::HeadForged))
+        ));
+    }
+}
+
+/// Whatever byte of whatever is stored is edited, it is found.
+#[tokio::test]
+async fn an_edit_of_any_byte_is_found() {
+    let memory = Arc::new(Memory::new());
+    let chain = over(&memory);
+    let state = {
+        let state = commits(&chain, 70).await;
+        commit(
+            &chain,
+            Some(&state),
+            vec![Write::archive("old", "o".into())],
+        )
+        .await
+    };
+    let pristine = memory.copy();
+    let objects: Vec<_> = pristine.contents().objects.keys().cloned().collect();
+    for key in objects {
+        let len = pristine.contents().objects[&key].len();
+        for at in (0..len).step_by(5).chain([len - 1]) {
+            let edited = Arc::new(pristine.copy());
+            edited.contents().objects.get_mut(&key).unwrap()[at] ^= 1;
+            assert!(!is_whole(&edited, &state).await, "byte {at} of {key}");
+        }
+        let without = Arc::new(pristine.copy());
+        without.contents().objects.remove(&key);
+        assert!(!is_whole(&without, &state).await, "without {key}");
+    }
+    let segments: Vec<_> = pristine.contents().segments.keys().cloned().collect();
+    assert_eq!(segments.len(), 2);
+    for key in segments {
+        let len = pristine.contents().segments[&key].len();
+        for at in (0..len).step_by(7).chain([len - 1]) {
+            let edited = Arc::new(pristine.copy());
+            edited.contents().segments.get_mut(&key).unwrap()[at] ^= 1;
+            assert!(!is_whole(&edited, &state).await, "byte {at} of {key:?}");
+        }
+    }
+    assert!(is_whole(&Arc::new(pristine), &state).await);
+}
+
+async fn is_whole(memory: &Arc<Memory>, known: &Arc<State>) -> bool {
+    let chain = over(memory);
+    let Ok(Some(state)) = chain.load(&trust()).await else {
+        return false;
+    };
+    let documents = state.documents().chain(state.archived());
+    let documents = chain.read(documents.collect::<Vec<_>>()).await.unwrap();
+    let verified = chain.verify(&state.head).await.unwrap();
+    let read = chain.records(&state.head, 1, 1_000).await;
+    assert_eq!(read.is_ok(), verified.broken.is_none());
+    state.head == known.head && documents.iter().all(Option::is_some) && verified.broken.is_none()
+}
+
+#[tokio::test]
+async fn a_head_never_outgrows_what_any_backend_takes() {
+    let chain = over(&Arc::new(Memory::new()));
+    let writes = (0..4_096).map(|number| Write::put(format!("credential/{number:032}"), vec![1]));
+    let mut state = commit(&chain, None, writes.collect()).await;
+    for number in 0..40 {
+        let name = format!("credential/{number:032}");
+        state = commit(&chain, Some(&state), put(&name, "2")).await;
+    }
+    assert!(state.bytes.len() <= 4_096, "{}", state.bytes.len());
+    let one_more = change(put("one more", "1"));
+    let refused = chain.commit(Some(&state), &key(), one_more).await;
+    assert!(matches!(refused, Err(CommitError::TooManyDocuments)));
+}
+
+#[tokio::test]
+async fn without_room_nothing_is_begun() {
+    let memory = Arc::new(Memory::new());
+    let faulty = Arc::new(Faulty::new(memory.clone()));
+    let chain = chain(&faulty.backend());
+    let state = commits(&chain, 2).await;
+    let before = memory.copy();
+    faulty.set_full(true);
+    let refused = chain
+        .commit(Some(&state), &key(), change(put("a", "1")))
+        .await;
+    assert!(matches!(
+        refused,
+        Err(CommitError::NotBegun(StorageError::Full { .. }))
+    ));
+    assert_eq!(memory.contents().objects, before.contents().objects);
+}

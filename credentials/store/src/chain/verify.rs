@@ -1,0 +1,122 @@
+//! Checking all records of a chain, from the first one on.
+
+use std::fmt;
+
+use super::{Chain, Head, LoadError, record::Segment};
+use crate::{Hash, StorageError};
+
+/// The first record of a chain that is not what was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Break {
+    /// Its position.
+    pub position: u64,
+    /// What is wrong with it.
+    pub finding: &'static str,
+}
+
+/// What checking a chain came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// How many records there are, up to the break if there is one.
+    pub records: u64,
+    /// The first that is not what was written.
+    pub broken: Option<Break>,
+}
+
+impl fmt::Display for Break {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "record {} {}", self.position, self.finding)
+    }
+}
+
+impl Chain {
+    /// Reads all records of a head, and holds them against it.
+    ///
+    /// # Errors
+    /// The backend's. What is wrong with a record is in the answer.
+    pub async fn verify(&self, head: &Head) -> Result<Verified, StorageError> {
+        let mut walk = Walk::default();
+        let last = head.segment.map_or(0, |last| last.number);
+        for number in 1..=last {
+            let bytes = self.archive.get(self.name.as_str(), number).await?;
+            if let Err(broken) = walk.segment(number, bytes.as_deref()) {
+                return Ok(walk.broken(broken));
+            }
+        }
+        if walk.segment_hash != head.segment.map(|last| last.hash) {
+            let finding = "or one after it was edited";
+            let position = walk.segment_begins + 1;
+            return Ok(walk.broken(Break { position, finding }));
+        }
+        let batches = match self.tail(head).await {
+            Ok(batches) => batches,
+            Err(LoadError::Storage(error)) => return Err(error),
+            Err(LoadError::Damaged(_)) => {
+                let broken = walk.next("is gone or was edited, or one soon after it");
+                return Ok(walk.broken(broken));
+            }
+        };
+        for batch in batches {
+            if batch.before != walk.records || batch.previous != walk.hash {
+                let broken = walk.next("does not follow the one before it");
+                return Ok(walk.broken(broken));
+            }
+            (walk.records, walk.hash) = (batch.end(), batch.hash());
+        }
+        if walk.records != head.records || walk.hash != head.hash {
+            let broken = walk.next("is not what the head says");
+            return Ok(walk.broken(broken));
+        }
+        Ok(Verified {
+            records: walk.records,
+            broken: None,
+        })
+    }
+}
+
+/// How far the records were followed.
+#[derive(Default)]
+struct Walk {
+    records: u64,
+    hash: Hash,
+    segment_hash: Option<Hash>,
+    /// Records before the last segment.
+    segment_begins: u64,
+}
+
+impl Walk {
+    fn segment(&mut self, number: u64, bytes: Option<&[u8]>) -> Result<(), Break> {
+        let bytes = bytes.ok_or_else(|| self.next("is missing"))?;
+        let segment = Segment::parse(bytes).filter(|segment| segment.number == number);
+        let segment = segment.ok_or_else(|| self.next("cannot be read"))?;
+        if segment.previous != self.segment_hash {
+            return Err(Break {
+                position: self.segment_begins + 1,
+                finding: "or one soon after it was edited",
+            });
+        }
+        self.segment_begins = self.records;
+        for batch in &segment.batches {
+            if batch.before != self.records || batch.previous != self.hash {
+                return Err(self.next("does not follow the one before it"));
+            }
+            (self.records, self.hash) = (batch.end(), batch.hash());
+        }
+        self.segment_hash = Some(Hash::of(bytes));
+        Ok(())
+    }
+
+    fn next(&self, finding: &'static str) -> Break {
+        Break {
+            position: self.records + 1,
+            finding,
+        }
+    }
+
+    fn broken(&self, broken: Break) -> Verified {
+        Verified {
+            records: broken.position - 1,
+            broken: Some(broken),
+        }
+    }
+}

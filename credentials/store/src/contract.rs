@@ -1,0 +1,146 @@
+//! What every backend must do. A driver's tests call these with backends of its own; each call gets a new, empty one.
+
+use std::sync::Arc;
+
+use crate::{Archive, Notes, RunLog, Storage, StorageError};
+
+/// Objects and heads.
+pub async fn storage(storage: Arc<dyn Storage>) {
+    keeps_what_was_written(&*storage).await;
+    swaps_only_what_was_expected(&*storage).await;
+    lists_what_is_there(&*storage).await;
+    of_many_swaps_at_once_one_succeeds(storage).await;
+}
+
+async fn keeps_what_was_written(storage: &dyn Storage) {
+    assert_eq!(storage.get("a/object/1").await.unwrap(), None);
+    for len in [0, 1, 7 << 10, (7 << 10) + 1, 300_000] {
+        let (key, bytes) = (format!("a/object/{len}"), vec![7; len]);
+        storage.put_new(&key, &bytes).await.unwrap();
+        assert_eq!(storage.get(&key).await.unwrap().as_ref(), Some(&bytes));
+        storage.put_new(&key, &bytes).await.unwrap();
+        storage.sync().await.unwrap();
+        let keys = ["a/none".to_owned(), key.clone()];
+        let found = storage.get_all(&keys).await.unwrap();
+        assert_eq!(found, [None, Some(bytes)]);
+        storage.delete(&key).await.unwrap();
+        assert_eq!(storage.get(&key).await.unwrap(), None);
+        storage.delete(&key).await.unwrap();
+    }
+}
+
+async fn swaps_only_what_was_expected(storage: &dyn Storage) {
+    let conflict = |swapped: Result<(), StorageError>| {
+        assert!(matches!(swapped, Err(StorageError::Conflict { .. })));
+    };
+    conflict(storage.swap("b/head", Some(b"1"), b"2").await);
+    storage.swap("b/head", None, b"1").await.unwrap();
+    conflict(storage.swap("b/head", None, b"2").await);
+    conflict(storage.swap("b/head", Some(b"2"), b"3").await);
+    storage.swap("b/head", Some(b"1"), b"2").await.unwrap();
+    assert_eq!(
+        storage.get("b/head").await.unwrap().as_deref(),
+        Some(&b"2"[..])
+    );
+}
+
+async fn lists_what_is_there(storage: &dyn Storage) {
+    let large = vec![0; 10_000];
+    for (key, bytes) in [
+        ("c/2", &large[..]),
+        ("c/1", b"1"),
+        ("c/3", b"3"),
+        ("d/1", b"4"),
+    ] {
+        storage.put_new(key, bytes).await.unwrap();
+    }
+    storage.delete("c/3").await.unwrap();
+    assert_eq!(storage.list("c/").await.unwrap(), ["c/1", "c/2"]);
+    assert_eq!(storage.list("none/").await.unwrap(), Vec::<String>::new());
+}
+
+async fn of_many_swaps_at_once_one_succeeds(storage: Arc<dyn Storage>) {
+    storage.swap("e/head", None, b"0").await.unwrap();
+    let racing = (1..=16u8).map(|number| {
+        let storage = storage.clone();
+        tokio::spawn(async move { storage.swap("e/head", Some(b"0"), &[number]).await.is_ok() })
+    });
+    let mut won = 0;
+    for swapped in racing.collect::<Vec<_>>() {
+        won += usize::from(swapped.await.unwrap());
+    }
+    assert_eq!(won, 1);
+}
+
+/// Segments.
+pub async fn archive(archive: Arc<dyn Archive>) {
+    let chain = "workspace/acme";
+    assert_eq!(archive.get(chain, 1).await.unwrap(), None);
+    archive.put_new(chain, 1, b"one").await.unwrap();
+    archive.put_new(chain, 1, b"one").await.unwrap();
+    archive.put_new("installation", 1, b"other").await.unwrap();
+    assert_eq!(
+        archive.get(chain, 1).await.unwrap().as_deref(),
+        Some(&b"one"[..])
+    );
+    assert_eq!(archive.get(chain, 2).await.unwrap(), None);
+}
+
+/// Run records.
+pub async fn run_log(runs: Arc<dyn RunLog>) {
+    assert_eq!(runs.last().await.unwrap(), 0);
+    for position in 1..=5 {
+        runs.append(position, vec![position as u8; 10])
+            .await
+            .unwrap();
+    }
+    let conflict = runs.append(5, vec![0]).await;
+    assert!(matches!(conflict, Err(StorageError::Conflict { .. })));
+    runs.sync().await.unwrap();
+    let read = runs.read(2, 3).await.unwrap();
+    let positions: Vec<_> = read.iter().map(|(position, _)| *position).collect();
+    assert_eq!(positions, [2, 3, 4]);
+    let edit = |position, block: &[u8]| (position == 3).then(|| block[1..].to_vec());
+    runs.edit(Box::new(edit)).await.unwrap();
+    let read = runs.read(1, 10).await.unwrap();
+    assert!(
+        read.iter()
+            .all(|(at, block)| block.len() == if *at == 3 { 9 } else { 10 })
+    );
+    runs.forget(5).await.unwrap();
+    assert_eq!(runs.last().await.unwrap(), 5);
+    runs.append(6, vec![6]).await.unwrap();
+}
+
+/// Notes.
+pub async fn notes(notes: Arc<dyn Notes>) {
+    assert_eq!(notes.get("one").await.unwrap(), None);
+    notes.swap("one", None, b"1").await.unwrap();
+    let conflict = notes.swap("one", None, b"2").await;
+    assert!(matches!(conflict, Err(StorageError::Conflict { .. })));
+    notes.swap("one", Some(b"1"), b"2").await.unwrap();
+    assert_eq!(notes.get("one").await.unwrap().as_deref(), Some(&b"2"[..]));
+    assert_eq!(notes.get("other").await.unwrap(), None);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Memory, faulty::Faulty};
+
+    #[tokio::test]
+    async fn memory_keeps_the_contract() {
+        storage(Arc::new(Memory::new())).await;
+        archive(Arc::new(Memory::new())).await;
+        run_log(Arc::new(Memory::new())).await;
+        notes(Arc::new(Memory::new())).await;
+    }
+
+    #[tokio::test]
+    async fn a_faulty_backend_without_a_fault_keeps_it_too() {
+        let faulty = || Arc::new(Faulty::new(Arc::new(Memory::new())));
+        storage(faulty()).await;
+        archive(faulty()).await;
+        run_log(faulty()).await;
+    }
+}

@@ -1,0 +1,178 @@
+//! A backend that ends with the process: for tests, and for what is thrown away anyway.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+
+use crate::{
+    backend::{Archive, Edit, Notes, RunLog, Storage},
+    error::StorageError,
+};
+
+/// Everything in memory. Clones of an `Arc` of it share it, which is how a test restarts without losing anything, and how
+/// two processes work on one store.
+#[derive(Default)]
+pub struct Memory(Mutex<Contents>);
+
+/// What is in it, for a test to look at or to tamper with.
+#[derive(Clone, Default)]
+pub struct Contents {
+    /// Objects and heads, by key.
+    pub objects: BTreeMap<String, Vec<u8>>,
+    /// Segments, by chain and number.
+    pub segments: BTreeMap<(String, u64), Vec<u8>>,
+    /// Blocks of runs, by position.
+    pub runs: BTreeMap<u64, Vec<u8>>,
+    /// Notes, by name.
+    pub notes: BTreeMap<String, Vec<u8>>,
+}
+
+impl Memory {
+    /// Nothing stored yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Everything as it is now, for a test to go on from twice.
+    pub fn copy(&self) -> Self {
+        Self(Mutex::new(self.contents().clone()))
+    }
+
+    /// The contents themselves. What an attacker with write access does: whatever they like.
+    pub fn contents(&self) -> MutexGuard<'_, Contents> {
+        // Every change is made in one step, so a panic elsewhere leaves nothing half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn swap(
+    map: &mut BTreeMap<String, Vec<u8>>,
+    key: &str,
+    expected: Option<&[u8]>,
+    bytes: &[u8],
+) -> Result<(), StorageError> {
+    if map.get(key).map(Vec::as_slice) != expected {
+        return Err(StorageError::Conflict {
+            what: key.to_owned(),
+        });
+    }
+    map.insert(key.to_owned(), bytes.to_vec());
+    Ok(())
+}
+
+#[async_trait]
+impl Storage for Memory {
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        Ok(self.contents().objects.get(key).cloned())
+    }
+
+    async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<(), StorageError> {
+        let mut contents = self.contents();
+        contents.objects.insert(key.to_owned(), bytes.to_vec());
+        Ok(())
+    }
+
+    async fn swap(
+        &self,
+        key: &str,
+        expected: Option<&[u8]>,
+        bytes: &[u8],
+    ) -> Result<(), StorageError> {
+        swap(&mut self.contents().objects, key, expected, bytes)
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StorageError> {
+        self.contents().objects.remove(key);
+        Ok(())
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
+        let contents = self.contents();
+        let from = contents.objects.range(prefix.to_owned()..);
+        let under = from.take_while(|(key, _)| key.starts_with(prefix));
+        Ok(under.map(|(key, _)| key.clone()).collect())
+    }
+
+    async fn sync(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Archive for Memory {
+    async fn put_new(&self, chain: &str, number: u64, bytes: &[u8]) -> Result<(), StorageError> {
+        let key = (chain.to_owned(), number);
+        self.contents().segments.insert(key, bytes.to_vec());
+        Ok(())
+    }
+
+    async fn get(&self, chain: &str, number: u64) -> Result<Option<Vec<u8>>, StorageError> {
+        let key = (chain.to_owned(), number);
+        Ok(self.contents().segments.get(&key).cloned())
+    }
+}
+
+#[async_trait]
+impl RunLog for Memory {
+    async fn append(&self, position: u64, block: Vec<u8>) -> Result<(), StorageError> {
+        let runs = &mut self.contents().runs;
+        let last = runs.last_key_value().map_or(0, |(last, _)| *last);
+        if last + 1 != position {
+            return Err(StorageError::Conflict {
+                what: "runs".to_owned(),
+            });
+        }
+        runs.insert(position, block);
+        Ok(())
+    }
+
+    async fn read(&self, from: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, StorageError> {
+        let contents = self.contents();
+        let blocks = contents.runs.range(from..).take(limit);
+        Ok(blocks.map(|(at, block)| (*at, block.clone())).collect())
+    }
+
+    async fn last(&self) -> Result<u64, StorageError> {
+        let contents = self.contents();
+        Ok(contents.runs.last_key_value().map_or(0, |(last, _)| *last))
+    }
+
+    async fn edit(&self, mut edit: Edit) -> Result<(), StorageError> {
+        for (position, block) in &mut self.contents().runs {
+            if let Some(other) = edit(*position, block) {
+                *block = other;
+            }
+        }
+        Ok(())
+    }
+
+    async fn forget(&self, position: u64) -> Result<(), StorageError> {
+        let runs = &mut self.contents().runs;
+        let last = runs.last_key_value().map_or(0, |(last, _)| *last);
+        runs.retain(|at, _| *at >= position.min(last));
+        Ok(())
+    }
+
+    async fn sync(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Notes for Memory {
+    async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        Ok(self.contents().notes.get(name).cloned())
+    }
+
+    async fn swap(
+        &self,
+        name: &str,
+        expected: Option<&[u8]>,
+        bytes: &[u8],
+    ) -> Result<(), StorageError> {
+        swap(&mut self.contents().notes, name, expected, bytes)
+    }
+}

@@ -1,0 +1,172 @@
+//! Ed25519 (RFC 8032), by `ring`: heads are signed by who may change a chain, and checked by anyone with the public key.
+
+use std::fmt;
+
+use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+use crate::hash::{hex, unhex};
+
+/// What signs heads.
+pub struct SigningKey {
+    pair: Ed25519KeyPair,
+    public: PublicKey,
+}
+
+/// What checks them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PublicKey([u8; 32]);
+
+/// A signature; in JSON 128 hex digits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Signature([u8; 64]);
+
+impl SigningKey {
+    /// The key of a seed: 32 random bytes.
+    pub fn from_seed(seed: &[u8; 32]) -> Self {
+        // ring refuses no seed of 32 bytes.
+        let pair = Ed25519KeyPair::from_seed_unchecked(seed).expect("a seed of 32 bytes");
+        let public = pair.public_key().as_ref().try_into();
+        Self {
+            pair,
+            public: PublicKey(public.expect("a public key of 32 bytes")),
+        }
+    }
+
+    /// What checks its signatures.
+    pub fn public(&self) -> PublicKey {
+        self.public
+    }
+
+    /// Signs `message`.
+    pub fn sign(&self, message: &[u8]) -> Signature {
+        let signature = self.pair.sign(message).as_ref().try_into();
+        Signature(signature.expect("a signature of 64 bytes"))
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SigningKey").field(&self.public).finish()
+    }
+}
+
+impl PublicKey {
+    /// Whether this key's holder has signed `message`.
+    pub fn verify(&self, message: &[u8], signature: &Signature) -> bool {
+        let key = UnparsedPublicKey::new(&ED25519, self.0);
+        key.verify(message, &signature.0).is_ok()
+    }
+
+    /// Its 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The key of 64 hex digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        unhex(text).map(Self)
+    }
+}
+
+impl From<[u8; 32]> for PublicKey {
+    fn from(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for PublicKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for PublicKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let key = Self::parse(&String::deserialize(deserializer)?);
+        key.ok_or_else(|| D::Error::custom("not a public key in hex"))
+    }
+}
+
+impl Signature {
+    /// Its 64 bytes.
+    pub fn as_bytes(&self) -> &[u8; 64] {
+        &self.0
+    }
+}
+
+impl From<[u8; 64]> for Signature {
+    fn from(bytes: [u8; 64]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl fmt::Display for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+impl fmt::Debug for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Signature {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Signature {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let signature = unhex(&String::deserialize(deserializer)?).map(Self);
+        signature.ok_or_else(|| D::Error::custom("not a signature in hex"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_is_of_one_message_and_one_key() {
+        let (one, other) = (
+            SigningKey::from_seed(&[1; 32]),
+            SigningKey::from_seed(&[2; 32]),
+        );
+        let signature = one.sign(b"head");
+        assert!(one.public().verify(b"head", &signature));
+        assert!(!one.public().verify(b"Head", &signature));
+        assert!(!other.public().verify(b"head", &signature));
+    }
+
+    /// The first test vector of RFC 8032, 7.1.
+    #[test]
+    fn it_is_the_ed25519_of_the_rfc() {
+        let seed = unhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60");
+        let key = SigningKey::from_seed(&seed.unwrap());
+        assert_eq!(
+            key.public().to_string(),
+            "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+        );
+        assert!(
+            key.sign(b"")
+                .to_string()
+                .starts_with("e5564300c360ac729086e2cc806e828a")
+        );
+    }
+}
