@@ -34,7 +34,7 @@ pub use field::{CredentialNames, NormalName};
 pub use likeness::nearest;
 pub use metadata::is_metadata_address;
 pub use origin::Origin;
-pub use pattern::{Completion, PathPattern, PathPatternError};
+pub use pattern::{Completion, ExceptedName, PathPattern, PathPatternError};
 pub use provider::{
     Auth, Check, CheckAnswer, DUMMY_KEY, DoubledPath, Ending, EndpointError, EndpointRule,
     ErrorShape, Group, KeyPath, KeyRules, Links, Provider, ProviderDeadlines, ProviderId,

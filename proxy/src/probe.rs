@@ -85,10 +85,14 @@ fn request(
     if body.is_some() {
         headers.insert(header::CONTENT_TYPE, JSON);
     }
+    let asked = path.split('?').next().unwrap_or_default();
+    // Where a route is below a path of its own, so is the check that asks for it.
+    let route = destination.provider.route(method, asked);
+    let rest = route.map_or_else(|| asked.to_owned(), |route| route.upstream_path(asked));
     let outbound = Outbound {
         destination,
         prefix,
-        rest: path.split('?').next().unwrap_or_default(),
+        rest: &rest,
         upgrade: false,
         accept_encoding: AcceptEncoding::Identity,
         tag_headers: &[],

@@ -186,6 +186,7 @@ class Entry:
     method: str
     path: re.Pattern
     upgrade: bool
+    excepted: tuple = ()
 
     def covers(self, call):
         filled = PLACEHOLDER.sub("x", call.path)
@@ -198,13 +199,21 @@ def entries(routes):
         table = {"request": route} if isinstance(route, str) else route
         *methods, path = table["request"].split(" ")
         for method in methods:
-            yield Entry(table["request"], method, pattern(path), table.get("upgrade", False))
+            excepted = tuple(table.get("except", ()))
+            yield Entry(table["request"], method, pattern(path, excepted), table.get("upgrade", False), excepted)
 
 
-def pattern(path):
-    """As PathPattern of the config crate matches: `*` inside a segment, `**` for one or more."""
-    segments = (".+" if part == "**" else re.escape(part).replace(r"\*", "[^/]+") for part in path.split("/"))
+def pattern(path, excepted=()):
+    """As PathPattern of the config crate matches: `*` inside a segment, but for excepted ones, `**` for one or more."""
+    names = "|".join(re.escape(name) for name in excepted)
+    barred = f"(?!(?i:{names})(?:/|$))" if names else ""
+    many = f"{barred}[^/]+(?:/{barred}[^/]+)*"
+    segments = (many if part == "**" else starred(part, barred) for part in path.split("/"))
     return re.compile("/".join(segments))
+
+
+def starred(part, barred):
+    return (barred if "*" in part else "") + re.escape(part).replace(r"\*", "[^/]+")
 
 
 def violations(provider, calls, lists):
@@ -220,6 +229,7 @@ def violations(provider, calls, lists):
             )
         elif len(deciding) > 1 and not is_exception(deciding):
             yield f"{shown} more than one list has: {', '.join(deciding)}; leave it on one"
+    yield from reached(provider, lists)
     yield from unneeded(provider, calls, lists.get("refused", ()))
     yield from twice(provider, lists)
 
@@ -236,6 +246,42 @@ def is_exception(deciding):
     """
     exact = [deciding[name] for name in ("routes", "stored_routes", "refused") if name in deciding]
     return all(looser > stricter for looser, stricter in zip(exact, exact[1:]))
+
+
+def reached(provider, lists):
+    """A star that covers what a stricter list names at that place: `workflows/*/execute` and `workflows/deployments/**`."""
+    names = [name for name in ("routes", "stored_routes", "refused") if name in lists]
+    for at, loose in enumerate(names):
+        for strict in names[at + 1 :]:
+            for entry in lists[loose]:
+                for other in lists[strict]:
+                    if (path := common(entry, other)) and not any(named(third, other, path) for third in lists[loose]):
+                        yield (
+                            f"{provider}: `{entry.written}` in {loose} covers {entry.method} {path}, which `{other.written}` in"
+                            f" {strict} names; give it `except`"
+                        )
+
+
+def common(loose, strict):
+    """A path that both entries cover, with a name of the stricter one where the looser one has a star; None where none is."""
+    if (loose.method, loose.upgrade) != (strict.method, strict.upgrade):
+        return None
+    ours, theirs = (entry.written.rsplit(" ", 1)[1].split("/")[1:] for entry in (loose, strict))
+    if "**" in ours[:-1] or "**" in theirs[:-1]:
+        return None
+    length = max(len(ours), len(theirs))
+    ours, theirs = (part[:-1] + ["*"] * (length - len(part) + 1) if part[-1] == "**" else part for part in (ours, theirs))
+    if len(ours) != len(theirs) or not any("*" in our and "*" not in their for our, their in zip(ours, theirs)):
+        return None
+    segments = (our if "*" not in our else their if "*" not in their else our.replace("*", "x") for our, their in zip(ours, theirs))
+    path = "/" + "/".join(segments)
+    return path if loose.path.fullmatch(path) and strict.path.fullmatch(path) else None
+
+
+def named(entry, strict, path):
+    """Whether an entry names the path at least as exactly as the stricter one: that was decided on purpose."""
+    fits = (entry.method, entry.upgrade) == (strict.method, strict.upgrade) and entry.path.fullmatch(path)
+    return bool(fits) and entry.written.count("*") <= strict.written.count("*") and "**" not in strict.written
 
 
 def unneeded(provider, calls, refused):
