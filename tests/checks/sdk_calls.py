@@ -29,7 +29,6 @@ REFUSED = HERE / "refused_calls.toml"
 WITHOUT_SDK = {
     "deepseek": "has none of its own: its documentation uses OpenAI's and Anthropic's",
     "sandbox": "has none of its own: it is the stand-in that Keyside runs",
-    "xai": "speaks gRPC, which Keyside does not forward; its HTTP API is used with OpenAI's and Anthropic's",
 }
 
 # {file: {text that shows the path: path}} of the files that open a WebSocket.
@@ -160,6 +159,7 @@ SDKS = (
     Sdk("openrouter", "openrouter", "openrouter", ((sdk_sources.speakeasy, ("openrouter",)),), "/api/v1"),
     Sdk("perplexity", "perplexityai", "perplexity", ((sdk_sources.stainless, ("perplexity",)),)),
     Sdk("together", "together", "together", ((sdk_sources.stainless, ("together/resources",)),)),
+    Sdk("xai", "xai-sdk", "xai_sdk", ((sdk_sources.grpc, ("xai_sdk/proto",)),)),
 )
 
 
@@ -229,7 +229,7 @@ def violations(provider, calls, lists):
             )
         elif len(deciding) > 1 and not is_exception(deciding):
             yield f"{shown} more than one list has: {', '.join(deciding)}; leave it on one"
-    yield from reached(provider, lists)
+    yield from reached(provider, calls, lists)
     yield from unneeded(provider, calls, lists.get("refused", ()))
     yield from twice(provider, lists)
 
@@ -248,14 +248,19 @@ def is_exception(deciding):
     return all(looser > stricter for looser, stricter in zip(exact, exact[1:]))
 
 
-def reached(provider, lists):
-    """A star that covers what a stricter list names at that place: `workflows/*/execute` and `workflows/deployments/**`."""
+def reached(provider, calls, lists):
+    """A star that covers what a stricter list names at that place: `workflows/*/execute` and `workflows/deployments/**`.
+
+    What an SDK sends itself, `calls` decide on.
+    """
+    sent = {(call.method, call.path) for call in calls}
     names = [name for name in ("routes", "stored_routes", "refused") if name in lists]
     for at, loose in enumerate(names):
         for strict in names[at + 1 :]:
             for entry in lists[loose]:
                 for other in lists[strict]:
-                    if (path := common(entry, other)) and not any(named(third, other, path) for third in lists[loose]):
+                    path = common(entry, other)
+                    if path and (entry.method, path) not in sent and not any(named(own, other, path) for own in lists[loose]):
                         yield (
                             f"{provider}: `{entry.written}` in {loose} covers {entry.method} {path}, which `{other.written}` in"
                             f" {strict} names; give it `except`"
@@ -324,6 +329,15 @@ def versions(folder):
     return {found.metadata["Name"]: found.version for found in importlib.metadata.distributions(path=[str(folder)])}
 
 
+def without_twin(provider, refused, lists):
+    """The `twin` of a refused call is the HTTP request that does the same, and is forwarded."""
+    for entry in refused:
+        for method, path in (entry["twin"].split(" "),) if "twin" in entry else ():
+            twin = Call(method, path.replace("*", "x"), "")
+            if not any(listed.covers(twin) for name in ("routes", "stored_routes") for listed in lists[name]):
+                yield f"{provider}: `{entry['request']}` has the twin {entry['twin']}, which neither group forwards"
+
+
 def undecided_providers(catalogue, refused):
     spoken = {sdk.provider for sdk in SDKS}
     for provider in sorted(set(catalogue) - spoken - set(WITHOUT_SDK)):
@@ -354,6 +368,7 @@ def main():
     for provider, sent in calls.items():
         lists = lists_of(provider, catalogue[provider], refused.get(provider, ()))
         problems += violations(provider, sent, lists)
+        problems += without_twin(provider, refused.get(provider, ()), lists)
         if "--counts" in sys.argv[1:]:
             counts = (f"{sum(any(e.covers(call) for e in listed) for call in sent)} {name}" for name, listed in lists.items())
             print(f"{provider}: {len(sent)} calls of {', '.join(sorted(set(sent.values())))}: {', '.join(counts)}")
