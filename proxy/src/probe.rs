@@ -7,7 +7,7 @@ use crate::destination::{Destination, Destinations};
 use crate::inbound::Inbound;
 use crate::inject::Outbound;
 use crate::refusal::{Refusal, Sent, Wait};
-use crate::upstream::Answer;
+use crate::upstream::{Answer, Failure};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderValue, Request, header};
@@ -28,12 +28,13 @@ pub(crate) struct Probe {
 impl LiveCheck for Probe {
     async fn check(&self, grant: &Grant) -> Finding {
         let asked = timeout(PATIENCE, self.ask(grant)).await;
-        let found = asked.unwrap_or(Err(Refusal::UpstreamTimeout(Wait::FirstByte)));
-        found.unwrap_or_else(|refusal| {
+        let found = asked.unwrap_or(Err(Refusal::UpstreamTimeout(Wait::FirstByte).into()));
+        found.unwrap_or_else(|failure| {
             let provider = &**grant.provider();
             tracing::warn!(
                 provider,
-                code = refusal.code(),
+                code = failure.refusal.code(),
+                cause = failure.cause.as_deref(),
                 "a live check got no answer"
             );
             Finding::UNANSWERED
@@ -46,7 +47,7 @@ impl Probe {
         Self { destinations }
     }
 
-    async fn ask(&self, grant: &Grant) -> Result<Finding, Refusal> {
+    async fn ask(&self, grant: &Grant) -> Result<Finding, Failure> {
         let destination = self.destinations.get(grant.provider());
         let destination = destination.ok_or(Refusal::ProviderUnknown)?;
         let upstream = destination.upstream(grant.endpoint())?;
