@@ -32,7 +32,7 @@ pub use catalogue::Catalogue;
 pub use error::SettingsError;
 pub use field::{CredentialNames, NormalName};
 pub use likeness::nearest;
-pub use metadata::is_metadata_address;
+pub use metadata::{is_metadata_address, is_metadata_host};
 pub use origin::Origin;
 pub use pattern::{Completion, ExceptedName, PathPattern, PathPatternError};
 pub use provider::{
