@@ -7,7 +7,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Answer, Failure, another_form};
-use crate::{cli::table::Table, client::about_keys};
+use crate::{
+    cli::table::{Table, local},
+    client::about_keys,
+};
 
 /// What the admin API says of a credential, as far as it is shown. Fields that a newer server adds are no obstacle.
 #[derive(Deserialize)]
@@ -147,7 +150,7 @@ impl Credential {
     fn fields(&self) -> Table {
         let text = |value: &Option<String>| value.clone().unwrap_or_else(none);
         let time = |at: Option<Timestamp>| {
-            at.map(|at| format!("{at} ({})", distance(at)))
+            at.map(|at| format!("{} ({})", local(at), distance(at)))
                 .unwrap_or_else(none)
         };
         let mut table = Table::new([]);
