@@ -123,6 +123,31 @@ fn a_run_is_listed_in_the_time_of_the_person_who_asks_and_found_by_it() {
 }
 
 #[test]
+fn going_back_to_a_version_with_the_same_secret_says_that_nothing_changes() {
+    let desk = Desk::new(&Upstream::ok());
+    let id = desk.json(&["key", "list"])["items"][0]["id"].clone();
+    let id = id.as_str().expect("an id");
+    let key = |arguments: &[&str], stdin: &str| {
+        let exit = desk.run(&[&["key"], arguments].concat(), stdin);
+        assert_eq!(exit.code, Some(0), "{arguments:?}: {exit:#?}");
+        exit.stderr
+    };
+    let same = "both versions have the same secret";
+    key(&["rotate", id, "--stdin"], KEY);
+    let said = key(&["rollback", id], "");
+    assert!(
+        said.contains(same) && said.contains("--to NUMBER"),
+        "{said}"
+    );
+    key(
+        &["rotate", id, "--stdin"],
+        "sk-proj-canaryOfAnotherVersion0123456789abcd",
+    );
+    let said = key(&["rollback", id, "--to", "1"], "");
+    assert!(!said.contains(same), "{said}");
+}
+
+#[test]
 fn a_run_is_found_by_what_its_runner_knows_of_it() {
     let desk = Desk::new(&Upstream::ok());
     let ask = Ask::chat()

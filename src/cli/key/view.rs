@@ -110,6 +110,11 @@ impl Credential {
         }
     }
 
+    /// Whether both have the same secret in use, as far as their fingerprints tell.
+    pub(super) fn has_secret_of(&self, other: &Self) -> bool {
+        self.fingerprint.is_some() && self.fingerprint == other.fingerprint
+    }
+
     /// Says where a secret that stays in Vault is replaced, before anybody is asked for one.
     pub(super) fn expect_sealed(&self) -> Result<(), Failure> {
         match (&self.secret_ref, &self.source) {
