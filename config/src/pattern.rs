@@ -373,7 +373,7 @@ mod tests {
     #[test]
     fn a_star_matches_no_name_that_is_excepted() {
         let except = |pattern: &str, names: &[&str]| {
-            let names = names.iter().map(|name| name.parse().unwrap()).collect();
+            let names: Vec<ExceptedName> = names.iter().map(|name| name.parse().unwrap()).collect();
             pattern.parse::<PathPattern>().unwrap().except(names)
         };
         let pattern = except("/v1/flows/*/execute", &["deployments", "runs"]);

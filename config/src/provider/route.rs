@@ -49,7 +49,7 @@ impl Route {
 
     /// The path at the provider, below the base URL's, of a request for `path`.
     pub fn upstream_path(&self, path: &str) -> String {
-        [&self.below, path].concat()
+        [self.below.as_str(), path].concat()
     }
 
     /// Whether it allows `method` on `path`.

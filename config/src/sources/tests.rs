@@ -302,11 +302,11 @@ fn a_complaint_says_where_what_and_what_instead() {
         ),
         (
             "[providers.openai]\nextra_routes = [{ request = 'GET /v1/*', except = ['a/b'] }]",
-            "expected one segment of letters, digits",
+            "k.toml:2: `providers.openai.extra_routes[0].except[0]`: expected one segment of letters, digits",
         ),
         (
             "[providers.openai]\nextra_routes = [{ request = 'GET /v1/a', below = '/*' }]",
-            "expected a path without *",
+            "k.toml:2: `providers.openai.extra_routes[0].below`: expected a path without *",
         ),
         (
             "[providers.openai]\nsubprotocols = ['real time']",
