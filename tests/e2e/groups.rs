@@ -152,6 +152,11 @@ fn fireworks_stores_beside_the_path_below_which_its_models_answer() {
         ),
     ];
     check_forwarded(&keyside, &upstream, &forwarded);
+    let id = keyside.list()[0]["id"].as_str().expect("an id").to_owned();
+    let verify = format!("/api/integrations/credentials/{id}/verify");
+    assert_eq!(keyside.admin("POST", &verify, None).status(), 200);
+    let check = upstream.requests().pop().expect("a live check");
+    assert_eq!(check.target(), "/inference/v1/models");
     let administers = [
         "GET /fireworks/v1/accounts",
         "GET /fireworks/v1/accounts/mine",
