@@ -50,6 +50,6 @@ pub use settings::{
     DeclaredCredential, DeclaredEnvironment, Egress, EgressProxy, EgressProxyError, EnvironmentPin,
     Kms, Limits, Listener, LocalKms, Log, LogFormat, MasterKeySource, Observe, Proxy, Roots, Runs,
     Settings, SourceReference, SourceReferenceError, Store, TransitKms, Vault, VaultAuth,
-    VaultReference, VaultToken, WhenFull,
+    VaultCache, VaultReference, VaultToken, WhenFull,
 };
 pub use sources::{EffectiveSetting, Loaded, Sources};
