@@ -18,8 +18,8 @@ use keyside_config::{AllowedReferences, ListenAddress, Roots, Settings, Sources}
 use keyside_credentials::source::SecretSource;
 use keyside_credentials::storage::{SledStorage, StorageError};
 use keyside_credentials::{
-    DeclaredCredentials, DeclaredOptions, KeyringError, Kms, KmsError, KmsSource, OpenError,
-    OpenOptions, ReferenceOptions, Registry, SystemClock,
+    CacheOptions, DeclaredCredentials, DeclaredOptions, KeyringError, Kms, KmsError, KmsSource,
+    OpenError, OpenOptions, ReferenceOptions, Registry, SystemClock,
 };
 use keyside_proxy::{Bound, Drain, Egress, Metrics, Parts};
 use keyside_vault::Vault;
@@ -84,6 +84,7 @@ impl App {
             mut settings,
             store,
             vault,
+            cache,
             filter,
             egress,
         } = runnable;
@@ -103,7 +104,7 @@ impl App {
             .build()
             .map_err(failed)?;
         let references = references(&settings, vault.clone());
-        let declared = declared(&settings, vault)?;
+        let declared = declared(&settings, vault, cache)?;
         let backing = match store {
             Some(StoreSetup { folder, kms }) => {
                 let registry = runtime.block_on(open_registry(&settings, &folder, &kms))?;
@@ -285,6 +286,7 @@ fn announce(egress: &Egress, settings: &Settings) {
 pub(crate) fn declared(
     settings: &Settings,
     vault: Option<Arc<Vault>>,
+    cache: Option<CacheOptions>,
 ) -> Result<Arc<DeclaredCredentials>, Failure> {
     let (poll, outage) = match &settings.vault {
         Some(vault) => (vault.poll, vault.outage),
@@ -297,6 +299,7 @@ pub(crate) fn declared(
         vault: vault.map(|vault| vault as Arc<dyn SecretSource>),
         poll,
         outage,
+        cache,
         clock: Arc::new(SystemClock),
     };
     DeclaredCredentials::new(options).map_err(misconfigured)

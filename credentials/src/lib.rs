@@ -45,7 +45,10 @@ pub use access::{
 pub use audit::{Audit, AuditRecord, Receipt};
 pub use authentic::Hash;
 pub use clock::{Clock, SystemClock};
-pub use declared::{Declared as DeclaredCredentials, DeclaredError, DeclaredOptions, Standing};
+pub use declared::{
+    CacheKey, CacheKeyError, CacheOptions, Declared as DeclaredCredentials, DeclaredError,
+    DeclaredOptions, FromCache, Standing,
+};
 pub use file::{FileError, is_open_to_others};
 pub use keyring::{KeyringError, Rewrapped};
 pub use kms::{Kms, KmsError, KmsSource, MasterKey};

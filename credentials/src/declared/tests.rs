@@ -29,6 +29,7 @@ fn open(
         vault,
         poll: Duration::from_secs(30),
         outage: Duration::from_secs(900),
+        cache: None,
         clock: Arc::new(SystemClock),
     };
     Declared::new(options).unwrap()

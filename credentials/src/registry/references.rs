@@ -416,5 +416,7 @@ fn standing(entry: &CredentialEntry) -> Option<Standing> {
         usable: entry.usable.is_ok(),
         unknown: entry.usable.is_err() && fault.is_none(),
         fault,
+        // Only declared credentials are kept in the cache.
+        cached: None,
     })
 }

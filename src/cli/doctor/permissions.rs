@@ -98,7 +98,7 @@ fn in_variable(store: &StoreSetup) -> Option<Finding> {
     )
 }
 
-/// The data folder, and the folders of Unix sockets.
+/// The data folder, the cache of Vault's secrets, and the folders of Unix sockets.
 fn folders_to_make(settings: &Settings, store: Option<&StoreSetup>) -> Vec<PathBuf> {
     let sockets = settings.proxy.listeners.iter();
     let sockets = sockets.filter_map(|listener| match &listener.address {
@@ -106,7 +106,10 @@ fn folders_to_make(settings: &Settings, store: Option<&StoreSetup>) -> Vec<PathB
         ListenAddress::Tcp(_) => None,
     });
     let data = store.map(|store| store.folder.clone());
-    data.into_iter().chain(sockets).collect()
+    let vault = settings.vault.as_ref();
+    let cache = vault.and_then(|vault| vault.cache.as_ref());
+    let cache = cache.map(|cache| cache.folder.clone());
+    data.into_iter().chain(cache).chain(sockets).collect()
 }
 
 /// Whether it, or the folder that it would be made in, cannot be written to.
