@@ -93,21 +93,28 @@ impl Machine {
         self.folder().join("vault-secrets")
     }
 
-    fn process(&self, credentials: Vec<DeclaredCredential>) -> Arc<DeclaredCredentials> {
+    fn options(&self) -> CacheOptions {
         let folder = self.folder();
-        let key = CacheKey::read(&self.home.path().join("key"), &folder).unwrap();
+        CacheOptions {
+            key: CacheKey::read(&self.home.path().join("key"), &folder).unwrap(),
+            folder,
+            address: self.address.into(),
+            namespace: None,
+        }
+    }
+
+    fn cache(&self) -> Cache {
+        Cache::new(self.options(), OUTAGE)
+    }
+
+    fn process(&self, credentials: Vec<DeclaredCredential>) -> Arc<DeclaredCredentials> {
         let options = DeclaredOptions {
             credentials,
             catalogue: Arc::new(Catalogue::builtin()),
             vault: Some(self.vault.clone()),
             poll: Duration::from_secs(30),
             outage: OUTAGE,
-            cache: Some(CacheOptions {
-                folder,
-                key,
-                address: self.address.into(),
-                namespace: None,
-            }),
+            cache: Some(self.options()),
             clock: self.clock.clone(),
         };
         DeclaredCredentials::new(options).unwrap()
@@ -126,6 +133,14 @@ impl Machine {
         until(|| self.file().exists()).await;
         assert!(declared.cache_fault().is_none());
     }
+}
+
+fn id() -> CredentialId {
+    format!("cred_{}", "a".repeat(26)).parse().unwrap()
+}
+
+fn reference(path: &str) -> VaultReference {
+    VaultReference::new(None, path, "api_key", None).unwrap()
 }
 
 fn write_key(path: &Path) {
@@ -233,26 +248,40 @@ fn an_entry_is_used_until_the_outage_ends_and_then_deleted() {
 }
 
 #[test]
-fn a_confirmation_of_vault_makes_an_entry_last_longer() {
+fn an_entry_is_as_old_as_the_last_confirmation() {
+    let machine = Machine::new();
+    let cache = machine.cache();
+    let at = |second| Timestamp::from_second(START + second).unwrap();
+    let (id, reference) = (id(), reference("kv/one"));
+    let place = cache.place(&id, &reference);
+    let secret = Secret::from_plaintext(SECRET.into()).unwrap();
+    cache.keep(&place, "1", &secret, at(0));
+    assert_eq!(cache.due(at(0)).unwrap().0.len(), 1);
+    assert!(cache.due(at(1)).is_none(), "nothing has changed");
+    cache.confirm(&place, at(800));
+    assert!(cache.due(at(1_699)).is_none(), "it is still good");
+    // A tenth of the outage later.
+    cache.contents().written = None;
+    let (entries, _) = cache.due(at(1_699)).unwrap();
+    assert_eq!(entries[0].confirmed(), Some(at(800)));
+    // Too old, and good again once Vault answers.
+    assert!(cache.due(at(1_700)).unwrap().0.is_empty());
+    cache.confirm(&place, at(1_800));
+    assert_eq!(cache.due(at(1_800)).unwrap().0.len(), 1);
+}
+
+#[test]
+fn another_version_replaces_the_one_in_the_cache() {
     let machine = Machine::new();
     in_a_process(async {
-        machine.run_once().await;
         let declared = machine.start().await;
-        machine.clock.set(START + 800);
-        // It is written once a tenth of the outage by the system's clock, which the test does not wait for: a new version is
-        // written at once, and what was confirmed with it.
+        until(|| machine.file().exists()).await;
+        let before = fs::read(machine.file()).unwrap();
         machine.answers(Ok(("2", "sk-canary-cache-second")));
         until(|| resolve(&declared, "main").unwrap() == b"sk-canary-cache-second").await;
-        until(|| {
-            declared
-                .cache
-                .as_ref()
-                .is_some_and(|cache| !cache.contents().is_changed)
-        })
-        .await;
+        until(|| fs::read(machine.file()).unwrap() != before).await;
     });
     machine.answers(away());
-    machine.clock.set(START + 1_600);
     in_a_process(async {
         let declared = machine.start().await;
         let secret = resolve(&declared, "main").unwrap();
@@ -331,21 +360,9 @@ fn an_entry_is_good_for_its_own_credential_place_and_vault_alone() {
 #[test]
 fn a_secret_that_is_moved_to_another_entry_does_not_open() {
     let machine = Machine::new();
-    let key_file = machine.home.path().join("key");
-    let cache = || {
-        let options = CacheOptions {
-            folder: machine.folder(),
-            key: CacheKey::read(&key_file, &machine.folder()).unwrap(),
-            address: machine.address.into(),
-            namespace: None,
-        };
-        Cache::new(options, OUTAGE)
-    };
-    let id: CredentialId = format!("cred_{}", "a".repeat(26)).parse().unwrap();
-    let reference = |path: &str| VaultReference::new(None, path, "api_key", None).unwrap();
-    let (one, other) = (reference("kv/one"), reference("kv/other"));
+    let cache = machine.cache();
+    let (id, one, other) = (id(), reference("kv/one"), reference("kv/other"));
     let now = Timestamp::from_second(START).unwrap();
-    let cache = cache();
     let secret = Secret::from_plaintext(SECRET.into()).unwrap();
     cache.keep(&cache.place(&id, &one), "1", &secret, now);
     let mut entry = cache.contents().entries.values().next().unwrap().clone();
