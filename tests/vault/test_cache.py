@@ -138,7 +138,8 @@ def a_cache_that_cannot_be_used_is_named_and_stops_no_start(damage, corner, cach
     match damage:
         case "bytes":
             [file] = _files(cache)
-            file.write_bytes(file.read_bytes()[:-1] + b"?")
+            *rest, last = file.read_bytes()
+            file.write_bytes(bytes([*rest, last ^ 1]))
         case "folder":
             Path(cache["cache"]).chmod(0o755)
 

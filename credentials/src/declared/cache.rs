@@ -12,7 +12,7 @@
 //!
 //! **How long an entry is used.** For `vault.outage` from when Vault last confirmed it, by the wall clock and by the monotonic
 //! clock of the process, whichever ends first. The file also holds when it was last in use: with a clock that is behind
-//! that, nothing in it is used. So setting the clock back while Keyside is down gains at most a tenth of the outage.
+//! that, nothing in it is used. So setting the clock back gains no more than the time that Keyside was down, and the tenth.
 //!
 //! **First contact.** Vault's answer decides as soon as it comes. The secret itself is read then, not only its version: the
 //! path may have been deleted and written again since, which starts to count versions at 1.
