@@ -73,7 +73,8 @@ struct Contents {
     is_changed: bool,
     /// An entry on disk must not be used any more.
     has_evicted: bool,
-    /// How many entries the file has; 0 for one that is not to be touched before there is something to keep.
+    /// How many entries the file has; 0 for one that is not to be touched before there is something to keep, [`UNKNOWN`] after
+    /// a write that failed.
     on_disk: usize,
     written: Option<Instant>,
     fault: Option<String>,
@@ -170,7 +171,10 @@ impl Cache {
         now: Timestamp,
     ) -> Result<Option<CachedSecret>, String> {
         let tag = self.tag(place);
-        let Some(entry) = left.0.get(&tag).filter(|entry| self.is_valid(entry, now)) else {
+        let good = |entry: &&Entry| {
+            entry.confirmed <= now.as_microsecond() && !self.is_too_old(entry, now)
+        };
+        let Some(entry) = left.0.get(&tag).filter(good) else {
             return Ok(None);
         };
         let plaintext = self
@@ -246,7 +250,9 @@ impl Cache {
         };
         let keeps = !entries.is_empty();
         let file = keeps.then(|| {
-            let last_used = now.as_microsecond();
+            // Vault may have confirmed one since `now` was looked up.
+            let confirmed = entries.iter().map(|entry| entry.confirmed);
+            let last_used = confirmed.fold(now.as_microsecond(), i64::max);
             format::encode(&self.key, &Body { last_used, entries })
         });
         let folder = self.folder.clone();
@@ -260,7 +266,12 @@ impl Cache {
             })
         });
         match written.await {
-            Ok(Err(fault)) => self.report(fault),
+            Ok(Err(fault)) => {
+                self.report(fault);
+                let mut contents = self.contents();
+                contents.on_disk = UNKNOWN;
+                contents.has_evicted |= has_evicted;
+            }
             Ok(Ok(())) if keeps => self.recovered(),
             // Nothing tells yet that there can be a copy; or the process is stopping.
             Ok(Ok(())) | Err(_) => {}
@@ -271,12 +282,14 @@ impl Cache {
     fn due(&self, now: Timestamp) -> Option<(Vec<Entry>, bool)> {
         let mut contents = self.contents();
         let valid = contents.entries.values();
-        let valid = valid.filter(|entry| self.is_valid(entry, now)).count();
+        let valid = valid.filter(|entry| !self.is_too_old(entry, now)).count();
         let is_stale = contents
             .written
             .is_none_or(|written| written.elapsed() >= self.refresh());
-        let is_due = contents.is_changed || valid != contents.on_disk || is_stale;
-        if !is_due || valid == 0 && contents.on_disk == 0 {
+        // After a failure another attempt waits for a change, or for the next turn.
+        let differs = valid != contents.on_disk && contents.on_disk != UNKNOWN;
+        let is_due = contents.is_changed || differs || is_stale;
+        if !is_due || (valid == 0 && contents.on_disk == 0) {
             return None;
         }
         contents.is_changed = false;
@@ -284,7 +297,9 @@ impl Cache {
         contents.written = Some(Instant::now());
         let has_evicted = std::mem::take(&mut contents.has_evicted);
         let entries = contents.entries.values();
-        let entries = entries.filter(|entry| self.is_valid(entry, now)).cloned();
+        let entries = entries
+            .filter(|entry| !self.is_too_old(entry, now))
+            .cloned();
         Some((entries.collect(), has_evicted))
     }
 
@@ -308,10 +323,9 @@ impl Cache {
         }
     }
 
-    fn is_valid(&self, entry: &Entry, now: Timestamp) -> bool {
+    fn is_too_old(&self, entry: &Entry, now: Timestamp) -> bool {
         let outage = i64::try_from(self.outage.as_micros()).unwrap_or(i64::MAX);
-        let age = now.as_microsecond().checked_sub(entry.confirmed);
-        age.is_some_and(|age| (0..outage).contains(&age))
+        now.as_microsecond().saturating_sub(entry.confirmed) >= outage
     }
 
     fn refresh(&self) -> Duration {
@@ -328,7 +342,9 @@ impl Cache {
     }
 }
 
-/// How often it is looked at most whether something has become too old.
+/// Differs from every number of entries.
+const UNKNOWN: usize = usize::MAX;
+/// The longest time between two looks for entries that have become too old.
 const LONGEST_TICK: Duration = Duration::from_secs(1);
 /// Keeps a short outage from making the disk busy.
 const SHORTEST_REFRESH: Duration = Duration::from_millis(100);

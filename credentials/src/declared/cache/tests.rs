@@ -439,3 +439,33 @@ fn a_folder_that_cannot_be_made_is_named_and_requests_are_served() {
         assert!(fault.contains("/cache"), "{fault}");
     });
 }
+
+#[tokio::test]
+async fn a_file_that_cannot_be_replaced_is_deleted_if_it_holds_what_vault_took_back() {
+    let machine = Machine::new();
+    let cache = machine.cache();
+    let (id, one, other) = (id(), reference("kv/one"), reference("kv/other"));
+    let now = Timestamp::from_second(START).unwrap();
+    let secret = Secret::from_plaintext(SECRET.into()).unwrap();
+    for reference in [&one, &other] {
+        cache.keep(&cache.place(&id, reference), "1", &secret, now);
+    }
+    cache.write_if_due(now).await;
+    assert!(machine.file().exists() && cache.fault().is_none());
+    fs::set_permissions(machine.folder(), Permissions::from_mode(0o755)).unwrap();
+    cache.evict(&cache.place(&id, &one));
+    cache.write_if_due(now).await;
+    assert!(!machine.file().exists());
+    assert!(cache.fault().unwrap().contains("chmod 700"));
+
+    fs::set_permissions(machine.folder(), Permissions::from_mode(0o700)).unwrap();
+    cache.keep(&cache.place(&id, &other), "1", &secret, now);
+    cache.write_if_due(now).await;
+    assert_eq!(cache.fault(), None);
+    let left = cache.read(now).await;
+    let taken = |reference: &VaultReference| {
+        let place = cache.place(&id, reference);
+        cache.take(&left, &place, now).unwrap().is_some()
+    };
+    assert!(taken(&other) && !taken(&one));
+}
