@@ -254,8 +254,17 @@ impl Ready {
         server.run(RunArgs {
             shutdown_signal: Box::new(lifecycle),
         });
-        app.runtime.block_on(app.backing.flush());
+        let App {
+            backing,
+            runtime,
+            _telemetry,
+            ..
+        } = app;
+        runtime.block_on(backing.flush());
         tracing::info!("stopped");
+        drop(backing);
+        // A network file system that does not answer must not keep the process from ending.
+        runtime.shutdown_timeout(LAST_READS);
     }
 }
 
@@ -421,3 +430,5 @@ fn server(proxy: Bound, workers: usize) -> Server {
 const UNREADABLE_POLL: Duration = Duration::from_secs(3600);
 /// How long a start waits for secrets that are kept elsewhere. Most are there in a fraction of it.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
+/// How long the end waits for files that are being read or written.
+const LAST_READS: Duration = Duration::from_secs(5);

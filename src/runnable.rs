@@ -10,7 +10,7 @@ use keyside_vault::Vault;
 use tracing_subscriber::EnvFilter;
 
 use crate::failure::Failure;
-use crate::{kms, telemetry, vault};
+use crate::{app, kms, telemetry, vault};
 
 /// Settings that can be run, as far as that shows without network and data.
 pub(crate) struct Runnable {
@@ -59,6 +59,8 @@ impl Runnable {
     pub(crate) fn of(settings: Settings, process: Process) -> Result<Self, Failure> {
         let vault = vault::open(&settings)?;
         let cache = vault::cache(&settings)?;
+        // Labels and usage tags are read by the domain; nothing is looked for yet.
+        app::declared(&settings, None)?;
         let store = match process {
             Process::Serve => Some(StoreSetup {
                 folder: data_folder(&settings.store)?.to_owned(),

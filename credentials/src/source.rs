@@ -1,9 +1,10 @@
 //! Secrets that are kept outside of Keyside, in a file or in Vault, and read from there.
 
-use std::{io::Read, path::Path, time::Duration};
+use std::{fs::OpenOptions, io::Read, os::unix::fs::OpenOptionsExt, path::Path, time::Duration};
 
 use async_trait::async_trait;
 pub use keyside_config::{SourceReference, VaultReference};
+use nix::{errno::Errno, fcntl::OFlag};
 use zeroize::Zeroizing;
 
 use crate::{Secret, SecretError, entropy};
@@ -91,10 +92,17 @@ pub(crate) fn until_next_look(poll: Duration) -> Duration {
 /// Reads a secret from a file. Blocks.
 ///
 /// # Errors
-/// [`SourceError::Gone`] in every case: a file system that does not answer is not told from a file that is gone.
+/// [`SourceError::Gone`], except where this process has no file descriptor or no memory left, which says nothing of the file. A
+/// file system that does not answer is not told from a file that is gone.
 pub(crate) fn read_file(path: &Path) -> Result<Secret, SourceError> {
     let gone = |said: String| SourceError::Gone(format!("{}: {said}", path.display()));
     let unreadable = |error: std::io::Error| {
+        if is_shortage(&error) {
+            let path = path.display();
+            return SourceError::Away(format!(
+                "{path}: it cannot be read: {error}; raise the limit on open files (ulimit -Hn, LimitNOFILE=), or that on memory"
+            ));
+        }
         gone(match error.kind() {
             std::io::ErrorKind::NotFound => {
                 "there is no such file; mount or write it, or correct `source`".to_owned()
@@ -106,7 +114,11 @@ pub(crate) fn read_file(path: &Path) -> Result<Secret, SourceError> {
             _ => format!("it cannot be read: {error}"),
         })
     };
-    let file = std::fs::File::open(path).map_err(unreadable)?;
+    // Opening a FIFO would wait for a writer, perhaps for ever, and opening a terminal could make it this process's own.
+    let flags = (OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits();
+    let mut options = OpenOptions::new();
+    let file = options.read(true).custom_flags(flags).open(path);
+    let file = file.map_err(unreadable)?;
     match file.metadata() {
         Ok(metadata) if metadata.is_dir() => {
             return Err(gone("it is a folder; name the file in it".to_owned()));
@@ -123,6 +135,12 @@ pub(crate) fn read_file(path: &Path) -> Result<Secret, SourceError> {
     let mut file = file.take(LONGEST_FILE + 1);
     file.read_to_end(&mut text).map_err(unreadable)?;
     parse(text).map_err(|error| gone(format!("{error}; put the key and nothing else into it")))
+}
+
+/// Whether the process lacks what it takes to open any file at all.
+fn is_shortage(error: &std::io::Error) -> bool {
+    let code = error.raw_os_error().map(Errno::from_raw);
+    matches!(code, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM))
 }
 
 /// Checks a secret's form, as of one that a person gives.
@@ -175,5 +193,39 @@ mod tests {
         let link = folder.path().join("link");
         symlink(&path, &link).unwrap();
         assert!(read_file(&link).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_without_waiting_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let link = folder.path().join("link");
+        symlink(&fifo, &link).unwrap();
+        for path in [fifo.as_path(), link.as_path(), Path::new("/dev/zero")] {
+            let (path, (sender, receiver)) = (path.to_owned(), std::sync::mpsc::channel());
+            std::thread::spawn(move || sender.send(refused(&path)));
+            let said = receiver.recv_timeout(Duration::from_secs(10));
+            let said = said.expect("an answer although nobody writes to it");
+            assert!(said.contains("name a regular file"), "{said}");
+        }
+        let around = folder.path().join("around");
+        symlink(&around, &around).unwrap();
+        assert!(refused(&around).contains("it cannot be read"));
+    }
+
+    #[test]
+    fn a_shortage_of_this_process_says_nothing_of_the_file() {
+        for (code, is_short) in [
+            (Errno::EMFILE, true),
+            (Errno::ENFILE, true),
+            (Errno::ENOMEM, true),
+            (Errno::ENOENT, false),
+            (Errno::EACCES, false),
+            (Errno::EIO, false),
+        ] {
+            let error = std::io::Error::from_raw_os_error(code as i32);
+            assert_eq!(is_shortage(&error), is_short, "{code}");
+        }
     }
 }
