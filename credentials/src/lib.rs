@@ -17,6 +17,7 @@ mod encoding;
 mod entropy;
 mod file;
 mod journal;
+pub mod json_text;
 mod keyring;
 pub mod kms;
 mod ledger;

@@ -14,7 +14,7 @@ use reqwest::{
     redirect,
 };
 use rustify::endpoint::Endpoint;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::error::{Answered, VaultError, is_away};
@@ -268,7 +268,7 @@ impl Answer {
     }
 
     /// The body as a `T`. What is wrong with it is not repeated: it may hold a secret.
-    pub(crate) fn read<T: DeserializeOwned>(&self, call: &Call) -> Result<T, VaultError> {
+    pub(crate) fn read<'a, T: Deserialize<'a>>(&'a self, call: &Call) -> Result<T, VaultError> {
         serde_json::from_slice(&self.body).map_err(|_| VaultError::Malformed(call.name()))
     }
 }

@@ -129,15 +129,16 @@ impl<'a> Place<'a> {
 
     async fn read_first(&self, vault: &Vault, known: Option<&str>) -> Result<Reading, SourceError> {
         #[derive(Deserialize)]
-        struct Envelope {
-            data: Fields,
+        struct Envelope<'body> {
+            #[serde(borrow)]
+            data: Fields<'body>,
         }
         let call = Call::of(&GetSecretRequest {
             mount: self.mount.path.clone(),
             path: self.path.clone(),
         });
         let answer = self.found(vault, &call).await?;
-        let secret = self.field(answer.read::<Envelope>(&call)?.data)?;
+        let secret = self.field(answer.read::<Envelope<'_>>(&call)?.data)?;
         let version = vault.value_key.version(&secret);
         Ok(reading(version, secret, known))
     }
@@ -175,12 +176,14 @@ impl<'a> Place<'a> {
         known: Option<&str>,
     ) -> Result<Reading, SourceError> {
         #[derive(Deserialize)]
-        struct Envelope {
-            data: Data,
+        struct Envelope<'body> {
+            #[serde(borrow)]
+            data: Data<'body>,
         }
         #[derive(Deserialize)]
-        struct Data {
-            data: Option<Fields>,
+        struct Data<'body> {
+            #[serde(borrow)]
+            data: Option<Fields<'body>>,
             metadata: VersionState,
         }
         let call = Call::of(&ReadSecretRequest {
@@ -189,7 +192,7 @@ impl<'a> Place<'a> {
             version: self.reference.version,
         });
         let answer = self.found(vault, &call).await?;
-        let Data { data, metadata } = answer.read::<Envelope>(&call)?.data;
+        let Data { data, metadata } = answer.read::<Envelope<'_>>(&call)?.data;
         let fields = data.ok_or_else(|| self.refused(Refusal::Gone(metadata.gone())))?;
         let secret = self.field(fields)?;
         Ok(reading(metadata.version.to_string(), secret, known))
@@ -224,7 +227,7 @@ impl<'a> Place<'a> {
         }
     }
 
-    fn field(&self, fields: Fields) -> Result<Zeroizing<Vec<u8>>, SourceError> {
+    fn field(&self, fields: Fields<'_>) -> Result<Zeroizing<Vec<u8>>, SourceError> {
         let field = fields.take(&self.reference.field);
         field.map_err(|missing| self.refused(Refusal::Field(&missing)))
     }
