@@ -42,11 +42,8 @@ fn sidecar(source: &str, upstream: &str) -> Builder {
     let credential = format!(
         "[[credential]]\nworkspace = \"acme\"\nprovider = \"openai\"\nlabel = \"main\"\nsource = {source:?}\n"
     );
-    Keyside::builder()
-        .unset("store.path")
-        .set("store.backend", r#""none""#)
-        .provider("openai", upstream)
-        .config(&credential)
+    let builder = Keyside::sidecar().provider("openai", upstream);
+    builder.config(&credential)
 }
 
 fn nobody_listens() -> String {
