@@ -140,6 +140,10 @@ class Sidecar:
     # The process
 
     @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    @property
     def ended(self) -> int | None:
         return self._child.ended
 
