@@ -60,7 +60,7 @@ impl Runnable {
         let vault = vault::open(&settings)?;
         let cache = vault::cache(&settings)?;
         // Labels and usage tags are read by the domain; nothing is looked for yet.
-        app::declared(&settings, None)?;
+        app::declared(&settings, None, None)?;
         let store = match process {
             Process::Serve => Some(StoreSetup {
                 folder: data_folder(&settings.store)?.to_owned(),

@@ -154,6 +154,23 @@ fn a_master_key_that_others_can_read_is_found_with_the_command_that_mends_it() {
 }
 
 #[test]
+fn a_declared_file_that_every_user_can_read_deserves_a_second_look() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let upstream = Upstream::ok();
+    let builder = sidecar("file:openai-key", &upstream.base_url());
+    let file = builder.home().join("openai-key");
+    fs::write(&file, DECLARED).expect("a writable folder");
+    for (mode, beginning) in [(0o644, "warn permissions: "), (0o600, "ok   permissions: ")] {
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("a file");
+        let exit = doctor(&builder);
+        assert_eq!(exit.code, Some(0), "{exit:#?}");
+        let said = line(&exit, beginning);
+        assert_eq!(said.contains("chmod 400 "), mode == 0o644, "{said}");
+    }
+}
+
+#[test]
 fn a_provider_that_is_not_reached_is_named_with_what_to_do() {
     let file = "file:openai-key";
     let builder = sidecar(file, &nobody_listens());

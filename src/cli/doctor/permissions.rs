@@ -7,7 +7,8 @@ use std::{
 };
 
 use keyside_config::{
-    ListenAddress, LocalKms, MasterKeySource, Settings, Vault, VaultAuth, VaultToken,
+    ListenAddress, LocalKms, MasterKeySource, Settings, SourceReference, Vault, VaultAuth,
+    VaultToken,
 };
 use keyside_credentials::{KmsSource, is_open_to_others};
 use nix::unistd::{AccessFlags, Uid, access};
@@ -19,6 +20,8 @@ pub(super) fn look(settings: &Settings, store: Option<&StoreSetup>) -> Vec<Findi
     let private = secret_files(settings, store);
     let open = private.iter().filter(|path| is_open_to_others(path));
     let mut findings: Vec<_> = open.map(|path| readable_by_all(path)).collect();
+    let declared = declared_files(settings).filter(|path| is_open_to_others(path));
+    findings.extend(declared.map(declared_readable_by_all));
     findings.extend(store.and_then(in_variable));
     let made = folders_to_make(settings, store);
     findings.extend(made.iter().filter_map(|path| cannot_be_made(path)));
@@ -81,6 +84,26 @@ fn readable_by_all(path: &Path) -> Finding {
     let path = path.display();
     Finding::fail("permissions", format!("{path} can be read by every user"))
         .fix(format!("chmod {mode} {path}"))
+}
+
+fn declared_files(settings: &Settings) -> impl Iterator<Item = &Path> {
+    let sources = settings.declared.iter().map(|declared| &declared.source);
+    sources.filter_map(|source| match source {
+        SourceReference::File(path) => Some(path.as_path()),
+        SourceReference::Vault(_) => None,
+    })
+}
+
+/// No failure: others mount these, Kubernetes with 644 unless told otherwise, into a container that may have one user only.
+fn declared_readable_by_all(path: &Path) -> Finding {
+    let path = path.display();
+    Finding::warn(
+        "permissions",
+        format!("{path} holds a key, and can be read by every user"),
+    )
+    .fix(format!(
+        "Let only the user that Keyside runs as read it: chmod 400 {path}; in Kubernetes defaultMode: 0440 and fsGroup."
+    ))
 }
 
 fn in_variable(store: &StoreSetup) -> Option<Finding> {
