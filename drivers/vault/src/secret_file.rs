@@ -53,7 +53,7 @@ mod tests {
         for (path, reason) in [
             (Path::new("/dev/zero"), "name a regular file"),
             (folder.path(), "it is a folder"),
-            (&*file, "No such file"),
+            (file.as_path(), "No such file"),
         ] {
             let said = refused(path).await;
             assert!(
@@ -67,7 +67,7 @@ mod tests {
             (&[b'k'; LARGEST + 1], "it is longer than"),
         ] {
             std::fs::write(&file, text).unwrap();
-            let said = refused(&file).await;
+            let said = refused(file.as_path()).await;
             assert!(said.contains(reason), "{said}");
         }
         std::fs::write(&file, "hvs.one\n").unwrap();
