@@ -26,10 +26,15 @@ impl Declared {
             tokio::spawn(self.clone().keep_cache());
         }
         let first = Arc::new(Semaphore::new(0));
-        let at_once = Arc::new(Semaphore::new(AT_ONCE));
+        // Apart, so that no file waits for a Vault that does not answer, nor the other way round.
+        let [of_files, of_vault] = [(); 2].map(|()| Arc::new(Semaphore::new(AT_ONCE)));
         for (index, item) in self.items.iter().enumerate() {
-            let (declared, first, at_once) = (self.clone(), first.clone(), at_once.clone());
+            let (declared, first) = (self.clone(), first.clone());
             let source = item.source.clone();
+            let at_once = match &source {
+                SourceReference::File(_) => of_files.clone(),
+                SourceReference::Vault(_) => of_vault.clone(),
+            };
             tokio::spawn(async move {
                 let mut is_first = true;
                 loop {
