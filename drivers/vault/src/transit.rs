@@ -94,6 +94,7 @@ impl Transit {
         if error.is_away() {
             return KmsError::Away {
                 reason: error.to_string(),
+                passes: error.passes_by_itself(),
             };
         }
         let remedy = match error.status() {
