@@ -20,17 +20,25 @@ pub(crate) struct Observed {
 }
 
 pub(crate) fn router(observed: Observed) -> Router {
+    let metrics = observed.metrics.clone();
+    Router::new()
+        .route("/readyz", get(ready))
+        .with_state(observed)
+        .merge(without_readiness(metrics))
+}
+
+/// What can be asked whether or not there is anything to be ready with.
+pub(crate) fn without_readiness(measured: prometheus::Registry) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(ready))
-        .with_state(observed)
+        .with_state(measured)
 }
 
-async fn metrics(State(observed): State<Observed>) -> Response {
+async fn metrics(State(measured): State<prometheus::Registry>) -> Response {
     let encoder = TextEncoder::new();
     let mut text = Vec::new();
-    match encoder.encode(&observed.metrics.gather(), &mut text) {
+    match encoder.encode(&measured.gather(), &mut text) {
         Ok(()) => (
             [(header::CONTENT_TYPE, encoder.format_type().to_owned())],
             text,
