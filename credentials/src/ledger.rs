@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use jiff::Timestamp;
 
 use crate::{
-    WorkspaceId,
+    CredentialId, WorkspaceId,
     audit::{Audit, Event, KeyAct, Lead, Record, Scan},
     authentic::Hash,
     documents,
@@ -31,6 +31,8 @@ pub(crate) struct Ledger {
     pub(crate) restored: Option<String>,
     /// The latest time that a record tells, of those since the clock was last said to be right.
     pub(crate) latest: Timestamp,
+    /// The last record that tells which secret is used of a credential whose secret stays in Vault.
+    pub(crate) sources: HashMap<CredentialId, u64>,
     /// Findings that are on record, so that each is written once.
     reported: HashSet<(String, Option<Hash>)>,
     pub(crate) scan: Scan,
@@ -77,6 +79,7 @@ impl Ledger {
             master_key: None,
             restored: None,
             latest: Timestamp::UNIX_EPOCH,
+            sources: HashMap::new(),
             reported: HashSet::new(),
             scan: Scan::default(),
         };
@@ -92,12 +95,16 @@ impl Ledger {
             change,
             documents,
             workspace,
+            credential,
             keys,
             at,
             note,
             ..
         } = record;
         self.tell(event, at);
+        if let Some(credential) = credential {
+            self.tell_source(event, credential, position);
+        }
         if matches!(event, Event::DocumentDamaged | Event::AuditDamaged) {
             self.reported
                 .extend(documents.into_iter().map(|found| (found.key, found.hash)));
@@ -120,6 +127,21 @@ impl Ledger {
         }
         if let (Event::WorkspaceErased, Some(workspace)) = (event, workspace) {
             self.erase(workspace, at, position);
+        }
+    }
+
+    fn tell_source(&mut self, event: Event, credential: CredentialId, position: u64) {
+        match event {
+            // Where the secret is sealed here, nobody asks for it.
+            Event::CredentialCreated
+            | Event::CredentialSourceChanged
+            | Event::CredentialSourceLost => {
+                self.sources.insert(credential, position);
+            }
+            Event::CredentialRevoked => {
+                self.sources.remove(&credential);
+            }
+            _ => {}
         }
     }
 

@@ -86,6 +86,11 @@ impl State {
         matches!(self.kept, Kept::Unknown)
     }
 
+    /// Whether its source said that it is not there.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self.kept, Kept::Nothing(Unusable::Gone))
+    }
+
     pub(crate) fn fault(&self) -> Option<String> {
         self.fault.clone()
     }

@@ -53,6 +53,7 @@ struct Version {
     number: u32,
     state: String,
     grace_until: Option<Timestamp>,
+    source_version: Option<String>,
 }
 
 /// Another key with the same secret.
@@ -130,14 +131,13 @@ impl Credential {
     fn shown_versions(&self) -> String {
         let there = self.versions.iter().filter(|it| it.state != "destroyed");
         let shown: Vec<_> = there
-            .map(|version| match version.grace_until {
-                Some(end) => format!(
-                    "{} {} (ends {})",
-                    version.number,
-                    version.state,
-                    distance(end)
-                ),
-                None => format!("{} {}", version.number, version.state),
+            .map(|version| {
+                let Version { number, state, .. } = version;
+                match (version.grace_until, &version.source_version) {
+                    (Some(end), _) => format!("{number} {state} (ends {})", distance(end)),
+                    (None, Some(there)) => format!("{number} {state} (version {there} there)"),
+                    (None, None) => format!("{number} {state}"),
+                }
             })
             .collect();
         if shown.is_empty() {
@@ -209,6 +209,15 @@ impl Credential {
         }
     }
 
+    /// Where its secret is kept, if not here, and which version is used.
+    fn shown_source(&self) -> String {
+        match (&self.source, &self.source_version) {
+            (Some(source), Some(version)) => format!("{source}, version {version}"),
+            (Some(source), None) => format!("{source}, not read"),
+            (None, _) => none(),
+        }
+    }
+
     fn shown_hint(&self) -> String {
         self.hint.clone().unwrap_or_else(none)
     }
@@ -218,7 +227,9 @@ pub(super) fn table(credentials: &[Credential], answer: &Answer) -> String {
     if credentials.is_empty() {
         return "No keys. `keyside key add --workspace ID --provider ID` stores one.\n".to_owned();
     }
-    let mut table = Table::new([
+    // Most have none that is kept elsewhere, and need no column for it.
+    let elsewhere = credentials.iter().any(|it| it.source.is_some());
+    let mut heading = vec![
         "WORKSPACE",
         "PROVIDER",
         "LABEL",
@@ -229,9 +240,12 @@ pub(super) fn table(credentials: &[Credential], answer: &Answer) -> String {
         "EXPIRES",
         "LAST USED",
         "ID",
-    ]);
+    ];
+    heading.extend(elsewhere.then_some("KEPT IN"));
+    let mut table = Table::new(heading);
     for credential in credentials {
-        table.row([
+        let source = elsewhere.then(|| credential.shown_source());
+        let cells = [
             credential.workspace_id.clone(),
             credential.provider.clone(),
             credential.label.clone(),
@@ -244,7 +258,8 @@ pub(super) fn table(credentials: &[Credential], answer: &Answer) -> String {
                 .last_used_at
                 .map_or_else(|| "never".to_owned(), distance),
             credential.id.clone(),
-        ]);
+        ];
+        table.row(cells.into_iter().chain(source));
     }
     answer.table(&table)
 }
