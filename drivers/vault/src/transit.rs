@@ -104,6 +104,11 @@ impl Transit {
                 "the Transit key is gone, and what it wrapped is lost unless Vault is restored"
                     .to_owned()
             }
+            _ if says(error, TOO_OLD) => {
+                "lower min_decryption_version of the Transit key again, start Keyside and have it wrap its keys again; then \
+                 raise it"
+                    .to_owned()
+            }
             _ => "see docs/CONFIGURATION.md for what Transit has to allow".to_owned(),
         };
         KmsError::Refused {
@@ -260,6 +265,8 @@ const KEY_LEN: usize = 32;
 const NOT_AUTHENTIC: [&str; 2] = ["message authentication failed", "invalid ciphertext length"];
 /// Of `decrypt`.
 const KEY_GONE: &str = "encryption key not found";
+/// Likewise.
+const TOO_OLD: &str = "disallowed by policy (too old)";
 /// Of `keys/…/config`.
 const NO_SUCH_KEY: &str = "no existing key";
 
