@@ -105,7 +105,7 @@ impl Transit {
                     .to_owned()
             }
             _ if says(error, TOO_OLD) => {
-                "lower min_decryption_version of the Transit key again, start Keyside and have it wrap its keys again; then \
+                "set min_decryption_version of the Transit key back, restart, run `keyside master-key rotate`, and only then \
                  raise it"
                     .to_owned()
             }
