@@ -135,7 +135,7 @@ impl<'a> Place<'a> {
     /// Whether the API of version 1, asked of a mount of version 2, would name something else than the secret at this path:
     /// `kv/data/acme/openai` is how that one has the secret `kv/acme/openai`.
     fn is_in_the_api_of_version_2(&self) -> bool {
-        // The mount is a part of the reference: whoever writes that may have put one of those words into it.
+        // The mount is a part of the reference, and so may have one of those words in it.
         let below = self.mount.path.split('/').skip(1);
         let mut asked = below.chain(self.path.split('/').take(1));
         asked.any(|segment| VERSION_2_API.contains(&segment))

@@ -135,5 +135,5 @@ fn says_the_same(
     }
 }
 
-/// Characters: paths and reasons may be long, and whoever writes them may have nothing to do with this log.
+/// Characters: a record is kept for ever, and a path or a reason may be long.
 const LONGEST_NOTE: usize = 500;
