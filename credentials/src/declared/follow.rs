@@ -7,7 +7,6 @@ use std::{
 };
 
 use tokio::{sync::Semaphore, task::spawn_blocking, time::sleep};
-use tracing::field::display;
 
 use super::{Declared, Item, state::Change, state::State};
 use crate::{
