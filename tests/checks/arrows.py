@@ -19,7 +19,8 @@ ALLOWED = {
     "keyside-proxy": {"keyside-credentials", "keyside-config"},
     "keyside-admin": {"keyside-credentials", "keyside-config"},
     "keyside-vault": {"keyside-credentials", "keyside-config"},
-    "keyside-credentials": {"keyside-config"},
+    "keyside-credentials": {"keyside-store", "keyside-config"},
+    "keyside-store": set(),
     "keyside-config": set(),
     "keyside-bench": set(),
 }
