@@ -18,7 +18,8 @@ pub struct FileError {
 }
 
 impl FileError {
-    pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
+    /// Names the file in what the system said.
+    pub fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self {
             path: path.to_owned(),
             source,
@@ -40,12 +41,13 @@ fn remedy(error: &io::Error) -> &'static str {
     }
 }
 
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>, FileError> {
+/// The contents of a file.
+pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
     fs::read(path).map_err(FileError::at(path))
 }
 
 /// The same for a file that need not be there.
-pub(crate) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
+pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     match fs::read(path) {
         Ok(contents) => Ok(Some(contents)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -54,18 +56,14 @@ pub(crate) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
 }
 
 /// Replaces a file whole: whoever reads it, now or after a power cut, sees the old contents or the new.
-pub(crate) fn replace(path: &Path, contents: &[u8], mode: Permissions) -> Result<(), FileError> {
+pub fn replace(path: &Path, contents: &[u8], mode: Permissions) -> Result<(), FileError> {
     let temporary = with_suffix(path, ".new");
     write_new(&temporary, contents, &mode).map_err(FileError::at(&temporary))?;
     rename(&temporary, path)
 }
 
 /// The same for a file that holds one secret on a line.
-pub(crate) fn replace_secret(
-    path: &Path,
-    secret: &str,
-    mode: Permissions,
-) -> Result<(), FileError> {
+pub fn replace_secret(path: &Path, secret: &str, mode: Permissions) -> Result<(), FileError> {
     // At its full length at once: a buffer that grows leaves its shorter self behind unwiped.
     let mut line = Zeroizing::new(Vec::with_capacity(secret.len() + 1));
     line.extend_from_slice(secret.as_bytes());
@@ -74,7 +72,7 @@ pub(crate) fn replace_secret(
 }
 
 /// Removes what a [`replace`] of `path` that was cut off has left. The next one would; this is for files that hold a key.
-pub(crate) fn forget_unfinished(path: &Path) -> Result<(), FileError> {
+pub fn forget_unfinished(path: &Path) -> Result<(), FileError> {
     let temporary = with_suffix(path, ".new");
     // Asked first: on a file system that is read-only, removing nothing fails too.
     match temporary.exists() {
@@ -84,21 +82,21 @@ pub(crate) fn forget_unfinished(path: &Path) -> Result<(), FileError> {
 }
 
 /// [`replace`] without waiting for the disk: after a power cut the file may be old, empty or gone.
-pub(crate) fn replace_without_waiting(path: &Path, contents: &[u8]) -> Result<(), FileError> {
+pub fn replace_without_waiting(path: &Path, contents: &[u8]) -> Result<(), FileError> {
     let temporary = with_suffix(path, ".new");
     fs::write(&temporary, contents).map_err(FileError::at(&temporary))?;
     fs::rename(&temporary, path).map_err(FileError::at(path))
 }
 
 /// Puts one file in the place of another; on disk when it returns.
-pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
+pub fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
     fs::rename(from, to).map_err(FileError::at(to))?;
     sync_parent(to).map_err(FileError::at(to))
 }
 
 /// Makes a folder that only its owner can look into, with those above it that are missing. Each is on disk when this
 /// returns: what is synced inside a folder is lost with it if a power cut takes the folder's own entry.
-pub(crate) fn make_folder(path: &Path) -> Result<(), FileError> {
+pub fn make_folder(path: &Path) -> Result<(), FileError> {
     use std::os::unix::fs::DirBuilderExt;
     let above = path.ancestors();
     let missing: Vec<_> = above.take_while(|folder| !is_folder(folder)).collect();
@@ -117,7 +115,7 @@ pub(crate) fn make_folder(path: &Path) -> Result<(), FileError> {
 }
 
 /// Brings to disk which files are in a folder.
-pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
@@ -155,7 +153,7 @@ fn is_folder(path: &Path) -> bool {
 }
 
 /// `path` with more at the end of its name.
-pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()

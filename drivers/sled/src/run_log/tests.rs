@@ -3,7 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;
 
 use super::*;
-use crate::storage::Floors;
+use crate::Floors;
 
 fn opened(folder: &TempDir) -> Segments {
     with_reserve(folder, 0)
@@ -187,26 +187,6 @@ fn what_is_no_file_of_the_log_is_left_alone() {
     }
     assert_eq!(positions(&opened(&folder)), [1, 2]);
     assert_eq!(files(&folder).len(), 5);
-}
-
-#[test]
-fn an_import_may_begin_anywhere_and_leave_gaps_but_not_go_back() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = opened(&folder);
-    for position in [500, 501, 700] {
-        log.import(position, &large(position)).unwrap();
-    }
-    for taken in [700, 1] {
-        let refused = log.import(taken, &[]).unwrap_err();
-        assert!(
-            matches!(refused, StorageError::Conflict { .. }),
-            "{refused}"
-        );
-    }
-    drop(log);
-    let log = opened(&folder);
-    assert_eq!(positions(&log), [500, 501, 700]);
-    log.append(701, &large(701)).unwrap();
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, sync::OnceLock};
 
-use super::StorageError;
+use keyside_store::StorageError;
 
 /// The first failure, for good. Linux reports that it could not write a page back once, to one sync, and marks the page
 /// clean: the next sync succeeds without having written it (fsync(2), errseq in the kernel's documentation). sled 0.34.7

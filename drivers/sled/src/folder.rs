@@ -9,21 +9,22 @@ use std::{
 
 use sled::Db;
 
-use super::{
-    blobs::Blobs,
-    sync::{SyncError, sync},
-};
-use crate::file::{self, FileError};
+use keyside_store::file::{self, FileError};
+
+use super::sync::{SyncError, sync};
 
 /// The open files of a store's folder.
 pub(super) struct OpenedFolder {
     pub(super) db: Db,
-    pub(super) blobs: Blobs,
-    pub(super) lock: FolderLock,
+    pub(super) held: Held,
 }
 
-/// Held while the store is open; the system lets go of it when the process ends, however it ends.
-pub(super) struct FolderLock(#[allow(dead_code, reason = "held, never read")] File);
+/// Held while the store is open; the system lets go of the lock when the process ends, however it ends.
+#[allow(dead_code, reason = "held, never read")]
+pub(super) struct Held {
+    lock: File,
+    copy: Option<tempfile::TempDir>,
+}
 
 /// Why a store does not open.
 #[derive(Debug, thiserror::Error)]
@@ -86,33 +87,56 @@ pub(super) fn open(folder: &Path) -> Result<OpenedFolder, StoreOpenError> {
     file::make_folder(folder)?;
     let lock = lock(folder)?;
     let new = prepare(folder)?;
-    let mut blobs = Blobs::of(folder);
     if !new {
-        bring_to_disk(folder, &mut blobs).map_err(FileError::at(folder))?;
+        // What a killed process has written is read as if it were on disk, and the snapshot that sled makes of it is on disk
+        // then: after a power cut it would stand alone.
+        let synced = sync_db(folder).map_err(io::Error::from);
+        synced.map_err(FileError::at(folder))?;
     }
-    let db = sled::Config::new()
-        .path(folder)
-        .cache_capacity(CACHE_BYTES)
-        // `sync` flushes when someone waits for it; a timer would only write the same twice.
-        .flush_every_ms(None)
-        .open()
-        .map_err(|error| StoreOpenError::sled(folder, &error))?;
+    let db = open_db(folder, folder)?;
     match new {
         true => finish(folder, &db)?,
         false => check_sentinel(folder, &db)?,
     }
     // The names of sled's files: it fsyncs a snapshot, and not the folder that it is renamed in.
     file::sync_folder(folder).map_err(FileError::at(folder))?;
-    Ok(OpenedFolder { db, blobs, lock })
+    let held = Held { lock, copy: None };
+    Ok(OpenedFolder { db, held })
 }
 
-/// What a killed process has written is read as if it were on disk, and the snapshot that sled makes of it is on disk then:
-/// after a power cut it would stand alone.
-fn bring_to_disk(folder: &Path, blobs: &mut Blobs) -> io::Result<()> {
-    if blobs.are_there() {
-        blobs.sync()?;
+/// Opens a copy of sled's files, in a folder for temporary files. Where a process serves the store, it is refused as with
+/// [`open`]: what is copied while it is written is no store.
+pub(super) fn open_copy(folder: &Path) -> Result<OpenedFolder, StoreOpenError> {
+    let lock = lock_existing(folder)?;
+    if folder.join(MAKING).exists() || !folder.join("db").exists() {
+        return Err(StoreOpenError::damaged(folder, "there is no store in it"));
     }
-    Ok(sync_db(folder)?)
+    let copy = tempfile::tempdir().map_err(FileError::at(&std::env::temp_dir()))?;
+    for entry in fs::read_dir(folder).map_err(FileError::at(folder))? {
+        let path = entry.map_err(FileError::at(folder))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let is_sleds = name == "db" || name == CONF || name == CONF_COPY;
+        if is_sleds || name.starts_with("snap.") && !name.ends_with(".generating") {
+            let to = copy.path().join(&*name);
+            fs::copy(&path, &to).map_err(FileError::at(&path))?;
+        }
+    }
+    restore_conf(copy.path())?;
+    let db = open_db(copy.path(), folder)?;
+    check_sentinel(folder, &db)?;
+    let copy = Some(copy);
+    let held = Held { lock, copy };
+    Ok(OpenedFolder { db, held })
+}
+
+fn open_db(files: &Path, named: &Path) -> Result<Db, StoreOpenError> {
+    sled::Config::new()
+        .path(files)
+        .cache_capacity(CACHE_BYTES)
+        // `sync` flushes when someone waits for it; a timer would only write the same twice.
+        .flush_every_ms(None)
+        .open()
+        .map_err(|error| StoreOpenError::sled(named, &error))
 }
 
 /// Makes the log's own file durable, which sled's flush does not.
@@ -120,20 +144,27 @@ pub(super) fn sync_db(folder: &Path) -> Result<(), SyncError> {
     sync(&folder.join("db"))
 }
 
-fn lock(folder: &Path) -> Result<FolderLock, StoreOpenError> {
-    let path = folder.join("lock");
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(FileError::at(&path))?;
+fn lock(folder: &Path) -> Result<File, StoreOpenError> {
+    let path = folder.join(LOCK);
+    let mut options = File::options();
+    let options = options.create(true).truncate(false).write(true);
+    take(options.open(&path), &path, folder)
+}
+
+/// The same without making anything.
+fn lock_existing(folder: &Path) -> Result<File, StoreOpenError> {
+    let path = folder.join(LOCK);
+    take(File::open(&path), &path, folder)
+}
+
+fn take(opened: io::Result<File>, path: &Path, folder: &Path) -> Result<File, StoreOpenError> {
+    let file = opened.map_err(FileError::at(path))?;
     match file.try_lock() {
-        Ok(()) => Ok(FolderLock(file)),
+        Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreOpenError::Locked {
             folder: folder.to_owned(),
         }),
-        Err(TryLockError::Error(error)) => Err(FileError::at(&path)(error).into()),
+        Err(TryLockError::Error(error)) => Err(FileError::at(path)(error).into()),
     }
 }
 
@@ -142,7 +173,7 @@ fn lock(folder: &Path) -> Result<FolderLock, StoreOpenError> {
 fn prepare(folder: &Path) -> Result<bool, StoreOpenError> {
     let making = folder.join(MAKING);
     if making.exists() {
-        remove(folder, |name| name != "lock" && name != MAKING)?;
+        remove(folder, |name| name != LOCK && name != MAKING)?;
         return Ok(true);
     }
     if !folder.join("db").exists() {
@@ -233,6 +264,7 @@ fn owner_only() -> Permissions {
 const CACHE_BYTES: u64 = 2 << 20;
 /// Stands there while a store is being made.
 const MAKING: &str = "making";
+const LOCK: &str = "lock";
 /// sled's own settings.
 const CONF: &str = "conf";
 const CONF_COPY: &str = "conf.kept";

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Effect, StorageError, unavailable};
+use keyside_store::{Effect, StorageError};
 
 /// Asked before something is written: what meets a full disk in the middle of a write may not get over it.
 #[derive(Clone)]
@@ -15,17 +15,21 @@ pub(super) struct Room {
 /// Bytes of the disk that must be free for a change of each effect. What may be done without end leaves what is below its
 /// floor to the effects after it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Floors {
-    pub(crate) adds: u64,
-    pub(crate) ends_sooner: u64,
-    pub(crate) ends_use: u64,
-    pub(crate) finishes: u64,
+pub struct Floors {
+    /// For a change that adds.
+    pub adds: u64,
+    /// For one that brings an end nearer.
+    pub ends_sooner: u64,
+    /// For one that ends a use.
+    pub ends_use: u64,
+    /// For what has begun.
+    pub finishes: u64,
 }
 
 impl Floors {
     /// Those of a store in use. The lowest one is enough for what sled writes at once, two of its segments (512 KiB each): a
     /// write of sled 0.34.7 that fails half-way leaves a store that takes none before a restart.
-    pub(crate) const USUAL: Self = Self {
+    pub const USUAL: Self = Self {
         adds: 16 << 20,
         ends_sooner: 8 << 20,
         ends_use: 4 << 20,
@@ -45,7 +49,7 @@ impl Floors {
 impl Room {
     pub(super) fn check(&self, effect: Effect) -> Result<(), StorageError> {
         let needed = self.floors.of(effect);
-        let disk = nix::sys::statvfs::statvfs(&self.folder).map_err(unavailable)?;
+        let disk = nix::sys::statvfs::statvfs(&self.folder).map_err(StorageError::unavailable)?;
         let available = disk.blocks_available() * disk.fragment_size();
         match available < needed {
             true => Err(StorageError::Full { available, needed }),
@@ -54,13 +58,9 @@ impl Room {
     }
 }
 
-#[cfg(test)]
 impl Floors {
-    /// Nothing is refused.
-    pub(crate) const NONE: Self = Self::above(0);
-
     /// What is on record is finished, and all else needs this much.
-    pub(crate) const fn above(bytes: u64) -> Self {
+    pub const fn above(bytes: u64) -> Self {
         Self {
             adds: bytes,
             ends_sooner: bytes,

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::Mutex;
 
-use crate::storage::StorageError;
+use keyside_store::StorageError;
 
 /// Counts writes and remembers how many of them are on disk.
 #[derive(Default)]

@@ -16,8 +16,15 @@ use std::{
 };
 
 use self::segment::Segment;
-use super::{Edit, Effect, Log, StorageError, flush::Flush, room::Room, unavailable};
-use crate::file::{self, FileError};
+use keyside_store::{
+    Edit, Effect, StorageError,
+    file::{self, FileError},
+};
+
+use crate::{
+    flush::Flush,
+    room::{Floors, Room},
+};
 
 /// An open log. One process has it: whoever opens it sees to that.
 pub(super) struct Segments {
@@ -47,30 +54,35 @@ impl Segments {
         })
     }
 
+    /// The log in `folder`, or none where there is no folder, for reading: what a crash has left is passed over.
+    pub(super) fn open_read_only(folder: &Path) -> Result<Self, FileError> {
+        let room = Room {
+            folder: folder.to_owned(),
+            floors: Floors::USUAL,
+        };
+        let files = match folder.is_dir() {
+            true => Files::look(folder).map_err(FileError::at(folder))?,
+            false => Files::none(folder),
+        };
+        Ok(Self {
+            flush: Flush::default(),
+            room,
+            files: Mutex::new(files),
+        })
+    }
+
     /// Writes the entry after the last one.
     pub(super) fn append(&self, position: u64, entry: &[u8]) -> Result<(), StorageError> {
-        self.write(position, entry, |next| position == next)
-    }
-
-    /// Writes an entry somewhere after the last one.
-    pub(super) fn import(&self, position: u64, entry: &[u8]) -> Result<(), StorageError> {
-        self.write(position, entry, |next| position >= next)
-    }
-
-    fn write(
-        &self,
-        position: u64,
-        entry: &[u8],
-        fits: impl Fn(u64) -> bool,
-    ) -> Result<(), StorageError> {
         let mut files = self.files();
-        if !fits(files.last() + 1) {
+        if position != files.last() + 1 {
             return Err(StorageError::Conflict {
-                what: Log::Runs.as_str().to_owned(),
+                what: "the run records".to_owned(),
             });
         }
         self.room.check(Effect::Adds)?;
-        files.append(position, entry).map_err(unavailable)?;
+        files
+            .append(position, entry)
+            .map_err(StorageError::unavailable)?;
         self.flush.wrote();
         Ok(())
     }
@@ -80,7 +92,9 @@ impl Segments {
         from: u64,
         limit: usize,
     ) -> Result<Vec<(u64, Vec<u8>)>, StorageError> {
-        self.files().entries(from, limit).map_err(unavailable)
+        self.files()
+            .entries(from, limit)
+            .map_err(StorageError::unavailable)
     }
 
     pub(super) fn last(&self) -> u64 {
@@ -95,12 +109,16 @@ impl Segments {
         let (mut old, mut new) = (Vec::new(), Vec::new());
         for first in firsts {
             let mut files = self.files();
-            files.read(first, &mut old).map_err(unavailable)?;
+            files
+                .read(first, &mut old)
+                .map_err(StorageError::unavailable)?;
             segment::edit(&old, first, &mut edit, &mut new);
             if new != old {
                 // It only ever takes away, and that on record already.
                 self.room.check(Effect::Finishes)?;
-                files.replace(first, &new).map_err(unavailable)?;
+                files
+                    .replace(first, &new)
+                    .map_err(StorageError::unavailable)?;
                 self.flush.wrote();
             }
         }
@@ -109,7 +127,9 @@ impl Segments {
 
     /// Removes the files that end before `position`.
     pub(super) fn forget(&self, position: u64) -> Result<(), StorageError> {
-        self.files().forget(position).map_err(unavailable)?;
+        self.files()
+            .forget(position)
+            .map_err(StorageError::unavailable)?;
         self.flush.wrote();
         Ok(())
     }
@@ -117,7 +137,9 @@ impl Segments {
     /// Brings what was written to disk. Others write meanwhile.
     pub(super) fn sync(&self) -> Result<(), StorageError> {
         let current = self.files().current.as_ref().map(Segment::file);
-        current.map_or(Ok(()), |file| file.sync_data().map_err(unavailable))
+        current.map_or(Ok(()), |file| {
+            file.sync_data().map_err(StorageError::unavailable)
+        })
     }
 
     fn files(&self) -> MutexGuard<'_, Files> {
@@ -128,41 +150,54 @@ impl Segments {
 
 impl Files {
     fn open(folder: &Path) -> io::Result<Self> {
-        let mut files = Self {
-            folder: folder.to_owned(),
-            firsts: Vec::new(),
-            current: None,
-            older: None,
-        };
         for entry in fs::read_dir(folder)? {
-            files.find(&entry?.path())?;
+            let path = entry?.path();
+            let unfinished = |first| Self::named(folder, first).with_extension(UNFINISHED);
+            if first(&path).is_some_and(|first| path == unfinished(first)) {
+                fs::remove_file(path)?;
+            }
         }
-        files.firsts.sort_unstable();
-        if let Some(first) = files.firsts.last() {
-            let mut current = Segment::open(&files.path(*first), *first)?;
+        let mut files = Self::look(folder)?;
+        if let Some(current) = &mut files.current {
             current.cut_torn_end()?;
-            files.current = Some(current);
         }
         Ok(files)
     }
 
-    /// Takes a file for what its name says. What has another name is not ours.
-    fn find(&mut self, path: &Path) -> io::Result<()> {
-        let stem = path.file_stem().and_then(OsStr::to_str);
-        let Some(first) = stem.and_then(|first| first.parse::<NonZeroU64>().ok()) else {
-            return Ok(());
-        };
-        let named = self.path(first.get());
-        if path == named {
-            self.firsts.push(first.get());
-        } else if path == named.with_extension(UNFINISHED) {
-            fs::remove_file(path)?;
+    /// Changes nothing.
+    fn look(folder: &Path) -> io::Result<Self> {
+        let mut files = Self::none(folder);
+        for entry in fs::read_dir(folder)? {
+            files.find(&entry?.path());
         }
-        Ok(())
+        files.firsts.sort_unstable();
+        if let Some(first) = files.firsts.last() {
+            files.current = Some(Segment::open(&files.path(*first), *first)?);
+        }
+        Ok(files)
+    }
+
+    fn none(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            firsts: Vec::new(),
+            current: None,
+            older: None,
+        }
+    }
+
+    /// Takes a file for what its name says. What has another name is not ours.
+    fn find(&mut self, path: &Path) {
+        let named = |first: &u64| path == self.path(*first);
+        self.firsts.extend(first(path).filter(named));
     }
 
     fn path(&self, first: u64) -> PathBuf {
-        self.folder.join(format!("{first:020}.{ENDING}"))
+        Self::named(&self.folder, first)
+    }
+
+    fn named(folder: &Path, first: u64) -> PathBuf {
+        folder.join(format!("{first:020}.{ENDING}"))
     }
 
     fn last(&self) -> u64 {
@@ -243,6 +278,12 @@ impl Files {
         }
         Ok(())
     }
+}
+
+/// The position that a file's name begins with.
+fn first(path: &Path) -> Option<u64> {
+    let stem = path.file_stem().and_then(OsStr::to_str)?;
+    stem.parse::<NonZeroU64>().ok().map(NonZeroU64::get)
 }
 
 /// Bytes after which a file takes no more entries.

@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::storage::Edit;
+use keyside_store::Edit;
 
 /// An open file, and where its entries lie.
 pub(super) struct Segment {
@@ -28,7 +28,9 @@ struct Slot {
 
 impl Segment {
     pub(super) fn open(path: &Path, first: u64) -> io::Result<Self> {
-        let file = File::options().read(true).write(true).open(path)?;
+        // One that cannot be written can be read.
+        let file = File::options().read(true).write(true).open(path);
+        let file = file.or_else(|_| File::open(path))?;
         let mut contents = Vec::new();
         (&file).read_to_end(&mut contents)?;
         Ok(Self::of(file, first, &contents))
