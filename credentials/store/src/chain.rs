@@ -70,21 +70,14 @@ impl Chain {
 }
 
 impl State {
-    /// The documents in use, by name.
+    /// The documents, by name.
     pub fn documents(&self) -> impl Iterator<Item = &Entry> {
-        self.map.live()
+        self.map.documents()
     }
 
-    /// The documents that can change no more.
-    pub fn archived(&self) -> impl Iterator<Item = &Entry> {
-        self.map.archived()
-    }
-
-    /// The document of this name, in use or archived.
+    /// The document of this name.
     pub fn document(&self, name: &str) -> Option<&Entry> {
-        self.map
-            .get(name)
-            .or_else(|| self.archived().find(|entry| &*entry.name == name))
+        self.map.get(name)
     }
 
     /// The head as it is stored.

@@ -6,9 +6,9 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use super::{
     Chain, Entry, Head, Link, ObjectRef, SegmentRef, State,
-    head::{HEAD_LIMIT, TAIL},
+    head::{HEAD_LIMIT, PAGES, TAIL},
     load::{LoadError, SALT},
-    map::{ArchivePage, Map, Page},
+    map::{Map, Page},
     record::{Batch, Segment},
 };
 use crate::{Effect, Hash, SigningKey, StorageError};
@@ -16,7 +16,7 @@ use crate::{Effect, Hash, SigningKey, StorageError};
 /// What is to change.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// When, in microseconds since the Unix epoch. A time before the head's counts as the head's.
+    /// When, in microseconds since the Unix epoch.
     pub at: i64,
     /// How often the installation was restored.
     pub epoch: u64,
@@ -39,8 +39,6 @@ pub struct Write {
     pub name: String,
     /// Nothing removes it.
     pub body: Option<Vec<u8>>,
-    /// It can change no more, and takes no room of those in use.
-    pub archived: bool,
 }
 
 /// Why a commit was not made, or is not known to have been.
@@ -72,7 +70,7 @@ pub enum CommitError {
         len: usize,
     },
     /// The chain has as many documents as it can.
-    #[error("there are 4,096 documents in use, which is the limit")]
+    #[error("there are more than 32,768 documents, which is the limit")]
     TooManyDocuments,
     /// What was to be moved to the archive is not what was written.
     #[error(transparent)]
@@ -85,20 +83,11 @@ impl Change {
 }
 
 impl Write {
-    /// Writes a document in use.
+    /// Writes a document.
     pub fn put(name: impl Into<String>, body: Vec<u8>) -> Self {
         Self {
             name: name.into(),
             body: Some(body),
-            archived: false,
-        }
-    }
-
-    /// Writes a document for the last time.
-    pub fn archive(name: impl Into<String>, body: Vec<u8>) -> Self {
-        Self {
-            archived: true,
-            ..Self::put(name, body)
         }
     }
 
@@ -107,7 +96,6 @@ impl Write {
         Self {
             name: name.into(),
             body: None,
-            archived: false,
         }
     }
 }
@@ -260,20 +248,22 @@ impl<'a> Attempt<'a> {
         for write in change.writes {
             self.apply(&mut map, write).await?;
         }
-        map.fit()?;
+        map.expect_fit()?;
         self.write_pages(&mut map).await?;
-        let at = before.map_or(change.at, |before| change.at.max(before.at));
-        let batch = self.batch(before, at, change.records)?;
+        let batch = self.batch(before, change.at, change.records)?;
         let object = self.put(&encoded(&batch)).await?;
         let head = Head {
             epoch: change.epoch,
             incarnation: change.incarnation,
             seq: self.seq,
-            at,
+            at: change.at,
             records: batch.end(),
             hash: batch.hash(),
-            pages: map.pages.iter().filter_map(|page| page.object).collect(),
-            archived: map.archived.last().and_then(|page| page.object),
+            pages: match map.index {
+                Some(_) => Vec::new(),
+                None => map.page_objects(),
+            },
+            index: map.index,
             tail: tail.into_iter().chain([object]).collect(),
             segment,
             decided_on: change.decided_on,
@@ -338,23 +328,16 @@ impl<'a> Attempt<'a> {
     }
 
     async fn apply(&mut self, map: &mut Map, write: Write) -> Result<(), CommitError> {
-        let before = match write.archived {
-            true => map.remove(&write.name),
-            false => map.get(&write.name).cloned(),
-        };
         let Some(body) = write.body else {
             map.remove(&write.name);
             return Ok(());
         };
-        let entry = Entry {
-            revision: before.map_or(0, |before| before.revision) + 1,
+        let before = map.get(&write.name).map_or(0, |before| before.revision);
+        map.insert(Entry {
+            revision: before + 1,
             name: write.name.into(),
             object: self.put(&body).await?,
-        };
-        match write.archived {
-            true => map.archive(entry),
-            false => map.insert(entry),
-        }
+        });
         Ok(())
     }
 
@@ -367,18 +350,10 @@ impl<'a> Attempt<'a> {
                 });
             }
         }
-        let mut previous = None;
-        for page in &mut map.archived {
-            if page.object.is_none() {
-                let mut contents = page.contents.clone();
-                contents.previous = previous;
-                *page = Arc::new(ArchivePage {
-                    object: Some(self.put(&encoded(&contents)).await?),
-                    contents,
-                });
-            }
-            previous = page.object;
-        }
+        map.index = match map.pages.len() > PAGES {
+            true => Some(self.put(&encoded(&map.page_objects())).await?),
+            false => None,
+        };
         Ok(())
     }
 

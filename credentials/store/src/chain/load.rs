@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{
     Chain, Entry, Head, ObjectRef, State,
     head::Link,
-    map::{ArchivePage, Archived, Map, Page},
+    map::{Map, Page},
 };
 use crate::{Hash, PublicKey, StorageError};
 
@@ -202,8 +202,12 @@ impl Chain {
             let mut same = pages.filter(|page| page.object == Some(*object));
             same.next().cloned()
         };
-        let mut pages: Vec<_> = head.pages.iter().map(shared).collect();
-        let missing = head.pages.iter().zip(&pages);
+        let named = match head.index {
+            None => head.pages.clone(),
+            Some(index) => parse(self.objects(&[index]).await?.pop().flatten())?,
+        };
+        let mut pages: Vec<_> = named.iter().map(shared).collect();
+        let missing = named.iter().zip(&pages);
         let missing = missing.filter(|(_, page)| page.is_none());
         let missing: Vec<_> = missing.map(|(object, _)| *object).collect();
         let mut read = self.objects(&missing).await?.into_iter().zip(missing);
@@ -215,33 +219,8 @@ impl Chain {
         }
         Ok(Map {
             pages: pages.into_iter().flatten().collect(),
-            archived: self.archived_of(head, known).await?,
+            index: head.index,
         })
-    }
-
-    async fn archived_of(
-        &self,
-        head: &Head,
-        known: Option<&Arc<State>>,
-    ) -> Result<Vec<Arc<ArchivePage>>, LoadError> {
-        let mut newest_first = Vec::new();
-        let mut next = head.archived;
-        while let Some(object) = next {
-            let known = known.map_or(&[][..], |known| &known.map.archived);
-            if let Some(at) = known.iter().position(|page| page.object == Some(object)) {
-                newest_first.extend(known[..=at].iter().rev().cloned());
-                break;
-            }
-            let bytes = self.objects(&[object]).await?.pop().flatten();
-            let contents: Archived = parse(bytes)?;
-            next = contents.previous;
-            newest_first.push(Arc::new(ArchivePage {
-                object: Some(object),
-                contents,
-            }));
-        }
-        newest_first.reverse();
-        Ok(newest_first)
     }
 }
 
