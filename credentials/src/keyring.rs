@@ -4,7 +4,7 @@
 //! erasing the workspace means.
 
 mod error;
-mod file;
+mod stored;
 mod open;
 mod restore;
 mod rewrap;
@@ -18,7 +18,12 @@ use std::{
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
-use self::file::{KeyringFile, WrappedKey};
+use keyside_store::{
+    SigningKey,
+    file::{self, with_suffix},
+};
+
+use self::stored::{Bound, KeyringFile, WrappedKey};
 pub(crate) use self::restore::Remains;
 pub use self::{error::KeyringError, rewrap::Rewrapped};
 use crate::{
@@ -34,6 +39,7 @@ pub(crate) struct Keyring {
     path: PathBuf,
     memory: LockedMemory,
     installation: Arc<SealingKey>,
+    signing: Arc<SigningKey>,
     /// By workspace, oldest first; the last one seals.
     workspaces: RwLock<Keys>,
     /// Its lock is held while the file is replaced.
@@ -63,8 +69,11 @@ impl Keyring {
             return Err(KmsError::CannotMakeNew.into());
         }
         let installation = random_id("ins_");
-        let key = new_key(&*service, &installation, "", "ik_").await?.1;
-        let file = KeyringFile::new(installation, key);
+        let (seed, signing) = new_key(&*service, &installation, &Bound::default(), "sk_").await?;
+        let public = SigningKey::from_seed(&seed).public();
+        let own = Bound(String::new(), public.to_string());
+        let key = new_key(&*service, &installation, &own, "ik_").await?.1;
+        let file = KeyringFile::new(installation, key, signing, public);
         file.replace(path)?;
         Self::unwrap(path, kms, file).await
     }
@@ -74,11 +83,18 @@ impl Keyring {
         let memory = LockedMemory::default();
         let service = kms.service();
         let own = unwrap_own(&*service, &memory, &file).await?;
+        let signing = unwrap_signing(&*service, &file).await?;
+        if signing.public() != file.public_key {
+            return Err(KeyringError::Damaged {
+                path: path.to_owned(),
+            });
+        }
         let workspaces = open::unwrap_all(&service, &file, &memory).await?;
         Ok(Self {
             path: path.to_owned(),
             memory,
             installation: own,
+            signing: Arc::new(signing),
             workspaces: RwLock::new(workspaces),
             stored: Mutex::new(Stored { file, kms }),
         })
@@ -87,6 +103,11 @@ impl Keyring {
     /// The installation's own key: it authenticates what belongs to no workspace.
     pub(crate) fn installation(&self) -> &Arc<SealingKey> {
         &self.installation
+    }
+
+    /// What signs the heads of this installation.
+    pub(crate) fn signing(&self) -> &Arc<SigningKey> {
+        &self.signing
     }
 
     pub(crate) fn has_workspaces(&self) -> bool {
@@ -118,6 +139,7 @@ impl Keyring {
         &self,
         workspace: &WorkspaceId,
     ) -> Result<Arc<SealingKey>, KeyringError> {
+        self.catch_up().await?;
         if let Some(left) = self.current(workspace) {
             return Ok(left);
         }
@@ -134,9 +156,11 @@ impl Keyring {
     ) -> Result<Arc<SealingKey>, KeyringError> {
         // Wrapped under the lock: in a rotation of the master key, none may be wrapped with the old one behind its back.
         let mut stored = self.stored.lock().await;
+        let _lock = stored.read_again(&self.path).await?;
         let installation = self.installation.installation();
         let service = stored.kms.service();
-        let (root, wrapped) = new_key(&*service, installation, workspace.as_str(), "wk_").await?;
+        let bound = Bound(workspace.to_string(), stored.file.public_key.to_string());
+        let (root, wrapped) = new_key(&*service, installation, &bound, "wk_").await?;
         let key = SealingKey::new(&wrapped.id, &installation.into(), &root, &self.memory);
         let key = Arc::new(key);
         let mut changed = stored.file.clone();
@@ -152,6 +176,7 @@ impl Keyring {
     /// under way holds one. Says how many there were; ids that are gone already do no harm.
     pub(crate) async fn destroy(&self, ids: &HashSet<String>) -> Result<usize, KeyringError> {
         let mut stored = self.stored.lock().await;
+        let _lock = stored.read_again(&self.path).await?;
         let mut changed = stored.file.clone();
         let mut destroyed = 0;
         changed.workspaces.retain(|_, keys| {
@@ -171,6 +196,27 @@ impl Keyring {
         Ok(destroyed)
     }
 
+    /// Takes over what another process has done to the file: keys of workspaces that it made or erased.
+    pub(crate) async fn catch_up(&self) -> Result<(), KeyringError> {
+        let mut stored = self.stored.lock().await;
+        drop(stored.read_again(&self.path).await?);
+        let known: HashSet<String> = {
+            let keys = self.keys();
+            let all = keys.values().flatten();
+            all.map(|key| key.id().to_owned()).collect()
+        };
+        let is_new = |keys: &Vec<WrappedKey>| keys.iter().any(|key| !known.contains(&key.id));
+        let workspaces = &stored.file.workspaces;
+        let there = workspaces.values().map(Vec::len).sum::<usize>();
+        if there == known.len() && !workspaces.values().any(is_new) {
+            return Ok(());
+        }
+        let service = stored.kms.service();
+        let unwrapped = open::unwrap_all(&service, &stored.file, &self.memory).await?;
+        *self.keys_mut() = unwrapped;
+        Ok(())
+    }
+
     fn keys(&self) -> RwLockReadGuard<'_, Keys> {
         self.workspaces
             .read()
@@ -185,6 +231,25 @@ impl Keyring {
 }
 
 impl Stored {
+    /// Reads the file again, which another process may have replaced, and keeps all others from replacing it until the lock is
+    /// dropped.
+    async fn read_again(&mut self, path: &Path) -> Result<std::fs::File, KeyringError> {
+        let owned = path.to_owned();
+        let read = move || {
+            let lock = file::lock(&with_suffix(&owned, ".lock"))?;
+            Ok::<_, KeyringError>((lock, KeyringFile::read(&owned)?))
+        };
+        let stopping = |_| KmsError::Away {
+            reason: "the process is stopping".to_owned(),
+        };
+        let read = tokio::task::spawn_blocking(read).await.map_err(stopping)?;
+        let (lock, file) = read?;
+        if let Some(file) = file {
+            self.file = file;
+        }
+        Ok(lock)
+    }
+
     async fn replace(&mut self, changed: KeyringFile, path: &Path) -> Result<(), KeyringError> {
         changed.clone().replace_blocking(path).await?;
         self.file = changed;
@@ -217,7 +282,7 @@ impl Stored {
 async fn new_key(
     service: &dyn KeyService,
     installation: &str,
-    workspace: &str,
+    Bound(workspace, signer): &Bound,
     prefix: &str,
 ) -> Result<(Zeroizing<[u8; 32]>, WrappedKey), KmsError> {
     let mut root = Zeroizing::new([0; 32]);
@@ -227,6 +292,7 @@ async fn new_key(
         installation,
         workspace,
         key: &id,
+        signer,
     };
     let wrapped = service.wrap(&wrapping, &root).await?;
     Ok((root, WrappedKey { id, wrapped }))
@@ -243,11 +309,28 @@ async fn unwrap_own(
         installation: &file.installation,
         workspace: "",
         key: &key.id,
+        signer: &file.public_key.to_string(),
     };
     let root = service.unwrap(&wrapping, &key.wrapped).await?;
     let installation = file.installation.as_str().into();
     let key = SealingKey::new(&key.id, &installation, &root, memory);
     Ok(Arc::new(key))
+}
+
+/// What signs the heads.
+async fn unwrap_signing(
+    service: &dyn KeyService,
+    file: &KeyringFile,
+) -> Result<SigningKey, KmsError> {
+    let key = &file.signing_key;
+    let wrapping = Wrapping {
+        installation: &file.installation,
+        workspace: "",
+        key: &key.id,
+        signer: "",
+    };
+    let seed = service.unwrap(&wrapping, &key.wrapped).await?;
+    Ok(SigningKey::from_seed(&seed))
 }
 
 #[cfg(test)]

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use keyside_store::{
+    Effect, Hash,
+    chain::{ChainName, Link, Stored},
+};
 use serde::{Deserialize, Serialize, de::IntoDeserializer};
 
 use crate::{
-    Act, ActorId, CredentialId, Fingerprint, WorkspaceId,
-    authentic::{self, Hash, Stored},
     encoding::base64_bytes,
     keyring::Keyring,
-    sealing::{Place, SealError, SealingKey},
-    storage::Effect,
+    model::{Act, ActorId, CredentialId, Fingerprint, WorkspaceId},
+    sealing::{Place, SealingKey},
 };
 
 /// What happened.
@@ -71,6 +73,12 @@ pub enum Event {
     DocumentDamaged,
     /// A record of this log was found edited or gone.
     AuditDamaged,
+    /// A workspace's own chain has begun.
+    ChainBegun,
+    /// A workspace's own chain names nothing any more: it is erased.
+    ChainEnded,
+    /// How far the chains of workspaces had come.
+    ChainsLinked,
 }
 
 impl Event {
@@ -89,7 +97,9 @@ impl Event {
             | Self::RotationAbandoned
             | Self::CredentialRevoked
             | Self::VersionDestroyed
-            | Self::TokenRevoked => Effect::EndsUse,
+            | Self::TokenRevoked
+            | Self::ChainEnded => Effect::EndsUse,
+            Self::ChainsLinked => Effect::Finishes,
             Self::WorkspaceCreated
             | Self::WorkspaceExported
             | Self::WorkspaceKeyRotated
@@ -110,7 +120,8 @@ impl Event {
             | Self::AuditExported
             | Self::Refused
             | Self::DocumentDamaged
-            | Self::AuditDamaged => Effect::Adds,
+            | Self::AuditDamaged
+            | Self::ChainBegun => Effect::Adds,
         }
     }
 
@@ -143,6 +154,9 @@ impl Event {
             Self::Refused => "refused",
             Self::DocumentDamaged => "document_damaged",
             Self::AuditDamaged => "audit_damaged",
+            Self::ChainBegun => "chain_begun",
+            Self::ChainEnded => "chain_ended",
+            Self::ChainsLinked => "chains_linked",
         }
     }
 }
@@ -150,7 +164,9 @@ impl Event {
 /// One record of the log as it may be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditRecord {
-    /// Counts from 1, without gaps.
+    /// The chain that it is in: the installation's, or a workspace's.
+    pub chain: ChainName,
+    /// Its place there: counts from 1, without gaps.
     pub position: u64,
     /// When.
     pub at: Timestamp,
@@ -170,15 +186,15 @@ pub struct AuditRecord {
     pub fingerprint: Option<Fingerprint>,
     /// What else there is to say.
     pub note: Option<String>,
-    /// SHA-256 of [`Self::stored`].
+    /// The chain hash after it: SHA-256 of the one before and the SHA-256 of [`Self::stored`].
     pub hash: Hash,
-    /// The hash of the one before.
+    /// The chain hash before it.
     pub previous: Hash,
     /// The record as it is stored, so that the chain can be checked with nothing but SHA-256.
     pub stored: String,
 }
 
-/// One record as it is stored, as JSON behind its MAC.
+/// One record as it is stored, as JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Record {
@@ -198,24 +214,15 @@ pub(crate) struct Record {
     /// What must become unreadable when the workspace is erased, sealed under its key.
     #[serde(default, with = "base64_bytes", skip_serializing_if = "Vec::is_empty")]
     pub(crate) detail: Vec<u8>,
-    /// The change that it belongs to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) change: Option<String>,
-    /// The documents that it leads to.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) documents: Vec<Lead>,
     /// What it does to keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) keys: Option<KeyAct>,
-    pub(crate) previous: Hash,
-}
-
-/// Why an entry of the log is no record.
-pub(super) enum Unread {
-    /// It is not what was written there.
-    Edited(&'static str),
-    /// It is, by a release that knows of more than this one. With its hash.
-    Newer(Hash),
+    /// What went with a workspace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) erased: Option<Gone>,
+    /// States that other chains had.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) links: Vec<(WorkspaceId, Link)>,
 }
 
 /// What a record does to keys: once it is on disk, it is carried out, after a crash too.
@@ -228,12 +235,16 @@ pub(crate) enum KeyAct {
     WrapWith(String),
 }
 
-/// A document as a record leaves it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Lead {
-    pub(crate) key: String,
-    /// SHA-256 of what is stored; nothing when the document is removed, or was found gone.
-    pub(crate) hash: Option<Hash>,
+/// What is gone with an erased workspace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Gone {
+    /// Which one of its id it was.
+    pub(crate) incarnation: u64,
+    /// How many credentials.
+    pub(crate) credentials: usize,
+    /// Tokens that open it no more.
+    pub(crate) tokens: Vec<ActorId>,
 }
 
 /// The sealed part of a record.
@@ -254,44 +265,43 @@ pub(crate) struct Draft {
     pub(crate) provider: Option<String>,
     pub(crate) note: Option<String>,
     pub(crate) detail: Option<(Arc<SealingKey>, Detail)>,
-    pub(crate) change: Option<String>,
-    pub(crate) documents: Vec<Lead>,
     pub(crate) keys: Option<KeyAct>,
+    pub(crate) erased: Option<Gone>,
+    pub(crate) links: Vec<(WorkspaceId, Link)>,
 }
 
 impl Draft {
     pub(crate) fn new(event: Event, by: &Act) -> Self {
         Self {
-            event,
             effect: event.effect(),
+            event,
             by: by.clone(),
             workspace: None,
             credential: None,
             provider: None,
             note: None,
             detail: None,
-            change: None,
-            documents: Vec::new(),
             keys: None,
+            erased: None,
+            links: Vec::new(),
         }
     }
 
-    pub(super) fn record(self, position: u64, at: Timestamp, previous: Hash) -> Record {
+    pub(crate) fn record(self, position: u64, at: Timestamp) -> Record {
         Record {
+            detail: self.sealed_detail(position),
             position,
             at,
             event: self.event,
-            detail: self.sealed_detail(position),
             actor: self.by.actor,
             request_id: self.by.request_id,
             workspace: self.workspace,
             credential: self.credential,
             provider: self.provider,
             note: self.note,
-            change: self.change,
-            documents: self.documents,
             keys: self.keys,
-            previous,
+            erased: self.erased,
+            links: self.links,
         }
     }
 
@@ -305,53 +315,20 @@ impl Draft {
 }
 
 impl Record {
-    /// As it is stored, and its hash: of the JSON, so that an export can be checked with nothing but SHA-256.
-    pub(super) fn to_entry(&self, key: &SealingKey) -> (Vec<u8>, Hash) {
-        let entry = authentic::write(key, &Place::Record, self);
-        let hash = Self::hash_of(&entry);
-        (entry, hash)
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("texts and numbers serialize")
     }
 
-    /// The record that stands at `position`, if it was written there, and its hash.
-    pub(super) fn from_entry(
-        key: &SealingKey,
-        position: u64,
-        entry: &[u8],
-    ) -> Result<(Self, Hash), Unread> {
-        let edited = |_| Unread::Edited("was edited: it fails authentication");
-        let stored = Stored::parse(entry).map_err(edited)?;
-        let hash = Hash::of(stored.json);
-        let record: Self = stored
-            .verify(key, &Place::Record)
-            .map_err(|error| match error {
-                SealError::Malformed => Unread::Newer(hash),
-                error => edited(error),
-            })?;
-        match record.position == position {
-            true => Ok((record, hash)),
-            false => Err(Unread::Edited("was written for another position")),
-        }
+    /// The record that stands in a chain; nothing where a later release has written what this one does not know.
+    pub(crate) fn parse(stored: &Stored) -> Option<Self> {
+        serde_json::from_slice(&stored.bytes).ok()
     }
 
-    /// What may be shown of the record in `entry`, if it is authentic and `wanted`.
-    pub(super) fn shown(
-        (position, entry): &(u64, Vec<u8>),
-        keyring: &Keyring,
-        wanted: impl FnOnce(&Self) -> bool,
-    ) -> Option<AuditRecord> {
-        let (record, hash) = Self::from_entry(keyring.installation(), *position, entry).ok()?;
-        let stored = Stored::parse(entry).ok()?.json;
-        let stored = String::from_utf8_lossy(stored).into_owned();
-        wanted(&record).then(|| record.view(hash, stored, keyring))
-    }
-
-    pub(super) fn hash_of(entry: &[u8]) -> Hash {
-        Stored::parse(entry).map_or_else(|_| Hash::of(entry), |stored| Hash::of(stored.json))
-    }
-
-    fn view(self, hash: Hash, stored: String, keyring: &Keyring) -> AuditRecord {
+    /// What may be shown of it.
+    pub(super) fn view(self, chain: &ChainName, stored: Stored, keyring: &Keyring) -> AuditRecord {
         AuditRecord {
             fingerprint: self.open_detail(keyring).map(|detail| detail.fingerprint),
+            chain: chain.clone(),
             position: self.position,
             at: self.at,
             event: self.event,
@@ -361,9 +338,9 @@ impl Record {
             credential: self.credential,
             provider: self.provider,
             note: self.note,
-            hash,
-            previous: self.previous,
-            stored,
+            hash: stored.hash,
+            previous: stored.previous,
+            stored: String::from_utf8_lossy(&stored.bytes).into_owned(),
         }
     }
 

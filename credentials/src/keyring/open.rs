@@ -22,6 +22,7 @@ pub(super) async fn unwrap_all(
     memory: &LockedMemory,
 ) -> Result<Keys, KmsError> {
     let installation: Arc<str> = file.installation.as_str().into();
+    let signer: Arc<str> = file.public_key.to_string().into();
     let in_file = || {
         let workspaces = file.workspaces.iter();
         workspaces.flat_map(|(workspace, keys)| keys.iter().map(move |key| (workspace, key)))
@@ -34,12 +35,14 @@ pub(super) async fn unwrap_all(
             && let Some((index, (workspace, key))) = waiting.next()
         {
             let (service, installation) = (service.clone(), installation.clone());
+            let signer = signer.clone();
             let (workspace, key) = (workspace.clone(), key.clone());
             running.spawn(async move {
                 let wrapping = Wrapping {
                     installation: &installation,
                     workspace: workspace.as_str(),
                     key: &key.id,
+                    signer: &signer,
                 };
                 let root = service.unwrap(&wrapping, &key.wrapped).await;
                 (index, workspace, key.id, root)

@@ -192,6 +192,7 @@ impl<'a> Wrapping<'a> {
             installation: self.installation,
             workspace: self.workspace,
             key: self.key,
+            signer: self.signer,
         }
     }
 }

@@ -36,6 +36,7 @@ pub(crate) enum Place<'a> {
         installation: &'a str,
         workspace: &'a str,
         key: &'a str,
+        signer: &'a str,
     },
     /// What a record of the audit log says that must become unreadable with its workspace.
     RecordDetail {
@@ -88,12 +89,13 @@ impl Place<'_> {
                 installation,
                 workspace,
                 key,
+                signer,
             } => fields(head.into_iter().chain([
                 installation.as_bytes(),
                 workspace.as_bytes(),
                 key.as_bytes(),
                 b"wrapped key",
-                b"",
+                signer.as_bytes(),
                 b"",
             ])),
             Self::Record => fields(head.into_iter().chain([b"record".as_slice()])),

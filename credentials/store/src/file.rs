@@ -81,10 +81,10 @@ pub fn forget_unfinished(path: &Path) -> Result<(), FileError> {
     }
 }
 
-/// [`replace`] without waiting for the disk: after a power cut the file may be old, empty or gone.
-pub fn replace_without_waiting(path: &Path, contents: &[u8]) -> Result<(), FileError> {
+/// The same without waiting for its name: after a power cut the file has the old contents or the new, whole either way.
+pub fn replace_soon(path: &Path, contents: &[u8], mode: Permissions) -> Result<(), FileError> {
     let temporary = with_suffix(path, ".new");
-    fs::write(&temporary, contents).map_err(FileError::at(&temporary))?;
+    write_new(&temporary, contents, &mode).map_err(FileError::at(&temporary))?;
     fs::rename(&temporary, path).map_err(FileError::at(path))
 }
 
@@ -112,6 +112,16 @@ pub fn make_folder(path: &Path) -> Result<(), FileError> {
     // somebody else has made this one, and before now.
     let _ = sync_parent(path);
     Ok(())
+}
+
+/// Locks a file against all other processes, and makes it where there is none; waits for whoever has it. Unlocked when it is
+/// dropped, and when the process ends.
+pub fn lock(path: &Path) -> Result<File, FileError> {
+    let mut options = OpenOptions::new();
+    let options = options.create(true).truncate(false).write(true).mode(0o600);
+    let file = options.open(path).map_err(FileError::at(path))?;
+    file.lock().map_err(FileError::at(path))?;
+    Ok(file)
 }
 
 /// Brings to disk which files are in a folder.

@@ -5,6 +5,7 @@ const HERE: Wrapping<'_> = Wrapping {
     installation: "ins_1",
     workspace: "acme",
     key: "wk_1",
+    signer: "",
 };
 
 fn master_key(byte: u8) -> MasterKey {

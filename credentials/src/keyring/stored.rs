@@ -4,8 +4,13 @@ use std::{collections::BTreeMap, fs::Permissions, os::unix::fs::PermissionsExt, 
 
 use serde::{Deserialize, Serialize};
 
+use keyside_store::{
+    PublicKey,
+    file::{self, FileError},
+};
+
 use super::KeyringError;
-use crate::{FileError, WorkspaceId, encoding::base64_bytes, file};
+use crate::{WorkspaceId, encoding::base64_bytes};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -19,9 +24,17 @@ pub(super) struct KeyringFile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) restored_from: Option<String>,
     pub(super) installation_key: WrappedKey,
+    /// What signs the heads.
+    pub(super) signing_key: WrappedKey,
+    /// What checks them. Every key is wrapped together with it, so that another one put here opens nothing.
+    pub(super) public_key: PublicKey,
     /// Oldest first.
     pub(super) workspaces: BTreeMap<WorkspaceId, Vec<WrappedKey>>,
 }
+
+/// What a key is bound to: a workspace, or none, and the public key that checks what is written with it.
+#[derive(Clone, Default)]
+pub(super) struct Bound(pub(super) String, pub(super) String);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct WrappedKey {
@@ -31,26 +44,43 @@ pub(super) struct WrappedKey {
 }
 
 impl KeyringFile {
-    pub(super) fn new(installation: String, installation_key: WrappedKey) -> Self {
+    pub(super) fn new(
+        installation: String,
+        installation_key: WrappedKey,
+        signing_key: WrappedKey,
+        public_key: PublicKey,
+    ) -> Self {
         Self {
             format: FORMAT,
             installation,
             epoch: 0,
             restored_from: None,
             installation_key,
+            signing_key,
+            public_key,
             workspaces: BTreeMap::new(),
         }
     }
 
-    /// All keys, each with the workspace it is for; the installation's own has none.
-    pub(super) fn keys_mut(&mut self) -> impl Iterator<Item = (&str, &mut WrappedKey)> {
+    /// All keys, each with what it is bound to besides the installation.
+    pub(super) fn keys_mut(&mut self) -> impl Iterator<Item = (Bound, &mut WrappedKey)> {
+        let signer = self.public_key.to_string();
         let of_workspaces = self
             .workspaces
             .iter_mut()
-            .flat_map(|(workspace, keys)| keys.iter_mut().map(|key| (workspace.as_str(), key)));
-        [("", &mut self.installation_key)]
-            .into_iter()
-            .chain(of_workspaces)
+            .flat_map(|(workspace, keys)| keys.iter_mut().map(move |key| (workspace, key)));
+        let of_workspaces = of_workspaces.map({
+            let signer = signer.clone();
+            move |(workspace, key)| (Bound(workspace.to_string(), signer.clone()), key)
+        });
+        let own = Bound(String::new(), signer);
+        let signing = Bound::default();
+        [
+            (own, &mut self.installation_key),
+            (signing, &mut self.signing_key),
+        ]
+        .into_iter()
+        .chain(of_workspaces)
     }
 
     pub(super) fn read(path: &Path) -> Result<Option<Self>, KeyringError> {
@@ -68,6 +98,9 @@ impl KeyringFile {
         let head: Head = serde_json::from_slice(json).map_err(damaged)?;
         match head.format {
             FORMAT => serde_json::from_slice(json).map_err(damaged),
+            found if found < FORMAT => Err(KeyringError::Development {
+                path: path.to_owned(),
+            }),
             found => Err(KeyringError::Newer {
                 path: path.to_owned(),
                 found,
@@ -110,4 +143,4 @@ struct Head {
     format: u32,
 }
 
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;

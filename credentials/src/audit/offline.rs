@@ -1,0 +1,180 @@
+//! Checking an export with the public key alone: no store, no keyring, no Keyside that runs.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, BufRead},
+};
+
+use keyside_store::{
+    Hash, PublicKey,
+    chain::{ChainName, Head},
+};
+use serde::Deserialize;
+
+use crate::encoding::base64_bytes;
+
+/// What an export was checked to hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// The installation that has signed it.
+    pub installation: String,
+    /// How many records, in all chains.
+    pub records: u64,
+    /// Of these, how many are there as no more than their hash.
+    pub hidden: u64,
+    /// How many chains.
+    pub chains: usize,
+}
+
+/// Why an export is not confirmed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FileError {
+    /// It cannot be read.
+    #[error("it cannot be read: {0}")]
+    Io(#[from] io::Error),
+    /// A line that no export has.
+    #[error("line {line} is none of an export in NDJSON")]
+    NotALine {
+        /// Its number, from 1.
+        line: usize,
+    },
+    /// A record was edited, left out or added.
+    #[error("line {line}: record {position} of {chain} does not follow the one before it: edited, left out or added")]
+    Broken {
+        /// The line's number, from 1.
+        line: usize,
+        /// The chain.
+        chain: String,
+        /// The record's position.
+        position: u64,
+    },
+    /// The head is not signed by the holder of the key.
+    #[error("line {line}: the head of {chain} is not signed by the given key: another installation's, or edited")]
+    Unsigned {
+        /// The line's number, from 1.
+        line: usize,
+        /// The chain.
+        chain: String,
+    },
+    /// The records do not lead to the head.
+    #[error("line {line}: the records of {chain} do not lead to its head: some are missing at the end, or edited")]
+    NotTheHead {
+        /// The line's number, from 1.
+        line: usize,
+        /// The chain.
+        chain: String,
+    },
+    /// It begins in the middle of a chain.
+    #[error(
+        "line {line}: the records of {chain} begin with {position}, and those before are not in the file: export without --from to \
+         check all of it"
+    )]
+    Partial {
+        /// The line's number, from 1.
+        line: usize,
+        /// The chain.
+        chain: String,
+        /// The first record that is there.
+        position: u64,
+    },
+    /// The end of a chain is missing.
+    #[error("the file ends before the head of {chain}: the export broke off, or its end was cut")]
+    CutShort {
+        /// The chain.
+        chain: String,
+    },
+    /// Nothing is in it.
+    #[error("there is no chain in it")]
+    Empty,
+}
+
+/// One line, as far as it matters here.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Line {
+    chain: String,
+    position: Option<u64>,
+    stored: Option<String>,
+    record_hash: Option<Hash>,
+    end: Option<End>,
+}
+
+#[derive(Deserialize)]
+struct End {
+    installation: String,
+    #[serde(with = "base64_bytes")]
+    head: Vec<u8>,
+}
+
+/// Holds an export in NDJSON against the public key of the installation that made it.
+///
+/// # Errors
+/// The first line that is not what was exported.
+pub fn verify_export(file: impl BufRead, key: &PublicKey) -> Result<Checked, FileError> {
+    let mut checked = Checked::default();
+    let mut open: BTreeMap<String, (u64, Hash)> = BTreeMap::new();
+    for (number, text) in (1..).zip(file.lines()) {
+        let text = text?;
+        let line = number;
+        let parsed: Line =
+            serde_json::from_str(&text).map_err(|_| FileError::NotALine { line })?;
+        let chain = parsed.chain.clone();
+        if let Some(end) = parsed.end {
+            let (records, hash) = open.remove(&chain).unwrap_or_default();
+            let head = head(&end, &chain, key).ok_or(FileError::Unsigned {
+                line,
+                chain: chain.clone(),
+            })?;
+            if (head.records, head.hash) != (records, hash) {
+                return Err(FileError::NotTheHead { line, chain });
+            }
+            checked.installation = end.installation;
+            checked.records += records;
+            checked.chains += 1;
+            continue;
+        }
+        let (Some(position), Some(record)) = (parsed.position, record_hash(&parsed)) else {
+            return Err(FileError::NotALine { line });
+        };
+        let begins = !open.contains_key(&chain);
+        let (records, hash) = open.entry(chain.clone()).or_default();
+        if position != *records + 1 {
+            return Err(match begins {
+                true => FileError::Partial {
+                    line,
+                    chain,
+                    position,
+                },
+                false => FileError::Broken {
+                    line,
+                    chain,
+                    position,
+                },
+            });
+        }
+        *records = position;
+        *hash = hash.followed_by(record);
+        checked.hidden += u64::from(parsed.stored.is_none());
+    }
+    match open.into_keys().next() {
+        Some(chain) => Err(FileError::CutShort { chain }),
+        None if checked.chains == 0 => Err(FileError::Empty),
+        None => Ok(checked),
+    }
+}
+
+fn record_hash(line: &Line) -> Option<Hash> {
+    match &line.stored {
+        Some(stored) => Some(Hash::of(stored.as_bytes())),
+        None => line.record_hash,
+    }
+}
+
+fn head(end: &End, chain: &str, key: &PublicKey) -> Option<Head> {
+    let name = match chain.strip_prefix("workspace/") {
+        Some(id) => ChainName::workspace(id),
+        None => ChainName::installation(),
+    };
+    Head::verify(&end.head, &name, &end.installation, key).ok()
+}

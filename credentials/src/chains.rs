@@ -1,0 +1,365 @@
+//! The chains of an installation: its own, and one a workspace. Here a commit gets what it has in common with every other:
+//! the time, the signature, the installation's head that it was decided on, and the anchor outside the store.
+
+mod anchors;
+mod marks;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Duration,
+};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use jiff::Timestamp;
+use keyside_store::{
+    Backend, PublicKey, SigningKey, StorageError,
+    chain::{self, Chain, ChainName, Change, CommitError, Damage, LoadError, State, Write},
+};
+use tokio::sync::{OwnedMutexGuard, oneshot};
+
+pub(crate) use self::{
+    anchors::Anchors,
+    marks::{Erased, Mark},
+};
+use crate::{audit::Draft, clock::Ratchet, keyring::Keyring, model::WorkspaceId};
+
+/// All chains.
+pub(crate) struct Chains {
+    backend: Backend,
+    keyring: Arc<Keyring>,
+    clock: Arc<Ratchet>,
+    anchors: Anchors,
+    /// What is written is written in this epoch.
+    epoch: u64,
+    own: Arc<Tracked>,
+    workspaces: RwLock<HashMap<WorkspaceId, Arc<Tracked>>>,
+    /// The workspaces that there are and were, as the installation's head has them.
+    marks: ArcSwap<BTreeMap<WorkspaceId, Mark>>,
+    /// Records for the installation's chain that wait for the next commit.
+    waiting: Mutex<Vec<Waiting>>,
+}
+
+/// One chain, and its state as it was last seen.
+pub(crate) struct Tracked {
+    pub(crate) chain: Chain,
+    state: ArcSwapOption<State>,
+    /// Held while it is changed from here: one change at a time.
+    changing: Arc<tokio::sync::Mutex<()>>,
+}
+
+struct Waiting {
+    draft: Draft,
+    answer: oneshot::Sender<Result<(), CommitError>>,
+}
+
+impl Tracked {
+    fn new(name: ChainName, keyring: &Keyring, backend: &Backend) -> Arc<Self> {
+        let installation = keyring.installation().installation().into();
+        Arc::new(Self {
+            chain: Chain::new(name, &installation, backend),
+            state: ArcSwapOption::empty(),
+            changing: Arc::default(),
+        })
+    }
+
+    /// As it was last seen; nothing if it never was.
+    pub(crate) fn state(&self) -> Option<Arc<State>> {
+        self.state.load_full()
+    }
+
+    pub(crate) async fn lock(&self) -> OwnedMutexGuard<()> {
+        self.changing.clone().lock_owned().await
+    }
+}
+
+impl Chains {
+    pub(crate) async fn new(
+        backend: Backend,
+        keyring: Arc<Keyring>,
+        clock: Arc<Ratchet>,
+        heads: &Path,
+    ) -> Self {
+        Self {
+            own: Tracked::new(ChainName::installation(), &keyring, &backend),
+            anchors: Anchors::in_folder(heads),
+            epoch: keyring.epoch().await,
+            backend,
+            keyring,
+            clock,
+            workspaces: RwLock::default(),
+            marks: ArcSwap::default(),
+            waiting: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// What checks every head of this installation.
+    pub(crate) fn public_key(&self) -> PublicKey {
+        self.signer().public()
+    }
+
+    fn signer(&self) -> &SigningKey {
+        self.keyring.signing()
+    }
+
+    /// The installation's own chain.
+    pub(crate) fn own(&self) -> &Arc<Tracked> {
+        &self.own
+    }
+
+    /// The chain of a workspace, whether or not it has begun.
+    pub(crate) fn of(&self, workspace: &WorkspaceId) -> Arc<Tracked> {
+        let known = self.workspaces.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.get(workspace) {
+            return known.clone();
+        }
+        drop(known);
+        let name = ChainName::workspace(workspace.as_str());
+        let mut known = self
+            .workspaces
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        // Ids that never became workspaces must not pile up.
+        known.retain(|_, chain| chain.state().is_some() || Arc::strong_count(chain) > 1);
+        let tracked = known.entry(workspace.clone());
+        tracked
+            .or_insert_with(|| Tracked::new(name, &self.keyring, &self.backend))
+            .clone()
+    }
+
+    /// The workspaces that there are and were.
+    pub(crate) fn marks(&self) -> Arc<BTreeMap<WorkspaceId, Mark>> {
+        self.marks.load_full()
+    }
+
+    pub(crate) fn mark(&self, workspace: &WorkspaceId) -> Option<Mark> {
+        self.marks.load().get(workspace).cloned()
+    }
+
+    /// Whether an anchor tells that there was an installation here.
+    pub(crate) fn is_anchored(&self) -> bool {
+        self.anchors.has(self.own.chain.name())
+    }
+
+    /// Reads a chain as it is now. The new state, if it is another than the one last seen.
+    ///
+    /// # Errors
+    /// What is wrong with it, or the backend's failure. The state that was last seen stays.
+    pub(crate) async fn refresh(
+        &self,
+        tracked: &Tracked,
+    ) -> Result<Option<Arc<State>>, LoadError> {
+        let trust = self.public_key();
+        let state = match tracked.state() {
+            Some(known) => tracked.chain.refresh(&known, &trust).await?,
+            None => self.first(tracked, &trust).await?,
+        };
+        if let Some(state) = &state {
+            tracked.state.store(Some(state.clone()));
+            if tracked.chain.name() == self.own.chain.name() {
+                self.read_marks(state).await?;
+            }
+        }
+        Ok(state)
+    }
+
+    /// The first look at a chain: held against the anchor, and the last link to it.
+    async fn first(
+        &self,
+        tracked: &Tracked,
+        trust: &PublicKey,
+    ) -> Result<Option<Arc<State>>, LoadError> {
+        let chain = &tracked.chain;
+        let anchored = self.anchors.read(chain.name(), &self.keyring)?;
+        let workspace = chain.name().workspace_id();
+        let mark = workspace.and_then(|id| self.marks.load().get(id).cloned());
+        let linked = mark.and_then(|mark| mark.link);
+        let known: Vec<_> = anchored.into_iter().chain(linked).collect();
+        let Some(state) = chain.load(trust).await? else {
+            return match known.is_empty() {
+                true => Ok(None),
+                false => Err(Damage::HeadGone.into()),
+            };
+        };
+        for known in known {
+            chain.expect_after(known, &state.head).await?;
+        }
+        Ok(Some(state))
+    }
+
+    async fn read_marks(&self, state: &State) -> Result<(), StorageError> {
+        let entries: Vec<_> = state
+            .documents()
+            .filter(|entry| entry.name.starts_with(marks::PREFIX))
+            .collect();
+        let bodies = self.own.chain.read(entries.iter().copied()).await?;
+        let read = entries.iter().zip(bodies).filter_map(|(entry, body)| {
+            let id = entry.name.strip_prefix(marks::PREFIX)?.parse().ok()?;
+            let mark = body.and_then(|body| serde_json::from_slice(&body).ok());
+            if mark.is_none() {
+                tracing::error!(workspace = %id, "what the installation says of a workspace is damaged");
+            }
+            Some((id, mark.unwrap_or_else(Mark::unreadable)))
+        });
+        self.marks.store(Arc::new(read.collect()));
+        Ok(())
+    }
+
+    /// Makes one change of a chain, on top of the state that it was decided on. On disk when this returns.
+    ///
+    /// # Errors
+    /// [`CommitError::Raced`] where somebody else came first: decide again.
+    pub(crate) async fn commit(
+        &self,
+        tracked: &Tracked,
+        on: Option<&Arc<State>>,
+        incarnation: u64,
+        drafts: Vec<Draft>,
+        writes: Vec<Write>,
+    ) -> Result<Arc<State>, CommitError> {
+        let at = self.clock.now();
+        let first = on.map_or(0, |on| on.head.records) + 1;
+        let effect = drafts.first().map(|draft| draft.effect);
+        let records = (first..).zip(drafts);
+        let change = Change {
+            at: at.as_microsecond(),
+            epoch: self.epoch,
+            incarnation,
+            effect: effect.unwrap_or(keyside_store::Effect::Adds),
+            records: records
+                .map(|(position, draft)| draft.record(position, at).to_bytes())
+                .collect(),
+            writes,
+            decided_on: self.own.state().map(|own| own.head.link()),
+        };
+        let state = tracked.chain.commit(on, self.signer(), change).await?;
+        tracked.state.store(Some(state.clone()));
+        if tracked.chain.name() == self.own.chain.name() {
+            let read = self.read_marks(&state).await;
+            if let Err(error) = read {
+                tracing::warn!(%error, "what was just written cannot be read");
+            }
+        }
+        let head = state.head.link();
+        tracing::info!(
+            chain = %tracked.chain.name(),
+            audit_head = %format_args!("{}:{}", head.records, head.hash),
+            "audit record on disk"
+        );
+        self.anchors.write(tracked.chain.name(), &state).await;
+        Ok(state)
+    }
+
+    /// Puts something on the installation's record that changes no document. Shared with whoever asks for the same within a
+    /// few milliseconds, so that they cost one commit; on disk when this returns.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub(crate) async fn note(self: &Arc<Self>, draft: Draft) -> Result<(), CommitError> {
+        let (answer, done) = oneshot::channel();
+        let leads = {
+            let mut waiting = self.waiting();
+            waiting.push(Waiting { draft, answer });
+            waiting.len() == 1
+        };
+        if leads {
+            let chains = self.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(GATHERED_FOR).await;
+                chains.write_notes().await;
+            });
+        }
+        done.await.unwrap_or_else(|_| {
+            let stopping = StorageError::unavailable("the process is stopping");
+            Err(CommitError::NotBegun(stopping))
+        })
+    }
+
+    async fn write_notes(&self) {
+        let _changing = self.own.lock().await;
+        let waiting = std::mem::take(&mut *self.waiting());
+        let drafts: Vec<_> = waiting.iter().map(|it| it.draft.clone()).collect();
+        let outcome = self.commit_notes(drafts).await;
+        for Waiting { answer, .. } in waiting {
+            // Whoever asked may have given up.
+            let _ = answer.send(outcome.clone());
+        }
+    }
+
+    /// Nothing is decided, so a lost race is tried again on top of what the other did.
+    async fn commit_notes(&self, drafts: Vec<Draft>) -> Result<(), CommitError> {
+        for _ in 0..RACES {
+            let refreshed = self.refresh(&self.own).await;
+            refreshed.map_err(not_begun)?;
+            let on = self.own.state();
+            let commit = self.commit(&self.own, on.as_ref(), 0, drafts.clone(), Vec::new());
+            match commit.await {
+                Err(CommitError::Raced) => pause().await,
+                outcome => return outcome.map(drop),
+            }
+        }
+        Err(CommitError::Raced)
+    }
+
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The latest time that any chain tells.
+    pub(crate) fn latest(&self) -> Timestamp {
+        let workspaces = self.workspaces.read().unwrap_or_else(PoisonError::into_inner);
+        let chains = workspaces.values().chain([&self.own]);
+        let times = chains.filter_map(|chain| Some(chain.state()?.head.at));
+        let latest = times.max().unwrap_or(0);
+        Timestamp::from_microsecond(latest).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
+    /// Removes what no head names, of every chain.
+    pub(crate) async fn sweep(&self) -> Result<usize, StorageError> {
+        let tracked: Vec<_> = {
+            let workspaces = self.workspaces.read().unwrap_or_else(PoisonError::into_inner);
+            let chains = workspaces.values().chain([&self.own]);
+            chains.cloned().collect()
+        };
+        let mut removed = 0;
+        for tracked in tracked {
+            // While it does not change, all that is for its next commit is garbage of a crash.
+            let _changing = tracked.lock().await;
+            if let Some(state) = tracked.state() {
+                removed += tracked.chain.sweep(&state).await?;
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// A chain that cannot be read cannot be changed either.
+pub(crate) fn not_begun(error: LoadError) -> CommitError {
+    match error {
+        LoadError::Storage(error) => CommitError::NotBegun(error),
+        LoadError::Damaged(damage) => CommitError::Damaged(damage),
+    }
+}
+
+/// A few milliseconds, another number each time: of two that race, one comes first.
+pub(crate) async fn pause() {
+    let jitter = crate::entropy::number() % 10_000;
+    tokio::time::sleep(Duration::from_micros(jitter)).await;
+}
+
+/// A link to a state of a chain, as the log and receipts name it.
+pub(crate) type Link = chain::Link;
+
+/// How long records are gathered for one commit.
+const GATHERED_FOR: Duration = Duration::from_millis(50);
+/// How often a lost race is run again.
+pub(crate) const RACES: usize = 50;
