@@ -39,7 +39,7 @@ vault: ## Keyside before a real OpenBao, also what waits for leases to end (ARGS
 	cargo build --locked --workspace --bins --examples
 	KEYSIDE_BIN=$(target_dir)/debug/keyside tests/vault/run.sh $(ARGS)
 
-bench: ## Measure against nginx on this machine, side by side (ARGS=start: how fast it starts; ARGS=lists: the admin API, ARGS=revoke: how soon a key is used no more)
+bench: ## Measure against nginx on this machine, side by side (ARGS=--declared: a sidecar with a declared key beside the store; ARGS=start: how fast it starts; ARGS=lists: the admin API, ARGS=revoke: how soon a key is used no more)
 	@$(need) cargo cc cmake
 	tests/bench/run.sh $(ARGS)
 

@@ -8,27 +8,23 @@ use crate::backing::Backing;
 use crate::declared_health::DeclaredHealth;
 use crate::failure::Failure;
 use crate::inventory::Inventory;
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::{Lifecycle, Signals};
 use crate::observe::{self, Observed};
+use crate::opening::{self, Early};
 use crate::runnable::{Process, Runnable, StoreSetup};
 use crate::store_health::StoreHealth;
 use crate::{allocator, descriptors, telemetry, warnings, web};
 use keyside_admin::AdminOptions;
 use keyside_config::{AllowedReferences, ListenAddress, Roots, Settings, Sources};
 use keyside_credentials::source::SecretSource;
-use keyside_credentials::storage::{SledStorage, StorageError};
 use keyside_credentials::{
-    DeclaredCredentials, DeclaredOptions, KeyringError, Kms, KmsError, KmsSource, OpenError,
-    OpenOptions, ReferenceOptions, Registry, SystemClock,
+    CacheOptions, DeclaredCredentials, DeclaredOptions, KmsSource, ReferenceOptions, SystemClock,
 };
 use keyside_proxy::{Bound, Drain, Egress, Metrics, Parts};
 use keyside_vault::Vault;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server};
-use std::error::Error;
 use std::fmt::Display;
-use std::io::{self, ErrorKind};
-use std::iter;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -47,8 +43,10 @@ pub(crate) fn proxy(sources: &Sources) -> Result<(), Failure> {
 }
 
 fn run(sources: &Sources, process: Process) -> Result<(), Failure> {
-    let app = App::open(Runnable::of(Settings::load(sources)?.settings, process)?)?;
-    app.bind()?.run(|_| {});
+    let runnable = Runnable::of(Settings::load(sources)?.settings, process)?;
+    if let Some(app) = App::open(runnable)? {
+        app.bind()?.run(|_| {});
+    }
     Ok(())
 }
 
@@ -59,6 +57,8 @@ pub(crate) struct App {
     egress: Arc<Egress>,
     /// Where the registry's own tasks run; outlives pingora's runtimes.
     pub(crate) runtime: Runtime,
+    /// What a start that may have to wait has opened before the others.
+    early: Option<Early>,
     _telemetry: telemetry::Telemetry,
 }
 
@@ -68,6 +68,7 @@ pub(crate) struct Ready {
     server: Server,
     drain: Drain,
     addresses: Addresses,
+    signals: Option<Signals>,
 }
 
 /// Where the process listens, with the ports that were really given.
@@ -79,11 +80,14 @@ pub(crate) struct Addresses {
 }
 
 impl App {
-    pub(crate) fn open(runnable: Runnable) -> Result<Self, Failure> {
+    /// Opens what requests are answered from. With a key service over the network it waits for that; nothing where a signal
+    /// ends the wait.
+    pub(crate) fn open(runnable: Runnable) -> Result<Option<Self>, Failure> {
         let Runnable {
             mut settings,
             store,
             vault,
+            cache,
             filter,
             egress,
         } = runnable;
@@ -103,27 +107,40 @@ impl App {
             .build()
             .map_err(failed)?;
         let references = references(&settings, vault.clone());
-        let declared = declared(&settings, vault)?;
+        let declared = declared(&settings, vault, cache)?;
+        let mut early = match &store {
+            Some(StoreSetup {
+                kms: KmsSource::Service(_),
+                ..
+            }) => Some(Early::open(&settings, &runtime)?),
+            _ => None,
+        };
         let backing = match store {
-            Some(StoreSetup { folder, kms }) => {
-                let registry = runtime.block_on(open_registry(&settings, &folder, &kms))?;
+            Some(setup) => {
+                let opened = opening::registry(&settings, &setup, early.as_mut());
+                let Some(registry) = runtime.block_on(opened)? else {
+                    // A name that is still being looked up must not hold it up.
+                    runtime.shutdown_background();
+                    return Ok(None);
+                };
                 Backing::stored(registry, declared)
             }
             None => Backing::declared_only(declared),
         };
         // Those whose sources do not answer are waited for in the background.
         let _ = runtime.block_on(async { timeout(FIRST_LOOK, backing.follow(references)).await });
-        Ok(Self {
+        Ok(Some(Self {
             settings: Arc::new(settings),
             backing,
             egress: Arc::new(egress),
             runtime,
+            early,
             _telemetry: telemetry,
-        })
+        }))
     }
 
     /// Binds every listener.
-    pub(crate) fn bind(self) -> Result<Ready, Failure> {
+    pub(crate) fn bind(mut self) -> Result<Ready, Failure> {
         let admin = match self.backing.registry() {
             Some(_) => {
                 let bound = web::bind("admin.listen", self.settings.admin.listen);
@@ -132,8 +149,11 @@ impl App {
             None => None,
         };
         let admin_address = admin.as_ref().map(|(_, address)| *address);
-        let (observe, observe_address) =
-            web::bind("observe.listen", self.settings.observe.listen).map_err(failed)?;
+        let (observed, signals) = match self.early.take() {
+            Some(Early { observe, signals }) => (observe, Some(signals)),
+            None => (opening::bind_observe(&self.settings)?, None),
+        };
+        let (observe, observe_address) = observed;
         let settings = match admin_address {
             Some(address) => self.settings_with_links(address),
             None => self.settings.clone(),
@@ -183,6 +203,7 @@ impl App {
             server,
             drain,
             addresses,
+            signals,
         })
     }
 
@@ -214,14 +235,7 @@ impl App {
         }
         let declared = self.backing.declared().clone();
         metrics.register(Box::new(DeclaredHealth::new(declared)?))?;
-        let build = prometheus::Opts::new("keyside_build_info", "The running version; always 1.");
-        let build = prometheus::IntGauge::with_opts(
-            build.const_label("version", env!("CARGO_PKG_VERSION")),
-        )?;
-        build.set(1);
-        metrics.register(Box::new(build))?;
-        let process = prometheus::process_collector::ProcessCollector::for_self();
-        metrics.register(Box::new(process))
+        opening::register_process(metrics)
     }
 }
 
@@ -234,6 +248,7 @@ impl Ready {
             server,
             drain,
             addresses,
+            signals,
         } = self;
         let ready = move || {
             let proxy: Vec<_> = addresses.proxy.iter().map(ToString::to_string).collect();
@@ -248,13 +263,23 @@ impl Ready {
         let lifecycle = Lifecycle {
             drain,
             deadline: app.settings.proxy.deadlines.drain,
+            signals: Mutex::new(signals),
             ready: Mutex::new(Some(Box::new(ready))),
         };
         server.run(RunArgs {
             shutdown_signal: Box::new(lifecycle),
         });
-        app.runtime.block_on(app.backing.flush());
+        let App {
+            backing,
+            runtime,
+            _telemetry,
+            ..
+        } = app;
+        runtime.block_on(backing.flush());
         tracing::info!("stopped");
+        drop(backing);
+        // A network file system that does not answer must not keep the process from ending.
+        runtime.shutdown_timeout(LAST_READS);
     }
 }
 
@@ -285,6 +310,7 @@ fn announce(egress: &Egress, settings: &Settings) {
 pub(crate) fn declared(
     settings: &Settings,
     vault: Option<Arc<Vault>>,
+    cache: Option<CacheOptions>,
 ) -> Result<Arc<DeclaredCredentials>, Failure> {
     let (poll, outage) = match &settings.vault {
         Some(vault) => (vault.poll, vault.outage),
@@ -297,6 +323,7 @@ pub(crate) fn declared(
         vault: vault.map(|vault| vault as Arc<dyn SecretSource>),
         poll,
         outage,
+        cache,
         clock: Arc::new(SystemClock),
     };
     DeclaredCredentials::new(options).map_err(misconfigured)
@@ -322,73 +349,14 @@ fn references(settings: &Settings, vault: Option<Arc<Vault>>) -> ReferenceOption
     }
 }
 
-async fn open_registry(
-    settings: &Settings,
-    data: &Path,
-    kms: &KmsSource,
-) -> Result<Arc<Registry>, Failure> {
-    let storage = SledStorage::open(&data.join("store"))
-        .await
-        .map_err(failed)?;
-    let keyring = data.join("keyring");
-    let options = OpenOptions {
-        storage: Arc::new(storage),
-        kms: Kms::open(kms, &keyring).map_err(without_master_key)?,
-        keyring,
-        catalogue: Arc::new(settings.catalogue.clone()),
-        rules: settings.credentials.clone(),
-        clock: Arc::new(SystemClock),
-    };
-    let registry = Registry::open(options).await.map_err(unopened)?;
-    registry.runs().set_retention(settings.runs.keep);
-    registry.runs().set_when_full(settings.runs.when_full);
-    // A disk that is full already is found before the first request.
-    registry.runs().flush().await;
-    Ok(registry)
-}
-
 /// The surroundings have to change; trying again may help. These errors name
 /// their remedy themselves.
-fn failed(error: impl Display) -> Failure {
+pub(crate) fn failed(error: impl Display) -> Failure {
     Failure::failed(error.to_string())
 }
 
-/// A disk that is full or fails, or a key service that is away, is not for the settings to mend, and may be mended by the
-/// next start.
-fn unopened(error: OpenError) -> Failure {
-    let may_pass = match &error {
-        OpenError::Storage(error) => matches!(
-            error,
-            StorageError::Full { .. } | StorageError::Failed { .. }
-        ),
-        OpenError::Keyring(KeyringError::Kms(KmsError::Away { .. })) => true,
-        OpenError::TokenFile(file) => file.kind() == ErrorKind::StorageFull,
-        error => has_no_room(error),
-    };
-    match may_pass {
-        true => failed(error),
-        false => misconfigured(error),
-    }
-}
-
-fn without_master_key(error: KmsError) -> Failure {
-    match has_no_room(&error) {
-        true => failed(error),
-        false => misconfigured(error),
-    }
-}
-
-/// Whether what is at the bottom of it is a disk without room.
-fn has_no_room(error: &(dyn Error + 'static)) -> bool {
-    let mut causes = iter::successors(Some(error), |&error| error.source());
-    causes.any(|cause| {
-        let cause = cause.downcast_ref::<io::Error>();
-        cause.is_some_and(|cause| cause.kind() == ErrorKind::StorageFull)
-    })
-}
-
 /// The settings, or what they point at, have to change.
-fn misconfigured(error: impl Display) -> Failure {
+pub(crate) fn misconfigured(error: impl Display) -> Failure {
     Failure::configuration(error.to_string())
 }
 
@@ -418,3 +386,5 @@ fn server(proxy: Bound, workers: usize) -> Server {
 const UNREADABLE_POLL: Duration = Duration::from_secs(3600);
 /// How long a start waits for secrets that are kept elsewhere. Most are there in a fraction of it.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
+/// How long the end waits for files that are being read or written.
+const LAST_READS: Duration = Duration::from_secs(5);

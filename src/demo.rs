@@ -28,7 +28,9 @@ pub(crate) fn run(sources: &Sources) -> Result<(), Failure> {
     let address = provider.local_addr().map_err(failed)?;
     make_master_key(&master_key(folder.path())).map_err(failed)?;
     let settings = Settings::load(&throwaway(sources, folder.path(), address))?.settings;
-    let app = App::open(Runnable::of(settings, Process::Serve)?)?;
+    let Some(app) = App::open(Runnable::of(settings, Process::Serve)?)? else {
+        return Ok(());
+    };
     // As long as a real one, and made anew: nothing about the demo is a known key.
     let key = format!("sandbox-{}", random_hex()?);
     app.runtime

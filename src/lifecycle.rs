@@ -18,6 +18,8 @@ use tokio::time::{sleep, timeout};
 pub(crate) struct Lifecycle {
     pub(crate) drain: Drain,
     pub(crate) deadline: Duration,
+    /// Those that were received before already, if any were: one that came since is not lost.
+    pub(crate) signals: Mutex<Option<Signals>>,
     /// Called once, when all services have been started.
     pub(crate) ready: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
@@ -25,7 +27,8 @@ pub(crate) struct Lifecycle {
 #[async_trait]
 impl ShutdownSignalWatch for Lifecycle {
     async fn recv(&self) -> ShutdownSignal {
-        let mut signals = match Signals::new() {
+        let received = self.signals.lock().ok().and_then(|mut held| held.take());
+        let mut signals = match received.map_or_else(Signals::new, Ok) {
             Ok(signals) => signals,
             Err(error) => {
                 tracing::error!(%error, "signals cannot be received");
@@ -83,7 +86,7 @@ impl Lifecycle {
 }
 
 /// The signals that ask us to leave.
-struct Signals {
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     /// `None` if it is ignored: handling a signal would end that.
@@ -92,7 +95,8 @@ struct Signals {
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    /// From here on none of them ends the process by itself.
+    pub(crate) fn new() -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -104,7 +108,7 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> &'static str {
+    pub(crate) async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",

@@ -13,11 +13,13 @@ mod inventory;
 mod kms;
 mod lifecycle;
 mod observe;
+mod opening;
 mod runnable;
 mod store_health;
 mod telemetry;
 mod terminal;
 mod vault;
+mod waiting;
 mod warnings;
 mod web;
 

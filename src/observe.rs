@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use keyside_credentials::{DeclaredCredentials, Registry, Runs, Standing};
+use keyside_credentials::{DeclaredCredentials, FromCache, Registry, Runs, Standing};
 use keyside_proxy::{Drain, Phase};
 use prometheus::{Encoder, TextEncoder};
 
@@ -20,17 +20,25 @@ pub(crate) struct Observed {
 }
 
 pub(crate) fn router(observed: Observed) -> Router {
+    let metrics = observed.metrics.clone();
+    Router::new()
+        .route("/readyz", get(ready))
+        .with_state(observed)
+        .merge(without_readiness(metrics))
+}
+
+/// What can be asked whether or not there is anything to be ready with.
+pub(crate) fn without_readiness(measured: prometheus::Registry) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(ready))
-        .with_state(observed)
+        .with_state(measured)
 }
 
-async fn metrics(State(observed): State<Observed>) -> Response {
+async fn metrics(State(measured): State<prometheus::Registry>) -> Response {
     let encoder = TextEncoder::new();
     let mut text = Vec::new();
-    match encoder.encode(&observed.metrics.gather(), &mut text) {
+    match encoder.encode(&measured.gather(), &mut text) {
         Ok(()) => (
             [(header::CONTENT_TYPE, encoder.format_type().to_owned())],
             text,
@@ -60,7 +68,8 @@ async fn ready(State(observed): State<Observed>) -> (StatusCode, String) {
         .into_iter()
         .flatten()
         .chain(run_details(backing.runs()))
-        .chain(secret_details(backing.standings()));
+        .chain(secret_details(backing.standings()))
+        .chain(cache_details(backing.declared()));
     details.for_each(|detail| said.push_str(&detail));
     (status, said)
 }
@@ -73,10 +82,18 @@ fn is_waiting(declared: &DeclaredCredentials) -> bool {
 /// A line for each credential whose secret is kept elsewhere and was not read.
 fn secret_details(standings: Vec<Standing>) -> Vec<String> {
     let line = |standing: Standing| {
-        let fault = standing.fault?;
-        let meanwhile = match standing.usable {
-            true => "the one that was read before is used",
-            false => "requests for it are refused",
+        let (fault, meanwhile) = match (standing.fault, standing.cached) {
+            (None, None) => return None,
+            (fault, Some(FromCache { confirmed, until })) => (
+                fault.unwrap_or_else(|| "it was not read since the start".to_owned()),
+                format!(
+                    "the one in vault.cache, which Vault confirmed at {confirmed}, is used until {until}"
+                ),
+            ),
+            (Some(fault), None) if standing.usable => {
+                (fault, "the one that was read before is used".to_owned())
+            }
+            (Some(fault), None) => (fault, "requests for it are refused".to_owned()),
         };
         let Standing {
             workspace,
@@ -90,6 +107,12 @@ fn secret_details(standings: Vec<Standing>) -> Vec<String> {
         ))
     };
     standings.into_iter().filter_map(line).collect()
+}
+
+/// A line where a restart during an outage of Vault would find no current copy.
+fn cache_details(declared: &DeclaredCredentials) -> Option<String> {
+    let fault = declared.cache_fault()?;
+    Some(format!("vault.cache: {fault}\n"))
 }
 
 /// A line for each thing that is wrong with the store.

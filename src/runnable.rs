@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use keyside_config::{Settings, Store};
-use keyside_credentials::KmsSource;
+use keyside_credentials::{CacheOptions, KmsSource};
 use keyside_proxy::{Egress, ProxyVariables};
 use keyside_vault::Vault;
 use tracing_subscriber::EnvFilter;
 
 use crate::failure::Failure;
-use crate::{kms, telemetry, vault};
+use crate::{app, kms, telemetry, vault};
 
 /// Settings that can be run, as far as that shows without network and data.
 pub(crate) struct Runnable {
@@ -19,6 +19,8 @@ pub(crate) struct Runnable {
     pub(crate) store: Option<StoreSetup>,
     /// The client of Vault, where something uses it.
     pub(crate) vault: Option<Arc<Vault>>,
+    /// The sealed copy of what is read from Vault, where the settings name one.
+    pub(crate) cache: Option<CacheOptions>,
     /// What `log.filter` means.
     pub(crate) filter: EnvFilter,
     /// By which way providers are reached.
@@ -56,6 +58,9 @@ impl Runnable {
     /// Refuses what has to be changed first.
     pub(crate) fn of(settings: Settings, process: Process) -> Result<Self, Failure> {
         let vault = vault::open(&settings)?;
+        let cache = vault::cache(&settings)?;
+        // Labels and usage tags are read by the domain; nothing is looked for yet.
+        app::declared(&settings, None, None)?;
         let store = match process {
             Process::Serve => Some(StoreSetup {
                 folder: data_folder(&settings.store)?.to_owned(),
@@ -73,6 +78,7 @@ impl Runnable {
             settings,
             store,
             vault,
+            cache,
             filter,
             egress: egress.map_err(misconfigured)?,
         })

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use keyside_config::{Settings, VaultAuth};
+use keyside_credentials::{CacheKey, CacheOptions};
 use keyside_vault::Vault;
 
 use crate::failure::Failure;
@@ -18,6 +19,23 @@ pub(crate) fn open(settings: &Settings) -> Result<Option<Arc<Vault>>, Failure> {
     vault
         .map(Some)
         .map_err(|error| Failure::configuration(error.to_string()))
+}
+
+/// The cache that the settings name, with its key. Nothing in it is read yet.
+pub(crate) fn cache(settings: &Settings) -> Result<Option<CacheOptions>, Failure> {
+    let Some(vault) = &settings.vault else {
+        return Ok(None);
+    };
+    let Some(cache) = &vault.cache else {
+        return Ok(None);
+    };
+    let key = CacheKey::read(&cache.key_file, &cache.folder);
+    Ok(Some(CacheOptions {
+        folder: cache.folder.clone(),
+        key: key.map_err(|error| Failure::configuration(error.to_string()))?,
+        address: vault.address.to_string(),
+        namespace: vault.namespace.clone(),
+    }))
 }
 
 /// Whether a command can sign in beside the service. A wrapped secret id can be used once, and the service needs it.

@@ -1,7 +1,9 @@
 //! What in the settings can be run and still deserves a second look: said by `serve` at start and by `check`, in the same
 //! words.
 
-use keyside_config::{Catalogue, EgressProxy, ListenAddress, Listener, Provider, Settings};
+use keyside_config::{
+    Catalogue, EgressProxy, ListenAddress, Listener, Provider, Settings, SourceReference,
+};
 use keyside_proxy::ProxyVariables;
 
 /// One sentence or two for each, with the way out.
@@ -11,6 +13,7 @@ pub(crate) fn of(settings: &Settings) -> Vec<String> {
     listeners
         .filter_map(open_to_the_network)
         .chain(environment(settings))
+        .chain(cache_of_nothing(settings))
         .chain(
             providers
                 .flat_map(|provider| mistyped(provider).into_iter().chain(doubled_path(provider))),
@@ -41,6 +44,18 @@ fn environment(settings: &Settings) -> Vec<String> {
         true => ProxyVariables::from_process().warnings(),
         false => Vec::new(),
     }
+}
+
+/// Only declared secrets are kept in it, so that somebody may rely on a cache that stays empty.
+fn cache_of_nothing(settings: &Settings) -> Option<String> {
+    settings.vault.as_ref()?.cache.as_ref()?;
+    let mut sources = settings.declared.iter().map(|declared| &declared.source);
+    let is_in_vault = |source: &SourceReference| matches!(source, SourceReference::Vault(_));
+    (!sources.any(is_in_vault)).then(|| {
+        "vault.cache: it keeps what [[credential]] tables read from Vault, and none does; stored keys with a secretRef are not \
+         in it"
+            .to_owned()
+    })
 }
 
 /// A mistyped id overlays nothing: the built-in provider stays as it is.

@@ -72,6 +72,15 @@ pub(crate) fn service(
     GenBackgroundService::new(name.to_owned(), Arc::new(web))
 }
 
+/// Serves outside of pingora, until it is told to stop or nobody is left to tell it.
+pub(crate) async fn serve_until(router: Router, socket: TcpListener, stopped: ShutdownWatch) {
+    let web = Web {
+        router,
+        socket: Mutex::new(Some(socket)),
+    };
+    web.start(stopped).await;
+}
+
 #[async_trait]
 impl BackgroundService for Web {
     async fn start(&self, shutdown: ShutdownWatch) {

@@ -3,11 +3,11 @@
 //! serde's own messages are never shown: they repeat the value that they stumble over, and the one in the wrong place is
 //! the secret.
 
-mod json_text;
 mod read;
 
 use std::{collections::HashSet, fmt};
 
+use keyside_credentials::json_text::unescaped;
 use serde::{
     Deserializer,
     de::{DeserializeOwned, MapAccess, Visitor},
@@ -15,7 +15,6 @@ use serde::{
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
-use self::json_text::unescaped;
 pub(crate) use self::read::{
     Given, flag, one_of, parsed, reference, secret, set, text, timestamp, whole, word,
 };

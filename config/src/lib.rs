@@ -32,9 +32,9 @@ pub use catalogue::Catalogue;
 pub use error::SettingsError;
 pub use field::{CredentialNames, NormalName};
 pub use likeness::nearest;
-pub use metadata::is_metadata_address;
+pub use metadata::{is_metadata_address, is_metadata_host};
 pub use origin::Origin;
-pub use pattern::{Completion, PathPattern, PathPatternError};
+pub use pattern::{Completion, ExceptedName, PathPattern, PathPatternError};
 pub use provider::{
     Auth, Check, CheckAnswer, DUMMY_KEY, DoubledPath, Ending, EndpointError, EndpointRule,
     ErrorShape, Group, KeyPath, KeyRules, Links, Provider, ProviderDeadlines, ProviderId,
@@ -50,6 +50,6 @@ pub use settings::{
     DeclaredCredential, DeclaredEnvironment, Egress, EgressProxy, EgressProxyError, EnvironmentPin,
     Kms, Limits, Listener, LocalKms, Log, LogFormat, MasterKeySource, Observe, Proxy, Roots, Runs,
     Settings, SourceReference, SourceReferenceError, Store, TransitKms, Vault, VaultAuth,
-    VaultReference, VaultToken, WhenFull,
+    VaultCache, VaultReference, VaultToken, WhenFull,
 };
 pub use sources::{EffectiveSetting, Loaded, Sources};

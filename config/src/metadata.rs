@@ -1,5 +1,5 @@
-//! Where clouds hand out credentials: the addresses of their metadata services. No provider is there, so they are never
-//! connected to, whatever a name resolves to and whatever settings say.
+//! Where clouds hand out credentials: the addresses of their metadata services, and their names. No provider is there, so they
+//! are never connected to, whatever a name resolves to, whatever settings say, and whoever resolves the name.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -9,6 +9,18 @@ pub fn is_metadata_address(address: IpAddr) -> bool {
         IpAddr::V4(address) => SERVICES.contains(&address),
         IpAddr::V6(address) => {
             is_of_a_cloud(address) || embedded(address).any(|inner| SERVICES.contains(&inner))
+        }
+    }
+}
+
+/// Whether a host, a name or an address in the usual form, is a metadata service. An egress proxy resolves names where we do
+/// not see to which address.
+pub fn is_metadata_host(host: &str) -> bool {
+    match host.parse() {
+        Ok(address) => is_metadata_address(address),
+        Err(_) => {
+            let name = host.strip_suffix('.').unwrap_or(host);
+            NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
         }
     }
 }
@@ -70,9 +82,43 @@ const SERVICES: [Ipv4Addr; 9] = [
     Ipv4Addr::new(168, 63, 129, 16),
 ];
 
+const NAMES: [&str; 8] = [
+    // Google Cloud, with the names that its resolver completes.
+    "metadata.google.internal",
+    "metadata.goog",
+    "metadata",
+    // AWS.
+    "instance-data.ec2.internal",
+    "instance-data",
+    // Tencent, IBM, Equinix.
+    "metadata.tencentyun.com",
+    "api.metadata.cloud.ibm.com",
+    "metadata.platformequinix.com",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn metadata_services_are_known_by_name_too() {
+        for (host, expected) in [
+            ("metadata.google.internal", true),
+            ("Metadata.Google.Internal", true),
+            ("metadata.google.internal.", true),
+            ("metadata", true),
+            ("instance-data", true),
+            ("169.254.169.254", true),
+            ("fd00:ec2::254", true),
+            ("metadata.google.internal.example", false),
+            ("metadata.example.com", false),
+            ("api.openai.com", false),
+            ("10.0.0.1", false),
+            ("", false),
+        ] {
+            assert_eq!(is_metadata_host(host), expected, "{host}");
+        }
+    }
 
     #[test]
     fn metadata_services_are_known_in_every_form() {

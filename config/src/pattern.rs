@@ -5,16 +5,28 @@ use std::{fmt, str::FromStr};
 /// A path that a provider allows, such as `/v1/models/*` or `/v1beta/models/*:generateContent`.
 ///
 /// A `*` matches one or more characters of one segment. One segment may be `**`: it matches one or more segments, and
-/// only there a path may hold an escaped slash, `%2F`, as identifiers with slashes do. There is no other magic.
+/// only there a path may hold an escaped slash, `%2F`, as identifiers with slashes do. [`PathPattern::except`] names
+/// segments that no star matches. There is no other magic.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PathPattern {
     /// All but `**`.
     segments: Vec<String>,
     /// How many of them come before `**`, if there is one.
     many: Option<usize>,
+    /// Segments that no star matches.
+    except: Vec<ExceptedName>,
 }
 
 impl PathPattern {
+    /// The same pattern, whose stars match no segment that is one of `names`: where an API has collections beside objects
+    /// that a client names, as in `/v1/workflows/deployments` and `/v1/workflows/*`.
+    pub fn except(self, names: Vec<ExceptedName>) -> Self {
+        Self {
+            except: names,
+            ..self
+        }
+    }
+
     /// Whether a normalised path (it starts with `/`, and has no dot or empty segments) is covered.
     pub fn matches(&self, path: &str) -> bool {
         let Some(path) = path.strip_prefix('/') else {
@@ -23,7 +35,9 @@ impl PathPattern {
         let (before, after) = self.segments.split_at(self.many.unwrap_or_default());
         let mut actual = path.split('/');
         let fits = |wanted: &String, segment: Option<&str>| {
-            segment.is_some_and(|segment| wanted == segment || glob(wanted, segment))
+            segment.is_some_and(|segment| {
+                wanted == segment || (glob(wanted, segment) && !self.excepts(segment))
+            })
         };
         before.iter().all(|wanted| fits(wanted, actual.next()))
             && after
@@ -31,9 +45,21 @@ impl PathPattern {
                 .rev()
                 .all(|wanted| fits(wanted, actual.next_back()))
             && match self.many {
-                Some(_) => actual.next().is_some_and(|segment| !segment.is_empty()),
+                Some(_) => {
+                    let mut actual = actual.peekable();
+                    actual.peek().is_some_and(|segment| !segment.is_empty())
+                        && !actual.any(|segment| self.excepts(segment))
+                }
                 None => actual.next().is_none(),
             }
+    }
+
+    /// Whether a segment, with its escaped slashes undone or as it is, is one that no star matches.
+    fn excepts(&self, segment: &str) -> bool {
+        !self.except.is_empty()
+            && segment
+                .split(ESCAPED_SLASH)
+                .any(|part| self.except.iter().any(|name| name.is(part)))
     }
 
     /// Whether every path that it covers begins with the segments of `path` and has more. `path` has no slash at its end.
@@ -90,6 +116,28 @@ impl PathPattern {
     }
 }
 
+/// A segment that no star of a pattern matches.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ExceptedName(String);
+
+impl ExceptedName {
+    /// In any case: a server that ignores case would take it for the same.
+    fn is(&self, segment: &str) -> bool {
+        self.0.eq_ignore_ascii_case(segment)
+    }
+}
+
+impl FromStr for ExceptedName {
+    type Err = PathPatternError;
+
+    fn from_str(text: &str) -> Result<Self, PathPatternError> {
+        match is_pattern_segment(text) && !text.contains('*') {
+            true => Ok(Self(text.to_owned())),
+            false => Err(PathPatternError::Name),
+        }
+    }
+}
+
 /// A path that a pattern covers, made from one that it does not.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Completion {
@@ -114,7 +162,11 @@ impl FromStr for PathPattern {
             segments.remove(many);
         }
         match segments.iter().all(|segment| is_pattern_segment(segment)) {
-            true => Ok(Self { segments, many }),
+            true => Ok(Self {
+                segments,
+                many,
+                except: Vec::new(),
+            }),
             false => Err(PathPatternError::Segment),
         }
     }
@@ -142,6 +194,9 @@ pub enum PathPatternError {
         "expected segments of letters, digits, -._~:@!$'()+,= and *, and at most one that is **"
     )]
     Segment,
+    /// No segment, or one with a star, as a name that stars do not match.
+    #[error("expected one segment of letters, digits and -._~:@!$'()+,= without *")]
+    Name,
 }
 
 /// Whether `text` has the form `wanted`, in which each `*` matches one or more characters. None of them is an escaped
@@ -313,6 +368,40 @@ mod tests {
     #[test]
     fn one_star_takes_no_escaped_slash() {
         check("/a/*", &["/a/b%3Ac"], &["/a/b%2Fc", "/a%2Fb"]);
+    }
+
+    #[test]
+    fn a_star_matches_no_name_that_is_excepted() {
+        let except = |pattern: &str, names: &[&str]| {
+            let names: Vec<ExceptedName> = names.iter().map(|name| name.parse().unwrap()).collect();
+            pattern.parse::<PathPattern>().unwrap().except(names)
+        };
+        let pattern = except("/v1/flows/*/execute", &["deployments", "runs"]);
+        for path in ["/v1/flows/mine/execute", "/v1/flows/deployments2/execute"] {
+            assert!(pattern.matches(path), "{path}");
+        }
+        for path in [
+            "/v1/flows/deployments/execute",
+            "/v1/flows/Deployments/execute",
+            "/v1/flows/runs/execute",
+        ] {
+            assert!(!pattern.matches(path), "{path}");
+            assert_eq!(pattern.completions(path).count(), 0, "{path}");
+        }
+        assert!(except("/v1/runs/*", &["runs"]).matches("/v1/runs/mine"));
+        let many = except("/v1/accounts/**", &["secrets"]);
+        assert!(many.matches("/v1/accounts/mine/files"));
+        for path in [
+            "/v1/accounts/secrets",
+            "/v1/accounts/mine/secrets/x",
+            "/v1/accounts/mine%2Fsecrets%2Fx",
+        ] {
+            assert!(!many.matches(path), "{path}");
+        }
+        for text in ["", "a/b", "a*", "..", "a b"] {
+            let parsed = text.parse::<ExceptedName>();
+            assert_eq!(parsed, Err(PathPatternError::Name), "{text}");
+        }
     }
 
     #[track_caller]

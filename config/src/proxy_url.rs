@@ -1,10 +1,10 @@
 //! The address of an egress proxy: protocol, host and port. A user and a password are never part of it.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{fmt, str::FromStr};
 
 use crate::{
     base_url::{BaseUrlError, bracketed, split_authority},
-    metadata::is_metadata_address,
+    metadata::is_metadata_host,
 };
 
 /// Where an egress proxy listens, and what it speaks. Only built by parsing, so it is always well-formed.
@@ -50,9 +50,9 @@ impl FromStr for ProxyUrl {
             return Err(ProxyUrlError::Path);
         }
         let (host, port) = split_authority(authority)?;
-        match host.parse::<IpAddr>() {
-            Ok(address) if is_metadata_address(address) => Err(ProxyUrlError::Metadata),
-            _ => Ok(Self {
+        match is_metadata_host(host) {
+            true => Err(ProxyUrlError::Metadata),
+            false => Ok(Self {
                 protocol,
                 host: host.to_ascii_lowercase(),
                 port: port.unwrap_or(protocol.default_port()),
@@ -112,7 +112,7 @@ pub enum ProxyUrlError {
     /// A path, a query or a fragment.
     #[error("a proxy's URL ends after the host and the port")]
     Path,
-    /// The address of a cloud's metadata service.
+    /// The address of a cloud's metadata service, or its name.
     #[error("this is the address of a cloud's metadata service, where no proxy is")]
     Metadata,
     /// The host or the port.
@@ -150,6 +150,10 @@ mod tests {
             ("http://proxy.example/path", ProxyUrlError::Path),
             ("http://proxy.example?canary", ProxyUrlError::Path),
             ("http://169.254.169.254", ProxyUrlError::Metadata),
+            (
+                "http://Metadata.google.internal:80",
+                ProxyUrlError::Metadata,
+            ),
             ("http://", ProxyUrlError::Authority(BaseUrlError::Host)),
             (
                 "http://proxy.example:0",

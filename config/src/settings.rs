@@ -18,7 +18,9 @@ pub(crate) use self::document::{Document, Surroundings};
 pub use self::egress::{Egress, EgressProxy, EgressProxyError, Roots};
 pub use self::kms::{Kms, LocalKms, MasterKeySource, TransitKms};
 pub use self::proxy::{AcceptEncoding, Deadlines, EnvironmentPin, Limits, Listener, Proxy};
-pub use self::vault::{AllowedReferences, ClientCertificate, Vault, VaultAuth, VaultToken};
+pub use self::vault::{
+    AllowedReferences, ClientCertificate, Vault, VaultAuth, VaultCache, VaultToken,
+};
 use crate::{Catalogue, address, parsed};
 
 /// Everything an operator can decide, with the provider catalogue it leads to.

@@ -7,8 +7,11 @@
 //! ```
 //!
 //! A secret that changes is the next request's. One that is known to be gone is used no more; one that cannot be read now
-//! is used for as long as an outage may last. Sealed in memory under a key that this process has made for itself.
+//! is used for as long as an outage may last. Sealed in memory under a key that this process has made for itself. With
+//! `vault.cache` a sealed copy is on disk too, for a start during an outage.
 
+mod cache;
+mod cached;
 mod follow;
 pub(crate) mod state;
 
@@ -20,7 +23,8 @@ use keyside_config::{Catalogue, DeclaredCredential, DeclaredEnvironment};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use self::state::State;
+pub use self::cache::{CacheKey, CacheKeyError, CacheOptions};
+use self::{cache::Cache, state::State};
 use crate::{
     ActorId, Clock, CredentialId, Environment, Label, NameError, Resolver, UsageTag, WorkspaceId,
     clock::Ratchet,
@@ -45,6 +49,8 @@ pub struct DeclaredOptions {
     pub poll: Duration,
     /// How long a secret is used that cannot be read any more, while nobody says that it is gone.
     pub outage: Duration,
+    /// The copy on disk of what was read in Vault.
+    pub cache: Option<CacheOptions>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -55,6 +61,7 @@ pub struct Declared {
     vault: Option<Arc<dyn SecretSource>>,
     poll: Duration,
     outage: Duration,
+    cache: Option<Cache>,
     clock: Arc<Ratchet>,
     key: ProcessKey,
     snapshot: Arc<ArcSwap<Snapshot>>,
@@ -86,6 +93,17 @@ pub struct Standing {
     pub unknown: bool,
     /// Why its secret was not read the last time; names the place and the remedy.
     pub fault: Option<String>,
+    /// Its secret is from the cache on disk: it was not read since the start.
+    pub cached: Option<FromCache>,
+}
+
+/// How long a secret from the cache is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FromCache {
+    /// When Vault last confirmed it.
+    pub confirmed: Timestamp,
+    /// Until when it is used, unless Vault answers before.
+    pub until: Timestamp,
 }
 
 /// What seals in this process, for as long as it lives.
@@ -127,6 +145,7 @@ impl Declared {
             vault: options.vault,
             poll: options.poll,
             outage: options.outage,
+            cache: options.cache.map(|cache| Cache::new(cache, options.outage)),
             clock,
             key: ProcessKey(process_key()),
             snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
@@ -150,6 +169,10 @@ impl Declared {
                 usable: state.is_usable(),
                 unknown: state.is_unknown(),
                 fault: state.fault(),
+                cached: state.cached().map(|cached| FromCache {
+                    confirmed: cached.confirmed,
+                    until: cached.until,
+                }),
             }
         };
         self.items.iter().map(standing).collect()

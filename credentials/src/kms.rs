@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use keyside_config::{LocalKms, MasterKeySource};
 use zeroize::Zeroizing;
 
-pub(crate) use self::local::MasterKeyFiles;
+pub(crate) use self::local::{MasterKeyFiles, raw_key};
 pub use self::{error::KmsError, local::MasterKey};
 use crate::sealing;
 

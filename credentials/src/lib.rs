@@ -17,6 +17,7 @@ mod encoding;
 mod entropy;
 mod file;
 mod journal;
+pub mod json_text;
 mod keyring;
 pub mod kms;
 mod ledger;
@@ -45,7 +46,10 @@ pub use access::{
 pub use audit::{Audit, AuditRecord, Receipt};
 pub use authentic::Hash;
 pub use clock::{Clock, SystemClock};
-pub use declared::{Declared as DeclaredCredentials, DeclaredError, DeclaredOptions, Standing};
+pub use declared::{
+    CacheKey, CacheKeyError, CacheOptions, Declared as DeclaredCredentials, DeclaredError,
+    DeclaredOptions, FromCache, Standing,
+};
 pub use file::{FileError, is_open_to_others};
 pub use keyring::{KeyringError, Rewrapped};
 pub use kms::{Kms, KmsError, KmsSource, MasterKey};

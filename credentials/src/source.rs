@@ -1,9 +1,16 @@
 //! Secrets that are kept outside of Keyside, in a file or in Vault, and read from there.
 
-use std::{io::Read, path::Path, time::Duration};
+use std::{
+    fs::OpenOptions,
+    io::{self, Read},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 pub use keyside_config::{SourceReference, VaultReference};
+use nix::{errno::Errno, fcntl::OFlag};
 use zeroize::Zeroizing;
 
 use crate::{Secret, SecretError, entropy};
@@ -91,38 +98,64 @@ pub(crate) fn until_next_look(poll: Duration) -> Duration {
 /// Reads a secret from a file. Blocks.
 ///
 /// # Errors
-/// [`SourceError::Gone`] in every case: a file system that does not answer is not told from a file that is gone.
+/// [`SourceError::Gone`], except where this process has no file descriptor or no memory left, which says nothing of the file. A
+/// file system that does not answer is not told from a file that is gone.
 pub(crate) fn read_file(path: &Path) -> Result<Secret, SourceError> {
     let gone = |said: String| SourceError::Gone(format!("{}: {said}", path.display()));
-    let unreadable = |error: std::io::Error| {
+    let unreadable = |error: io::Error| {
+        if is_shortage(&error) {
+            let path = path.display();
+            return SourceError::Away(format!(
+                "{path}: it cannot be read: {error}; raise the limit on open files (ulimit -Hn, LimitNOFILE=), or that on memory"
+            ));
+        }
         gone(match error.kind() {
-            std::io::ErrorKind::NotFound => {
+            io::ErrorKind::NotFound => {
                 "there is no such file; mount or write it, or correct `source`".to_owned()
             }
-            std::io::ErrorKind::PermissionDenied => {
+            io::ErrorKind::PermissionDenied => {
                 "permission denied; let the user that Keyside runs as read it (chmod, chown)"
                     .to_owned()
             }
+            // Said by `read_small` itself, in words.
+            _ if error.raw_os_error().is_none() => error.to_string(),
             _ => format!("it cannot be read: {error}"),
         })
     };
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    match file.metadata() {
-        Ok(metadata) if metadata.is_dir() => {
-            return Err(gone("it is a folder; name the file in it".to_owned()));
-        }
-        Ok(metadata) if !metadata.is_file() => {
-            return Err(gone(
-                "it is no file that can be read again; name a regular file".to_owned(),
-            ));
-        }
-        _ => {}
+    let text = read_small(path, LONGEST_FILE).map_err(unreadable)?;
+    parse(text).map_err(|error| gone(format!("{error}; put the key and nothing else into it")))
+}
+
+/// The first `longest` bytes of a regular file, and one more where there are more. Blocks, but never for a writer, as opening a
+/// FIFO would.
+///
+/// # Errors
+/// Also for a folder and for what is no regular file.
+pub fn read_small(path: &Path, longest: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+    // Opening a FIFO would wait for its other end, perhaps for ever, and a terminal could become this process's own.
+    let flags = (OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits();
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)?;
+    let kind = file.metadata()?.file_type();
+    if kind.is_dir() {
+        return Err(io::Error::other("it is a folder; name the file in it"));
+    }
+    if !kind.is_file() {
+        let said = "it is no file that can be read again; name a regular file";
+        return Err(io::Error::other(said));
     }
     // Of its full length at once: a buffer that grows leaves copies behind.
-    let mut text = Zeroizing::new(Vec::with_capacity(LONGEST_FILE as usize + 1));
-    let mut file = file.take(LONGEST_FILE + 1);
-    file.read_to_end(&mut text).map_err(unreadable)?;
-    parse(text).map_err(|error| gone(format!("{error}; put the key and nothing else into it")))
+    let mut text = Zeroizing::new(Vec::with_capacity(longest + 1));
+    file.take(longest as u64 + 1).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// Whether the process lacks what it takes to open any file at all.
+fn is_shortage(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(Errno::from_raw);
+    matches!(code, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM))
 }
 
 /// Checks a secret's form, as of one that a person gives.
@@ -135,7 +168,7 @@ pub(crate) const AT_ONCE: usize = 16;
 /// How long answers are searched for the secret before.
 pub(crate) const GRACE: Duration = Duration::from_secs(3600);
 /// A secret's 8,192 bytes at most, and the line end that may follow.
-const LONGEST_FILE: u64 = 8192 + 2;
+const LONGEST_FILE: usize = 8192 + 2;
 
 #[cfg(test)]
 mod tests {
@@ -175,5 +208,39 @@ mod tests {
         let link = folder.path().join("link");
         symlink(&path, &link).unwrap();
         assert!(read_file(&link).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_without_waiting_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let link = folder.path().join("link");
+        symlink(&fifo, &link).unwrap();
+        for path in [fifo.as_path(), link.as_path(), Path::new("/dev/zero")] {
+            let (path, (sender, receiver)) = (path.to_owned(), std::sync::mpsc::channel());
+            std::thread::spawn(move || sender.send(refused(&path)));
+            let said = receiver.recv_timeout(Duration::from_secs(10));
+            let said = said.expect("an answer although nobody writes to it");
+            assert!(said.contains("name a regular file"), "{said}");
+        }
+        let around = folder.path().join("around");
+        symlink(&around, &around).unwrap();
+        assert!(refused(&around).contains("it cannot be read"));
+    }
+
+    #[test]
+    fn a_shortage_of_this_process_says_nothing_of_the_file() {
+        for (code, is_short) in [
+            (Errno::EMFILE, true),
+            (Errno::ENFILE, true),
+            (Errno::ENOMEM, true),
+            (Errno::ENOENT, false),
+            (Errno::EACCES, false),
+            (Errno::EIO, false),
+        ] {
+            let error = io::Error::from_raw_os_error(code as i32);
+            assert_eq!(is_shortage(&error), is_short, "{code}");
+        }
     }
 }

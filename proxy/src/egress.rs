@@ -80,7 +80,8 @@ pub enum EgressError {
     },
     /// Neither the system's store nor `SSL_CERT_FILE` nor `egress.ca_file` holds one.
     #[error(
-        "no trusted certificates found; install ca-certificates, or name a file of them in SSL_CERT_FILE ({0})"
+        "no trusted certificates found{}; install ca-certificates, or name a file of them in SSL_CERT_FILE",
+        in_brackets(.0)
     )]
     NoRoots(String),
 }
@@ -254,6 +255,14 @@ impl Choice {
         let rule = rules.iter().find(|(applies, _)| *applies);
         let exempt = || self.exempt.as_ref()?.covers(base);
         rule.map(|(_, because)| *because).or_else(exempt)
+    }
+}
+
+/// Not every system says why it has none.
+fn in_brackets(why: &str) -> String {
+    match why {
+        "" => String::new(),
+        why => format!(" ({why})"),
     }
 }
 

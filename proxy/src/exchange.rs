@@ -28,10 +28,20 @@ pub(crate) struct Exchange {
     first_byte: Option<Duration>,
     tokens: Tokens,
     outcome: Outcome,
+    refused: Option<Box<Refused>>,
     /// Keeps the connection busy, and the process from leaving.
     pub(crate) busy: Busy,
     /// One of the requests in flight that there may be.
     _place: Share,
+}
+
+/// What is told of a request that Keyside answered in the provider's place.
+struct Refused {
+    code: &'static str,
+    /// What went wrong upstream.
+    cause: Option<String>,
+    /// What the client was told to do.
+    remedy: String,
 }
 
 /// Where accounts are written.
@@ -81,6 +91,7 @@ impl Exchange {
             first_byte: None,
             tokens: Tokens::default(),
             outcome: Outcome::ClientClosed,
+            refused: None,
             busy,
             _place: place,
         }
@@ -103,6 +114,15 @@ impl Exchange {
     /// No answer will come.
     pub(crate) fn unanswered(&mut self) {
         self.outcome = Outcome::Unanswered;
+    }
+
+    /// Keyside answers with a refusal, whose message is `remedy`.
+    pub(crate) fn refused(&mut self, code: &'static str, cause: Option<String>, remedy: String) {
+        self.refused = Some(Box::new(Refused {
+            code,
+            cause,
+            remedy,
+        }));
     }
 
     /// The head of the answer is here.
@@ -151,23 +171,39 @@ impl Exchange {
         }
     }
 
+    /// One line whatever happened, so that a failure and its cause are found by the request's id.
     fn log(&self, latency: Duration) {
-        tracing::info!(
-            target: "keyside::request",
-            request_id = self.request_id.as_str(),
-            workspace = self.grant.workspace().as_str(),
-            provider = &*self.destination.id,
-            credential = self.grant.credential_id().as_str(),
-            status = self.status,
-            outcome = self.outcome.as_str(),
-            latency_us = micros(latency),
-            input_tokens = self.tokens.input,
-            output_tokens = self.tokens.output,
-            cached_input_tokens = self.tokens.cached_input,
-            cache_write_tokens = self.tokens.cache_write,
-            reasoning_tokens = self.tokens.reasoning,
-            "request"
-        );
+        let refused = self.refused.as_deref();
+        let cause = refused.and_then(|refused| refused.cause.as_deref());
+        // A macro, since the level of an event is a constant.
+        macro_rules! say {
+            ($level:ident) => {
+                tracing::event!(
+                    target: "keyside::request",
+                    tracing::Level::$level,
+                    request_id = self.request_id.as_str(),
+                    workspace = self.grant.workspace().as_str(),
+                    provider = &*self.destination.id,
+                    credential = self.grant.credential_id().as_str(),
+                    status = self.status,
+                    outcome = self.outcome.as_str(),
+                    code = refused.map(|refused| refused.code),
+                    cause,
+                    remedy = refused.map(|refused| refused.remedy.as_str()),
+                    latency_us = micros(latency),
+                    input_tokens = self.tokens.input,
+                    output_tokens = self.tokens.output,
+                    cached_input_tokens = self.tokens.cached_input,
+                    cache_write_tokens = self.tokens.cache_write,
+                    reasoning_tokens = self.tokens.reasoning,
+                    "request"
+                )
+            };
+        }
+        match cause {
+            Some(_) => say!(WARN),
+            None => say!(INFO),
+        }
     }
 
     fn run(&mut self, latency: Duration) -> Run {

@@ -35,7 +35,7 @@ use crate::request_id::RequestId;
 use crate::route::{self, Target, near};
 use crate::scrub::Scrub;
 use crate::upgrade::{self, Offer};
-use crate::upstream::{self, Answer};
+use crate::upstream::{self, Answer, Failure};
 use http::request::Parts as Head;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
@@ -253,7 +253,7 @@ impl Gateway {
             .await;
         let Answer { response, lease } = match sent {
             Ok(answer) => answer,
-            Err(refusal) => return self.refuse_permitted(refusal, shape, exchange, arrival),
+            Err(failure) => return self.refuse_permitted(failure, shape, exchange, arrival),
         };
         exchange.answered(response.status().as_u16());
         let silence = exchange.destination.stream_idle;
@@ -286,7 +286,7 @@ impl Gateway {
         head: Head,
         body: Inbound,
         secret: &Secret,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<Answer, Failure> {
         let destination = &*exchange.destination;
         let upstream = destination.upstream(exchange.grant.endpoint())?;
         let outbound = Outbound {
@@ -308,7 +308,7 @@ impl Gateway {
         let answered = tokio::select! {
             biased;
             answered = upstream.forward(request, &exchange.grant, upgrade, &sent) => answered,
-            () = exchange.grant.cut() => Err(REVOKED),
+            () = exchange.grant.cut() => Err(REVOKED.into()),
             () = poll_fn(|context| timer.poll(deadline, context)) => {
                 Err(upstream::too_slow(sent.load(Ordering::Relaxed)))
             },
@@ -319,12 +319,12 @@ impl Gateway {
                 let agreed = answer.response.headers();
                 match offer.is_some_and(|offer| offer.covers(agreed)) {
                     true => Ok(answer),
-                    false => {
-                        tracing::warn!(
-                            "the upstream agreed to a WebSocket that it was not offered"
-                        );
-                        Err(Refusal::UpstreamUnreachable(Sent::Perhaps))
-                    }
+                    false => Err(Failure {
+                        refusal: Refusal::UpstreamUnreachable(Sent::Perhaps),
+                        cause: Some(
+                            "the upstream agreed to a WebSocket that it was not offered".into(),
+                        ),
+                    }),
                 }
             }
             _ => Ok(answer),

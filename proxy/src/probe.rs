@@ -7,7 +7,7 @@ use crate::destination::{Destination, Destinations};
 use crate::inbound::Inbound;
 use crate::inject::Outbound;
 use crate::refusal::{Refusal, Sent, Wait};
-use crate::upstream::Answer;
+use crate::upstream::{Answer, Failure};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderValue, Request, header};
@@ -28,12 +28,13 @@ pub(crate) struct Probe {
 impl LiveCheck for Probe {
     async fn check(&self, grant: &Grant) -> Finding {
         let asked = timeout(PATIENCE, self.ask(grant)).await;
-        let found = asked.unwrap_or(Err(Refusal::UpstreamTimeout(Wait::FirstByte)));
-        found.unwrap_or_else(|refusal| {
+        let found = asked.unwrap_or(Err(Refusal::UpstreamTimeout(Wait::FirstByte).into()));
+        found.unwrap_or_else(|failure| {
             let provider = &**grant.provider();
             tracing::warn!(
                 provider,
-                code = refusal.code(),
+                code = failure.refusal.code(),
+                cause = failure.cause.as_deref(),
                 "a live check got no answer"
             );
             Finding::UNANSWERED
@@ -46,7 +47,7 @@ impl Probe {
         Self { destinations }
     }
 
-    async fn ask(&self, grant: &Grant) -> Result<Finding, Refusal> {
+    async fn ask(&self, grant: &Grant) -> Result<Finding, Failure> {
         let destination = self.destinations.get(grant.provider());
         let destination = destination.ok_or(Refusal::ProviderUnknown)?;
         let upstream = destination.upstream(grant.endpoint())?;
@@ -85,10 +86,14 @@ fn request(
     if body.is_some() {
         headers.insert(header::CONTENT_TYPE, JSON);
     }
+    let asked = path.split('?').next().unwrap_or_default();
+    // Where a route is below a path of its own, so is the check that asks for it.
+    let route = destination.provider.route(method, asked);
+    let rest = route.map_or_else(|| asked.to_owned(), |route| route.upstream_path(asked));
     let outbound = Outbound {
         destination,
         prefix,
-        rest: path.split('?').next().unwrap_or_default(),
+        rest: &rest,
         upgrade: false,
         accept_encoding: AcceptEncoding::Identity,
         tag_headers: &[],

@@ -196,6 +196,11 @@ impl Refusal {
         )
     }
 
+    /// What it says to a person: what is wrong, and what to do about it.
+    pub(crate) fn message(self, about: &About<'_>) -> String {
+        words::message(self, about)
+    }
+
     /// The refusal as the provider itself would put it.
     pub(crate) fn respond(
         self,
@@ -212,7 +217,7 @@ impl Refusal {
             &shape::Report {
                 status: self.status(),
                 code: self.code(),
-                message: &words::message(self, about),
+                message: &self.message(about),
                 remediation: &words::remediation(self, links, about),
                 request_id: request_id.as_str(),
                 asked: about.asked.as_ref(),

@@ -50,19 +50,20 @@ fn has_one_reading(path: &[u8]) -> bool {
 }
 
 /// The route that allows this, and the path that is forwarded: the asked one, or where only that is a route the one with
-/// its colons unescaped, as some clients escape that of `models/x:generateContent`.
+/// its colons unescaped, as some clients escape that of `models/x:generateContent`; below what the route says.
 pub(crate) fn find<'a>(
     provider: &'a Provider,
     method: &Method,
     path: &str,
 ) -> Option<(&'a Route, String)> {
     if let Some(route) = provider.route(method, path) {
-        return Some((route, path.to_owned()));
+        return Some((route, route.upstream_path(path)));
     }
     let plain = path
         .contains(ESCAPED_COLON)
         .then(|| path.replace(ESCAPED_COLON, ":"))?;
-    Some((provider.route(method, &plain)?, plain))
+    let route = provider.route(method, &plain)?;
+    Some((route, route.upstream_path(&plain)))
 }
 
 /// Splits a normalised path. `None` where it names neither workspace nor provider; a provider that is not named is empty.

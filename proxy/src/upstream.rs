@@ -92,6 +92,22 @@ pub(crate) struct Answer {
     pub(crate) lease: Lease,
 }
 
+/// Why there is no answer: what the client is told, and what only the log says.
+pub(crate) struct Failure {
+    pub(crate) refusal: Refusal,
+    /// The error and what caused it. It holds addresses and certificates' names, never a header.
+    pub(crate) cause: Option<String>,
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            cause: None,
+        }
+    }
+}
+
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 enum SendError {
@@ -153,7 +169,7 @@ impl Upstream {
         grant: &Grant,
         upgrade: bool,
         sent: &AtomicBool,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<Answer, Failure> {
         let answered = match upgrade {
             true => Box::pin(self.send_alone(request, grant.workspace(), sent)).await,
             false => self.send(request, grant, sent).await,
@@ -319,16 +335,15 @@ fn stream_window(in_flight: usize) -> u32 {
 }
 
 /// For a caller that waits no longer for the head of an answer to a request that was sent, or was not yet.
-pub(crate) fn too_slow(sent: bool) -> Refusal {
+pub(crate) fn too_slow(sent: bool) -> Failure {
     diagnose(&SendError::TooSlow(match sent {
         true => Wait::FirstByte,
         false => Wait::Connection,
     }))
 }
 
-/// What the client is told. The details go to the log; they hold addresses and
-/// certificates' names, never a header.
-fn diagnose(error: &SendError) -> Refusal {
+/// What the client is told, with the details for the line that the log has of the request.
+fn diagnose(error: &SendError) -> Failure {
     let refusal = match error {
         _ if find::<InboundError>(error).is_some() => {
             Refusal::RequestMalformed("has a body that broke off before its end")
@@ -350,12 +365,10 @@ fn diagnose(error: &SendError) -> Refusal {
             Refusal::UpstreamUnreachable(Sent::Perhaps)
         }
     };
-    tracing::warn!(
-        code = refusal.code(),
-        causes = story(error),
-        "no answer from upstream"
-    );
-    refusal
+    Failure {
+        refusal,
+        cause: Some(story(error)),
+    }
 }
 
 fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {

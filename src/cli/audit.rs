@@ -8,7 +8,12 @@ use keyside_config::Sources;
 use keyside_credentials::{ActorId, CredentialId, WorkspaceId};
 use serde_json::{Value, json};
 
-use super::{Admin, Answer, Failure, key::key_id, table::Table, workspace};
+use super::{
+    Admin, Answer, Failure,
+    key::key_id,
+    table::{Table, cell_of},
+    workspace,
+};
 use crate::client::{Client, ClientError};
 
 /// What can be done with the audit log.
@@ -128,7 +133,7 @@ fn table(items: &[Value], answer: &Answer) -> String {
         let text = |field| item[field].as_str().unwrap_or("-").to_owned();
         table.row([
             item["position"].to_string(),
-            text("at"),
+            cell_of(item, "at"),
             text("event"),
             text("actor"),
             text("workspaceId"),

@@ -3,6 +3,7 @@
 //! Nothing is changed, no key is sent, and no secret is printed. What the service says itself is not said here in other words:
 //! the checks open and read with the service's own code, and print its errors.
 
+mod cache;
 mod clock;
 mod finding;
 mod permissions;
@@ -60,6 +61,7 @@ impl Doctor {
             settings,
             store: setup,
             vault: client,
+            cache,
             egress,
             ..
         } = runnable;
@@ -75,7 +77,8 @@ impl Doctor {
             }
         };
         let in_vault = vault::look(&settings, client.as_ref(), can_sign_in);
-        let (stored, in_vault) = tokio::join!(stored, in_vault);
+        let cached = cache::look(&settings, cache);
+        let (stored, in_vault, cached) = tokio::join!(stored, in_vault, cached);
         let mut used = stored.used;
         used.extend(settings.declared.iter().map(|credential| {
             let provider = credential.provider.to_string();
@@ -87,6 +90,7 @@ impl Doctor {
         clock.join(reached.clock);
         findings.extend(stored.findings);
         findings.extend(in_vault.findings);
+        findings.extend(cached);
         findings.extend(reached.findings);
         findings.push(clock.judge());
         findings

@@ -1,6 +1,7 @@
 //! `keyside run`: what keys were used for, and which requests were refused. Never what was asked or answered.
 
 use clap::{Args, Subcommand, builder::PossibleValuesParser};
+use jiff::{civil::DateTime, tz::TimeZone};
 use keyside_config::{ProviderId, Sources};
 use keyside_credentials::{Clock, Label, SystemClock, Timestamp, WorkspaceId};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -10,7 +11,7 @@ use super::{
     Admin, Answer, Failure,
     duration::duration,
     provider,
-    table::{Table, cell},
+    table::{Table, cell_of},
     workspace,
 };
 
@@ -47,7 +48,7 @@ pub(crate) struct List {
     /// Only those that ended so: forwarded, or refused with this code
     #[arg(long, short, value_parser = PossibleValuesParser::new(keyside_proxy::outcomes()))]
     outcome: Option<String>,
-    /// Only those since then: a time such as 2027-01-31T00:00:00Z, or how long ago, such as 2h
+    /// Only those since then: a time as this command shows it, or 2027-01-31T00:00:00Z, or how long ago, such as 2h
     #[arg(long, value_name = "TIME", value_parser = moment)]
     since: Option<Timestamp>,
     /// Only those before then, likewise
@@ -151,18 +152,24 @@ fn table(items: &[Value], answer: &Answer) -> String {
         "REQUEST",
     ]);
     for item in items {
-        table.row(COLUMNS.map(|field| cell(&item[field])));
+        table.row(COLUMNS.map(|field| cell_of(item, field)));
     }
     answer.table(&table)
 }
 
-/// A time, or how long ago: `2h`.
+/// A time, or how long ago: `2h`. A time without a zone is of this system, as `run list` shows them.
 fn moment(text: &str) -> Result<Timestamp, String> {
     if let Ok(at) = text.parse() {
         return Ok(at);
     }
-    let expected =
-        "expected a time such as 2027-01-31T00:00:00Z, or a number and s, m, h or d, such as 2h";
+    let shown = text.parse::<DateTime>();
+    if let Some(at) = shown
+        .ok()
+        .and_then(|at| at.to_zoned(TimeZone::system()).ok())
+    {
+        return Ok(at.timestamp());
+    }
+    let expected = "expected a time such as \"2027-01-31 00:00:00\" or 2027-01-31T00:00:00Z, or a number and s, m, h or d, such as 2h";
     let ago = duration(text).map_err(|_| expected.to_owned())?;
     let at = SystemClock.now().checked_sub(ago);
     at.map_err(|_| expected.to_owned())
@@ -214,11 +221,14 @@ const FIELDS: [(&str, &str); 19] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::table::local;
 
     #[test]
     fn a_moment_is_a_time_or_how_long_ago() {
         let at: Timestamp = "2027-01-31T00:00:00Z".parse().unwrap();
         assert_eq!(moment("2027-01-31T00:00:00Z"), Ok(at));
+        let shown = local(at);
+        assert_eq!(moment(&shown), Ok(at), "{shown}");
         let now = SystemClock.now();
         let hour = moment("1h").unwrap();
         assert!(hour < now && moment("2h").unwrap() < hour);

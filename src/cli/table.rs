@@ -1,5 +1,6 @@
 //! Tables in plain text, as wide as they need to be.
 
+use jiff::{Timestamp, tz::TimeZone};
 use serde_json::Value;
 
 use crate::terminal::printable;
@@ -25,7 +26,7 @@ impl Table {
     ) -> Self {
         let mut table = Self::new([]);
         for (name, field) in fields {
-            table.row([name.to_owned(), cell(&object[field])]);
+            table.row([name.to_owned(), cell_of(object, field)]);
         }
         table
     }
@@ -79,7 +80,7 @@ impl Table {
 }
 
 /// A dash where there is no value: a count that was not reported is not 0, and a refused request may name no provider.
-pub(crate) fn cell(value: &Value) -> String {
+fn cell(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) if text.is_empty() => "-".to_owned(),
@@ -88,10 +89,56 @@ pub(crate) fn cell(value: &Value) -> String {
     }
 }
 
+/// A field of a JSON object. One whose name says that it is a time is shown in that of this system, as log lines are.
+pub(crate) fn cell_of(object: &Value, field: &str) -> String {
+    let value = &object[field];
+    let is_time = field == "at" || field.ends_with("At");
+    let time = value.as_str().filter(|_| is_time);
+    match time.and_then(|time| time.parse().ok()) {
+        Some(at) => local(at),
+        None => cell(value),
+    }
+}
+
+/// A time as people read it, in the time of this system: `TZ`, else `/etc/localtime`, else UTC.
+pub(crate) fn local(at: Timestamp) -> String {
+    in_zone(at, TimeZone::system())
+}
+
+fn in_zone(at: Timestamp, zone: TimeZone) -> String {
+    at.to_zoned(zone).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
 fn line<'a>(cells: impl Iterator<Item = &'a str>, widths: &[usize]) -> String {
     let padded: Vec<_> = cells
         .zip(widths)
         .map(|(cell, width)| format!("{cell:<width$}"))
         .collect();
     padded.join("  ").trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_time_is_shown_in_that_of_the_zone() {
+        let at: Timestamp = "2026-11-22T23:03:07.9Z".parse().unwrap();
+        for (hours, expected) in [(0, "2026-11-22 23:03:07"), (2, "2026-11-23 01:03:07")] {
+            let zone = TimeZone::fixed(jiff::tz::offset(hours));
+            assert_eq!(in_zone(at, zone), expected);
+        }
+    }
+
+    #[test]
+    fn only_a_field_that_is_a_time_is_taken_for_one() {
+        let time = "2026-11-22T23:03:07Z";
+        let object = json!({ "at": time, "tag": time, "revokedAt": null, "flat": 3 });
+        assert_eq!(cell_of(&object, "at"), local(time.parse().unwrap()));
+        assert_eq!(cell_of(&object, "tag"), time);
+        assert_eq!(cell_of(&object, "revokedAt"), "-");
+        assert_eq!(cell_of(&object, "flat"), "3");
+    }
 }

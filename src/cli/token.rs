@@ -12,7 +12,7 @@ use super::{
     confirm::Final,
     duration::end,
     key::{all, word},
-    table::{Table, cell},
+    table::{Table, cell_of},
 };
 
 /// What can be done with tokens.
@@ -176,8 +176,8 @@ fn table(items: &[Value], answer: &Answer) -> String {
             text("role"),
             workspaces(item),
             text("status"),
-            text("lastUsedAt"),
-            text("expiresAt"),
+            cell_of(item, "lastUsedAt"),
+            cell_of(item, "expiresAt"),
         ]);
     }
     answer.table(&table)
@@ -188,7 +188,7 @@ fn fields(token: &Value) -> Table {
     for (name, field) in FIELDS {
         let value = match field {
             "workspaces" => workspaces(token),
-            field => cell(&token[field]),
+            field => cell_of(token, field),
         };
         table.row([name.to_owned(), value]);
     }

@@ -7,7 +7,13 @@ use keyside_config::{Sources, nearest};
 use keyside_credentials::WorkspaceId;
 use serde_json::{Value, json};
 
-use super::{Admin, Answer, Failure, confirm::Final, download::Download, key::all, table::Table};
+use super::{
+    Admin, Answer, Failure,
+    confirm::Final,
+    download::Download,
+    key::all,
+    table::{Table, cell_of},
+};
 use crate::{
     client::{Client, ClientError},
     terminal::printable,
@@ -248,9 +254,7 @@ fn table(items: &[Value], answer: &Answer) -> String {
     }
     let mut table = Table::new(["ID", "NAME", "CREATED"]);
     for item in items {
-        table.row(
-            ["id", "name", "createdAt"].map(|field| item[field].as_str().unwrap_or("-").to_owned()),
-        );
+        table.row(["id", "name", "createdAt"].map(|field| cell_of(item, field)));
     }
     answer.table(&table)
 }

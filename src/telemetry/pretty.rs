@@ -1,11 +1,13 @@
 //! Short lines for a person at a terminal: local time, level, message, fields.
 //!
 //! `12:03:07 WARN  client turned away limit=1024`. The head of the audit log, a hash that only a program can compare, is left
-//! to the JSON lines.
+//! to the JSON lines. Durations have a unit that fits them, and the ids of a request that went well are cut to what tells
+//! them apart: whoever follows one up finds it whole in `keyside run list` or in the JSON lines.
 
 use crate::terminal::printable;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use std::borrow::Cow;
 use std::fmt;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -46,13 +48,16 @@ where
         mut line: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut said = Said::default();
+        let level = *event.metadata().level();
+        let mut said = Said {
+            cuts_ids: event.metadata().target() == REQUEST && level == Level::INFO,
+            ..Said::default()
+        };
         event.record(&mut said);
         if said.has_hash && said.fields.is_empty() {
             return Ok(());
         }
         let time = self.clock(Timestamp::now());
-        let level = *event.metadata().level();
         match line.has_ansi_escapes() {
             true => write!(
                 line,
@@ -81,6 +86,8 @@ struct Said {
     fields: String,
     /// Whether a hash was left out.
     has_hash: bool,
+    /// Whether ids are shown by their ends alone.
+    cuts_ids: bool,
 }
 
 impl Said {
@@ -107,8 +114,38 @@ impl Visit for Said {
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
             "message" => self.message.push_str(&printable(value)),
+            name if self.cuts_ids => self.add(name, &cut(value)),
             name => self.add(name, value),
         }
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        match field.name().strip_suffix(MICROSECONDS) {
+            Some(name) => self.add(name, &duration(value)),
+            None => self.add(field.name(), &value.to_string()),
+        }
+    }
+}
+
+/// `req_0000c0de000000000000000a` as `req_…00000a`; what is no such id as it is.
+fn cut(value: &str) -> Cow<'_, str> {
+    let is_part = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    match value.split_once('_') {
+        Some((kind, id)) if id.len() >= LONG_ID && is_part(kind) && is_part(id) => {
+            format!("{kind}_\u{2026}{}", &id[id.len() - ID_END..]).into()
+        }
+        _ => value.into(),
+    }
+}
+
+/// A number of microseconds in the unit that leaves few digits.
+fn duration(microseconds: u64) -> String {
+    let of = |unit: u64| microseconds as f64 / unit as f64;
+    match microseconds {
+        0..1_000 => format!("{microseconds}\u{b5}s"),
+        1_000..10_000 => format!("{:.1}ms", of(1_000)),
+        10_000..1_000_000 => format!("{:.0}ms", of(1_000)),
+        _ => format!("{:.1}s", of(1_000_000)),
     }
 }
 
@@ -116,6 +153,16 @@ impl Visit for Said {
 pub(super) fn dropped(lines: usize) -> String {
     format!("WARN  log lines dropped lines={lines}\n")
 }
+
+/// The target of the lines about forwarded and refused requests.
+const REQUEST: &str = "keyside::request";
+
+/// What the names of fields with such a duration end in.
+const MICROSECONDS: &str = "_us";
+
+/// From how many characters on an id is cut, and how many of them are left. The last ones are a counter or random.
+const LONG_ID: usize = 20;
+const ID_END: usize = 6;
 
 /// The field with the head of the audit log.
 const AUDIT_HEAD: &str = "audit_head";
@@ -180,6 +227,51 @@ mod tests {
             || tracing::info!(audit_head = %"7 sha256:ab", workspaces = 2, "opened"),
         );
         assert_eq!(after_time(&beside), "INFO  opened workspaces=2\n");
+    }
+
+    #[test]
+    fn a_request_that_went_well_is_told_with_short_ids_and_a_duration_that_can_be_read() {
+        let (request, key) = (
+            "req_0000c0de000000000000000a",
+            "cred_abcdefghijklmnopqrstuvwxyz",
+        );
+        let well = line(false, || {
+            tracing::info!(target: "keyside::request", request_id = request, credential = key, workspace = "req_a",
+                latency_us = 38_412_u64, "request");
+        });
+        assert_eq!(
+            after_time(&well),
+            "INFO  request request_id=req_\u{2026}00000a credential=cred_\u{2026}uvwxyz workspace=req_a latency=38ms\n"
+        );
+        // This one is followed up.
+        let ill = line(
+            false,
+            || tracing::warn!(target: "keyside::request", request_id = request, "request"),
+        );
+        assert_eq!(
+            after_time(&ill),
+            format!("WARN  request request_id={request}\n")
+        );
+        let other = line(false, || tracing::info!(credential = key, "rotated"));
+        assert_eq!(
+            after_time(&other),
+            format!("INFO  rotated credential={key}\n")
+        );
+    }
+
+    #[test]
+    fn a_duration_has_few_digits() {
+        for (microseconds, expected) in [
+            (0, "0\u{b5}s"),
+            (999, "999\u{b5}s"),
+            (1_240, "1.2ms"),
+            (38_412, "38ms"),
+            (999_499, "999ms"),
+            (1_260_000, "1.3s"),
+            (95_000_000, "95.0s"),
+        ] {
+            assert_eq!(duration(microseconds), expected);
+        }
     }
 
     #[test]

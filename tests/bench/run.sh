@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds what is measured and what measures, then compares Keyside with nginx. Arguments go to `keyside-bench run`;
 # `run.sh start` measures how fast Keyside starts instead, `run.sh lists` how fast the admin API lists many keys,
-# `run.sh revoke` how soon a key is used no more.
+# `run.sh revoke` how soon a key is used no more. `run.sh --declared` compares a sidecar's declared key with the store.
 set -eu
 cd "$(dirname "$0")/../.."
 

@@ -19,7 +19,8 @@ HEAD = """\
 What Keyside knows about each provider: where a key comes from, how it is attached, what may be asked with it. Nothing
 else is forwarded, whatever the key could do; what administers an account or hands out credentials is on no list. There are
 two groups of requests: `inference` is forwarded, `stored` only where [`allow`](CONFIGURATION.md#providersid-laid-over-the-built-in-catalogue)
-names it. In a path, `*` is a part of one segment, and `**` an identifier that may hold slashes. How to point an
+names it. In a path, `*` is a part of one segment, and `**` an identifier that may hold slashes. What a WebRTC or SIP call
+says [goes past Keyside](SECURITY-MODEL.md#what-is-not-defended). How to point an
 SDK at it: [SDKS.md](SDKS.md). A provider that is not here: [CONFIGURATION.md](CONFIGURATION.md#providersid-laid-over-the-built-in-catalogue).
 
 Prefer a key made for Keyside alone, with the fewest permissions and a spending limit, and one for each workspace and
@@ -124,7 +125,10 @@ def facts(id, provider):
 def asked(route):
     if isinstance(route, str):
         return route
-    return route["request"] + ("  (WebSocket)" if route.get("upgrade") else "")
+    notes = ["WebSocket"] if route.get("upgrade") else []
+    notes += [f"at {route['below']}{path}" for path in [route["request"].rsplit(" ", 1)[1]] if "below" in route]
+    notes += ["* is none of " + " ".join(route["except"])] if "except" in route else []
+    return route["request"] + (f"  ({'; '.join(notes)})" if notes else "")
 
 
 def main():

@@ -29,7 +29,6 @@ REFUSED = HERE / "refused_calls.toml"
 WITHOUT_SDK = {
     "deepseek": "has none of its own: its documentation uses OpenAI's and Anthropic's",
     "sandbox": "has none of its own: it is the stand-in that Keyside runs",
-    "xai": "speaks gRPC, which Keyside does not forward; its HTTP API is used with OpenAI's and Anthropic's",
 }
 
 # {file: {text that shows the path: path}} of the files that open a WebSocket.
@@ -160,6 +159,7 @@ SDKS = (
     Sdk("openrouter", "openrouter", "openrouter", ((sdk_sources.speakeasy, ("openrouter",)),), "/api/v1"),
     Sdk("perplexity", "perplexityai", "perplexity", ((sdk_sources.stainless, ("perplexity",)),)),
     Sdk("together", "together", "together", ((sdk_sources.stainless, ("together/resources",)),)),
+    Sdk("xai", "xai-sdk", "xai_sdk", ((sdk_sources.grpc, ("xai_sdk/proto",)),)),
 )
 
 
@@ -186,6 +186,7 @@ class Entry:
     method: str
     path: re.Pattern
     upgrade: bool
+    excepted: tuple = ()
 
     def covers(self, call):
         filled = PLACEHOLDER.sub("x", call.path)
@@ -198,13 +199,21 @@ def entries(routes):
         table = {"request": route} if isinstance(route, str) else route
         *methods, path = table["request"].split(" ")
         for method in methods:
-            yield Entry(table["request"], method, pattern(path), table.get("upgrade", False))
+            excepted = tuple(table.get("except", ()))
+            yield Entry(table["request"], method, pattern(path, excepted), table.get("upgrade", False), excepted)
 
 
-def pattern(path):
-    """As PathPattern of the config crate matches: `*` inside a segment, `**` for one or more."""
-    segments = (".+" if part == "**" else re.escape(part).replace(r"\*", "[^/]+") for part in path.split("/"))
+def pattern(path, excepted=()):
+    """As PathPattern of the config crate matches: `*` inside a segment, but for excepted ones, `**` for one or more."""
+    names = "|".join(re.escape(name) for name in excepted)
+    barred = f"(?!(?i:{names})(?:/|$))" if names else ""
+    many = f"{barred}[^/]+(?:/{barred}[^/]+)*"
+    segments = (many if part == "**" else starred(part, barred) for part in path.split("/"))
     return re.compile("/".join(segments))
+
+
+def starred(part, barred):
+    return (barred if "*" in part else "") + re.escape(part).replace(r"\*", "[^/]+")
 
 
 def violations(provider, calls, lists):
@@ -220,6 +229,7 @@ def violations(provider, calls, lists):
             )
         elif len(deciding) > 1 and not is_exception(deciding):
             yield f"{shown} more than one list has: {', '.join(deciding)}; leave it on one"
+    yield from reached(provider, calls, lists)
     yield from unneeded(provider, calls, lists.get("refused", ()))
     yield from twice(provider, lists)
 
@@ -236,6 +246,47 @@ def is_exception(deciding):
     """
     exact = [deciding[name] for name in ("routes", "stored_routes", "refused") if name in deciding]
     return all(looser > stricter for looser, stricter in zip(exact, exact[1:]))
+
+
+def reached(provider, calls, lists):
+    """A star that covers what a stricter list names at that place: `workflows/*/execute` and `workflows/deployments/**`.
+
+    What an SDK sends itself, `calls` decide on.
+    """
+    sent = {(call.method, call.path) for call in calls}
+    names = [name for name in ("routes", "stored_routes", "refused") if name in lists]
+    for at, loose in enumerate(names):
+        for strict in names[at + 1 :]:
+            for entry in lists[loose]:
+                for other in lists[strict]:
+                    path = common(entry, other)
+                    if path and (entry.method, path) not in sent and not any(named(own, other, path) for own in lists[loose]):
+                        yield (
+                            f"{provider}: `{entry.written}` in {loose} covers {entry.method} {path}, which `{other.written}` in"
+                            f" {strict} names; give it `except`"
+                        )
+
+
+def common(loose, strict):
+    """A path that both entries cover, with a name of the stricter one where the looser one has a star; None where none is."""
+    if (loose.method, loose.upgrade) != (strict.method, strict.upgrade):
+        return None
+    ours, theirs = (entry.written.rsplit(" ", 1)[1].split("/")[1:] for entry in (loose, strict))
+    if "**" in ours[:-1] or "**" in theirs[:-1]:
+        return None
+    length = max(len(ours), len(theirs))
+    ours, theirs = (part[:-1] + ["*"] * (length - len(part) + 1) if part[-1] == "**" else part for part in (ours, theirs))
+    if len(ours) != len(theirs) or not any("*" in our and "*" not in their for our, their in zip(ours, theirs)):
+        return None
+    segments = (our if "*" not in our else their if "*" not in their else our.replace("*", "x") for our, their in zip(ours, theirs))
+    path = "/" + "/".join(segments)
+    return path if loose.path.fullmatch(path) and strict.path.fullmatch(path) else None
+
+
+def named(entry, strict, path):
+    """Whether an entry names the path at least as exactly as the stricter one: that was decided on purpose."""
+    fits = (entry.method, entry.upgrade) == (strict.method, strict.upgrade) and entry.path.fullmatch(path)
+    return bool(fits) and entry.written.count("*") <= strict.written.count("*") and "**" not in strict.written
 
 
 def unneeded(provider, calls, refused):
@@ -278,6 +329,15 @@ def versions(folder):
     return {found.metadata["Name"]: found.version for found in importlib.metadata.distributions(path=[str(folder)])}
 
 
+def without_twin(provider, refused, lists):
+    """The `twin` of a refused call is the HTTP request that does the same, and is forwarded."""
+    for entry in refused:
+        for method, path in (entry["twin"].split(" "),) if "twin" in entry else ():
+            twin = Call(method, path.replace("*", "x"), "")
+            if not any(listed.covers(twin) for name in ("routes", "stored_routes") for listed in lists[name]):
+                yield f"{provider}: `{entry['request']}` has the twin {entry['twin']}, which neither group forwards"
+
+
 def undecided_providers(catalogue, refused):
     spoken = {sdk.provider for sdk in SDKS}
     for provider in sorted(set(catalogue) - spoken - set(WITHOUT_SDK)):
@@ -308,6 +368,7 @@ def main():
     for provider, sent in calls.items():
         lists = lists_of(provider, catalogue[provider], refused.get(provider, ()))
         problems += violations(provider, sent, lists)
+        problems += without_twin(provider, refused.get(provider, ()), lists)
         if "--counts" in sys.argv[1:]:
             counts = (f"{sum(any(e.covers(call) for e in listed) for call in sent)} {name}" for name, listed in lists.items())
             print(f"{provider}: {len(sent)} calls of {', '.join(sorted(set(sent.values())))}: {', '.join(counts)}")

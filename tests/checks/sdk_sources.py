@@ -86,6 +86,15 @@ def botocore(folder, packages):
             yield Call(operation["http"]["method"], path, f"{service}/{newest.name}/service-2.json.gz")
 
 
+def grpc(folder, packages):
+    """`channel.unary_unary('/xai_api.Chat/GetCompletion', …)`: xAI. A gRPC call is a POST to a path of its own over HTTP/2."""
+    for file, tree in parsed(folder, packages, "grpc.Channel"):
+        for call in calls_in(tree):
+            if getattr(call.func, "attr", "") in {"unary_unary", "unary_stream", "stream_unary", "stream_stream"}:
+                if ast.unparse(call.func.value) == "channel":
+                    yield Call("POST", text_of(call.args[0], file, call), file)
+
+
 def google(folder, packages):
     """`path = '{model}:generateContent'` and then `self._api_client.request('post', path, …)`: google-genai.
 

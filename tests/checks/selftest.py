@@ -232,6 +232,31 @@ class SdkCalls(unittest.TestCase):
         self.assertEqual(len(self.found(keys, routes=["POST /v1/*"], stored=["POST /v1/keys"])), 1)
         self.assertEqual(self.found(keys, routes=["POST /v1/keys"], stored=["POST /v1/*"]), [])
 
+    def test_an_excepted_name_is_not_covered(self):
+        route = {"request": "POST /v1/flows/*/execute", "except": ["deployments"]}
+        self.assertEqual(self.found(("POST", "/v1/flows/{id}/execute", "a.py"), routes=[route]), [])
+        self.assertEqual(len(self.found(("POST", "/v1/flows/deployments/execute", "a.py"), routes=[route])), 1)
+        self.assertEqual(len(self.found(("POST", "/v1/flows/Deployments/execute", "a.py"), routes=[route])), 1)
+        many = {"request": "GET /v1/accounts/**", "except": ["users"]}
+        self.assertEqual(self.found(("GET", "/v1/accounts/{id}/files", "a.py"), routes=[many]), [])
+        self.assertEqual(len(self.found(("GET", "/v1/accounts/{id}/users/{user}", "a.py"), routes=[many])), 1)
+
+    def test_a_star_that_reaches_what_a_stricter_list_names_is_found(self):
+        calls = [("POST", "/v1/flows/{id}/execute", "a.py"), ("POST", "/v1/flows/deployments/{id}", "a.py")]
+        refused = [{"request": "POST /v1/flows/deployments/**", "why": "administers"}]
+        [found] = self.found(*calls, routes=["POST /v1/flows/*/execute"], refused=refused)
+        self.assertIn("POST /v1/flows/deployments/execute", found)
+        route = {"request": "POST /v1/flows/*/execute", "except": ["deployments"]}
+        self.assertEqual(self.found(*calls, routes=[route], refused=refused), [])
+        self.assertEqual(len(self.found(*calls, stored=["POST /v1/flows/*/execute"], refused=refused)), 1)
+
+    def test_a_twin_that_is_not_forwarded_is_found(self):
+        refused = [{"request": "POST /a.Chat/Get", "why": "gRPC", "twin": "GET /v1/chat/*"}]
+        lists = sdk_calls.lists_of("p", {"routes": ["GET /v1/chat/*"]}, refused)
+        self.assertEqual(list(sdk_calls.without_twin("p", refused, lists)), [])
+        lists = sdk_calls.lists_of("p", {"routes": ["POST /v1/chat/*"]}, refused)
+        self.assertEqual(len(list(sdk_calls.without_twin("p", refused, lists))), 1)
+
     def test_a_refusal_that_no_sdk_needs_and_an_entry_on_two_lists_are_found(self):
         self.assertEqual(len(self.found(refused=[{"request": "GET POST /v1/gone", "why": "administers"}])), 2)
         self.assertEqual(len(self.found(routes=["GET /v1/a"], stored=["GET POST /v1/a"])), 1)
@@ -262,6 +287,8 @@ class SdkSources(unittest.TestCase):
         self.assertEqual(self.read(sdk_sources.speakeasy, built), [("PATCH", "/v1/a/{id}")])
         fern = 'self._client_wrapper.httpx_client.request(f"v1/a/{encode(id)}", method="GET")'
         self.assertEqual(self.read(sdk_sources.fern, fern), [("GET", "/v1/a/{encode(id)}")])
+        grpc = 'def f(channel):\n  """A grpc.Channel."""\n  channel.unary_stream("/a.Chat/Get", b=c)\n'
+        self.assertEqual(self.read(sdk_sources.grpc, grpc), [("POST", "/a.Chat/Get")])
 
     def test_googles_form_is_read_without_the_other_platforms(self):
         source = (

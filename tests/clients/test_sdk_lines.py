@@ -65,9 +65,9 @@ RUNS = {
     ("cohere", OPENAI): _openai("/compatibility/v1/chat/completions"),
     ("deepseek", OPENAI): _openai("/v1/chat/completions"),
     ("deepseek", ANTHROPIC): _anthropic("/anthropic/v1/messages"),
-    ("fireworks", "fireworks-ai (Python)"): Runs("POST /v1/chat/completions", python="fireworks_ai"),
-    ("fireworks", OPENAI): _openai("/v1/chat/completions"),
-    ("fireworks", ANTHROPIC): _anthropic("/v1/messages"),
+    ("fireworks", "fireworks-ai (Python)"): Runs("POST /inference/v1/chat/completions", python="fireworks_ai"),
+    ("fireworks", OPENAI): _openai("/inference/v1/chat/completions"),
+    ("fireworks", ANTHROPIC): _anthropic("/inference/v1/messages"),
     ("gemini", "google-genai (Python, JavaScript)"): Runs(
         "POST /v1/models/a-model:generateContent", "google_genai", "google_genai"
     ),

@@ -64,8 +64,10 @@ fn leave_to_use_a_private_network_is_no_leave_for_this_machine_or_the_metadata_s
 }
 
 #[test]
-fn a_metadata_service_that_is_configured_by_address_is_refused_before_the_start() {
+fn a_metadata_service_that_is_configured_is_refused_before_the_start() {
     for address in [
+        "metadata.google.internal",
+        "Instance-Data.EC2.internal",
         "168.63.129.16",
         "169.254.169.254",
         "[::ffff:a83f:8110]",

@@ -2,12 +2,16 @@
 //! Keyside says, shows or stores. It may be in one place: the request to its provider.
 
 mod codings;
+mod declared;
 mod paths;
 mod sweep;
 
 use self::codings::Canary;
+pub use self::codings::codings;
 use self::sweep::Sweep;
-use crate::harness::{Ask, Keyside, Then, Upstream, Wire, chunk_of, chunked_head, reply, tls};
+use crate::harness::{
+    Ask, Builder, Keyside, Then, Upstream, Wire, chunk_of, chunked_head, reply, tls,
+};
 use serde_json::{Value, json};
 use std::fs;
 use std::net::TcpListener;
@@ -32,6 +36,7 @@ fn a_key_is_found_nowhere_but_in_the_requests_to_its_provider() {
     hunt.add_keys();
     hunt.successes();
     hunt.refusals();
+    hunt.ended_keys();
     hunt.malformed_requests();
     hunt.echoes();
     hunt.broken_upstreams();
@@ -47,6 +52,7 @@ fn a_key_of_odd_characters_is_found_nowhere_either() {
     hunt.add_keys();
     hunt.successes();
     hunt.refusals();
+    hunt.ended_keys();
     hunt.broken_upstreams();
     hunt.command_line();
     hunt.assert_delivered();
@@ -65,11 +71,19 @@ fn a_key_that_no_longer_opens_is_found_nowhere_either() {
 impl Hunt {
     /// Everything is logged, and each provider fails in a way of its own.
     fn new(key: Canary) -> Self {
+        let hunt = Self::start(key, Keyside::builder());
+        for workspace in ["acme", "other"] {
+            hunt.keyside.workspace(workspace);
+        }
+        hunt
+    }
+
+    fn start(key: Canary, builder: Builder) -> Self {
         let upstream = provider();
         let unverified = tls::Identity::self_signed(&["localhost"]).upstream(|_, _| Then::Close);
         let nobody = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
         let listeners = r#"["127.0.0.1:0", { address = "127.0.0.1:0", workspaces = ["other"] }]"#;
-        let keyside = Keyside::builder()
+        let keyside = builder
             .set("log.filter", r#""trace""#)
             .set("proxy.listen", listeners)
             .set("proxy.deadlines.header", r#""300ms""#)
@@ -82,9 +96,6 @@ impl Hunt {
             .variable("RUST_LOG", "trace")
             .variable("RUST_BACKTRACE", "full")
             .start();
-        for workspace in ["acme", "other"] {
-            keyside.workspace(workspace);
-        }
         Self {
             key,
             own: Canary::like_a_key(),

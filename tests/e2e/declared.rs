@@ -1,6 +1,8 @@
 //! Keys that the settings declare stand beside stored ones: requests use both, and the API changes only the latter.
 
-use crate::harness::{Ask, KEY, Keyside, Upstream, Wire, eventually};
+use crate::harness::{Ask, Builder, KEY, Keyside, Upstream, Wire, eventually};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use serde_json::{Value, json};
 use std::fs;
 
@@ -129,4 +131,81 @@ fn another_secret_in_the_file_is_the_next_request_s_and_none_is_refused() {
     for secret in [DECLARED, LATER] {
         assert!(!keyside.logs().contains(secret), "a log holds a secret");
     }
+}
+
+/// A sidecar whose only key is in the file `key`, which is still to be written.
+fn sidecar(upstream: &Upstream) -> Builder {
+    Keyside::sidecar()
+        .provider("openai", &upstream.base_url())
+        .declare("acme", "openai", "main", "key")
+}
+
+#[test]
+fn a_fifo_in_the_place_of_a_key_is_refused_and_holds_up_nothing() {
+    let upstream = Upstream::ok();
+    let builder = sidecar(&upstream);
+    let path = builder.home().join("key");
+    mkfifo(&path, Mode::S_IRWXU).expect("a writable folder");
+    let keyside = builder.start();
+    let is_refused = || {
+        let page = keyside.observed("/readyz").text();
+        let is_refused = keyside.ask(&Ask::chat()).status() == 401;
+        (is_refused && page.contains("name a regular file")).then_some(())
+    };
+    eventually("the FIFO refused at start", is_refused);
+    fs::remove_file(&path).expect("the FIFO");
+    fs::write(&path, DECLARED).expect("a writable folder");
+    eventually("the key used", || {
+        (keyside.ask(&Ask::chat()).status() == 200).then_some(())
+    });
+    fs::remove_file(&path).expect("the file");
+    mkfifo(&path, Mode::S_IRWXU).expect("a writable folder");
+    eventually("the FIFO refused later", is_refused);
+    let (_builder, exit) = keyside.stop();
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+}
+
+#[test]
+fn a_key_that_is_swapped_all_the_time_fails_no_request_and_the_last_one_stays() {
+    let upstream = Upstream::ok();
+    let builder = sidecar(&upstream);
+    let (path, next) = (builder.home().join("key"), builder.home().join("next"));
+    fs::write(&path, DECLARED).expect("a writable folder");
+    let keyside = builder.start();
+    for secret in [LATER, DECLARED].into_iter().cycle().take(301) {
+        fs::write(&next, secret).expect("a writable folder");
+        fs::rename(&next, &path).expect("a writable folder");
+        let answer = keyside.ask(&Ask::chat());
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+        let sent = secret_sent(&upstream);
+        let is_one = [DECLARED, LATER].map(|one| format!("Bearer {one}"));
+        assert!(is_one.contains(&sent), "neither of the two: {sent}");
+    }
+    eventually("the last one used", || {
+        keyside.ask(&Ask::chat());
+        (secret_sent(&upstream) == format!("Bearer {LATER}")).then_some(())
+    });
+}
+
+#[test]
+fn what_no_start_would_accept_is_found_by_check() {
+    let upstream = Upstream::ok();
+    let named = |workspace: &str, label: &str| {
+        let builder = Keyside::sidecar().provider("openai", &upstream.base_url());
+        builder
+            .declare("acme", "openai", "main", "key")
+            .declare(workspace, "openai", label, "key")
+            .run(&["check"], b"")
+    };
+    assert_eq!(named("acme", "other").code, Some(0));
+    for (label, said) in [
+        ("main", "credential[1].label"),
+        (" main", "credential[1]: "),
+        ("m\nready", "credential[1]: "),
+    ] {
+        let exit = named("acme", label);
+        assert_eq!(exit.code, Some(78), "{label:?}: {exit:#?}");
+        assert!(exit.stderr.contains(said), "{label:?}: {exit:#?}");
+    }
+    assert_eq!(named("other", "main").code, Some(0));
 }

@@ -42,11 +42,8 @@ fn sidecar(source: &str, upstream: &str) -> Builder {
     let credential = format!(
         "[[credential]]\nworkspace = \"acme\"\nprovider = \"openai\"\nlabel = \"main\"\nsource = {source:?}\n"
     );
-    Keyside::builder()
-        .unset("store.path")
-        .set("store.backend", r#""none""#)
-        .provider("openai", upstream)
-        .config(&credential)
+    let builder = Keyside::sidecar().provider("openai", upstream);
+    builder.config(&credential)
 }
 
 fn nobody_listens() -> String {
@@ -154,6 +151,23 @@ fn a_master_key_that_others_can_read_is_found_with_the_command_that_mends_it() {
         "fail permissions: ",
         &["data.master-key", "fix: chmod 600 "],
     );
+}
+
+#[test]
+fn a_declared_file_that_every_user_can_read_deserves_a_second_look() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let upstream = Upstream::ok();
+    let builder = sidecar("file:openai-key", &upstream.base_url());
+    let file = builder.home().join("openai-key");
+    fs::write(&file, DECLARED).expect("a writable folder");
+    for (mode, beginning) in [(0o644, "warn permissions: "), (0o600, "ok   permissions: ")] {
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("a file");
+        let exit = doctor(&builder);
+        assert_eq!(exit.code, Some(0), "{exit:#?}");
+        let said = line(&exit, beginning);
+        assert_eq!(said.contains("chmod 400 "), mode == 0o644, "{said}");
+    }
 }
 
 #[test]

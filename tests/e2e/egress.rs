@@ -173,6 +173,40 @@ fn loopback_and_plain_http_are_reached_directly_whatever_proxy_there_is() {
 }
 
 #[test]
+fn no_proxy_is_asked_for_a_metadata_service_under_any_spelling() {
+    let upstream = Upstream::ok();
+    let proxy = EgressProxy::http(&upstream);
+    let through = || Keyside::builder().set("egress.proxy", &format!("{:?}", proxy.url()));
+    for host in [
+        "2852039166",
+        "0xa9fea9fe",
+        "169.254.43518",
+        "0251.0376.0251.0376",
+    ] {
+        let builder = through().provider("openai", &format!("https://{host}"));
+        let keyside = builder.start().with_key();
+        let answer = keyside.ask(&Ask::chat());
+        expect::refused(host, &answer, 502, "upstream_unreachable");
+    }
+    for host in ["metadata.google.internal", "METADATA", "169.254.169.254"] {
+        let builder = through().provider("openai", &format!("https://{host}"));
+        let exit = builder.run(&["check"], b"");
+        assert_eq!(exit.code, Some(78), "{host}: {exit:#?}");
+        assert!(
+            exit.stderr.contains("metadata service"),
+            "{host}: {exit:#?}"
+        );
+    }
+    for url in ["http://metadata.google.internal:80", "socks5://metadata"] {
+        let builder = Keyside::builder().set("egress.proxy", &format!("{url:?}"));
+        let exit = builder.run(&["check"], b"");
+        assert_eq!(exit.code, Some(78), "{url}: {exit:#?}");
+        assert!(exit.stderr.contains("metadata service"), "{url}: {exit:#?}");
+    }
+    assert_eq!(proxy.connections(), 0);
+}
+
+#[test]
 fn a_provider_takes_the_way_that_it_names() {
     let authority = Authority::new();
     let upstream = answering(&authority.issue(&[HOST], VALID));

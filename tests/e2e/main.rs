@@ -35,6 +35,7 @@ mod echo;
 mod egress;
 mod erasing;
 mod failed_fsync;
+mod groups;
 mod guide;
 mod half_close;
 mod head_limits;

@@ -1,6 +1,9 @@
 //! What a process holds in its memory, freed or not: no secret that it has let go of.
 
-use crate::harness::{CREDENTIALS, Keyside, PATIENCE, eventually, holds, runs_as_root};
+use crate::canary::codings;
+use crate::harness::{
+    Ask, CREDENTIALS, Keyside, PATIENCE, Upstream, eventually, holds, runs_as_root,
+};
 use serde_json::{Value, json};
 use std::env;
 use std::fs::{self, File};
@@ -16,8 +19,33 @@ fn canary(kind: &str) -> String {
     format!("{kind}-{numbers}")
 }
 
-/// What of `wanted` stands in memory that the process may write to. Nothing where even root may not look.
+/// What of `wanted` stands in memory that the process may write to, but for its first [`FREED`] bytes. Nothing where even root
+/// may not look.
 fn found_in_memory(pid: u32, wanted: &[&str]) -> Option<Vec<bool>> {
+    let mut found = vec![false; wanted.len()];
+    look_into_memory(pid, |bytes| {
+        for (found, wanted) in found.iter_mut().zip(wanted) {
+            *found |= places(bytes, &wanted[FREED..]).next().is_some();
+        }
+    })?;
+    Some(found)
+}
+
+/// Whether a key stands anywhere but in heads of requests to its provider, which the HTTP library keeps
+/// (docs/SECURITY-MODEL.md, "What is not defended").
+fn found_outside_of_heads(pid: u32, key: &str) -> Option<bool> {
+    let mut found = false;
+    let (begun, rest) = key.split_at(FREED);
+    let begun = format!("authorization: Bearer {begun}");
+    look_into_memory(pid, |bytes| {
+        let in_a_head = |at: usize| bytes[..at].ends_with(begun.as_bytes());
+        found |= places(bytes, rest).any(|at| !in_a_head(at));
+    })?;
+    Some(found)
+}
+
+/// Shows all memory that the process may write to and that is there, piece by piece. Nothing where even root may not look.
+fn look_into_memory(pid: u32, mut look: impl FnMut(&[u8])) -> Option<()> {
     let folder = format!("/proc/{pid}");
     let memory = match File::open(format!("{folder}/mem")) {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => return None,
@@ -26,7 +54,6 @@ fn found_in_memory(pid: u32, wanted: &[&str]) -> Option<Vec<bool>> {
     let present = File::open(format!("{folder}/pagemap")).expect("its pages");
     let page = page_size(&folder);
     let maps = fs::read_to_string(format!("{folder}/maps")).expect("its maps");
-    let mut found = vec![false; wanted.len()];
     for region in maps.lines().filter_map(writable) {
         let first = region.0 / page;
         let mut entries = vec![0; ((region.1 - region.0) / page * 8) as usize];
@@ -45,13 +72,11 @@ fn found_in_memory(pid: u32, wanted: &[&str]) -> Option<Vec<bool>> {
             let mut bytes = vec![0; run.len() * page as usize];
             // What was given back meanwhile is gone.
             if run[0] && memory.read_exact_at(&mut bytes, start).is_ok() {
-                for (found, wanted) in found.iter_mut().zip(wanted) {
-                    *found |= stands_in(&bytes, wanted);
-                }
+                look(&bytes);
             }
         }
     }
-    Some(found)
+    Some(())
 }
 
 /// The bounds of a line of `maps`, if what is there may be written to.
@@ -73,17 +98,28 @@ fn page_size(folder: &str) -> u64 {
     1024 * kilobytes.min().expect("a size")
 }
 
-/// By its first byte: there are many bytes to look at.
-fn stands_in(bytes: &[u8], wanted: &str) -> bool {
+/// Where it begins, found by its first byte: there are many bytes to look at.
+fn places<'a>(bytes: &'a [u8], wanted: &'a str) -> impl Iterator<Item = usize> + 'a {
     let wanted = wanted.as_bytes();
-    let mut rest = bytes;
-    while let Some(at) = rest.iter().position(|byte| *byte == wanted[0]) {
-        if rest[at..].starts_with(wanted) {
-            return true;
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        loop {
+            let at = from + bytes[from..].iter().position(|byte| *byte == wanted[0])?;
+            from = at + 1;
+            if bytes[at..].starts_with(wanted) {
+                return Some(at);
+            }
         }
-        rest = &rest[at + 1..];
-    }
-    false
+    })
+}
+
+/// As it is, and in what a buffer would hold that it was encoded in.
+fn forms(secret: &str) -> Vec<String> {
+    let usual = |name: &String| name == "raw" || name == "hex" || name.starts_with("base64 ");
+    let forms = codings(secret.as_bytes()).into_iter();
+    let forms = forms.filter(|(name, _)| usual(name));
+    let texts = forms.map(|(_, form)| String::from_utf8(form).expect("ASCII"));
+    texts.collect()
 }
 
 /// Says where root may not look either, as in a container without `CAP_SYS_PTRACE`.
@@ -131,6 +167,64 @@ fn a_secret_that_was_sent_with_escapes_leaves_no_copy_in_memory() {
         None => not_shown(),
         // That the label is found shows that memory was looked at.
         Some(found) => assert_eq!(found, [false, false, false, false, true]),
+    }
+}
+
+#[test]
+fn a_declared_key_leaves_no_copy_in_memory_but_in_heads_of_requests() {
+    if !runs_as_root() {
+        return;
+    }
+    let upstream = Upstream::ok();
+    let label = canary("l")[..60].to_owned();
+    let [unused, used, broken] = ["unused", "used", "broken"].map(canary);
+    let builder = Keyside::sidecar()
+        .provider("openai", &upstream.base_url())
+        .declare("acme", "openai", &label, "key");
+    let file = builder.home().join("key");
+    fs::write(&file, &unused).expect("a writable folder");
+    let keyside = builder.start();
+    fs::write(&file, &used).expect("a writable folder");
+    eventually("the second key read", || {
+        let times = keyside.logs().matches("secret was read").count();
+        (times == 2).then_some(())
+    });
+    for _ in 0..5 {
+        assert_eq!(keyside.ask(&Ask::chat()).status(), 200);
+    }
+    let sent = upstream.requests().pop().expect("a request");
+    assert_eq!(
+        sent.header("authorization"),
+        Some(&*format!("Bearer {used}"))
+    );
+    fs::write(&file, format!("{broken} {broken}")).expect("a writable folder");
+    eventually("the third refused", || {
+        let page = keyside.observed("/readyz").text();
+        page.contains("a space inside").then_some(())
+    });
+    let encoded_alone = forms(&used).split_off(1);
+    let wanted = [forms(&unused), forms(&broken), encoded_alone].concat();
+    let mut wanted: Vec<_> = wanted.iter().map(String::as_str).collect();
+    wanted.push(&label);
+    let look = || {
+        let mut found = found_in_memory(keyside.pid(), &wanted)?;
+        // That the label is found shows that memory was looked at.
+        assert_eq!(found.pop(), Some(true), "the label is not in memory");
+        let found = found.iter().zip(&wanted).filter(|(found, _)| **found);
+        let mut found: Vec<_> = found.map(|(_, wanted)| *wanted).collect();
+        found.extend(found_outside_of_heads(keyside.pid(), &used)?.then_some("the used key"));
+        Some(found)
+    };
+    // A file that is being read while it is looked for is in memory, and rightly so: twice is no accident.
+    match look().map(|found| {
+        if found.is_empty() {
+            Some(found)
+        } else {
+            look()
+        }
+    }) {
+        None => not_shown(),
+        Some(found) => assert_eq!(found.unwrap_or_default(), Vec::<&str>::new()),
     }
 }
 
@@ -220,6 +314,9 @@ fn is_whole(request: &[u8]) -> bool {
     let head = at.find(|(_, end)| end == b"\r\n\r\n");
     head.is_some_and(|(at, _)| serde_json::from_slice::<Value>(&request[at + 4..]).is_ok())
 }
+
+/// So many bytes at most of a block that was freed are overwritten by the allocator, which keeps its lists there.
+const FREED: usize = 16;
 
 fn escaped(secret: &str) -> String {
     let escapes = secret.bytes().map(|byte| format!("\\u{byte:04x}"));

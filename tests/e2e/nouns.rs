@@ -84,6 +84,70 @@ fn providers_are_listed_with_their_keys_and_shown_with_what_a_person_needs() {
 }
 
 #[test]
+fn a_run_is_listed_in_the_time_of_the_person_who_asks_and_found_by_it() {
+    let desk = Desk::new(&Upstream::ok());
+    assert_eq!(desk.keyside.ask(&Ask::chat()).status(), 200);
+    let items = eventually("the run is on record", || {
+        let items = desk.json(&["run", "list"])["items"].clone();
+        items.get(0).is_some().then_some(items)
+    });
+    let at = items[0]["at"].as_str().expect("a time").to_owned();
+    let (day, time) = at.split_once('T').expect("RFC 3339, in JSON lines as ever");
+    let (hour, rest) = (time[..2].parse::<u32>().expect("an hour"), &time[2..8]);
+    let local = format!(" {:02}{rest}", (hour + 2) % 24);
+    // Two hours east of Greenwich, in the form of POSIX.
+    let there = |arguments: &[&str]| {
+        let arguments = [arguments, &["--admin-url", &desk.url]].concat();
+        let builder = desk.keyside.builder_of().variable("TZ", "EAST-2");
+        let exit = builder.run(&arguments, b"");
+        assert_eq!(exit.code, Some(0), "{arguments:?}: {exit:#?}");
+        exit.stdout
+    };
+    let id = items[0]["requestId"].as_str().expect("an id");
+    for arguments in [&["run", "list"][..], &["run", "show", id]] {
+        let shown = there(arguments);
+        assert!(shown.contains(&local), "no {local} in {shown}");
+        assert!(!shown.contains(&at), "{shown}");
+    }
+    let shown = there(&["run", "list"]);
+    let row = shown.lines().nth(1).expect("a row");
+    let since = &row[..19];
+    assert!(
+        there(&["run", "list", "--since", since]).contains(id),
+        "{since} of {day}"
+    );
+    assert!(
+        !there(&["run", "list", "--until", since]).contains(id),
+        "{since} of {day}"
+    );
+}
+
+#[test]
+fn going_back_to_a_version_with_the_same_secret_says_that_nothing_changes() {
+    let desk = Desk::new(&Upstream::ok());
+    let id = desk.json(&["key", "list"])["items"][0]["id"].clone();
+    let id = id.as_str().expect("an id");
+    let key = |arguments: &[&str], stdin: &str| {
+        let exit = desk.run(&[&["key"], arguments].concat(), stdin);
+        assert_eq!(exit.code, Some(0), "{arguments:?}: {exit:#?}");
+        exit.stderr
+    };
+    let same = "both versions have the same secret";
+    key(&["rotate", id, "--stdin"], KEY);
+    let said = key(&["rollback", id], "");
+    assert!(
+        said.contains(same) && said.contains("--to NUMBER"),
+        "{said}"
+    );
+    key(
+        &["rotate", id, "--stdin"],
+        "sk-proj-canaryOfAnotherVersion0123456789abcd",
+    );
+    let said = key(&["rollback", id, "--to", "1"], "");
+    assert!(!said.contains(same), "{said}");
+}
+
+#[test]
 fn a_run_is_found_by_what_its_runner_knows_of_it() {
     let desk = Desk::new(&Upstream::ok());
     let ask = Ask::chat()

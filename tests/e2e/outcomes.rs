@@ -108,6 +108,12 @@ impl<'a> Said<'a> {
             Some(outcome),
             "{run}: the log line"
         );
+        let id = id.expect("a request id");
+        let logs = self.keyside.logs();
+        let lines = logs.lines().filter(|line| line.contains(id)).count();
+        assert_eq!(lines, 1, "{run}: one line a request");
+        let explained = field(&line, "cause").is_some() && field(&line, "remedy").is_some();
+        assert_eq!(explained, outcome == "unanswered", "{run}: {line}");
         self.outcomes.push(outcome);
         let counted = self.outcomes.iter().filter(|one| **one == outcome).count();
         let series = format!(

@@ -96,7 +96,9 @@ class Corner:
 
     def new_key(self, path: str = "acme/openai", **others: str) -> str:
         """Writes a key that no other test has and returns it; `others` are further fields beside it."""
-        key = canary("sk-proj-")
+        return self.write_key(canary("sk-proj-"), path, **others)
+
+    def write_key(self, key: str, path: str = "acme/openai", **others: str) -> str:
         self.canaries.append(key)
         fields = {"api_key": key, **others}
         if self.version == 2:

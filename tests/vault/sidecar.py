@@ -4,6 +4,7 @@ import functools
 import http.client
 import json
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -139,11 +140,20 @@ class Sidecar:
     # The process
 
     @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    @property
     def ended(self) -> int | None:
         return self._child.ended
 
     def stop(self) -> int:
         return self._child.stop()
+
+    def kill(self):
+        """As the kernel does when memory runs out."""
+        self._child.signal(signal.SIGKILL)
+        self._child.stop()
 
 
 def write_settings(

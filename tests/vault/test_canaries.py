@@ -1,11 +1,17 @@
 """The search that follows each test of a sidecar finds secrets; and what no other test starts is searched here."""
 
+import base64
+import os
+import secrets
+
 import pytest
 
 from canaries import secrets_in
+from conftest import Corner
 from harness.canary import canary
 from harness.web import eventually
-from sidecar import A_WHILE, GONE, declared, needs
+from memory import places
+from sidecar import A_WHILE, GONE, Sidecar, declared, needs
 from slow import Fault
 
 
@@ -42,3 +48,48 @@ def a_key_that_cannot_be_one_is_refused_without_being_shown(corner, start):
 
     assert eventually(lambda: f"{corner.mount}/acme/openai" in sidecar.readiness()[1], within=10)
     assert sidecar.ask().refusal in GONE
+
+
+@needs("proxy")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may look into the memory of another process")
+@pytest.mark.parametrize("version", [1, 2])
+def a_key_is_in_memory_only_where_the_http_library_has_left_a_message(
+    version, bao, folder, issuers, canaries, start, provider
+):
+    """What Keyside itself held of it is wiped: each copy that there is has the beginning of a message before it."""
+    corner = Corner(bao, folder, issuers, canaries, version=version)
+    first, second = (_long_key() for _ in range(2))
+    provider.good = {first, second}
+    corner.write_key(first)
+    sidecar = start(corner.source(), corner.login()).becomes_ready()
+    assert sidecar.ask().status == 200
+    corner.write_key(second)
+    with sidecar.load(runners=2):
+        assert provider.saw(second, within=10)
+    assert sidecar.ask().status == 200
+
+    # That the path is found shows that memory was looked at.
+    assert places(sidecar.pid, f"{corner.mount}/acme/openai".encode())
+    for key in (first, second):
+        # A request that has just been answered may still hold its key.
+        assert eventually(lambda key=key: _outside_of_messages(sidecar, key) == [], within=5), (
+            _outside_of_messages(sidecar, key)
+        )
+        for encoded in (base64.b64encode(key.encode())[FREED:-4], key.encode().hex().encode()[FREED:]):
+            assert places(sidecar.pid, encoded) == []
+
+
+#: Of a block of memory that was freed, the allocator overwrites so many bytes at most.
+FREED = 16
+
+
+def _long_key() -> str:
+    """Longer than a block of any hash, of which the last one may stay on a stack. JSON of Go's escapes the `&`."""
+    return canary(f"sk-proj-{secrets.token_hex(64)}&")
+
+
+def _outside_of_messages(sidecar: Sidecar, key: str) -> list[bytes]:
+    """What is before each copy of the key, up to its `&`, that is not in a request to the provider or an answer of Vault's."""
+    begun, rest = key[:FREED].encode(), key[FREED : key.index("&")].encode()
+    beginnings = (b"authorization: Bearer " + begun, b'"api_key":"' + begun)
+    return [before for before, _ in places(sidecar.pid, rest) if not before.endswith(beginnings)]

@@ -1,19 +1,22 @@
 """`keyside serve` with `kms.driver = "vault"`: keys in its own store, sealed under keys that Transit wraps."""
 
 import functools
+import re
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from bao import Bao, unique
+from bao import Bao, free_port, unique
 from canaries import secrets_in
 from harness.canary import canary
 from harness.keyside import Keyside, binary
-from harness.web import fetch
+from harness.web import eventually, fetch
 from logins import by_approle
 from sidecar import Runner, command
+from slow import Fault, Slow
 
 #: What docs/CONFIGURATION.md says that Keyside needs.
 POLICY = """\
@@ -33,19 +36,30 @@ def _has_the_driver() -> bool:
 pytestmark = pytest.mark.skipif(not _has_the_driver(), reason="this keyside has no KMS driver `vault`")
 
 
+#: From the end of an outage until Keyside is ready: both the sign-in and the start back off.
+RECOVERED = 20
+#: In which a process ends that was asked to, whatever Vault does.
+AT_ONCE = 3.0
+
+
 @pytest.fixture
-def serve(mortal_bao, folder, issuers, provider, canaries) -> Iterator[Callable[[], Keyside]]:
+def policy(mortal_bao) -> str:
+    return unique("authority")
+
+
+@pytest.fixture
+def serve(mortal_bao, policy, folder, issuers, provider, canaries) -> Iterator[Callable[..., Keyside]]:
     """Starts `keyside serve` on the same folder each time. In the end, all that it wrote is searched."""
-    mount, policy = unique("transit"), unique("authority")
+    mount = unique("transit")
     mortal_bao.mount(mount, "transit")
     mortal_bao.write_policy(policy, POLICY.format(mount=mount))
     login = by_approle(mortal_bao, issuers, folder, policy)
     canaries += login.secrets
-    tables = {"kms": {"driver": "vault", "mount": mount}, "vault": login.settings}
     running: list[Keyside] = []
 
-    def serve() -> Keyside:
-        running.append(Keyside(binary(), folder, {"openai": provider.url}, tables))
+    def serve(*, waits: bool = False, **vault: str) -> Keyside:
+        tables = {"kms": {"driver": "vault", "mount": mount}, "vault": {**login.settings, **vault}}
+        running.append(Keyside(binary(), folder, {"openai": provider.url}, tables, waits=waits))
         return running[-1]
 
     yield serve
@@ -87,6 +101,116 @@ def a_rotated_transit_key_opens_what_was_wrapped_before(stored, serve, mortal_ba
     mortal_bao.ask("POST", f"{mount}/keys/keyside-acme/rotate", {})
     stored.stop()
     assert _ask(serve()) == 200
+
+
+@pytest.mark.parametrize("away", ["sealed", "killed"])
+def a_start_without_vault_waits_says_why_and_becomes_ready_by_itself(away, stored, serve, mortal_bao: Bao):
+    stored.stop()
+    if away == "sealed":
+        mortal_bao.seal()
+    else:
+        mortal_bao.kill()
+    waiting = serve(waits=True)
+
+    assert fetch(f"{waiting.observe}/healthz")[0] == 200
+    assert "keyside_build_info" in waiting.metrics().decode()
+    status, said = _readiness(waiting)
+    assert status == 503
+    assert said.startswith("waiting\n")
+    assert mortal_bao.address in said and "waiting since 20" in said
+    assert ("sealed" in said) == (away == "sealed"), said
+    assert eventually(lambda: _waited(waiting) >= 2, within=10)
+
+    if away == "killed":
+        mortal_bao.start()
+    mortal_bao.unseal()
+    waiting.becomes_ready(within=RECOVERED)
+    assert _readiness(waiting)[0] == 200
+    assert _ask(waiting) == 200
+
+
+def the_first_start_of_all_waits_too(serve, mortal_bao: Bao, folder):
+    mortal_bao.seal()
+    waiting = serve(waits=True)
+    assert _readiness(waiting)[0] == 503
+    assert not (folder / "data/keyring").exists()
+
+    mortal_bao.unseal()
+    waiting.becomes_ready(within=RECOVERED).add_workspace("acme")
+
+
+@pytest.mark.parametrize("away", ["refuses connections", "never answers"])
+def a_signal_ends_the_wait_at_once(away, stored, serve, mortal_bao: Bao):
+    stored.stop()
+    before = Slow(mortal_bao)
+    try:
+        before.fault = Fault(hangs=True)
+        if away == "never answers":
+            waiting = serve(waits=True, address=before.address, timeout="2s")
+        else:
+            waiting = serve(waits=True, address=f"https://127.0.0.1:{free_port()}")
+        begun = time.monotonic()
+        assert waiting.stop() == 0
+        assert time.monotonic() - begun < AT_ONCE
+    finally:
+        before.stop()
+    assert _ask(serve()) == 200, "the store is as it was"
+
+
+@pytest.mark.parametrize(
+    "wrong, setting, remedy",
+    [
+        ("role", "role_id", "vault.secret_id_file"),
+        ("key", "key_prefix", "the KMS driver's settings"),
+        ("scheme", "address", "vault.address"),
+        ("authority", "ca_file", "vault.ca_file"),
+        ("policy", "", "allow update on"),
+    ],
+)
+def what_waiting_does_not_mend_ends_the_start_with_the_remedy(
+    wrong, setting, remedy, stored, mortal_bao: Bao, policy, folder
+):
+    stored.stop()
+    settings = folder / "keyside.toml"
+    lines = [line for line in settings.read_text().splitlines() if not setting or not line.startswith(f"{setting} = ")]
+    table, line = {
+        "role": ("[vault]", 'role_id = "somebody-else"'),
+        "key": ("[kms]", 'key_prefix = "keyside-other-"'),
+        "scheme": ("[vault]", f'address = "{mortal_bao.address.replace("https", "http")}"'),
+        "authority": ("[vault]", ""),
+        "policy": ("[vault]", ""),
+    }[wrong]
+    lines.insert(lines.index(table) + 1, line)
+    settings.write_text("\n".join(lines))
+    if wrong == "policy":
+        mortal_bao.write_policy(policy, 'path "auth/token/lookup-self" { capabilities = ["read"] }')
+
+    done = command("serve", "--config", "keyside.toml", cwd=folder)
+    assert done.returncode in (1, 78)
+    error = done.stderr.partition("error: ")[2]
+    assert remedy in error, done.stderr
+
+
+def a_policy_that_lacks_something_ends_the_wait(stored, serve, mortal_bao: Bao, policy):
+    stored.stop()
+    mortal_bao.write_policy(policy, 'path "auth/token/lookup-self" { capabilities = ["read"] }')
+    mortal_bao.seal()
+    waiting = serve(waits=True)
+    mortal_bao.unseal()
+
+    assert eventually(lambda: waiting.ended is not None, within=RECOVERED)
+    assert waiting.ended == 78
+    assert b"allow update on" in waiting.outputs["stderr"].to_the_end(within=5)
+
+
+def _readiness(keyside: Keyside) -> tuple[int, str]:
+    status, body = fetch(f"{keyside.observe}/readyz")
+    return status, body.decode()
+
+
+def _waited(keyside: Keyside) -> int:
+    """For how many seconds it says that it has waited."""
+    return int(re.search(r", for (\d+) s$", _readiness(keyside)[1], re.MULTILINE)[1])
 
 
 def _ask(keyside: Keyside) -> int:

@@ -3,12 +3,10 @@
 use std::{collections::BTreeSet, ops::RangeInclusive, str::FromStr};
 
 use jiff::Timestamp;
-use keyside_credentials::{Secret, source::VaultReference};
+use keyside_credentials::{Secret, json_text::unescaped, source::VaultReference};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
-
-use super::json_text::unescaped;
 
 /// A value as it came. It may be a secret in the wrong place, whatever the field is: no serde_json reads it, whose errors
 /// quote what they stumble over.

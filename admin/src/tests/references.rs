@@ -90,6 +90,7 @@ async fn a_reference_is_shown_with_its_version_and_refreshed() {
     assert_eq!(view["secretRef"]["field"], "api_key");
     assert_eq!(view["source"], format!("vault:{PATH}#api_key"));
     assert_eq!(view["sourceVersion"], "1");
+    assert_eq!(view["versions"][0]["sourceVersion"], "1");
     assert_eq!(view["hint"], "sk-proj-…yzQ7");
 
     let refresh = format!("{CREDENTIALS}/{}/refresh", added.id());
@@ -97,6 +98,7 @@ async fn a_reference_is_shown_with_its_version_and_refreshed() {
     let refreshed = api.post_text(&refresh, "").await;
     assert_eq!(refreshed.status, StatusCode::OK, "{}", refreshed.body);
     assert_eq!(refreshed.json()["sourceVersion"], "2");
+    assert_eq!(refreshed.json()["versions"][0]["sourceVersion"], "2");
     vault.set(None);
     let refreshed = api.post_text(&refresh, "").await.json();
     assert_eq!(

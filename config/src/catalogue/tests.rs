@@ -116,10 +116,9 @@ fn every_upstream_is_reached_over_tls_and_only_the_sandbox_is_local() {
             (Upstream::Fixed(url), "sandbox") => assert!(url.is_loopback()),
             (Upstream::Fixed(url), id) => {
                 assert_eq!(url.scheme, crate::Scheme::Https, "{id}");
-                // Paths stand in the routes as the provider documents them, but for the
-                // part that its SDK takes from the base URL.
-                let prefix = if id == "fireworks" { "/inference" } else { "" };
-                assert_eq!(url.path, prefix, "{id}");
+                // Routes have the paths that the provider documents, but for the part that its SDK takes from the base
+                // URL, which is each route's own `below`.
+                assert_eq!(url.path, "", "{id}");
             }
             (Upstream::PerCredential(rule), id) => {
                 assert_eq!(id, "azure-openai");
@@ -233,6 +232,86 @@ fn no_provider_lets_a_client_near_keys_money_or_people() {
             assert_eq!(open, None, "{}: {path}", provider.id);
         }
     });
+}
+
+/// Of no group, though some are like what a group forwards.
+const IN_NO_GROUP: [(&str, &str); 15] = [
+    ("mistral", "/v1/workflows/deployments"),
+    ("mistral", "/v1/workflows/deployments/execute"),
+    ("mistral", "/v1/workflows/Deployments/execute"),
+    ("mistral", "/v1/workflows/deployments/archive"),
+    ("mistral", "/v1/workflows/deployments/metrics"),
+    ("mistral", "/v1/workflows/deployments/mine"),
+    ("openai", "/v1/realtime/client_secrets"),
+    ("openai", "/v1/realtime/sessions"),
+    ("azure-openai", "/openai/v1/realtime/client_secrets"),
+    ("fireworks", "/v1/accounts"),
+    ("fireworks", "/v1/accounts/mine"),
+    ("fireworks", "/v1/accounts/mine/users/me/apiKeys"),
+    ("fireworks", "/v1/accounts/mine/users/me/apiKeys:delete"),
+    ("fireworks", "/v1/accounts/mine/secrets/s"),
+    ("fireworks", "/v1/accounts/mine/deployments/d"),
+];
+
+#[test]
+fn no_group_administers_or_hands_out_credentials() {
+    let builtin = Catalogue::builtin();
+    for (id, path) in IN_NO_GROUP {
+        let provider = builtin.get(id).unwrap();
+        let of_all_groups = provider.routes.iter();
+        let of_all_groups = of_all_groups.chain(provider.withheld.iter().map(|(_, route)| route));
+        let open: Vec<_> = of_all_groups
+            .filter(|route| METHODS.iter().any(|method| route.allows(method, path)))
+            .map(|route| route.path.to_string())
+            .collect();
+        assert!(open.is_empty(), "{id}: {path} is covered by {open:?}");
+    }
+}
+
+#[test]
+fn what_generates_is_forwarded_and_what_is_stored_is_withheld() {
+    let builtin = Catalogue::builtin();
+    for (id, path) in [
+        ("openai", "/v1/realtime/calls"),
+        ("openai", "/v1/realtime/calls/rtc_1/accept"),
+        ("openai", "/v1/realtime/calls/rtc_1/hangup"),
+        ("openai", "/v1/realtime/calls/rtc_1/refer"),
+        ("openai", "/v1/realtime/calls/rtc_1/reject"),
+        ("openai", "/v1/live/sessions"),
+        ("openai", "/v1/live/sessions/s_1/fork"),
+        ("azure-openai", "/openai/v1/realtime/calls"),
+        ("mistral", "/v1/workflows/mine/execute"),
+        ("mistral", "/v1/workflows/registrations/r_1/execute"),
+    ] {
+        let route = builtin.get(id).unwrap().route(&Method::POST, path);
+        let route = route.unwrap_or_else(|| panic!("{id}: {path}"));
+        // What they cost is not in their answers.
+        assert!(!route.meters(&Method::POST, false), "{id}: {path}");
+    }
+    for (id, path) in [
+        ("mistral", "/v1/workflows/mine"),
+        ("fireworks", "/v1/accounts/mine/datasets/d"),
+        ("fireworks", "/v1/accounts/mine/supervisedFineTuningJobs/j"),
+    ] {
+        let provider = builtin.get(id).unwrap();
+        assert_eq!(provider.route(&Method::GET, path), None, "{id}: {path}");
+        let withheld = provider.withheld.iter();
+        let covering = withheld.filter(|(_, route)| route.allows(&Method::GET, path));
+        assert!(covering.count() > 0, "{id}: {path}");
+    }
+}
+
+#[test]
+fn a_part_of_an_api_below_a_path_of_its_own_is_asked_for_there() {
+    let builtin = Catalogue::builtin();
+    let fireworks = builtin.get("fireworks").unwrap();
+    let path = "/v1/chat/completions";
+    let route = fireworks.route(&Method::POST, path).unwrap();
+    assert_eq!(route.upstream_path(path), "/inference/v1/chat/completions");
+    let path = "/v1/accounts/mine/datasets";
+    let mut withheld = fireworks.withheld.iter().map(|(_, route)| route);
+    let route = withheld.find(|route| route.path.matches(path));
+    assert_eq!(route.unwrap().upstream_path(path), path);
 }
 
 #[test]
@@ -366,15 +445,19 @@ fn the_realtime_endpoints_are_upgrades() {
 
 #[test]
 fn what_counts_cancels_or_queues_is_not_metered_and_what_generates_is() {
+    // Or what they spend is told elsewhere: calls and sessions without a socket, workflows.
     let spends_nothing = [
         "async",
         "batches",
+        "/calls",
         "cancel",
         "count",
         "input_tokens",
+        "/live/sessions",
         "queue",
         "tokenize",
         "validate",
+        "/workflows/",
     ];
     each(|provider| {
         let posts = provider.routes.iter();
@@ -401,7 +484,10 @@ fn only_a_post_and_a_websocket_are_metered() {
             }
             if route.upgrade {
                 let path = &route.path;
-                assert!(route.meters(&Method::GET, true), "{}: {path}", provider.id);
+                // One that joins what another connection may be counting.
+                let joins = path.to_string().ends_with("/attach");
+                let meters = route.meters(&Method::GET, true);
+                assert_eq!(meters, !joins, "{}: {path}", provider.id);
             }
         }
     });

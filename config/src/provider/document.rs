@@ -1,6 +1,6 @@
 //! The form in which a provider is written, and its way into [`Provider`].
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::collections::BTreeMap;
 
 use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     BaseUrl, Catalogue, EgressProxy, field, field::NormalName, layers::Mismatch,
-    metadata::is_metadata_address, parsed,
+    metadata::is_metadata_host, parsed,
 };
 
 /// One file of `providers/`, with `[providers.<id>]` laid over it.
@@ -121,17 +121,17 @@ impl ProviderDocument {
         }
     }
 
-    /// An address that is written is connected to as it is, so one of a metadata service is refused here. What a name
-    /// leads to is checked whenever it is resolved.
+    /// An address that is written is connected to as it is, so one of a metadata service is refused here, and so is such a
+    /// service's name. What another name leads to is checked whenever it is resolved.
     fn base_url(&self, text: &str) -> Result<BaseUrl, Mismatch> {
         let wrong = |reason: String| Mismatch::new("base_url", reason);
         let url = BaseUrl::parse(text, self.allow_plaintext);
         let url = url.map_err(|error| wrong(error.to_string()))?;
-        match url.host.parse::<IpAddr>() {
-            Ok(address) if is_metadata_address(address) => Err(wrong(
+        match is_metadata_host(&url.host) {
+            true => Err(wrong(
                 "this is the address of a cloud's metadata service, where no provider is".into(),
             )),
-            _ => Ok(url),
+            false => Ok(url),
         }
     }
 }

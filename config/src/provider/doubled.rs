@@ -21,7 +21,8 @@ impl Provider {
             return None;
         };
         let parts = self.routes.iter().filter_map(|route| {
-            let segments = literal_segments(&route.path.to_string());
+            let path = route.upstream_path(&route.path.to_string());
+            let segments = literal_segments(&path);
             let beginnings = (1..=segments.len()).rev();
             let mut beginnings =
                 beginnings.map(|count| format!("/{}", segments[..count].join("/")));
@@ -98,6 +99,11 @@ mod tests {
             "https://gw.example/openai",
             groq,
             Some(("/openai", "https://gw.example")),
+        );
+        check(
+            "https://gw.example/inference",
+            "{ request = 'POST /v1/chat/completions', below = '/inference' }",
+            Some(("/inference", "https://gw.example")),
         );
     }
 

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::{BaseUrl, BaseUrlError, Scheme};
+use crate::{BaseUrl, BaseUrlError, Scheme, metadata::is_metadata_host};
 
 /// Which hosts a credential may name.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -27,6 +27,10 @@ impl EndpointRule {
         if !bare || endpoint["https://".len()..].contains(':') {
             return Err(EndpointError::Extra);
         }
+        // A rule of one's own may name a domain that a cloud answers for.
+        if is_metadata_host(&url.host) {
+            return Err(EndpointError::Metadata);
+        }
         match self
             .suffixes
             .iter()
@@ -49,6 +53,9 @@ pub enum EndpointError {
     /// More than scheme and host.
     #[error("expected https:// and a host, without port or path")]
     Extra,
+    /// A host that hands out a cloud's credentials.
+    #[error("this is the name of a cloud's metadata service, where no provider is")]
+    Metadata,
     /// A host that is not the provider's.
     #[error("the endpoint's host must be a name under one of: {suffixes}")]
     Foreign {
@@ -84,6 +91,17 @@ mod tests {
         ] {
             assert_eq!(accept(endpoint).unwrap().port, 443, "{endpoint}");
         }
+    }
+
+    #[test]
+    fn a_metadata_service_is_refused_whatever_the_rule_says() {
+        let rule = EndpointRule {
+            suffixes: vec!["google.internal".into()],
+            example: "https://acme.google.internal".into(),
+        };
+        assert!(rule.accept("https://acme.google.internal").is_ok());
+        let refused = rule.accept("https://Metadata.google.internal");
+        assert_eq!(refused, Err(EndpointError::Metadata));
     }
 
     #[test]

@@ -64,6 +64,12 @@ pub enum SourceReferenceError {
     /// Neither kind.
     #[error("expected file:PATH or vault:PATH#FIELD")]
     Kind,
+    /// A path of a file that is a slip, or would break a line of a log or page that names it.
+    #[error(
+        "expected file:PATH with a path as the system takes it: no ~ (no shell resolves it), no space at its ends, and no control \
+         character"
+    )]
+    File,
     /// A path in Vault that cannot be one.
     #[error(
         "expected vault:PATH#FIELD with a path such as kv/teams/acme/openai, without // or a slash at an end"
@@ -87,7 +93,7 @@ impl VaultReference {
             Some(mount) if !is_within(path, mount) => format!("{mount}/{path}"),
             _ => path.to_owned(),
         };
-        match is_path(&path) && !field.is_empty() {
+        match is_path(&path) && is_field(field) {
             true => Ok(Self {
                 mount: mount.map(str::to_owned),
                 path,
@@ -120,7 +126,9 @@ impl FromStr for SourceReference {
 
     fn from_str(text: &str) -> Result<Self, SourceReferenceError> {
         match text.split_once(':') {
-            Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
+            Some(("file", "")) => Err(SourceReferenceError::Kind),
+            Some(("file", path)) if is_file(path) => Ok(Self::File(path.into())),
+            Some(("file", _)) => Err(SourceReferenceError::File),
             Some(("vault", place)) => place.parse().map(Self::Vault),
             _ => Err(SourceReferenceError::Kind),
         }
@@ -147,6 +155,15 @@ fn is_path(path: &str) -> bool {
     let is_name =
         |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(is_plain);
     path.contains('/') && path.split('/').all(is_name)
+}
+
+/// The name of a field; it is shown in logs and on pages.
+fn is_field(field: &str) -> bool {
+    !field.is_empty() && !field.contains(char::is_control)
+}
+
+fn is_file(path: &str) -> bool {
+    path.trim() == path && !path.starts_with('~') && !path.contains(char::is_control)
 }
 
 /// The form in which one is written.
@@ -288,7 +305,16 @@ mod tests {
                 "vault:kv/teams/acme/openai#api_key",
                 vault("kv/teams/acme/openai", "api_key"),
             ),
+            (
+                "file:relative/key",
+                Ok(SourceReference::File("relative/key".into())),
+            ),
             ("file:", Err(SourceReferenceError::Kind)),
+            ("file:~/key", Err(SourceReferenceError::File)),
+            ("file: /key", Err(SourceReferenceError::File)),
+            ("file:/key\n", Err(SourceReferenceError::File)),
+            ("file:/a\nready", Err(SourceReferenceError::File)),
+            ("file:/a\0b", Err(SourceReferenceError::File)),
             ("env:OPENAI_API_KEY", Err(SourceReferenceError::Kind)),
             ("sk-proj-pasted", Err(SourceReferenceError::Kind)),
             ("vault:kv/teams/acme", Err(SourceReferenceError::Vault)),
@@ -298,6 +324,9 @@ mod tests {
             ("vault:/kv/a#field", Err(SourceReferenceError::Vault)),
             ("vault:kv/a?x=1#field", Err(SourceReferenceError::Vault)),
             ("vault:kv/a#", Err(SourceReferenceError::Vault)),
+            ("vault:#field", Err(SourceReferenceError::Vault)),
+            ("vault:kv/a#fie\nld", Err(SourceReferenceError::Vault)),
+            ("vault:kv/a#b#c", vault("kv/a", "b#c")),
         ] {
             assert_eq!(text.parse(), expected, "{text}");
             if let Ok(reference) = text.parse::<SourceReference>() {

@@ -35,8 +35,19 @@ pub struct Vault {
     pub outage: Duration,
     /// How long one request to Vault may take.
     pub timeout: Duration,
+    /// The sealed copy on disk that declared credentials are served from after a restart during an outage.
+    pub cache: Option<VaultCache>,
     /// Which paths stored credentials may name.
     pub references: AllowedReferences,
+}
+
+/// Where secrets read from Vault are kept for a restart during an outage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VaultCache {
+    /// The folder of the sealed copy.
+    pub folder: PathBuf,
+    /// The file with the 32-byte key that seals it, in the form of a master key. It is not in `folder`.
+    pub key_file: PathBuf,
 }
 
 /// A certificate with its private key, in PEM files.
@@ -135,6 +146,10 @@ pub(super) struct VaultDocument {
     outage: Duration,
     #[serde(deserialize_with = "duration::positive")]
     timeout: Duration,
+    #[serde(default, deserialize_with = "parsed::some_path")]
+    cache: Option<PathBuf>,
+    #[serde(default, deserialize_with = "parsed::some_path")]
+    cache_key_file: Option<PathBuf>,
     references: AllowedReferences,
 }
 
@@ -159,6 +174,7 @@ impl VaultDocument {
         Ok(Vault {
             address: self.address()?,
             namespace: self.namespace()?,
+            cache: self.cache()?,
             client_certificate,
             tls_server_name: self.tls_server_name()?,
             proxy: http_proxy(self.proxy)?,
@@ -217,6 +233,36 @@ impl VaultDocument {
             })),
             (Some(_), None) => Err(missing("client_key", "client_certificate is set")),
             (None, Some(_)) => Err(missing("client_certificate", "client_key is set")),
+        }
+    }
+
+    fn cache(&self) -> Result<Option<VaultCache>, Mismatch> {
+        let (folder, key_file) = match (&self.cache, &self.cache_key_file) {
+            (None, None) => return Ok(None),
+            (Some(folder), Some(key_file)) => (folder, key_file),
+            (Some(_), None) => {
+                return Err(missing(
+                    "cache_key_file",
+                    "vault.cache is sealed with the key in it, as `keyside master-key generate` prints one",
+                ));
+            }
+            (None, Some(_)) => return Err(missing("cache", "cache_key_file is set")),
+        };
+        if key_file.starts_with(folder) {
+            return Err(Mismatch::new(
+                "vault.cache_key_file",
+                "it is in the folder vault.cache, so that a copy of the folder opens itself; move the key elsewhere",
+            ));
+        }
+        match self.outage.is_zero() {
+            true => Err(Mismatch::new(
+                "vault.cache",
+                "vault.outage is \"0s\", so that nothing in it would ever be used; raise vault.outage, or remove this",
+            )),
+            false => Ok(Some(VaultCache {
+                folder: folder.clone(),
+                key_file: key_file.clone(),
+            })),
         }
     }
 

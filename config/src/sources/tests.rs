@@ -297,6 +297,18 @@ fn a_complaint_says_where_what_and_what_instead() {
             "k.toml:2: `providers.openai.base_url`: this is the address of a cloud's metadata service",
         ),
         (
+            "[providers.openai]\nbase_url = 'https://metadata.google.internal'",
+            "k.toml:2: `providers.openai.base_url`: this is the address of a cloud's metadata service",
+        ),
+        (
+            "[providers.openai]\nextra_routes = [{ request = 'GET /v1/*', except = ['a/b'] }]",
+            "k.toml:2: `providers.openai.extra_routes[0].except[0]`: expected one segment of letters, digits",
+        ),
+        (
+            "[providers.openai]\nextra_routes = [{ request = 'GET /v1/a', below = '/*' }]",
+            "k.toml:2: `providers.openai.extra_routes[0].below`: expected a path without *",
+        ),
+        (
             "[providers.openai]\nsubprotocols = ['real time']",
             "k.toml:2: `providers.openai.subprotocols[0]`: expected the name of a WebSocket subprotocol",
         ),

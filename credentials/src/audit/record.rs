@@ -53,6 +53,10 @@ pub enum Event {
     CredentialEdited,
     /// A credential was withdrawn, and all its versions destroyed.
     CredentialRevoked,
+    /// Another version of a secret that stays in Vault is used from now on.
+    CredentialSourceChanged,
+    /// A secret that stays in Vault is not used any more: it is gone there, or may not be read.
+    CredentialSourceLost,
     /// The grace of a version has ended, and its sealed bytes are gone.
     VersionDestroyed,
     /// Requests asked for a credential past its end. At most once an hour.
@@ -113,6 +117,8 @@ impl Event {
             | Self::CredentialVerified
             | Self::CredentialRolledBack
             | Self::CredentialEdited
+            | Self::CredentialSourceChanged
+            | Self::CredentialSourceLost
             | Self::ExpiredUseAttempted
             | Self::RevokedUseAttempted
             | Self::CredentialUndecryptable
@@ -144,6 +150,8 @@ impl Event {
             Self::CredentialRolledBack => "credential_rolled_back",
             Self::CredentialEdited => "credential_edited",
             Self::CredentialRevoked => "credential_revoked",
+            Self::CredentialSourceChanged => "credential_source_changed",
+            Self::CredentialSourceLost => "credential_source_lost",
             Self::VersionDestroyed => "version_destroyed",
             Self::ExpiredUseAttempted => "expired_use_attempted",
             Self::RevokedUseAttempted => "revoked_use_attempted",

@@ -7,6 +7,7 @@ use std::{
 };
 
 use tokio::{sync::Semaphore, task::spawn_blocking, time::sleep};
+use tracing::field::display;
 
 use super::{Declared, Item, state::Change, state::State};
 use crate::{
@@ -20,11 +21,20 @@ impl Declared {
     /// Follows all secrets for as long as the runtime lives, each in a task of its own. Returns once each was looked for
     /// once.
     pub async fn follow(self: &Arc<Self>) {
+        self.open_cache().await;
+        if self.cache.is_some() {
+            tokio::spawn(self.clone().keep_cache());
+        }
         let first = Arc::new(Semaphore::new(0));
-        let at_once = Arc::new(Semaphore::new(AT_ONCE));
+        // Apart, so that no file waits for a Vault that does not answer, nor the other way round.
+        let [of_files, of_vault] = [(); 2].map(|()| Arc::new(Semaphore::new(AT_ONCE)));
         for (index, item) in self.items.iter().enumerate() {
-            let (declared, first, at_once) = (self.clone(), first.clone(), at_once.clone());
+            let (declared, first) = (self.clone(), first.clone());
             let source = item.source.clone();
+            let at_once = match &source {
+                SourceReference::File(_) => of_files.clone(),
+                SourceReference::Vault(_) => of_vault.clone(),
+            };
             tokio::spawn(async move {
                 let mut is_first = true;
                 loop {
@@ -56,13 +66,18 @@ impl Declared {
         let found = match source {
             SourceReference::File(path) => self.read_file(item, path.clone()).await,
             SourceReference::Vault(reference) => {
-                let known = item.state().version().map(str::to_owned);
+                let known = item.state().version_read().map(str::to_owned);
                 source::read_vault(self.vault.as_deref(), reference, known.as_deref()).await
             }
         };
+        self.note_in_cache(item, &found);
         match found {
             Ok(Found::Same) => {
                 let change = item.state().unchanged();
+                self.carry_out(item, change);
+            }
+            Ok(Found::Another { version, secret }) if self.was_cached(item, &secret) => {
+                let change = item.state().cached_is_right(version);
                 self.carry_out(item, change);
             }
             Ok(Found::Another { version, secret }) => self.replace(item, version, &secret),
@@ -111,14 +126,32 @@ impl Declared {
         let read = spawn_blocking(move || source::read_file(&path)).await;
         let stopping = || SourceError::Away("the process is stopping".into());
         let secret = read.unwrap_or_else(|_| Err(stopping()))?;
-        let place = item.document.secret_place(0);
-        let mac = self.key.0.mac_secret(&place, &secret);
+        let mac = self.mac_of(item, &secret);
         let version = mac[..8].iter().map(|byte| format!("{byte:02x}")).collect();
         Ok((version, secret))
     }
 
+    /// Tells within this process whether a secret is the same.
+    pub(super) fn mac_of(&self, item: &Item, secret: &Secret) -> [u8; 32] {
+        let place = item.document.secret_place(0);
+        self.key.0.mac_secret(&place, secret)
+    }
+
     fn replace(&self, item: &Item, version: String, secret: &Secret) {
         let mut state = item.state();
+        state.replaced(version);
+        self.put_in_use(item, &state, secret);
+        tracing::info!(
+            workspace = %item.document.workspace,
+            provider = &*item.document.provider,
+            label = %item.document.label,
+            source = %item.source,
+            "a declared credential's secret was read"
+        );
+    }
+
+    /// From here on requests get this secret.
+    pub(super) fn put_in_use(&self, item: &Item, state: &State, secret: &Secret) {
         let now = self.clock.now();
         let mut document = self.document_in_use(item);
         let trace = Trace::of(secret, &item.prefixes, None);
@@ -132,20 +165,12 @@ impl Declared {
         document.revision += 1;
         // A provider may still repeat the one before; older ones are forgotten.
         document.versions.retain(|kept| kept.number + 1 >= number);
-        state.replaced(version);
         let mut entry = CredentialEntry::new(document, &self.key, item.signals.clone());
-        entry.declared = Some(Arc::new(item.followed(&state)));
-        tracing::info!(
-            workspace = %item.document.workspace,
-            provider = &*item.document.provider,
-            label = %item.document.label,
-            source = %item.source,
-            "a declared credential's secret was read"
-        );
+        entry.declared = Some(Arc::new(item.followed(state)));
         self.show(entry);
     }
 
-    fn carry_out(&self, item: &Item, change: Change) {
+    pub(super) fn carry_out(&self, item: &Item, change: Change) {
         let state = item.state();
         let entry = match change {
             Change::Nothing => return,
@@ -156,11 +181,14 @@ impl Declared {
             }
         };
         if let Some(fault) = state.fault() {
+            let cached = state.cached();
             tracing::warn!(
                 workspace = %item.document.workspace,
                 provider = &*item.document.provider,
                 label = %item.document.label,
                 usable = state.is_usable(),
+                from_cache_since = cached.map(|cached| display(cached.confirmed)),
+                from_cache_until = cached.map(|cached| display(cached.until)),
                 fault,
                 "a declared credential's secret cannot be read"
             );

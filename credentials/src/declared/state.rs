@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use crate::{snapshot::Unusable, source::SourceError};
 
 /// What was found where its secret is kept.
@@ -22,8 +24,24 @@ enum Kept {
     Unknown,
     /// The one with this version, as the source counts.
     Secret(String),
+    /// One that an earlier process has read: the source did not answer yet.
+    Cached(Cached),
     /// None, until the source has one again.
     Nothing(Unusable),
+}
+
+/// A secret that is used from the cache on disk.
+#[derive(Debug)]
+pub(crate) struct Cached {
+    pub(crate) version: String,
+    /// When the source last confirmed it.
+    pub(crate) confirmed: Timestamp,
+    /// The end of its use, by the clock that people set.
+    pub(crate) until: Timestamp,
+    /// The same by one that nobody sets.
+    pub(crate) deadline: Instant,
+    /// Tells whether the source has the same secret.
+    pub(crate) mac: [u8; 32],
 }
 
 /// What a reading changes.
@@ -41,18 +59,36 @@ impl State {
     /// The version at hand.
     pub(crate) fn version(&self) -> Option<&str> {
         match &self.kept {
-            Kept::Secret(version) => Some(version),
-            _ => None,
+            Kept::Secret(version) | Kept::Cached(Cached { version, .. }) => Some(version),
+            Kept::Unknown | Kept::Nothing(_) => None,
         }
     }
 
+    /// The version that this process has read itself. One from the cache may be another secret of the same number by now.
+    pub(crate) fn version_read(&self) -> Option<&str> {
+        self.version().filter(|_| self.cached().is_none())
+    }
+
     pub(crate) fn is_usable(&self) -> bool {
-        matches!(self.kept, Kept::Secret(_))
+        matches!(self.kept, Kept::Secret(_) | Kept::Cached(_))
+    }
+
+    /// What is used from the cache.
+    pub(crate) fn cached(&self) -> Option<&Cached> {
+        match &self.kept {
+            Kept::Cached(cached) => Some(cached),
+            _ => None,
+        }
     }
 
     /// Whether it was neither read nor found to be gone since the start.
     pub(crate) fn is_unknown(&self) -> bool {
         matches!(self.kept, Kept::Unknown)
+    }
+
+    /// Whether its source said that it is not there.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self.kept, Kept::Nothing(Unusable::Gone))
     }
 
     pub(crate) fn fault(&self) -> Option<String> {
@@ -77,6 +113,29 @@ impl State {
         };
     }
 
+    /// There is one in the cache, and nothing else yet.
+    pub(crate) fn found_in_cache(&mut self, cached: Cached) {
+        self.kept = Kept::Cached(cached);
+    }
+
+    /// The source has the secret that was in the cache.
+    pub(crate) fn cached_is_right(&mut self, version: String) -> Change {
+        self.replaced(version);
+        Change::Told
+    }
+
+    /// Ends the use of a secret from the cache once either clock says so.
+    pub(crate) fn expire(&mut self, now: Instant, clock: Timestamp) -> Change {
+        match self.cached() {
+            Some(cached) if now >= cached.deadline || clock >= cached.until => {}
+            _ => return Change::Nothing,
+        }
+        self.fault
+            .get_or_insert_with(|| "it was not read since the start".to_owned());
+        self.kept = Kept::Nothing(Unusable::Away);
+        Change::Withdraw(Unusable::Away)
+    }
+
     /// It was not read. A secret outlasts an `outage` of its source, and not the news that it is gone.
     pub(crate) fn not_read(
         &mut self,
@@ -91,7 +150,8 @@ impl State {
             }
             SourceError::Away(reason) => {
                 let since = *self.away_since.get_or_insert(now);
-                let is_over = now.duration_since(since) >= outage;
+                // One from the cache has an end of its own.
+                let is_over = self.cached().is_none() && now.duration_since(since) >= outage;
                 (reason, is_over.then_some(Unusable::Away))
             }
         };
@@ -170,6 +230,58 @@ mod tests {
         // An outage afterwards brings nothing back, and hides nothing.
         assert_eq!(state.not_read(away(), now, OUTAGE), Change::Told);
         assert!(!state.is_usable());
+    }
+
+    fn from_cache(start: Instant, confirmed: i64) -> State {
+        let mut state = State::default();
+        let confirmed = Timestamp::from_second(confirmed).unwrap();
+        state.found_in_cache(Cached {
+            version: "1".into(),
+            confirmed,
+            until: confirmed + OUTAGE,
+            deadline: start + OUTAGE,
+            mac: [0; 32],
+        });
+        state
+    }
+
+    #[test]
+    fn a_secret_from_the_cache_ends_by_whichever_clock_is_first() {
+        let start = Instant::now();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        for (waited, clock, change) in [
+            (0, 1_000, Change::Nothing),
+            (59, 1_059, Change::Nothing),
+            // The clock was set back.
+            (60, 1_001, Change::Withdraw(Unusable::Away)),
+            // The machine slept, or the clock was behind at the start.
+            (1, 1_060, Change::Withdraw(Unusable::Away)),
+        ] {
+            let mut state = from_cache(start, 1_000);
+            let now = start + Duration::from_secs(waited);
+            assert_eq!(state.not_read(away(), now, OUTAGE), Change::Told);
+            let is_over = change != Change::Nothing;
+            assert_eq!(state.expire(now, at(clock)), change);
+            assert_eq!(state.is_usable(), !is_over);
+            assert!(!state.is_unknown() && state.fault().is_some());
+            // It is said once, and an outage that goes on changes nothing.
+            assert_eq!(state.expire(now, at(clock)), Change::Nothing);
+            assert_eq!(state.not_read(away(), now, OUTAGE), Change::Nothing);
+        }
+    }
+
+    #[test]
+    fn a_secret_from_the_cache_is_read_again_and_gone_once_the_source_says_so() {
+        let start = Instant::now();
+        let mut state = from_cache(start, 1_000);
+        assert_eq!((state.version(), state.version_read()), (Some("1"), None));
+        let change = state.not_read(gone(), start, OUTAGE);
+        assert_eq!(change, Change::Withdraw(Unusable::Gone));
+        let mut state = from_cache(start, 1_000);
+        assert_eq!(state.cached_is_right("1".into()), Change::Told);
+        assert_eq!(state.version_read(), Some("1"));
+        let late = Timestamp::from_second(2_000).unwrap();
+        assert_eq!(state.expire(start + OUTAGE, late), Change::Nothing);
     }
 
     #[test]

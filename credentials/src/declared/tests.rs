@@ -29,6 +29,7 @@ fn open(
         vault,
         poll: Duration::from_secs(30),
         outage: Duration::from_secs(900),
+        cache: None,
         clock: Arc::new(SystemClock),
     };
     Declared::new(options).unwrap()
@@ -167,4 +168,41 @@ fn an_id_is_the_same_wherever_it_is_declared() {
     assert_eq!(id(), id());
     assert_ne!(id(), id_of("acme", "openai", "other"));
     assert_ne!(id_of("ab", "c", "d"), id_of("a", "bc", "d"));
+}
+
+/// A Vault that never answers.
+struct Silent;
+
+#[async_trait]
+impl SecretSource for Silent {
+    async fn read(
+        &self,
+        _reference: &VaultReference,
+        _known: Option<&str>,
+    ) -> Result<Reading, SourceError> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_file_is_followed_while_vault_answers_none_of_many() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    fs::write(&path, "sk-canary-declared-first").unwrap();
+    let many = (0..crate::source::AT_ONCE + 1).map(|number| {
+        let reference = format!("vault:kv/teams/acme#key_{number}");
+        declared(&format!("vault-{number}"), reference.parse().unwrap())
+    });
+    let all = many.chain([declared("file", file(&path))]).collect();
+    let declared = open(all, Some(Arc::new(Silent)));
+    let following = declared.clone();
+    tokio::spawn(async move { following.follow().await });
+    let version = || resolve(&declared, Some("file")).map(|grant| grant.version());
+    until(|| version() == Ok(1)).await;
+    fs::write(&path, "sk-canary-declared-second").unwrap();
+    until(|| version() == Ok(2)).await;
+    assert_eq!(
+        resolve(&declared, Some("vault-0")).unwrap_err(),
+        Refusal::SecretAway
+    );
 }

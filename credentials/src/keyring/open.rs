@@ -78,6 +78,7 @@ fn ended(error: JoinError) -> KmsError {
         Ok(panic) => panic::resume_unwind(panic),
         Err(_) => KmsError::Away {
             reason: "the process is stopping".to_owned(),
+            passes: false,
         },
     }
 }

@@ -115,6 +115,8 @@ pub enum KmsError {
     Away {
         /// What was found instead of an answer, and what to do.
         reason: String,
+        /// Whether waiting may mend it, with nobody changing anything.
+        passes: bool,
     },
     /// This process only reads.
     #[error(

@@ -42,20 +42,10 @@ impl MasterKey {
     /// # Errors
     /// [`KmsError::NotAKey`], with `origin` in it.
     pub fn parse(text: &[u8], origin: &str) -> Result<Self, KmsError> {
-        let not_a_key = || KmsError::NotAKey {
+        let key = raw_key(text).ok_or_else(|| KmsError::NotAKey {
             origin: origin.to_owned(),
-        };
-        if let Ok(raw) = <&[u8; KEY_LEN]>::try_from(text) {
-            return Ok(Self::new(raw));
-        }
-        let mut decoded = Zeroizing::new([0; KEY_LEN + 1]);
-        let len = LENIENT
-            .decode_slice(text.trim_ascii(), &mut *decoded)
-            .map_err(|_| not_a_key())?;
-        match <&[u8; KEY_LEN]>::try_from(&decoded[..len]) {
-            Ok(key) => Ok(Self::new(key)),
-            Err(_) => Err(not_a_key()),
-        }
+        })?;
+        Ok(Self::new(&key))
     }
 
     /// The master key's id: two files that hold the same key have the same.
@@ -195,6 +185,19 @@ impl<'a> Wrapping<'a> {
             signer: self.signer,
         }
     }
+}
+
+/// The 32 bytes of a key in any form that a master key may have.
+pub(crate) fn raw_key(text: &[u8]) -> Option<Zeroizing<[u8; KEY_LEN]>> {
+    if let Ok(raw) = <&[u8; KEY_LEN]>::try_from(text) {
+        return Some(Zeroizing::new(*raw));
+    }
+    let mut decoded = Zeroizing::new([0; KEY_LEN + 1]);
+    let len = LENIENT
+        .decode_slice(text.trim_ascii(), &mut *decoded)
+        .ok()?;
+    let key = <&[u8; KEY_LEN]>::try_from(&decoded[..len]).ok()?;
+    Some(Zeroizing::new(*key))
 }
 
 const KEY_LEN: usize = 32;

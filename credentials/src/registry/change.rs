@@ -164,7 +164,7 @@ impl WorkspaceLocks {
 }
 
 /// What the record of a change to a credential says of it.
-fn about(event: Event, by: &Act, document: &CredentialDocument) -> Draft {
+pub(super) fn about(event: Event, by: &Act, document: &CredentialDocument) -> Draft {
     Draft {
         workspace: Some(document.workspace.clone()),
         credential: Some(document.id.clone()),
@@ -174,7 +174,10 @@ fn about(event: Event, by: &Act, document: &CredentialDocument) -> Draft {
 }
 
 /// The part of a record that goes when the workspace is erased.
-fn detail(key: &Arc<SealingKey>, fingerprint: &Fingerprint) -> Option<(Arc<SealingKey>, Detail)> {
+pub(super) fn detail(
+    key: &Arc<SealingKey>,
+    fingerprint: &Fingerprint,
+) -> Option<(Arc<SealingKey>, Detail)> {
     let fingerprint = fingerprint.clone();
     Some((key.clone(), Detail { fingerprint }))
 }

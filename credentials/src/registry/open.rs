@@ -82,7 +82,7 @@ impl Inner {
             notices,
             twins: Twins::default(),
             declared: OnceLock::new(),
-            references: References::new(),
+            references: References::new(ledger.sources.clone()),
             runs: Runs::start(storage.clone(), ledger.erased.clone()),
             storage,
             epoch,

@@ -3,6 +3,8 @@
 //! One task a credential. What it reads is sealed in memory and shown under the workspace's lock, as a change is; nothing of
 //! it is stored.
 
+mod on_record;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
@@ -12,6 +14,7 @@ use std::{
 use keyside_config::AllowedReferences;
 use tokio::{runtime::Handle, sync::Semaphore, time::sleep};
 
+use self::on_record::OnRecord;
 use super::{ChangeError, Inner, Registry};
 use crate::{
     Credential, CredentialId, Secret, Standing, WorkspaceId,
@@ -44,6 +47,8 @@ pub(super) struct References {
     key: Arc<SealingKey>,
     following: OnceLock<Following>,
     followers: Mutex<HashMap<CredentialId, Arc<Follower>>>,
+    /// The last record that tells which secret of each is used.
+    recorded: Mutex<HashMap<CredentialId, u64>>,
 }
 
 struct Following {
@@ -57,7 +62,13 @@ struct Following {
 struct Follower {
     workspace: WorkspaceId,
     /// Locked while the secret is looked at: a refresh waits for a look that is under way.
-    state: tokio::sync::Mutex<State>,
+    known: tokio::sync::Mutex<Known>,
+}
+
+/// What is known of a secret, here and in the audit log.
+struct Known {
+    state: State,
+    on_record: OnRecord,
 }
 
 /// A secret that a new credential refers to.
@@ -106,12 +117,19 @@ impl Registry {
 }
 
 impl References {
-    pub(super) fn new() -> Self {
+    /// `recorded` is where the audit log speaks last of the secret of each.
+    pub(super) fn new(recorded: HashMap<CredentialId, u64>) -> Self {
         Self {
             key: process_key(),
             following: OnceLock::new(),
             followers: Mutex::default(),
+            recorded: Mutex::new(recorded),
         }
+    }
+
+    /// Likewise.
+    fn recorded(&self) -> MutexGuard<'_, HashMap<CredentialId, u64>> {
+        self.recorded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What a panic leaves is what was there before it.
@@ -190,12 +208,15 @@ impl Inner {
         let mut state = State::default();
         let version = in_use(entry);
         let is_read = version.is_some();
+        let mut on_record = OnRecord::default();
         if let Some(version) = version {
+            // The record of its creation tells of it.
+            on_record = OnRecord::Version(version.clone());
             state.replaced(version);
         }
         let follower = Follower {
             workspace: entry.document.workspace.clone(),
-            state: tokio::sync::Mutex::new(state),
+            known: tokio::sync::Mutex::new(Known { state, on_record }),
         };
         followers.insert(id.clone(), Arc::new(follower));
         let poll = following.options.poll;
@@ -249,7 +270,7 @@ impl Inner {
         let (Some(following), Some(follower)) = (self.references.following.get(), follower) else {
             return;
         };
-        let mut state = follower.state.lock().await;
+        let mut known = follower.known.lock().await;
         let Some(entry) = self.entry_of(&follower, id) else {
             return;
         };
@@ -262,16 +283,18 @@ impl Inner {
         let found = source::read_vault(vault, &reference, in_use(&entry).as_deref()).await;
         drop(turn);
         let found = found.and_then(|found| self.expect_usual_kind(&entry, &reference, found));
+        let state = &mut known.state;
         let change = match found {
             Ok(Found::Another { version, secret }) => {
                 state.replaced(version.clone());
                 self.replace(&follower, &entry, &version, &secret).await;
-                return;
+                Change::Nothing
             }
             Ok(Found::Same) => state.unchanged(),
             Err(error) => state.not_read(error, Instant::now(), following.options.outage),
         };
-        self.carry_out(&follower, id, change, &state).await;
+        self.carry_out(&follower, id, change, state).await;
+        self.put_on_record(&follower, id, &mut known).await;
     }
 
     /// A key that administers is not used, wherever it is kept.
@@ -416,5 +439,7 @@ fn standing(entry: &CredentialEntry) -> Option<Standing> {
         usable: entry.usable.is_ok(),
         unknown: entry.usable.is_err() && fault.is_none(),
         fault,
+        // Only declared credentials are kept in the cache.
+        cached: None,
     })
 }

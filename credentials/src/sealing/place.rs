@@ -43,6 +43,20 @@ pub(crate) enum Place<'a> {
         workspace: &'a WorkspaceId,
         record: u64,
     },
+    /// A secret of Vault's in the cache on disk.
+    CachedSecret {
+        /// Vault's address.
+        address: &'a str,
+        /// Empty where requests name none.
+        namespace: &'a str,
+        /// Empty where the settings leave it to Vault.
+        mount: &'a str,
+        path: &'a str,
+        field: &'a str,
+        /// The version that the settings fix.
+        pinned: Option<u64>,
+        credential: &'a CredentialId,
+    },
 }
 
 impl Place<'_> {
@@ -104,6 +118,31 @@ impl Place<'_> {
                 &record.to_be_bytes(),
                 b"record detail",
             ])),
+            Self::CachedSecret {
+                address,
+                namespace,
+                mount,
+                path,
+                field,
+                pinned,
+                credential,
+            } => {
+                let pinned = pinned.map(u64::to_be_bytes);
+                let pinned: &[u8] = match &pinned {
+                    Some(version) => version,
+                    None => &[],
+                };
+                fields(head.into_iter().chain([
+                    b"cached secret".as_slice(),
+                    address.as_bytes(),
+                    namespace.as_bytes(),
+                    mount.as_bytes(),
+                    path.as_bytes(),
+                    field.as_bytes(),
+                    pinned,
+                    credential.as_str().as_bytes(),
+                ]))
+            }
         }
     }
 }

@@ -175,6 +175,24 @@ fn no_purpose_opens_what_was_sealed_for_another() {
             workspace: workspace.as_str(),
             key: "k-1",
         },
+        Place::CachedSecret {
+            address: "https://vault.internal:8200",
+            namespace: "",
+            mount: "kv",
+            path: "kv/acme",
+            field: "api_key",
+            pinned: None,
+            credential,
+        },
+        Place::CachedSecret {
+            address: "https://vault.internal:8200",
+            namespace: "",
+            mount: "kv",
+            path: "kv/acme",
+            field: "api_key",
+            pinned: Some(3),
+            credential,
+        },
     ];
     for (one, sealed_for) in places.iter().enumerate() {
         let blob = key.seal(sealed_for, b"x");

@@ -14,7 +14,7 @@ use reqwest::{
     redirect,
 };
 use rustify::endpoint::Endpoint;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::error::{Answered, VaultError, is_away};
@@ -192,28 +192,34 @@ impl Http {
         let why = chain(error);
         let address = &self.address;
         let has = |text: &str| why.contains(text);
-        VaultError::Unreachable(if error.is_timeout() {
+        if error.is_timeout() {
             let timeout = self.timeout;
-            format!("Vault at {address} did not answer within {timeout:?} (vault.timeout)")
+            VaultError::Unreachable(format!(
+                "Vault at {address} did not answer within {timeout:?} (vault.timeout)"
+            ))
         } else if has("UnknownIssuer") || has("self-signed") || has("SelfSigned") {
-            format!(
+            VaultError::Tls(format!(
                 "the certificate of Vault at {address} is from an authority that is not trusted; name that authority's \
                  PEM file in vault.ca_file (VAULT_CACERT)"
-            )
+            ))
         } else if has("NotValidForName") || has("not valid for name") {
-            format!(
+            VaultError::Tls(format!(
                 "the certificate of Vault at {address} is for another name; use that name in vault.address, or set \
                  vault.tls_server_name to it"
-            )
+            ))
         } else if has("InvalidContentType") || has("corrupt message") {
-            format!("{address} speaks no TLS: check scheme and port in vault.address")
+            VaultError::Tls(format!(
+                "{address} speaks no TLS: check scheme and port in vault.address"
+            ))
         } else if has("CertificateRequired") || has("HandshakeFailure") {
-            format!(
+            VaultError::Tls(format!(
                 "Vault at {address} wants a client certificate: set vault.client_certificate and vault.client_key ({why})"
-            )
+            ))
         } else {
-            format!("Vault at {address} cannot be reached: {why}; check vault.address")
-        })
+            VaultError::Unreachable(format!(
+                "Vault at {address} cannot be reached: {why}; check vault.address"
+            ))
+        }
     }
 }
 
@@ -268,7 +274,7 @@ impl Answer {
     }
 
     /// The body as a `T`. What is wrong with it is not repeated: it may hold a secret.
-    pub(crate) fn read<T: DeserializeOwned>(&self, call: &Call) -> Result<T, VaultError> {
+    pub(crate) fn read<'a, T: Deserialize<'a>>(&'a self, call: &Call) -> Result<T, VaultError> {
         serde_json::from_slice(&self.body).map_err(|_| VaultError::Malformed(call.name()))
     }
 }

@@ -15,6 +15,9 @@ pub enum VaultError {
     /// No answer came: no connection, no trust, or no time left.
     #[error("{0}")]
     Unreachable(String),
+    /// What is reached does not speak TLS as the settings say, or shows a certificate that they do not trust.
+    #[error("{0}")]
+    Tls(String),
     /// There is no token: Vault does not accept the sign-in, or what signs in is not there.
     #[error("{0}")]
     SignIn(String),
@@ -43,6 +46,15 @@ impl VaultError {
         match self {
             Self::Answered(answered) => is_away(answered.status),
             _ => true,
+        }
+    }
+
+    /// Whether waiting may mend it: nobody has to change settings, a policy or what signs in.
+    pub fn passes_by_itself(&self) -> bool {
+        match self {
+            Self::Unreachable(_) => true,
+            Self::Answered(answered) => is_away(answered.status),
+            Self::Settings(_) | Self::Tls(_) | Self::SignIn(_) | Self::Malformed(_) => false,
         }
     }
 
@@ -158,6 +170,22 @@ mod tests {
         }
         for status in [307, 412, 429, 472, 473, 500, 501, 502, 503] {
             assert!(answered(status, "<html>").is_away(), "{status}");
+        }
+    }
+
+    #[test]
+    fn waiting_mends_an_outage_and_no_setting() {
+        let said = || "said".to_owned();
+        assert!(VaultError::Unreachable(said()).passes_by_itself());
+        assert!(answered(503, "").passes_by_itself());
+        for error in [
+            VaultError::Settings(said()),
+            VaultError::Tls(said()),
+            VaultError::SignIn(said()),
+            VaultError::Malformed(said()),
+            answered(403, ""),
+        ] {
+            assert!(!error.passes_by_itself(), "{error:?}");
         }
     }
 

@@ -25,7 +25,7 @@ use self::{
 use crate::{
     Vault,
     client::{Answer, Call},
-    error::VaultError,
+    error::{Answered, VaultError},
     mounts::{self, KvVersion, Mount, within},
 };
 
@@ -59,13 +59,29 @@ pub(crate) async fn read(
     if let Some(mount) = vault.mounts.known(&path) {
         let place = Place::new(reference, mount, &path);
         match place.read(vault, known).await {
-            Err(SourceError::Gone(reason)) => refused = Some(reason),
+            Err(SourceError::Gone(reason)) => refused = Some((place.mount, reason)),
             decided => return decided,
         }
-        // Perhaps it is another mount now. What Vault says of it decides.
-        vault.mounts.forget(&place.mount);
     }
-    match (mounts::ask(vault, &path).await?, &reference.mount) {
+    // Perhaps it is another mount now. What Vault says of it decides.
+    let mount = mounts::ask(vault, &path).await?;
+    let refused = match (refused, &mount) {
+        (Some((before, reason)), Some(now)) if before == *now => {
+            return Err(SourceError::Gone(reason));
+        }
+        (Some((before, reason)), None) => {
+            vault.mounts.forget(&before);
+            Some(reason)
+        }
+        (Some((before, _)), Some(now)) => {
+            if before.path != now.path {
+                vault.mounts.forget(&before);
+            }
+            None
+        }
+        (None, _) => None,
+    };
+    match (mount, &reference.mount) {
         (Some(mount), _) => Place::new(reference, mount, &path).read(vault, known).await,
         (None, Some(mount)) => guess(vault, reference, mount, &path, known).await,
         (None, None) => {
@@ -90,6 +106,9 @@ async fn guess(
             version,
         };
         let place = Place::new(reference, mount, path);
+        if version == KvVersion::V1 && place.is_in_the_api_of_version_2() {
+            continue;
+        }
         match place.read(vault, known).await {
             Err(SourceError::Gone(reason)) => {
                 refused.get_or_insert(reason);
@@ -113,6 +132,15 @@ impl<'a> Place<'a> {
         }
     }
 
+    /// Whether the API of version 1, asked of a mount of version 2, would name something else than the secret at this path:
+    /// `kv/data/acme/openai` is how that one has the secret `kv/acme/openai`.
+    fn is_in_the_api_of_version_2(&self) -> bool {
+        // The mount is a part of the reference, and so may have one of those words in it.
+        let below = self.mount.path.split('/').skip(1);
+        let mut asked = below.chain(self.path.split('/').take(1));
+        asked.any(|segment| VERSION_2_API.contains(&segment))
+    }
+
     async fn read(&self, vault: &Vault, known: Option<&str>) -> Result<Reading, SourceError> {
         match (self.mount.version, known) {
             (KvVersion::V1, _) if self.reference.version.is_some() => {
@@ -129,15 +157,16 @@ impl<'a> Place<'a> {
 
     async fn read_first(&self, vault: &Vault, known: Option<&str>) -> Result<Reading, SourceError> {
         #[derive(Deserialize)]
-        struct Envelope {
-            data: Fields,
+        struct Envelope<'body> {
+            #[serde(borrow)]
+            data: Fields<'body>,
         }
         let call = Call::of(&GetSecretRequest {
             mount: self.mount.path.clone(),
             path: self.path.clone(),
         });
         let answer = self.found(vault, &call).await?;
-        let secret = self.field(answer.read::<Envelope>(&call)?.data)?;
+        let secret = self.field(answer.read::<Envelope<'_>>(&call)?.data)?;
         let version = vault.value_key.version(&secret);
         Ok(reading(version, secret, known))
     }
@@ -175,12 +204,14 @@ impl<'a> Place<'a> {
         known: Option<&str>,
     ) -> Result<Reading, SourceError> {
         #[derive(Deserialize)]
-        struct Envelope {
-            data: Data,
+        struct Envelope<'body> {
+            #[serde(borrow)]
+            data: Data<'body>,
         }
         #[derive(Deserialize)]
-        struct Data {
-            data: Option<Fields>,
+        struct Data<'body> {
+            #[serde(borrow)]
+            data: Option<Fields<'body>>,
             metadata: VersionState,
         }
         let call = Call::of(&ReadSecretRequest {
@@ -189,7 +220,7 @@ impl<'a> Place<'a> {
             version: self.reference.version,
         });
         let answer = self.found(vault, &call).await?;
-        let Data { data, metadata } = answer.read::<Envelope>(&call)?.data;
+        let Data { data, metadata } = answer.read::<Envelope<'_>>(&call)?.data;
         let fields = data.ok_or_else(|| self.refused(Refusal::Gone(metadata.gone())))?;
         let secret = self.field(fields)?;
         Ok(reading(metadata.version.to_string(), secret, known))
@@ -202,6 +233,10 @@ impl<'a> Place<'a> {
             _ if answer.is_success() => Ok(answer),
             403 => Err(self.refused(Refusal::Forbidden)),
             404 => Err(self.refused(self.missing(&answer))),
+            400 if is_upgrading(&answer.answered(call)) => {
+                let reason = VaultError::Answered(answer.answered(call)).to_string();
+                Err(SourceError::Away(reason))
+            }
             _ => Err(VaultError::Answered(answer.answered(call)).into()),
         }
     }
@@ -224,7 +259,7 @@ impl<'a> Place<'a> {
         }
     }
 
-    fn field(&self, fields: Fields) -> Result<Zeroizing<Vec<u8>>, SourceError> {
+    fn field(&self, fields: Fields<'_>) -> Result<Zeroizing<Vec<u8>>, SourceError> {
         let field = fields.take(&self.reference.field);
         field.map_err(|missing| self.refused(Refusal::Field(&missing)))
     }
@@ -292,6 +327,12 @@ impl VersionState {
     }
 }
 
+/// While a mount becomes one of version 2, each request in it is answered so; the text is all that tells it from a mistake.
+fn is_upgrading(answered: &Answered) -> bool {
+    let errors = &answered.errors;
+    errors.iter().any(|error| error.contains(UPGRADING))
+}
+
 fn reading(version: String, secret: Zeroizing<Vec<u8>>, known: Option<&str>) -> Reading {
     match known == Some(version.as_str()) {
         true => Reading::Unchanged,
@@ -318,6 +359,19 @@ fn full_path(reference: &VaultReference) -> Result<String, SourceError> {
         false => Ok(full),
     }
 }
+
+/// The words that the API of version 2 has behind a mount.
+const VERSION_2_API: [&str; 8] = [
+    "config",
+    "data",
+    "delete",
+    "destroy",
+    "detailed-metadata",
+    "metadata",
+    "subkeys",
+    "undelete",
+];
+const UPGRADING: &str = "Upgrading from non-versioned to versioned";
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,9 @@
 //! Reads a file that holds one secret, such as a token: without the line break at its end, and never empty.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use keyside_credentials::source::read_small;
+use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
 use crate::error::VaultError;
@@ -12,11 +14,64 @@ use crate::error::VaultError;
 /// [`VaultError::SignIn`], because what it holds is for signing in: it cannot be read, is empty, or is no text.
 pub(crate) async fn read(setting: &str, path: &Path) -> Result<Zeroizing<String>, VaultError> {
     let wrong = |why: String| VaultError::SignIn(format!("{setting}: {}: {why}", path.display()));
-    let bytes = tokio::fs::read(path).await.map(Zeroizing::new);
-    let bytes = bytes.map_err(|error| wrong(error.to_string()))?;
+    let bytes = bytes(path.to_owned()).await.map_err(wrong)?;
     let text = std::str::from_utf8(&bytes).map_err(|_| wrong("it holds no text".to_owned()))?;
     match text.trim() {
         "" => Err(wrong("it is empty".to_owned())),
         secret => Ok(Zeroizing::new(secret.to_owned())),
+    }
+}
+
+/// All of it, or why not.
+async fn bytes(path: PathBuf) -> Result<Zeroizing<Vec<u8>>, String> {
+    let read = spawn_blocking(move || read_small(&path, LARGEST)).await;
+    let read = read.map_err(|_| "the process is stopping".to_owned())?;
+    let bytes = read.map_err(|error| error.to_string())?;
+    match bytes.len() > LARGEST {
+        true => Err(format!(
+            "it is longer than {LARGEST} bytes, and so no token"
+        )),
+        false => Ok(bytes),
+    }
+}
+
+/// Bytes; the token of a service account has about 1,000.
+const LARGEST: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_no_file_with_a_token_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        let refused = async |path: &Path| match read("vault.token_file", path).await {
+            Err(VaultError::SignIn(said)) => said,
+            _ => panic!("{} was read", path.display()),
+        };
+        for (path, reason) in [
+            (Path::new("/dev/zero"), "name a regular file"),
+            (folder.path(), "it is a folder"),
+            (file.as_path(), "No such file"),
+        ] {
+            let said = refused(path).await;
+            assert!(
+                said.contains(reason) && said.starts_with("vault.token_file: "),
+                "{said}"
+            );
+        }
+        for (text, reason) in [
+            (&b" \n"[..], "it is empty"),
+            (b"\xff", "it holds no text"),
+            (&[b'k'; LARGEST + 1], "it is longer than"),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            let said = refused(file.as_path()).await;
+            assert!(said.contains(reason), "{said}");
+        }
+        std::fs::write(&file, "hvs.one\n").unwrap();
+        let token = read("vault.token_file", &file).await.ok().unwrap();
+        assert_eq!(token.as_str(), "hvs.one");
     }
 }

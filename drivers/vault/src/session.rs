@@ -199,10 +199,17 @@ impl Session {
     /// wait for their turn here share an answer that is young enough.
     async fn is_alive(&self, lease: &Lease) -> Result<bool, VaultError> {
         let refused = Instant::now();
-        if self.lookup_is_forbidden.load(Relaxed) {
-            // A sign-in now and then is all that is left to find out.
-            return Ok(refused.duration_since(lease.signed_in) < BLIND);
+        if self.look_up(lease, refused).await? {
+            self.lookup_is_forbidden.store(false, Relaxed);
+            return Ok(true);
         }
+        // Where that says nothing, a sign-in now and then is all that is left to find out.
+        let is_young = refused.duration_since(lease.signed_in) < BLIND;
+        Ok(self.lookup_is_forbidden.load(Relaxed) && is_young)
+    }
+
+    /// Whether the token may look itself up; one that was refused is not asked again.
+    async fn look_up(&self, lease: &Lease, refused: Instant) -> Result<bool, VaultError> {
         let mut last = self.lookup.lock().await;
         let of_it = last.filter(|last| last.generation == lease.generation);
         if let Some(last) = of_it.filter(|last| !last.alive || last.asked >= refused) {

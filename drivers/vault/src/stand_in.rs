@@ -81,6 +81,7 @@ impl StandIn {
             poll: Duration::from_secs(30),
             outage: Duration::from_secs(900),
             timeout: Duration::from_secs(10),
+            cache: None,
             references: AllowedReferences::default(),
         }
     }

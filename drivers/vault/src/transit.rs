@@ -94,6 +94,7 @@ impl Transit {
         if error.is_away() {
             return KmsError::Away {
                 reason: error.to_string(),
+                passes: error.passes_by_itself(),
             };
         }
         let remedy = match error.status() {
@@ -101,6 +102,11 @@ impl Transit {
             Some(404) => "kms.mount has to name a Transit engine".to_owned(),
             _ if says(error, KEY_GONE) => {
                 "the Transit key is gone, and what it wrapped is lost unless Vault is restored"
+                    .to_owned()
+            }
+            _ if says(error, TOO_OLD) => {
+                "set min_decryption_version of the Transit key back, restart, run `keyside master-key rotate`, and only then \
+                 raise it"
                     .to_owned()
             }
             _ => "see docs/CONFIGURATION.md for what Transit has to allow".to_owned(),
@@ -259,6 +265,8 @@ const KEY_LEN: usize = 32;
 const NOT_AUTHENTIC: [&str; 2] = ["message authentication failed", "invalid ciphertext length"];
 /// Of `decrypt`.
 const KEY_GONE: &str = "encryption key not found";
+/// Likewise.
+const TOO_OLD: &str = "disallowed by policy (too old)";
 /// Of `keys/…/config`.
 const NO_SUCH_KEY: &str = "no existing key";
 

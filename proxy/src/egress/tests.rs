@@ -181,6 +181,28 @@ fn loopback_plain_http_and_private_networks_are_reached_directly() {
     }
 }
 
+/// Resolvers read such a host as an address, and only what it resolves to can be checked: a proxy would resolve it unseen.
+#[test]
+fn an_address_in_an_unusual_form_is_reached_directly_and_checked_there() {
+    let settings = settings(&[("KEYSIDE_EGRESS__PROXY", "http://proxy.example:3128")]);
+    for (base, is_direct) in [
+        ("https://2852039166", true),
+        ("https://0xa9fea9fe", true),
+        ("https://0xA9FEA9FE", true),
+        ("https://169.254.43518", true),
+        ("https://0251.0376.0251.0376", true),
+        ("https://127.1", true),
+        ("https://example.0x7f", true),
+        ("https://8.8.8.8", false),
+        ("https://[2606:4700::6812:7c0]", false),
+        ("https://1.example", false),
+        ("https://0xa9.example", false),
+    ] {
+        let way = way(&settings, &[], "openai", base);
+        assert_eq!(way == DIRECT, is_direct, "{base}: {way}");
+    }
+}
+
 #[test]
 fn a_password_goes_to_the_proxy_that_it_is_for_and_is_never_shown() {
     let folder = tempfile::tempdir().unwrap();

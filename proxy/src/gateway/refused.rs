@@ -6,6 +6,7 @@ use crate::exchange::{Arrival, Exchange};
 use crate::refusal::{About, Refusal, Shown, shown};
 use crate::route::near::{self, Asked, Near};
 use crate::route::{self, Target};
+use crate::upstream::Failure;
 use http::{Method, Response, header};
 use keyside_config::ErrorShape;
 use keyside_credentials::WorkspaceId;
@@ -83,6 +84,7 @@ impl Gateway {
         let run_id = admitted.and_then(|admitted| admitted.run_id);
         let tag = admitted.and_then(|admitted| admitted.tag);
         self.record(refusal, &about, arrival, (run_id, tag));
+        self.log(refusal, &about, arrival);
         self.refuse(refusal, &about, arrival, busy)
     }
 
@@ -132,14 +134,15 @@ impl Gateway {
                 && !shown::looks_like_a_key(text, &self.settings.catalogue)
     }
 
-    /// Answers a request that had been permitted.
+    /// Answers a request that had been permitted. The one line that the log has of it is the exchange's.
     pub(super) fn refuse_permitted(
         &self,
-        refusal: Refusal,
+        failure: Failure,
         shape: Option<ErrorShape>,
         mut exchange: Exchange,
         arrival: Arrival,
     ) -> Response<Body> {
+        let Failure { refusal, cause } = failure;
         match refusal {
             REVOKED => exchange.revoked(),
             _ => exchange.unanswered(),
@@ -155,7 +158,10 @@ impl Gateway {
             shape,
             ..About::default()
         };
-        self.refuse(refusal, &about, arrival, busy)
+        let response = self.refuse(refusal, &about, arrival, busy);
+        let remedy = refusal.message(&about);
+        exchange.refused(refusal.code(), cause, remedy);
+        response
     }
 
     fn refuse(
@@ -166,6 +172,11 @@ impl Gateway {
         busy: Busy,
     ) -> Response<Body> {
         self.ledger.metrics.refused(refusal.code());
+        let body = refusal.respond(self.links.as_deref(), arrival.request_id, about);
+        body.map(|bytes| Body::whole(bytes, busy))
+    }
+
+    fn log(&self, refusal: Refusal, about: &About<'_>, arrival: Arrival) {
         let asked = about.asked.as_ref();
         tracing::info!(
             target: "keyside::request",
@@ -179,8 +190,6 @@ impl Gateway {
             host = asked.and_then(|asked| asked.host),
             "refused"
         );
-        let body = refusal.respond(self.links.as_deref(), arrival.request_id, about);
-        body.map(|bytes| Body::whole(bytes, busy))
     }
 
     /// Records a refusal among the runs of the workspace that the request names, if that exists.

@@ -34,9 +34,10 @@ pub(super) fn body(shape: ErrorShape, report: &Report<'_>) -> Vec<u8> {
             "message": message, "type": kind(status), "param": null, "code": code,
             "remediation": remediation, "request_id": request_id,
         }}),
+        // Its own errors have `request_id` at the top, where its SDKs look for what is not in `error`; a reader of OpenAI's
+        // gets the inside of `error` alone.
         ErrorShape::Anthropic => json!({ "type": "error", "error": {
-            "type": kind(status), "message": message, "code": code,
-            "remediation": remediation, "request_id": request_id,
+            "type": kind(status), "message": message,
         }}),
         ErrorShape::Gemini => json!({ "error": {
             "code": status.as_u16(), "message": message, "status": grpc_status(status),

@@ -158,10 +158,22 @@ fn nearest<'a>(provider: &'a Provider, asked: Asked<'_>) -> Option<(&'a Route, C
         let paths = route.path.completions(asked.path);
         paths.map(move |found| (route, found))
     });
+    let found = found.filter(|(_, found)| !is_another_resource(asked.path, found));
     found.min_by_key(|(route, found)| {
         let differs = found.left_out + found.added + found.stretched;
         (differs, !route.path.is_literal(), found.path.clone())
     })
+}
+
+/// Whether both have the same beginning and differ behind it, as `/v1/realtime/sessions` and `/v1/live/sessions` do. That is no
+/// mistake in a base URL but another request, and what was asked for may be refused on purpose.
+fn is_another_resource(asked: &str, found: &Completion) -> bool {
+    let replaces = found.left_out == found.added && found.added > 1;
+    replaces && first_segment(asked) == first_segment(&found.path)
+}
+
+fn first_segment(path: &str) -> Option<&str> {
+    path.split('/').find(|segment| !segment.is_empty())
 }
 
 fn correction<'a>(

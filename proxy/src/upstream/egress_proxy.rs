@@ -14,7 +14,7 @@ pub(crate) use self::credentials::ProxyCredentials;
 use super::address::Reach;
 use super::tcp::{self, TcpError};
 use http::StatusCode;
-use keyside_config::{BaseUrl, ProxyProtocol, ProxyUrl};
+use keyside_config::{BaseUrl, ProxyProtocol, ProxyUrl, is_metadata_host};
 use rustls::pki_types::{InvalidDnsNameError, ServerName};
 use std::fmt;
 use std::io;
@@ -95,6 +95,10 @@ pub(super) enum TunnelError {
         "{0} is a private or reserved address, which no proxy is asked for; set allow_private = true for this provider, or egress = \"direct\""
     )]
     Address(IpAddr),
+    #[error(
+        "{0} is a cloud's metadata service, which no proxy is asked for; correct this provider's `base_url`, or the endpoint of the key"
+    )]
+    Metadata(String),
 }
 
 impl EgressProxy {
@@ -117,11 +121,7 @@ impl EgressProxy {
         base: &BaseUrl,
         tls: &TlsConnector,
     ) -> Result<Tunnel, TunnelError> {
-        if let Ok(address) = base.host.parse::<IpAddr>()
-            && !Reach::Public.covers(address)
-        {
-            return Err(TunnelError::Address(address));
-        }
+        may_be_asked_for(&base.host)?;
         let credentials = self.credentials.as_ref();
         let mut stream = tcp::connect(&self.url.host, self.url.port, Reach::EgressProxy).await?;
         match self.url.protocol {
@@ -139,12 +139,47 @@ impl EgressProxy {
     }
 }
 
+/// What a proxy resolves to cannot be checked, so an upstream's host is checked before a proxy hears of it.
+fn may_be_asked_for(host: &str) -> Result<(), TunnelError> {
+    if is_metadata_host(host) {
+        return Err(TunnelError::Metadata(host.into()));
+    }
+    match host.parse::<IpAddr>() {
+        Ok(address) if !Reach::Public.covers(address) => Err(TunnelError::Address(address)),
+        _ => Ok(()),
+    }
+}
+
 /// Without the password.
 impl fmt::Display for EgressProxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.credentials {
             Some(_) => write!(f, "{} with a password", self.url),
             None => self.url.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_is_asked_for_no_metadata_service_and_no_private_address() {
+        for host in [
+            "metadata.google.internal",
+            "Instance-Data",
+            "169.254.169.254",
+        ] {
+            let refused = may_be_asked_for(host);
+            assert!(matches!(&refused, Err(TunnelError::Metadata(_))), "{host}");
+        }
+        for host in ["10.0.0.1", "127.0.0.1", "::1"] {
+            let refused = may_be_asked_for(host);
+            assert!(matches!(&refused, Err(TunnelError::Address(_))), "{host}");
+        }
+        for host in ["api.openai.com", "104.18.7.192", "metadata.example.com"] {
+            assert!(may_be_asked_for(host).is_ok(), "{host}");
         }
     }
 }

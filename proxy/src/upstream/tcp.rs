@@ -1,6 +1,7 @@
 //! Opens TCP connections: resolve, check, and connect to one of the very addresses that were checked.
 
 use super::address::Reach;
+use keyside_config::is_metadata_host;
 use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -14,6 +15,10 @@ use tokio::time::timeout;
 pub(super) enum TcpError {
     #[error("{host} could not be resolved")]
     Resolve { host: String, source: io::Error },
+    #[error(
+        "{host} is a cloud's metadata service, where neither a provider nor a proxy is; correct the setting that names it"
+    )]
+    Metadata { host: String },
     #[error("{host} resolves to {}", reach.refused())]
     OutOfReach { host: String, reach: Reach },
     #[error("could not connect to {address}")]
@@ -68,6 +73,9 @@ async fn race(addresses: Vec<SocketAddr>, mut failure: TcpError) -> Result<TcpSt
 /// The addresses that may be connected to. What configuration names by address,
 /// or as `localhost`, was meant.
 async fn resolve(host: &str, port: u16, reach: Reach) -> Result<Vec<SocketAddr>, TcpError> {
+    if is_metadata_host(host) {
+        return Err(TcpError::Metadata { host: host.into() });
+    }
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
@@ -89,3 +97,20 @@ const UNACKNOWLEDGED_MS: u32 = 30_000;
 
 /// What RFC 8305 (section 8) recommends between two attempts.
 const HEAD_START: Duration = Duration::from_millis(250);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_metadata_service_is_not_even_resolved() {
+        for host in ["metadata.google.internal", "METADATA", "169.254.169.254"] {
+            for reach in [Reach::Public, Reach::Private, Reach::EgressProxy] {
+                let refused = resolve(host, 80, reach).await;
+                let is_named =
+                    matches!(&refused, Err(TcpError::Metadata { host: named }) if named == host);
+                assert!(is_named, "{host}: {refused:?}");
+            }
+        }
+    }
+}

@@ -92,7 +92,9 @@ impl Unreached {
                     "Check egress.proxy or the proxy's variable, and what that proxy allows; `keyside check` shows the way of \
                      each provider."
                 }
-                ConnectError::Name(_) => "Correct the host in base_url.",
+                ConnectError::Name(_) | ConnectError::Tcp(TcpError::Metadata { .. }) => {
+                    "Correct the host in base_url."
+                }
                 ConnectError::Tls(_) => {
                     "Check base_url and this machine's clock and certificates (SSL_CERT_FILE); name an authority of your own in \
                      egress.ca_file."

@@ -7,7 +7,8 @@ use std::{
 };
 
 use keyside_config::{
-    ListenAddress, LocalKms, MasterKeySource, Settings, Vault, VaultAuth, VaultToken,
+    ListenAddress, LocalKms, MasterKeySource, Settings, SourceReference, Vault, VaultAuth,
+    VaultToken,
 };
 use keyside_credentials::{KmsSource, is_open_to_others};
 use nix::unistd::{AccessFlags, Uid, access};
@@ -19,6 +20,8 @@ pub(super) fn look(settings: &Settings, store: Option<&StoreSetup>) -> Vec<Findi
     let private = secret_files(settings, store);
     let open = private.iter().filter(|path| is_open_to_others(path));
     let mut findings: Vec<_> = open.map(|path| readable_by_all(path)).collect();
+    let declared = declared_files(settings).filter(|path| is_open_to_others(path));
+    findings.extend(declared.map(declared_readable_by_all));
     findings.extend(store.and_then(in_variable));
     let made = folders_to_make(settings, store);
     findings.extend(made.iter().filter_map(|path| cannot_be_made(path)));
@@ -83,6 +86,26 @@ fn readable_by_all(path: &Path) -> Finding {
         .fix(format!("chmod {mode} {path}"))
 }
 
+fn declared_files(settings: &Settings) -> impl Iterator<Item = &Path> {
+    let sources = settings.declared.iter().map(|declared| &declared.source);
+    sources.filter_map(|source| match source {
+        SourceReference::File(path) => Some(path.as_path()),
+        SourceReference::Vault(_) => None,
+    })
+}
+
+/// No failure: others mount these, Kubernetes with 644 unless told otherwise, into a container that may have one user only.
+fn declared_readable_by_all(path: &Path) -> Finding {
+    let path = path.display();
+    Finding::warn(
+        "permissions",
+        format!("{path} holds a key, and can be read by every user"),
+    )
+    .fix(format!(
+        "Let only the user that Keyside runs as read it: chmod 400 {path}; in Kubernetes defaultMode: 0440 and fsGroup."
+    ))
+}
+
 fn in_variable(store: &StoreSetup) -> Option<Finding> {
     let KmsSource::Local(LocalKms {
         master_key: MasterKeySource::EnvironmentVariable,
@@ -98,7 +121,7 @@ fn in_variable(store: &StoreSetup) -> Option<Finding> {
     )
 }
 
-/// The data folder, and the folders of Unix sockets.
+/// The data folder, the cache of Vault's secrets, and the folders of Unix sockets.
 fn folders_to_make(settings: &Settings, store: Option<&StoreSetup>) -> Vec<PathBuf> {
     let sockets = settings.proxy.listeners.iter();
     let sockets = sockets.filter_map(|listener| match &listener.address {
@@ -106,7 +129,10 @@ fn folders_to_make(settings: &Settings, store: Option<&StoreSetup>) -> Vec<PathB
         ListenAddress::Tcp(_) => None,
     });
     let data = store.map(|store| store.folder.clone());
-    data.into_iter().chain(sockets).collect()
+    let vault = settings.vault.as_ref();
+    let cache = vault.and_then(|vault| vault.cache.as_ref());
+    let cache = cache.map(|cache| cache.folder.clone());
+    data.into_iter().chain(cache).chain(sockets).collect()
 }
 
 /// Whether it, or the folder that it would be made in, cannot be written to.

@@ -111,7 +111,7 @@ fn wrapped_secret_id() -> Finding {
 
 /// Reads the secret of each, and keeps none.
 async fn declared(settings: &Settings, vault: Option<&Arc<Vault>>) -> Vec<Finding> {
-    let declared = match app::declared(settings, vault.cloned()) {
+    let declared = match app::declared(settings, vault.cloned(), None) {
         Ok(declared) => declared,
         Err(failure) => return vec![Finding::fail("credentials", failure)],
     };

@@ -108,8 +108,16 @@ impl Rotate {
 impl RollBack {
     pub(super) async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
         let client = self.one.admin.client(sources)?;
-        let path = format!("{}/rollback", path(&self.one.id));
+        let one = path(&self.one.id);
+        let before = Credential::of(&client.get(&one).await?)?;
+        let path = format!("{one}/rollback");
         let back = client.post(&path, &json!({ "version": self.to })).await?;
+        if Credential::of(&back)?.has_secret_of(&before) {
+            answer.remark(
+                "warning: both versions have the same secret, so requests carry the same key as before; \
+                 `keyside key show ID` lists the versions, and --to NUMBER goes back to another one",
+            );
+        }
         tell(&back, "Rolled back", answer)
     }
 }

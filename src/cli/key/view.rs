@@ -7,7 +7,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Answer, Failure, another_form};
-use crate::{cli::table::Table, client::about_keys};
+use crate::{
+    cli::table::{Table, local},
+    client::about_keys,
+};
 
 /// What the admin API says of a credential, as far as it is shown. Fields that a newer server adds are no obstacle.
 #[derive(Deserialize)]
@@ -50,6 +53,7 @@ struct Version {
     number: u32,
     state: String,
     grace_until: Option<Timestamp>,
+    source_version: Option<String>,
 }
 
 /// Another key with the same secret.
@@ -107,6 +111,11 @@ impl Credential {
         }
     }
 
+    /// Whether both have the same secret in use, as far as their fingerprints tell.
+    pub(super) fn has_secret_of(&self, other: &Self) -> bool {
+        self.fingerprint.is_some() && self.fingerprint == other.fingerprint
+    }
+
     /// Says where a secret that stays in Vault is replaced, before anybody is asked for one.
     pub(super) fn expect_sealed(&self) -> Result<(), Failure> {
         match (&self.secret_ref, &self.source) {
@@ -122,14 +131,13 @@ impl Credential {
     fn shown_versions(&self) -> String {
         let there = self.versions.iter().filter(|it| it.state != "destroyed");
         let shown: Vec<_> = there
-            .map(|version| match version.grace_until {
-                Some(end) => format!(
-                    "{} {} (ends {})",
-                    version.number,
-                    version.state,
-                    distance(end)
-                ),
-                None => format!("{} {}", version.number, version.state),
+            .map(|version| {
+                let Version { number, state, .. } = version;
+                match (version.grace_until, &version.source_version) {
+                    (Some(end), _) => format!("{number} {state} (ends {})", distance(end)),
+                    (None, Some(there)) => format!("{number} {state} (version {there} there)"),
+                    (None, None) => format!("{number} {state}"),
+                }
             })
             .collect();
         if shown.is_empty() {
@@ -147,7 +155,7 @@ impl Credential {
     fn fields(&self) -> Table {
         let text = |value: &Option<String>| value.clone().unwrap_or_else(none);
         let time = |at: Option<Timestamp>| {
-            at.map(|at| format!("{at} ({})", distance(at)))
+            at.map(|at| format!("{} ({})", local(at), distance(at)))
                 .unwrap_or_else(none)
         };
         let mut table = Table::new([]);
@@ -201,6 +209,15 @@ impl Credential {
         }
     }
 
+    /// Where its secret is kept, if not here, and which version is used.
+    fn shown_source(&self) -> String {
+        match (&self.source, &self.source_version) {
+            (Some(source), Some(version)) => format!("{source}, version {version}"),
+            (Some(source), None) => format!("{source}, not read"),
+            (None, _) => none(),
+        }
+    }
+
     fn shown_hint(&self) -> String {
         self.hint.clone().unwrap_or_else(none)
     }
@@ -210,7 +227,9 @@ pub(super) fn table(credentials: &[Credential], answer: &Answer) -> String {
     if credentials.is_empty() {
         return "No keys. `keyside key add --workspace ID --provider ID` stores one.\n".to_owned();
     }
-    let mut table = Table::new([
+    // Most have none that is kept elsewhere, and need no column for it.
+    let elsewhere = credentials.iter().any(|it| it.source.is_some());
+    let mut heading = vec![
         "WORKSPACE",
         "PROVIDER",
         "LABEL",
@@ -221,9 +240,12 @@ pub(super) fn table(credentials: &[Credential], answer: &Answer) -> String {
         "EXPIRES",
         "LAST USED",
         "ID",
-    ]);
+    ];
+    heading.extend(elsewhere.then_some("KEPT IN"));
+    let mut table = Table::new(heading);
     for credential in credentials {
-        table.row([
+        let source = elsewhere.then(|| credential.shown_source());
+        let cells = [
             credential.workspace_id.clone(),
             credential.provider.clone(),
             credential.label.clone(),
@@ -236,7 +258,8 @@ pub(super) fn table(credentials: &[Credential], answer: &Answer) -> String {
                 .last_used_at
                 .map_or_else(|| "never".to_owned(), distance),
             credential.id.clone(),
-        ]);
+        ];
+        table.row(cells.into_iter().chain(source));
     }
     answer.table(&table)
 }

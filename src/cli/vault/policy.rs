@@ -1,4 +1,5 @@
-//! `keyside vault policy`: the least policy in HCL for what the settings name. Each path of a key is named in full.
+//! `keyside vault policy`: the least policy in HCL for what the settings name. Each path of a declared key is named in full; stored
+//! ones come and go, so that those have the prefixes of `vault.references.allow`.
 //!
 //! Finding the mount of a path needs no rule: Vault tells it to every token that may read something in the mount.
 
@@ -10,7 +11,8 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use keyside_config::{
-    DeclaredCredential, Kms, Settings, SourceReference, Sources, TransitKms, VaultReference,
+    AllowedReferences, DeclaredCredential, Kms, Settings, SourceReference, Sources, TransitKms,
+    VaultReference,
 };
 use keyside_credentials::source::SourceError;
 use keyside_vault::{KvVersion, Mount, Vault};
@@ -31,7 +33,7 @@ pub(crate) struct Policy {
 enum Role {
     /// `keyside proxy`: reads the keys that the settings declare
     Sidecar,
-    /// `keyside serve`: also wraps its workspace keys, where kms.driver is "vault"
+    /// `keyside serve`: also reads what vault.references.allow permits, and wraps its workspace keys where kms.driver is "vault"
     Serve,
 }
 
@@ -68,6 +70,29 @@ enum How {
     Guessed,
 }
 
+/// One of `vault.references.allow`.
+struct Prefix {
+    /// As messages have it.
+    shown: String,
+    /// As policies have it: `+` is any one segment.
+    pattern: String,
+    /// A path under it.
+    example: String,
+}
+
+impl Prefix {
+    fn all(allowed: &AllowedReferences) -> impl Iterator<Item = Self> {
+        let of = |workspace: &str| allowed.of_workspace(workspace).into_iter();
+        let examples = of("workspace").map(|prefix| format!("{prefix}key"));
+        let all = of("{workspace}").zip(of("+")).zip(examples);
+        all.map(|((shown, pattern), example)| Self {
+            shown,
+            pattern,
+            example,
+        })
+    }
+}
+
 impl Policy {
     pub(super) async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
         let settings = Settings::load(sources)?.settings;
@@ -80,19 +105,28 @@ impl Policy {
         let mut rules = Rules::default();
         for credential in &settings.declared {
             if let SourceReference::Vault(reference) = &credential.source {
-                let found = mounts.find(reference).await?;
+                let found = mounts
+                    .find(&reference.path, reference.mount.as_deref())
+                    .await?;
                 rules.secret(credential, reference, &found)?;
             }
         }
         if let (Kms::Vault(transit), Role::Serve) = (&settings.kms, role) {
             rules.transit(transit);
         }
+        if let (Some(vault), Role::Serve) = (&settings.vault, role) {
+            for prefix in Prefix::all(&vault.references) {
+                let found = mounts.find(&prefix.example, None).await?;
+                rules.references(&prefix, &found)?;
+            }
+        }
         if rules.by_path.is_empty() {
             return Err(Failure::configuration(
                 "expected settings that use Vault, found none for this process",
             )
             .next(
-                "Declare a credential with `source = \"vault:…\"`, or set kms.driver = \"vault\".",
+                "Declare a credential with `source = \"vault:…\"`, name paths for stored ones in vault.references.allow, or set \
+                 kms.driver = \"vault\".",
             ));
         }
         rules.own_token();
@@ -115,9 +149,8 @@ impl Mounts {
         }
     }
 
-    async fn find(&mut self, reference: &VaultReference) -> Result<Found, Failure> {
-        let path = reference.path.as_str();
-        if let Some(mount) = &reference.mount {
+    async fn find(&mut self, path: &str, mount: Option<&str>) -> Result<Found, Failure> {
+        if let Some(mount) = mount {
             return Ok(Found::second_version(mount, How::Set));
         }
         let of_path = |mount: &&Mount| mount.rest_of(path).is_some();
@@ -200,6 +233,50 @@ impl Rules {
             self.add(metadata, &["read"], format!("changes {of}"));
         }
         self.add(data, &["read"], format!("the key {of}"));
+        Ok(())
+    }
+
+    /// Reading what a prefix of `vault.references.allow` lets stored credentials name, of whichever workspace.
+    fn references(&mut self, prefix: &Prefix, found: &Found) -> Result<(), Failure> {
+        let told = found
+            .mount
+            .rest_of(&prefix.pattern)
+            .map(|rest| (found, rest));
+        // A mount of a workspace's own is not that of the others.
+        let first = prefix.pattern.split('/').next().unwrap_or_default();
+        let guessed = Found::second_version(first, How::Guessed);
+        let (Found { mount, how }, rest) = match told {
+            Some(told) => told,
+            None => (
+                &guessed,
+                guessed.mount.rest_of(&prefix.pattern).unwrap_or_default(),
+            ),
+        };
+        if !is_literal(&prefix.example) {
+            let said = format!(
+                "expected prefixes that a policy can name, found {} in vault.references.allow",
+                printable(&prefix.shown)
+            );
+            return Err(Failure::configuration(said)
+                .next("Use one without \", ${ and {{ and without a segment +."));
+        }
+        self.assumes |= *how != How::Told;
+        let mut of = format!("of stored credentials under {}", prefix.shown);
+        if *how == How::Guessed {
+            let _ = write!(
+                of,
+                "; Vault did not say the mount, so it is taken to be {}",
+                mount.path
+            );
+        }
+        if let Some(metadata) = mount.metadata_path(rest) {
+            self.add(format!("{metadata}*"), &["read"], format!("changes {of}"));
+        }
+        self.add(
+            format!("{}*", mount.data_path(rest)),
+            &["read"],
+            format!("the keys {of}"),
+        );
         Ok(())
     }
 
@@ -289,128 +366,4 @@ const ASSUMED: &str = "\
 ";
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn credential(label: &str, source: &str) -> DeclaredCredential {
-        DeclaredCredential {
-            workspace: "acme".to_owned(),
-            provider: "openai".parse().unwrap(),
-            label: label.to_owned(),
-            environment: keyside_config::DeclaredEnvironment::Live,
-            usage_tag: None,
-            endpoint: None,
-            source: source.parse().unwrap(),
-        }
-    }
-
-    fn add(rules: &mut Rules, label: &str, path: &str, found: &Found) -> Result<(), Failure> {
-        let credential = credential(label, &format!("vault:{path}#api_key"));
-        let SourceReference::Vault(reference) = &credential.source else {
-            panic!("a source in Vault")
-        };
-        rules.secret(&credential, reference, found)
-    }
-
-    fn lines(text: &str) -> Vec<&str> {
-        text.lines()
-            .filter(|line| line.starts_with("path "))
-            .collect()
-    }
-
-    #[test]
-    fn two_credentials_at_one_path_share_its_rules_and_all_are_sorted() {
-        let mut rules = Rules::default();
-        rules.own_token();
-        let found = Found::second_version("kv/teams", How::Set);
-        for label in ["main", "ci"] {
-            add(&mut rules, label, "kv/teams/acme/openai", &found).unwrap();
-        }
-        let text = rules.to_hcl(Role::Sidecar, Some("team"));
-        assert_eq!(
-            lines(&text),
-            [
-                r#"path "auth/token/lookup-self" { capabilities = ["read"] }"#,
-                r#"path "auth/token/renew-self" { capabilities = ["update"] }"#,
-                r#"path "kv/teams/data/acme/openai" { capabilities = ["read"] }"#,
-                r#"path "kv/teams/metadata/acme/openai" { capabilities = ["read"] }"#,
-            ]
-        );
-        for part in [
-            "# the key of credential acme/openai/ci\n# the key of credential acme/openai/main\npath",
-            "# For namespace team.\n",
-            ASSUMED,
-        ] {
-            assert!(text.contains(part), "no {part:?} in {text}");
-        }
-    }
-
-    #[test]
-    fn in_version_1_there_is_no_metadata_to_read() {
-        let mut rules = Rules::default();
-        let mount = Mount {
-            path: "secret".to_owned(),
-            version: KvVersion::V1,
-        };
-        add(&mut rules, "main", "secret/openai", &Found::told(&mount)).unwrap();
-        let text = rules.to_hcl(Role::Sidecar, None);
-        assert_eq!(
-            lines(&text),
-            [r#"path "secret/openai" { capabilities = ["read"] }"#]
-        );
-        assert!(!text.contains(ASSUMED), "{text}");
-    }
-
-    #[test]
-    fn a_mount_that_is_guessed_is_said_to_be() {
-        let mut rules = Rules::default();
-        let found = Found::second_version("kv", How::Guessed);
-        add(&mut rules, "main", "kv/teams/openai", &found).unwrap();
-        let text = rules.to_hcl(Role::Sidecar, None);
-        assert!(text.contains("taken to be kv"), "{text}");
-        assert!(text.contains(r#"path "kv/data/teams/openai" {"#), "{text}");
-    }
-
-    #[test]
-    fn a_path_that_a_policy_would_read_as_more_than_itself_is_refused() {
-        for path in ["kv/a*", "kv/+/a", "kv/{{x}}", "kv/a\"b", "kv/${x"] {
-            let found = Found::second_version("kv", How::Set);
-            let refused = add(&mut Rules::default(), "main", path, &found);
-            assert!(refused.is_err(), "{path}");
-        }
-        for path in ["kv/a*b", "kv/a+", "kv/{x}", "kv/$x"] {
-            let found = Found::second_version("kv", How::Set);
-            let added = add(&mut Rules::default(), "main", path, &found);
-            assert!(added.is_ok(), "{path}");
-        }
-    }
-
-    #[test]
-    fn a_label_with_a_line_break_adds_no_rule() {
-        let mut rules = Rules::default();
-        let found = Found::second_version("kv", How::Set);
-        let label = "main\npath \"*\" { capabilities = [\"sudo\"] }";
-        add(&mut rules, label, "kv/a", &found).unwrap();
-        let text = rules.to_hcl(Role::Sidecar, None);
-        assert_eq!(lines(&text).len(), 2, "{text}");
-    }
-
-    #[test]
-    fn transit_gets_what_the_settings_page_says() {
-        let mut rules = Rules::default();
-        rules.transit(&TransitKms {
-            mount: "transit".to_owned(),
-            key_prefix: "keyside-".to_owned(),
-        });
-        let text = rules.to_hcl(Role::Serve, None);
-        let page = include_str!("../../../docs/CONFIGURATION.md");
-        let one_space = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-        let mut documented: Vec<_> = page
-            .lines()
-            .filter(|line| line.starts_with("path \"transit/"))
-            .map(one_space)
-            .collect();
-        documented.sort();
-        assert_eq!(lines(&text), documented);
-    }
-}
+mod tests;

@@ -20,8 +20,10 @@ use process::Process;
 pub(crate) enum Kind {
     /// Debian's nginx with the same header injection.
     Nginx,
-    /// The binary at this path.
+    /// The binary at this path, with the key in its store.
     Keyside(PathBuf),
+    /// The same as a sidecar without a store, with the key declared and kept in a file.
+    Declared(PathBuf),
 }
 
 impl Kind {
@@ -30,6 +32,7 @@ impl Kind {
         match self {
             Self::Nginx => nginx::start(upstream).await,
             Self::Keyside(binary) => keyside::start(binary, upstream).await,
+            Self::Declared(binary) => keyside::start_declared(binary, upstream).await,
         }
     }
 
@@ -38,6 +41,7 @@ impl Kind {
         match self {
             Self::Nginx => nginx::version(),
             Self::Keyside(binary) => keyside::version(binary),
+            Self::Declared(binary) => Ok(format!("{}, declared key", keyside::version(binary)?)),
         }
     }
 }

@@ -99,10 +99,20 @@ const METRICS: [Metric; 8] = [
     },
 ];
 
+/// What the candidate is held against, and so which goals count.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Yardstick {
+    /// The goals are those of [`METRICS`].
+    Nginx,
+    /// Keyside with the key in its store: where nginx's ratio has a limit, the difference has to be within noise.
+    Store,
+}
+
 /// All rounds.
 pub(crate) struct Report {
     baseline: String,
     candidate: String,
+    yardstick: Yardstick,
     sdk: bool,
     date: String,
     rounds: Vec<(Sample, Sample)>,
@@ -110,8 +120,12 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// A report without rounds, on `candidate` against `baseline`.
-    pub(crate) fn new(baseline: String, candidate: String, sdk: bool) -> Result<Self> {
+    /// A report without rounds, on the second against the first.
+    pub(crate) fn new(
+        [baseline, candidate]: [String; 2],
+        yardstick: Yardstick,
+        sdk: bool,
+    ) -> Result<Self> {
         let date = Command::new("date")
             .arg("+%F")
             .output()
@@ -120,6 +134,7 @@ impl Report {
         Ok(Self {
             baseline,
             candidate,
+            yardstick,
             sdk,
             date,
             rounds: Vec::new(),
@@ -135,7 +150,12 @@ impl Report {
 
     /// The markers that its table belongs between.
     pub(crate) fn markers(&self) -> &'static str {
-        if self.sdk { "bench-sdk" } else { "bench" }
+        match (self.yardstick, self.sdk) {
+            (Yardstick::Nginx, false) => "bench",
+            (Yardstick::Nginx, true) => "bench-sdk",
+            (Yardstick::Store, false) => "bench-declared",
+            (Yardstick::Store, true) => "bench-declared-sdk",
+        }
     }
 
     /// Rounds so far.
@@ -162,7 +182,10 @@ impl Report {
         let ratio = median(ratios.iter().copied());
         let (Metric { name, decimals, .. }, low, high) =
             (metric, ratios[0], ratios[ratios.len() - 1]);
-        let verdict = metric.target.verdict(ratio, candidate);
+        let verdict = match self.yardstick {
+            Yardstick::Nginx => metric.target.verdict(ratio, candidate),
+            Yardstick::Store => metric.target.within_noise(low),
+        };
         format!(
             "| {name} | {baseline:.decimals$} | {candidate:.decimals$} | **{ratio:.2}** | {low:.2} – {high:.2} | {verdict} |"
         )
@@ -184,6 +207,17 @@ impl Target {
             Self::None => String::new(),
             Self::Ratio(limit) => format!("ratio ≤ {limit}: {}", said(ratio <= *limit)),
             Self::Own(limit) => format!("≤ {limit:.0} MB: {}", said(own <= *limit)),
+        }
+    }
+}
+
+impl Target {
+    /// Whether at least one round, the one of the ratio `low`, shows no difference.
+    fn within_noise(&self, low: f64) -> String {
+        match self {
+            Self::Ratio(_) if low <= 1.0 => "min ≤ 1: met".to_owned(),
+            Self::Ratio(_) => "min ≤ 1: **missed**".to_owned(),
+            Self::None | Self::Own(_) => String::new(),
         }
     }
 }
@@ -289,6 +323,30 @@ mod tests {
         let new = between_markers(page, "bench", "new\n").unwrap();
         assert_eq!(new, "a\n<!-- bench:begin -->\nnew\n<!-- bench:end -->\nz\n");
         assert_eq!(between_markers("nothing", "bench", "new"), None);
+    }
+
+    #[test]
+    fn goals_are_those_of_what_it_is_held_against() {
+        let row = |yardstick, ratios: [f64; 3]| {
+            let names = ["one".to_owned(), "other".to_owned()];
+            let mut report = Report::new(names, yardstick, false).unwrap();
+            for ratio in ratios {
+                let sample = |cpu_per_request| Sample {
+                    cpu_per_request,
+                    ..Sample::default()
+                };
+                report.add(sample(10.0), sample(10.0 * ratio), 0.0);
+            }
+            report.row(&METRICS[0])
+        };
+        for (yardstick, ratios, goal) in [
+            (Yardstick::Nginx, [1.2, 1.3, 1.4], "ratio ≤ 1.35: met |"),
+            (Yardstick::Store, [0.99, 1.01, 1.02], "min ≤ 1: met |"),
+            (Yardstick::Store, [1.1, 1.2, 1.3], "min ≤ 1: **missed** |"),
+        ] {
+            let row = row(yardstick, ratios);
+            assert!(row.ends_with(goal), "{row}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use clap::Args;
 use crate::contender::Kind;
 use crate::noise::Noise;
 use crate::phases;
-use crate::report::{self, Report, Sample};
+use crate::report::{self, Report, Sample, Yardstick};
 use crate::streams::Streams;
 use crate::upstream::{self, Pace};
 use crate::wire::Headers;
@@ -50,6 +50,9 @@ pub(crate) struct Plan {
     /// nginx against nginx: shows what the method itself spreads.
     #[arg(long)]
     control: bool,
+    /// Keyside with a declared key, against Keyside with the key in its store.
+    #[arg(long, conflicts_with = "control")]
+    declared: bool,
     /// Repeat a round in which other processes took more than this share of one core.
     #[arg(long, default_value_t = 0.10)]
     noise: f64,
@@ -60,13 +63,13 @@ pub(crate) struct Plan {
 
 /// Runs all rounds and prints the report.
 pub(crate) async fn run(plan: &Plan) -> Result<()> {
-    let rival = if plan.control {
-        Kind::Nginx
-    } else {
-        Kind::Keyside(plan.keyside.clone())
+    let contenders = plan.contenders();
+    let yardstick = match plan.declared {
+        true => Yardstick::Store,
+        false => Yardstick::Nginx,
     };
-    let contenders = [Kind::Nginx, rival];
-    let mut report = Report::new(contenders[0].version()?, contenders[1].version()?, plan.sdk)?;
+    let versions = [contenders[0].version()?, contenders[1].version()?];
+    let mut report = Report::new(versions, yardstick, plan.sdk)?;
     let upstream = upstream::start(loopback(), plan.pace()).await?;
     stay_awake();
     let mut spare = plan.rounds;
@@ -167,6 +170,16 @@ pub(crate) async fn profile(
 }
 
 impl Plan {
+    /// Baseline and candidate.
+    fn contenders(&self) -> [Kind; 2] {
+        let keyside = || self.keyside.clone();
+        match (self.declared, self.control) {
+            (true, _) => [Kind::Keyside(keyside()), Kind::Declared(keyside())],
+            (false, true) => [Kind::Nginx, Kind::Nginx],
+            (false, false) => [Kind::Nginx, Kind::Keyside(keyside())],
+        }
+    }
+
     /// The headers that requests carry.
     pub(crate) fn headers(&self) -> Headers {
         Headers::from_flag(self.sdk)

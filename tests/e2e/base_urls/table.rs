@@ -110,7 +110,7 @@ pub(super) const MISTAKES: &[Mistake] = &[
     row("POST /cohere/chat/completions", COMPATIBLE_CHAT, &[(OPENAI, "/cohere/compatibility/v1")]),
     row("POST /cohere/v1/chat/completions", COMPATIBLE_CHAT, &[(OPENAI, "/cohere/compatibility/v1")]),
     row("POST /cohere/v2/chat/completions", COMPATIBLE_CHAT, &[(OPENAI, "/cohere/compatibility/v1")]),
-    // Fireworks: /inference is a part of the provider's own base URL here.
+    // Fireworks: /inference is set in front of the path by Keyside.
     row("POST /fireworks/inference/v1/chat/completions", CHAT, &[(OPENAI, "/fireworks/v1"), (FIREWORKS, "/fireworks"), (OPENAI, "/fireworks")]),
     row("POST /fireworks/chat/completions", CHAT, &[(OPENAI, "/fireworks/v1")]),
     row("POST /fireworks/v1/v1/messages", MESSAGES, &[(ANTHROPIC, "/fireworks")]),

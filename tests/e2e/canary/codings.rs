@@ -58,7 +58,7 @@ impl Canary {
 }
 
 /// The same bytes in every form that a log, a file format or a mistake could give them.
-fn codings(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
+pub fn codings(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mut forms = vec![("raw".to_owned(), bytes.to_vec())];
     let mut add = |coding: &str, form: String| forms.push((coding.to_owned(), form.into_bytes()));
     let each = |format: fn(&u8) -> String| bytes.iter().map(format).collect::<Vec<_>>();

@@ -44,11 +44,6 @@ impl Hunt {
             ),
             ("credential_missing", 401, Ask::chat().workspace("other")),
             (
-                "credential_revoked",
-                401,
-                Ask::chat().header("X-Keyside-Label", "gone"),
-            ),
-            (
                 "label_unknown",
                 400,
                 Ask::chat().header("X-Keyside-Label", "nosuch"),
@@ -87,13 +82,19 @@ impl Hunt {
         ] {
             assert_eq!(self.ask(code, ask), status, "{code}");
         }
+        let pinned = Wire::tcp(self.keyside.proxy_addrs()[1]).ask(&Ask::chat());
+        assert_eq!(pinned.status(), 403, "{}", pinned.text());
+        self.sweep.saw("workspace_not_allowed", &pinned.raw);
+    }
+
+    /// Keys that have come to their end.
+    pub fn ended_keys(&mut self) {
+        let gone = Ask::chat().header("X-Keyside-Label", "gone");
+        assert_eq!(self.ask("credential_revoked", gone), 401);
         eventually("the short-lived key expires", || {
             let short = Ask::chat().header("X-Keyside-Label", "short");
             (self.ask("credential_expired", short) == 401).then_some(())
         });
-        let pinned = Wire::tcp(self.keyside.proxy_addrs()[1]).ask(&Ask::chat());
-        assert_eq!(pinned.status(), 403, "{}", pinned.text());
-        self.sweep.saw("workspace_not_allowed", &pinned.raw);
     }
 
     /// Requests that are broken off or broken, each with the client's own credential in it.

@@ -25,6 +25,14 @@ impl Sweep {
         for page in ["/metrics", "/healthz", "/readyz", "/"] {
             self.saw(page, &keyside.observed(page).raw);
         }
+        if !keyside.is_sidecar() {
+            self.admin_pages_of(keyside);
+        }
+        self.process(keyside);
+        self.files_under(keyside.builder_of().home());
+    }
+
+    fn admin_pages_of(&mut self, keyside: &Keyside) {
         let ids = keyside.everything();
         let ids = ids.iter().map(|view| view["id"].as_str().expect("an id"));
         let each = ids.map(|id| format!("{CREDENTIALS}/{id}"));
@@ -39,6 +47,10 @@ impl Sweep {
             assert_eq!(answer.status(), 200, "{page}: {}", answer.text());
             self.saw(page, &answer.raw);
         }
+    }
+
+    /// What the system shows of it.
+    fn process(&mut self, keyside: &Keyside) {
         let process = format!("/proc/{}", keyside.pid());
         for file in ["environ", "cmdline", "comm", "status", "maps", "limits"] {
             self.file_of_process(&format!("{process}/{file}"));
@@ -53,7 +65,6 @@ impl Sweep {
         for thread in threads.flatten() {
             self.file_of_process(&format!("{}/comm", thread.path().display()));
         }
-        self.files_under(keyside.builder_of().home());
     }
 
     /// Every file, by its path from the folder, and the names themselves.

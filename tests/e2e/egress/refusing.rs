@@ -35,10 +35,27 @@ fn check_refused_with(
     let (_, authority) = url.split_once("://").expect("a URL");
     let said = format!("through the egress proxy {authority}");
     assert!(answer.text().contains(&said), "{name}: {}", answer.text());
-    let logged = keyside.log_line(|line| line["fields"]["message"] == "no answer from upstream");
-    let causes = logged["fields"]["causes"].as_str().unwrap_or_default();
+    let logged = keyside.log_line(|line| line["fields"]["message"] == "request");
+    let causes = logged["fields"]["cause"].as_str().unwrap_or_default();
     for part in [authority, cause] {
         assert!(causes.contains(part), "{name}: no {part:?} in {causes}");
+    }
+    let id = answer.header("x-keyside-request-id").expect("an id");
+    for (field, value) in [
+        ("request_id", id),
+        ("workspace", "acme"),
+        ("provider", "openai"),
+        ("code", code),
+    ] {
+        assert_eq!(logged["fields"][field], value, "{name}: {logged}");
+    }
+    let remedy = logged["fields"]["remedy"].as_str().unwrap_or_default();
+    assert!(remedy.contains(&said), "{name}: {logged}");
+    assert_eq!(logged["level"], "WARN", "{name}");
+    let logs = keyside.logs();
+    for said_once in [id, cause] {
+        let lines = logs.lines().filter(|line| line.contains(said_once));
+        assert_eq!(lines.count(), 1, "{name}: {said_once:?} in {logs}");
     }
     if let Some(credentials) = credentials {
         assert!(!keyside.logs().contains(credentials), "{name}");

@@ -41,6 +41,23 @@ impl Builder {
             .set("store.path", r#""data""#)
     }
 
+    /// `keyside proxy` in the place of `serve`: without a store, with what is [declared](Self::declare).
+    pub fn sidecar() -> Self {
+        Self::new()
+            .unset("store.path")
+            .set("store.backend", r#""none""#)
+            .arguments(&["proxy"])
+    }
+
+    /// Declares a key that is kept in a file of the folder.
+    pub fn declare(self, workspace: &str, provider: &str, label: &str, file: &str) -> Self {
+        let path = self.home().join(file);
+        let source = format!("file:{}", path.display());
+        self.config(&format!(
+            "[[credential]]\nworkspace = {workspace:?}\nprovider = {provider:?}\nlabel = {label:?}\nsource = {source:?}\n"
+        ))
+    }
+
     /// One setting by its dotted name; the value is TOML. A later one of the same name counts.
     pub fn set(self, name: &str, toml: &str) -> Self {
         let mut builder = self.unset(name);
@@ -116,12 +133,12 @@ impl Builder {
             return Err(process.exit_within(PATIENCE));
         };
         let address = |name| field(&ready, name).unwrap_or_else(|| panic!("no {name} in {ready}"));
-        let port = |name| address(name).parse().expect("an address and port");
+        let port = |text: String| text.parse().expect("an address and port");
         let proxies = address("proxy")
             .split(',')
             .map(|one| one.trim().to_owned())
             .collect();
-        let (admin, observe) = (port("admin"), port("observe"));
+        let (admin, observe) = (field(&ready, "admin").map(port), port(address("observe")));
         Ok(Keyside {
             builder: self,
             process,

@@ -25,6 +25,7 @@ pub fn refused(name: &str, answer: &Message, status: u16, code: &str) {
         message_of(&body).is_some_and(|message| !message.is_empty()),
         "{name}: {text}"
     );
+    assert!(!text.contains(".rs:"), "{name}: names our sources: {text}");
     keyless(name, answer);
     closed_to_browsers(name, answer);
 }

@@ -14,13 +14,19 @@ pub struct Keyside {
     pub(super) builder: Builder,
     pub(super) process: Process,
     pub(super) proxies: Vec<String>,
-    pub(super) admin: SocketAddr,
+    /// Of `serve` alone.
+    pub(super) admin: Option<SocketAddr>,
     pub(super) observe: SocketAddr,
 }
 
 impl Keyside {
     pub fn builder() -> Builder {
         Builder::new()
+    }
+
+    /// `keyside proxy`; see [`Builder::sidecar`].
+    pub fn sidecar() -> Builder {
+        Builder::sidecar()
     }
 
     /// One with workspace `acme`, whose OpenAI key is [`KEY`](super::KEY), sent to `base_url`.
@@ -59,7 +65,12 @@ impl Keyside {
     }
 
     pub fn admin_addr(&self) -> SocketAddr {
-        self.admin
+        self.admin.expect("`keyside serve`, which has an admin API")
+    }
+
+    /// Whether it is `keyside proxy`.
+    pub fn is_sidecar(&self) -> bool {
+        self.admin.is_none()
     }
 
     pub fn observe_addr(&self) -> SocketAddr {
@@ -102,13 +113,13 @@ impl Keyside {
 
     /// A call of the admin API with the owner's token.
     pub fn admin(&self, method: &str, path: &str, body: Option<&Value>) -> Message {
-        Wire::tcp(self.admin).ask(&self.admin_ask(method, path, body))
+        Wire::tcp(self.admin_addr()).ask(&self.admin_ask(method, path, body))
     }
 
     /// The same, to be sent when and where the test says.
     pub fn admin_ask(&self, method: &str, path: &str, body: Option<&Value>) -> Ask {
         let ask = Ask::new(method, path)
-            .set("Host", &self.admin.to_string())
+            .set("Host", &self.admin_addr().to_string())
             .header("Authorization", format!("Bearer {}", self.token()));
         match body {
             Some(body) => ask

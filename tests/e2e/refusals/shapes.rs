@@ -36,6 +36,9 @@ fn anthropic(body: &serde_json::Value) -> bool {
     body["type"] == "error"
         && body["error"]["type"] == "authentication_error"
         && body["error"]["message"].is_string()
+        // Said once, at the top.
+        && body["error"]["code"].is_null()
+        && body["error"]["remediation"].is_null()
 }
 
 fn gemini(body: &serde_json::Value) -> bool {

@@ -36,14 +36,16 @@ base_url = "{base_url}"
 
 class Keyside:
     """A running Keyside; `folder` is all that it can write to, `providers` maps ids to base URLs, `tables` has more
-    settings, all of them strings."""
+    settings: strings, and lists of them. One that `waits` is not ready yet, and only asked at `observe`."""
 
     def __init__(
         self,
         binary: Path,
         folder: Path,
         providers: dict[str, str],
-        tables: dict[str, dict[str, str]] | None = None,
+        tables: dict[str, dict[str, str | list[str]]] | None = None,
+        *,
+        waits: bool = False,
     ):
         self._binary = binary
         self.folder = folder
@@ -58,23 +60,32 @@ class Keyside:
             env={"PATH": os.environ["PATH"]},
             cwd=folder,
         )
-        bound = self._child.stderr.first(ready, within=60)
+        if waits:
+            self.observe = f"http://{self._child.stderr.first(waiting, within=60)['observe']}"
+        else:
+            self.becomes_ready()
+
+    def becomes_ready(self, within: float = 60) -> "Keyside":
+        bound = self._child.stderr.first(ready, within)
         self.proxy = f"http://{bound['proxy'].split(',')[0]}"
         self.admin, self.observe = f"http://{bound['admin']}", f"http://{bound['observe']}"
-        self._token = (folder / "data/admin-token").read_text().strip()
+        self._token = (self.folder / "data/admin-token").read_text().strip()
+        return self
 
     @property
     def outputs(self) -> dict[str, Output]:
         return {"stdout": self._child.stdout, "stderr": self._child.stderr}
 
+    def try_admin(
+        self, path: str, *, body: dict | None = None, method: str | None = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        """Status and body of an admin request, granted or not."""
+        headers = {"Authorization": f"Bearer {self._token}", **(headers or {})}
+        return fetch(f"{self.admin}{path}", headers=headers, body=body, method=method)
+
     def ask_admin(self, path: str, *, body: dict | None = None, method: str | None = None) -> bytes:
         """The body of a successful admin request."""
-        status, answer = fetch(
-            f"{self.admin}{path}",
-            headers={"Authorization": f"Bearer {self._token}"},
-            body=body,
-            method=method,
-        )
+        status, answer = self.try_admin(path, body=body, method=method)
         assert 200 <= status < 300, f"{method or 'request'} {path}: {status} {answer!r}"
         return answer
 
@@ -123,17 +134,32 @@ class Keyside:
         count = re.search(rf"^{re.escape(series)} (\d+)$", self.metrics().decode(), re.MULTILINE)
         return int(count[1]) if count else 0
 
-    def stop(self) -> int:
-        return self._child.stop()
+    @property
+    def ended(self) -> int | None:
+        """The exit code, once there is one."""
+        return self._child.ended
+
+    def stop(self, within: float = 30) -> int:
+        return self._child.stop(within)
 
 
 def ready(line: bytes) -> dict[str, str] | None:
     """The fields of the log line that names the addresses, when this line is it."""
-    try:
-        fields = json.loads(line)["fields"]
-    except (ValueError, KeyError, TypeError):
-        return None
+    fields = _fields(line)
     return fields if fields.get("message") == "ready" else None
+
+
+def waiting(line: bytes) -> dict[str, str] | None:
+    """Likewise for the line that says why it is not ready yet."""
+    fields = _fields(line)
+    return fields if fields.get("message", "").startswith("waiting for the key service") else None
+
+
+def _fields(line: bytes) -> dict[str, str]:
+    try:
+        return dict(json.loads(line)["fields"])
+    except (ValueError, KeyError, TypeError):
+        return {}
 
 
 def binary() -> Path:

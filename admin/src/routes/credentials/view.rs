@@ -88,6 +88,8 @@ struct VersionView {
     state: VersionState,
     created_at: Timestamp,
     grace_until: Option<Timestamp>,
+    /// Of the one in use, if its secret is kept elsewhere: the version there.
+    source_version: Option<String>,
 }
 
 impl CredentialView {
@@ -122,7 +124,7 @@ impl CredentialView {
             versions: credential
                 .versions
                 .into_iter()
-                .map(VersionView::of)
+                .map(|version| VersionView::of(version, source_version.as_ref()))
                 .collect(),
             secret_ref: credential.reference.map(SecretRefView::of),
             source,
@@ -162,12 +164,14 @@ impl Twin {
 }
 
 impl VersionView {
-    fn of(version: Version) -> Self {
+    fn of(version: Version, in_use: Option<&String>) -> Self {
+        let is_in_use = version.state == VersionState::Current;
         Self {
             number: version.number,
             state: version.state,
             created_at: version.created_at,
             grace_until: version.grace_until,
+            source_version: in_use.filter(|_| is_in_use).cloned(),
         }
     }
 }

@@ -65,6 +65,22 @@ fn a_setting_wins_over_vault_s_own_name() {
 }
 
 #[test]
+fn a_cache_is_off_unless_a_folder_and_a_key_are_named() {
+    let token = ("VAULT_TOKEN", SECRET);
+    assert_eq!(vault(&[token]).cache, None);
+    let named = vault(&[
+        token,
+        ("KEYSIDE_VAULT__CACHE", "/var/cache/keyside"),
+        ("KEYSIDE_VAULT__CACHE_KEY_FILE", "/etc/keyside/cache-key"),
+    ]);
+    let expected = VaultCache {
+        folder: "/var/cache/keyside".into(),
+        key_file: "/etc/keyside/cache-key".into(),
+    };
+    assert_eq!(named.cache, Some(expected));
+}
+
+#[test]
 fn each_way_to_sign_in_has_its_own_settings_and_the_usual_mount() {
     let kubernetes = vault(&[
         ("KEYSIDE_VAULT__AUTH", "kubernetes"),
@@ -123,7 +139,7 @@ fn each_way_to_sign_in_has_its_own_settings_and_the_usual_mount() {
 #[test]
 fn what_does_not_go_together_is_named_with_the_remedy() {
     type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
-    let cases: [Case<'_>; 10] = [
+    let cases: [Case<'_>; 14] = [
         (&[], "vault.auth", "\"kubernetes\""),
         (
             &[("KEYSIDE_VAULT__AUTH", "kubernetes")],
@@ -181,6 +197,41 @@ fn what_does_not_go_together_is_named_with_the_remedy() {
             ],
             "vault.tls_server_name",
             "host name",
+        ),
+        (
+            &[
+                ("VAULT_TOKEN", SECRET),
+                ("KEYSIDE_VAULT__CACHE", "/var/cache/keyside"),
+            ],
+            "vault.cache_key_file",
+            "keyside master-key generate",
+        ),
+        (
+            &[
+                ("VAULT_TOKEN", SECRET),
+                ("KEYSIDE_VAULT__CACHE_KEY_FILE", "/etc/keyside/cache-key"),
+            ],
+            "vault.cache",
+            "it is missing",
+        ),
+        (
+            &[
+                ("VAULT_TOKEN", SECRET),
+                ("KEYSIDE_VAULT__CACHE", "/var/cache/keyside"),
+                ("KEYSIDE_VAULT__CACHE_KEY_FILE", "/var/cache/keyside/key"),
+            ],
+            "vault.cache_key_file",
+            "move the key elsewhere",
+        ),
+        (
+            &[
+                ("VAULT_TOKEN", SECRET),
+                ("KEYSIDE_VAULT__CACHE", "/var/cache/keyside"),
+                ("KEYSIDE_VAULT__CACHE_KEY_FILE", "/etc/keyside/cache-key"),
+                ("KEYSIDE_VAULT__OUTAGE", "0s"),
+            ],
+            "vault.cache",
+            "vault.outage",
         ),
     ];
     for (variables, key, remedy) in cases {

@@ -258,3 +258,94 @@ async fn the_same_secret_is_found_wherever_it_is_kept() {
     assert_eq!(twins.len(), 1);
     assert_eq!(twins[0].id, id);
 }
+
+/// What is on record of the secret in Vault, oldest first.
+async fn told(registry: &Registry) -> Vec<(Event, String)> {
+    let records = registry.audit().records(1, 100).await.unwrap();
+    let told = records.into_iter().filter(|record| {
+        let event = record.event;
+        event == Event::CredentialSourceChanged || event == Event::CredentialSourceLost
+    });
+    told.map(|record| (record.event, record.note.unwrap()))
+        .collect()
+}
+
+fn version(number: u32) -> (Event, String) {
+    let note = format!("vault:{PATH}#api_key, version {number}");
+    (Event::CredentialSourceChanged, note)
+}
+
+#[tokio::test]
+async fn each_version_that_is_used_is_on_record_once_and_so_is_its_end() {
+    let (_installation, registry, vault, id) = one_reference().await;
+    assert!(told(&registry).await.is_empty(), "its creation is");
+    let look = || async { registry.refresh(&id).await.unwrap() };
+    vault.set(PATH, Ok(("2", "sk-canary-reference-second")));
+    look().await;
+    look().await;
+    vault.set(PATH, Err(away()));
+    look().await;
+    assert_eq!(told(&registry).await, [version(2)]);
+    let records = registry.audit().records(1, 100).await.unwrap();
+    let changed = records.last().unwrap();
+    assert_eq!(changed.actor, ActorId::system());
+    assert_eq!(changed.credential.as_ref(), Some(&id));
+    assert_eq!(changed.provider.as_deref(), Some("openai"));
+    let shown = registry.credential(&id).unwrap();
+    assert!(changed.fingerprint.is_some() && changed.fingerprint == shown.fingerprint);
+
+    vault.set(PATH, Err(gone()));
+    look().await;
+    look().await;
+    let lost = told(&registry).await.split_off(1);
+    assert_eq!(lost.len(), 1);
+    assert_eq!(lost[0].0, Event::CredentialSourceLost);
+    assert_eq!(lost[0].1, format!("vault:{PATH}#api_key: 404"));
+
+    vault.set(PATH, Ok(("2", "sk-canary-reference-second")));
+    look().await;
+    assert_eq!(told(&registry).await[2..], [version(2)], "it is used again");
+    registry.audit().verify().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_restart_tells_nothing_again_and_what_happened_meanwhile() {
+    let (installation, mut registry, vault, _id) = one_reference().await;
+    let mut expected = Vec::new();
+    for (answer, news) in [
+        (Ok(("1", "sk-canary-reference-first")), None),
+        // As of KV version 1, whose versions have another text in each process.
+        (Ok(("a1b2", "sk-canary-reference-first")), None),
+        (Ok(("2", "sk-canary-reference-second")), Some(version(2))),
+        (Ok(("2", "sk-canary-reference-second")), None),
+        (
+            Err(gone()),
+            Some((
+                Event::CredentialSourceLost,
+                format!("vault:{PATH}#api_key: 404"),
+            )),
+        ),
+        (Err(gone()), None),
+        (Err(away()), None),
+        (Ok(("2", "sk-canary-reference-second")), Some(version(2))),
+    ] {
+        drop(registry);
+        registry = installation.open().await;
+        vault.set(PATH, answer);
+        follow(&registry, &vault).await;
+        expected.extend(news);
+        assert_eq!(told(&registry).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_reference_is_not_spoken_of_any_more() {
+    let (_installation, registry, vault, id) = one_reference().await;
+    registry
+        .revoke(&act(), &id, Revocation::default())
+        .await
+        .unwrap();
+    vault.set(PATH, Ok(("2", "sk-canary-reference-second")));
+    assert!(registry.refresh(&id).await.is_err());
+    assert!(told(&registry).await.is_empty());
+}

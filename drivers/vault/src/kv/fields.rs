@@ -1,23 +1,19 @@
-//! The fields of a secret: texts, in memory that is zeroed, and of everything else only what it is.
+//! The fields of a secret: the one that is asked for, read into memory that is zeroed, and of everything else only what it is.
+//!
+//! They are left as raw JSON until then. serde_json unescapes a text in a buffer of its own, which it frees as it is, and Go
+//! escapes `&`, `<` and `>`, which a key may hold.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
-};
+use keyside_credentials::json_text::unescaped;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
 /// All fields of a secret.
 #[derive(Deserialize)]
 #[serde(transparent)]
-pub(super) struct Fields(BTreeMap<String, Field>);
-
-/// One field's value.
-enum Field {
-    Text(Zeroizing<String>),
-    Other(&'static str),
-}
+pub(super) struct Fields<'a>(#[serde(borrow)] BTreeMap<String, &'a RawValue>);
 
 /// Why there is no text in a field.
 pub(super) enum Missing {
@@ -29,70 +25,76 @@ pub(super) enum Missing {
     NoText(&'static str),
 }
 
-impl Fields {
-    /// The text of a field; the others are zeroed.
+impl Fields<'_> {
+    /// The text of a field.
     pub(super) fn take(mut self, name: &str) -> Result<Zeroizing<Vec<u8>>, Missing> {
-        match self.0.remove(name) {
-            Some(Field::Text(text)) if text.is_empty() => Err(Missing::Empty),
-            Some(Field::Text(text)) => Ok(Zeroizing::new(text.as_bytes().to_vec())),
-            Some(Field::Other(kind)) => Err(Missing::NoText(kind)),
-            None => Err(Missing::Field {
+        let Some(value) = self.0.remove(name) else {
+            return Err(Missing::Field {
                 there: self.0.into_keys().collect(),
-            }),
+            });
+        };
+        match unescaped(value.get()) {
+            Some(text) if text.is_empty() => Err(Missing::Empty),
+            // The buffer itself, and no copy.
+            Some(mut text) => Ok(Zeroizing::new(std::mem::take(&mut *text).into_bytes())),
+            None => Err(Missing::NoText(kind(value.get()))),
         }
     }
 }
 
-impl<'de> Deserialize<'de> for Field {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(FieldVisitor)
+/// What a JSON value is that is no text.
+fn kind(json: &str) -> &'static str {
+    match json.as_bytes().first() {
+        Some(b'"') => "half of a surrogate pair, or has one inside",
+        Some(b'{') => "an object",
+        Some(b'[') => "a list",
+        Some(b't' | b'f') => "true or false",
+        Some(b'n') => "null",
+        _ => "a number",
     }
 }
 
-struct FieldVisitor;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl<'de> Visitor<'de> for FieldVisitor {
-    type Value = Field;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
+    fn taken(json: &str, name: &str) -> Result<String, &'static str> {
+        let fields: Fields = serde_json::from_slice(json.as_bytes()).unwrap();
+        match fields.take(name) {
+            Ok(text) => Ok(String::from_utf8(text.to_vec()).unwrap()),
+            Err(Missing::NoText(kind)) => Err(kind),
+            Err(Missing::Empty) => Err("empty"),
+            Err(Missing::Field { .. }) => Err("not there"),
+        }
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Field, E> {
-        Ok(Field::Text(Zeroizing::new(text.to_owned())))
+    #[test]
+    fn a_field_is_its_text_whatever_it_is_escaped_with_or_what_it_is_instead() {
+        let json = r#"{"plain":"sk-1","escaped":"sk\u0026\"2","key":3,"list":["sk"],"object":{"a":"sk"},"flag":false,
+                       "null": null, "nothing":"", "half":"sk\ud83d", "n\u0061me":"sk-4"}"#;
+        for (name, expected) in [
+            ("plain", Ok("sk-1")),
+            ("escaped", Ok("sk&\"2")),
+            ("name", Ok("sk-4")),
+            ("key", Err("a number")),
+            ("list", Err("a list")),
+            ("object", Err("an object")),
+            ("flag", Err("true or false")),
+            ("null", Err("null")),
+            ("nothing", Err("empty")),
+            ("half", Err("half of a surrogate pair, or has one inside")),
+            ("other", Err("not there")),
+        ] {
+            assert_eq!(taken(json, name), expected.map(str::to_owned), "{name}");
+        }
     }
 
-    fn visit_string<E: Error>(self, text: String) -> Result<Field, E> {
-        Ok(Field::Text(Zeroizing::new(text)))
-    }
-
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Field, E> {
-        Ok(Field::Other("true or false"))
-    }
-
-    fn visit_i64<E: Error>(self, _: i64) -> Result<Field, E> {
-        Ok(Field::Other("a number"))
-    }
-
-    fn visit_u64<E: Error>(self, _: u64) -> Result<Field, E> {
-        Ok(Field::Other("a number"))
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Field, E> {
-        Ok(Field::Other("a number"))
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Field, E> {
-        Ok(Field::Other("null"))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Field, A::Error> {
-        while items.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Field::Other("a list"))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Field, A::Error> {
-        while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Field::Other("an object"))
+    #[test]
+    fn the_buffer_of_a_text_is_handed_on_and_not_copied() {
+        let text = format!(r#"{{"key":"{}"}}"#, "\\u0061".repeat(1_000));
+        let fields: Fields = serde_json::from_str(&text).unwrap();
+        let key = fields.take("key").ok().unwrap();
+        // Room for the escapes shows that it is the one that was read into.
+        assert_eq!((key.len(), key.capacity()), (1_000, 6_000));
     }
 }

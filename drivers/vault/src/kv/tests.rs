@@ -279,3 +279,99 @@ async fn another_engine_is_named() {
     let why = refusal_of(read(&client, &reference("transit/keys/x"), None).await);
     assert!(why.contains("of type transit"), "{why}");
 }
+
+/// A mount `kv` of version 2 that tells no token what it is, as its API answers: the secret of `globex`, and nothing else.
+fn hidden_version_2(asked: &Asked) -> (u16, Value) {
+    match asked.line.as_str() {
+        "GET kv/data/globex/openai" => version_2(7, json!({ "api_key": KEY })),
+        "GET kv/metadata/globex/openai" => {
+            let state = json!({ "7": { "deletion_time": "", "destroyed": false } });
+            let data = json!({ "current_version": 7, "created_time": KEY, "versions": state });
+            (200, json!({ "data": data }))
+        }
+        line if line.starts_with("GET sys/") => refused(403, "preflight capability check"),
+        _ => (404, json!({ "errors": [] })),
+    }
+}
+
+#[tokio::test]
+async fn a_workspace_that_is_called_as_a_part_of_the_api_reads_nothing_of_others() {
+    for (mount, path, field) in [
+        ("kv", "kv/data/globex/openai", "data"),
+        ("kv", "kv/data/globex/openai", "api_key"),
+        ("kv/data", "kv/data/globex/openai", "api_key"),
+        ("kv", "kv/metadata/globex/openai", "created_time"),
+        ("kv/metadata", "kv/metadata/globex/openai", "created_time"),
+    ] {
+        let (_vault, client, _jwt) = client(hidden_version_2).await;
+        let given = VaultReference {
+            mount: Some(mount.to_owned()),
+            field: field.to_owned(),
+            ..reference(path)
+        };
+        let why = refusal_of(read(&client, &given, None).await);
+        assert!(!why.contains(KEY), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn where_vault_tells_the_mount_such_a_path_is_inside_of_it() {
+    let (vault, client, _jwt) = client(|asked| match asked.line.as_str() {
+        "GET sys/internal/ui/mounts/kv/data/globex/openai" => mounted("kv/", "2"),
+        _ => hidden_version_2(asked),
+    })
+    .await;
+    refusal_of(read(&client, &reference("kv/data/globex/openai"), None).await);
+    assert_eq!(vault.asked("GET kv/data/data/globex/openai").len(), 1);
+    assert!(vault.asked("GET kv/data/globex/openai").is_empty());
+}
+
+#[tokio::test]
+async fn a_mount_that_is_being_upgraded_is_an_outage() {
+    let said = "Upgrading from non-versioned to versioned data. This backend will be unavailable for a brief period";
+    let (_vault, client, _jwt) = client(move |asked| match asked.line.as_str() {
+        MOUNTS => mounted("kv/teams/", "2"),
+        _ => refused(400, said),
+    })
+    .await;
+    let read = read(&client, &reference(PATH), None).await;
+    assert!(matches!(read, Err(SourceError::Away(_))));
+}
+
+#[tokio::test]
+async fn a_secret_that_is_gone_is_asked_for_once_a_look() {
+    let (vault, client, _jwt) = client(|asked| match asked.line.as_str() {
+        MOUNTS => mounted("kv/teams/", "2"),
+        _ => (404, json!({ "errors": [] })),
+    })
+    .await;
+    for looks in 1..=3 {
+        refusal_of(read(&client, &reference(PATH), None).await);
+        assert_eq!(vault.asked(DATA).len(), looks);
+        assert!(client.known_mount(PATH).is_some(), "the mount is the same");
+    }
+}
+
+#[tokio::test]
+async fn a_mount_that_became_one_of_version_2_is_noticed() {
+    let upgraded = std::sync::Arc::new(Mutex::new(false));
+    let now = upgraded.clone();
+    let (_vault, client, _jwt) = client(move |asked| {
+        let upgraded = *now.lock().unwrap();
+        match (upgraded, asked.line.as_str()) {
+            (false, MOUNTS) => mounted("kv/teams/", "1"),
+            (true, MOUNTS) => mounted("kv/teams/", "2"),
+            (false, "GET kv/teams/acme/openai") => {
+                (200, json!({ "data": { "api_key": "before" } }))
+            }
+            (true, DATA) => version_2(1, json!({ "api_key": "after" })),
+            _ => (404, json!({ "errors": [] })),
+        }
+    })
+    .await;
+    let (version, value) = secret(read(&client, &reference(PATH), None).await);
+    assert_eq!(value, "before");
+    *upgraded.lock().unwrap() = true;
+    let after = secret(read(&client, &reference(PATH), Some(&version)).await);
+    assert_eq!(after, ("1".to_owned(), "after".to_owned()));
+}

@@ -143,6 +143,26 @@ async fn a_revoked_token_is_replaced_once_for_all_readers() {
 }
 
 #[tokio::test]
+async fn where_no_token_may_look_itself_up_a_403_is_about_the_call_and_not_followed_by_sign_ins() {
+    let logins = Arc::new(AtomicUsize::new(0));
+    let vault = StandIn::start(move |asked| match asked.line.as_str() {
+        LOGIN => signed_in(&format!("hvs.{}", logins.fetch_add(1, SeqCst)), 3600),
+        "GET kv/allowed" => found(),
+        _ => refused(403, "permission denied"),
+    })
+    .await;
+    let secret_id = file(SECRET_ID);
+    let client = Vault::open(&vault.settings(approle(&secret_id, false))).unwrap();
+    for _ in 0..10 {
+        let error = client.get("kv/x").await.unwrap_err();
+        assert_eq!(error.status(), Some(403));
+        client.get("kv/allowed").await.unwrap();
+    }
+    assert_eq!(vault.asked(LOGIN).len(), 2);
+    assert_eq!(vault.asked(LOOKUP).len(), 2, "once a token");
+}
+
+#[tokio::test]
 async fn a_refused_sign_in_is_not_repeated_by_every_reader_and_repeats_no_secret() {
     let vault = StandIn::start(|_| refused(400, &format!("invalid secret id {SECRET_ID}"))).await;
     let secret_id = file(SECRET_ID);

@@ -119,6 +119,11 @@ async fn refusals_outages_and_damage_are_told_apart() {
         (404, "no handler for route", "kms.mount"),
         (400, "encryption key not found", "the Transit key is gone"),
         (400, "invalid ciphertext: version is too new", "too new"),
+        (
+            400,
+            "ciphertext or signature version is disallowed by policy (too old)",
+            "min_decryption_version",
+        ),
     ] {
         let error = unwrap(status, said).await;
         assert!(matches!(error, KmsError::Refused { .. }), "{error}");

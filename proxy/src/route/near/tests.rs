@@ -98,6 +98,19 @@ fn a_wrong_beginning_leads_to_the_base_url() {
 }
 
 #[test]
+fn what_is_refused_on_purpose_leads_to_nothing_that_only_ends_like_it() {
+    let catalogue = Catalogue::builtin();
+    let openai = catalogue.get("openai").unwrap();
+    for path in [
+        "/v1/realtime/sessions",
+        "/v1/realtime/client_secrets",
+        "/v1/chatkit/sessions",
+    ] {
+        assert_eq!(near(openai, &Method::POST, path), None, "{path}");
+    }
+}
+
+#[test]
 fn another_method_or_group_is_named() {
     let catalogue = Catalogue::builtin();
     let openai = catalogue.get("openai").unwrap();

@@ -1,4 +1,5 @@
-//! Keyside as it is shipped: one worker thread, everything else at its default, the key added through the admin API.
+//! Keyside as it is shipped: one worker thread, everything else at its default, the key added through the admin API; or the
+//! sidecar alone, the key declared in the settings and kept in a file.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::time::sleep;
 
 use super::Contender;
@@ -24,15 +26,40 @@ pub(super) async fn start(binary: &Path, upstream: SocketAddr) -> Result<Contend
     admin
         .add_key(wire::WORKSPACE, "openai", "default", wire::SECRET)
         .await?;
-    let measured = server.process.pid();
-    let address = server.proxy;
-    Ok(Contender {
-        process: server.process,
-        measured,
+    Ok(contender(server.process, server.proxy, folder))
+}
+
+/// `keyside proxy`, without a store.
+pub(super) async fn start_declared(binary: &Path, upstream: SocketAddr) -> Result<Contender> {
+    let folder = tempfile::tempdir()?;
+    let key = folder.path().join("key");
+    fs::write(&key, wire::SECRET)?;
+    let config = folder.path().join("keyside.toml");
+    fs::write(&config, declared_settings(&key, upstream))?;
+    let log = folder.path().join("stderr.log");
+    let started = Started::wait(binary, "proxy", &config, &log).await?;
+    let proxy = bound(&started.ready, "proxy")?;
+    Ok(contender(started.process, proxy, folder))
+}
+
+fn contender(process: Process, address: SocketAddr, folder: TempDir) -> Contender {
+    Contender {
+        measured: process.pid(),
+        process,
         address,
         path: "/openai/v1/chat/completions",
         _folder: folder,
-    })
+    }
+}
+
+fn declared_settings(key: &Path, upstream: SocketAddr) -> String {
+    let workspace = wire::WORKSPACE;
+    let source = format!("file:{}", key.display());
+    format!(
+        "[proxy]\nlisten = [\"127.0.0.1:0\"]\nthreads = 1\n[observe]\nlisten = \"127.0.0.1:0\"\n[store]\nbackend = \"none\"\n\
+         [providers.openai]\nbase_url = \"http://{upstream}\"\n[[credential]]\nworkspace = {workspace:?}\n\
+         provider = \"openai\"\nsource = {source:?}\n"
+    )
 }
 
 pub(super) fn version(binary: &Path) -> Result<String> {
@@ -73,19 +100,50 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `binary` and waits for it to be ready.
     pub(crate) async fn start(binary: &Path, config: &Path, log: &Path) -> Result<Self> {
+        let Started {
+            process,
+            ready,
+            took,
+        } = Started::wait(binary, "serve", config, log).await?;
+        Ok(Self {
+            process,
+            took,
+            proxy: bound(&ready, "proxy")?,
+            admin: bound(&ready, "admin")?,
+        })
+    }
+
+    /// Its admin API, as the owner whose token lies in the data folder under `folder`.
+    pub(crate) fn admin(&self, folder: &Path) -> Result<Admin> {
+        Admin::new(self.admin, &folder.join("data/admin-token"))
+    }
+
+    /// Ends it.
+    pub(crate) async fn stop(self) -> Result<()> {
+        self.process.stop().await
+    }
+}
+
+/// A process that has said that it is ready, and what it said.
+struct Started {
+    process: Process,
+    ready: Value,
+    took: Duration,
+}
+
+impl Started {
+    async fn wait(binary: &Path, command: &str, config: &Path, log: &Path) -> Result<Self> {
         let config = config
             .to_str()
             .context("the temporary folder's name is not UTF-8")?;
         let began = Instant::now();
-        let mut process = Process::start(binary, &["serve", "--config", config], log)?;
+        let mut process = Process::start(binary, &[command, "--config", config], log)?;
         loop {
             if let Some(ready) = ready_line(&fs::read_to_string(log)?) {
-                let took = began.elapsed();
                 return Ok(Self {
                     process,
-                    took,
-                    proxy: bound(&ready, "proxy")?,
-                    admin: bound(&ready, "admin")?,
+                    ready,
+                    took: began.elapsed(),
                 });
             }
             process.must_run(log).context("keyside does not start")?;
@@ -97,16 +155,6 @@ impl Server {
             }
             sleep(Duration::from_millis(1)).await;
         }
-    }
-
-    /// Its admin API, as the owner whose token lies in the data folder under `folder`.
-    pub(crate) fn admin(&self, folder: &Path) -> Result<Admin> {
-        Admin::new(self.admin, &folder.join("data/admin-token"))
-    }
-
-    /// Ends it.
-    pub(crate) async fn stop(self) -> Result<()> {
-        self.process.stop().await
     }
 }
 

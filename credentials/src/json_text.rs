@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 /// The text of a JSON string, in a buffer that is wiped. Nothing if `json` is no string, or its escapes come to
 /// no text (half of a surrogate pair).
-pub(super) fn unescaped(json: &str) -> Option<Zeroizing<String>> {
+pub fn unescaped(json: &str) -> Option<Zeroizing<String>> {
     let mut rest = json.strip_prefix('"')?.strip_suffix('"')?;
     // No escape is shorter than the text it encodes, so the buffer never grows: a buffer that does leaves its earlier, shorter
     // self behind unwiped.

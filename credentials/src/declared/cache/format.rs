@@ -1,0 +1,68 @@
+//! The form of the cache's file: format byte, length and text of the key's id, a MAC of the rest, and the rest in postcard.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::sealing::{FORMAT, Place, SealError, SealingKey};
+
+/// Tells entries apart without saying whose they are: a MAC of an entry's place.
+pub(super) type Tag = [u8; 32];
+
+/// All that the MAC covers.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Body {
+    /// When the file was written, in microseconds since 1970: a clock that is behind it was set back.
+    pub(super) last_used: i64,
+    pub(super) entries: Vec<Entry>,
+}
+
+/// One secret.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Entry {
+    pub(super) place: Tag,
+    /// As Vault counts, or a MAC where it does not.
+    pub(super) version: String,
+    /// When Vault last confirmed the secret, in microseconds since 1970.
+    pub(super) confirmed: i64,
+    pub(super) sealed: Vec<u8>,
+}
+
+impl Entry {
+    pub(super) fn confirmed(&self) -> Option<Timestamp> {
+        Timestamp::from_microsecond(self.confirmed).ok()
+    }
+}
+
+pub(super) fn encode(key: &SealingKey, body: &Body) -> Vec<u8> {
+    let body = postcard::to_extend(body, Vec::<u8>::new());
+    let body = body.expect("numbers and bytes of known length serialize");
+    let mac = key.mac(&PLACE, &body);
+    let id = key.id().as_bytes();
+    // Key ids are ours, and short.
+    let id_len = u8::try_from(id.len()).unwrap_or(u8::MAX);
+    [
+        [FORMAT, id_len].as_slice(),
+        id,
+        mac.as_slice(),
+        body.as_slice(),
+    ]
+    .concat()
+}
+
+pub(super) fn decode(key: &SealingKey, file: &[u8]) -> Result<Body, SealError> {
+    let [FORMAT, id_len, rest @ ..] = file else {
+        return Err(SealError::Malformed);
+    };
+    let id = rest.split_at_checked(usize::from(*id_len));
+    let (id, rest) = id.ok_or(SealError::Malformed)?;
+    let mac = rest.split_at_checked(MAC_LEN);
+    let (mac, body) = mac.ok_or(SealError::Malformed)?;
+    if id != key.id().as_bytes() {
+        return Err(SealError::OtherKey);
+    }
+    key.verify(&PLACE, body, mac)?;
+    postcard::from_bytes(body).map_err(|_| SealError::Malformed)
+}
+
+const PLACE: Place<'_> = Place::Document { key: "vault-cache" };
+const MAC_LEN: usize = 32;

@@ -1,0 +1,101 @@
+//! The cache's file and folder. All of it blocks.
+
+use std::{
+    fs::{self, File, Permissions},
+    io::{self, Read},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use crate::file::{self, FileError};
+
+/// The file's content, if there is one. The folder need not be there.
+///
+/// # Errors
+/// What is wrong with the file or the folder, for people.
+pub(super) fn read(folder: &Path) -> Result<Option<Vec<u8>>, String> {
+    let path = file_in(folder);
+    let unreadable = |error| format!("{}. The copy is not used", FileError::at(&path)(error));
+    let opened = match File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(unreadable)?,
+    };
+    expect_private(folder)?;
+    let mut content = Vec::new();
+    let mut limited = opened.take(LONGEST + 1);
+    let length = limited.read_to_end(&mut content).map_err(unreadable)?;
+    match length as u64 > LONGEST {
+        true => Err(format!(
+            "{}: it is too long for a copy of secrets, and not used; delete it",
+            path.display()
+        )),
+        false => Ok(Some(content)),
+    }
+}
+
+/// Replaces the file; without content, removes it.
+///
+/// # Errors
+/// Why the file is as it was, for people.
+pub(super) fn write(folder: &Path, content: Option<&[u8]>) -> Result<(), String> {
+    let path = file_in(folder);
+    let written = match content {
+        Some(content) => {
+            make_private(folder)?;
+            file::replace(&path, content, Permissions::from_mode(0o600))
+        }
+        None => remove_file(folder, &path).map_err(FileError::at(&path)),
+    };
+    written.map_err(|error| format!("{error}. A restart during an outage finds no current copy"))
+}
+
+/// Removes the file where it could not be replaced. A disk that is full lets that be done.
+pub(super) fn remove(folder: &Path) {
+    let path = file_in(folder);
+    if let Err(error) = remove_file(folder, &path) {
+        tracing::error!(
+            path = %path.display(), %error,
+            "a secret that Vault took back is still in the cache: delete the file"
+        );
+    }
+}
+
+/// Makes the folder with mode 700, unless it is there.
+///
+/// # Errors
+/// Why it cannot be used, for people.
+pub(super) fn make_private(folder: &Path) -> Result<(), String> {
+    if !folder.is_dir() {
+        file::make_folder(folder)
+            .map_err(|error| format!("{error}. Without its folder vault.cache keeps nothing"))?;
+    }
+    expect_private(folder)
+}
+
+fn expect_private(folder: &Path) -> Result<(), String> {
+    let shown = folder.display();
+    let metadata = fs::metadata(folder);
+    let metadata = metadata.map_err(|error| format!("{shown}: {error}"))?;
+    let mode = metadata.permissions().mode() & 0o777;
+    match mode & 0o077 {
+        0 => Ok(()),
+        _ => Err(format!(
+            "{shown} has mode {mode:03o}, and vault.cache keeps secrets only where no other user can look: chmod 700 it, or name \
+             a folder in it, which Keyside makes"
+        )),
+    }
+}
+
+fn remove_file(folder: &Path, path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.and_then(|()| file::sync_folder(folder)),
+    }
+}
+
+fn file_in(folder: &Path) -> PathBuf {
+    folder.join("vault-secrets")
+}
+
+/// Thousands of secrets of the greatest length.
+const LONGEST: u64 = 64 * 1024 * 1024;

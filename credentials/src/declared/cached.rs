@@ -1,0 +1,120 @@
+//! What declared credentials take from the cache at a start, and bring to it as Vault answers.
+
+use std::{sync::Arc, time::Instant};
+
+use super::{
+    Declared, Item,
+    cache::{Cache, CachedSecret},
+    state::Cached,
+};
+use crate::{
+    Secret,
+    sealing::Place,
+    source::{Found, SourceError, SourceReference},
+};
+
+impl Declared {
+    /// Puts into use what the cache has of these credentials. [`Self::follow`] does it first; alone it is for looking at the
+    /// cache: nothing is asked of Vault, and nothing is written.
+    pub async fn open_cache(&self) {
+        let Some(cache) = &self.cache else {
+            return;
+        };
+        let now = self.clock.now();
+        let left = cache.read(now).await;
+        let mut taken = 0_usize;
+        for item in &self.items {
+            let Some((_, place)) = self.place_in_cache(item) else {
+                continue;
+            };
+            match cache.take(&left, &place, now) {
+                Ok(Some(cached)) => {
+                    self.use_cached(item, cached);
+                    taken += 1;
+                }
+                Ok(None) => {}
+                Err(why) => {
+                    let source = &item.source;
+                    cache.report(format!("{source}: its copy is not used: {why}"));
+                }
+            }
+        }
+        if taken > 0 {
+            tracing::info!(
+                secrets = taken,
+                "secrets from the cache are used until Vault answers"
+            );
+        }
+    }
+
+    /// Why the cache cannot be used; names the place and the remedy.
+    pub fn cache_fault(&self) -> Option<String> {
+        self.cache.as_ref()?.fault()
+    }
+
+    /// Whether there is a cache, be it usable or not.
+    pub fn has_cache(&self) -> bool {
+        self.cache.is_some()
+    }
+
+    /// Writes the cache, and ends the use of what is too old in it, for as long as the runtime lives.
+    pub(super) async fn keep_cache(self: Arc<Self>) {
+        let Some(cache) = &self.cache else {
+            return;
+        };
+        cache.prepare().await;
+        loop {
+            let now = self.clock.now();
+            for item in &self.items {
+                let change = item.state().expire(Instant::now(), now);
+                self.carry_out(item, change);
+            }
+            cache.write_if_due(now).await;
+            cache.wait().await;
+        }
+    }
+
+    /// Brings to the cache what Vault has answered. An outage changes nothing in it.
+    pub(super) fn note_in_cache(&self, item: &Item, found: &Result<Found, SourceError>) {
+        let Some((cache, place)) = self.place_in_cache(item) else {
+            return;
+        };
+        let now = self.clock.now();
+        match found {
+            Ok(Found::Same) => cache.confirm(&place, now),
+            Ok(Found::Another { version, secret }) => cache.keep(&place, version, secret, now),
+            Err(SourceError::Gone(_)) => cache.evict(&place),
+            Err(SourceError::Away(_)) => {}
+        }
+    }
+
+    /// Whether it is the secret that is used from the cache.
+    pub(super) fn was_cached(&self, item: &Item, secret: &Secret) -> bool {
+        let mac = self.mac_of(item, secret);
+        item.state()
+            .cached()
+            .is_some_and(|cached| cached.mac == mac)
+    }
+
+    fn use_cached(&self, item: &Item, cached: CachedSecret) {
+        let mut state = item.state();
+        state.found_in_cache(Cached {
+            version: cached.version,
+            confirmed: cached.confirmed,
+            until: cached.until,
+            deadline: Instant::now() + cached.remaining,
+            mac: self.mac_of(item, &cached.secret),
+        });
+        self.put_in_use(item, &state, &cached.secret);
+    }
+
+    /// Files are not kept in it: they are at hand whenever the cache is.
+    fn place_in_cache<'a>(&'a self, item: &'a Item) -> Option<(&'a Cache, Place<'a>)> {
+        match (&self.cache, &item.source) {
+            (Some(cache), SourceReference::Vault(reference)) => {
+                Some((cache, cache.place(&item.document.id, reference)))
+            }
+            _ => None,
+        }
+    }
+}

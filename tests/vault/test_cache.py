@@ -1,0 +1,183 @@
+"""The sealed cache: a sidecar that is started again during an outage serves, for as long as the outage may last."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.canary import leaks
+from harness.web import eventually
+from logins import Login, write_secret
+from sidecar import AT_ONCE, GONE, UNKNOWN, Settings, Sidecar, command, needs
+from slow import Fault
+
+pytestmark = needs("proxy")
+
+#: After an outage Keyside tries again with a backoff, so this takes longer than a poll.
+RECOVERED = 15
+FROM_CACHE = "keyside_declared_credential_from_cache"
+
+
+@pytest.fixture
+def cache(folder, canaries) -> Settings:
+    """Settings of `[vault]` that name a cache, with its key in place."""
+    key = command("master-key", "generate", cwd=folder).stdout.strip()
+    canaries.append(key)
+    write_secret(folder / "cache-key", key)
+    return {"cache": str(folder / "cache"), "cache_key_file": str(folder / "cache-key")}
+
+
+def a_sidecar_that_is_killed_during_an_outage_serves_again_and_says_from_where(
+    mortal_corner, cache, start, provider, canaries
+):
+    key = mortal_corner.new_key()
+    provider.good = {key}
+    login = _with(mortal_corner.login(), cache)
+    first = start(mortal_corner.source(), login).becomes_ready()
+    assert eventually(lambda: _files(cache), within=10), first.log()[-4000:]
+    assert _value(first, FROM_CACHE) == 0
+    doctor = {found["name"]: found for found in json.loads(first.command("doctor", "--json").stdout)}
+    assert doctor["vault cache"]["state"] == "ok", doctor
+    assert "1 of 1" in doctor["vault cache"]["said"], doctor
+
+    mortal_corner.bao.kill()
+    first.kill()
+    for file in _files(cache):
+        assert file.stat().st_mode & 0o777 == 0o600
+        found = [disguise for secret in canaries for disguise in leaks(secret, file.read_bytes())]
+        assert found == [], file
+        for visible in (mortal_corner.mount, "api_key", mortal_corner.bao.address):
+            assert visible.encode() not in file.read_bytes(), visible
+    assert Path(cache["cache"]).stat().st_mode & 0o777 == 0o700
+
+    second = start(mortal_corner.source(), login).becomes_ready()
+    answer = second.ask()
+    assert (answer.status, provider.seen[-1]) == (200, key)
+    assert answer.seconds < AT_ONCE
+    assert "vault.cache" in second.readiness()[1], second.readiness()
+    assert mortal_corner.bao.address in second.readiness()[1], "the reason is named"
+    assert _value(second, FROM_CACHE) == 1
+    assert eventually(lambda: "from_cache_until" in second.log(), within=10)
+
+    with second.load() as load:
+        mortal_corner.bao.start()
+        mortal_corner.bao.unseal()
+        following = mortal_corner.new_key()
+        provider.good.add(following)
+        assert provider.saw(following, within=RECOVERED)
+    load.assert_nobody_noticed()
+    assert eventually(lambda: _value(second, FROM_CACHE) == 0, within=5)
+    assert "vault.cache" not in second.readiness()[1], second.readiness()
+
+
+@pytest.mark.slow
+def what_is_in_the_cache_is_refused_and_deleted_once_the_outage_is_over(mortal_corner, cache, start, provider):
+    provider.good = {mortal_corner.new_key()}
+    login = _with(mortal_corner.login(), cache, outage="15s", timeout="1s")
+    first = start(mortal_corner.source(), login).becomes_ready()
+    assert eventually(lambda: _files(cache), within=10), first.log()[-4000:]
+    mortal_corner.bao.kill()
+    first.kill()
+
+    second = start(mortal_corner.source(), login).becomes_ready(within=8)
+    assert second.ask().status == 200
+    assert second.refuses(UNKNOWN, within=20), second.ask()
+    assert second.ask().seconds < AT_ONCE
+    assert eventually(lambda: not _files(cache), within=5), _files(cache)
+    second.kill()
+
+    third = start(mortal_corner.source(), login).is_up()
+    assert third.ask().refusal in UNKNOWN
+    assert third.readiness()[0] == 503
+
+    mortal_corner.bao.start()
+    mortal_corner.bao.unseal()
+    third.becomes_ready(within=RECOVERED)
+    assert third.ask().status == 200
+    assert eventually(lambda: _files(cache), within=5), "it is kept again"
+
+
+def what_vault_has_deleted_is_not_in_the_cache_either(mortal_corner, cache, start, provider):
+    provider.good = {mortal_corner.new_key()}
+    login = _with(mortal_corner.login(), cache)
+    first = start(mortal_corner.source(), login).becomes_ready()
+    assert eventually(lambda: _files(cache), within=10), first.log()[-4000:]
+    mortal_corner.bao.ask("DELETE", f"{mortal_corner.mount}/data/acme/openai")
+    assert first.refuses(GONE, within=5), first.ask()
+    assert eventually(lambda: not _files(cache), within=2), _files(cache)
+    mortal_corner.bao.kill()
+    first.kill()
+
+    second = start(mortal_corner.source(), login).is_up()
+    assert second.ask().refusal in UNKNOWN
+    assert second.readiness()[0] == 503
+
+
+def a_key_that_changed_while_keyside_was_down_is_used_from_the_first_request(corner, cache, start, provider):
+    corner.new_key()
+    login = _with(corner.login(), cache)
+    first = start(corner.source(), login).becomes_ready()
+    assert eventually(lambda: _files(cache), within=10), first.log()[-4000:]
+    first.kill()
+
+    following = corner.new_key()
+    provider.good = {following}
+    second = start(corner.source(), login).becomes_ready()
+    assert second.ask().status == 200
+    assert provider.seen == [following]
+
+
+@pytest.mark.parametrize("damage", ["bytes", "folder"])
+def a_cache_that_cannot_be_used_is_named_and_stops_no_start(damage, corner, cache, start, provider, before_bao):
+    provider.good = {corner.new_key()}
+    login = _with(corner.login(), cache)
+    login.settings["address"] = before_bao.address
+    first = start(corner.source(), login).becomes_ready()
+    assert eventually(lambda: _files(cache), within=10), first.log()[-4000:]
+    first.kill()
+    match damage:
+        case "bytes":
+            [file] = _files(cache)
+            *rest, last = file.read_bytes()
+            file.write_bytes(bytes([*rest, last ^ 1]))
+        case "folder":
+            Path(cache["cache"]).chmod(0o755)
+
+    before_bao.fault = Fault(status=503)
+    second = start(corner.source(), login).is_up()
+    assert eventually(lambda: cache["cache"] in second.readiness()[1], within=10), second.readiness()
+    assert second.ask().refusal in UNKNOWN
+    assert _value(second, "keyside_vault_cache_failed") == 1
+    assert eventually(lambda: cache["cache"] in second.log(), within=10)
+
+    before_bao.fault = Fault()
+    second.becomes_ready(within=RECOVERED)
+    assert second.ask().status == 200
+    if damage == "bytes":
+        assert eventually(lambda: _value(second, "keyside_vault_cache_failed") == 0, within=10), second.readiness()
+
+
+def a_key_of_the_cache_that_others_can_read_stops_the_start_and_the_check(corner, cache, start):
+    Path(cache["cache_key_file"]).chmod(0o644)
+    sidecar = start(corner.source(), _with(corner.login(), cache))
+    assert eventually(lambda: sidecar.ended is not None, within=10)
+    assert sidecar.ended == 78
+    for said in (sidecar.log(), sidecar.command("check").stderr):
+        assert "vault.cache_key_file" in said, said
+        assert "chmod 600" in said, said
+
+
+def _with(login: Login, cache: Settings, **more: str) -> Login:
+    login.settings |= {**cache, **more}
+    return login
+
+
+def _files(cache: Settings) -> list[Path]:
+    folder = Path(cache["cache"])
+    return sorted(file for file in folder.glob("*") if not file.name.endswith(".new")) if folder.is_dir() else []
+
+
+def _value(sidecar: Sidecar, metric: str) -> float | None:
+    """The only series of a metric."""
+    lines = [line for line in sidecar.metrics().splitlines() if line.startswith((f"{metric}{{", f"{metric} "))]
+    return float(lines[0].rpartition(" ")[2]) if len(lines) == 1 else None
