@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use keyside_store::chain::CommitError;
 
+pub(crate) use self::record::{Detail, Draft, Gone, KeyAct, Record};
 pub use self::{
     at_rest::{AtRest, ClockBehind},
     export::{Export, Line},
@@ -24,7 +25,6 @@ pub use self::{
     search::{AuditFilter, Cursor, Found},
     verify::{Break, Head, Verified, VerifyError},
 };
-pub(crate) use self::record::{Detail, Draft, Gone, KeyAct, Record};
 use crate::{
     chains::Chains,
     keyring::Keyring,

@@ -21,7 +21,7 @@ use tokio::sync::{OwnedMutexGuard, oneshot};
 
 pub(crate) use self::{
     anchors::Anchors,
-    marks::{Erased, Mark},
+    marks::{Erased, Making, Mark},
 };
 use crate::{audit::Draft, clock::Ratchet, keyring::Keyring, model::WorkspaceId};
 
@@ -118,7 +118,10 @@ impl Chains {
 
     /// The chain of a workspace, whether or not it has begun.
     pub(crate) fn of(&self, workspace: &WorkspaceId) -> Arc<Tracked> {
-        let known = self.workspaces.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self
+            .workspaces
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = known.get(workspace) {
             return known.clone();
         }
@@ -154,10 +157,7 @@ impl Chains {
     ///
     /// # Errors
     /// What is wrong with it, or the backend's failure. The state that was last seen stays.
-    pub(crate) async fn refresh(
-        &self,
-        tracked: &Tracked,
-    ) -> Result<Option<Arc<State>>, LoadError> {
+    pub(crate) async fn refresh(&self, tracked: &Tracked) -> Result<Option<Arc<State>>, LoadError> {
         let trust = self.public_key();
         let state = match tracked.state() {
             Some(known) => tracked.chain.refresh(&known, &trust).await?,
@@ -316,7 +316,10 @@ impl Chains {
 
     /// The latest time that any chain tells.
     pub(crate) fn latest(&self) -> Timestamp {
-        let workspaces = self.workspaces.read().unwrap_or_else(PoisonError::into_inner);
+        let workspaces = self
+            .workspaces
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         let chains = workspaces.values().chain([&self.own]);
         let times = chains.filter_map(|chain| Some(chain.state()?.head.at));
         let latest = times.max().unwrap_or(0);
@@ -326,7 +329,10 @@ impl Chains {
     /// Removes what no head names, of every chain.
     pub(crate) async fn sweep(&self) -> Result<usize, StorageError> {
         let tracked: Vec<_> = {
-            let workspaces = self.workspaces.read().unwrap_or_else(PoisonError::into_inner);
+            let workspaces = self
+                .workspaces
+                .read()
+                .unwrap_or_else(PoisonError::into_inner);
             let chains = workspaces.values().chain([&self.own]);
             chains.cloned().collect()
         };

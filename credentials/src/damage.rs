@@ -13,7 +13,9 @@ pub(crate) enum Damage {
     KeyGone,
     #[error("it stands in another place than it was written for")]
     Misplaced,
-    #[error("the head of its workspace is not what was written: edited, put back to an older state, or gone")]
+    #[error(
+        "the head of its workspace is not what was written: edited, put back to an older state, or gone"
+    )]
     Head,
     #[error(transparent)]
     Sealed(#[from] SealError),

@@ -4,10 +4,10 @@
 //! erasing the workspace means.
 
 mod error;
-mod stored;
 mod open;
 mod restore;
 mod rewrap;
+mod stored;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -23,14 +23,14 @@ use keyside_store::{
     file::{self, with_suffix},
 };
 
-use self::stored::{Bound, KeyringFile, WrappedKey};
 pub(crate) use self::restore::Remains;
+use self::stored::{Bound, KeyringFile, WrappedKey};
 pub use self::{error::KeyringError, rewrap::Rewrapped};
 use crate::{
-    WorkspaceId, entropy,
+    entropy,
     kms::{KeyService, Kms, KmsError, Wrapping},
     locked::LockedMemory,
-    model::random_id,
+    model::{WorkspaceId, random_id},
     sealing::SealingKey,
 };
 
@@ -239,10 +239,8 @@ impl Stored {
             let lock = file::lock(&with_suffix(&owned, ".lock"))?;
             Ok::<_, KeyringError>((lock, KeyringFile::read(&owned)?))
         };
-        let stopping = |_| KmsError::Away {
-            reason: "the process is stopping".to_owned(),
-        };
-        let read = tokio::task::spawn_blocking(read).await.map_err(stopping)?;
+        let read = tokio::task::spawn_blocking(read).await;
+        let read = read.map_err(open::ended)?;
         let (lock, file) = read?;
         if let Some(file) = file {
             self.file = file;

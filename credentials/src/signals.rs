@@ -8,7 +8,7 @@ use std::sync::{
 
 use tokio::sync::{Notify, mpsc};
 
-use crate::{Refusal, clock::Ratchet, snapshot::CredentialEntry};
+use crate::{clock::Ratchet, model::Refusal, snapshot::CredentialEntry};
 
 /// One for each credential.
 pub(crate) struct Signals {

@@ -6,10 +6,7 @@ use std::{collections::VecDeque, sync::Arc};
 use jiff::Timestamp;
 use keyside_store::{Hash, StorageError, chain::ChainName};
 
-use super::{
-    Audit, AuditFilter, AuditRecord,
-    search::Source,
-};
+use super::{Audit, AuditFilter, AuditRecord, search::Source};
 
 /// The records on their way out, up to the heads that were known when it began.
 pub struct Export<'a> {
@@ -107,7 +104,10 @@ impl Export<'_> {
             return Ok(1);
         };
         let head = &source.state.head;
-        let before = source.tracked.chain.records_before(head, from.as_microsecond());
+        let before = source
+            .tracked
+            .chain
+            .records_before(head, from.as_microsecond());
         // Of a damaged chain nothing is read either way.
         Ok(before.await.unwrap_or(0) + 1)
     }

@@ -40,7 +40,9 @@ pub enum FileError {
         line: usize,
     },
     /// A record was edited, left out or added.
-    #[error("line {line}: record {position} of {chain} does not follow the one before it: edited, left out or added")]
+    #[error(
+        "line {line}: record {position} of {chain} does not follow the one before it: edited, left out or added"
+    )]
     Broken {
         /// The line's number, from 1.
         line: usize,
@@ -50,7 +52,9 @@ pub enum FileError {
         position: u64,
     },
     /// The head is not signed by the holder of the key.
-    #[error("line {line}: the head of {chain} is not signed by the given key: another installation's, or edited")]
+    #[error(
+        "line {line}: the head of {chain} is not signed by the given key: another installation's, or edited"
+    )]
     Unsigned {
         /// The line's number, from 1.
         line: usize,
@@ -58,7 +62,9 @@ pub enum FileError {
         chain: String,
     },
     /// The records do not lead to the head.
-    #[error("line {line}: the records of {chain} do not lead to its head: some are missing at the end, or edited")]
+    #[error(
+        "line {line}: the records of {chain} do not lead to its head: some are missing at the end, or edited"
+    )]
     NotTheHead {
         /// The line's number, from 1.
         line: usize,
@@ -117,8 +123,7 @@ pub fn verify_export(file: impl BufRead, key: &PublicKey) -> Result<Checked, Fil
     for (number, text) in (1..).zip(file.lines()) {
         let text = text?;
         let line = number;
-        let parsed: Line =
-            serde_json::from_str(&text).map_err(|_| FileError::NotALine { line })?;
+        let parsed: Line = serde_json::from_str(&text).map_err(|_| FileError::NotALine { line })?;
         let chain = parsed.chain.clone();
         if let Some(end) = parsed.end {
             let (records, hash) = open.remove(&chain).unwrap_or_default();
@@ -172,9 +177,5 @@ fn record_hash(line: &Line) -> Option<Hash> {
 }
 
 fn head(end: &End, chain: &str, key: &PublicKey) -> Option<Head> {
-    let name = match chain.strip_prefix("workspace/") {
-        Some(id) => ChainName::workspace(id),
-        None => ChainName::installation(),
-    };
-    Head::verify(&end.head, &name, &end.installation, key).ok()
+    Head::verify(&end.head, &ChainName::of(chain), &end.installation, key).ok()
 }

@@ -128,7 +128,12 @@ impl Source {
 
     /// Up to `limit` records from a position on; none where they are not what was written.
     pub(super) async fn read(&self, from: u64, limit: usize) -> Result<Vec<Stored>, StorageError> {
-        match self.tracked.chain.records(&self.state.head, from, limit).await {
+        match self
+            .tracked
+            .chain
+            .records(&self.state.head, from, limit)
+            .await
+        {
             Ok(records) => Ok(records),
             Err(LoadError::Storage(error)) => Err(error),
             Err(LoadError::Damaged(damage)) => {
@@ -176,9 +181,7 @@ impl Merge {
         }
     }
 
-    async fn next(
-        &mut self,
-    ) -> Result<Option<(Cursor, Arc<Source>, Stored)>, StorageError> {
+    async fn next(&mut self) -> Result<Option<(Cursor, Arc<Source>, Stored)>, StorageError> {
         while let Some(mut reading) = self.cursors.pop() {
             let was_known = !reading.read.is_empty();
             reading.fill(self.last.as_ref()).await?;

@@ -9,11 +9,7 @@ use keyside_store::{
 use serde::{Deserialize, Serialize};
 
 use super::{Audit, Record};
-use crate::{
-    chains::Tracked,
-    keyring::KeyringError,
-    kms::KmsError,
-};
+use crate::{chains::Tracked, keyring::KeyringError, kms::KmsError};
 
 /// A place in a chain: a record's position, and the chain hash after it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -179,7 +175,8 @@ impl Audit {
                         return Err(VerifyError::Broken(Break {
                             chain: tracked.chain.name().clone(),
                             position: link.records,
-                            finding: "is not the one that the installation's chain knows".to_owned(),
+                            finding: "is not the one that the installation's chain knows"
+                                .to_owned(),
                         }));
                     }
                 }

@@ -2,11 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::{
-    KeyringError, KmsError,
-    file::FileError,
-    storage::{StorageError, StoreOpenError},
-};
+use keyside_store::{StorageError, file::FileError};
+
+use crate::{keyring::KeyringError, kms::KmsError};
 
 /// Why a backup was not restored. Each says what to do. Nothing that was there is changed, unless a file of the
 /// last step could not be put in place: what it replaced stands beside it then.
@@ -95,7 +93,7 @@ pub enum RestoreError {
     Kms(#[from] KmsError),
     /// The new store cannot be made.
     #[error(transparent)]
-    Store(#[from] StoreOpenError),
+    Store(Box<dyn std::error::Error + Send + Sync>),
     /// The new store cannot be written.
     #[error(transparent)]
     Storage(#[from] StorageError),

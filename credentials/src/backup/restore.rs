@@ -8,8 +8,14 @@ use std::{
     io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    pin::Pin,
 };
 
+use keyside_store::{
+    Backend, SigningKey,
+    chain::{ChainName, Head},
+    file::{self, FileError},
+};
 use zeroize::Zeroizing;
 
 use super::{
@@ -18,20 +24,26 @@ use super::{
     item::{self, Item},
 };
 use crate::{
-    Kms, KmsSource,
-    audit::{self, Head},
-    file::{self, FileError},
+    HEADS,
+    chains::Anchors,
     keyring::{Keyring, Remains},
+    kms::{Kms, KmsSource},
     sealing::SealingKey,
-    storage::{SledStorage, Storage},
 };
+
+/// Opens a new store in a folder.
+pub type OpenStore<'a> = &'a (dyn Fn(&Path) -> OpeningStore + Send + Sync);
+/// A store that is being opened.
+pub type OpeningStore = Pin<Box<dyn Future<Output = Result<Backend, RestoreError>> + Send>>;
 
 /// Where a backup is to go, and what is known to be lost by it.
 #[derive(Clone)]
 pub struct Restore<'a> {
+    /// Opens the new store. Closed again when the backend is dropped.
+    pub open: OpenStore<'a>,
     /// The store's folder, where nothing is yet.
     pub store: &'a Path,
-    /// The keyring's file. The owner's token and the audit log's head stand beside it.
+    /// The keyring's file. The owner's token and the heads that were acknowledged last stand beside it.
     pub keyring: &'a Path,
     /// What wraps the keys. It is opened once the file has proved whole.
     pub kms: &'a KmsSource,
@@ -49,7 +61,7 @@ pub struct Restored {
     pub header: Header,
     /// How often this installation has been restored, this time included.
     pub epoch: u64,
-    /// Documents: workspaces, credentials, tokens.
+    /// Objects of chains: documents, and what leads to them.
     pub documents: usize,
     /// Entries of the audit log.
     pub audit_records: usize,
@@ -77,10 +89,9 @@ impl Restore<'_> {
         let key = Keyring::unwrap_alone(&kms, &header.installation, &header.key, &header.wrapped);
         let mut items = Items::new(reader, key.await?);
         let keyring = items.keyring()?;
-        let installation = Keyring::installation_of(&keyring, self.keyring, &kms).await?;
-        self.no_older_head(&header, &installation)?;
-        self.write(items, header, keyring, remains, &installation)
-            .await
+        let signing = Keyring::signing_of(&keyring, self.keyring, &kms).await?;
+        self.no_older_head(&header, &signing)?;
+        self.write(items, header, keyring, remains, &signing).await
     }
 
     async fn write(
@@ -89,7 +100,7 @@ impl Restore<'_> {
         header: Header,
         keyring: Vec<u8>,
         remains: Option<Remains>,
-        installation: &SealingKey,
+        signing: &SigningKey,
     ) -> Result<Restored, RestoreError> {
         let aside = file::with_suffix(self.store, ".restoring");
         remove_if_there(&aside)?;
@@ -100,14 +111,23 @@ impl Restore<'_> {
             audit_records: 0,
             run_blocks: 0,
         };
-        let storage = SledStorage::open(&aside).await?;
-        let token = import(&storage, items, &mut restored).await?;
-        drop(storage);
+        let heads = file::with_suffix(&self.heads(), ".restoring");
+        remove_if_there(&heads)?;
+        let backend = (self.open)(&aside).await?;
+        let mut import = Import {
+            backend: &backend,
+            signing,
+            heads: &heads,
+            restored: &mut restored,
+        };
+        let token = import.run(items).await?;
+        drop(backend);
         if let Some(remains) = &remains {
             keep(self.keyring, remains.epoch())?;
         }
         Keyring::restore(&keyring, self.keyring, restored.epoch, &restored.header.id)?;
-        audit::write_anchor(&self.anchor(), installation, restored.header.audit)?;
+        remove_if_there(&self.heads())?;
+        file::rename(&heads, &self.heads())?;
         self.put_token(token, remains.as_ref().map_or(0, Remains::epoch))?;
         file::rename(&aside, self.store)?;
         Ok(restored)
@@ -163,27 +183,25 @@ impl Restore<'_> {
         }
     }
 
-    /// The head that remains here speaks only to the key of its own installation.
-    fn no_older_head(
-        &self,
-        header: &Header,
-        installation: &SealingKey,
-    ) -> Result<(), RestoreError> {
-        let anchor = self.anchor();
-        if !anchor.exists() {
+    /// The heads that remain here were signed by the key of their own installation.
+    fn no_older_head(&self, header: &Header, signing: &SigningKey) -> Result<(), RestoreError> {
+        let own = ChainName::installation();
+        let anchor = Anchors::path(&self.heads(), &own);
+        let Some(bytes) = file::read_if_there(&anchor)? else {
             return Ok(());
-        }
-        match audit::read_anchor(&anchor, installation) {
-            None => self.other(header, None),
-            Some(Head { position, .. }) if position > header.audit.position && !self.older => {
+        };
+        let key = signing.public();
+        match Head::verify(&bytes, &own, &header.installation, &key) {
+            Err(_) => self.other(header, None),
+            Ok(head) if head.records > header.audit.position && !self.older => {
                 Err(RestoreError::Older {
                     finding: format!(
-                        "its audit log ends at {}, and the one that was here at {position}",
-                        header.audit.position
+                        "its audit log ends at {}, and the one that was here at {}",
+                        header.audit.position, head.records
                     ),
                 })
             }
-            Some(_) => Ok(()),
+            Ok(_) => Ok(()),
         }
     }
 
@@ -198,8 +216,8 @@ impl Restore<'_> {
         }
     }
 
-    fn anchor(&self) -> PathBuf {
-        self.keyring.with_file_name("audit-head")
+    fn heads(&self) -> PathBuf {
+        self.keyring.with_file_name(HEADS)
     }
 
     fn token_file(&self) -> PathBuf {
@@ -257,40 +275,64 @@ impl Items {
 }
 
 /// Puts everything into a new store, and returns the owner's token.
-async fn import(
-    storage: &SledStorage,
-    mut items: Items,
-    restored: &mut Restored,
-) -> Result<Option<Zeroizing<Vec<u8>>>, RestoreError> {
-    let mut token = None;
-    while let Some(item) = items.next()? {
-        match item {
-            Item::Keyring(_) => return Err(items.reader.damaged("it has two keyrings")),
-            Item::OwnerToken(contents) => token = Some(contents),
-            Item::Document {
-                key,
-                revision,
-                body,
-            } => {
-                storage.import_document(key, revision, body).await?;
-                restored.documents += 1;
-            }
-            Item::Entry {
-                log,
-                position,
-                entry,
-            } => {
-                storage.import_entry(log.into(), position, entry).await?;
-                match log {
-                    item::LogName::Audit => restored.audit_records += 1,
-                    item::LogName::Runs => restored.run_blocks += 1,
+struct Import<'a> {
+    backend: &'a Backend,
+    signing: &'a SigningKey,
+    heads: &'a Path,
+    restored: &'a mut Restored,
+}
+
+impl Import<'_> {
+    async fn run(&mut self, mut items: Items) -> Result<Option<Zeroizing<Vec<u8>>>, RestoreError> {
+        let mut token = None;
+        while let Some(item) = items.next()? {
+            match item {
+                Item::Keyring(_) => return Err(items.reader.damaged("it has two keyrings")),
+                Item::OwnerToken(contents) => token = Some(contents),
+                Item::Object { key, bytes } => {
+                    self.backend.storage.put_new(&key, &bytes).await?;
+                    self.restored.documents += 1;
+                }
+                Item::Segment {
+                    chain,
+                    number,
+                    bytes,
+                } => {
+                    self.backend.archive.put_new(&chain, number, &bytes).await?;
+                }
+                Item::Head { chain, bytes } => {
+                    let head = self.head(&chain, &bytes).await?;
+                    head.ok_or_else(|| items.reader.damaged("a head in it is not signed by it"))?;
+                }
+                Item::Runs(block) => {
+                    self.restored.run_blocks += 1;
+                    let position = self.restored.run_blocks as u64;
+                    self.backend.runs.append(position, block).await?;
                 }
             }
         }
+        self.backend.storage.sync().await?;
+        self.backend.runs.sync().await?;
+        Ok(token)
     }
-    storage.sync().await?;
-    storage.sync_runs().await?;
-    Ok(token)
+
+    /// Signs a head again, in the new epoch: whoever has seen a later state of its chain takes this one for the newer all the
+    /// same.
+    async fn head(&mut self, chain: &str, bytes: &[u8]) -> Result<Option<()>, RestoreError> {
+        let name = ChainName::of(chain);
+        let installation = &self.restored.header.installation;
+        let key = self.signing.public();
+        let Ok(mut head) = Head::verify(bytes, &name, installation, &key) else {
+            return Ok(None);
+        };
+        self.restored.audit_records += head.records as usize;
+        head.epoch = self.restored.epoch;
+        let signed = head.sign(&name, installation, self.signing);
+        let storage = &self.backend.storage;
+        storage.swap(&name.head_key(), None, &signed).await?;
+        Anchors::restore(self.heads, &name, &signed)?;
+        Ok(Some(()))
+    }
 }
 
 /// An empty folder is nothing.

@@ -13,9 +13,9 @@ use std::{
 };
 
 use keyside_store::{
+    StorageError,
     chain::{ChainName, Head, Link, LoadError, State},
     file::{self, FileError},
-    StorageError,
 };
 
 use crate::keyring::Keyring;

@@ -7,12 +7,11 @@ use std::{
 };
 
 use tokio::{sync::Semaphore, task::spawn_blocking, time::sleep};
-use tracing::field::display;
 
 use super::{Declared, Item, state::Change, state::State};
 use crate::{
-    Secret,
     documents::{CredentialDocument, Trace},
+    secret::Secret,
     snapshot::{CredentialEntry, Snapshot, WorkspaceEntry},
     source::{self, AT_ONCE, Found, GRACE, SourceError, SourceReference},
 };

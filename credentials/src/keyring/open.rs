@@ -27,7 +27,7 @@ pub(super) async fn unwrap_all(
         let workspaces = file.workspaces.iter();
         workspaces.flat_map(|(workspace, keys)| keys.iter().map(move |key| (workspace, key)))
     };
-    let mut waiting = in_file().enumerate();
+    let mut waiting = in_file().enumerate().collect::<Vec<_>>().into_iter();
     let mut running = JoinSet::new();
     let mut unwrapped = HashMap::new();
     loop {
@@ -73,7 +73,7 @@ pub(super) async fn unwrap_all(
 }
 
 /// A panic goes on where it is waited for; otherwise the runtime has gone.
-fn ended(error: JoinError) -> KmsError {
+pub(super) fn ended(error: JoinError) -> KmsError {
     match error.try_into_panic() {
         Ok(panic) => panic::resume_unwind(panic),
         Err(_) => KmsError::Away {

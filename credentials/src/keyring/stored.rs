@@ -10,7 +10,7 @@ use keyside_store::{
 };
 
 use super::KeyringError;
-use crate::{WorkspaceId, encoding::base64_bytes};
+use crate::{encoding::base64_bytes, model::WorkspaceId};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -2,7 +2,7 @@
 //! so that what was moved does not open.
 
 use super::{ALGORITHM, FORMAT};
-use crate::{ActorId, CredentialId, WorkspaceId};
+use crate::model::{ActorId, CredentialId, WorkspaceId};
 
 /// A place, and with it the purpose.
 #[derive(Clone, Copy, Debug)]

@@ -80,6 +80,12 @@ impl State {
         self.map.get(name)
     }
 
+    /// The keys of everything that the head names, but for segments.
+    pub fn object_keys(&self, chain: &ChainName) -> Vec<String> {
+        let objects = self.objects();
+        objects.map(|object| chain.object_key(&object)).collect()
+    }
+
     /// The head as it is stored.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -95,6 +101,11 @@ impl ChainName {
     /// The chain of a workspace.
     pub fn workspace(id: &str) -> Self {
         Self(format!("{WORKSPACE}{id}").into())
+    }
+
+    /// The chain that [`as_str`](Self::as_str) names.
+    pub fn of(name: &str) -> Self {
+        Self(name.into())
     }
 
     /// The id of the workspace, if it is one's chain.

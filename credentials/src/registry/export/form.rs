@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::{
-    AuditRecord, Credential, documents::Defaults, runs::StoredRun, snapshot::WorkspaceEntry,
+    audit::AuditRecord, documents::Defaults, model::Credential, runs::StoredRun,
+    snapshot::WorkspaceEntry,
 };
 
 pub(super) fn workspace(entry: &WorkspaceEntry) -> Value {

@@ -173,7 +173,8 @@ impl Chain {
     /// Removes what the head before named and this one does not. What fails is removed by the next sweep.
     async fn forget(&self, before: &State, now: &State) {
         let named: HashSet<_> = now.objects().collect();
-        for object in before.objects().filter(|object| !named.contains(object)) {
+        let garbage = before.objects().filter(|object| !named.contains(object));
+        for object in garbage.collect::<Vec<_>>() {
             let deleted = self.storage.delete(&self.name.object_key(&object)).await;
             if let Err(error) = deleted {
                 tracing::debug!(chain = %self.name, %error, "garbage is left for the next start");
@@ -212,7 +213,7 @@ impl Chain {
 
 impl State {
     /// Every object that it names.
-    fn objects(&self) -> impl Iterator<Item = ObjectRef> {
+    pub(super) fn objects(&self) -> impl Iterator<Item = ObjectRef> {
         self.map.objects().chain(self.head.tail.iter().copied())
     }
 }

@@ -1,21 +1,10 @@
-//! What came of storing a secret.
+//! What whoever stored a secret should know.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Credential, Label};
-
-/// A secret that was stored, as a new credential or a new version of one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Saved {
-    /// How the credential looks now.
-    pub credential: Credential,
-    /// What was unusual, and kept nobody from storing it.
-    pub warnings: Vec<Warning>,
-    /// Whether an earlier request of the same idempotency key has done it, and this one nothing.
-    pub repeated: bool,
-}
+use super::Label;
 
 /// Something that whoever stored a secret should know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
