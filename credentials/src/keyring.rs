@@ -121,9 +121,7 @@ impl Keyring {
 
     /// The key of a workspace with this id.
     pub(crate) fn key(&self, workspace: &WorkspaceId, id: &str) -> Option<Arc<SealingKey>> {
-        let keys = self.keys();
-        let mut of_workspace = keys.get(workspace)?.iter();
-        of_workspace.find(|key| key.id() == id).cloned()
+        key_of(&self.keys(), workspace, id)
     }
 
     /// The ids of all keys of a workspace, those that do not unwrap included.
@@ -196,24 +194,35 @@ impl Keyring {
         Ok(destroyed)
     }
 
-    /// Takes over what another process has done to the file: keys of workspaces that it made or erased.
+    /// Takes over what another process has done to the file: keys of workspaces that it made or erased. Only keys that are not
+    /// known yet are unwrapped: what is known stays in use even if the file is wrapped with a master key that this process
+    /// does not have.
     pub(crate) async fn catch_up(&self) -> Result<(), KeyringError> {
         let mut stored = self.stored.lock().await;
         drop(stored.read_again(&self.path).await?);
-        let known: HashSet<String> = {
-            let keys = self.keys();
-            let all = keys.values().flatten();
-            all.map(|key| key.id().to_owned()).collect()
+        let known = self.keys().clone();
+        let is_known = |workspace: &WorkspaceId, key: &WrappedKey| {
+            key_of(&known, workspace, &key.id).is_some()
         };
-        let is_new = |keys: &Vec<WrappedKey>| keys.iter().any(|key| !known.contains(&key.id));
-        let workspaces = &stored.file.workspaces;
-        let there = workspaces.values().map(Vec::len).sum::<usize>();
-        if there == known.len() && !workspaces.values().any(is_new) {
+        let file = &stored.file;
+        let unknown = file.without(is_known);
+        let there = file.workspaces.values().map(Vec::len).sum::<usize>();
+        if unknown.workspaces.is_empty() && there == known.values().map(Vec::len).sum::<usize>() {
             return Ok(());
         }
         let service = stored.kms.service();
-        let unwrapped = open::unwrap_all(&service, &stored.file, &self.memory).await?;
-        *self.keys_mut() = unwrapped;
+        let unwrapped = open::unwrap_all(&service, &unknown, &self.memory).await?;
+        // In the file's order: the last key of a workspace seals.
+        let in_file = file.workspaces.iter().map(|(workspace, keys)| {
+            let find = |key: &WrappedKey| {
+                let known = key_of(&known, workspace, &key.id);
+                known.or_else(|| key_of(&unwrapped, workspace, &key.id))
+            };
+            let keys: Vec<_> = keys.iter().filter_map(find).collect();
+            (workspace.clone(), keys)
+        });
+        let in_file: Keys = in_file.collect();
+        *self.keys_mut() = in_file;
         Ok(())
     }
 
@@ -275,6 +284,11 @@ impl Stored {
         }
         Ok(())
     }
+}
+
+fn key_of(keys: &Keys, workspace: &WorkspaceId, id: &str) -> Option<Arc<SealingKey>> {
+    let mut of_workspace = keys.get(workspace)?.iter();
+    of_workspace.find(|key| key.id() == id).cloned()
 }
 
 async fn new_key(
