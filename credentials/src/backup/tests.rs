@@ -96,6 +96,7 @@ impl Place {
             .create_workspace(&act(), workspace("acme"))
             .await
             .unwrap();
+        linked(&registry, "acme").await;
         registry.add(&act(), key("a")).await.unwrap();
         (place, registry)
     }
@@ -215,26 +216,26 @@ async fn records(registry: &Registry) -> Vec<AuditRecord> {
     records
 }
 
-/// Returns when the installation's chain tells how far those of workspaces had come.
-async fn linked(registry: &Registry) {
-    let filter = AuditFilter {
-        event: Some(Event::ChainsLinked),
-        ..AuditFilter::default()
+/// Returns when the installation's chain tells how far that of a workspace has come, which it does a moment after a change
+/// that makes the workspace or ends a use. From then on nothing is written by itself.
+async fn linked(registry: &Registry, workspace: &str) {
+    let id: crate::WorkspaceId = workspace.parse().unwrap();
+    let is_linked = async || {
+        let id = id.clone();
+        let is_linked = registry.to_its_end(|inner| async move {
+            let link = inner.chains.mark(&id).and_then(|mark| mark.link);
+            let state = inner.chains.of(&id).state();
+            Ok(link == state.map(|state| state.head.link()))
+        });
+        is_linked.await.unwrap()
     };
-    let until_there = async {
-        while registry
-            .audit()
-            .search(&filter, None, 1)
-            .await
-            .unwrap()
-            .records
-            .is_empty()
-        {
+    let until_linked = async {
+        while !is_linked().await {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     };
     let limit = std::time::Duration::from_secs(10);
-    tokio::time::timeout(limit, until_there).await.unwrap();
+    tokio::time::timeout(limit, until_linked).await.unwrap();
 }
 
 /// What checking the whole log finds, which is something.

@@ -192,7 +192,6 @@ async fn a_segment_that_was_altered_or_left_out_shows_as_damage() {
 #[tokio::test]
 async fn what_is_not_believed_in_one_workspace_is_left_out_and_not_believed_after_the_restore() {
     let (place, registry) = Place::begun().await;
-    linked(&registry).await;
     registry
         .create_workspace(&act(), workspace("globex"))
         .await

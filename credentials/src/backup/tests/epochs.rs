@@ -83,7 +83,7 @@ async fn without_the_keyring_the_heads_tell_the_epoch() {
     place.restore_as(&old, false, true).await.unwrap();
     place.lose_the_store();
     fs::remove_file(place.path("keyring")).unwrap();
-    // Its log is longer than that of the restored one, and of the history before.
+    // Its log is longer than that of the restored one, and belongs to the history before.
     let error = place.restore(&new).await.unwrap_err();
     assert!(matches!(error, RestoreError::Older { .. }), "{error}");
     assert!(error.to_string().contains("epoch"), "{error}");

@@ -40,6 +40,7 @@ async fn what_happened_since_is_only_undone_when_someone_says_so() {
         .revoke(&act(), &id, Revocation::default())
         .await
         .unwrap();
+    linked(&registry, "acme").await;
     backup(&registry, &new).await;
     close(&place, registry).await;
     place.lose_the_store();
@@ -66,7 +67,6 @@ async fn what_happened_since_is_only_undone_when_someone_says_so() {
 #[tokio::test]
 async fn a_key_that_was_added_since_is_something_that_happened() {
     let (place, registry) = Place::begun().await;
-    linked(&registry).await;
     let file = place.path("backup");
     backup(&registry, &file).await;
     registry.add(&act(), key("b")).await.unwrap();
