@@ -15,7 +15,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use jiff::Timestamp;
 use keyside_store::{
     Backend, PublicKey, SigningKey, StorageError,
-    chain::{self, Chain, ChainName, Change, CommitError, Damage, LoadError, State, Write},
+    chain::{Chain, ChainName, Change, CommitError, Damage, LoadError, State, Write},
 };
 use tokio::sync::{OwnedMutexGuard, oneshot};
 
@@ -361,9 +361,6 @@ pub(crate) async fn pause() {
     let jitter = crate::entropy::number() % 10_000;
     tokio::time::sleep(Duration::from_micros(jitter)).await;
 }
-
-/// A link to a state of a chain, as the log and receipts name it.
-pub(crate) type Link = chain::Link;
 
 /// How long records are gathered for one commit.
 const GATHERED_FOR: Duration = Duration::from_millis(50);

@@ -7,7 +7,7 @@ use axum::{
     response::Response,
 };
 use http_body_util::channel::{Channel, Sender};
-use keyside_credentials::{backup::Backup, storage::StorageError};
+use keyside_credentials::{StorageError, backup::Backup};
 use serde::Serialize;
 use utoipa::ToSchema;
 
