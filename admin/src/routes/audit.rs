@@ -75,6 +75,7 @@ pub(super) async fn export(
     look_into(&state, &caller, filter.workspace.as_ref())?;
     let format = format.unwrap_or(export::Format::Ndjson);
     let turn = state.turns.take(Work::Export, &caller)?;
+    state.limits.recorded_read(&caller)?;
     let note = match from {
         Some(from) => format!("{}, from {from}", format.name()),
         None => format.name().to_owned(),

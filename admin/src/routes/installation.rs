@@ -42,6 +42,7 @@ pub(super) async fn backup(
     caller: Caller,
 ) -> Result<Response, Problem> {
     let turn = state.turns.take(Work::Backup, &caller)?;
+    state.limits.recorded_read(&caller)?;
     let backup = state.registry.backup(&caller.act()).await?;
     let name = format!("{}.keyside", backup.header.id);
     let (to, body) = Channel::new(1);
