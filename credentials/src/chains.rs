@@ -3,6 +3,7 @@
 
 mod anchors;
 mod marks;
+mod state;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,14 +15,15 @@ use std::{
 use arc_swap::{ArcSwap, ArcSwapOption};
 use jiff::Timestamp;
 use keyside_store::{
-    Backend, PublicKey, SigningKey, StorageError,
-    chain::{self, Chain, ChainName, Change, CommitError, Damage, LoadError, State, Write},
+    Backend, PublicKey, StorageError,
+    chain::{Chain, ChainName, Change, CommitError, Damage, Head, LoadError, State, Write},
 };
 use tokio::sync::{OwnedMutexGuard, oneshot};
 
 pub(crate) use self::{
     anchors::Anchors,
     marks::{Erased, Making, Mark},
+    state::{AcceptedClock, InstallationState},
 };
 use crate::{audit::Draft, clock::Ratchet, keyring::Keyring, model::WorkspaceId};
 
@@ -37,6 +39,8 @@ pub(crate) struct Chains {
     workspaces: RwLock<HashMap<WorkspaceId, Arc<Tracked>>>,
     /// The workspaces that there are and were, as the installation's head has them.
     marks: ArcSwap<BTreeMap<WorkspaceId, Mark>>,
+    /// What was said of the clock last.
+    accepted: ArcSwapOption<AcceptedClock>,
     /// Records for the installation's chain that wait for the next commit.
     waiting: Mutex<Vec<Waiting>>,
 }
@@ -90,6 +94,7 @@ impl Chains {
             clock,
             workspaces: RwLock::default(),
             marks: ArcSwap::default(),
+            accepted: ArcSwapOption::empty(),
             waiting: Mutex::default(),
         }
     }
@@ -104,11 +109,7 @@ impl Chains {
 
     /// What checks every head of this installation.
     pub(crate) fn public_key(&self) -> PublicKey {
-        self.signer().public()
-    }
-
-    fn signer(&self) -> &SigningKey {
-        self.keyring.signing()
+        self.keyring.public_key()
     }
 
     /// The installation's own chain.
@@ -211,6 +212,8 @@ impl Chains {
             Some((id, mark.unwrap_or_else(Mark::unreadable)))
         });
         self.marks.store(Arc::new(read.collect()));
+        let accepted = InstallationState::read(self, state).await?.clock;
+        self.accepted.store(accepted.map(Arc::new));
         Ok(())
     }
 
@@ -241,7 +244,10 @@ impl Chains {
             writes,
             decided_on: self.own.state().map(|own| own.head.link()),
         };
-        let state = tracked.chain.commit(on, self.signer(), change).await?;
+        let signing = self.keyring.signing();
+        let read_only = || CommitError::NotBegun(StorageError::ReadOnly);
+        let key = signing.ok_or_else(read_only)?;
+        let state = tracked.chain.commit(on, key, change).await?;
         tracked.state.store(Some(state.clone()));
         if tracked.chain.name() == self.own.chain.name() {
             let read = self.read_marks(&state).await;
@@ -314,14 +320,27 @@ impl Chains {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The latest time that any chain tells.
+    /// The latest time that any chain tells, but for what it was said of that the clock was ahead.
     pub(crate) fn latest(&self) -> Timestamp {
+        let accepted = self.accepted.load();
+        let is_from_before = |head: &Head, is_own: bool| {
+            accepted.as_ref().is_some_and(|accepted| {
+                let decided_on = head.decided_on.map_or(0, |link| link.seq);
+                let seq = if is_own { head.seq } else { decided_on };
+                seq < accepted.seq && head.at <= accepted.ahead_until.as_microsecond()
+            })
+        };
         let workspaces = self
             .workspaces
             .read()
             .unwrap_or_else(PoisonError::into_inner);
-        let chains = workspaces.values().chain([&self.own]);
-        let times = chains.filter_map(|chain| Some(chain.state()?.head.at));
+        let chains = workspaces.values().map(|chain| (chain, false));
+        let times = chains
+            .chain([(&self.own, true)])
+            .filter_map(|(chain, is_own)| {
+                let state = chain.state()?;
+                (!is_from_before(&state.head, is_own)).then_some(state.head.at)
+            });
         let latest = times.max().unwrap_or(0);
         Timestamp::from_microsecond(latest).unwrap_or(Timestamp::UNIX_EPOCH)
     }
@@ -361,9 +380,6 @@ pub(crate) async fn pause() {
     let jitter = crate::entropy::number() % 10_000;
     tokio::time::sleep(Duration::from_micros(jitter)).await;
 }
-
-/// A link to a state of a chain, as the log and receipts name it.
-pub(crate) type Link = chain::Link;
 
 /// How long records are gathered for one commit.
 const GATHERED_FOR: Duration = Duration::from_millis(50);

@@ -4,6 +4,7 @@ mod change;
 mod erase;
 mod error;
 mod export;
+mod follow;
 mod half_done;
 mod housekeeping;
 mod lifecycle;
@@ -29,7 +30,13 @@ use keyside_config::{Catalogue, CredentialRules};
 use keyside_store::{Backend, Notes, StorageError};
 use tokio::sync::RwLock;
 
-use self::{change::Made, links::Links, open::Opened, references::References, twins::Twins};
+use self::{
+    change::Made,
+    links::Links,
+    open::{Opened, Role},
+    references::References,
+    twins::Twins,
+};
 pub use self::{
     error::{ChangeError, OpenError},
     references::ReferenceOptions,
@@ -112,7 +119,7 @@ impl Registry {
     /// # Errors
     /// Each names its remedy.
     pub async fn open(options: OpenOptions) -> Result<Arc<Self>, OpenError> {
-        let Opened { inner, notices } = Inner::open(options).await?;
+        let Opened { inner, notices } = Inner::open(options, Role::Authority).await?;
         housekeeping::start(&inner, notices);
         tokio::spawn(tokens::keep_last_used(Arc::downgrade(&inner)));
         Ok(Arc::new(Self { inner }))

@@ -3,6 +3,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
 use keyside_store::{Hash, StorageError, chain::ChainName};
 
@@ -41,8 +42,8 @@ pub enum Line {
         records: u64,
         /// The chain hash after the last one.
         hash: Hash,
-        /// The head as it is stored, signed.
-        head: Vec<u8>,
+        /// The head as it is stored, signed, in base64.
+        head: String,
     },
 }
 
@@ -83,7 +84,7 @@ impl Export<'_> {
                 installation: self.audit.keyring.installation().installation().to_owned(),
                 records: head.records,
                 hash: head.hash,
-                head: source.state.bytes().to_vec(),
+                head: BASE64_STANDARD.encode(source.state.bytes()),
             }]));
         };
         self.next = Some(last.position + 1);

@@ -4,7 +4,7 @@
 //! each time. Whoever has the installation's public key can check it, on another machine.
 
 use jiff::Timestamp;
-use keyside_store::{PublicKey, Signature, SigningKey, chain::Stored};
+use keyside_store::{PublicKey, Signature, SigningKey, StorageError, chain::Stored};
 use serde::{Deserialize, Serialize};
 
 use super::{Audit, Event, Head, KeyAct, Record, VerifyError, verify::Break};
@@ -135,7 +135,8 @@ impl Audit {
         })?;
         let stored = records.first().filter(|stored| stored.position == position);
         let installation = self.keyring.installation().installation();
-        Ok(stored.and_then(|stored| Receipt::of(stored, installation, self.keyring.signing())))
+        let signing = self.keyring.signing().ok_or(StorageError::ReadOnly)?;
+        Ok(stored.and_then(|stored| Receipt::of(stored, installation, signing)))
     }
 
     /// Holds a receipt against the installation's key, and against the log: that this one is what was written, and that it

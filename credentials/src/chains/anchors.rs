@@ -58,7 +58,7 @@ impl Anchors {
             return Ok(None);
         };
         let installation = keyring.installation().installation();
-        let head = Head::verify(&bytes, chain, installation, &keyring.signing().public());
+        let head = Head::verify(&bytes, chain, installation, &keyring.public_key());
         match head {
             Ok(head) => Ok(Some(head.link())),
             Err(damage) => {

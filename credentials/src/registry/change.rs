@@ -129,11 +129,6 @@ impl Inner {
         }
     }
 
-    /// Leave to begin something that changes no one workspace.
-    pub(super) async fn begin(&self) -> RwLockReadGuard<'_, ()> {
-        self.gate.read().await
-    }
-
     /// Leave to look at everything while no change is under way here.
     pub(crate) async fn begin_alone(&self) -> RwLockWriteGuard<'_, ()> {
         self.gate.write().await

@@ -28,6 +28,15 @@ use crate::{
     snapshot::{Finding, Loading, Snapshot, WorkspaceEntry},
 };
 
+/// What a process does with a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It changes it, perhaps beside others that do.
+    Authority,
+    /// It resolves from it, and writes nothing.
+    Reader,
+}
+
 /// A registry's inside, and what opening it has left to do.
 pub(super) struct Opened {
     pub(super) inner: Arc<Inner>,
@@ -36,7 +45,8 @@ pub(super) struct Opened {
 }
 
 impl Inner {
-    pub(super) async fn open(options: OpenOptions) -> Result<Opened, OpenError> {
+    /// Opens what is stored, to change it or only to resolve from it: then nothing is written, swept or made.
+    pub(super) async fn open(options: OpenOptions, role: Role) -> Result<Opened, OpenError> {
         let OpenOptions {
             backend,
             keyring: path,
@@ -46,7 +56,9 @@ impl Inner {
             clock,
         } = options;
         let folder = path.parent();
-        if let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty()) {
+        if let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty())
+            && role == Role::Authority
+        {
             file::make_folder(folder).map_err(|error| OpenError::Keyring(error.into()))?;
         }
         let heads = path.with_file_name(HEADS);
@@ -56,7 +68,10 @@ impl Inner {
         if !path.exists() && !is_new {
             return Err(OpenError::KeyringMissing { path });
         }
-        let keyring = Arc::new(Keyring::open_or_create(&path, kms).await?);
+        let keyring = Arc::new(match role {
+            Role::Authority => Keyring::open_or_create(&path, kms).await?,
+            Role::Reader => Keyring::open_to_read(&path, kms).await?,
+        });
         let clock = Arc::new(Ratchet::new(clock));
         let chains = Chains::new(backend.clone(), keyring.clone(), clock.clone(), &heads).await;
         let chains = Arc::new(chains);
@@ -73,7 +88,7 @@ impl Inner {
                     heads: heads.clone(),
                 },
             })?;
-        if !is_new && !chains.is_anchored() {
+        if !is_new && role == Role::Authority && !chains.is_anchored() {
             return Err(OpenError::AnchorMissing { heads });
         }
         let (notices, noted) = Notices::new(clock.clone());
@@ -93,7 +108,10 @@ impl Inner {
             declared: OnceLock::new(),
             references: References::new(),
             links: Arc::default(),
-            runs: Runs::start(backend.runs.clone(), erased.collect()),
+            runs: match role {
+                Role::Authority => Runs::start(backend.runs.clone(), erased.collect()),
+                Role::Reader => Runs::unkept(),
+            },
             notes: backend.notes.clone(),
             chains,
             keyring,
@@ -101,14 +119,15 @@ impl Inner {
             rules,
             clock,
         });
-        inner.read_tokens().await?;
         let findings = inner.read_workspaces().await?;
         inner.clock.at_least(inner.chains.latest());
-        unless_full("what was found damaged", inner.report(findings).await)?;
-        unless_full("the restore", inner.note_restore().await)?;
-        inner.ensure_owner().await?;
-        if let Err(error) = inner.finish().await {
-            tracing::error!(%error, "what a crash has left half done is finished at a later start");
+        if role == Role::Authority {
+            unless_full("what was found damaged", inner.report(findings).await)?;
+            unless_full("the restore", inner.note_restore().await)?;
+            inner.ensure_owner().await?;
+            if let Err(error) = inner.finish().await {
+                tracing::error!(%error, "what a crash has left half done is finished at a later start");
+            }
         }
         let own = inner.chains.own().state();
         let head = own.map(|own| own.head.link());

@@ -2,9 +2,10 @@
 //!
 //! The record names the master key to go over to, so that a start after a crash knows whether to finish or to forget.
 
-use super::{ChangeError, Inner, Registry, once::InstallationState};
+use super::{ChangeError, Inner, Registry};
 use crate::{
     audit::{Draft, Event, KeyAct},
+    chains::InstallationState,
     keyring::Rewrapped,
     model::Act,
 };
@@ -33,7 +34,7 @@ impl Inner {
             keys: Some(KeyAct::WrapWith(to.clone())),
             ..Draft::new(Event::MasterKeyRotated, by)
         };
-        let rotate = |state: &mut InstallationState| {
+        let rotate = |state: &mut InstallationState, _| {
             state.master_key = Some(to.clone());
             Some(draft.clone())
         };
