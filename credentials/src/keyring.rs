@@ -272,20 +272,32 @@ impl Stored {
         let path = path.to_owned();
         let read = move || {
             let lock = file::lock(&with_suffix(&path, ".lock"))?;
-            Ok::<_, KeyringError>((lock, KeyringFile::read(&path)?))
+            let file = KeyringFile::read(&path)?;
+            Ok::<_, KeyringError>((lock, file, path))
         };
         let read = tokio::task::spawn_blocking(read).await;
-        let (lock, file) = read.map_err(open::ended)??;
-        self.file = file.unwrap_or_else(|| self.file.clone());
+        let (lock, file, path) = read.map_err(open::ended)??;
+        self.take_over(file, path)?;
         Ok(lock)
     }
 
     /// Takes over the file as it is now. It is replaced whole, so no lock is needed to read it.
     async fn read_again(&mut self, path: &Path) -> Result<(), KeyringError> {
-        let path = path.to_owned();
-        let read = tokio::task::spawn_blocking(move || KeyringFile::read(&path)).await;
+        let owned = path.to_owned();
+        let read = tokio::task::spawn_blocking(move || KeyringFile::read(&owned)).await;
         let file = read.map_err(open::ended)??;
-        self.file = file.unwrap_or_else(|| self.file.clone());
+        self.take_over(file, path.to_owned())
+    }
+
+    /// Refuses a file of another installation, or with another public key: nothing may be wrapped together with that.
+    fn take_over(&mut self, file: Option<KeyringFile>, path: PathBuf) -> Result<(), KeyringError> {
+        let Some(file) = file else {
+            return Ok(());
+        };
+        if file.installation != self.file.installation || file.public_key != self.file.public_key {
+            return Err(KeyringError::Damaged { path });
+        }
+        self.file = file;
         Ok(())
     }
 
