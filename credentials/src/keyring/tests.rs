@@ -102,11 +102,11 @@ async fn heads_are_signed_with_one_key_that_a_restart_does_not_change() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
     let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
-    let public = keyring.signing().public();
+    let public = keyring.public_key();
     drop(keyring);
     let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
-    assert_eq!(keyring.signing().public(), public);
-    let signature = keyring.signing().sign(b"head");
+    assert_eq!(keyring.public_key(), public);
+    let signature = keyring.signing().unwrap().sign(b"head");
     assert!(public.verify(b"head", &signature));
     let json = std::fs::read_to_string(&path).unwrap();
     assert!(json.contains(&public.to_string()), "for people to read");
@@ -137,6 +137,48 @@ async fn no_key_opens_beside_a_public_key_that_it_was_not_wrapped_with() {
     std::fs::write(&path, kept).unwrap();
     let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
     assert!(keyring.current(&acme()).is_some());
+}
+
+/// Nothing is wrapped together with it either.
+#[tokio::test]
+async fn a_public_key_that_is_swapped_while_a_process_runs_is_not_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keyring");
+    let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
+    let key = keyring.add(&acme()).await.unwrap();
+    let mut file = KeyringFile::read(&path).unwrap().unwrap();
+    file.public_key = SigningKey::from_seed(&[5; 32]).public();
+    file.replace(&path).unwrap();
+    let swapped = std::fs::read(&path).unwrap();
+    let globex = "globex".parse().unwrap();
+    for error in [
+        keyring.add(&globex).await.err().unwrap(),
+        keyring.add_next(&acme()).await.err().unwrap(),
+        keyring.catch_up().await.unwrap_err(),
+    ] {
+        assert!(matches!(error, KeyringError::Damaged { .. }), "{error}");
+    }
+    assert_eq!(std::fs::read(&path).unwrap(), swapped);
+    assert_eq!(keyring.current(&acme()).unwrap().id(), key.id());
+}
+
+#[tokio::test]
+async fn who_only_reads_opens_what_was_sealed_and_has_nothing_to_sign_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keyring");
+    let error = Keyring::open_to_read(&path, kms(1)).await.err().unwrap();
+    assert!(matches!(error, KeyringError::Missing { .. }), "{error}");
+    assert!(!path.exists());
+    let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
+    let key = keyring.add(&acme()).await.unwrap();
+    let blob = key.seal(&PLACE, b"x");
+    let before = std::fs::read(&path).unwrap();
+    let reader = Keyring::open_to_read(&path, kms(1)).await.unwrap();
+    let opened = reader.current(&acme()).unwrap().open(&PLACE, &blob);
+    assert_eq!(&**opened.unwrap(), b"x");
+    assert_eq!(reader.public_key(), keyring.public_key());
+    assert!(reader.signing().is_none());
+    assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
 /// The header of a backup shows one to everyone.
