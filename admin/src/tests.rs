@@ -181,9 +181,9 @@ impl Api {
 
     /// Every record of the audit log, oldest first, but for those that link chains: they come when they are due.
     async fn audit(&self) -> Vec<AuditRecord> {
-        let audit = self.registry.audit();
-        let found = audit.search(&AuditFilter::default(), None, 1000);
-        let mut records = found.await.unwrap().records;
+        let (audit, all) = (self.registry.audit(), AuditFilter::default());
+        let found = audit.search(&all, None, 1000).await;
+        let mut records = found.unwrap().records;
         records.reverse();
         records.retain(|record| record.event != LINKED);
         records
