@@ -207,10 +207,9 @@ async fn close(place: &Place, registry: Arc<Registry>) {
 
 /// All records, oldest first, but for those that link chains: they come when they are due.
 async fn records(registry: &Registry) -> Vec<AuditRecord> {
-    let found = registry
-        .audit()
-        .search(&AuditFilter::default(), None, 1_000);
-    let mut records = found.await.unwrap().records;
+    let all = AuditFilter::default();
+    let found = registry.audit().search(&all, None, 1_000).await;
+    let mut records = found.unwrap().records;
     records.reverse();
     records.retain(|record| record.event != Event::ChainsLinked);
     records
