@@ -3,6 +3,7 @@
 
 mod anchors;
 mod marks;
+mod reading;
 mod state;
 
 use std::{

@@ -104,13 +104,9 @@ impl Export<'_> {
         let Some(from) = self.from else {
             return Ok(1);
         };
-        let head = &source.state.head;
-        let before = source
-            .tracked
-            .chain
-            .records_before(head, from.as_microsecond());
+        let before = source.before(from.as_microsecond()).await;
         // Of a damaged chain nothing is read either way.
-        Ok(before.await.unwrap_or(0) + 1)
+        Ok(before.unwrap_or(0) + 1)
     }
 }
 

@@ -124,7 +124,7 @@ impl Audit {
         let Some(state) = own.state() else {
             return Ok(None);
         };
-        let records = own.chain.records(&state.head, position, 1).await;
+        let records = self.chains.records(own, &state.head, position, 1).await;
         let records = records.map_err(|error| match error {
             keyside_store::chain::LoadError::Storage(error) => VerifyError::Storage(error),
             keyside_store::chain::LoadError::Damaged(damage) => VerifyError::Broken(Break {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use keyside_store::{
     Hash, StorageError,
-    chain::{ChainName, LoadError},
+    chain::{Chain, ChainName, LoadError, State},
 };
 use serde::{Deserialize, Serialize};
 
@@ -126,21 +126,27 @@ impl Audit {
             Err(LoadError::Storage(error)) => return Err(error.into()),
             Err(LoadError::Damaged(damage)) => return Err(broken(0, damage.to_string())),
         }
-        let Some(state) = tracked.state() else {
-            // Named, and its first commit was cut off: the next start makes it.
-            return Ok(());
-        };
-        let walked = chain.verify(&state.head).await?;
-        if let Some(found) = walked.broken {
-            return Err(broken(found.position, found.finding.to_owned()));
-        }
-        for (entry, body) in state.documents().zip(chain.read(state.documents()).await?) {
-            if body.is_none() {
-                let finding = format!("its document {} is gone or edited", entry.name);
-                return Err(broken(0, finding));
+        let mut looks = 1;
+        let (state, records) = loop {
+            let Some(state) = tracked.state() else {
+                // Named, and its first commit was cut off: the next start makes it.
+                return Ok(());
+            };
+            let (position, finding) = match look(chain, &state).await? {
+                Ok(records) => break (state, records),
+                Err(found) => found,
+            };
+            // A commit removes what it replaces, so what is missing says something only of a head that is still there.
+            if let Err(LoadError::Storage(error)) = self.chains.refresh(tracked).await {
+                return Err(error.into());
             }
-        }
-        verified.records += walked.records;
+            let is_replaced = tracked.state().is_some_and(|now| now.head != state.head);
+            if !is_replaced || looks == LOOKS {
+                return Err(broken(position, finding));
+            }
+            looks += 1;
+        };
+        verified.records += records;
         let end = Head {
             position: state.head.records,
             hash: state.head.hash,
@@ -157,7 +163,7 @@ impl Audit {
         };
         let mut next = 1;
         loop {
-            let records = own.chain.records(&state.head, next, BATCH).await;
+            let records = self.chains.records(own, &state.head, next, BATCH).await;
             let records = records.map_err(unreadable)?;
             let Some(last) = records.last() else {
                 return Ok(());
@@ -166,11 +172,18 @@ impl Audit {
             for record in records.iter().filter_map(Record::parse) {
                 for (workspace, link) in record.links {
                     let tracked = self.chains.of(&workspace);
+                    // Another process may have gone on with it since it was read.
+                    if tracked
+                        .state()
+                        .is_some_and(|it| it.head.records < link.records)
+                    {
+                        self.chains.refresh(&tracked).await.map_err(unreadable)?;
+                    }
                     let Some(state) = tracked.state() else {
                         continue;
                     };
-                    let at = tracked.chain.records(&state.head, link.records, 1).await;
-                    let at = at.map_err(unreadable)?;
+                    let at = self.chains.records(&tracked, &state.head, link.records, 1);
+                    let at = at.await.map_err(unreadable)?;
                     if at.first().is_none_or(|at| at.hash != link.hash) {
                         return Err(VerifyError::Broken(Break {
                             chain: tracked.chain.name().clone(),
@@ -185,6 +198,21 @@ impl Audit {
     }
 }
 
+/// Checks what a state names, documents first: it says how many records there are, or where what is wrong.
+async fn look(chain: &Chain, state: &State) -> Result<Result<u64, (u64, String)>, StorageError> {
+    for (entry, body) in state.documents().zip(chain.read(state.documents()).await?) {
+        if body.is_none() {
+            let finding = format!("its document {} is gone or edited", entry.name);
+            return Ok(Err((0, finding)));
+        }
+    }
+    let walked = chain.verify(&state.head).await?;
+    Ok(match walked.broken {
+        Some(found) => Err((found.position, found.finding.to_owned())),
+        None => Ok(walked.records),
+    })
+}
+
 fn unreadable(error: LoadError) -> VerifyError {
     match error {
         LoadError::Storage(error) => error.into(),
@@ -194,3 +222,5 @@ fn unreadable(error: LoadError) -> VerifyError {
 }
 
 const BATCH: usize = 1024;
+/// How often a chain is looked at whose head is replaced each time.
+const LOOKS: u32 = 10;
