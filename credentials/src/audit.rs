@@ -89,3 +89,6 @@ impl Audit {
         self.chains.public_key()
     }
 }
+
+#[cfg(test)]
+mod tests;
