@@ -161,7 +161,6 @@ fn no_purpose_opens_what_was_sealed_for_another() {
         Place::Document {
             key: "credentials/acme",
         },
-        Place::Record,
         Place::RecordDetail {
             workspace,
             record: 3,
