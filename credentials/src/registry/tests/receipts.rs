@@ -29,7 +29,7 @@ async fn the_receipt_says_what_went_and_where_the_log_tells_of_it() {
 async fn the_same_receipt_is_to_be_had_again_also_after_a_restart() {
     let (installation, registry, _) = two_workspaces().await;
     let receipt = erase(&registry).await;
-    let head = registry.audit().head().await;
+    let head = seen(&registry).await;
     assert_eq!(erase(&registry).await, receipt);
     drop(registry);
     let registry = installation.open().await;
@@ -42,7 +42,7 @@ async fn the_same_receipt_is_to_be_had_again_also_after_a_restart() {
     let with_state = registry.erase_workspace(&act(), &acme(), Some(seen)).await;
     assert_eq!(with_state.unwrap(), receipt);
     assert_eq!(
-        registry.audit().head().await,
+        seen(&registry).await,
         head,
         "nothing was done again"
     );

@@ -84,7 +84,7 @@ async fn what_adds_or_keeps_a_use_leaves_the_reserve_alone() {
         b,
         ..
     } = on_the_reserve().await;
-    let head = registry.audit().head().await;
+    let head = seen(&registry).await;
     storage.watch(None);
     let at_once = Rotation {
         grace: std::time::Duration::ZERO,
@@ -114,7 +114,7 @@ async fn what_adds_or_keeps_a_use_leaves_the_reserve_alone() {
     let noted = registry.audit().refused(by, "wrong-token").await;
     assert!(matches!(noted, Err(StorageError::Full { .. })));
     assert!(storage.asked().is_empty(), "nothing was begun");
-    assert_eq!(registry.audit().head().await, head);
+    assert_eq!(seen(&registry).await, head);
 }
 
 #[tokio::test]
@@ -221,7 +221,7 @@ async fn a_start_without_room_for_what_it_has_to_record_serves_and_a_later_one_r
     let (installation, registry) = Installation::with_acme().await;
     let added = registry.add(&act(), key("a", "sk-a")).await.unwrap();
     let b = registry.add(&act(), key("b", "sk-b")).await.unwrap();
-    let head = registry.audit().head().await;
+    let head = seen(&registry).await;
     drop(registry);
     let of_a = added.credential.id.to_string();
     installation.memory.tamper(|documents, _| {
@@ -232,13 +232,13 @@ async fn a_start_without_room_for_what_it_has_to_record_serves_and_a_later_one_r
         }
     });
     let (_, registry) = installation.open_with(10 << 20).await;
-    assert_eq!(registry.audit().head().await, head);
+    assert_eq!(seen(&registry).await, head);
     let found = registry.credential(&b.credential.id).unwrap();
     assert_eq!((found.status, found.damaged), (Status::Active, false));
     assert_eq!(registry.access().tokens(&Scope::All).len(), 0);
     drop(registry);
     let registry = installation.open().await;
-    assert!(registry.audit().head().await.position > head.position + 1);
+    assert!(seen(&registry).await.position > head.position + 1);
     assert_eq!(registry.access().tokens(&Scope::All).len(), 1);
 }
 
@@ -251,7 +251,7 @@ async fn a_revocation_that_cannot_be_recorded_even_there_does_not_happen() {
         b,
         ..
     } = on_the_reserve().await;
-    let head = registry.audit().head().await;
+    let head = seen(&registry).await;
     storage.watch(Some(Fault {
         at: 0,
         done: false,
@@ -261,7 +261,7 @@ async fn a_revocation_that_cannot_be_recorded_even_there_does_not_happen() {
     assert!(matches!(refused, Err(ChangeError::StoreUnavailable(_))));
     let status = registry.credential(&b).unwrap().status;
     assert_eq!(
-        (status, registry.audit().head().await),
+        (status, seen(&registry).await),
         (Status::Active, head)
     );
 }

@@ -113,7 +113,7 @@ impl Ward {
                 false => assert!(answer.unwrap().ends_with("-2"), "{what}"),
             }
         }
-        let records = registry.audit().records(1, 1_000).await.unwrap();
+        let records = records(&registry).await;
         let named = records.iter().filter(|record| {
             record.event == Event::DocumentDamaged && record.credential.as_ref() == Some(id)
         });
@@ -219,7 +219,7 @@ async fn an_edited_endpoint_or_provider_of_a_rotated_key_is_found() {
                 assert!(registry.resolver().resolve(&asked).is_err(), "{field}");
             }
         }
-        let records = registry.audit().records(1, 1_000).await.unwrap();
+        let records = records(&registry).await;
         let last = records.last().unwrap();
         assert_eq!(
             (last.event, last.credential.as_ref()),
@@ -275,7 +275,7 @@ async fn an_older_document_put_back_with_the_record_of_the_rotation_cut_out_is_f
         .rotate(&act(), &ward.patient, to("sk-patient-3"))
         .await
         .unwrap();
-    let rotated = registry.audit().head().await.position;
+    let rotated = seen(&registry).await.position;
     registry
         .add(&act(), key("later", "sk-later-2"))
         .await
