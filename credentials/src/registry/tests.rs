@@ -9,6 +9,7 @@ mod disclosure;
 mod erasing;
 mod exporting;
 mod half_way;
+mod heads;
 mod incarnations;
 mod labels;
 mod life;
@@ -295,7 +296,12 @@ async fn records(registry: &Registry) -> Vec<AuditRecord> {
 
 /// The same with where chains begin and end, and how far they had come.
 async fn all_records(registry: &Registry) -> Vec<AuditRecord> {
-    let mut export = registry.audit().export(AuditFilter::default(), None);
+    exported(registry, AuditFilter::default()).await
+}
+
+/// What of it passes.
+async fn exported(registry: &Registry, filter: AuditFilter) -> Vec<AuditRecord> {
+    let mut export = registry.audit().export(filter, None);
     let mut records = Vec::new();
     while let Some(lines) = export.next().await.unwrap() {
         records.extend(lines.into_iter().filter_map(|line| match line {
