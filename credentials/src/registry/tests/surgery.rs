@@ -391,7 +391,8 @@ async fn surgery_on_any_byte_of_a_head_is_found() {
 async fn surgery_on_any_segment_is_found() {
     let whole = patient().await;
     let segments = whole.memory.contents().segments.clone();
-    for (key @ (chain, number), bytes) in &segments {
+    for (key, bytes) in &segments {
+        let (chain, number) = key;
         for (how, surgery) in SURGERIES {
             let installation = whole.copy();
             let mut edited = bytes.clone();
