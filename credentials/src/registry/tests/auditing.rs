@@ -265,13 +265,13 @@ async fn any_line_of_an_export_that_is_edited_left_out_moved_or_doubled_is_found
             let mut doubled = lines.clone();
             doubled.insert(at, line);
             let (one, next) = (chain_in(&lines[at]), chain_in(&lines[to]));
-            // That of two chains one comes before the other is nobody's word.
-            let is_moved = one == next || lines[at].contains("\"end\"");
+            // Which of two chains comes first is of no matter.
+            let is_moved = one == next && at < to;
             for (what, lines) in [
                 ("edited", Some(edited)),
                 ("left out", Some(left_out)),
                 ("doubled", Some(doubled)),
-                ("moved", (is_moved && at < to).then_some(moved)),
+                ("moved", is_moved.then_some(moved)),
             ] {
                 let Some(lines) = lines else {
                     continue;

@@ -30,8 +30,8 @@ impl Narrow {
     fn over(memory: &Arc<Memory>) -> Arc<Self> {
         Arc::new(Self {
             memory: memory.clone(),
-            closed: 0.into(),
-            writes: 0.into(),
+            closed: AtomicUsize::new(0),
+            writes: AtomicUsize::new(0),
         })
     }
 
