@@ -151,7 +151,9 @@ impl Installation {
             let document = bytes.get(SALT..).unwrap_or_default();
             document.starts_with(begins.as_bytes())
         });
-        let (key, _) = found.next().unwrap_or_else(|| panic!("no {begins} is stored"));
+        let (key, _) = found
+            .next()
+            .unwrap_or_else(|| panic!("no {begins} is stored"));
         assert!(found.next().is_none(), "several {begins} are stored");
         key.clone()
     }
@@ -289,7 +291,10 @@ async fn records(registry: &Registry) -> Vec<AuditRecord> {
     let mut records = all_records(registry).await;
     records.retain(|record| {
         let event = record.event;
-        !matches!(event, Event::ChainBegun | Event::ChainEnded | Event::ChainsLinked)
+        !matches!(
+            event,
+            Event::ChainBegun | Event::ChainEnded | Event::ChainsLinked
+        )
     });
     records
 }
@@ -328,7 +333,10 @@ async fn seen(registry: &Registry) -> Seen {
 /// What is on record since then.
 async fn since(registry: &Registry, seen: &Seen) -> Vec<AuditRecord> {
     let mut records = records(registry).await;
-    records.retain(|record| seen.get(&record.chain).is_none_or(|last| record.position > *last));
+    records.retain(|record| {
+        seen.get(&record.chain)
+            .is_none_or(|last| record.position > *last)
+    });
     records
 }
 

@@ -139,7 +139,12 @@ fn places(records: &[AuditRecord]) -> Vec<String> {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_is_limited_sees_neither_other_workspaces_nor_what_is_about_none() {
-    let all = [Happens::Add(0), Happens::Add(1), Happens::Refuse, Happens::Link];
+    let all = [
+        Happens::Add(0),
+        Happens::Add(1),
+        Happens::Refuse,
+        Happens::Link,
+    ];
     let (_installation, registry) = led(&all).await;
     let filter = AuditFilter {
         within: limited_to("beta"),
@@ -158,7 +163,12 @@ async fn whoever_is_limited_sees_neither_other_workspaces_nor_what_is_about_none
         ]
     );
     let file = written(&registry, filter).await;
-    for hidden in ["workspace/acme", "workspace/gamma", "wrong-token", "chains_linked"] {
+    for hidden in [
+        "workspace/acme",
+        "workspace/gamma",
+        "wrong-token",
+        "chains_linked",
+    ] {
         assert!(!file.contains(hidden), "{hidden}");
     }
     // What is hidden is there as its hash, and the whole is checked all the same.
@@ -295,7 +305,10 @@ fn chain_in(line: &str) -> Value {
 fn edit_line(line: &str) -> String {
     let mut json: Value = serde_json::from_str(line).unwrap();
     if let Some(stored) = json["stored"].as_str() {
-        json["stored"] = stored.replace("tok_tester", "tok_nobody").replace("system", "nobody").into();
+        json["stored"] = stored
+            .replace("tok_tester", "tok_nobody")
+            .replace("system", "nobody")
+            .into();
     } else if let Some(hash) = json["recordHash"].as_str() {
         let last = if hash.ends_with('0') { '1' } else { '0' };
         json["recordHash"] = format!("{}{last}", &hash[..hash.len() - 1]).into();

@@ -311,4 +311,3 @@ async fn a_note_whose_answer_was_lost_is_there_once_or_twice_and_the_next_follow
         }
     }
 }
-

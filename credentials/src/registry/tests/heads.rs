@@ -5,7 +5,10 @@ use keyside_store::{
     chain::{Damage, Head},
 };
 
-use super::{tampering::{answers, two_workspaces}, *};
+use super::{
+    tampering::{answers, two_workspaces},
+    *,
+};
 use crate::{audit::VerifyError, keyring::KeyringError};
 
 /// `acme` whose key `a` was revoked since `older`, and is to come back.
@@ -21,12 +24,17 @@ async fn revoked_since() -> (Installation, Arc<Registry>, Memory) {
 /// The chain of acme is not believed, and everything else goes on.
 async fn stops_acme(registry: &Registry, what: &str) {
     let added = registry.add(&act(), key("c", "sk-acme-c")).await;
-    assert!(matches!(added, Err(ChangeError::Damaged)), "{what}: {added:?}");
+    assert!(
+        matches!(added, Err(ChangeError::Damaged)),
+        "{what}: {added:?}"
+    );
     let undecryptable = Err(Refusal::CredentialUndecryptable);
     let [a, b, globex] = answers(registry);
     assert_eq!([&a, &b], [&undecryptable, &undecryptable], "{what}");
     assert_eq!(globex.as_deref(), Ok("sk-globex-a"), "{what}");
-    let made = registry.create_workspace(&act(), workspace("initech")).await;
+    let made = registry
+        .create_workspace(&act(), workspace("initech"))
+        .await;
     assert!(
         matches!(made, Ok(_) | Err(ChangeError::WorkspaceExists)),
         "{what}"
@@ -63,10 +71,14 @@ async fn a_workspace_put_back_together_with_its_anchor_is_found_by_the_link_of_t
 async fn an_installation_put_back_to_an_older_state_is_refused() {
     let (installation, registry, _) = revoked_since().await;
     let older = installation.memory.copy();
-    let made = registry.create_workspace(&act(), workspace("initech")).await;
+    let made = registry
+        .create_workspace(&act(), workspace("initech"))
+        .await;
     made.unwrap();
     installation.put_back("installation", &older);
-    let refused = registry.create_workspace(&act(), workspace("umbrella")).await;
+    let refused = registry
+        .create_workspace(&act(), workspace("umbrella"))
+        .await;
     assert!(matches!(refused, Err(ChangeError::Damaged)), "{refused:?}");
     assert!(answers(&registry)[1].is_ok(), "what is in memory is served");
     drop(registry);
@@ -116,7 +128,12 @@ fn sign_again(installation: &Installation, key: &SigningKey, id: &str) {
 #[tokio::test]
 async fn heads_signed_by_someone_else_are_refused_also_with_their_key_in_the_keyring() {
     let (installation, registry, _) = revoked_since().await;
-    let id = registry.inner.keyring.installation().installation().to_owned();
+    let id = registry
+        .inner
+        .keyring
+        .installation()
+        .installation()
+        .to_owned();
     let public = registry.audit().public_key();
     drop(registry);
     let forger = SigningKey::from_seed(&[7; 32]);
@@ -136,7 +153,10 @@ async fn heads_signed_by_someone_else_are_refused_also_with_their_key_in_the_key
     fs::write(installation.keyring(), theirs).unwrap();
     let error = installation.try_open().await.err().unwrap();
     assert!(
-        matches!(error, OpenError::Keyring(KeyringError::Damaged { .. } | KeyringError::Kms(_))),
+        matches!(
+            error,
+            OpenError::Keyring(KeyringError::Damaged { .. } | KeyringError::Kms(_))
+        ),
         "{error}"
     );
 }
@@ -176,7 +196,8 @@ async fn a_commit_that_is_gone_from_the_log_is_named_and_what_it_made_is_served(
 
 /// Someone who can write to the store puts the end of an erased workspace back, in the place of the one that has its id now.
 #[tokio::test]
-async fn the_head_of_an_erased_workspace_put_onto_its_successor_is_found_and_nothing_of_either_served() {
+async fn the_head_of_an_erased_workspace_put_onto_its_successor_is_found_and_nothing_of_either_served()
+ {
     for is_anchored in [true, false] {
         let (installation, registry, id) = erasing::two_workspaces().await;
         let erased = installation.memory.copy();
@@ -202,7 +223,11 @@ async fn the_head_of_an_erased_workspace_put_onto_its_successor_is_found_and_not
             assert_eq!(other.as_deref(), Ok("sk-globex"));
             assert!(registry.workspace(&erasing::acme()).unwrap().damaged);
             assert!(registry.credential(&id).is_none_or(|it| it.damaged));
-            assert!(registry.credential(&new.credential.id).is_none_or(|it| it.damaged));
+            assert!(
+                registry
+                    .credential(&new.credential.id)
+                    .is_none_or(|it| it.damaged)
+            );
             let added = registry.add(&act(), key("b", "sk-b")).await;
             assert!(matches!(added, Err(ChangeError::Damaged)), "{added:?}");
             assert!(registry.audit().verify().await.is_err());
@@ -212,4 +237,3 @@ async fn the_head_of_an_erased_workspace_put_onto_its_successor_is_found_and_not
         }
     }
 }
-

@@ -60,11 +60,7 @@ async fn everything_is_there_again_after_a_restart() {
         ),
         before
     );
-    assert_eq!(
-        seen(&registry).await,
-        head,
-        "opening writes nothing"
-    );
+    assert_eq!(seen(&registry).await, head, "opening writes nothing");
     assert_eq!(
         opened(registry.resolver().resolve(&ask("acme"))).unwrap(),
         "sk-one"

@@ -344,11 +344,7 @@ impl Life {
             registry.audit().verify().await.unwrap();
             records(registry).await
         });
-        let count = |event| {
-            told.iter()
-                .filter(|record| record.event == event)
-                .count()
-        };
+        let count = |event| told.iter().filter(|record| record.event == event).count();
         let counts = [
             Event::CredentialCreated,
             Event::CredentialRotated,

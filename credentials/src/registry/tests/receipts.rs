@@ -46,11 +46,7 @@ async fn the_same_receipt_is_to_be_had_again_also_after_a_restart() {
     };
     let with_state = registry.erase_workspace(&act(), &acme(), Some(seen)).await;
     assert_eq!(with_state.unwrap(), receipt);
-    assert_eq!(
-        seen(&registry).await,
-        head,
-        "nothing was done again"
-    );
+    assert_eq!(seen(&registry).await, head, "nothing was done again");
     let (by, never) = (act(), "initech".parse().unwrap());
     let never = registry.erase_workspace(&by, &never, None).await;
     assert!(matches!(never, Err(ChangeError::WorkspaceUnknown)));

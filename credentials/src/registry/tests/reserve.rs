@@ -196,12 +196,13 @@ async fn what_adds_or_keeps_a_use_leaves_the_reserve_alone() {
     check_full("export", registry.export_workspace(by, &acme).await);
     check_full("back up", registry.backup(by).await);
     let noted = registry.audit().refused(by, "wrong-token").await;
-    let full = matches!(
-        noted,
-        Err(CommitError::NotBegun(StorageError::Full { .. }))
-    );
+    let full = matches!(noted, Err(CommitError::NotBegun(StorageError::Full { .. })));
     assert!(full, "{noted:?}");
-    assert_eq!(storage.writes.load(Ordering::SeqCst), 0, "nothing was begun");
+    assert_eq!(
+        storage.writes.load(Ordering::SeqCst),
+        0,
+        "nothing was begun"
+    );
     assert_eq!(seen(&registry).await, head);
 }
 
@@ -311,8 +312,5 @@ async fn a_revocation_that_cannot_be_recorded_even_there_does_not_happen() {
     let refused = registry.revoke(&act(), &b, Revocation::default()).await;
     assert!(matches!(refused, Err(ChangeError::StoreUnavailable(_))));
     let status = registry.credential(&b).unwrap().status;
-    assert_eq!(
-        (status, seen(&registry).await),
-        (Status::Active, head)
-    );
+    assert_eq!((status, seen(&registry).await), (Status::Active, head));
 }

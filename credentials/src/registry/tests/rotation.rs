@@ -146,10 +146,7 @@ async fn a_version_is_gone_with_the_second_its_grace_ends_and_its_bytes_with_the
         (record.actor.as_str(), record.note.as_deref()),
         ("system", Some("version 1"))
     );
-    assert_eq!(
-        record.fingerprint,
-        Some(Fingerprint::of(&secret("sk-1")))
-    );
+    assert_eq!(record.fingerprint, Some(Fingerprint::of(&secret("sk-1"))));
 }
 
 #[tokio::test]
@@ -164,10 +161,7 @@ async fn a_start_sweeps_what_has_ended_meanwhile() {
     while seen(&registry).await == head {
         tokio::task::yield_now().await;
     }
-    assert_eq!(
-        events(&registry, &head).await,
-        [Event::VersionDestroyed]
-    );
+    assert_eq!(events(&registry, &head).await, [Event::VersionDestroyed]);
     while sealed_versions(&installation) > 1 {
         tokio::task::yield_now().await;
     }

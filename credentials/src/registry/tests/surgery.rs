@@ -424,7 +424,12 @@ async fn surgery_on_any_anchor_is_found() {
             surgery(&mut bytes, b"another");
             fs::write(&path, bytes).unwrap();
             let chain = name.replace('.', "/");
-            is_found(&installation, &chain, &format!("the anchor of {name}: {how}")).await;
+            is_found(
+                &installation,
+                &chain,
+                &format!("the anchor of {name}: {how}"),
+            )
+            .await;
         }
     }
 }

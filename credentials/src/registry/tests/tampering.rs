@@ -78,9 +78,14 @@ async fn refuses_only_a(what: &str, tamper: impl FnOnce(&Installation, &str, &[C
     assert_eq!(a, Err(Refusal::CredentialUndecryptable), "{what}");
     assert_eq!(b.as_deref(), Ok("sk-acme-b"), "{what}");
     assert_eq!(globex.as_deref(), Ok("sk-globex-a"), "{what}");
-    let revoked = registry.revoke(&act(), &ids[0], Revocation::default()).await;
+    let revoked = registry
+        .revoke(&act(), &ids[0], Revocation::default())
+        .await;
     assert!(
-        matches!(revoked, Err(ChangeError::Damaged | ChangeError::CredentialUnknown)),
+        matches!(
+            revoked,
+            Err(ChangeError::Damaged | ChangeError::CredentialUnknown)
+        ),
         "{what}: {revoked:?}"
     );
     let verified = registry.audit().verify().await;

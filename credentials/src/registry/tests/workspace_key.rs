@@ -87,7 +87,11 @@ async fn everything_of_the_workspace_is_sealed_under_the_new_key_and_nothing_els
 async fn a_rotation_that_is_cut_off_serves_all_keys_and_goes_on_where_it_was() {
     let (prepared, _) = with_many().await;
     // Around the first commit and the second; in between one step is like the other.
-    for at in [1, 2, 50].into_iter().chain(98..112).chain([150, 210, 230, 10_000]) {
+    for at in [1, 2, 50]
+        .into_iter()
+        .chain(98..112)
+        .chain([150, 210, 230, 10_000])
+    {
         let installation = prepared.copy();
         let (storage, registry) = installation.open_faulty().await;
         let fault = match at % 2 == 0 {
