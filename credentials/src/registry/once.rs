@@ -1,4 +1,4 @@
-//! The installation's `state` document: what is on record once for all, and what the clock was said to be.
+//! The installation's `state` document: what is on record once for all. And that the clock is right.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::Inner;
 use crate::{
     audit::Draft,
-    chains::{Chains, RACES, not_begun, pause},
+    chains::{Accepted, Chains, RACES, not_begun, pause},
 };
 
 /// What the installation's chain remembers besides tokens and workspaces.
@@ -23,8 +23,6 @@ pub(crate) struct InstallationState {
     reported: BTreeSet<String>,
     /// The master key that everything is to be wrapped with, if it ever changed.
     pub(crate) master_key: Option<String>,
-    /// Times up to this one, told by chains, are from a clock that was ahead.
-    pub(crate) clock_was_ahead_until: Option<Timestamp>,
 }
 
 impl InstallationState {
@@ -105,11 +103,21 @@ impl Chains {
         log: Timestamp,
     ) -> Result<(), CommitError> {
         let _changing = self.own().lock().await;
-        let accept = |state: &mut InstallationState| {
-            state.clock_was_ahead_until = Some(log);
-            Some(draft.clone())
-        };
-        self.change_state(accept).await
+        for _ in 0..RACES {
+            self.refresh(self.own()).await.map_err(not_begun)?;
+            let on = self.own().state();
+            let accepted = Accepted {
+                ahead_until: log,
+                seq: on.as_ref().map_or(0, |on| on.head.seq) + 1,
+            };
+            let (drafts, writes) = (vec![draft.clone()], vec![accepted.write()]);
+            let commit = self.commit(self.own(), on.as_ref(), 0, drafts, writes);
+            match commit.await {
+                Err(CommitError::Raced) => pause().await,
+                outcome => return outcome.map(drop),
+            }
+        }
+        Err(CommitError::Raced)
     }
 }
 
