@@ -220,16 +220,29 @@ impl Chains {
         let mark = workspace.and_then(|id| self.marks.load().all.get(id).cloned());
         let linked = mark.and_then(|mark| mark.link);
         let known: Vec<_> = anchored.into_iter().chain(linked).collect();
-        let Some(state) = chain.load(trust).await? else {
+        let Some(mut state) = chain.load(trust).await? else {
             return match known.is_empty() {
                 true => Ok(None),
                 false => Err(Damage::HeadGone.into()),
             };
         };
-        for known in known {
-            chain.expect_after(known, &state.head).await?;
+        'looking: loop {
+            for known in &known {
+                let leads_on = chain.expect_after(*known, &state.head).await;
+                let Err(error) = leads_on else {
+                    continue;
+                };
+                // What it named may be gone because it was replaced meanwhile.
+                match chain.refresh(&state, trust).await {
+                    Ok(Some(newer)) => {
+                        state = newer;
+                        continue 'looking;
+                    }
+                    _ => return Err(error),
+                }
+            }
+            return Ok(Some(state));
         }
-        Ok(Some(state))
     }
 
     /// What a state says of workspaces, and whether all of it is there.

@@ -18,40 +18,48 @@ type Change = fn(Arc<Registry>, CredentialId) -> Outcome;
 const CHANGES: [(&str, Change); 14] = [
     ("make a workspace", |registry, _| {
         Box::pin(async move {
-            let made = registry.create_workspace(&act(), workspace("umbrella"));
-            made.await.map(drop)
+            let made = registry
+                .create_workspace(&act(), workspace("umbrella"))
+                .await;
+            made.map(drop)
         })
     }),
     ("make a workspace again", |registry, _| {
         Box::pin(async move {
-            let made = registry.create_workspace(&act(), workspace("initech"));
-            made.await.map(drop)
+            let made = registry
+                .create_workspace(&act(), workspace("initech"))
+                .await;
+            made.map(drop)
         })
     }),
     ("erase a workspace", |registry, _| {
         Box::pin(async move {
-            let erased = registry.erase_workspace(&act(), &id_of("acme"), None);
-            erased.await.map(drop)
+            let erased = registry.erase_workspace(&act(), &id_of("acme"), None).await;
+            erased.map(drop)
         })
     }),
     ("rotate its key", |registry, _| {
         Box::pin(async move {
-            let rotated = registry.rotate_workspace_key(&act(), &id_of("acme"));
-            rotated.await.map(drop)
+            let rotated = registry.rotate_workspace_key(&act(), &id_of("acme")).await;
+            rotated.map(drop)
         })
     }),
     ("make a token", |registry, _| {
         Box::pin(async move {
-            let made = registry.create_token(&act(), &Scope::All, for_acme(Role::Editor));
-            made.await.map(drop)
+            let made = registry
+                .create_token(&act(), &Scope::All, for_acme(Role::Editor))
+                .await;
+            made.map(drop)
         })
     }),
     ("revoke a token", |registry, _| {
         Box::pin(async move {
             let all = registry.access().tokens(&Scope::All);
             let token = all.iter().find(|token| token.role == Role::Viewer).unwrap();
-            let revoked = registry.revoke_token(&act(), &Scope::All, &token.id, None);
-            revoked.await.map(drop)
+            let revoked = registry
+                .revoke_token(&act(), &Scope::All, &token.id, None)
+                .await;
+            revoked.map(drop)
         })
     }),
     ("add a key", |registry, _| {
@@ -131,10 +139,14 @@ async fn before() -> (Installation, CredentialId) {
     let id = a.credential.id;
     registry.rotate(&act(), &id, to("sk-2")).await.unwrap();
     registry.add(&act(), key("z", "sk-z")).await.unwrap();
-    let token = registry.create_token(&act(), &Scope::All, for_acme(Role::Viewer));
-    token.await.unwrap();
-    let erased = registry.erase_workspace(&act(), &id_of("initech"), None);
-    erased.await.unwrap();
+    let token = registry
+        .create_token(&act(), &Scope::All, for_acme(Role::Viewer))
+        .await;
+    token.unwrap();
+    let erased = registry
+        .erase_workspace(&act(), &id_of("initech"), None)
+        .await;
+    erased.unwrap();
     (installation, id)
 }
 

@@ -120,8 +120,10 @@ async fn an_erasing_that_stopped_half_way_comes_to_its_end_when_it_is_asked_for_
                 assert!(is_open || !says_nothing, "{context}: {error}");
             }
             // It comes between, and must not undo what the erasing does to the same token.
-            let revoked = registry.revoke_token(&act(), &Scope::All, &token, None);
-            revoked.await.unwrap();
+            let revoked = registry
+                .revoke_token(&act(), &Scope::All, &token, None)
+                .await;
+            revoked.unwrap();
             let receipt = registry.erase_workspace(&act(), &acme(), None).await;
             let receipt = receipt.unwrap_or_else(|error| panic!("{context}: {error}"));
             assert_eq!(receipt.tokens, [token.clone()], "{context}");

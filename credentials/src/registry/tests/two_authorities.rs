@@ -191,8 +191,10 @@ impl Shared {
         let added = other.add(&by, new).await.unwrap();
         self.live.lock().unwrap()[at].push(added.credential.id.clone());
         self.was_done("added");
-        let revoked = registry.revoke_token(&act(), &Scope::All, &made.token.id, None);
-        revoked.await.unwrap();
+        let revoked = registry
+            .revoke_token(&act(), &Scope::All, &made.token.id, None)
+            .await;
+        revoked.unwrap();
         self.was_done("token revoked");
         let id = &added.credential.id;
         let refused = other.edit(&by, id, Edit::default()).await;
@@ -293,8 +295,10 @@ async fn of_ten_thousand_changes_that_two_processes_make_at_once_none_is_lost() 
     let (installation, registries) = two().await;
     for at in 0..LASTING {
         let id = lasting(at);
-        let made = registries[at % 2].create_workspace(&act(), workspace(id.as_str()));
-        made.await.unwrap();
+        let made = registries[at % 2]
+            .create_workspace(&act(), workspace(id.as_str()))
+            .await;
+        made.unwrap();
     }
     let shared = Arc::new(Shared {
         registries: registries.clone(),
@@ -457,8 +461,10 @@ async fn a_token_revoked_elsewhere_is_refused_although_something_was_noted_in_be
         ..act()
     };
     other.add(&by, key("a", "sk-1")).await.unwrap();
-    let revoked = one.revoke_token(&act(), &Scope::All, &made.token.id, None);
-    revoked.await.unwrap();
+    let revoked = one
+        .revoke_token(&act(), &Scope::All, &made.token.id, None)
+        .await;
+    revoked.unwrap();
     other.audit().refused(&act(), "wrong-token").await.unwrap();
     let refused = other.add(&by, key("b", "sk-2")).await;
     assert!(
