@@ -231,7 +231,8 @@ async fn storage_that_fails_once_at_any_write_is_recovered_from_without_a_restar
 async fn fails_at_each_write(name: &str, change: Change, count: usize, fault: Fault) {
     let (prepared, id) = before().await;
     let new = {
-        let registry = prepared.copy().open().await;
+        let installation = prepared.copy();
+        let registry = installation.open().await;
         let old = shown(&registry);
         change(registry.clone(), id.clone()).await.unwrap();
         assert_ne!(old, shown(&registry), "{name}");
