@@ -231,7 +231,8 @@ impl Shared {
             }
             _ => match registry.erase_workspace(&act(), &id, None).await {
                 Ok(_) => self.was_done("erased"),
-                Err(ChangeError::WorkspaceUnknown) => {}
+                // The second: somebody else has the id since, or is on the way.
+                Err(ChangeError::WorkspaceUnknown | ChangeError::ErasingUnfinished(_)) => {}
                 Err(error) => panic!("erase: {error}"),
             },
         }
