@@ -27,7 +27,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use keyside_config::{Catalogue, CredentialRules};
-use keyside_store::{Backend, Notes, StorageError};
+use keyside_store::{Backend, Notes, StorageError, chain::State};
 use tokio::sync::RwLock;
 
 use self::{
@@ -103,6 +103,8 @@ pub(crate) struct Inner {
     declared: OnceLock<Overlaid>,
     references: References,
     links: Arc<Links>,
+    /// The installation's state that tokens were read from. Locked while they are.
+    taken_over: tokio::sync::Mutex<Option<Arc<State>>>,
 }
 
 /// What the settings declare beside what is stored.

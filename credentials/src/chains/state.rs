@@ -1,4 +1,4 @@
-//! The installation's `state` document: what is on record once for all, and what the clock was said to be.
+//! The installation's `state` document: what is on record once for all, and that the clock is right.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use keyside_store::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Chains, RACES, not_begun, pause};
+use super::{Accepted, Chains, RACES, not_begun, pause};
 use crate::audit::Draft;
 
 /// What the installation's chain remembers besides tokens and workspaces.
@@ -20,18 +20,6 @@ pub(crate) struct InstallationState {
     reported: BTreeSet<String>,
     /// The master key that everything is to be wrapped with, if it ever changed.
     pub(crate) master_key: Option<String>,
-    /// What was said of the clock last.
-    pub(crate) clock: Option<AcceptedClock>,
-}
-
-/// A clock that was said to be right where the log was ahead of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct AcceptedClock {
-    /// Times up to this one are from a clock that was ahead, in commits from before.
-    pub(crate) ahead_until: Timestamp,
-    /// The commit of the installation's chain that says so.
-    pub(crate) seq: u64,
 }
 
 impl InstallationState {
@@ -63,11 +51,11 @@ impl InstallationState {
 }
 
 impl Chains {
-    /// Changes the installation's state, with a record of it; nothing where `change` says that there is nothing to do. `change`
-    /// is told the commit that it would be. The installation's lock is held by who asks.
+    /// Changes the installation's state, with a record of it; nothing where `change` says that there is nothing to do. The
+    /// installation's lock is held by who asks.
     pub(crate) async fn change_state(
         &self,
-        mut change: impl FnMut(&mut InstallationState, u64) -> Option<Draft>,
+        mut change: impl FnMut(&mut InstallationState) -> Option<Draft>,
     ) -> Result<(), CommitError> {
         for _ in 0..RACES {
             self.refresh(self.own()).await.map_err(not_begun)?;
@@ -79,8 +67,7 @@ impl Chains {
                 }
                 None => InstallationState::default(),
             };
-            let seq = on.as_ref().map_or(0, |on| on.head.seq) + 1;
-            let Some(draft) = change(&mut state, seq) else {
+            let Some(draft) = change(&mut state) else {
                 return Ok(());
             };
             let writes = vec![state.write()];
@@ -102,14 +89,21 @@ impl Chains {
         log: Timestamp,
     ) -> Result<(), CommitError> {
         let _changing = self.own().lock().await;
-        let accept = |state: &mut InstallationState, seq| {
-            state.clock = Some(AcceptedClock {
+        for _ in 0..RACES {
+            self.refresh(self.own()).await.map_err(not_begun)?;
+            let on = self.own().state();
+            let accepted = Accepted {
                 ahead_until: log,
-                seq,
-            });
-            Some(draft.clone())
-        };
-        self.change_state(accept).await
+                seq: on.as_ref().map_or(0, |on| on.head.seq) + 1,
+            };
+            let (drafts, writes) = (vec![draft.clone()], vec![accepted.write()]);
+            let commit = self.commit(self.own(), on.as_ref(), 0, drafts, writes);
+            match commit.await {
+                Err(CommitError::Raced) => pause().await,
+                outcome => return outcome.map(drop),
+            }
+        }
+        Err(CommitError::Raced)
     }
 }
 

@@ -10,7 +10,7 @@ impl Inner {
     pub(super) async fn once(&self, mark: &str, draft: Draft) -> Result<(), CommitError> {
         let _changing = self.chains.own().lock().await;
         self.chains
-            .change_state(|state, _| {
+            .change_state(|state| {
                 if state.remembers(mark) {
                     return None;
                 }

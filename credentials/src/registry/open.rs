@@ -93,9 +93,11 @@ impl Inner {
         }
         let (notices, noted) = Notices::new(clock.clone());
         let erased = chains.marks();
+        // A clock that was ahead then, and is right now, must not forget the runs of one that has the id since.
+        let now = clock.now().max(chains.latest());
         let erased = erased.iter().filter_map(|(id, mark)| {
             let erased = mark.erased.as_ref()?;
-            Some((id.clone(), erased.at))
+            Some((id.clone(), erased.at.min(now)))
         });
         let inner = Arc::new(Self {
             access: Access::new(clock.clone(), &path.with_file_name("admin-token")),
@@ -108,6 +110,7 @@ impl Inner {
             declared: OnceLock::new(),
             references: References::new(),
             links: Arc::default(),
+            taken_over: tokio::sync::Mutex::default(),
             runs: match role {
                 Role::Authority => Runs::start(backend.runs.clone(), erased.collect()),
                 Role::Reader => Runs::unkept(),
@@ -202,31 +205,45 @@ impl Inner {
     pub(super) async fn show_state(
         &self,
         id: &WorkspaceId,
-        state: Arc<State>,
+        mut state: Arc<State>,
     ) -> Result<Vec<Finding>, StorageError> {
-        let before = self.snapshot.load().workspaces.get(id).cloned();
-        let is_shown = before.as_ref().is_some_and(|before| {
-            let at = before.at.as_ref();
-            before.damage.is_none() && at.is_some_and(|at| at.head == state.head)
-        });
-        if is_shown {
-            return Ok(Vec::new());
-        }
-        if state.document(WORKSPACE).is_none() {
-            // Erased, and the installation has not said so yet.
-            self.snapshot.rcu(|snapshot| snapshot.without(id));
-            self.twins.forget();
-            return Ok(Vec::new());
-        }
-        self.catch_up_keys(id, &state).await;
         let tracked = self.chains.of(id);
-        let loading = self.loading(before.as_deref());
-        let (entry, findings) = loading.read(id, &tracked.chain, state).await?;
-        self.show(Arc::new(entry));
-        self.twins.forget();
-        // Nobody waits for the first look at those that are there again.
-        self.follow_all(&Arc::new(Semaphore::new(0)));
-        Ok(findings)
+        loop {
+            let before = self.snapshot.load().workspaces.get(id).cloned();
+            let is_shown = before.as_ref().is_some_and(|before| {
+                let at = before.at.as_ref();
+                before.damage.is_none() && at.is_some_and(|at| at.head == state.head)
+            });
+            if is_shown {
+                return Ok(Vec::new());
+            }
+            if state.document(WORKSPACE).is_none() {
+                // Erased, and the installation has not said so yet.
+                self.snapshot.rcu(|snapshot| snapshot.without(id));
+                self.twins.forget();
+                return Ok(Vec::new());
+            }
+            self.catch_up_keys(id).await;
+            let loading = self.loading(before.as_deref());
+            let read = loading.read(id, &tracked.chain, state.clone()).await?;
+            let (entry, findings) = read;
+            if !findings.is_empty() {
+                // What it named may be gone because it was replaced meanwhile.
+                if let Err(LoadError::Storage(error)) = self.chains.refresh(&tracked).await {
+                    return Err(error);
+                }
+                let newest = tracked.state();
+                if let Some(newest) = newest.filter(|newest| newest.head != state.head) {
+                    state = newest;
+                    continue;
+                }
+            }
+            self.show(Arc::new(entry));
+            self.twins.forget();
+            // Nobody waits for the first look at those that are there again.
+            self.follow_all(&Arc::new(Semaphore::new(0)));
+            return Ok(findings);
+        }
     }
 
     fn show_damaged(&self, id: &WorkspaceId) -> Vec<Finding> {
@@ -244,18 +261,8 @@ impl Inner {
         }
     }
 
-    /// Another process may have made the workspace, or a key for it.
-    async fn catch_up_keys(&self, id: &WorkspaceId, state: &State) {
-        let was_written_here = self
-            .snapshot
-            .load()
-            .workspaces
-            .get(id)
-            .and_then(|before| before.at.as_ref())
-            .is_some_and(|at| at.head.seq + 1 == state.head.seq);
-        if was_written_here && self.keyring.current(id).is_some() {
-            return;
-        }
+    /// Another process may have made the workspace, or a key for it: what is written here is shown without being read.
+    async fn catch_up_keys(&self, id: &WorkspaceId) {
         if let Err(error) = self.keyring.catch_up().await {
             tracing::warn!(workspace = %id, %error, "the keyring could not be read again");
         }

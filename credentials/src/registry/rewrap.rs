@@ -34,7 +34,7 @@ impl Inner {
             keys: Some(KeyAct::WrapWith(to.clone())),
             ..Draft::new(Event::MasterKeyRotated, by)
         };
-        let rotate = |state: &mut InstallationState, _| {
+        let rotate = |state: &mut InstallationState| {
             state.master_key = Some(to.clone());
             Some(draft.clone())
         };
