@@ -185,7 +185,7 @@ impl Installation {
 
 /// Without what goes on by itself, so that nothing happens but what a test does.
 async fn open_still(options: OpenOptions) -> Result<Arc<Registry>, OpenError> {
-    let Opened { inner, .. } = Inner::open(options).await?;
+    let Opened { inner, .. } = Inner::open(options, open::Role::Authority).await?;
     Ok(Arc::new(Registry { inner }))
 }
 

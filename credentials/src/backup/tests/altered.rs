@@ -116,7 +116,8 @@ async fn an_altered_credential_shows_as_damage_and_is_not_served() {
     // Still JSON, so that it can be told what it claims to be.
     let relabel = |items: &mut Vec<Item>| {
         let label = "\"label\":\"b\"";
-        let document = is_object_with(&[label], &["\"event\":"]);
+        let (with, without) = ([label], ["\"event\":"]);
+        let document = is_object_with(&with, &without);
         let bytes = bytes_of(items, document);
         let mut windows = bytes.windows(label.len());
         let at = windows.position(|window| window == label.as_bytes());
