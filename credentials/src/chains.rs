@@ -339,8 +339,7 @@ impl Chains {
         }
         let head = state.head.link();
         tracing::info!(
-            chain = %tracked.chain.name(),
-            audit_head = %format_args!("{}:{}", head.records, head.hash),
+            audit_head = %format_args!("{} {}:{}", tracked.chain.name(), head.records, head.hash),
             "audit record on disk"
         );
         self.anchors.write(tracked.chain.name(), &state).await;

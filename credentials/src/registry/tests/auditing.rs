@@ -209,7 +209,7 @@ async fn written(registry: &Registry, filter: AuditFilter) -> String {
                     "chain": chain.as_str(),
                     "end": {
                         "installation": installation,
-                        "head": BASE64_STANDARD.encode(head),
+                        "head": head,
                     },
                 }),
             };

@@ -44,7 +44,9 @@ async fn the_same_receipt_is_to_be_had_again_also_after_a_restart() {
         incarnation: 7,
         revision: 7,
     };
-    let with_state = registry.erase_workspace(&act(), &acme(), Some(as_seen)).await;
+    let with_state = registry
+        .erase_workspace(&act(), &acme(), Some(as_seen))
+        .await;
     assert_eq!(with_state.unwrap(), receipt);
     assert_eq!(seen(&registry).await, head, "nothing was done again");
     let (by, never) = (act(), "initech".parse().unwrap());
