@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    CredentialNames, Origin, Provider, ProviderId,
     embedded::embedded,
+    field::CredentialNames,
     layers::{Mismatch, Node},
     likeness::nearest,
-    provider::ProviderDocument,
+    origin::Origin,
+    provider::{Provider, ProviderDocument, ProviderId},
 };
 
 /// The providers that Keyside knows: the built-in ones, with `[providers.*]` laid over them.

@@ -7,9 +7,9 @@ use std::{
 };
 
 use crate::{
-    Origin,
     layers::{Fault, Mismatch, Node},
     likeness::{NEAR, likeness},
+    origin::Origin,
 };
 
 /// Why settings could not be loaded. No variant holds a value from the environment.

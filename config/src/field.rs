@@ -7,7 +7,7 @@ use http::{HeaderName, header};
 
 use self::credential::is_credential;
 pub use self::name::NormalName;
-use crate::{Auth, Provider};
+use crate::provider::{Auth, Provider};
 
 /// Whether a field frames or routes a message (RFC 9110 sections 7.2 and 7.6.1, RFC 9112 section 6).
 pub(crate) fn is_reserved(name: &HeaderName) -> bool {

@@ -21,7 +21,7 @@ pub use self::proxy::{AcceptEncoding, Deadlines, EnvironmentPin, Limits, Listene
 pub use self::vault::{
     AllowedReferences, ClientCertificate, Vault, VaultAuth, VaultCache, VaultToken,
 };
-use crate::{Catalogue, address, parsed};
+use crate::{address, catalogue::Catalogue, parsed};
 
 /// Everything an operator can decide, with the provider catalogue it leads to.
 #[derive(Clone, Debug)]

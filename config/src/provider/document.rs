@@ -12,8 +12,13 @@ use super::{
     sdk,
 };
 use crate::{
-    BaseUrl, Catalogue, EgressProxy, field, field::NormalName, layers::Mismatch,
-    metadata::is_metadata_host, parsed,
+    base_url::BaseUrl,
+    catalogue::Catalogue,
+    field::{self, NormalName},
+    layers::Mismatch,
+    metadata::is_metadata_host,
+    parsed,
+    settings::EgressProxy,
 };
 
 /// One file of `providers/`, with `[providers.<id>]` laid over it.

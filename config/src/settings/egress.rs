@@ -4,7 +4,11 @@ use std::{path::PathBuf, str::FromStr};
 
 use serde::Deserialize;
 
-use crate::{ProxyUrl, ProxyUrlError, layers::Mismatch, parsed};
+use crate::{
+    layers::Mismatch,
+    parsed,
+    proxy_url::{ProxyUrl, ProxyUrlError},
+};
 
 /// The way out to providers.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -25,7 +25,10 @@ pub use self::{
     record::Stored,
     verify::{Break, Verified},
 };
-use crate::{Archive, Backend, Hash, Storage};
+use crate::{
+    backend::{Archive, Backend, Storage},
+    hash::Hash,
+};
 
 /// One chain of one installation, and where it is kept.
 pub struct Chain {

@@ -11,7 +11,11 @@ use super::{
     map::{Map, Page},
     record::{Batch, Segment},
 };
-use crate::{Effect, Hash, SigningKey, StorageError};
+use crate::{
+    error::{Effect, StorageError},
+    hash::Hash,
+    signing::SigningKey,
+};
 
 /// What is to change.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use super::{
     head::Link,
     map::{Map, Page},
 };
-use crate::{Hash, PublicKey, StorageError};
+use crate::{error::StorageError, hash::Hash, signing::PublicKey};
 
 /// What is wrong with a chain.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
