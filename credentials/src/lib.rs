@@ -29,7 +29,6 @@ pub mod runs;
 mod sealing;
 mod secret;
 mod shared_map;
-mod signals;
 mod snapshot;
 pub mod source;
 

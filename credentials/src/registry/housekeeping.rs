@@ -15,7 +15,7 @@ use super::{ChangeError, Inner};
 use crate::{
     audit::{Detail, Draft, Event},
     model::Act,
-    signals::{Attempt, Notice},
+    snapshot::signals::{Attempt, Notice},
 };
 
 /// Starts it on the current runtime, until `inner` is gone.

@@ -24,8 +24,10 @@ use crate::{
     keyring::Keyring,
     model::{Act, WorkspaceId},
     runs::Runs,
-    signals::{Notice, Notices},
-    snapshot::{Finding, Loading, Snapshot, WorkspaceEntry},
+    snapshot::{
+        Finding, Loading, Snapshot, WorkspaceEntry,
+        signals::{Notice, Notices},
+    },
 };
 
 /// A registry's inside, and what opening it has left to do.

@@ -12,8 +12,7 @@ use crate::{
     model::{Act, CredentialId, Label, Warning, WorkspaceId, has_usual_form, refused_kind},
     registry::{ChangeError, Inner, NewCredential, NewSecret, references::FirstReading},
     secret::Secret,
-    signals::Signals,
-    snapshot::{CredentialEntry, WorkspaceEntry},
+    snapshot::{CredentialEntry, WorkspaceEntry, signals::Signals},
     source::VaultReference,
 };
 

@@ -10,7 +10,7 @@ use crate::{
     documents::CredentialDocument,
     runs::Run,
     sealing::{Place, SealingKey},
-    signals::{Attempt, Notice},
+    snapshot::signals::{Attempt, Notice},
     storage::{Document, Log, faulty::Fault},
 };
 
