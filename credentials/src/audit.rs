@@ -7,7 +7,6 @@ mod at_rest;
 mod export;
 mod offline;
 mod receipt;
-mod record;
 mod search;
 mod verify;
 
@@ -15,20 +14,20 @@ use std::sync::Arc;
 
 use keyside_store::chain::CommitError;
 
-pub(crate) use self::record::{Detail, Draft, Gone, KeyAct, Record};
 pub use self::{
     at_rest::{AtRest, ClockBehind},
     export::{Export, Line},
     offline::{Checked, FileError as ExportError, verify_export},
     receipt::{Receipt, ReceiptError},
-    record::{AuditRecord, Event},
     search::{AuditFilter, Cursor, Found},
     verify::{Break, Head, Verified, VerifyError},
 };
+pub use crate::record::{AuditRecord, Event};
 use crate::{
     chains::Chains,
     keyring::Keyring,
     model::{Act, WorkspaceId},
+    record::Draft,
 };
 
 /// The audit log.

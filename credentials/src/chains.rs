@@ -23,7 +23,7 @@ pub(crate) use self::{
     anchors::Anchors,
     marks::{Erased, Making, Mark},
 };
-use crate::{audit::Draft, clock::Ratchet, keyring::Keyring, model::WorkspaceId};
+use crate::{clock::Ratchet, keyring::Keyring, model::WorkspaceId, record::Draft};
 
 /// All chains.
 pub(crate) struct Chains {

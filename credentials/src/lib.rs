@@ -23,6 +23,7 @@ mod live_check;
 mod locked;
 mod model;
 pub mod process;
+mod record;
 mod registry;
 mod resolver;
 pub mod runs;

@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 use jiff::Timestamp;
 use keyside_store::{Backend, StorageError, chain::LoadError};
 
-use super::{Audit, Draft, Event, Receipt, Verified, VerifyError, verify::Break};
+use super::{Audit, Receipt, Verified, VerifyError, verify::Break};
+use crate::record::{Draft, Event};
 use crate::{
     chains::Chains,
     clock::{Clock, Ratchet, SystemClock},

@@ -6,7 +6,8 @@ use std::{collections::VecDeque, sync::Arc};
 use jiff::Timestamp;
 use keyside_store::{Hash, StorageError, chain::ChainName};
 
-use super::{Audit, AuditFilter, AuditRecord, search::Source};
+use super::{Audit, AuditFilter, search::Source};
+use crate::record::AuditRecord;
 
 /// The records on their way out, up to the heads that were known when it began.
 pub struct Export<'a> {

@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use keyside_store::{PublicKey, Signature, SigningKey, chain::Stored};
 use serde::{Deserialize, Serialize};
 
-use super::{Audit, Event, Head, KeyAct, Record, VerifyError, verify::Break};
+use super::{Audit, Head, VerifyError, verify::Break};
 use crate::model::{ActorId, WorkspaceId};
+use crate::record::{Event, KeyAct, Record};
 
 /// What was erased, confirmed by the installation that did it. It is given out once nothing of the workspace is left: no key,
 /// no document, and no run record up to that time.

@@ -7,7 +7,8 @@ use keyside_store::{
     chain::{ChainName, LoadError, State, Stored},
 };
 
-use super::{Audit, AuditRecord, Event, Record};
+use super::Audit;
+use crate::record::{AuditRecord, Event, Record};
 use crate::{
     chains::{Chains, Mark, Tracked},
     model::{ActorId, CredentialId, Scope, WorkspaceId},

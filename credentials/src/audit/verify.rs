@@ -8,7 +8,8 @@ use keyside_store::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Audit, Record};
+use super::Audit;
+use crate::record::Record;
 use crate::{chains::Tracked, keyring::KeyringError, kms::KmsError};
 
 /// A place in a chain: a record's position, and the chain hash after it.

@@ -44,10 +44,10 @@ use tokio::sync::{OwnedMutexGuard, RwLockReadGuard, RwLockWriteGuard, Semaphore}
 
 use super::{ChangeError, Inner};
 use crate::{
-    audit::{Detail, Draft, Event},
     chains::not_begun,
     documents::{CredentialDocument, WorkspaceDocument},
     model::{Act, CredentialId, Fingerprint, Label, Warning, WorkspaceId},
+    record::{Detail, Draft, Event},
     sealing::SealingKey,
     snapshot::{CredentialEntry, Snapshot, WorkspaceEntry},
 };

@@ -10,10 +10,10 @@ use keyside_store::chain::CommitError;
 
 use super::{ChangeError, Inner};
 use crate::{
-    audit::{Draft, Event},
     chains::{Making, Mark, not_begun},
     documents::{Document, WORKSPACE, WorkspaceDocument},
     model::{Act, WorkspaceId},
+    record::{Draft, Event},
     snapshot::WorkspaceEntry,
 };
 

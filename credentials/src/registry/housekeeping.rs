@@ -13,8 +13,8 @@ use tokio::{
 use super::change::decided;
 use super::{ChangeError, Inner};
 use crate::{
-    audit::{Detail, Draft, Event},
     model::Act,
+    record::{Detail, Draft, Event},
     snapshot::signals::{Attempt, Notice},
 };
 

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Inner;
 use crate::{
-    audit::Draft,
     chains::{Chains, RACES, not_begun, pause},
+    record::Draft,
 };
 
 /// What the installation's chain remembers besides tokens and workspaces.

@@ -17,12 +17,13 @@ use super::{Inner, OpenError, OpenOptions, references::References, twins::Twins}
 use crate::{
     HEADS,
     access::{Access, EnsureOwnerError},
-    audit::{Audit, Draft, Event},
+    audit::Audit,
     chains::Chains,
     clock::Ratchet,
     documents::WORKSPACE,
     keyring::Keyring,
     model::{Act, WorkspaceId},
+    record::{Draft, Event},
     runs::Runs,
     snapshot::{
         Finding, Loading, Snapshot, WorkspaceEntry,

@@ -4,9 +4,9 @@
 
 use super::{ChangeError, Inner, Registry, once::InstallationState};
 use crate::{
-    audit::{Draft, Event, KeyAct},
     keyring::Rewrapped,
     model::Act,
+    record::{Draft, Event, KeyAct},
 };
 
 impl Registry {

@@ -7,9 +7,9 @@ use keyside_config::{BaseUrl, Catalogue, Provider, Upstream};
 
 use super::{Made, about, detail, other_label, with_default};
 use crate::{
-    audit::{Draft, Event},
     documents::{CredentialDocument, Document, SourceDocument, Trace, WorkspaceDocument},
     model::{Act, CredentialId, Label, Warning, WorkspaceId, has_usual_form, refused_kind},
+    record::{Draft, Event},
     registry::{ChangeError, Inner, NewCredential, NewSecret, references::FirstReading},
     secret::Secret,
     snapshot::{CredentialEntry, WorkspaceEntry, signals::Signals},

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::is_fit;
 use crate::{
-    audit::{Draft, Event},
     chains::{Making, Mark, not_begun},
     model::{Act, WorkspaceId},
+    record::{Draft, Event},
     registry::{ChangeError, Inner, NewWorkspace},
     snapshot::WorkspaceEntry,
 };

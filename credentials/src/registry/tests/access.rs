@@ -3,7 +3,8 @@
 use super::*;
 use crate::{
     MadeToken, NewToken, Role, Token, TokenStatus,
-    audit::{AuditFilter, Draft, Event},
+    audit::AuditFilter,
+    record::{Draft, Event},
     storage::faulty::Fault,
 };
 
