@@ -4,6 +4,7 @@
 //! here: what is read, is read from the chains.
 
 mod at_rest;
+mod error;
 mod export;
 mod offline;
 mod receipt;
@@ -16,11 +17,12 @@ use keyside_store::chain::CommitError;
 
 pub use self::{
     at_rest::{AtRest, ClockBehind},
+    error::{Break, ReceiptError, VerifyError},
     export::{Export, Line},
     offline::{Checked, FileError as ExportError, verify_export},
-    receipt::{Receipt, ReceiptError},
+    receipt::Receipt,
     search::{AuditFilter, Cursor, Found},
-    verify::{Break, Head, Verified, VerifyError},
+    verify::{Head, Verified},
 };
 pub use crate::record::{AuditRecord, Event};
 use crate::{

@@ -5,8 +5,7 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 use jiff::Timestamp;
 use keyside_store::{Backend, StorageError, chain::LoadError};
 
-use super::{Audit, Receipt, Verified, VerifyError, verify::Break};
-use crate::record::{Draft, Event};
+use super::{Audit, Break, Receipt, Verified, VerifyError};
 use crate::{
     chains::Chains,
     clock::{Clock, Ratchet, SystemClock},
@@ -14,6 +13,7 @@ use crate::{
     keyring::Keyring,
     kms::{Kms, KmsSource},
     model::Act,
+    record::{Draft, Event},
 };
 
 /// The log of a store.

@@ -8,10 +8,10 @@ use keyside_store::{
 };
 
 use super::Audit;
-use crate::record::{AuditRecord, Event, Record};
 use crate::{
     chains::{Chains, Mark, Tracked},
     model::{ActorId, CredentialId, Scope, WorkspaceId},
+    record::{AuditRecord, Event, Record},
 };
 
 /// Which records to show; `None` lets all pass.
