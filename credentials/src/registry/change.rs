@@ -32,7 +32,7 @@ mod sweep;
 mod verify;
 mod workspace;
 
-pub(super) use self::held::Held;
+pub(super) use self::{add::FirstReading, held::Held};
 
 use std::sync::Arc;
 

@@ -10,7 +10,7 @@ use crate::{
     documents::{CredentialDocument, Document, SourceDocument, Trace, WorkspaceDocument},
     model::{Act, CredentialId, Label, Warning, WorkspaceId, has_usual_form, refused_kind},
     record::{Draft, Event},
-    registry::{ChangeError, Inner, NewCredential, NewSecret, references::FirstReading},
+    registry::{ChangeError, Inner, NewCredential, NewSecret},
     secret::Secret,
     snapshot::{CredentialEntry, WorkspaceEntry, signals::Signals},
     source::VaultReference,
@@ -152,6 +152,13 @@ impl Inner {
             repeated: true,
         }))
     }
+}
+
+/// A secret that a new credential refers to.
+pub(in crate::registry) struct FirstReading {
+    /// As Vault counts.
+    pub(in crate::registry) version: String,
+    pub(in crate::registry) secret: Secret,
 }
 
 /// The secret of a new credential at hand.
