@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
+    credential_names::CredentialNames,
     embedded::embedded,
-    field::CredentialNames,
     layers::{Mismatch, Node},
     likeness::nearest,
     origin::Origin,
@@ -56,8 +56,9 @@ impl Catalogue {
     pub(crate) fn settle(documents: Documents) -> Result<Self, Mismatch> {
         let provider = |(id, document): (ProviderId, ProviderDocument)| {
             let (name, key) = (id.to_string(), format!("providers.{id}"));
+            let meant = Self::probably_meant(id.as_str());
             let provider = document
-                .settle(id)
+                .settle(id, meant)
                 .map_err(|mismatch| mismatch.below(&key))?;
             Ok((name, Arc::new(provider)))
         };

@@ -4,6 +4,7 @@
 
 mod document;
 mod environment;
+mod error;
 mod read;
 
 use std::{collections::BTreeMap, fmt};

@@ -15,7 +15,7 @@ pub use self::declared::{
     DeclaredCredential, DeclaredEnvironment, SourceReference, SourceReferenceError, VaultReference,
 };
 pub(crate) use self::document::{Document, Surroundings};
-pub use self::egress::{Egress, EgressProxy, EgressProxyError, Roots};
+pub use self::egress::{Egress, Roots};
 pub use self::kms::{Kms, LocalKms, MasterKeySource, TransitKms};
 pub use self::proxy::{AcceptEncoding, Deadlines, EnvironmentPin, Limits, Listener, Proxy};
 pub use self::vault::{
