@@ -20,7 +20,7 @@ use keyside_store::{
 use tokio::sync::{OwnedMutexGuard, oneshot};
 
 pub(crate) use self::{
-    anchors::Anchors,
+    anchors::{Anchors, HEADS},
     marks::{Erased, Making, Mark},
 };
 use crate::{clock::Ratchet, keyring::Keyring, model::WorkspaceId, record::Draft};

@@ -15,10 +15,9 @@ use tokio::{
 
 use super::{Inner, OpenError, OpenOptions, references::References, twins::Twins};
 use crate::{
-    HEADS,
     access::{Access, EnsureOwnerError},
     audit::Audit,
-    chains::Chains,
+    chains::{Chains, HEADS},
     clock::Ratchet,
     documents::WORKSPACE,
     keyring::Keyring,
