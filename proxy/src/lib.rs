@@ -24,6 +24,7 @@ mod listener;
 mod meter;
 mod metrics;
 mod names;
+mod near;
 mod overrides;
 mod probe;
 mod query;
