@@ -20,6 +20,7 @@ mod query;
 mod refusals;
 mod request_id;
 mod routes;
+mod schemas;
 #[cfg(test)]
 mod tests;
 mod turns;

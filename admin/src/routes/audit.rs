@@ -18,10 +18,10 @@ use crate::{
     access::Caller,
     body::JsonBody,
     form,
-    openapi::{bodies, queries},
     page::Page,
     problem::Problem,
     query::Parameters,
+    schemas::{bodies, queries},
     turns::Work,
 };
 

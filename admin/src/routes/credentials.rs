@@ -24,11 +24,11 @@ use crate::{
     body::JsonBody,
     entity_tag::{Life, Tagged},
     form::{self, Form},
-    openapi::{bodies, queries},
     page::Page,
     precondition::IdempotencyKey,
     problem::Problem,
     query::Parameters,
+    schemas::{bodies, queries},
     turns::Work,
 };
 

@@ -12,7 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::file;
-use crate::{AdminState, access::Caller, openapi::bodies, problem::Problem, turns::Work};
+use crate::{AdminState, access::Caller, problem::Problem, schemas::bodies, turns::Work};
 
 /// Wraps every key with a new master key. Requests go on meanwhile.
 #[utoipa::path(

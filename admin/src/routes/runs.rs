@@ -12,10 +12,10 @@ use utoipa::ToSchema;
 use crate::{
     AdminState,
     access::Caller,
-    openapi::{queries, words},
     page::Page,
     problem::Problem,
     query::Parameters,
+    schemas::{queries, words},
     turns::Work,
 };
 

@@ -19,11 +19,11 @@ use crate::{
     body::JsonBody,
     entity_tag::{Life, Tagged},
     form::{self, Form},
-    openapi::{bodies, queries, words},
     page::Page,
     precondition::IfMatch,
     problem::Problem,
     query::Parameters,
+    schemas::{bodies, queries, words},
     turns::Work,
 };
 

@@ -16,10 +16,10 @@ use crate::{
     body::JsonBody,
     entity_tag::{Life, Tagged},
     form::{self, Form},
-    openapi::{bodies, queries},
     page::Page,
     problem::Problem,
     query::Parameters,
+    schemas::{bodies, queries},
     turns::Work,
 };
 

@@ -19,11 +19,11 @@ use crate::{
     body::JsonBody,
     entity_tag::{Life, Tagged},
     form::{self, Form},
-    openapi::{bodies, queries},
     precondition::{IdempotencyKey, IfMatch},
     problem::Problem,
     query::Parameters,
     routes::Segment,
+    schemas::{bodies, queries},
     turns::Work,
 };
 

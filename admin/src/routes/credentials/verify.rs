@@ -8,10 +8,10 @@ use crate::{
     AdminState,
     access::Caller,
     entity_tag::{Life, Tagged},
-    openapi::queries,
     precondition::IfMatch,
     problem::Problem,
     routes::Segment,
+    schemas::queries,
     turns::Work,
 };
 

@@ -9,10 +9,10 @@ use crate::{
     AdminState,
     access::Caller,
     entity_tag::Life,
-    openapi::{bodies, queries},
     precondition::IfMatch,
     problem::Problem,
     routes::{Segment, file},
+    schemas::{bodies, queries},
     turns::Work,
 };
 
