@@ -89,8 +89,8 @@ pub fn router(options: AdminOptions) -> Router {
         limits: Arc::new(Limits::new(options.requests_per_second)),
         turns: Arc::default(),
     };
-    let recognise = middleware::from_fn_with_state(state.clone(), access::recognise);
-    let limit = middleware::from_fn_with_state(state.clone(), limits::check);
+    let recognise = middleware::from_fn_with_state(state.registry.clone(), access::recognise);
+    let limit = middleware::from_fn_with_state(state.limits.clone(), limits::check);
     routes::router()
         .layer(limit)
         .layer(recognise)
