@@ -14,7 +14,6 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    AdminState,
     access::Caller,
     body::JsonBody,
     form,
@@ -22,6 +21,7 @@ use crate::{
     problem::Problem,
     query::Parameters,
     schemas::{bodies, queries},
+    state::AdminState,
     turns::Work,
 };
 

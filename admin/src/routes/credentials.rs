@@ -19,7 +19,6 @@ use self::{
 };
 use super::Segment;
 use crate::{
-    AdminState,
     access::Caller,
     body::JsonBody,
     entity_tag::{Life, Tagged},
@@ -29,6 +28,7 @@ use crate::{
     problem::Problem,
     query::Parameters,
     schemas::{bodies, queries},
+    state::AdminState,
     turns::Work,
 };
 

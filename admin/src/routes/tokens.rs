@@ -14,7 +14,6 @@ use zeroize::Zeroizing;
 
 use super::Segment;
 use crate::{
-    AdminState,
     access::Caller,
     body::JsonBody,
     entity_tag::{Life, Tagged},
@@ -24,6 +23,7 @@ use crate::{
     problem::Problem,
     query::Parameters,
     schemas::{bodies, queries, words},
+    state::AdminState,
     turns::Work,
 };
 

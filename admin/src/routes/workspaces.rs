@@ -11,7 +11,6 @@ use utoipa::ToSchema;
 
 use super::Segment;
 use crate::{
-    AdminState,
     access::Caller,
     body::JsonBody,
     entity_tag::{Life, Tagged},
@@ -20,6 +19,7 @@ use crate::{
     problem::Problem,
     query::Parameters,
     schemas::{bodies, queries},
+    state::AdminState,
     turns::Work,
 };
 

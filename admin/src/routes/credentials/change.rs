@@ -14,7 +14,6 @@ use keyside_credentials::{
 
 use super::{CredentialView, foreign, saved, tagged};
 use crate::{
-    AdminState,
     access::Caller,
     body::JsonBody,
     entity_tag::{Life, Tagged},
@@ -24,6 +23,7 @@ use crate::{
     query::Parameters,
     routes::Segment,
     schemas::{bodies, queries},
+    state::AdminState,
     turns::Work,
 };
 
