@@ -7,7 +7,8 @@ A module is a file or folder of the crate's `src`. Four rules for what a build w
   beside `foo/`) belongs to every module in it: it may use them and they it.
 - No import from a lower floor to a higher one; each module is on exactly one floor. The crate root is above all of them.
 - Nothing is imported from the crate root: `crate::Name` fails if `Name` is no module.
-- An import names the module that has the item, not another one that re-exports it.
+- An import names the module that has the item, not another one that re-exports it. Between the files of one folder, and
+  where `foo.rs` re-exports what is in `foo/`, it may.
 
 Unit tests are exempt: they are leaves, and set up what they test with all that there is. What needs no path is not seen:
 methods, fields, and what a macro writes.
@@ -25,12 +26,13 @@ import tomllib
 
 from exposure import code_only
 
+TABLE = "tests/checks/floors.toml"
 TEST_ONLY = re.compile(r"#\[cfg\((?:test|all\(test\b[^\]]*)\)\]\s*(?:#\[[^\]]*\]\s*)*")
 MODULE = re.compile(r"\bmod\s+(\w+)\s*([;{])")
 USE = re.compile(r"(?<![\w#])use\s+([^;]+);")
 VISIBILITY = re.compile(r"\bpub\s*\([^)]*\)")
 PATH = re.compile(r"(?<![\w:])(?:crate|self|super)(?:\s*::\s*\w+)+")
-ATTRIBUTE_TEXT = re.compile(r'#\[[^\]]*\]')
+ATTRIBUTE = re.compile(r"#\[[^\]]*\]")
 QUOTED_PATH = re.compile(r'"((?:crate|self|super)(?:::\w+)+)"')
 OPEN, CLOSE = "([{", ")]}"
 
@@ -55,12 +57,12 @@ class Import:
 
 def violations(root):
     """Every import under `root` that breaks a rule, as file:line sentences."""
-    floors = tomllib.loads((root / "tests/checks/floors.toml").read_text(encoding="utf-8"))
+    floors = tomllib.loads((root / TABLE).read_text(encoding="utf-8"))
     crates = dict(workspace(root))
-    yield from (f"tests/checks/floors.toml: no crate of the workspace is called {name}" for name in floors if name not in crates)
+    yield from (f"{TABLE}: the workspace has no crate {name}" for name in floors if name not in crates)
     for name, folder in crates.items():
         if name not in floors:
-            yield f"{folder}: {name} has no floors in tests/checks/floors.toml"
+            yield f"{TABLE}: the crate {name} is not there"
         yield from in_crate(root, name, folder, floors.get(name, {}).get("floors", []))
 
 
@@ -83,9 +85,9 @@ def in_crate(root, crate, folder, floors):
             text = "::".join(("crate", *path))
             imports.append(Import(module.name, target, place, text))
             if module.name and path and not passed:
-                yield f"{place}: imports {text} from the crate root; name the module that has it"
+                yield f"{place}: {text} is imported from the crate root; name the module that has it"
             elif passed and target[:1] != passed and module.name[:1] != passed:
-                yield f"{place}: {text} is a re-export; name {'::'.join(('crate', *target))}"
+                yield f"{place}: {text} is only re-exported there; name {'::'.join(('crate', *target))}"
     yield from cycles(crate, modules, imports)
     yield from upward(crate, {name[0] for name in modules if name}, imports, floors)
 
@@ -111,7 +113,8 @@ def crate_modules(root, folder):
                 child = match.group(1)
                 waiting.append(((*name, child), below / f"{child}.rs", below / child))
     for module in modules.values():
-        module.paths = [(absolute, place) for path, place in module.paths if (absolute := from_root(modules, module.name, path)) is not None]
+        absolute = ((from_root(modules, module.name, path), place) for path, place in module.paths)
+        module.paths = [(path, place) for path, place in absolute if path is not None]
         module.names = {short: from_root(modules, module.name, path) for short, path in module.names.items()}
     return modules
 
@@ -167,7 +170,8 @@ def read_paths(module, text, code, start, end):
     rest = USE.sub(lambda match: re.sub(r"[^\n]", " ", match.group()), body)
     for match in PATH.finditer(rest):
         module.paths.append((split(match.group()), at_line(module, code, start + match.start())))
-    for match in ATTRIBUTE_TEXT.finditer(text, start, end):
+    # serde's `with = "…"` and its like; not in a comment, which is blank in `code`.
+    for match in ATTRIBUTE.finditer(text, start, end):
         if code[match.start()] == "#":
             for quoted in QUOTED_PATH.finditer(match.group()):
                 module.paths.append((split(quoted.group(1)), at_line(module, code, match.start())))
@@ -252,12 +256,13 @@ def cycles(crate, modules, imports):
     for level, edges in sorted(levels.items()):
         for group in connected(edges):
             where = "::".join((crate.replace("-", "_"), *level))
-            yield f"{where}: a cycle of {', '.join(sorted(group))}:" + "".join(
+            within = [(*edge, set(ones)) for edge, ones in sorted(edges.items()) if group.issuperset(edge)]
+            told = [
                 f"\n    {one.place}: {source} -> {target} ({one.text})"
-                for (source, target), ones in sorted(edges.items())
-                if source in group and target in group
-                for one in sorted(set(ones), key=lambda one: one.place)
-            )
+                for source, target, ones in within
+                for one in sorted(ones, key=lambda one: one.place)
+            ]
+            yield f"{where}: a cycle of {', '.join(sorted(group))}:{''.join(told)}"
 
 
 def connected(edges):
@@ -283,9 +288,10 @@ def reached(below, start):
 def upward(crate, tops, imports, floors):
     """Imports from a lower floor to a higher one, modules on no floor or on two, and names that are no module."""
     listed = [module for floor in floors for module in floor]
-    yield from (f"tests/checks/floors.toml: {crate}: {module} is on no floor" for module in sorted(tops - set(listed)))
-    yield from (f"tests/checks/floors.toml: {crate}: {module} is no module" for module in sorted(set(listed) - tops))
-    yield from (f"tests/checks/floors.toml: {crate}: {module} is on two floors" for module in sorted(set(listed)) if listed.count(module) > 1)
+    yield from (f"{TABLE}: {crate}: {module} is on no floor" for module in sorted(tops - set(listed)))
+    yield from (f"{TABLE}: {crate}: {module} is no module" for module in sorted(set(listed) - tops))
+    twice = sorted({module for module in listed if listed.count(module) > 1})
+    yield from (f"{TABLE}: {crate}: {module} is on two floors" for module in twice)
     height = {module: number for number, floor in enumerate(floors, 1) for module in floor}
     for one in sorted(set(imports), key=lambda one: one.place):
         source, target = (name[0] if name else None for name in (one.importer, one.target))
