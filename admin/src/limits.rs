@@ -37,6 +37,7 @@ use crate::{
 pub(crate) struct Limits {
     requests: Budgets<Spender>,
     guesses: Budgets<Peer>,
+    recorded: Budgets<ActorId>,
     all_guesses: DefaultDirectRateLimiter,
 }
 
@@ -47,6 +48,7 @@ impl Limits {
         Self {
             requests: Budgets::new(requests),
             guesses: Budgets::new(Quota::per_minute(GUESSES)),
+            recorded: Budgets::new(Quota::per_minute(RECORDED)),
             all_guesses: RateLimiter::direct(Quota::per_minute(ALL_GUESSES)),
         }
     }
@@ -60,6 +62,14 @@ impl Limits {
         self.requests
             .take(spender)
             .map_err(|wait| too_many(detail, wait))
+    }
+
+    /// Takes one of the reads that go on record from the caller's budget: what only reads must not fill the audit log.
+    pub(crate) fn recorded_read(&self, caller: &Caller) -> Result<(), Problem> {
+        let actor = caller.principal().actor.clone();
+        self.recorded
+            .take(actor)
+            .map_err(|wait| too_many("More exports and backups than one token may ask for.", wait))
     }
 
     /// Takes one wrong token from the peer's budget, and from everyone's.
@@ -176,6 +186,9 @@ const TWO: NonZeroU32 = NonZeroU32::new(2).unwrap();
 
 /// A minute, from one address: more than a person mistypes.
 const GUESSES: NonZeroU32 = NonZeroU32::new(10).unwrap();
+
+/// A minute, with one token.
+const RECORDED: NonZeroU32 = NonZeroU32::new(20).unwrap();
 
 /// A minute, from anywhere.
 const ALL_GUESSES: NonZeroU32 = NonZeroU32::new(60).unwrap();

@@ -67,6 +67,7 @@ pub(crate) fn table() -> Vec<Route> {
         Route::new(ReadRuns, routes!(runs::list)),
         Route::new(ReadAudit, routes!(audit::list)),
         Route::new(ExportAudit, routes!(audit::export)),
+        Route::new(ReadAudit, routes!(audit::key)),
         Route::new(VerifyAudit, routes!(audit::verify)),
         Route::new(VerifyAudit, routes!(audit::confirm)),
         Route::new(ReadTokens, routes!(tokens::list)),

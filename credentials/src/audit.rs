@@ -90,3 +90,6 @@ impl Audit {
         self.chains.public_key()
     }
 }
+
+#[cfg(test)]
+mod tests;

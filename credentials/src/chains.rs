@@ -1,8 +1,11 @@
 //! The chains of an installation: its own, and one a workspace. Here a commit gets what it has in common with every other:
 //! the time, the signature, the installation's head that it was decided on, and the anchor outside the store.
 
+mod accepted;
 mod anchors;
 mod marks;
+mod reading;
+mod state;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,14 +17,17 @@ use std::{
 use arc_swap::{ArcSwap, ArcSwapOption};
 use jiff::Timestamp;
 use keyside_store::{
-    Backend, PublicKey, SigningKey, StorageError,
-    chain::{self, Chain, ChainName, Change, CommitError, Damage, LoadError, State, Write},
+    Backend, PublicKey, StorageError,
+    chain::{Chain, ChainName, Change, CommitError, Damage, LoadError, State, Write},
 };
 use tokio::sync::{OwnedMutexGuard, oneshot};
 
+use self::accepted::ACCEPTED;
 pub(crate) use self::{
+    accepted::Accepted,
     anchors::{Anchors, HEADS},
     marks::{Erased, Making, Mark},
+    state::InstallationState,
 };
 use crate::{clock::Ratchet, keyring::Keyring, model::WorkspaceId, record::Draft};
 
@@ -35,8 +41,9 @@ pub(crate) struct Chains {
     epoch: u64,
     own: Arc<Tracked>,
     workspaces: RwLock<HashMap<WorkspaceId, Arc<Tracked>>>,
-    /// The workspaces that there are and were, as the installation's head has them.
-    marks: ArcSwap<BTreeMap<WorkspaceId, Mark>>,
+    /// The workspaces that there are and were, as the installation's head has them. Replaced before the state that they are of
+    /// counts as seen: who takes the state first and then looks at them decides on none that are older.
+    marks: ArcSwap<Marks>,
     /// Records for the installation's chain that wait for the next commit.
     waiting: Mutex<Vec<Waiting>>,
 }
@@ -47,6 +54,16 @@ pub(crate) struct Tracked {
     state: ArcSwapOption<State>,
     /// Held while it is changed from here: one change at a time.
     changing: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// What a state of the installation's chain says of workspaces.
+#[derive(Default)]
+struct Marks {
+    /// Which state: epoch and sequence number.
+    of: (u64, u64),
+    all: Arc<BTreeMap<WorkspaceId, Mark>>,
+    /// If the clock was said to be right.
+    accepted: Option<Accepted>,
 }
 
 struct Waiting {
@@ -67,6 +84,20 @@ impl Tracked {
     /// As it was last seen; nothing if it never was.
     pub(crate) fn state(&self) -> Option<Arc<State>> {
         self.state.load_full()
+    }
+
+    /// Takes over a state, unless a later one is known: of two that read at once, the slower one must not win.
+    fn take(&self, state: &Arc<State>) {
+        self.state.rcu(|known| match known {
+            Some(known) if order(known) > order(state) => Some(known.clone()),
+            _ => Some(state.clone()),
+        });
+    }
+
+    /// Whether a later state than this one is known.
+    pub(crate) fn is_past(&self, state: &State) -> bool {
+        self.state()
+            .is_some_and(|known| order(&known) > order(state))
     }
 
     pub(crate) async fn lock(&self) -> OwnedMutexGuard<()> {
@@ -104,11 +135,7 @@ impl Chains {
 
     /// What checks every head of this installation.
     pub(crate) fn public_key(&self) -> PublicKey {
-        self.signer().public()
-    }
-
-    fn signer(&self) -> &SigningKey {
-        self.keyring.signing()
+        self.keyring.public_key()
     }
 
     /// The installation's own chain.
@@ -141,11 +168,11 @@ impl Chains {
 
     /// The workspaces that there are and were.
     pub(crate) fn marks(&self) -> Arc<BTreeMap<WorkspaceId, Mark>> {
-        self.marks.load_full()
+        self.marks.load().all.clone()
     }
 
     pub(crate) fn mark(&self, workspace: &WorkspaceId) -> Option<Mark> {
-        self.marks.load().get(workspace).cloned()
+        self.marks.load().all.get(workspace).cloned()
     }
 
     /// Whether an anchor tells that there was an installation here.
@@ -159,15 +186,23 @@ impl Chains {
     /// What is wrong with it, or the backend's failure. The state that was last seen stays.
     pub(crate) async fn refresh(&self, tracked: &Tracked) -> Result<Option<Arc<State>>, LoadError> {
         let trust = self.public_key();
-        let state = match tracked.state() {
+        let mut state = match tracked.state() {
             Some(known) => tracked.chain.refresh(&known, &trust).await?,
             None => self.first(tracked, &trust).await?,
         };
-        if let Some(state) = &state {
-            tracked.state.store(Some(state.clone()));
+        while let Some(found) = &state {
             if tracked.chain.name() == self.own.chain.name() {
-                self.read_marks(state).await?;
+                let (marks, is_whole) = self.marks_of(found).await?;
+                // What it named may be gone because it was replaced meanwhile.
+                if !is_whole && let Some(newer) = tracked.chain.refresh(found, &trust).await? {
+                    state = Some(newer);
+                    continue;
+                }
+                let accepted = self.accepted_in(found).await?;
+                self.show_marks(found, marks, accepted);
             }
+            tracked.take(found);
+            break;
         }
         Ok(state)
     }
@@ -181,27 +216,45 @@ impl Chains {
         let chain = &tracked.chain;
         let anchored = self.anchors.read(chain.name(), &self.keyring)?;
         let workspace = chain.name().workspace_id();
-        let mark = workspace.and_then(|id| self.marks.load().get(id).cloned());
+        let mark = workspace.and_then(|id| self.marks.load().all.get(id).cloned());
         let linked = mark.and_then(|mark| mark.link);
         let known: Vec<_> = anchored.into_iter().chain(linked).collect();
-        let Some(state) = chain.load(trust).await? else {
+        let Some(mut state) = chain.load(trust).await? else {
             return match known.is_empty() {
                 true => Ok(None),
                 false => Err(Damage::HeadGone.into()),
             };
         };
-        for known in known {
-            chain.expect_after(known, &state.head).await?;
+        'looking: loop {
+            for known in &known {
+                let leads_on = chain.expect_after(*known, &state.head).await;
+                let Err(error) = leads_on else {
+                    continue;
+                };
+                // What it named may be gone because it was replaced meanwhile.
+                match chain.refresh(&state, trust).await {
+                    Ok(Some(newer)) => {
+                        state = newer;
+                        continue 'looking;
+                    }
+                    _ => return Err(error),
+                }
+            }
+            return Ok(Some(state));
         }
-        Ok(Some(state))
     }
 
-    async fn read_marks(&self, state: &State) -> Result<(), StorageError> {
+    /// What a state says of workspaces, and whether all of it is there.
+    async fn marks_of(
+        &self,
+        state: &State,
+    ) -> Result<(BTreeMap<WorkspaceId, Mark>, bool), StorageError> {
         let entries: Vec<_> = state
             .documents()
             .filter(|entry| entry.name.starts_with(marks::PREFIX))
             .collect();
         let bodies = self.own.chain.read(entries.iter().copied()).await?;
+        let is_whole = bodies.iter().all(Option::is_some);
         let read = entries.iter().zip(bodies).filter_map(|(entry, body)| {
             let id = entry.name.strip_prefix(marks::PREFIX)?.parse().ok()?;
             let mark = body.and_then(|body| serde_json::from_slice(&body).ok());
@@ -210,8 +263,32 @@ impl Chains {
             }
             Some((id, mark.unwrap_or_else(Mark::unreadable)))
         });
-        self.marks.store(Arc::new(read.collect()));
-        Ok(())
+        Ok((read.collect(), is_whole))
+    }
+
+    async fn accepted_in(&self, state: &State) -> Result<Option<Accepted>, StorageError> {
+        let Some(entry) = state.document(ACCEPTED) else {
+            return Ok(None);
+        };
+        let body = self.own.chain.read([entry]).await?.pop().flatten();
+        Ok(body.and_then(|body| serde_json::from_slice(&body).ok()))
+    }
+
+    fn show_marks(
+        &self,
+        state: &State,
+        marks: BTreeMap<WorkspaceId, Mark>,
+        accepted: Option<Accepted>,
+    ) {
+        let marks = Arc::new(Marks {
+            of: order(state),
+            all: Arc::new(marks),
+            accepted,
+        });
+        self.marks.rcu(|known| match known.of > marks.of {
+            true => known.clone(),
+            false => marks.clone(),
+        });
     }
 
     /// Makes one change of a chain, on top of the state that it was decided on. On disk when this returns.
@@ -241,13 +318,24 @@ impl Chains {
             writes,
             decided_on: self.own.state().map(|own| own.head.link()),
         };
-        let state = tracked.chain.commit(on, self.signer(), change).await?;
-        tracked.state.store(Some(state.clone()));
+        let signing = self.keyring.signing();
+        let read_only = || CommitError::NotBegun(StorageError::ReadOnly);
+        let key = signing.ok_or_else(read_only)?;
+        let state = tracked.chain.commit(on, key, change).await?;
         if tracked.chain.name() == self.own.chain.name() {
-            let read = self.read_marks(&state).await;
-            if let Err(error) = read {
-                tracing::warn!(%error, "what was just written cannot be read");
+            match self.marks_of(&state).await {
+                Ok((marks, true)) => {
+                    // Only at rest is it written.
+                    let accepted = self.marks.load().accepted;
+                    self.show_marks(&state, marks, accepted);
+                    tracked.take(&state);
+                }
+                // Somebody has gone on from it already: the next look takes over both.
+                Ok((_, false)) => {}
+                Err(error) => tracing::warn!(%error, "what was just written cannot be read"),
             }
+        } else {
+            tracked.take(&state);
         }
         let head = state.head.link();
         tracing::info!(
@@ -314,15 +402,23 @@ impl Chains {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The latest time that any chain tells.
+    /// The latest time that any chain tells, but for those that were said to be from a clock that was ahead.
     pub(crate) fn latest(&self) -> Timestamp {
+        let accepted = self.marks.load().accepted;
+        let is_believed = |state: &State| accepted.is_none_or(|it| it.believes(&state.head));
+        let own = self.own.state().map_or(0, |own| own.head.at);
         let workspaces = self
             .workspaces
             .read()
             .unwrap_or_else(PoisonError::into_inner);
-        let chains = workspaces.values().chain([&self.own]);
-        let times = chains.filter_map(|chain| Some(chain.state()?.head.at));
-        let latest = times.max().unwrap_or(0);
+        let states = workspaces.values().filter_map(|chain| chain.state());
+        let believed = states.filter(|state| is_believed(state));
+        // Its own chain went on when the clock was accepted.
+        let latest = believed
+            .map(|state| state.head.at)
+            .max()
+            .unwrap_or(0)
+            .max(own);
         Timestamp::from_microsecond(latest).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
@@ -348,6 +444,11 @@ impl Chains {
     }
 }
 
+/// What states of one chain are ordered by.
+fn order(state: &State) -> (u64, u64) {
+    (state.head.epoch, state.head.seq)
+}
+
 /// A chain that cannot be read cannot be changed either.
 pub(crate) fn not_begun(error: LoadError) -> CommitError {
     match error {
@@ -361,9 +462,6 @@ pub(crate) async fn pause() {
     let jitter = crate::entropy::number() % 10_000;
     tokio::time::sleep(Duration::from_micros(jitter)).await;
 }
-
-/// A link to a state of a chain, as the log and receipts name it.
-pub(crate) type Link = chain::Link;
 
 /// How long records are gathered for one commit.
 const GATHERED_FOR: Duration = Duration::from_millis(50);

@@ -4,6 +4,7 @@ mod change;
 mod erase;
 mod error;
 mod export;
+mod follow;
 mod half_done;
 mod housekeeping;
 mod lifecycle;
@@ -26,10 +27,16 @@ use std::{
 
 use arc_swap::ArcSwap;
 use keyside_config::{Catalogue, CredentialRules};
-use keyside_store::{Backend, Notes, StorageError};
+use keyside_store::{Backend, Notes, StorageError, chain::State};
 use tokio::sync::RwLock;
 
-use self::{change::Made, links::Links, open::Opened, references::References, twins::Twins};
+use self::{
+    change::Made,
+    links::Links,
+    open::{Opened, Role},
+    references::References,
+    twins::Twins,
+};
 pub use self::{
     error::{ChangeError, OpenError},
     references::ReferenceOptions,
@@ -95,6 +102,8 @@ pub(crate) struct Inner {
     declared: OnceLock<Overlaid>,
     references: References,
     links: Arc<Links>,
+    /// The installation's state that tokens were read from. Locked while they are.
+    taken_over: tokio::sync::Mutex<Option<Arc<State>>>,
 }
 
 /// What the settings declare beside what is stored.
@@ -111,7 +120,7 @@ impl Registry {
     /// # Errors
     /// Each names its remedy.
     pub async fn open(options: OpenOptions) -> Result<Arc<Self>, OpenError> {
-        let Opened { inner, notices } = Inner::open(options).await?;
+        let Opened { inner, notices } = Inner::open(options, Role::Authority).await?;
         housekeeping::start(&inner, notices);
         tokio::spawn(tokens::keep_last_used(Arc::downgrade(&inner)));
         Ok(Arc::new(Self { inner }))

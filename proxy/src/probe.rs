@@ -52,7 +52,11 @@ impl Probe {
         let destination = destination.ok_or(Refusal::ProviderUnknown)?;
         let upstream = destination.upstream(grant.endpoint())?;
         let check = &destination.provider.check;
-        let request = request(destination, upstream.prefix(), &grant.open()?)?;
+        let request = request(
+            destination,
+            upstream.prefix(),
+            &grant.open().map_err(Refusal::from)?,
+        )?;
         let sent = AtomicBool::new(false);
         let answer = upstream.forward(request, grant, false, &sent).await?;
         let status = answer.response.status().as_u16();

@@ -98,7 +98,7 @@ fn a_run_is_listed_in_the_time_of_the_person_who_asks_and_found_by_it() {
     // Two hours east of Greenwich, in the form of POSIX.
     let there = |arguments: &[&str]| {
         let arguments = [arguments, &["--admin-url", &desk.url]].concat();
-        let builder = desk.keyside.builder_of().variable("TZ", "EAST-2");
+        let builder = desk.keyside.builder_of().clone().variable("TZ", "EAST-2");
         let exit = builder.run(&arguments, b"");
         assert_eq!(exit.code, Some(0), "{arguments:?}: {exit:#?}");
         exit.stdout

@@ -7,7 +7,7 @@ use axum::{
     response::Response,
 };
 use http_body_util::channel::{Channel, Sender};
-use keyside_credentials::{backup::Backup, storage::StorageError};
+use keyside_credentials::{StorageError, backup::Backup};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -42,6 +42,7 @@ pub(super) async fn backup(
     caller: Caller,
 ) -> Result<Response, Problem> {
     let turn = state.turns.take(Work::Backup, &caller)?;
+    state.limits.recorded_read(&caller)?;
     let backup = state.registry.backup(&caller.act()).await?;
     let name = format!("{}.keyside", backup.header.id);
     let (to, body) = Channel::new(1);

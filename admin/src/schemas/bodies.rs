@@ -141,6 +141,8 @@ pub(crate) struct Receipt {
     id: String,
     installation: String,
     workspace: String,
+    /// Which one of its id: each has a higher number than the one before.
+    incarnation: u64,
     erased_at: Timestamp,
     erased_by: String,
     request_id: String,
@@ -149,10 +151,12 @@ pub(crate) struct Receipt {
     credentials: usize,
     /// Tokens that were for this workspace, alone or among others, and open it no more.
     tokens: Vec<String>,
-    /// Where the audit log tells of it.
+    /// Where the installation's own chain tells of it.
     audit: Head,
-    /// HMAC-SHA-256 of all this under the installation's key, in hex.
-    mac: String,
+    /// The Ed25519 key that checks the signature, in hex. The same for all of an installation's receipts and heads.
+    public_key: String,
+    /// Ed25519 over all this, in hex.
+    signature: String,
 }
 
 /// A receipt, as it was given out. Whatever else it may be is an answer, and no error.
@@ -160,7 +164,7 @@ pub(crate) struct Receipt {
 #[schema(value_type = Object)]
 pub(crate) struct ShownReceipt(serde_json::Value);
 
-/// A record's place in the audit log, and its hash.
+/// A record's place in its chain, and the chain hash after it.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct Head {
     position: u64,

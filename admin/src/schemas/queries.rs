@@ -27,7 +27,9 @@ pub(crate) struct TokenCursor {
 #[into_params(parameter_in = Query)]
 pub(crate) struct RecordCursor {
     /// `nextCursor` of the page before.
-    #[param(pattern = "^[1-9][0-9]{0,17}$")]
+    #[param(
+        pattern = r"^[0-9]{1,17}\.[1-9][0-9]{0,17}\.(installation|workspace/[a-z0-9-]{1,64})$"
+    )]
     cursor: Option<String>,
 }
 
@@ -103,9 +105,8 @@ pub(crate) struct ExportForm {
     /// NDJSON unless said otherwise.
     #[param(inline)]
     format: Option<Format>,
-    /// The position to begin at, where an export has broken off.
-    #[param(minimum = 1)]
-    from: Option<u64>,
+    /// The time to begin at. An export from the beginning is the one that can be checked with the public key alone.
+    from: Option<Timestamp>,
 }
 
 /// The header of a change that is held to what its author saw.

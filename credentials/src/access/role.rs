@@ -165,6 +165,8 @@ impl Permission {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn only(names: &[&str]) -> Scope {

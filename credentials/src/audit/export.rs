@@ -3,6 +3,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
 use keyside_store::{Hash, StorageError, chain::ChainName};
 
@@ -42,8 +43,8 @@ pub enum Line {
         records: u64,
         /// The chain hash after the last one.
         hash: Hash,
-        /// The head as it is stored, signed.
-        head: Vec<u8>,
+        /// The head as it is stored, signed, in base64.
+        head: String,
     },
 }
 
@@ -84,7 +85,7 @@ impl Export<'_> {
                 installation: self.audit.keyring.installation().installation().to_owned(),
                 records: head.records,
                 hash: head.hash,
-                head: source.state.bytes().to_vec(),
+                head: BASE64_STANDARD.encode(source.state.bytes()),
             }]));
         };
         self.next = Some(last.position + 1);
@@ -104,13 +105,9 @@ impl Export<'_> {
         let Some(from) = self.from else {
             return Ok(1);
         };
-        let head = &source.state.head;
-        let before = source
-            .tracked
-            .chain
-            .records_before(head, from.as_microsecond());
+        let before = source.before(from.as_microsecond()).await;
         // Of a damaged chain nothing is read either way.
-        Ok(before.await.unwrap_or(0) + 1)
+        Ok(before.unwrap_or(0) + 1)
     }
 }
 

@@ -4,7 +4,7 @@
 //! each time. Whoever has the installation's public key can check it, on another machine.
 
 use jiff::Timestamp;
-use keyside_store::{PublicKey, Signature, SigningKey, chain::Stored};
+use keyside_store::{PublicKey, Signature, SigningKey, StorageError, chain::Stored};
 use serde::{Deserialize, Serialize};
 
 use super::{Audit, Break, Head, ReceiptError, VerifyError};
@@ -113,7 +113,7 @@ impl Audit {
         let Some(state) = own.state() else {
             return Ok(None);
         };
-        let records = own.chain.records(&state.head, position, 1).await;
+        let records = self.chains.records(own, &state.head, position, 1).await;
         let records = records.map_err(|error| match error {
             keyside_store::chain::LoadError::Storage(error) => VerifyError::Storage(error),
             keyside_store::chain::LoadError::Damaged(damage) => VerifyError::Broken(Break {
@@ -124,7 +124,8 @@ impl Audit {
         })?;
         let stored = records.first().filter(|stored| stored.position == position);
         let installation = self.keyring.installation().installation();
-        Ok(stored.and_then(|stored| Receipt::of(stored, installation, self.keyring.signing())))
+        let signing = self.keyring.signing().ok_or(StorageError::ReadOnly)?;
+        Ok(stored.and_then(|stored| Receipt::of(stored, installation, signing)))
     }
 
     /// Holds a receipt against the installation's key, and against the log: that this one is what was written, and that it

@@ -106,21 +106,23 @@ impl Audit {
         [chains.own().clone()]
             .into_iter()
             .chain(of_workspaces)
-            .filter_map(Source::of)
+            .filter_map(|tracked| Source::of(chains, tracked))
             .collect()
     }
 }
 
 /// One chain as it was when reading began.
 pub(super) struct Source {
+    chains: Arc<Chains>,
     pub(super) name: ChainName,
     pub(super) tracked: Arc<Tracked>,
     pub(super) state: Arc<State>,
 }
 
 impl Source {
-    fn of(tracked: Arc<Tracked>) -> Option<Self> {
+    fn of(chains: &Arc<Chains>, tracked: Arc<Tracked>) -> Option<Self> {
         Some(Self {
+            chains: chains.clone(),
             name: tracked.chain.name().clone(),
             state: tracked.state()?,
             tracked,
@@ -129,12 +131,8 @@ impl Source {
 
     /// Up to `limit` records from a position on; none where they are not what was written.
     pub(super) async fn read(&self, from: u64, limit: usize) -> Result<Vec<Stored>, StorageError> {
-        match self
-            .tracked
-            .chain
-            .records(&self.state.head, from, limit)
-            .await
-        {
+        let head = &self.state.head;
+        match self.chains.records(&self.tracked, head, from, limit).await {
             Ok(records) => Ok(records),
             Err(LoadError::Storage(error)) => Err(error),
             Err(LoadError::Damaged(damage)) => {
@@ -142,6 +140,12 @@ impl Source {
                 Ok(Vec::new())
             }
         }
+    }
+
+    /// How many of its records are from before a time.
+    pub(super) async fn before(&self, at: i64) -> Result<u64, LoadError> {
+        let head = &self.state.head;
+        self.chains.records_before(&self.tracked, head, at).await
     }
 }
 
@@ -232,9 +236,7 @@ impl Reading {
         if !std::mem::replace(&mut self.begun, true)
             && let Some(last) = last
         {
-            let head = &self.source.state.head;
-            let up_to = self.source.tracked.chain.records_before(head, last.at + 1);
-            self.before = match up_to.await {
+            self.before = match self.source.before(last.at + 1).await {
                 Ok(count) => count + 1,
                 Err(LoadError::Storage(error)) => return Err(error),
                 Err(LoadError::Damaged(_)) => 1,

@@ -2,7 +2,7 @@
 
 use keyside_store::{
     Hash, StorageError,
-    chain::{ChainName, LoadError},
+    chain::{Chain, ChainName, LoadError, State},
 };
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,28 @@ impl Audit {
     /// # Errors
     /// The first record that is not what was written, or the backend's failure.
     pub async fn verify(&self) -> Result<Verified, VerifyError> {
+        for _ in 0..LOOKS {
+            let before = self.known_heads();
+            let verified = self.verify_once().await;
+            // Else what a head named may be gone because it was replaced meanwhile.
+            if verified.is_ok() || self.known_heads() == before {
+                return verified;
+            }
+        }
+        self.verify_once().await
+    }
+
+    /// How far each chain has come, as far as is known here.
+    fn known_heads(&self) -> Vec<Option<u64>> {
+        let marks = self.chains.marks();
+        let of_workspaces = marks.keys().map(|id| self.chains.of(id));
+        let chains = of_workspaces.chain([self.chains.own().clone()]);
+        chains
+            .map(|tracked| Some(tracked.state()?.head.seq))
+            .collect()
+    }
+
+    async fn verify_once(&self) -> Result<Verified, VerifyError> {
         let mut verified = Verified {
             records: 0,
             heads: Vec::new(),
@@ -65,21 +87,27 @@ impl Audit {
             Err(LoadError::Storage(error)) => return Err(error.into()),
             Err(LoadError::Damaged(damage)) => return Err(broken(0, damage.to_string())),
         }
-        let Some(state) = tracked.state() else {
-            // Named, and its first commit was cut off: the next start makes it.
-            return Ok(());
-        };
-        let walked = chain.verify(&state.head).await?;
-        if let Some(found) = walked.broken {
-            return Err(broken(found.position, found.finding.to_owned()));
-        }
-        for (entry, body) in state.documents().zip(chain.read(state.documents()).await?) {
-            if body.is_none() {
-                let finding = format!("its document {} is gone or edited", entry.name);
-                return Err(broken(0, finding));
+        let mut looks = 1;
+        let (state, records) = loop {
+            let Some(state) = tracked.state() else {
+                // Named, and its first commit was cut off: the next start makes it.
+                return Ok(());
+            };
+            let (position, finding) = match look(chain, &state).await? {
+                Ok(records) => break (state, records),
+                Err(found) => found,
+            };
+            // A commit removes what it replaces, so what is missing says something only of a head that is still there.
+            if let Err(LoadError::Storage(error)) = self.chains.refresh(tracked).await {
+                return Err(error.into());
             }
-        }
-        verified.records += walked.records;
+            let is_replaced = tracked.state().is_some_and(|now| now.head != state.head);
+            if !is_replaced || looks == LOOKS {
+                return Err(broken(position, finding));
+            }
+            looks += 1;
+        };
+        verified.records += records;
         let end = Head {
             position: state.head.records,
             hash: state.head.hash,
@@ -96,7 +124,7 @@ impl Audit {
         };
         let mut next = 1;
         loop {
-            let records = own.chain.records(&state.head, next, BATCH).await;
+            let records = self.chains.records(own, &state.head, next, BATCH).await;
             let records = records.map_err(unreadable)?;
             let Some(last) = records.last() else {
                 return Ok(());
@@ -105,11 +133,18 @@ impl Audit {
             for record in records.iter().filter_map(Record::parse) {
                 for (workspace, link) in record.links {
                     let tracked = self.chains.of(&workspace);
+                    // Another process may have gone on with it since it was read.
+                    if tracked
+                        .state()
+                        .is_some_and(|it| it.head.records < link.records)
+                    {
+                        self.chains.refresh(&tracked).await.map_err(unreadable)?;
+                    }
                     let Some(state) = tracked.state() else {
                         continue;
                     };
-                    let at = tracked.chain.records(&state.head, link.records, 1).await;
-                    let at = at.map_err(unreadable)?;
+                    let at = self.chains.records(&tracked, &state.head, link.records, 1);
+                    let at = at.await.map_err(unreadable)?;
                     if at.first().is_none_or(|at| at.hash != link.hash) {
                         return Err(VerifyError::Broken(Break {
                             chain: tracked.chain.name().clone(),
@@ -124,6 +159,21 @@ impl Audit {
     }
 }
 
+/// Checks what a state names, documents first: it says how many records there are, or where what is wrong.
+async fn look(chain: &Chain, state: &State) -> Result<Result<u64, (u64, String)>, StorageError> {
+    for (entry, body) in state.documents().zip(chain.read(state.documents()).await?) {
+        if body.is_none() {
+            let finding = format!("its document {} is gone or edited", entry.name);
+            return Ok(Err((0, finding)));
+        }
+    }
+    let walked = chain.verify(&state.head).await?;
+    Ok(match walked.broken {
+        Some(found) => Err((found.position, found.finding.to_owned())),
+        None => Ok(walked.records),
+    })
+}
+
 fn unreadable(error: LoadError) -> VerifyError {
     match error {
         LoadError::Storage(error) => error.into(),
@@ -133,3 +183,5 @@ fn unreadable(error: LoadError) -> VerifyError {
 }
 
 const BATCH: usize = 1024;
+/// How often a log that grows is looked at again.
+const LOOKS: usize = 20;

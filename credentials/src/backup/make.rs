@@ -115,7 +115,7 @@ impl Inner {
 
     async fn state(&self) -> Result<State, ChangeError> {
         let mut state = State {
-            keyring: self.keyring.to_json().await,
+            keyring: Vec::new(),
             objects: Vec::new(),
             heads: Vec::new(),
             segments: Vec::new(),
@@ -128,6 +128,9 @@ impl Inner {
         for tracked in workspaces.chain([own.clone()]) {
             self.take(&tracked, &mut state).await?;
         }
+        // After the heads: another process adds a workspace's key before the workspace.
+        self.keyring.catch_up().await?;
+        state.keyring = self.keyring.to_json().await;
         if let Some(own) = own.state() {
             state.audit = Head {
                 position: own.head.records,
@@ -137,14 +140,18 @@ impl Inner {
         Ok(state)
     }
 
-    /// A chain as it is stored. What is damaged of it is as damaged in the backup.
+    /// A chain as it is stored. What is damaged of it is as damaged in the backup; a workspace whose head is not believed is
+    /// there as it was last believed, and otherwise missing, so that the others can still be backed up.
     async fn take(&self, tracked: &Tracked, taken: &mut State) -> Result<(), ChangeError> {
         match self.chains.refresh(tracked).await {
             Ok(_) => {}
             Err(LoadError::Storage(error)) => return Err(error.into()),
-            Err(LoadError::Damaged(damage)) => {
-                return Err(CommitError::Damaged(damage).into());
-            }
+            Err(LoadError::Damaged(damage)) => match tracked.chain.name().workspace_id() {
+                Some(workspace) => {
+                    tracing::error!(workspace, %damage, "backed up as it was before the damage, if at all");
+                }
+                None => return Err(CommitError::Damaged(damage).into()),
+            },
         }
         let Some(state) = tracked.state() else {
             return Ok(());

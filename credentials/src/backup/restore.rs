@@ -12,7 +12,7 @@ use std::{
 };
 
 use keyside_store::{
-    Backend, SigningKey,
+    Backend, PublicKey, SigningKey,
     chain::{ChainName, Head},
     file::{self, FileError},
 };
@@ -89,27 +89,29 @@ impl Restore<'_> {
         let mut items = Items::new(reader, key.await?);
         let keyring = items.keyring()?;
         let signing = Keyring::signing_of(&keyring, self.keyring, &kms).await?;
-        self.no_older_head(&header, &signing)?;
-        self.write(items, header, keyring, remains, &signing).await
+        let anchored = self.no_older_head(&header, &signing, remains.as_ref())?;
+        let before = remains.as_ref().map_or(0, Remains::epoch);
+        let restored = Restored {
+            epoch: before.max(anchored).max(header.epoch) + 1,
+            header,
+            documents: 0,
+            audit_records: 0,
+            run_blocks: 0,
+        };
+        self.write(items, restored, keyring, remains, &signing)
+            .await
     }
 
     async fn write(
         &self,
         items: Items,
-        header: Header,
+        mut restored: Restored,
         keyring: Vec<u8>,
         remains: Option<Remains>,
         signing: &SigningKey,
     ) -> Result<Restored, RestoreError> {
         let aside = file::with_suffix(self.store, ".restoring");
         remove_if_there(&aside)?;
-        let mut restored = Restored {
-            epoch: remains.as_ref().map_or(0, Remains::epoch).max(header.epoch) + 1,
-            header,
-            documents: 0,
-            audit_records: 0,
-            run_blocks: 0,
-        };
         let heads = file::with_suffix(&self.heads(), ".restoring");
         remove_if_there(&heads)?;
         let backend = (self.open)(&aside).await?;
@@ -117,10 +119,16 @@ impl Restore<'_> {
             backend: &backend,
             signing,
             heads: &heads,
+            known: (!self.older).then(|| self.heads()),
             restored: &mut restored,
         };
-        let token = import.run(items).await?;
+        let imported = import.run(items).await;
         drop(backend);
+        if imported.is_err() {
+            // The next attempt removes what cannot be removed now.
+            let _ = (remove_if_there(&aside), remove_if_there(&heads));
+        }
+        let token = imported?;
         if let Some(remains) = &remains {
             keep(self.keyring, remains.epoch())?;
         }
@@ -171,37 +179,43 @@ impl Restore<'_> {
         match remains.filter(same).filter(|_| !self.older) {
             // A restore of this very one that was cut off.
             Some(remains) if remains.restored_from() == Some(&*header.id) => Ok(()),
-            Some(remains) if remains.epoch() > header.epoch => Err(RestoreError::Older {
-                finding: format!(
-                    "it is of epoch {}, and what remains here of epoch {}: something was restored since",
-                    header.epoch,
-                    remains.epoch()
-                ),
-            }),
+            Some(remains) if remains.epoch() > header.epoch => {
+                Err(older_epoch(header, remains.epoch()))
+            }
             _ => Ok(()),
         }
     }
 
-    /// The heads that remain here were signed by the key of their own installation.
-    fn no_older_head(&self, header: &Header, signing: &SigningKey) -> Result<(), RestoreError> {
+    /// The heads that remain here were signed by the key of their own installation. Returns the epoch of its own chain, as far
+    /// as they tell: without a keyring, nothing else does.
+    fn no_older_head(
+        &self,
+        header: &Header,
+        signing: &SigningKey,
+        remains: Option<&Remains>,
+    ) -> Result<u64, RestoreError> {
         let own = ChainName::installation();
         let anchor = Anchors::path(&self.heads(), &own);
         let Some(bytes) = file::read_if_there(&anchor)? else {
-            return Ok(());
+            return Ok(0);
         };
         let key = signing.public();
-        match Head::verify(&bytes, &own, &header.installation, &key) {
-            Err(_) => self.other(header, None),
-            Ok(head) if head.records > header.audit.position && !self.older => {
-                Err(RestoreError::Older {
-                    finding: format!(
-                        "its audit log ends at {}, and the one that was here at {}",
-                        header.audit.position, head.records
-                    ),
-                })
-            }
-            Ok(_) => Ok(()),
+        let Ok(head) = Head::verify(&bytes, &own, &header.installation, &key) else {
+            self.other(header, None)?;
+            return Ok(0);
+        };
+        if !self.older && remains.is_none() && head.epoch > header.epoch {
+            return Err(older_epoch(header, head.epoch));
         }
+        if !self.older && head.records > header.audit.position {
+            return Err(RestoreError::Older {
+                finding: format!(
+                    "its audit log ends at {}, and the one that was here at {}",
+                    header.audit.position, head.records
+                ),
+            });
+        }
+        Ok(head.epoch)
     }
 
     fn other(&self, header: &Header, here: Option<String>) -> Result<(), RestoreError> {
@@ -277,7 +291,10 @@ impl Items {
 struct Import<'a> {
     backend: &'a Backend,
     signing: &'a SigningKey,
+    /// Where the heads are made.
     heads: &'a Path,
+    /// The heads that were acknowledged here last, which none may be older than.
+    known: Option<PathBuf>,
     restored: &'a mut Restored,
 }
 
@@ -324,6 +341,9 @@ impl Import<'_> {
         let Ok(mut head) = Head::verify(bytes, &name, installation, &key) else {
             return Ok(None);
         };
+        if let Some(known) = &self.known {
+            no_older_chain(known, &name, &head, installation, &key)?;
+        }
         self.restored.audit_records += head.records as usize;
         head.epoch = self.restored.epoch;
         let signed = head.sign(&name, installation, self.signing);
@@ -331,6 +351,38 @@ impl Import<'_> {
         storage.swap(&name.head_key(), None, &signed).await?;
         Anchors::restore(self.heads, &name, &signed)?;
         Ok(Some(()))
+    }
+}
+
+fn older_epoch(header: &Header, here: u64) -> RestoreError {
+    RestoreError::Older {
+        finding: format!(
+            "it is of epoch {}, and what remains here of epoch {here}: something was restored since",
+            header.epoch
+        ),
+    }
+}
+
+/// The installation's chain learns of most changes of a workspace an hour later, so each chain is held against what was
+/// acknowledged of it. Heads of another installation tell nothing.
+fn no_older_chain(
+    known: &Path,
+    name: &ChainName,
+    head: &Head,
+    installation: &str,
+    key: &PublicKey,
+) -> Result<(), RestoreError> {
+    let Some(bytes) = file::read_if_there(&Anchors::path(known, name))? else {
+        return Ok(());
+    };
+    match Head::verify(&bytes, name, installation, key) {
+        Ok(here) if here.records > head.records => Err(RestoreError::Older {
+            finding: format!(
+                "its records of {name} end at {}, and those that were here at {}",
+                head.records, here.records
+            ),
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -58,7 +58,7 @@ impl Anchors {
             return Ok(None);
         };
         let installation = keyring.installation().installation();
-        let head = Head::verify(&bytes, chain, installation, &keyring.signing().public());
+        let head = Head::verify(&bytes, chain, installation, &keyring.public_key());
         match head {
             Ok(head) => Ok(Some(head.link())),
             Err(damage) => {
@@ -96,6 +96,8 @@ impl Written {
             file::make_folder(&self.folder)?;
         }
         let path = Anchors::path(&self.folder, chain);
+        // Another process on this machine replaces it by way of the same temporary file.
+        let _lock = file::lock(&self.folder.join(".lock"))?;
         file::replace_soon(&path, state.bytes(), owner_only())?;
         held.insert(chain.as_str().to_owned(), now);
         Ok(())

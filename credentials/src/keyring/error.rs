@@ -22,6 +22,12 @@ pub enum KeyringError {
         /// The file.
         path: PathBuf,
     },
+    /// There is none, and none is to be made.
+    #[error("there is no keyring at {}: start the process that writes the store first", path.display())]
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+    },
     /// A build from before the first release has written it, with a store in another form.
     #[error(
         "the keyring {} and the store beside it were made by a development build before 0.1, whose form no release reads: \

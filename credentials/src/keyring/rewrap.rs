@@ -35,7 +35,7 @@ impl Keyring {
     /// Wraps everything with the master key `to`, and has it take the place of the old one. Repeating it does no harm.
     pub(crate) async fn rewrap(&self, to: &str) -> Result<Rewrapped, KeyringError> {
         let mut stored = self.stored.lock().await;
-        let _lock = stored.read_again(&self.path).await?;
+        let _lock = stored.lock(&self.path).await?;
         let mut changed = stored.file.clone();
         let previous = stored.previous(to);
         let service = stored.kms.wrapping_with(to)?;

@@ -62,6 +62,16 @@ impl KeyringFile {
         }
     }
 
+    /// The same without the keys of workspaces that are known already.
+    pub(super) fn without(&self, is_known: impl Fn(&WorkspaceId, &WrappedKey) -> bool) -> Self {
+        let mut rest = self.clone();
+        rest.workspaces.retain(|workspace, keys| {
+            keys.retain(|key| !is_known(workspace, key));
+            !keys.is_empty()
+        });
+        rest
+    }
+
     /// All keys, each with what it is bound to besides the installation.
     pub(super) fn keys_mut(&mut self) -> impl Iterator<Item = (Bound, &mut WrappedKey)> {
         let signer = self.public_key.to_string();

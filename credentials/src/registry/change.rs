@@ -38,14 +38,14 @@ use std::sync::Arc;
 
 use keyside_store::{
     Effect,
-    chain::{CommitError, State, Write},
+    chain::{CommitError, Entry, State, Write},
 };
 use tokio::sync::{OwnedMutexGuard, RwLockReadGuard, RwLockWriteGuard, Semaphore};
 
 use super::{ChangeError, Inner};
 use crate::{
     chains::not_begun,
-    documents::{CredentialDocument, WorkspaceDocument},
+    documents::{CredentialDocument, TOKEN, WorkspaceDocument},
     model::{Act, CredentialId, Fingerprint, Label, Warning, WorkspaceId},
     record::{Detail, Draft, Event},
     sealing::SealingKey,
@@ -61,6 +61,9 @@ pub(super) struct Made {
 
 /// Leave to make a change, with the lock of what it changes.
 pub(super) struct Begun<'a, L> {
+    /// The installation's state, no newer than the tokens and workspaces that the change is decided with: what is committed on
+    /// it fails if any of them has changed since.
+    pub(super) on: Option<Arc<State>>,
     _lock: L,
     _gate: RwLockReadGuard<'a, ()>,
 }
@@ -94,22 +97,51 @@ impl Inner {
         F: Future<Output = L>,
     {
         let gate = self.gate.read().await;
-        let begun = Begun {
-            _lock: lock().await,
-            _gate: gate,
-        };
-        self.refresh_installation().await?;
+        let lock = lock().await;
+        let on = self.take_over_installation().await?;
         self.expect_access(by)?;
-        Ok(begun)
+        Ok(Begun {
+            on,
+            _lock: lock,
+            _gate: gate,
+        })
     }
 
     /// Takes over what other processes have done to tokens and workspaces.
     pub(super) async fn refresh_installation(&self) -> Result<(), ChangeError> {
-        let refreshed = self.chains.refresh(self.chains.own()).await;
-        if refreshed.map_err(not_begun)?.is_none() {
-            return Ok(());
+        self.take_over_installation().await?;
+        Ok(())
+    }
+
+    /// The same. The state that it comes to: tokens and workspaces are known as of this one, or a later one.
+    pub(super) async fn take_over_installation(&self) -> Result<Option<Arc<State>>, CommitError> {
+        let own = self.chains.own();
+        self.chains.refresh(own).await.map_err(not_begun)?;
+        let mut taken_over = self.taken_over.lock().await;
+        // Until nothing has changed while it was read. Whoever else has looked at the chain has not taken over its tokens.
+        loop {
+            let Some(state) = own.state() else {
+                return Ok(None);
+            };
+            let before = taken_over.as_ref();
+            if before.is_some_and(|before| before.head == state.head) {
+                return Ok(Some(state));
+            }
+            if before.is_none_or(|before| !tokens_in(before).eq(tokens_in(&state))) {
+                let findings = self.read_tokens().await.map_err(CommitError::NotBegun)?;
+                // A token that is gone may have been replaced meanwhile.
+                if !findings.is_empty()
+                    && self.chains.refresh(own).await.map_err(not_begun)?.is_some()
+                {
+                    continue;
+                }
+            }
+            self.forget_erased();
+            *taken_over = Some(state);
         }
-        self.read_tokens().await?;
+    }
+
+    fn forget_erased(&self) {
         let marks = self.chains.marks();
         let gone = |id: &WorkspaceId| marks.get(id).is_none_or(|mark| !mark.is_there);
         let snapshot = self.snapshot.load_full();
@@ -118,7 +150,6 @@ impl Inner {
             self.snapshot.rcu(|snapshot| snapshot.without(id));
             self.twins.forget();
         }
-        Ok(())
     }
 
     /// Refuses an actor whose token is revoked or has expired. Keyside itself acts without a token.
@@ -127,11 +158,6 @@ impl Inner {
             true => Err(ChangeError::AccessEnded),
             false => Ok(()),
         }
-    }
-
-    /// Leave to begin something that changes no one workspace.
-    pub(super) async fn begin(&self) -> RwLockReadGuard<'_, ()> {
-        self.gate.read().await
     }
 
     /// Leave to look at everything while no change is under way here.
@@ -162,15 +188,15 @@ impl Inner {
         Ok(state)
     }
 
-    /// Makes a change of the installation's own chain, on its state as it is known. Its lock is held by who asks.
+    /// Makes a change of the installation's own chain, on the state that it was decided on. Its lock is held by who asks.
     pub(super) async fn commit_own(
         &self,
+        on: Option<&Arc<State>>,
         drafts: Vec<Draft>,
         writes: Vec<Write>,
     ) -> Result<Arc<State>, ChangeError> {
         let own = self.chains.own();
-        let on = own.state();
-        let commit = self.chains.commit(own, on.as_ref(), 0, drafts, writes);
+        let commit = self.chains.commit(own, on, 0, drafts, writes);
         Ok(commit.await?)
     }
 
@@ -203,10 +229,17 @@ impl Inner {
         }
     }
 
-    /// From here on requests see it. Workspaces change side by side, so the swap is tried until none came between.
+    /// From here on requests see it, unless a later state of it is known: who has read slowly must not bring back what was
+    /// revoked meanwhile. Workspaces change side by side, so the swap is tried until none came between.
     pub(super) fn show(&self, workspace: Arc<WorkspaceEntry>) {
-        self.snapshot
-            .rcu(|snapshot| Snapshot::with(snapshot, workspace.clone()));
+        let tracked = self.chains.of(&workspace.document.id);
+        self.snapshot.rcu(|snapshot| {
+            let at = workspace.at.as_ref();
+            match at.is_some_and(|at| tracked.is_past(at)) {
+                true => Snapshot::clone(snapshot),
+                false => Snapshot::with(snapshot, workspace.clone()),
+            }
+        });
     }
 
     /// The same for a workspace of which one credential has changed, and perhaps its own document.
@@ -231,6 +264,13 @@ impl Inner {
         // Nobody waits for its first look.
         self.follow(&entry, &Arc::new(Semaphore::new(0)));
     }
+}
+
+/// The tokens that a state of the installation names.
+fn tokens_in(state: &State) -> impl Iterator<Item = &Entry> {
+    state
+        .documents()
+        .filter(|entry| entry.name.starts_with(TOKEN))
 }
 
 /// What the record of a change to a credential says of it.

@@ -14,7 +14,7 @@ use super::{ChangeError, Inner, Registry};
 use crate::{
     access::TokenDocument,
     audit::{Receipt, VerifyError},
-    chains::{Erased, RACES, not_begun, pause},
+    chains::{Erased, RACES, pause},
     documents::{CREDENTIAL, Document},
     model::{Act, WorkspaceId, WorkspaceState, random_id},
     record::{Draft, Event, Gone, KeyAct, Record},
@@ -92,6 +92,8 @@ impl Inner {
             let names = state.documents().map(|entry| &*entry.name);
             names.filter(|name| name.starts_with(CREDENTIAL)).count()
         });
+        // Another process may have made a key for it that nobody here has seen.
+        self.keyring.catch_up().await?;
         let mut ended = Ended {
             by: by.clone(),
             keys: self.keyring.ids(id).await,
@@ -120,8 +122,19 @@ impl Inner {
         self.snapshot.rcu(|snapshot| snapshot.without(id));
         // It has fingerprints of what is gone.
         self.twins.forget();
-        self.say_erased(id, Some(ended)).await?;
-        Ok(())
+        // Its own chain has ended: whatever happens now, it is erased.
+        let said = self.say_erased(id, Some(ended)).await;
+        said.map_err(|error| match error {
+            CommitError::NotBegun(error) | CommitError::OutcomeUnknown { error, .. }
+                if workspace.at.is_some() =>
+            {
+                ChangeError::ErasingUnfinished(error)
+            }
+            error if workspace.at.is_some() => {
+                ChangeError::ErasingUnfinished(StorageError::unavailable(error))
+            }
+            error => error.into(),
+        })
     }
 
     /// What the last record of a workspace's chain says of its end.
@@ -163,15 +176,16 @@ impl Inner {
         let own = self.chains.own();
         let _changing = own.lock().await;
         for _ in 0..RACES {
-            let refreshed = self.chains.refresh(own).await;
-            refreshed.map_err(not_begun)?;
-            let mark = self.chains.mark(id).filter(|mark| mark.is_there);
+            let on = self.take_over_installation().await?;
+            // Another process may have said it already, and made one of its id since.
+            let mark = self.chains.mark(id);
+            let mark =
+                mark.filter(|mark| mark.is_there && mark.incarnation == ended.gone.incarnation);
             let Some(mut mark) = mark else {
                 return Ok(());
             };
             let now = self.clock.now();
             let tokens = self.access.without(id, now);
-            let on = own.state();
             mark.is_there = false;
             mark.making = None;
             mark.erased = Some(Erased {
@@ -199,7 +213,9 @@ impl Inner {
                     outcome?;
                     tokens.iter().for_each(|token| self.access.show(token));
                     self.snapshot.rcu(|snapshot| snapshot.without(id));
-                    self.destroy_erased_keys().await;
+                    if let Err(error) = self.destroy_erased_keys().await {
+                        tracing::warn!(%error, "a workspace is erased on record, and its keys are still there");
+                    }
                     return Ok(());
                 }
             }

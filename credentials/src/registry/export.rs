@@ -127,7 +127,7 @@ impl Inner {
             });
             of_workspace.extend(records);
         }
-        of_workspace.sort_by_key(|record| (record.at, record.position));
+        of_workspace.sort_by_key(|record| (record.at, record.chain.clone(), record.position));
         Ok(of_workspace)
     }
 }

@@ -6,12 +6,13 @@ use std::{
     sync::Arc,
 };
 
-use keyside_store::chain::CommitError;
+use keyside_store::chain::{CommitError, LoadError};
 
 use super::{ChangeError, Inner};
 use crate::{
     chains::{Making, Mark, not_begun},
     documents::{Document, WORKSPACE, WorkspaceDocument},
+    keyring::KeyringError,
     model::{Act, WorkspaceId},
     record::{Draft, Event},
     snapshot::WorkspaceEntry,
@@ -25,7 +26,9 @@ impl Inner {
             let _changing = self.chains.of(id).lock().await;
             self.finish_one(id, mark).await?;
         }
-        self.destroy_erased_keys().await;
+        if let Err(error) = self.destroy_erased_keys().await {
+            tracing::warn!(%error, "a workspace is erased on record, and its keys are still there");
+        }
         self.settle_master_key().await
     }
 
@@ -39,6 +42,13 @@ impl Inner {
             return Ok(());
         }
         let tracked = self.chains.of(id);
+        if mark.making.is_some() {
+            // A chain that is damaged or gone is no reason to begin another in its place.
+            match self.chains.refresh(&tracked).await {
+                Err(LoadError::Damaged(_)) => return Ok(()),
+                refreshed => drop(refreshed.map_err(not_begun)?),
+            }
+        }
         let state = tracked.state();
         let is_begun = state
             .as_ref()
@@ -52,6 +62,10 @@ impl Inner {
                 tracing::info!(workspace = %id, "erasing a workspace, which a crash has cut off");
                 let ended = self.end_of(id).await.map_err(not_begun)?;
                 self.say_erased(id, ended).await?;
+                let mark = self.chains.mark(id);
+                if let Some(erased) = mark.and_then(|mark| mark.erased) {
+                    self.runs.erase(id.clone(), erased.at).await;
+                }
             }
             _ => {}
         }
@@ -59,16 +73,17 @@ impl Inner {
     }
 
     /// Keys of workspaces that are erased on record. What fails is tried again.
-    pub(super) async fn destroy_erased_keys(&self) {
+    ///
+    /// # Errors
+    /// Where the keyring cannot be replaced.
+    pub(super) async fn destroy_erased_keys(&self) -> Result<(), KeyringError> {
         let marks = self.chains.marks();
         let erased = marks.values().filter_map(|mark| mark.erased.as_ref());
         let keys: HashSet<String> = erased.flat_map(|erased| erased.keys.clone()).collect();
-        if keys.is_empty() {
-            return;
+        if !keys.is_empty() {
+            self.keyring.destroy(&keys).await?;
         }
-        if let Err(error) = self.keyring.destroy(&keys).await {
-            tracing::warn!(%error, "a workspace is erased on record, and its keys are still there");
-        }
+        Ok(())
     }
 
     /// Begins the chain of a workspace that the installation has named.

@@ -121,6 +121,8 @@ impl Inner {
         let _changing = own.lock().await;
         for _ in 0..RACES {
             self.chains.refresh(own).await.map_err(not_begun)?;
+            // Before the marks are looked at: none of them may be older.
+            let on = own.state();
             let (mut links, mut writes) = (Vec::new(), Vec::new());
             for id in due {
                 let state = self.chains.of(id).state();
@@ -142,7 +144,6 @@ impl Inner {
                 links: links.to_vec(),
                 ..Draft::new(Event::ChainsLinked, &Act::system("links"))
             });
-            let on = own.state();
             let commit = self
                 .chains
                 .commit(own, on.as_ref(), 0, drafts.collect(), writes);

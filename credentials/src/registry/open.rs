@@ -30,6 +30,15 @@ use crate::{
     },
 };
 
+/// What a process does with a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It changes it, perhaps beside others that do.
+    Authority,
+    /// It resolves from it, and writes nothing.
+    Reader,
+}
+
 /// A registry's inside, and what opening it has left to do.
 pub(super) struct Opened {
     pub(super) inner: Arc<Inner>,
@@ -38,7 +47,8 @@ pub(super) struct Opened {
 }
 
 impl Inner {
-    pub(super) async fn open(options: OpenOptions) -> Result<Opened, OpenError> {
+    /// Opens what is stored, to change it or only to resolve from it: then nothing is written, swept or made.
+    pub(super) async fn open(options: OpenOptions, role: Role) -> Result<Opened, OpenError> {
         let OpenOptions {
             backend,
             keyring: path,
@@ -48,7 +58,9 @@ impl Inner {
             clock,
         } = options;
         let folder = path.parent();
-        if let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty()) {
+        if let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty())
+            && role == Role::Authority
+        {
             file::make_folder(folder).map_err(|error| OpenError::Keyring(error.into()))?;
         }
         let heads = path.with_file_name(HEADS);
@@ -58,7 +70,10 @@ impl Inner {
         if !path.exists() && !is_new {
             return Err(OpenError::KeyringMissing { path });
         }
-        let keyring = Arc::new(Keyring::open_or_create(&path, kms).await?);
+        let keyring = Arc::new(match role {
+            Role::Authority => Keyring::open_or_create(&path, kms).await?,
+            Role::Reader => Keyring::open_to_read(&path, kms).await?,
+        });
         let clock = Arc::new(Ratchet::new(clock));
         let chains = Chains::new(backend.clone(), keyring.clone(), clock.clone(), &heads).await;
         let chains = Arc::new(chains);
@@ -75,14 +90,16 @@ impl Inner {
                     heads: heads.clone(),
                 },
             })?;
-        if !is_new && !chains.is_anchored() {
+        if !is_new && role == Role::Authority && !chains.is_anchored() {
             return Err(OpenError::AnchorMissing { heads });
         }
         let (notices, noted) = Notices::new(clock.clone());
         let erased = chains.marks();
+        // A clock that was ahead then, and is right now, must not forget the runs of one that has the id since.
+        let now = clock.now().max(chains.latest());
         let erased = erased.iter().filter_map(|(id, mark)| {
             let erased = mark.erased.as_ref()?;
-            Some((id.clone(), erased.at))
+            Some((id.clone(), erased.at.min(now)))
         });
         let inner = Arc::new(Self {
             access: Access::new(clock.clone(), &path.with_file_name("admin-token")),
@@ -95,7 +112,11 @@ impl Inner {
             declared: OnceLock::new(),
             references: References::new(),
             links: Arc::default(),
-            runs: Runs::start(backend.runs.clone(), erased.collect()),
+            taken_over: tokio::sync::Mutex::default(),
+            runs: match role {
+                Role::Authority => Runs::start(backend.runs.clone(), erased.collect()),
+                Role::Reader => Runs::unkept(),
+            },
             notes: backend.notes.clone(),
             chains,
             keyring,
@@ -103,14 +124,15 @@ impl Inner {
             rules,
             clock,
         });
-        inner.read_tokens().await?;
         let findings = inner.read_workspaces().await?;
         inner.clock.at_least(inner.chains.latest());
-        unless_full("what was found damaged", inner.report(findings).await)?;
-        unless_full("the restore", inner.note_restore().await)?;
-        inner.ensure_owner().await?;
-        if let Err(error) = inner.finish().await {
-            tracing::error!(%error, "what a crash has left half done is finished at a later start");
+        if role == Role::Authority {
+            unless_full("what was found damaged", inner.report(findings).await)?;
+            unless_full("the restore", inner.note_restore().await)?;
+            inner.ensure_owner().await?;
+            if let Err(error) = inner.finish().await {
+                tracing::error!(%error, "what a crash has left half done is finished at a later start");
+            }
         }
         let own = inner.chains.own().state();
         let head = own.map(|own| own.head.link());
@@ -185,31 +207,45 @@ impl Inner {
     pub(super) async fn show_state(
         &self,
         id: &WorkspaceId,
-        state: Arc<State>,
+        mut state: Arc<State>,
     ) -> Result<Vec<Finding>, StorageError> {
-        let before = self.snapshot.load().workspaces.get(id).cloned();
-        let is_shown = before.as_ref().is_some_and(|before| {
-            let at = before.at.as_ref();
-            before.damage.is_none() && at.is_some_and(|at| at.head == state.head)
-        });
-        if is_shown {
-            return Ok(Vec::new());
-        }
-        if state.document(WORKSPACE).is_none() {
-            // Erased, and the installation has not said so yet.
-            self.snapshot.rcu(|snapshot| snapshot.without(id));
-            self.twins.forget();
-            return Ok(Vec::new());
-        }
-        self.catch_up_keys(id, &state).await;
         let tracked = self.chains.of(id);
-        let loading = self.loading(before.as_deref());
-        let (entry, findings) = loading.read(id, &tracked.chain, state).await?;
-        self.show(Arc::new(entry));
-        self.twins.forget();
-        // Nobody waits for the first look at those that are there again.
-        self.follow_all(&Arc::new(Semaphore::new(0)));
-        Ok(findings)
+        loop {
+            let before = self.snapshot.load().workspaces.get(id).cloned();
+            let is_shown = before.as_ref().is_some_and(|before| {
+                let at = before.at.as_ref();
+                before.damage.is_none() && at.is_some_and(|at| at.head == state.head)
+            });
+            if is_shown {
+                return Ok(Vec::new());
+            }
+            if state.document(WORKSPACE).is_none() {
+                // Erased, and the installation has not said so yet.
+                self.snapshot.rcu(|snapshot| snapshot.without(id));
+                self.twins.forget();
+                return Ok(Vec::new());
+            }
+            self.catch_up_keys(id).await;
+            let loading = self.loading(before.as_deref());
+            let read = loading.read(id, &tracked.chain, state.clone()).await?;
+            let (entry, findings) = read;
+            if !findings.is_empty() {
+                // What it named may be gone because it was replaced meanwhile.
+                if let Err(LoadError::Storage(error)) = self.chains.refresh(&tracked).await {
+                    return Err(error);
+                }
+                let newest = tracked.state();
+                if let Some(newest) = newest.filter(|newest| newest.head != state.head) {
+                    state = newest;
+                    continue;
+                }
+            }
+            self.show(Arc::new(entry));
+            self.twins.forget();
+            // Nobody waits for the first look at those that are there again.
+            self.follow_all(&Arc::new(Semaphore::new(0)));
+            return Ok(findings);
+        }
     }
 
     fn show_damaged(&self, id: &WorkspaceId) -> Vec<Finding> {
@@ -227,18 +263,8 @@ impl Inner {
         }
     }
 
-    /// Another process may have made the workspace, or a key for it.
-    async fn catch_up_keys(&self, id: &WorkspaceId, state: &State) {
-        let was_written_here = self
-            .snapshot
-            .load()
-            .workspaces
-            .get(id)
-            .and_then(|before| before.at.as_ref())
-            .is_some_and(|at| at.head.seq + 1 == state.head.seq);
-        if was_written_here && self.keyring.current(id).is_some() {
-            return;
-        }
+    /// Another process may have made the workspace, or a key for it: what is written here is shown without being read.
+    async fn catch_up_keys(&self, id: &WorkspaceId) {
         if let Err(error) = self.keyring.catch_up().await {
             tracing::warn!(workspace = %id, %error, "the keyring could not be read again");
         }

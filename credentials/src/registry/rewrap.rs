@@ -2,8 +2,9 @@
 //!
 //! The record names the master key to go over to, so that a start after a crash knows whether to finish or to forget.
 
-use super::{ChangeError, Inner, Registry, once::InstallationState};
+use super::{ChangeError, Inner, Registry};
 use crate::{
+    chains::InstallationState,
     keyring::Rewrapped,
     model::Act,
     record::{Draft, Event, KeyAct},

@@ -1,8 +1,16 @@
 //! The changes to tokens: who may use the admin API.
 
-use std::{fs::Permissions, os::unix::fs::PermissionsExt, sync::Weak, time::Duration};
+use std::{
+    fs::Permissions,
+    os::unix::fs::PermissionsExt,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
-use keyside_store::{chain::CommitError, file};
+use keyside_store::{
+    chain::{CommitError, State},
+    file,
+};
 use tokio::sync::OwnedMutexGuard;
 
 use super::change::decided;
@@ -92,7 +100,7 @@ impl Inner {
         if !is_fit(&new.name) {
             return Err(ChangeError::NameUnfit);
         }
-        let _begun = self.begin_own(by).await?;
+        let begun = self.begin_own(by).await?;
         let now = self.clock.now();
         if new.expires_at.is_some_and(|end| end <= now) {
             return Err(ChangeError::ExpiryPast);
@@ -100,7 +108,8 @@ impl Inner {
         self.accept_scope(&self.given_scope(by, within), &new.scope)?;
         let warnings = self.end_with_maker(by, &mut new);
         let (document, text) = TokenDocument::made(new, &by.actor, now);
-        self.commit_token(Event::TokenCreated, by, &document)
+        let created = Draft::about_token(Event::TokenCreated, by, &document);
+        self.commit_token(begun.on.as_ref(), created, &document)
             .await?;
         let token = self.access.view(&document);
         Ok(MadeToken {
@@ -194,7 +203,7 @@ impl Inner {
         id: &ActorId,
         expected: Option<u64>,
     ) -> Result<Token, ChangeError> {
-        let _begun = self.begin_own(by).await?;
+        let begun = self.begin_own(by).await?;
         let token = self.access.token(id);
         let token = token.filter(|token| within.covers(&token.scope()));
         let token = token.ok_or(ChangeError::TokenUnknown)?;
@@ -209,7 +218,9 @@ impl Inner {
             return Err(ChangeError::LastOwner);
         }
         let revoked = token.revoked(self.clock.now());
-        self.commit_token(Event::TokenRevoked, by, &revoked).await?;
+        let draft = Draft::about_token(Event::TokenRevoked, by, &revoked);
+        self.commit_token(begun.on.as_ref(), draft, &revoked)
+            .await?;
         Ok(self.access.view(&revoked))
     }
 
@@ -231,12 +242,12 @@ impl Inner {
 
     async fn commit_token(
         &self,
-        event: Event,
-        by: &Act,
+        on: Option<&Arc<State>>,
+        draft: Draft,
         document: &TokenDocument,
     ) -> Result<(), ChangeError> {
-        let draft = Draft::about_token(event, by, document);
-        self.commit_own(vec![draft], vec![document.write()]).await?;
+        let writes = vec![document.write()];
+        self.commit_own(on, vec![draft], writes).await?;
         self.access.show(document);
         Ok(())
     }

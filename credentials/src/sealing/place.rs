@@ -29,8 +29,6 @@ pub(crate) enum Place<'a> {
         workspace: &'a WorkspaceId,
         actor: &'a ActorId,
     },
-    /// A record of the audit log.
-    Record,
     /// A workspace key under a master key.
     WrappedKey {
         installation: &'a str,
@@ -112,7 +110,6 @@ impl Place<'_> {
                 signer.as_bytes(),
                 b"",
             ])),
-            Self::Record => fields(head.into_iter().chain([b"record".as_slice()])),
             Self::RecordDetail { workspace, record } => fields(head.into_iter().chain([
                 workspace.as_str().as_bytes(),
                 &record.to_be_bytes(),

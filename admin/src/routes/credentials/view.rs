@@ -88,7 +88,7 @@ struct VersionView {
     state: VersionState,
     created_at: Timestamp,
     grace_until: Option<Timestamp>,
-    /// Of the one in use, if its secret is kept elsewhere: the version there.
+    /// Of the one in use, if its secret stays in Vault: the version there.
     source_version: Option<String>,
 }
 

@@ -69,6 +69,10 @@ fn a_wrapped_key_unwraps_where_it_was_wrapped_for_and_nowhere_else() {
             key: "wk_2",
             ..HERE
         },
+        Wrapping {
+            signer: "00",
+            ..HERE
+        },
     ] {
         let error = master_key.unwrap(&there, &wrapped).unwrap_err();
         assert!(

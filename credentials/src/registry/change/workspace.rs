@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use keyside_store::StorageError;
+
 use super::is_fit;
 use crate::{
     chains::{Making, Mark, not_begun},
@@ -20,26 +22,60 @@ impl Inner {
         if !is_fit(&new.name) {
             return Err(ChangeError::NameUnfit);
         }
-        let tracked = self.chains.of(&new.id);
         let mark = decided!(self.name(by, new))?;
-        let _begun = self.begin_under(by, || tracked.lock()).await?;
-        // Another process may have finished it meanwhile.
-        self.chains.refresh(&tracked).await.map_err(not_begun)?;
-        let making = mark.making.as_ref().ok_or(ChangeError::WorkspaceExists)?;
-        let entry = self.begin_chain(&new.id, &mark, making).await?;
+        let begun = decided!(self.begin_named(&new.id, &mark));
+        // It is on record that there is to be one: it is made before the next change of it, or at the next start.
+        let entry = begun.map_err(|error| match error {
+            ChangeError::StoreUnavailable(error) => ChangeError::OutcomeUnknown { seq: 1, error },
+            ChangeError::Raced => ChangeError::OutcomeUnknown {
+                seq: 1,
+                error: StorageError::unavailable("others change it again and again"),
+            },
+            error => error,
+        })?;
         self.links.changed(&new.id, true);
         Ok(entry)
+    }
+
+    /// Begins the chain of a workspace that was named, unless another process has done it meanwhile.
+    async fn begin_named(
+        &self,
+        id: &WorkspaceId,
+        mark: &Mark,
+    ) -> Result<Arc<WorkspaceEntry>, ChangeError> {
+        let tracked = self.chains.of(id);
+        // Nobody is asked again whether they may: it is on record.
+        let _begun = self
+            .begin_under(&Act::system("begin"), || tracked.lock())
+            .await?;
+        let now = self.chains.mark(id);
+        let is_there = now.is_some_and(|now| now.is_there && now.incarnation == mark.incarnation);
+        if !is_there {
+            return Err(ChangeError::WorkspaceUnknown);
+        }
+        self.chains.refresh(&tracked).await.map_err(not_begun)?;
+        let state = tracked.state();
+        if let Some(state) = state.filter(|state| state.head.incarnation >= mark.incarnation) {
+            self.show_state(id, state).await?;
+            let snapshot = self.snapshot.load();
+            let entry = snapshot.workspaces.get(id).cloned();
+            return entry.ok_or(ChangeError::WorkspaceUnknown);
+        }
+        let making = mark.making.as_ref().ok_or(ChangeError::WorkspaceExists)?;
+        Ok(self.begin_chain(id, mark, making).await?)
     }
 
     /// Puts it on the installation's record that there is to be a workspace.
     async fn name(&self, by: &Act, new: &NewWorkspace) -> Result<Mark, ChangeError> {
         let (tracked, own) = (self.chains.of(&new.id), self.chains.own());
         let both = || async { (tracked.lock().await, own.lock().await) };
-        let _begun = self.begin_under(by, both).await?;
+        let begun = self.begin_under(by, both).await?;
         let before = self.chains.mark(&new.id);
         if let Some(before) = before.as_ref().filter(|before| before.is_there) {
             return self.exists(&new.id, before);
         }
+        // Keys of one that had the id go first: this one must not begin with a key that is to be destroyed.
+        self.destroy_erased_keys().await?;
         // A key without a workspace does no harm, a workspace without a key would be lost.
         self.keyring.add(&new.id).await?;
         let mark = Mark {
@@ -59,13 +95,15 @@ impl Inner {
             ..Draft::new(Event::WorkspaceCreated, by)
         };
         let writes = vec![mark.write(&new.id)];
-        self.commit_own(vec![draft], writes).await?;
+        self.commit_own(begun.on.as_ref(), vec![draft], writes)
+            .await?;
         Ok(mark)
     }
 
     /// One that a crash has left unfinished is finished, and is not this request's.
     fn exists(&self, id: &WorkspaceId, mark: &Mark) -> Result<Mark, ChangeError> {
-        let is_begun = self.chains.of(id).state().is_some();
+        let state = self.chains.of(id).state();
+        let is_begun = state.is_some_and(|state| state.head.incarnation == mark.incarnation);
         match mark.making.is_some() && !is_begun {
             true => Ok(mark.clone()),
             false => Err(ChangeError::WorkspaceExists),
