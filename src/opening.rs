@@ -17,8 +17,7 @@ use keyside_sled::EmbeddedStore;
 use tokio::runtime::Runtime;
 
 use crate::{
-    app::{failed, misconfigured},
-    failure::Failure,
+    failure::{Failure, failed, misconfigured},
     lifecycle::Signals,
     runnable::StoreSetup,
     waiting::Waiting,

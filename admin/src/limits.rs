@@ -11,7 +11,7 @@ use std::{
     hash::Hash,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     num::NonZeroU32,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -29,7 +29,6 @@ use http::{Extensions, HeaderValue, header};
 use keyside_credentials::ActorId;
 
 use crate::{
-    AdminState,
     access::{self, Caller},
     problem::{Kind, Problem},
 };
@@ -85,14 +84,14 @@ impl Limits {
 
 /// Runs once a request, as soon as it is known who sends it and before anything of its body is read.
 pub(crate) async fn check(
-    State(state): State<AdminState>,
+    State(limits): State<Arc<Limits>>,
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
     let extensions = request.extensions();
-    state.limits.request(Spender::of(extensions))?;
+    limits.request(Spender::of(extensions))?;
     if access::is_guess(extensions) {
-        state.limits.guess(Peer::of(extensions))?;
+        limits.guess(Peer::of(extensions))?;
     }
     Ok(next.run(request).await)
 }

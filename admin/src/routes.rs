@@ -25,9 +25,9 @@ use utoipa::openapi::{RefOr, path::Operation, schema::Schema};
 use utoipa_axum::{router::UtoipaMethodRouter, routes};
 
 use crate::{
-    AdminState,
     access::{self, Caller},
     problem::{Kind, Problem},
+    state::AdminState,
 };
 
 /// A method of a path, what it asks for, what answers, and how it is described.

@@ -29,12 +29,12 @@ pub use self::{
     token::{MadeToken, NewToken, Token, TokenStatus, TokenWarning},
 };
 use crate::{
-    audit::{Draft, Event},
     clock::Ratchet,
     damage::Damage,
     documents::{Document, TOKEN},
     keyring::Keyring,
     model::{Act, ActorId, Scope, WorkspaceId},
+    record::{Draft, Event},
     snapshot::Finding,
 };
 

@@ -4,10 +4,10 @@
 //! here: what is read, is read from the chains.
 
 mod at_rest;
+mod error;
 mod export;
 mod offline;
 mod receipt;
-mod record;
 mod search;
 mod verify;
 
@@ -15,20 +15,21 @@ use std::sync::Arc;
 
 use keyside_store::chain::CommitError;
 
-pub(crate) use self::record::{Detail, Draft, Gone, KeyAct, Record};
 pub use self::{
     at_rest::{AtRest, ClockBehind},
+    error::{Break, ReceiptError, VerifyError},
     export::{Export, Line},
     offline::{Checked, FileError as ExportError, verify_export},
-    receipt::{Receipt, ReceiptError},
-    record::{AuditRecord, Event},
+    receipt::Receipt,
     search::{AuditFilter, Cursor, Found},
-    verify::{Break, Head, Verified, VerifyError},
+    verify::{Head, Verified},
 };
+pub use crate::record::{AuditRecord, Event};
 use crate::{
     chains::Chains,
     keyring::Keyring,
     model::{Act, WorkspaceId},
+    record::Draft,
 };
 
 /// The audit log.

@@ -25,11 +25,11 @@ use tokio::sync::{OwnedMutexGuard, oneshot};
 use self::accepted::ACCEPTED;
 pub(crate) use self::{
     accepted::Accepted,
-    anchors::Anchors,
+    anchors::{Anchors, HEADS},
     marks::{Erased, Making, Mark},
     state::InstallationState,
 };
-use crate::{audit::Draft, clock::Ratchet, keyring::Keyring, model::WorkspaceId};
+use crate::{clock::Ratchet, keyring::Keyring, model::WorkspaceId, record::Draft};
 
 /// All chains.
 pub(crate) struct Chains {

@@ -33,8 +33,10 @@ use crate::{
     model::{ActorId, CredentialId, Environment, Label, NameError, UsageTag, WorkspaceId},
     resolver::Resolver,
     sealing::SealingKey,
-    signals::{Notices, Signals},
-    snapshot::{CredentialEntry, Followed, Keys, Snapshot, Unusable, WorkspaceEntry},
+    snapshot::{
+        CredentialEntry, Followed, Keys, Snapshot, Unusable, WorkspaceEntry,
+        signals::{Notices, Signals},
+    },
     source::{SecretSource, SourceReference},
 };
 

@@ -23,13 +23,13 @@ mod live_check;
 mod locked;
 mod model;
 pub mod process;
+mod record;
 mod registry;
 mod resolver;
 pub mod runs;
 mod sealing;
 mod secret;
 mod shared_map;
-mod signals;
 mod snapshot;
 pub mod source;
 
@@ -45,7 +45,7 @@ pub use access::{
     Access, Denial, MadeToken, NewToken, Permission, Principal, Role, Token, TokenStatus,
     TokenWarning,
 };
-pub use audit::{Audit, AuditRecord, Receipt};
+pub use audit::{Audit, Receipt};
 pub use clock::{Clock, SystemClock};
 pub use declared::{
     CacheKey, CacheKeyError, CacheOptions, Declared as DeclaredCredentials, DeclaredError,
@@ -59,6 +59,7 @@ pub use model::{
     NameError, Refusal, Scope, Status, UsageTag, Version, VersionState, Warning, Workspace,
     WorkspaceId, WorkspaceState, other_providers,
 };
+pub use record::AuditRecord;
 pub use registry::{
     ChangeError, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, NewCredential, NewSecret,
     NewWorkspace, OpenError, OpenOptions, ReferenceOptions, Registry, Resealed, Revocation,
@@ -68,6 +69,3 @@ pub use resolver::{Ask, Grant, Resolver};
 pub use runs::Runs;
 pub use secret::{SHORTEST_SECRET, Secret, SecretError};
 pub use snapshot::Snapshots;
-
-/// Beside the keyring: the folder of the heads that were acknowledged last.
-pub(crate) const HEADS: &str = "heads";

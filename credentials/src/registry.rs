@@ -57,8 +57,7 @@ use crate::{
     model::{Act, Credential, CredentialId, Scope, Workspace, WorkspaceId},
     resolver::Resolver,
     runs::Runs,
-    signals::Notices,
-    snapshot::{Overlay, Snapshot, Snapshots},
+    snapshot::{Overlay, Snapshot, Snapshots, signals::Notices},
 };
 
 /// What a registry is opened with.

@@ -12,8 +12,7 @@ use crate::{
     clock::Ratchet,
     model::{CredentialId, Environment, Label, Refusal, WorkspaceId},
     secret::Secret,
-    signals,
-    snapshot::{Choice, Choices, CredentialEntry, Snapshots, WorkspaceEntry},
+    snapshot::{Choice, Choices, CredentialEntry, Snapshots, WorkspaceEntry, signals},
 };
 
 /// What a request asks for.

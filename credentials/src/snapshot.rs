@@ -7,6 +7,7 @@ mod kept;
 mod labels;
 mod load;
 mod overlay;
+pub(crate) mod signals;
 
 use std::{
     collections::HashMap,
@@ -20,7 +21,7 @@ use zeroize::Zeroizing;
 pub(crate) use self::load::{Finding, Loading};
 pub(crate) use self::overlay::Overlay;
 pub use self::overlay::Snapshots;
-use self::{kept::Earlier, labels::Labels};
+use self::{kept::Earlier, labels::Labels, signals::Signals};
 use crate::{
     damage::Damage,
     documents::{CredentialDocument, Trace, WorkspaceDocument},
@@ -28,7 +29,6 @@ use crate::{
     model::{CredentialId, Environment, Refusal, VersionState, WorkspaceId},
     sealing::{SealError, SealingKey},
     shared_map::SharedMap,
-    signals::Signals,
     source::SourceReference,
 };
 

@@ -15,14 +15,14 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    AdminState,
     access::Caller,
     body::JsonBody,
     form,
-    openapi::{bodies, queries},
     page::Page,
     problem::Problem,
     query::Parameters,
+    schemas::{bodies, queries},
+    state::AdminState,
     turns::Work,
 };
 

@@ -12,7 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::file;
-use crate::{AdminState, access::Caller, openapi::bodies, problem::Problem, turns::Work};
+use crate::{access::Caller, problem::Problem, schemas::bodies, state::AdminState, turns::Work};
 
 /// Wraps every key with a new master key. Requests go on meanwhile.
 #[utoipa::path(

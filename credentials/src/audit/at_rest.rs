@@ -5,14 +5,15 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 use jiff::Timestamp;
 use keyside_store::{Backend, StorageError, chain::LoadError};
 
-use super::{Audit, Draft, Event, Receipt, Verified, VerifyError, verify::Break};
+use super::{Audit, Break, Receipt, Verified, VerifyError};
 use crate::{
-    chains::Chains,
+    chains::{Chains, HEADS},
     clock::{Clock, Ratchet, SystemClock},
     documents::{CREDENTIAL, CredentialDocument},
     keyring::Keyring,
     kms::{Kms, KmsSource},
     model::Act,
+    record::{Draft, Event},
 };
 
 /// The log of a store.
@@ -49,7 +50,7 @@ impl AtRest {
             });
         }
         let kms = Kms::open(kms, keyring)?;
-        let heads = keyring.with_file_name(crate::HEADS);
+        let heads = keyring.with_file_name(HEADS);
         let keyring = Arc::new(Keyring::open_or_create(keyring, kms).await?);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let clock = Arc::new(Ratchet::new(clock));

@@ -7,7 +7,8 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
 use keyside_store::{Hash, StorageError, chain::ChainName};
 
-use super::{Audit, AuditFilter, AuditRecord, search::Source};
+use super::{Audit, AuditFilter, search::Source};
+use crate::record::AuditRecord;
 
 /// The records on their way out, up to the heads that were known when it began.
 pub struct Export<'a> {

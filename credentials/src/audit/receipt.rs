@@ -7,8 +7,11 @@ use jiff::Timestamp;
 use keyside_store::{PublicKey, Signature, SigningKey, StorageError, chain::Stored};
 use serde::{Deserialize, Serialize};
 
-use super::{Audit, Event, Head, KeyAct, Record, VerifyError, verify::Break};
-use crate::model::{ActorId, WorkspaceId};
+use super::{Audit, Break, Head, ReceiptError, VerifyError};
+use crate::{
+    model::{ActorId, WorkspaceId},
+    record::{Event, KeyAct, Record},
+};
 
 /// What was erased, confirmed by the installation that did it. It is given out once nothing of the workspace is left: no key,
 /// no document, and no run record up to that time.
@@ -43,20 +46,6 @@ pub struct Receipt {
     pub public_key: PublicKey,
     /// Ed25519 over all this.
     pub signature: Signature,
-}
-
-/// Why a receipt is not confirmed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ReceiptError {
-    /// Not this installation's signature.
-    #[error("this installation did not give the receipt out, or it was changed since")]
-    Foreign,
-    /// The installation's own, and its log holds another record there or none.
-    #[error(
-        "the audit log does not tell of that erasing: it was put back to a state from before, and the workspace may be \
-         back with it"
-    )]
-    NotInLog,
 }
 
 impl Receipt {

@@ -7,10 +7,11 @@ use keyside_store::{
     chain::{ChainName, LoadError, State, Stored},
 };
 
-use super::{Audit, AuditRecord, Event, Record};
+use super::Audit;
 use crate::{
     chains::{Chains, Mark, Tracked},
     model::{ActorId, CredentialId, Scope, WorkspaceId},
+    record::{AuditRecord, Event, Record},
 };
 
 /// Which records to show; `None` lets all pass.

@@ -1,15 +1,13 @@
 //! Checking all chains against their heads, and the heads against each other.
 
-use std::fmt;
-
 use keyside_store::{
     Hash, StorageError,
     chain::{Chain, ChainName, LoadError, State},
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Audit, Record};
-use crate::{chains::Tracked, keyring::KeyringError, kms::KmsError};
+use super::{Audit, Break, VerifyError};
+use crate::{chains::Tracked, record::Record};
 
 /// A place in a chain: a record's position, and the chain hash after it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,17 +18,6 @@ pub struct Head {
     pub hash: Hash,
 }
 
-/// A record that is not what was written, or a whole chain.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Break {
-    /// Its chain.
-    pub chain: ChainName,
-    /// Its position there; 0 for the chain's head.
-    pub position: u64,
-    /// What is wrong with it.
-    pub finding: String,
-}
-
 /// What was read, and is what was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
@@ -38,54 +25,6 @@ pub struct Verified {
     pub records: u64,
     /// Where each chain ends.
     pub heads: Vec<(ChainName, Head)>,
-}
-
-impl fmt::Display for Break {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            chain,
-            position,
-            finding,
-        } = self;
-        match position {
-            0 => write!(f, "the chain {chain}: {finding}"),
-            position => write!(f, "audit record {position} of {chain} {finding}"),
-        }
-    }
-}
-
-/// Why the log was not confirmed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum VerifyError {
-    /// It is not what was written.
-    #[error("{0}")]
-    Broken(Break),
-    /// The receipt is not confirmed.
-    #[error(transparent)]
-    Receipt(#[from] super::ReceiptError),
-    /// It could not be read.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    /// The keyring has the key that authenticates it.
-    #[error(transparent)]
-    Keyring(#[from] KeyringError),
-    /// What unwraps that key.
-    #[error(transparent)]
-    Kms(#[from] KmsError),
-    /// The folder is none that Keyside has served, or not all of it.
-    #[error("there is no {}", path.display())]
-    NothingThere {
-        /// What is missing.
-        path: std::path::PathBuf,
-    },
-}
-
-impl VerifyError {
-    /// Whether it says what is wrong, and not what kept it from being found out.
-    pub fn is_finding(&self) -> bool {
-        matches!(self, Self::Broken(_) | Self::Receipt(_))
-    }
 }
 
 impl Audit {

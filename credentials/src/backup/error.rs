@@ -30,13 +30,15 @@ pub enum RestoreError {
     /// A later release has written it.
     #[error(
         "the backup {} has format {found}, this release knows {known}: restore it with the release that made it",
-        file.display(), known = super::format::FORMAT
+        file.display()
     )]
     Newer {
         /// The file.
         file: PathBuf,
         /// The format it names.
         found: u32,
+        /// The one that this release writes.
+        known: u32,
     },
     /// Its end is missing.
     #[error(

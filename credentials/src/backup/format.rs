@@ -124,6 +124,7 @@ impl Reader {
             return Err(RestoreError::Newer {
                 file: path.to_owned(),
                 found,
+                known: FORMAT,
             });
         }
         let json = reader.piece()?.unwrap_or_default();

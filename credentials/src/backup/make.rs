@@ -17,9 +17,10 @@ use super::{
     item::{self, Item},
 };
 use crate::{
-    audit::{Draft, Event, Head},
+    audit::Head,
     chains::Tracked,
     model::{Act, random_id},
+    record::{Draft, Event},
     registry::{ChangeError, Inner, Registry},
 };
 

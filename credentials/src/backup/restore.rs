@@ -24,8 +24,7 @@ use super::{
     item::{self, Item},
 };
 use crate::{
-    HEADS,
-    chains::Anchors,
+    chains::{Anchors, HEADS},
     keyring::{Keyring, Remains},
     kms::{Kms, KmsSource},
     sealing::SealingKey,

@@ -107,3 +107,6 @@ impl Written {
 fn owner_only() -> Permissions {
     Permissions::from_mode(0o600)
 }
+
+/// Beside the keyring: the folder of the heads that were acknowledged last.
+pub(crate) const HEADS: &str = "heads";

@@ -10,7 +10,7 @@ use keyside_store::{
 use serde::{Deserialize, Serialize};
 
 use super::{Accepted, Chains, RACES, not_begun, pause};
-use crate::audit::Draft;
+use crate::record::Draft;
 
 /// What the installation's chain remembers besides tokens and workspaces.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

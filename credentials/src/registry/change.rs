@@ -32,7 +32,7 @@ mod sweep;
 mod verify;
 mod workspace;
 
-pub(super) use self::held::Held;
+pub(super) use self::{add::FirstReading, held::Held};
 
 use std::sync::Arc;
 
@@ -44,10 +44,10 @@ use tokio::sync::{OwnedMutexGuard, RwLockReadGuard, RwLockWriteGuard, Semaphore}
 
 use super::{ChangeError, Inner};
 use crate::{
-    audit::{Detail, Draft, Event},
     chains::not_begun,
     documents::{CredentialDocument, TOKEN, WorkspaceDocument},
     model::{Act, CredentialId, Fingerprint, Label, Warning, WorkspaceId},
+    record::{Detail, Draft, Event},
     sealing::SealingKey,
     snapshot::{CredentialEntry, Snapshot, WorkspaceEntry},
 };

@@ -13,10 +13,11 @@ use super::change::decided;
 use super::{ChangeError, Inner, Registry};
 use crate::{
     access::TokenDocument,
-    audit::{Draft, Event, Gone, KeyAct, Receipt, Record, VerifyError},
+    audit::{Receipt, VerifyError},
     chains::{Erased, RACES, pause},
     documents::{CREDENTIAL, Document},
     model::{Act, WorkspaceId, WorkspaceState, random_id},
+    record::{Draft, Event, Gone, KeyAct, Record},
 };
 
 /// The end of a workspace's own chain, as its record has it.

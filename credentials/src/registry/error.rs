@@ -2,12 +2,11 @@
 
 use std::path::PathBuf;
 
-use keyside_config::{EndpointError, VaultReference};
-
+use keyside_config::{EndpointError, VaultReference, Verification};
 use keyside_store::{StorageError, file::FileError};
 
+use super::request::GRACE_LIMIT;
 use crate::{keyring::KeyringError, kms::KmsError, live_check::Finding, model::Label};
-use keyside_config::Verification;
 
 /// Why a change was not made. None of them leaves anything changed, but for three: see
 /// [`ChangeError::ErasingUnfinished`], [`ChangeError::OutcomeUnknown`], and [`ChangeError::CheckFailed`], which leaves the
@@ -111,8 +110,8 @@ pub enum ChangeError {
     /// Withdrawn is withdrawn: its secret is destroyed.
     #[error("the credential was revoked, which is final")]
     Revoked,
-    /// Longer than [`GRACE_LIMIT`](crate::GRACE_LIMIT).
-    #[error("an old version is kept for at most {} days", crate::GRACE_LIMIT.as_secs() / 86_400)]
+    /// Longer than [`GRACE_LIMIT`].
+    #[error("an old version is kept for at most {} days", GRACE_LIMIT.as_secs() / 86_400)]
     GraceTooLong,
     /// The graces have ended, or it was never rotated.
     #[error("no earlier version is left to roll back to")]

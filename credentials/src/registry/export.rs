@@ -13,8 +13,9 @@ use keyside_store::{StorageError, chain::State};
 use super::change::decided;
 use super::{ChangeError, Filter, Inner, Registry, in_order};
 use crate::{
-    audit::{AuditFilter, AuditRecord, Draft, Event, Head, Line},
+    audit::{AuditFilter, Head, Line},
     model::{Act, Scope, WorkspaceId},
+    record::{AuditRecord, Draft, Event},
     snapshot::Snapshot,
 };
 

@@ -10,11 +10,11 @@ use keyside_store::chain::{CommitError, LoadError};
 
 use super::{ChangeError, Inner};
 use crate::{
-    audit::{Draft, Event},
     chains::{Making, Mark, not_begun},
     documents::{Document, WORKSPACE, WorkspaceDocument},
     keyring::KeyringError,
     model::{Act, WorkspaceId},
+    record::{Draft, Event},
     snapshot::WorkspaceEntry,
 };
 

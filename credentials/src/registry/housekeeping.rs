@@ -13,9 +13,9 @@ use tokio::{
 use super::change::decided;
 use super::{ChangeError, Inner};
 use crate::{
-    audit::{Detail, Draft, Event},
     model::Act,
-    signals::{Attempt, Notice},
+    record::{Detail, Draft, Event},
+    snapshot::signals::{Attempt, Notice},
 };
 
 /// Starts it on the current runtime, until `inner` is gone.

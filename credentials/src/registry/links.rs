@@ -12,9 +12,9 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::Inner;
 use crate::{
-    audit::{Draft, Event},
     chains::{RACES, not_begun, pause},
     model::{Act, WorkspaceId},
+    record::{Draft, Event},
 };
 
 /// The workspaces whose chains have changed since they were linked.

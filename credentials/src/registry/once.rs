@@ -3,7 +3,7 @@
 use keyside_store::chain::CommitError;
 
 use super::Inner;
-use crate::audit::Draft;
+use crate::record::Draft;
 
 impl Inner {
     /// Puts something on record, unless it is there already.

@@ -15,17 +15,19 @@ use tokio::{
 
 use super::{Inner, OpenError, OpenOptions, references::References, twins::Twins};
 use crate::{
-    HEADS,
     access::{Access, EnsureOwnerError},
-    audit::{Audit, Draft, Event},
-    chains::Chains,
+    audit::Audit,
+    chains::{Chains, HEADS},
     clock::Ratchet,
     documents::WORKSPACE,
     keyring::Keyring,
     model::{Act, WorkspaceId},
+    record::{Draft, Event},
     runs::Runs,
-    signals::{Notice, Notices},
-    snapshot::{Finding, Loading, Snapshot, WorkspaceEntry},
+    snapshot::{
+        Finding, Loading, Snapshot, WorkspaceEntry,
+        signals::{Notice, Notices},
+    },
 };
 
 /// What a process does with a store.

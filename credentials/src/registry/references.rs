@@ -15,7 +15,7 @@ use keyside_config::AllowedReferences;
 use tokio::{runtime::Handle, sync::Semaphore, time::sleep};
 
 use self::on_record::OnRecord;
-use super::{ChangeError, Inner, Registry};
+use super::{ChangeError, Inner, Registry, change::FirstReading};
 use crate::{
     declared::{
         Standing, process_key,
@@ -67,12 +67,6 @@ struct Follower {
 struct Known {
     state: State,
     on_record: OnRecord,
-}
-
-/// A secret that a new credential refers to.
-pub(super) struct FirstReading {
-    pub(super) version: String,
-    pub(super) secret: Secret,
 }
 
 impl Registry {

@@ -7,12 +7,12 @@ use std::{collections::HashSet, sync::Arc};
 
 use super::{ChangeError, Inner, Registry};
 use crate::{
-    audit::{Draft, Event},
     chains::{RACES, pause},
     damage::Damage,
     documents::{CredentialDocument, Document, WorkspaceDocument},
     keyring::Keyring,
     model::{Act, CredentialId, WorkspaceId},
+    record::{Draft, Event},
     sealing::{Place, SealError, SealingKey},
     snapshot::{CredentialEntry, WorkspaceEntry},
 };

@@ -4,10 +4,10 @@
 
 use super::{ChangeError, Inner, Registry};
 use crate::{
-    audit::{Draft, Event, KeyAct},
     chains::InstallationState,
     keyring::Rewrapped,
     model::Act,
+    record::{Draft, Event, KeyAct},
 };
 
 impl Registry {

@@ -20,10 +20,10 @@ use super::{
 };
 use crate::{
     access::{EnsureOwnerError, MadeToken, NewToken, Role, Token, TokenDocument, TokenWarning},
-    audit::{Draft, Event},
     chains::{RACES, not_begun, pause},
     documents::Document,
     model::{Act, ActorId, Scope},
+    record::{Draft, Event},
 };
 
 impl Registry {

@@ -14,7 +14,7 @@ use crate::{
     documents::{CREDENTIAL, CredentialDocument, Document, WORKSPACE, WorkspaceDocument},
     keyring::Keyring,
     model::{ActorId, CredentialId, WorkspaceId},
-    signals::{Notices, Signals},
+    snapshot::signals::{Notices, Signals},
 };
 
 /// A document that is not believed.

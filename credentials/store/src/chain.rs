@@ -4,6 +4,7 @@
 //! the last segment of older ones. What it does not name, at or below its sequence number, is garbage at once.
 
 mod commit;
+mod error;
 mod head;
 mod load;
 mod map;
@@ -18,14 +19,17 @@ use std::{
 
 use self::map::Map;
 pub use self::{
-    commit::{Change, CommitError, Write},
+    commit::{Change, Write},
+    error::{CommitError, Damage, LoadError},
     head::{Head, Link, ObjectRef, SegmentRef},
-    load::{Damage, LoadError},
     map::Entry,
     record::Stored,
     verify::{Break, Verified},
 };
-use crate::{Archive, Backend, Hash, Storage};
+use crate::{
+    backend::{Archive, Backend, Storage},
+    hash::Hash,
+};
 
 /// One chain of one installation, and where it is kept.
 pub struct Chain {

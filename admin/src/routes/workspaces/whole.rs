@@ -6,13 +6,13 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    AdminState,
     access::Caller,
     entity_tag::Life,
-    openapi::{bodies, queries},
     precondition::IfMatch,
     problem::Problem,
     routes::{Segment, file},
+    schemas::{bodies, queries},
+    state::AdminState,
     turns::Work,
 };
 

@@ -7,13 +7,12 @@ use keyside_config::{BaseUrl, Catalogue, Provider, Upstream};
 
 use super::{Made, about, detail, other_label, with_default};
 use crate::{
-    audit::{Draft, Event},
     documents::{CredentialDocument, Document, SourceDocument, Trace, WorkspaceDocument},
     model::{Act, CredentialId, Label, Warning, WorkspaceId, has_usual_form, refused_kind},
-    registry::{ChangeError, Inner, NewCredential, NewSecret, references::FirstReading},
+    record::{Draft, Event},
+    registry::{ChangeError, Inner, NewCredential, NewSecret},
     secret::Secret,
-    signals::Signals,
-    snapshot::{CredentialEntry, WorkspaceEntry},
+    snapshot::{CredentialEntry, WorkspaceEntry, signals::Signals},
     source::VaultReference,
 };
 
@@ -153,6 +152,13 @@ impl Inner {
             repeated: true,
         }))
     }
+}
+
+/// A secret that a new credential refers to.
+pub(in crate::registry) struct FirstReading {
+    /// As Vault counts.
+    pub(in crate::registry) version: String,
+    pub(in crate::registry) secret: Secret,
 }
 
 /// The secret of a new credential at hand.

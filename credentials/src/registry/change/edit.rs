@@ -4,9 +4,9 @@ use super::{Made, held::Held, other_label, with_default};
 use keyside_store::Effect;
 
 use crate::{
-    audit::Event,
     documents::WorkspaceDocument,
     model::{Act, CredentialId, Warning},
+    record::Event,
     registry::{ChangeError, Edit, Inner},
 };
 

@@ -7,11 +7,11 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::{Begun, about, detail};
 use crate::{
-    audit::{Draft, Event},
     damage::Damage,
     documents::{CredentialDocument, Document, Trace, WorkspaceDocument},
     keyring::Keyring,
     model::{Act, CredentialId, WorkspaceId},
+    record::{Draft, Event},
     registry::{ChangeError, Inner},
     resolver::Grant,
     sealing::SealingKey,

@@ -2,8 +2,8 @@
 
 use super::in_words;
 use crate::{
-    audit::Event,
     model::{Act, CredentialId},
+    record::Event,
     registry::{ChangeError, Inner, Revocation},
 };
 

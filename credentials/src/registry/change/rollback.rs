@@ -2,9 +2,9 @@
 
 use super::held::Held;
 use crate::{
-    audit::Event,
     documents::VersionDocument,
     model::{Act, CredentialId, VersionState},
+    record::Event,
     registry::{ChangeError, Inner, Rollback},
 };
 

@@ -15,10 +15,10 @@ use super::{
     in_words,
 };
 use crate::{
-    audit::Event,
     documents::Trace,
     live_check::Finding,
     model::{Act, CredentialId, Fingerprint, VersionState, Warning},
+    record::Event,
     registry::{ChangeError, GRACE_LIMIT, Inner, Rotation},
     resolver::Grant,
 };

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use keyside_config::Verification;
 
 use crate::{
-    audit::Event,
     live_check::{Finding, LiveCheck},
     model::{Act, CredentialId},
+    record::Event,
     registry::{ChangeError, Inner},
 };
 

@@ -6,9 +6,9 @@ use keyside_store::StorageError;
 
 use super::is_fit;
 use crate::{
-    audit::{Draft, Event},
     chains::{Making, Mark, not_begun},
     model::{Act, WorkspaceId},
+    record::{Draft, Event},
     registry::{ChangeError, Inner, NewWorkspace},
     snapshot::WorkspaceEntry,
 };

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    audit::AuditRecord, documents::Defaults, model::Credential, runs::StoredRun,
+    documents::Defaults, model::Credential, record::AuditRecord, runs::StoredRun,
     snapshot::WorkspaceEntry,
 };
 

@@ -4,9 +4,9 @@
 
 use super::{Follower, Known};
 use crate::{
-    audit::Event,
     documents::SourceDocument,
     model::{Act, CredentialId},
+    record::Event,
     registry::{
         ChangeError, Inner,
         change::{Held, decided},

@@ -5,7 +5,7 @@ use keyside_store::faulty::Fault;
 use super::{tampering::edit, *};
 use crate::{
     access::{MadeToken, NewToken, Role, Token, TokenStatus},
-    audit::Draft,
+    record::{Draft, Event},
 };
 
 fn new_token(role: Role) -> NewToken {

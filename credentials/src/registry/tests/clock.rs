@@ -6,7 +6,7 @@ use super::{
     erasing::{acme, erase, run},
     *,
 };
-use crate::audit::Draft;
+use crate::record::Draft;
 
 impl Installation {
     /// The chains, while no registry is open on them. As [`AtRest`](crate::audit::AtRest) does, with the clock of the test.

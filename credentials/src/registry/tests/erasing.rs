@@ -9,7 +9,7 @@ use crate::{
     documents::CredentialDocument,
     runs::Run,
     sealing::{Place, SealingKey},
-    signals::{Attempt, Notice},
+    snapshot::signals::{Attempt, Notice},
 };
 
 /// `acme` with a key and a run, and `globex` with the same.

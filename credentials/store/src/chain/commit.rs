@@ -5,13 +5,17 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::{
-    Chain, Entry, Head, Link, ObjectRef, SegmentRef, State,
+    Chain, CommitError, Entry, Head, Link, LoadError, ObjectRef, SegmentRef, State,
     head::{HEAD_LIMIT, PAGES, TAIL},
-    load::{LoadError, SALT},
+    load::SALT,
     map::{Map, Page},
     record::{Batch, Segment},
 };
-use crate::{Effect, Hash, SigningKey, StorageError};
+use crate::{
+    error::{Effect, StorageError},
+    hash::Hash,
+    signing::SigningKey,
+};
 
 /// What is to change.
 #[derive(Clone, Debug)]
@@ -39,42 +43,6 @@ pub struct Write {
     pub name: String,
     /// Nothing removes it.
     pub body: Option<Vec<u8>>,
-}
-
-/// Why a commit was not made, or is not known to have been.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CommitError {
-    /// Another one came first. Nothing was changed: read the head, and decide again.
-    #[error("someone else has changed the chain meanwhile")]
-    Raced,
-    /// The backend failed before the swap. Nothing was changed.
-    #[error(transparent)]
-    NotBegun(StorageError),
-    /// The backend did not answer to the swap, or failed afterwards. The change was made or not; the head tells, once it has
-    /// passed `seq`.
-    #[error("whether the change was made is not known: {error}")]
-    OutcomeUnknown {
-        /// The sequence number that the commit has, if it was made.
-        seq: u64,
-        /// What the backend said.
-        error: StorageError,
-    },
-    /// A record is larger than any reader expects.
-    #[error(
-        "a record has {len} bytes, and {} are the limit",
-        Change::LONGEST_RECORD
-    )]
-    RecordTooLong {
-        /// Its length.
-        len: usize,
-    },
-    /// The chain has as many documents as it can.
-    #[error("there are more than 32,768 documents, which is the limit")]
-    TooManyDocuments,
-    /// What was to be moved to the archive is not what was written.
-    #[error(transparent)]
-    Damaged(super::Damage),
 }
 
 impl Change {
@@ -284,7 +252,10 @@ impl<'a> Attempt<'a> {
             .iter()
             .find(|record| record.len() > Change::LONGEST_RECORD);
         if let Some(record) = too_long {
-            return Err(CommitError::RecordTooLong { len: record.len() });
+            return Err(CommitError::RecordTooLong {
+                len: record.len(),
+                limit: Change::LONGEST_RECORD,
+            });
         }
         Ok(Batch {
             seq: self.seq,

@@ -5,7 +5,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ChainName, Damage};
-use crate::{Hash, PublicKey, Signature, SigningKey};
+use crate::{
+    hash::Hash,
+    signing::{PublicKey, Signature, SigningKey},
+};
 
 /// What is true of a chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{Chain, Damage, Head, LoadError, ObjectRef, SegmentRef, head::Link};
-use crate::Hash;
+use crate::hash::Hash;
 
 /// The records of one commit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Chain, Head, LoadError, record::Segment};
-use crate::{Hash, StorageError};
+use crate::{error::StorageError, hash::Hash};
 
 /// The first record of a chain that is not what was written.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,8 @@ use std::sync::{
 
 use tokio::sync::{Notify, mpsc};
 
-use crate::{clock::Ratchet, model::Refusal, snapshot::CredentialEntry};
+use super::CredentialEntry;
+use crate::{clock::Ratchet, model::Refusal};
 
 /// One for each credential.
 pub(crate) struct Signals {

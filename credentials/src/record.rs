@@ -333,7 +333,7 @@ impl Record {
     }
 
     /// What may be shown of it.
-    pub(super) fn view(self, chain: &ChainName, stored: Stored, keyring: &Keyring) -> AuditRecord {
+    pub(crate) fn view(self, chain: &ChainName, stored: Stored, keyring: &Keyring) -> AuditRecord {
         AuditRecord {
             fingerprint: self.open_detail(keyring).map(|detail| detail.fingerprint),
             chain: chain.clone(),
