@@ -163,8 +163,7 @@ impl Inner {
     /// Reads every workspace, many at a time.
     async fn read_workspaces(self: &Arc<Self>) -> Result<Vec<Finding>, StorageError> {
         let marks = self.chains.marks();
-        let there = marks.iter().filter(|(_, mark)| mark.is_there);
-        let mut waiting = there.map(|(id, _)| id.clone());
+        let mut waiting = marks.keys().cloned();
         let (mut reading, mut findings) = (JoinSet::new(), self.read_tokens().await?);
         loop {
             while reading.len() < AT_ONCE
@@ -188,7 +187,10 @@ impl Inner {
         id: &WorkspaceId,
     ) -> Result<Vec<Finding>, StorageError> {
         let tracked = self.chains.of(id);
+        let is_there = self.chains.mark(id).is_some_and(|mark| mark.is_there);
         match self.chains.refresh(&tracked).await {
+            // Of one that is erased, the records are all that is left.
+            _ if !is_there => return Ok(Vec::new()),
             Ok(_) => {}
             Err(LoadError::Storage(error)) => return Err(error),
             Err(LoadError::Damaged(damage)) => {

@@ -41,8 +41,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    HEADS,
     audit::{AuditFilter, AuditRecord, Event, Line},
+    chains::HEADS,
     clock::held::HeldClock,
     kms::MasterKey,
     model::{ActorId, Environment, Refusal, VersionState, Warning},

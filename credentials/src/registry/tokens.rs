@@ -232,8 +232,8 @@ impl Inner {
                 false => Err(ChangeError::ScopeExceeded),
             };
         };
-        let snapshot = self.snapshot.load();
-        let is_there = |id| within.holds(id) && snapshot.workspaces.contains_key(id);
+        let marks = self.chains.marks();
+        let is_there = |id| within.holds(id) && marks.get(id).is_some_and(|mark| mark.is_there);
         match !workspaces.is_empty() && workspaces.iter().all(is_there) {
             true => Ok(()),
             false => Err(ChangeError::WorkspaceUnknown),

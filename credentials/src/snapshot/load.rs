@@ -113,7 +113,7 @@ impl Loading<'_> {
         workspace: &WorkspaceId,
         entry: &Entry,
         body: Result<&[u8], Option<&[u8]>>,
-    ) -> Result<CredentialEntry, (Damage, Option<CredentialEntry>)> {
+    ) -> Result<CredentialEntry, (Damage, Option<Box<CredentialEntry>>)> {
         let read = match body {
             Ok(body) => CredentialDocument::read(entry, body),
             Err(Some(_)) => Err(Damage::Edited),
@@ -143,7 +143,7 @@ impl Loading<'_> {
                     .filter(|document| document.name() == *entry.name && of_workspace(document));
                 let damaged = claims.map(|document| {
                     let signals = self.signals(&document.id);
-                    CredentialEntry::damaged(document, damage, signals)
+                    Box::new(CredentialEntry::damaged(document, damage, signals))
                 });
                 Err((damage, damaged))
             }
@@ -198,7 +198,8 @@ impl<'a> Read<'a> {
             Err((damage, claims)) => {
                 self.found(entry, damage);
                 self.unreadable |= claims.is_none();
-                self.credentials.extend(claims.map(Arc::new));
+                self.credentials
+                    .extend(claims.map(|claims| Arc::new(*claims)));
             }
         }
     }

@@ -40,6 +40,7 @@ pub struct Chain {
     archive: Arc<dyn Archive>,
     /// Hashes of segments, as far as they were followed from a head: only what they vouch for is read.
     segments: Mutex<BTreeMap<u64, Hash>>,
+    last_read: Mutex<record::Read>,
 }
 
 /// What a chain is called.
@@ -64,6 +65,7 @@ impl Chain {
             storage: backend.storage.clone(),
             archive: backend.archive.clone(),
             segments: Mutex::default(),
+            last_read: Mutex::default(),
         }
     }
 

@@ -350,7 +350,7 @@ async fn a_log_that_sled_does_not_understand_is_one_clear_error() {
         }
     }
     for seed in 0..40_usize {
-        let noise: Vec<_> = (0..len).map(|at| (at * (seed + 3) >> 3) as u8).collect();
+        let noise: Vec<_> = (0..len).map(|at| ((at * (seed + 3)) >> 3) as u8).collect();
         fs::write(&db, noise).unwrap();
         match EmbeddedStore::open(folder.path()).await {
             Ok(_) => panic!("noise is no store"),

@@ -179,7 +179,8 @@ async fn a_segment_that_was_altered_or_left_out_shows_as_damage() {
         items.retain(|item| !is_first(item));
         assert_eq!(items.len(), before - 1);
     };
-    let alterations: [&dyn Fn(&mut Vec<Item>); 2] = [&flip, &leave_out];
+    type Alteration<'a> = &'a dyn Fn(&mut Vec<Item>);
+    let alterations: [Alteration<'_>; 2] = [&flip, &leave_out];
     for alter in alterations {
         fs::write(&file, &kept).unwrap();
         place.alter(&file, alter).await;

@@ -82,9 +82,10 @@ async fn a_wrong_master_key_says_which_is_wanted_and_changes_nothing() {
         "{error}"
     );
     assert!(error.to_string().contains("KMS_MASTER_KEY_FILE"), "{error}");
-    let (now, before) = (installation.memory.contents(), before.contents());
-    assert!(now.objects == before.objects && now.segments == before.segments);
-    drop((now, before));
+    {
+        let (now, before) = (installation.memory.contents(), before.contents());
+        assert!(now.objects == before.objects && now.segments == before.segments);
+    }
     installation.open().await;
 }
 

@@ -397,9 +397,10 @@ async fn surgery_on_any_segment_is_found() {
             let installation = whole.copy();
             let mut edited = bytes.clone();
             surgery(&mut edited, b"another");
-            let mut contents = installation.memory.contents();
-            contents.segments.insert(key.clone(), edited);
-            drop(contents);
+            {
+                let mut contents = installation.memory.contents();
+                contents.segments.insert(key.clone(), edited);
+            }
             let what = format!("segment {number} of {chain}: {how}");
             is_found(&installation, chain, &what).await;
         }

@@ -86,7 +86,7 @@ impl Chain {
             Ok(state) => state,
             Err(error) => {
                 attempt.give_up().await;
-                return Err(error);
+                return Err(self.unless_replaced(on, error).await);
             }
         };
         let expected = on.map(|on| on.bytes.as_slice());
@@ -103,6 +103,17 @@ impl Chain {
             self.forget(on, &state).await;
         }
         Ok(state)
+    }
+
+    /// What a head names is gone once it is replaced: then it is a race that was lost, and no damage.
+    async fn unless_replaced(&self, on: Option<&Arc<State>>, error: CommitError) -> CommitError {
+        let (CommitError::Damaged(_), Some(on)) = (&error, on) else {
+            return error;
+        };
+        match self.head_bytes().await {
+            Ok(Some(now)) if now != on.bytes => CommitError::Raced,
+            _ => error,
+        }
     }
 
     /// Swaps the head, and brings it to disk. An answer that does not come is asked for again: the same swap twice is one.
