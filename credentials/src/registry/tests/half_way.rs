@@ -125,7 +125,7 @@ async fn an_erasing_that_stopped_half_way_comes_to_its_end_when_it_is_asked_for_
             let receipt = receipt.unwrap_or_else(|error| panic!("{context}: {error}"));
             assert_eq!(
                 receipt.tokens.as_slice(),
-                std::slice::from_ref(token),
+                std::slice::from_ref(&token),
                 "{context}"
             );
             registry.audit().confirm(&receipt).await.unwrap();

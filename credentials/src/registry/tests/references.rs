@@ -111,7 +111,7 @@ async fn a_reference_is_used_at_once_and_its_secret_is_never_stored() {
     assert!(credential.fingerprint.is_some());
     assert_eq!(credential.reference.unwrap().path, PATH);
     assert_eq!(sealed_versions(&installation), 0);
-    let records = records(registry).await;
+    let records = records(&registry).await;
     let created = records.last().unwrap();
     assert_eq!(created.event, Event::CredentialCreated);
     assert_eq!(created.note, Some(format!("vault:{PATH}#api_key")));
@@ -286,7 +286,7 @@ async fn each_version_that_is_used_is_on_record_once_and_so_is_its_end() {
     vault.set(PATH, Err(away()));
     look().await;
     assert_eq!(told(&registry).await, [version(2)]);
-    let records = records(registry).await;
+    let records = records(&registry).await;
     let changed = records.last().unwrap();
     assert_eq!(changed.actor, ActorId::system());
     assert_eq!(changed.credential.as_ref(), Some(&id));
