@@ -135,10 +135,11 @@ impl Registry {
         let _ = self.inner.declared.set(Overlaid { declared, both });
     }
 
-    /// Returns when what is written behind is on disk, or storage has failed to take it: run records, and when tokens were
-    /// last used.
+    /// Returns when what is written behind is on disk, or storage has failed to take it: run records, when tokens were
+    /// last used, and how far workspaces have come.
     pub async fn flush(&self) {
         self.inner.store_last_used().await;
+        self.inner.link(true).await;
         self.inner.runs.flush().await;
     }
 

@@ -1,7 +1,7 @@
 //! Checking an export with the public key alone: no store, no keyring, no Keyside that runs.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{self, BufRead},
 };
 
@@ -90,6 +90,12 @@ pub enum FileError {
         /// The chain.
         chain: String,
     },
+    /// A chain that another one names is not in it.
+    #[error("the chain {chain} is named in the file and not in it: its lines were left out")]
+    ChainMissing {
+        /// The chain.
+        chain: String,
+    },
     /// Nothing is in it.
     #[error("there is no chain in it")]
     Empty,
@@ -120,6 +126,7 @@ struct End {
 pub fn verify_export(file: impl BufRead, key: &PublicKey) -> Result<Checked, FileError> {
     let mut checked = Checked::default();
     let mut open: BTreeMap<String, (u64, Hash)> = BTreeMap::new();
+    let (mut named, mut there) = (BTreeSet::new(), BTreeSet::new());
     for (number, text) in (1..).zip(file.lines()) {
         let text = text?;
         let line = number;
@@ -137,6 +144,7 @@ pub fn verify_export(file: impl BufRead, key: &PublicKey) -> Result<Checked, Fil
             checked.installation = end.installation;
             checked.records += records;
             checked.chains += 1;
+            there.insert(chain);
             continue;
         }
         let (Some(position), Some(record)) = (parsed.position, record_hash(&parsed)) else {
@@ -161,12 +169,32 @@ pub fn verify_export(file: impl BufRead, key: &PublicKey) -> Result<Checked, Fil
         *records = position;
         *hash = hash.followed_by(record);
         checked.hidden += u64::from(parsed.stored.is_none());
+        named.extend(linked(parsed.stored.as_deref().unwrap_or_default()));
     }
     match open.into_keys().next() {
         Some(chain) => Err(FileError::CutShort { chain }),
         None if checked.chains == 0 => Err(FileError::Empty),
-        None => Ok(checked),
+        None => match named.difference(&there).next() {
+            Some(chain) => Err(FileError::ChainMissing {
+                chain: chain.clone(),
+            }),
+            None => Ok(checked),
+        },
     }
+}
+
+/// The chains that a record says to have come so far.
+fn linked(stored: &str) -> Vec<String> {
+    #[derive(Deserialize)]
+    struct Linking {
+        #[serde(default)]
+        links: Vec<(String, serde::de::IgnoredAny)>,
+    }
+    let linking: Option<Linking> = serde_json::from_str(stored).ok();
+    let links = linking.into_iter().flat_map(|linking| linking.links);
+    links
+        .map(|(workspace, _)| ChainName::workspace(&workspace).to_string())
+        .collect()
 }
 
 fn record_hash(line: &Line) -> Option<Hash> {

@@ -23,8 +23,15 @@ impl Inner {
     pub(super) async fn finish(&self) -> Result<(), ChangeError> {
         let marks = self.chains.marks();
         for (id, mark) in marks.iter() {
-            let _changing = self.chains.of(id).lock().await;
-            self.finish_one(id, mark).await?;
+            let tracked = self.chains.of(id);
+            let _changing = tracked.lock().await;
+            if let Err(error) = self.finish_one(id, mark).await {
+                tracing::error!(workspace = %id, %error, "what a crash has left half done is finished at a later start");
+            }
+            let link = tracked.state().map(|state| state.head.link());
+            if mark.is_there && link != mark.link {
+                self.links.changed(id, false);
+            }
         }
         if let Err(error) = self.destroy_erased_keys().await {
             tracing::warn!(%error, "a workspace is erased on record, and its keys are still there");

@@ -134,11 +134,13 @@ impl Inner {
                 tracing::error!(%error, "what a crash has left half done is finished at a later start");
             }
         }
-        let own = inner.chains.own().state();
-        let head = own.map(|own| own.head.link());
+        let own = inner.chains.own().state().map(|own| own.head.link());
+        let head = own.map_or_else(String::new, |own| {
+            format!("installation {}:{}", own.records, own.hash)
+        });
         tracing::info!(
             workspaces = inner.snapshot.load().workspaces.len(),
-            audit_head = head.map(|head| format!("{}:{}", head.records, head.hash)),
+            audit_head = %head,
             "opened the credential store"
         );
         Ok(Opened {
@@ -187,10 +189,13 @@ impl Inner {
         id: &WorkspaceId,
     ) -> Result<Vec<Finding>, StorageError> {
         let tracked = self.chains.of(id);
-        let is_there = self.chains.mark(id).is_some_and(|mark| mark.is_there);
-        match self.chains.refresh(&tracked).await {
+        let refreshed = self.chains.refresh(&tracked).await;
+        let mark = self.chains.mark(id).filter(|mark| mark.is_there);
+        let Some(mark) = mark else {
             // Of one that is erased, the records are all that is left.
-            _ if !is_there => return Ok(Vec::new()),
+            return Ok(Vec::new());
+        };
+        match refreshed {
             Ok(_) => {}
             Err(LoadError::Storage(error)) => return Err(error),
             Err(LoadError::Damaged(damage)) => {
@@ -202,6 +207,14 @@ impl Inner {
             // Named, and not begun yet.
             return Ok(Vec::new());
         };
+        if state.head.incarnation < mark.incarnation {
+            if mark.making.is_some() {
+                // Its chain is that of the one before, until it is begun.
+                return Ok(Vec::new());
+            }
+            tracing::error!(workspace = %id, "the head of an erased workspace stands in the place of its successor's");
+            return Ok(self.show_damaged(id));
+        }
         self.show_state(id, state).await
     }
 

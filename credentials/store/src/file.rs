@@ -26,6 +26,11 @@ impl FileError {
         }
     }
 
+    /// The system's number of the error, if it is the system's.
+    pub fn raw_os_error(&self) -> Option<i32> {
+        self.source.raw_os_error()
+    }
+
     /// What kind of failure it was.
     pub fn kind(&self) -> io::ErrorKind {
         self.source.kind()

@@ -5,6 +5,7 @@ use std::{
     io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use keyside_store::{
@@ -12,28 +13,43 @@ use keyside_store::{
     file::{self, FileError},
 };
 
-use crate::room::Room;
+use nix::errno::Errno;
+
+use crate::{failure::Failure, room::Room};
 
 /// A folder of objects, by their keys.
 pub(super) struct Files {
     folder: PathBuf,
     /// None where nothing is written.
-    room: Option<Room>,
+    writing: Option<Writing>,
+}
+
+struct Writing {
+    room: Room,
+    /// The same as the tree's: a disk that fails one fails the other.
+    failure: Arc<Failure>,
 }
 
 impl Files {
-    pub(super) fn open(folder: &Path, room: &Room) -> Result<Self, FileError> {
+    pub(super) fn open(
+        folder: &Path,
+        room: &Room,
+        failure: &Arc<Failure>,
+    ) -> Result<Self, FileError> {
         file::make_folder(folder)?;
         Ok(Self {
             folder: folder.to_owned(),
-            room: Some(room.clone()),
+            writing: Some(Writing {
+                room: room.clone(),
+                failure: failure.clone(),
+            }),
         })
     }
 
     pub(super) fn read_only(folder: &Path) -> Self {
         Self {
             folder: folder.to_owned(),
-            room: None,
+            writing: None,
         }
     }
 
@@ -43,16 +59,23 @@ impl Files {
     }
 
     pub(super) fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StorageError> {
-        let Some(room) = &self.room else {
+        let Some(Writing { room, failure }) = &self.writing else {
             return Err(StorageError::ReadOnly);
         };
+        failure.check()?;
         room.check(Effect::Finishes)?;
         let path = self.path(key);
         let folder = path.parent().unwrap_or(&self.folder);
         let owner_only = Permissions::from_mode(0o600);
         file::make_folder(folder)
             .and_then(|()| file::replace(&path, bytes, owner_only))
-            .map_err(StorageError::unavailable)
+            .map_err(
+                |error| match error.raw_os_error() == Some(Errno::EIO as i32) {
+                    true => failure.latch("a file", error),
+                    // Nothing names what is missing, and the next try may succeed.
+                    false => StorageError::unavailable(error),
+                },
+            )
     }
 
     pub(super) fn delete(&self, key: &str) -> Result<(), StorageError> {

@@ -138,8 +138,8 @@ impl Opened {
         let tree = Tree::open(room.clone())?;
         let folder = room.folder.clone();
         Ok(Self {
-            large: Files::open(&folder.join(LARGE), &room)?,
-            archive: Files::open(&folder.join(ARCHIVE), &room)?,
+            large: Files::open(&folder.join(LARGE), &room, &tree.failure)?,
+            archive: Files::open(&folder.join(ARCHIVE), &room, &tree.failure)?,
             runs: Segments::open(&folder.join(RUNS), room)?,
             read_only: false,
             tree,

@@ -1,6 +1,6 @@
 //! sled's calls, and what they lack: it writes ahead in one log, in order, and does not fsync it on Linux (sled #1351, #1452).
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use keyside_store::{Effect, StorageError};
 use sled::{Db, IVec};
@@ -18,7 +18,7 @@ pub(super) struct Tree {
     values: sled::Tree,
     pub(super) flush: Flush,
     room: Room,
-    failure: Failure,
+    pub(super) failure: Arc<Failure>,
     /// Locked while sled writes: one write at a time.
     writing: Mutex<()>,
     db: Db,
@@ -50,7 +50,7 @@ impl Tree {
             values,
             flush: Flush::default(),
             room,
-            failure: Failure::default(),
+            failure: Arc::default(),
             writing: Mutex::default(),
             db,
             _held: held,

@@ -1,7 +1,7 @@
 //! Records: commits as the head's tail names them, and segments of those before.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, MutexGuard, PoisonError},
 };
 
@@ -107,6 +107,8 @@ pub(super) struct Read {
     /// With the chain hash that it leads to.
     tail: Option<(Hash, Arc<Vec<Batch>>)>,
     segment: Option<(SegmentRef, Arc<Segment>)>,
+    /// How many records there are before the segment of this hash.
+    before: HashMap<Hash, u64>,
 }
 
 /// Adds the records from position `from` on to those that were found, up to `limit`.
@@ -224,12 +226,25 @@ impl Chain {
         let (mut low, mut high) = (1, last.number);
         while low < high {
             let middle = low + (high - low).div_ceil(2);
-            match self.segment(last, middle).await?.before() < position {
+            match self.before(last, middle).await? < position {
                 true => low = middle,
                 false => high = middle - 1,
             }
         }
         Ok(low)
+    }
+
+    /// How many records there are before a segment.
+    async fn before(&self, last: SegmentRef, number: u64) -> Result<u64, LoadError> {
+        let hash = self.known_segments().get(&number).copied();
+        if let Some(before) = hash.and_then(|hash| self.last_read().before.get(&hash).copied()) {
+            return Ok(before);
+        }
+        let before = self.segment(last, number).await?.before();
+        if let Some(hash) = self.known_segments().get(&number) {
+            self.last_read().before.insert(*hash, before);
+        }
+        Ok(before)
     }
 
     /// One segment, followed from the last one: each names the hash of the one before.
