@@ -123,8 +123,10 @@ class Arrows(unittest.TestCase):
         drawn = metadata(("keyside-credentials", "innocent", None), ("innocent", "hyper", "dev"))
         self.assertEqual(arrows.violations(drawn), [])
 
-    def test_naming_the_storage_engine_outside_credentials_is_found(self):
-        self.assertEqual(len(arrows.violations(metadata(("keyside-admin", "sled", None)))), 1)
+    def test_naming_the_storage_engine_outside_its_driver_is_found(self):
+        # Named, and reached.
+        self.assertEqual(len(arrows.violations(metadata(("keyside-admin", "sled", None)))), 2)
+        self.assertEqual(len(arrows.violations(metadata(("keyside-credentials", "sled", None)))), 1)
 
     def test_a_new_crate_has_to_be_placed(self):
         drawn = metadata()
