@@ -18,7 +18,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use jiff::Timestamp;
 use keyside_store::{
     Backend, PublicKey, StorageError,
-    chain::{Chain, ChainName, Change, CommitError, Damage, LoadError, State, Write},
+    chain::{Chain, ChainName, Change, CommitError, Damage, LoadError, ObjectRef, State, Write},
 };
 use tokio::sync::{OwnedMutexGuard, oneshot};
 
@@ -62,6 +62,8 @@ struct Marks {
     /// Which state: epoch and sequence number.
     of: (u64, u64),
     all: Arc<BTreeMap<WorkspaceId, Mark>>,
+    /// The object that each was read from: what has not changed is not read again.
+    objects: HashMap<WorkspaceId, ObjectRef>,
     /// If the clock was said to be right.
     accepted: Option<Accepted>,
 }
@@ -199,7 +201,7 @@ impl Chains {
                     continue;
                 }
                 let accepted = self.accepted_in(found).await?;
-                self.show_marks(found, marks, accepted);
+                self.show_marks(Marks { accepted, ..marks });
             }
             tracked.take(found);
             break;
@@ -245,25 +247,41 @@ impl Chains {
     }
 
     /// What a state says of workspaces, and whether all of it is there.
-    async fn marks_of(
-        &self,
-        state: &State,
-    ) -> Result<(BTreeMap<WorkspaceId, Mark>, bool), StorageError> {
-        let entries: Vec<_> = state
-            .documents()
-            .filter(|entry| entry.name.starts_with(marks::PREFIX))
-            .collect();
-        let bodies = self.own.chain.read(entries.iter().copied()).await?;
+    async fn marks_of(&self, state: &State) -> Result<(Marks, bool), StorageError> {
+        let before = self.marks.load_full();
+        let mut all = BTreeMap::new();
+        let (mut objects, mut changed) = (HashMap::new(), Vec::new());
+        for entry in state.documents() {
+            let id = entry.name.strip_prefix(marks::PREFIX);
+            let Some(id) = id.and_then(|id| id.parse::<WorkspaceId>().ok()) else {
+                continue;
+            };
+            objects.insert(id.clone(), entry.object);
+            match before.all.get(&id) {
+                Some(mark) if before.objects.get(&id) == Some(&entry.object) => {
+                    all.insert(id, mark.clone());
+                }
+                _ => changed.push((id, entry)),
+            }
+        }
+        let entries = changed.iter().map(|(_, entry)| *entry);
+        let bodies = self.own.chain.read(entries.collect::<Vec<_>>()).await?;
         let is_whole = bodies.iter().all(Option::is_some);
-        let read = entries.iter().zip(bodies).filter_map(|(entry, body)| {
-            let id = entry.name.strip_prefix(marks::PREFIX)?.parse().ok()?;
+        for ((id, _), body) in changed.into_iter().zip(bodies) {
             let mark = body.and_then(|body| serde_json::from_slice(&body).ok());
             if mark.is_none() {
                 tracing::error!(workspace = %id, "what the installation says of a workspace is damaged");
+                objects.remove(&id);
             }
-            Some((id, mark.unwrap_or_else(Mark::unreadable)))
-        });
-        Ok((read.collect(), is_whole))
+            all.insert(id, mark.unwrap_or_else(Mark::unreadable));
+        }
+        let marks = Marks {
+            of: order(state),
+            all: Arc::new(all),
+            objects,
+            accepted: before.accepted,
+        };
+        Ok((marks, is_whole))
     }
 
     async fn accepted_in(&self, state: &State) -> Result<Option<Accepted>, StorageError> {
@@ -274,17 +292,8 @@ impl Chains {
         Ok(body.and_then(|body| serde_json::from_slice(&body).ok()))
     }
 
-    fn show_marks(
-        &self,
-        state: &State,
-        marks: BTreeMap<WorkspaceId, Mark>,
-        accepted: Option<Accepted>,
-    ) {
-        let marks = Arc::new(Marks {
-            of: order(state),
-            all: Arc::new(marks),
-            accepted,
-        });
+    fn show_marks(&self, marks: Marks) {
+        let marks = Arc::new(marks);
         self.marks.rcu(|known| match known.of > marks.of {
             true => known.clone(),
             false => marks.clone(),
@@ -325,9 +334,8 @@ impl Chains {
         if tracked.chain.name() == self.own.chain.name() {
             match self.marks_of(&state).await {
                 Ok((marks, true)) => {
-                    // Only at rest is it written.
-                    let accepted = self.marks.load().accepted;
-                    self.show_marks(&state, marks, accepted);
+                    // What is said of the clock is written only at rest.
+                    self.show_marks(marks);
                     tracked.take(&state);
                 }
                 // Somebody has gone on from it already: the next look takes over both.
