@@ -10,6 +10,7 @@ use keyside_store::{
     chain::{ChainName, Head},
 };
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::encoding::base64_bytes;
 
@@ -50,6 +51,14 @@ pub enum FileError {
         chain: String,
         /// The record's position.
         position: u64,
+    },
+    /// What a line shows is not what its record says.
+    #[error("line {line}: {field} is not what the record says: edited")]
+    Altered {
+        /// The line's number, from 1.
+        line: usize,
+        /// The field.
+        field: String,
     },
     /// The head is not signed by the holder of the key.
     #[error(
@@ -144,7 +153,9 @@ pub fn verify_export(file: impl BufRead, key: &PublicKey) -> Result<Checked, Fil
             checked.installation = end.installation;
             checked.records += records;
             checked.chains += 1;
-            there.insert(chain);
+            if !there.insert(chain) {
+                return Err(FileError::NotALine { line });
+            }
             continue;
         }
         let (Some(position), Some(record)) = (parsed.position, record_hash(&parsed)) else {
@@ -167,7 +178,13 @@ pub fn verify_export(file: impl BufRead, key: &PublicKey) -> Result<Checked, Fil
             });
         }
         *records = position;
-        *hash = hash.followed_by(record);
+        let previous = *hash;
+        *hash = previous.followed_by(record);
+        if let Some(stored) = &parsed.stored
+            && let Some(field) = altered(&text, stored, previous, *hash)
+        {
+            return Err(FileError::Altered { line, field });
+        }
         checked.hidden += u64::from(parsed.stored.is_none());
         named.extend(linked(parsed.stored.as_deref().unwrap_or_default()));
     }
@@ -195,6 +212,30 @@ fn linked(stored: &str) -> Vec<String> {
     links
         .map(|(workspace, _)| ChainName::workspace(&workspace).to_string())
         .collect()
+}
+
+/// The first field of a line that is not what its record says. The fingerprint is sealed in the record, and cannot be told.
+fn altered(line: &str, stored: &str, previous: Hash, hash: Hash) -> Option<String> {
+    let fields: Option<BTreeMap<String, Value>> = serde_json::from_str(line).ok();
+    let stored: Option<Value> = serde_json::from_str(stored).ok();
+    let (Some(fields), Some(stored)) = (fields, stored) else {
+        return Some("the line".to_owned());
+    };
+    let is_as_stored = |(name, shown): (&String, &Value)| match name.as_str() {
+        "chain" | "stored" | "fingerprint" => true,
+        "hash" => *shown == hash.to_string(),
+        "previous" => *shown == previous.to_string(),
+        "workspaceId" => *shown == stored["workspace"],
+        "credentialId" => *shown == stored["credential"],
+        "position" | "at" | "event" | "actor" | "requestId" | "provider" | "note" => {
+            *shown == stored[name]
+        }
+        _ => false,
+    };
+    let mut names = fields.iter();
+    names
+        .find(|field| !is_as_stored(*field))
+        .map(|(name, _)| name.clone())
 }
 
 fn record_hash(line: &Line) -> Option<Hash> {

@@ -172,7 +172,10 @@ impl Inner {
         drafts: Vec<Draft>,
         writes: Vec<Write>,
     ) -> Result<Arc<State>, ChangeError> {
-        let ends_use = drafts.iter().any(|draft| draft.effect == Effect::EndsUse);
+        // A secret that was replaced must not come back either.
+        let ends_use = drafts.iter().any(|draft| {
+            draft.effect == Effect::EndsUse || draft.event == Event::CredentialRotated
+        });
         let document = &workspace.document;
         let tracked = self.chains.of(&document.id);
         let on = workspace.at.as_ref().ok_or(ChangeError::Damaged)?;

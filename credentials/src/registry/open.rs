@@ -17,7 +17,7 @@ use super::{Inner, OpenError, OpenOptions, references::References, twins::Twins}
 use crate::{
     access::{Access, EnsureOwnerError},
     audit::Audit,
-    chains::{Chains, HEADS},
+    chains::{Chains, HEADS, pause},
     clock::Ratchet,
     documents::WORKSPACE,
     keyring::Keyring,
@@ -225,6 +225,7 @@ impl Inner {
         mut state: Arc<State>,
     ) -> Result<Vec<Finding>, StorageError> {
         let tracked = self.chains.of(id);
+        let mut looks = LOOKS;
         loop {
             let before = self.snapshot.load().workspaces.get(id).cloned();
             let is_shown = before.as_ref().is_some_and(|before| {
@@ -246,8 +247,15 @@ impl Inner {
             let (entry, findings) = read;
             if !findings.is_empty() {
                 // What it named may be gone because it was replaced meanwhile.
-                if let Err(LoadError::Storage(error)) = self.chains.refresh(&tracked).await {
-                    return Err(error);
+                match self.chains.refresh(&tracked).await {
+                    Err(LoadError::Storage(error)) => return Err(error),
+                    // Another one is on its way.
+                    Err(LoadError::Damaged(_)) if looks > 0 => {
+                        looks -= 1;
+                        pause().await;
+                        continue;
+                    }
+                    _ => {}
                 }
                 let newest = tracked.state();
                 if let Some(newest) = newest.filter(|newest| newest.head != state.head) {
@@ -257,6 +265,12 @@ impl Inner {
             }
             self.show(Arc::new(entry));
             self.twins.forget();
+            // A later state is known by now, and who knows it may not have shown it yet: what is shown on return is no older
+            // than what was looked at.
+            if let Some(newest) = tracked.state().filter(|_| tracked.is_past(&state)) {
+                state = newest;
+                continue;
+            }
             // Nobody waits for the first look at those that are there again.
             self.follow_all(&Arc::new(Semaphore::new(0)));
             return Ok(findings);
@@ -346,5 +360,7 @@ fn unless_full(what: &str, outcome: Result<(), CommitError>) -> Result<(), OpenE
     }
 }
 
+/// How often a state is looked at whose documents are replaced each time.
+const LOOKS: u32 = 20;
 /// Workspaces that are read at the same time.
 const AT_ONCE: usize = 16;

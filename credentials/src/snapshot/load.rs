@@ -1,11 +1,14 @@
 //! From a chain to the entry of its workspace. What fails authentication is kept as damaged, never left out.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use keyside_store::{
     Hash, StorageError,
-    chain::{Chain, Entry, State},
+    chain::{Chain, Entry, ObjectRef, State},
 };
 
 use super::{CredentialEntry, WorkspaceEntry};
@@ -49,6 +52,7 @@ impl Loading<'_> {
             .documents()
             .filter(|entry| !self.is_unchanged(entry))
             .collect();
+        let objects: HashSet<_> = changed.iter().map(|entry| entry.object).collect();
         let bodies = chain.read(changed.iter().copied()).await?;
         let mut read = Read::new(id, chain);
         for (entry, body) in changed.into_iter().zip(bodies) {
@@ -59,7 +63,7 @@ impl Loading<'_> {
             read.take(self, entry, body);
         }
         if let Some(before) = self.before {
-            read.take_over(before, &state);
+            read.take_over(before, &state, &objects);
         }
         let findings = std::mem::take(&mut read.findings);
         Ok((read.entry().at(state), findings))
@@ -226,19 +230,16 @@ impl<'a> Read<'a> {
         }
     }
 
-    /// What has not changed since the entry before.
-    fn take_over(&mut self, before: &WorkspaceEntry, state: &State) {
+    /// What has not changed since the entry before. What has changed and cannot be read is not what it was.
+    fn take_over(&mut self, before: &WorkspaceEntry, state: &State, changed: &HashSet<ObjectRef>) {
         if self.document.is_none() && self.damage.is_none() {
             self.document = Some(before.document.clone());
         }
-        let read: Vec<CredentialId> = self
-            .credentials
-            .iter()
-            .map(|entry| entry.document.id.clone())
-            .collect();
-        let names: Vec<CredentialId> = state.documents().filter_map(credential_of).collect();
-        let kept = names.iter().filter(|id| !read.contains(id));
-        let kept = kept.filter_map(|id| before.credentials.get(id).cloned());
+        let names = state
+            .documents()
+            .filter(|entry| !changed.contains(&entry.object));
+        let kept = names.filter_map(credential_of);
+        let kept = kept.filter_map(|id| before.credentials.get(&id).cloned());
         let sound = kept.filter(|entry| entry.damage().is_none());
         self.credentials.extend(sound);
     }
