@@ -60,10 +60,11 @@ check-clippy:
 	@$(need) cargo cc cmake clippy
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-# Which crate may stand on which, and where a secret may be opened; first that these checks catch what they should.
+# Which crate may depend on which, which module on which, and where a secret may be opened; first that these checks catch what they should.
 check-structure:
 	@python3 -B tests/checks/selftest.py --quiet
 	@python3 tests/checks/arrows.py
+	@python3 -B tests/checks/floors.py
 	@python3 tests/checks/exposure.py
 	@python3 -B tests/checks/layout.py
 

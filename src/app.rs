@@ -6,25 +6,22 @@
 
 use crate::backing::Backing;
 use crate::declared_health::DeclaredHealth;
-use crate::failure::Failure;
+use crate::failure::{Failure, failed};
 use crate::inventory::Inventory;
 use crate::lifecycle::{Lifecycle, Signals};
 use crate::observe::{self, Observed};
 use crate::opening::{self, Early};
 use crate::runnable::{Process, Runnable, StoreSetup};
 use crate::store_health::StoreHealth;
-use crate::{allocator, descriptors, telemetry, warnings, web};
+use crate::{allocator, declared, descriptors, telemetry, warnings, web};
 use keyside_admin::AdminOptions;
 use keyside_config::{AllowedReferences, ListenAddress, Roots, Settings, Sources};
 use keyside_credentials::source::SecretSource;
-use keyside_credentials::{
-    CacheOptions, DeclaredCredentials, DeclaredOptions, KmsSource, ReferenceOptions, SystemClock,
-};
+use keyside_credentials::{KmsSource, ReferenceOptions, SystemClock};
 use keyside_proxy::{Bound, Drain, Egress, Metrics, Parts};
 use keyside_vault::Vault;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server};
-use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -107,7 +104,7 @@ impl App {
             .build()
             .map_err(failed)?;
         let references = references(&settings, vault.clone());
-        let declared = declared(&settings, vault, cache)?;
+        let declared = declared::of(&settings, vault, cache)?;
         let mut early = match &store {
             Some(StoreSetup {
                 kms: KmsSource::Service(_),
@@ -306,29 +303,6 @@ fn announce(egress: &Egress, settings: &Settings) {
     );
 }
 
-/// The credentials that the settings declare, not followed yet.
-pub(crate) fn declared(
-    settings: &Settings,
-    vault: Option<Arc<Vault>>,
-    cache: Option<CacheOptions>,
-) -> Result<Arc<DeclaredCredentials>, Failure> {
-    let (poll, outage) = match &settings.vault {
-        Some(vault) => (vault.poll, vault.outage),
-        // No secret is followed there.
-        None => (Duration::MAX, Duration::MAX),
-    };
-    let options = DeclaredOptions {
-        credentials: settings.declared.clone(),
-        catalogue: Arc::new(settings.catalogue.clone()),
-        vault: vault.map(|vault| vault as Arc<dyn SecretSource>),
-        poll,
-        outage,
-        cache,
-        clock: Arc::new(SystemClock),
-    };
-    DeclaredCredentials::new(options).map_err(misconfigured)
-}
-
 /// How the secrets of stored credentials that stay in Vault are followed.
 fn references(settings: &Settings, vault: Option<Arc<Vault>>) -> ReferenceOptions {
     let vault = vault.map(|vault| vault as Arc<dyn SecretSource>);
@@ -347,17 +321,6 @@ fn references(settings: &Settings, vault: Option<Arc<Vault>>) -> ReferenceOption
             allowed: AllowedReferences::default(),
         },
     }
-}
-
-/// The surroundings have to change; trying again may help. These errors name
-/// their remedy themselves.
-pub(crate) fn failed(error: impl Display) -> Failure {
-    Failure::failed(error.to_string())
-}
-
-/// The settings, or what they point at, have to change.
-pub(crate) fn misconfigured(error: impl Display) -> Failure {
-    Failure::configuration(error.to_string())
 }
 
 /// pingora's server with nothing left to its defaults that touches the machine:

@@ -16,6 +16,7 @@ mod download;
 mod duration;
 mod env;
 mod healthcheck;
+mod items;
 mod key;
 mod master_key;
 mod pasted;

@@ -1,7 +1,7 @@
 //! How a command fails: what was expected, what was found, the next step, and an exit code.
 
 use std::{
-    fmt,
+    fmt::{self, Display},
     io::{IsTerminal, Write},
     process::ExitCode,
 };
@@ -105,4 +105,15 @@ impl From<ClientError> for Failure {
         };
         failure.next(next)
     }
+}
+
+/// The surroundings have to change; trying again may help. These errors name
+/// their remedy themselves.
+pub(crate) fn failed(error: impl Display) -> Failure {
+    Failure::failed(error.to_string())
+}
+
+/// The settings, or what they point at, have to change.
+pub(crate) fn misconfigured(error: impl Display) -> Failure {
+    Failure::configuration(error.to_string())
 }

@@ -5,6 +5,7 @@ mod app;
 mod backing;
 mod cli;
 mod client;
+mod declared;
 mod declared_health;
 mod demo;
 mod descriptors;

@@ -10,15 +10,14 @@ use std::{
 
 use keyside_config::Settings;
 use keyside_credentials::{
-    KeyringError, Kms, KmsError, OpenError, OpenOptions, Registry, SystemClock,
-    storage::{SledStorage, StorageError},
+    KeyringError, Kms, KmsError, OpenError, OpenOptions, Registry, StorageError, SystemClock,
 };
+use keyside_sled::EmbeddedStore;
 
 use tokio::runtime::Runtime;
 
 use crate::{
-    app::{failed, misconfigured},
-    failure::Failure,
+    failure::{Failure, failed, misconfigured},
     lifecycle::Signals,
     runnable::StoreSetup,
     waiting::Waiting,
@@ -72,14 +71,12 @@ async fn attempts(
     StoreSetup { folder, kms }: &StoreSetup,
     waiting: Option<&Waiting>,
 ) -> Result<Arc<Registry>, Failure> {
-    let storage = SledStorage::open(&folder.join("store"))
-        .await
-        .map_err(failed)?;
-    let storage = Arc::new(storage);
+    let store = EmbeddedStore::open(&folder.join("store")).await;
+    let store = store.map_err(failed)?;
     let keyring = folder.join("keyring");
     let registry = loop {
         let options = OpenOptions {
-            storage: storage.clone(),
+            backend: store.backend(),
             kms: Kms::open(kms, &keyring).map_err(without_master_key)?,
             keyring: keyring.clone(),
             catalogue: Arc::new(settings.catalogue.clone()),

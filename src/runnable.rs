@@ -9,8 +9,8 @@ use keyside_proxy::{Egress, ProxyVariables};
 use keyside_vault::Vault;
 use tracing_subscriber::EnvFilter;
 
-use crate::failure::Failure;
-use crate::{app, kms, telemetry, vault};
+use crate::failure::{Failure, misconfigured};
+use crate::{declared, kms, telemetry, vault};
 
 /// Settings that can be run, as far as that shows without network and data.
 pub(crate) struct Runnable {
@@ -60,7 +60,7 @@ impl Runnable {
         let vault = vault::open(&settings)?;
         let cache = vault::cache(&settings)?;
         // Labels and usage tags are read by the domain; nothing is looked for yet.
-        app::declared(&settings, None, None)?;
+        declared::of(&settings, None, None)?;
         let store = match process {
             Process::Serve => Some(StoreSetup {
                 folder: data_folder(&settings.store)?.to_owned(),
@@ -110,8 +110,4 @@ pub(crate) fn data_folder(store: &Store) -> Result<&Path, Failure> {
                 .next("Run `keyside proxy`, which needs none, or use store.backend = \"sled\"."))
         }
     }
-}
-
-fn misconfigured(error: impl std::fmt::Display) -> Failure {
-    Failure::configuration(error.to_string())
 }

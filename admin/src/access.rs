@@ -4,6 +4,8 @@
 //! gets a [`Caller`]: the only way to find a workspace or a credential by what the request names, so that one outside of
 //! the caller's scope is not there at all.
 
+use std::sync::Arc;
+
 use axum::{
     extract::{FromRequestParts, Request, State},
     middleware::Next,
@@ -16,7 +18,6 @@ use keyside_credentials::{
 };
 
 use crate::{
-    AdminState,
     exchange::Client,
     problem::{Kind, Problem},
     request_id::RequestId,
@@ -24,11 +25,11 @@ use crate::{
 
 /// Runs once a request. Keeps nobody out: that is for the routes, and for the paths that are none.
 pub(crate) async fn recognise(
-    State(state): State<AdminState>,
+    State(registry): State<Arc<Registry>>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let principal = principal(state.registry.access(), request.headers());
+    let principal = principal(registry.access(), request.headers());
     request.extensions_mut().insert(Recognised(principal));
     next.run(request).await
 }

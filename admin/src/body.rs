@@ -11,9 +11,9 @@ use http_body_util::BodyExt;
 use zeroize::Zeroizing;
 
 use crate::{
-    AdminState,
     access::Caller,
     problem::{Kind, Problem},
+    state::AdminState,
     turns::Work,
 };
 

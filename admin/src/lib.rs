@@ -20,6 +20,8 @@ mod query;
 mod refusals;
 mod request_id;
 mod routes;
+mod schemas;
+mod state;
 #[cfg(test)]
 mod tests;
 mod turns;
@@ -31,12 +33,7 @@ use keyside_config::Catalogue;
 use keyside_credentials::{LiveCheck, Registry};
 
 pub use self::openapi::openapi;
-use self::{
-    access::Caller,
-    limits::Limits,
-    problem::Problem,
-    turns::{Turn, Turns, Work},
-};
+use self::{limits::Limits, state::AdminState};
 
 /// What the API works on.
 pub struct AdminOptions {
@@ -54,25 +51,6 @@ pub struct AdminOptions {
     pub requests_per_second: NonZeroU32,
 }
 
-/// What the handlers share.
-#[derive(Clone)]
-pub(crate) struct AdminState {
-    pub(crate) registry: Arc<Registry>,
-    pub(crate) catalogue: Arc<Catalogue>,
-    pub(crate) live_check: Arc<dyn LiveCheck>,
-    pub(crate) limits: Arc<Limits>,
-    pub(crate) turns: Arc<Turns>,
-}
-
-impl AdminState {
-    /// The caller's turn, if they still have access once it has come.
-    pub(crate) async fn turn(&self, work: Work, caller: &Caller) -> Result<Turn, Problem> {
-        let turn = self.turns.wait(work, caller).await?;
-        caller.still_has_access(&self.registry)?;
-        Ok(turn)
-    }
-}
-
 /// The whole API.
 ///
 /// Each request passes, in this order: a task, an id and a log line of its own; the checks that no browser was talked into
@@ -87,9 +65,10 @@ pub fn router(options: AdminOptions) -> Router {
         live_check: options.live_check,
         limits: Arc::new(Limits::new(options.requests_per_second)),
         turns: Arc::default(),
+        description: openapi,
     };
-    let recognise = middleware::from_fn_with_state(state.clone(), access::recognise);
-    let limit = middleware::from_fn_with_state(state.clone(), limits::check);
+    let recognise = middleware::from_fn_with_state(state.registry.clone(), access::recognise);
+    let limit = middleware::from_fn_with_state(state.limits.clone(), limits::check);
     routes::router()
         .layer(limit)
         .layer(recognise)

@@ -11,7 +11,7 @@ use std::{
     hash::Hash,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     num::NonZeroU32,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -29,7 +29,6 @@ use http::{Extensions, HeaderValue, header};
 use keyside_credentials::ActorId;
 
 use crate::{
-    AdminState,
     access::{self, Caller},
     problem::{Kind, Problem},
 };
@@ -38,6 +37,7 @@ use crate::{
 pub(crate) struct Limits {
     requests: Budgets<Spender>,
     guesses: Budgets<Peer>,
+    recorded: Budgets<ActorId>,
     all_guesses: DefaultDirectRateLimiter,
 }
 
@@ -48,6 +48,7 @@ impl Limits {
         Self {
             requests: Budgets::new(requests),
             guesses: Budgets::new(Quota::per_minute(GUESSES)),
+            recorded: Budgets::new(Quota::per_minute(RECORDED)),
             all_guesses: RateLimiter::direct(Quota::per_minute(ALL_GUESSES)),
         }
     }
@@ -63,6 +64,14 @@ impl Limits {
             .map_err(|wait| too_many(detail, wait))
     }
 
+    /// Takes one of the reads that go on record from the caller's budget: what only reads must not fill the audit log.
+    pub(crate) fn recorded_read(&self, caller: &Caller) -> Result<(), Problem> {
+        let actor = caller.principal().actor.clone();
+        self.recorded
+            .take(actor)
+            .map_err(|wait| too_many("More exports and backups than one token may ask for.", wait))
+    }
+
     /// Takes one wrong token from the peer's budget, and from everyone's.
     pub(crate) fn guess(&self, peer: Peer) -> Result<(), Problem> {
         let too_many = |wait| too_many("More wrong tokens than may be tried.", wait);
@@ -75,14 +84,14 @@ impl Limits {
 
 /// Runs once a request, as soon as it is known who sends it and before anything of its body is read.
 pub(crate) async fn check(
-    State(state): State<AdminState>,
+    State(limits): State<Arc<Limits>>,
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
     let extensions = request.extensions();
-    state.limits.request(Spender::of(extensions))?;
+    limits.request(Spender::of(extensions))?;
     if access::is_guess(extensions) {
-        state.limits.guess(Peer::of(extensions))?;
+        limits.guess(Peer::of(extensions))?;
     }
     Ok(next.run(request).await)
 }
@@ -177,6 +186,9 @@ const TWO: NonZeroU32 = NonZeroU32::new(2).unwrap();
 
 /// A minute, from one address: more than a person mistypes.
 const GUESSES: NonZeroU32 = NonZeroU32::new(10).unwrap();
+
+/// A minute, with one token.
+const RECORDED: NonZeroU32 = NonZeroU32::new(20).unwrap();
 
 /// A minute, from anywhere.
 const ALL_GUESSES: NonZeroU32 = NonZeroU32::new(60).unwrap();

@@ -1,10 +1,6 @@
 //! The API's own description (OpenAPI 3.1), made from the routes: from what their handlers say of themselves, and from
 //! what all of them have in common, which no handler repeats.
 
-pub(crate) mod bodies;
-pub(crate) mod queries;
-pub(crate) mod words;
-
 use std::sync::LazyLock;
 
 use http::Method;

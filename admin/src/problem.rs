@@ -7,7 +7,7 @@ mod kind;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use keyside_credentials::{ActorId, ChangeError, storage::StorageError};
+use keyside_credentials::{ActorId, ChangeError, CommitError, StorageError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -307,13 +307,28 @@ impl From<ChangeError> for Problem {
             )
             .with_header(header::RETRY_AFTER, "5")
             .caused_by(said),
+            ChangeError::OutcomeUnknown { .. } => Self::new(
+                Kind::OutcomeUnknown,
+                "The store did not say whether it took the change.",
+                "Look at what is listed before you try again: the change may have been made. With an Idempotency-Key, sending the \
+                 same request again is safe.",
+            )
+            .with_header(header::RETRY_AFTER, "5")
+            .caused_by(said),
+            ChangeError::Raced => Self::new(
+                Kind::StoreUnavailable,
+                "Others changed the same thing each time before this change could be made, so nothing was changed.",
+                "Try again.",
+            )
+            .with_header(header::RETRY_AFTER, "1"),
+            ChangeError::TooMany => one_field("workspaceId", said),
             ChangeError::StoreUnavailable(storage) => Self::from(storage),
             _ => Self::internal(said),
         }
     }
 }
 
-/// Nothing was changed: the audit record and the document are written together or not at all.
+/// Nothing was changed: where that is not certain, the error is another.
 impl From<StorageError> for Problem {
     fn from(error: StorageError) -> Self {
         let (detail, remedy) = match &error {
@@ -336,6 +351,12 @@ impl From<StorageError> for Problem {
         };
         tracing::error!(%error, "a change was not made");
         Self::new(Kind::StoreUnavailable, detail, remedy).with_header(header::RETRY_AFTER, "5")
+    }
+}
+
+impl From<CommitError> for Problem {
+    fn from(error: CommitError) -> Self {
+        ChangeError::from(error).into()
     }
 }
 

@@ -95,7 +95,7 @@ impl Window {
 fn singly(actor: &ActorId) -> u32 {
     match *actor == ActorId::anonymous() {
         true => 1,
-        false => 60,
+        false => 20,
     }
 }
 

@@ -25,9 +25,9 @@ use utoipa::openapi::{RefOr, path::Operation, schema::Schema};
 use utoipa_axum::{router::UtoipaMethodRouter, routes};
 
 use crate::{
-    AdminState,
     access::{self, Caller},
     problem::{Kind, Problem},
+    state::AdminState,
 };
 
 /// A method of a path, what it asks for, what answers, and how it is described.
@@ -67,6 +67,7 @@ pub(crate) fn table() -> Vec<Route> {
         Route::new(ReadRuns, routes!(runs::list)),
         Route::new(ReadAudit, routes!(audit::list)),
         Route::new(ExportAudit, routes!(audit::export)),
+        Route::new(ReadAudit, routes!(audit::key)),
         Route::new(VerifyAudit, routes!(audit::verify)),
         Route::new(VerifyAudit, routes!(audit::confirm)),
         Route::new(ReadTokens, routes!(tokens::list)),

@@ -19,6 +19,7 @@ mod resources;
 mod secrecy;
 mod tokens;
 mod turns;
+mod uncertain;
 mod verifying;
 mod whole;
 
@@ -29,7 +30,8 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use keyside_config::{Catalogue, CredentialRules, LocalKms, MasterKeySource};
 use keyside_credentials::{
-    Clock, Kms, KmsSource, OpenOptions, Registry, SystemClock, audit::AuditRecord,
+    Clock, Kms, KmsSource, OpenOptions, Registry, SystemClock,
+    audit::{AuditFilter, AuditRecord},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -40,6 +42,9 @@ use crate::{AdminOptions, router};
 
 /// A key of the form that OpenAI's have, and of no other one anywhere.
 const SECRET: &str = "sk-proj-CanaryOfTheAdminApi0123456789abcdefghijklmnopqrstuvwxyzQ7";
+
+/// Written by itself a moment after a workspace is made or a use has ended.
+const LINKED: keyside_credentials::audit::Event = keyside_credentials::audit::Event::ChainsLinked;
 
 const CREDENTIALS: &str = "/api/integrations/credentials";
 
@@ -79,7 +84,7 @@ impl Api {
         });
         let catalogue = Arc::new(Catalogue::builtin());
         let options = OpenOptions {
-            storage: log.clone(),
+            backend: log.backend(),
             kms: Kms::open(&kms, &keyring).unwrap(),
             keyring,
             catalogue: catalogue.clone(),
@@ -160,9 +165,12 @@ impl Api {
     /// Everything that a change could change, as the API shows it.
     async fn everything(&self) -> Vec<Value> {
         let mut all = Vec::new();
-        for path in ["/api/workspaces", CREDENTIALS, "/api/tokens", "/api/audit"] {
+        let audit = "/api/audit?limit=1000";
+        for path in ["/api/workspaces", CREDENTIALS, "/api/tokens", audit] {
             let mut page = self.get(path).await.json();
-            for item in page["items"].as_array_mut().unwrap() {
+            let items = page["items"].as_array_mut().unwrap();
+            items.retain(|item| item["event"] != "chains_linked");
+            for item in items {
                 // Reading is a use.
                 item["lastUsedAt"] = Value::Null;
             }
@@ -171,9 +179,35 @@ impl Api {
         all
     }
 
-    /// Every record of the audit log.
+    /// Every record of the audit log, oldest first, but for those that link chains: they come when they are due.
     async fn audit(&self) -> Vec<AuditRecord> {
-        self.registry.audit().records(1, 1000).await.unwrap()
+        let (audit, all) = (self.registry.audit(), AuditFilter::default());
+        let found = audit.search(&all, None, 1000).await;
+        let mut records = found.unwrap().records;
+        records.reverse();
+        records.retain(|record| record.event != LINKED);
+        records
+    }
+
+    /// Returns when the installation's chain has a link to that of the one workspace that was made, which comes a moment
+    /// later. Unless something ends a use, nothing is written by itself from then on.
+    async fn linked(&self) {
+        let filter = AuditFilter {
+            event: Some(LINKED),
+            ..AuditFilter::default()
+        };
+        let audit = self.registry.audit();
+        let is_linked = async || {
+            let found = audit.search(&filter, None, 1).await;
+            !found.unwrap().records.is_empty()
+        };
+        let until_linked = async {
+            while !is_linked().await {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        };
+        let limit = std::time::Duration::from_secs(10);
+        tokio::time::timeout(limit, until_linked).await.unwrap();
     }
 }
 

@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    CredentialNames, Origin, Provider, ProviderId,
+    credential_names::CredentialNames,
     embedded::embedded,
     layers::{Mismatch, Node},
     likeness::nearest,
-    provider::ProviderDocument,
+    origin::Origin,
+    provider::{Provider, ProviderDocument, ProviderId},
 };
 
 /// The providers that Keyside knows: the built-in ones, with `[providers.*]` laid over them.
@@ -55,8 +56,9 @@ impl Catalogue {
     pub(crate) fn settle(documents: Documents) -> Result<Self, Mismatch> {
         let provider = |(id, document): (ProviderId, ProviderDocument)| {
             let (name, key) = (id.to_string(), format!("providers.{id}"));
+            let meant = Self::probably_meant(id.as_str());
             let provider = document
-                .settle(id)
+                .settle(id, meant)
                 .map_err(|mismatch| mismatch.below(&key))?;
             Ok((name, Arc::new(provider)))
         };

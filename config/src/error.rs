@@ -6,11 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{
-    Origin,
-    layers::{Fault, Mismatch, Node},
-    likeness::{NEAR, likeness},
-};
+use crate::origin::Origin;
 
 /// Why settings could not be loaded. No variant holds a value from the environment.
 #[derive(Debug, thiserror::Error)]
@@ -58,33 +54,6 @@ pub enum SettingsError {
     },
 }
 
-impl SettingsError {
-    /// Tells what does not fit in `tree`.
-    pub(crate) fn new(mismatch: Mismatch, tree: &Node) -> Self {
-        let Mismatch { key, origin, fault } = mismatch;
-        let origin = origin.unwrap_or_else(|| tree.origin_of(&key).clone());
-        // A quoted key may hold anything; it must not break the line that it is shown in.
-        let key = key.escape_debug().to_string();
-        match fault {
-            Fault::Unknown { name, known } => {
-                let name = name.escape_debug().to_string();
-                let table = key.strip_suffix(&name).unwrap_or_default();
-                let nearest = nearest_key(table, &name, known);
-                Self::UnknownKey {
-                    origin,
-                    key,
-                    nearest,
-                }
-            }
-            Fault::Reason(reason) => Self::Invalid {
-                origin,
-                key,
-                reason,
-            },
-        }
-    }
-}
-
 /// A path as it may be shown: what does not look like one may be a secret in the wrong place.
 fn named(path: &Path) -> Cow<'_, str> {
     let shown = path.to_string_lossy();
@@ -93,23 +62,3 @@ fn named(path: &Path) -> Cow<'_, str> {
         false => Cow::Borrowed("that --config or KEYSIDE_CONFIG names"),
     }
 }
-
-/// A key of the same table, unless that is far off and another table has one that is near.
-fn nearest_key(table: &str, name: &str, known: &[&str]) -> String {
-    let defaults = Node::defaults();
-    let here = known
-        .iter()
-        .map(|known| (format!("{table}{known}"), likeness(name, known)));
-    let elsewhere = defaults.leaves().into_iter().filter_map(|(key, _)| {
-        let likeness = likeness(name, key.rsplit('.').next()?);
-        (likeness >= NEAR).then_some((key, likeness - ELSEWHERE))
-    });
-    let candidates = here.chain(elsewhere);
-    candidates
-        .max_by(|a, b| a.1.total_cmp(&b.1))
-        .map(|(key, _)| key)
-        .unwrap_or_default()
-}
-
-/// How much less likely a key of another table is.
-const ELSEWHERE: f64 = 0.3;

@@ -4,6 +4,7 @@
 
 mod document;
 mod environment;
+mod error;
 mod read;
 
 use std::{collections::BTreeMap, fmt};
@@ -12,7 +13,7 @@ pub(crate) use self::{
     environment::{is_setting, is_vault_name},
     read::{Fault, Mismatch},
 };
-use crate::Origin;
+use crate::origin::Origin;
 
 /// A value and where it came from.
 #[derive(Clone, Debug)]

@@ -9,7 +9,9 @@
 mod address;
 mod base_url;
 mod catalogue;
+mod credential_names;
 mod duration;
+mod egress_proxy;
 mod embedded;
 mod error;
 mod field;
@@ -29,8 +31,10 @@ mod sources;
 pub use address::{AddressError, ListenAddress};
 pub use base_url::{BaseUrl, BaseUrlError, Scheme};
 pub use catalogue::Catalogue;
+pub use credential_names::CredentialNames;
+pub use egress_proxy::{EgressProxy, EgressProxyError};
 pub use error::SettingsError;
-pub use field::{CredentialNames, NormalName};
+pub use field::NormalName;
 pub use likeness::nearest;
 pub use metadata::{is_metadata_address, is_metadata_host};
 pub use origin::Origin;
@@ -47,9 +51,9 @@ pub use recipe::{
 };
 pub use settings::{
     AcceptEncoding, Admin, AllowedReferences, ClientCertificate, CredentialRules, Deadlines,
-    DeclaredCredential, DeclaredEnvironment, Egress, EgressProxy, EgressProxyError, EnvironmentPin,
-    Kms, Limits, Listener, LocalKms, Log, LogFormat, MasterKeySource, Observe, Proxy, Roots, Runs,
-    Settings, SourceReference, SourceReferenceError, Store, TransitKms, Vault, VaultAuth,
-    VaultCache, VaultReference, VaultToken, WhenFull,
+    DeclaredCredential, DeclaredEnvironment, Egress, EnvironmentPin, Kms, Limits, Listener,
+    LocalKms, Log, LogFormat, MasterKeySource, Observe, Proxy, Roots, Runs, Settings,
+    SourceReference, SourceReferenceError, Store, TransitKms, Vault, VaultAuth, VaultCache,
+    VaultReference, VaultToken, WhenFull,
 };
 pub use sources::{EffectiveSetting, Loaded, Sources};

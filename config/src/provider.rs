@@ -28,7 +28,7 @@ pub use self::{
     subprotocol::{Subprotocol, SubprotocolError},
     usage::{Ending, KeyPath, Sign, Sum, UsageRule, UsageRuleError},
 };
-use crate::{BaseUrl, EgressProxy, duration};
+use crate::{base_url::BaseUrl, duration, egress_proxy::EgressProxy};
 
 /// One provider of the catalogue.
 #[derive(Clone, Debug)]

@@ -15,13 +15,13 @@ pub use self::declared::{
     DeclaredCredential, DeclaredEnvironment, SourceReference, SourceReferenceError, VaultReference,
 };
 pub(crate) use self::document::{Document, Surroundings};
-pub use self::egress::{Egress, EgressProxy, EgressProxyError, Roots};
+pub use self::egress::{Egress, Roots};
 pub use self::kms::{Kms, LocalKms, MasterKeySource, TransitKms};
 pub use self::proxy::{AcceptEncoding, Deadlines, EnvironmentPin, Limits, Listener, Proxy};
 pub use self::vault::{
     AllowedReferences, ClientCertificate, Vault, VaultAuth, VaultCache, VaultToken,
 };
-use crate::{Catalogue, address, parsed};
+use crate::{address, catalogue::Catalogue, parsed};
 
 /// Everything an operator can decide, with the provider catalogue it leads to.
 #[derive(Clone, Debug)]

@@ -9,9 +9,11 @@ use std::{
 };
 
 use crate::{
-    Kms, MasterKeySource, Origin, Settings, SettingsError, VaultAuth, VaultToken, catalogue,
+    catalogue,
+    error::SettingsError,
     layers::{Node, Value, is_setting, is_vault_name},
-    settings::{Document, Surroundings},
+    origin::Origin,
+    settings::{Document, Kms, MasterKeySource, Settings, Surroundings, VaultAuth, VaultToken},
 };
 
 /// The file and the environment, passed in so that a test needs neither.

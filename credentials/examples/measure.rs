@@ -16,8 +16,8 @@ use keyside_credentials::{
     Act, ActorId, Ask, Clock, Environment, Kms, KmsSource, NewCredential, NewWorkspace,
     OpenOptions, Registry, Secret, SystemClock,
     runs::{Run, Tokens, Used},
-    storage::{SledStorage, Storage},
 };
+use keyside_sled::EmbeddedStore;
 use nix::sys::resource::{UsageWho, getrusage};
 
 #[tokio::main]
@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (workspaces, credentials) = (number(1_000)?, number(10)?);
     let folder = tempfile::tempdir()?;
 
-    let (storage, registry) = open(folder.path()).await?;
+    let (store, registry) = open(folder.path()).await?;
     let filling = Instant::now();
     fill(&registry, workspaces, credentials).await?;
     let changes = workspaces * (1 + credentials);
@@ -36,20 +36,20 @@ async fn main() -> Result<(), Box<dyn Error>> {
         filling.elapsed(),
         filling.elapsed() / changes as u32
     );
-    close(registry, storage).await;
+    close(registry, store).await;
 
     for _ in 0..3 {
         let (opening, before) = (Instant::now(), processor_time());
-        let (storage, registry) = open(folder.path()).await?;
+        let (store, registry) = open(folder.path()).await?;
         let (clock, processor) = (opening.elapsed(), processor_time() - before);
         println!(
             "opened {} credentials in {clock:?}, {processor:?} of the processor",
             workspaces * credentials
         );
-        close(registry, storage).await;
+        close(registry, store).await;
     }
 
-    let (_storage, registry) = open(folder.path()).await?;
+    let (_store, registry) = open(folder.path()).await?;
     requests(&registry);
     records(&registry).await;
     whole(&registry).await?;
@@ -85,9 +85,9 @@ fn by() -> Result<Act, Box<dyn Error>> {
     })
 }
 
-async fn open(folder: &Path) -> Result<(Arc<dyn Storage>, Arc<Registry>), Box<dyn Error>> {
+async fn open(folder: &Path) -> Result<(Arc<EmbeddedStore>, Arc<Registry>), Box<dyn Error>> {
     let began = Instant::now();
-    let storage: Arc<dyn Storage> = Arc::new(SledStorage::open(&folder.join("store")).await?);
+    let store = EmbeddedStore::open(&folder.join("store")).await?;
     println!("  of it the store: {:?}", began.elapsed());
     let keyring = folder.join("keyring");
     let settings = KmsSource::Local(LocalKms {
@@ -95,7 +95,7 @@ async fn open(folder: &Path) -> Result<(Arc<dyn Storage>, Arc<Registry>), Box<dy
         previous_master_key: None,
     });
     let registry = Registry::open(OpenOptions {
-        storage: storage.clone(),
+        backend: store.backend(),
         kms: Kms::open(&settings, &keyring)?,
         keyring,
         catalogue: Arc::new(Catalogue::builtin()),
@@ -103,13 +103,13 @@ async fn open(folder: &Path) -> Result<(Arc<dyn Storage>, Arc<Registry>), Box<dy
         clock: Arc::new(SystemClock),
     })
     .await?;
-    Ok((storage, registry))
+    Ok((store, registry))
 }
 
-async fn close(registry: Arc<Registry>, storage: Arc<dyn Storage>) {
+async fn close(registry: Arc<Registry>, store: Arc<EmbeddedStore>) {
     registry.runs().flush().await;
     drop(registry);
-    while Arc::strong_count(&storage) > 1 {
+    while Arc::strong_count(&store) > 1 {
         tokio::task::yield_now().await;
     }
 }

@@ -15,8 +15,8 @@ use keyside_config::{Catalogue, CredentialRules, LocalKms, MasterKeySource};
 use keyside_credentials::{
     Clock, Environment, Kms, KmsSource, OpenOptions, Registry, Scope, SystemClock,
     runs::{Run, Tokens, Used},
-    storage::{SledStorage, Storage},
 };
+use keyside_sled::EmbeddedStore;
 use nix::sys::{
     resource::{UsageWho, getrusage},
     time::TimeVal,
@@ -28,17 +28,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut number = |default| arguments.next().map_or(Ok(default), |text| text.parse());
     let (records, at_once) = (number(100_000)?, number(1_000)?);
     let folder = tempfile::tempdir()?;
-    let (storage, registry) = open(folder.path()).await?;
+    let (store, registry) = open(folder.path()).await?;
     let before = resident_kib();
     write(&registry, records, at_once).await;
     println!("resident: {before} KiB, then {} KiB", resident_kib());
     println!("on disk: {} KiB", size(&folder.path().join("store")) >> 10);
     read(&registry).await;
     drop(registry);
-    while Arc::strong_count(&storage) > 1 {
+    while Arc::strong_count(&store) > 1 {
         tokio::task::yield_now().await;
     }
-    drop(storage);
+    drop(store);
     again(folder.path()).await
 }
 
@@ -75,7 +75,7 @@ async fn read(registry: &Registry) {
 /// A start with everything there.
 async fn again(folder: &Path) -> Result<(), Box<dyn Error>> {
     let (began, before) = (Instant::now(), processor_time());
-    let (_storage, registry) = open(folder).await?;
+    let (_store, registry) = open(folder).await?;
     registry.runs().flush().await;
     println!(
         "opened again in {:?}, {:?} of the processor; resident: {} KiB",
@@ -86,15 +86,15 @@ async fn again(folder: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn open(folder: &Path) -> Result<(Arc<dyn Storage>, Arc<Registry>), Box<dyn Error>> {
-    let storage: Arc<dyn Storage> = Arc::new(SledStorage::open(&folder.join("store")).await?);
+async fn open(folder: &Path) -> Result<(Arc<EmbeddedStore>, Arc<Registry>), Box<dyn Error>> {
+    let store = EmbeddedStore::open(&folder.join("store")).await?;
     let keyring = folder.join("keyring");
     let kms = KmsSource::Local(LocalKms {
         master_key: MasterKeySource::Generated(folder.join("master-key")),
         previous_master_key: None,
     });
     let registry = Registry::open(OpenOptions {
-        storage: storage.clone(),
+        backend: store.backend(),
         kms: Kms::open(&kms, &keyring)?,
         keyring,
         catalogue: Arc::new(Catalogue::builtin()),
@@ -102,7 +102,7 @@ async fn open(folder: &Path) -> Result<(Arc<dyn Storage>, Arc<Registry>), Box<dy
         clock: Arc::new(SystemClock),
     })
     .await?;
-    Ok((storage, registry))
+    Ok((store, registry))
 }
 
 /// One of ten keys' uses.

@@ -1,41 +1,41 @@
 //! Who may use the admin API, and for what.
 //!
 //! A token is 256 random bits, so its SHA-256 is all that is kept: there is nothing to guess. The documents are
-//! authenticated and held against the audit log like all others, so that nobody with write access to the store alone can
-//! let themselves in.
+//! vouched for by the installation's head like all others, so that nobody with write access to the store alone can let
+//! themselves in.
 
 mod last_used;
 mod role;
 mod token;
 
 use std::{
-    fs::Permissions,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
+use keyside_store::{
+    Hash, Notes, StorageError,
+    chain::{Chain, CommitError, State},
+    file::FileError,
+};
 use subtle::ConstantTimeEq;
 
 use self::last_used::LastUsed;
 pub(crate) use self::token::TokenDocument;
 pub use self::{
-    role::{Denial, Permission, Principal, Role, Scope},
+    role::{Denial, Permission, Principal, Role},
     token::{MadeToken, NewToken, Token, TokenStatus, TokenWarning},
 };
 use crate::{
-    Act, ActorId, WorkspaceId,
-    audit::{Draft, Event},
-    authentic::Hash,
     clock::Ratchet,
-    documents::TOKENS,
-    file,
-    journal::{Journal, Unfinished},
+    damage::Damage,
+    documents::{Document, TOKEN},
     keyring::Keyring,
-    ledger::Ledger,
-    storage::{Storage, StorageError},
+    model::{Act, ActorId, Scope, WorkspaceId},
+    record::{Draft, Event},
+    snapshot::Finding,
 };
 
 /// Tokens and what they allow.
@@ -44,8 +44,6 @@ pub struct Access {
     file: PathBuf,
     tokens: ArcSwap<Vec<TokenDocument>>,
     last_used: LastUsed,
-    /// Held while tokens change: that an owner remains is decided and brought about under it.
-    pub(crate) changing: tokio::sync::Mutex<()>,
 }
 
 impl Access {
@@ -55,7 +53,6 @@ impl Access {
             file: file.to_owned(),
             tokens: ArcSwap::default(),
             last_used: LastUsed::default(),
-            changing: tokio::sync::Mutex::default(),
         }
     }
 
@@ -141,62 +138,60 @@ impl Access {
         });
     }
 
-    /// Reads the stored tokens; those that are not believed let nobody in.
-    pub(crate) async fn load(
+    /// Takes over the tokens of a state; those that are not believed let nobody in, and are named.
+    pub(crate) async fn read(
         &self,
-        storage: &dyn Storage,
-        unfinished: &Unfinished,
+        chain: &Chain,
+        state: &State,
+    ) -> Result<Vec<Finding>, StorageError> {
+        let entries: Vec<_> = state
+            .documents()
+            .filter(|entry| entry.name.starts_with(TOKEN))
+            .collect();
+        let bodies = chain.read(entries.iter().copied()).await?;
+        let (mut tokens, mut findings) = (Vec::new(), Vec::new());
+        for (entry, body) in entries.into_iter().zip(bodies) {
+            let read = body
+                .ok_or(Damage::Edited)
+                .and_then(|body| TokenDocument::read(entry, &body));
+            match read {
+                Ok(token) => tokens.push(token),
+                Err(damage) => findings.push(Finding {
+                    stands_at: format!("{}/{}", chain.name(), entry.name),
+                    hash: Some(entry.object.hash),
+                    workspace: None,
+                    credential: None,
+                    damage,
+                }),
+            }
+        }
+        self.tokens.store(Arc::new(tokens));
+        Ok(findings)
+    }
+
+    /// Takes over when tokens were last used.
+    pub(crate) async fn read_last_used(
+        &self,
+        notes: &dyn Notes,
         keyring: &Keyring,
-        ledger: &Ledger,
     ) -> Result<(), StorageError> {
-        let stored = unfinished.over(TOKENS, storage.list(TOKENS).await?);
-        let believed = stored
-            .iter()
-            .filter_map(|(key, stored)| TokenDocument::believe(key, stored, keyring, ledger));
-        self.tokens.store(Arc::new(believed.collect()));
-        self.last_used.load(storage, keyring).await
+        self.last_used.load(notes, keyring).await
+    }
+
+    /// Whether somebody owns everything.
+    pub(crate) fn has_owner(&self) -> bool {
+        let now = self.clock.now();
+        let is_owner = |token: &TokenDocument| token.owns_everything() && token.is_good(now);
+        self.tokens.load().iter().any(is_owner)
     }
 
     /// Stores when tokens were last used.
     pub(crate) async fn store_last_used(
         &self,
-        storage: &dyn Storage,
+        notes: &dyn Notes,
         keyring: &Keyring,
     ) -> Result<(), StorageError> {
-        self.last_used.store(storage, keyring).await
-    }
-
-    /// Makes an owner's token if there is none that is good: on the first start, or when what was stored is not believed.
-    /// Whoever can read the file it is left in owns the data folder, so it gives nobody more than they had.
-    pub(crate) async fn ensure_owner(
-        &self,
-        journal: &Journal,
-        keyring: &Keyring,
-    ) -> Result<(), EnsureOwnerError> {
-        let now = self.clock.now();
-        let is_owner = |token: &TokenDocument| token.owns_everything() && token.is_good(now);
-        if self.tokens.load().iter().any(is_owner) {
-            return Ok(());
-        }
-        let new = NewToken {
-            name: "made at the first start".to_owned(),
-            role: Role::Owner,
-            scope: Scope::All,
-            expires_at: None,
-        };
-        let system = Act {
-            actor: ActorId::system(),
-            request_id: "start".to_owned(),
-        };
-        let (document, text) = TokenDocument::made(new, &system.actor, now);
-        let draft = Draft::about_token(Event::TokenCreated, &system, &document);
-        journal.expect_room(draft.effect).await?;
-        // The file first: a token that is stored and was never shown would lock everyone out.
-        file::replace_secret(&self.file, &text, Permissions::from_mode(0o600))?;
-        journal.commit(draft, vec![document.write(keyring)]).await?;
-        self.show(&document);
-        tracing::info!(file = %self.file.display(), "made an owner token for the admin API");
-        Ok(())
+        self.last_used.store(notes, keyring).await
     }
 }
 
@@ -204,9 +199,9 @@ impl Access {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EnsureOwnerError {
     #[error(transparent)]
-    File(#[from] file::FileError),
+    File(#[from] FileError),
     #[error(transparent)]
-    Storage(#[from] StorageError),
+    Commit(#[from] CommitError),
 }
 
 impl Draft {

@@ -14,7 +14,7 @@ pub use self::{
     error::RestoreError,
     format::{Header, check},
     make::Backup,
-    restore::{Restore, Restored},
+    restore::{OpenStore, OpeningStore, Restore, Restored},
 };
 
 #[cfg(test)]

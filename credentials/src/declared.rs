@@ -26,14 +26,17 @@ use zeroize::Zeroizing;
 pub use self::cache::{CacheKey, CacheKeyError, CacheOptions};
 use self::{cache::Cache, state::State};
 use crate::{
-    ActorId, Clock, CredentialId, Environment, Label, NameError, Resolver, UsageTag, WorkspaceId,
-    clock::Ratchet,
+    clock::{Clock, Ratchet},
     documents::{CredentialDocument, Defaults, WorkspaceDocument},
     entropy,
     locked::LockedMemory,
+    model::{ActorId, CredentialId, Environment, Label, NameError, UsageTag, WorkspaceId},
+    resolver::Resolver,
     sealing::SealingKey,
-    signals::{Notices, Signals},
-    snapshot::{CredentialEntry, Followed, Keys, Snapshot, Unusable, WorkspaceEntry},
+    snapshot::{
+        CredentialEntry, Followed, Keys, Snapshot, Unusable, WorkspaceEntry,
+        signals::{Notices, Signals},
+    },
     source::{SecretSource, SourceReference},
 };
 
@@ -216,6 +219,7 @@ fn document(
         expires_at: None,
         endpoint: declared.endpoint.clone(),
         reference: None,
+        source: None,
         created_by: ActorId::system(),
         created_at: now,
         last_rotated_at: None,

@@ -1,4 +1,4 @@
-//! The stored forms of workspaces and credentials, and the keys they stand under. Apart from the views, so that either can
+//! The stored forms of workspaces and credentials, and what they are called. Apart from the views, so that either can
 //! change without the other.
 
 mod versions;
@@ -6,14 +6,23 @@ mod versions;
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use keyside_config::Verification;
+use keyside_store::{
+    Hash,
+    chain::{Entry, Write},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    ActorId, CredentialId, Environment, Fingerprint, Hash, Hint, Label, Secret, UsageTag,
-    Verification, Warning, WorkspaceId,
+    damage::Damage,
     encoding::{arc_str, base64_bytes},
     keyring::Keyring,
+    model::{
+        ActorId, CredentialId, Environment, Fingerprint, Hint, Label, UsageTag, Warning,
+        WorkspaceId,
+    },
     sealing::{Place, SealError, SealingKey},
+    secret::Secret,
     source::VaultReference,
 };
 
@@ -33,6 +42,9 @@ pub(crate) struct CredentialDocument {
     /// Where its secret is kept, if not here. Its only version then has no sealed bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reference: Option<ReferenceDocument>,
+    /// What is on record of the secret there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<SourceDocument>,
     pub(crate) created_by: ActorId,
     pub(crate) created_at: Timestamp,
     pub(crate) last_rotated_at: Option<Timestamp>,
@@ -56,6 +68,16 @@ pub(crate) struct ReferenceDocument {
     field: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     version: Option<u64>,
+}
+
+/// What the audit log said last of a secret that stays in Vault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum SourceDocument {
+    /// This version of it is used, as Vault counts.
+    Version(String),
+    /// It is not used any more.
+    Lost,
 }
 
 /// One version of its secret. Where it stands is told by its times, so that nothing has to run for it to change.
@@ -113,8 +135,7 @@ pub(crate) struct Mark {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct WorkspaceDocument {
     pub(crate) id: WorkspaceId,
-    /// Random, so that it is another one's once this one is erased and its id taken again.
-    #[serde(default)]
+    /// Which one of its id: one that is made after this one was erased has a higher number.
     pub(crate) incarnation: u64,
     pub(crate) name: String,
     pub(crate) created_by: ActorId,
@@ -132,12 +153,27 @@ pub(crate) struct Defaults {
     pub(crate) sandbox: Option<CredentialId>,
 }
 
-/// A document as it stands in storage: what it says of itself must be what it stands under.
-pub(crate) trait Stored {
-    /// The key it stands under.
-    fn key(&self) -> String;
-    /// Its revision, the same as storage counts.
+/// A document as it is stored: what it says of itself must be what it stands under.
+pub(crate) trait Document: Serialize + DeserializeOwned {
+    /// What it is called within its chain.
+    fn name(&self) -> String;
+    /// How often it was written.
     fn revision(&self) -> u64;
+
+    /// The document as it is written.
+    fn write(&self) -> Write {
+        let body = serde_json::to_vec(self).expect("our own types have string keys and serialize");
+        Write::put(self.name(), body)
+    }
+
+    /// The document that `entry` names, if it says the same of itself.
+    fn read(entry: &Entry, body: &[u8]) -> Result<Self, Damage> {
+        let document: Self = serde_json::from_slice(body).map_err(|_| SealError::Malformed)?;
+        match document.name() == *entry.name && document.revision() == entry.revision {
+            true => Ok(document),
+            false => Err(Damage::Misplaced),
+        }
+    }
 }
 
 impl CredentialDocument {
@@ -298,9 +334,9 @@ impl Defaults {
     }
 }
 
-impl Stored for CredentialDocument {
-    fn key(&self) -> String {
-        credential_key(&self.workspace, &self.id)
+impl Document for CredentialDocument {
+    fn name(&self) -> String {
+        credential_name(&self.id)
     }
 
     fn revision(&self) -> u64 {
@@ -308,9 +344,9 @@ impl Stored for CredentialDocument {
     }
 }
 
-impl Stored for WorkspaceDocument {
-    fn key(&self) -> String {
-        workspace_key(&self.id)
+impl Document for WorkspaceDocument {
+    fn name(&self) -> String {
+        WORKSPACE.to_owned()
     }
 
     fn revision(&self) -> u64 {
@@ -318,34 +354,14 @@ impl Stored for WorkspaceDocument {
     }
 }
 
-pub(crate) fn workspace_key(id: &WorkspaceId) -> String {
-    format!("{WORKSPACES}{id}")
+/// The name of a credential's document in its workspace's chain.
+pub(crate) fn credential_name(id: &CredentialId) -> String {
+    format!("{CREDENTIAL}{id}")
 }
 
-pub(crate) fn credential_key(workspace: &WorkspaceId, id: &CredentialId) -> String {
-    format!("{CREDENTIALS}{workspace}/{id}")
-}
-
-/// The workspace and the credential that a key under [`CREDENTIALS`] speaks of.
-pub(crate) fn parse_credential_key(key: &str) -> Option<(WorkspaceId, CredentialId)> {
-    let (workspace, id) = key.strip_prefix(CREDENTIALS)?.split_once('/')?;
-    Some((workspace.parse().ok()?, id.parse().ok()?))
-}
-
-/// Whether a document stands under a key that belongs to `workspace`.
-pub(crate) fn is_of(key: &str, workspace: &WorkspaceId) -> bool {
-    let of_credential = key
-        .strip_prefix(CREDENTIALS)
-        .and_then(|key| key.split_once('/'));
-    of_credential.is_some_and(|(of, _)| of == workspace.as_str())
-        || key.strip_prefix(WORKSPACES) == Some(workspace.as_str())
-}
-
-/// The workspace that a key under [`WORKSPACES`] speaks of.
-pub(crate) fn parse_workspace_key(key: &str) -> Option<WorkspaceId> {
-    key.strip_prefix(WORKSPACES)?.parse().ok()
-}
-
-pub(crate) const WORKSPACES: &str = "workspaces/";
-pub(crate) const CREDENTIALS: &str = "credentials/";
-pub(crate) const TOKENS: &str = "tokens/";
+/// The name of the workspace's own document in its chain.
+pub(crate) const WORKSPACE: &str = "workspace";
+/// What the names of credentials begin with.
+pub(crate) const CREDENTIAL: &str = "credential/";
+/// What the names of tokens begin with, in the installation's chain.
+pub(crate) const TOKEN: &str = "token/";

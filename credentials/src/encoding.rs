@@ -2,27 +2,7 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
-    bytes
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
-        .collect()
-}
-
-/// 64 hex digits as the hash they stand for.
-pub(crate) fn unhex(text: &str) -> Option<[u8; 32]> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).map(|value| value as u8);
-    let mut hash = [0; 32];
-    let pairs = text.as_bytes().chunks_exact(2);
-    if text.len() != 64 {
-        return None;
-    }
-    for (byte, pair) in hash.iter_mut().zip(pairs) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-    }
-    Some(hash)
-}
+pub(crate) use keyside_store::hex;
 
 /// Bytes that are base64 in JSON.
 pub(crate) mod base64_bytes {

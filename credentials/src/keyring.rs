@@ -4,13 +4,14 @@
 //! erasing the workspace means.
 
 mod error;
-mod file;
 mod open;
 mod restore;
 mod rewrap;
+mod stored;
 
 use std::{
     collections::{HashMap, HashSet},
+    fs,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
@@ -18,14 +19,19 @@ use std::{
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
-use self::file::{KeyringFile, WrappedKey};
+use keyside_store::{
+    PublicKey, SigningKey,
+    file::{self, with_suffix},
+};
+
 pub(crate) use self::restore::Remains;
+use self::stored::{Bound, KeyringFile, WrappedKey};
 pub use self::{error::KeyringError, rewrap::Rewrapped};
 use crate::{
-    WorkspaceId, entropy,
+    entropy,
     kms::{KeyService, Kms, KmsError, Wrapping},
     locked::LockedMemory,
-    model::random_id,
+    model::{WorkspaceId, random_id},
     sealing::SealingKey,
 };
 
@@ -34,6 +40,9 @@ pub(crate) struct Keyring {
     path: PathBuf,
     memory: LockedMemory,
     installation: Arc<SealingKey>,
+    /// None in a process that only reads.
+    signing: Option<SigningKey>,
+    public_key: PublicKey,
     /// By workspace, oldest first; the last one seals.
     workspaces: RwLock<Keys>,
     /// Its lock is held while the file is replaced.
@@ -52,9 +61,17 @@ impl Keyring {
     /// Opens the file at `path` and unwraps what is in it, or makes one for a new installation where there is none.
     pub(crate) async fn open_or_create(path: &Path, kms: Kms) -> Result<Self, KeyringError> {
         match KeyringFile::read(path)? {
-            Some(file) => Self::unwrap(path, kms, file).await,
+            Some(file) => Self::unwrap(path, kms, file, true).await,
             None => Self::create(path, kms).await,
         }
+    }
+
+    /// Opens the file at `path` for a process that only reads: what signs heads stays wrapped, and nothing is made.
+    pub(crate) async fn open_to_read(path: &Path, kms: Kms) -> Result<Self, KeyringError> {
+        let file = KeyringFile::read(path)?.ok_or_else(|| KeyringError::Missing {
+            path: path.to_owned(),
+        })?;
+        Self::unwrap(path, kms, file, false).await
     }
 
     async fn create(path: &Path, kms: Kms) -> Result<Self, KeyringError> {
@@ -63,22 +80,42 @@ impl Keyring {
             return Err(KmsError::CannotMakeNew.into());
         }
         let installation = random_id("ins_");
-        let key = new_key(&*service, &installation, "", "ik_").await?.1;
-        let file = KeyringFile::new(installation, key);
+        let (seed, signing) = new_key(&*service, &installation, &Bound::default(), "sk_").await?;
+        let public = SigningKey::from_seed(&seed).public();
+        let own = Bound(String::new(), public.to_string());
+        let key = new_key(&*service, &installation, &own, "ik_").await?.1;
+        let file = KeyringFile::new(installation, key, signing, public);
         file.replace(path)?;
-        Self::unwrap(path, kms, file).await
+        Self::unwrap(path, kms, file, true).await
     }
 
     /// The installation's own key must unwrap: that is where a wrong master key shows.
-    async fn unwrap(path: &Path, kms: Kms, file: KeyringFile) -> Result<Self, KeyringError> {
+    async fn unwrap(
+        path: &Path,
+        kms: Kms,
+        file: KeyringFile,
+        signs: bool,
+    ) -> Result<Self, KeyringError> {
         let memory = LockedMemory::default();
         let service = kms.service();
         let own = unwrap_own(&*service, &memory, &file).await?;
+        let signing = match signs {
+            true => Some(unwrap_signing(&*service, &file).await?),
+            false => None,
+        };
+        let is_other = |signing: &SigningKey| signing.public() != file.public_key;
+        if signing.as_ref().is_some_and(is_other) {
+            return Err(KeyringError::Damaged {
+                path: path.to_owned(),
+            });
+        }
         let workspaces = open::unwrap_all(&service, &file, &memory).await?;
         Ok(Self {
             path: path.to_owned(),
             memory,
             installation: own,
+            signing,
+            public_key: file.public_key,
             workspaces: RwLock::new(workspaces),
             stored: Mutex::new(Stored { file, kms }),
         })
@@ -87,6 +124,16 @@ impl Keyring {
     /// The installation's own key: it authenticates what belongs to no workspace.
     pub(crate) fn installation(&self) -> &Arc<SealingKey> {
         &self.installation
+    }
+
+    /// What signs the heads of this installation, unless this process only reads.
+    pub(crate) fn signing(&self) -> Option<&SigningKey> {
+        self.signing.as_ref()
+    }
+
+    /// What checks them.
+    pub(crate) fn public_key(&self) -> PublicKey {
+        self.public_key
     }
 
     pub(crate) fn has_workspaces(&self) -> bool {
@@ -100,9 +147,7 @@ impl Keyring {
 
     /// The key of a workspace with this id.
     pub(crate) fn key(&self, workspace: &WorkspaceId, id: &str) -> Option<Arc<SealingKey>> {
-        let keys = self.keys();
-        let mut of_workspace = keys.get(workspace)?.iter();
-        of_workspace.find(|key| key.id() == id).cloned()
+        key_of(&self.keys(), workspace, id)
     }
 
     /// The ids of all keys of a workspace, those that do not unwrap included.
@@ -118,6 +163,7 @@ impl Keyring {
         &self,
         workspace: &WorkspaceId,
     ) -> Result<Arc<SealingKey>, KeyringError> {
+        self.catch_up().await?;
         if let Some(left) = self.current(workspace) {
             return Ok(left);
         }
@@ -134,9 +180,11 @@ impl Keyring {
     ) -> Result<Arc<SealingKey>, KeyringError> {
         // Wrapped under the lock: in a rotation of the master key, none may be wrapped with the old one behind its back.
         let mut stored = self.stored.lock().await;
+        let _lock = stored.lock(&self.path).await?;
         let installation = self.installation.installation();
         let service = stored.kms.service();
-        let (root, wrapped) = new_key(&*service, installation, workspace.as_str(), "wk_").await?;
+        let bound = Bound(workspace.to_string(), stored.file.public_key.to_string());
+        let (root, wrapped) = new_key(&*service, installation, &bound, "wk_").await?;
         let key = SealingKey::new(&wrapped.id, &installation.into(), &root, &self.memory);
         let key = Arc::new(key);
         let mut changed = stored.file.clone();
@@ -152,6 +200,7 @@ impl Keyring {
     /// under way holds one. Says how many there were; ids that are gone already do no harm.
     pub(crate) async fn destroy(&self, ids: &HashSet<String>) -> Result<usize, KeyringError> {
         let mut stored = self.stored.lock().await;
+        let _lock = stored.lock(&self.path).await?;
         let mut changed = stored.file.clone();
         let mut destroyed = 0;
         changed.workspaces.retain(|_, keys| {
@@ -171,6 +220,38 @@ impl Keyring {
         Ok(destroyed)
     }
 
+    /// Takes over what another process has done to the file: keys of workspaces that it made or erased. Only keys that are not
+    /// known yet are unwrapped: what is known stays in use even if the file is wrapped with a master key that this process
+    /// does not have.
+    pub(crate) async fn catch_up(&self) -> Result<(), KeyringError> {
+        let mut stored = self.stored.lock().await;
+        stored.read_again(&self.path).await?;
+        let known = self.keys().clone();
+        let is_known = |workspace: &WorkspaceId, key: &WrappedKey| {
+            key_of(&known, workspace, &key.id).is_some()
+        };
+        let file = &stored.file;
+        let unknown = file.without(is_known);
+        let there = file.workspaces.values().map(Vec::len).sum::<usize>();
+        if unknown.workspaces.is_empty() && there == known.values().map(Vec::len).sum::<usize>() {
+            return Ok(());
+        }
+        let service = stored.kms.service();
+        let unwrapped = open::unwrap_all(&service, &unknown, &self.memory).await?;
+        // In the file's order: the last key of a workspace seals.
+        let in_file = file.workspaces.iter().map(|(workspace, keys)| {
+            let find = |key: &WrappedKey| {
+                let known = key_of(&known, workspace, &key.id);
+                known.or_else(|| key_of(&unwrapped, workspace, &key.id))
+            };
+            let keys: Vec<_> = keys.iter().filter_map(find).collect();
+            (workspace.clone(), keys)
+        });
+        let in_file: Keys = in_file.collect();
+        *self.keys_mut() = in_file;
+        Ok(())
+    }
+
     fn keys(&self) -> RwLockReadGuard<'_, Keys> {
         self.workspaces
             .read()
@@ -185,6 +266,41 @@ impl Keyring {
 }
 
 impl Stored {
+    /// Takes over the file as it is now, which another process may have replaced, and keeps all others from replacing it until
+    /// the lock is dropped.
+    async fn lock(&mut self, path: &Path) -> Result<fs::File, KeyringError> {
+        let path = path.to_owned();
+        let read = move || {
+            let lock = file::lock(&with_suffix(&path, ".lock"))?;
+            let file = KeyringFile::read(&path)?;
+            Ok::<_, KeyringError>((lock, file, path))
+        };
+        let read = tokio::task::spawn_blocking(read).await;
+        let (lock, file, path) = read.map_err(open::ended)??;
+        self.take_over(file, path)?;
+        Ok(lock)
+    }
+
+    /// Takes over the file as it is now. It is replaced whole, so no lock is needed to read it.
+    async fn read_again(&mut self, path: &Path) -> Result<(), KeyringError> {
+        let owned = path.to_owned();
+        let read = tokio::task::spawn_blocking(move || KeyringFile::read(&owned)).await;
+        let file = read.map_err(open::ended)??;
+        self.take_over(file, path.to_owned())
+    }
+
+    /// Refuses a file of another installation, or with another public key: nothing may be wrapped together with that.
+    fn take_over(&mut self, file: Option<KeyringFile>, path: PathBuf) -> Result<(), KeyringError> {
+        let Some(file) = file else {
+            return Ok(());
+        };
+        if file.installation != self.file.installation || file.public_key != self.file.public_key {
+            return Err(KeyringError::Damaged { path });
+        }
+        self.file = file;
+        Ok(())
+    }
+
     async fn replace(&mut self, changed: KeyringFile, path: &Path) -> Result<(), KeyringError> {
         changed.clone().replace_blocking(path).await?;
         self.file = changed;
@@ -214,10 +330,15 @@ impl Stored {
     }
 }
 
+fn key_of(keys: &Keys, workspace: &WorkspaceId, id: &str) -> Option<Arc<SealingKey>> {
+    let mut of_workspace = keys.get(workspace)?.iter();
+    of_workspace.find(|key| key.id() == id).cloned()
+}
+
 async fn new_key(
     service: &dyn KeyService,
     installation: &str,
-    workspace: &str,
+    Bound(workspace, signer): &Bound,
     prefix: &str,
 ) -> Result<(Zeroizing<[u8; 32]>, WrappedKey), KmsError> {
     let mut root = Zeroizing::new([0; 32]);
@@ -227,6 +348,7 @@ async fn new_key(
         installation,
         workspace,
         key: &id,
+        signer,
     };
     let wrapped = service.wrap(&wrapping, &root).await?;
     Ok((root, WrappedKey { id, wrapped }))
@@ -243,11 +365,28 @@ async fn unwrap_own(
         installation: &file.installation,
         workspace: "",
         key: &key.id,
+        signer: &file.public_key.to_string(),
     };
     let root = service.unwrap(&wrapping, &key.wrapped).await?;
     let installation = file.installation.as_str().into();
     let key = SealingKey::new(&key.id, &installation, &root, memory);
     Ok(Arc::new(key))
+}
+
+/// What signs the heads.
+async fn unwrap_signing(
+    service: &dyn KeyService,
+    file: &KeyringFile,
+) -> Result<SigningKey, KmsError> {
+    let key = &file.signing_key;
+    let wrapping = Wrapping {
+        installation: &file.installation,
+        workspace: "",
+        key: &key.id,
+        signer: "",
+    };
+    let seed = service.unwrap(&wrapping, &key.wrapped).await?;
+    Ok(SigningKey::from_seed(&seed))
 }
 
 #[cfg(test)]

@@ -68,16 +68,20 @@ pub struct Wrapping<'a> {
     pub workspace: &'a str,
     /// The id of the key that is wrapped.
     pub key: &'a str,
+    /// The public key, in hex, that checks what the holder of the key writes; empty where it writes nothing that is signed.
+    /// So who can write the store, and not use the KMS, can make nothing that is believed.
+    pub signer: &'a str,
 }
 
 impl Wrapping<'_> {
-    /// Its bytes: a word for their purpose and the three ids, each behind its length (32 bits, big-endian).
+    /// Its bytes: a word for their purpose, the three ids and the public key, each behind its length (32 bits, big-endian).
     pub fn associated_data(&self) -> Vec<u8> {
         let fields = [
             "keyside wrapped key",
             self.installation,
             self.workspace,
             self.key,
+            self.signer,
         ];
         sealing::fields(fields.map(str::as_bytes))
     }

@@ -8,63 +8,64 @@
 
 mod access;
 pub mod audit;
-mod authentic;
 pub mod backup;
+mod chains;
 mod clock;
+mod damage;
 mod declared;
 mod documents;
 mod encoding;
 mod entropy;
-mod file;
-mod journal;
 pub mod json_text;
 mod keyring;
 pub mod kms;
-mod ledger;
 mod live_check;
 mod locked;
 mod model;
 pub mod process;
+mod record;
 mod registry;
 mod resolver;
 pub mod runs;
 mod sealing;
 mod secret;
 mod shared_map;
-mod signals;
 mod snapshot;
 pub mod source;
-pub mod storage;
 
 pub use jiff::Timestamp;
 pub use keyside_config::Verification;
+pub use keyside_store::{
+    Backend, Hash, PublicKey, StorageError,
+    chain::{ChainName, CommitError},
+    file::{FileError, is_open_to_others},
+};
 
 pub use access::{
-    Access, Denial, MadeToken, NewToken, Permission, Principal, Role, Scope, Token, TokenStatus,
+    Access, Denial, MadeToken, NewToken, Permission, Principal, Role, Token, TokenStatus,
     TokenWarning,
 };
-pub use audit::{Audit, AuditRecord, Receipt};
-pub use authentic::Hash;
+pub use audit::{Audit, Receipt};
 pub use clock::{Clock, SystemClock};
 pub use declared::{
     CacheKey, CacheKeyError, CacheOptions, Declared as DeclaredCredentials, DeclaredError,
     DeclaredOptions, FromCache, Standing,
 };
-pub use file::{FileError, is_open_to_others};
 pub use keyring::{KeyringError, Rewrapped};
 pub use kms::{Kms, KmsError, KmsSource, MasterKey};
 pub use live_check::{Finding, LiveCheck};
 pub use model::{
-    ActorId, Credential, CredentialId, Declared, Environment, Fingerprint, Hint, Label, NameError,
-    Status, UsageTag, Version, VersionState, Workspace, WorkspaceId, WorkspaceState,
-    other_providers,
+    Act, ActorId, Credential, CredentialId, Declared, Environment, Fingerprint, Hint, Label,
+    NameError, Refusal, Scope, Status, UsageTag, Version, VersionState, Warning, Workspace,
+    WorkspaceId, WorkspaceState, other_providers,
 };
+pub use record::AuditRecord;
 pub use registry::{
-    Act, ChangeError, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, NewCredential,
-    NewSecret, NewWorkspace, OpenError, OpenOptions, ReferenceOptions, Registry, Resealed,
-    Revocation, Rollback, Rotation, Saved, Warning,
+    ChangeError, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, NewCredential, NewSecret,
+    NewWorkspace, OpenError, OpenOptions, ReferenceOptions, Registry, Resealed, Revocation,
+    Rollback, Rotation, Saved,
 };
-pub use resolver::{Ask, Grant, Refusal, Resolver};
+pub use resolver::{Ask, Grant, Resolver};
 pub use runs::Runs;
 pub use secret::{SHORTEST_SECRET, Secret, SecretError};
 pub use snapshot::Snapshots;

@@ -6,7 +6,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use tokio::time::timeout;
 
-use crate::{Grant, Verification};
+use crate::resolver::Grant;
+use keyside_config::Verification;
 
 /// Asks a provider about a key.
 #[async_trait]

@@ -1,16 +1,24 @@
 //! What the domain speaks about: names that cannot be wrong, and the views that may be shown to anyone allowed to ask.
 //! Nothing here holds a secret or knows how one is kept.
 
+mod act;
 mod credential;
 mod names;
+mod refusal;
+mod scope;
 mod trace;
+mod warning;
 
 pub use self::{
+    act::Act,
     credential::{
         Credential, Declared, Environment, Status, Version, VersionState, Workspace, WorkspaceState,
     },
     names::{ActorId, CredentialId, Label, NameError, UsageTag, WorkspaceId},
+    refusal::Refusal,
+    scope::Scope,
     trace::{Fingerprint, Hint, other_providers},
+    warning::Warning,
 };
 pub(crate) use self::{
     names::random_id,

@@ -4,8 +4,12 @@ mod change;
 mod erase;
 mod error;
 mod export;
+mod follow;
+mod half_done;
 mod housekeeping;
 mod lifecycle;
+mod links;
+mod once;
 mod open;
 mod references;
 mod request;
@@ -23,11 +27,13 @@ use std::{
 
 use arc_swap::ArcSwap;
 use keyside_config::{Catalogue, CredentialRules};
+use keyside_store::{Backend, Notes, StorageError, chain::State};
 use tokio::sync::RwLock;
 
 use self::{
-    change::{Made, WorkspaceLocks},
-    open::Opened,
+    change::Made,
+    links::Links,
+    open::{Opened, Role},
     references::References,
     twins::Twins,
 };
@@ -35,28 +41,31 @@ pub use self::{
     error::{ChangeError, OpenError},
     references::ReferenceOptions,
     request::{
-        Act, Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, NewCredential, NewSecret,
-        NewWorkspace, Revocation, Rollback, Rotation, Saved, Warning,
+        Edit, Filter, GRACE_DEFAULT, GRACE_LIMIT, Idempotency, NewCredential, NewSecret,
+        NewWorkspace, Revocation, Rollback, Rotation, Saved,
     },
     reseal::Resealed,
 };
 use crate::{
-    Access, Audit, Clock, Credential, CredentialId, DeclaredCredentials, Kms, Resolver, Runs,
-    Scope, Workspace, WorkspaceId,
-    clock::Ratchet,
-    journal::Journal,
+    access::Access,
+    audit::Audit,
+    chains::Chains,
+    clock::{Clock, Ratchet},
+    declared::Declared as DeclaredCredentials,
     keyring::Keyring,
-    signals::Notices,
-    snapshot::{Overlay, Snapshot, Snapshots},
-    storage::Storage,
+    kms::Kms,
+    model::{Act, Credential, CredentialId, Scope, Workspace, WorkspaceId},
+    resolver::Resolver,
+    runs::Runs,
+    snapshot::{Overlay, Snapshot, Snapshots, signals::Notices},
 };
 
 /// What a registry is opened with.
 pub struct OpenOptions {
-    /// Where documents and logs are kept.
-    pub storage: Arc<dyn Storage>,
-    /// The file of wrapped workspace keys. The owner's token (`admin-token`) and the audit log's head (`audit-head`) stand
-    /// beside it.
+    /// Where everything is kept.
+    pub backend: Backend,
+    /// The file of wrapped workspace keys. The owner's token (`admin-token`) and the heads that were acknowledged last
+    /// (`heads`) stand beside it.
     pub keyring: PathBuf,
     /// What wraps the workspace keys.
     pub kms: Kms,
@@ -74,19 +83,17 @@ pub struct Registry {
 }
 
 pub(crate) struct Inner {
-    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) chains: Arc<Chains>,
+    notes: Arc<dyn Notes>,
     pub(crate) keyring: Arc<Keyring>,
-    epoch: u64,
     catalogue: Arc<Catalogue>,
     rules: CredentialRules,
     pub(crate) clock: Arc<Ratchet>,
     pub(crate) audit: Arc<Audit>,
     runs: Runs,
-    journal: Journal,
     pub(crate) access: Access,
     snapshot: Arc<ArcSwap<Snapshot>>,
-    locks: WorkspaceLocks,
-    /// Changes hold it shared; reading everything anew holds it alone.
+    /// Changes hold it shared; a backup holds it alone.
     gate: RwLock<()>,
     /// By provider, since the process began.
     rotations: Mutex<HashMap<Arc<str>, u64>>,
@@ -94,6 +101,9 @@ pub(crate) struct Inner {
     twins: Twins,
     declared: OnceLock<Overlaid>,
     references: References,
+    links: Arc<Links>,
+    /// The installation's state that tokens were read from. Locked while they are.
+    taken_over: tokio::sync::Mutex<Option<Arc<State>>>,
 }
 
 /// What the settings declare beside what is stored.
@@ -103,15 +113,14 @@ struct Overlaid {
 }
 
 impl Registry {
-    /// Opens what is stored: unwraps the workspace keys, finishes changes that a crash has cut off, authenticates every
-    /// document, and on the first start makes the owner's token. Call it on a runtime that lives as long as the
+    /// Opens what is stored: unwraps the workspace keys, authenticates every document, finishes what a crash has cut off between
+    /// two chains, and on the first start makes the owner's token. Call it on a runtime that lives as long as the
     /// process: tasks of it write run records and sweep what has ended.
     ///
     /// # Errors
     /// Each names its remedy.
     pub async fn open(options: OpenOptions) -> Result<Arc<Self>, OpenError> {
-        let Opened { inner, notices } = Inner::open(options).await?;
-        let inner = Arc::new(inner);
+        let Opened { inner, notices } = Inner::open(options, Role::Authority).await?;
         housekeeping::start(&inner, notices);
         tokio::spawn(tokens::keep_last_used(Arc::downgrade(&inner)));
         Ok(Arc::new(Self { inner }))
@@ -126,10 +135,11 @@ impl Registry {
         let _ = self.inner.declared.set(Overlaid { declared, both });
     }
 
-    /// Returns when what is written behind is on disk, or storage has failed to take it: run records, and when tokens were
-    /// last used.
+    /// Returns when what is written behind is on disk, or storage has failed to take it: run records, when tokens were
+    /// last used, and how far workspaces have come.
     pub async fn flush(&self) {
         self.inner.store_last_used().await;
+        self.inner.link(true).await;
         self.inner.runs.flush().await;
     }
 
@@ -144,7 +154,7 @@ impl Registry {
     ) -> Result<Workspace, ChangeError> {
         let by = by.clone();
         let entry = self
-            .to_its_end(|inner| async move { inner.create_workspace(&by, new).await })
+            .to_its_end(|inner| async move { inner.create_workspace(&by, &new).await })
             .await?;
         Ok(view::workspace(&entry))
     }
@@ -172,7 +182,7 @@ impl Registry {
     /// How often the installation was restored from a backup. What is stored then goes through revisions that it had
     /// before, with another content.
     pub fn epoch(&self) -> u64 {
-        self.inner.epoch
+        self.inner.chains.epoch()
     }
 
     /// Stores a credential.
@@ -182,7 +192,7 @@ impl Registry {
     pub async fn add(&self, by: &Act, new: NewCredential) -> Result<Saved, ChangeError> {
         let by = by.clone();
         let made = self
-            .to_its_end(|inner| async move { inner.add(&by, new).await })
+            .to_its_end(|inner| async move { inner.add(&by, &new).await })
             .await?;
         self.saved(made)
     }
@@ -211,7 +221,7 @@ impl Registry {
     /// What the disk said when it failed to write a change, if it ever did: no change is accepted then before a restart, and
     /// requests are answered all the same.
     pub fn storage_failure(&self) -> Option<String> {
-        self.inner.storage.failure()
+        self.inner.chains.backend().storage.failure()
     }
 
     /// Who did what.
@@ -300,10 +310,8 @@ fn in_order(credentials: &mut [Credential]) {
     credentials.sort_unstable_by(|one, other| one.list_order().cmp(&other.list_order()));
 }
 
-fn stopping() -> crate::storage::StorageError {
-    crate::storage::StorageError::Unavailable {
-        reason: "the process is stopping".to_owned(),
-    }
+fn stopping() -> StorageError {
+    StorageError::unavailable("the process is stopping")
 }
 
 #[cfg(test)]

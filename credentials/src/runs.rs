@@ -19,6 +19,7 @@ use std::{
 
 use jiff::Timestamp;
 use keyside_config::WhenFull;
+use keyside_store::{Memory, RunLog, StorageError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -31,10 +32,7 @@ pub use self::{
     block::{StoredRun, StoredUse},
     search::RunFilter,
 };
-use crate::{
-    CredentialId, Environment, Label, Scope, WorkspaceId,
-    storage::{Log, MemoryStorage, Storage, StorageError},
-};
+use crate::model::{CredentialId, Environment, Label, Scope, WorkspaceId};
 
 /// One proxied request. Never its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,7 +100,7 @@ pub struct Runs {
 
 /// What the data plane, the readers and the writer share.
 struct Shared {
-    storage: Arc<dyn Storage>,
+    log: Arc<dyn RunLog>,
     /// Whether there is somebody to keep records for.
     kept: bool,
     /// How many records are kept.
@@ -136,13 +134,10 @@ enum Message {
 
 impl Runs {
     /// Starts the writer on the current runtime. Runs of `erased` workspaces go first, if there are any left.
-    pub(crate) fn start(
-        storage: Arc<dyn Storage>,
-        erased: HashMap<WorkspaceId, Timestamp>,
-    ) -> Self {
+    pub(crate) fn start(log: Arc<dyn RunLog>, erased: HashMap<WorkspaceId, Timestamp>) -> Self {
         let (queue, records) = mpsc::channel(QUEUE);
         let shared = Arc::new(Shared {
-            storage,
+            log,
             kept: true,
             keep: AtomicUsize::new(KEEP),
             queued: AtomicUsize::new(0),
@@ -161,7 +156,7 @@ impl Runs {
     pub fn unkept() -> Self {
         let (queue, _) = mpsc::channel(1);
         let shared = Arc::new(Shared {
-            storage: Arc::new(MemoryStorage::new()),
+            log: Arc::new(Memory::new()),
             kept: false,
             keep: AtomicUsize::new(0),
             queued: AtomicUsize::new(0),
@@ -278,9 +273,9 @@ impl Shared {
         filter: &RunFilter,
         runs: &mut Vec<StoredRun>,
     ) -> Result<(), StorageError> {
-        let mut position = self.storage.last(Log::Runs).await?;
+        let mut position = self.log.last().await?;
         while position > 0 && runs.len() < limit {
-            let found = self.storage.entries(Log::Runs, position, 1).await?;
+            let found = self.log.read(position, 1).await?;
             match found.first().filter(|(at, _)| *at == position) {
                 Some((_, block)) => {
                     let block = Block::read(block);
@@ -297,7 +292,7 @@ impl Shared {
     }
 
     async fn first_block(&self) -> Result<u64, StorageError> {
-        let oldest = self.storage.entries(Log::Runs, 1, 1).await?;
+        let oldest = self.log.read(1, 1).await?;
         Ok(oldest.first().map_or(u64::MAX, |(first, _)| *first))
     }
 

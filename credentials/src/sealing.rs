@@ -20,8 +20,9 @@ use zeroize::Zeroizing;
 use self::blob::Blob;
 pub(crate) use self::place::{Place, fields};
 use crate::{
-    Secret, entropy,
+    entropy,
     locked::{Half, LockedKeys, LockedMemory},
+    secret::Secret,
 };
 
 /// The first byte of everything sealed.

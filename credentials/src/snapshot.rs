@@ -7,6 +7,7 @@ mod kept;
 mod labels;
 mod load;
 mod overlay;
+pub(crate) mod signals;
 
 use std::{
     collections::HashMap,
@@ -14,20 +15,20 @@ use std::{
 };
 
 use jiff::Timestamp;
+use keyside_store::chain::State;
 use zeroize::Zeroizing;
 
-pub(crate) use self::load::{Finding, load};
+pub(crate) use self::load::{Finding, Loading};
 pub(crate) use self::overlay::Overlay;
 pub use self::overlay::Snapshots;
-use self::{kept::Earlier, labels::Labels};
+use self::{kept::Earlier, labels::Labels, signals::Signals};
 use crate::{
-    CredentialId, Environment, Refusal, VersionState, WorkspaceId,
+    damage::Damage,
     documents::{CredentialDocument, Trace, WorkspaceDocument},
     keyring::Keyring,
-    ledger::Damage,
+    model::{CredentialId, Environment, Refusal, VersionState, WorkspaceId},
     sealing::{SealError, SealingKey},
     shared_map::SharedMap,
-    signals::Signals,
     source::SourceReference,
 };
 
@@ -42,6 +43,8 @@ pub struct Snapshot {
 /// One workspace, with what resolving needs laid ready.
 #[derive(Clone)]
 pub(crate) struct WorkspaceEntry {
+    /// The state of its chain that it was made from; none of one that is declared, or whose head is not believed.
+    pub(crate) at: Option<Arc<State>>,
     /// What it claims to be, if it is damaged.
     pub(crate) document: WorkspaceDocument,
     pub(crate) damage: Option<Damage>,
@@ -180,6 +183,7 @@ impl WorkspaceEntry {
         unreadable: bool,
     ) -> Self {
         let mut entry = Self {
+            at: None,
             document,
             damage,
             credentials: SharedMap::default(),
@@ -220,6 +224,12 @@ impl WorkspaceEntry {
             changed.lay_out_defaults(provider);
         }
         changed
+    }
+
+    /// The same, made from a state of its chain.
+    pub(crate) fn at(mut self, state: Arc<State>) -> Self {
+        self.at = Some(state);
+        self
     }
 
     fn place(&mut self, credential: Arc<CredentialEntry>) {

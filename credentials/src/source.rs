@@ -13,7 +13,10 @@ pub use keyside_config::{SourceReference, VaultReference};
 use nix::{errno::Errno, fcntl::OFlag};
 use zeroize::Zeroizing;
 
-use crate::{Secret, SecretError, entropy};
+use crate::{
+    entropy,
+    secret::{Secret, SecretError},
+};
 
 /// Reads secrets that are kept in Vault. Called by what follows them, never by a request.
 #[async_trait]

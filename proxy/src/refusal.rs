@@ -10,8 +10,8 @@ pub(crate) mod shown;
 mod words;
 
 use crate::names;
+use crate::near::{Correction, Near};
 use crate::request_id::RequestId;
-use crate::route::near::{Correction, Near};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use keyside_config::{ErrorShape, Provider};
 use keyside_credentials as credentials;

@@ -4,8 +4,6 @@
 //! resolved or repaired that two servers could read differently: it is refused.
 //! Runs once for each request and allocates only where a path has escapes.
 
-pub(crate) mod near;
-
 use crate::refusal::Refusal;
 use http::Method;
 use keyside_config::{Provider, Route};

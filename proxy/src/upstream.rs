@@ -39,7 +39,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::timeout;
-pub use trial::{Reached, Unreached, reach};
+pub(crate) use trial::reach;
+pub use trial::{Reached, Unreached};
 
 /// One host that requests go to, with the connections to it. One for each listener:
 /// a connection lives on the runtime that opened it.

@@ -3,10 +3,12 @@
 use std::{
     fmt::Display,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use keyside_config::{Settings, Sources, Store};
 use keyside_credentials::audit::AtRest;
+use keyside_sled::{EmbeddedStore, StoreOpenError};
 
 use super::Failure;
 use crate::{kms, vault};
@@ -18,7 +20,23 @@ pub(super) struct Folder {
 }
 
 impl Folder {
+    /// For reading: no byte in it changes.
     pub(super) async fn open(sources: &Sources) -> Result<Self, Failure> {
+        Self::opened(sources, async |store| {
+            EmbeddedStore::open_read_only(store).await
+        })
+        .await
+    }
+
+    /// To write a record.
+    pub(super) async fn open_to_write(sources: &Sources) -> Result<Self, Failure> {
+        Self::opened(sources, async |store| EmbeddedStore::open(store).await).await
+    }
+
+    async fn opened(
+        sources: &Sources,
+        open: impl AsyncFn(&Path) -> Result<Arc<EmbeddedStore>, StoreOpenError>,
+    ) -> Result<Self, Failure> {
         let settings = Settings::load(sources)?.settings;
         let Store::Sled { path } = &settings.store else {
             return Err(
@@ -27,7 +45,16 @@ impl Folder {
             );
         };
         let kms = kms::source(&settings, vault::open(&settings)?.as_ref())?;
-        let log = AtRest::open(&path.join("store"), &path.join("keyring"), &kms).await;
+        let store = path.join("store");
+        // Opening what is not there would make it.
+        if !store.exists() {
+            let missing = format!("there is no {}", store.display());
+            return Err(unreadable(path, missing));
+        }
+        let opened = open(&store)
+            .await
+            .map_err(|error| unreadable(path, error))?;
+        let log = AtRest::open(opened.backend(), &path.join("keyring"), &kms).await;
         match log {
             Ok(log) => Ok(Self {
                 path: path.clone(),

@@ -1,6 +1,7 @@
 //! `keyside audit`: who did what, to read, to take away, to check.
 
 mod export;
+mod key;
 mod verify;
 
 use clap::{Args, Subcommand};
@@ -25,6 +26,8 @@ pub(crate) enum Audit {
     Export(export::Export),
     /// Check that no record was edited, removed or added, or that a receipt is in the log
     Verify(verify::Verify),
+    /// Print the public key that checks exports and receipts on another machine
+    Key(key::Key),
 }
 
 /// Which records.
@@ -61,6 +64,7 @@ pub(crate) async fn run(audit: Audit, sources: &Sources, answer: &Answer) -> Res
         Audit::List(list) => list.run(sources, answer).await,
         Audit::Export(export) => export.run(sources, answer).await,
         Audit::Verify(verify) => verify.run(sources, answer).await,
+        Audit::Key(key) => key.run(sources, answer).await,
     }
 }
 
@@ -128,11 +132,10 @@ impl List {
 }
 
 fn table(items: &[Value], answer: &Answer) -> String {
-    let mut table = Table::new(["#", "AT", "EVENT", "ACTOR", "WORKSPACE", "KEY", "NOTE"]);
+    let mut table = Table::new(["AT", "EVENT", "ACTOR", "WORKSPACE", "KEY", "NOTE"]);
     for item in items {
         let text = |field| item[field].as_str().unwrap_or("-").to_owned();
         table.row([
-            item["position"].to_string(),
             cell_of(item, "at"),
             text("event"),
             text("actor"),

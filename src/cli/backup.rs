@@ -1,10 +1,11 @@
 //! `keyside backup` and `keyside restore`: everything there is, in one sealed file and back.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use keyside_config::{Settings, Sources};
-use keyside_credentials::backup::{self, Header, RestoreError};
+use keyside_credentials::backup::{self, Header, OpeningStore, RestoreError};
+use keyside_sled::EmbeddedStore;
 use serde_json::{Value, json};
 
 use super::{Admin, Answer, Failure, download::Download};
@@ -67,6 +68,7 @@ impl Restore {
         let path = data_folder(&settings.store)?;
         let kms = kms::source(&settings, vault::open(&settings)?.as_ref())?;
         let restore = backup::Restore {
+            open: &open_new,
             store: &path.join("store"),
             keyring: &path.join("keyring"),
             kms: &kms,
@@ -77,11 +79,11 @@ impl Restore {
         let mut view = view(&restored.header);
         view["folder"] = json!(path);
         view["epoch"] = json!(restored.epoch);
-        view["documents"] = json!(restored.documents);
+        view["objects"] = json!(restored.documents);
         view["auditRecords"] = json!(restored.audit_records);
         answer.give(&view, |_| {
             format!(
-                "Restored installation {} as of {} into {}: {} documents, {} audit records. Start it with `keyside serve`\n",
+                "Restored installation {} as of {} into {}: {} objects, {} audit records. Start it with `keyside serve`\n",
                 restored.header.installation,
                 restored.header.created_at,
                 path.display(),
@@ -90,6 +92,15 @@ impl Restore {
             )
         })
     }
+}
+
+fn open_new(folder: &Path) -> OpeningStore {
+    let folder = folder.to_owned();
+    Box::pin(async move {
+        let store = EmbeddedStore::open(&folder).await;
+        let store = store.map_err(|error| RestoreError::Store(Box::new(error)))?;
+        Ok(store.backend())
+    })
 }
 
 fn view(header: &Header) -> Value {

@@ -34,17 +34,15 @@ pub(crate) async fn run(clock: Clock, sources: &Sources, answer: &Answer) -> Res
 
 impl Accept {
     async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
-        let folder = Folder::open(sources).await?;
-        let behind = folder.log.clock_behind().await;
-        let behind = behind.map_err(|error| folder.unreadable(error))?;
-        let behind = behind.ok_or_else(not_behind)?;
+        let folder = Folder::open_to_write(sources).await?;
+        let behind = folder.log.clock_behind().ok_or_else(not_behind)?;
         if !self.yes {
             confirm(behind)?;
         }
         let accepted = folder.log.accept_clock(behind).await;
-        let record = accepted.map_err(|error| folder.unreadable(error))?;
+        accepted.map_err(|error| folder.unreadable(error))?;
         let (clock, log) = (behind.clock, behind.log);
-        let told = json!({ "clock": clock, "log": log, "audit": record });
+        let told = json!({ "clock": clock, "log": log });
         answer.give(&told, |_| {
             format!("The clock counts again from the next start on: {clock}, where the audit log was at {log}\n")
         })

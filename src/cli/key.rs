@@ -16,6 +16,7 @@ use super::{
     Admin, Answer, Failure,
     confirm::Final,
     duration::end,
+    items::{CREDENTIALS, all},
     provider::{self, Provider},
     sdk_lines,
     secret::{SecretFrom, Wanted},
@@ -328,32 +329,6 @@ impl Revoke {
     }
 }
 
-/// Every item of a list, page by page.
-pub(crate) async fn all(client: &Client, path: &str, filters: &str) -> Result<Vec<Value>, Failure> {
-    let mut items = Vec::new();
-    let mut cursor = String::new();
-    loop {
-        let mut page = client
-            .get(&format!("{path}?limit=1000{filters}{cursor}"))
-            .await?;
-        if let Some(Value::Array(more)) = page.get_mut("items").map(Value::take) {
-            items.extend(more);
-        }
-        match page["nextCursor"].as_str() {
-            Some(next) => cursor = format!("&cursor={next}"),
-            None => return Ok(items),
-        }
-    }
-}
-
-/// What the server sent is not what this release reads.
-pub(crate) fn another_form(expected: &str) -> Failure {
-    Failure::failed(format!(
-        "expected {expected} from Keyside, found another form"
-    ))
-    .next("Use the `keyside` of the same version as the server's (`keyside version`).")
-}
-
 /// A field of a secret in Vault, as settings and answers write it or without `vault:`.
 fn in_vault(text: &str) -> Result<VaultReference, String> {
     let place = text.strip_prefix("vault:").unwrap_or(text);
@@ -382,5 +357,3 @@ pub(crate) fn word(choice: impl ValueEnum) -> String {
         .map(|value| value.get_name().to_owned())
         .unwrap_or_default()
 }
-
-pub(crate) const CREDENTIALS: &str = "/api/integrations/credentials";

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     Admin, Answer, Failure,
-    key::{CREDENTIALS, all, another_form},
+    items::{CREDENTIALS, all, another_form},
     proxy_address,
     table::Table,
 };

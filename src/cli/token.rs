@@ -11,7 +11,8 @@ use super::{
     Admin, Answer, Failure,
     confirm::Final,
     duration::end,
-    key::{all, word},
+    items::all,
+    key::word,
     table::{Table, cell_of},
 };
 

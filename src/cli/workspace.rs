@@ -11,7 +11,7 @@ use super::{
     Admin, Answer, Failure,
     confirm::Final,
     download::Download,
-    key::all,
+    items::all,
     table::{Table, cell_of},
 };
 use crate::{

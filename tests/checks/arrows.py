@@ -15,11 +15,13 @@ import sys
 
 # crate -> workspace crates it may name. Missing from here: not allowed in the workspace.
 ALLOWED = {
-    "keyside": {"keyside-proxy", "keyside-admin", "keyside-vault", "keyside-credentials", "keyside-config"},
-    "keyside-proxy": {"keyside-credentials", "keyside-config"},
-    "keyside-admin": {"keyside-credentials", "keyside-config"},
+    "keyside": {"keyside-proxy", "keyside-admin", "keyside-vault", "keyside-sled", "keyside-credentials", "keyside-config"},
+    "keyside-proxy": {"keyside-credentials", "keyside-store", "keyside-config"},
+    "keyside-admin": {"keyside-credentials", "keyside-store", "keyside-config"},
     "keyside-vault": {"keyside-credentials", "keyside-config"},
-    "keyside-credentials": {"keyside-store", "keyside-config"},
+    # The driver is for its tests, which run over a real store too.
+    "keyside-credentials": {"keyside-store", "keyside-sled", "keyside-config"},
+    "keyside-sled": {"keyside-store"},
     "keyside-store": set(),
     "keyside-config": set(),
     "keyside-bench": set(),
@@ -29,9 +31,11 @@ ALLOWED = {
 HTTP_STACK = {"axum", "axum-core", "hyper", "hyper-util", "hyper-rustls", "h2", "pingora-core", "pingora-proxy", "tower", "tower-http"}
 UNREACHABLE = {
     "keyside-config": HTTP_STACK | {"tokio", "sled"},
-    "keyside-credentials": HTTP_STACK,
-    "keyside-admin": {"pingora-core", "pingora-proxy"},
-    "keyside-proxy": {"axum", "axum-core", "pingora-proxy"},
+    "keyside-store": HTTP_STACK | {"sled"},
+    "keyside-sled": HTTP_STACK,
+    "keyside-credentials": HTTP_STACK | {"sled"},
+    "keyside-admin": {"pingora-core", "pingora-proxy", "sled"},
+    "keyside-proxy": {"axum", "axum-core", "pingora-proxy", "sled"},
     "keyside-vault": {"axum", "axum-core", "pingora-core", "pingora-proxy"},
     "keyside": {"pingora-proxy", "aws-lc-rs", "aws-lc-sys", "openssl", "openssl-sys", "native-tls"},
 }

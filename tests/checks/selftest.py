@@ -8,6 +8,7 @@ import unittest
 import arrows
 import clients
 import exposure
+import floors
 import layout
 import links
 import problems
@@ -122,14 +123,132 @@ class Arrows(unittest.TestCase):
         drawn = metadata(("keyside-credentials", "innocent", None), ("innocent", "hyper", "dev"))
         self.assertEqual(arrows.violations(drawn), [])
 
-    def test_naming_the_storage_engine_outside_credentials_is_found(self):
-        self.assertEqual(len(arrows.violations(metadata(("keyside-admin", "sled", None)))), 1)
+    def test_naming_the_storage_engine_outside_its_driver_is_found(self):
+        # Named, and reached.
+        self.assertEqual(len(arrows.violations(metadata(("keyside-admin", "sled", None)))), 2)
+        self.assertEqual(len(arrows.violations(metadata(("keyside-credentials", "sled", None)))), 1)
 
     def test_a_new_crate_has_to_be_placed(self):
         drawn = metadata()
         drawn["packages"].append({"id": "keyside-new", "name": "keyside-new", "dependencies": []})
         drawn["workspace_members"].append("keyside-new")
         self.assertEqual(len(arrows.violations(drawn)), 1)
+
+
+class Floors(unittest.TestCase):
+    """On a crate `c` with the modules `low`, `middle` (a folder) and `high`, in this order of floors."""
+
+    LOW = "//! Low.\npub struct Low;\npub struct Other;\n"
+    MIDDLE = "//! Middle.\nmod a;\nmod b;\npub use self::a::A;\nuse crate::low::Low;\n"
+    HIGH = "//! High.\nuse crate::{low::Low, middle::A};\n"
+    TREE = {
+        "src/lib.rs": "//! C.\nmod high;\nmod low;\nmod middle;\npub use low::Low;\npub fn here() {}\n",
+        "src/low.rs": LOW,
+        "src/middle.rs": MIDDLE,
+        "src/middle/a.rs": "//! A.\npub struct A;\n",
+        "src/middle/b.rs": "//! B.\nuse super::A;\n",
+        "src/high.rs": HIGH,
+    }
+    TABLE = '[c]\nfloors = [["low"], ["middle"], ["high"]]\n'
+
+    def found(self, table=TABLE, **changed):
+        files = {
+            "Cargo.toml": '[workspace]\nmembers = []\n[package]\nname = "c"\n',
+            floors.TABLE: table,
+            **self.TREE,
+            **changed.get("tree", {}),
+        }
+        with tempfile.TemporaryDirectory() as folder:
+            for path, text in files.items():
+                file = pathlib.Path(folder) / path
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(text, encoding="utf-8")
+            return list(floors.violations(pathlib.Path(folder)))
+
+    def test_imports_downward_pass(self):
+        self.assertEqual(self.found(), [])
+
+    def test_an_import_upward_is_found_with_its_line_however_it_is_written(self):
+        for written in (
+            "use crate::high::High;",
+            "use super::high::High;",
+            "pub(crate) use crate::{low::Low,\n    high::{High as Higher}};",
+            "fn f() { crate::high::f() }",
+            "fn f() { let _: crate::low::Low = super::high::f(); }",
+            '#[serde(with = "crate::high")]\nstruct S;',
+            "macro_rules! m { () => { $crate::high::f() } }",
+            "mod inner { use super::super::high::High; }",
+            "#[cfg(any(test, feature = \"x\"))]\nuse crate::high::High;",
+        ):
+            # Without what makes it a cycle too.
+            tree = {"src/middle.rs": self.MIDDLE + written + "\n", "src/high.rs": "//! High.\n"}
+            found = self.found(tree=tree)
+            self.assertEqual(len(found), 1, (written, found))
+            self.assertRegex(found[0], r"^src/middle.rs:\d+: middle \(floor 2\) imports high \(floor 3\)")
+        low = "//! Low.\n\nuse crate::middle::A;\n"
+        found = self.found(tree={"src/low.rs": low, "src/middle.rs": "//! Middle.\npub struct A;\n"})
+        self.assertEqual(len(found), 1, found)
+        self.assertTrue(found[0].startswith("src/low.rs:3: "), found)
+
+    def test_a_cycle_is_found_with_all_imports_that_make_it(self):
+        table = '[c]\nfloors = [["low", "middle", "high"]]\n'
+        self.assertEqual(self.found(table), [])
+        found = self.found(table, tree={"src/low.rs": self.LOW + "use crate::high::High;\n"})
+        self.assertEqual(len(found), 1, found)
+        for place in (
+            "a cycle of high, low, middle",
+            "src/low.rs:4: low -> high",
+            "src/high.rs:2: high -> low",
+            "src/high.rs:2: high -> middle",
+            "src/middle.rs:5: middle -> low",
+        ):
+            self.assertIn(place, found[0])
+
+    def test_a_cycle_inside_a_folder_is_found_through_what_its_top_re_exports(self):
+        found = self.found(tree={"src/middle/a.rs": "//! A.\npub struct A;\nuse super::b::B;\n"})
+        self.assertEqual(len(found), 1, found)
+        self.assertIn("c::middle: a cycle of a, b", found[0])
+        self.assertIn("src/middle/b.rs:2: b -> a", found[0])
+
+    def test_what_is_imported_from_the_crate_root_is_found(self):
+        for written in ("use crate::Low;", "use crate::{low::Other, Low};", "use super::Low;", "fn f() { crate::here() }"):
+            found = self.found(tree={"src/high.rs": f"//! High.\n{written}\n"})
+            self.assertEqual(len(found), 1, (written, found))
+            self.assertIn("from the crate root", found[0])
+
+    def test_a_re_export_of_another_module_is_no_place_to_import_from(self):
+        passing_on = self.MIDDLE.replace("use crate::low", "pub use crate::low")
+        found = self.found(tree={"src/middle.rs": passing_on, "src/high.rs": "//! High.\nuse crate::middle::Low;\n"})
+        self.assertEqual(len(found), 1, found)
+        self.assertIn("src/high.rs:2: crate::middle::Low is only re-exported there; name crate::low", found[0])
+
+    def test_tests_comments_and_texts_import_nothing(self):
+        for written in (
+            "#[cfg(test)]\nmod tests;",
+            "#[cfg(test)]\nmod tests { use crate::high::High; }",
+            "#[cfg(test)]\nuse crate::{high::High, low::Low};",
+            "#[cfg(test)]\n#[allow(unused)]\nfn f() { crate::high::f() }",
+            "/// [`High`](crate::high::High)\nfn f() {}",
+            'const A: &str = "crate::high::High";',
+            "/* use crate::high::High; */",
+        ):
+            tree = {"src/low.rs": self.LOW + written + "\n", "src/low/tests.rs": "use crate::high::High;\n"}
+            self.assertEqual(self.found(tree=tree), [], written)
+        # What follows the test is seen again.
+        after = self.LOW + "#[cfg(test)]\nmod tests;\nuse crate::high::High;\n"
+        self.assertNotEqual(self.found(tree={"src/low.rs": after}), [])
+
+    def test_a_module_or_a_crate_without_a_floor_and_a_name_that_is_no_module_are_found(self):
+        self.assertEqual(len(self.found(self.TABLE.replace('["low"]', "[]"))), 1)
+        self.assertEqual(len(self.found(self.TABLE.replace('["low"]', '["low", "gone"]'))), 1)
+        twice = self.found(self.TABLE.replace('["high"]', '["high", "low"]'))
+        self.assertIn(f"{floors.TABLE}: c: low is on two floors", twice)
+        self.assertEqual(len(self.found(self.TABLE + "[gone]\nfloors = []\n")), 1)
+        found = self.found("")
+        self.assertIn(f"{floors.TABLE}: the crate c is not there", found)
+
+    def test_sources_that_are_not_found_are_found_out(self):
+        self.assertNotEqual(self.found(tree={"src/lib.rs": "//! C.\n"}), [])
 
 
 class Layout(unittest.TestCase):

@@ -64,7 +64,7 @@ fn a_rotation_that_is_killed_at_any_moment_is_finished_or_forgotten() {
     }
     // The next one is like the first.
     let rotated = keyside.admin("POST", ROTATE, Some(&json!({})));
-    assert_eq!(rotated.json()["keys"], 22, "{}", rotated.text());
+    assert_eq!(rotated.json()["keys"], 23, "{}", rotated.text());
 }
 
 #[test]

@@ -38,6 +38,7 @@ pub(crate) enum Kind {
     RecordDamaged,
     MasterKeyFixed,
     ErasingUnfinished,
+    OutcomeUnknown,
     StoreUnavailable,
     Internal,
 }
@@ -108,6 +109,7 @@ impl Kind {
             Self::RecordDamaged => ("record-damaged", StatusCode::CONFLICT, "The stored record is damaged"),
             Self::MasterKeyFixed => ("master-key-fixed", StatusCode::CONFLICT, "The master key cannot be replaced from here"),
             Self::ErasingUnfinished => ("erasing-unfinished", StatusCode::SERVICE_UNAVAILABLE, "Something is left to be removed"),
+            Self::OutcomeUnknown => ("outcome-unknown", StatusCode::SERVICE_UNAVAILABLE, "Whether it was changed is not known"),
             Self::StoreUnavailable => ("store-unavailable", StatusCode::SERVICE_UNAVAILABLE, "The store cannot be written"),
             Self::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong here"),
         }

@@ -7,21 +7,22 @@ use axum::{Json, extract::State, response::Response};
 
 use jiff::Timestamp;
 use keyside_credentials::{
-    ActorId, AuditRecord, CredentialId, Fingerprint, Hash, Receipt, Scope, WorkspaceId,
-    audit::{AuditFilter, Event, VerifyError},
+    ActorId, AuditRecord, ChainName, CredentialId, Fingerprint, Hash, PublicKey, Receipt, Scope,
+    WorkspaceId,
+    audit::{AuditFilter, Break, Event, ReceiptError, VerifyError},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    AdminState,
     access::Caller,
     body::JsonBody,
     form,
-    openapi::{bodies, queries},
     page::Page,
     problem::Problem,
     query::Parameters,
+    schemas::{bodies, queries},
+    state::AdminState,
     turns::Work,
 };
 
@@ -38,18 +39,20 @@ pub(super) async fn list(
 ) -> Result<Json<Page<RecordView>>, Problem> {
     let filter = filter(&caller, &mut query);
     let limit = query.limit();
-    let before = query.cursor(position);
+    let before = query.cursor(|text| text.parse().ok());
     query.finish()?;
     look_into(&state, &caller, filter.workspace.as_ref())?;
     let _turn = state.turn(Work::List, &caller).await?;
     let found = state.registry.audit().search(&filter, before, limit).await;
     let found = found.map_err(Problem::unreadable)?;
     let records = found.records.into_iter().map(RecordView::of).collect();
-    let cursor = found.before.map(|position| position.to_string());
+    let cursor = found.before.map(|cursor| cursor.to_string());
     Ok(Json(Page::leading_on(records, cursor)))
 }
 
-/// All records that pass, oldest first. That they leave is on record before the first one does.
+/// All records that pass, chain by chain, oldest first. That they leave is on record before the first one does. In NDJSON, what is
+/// left out of a chain is there as its hash, and each chain ends with its signed head, so that whoever has the installation's
+/// public key can check the whole (`keyside audit verify FILE --key KEY`).
 #[utoipa::path(
     get, path = "/api/audit/export", tag = "audit", operation_id = "exportAuditRecords",
     params(queries::RecordFilter, queries::ExportForm),
@@ -65,14 +68,18 @@ pub(super) async fn export(
     let filter = filter(&caller, &mut query);
     let format = query.optional("format", |text| form::word(&export::FORMATS, text));
     let from = query.optional("from", |text| {
-        position(text).ok_or_else(|| "expected a position, from 1".to_owned())
+        let time = text.parse::<Timestamp>();
+        time.map_err(|_| "expected a time, such as 2026-11-29T00:00:00Z".to_owned())
     });
     query.finish()?;
     look_into(&state, &caller, filter.workspace.as_ref())?;
     let format = format.unwrap_or(export::Format::Ndjson);
-    let from = from.unwrap_or(1);
     let turn = state.turns.take(Work::Export, &caller)?;
-    let note = format!("{}, from {from}", format.name());
+    state.limits.recorded_read(&caller)?;
+    let note = match from {
+        Some(from) => format!("{}, from {from}", format.name()),
+        None => format.name().to_owned(),
+    };
     let act = caller.act();
     for workspace in taken(&filter) {
         let audit = state.registry.audit();
@@ -98,20 +105,33 @@ pub(super) async fn verify(
     let checked = turn.aside(async move { registry.audit().verify().await });
     let (verified, _turn) = checked.await?;
     match verified {
-        Ok(head) => Ok(Json(VerifyView {
+        Ok(verified) => Ok(Json(VerifyView {
             intact: true,
-            position: head.position,
-            hash: Some(head.hash),
+            records: Some(verified.records),
+            chains: Some(verified.heads.len()),
+            chain: None,
+            position: None,
             finding: None,
         })),
-        Err(VerifyError::Broken(found)) => Ok(Json(VerifyView {
-            intact: false,
-            position: found.position,
-            hash: None,
-            finding: Some(found.to_string()),
-        })),
+        Err(VerifyError::Broken(found)) => Ok(Json(VerifyView::broken(&found))),
         Err(error) => Err(unverified(error)),
     }
+}
+
+/// The Ed25519 key that checks every head and receipt of this installation. It is no secret: with it, an export is checked on
+/// another machine.
+#[utoipa::path(
+    get, path = "/api/audit/key", tag = "audit", operation_id = "getAuditKey",
+    responses((status = 200, body = PublicKeyView, description = "The public key"))
+)]
+pub(super) async fn key(
+    State(state): State<AdminState>,
+    query: Parameters,
+) -> Result<Json<PublicKeyView>, Problem> {
+    query.finish()?;
+    Ok(Json(PublicKeyView {
+        public_key: state.registry.audit().public_key(),
+    }))
 }
 
 /// Checks the receipt of an erased workspace: whether this installation gave it out, and whether the log is what was written
@@ -135,7 +155,7 @@ pub(super) async fn confirm(
             let (confirmed, _turn) = turn.aside(checked).await?;
             confirmed
         }
-        None => Err(VerifyError::ReceiptForeign),
+        None => Err(ReceiptError::Foreign.into()),
     };
     let finding = match confirmed {
         Ok(()) => None,
@@ -152,6 +172,9 @@ pub(super) async fn confirm(
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RecordView {
+    /// `installation`, or `workspace/` and an id: the chain that the record is in.
+    chain: String,
+    /// Its place there, from 1.
     position: u64,
     at: Timestamp,
     #[schema(value_type = String)]
@@ -168,10 +191,21 @@ pub(super) struct RecordView {
     #[schema(value_type = Option<String>)]
     fingerprint: Option<Fingerprint>,
     note: Option<String>,
+    /// The chain hash after it: SHA-256 of `previous` and the SHA-256 of the record as it is stored.
     #[schema(value_type = String)]
     hash: Hash,
+    /// The chain hash before it.
     #[schema(value_type = String)]
     previous: Hash,
+}
+
+/// What checks the heads.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PublicKeyView {
+    /// 64 hex digits.
+    #[schema(value_type = String)]
+    public_key: PublicKey,
 }
 
 /// What checking came to.
@@ -179,13 +213,30 @@ pub(super) struct RecordView {
 #[serde(rename_all = "camelCase")]
 pub(super) struct VerifyView {
     intact: bool,
-    /// Of the last record, or of the first that is not what was written.
-    position: u64,
-    /// Of the last record.
+    /// How many records there are, in all chains.
+    records: Option<u64>,
+    /// How many chains: the installation's, and one a workspace, erased ones included.
+    chains: Option<usize>,
+    /// The chain that is not what was written.
     #[schema(value_type = Option<String>)]
-    hash: Option<Hash>,
-    /// What is wrong with the one at `position`.
+    chain: Option<ChainName>,
+    /// The first record that is not; none where it is the chain's head.
+    position: Option<u64>,
+    /// What is wrong with it.
     finding: Option<String>,
+}
+
+impl VerifyView {
+    fn broken(found: &Break) -> Self {
+        Self {
+            intact: false,
+            records: None,
+            chains: None,
+            chain: Some(found.chain.clone()),
+            position: Some(found.position).filter(|position| *position > 0),
+            finding: Some(found.to_string()),
+        }
+    }
 }
 
 /// What checking a receipt came to.
@@ -200,6 +251,7 @@ pub(super) struct ConfirmView {
 impl RecordView {
     fn of(record: AuditRecord) -> Self {
         Self {
+            chain: record.chain.to_string(),
             position: record.position,
             at: record.at,
             event: record.event,
@@ -222,14 +274,6 @@ fn unverified(error: VerifyError) -> Problem {
         VerifyError::Storage(error) => Problem::unreadable(error),
         error => Problem::internal(format!("the audit log could not be checked: {error}")),
     }
-}
-
-/// Positions count from 1, and stay within what JSON's readers take for a whole number.
-fn position(text: &str) -> Option<u64> {
-    let position: i64 = text.parse().ok()?;
-    u64::try_from(position)
-        .ok()
-        .filter(|position| *position > 0)
 }
 
 /// Where it goes on record that records leave: with each workspace that they are of, so that those who may read only that

@@ -19,16 +19,16 @@ use self::{
 };
 use super::Segment;
 use crate::{
-    AdminState,
     access::Caller,
     body::JsonBody,
     entity_tag::{Life, Tagged},
     form::{self, Form},
-    openapi::{bodies, queries},
     page::Page,
     precondition::IdempotencyKey,
     problem::Problem,
     query::Parameters,
+    schemas::{bodies, queries},
+    state::AdminState,
     turns::Work,
 };
 

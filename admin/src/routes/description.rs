@@ -1,14 +1,19 @@
 //! `/openapi.json`: what the API says of itself.
 
-use axum::response::{IntoResponse, Response};
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
 use http::header;
+
+use crate::state::AdminState;
 
 /// This description.
 #[utoipa::path(
     get, path = "/openapi.json", tag = "catalogue", operation_id = "describeApi",
     responses((status = 200, description = "OpenAPI 3.1", body = Object))
 )]
-pub(super) async fn show() -> Response {
+pub(super) async fn show(State(state): State<AdminState>) -> Response {
     let content_type = [(header::CONTENT_TYPE, "application/json")];
-    (content_type, crate::openapi()).into_response()
+    (content_type, (state.description)()).into_response()
 }

@@ -7,7 +7,7 @@
 use axum::{Router, response::IntoResponse, routing::get};
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 
-use crate::AdminState;
+use crate::state::AdminState;
 
 /// All of [`PAGES`], and what they are styled with.
 pub(super) fn router() -> Router<AdminState> {

@@ -7,12 +7,12 @@ use axum::{
     response::Response,
 };
 use http_body_util::channel::{Channel, Sender};
-use keyside_credentials::{backup::Backup, storage::StorageError};
+use keyside_credentials::{StorageError, backup::Backup};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::file;
-use crate::{AdminState, access::Caller, openapi::bodies, problem::Problem, turns::Work};
+use crate::{access::Caller, problem::Problem, schemas::bodies, state::AdminState, turns::Work};
 
 /// Wraps every key with a new master key. Requests go on meanwhile.
 #[utoipa::path(
@@ -42,6 +42,7 @@ pub(super) async fn backup(
     caller: Caller,
 ) -> Result<Response, Problem> {
     let turn = state.turns.take(Work::Backup, &caller)?;
+    state.limits.recorded_read(&caller)?;
     let backup = state.registry.backup(&caller.act()).await?;
     let name = format!("{}.keyside", backup.header.id);
     let (to, body) = Channel::new(1);

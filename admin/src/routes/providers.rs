@@ -5,7 +5,7 @@ use keyside_config::{Auth, Provider, Upstream};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{AdminState, page::Page, problem::Problem, query::Parameters};
+use crate::{page::Page, problem::Problem, query::Parameters, state::AdminState};
 
 /// The catalogue of providers, with the steps to make a key for each.
 #[utoipa::path(

@@ -10,12 +10,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    AdminState,
     access::Caller,
-    openapi::{queries, words},
     page::Page,
     problem::Problem,
     query::Parameters,
+    schemas::{queries, words},
+    state::AdminState,
     turns::Work,
 };
 

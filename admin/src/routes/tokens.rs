@@ -14,16 +14,16 @@ use zeroize::Zeroizing;
 
 use super::Segment;
 use crate::{
-    AdminState,
     access::Caller,
     body::JsonBody,
     entity_tag::{Life, Tagged},
     form::{self, Form},
-    openapi::{bodies, queries, words},
     page::Page,
     precondition::IfMatch,
     problem::Problem,
     query::Parameters,
+    schemas::{bodies, queries, words},
+    state::AdminState,
     turns::Work,
 };
 

@@ -11,15 +11,15 @@ use utoipa::ToSchema;
 
 use super::Segment;
 use crate::{
-    AdminState,
     access::Caller,
     body::JsonBody,
     entity_tag::{Life, Tagged},
     form::{self, Form},
-    openapi::{bodies, queries},
     page::Page,
     problem::Problem,
     query::Parameters,
+    schemas::{bodies, queries},
+    state::AdminState,
     turns::Work,
 };
 

@@ -108,7 +108,7 @@ async fn a_limited_token_hides_its_probing_neither_behind_strangers_nor_behind_a
         let theirs = records
             .iter()
             .filter(|record| made["id"] == record.actor.as_str());
-        assert_eq!(theirs.count(), 60);
+        assert_eq!(theirs.count(), 20);
     }
 }
 

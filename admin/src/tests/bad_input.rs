@@ -1,7 +1,5 @@
 //! Bad input: each field of each body, wrong in each way by itself, is answered with its name, and nothing is written.
 
-use keyside_credentials::storage::Storage;
-
 use super::*;
 
 const OTHER: &str = "sk-proj-CanaryOfAnotherOne0123456789abcdefghijklmnopqrstuvwxyz";
@@ -304,8 +302,8 @@ async fn each_field_that_is_wrong_is_named_and_nothing_is_written() {
     let rotated = send(&api, &rotation, &rotation.good).await;
     assert_eq!(rotated.status, StatusCode::OK, "{}", rotated.body);
     let forms = forms(&rotation.path);
-    // Another number after every write, of whatever.
-    let before = api.log.generation().await.unwrap();
+    api.linked().await;
+    let before = api.log.writes();
     let shown = api.everything().await;
     for form in &forms {
         for (field, values) in &form.wrong {
@@ -325,8 +323,7 @@ async fn each_field_that_is_wrong_is_named_and_nothing_is_written() {
                 let error = &answer.json()["errors"][0];
                 assert_eq!(error["pointer"], format!("#/{field}"), "{name}");
                 assert_ne!(error["detail"], "", "{name}");
-                let generation = api.log.generation().await.unwrap();
-                assert_eq!(generation, before, "{name}: something was written");
+                assert_eq!(api.log.writes(), before, "{name}: something was written");
             }
         }
     }
@@ -341,7 +338,8 @@ async fn each_field_that_is_wrong_is_named_and_nothing_is_written() {
 #[tokio::test]
 async fn a_field_that_must_be_there_is_named_when_it_is_not() {
     let api = Api::with_workspace().await;
-    let before = api.log.generation().await.unwrap();
+    api.linked().await;
+    let before = api.log.writes();
     for form in forms("/none") {
         let required = form
             .wrong
@@ -354,5 +352,5 @@ async fn a_field_that_must_be_there_is_named_when_it_is_not() {
             assert_eq!(answer.fields(), [*field], "{}: {}", form.path, answer.body);
         }
     }
-    assert_eq!(api.log.generation().await.unwrap(), before);
+    assert_eq!(api.log.writes(), before);
 }

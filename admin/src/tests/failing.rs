@@ -1,19 +1,25 @@
-//! Storage whose audit log stops taking records, or has its readers wait, when a test says so.
+//! Storage that takes no change, does not say whether it took one, or has those who read audit records wait, when a test says
+//! so.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
 
 use async_trait::async_trait;
-use keyside_credentials::storage::{Document, Edit, Log, MemoryStorage, Storage, StorageError};
+use keyside_store::{Archive, Backend, Effect, Memory, Storage, StorageError};
 use tokio::sync::watch;
 
 #[derive(Default)]
 pub(super) struct FailingLog {
-    inner: MemoryStorage,
+    inner: Arc<Memory>,
     failing: AtomicBool,
+    silent: AtomicBool,
+    writes: AtomicUsize,
     pub(super) gate: Gate,
 }
 
-/// Where those who read the audit log wait while a test holds it.
+/// Where those who read audit records wait while a test holds it.
 #[derive(Default)]
 pub(super) struct Gate {
     held: watch::Sender<bool>,
@@ -57,68 +63,116 @@ impl Drop for Held<'_> {
 }
 
 impl FailingLog {
+    /// As a backend; its run records and notes never fail.
+    pub(super) fn backend(self: &Arc<Self>) -> Backend {
+        Backend {
+            storage: self.clone(),
+            archive: self.clone(),
+            runs: self.inner.clone(),
+            notes: self.inner.clone(),
+        }
+    }
+
+    /// There is no room for a change from now on, or there is again.
     pub(super) fn fail(&self, failing: bool) {
         self.failing.store(failing, Ordering::SeqCst);
+    }
+
+    /// Whether a change is on disk is not said from now on, or is said again.
+    pub(super) fn fall_silent(&self, silent: bool) {
+        self.silent.store(silent, Ordering::SeqCst);
+    }
+
+    /// How many writes there were.
+    pub(super) fn writes(&self) -> usize {
+        self.writes.load(Ordering::SeqCst)
+    }
+
+    /// What someone does who writes to the store: the commit with this record is another one.
+    pub(super) fn alter_record(&self, event: &str) {
+        let event = format!("\"event\":\"{event}\"");
+        let holds = |object: &[u8]| {
+            let mut windows = object.windows(event.len());
+            windows.any(|window| window == event.as_bytes())
+        };
+        let mut contents = self.inner.contents();
+        let mut objects = contents.objects.values_mut();
+        let object = objects.find(|object| holds(object)).unwrap();
+        let last = object.len() - 1;
+        object[last] ^= 1;
+    }
+
+    fn count(&self) {
+        self.writes.fetch_add(1, Ordering::SeqCst);
     }
 }
 
 #[async_trait]
 impl Storage for FailingLog {
-    async fn read(&self, key: &str) -> Result<Option<Document>, StorageError> {
-        self.inner.read(key).await
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        let found = Storage::get(&*self.inner, key).await?;
+        if found.as_deref().is_some_and(holds_a_record) {
+            self.gate.pass().await;
+        }
+        Ok(found)
     }
 
-    async fn put(&self, key: &str, expected: u64, body: Vec<u8>) -> Result<u64, StorageError> {
-        self.inner.put(key, expected, body).await
+    async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<(), StorageError> {
+        self.count();
+        Storage::put_new(&*self.inner, key, bytes).await
     }
 
-    async fn remove(&self, key: &str, expected: u64) -> Result<(), StorageError> {
-        self.inner.remove(key, expected).await
+    async fn swap(
+        &self,
+        key: &str,
+        expected: Option<&[u8]>,
+        bytes: &[u8],
+    ) -> Result<(), StorageError> {
+        self.count();
+        Storage::swap(&*self.inner, key, expected, bytes).await
     }
 
-    async fn list(&self, prefix: &str) -> Result<Vec<(String, Document)>, StorageError> {
+    async fn delete(&self, key: &str) -> Result<(), StorageError> {
+        self.count();
+        self.inner.delete(key).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
         self.inner.list(prefix).await
     }
 
-    async fn append(&self, log: Log, position: u64, entry: Vec<u8>) -> Result<(), StorageError> {
-        match log == Log::Audit && self.failing.load(Ordering::SeqCst) {
+    async fn sync(&self) -> Result<(), StorageError> {
+        match self.silent.load(Ordering::SeqCst) {
+            true => Err(StorageError::unavailable("it does not answer")),
+            false => Storage::sync(&*self.inner).await,
+        }
+    }
+
+    async fn expect_room(&self, _effect: Effect) -> Result<(), StorageError> {
+        match self.failing.load(Ordering::SeqCst) {
             true => Err(StorageError::Full {
                 available: 0,
                 needed: 1,
             }),
-            false => self.inner.append(log, position, entry).await,
+            false => Ok(()),
         }
     }
+}
 
-    async fn entries(
-        &self,
-        log: Log,
-        from: u64,
-        limit: usize,
-    ) -> Result<Vec<(u64, Vec<u8>)>, StorageError> {
-        if log == Log::Audit {
-            self.gate.pass().await;
-        }
-        self.inner.entries(log, from, limit).await
+#[async_trait]
+impl Archive for FailingLog {
+    async fn put_new(&self, chain: &str, number: u64, bytes: &[u8]) -> Result<(), StorageError> {
+        Archive::put_new(&*self.inner, chain, number, bytes).await
     }
 
-    async fn last(&self, log: Log) -> Result<u64, StorageError> {
-        self.inner.last(log).await
+    async fn get(&self, chain: &str, number: u64) -> Result<Option<Vec<u8>>, StorageError> {
+        self.gate.pass().await;
+        Archive::get(&*self.inner, chain, number).await
     }
+}
 
-    async fn edit_runs(&self, edit: Edit) -> Result<(), StorageError> {
-        self.inner.edit_runs(edit).await
-    }
-
-    async fn forget_runs(&self, position: u64) -> Result<(), StorageError> {
-        self.inner.forget_runs(position).await
-    }
-
-    async fn sync(&self) -> Result<(), StorageError> {
-        self.inner.sync().await
-    }
-
-    async fn generation(&self) -> Result<u64, StorageError> {
-        self.inner.generation().await
-    }
+/// Of all objects, only those with the records of a commit say what happened.
+fn holds_a_record(object: &[u8]) -> bool {
+    const EVENT: &[u8] = b"\"event\":\"";
+    object.windows(EVENT.len()).any(|window| window == EVENT)
 }

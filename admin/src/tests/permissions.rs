@@ -55,6 +55,7 @@ fn rows() -> Vec<Row> {
         row("GET", "/api/runs", Viewer, Workspace, OK, None),
         row("GET", "/api/audit", Viewer, Workspace, OK, None),
         row("GET", "/api/audit/export", Owner, Workspace, OK, None),
+        row("GET", "/api/audit/key", Viewer, Anywhere, OK, None),
         row("GET", "/api/audit/verify", Viewer, Installation, OK, None),
         row("POST", "/api/audit/verify", Viewer, Installation, OK, Some(nothing)),
         row("GET", "/api/tokens", Owner, Workspace, OK, None),

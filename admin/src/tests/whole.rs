@@ -28,6 +28,7 @@ async fn an_erased_workspace_gives_a_receipt_and_is_gone() {
     let receipt: keyside_credentials::Receipt = serde_json::from_str(&erased.body).unwrap();
     api.registry.audit().confirm(&receipt).await.unwrap();
     assert_eq!((receipt.credentials, receipt.destroyed_keys.len()), (1, 1));
+    assert_eq!(receipt.incarnation, 1);
     for gone in ["", "/export", "/rotate-key"] {
         let path = format!("/api/workspaces/acme{gone}");
         let answer = match gone {
@@ -65,6 +66,29 @@ async fn a_tag_of_an_erased_workspace_erases_no_other_one_that_has_its_id() {
     assert_eq!(api.get(path).await.status, StatusCode::OK);
     let erased = with_tag("DELETE", again.header("etag")).await;
     assert_eq!(erased.status, StatusCode::OK, "{}", erased.body);
+}
+
+/// On another machine, by someone who has nothing else of the installation's.
+#[tokio::test]
+async fn a_receipt_can_be_checked_with_the_public_key_alone() {
+    let api = with_key().await;
+    let answer = api.delete("/api/workspaces/acme").await;
+    let receipt: keyside_credentials::Receipt = serde_json::from_str(&answer.body).unwrap();
+    let key = api.get("/api/audit/key").await.json();
+    assert_eq!(key["publicKey"], answer.json()["publicKey"]);
+    let key = keyside_credentials::PublicKey::parse(key["publicKey"].as_str().unwrap());
+    let key = key.unwrap();
+    assert!(receipt.is_signed_by(&key));
+    let mut other = receipt.clone();
+    other.credentials += 1;
+    assert!(!other.is_signed_by(&key));
+    assert!(!receipt.is_signed_by(&[7u8; 32].into()));
+    // The next one of its id is another one, and so is its receipt.
+    let again = api.post("/api/workspaces", &json!({ "id": "acme" })).await;
+    assert_eq!(again.status, StatusCode::CREATED, "{}", again.body);
+    let next = api.delete("/api/workspaces/acme").await.json();
+    assert_eq!(next["incarnation"], 2);
+    assert_eq!(next["publicKey"], key.to_string());
 }
 
 #[tokio::test]
@@ -113,8 +137,8 @@ async fn keys_are_replaced_and_everything_goes_on() {
     );
     let answer = api.post("/api/master-key/rotate", &json!({})).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
-    // The installation's own, and two of acme.
-    assert_eq!(answer.json()["keys"], 3);
+    // The installation's own, the one that signs, and two of acme.
+    assert_eq!(answer.json()["keys"], 4);
     assert_ne!(answer.json()["masterKey"], answer.json()["previous"]);
     let listed = api.get(CREDENTIALS).await;
     assert_eq!(listed.json()["items"][0]["damaged"], false);

@@ -5,7 +5,7 @@ use std::{ops::Range, path::Path, sync::Arc};
 use toml::de::{DeTable, DeValue};
 
 use super::{Node, Value};
-use crate::{Origin, SettingsError};
+use crate::{error::SettingsError, origin::Origin};
 
 impl Node {
     /// Reads a document that is built in.

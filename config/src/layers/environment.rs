@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Node, Value};
-use crate::Origin;
+use crate::origin::Origin;
 
 /// What `KEYSIDE_<SECTION>__<KEY>` starts with. Names without the double underscore are not settings:
 /// the CLI has some, and Kubernetes makes `KEYSIDE_PORT` and the like for a service of that name.

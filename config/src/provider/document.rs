@@ -12,8 +12,12 @@ use super::{
     sdk,
 };
 use crate::{
-    BaseUrl, Catalogue, EgressProxy, field, field::NormalName, layers::Mismatch,
-    metadata::is_metadata_host, parsed,
+    base_url::BaseUrl,
+    egress_proxy::EgressProxy,
+    field::{self, NormalName},
+    layers::Mismatch,
+    metadata::is_metadata_host,
+    parsed,
 };
 
 /// One file of `providers/`, with `[providers.<id>]` laid over it.
@@ -68,8 +72,9 @@ struct AuthDocument {
 
 impl ProviderDocument {
     /// Brings the values together under an id. A [`Mismatch`] is told with the keys below the provider's own.
-    pub(crate) fn settle(self, id: ProviderId) -> Result<Provider, Mismatch> {
-        let upstream = self.upstream(&id)?;
+    /// `meant` is the known provider that a new one's id was probably meant to be.
+    pub(crate) fn settle(self, id: ProviderId, meant: Option<&str>) -> Result<Provider, Mismatch> {
+        let upstream = self.upstream(meant)?;
         let auth = self.auth.settle()?;
         let groups = [
             (Group::Inference, self.routes),
@@ -105,13 +110,13 @@ impl ProviderDocument {
     }
 
     /// A base URL wins over an endpoint rule: it is how an operator sends all credentials to one place.
-    fn upstream(&self, id: &ProviderId) -> Result<Upstream, Mismatch> {
+    fn upstream(&self, meant: Option<&str>) -> Result<Upstream, Mismatch> {
         match (&self.base_url, &self.endpoint) {
             (Some(url), _) => self.base_url(url).map(Upstream::Fixed),
             (None, Some(rule)) => Ok(Upstream::PerCredential(rule.clone())),
             (None, None) => Err(Mismatch::new(
                 "",
-                match Catalogue::probably_meant(id.as_str()) {
+                match meant {
                     Some(meant) => {
                         format!("`base_url` of a new provider is missing; did you mean {meant}?")
                     }

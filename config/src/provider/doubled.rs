@@ -1,7 +1,7 @@
 //! Finds a base URL that ends with what the routes begin with: `https://gw.example/v1` with routes `/v1/…`.
 
 use super::{Provider, Upstream};
-use crate::BaseUrl;
+use crate::base_url::BaseUrl;
 
 /// A base URL whose path ends with what routes of its provider begin with, or with a whole route, so that upstream paths have
 /// it twice.

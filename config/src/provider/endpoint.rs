@@ -2,7 +2,10 @@
 
 use serde::Deserialize;
 
-use crate::{BaseUrl, BaseUrlError, Scheme, metadata::is_metadata_host};
+use crate::{
+    base_url::{BaseUrl, BaseUrlError, Scheme},
+    metadata::is_metadata_host,
+};
 
 /// Which hosts a credential may name.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

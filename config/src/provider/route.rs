@@ -6,7 +6,10 @@ use http::Method;
 use serde::Deserialize;
 
 use super::ErrorShape;
-use crate::{ExceptedName, PathPattern, PathPatternError, parsed};
+use crate::{
+    parsed,
+    pattern::{ExceptedName, PathPattern, PathPatternError},
+};
 
 /// Which requests a provider gets. What is in which group follows one rule for all providers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

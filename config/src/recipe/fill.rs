@@ -4,7 +4,7 @@
 //! the same rule for docs/CLIENTS.md, and `tests/clients/recipes.py` for the tests with the clients.
 
 use super::{Recipe, RecipeExample, RecipeFile, RecipeVariable};
-use crate::DUMMY_KEY;
+use crate::provider::DUMMY_KEY;
 
 /// The address and the workspace that a recipe is filled in for.
 #[derive(Clone, Copy, Debug)]

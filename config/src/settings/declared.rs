@@ -4,7 +4,13 @@ use std::{collections::HashSet, fmt, path::PathBuf, str::FromStr};
 
 use serde::Deserialize;
 
-use crate::{Catalogue, ProviderId, Upstream, layers::Mismatch, parsed, slug::Slug};
+use crate::{
+    catalogue::Catalogue,
+    layers::Mismatch,
+    parsed,
+    provider::{ProviderId, Upstream},
+    slug::Slug,
+};
 
 /// One `[[credential]]` table.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,7 +16,13 @@ use super::{
     proxy::ProxyDocument,
     vault::VaultDocument,
 };
-use crate::{BaseUrl, Catalogue, address, catalogue::Documents, layers::Mismatch, parsed};
+use crate::{
+    address,
+    base_url::BaseUrl,
+    catalogue::{Catalogue, Documents},
+    layers::Mismatch,
+    parsed,
+};
 
 /// The whole of it: what a merged tree of layers is read as.
 #[derive(Deserialize)]

@@ -1,10 +1,10 @@
 //! Settings of the way out: through which proxy providers are reached, and which certificates count.
 
-use std::{path::PathBuf, str::FromStr};
+use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::{ProxyUrl, ProxyUrlError, layers::Mismatch, parsed};
+use crate::{egress_proxy::EgressProxy, layers::Mismatch, parsed};
 
 /// The way out to providers.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -21,17 +21,6 @@ pub struct Egress {
     pub ca_file: Option<PathBuf>,
     /// The authorities that are trusted through a proxy.
     pub roots: Roots,
-}
-
-/// How connections to providers leave this machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EgressProxy {
-    /// As `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` of Keyside's own environment say.
-    Environment,
-    /// Without a proxy.
-    Direct,
-    /// Through this proxy.
-    Url(ProxyUrl),
 }
 
 /// The authorities that providers' certificates are verified against, through a proxy. Directly it is always the system's.
@@ -56,32 +45,6 @@ impl Egress {
             _ => Ok(self),
         }
     }
-}
-
-impl FromStr for EgressProxy {
-    type Err = EgressProxyError;
-
-    fn from_str(text: &str) -> Result<Self, EgressProxyError> {
-        match text {
-            "environment" => Ok(Self::Environment),
-            "direct" => Ok(Self::Direct),
-            url if url.contains("://") => Ok(Self::Url(url.parse()?)),
-            _ => Err(EgressProxyError::Word),
-        }
-    }
-}
-
-/// Why a text is no way out. The text itself is never repeated: it may hold a password.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum EgressProxyError {
-    /// Neither of the two words, and no URL.
-    #[error(
-        "expected \"environment\", \"direct\", or a proxy's URL that starts with http://, https:// or socks5://"
-    )]
-    Word,
-    /// A URL that is no proxy's.
-    #[error(transparent)]
-    Url(#[from] ProxyUrlError),
 }
 
 #[cfg(test)]

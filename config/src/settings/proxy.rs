@@ -9,7 +9,7 @@ use http::HeaderName;
 use serde::Deserialize;
 
 pub(super) use self::document::ProxyDocument;
-use crate::{ListenAddress, duration, parsed};
+use crate::{address::ListenAddress, duration, parsed};
 
 /// The data plane: who may connect, for how long, and how much.
 #[derive(Clone, Debug, PartialEq, Eq)]

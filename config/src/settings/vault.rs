@@ -8,7 +8,13 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 use serde::Deserialize;
 
 pub use self::references::AllowedReferences;
-use crate::{BaseUrl, BaseUrlError, ProxyProtocol, ProxyUrl, duration, layers::Mismatch, parsed};
+use crate::{
+    base_url::{BaseUrl, BaseUrlError},
+    duration,
+    layers::Mismatch,
+    parsed,
+    proxy_url::{ProxyProtocol, ProxyUrl},
+};
 
 /// Where Vault is, how Keyside signs in, and how long it does without.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,14 +9,9 @@ use std::{
 };
 
 use jiff::Timestamp;
+use keyside_store::{Notes, StorageError};
 
-use crate::{
-    ActorId,
-    authentic::{self, Stored},
-    keyring::Keyring,
-    sealing::Place,
-    storage::{Effect, Storage, StorageError},
-};
+use crate::{keyring::Keyring, model::ActorId, sealing::Place};
 
 #[derive(Default)]
 pub(super) struct LastUsed {
@@ -41,19 +36,20 @@ impl LastUsed {
         at.get(token).copied()
     }
 
-    /// Takes over what is stored, where it is later than what is known.
+    /// Takes over what is stored, where it is later than what is known. It is for people to look at, and decides nothing: what
+    /// does not open is as if it were not there.
     pub(super) async fn load(
         &self,
-        storage: &dyn Storage,
+        notes: &dyn Notes,
         keyring: &Keyring,
     ) -> Result<(), StorageError> {
-        let stored = storage.read(KEY).await?;
-        let stored: Option<BTreeMap<ActorId, Timestamp>> = stored.and_then(|document| {
-            let stored = Stored::parse(&document.body).ok()?;
-            stored.verify(keyring.installation(), &PLACE).ok()
-        });
+        let stored = notes.get(NAME).await?;
+        let opened = stored.and_then(|stored| keyring.installation().open(&PLACE, &stored).ok());
+        let stored: BTreeMap<ActorId, Timestamp> = opened
+            .and_then(|json| serde_json::from_slice(&json).ok())
+            .unwrap_or_default();
         let mut at = self.at.write().unwrap_or_else(PoisonError::into_inner);
-        for (token, stored) in stored.unwrap_or_default() {
+        for (token, stored) in stored {
             let last = at.entry(token).or_insert(stored);
             *last = stored.max(*last);
         }
@@ -63,32 +59,33 @@ impl LastUsed {
     /// Stores what is not stored yet. What fails is tried again the next time.
     pub(super) async fn store(
         &self,
-        storage: &dyn Storage,
+        notes: &dyn Notes,
         keyring: &Keyring,
     ) -> Result<(), StorageError> {
         if !self.ahead.swap(false, Ordering::AcqRel) {
             return Ok(());
         }
-        let stored = self.write(storage, keyring).await;
+        let stored = self.write(notes, keyring).await;
         if stored.is_err() {
             self.ahead.store(true, Ordering::Release);
         }
         stored
     }
 
-    async fn write(&self, storage: &dyn Storage, keyring: &Keyring) -> Result<(), StorageError> {
+    async fn write(&self, notes: &dyn Notes, keyring: &Keyring) -> Result<(), StorageError> {
+        // Another process notes uses too: the later of both is kept.
+        self.load(notes, keyring).await?;
         let at = self
             .at
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let body = authentic::write(keyring.installation(), &PLACE, &at);
-        storage.expect_room(Effect::Adds).await?;
-        let stored = storage.read(KEY).await?;
-        let revision = stored.map_or(0, |document| document.revision);
-        storage.put(KEY, revision, body).await.map(drop)
+        let json = serde_json::to_vec(&at).expect("ids and times serialize");
+        let sealed = keyring.installation().seal(&PLACE, &json);
+        let stored = notes.get(NAME).await?;
+        notes.swap(NAME, stored.as_deref(), &sealed).await
     }
 }
 
-const KEY: &str = "last-used/tokens";
-const PLACE: Place<'_> = Place::Document { key: KEY };
+const NAME: &str = "last-used/tokens";
+const PLACE: Place<'_> = Place::Document { key: NAME };

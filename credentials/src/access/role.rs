@@ -1,10 +1,8 @@
 //! What a principal may do: one table of permissions and roles, and the workspaces that a principal is limited to.
 
-use std::{collections::BTreeSet, sync::Arc};
-
 use serde::{Deserialize, Serialize};
 
-use crate::{ActorId, WorkspaceId};
+use crate::model::{ActorId, Scope};
 
 /// Who sends a request, once their token has been authenticated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,16 +25,6 @@ pub enum Role {
     Editor,
     /// Reads.
     Viewer,
-}
-
-/// The workspaces that are there for a principal. The others are not: neither to be listed nor to be named.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Scope {
-    /// All there are and will be.
-    #[default]
-    All,
-    /// These, whether or not they are there.
-    Only(Arc<BTreeSet<WorkspaceId>>),
 }
 
 /// What a route asks for.
@@ -104,26 +92,6 @@ impl Principal {
         match row.reach == Reach::Installation && self.scope != Scope::All {
             true => Err(Denial::Limited),
             false => Ok(()),
-        }
-    }
-}
-
-impl Scope {
-    /// Whether a workspace is there for the principal.
-    pub fn holds(&self, workspace: &(impl AsRef<str> + ?Sized)) -> bool {
-        match self {
-            Self::All => true,
-            Self::Only(workspaces) => workspaces.contains(workspace.as_ref()),
-        }
-    }
-
-    /// Whether nothing is in `other` that is not in this one. What is limited to nothing was limited to workspaces that are
-    /// no more: it concerns those alone who are not limited.
-    pub fn covers(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::All, _) => true,
-            (Self::Only(_), Self::All) => false,
-            (Self::Only(mine), Self::Only(theirs)) => !theirs.is_empty() && theirs.is_subset(mine),
         }
     }
 }
@@ -197,6 +165,8 @@ impl Permission {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn only(names: &[&str]) -> Scope {

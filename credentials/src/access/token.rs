@@ -7,19 +7,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{Principal, Role, Scope};
+use super::{Principal, Role};
 use crate::{
-    ActorId, WorkspaceId,
-    authentic::{self, Hash, Stored},
-    documents::TOKENS,
+    documents::{Document, TOKEN},
     entropy,
-    journal::{Body, Write},
-    keyring::Keyring,
-    ledger::Ledger,
-    model::random_id,
-    sealing::Place,
-    storage::Document,
+    model::{ActorId, Scope, WorkspaceId, random_id},
 };
+use keyside_store::Hash;
 
 /// A token to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -219,33 +213,15 @@ impl TokenDocument {
             revision: self.revision,
         }
     }
+}
 
-    pub(crate) fn write(&self, keyring: &Keyring) -> Write {
-        let key = self.key();
-        let body = authentic::write(keyring.installation(), &Place::Document { key: &key }, self);
-        Write {
-            key,
-            expected: self.revision - 1,
-            body: Some(Body(body)),
-        }
+impl Document for TokenDocument {
+    fn name(&self) -> String {
+        format!("{TOKEN}{}", self.id)
     }
 
-    pub(crate) fn believe(
-        key: &str,
-        stored: &Document,
-        keyring: &Keyring,
-        ledger: &Ledger,
-    ) -> Option<Self> {
-        ledger.vouch(key, &stored.body).ok()?;
-        let parsed = Stored::parse(&stored.body).ok()?;
-        let token: Self = parsed
-            .verify(keyring.installation(), &Place::Document { key })
-            .ok()?;
-        (token.key() == key && token.revision == stored.revision).then_some(token)
-    }
-
-    fn key(&self) -> String {
-        format!("{TOKENS}{}", self.id)
+    fn revision(&self) -> u64 {
+        self.revision
     }
 }
 

@@ -1,21 +1,16 @@
-//! The receipt of an erasing: what its record says, signed off by the installation.
+//! The receipt of an erasing: what its record says, signed by the installation.
 //!
 //! Nothing of it is kept. It is read off the record whenever it is asked for, so that it can be had again, and is the same
-//! each time. The workspace's own key is no more, so what vouches for it is the installation's, and the log that holds
-//! the record.
+//! each time. Whoever has the installation's public key can check it, on another machine.
 
 use jiff::Timestamp;
+use keyside_store::{PublicKey, Signature, SigningKey, StorageError, chain::Stored};
 use serde::{Deserialize, Serialize};
-use subtle::ConstantTimeEq;
 
-use super::{Audit, Event, Head, KeyAct, Lead, Record, VerifyError};
+use super::{Audit, Break, Head, ReceiptError, VerifyError};
 use crate::{
-    ActorId, WorkspaceId,
-    authentic::Hash,
-    documents::{CREDENTIALS, TOKENS},
-    encoding::hex,
-    sealing::{Place, SealingKey},
-    storage::{Log, StorageError},
+    model::{ActorId, WorkspaceId},
+    record::{Event, KeyAct, Record},
 };
 
 /// What was erased, confirmed by the installation that did it. It is given out once nothing of the workspace is left: no key,
@@ -30,6 +25,8 @@ pub struct Receipt {
     pub installation: String,
     /// What was erased. Another one may have the name since.
     pub workspace: WorkspaceId,
+    /// Which one of its name: each has a higher number than the one before.
+    pub incarnation: u64,
     /// When.
     pub erased_at: Timestamp,
     /// By whom.
@@ -43,48 +40,57 @@ pub struct Receipt {
     pub credentials: usize,
     /// Tokens that were for this workspace, alone or among others, and open it no more.
     pub tokens: Vec<ActorId>,
-    /// Where the audit log tells of it: the record's position and hash.
+    /// Where the installation's chain tells of it.
     pub audit: Head,
-    /// HMAC-SHA-256 of all this under the installation's key, in hex.
-    pub mac: String,
+    /// What checks the signature.
+    pub public_key: PublicKey,
+    /// Ed25519 over all this.
+    pub signature: Signature,
 }
 
 impl Receipt {
     /// What a record attests; nothing if it is not that of an erasing.
-    fn of(record: Record, hash: Hash, key: &SealingKey) -> Option<Self> {
-        let (Event::WorkspaceErased, Some(KeyAct::Destroy(destroyed_keys))) =
-            (record.event, record.keys)
+    fn of(stored: &Stored, installation: &str, key: &SigningKey) -> Option<Self> {
+        let record = Record::parse(stored)?;
+        let (Event::WorkspaceErased, Some(KeyAct::Destroy(destroyed_keys)), Some(gone)) =
+            (record.event, record.keys, record.erased)
         else {
             return None;
         };
-        let leads = record.documents.iter();
         let mut receipt = Self {
             id: record.note?,
-            installation: key.installation().to_owned(),
+            installation: installation.to_owned(),
             workspace: record.workspace?,
+            incarnation: gone.incarnation,
             erased_at: record.at,
             erased_by: record.actor,
             request_id: record.request_id,
             destroyed_keys,
-            credentials: leads.clone().filter(|lead| is_credential(lead)).count(),
-            tokens: leads.filter_map(token).collect(),
+            credentials: gone.credentials,
+            tokens: gone.tokens,
             audit: Head {
                 position: record.position,
-                hash,
+                hash: stored.hash,
             },
-            mac: String::new(),
+            public_key: key.public(),
+            signature: [0; 64].into(),
         };
-        receipt.mac = receipt.mac_under(key);
+        receipt.signature = key.sign(&receipt.message());
         Some(receipt)
     }
 
-    fn mac_under(&self, key: &SealingKey) -> String {
+    fn message(&self) -> Vec<u8> {
         let unsigned = Self {
-            mac: String::new(),
+            signature: [0; 64].into(),
             ..self.clone()
         };
         let json = serde_json::to_vec(&unsigned).expect("our own types serialize");
-        hex(&key.mac(&PLACE, &json))
+        [&b"keyside receipt\0"[..], &json].concat()
+    }
+
+    /// Whether the holder of `key` has given it out as it is. Says nothing of what the log holds.
+    pub fn is_signed_by(&self, key: &PublicKey) -> bool {
+        self.public_key == *key && key.verify(&self.message(), &self.signature)
     }
 }
 
@@ -93,48 +99,49 @@ impl Audit {
     pub(crate) async fn receipt(
         &self,
         workspace: &WorkspaceId,
-    ) -> Result<Option<Receipt>, StorageError> {
-        match self.erased.last(workspace) {
-            Some(position) => self.receipt_at(position).await,
+    ) -> Result<Option<Receipt>, VerifyError> {
+        let mark = self.chains.mark(workspace);
+        match mark.and_then(|mark| mark.erased) {
+            Some(erased) => self.receipt_at(erased.position).await,
             None => Ok(None),
         }
     }
 
     /// The receipt that the record at `position` makes.
-    async fn receipt_at(&self, position: u64) -> Result<Option<Receipt>, StorageError> {
-        let key = self.keyring.installation();
-        let entries = self.storage.entries(Log::Audit, position, 1).await?;
-        let entry = entries.first().filter(|(found, _)| *found == position);
-        let record = entry.and_then(|(_, entry)| Record::from_entry(key, position, entry).ok());
-        Ok(record.and_then(|(record, hash)| Receipt::of(record, hash, key)))
+    async fn receipt_at(&self, position: u64) -> Result<Option<Receipt>, VerifyError> {
+        let own = self.chains.own();
+        let Some(state) = own.state() else {
+            return Ok(None);
+        };
+        let records = self.chains.records(own, &state.head, position, 1).await;
+        let records = records.map_err(|error| match error {
+            keyside_store::chain::LoadError::Storage(error) => VerifyError::Storage(error),
+            keyside_store::chain::LoadError::Damaged(damage) => VerifyError::Broken(Break {
+                chain: own.chain.name().clone(),
+                position,
+                finding: damage.to_string(),
+            }),
+        })?;
+        let stored = records.first().filter(|stored| stored.position == position);
+        let installation = self.keyring.installation().installation();
+        let signing = self.keyring.signing().ok_or(StorageError::ReadOnly)?;
+        Ok(stored.and_then(|stored| Receipt::of(stored, installation, signing)))
     }
 
     /// Holds a receipt against the installation's key, and against the log: that this one is what was written, and that it
     /// has the record.
     ///
     /// # Errors
-    /// Why it is not confirmed, or storage's failure.
+    /// Why it is not confirmed, or the backend's failure.
     pub async fn confirm(&self, receipt: &Receipt) -> Result<(), VerifyError> {
-        let mac = receipt.mac_under(self.keyring.installation());
-        if !bool::from(mac.as_bytes().ct_eq(receipt.mac.as_bytes())) {
-            return Err(VerifyError::ReceiptForeign);
+        if !receipt.is_signed_by(&self.chains.public_key()) {
+            return Err(ReceiptError::Foreign.into());
         }
         self.verify().await?;
         let found = self.receipt_at(receipt.audit.position).await?;
         match found.is_some_and(|found| found == *receipt) {
             true => Ok(()),
-            false => Err(VerifyError::ReceiptNotInLog),
+            false => Err(ReceiptError::NotInLog.into()),
         }
     }
 }
-
-fn is_credential(lead: &Lead) -> bool {
-    lead.key.starts_with(CREDENTIALS)
-}
-
-fn token(lead: &Lead) -> Option<ActorId> {
-    lead.key.strip_prefix(TOKENS)?.parse().ok()
-}
-
-/// No document stands there.
-const PLACE: Place<'_> = Place::Document { key: "receipt" };

@@ -1,9 +1,17 @@
-//! Reading the log: filtered, newest first and a page at a time, or oldest first and all of it.
+//! Reading the log across chains by time, newest first and a page at a time.
 
-use super::{Audit, AuditRecord, Event, Head, Record, erased::Erased};
+use std::{collections::BinaryHeap, fmt, str::FromStr, sync::Arc};
+
+use keyside_store::{
+    StorageError,
+    chain::{ChainName, LoadError, State, Stored},
+};
+
+use super::Audit;
 use crate::{
-    ActorId, CredentialId, Scope, WorkspaceId,
-    storage::{Log, StorageError},
+    chains::{Chains, Mark, Tracked},
+    model::{ActorId, CredentialId, Scope, WorkspaceId},
+    record::{AuditRecord, Event, Record},
 };
 
 /// Which records to show; `None` lets all pass.
@@ -22,110 +30,257 @@ pub struct AuditFilter {
     pub credential: Option<CredentialId>,
 }
 
+/// A place in the order of all records: by time, then by chain, then by position.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cursor {
+    /// Microseconds since the Unix epoch.
+    at: i64,
+    chain: String,
+    position: u64,
+}
+
 /// A part of what was searched for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// Newest first.
     pub records: Vec<AuditRecord>,
-    /// Where to go on, if there may be more: before this position. A rare record may be some pages away.
-    pub before: Option<u64>,
-}
-
-/// The records on their way out, oldest first, up to the head that was known when it began.
-pub struct Export<'a> {
-    audit: &'a Audit,
-    filter: AuditFilter,
-    head: Head,
-    next: u64,
+    /// Where to go on, if there may be more. A rare record may be some pages away.
+    pub before: Option<Cursor>,
 }
 
 impl Audit {
-    /// Up to `limit` records before position `before`, newest first. What fails authentication is left out here; `verify`
-    /// names it.
+    /// Up to `limit` records before `before`, newest first.
     ///
     /// # Errors
-    /// Storage's.
+    /// The backend's. Records that are not what was written are left out, and said so in the log; `verify` names them.
     pub async fn search(
         &self,
         filter: &AuditFilter,
-        before: Option<u64>,
+        before: Option<Cursor>,
         limit: usize,
     ) -> Result<Found, StorageError> {
-        let head = self.head().await.position;
-        let mut before = before.unwrap_or(u64::MAX).min(head + 1);
-        let floor = before.saturating_sub(LOOKED_AT).max(1);
+        let mut merge = Merge::new(self.chains_for(filter), before);
         let mut records = Vec::new();
-        while before > floor {
-            let from = before.saturating_sub(BATCH).max(floor);
-            let entries = self
-                .storage
-                .entries(Log::Audit, from, (before - from) as usize);
-            for entry in entries.await?.iter().rev() {
-                records.extend(Record::shown(entry, &self.keyring, |record| {
-                    filter.passes(record, &self.erased)
-                }));
-                if records.len() == limit {
-                    let before = Some(entry.0).filter(|position| *position > 1);
-                    return Ok(Found { records, before });
-                }
+        for _ in 0..LOOKED_AT {
+            let Some((at, chain, stored)) = merge.next().await? else {
+                return Ok(Found {
+                    records,
+                    before: None,
+                });
+            };
+            records.extend(self.shown(filter, &chain.name, stored));
+            if records.len() == limit {
+                return Ok(Found {
+                    records,
+                    before: Some(at),
+                });
             }
-            before = from;
+            merge.last = Some(at);
         }
-        let before = Some(floor).filter(|floor| *floor > 1);
-        Ok(Found { records, before })
+        Ok(Found {
+            records,
+            before: merge.last,
+        })
     }
 
-    /// Up to `limit` records from position `from` on, oldest first.
-    ///
-    /// # Errors
-    /// Storage's.
-    pub async fn records(&self, from: u64, limit: usize) -> Result<Vec<AuditRecord>, StorageError> {
-        let entries = self.storage.entries(Log::Audit, from, limit).await?;
-        let shown = |entry| Record::shown(entry, &self.keyring, |_| true);
-        Ok(entries.iter().filter_map(shown).collect())
+    /// What may be shown of a record, if it passes.
+    pub(super) fn shown(
+        &self,
+        filter: &AuditFilter,
+        chain: &ChainName,
+        stored: Stored,
+    ) -> Option<AuditRecord> {
+        let record = Record::parse(&stored)?;
+        let passes = filter.passes(&record, chain, &self.chains);
+        passes.then(|| record.view(chain, stored, &self.keyring))
     }
 
-    /// All records from position `from` on that pass.
-    pub async fn export(&self, filter: AuditFilter, from: u64) -> Export<'_> {
-        Export {
-            head: self.head().await,
-            audit: self,
-            filter,
-            next: from.max(1),
-        }
+    /// The chains that hold what may pass.
+    pub(super) fn chains_for(&self, filter: &AuditFilter) -> Vec<Source> {
+        let chains = &self.chains;
+        let marks = chains.marks();
+        let workspaces = marks.keys().filter(|id| {
+            filter.within.holds(id) && filter.workspace.as_ref().is_none_or(|wanted| wanted == *id)
+        });
+        let of_workspaces = workspaces.map(|id| chains.of(id));
+        [chains.own().clone()]
+            .into_iter()
+            .chain(of_workspaces)
+            .filter_map(|tracked| Source::of(chains, tracked))
+            .collect()
     }
 }
 
-impl Export<'_> {
-    /// The next ones: none may pass while there are more to come. Nothing once the head was reached.
-    ///
-    /// # Errors
-    /// Storage's.
-    pub async fn next(&mut self) -> Result<Option<Vec<AuditRecord>>, StorageError> {
-        if self.next > self.head.position {
-            return Ok(None);
-        }
-        let count = BATCH.min(self.head.position - self.next + 1);
-        let storage = &self.audit.storage;
-        let entries = storage.entries(Log::Audit, self.next, count as usize);
-        let shown = |entry| {
-            Record::shown(entry, &self.audit.keyring, |record| {
-                self.filter.passes(record, &self.audit.erased)
-            })
-        };
-        let records = entries.await?.iter().filter_map(shown).collect();
-        self.next += count;
-        Ok(Some(records))
+/// One chain as it was when reading began.
+pub(super) struct Source {
+    chains: Arc<Chains>,
+    pub(super) name: ChainName,
+    pub(super) tracked: Arc<Tracked>,
+    pub(super) state: Arc<State>,
+}
+
+impl Source {
+    fn of(chains: &Arc<Chains>, tracked: Arc<Tracked>) -> Option<Self> {
+        Some(Self {
+            chains: chains.clone(),
+            name: tracked.chain.name().clone(),
+            state: tracked.state()?,
+            tracked,
+        })
     }
 
-    /// Where it ends.
-    pub fn head(&self) -> Head {
-        self.head
+    /// Up to `limit` records from a position on; none where they are not what was written.
+    pub(super) async fn read(&self, from: u64, limit: usize) -> Result<Vec<Stored>, StorageError> {
+        let head = &self.state.head;
+        match self.chains.records(&self.tracked, head, from, limit).await {
+            Ok(records) => Ok(records),
+            Err(LoadError::Storage(error)) => Err(error),
+            Err(LoadError::Damaged(damage)) => {
+                tracing::error!(chain = %self.name, from, %damage, "audit records are left out");
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    /// How many of its records are from before a time.
+    pub(super) async fn before(&self, at: i64) -> Result<u64, LoadError> {
+        let head = &self.state.head;
+        self.chains.records_before(&self.tracked, head, at).await
+    }
+}
+
+/// The records of several chains as one sequence, newest first.
+struct Merge {
+    cursors: BinaryHeap<Reading>,
+    last: Option<Cursor>,
+}
+
+/// How far a chain was read.
+struct Reading {
+    /// Of the next record; while none was read, no record is after it.
+    next: Cursor,
+    source: Arc<Source>,
+    /// Records before this position are still to be read.
+    before: u64,
+    /// Oldest first: the last one is next.
+    read: Vec<Stored>,
+    begun: bool,
+}
+
+impl Merge {
+    fn new(sources: Vec<Source>, before: Option<Cursor>) -> Self {
+        let readings = sources.into_iter().map(|source| Reading {
+            next: Cursor {
+                at: source.state.head.at,
+                chain: source.name.to_string(),
+                position: u64::MAX,
+            },
+            before: source.state.head.records + 1,
+            source: Arc::new(source),
+            read: Vec::new(),
+            begun: false,
+        });
+        Self {
+            cursors: readings.collect(),
+            last: before,
+        }
+    }
+
+    async fn next(&mut self) -> Result<Option<(Cursor, Arc<Source>, Stored)>, StorageError> {
+        while let Some(mut reading) = self.cursors.pop() {
+            let was_known = !reading.read.is_empty();
+            reading.fill(self.last.as_ref()).await?;
+            let Some(newest) = reading.read.last() else {
+                continue;
+            };
+            let at = Cursor {
+                at: newest.at,
+                chain: reading.source.name.to_string(),
+                position: newest.position,
+            };
+            if !was_known {
+                // Only now is it known where it stands among the others.
+                reading.next = at;
+                self.cursors.push(reading);
+                continue;
+            }
+            let stored = reading.read.pop();
+            let source = reading.source.clone();
+            match reading.read.last() {
+                Some(next) => {
+                    reading.next = Cursor {
+                        at: next.at,
+                        chain: at.chain.clone(),
+                        position: next.position,
+                    };
+                    self.cursors.push(reading);
+                }
+                None if reading.before > 1 => {
+                    reading.next = Cursor {
+                        position: reading.before - 1,
+                        ..at.clone()
+                    };
+                    self.cursors.push(reading);
+                }
+                None => {}
+            }
+            return Ok(stored.map(|stored| (at, source, stored)));
+        }
+        Ok(None)
+    }
+}
+
+impl Reading {
+    /// Reads the next ones, if none is at hand.
+    async fn fill(&mut self, last: Option<&Cursor>) -> Result<(), StorageError> {
+        if !std::mem::replace(&mut self.begun, true)
+            && let Some(last) = last
+        {
+            self.before = match self.source.before(last.at + 1).await {
+                Ok(count) => count + 1,
+                Err(LoadError::Storage(error)) => return Err(error),
+                Err(LoadError::Damaged(_)) => 1,
+            };
+        }
+        let chain = self.source.name.as_str();
+        while self.read.is_empty() && self.before > 1 {
+            let from = self.before.saturating_sub(WINDOW).max(1);
+            let count = (self.before - from) as usize;
+            let read = self.source.read(from, count).await?;
+            let is_before = |stored: &Stored| {
+                last.is_none_or(|last| {
+                    (stored.at, chain, stored.position) < (last.at, &*last.chain, last.position)
+                })
+            };
+            self.read = read.into_iter().filter(is_before).collect();
+            self.before = from;
+        }
+        Ok(())
+    }
+}
+
+impl PartialEq for Reading {
+    fn eq(&self, other: &Self) -> bool {
+        self.next == other.next
+    }
+}
+
+impl Eq for Reading {}
+
+impl PartialOrd for Reading {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Reading {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.next.cmp(&other.next)
     }
 }
 
 impl AuditFilter {
-    fn passes(&self, record: &Record, erased: &Erased) -> bool {
+    pub(super) fn passes(&self, record: &Record, chain: &ChainName, chains: &Chains) -> bool {
         fn is<T: PartialEq>(wanted: &Option<T>, found: Option<&T>) -> bool {
             wanted.is_none() || wanted.as_ref() == found
         }
@@ -133,7 +288,7 @@ impl AuditFilter {
             (Scope::All, _) => true,
             (Scope::Only(_), None) => false,
             (within, Some(workspace)) => {
-                within.holds(workspace) && !erased.covers(workspace, record.position)
+                within.holds(workspace) && !is_of_erased(record, chain, chains.mark(workspace))
             }
         };
         is_there
@@ -144,8 +299,39 @@ impl AuditFilter {
     }
 }
 
-/// Records that are read at once.
-const BATCH: u64 = 512;
+/// Whether a record is about a workspace of that name that is no more.
+fn is_of_erased(record: &Record, chain: &ChainName, mark: Option<Mark>) -> bool {
+    let Some(erased) = mark.and_then(|mark| mark.erased) else {
+        return false;
+    };
+    let last = match chain.workspace_id() {
+        Some(_) => erased.records,
+        None => erased.position,
+    };
+    record.position <= last
+}
 
-/// Records that one page may cost, a few milliseconds a thousand.
-const LOOKED_AT: u64 = 20_000;
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.at, self.position, self.chain)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut parts = text.splitn(3, '.');
+        let mut part = || parts.next().ok_or(());
+        Ok(Self {
+            at: part()?.parse().map_err(drop)?,
+            position: part()?.parse().map_err(drop)?,
+            chain: part()?.to_owned(),
+        })
+    }
+}
+
+/// Records of a chain that are read at once.
+const WINDOW: u64 = 64;
+/// Records that one page may cost.
+const LOOKED_AT: usize = 20_000;

@@ -2,11 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::{
-    KeyringError, KmsError,
-    file::FileError,
-    storage::{StorageError, StoreOpenError},
-};
+use keyside_store::{StorageError, file::FileError};
+
+use crate::{keyring::KeyringError, kms::KmsError};
 
 /// Why a backup was not restored. Each says what to do. Nothing that was there is changed, unless a file of the
 /// last step could not be put in place: what it replaced stands beside it then.
@@ -32,13 +30,15 @@ pub enum RestoreError {
     /// A later release has written it.
     #[error(
         "the backup {} has format {found}, this release knows {known}: restore it with the release that made it",
-        file.display(), known = super::format::FORMAT
+        file.display()
     )]
     Newer {
         /// The file.
         file: PathBuf,
         /// The format it names.
         found: u32,
+        /// The one that this release writes.
+        known: u32,
     },
     /// Its end is missing.
     #[error(
@@ -95,7 +95,7 @@ pub enum RestoreError {
     Kms(#[from] KmsError),
     /// The new store cannot be made.
     #[error(transparent)]
-    Store(#[from] StoreOpenError),
+    Store(Box<dyn std::error::Error + Send + Sync>),
     /// The new store cannot be written.
     #[error(transparent)]
     Storage(#[from] StorageError),

@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::RestoreError;
+use keyside_store::{Hash, file::FileError};
+
 use crate::{
     audit::Head,
-    authentic::Hash,
     encoding::base64_bytes,
-    file::FileError,
     sealing::{Place, SealingKey},
 };
 
@@ -31,7 +31,7 @@ pub struct Header {
     pub installation: String,
     /// How often that had been restored before.
     pub epoch: u64,
-    /// Where the audit log ended.
+    /// Where the installation's own chain ended.
     pub audit: Head,
     /// When it was made.
     pub created_at: Timestamp,
@@ -124,6 +124,7 @@ impl Reader {
             return Err(RestoreError::Newer {
                 file: path.to_owned(),
                 found,
+                known: FORMAT,
             });
         }
         let json = reader.piece()?.unwrap_or_default();

@@ -3,62 +3,38 @@
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::storage::Log;
-
-/// One thing. The keyring comes first.
+/// One thing. The keyring comes first, and a chain's head after all that it names.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Item {
     /// The keyring's file, wrapped keys and all.
     Keyring(Vec<u8>),
     /// The file with the owner's token, where there was one.
     OwnerToken(Zeroizing<Vec<u8>>),
-    /// A document as it stood in storage.
-    Document {
-        key: String,
-        revision: u64,
-        body: Vec<u8>,
+    /// An object as it stood in storage.
+    Object { key: String, bytes: Vec<u8> },
+    /// A segment of a chain.
+    Segment {
+        chain: String,
+        number: u64,
+        bytes: Vec<u8>,
     },
-    /// An entry of a log.
-    Entry {
-        log: LogName,
-        position: u64,
-        entry: Vec<u8>,
-    },
-}
-
-/// A log's name as it is stored, apart from the type that may get more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum LogName {
-    Audit,
-    Runs,
-}
-
-impl From<Log> for LogName {
-    fn from(log: Log) -> Self {
-        match log {
-            Log::Audit => Self::Audit,
-            Log::Runs => Self::Runs,
-        }
-    }
-}
-
-impl From<LogName> for Log {
-    fn from(log: LogName) -> Self {
-        match log {
-            LogName::Audit => Self::Audit,
-            LogName::Runs => Self::Runs,
-        }
-    }
+    /// The head of a chain, as it was signed.
+    Head { chain: String, bytes: Vec<u8> },
+    /// A block of runs.
+    Runs(Vec<u8>),
 }
 
 impl Item {
     /// How much room it takes, but for 64 bytes at most.
     pub(super) fn len(&self) -> usize {
         match self {
-            Self::Keyring(bytes) => bytes.len(),
+            Self::Keyring(bytes) | Self::Runs(bytes) => bytes.len(),
             Self::OwnerToken(bytes) => bytes.len(),
-            Self::Document { key, body, .. } => key.len() + body.len(),
-            Self::Entry { entry, .. } => entry.len(),
+            Self::Object { key: name, bytes }
+            | Self::Segment {
+                chain: name, bytes, ..
+            }
+            | Self::Head { chain: name, bytes } => name.len() + bytes.len(),
         }
     }
 }
@@ -85,10 +61,9 @@ mod tests {
     fn the_buffer_with_the_owners_token_never_grows() {
         let items = [
             Item::OwnerToken(b"ks_secret".to_vec().into()),
-            Item::Document {
+            Item::Object {
                 key: "k".repeat(200),
-                revision: u64::MAX,
-                body: Vec::new(),
+                bytes: Vec::new(),
             },
         ];
         let chunk = write(&items);

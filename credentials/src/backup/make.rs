@@ -1,8 +1,15 @@
 //! Making a backup of what is running: one consistent state, while requests and, after a moment, changes go on.
 //!
-//! The documents are taken while no change is under way, and with them is noted how far the logs go. The logs are then
-//! read at leisure: up to there they only ever lose their oldest entries.
+//! Objects are read while no change is under way: the next one removes those that it replaces. Segments and runs are read at
+//! leisure, since they only ever get more, or lose their oldest.
 
+use std::{path::Path, sync::Arc};
+
+use keyside_store::{
+    StorageError,
+    chain::{CommitError, LoadError},
+    file,
+};
 use tokio::sync::mpsc;
 
 use super::{
@@ -10,13 +17,12 @@ use super::{
     item::{self, Item},
 };
 use crate::{
-    audit::{Draft, Event, Head},
-    file,
-    model::random_id,
-    registry::{Act, ChangeError, Inner, Registry},
-    storage::{Log, StorageError},
+    audit::Head,
+    chains::Tracked,
+    model::{Act, random_id},
+    record::{Draft, Event},
+    registry::{ChangeError, Inner, Registry},
 };
-use std::{path::Path, sync::Arc};
 
 /// A backup on its way out.
 pub struct Backup {
@@ -38,7 +44,11 @@ impl Backup {
 /// What no change touched while it was taken.
 struct State {
     keyring: Vec<u8>,
-    documents: Vec<Item>,
+    objects: Vec<Item>,
+    /// After the objects, since they name them.
+    heads: Vec<Item>,
+    /// How many segments each chain has.
+    segments: Vec<(String, u64)>,
     audit: Head,
     /// The last block of runs.
     runs: u64,
@@ -54,13 +64,11 @@ impl Registry {
         let (by, id) = (by.clone(), random_id("bak_"));
         self.to_its_end(|inner| async move {
             inner.expect_access(&by)?;
-            inner
-                .audit
-                .put_on_record(Draft {
-                    note: Some(id.clone()),
-                    ..Draft::new(Event::BackupMade, &by)
-                })
-                .await?;
+            let made = Draft {
+                note: Some(id.clone()),
+                ..Draft::new(Event::BackupMade, &by)
+            };
+            inner.chains.note(made).await?;
             inner.begin_backup(id).await
         })
         .await
@@ -69,13 +77,14 @@ impl Registry {
 
 impl Inner {
     async fn begin_backup(self: Arc<Self>, id: String) -> Result<Backup, ChangeError> {
-        let alone = self.begin_alone().await?;
+        let alone = self.begin_alone().await;
+        let own = self.chains.own().lock().await;
         let (key, wrapped) = self.keyring.wrapped_alone("bk_").await?;
         let state = self.state().await?;
         let header = Header {
             id,
             installation: self.keyring.installation().installation().to_owned(),
-            epoch: self.keyring.epoch().await,
+            epoch: self.chains.epoch(),
             audit: state.audit,
             created_at: self.clock.now(),
             release: env!("CARGO_PKG_VERSION").to_owned(),
@@ -83,7 +92,7 @@ impl Inner {
             key: key.id().to_owned(),
             wrapped: wrapped.bytes,
         };
-        drop(alone);
+        drop((own, alone));
         let (to, pieces) = mpsc::channel(PIECES_AHEAD);
         let (sealer, begin) = Sealer::new(&header, key);
         tokio::spawn(async move {
@@ -104,19 +113,63 @@ impl Inner {
         Ok(Backup { header, pieces })
     }
 
-    async fn state(&self) -> Result<State, StorageError> {
-        let stored = self.storage.list("").await?.into_iter();
-        let documents = stored.map(|(key, document)| Item::Document {
-            key,
-            revision: document.revision,
-            body: document.body,
+    async fn state(&self) -> Result<State, ChangeError> {
+        let mut state = State {
+            keyring: Vec::new(),
+            objects: Vec::new(),
+            heads: Vec::new(),
+            segments: Vec::new(),
+            audit: Head::default(),
+            runs: self.chains.backend().runs.last().await?,
+        };
+        let marks = self.chains.marks();
+        let workspaces = marks.keys().map(|id| self.chains.of(id));
+        let own = self.chains.own().clone();
+        for tracked in workspaces.chain([own.clone()]) {
+            self.take(&tracked, &mut state).await?;
+        }
+        // After the heads: another process adds a workspace's key before the workspace.
+        self.keyring.catch_up().await?;
+        state.keyring = self.keyring.to_json().await;
+        if let Some(own) = own.state() {
+            state.audit = Head {
+                position: own.head.records,
+                hash: own.head.hash,
+            };
+        }
+        Ok(state)
+    }
+
+    /// A chain as it is stored. What is damaged of it is as damaged in the backup; a workspace whose head is not believed is
+    /// there as it was last believed, and otherwise missing, so that the others can still be backed up.
+    async fn take(&self, tracked: &Tracked, taken: &mut State) -> Result<(), ChangeError> {
+        match self.chains.refresh(tracked).await {
+            Ok(_) => {}
+            Err(LoadError::Storage(error)) => return Err(error.into()),
+            Err(LoadError::Damaged(damage)) => match tracked.chain.name().workspace_id() {
+                Some(workspace) => {
+                    tracing::error!(workspace, %damage, "backed up as it was before the damage, if at all");
+                }
+                None => return Err(CommitError::Damaged(damage).into()),
+            },
+        }
+        let Some(state) = tracked.state() else {
+            return Ok(());
+        };
+        let (name, storage) = (tracked.chain.name(), &self.chains.backend().storage);
+        let keys = state.object_keys(name);
+        let found = storage.get_all(&keys).await?;
+        let objects = keys.into_iter().zip(found);
+        taken
+            .objects
+            .extend(objects.filter_map(|(key, bytes)| Some(Item::Object { key, bytes: bytes? })));
+        taken.heads.push(Item::Head {
+            chain: name.to_string(),
+            bytes: state.bytes().to_vec(),
         });
-        Ok(State {
-            keyring: self.keyring.to_json().await,
-            documents: documents.collect(),
-            audit: self.audit.head().await,
-            runs: self.storage.last(Log::Runs).await?,
-        })
+        let segments = state.head.segment.map_or(0, |last| last.number);
+        taken.segments.push((name.to_string(), segments));
+        Ok(())
     }
 
     async fn write(&self, to: &mut Writer, state: State) -> Result<(), StorageError> {
@@ -124,30 +177,40 @@ impl Inner {
         if let Some(token) = owner_token(self.access.token_file()) {
             to.add(token).await;
         }
-        for document in state.documents {
-            to.add(document).await;
+        for object in state.objects {
+            to.add(object).await;
         }
-        for (log, last) in [(Log::Audit, state.audit.position), (Log::Runs, state.runs)] {
-            self.write_log(to, log, last).await?;
-        }
-        Ok(())
-    }
-
-    async fn write_log(&self, to: &mut Writer, log: Log, last: u64) -> Result<(), StorageError> {
-        let mut from = 1;
-        while from <= last && !to.to.is_closed() {
-            let entries = self.storage.entries(log, from, READ_AT_ONCE).await?;
-            from = entries.last().map_or(last, |(position, _)| *position) + 1;
-            for (position, entry) in entries {
-                if position <= last {
-                    let log = log.into();
-                    to.add(Item::Entry {
-                        log,
-                        position,
-                        entry,
+        let backend = self.chains.backend();
+        for (chain, last) in state.segments {
+            for number in 1..=last {
+                if to.to.is_closed() {
+                    return Ok(());
+                }
+                if let Some(bytes) = backend.archive.get(&chain, number).await? {
+                    let chain = chain.clone();
+                    to.add(Item::Segment {
+                        chain,
+                        number,
+                        bytes,
                     })
                     .await;
                 }
+            }
+        }
+        for head in state.heads {
+            to.add(head).await;
+        }
+        self.write_runs(to, state.runs).await
+    }
+
+    async fn write_runs(&self, to: &mut Writer, last: u64) -> Result<(), StorageError> {
+        let mut from = 1;
+        while from <= last && !to.to.is_closed() {
+            let blocks = self.chains.backend().runs.read(from, READ_AT_ONCE).await?;
+            from = blocks.last().map_or(last, |(position, _)| *position) + 1;
+            let blocks = blocks.into_iter();
+            for (_, block) in blocks.filter(|(position, _)| *position <= last) {
+                to.add(Item::Runs(block)).await;
             }
         }
         Ok(())

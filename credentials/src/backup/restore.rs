@@ -8,8 +8,14 @@ use std::{
     io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    pin::Pin,
 };
 
+use keyside_store::{
+    Backend, PublicKey, SigningKey,
+    chain::{ChainName, Head},
+    file::{self, FileError},
+};
 use zeroize::Zeroizing;
 
 use super::{
@@ -18,20 +24,25 @@ use super::{
     item::{self, Item},
 };
 use crate::{
-    Kms, KmsSource,
-    audit::{self, Head},
-    file::{self, FileError},
+    chains::{Anchors, HEADS},
     keyring::{Keyring, Remains},
+    kms::{Kms, KmsSource},
     sealing::SealingKey,
-    storage::{SledStorage, Storage},
 };
+
+/// Opens a new store in a folder.
+pub type OpenStore<'a> = &'a (dyn Fn(&Path) -> OpeningStore + Send + Sync);
+/// A store that is being opened.
+pub type OpeningStore = Pin<Box<dyn Future<Output = Result<Backend, RestoreError>> + Send>>;
 
 /// Where a backup is to go, and what is known to be lost by it.
 #[derive(Clone)]
 pub struct Restore<'a> {
+    /// Opens the new store. Closed again when the backend is dropped.
+    pub open: OpenStore<'a>,
     /// The store's folder, where nothing is yet.
     pub store: &'a Path,
-    /// The keyring's file. The owner's token and the audit log's head stand beside it.
+    /// The keyring's file. The owner's token and the heads that were acknowledged last stand beside it.
     pub keyring: &'a Path,
     /// What wraps the keys. It is opened once the file has proved whole.
     pub kms: &'a KmsSource,
@@ -49,7 +60,7 @@ pub struct Restored {
     pub header: Header,
     /// How often this installation has been restored, this time included.
     pub epoch: u64,
-    /// Documents: workspaces, credentials, tokens.
+    /// Objects of chains: documents, and what leads to them.
     pub documents: usize,
     /// Entries of the audit log.
     pub audit_records: usize,
@@ -77,37 +88,53 @@ impl Restore<'_> {
         let key = Keyring::unwrap_alone(&kms, &header.installation, &header.key, &header.wrapped);
         let mut items = Items::new(reader, key.await?);
         let keyring = items.keyring()?;
-        let installation = Keyring::installation_of(&keyring, self.keyring, &kms).await?;
-        self.no_older_head(&header, &installation)?;
-        self.write(items, header, keyring, remains, &installation)
+        let signing = Keyring::signing_of(&keyring, self.keyring, &kms).await?;
+        let anchored = self.no_older_head(&header, &signing, remains.as_ref())?;
+        let before = remains.as_ref().map_or(0, Remains::epoch);
+        let restored = Restored {
+            epoch: before.max(anchored).max(header.epoch) + 1,
+            header,
+            documents: 0,
+            audit_records: 0,
+            run_blocks: 0,
+        };
+        self.write(items, restored, keyring, remains, &signing)
             .await
     }
 
     async fn write(
         &self,
         items: Items,
-        header: Header,
+        mut restored: Restored,
         keyring: Vec<u8>,
         remains: Option<Remains>,
-        installation: &SealingKey,
+        signing: &SigningKey,
     ) -> Result<Restored, RestoreError> {
         let aside = file::with_suffix(self.store, ".restoring");
         remove_if_there(&aside)?;
-        let mut restored = Restored {
-            epoch: remains.as_ref().map_or(0, Remains::epoch).max(header.epoch) + 1,
-            header,
-            documents: 0,
-            audit_records: 0,
-            run_blocks: 0,
+        let heads = file::with_suffix(&self.heads(), ".restoring");
+        remove_if_there(&heads)?;
+        let backend = (self.open)(&aside).await?;
+        let mut import = Import {
+            backend: &backend,
+            signing,
+            heads: &heads,
+            known: (!self.older).then(|| self.heads()),
+            restored: &mut restored,
         };
-        let storage = SledStorage::open(&aside).await?;
-        let token = import(&storage, items, &mut restored).await?;
-        drop(storage);
+        let imported = import.run(items).await;
+        drop(backend);
+        if imported.is_err() {
+            // The next attempt removes what cannot be removed now.
+            let _ = (remove_if_there(&aside), remove_if_there(&heads));
+        }
+        let token = imported?;
         if let Some(remains) = &remains {
             keep(self.keyring, remains.epoch())?;
         }
         Keyring::restore(&keyring, self.keyring, restored.epoch, &restored.header.id)?;
-        audit::write_anchor(&self.anchor(), installation, restored.header.audit)?;
+        remove_if_there(&self.heads())?;
+        file::rename(&heads, &self.heads())?;
         self.put_token(token, remains.as_ref().map_or(0, Remains::epoch))?;
         file::rename(&aside, self.store)?;
         Ok(restored)
@@ -152,39 +179,43 @@ impl Restore<'_> {
         match remains.filter(same).filter(|_| !self.older) {
             // A restore of this very one that was cut off.
             Some(remains) if remains.restored_from() == Some(&*header.id) => Ok(()),
-            Some(remains) if remains.epoch() > header.epoch => Err(RestoreError::Older {
-                finding: format!(
-                    "it is of epoch {}, and what remains here of epoch {}: something was restored since",
-                    header.epoch,
-                    remains.epoch()
-                ),
-            }),
+            Some(remains) if remains.epoch() > header.epoch => {
+                Err(older_epoch(header, remains.epoch()))
+            }
             _ => Ok(()),
         }
     }
 
-    /// The head that remains here speaks only to the key of its own installation.
+    /// The heads that remain here were signed by the key of their own installation. Returns the epoch of its own chain, as far
+    /// as they tell: without a keyring, nothing else does.
     fn no_older_head(
         &self,
         header: &Header,
-        installation: &SealingKey,
-    ) -> Result<(), RestoreError> {
-        let anchor = self.anchor();
-        if !anchor.exists() {
-            return Ok(());
+        signing: &SigningKey,
+        remains: Option<&Remains>,
+    ) -> Result<u64, RestoreError> {
+        let own = ChainName::installation();
+        let anchor = Anchors::path(&self.heads(), &own);
+        let Some(bytes) = file::read_if_there(&anchor)? else {
+            return Ok(0);
+        };
+        let key = signing.public();
+        let Ok(head) = Head::verify(&bytes, &own, &header.installation, &key) else {
+            self.other(header, None)?;
+            return Ok(0);
+        };
+        if !self.older && remains.is_none() && head.epoch > header.epoch {
+            return Err(older_epoch(header, head.epoch));
         }
-        match audit::read_anchor(&anchor, installation) {
-            None => self.other(header, None),
-            Some(Head { position, .. }) if position > header.audit.position && !self.older => {
-                Err(RestoreError::Older {
-                    finding: format!(
-                        "its audit log ends at {}, and the one that was here at {position}",
-                        header.audit.position
-                    ),
-                })
-            }
-            Some(_) => Ok(()),
+        if !self.older && head.records > header.audit.position {
+            return Err(RestoreError::Older {
+                finding: format!(
+                    "its audit log ends at {}, and the one that was here at {}",
+                    header.audit.position, head.records
+                ),
+            });
         }
+        Ok(head.epoch)
     }
 
     fn other(&self, header: &Header, here: Option<String>) -> Result<(), RestoreError> {
@@ -198,8 +229,8 @@ impl Restore<'_> {
         }
     }
 
-    fn anchor(&self) -> PathBuf {
-        self.keyring.with_file_name("audit-head")
+    fn heads(&self) -> PathBuf {
+        self.keyring.with_file_name(HEADS)
     }
 
     fn token_file(&self) -> PathBuf {
@@ -257,40 +288,102 @@ impl Items {
 }
 
 /// Puts everything into a new store, and returns the owner's token.
-async fn import(
-    storage: &SledStorage,
-    mut items: Items,
-    restored: &mut Restored,
-) -> Result<Option<Zeroizing<Vec<u8>>>, RestoreError> {
-    let mut token = None;
-    while let Some(item) = items.next()? {
-        match item {
-            Item::Keyring(_) => return Err(items.reader.damaged("it has two keyrings")),
-            Item::OwnerToken(contents) => token = Some(contents),
-            Item::Document {
-                key,
-                revision,
-                body,
-            } => {
-                storage.import_document(key, revision, body).await?;
-                restored.documents += 1;
-            }
-            Item::Entry {
-                log,
-                position,
-                entry,
-            } => {
-                storage.import_entry(log.into(), position, entry).await?;
-                match log {
-                    item::LogName::Audit => restored.audit_records += 1,
-                    item::LogName::Runs => restored.run_blocks += 1,
+struct Import<'a> {
+    backend: &'a Backend,
+    signing: &'a SigningKey,
+    /// Where the heads are made.
+    heads: &'a Path,
+    /// The heads that were acknowledged here last, which none may be older than.
+    known: Option<PathBuf>,
+    restored: &'a mut Restored,
+}
+
+impl Import<'_> {
+    async fn run(&mut self, mut items: Items) -> Result<Option<Zeroizing<Vec<u8>>>, RestoreError> {
+        let mut token = None;
+        while let Some(item) = items.next()? {
+            match item {
+                Item::Keyring(_) => return Err(items.reader.damaged("it has two keyrings")),
+                Item::OwnerToken(contents) => token = Some(contents),
+                Item::Object { key, bytes } => {
+                    self.backend.storage.put_new(&key, &bytes).await?;
+                    self.restored.documents += 1;
+                }
+                Item::Segment {
+                    chain,
+                    number,
+                    bytes,
+                } => {
+                    self.backend.archive.put_new(&chain, number, &bytes).await?;
+                }
+                Item::Head { chain, bytes } => {
+                    let head = self.head(&chain, &bytes).await?;
+                    head.ok_or_else(|| items.reader.damaged("a head in it is not signed by it"))?;
+                }
+                Item::Runs(block) => {
+                    self.restored.run_blocks += 1;
+                    let position = self.restored.run_blocks as u64;
+                    self.backend.runs.append(position, block).await?;
                 }
             }
         }
+        self.backend.storage.sync().await?;
+        self.backend.runs.sync().await?;
+        Ok(token)
     }
-    storage.sync().await?;
-    storage.sync_runs().await?;
-    Ok(token)
+
+    /// Signs a head again, in the new epoch: whoever has seen a later state of its chain takes this one for the newer all the
+    /// same.
+    async fn head(&mut self, chain: &str, bytes: &[u8]) -> Result<Option<()>, RestoreError> {
+        let name = ChainName::of(chain);
+        let installation = &self.restored.header.installation;
+        let key = self.signing.public();
+        let Ok(mut head) = Head::verify(bytes, &name, installation, &key) else {
+            return Ok(None);
+        };
+        if let Some(known) = &self.known {
+            no_older_chain(known, &name, &head, installation, &key)?;
+        }
+        self.restored.audit_records += head.records as usize;
+        head.epoch = self.restored.epoch;
+        let signed = head.sign(&name, installation, self.signing);
+        let storage = &self.backend.storage;
+        storage.swap(&name.head_key(), None, &signed).await?;
+        Anchors::restore(self.heads, &name, &signed)?;
+        Ok(Some(()))
+    }
+}
+
+fn older_epoch(header: &Header, here: u64) -> RestoreError {
+    RestoreError::Older {
+        finding: format!(
+            "it is of epoch {}, and what remains here of epoch {here}: something was restored since",
+            header.epoch
+        ),
+    }
+}
+
+/// The installation's chain learns of most changes of a workspace an hour later, so each chain is held against what was
+/// acknowledged of it. Heads of another installation tell nothing.
+fn no_older_chain(
+    known: &Path,
+    name: &ChainName,
+    head: &Head,
+    installation: &str,
+    key: &PublicKey,
+) -> Result<(), RestoreError> {
+    let Some(bytes) = file::read_if_there(&Anchors::path(known, name))? else {
+        return Ok(());
+    };
+    match Head::verify(&bytes, name, installation, key) {
+        Ok(here) if here.records > head.records => Err(RestoreError::Older {
+            finding: format!(
+                "its records of {name} end at {}, and those that were here at {}",
+                head.records, here.records
+            ),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// An empty folder is nothing.

@@ -37,8 +37,9 @@ use tokio::{sync::Notify, task::spawn_blocking};
 use self::format::{Body, Entry, Tag};
 pub use self::key::{CacheKey, CacheKeyError};
 use crate::{
-    CredentialId, Secret,
+    model::CredentialId,
     sealing::{Place, SealingKey},
+    secret::Secret,
     source::{self, VaultReference},
 };
 

@@ -8,8 +8,8 @@ use super::{
     state::Cached,
 };
 use crate::{
-    Secret,
     sealing::Place,
+    secret::Secret,
     source::{Found, SourceError, SourceReference},
 };
 

@@ -10,8 +10,8 @@ use tokio::{sync::Semaphore, task::spawn_blocking, time::sleep};
 
 use super::{Declared, Item, state::Change, state::State};
 use crate::{
-    Secret,
     documents::{CredentialDocument, Trace},
+    secret::Secret,
     snapshot::{CredentialEntry, Snapshot, WorkspaceEntry},
     source::{self, AT_ONCE, Found, GRACE, SourceError, SourceReference},
 };

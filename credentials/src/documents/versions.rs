@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use super::{CredentialDocument, End, VersionDocument};
-use crate::VersionState;
+use crate::model::VersionState;
 
 impl CredentialDocument {
     pub(crate) fn version(&self, number: u32) -> Option<&VersionDocument> {

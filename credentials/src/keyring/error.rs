@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::{file::FileError, kms::KmsError, storage::StorageError};
+use keyside_store::{StorageError, file::FileError};
+
+use crate::kms::KmsError;
 
 /// Why there is no keyring to work with.
 #[derive(Debug, thiserror::Error)]
@@ -20,8 +22,24 @@ pub enum KeyringError {
         /// The file.
         path: PathBuf,
     },
+    /// There is none, and none is to be made.
+    #[error("there is no keyring at {}: start the process that writes the store first", path.display())]
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// A build from before the first release has written it, with a store in another form.
+    #[error(
+        "the keyring {} and the store beside it were made by a development build before 0.1, whose form no release reads: \
+         begin anew with an empty data folder, and add the keys again",
+        path.display()
+    )]
+    Development {
+        /// The file.
+        path: PathBuf,
+    },
     /// A later release has written it.
-    #[error("the keyring {} has format {found}, this release knows 1: use the release that wrote it", path.display())]
+    #[error("the keyring {} has format {found}, this release knows 2: use the release that wrote it", path.display())]
     Newer {
         /// The file.
         path: PathBuf,

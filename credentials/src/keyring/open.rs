@@ -22,11 +22,12 @@ pub(super) async fn unwrap_all(
     memory: &LockedMemory,
 ) -> Result<Keys, KmsError> {
     let installation: Arc<str> = file.installation.as_str().into();
+    let signer: Arc<str> = file.public_key.to_string().into();
     let in_file = || {
         let workspaces = file.workspaces.iter();
         workspaces.flat_map(|(workspace, keys)| keys.iter().map(move |key| (workspace, key)))
     };
-    let mut waiting = in_file().enumerate();
+    let mut waiting = in_file().enumerate().collect::<Vec<_>>().into_iter();
     let mut running = JoinSet::new();
     let mut unwrapped = HashMap::new();
     loop {
@@ -34,12 +35,14 @@ pub(super) async fn unwrap_all(
             && let Some((index, (workspace, key))) = waiting.next()
         {
             let (service, installation) = (service.clone(), installation.clone());
+            let signer = signer.clone();
             let (workspace, key) = (workspace.clone(), key.clone());
             running.spawn(async move {
                 let wrapping = Wrapping {
                     installation: &installation,
                     workspace: workspace.as_str(),
                     key: &key.id,
+                    signer: &signer,
                 };
                 let root = service.unwrap(&wrapping, &key.wrapped).await;
                 (index, workspace, key.id, root)
@@ -70,7 +73,7 @@ pub(super) async fn unwrap_all(
 }
 
 /// A panic goes on where it is waited for; otherwise the runtime has gone.
-fn ended(error: JoinError) -> KmsError {
+pub(super) fn ended(error: JoinError) -> KmsError {
     match error.try_into_panic() {
         Ok(panic) => panic::resume_unwind(panic),
         Err(_) => KmsError::Away {

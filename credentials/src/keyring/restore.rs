@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use super::{Keyring, KeyringError, KeyringFile, unwrap_own};
+use super::{Keyring, KeyringError, KeyringFile, unwrap_signing};
+use keyside_store::SigningKey;
+
 use crate::{
     entropy,
     kms::{Kms, KmsError, Wrapping},
@@ -10,7 +12,6 @@ use crate::{
     model::random_id,
     sealing::SealingKey,
 };
-use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// A keyring's file that is looked at and not opened.
@@ -71,6 +72,7 @@ impl Keyring {
             installation,
             workspace: "",
             key: &id,
+            signer: "",
         };
         let stored = self.stored.lock().await;
         let service = stored.kms.service();
@@ -93,20 +95,21 @@ impl Keyring {
             installation,
             workspace: "",
             key: id,
+            signer: "",
         };
         let root = kms.service().unwrap(&wrapping, wrapped).await?;
         let memory = LockedMemory::default();
         Ok(SealingKey::new(id, &installation.into(), &root, &memory))
     }
 
-    /// The installation's own key in a keyring that was backed up.
-    pub(crate) async fn installation_of(
+    /// What signs the heads of an installation whose keyring was backed up.
+    pub(crate) async fn signing_of(
         json: &[u8],
         path: &Path,
         kms: &Kms,
-    ) -> Result<Arc<SealingKey>, KeyringError> {
+    ) -> Result<SigningKey, KeyringError> {
         let file = KeyringFile::parse(json, path)?;
-        Ok(unwrap_own(&*kms.service(), &LockedMemory::default(), &file).await?)
+        Ok(unwrap_signing(&*kms.service(), &file).await?)
     }
 
     /// Puts a keyring that was backed up in its place.

@@ -2,7 +2,7 @@
 //!
 //! The keys themselves stay what they are, so nothing that they have sealed is touched and no request notices.
 
-use super::{Keyring, KeyringError, KeyringFile, Stored};
+use super::{Keyring, KeyringError, KeyringFile, Stored, stored::Bound};
 use crate::kms::{KeyService, KmsError, Wrapping};
 
 /// What going over to another master key came to.
@@ -35,6 +35,7 @@ impl Keyring {
     /// Wraps everything with the master key `to`, and has it take the place of the old one. Repeating it does no harm.
     pub(crate) async fn rewrap(&self, to: &str) -> Result<Rewrapped, KeyringError> {
         let mut stored = self.stored.lock().await;
+        let _lock = stored.lock(&self.path).await?;
         let mut changed = stored.file.clone();
         let previous = stored.previous(to);
         let service = stored.kms.wrapping_with(to)?;
@@ -122,7 +123,7 @@ impl Stored {
     fn wrapping(&self) -> impl Iterator<Item = Option<String>> {
         let service = self.kms.service();
         let keys = self.file.workspaces.values().flatten();
-        [&self.file.installation_key]
+        [&self.file.installation_key, &self.file.signing_key]
             .into_iter()
             .chain(keys)
             .map(move |key| service.wrapped_by(&key.wrapped))
@@ -137,14 +138,16 @@ async fn rewrap(
 ) -> Result<usize, KmsError> {
     let installation = file.installation.clone();
     let mut rewrapped = 0;
-    for (workspace, key) in file.keys_mut() {
+    for (bound, key) in file.keys_mut() {
         if done.is_some() && service.wrapped_by(&key.wrapped).as_deref() == done {
             continue;
         }
+        let Bound(workspace, signer) = &bound;
         let wrapping = Wrapping {
             installation: &installation,
             workspace,
             key: &key.id,
+            signer,
         };
         match service.unwrap(&wrapping, &key.wrapped).await {
             Ok(root) => key.wrapped = service.wrap(&wrapping, &root).await?,

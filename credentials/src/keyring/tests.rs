@@ -1,6 +1,7 @@
 //! The keyring over its file, with a local master key.
 
 mod service;
+mod shared;
 
 use super::*;
 use crate::{MasterKey, sealing::Place};
@@ -71,19 +72,131 @@ async fn the_file_holds_nothing_that_opens_without_the_master_key() {
 }
 
 #[tokio::test]
-async fn damage_and_a_later_format_are_told_apart() {
+async fn damage_a_later_format_and_that_of_a_development_build_are_told_apart() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keyring");
-    std::fs::write(&path, "{\"format\": 1, \"installat").unwrap();
-    assert!(matches!(
-        Keyring::open_or_create(&path, kms(1)).await.err(),
-        Some(KeyringError::Damaged { .. })
-    ));
-    std::fs::write(&path, "{\"format\": 2}").unwrap();
-    assert!(matches!(
-        Keyring::open_or_create(&path, kms(1)).await.err(),
-        Some(KeyringError::Newer { found: 2, .. })
-    ));
+    let refused = async |contents: &str| {
+        std::fs::write(&path, contents).unwrap();
+        let error = Keyring::open_or_create(&path, kms(1)).await.err().unwrap();
+        // Whatever it is, it is not replaced.
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), contents);
+        error
+    };
+    let error = refused("{\"format\": 2, \"installat").await;
+    assert!(matches!(error, KeyringError::Damaged { .. }), "{error}");
+    let error = refused("{\"format\": 2}").await;
+    assert!(matches!(error, KeyringError::Damaged { .. }), "{error}");
+    let error = refused("{\"format\": 3}").await;
+    assert!(
+        matches!(error, KeyringError::Newer { found: 3, .. }),
+        "{error}"
+    );
+    let before = r#"{"format": 1, "installation": "ins_a", "workspaces": {}}"#;
+    let error = refused(before).await;
+    assert!(matches!(error, KeyringError::Development { .. }), "{error}");
+    assert!(error.to_string().contains("empty data folder"), "{error}");
+}
+
+#[tokio::test]
+async fn heads_are_signed_with_one_key_that_a_restart_does_not_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keyring");
+    let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
+    let public = keyring.public_key();
+    drop(keyring);
+    let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
+    assert_eq!(keyring.public_key(), public);
+    let signature = keyring.signing().unwrap().sign(b"head");
+    assert!(public.verify(b"head", &signature));
+    let json = std::fs::read_to_string(&path).unwrap();
+    assert!(json.contains(&public.to_string()), "for people to read");
+}
+
+/// What someone does who can write every file and cannot use the master key: the store could then be signed again by them.
+#[tokio::test]
+async fn no_key_opens_beside_a_public_key_that_it_was_not_wrapped_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keyring");
+    let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
+    keyring.add(&acme()).await.unwrap();
+    keyring.add_next(&acme()).await.unwrap();
+    drop(keyring);
+    let kept = std::fs::read(&path).unwrap();
+    let mut file = KeyringFile::read(&path).unwrap().unwrap();
+    file.public_key = SigningKey::from_seed(&[5; 32]).public();
+    file.replace(&path).unwrap();
+    let error = Keyring::open_or_create(&path, kms(1)).await.err().unwrap();
+    assert!(
+        matches!(error, KeyringError::Kms(KmsError::NotAuthentic { .. })),
+        "{error}"
+    );
+    // Each key by itself refuses it, not only the first that is looked at.
+    let memory = LockedMemory::default();
+    let keys = open::unwrap_all(&kms(1).service(), &file, &memory).await;
+    assert!(keys.unwrap().values().all(Vec::is_empty));
+    std::fs::write(&path, kept).unwrap();
+    let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
+    assert!(keyring.current(&acme()).is_some());
+}
+
+/// Nothing is wrapped together with it either.
+#[tokio::test]
+async fn a_public_key_that_is_swapped_while_a_process_runs_is_not_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keyring");
+    let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
+    let key = keyring.add(&acme()).await.unwrap();
+    let mut file = KeyringFile::read(&path).unwrap().unwrap();
+    file.public_key = SigningKey::from_seed(&[5; 32]).public();
+    file.replace(&path).unwrap();
+    let swapped = std::fs::read(&path).unwrap();
+    let globex = "globex".parse().unwrap();
+    for error in [
+        keyring.add(&globex).await.err().unwrap(),
+        keyring.add_next(&acme()).await.err().unwrap(),
+        keyring.catch_up().await.unwrap_err(),
+    ] {
+        assert!(matches!(error, KeyringError::Damaged { .. }), "{error}");
+    }
+    assert_eq!(std::fs::read(&path).unwrap(), swapped);
+    assert_eq!(keyring.current(&acme()).unwrap().id(), key.id());
+}
+
+#[tokio::test]
+async fn who_only_reads_opens_what_was_sealed_and_has_nothing_to_sign_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keyring");
+    let error = Keyring::open_to_read(&path, kms(1)).await.err().unwrap();
+    assert!(matches!(error, KeyringError::Missing { .. }), "{error}");
+    assert!(!path.exists());
+    let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
+    let key = keyring.add(&acme()).await.unwrap();
+    let blob = key.seal(&PLACE, b"x");
+    let before = std::fs::read(&path).unwrap();
+    let reader = Keyring::open_to_read(&path, kms(1)).await.unwrap();
+    let opened = reader.current(&acme()).unwrap().open(&PLACE, &blob);
+    assert_eq!(&**opened.unwrap(), b"x");
+    assert_eq!(reader.public_key(), keyring.public_key());
+    assert!(reader.signing().is_none());
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+/// The header of a backup shows one to everyone.
+#[tokio::test]
+async fn a_key_that_was_wrapped_for_something_else_does_not_sign() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keyring");
+    let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
+    let (key, alone) = keyring.wrapped_alone("bk_").await.unwrap();
+    drop(keyring);
+    let mut file = KeyringFile::read(&path).unwrap().unwrap();
+    file.signing_key = WrappedKey {
+        id: key.id().to_owned(),
+        wrapped: alone.bytes,
+    };
+    file.replace(&path).unwrap();
+    let error = Keyring::open_or_create(&path, kms(1)).await.err().unwrap();
+    assert!(matches!(error, KeyringError::Damaged { .. }), "{error}");
 }
 
 #[tokio::test]

@@ -57,6 +57,10 @@ async fn it_unwraps_only_for_what_it_was_wrapped_for(service: &dyn KeyService) {
             ..HERE
         },
         Wrapping {
+            signer: "00",
+            ..HERE
+        },
+        Wrapping {
             key: "wk_2",
             ..HERE
         },
@@ -136,6 +140,7 @@ const HERE: Wrapping<'_> = Wrapping {
     installation: "ins_1",
     workspace: "acme",
     key: "wk_1",
+    signer: "",
 };
 
 const KEY: [u8; 32] = *b"a workspace key of the contract.";

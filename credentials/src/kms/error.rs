@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::FORMATS;
-use crate::file::FileError;
+use keyside_store::file::FileError;
 
 /// Why there is no key service, or why it did not unwrap. None repeats any of a key.
 #[derive(Debug, thiserror::Error)]

@@ -17,10 +17,11 @@ pub(crate) use self::files::MasterKeyFiles;
 use super::{KeyService, KmsError, Wrapping};
 use crate::{
     encoding::hex,
-    entropy, file,
+    entropy,
     locked::LockedMemory,
     sealing::{Place, SealError, SealingKey, subkey},
 };
+use keyside_store::file;
 
 /// A master key of the `local` driver. Its subkeys are held in locked memory, the key itself nowhere.
 pub struct MasterKey {
@@ -182,6 +183,7 @@ impl<'a> Wrapping<'a> {
             installation: self.installation,
             workspace: self.workspace,
             key: self.key,
+            signer: self.signer,
         }
     }
 }

@@ -9,7 +9,7 @@ use keyside_config::{Catalogue, KeyRules, RefusedKey};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{Secret, encoding::hex};
+use crate::{encoding::hex, secret::Secret};
 
 /// `sha256:` and the first 16 hex digits of SHA-256 of the secret, so that anyone who has the secret can compute it.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

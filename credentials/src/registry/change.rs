@@ -1,5 +1,25 @@
-//! The changes: each reads the snapshot under the workspace's lock, makes the new documents, has the journal commit them,
-//! and shows the result to the data plane. One file a concern; what they share is here and in `held.rs`.
+//! The changes: each reads the workspace as its chain has it now, makes the new documents, commits them on that state, and
+//! shows the result to the data plane. Who comes second decides again.
+//! One file a concern; what they share is here and in `held.rs`.
+
+/// Decides again where another process has come first, a bounded number of times. No function: what it decides with is
+/// borrowed, and a closure over that is not known to be `Send` (rust-lang/rust#102211).
+macro_rules! decided {
+    ($decide:expr) => {{
+        let mut races = 0;
+        loop {
+            match $decide.await {
+                Err($crate::registry::ChangeError::Raced) if races < $crate::chains::RACES => {
+                    races += 1;
+                    $crate::chains::pause().await;
+                }
+                decided => break decided,
+            }
+        }
+    }};
+}
+
+pub(super) use decided;
 
 mod add;
 mod edit;
@@ -12,22 +32,23 @@ mod sweep;
 mod verify;
 mod workspace;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+pub(super) use self::{add::FirstReading, held::Held};
 
-use serde::Serialize;
+use std::sync::Arc;
+
+use keyside_store::{
+    Effect,
+    chain::{CommitError, Entry, State, Write},
+};
 use tokio::sync::{OwnedMutexGuard, RwLockReadGuard, RwLockWriteGuard, Semaphore};
 
-use super::{Act, ChangeError, Inner, Warning};
+use super::{ChangeError, Inner};
 use crate::{
-    CredentialId, Fingerprint, Label, WorkspaceId,
-    audit::{Detail, Draft, Event},
-    authentic,
-    documents::{CredentialDocument, Stored, WorkspaceDocument},
-    journal::{Body, Write},
-    sealing::{Place, SealingKey},
+    chains::not_begun,
+    documents::{CredentialDocument, TOKEN, WorkspaceDocument},
+    model::{Act, CredentialId, Fingerprint, Label, Warning, WorkspaceId},
+    record::{Detail, Draft, Event},
+    sealing::SealingKey,
     snapshot::{CredentialEntry, Snapshot, WorkspaceEntry},
 };
 
@@ -40,23 +61,33 @@ pub(super) struct Made {
 
 /// Leave to make a change, with the lock of what it changes.
 pub(super) struct Begun<'a, L> {
+    /// The installation's state, no newer than the tokens and workspaces that the change is decided with: what is committed on
+    /// it fails if any of them has changed since.
+    pub(super) on: Option<Arc<State>>,
     _lock: L,
     _gate: RwLockReadGuard<'a, ()>,
 }
 
 impl Inner {
-    /// Leave to change a workspace, and what is in it.
+    /// Leave to change a workspace, and what is in it, as it is now: other processes may have changed it.
     pub(super) async fn begin_in(
         &self,
         by: &Act,
         workspace: &WorkspaceId,
     ) -> Result<Begun<'_, OwnedMutexGuard<()>>, ChangeError> {
-        self.begin_under(by, || self.locks.lock(workspace)).await
+        let tracked = self.chains.of(workspace);
+        let begun = self.begin_under(by, || tracked.lock()).await?;
+        let mark = self.chains.mark(workspace);
+        if let Some(mark) = mark.filter(|mark| mark.is_there) {
+            let findings = self.read_workspace(workspace).await?;
+            self.report(findings).await?;
+            self.finish_one(workspace, &mark).await?;
+        }
+        Ok(begun)
     }
 
-    /// Leave to change what `lock` guards. Whoever had the lock before may have stopped half-way while this one waited for
-    /// it, and nothing may be made on top of what is in memory then: it begins once more. The actor's token may have been
-    /// revoked since the request was authenticated, so it is looked at once the lock is held.
+    /// Leave to change what `lock` guards. The actor's token may have been revoked since the request was authenticated, here or
+    /// by another process, so it is looked at once the lock is held.
     pub(super) async fn begin_under<L, F>(
         &self,
         by: &Act,
@@ -65,16 +96,59 @@ impl Inner {
     where
         F: Future<Output = L>,
     {
+        let gate = self.gate.read().await;
+        let lock = lock().await;
+        let on = self.take_over_installation().await?;
+        self.expect_access(by)?;
+        Ok(Begun {
+            on,
+            _lock: lock,
+            _gate: gate,
+        })
+    }
+
+    /// Takes over what other processes have done to tokens and workspaces.
+    pub(super) async fn refresh_installation(&self) -> Result<(), ChangeError> {
+        self.take_over_installation().await?;
+        Ok(())
+    }
+
+    /// The same. The state that it comes to: tokens and workspaces are known as of this one, or a later one.
+    pub(super) async fn take_over_installation(&self) -> Result<Option<Arc<State>>, CommitError> {
+        let own = self.chains.own();
+        self.chains.refresh(own).await.map_err(not_begun)?;
+        let mut taken_over = self.taken_over.lock().await;
+        // Until nothing has changed while it was read. Whoever else has looked at the chain has not taken over its tokens.
         loop {
-            let gate = self.begin().await?;
-            let begun = Begun {
-                _lock: lock().await,
-                _gate: gate,
+            let Some(state) = own.state() else {
+                return Ok(None);
             };
-            if !self.journal.is_unsettled() {
-                self.expect_access(by)?;
-                return Ok(begun);
+            let before = taken_over.as_ref();
+            if before.is_some_and(|before| before.head == state.head) {
+                return Ok(Some(state));
             }
+            if before.is_none_or(|before| !tokens_in(before).eq(tokens_in(&state))) {
+                let findings = self.read_tokens().await.map_err(CommitError::NotBegun)?;
+                // A token that is gone may have been replaced meanwhile.
+                if !findings.is_empty()
+                    && self.chains.refresh(own).await.map_err(not_begun)?.is_some()
+                {
+                    continue;
+                }
+            }
+            self.forget_erased();
+            *taken_over = Some(state);
+        }
+    }
+
+    fn forget_erased(&self) {
+        let marks = self.chains.marks();
+        let gone = |id: &WorkspaceId| marks.get(id).is_none_or(|mark| !mark.is_there);
+        let snapshot = self.snapshot.load_full();
+        let ids = snapshot.workspaces.values().map(|it| &it.document.id);
+        for id in ids.filter(|id| gone(id)) {
+            self.snapshot.rcu(|snapshot| snapshot.without(id));
+            self.twins.forget();
         }
     }
 
@@ -86,25 +160,61 @@ impl Inner {
         }
     }
 
-    /// Leave to begin something. If an earlier change stopped half-way, everything is read anew first.
-    pub(super) async fn begin(&self) -> Result<RwLockReadGuard<'_, ()>, ChangeError> {
-        loop {
-            let begun = self.gate.read().await;
-            if !self.journal.is_unsettled() {
-                return Ok(begun);
-            }
-            drop(begun);
-            drop(self.begin_alone().await?);
-        }
+    /// Leave to look at everything while no change is under way here.
+    pub(crate) async fn begin_alone(&self) -> RwLockWriteGuard<'_, ()> {
+        self.gate.write().await
     }
 
-    /// Leave to look at everything while no change is under way.
-    pub(crate) async fn begin_alone(&self) -> Result<RwLockWriteGuard<'_, ()>, ChangeError> {
-        let alone = self.gate.write().await;
-        if self.journal.is_unsettled() {
-            self.reload().await?;
+    /// Makes a change of a workspace on the state that it was decided on.
+    pub(super) async fn commit_in(
+        &self,
+        workspace: &WorkspaceEntry,
+        drafts: Vec<Draft>,
+        writes: Vec<Write>,
+    ) -> Result<Arc<State>, ChangeError> {
+        // A secret that was replaced must not come back either.
+        let ends_use = drafts.iter().any(|draft| {
+            draft.effect == Effect::EndsUse || draft.event == Event::CredentialRotated
+        });
+        let document = &workspace.document;
+        let tracked = self.chains.of(&document.id);
+        let on = workspace.at.as_ref().ok_or(ChangeError::Damaged)?;
+        let commit = self
+            .chains
+            .commit(&tracked, Some(on), document.incarnation, drafts, writes);
+        let committed = commit.await;
+        if let Err(CommitError::OutcomeUnknown { .. }) = &committed {
+            self.links.doubt(document.id.clone());
         }
-        Ok(alone)
+        let state = committed?;
+        self.links.changed(&document.id, ends_use);
+        Ok(state)
+    }
+
+    /// Makes a change of the installation's own chain, on the state that it was decided on. Its lock is held by who asks.
+    pub(super) async fn commit_own(
+        &self,
+        on: Option<&Arc<State>>,
+        drafts: Vec<Draft>,
+        writes: Vec<Write>,
+    ) -> Result<Arc<State>, ChangeError> {
+        let own = self.chains.own();
+        let commit = self.chains.commit(own, on, 0, drafts, writes);
+        Ok(commit.await?)
+    }
+
+    /// Reads what other processes may have made since.
+    pub(super) async fn read_all_anew(&self) -> Result<(), ChangeError> {
+        self.refresh_installation().await?;
+        let marks = self.chains.marks();
+        for id in marks
+            .iter()
+            .filter(|(_, mark)| mark.is_there)
+            .map(|(id, _)| id)
+        {
+            self.read_workspace(id).await?;
+        }
+        Ok(())
     }
 
     pub(super) fn sound_workspace(
@@ -122,10 +232,17 @@ impl Inner {
         }
     }
 
-    /// From here on requests see it. Workspaces change side by side, so the swap is tried until none came between.
+    /// From here on requests see it, unless a later state of it is known: who has read slowly must not bring back what was
+    /// revoked meanwhile. Workspaces change side by side, so the swap is tried until none came between.
     pub(super) fn show(&self, workspace: Arc<WorkspaceEntry>) {
-        self.snapshot
-            .rcu(|snapshot| Snapshot::with(snapshot, workspace.clone()));
+        let tracked = self.chains.of(&workspace.document.id);
+        self.snapshot.rcu(|snapshot| {
+            let at = workspace.at.as_ref();
+            match at.is_some_and(|at| tracked.is_past(at)) {
+                true => Snapshot::clone(snapshot),
+                false => Snapshot::with(snapshot, workspace.clone()),
+            }
+        });
     }
 
     /// The same for a workspace of which one credential has changed, and perhaps its own document.
@@ -134,9 +251,14 @@ impl Inner {
         workspace: &WorkspaceEntry,
         settings: WorkspaceDocument,
         entry: CredentialEntry,
+        state: Option<Arc<State>>,
     ) {
         let entry = Arc::new(entry);
-        self.show(Arc::new(workspace.with(settings, entry.clone())));
+        let shown = workspace.with(settings, entry.clone());
+        self.show(Arc::new(match state {
+            Some(state) => shown.at(state),
+            None => shown,
+        }));
         let id = &entry.document.id;
         let before = workspace.credentials.get(id);
         let fingerprint = |entry: &Arc<CredentialEntry>| Some(entry.trace()?.fingerprint.clone());
@@ -147,20 +269,11 @@ impl Inner {
     }
 }
 
-/// One change at a time in a workspace: labels are unique and defaults single within it.
-#[derive(Default)]
-pub(super) struct WorkspaceLocks(Mutex<HashMap<WorkspaceId, Arc<tokio::sync::Mutex<()>>>>);
-
-impl WorkspaceLocks {
-    pub(super) async fn lock(&self, workspace: &WorkspaceId) -> OwnedMutexGuard<()> {
-        let lock = {
-            let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            // Those that nobody holds or waits for are of no use: ids that never became workspaces must not pile up.
-            locks.retain(|_, lock| Arc::strong_count(lock) > 1);
-            locks.entry(workspace.clone()).or_default().clone()
-        };
-        lock.lock_owned().await
-    }
+/// The tokens that a state of the installation names.
+fn tokens_in(state: &State) -> impl Iterator<Item = &Entry> {
+    state
+        .documents()
+        .filter(|entry| entry.name.starts_with(TOKEN))
 }
 
 /// What the record of a change to a credential says of it.
@@ -180,16 +293,6 @@ pub(super) fn detail(
 ) -> Option<(Arc<SealingKey>, Detail)> {
     let fingerprint = fingerprint.clone();
     Some((key.clone(), Detail { fingerprint }))
-}
-
-pub(super) fn write<T: Stored + Serialize>(sealing: &SealingKey, document: &T) -> Write {
-    let key = document.key();
-    let body = authentic::write(sealing, &Place::Document { key: &key }, document);
-    Write {
-        key,
-        expected: document.revision() - 1,
-        body: Some(Body(body)),
-    }
 }
 
 /// The workspace's document with `credential` as the default of its provider and environment.

@@ -1,18 +1,34 @@
 //! Erasing a workspace: its keys are destroyed, its records and runs go, and what the audit log keeps of it can no longer be
 //! opened.
 //!
-//! The record comes first and says which keys are to go, so that a crash at any moment after it is finished at the next
-//! start, and one before it has changed nothing.
+//! First its own chain names nothing any more, and says which keys are to go; then the installation's chain says that it is
+//! erased, and narrows tokens; then the keys are destroyed. A crash in between is finished at the next start.
 
-use super::{Act, ChangeError, Inner, Registry};
-use crate::{
-    Receipt, WorkspaceId, WorkspaceState,
-    audit::{Draft, Event, KeyAct},
-    documents::{CREDENTIALS, workspace_key},
-    journal::Write,
-    model::random_id,
-    storage::StorageError,
+use keyside_store::{
+    StorageError,
+    chain::{CommitError, LoadError, Write},
 };
+
+use super::change::decided;
+use super::{ChangeError, Inner, Registry};
+use crate::{
+    access::TokenDocument,
+    audit::{Receipt, VerifyError},
+    chains::{Erased, RACES, pause},
+    documents::{CREDENTIAL, Document},
+    model::{Act, WorkspaceId, WorkspaceState, random_id},
+    record::{Draft, Event, Gone, KeyAct, Record},
+};
+
+/// The end of a workspace's own chain, as its record has it.
+pub(super) struct Ended {
+    by: Act,
+    keys: Vec<String>,
+    gone: Gone,
+    note: String,
+    /// How many records its chain has.
+    records: u64,
+}
 
 impl Registry {
     /// Erases a workspace for good: destroys its keys, then removes what they opened, and its runs. Requests that are under
@@ -49,77 +65,187 @@ impl Inner {
         id: &WorkspaceId,
         expected: Option<WorkspaceState>,
     ) -> Result<(), ChangeError> {
-        let both = || async { (self.locks.lock(id).await, self.access.changing.lock().await) };
-        let _begun = self.begin_under(by, both).await?;
+        decided!(self.erase_once(by, id, expected))
+    }
+
+    async fn erase_once(
+        &self,
+        by: &Act,
+        id: &WorkspaceId,
+        expected: Option<WorkspaceState>,
+    ) -> Result<(), ChangeError> {
+        let _begun = self.begin_in(by, id).await?;
         let workspace = self.snapshot.load().workspaces.get(id).cloned();
         let workspace = workspace.ok_or(ChangeError::WorkspaceUnknown)?;
+        let mark = self.chains.mark(id).ok_or(ChangeError::WorkspaceUnknown)?;
         let current = WorkspaceState {
-            incarnation: workspace.document.incarnation,
+            incarnation: mark.incarnation,
             revision: workspace.document.revision,
         };
         if expected.is_some_and(|expected| expected != current) {
             let current = current.revision;
             return Err(ChangeError::Superseded { current });
         }
-        let tokens = self.access.without(id, self.clock.now());
-        let mut writes = self.removals(id).await?;
-        writes.extend(tokens.iter().map(|token| token.write(&self.keyring)));
-        let keys = self.keyring.ids(id).await;
-        let draft = Draft {
-            workspace: Some(id.clone()),
-            note: Some(random_id("ers_")),
-            keys: Some(KeyAct::Destroy(keys.clone())),
-            ..Draft::new(Event::WorkspaceErased, by)
+        let tracked = self.chains.of(id);
+        let state = tracked.state();
+        let credentials = state.as_ref().map_or(0, |state| {
+            let names = state.documents().map(|entry| &*entry.name);
+            names.filter(|name| name.starts_with(CREDENTIAL)).count()
+        });
+        // Another process may have made a key for it that nobody here has seen.
+        self.keyring.catch_up().await?;
+        let mut ended = Ended {
+            by: by.clone(),
+            keys: self.keyring.ids(id).await,
+            gone: Gone {
+                incarnation: mark.incarnation,
+                credentials,
+                tokens: Vec::new(),
+            },
+            note: random_id("ers_"),
+            records: state.as_ref().map_or(0, |state| state.head.records),
         };
-        self.journal.commit(draft, writes).await?;
+        // One whose head is not believed is erased by what the installation says of it alone.
+        if let Some(at) = &workspace.at {
+            let names = at.documents().map(|entry| entry.name.to_string());
+            let writes: Vec<_> = names.map(Write::remove).collect();
+            let draft = Draft {
+                workspace: Some(id.clone()),
+                note: Some(ended.note.clone()),
+                keys: Some(KeyAct::Destroy(ended.keys.clone())),
+                erased: Some(ended.gone.clone()),
+                ..Draft::new(Event::ChainEnded, by)
+            };
+            let state = self.commit_in(&workspace, vec![draft], writes).await?;
+            ended.records = state.head.records;
+        }
         self.snapshot.rcu(|snapshot| snapshot.without(id));
         // It has fingerprints of what is gone.
         self.twins.forget();
-        tokens.iter().for_each(|token| self.access.show(token));
-        let destroyed = self.keyring.destroy(&keys.into_iter().collect()).await;
-        if let Err(error) = destroyed {
-            tracing::warn!(%error, "a workspace is erased on record, and its keys are still there");
-            self.journal.unsettle();
+        // Its own chain has ended: whatever happens now, it is erased.
+        let said = self.say_erased(id, Some(ended)).await;
+        said.map_err(|error| match error {
+            CommitError::NotBegun(error) | CommitError::OutcomeUnknown { error, .. }
+                if workspace.at.is_some() =>
+            {
+                ChangeError::ErasingUnfinished(error)
+            }
+            error if workspace.at.is_some() => {
+                ChangeError::ErasingUnfinished(StorageError::unavailable(error))
+            }
+            error => error.into(),
+        })
+    }
+
+    /// What the last record of a workspace's chain says of its end.
+    pub(super) async fn end_of(&self, id: &WorkspaceId) -> Result<Option<Ended>, LoadError> {
+        let tracked = self.chains.of(id);
+        let Some(state) = tracked.state() else {
+            return Ok(None);
+        };
+        let last = state.head.records;
+        let records = tracked.chain.records(&state.head, last, 1).await?;
+        let record = records.first().and_then(Record::parse);
+        Ok(record.and_then(|record| {
+            let Some(KeyAct::Destroy(keys)) = record.keys else {
+                return None;
+            };
+            Some(Ended {
+                by: Act {
+                    actor: record.actor,
+                    request_id: record.request_id,
+                },
+                keys,
+                gone: record.erased?,
+                note: record.note?,
+                records: last,
+            })
+        }))
+    }
+
+    /// Puts it on the installation's record that a workspace is erased, closes it to the tokens that were for it, and destroys
+    /// its keys.
+    pub(super) async fn say_erased(
+        &self,
+        id: &WorkspaceId,
+        ended: Option<Ended>,
+    ) -> Result<(), CommitError> {
+        let Some(ended) = ended else {
+            return Ok(());
+        };
+        let own = self.chains.own();
+        let _changing = own.lock().await;
+        for _ in 0..RACES {
+            let on = self.take_over_installation().await?;
+            // Another process may have said it already, and made one of its id since.
+            let mark = self.chains.mark(id);
+            let mark =
+                mark.filter(|mark| mark.is_there && mark.incarnation == ended.gone.incarnation);
+            let Some(mut mark) = mark else {
+                return Ok(());
+            };
+            let now = self.clock.now();
+            let tokens = self.access.without(id, now);
+            mark.is_there = false;
+            mark.making = None;
+            mark.erased = Some(Erased {
+                at: now,
+                position: on.as_ref().map_or(0, |on| on.head.records) + 1,
+                records: ended.records,
+                keys: ended.keys.clone(),
+            });
+            let draft = Draft {
+                workspace: Some(id.clone()),
+                note: Some(ended.note.clone()),
+                keys: Some(KeyAct::Destroy(ended.keys.clone())),
+                erased: Some(Gone {
+                    tokens: tokens.iter().map(|token| token.id.clone()).collect(),
+                    ..ended.gone.clone()
+                }),
+                ..Draft::new(Event::WorkspaceErased, &ended.by)
+            };
+            let writes = tokens.iter().map(TokenDocument::write);
+            let writes = writes.chain([mark.write(id)]).collect();
+            let commit = self.chains.commit(own, on.as_ref(), 0, vec![draft], writes);
+            match commit.await {
+                Err(CommitError::Raced) => pause().await,
+                outcome => {
+                    outcome?;
+                    tokens.iter().for_each(|token| self.access.show(token));
+                    self.snapshot.rcu(|snapshot| snapshot.without(id));
+                    if let Err(error) = self.destroy_erased_keys().await {
+                        tracing::warn!(%error, "a workspace is erased on record, and its keys are still there");
+                    }
+                    return Ok(());
+                }
+            }
         }
-        Ok(())
+        Err(CommitError::Raced)
     }
 
     /// The receipt of the workspace that was erased last under this id, once nothing is left of it.
     async fn receipt(&self, id: WorkspaceId) -> Result<Receipt, ChangeError> {
-        let receipt = self.audit.receipt(&id).await;
-        let receipt = receipt.map_err(ChangeError::ErasingUnfinished)?;
-        let receipt = receipt.ok_or(ChangeError::WorkspaceUnknown)?;
-        // Documents and keys that storage has not let go of yet go now.
-        let settled = self.begin().await.map(drop);
-        settled.map_err(|error| match error {
-            ChangeError::StoreUnavailable(left) => ChangeError::ErasingUnfinished(left),
-            error => error,
+        self.refresh_installation().await?;
+        let receipt = self.audit.receipt(&id).await.map_err(|error| match error {
+            VerifyError::Storage(error) => ChangeError::ErasingUnfinished(error),
+            error => ChangeError::ErasingUnfinished(StorageError::unavailable(error)),
         })?;
+        let is_there = self.chains.mark(&id).is_some_and(|mark| mark.is_there);
+        let receipt = receipt.filter(|_| !is_there);
+        let receipt = receipt.ok_or(ChangeError::WorkspaceUnknown)?;
+        // Keys that are still there go now.
+        let keys = receipt.destroyed_keys.iter().cloned().collect();
+        let destroyed = self.keyring.destroy(&keys).await;
+        destroyed.map_err(|error| ChangeError::ErasingUnfinished(error.into()))?;
         let runs = self.runs.erase(id, receipt.erased_at).await;
         match runs {
             Some(_) => Ok(receipt),
             None => Err(ChangeError::ErasingUnfinished(runs_remain())),
         }
     }
-
-    /// Everything that stands under the workspace, whether or not it is believed.
-    async fn removals(&self, id: &WorkspaceId) -> Result<Vec<Write>, StorageError> {
-        let mut found = self.storage.list(&format!("{CREDENTIALS}{id}/")).await?;
-        let key = workspace_key(id);
-        let workspace = self.storage.read(&key).await?;
-        found.extend(workspace.map(|document| (key, document)));
-        let removal = |(key, document): (String, crate::storage::Document)| Write {
-            key,
-            expected: document.revision,
-            body: None,
-        };
-        Ok(found.into_iter().map(removal).collect())
-    }
 }
 
 /// The log has the cause.
 fn runs_remain() -> StorageError {
-    StorageError::Unavailable {
-        reason: "run records could not be removed".to_owned(),
-    }
+    StorageError::unavailable("run records could not be removed")
 }

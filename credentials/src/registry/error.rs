@@ -2,18 +2,14 @@
 
 use std::path::PathBuf;
 
-use keyside_config::{EndpointError, VaultReference};
+use keyside_config::{EndpointError, VaultReference, Verification};
+use keyside_store::{StorageError, file::FileError};
 
-use crate::{
-    Finding, KeyringError, KmsError, Label, Verification,
-    access::EnsureOwnerError,
-    audit::Break,
-    file::FileError,
-    storage::{StorageError, StoreOpenError},
-};
+use super::request::GRACE_LIMIT;
+use crate::{keyring::KeyringError, kms::KmsError, live_check::Finding, model::Label};
 
 /// Why a change was not made. None of them leaves anything changed, but for three: see
-/// [`ChangeError::ErasingUnfinished`], [`ChangeError::StoreUnavailable`], and [`ChangeError::CheckFailed`], which leaves the
+/// [`ChangeError::ErasingUnfinished`], [`ChangeError::OutcomeUnknown`], and [`ChangeError::CheckFailed`], which leaves the
 /// version that was tried, destroyed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -114,8 +110,8 @@ pub enum ChangeError {
     /// Withdrawn is withdrawn: its secret is destroyed.
     #[error("the credential was revoked, which is final")]
     Revoked,
-    /// Longer than [`GRACE_LIMIT`](crate::GRACE_LIMIT).
-    #[error("an old version is kept for at most {} days", crate::GRACE_LIMIT.as_secs() / 86_400)]
+    /// Longer than [`GRACE_LIMIT`].
+    #[error("an old version is kept for at most {} days", GRACE_LIMIT.as_secs() / 86_400)]
     GraceTooLong,
     /// The graces have ended, or it was never rotated.
     #[error("no earlier version is left to roll back to")]
@@ -150,8 +146,25 @@ pub enum ChangeError {
     /// next change, or at the next start; asking again gives the receipt.
     #[error("the workspace is erased, and not all of it is gone yet: {0}")]
     ErasingUnfinished(#[source] StorageError),
-    /// Storage, the audit log or the keyring cannot be written. Nothing has changed; but if storage failed while
-    /// the audit record was on its way to the disk, and it arrived, the change is completed when storage is back.
+    /// Another process has changed the same thing again and again meanwhile. Nothing has changed.
+    #[error(
+        "others have changed it meanwhile, each time before this change could be made: try again"
+    )]
+    Raced,
+    /// As many documents as a chain takes.
+    #[error("there are as many as there can be: 32,768 in a workspace")]
+    TooMany,
+    /// The store did not say whether it took the change. What is listed tells, once the store answers again.
+    #[error(
+        "whether the change was made is not known yet ({error}): look at what is listed before trying again"
+    )]
+    OutcomeUnknown {
+        /// The commit that it would be.
+        seq: u64,
+        /// What the store said.
+        error: StorageError,
+    },
+    /// The store or the keyring cannot be written. Nothing has changed.
     #[error("the change could not be recorded: {0}")]
     StoreUnavailable(#[from] StorageError),
 }
@@ -194,9 +207,6 @@ impl From<KeyringError> for ChangeError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// The store's folder: locked by another process, damaged, not permitted.
-    #[error(transparent)]
-    Store(#[from] StoreOpenError),
     /// Storage fails: a full disk, a store that is away.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -223,25 +233,28 @@ pub enum OpenError {
         /// What tells.
         keyring: PathBuf,
     },
-    /// It was left by a release that knows of more.
+    /// The store is not the one in which the last changes were acknowledged, or the head of its own chain is not what was
+    /// written.
     #[error(
-        "audit record {position} was written by a later release of Keyside: start that one, or restore a backup from before"
+        "the installation's own chain is not believed: {damage}. Restore the newest copy of the whole data folder. If an older state is \
+         wanted, restore a backup of it (`keyside restore --older`); {} has the heads that were acknowledged last",
+        heads.display()
     )]
-    Newer {
-        /// The first such record.
-        position: u64,
+    Damaged {
+        /// What is wrong with it.
+        damage: keyside_store::chain::Damage,
+        /// The folder of the heads that were acknowledged.
+        heads: PathBuf,
     },
-    /// The store is not the one in which the last changes were acknowledged.
+    /// The heads that were acknowledged last are gone, so that nobody can tell whether the store is the newest.
     #[error(
-        "the store was cut, put back to an older state, or is another one: {found}. Restore the newest copy of the data folder. If the \
-         older state is wanted, remove {} and start again: keys that were revoked since are then valid again",
-        anchor.display()
+        "the folder {} is gone, and only it tells whether the store is as it was last. Put it back with the rest of the data \
+         folder, or restore a backup",
+        heads.display()
     )]
-    Replaced {
-        /// The first record that tells.
-        found: Break,
-        /// The file that tells.
-        anchor: PathBuf,
+    AnchorMissing {
+        /// Where it should be.
+        heads: PathBuf,
     },
     /// The owner's token cannot be left where the owner finds it.
     #[error("the owner token cannot be written: {0}")]
@@ -251,14 +264,5 @@ pub enum OpenError {
 impl From<KeyringError> for OpenError {
     fn from(error: KeyringError) -> Self {
         Self::Keyring(error)
-    }
-}
-
-impl From<EnsureOwnerError> for OpenError {
-    fn from(error: EnsureOwnerError) -> Self {
-        match error {
-            EnsureOwnerError::File(error) => Self::TokenFile(error),
-            EnsureOwnerError::Storage(error) => error.into(),
-        }
     }
 }

@@ -8,12 +8,15 @@ use std::sync::Arc;
 use serde_json::json;
 
 use self::archive::Archive;
-use super::{Act, ChangeError, Filter, Inner, Registry, in_order};
+use keyside_store::{StorageError, chain::State};
+
+use super::change::decided;
+use super::{ChangeError, Filter, Inner, Registry, in_order};
 use crate::{
-    AuditRecord, Scope, WorkspaceId,
-    audit::{AuditFilter, Draft, Event, Head},
+    audit::{AuditFilter, Head, Line},
+    model::{Act, Scope, WorkspaceId},
+    record::{AuditRecord, Draft, Event},
     snapshot::Snapshot,
-    storage::StorageError,
 };
 
 impl Registry {
@@ -30,9 +33,13 @@ impl Registry {
         by: &Act,
         id: &WorkspaceId,
     ) -> Result<Vec<u8>, ChangeError> {
-        let (head, snapshot) = self.inner.begin_export(by, id).await?;
+        let (state, snapshot) = self.inner.begin_export(by, id).await?;
+        let head = Head {
+            position: state.head.records,
+            hash: state.head.hash,
+        };
         let mut archive = Archive::at(self.inner.clock.now());
-        self.write(&mut archive, id, head, &snapshot).await?;
+        self.write(&mut archive, id, &state, &snapshot).await?;
         Ok(archive.finish(json!({
             "format": "keyside-workspace-export/1",
             "installation": self.inner.keyring.installation().installation(),
@@ -47,7 +54,7 @@ impl Registry {
         &self,
         archive: &mut Archive,
         id: &WorkspaceId,
-        head: Head,
+        state: &State,
         snapshot: &Snapshot,
     ) -> Result<(), StorageError> {
         let workspace = snapshot.workspaces.get(id);
@@ -61,7 +68,9 @@ impl Registry {
         let credentials: Vec<_> = credentials.iter().map(form::credential).collect();
         archive.json("credentials.json", &credentials);
         let records = self.inner.records_of(id).await?;
-        let records = records.iter().filter(|it| it.position <= head.position);
+        let records = records
+            .iter()
+            .filter(|it| it.chain.workspace_id().is_none() || it.position <= state.head.records);
         archive.lines("audit.ndjson", records.map(form::record));
         let runs = self.inner.runs.of_workspace(id).await?;
         archive.lines("runs.ndjson", runs.iter().map(form::run));
@@ -75,17 +84,29 @@ impl Inner {
         &self,
         by: &Act,
         id: &WorkspaceId,
-    ) -> Result<(Head, Arc<Snapshot>), ChangeError> {
+    ) -> Result<(Arc<State>, Arc<Snapshot>), ChangeError> {
+        decided!(self.begin_export_once(by, id))
+    }
+
+    async fn begin_export_once(
+        &self,
+        by: &Act,
+        id: &WorkspaceId,
+    ) -> Result<(Arc<State>, Arc<Snapshot>), ChangeError> {
         let _begun = self.begin_in(by, id).await?;
         let snapshot = self.snapshot.load_full();
-        if !snapshot.workspaces.contains_key(id) {
-            return Err(ChangeError::WorkspaceUnknown);
-        }
+        let workspace = snapshot.workspaces.get(id);
+        let workspace = workspace.ok_or(ChangeError::WorkspaceUnknown)?;
         let exported = Draft {
             workspace: Some(id.clone()),
             ..Draft::new(Event::WorkspaceExported, by)
         };
-        Ok((self.audit.put_on_record(exported).await?, snapshot))
+        let state = self
+            .commit_in(workspace, vec![exported], Vec::new())
+            .await?;
+        let settings = workspace.document.clone();
+        self.show(Arc::new(workspace.with_all(settings, []).at(state.clone())));
+        Ok((state, snapshot))
     }
 
     /// As whoever is limited to the workspace sees them: none is of an earlier one of its name.
@@ -97,11 +118,16 @@ impl Inner {
             within: Scope::Only(Arc::new([id.clone()].into())),
             ..AuditFilter::default()
         };
-        let mut export = self.audit.export(filter, 1).await;
+        let mut export = self.audit.export(filter, None);
         let mut of_workspace = Vec::new();
-        while let Some(records) = export.next().await? {
+        while let Some(lines) = export.next().await? {
+            let records = lines.into_iter().filter_map(|line| match line {
+                Line::Record(record) => Some(*record),
+                Line::Hidden { .. } | Line::End { .. } => None,
+            });
             of_workspace.extend(records);
         }
+        of_workspace.sort_by_key(|record| (record.at, record.chain.clone(), record.position));
         Ok(of_workspace)
     }
 }

@@ -10,16 +10,34 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::Inner;
+use super::change::decided;
+use super::{ChangeError, Inner};
 use crate::{
-    Act, ChangeError,
-    audit::{Detail, Draft, Event},
-    signals::{Attempt, Notice},
+    model::Act,
+    record::{Detail, Draft, Event},
+    snapshot::signals::{Attempt, Notice},
 };
 
 /// Starts it on the current runtime, until `inner` is gone.
 pub(super) fn start(inner: &Arc<Inner>, notices: mpsc::Receiver<Notice>) {
     tokio::spawn(keep_house(Arc::downgrade(inner), notices));
+    tokio::spawn(keep_links(Arc::downgrade(inner)));
+}
+
+async fn keep_links(inner: Weak<Inner>) {
+    if let Some(inner) = inner.upgrade()
+        && let Err(error) = inner.chains.sweep().await
+    {
+        tracing::warn!(%error, "what a crash has left in the store is removed at a later start");
+    }
+    while let Some(links) = inner.upgrade().map(|inner| inner.links.clone()) {
+        // The registry may end meanwhile.
+        let _ = tokio::time::timeout(BETWEEN_SWEEPS, links.wait()).await;
+        let Some(inner) = inner.upgrade() else {
+            return;
+        };
+        inner.link_due().await;
+    }
 }
 
 async fn keep_house(inner: Weak<Inner>, mut notices: mpsc::Receiver<Notice>) {
@@ -52,13 +70,18 @@ impl Inner {
     /// Under the workspace's lock: what was refused before it was erased is nothing that one of the same name, made since,
     /// should be told of.
     pub(super) async fn note_use(&self, notice: &Notice) -> Result<(), ChangeError> {
+        decided!(self.note_use_once(notice))
+    }
+
+    async fn note_use_once(&self, notice: &Notice) -> Result<(), ChangeError> {
         let document = &notice.entry.document;
         let _begun = self
             .begin_in(&Act::system("use"), &document.workspace)
             .await?;
-        if self.snapshot.load().credential(&document.id).is_none() {
+        let snapshot = self.snapshot.load_full();
+        let Some((workspace, _)) = snapshot.credential(&document.id) else {
             return Ok(());
-        }
+        };
         let key = self.keyring.current(&document.workspace);
         let fingerprint = notice.entry.trace().map(|trace| trace.fingerprint.clone());
         let draft = Draft {
@@ -70,7 +93,9 @@ impl Inner {
                 .map(|(key, fingerprint)| (key, Detail { fingerprint })),
             ..Draft::new(notice.attempt.event(), &Act::system("proxy"))
         };
-        self.audit.put_on_record(draft).await?;
+        let state = self.commit_in(workspace, vec![draft], Vec::new()).await?;
+        let settings = workspace.document.clone();
+        self.show(Arc::new(workspace.with_all(settings, []).at(state)));
         Ok(())
     }
 }

@@ -7,8 +7,9 @@ use std::{
 
 use super::in_order;
 use crate::{
-    Act, ChangeError, Credential, CredentialId, Edit, Finding, LiveCheck, Registry, Revocation,
-    Rollback, Rotation, Saved,
+    live_check::{Finding, LiveCheck},
+    model::{Act, Credential, CredentialId},
+    registry::{ChangeError, Edit, Registry, Revocation, Rollback, Rotation, Saved},
 };
 
 impl Registry {

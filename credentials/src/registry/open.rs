@@ -1,106 +1,146 @@
-//! Opening, and reading everything anew after a change that stopped half-way: the same steps.
+//! Opening: the installation's chain first, then each workspace's; what a crash has left half done is finished.
 
-use std::{
-    path::Path,
-    sync::{Arc, Mutex, OnceLock},
-};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{RwLock, Semaphore, mpsc};
-
-use super::{
-    Inner, OpenError, OpenOptions, change::WorkspaceLocks, references::References, twins::Twins,
-};
-use crate::{
-    Access, Act, Audit, Kms, Runs,
-    access::EnsureOwnerError,
-    audit::{Draft, Event, Head, Lead},
-    clock::Ratchet,
+use keyside_store::{
+    StorageError,
+    chain::{CommitError, LoadError, State},
     file,
-    journal::{Journal, Pending},
-    keyring::Keyring,
-    ledger::Ledger,
-    signals::{Notice, Notices},
-    snapshot::{self, Finding, Snapshot},
-    storage::{Log, Storage, StorageError},
 };
+use tokio::{
+    sync::{RwLock, Semaphore, mpsc},
+    task::JoinSet,
+};
+
+use super::{Inner, OpenError, OpenOptions, references::References, twins::Twins};
+use crate::{
+    access::{Access, EnsureOwnerError},
+    audit::Audit,
+    chains::{Chains, HEADS, pause},
+    clock::Ratchet,
+    documents::WORKSPACE,
+    keyring::Keyring,
+    model::{Act, WorkspaceId},
+    record::{Draft, Event},
+    runs::Runs,
+    snapshot::{
+        Finding, Loading, Snapshot, WorkspaceEntry,
+        signals::{Notice, Notices},
+    },
+};
+
+/// What a process does with a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It changes it, perhaps beside others that do.
+    Authority,
+    /// It resolves from it, and writes nothing.
+    Reader,
+}
 
 /// A registry's inside, and what opening it has left to do.
 pub(super) struct Opened {
-    pub(super) inner: Inner,
+    pub(super) inner: Arc<Inner>,
     /// Where refused uses of credentials come out from now on.
     pub(super) notices: mpsc::Receiver<Notice>,
 }
 
 impl Inner {
-    pub(super) async fn open(options: OpenOptions) -> Result<Opened, OpenError> {
+    /// Opens what is stored, to change it or only to resolve from it: then nothing is written, swept or made.
+    pub(super) async fn open(options: OpenOptions, role: Role) -> Result<Opened, OpenError> {
         let OpenOptions {
-            storage,
+            backend,
             keyring: path,
             kms,
             catalogue,
             rules,
             clock,
         } = options;
-        if let Some(folder) = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty())
+        let folder = path.parent();
+        if let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty())
+            && role == Role::Authority
         {
             file::make_folder(folder).map_err(|error| OpenError::Keyring(error.into()))?;
         }
-        let keyring = Arc::new(open_keyring(&path, kms, &*storage).await?);
+        let heads = path.with_file_name(HEADS);
+        let storage = &*backend.storage;
+        let is_new = storage.get("installation/head").await?.is_none();
+        // Asked first: whatever a missing keyring means, it must not be answered with a new one over old data.
+        if !path.exists() && !is_new {
+            return Err(OpenError::KeyringMissing { path });
+        }
+        let keyring = Arc::new(match role {
+            Role::Authority => Keyring::open_or_create(&path, kms).await?,
+            Role::Reader => Keyring::open_to_read(&path, kms).await?,
+        });
         let clock = Arc::new(Ratchet::new(clock));
-        let anchor = path.with_file_name("audit-head");
-        let audit = Arc::new(Audit::new(
-            storage.clone(),
-            keyring.clone(),
-            clock.clone(),
-            &anchor,
-        ));
-        let journal = Journal::new(storage.clone(), audit.clone());
-        let (pending, ledger) = read(&journal, &audit).await?;
-        if let Some(found) = ledger.scan.replaced {
-            return Err(OpenError::Replaced { found, anchor });
-        }
-        if let Some(position) = ledger.scan.newer {
-            return Err(OpenError::Newer { position });
-        }
-        // The first record of all is the owner token's, so it is older than any workspace's key.
-        if ledger.scan.head.position == 0 && keyring.has_workspaces() {
+        let chains = Chains::new(backend.clone(), keyring.clone(), clock.clone(), &heads).await;
+        let chains = Arc::new(chains);
+        if is_new && (keyring.has_workspaces() || chains.is_anchored()) {
             return Err(OpenError::StoreMissing { keyring: path });
         }
-        clock.at_least(ledger.latest);
-        let epoch = keyring.epoch().await;
+        chains
+            .refresh(chains.own())
+            .await
+            .map_err(|error| match error {
+                LoadError::Storage(error) => OpenError::Storage(error),
+                LoadError::Damaged(damage) => OpenError::Damaged {
+                    damage,
+                    heads: heads.clone(),
+                },
+            })?;
+        if !is_new && role == Role::Authority && !chains.is_anchored() {
+            return Err(OpenError::AnchorMissing { heads });
+        }
         let (notices, noted) = Notices::new(clock.clone());
-        let inner = Self {
-            journal,
+        let erased = chains.marks();
+        // A clock that was ahead then, and is right now, must not forget the runs of one that has the id since.
+        let now = clock.now().max(chains.latest());
+        let erased = erased.iter().filter_map(|(id, mark)| {
+            let erased = mark.erased.as_ref()?;
+            Some((id.clone(), erased.at.min(now)))
+        });
+        let inner = Arc::new(Self {
             access: Access::new(clock.clone(), &path.with_file_name("admin-token")),
+            audit: Arc::new(Audit::new(chains.clone(), keyring.clone())),
             snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
-            locks: WorkspaceLocks::default(),
             gate: RwLock::default(),
             rotations: Mutex::default(),
             notices,
             twins: Twins::default(),
             declared: OnceLock::new(),
-            references: References::new(ledger.sources.clone()),
-            runs: Runs::start(storage.clone(), ledger.erased.clone()),
-            storage,
-            epoch,
+            references: References::new(),
+            links: Arc::default(),
+            taken_over: tokio::sync::Mutex::default(),
+            runs: match role {
+                Role::Authority => Runs::start(backend.runs.clone(), erased.collect()),
+                Role::Reader => Runs::unkept(),
+            },
+            notes: backend.notes.clone(),
+            chains,
             keyring,
             catalogue,
             rules,
             clock,
-            audit,
-        };
-        if let Some(error) = inner.apply(pending, &ledger).await? {
-            tracing::error!(%error, "what is on record counts, and is written before the next change");
-            inner.journal.unsettle();
+        });
+        let findings = inner.read_workspaces().await?;
+        inner.clock.at_least(inner.chains.latest());
+        if role == Role::Authority {
+            unless_full("what was found damaged", inner.report(findings).await)?;
+            unless_full("the restore", inner.note_restore().await)?;
+            inner.ensure_owner().await?;
+            if let Err(error) = inner.finish().await {
+                tracing::error!(%error, "what a crash has left half done is finished at a later start");
+            }
         }
-        unless_full("the restore", inner.note_restore(&ledger).await)?;
-        inner.ensure_owner().await?;
+        let own = inner.chains.own().state().map(|own| own.head.link());
+        let head = own.map_or_else(String::new, |own| {
+            format!("installation {}:{}", own.records, own.hash)
+        });
         tracing::info!(
             workspaces = inner.snapshot.load().workspaces.len(),
-            audit_head = %inner.audit.head().await,
+            audit_head = %head,
             "opened the credential store"
         );
         Ok(Opened {
@@ -109,163 +149,218 @@ impl Inner {
         })
     }
 
-    /// Reads everything anew: a change stopped half-way, and what is in memory may be behind what is stored.
-    pub(super) async fn reload(&self) -> Result<(), StorageError> {
-        let (pending, ledger) = read(&self.journal, &self.audit).await?;
-        if let Some(error) = self.apply(pending, &ledger).await? {
-            return Err(error);
-        }
-        self.journal.settled();
-        // An erasing may have been the one that stopped.
-        self.runs.erase_all(ledger.erased).await;
-        Ok(())
+    /// Takes over the tokens as the installation's chain has them. Those that are not believed let nobody in.
+    pub(super) async fn read_tokens(&self) -> Result<Vec<Finding>, StorageError> {
+        let own = self.chains.own();
+        let Some(state) = own.state() else {
+            return Ok(Vec::new());
+        };
+        let findings = self.access.read(&own.chain, &state).await?;
+        self.access
+            .read_last_used(&*self.notes, &self.keyring)
+            .await?;
+        Ok(findings)
     }
 
-    /// Finishes what is on record and not carried out, believes what the log vouches for, and puts the rest on record. Says why
-    /// something is left to be finished, if it is: what is in memory is as if it were not.
-    async fn apply(
+    /// Reads every workspace, many at a time.
+    async fn read_workspaces(self: &Arc<Self>) -> Result<Vec<Finding>, StorageError> {
+        let marks = self.chains.marks();
+        let mut waiting = marks.keys().cloned();
+        let (mut reading, mut findings) = (JoinSet::new(), self.read_tokens().await?);
+        loop {
+            while reading.len() < AT_ONCE
+                && let Some(id) = waiting.next()
+            {
+                let inner = self.clone();
+                reading.spawn(async move { inner.read_workspace(&id).await });
+            }
+            let Some(read) = reading.join_next().await else {
+                return Ok(findings);
+            };
+            let read = read.map_err(StorageError::unavailable)?;
+            findings.extend(read?);
+        }
+    }
+
+    /// Reads a workspace as its chain is now, and shows it if it is another than before. What is not believed is shown as
+    /// damaged.
+    pub(super) async fn read_workspace(
         &self,
-        pending: Vec<Pending>,
-        ledger: &Ledger,
-    ) -> Result<Option<StorageError>, StorageError> {
-        let mut unfinished = self.journal.settle(pending, ledger).await?;
-        let destroyed = self.keyring.destroy(&ledger.destroyed).await;
-        let not_destroyed = destroyed.err().map(StorageError::from);
-        self.keyring.settle(ledger.master_key.as_deref()).await?;
-        let before = self.snapshot.load_full();
-        let (snapshot, findings) = snapshot::load(
-            &*self.storage,
-            &unfinished,
-            &self.keyring,
-            ledger,
-            &before,
-            &self.notices,
-        )
-        .await?;
-        self.access
-            .load(&*self.storage, &unfinished, &self.keyring, ledger)
-            .await?;
-        self.report(ledger, findings).await?;
-        self.snapshot.store(Arc::new(snapshot));
-        self.twins.forget();
-        // Nobody waits for the first look at those that are there again.
-        self.follow_all(&Arc::new(Semaphore::new(0)));
-        // Of what those keys opened, nothing is believed any more.
-        Ok(unfinished.full.take().or(not_destroyed))
+        id: &WorkspaceId,
+    ) -> Result<Vec<Finding>, StorageError> {
+        let tracked = self.chains.of(id);
+        let refreshed = self.chains.refresh(&tracked).await;
+        let mark = self.chains.mark(id).filter(|mark| mark.is_there);
+        let Some(mark) = mark else {
+            // Of one that is erased, the records are all that is left.
+            return Ok(Vec::new());
+        };
+        match refreshed {
+            Ok(_) => {}
+            Err(LoadError::Storage(error)) => return Err(error),
+            Err(LoadError::Damaged(damage)) => {
+                tracing::error!(workspace = %id, %damage, "a workspace is not believed, and not used");
+                return Ok(self.show_damaged(id));
+            }
+        }
+        let Some(state) = tracked.state() else {
+            // Named, and not begun yet.
+            return Ok(Vec::new());
+        };
+        if state.head.incarnation < mark.incarnation {
+            if mark.making.is_some() {
+                // Its chain is that of the one before, until it is begun.
+                return Ok(Vec::new());
+            }
+            tracing::error!(workspace = %id, "the head of an erased workspace stands in the place of its successor's");
+            return Ok(self.show_damaged(id));
+        }
+        self.show_state(id, state).await
+    }
+
+    /// Shows a workspace as a state of its chain has it.
+    pub(super) async fn show_state(
+        &self,
+        id: &WorkspaceId,
+        mut state: Arc<State>,
+    ) -> Result<Vec<Finding>, StorageError> {
+        let tracked = self.chains.of(id);
+        let mut looks = LOOKS;
+        loop {
+            let before = self.snapshot.load().workspaces.get(id).cloned();
+            let is_shown = before.as_ref().is_some_and(|before| {
+                let at = before.at.as_ref();
+                before.damage.is_none() && at.is_some_and(|at| at.head == state.head)
+            });
+            if is_shown {
+                return Ok(Vec::new());
+            }
+            if state.document(WORKSPACE).is_none() {
+                // Erased, and the installation has not said so yet.
+                self.snapshot.rcu(|snapshot| snapshot.without(id));
+                self.twins.forget();
+                return Ok(Vec::new());
+            }
+            self.catch_up_keys(id).await;
+            let loading = self.loading(before.as_deref());
+            let read = loading.read(id, &tracked.chain, state.clone()).await?;
+            let (entry, findings) = read;
+            if !findings.is_empty() {
+                // What it named may be gone because it was replaced meanwhile.
+                match self.chains.refresh(&tracked).await {
+                    Err(LoadError::Storage(error)) => return Err(error),
+                    // Another one is on its way.
+                    Err(LoadError::Damaged(_)) if looks > 0 => {
+                        looks -= 1;
+                        pause().await;
+                        continue;
+                    }
+                    _ => {}
+                }
+                let newest = tracked.state();
+                if let Some(newest) = newest.filter(|newest| newest.head != state.head) {
+                    state = newest;
+                    continue;
+                }
+            }
+            self.show(Arc::new(entry));
+            self.twins.forget();
+            // A later state is known by now, and who knows it may not have shown it yet: what is shown on return is no older
+            // than what was looked at.
+            if let Some(newest) = tracked.state().filter(|_| tracked.is_past(&state)) {
+                state = newest;
+                continue;
+            }
+            // Nobody waits for the first look at those that are there again.
+            self.follow_all(&Arc::new(Semaphore::new(0)));
+            return Ok(findings);
+        }
+    }
+
+    fn show_damaged(&self, id: &WorkspaceId) -> Vec<Finding> {
+        let before = self.snapshot.load().workspaces.get(id).cloned();
+        let (entry, finding) = self.loading(before.as_deref()).damaged(id);
+        self.show(Arc::new(entry));
+        vec![finding]
+    }
+
+    fn loading<'a>(&'a self, before: Option<&'a WorkspaceEntry>) -> Loading<'a> {
+        Loading {
+            keyring: &self.keyring,
+            notices: &self.notices,
+            before,
+        }
+    }
+
+    /// Another process may have made the workspace, or a key for it: what is written here is shown without being read.
+    async fn catch_up_keys(&self, id: &WorkspaceId) {
+        if let Err(error) = self.keyring.catch_up().await {
+            tracing::warn!(workspace = %id, %error, "the keyring could not be read again");
+        }
     }
 
     /// Where there is no room to put the token on record, the next start makes it.
-    async fn ensure_owner(&self) -> Result<(), EnsureOwnerError> {
-        let ensured = self.access.ensure_owner(&self.journal, &self.keyring).await;
-        match ensured {
-            Err(EnsureOwnerError::Storage(error)) => {
+    async fn ensure_owner(self: &Arc<Self>) -> Result<(), OpenError> {
+        match self.make_owner().await {
+            Err(EnsureOwnerError::Commit(error)) => {
                 unless_full("an owner token", Err::<(), _>(error))?;
                 Ok(())
             }
-            ensured => ensured,
+            Err(EnsureOwnerError::File(error)) => Err(OpenError::TokenFile(error)),
+            Ok(()) => Ok(()),
         }
     }
 
-    /// A restore happens offline, where there is no log to write to; the first start after it does.
-    async fn note_restore(&self, ledger: &Ledger) -> Result<(), StorageError> {
+    /// A restore happens offline; the first start after it puts it on record.
+    async fn note_restore(&self) -> Result<(), CommitError> {
         let Some((epoch, backup)) = self.keyring.restored().await else {
             return Ok(());
         };
-        let note = format!("{backup}, epoch {epoch}");
-        if ledger.restored.as_ref() != Some(&note) {
-            let restored = Draft {
-                note: Some(note),
-                ..Draft::new(Event::BackupRestored, &Act::system("start"))
-            };
-            self.audit.put_on_record(restored).await?;
-        }
-        Ok(())
-    }
-
-    async fn append_finding(&self, draft: Draft) -> Result<Head, StorageError> {
-        self.storage.expect_room(draft.effect).await?;
-        self.audit.append(draft).await
+        let mark = format!("{backup}, epoch {epoch}");
+        let restored = Draft {
+            note: Some(mark.clone()),
+            ..Draft::new(Event::BackupRestored, &Act::system("start"))
+        };
+        self.once(&mark, restored).await
     }
 
     /// Each finding once: it is found again at every start.
-    async fn report(&self, ledger: &Ledger, findings: Vec<Finding>) -> Result<(), StorageError> {
-        let mut head = None;
-        let drafts = findings
-            .into_iter()
-            .map(Draft::from)
-            .chain(broken_log(ledger));
-        for draft in drafts {
-            let note = draft.note.as_deref().unwrap_or_default();
-            let stands_at = draft.documents.first().map(|lead| lead.key.as_str());
-            tracing::error!(stands_at, "not believed, and not used: {note}");
-            if !draft
-                .documents
-                .iter()
-                .all(|finding| ledger.is_reported(finding))
-            {
-                let appended = self.append_finding(draft).await;
-                head = unless_full("the finding", appended)?.or(head);
-            }
-        }
-        if let Some(head) = head {
-            self.audit.to_disk(head).await?;
+    pub(super) async fn report(&self, findings: Vec<Finding>) -> Result<(), CommitError> {
+        for finding in findings {
+            let Finding {
+                stands_at, damage, ..
+            } = &finding;
+            tracing::error!(stands_at, "not believed, and not used: {damage}");
+            let hash = finding.hash.map(|hash| hash.to_string());
+            let mark = format!("{stands_at} {}", hash.unwrap_or_default());
+            let draft = Draft {
+                note: Some(format!("{stands_at}: {damage}")),
+                workspace: finding.workspace,
+                credential: finding.credential,
+                ..Draft::new(Event::DocumentDamaged, &Act::system("start"))
+            };
+            self.once(&mark, draft).await?;
         }
         Ok(())
     }
 }
 
 /// A disk without room is no reason not to start: what is not put on record now is at a later start.
-fn unless_full<T>(what: &str, outcome: Result<T, StorageError>) -> Result<Option<T>, StorageError> {
+fn unless_full(what: &str, outcome: Result<(), CommitError>) -> Result<(), OpenError> {
     match outcome {
-        Err(error @ StorageError::Full { .. }) => {
+        Err(CommitError::NotBegun(error @ StorageError::Full { .. })) => {
             tracing::error!(%error, "{what} is not put on record before a later start");
-            Ok(None)
+            Ok(())
         }
-        outcome => outcome.map(Some),
-    }
-}
-
-/// Reads what was begun and the audit log; writes nothing.
-async fn read(journal: &Journal, audit: &Audit) -> Result<(Vec<Pending>, Ledger), StorageError> {
-    let pending = journal.pending().await?;
-    let ledger = Ledger::read(audit, &Pending::changes(&pending)).await?;
-    Ok((pending, ledger))
-}
-
-async fn open_keyring(path: &Path, kms: Kms, storage: &dyn Storage) -> Result<Keyring, OpenError> {
-    // Asked first: whatever a missing keyring means, it must not be answered with a new one over old data.
-    if !path.exists() && !is_empty(storage).await? {
-        return Err(OpenError::KeyringMissing {
-            path: path.to_owned(),
-        });
-    }
-    Ok(Keyring::open_or_create(path, kms).await?)
-}
-
-async fn is_empty(storage: &dyn Storage) -> Result<bool, StorageError> {
-    Ok(storage.last(Log::Audit).await? == 0 && storage.list("").await?.is_empty())
-}
-
-impl From<Finding> for Draft {
-    fn from(finding: Finding) -> Self {
-        Self {
-            workspace: finding.workspace,
-            credential: finding.credential,
-            note: Some(format!("{}: {}", finding.lead.key, finding.damage)),
-            documents: vec![finding.lead],
-            ..Self::new(Event::DocumentDamaged, &Act::system("start"))
+        Err(CommitError::NotBegun(error) | CommitError::OutcomeUnknown { error, .. }) => {
+            Err(error.into())
         }
+        Err(error) => Err(StorageError::unavailable(error).into()),
+        Ok(()) => Ok(()),
     }
 }
 
-/// The log itself, where it is not what was written.
-fn broken_log(ledger: &Ledger) -> Option<Draft> {
-    let found = ledger.scan.first_break()?;
-    // Stands for the finding, so that it is known again: no document has such a key.
-    let key = format!("audit {}-{}", found.position, ledger.scan.last_break);
-    Some(Draft {
-        note: Some(found.to_string()),
-        documents: vec![Lead { key, hash: None }],
-        ..Draft::new(Event::AuditDamaged, &Act::system("start"))
-    })
-}
+/// How often a state is looked at whose documents are replaced each time.
+const LOOKS: u32 = 20;
+/// Workspaces that are read at the same time.
+const AT_ONCE: usize = 16;

@@ -15,16 +15,16 @@ use keyside_config::AllowedReferences;
 use tokio::{runtime::Handle, sync::Semaphore, time::sleep};
 
 use self::on_record::OnRecord;
-use super::{ChangeError, Inner, Registry};
+use super::{ChangeError, Inner, Registry, change::FirstReading};
 use crate::{
-    Credential, CredentialId, Secret, Standing, WorkspaceId,
     declared::{
-        process_key,
+        Standing, process_key,
         state::{Change, State},
     },
     documents::Trace,
-    model::refused_kind,
+    model::{Credential, CredentialId, WorkspaceId, refused_kind},
     sealing::SealingKey,
+    secret::Secret,
     snapshot::CredentialEntry,
     source::{self, AT_ONCE, Found, GRACE, SecretSource, SourceError, VaultReference},
 };
@@ -47,8 +47,6 @@ pub(super) struct References {
     key: Arc<SealingKey>,
     following: OnceLock<Following>,
     followers: Mutex<HashMap<CredentialId, Arc<Follower>>>,
-    /// The last record that tells which secret of each is used.
-    recorded: Mutex<HashMap<CredentialId, u64>>,
 }
 
 struct Following {
@@ -69,12 +67,6 @@ struct Follower {
 struct Known {
     state: State,
     on_record: OnRecord,
-}
-
-/// A secret that a new credential refers to.
-pub(super) struct FirstReading {
-    pub(super) version: String,
-    pub(super) secret: Secret,
 }
 
 impl Registry {
@@ -117,19 +109,12 @@ impl Registry {
 }
 
 impl References {
-    /// `recorded` is where the audit log speaks last of the secret of each.
-    pub(super) fn new(recorded: HashMap<CredentialId, u64>) -> Self {
+    pub(super) fn new() -> Self {
         Self {
             key: process_key(),
             following: OnceLock::new(),
             followers: Mutex::default(),
-            recorded: Mutex::new(recorded),
         }
-    }
-
-    /// Likewise.
-    fn recorded(&self) -> MutexGuard<'_, HashMap<CredentialId, u64>> {
-        self.recorded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What a panic leaves is what was there before it.
@@ -377,7 +362,7 @@ impl Inner {
         change: impl FnOnce(&CredentialEntry) -> CredentialEntry,
     ) {
         let _gate = self.gate.read().await;
-        let _lock = self.locks.lock(&follower.workspace).await;
+        let _lock = self.chains.of(&follower.workspace).lock().await;
         let snapshot = self.snapshot.load_full();
         let Some(workspace) = snapshot.workspaces.get(&follower.workspace) else {
             return;
@@ -388,7 +373,7 @@ impl Inner {
         // It may have been revoked or found damaged meanwhile.
         if entry.reference().is_some() && entry.damage().is_none() {
             let entry = change(entry);
-            self.show_credential(workspace, workspace.document.clone(), entry);
+            self.show_credential(workspace, workspace.document.clone(), entry, None);
         }
     }
 }

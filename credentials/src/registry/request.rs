@@ -1,34 +1,27 @@
 //! What may be asked of the registry, in types that hold nothing that would have to be checked again.
 
-mod saved;
-
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
-pub use self::saved::{Saved, Warning};
+use keyside_store::Hash;
+
 use crate::{
-    ActorId, Environment, Hash, Label, LiveCheck, Scope, Secret, Status, UsageTag, WorkspaceId,
+    live_check::LiveCheck,
+    model::{Credential, Environment, Label, Scope, Status, UsageTag, Warning, WorkspaceId},
+    secret::Secret,
     source::VaultReference,
 };
 
-/// Who asks for a change, and in which request.
+/// A secret that was stored, as a new credential or a new version of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Act {
-    /// The one who acts.
-    pub actor: ActorId,
-    /// The request's id, the same as in the response and the logs.
-    pub request_id: String,
-}
-
-impl Act {
-    /// What Keyside does by itself, and in the course of what.
-    pub(crate) fn system(course: &str) -> Self {
-        Self {
-            actor: ActorId::system(),
-            request_id: course.to_owned(),
-        }
-    }
+pub struct Saved {
+    /// How the credential looks now.
+    pub credential: Credential,
+    /// What was unusual, and kept nobody from storing it.
+    pub warnings: Vec<Warning>,
+    /// Whether an earlier request of the same idempotency key has done it, and this one nothing.
+    pub repeated: bool,
 }
 
 /// A workspace to make.

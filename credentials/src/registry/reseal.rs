@@ -5,13 +5,14 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::{Act, ChangeError, Inner, Registry, change::write};
+use super::{ChangeError, Inner, Registry};
 use crate::{
-    CredentialId, WorkspaceId,
-    audit::{Draft, Event},
-    documents::{CredentialDocument, WorkspaceDocument},
+    chains::{RACES, pause},
+    damage::Damage,
+    documents::{CredentialDocument, Document, WorkspaceDocument},
     keyring::Keyring,
-    ledger::Damage,
+    model::{Act, CredentialId, WorkspaceId},
+    record::{Draft, Event},
     sealing::{Place, SealError, SealingKey},
     snapshot::{CredentialEntry, WorkspaceEntry},
 };
@@ -60,7 +61,18 @@ impl Inner {
             damaged: 0,
         };
         let mut unopenable = HashSet::new();
-        while self.reseal_some(by, &mut so_far, &mut unopenable).await? {}
+        let mut races = 0;
+        loop {
+            match self.reseal_some(by, &mut so_far, &mut unopenable).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(ChangeError::Raced) if races < RACES => {
+                    races += 1;
+                    pause().await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
         Ok(so_far)
     }
 
@@ -130,20 +142,20 @@ impl Inner {
         settings: Option<WorkspaceDocument>,
         fresh: Vec<CredentialDocument>,
     ) -> Result<(), ChangeError> {
-        let mut writes: Vec<_> = fresh.iter().map(|document| write(key, document)).collect();
-        writes.extend(settings.as_ref().map(|settings| write(key, settings)));
+        let mut writes: Vec<_> = fresh.iter().map(Document::write).collect();
+        writes.extend(settings.as_ref().map(Document::write));
         let draft = Draft {
             workspace: Some(workspace.document.id.clone()),
             note: Some(format!("{} credentials under {}", fresh.len(), key.id())),
             ..Draft::new(Event::WorkspaceKeyRotated, by)
         };
-        self.journal.commit(draft, writes).await?;
+        let state = self.commit_in(workspace, vec![draft], writes).await?;
         let settings = settings.unwrap_or_else(|| workspace.document.clone());
         let entries = fresh.into_iter().filter_map(|document| {
             let before = workspace.credentials.get(&document.id)?;
             Some(Arc::new(before.with(document, &self.keyring)))
         });
-        self.show(Arc::new(workspace.with_all(settings, entries)));
+        self.show(Arc::new(workspace.with_all(settings, entries).at(state)));
         Ok(())
     }
 }

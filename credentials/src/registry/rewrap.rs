@@ -2,10 +2,12 @@
 //!
 //! The record names the master key to go over to, so that a start after a crash knows whether to finish or to forget.
 
-use super::{Act, ChangeError, Inner, Registry};
+use super::{ChangeError, Inner, Registry};
 use crate::{
-    Rewrapped,
-    audit::{Draft, Event, KeyAct},
+    chains::InstallationState,
+    keyring::Rewrapped,
+    model::Act,
+    record::{Draft, Event, KeyAct},
 };
 
 impl Registry {
@@ -25,19 +27,35 @@ impl Registry {
 
 impl Inner {
     async fn rotate_master_key(&self, by: &Act) -> Result<Rewrapped, ChangeError> {
-        let _begun = self.begin().await?;
-        self.expect_access(by)?;
+        let _begun = self.begin_own(by).await?;
         let to = self.keyring.next_master_key().await?;
         let draft = Draft {
             note: Some(to.clone()),
             keys: Some(KeyAct::WrapWith(to.clone())),
             ..Draft::new(Event::MasterKeyRotated, by)
         };
-        let rotated = async {
-            self.journal.commit(draft, Vec::new()).await?;
-            Ok(self.keyring.rewrap(&to).await?)
+        let rotate = |state: &mut InstallationState| {
+            state.master_key = Some(to.clone());
+            Some(draft.clone())
         };
-        // Before the next change it is finished, or the key that nothing came of is let go.
-        rotated.await.inspect_err(|_| self.journal.unsettle())
+        let rotated = async {
+            self.chains.change_state(rotate).await?;
+            Ok::<_, ChangeError>(self.keyring.rewrap(&to).await?)
+        };
+        let rotated = rotated.await;
+        if rotated.is_err() {
+            // It is finished, or the key that nothing came of is let go.
+            self.settle_master_key().await?;
+        }
+        rotated
+    }
+
+    /// Finishes a rotation of the master key that is on record, and forgets one that is not.
+    pub(super) async fn settle_master_key(&self) -> Result<(), ChangeError> {
+        let Some(own) = self.chains.own().state() else {
+            return Ok(());
+        };
+        let state = InstallationState::read(&self.chains, &own).await?;
+        Ok(self.keyring.settle(state.master_key.as_deref()).await?)
     }
 }

@@ -1,6 +1,7 @@
 //! The registry as its callers see it, over storage in memory that a test can break, cut and tamper with.
 
 mod access;
+mod auditing;
 mod changing;
 mod clock;
 mod crash;
@@ -8,6 +9,7 @@ mod disclosure;
 mod erasing;
 mod exporting;
 mod half_way;
+mod heads;
 mod incarnations;
 mod labels;
 mod life;
@@ -23,37 +25,44 @@ mod rotation;
 mod surgery;
 mod tampering;
 mod trial;
+mod two_authorities;
 mod workspace_key;
 
 use std::{
-    path::PathBuf,
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
     sync::{Arc, LazyLock},
 };
 
 use keyside_config::{Catalogue, CredentialRules, EnvironmentPin};
+use keyside_store::{Memory, chain::ChainName, faulty::Faulty};
 use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    ActorId, Ask, Environment, Grant, MasterKey, Refusal, SHORTEST_SECRET, Scope, Secret,
-    VersionState,
-    audit::Event,
+    audit::{AuditFilter, AuditRecord, Event, Line},
+    chains::HEADS,
     clock::held::HeldClock,
-    documents::CREDENTIALS,
-    storage::{MemoryStorage, faulty::FaultyStorage},
+    kms::MasterKey,
+    model::{ActorId, Environment, Refusal, VersionState, Warning},
+    resolver::{Ask, Grant},
+    secret::{SHORTEST_SECRET, Secret},
 };
 
 /// An installation: a data folder, its storage, and a clock that stands still.
 struct Installation {
     folder: TempDir,
-    memory: Arc<MemoryStorage>,
+    memory: Arc<Memory>,
     clock: Arc<HeldClock>,
 }
 
 impl Installation {
     fn new() -> Self {
+        // In memory where the system has a folder for that: nothing here is about what a disk does.
+        let in_memory = tempfile::tempdir_in("/dev/shm");
         Self {
-            folder: tempfile::tempdir().unwrap(),
+            folder: in_memory.or_else(|_| tempfile::tempdir()).unwrap(),
             memory: Arc::default(),
             clock: Arc::new(HeldClock::at(NOW)),
         }
@@ -70,31 +79,54 @@ impl Installation {
         (installation, registry)
     }
 
+    /// The whole of it as it is now, to go on from apart.
+    fn copy(&self) -> Self {
+        let copy = Self {
+            memory: Arc::new(self.memory.copy()),
+            ..Self::new()
+        };
+        copy.clock.set(self.clock.now().as_second());
+        copy_files(self.folder.path(), copy.folder.path());
+        copy
+    }
+
+    /// This data folder with another store in it, which was copied from an earlier state; the heads that were acknowledged
+    /// since stay where they are.
+    fn with_store(self, memory: Memory) -> Self {
+        Self {
+            memory: Arc::new(memory),
+            ..self
+        }
+    }
+
     async fn open(&self) -> Arc<Registry> {
         self.try_open().await.unwrap()
     }
 
     async fn try_open(&self) -> Result<Arc<Registry>, OpenError> {
-        Registry::open(self.options(self.memory.clone())).await
+        open_still(self.options(self.backend())).await
+    }
+
+    /// With what goes on by itself: sweeps, links between chains, and notes of refused uses.
+    async fn open_running(&self) -> Arc<Registry> {
+        let registry = Registry::open(self.options(self.backend())).await;
+        registry.unwrap()
     }
 
     /// The same installation over storage that fails where told.
-    async fn open_faulty(&self) -> (Arc<FaultyStorage>, Arc<Registry>) {
-        let storage = Arc::new(FaultyStorage::new(self.memory.clone()));
-        let registry = Registry::open(self.options(storage.clone())).await.unwrap();
-        (storage, registry)
+    async fn open_faulty(&self) -> (Arc<Faulty>, Arc<Registry>) {
+        let faulty = Arc::new(Faulty::new(self.memory.clone()));
+        let registry = open_still(self.options(faulty.backend())).await;
+        (faulty, registry.unwrap())
     }
 
-    /// Without what goes on by itself, so that nothing happens but what a test does.
-    async fn open_still(&self, storage: Arc<dyn Storage>) -> Registry {
-        let Opened { inner, .. } = Inner::open(self.options(storage)).await.unwrap();
-        let inner = Arc::new(inner);
-        Registry { inner }
+    fn backend(&self) -> Backend {
+        Backend::of(self.memory.clone())
     }
 
-    fn options(&self, storage: Arc<dyn Storage>) -> OpenOptions {
+    fn options(&self, backend: Backend) -> OpenOptions {
         OpenOptions {
-            storage,
+            backend,
             keyring: self.keyring(),
             kms: Kms::local(MasterKey::parse(&[9; 32], "a test").unwrap()),
             catalogue: catalogue(),
@@ -107,8 +139,65 @@ impl Installation {
         self.folder.path().join("keyring")
     }
 
-    fn anchor(&self) -> PathBuf {
-        self.folder.path().join("audit-head")
+    /// The folder of the heads that were acknowledged last.
+    fn heads(&self) -> PathBuf {
+        self.folder.path().join(HEADS)
+    }
+
+    /// The key under which the one document is stored that begins with this.
+    fn stored_at(&self, begins: &str) -> String {
+        let contents = self.memory.contents();
+        let mut found = contents.objects.iter().filter(|(_, bytes)| {
+            let document = bytes.get(SALT..).unwrap_or_default();
+            document.starts_with(begins.as_bytes())
+        });
+        let (key, _) = found
+            .next()
+            .unwrap_or_else(|| panic!("no {begins} is stored"));
+        assert!(found.next().is_none(), "several {begins} are stored");
+        key.clone()
+    }
+
+    /// The same for a credential's document.
+    fn stored_credential(&self, id: &CredentialId) -> String {
+        self.stored_at(&format!("{{\"id\":\"{id}\""))
+    }
+
+    fn stored(&self, key: &str) -> Vec<u8> {
+        self.memory.contents().objects[key].clone()
+    }
+
+    /// Makes something else of what is stored under a key.
+    fn tamper(&self, key: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut contents = self.memory.contents();
+        change(contents.objects.get_mut(key).unwrap());
+    }
+
+    /// Everything that is stored: objects, heads, segments, runs and notes.
+    fn all_stored(&self) -> Vec<Vec<u8>> {
+        let contents = self.memory.contents();
+        let objects = contents.objects.values();
+        let segments = contents.segments.values();
+        let rest = contents.runs.values().chain(contents.notes.values());
+        objects.chain(segments).chain(rest).cloned().collect()
+    }
+}
+
+/// Without what goes on by itself, so that nothing happens but what a test does.
+async fn open_still(options: OpenOptions) -> Result<Arc<Registry>, OpenError> {
+    let Opened { inner, .. } = Inner::open(options, open::Role::Authority).await?;
+    Ok(Arc::new(Registry { inner }))
+}
+
+fn copy_files(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let copy = to.join(path.file_name().unwrap());
+        match path.is_dir() {
+            true => copy_files(&path, &copy),
+            false => drop(fs::copy(&path, &copy).unwrap()),
+        }
     }
 }
 
@@ -190,22 +279,69 @@ fn states(credential: &Credential) -> Vec<VersionState> {
 
 /// How many versions have sealed bytes in storage.
 fn sealed_versions(installation: &Installation) -> usize {
-    let mut sealed = 0;
-    installation.memory.tamper(|documents, _| {
-        let credentials = documents
-            .iter()
-            .filter(|(key, _)| key.starts_with(CREDENTIALS));
-        for (_, document) in credentials {
-            let text = String::from_utf8_lossy(&document.body).into_owned();
-            sealed +=
-                text.matches("\"sealed\":\"").count() - text.matches("\"sealed\":\"\"").count();
-        }
-    });
-    sealed
+    let stored = installation.all_stored();
+    let texts = stored.iter().map(|bytes| String::from_utf8_lossy(bytes));
+    texts
+        .map(|text| text.matches("\"sealed\":\"").count() - text.matches("\"sealed\":\"\"").count())
+        .sum()
 }
 
-async fn events(registry: &Registry, from: u64) -> Vec<Event> {
-    let records = registry.audit().records(from, 1000).await.unwrap();
+/// All that is on record, by time, then by chain; without what chains keep for themselves.
+async fn records(registry: &Registry) -> Vec<AuditRecord> {
+    let mut records = all_records(registry).await;
+    records.retain(|record| {
+        let event = record.event;
+        !matches!(
+            event,
+            Event::ChainBegun | Event::ChainEnded | Event::ChainsLinked
+        )
+    });
+    records
+}
+
+/// The same with where chains begin and end, and how far they had come.
+async fn all_records(registry: &Registry) -> Vec<AuditRecord> {
+    exported(registry, AuditFilter::default()).await
+}
+
+/// What of it passes.
+async fn exported(registry: &Registry, filter: AuditFilter) -> Vec<AuditRecord> {
+    let mut export = registry.audit().export(filter, None);
+    let mut records = Vec::new();
+    while let Some(lines) = export.next().await.unwrap() {
+        records.extend(lines.into_iter().filter_map(|line| match line {
+            Line::Record(record) => Some(*record),
+            Line::Hidden { .. } | Line::End { .. } => None,
+        }));
+    }
+    records.sort_by_key(|record| (record.at, record.chain.clone(), record.position));
+    records
+}
+
+/// How far each chain has come, without what chains keep for themselves.
+type Seen = BTreeMap<ChainName, u64>;
+
+async fn seen(registry: &Registry) -> Seen {
+    let mut seen = Seen::new();
+    for record in records(registry).await {
+        let last = seen.entry(record.chain).or_default();
+        *last = record.position.max(*last);
+    }
+    seen
+}
+
+/// What is on record since then.
+async fn since(registry: &Registry, seen: &Seen) -> Vec<AuditRecord> {
+    let mut records = records(registry).await;
+    records.retain(|record| {
+        seen.get(&record.chain)
+            .is_none_or(|last| record.position > *last)
+    });
+    records
+}
+
+async fn events(registry: &Registry, seen: &Seen) -> Vec<Event> {
+    let records = since(registry, seen).await;
     records.iter().map(|record| record.event).collect()
 }
 
@@ -219,3 +355,5 @@ async fn all_wait() {
 /// 22 November 2026.
 const NOW: i64 = 1_795_305_600;
 const DAY: i64 = 86_400;
+/// Random bytes that each object begins with.
+const SALT: usize = 8;

@@ -1,12 +1,29 @@
 //! The changes to tokens: who may use the admin API.
 
-use std::{sync::Weak, time::Duration};
+use std::{
+    fs::Permissions,
+    os::unix::fs::PermissionsExt,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
-use super::{Act, ChangeError, Inner, Registry, change::is_fit};
+use keyside_store::{
+    chain::{CommitError, State},
+    file,
+};
+use tokio::sync::OwnedMutexGuard;
+
+use super::change::decided;
+use super::{
+    ChangeError, Inner, Registry,
+    change::{Begun, is_fit},
+};
 use crate::{
-    ActorId, MadeToken, NewToken, Scope, Token, TokenWarning,
-    access::TokenDocument,
-    audit::{Draft, Event},
+    access::{EnsureOwnerError, MadeToken, NewToken, Role, Token, TokenDocument, TokenWarning},
+    chains::{RACES, not_begun, pause},
+    documents::Document,
+    model::{Act, ActorId, Scope},
+    record::{Draft, Event},
 };
 
 impl Registry {
@@ -59,7 +76,7 @@ pub(super) async fn keep_last_used(registry: Weak<Inner>) {
 
 impl Inner {
     pub(super) async fn store_last_used(&self) {
-        let stored = self.access.store_last_used(&*self.storage, &self.keyring);
+        let stored = self.access.store_last_used(&*self.notes, &self.keyring);
         if let Err(error) = stored.await {
             tracing::warn!(%error, "when tokens were last used could not be stored");
         }
@@ -69,12 +86,21 @@ impl Inner {
         &self,
         by: &Act,
         within: &Scope,
+        new: NewToken,
+    ) -> Result<MadeToken, ChangeError> {
+        decided!(self.create_token_once(by, within, new.clone()))
+    }
+
+    async fn create_token_once(
+        &self,
+        by: &Act,
+        within: &Scope,
         mut new: NewToken,
     ) -> Result<MadeToken, ChangeError> {
         if !is_fit(&new.name) {
             return Err(ChangeError::NameUnfit);
         }
-        let _begun = self.begin_under(by, || self.access.changing.lock()).await?;
+        let begun = self.begin_own(by).await?;
         let now = self.clock.now();
         if new.expires_at.is_some_and(|end| end <= now) {
             return Err(ChangeError::ExpiryPast);
@@ -82,7 +108,8 @@ impl Inner {
         self.accept_scope(&self.given_scope(by, within), &new.scope)?;
         let warnings = self.end_with_maker(by, &mut new);
         let (document, text) = TokenDocument::made(new, &by.actor, now);
-        self.commit_token(Event::TokenCreated, by, &document)
+        let created = Draft::about_token(Event::TokenCreated, by, &document);
+        self.commit_token(begun.on.as_ref(), created, &document)
             .await?;
         let token = self.access.view(&document);
         Ok(MadeToken {
@@ -90,6 +117,57 @@ impl Inner {
             text,
             warnings: warnings.into_iter().collect(),
         })
+    }
+
+    /// Leave to change tokens: that an owner remains is decided and brought about under it.
+    pub(super) async fn begin_own(
+        &self,
+        by: &Act,
+    ) -> Result<Begun<'_, OwnedMutexGuard<()>>, ChangeError> {
+        let own = self.chains.own();
+        self.begin_under(by, || own.lock()).await
+    }
+
+    /// Makes an owner's token if there is none that is good: on the first start, or when what was stored is not believed.
+    /// Whoever can read the file it is left in owns the data folder, so it gives nobody more than they had.
+    pub(super) async fn make_owner(&self) -> Result<(), EnsureOwnerError> {
+        let own = self.chains.own();
+        let _changing = own.lock().await;
+        for _ in 0..RACES {
+            let refreshed = self.chains.refresh(own).await;
+            refreshed.map_err(not_begun)?;
+            self.read_tokens().await.map_err(CommitError::NotBegun)?;
+            if self.access.has_owner() {
+                return Ok(());
+            }
+            let system = Act::system("start");
+            let new = NewToken {
+                name: "made at the first start".to_owned(),
+                role: Role::Owner,
+                scope: Scope::All,
+                expires_at: None,
+            };
+            let (document, text) = TokenDocument::made(new, &system.actor, self.clock.now());
+            let draft = Draft::about_token(Event::TokenCreated, &system, &document);
+            let room = self.chains.backend().storage.expect_room(draft.effect);
+            room.await.map_err(CommitError::NotBegun)?;
+            // The file first: a token that is stored and was never shown would lock everyone out.
+            let file = self.access.token_file();
+            file::replace_secret(file, &text, Permissions::from_mode(0o600))?;
+            let on = own.state();
+            let writes = vec![document.write()];
+            let commit = self.chains.commit(own, on.as_ref(), 0, vec![draft], writes);
+            match commit.await {
+                Err(CommitError::Raced) => pause().await,
+                outcome => {
+                    outcome?;
+                    self.access.show(&document);
+                    tracing::info!(file = %file.display(), "made an owner token for the admin API");
+                    return Ok(());
+                }
+            }
+        }
+        Err(CommitError::Raced.into())
     }
 
     /// What its giver has now: their token may have been limited since they were authenticated.
@@ -115,7 +193,17 @@ impl Inner {
         id: &ActorId,
         expected: Option<u64>,
     ) -> Result<Token, ChangeError> {
-        let _begun = self.begin_under(by, || self.access.changing.lock()).await?;
+        decided!(self.revoke_token_once(by, within, id, expected))
+    }
+
+    async fn revoke_token_once(
+        &self,
+        by: &Act,
+        within: &Scope,
+        id: &ActorId,
+        expected: Option<u64>,
+    ) -> Result<Token, ChangeError> {
+        let begun = self.begin_own(by).await?;
         let token = self.access.token(id);
         let token = token.filter(|token| within.covers(&token.scope()));
         let token = token.ok_or(ChangeError::TokenUnknown)?;
@@ -130,7 +218,9 @@ impl Inner {
             return Err(ChangeError::LastOwner);
         }
         let revoked = token.revoked(self.clock.now());
-        self.commit_token(Event::TokenRevoked, by, &revoked).await?;
+        let draft = Draft::about_token(Event::TokenRevoked, by, &revoked);
+        self.commit_token(begun.on.as_ref(), draft, &revoked)
+            .await?;
         Ok(self.access.view(&revoked))
     }
 
@@ -142,8 +232,8 @@ impl Inner {
                 false => Err(ChangeError::ScopeExceeded),
             };
         };
-        let snapshot = self.snapshot.load();
-        let is_there = |id| within.holds(id) && snapshot.workspaces.contains_key(id);
+        let marks = self.chains.marks();
+        let is_there = |id| within.holds(id) && marks.get(id).is_some_and(|mark| mark.is_there);
         match !workspaces.is_empty() && workspaces.iter().all(is_there) {
             true => Ok(()),
             false => Err(ChangeError::WorkspaceUnknown),
@@ -152,13 +242,12 @@ impl Inner {
 
     async fn commit_token(
         &self,
-        event: Event,
-        by: &Act,
+        on: Option<&Arc<State>>,
+        draft: Draft,
         document: &TokenDocument,
     ) -> Result<(), ChangeError> {
-        let draft = Draft::about_token(event, by, document);
-        let writes = vec![document.write(&self.keyring)];
-        self.journal.commit(draft, writes).await?;
+        let writes = vec![document.write()];
+        self.commit_own(on, vec![draft], writes).await?;
         self.access.show(document);
         Ok(())
     }

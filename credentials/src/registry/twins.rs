@@ -7,7 +7,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::{CredentialId, Fingerprint, snapshot::Snapshot};
+use crate::{
+    model::{CredentialId, Fingerprint},
+    snapshot::Snapshot,
+};
 
 #[derive(Default)]
 pub(super) struct Twins(Mutex<Option<Index>>);

@@ -5,8 +5,9 @@ use keyside_config::CredentialRules;
 
 use super::Filter;
 use crate::{
-    Credential, Declared, Runs, Status, Version, VersionState, Workspace,
     documents::{CredentialDocument, VersionDocument},
+    model::{Credential, Declared, Status, Version, VersionState, Workspace},
+    runs::Runs,
     snapshot::{CredentialEntry, Followed, Snapshot, WorkspaceEntry},
 };
 

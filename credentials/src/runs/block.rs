@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Run, Tokens};
-use crate::{CredentialId, Environment};
+use crate::model::{CredentialId, Environment};
 
 /// A run as it was kept.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,13 +6,11 @@ use std::{
 };
 
 use jiff::Timestamp;
+use keyside_store::StorageError;
 use tokio::sync::oneshot;
 
 use super::{Message, Runs, Shared, StoredRun, block::Block};
-use crate::{
-    CredentialId, WorkspaceId,
-    storage::{Log, StorageError},
-};
+use crate::model::{CredentialId, WorkspaceId};
 
 /// Workspaces that were erased, and until when: one of the same name may have been made since.
 pub(super) struct Erased(RwLock<HashMap<WorkspaceId, Timestamp>>);
@@ -47,18 +45,6 @@ impl Runs {
         self.look_again().await?.await.ok()?
     }
 
-    /// Has the runs of these workspaces forgotten, where they are not already, and waits for nothing.
-    pub(crate) async fn erase_all(&self, workspaces: HashMap<WorkspaceId, Timestamp>) {
-        let mut any_new = false;
-        for (workspace, until) in workspaces {
-            any_new |= self.shared.erased.add(workspace, until);
-        }
-        if any_new {
-            // Nobody waits for the answer.
-            drop(self.look_again().await);
-        }
-    }
-
     async fn look_again(&self) -> Option<oneshot::Receiver<Option<usize>>> {
         let (done, erased) = oneshot::channel();
         self.queue.send(Message::Erase(done)).await.ok()?;
@@ -74,11 +60,7 @@ impl Runs {
         self.flush().await;
         let (mut runs, mut from) = (Vec::new(), 1);
         loop {
-            let blocks = self
-                .shared
-                .storage
-                .entries(Log::Runs, from, READ_AT_ONCE)
-                .await?;
+            let blocks = self.shared.log.read(from, READ_AT_ONCE).await?;
             for (position, block) in &blocks {
                 let block = Block::read(block);
                 let of_workspace = |run: &StoredRun| *run.workspace == *workspace.as_str();

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::StoredRun;
-use crate::{Scope, WorkspaceId};
+use crate::model::{Scope, WorkspaceId};
 
 /// Which runs a search finds; `None` lets all pass. A text has to be equal as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

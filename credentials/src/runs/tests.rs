@@ -1,8 +1,6 @@
+use keyside_store::faulty::{Fault, Faulty};
+
 use super::*;
-use crate::storage::{
-    MemoryStorage,
-    faulty::{Fault, FaultyStorage},
-};
 
 fn run(n: u64) -> Run {
     Run {
@@ -42,7 +40,7 @@ fn numbers(runs: &[StoredRun]) -> Vec<u64> {
 
 #[tokio::test]
 async fn a_run_comes_back_as_it_was_noted_newest_first() {
-    let runs = Runs::start(Arc::new(MemoryStorage::new()), HashMap::new());
+    let runs = Runs::start(Arc::new(Memory::new()), HashMap::new());
     (0..3).for_each(|n| runs.record(run(n)));
     runs.flush().await;
     let recent = runs.recent(2, &Scope::All).await;
@@ -71,7 +69,7 @@ async fn a_run_comes_back_as_it_was_noted_newest_first() {
 
 #[tokio::test]
 async fn each_filter_lets_exactly_its_own_runs_pass() {
-    let runs = Runs::start(Arc::new(MemoryStorage::new()), HashMap::new());
+    let runs = Runs::start(Arc::new(Memory::new()), HashMap::new());
     let odd = Run {
         workspace: "globex".parse().unwrap(),
         provider: "anthropic".into(),
@@ -212,11 +210,11 @@ async fn each_filter_lets_exactly_its_own_runs_pass() {
 
 #[tokio::test(start_paused = true)]
 async fn a_run_is_written_behind_within_a_tenth_of_a_second_without_being_asked_for() {
-    let storage = Arc::new(MemoryStorage::new());
+    let storage = Arc::new(Memory::new());
     let runs = Runs::start(storage.clone(), HashMap::new());
     runs.record(run(1));
     tokio::time::timeout(std::time::Duration::from_millis(100), async {
-        while storage.last(Log::Runs).await.unwrap() == 0 {
+        while storage.last().await.unwrap() == 0 {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
     })
@@ -226,7 +224,7 @@ async fn a_run_is_written_behind_within_a_tenth_of_a_second_without_being_asked_
 
 #[tokio::test]
 async fn records_come_back_after_a_restart_and_so_does_when_a_key_was_last_used() {
-    let storage = Arc::new(MemoryStorage::new());
+    let storage = Arc::new(Memory::new());
     let runs = Runs::start(storage.clone(), HashMap::new());
     assert_eq!(runs.last_used(&credential()), None);
     (0..2_000).for_each(|n| runs.record(run(n)));
@@ -243,7 +241,7 @@ async fn records_come_back_after_a_restart_and_so_does_when_a_key_was_last_used(
 
 #[tokio::test]
 async fn the_oldest_go_first_and_enough_stay_also_after_a_restart() {
-    let storage = Arc::new(MemoryStorage::new());
+    let storage = Arc::new(Memory::new());
     for _ in 0..2 {
         let runs = Runs::start(storage.clone(), HashMap::new());
         runs.set_retention(1_000);
@@ -259,13 +257,16 @@ async fn the_oldest_go_first_and_enough_stay_also_after_a_restart() {
 
 #[tokio::test]
 async fn what_damage_has_taken_out_of_the_log_is_passed_over() {
-    let storage = Arc::new(MemoryStorage::new());
+    let storage = Arc::new(Memory::new());
     let runs = Runs::start(storage.clone(), HashMap::new());
     for n in 0..6 {
         runs.record(run(n));
         runs.flush().await;
     }
-    storage.tamper(|_, logs| logs.retain(|(_, position), _| ![1, 3, 4].contains(position)));
+    storage
+        .contents()
+        .runs
+        .retain(|position, _| ![1, 3, 4].contains(position));
     assert_eq!(numbers(&runs.recent(9, &Scope::All).await), [5, 4, 1]);
     let runs = Runs::start(storage, HashMap::new());
     runs.record(run(6));
@@ -275,7 +276,7 @@ async fn what_damage_has_taken_out_of_the_log_is_passed_over() {
 
 #[tokio::test]
 async fn a_full_queue_drops_and_counts_and_never_waits() {
-    let runs = Runs::start(Arc::new(MemoryStorage::new()), HashMap::new());
+    let runs = Runs::start(Arc::new(Memory::new()), HashMap::new());
     // On one thread the writer gets no turn meanwhile.
     (0..QUEUE as u64 + 10).for_each(|n| runs.record(run(n)));
     assert_eq!((runs.unrecorded(), runs.are_recorded()), (10, false));
@@ -286,17 +287,16 @@ async fn a_full_queue_drops_and_counts_and_never_waits() {
 
 #[tokio::test]
 async fn storage_that_fails_loses_records_and_takes_the_next_ones() {
-    for done in [false, true] {
-        let storage = Arc::new(FaultyStorage::new(Arc::new(MemoryStorage::new())));
+    for fault in [Fault::Refused, Fault::AnswerLost] {
+        let storage = Arc::new(Faulty::new(Arc::new(Memory::new())));
         let runs = Runs::start(storage.clone(), HashMap::new());
-        storage.watch(Some(Fault {
-            at: 0,
-            done,
-            for_good: false,
-        }));
+        // The writer looks through the log first, which is a write too.
+        runs.flush().await;
+        storage.fail(1, 1, fault);
         runs.record(run(1));
         runs.flush().await;
-        assert_eq!(runs.unrecorded(), 1);
+        assert!(storage.heal(), "{fault:?}");
+        assert_eq!(runs.unrecorded(), 1, "{fault:?}");
         runs.record(run(2));
         runs.flush().await;
         assert_eq!(numbers(&runs.recent(9, &Scope::All).await)[0], 2);
@@ -305,15 +305,11 @@ async fn storage_that_fails_loses_records_and_takes_the_next_ones() {
 
 #[tokio::test]
 async fn of_records_that_are_lost_in_part_only_those_that_are_not_on_disk_count() {
-    let storage = Arc::new(FaultyStorage::new(Arc::new(MemoryStorage::new())));
+    let storage = Arc::new(Faulty::new(Arc::new(Memory::new())));
     let runs = Runs::start(storage.clone(), HashMap::new());
     runs.flush().await;
     // The first block is taken, the second one is not.
-    storage.watch(Some(Fault {
-        at: 1,
-        done: false,
-        for_good: false,
-    }));
+    storage.fail(2, 1, Fault::Refused);
     (0..600).for_each(|n| runs.record(run(n)));
     runs.flush().await;
     let kept = runs.recent(usize::MAX, &Scope::All).await.len() as u64;
@@ -323,7 +319,7 @@ async fn of_records_that_are_lost_in_part_only_those_that_are_not_on_disk_count(
 
 #[tokio::test(start_paused = true)]
 async fn what_is_lost_while_the_writer_empties_the_queue_refuses_requests_for_no_longer() {
-    let runs = Runs::start(Arc::new(MemoryStorage::new()), HashMap::new());
+    let runs = Runs::start(Arc::new(Memory::new()), HashMap::new());
     runs.set_when_full(WhenFull::Refuse);
     runs.flush().await;
     assert!(!runs.refuses());
@@ -337,20 +333,16 @@ async fn what_is_lost_while_the_writer_empties_the_queue_refuses_requests_for_no
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_recorded_is_refused_where_the_settings_say_so_and_for_no_longer() {
     for (when_full, refuses) in [(WhenFull::Serve, false), (WhenFull::Refuse, true)] {
-        let storage = Arc::new(FaultyStorage::new(Arc::new(MemoryStorage::new())));
+        let storage = Arc::new(Faulty::new(Arc::new(Memory::new())));
         let runs = Runs::start(storage.clone(), HashMap::new());
         runs.set_when_full(when_full);
         runs.flush().await;
         assert!(runs.are_recorded() && !runs.refuses());
-        storage.watch(Some(Fault {
-            at: 0,
-            done: false,
-            for_good: true,
-        }));
+        storage.fail(1, usize::MAX, Fault::Refused);
         runs.record(run(1));
         runs.flush().await;
         assert_eq!((runs.are_recorded(), runs.refuses()), (false, refuses));
-        storage.watch(None);
+        assert!(storage.heal());
         // Without another request: there may be none.
         is_recorded_again(&runs).await;
         assert!(!runs.refuses());
@@ -363,18 +355,14 @@ async fn what_cannot_be_recorded_is_refused_where_the_settings_say_so_and_for_no
 
 #[tokio::test(start_paused = true)]
 async fn a_disk_that_is_full_at_the_start_is_found_before_a_request_is_served_unrecorded() {
-    let storage = Arc::new(FaultyStorage::new(Arc::new(MemoryStorage::new())));
+    let storage = Arc::new(Faulty::new(Arc::new(Memory::new())));
     let runs = Runs::start(storage.clone(), HashMap::new());
-    storage.watch(Some(Fault {
-        at: 0,
-        done: false,
-        for_good: true,
-    }));
+    storage.fail(1, usize::MAX, Fault::Refused);
     runs.set_when_full(WhenFull::Refuse);
     runs.flush().await;
     assert!(runs.refuses());
     assert_eq!(runs.unrecorded(), 0);
-    storage.watch(None);
+    assert!(storage.heal());
     is_recorded_again(&runs).await;
 }
 
@@ -391,16 +379,13 @@ async fn is_recorded_again(runs: &Runs) {
 
 #[tokio::test]
 async fn a_block_of_another_form_is_left_out() {
-    let storage = Arc::new(MemoryStorage::new());
+    let storage = Arc::new(Memory::new());
+    storage.append(1, b"\x01noise".to_vec()).await.unwrap();
     storage
-        .append(Log::Runs, 1, b"\x01noise".to_vec())
+        .append(2, b"\x02\xff\xff\xff\xff\xff".to_vec())
         .await
         .unwrap();
-    storage
-        .append(Log::Runs, 2, b"\x02\xff\xff\xff\xff\xff".to_vec())
-        .await
-        .unwrap();
-    storage.append(Log::Runs, 3, vec![]).await.unwrap();
+    storage.append(3, vec![]).await.unwrap();
     let runs = Runs::start(storage, HashMap::new());
     runs.record(run(1));
     runs.flush().await;

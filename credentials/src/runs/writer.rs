@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{Message, Run, Shared, block::Block};
-use crate::storage::{Log, StorageError};
+use keyside_store::StorageError;
 
 pub(super) struct Writer {
     shared: Arc<Shared>,
@@ -99,15 +99,15 @@ impl Writer {
             // The block stays, if need be as an empty one: positions go on.
             (erased > 0).then(|| left.to_vec())
         };
-        self.shared.storage.edit_runs(Box::new(look)).await?;
+        self.shared.log.edit(Box::new(look)).await?;
         let Seen { kept, erased } = {
             let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut *seen)
         };
         if erased > 0 {
-            self.shared.storage.sync_runs().await?;
+            self.shared.log.sync().await?;
         }
-        self.position = self.shared.storage.last(Log::Runs).await?;
+        self.position = self.shared.log.last().await?;
         self.kept = kept;
         Ok(erased)
     }
@@ -141,7 +141,7 @@ impl Writer {
             self.look().await;
         }
         let appended = match self.append_block(&[]).await {
-            Ok(()) => self.shared.storage.sync_runs().await,
+            Ok(()) => self.shared.log.sync().await,
             Err(error) => Err(error),
         };
         if let Err(error) = &appended {
@@ -174,7 +174,7 @@ impl Writer {
         if appended.is_ok() {
             appended = self.forget().await;
         }
-        match self.shared.storage.sync_runs().await {
+        match self.shared.log.sync().await {
             Ok(()) => (written, appended),
             Err(error) => (0, Err(error)),
         }
@@ -183,14 +183,14 @@ impl Writer {
     async fn forget(&mut self) -> Result<(), StorageError> {
         let keep = self.shared.keep.load(Ordering::Relaxed);
         match self.kept.forget(keep) {
-            Some(first) => self.shared.storage.forget_runs(first).await,
+            Some(first) => self.shared.log.forget(first).await,
             None => Ok(()),
         }
     }
 
     async fn append_block(&mut self, runs: &[Run]) -> Result<(), StorageError> {
         let (position, block) = (self.position + 1, Block::of(runs).to_vec());
-        let appended = self.shared.storage.append(Log::Runs, position, block);
+        let appended = self.shared.log.append(position, block);
         appended.await?;
         self.position = position;
         self.kept.note(position, runs.len());

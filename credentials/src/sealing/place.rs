@@ -2,7 +2,7 @@
 //! so that what was moved does not open.
 
 use super::{ALGORITHM, FORMAT};
-use crate::{ActorId, CredentialId, WorkspaceId};
+use crate::model::{ActorId, CredentialId, WorkspaceId};
 
 /// A place, and with it the purpose.
 #[derive(Clone, Copy, Debug)]
@@ -29,13 +29,12 @@ pub(crate) enum Place<'a> {
         workspace: &'a WorkspaceId,
         actor: &'a ActorId,
     },
-    /// A record of the audit log.
-    Record,
     /// A workspace key under a master key.
     WrappedKey {
         installation: &'a str,
         workspace: &'a str,
         key: &'a str,
+        signer: &'a str,
     },
     /// What a record of the audit log says that must become unreadable with its workspace.
     RecordDetail {
@@ -102,15 +101,15 @@ impl Place<'_> {
                 installation,
                 workspace,
                 key,
+                signer,
             } => fields(head.into_iter().chain([
                 installation.as_bytes(),
                 workspace.as_bytes(),
                 key.as_bytes(),
                 b"wrapped key",
-                b"",
+                signer.as_bytes(),
                 b"",
             ])),
-            Self::Record => fields(head.into_iter().chain([b"record".as_slice()])),
             Self::RecordDetail { workspace, record } => fields(head.into_iter().chain([
                 workspace.as_str().as_bytes(),
                 &record.to_be_bytes(),

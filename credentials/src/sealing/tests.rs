@@ -161,7 +161,6 @@ fn no_purpose_opens_what_was_sealed_for_another() {
         Place::Document {
             key: "credentials/acme",
         },
-        Place::Record,
         Place::RecordDetail {
             workspace,
             record: 3,
@@ -174,6 +173,13 @@ fn no_purpose_opens_what_was_sealed_for_another() {
             installation: "inst",
             workspace: workspace.as_str(),
             key: "k-1",
+            signer: "",
+        },
+        Place::WrappedKey {
+            installation: "inst",
+            workspace: workspace.as_str(),
+            key: "k-1",
+            signer: "00",
         },
         Place::CachedSecret {
             address: "https://vault.internal:8200",

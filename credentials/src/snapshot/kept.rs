@@ -6,9 +6,9 @@ use jiff::Timestamp;
 
 use super::{CredentialEntry, Followed, Keys, Unusable, Usable};
 use crate::{
-    Secret,
     documents::{CredentialDocument, Trace},
     sealing::SealingKey,
+    secret::Secret,
     source::{SourceReference, VaultReference},
 };
 

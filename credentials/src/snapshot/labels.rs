@@ -8,7 +8,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::CredentialEntry;
-use crate::{CredentialId, Label, documents::CredentialDocument, shared_map::SharedMap};
+use crate::{
+    documents::CredentialDocument,
+    model::{CredentialId, Label},
+    shared_map::SharedMap,
+};
 
 /// One provider's credentials in a workspace, by label.
 #[derive(Clone, Default)]

@@ -1,228 +1,274 @@
-//! From storage to a snapshot: every document is held against the audit log and its own MAC, and what fails is kept as
-//! damaged, never left out.
+//! From a chain to the entry of its workspace. What fails authentication is kept as damaged, never left out.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
-use serde::de::DeserializeOwned;
+use keyside_store::{
+    Hash, StorageError,
+    chain::{Chain, Entry, ObjectRef, State},
+};
 
-use super::{CredentialEntry, Snapshot, WorkspaceEntry};
+use super::{CredentialEntry, WorkspaceEntry};
 use crate::{
-    ActorId, CredentialId, WorkspaceId,
-    audit::Lead,
-    authentic::{self, Hash},
-    documents::{
-        CREDENTIALS, CredentialDocument, Stored, WORKSPACES, WorkspaceDocument,
-        parse_credential_key, parse_workspace_key,
-    },
-    journal::Unfinished,
+    damage::Damage,
+    documents::{CREDENTIAL, CredentialDocument, Document, WORKSPACE, WorkspaceDocument},
     keyring::Keyring,
-    ledger::{Damage, Ledger},
-    sealing::Place,
-    signals::{Notices, Signals},
-    storage::{Document, Storage, StorageError},
+    model::{ActorId, CredentialId, WorkspaceId},
+    snapshot::signals::{Notices, Signals},
 };
 
 /// A document that is not believed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Finding {
-    /// Where it stands, and what stands there.
-    pub(crate) lead: Lead,
+    /// Its chain and name.
+    pub(crate) stands_at: String,
+    /// What its head says stands there: the same finding is known by it.
+    pub(crate) hash: Option<Hash>,
     pub(crate) workspace: Option<WorkspaceId>,
     pub(crate) credential: Option<CredentialId>,
     pub(crate) damage: Damage,
 }
 
-/// Reads all workspaces and credentials, with what is on record and not carried out yet. Those that were there `before` keep their signals.
-pub(crate) async fn load(
-    storage: &dyn Storage,
-    unfinished: &Unfinished,
-    keyring: &Keyring,
-    ledger: &Ledger,
-    before: &Snapshot,
-    notices: &Arc<Notices>,
-) -> Result<(Snapshot, Vec<Finding>), StorageError> {
-    let mut loading = Loading {
-        keyring,
-        ledger,
-        before,
-        notices,
-        workspaces: HashMap::new(),
-        findings: Vec::new(),
-    };
-    let workspaces = unfinished.over(WORKSPACES, storage.list(WORKSPACES).await?);
-    loading.gone(WORKSPACES, &workspaces);
-    for (key, document) in workspaces {
-        loading.workspace(&key, &document);
-    }
-    let credentials = unfinished.over(CREDENTIALS, storage.list(CREDENTIALS).await?);
-    loading.gone(CREDENTIALS, &credentials);
-    for (key, document) in credentials {
-        loading.credential(&key, &document);
-    }
-    Ok(loading.finish())
-}
-
-struct Loading<'a> {
-    keyring: &'a Keyring,
-    ledger: &'a Ledger,
-    before: &'a Snapshot,
-    notices: &'a Arc<Notices>,
-    workspaces: HashMap<WorkspaceId, Parts>,
-    findings: Vec<Finding>,
-}
-
-/// A workspace while it is put together.
-#[derive(Default)]
-struct Parts {
-    document: Option<WorkspaceDocument>,
-    damage: Option<Damage>,
-    credentials: Vec<Arc<CredentialEntry>>,
-    unreadable: bool,
+/// What entries are made with.
+pub(crate) struct Loading<'a> {
+    pub(crate) keyring: &'a Keyring,
+    pub(crate) notices: &'a Arc<Notices>,
+    /// How the workspace was before, if it was: what has not changed since is taken over.
+    pub(crate) before: Option<&'a WorkspaceEntry>,
 }
 
 impl Loading<'_> {
-    /// Documents that should be there and are not.
-    fn gone(&mut self, prefix: &str, there: &[(String, Document)]) {
-        let there: HashSet<&str> = there.iter().map(|(key, _)| key.as_str()).collect();
-        let ledger = self.ledger;
-        for key in ledger.expected(prefix).filter(|key| !there.contains(key)) {
-            self.found(key, None, Damage::Gone);
-            if let Some(id) = parse_workspace_key(key) {
-                self.parts(&id).damage = Some(Damage::Gone);
-            } else if let Some((workspace, _)) = parse_credential_key(key) {
-                self.parts(&workspace).unreadable = true;
+    /// Reads a workspace as `state` has it.
+    pub(crate) async fn read(
+        &self,
+        id: &WorkspaceId,
+        chain: &Chain,
+        state: Arc<State>,
+    ) -> Result<(WorkspaceEntry, Vec<Finding>), StorageError> {
+        let changed: Vec<&Entry> = state
+            .documents()
+            .filter(|entry| !self.is_unchanged(entry))
+            .collect();
+        let objects: HashSet<_> = changed.iter().map(|entry| entry.object).collect();
+        let bodies = chain.read(changed.iter().copied()).await?;
+        let mut read = Read::new(id, chain);
+        for (entry, body) in changed.into_iter().zip(bodies) {
+            let body = match body {
+                Some(body) => Ok(body),
+                None => Err(chain.claims(entry).await?),
+            };
+            read.take(self, entry, body);
+        }
+        if let Some(before) = self.before {
+            read.take_over(before, &state, &objects);
+        }
+        let findings = std::mem::take(&mut read.findings);
+        Ok((read.entry().at(state), findings))
+    }
+
+    /// A workspace whose chain is not what was written: as it was before, and nothing of it is used.
+    pub(crate) fn damaged(&self, id: &WorkspaceId) -> (WorkspaceEntry, Finding) {
+        let finding = Finding {
+            stands_at: format!("workspace/{id}"),
+            hash: None,
+            workspace: Some(id.clone()),
+            credential: None,
+            damage: Damage::Head,
+        };
+        let mut entry = match self.before {
+            Some(before) => before.clone(),
+            None => WorkspaceEntry::new(nameless(id.clone()), None, [], true),
+        };
+        entry.damage = Some(Damage::Head);
+        entry.at = None;
+        (entry, finding)
+    }
+
+    /// Whether it is the document that the entry before was made from, and that one is believed.
+    fn is_unchanged(&self, entry: &Entry) -> bool {
+        let Some((before, at)) = self.before.and_then(|it| Some((it, it.at.as_ref()?))) else {
+            return false;
+        };
+        if at.document(&entry.name).map(|before| before.object) != Some(entry.object) {
+            return false;
+        }
+        match credential_of(entry) {
+            Some(id) => {
+                let known = before.credentials.get(&id);
+                known.is_some_and(|known| known.damage().is_none())
             }
+            None => before.damage.is_none(),
         }
     }
 
-    fn workspace(&mut self, key: &str, stored: &Document) {
-        let Some(id) = parse_workspace_key(key) else {
-            return self.found(key, Some(stored), Damage::Misplaced);
-        };
-        let read = self.believe::<WorkspaceDocument>(&id, key, stored);
-        let damage = read.as_ref().err().copied();
-        if let Some(damage) = damage {
-            self.found(key, Some(stored), damage);
-        }
-        let document = read
-            .ok()
-            .or_else(|| claims(stored))
-            .filter(|document| document.id == id);
-        let parts = self.parts(&id);
-        parts.damage = damage;
-        parts.document = document;
-    }
-
-    fn credential(&mut self, key: &str, stored: &Document) {
-        let Some((workspace, id)) = parse_credential_key(key) else {
-            return self.found(key, Some(stored), Damage::Misplaced);
-        };
-        let signals = self.signals(&workspace, &id);
-        let entry = match self.believe::<CredentialDocument>(&workspace, key, stored) {
-            Ok(document) => Some(match self.before(&workspace, &id) {
-                Some(before) => before.with(document, self.keyring),
-                None => CredentialEntry::new(document, self.keyring, signals),
-            }),
-            Err(damage) => claims::<CredentialDocument>(stored)
-                .filter(|document| document.key() == key)
-                .map(|document| CredentialEntry::damaged(document, damage, signals))
-                .or_else(|| {
-                    self.found(key, Some(stored), damage);
-                    None
-                }),
-        };
-        if let Some(damage) = entry.as_ref().and_then(CredentialEntry::damage) {
-            self.found(key, Some(stored), damage);
-        }
-        let parts = self.parts(&workspace);
-        match entry {
-            Some(entry) => parts.credentials.push(Arc::new(entry)),
-            None => parts.unreadable = true,
-        }
-    }
-
-    fn signals(&self, workspace: &WorkspaceId, id: &CredentialId) -> Arc<Signals> {
-        match self.before(workspace, id) {
+    fn signals(&self, id: &CredentialId) -> Arc<Signals> {
+        let before = self.before.and_then(|before| before.credentials.get(id));
+        match before {
             Some(entry) => entry.signals.clone(),
             None => Arc::new(Signals::new(self.notices.clone())),
         }
     }
 
-    fn before(&self, workspace: &WorkspaceId, id: &CredentialId) -> Option<&CredentialEntry> {
-        let workspace = self.before.workspaces.get(workspace)?;
-        workspace.credentials.get(id).map(|entry| &**entry)
-    }
-
-    /// The document, if the log and its MAC vouch for it and it stands where it says.
-    fn believe<T: DeserializeOwned + Stored>(
+    fn credential(
         &self,
         workspace: &WorkspaceId,
-        key: &str,
-        stored: &Document,
-    ) -> Result<T, Damage> {
-        let parsed = authentic::Stored::parse(&stored.body)?;
-        let sealing = self
-            .keyring
-            .key(workspace, parsed.key)
-            .ok_or(Damage::KeyGone)?;
-        let document: T = parsed.verify(&sealing, &Place::Document { key })?;
-        self.ledger.vouch(key, &stored.body)?;
-        match document.key() == key && document.revision() == stored.revision {
+        entry: &Entry,
+        body: Result<&[u8], Option<&[u8]>>,
+    ) -> Result<CredentialEntry, (Damage, Option<Box<CredentialEntry>>)> {
+        let read = match body {
+            Ok(body) => CredentialDocument::read(entry, body),
+            Err(Some(_)) => Err(Damage::Edited),
+            Err(None) => Err(Damage::Gone),
+        };
+        let of_workspace = |document: &CredentialDocument| document.workspace == *workspace;
+        let read = read.and_then(|document| match of_workspace(&document) {
             true => Ok(document),
             false => Err(Damage::Misplaced),
+        });
+        match read {
+            Ok(document) => {
+                let before = self.before.and_then(|it| it.credentials.get(&document.id));
+                Ok(match before {
+                    Some(before) => before.with(document, self.keyring),
+                    None => {
+                        let signals = self.signals(&document.id);
+                        CredentialEntry::new(document, self.keyring, signals)
+                    }
+                })
+            }
+            Err(damage) => {
+                let claims = body.ok().or(body.err().flatten());
+                let claims: Option<CredentialDocument> =
+                    claims.and_then(|body| serde_json::from_slice(body).ok());
+                let claims = claims
+                    .filter(|document| document.name() == *entry.name && of_workspace(document));
+                let damaged = claims.map(|document| {
+                    let signals = self.signals(&document.id);
+                    Box::new(CredentialEntry::damaged(document, damage, signals))
+                });
+                Err((damage, damaged))
+            }
+        }
+    }
+}
+
+/// A workspace while it is put together.
+struct Read<'a> {
+    id: &'a WorkspaceId,
+    chain: &'a Chain,
+    document: Option<WorkspaceDocument>,
+    damage: Option<Damage>,
+    credentials: Vec<Arc<CredentialEntry>>,
+    unreadable: bool,
+    findings: Vec<Finding>,
+}
+
+impl<'a> Read<'a> {
+    fn new(id: &'a WorkspaceId, chain: &'a Chain) -> Self {
+        Self {
+            id,
+            chain,
+            document: None,
+            damage: None,
+            credentials: Vec::new(),
+            unreadable: false,
+            findings: Vec::new(),
         }
     }
 
-    fn parts(&mut self, workspace: &WorkspaceId) -> &mut Parts {
-        self.workspaces.entry(workspace.clone()).or_default()
+    fn take(
+        &mut self,
+        loading: &Loading<'_>,
+        entry: &Entry,
+        body: Result<Vec<u8>, Option<Vec<u8>>>,
+    ) {
+        let body = match &body {
+            Ok(body) => Ok(body.as_slice()),
+            Err(claims) => Err(claims.as_deref()),
+        };
+        if &*entry.name == WORKSPACE {
+            return self.workspace(entry, body);
+        }
+        match loading.credential(self.id, entry, body) {
+            Ok(read) => {
+                if let Some(damage) = read.damage() {
+                    self.found(entry, damage);
+                }
+                self.credentials.push(Arc::new(read));
+            }
+            Err((damage, claims)) => {
+                self.found(entry, damage);
+                self.unreadable |= claims.is_none();
+                self.credentials
+                    .extend(claims.map(|claims| Arc::new(*claims)));
+            }
+        }
     }
 
-    fn found(&mut self, key: &str, stored: Option<&Document>, damage: Damage) {
-        let hash = stored.map(|document| Hash::of(&document.body));
-        let (workspace, credential) = match parse_credential_key(key) {
-            Some((workspace, credential)) => (Some(workspace), Some(credential)),
-            None => (parse_workspace_key(key), None),
+    fn workspace(&mut self, entry: &Entry, body: Result<&[u8], Option<&[u8]>>) {
+        let read = match body {
+            Ok(body) => WorkspaceDocument::read(entry, body),
+            Err(Some(_)) => Err(Damage::Edited),
+            Err(None) => Err(Damage::Gone),
         };
+        let read = read.and_then(|document| match document.id == *self.id {
+            true => Ok(document),
+            false => Err(Damage::Misplaced),
+        });
+        match read {
+            Ok(document) => self.document = Some(document),
+            Err(damage) => {
+                self.found(entry, damage);
+                self.damage = Some(damage);
+                let claims = body.ok().or(body.err().flatten());
+                let claims = claims.and_then(|body| serde_json::from_slice(body).ok());
+                self.document = claims.filter(|claims: &WorkspaceDocument| claims.id == *self.id);
+            }
+        }
+    }
+
+    /// What has not changed since the entry before. What has changed and cannot be read is not what it was.
+    fn take_over(&mut self, before: &WorkspaceEntry, state: &State, changed: &HashSet<ObjectRef>) {
+        if self.document.is_none() && self.damage.is_none() {
+            self.document = Some(before.document.clone());
+        }
+        let names = state
+            .documents()
+            .filter(|entry| !changed.contains(&entry.object));
+        let kept = names.filter_map(credential_of);
+        let kept = kept.filter_map(|id| before.credentials.get(&id).cloned());
+        let sound = kept.filter(|entry| entry.damage().is_none());
+        self.credentials.extend(sound);
+    }
+
+    fn found(&mut self, entry: &Entry, damage: Damage) {
         self.findings.push(Finding {
-            lead: Lead {
-                key: key.to_owned(),
-                hash,
-            },
-            workspace,
-            credential,
+            stands_at: format!("{}/{}", self.chain.name(), entry.name),
+            hash: Some(entry.object.hash),
+            workspace: Some(self.id.clone()),
+            credential: credential_of(entry),
             damage,
         });
     }
 
-    fn finish(self) -> (Snapshot, Vec<Finding>) {
-        let entries = self
-            .workspaces
-            .into_iter()
-            .map(|(id, parts)| (id.clone(), Arc::new(parts.entry(id))));
-        (
-            Snapshot {
-                workspaces: entries.collect(),
-                made_from: None,
-            },
-            self.findings,
-        )
-    }
-}
-
-impl Parts {
-    fn entry(self, id: WorkspaceId) -> WorkspaceEntry {
-        // Credentials without a workspace mean that its document is gone, whether or not the log remembers it.
+    fn entry(self) -> WorkspaceEntry {
         let damage = self
             .damage
             .or(self.document.is_none().then_some(Damage::Gone));
-        let document = self.document.unwrap_or_else(|| nameless(id));
+        let document = self.document.unwrap_or_else(|| nameless(self.id.clone()));
         WorkspaceEntry::new(document, damage, self.credentials, self.unreadable)
     }
 }
 
-/// Stands in for a workspace of which nothing is left but its id.
+/// The credential that a document is of.
+fn credential_of(entry: &Entry) -> Option<CredentialId> {
+    entry.name.strip_prefix(CREDENTIAL)?.parse().ok()
+}
+
+/// In the place of a workspace of which nothing is left but its id.
 fn nameless(id: WorkspaceId) -> WorkspaceDocument {
     WorkspaceDocument {
         name: id.as_str().to_owned(),
@@ -233,8 +279,4 @@ fn nameless(id: WorkspaceId) -> WorkspaceDocument {
         revision: 0,
         defaults: BTreeMap::new(),
     }
-}
-
-fn claims<T: DeserializeOwned>(stored: &Document) -> Option<T> {
-    authentic::Stored::parse(&stored.body).ok()?.claims()
 }

@@ -4,6 +4,7 @@
 //! the last segment of older ones. What it does not name, at or below its sequence number, is garbage at once.
 
 mod commit;
+mod error;
 mod head;
 mod load;
 mod map;
@@ -18,14 +19,17 @@ use std::{
 
 use self::map::Map;
 pub use self::{
-    commit::{Change, CommitError, Write},
+    commit::{Change, Write},
+    error::{CommitError, Damage, LoadError},
     head::{Head, Link, ObjectRef, SegmentRef},
-    load::{Damage, LoadError},
     map::Entry,
     record::Stored,
     verify::{Break, Verified},
 };
-use crate::{Archive, Backend, Hash, Storage};
+use crate::{
+    backend::{Archive, Backend, Storage},
+    hash::Hash,
+};
 
 /// One chain of one installation, and where it is kept.
 pub struct Chain {
@@ -36,6 +40,7 @@ pub struct Chain {
     archive: Arc<dyn Archive>,
     /// Hashes of segments, as far as they were followed from a head: only what they vouch for is read.
     segments: Mutex<BTreeMap<u64, Hash>>,
+    last_read: Mutex<record::Read>,
 }
 
 /// What a chain is called.
@@ -60,6 +65,7 @@ impl Chain {
             storage: backend.storage.clone(),
             archive: backend.archive.clone(),
             segments: Mutex::default(),
+            last_read: Mutex::default(),
         }
     }
 
@@ -70,21 +76,20 @@ impl Chain {
 }
 
 impl State {
-    /// The documents in use, by name.
+    /// The documents, by name.
     pub fn documents(&self) -> impl Iterator<Item = &Entry> {
-        self.map.live()
+        self.map.documents()
     }
 
-    /// The documents that can change no more.
-    pub fn archived(&self) -> impl Iterator<Item = &Entry> {
-        self.map.archived()
-    }
-
-    /// The document of this name, in use or archived.
+    /// The document of this name.
     pub fn document(&self, name: &str) -> Option<&Entry> {
-        self.map
-            .get(name)
-            .or_else(|| self.archived().find(|entry| &*entry.name == name))
+        self.map.get(name)
+    }
+
+    /// The keys of everything that the head names, but for segments.
+    pub fn object_keys(&self, chain: &ChainName) -> Vec<String> {
+        let objects = self.objects();
+        objects.map(|object| chain.object_key(&object)).collect()
     }
 
     /// The head as it is stored.
@@ -102,6 +107,11 @@ impl ChainName {
     /// The chain of a workspace.
     pub fn workspace(id: &str) -> Self {
         Self(format!("{WORKSPACE}{id}").into())
+    }
+
+    /// The chain that [`as_str`](Self::as_str) names.
+    pub fn of(name: &str) -> Self {
+        Self(name.into())
     }
 
     /// The id of the workspace, if it is one's chain.
@@ -133,6 +143,12 @@ impl ChainName {
 impl fmt::Display for ChainName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl serde::Serialize for ChainName {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::{Archive, Notes, RunLog, Storage, StorageError};
+use crate::{
+    backend::{Archive, Notes, RunLog, Storage},
+    error::StorageError,
+};
 
 /// Objects and heads.
 pub async fn storage(storage: Arc<dyn Storage>) {

@@ -7,7 +7,11 @@ use std::sync::{
 
 use async_trait::async_trait;
 
-use crate::{Archive, Backend, Edit, Effect, Memory, Notes, RunLog, Storage, StorageError};
+use crate::{
+    backend::{Archive, Backend, Edit, Notes, RunLog, Storage},
+    error::{Effect, StorageError},
+    memory::Memory,
+};
 
 /// What happens to the chosen write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,6 +17,7 @@ pub mod contract;
 mod error;
 #[cfg(any(test, feature = "contract"))]
 pub mod faulty;
+pub mod file;
 mod hash;
 mod memory;
 mod signing;

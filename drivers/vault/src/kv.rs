@@ -8,10 +8,9 @@ mod refusal;
 
 use std::collections::BTreeMap;
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use keyside_credentials::source::{Reading, SourceError, VaultReference};
+use async_trait::async_trait;
+use keyside_credentials::source::{Reading, SecretSource, SourceError, VaultReference};
 use serde::Deserialize;
-use sha2::Sha256;
 use vaultrs::api::{
     kv1::requests::GetSecretRequest,
     kv2::requests::{ReadSecretMetadataRequest, ReadSecretRequest},
@@ -23,14 +22,11 @@ use self::{
     refusal::{Gone, Refusal},
 };
 use crate::{
-    Vault,
     client::{Answer, Call},
     error::{Answered, VaultError},
-    mounts::{self, KvVersion, Mount, within},
+    mounts::{KvVersion, Mount, within},
+    vault::Vault,
 };
-
-/// The key of version 1's versions; another one in each process.
-pub(crate) struct ValueKey(Zeroizing<[u8; 32]>);
 
 /// A secret's place, once its mount is known.
 struct Place<'a> {
@@ -45,11 +41,22 @@ enum Polled {
     Changed,
 }
 
+#[async_trait]
+impl SecretSource for Vault {
+    async fn read(
+        &self,
+        reference: &VaultReference,
+        known: Option<&str>,
+    ) -> Result<Reading, SourceError> {
+        read(self, reference, known).await
+    }
+}
+
 /// Reads what `reference` names, unless its version is `known`.
 ///
 /// # Errors
 /// It is not there, or may not be read; or Vault is away.
-pub(crate) async fn read(
+async fn read(
     vault: &Vault,
     reference: &VaultReference,
     known: Option<&str>,
@@ -64,7 +71,7 @@ pub(crate) async fn read(
         }
     }
     // Perhaps it is another mount now. What Vault says of it decides.
-    let mount = mounts::ask(vault, &path).await?;
+    let mount = vault.mount_of(&path).await?;
     let refused = match (refused, &mount) {
         (Some((before, reason)), Some(now)) if before == *now => {
             return Err(SourceError::Gone(reason));
@@ -266,28 +273,6 @@ impl<'a> Place<'a> {
 
     fn refused(&self, refusal: Refusal<'_>) -> SourceError {
         SourceError::Gone(refusal.explain(&self.mount, &self.path, self.reference))
-    }
-}
-
-impl ValueKey {
-    pub(crate) fn random() -> Result<Self, VaultError> {
-        let mut key = Zeroizing::new([0; 32]);
-        getrandom::fill(&mut *key).map_err(|error| {
-            VaultError::Settings(format!("the system gives no random bytes: {error}"))
-        })?;
-        Ok(Self(key))
-    }
-
-    /// 16 hexadecimal digits.
-    fn version(&self, value: &[u8]) -> String {
-        let mut hmac =
-            Hmac::<Sha256>::new_from_slice(&*self.0).expect("HMAC takes a key of any length");
-        hmac.update(value);
-        let tag = hmac.finalize().into_bytes();
-        tag.iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::RwLock,
+    sync::{Arc, RwLock},
 };
 
 use keyside_credentials::source::SourceError;
 use reqwest::Method;
 use serde::Deserialize;
 
-use crate::{Vault, client::Call};
+use crate::{client::Call, session::Session};
 
 /// A KV secrets engine at its path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,59 +96,63 @@ impl Mounts {
             hidden.insert(request);
         }
     }
+
+    /// Asks Vault for the mount that `path` is in; `None` where it does not say: no policy of this token names anything in the
+    /// mount, or there is none.
+    ///
+    /// # Errors
+    /// Vault is away, or something else than KV is mounted there.
+    pub(crate) async fn ask(
+        &self,
+        session: &Arc<Session>,
+        path: &str,
+    ) -> Result<Option<Mount>, SourceError> {
+        #[derive(Deserialize)]
+        struct Envelope {
+            data: Data,
+        }
+        #[derive(Deserialize)]
+        struct Data {
+            path: String,
+            #[serde(rename = "type")]
+            engine: String,
+            options: Option<Options>,
+        }
+        #[derive(Deserialize)]
+        struct Options {
+            version: Option<String>,
+        }
+        let call = Call::new(Method::GET, &format!("sys/internal/ui/mounts/{path}"));
+        let answer = session.call(&call).await?;
+        if !answer.is_success() {
+            return Ok(None);
+        }
+        let Data {
+            path: mount,
+            engine,
+            options,
+        } = answer.read::<Envelope>(&call)?.data;
+        if engine != "kv" && engine != "generic" {
+            return Err(SourceError::Gone(format!(
+                "{path} is not in a KV secrets engine: {mount} is of type {engine}. Check the path"
+            )));
+        }
+        let version = options.and_then(|options| options.version);
+        let mount = Mount {
+            path: mount.trim_matches('/').to_owned(),
+            version: match version.as_deref() {
+                Some("2") => KvVersion::V2,
+                _ => KvVersion::V1,
+            },
+        };
+        self.remember(&mount);
+        Ok(Some(mount))
+    }
 }
 
 /// The rest of `path` inside of `mount`.
 pub(crate) fn within<'a>(path: &'a str, mount: &str) -> Option<&'a str> {
     path.strip_prefix(mount)?.strip_prefix('/')
-}
-
-/// Asks Vault for the mount that `path` is in; `None` where it does not say: no policy of this token names anything in the mount,
-/// or there is none.
-///
-/// # Errors
-/// Vault is away, or something else than KV is mounted there.
-pub(crate) async fn ask(vault: &Vault, path: &str) -> Result<Option<Mount>, SourceError> {
-    #[derive(Deserialize)]
-    struct Envelope {
-        data: Data,
-    }
-    #[derive(Deserialize)]
-    struct Data {
-        path: String,
-        #[serde(rename = "type")]
-        engine: String,
-        options: Option<Options>,
-    }
-    #[derive(Deserialize)]
-    struct Options {
-        version: Option<String>,
-    }
-    let call = Call::new(Method::GET, &format!("sys/internal/ui/mounts/{path}"));
-    let answer = vault.answer(&call).await?;
-    if !answer.is_success() {
-        return Ok(None);
-    }
-    let Data {
-        path: mount,
-        engine,
-        options,
-    } = answer.read::<Envelope>(&call)?.data;
-    if engine != "kv" && engine != "generic" {
-        return Err(SourceError::Gone(format!(
-            "{path} is not in a KV secrets engine: {mount} is of type {engine}. Check the path"
-        )));
-    }
-    let version = options.and_then(|options| options.version);
-    let mount = Mount {
-        path: mount.trim_matches('/').to_owned(),
-        version: match version.as_deref() {
-            Some("2") => KvVersion::V2,
-            _ => KvVersion::V1,
-        },
-    };
-    vault.mounts.remember(&mount);
-    Ok(Some(mount))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use zeroize::{Zeroize, Zeroizing};
 
 use self::wrapped::{DRIVER, Wrapped};
-use crate::{Vault, VaultError};
+use crate::{error::VaultError, vault::Vault};
 
 /// Transit as a key service.
 pub struct Transit {

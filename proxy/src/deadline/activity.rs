@@ -35,7 +35,7 @@ pub(crate) struct Activity {
     tunnel: AtomicBool,
     /// The client speaks HTTP/1.0, whose answers can end with the connection.
     unmarked: AtomicBool,
-    last: LastRequest,
+    last: Arc<LastRequest>,
     /// Waits for nothing while no request has it.
     spare: Mutex<Timer>,
     /// One of the connections there may be. A tunnel keeps it for as long as it is open.
@@ -58,7 +58,7 @@ impl Activity {
             multiplexed: AtomicBool::new(false),
             tunnel: AtomicBool::new(false),
             unmarked: AtomicBool::new(false),
-            last: LastRequest::default(),
+            last: Arc::default(),
             spare: Mutex::default(),
             _place: place,
         })
@@ -94,10 +94,6 @@ impl Activity {
 
     pub(super) fn is_answering(&self) -> bool {
         self.requests.load(Ordering::Acquire) > 0
-    }
-
-    pub(super) fn last_request(&self) -> &LastRequest {
-        &self.last
     }
 
     /// The client has ended its half of the connection; whether hyper is not to know, since it answers the last request.
@@ -143,7 +139,7 @@ impl Busy {
     /// The request's body, as it is to be read.
     pub(crate) fn body(&self, incoming: Incoming) -> ClientBody {
         let last = self.0.last.has_come();
-        ClientBody::new(incoming, last.then(|| Arc::downgrade(&self.0)))
+        ClientBody::new(incoming, last.then(|| Arc::downgrade(&self.0.last)))
     }
 
     /// A timer for one wait of this request. As a rule it is one that another request has armed, which need not be done

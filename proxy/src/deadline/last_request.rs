@@ -9,7 +9,6 @@
 //! body. From the socket the two do not differ: hyper reads ahead. From the body they do, since hyper asks the socket only
 //! once it has handed over all that it read before: a body that is not complete then stays so.
 
-use super::activity::Activity;
 use crate::hop::lists;
 use bytes::Bytes;
 use http::{Request, Version, header};
@@ -98,16 +97,13 @@ impl LastRequest {
 /// The body of a client's request, which breaks off when the client ends its half of the connection in the middle of it.
 pub(crate) struct ClientBody {
     incoming: Incoming,
-    /// The connection, if this is its last request.
-    connection: Option<Weak<Activity>>,
+    /// Gone with the connection; nothing if another request may follow on that.
+    last: Option<Weak<LastRequest>>,
 }
 
 impl ClientBody {
-    pub(super) fn new(incoming: Incoming, connection: Option<Weak<Activity>>) -> Self {
-        Self {
-            incoming,
-            connection,
-        }
+    pub(super) fn new(incoming: Incoming, last: Option<Weak<LastRequest>>) -> Self {
+        Self { incoming, last }
     }
 }
 
@@ -119,10 +115,9 @@ impl Body for ClientBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let connection = self.connection.as_ref().and_then(Weak::upgrade);
-        let last = connection.as_ref().map(|activity| activity.last_request());
+        let last = self.last.as_ref().and_then(Weak::upgrade);
         // Asked first: what hyper hands over after it, it had read before.
-        let ended = last.is_some_and(|last| last.has_ended(context));
+        let ended = last.as_ref().is_some_and(|last| last.has_ended(context));
         let polled = Pin::new(&mut self.incoming).poll_frame(context);
         if let Some(last) = last.filter(|_| ended && polled.is_pending()) {
             last.cut_short();

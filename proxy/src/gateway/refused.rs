@@ -3,8 +3,8 @@
 use super::{Body, Gateway, Head, REVOKED};
 use crate::deadline::Busy;
 use crate::exchange::{Arrival, Exchange};
+use crate::near::{self, Asked, Near};
 use crate::refusal::{About, Refusal, Shown, shown};
-use crate::route::near::{self, Asked, Near};
 use crate::route::{self, Target};
 use crate::upstream::Failure;
 use http::{Method, Response, header};

@@ -4,11 +4,11 @@ use crate::destination::Outward;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use keyside_config::Sources;
-use keyside_credentials::storage::MemoryStorage;
 use keyside_credentials::{
     Act, ActorId, Environment, Kms, MasterKey, NewCredential, NewWorkspace, OpenOptions, Registry,
     SystemClock, Timestamp,
 };
+use keyside_store::{Backend, Memory};
 use std::backtrace::Backtrace;
 use std::convert::Infallible;
 use std::io;
@@ -63,7 +63,7 @@ async fn registry(folder: &std::path::Path) -> Arc<Registry> {
     let master_key = MasterKey::parse(&[7; 32], "a test").unwrap();
     let settings = Settings::load(&Sources::default()).unwrap().settings;
     let registry = Registry::open(OpenOptions {
-        storage: Arc::new(MemoryStorage::default()),
+        backend: Backend::of(Arc::new(Memory::new())),
         keyring: folder.join("keyring"),
         kms: Kms::local(master_key),
         catalogue: Arc::new(settings.catalogue),

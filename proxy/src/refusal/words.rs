@@ -1,7 +1,7 @@
 //! Writes what a refusal says to a person: what is wrong, and what to do about it.
 
 use super::{About, Refusal, Sent, Wait};
-use crate::route::near::{Correction, Near};
+use crate::near::{Correction, Near};
 use http::Method;
 use keyside_config::Group;
 use keyside_credentials::{Environment, Refusal as Denied};

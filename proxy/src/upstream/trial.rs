@@ -1,16 +1,15 @@
-//! Tries the way to a provider as requests take it, for `keyside doctor`: name, connection, egress proxy, TLS. The one request
-//! that is sent is `HEAD /` without a key, for the date that its answer has.
+//! Connects to a provider's host once, as requests do: name, connection, egress proxy, TLS. The one request that is sent is
+//! `HEAD /` without a key, for the date that its answer has.
 
 use super::dial::{ConnectError, Dialer};
 use super::pool::Connection;
 use super::tcp::TcpError;
-use super::{HeadLimits, Slot, story};
-use crate::egress::Egress;
+use super::{EgressRoute, Slot, story};
 use crate::inbound::Inbound;
 use bytes::Bytes;
 use http::header::{DATE, HOST, USER_AGENT};
 use http::{HeaderValue, Method, Request};
-use keyside_config::{BaseUrl, Provider, Proxy};
+use keyside_config::BaseUrl;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
@@ -32,23 +31,16 @@ pub struct Unreached {
     pub fix: &'static str,
 }
 
-/// Connects to `base`, a host of `provider`, and closes the connection again; all within `limit`. Takes no place of those that
-/// requests have. A rustls crypto provider must be installed in the process.
-///
-/// # Errors
-/// The step that failed.
-pub async fn reach(
-    egress: &Egress,
-    proxy: &Proxy,
-    provider: &Provider,
+/// Connects to `base` by `route`, and closes the connection again; all within `limit`. Takes no place of those that requests
+/// have.
+pub(crate) async fn reach(
+    dialer: &Dialer,
+    route: &EgressRoute,
     base: &BaseUrl,
     limit: Duration,
 ) -> Result<Reached, Unreached> {
     let deadline = Instant::now() + limit;
-    let route = egress.route(provider, base);
-    let (direct, proxied) = (egress.direct_tls(), egress.proxied_tls());
-    let dialer = Dialer::new(&direct, &proxied, limit, HeadLimits::of(&proxy.limits));
-    let opened = dialer.dial_alone(base, &route, Slot::uncounted()).await;
+    let opened = dialer.dial_alone(base, route, Slot::uncounted()).await;
     let connection = opened.map_err(|error| Unreached::because(&error))?;
     let date = timeout_at(deadline, date(connection, base)).await;
     Ok(Reached {

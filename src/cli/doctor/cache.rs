@@ -4,12 +4,12 @@ use keyside_config::{Settings, SourceReference};
 use keyside_credentials::CacheOptions;
 
 use super::finding::Finding;
-use crate::app;
+use crate::declared;
 
 /// `None` where the settings name no cache. Its key was read already.
 pub(super) async fn look(settings: &Settings, cache: Option<CacheOptions>) -> Option<Finding> {
     let folder = cache.as_ref()?.folder.display().to_string();
-    let declared = match app::declared(settings, None, cache) {
+    let declared = match declared::of(settings, None, cache) {
         Ok(declared) => declared,
         Err(failure) => return Some(Finding::fail(NAME, failure)),
     };

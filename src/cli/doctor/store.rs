@@ -6,8 +6,8 @@ use std::{collections::BTreeSet, io::ErrorKind, path::Path};
 use keyside_credentials::{
     KeyringError, KmsSource,
     audit::{AtRest, VerifyError},
-    storage::StoreOpenError,
 };
+use keyside_sled::{EmbeddedStore, StoreOpenError};
 
 use super::{
     clock::Evidence,
@@ -82,7 +82,15 @@ impl Looked {
         if !store.exists() && !keyring.exists() {
             return self.findings.push(not_made(&setup.folder));
         }
-        match AtRest::open(&store, &keyring, &setup.kms).await {
+        let opened = match EmbeddedStore::open_read_only(&store).await {
+            Ok(opened) => opened,
+            Err(StoreOpenError::Locked { .. }) => {
+                self.master_key_fits(&setup.kms);
+                return self.findings.push(in_use(&setup.folder, running));
+            }
+            Err(error) => return self.findings.push(Finding::fail("store", error)),
+        };
+        match AtRest::open(opened.backend(), &keyring, &setup.kms).await {
             Ok(log) => {
                 self.master_key_fits(&setup.kms);
                 match self.read(&log).await {
@@ -92,10 +100,6 @@ impl Looked {
                     }
                     Err(error) => self.findings.push(Finding::fail("store", error)),
                 }
-            }
-            Err(VerifyError::Store(StoreOpenError::Locked { .. })) => {
-                self.master_key_fits(&setup.kms);
-                self.findings.push(in_use(&setup.folder, running));
             }
             Err(error @ (VerifyError::Kms(_) | VerifyError::Keyring(KeyringError::Kms(_)))) => {
                 self.findings.push(Finding::fail("master key", error));
@@ -109,7 +113,7 @@ impl Looked {
     }
 
     async fn read(&mut self, log: &AtRest) -> Result<(), VerifyError> {
-        self.clock.read_log(log.clock_behind().await?);
+        self.clock.read_log(log.clock_behind());
         self.used.extend(log.destinations().await?);
         Ok(())
     }

@@ -9,7 +9,7 @@ use keyside_vault::{KvVersion, Vault, VaultError};
 use tokio::time::timeout;
 
 use super::{PATIENCE, clock::Evidence, finding::Finding};
-use crate::app;
+use crate::declared;
 
 /// What was found, and when Vault says it is.
 #[derive(Default)]
@@ -111,7 +111,7 @@ fn wrapped_secret_id() -> Finding {
 
 /// Reads the secret of each, and keeps none.
 async fn declared(settings: &Settings, vault: Option<&Arc<Vault>>) -> Vec<Finding> {
-    let declared = match app::declared(settings, vault.cloned(), None) {
+    let declared = match declared::of(settings, vault.cloned(), None) {
         Ok(declared) => declared,
         Err(failure) => return vec![Finding::fail("credentials", failure)],
     };

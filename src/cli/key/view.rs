@@ -6,9 +6,12 @@ use keyside_credentials::{Clock, SystemClock, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, Failure, another_form};
+use super::{Answer, Failure};
 use crate::{
-    cli::table::{Table, local},
+    cli::{
+        items::another_form,
+        table::{Table, local},
+    },
     client::about_keys,
 };
 

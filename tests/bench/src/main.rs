@@ -9,6 +9,7 @@ mod facts;
 mod lists;
 mod noise;
 mod phases;
+mod plan;
 mod report;
 mod requests;
 mod revoke;
@@ -37,7 +38,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Measures both in interleaved rounds and prints the ratios.
-    Run(rounds::Plan),
+    Run(plan::Plan),
     /// Measures the time from start to ready, empty and with many credentials.
     Start(start::Plan),
     /// Measures how long the admin API takes to list and to filter many credentials.

@@ -8,9 +8,9 @@ use tokio::time::sleep;
 
 use crate::contender::Contender;
 use crate::noise::Noise;
+use crate::plan::Plan;
 use crate::report::Sample;
 use crate::requests::Load;
-use crate::rounds::Plan;
 use crate::streams::Streams;
 use crate::{facts, requests, wire};
 

@@ -12,6 +12,7 @@ pub(super) fn line(record: &AuditRecord) -> String {
         value.map(|value| value.to_string()).unwrap_or_default()
     }
     row([
+        record.chain.to_string(),
         record.position.to_string(),
         record.at.to_string(),
         record.event.as_str().to_owned(),
@@ -38,7 +39,8 @@ fn quoted(cell: &str) -> String {
     format!("\"{apostrophe}{}\"", cell.replace('"', "\"\""))
 }
 
-const COLUMNS: [&str; 12] = [
+const COLUMNS: [&str; 13] = [
+    "chain",
     "position",
     "at",
     "event",

@@ -1,17 +1,17 @@
 //! The log on its way out: a batch at a time, so that neither side has to hold it.
 //!
-//! NDJSON ends with a line of another shape, with the count and the head: where it is missing, the export broke off, and
-//! goes on with `from`. Each line has the record as it is stored besides, whose SHA-256 is its hash.
+//! In NDJSON each chain ends with a line of another shape, with its signed head: where it is missing, the export broke off. Each
+//! record's line has the record as it is stored besides, which is what the chain hash is made of.
 
 use std::sync::Arc;
 
 use axum::{body::Body, response::Response};
 use http::{HeaderValue, header};
 use http_body_util::channel::{Channel, Sender};
+use jiff::Timestamp;
 use keyside_credentials::{
-    AuditRecord, Hash, Registry,
-    audit::{AuditFilter, Head},
-    storage::StorageError,
+    Hash, PublicKey, Registry, StorageError,
+    audit::{self, AuditFilter},
 };
 use serde::Serialize;
 
@@ -55,26 +55,11 @@ impl Format {
         }
     }
 
-    fn line(self, record: AuditRecord) -> String {
-        match self {
-            Self::Ndjson => ndjson(&Line {
-                stored: record.stored.clone(),
-                record: RecordView::of(record),
-            }),
-            Self::Csv => csv::line(&record),
-        }
-    }
-
-    fn end(self, count: u64, head: Head) -> String {
-        match self {
-            Self::Ndjson => ndjson(&End {
-                end: Totals {
-                    count,
-                    position: head.position,
-                    hash: head.hash,
-                },
-            }),
-            Self::Csv => String::new(),
+    fn line(self, line: audit::Line, key: PublicKey) -> String {
+        match (self, line) {
+            (Self::Ndjson, line) => ndjson(&Line::of(line, key)),
+            (Self::Csv, audit::Line::Record(record)) => csv::line(&record),
+            (Self::Csv, _) => String::new(),
         }
     }
 }
@@ -82,7 +67,7 @@ impl Format {
 pub(super) fn stream(
     registry: Arc<Registry>,
     filter: AuditFilter,
-    from: u64,
+    from: Option<Timestamp>,
     format: Format,
 ) -> Response {
     let (mut lines, body) = Channel::<axum::body::Bytes, StorageError>::new(BATCHES_AHEAD);
@@ -111,22 +96,20 @@ pub(super) fn stream(
 async fn send(
     registry: &Registry,
     filter: AuditFilter,
-    from: u64,
+    from: Option<Timestamp>,
     format: Format,
     lines: &mut Sender<axum::body::Bytes, StorageError>,
 ) -> Result<(), Stopped> {
-    let mut export = registry.audit().export(filter, from).await;
+    let audit = registry.audit();
+    let (mut export, key) = (audit.export(filter, from), audit.public_key());
     let mut text = format.begin();
-    let mut count = 0;
-    while let Some(records) = export.next().await? {
-        count += records.len() as u64;
-        text.extend(records.into_iter().map(|record| format.line(record)));
+    while let Some(found) = export.next().await? {
+        text.extend(found.into_iter().map(|line| format.line(line, key)));
         let batch = std::mem::take(&mut text);
         if !batch.is_empty() {
             lines.send_data(batch.into()).await?;
         }
     }
-    text.push_str(&format.end(count, export.head()));
     if !text.is_empty() {
         lines.send_data(text.into()).await?;
     }
@@ -152,23 +135,77 @@ impl From<http_body_util::channel::SendError> for Stopped {
     }
 }
 
+/// A line of NDJSON.
 #[derive(Serialize)]
-struct Line {
-    #[serde(flatten)]
-    record: RecordView,
-    stored: String,
+#[serde(untagged)]
+enum Line {
+    Record {
+        #[serde(flatten)]
+        record: Box<RecordView>,
+        /// As it is stored.
+        stored: String,
+    },
+    Hidden(Hidden),
+    End {
+        chain: String,
+        end: End,
+    },
 }
 
+/// A record that may not be shown, or was not asked for.
 #[derive(Serialize)]
-struct End {
-    end: Totals,
-}
-
-#[derive(Serialize)]
-struct Totals {
-    count: u64,
+#[serde(rename_all = "camelCase")]
+struct Hidden {
+    chain: String,
     position: u64,
+    record_hash: Hash,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct End {
+    installation: String,
+    records: u64,
     hash: Hash,
+    /// Base64 of the head as it is stored, signed.
+    head: String,
+    public_key: PublicKey,
+}
+
+impl Line {
+    fn of(line: audit::Line, public_key: PublicKey) -> Self {
+        match line {
+            audit::Line::Record(record) => Self::Record {
+                stored: record.stored.clone(),
+                record: Box::new(RecordView::of(*record)),
+            },
+            audit::Line::Hidden {
+                chain,
+                position,
+                record,
+            } => Self::Hidden(Hidden {
+                chain: chain.to_string(),
+                position,
+                record_hash: record,
+            }),
+            audit::Line::End {
+                chain,
+                installation,
+                records,
+                hash,
+                head,
+            } => Self::End {
+                chain: chain.to_string(),
+                end: End {
+                    installation,
+                    records,
+                    hash,
+                    head,
+                    public_key,
+                },
+            },
+        }
+    }
 }
 
 fn ndjson(line: &impl Serialize) -> String {

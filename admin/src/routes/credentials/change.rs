@@ -14,16 +14,16 @@ use keyside_credentials::{
 
 use super::{CredentialView, foreign, saved, tagged};
 use crate::{
-    AdminState,
     access::Caller,
     body::JsonBody,
     entity_tag::{Life, Tagged},
     form::{self, Form},
-    openapi::{bodies, queries},
     precondition::{IdempotencyKey, IfMatch},
     problem::Problem,
     query::Parameters,
     routes::Segment,
+    schemas::{bodies, queries},
+    state::AdminState,
     turns::Work,
 };
 

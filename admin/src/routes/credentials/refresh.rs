@@ -3,7 +3,9 @@
 use axum::extract::State;
 
 use super::{CredentialView, tagged};
-use crate::{AdminState, access::Caller, entity_tag::Tagged, problem::Problem, routes::Segment};
+use crate::{
+    access::Caller, entity_tag::Tagged, problem::Problem, routes::Segment, state::AdminState,
+};
 
 /// Reads the secret of a credential that was stored with a `secretRef` at once, instead of at the next poll. `sourceFault` says
 /// why it could not be read.

@@ -5,13 +5,13 @@ use keyside_credentials::{Finding, Verification};
 
 use super::{CredentialView, with_warnings};
 use crate::{
-    AdminState,
     access::Caller,
     entity_tag::{Life, Tagged},
-    openapi::queries,
     precondition::IfMatch,
     problem::Problem,
     routes::Segment,
+    schemas::queries,
+    state::AdminState,
     turns::Work,
 };
 

@@ -8,7 +8,7 @@ use keyside_credentials::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::openapi::words;
+use crate::schemas::words;
 
 /// Everything about a credential but its secret. Fields without a value are null, so that the shape is always the same.
 #[derive(Serialize, ToSchema)]

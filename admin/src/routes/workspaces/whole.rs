@@ -6,13 +6,13 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    AdminState,
     access::Caller,
     entity_tag::Life,
-    openapi::{bodies, queries},
     precondition::IfMatch,
     problem::Problem,
     routes::{Segment, file},
+    schemas::{bodies, queries},
+    state::AdminState,
     turns::Work,
 };
 
@@ -32,6 +32,7 @@ pub(in crate::routes) async fn export(
     expect(&state.registry, &workspace, seen)?;
     let workspace = workspace.id;
     let turn = state.turns.take(Work::Export, &caller)?;
+    state.limits.recorded_read(&caller)?;
     let name = format!("{workspace}.tar");
     let (act, registry) = (caller.act(), state.registry);
     let made = turn.aside(async move { registry.export_workspace(&act, &workspace).await });

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de::{Error, Expected, Unexpected};
 
-use crate::Origin;
+use crate::origin::Origin;
 
 /// A node that does not fit the type it is read as.
 #[derive(Debug)]

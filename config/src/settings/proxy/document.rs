@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::{
     AcceptEncoding, Deadlines, EnvironmentPin, Limits, Listener, Proxy, listen::ListenEntry,
 };
-use crate::{ListenAddress, base_url::Host, field, layers::Mismatch, parsed, slug::Slug};
+use crate::{address::ListenAddress, base_url::Host, field, layers::Mismatch, parsed, slug::Slug};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -5,7 +5,11 @@ use std::str::FromStr;
 use serde::Deserialize;
 
 use super::EnvironmentPin;
-use crate::{AddressError, ListenAddress, parsed, slug::Slug};
+use crate::{
+    address::{AddressError, ListenAddress},
+    parsed,
+    slug::Slug,
+};
 
 /// What is not set is inherited from `[proxy]`.
 #[derive(Deserialize)]

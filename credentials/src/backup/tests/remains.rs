@@ -40,6 +40,7 @@ async fn what_happened_since_is_only_undone_when_someone_says_so() {
         .revoke(&act(), &id, Revocation::default())
         .await
         .unwrap();
+    linked(&registry, "acme").await;
     backup(&registry, &new).await;
     close(&place, registry).await;
     place.lose_the_store();
@@ -62,6 +63,26 @@ async fn what_happened_since_is_only_undone_when_someone_says_so() {
     assert!(error.to_string().contains("epoch"), "{error}");
 }
 
+/// The installation's own chain tells of it an hour later.
+#[tokio::test]
+async fn a_key_that_was_added_since_is_something_that_happened() {
+    let (place, registry) = Place::begun().await;
+    let file = place.path("backup");
+    backup(&registry, &file).await;
+    registry.add(&act(), key("b")).await.unwrap();
+    close(&place, registry).await;
+    place.lose_the_store();
+    let error = place.restore(&file).await.unwrap_err();
+    assert!(matches!(error, RestoreError::Older { .. }), "{error}");
+    assert!(error.to_string().contains("workspace/acme"), "{error}");
+    for left in ["store", "store.restoring", "heads.restoring"] {
+        assert!(!place.path(left).exists(), "{left}");
+    }
+    place.restore_as(&file, false, true).await.unwrap();
+    let registry = place.open().await;
+    assert!(opened(&registry, "a").is_ok() && opened(&registry, "b").is_err());
+}
+
 #[tokio::test]
 async fn another_installation_is_not_replaced_unless_someone_says_so_and_its_keyring_is_kept() {
     let (place, registry) = Place::begun().await;
@@ -77,7 +98,7 @@ async fn another_installation_is_not_replaced_unless_someone_says_so_and_its_key
         matches!(error, RestoreError::OtherInstallation { here: Some(_), .. }),
         "{error}"
     );
-    // Only the head of its log remains.
+    // Only the heads of its chains remain.
     fs::rename(other.path("keyring"), other.path("aside")).unwrap();
     let error = other.restore(&file).await.unwrap_err();
     assert!(
@@ -114,11 +135,10 @@ async fn the_keyring_that_remains_is_kept_whosoever_it_is_and_none_is_written_ov
     let (place, registry) = Place::begun().await;
     let file = place.path("backup");
     backup(&registry, &file).await;
-    let globex = NewWorkspace {
-        id: "globex".parse().unwrap(),
-        name: "Globex".to_owned(),
-    };
-    registry.create_workspace(&act(), globex).await.unwrap();
+    registry
+        .create_workspace(&act(), workspace("globex"))
+        .await
+        .unwrap();
     close(&place, registry).await;
     place.lose_the_store();
     let first = fs::read(place.path("keyring")).unwrap();
@@ -151,7 +171,7 @@ async fn leave_to_replace_another_installation_is_none_to_go_back_in_the_same_on
     assert!(matches!(error, RestoreError::Older { .. }), "{error}");
     place.restore_as(&new, true, false).await.unwrap();
     place.lose_the_store();
-    fs::remove_file(place.path("audit-head")).unwrap();
+    fs::remove_dir_all(place.path("heads")).unwrap();
     let error = place.restore_as(&old, true, false).await.unwrap_err();
     assert!(error.to_string().contains("epoch"), "{error}");
 }

@@ -12,11 +12,11 @@ use zeroize::Zeroizing;
 
 use crate::{
     encoding::hex,
-    file::{self, FileError},
     kms::raw_key,
     locked::LockedMemory,
     sealing::{SealingKey, subkey},
 };
+use keyside_store::file::{self, FileError};
 
 /// Seals the cache. Its subkeys are held in locked memory, the key itself nowhere.
 pub struct CacheKey(SealingKey);
@@ -119,7 +119,7 @@ fn is_within(path: &Path, folder: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::MasterKey;
+    use crate::kms::MasterKey;
 
     fn refused(path: &Path, folder: &Path) -> String {
         match CacheKey::read(path, folder) {

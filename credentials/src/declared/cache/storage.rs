@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::file::{self, FileError};
+use keyside_store::file::{self, FileError};
 
 /// The file's content, if there is one. The folder need not be there.
 ///

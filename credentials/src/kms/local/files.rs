@@ -15,10 +15,8 @@ use keyside_config::{LocalKms, MasterKeySource};
 use zeroize::Zeroizing;
 
 use super::{LocalKeys, MasterKey};
-use crate::{
-    file::{self, FileError},
-    kms::KmsError,
-};
+use crate::kms::KmsError;
+use keyside_store::file::{self, FileError};
 
 /// The master keys of the `local` driver, and their rotation.
 pub(crate) struct MasterKeyFiles {

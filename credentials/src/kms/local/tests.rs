@@ -5,6 +5,7 @@ const HERE: Wrapping<'_> = Wrapping {
     installation: "ins_1",
     workspace: "acme",
     key: "wk_1",
+    signer: "",
 };
 
 fn master_key(byte: u8) -> MasterKey {
@@ -66,6 +67,10 @@ fn a_wrapped_key_unwraps_where_it_was_wrapped_for_and_nowhere_else() {
         },
         Wrapping {
             key: "wk_2",
+            ..HERE
+        },
+        Wrapping {
+            signer: "00",
             ..HERE
         },
     ] {

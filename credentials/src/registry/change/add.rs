@@ -5,15 +5,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use keyside_config::{BaseUrl, Catalogue, Provider, Upstream};
 
-use super::{Made, about, detail, other_label, with_default, write};
+use super::{Made, about, detail, other_label, with_default};
 use crate::{
-    Act, ChangeError, CredentialId, Label, NewCredential, NewSecret, Secret, Warning, WorkspaceId,
-    audit::{Draft, Event},
-    documents::{CredentialDocument, Trace, WorkspaceDocument},
-    model::{has_usual_form, refused_kind},
-    registry::{Inner, references::FirstReading},
-    signals::Signals,
-    snapshot::{CredentialEntry, WorkspaceEntry},
+    documents::{CredentialDocument, Document, SourceDocument, Trace, WorkspaceDocument},
+    model::{Act, CredentialId, Label, Warning, WorkspaceId, has_usual_form, refused_kind},
+    record::{Draft, Event},
+    registry::{ChangeError, Inner, NewCredential, NewSecret},
+    secret::Secret,
+    snapshot::{CredentialEntry, WorkspaceEntry, signals::Signals},
     source::VaultReference,
 };
 
@@ -21,7 +20,17 @@ impl Inner {
     pub(in crate::registry) async fn add(
         &self,
         by: &Act,
-        new: NewCredential,
+        new: &NewCredential,
+    ) -> Result<Made, ChangeError> {
+        let obtained = self.obtain(&new.workspace, &new.secret).await?;
+        decided!(self.add_obtained(by, new, &obtained))
+    }
+
+    async fn add_obtained(
+        &self,
+        by: &Act,
+        new: &NewCredential,
+        obtained: &Obtained<'_>,
     ) -> Result<Made, ChangeError> {
         let provider = self
             .catalogue
@@ -29,12 +38,11 @@ impl Inner {
             .cloned()
             .ok_or(ChangeError::ProviderUnknown)?;
         let endpoint = endpoint(&provider, new.endpoint.as_deref())?;
-        let obtained = self.obtain(&new.workspace, &new.secret).await?;
         let secret = obtained.secret();
         let _begun = self.begin_in(by, &new.workspace).await?;
         let workspace = self.sound_workspace(&new.workspace)?;
-        let id = self.new_id(by, &new, &workspace.document);
-        if let Some(made) = self.repeated(by, &new, workspace.credentials.get(&id))? {
+        let id = self.new_id(by, new, &workspace.document);
+        if let Some(made) = self.repeated(by, new, workspace.credentials.get(&id))? {
             return Ok(made);
         }
         expect_kind(&provider, secret)?;
@@ -47,7 +55,8 @@ impl Inner {
             return Err(ChangeError::ExpiryPast);
         }
         if workspace.has_label(&new.provider, &new.label) {
-            return Err(ChangeError::LabelTaken { label: new.label });
+            let label = new.label.clone();
+            return Err(ChangeError::LabelTaken { label });
         }
         let default = workspace.default(&new.provider, new.environment);
         let becomes_default = new.default || default.is_none();
@@ -64,30 +73,31 @@ impl Inner {
             .clone()
             .map(|by_key| by_key.mark(by, &warnings));
         let trace = Trace::of(secret, &provider.key.prefix, mark);
-        let mut document = unsealed(by, id.clone(), &new, endpoint, now);
-        let version = match &obtained {
+        let mut document = unsealed(by, id.clone(), new, endpoint, now);
+        document.source = obtained.version().map(SourceDocument::Version);
+        let version = match obtained {
             Obtained::Given(secret) => document.seal(&key, secret, &trace, now),
             Obtained::Read { .. } => document.refer(&key, &trace, now),
         };
         let number = version.number;
         document.push(version);
         document.promote(number, now, now);
-        let mut writes = vec![write(&key, &document)];
+        let mut writes = vec![document.write()];
         let settings = becomes_default.then(|| with_default(&workspace.document, &document));
-        writes.extend(settings.as_ref().map(|settings| write(&key, settings)));
+        writes.extend(settings.as_ref().map(Document::write));
         let draft = Draft {
             detail: detail(&key, &trace.fingerprint),
             note: obtained.reference().map(ToString::to_string),
             ..about(Event::CredentialCreated, by, &document)
         };
-        self.journal.commit(draft, writes).await?;
+        let state = self.commit_in(&workspace, vec![draft], writes).await?;
         let signals = Arc::new(Signals::new(self.notices.clone()));
         let mut entry = CredentialEntry::new(document, &self.keyring, signals);
-        if let Obtained::Read { first, .. } = &obtained {
+        if let Obtained::Read { first, .. } = obtained {
             entry = self.with_first(&entry, first, trace);
         }
         let settings = settings.unwrap_or_else(|| workspace.document.clone());
-        self.show_credential(&workspace, settings, entry);
+        self.show_credential(&workspace, settings, entry, Some(state));
         Ok(Made {
             id,
             warnings,
@@ -144,6 +154,13 @@ impl Inner {
     }
 }
 
+/// A secret that a new credential refers to.
+pub(in crate::registry) struct FirstReading {
+    /// As Vault counts.
+    pub(in crate::registry) version: String,
+    pub(in crate::registry) secret: Secret,
+}
+
 /// The secret of a new credential at hand.
 enum Obtained<'a> {
     Given(&'a Secret),
@@ -158,6 +175,14 @@ impl Obtained<'_> {
         match self {
             Self::Given(secret) => secret,
             Self::Read { first, .. } => &first.secret,
+        }
+    }
+
+    /// The version that it is there, as Vault counts.
+    fn version(&self) -> Option<String> {
+        match self {
+            Self::Given(_) => None,
+            Self::Read { first, .. } => Some(first.version.clone()),
         }
     }
 
@@ -190,6 +215,7 @@ fn unsealed(
             NewSecret::Given(_) => None,
             NewSecret::InVault(reference) => Some(reference.clone().into()),
         },
+        source: None,
         created_by: by.actor.clone(),
         created_at: now,
         last_rotated_at: None,

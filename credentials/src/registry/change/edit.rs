@@ -1,14 +1,27 @@
 //! What can be changed about a credential without touching its secret.
 
 use super::{Made, held::Held, other_label, with_default};
+use keyside_store::Effect;
+
 use crate::{
-    Act, ChangeError, CredentialId, Edit, Warning, audit::Event, documents::WorkspaceDocument,
-    registry::Inner, storage::Effect,
+    documents::WorkspaceDocument,
+    model::{Act, CredentialId, Warning},
+    record::Event,
+    registry::{ChangeError, Edit, Inner},
 };
 
 impl Inner {
     /// An edit that changes nothing is not put on record.
     pub(in crate::registry) async fn edit(
+        &self,
+        by: &Act,
+        id: &CredentialId,
+        edit: Edit,
+    ) -> Result<Made, ChangeError> {
+        decided!(self.edit_once(by, id, edit.clone()))
+    }
+
+    async fn edit_once(
         &self,
         by: &Act,
         id: &CredentialId,

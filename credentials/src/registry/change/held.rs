@@ -5,47 +5,50 @@ use std::sync::Arc;
 use keyside_config::Provider;
 use tokio::sync::OwnedMutexGuard;
 
-use super::{Begun, about, detail, write};
+use super::{Begun, about, detail};
 use crate::{
-    Act, ChangeError, CredentialId, Grant,
-    audit::{Draft, Event},
-    documents::{CredentialDocument, Trace, WorkspaceDocument},
-    registry::Inner,
+    damage::Damage,
+    documents::{CredentialDocument, Document, Trace, WorkspaceDocument},
+    keyring::Keyring,
+    model::{Act, CredentialId, WorkspaceId},
+    record::{Draft, Event},
+    registry::{ChangeError, Inner},
+    resolver::Grant,
     sealing::SealingKey,
     snapshot::{CredentialEntry, WorkspaceEntry},
 };
 
 /// A credential as it is, and as it is to be.
-pub(super) struct Held<'a> {
+pub(in crate::registry) struct Held<'a> {
     inner: &'a Inner,
     /// What it is made into. Versions whose time is over are destroyed in it already.
-    pub(super) document: CredentialDocument,
+    pub(in crate::registry) document: CredentialDocument,
     /// What it was.
-    pub(super) entry: Arc<CredentialEntry>,
-    pub(super) workspace: Arc<WorkspaceEntry>,
+    pub(in crate::registry) entry: Arc<CredentialEntry>,
+    pub(in crate::registry) workspace: Arc<WorkspaceEntry>,
     /// Seals what is written.
-    pub(super) key: Arc<SealingKey>,
-    pub(super) now: jiff::Timestamp,
+    pub(in crate::registry) key: Arc<SealingKey>,
+    pub(in crate::registry) now: jiff::Timestamp,
     /// The records of the versions that are destroyed with it, because their time is over or another takes their place.
-    pub(super) ended: Vec<Draft>,
+    pub(in crate::registry) ended: Vec<Draft>,
     _begun: Begun<'a, OwnedMutexGuard<()>>,
 }
 
 impl Inner {
-    pub(super) async fn hold(&self, by: &Act, id: &CredentialId) -> Result<Held<'_>, ChangeError> {
-        // Which workspace's lock it takes is looked up first, and must not be looked up in what is behind.
-        drop(self.begin().await?);
-        let of = self
-            .snapshot
-            .load()
-            .credential(id)
-            .map(|(workspace, _)| workspace.document.id.clone());
-        let of = of.ok_or_else(|| self.not_stored(id))?;
+    pub(in crate::registry) async fn hold(
+        &self,
+        by: &Act,
+        id: &CredentialId,
+    ) -> Result<Held<'_>, ChangeError> {
+        let of = self.workspace_of(id).await?;
         let begun = self.begin_in(by, &of).await?;
         let snapshot = self.snapshot.load();
         let (workspace, entry) = snapshot
             .credential(id)
             .ok_or(ChangeError::CredentialUnknown)?;
+        if workspace.damage == Some(Damage::Head) {
+            return Err(ChangeError::Damaged);
+        }
         let is_sound = match entry.document.reference {
             Some(_) => entry.damage().is_none(),
             None => entry.trace().is_some(),
@@ -77,6 +80,20 @@ impl Inner {
         })
     }
 
+    /// The workspace of a credential. One that is not known here may have been made by another process.
+    async fn workspace_of(&self, id: &CredentialId) -> Result<WorkspaceId, ChangeError> {
+        let of = || {
+            let snapshot = self.snapshot.load();
+            let found = snapshot.credential(id);
+            found.map(|(workspace, _)| workspace.document.id.clone())
+        };
+        if let Some(of) = of() {
+            return Ok(of);
+        }
+        self.read_all_anew().await?;
+        of().ok_or_else(|| self.not_stored(id))
+    }
+
     fn destroyed(
         &self,
         by: &Act,
@@ -100,7 +117,10 @@ impl Inner {
 
 impl Held<'_> {
     /// Refuses where whoever asks has seen another state, where it is withdrawn, and where its workspace is damaged.
-    pub(super) fn expect_open(&self, expected: Option<u64>) -> Result<(), ChangeError> {
+    pub(in crate::registry) fn expect_open(
+        &self,
+        expected: Option<u64>,
+    ) -> Result<(), ChangeError> {
         self.expect(expected)?;
         if self.document.revoked_at.is_some() {
             return Err(ChangeError::Revoked);
@@ -112,7 +132,7 @@ impl Held<'_> {
     }
 
     /// Refuses where the secret is kept in Vault, and so replaced there.
-    pub(super) fn expect_sealed(&self) -> Result<(), ChangeError> {
+    pub(in crate::registry) fn expect_sealed(&self) -> Result<(), ChangeError> {
         match self.entry.reference() {
             Some(reference) => Err(ChangeError::KeptInVault { reference }),
             None => Ok(()),
@@ -120,13 +140,13 @@ impl Held<'_> {
     }
 
     /// What tells which secret is in use.
-    pub(super) fn in_use(&self) -> (u32, Option<String>) {
+    pub(in crate::registry) fn in_use(&self) -> (u32, Option<String>) {
         let followed = self.entry.declared.as_ref();
         let version = followed.and_then(|followed| followed.version.clone());
         (self.document.current, version)
     }
 
-    pub(super) fn expect(&self, expected: Option<u64>) -> Result<(), ChangeError> {
+    pub(in crate::registry) fn expect(&self, expected: Option<u64>) -> Result<(), ChangeError> {
         let current = self.document.revision;
         match expected.is_none_or(|expected| expected == current) {
             true => Ok(()),
@@ -135,26 +155,30 @@ impl Held<'_> {
     }
 
     /// Destroys what another rotation is still trying.
-    pub(super) fn abandon_staged(&mut self, by: &Act) {
+    pub(in crate::registry) fn abandon_staged(&mut self, by: &Act) {
         for version in self.document.destroy_staged(self.now) {
             let record = self.inner.destroyed(by, &self.document, version, &self.key);
             self.ended.push(record);
         }
     }
 
-    pub(super) fn provider(&self) -> Result<Arc<Provider>, ChangeError> {
+    pub(in crate::registry) fn provider(&self) -> Result<Arc<Provider>, ChangeError> {
         let provider = self.inner.catalogue.get(&self.document.provider);
         provider.cloned().ok_or(ChangeError::ProviderUnknown)
     }
 
+    pub(in crate::registry) fn keyring(&self) -> &Keyring {
+        &self.inner.keyring
+    }
+
     /// What may be known of a version's secret.
-    pub(super) fn trace(&self, version: u32) -> Result<Trace, ChangeError> {
+    pub(in crate::registry) fn trace(&self, version: u32) -> Result<Trace, ChangeError> {
         let trace = self.document.open_trace(version, &self.inner.keyring);
         trace.map_err(|_| ChangeError::Damaged)
     }
 
     /// Leave to try one version of it, whether or not requests get it.
-    pub(super) fn on_trial(&self, version: u32) -> Grant {
+    pub(in crate::registry) fn on_trial(&self, version: u32) -> Grant {
         let (document, signals) = (self.document.clone(), self.entry.signals.clone());
         let keyring = &self.inner.keyring;
         Grant::on_trial(match self.entry.reference() {
@@ -164,7 +188,7 @@ impl Held<'_> {
     }
 
     /// What its record begins with: the event, and the fingerprint of the secret that it is about.
-    pub(super) fn record(&self, event: Event, by: &Act, trace: &Trace) -> Draft {
+    pub(in crate::registry) fn record(&self, event: Event, by: &Act, trace: &Trace) -> Draft {
         Draft {
             detail: detail(&self.key, &trace.fingerprint),
             ..about(event, by, &self.document)
@@ -172,21 +196,34 @@ impl Held<'_> {
     }
 
     /// Makes the change, and shows it. `settings` is the workspace's document, where that changes too.
-    pub(super) async fn commit(
+    pub(in crate::registry) async fn commit(
         mut self,
         draft: Draft,
         settings: Option<WorkspaceDocument>,
     ) -> Result<(), ChangeError> {
         self.document.revision += 1;
-        let mut writes = vec![write(&self.key, &self.document)];
-        writes.extend(settings.as_ref().map(|settings| write(&self.key, settings)));
-        self.inner
-            .journal
-            .commit_all(draft, self.ended, writes)
+        let mut writes = vec![self.document.write()];
+        writes.extend(settings.as_ref().map(Document::write));
+        let drafts = [draft].into_iter().chain(self.ended).collect();
+        let state = self
+            .inner
+            .commit_in(&self.workspace, drafts, writes)
             .await?;
         let entry = self.entry.with(self.document, &self.inner.keyring);
         let settings = settings.unwrap_or_else(|| self.workspace.document.clone());
-        self.inner.show_credential(&self.workspace, settings, entry);
+        self.inner
+            .show_credential(&self.workspace, settings, entry, Some(state));
+        Ok(())
+    }
+
+    /// Puts something on record that changes nothing of it.
+    pub(in crate::registry) async fn note(self, draft: Draft) -> Result<(), ChangeError> {
+        let Self {
+            inner, workspace, ..
+        } = &self;
+        let state = inner.commit_in(workspace, vec![draft], Vec::new()).await?;
+        let settings = workspace.document.clone();
+        inner.show(Arc::new(workspace.with_all(settings, []).at(state)));
         Ok(())
     }
 }

@@ -1,9 +1,12 @@
 //! Requests that come twice: the second one gets the first one's answer, and changes nothing. What it takes to know them
 //! is kept, sealed, with the version that the first one made.
 
+use keyside_store::Hash;
+
 use crate::{
-    Act, ChangeError, CredentialId, Hash, Idempotency, Warning,
     documents::{Mark, Trace, WorkspaceDocument},
+    model::{Act, CredentialId, Warning},
+    registry::{ChangeError, Idempotency},
     sealing::{Place, SealingKey},
 };
 

@@ -1,7 +1,11 @@
 //! Withdrawing a credential, at once and for good.
 
 use super::in_words;
-use crate::{Act, ChangeError, CredentialId, Revocation, audit::Event, registry::Inner};
+use crate::{
+    model::{Act, CredentialId},
+    record::Event,
+    registry::{ChangeError, Inner, Revocation},
+};
 
 impl Inner {
     /// Revoking twice changes nothing; what is in flight may be cut the second time.
@@ -10,6 +14,15 @@ impl Inner {
         by: &Act,
         id: &CredentialId,
         revocation: Revocation,
+    ) -> Result<(), ChangeError> {
+        decided!(self.revoke_once(by, id, &revocation))
+    }
+
+    async fn revoke_once(
+        &self,
+        by: &Act,
+        id: &CredentialId,
+        revocation: &Revocation,
     ) -> Result<(), ChangeError> {
         let mut held = self.hold(by, id).await?;
         held.expect(revocation.expected)?;
@@ -29,7 +42,7 @@ impl Inner {
             held.commit(draft, None).await?;
         } else if revocation.cut && !signals.is_cut() {
             draft.note = Some(CUT.to_owned());
-            self.audit.put_on_record(draft).await?;
+            held.note(draft).await?;
         }
         if revocation.cut {
             signals.cut();

@@ -2,8 +2,10 @@
 
 use super::held::Held;
 use crate::{
-    Act, ChangeError, CredentialId, Rollback, VersionState, audit::Event,
-    documents::VersionDocument, registry::Inner,
+    documents::VersionDocument,
+    model::{Act, CredentialId, VersionState},
+    record::Event,
+    registry::{ChangeError, Inner, Rollback},
 };
 
 impl Inner {
@@ -13,6 +15,15 @@ impl Inner {
         by: &Act,
         id: &CredentialId,
         rollback: Rollback,
+    ) -> Result<(), ChangeError> {
+        decided!(self.roll_back_once(by, id, &rollback))
+    }
+
+    async fn roll_back_once(
+        &self,
+        by: &Act,
+        id: &CredentialId,
+        rollback: &Rollback,
     ) -> Result<(), ChangeError> {
         let mut held = self.hold(by, id).await?;
         held.expect_open(rollback.expected)?;

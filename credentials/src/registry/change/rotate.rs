@@ -3,12 +3,10 @@
 //! Without a check it is one commit. With one the new version is staged first, and the lock is let go while the provider
 //! is asked: nobody else has to wait for that, and a withdrawal does not.
 
-use std::{
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, sync::PoisonError, time::Duration};
 
 use jiff::Timestamp;
+use keyside_config::Verification;
 
 use super::{
     Made,
@@ -17,17 +15,37 @@ use super::{
     in_words,
 };
 use crate::{
-    Act, ChangeError, CredentialId, Finding, Fingerprint, GRACE_LIMIT, LiveCheck, Rotation,
-    Verification, VersionState, Warning, audit::Event, documents::Trace, registry::Inner,
+    documents::Trace,
+    live_check::Finding,
+    model::{Act, CredentialId, Fingerprint, VersionState, Warning},
+    record::Event,
+    registry::{ChangeError, GRACE_LIMIT, Inner, Rotation},
+    resolver::Grant,
 };
 
 /// What is done once the new version may be used.
+#[derive(Clone, Copy)]
 struct Promotion {
     version: u32,
     grace: Duration,
     expires_at: Option<Option<Timestamp>>,
     /// What the provider said of it, if it was asked.
     verification: Option<Verification>,
+}
+
+/// How far a rotation has come with its first commit.
+enum First {
+    /// All there is to do.
+    Done(Made),
+    /// The new version is staged, and is used once it has passed its check.
+    Staged(Box<Staged>),
+}
+
+struct Staged {
+    warnings: Vec<Warning>,
+    on_trial: Grant,
+    promotion: Promotion,
+    trace: Trace,
 }
 
 impl Inner {
@@ -40,9 +58,40 @@ impl Inner {
         if rotation.grace > GRACE_LIMIT {
             return Err(ChangeError::GraceTooLong);
         }
+        let staged = match decided!(self.begin_rotation(by, id, &rotation))? {
+            First::Done(made) => return Ok(made),
+            First::Staged(staged) => *staged,
+        };
+        let check = rotation.check;
+        // It is sealed: the plaintext does not wait for a provider's answer.
+        drop(rotation.secret);
+        let Staged {
+            warnings,
+            on_trial,
+            promotion,
+            trace,
+        } = staged;
+        let finding = match check {
+            Some(check) => Finding::of(&on_trial, check).await,
+            None => Finding::UNANSWERED,
+        };
+        decided!(self.end_trial(by, id, &finding, promotion, &trace))?;
+        Ok(Made {
+            id: id.clone(),
+            warnings,
+            repeated: false,
+        })
+    }
+
+    async fn begin_rotation(
+        &self,
+        by: &Act,
+        id: &CredentialId,
+        rotation: &Rotation,
+    ) -> Result<First, ChangeError> {
         let mut held = self.hold(by, id).await?;
-        if let Some(made) = held.repeated(by, &rotation)? {
-            return Ok(made);
+        if let Some(made) = held.repeated(by, rotation)? {
+            return Ok(First::Done(made));
         }
         held.expect_open(rotation.expected)?;
         held.expect_sealed()?;
@@ -51,47 +100,48 @@ impl Inner {
         expect_kind(&*held.provider()?, &rotation.secret)?;
         // The newest word is the one that counts: what another rotation is still trying is not put over it later.
         held.abandon_staged(by);
-        let provider = held.document.provider.clone();
-        let warnings = held.warnings(&rotation)?;
-        let (version, trace) = held.seal(by, &rotation, &warnings)?;
+        let warnings = held.warnings(rotation)?;
+        let (version, trace) = held.seal(by, rotation, &warnings)?;
         let promotion = Promotion {
             version,
             grace: rotation.grace,
             expires_at: rotation.expires_at,
             verification: None,
         };
-        // It is sealed: the plaintext does not wait for a provider's answer.
-        drop(rotation.secret);
-        match rotation.check {
-            None => held.promote(by, promotion, &trace).await?,
-            Some(check) => self.try_first(by, held, check, promotion, &trace).await?,
+        if rotation.check.is_some() {
+            held.stage(version);
+            let on_trial = held.on_trial(version);
+            let draft = held.record(Event::RotationStaged, by, &trace);
+            held.commit(draft, None).await?;
+            return Ok(First::Staged(Box::new(Staged {
+                warnings,
+                on_trial,
+                promotion,
+                trace,
+            })));
         }
+        let provider = held.document.provider.clone();
+        held.promote(by, promotion, &trace).await?;
         self.count_rotation(provider);
-        Ok(Made {
+        Ok(First::Done(Made {
             id: id.clone(),
             warnings,
             repeated: false,
-        })
+        }))
     }
 
-    async fn try_first(
+    async fn end_trial(
         &self,
         by: &Act,
-        mut held: Held<'_>,
-        check: Arc<dyn LiveCheck>,
+        id: &CredentialId,
+        finding: &Finding,
         promotion: Promotion,
         trace: &Trace,
     ) -> Result<(), ChangeError> {
-        let (id, version) = (held.document.id.clone(), promotion.version);
-        held.stage(version);
-        let on_trial = held.on_trial(version);
-        let draft = held.record(Event::RotationStaged, by, trace);
-        held.commit(draft, None).await?;
-        let finding = Finding::of(&on_trial, check).await;
         // Keyside ends the trial itself where the actor's token was revoked meanwhile: nothing may stay staged.
-        let mut held = self.hold(&Act::system("rotation"), &id).await?;
+        let mut held = self.hold(&Act::system("rotation"), id).await?;
         held.expect_open(None)?;
-        if !held.is_staged(version) {
+        if !held.is_staged(promotion.version) {
             return Err(ChangeError::Replaced);
         }
         let access = self.expect_access(by);
@@ -100,14 +150,17 @@ impl Inner {
                 verification: Some(finding.verification),
                 ..promotion
             };
-            return held.promote(by, promotion, trace).await;
+            let provider = held.document.provider.clone();
+            held.promote(by, promotion, trace).await?;
+            self.count_rotation(provider);
+            return Ok(());
         }
         held.document.destroy_staged(held.now);
         let mut draft = held.record(Event::RotationAbandoned, by, trace);
         draft.note = Some(finding.to_string());
         held.commit(draft, None).await?;
         access?;
-        Err(ChangeError::CheckFailed(finding))
+        Err(ChangeError::CheckFailed(*finding))
     }
 
     fn count_rotation(&self, provider: Arc<str>) {

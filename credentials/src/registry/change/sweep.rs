@@ -1,7 +1,10 @@
 //! Taking out the sealed bytes of versions whose time is over. Nothing waits for it: such a version counts as destroyed
 //! from the moment its time is over.
 
-use crate::{ChangeError, CredentialId, registry::Inner};
+use crate::{
+    model::{Act, CredentialId},
+    registry::{ChangeError, Inner},
+};
 
 impl Inner {
     /// Looks through all credentials. Where storage fails, the next time will do.
@@ -21,7 +24,11 @@ impl Inner {
     }
 
     async fn sweep_one(&self, id: &CredentialId) -> Result<(), ChangeError> {
-        let mut held = self.hold(&crate::Act::system("sweep"), id).await?;
+        decided!(self.sweep_once(id))
+    }
+
+    async fn sweep_once(&self, id: &CredentialId) -> Result<(), ChangeError> {
+        let mut held = self.hold(&Act::system("sweep"), id).await?;
         match held.ended.is_empty() {
             true => Ok(()),
             false => {

@@ -5,8 +5,13 @@
 
 use std::sync::Arc;
 
+use keyside_config::Verification;
+
 use crate::{
-    Act, ChangeError, CredentialId, Finding, LiveCheck, Verification, audit::Event, registry::Inner,
+    live_check::{Finding, LiveCheck},
+    model::{Act, CredentialId},
+    record::Event,
+    registry::{ChangeError, Inner},
 };
 
 impl Inner {
@@ -25,9 +30,20 @@ impl Inner {
         let on_trial = held.on_trial(version);
         drop(held);
         let finding = Finding::of(&on_trial, check).await;
+        decided!(self.note_finding(by, id, finding, (version, &in_use)))?;
+        Ok(finding)
+    }
+
+    async fn note_finding(
+        &self,
+        by: &Act,
+        id: &CredentialId,
+        finding: Finding,
+        (version, in_use): (u32, &(u32, Option<String>)),
+    ) -> Result<(), ChangeError> {
         let mut held = self.hold(by, id).await?;
         held.expect_open(None)?;
-        if held.in_use() != in_use {
+        if held.in_use() != *in_use {
             return Err(ChangeError::Replaced);
         }
         held.document.verification = Some(finding.verification);
@@ -36,7 +52,6 @@ impl Inner {
         }
         let mut draft = held.record(Event::CredentialVerified, by, &held.trace(version)?);
         draft.note = Some(finding.to_string());
-        held.commit(draft, None).await?;
-        Ok(finding)
+        held.commit(draft, None).await
     }
 }

@@ -1,14 +1,15 @@
-//! Making workspaces.
+//! Making workspaces: the installation names one, then its own chain begins.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
-use super::write;
+use keyside_store::StorageError;
+
+use super::is_fit;
 use crate::{
-    Act, ChangeError, NewWorkspace,
-    audit::{Draft, Event},
-    documents::WorkspaceDocument,
-    entropy,
-    registry::Inner,
+    chains::{Making, Mark, not_begun},
+    model::{Act, WorkspaceId},
+    record::{Draft, Event},
+    registry::{ChangeError, Inner, NewWorkspace},
     snapshot::WorkspaceEntry,
 };
 
@@ -16,39 +17,96 @@ impl Inner {
     pub(in crate::registry) async fn create_workspace(
         &self,
         by: &Act,
-        new: NewWorkspace,
+        new: &NewWorkspace,
     ) -> Result<Arc<WorkspaceEntry>, ChangeError> {
         if !is_fit(&new.name) {
             return Err(ChangeError::NameUnfit);
         }
-        let _begun = self.begin_in(by, &new.id).await?;
-        if self.snapshot.load().workspaces.contains_key(&new.id) {
-            return Err(ChangeError::WorkspaceExists);
-        }
-        // Before the document: a key without a workspace does no harm, a workspace without a key would be lost.
-        let key = self.keyring.add(&new.id).await?;
-        let document = WorkspaceDocument {
-            id: new.id.clone(),
-            incarnation: entropy::number(),
-            name: new.name,
-            created_by: by.actor.clone(),
-            created_at: self.clock.now(),
-            revision: 1,
-            defaults: BTreeMap::new(),
-        };
-        let draft = Draft {
-            workspace: Some(new.id),
-            ..Draft::new(Event::WorkspaceCreated, by)
-        };
-        self.journal
-            .commit(draft, vec![write(&key, &document)])
-            .await?;
-        let entry = Arc::new(WorkspaceEntry::new(document, None, [], false));
-        self.show(entry.clone());
+        let mark = decided!(self.name(by, new))?;
+        let begun = decided!(self.begin_named(&new.id, &mark));
+        // It is on record that there is to be one: it is made before the next change of it, or at the next start.
+        let entry = begun.map_err(|error| match error {
+            ChangeError::StoreUnavailable(error) => ChangeError::OutcomeUnknown { seq: 1, error },
+            ChangeError::Raced => ChangeError::OutcomeUnknown {
+                seq: 1,
+                error: StorageError::unavailable("others change it again and again"),
+            },
+            error => error,
+        })?;
+        self.links.changed(&new.id, true);
         Ok(entry)
     }
-}
 
-fn is_fit(name: &str) -> bool {
-    (1..=200).contains(&name.chars().count()) && !name.chars().any(char::is_control)
+    /// Begins the chain of a workspace that was named, unless another process has done it meanwhile.
+    async fn begin_named(
+        &self,
+        id: &WorkspaceId,
+        mark: &Mark,
+    ) -> Result<Arc<WorkspaceEntry>, ChangeError> {
+        let tracked = self.chains.of(id);
+        // Nobody is asked again whether they may: it is on record.
+        let _begun = self
+            .begin_under(&Act::system("begin"), || tracked.lock())
+            .await?;
+        let now = self.chains.mark(id);
+        let is_there = now.is_some_and(|now| now.is_there && now.incarnation == mark.incarnation);
+        if !is_there {
+            return Err(ChangeError::WorkspaceUnknown);
+        }
+        self.chains.refresh(&tracked).await.map_err(not_begun)?;
+        let state = tracked.state();
+        if let Some(state) = state.filter(|state| state.head.incarnation >= mark.incarnation) {
+            self.show_state(id, state).await?;
+            let snapshot = self.snapshot.load();
+            let entry = snapshot.workspaces.get(id).cloned();
+            return entry.ok_or(ChangeError::WorkspaceUnknown);
+        }
+        let making = mark.making.as_ref().ok_or(ChangeError::WorkspaceExists)?;
+        Ok(self.begin_chain(id, mark, making).await?)
+    }
+
+    /// Puts it on the installation's record that there is to be a workspace.
+    async fn name(&self, by: &Act, new: &NewWorkspace) -> Result<Mark, ChangeError> {
+        let (tracked, own) = (self.chains.of(&new.id), self.chains.own());
+        let both = || async { (tracked.lock().await, own.lock().await) };
+        let begun = self.begin_under(by, both).await?;
+        let before = self.chains.mark(&new.id);
+        if let Some(before) = before.as_ref().filter(|before| before.is_there) {
+            return self.exists(&new.id, before);
+        }
+        // Keys of one that had the id go first: this one must not begin with a key that is to be destroyed.
+        self.destroy_erased_keys().await?;
+        // A key without a workspace does no harm, a workspace without a key would be lost.
+        self.keyring.add(&new.id).await?;
+        let mark = Mark {
+            incarnation: before.as_ref().map_or(0, |before| before.incarnation) + 1,
+            is_there: true,
+            making: Some(Making {
+                name: new.name.clone(),
+                created_by: by.actor.clone(),
+                created_at: self.clock.now(),
+                request_id: by.request_id.clone(),
+            }),
+            link: before.as_ref().and_then(|before| before.link),
+            erased: before.and_then(|before| before.erased),
+        };
+        let draft = Draft {
+            workspace: Some(new.id.clone()),
+            ..Draft::new(Event::WorkspaceCreated, by)
+        };
+        let writes = vec![mark.write(&new.id)];
+        self.commit_own(begun.on.as_ref(), vec![draft], writes)
+            .await?;
+        Ok(mark)
+    }
+
+    /// One that a crash has left unfinished is finished, and is not this request's.
+    fn exists(&self, id: &WorkspaceId, mark: &Mark) -> Result<Mark, ChangeError> {
+        let state = self.chains.of(id).state();
+        let is_begun = state.is_some_and(|state| state.head.incarnation == mark.incarnation);
+        match mark.making.is_some() && !is_begun {
+            true => Ok(mark.clone()),
+            false => Err(ChangeError::WorkspaceExists),
+        }
+    }
 }

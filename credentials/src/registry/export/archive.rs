@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::authentic::Hash;
+use keyside_store::Hash;
 
 pub(super) struct Archive {
     tar: tar::Builder<Vec<u8>>,

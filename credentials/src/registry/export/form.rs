@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::{
-    AuditRecord, Credential, documents::Defaults, runs::StoredRun, snapshot::WorkspaceEntry,
+    documents::Defaults, model::Credential, record::AuditRecord, runs::StoredRun,
+    snapshot::WorkspaceEntry,
 };
 
 pub(super) fn workspace(entry: &WorkspaceEntry) -> Value {

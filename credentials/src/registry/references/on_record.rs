@@ -4,10 +4,13 @@
 
 use super::{Follower, Known};
 use crate::{
-    Act, ChangeError, CredentialId,
-    audit::{AuditRecord, Draft, Event},
-    registry::{Inner, change},
-    snapshot::CredentialEntry,
+    documents::SourceDocument,
+    model::{Act, CredentialId},
+    record::Event,
+    registry::{
+        ChangeError, Inner,
+        change::{Held, decided},
+    },
 };
 
 /// What the audit log says of the secret that a credential uses.
@@ -52,7 +55,7 @@ impl Inner {
         if known.on_record == found {
             return;
         }
-        match self.record_source(follower, id, known, &found).await {
+        match decided!(self.record_source(id, known, &found)) {
             Ok(()) => known.on_record = found,
             Err(error) => tracing::warn!(
                 workspace = %follower.workspace,
@@ -63,20 +66,20 @@ impl Inner {
         }
     }
 
-    /// Under the workspace's lock: nothing is said of a credential that was revoked or erased meanwhile.
+    /// On the workspace as it is now: nothing is said of a credential that was revoked or erased meanwhile.
     async fn record_source(
         &self,
-        follower: &Follower,
         id: &CredentialId,
         known: &Known,
         found: &OnRecord,
     ) -> Result<(), ChangeError> {
         let by = Act::system("vault");
-        let _begun = self.begin_in(&by, &follower.workspace).await?;
-        let Some(entry) = self.entry_of(follower, id) else {
-            return Ok(());
+        let mut held = match self.hold(&by, id).await {
+            // It was erased or found damaged meanwhile.
+            Err(ChangeError::CredentialUnknown | ChangeError::Damaged) => return Ok(()),
+            held => held?,
         };
-        let Some(reference) = entry.reference() else {
+        let Some(reference) = held.entry.reference() else {
             return Ok(());
         };
         let note = match found {
@@ -84,54 +87,44 @@ impl Inner {
             _ => format!("{reference}: {}", known.state.fault().unwrap_or_default()),
         };
         let note: String = note.chars().take(LONGEST_NOTE).collect();
-        if known.on_record == OnRecord::Unknown
-            && let Some(last) = self.last_of(id).await?
-            && says_the_same(&last, found, &note, &entry)
-        {
+        if known.on_record == OnRecord::Unknown && held.says_the_same(found) {
             return Ok(());
         }
-        let key = self.keyring.current(&follower.workspace);
-        let detail = key.zip(entry.trace()).and_then(|(key, trace)| {
-            let fingerprint = &trace.fingerprint;
-            change::detail(&key, fingerprint)
+        held.document.source = Some(match found {
+            OnRecord::Version(version) => SourceDocument::Version(version.clone()),
+            _ => SourceDocument::Lost,
         });
-        let draft = Draft {
-            note: Some(note),
-            detail,
-            ..change::about(found.event(), &by, &entry.document)
-        };
-        let head = self.audit.put_on_record(draft).await?;
-        self.references.recorded().insert(id.clone(), head.position);
-        Ok(())
-    }
-
-    /// The last record that tells which secret the credential uses.
-    async fn last_of(&self, id: &CredentialId) -> Result<Option<AuditRecord>, ChangeError> {
-        let Some(position) = self.references.recorded().get(id).copied() else {
-            return Ok(None);
-        };
-        let mut records = self.audit.records(position, 1).await?;
-        Ok(records.pop().filter(|record| record.position == position))
+        let trace = held.trace(held.document.current)?;
+        let mut draft = held.record(found.event(), &by, &trace);
+        draft.note = Some(note);
+        held.commit(draft, None).await
     }
 }
 
-/// Whether an earlier process has put it on record. KV version 1 counts nothing: its versions have another text in each process,
-/// so that the secret itself tells.
-fn says_the_same(
-    last: &AuditRecord,
-    found: &OnRecord,
-    note: &str,
-    entry: &CredentialEntry,
-) -> bool {
-    let is_lost = last.event == Event::CredentialSourceLost;
-    match found {
-        OnRecord::Lost => is_lost,
-        _ if is_lost => false,
-        _ => {
-            let fingerprint = entry.trace().map(|trace| &trace.fingerprint);
-            let is_same = fingerprint.is_some() && last.fingerprint.as_ref() == fingerprint;
-            is_same || last.note.as_deref() == Some(note)
+impl Held<'_> {
+    /// Whether an earlier process has put it on record. KV version 1 counts nothing: its versions have another text in each
+    /// process, so that the secret itself tells.
+    fn says_the_same(&self, found: &OnRecord) -> bool {
+        match (&self.entry.document.source, found) {
+            (Some(SourceDocument::Lost), found) => *found == OnRecord::Lost,
+            (_, OnRecord::Lost) => false,
+            (Some(SourceDocument::Version(before)), OnRecord::Version(now)) if before == now => {
+                true
+            }
+            (Some(_), _) => self.is_same_secret(),
+            (None, _) => false,
         }
+    }
+
+    /// Whether the secret that was read is the one that the record was about.
+    fn is_same_secret(&self) -> bool {
+        let document = &self.entry.document;
+        let recorded = document.open_trace(document.current, self.keyring());
+        let now = self.entry.trace();
+        let (Ok(recorded), Some(now)) = (recorded, now) else {
+            return false;
+        };
+        recorded.fingerprint == now.fingerprint
     }
 }
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::*;
-use crate::{Fingerprint, Rotation, Status, VersionState, audit::Event};
+use crate::model::{Fingerprint, Status};
 
 fn labelled(label: &'static str) -> Ask<'static> {
     Ask {
@@ -15,6 +15,7 @@ fn labelled(label: &'static str) -> Ask<'static> {
 #[tokio::test]
 async fn an_edit_changes_what_is_not_the_secret_and_records_names_without_values() {
     let (installation, registry, id) = one_key().await;
+    let from = seen(&registry).await;
     let end = Some(Timestamp::from_second(NOW + DAY).unwrap());
     let edit = Edit {
         label: Some("QA Sandbox".parse().unwrap()),
@@ -51,8 +52,8 @@ async fn an_edit_changes_what_is_not_the_secret_and_records_names_without_values
         resolver.resolve(&labelled("default")).unwrap_err(),
         Refusal::LabelUnknown
     );
-    let head = registry.audit().head().await;
-    let record = &registry.audit().records(head.position, 1).await.unwrap()[0];
+    let head = seen(&registry).await;
+    let record = &since(&registry, &from).await[0];
     assert_eq!(
         (record.event, record.note.as_deref()),
         (Event::CredentialEdited, Some("label, usageTag, expiresAt"))
@@ -63,7 +64,7 @@ async fn an_edit_changes_what_is_not_the_secret_and_records_names_without_values
     };
     registry.edit(&act(), &id, again).await.unwrap();
     assert_eq!(
-        registry.audit().head().await,
+        seen(&registry).await,
         head,
         "nothing changed, nothing to record"
     );
@@ -247,11 +248,10 @@ async fn revoking_destroys_every_version_and_keeps_the_record_with_its_fingerpri
         (&revoked.fingerprint, &revoked.hint, revoked.damaged),
         (&before.fingerprint, &before.hint, false)
     );
-    installation.memory.tamper(|documents, _| {
-        let document = &documents[&format!("credentials/acme/{id}")];
-        let text = String::from_utf8_lossy(&document.body);
-        assert_eq!(text.matches("\"sealed\":\"\"").count(), 2, "{text}");
-    });
+    let at = installation.stored_credential(&id);
+    let document = installation.stored(&at);
+    let text = String::from_utf8_lossy(&document);
+    assert_eq!(text.matches("\"sealed\":\"\"").count(), 2, "{text}");
     for refused in [
         registry.rotate(&act(), &id, to("sk-3")).await.map(drop),
         registry
@@ -290,19 +290,15 @@ async fn whoever_is_in_flight_learns_that_it_is_cut_and_nobody_else() {
         cut: true,
         expected: None,
     };
-    let head = registry.audit().head().await;
+    let head = seen(&registry).await;
     registry.revoke(&act(), &id, cut).await.unwrap();
     for waiting in waiting {
         waiting.await.unwrap();
     }
     old.cut().await;
     assert!(new.is_cut() && !bystander.is_cut());
-    let records = registry
-        .audit()
-        .records(head.position + 1, 9)
-        .await
-        .unwrap();
-    assert_eq!(records.len(), 1, "{records:?}");
+    let told = since(&registry, &head).await;
+    assert_eq!(told.len(), 1, "{told:?}");
     registry.revoke(&act(), &other, cut).await.unwrap();
     assert!(bystander.is_cut(), "at once, too");
 }
@@ -341,6 +337,8 @@ async fn the_same_secret_is_found_wherever_it_is_in_use() {
 #[tokio::test]
 async fn uses_that_come_to_nothing_are_on_record_at_most_once_an_hour_and_kind() {
     let (installation, registry, revoked) = one_key().await;
+    drop(registry);
+    let registry = installation.open_running().await;
     let end = Some(Timestamp::from_second(NOW + 60).unwrap());
     let expiring = NewCredential {
         expires_at: end,
@@ -352,7 +350,7 @@ async fn uses_that_come_to_nothing_are_on_record_at_most_once_an_hour_and_kind()
         .await
         .unwrap();
     installation.clock.set(NOW + 60);
-    let from = registry.audit().head().await.position + 1;
+    let from = seen(&registry).await;
     let attempt_both = || {
         for label in ["default", "expiring"] {
             assert!(registry.resolver().resolve(&labelled(label)).is_err());
@@ -360,7 +358,7 @@ async fn uses_that_come_to_nothing_are_on_record_at_most_once_an_hour_and_kind()
     };
     let recorded = async |count: usize| {
         loop {
-            let records = registry.audit().records(from, 100).await.unwrap();
+            let records = since(&registry, &from).await;
             if records.len() >= count {
                 return records;
             }

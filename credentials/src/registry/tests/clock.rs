@@ -1,30 +1,39 @@
 //! A clock that was ahead when the log was written: the log's time counts, until someone says that the clock is right.
 
+use jiff::Timestamp;
+
 use super::{
     erasing::{acme, erase, run},
     *,
 };
-use crate::{
-    Timestamp,
-    audit::{Audit, ClockBehind},
-    keyring::Keyring,
-};
+use crate::record::Draft;
 
 impl Installation {
-    /// The log, while no registry is open on it.
-    async fn at_rest(&self) -> Audit {
+    /// The chains, while no registry is open on them. As [`AtRest`](crate::audit::AtRest) does, with the clock of the test.
+    async fn chains_at_rest(&self) -> Chains {
         let kms = Kms::local(MasterKey::parse(&[9; 32], "a test").unwrap());
         let keyring = Keyring::open_or_create(&self.keyring(), kms).await.unwrap();
-        let clock = Ratchet::new(self.clock.clone());
-        let (keyring, clock) = (Arc::new(keyring), Arc::new(clock));
-        Audit::new(self.memory.clone(), keyring, clock, &self.anchor())
+        let clock = Arc::new(Ratchet::new(self.clock.clone()));
+        let heads = self.heads();
+        let chains = Chains::new(self.backend(), Arc::new(keyring), clock, &heads).await;
+        chains.refresh(chains.own()).await.unwrap();
+        for id in chains.marks().keys() {
+            chains.refresh(&chains.of(id)).await.unwrap();
+        }
+        chains
     }
 
-    async fn accept_clock(&self) -> ClockBehind {
-        let log = self.at_rest().await;
-        let behind = log.clock_behind().await.unwrap().unwrap();
-        log.accept_clock(behind).await.unwrap();
-        behind
+    /// Says that the clock is right; what the log told.
+    async fn accept_clock(&self) -> Timestamp {
+        let chains = self.chains_at_rest().await;
+        let log = chains.latest();
+        assert!(self.clock.now() < log);
+        let draft = Draft {
+            note: Some(format!("the log was at {log}")),
+            ..Draft::new(Event::ClockAccepted, &Act::system("clock accept"))
+        };
+        chains.accept_clock(draft, log).await.unwrap();
+        log
     }
 }
 
@@ -58,18 +67,17 @@ async fn a_clock_that_is_accepted_counts_from_the_next_start_on_and_that_is_on_r
     let registry = installation.open().await;
     assert_eq!(answers(&registry).await, Err(Refusal::CredentialExpired));
     drop(registry);
-    let behind = installation.accept_clock().await;
+    let accepted = installation.accept_clock().await;
     let (clock, log) = (at(NOW + DAY), at(NOW + 365 * DAY));
-    assert_eq!((behind.clock, behind.log), (clock, log));
+    assert_eq!(accepted, log);
     let registry = installation.open().await;
     assert_eq!(answers(&registry).await.unwrap(), "sk-1");
-    let head = registry.audit().verify().await.unwrap();
-    let record = registry.audit().records(head.position, 1).await.unwrap();
-    assert_eq!(
-        (record[0].event, record[0].at),
-        (Event::ClockAccepted, clock)
-    );
-    let note = record[0].note.as_ref().unwrap();
+    registry.audit().verify().await.unwrap();
+    let told = records(&registry).await;
+    let record = told.iter().find(|it| it.event == Event::ClockAccepted);
+    let record = record.unwrap();
+    assert_eq!(record.at, clock);
+    let note = record.note.as_ref().unwrap();
     assert!(note.contains(&log.to_string()), "{note}");
     // The next record is made by it, and so is the start after that.
     registry
@@ -78,10 +86,8 @@ async fn a_clock_that_is_accepted_counts_from_the_next_start_on_and_that_is_on_r
         .unwrap();
     drop(registry);
     assert_eq!(answers(&*installation.open().await).await.unwrap(), "sk-2");
-    assert_eq!(
-        installation.at_rest().await.clock_behind().await.unwrap(),
-        None
-    );
+    let latest = installation.chains_at_rest().await.latest();
+    assert_eq!(latest, clock, "no longer the time that the log told");
 }
 
 #[tokio::test]

@@ -2,8 +2,9 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 
+use keyside_store::hex;
+
 use super::*;
-use crate::encoding::hex;
 
 const CANARY: &str = "sk-canary-4f1d9b7c2e8a6053";
 
@@ -35,15 +36,14 @@ async fn no_view_error_debug_output_or_stored_byte_shows_a_secret() {
         .revoke(&act(), &added.credential.id, Revocation::default())
         .await
         .unwrap();
-    out.push(format!(
-        "{:?}",
-        registry.audit().records(1, 100).await.unwrap()
-    ));
+    out.push(format!("{:?}", all_records(&registry).await));
     out.extend(stored(&installation));
-    for file in std::fs::read_dir(installation.folder.path()).unwrap() {
-        out.push(
-            String::from_utf8_lossy(&std::fs::read(file.unwrap().path()).unwrap()).into_owned(),
-        );
+    for folder in [installation.folder.path(), installation.heads().as_path()] {
+        let paths = fs::read_dir(folder).unwrap();
+        let files = paths.map(|entry| entry.unwrap().path());
+        for file in files.filter(|path| path.is_file()) {
+            out.push(String::from_utf8_lossy(&fs::read(file).unwrap()).into_owned());
+        }
     }
     let tail = &CANARY[10..];
     for needle in [tail.to_owned(), hex(tail.as_bytes())] {
@@ -73,11 +73,7 @@ async fn nothing_from_which_a_secret_could_be_guessed_is_stored_in_the_clear() {
 
 /// Everything in the store, and once more what stands in it as base64, at whatever depth.
 fn stored(installation: &Installation) -> Vec<String> {
-    let mut stored = Vec::new();
-    installation.memory.tamper(|documents, logs| {
-        let bodies = documents.values().map(|document| &document.body);
-        stored.extend(bodies.chain(logs.values()).cloned());
-    });
+    let mut stored = installation.all_stored();
     let mut at = 0;
     while let Some(bytes) = stored.get(at) {
         let text = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=".contains(byte);
@@ -97,12 +93,12 @@ fn stored(installation: &Installation) -> Vec<String> {
 async fn what_is_stored_in_the_clear_would_be_found() {
     let (installation, registry) = Installation::with_acme().await;
     registry.add(&act(), key("default", CANARY)).await.unwrap();
-    installation.memory.tamper(|documents, _| {
-        let document = documents.values_mut().next_back().unwrap();
-        let sealed = format!(r#"{{"sealed":"{}"}}"#, BASE64_STANDARD.encode(CANARY));
-        let pending = format!(r#"{{"pending":"{}"}}"#, BASE64_STANDARD.encode(sealed));
-        document.body = pending.into_bytes();
-    });
+    let sealed = format!(r#"{{"sealed":"{}"}}"#, BASE64_STANDARD.encode(CANARY));
+    let within = format!(r#"{{"body":"{}"}}"#, BASE64_STANDARD.encode(sealed));
+    let planted = "workspace/acme/object/planted".to_owned();
+    let mut contents = installation.memory.contents();
+    contents.objects.insert(planted, within.into_bytes());
+    drop(contents);
     let found = stored(&installation);
     assert!(found.iter().any(|text| text.contains(CANARY)));
 }

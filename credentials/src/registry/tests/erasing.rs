@@ -1,17 +1,15 @@
 //! A workspace that was erased: nothing of it opens again, from no copy of the data, and everything else goes on.
 
-use std::collections::BTreeMap;
+use keyside_store::faulty::Fault;
 
 use super::{incarnations::state, *};
 use crate::{
-    CredentialId, NewToken, Receipt, Role,
-    audit::{AuditFilter, Event},
-    authentic,
+    access::{NewToken, Role},
+    audit::Receipt,
     documents::CredentialDocument,
     runs::Run,
     sealing::{Place, SealingKey},
-    signals::{Attempt, Notice},
-    storage::{Document, Log, faulty::Fault},
+    snapshot::signals::{Attempt, Notice},
 };
 
 /// `acme` with a key and a run, and `globex` with the same.
@@ -58,7 +56,7 @@ pub(super) fn run(workspace: &str, credential: &CredentialId, second: i64) -> Ru
     }
 }
 
-pub(super) fn acme() -> crate::WorkspaceId {
+pub(super) fn acme() -> WorkspaceId {
     "acme".parse().unwrap()
 }
 
@@ -67,10 +65,10 @@ pub(super) async fn erase(registry: &Registry) -> Receipt {
     erased.unwrap()
 }
 
-fn documents(memory: &MemoryStorage) -> BTreeMap<String, Document> {
-    let mut all = BTreeMap::new();
-    memory.tamper(|documents, _| all = documents.clone());
-    all
+/// A document of a credential, as it is stored.
+fn document(installation: &Installation, id: &CredentialId) -> CredentialDocument {
+    let object = installation.stored(&installation.stored_credential(id));
+    serde_json::from_slice(&object[SALT..]).unwrap()
 }
 
 /// What holds once `acme` is erased, also after a restart.
@@ -95,19 +93,17 @@ async fn is_erased(registry: &Registry) {
     assert_eq!(&*runs[0].workspace, "globex");
     assert!(registry.inner.keyring.ids(&acme()).await.is_empty());
     registry.audit().verify().await.unwrap();
-    let records = registry.audit().records(1, 100).await.unwrap();
-    let of_acme = |record: &&crate::AuditRecord| record.workspace == Some(acme());
+    let told = records(registry).await;
+    let of_acme = |record: &&AuditRecord| record.workspace == Some(acme());
     assert!(
-        records
-            .iter()
+        told.iter()
             .filter(of_acme)
             .all(|record| record.fingerprint.is_none())
     );
-    let others = records.iter().filter(|record| !of_acme(record));
+    let others = told.iter().filter(|record| !of_acme(record));
     assert_eq!(others.filter(|it| it.fingerprint.is_some()).count(), 1);
     assert!(
-        records
-            .iter()
+        told.iter()
             .all(|record| record.event != Event::DocumentDamaged)
     );
 }
@@ -122,28 +118,29 @@ async fn an_erased_workspace_is_gone_now_and_after_a_restart_and_the_chain_is_wh
     is_erased(&registry).await;
     drop(registry);
     is_erased(&*installation.open().await).await;
+    assert_eq!(sealed_versions(&installation), 1, "that of globex");
+    let contents = installation.memory.contents();
+    let of_acme = contents.objects.iter();
+    let mut of_acme = of_acme.filter(|(key, _)| key.starts_with("workspace/acme/object/"));
     assert!(
-        documents(&installation.memory)
-            .keys()
-            .all(|key| !key.contains("acme"))
+        of_acme.all(|(_, object)| !String::from_utf8_lossy(object).contains("\"label\":")),
+        "of its chain no more is left than the records"
     );
 }
 
 #[tokio::test]
 async fn documents_from_before_yield_nothing_with_the_keyring_that_remains() {
     let (installation, registry, id) = two_workspaces().await;
-    let before = documents(&installation.memory);
-    let old_keyring = std::fs::read(installation.keyring()).unwrap();
+    let before = installation.copy();
     registry
         .erase_workspace(&act(), &acme(), None)
         .await
         .unwrap();
     drop(registry);
-    // An old copy of the data folder's store, under the keyring that remains.
-    installation.memory.tamper(|documents, _| {
-        documents.extend(before.clone());
-    });
-    let registry = installation.open().await;
+    // An old copy of the whole data folder, under the keyring that remains.
+    let old_keyring = fs::read(before.keyring()).unwrap();
+    fs::copy(installation.keyring(), before.keyring()).unwrap();
+    let registry = before.open().await;
     assert_eq!(
         opened(registry.resolver().resolve(&ask("acme"))).err(),
         Some(Refusal::CredentialUndecryptable)
@@ -153,13 +150,12 @@ async fn documents_from_before_yield_nothing_with_the_keyring_that_remains() {
     drop(registry);
     // The limit: an old copy of the keyring together with the master key that wrapped it.
     let path = installation.folder.path().join("old-keyring");
-    std::fs::write(&path, &old_keyring).unwrap();
+    fs::write(&path, &old_keyring).unwrap();
     let open = async |master_key: u8| {
         let kms = Kms::local(MasterKey::parse(&[master_key; 32], "a test").unwrap());
-        crate::keyring::Keyring::open_or_create(&path, kms).await
+        Keyring::open_or_create(&path, kms).await
     };
-    let stored = &before[&format!("credentials/acme/{id}")].body;
-    let claims: CredentialDocument = authentic::Stored::parse(stored).unwrap().claims().unwrap();
+    let claims = document(&before, &id);
     let version = claims.version(claims.current).unwrap();
     let wrapped_by = SealingKey::id_in(&version.sealed).unwrap();
     let keyring = open(9).await.unwrap();
@@ -169,21 +165,16 @@ async fn documents_from_before_yield_nothing_with_the_keyring_that_remains() {
     assert!(open(8).await.is_err(), "without the master key, nothing");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_erasing_that_is_cut_off_anywhere_is_whole_or_not_begun_after_a_restart() {
     let mut erased = 0;
-    for at in 0.. {
-        let (installation, registry, _) = two_workspaces().await;
-        drop(registry);
+    let (prepared, ..) = two_workspaces().await;
+    for at in 1.. {
+        let installation = prepared.copy();
         let (storage, registry) = installation.open_faulty().await;
-        registry.runs().flush().await;
-        storage.watch(Some(Fault {
-            at,
-            done: false,
-            for_good: true,
-        }));
+        storage.fail(at, usize::MAX, Fault::Refused);
         let outcome = registry.erase_workspace(&act(), &acme(), None).await;
-        let reached = storage.asked().len() > at;
+        let reached = storage.heal();
         drop(registry);
         let registry = installation.open().await;
         if registry.workspaces(&Scope::All).len() == 2 {
@@ -210,15 +201,15 @@ async fn an_erasing_that_is_cut_off_anywhere_is_whole_or_not_begun_after_a_resta
 #[tokio::test]
 async fn a_key_that_outlived_a_crash_is_destroyed_at_the_start() {
     let (installation, registry, _) = two_workspaces().await;
-    let keyring = std::fs::read(installation.keyring()).unwrap();
+    let keyring = fs::read(installation.keyring()).unwrap();
     registry
         .erase_workspace(&act(), &acme(), None)
         .await
         .unwrap();
     drop(registry);
-    std::fs::write(installation.keyring(), &keyring).unwrap();
+    fs::write(installation.keyring(), &keyring).unwrap();
     is_erased(&*installation.open().await).await;
-    let left = std::fs::read_to_string(installation.keyring()).unwrap();
+    let left = fs::read_to_string(installation.keyring()).unwrap();
     assert!(!left.contains("acme"));
 }
 
@@ -226,7 +217,7 @@ async fn a_key_that_outlived_a_crash_is_destroyed_at_the_start() {
 async fn a_keyring_that_cannot_be_replaced_is_finished_with_before_the_next_change() {
     let (installation, registry, _) = two_workspaces().await;
     let blocker = installation.folder.path().join("keyring.new");
-    std::fs::create_dir(&blocker).unwrap();
+    fs::create_dir(&blocker).unwrap();
     let error = registry
         .erase_workspace(&act(), &acme(), None)
         .await
@@ -237,7 +228,7 @@ async fn a_keyring_that_cannot_be_replaced_is_finished_with_before_the_next_chan
         registry.resolver().resolve(&ask("acme")).err(),
         Some(Refusal::WorkspaceUnknown)
     );
-    std::fs::remove_dir(&blocker).unwrap();
+    fs::remove_dir(&blocker).unwrap();
     registry
         .create_workspace(&act(), workspace("initech"))
         .await
@@ -280,22 +271,26 @@ async fn a_workspace_of_the_same_id_begins_anew_and_keeps_its_key_and_its_runs()
 
 #[tokio::test]
 async fn a_damaged_workspace_can_be_erased_too() {
-    let (installation, registry, id) = two_workspaces().await;
-    drop(registry);
-    installation.memory.tamper(|documents, _| {
-        documents.remove(&format!("credentials/acme/{id}"));
-        documents.get_mut("workspaces/acme").unwrap().body[60] ^= 1;
-    });
-    let registry = installation.open().await;
-    let head = registry.audit().head().await.position;
-    registry
-        .erase_workspace(&act(), &acme(), None)
-        .await
-        .unwrap();
-    drop(registry);
-    let registry = installation.open().await;
-    assert_eq!(registry.workspaces(&Scope::All).len(), 1);
-    assert_eq!(registry.audit().head().await.position, head + 1);
+    let (prepared, _, id) = two_workspaces().await;
+    let credential = prepared.stored_credential(&id);
+    let settings = prepared.stored_at("{\"id\":\"acme\"");
+    let head = "workspace/acme/head".to_owned();
+    for damaged in [vec![credential, settings], vec![head]] {
+        let installation = prepared.copy();
+        for key in &damaged {
+            installation.tamper(key, |bytes| bytes[60] ^= 1);
+        }
+        let registry = installation.open().await;
+        assert!(registry.workspace(&acme()).unwrap().damaged);
+        let before = seen(&registry).await;
+        let receipt = erase(&registry).await;
+        assert!(!receipt.destroyed_keys.is_empty());
+        drop(registry);
+        let registry = installation.open().await;
+        assert_eq!(registry.workspaces(&Scope::All).len(), 1);
+        let told = events(&registry, &before).await;
+        assert_eq!(told, [Event::WorkspaceErased], "{damaged:?}");
+    }
 }
 
 #[tokio::test]
@@ -305,8 +300,10 @@ async fn runs_are_gone_from_what_is_stored_not_only_from_what_is_shown() {
         .erase_workspace(&act(), &acme(), None)
         .await
         .unwrap();
-    let blocks = installation.memory.entries(Log::Runs, 1, 10).await.unwrap();
-    let stored: Vec<u8> = blocks.into_iter().flat_map(|(_, block)| block).collect();
+    let stored: Vec<u8> = {
+        let contents = installation.memory.contents();
+        contents.runs.values().flatten().copied().collect()
+    };
     let holds = |text: &str| stored.windows(text.len()).any(|it| it == text.as_bytes());
     assert!(holds("globex") && !holds("acme"));
 }
@@ -402,18 +399,20 @@ async fn whoever_is_limited_to_a_later_one_of_its_name_finds_no_record_of_it() {
                 ..AuditFilter::default()
             };
             let found = registry.audit().search(&filter, None, 100).await.unwrap();
-            let mut export = registry.audit().export(filter, 1).await;
-            let mut exported = export.next().await.unwrap().unwrap();
+            let mut exported = exported(&registry, filter).await;
             exported.reverse();
             assert_eq!(exported, found.records);
-            let events = found.records.iter().map(|record| record.event);
-            events.collect::<Vec<_>>()
+            let told = exported.iter().map(|record| record.event);
+            told.collect::<Vec<_>>()
         };
         let limited = Scope::Only(Arc::new([acme()].into()));
-        assert_eq!(found(limited).await, [Event::WorkspaceCreated]);
-        assert_eq!(found(Scope::All).await.len(), 4);
+        let of_the_later = [Event::ChainBegun, Event::WorkspaceCreated];
+        assert_eq!(found(limited).await, of_the_later);
+        // Beginning, credential and end of the first, and the beginning of the second, in its chain; in the
+        // installation's, that the first was made and erased, and that the second was made.
+        assert_eq!(found(Scope::All).await.len(), 4 + 3);
         let of_acme = registry.inner.records_of(&acme()).await.unwrap();
-        assert_eq!(of_acme.len(), 1, "in an archive of the later one");
+        assert_eq!(of_acme.len(), 2, "in an archive of the later one");
     }
 }
 
@@ -442,7 +441,7 @@ async fn a_change_that_came_before_the_erasing_is_noticed() {
         default: true,
         ..key("b", "sk-b")
     };
-    let lock = registry.inner.locks.lock(&acme()).await;
+    let lock = registry.inner.chains.of(&acme()).lock().await;
     let of = registry.clone();
     let added = tokio::spawn(async move { of.add(&act(), default).await });
     all_wait().await;
@@ -479,7 +478,7 @@ async fn a_refused_use_that_is_noted_late_is_not_told_to_whoever_has_the_name_no
         .create_workspace(&act(), workspace("acme"))
         .await
         .unwrap();
-    let before = registry.audit().head().await;
+    let before = seen(&registry).await;
     registry.inner.note_use(&notice).await.unwrap();
-    assert_eq!(registry.audit().head().await, before);
+    assert_eq!(seen(&registry).await, before);
 }

@@ -2,10 +2,10 @@
 
 use std::io::Read;
 
+use keyside_store::{Hash, faulty::Fault};
 use serde_json::Value;
 
 use super::{erasing::run, *};
-use crate::authentic::Hash;
 
 fn files(archive: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mut archive = tar::Archive::new(archive);
@@ -66,6 +66,7 @@ async fn an_export_holds_everything_of_one_workspace_and_no_secret() {
         events,
         [
             "workspace_created",
+            "chain_begun",
             "credential_created",
             "workspace_exported"
         ]
@@ -86,11 +87,7 @@ async fn an_export_that_cannot_be_put_on_record_does_not_happen() {
     let (installation, registry) = Installation::with_acme().await;
     drop(registry);
     let (storage, registry) = installation.open_faulty().await;
-    storage.watch(Some(crate::storage::faulty::Fault {
-        at: 0,
-        done: false,
-        for_good: true,
-    }));
+    storage.fail(1, usize::MAX, Fault::Refused);
     let export = registry
         .export_workspace(&act(), &"acme".parse().unwrap())
         .await;

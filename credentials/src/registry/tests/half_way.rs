@@ -1,14 +1,16 @@
-//! Several changes of one document, of which one stopped half-way: all that were acknowledged count.
+//! Changes that wait for one that stopped half-way, and changes of two chains of which one was not reached: asking again
+//! comes to the end, and nothing is made twice.
 
-use super::*;
-use crate::{
-    NewToken, Role, TokenStatus, WorkspaceId,
-    storage::faulty::{Asked, Fault},
+use keyside_store::faulty::Fault;
+
+use super::{
+    erasing::{acme, two_workspaces},
+    *,
 };
-
-fn acme() -> WorkspaceId {
-    "acme".parse().unwrap()
-}
+use crate::{
+    access::{NewToken, Role, TokenStatus},
+    model::WorkspaceState,
+};
 
 fn renamed(label: &str) -> Edit {
     Edit {
@@ -17,137 +19,168 @@ fn renamed(label: &str) -> Edit {
     }
 }
 
-/// Pending copy, record, disk: the document's own write fails, once.
-const DOCUMENT: Fault = Fault {
-    at: 3,
-    done: false,
-    for_good: false,
-};
-
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_change_that_waited_for_one_that_stopped_half_way_is_made_on_top_of_it() {
-    let (installation, registry, id) = one_key().await;
-    drop(registry);
-    let (storage, registry) = installation.open_faulty().await;
-    let lock = registry.inner.locks.lock(&acme()).await;
-    storage.watch(Some(DOCUMENT));
-    let edits: Vec<_> = ["first", "second"]
-        .map(|label| {
+    let (prepared, _, id) = one_key().await;
+    // Of the first: its document, page and record, the head, and the disk.
+    for at in 1..=5 {
+        let installation = prepared.copy();
+        let (storage, registry) = installation.open_faulty().await;
+        let lock = registry.inner.chains.of(&acme()).lock().await;
+        storage.fail(at, 1, Fault::Refused);
+        let mut edits = ["first", "second"].map(|label| {
             let (registry, id) = (registry.clone(), id.clone());
             tokio::spawn(async move { registry.edit(&act(), &id, renamed(label)).await })
-        })
-        .into();
-    all_wait().await;
-    drop(lock);
-    for edit in edits {
-        edit.await.unwrap().unwrap();
-    }
-    registry.add(&act(), key("next", "sk-2")).await.unwrap();
-    for registry in [registry, installation.open().await] {
-        let found = registry.credential(&id).unwrap();
-        assert!(!found.damaged);
-        assert_eq!((found.label.as_str(), found.revision), ("second", 3));
-    }
-}
-
-#[tokio::test]
-async fn a_token_that_waited_for_an_erasing_that_stopped_half_way_is_revoked_on_top_of_it() {
-    let (installation, registry) = Installation::with_acme().await;
-    let made = registry.create_workspace(&act(), workspace("globex")).await;
-    made.unwrap();
-    let both = [acme(), "globex".parse().unwrap()];
-    let new = NewToken {
-        name: "Robin".to_owned(),
-        role: Role::Viewer,
-        scope: Scope::Only(Arc::new(both.into())),
-        expires_at: None,
-    };
-    let made = registry.create_token(&act(), &Scope::All, new).await;
-    let id = made.unwrap().token.id;
-    drop(registry);
-    let (storage, registry) = installation.open_faulty().await;
-    let changing = registry.inner.access.changing.lock().await;
-    storage.watch(Some(DOCUMENT));
-    let of = registry.clone();
-    let erased = tokio::spawn(async move { of.erase_workspace(&act(), &acme(), None).await });
-    all_wait().await;
-    let (of, token) = (registry.clone(), id.clone());
-    let revoked = async move { of.revoke_token(&act(), &Scope::All, &token, None).await };
-    let revoked = tokio::spawn(revoked);
-    all_wait().await;
-    drop(changing);
-    erased.await.unwrap().unwrap();
-    revoked.await.unwrap().unwrap();
-    drop(registry);
-    let registry = installation.open().await;
-    let found = registry.access().named(&id).unwrap();
-    assert_eq!((found.status, found.revision), (TokenStatus::Revoked, 3));
-}
-
-/// What a store holds that took the copies and the records of changes, and of their documents only what `kept` says.
-async fn carried_out_only(asked: &[Asked], onto: &MemoryStorage, kept: impl Fn(usize) -> bool) {
-    let mut documents = 0;
-    for asked in asked {
-        let of_document = match asked {
-            Asked::Put(key, ..) | Asked::Remove(key, _) => !key.starts_with("pending/"),
-            _ => false,
+        });
+        all_wait().await;
+        drop(lock);
+        let [first, second] = &mut edits;
+        let first = first.await.unwrap();
+        second.await.unwrap().unwrap();
+        assert!(storage.heal());
+        let revision = match first {
+            Ok(_) | Err(ChangeError::OutcomeUnknown { .. }) => 3,
+            Err(ChangeError::StoreUnavailable(_)) => 2,
+            Err(other) => panic!("write {at}: {other}"),
         };
-        let clears_away = matches!(asked, Asked::Remove(key, _) if key.starts_with("pending/"));
-        let replayed = match of_document {
-            true => kept(documents),
-            false => !clears_away,
-        };
-        documents += usize::from(of_document);
-        if replayed {
-            asked.replay(onto).await.unwrap();
+        registry.add(&act(), key("next", "sk-2")).await.unwrap();
+        for registry in [registry, installation.open().await] {
+            let found = registry.credential(&id).unwrap();
+            assert!(!found.damaged, "write {at}");
+            assert_eq!(
+                (found.label.as_str(), found.revision),
+                ("second", revision),
+                "write {at}"
+            );
         }
     }
 }
 
-#[tokio::test]
-async fn changes_on_record_that_follow_on_each_other_are_all_carried_out_at_the_start() {
-    for carried_out in 0..=3 {
-        let (installation, registry, id) = one_key().await;
+#[tokio::test(start_paused = true)]
+async fn a_workspace_whose_making_stopped_half_way_is_made_once_when_it_is_asked_for_again() {
+    for count in [1, usize::MAX] {
+        for at in 1.. {
+            let context = format!("write {at}, {count} of them");
+            let installation = Installation::new();
+            drop(installation.open().await);
+            let (storage, registry) = installation.open_faulty().await;
+            storage.fail(at, count, Fault::Refused);
+            let first = registry.create_workspace(&act(), workspace("acme")).await;
+            let reached = storage.heal();
+            let second = registry.create_workspace(&act(), workspace("acme")).await;
+            let is_there = matches!(second, Ok(_) | Err(ChangeError::WorkspaceExists));
+            assert!(is_there, "{context}: {second:?}");
+            registry.add(&act(), key("a", "sk-a")).await.unwrap();
+            for registry in [registry, installation.open().await] {
+                let made = registry.workspace(&acme()).unwrap();
+                assert_eq!((made.incarnation, made.damaged), (1, false), "{context}");
+                let answer = opened(registry.resolver().resolve(&ask("acme")));
+                assert_eq!(answer.as_deref(), Ok("sk-a"), "{context}");
+                let told = records(&registry).await;
+                let made = told.iter().filter(|it| it.event == Event::WorkspaceCreated);
+                assert_eq!(made.count(), 1, "{context}");
+                registry.audit().verify().await.unwrap();
+            }
+            if !reached {
+                first.unwrap();
+                assert!(at > 8, "{context}");
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_erasing_that_stopped_half_way_comes_to_its_end_when_it_is_asked_for_again() {
+    for count in [1, usize::MAX] {
+        let (prepared, registry, _) = two_workspaces().await;
+        let both = [acme(), "globex".parse().unwrap()];
+        let new = NewToken {
+            name: "Robin".to_owned(),
+            role: Role::Viewer,
+            scope: Scope::Only(Arc::new(both.into())),
+            expires_at: None,
+        };
+        let made = registry.create_token(&act(), &Scope::All, new).await;
+        let token = made.unwrap().token.id;
         drop(registry);
-        let start = installation.memory.copy();
+        for at in 1.. {
+            let context = format!("write {at}, {count} of them");
+            let installation = prepared.copy();
+            let (storage, registry) = installation.open_faulty().await;
+            storage.fail(at, count, Fault::Refused);
+            let first = registry.erase_workspace(&act(), &acme(), None).await;
+            let reached = storage.heal();
+            if let Err(error) = &first {
+                let is_open = registry.resolver().resolve(&ask("acme")).is_ok();
+                let says_nothing = matches!(error, ChangeError::StoreUnavailable(_));
+                assert!(is_open || !says_nothing, "{context}: {error}");
+            }
+            // It comes between, and must not undo what the erasing does to the same token.
+            let revoked = registry
+                .revoke_token(&act(), &Scope::All, &token, None)
+                .await;
+            revoked.unwrap();
+            let receipt = registry.erase_workspace(&act(), &acme(), None).await;
+            let receipt = receipt.unwrap_or_else(|error| panic!("{context}: {error}"));
+            assert_eq!(
+                receipt.tokens.as_slice(),
+                std::slice::from_ref(&token),
+                "{context}"
+            );
+            registry.audit().confirm(&receipt).await.unwrap();
+            drop(registry);
+            let registry = installation.open().await;
+            assert!(registry.workspace(&acme()).is_none(), "{context}");
+            assert!(registry.inner.keyring.ids(&acme()).await.is_empty());
+            let found = registry.access().named(&token).unwrap();
+            assert_eq!(found.status, TokenStatus::Revoked, "{context}");
+            assert!(!found.scope.holds("acme"), "{context}");
+            assert_eq!(found.revision, 3, "{context}");
+            if !reached {
+                assert_eq!(first.unwrap(), receipt);
+                assert!(at > 8, "{context}");
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_process_has_left_half_done_is_finished_by_the_other_and_done_once() {
+    for at in 1.. {
+        let (installation, other, _) = two_workspaces().await;
         let (storage, registry) = installation.open_faulty().await;
-        storage.watch(None);
-        for label in ["first", "second", "third"] {
-            let edit = renamed(label);
-            registry.edit(&act(), &id, edit).await.unwrap();
-        }
-        carried_out_only(&storage.asked(), &start, |n| n < carried_out).await;
-        drop(registry);
-        let registry = installation.open_still(Arc::new(start)).await;
-        let found = registry.credential(&id).unwrap();
-        assert!(!found.damaged, "{carried_out}");
-        assert_eq!(
-            (found.label.as_str(), found.revision),
-            ("third", 4),
-            "{carried_out}"
+        storage.fail(at, usize::MAX, Fault::Refused);
+        let first = registry.erase_workspace(&act(), &acme(), None).await;
+        let reached = storage.heal();
+        let began_anew = {
+            let erased = other.erase_workspace(&act(), &acme(), None).await;
+            erased.unwrap();
+            let made = other.create_workspace(&act(), workspace("acme")).await;
+            made.unwrap()
+        };
+        assert_eq!(began_anew.incarnation, 2, "write {at}");
+        other.add(&act(), key("new", "sk-new")).await.unwrap();
+        // The one that had stopped goes on with what is there now.
+        let old = WorkspaceState {
+            incarnation: 1,
+            revision: 2,
+        };
+        let late = registry.erase_workspace(&act(), &acme(), Some(old)).await;
+        assert!(
+            matches!(late, Err(ChangeError::Superseded { .. })),
+            "write {at}: {late:?}"
         );
+        for registry in [&registry, &other, &installation.open().await] {
+            let answer = opened(registry.resolver().resolve(&ask("acme")));
+            assert_eq!(answer.as_deref(), Ok("sk-new"), "write {at}");
+            registry.audit().verify().await.unwrap();
+        }
+        if !reached {
+            first.unwrap();
+            assert!(at > 8, "{at}");
+            break;
+        }
     }
-}
-
-#[tokio::test]
-async fn a_workspace_that_was_erased_and_made_anew_is_both_at_the_start() {
-    let (installation, registry) = Installation::with_acme().await;
-    drop(registry);
-    let start = installation.memory.copy();
-    let (storage, registry) = installation.open_faulty().await;
-    storage.watch(None);
-    registry
-        .erase_workspace(&act(), &acme(), None)
-        .await
-        .unwrap();
-    let anew = NewWorkspace {
-        name: "anew".to_owned(),
-        ..workspace("acme")
-    };
-    registry.create_workspace(&act(), anew).await.unwrap();
-    carried_out_only(&storage.asked(), &start, |_| false).await;
-    drop(registry);
-    let registry = installation.open_still(Arc::new(start)).await;
-    let found = &registry.workspaces(&Scope::All)[0];
-    assert_eq!((found.name.as_str(), found.damaged), ("anew", false));
 }

@@ -1,7 +1,9 @@
 //! Two workspaces that have one id after each other: nothing that was seen of the first is true of the second.
 
+use keyside_store::Hash;
+
 use super::{erasing::acme, *};
-use crate::{Hash, Idempotency, WorkspaceState};
+use crate::model::WorkspaceState;
 
 pub(super) fn state(registry: &Registry) -> WorkspaceState {
     let workspace = registry.workspace(&acme()).unwrap();

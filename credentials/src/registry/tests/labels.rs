@@ -1,7 +1,8 @@
 //! A label belongs to the one credential that is not revoked.
 
+use keyside_store::Hash;
+
 use super::{tampering::edit, *};
-use crate::{Hash, Idempotency, audit::Event};
 
 fn labelled(label: &'static str) -> Ask<'static> {
     Ask {
@@ -84,14 +85,14 @@ async fn where_only_revoked_keys_have_a_label_the_one_revoked_last_is_what_was_a
     installation.clock.set(NOW + 120);
     revoke(&registry, &second).await;
     drop(registry);
-    let registry = installation.open().await;
-    let from = registry.audit().head().await.position + 1;
+    let registry = installation.open_running().await;
+    let from = seen(&registry).await;
     assert_eq!(
         opened(registry.resolver().resolve(&labelled("default"))),
         Err(Refusal::CredentialRevoked)
     );
     let noted = loop {
-        let records = registry.audit().records(from, 10).await.unwrap();
+        let records = since(&registry, &from).await;
         match records.into_iter().next() {
             Some(record) => break record,
             None => tokio::task::yield_now().await,
@@ -147,11 +148,9 @@ async fn a_document_that_was_edited_neither_frees_its_label_nor_takes_another_on
     let (installation, registry, id) = one_key().await;
     registry.add(&act(), key("other", "sk-2")).await.unwrap();
     drop(registry);
+    let at = installation.stored_credential(&id);
     let tampered = |from: &'static str, to: &'static str| {
-        let at = format!("{CREDENTIALS}acme/{id}");
-        installation.memory.tamper(|documents, _| {
-            edit(documents.get_mut(&at).unwrap(), from, to);
-        });
+        installation.tamper(&at, |document| edit(document, from, to));
     };
     tampered(
         "\"revokedAt\":null",

@@ -1,5 +1,5 @@
 //! Random lives of credentials, held against a reference that is too simple to be wrong: one list in memory, with no
-//! storage, no sealing, no journal and no audit log.
+//! storage, no sealing, no chain and no audit log.
 
 mod reference;
 mod step;
@@ -7,6 +7,9 @@ mod step;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use keyside_config::Verification;
+use keyside_sled::EmbeddedStore;
+use keyside_store::Hash;
 use proptest::{
     prelude::*,
     test_runner::{TestCaseError, TestRunner},
@@ -18,10 +21,8 @@ use self::{
 };
 use super::*;
 use crate::{
-    Finding, Fingerprint, Hash, Idempotency, LiveCheck, Verification,
-    audit::Event,
-    documents::CREDENTIALS,
-    storage::{SledStorage, Storage},
+    live_check::{Finding, LiveCheck},
+    model::Fingerprint,
 };
 
 #[test]
@@ -31,16 +32,8 @@ fn any_life_in_memory_is_the_one_that_the_reference_leads() {
     let (made, registry) = runtime.block_on(Installation::with_acme());
     drop((registry, runtime));
     run(700, || {
-        let copy = Installation {
-            memory: Arc::new(made.memory.copy()),
-            ..Installation::new()
-        };
-        for file in [made.keyring(), made.anchor()] {
-            let name = file.file_name().unwrap();
-            std::fs::copy(&file, copy.folder.path().join(name)).unwrap();
-        }
-        let mut life = Life::new(copy, |installation| {
-            Box::pin(std::future::ready(installation.memory.clone() as _))
+        let mut life = Life::new(made.copy(), |installation| {
+            Box::pin(std::future::ready(installation.backend()))
         });
         life.start();
         life
@@ -52,7 +45,7 @@ fn any_life_on_disk_is_the_one_that_the_reference_leads() {
     run(50, || {
         let mut life = Life::new(Installation::new(), |installation| {
             let folder = installation.folder.path().join("store");
-            Box::pin(async move { Arc::new(opened_again(&folder).await) as _ })
+            Box::pin(async move { opened_again(&folder).await.backend() })
         });
         life.start();
         life.now(async |registry| {
@@ -64,17 +57,17 @@ fn any_life_on_disk_is_the_one_that_the_reference_leads() {
 }
 
 /// sled lets go of its files in threads of its own, some time after it was dropped.
-async fn opened_again(folder: &std::path::Path) -> SledStorage {
+async fn opened_again(folder: &Path) -> Arc<EmbeddedStore> {
     for _ in 0..1_000 {
-        match SledStorage::open(folder).await {
+        match EmbeddedStore::open(folder).await {
             Ok(storage) => return storage,
             Err(_still_held) => tokio::task::yield_now().await,
         }
     }
-    SledStorage::open(folder).await.unwrap()
+    EmbeddedStore::open(folder).await.unwrap()
 }
 
-type Opening = std::pin::Pin<Box<dyn Future<Output = Arc<dyn Storage>>>>;
+type Opening = std::pin::Pin<Box<dyn Future<Output = Backend>>>;
 
 fn runtime() -> tokio::runtime::Runtime {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
@@ -105,7 +98,7 @@ struct Life {
     installation: Installation,
     storage: fn(&Installation) -> Opening,
     /// A process: what it runs ends with it.
-    process: Option<(tokio::runtime::Runtime, Registry)>,
+    process: Option<(tokio::runtime::Runtime, Arc<Registry>)>,
     reference: Reference,
     /// In the order of the reference's list.
     ids: Vec<CredentialId>,
@@ -126,15 +119,16 @@ impl Life {
         self.process = None;
         let runtime = runtime();
         let registry = runtime.block_on(async {
-            let storage = (self.storage)(&self.installation).await;
-            self.installation.open_still(storage).await
+            let backend = (self.storage)(&self.installation).await;
+            let registry = open_still(self.installation.options(backend)).await;
+            registry.unwrap()
         });
         self.process = Some((runtime, registry));
     }
 
     fn now<T>(&self, ask: impl AsyncFnOnce(&Registry) -> T) -> T {
         let (runtime, registry) = self.process.as_ref().unwrap();
-        runtime.block_on(ask(registry))
+        runtime.block_on(ask(&**registry))
     }
 
     fn take(&mut self, step: &Step) -> Result<(), TestCaseError> {
@@ -328,11 +322,14 @@ impl Life {
     /// At the end, after a sweep: what the store holds, and what the log says.
     fn end(mut self) -> Result<(), TestCaseError> {
         self.take(&Step::Sweep)?;
-        let storage = self.process.as_ref().unwrap().1.inner.storage.clone();
-        let stored = self.now(async |_| storage.list(CREDENTIALS).await).unwrap();
-        let texts = stored
-            .iter()
-            .map(|(_, document)| String::from_utf8_lossy(&document.body));
+        let (_, registry) = self.process.as_ref().unwrap();
+        let storage = registry.inner.chains.backend().storage.clone();
+        let stored = self.now(async |_| {
+            let keys = storage.list("workspace/acme/object/").await.unwrap();
+            storage.get_all(&keys).await.unwrap()
+        });
+        let stored = stored.iter().flatten();
+        let texts = stored.map(|object| String::from_utf8_lossy(object));
         let sealed: usize = texts
             .map(|text| {
                 text.matches("\"sealed\":").count() - text.matches("\"sealed\":\"\"").count()
@@ -343,16 +340,11 @@ impl Life {
             self.reference.sealed_versions(),
             "sealed bytes in the store"
         );
-        let records = self.now(async |registry| {
+        let told = self.now(async |registry| {
             registry.audit().verify().await.unwrap();
-            registry.audit().records(1, 10_000).await.unwrap()
+            records(registry).await
         });
-        let count = |event| {
-            records
-                .iter()
-                .filter(|record| record.event == event)
-                .count()
-        };
+        let count = |event| told.iter().filter(|record| record.event == event).count();
         let counts = [
             Event::CredentialCreated,
             Event::CredentialRotated,

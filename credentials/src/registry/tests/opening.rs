@@ -1,13 +1,10 @@
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
+
+use keyside_sled::{EmbeddedStore, Floors};
+use keyside_store::chain::Damage;
 
 use super::*;
-use crate::{
-    KeyringError, KmsError, Role,
-    audit::VerifyError,
-    authentic,
-    sealing::Place,
-    storage::{Floors, Log, SledStorage, StorageError},
-};
+use crate::{access::Role, keyring::KeyringError, kms::KmsError};
 
 #[tokio::test]
 async fn the_first_start_leaves_an_owner_token_that_works_and_is_kept_only_hashed() {
@@ -28,15 +25,9 @@ async fn the_first_start_leaves_an_owner_token_that_works_and_is_kept_only_hashe
     ] {
         assert_eq!(registry.access().authenticate(wrong), None);
     }
-    installation.memory.tamper(|documents, logs| {
-        for stored in documents
-            .values()
-            .map(|document| &document.body)
-            .chain(logs.values())
-        {
-            assert!(!String::from_utf8_lossy(stored).contains(&token[3..]));
-        }
-    });
+    for stored in installation.all_stored() {
+        assert!(!String::from_utf8_lossy(&stored).contains(&token[3..]));
+    }
     drop(registry);
     fs::remove_file(&file).unwrap();
     let registry = installation.open().await;
@@ -50,17 +41,11 @@ async fn a_token_slipped_into_the_store_lets_nobody_in() {
     let other = Installation::new();
     drop((installation.open().await, other.open().await));
     let token = fs::read_to_string(other.folder.path().join("admin-token")).unwrap();
-    let mut theirs = None;
-    other.memory.tamper(|documents, _| {
-        theirs = documents
-            .iter()
-            .next()
-            .map(|(key, document)| (key.clone(), document.clone()))
-    });
-    let (key, document) = theirs.unwrap();
-    installation
-        .memory
-        .tamper(|documents, _| drop(documents.insert(key, document)));
+    let theirs = other.stored(&other.stored_at("{\"id\":\"tok_"));
+    let ours = installation.stored_at("{\"id\":\"tok_");
+    installation.put(&ours, &theirs);
+    let planted = ours.replace("object/", "object/0");
+    installation.put(&planted, &theirs);
     let registry = installation.open().await;
     assert_eq!(registry.access().authenticate(token.trim()), None);
 }
@@ -82,9 +67,9 @@ async fn a_wrong_master_key_says_which_is_wanted_and_changes_nothing() {
     drop(registry);
     let before = installation.memory.copy();
     let kms = Kms::local(MasterKey::parse(&[10; 32], "a test").unwrap());
-    let error = Registry::open(OpenOptions {
+    let error = open_still(OpenOptions {
         kms,
-        ..installation.options(installation.memory.clone())
+        ..installation.options(installation.backend())
     })
     .await
     .err()
@@ -97,68 +82,93 @@ async fn a_wrong_master_key_says_which_is_wanted_and_changes_nothing() {
         "{error}"
     );
     assert!(error.to_string().contains("KMS_MASTER_KEY_FILE"), "{error}");
-    let dump = |memory: &MemoryStorage| {
-        let mut all = String::new();
-        memory.tamper(|documents, logs| all = format!("{documents:?}{logs:?}"));
-        all
-    };
-    assert_eq!(dump(&before), dump(&installation.memory));
+    {
+        let (now, before) = (installation.memory.contents(), before.contents());
+        assert!(now.objects == before.objects && now.segments == before.segments);
+    }
     installation.open().await;
 }
 
 #[tokio::test]
-async fn a_store_that_was_cut_or_put_back_is_refused_until_someone_says_so() {
+async fn a_store_put_back_to_an_older_state_is_refused_with_the_remedy() {
+    let (installation, registry, _) = one_key().await;
+    let older = installation.memory.copy();
+    let made = registry.create_workspace(&act(), workspace("globex")).await;
+    made.unwrap();
+    drop(registry);
+    let newest = installation.memory.copy();
+    let installation = installation.with_store(older);
+    let error = installation.try_open().await.err().unwrap();
+    let is_older = matches!(
+        error,
+        OpenError::Damaged {
+            damage: Damage::Older { .. },
+            ..
+        }
+    );
+    assert!(is_older, "{error}");
+    assert!(error.to_string().contains("restore --older"), "{error}");
+    installation.with_store(newest).open().await;
+}
+
+#[tokio::test]
+async fn a_store_put_back_of_which_only_a_workspace_is_older_serves_all_but_that() {
     let (installation, registry, id) = one_key().await;
     let older = installation.memory.copy();
-    registry
-        .revoke(&act(), &id, Revocation::default())
-        .await
-        .unwrap();
+    let revoked = registry.revoke(&act(), &id, Revocation::default()).await;
+    revoked.unwrap();
     drop(registry);
-    let restored = Installation {
-        memory: Arc::new(older),
-        ..installation
-    };
-    let error = restored.try_open().await.err().unwrap();
-    assert!(matches!(error, OpenError::Replaced { .. }), "{error}");
-    assert!(
-        error.to_string().contains("audit record 4 is missing"),
-        "{error}"
+    let installation = installation.with_store(older);
+    let registry = installation.open().await;
+    assert_eq!(
+        opened(registry.resolver().resolve(&ask("acme"))),
+        Err(Refusal::CredentialUndecryptable)
     );
-    fs::remove_file(restored.anchor()).unwrap();
-    assert!(
-        restored
-            .open()
-            .await
-            .resolver()
-            .resolve(&ask("acme"))
-            .is_ok()
-    );
+    assert!(registry.audit().verify().await.is_err());
 }
 
 #[tokio::test]
-async fn an_emptied_store_is_refused_as_cut() {
+async fn an_emptied_store_is_refused_while_anything_tells_of_one() {
     let (installation, registry) = Installation::with_acme().await;
     drop(registry);
-    let emptied = Installation {
-        memory: Arc::default(),
-        ..installation
-    };
-    let error = emptied.try_open().await.err().unwrap();
-    assert!(matches!(error, OpenError::Replaced { .. }), "{error}");
-    fs::remove_file(emptied.anchor()).unwrap();
-    let error = emptied.try_open().await.err().unwrap();
-    assert!(matches!(error, OpenError::StoreMissing { .. }), "{error}");
+    let installation = installation.with_store(Memory::new());
+    for _ in 0..2 {
+        let error = installation.try_open().await.err().unwrap();
+        assert!(matches!(error, OpenError::StoreMissing { .. }), "{error}");
+        // The second time, no more than the keys of workspaces tell.
+        let _ = fs::remove_dir_all(installation.heads());
+    }
 }
 
 #[tokio::test]
-async fn a_torn_or_missing_anchor_is_no_finding() {
+async fn heads_that_are_gone_are_missed_and_one_that_was_torn_is_named() {
     let (installation, registry) = Installation::with_acme().await;
     drop(registry);
-    fs::write(installation.anchor(), "").unwrap();
+    let whole = installation.copy();
+    fs::remove_dir_all(installation.heads()).unwrap();
+    let error = installation.try_open().await.err().unwrap();
+    assert!(matches!(error, OpenError::AnchorMissing { .. }), "{error}");
+    assert!(!installation.heads().exists(), "none is made");
+    copy_files(&whole.heads(), &installation.heads());
     installation.open().await;
-    fs::remove_file(installation.anchor()).unwrap();
-    installation.open().await;
+    fs::write(installation.heads().join("installation"), "").unwrap();
+    let error = installation.try_open().await.err().unwrap();
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn heads_that_are_behind_after_a_power_cut_are_no_finding() {
+    let (installation, registry) = Installation::with_acme().await;
+    let before = installation.copy();
+    for n in 0..70 {
+        let new = key(&format!("k{n}"), "sk-1");
+        registry.add(&act(), new).await.unwrap();
+    }
+    drop(registry);
+    copy_files(&before.heads(), &installation.heads());
+    let registry = installation.open().await;
+    assert_eq!(registry.list(&Filter::default()).len(), 70);
+    registry.audit().verify().await.unwrap();
 }
 
 #[tokio::test]
@@ -167,13 +177,11 @@ async fn a_full_disk_refuses_the_change_and_nothing_else() {
     let store = folder.path().join("store");
     let installation = Installation::new();
     let open = async |floors: Floors| {
-        let storage = Arc::new(SledStorage::open_with_room(&store, floors).await.unwrap());
-        (
-            storage.clone(),
-            Registry::open(installation.options(storage)).await.unwrap(),
-        )
+        let storage = EmbeddedStore::open_with_room(&store, floors).await.unwrap();
+        let registry = open_still(installation.options(storage.backend())).await;
+        (storage, registry.unwrap())
     };
-    let (storage, registry) = open(Floors::NONE).await;
+    let (storage, registry) = open(Floors::above(0)).await;
     registry
         .create_workspace(&act(), workspace("acme"))
         .await
@@ -181,7 +189,7 @@ async fn a_full_disk_refuses_the_change_and_nothing_else() {
     registry.add(&act(), key("default", "sk-1")).await.unwrap();
     close(registry, storage).await;
     let (storage, registry) = open(Floors::above(u64::MAX)).await;
-    let head = registry.audit().head().await;
+    let head = seen(&registry).await;
     for _ in 0..3 {
         let error = registry.add(&act(), key("more", "sk-2")).await.unwrap_err();
         assert!(
@@ -200,17 +208,17 @@ async fn a_full_disk_refuses_the_change_and_nothing_else() {
     assert_eq!(
         (
             registry.list(&Filter::default()).len(),
-            registry.audit().head().await
+            seen(&registry).await
         ),
         (1, head)
     );
     close(registry, storage).await;
-    let (_, registry) = open(Floors::NONE).await;
+    let (_, registry) = open(Floors::above(0)).await;
     registry.add(&act(), key("more", "sk-2")).await.unwrap();
 }
 
 /// Waits for the task that writes run records: it has the store as well.
-async fn close(registry: Arc<Registry>, storage: Arc<SledStorage>) {
+async fn close(registry: Arc<Registry>, storage: Arc<EmbeddedStore>) {
     drop(registry);
     while Arc::strong_count(&storage) > 1 {
         tokio::task::yield_now().await;
@@ -235,15 +243,10 @@ async fn the_store_on_disk_is_the_one_that_comes_back() {
     let folder = tempfile::tempdir().unwrap();
     let installation = Installation::new();
     let open = async || {
-        let storage = Arc::new(
-            SledStorage::open(&folder.path().join("store"))
-                .await
-                .unwrap(),
-        );
-        (
-            storage.clone(),
-            Registry::open(installation.options(storage)).await.unwrap(),
-        )
+        let storage = EmbeddedStore::open(&folder.path().join("store")).await;
+        let storage = storage.unwrap();
+        let registry = open_still(installation.options(storage.backend())).await;
+        (storage, registry.unwrap())
     };
     let (storage, registry) = open().await;
     registry
@@ -275,58 +278,6 @@ async fn the_store_on_disk_is_the_one_that_comes_back() {
         "sk-37"
     );
     registry.audit().verify().await.unwrap();
-}
-
-#[tokio::test]
-async fn a_longer_log_in_the_place_of_the_one_that_was_here_is_refused() {
-    let (installation, registry, id) = one_key().await;
-    let apart = installation.memory.copy();
-    registry
-        .revoke(&act(), &id, Revocation::default())
-        .await
-        .unwrap();
-    drop(registry);
-    let anchor = fs::read(installation.anchor()).unwrap();
-    // The same installation went another way, in which the key was not revoked and more has happened.
-    let elsewhere = Installation {
-        memory: Arc::new(apart),
-        ..installation
-    };
-    fs::remove_file(elsewhere.anchor()).unwrap();
-    let registry = elsewhere.open().await;
-    for n in 0..3 {
-        let more = key(&format!("k{n}"), "sk-2");
-        registry.add(&act(), more).await.unwrap();
-    }
-    drop(registry);
-    fs::write(elsewhere.anchor(), anchor).unwrap();
-    let error = elsewhere.try_open().await.err().unwrap();
-    let said = "audit record 4 is another than the one that was here";
-    assert!(error.to_string().contains(said), "{error}");
-}
-
-#[tokio::test]
-async fn a_record_of_a_later_release_is_no_tampering_and_stops_the_start() {
-    let (installation, registry) = Installation::with_acme().await;
-    let installation_key = registry.inner.keyring.installation();
-    installation.memory.tamper(|_, logs| {
-        let (&(log, position), last) = logs.iter_mut().next_back().unwrap();
-        assert_eq!(log, Log::Audit);
-        let entry = authentic::Stored::parse(last).unwrap();
-        let mut record: serde_json::Value = entry.claims().unwrap();
-        assert_eq!(record["position"], position);
-        record["event"] = "of_a_later_release".into();
-        *last = authentic::write(installation_key, &Place::Record, &record);
-    });
-    let verified = registry.audit().verify().await;
-    assert!(
-        matches!(verified, Err(VerifyError::Broken(_))),
-        "its hash is not the one that was told"
-    );
-    drop(registry);
-    fs::remove_file(installation.anchor()).unwrap();
-    let error = installation.try_open().await.err().unwrap();
-    assert!(matches!(error, OpenError::Newer { position: 2 }), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

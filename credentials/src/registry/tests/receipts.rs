@@ -4,7 +4,10 @@ use super::{
     erasing::{acme, erase, two_workspaces},
     *,
 };
-use crate::{WorkspaceState, audit::VerifyError, storage::Log};
+use crate::{
+    audit::{Receipt, ReceiptError, VerifyError},
+    model::WorkspaceState,
+};
 
 #[tokio::test]
 async fn the_receipt_says_what_went_and_where_the_log_tells_of_it() {
@@ -13,8 +16,10 @@ async fn the_receipt_says_what_went_and_where_the_log_tells_of_it() {
     let receipt = erase(&registry).await;
     assert_eq!(receipt.destroyed_keys, keys);
     assert_eq!((receipt.credentials, &receipt.erased_by), (1, &act().actor));
-    let record = registry.audit().records(receipt.audit.position, 1).await;
-    let record = &record.unwrap()[0];
+    let told = records(&registry).await;
+    let mut of_installation = told.iter().filter(|it| it.chain.workspace_id().is_none());
+    let record = of_installation.find(|it| it.position == receipt.audit.position);
+    let record = record.unwrap();
     assert_eq!(
         (record.event, record.hash, record.note.as_ref()),
         (
@@ -29,23 +34,21 @@ async fn the_receipt_says_what_went_and_where_the_log_tells_of_it() {
 async fn the_same_receipt_is_to_be_had_again_also_after_a_restart() {
     let (installation, registry, _) = two_workspaces().await;
     let receipt = erase(&registry).await;
-    let head = registry.audit().head().await;
+    let head = seen(&registry).await;
     assert_eq!(erase(&registry).await, receipt);
     drop(registry);
     let registry = installation.open().await;
     assert_eq!(erase(&registry).await, receipt);
     // A state that was seen before it was erased is of no matter any more.
-    let seen = WorkspaceState {
+    let as_seen = WorkspaceState {
         incarnation: 7,
         revision: 7,
     };
-    let with_state = registry.erase_workspace(&act(), &acme(), Some(seen)).await;
+    let with_state = registry
+        .erase_workspace(&act(), &acme(), Some(as_seen))
+        .await;
     assert_eq!(with_state.unwrap(), receipt);
-    assert_eq!(
-        registry.audit().head().await,
-        head,
-        "nothing was done again"
-    );
+    assert_eq!(seen(&registry).await, head, "nothing was done again");
     let (by, never) = (act(), "initech".parse().unwrap());
     let never = registry.erase_workspace(&by, &never, None).await;
     assert!(matches!(never, Err(ChangeError::WorkspaceUnknown)));
@@ -68,33 +71,78 @@ async fn a_receipt_is_confirmed_as_it_was_given_out_and_not_otherwise() {
         ("erasedAt", "2026-11-22T00:00:01Z".into()),
         ("destroyedKeys", serde_json::json!([])),
         ("credentials", 2.into()),
-        ("mac", "".into()),
+        ("signature", "0".repeat(128).into()),
     ] {
         let mut forged = json.clone();
         forged[field] = other;
         let error = confirm(forged).await.unwrap_err();
-        assert!(matches!(error, VerifyError::ReceiptForeign), "{field}");
+        assert!(is_foreign(&error), "{field}: {error}");
     }
     let (_another, elsewhere) = Installation::with_acme().await;
     let error = elsewhere.audit().confirm(&receipt).await.unwrap_err();
-    assert!(matches!(error, VerifyError::ReceiptForeign), "{error}");
+    assert!(is_foreign(&error), "{error}");
+}
+
+fn is_foreign(error: &VerifyError) -> bool {
+    matches!(error, VerifyError::Receipt(ReceiptError::Foreign))
+}
+
+/// On another machine, with nothing but the receipt and the key that `keyside audit key` prints.
+#[tokio::test]
+async fn a_receipt_is_checked_with_the_public_key_alone_whatever_field_was_edited() {
+    let (_installation, registry, _) = two_workspaces().await;
+    let receipt = erase(&registry).await;
+    let key = registry.audit().public_key();
+    let json = serde_json::to_value(&receipt).unwrap();
+    let again: Receipt = serde_json::from_value(json.clone()).unwrap();
+    assert!(again == receipt && again.is_signed_by(&key));
+    let (_another, elsewhere) = Installation::with_acme().await;
+    let other = elsewhere.audit().public_key();
+    assert!(!receipt.is_signed_by(&other));
+    for (field, value) in json.as_object().unwrap() {
+        let mut edited = json.clone();
+        edited[field] = match (field.as_str(), value) {
+            ("erasedAt", _) => "2026-11-22T00:00:01Z".into(),
+            ("publicKey", _) => other.to_string().into(),
+            ("audit", _) => {
+                let mut audit = value.clone();
+                audit["position"] = 1.into();
+                audit
+            }
+            (_, serde_json::Value::Number(number)) => (number.as_u64().unwrap() + 1).into(),
+            (_, serde_json::Value::Array(_)) => serde_json::json!(["tok_other"]),
+            (_, serde_json::Value::String(text)) => match text.strip_suffix('0') {
+                Some(rest) => format!("{rest}1").into(),
+                None => format!("{}0", &text[..text.len() - 1]).into(),
+            },
+            (_, other) => panic!("{field}: {other}"),
+        };
+        assert_ne!(edited, json, "{field}");
+        let edited: Receipt = serde_json::from_value(edited).unwrap();
+        assert!(!edited.is_signed_by(&key), "{field}");
+        assert!(!edited.is_signed_by(&other), "{field}");
+    }
+    let mut more = json;
+    more["more"] = 1.into();
+    assert!(serde_json::from_value::<Receipt>(more).is_err());
 }
 
 #[tokio::test]
 async fn a_receipt_shows_when_the_log_was_edited_or_put_back_to_before() {
     let (installation, registry, _) = two_workspaces().await;
-    let before = installation.memory.copy();
+    let before = installation.copy();
     let receipt = erase(&registry).await;
-    installation.memory.tamper(|_, logs| {
-        logs.get_mut(&(Log::Audit, 1)).unwrap()[80] ^= 1;
-    });
+    let state = registry.inner.chains.own().state().unwrap();
+    let first = ChainName::installation().object_key(&state.head.tail[0]);
+    installation.tamper(&first, |record| record[80] ^= 1);
     let error = registry.audit().confirm(&receipt).await.unwrap_err();
     assert!(matches!(error, VerifyError::Broken(_)), "{error}");
     drop(registry);
-    std::fs::remove_file(installation.anchor()).unwrap();
-    let registry = installation.open_still(Arc::new(before)).await;
+    // The whole data folder, from before.
+    let registry = before.open().await;
     let error = registry.audit().confirm(&receipt).await.unwrap_err();
-    assert!(matches!(error, VerifyError::ReceiptNotInLog), "{error}");
+    let is_missed = matches!(error, VerifyError::Receipt(ReceiptError::NotInLog));
+    assert!(is_missed, "{error}");
 }
 
 #[tokio::test]

@@ -111,7 +111,7 @@ async fn a_reference_is_used_at_once_and_its_secret_is_never_stored() {
     assert!(credential.fingerprint.is_some());
     assert_eq!(credential.reference.unwrap().path, PATH);
     assert_eq!(sealed_versions(&installation), 0);
-    let records = registry.audit().records(1, 100).await.unwrap();
+    let records = records(&registry).await;
     let created = records.last().unwrap();
     assert_eq!(created.event, Event::CredentialCreated);
     assert_eq!(created.note, Some(format!("vault:{PATH}#api_key")));
@@ -129,7 +129,7 @@ async fn a_new_version_is_followed_and_the_one_before_still_masked() {
     .await
     .expect("it is followed");
     let grant = registry.resolver().resolve(&ask("acme")).unwrap();
-    let others = grant.open_others(|| crate::Timestamp::from_second(NOW).unwrap());
+    let others = grant.open_others(|| jiff::Timestamp::from_second(NOW).unwrap());
     assert_eq!(others.len(), 1);
     assert_eq!(others[0].expose(), b"sk-canary-reference-first");
     let credential = registry.credential(&id).unwrap();
@@ -261,7 +261,7 @@ async fn the_same_secret_is_found_wherever_it_is_kept() {
 
 /// What is on record of the secret in Vault, oldest first.
 async fn told(registry: &Registry) -> Vec<(Event, String)> {
-    let records = registry.audit().records(1, 100).await.unwrap();
+    let records = records(registry).await;
     let told = records.into_iter().filter(|record| {
         let event = record.event;
         event == Event::CredentialSourceChanged || event == Event::CredentialSourceLost
@@ -286,7 +286,7 @@ async fn each_version_that_is_used_is_on_record_once_and_so_is_its_end() {
     vault.set(PATH, Err(away()));
     look().await;
     assert_eq!(told(&registry).await, [version(2)]);
-    let records = registry.audit().records(1, 100).await.unwrap();
+    let records = records(&registry).await;
     let changed = records.last().unwrap();
     assert_eq!(changed.actor, ActorId::system());
     assert_eq!(changed.credential.as_ref(), Some(&id));

@@ -1,15 +1,108 @@
 //! A disk of which nothing but the reserve is left: uses can be ended, and nothing can be added.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use keyside_store::{Effect, Storage, chain::CommitError, faulty::Fault};
+
 use super::*;
 use crate::{
-    CredentialId, NewToken, Role, Status,
-    storage::{Effect, Floors, StorageError, faulty::Fault},
+    access::{NewToken, Role},
+    model::Status,
 };
+
+/// Memory with as little room left as a test says.
+struct Narrow {
+    memory: Arc<Memory>,
+    /// How many of the effects there is no room for, in the order of [`EFFECTS`].
+    closed: AtomicUsize,
+    writes: AtomicUsize,
+}
+
+const EFFECTS: [Effect; 4] = [
+    Effect::Adds,
+    Effect::EndsSooner,
+    Effect::EndsUse,
+    Effect::Finishes,
+];
+
+impl Narrow {
+    fn over(memory: &Arc<Memory>) -> Arc<Self> {
+        Arc::new(Self {
+            memory: memory.clone(),
+            closed: AtomicUsize::new(0),
+            writes: AtomicUsize::new(0),
+        })
+    }
+
+    /// Leaves room for changes of this effect, and of those after it.
+    fn leave_for(&self, effect: Effect) {
+        let closed = EFFECTS.iter().position(|it| *it == effect);
+        self.closed.store(closed.unwrap(), Ordering::SeqCst);
+        self.writes.store(0, Ordering::SeqCst);
+    }
+
+    fn count(&self) {
+        self.writes.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn backend(self: &Arc<Self>) -> Backend {
+        Backend {
+            storage: self.clone(),
+            ..Backend::of(self.memory.clone())
+        }
+    }
+}
+
+#[async_trait]
+impl Storage for Narrow {
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        Storage::get(&*self.memory, key).await
+    }
+
+    async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<(), StorageError> {
+        self.count();
+        Storage::put_new(&*self.memory, key, bytes).await
+    }
+
+    async fn swap(
+        &self,
+        key: &str,
+        expected: Option<&[u8]>,
+        bytes: &[u8],
+    ) -> Result<(), StorageError> {
+        self.count();
+        Storage::swap(&*self.memory, key, expected, bytes).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StorageError> {
+        self.memory.delete(key).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
+        self.memory.list(prefix).await
+    }
+
+    async fn sync(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    async fn expect_room(&self, effect: Effect) -> Result<(), StorageError> {
+        let closed = &EFFECTS[..self.closed.load(Ordering::SeqCst)];
+        match closed.contains(&effect) {
+            true => Err(StorageError::Full {
+                available: 0,
+                needed: 1,
+            }),
+            false => Ok(()),
+        }
+    }
+}
 
 /// `acme` with the keys `a`, rotated once, and `b`, and a token, on a disk that holds no more.
 struct Crowded {
     installation: Installation,
-    storage: Arc<FaultyStorage>,
+    storage: Arc<Narrow>,
     registry: Arc<Registry>,
     a: CredentialId,
     b: CredentialId,
@@ -19,7 +112,9 @@ struct Crowded {
 async fn on_the_reserve() -> Crowded {
     let (installation, registry) = Installation::with_acme().await;
     drop(registry);
-    let (storage, registry) = installation.open_faulty().await;
+    let storage = Narrow::over(&installation.memory);
+    let registry = open_still(installation.options(storage.backend())).await;
+    let registry = registry.unwrap();
     let a = registry.add(&act(), key("a", "sk-a")).await.unwrap();
     let a = a.credential.id;
     registry.rotate(&act(), &a, to("sk-2")).await.unwrap();
@@ -28,7 +123,7 @@ async fn on_the_reserve() -> Crowded {
         .create_token(&act(), &Scope::All, new_token())
         .await
         .unwrap();
-    storage.leave(10 << 20);
+    storage.leave_for(Effect::EndsSooner);
     Crowded {
         installation,
         storage,
@@ -36,16 +131,6 @@ async fn on_the_reserve() -> Crowded {
         a,
         b: b.credential.id,
         token: made.token.id,
-    }
-}
-
-impl Installation {
-    /// Opens it on a disk of which so many bytes are free.
-    async fn open_with(&self, free: u64) -> (Arc<FaultyStorage>, Arc<Registry>) {
-        let storage = Arc::new(FaultyStorage::new(self.memory.clone()));
-        storage.leave(free);
-        let registry = Registry::open(self.options(storage.clone())).await.unwrap();
-        (storage, registry)
     }
 }
 
@@ -84,8 +169,7 @@ async fn what_adds_or_keeps_a_use_leaves_the_reserve_alone() {
         b,
         ..
     } = on_the_reserve().await;
-    let head = registry.audit().head().await;
-    storage.watch(None);
+    let head = seen(&registry).await;
     let at_once = Rotation {
         grace: std::time::Duration::ZERO,
         ..to("sk-4")
@@ -112,9 +196,14 @@ async fn what_adds_or_keeps_a_use_leaves_the_reserve_alone() {
     check_full("export", registry.export_workspace(by, &acme).await);
     check_full("back up", registry.backup(by).await);
     let noted = registry.audit().refused(by, "wrong-token").await;
-    assert!(matches!(noted, Err(StorageError::Full { .. })));
-    assert!(storage.asked().is_empty(), "nothing was begun");
-    assert_eq!(registry.audit().head().await, head);
+    let full = matches!(noted, Err(CommitError::NotBegun(StorageError::Full { .. })));
+    assert!(full, "{noted:?}");
+    assert_eq!(
+        storage.writes.load(Ordering::SeqCst),
+        0,
+        "nothing was begun"
+    );
+    assert_eq!(seen(&registry).await, head);
 }
 
 #[tokio::test]
@@ -143,7 +232,7 @@ async fn bringing_an_end_nearer_again_and_again_leaves_room_for_revoking() {
     } = on_the_reserve().await;
     let edit = async |second| registry.edit(&act(), &b, ending(second)).await;
     edit(NOW + 9 * DAY).await.unwrap();
-    storage.leave(Floors::USUAL.of(Effect::EndsSooner) - 1);
+    storage.leave_for(Effect::EndsUse);
     check_full("a second nearer", edit(NOW + 9 * DAY - 1).await);
     let revoked = registry.revoke(&act(), &b, Revocation::default()).await;
     assert_eq!(revoked.unwrap().status, Status::Revoked);
@@ -184,84 +273,44 @@ async fn what_ends_a_use_is_done_on_the_reserve() {
 }
 
 #[tokio::test]
-async fn a_revocation_on_record_counts_after_a_start_without_room_to_finish_it() {
-    let Crowded {
-        installation,
-        storage,
-        registry,
-        b,
-        ..
-    } = on_the_reserve().await;
-    // Its pending copy, its record and the disk; of its document, nothing.
-    storage.watch(Some(Fault {
-        at: 3,
-        done: false,
-        for_good: true,
-    }));
-    let revoked = registry.revoke(&act(), &b, Revocation::default()).await;
-    assert_eq!(revoked.unwrap().status, Status::Revoked);
-    drop(registry);
-    let (storage, registry) = installation.open_with(0).await;
-    let found = registry.credential(&b).unwrap();
-    assert_eq!((found.status, found.damaged), (Status::Revoked, false));
-    assert!(opened(registry.resolver().resolve(&ask("acme"))).is_ok());
-    check_full(
-        "a change",
-        registry.revoke(&act(), &b, Revocation::default()).await,
-    );
-    storage.leave(u64::MAX);
-    registry.add(&act(), key("c", "sk-c")).await.unwrap();
-    drop(registry);
-    let found = installation.open().await.credential(&b).unwrap();
-    assert_eq!((found.status, found.damaged), (Status::Revoked, false));
-}
-
-#[tokio::test]
 async fn a_start_without_room_for_what_it_has_to_record_serves_and_a_later_one_records_it() {
     let (installation, registry) = Installation::with_acme().await;
     let added = registry.add(&act(), key("a", "sk-a")).await.unwrap();
     let b = registry.add(&act(), key("b", "sk-b")).await.unwrap();
-    let head = registry.audit().head().await;
+    let head = seen(&registry).await;
     drop(registry);
-    let of_a = added.credential.id.to_string();
-    installation.memory.tamper(|documents, _| {
-        for (key, document) in documents.iter_mut() {
-            if key.ends_with(&of_a) || key.starts_with("tokens/") {
-                document.body[9] ^= 1;
-            }
-        }
-    });
-    let (_, registry) = installation.open_with(10 << 20).await;
-    assert_eq!(registry.audit().head().await, head);
+    let of_a = installation.stored_credential(&added.credential.id);
+    let of_owner = installation.stored_at("{\"id\":\"tok_");
+    for at in [of_a, of_owner] {
+        installation.tamper(&at, |document| document[9] ^= 1);
+    }
+    let storage = Narrow::over(&installation.memory);
+    storage.leave_for(Effect::EndsSooner);
+    let registry = open_still(installation.options(storage.backend())).await;
+    let registry = registry.unwrap();
+    assert_eq!(seen(&registry).await, head);
     let found = registry.credential(&b.credential.id).unwrap();
     assert_eq!((found.status, found.damaged), (Status::Active, false));
     assert_eq!(registry.access().tokens(&Scope::All).len(), 0);
     drop(registry);
     let registry = installation.open().await;
-    assert!(registry.audit().head().await.position > head.position + 1);
+    let told = events(&registry, &head).await;
+    let damaged = told.iter().filter(|it| **it == Event::DocumentDamaged);
+    assert_eq!(damaged.count(), 2);
+    assert!(told.contains(&Event::TokenCreated));
     assert_eq!(registry.access().tokens(&Scope::All).len(), 1);
 }
 
 #[tokio::test]
 async fn a_revocation_that_cannot_be_recorded_even_there_does_not_happen() {
     let Crowded {
-        installation: _installation,
-        storage,
-        registry,
-        b,
-        ..
+        installation, b, ..
     } = on_the_reserve().await;
-    let head = registry.audit().head().await;
-    storage.watch(Some(Fault {
-        at: 0,
-        done: false,
-        for_good: true,
-    }));
+    let (storage, registry) = installation.open_faulty().await;
+    let head = seen(&registry).await;
+    storage.fail(1, usize::MAX, Fault::Refused);
     let refused = registry.revoke(&act(), &b, Revocation::default()).await;
     assert!(matches!(refused, Err(ChangeError::StoreUnavailable(_))));
     let status = registry.credential(&b).unwrap().status;
-    assert_eq!(
-        (status, registry.audit().head().await),
-        (Status::Active, head)
-    );
+    assert_eq!((status, seen(&registry).await), (Status::Active, head));
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::*;
-use crate::{VersionState, audit::Event};
+use crate::model::Fingerprint;
 
 #[tokio::test]
 async fn a_rotation_is_used_at_once_and_what_is_in_flight_goes_on_with_the_old_key() {
@@ -52,7 +52,7 @@ async fn a_rotation_is_used_at_once_and_what_is_in_flight_goes_on_with_the_old_k
 #[tokio::test]
 async fn a_key_of_a_kind_that_is_never_stored_leaves_the_old_one_in_use() {
     let (_installation, registry, id) = one_key().await;
-    let from = registry.audit().head().await.position + 1;
+    let from = seen(&registry).await;
     let refused = registry.rotate(&act(), &id, to("sk-admin-1")).await;
     assert!(matches!(
         refused,
@@ -62,13 +62,13 @@ async fn a_key_of_a_kind_that_is_never_stored_leaves_the_old_one_in_use() {
         opened(registry.resolver().resolve(&ask("acme"))).unwrap(),
         "sk-1"
     );
-    assert!(events(&registry, from).await.is_empty());
+    assert!(events(&registry, &from).await.is_empty());
 }
 
 #[tokio::test]
 async fn without_grace_the_old_version_is_destroyed_with_the_same_stroke() {
     let (installation, registry, id) = one_key().await;
-    let from = registry.audit().head().await.position + 1;
+    let from = seen(&registry).await;
     let rotation = Rotation {
         grace: Duration::ZERO,
         ..to("sk-2")
@@ -79,7 +79,7 @@ async fn without_grace_the_old_version_is_destroyed_with_the_same_stroke() {
         [VersionState::Destroyed, VersionState::Current]
     );
     assert_eq!(sealed_versions(&installation), 1);
-    assert_eq!(events(&registry, from).await, [Event::CredentialRotated]);
+    assert_eq!(events(&registry, &from).await, [Event::CredentialRotated]);
     let back = registry.roll_back(&act(), &id, Rollback::default()).await;
     assert!(matches!(back, Err(ChangeError::NothingInGrace)));
 }
@@ -132,42 +132,36 @@ async fn a_version_is_gone_with_the_second_its_grace_ends_and_its_bytes_with_the
         Err(ChangeError::VersionNotInGrace { number: 1 })
     ));
     assert_eq!(sealed_versions(&installation), 2, "nothing has run yet");
-    let from = registry.audit().head().await.position + 1;
+    let from = seen(&registry).await;
     registry.inner.sweep().await;
     registry.inner.sweep().await;
     assert_eq!(sealed_versions(&installation), 1);
     assert_eq!(
-        events(&registry, from).await,
+        events(&registry, &from).await,
         [Event::VersionDestroyed],
         "swept once"
     );
-    let record = &registry.audit().records(from, 1).await.unwrap()[0];
+    let record = &since(&registry, &from).await[0];
     assert_eq!(
         (record.actor.as_str(), record.note.as_deref()),
         ("system", Some("version 1"))
     );
-    assert_eq!(
-        record.fingerprint,
-        Some(crate::Fingerprint::of(&secret("sk-1")))
-    );
+    assert_eq!(record.fingerprint, Some(Fingerprint::of(&secret("sk-1"))));
 }
 
 #[tokio::test]
 async fn a_start_sweeps_what_has_ended_meanwhile() {
     let (installation, registry, id) = one_key().await;
     registry.rotate(&act(), &id, to("sk-2")).await.unwrap();
-    let head = registry.audit().head().await;
+    let head = seen(&registry).await;
     drop(registry);
     installation.clock.set(NOW + DAY);
-    let registry = installation.open().await;
+    let registry = installation.open_running().await;
     // The first sweep is under way by itself; this waits for its outcome and starts none.
-    while registry.audit().head().await == head {
+    while seen(&registry).await == head {
         tokio::task::yield_now().await;
     }
-    assert_eq!(
-        events(&registry, head.position + 1).await,
-        [Event::VersionDestroyed]
-    );
+    assert_eq!(events(&registry, &head).await, [Event::VersionDestroyed]);
     while sealed_versions(&installation) > 1 {
         tokio::task::yield_now().await;
     }
@@ -182,7 +176,7 @@ async fn any_change_sweeps_its_own_credential_in_passing() {
     let (installation, registry, id) = one_key().await;
     registry.rotate(&act(), &id, to("sk-2")).await.unwrap();
     installation.clock.set(NOW + DAY);
-    let from = registry.audit().head().await.position + 1;
+    let from = seen(&registry).await;
     let seen = registry.credential(&id).unwrap().revision;
     let rotation = Rotation {
         expected: Some(seen),
@@ -190,7 +184,7 @@ async fn any_change_sweeps_its_own_credential_in_passing() {
     };
     registry.rotate(&act(), &id, rotation).await.unwrap();
     assert_eq!(
-        events(&registry, from).await,
+        events(&registry, &from).await,
         [Event::CredentialRotated, Event::VersionDestroyed]
     );
     assert_eq!(sealed_versions(&installation), 2);

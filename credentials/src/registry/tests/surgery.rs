@@ -4,12 +4,7 @@
 use serde_json::Value;
 
 use super::*;
-use crate::{
-    audit::Event,
-    documents::CredentialDocument,
-    snapshot::CredentialEntry,
-    storage::{Document, Log},
-};
+use crate::{audit::VerifyError, documents::CredentialDocument, snapshot::CredentialEntry};
 
 /// Keys of two versions each, the older one in grace.
 struct Ward {
@@ -54,40 +49,30 @@ impl Ward {
         }
     }
 
-    fn stored(&self, id: &CredentialId) -> Document {
-        let mut stored = None;
-        self.installation.memory.tamper(|documents, _| {
-            let of = |(key, document): (&String, &Document)| {
-                key.ends_with(id.as_str()).then(|| document.clone())
-            };
-            stored = documents.iter().find_map(of);
-        });
-        stored.unwrap()
+    fn stored(&self, id: &CredentialId) -> Vec<u8> {
+        let at = self.installation.stored_credential(id);
+        self.installation.stored(&at)
     }
 
     /// What a document says.
     fn json(&self, id: &CredentialId) -> Value {
-        let body = self.stored(id).body;
-        serde_json::from_slice(&body[json_at(&body)..]).unwrap()
+        serde_json::from_slice(&self.stored(id)[SALT..]).unwrap()
     }
 
-    fn put(&self, id: &CredentialId, document: Document) {
-        self.installation.memory.tamper(|documents, _| {
-            let place = documents.keys().find(|key| key.ends_with(id.as_str()));
-            let place = place.unwrap().clone();
-            documents.insert(place, document);
-        });
+    fn put(&self, id: &CredentialId, document: &[u8]) {
+        let at = self.installation.stored_credential(id);
+        self.installation.put(&at, document);
     }
 
-    /// Makes a document say something else, behind the MAC that it has.
+    /// Makes a document say something else, in the place of what the map names.
     fn operate(&self, id: &CredentialId, change: impl FnOnce(&mut Value)) {
         let (mut document, mut json) = (self.stored(id), self.json(id));
         let before = json.clone();
         change(&mut json);
         assert_ne!(json, before, "the surgery changes nothing");
-        document.body.truncate(json_at(&document.body));
-        document.body.extend(serde_json::to_vec(&json).unwrap());
-        self.put(id, document);
+        document.truncate(SALT);
+        document.extend(serde_json::to_vec(&json).unwrap());
+        self.put(id, &document);
     }
 
     /// Expects `id` to be refused, named and closed to changes, and its neighbours to be served.
@@ -113,8 +98,8 @@ impl Ward {
                 false => assert!(answer.unwrap().ends_with("-2"), "{what}"),
             }
         }
-        let records = registry.audit().records(1, 1_000).await.unwrap();
-        let named = records.iter().filter(|record| {
+        let told = records(&registry).await;
+        let named = told.iter().filter(|record| {
             record.event == Event::DocumentDamaged && record.credential.as_ref() == Some(id)
         });
         assert_eq!(named.count(), 1, "{what}");
@@ -136,11 +121,6 @@ impl Ward {
             );
         }
     }
-}
-
-/// Behind the format, the key's id and the MAC.
-fn json_at(body: &[u8]) -> usize {
-    2 + usize::from(body[1]) + 32
 }
 
 #[tokio::test]
@@ -219,82 +199,48 @@ async fn an_edited_endpoint_or_provider_of_a_rotated_key_is_found() {
                 assert!(registry.resolver().resolve(&asked).is_err(), "{field}");
             }
         }
-        let records = registry.audit().records(1, 1_000).await.unwrap();
-        let last = records.last().unwrap();
-        assert_eq!(
-            (last.event, last.credential.as_ref()),
-            (Event::DocumentDamaged, Some(&ward.with_endpoint)),
-            "{field}"
-        );
+        let told = records(&registry).await;
+        let mut named = told.iter().filter(|it| it.event == Event::DocumentDamaged);
+        let first = named.next().unwrap();
+        let credential = first.credential.as_ref();
+        assert_eq!(credential, Some(&ward.with_endpoint), "{field}");
+        assert!(named.next().is_none(), "{field}");
     }
 }
 
 #[tokio::test]
 async fn an_older_document_put_back_after_a_rotation_a_rollback_or_a_withdrawal_is_found() {
     for what in ["rotated", "rolled back", "revoked", "destroyed"] {
-        for keeps_its_revision in [true, false] {
-            let ward = Ward::new().await;
-            let mut older = ward.stored(&ward.patient);
-            let registry = ward.installation.open().await;
-            let id = &ward.patient;
-            match what {
-                "rotated" => drop(registry.rotate(&act(), id, to("sk-3")).await.unwrap()),
-                "rolled back" => drop(
-                    registry
-                        .roll_back(&act(), id, Rollback::default())
-                        .await
-                        .unwrap(),
-                ),
-                "revoked" => drop(
-                    registry
-                        .revoke(&act(), id, Revocation::default())
-                        .await
-                        .unwrap(),
-                ),
-                _ => {
-                    ward.installation.clock.set(NOW + DAY);
-                    registry.inner.sweep().await;
-                }
+        let ward = Ward::new().await;
+        let older = ward.stored(&ward.patient);
+        let registry = ward.installation.open().await;
+        let id = &ward.patient;
+        match what {
+            "rotated" => drop(registry.rotate(&act(), id, to("sk-3")).await.unwrap()),
+            "rolled back" => drop(
+                registry
+                    .roll_back(&act(), id, Rollback::default())
+                    .await
+                    .unwrap(),
+            ),
+            "revoked" => drop(
+                registry
+                    .revoke(&act(), id, Revocation::default())
+                    .await
+                    .unwrap(),
+            ),
+            _ => {
+                ward.installation.clock.set(NOW + DAY);
+                registry.inner.sweep().await;
             }
-            drop(registry);
-            if !keeps_its_revision {
-                older.revision += 1;
-            }
-            ward.put(id, older);
-            ward.expect_only(id, what).await;
         }
+        drop(registry);
+        ward.put(id, &older);
+        ward.expect_only(id, what).await;
     }
 }
 
-#[tokio::test]
-async fn an_older_document_put_back_with_the_record_of_the_rotation_cut_out_is_found() {
-    let ward = Ward::new().await;
-    let older = ward.stored(&ward.patient);
-    let registry = ward.installation.open().await;
-    registry
-        .rotate(&act(), &ward.patient, to("sk-patient-3"))
-        .await
-        .unwrap();
-    let rotated = registry.audit().head().await.position;
-    registry
-        .add(&act(), key("later", "sk-later-2"))
-        .await
-        .unwrap();
-    drop(registry);
-    ward.put(&ward.patient, older);
-    ward.installation
-        .memory
-        .tamper(|_, logs| drop(logs.remove(&(Log::Audit, rotated))));
-    let registry = ward.installation.open().await;
-    let label = Some("patient");
-    let answer = opened(registry.resolver().resolve(&Ask {
-        label,
-        ..ask("acme")
-    }));
-    assert_eq!(answer, Err(Refusal::CredentialUndecryptable));
-}
-
-/// The seal itself, as if the MAC and the log had been forged: it is the last defence, and holds alone.
+/// The seal itself, as if the heads had been forged: it is the last defence, and holds alone.
 #[tokio::test]
 async fn sealed_bytes_open_nowhere_but_in_their_own_version_credential_provider_and_endpoint() {
     let ward = Ward::new().await;
@@ -332,4 +278,159 @@ async fn sealed_bytes_open_nowhere_but_in_their_own_version_credential_provider_
     let mut another = azure;
     another.provider = "openai".into();
     assert!(!opens(another));
+}
+
+/// What is done to one thing that is stored.
+type Surgery = fn(&mut Vec<u8>, &[u8]);
+
+const SURGERIES: [(&str, Surgery); 6] = [
+    ("its first byte flipped", |bytes, _| bytes[0] ^= 1),
+    ("a byte in the middle flipped", |bytes, _| {
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0x40;
+    }),
+    ("its last byte flipped", |bytes, _| {
+        *bytes.last_mut().unwrap() ^= 0x80;
+    }),
+    ("cut in half", |bytes, _| bytes.truncate(bytes.len() / 2)),
+    ("emptied", |bytes, _| bytes.clear()),
+    ("another one in its place", |bytes, other| {
+        *bytes = other.to_vec();
+    }),
+];
+
+/// Two workspaces, of which one has a chain so long that it has a segment.
+async fn patient() -> Installation {
+    let (installation, registry) = Installation::with_acme().await;
+    let made = registry.create_workspace(&act(), workspace("globex")).await;
+    made.unwrap();
+    for id in ["acme", "globex"] {
+        let new = NewCredential {
+            workspace: id.parse().unwrap(),
+            ..key("a", &format!("sk-{id}"))
+        };
+        registry.add(&act(), new).await.unwrap();
+    }
+    for n in 0..34 {
+        let new = key(&format!("k{n}"), "sk-acme");
+        let id = registry.add(&act(), new).await.unwrap().credential.id;
+        if n > 3 {
+            let revocation = Revocation::default();
+            registry.revoke(&act(), &id, revocation).await.unwrap();
+        }
+    }
+    registry.inner.link(true).await;
+    assert!(!installation.memory.contents().segments.is_empty());
+    installation
+}
+
+/// Opens it after surgery on something of a chain. Nothing that was touched is served, and it is found.
+async fn is_found(installation: &Installation, chain: &str, what: &str) {
+    let registry = match installation.try_open().await {
+        Ok(registry) => registry,
+        Err(OpenError::Damaged { .. } | OpenError::StoreMissing { .. }) => {
+            assert_eq!(chain, "installation", "{what}");
+            return;
+        }
+        Err(other) => panic!("{what}: {other}"),
+    };
+    for workspace in ["acme", "globex"] {
+        let right = format!("sk-{workspace}");
+        match opened(registry.resolver().resolve(&ask(workspace))) {
+            Ok(secret) => assert_eq!(secret, right, "{what}"),
+            Err(refusal) => {
+                assert_eq!(refusal, Refusal::CredentialUndecryptable, "{what}");
+                assert_eq!(chain, format!("workspace/{workspace}"), "{what}");
+            }
+        }
+    }
+    match registry.audit().verify().await {
+        Err(VerifyError::Broken(found)) => assert_eq!(found.chain.as_str(), chain, "{what}"),
+        other => panic!("{what}: not found: {other:?}"),
+    }
+}
+
+fn chain_of(key: &str) -> &str {
+    key.strip_suffix("/head")
+        .or_else(|| key.split("/object/").next())
+        .unwrap()
+}
+
+#[tokio::test]
+async fn surgery_on_any_object_page_or_head_is_found_and_not_served() {
+    let whole = patient().await;
+    let objects = whole.memory.contents().objects.clone();
+    let others = objects.values().skip(1).chain(objects.values().next());
+    for ((key, _), other) in objects.iter().zip(others) {
+        for (how, surgery) in SURGERIES {
+            let installation = whole.copy();
+            installation.tamper(key, |bytes| surgery(bytes, other));
+            is_found(&installation, chain_of(key), &format!("{key}: {how}")).await;
+        }
+        let installation = whole.copy();
+        installation.remove(key);
+        is_found(&installation, chain_of(key), &format!("{key}: removed")).await;
+    }
+}
+
+#[tokio::test]
+async fn surgery_on_any_byte_of_a_head_is_found() {
+    let whole = patient().await;
+    for chain in ["installation", "workspace/acme"] {
+        let head = format!("{chain}/head");
+        let len = whole.stored(&head).len();
+        for at in (0..len).step_by(37).chain([len - 64, len - 1]) {
+            let installation = whole.copy();
+            installation.tamper(&head, |bytes| bytes[at] ^= 1);
+            is_found(&installation, chain, &format!("{head}: byte {at}")).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn surgery_on_any_segment_is_found() {
+    let whole = patient().await;
+    let segments = whole.memory.contents().segments.clone();
+    for (key, bytes) in &segments {
+        let (chain, number) = key;
+        for (how, surgery) in SURGERIES {
+            let installation = whole.copy();
+            let mut edited = bytes.clone();
+            surgery(&mut edited, b"another");
+            {
+                let mut contents = installation.memory.contents();
+                contents.segments.insert(key.clone(), edited);
+            }
+            let what = format!("segment {number} of {chain}: {how}");
+            is_found(&installation, chain, &what).await;
+        }
+        let installation = whole.copy();
+        installation.memory.contents().segments.remove(key);
+        is_found(&installation, chain, "a segment that is gone").await;
+    }
+}
+
+#[tokio::test]
+async fn surgery_on_any_anchor_is_found() {
+    let whole = patient().await;
+    for entry in fs::read_dir(whole.heads()).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if name.starts_with('.') {
+            continue;
+        }
+        for (how, surgery) in SURGERIES {
+            let installation = whole.copy();
+            let path = installation.heads().join(&name);
+            let mut bytes = fs::read(&path).unwrap();
+            surgery(&mut bytes, b"another");
+            fs::write(&path, bytes).unwrap();
+            let chain = name.replace('.', "/");
+            is_found(
+                &installation,
+                &chain,
+                &format!("the anchor of {name}: {how}"),
+            )
+            .await;
+        }
+    }
 }

@@ -3,10 +3,14 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
+use keyside_config::Verification;
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::*;
-use crate::{Finding, LiveCheck, Verification, VersionState, audit::Event};
+use crate::{
+    access::{NewToken, Role},
+    live_check::{Finding, LiveCheck},
+};
 
 /// A provider that is asked about one key, and says this of it.
 struct Says(&'static str, Verification);
@@ -94,7 +98,7 @@ impl LiveCheck for Waits {
 async fn a_key_that_the_provider_takes_is_promoted_and_says_so() {
     for verdict in [Verification::Accepted, Verification::Limited] {
         let (_installation, registry, id) = one_key().await;
-        let from = registry.audit().head().await.position + 1;
+        let from = seen(&registry).await;
         let rotation = checked(Arc::new(Says("sk-2", verdict)));
         let credential = registry
             .rotate(&act(), &id, rotation)
@@ -108,7 +112,7 @@ async fn a_key_that_the_provider_takes_is_promoted_and_says_so() {
         assert_eq!(credential.verification, Some(verdict));
         assert_eq!(credential.last_verified_at, credential.last_rotated_at);
         assert_eq!(
-            events(&registry, from).await,
+            events(&registry, &from).await,
             [Event::RotationStaged, Event::CredentialRotated]
         );
         let back = registry
@@ -123,7 +127,7 @@ async fn a_key_that_the_provider_takes_is_promoted_and_says_so() {
 async fn a_key_that_does_not_pass_is_destroyed_and_the_old_one_used_as_ever() {
     for verdict in [Verification::Rejected, Verification::Unreachable] {
         let (installation, registry, id) = one_key().await;
-        let from = registry.audit().head().await.position + 1;
+        let from = seen(&registry).await;
         let rotation = checked(Arc::new(Says("sk-2", verdict)));
         let refused = registry.rotate(&act(), &id, rotation).await;
         assert!(matches!(refused, Err(ChangeError::CheckFailed(said)) if said == found(verdict)));
@@ -141,7 +145,7 @@ async fn a_key_that_does_not_pass_is_destroyed_and_the_old_one_used_as_ever() {
             (None, 1)
         );
         assert_eq!(
-            events(&registry, from).await,
+            events(&registry, &from).await,
             [Event::RotationStaged, Event::RotationAbandoned]
         );
         assert!(registry.rotations().is_empty());
@@ -195,7 +199,7 @@ async fn while_a_key_is_tried_nobody_gets_it_and_nobody_waits() {
 async fn what_is_done_while_a_key_is_tried_is_not_undone_by_its_promotion() {
     for (revoked, kept) in [(true, 0), (false, 2)] {
         let (installation, registry, id) = one_key().await;
-        let from = registry.audit().head().await.position + 1;
+        let from = seen(&registry).await;
         let (check, was_asked, answer) = Waits::new();
         let rotating = rotating(&registry, &id, check);
         was_asked.await.unwrap();
@@ -213,7 +217,7 @@ async fn what_is_done_while_a_key_is_tried_is_not_undone_by_its_promotion() {
             ),
         };
         assert!(expected, "{error}");
-        let told = events(&registry, from).await;
+        let told = events(&registry, &from).await;
         assert!(
             told.contains(&event),
             "what became of the staged one: {told:?}"
@@ -233,9 +237,8 @@ async fn what_a_crash_leaves_staged_is_never_used_and_swept_after_its_time() {
     // The process ends here.
     rotating.abort();
     drop(registry);
-    let registry = Registry::open(installation.options(Arc::new(installation.memory.copy())))
-        .await
-        .unwrap();
+    let copy = Backend::of(Arc::new(installation.memory.copy()));
+    let registry = Registry::open(installation.options(copy)).await.unwrap();
     assert_eq!(
         opened(registry.resolver().resolve(&ask("acme"))).unwrap(),
         "sk-1"
@@ -260,6 +263,7 @@ async fn what_the_provider_says_of_the_key_in_use_is_noted_and_takes_it_from_nob
         Verification::Unreachable,
     ] {
         let (installation, registry, id) = one_key().await;
+        let from = seen(&registry).await;
         installation.clock.set(NOW + 60);
         let check = Arc::new(Says("sk-1", verdict));
         let (credential, finding) = registry.verify(&act(), &id, check).await.unwrap();
@@ -269,8 +273,8 @@ async fn what_the_provider_says_of_the_key_in_use_is_noted_and_takes_it_from_nob
         assert_eq!(credential.last_verified_at.is_some(), answered);
         let still = opened(registry.resolver().resolve(&ask("acme")));
         assert_eq!(still.unwrap(), "sk-1");
-        let head = registry.audit().head().await.position;
-        assert_eq!(events(&registry, head).await, [Event::CredentialVerified]);
+        let told = events(&registry, &from).await;
+        assert_eq!(told, [Event::CredentialVerified]);
     }
 }
 
@@ -299,9 +303,9 @@ async fn what_is_said_of_a_key_that_was_replaced_or_revoked_meanwhile_is_not_not
 #[tokio::test]
 async fn a_key_whose_actor_loses_access_while_it_is_tried_is_destroyed_and_not_used() {
     let (_installation, registry, id) = one_key().await;
-    let new = crate::NewToken {
+    let new = NewToken {
         name: "Robin".to_owned(),
-        role: crate::Role::Editor,
+        role: Role::Editor,
         scope: Scope::All,
         expires_at: None,
     };

@@ -5,18 +5,22 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::{
-    Chain, Entry, Head, Link, ObjectRef, SegmentRef, State,
-    head::{HEAD_LIMIT, TAIL},
-    load::{LoadError, SALT},
-    map::{ArchivePage, Map, Page},
+    Chain, CommitError, Entry, Head, Link, LoadError, ObjectRef, SegmentRef, State,
+    head::{HEAD_LIMIT, PAGES, TAIL},
+    load::SALT,
+    map::{Map, Page},
     record::{Batch, Segment},
 };
-use crate::{Effect, Hash, SigningKey, StorageError};
+use crate::{
+    error::{Effect, StorageError},
+    hash::Hash,
+    signing::SigningKey,
+};
 
 /// What is to change.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// When, in microseconds since the Unix epoch. A time before the head's counts as the head's.
+    /// When, in microseconds since the Unix epoch.
     pub at: i64,
     /// How often the installation was restored.
     pub epoch: u64,
@@ -39,44 +43,6 @@ pub struct Write {
     pub name: String,
     /// Nothing removes it.
     pub body: Option<Vec<u8>>,
-    /// It can change no more, and takes no room of those in use.
-    pub archived: bool,
-}
-
-/// Why a commit was not made, or is not known to have been.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CommitError {
-    /// Another one came first. Nothing was changed: read the head, and decide again.
-    #[error("someone else has changed the chain meanwhile")]
-    Raced,
-    /// The backend failed before the swap. Nothing was changed.
-    #[error(transparent)]
-    NotBegun(StorageError),
-    /// The backend did not answer to the swap, or failed afterwards. The change was made or not; the head tells, once it has
-    /// passed `seq`.
-    #[error("whether the change was made is not known: {error}")]
-    OutcomeUnknown {
-        /// The sequence number that the commit has, if it was made.
-        seq: u64,
-        /// What the backend said.
-        error: StorageError,
-    },
-    /// A record is larger than any reader expects.
-    #[error(
-        "a record has {len} bytes, and {} are the limit",
-        Change::LONGEST_RECORD
-    )]
-    RecordTooLong {
-        /// Its length.
-        len: usize,
-    },
-    /// The chain has as many documents as it can.
-    #[error("there are 4,096 documents in use, which is the limit")]
-    TooManyDocuments,
-    /// What was to be moved to the archive is not what was written.
-    #[error(transparent)]
-    Damaged(super::Damage),
 }
 
 impl Change {
@@ -85,20 +51,11 @@ impl Change {
 }
 
 impl Write {
-    /// Writes a document in use.
+    /// Writes a document.
     pub fn put(name: impl Into<String>, body: Vec<u8>) -> Self {
         Self {
             name: name.into(),
             body: Some(body),
-            archived: false,
-        }
-    }
-
-    /// Writes a document for the last time.
-    pub fn archive(name: impl Into<String>, body: Vec<u8>) -> Self {
-        Self {
-            archived: true,
-            ..Self::put(name, body)
         }
     }
 
@@ -107,7 +64,6 @@ impl Write {
         Self {
             name: name.into(),
             body: None,
-            archived: false,
         }
     }
 }
@@ -130,7 +86,7 @@ impl Chain {
             Ok(state) => state,
             Err(error) => {
                 attempt.give_up().await;
-                return Err(error);
+                return Err(self.unless_replaced(on, error).await);
             }
         };
         let expected = on.map(|on| on.bytes.as_slice());
@@ -147,6 +103,17 @@ impl Chain {
             self.forget(on, &state).await;
         }
         Ok(state)
+    }
+
+    /// What a head names is gone once it is replaced: then it is a race that was lost, and no damage.
+    async fn unless_replaced(&self, on: Option<&Arc<State>>, error: CommitError) -> CommitError {
+        let (CommitError::Damaged(_), Some(on)) = (&error, on) else {
+            return error;
+        };
+        match self.head_bytes().await {
+            Ok(Some(now)) if now != on.bytes => CommitError::Raced,
+            _ => error,
+        }
     }
 
     /// Swaps the head, and brings it to disk. An answer that does not come is asked for again: the same swap twice is one.
@@ -185,7 +152,8 @@ impl Chain {
     /// Removes what the head before named and this one does not. What fails is removed by the next sweep.
     async fn forget(&self, before: &State, now: &State) {
         let named: HashSet<_> = now.objects().collect();
-        for object in before.objects().filter(|object| !named.contains(object)) {
+        let garbage = before.objects().filter(|object| !named.contains(object));
+        for object in garbage.collect::<Vec<_>>() {
             let deleted = self.storage.delete(&self.name.object_key(&object)).await;
             if let Err(error) = deleted {
                 tracing::debug!(chain = %self.name, %error, "garbage is left for the next start");
@@ -224,7 +192,7 @@ impl Chain {
 
 impl State {
     /// Every object that it names.
-    fn objects(&self) -> impl Iterator<Item = ObjectRef> {
+    pub(super) fn objects(&self) -> impl Iterator<Item = ObjectRef> {
         self.map.objects().chain(self.head.tail.iter().copied())
     }
 }
@@ -260,20 +228,22 @@ impl<'a> Attempt<'a> {
         for write in change.writes {
             self.apply(&mut map, write).await?;
         }
-        map.fit()?;
+        map.expect_fit()?;
         self.write_pages(&mut map).await?;
-        let at = before.map_or(change.at, |before| change.at.max(before.at));
-        let batch = self.batch(before, at, change.records)?;
+        let batch = self.batch(before, change.at, change.records)?;
         let object = self.put(&encoded(&batch)).await?;
         let head = Head {
             epoch: change.epoch,
             incarnation: change.incarnation,
             seq: self.seq,
-            at,
+            at: change.at,
             records: batch.end(),
             hash: batch.hash(),
-            pages: map.pages.iter().filter_map(|page| page.object).collect(),
-            archived: map.archived.last().and_then(|page| page.object),
+            pages: match map.index {
+                Some(_) => Vec::new(),
+                None => map.page_objects(),
+            },
+            index: map.index,
             tail: tail.into_iter().chain([object]).collect(),
             segment,
             decided_on: change.decided_on,
@@ -293,7 +263,10 @@ impl<'a> Attempt<'a> {
             .iter()
             .find(|record| record.len() > Change::LONGEST_RECORD);
         if let Some(record) = too_long {
-            return Err(CommitError::RecordTooLong { len: record.len() });
+            return Err(CommitError::RecordTooLong {
+                len: record.len(),
+                limit: Change::LONGEST_RECORD,
+            });
         }
         Ok(Batch {
             seq: self.seq,
@@ -338,23 +311,16 @@ impl<'a> Attempt<'a> {
     }
 
     async fn apply(&mut self, map: &mut Map, write: Write) -> Result<(), CommitError> {
-        let before = match write.archived {
-            true => map.remove(&write.name),
-            false => map.get(&write.name).cloned(),
-        };
         let Some(body) = write.body else {
             map.remove(&write.name);
             return Ok(());
         };
-        let entry = Entry {
-            revision: before.map_or(0, |before| before.revision) + 1,
+        let before = map.get(&write.name).map_or(0, |before| before.revision);
+        map.insert(Entry {
+            revision: before + 1,
             name: write.name.into(),
             object: self.put(&body).await?,
-        };
-        match write.archived {
-            true => map.archive(entry),
-            false => map.insert(entry),
-        }
+        });
         Ok(())
     }
 
@@ -367,18 +333,10 @@ impl<'a> Attempt<'a> {
                 });
             }
         }
-        let mut previous = None;
-        for page in &mut map.archived {
-            if page.object.is_none() {
-                let mut contents = page.contents.clone();
-                contents.previous = previous;
-                *page = Arc::new(ArchivePage {
-                    object: Some(self.put(&encoded(&contents)).await?),
-                    contents,
-                });
-            }
-            previous = page.object;
-        }
+        map.index = match map.pages.len() > PAGES {
+            true => Some(self.put(&encoded(&map.page_objects())).await?),
+            false => None,
+        };
         Ok(())
     }
 

@@ -5,7 +5,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ChainName, Damage};
-use crate::{Hash, PublicKey, Signature, SigningKey};
+use crate::{
+    hash::Hash,
+    signing::{PublicKey, Signature, SigningKey},
+};
 
 /// What is true of a chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,17 +19,17 @@ pub struct Head {
     pub incarnation: u64,
     /// How many commits there were, this one included.
     pub seq: u64,
-    /// When, in microseconds since the Unix epoch. Never before the one before.
+    /// When, in microseconds since the Unix epoch.
     pub at: i64,
     /// How many records there are.
     pub records: u64,
     /// The chain hash after the last of them.
     pub hash: Hash,
-    /// The pages of documents in use, in order of their names; at most [`PAGES`].
+    /// The pages of the map, in order of the names in them; none where there are too many.
     pub pages: Vec<ObjectRef>,
-    /// The newest page of documents that can change no more. Each page names the one before.
-    pub archived: Option<ObjectRef>,
-    /// The newest commits, oldest first; at most [`TAIL`].
+    /// The list of the pages then.
+    pub index: Option<ObjectRef>,
+    /// The newest commits, oldest first; at most 32.
     pub tail: Vec<ObjectRef>,
     /// The last segment of the commits before.
     pub segment: Option<SegmentRef>,
@@ -129,7 +132,7 @@ fn message(chain: &ChainName, installation: &str, bytes: &[u8]) -> Vec<u8> {
 }
 
 const FORMAT: u8 = 1;
-/// Pages of 64 documents in use that a head has room for.
+/// Pages that a head has room for.
 pub(super) const PAGES: usize = 64;
 /// Commits that a head names one by one.
 pub(super) const TAIL: usize = 32;

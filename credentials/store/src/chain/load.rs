@@ -4,73 +4,11 @@
 use std::sync::Arc;
 
 use super::{
-    Chain, Entry, Head, ObjectRef, State,
+    Chain, Damage, Entry, Head, LoadError, ObjectRef, State,
     head::Link,
-    map::{ArchivePage, Archived, Map, Page},
+    map::{Map, Page},
 };
-use crate::{Hash, PublicKey, StorageError};
-
-/// What is wrong with a chain.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Damage {
-    /// It is cut short, or no head at all.
-    #[error("its head cannot be read")]
-    HeadUnreadable,
-    /// A later release has written it.
-    #[error(
-        "its head has format {format}, and this release knows 1: use the release that wrote it"
-    )]
-    HeadNewer {
-        /// The format that it names.
-        format: u8,
-    },
-    /// The signature is not that of the key that signs this chain.
-    #[error("its head is not signed by this installation: edited, or written by someone else")]
-    HeadForged,
-    /// It was there, as far as is known from elsewhere.
-    #[error("its head is gone")]
-    HeadGone,
-    /// A state from before was put in the place of a later one.
-    #[error("its head was put back to an older state ({found}, and {known} was seen)")]
-    Older {
-        /// The sequence number that is there.
-        found: u64,
-        /// The one that was there.
-        known: u64,
-    },
-    /// It is not the continuation of what was seen.
-    #[error(
-        "its head does not lead on from the state that was last seen: another history was put in its place"
-    )]
-    Forked,
-    /// A page of the map is not what the head names.
-    #[error("a page of its map is gone or edited")]
-    PageGone,
-    /// A commit's records are not what the head names.
-    #[error("the records of commit {seq} are gone or edited")]
-    CommitGone {
-        /// The commit's sequence number.
-        seq: u64,
-    },
-    /// A segment is not what its successor names.
-    #[error("segment {number} of its records is gone or edited")]
-    Segment {
-        /// Its number.
-        number: u64,
-    },
-}
-
-/// Why a chain was not read.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum LoadError {
-    /// It is not what was written.
-    #[error(transparent)]
-    Damaged(#[from] Damage),
-    /// The backend failed.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
+use crate::{error::StorageError, hash::Hash, signing::PublicKey};
 
 impl Chain {
     /// The chain as it is now; nothing where it was never begun.
@@ -202,8 +140,12 @@ impl Chain {
             let mut same = pages.filter(|page| page.object == Some(*object));
             same.next().cloned()
         };
-        let mut pages: Vec<_> = head.pages.iter().map(shared).collect();
-        let missing = head.pages.iter().zip(&pages);
+        let named = match head.index {
+            None => head.pages.clone(),
+            Some(index) => parse(self.objects(&[index]).await?.pop().flatten())?,
+        };
+        let mut pages: Vec<_> = named.iter().map(shared).collect();
+        let missing = named.iter().zip(&pages);
         let missing = missing.filter(|(_, page)| page.is_none());
         let missing: Vec<_> = missing.map(|(object, _)| *object).collect();
         let mut read = self.objects(&missing).await?.into_iter().zip(missing);
@@ -215,33 +157,8 @@ impl Chain {
         }
         Ok(Map {
             pages: pages.into_iter().flatten().collect(),
-            archived: self.archived_of(head, known).await?,
+            index: head.index,
         })
-    }
-
-    async fn archived_of(
-        &self,
-        head: &Head,
-        known: Option<&Arc<State>>,
-    ) -> Result<Vec<Arc<ArchivePage>>, LoadError> {
-        let mut newest_first = Vec::new();
-        let mut next = head.archived;
-        while let Some(object) = next {
-            let known = known.map_or(&[][..], |known| &known.map.archived);
-            if let Some(at) = known.iter().position(|page| page.object == Some(object)) {
-                newest_first.extend(known[..=at].iter().rev().cloned());
-                break;
-            }
-            let bytes = self.objects(&[object]).await?.pop().flatten();
-            let contents: Archived = parse(bytes)?;
-            next = contents.previous;
-            newest_first.push(Arc::new(ArchivePage {
-                object: Some(object),
-                contents,
-            }));
-        }
-        newest_first.reverse();
-        Ok(newest_first)
     }
 }
 

@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    commit::CommitError,
-    head::{ObjectRef, PAGES},
-};
+use super::{CommitError, head::ObjectRef};
 
 /// One document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,11 +21,11 @@ pub struct Entry {
 #[derive(Clone, Default)]
 pub(super) struct Map {
     pub(super) pages: Vec<Arc<Page>>,
-    /// Oldest first.
-    pub(super) archived: Vec<Arc<ArchivePage>>,
+    /// The list of the pages, where there are more than a head has room for.
+    pub(super) index: Option<ObjectRef>,
 }
 
-/// Documents in use whose names follow each other.
+/// Documents whose names follow each other.
 pub(super) struct Page {
     /// Where it stands; none while it is not written.
     pub(super) object: Option<ObjectRef>,
@@ -36,27 +33,9 @@ pub(super) struct Page {
     pub(super) entries: Vec<Entry>,
 }
 
-/// Documents that can change no more.
-pub(super) struct ArchivePage {
-    pub(super) object: Option<ObjectRef>,
-    pub(super) contents: Archived,
-}
-
-/// An archive page as it is stored.
-#[derive(Clone, Default, Serialize, Deserialize)]
-pub(super) struct Archived {
-    pub(super) previous: Option<ObjectRef>,
-    pub(super) entries: Vec<Entry>,
-}
-
 impl Map {
-    pub(super) fn live(&self) -> impl Iterator<Item = &Entry> {
+    pub(super) fn documents(&self) -> impl Iterator<Item = &Entry> {
         self.pages.iter().flat_map(|page| &page.entries)
-    }
-
-    pub(super) fn archived(&self) -> impl Iterator<Item = &Entry> {
-        let pages = self.archived.iter();
-        pages.flat_map(|page| &page.contents.entries)
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Entry> {
@@ -110,54 +89,25 @@ impl Map {
         Some(removed)
     }
 
-    /// Puts a document among those that can change no more.
-    pub(super) fn archive(&mut self, entry: Entry) {
-        let newest = self.archived.last();
-        let has_room = |page: &&Arc<ArchivePage>| page.contents.entries.len() < ENTRIES;
-        let contents = match newest.filter(has_room) {
-            Some(page) => {
-                let mut contents = page.contents.clone();
-                contents.entries.push(entry);
-                self.archived.pop();
-                contents
-            }
-            None => Archived {
-                // One that is full was written by the commit that has filled it.
-                previous: newest.and_then(|page| page.object),
-                entries: vec![entry],
-            },
-        };
-        let page = ArchivePage {
-            object: None,
-            contents,
-        };
-        self.archived.push(Arc::new(page));
+    /// # Errors
+    /// Where there are more documents than a chain takes.
+    pub(super) fn expect_fit(&self) -> Result<(), CommitError> {
+        match self.pages.len() > MOST_PAGES {
+            true => Err(CommitError::TooManyDocuments),
+            false => Ok(()),
+        }
     }
 
-    /// Fills the pages up, where there are more than a head can name.
-    pub(super) fn fit(&mut self) -> Result<(), CommitError> {
-        if self.pages.len() <= PAGES {
-            return Ok(());
-        }
-        let entries: Vec<_> = self.live().cloned().collect();
-        if entries.len() > PAGES * ENTRIES {
-            return Err(CommitError::TooManyDocuments);
-        }
-        let chunks = entries.chunks(ENTRIES);
-        self.pages = chunks
-            .map(|chunk| Page::unwritten(chunk.to_vec()))
-            .collect();
-        Ok(())
+    /// Its pages, once they are written.
+    pub(super) fn page_objects(&self) -> Vec<ObjectRef> {
+        self.pages.iter().filter_map(|page| page.object).collect()
     }
 
     /// Everything that it names.
     pub(super) fn objects(&self) -> impl Iterator<Item = ObjectRef> {
         let pages = self.pages.iter().filter_map(|page| page.object);
-        let archived = self.archived.iter().filter_map(|page| page.object);
-        let documents = self.live().chain(self.archived());
-        pages
-            .chain(archived)
-            .chain(documents.map(|entry| entry.object))
+        let documents = self.documents().map(|entry| entry.object);
+        self.index.into_iter().chain(pages).chain(documents)
     }
 }
 
@@ -172,6 +122,8 @@ impl Page {
 
 /// Documents of a page: some 5 KB.
 const ENTRIES: usize = 64;
+/// Pages of a chain: 32,768 documents at least, and an index of 40 KB.
+const MOST_PAGES: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -190,7 +142,9 @@ mod tests {
     }
 
     fn names(map: &Map) -> Vec<String> {
-        map.live().map(|entry| entry.name.to_string()).collect()
+        map.documents()
+            .map(|entry| entry.name.to_string())
+            .collect()
     }
 
     #[test]
@@ -210,30 +164,14 @@ mod tests {
     }
 
     #[test]
-    fn a_head_takes_4096_documents_and_one_more_is_refused() {
-        let mut map = Map::default();
-        for number in 0..PAGES * ENTRIES {
-            map.insert(entry(number));
-            map.fit().unwrap();
+    fn a_chain_takes_32768_documents_in_any_order() {
+        for step in [1, 7] {
+            let mut map = Map::default();
+            for number in 0..32_768 {
+                map.insert(entry(number * step % 32_768));
+            }
+            map.expect_fit().unwrap();
+            assert_eq!(map.documents().count(), 32_768);
         }
-        assert_eq!(map.pages.len(), PAGES);
-        map.insert(entry(1_000_000));
-        assert!(matches!(map.fit(), Err(CommitError::TooManyDocuments)));
-    }
-
-    #[test]
-    fn archived_documents_take_no_room_of_the_others() {
-        let mut map = Map::default();
-        for number in 0..10_000 {
-            map.archive(entry(number));
-            let page = map.archived.pop().unwrap();
-            // As a commit does.
-            map.archived.push(Arc::new(ArchivePage {
-                object: Some(entry(number).object),
-                contents: page.contents.clone(),
-            }));
-        }
-        assert_eq!(map.archived().count(), 10_000);
-        assert!(map.pages.is_empty());
     }
 }

@@ -1,14 +1,14 @@
 //! Records: commits as the head's tail names them, and segments of those before.
 
 use std::{
-    collections::BTreeMap,
-    sync::{MutexGuard, PoisonError},
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, MutexGuard, PoisonError},
 };
 
 use serde::{Deserialize, Serialize};
 
 use super::{Chain, Damage, Head, LoadError, ObjectRef, SegmentRef, head::Link};
-use crate::Hash;
+use crate::hash::Hash;
 
 /// The records of one commit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +101,24 @@ impl Segment {
     }
 }
 
+/// What was read last: who reads a log reads its neighbours next.
+#[derive(Default)]
+pub(super) struct Read {
+    /// With the chain hash that it leads to.
+    tail: Option<(Hash, Arc<Vec<Batch>>)>,
+    segment: Option<(SegmentRef, Arc<Segment>)>,
+    /// How many records there are before the segment of this hash.
+    before: HashMap<Hash, u64>,
+}
+
+/// Adds the records from position `from` on to those that were found, up to `limit`.
+fn take(batches: &[Batch], from: u64, limit: usize, found: &mut Vec<Stored>) {
+    let later = batches.iter().filter(|batch| batch.end() >= from);
+    let records = later.flat_map(|batch| batch.clone().stored());
+    let wanted = records.filter(|record| record.position >= from);
+    found.extend(wanted.take(limit.saturating_sub(found.len())));
+}
+
 impl Chain {
     /// Up to `limit` records of a head from position `from` on, oldest first.
     ///
@@ -114,7 +132,7 @@ impl Chain {
     ) -> Result<Vec<Stored>, LoadError> {
         let mut found = Vec::new();
         let from = from.max(1);
-        let in_tail = self.tail(head).await?;
+        let in_tail = self.tail_again(head).await?;
         let tail_begins = in_tail.first().map_or(head.records, |batch| batch.before);
         if from <= tail_begins
             && let Some(last) = head.segment
@@ -122,15 +140,33 @@ impl Chain {
             let mut number = self.segment_of(last, from).await?;
             while number <= last.number && found.len() < limit {
                 let segment = self.segment(last, number).await?;
-                let records = segment.batches.into_iter().flat_map(Batch::stored);
-                found.extend(records.filter(|record| record.position >= from));
+                take(&segment.batches, from, limit, &mut found);
                 number += 1;
             }
         }
-        let records = in_tail.into_iter().flat_map(Batch::stored);
-        found.extend(records.filter(|record| record.position >= from));
-        found.truncate(limit);
+        take(&in_tail, from, limit, &mut found);
         Ok(found)
+    }
+
+    /// The tail of a head; of the one that was read last, without reading it again.
+    async fn tail_again(&self, head: &Head) -> Result<Arc<Vec<Batch>>, LoadError> {
+        if let Some((_, known)) = self
+            .last_read()
+            .tail
+            .as_ref()
+            .filter(|(hash, _)| *hash == head.hash)
+        {
+            return Ok(known.clone());
+        }
+        let tail = Arc::new(self.tail(head).await?);
+        self.last_read().tail = Some((head.hash, tail.clone()));
+        Ok(tail)
+    }
+
+    fn last_read(&self) -> MutexGuard<'_, Read> {
+        self.last_read
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many records of a head are from before `at`, in microseconds since the Unix epoch.
@@ -190,7 +226,7 @@ impl Chain {
         let (mut low, mut high) = (1, last.number);
         while low < high {
             let middle = low + (high - low).div_ceil(2);
-            match self.segment(last, middle).await?.before() < position {
+            match self.before(last, middle).await? < position {
                 true => low = middle,
                 false => high = middle - 1,
             }
@@ -198,9 +234,28 @@ impl Chain {
         Ok(low)
     }
 
+    /// How many records there are before a segment.
+    async fn before(&self, last: SegmentRef, number: u64) -> Result<u64, LoadError> {
+        let hash = self.known_segments().get(&number).copied();
+        if let Some(before) = hash.and_then(|hash| self.last_read().before.get(&hash).copied()) {
+            return Ok(before);
+        }
+        let before = self.segment(last, number).await?.before();
+        if let Some(hash) = self.known_segments().get(&number) {
+            self.last_read().before.insert(*hash, before);
+        }
+        Ok(before)
+    }
+
     /// One segment, followed from the last one: each names the hash of the one before.
-    async fn segment(&self, last: SegmentRef, wanted: u64) -> Result<Segment, LoadError> {
+    async fn segment(&self, last: SegmentRef, wanted: u64) -> Result<Arc<Segment>, LoadError> {
         let mut at = self.known_segment(last, wanted);
+        let is_known = |(known, _): &&(SegmentRef, Arc<Segment>)| *known == at;
+        if at.number == wanted
+            && let Some((_, segment)) = self.last_read().segment.as_ref().filter(is_known)
+        {
+            return Ok(segment.clone());
+        }
         loop {
             let bytes = self.archive.get(self.name.as_str(), at.number).await?;
             let damaged = Damage::Segment { number: at.number };
@@ -208,6 +263,8 @@ impl Chain {
             let segment = bytes.and_then(|bytes| Segment::parse(&bytes));
             let segment = segment.ok_or(damaged.clone())?;
             if at.number == wanted {
+                let segment = Arc::new(segment);
+                self.last_read().segment = Some((at, segment.clone()));
                 return Ok(segment);
             }
             at = SegmentRef {

@@ -58,7 +58,7 @@ async fn commits(chain: &Chain, count: usize) -> Arc<State> {
 }
 
 async fn bodies(chain: &Chain, state: &State) -> BTreeMap<String, String> {
-    let entries: Vec<_> = state.documents().chain(state.archived()).collect();
+    let entries: Vec<_> = state.documents().collect();
     let bytes = chain.read(entries.iter().copied()).await.unwrap();
     let texts = bytes
         .into_iter()
@@ -80,7 +80,7 @@ async fn what_was_committed_is_what_is_loaded() {
         vec![
             Write::remove("a"),
             Write::put("b", "3".into()),
-            Write::archive("c", "4".into()),
+            Write::put("c", "4".into()),
         ],
     )
     .await;
@@ -313,12 +313,7 @@ async fn an_edit_of_any_byte_is_found() {
     let chain = over(&memory);
     let state = {
         let state = commits(&chain, 70).await;
-        commit(
-            &chain,
-            Some(&state),
-            vec![Write::archive("old", "o".into())],
-        )
-        .await
+        commit(&chain, Some(&state), vec![Write::put("old", "o".into())]).await
     };
     let pristine = memory.copy();
     let objects: Vec<_> = pristine.contents().objects.keys().cloned().collect();
@@ -351,8 +346,7 @@ async fn is_whole(memory: &Arc<Memory>, known: &Arc<State>) -> bool {
     let Ok(Some(state)) = chain.load(&trust()).await else {
         return false;
     };
-    let documents = state.documents().chain(state.archived());
-    let documents = chain.read(documents.collect::<Vec<_>>()).await.unwrap();
+    let documents = chain.read(state.documents()).await.unwrap();
     let verified = chain.verify(&state.head).await.unwrap();
     let read = chain.records(&state.head, 1, 1_000).await;
     assert_eq!(read.is_ok(), verified.broken.is_none());
@@ -362,16 +356,26 @@ async fn is_whole(memory: &Arc<Memory>, known: &Arc<State>) -> bool {
 #[tokio::test]
 async fn a_head_never_outgrows_what_any_backend_takes() {
     let chain = over(&Arc::new(Memory::new()));
-    let writes = (0..4_096).map(|number| Write::put(format!("credential/{number:032}"), vec![1]));
+    let writes = (0..5_000).map(|number| Write::put(format!("credential/{number:032}"), vec![1]));
     let mut state = commit(&chain, None, writes.collect()).await;
+    assert!(state.head.index.is_some());
     for number in 0..40 {
         let name = format!("credential/{number:032}");
         state = commit(&chain, Some(&state), put(&name, "2")).await;
     }
     assert!(state.bytes.len() <= 4_096, "{}", state.bytes.len());
-    let one_more = change(put("one more", "1"));
-    let refused = chain.commit(Some(&state), &key(), one_more).await;
-    assert!(matches!(refused, Err(CommitError::TooManyDocuments)));
+    let loaded = chain.load(&trust()).await.unwrap().unwrap();
+    assert_eq!(loaded.documents().count(), 5_000);
+    let writes = (0..4_000).map(|number| Write::remove(format!("credential/{number:032}")));
+    let fewer = commit(&chain, Some(&loaded), writes.collect()).await;
+    assert!(fewer.head.index.is_none());
+    // The largest that there is: a full tail, a segment, and as many pages as there is room for.
+    let writes = (0..2_048).map(|number| Write::put(format!("other/{number:032}"), vec![1]));
+    let mut state = commit(&chain, Some(&fewer), writes.collect()).await;
+    for _ in 0..40 {
+        state = commit(&chain, Some(&state), put("other", "2")).await;
+        assert!(state.bytes.len() <= 4_096, "{}", state.bytes.len());
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Chain, Head, LoadError, record::Segment};
-use crate::{Hash, StorageError};
+use crate::{error::StorageError, hash::Hash};
 
 /// The first record of a chain that is not what was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,8 @@ impl Chain {
     /// # Errors
     /// The backend's. What is wrong with a record is in the answer.
     pub async fn verify(&self, head: &Head) -> Result<Verified, StorageError> {
+        // First, because the next commit may remove what it is in; segments stay.
+        let tail = self.tail(head).await;
         let mut walk = Walk::default();
         let last = head.segment.map_or(0, |last| last.number);
         for number in 1..=last {
@@ -48,7 +50,7 @@ impl Chain {
             let position = walk.segment_begins + 1;
             return Ok(walk.broken(Break { position, finding }));
         }
-        let batches = match self.tail(head).await {
+        let batches = match tail {
             Ok(batches) => batches,
             Err(LoadError::Storage(error)) => return Err(error),
             Err(LoadError::Damaged(_)) => {

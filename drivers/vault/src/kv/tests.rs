@@ -6,7 +6,10 @@ use keyside_config::VaultAuth;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::stand_in::{Asked, StandIn, refused, signed_in};
+use crate::{
+    stand_in::{Asked, StandIn, refused, signed_in},
+    value_key::ValueKey,
+};
 
 const KEY: &str = "sk-canary-5521";
 

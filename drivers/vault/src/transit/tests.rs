@@ -9,6 +9,7 @@ const HERE: Wrapping<'_> = Wrapping {
     installation: "ins_1",
     workspace: "acme",
     key: "wk_1",
+    signer: "",
 };
 
 /// Transit on a stand-in that everybody may sign in to, with `answers` for the rest.

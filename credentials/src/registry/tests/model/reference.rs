@@ -2,8 +2,13 @@
 
 use std::collections::HashMap;
 
+use keyside_config::Verification;
+
 use super::step::{Create, Edit, Rotate, Step, secret};
-use crate::{ChangeError, Environment, Refusal, Status, Verification, VersionState};
+use crate::{
+    model::{Environment, Refusal, Status, VersionState},
+    registry::ChangeError,
+};
 
 /// What came of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,9 @@
 //! What can happen.
 
+use keyside_config::Verification;
 use proptest::prelude::*;
 
-use crate::{Environment, Verification};
+use crate::model::Environment;
 
 #[derive(Clone, Debug)]
 pub(super) enum Step {

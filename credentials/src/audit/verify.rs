@@ -1,0 +1,187 @@
+//! Checking all chains against their heads, and the heads against each other.
+
+use keyside_store::{
+    Hash, StorageError,
+    chain::{Chain, ChainName, LoadError, State},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Audit, Break, VerifyError};
+use crate::{chains::Tracked, record::Record};
+
+/// A place in a chain: a record's position, and the chain hash after it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// 0 before the first record.
+    pub position: u64,
+    /// The chain hash.
+    pub hash: Hash,
+}
+
+/// What was read, and is what was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// How many records.
+    pub records: u64,
+    /// Where each chain ends.
+    pub heads: Vec<(ChainName, Head)>,
+}
+
+impl Audit {
+    /// Reads all records of all chains, and holds them against the heads, and the heads against the links between them.
+    ///
+    /// # Errors
+    /// The first record that is not what was written, or the backend's failure.
+    pub async fn verify(&self) -> Result<Verified, VerifyError> {
+        for _ in 0..LOOKS {
+            let before = self.known_heads();
+            let verified = self.verify_once().await;
+            // Else what a head named may be gone because it was replaced meanwhile.
+            if verified.is_ok() || self.known_heads() == before {
+                return verified;
+            }
+        }
+        self.verify_once().await
+    }
+
+    /// How far each chain has come, as far as is known here.
+    fn known_heads(&self) -> Vec<Option<u64>> {
+        let marks = self.chains.marks();
+        let of_workspaces = marks.keys().map(|id| self.chains.of(id));
+        let chains = of_workspaces.chain([self.chains.own().clone()]);
+        chains
+            .map(|tracked| Some(tracked.state()?.head.seq))
+            .collect()
+    }
+
+    async fn verify_once(&self) -> Result<Verified, VerifyError> {
+        let mut verified = Verified {
+            records: 0,
+            heads: Vec::new(),
+        };
+        self.verify_one(self.chains.own(), &mut verified).await?;
+        for id in self.chains.marks().keys() {
+            let tracked = self.chains.of(id);
+            self.verify_one(&tracked, &mut verified).await?;
+        }
+        self.verify_links().await?;
+        Ok(verified)
+    }
+
+    async fn verify_one(
+        &self,
+        tracked: &Tracked,
+        verified: &mut Verified,
+    ) -> Result<(), VerifyError> {
+        let chain = &tracked.chain;
+        let broken = |position, finding: String| {
+            VerifyError::Broken(Break {
+                chain: chain.name().clone(),
+                position,
+                finding,
+            })
+        };
+        // The head as it is stored now, not as it is known here: what was edited since shows.
+        match self.chains.refresh(tracked).await {
+            Ok(_) => {}
+            Err(LoadError::Storage(error)) => return Err(error.into()),
+            Err(LoadError::Damaged(damage)) => return Err(broken(0, damage.to_string())),
+        }
+        let mut looks = 1;
+        let (state, records) = loop {
+            let Some(state) = tracked.state() else {
+                // Named, and its first commit was cut off: the next start makes it.
+                return Ok(());
+            };
+            let (position, finding) = match look(chain, &state).await? {
+                Ok(records) => break (state, records),
+                Err(found) => found,
+            };
+            // A commit removes what it replaces, so what is missing says something only of a head that is still there.
+            if let Err(LoadError::Storage(error)) = self.chains.refresh(tracked).await {
+                return Err(error.into());
+            }
+            let is_replaced = tracked.state().is_some_and(|now| now.head != state.head);
+            if !is_replaced || looks == LOOKS {
+                return Err(broken(position, finding));
+            }
+            looks += 1;
+        };
+        verified.records += records;
+        let end = Head {
+            position: state.head.records,
+            hash: state.head.hash,
+        };
+        verified.heads.push((chain.name().clone(), end));
+        Ok(())
+    }
+
+    /// Every state that the installation's chain says a workspace's chain had, is one that it had.
+    async fn verify_links(&self) -> Result<(), VerifyError> {
+        let own = self.chains.own();
+        let Some(state) = own.state() else {
+            return Ok(());
+        };
+        let mut next = 1;
+        loop {
+            let records = self.chains.records(own, &state.head, next, BATCH).await;
+            let records = records.map_err(unreadable)?;
+            let Some(last) = records.last() else {
+                return Ok(());
+            };
+            next = last.position + 1;
+            for record in records.iter().filter_map(Record::parse) {
+                for (workspace, link) in record.links {
+                    let tracked = self.chains.of(&workspace);
+                    // Another process may have gone on with it since it was read.
+                    if tracked
+                        .state()
+                        .is_some_and(|it| it.head.records < link.records)
+                    {
+                        self.chains.refresh(&tracked).await.map_err(unreadable)?;
+                    }
+                    let Some(state) = tracked.state() else {
+                        continue;
+                    };
+                    let at = self.chains.records(&tracked, &state.head, link.records, 1);
+                    let at = at.await.map_err(unreadable)?;
+                    if at.first().is_none_or(|at| at.hash != link.hash) {
+                        return Err(VerifyError::Broken(Break {
+                            chain: tracked.chain.name().clone(),
+                            position: link.records,
+                            finding: "is not the one that the installation's chain knows"
+                                .to_owned(),
+                        }));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Checks what a state names, documents first: it says how many records there are, or where what is wrong.
+async fn look(chain: &Chain, state: &State) -> Result<Result<u64, (u64, String)>, StorageError> {
+    for (entry, body) in state.documents().zip(chain.read(state.documents()).await?) {
+        if body.is_none() {
+            let finding = format!("its document {} is gone or edited", entry.name);
+            return Ok(Err((0, finding)));
+        }
+    }
+    let walked = chain.verify(&state.head).await?;
+    Ok(match walked.broken {
+        Some(found) => Err((found.position, found.finding.to_owned())),
+        None => Ok(walked.records),
+    })
+}
+
+fn unreadable(error: LoadError) -> VerifyError {
+    match error {
+        LoadError::Storage(error) => error.into(),
+        // It was read a moment ago.
+        LoadError::Damaged(damage) => StorageError::unavailable(damage).into(),
+    }
+}
+
+const BATCH: usize = 1024;
+/// How often a log that grows is looked at again.
+const LOOKS: usize = 20;

@@ -1,0 +1,228 @@
+//! What someone has altered in a backup that they could open, or in the store before it was backed up.
+
+use super::{
+    format::{Reader, Sealer},
+    item::{self, Item},
+    *,
+};
+use crate::{keyring::Keyring, sealing::SealingKey};
+
+impl Place {
+    /// The key of a backup's chunks.
+    async fn chunk_key(&self, header: &Header) -> SealingKey {
+        let kms = Kms::open_existing(&self.kms(), &self.path("keyring")).unwrap();
+        let key = Keyring::unwrap_alone(&kms, &header.installation, &header.key, &header.wrapped);
+        key.await.unwrap()
+    }
+
+    /// Alters what is in a backup, and seals it again as a backup is sealed.
+    async fn alter(&self, file: &Path, alter: impl FnOnce(&mut Vec<Item>)) {
+        let (mut reader, header) = Reader::open(file).unwrap();
+        let mut chunks = Vec::new();
+        while let Some(chunk) = reader.chunk().unwrap() {
+            chunks.push(chunk);
+        }
+        let key = self.chunk_key(&header).await;
+        let mut items = Vec::new();
+        for (n, chunk) in chunks.iter().enumerate() {
+            let is_last = n + 1 == chunks.len();
+            let chunk = reader.unseal(&key, chunk, is_last).unwrap();
+            items.extend(item::read(&chunk).unwrap());
+        }
+        alter(&mut items);
+        let (sealer, mut contents) = Sealer::new(&header, key);
+        contents.extend(sealer.finish(&item::write(&items)));
+        fs::write(file, contents).unwrap();
+        check(file).unwrap();
+    }
+}
+
+const ACME: &str = "workspace/acme";
+
+/// The bytes of the one item that `is_it` names.
+fn bytes_of(items: &mut [Item], is_it: impl Fn(&Item) -> bool) -> &mut Vec<u8> {
+    let mut found = items.iter_mut().filter(|item| is_it(item));
+    let it = found.next().expect("it is in the backup");
+    assert!(found.next().is_none(), "it is there once");
+    match it {
+        Item::Object { bytes, .. } | Item::Segment { bytes, .. } | Item::Head { bytes, .. } => {
+            bytes
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn is_head_of(chain: &str) -> impl Fn(&Item) -> bool {
+    move |item| matches!(item, Item::Head { chain: of, .. } if of == chain)
+}
+
+/// An object of acme's that holds all of these texts and none of those.
+fn is_object_with(texts: &[&str], others: &[&str]) -> impl Fn(&Item) -> bool {
+    let holds = |bytes: &[u8], text: &str| {
+        let text = text.as_bytes();
+        bytes.windows(text.len()).any(|window| window == text)
+    };
+    move |item| match item {
+        Item::Object { key, bytes } => {
+            key.starts_with(ACME)
+                && texts.iter().all(|text| holds(bytes, text))
+                && !others.iter().any(|text| holds(bytes, text))
+        }
+        _ => false,
+    }
+}
+
+fn flip_in_the_middle(bytes: &mut [u8]) {
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+}
+
+#[tokio::test]
+async fn an_altered_head_or_that_of_another_chain_is_refused_and_nothing_is_left() {
+    let (place, registry) = Place::begun().await;
+    let file = place.path("backup");
+    backup(&registry, &file).await;
+    let kept = fs::read(&file).unwrap();
+    let there = Place::with_key_of(&place);
+    let refused = async || {
+        let error = there.restore(&file).await.unwrap_err();
+        assert!(matches!(error, RestoreError::Damaged { .. }), "{error}");
+        assert!(error.to_string().contains("not signed"), "{error}");
+        for left in ["store", "store.restoring", "keyring", "heads"] {
+            assert!(!there.path(left).exists(), "{left}");
+        }
+        fs::write(&file, &kept).unwrap();
+    };
+    for chain in ["installation", ACME] {
+        let flip = |items: &mut Vec<Item>| flip_in_the_middle(bytes_of(items, is_head_of(chain)));
+        place.alter(&file, flip).await;
+        refused().await;
+    }
+    let exchange = |items: &mut Vec<Item>| {
+        let other = bytes_of(items, is_head_of("installation")).clone();
+        *bytes_of(items, is_head_of(ACME)) = other;
+    };
+    place.alter(&file, exchange).await;
+    refused().await;
+    there.restore(&file).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_altered_credential_shows_as_damage_and_is_not_served() {
+    let (place, registry) = Place::begun().await;
+    registry.add(&act(), key("b")).await.unwrap();
+    let file = place.path("backup");
+    backup(&registry, &file).await;
+    // Still JSON, so that it can be told what it claims to be.
+    let relabel = |items: &mut Vec<Item>| {
+        let label = "\"label\":\"b\"";
+        let (with, without) = ([label], ["\"event\":"]);
+        let document = is_object_with(&with, &without);
+        let bytes = bytes_of(items, document);
+        let mut windows = bytes.windows(label.len());
+        let at = windows.position(|window| window == label.as_bytes());
+        bytes[at.unwrap() + label.len() - 2] = b'c';
+    };
+    place.alter(&file, relabel).await;
+    let there = Place::with_key_of(&place);
+    there.restore(&file).await.unwrap();
+    let restored = there.open().await;
+    let damaged: Vec<_> = restored
+        .list(&Filter::default())
+        .into_iter()
+        .filter(|it| it.damaged)
+        .map(|it| it.label.to_string())
+        .collect();
+    assert_eq!(damaged, ["c"]);
+    assert_eq!(opened(&restored, "a").unwrap(), "sk-a");
+    assert!(opened(&restored, "b").is_err() && opened(&restored, "c").is_err());
+    let found = broken(&restored).await;
+    assert_eq!(found.chain.as_str(), ACME);
+    assert!(found.finding.contains("document"), "{found}");
+    let all = records(&restored).await;
+    assert!(all.iter().any(|it| it.event == Event::DocumentDamaged));
+}
+
+#[tokio::test]
+async fn an_altered_record_shows_as_damage() {
+    let (place, registry) = Place::begun().await;
+    let file = place.path("backup");
+    backup(&registry, &file).await;
+    let record = |items: &mut Vec<Item>| {
+        let created = is_object_with(&["\"event\":\"credential_created\""], &[]);
+        flip_in_the_middle(bytes_of(items, created));
+    };
+    place.alter(&file, record).await;
+    let there = Place::with_key_of(&place);
+    there.restore(&file).await.unwrap();
+    let restored = there.open().await;
+    let found = broken(&restored).await;
+    assert_eq!(found.chain.as_str(), ACME);
+    assert!(found.position > 0, "{found}");
+}
+
+#[tokio::test]
+async fn a_segment_that_was_altered_or_left_out_shows_as_damage() {
+    let (place, registry) = Place::begun().await;
+    // A head names 32 commits one by one.
+    for n in 0..40 {
+        registry.add(&act(), key(&format!("n{n}"))).await.unwrap();
+    }
+    let file = place.path("backup");
+    backup(&registry, &file).await;
+    let kept = fs::read(&file).unwrap();
+    let is_first =
+        |item: &Item| matches!(item, Item::Segment { chain, number: 1, .. } if chain == ACME);
+    let flip = |items: &mut Vec<Item>| flip_in_the_middle(bytes_of(items, is_first));
+    let leave_out = |items: &mut Vec<Item>| {
+        let before = items.len();
+        items.retain(|item| !is_first(item));
+        assert_eq!(items.len(), before - 1);
+    };
+    type Alteration<'a> = &'a dyn Fn(&mut Vec<Item>);
+    let alterations: [Alteration<'_>; 2] = [&flip, &leave_out];
+    for alter in alterations {
+        fs::write(&file, &kept).unwrap();
+        place.alter(&file, alter).await;
+        let there = Place::with_key_of(&place);
+        there.restore(&file).await.unwrap();
+        let restored = there.open().await;
+        let found = broken(&restored).await;
+        assert_eq!(found.chain.as_str(), ACME);
+        assert!((1..40).contains(&found.position), "{found}");
+        // What is true now is not in it.
+        assert_eq!(opened(&restored, "n0").unwrap(), "sk-n0");
+    }
+}
+
+/// One workspace that is not believed must not keep all others from being backed up.
+#[tokio::test]
+async fn what_is_not_believed_in_one_workspace_is_left_out_and_not_believed_after_the_restore() {
+    let (place, registry) = Place::begun().await;
+    registry
+        .create_workspace(&act(), workspace("globex"))
+        .await
+        .unwrap();
+    registry.add(&act(), key_of("globex", "g")).await.unwrap();
+    close(&place, registry).await;
+    let backend = place.backend().await;
+    let head = ChainName::of(ACME).head_key();
+    let there = backend.storage.get(&head).await.unwrap().unwrap();
+    let mut altered = there.clone();
+    flip_in_the_middle(&mut altered);
+    let swapped = backend.storage.swap(&head, Some(&there), &altered).await;
+    swapped.unwrap();
+    backend.storage.sync().await.unwrap();
+    drop(backend);
+    let registry = place.open().await;
+    assert!(opened(&registry, "a").is_err());
+    let file = place.path("backup");
+    backup(&registry, &file).await;
+    let there = Place::with_key_of(&place);
+    there.restore(&file).await.unwrap();
+    let restored = there.open().await;
+    assert_eq!(opened_of(&restored, "globex", "g").unwrap(), "sk-g");
+    assert!(opened(&restored, "a").is_err());
+    let found = broken(&restored).await;
+    assert_eq!((found.chain.as_str(), found.position), (ACME, 0));
+}

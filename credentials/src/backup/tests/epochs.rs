@@ -1,0 +1,131 @@
+//! A restore begins another history: every chain goes on in a higher epoch, and no head of the history before is taken.
+
+use super::*;
+
+/// The chains of [`Place::begun`], and one whose workspace is erased.
+fn chains() -> [ChainName; 3] {
+    [
+        ChainName::installation(),
+        ChainName::workspace("acme"),
+        ChainName::workspace("globex"),
+    ]
+}
+
+async fn head(backend: &Backend, chain: &ChainName) -> Vec<u8> {
+    let head = backend.storage.get(&chain.head_key()).await.unwrap();
+    head.unwrap_or_else(|| panic!("{chain} has no head"))
+}
+
+/// Puts a head in the place of the one that is there, which is returned.
+async fn put_back(place: &Place, chain: &ChainName, bytes: &[u8]) -> Vec<u8> {
+    let backend = place.backend().await;
+    let there = head(&backend, chain).await;
+    let storage = &backend.storage;
+    let swapped = storage.swap(&chain.head_key(), Some(&there), bytes).await;
+    swapped.unwrap();
+    storage.sync().await.unwrap();
+    there
+}
+
+async fn with_an_erased_workspace() -> (Place, Arc<Registry>) {
+    let (place, registry) = Place::begun().await;
+    registry
+        .create_workspace(&act(), workspace("globex"))
+        .await
+        .unwrap();
+    let globex = "globex".parse().unwrap();
+    registry
+        .erase_workspace(&act(), &globex, None)
+        .await
+        .unwrap();
+    (place, registry)
+}
+
+#[tokio::test]
+async fn the_epoch_rises_in_every_chain_with_every_restore_and_changes_go_on_in_it() {
+    let (place, registry) = with_an_erased_workspace().await;
+    let file = place.path("backup");
+    backup(&registry, &file).await;
+    close(&place, registry).await;
+    for epoch in 1..=3 {
+        place.lose_the_store();
+        let restored = place.restore_as(&file, false, true).await.unwrap();
+        assert_eq!(restored.epoch, epoch);
+        let backend = place.backend().await;
+        for chain in chains() {
+            let stored = head(&backend, &chain).await;
+            assert_eq!(Head::claimed(&stored).unwrap().epoch, epoch, "{chain}");
+            let anchor = chain.as_str().replace('/', ".");
+            let anchor = fs::read(place.path("heads").join(anchor)).unwrap();
+            assert_eq!(anchor, stored, "{chain}");
+        }
+        drop(backend);
+        let registry = place.open().await;
+        assert_eq!(registry.epoch(), epoch);
+        assert_eq!(opened(&registry, "a").unwrap(), "sk-a");
+        registry.add(&act(), key("b")).await.unwrap();
+        registry.audit().verify().await.unwrap();
+        close(&place, registry).await;
+        let backend = place.backend().await;
+        let acme = head(&backend, &ChainName::workspace("acme")).await;
+        assert_eq!(Head::claimed(&acme).unwrap().epoch, epoch);
+    }
+}
+
+#[tokio::test]
+async fn without_the_keyring_the_heads_tell_the_epoch() {
+    let (place, registry) = Place::begun().await;
+    let (old, new) = (place.path("old"), place.path("new"));
+    backup(&registry, &old).await;
+    backup(&registry, &new).await;
+    close(&place, registry).await;
+    place.lose_the_store();
+    place.restore_as(&old, false, true).await.unwrap();
+    place.lose_the_store();
+    fs::remove_file(place.path("keyring")).unwrap();
+    // Its log is longer than that of the restored one, and belongs to the history before.
+    let error = place.restore(&new).await.unwrap_err();
+    assert!(matches!(error, RestoreError::Older { .. }), "{error}");
+    assert!(error.to_string().contains("epoch"), "{error}");
+    let restored = place.restore_as(&new, false, true).await.unwrap();
+    assert_eq!(restored.epoch, 2);
+}
+
+/// All that the heads name is there, in the backup's very form: only the epoch tells.
+#[tokio::test]
+async fn a_head_of_before_the_restore_is_refused() {
+    let (place, registry) = with_an_erased_workspace().await;
+    let file = place.path("backup");
+    backup(&registry, &file).await;
+    close(&place, registry).await;
+    let backend = place.backend().await;
+    let mut before = Vec::new();
+    for chain in chains() {
+        before.push((head(&backend, &chain).await, chain));
+    }
+    drop(backend);
+    place.lose_the_store();
+    place.restore(&file).await.unwrap();
+    for (bytes, chain) in before {
+        let restored = put_back(&place, &chain, &bytes).await;
+        match (chain.workspace_id(), place.try_open().await) {
+            (None, Err(OpenError::Damaged { damage, .. })) => {
+                assert!(matches!(damage, Damage::Older { .. }), "{damage}");
+            }
+            (Some(_), Ok(registry)) => {
+                let found = broken(&registry).await;
+                assert_eq!((&found.chain, found.position), (&chain, 0));
+                assert!(found.finding.contains("older state"), "{found}");
+                let is_served = opened(&registry, "a").is_ok();
+                assert_eq!(is_served, chain != ChainName::workspace("acme"), "{chain}");
+                close(&place, registry).await;
+            }
+            (_, Err(error)) => panic!("{chain}: {error}"),
+            (None, Ok(_)) => panic!("{chain} was taken"),
+        }
+        put_back(&place, &chain, &restored).await;
+    }
+    let registry = place.open().await;
+    registry.audit().verify().await.unwrap();
+    assert_eq!(opened(&registry, "a").unwrap(), "sk-a");
+}

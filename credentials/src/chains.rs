@@ -1,0 +1,476 @@
+//! The chains of an installation: its own, and one a workspace. Here a commit gets what it has in common with every other:
+//! the time, the signature, the installation's head that it was decided on, and the anchor outside the store.
+
+mod accepted;
+mod anchors;
+mod marks;
+mod reading;
+mod state;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Duration,
+};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use jiff::Timestamp;
+use keyside_store::{
+    Backend, PublicKey, StorageError,
+    chain::{Chain, ChainName, Change, CommitError, Damage, LoadError, ObjectRef, State, Write},
+};
+use tokio::sync::{OwnedMutexGuard, oneshot};
+
+use self::accepted::ACCEPTED;
+pub(crate) use self::{
+    accepted::Accepted,
+    anchors::{Anchors, HEADS},
+    marks::{Erased, Making, Mark},
+    state::InstallationState,
+};
+use crate::{clock::Ratchet, keyring::Keyring, model::WorkspaceId, record::Draft};
+
+/// All chains.
+pub(crate) struct Chains {
+    backend: Backend,
+    keyring: Arc<Keyring>,
+    clock: Arc<Ratchet>,
+    anchors: Anchors,
+    /// What is written is written in this epoch.
+    epoch: u64,
+    own: Arc<Tracked>,
+    workspaces: RwLock<HashMap<WorkspaceId, Arc<Tracked>>>,
+    /// The workspaces that there are and were, as the installation's head has them. Replaced before the state that they are of
+    /// counts as seen: who takes the state first and then looks at them decides on none that are older.
+    marks: ArcSwap<Marks>,
+    /// Records for the installation's chain that wait for the next commit.
+    waiting: Mutex<Vec<Waiting>>,
+}
+
+/// One chain, and its state as it was last seen.
+pub(crate) struct Tracked {
+    pub(crate) chain: Chain,
+    state: ArcSwapOption<State>,
+    /// Held while it is changed from here: one change at a time.
+    changing: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// What a state of the installation's chain says of workspaces.
+#[derive(Default)]
+struct Marks {
+    /// Which state: epoch and sequence number.
+    of: (u64, u64),
+    all: Arc<BTreeMap<WorkspaceId, Mark>>,
+    /// The object that each was read from: what has not changed is not read again.
+    objects: HashMap<WorkspaceId, ObjectRef>,
+    /// If the clock was said to be right.
+    accepted: Option<Accepted>,
+}
+
+struct Waiting {
+    draft: Draft,
+    answer: oneshot::Sender<Result<(), CommitError>>,
+}
+
+impl Tracked {
+    fn new(name: ChainName, keyring: &Keyring, backend: &Backend) -> Arc<Self> {
+        let installation = keyring.installation().installation().into();
+        Arc::new(Self {
+            chain: Chain::new(name, &installation, backend),
+            state: ArcSwapOption::empty(),
+            changing: Arc::default(),
+        })
+    }
+
+    /// As it was last seen; nothing if it never was.
+    pub(crate) fn state(&self) -> Option<Arc<State>> {
+        self.state.load_full()
+    }
+
+    /// Takes over a state, unless a later one is known: of two that read at once, the slower one must not win.
+    fn take(&self, state: &Arc<State>) {
+        self.state.rcu(|known| match known {
+            Some(known) if order(known) > order(state) => Some(known.clone()),
+            _ => Some(state.clone()),
+        });
+    }
+
+    /// Whether a later state than this one is known.
+    pub(crate) fn is_past(&self, state: &State) -> bool {
+        self.state()
+            .is_some_and(|known| order(&known) > order(state))
+    }
+
+    pub(crate) async fn lock(&self) -> OwnedMutexGuard<()> {
+        self.changing.clone().lock_owned().await
+    }
+}
+
+impl Chains {
+    pub(crate) async fn new(
+        backend: Backend,
+        keyring: Arc<Keyring>,
+        clock: Arc<Ratchet>,
+        heads: &Path,
+    ) -> Self {
+        Self {
+            own: Tracked::new(ChainName::installation(), &keyring, &backend),
+            anchors: Anchors::in_folder(heads),
+            epoch: keyring.epoch().await,
+            backend,
+            keyring,
+            clock,
+            workspaces: RwLock::default(),
+            marks: ArcSwap::default(),
+            waiting: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// What checks every head of this installation.
+    pub(crate) fn public_key(&self) -> PublicKey {
+        self.keyring.public_key()
+    }
+
+    /// The installation's own chain.
+    pub(crate) fn own(&self) -> &Arc<Tracked> {
+        &self.own
+    }
+
+    /// The chain of a workspace, whether or not it has begun.
+    pub(crate) fn of(&self, workspace: &WorkspaceId) -> Arc<Tracked> {
+        let known = self
+            .workspaces
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.get(workspace) {
+            return known.clone();
+        }
+        drop(known);
+        let name = ChainName::workspace(workspace.as_str());
+        let mut known = self
+            .workspaces
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        // Ids that never became workspaces must not pile up.
+        known.retain(|_, chain| chain.state().is_some() || Arc::strong_count(chain) > 1);
+        let tracked = known.entry(workspace.clone());
+        tracked
+            .or_insert_with(|| Tracked::new(name, &self.keyring, &self.backend))
+            .clone()
+    }
+
+    /// The workspaces that there are and were.
+    pub(crate) fn marks(&self) -> Arc<BTreeMap<WorkspaceId, Mark>> {
+        self.marks.load().all.clone()
+    }
+
+    pub(crate) fn mark(&self, workspace: &WorkspaceId) -> Option<Mark> {
+        self.marks.load().all.get(workspace).cloned()
+    }
+
+    /// Whether an anchor tells that there was an installation here.
+    pub(crate) fn is_anchored(&self) -> bool {
+        self.anchors.has(self.own.chain.name())
+    }
+
+    /// Reads a chain as it is now. The new state, if it is another than the one last seen.
+    ///
+    /// # Errors
+    /// What is wrong with it, or the backend's failure. The state that was last seen stays.
+    pub(crate) async fn refresh(&self, tracked: &Tracked) -> Result<Option<Arc<State>>, LoadError> {
+        let trust = self.public_key();
+        let mut state = match tracked.state() {
+            Some(known) => tracked.chain.refresh(&known, &trust).await?,
+            None => self.first(tracked, &trust).await?,
+        };
+        while let Some(found) = &state {
+            if tracked.chain.name() == self.own.chain.name() {
+                let (marks, is_whole) = self.marks_of(found).await?;
+                // What it named may be gone because it was replaced meanwhile.
+                if !is_whole && let Some(newer) = tracked.chain.refresh(found, &trust).await? {
+                    state = Some(newer);
+                    continue;
+                }
+                let accepted = self.accepted_in(found).await?;
+                self.show_marks(Marks { accepted, ..marks });
+            }
+            tracked.take(found);
+            break;
+        }
+        Ok(state)
+    }
+
+    /// The first look at a chain: held against the anchor, and the last link to it.
+    async fn first(
+        &self,
+        tracked: &Tracked,
+        trust: &PublicKey,
+    ) -> Result<Option<Arc<State>>, LoadError> {
+        let chain = &tracked.chain;
+        let anchored = self.anchors.read(chain.name(), &self.keyring)?;
+        let workspace = chain.name().workspace_id();
+        let mark = workspace.and_then(|id| self.marks.load().all.get(id).cloned());
+        let linked = mark.and_then(|mark| mark.link);
+        let known: Vec<_> = anchored.into_iter().chain(linked).collect();
+        let Some(mut state) = chain.load(trust).await? else {
+            return match known.is_empty() {
+                true => Ok(None),
+                false => Err(Damage::HeadGone.into()),
+            };
+        };
+        'looking: loop {
+            for known in &known {
+                let leads_on = chain.expect_after(*known, &state.head).await;
+                let Err(error) = leads_on else {
+                    continue;
+                };
+                // What it named may be gone because it was replaced meanwhile.
+                match chain.refresh(&state, trust).await {
+                    Ok(Some(newer)) => {
+                        state = newer;
+                        continue 'looking;
+                    }
+                    _ => return Err(error),
+                }
+            }
+            return Ok(Some(state));
+        }
+    }
+
+    /// What a state says of workspaces, and whether all of it is there.
+    async fn marks_of(&self, state: &State) -> Result<(Marks, bool), StorageError> {
+        let before = self.marks.load_full();
+        let mut all = BTreeMap::new();
+        let (mut objects, mut changed) = (HashMap::new(), Vec::new());
+        for entry in state.documents() {
+            let id = entry.name.strip_prefix(marks::PREFIX);
+            let Some(id) = id.and_then(|id| id.parse::<WorkspaceId>().ok()) else {
+                continue;
+            };
+            objects.insert(id.clone(), entry.object);
+            match before.all.get(&id) {
+                Some(mark) if before.objects.get(&id) == Some(&entry.object) => {
+                    all.insert(id, mark.clone());
+                }
+                _ => changed.push((id, entry)),
+            }
+        }
+        let entries = changed.iter().map(|(_, entry)| *entry);
+        let bodies = self.own.chain.read(entries.collect::<Vec<_>>()).await?;
+        let is_whole = bodies.iter().all(Option::is_some);
+        for ((id, _), body) in changed.into_iter().zip(bodies) {
+            let mark = body.and_then(|body| serde_json::from_slice(&body).ok());
+            if mark.is_none() {
+                tracing::error!(workspace = %id, "what the installation says of a workspace is damaged");
+                objects.remove(&id);
+            }
+            all.insert(id, mark.unwrap_or_else(Mark::unreadable));
+        }
+        let marks = Marks {
+            of: order(state),
+            all: Arc::new(all),
+            objects,
+            accepted: before.accepted,
+        };
+        Ok((marks, is_whole))
+    }
+
+    async fn accepted_in(&self, state: &State) -> Result<Option<Accepted>, StorageError> {
+        let Some(entry) = state.document(ACCEPTED) else {
+            return Ok(None);
+        };
+        let body = self.own.chain.read([entry]).await?.pop().flatten();
+        Ok(body.and_then(|body| serde_json::from_slice(&body).ok()))
+    }
+
+    fn show_marks(&self, marks: Marks) {
+        let marks = Arc::new(marks);
+        self.marks.rcu(|known| match known.of > marks.of {
+            true => known.clone(),
+            false => marks.clone(),
+        });
+    }
+
+    /// Makes one change of a chain, on top of the state that it was decided on. On disk when this returns.
+    ///
+    /// # Errors
+    /// [`CommitError::Raced`] where somebody else came first: decide again.
+    pub(crate) async fn commit(
+        &self,
+        tracked: &Tracked,
+        on: Option<&Arc<State>>,
+        incarnation: u64,
+        drafts: Vec<Draft>,
+        writes: Vec<Write>,
+    ) -> Result<Arc<State>, CommitError> {
+        let at = self.clock.now();
+        let first = on.map_or(0, |on| on.head.records) + 1;
+        let effect = drafts.first().map(|draft| draft.effect);
+        let records = (first..).zip(drafts);
+        let change = Change {
+            at: at.as_microsecond(),
+            epoch: self.epoch,
+            incarnation,
+            effect: effect.unwrap_or(keyside_store::Effect::Adds),
+            records: records
+                .map(|(position, draft)| draft.record(position, at).to_bytes())
+                .collect(),
+            writes,
+            decided_on: self.own.state().map(|own| own.head.link()),
+        };
+        let signing = self.keyring.signing();
+        let read_only = || CommitError::NotBegun(StorageError::ReadOnly);
+        let key = signing.ok_or_else(read_only)?;
+        let state = tracked.chain.commit(on, key, change).await?;
+        if tracked.chain.name() == self.own.chain.name() {
+            match self.marks_of(&state).await {
+                Ok((marks, true)) => {
+                    // What is said of the clock is written only at rest.
+                    self.show_marks(marks);
+                    tracked.take(&state);
+                }
+                // Somebody has gone on from it already: the next look takes over both.
+                Ok((_, false)) => {}
+                Err(error) => tracing::warn!(%error, "what was just written cannot be read"),
+            }
+        } else {
+            tracked.take(&state);
+        }
+        let head = state.head.link();
+        tracing::info!(
+            audit_head = %format_args!("{} {}:{}", tracked.chain.name(), head.records, head.hash),
+            "audit record on disk"
+        );
+        self.anchors.write(tracked.chain.name(), &state).await;
+        Ok(state)
+    }
+
+    /// Puts something on the installation's record that changes no document. Shared with whoever asks for the same within a
+    /// few milliseconds, so that they cost one commit; on disk when this returns.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub(crate) async fn note(self: &Arc<Self>, draft: Draft) -> Result<(), CommitError> {
+        let (answer, done) = oneshot::channel();
+        let leads = {
+            let mut waiting = self.waiting();
+            waiting.push(Waiting { draft, answer });
+            waiting.len() == 1
+        };
+        if leads {
+            let chains = self.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(GATHERED_FOR).await;
+                chains.write_notes().await;
+            });
+        }
+        done.await.unwrap_or_else(|_| {
+            let stopping = StorageError::unavailable("the process is stopping");
+            Err(CommitError::NotBegun(stopping))
+        })
+    }
+
+    async fn write_notes(&self) {
+        let _changing = self.own.lock().await;
+        let waiting = std::mem::take(&mut *self.waiting());
+        let drafts: Vec<_> = waiting.iter().map(|it| it.draft.clone()).collect();
+        let outcome = self.commit_notes(drafts).await;
+        for Waiting { answer, .. } in waiting {
+            // Whoever asked may have given up.
+            let _ = answer.send(outcome.clone());
+        }
+    }
+
+    /// Nothing is decided, so a lost race is tried again on top of what the other did.
+    async fn commit_notes(&self, drafts: Vec<Draft>) -> Result<(), CommitError> {
+        for _ in 0..RACES {
+            let refreshed = self.refresh(&self.own).await;
+            refreshed.map_err(not_begun)?;
+            let on = self.own.state();
+            let commit = self.commit(&self.own, on.as_ref(), 0, drafts.clone(), Vec::new());
+            match commit.await {
+                Err(CommitError::Raced) => pause().await,
+                outcome => return outcome.map(drop),
+            }
+        }
+        Err(CommitError::Raced)
+    }
+
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The latest time that any chain tells, but for those that were said to be from a clock that was ahead.
+    pub(crate) fn latest(&self) -> Timestamp {
+        let accepted = self.marks.load().accepted;
+        let is_believed = |state: &State| accepted.is_none_or(|it| it.believes(&state.head));
+        let own = self.own.state().map_or(0, |own| own.head.at);
+        let workspaces = self
+            .workspaces
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let states = workspaces.values().filter_map(|chain| chain.state());
+        let believed = states.filter(|state| is_believed(state));
+        // Its own chain went on when the clock was accepted.
+        let latest = believed
+            .map(|state| state.head.at)
+            .max()
+            .unwrap_or(0)
+            .max(own);
+        Timestamp::from_microsecond(latest).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
+    /// Removes what no head names, of every chain.
+    pub(crate) async fn sweep(&self) -> Result<usize, StorageError> {
+        let tracked: Vec<_> = {
+            let workspaces = self
+                .workspaces
+                .read()
+                .unwrap_or_else(PoisonError::into_inner);
+            let chains = workspaces.values().chain([&self.own]);
+            chains.cloned().collect()
+        };
+        let mut removed = 0;
+        for tracked in tracked {
+            // While it does not change, all that is for its next commit is garbage of a crash.
+            let _changing = tracked.lock().await;
+            if let Some(state) = tracked.state() {
+                removed += tracked.chain.sweep(&state).await?;
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// What states of one chain are ordered by.
+fn order(state: &State) -> (u64, u64) {
+    (state.head.epoch, state.head.seq)
+}
+
+/// A chain that cannot be read cannot be changed either.
+pub(crate) fn not_begun(error: LoadError) -> CommitError {
+    match error {
+        LoadError::Storage(error) => CommitError::NotBegun(error),
+        LoadError::Damaged(damage) => CommitError::Damaged(damage),
+    }
+}
+
+/// A few milliseconds, another number each time: of two that race, one comes first.
+pub(crate) async fn pause() {
+    let jitter = crate::entropy::number() % 10_000;
+    tokio::time::sleep(Duration::from_micros(jitter)).await;
+}
+
+/// How long records are gathered for one commit.
+const GATHERED_FOR: Duration = Duration::from_millis(50);
+/// How often a lost race is run again.
+pub(crate) const RACES: usize = 50;

@@ -1,0 +1,112 @@
+//! The heads that were last acknowledged, kept in files outside the store: a store that was cut or put back to an older state
+//! shows.
+//!
+//! A file is a copy of the signed head, so it needs no key of its own. It is on disk before it has its name, and written
+//! after the head itself: after a power cut it may be behind, never ahead, and never torn.
+
+use std::{
+    collections::HashMap,
+    fs::Permissions,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use keyside_store::{
+    StorageError,
+    chain::{ChainName, Head, Link, LoadError, State},
+    file::{self, FileError},
+};
+
+use crate::keyring::Keyring;
+
+/// A folder of heads.
+pub(crate) struct Anchors(Arc<Written>);
+
+struct Written {
+    folder: PathBuf,
+    /// The sequence number that each file holds. Locked while a file is replaced.
+    held: Mutex<HashMap<String, (u64, u64)>>,
+}
+
+impl Anchors {
+    pub(crate) fn in_folder(folder: &Path) -> Self {
+        Self(Arc::new(Written {
+            folder: folder.to_owned(),
+            held: Mutex::default(),
+        }))
+    }
+
+    pub(crate) fn path(folder: &Path, chain: &ChainName) -> PathBuf {
+        // Workspace ids are slugs, so no two chains meet.
+        folder.join(chain.as_str().replace('/', "."))
+    }
+
+    pub(crate) fn has(&self, chain: &ChainName) -> bool {
+        Self::path(&self.0.folder, chain).exists()
+    }
+
+    /// The state of a chain that was last acknowledged, as far as is known here.
+    pub(crate) fn read(
+        &self,
+        chain: &ChainName,
+        keyring: &Keyring,
+    ) -> Result<Option<Link>, LoadError> {
+        let path = Self::path(&self.0.folder, chain);
+        let read = file::read_if_there(&path).map_err(StorageError::unavailable)?;
+        let Some(bytes) = read else {
+            return Ok(None);
+        };
+        let installation = keyring.installation().installation();
+        let head = Head::verify(&bytes, chain, installation, &keyring.public_key());
+        match head {
+            Ok(head) => Ok(Some(head.link())),
+            Err(damage) => {
+                tracing::error!(file = %path.display(), "the anchor of a chain is not what was written");
+                Err(damage.into())
+            }
+        }
+    }
+
+    /// Keeps the head of a state. Waited for, and a failure is no failure of the change: that is on disk.
+    pub(crate) async fn write(&self, chain: &ChainName, state: &Arc<State>) {
+        let (written, chain, state) = (self.0.clone(), chain.clone(), state.clone());
+        let replaced = tokio::task::spawn_blocking(move || written.replace(&chain, &state)).await;
+        if let Ok(Err(error)) = replaced {
+            tracing::warn!(%error, "the head of a chain could not be kept beside the store");
+        }
+    }
+
+    /// Puts a head in its place that was restored.
+    pub(crate) fn restore(folder: &Path, chain: &ChainName, head: &[u8]) -> Result<(), FileError> {
+        file::make_folder(folder)?;
+        file::replace(&Self::path(folder, chain), head, owner_only())
+    }
+}
+
+impl Written {
+    fn replace(&self, chain: &ChainName, state: &State) -> Result<(), FileError> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = (state.head.epoch, state.head.seq);
+        // Of several changes that share a moment, the last one's head is the one to keep.
+        if held.get(chain.as_str()).is_some_and(|held| *held >= now) {
+            return Ok(());
+        }
+        if held.is_empty() {
+            file::make_folder(&self.folder)?;
+        }
+        let path = Anchors::path(&self.folder, chain);
+        // Another process on this machine replaces it by way of the same temporary file.
+        let _lock = file::lock(&self.folder.join(".lock"))?;
+        file::replace_soon(&path, state.bytes(), owner_only())?;
+        held.insert(chain.as_str().to_owned(), now);
+        Ok(())
+    }
+}
+
+fn owner_only() -> Permissions {
+    Permissions::from_mode(0o600)
+}
+
+/// Beside the keyring: the folder of the heads that were acknowledged last.
+pub(crate) const HEADS: &str = "heads";

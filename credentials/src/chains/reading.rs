@@ -1,0 +1,62 @@
+//! Reading records of a head that later commits may replace meanwhile. They remove the commits that it names one by one when
+//! they put them into a segment, which only a later head names.
+
+use keyside_store::chain::{Head, LoadError, Stored};
+
+use super::{Chains, Tracked};
+
+impl Chains {
+    /// Up to `limit` records of the head `of` from position `from` on, oldest first.
+    ///
+    /// # Errors
+    /// When one of them is not what was written, or the backend fails.
+    pub(crate) async fn records(
+        &self,
+        tracked: &Tracked,
+        of: &Head,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<Stored>, LoadError> {
+        let mut head = of.clone();
+        loop {
+            match tracked.chain.records(&head, from, limit).await {
+                Err(LoadError::Damaged(damage)) => {
+                    head = self.later(tracked, &head).await?.ok_or(damage)?;
+                }
+                read => {
+                    let mut records = read?;
+                    records.retain(|record| record.position <= of.records);
+                    return Ok(records);
+                }
+            }
+        }
+    }
+
+    /// How many records of the head `of` are from before `at`, in microseconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// As with [`Self::records`].
+    pub(crate) async fn records_before(
+        &self,
+        tracked: &Tracked,
+        of: &Head,
+        at: i64,
+    ) -> Result<u64, LoadError> {
+        let mut head = of.clone();
+        loop {
+            match tracked.chain.records_before(&head, at).await {
+                Err(LoadError::Damaged(damage)) => {
+                    head = self.later(tracked, &head).await?.ok_or(damage)?;
+                }
+                read => return Ok(read?.min(of.records)),
+            }
+        }
+    }
+
+    /// The head that has taken the place of another one; none where that is still there, so that what it lacks is damage.
+    async fn later(&self, tracked: &Tracked, than: &Head) -> Result<Option<Head>, LoadError> {
+        self.refresh(tracked).await?;
+        let now = tracked.state().map(|state| state.head.clone());
+        Ok(now.filter(|now| now != than && now.epoch == than.epoch))
+    }
+}

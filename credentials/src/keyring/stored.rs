@@ -1,0 +1,156 @@
+//! The keyring as it stands on disk: JSON, readable, with nothing in it that helps without the master key.
+
+use std::{collections::BTreeMap, fs::Permissions, os::unix::fs::PermissionsExt, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use keyside_store::{
+    PublicKey,
+    file::{self, FileError},
+};
+
+use super::KeyringError;
+use crate::{encoding::base64_bytes, model::WorkspaceId};
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct KeyringFile {
+    format: u32,
+    pub(super) installation: String,
+    /// How often this installation was restored from a backup.
+    #[serde(default)]
+    pub(super) epoch: u64,
+    /// The backup that it was restored from last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) restored_from: Option<String>,
+    pub(super) installation_key: WrappedKey,
+    /// What signs the heads.
+    pub(super) signing_key: WrappedKey,
+    /// What checks them. Every key is wrapped together with it, so that another one put here opens nothing.
+    pub(super) public_key: PublicKey,
+    /// Oldest first.
+    pub(super) workspaces: BTreeMap<WorkspaceId, Vec<WrappedKey>>,
+}
+
+/// What a key is bound to: a workspace, or none, and the public key that checks what is written with it.
+#[derive(Clone, Default)]
+pub(super) struct Bound(pub(super) String, pub(super) String);
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct WrappedKey {
+    pub(super) id: String,
+    #[serde(with = "base64_bytes")]
+    pub(super) wrapped: Vec<u8>,
+}
+
+impl KeyringFile {
+    pub(super) fn new(
+        installation: String,
+        installation_key: WrappedKey,
+        signing_key: WrappedKey,
+        public_key: PublicKey,
+    ) -> Self {
+        Self {
+            format: FORMAT,
+            installation,
+            epoch: 0,
+            restored_from: None,
+            installation_key,
+            signing_key,
+            public_key,
+            workspaces: BTreeMap::new(),
+        }
+    }
+
+    /// The same without the keys of workspaces that are known already.
+    pub(super) fn without(&self, is_known: impl Fn(&WorkspaceId, &WrappedKey) -> bool) -> Self {
+        let mut rest = self.clone();
+        rest.workspaces.retain(|workspace, keys| {
+            keys.retain(|key| !is_known(workspace, key));
+            !keys.is_empty()
+        });
+        rest
+    }
+
+    /// All keys, each with what it is bound to besides the installation.
+    pub(super) fn keys_mut(&mut self) -> impl Iterator<Item = (Bound, &mut WrappedKey)> {
+        let signer = self.public_key.to_string();
+        let of_workspaces = self
+            .workspaces
+            .iter_mut()
+            .flat_map(|(workspace, keys)| keys.iter_mut().map(move |key| (workspace, key)));
+        let of_workspaces = of_workspaces.map({
+            let signer = signer.clone();
+            move |(workspace, key)| (Bound(workspace.to_string(), signer.clone()), key)
+        });
+        let own = Bound(String::new(), signer);
+        let signing = Bound::default();
+        [
+            (own, &mut self.installation_key),
+            (signing, &mut self.signing_key),
+        ]
+        .into_iter()
+        .chain(of_workspaces)
+    }
+
+    pub(super) fn read(path: &Path) -> Result<Option<Self>, KeyringError> {
+        match file::read_if_there(path)? {
+            Some(json) => Self::parse(&json, path).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// What stands, or stood, at `path`.
+    pub(super) fn parse(json: &[u8], path: &Path) -> Result<Self, KeyringError> {
+        let damaged = |_| KeyringError::Damaged {
+            path: path.to_owned(),
+        };
+        let head: Head = serde_json::from_slice(json).map_err(damaged)?;
+        match head.format {
+            FORMAT => serde_json::from_slice(json).map_err(damaged),
+            found if found < FORMAT => Err(KeyringError::Development {
+                path: path.to_owned(),
+            }),
+            found => Err(KeyringError::Newer {
+                path: path.to_owned(),
+                found,
+            }),
+        }
+    }
+
+    pub(super) fn replace(&self, path: &Path) -> Result<(), KeyringError> {
+        Ok(file::replace(
+            path,
+            &self.to_json(),
+            Permissions::from_mode(0o600),
+        )?)
+    }
+
+    pub(super) fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(self).expect("our own types serialize")
+    }
+
+    pub(super) async fn replace_blocking(self, path: &Path) -> Result<(), KeyringError> {
+        let (path, named) = (path.to_owned(), path.to_owned());
+        match tokio::task::spawn_blocking(move || self.replace(&path)).await {
+            Ok(replaced) => replaced,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(stopping(&named).into()),
+            },
+        }
+    }
+}
+
+/// The runtime goes before the file could be written.
+fn stopping(path: &Path) -> FileError {
+    FileError::at(path)(std::io::Error::other("the process is stopping"))
+}
+
+/// Read first, so that a later format is told from damage.
+#[derive(Deserialize)]
+struct Head {
+    format: u32,
+}
+
+const FORMAT: u32 = 2;

@@ -1,0 +1,86 @@
+//! Two processes with one keyring, as two authorities on one backend have it.
+
+use super::*;
+
+fn workspace(n: usize) -> WorkspaceId {
+    format!("w{n}").parse().unwrap()
+}
+
+async fn two(path: &Path) -> [Arc<Keyring>; 2] {
+    let one = Keyring::open_or_create(path, kms(1)).await.unwrap();
+    let other = Keyring::open_or_create(path, kms(1)).await.unwrap();
+    [Arc::new(one), Arc::new(other)]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_add_keys_at_the_same_time_and_none_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keyring");
+    let keyrings = two(&path).await;
+    let adding = (0..16).map(|n| {
+        let keyring = keyrings[n % 2].clone();
+        tokio::spawn(async move {
+            let key = keyring.add(&workspace(n)).await.unwrap();
+            (key.id().to_owned(), key.seal(&PLACE, b"x"))
+        })
+    });
+    let mut made = Vec::new();
+    for adding in adding.collect::<Vec<_>>() {
+        made.push(adding.await.unwrap());
+    }
+    for keyring in &keyrings {
+        keyring.catch_up().await.unwrap();
+    }
+    let third = Keyring::open_or_create(&path, kms(1)).await.unwrap();
+    for (n, (id, blob)) in made.iter().enumerate() {
+        for keyring in [&*keyrings[0], &*keyrings[1], &third] {
+            let key = keyring.current(&workspace(n)).unwrap();
+            assert_eq!(key.id(), id, "w{n}");
+            assert_eq!(&**key.open(&PLACE, blob).unwrap(), b"x", "w{n}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_one_has_replaced_or_destroyed_is_so_for_the_other_once_it_looks() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keyring");
+    let [one, other] = two(&path).await;
+    let first = one.add(&acme()).await.unwrap();
+    assert!(other.current(&acme()).is_none(), "it has not looked yet");
+    let next = other.add_next(&acme()).await.unwrap();
+    assert_eq!(other.ids(&acme()).await, [first.id(), next.id()]);
+    one.catch_up().await.unwrap();
+    other.catch_up().await.unwrap();
+    for keyring in [&one, &other] {
+        assert_eq!(keyring.current(&acme()).unwrap().id(), next.id());
+        assert!(keyring.key(&acme(), first.id()).is_some());
+    }
+    // One that has not looked destroys what the other has made since.
+    let last = one.add_next(&acme()).await.unwrap();
+    let all = [&first, &next, &last].map(|key| key.id().to_owned());
+    assert_eq!(other.destroy(&all.into()).await.unwrap(), 3);
+    one.catch_up().await.unwrap();
+    assert!(one.current(&acme()).is_none());
+    assert!(one.ids(&acme()).await.is_empty());
+}
+
+/// The one that has not rotated knows no key that the file is wrapped with now.
+#[tokio::test]
+async fn keys_that_are_known_are_not_lost_to_a_master_key_that_the_other_has_rotated() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keyring");
+    let local = crate::KmsSource::Local(keyside_config::LocalKms {
+        master_key: keyside_config::MasterKeySource::Generated(folder.path().join("master-key")),
+        previous_master_key: None,
+    });
+    let opened = || Kms::open(&local, &path).unwrap();
+    let one = Keyring::open_or_create(&path, opened()).await.unwrap();
+    let key = one.add(&acme()).await.unwrap();
+    let other = Keyring::open_or_create(&path, opened()).await.unwrap();
+    let to = one.next_master_key().await.unwrap();
+    assert_eq!(one.rewrap(&to).await.unwrap().keys, 3);
+    one.add(&"globex".parse().unwrap()).await.unwrap();
+    other.catch_up().await.unwrap();
+    assert_eq!(other.current(&acme()).unwrap().id(), key.id());
+}

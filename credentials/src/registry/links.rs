@@ -1,0 +1,163 @@
+//! Cross-links: the installation's chain says how far the chains of workspaces had come, so that cutting one shows in the
+//! other. At once for what ends a use, hourly for the rest; several in one record.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use keyside_store::chain::CommitError;
+use tokio::{sync::Notify, time::Instant};
+
+use super::Inner;
+use crate::{
+    chains::{RACES, not_begun, pause},
+    model::{Act, WorkspaceId},
+    record::{Draft, Event},
+};
+
+/// The workspaces whose chains have changed since they were linked.
+#[derive(Default)]
+pub(super) struct Links {
+    waiting: Mutex<Waiting>,
+    /// Told when one is due.
+    due: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// When each is to be linked.
+    changed: BTreeMap<WorkspaceId, Instant>,
+    /// Those of which it is not known whether their last change was made.
+    doubted: BTreeSet<WorkspaceId>,
+}
+
+impl Links {
+    /// A workspace's chain has changed.
+    pub(super) fn changed(&self, workspace: &WorkspaceId, ends_use: bool) {
+        let due = Instant::now() + if ends_use { SOON } else { HOURLY };
+        {
+            let mut waiting = self.waiting();
+            let at = waiting.changed.entry(workspace.clone()).or_insert(due);
+            *at = due.min(*at);
+        }
+        if ends_use {
+            self.due.notify_one();
+        }
+    }
+
+    /// Whether its last change was made is not known.
+    pub(super) fn doubt(&self, workspace: WorkspaceId) {
+        self.waiting().doubted.insert(workspace);
+        self.due.notify_one();
+    }
+
+    /// Returns when something may be due.
+    pub(super) async fn wait(&self) {
+        let next = {
+            let waiting = self.waiting();
+            match waiting.doubted.is_empty() {
+                true => waiting.changed.values().min().copied(),
+                false => Some(Instant::now() + SOON),
+            }
+        };
+        match next {
+            Some(next) => {
+                let _ = tokio::time::timeout_at(next, self.due.notified()).await;
+            }
+            None => self.due.notified().await,
+        }
+    }
+
+    fn take_due(&self, all: bool) -> Vec<WorkspaceId> {
+        let now = Instant::now();
+        let mut waiting = self.waiting();
+        let due = waiting.changed.iter().filter(|(_, at)| all || **at <= now);
+        let due: Vec<_> = due.map(|(id, _)| id.clone()).collect();
+        for id in &due {
+            waiting.changed.remove(id);
+        }
+        due
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Links what is due, and settles what is in doubt.
+    pub(super) async fn link_due(&self) {
+        let doubted = std::mem::take(&mut self.links.waiting().doubted);
+        for id in doubted {
+            let _changing = self.chains.of(&id).lock().await;
+            if let Err(error) = self.read_workspace(&id).await {
+                tracing::debug!(workspace = %id, %error, "still not known");
+                self.links.doubt(id);
+            }
+        }
+        self.link(false).await;
+    }
+
+    /// Links all that have changed, whether or not they are due.
+    pub(super) async fn link(&self, all: bool) {
+        let due = self.links.take_due(all);
+        if due.is_empty() {
+            return;
+        }
+        if let Err(error) = self.write_links(&due).await {
+            tracing::warn!(%error, "how far workspaces have come is not on the installation's record yet");
+            let mut waiting = self.links.waiting();
+            let again = Instant::now() + AGAIN;
+            waiting
+                .changed
+                .extend(due.into_iter().map(|id| (id, again)));
+        }
+    }
+
+    async fn write_links(&self, due: &[WorkspaceId]) -> Result<(), CommitError> {
+        let own = self.chains.own();
+        let _changing = own.lock().await;
+        for _ in 0..RACES {
+            self.chains.refresh(own).await.map_err(not_begun)?;
+            // Before the marks are looked at: none of them may be older.
+            let on = own.state();
+            let (mut links, mut writes) = (Vec::new(), Vec::new());
+            for id in due {
+                let state = self.chains.of(id).state();
+                let mark = self.chains.mark(id).filter(|mark| mark.is_there);
+                let Some((state, mut mark)) = state.zip(mark) else {
+                    continue;
+                };
+                let link = state.head.link();
+                mark.link = Some(link);
+                mark.making = None;
+                writes.push(mark.write(id));
+                links.push((id.clone(), link));
+            }
+            if links.is_empty() {
+                return Ok(());
+            }
+            // A record has room for some twenty links.
+            let drafts = links.chunks(LINKS).map(|links| Draft {
+                links: links.to_vec(),
+                ..Draft::new(Event::ChainsLinked, &Act::system("links"))
+            });
+            let commit = self
+                .chains
+                .commit(own, on.as_ref(), 0, drafts.collect(), writes);
+            match commit.await {
+                Err(CommitError::Raced) => pause().await,
+                outcome => return outcome.map(drop),
+            }
+        }
+        Err(CommitError::Raced)
+    }
+}
+
+/// Changes that end a use within so much time share a commit.
+const SOON: Duration = Duration::from_millis(100);
+const HOURLY: Duration = Duration::from_secs(3_600);
+const AGAIN: Duration = Duration::from_secs(10);
+const LINKS: usize = 16;

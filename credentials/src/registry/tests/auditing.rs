@@ -1,0 +1,324 @@
+//! Reading the log across chains, and taking it away.
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use keyside_store::PublicKey;
+use proptest::{prelude::*, test_runner::TestRunner};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::audit::{Checked, Cursor, ExportError, verify_export};
+
+/// Something that is put on record, somewhere.
+#[derive(Clone, Debug)]
+enum Happens {
+    /// In the chain of one of the workspaces.
+    Add(usize),
+    /// In the installation's.
+    Refuse,
+    /// In both.
+    Link,
+    Later(i64),
+}
+
+const WORKSPACES: [&str; 3] = ["acme", "beta", "gamma"];
+
+fn history() -> impl Strategy<Value = Vec<Happens>> {
+    let happens = prop_oneof![
+        4 => (0..WORKSPACES.len()).prop_map(Happens::Add),
+        2 => Just(Happens::Refuse),
+        1 => Just(Happens::Link),
+        2 => (1..3i64).prop_map(Happens::Later),
+    ];
+    proptest::collection::vec(happens, 1..60)
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().start_paused(true).build().unwrap()
+}
+
+fn cases(cases: u32) -> TestRunner {
+    TestRunner::new(ProptestConfig {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: 100,
+        ..ProptestConfig::default()
+    })
+}
+
+/// An installation with three workspaces, to which this has happened.
+async fn led(history: &[Happens]) -> (Installation, Arc<Registry>) {
+    let installation = Installation::new();
+    let registry = installation.open().await;
+    for id in WORKSPACES {
+        let made = registry.create_workspace(&act(), workspace(id)).await;
+        made.unwrap();
+    }
+    for (n, happens) in history.iter().enumerate() {
+        match happens {
+            Happens::Add(at) => {
+                let new = NewCredential {
+                    workspace: WORKSPACES[*at].parse().unwrap(),
+                    ..key(&format!("k{n}"), "sk-1")
+                };
+                registry.add(&act(), new).await.unwrap();
+            }
+            Happens::Refuse => {
+                let refused = registry.audit().refused(&act(), "wrong-token").await;
+                refused.unwrap();
+            }
+            Happens::Link => registry.inner.link(true).await,
+            Happens::Later(seconds) => {
+                let clock = &installation.clock;
+                clock.set(clock.now().as_second() + seconds);
+            }
+        }
+    }
+    (installation, registry)
+}
+
+/// All that a search finds, page after page.
+async fn paged(registry: &Registry, filter: &AuditFilter, page: usize) -> Vec<AuditRecord> {
+    let (mut all, mut before) = (Vec::new(), None::<Cursor>);
+    loop {
+        let found = registry.audit().search(filter, before, page).await.unwrap();
+        assert!(found.records.len() <= page);
+        all.extend(found.records);
+        let Some(next) = found.before else {
+            return all;
+        };
+        // As it goes through an address.
+        assert_eq!(next.to_string().parse::<Cursor>().as_ref(), Ok(&next));
+        before = Some(next);
+    }
+}
+
+fn limited_to(workspace: &str) -> Scope {
+    Scope::Only(Arc::new([workspace.parse().unwrap()].into()))
+}
+
+#[test]
+fn pages_of_whatever_size_are_the_whole_log_newest_first() {
+    let filters = [
+        AuditFilter::default(),
+        AuditFilter {
+            within: limited_to("beta"),
+            ..AuditFilter::default()
+        },
+        AuditFilter {
+            workspace: Some("acme".parse().unwrap()),
+            ..AuditFilter::default()
+        },
+        AuditFilter {
+            event: Some(Event::CredentialCreated),
+            ..AuditFilter::default()
+        },
+    ];
+    let lives = (history(), 1..70usize);
+    let outcome = cases(60).run(&lives, |(history, page)| {
+        runtime().block_on(async {
+            let (_installation, registry) = led(&history).await;
+            for filter in &filters {
+                let mut expected = exported(&registry, filter.clone()).await;
+                expected.reverse();
+                let found = paged(&registry, filter, page).await;
+                prop_assert_eq!(places(&found), places(&expected));
+                prop_assert_eq!(found, expected);
+            }
+            Ok(())
+        })
+    });
+    outcome.unwrap();
+}
+
+/// Short enough for people to read when a test fails.
+fn places(records: &[AuditRecord]) -> Vec<String> {
+    let place = |it: &AuditRecord| format!("{} {} {}", it.at, it.chain, it.position);
+    records.iter().map(place).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_is_limited_sees_neither_other_workspaces_nor_what_is_about_none() {
+    let all = [
+        Happens::Add(0),
+        Happens::Add(1),
+        Happens::Refuse,
+        Happens::Link,
+    ];
+    let (_installation, registry) = led(&all).await;
+    let filter = AuditFilter {
+        within: limited_to("beta"),
+        ..AuditFilter::default()
+    };
+    let told = exported(&registry, filter.clone()).await;
+    let beta = Some("beta".parse().unwrap());
+    assert!(told.iter().all(|record| record.workspace == beta));
+    let told: Vec<_> = told.iter().map(|record| record.event).collect();
+    assert_eq!(
+        told,
+        [
+            Event::WorkspaceCreated,
+            Event::ChainBegun,
+            Event::CredentialCreated
+        ]
+    );
+    let file = written(&registry, filter).await;
+    for hidden in [
+        "workspace/acme",
+        "workspace/gamma",
+        "wrong-token",
+        "chains_linked",
+    ] {
+        assert!(!file.contains(hidden), "{hidden}");
+    }
+    // What is hidden is there as its hash, and the whole is checked all the same.
+    let checked = checked(&file, &registry.audit().public_key()).unwrap();
+    assert_eq!(checked.chains, 2);
+    let (hidden, all) = (checked.hidden, checked.records);
+    assert!(hidden > 0 && all == hidden + 3, "{checked:?}");
+}
+
+/// An export as it is written to a file: one JSON object a line.
+async fn written(registry: &Registry, filter: AuditFilter) -> String {
+    let mut export = registry.audit().export(filter, None);
+    let mut file = String::new();
+    while let Some(lines) = export.next().await.unwrap() {
+        for line in lines {
+            let json = match line {
+                Line::Record(it) => json!({
+                    "chain": it.chain.as_str(),
+                    "position": it.position,
+                    "event": it.event,
+                    "stored": it.stored,
+                }),
+                Line::Hidden {
+                    chain,
+                    position,
+                    record,
+                } => json!({
+                    "chain": chain.as_str(),
+                    "position": position,
+                    "recordHash": record,
+                }),
+                Line::End {
+                    chain,
+                    installation,
+                    head,
+                    ..
+                } => json!({
+                    "chain": chain.as_str(),
+                    "end": {
+                        "installation": installation,
+                        "head": head,
+                    },
+                }),
+            };
+            file.push_str(&format!("{json}\n"));
+        }
+    }
+    file
+}
+
+fn checked(file: &str, key: &PublicKey) -> Result<Checked, ExportError> {
+    verify_export(file.as_bytes(), key)
+}
+
+#[test]
+fn any_export_is_confirmed_with_the_public_key_alone_and_by_no_other() {
+    let outcome = cases(30).run(&history(), |history| {
+        runtime().block_on(async {
+            let (_installation, registry) = led(&history).await;
+            let (_other, elsewhere) = led(&[]).await;
+            let file = written(&registry, AuditFilter::default()).await;
+            let verified = registry.audit().verify().await.unwrap();
+            let found = checked(&file, &registry.audit().public_key()).unwrap();
+            prop_assert_eq!(found.records, verified.records);
+            prop_assert_eq!((found.hidden, found.chains), (0, 1 + WORKSPACES.len()));
+            let other = checked(&file, &elsewhere.audit().public_key());
+            let is_unsigned = matches!(other, Err(ExportError::Unsigned { .. }));
+            prop_assert!(is_unsigned);
+            Ok(())
+        })
+    });
+    outcome.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_line_of_an_export_that_is_edited_left_out_moved_or_doubled_is_found() {
+    let all = [
+        Happens::Add(0),
+        Happens::Refuse,
+        Happens::Add(1),
+        Happens::Add(0),
+        Happens::Link,
+    ];
+    let (_installation, registry) = led(&all).await;
+    let key = registry.audit().public_key();
+    for within in [Scope::All, limited_to("acme")] {
+        let filter = AuditFilter {
+            within,
+            ..AuditFilter::default()
+        };
+        let file = written(&registry, filter).await;
+        let lines: Vec<_> = file.lines().map(str::to_owned).collect();
+        checked(&file, &key).unwrap();
+        for at in 0..lines.len() {
+            let edited = {
+                let mut edited = lines.clone();
+                edited[at] = edit_line(&lines[at]);
+                edited
+            };
+            let (mut left_out, mut moved) = (lines.clone(), lines.clone());
+            let line = left_out.remove(at);
+            let to = (at + 1) % lines.len();
+            moved.swap(at, to);
+            let mut doubled = lines.clone();
+            doubled.insert(at, line);
+            let (one, next) = (chain_in(&lines[at]), chain_in(&lines[to]));
+            // Which of two chains comes first is of no matter.
+            let is_moved = one == next && at < to;
+            for (what, lines) in [
+                ("edited", Some(edited)),
+                ("left out", Some(left_out)),
+                ("doubled", Some(doubled)),
+                ("moved", is_moved.then_some(moved)),
+            ] {
+                let Some(lines) = lines else {
+                    continue;
+                };
+                let file = lines.join("\n");
+                assert!(checked(&file, &key).is_err(), "line {at} {what}:\n{file}");
+            }
+        }
+        let cut = lines[..lines.len() - 1].join("\n");
+        let error = checked(&cut, &key).unwrap_err();
+        assert!(matches!(error, ExportError::CutShort { .. }), "{error}");
+    }
+    assert!(matches!(checked("", &key), Err(ExportError::Empty)));
+}
+
+fn chain_in(line: &str) -> Value {
+    serde_json::from_str::<Value>(line).unwrap()["chain"].clone()
+}
+
+/// Another text, hash or head in the same form.
+fn edit_line(line: &str) -> String {
+    let mut json: Value = serde_json::from_str(line).unwrap();
+    if let Some(stored) = json["stored"].as_str() {
+        json["stored"] = stored
+            .replace("tok_tester", "tok_nobody")
+            .replace("system", "nobody")
+            .into();
+    } else if let Some(hash) = json["recordHash"].as_str() {
+        let last = if hash.ends_with('0') { '1' } else { '0' };
+        json["recordHash"] = format!("{}{last}", &hash[..hash.len() - 1]).into();
+    } else {
+        let head = json["end"]["head"].as_str().unwrap();
+        let mut head = BASE64_STANDARD.decode(head).unwrap();
+        head[9] ^= 1;
+        json["end"]["head"] = BASE64_STANDARD.encode(head).into();
+    }
+    let edited = json.to_string();
+    assert_ne!(serde_json::from_str::<Value>(line).unwrap(), json, "{line}");
+    edited
+}

@@ -1,0 +1,135 @@
+//! What one credential's entries share through all its life, and pass on without a lock: the word to stop what is in
+//! flight, and the note that someone tried to use it in vain.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicI64, Ordering},
+};
+
+use tokio::sync::{Notify, mpsc};
+
+use super::CredentialEntry;
+use crate::{clock::Ratchet, model::Refusal};
+
+/// One for each credential.
+pub(crate) struct Signals {
+    cut: AtomicBool,
+    waiting: Notify,
+    /// When each kind of attempt was noted last, in seconds since the epoch.
+    noted: [AtomicI64; Attempt::KINDS],
+    notices: Arc<Notices>,
+}
+
+/// Where notices go: a bounded queue to the one who puts them on record.
+pub(crate) struct Notices {
+    queue: mpsc::Sender<Notice>,
+    clock: Arc<Ratchet>,
+}
+
+/// A use that came to nothing.
+pub(crate) struct Notice {
+    pub(crate) entry: Arc<CredentialEntry>,
+    pub(crate) attempt: Attempt,
+}
+
+/// Why it came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    Expired,
+    Revoked,
+    Undecryptable,
+}
+
+impl Attempt {
+    const KINDS: usize = 3;
+
+    fn of(refusal: Refusal) -> Option<Self> {
+        match refusal {
+            Refusal::CredentialExpired => Some(Self::Expired),
+            Refusal::CredentialRevoked => Some(Self::Revoked),
+            Refusal::CredentialUndecryptable => Some(Self::Undecryptable),
+            _ => None,
+        }
+    }
+}
+
+/// Notes a refused use, at most once an hour for each credential and kind. Only on the way to a refusal; two atomic
+/// operations, and a place in the queue for the first. Never waits: what the full queue does not take, the next tries.
+pub(crate) fn attempt(entry: &Arc<CredentialEntry>, refusal: Refusal) {
+    let Some(attempt) = Attempt::of(refusal) else {
+        return;
+    };
+    let signals = &entry.signals;
+    let noted = &signals.noted[attempt as usize];
+    let now = signals.notices.clock.now().as_second();
+    let before = noted.load(Ordering::Relaxed);
+    let mine = now - before >= SECONDS_BETWEEN
+        && noted
+            .compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok();
+    if !mine {
+        return;
+    }
+    let notice = Notice {
+        entry: entry.clone(),
+        attempt,
+    };
+    if signals.notices.queue.try_send(notice).is_err() {
+        signals.forget(attempt);
+    }
+}
+
+impl Signals {
+    pub(crate) fn new(notices: Arc<Notices>) -> Self {
+        Self {
+            cut: AtomicBool::new(false),
+            waiting: Notify::new(),
+            noted: [const { AtomicI64::new(NEVER) }; Attempt::KINDS],
+            notices,
+        }
+    }
+
+    /// Stops what is in flight, for good.
+    pub(crate) fn cut(&self) {
+        self.cut.store(true, Ordering::Release);
+        self.waiting.notify_waiters();
+    }
+
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Acquire)
+    }
+
+    pub(crate) async fn wait_for_cut(&self) {
+        let notified = self.waiting.notified();
+        tokio::pin!(notified);
+        // In the list before the flag is read: a word given in between is not missed.
+        notified.as_mut().enable();
+        if !self.is_cut() {
+            notified.await;
+        }
+    }
+
+    /// The next attempt is noted whenever it comes.
+    pub(crate) fn forget(&self, attempt: Attempt) {
+        self.noted[attempt as usize].store(NEVER, Ordering::Relaxed);
+    }
+}
+
+impl Notices {
+    pub(crate) fn new(clock: Arc<Ratchet>) -> (Arc<Self>, mpsc::Receiver<Notice>) {
+        let (queue, notices) = mpsc::channel(QUEUE);
+        (Arc::new(Self { queue, clock }), notices)
+    }
+}
+
+impl Notice {
+    /// It could not be put on record, so the next one is to be noted whenever it comes.
+    pub(crate) fn forget(&self) {
+        self.entry.signals.forget(self.attempt);
+    }
+}
+
+const SECONDS_BETWEEN: i64 = 3_600;
+/// Longer ago than anything, and not so long that a difference overflows.
+const NEVER: i64 = i64::MIN / 2;
+const QUEUE: usize = 256;

@@ -1,0 +1,100 @@
+//! What can be wrong with a chain, and why it is not read or not changed.
+
+use crate::error::StorageError;
+
+/// What is wrong with a chain.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Damage {
+    /// It is cut short, or no head at all.
+    #[error("its head cannot be read")]
+    HeadUnreadable,
+    /// A later release has written it.
+    #[error(
+        "its head has format {format}, and this release knows 1: use the release that wrote it"
+    )]
+    HeadNewer {
+        /// The format that it names.
+        format: u8,
+    },
+    /// The signature is not that of the key that signs this chain.
+    #[error("its head is not signed by this installation: edited, or written by someone else")]
+    HeadForged,
+    /// It was there, as far as is known from elsewhere.
+    #[error("its head is gone")]
+    HeadGone,
+    /// A state from before was put in the place of a later one.
+    #[error("its head was put back to an older state ({found}, and {known} was seen)")]
+    Older {
+        /// The sequence number that is there.
+        found: u64,
+        /// The one that was there.
+        known: u64,
+    },
+    /// It is not the continuation of what was seen.
+    #[error(
+        "its head does not lead on from the state that was last seen: another history was put in its place"
+    )]
+    Forked,
+    /// A page of the map is not what the head names.
+    #[error("a page of its map is gone or edited")]
+    PageGone,
+    /// A commit's records are not what the head names.
+    #[error("the records of commit {seq} are gone or edited")]
+    CommitGone {
+        /// The commit's sequence number.
+        seq: u64,
+    },
+    /// A segment is not what its successor names.
+    #[error("segment {number} of its records is gone or edited")]
+    Segment {
+        /// Its number.
+        number: u64,
+    },
+}
+
+/// Why a chain was not read.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LoadError {
+    /// It is not what was written.
+    #[error(transparent)]
+    Damaged(#[from] Damage),
+    /// The backend failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// Why a commit was not made, or is not known to have been.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommitError {
+    /// Another one came first. Nothing was changed: read the head, and decide again.
+    #[error("someone else has changed the chain meanwhile")]
+    Raced,
+    /// The backend failed before the swap. Nothing was changed.
+    #[error(transparent)]
+    NotBegun(StorageError),
+    /// The backend did not answer to the swap, or failed afterwards. The change was made or not; the head tells, once it has
+    /// passed `seq`.
+    #[error("whether the change was made is not known: {error}")]
+    OutcomeUnknown {
+        /// The sequence number that the commit has, if it was made.
+        seq: u64,
+        /// What the backend said.
+        error: StorageError,
+    },
+    /// A record is larger than any reader expects.
+    #[error("a record has {len} bytes, and {limit} are the limit")]
+    RecordTooLong {
+        /// Its length.
+        len: usize,
+        /// The longest that there may be.
+        limit: usize,
+    },
+    /// The chain has as many documents as it can.
+    #[error("there are more than 32,768 documents, which is the limit")]
+    TooManyDocuments,
+    /// What was to be moved to the archive is not what was written.
+    #[error(transparent)]
+    Damaged(Damage),
+}

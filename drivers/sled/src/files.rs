@@ -1,0 +1,111 @@
+//! Objects in files of their own: large ones, and segments. Each is on disk, whole, before it has its name.
+
+use std::{
+    fs::{self, Permissions},
+    io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use keyside_store::{
+    Effect, StorageError,
+    file::{self, FileError},
+};
+
+use nix::errno::Errno;
+
+use crate::{failure::Failure, room::Room};
+
+/// A folder of objects, by their keys.
+pub(super) struct Files {
+    folder: PathBuf,
+    /// None where nothing is written.
+    writing: Option<Writing>,
+}
+
+struct Writing {
+    room: Room,
+    /// The same as the tree's: a disk that fails one fails the other.
+    failure: Arc<Failure>,
+}
+
+impl Files {
+    pub(super) fn open(
+        folder: &Path,
+        room: &Room,
+        failure: &Arc<Failure>,
+    ) -> Result<Self, FileError> {
+        file::make_folder(folder)?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            writing: Some(Writing {
+                room: room.clone(),
+                failure: failure.clone(),
+            }),
+        })
+    }
+
+    pub(super) fn read_only(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            writing: None,
+        }
+    }
+
+    pub(super) fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        let found = file::read_if_there(&self.path(key));
+        found.map_err(StorageError::unavailable)
+    }
+
+    pub(super) fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StorageError> {
+        let Some(Writing { room, failure }) = &self.writing else {
+            return Err(StorageError::ReadOnly);
+        };
+        failure.check()?;
+        room.check(Effect::Finishes)?;
+        let path = self.path(key);
+        let folder = path.parent().unwrap_or(&self.folder);
+        let owner_only = Permissions::from_mode(0o600);
+        file::make_folder(folder)
+            .and_then(|()| file::replace(&path, bytes, owner_only))
+            .map_err(
+                |error| match error.raw_os_error() == Some(Errno::EIO as i32) {
+                    true => failure.latch("a file", error),
+                    // Nothing names what is missing, and the next try may succeed.
+                    false => StorageError::unavailable(error),
+                },
+            )
+    }
+
+    pub(super) fn delete(&self, key: &str) -> Result<(), StorageError> {
+        match fs::remove_file(self.path(key)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(StorageError::unavailable(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The keys that begin with `prefix`, which ends with a slash. What a crash has left unfinished is among them, as what no
+    /// head names.
+    pub(super) fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
+        let folder = self.path(prefix);
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(StorageError::unavailable(error)),
+        };
+        let key = |entry: io::Result<fs::DirEntry>| {
+            let name = entry.map_err(StorageError::unavailable)?.file_name();
+            Ok(format!("{prefix}{}", name.to_string_lossy()))
+        };
+        entries.map(key).collect()
+    }
+
+    /// Keys are made of chain names, numbers and hashes: none leads out of the folder.
+    fn path(&self, key: &str) -> PathBuf {
+        debug_assert!(!key.split('/').any(|part| part == ".."), "{key}");
+        self.folder.join(key)
+    }
+}

@@ -1,0 +1,91 @@
+//! Group commit: whoever waits for the disk waits together.
+
+use std::{
+    future::Future,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use tokio::sync::Mutex;
+
+use keyside_store::StorageError;
+
+/// Counts writes and remembers how many of them are on disk.
+#[derive(Default)]
+pub(super) struct Flush {
+    /// Writes made so far.
+    written: AtomicU64,
+    /// Writes known to be on disk. Its lock is held during a flush; those who queue for it mostly find theirs done.
+    durable: Mutex<u64>,
+}
+
+impl Flush {
+    pub(super) fn wrote(&self) {
+        self.written.fetch_add(1, Ordering::Release);
+    }
+
+    pub(super) fn written(&self) -> u64 {
+        self.written.load(Ordering::Acquire)
+    }
+
+    /// Returns when everything written before is on disk, by this flush or by one that began later.
+    pub(super) async fn share<F>(&self, flush: impl FnOnce() -> F) -> Result<(), StorageError>
+    where
+        F: Future<Output = Result<(), StorageError>>,
+    {
+        let mine = self.written();
+        let mut durable = self.durable.lock().await;
+        if *durable >= mine {
+            return Ok(());
+        }
+        let covered = self.written();
+        flush().await?;
+        *durable = covered;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, atomic::AtomicUsize};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn many_writers_share_few_flushes_and_each_is_covered() {
+        let (flush, flushes) = (Arc::new(Flush::default()), Arc::new(AtomicUsize::new(0)));
+        let writers: Vec<_> = (0..100)
+            .map(|_| {
+                let (flush, flushes) = (flush.clone(), flushes.clone());
+                tokio::spawn(async move {
+                    flush.wrote();
+                    let mine = flush.written();
+                    let count = || async {
+                        flushes.fetch_add(1, Ordering::SeqCst);
+                        tokio::task::yield_now().await;
+                        Ok(())
+                    };
+                    flush.share(count).await.unwrap();
+                    assert!(*flush.durable.lock().await >= mine);
+                })
+            })
+            .collect();
+        for writer in writers {
+            writer.await.unwrap();
+        }
+        assert!(flushes.load(Ordering::SeqCst) < 10, "{flushes:?}");
+    }
+
+    #[tokio::test]
+    async fn a_failed_flush_covers_nobody() {
+        let flush = Flush::default();
+        flush.wrote();
+        let fail = || async {
+            Err(StorageError::Unavailable {
+                reason: "disk".to_owned(),
+            })
+        };
+        assert!(flush.share(fail).await.is_err());
+        assert!(flush.share(fail).await.is_err(), "the next one tries again");
+        assert!(flush.share(|| async { Ok(()) }).await.is_ok());
+    }
+}

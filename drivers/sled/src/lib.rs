@@ -1,0 +1,321 @@
+//! The embedded store: a folder of this machine, which one process owns.
+//!
+//! Small objects and the heads are in sled 0.34, large objects, segments and run records in files beside it. What the folder
+//! gives up when it was acknowledged, it gives up after a power cut too; what sled lacks for that is in `tree.rs`. All calls
+//! block, so each runs on the blocking pool.
+
+#![deny(missing_docs)]
+
+mod failure;
+mod files;
+mod flush;
+mod folder;
+mod room;
+mod run_log;
+mod sync;
+mod tree;
+
+use std::{path::Path, sync::Arc};
+
+use async_trait::async_trait;
+use keyside_store::{Archive, Backend, Edit, Effect, Notes, RunLog, Storage, StorageError};
+
+use self::{files::Files, room::Room, run_log::Segments, tree::Tree};
+pub use self::{folder::StoreOpenError, room::Floors};
+
+/// An open folder.
+pub struct EmbeddedStore(Arc<Opened>);
+
+struct Opened {
+    runs: Segments,
+    large: Files,
+    archive: Files,
+    /// Only reads are let through.
+    read_only: bool,
+    /// Declared last: with it goes the lock on the folder.
+    tree: Tree,
+}
+
+impl EmbeddedStore {
+    /// Opens the store in a folder, or makes one where there is none.
+    ///
+    /// # Errors
+    /// Each names its remedy.
+    pub async fn open(folder: &Path) -> Result<Arc<Self>, StoreOpenError> {
+        Self::open_with_room(folder, Floors::USUAL).await
+    }
+
+    /// The same, writing only while so many bytes of the disk are free.
+    ///
+    /// # Errors
+    /// As with [`Self::open`].
+    pub async fn open_with_room(
+        folder: &Path,
+        floors: Floors,
+    ) -> Result<Arc<Self>, StoreOpenError> {
+        let room = Room {
+            folder: folder.to_owned(),
+            floors,
+        };
+        Self::opened(folder, move || Opened::open(room)).await
+    }
+
+    /// Opens the store in a folder for reading. No byte in the folder changes: sled, which writes while it opens, gets a copy
+    /// of its own files.
+    ///
+    /// # Errors
+    /// As with [`Self::open`], and when there is no store.
+    pub async fn open_read_only(folder: &Path) -> Result<Arc<Self>, StoreOpenError> {
+        let owned = folder.to_owned();
+        Self::opened(folder, move || Opened::open_read_only(&owned)).await
+    }
+
+    async fn opened(
+        folder: &Path,
+        open: impl FnOnce() -> Result<Opened, StoreOpenError> + Send + 'static,
+    ) -> Result<Arc<Self>, StoreOpenError> {
+        // sled asserts what it reads (`pagecache/logger.rs`, `pagecache/snapshot.rs`): a folder that breaks an assertion is
+        // damaged, and what it says of that is for its authors.
+        let opened = tokio::task::spawn_blocking(move || quietly(open)).await;
+        let damaged = || StoreOpenError::damaged(folder, "sled cannot read it");
+        Ok(Arc::new(Self(Arc::new(
+            opened.ok().flatten().ok_or_else(damaged)??,
+        ))))
+    }
+
+    /// As a backend.
+    pub fn backend(self: &Arc<Self>) -> Backend {
+        Backend::of(self.clone())
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Opened) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let opened = self.0.clone();
+        let done = tokio::task::spawn_blocking(move || work(&opened)).await;
+        done.unwrap_or_else(|_| {
+            let reason = "the store could not read what it had written";
+            Err(StorageError::unavailable(reason))
+        })
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Opened) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        match self.0.read_only {
+            true => Err(StorageError::ReadOnly),
+            false => self.read(work).await,
+        }
+    }
+}
+
+/// Runs `work`; where it panics, nothing is printed.
+fn quietly<T>(work: impl FnOnce() -> T) -> Option<T> {
+    QUIET.with(|quiet| quiet.set(true));
+    static HOOK: std::sync::Once = std::sync::Once::new();
+    HOOK.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !QUIET.with(std::cell::Cell::get) {
+                before(panic);
+            }
+        }));
+    });
+    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    QUIET.with(|quiet| quiet.set(false));
+    done.ok()
+}
+
+thread_local! {
+    static QUIET: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+impl Opened {
+    fn open(room: Room) -> Result<Self, StoreOpenError> {
+        // First, because with it comes the lock on the folder.
+        let tree = Tree::open(room.clone())?;
+        let folder = room.folder.clone();
+        Ok(Self {
+            large: Files::open(&folder.join(LARGE), &room, &tree.failure)?,
+            archive: Files::open(&folder.join(ARCHIVE), &room, &tree.failure)?,
+            runs: Segments::open(&folder.join(RUNS), room)?,
+            read_only: false,
+            tree,
+        })
+    }
+
+    fn open_read_only(folder: &Path) -> Result<Self, StoreOpenError> {
+        let tree = Tree::open_copy(folder)?;
+        Ok(Self {
+            large: Files::read_only(&folder.join(LARGE)),
+            archive: Files::read_only(&folder.join(ARCHIVE)),
+            runs: Segments::open_read_only(&folder.join(RUNS))?,
+            read_only: true,
+            tree,
+        })
+    }
+
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        match self.tree.get(key)? {
+            Some(bytes) => Ok(Some(bytes)),
+            None => self.large.get(key),
+        }
+    }
+
+    fn put_new(&self, key: &str, bytes: &[u8]) -> Result<(), StorageError> {
+        self.tree.expect_writable()?;
+        match bytes.len() > LARGEST_IN_TREE {
+            true => self.large.put(key, bytes),
+            false => self.tree.put(key, bytes),
+        }
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
+        let mut keys = self.tree.list(prefix)?;
+        keys.extend(self.large.list(prefix)?);
+        keys.sort_unstable();
+        Ok(keys)
+    }
+}
+
+#[async_trait]
+impl Storage for EmbeddedStore {
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        let key = key.to_owned();
+        self.read(move |opened| opened.get(&key)).await
+    }
+
+    async fn get_all(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
+        let keys = keys.to_vec();
+        self.read(move |opened| keys.iter().map(|key| opened.get(key)).collect())
+            .await
+    }
+
+    async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<(), StorageError> {
+        let (key, bytes) = (key.to_owned(), bytes.to_vec());
+        self.write(move |opened| opened.put_new(&key, &bytes)).await
+    }
+
+    async fn swap(
+        &self,
+        key: &str,
+        expected: Option<&[u8]>,
+        bytes: &[u8],
+    ) -> Result<(), StorageError> {
+        let (key, bytes) = (key.to_owned(), bytes.to_vec());
+        let expected = expected.map(<[u8]>::to_vec);
+        self.write(move |opened| opened.tree.swap(&key, expected, bytes))
+            .await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StorageError> {
+        let key = key.to_owned();
+        self.write(move |opened| {
+            opened.tree.delete(&key)?;
+            opened.large.delete(&key)
+        })
+        .await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
+        let prefix = prefix.to_owned();
+        self.read(move |opened| opened.list(&prefix)).await
+    }
+
+    async fn sync(&self) -> Result<(), StorageError> {
+        let to_disk = || self.write(|opened| opened.tree.to_disk());
+        self.0.tree.flush.share(to_disk).await
+    }
+
+    async fn expect_room(&self, effect: Effect) -> Result<(), StorageError> {
+        self.write(move |opened| opened.tree.expect_room(effect))
+            .await
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.0.tree.failure()
+    }
+}
+
+#[async_trait]
+impl Archive for EmbeddedStore {
+    async fn put_new(&self, chain: &str, number: u64, bytes: &[u8]) -> Result<(), StorageError> {
+        let (name, bytes) = (segment(chain, number), bytes.to_vec());
+        self.write(move |opened| opened.archive.put(&name, &bytes))
+            .await
+    }
+
+    async fn get(&self, chain: &str, number: u64) -> Result<Option<Vec<u8>>, StorageError> {
+        let name = segment(chain, number);
+        self.read(move |opened| opened.archive.get(&name)).await
+    }
+}
+
+#[async_trait]
+impl RunLog for EmbeddedStore {
+    async fn append(&self, position: u64, block: Vec<u8>) -> Result<(), StorageError> {
+        self.write(move |opened| opened.runs.append(position, &block))
+            .await
+    }
+
+    async fn read(&self, from: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, StorageError> {
+        Self::read(self, move |opened| opened.runs.entries(from, limit)).await
+    }
+
+    async fn last(&self) -> Result<u64, StorageError> {
+        Self::read(self, |opened| Ok(opened.runs.last())).await
+    }
+
+    async fn edit(&self, edit: Edit) -> Result<(), StorageError> {
+        self.write(move |opened| opened.runs.edit(edit)).await
+    }
+
+    async fn forget(&self, position: u64) -> Result<(), StorageError> {
+        self.write(move |opened| opened.runs.forget(position)).await
+    }
+
+    /// Files of their own, which decide nothing: what the disk does to one side does not stop the other.
+    async fn sync(&self) -> Result<(), StorageError> {
+        let to_disk = || self.write(|opened| opened.runs.sync());
+        self.0.runs.flush.share(to_disk).await
+    }
+}
+
+#[async_trait]
+impl Notes for EmbeddedStore {
+    async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        let name = note(name);
+        Self::read(self, move |opened| opened.tree.get(&name)).await
+    }
+
+    async fn swap(
+        &self,
+        name: &str,
+        expected: Option<&[u8]>,
+        bytes: &[u8],
+    ) -> Result<(), StorageError> {
+        Storage::swap(self, &note(name), expected, bytes).await
+    }
+}
+
+fn segment(chain: &str, number: u64) -> String {
+    format!("{chain}/{number:012}")
+}
+
+fn note(name: &str) -> String {
+    format!("note/{name}")
+}
+
+/// Bytes of the largest value that sled gets. A leaf of sled 0.34.7 holds up to 16 values, 17 before it is split
+/// (`node.rs`, `should_split`), and a page above 128 KiB becomes a file in `blobs/` that it never fsyncs
+/// (`pagecache/blob_io.rs`): 17 values with their keys stay below.
+const LARGEST_IN_TREE: usize = 6 << 10;
+/// In the store's folder.
+const LARGE: &str = "objects";
+const ARCHIVE: &str = "audit";
+const RUNS: &str = "runs";
+
+#[cfg(test)]
+mod tests;

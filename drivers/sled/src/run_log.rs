@@ -1,0 +1,296 @@
+//! A log in files of its own, for entries that are many, small and soon forgotten: each file is a stretch of the log, and the
+//! oldest goes whole. What stands in memory is the list of files, and where the entries of two of them lie.
+//!
+//! Whatever survives a crash is a prefix: a file is on disk before the next one begins, and what is cut off at its end is
+//! taken away at the next opening. Damage elsewhere costs the entries that it has hit. The calls block.
+
+mod segment;
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    io::{self, Read},
+    num::NonZeroU64,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use self::segment::Segment;
+use keyside_store::{
+    Edit, Effect, StorageError,
+    file::{self, FileError},
+};
+
+use crate::{
+    flush::Flush,
+    room::{Floors, Room},
+};
+
+/// An open log. One process has it: whoever opens it sees to that.
+pub(super) struct Segments {
+    pub(super) flush: Flush,
+    room: Room,
+    files: Mutex<Files>,
+}
+
+struct Files {
+    folder: PathBuf,
+    /// The position that each file begins with, which is its name; oldest first.
+    firsts: Vec<u64>,
+    /// The last one, which is written to.
+    current: Option<Segment>,
+    /// The one before that was read last.
+    older: Option<Segment>,
+}
+
+impl Segments {
+    /// Opens the log in `folder`, or begins one.
+    pub(super) fn open(folder: &Path, room: Room) -> Result<Self, FileError> {
+        file::make_folder(folder)?;
+        Ok(Self {
+            flush: Flush::default(),
+            room,
+            files: Mutex::new(Files::open(folder).map_err(FileError::at(folder))?),
+        })
+    }
+
+    /// The log in `folder`, or none where there is no folder, for reading: what a crash has left is passed over.
+    pub(super) fn open_read_only(folder: &Path) -> Result<Self, FileError> {
+        let room = Room {
+            folder: folder.to_owned(),
+            floors: Floors::USUAL,
+        };
+        let files = match folder.is_dir() {
+            true => Files::look(folder).map_err(FileError::at(folder))?,
+            false => Files::none(folder),
+        };
+        Ok(Self {
+            flush: Flush::default(),
+            room,
+            files: Mutex::new(files),
+        })
+    }
+
+    /// Writes the entry after the last one.
+    pub(super) fn append(&self, position: u64, entry: &[u8]) -> Result<(), StorageError> {
+        let mut files = self.files();
+        if position != files.last() + 1 {
+            return Err(StorageError::Conflict {
+                what: "the run records".to_owned(),
+            });
+        }
+        self.room.check(Effect::Adds)?;
+        files
+            .append(position, entry)
+            .map_err(StorageError::unavailable)?;
+        self.flush.wrote();
+        Ok(())
+    }
+
+    pub(super) fn entries(
+        &self,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Vec<u8>)>, StorageError> {
+        self.files()
+            .entries(from, limit)
+            .map_err(StorageError::unavailable)
+    }
+
+    pub(super) fn last(&self) -> u64 {
+        self.files().last()
+    }
+
+    /// Writes each file anew that `edit` makes something else of; on disk when it returns, and what was damaged is gone from
+    /// there. Others have their turn between two files.
+    pub(super) fn edit(&self, mut edit: Edit) -> Result<(), StorageError> {
+        let firsts = self.files().firsts.clone();
+        // Room for one file as it is and as it is to be, used again for the next.
+        let (mut old, mut new) = (Vec::new(), Vec::new());
+        for first in firsts {
+            let mut files = self.files();
+            files
+                .read(first, &mut old)
+                .map_err(StorageError::unavailable)?;
+            segment::edit(&old, first, &mut edit, &mut new);
+            if new != old {
+                // It only ever takes away, and that on record already.
+                self.room.check(Effect::Finishes)?;
+                files
+                    .replace(first, &new)
+                    .map_err(StorageError::unavailable)?;
+                self.flush.wrote();
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the files that end before `position`.
+    pub(super) fn forget(&self, position: u64) -> Result<(), StorageError> {
+        self.files()
+            .forget(position)
+            .map_err(StorageError::unavailable)?;
+        self.flush.wrote();
+        Ok(())
+    }
+
+    /// Brings what was written to disk. Others write meanwhile.
+    pub(super) fn sync(&self) -> Result<(), StorageError> {
+        let current = self.files().current.as_ref().map(Segment::file);
+        current.map_or(Ok(()), |file| {
+            file.sync_data().map_err(StorageError::unavailable)
+        })
+    }
+
+    fn files(&self) -> MutexGuard<'_, Files> {
+        // What is said of the files is changed after they were, and in one step.
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Files {
+    fn open(folder: &Path) -> io::Result<Self> {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            let unfinished = |first| Self::named(folder, first).with_extension(UNFINISHED);
+            if first(&path).is_some_and(|first| path == unfinished(first)) {
+                fs::remove_file(path)?;
+            }
+        }
+        let mut files = Self::look(folder)?;
+        if let Some(current) = &mut files.current {
+            current.cut_torn_end()?;
+        }
+        Ok(files)
+    }
+
+    /// Changes nothing.
+    fn look(folder: &Path) -> io::Result<Self> {
+        let mut files = Self::none(folder);
+        for entry in fs::read_dir(folder)? {
+            files.find(&entry?.path());
+        }
+        files.firsts.sort_unstable();
+        if let Some(first) = files.firsts.last() {
+            files.current = Some(Segment::open(&files.path(*first), *first)?);
+        }
+        Ok(files)
+    }
+
+    fn none(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            firsts: Vec::new(),
+            current: None,
+            older: None,
+        }
+    }
+
+    /// Takes a file for what its name says. What has another name is not ours.
+    fn find(&mut self, path: &Path) {
+        let named = |first: &u64| path == self.path(*first);
+        self.firsts.extend(first(path).filter(named));
+    }
+
+    fn path(&self, first: u64) -> PathBuf {
+        Self::named(&self.folder, first)
+    }
+
+    fn named(folder: &Path, first: u64) -> PathBuf {
+        folder.join(format!("{first:020}.{ENDING}"))
+    }
+
+    fn last(&self) -> u64 {
+        self.current.as_ref().map_or(0, Segment::last)
+    }
+
+    fn append(&mut self, position: u64, entry: &[u8]) -> io::Result<()> {
+        let current = match &mut self.current {
+            Some(current) if current.len() < FULL => current,
+            _ => self.begin(position)?,
+        };
+        current.append(position, entry)
+    }
+
+    /// Begins the next file. The one before is on disk then: of two that were not, the later might be the one to survive.
+    fn begin(&mut self, first: u64) -> io::Result<&mut Segment> {
+        if let Some(full) = &self.current {
+            full.file().sync_data()?;
+        }
+        let segment = Segment::write(&self.path(first), first, &[])?;
+        file::sync_folder(&self.folder)?;
+        self.firsts.push(first);
+        Ok(self.current.insert(segment))
+    }
+
+    fn entries(&mut self, from: u64, limit: usize) -> io::Result<Vec<(u64, Vec<u8>)>> {
+        let after = self.firsts.partition_point(|first| *first <= from);
+        let (mut place, mut found) = (after.saturating_sub(1), Vec::new());
+        while place < self.firsts.len() && found.len() < limit {
+            let segment = self.segment(self.firsts[place])?;
+            found.extend(segment.entries(from, limit - found.len())?);
+            place += 1;
+        }
+        Ok(found)
+    }
+
+    fn segment(&mut self, first: u64) -> io::Result<&Segment> {
+        if let Some(current) = self.current.as_ref().filter(|it| it.first() == first) {
+            return Ok(current);
+        }
+        let older = self.older.take().filter(|older| older.first() == first);
+        let older = older.map_or_else(|| Segment::open(&self.path(first), first), Ok)?;
+        Ok(self.older.insert(older))
+    }
+
+    /// What is in a file; nothing where it has been forgotten meanwhile.
+    fn read(&self, first: u64, contents: &mut Vec<u8>) -> io::Result<()> {
+        contents.clear();
+        if self.firsts.contains(&first) {
+            File::open(self.path(first))?.read_to_end(contents)?;
+        }
+        Ok(())
+    }
+
+    /// Whoever reads it, now or after a crash, sees the old contents or the new.
+    fn replace(&mut self, first: u64, contents: &[u8]) -> io::Result<()> {
+        let path = self.path(first);
+        let unfinished = path.with_extension(UNFINISHED);
+        let segment = Segment::write(&unfinished, first, contents)?;
+        segment.file().sync_data()?;
+        fs::rename(&unfinished, &path)?;
+        match self.firsts.last() == Some(&first) {
+            true => self.current = Some(segment),
+            false => self.older = Some(segment),
+        }
+        file::sync_folder(&self.folder)
+    }
+
+    fn forget(&mut self, position: u64) -> io::Result<()> {
+        while let [oldest, next, ..] = self.firsts[..]
+            && next <= position
+        {
+            self.older = None;
+            match fs::remove_file(self.path(oldest)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => self.firsts.remove(0),
+            };
+        }
+        Ok(())
+    }
+}
+
+/// The position that a file's name begins with.
+fn first(path: &Path) -> Option<u64> {
+    let stem = path.file_stem().and_then(OsStr::to_str)?;
+    stem.parse::<NonZeroU64>().ok().map(NonZeroU64::get)
+}
+
+/// Bytes after which a file takes no more entries.
+const FULL: u64 = 1 << 20;
+const ENDING: &str = "log";
+/// A file that was to take another's place.
+const UNFINISHED: &str = "new";
+
+#[cfg(test)]
+mod tests;

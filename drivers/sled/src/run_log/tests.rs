@@ -1,0 +1,213 @@
+use std::os::unix::fs::PermissionsExt;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::Floors;
+
+fn opened(folder: &TempDir) -> Segments {
+    with_reserve(folder, 0)
+}
+
+fn with_reserve(folder: &TempDir, reserve: u64) -> Segments {
+    let room = Room {
+        folder: folder.path().to_owned(),
+        floors: Floors::above(reserve),
+    };
+    Segments::open(&folder.path().join("runs"), room).unwrap()
+}
+
+/// Large enough for three to fill a file.
+fn large(position: u64) -> Vec<u8> {
+    let mut entry = vec![position as u8; 400 << 10];
+    entry[..8].copy_from_slice(&position.to_be_bytes());
+    entry
+}
+
+fn filled(folder: &TempDir, positions: impl IntoIterator<Item = u64>) -> Segments {
+    let log = opened(folder);
+    for position in positions {
+        log.append(position, &large(position)).unwrap();
+    }
+    log
+}
+
+fn positions(log: &Segments) -> Vec<u64> {
+    let entries = log.entries(0, usize::MAX).unwrap();
+    for (position, entry) in &entries {
+        assert_eq!(entry, &large(*position));
+    }
+    entries.into_iter().map(|(position, _)| position).collect()
+}
+
+fn files(folder: &TempDir) -> Vec<PathBuf> {
+    let files = fs::read_dir(folder.path().join("runs")).unwrap();
+    let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+/// Does to a file what a crash or a disk may.
+fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut contents = fs::read(path).unwrap();
+    change(&mut contents);
+    fs::write(path, contents).unwrap();
+}
+
+#[test]
+fn entries_come_back_from_any_file_also_after_opening_again() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(filled(&folder, 1..=10));
+    assert_eq!(files(&folder).len(), 4);
+    let log = opened(&folder);
+    assert_eq!(log.last(), 10);
+    assert_eq!(positions(&log), (1..=10).collect::<Vec<_>>());
+    for from in [3, 4, 10, 1] {
+        assert_eq!(log.entries(from, 1).unwrap(), [(from, large(from))]);
+    }
+    assert_eq!(log.entries(5, 3).unwrap().len(), 3);
+    assert!(log.entries(11, 1).unwrap().is_empty());
+    log.append(11, b"more").unwrap();
+    assert_eq!(log.entries(11, 9).unwrap(), [(11, b"more".to_vec())]);
+}
+
+#[test]
+fn an_end_that_was_torn_off_is_cut_wherever_it_was_and_the_next_entry_takes_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = opened(&folder);
+    for position in 1..=3 {
+        log.append(position, b"an entry").unwrap();
+    }
+    drop(log);
+    let file = &files(&folder)[0];
+    let whole = fs::read(file).unwrap();
+    let len = whole.len() / 3;
+    for cut in 2 * len..3 * len {
+        for tail in [&[][..], &[0; 64], &whole[..len / 2]] {
+            fs::write(file, [&whole[..cut], tail].concat()).unwrap();
+            let log = opened(&folder);
+            assert_eq!(log.last(), 2, "{cut}");
+            log.append(3, b"another").unwrap();
+            drop(log);
+            let log = opened(&folder);
+            assert_eq!(log.entries(2, 9).unwrap()[1], (3, b"another".to_vec()));
+            assert_eq!(log.entries(1, 9).unwrap().len(), 3);
+        }
+    }
+}
+
+#[test]
+fn damage_costs_the_entries_that_it_has_hit_and_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(filled(&folder, 1..=5));
+    let (first, last) = (&files(&folder)[0], &files(&folder)[1]);
+    let entry = fs::metadata(first).unwrap().len() as usize / 3;
+    // The length of the second entry, and something inside of the fourth.
+    change(first, |bytes| bytes[entry + 10] ^= 1);
+    change(last, |bytes| bytes[1_000] ^= 1);
+    let log = opened(&folder);
+    assert_eq!(positions(&log), [1, 3, 5]);
+    assert_eq!(log.entries(2, 1).unwrap()[0].0, 3);
+    log.append(6, &large(6)).unwrap();
+    assert_eq!(positions(&log), [1, 3, 5, 6]);
+}
+
+#[test]
+fn a_file_of_which_nothing_is_left_still_says_where_the_log_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(filled(&folder, 1..=4));
+    change(&files(&folder)[1], Vec::clear);
+    let log = opened(&folder);
+    assert_eq!((log.last(), positions(&log)), (3, vec![1, 2, 3]));
+    log.append(4, &large(4)).unwrap();
+    drop(log);
+    fs::remove_file(&files(&folder)[0]).unwrap();
+    assert_eq!(positions(&opened(&folder)), [4]);
+}
+
+#[test]
+fn whole_files_are_forgotten_and_never_the_last() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = filled(&folder, 1..=8);
+    for (before, left) in [(3, 1), (4, 4), (6, 4), (100, 7)] {
+        log.forget(before).unwrap();
+        assert_eq!(positions(&log), (left..=8).collect::<Vec<_>>(), "{before}");
+    }
+    assert_eq!(files(&folder).len(), 1);
+    drop(log);
+    let log = opened(&folder);
+    log.append(9, &large(9)).unwrap();
+    assert_eq!(positions(&log), [7, 8, 9]);
+}
+
+#[test]
+fn of_what_was_edited_nothing_is_left_in_any_file_nor_of_what_was_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = filled(&folder, 1..=5);
+    change(&files(&folder)[0], |bytes| bytes[10] ^= 1);
+    let edit = |position, _: &[u8]| (position % 2 == 0).then(|| b"short".to_vec());
+    log.edit(Box::new(edit)).unwrap();
+    let sizes = files(&folder)
+        .iter()
+        .map(|file| file.metadata().unwrap().len() >> 10)
+        .collect::<Vec<_>>();
+    // Of the first file the third entry is left, of the second the fifth.
+    assert_eq!(sizes, [400, 400]);
+    log.append(6, &large(6)).unwrap();
+    for log in [log, opened(&folder)] {
+        let entries = log.entries(0, 9).unwrap();
+        let short = |position| (position, b"short".to_vec());
+        let expected = [
+            short(2),
+            (3, large(3)),
+            short(4),
+            (5, large(5)),
+            (6, large(6)),
+        ];
+        assert_eq!(entries, expected);
+    }
+}
+
+#[test]
+fn an_edit_that_was_cut_off_leaves_what_was_there_and_nothing_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(filled(&folder, 1..=2));
+    let unfinished = files(&folder)[0].with_extension(UNFINISHED);
+    fs::write(&unfinished, "half").unwrap();
+    assert_eq!(positions(&opened(&folder)), [1, 2]);
+    assert_eq!(files(&folder).len(), 1);
+}
+
+#[test]
+fn what_is_no_file_of_the_log_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(filled(&folder, 1..=2));
+    for name in ["0.log", "5.log", "notes", "notes.new"] {
+        fs::write(folder.path().join("runs").join(name), "noise").unwrap();
+    }
+    assert_eq!(positions(&opened(&folder)), [1, 2]);
+    assert_eq!(files(&folder).len(), 5);
+}
+
+#[test]
+fn a_disk_without_room_refuses_what_is_new_and_gives_what_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(filled(&folder, 1..=4));
+    let log = with_reserve(&folder, u64::MAX);
+    let full = log.append(5, &large(5)).unwrap_err();
+    assert!(matches!(full, StorageError::Full { .. }), "{full}");
+    assert_eq!(positions(&log), [1, 2, 3, 4]);
+    log.forget(4).unwrap();
+    drop(log);
+    opened(&folder).append(5, &large(5)).unwrap();
+}
+
+#[test]
+fn folder_and_files_are_their_owners_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = filled(&folder, 1..=4);
+    log.edit(Box::new(|_, _: &[u8]| Some(Vec::new()))).unwrap();
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&folder.path().join("runs")), 0o700);
+    assert!(files(&folder).iter().all(|file| mode(file) == 0o600));
+}

@@ -1,0 +1,392 @@
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use keyside_store::contract;
+
+use super::*;
+
+async fn opened(folder: &Path) -> Arc<EmbeddedStore> {
+    EmbeddedStore::open(folder).await.unwrap()
+}
+
+async fn refused(folder: &Path) -> StoreOpenError {
+    let opened = EmbeddedStore::open(folder).await;
+    opened.err().expect("the store does not open")
+}
+
+async fn put(store: &EmbeddedStore, key: &str, bytes: &[u8]) -> Result<(), StorageError> {
+    Storage::put_new(store, key, bytes).await
+}
+
+async fn get(store: &EmbeddedStore, key: &str) -> Option<Vec<u8>> {
+    Storage::get(store, key).await.unwrap()
+}
+
+async fn to_disk(store: &EmbeddedStore) -> Result<(), StorageError> {
+    Storage::sync(store).await
+}
+
+/// A store with something of everything in it, closed again.
+async fn used(folder: &Path) {
+    let store = opened(folder).await;
+    put(&store, "a", b"kept").await.unwrap();
+    put(&store, "c/large", &[7; 20_000]).await.unwrap();
+    store.append(1, b"kept".to_vec()).await.unwrap();
+    let segment = Archive::put_new(&*store, "installation", 1, b"kept");
+    segment.await.unwrap();
+    to_disk(&store).await.unwrap();
+}
+
+#[tokio::test]
+async fn it_keeps_the_contract() {
+    let folders: Vec<_> = (0..4).map(|_| tempfile::tempdir().unwrap()).collect();
+    contract::storage(opened(folders[0].path()).await).await;
+    contract::archive(opened(folders[1].path()).await).await;
+    contract::run_log(opened(folders[2].path()).await).await;
+    contract::notes(opened(folders[3].path()).await).await;
+}
+
+#[tokio::test]
+async fn what_was_synced_is_there_after_opening_again() {
+    let folder = tempfile::tempdir().unwrap();
+    used(folder.path()).await;
+    let store = opened(folder.path()).await;
+    assert_eq!(get(&store, "a").await.unwrap(), b"kept");
+    assert_eq!(get(&store, "c/large").await.unwrap(), [7; 20_000]);
+    let runs = RunLog::read(&*store, 1, 9).await.unwrap();
+    assert_eq!(runs, [(1, b"kept".to_vec())]);
+    let segment = Archive::get(&*store, "installation", 1).await.unwrap();
+    assert_eq!(segment.unwrap(), b"kept");
+}
+
+/// Every file under a folder, with its contents and its time.
+fn contents(folder: &Path) -> BTreeMap<PathBuf, (Vec<u8>, std::time::SystemTime)> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => found.extend(contents(&path)),
+            false => {
+                let modified = path.metadata().unwrap().modified().unwrap();
+                found.insert(path.clone(), (fs::read(&path).unwrap(), modified));
+            }
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn reading_only_changes_no_byte_and_writes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    used(folder.path()).await;
+    // What a crash leaves: an unfinished snapshot, and a torn end.
+    fs::write(
+        folder.path().join("snap.0000000000001234.generating"),
+        "half",
+    )
+    .unwrap();
+    let runs = folder.path().join("runs/00000000000000000001.log");
+    let torn = [fs::read(&runs).unwrap(), b"torn".to_vec()].concat();
+    fs::write(&runs, torn).unwrap();
+    let before = contents(folder.path());
+    let store = EmbeddedStore::open_read_only(folder.path()).await.unwrap();
+    assert_eq!(get(&store, "a").await.unwrap(), b"kept");
+    assert_eq!(get(&store, "c/large").await.unwrap(), [7; 20_000]);
+    assert_eq!(store.last().await.unwrap(), 1);
+    for refused in [
+        put(&store, "b", b"1").await,
+        put(&store, "b", &[1; 20_000]).await,
+        Storage::swap(&*store, "b", None, b"1").await,
+        store.delete("a").await,
+        store.append(2, vec![]).await,
+        Archive::put_new(&*store, "installation", 2, b"1").await,
+    ] {
+        assert!(
+            matches!(refused, Err(StorageError::ReadOnly)),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(contents(folder.path()), before);
+    let locked = refused_reading(folder.path()).await;
+    assert!(matches!(locked, StoreOpenError::Locked { .. }), "{locked}");
+    drop(store);
+    opened(folder.path()).await;
+}
+
+async fn refused_reading(folder: &Path) -> StoreOpenError {
+    let opened = EmbeddedStore::open_read_only(folder).await;
+    opened.err().expect("the store does not open")
+}
+
+#[tokio::test]
+async fn a_folder_without_a_store_is_not_made_one_by_reading() {
+    let folder = tempfile::tempdir().unwrap();
+    refused_reading(&folder.path().join("none")).await;
+    refused_reading(folder.path()).await;
+    assert_eq!(contents(folder.path()).len(), 0);
+}
+
+/// The promise rests on it: sled writes no file in `blobs/`, which it would not fsync.
+#[tokio::test]
+async fn nothing_that_is_put_into_sled_becomes_one_of_its_blobs() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = opened(folder.path()).await;
+    let value = |number: usize| vec![number as u8; LARGEST_IN_TREE - number % 7];
+    for number in 0..2_000 {
+        let key = format!(
+            "workspace/{}/object/{:0>81}",
+            "w".repeat(64),
+            number * 7 % 500
+        );
+        put(&store, &key, &value(number)).await.unwrap();
+        if number % 3 == 0 {
+            let key = format!("workspace/{}/object/{:0>81}", "w".repeat(64), number % 500);
+            store.delete(&key).await.unwrap();
+        }
+        if number % 100 == 0 {
+            to_disk(&store).await.unwrap();
+        }
+    }
+    to_disk(&store).await.unwrap();
+    let blobs = || fs::read_dir(folder.path().join("blobs")).unwrap().count();
+    assert_eq!(blobs(), 0);
+    drop(store);
+    opened(folder.path()).await;
+    assert_eq!(blobs(), 0);
+}
+
+#[tokio::test]
+async fn a_large_object_that_is_deleted_is_gone_from_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = opened(folder.path()).await;
+    put(&store, "workspace/acme/object/1", &[7; 20_000])
+        .await
+        .unwrap();
+    assert_eq!(contents(&folder.path().join("objects")).len(), 1);
+    store.delete("workspace/acme/object/1").await.unwrap();
+    assert_eq!(contents(&folder.path().join("objects")).len(), 0);
+}
+
+#[tokio::test]
+async fn a_folder_in_use_says_so_and_opens_once_it_is_free() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = opened(folder.path()).await;
+    let error = refused(folder.path()).await;
+    assert!(matches!(error, StoreOpenError::Locked { .. }), "{error}");
+    assert!(error.to_string().contains("stop it"), "{error}");
+    drop(first);
+    opened(folder.path()).await;
+}
+
+#[tokio::test]
+async fn a_damaged_conf_file_is_mended_and_loses_nothing() {
+    for damage in [b"".as_slice(), b"short", &[0xff; 200]] {
+        let folder = tempfile::tempdir().unwrap();
+        used(folder.path()).await;
+        fs::write(folder.path().join("conf"), damage).unwrap();
+        let storage = opened(folder.path()).await;
+        assert_eq!(get(&storage, "a").await.unwrap(), b"kept");
+    }
+}
+
+#[tokio::test]
+async fn a_store_whose_files_were_emptied_or_taken_is_damaged_not_new() {
+    for file in ["db", "conf.kept"] {
+        for gone in [true, false] {
+            let folder = tempfile::tempdir().unwrap();
+            used(folder.path()).await;
+            let path = folder.path().join(file);
+            if gone {
+                fs::remove_file(&path).unwrap();
+            } else if file == "db" {
+                fs::write(&path, "").unwrap();
+            } else {
+                continue;
+            }
+            for snapshot in fs::read_dir(folder.path()).unwrap().flatten() {
+                if snapshot.file_name().to_string_lossy().starts_with("snap.") {
+                    fs::remove_file(snapshot.path()).unwrap();
+                }
+            }
+            let error = refused(folder.path()).await;
+            assert!(
+                matches!(error, StoreOpenError::Damaged { .. }),
+                "{file} {gone}: {error}"
+            );
+            assert!(error.to_string().contains("Restore"), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_unfinished_snapshot_of_a_crash_does_not_keep_it_from_opening() {
+    let folder = tempfile::tempdir().unwrap();
+    used(folder.path()).await;
+    fs::write(
+        folder.path().join("snap.00000000000012AB.generating"),
+        "half",
+    )
+    .unwrap();
+    let storage = opened(folder.path()).await;
+    assert!(get(&storage, "a").await.is_some());
+}
+
+#[tokio::test]
+async fn a_crash_while_a_store_was_made_leaves_one_that_is_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    used(folder.path()).await;
+    fs::write(folder.path().join("making"), "").unwrap();
+    fs::write(folder.path().join("conf"), "half").unwrap();
+    let storage = opened(folder.path()).await;
+    assert!(get(&storage, "a").await.is_none());
+    assert_eq!(storage.last().await.unwrap(), 0);
+    drop(storage);
+    opened(folder.path()).await;
+}
+
+#[tokio::test]
+async fn a_nearly_full_disk_refuses_writes_and_still_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    used(folder.path()).await;
+    let nothing = Floors {
+        finishes: u64::MAX,
+        ..Floors::above(u64::MAX)
+    };
+    let store = EmbeddedStore::open_with_room(folder.path(), nothing)
+        .await
+        .unwrap();
+    for effect in [Effect::Adds, Effect::EndsSooner, Effect::EndsUse] {
+        assert!(is_full(store.expect_room(effect).await), "{effect:?}");
+    }
+    for len in [1, 20_000] {
+        assert!(is_full(put(&store, "b", &vec![1; len]).await));
+    }
+    assert!(is_full(Storage::swap(&*store, "b", None, b"1").await));
+    assert!(is_full(store.append(2, vec![]).await));
+    // Removing garbage makes room.
+    store.delete("none").await.unwrap();
+    assert_eq!(get(&store, "a").await.unwrap(), b"kept");
+    assert_eq!(store.failure(), None, "nothing was written that failed");
+}
+
+#[tokio::test]
+async fn what_has_begun_is_finished_where_no_change_may_begin() {
+    let folder = tempfile::tempdir().unwrap();
+    used(folder.path()).await;
+    let store = EmbeddedStore::open_with_room(folder.path(), Floors::above(u64::MAX))
+        .await
+        .unwrap();
+    assert!(is_full(store.expect_room(Effect::Adds).await));
+    assert!(is_full(store.expect_room(Effect::EndsUse).await));
+    store.expect_room(Effect::Finishes).await.unwrap();
+    put(&store, "b", b"1").await.unwrap();
+    Storage::swap(&*store, "head", None, b"1").await.unwrap();
+    to_disk(&store).await.unwrap();
+    // Runs are not forgotten by adding any.
+    assert!(is_full(store.append(2, vec![]).await));
+    let forget = |_: u64, _: &[u8]| Some(Vec::new());
+    store.edit(Box::new(forget)).await.unwrap();
+    RunLog::sync(&*store).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_disk_that_failed_a_write_takes_none_before_a_restart_and_is_read_as_before() {
+    let folder = tempfile::tempdir().unwrap();
+    used(folder.path()).await;
+    let store = opened(folder.path()).await;
+    put(&store, "b", b"in doubt").await.unwrap();
+    let (db, away) = (folder.path().join("db"), folder.path().join("away"));
+    fs::rename(&db, &away).unwrap();
+    // It opens, and an fsync of it fails: EINVAL.
+    std::os::unix::fs::symlink("/dev/null", &db).unwrap();
+    assert!(has_failed(to_disk(&store).await));
+    fs::remove_file(&db).unwrap();
+    fs::rename(&away, &db).unwrap();
+    // It would succeed now, and say nothing of what was to be on disk before.
+    assert!(has_failed(to_disk(&store).await));
+    for len in [1, 20_000] {
+        assert!(has_failed(put(&store, "c", &vec![1; len]).await));
+    }
+    assert!(has_failed(store.delete("a").await));
+    assert!(has_failed(Storage::swap(&*store, "head", None, b"1").await));
+    assert!(has_failed(store.expect_room(Effect::EndsUse).await));
+    assert!(store.failure().unwrap().starts_with("db"));
+    assert_eq!(get(&store, "a").await.unwrap(), b"kept");
+    store.append(2, vec![]).await.unwrap();
+    RunLog::sync(&*store).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_cannot_be_opened_for_a_moment_refuses_changes_for_no_longer() {
+    let folder = tempfile::tempdir().unwrap();
+    used(folder.path()).await;
+    let store = opened(folder.path()).await;
+    let (db, away) = (folder.path().join("db"), folder.path().join("away"));
+    put(&store, "b", b"kept").await.unwrap();
+    fs::rename(&db, &away).unwrap();
+    let refused = to_disk(&store).await.unwrap_err();
+    assert!(
+        matches!(refused, StorageError::Unavailable { .. }),
+        "{refused}"
+    );
+    fs::rename(&away, &db).unwrap();
+    to_disk(&store).await.unwrap();
+    assert_eq!(store.failure(), None);
+    drop(store);
+    assert_eq!(
+        get(&*opened(folder.path()).await, "b").await.unwrap(),
+        b"kept"
+    );
+}
+
+#[tokio::test]
+async fn a_log_that_sled_does_not_understand_is_one_clear_error() {
+    let folder = tempfile::tempdir().unwrap();
+    used(folder.path()).await;
+    let db = folder.path().join("db");
+    let len = fs::metadata(&db).unwrap().len() as usize;
+    for entry in fs::read_dir(folder.path()).unwrap().flatten() {
+        if entry.file_name().to_string_lossy().starts_with("snap.") {
+            fs::remove_file(entry.path()).unwrap();
+        }
+    }
+    for seed in 0..40_usize {
+        let noise: Vec<_> = (0..len).map(|at| ((at * (seed + 3)) >> 3) as u8).collect();
+        fs::write(&db, noise).unwrap();
+        match EmbeddedStore::open(folder.path()).await {
+            Ok(_) => panic!("noise is no store"),
+            Err(error) => assert!(error.to_string().contains("Restore"), "{error}"),
+        }
+    }
+}
+
+fn is_full<T>(result: Result<T, StorageError>) -> bool {
+    matches!(result, Err(StorageError::Full { .. }))
+}
+
+fn has_failed<T>(result: Result<T, StorageError>) -> bool {
+    matches!(result, Err(StorageError::Failed { .. }))
+}
+
+#[tokio::test]
+async fn the_folder_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("data").join("store");
+    used(&folder).await;
+    assert_eq!(
+        folder.metadata().unwrap().permissions().mode() & 0o777,
+        0o700
+    );
+}
+
+#[tokio::test]
+async fn a_path_that_cannot_be_a_folder_is_named() {
+    let parent = tempfile::tempdir().unwrap();
+    let path = parent.path().join("file");
+    fs::write(&path, "").unwrap();
+    let error = refused(&path.join("store")).await;
+    assert!(
+        error.to_string().contains(&path.display().to_string()),
+        "{error}"
+    );
+}

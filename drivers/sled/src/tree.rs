@@ -1,0 +1,148 @@
+//! sled's calls, and what they lack: it writes ahead in one log, in order, and does not fsync it on Linux (sled #1351, #1452).
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use keyside_store::{Effect, StorageError};
+use sled::{Db, IVec};
+
+use crate::{
+    failure::Failure,
+    flush::Flush,
+    folder::{self, Held, OpenedFolder, StoreOpenError},
+    room::{Floors, Room},
+    sync::SyncError,
+};
+
+/// An open tree of small values.
+pub(super) struct Tree {
+    values: sled::Tree,
+    pub(super) flush: Flush,
+    room: Room,
+    pub(super) failure: Arc<Failure>,
+    /// Locked while sled writes: one write at a time.
+    writing: Mutex<()>,
+    db: Db,
+    /// Held as long as the store is open. Declared last: it is let go after sled has closed its files.
+    _held: Held,
+}
+
+impl Tree {
+    pub(super) fn open(room: Room) -> Result<Self, StoreOpenError> {
+        let opened = folder::open(&room.folder)?;
+        Self::of(opened, room)
+    }
+
+    /// A copy of the store in `folder`, thrown away at the end.
+    pub(super) fn open_copy(folder: &std::path::Path) -> Result<Self, StoreOpenError> {
+        let opened = folder::open_copy(folder)?;
+        let room = Room {
+            folder: folder.to_owned(),
+            floors: Floors::USUAL,
+        };
+        Self::of(opened, room)
+    }
+
+    fn of(OpenedFolder { db, held }: OpenedFolder, room: Room) -> Result<Self, StoreOpenError> {
+        let values = db
+            .open_tree(VALUES)
+            .map_err(|error| StoreOpenError::sled(&room.folder, &error))?;
+        Ok(Self {
+            values,
+            flush: Flush::default(),
+            room,
+            failure: Arc::default(),
+            writing: Mutex::default(),
+            db,
+            _held: held,
+        })
+    }
+
+    /// What the disk said when it failed a write, if it ever did.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.failure.reason()
+    }
+
+    pub(super) fn expect_room(&self, effect: Effect) -> Result<(), StorageError> {
+        self.failure.check()?;
+        self.room.check(effect)
+    }
+
+    pub(super) fn expect_writable(&self) -> Result<(), StorageError> {
+        self.failure.check()
+    }
+
+    /// Brings everything that was written to disk.
+    pub(super) fn to_disk(&self) -> Result<(), StorageError> {
+        {
+            let _writing = self.begin()?;
+            let written = self.db.flush();
+            written.map_err(|error| self.failure.latch("db", error))?;
+        }
+        folder::sync_db(&self.room.folder).map_err(|error| match error {
+            SyncError::NotAsked(error) => StorageError::unavailable(format!("db: {error}")),
+            SyncError::Failed(error) => self.failure.latch("db", error),
+        })
+    }
+
+    pub(super) fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        let stored = self.values.get(key).map_err(StorageError::unavailable)?;
+        Ok(stored.map(|value| value.to_vec()))
+    }
+
+    pub(super) fn put(&self, key: &str, value: &[u8]) -> Result<(), StorageError> {
+        self.room.check(Effect::Finishes)?;
+        self.write(|| self.values.insert(key, value))?;
+        Ok(())
+    }
+
+    pub(super) fn swap(
+        &self,
+        key: &str,
+        expected: Option<Vec<u8>>,
+        value: Vec<u8>,
+    ) -> Result<(), StorageError> {
+        self.room.check(Effect::Finishes)?;
+        let swap = || self.values.compare_and_swap(key, expected, Some(value));
+        self.write(swap)?.map_err(|_| StorageError::Conflict {
+            what: key.to_owned(),
+        })
+    }
+
+    pub(super) fn delete(&self, key: &str) -> Result<(), StorageError> {
+        self.write(|| self.values.remove(key))?;
+        Ok(())
+    }
+
+    pub(super) fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
+        let key = |key: sled::Result<IVec>| {
+            let key = key.map_err(StorageError::unavailable)?;
+            Ok(String::from_utf8_lossy(&key).into_owned())
+        };
+        self.values.scan_prefix(prefix).keys().map(key).collect()
+    }
+
+    /// Has sled write something, in memory and sooner or later to its log.
+    fn write<T>(&self, write: impl FnOnce() -> sled::Result<T>) -> Result<T, StorageError> {
+        let _writing = self.begin()?;
+        let written = write().map_err(|error| self.failure.latch("db", error))?;
+        self.flush.wrote();
+        Ok(written)
+    }
+
+    fn begin(&self) -> Result<MutexGuard<'_, ()>, StorageError> {
+        let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.failure.check()?;
+        Ok(writing)
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        // sled would write and wait once more, for a disk that has failed (`pagecache/logger.rs`, `Log::drop`).
+        if self.failure.reason().is_some() {
+            std::mem::forget(self.db.clone());
+        }
+    }
+}
+
+const VALUES: &str = "values";

@@ -1,0 +1,25 @@
+//! Tries the way to a provider as requests take it, for `keyside doctor`.
+
+use crate::egress::Egress;
+use crate::head_limits::HeadLimits;
+use crate::upstream::{self, Dialer, Reached, Unreached};
+use keyside_config::{BaseUrl, Provider, Proxy};
+use std::time::Duration;
+
+/// Connects to `base`, a host of `provider`, and closes the connection again; all within `limit`. Takes no place of those that
+/// requests have. A rustls crypto provider must be installed in the process.
+///
+/// # Errors
+/// The step that failed.
+pub async fn reach(
+    egress: &Egress,
+    proxy: &Proxy,
+    provider: &Provider,
+    base: &BaseUrl,
+    limit: Duration,
+) -> Result<Reached, Unreached> {
+    let (direct, proxied) = (egress.direct_tls(), egress.proxied_tls());
+    let dialer = Dialer::new(&direct, &proxied, limit, HeadLimits::of(&proxy.limits));
+    let route = egress.route(provider, base);
+    upstream::reach(&dialer, &route, base, limit).await
+}

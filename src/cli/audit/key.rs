@@ -1,0 +1,39 @@
+//! `keyside audit key`: what checks an export or a receipt where there is no Keyside.
+
+use clap::Args;
+use keyside_config::Sources;
+use serde_json::json;
+
+use super::{Admin, Answer, Failure};
+use crate::cli::at_rest::Folder;
+
+/// `keyside audit key`.
+#[derive(Args)]
+pub(crate) struct Key {
+    /// Read the data folder itself, while no Keyside serves it
+    #[arg(long)]
+    offline: bool,
+    #[command(flatten)]
+    admin: Admin,
+}
+
+impl Key {
+    pub(super) async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+        let key = match self.offline {
+            true => Folder::open(sources)
+                .await?
+                .log
+                .audit()
+                .public_key()
+                .to_string(),
+            false => {
+                let found = self.admin.client(sources)?.get(KEY).await?;
+                found["publicKey"].as_str().unwrap_or_default().to_owned()
+            }
+        };
+        let told = json!({ "publicKey": key });
+        answer.give(&told, |_| format!("{key}\n"))
+    }
+}
+
+const KEY: &str = "/api/audit/key";

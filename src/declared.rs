@@ -1,0 +1,34 @@
+//! The credentials that the settings declare.
+
+use std::{sync::Arc, time::Duration};
+
+use keyside_config::Settings;
+use keyside_credentials::{
+    CacheOptions, DeclaredCredentials, DeclaredOptions, SystemClock, source::SecretSource,
+};
+use keyside_vault::Vault;
+
+use crate::failure::{Failure, misconfigured};
+
+/// Not followed yet.
+pub(crate) fn of(
+    settings: &Settings,
+    vault: Option<Arc<Vault>>,
+    cache: Option<CacheOptions>,
+) -> Result<Arc<DeclaredCredentials>, Failure> {
+    let (poll, outage) = match &settings.vault {
+        Some(vault) => (vault.poll, vault.outage),
+        // No secret is followed there.
+        None => (Duration::MAX, Duration::MAX),
+    };
+    let options = DeclaredOptions {
+        credentials: settings.declared.clone(),
+        catalogue: Arc::new(settings.catalogue.clone()),
+        vault: vault.map(|vault| vault as Arc<dyn SecretSource>),
+        poll,
+        outage,
+        cache,
+        clock: Arc::new(SystemClock),
+    };
+    DeclaredCredentials::new(options).map_err(misconfigured)
+}
