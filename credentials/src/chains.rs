@@ -354,7 +354,7 @@ impl Chains {
         Ok(state)
     }
 
-    /// Puts something on the installation's record that changes no document. Shared with whoever asks for the same within a
+    /// Puts something on the installation's record that changes no document. Shared with others that ask for the same within a
     /// few milliseconds, so that they cost one commit; on disk when this returns.
     ///
     /// # Errors
@@ -385,7 +385,7 @@ impl Chains {
         let drafts: Vec<_> = waiting.iter().map(|it| it.draft.clone()).collect();
         let outcome = self.commit_notes(drafts).await;
         for Waiting { answer, .. } in waiting {
-            // Whoever asked may have given up.
+            // The caller may have given up.
             let _ = answer.send(outcome.clone());
         }
     }

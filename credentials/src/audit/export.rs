@@ -1,4 +1,4 @@
-//! The log on its way out: chain by chain, oldest first, each with its signed head at the end. Whoever has the public key can
+//! The log on its way out: chain by chain, oldest first, each with its signed head at the end. Anyone with the public key can
 //! check it, on another machine and without any of Keyside's data.
 
 use std::{collections::VecDeque, sync::Arc};

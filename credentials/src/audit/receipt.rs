@@ -1,7 +1,7 @@
 //! The receipt of an erasing: what its record says, signed by the installation.
 //!
 //! Nothing of it is kept. It is read off the record whenever it is asked for, so that it can be had again, and is the same
-//! each time. Whoever has the installation's public key can check it, on another machine.
+//! each time. Anyone with the installation's public key can check it, on another machine.
 
 use jiff::Timestamp;
 use keyside_store::{PublicKey, Signature, SigningKey, StorageError, chain::Stored};

@@ -1,4 +1,4 @@
-//! What whoever stored a secret should know.
+//! Warnings for the person who stored a secret.
 
 use std::fmt;
 
