@@ -55,6 +55,9 @@ type Keys = HashMap<WorkspaceId, Vec<Arc<SealingKey>>>;
 struct Stored {
     file: KeyringFile,
     kms: Kms,
+    /// The file's bytes when everything in it was last taken over: reading it again is most of what a start with 1,000
+    /// workspaces would do.
+    caught_up: Vec<u8>,
 }
 
 impl Keyring {
@@ -117,7 +120,11 @@ impl Keyring {
             signing,
             public_key: file.public_key,
             workspaces: RwLock::new(workspaces),
-            stored: Mutex::new(Stored { file, kms }),
+            stored: Mutex::new(Stored {
+                file,
+                kms,
+                caught_up: Vec::new(),
+            }),
         })
     }
 
@@ -225,7 +232,14 @@ impl Keyring {
     /// does not have.
     pub(crate) async fn catch_up(&self) -> Result<(), KeyringError> {
         let mut stored = self.stored.lock().await;
-        stored.read_again(&self.path).await?;
+        let Some(json) = read(&self.path)
+            .await?
+            .filter(|json| *json != stored.caught_up)
+        else {
+            return Ok(());
+        };
+        let file = KeyringFile::parse(&json, &self.path)?;
+        stored.take_over(Some(file), self.path.clone())?;
         let known = self.keys().clone();
         let is_known = |workspace: &WorkspaceId, key: &WrappedKey| {
             key_of(&known, workspace, &key.id).is_some()
@@ -234,6 +248,7 @@ impl Keyring {
         let unknown = file.without(is_known);
         let there = file.workspaces.values().map(Vec::len).sum::<usize>();
         if unknown.workspaces.is_empty() && there == known.values().map(Vec::len).sum::<usize>() {
+            stored.caught_up = json;
             return Ok(());
         }
         let service = stored.kms.service();
@@ -248,6 +263,10 @@ impl Keyring {
             (workspace.clone(), keys)
         });
         let in_file: Keys = in_file.collect();
+        // A key that did not unwrap now may do so later.
+        if in_file.values().map(Vec::len).sum::<usize>() == there {
+            stored.caught_up = json;
+        }
         *self.keys_mut() = in_file;
         Ok(())
     }
@@ -265,6 +284,13 @@ impl Keyring {
     }
 }
 
+/// The file as it is now. It is replaced whole, so no lock is needed to read it.
+async fn read(path: &Path) -> Result<Option<Vec<u8>>, KeyringError> {
+    let path = path.to_owned();
+    let read = tokio::task::spawn_blocking(move || file::read_if_there(&path)).await;
+    Ok(read.map_err(open::ended)??)
+}
+
 impl Stored {
     /// Takes over the file as it is now, which another process may have replaced, and keeps all others from replacing it until
     /// the lock is dropped.
@@ -279,14 +305,6 @@ impl Stored {
         let (lock, file, path) = read.map_err(open::ended)??;
         self.take_over(file, path)?;
         Ok(lock)
-    }
-
-    /// Takes over the file as it is now. It is replaced whole, so no lock is needed to read it.
-    async fn read_again(&mut self, path: &Path) -> Result<(), KeyringError> {
-        let owned = path.to_owned();
-        let read = tokio::task::spawn_blocking(move || KeyringFile::read(&owned)).await;
-        let file = read.map_err(open::ended)??;
-        self.take_over(file, path.to_owned())
     }
 
     /// Refuses a file of another installation, or with another public key: nothing may be wrapped together with that.
