@@ -312,7 +312,7 @@ impl Chains {
         drafts: Vec<Draft>,
         writes: Vec<Write>,
     ) -> Result<Arc<State>, CommitError> {
-        let at = self.clock.now();
+        let at = self.time_on(tracked, on, &drafts);
         let first = on.map_or(0, |on| on.head.records) + 1;
         let effect = drafts.first().map(|draft| draft.effect);
         let records = (first..).zip(drafts);
