@@ -14,7 +14,7 @@ use super::{ChangeError, Inner, Registry};
 use crate::{
     access::TokenDocument,
     audit::{Receipt, VerifyError},
-    chains::{Erased, RACES, pause},
+    chains::{Erased, Priority, RACES, pause},
     documents::{CREDENTIAL, Document},
     model::{Act, WorkspaceId, WorkspaceState, random_id},
     record::{Draft, Event, Gone, KeyAct, Record},
@@ -74,7 +74,7 @@ impl Inner {
         id: &WorkspaceId,
         expected: Option<WorkspaceState>,
     ) -> Result<(), ChangeError> {
-        let _begun = self.begin_in(by, id).await?;
+        let _begun = self.begin_in(by, id, Priority::High).await?;
         let workspace = self.snapshot.load().workspaces.get(id).cloned();
         let workspace = workspace.ok_or(ChangeError::WorkspaceUnknown)?;
         let mark = self.chains.mark(id).ok_or(ChangeError::WorkspaceUnknown)?;
@@ -174,7 +174,7 @@ impl Inner {
             return Ok(());
         };
         let own = self.chains.own();
-        let _changing = own.lock().await;
+        let _changing = own.lock(Priority::High).await;
         for _ in 0..RACES {
             let on = self.take_over_installation().await?;
             // Another process may have said it already, and made one of its id since.
