@@ -1,9 +1,11 @@
 //! The chains of an installation: its own, and one a workspace. Here a commit gets what it has in common with every other:
-//! the time, the signature, the installation's head that it was decided on, and the anchor outside the store.
+//! the time, the signature, the installation's head that it was decided on, and the anchor outside the store. In this process
+//! the changes of a chain take turns: `queue.rs`.
 
 mod accepted;
 mod anchors;
 mod marks;
+mod queue;
 mod reading;
 mod state;
 
@@ -20,13 +22,14 @@ use keyside_store::{
     Backend, PublicKey, StorageError,
     chain::{Chain, ChainName, Change, CommitError, Damage, LoadError, ObjectRef, State, Write},
 };
-use tokio::sync::{OwnedMutexGuard, oneshot};
+use tokio::sync::oneshot;
 
-use self::accepted::ACCEPTED;
+use self::{accepted::ACCEPTED, queue::Queue};
 pub(crate) use self::{
     accepted::Accepted,
     anchors::{Anchors, HEADS},
     marks::{Erased, Making, Mark},
+    queue::{Priority, Turn},
     state::InstallationState,
 };
 use crate::{clock::Ratchet, keyring::Keyring, model::WorkspaceId, record::Draft};
@@ -53,7 +56,7 @@ pub(crate) struct Tracked {
     pub(crate) chain: Chain,
     state: ArcSwapOption<State>,
     /// Held while it is changed from here: one change at a time.
-    changing: Arc<tokio::sync::Mutex<()>>,
+    changing: Arc<Queue>,
 }
 
 /// What a state of the installation's chain says of workspaces.
@@ -102,8 +105,9 @@ impl Tracked {
             .is_some_and(|known| order(&known) > order(state))
     }
 
-    pub(crate) async fn lock(&self) -> OwnedMutexGuard<()> {
-        self.changing.clone().lock_owned().await
+    /// Waits for its turn to change it.
+    pub(crate) async fn lock(&self, priority: Priority) -> Turn {
+        self.changing.lock(priority).await
     }
 }
 
@@ -312,7 +316,7 @@ impl Chains {
         drafts: Vec<Draft>,
         writes: Vec<Write>,
     ) -> Result<Arc<State>, CommitError> {
-        let at = self.clock.now();
+        let at = self.time_on(tracked, on, &drafts);
         let first = on.map_or(0, |on| on.head.records) + 1;
         let effect = drafts.first().map(|draft| draft.effect);
         let records = (first..).zip(drafts);
@@ -380,7 +384,7 @@ impl Chains {
     }
 
     async fn write_notes(&self) {
-        let _changing = self.own.lock().await;
+        let _changing = self.own.lock(Priority::Normal).await;
         let waiting = std::mem::take(&mut *self.waiting());
         let drafts: Vec<_> = waiting.iter().map(|it| it.draft.clone()).collect();
         let outcome = self.commit_notes(drafts).await;
@@ -442,7 +446,7 @@ impl Chains {
         let mut removed = 0;
         for tracked in tracked {
             // While it does not change, all that is for its next commit is garbage of a crash.
-            let _changing = tracked.lock().await;
+            let _changing = tracked.lock(Priority::Normal).await;
             if let Some(state) = tracked.state() {
                 removed += tracked.chain.sweep(&state).await?;
             }

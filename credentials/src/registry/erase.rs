@@ -14,7 +14,7 @@ use super::{ChangeError, Inner, Registry};
 use crate::{
     access::TokenDocument,
     audit::{Receipt, VerifyError},
-    chains::{Erased, RACES, pause},
+    chains::{Erased, Priority, RACES, pause},
     documents::{CREDENTIAL, Document},
     model::{Act, WorkspaceId, WorkspaceState, random_id},
     record::{Draft, Event, Gone, KeyAct, Record},
@@ -74,7 +74,7 @@ impl Inner {
         id: &WorkspaceId,
         expected: Option<WorkspaceState>,
     ) -> Result<(), ChangeError> {
-        let _begun = self.begin_in(by, id).await?;
+        let _begun = self.begin_in(by, id, Priority::High).await?;
         let workspace = self.snapshot.load().workspaces.get(id).cloned();
         let workspace = workspace.ok_or(ChangeError::WorkspaceUnknown)?;
         let mark = self.chains.mark(id).ok_or(ChangeError::WorkspaceUnknown)?;
@@ -174,7 +174,7 @@ impl Inner {
             return Ok(());
         };
         let own = self.chains.own();
-        let _changing = own.lock().await;
+        let _changing = own.lock(Priority::High).await;
         for _ in 0..RACES {
             let on = self.take_over_installation().await?;
             // Another process may have said it already, and made one of its id since.
@@ -237,7 +237,9 @@ impl Inner {
         let keys = receipt.destroyed_keys.iter().cloned().collect();
         let destroyed = self.keyring.destroy(&keys).await;
         destroyed.map_err(|error| ChangeError::ErasingUnfinished(error.into()))?;
-        let runs = self.runs.erase(id, receipt.erased_at).await;
+        // The log's time may be ahead of this clock, which the runs of the next one of this name are recorded by.
+        let until = receipt.erased_at.min(self.clock.now());
+        let runs = self.runs.erase(id, until).await;
         match runs {
             Some(_) => Ok(receipt),
             None => Err(ChangeError::ErasingUnfinished(runs_remain())),

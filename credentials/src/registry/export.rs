@@ -14,6 +14,7 @@ use super::change::decided;
 use super::{ChangeError, Filter, Inner, Registry, in_order};
 use crate::{
     audit::{AuditFilter, Head, Line},
+    chains::Priority,
     model::{Act, Scope, WorkspaceId},
     record::{AuditRecord, Draft, Event},
     snapshot::Snapshot,
@@ -93,7 +94,7 @@ impl Inner {
         by: &Act,
         id: &WorkspaceId,
     ) -> Result<(Arc<State>, Arc<Snapshot>), ChangeError> {
-        let _begun = self.begin_in(by, id).await?;
+        let _begun = self.begin_in(by, id, Priority::Normal).await?;
         let snapshot = self.snapshot.load_full();
         let workspace = snapshot.workspaces.get(id);
         let workspace = workspace.ok_or(ChangeError::WorkspaceUnknown)?;

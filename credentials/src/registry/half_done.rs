@@ -10,7 +10,7 @@ use keyside_store::chain::{CommitError, LoadError};
 
 use super::{ChangeError, Inner};
 use crate::{
-    chains::{Making, Mark, not_begun},
+    chains::{Making, Mark, Priority, not_begun},
     documents::{Document, WORKSPACE, WorkspaceDocument},
     keyring::KeyringError,
     model::{Act, WorkspaceId},
@@ -24,7 +24,7 @@ impl Inner {
         let marks = self.chains.marks();
         for (id, mark) in marks.iter() {
             let tracked = self.chains.of(id);
-            let _changing = tracked.lock().await;
+            let _changing = tracked.lock(Priority::Normal).await;
             if let Err(error) = self.finish_one(id, mark).await {
                 tracing::error!(workspace = %id, %error, "what a crash has left half done is finished at a later start");
             }

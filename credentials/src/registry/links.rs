@@ -13,7 +13,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::Inner;
 use crate::{
-    chains::{RACES, not_begun, pause},
+    chains::{Priority, RACES, not_begun, pause},
     model::{Act, WorkspaceId},
     record::{Draft, Event},
 };
@@ -111,7 +111,7 @@ impl Inner {
     pub(super) async fn link_due(&self) {
         let doubted = std::mem::take(&mut self.links.waiting().doubted);
         for id in doubted {
-            let _changing = self.chains.of(&id).lock().await;
+            let _changing = self.chains.of(&id).lock(Priority::Normal).await;
             if let Err(error) = self.read_workspace(&id).await {
                 tracing::debug!(workspace = %id, %error, "still not known");
                 self.links.doubt(id);
@@ -143,7 +143,7 @@ impl Inner {
 
     async fn write_links(&self, due: &[WorkspaceId]) -> Result<(), CommitError> {
         let own = self.chains.own();
-        let _changing = own.lock().await;
+        let _changing = own.lock(Priority::Normal).await;
         for _ in 0..RACES {
             self.chains.refresh(own).await.map_err(not_begun)?;
             // Before the marks are looked at: none of them may be older.

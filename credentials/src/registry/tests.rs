@@ -16,6 +16,7 @@ mod life;
 mod master_key;
 mod model;
 mod opening;
+mod priority;
 mod receipts;
 mod references;
 mod repetition;

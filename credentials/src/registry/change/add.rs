@@ -7,6 +7,7 @@ use keyside_config::{BaseUrl, Catalogue, Provider, Upstream};
 
 use super::{Made, about, detail, other_label, with_default};
 use crate::{
+    chains::Priority,
     documents::{CredentialDocument, Document, SourceDocument, Trace, WorkspaceDocument},
     model::{Act, CredentialId, Label, Warning, WorkspaceId, has_usual_form, refused_kind},
     record::{Draft, Event},
@@ -39,7 +40,7 @@ impl Inner {
             .ok_or(ChangeError::ProviderUnknown)?;
         let endpoint = endpoint(&provider, new.endpoint.as_deref())?;
         let secret = obtained.secret();
-        let _begun = self.begin_in(by, &new.workspace).await?;
+        let _begun = self.begin_in(by, &new.workspace, Priority::Normal).await?;
         let workspace = self.sound_workspace(&new.workspace)?;
         let id = self.new_id(by, new, &workspace.document);
         if let Some(made) = self.repeated(by, new, workspace.credentials.get(&id))? {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use keyside_config::Provider;
-use tokio::sync::OwnedMutexGuard;
 
 use super::{Begun, about, detail};
 use crate::{
+    chains::{Priority, Turn},
     damage::Damage,
     documents::{CredentialDocument, Document, Trace, WorkspaceDocument},
     keyring::Keyring,
@@ -31,7 +31,7 @@ pub(in crate::registry) struct Held<'a> {
     pub(in crate::registry) now: jiff::Timestamp,
     /// The records of the versions that are destroyed with it, because their time is over or another takes their place.
     pub(in crate::registry) ended: Vec<Draft>,
-    _begun: Begun<'a, OwnedMutexGuard<()>>,
+    _begun: Begun<'a, Turn>,
 }
 
 impl Inner {
@@ -40,8 +40,17 @@ impl Inner {
         by: &Act,
         id: &CredentialId,
     ) -> Result<Held<'_>, ChangeError> {
+        self.hold_with(Priority::Normal, by, id).await
+    }
+
+    pub(in crate::registry) async fn hold_with(
+        &self,
+        priority: Priority,
+        by: &Act,
+        id: &CredentialId,
+    ) -> Result<Held<'_>, ChangeError> {
         let of = self.workspace_of(id).await?;
-        let begun = self.begin_in(by, &of).await?;
+        let begun = self.begin_in(by, &of, priority).await?;
         let snapshot = self.snapshot.load();
         let (workspace, entry) = snapshot
             .credential(id)

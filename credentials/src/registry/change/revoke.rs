@@ -1,7 +1,8 @@
-//! Withdrawing a credential, at once and for good.
+//! Withdrawing a credential, at once and for good: before the changes that wait for the same workspace.
 
 use super::in_words;
 use crate::{
+    chains::Priority,
     model::{Act, CredentialId},
     record::Event,
     registry::{ChangeError, Inner, Revocation},
@@ -24,7 +25,7 @@ impl Inner {
         id: &CredentialId,
         revocation: &Revocation,
     ) -> Result<(), ChangeError> {
-        let mut held = self.hold(by, id).await?;
+        let mut held = self.hold_with(Priority::High, by, id).await?;
         held.expect(revocation.expected)?;
         let signals = held.entry.signals.clone();
         let trace = held.trace(held.document.current)?;

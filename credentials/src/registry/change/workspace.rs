@@ -6,7 +6,7 @@ use keyside_store::StorageError;
 
 use super::is_fit;
 use crate::{
-    chains::{Making, Mark, not_begun},
+    chains::{Making, Mark, Priority, not_begun},
     model::{Act, WorkspaceId},
     record::{Draft, Event},
     registry::{ChangeError, Inner, NewWorkspace},
@@ -45,9 +45,9 @@ impl Inner {
     ) -> Result<Arc<WorkspaceEntry>, ChangeError> {
         let tracked = self.chains.of(id);
         // Nobody is asked again whether they may: it is on record.
-        let _begun = self
-            .begin_under(&Act::system("begin"), || tracked.lock())
-            .await?;
+        let lock = tracked.lock(Priority::Normal).await;
+        let gate = self.gate.read().await;
+        let _begun = self.begin_under(&Act::system("begin"), lock, gate).await?;
         let now = self.chains.mark(id);
         let is_there = now.is_some_and(|now| now.is_there && now.incarnation == mark.incarnation);
         if !is_there {
@@ -68,8 +68,10 @@ impl Inner {
     /// Puts it on the installation's record that there is to be a workspace.
     async fn name(&self, by: &Act, new: &NewWorkspace) -> Result<Mark, ChangeError> {
         let (tracked, own) = (self.chains.of(&new.id), self.chains.own());
-        let both = || async { (tracked.lock().await, own.lock().await) };
-        let begun = self.begin_under(by, both).await?;
+        let of_workspace = tracked.lock(Priority::Normal).await;
+        let gate = self.gate.read().await;
+        let both = (of_workspace, own.lock(Priority::Normal).await);
+        let begun = self.begin_under(by, both, gate).await?;
         let before = self.chains.mark(&new.id);
         if let Some(before) = before.as_ref().filter(|before| before.is_there) {
             return self.exists(&new.id, before);
