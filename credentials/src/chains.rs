@@ -4,6 +4,7 @@
 
 mod accepted;
 mod anchors;
+mod first_look;
 mod marks;
 mod queue;
 mod reading;
@@ -20,7 +21,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use jiff::Timestamp;
 use keyside_store::{
     Backend, PublicKey, StorageError,
-    chain::{Chain, ChainName, Change, CommitError, Damage, LoadError, ObjectRef, State, Write},
+    chain::{Chain, ChainName, Change, CommitError, LoadError, ObjectRef, State, Write},
 };
 use tokio::sync::oneshot;
 
@@ -181,11 +182,6 @@ impl Chains {
         self.marks.load().all.get(workspace).cloned()
     }
 
-    /// Whether an anchor tells that there was an installation here.
-    pub(crate) fn is_anchored(&self) -> bool {
-        self.anchors.has(self.own.chain.name())
-    }
-
     /// Reads a chain as it is now. The new state, if it is another than the one last seen.
     ///
     /// # Errors
@@ -211,43 +207,6 @@ impl Chains {
             break;
         }
         Ok(state)
-    }
-
-    /// The first look at a chain: held against the anchor, and the last link to it.
-    async fn first(
-        &self,
-        tracked: &Tracked,
-        trust: &PublicKey,
-    ) -> Result<Option<Arc<State>>, LoadError> {
-        let chain = &tracked.chain;
-        let anchored = self.anchors.read(chain.name(), &self.keyring)?;
-        let workspace = chain.name().workspace_id();
-        let mark = workspace.and_then(|id| self.marks.load().all.get(id).cloned());
-        let linked = mark.and_then(|mark| mark.link);
-        let known: Vec<_> = anchored.into_iter().chain(linked).collect();
-        let Some(mut state) = chain.load(trust).await? else {
-            return match known.is_empty() {
-                true => Ok(None),
-                false => Err(Damage::HeadGone.into()),
-            };
-        };
-        'looking: loop {
-            for known in &known {
-                let leads_on = chain.expect_after(*known, &state.head).await;
-                let Err(error) = leads_on else {
-                    continue;
-                };
-                // What it named may be gone because it was replaced meanwhile.
-                match chain.refresh(&state, trust).await {
-                    Ok(Some(newer)) => {
-                        state = newer;
-                        continue 'looking;
-                    }
-                    _ => return Err(error),
-                }
-            }
-            return Ok(Some(state));
-        }
     }
 
     /// What a state says of workspaces, and whether all of it is there.

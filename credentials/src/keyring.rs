@@ -147,6 +147,11 @@ impl Keyring {
         !self.keys().is_empty()
     }
 
+    /// The workspaces that there are keys for.
+    pub(crate) fn workspaces(&self) -> Vec<WorkspaceId> {
+        self.keys().keys().cloned().collect()
+    }
+
     /// The key that seals for a workspace now.
     pub(crate) fn current(&self, workspace: &WorkspaceId) -> Option<Arc<SealingKey>> {
         self.keys().get(workspace)?.last().cloned()

@@ -18,6 +18,7 @@ use crate::{
     documents::{CREDENTIAL, Document},
     model::{Act, WorkspaceId, WorkspaceState, random_id},
     record::{Draft, Event, Gone, KeyAct, Record},
+    snapshot::WorkspaceEntry,
 };
 
 /// The end of a workspace's own chain, as its record has it.
@@ -87,7 +88,12 @@ impl Inner {
             return Err(ChangeError::Superseded { current });
         }
         let tracked = self.chains.of(id);
-        let state = tracked.state();
+        // One whose anchor is damaged or gone ends with its head as it is, and the end writes the anchor again.
+        let at = match &workspace.at {
+            Some(at) => Some(at.clone()),
+            None => self.chains.despite_anchor(&tracked).await?,
+        };
+        let state = at.clone().or_else(|| tracked.state());
         let credentials = state.as_ref().map_or(0, |state| {
             let names = state.documents().map(|entry| &*entry.name);
             names.filter(|name| name.starts_with(CREDENTIAL)).count()
@@ -106,7 +112,8 @@ impl Inner {
             records: state.as_ref().map_or(0, |state| state.head.records),
         };
         // One whose head is not believed is erased by what the installation says of it alone.
-        if let Some(at) = &workspace.at {
+        let has_ended = at.is_some();
+        if let Some(at) = at {
             let names = at.documents().map(|entry| entry.name.to_string());
             let writes: Vec<_> = names.map(Write::remove).collect();
             let draft = Draft {
@@ -116,6 +123,7 @@ impl Inner {
                 erased: Some(ended.gone.clone()),
                 ..Draft::new(Event::ChainEnded, by)
             };
+            let workspace = WorkspaceEntry::clone(&workspace).at(at);
             let state = self.commit_in(&workspace, vec![draft], writes).await?;
             ended.records = state.head.records;
         }
@@ -126,13 +134,11 @@ impl Inner {
         let said = self.say_erased(id, Some(ended)).await;
         said.map_err(|error| match error {
             CommitError::NotBegun(error) | CommitError::OutcomeUnknown { error, .. }
-                if workspace.at.is_some() =>
+                if has_ended =>
             {
                 ChangeError::ErasingUnfinished(error)
             }
-            error if workspace.at.is_some() => {
-                ChangeError::ErasingUnfinished(StorageError::unavailable(error))
-            }
+            error if has_ended => ChangeError::ErasingUnfinished(StorageError::unavailable(error)),
             error => error.into(),
         })
     }

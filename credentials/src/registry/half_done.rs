@@ -29,8 +29,10 @@ impl Inner {
                 tracing::error!(workspace = %id, %error, "what a crash has left half done is finished at a later start");
             }
             let link = tracked.state().map(|state| state.head.link());
-            if mark.is_there && link != mark.link {
-                self.links.changed(id, false);
+            let is_making = mark.making.is_some();
+            if mark.is_there && (link != mark.link || is_making) {
+                // What was being made is soon said to have begun.
+                self.links.changed(id, is_making);
             }
         }
         if let Err(error) = self.destroy_erased_keys().await {
@@ -60,6 +62,9 @@ impl Inner {
         let is_begun = state
             .as_ref()
             .is_some_and(|state| state.head.incarnation == mark.incarnation);
+        if mark.making.is_some() && is_begun {
+            self.chains.write_first_anchor(&tracked).await;
+        }
         match (&mark.making, is_begun) {
             (Some(making), false) => {
                 tracing::info!(workspace = %id, "making a workspace that a crash has cut off");

@@ -157,7 +157,12 @@ impl Inner {
                 };
                 let link = state.head.link();
                 mark.link = Some(link);
-                mark.making = None;
+                // From then on an anchor that is missing is damage.
+                let has_begun = state.head.incarnation == mark.incarnation;
+                let is_making = mark.making.is_some() && has_begun;
+                if is_making && self.chains.has_anchor(&self.chains.of(id)) {
+                    mark.making = None;
+                }
                 writes.push(mark.write(id));
                 links.push((id.clone(), link));
             }

@@ -13,6 +13,7 @@ use keyside_store::{
 
 use super::{CredentialEntry, WorkspaceEntry};
 use crate::{
+    chains::Mark,
     damage::Damage,
     documents::{CREDENTIAL, CredentialDocument, Document, WORKSPACE, WorkspaceDocument},
     keyring::Keyring,
@@ -29,13 +30,16 @@ pub(crate) struct Finding {
     pub(crate) hash: Option<Hash>,
     pub(crate) workspace: Option<WorkspaceId>,
     pub(crate) credential: Option<CredentialId>,
-    pub(crate) damage: Damage,
+    /// What is wrong with it, in words.
+    pub(crate) damage: String,
 }
 
 /// What entries are made with.
 pub(crate) struct Loading<'a> {
     pub(crate) keyring: &'a Keyring,
     pub(crate) notices: &'a Arc<Notices>,
+    /// What the installation says of the workspace: shown where its own chain tells nothing.
+    pub(crate) mark: Option<Mark>,
     /// How the workspace was before, if it was: what has not changed since is taken over.
     pub(crate) before: Option<&'a WorkspaceEntry>,
 }
@@ -54,7 +58,7 @@ impl Loading<'_> {
             .collect();
         let objects: HashSet<_> = changed.iter().map(|entry| entry.object).collect();
         let bodies = chain.read(changed.iter().copied()).await?;
-        let mut read = Read::new(id, chain);
+        let mut read = Read::new(id, chain, self.mark.as_ref());
         for (entry, body) in changed.into_iter().zip(bodies) {
             let body = match body {
                 Some(body) => Ok(body),
@@ -69,18 +73,22 @@ impl Loading<'_> {
         Ok((read.entry().at(state), findings))
     }
 
-    /// A workspace whose chain is not what was written: as it was before, and nothing of it is used.
-    pub(crate) fn damaged(&self, id: &WorkspaceId) -> (WorkspaceEntry, Finding) {
+    /// A workspace whose chain is not what was written, with what is wrong with it: as it was before, and nothing of it is
+    /// used.
+    pub(crate) fn damaged(&self, id: &WorkspaceId, damage: String) -> (WorkspaceEntry, Finding) {
         let finding = Finding {
             stands_at: format!("workspace/{id}"),
             hash: None,
             workspace: Some(id.clone()),
             credential: None,
-            damage: Damage::Head,
+            damage,
         };
         let mut entry = match self.before {
             Some(before) => before.clone(),
-            None => WorkspaceEntry::new(nameless(id.clone()), None, [], true),
+            None => {
+                let document = nameless(id.clone(), self.mark.as_ref());
+                WorkspaceEntry::new(document, None, [], true)
+            }
         };
         entry.damage = Some(Damage::Head);
         entry.at = None;
@@ -159,6 +167,7 @@ impl Loading<'_> {
 struct Read<'a> {
     id: &'a WorkspaceId,
     chain: &'a Chain,
+    mark: Option<&'a Mark>,
     document: Option<WorkspaceDocument>,
     damage: Option<Damage>,
     credentials: Vec<Arc<CredentialEntry>>,
@@ -167,10 +176,11 @@ struct Read<'a> {
 }
 
 impl<'a> Read<'a> {
-    fn new(id: &'a WorkspaceId, chain: &'a Chain) -> Self {
+    fn new(id: &'a WorkspaceId, chain: &'a Chain, mark: Option<&'a Mark>) -> Self {
         Self {
             id,
             chain,
+            mark,
             document: None,
             damage: None,
             credentials: Vec::new(),
@@ -250,7 +260,7 @@ impl<'a> Read<'a> {
             hash: Some(entry.object.hash),
             workspace: Some(self.id.clone()),
             credential: credential_of(entry),
-            damage,
+            damage: damage.to_string(),
         });
     }
 
@@ -258,7 +268,8 @@ impl<'a> Read<'a> {
         let damage = self
             .damage
             .or(self.document.is_none().then_some(Damage::Gone));
-        let document = self.document.unwrap_or_else(|| nameless(self.id.clone()));
+        let (id, mark) = (self.id, self.mark);
+        let document = self.document.unwrap_or_else(|| nameless(id.clone(), mark));
         WorkspaceEntry::new(document, damage, self.credentials, self.unreadable)
     }
 }
@@ -268,14 +279,16 @@ fn credential_of(entry: &Entry) -> Option<CredentialId> {
     entry.name.strip_prefix(CREDENTIAL)?.parse().ok()
 }
 
-/// In the place of a workspace of which nothing is left but its id.
-fn nameless(id: WorkspaceId) -> WorkspaceDocument {
+/// In the place of a workspace of which nothing is left but what the installation says of it.
+fn nameless(id: WorkspaceId, mark: Option<&Mark>) -> WorkspaceDocument {
+    let created_at = mark.and_then(|mark| mark.created_at);
     WorkspaceDocument {
         name: id.as_str().to_owned(),
         id,
-        incarnation: 0,
+        incarnation: mark.map_or(0, |mark| mark.incarnation),
         created_by: ActorId::system(),
-        created_at: Timestamp::UNIX_EPOCH,
+        // Where the mark is damaged too, nothing tells.
+        created_at: created_at.unwrap_or(Timestamp::UNIX_EPOCH),
         revision: 0,
         defaults: BTreeMap::new(),
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use keyside_store::StorageError;
+use keyside_store::{StorageError, chain::LoadError};
 
 use super::is_fit;
 use crate::{
@@ -68,6 +68,8 @@ impl Inner {
     /// Puts it on the installation's record that there is to be a workspace.
     async fn name(&self, by: &Act, new: &NewWorkspace) -> Result<Mark, ChangeError> {
         let (tracked, own) = (self.chains.of(&new.id), self.chains.own());
+        // Before the installation's chain is read: that names a workspace before its head is kept outside the store.
+        let has_anchor = self.chains.has_anchor(&tracked);
         let of_workspace = tracked.lock(Priority::Normal).await;
         let gate = self.gate.read().await;
         let both = (of_workspace, own.lock(Priority::Normal).await);
@@ -76,17 +78,29 @@ impl Inner {
         if let Some(before) = before.as_ref().filter(|before| before.is_there) {
             return self.exists(&new.id, before);
         }
+        if before.is_none() && has_anchor {
+            return Err(ChangeError::HeadInTheWay {
+                file: self.chains.anchor_of(&new.id),
+            });
+        }
+        // Found before anything is written, so that no workspace is left half made.
+        match self.chains.refresh(&tracked).await {
+            Err(LoadError::Damaged(damage)) => return Err(ChangeError::ChainDamaged(damage)),
+            refreshed => drop(refreshed.map_err(not_begun)?),
+        }
         // Keys of one that had the id go first: this one must not begin with a key that is to be destroyed.
         self.destroy_erased_keys().await?;
         // A key without a workspace does no harm, a workspace without a key would be lost.
         self.keyring.add(&new.id).await?;
+        let created_at = self.clock.now();
         let mark = Mark {
             incarnation: before.as_ref().map_or(0, |before| before.incarnation) + 1,
             is_there: true,
+            created_at: Some(created_at),
             making: Some(Making {
                 name: new.name.clone(),
                 created_by: by.actor.clone(),
-                created_at: self.clock.now(),
+                created_at,
                 request_id: by.request_id.clone(),
             }),
             link: before.as_ref().and_then(|before| before.link),

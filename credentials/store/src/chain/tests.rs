@@ -262,8 +262,8 @@ async fn an_older_head_and_another_history_are_told_from_what_follows() {
     assert!(matches!(
         older,
         Err(LoadError::Damaged(Damage::Older {
-            found: 40,
-            known: 120
+            found: (0, 40),
+            known: (0, 120)
         }))
     ));
     // Gone on from there in another way.
@@ -279,6 +279,21 @@ async fn an_older_head_and_another_history_are_told_from_what_follows() {
     let known = early.head.link();
     fork.expect_after(known, &state.head).await.unwrap();
     over(&memory).expect_after(known, &late.head).await.unwrap();
+}
+
+#[test]
+fn an_older_state_names_epochs_only_where_they_differ() {
+    let told = |found, known| Damage::Older { found, known }.to_string();
+    let same = told((1, 4), (1, 9));
+    assert!(
+        same.ends_with("(commit 4, and commit 9 was seen)"),
+        "{same}"
+    );
+    let other = told((0, 9), (1, 4));
+    assert!(
+        other.ends_with("(commit 9 of epoch 0, and commit 4 of epoch 1 was seen)"),
+        "{other}"
+    );
 }
 
 #[tokio::test]
