@@ -112,17 +112,22 @@ pub(super) fn open_copy(folder: &Path) -> Result<OpenedFolder, StoreOpenError> {
         return Err(no_store(folder));
     }
     let kept = kept_conf(folder)?;
-    let copy = tempfile::tempdir().map_err(FileError::at(&std::env::temp_dir()))?;
+    let temporary = std::env::temp_dir();
+    let copy = tempfile::tempdir().map_err(FileError::at(&temporary))?;
     for entry in fs::read_dir(folder).map_err(FileError::at(folder))? {
         let path = entry.map_err(FileError::at(folder))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if name == DB || name.starts_with("snap.") && !name.ends_with(".generating") {
-            let to = copy.path().join(&*name);
-            fs::copy(&path, &to).map_err(FileError::at(&path))?;
+            let copied = fs::copy(&path, copy.path().join(&*name));
+            copied.map_err(|error| match error.kind() {
+                io::ErrorKind::StorageFull => FileError::at(&temporary)(error),
+                _ => FileError::at(&path)(error),
+            })?;
         }
     }
     // A start restores it too: what `conf` holds by now does not matter.
-    file::replace(&copy.path().join(CONF), &kept, owner_only())?;
+    let written = fs::write(copy.path().join(CONF), &kept);
+    written.map_err(FileError::at(&temporary))?;
     let db = open_db(copy.path(), folder)?;
     check_sentinel(folder, &db)?;
     let copy = Some(copy);
