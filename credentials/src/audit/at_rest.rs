@@ -168,7 +168,7 @@ impl AtRest {
     /// Reads every document, by the same rules as a start.
     ///
     /// # Errors
-    /// The backend's. What was read is not what was written: that is in the answer.
+    /// The backend's. Damage is no error: the answer lists it.
     pub async fn inspect(&self) -> Result<Inspected, VerifyError> {
         let mut inspected = Inspected {
             damage: self.unbelieved.clone(),
