@@ -69,12 +69,14 @@ impl Keyring {
         }
     }
 
-    /// Opens the file at `path` for a process that only reads: what signs heads stays wrapped, and nothing is made.
+    /// Opens the file at `path` and unwraps what is in it, and makes none.
+    pub(crate) async fn open_existing(path: &Path, kms: Kms) -> Result<Self, KeyringError> {
+        Self::unwrap(path, kms, existing(path)?, true).await
+    }
+
+    /// The same for a process that only reads: what signs heads stays wrapped.
     pub(crate) async fn open_to_read(path: &Path, kms: Kms) -> Result<Self, KeyringError> {
-        let file = KeyringFile::read(path)?.ok_or_else(|| KeyringError::Missing {
-            path: path.to_owned(),
-        })?;
-        Self::unwrap(path, kms, file, false).await
+        Self::unwrap(path, kms, existing(path)?, false).await
     }
 
     async fn create(path: &Path, kms: Kms) -> Result<Self, KeyringError> {
@@ -351,6 +353,12 @@ impl Stored {
         }
         Ok(())
     }
+}
+
+fn existing(path: &Path) -> Result<KeyringFile, KeyringError> {
+    KeyringFile::read(path)?.ok_or_else(|| KeyringError::Missing {
+        path: path.to_owned(),
+    })
 }
 
 fn key_of(keys: &Keys, workspace: &WorkspaceId, id: &str) -> Option<Arc<SealingKey>> {

@@ -122,6 +122,50 @@ fn an_older_copy_of_the_store_does_not_bring_a_revoked_key_back() {
 }
 
 #[test]
+fn heads_that_are_gone_or_edited_are_named_by_doctor_and_by_the_check_at_rest() {
+    let upstream = Upstream::wanting_key();
+    let (builder, backup) = stopped(&upstream);
+    let heads = builder.home().join("data/heads");
+    let (own, acme) = (heads.join("installation"), heads.join("workspace.acme"));
+    fs::remove_file(&own).expect("a head");
+    check_told("no head", &builder, "heads/installation is gone");
+    fs::remove_dir_all(&heads).expect("a folder");
+    check_told("no heads", &builder, "heads/installation is gone");
+    restore(&builder, &backup);
+    fs::write(&own, "edited").expect("a writable folder");
+    check_told("an edited head", &builder, "heads/installation is not what");
+    restore(&builder, &backup);
+    fs::write(&acme, "edited").expect("a writable folder");
+    check_told(
+        "a workspace's",
+        &builder,
+        "heads/workspace.acme is not what",
+    );
+}
+
+#[test]
+fn an_older_store_is_named_by_doctor_and_by_the_check_at_rest() {
+    let upstream = Upstream::wanting_key();
+    let (builder, backup) = stopped(&upstream);
+    let keyside = builder.start();
+    keyside.revoke(&keyside.list()[0]);
+    let (builder, _) = keyside.stop();
+    let store = builder.home().join("data/store");
+    fs::remove_dir_all(&store).expect("a folder");
+    copy(&backup.join("store"), &store);
+    check_told("an older store", &builder, "put back to an older state");
+}
+
+#[test]
+fn a_store_that_does_not_open_is_not_said_to_be_without_credentials() {
+    let upstream = Upstream::wanting_key();
+    let (builder, _) = stopped(&upstream);
+    let kept = builder.home().join("data/store/conf.kept");
+    fs::remove_file(kept).expect("a file");
+    check_told("no conf.kept", &builder, "conf.kept is gone");
+}
+
+#[test]
 fn a_token_file_that_was_taken_away_costs_neither_the_token_nor_the_keys() {
     let upstream = Upstream::wanting_key();
     let (builder, backup) = stopped(&upstream);
@@ -162,6 +206,26 @@ fn check_noticed(name: &str, builder: &Builder) {
                 "{name}: {}",
                 answer.text()
             );
+        }
+    }
+}
+
+/// Doctor and the check of the log at rest both fail, and say what is wrong and what to do about it.
+fn check_told(name: &str, builder: &Builder, part: &str) {
+    let doctor = builder.run(&["doctor"], b"");
+    let is_told = |line: &str| line.starts_with("fail store: ") && line.contains(part);
+    assert!(doctor.stdout.lines().any(is_told), "{name}: {doctor:#?}");
+    let checked = builder.run(&["audit", "verify", "--offline"], b"");
+    assert!(checked.stderr.contains(part), "{name}: {checked:#?}");
+    for exit in [doctor, checked] {
+        let said = format!("{}{}", exit.stdout, exit.stderr);
+        assert_eq!(exit.code, Some(1), "{name}: {said}");
+        assert!(
+            said.to_ascii_lowercase().contains("restore the "),
+            "{name}: {said}"
+        );
+        for untrue in ["no credential is", "ok   store", "Stop Keyside"] {
+            assert!(!said.contains(untrue), "{name}: {said}");
         }
     }
 }
