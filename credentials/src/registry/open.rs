@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use arc_swap::ArcSwap;
 use keyside_store::{
-    StorageError,
-    chain::{CommitError, LoadError, State},
+    Hash, StorageError,
+    chain::{self, CommitError, LoadError, State},
     file,
 };
 use tokio::{
@@ -19,6 +19,7 @@ use crate::{
     audit::Audit,
     chains::{Chains, HEADS, pause},
     clock::Ratchet,
+    damage::Damage,
     documents::WORKSPACE,
     keyring::Keyring,
     model::{Act, WorkspaceId},
@@ -200,7 +201,11 @@ impl Inner {
             Err(LoadError::Storage(error)) => return Err(error),
             Err(LoadError::Damaged(damage)) => {
                 tracing::error!(workspace = %id, %damage, "a workspace is not believed, and not used");
-                return Ok(self.show_damaged(id));
+                let damage = match damage {
+                    chain::Damage::PageGone => Damage::Map,
+                    _ => Damage::Head,
+                };
+                return self.show_damaged(id, damage).await;
             }
         }
         let Some(state) = tracked.state() else {
@@ -213,7 +218,7 @@ impl Inner {
                 return Ok(Vec::new());
             }
             tracing::error!(workspace = %id, "the head of an erased workspace stands in the place of its successor's");
-            return Ok(self.show_damaged(id));
+            return self.show_damaged(id, Damage::Head).await;
         }
         self.show_state(id, state).await
     }
@@ -277,11 +282,18 @@ impl Inner {
         }
     }
 
-    fn show_damaged(&self, id: &WorkspaceId) -> Vec<Finding> {
+    async fn show_damaged(
+        &self,
+        id: &WorkspaceId,
+        damage: Damage,
+    ) -> Result<Vec<Finding>, StorageError> {
         let before = self.snapshot.load().workspaces.get(id).cloned();
-        let (entry, finding) = self.loading(before.as_deref()).damaged(id);
+        let (entry, mut finding) = self.loading(before.as_deref()).damaged(id, damage);
         self.show(Arc::new(entry));
-        vec![finding]
+        // By its hash one damaged head is told from the next that is put in its place.
+        let head = self.chains.of(id).chain.head_bytes().await?;
+        finding.hash = head.map(|bytes| Hash::of(&bytes));
+        Ok(vec![finding])
     }
 
     fn loading<'a>(&'a self, before: Option<&'a WorkspaceEntry>) -> Loading<'a> {
