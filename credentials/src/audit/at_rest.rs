@@ -108,18 +108,11 @@ impl AtRest {
         if let Some(found) = self.read_head(own).await? {
             return Ok(Some(found));
         }
-        let path = Anchors::path(&self.heads, own.chain.name());
-        let finding = match own.state() {
-            Some(_) if !self.chains.is_anchored() => format!(
-                "{} is gone, and only it tells whether the store is as it was last",
-                path.display()
-            ),
-            None if self.keyring.has_workspaces() => {
-                "its head is gone, and the keyring has keys of workspaces that were in the store"
-                    .to_owned()
-            }
-            _ => return Ok(None),
-        };
+        if own.state().is_some() || !self.keyring.has_workspaces() {
+            return Ok(None);
+        }
+        let finding =
+            "its head is gone, and the keyring has keys of workspaces that were in the store";
         Ok(Some(broken(own.chain.name(), finding)))
     }
 
@@ -137,13 +130,11 @@ impl AtRest {
         if !mark.is_there || mark.making.is_some() {
             return Ok(None);
         }
-        let finding = match tracked.state() {
-            None => "its head is gone",
-            Some(state) if state.head.incarnation < mark.incarnation => {
-                "its head is that of an erased workspace with the same id"
-            }
-            Some(_) => return Ok(None),
-        };
+        let state = tracked.state();
+        if state.is_none_or(|state| state.head.incarnation >= mark.incarnation) {
+            return Ok(None);
+        }
+        let finding = "its head is that of an erased workspace with the same id";
         Ok(Some(broken(tracked.chain.name(), finding)))
     }
 
@@ -154,14 +145,13 @@ impl AtRest {
             Err(LoadError::Damaged(damage)) => damage,
         };
         let name = tracked.chain.name();
-        let path = Anchors::path(&self.heads, name);
-        let kept = match Anchors::in_folder(&self.heads).read(name, &self.keyring) {
-            Ok(Some(_)) => "has the head that was acknowledged last",
-            Ok(None) => "is gone",
-            Err(LoadError::Damaged(_)) => "is not what was written",
-            Err(LoadError::Storage(error)) => return Err(error),
+        let finding = match damage.is_of_anchor() {
+            true => damage.to_string(),
+            false => format!(
+                "{damage}; {} has the head that was acknowledged last",
+                Anchors::path(&self.heads, name).display()
+            ),
         };
-        let finding = format!("{damage}; {} {kept}", path.display());
         Ok(Some(broken(name, finding)))
     }
 
@@ -216,6 +206,7 @@ impl AtRest {
             keyring: &self.keyring,
             notices,
             before: None,
+            mark: self.chains.mark(id),
         };
         let (entry, findings) = loading.read(id, &tracked.chain, state).await?;
         for found in findings {

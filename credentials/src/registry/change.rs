@@ -182,9 +182,11 @@ impl Inner {
         let document = &workspace.document;
         let tracked = self.chains.of(&document.id);
         let on = workspace.at.as_ref().ok_or(ChangeError::Damaged)?;
+        // As the signed head has it: the document that says it too may be lost.
+        let incarnation = on.head.incarnation;
         let commit = self
             .chains
-            .commit(&tracked, Some(on), document.incarnation, drafts, writes);
+            .commit(&tracked, Some(on), incarnation, drafts, writes);
         let committed = commit.await;
         if let Err(CommitError::OutcomeUnknown { .. }) = &committed {
             self.links.doubt(document.id.clone());

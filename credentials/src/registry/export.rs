@@ -11,7 +11,7 @@ use self::archive::Archive;
 use keyside_store::{StorageError, chain::State};
 
 use super::change::decided;
-use super::{ChangeError, Filter, Inner, Registry, in_order};
+use super::{ChangeError, Filter, Inner, Registry};
 use crate::{
     audit::{AuditFilter, Head, Line},
     chains::Priority,
@@ -64,9 +64,8 @@ impl Registry {
             workspace: Some(id.clone()),
             ..Filter::default()
         };
-        let mut credentials = self.viewer().list(snapshot, &filter);
-        in_order(&mut credentials);
-        let credentials: Vec<_> = credentials.iter().map(form::credential).collect();
+        let credentials = self.viewer().list_all(snapshot, &filter);
+        let credentials: Vec<_> = credentials.iter().map(form::listed).collect();
         archive.json("credentials.json", &credentials);
         let records = self.inner.records_of(id).await?;
         let records = records

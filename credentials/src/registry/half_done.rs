@@ -129,7 +129,7 @@ impl Inner {
             self.chains
                 .commit(&tracked, on.as_ref(), mark.incarnation, vec![begun], writes);
         let state = commit.await?;
-        let entry = WorkspaceEntry::new(document, None, [], false).at(state);
+        let entry = WorkspaceEntry::new(document, None, [], []).at(state);
         let entry = Arc::new(entry);
         self.show(entry.clone());
         Ok(entry)

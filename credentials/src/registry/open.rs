@@ -7,8 +7,8 @@ use std::{
 
 use arc_swap::ArcSwap;
 use keyside_store::{
-    StorageError,
-    chain::{CommitError, LoadError, State},
+    Hash, StorageError,
+    chain::{self, CommitError, LoadError, State},
     file,
 };
 use tokio::{
@@ -22,6 +22,7 @@ use crate::{
     audit::Audit,
     chains::{Chains, HEADS, pause},
     clock::Ratchet,
+    damage::Damage,
     documents::WORKSPACE,
     keyring::Keyring,
     model::{Act, WorkspaceId},
@@ -201,7 +202,11 @@ impl Inner {
             Err(LoadError::Storage(error)) => return Err(error),
             Err(LoadError::Damaged(damage)) => {
                 tracing::error!(workspace = %id, %damage, "a workspace is not believed, and not used: {REMEDY}");
-                return Ok(self.show_damaged(id, damage.to_string()));
+                let kind = match damage {
+                    chain::Damage::PageGone => Damage::Map,
+                    _ => Damage::Head,
+                };
+                return self.show_damaged(id, kind, damage.to_string()).await;
             }
         }
         let Some(state) = tracked.state() else {
@@ -215,7 +220,8 @@ impl Inner {
             }
             let damage = "the head of an erased workspace was put in the place of its successor's";
             tracing::error!(workspace = %id, damage, "a workspace is not believed, and not used: {REMEDY}");
-            return Ok(self.show_damaged(id, damage.to_owned()));
+            let damage = damage.to_owned();
+            return self.show_damaged(id, Damage::Head, damage).await;
         }
         self.show_state(id, state).await
     }
@@ -279,12 +285,20 @@ impl Inner {
         }
     }
 
-    fn show_damaged(&self, id: &WorkspaceId, damage: String) -> Vec<Finding> {
+    async fn show_damaged(
+        &self,
+        id: &WorkspaceId,
+        kind: Damage,
+        found: String,
+    ) -> Result<Vec<Finding>, StorageError> {
         let before = self.snapshot.load().workspaces.get(id).cloned();
         let loading = self.loading(id, before.as_deref());
-        let (entry, finding) = loading.damaged(id, damage);
+        let (entry, mut finding) = loading.damaged(id, kind, found);
         self.show(Arc::new(entry));
-        vec![finding]
+        // By its hash one damaged head is told from the next that is put in its place.
+        let head = self.chains.of(id).chain.head_bytes().await?;
+        finding.hash = head.map(|bytes| Hash::of(&bytes));
+        Ok(vec![finding])
     }
 
     fn loading<'a>(&'a self, id: &WorkspaceId, before: Option<&'a WorkspaceEntry>) -> Loading<'a> {

@@ -101,7 +101,9 @@ impl Inner {
         if fresh.is_empty() && !begins {
             let damaged = workspace.credentials.values();
             let damaged = damaged.filter(|entry| entry.damage().is_some()).count();
-            so_far.damaged = damaged + unopenable.len();
+            let lost = workspace.lost.values();
+            let lost = lost.filter(|lost| lost.revoked_at.is_none()).count();
+            so_far.damaged = damaged + lost + unopenable.len();
             return Ok(false);
         }
         so_far.credentials += fresh.len();

@@ -13,6 +13,7 @@ mod heads;
 mod incarnations;
 mod labels;
 mod life;
+mod lost;
 mod master_key;
 mod model;
 mod opening;

@@ -43,6 +43,10 @@ impl Inner {
         let _begun = self.begin_in(by, &new.workspace, Priority::Normal).await?;
         let workspace = self.sound_workspace(&new.workspace)?;
         let id = self.new_id(by, new, &workspace.document);
+        if workspace.lost.contains_key(&id) {
+            // A request of the same idempotency key has made it, and what that was answered is lost with the record.
+            return Err(ChangeError::Damaged);
+        }
         if let Some(made) = self.repeated(by, new, workspace.credentials.get(&id))? {
             return Ok(made);
         }

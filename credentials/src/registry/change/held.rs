@@ -52,10 +52,12 @@ impl Inner {
         let of = self.workspace_of(id).await?;
         let begun = self.begin_in(by, &of, priority).await?;
         let snapshot = self.snapshot.load();
-        let (workspace, entry) = snapshot
-            .credential(id)
-            .ok_or(ChangeError::CredentialUnknown)?;
-        if workspace.damage == Some(Damage::Head) {
+        let found = snapshot.credential(id);
+        let (workspace, entry) = found.ok_or_else(|| match snapshot.workspace_of(id) {
+            Some(_) => ChangeError::Damaged,
+            None => ChangeError::CredentialUnknown,
+        })?;
+        if workspace.damage.is_some_and(Damage::is_of_chain) {
             return Err(ChangeError::Damaged);
         }
         let is_sound = match entry.document.reference {
@@ -90,11 +92,11 @@ impl Inner {
     }
 
     /// The workspace of a credential. One that is not known here may have been made by another process.
-    async fn workspace_of(&self, id: &CredentialId) -> Result<WorkspaceId, ChangeError> {
+    pub(super) async fn workspace_of(&self, id: &CredentialId) -> Result<WorkspaceId, ChangeError> {
         let of = || {
             let snapshot = self.snapshot.load();
-            let found = snapshot.credential(id);
-            found.map(|(workspace, _)| workspace.document.id.clone())
+            let found = snapshot.workspace_of(id);
+            found.map(|workspace| workspace.document.id.clone())
         };
         if let Some(of) = of() {
             return Ok(of);

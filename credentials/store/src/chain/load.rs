@@ -88,7 +88,11 @@ impl Chain {
         Ok(found.and_then(|bytes| unsalted(&bytes)))
     }
 
-    pub(super) async fn head_bytes(&self) -> Result<Option<Vec<u8>>, StorageError> {
+    /// What stands where the head should, believed or not: for telling one finding from another.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub async fn head_bytes(&self) -> Result<Option<Vec<u8>>, StorageError> {
         self.storage.get(&self.name.head_key()).await
     }
 

@@ -394,6 +394,23 @@ async fn a_head_never_outgrows_what_any_backend_takes() {
 }
 
 #[tokio::test]
+async fn a_page_and_the_list_of_pages_are_damage_of_the_chain_where_they_are_gone() {
+    let memory = Arc::new(Memory::new());
+    let writes = (0..5_000).map(|number| Write::put(format!("credential/{number:032}"), vec![1]));
+    let state = commit(&over(&memory), None, writes.collect()).await;
+    let pages = &state.map.pages;
+    let page = pages[pages.len() / 2].object.unwrap();
+    for object in [state.head.index.unwrap(), page] {
+        let at = ChainName::workspace("acme").object_key(&object);
+        let bytes = memory.contents().objects.remove(&at).unwrap();
+        let found = over(&memory).load(&trust()).await;
+        assert!(matches!(found, Err(LoadError::Damaged(Damage::PageGone))));
+        memory.contents().objects.insert(at, bytes);
+        assert!(over(&memory).load(&trust()).await.is_ok());
+    }
+}
+
+#[tokio::test]
 async fn without_room_nothing_is_begun() {
     let memory = Arc::new(Memory::new());
     let faulty = Arc::new(Faulty::new(memory.clone()));
