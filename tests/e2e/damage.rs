@@ -16,7 +16,28 @@ fn a_lost_store_with_its_keyring_left_is_not_replaced_by_an_empty_one() {
     // The anchor may be missing, say the notes on it; the keyring alone must tell then.
     let _ = fs::remove_file(builder.home().join("data/audit-head"));
     check_refused_with_remedy("no store and no anchor", &refused(&builder));
+    assert!(!builder.home().join("data/store").exists(), "one was made");
     check_restored(&builder, &backup);
+}
+
+#[test]
+fn a_start_that_is_refused_over_a_lost_store_is_not_in_the_way_of_a_restore() {
+    let upstream = Upstream::wanting_key();
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    let url = format!("http://{}", keyside.admin_addr());
+    let backup = ["backup", "--out", "b.keyside", "--admin-url", &url];
+    let exit = keyside.builder_of().run(&backup, b"");
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    let builder = keyside.kill9();
+    let store = builder.home().join("data/store");
+    fs::remove_dir_all(&store).expect("a folder");
+    let exit = refused(&builder);
+    check_refused_with_remedy("no store", &exit);
+    assert!(!store.exists(), "one was made");
+    // What the process has put on record by itself since the backup does not matter here.
+    let exit = builder.run(&["restore", "--older", "b.keyside"], b"");
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    check_serves(&builder.start());
 }
 
 #[test]

@@ -58,7 +58,8 @@ impl Inner {
     /// Carries out a rotation that is on record, so that no error says that nothing was changed.
     async fn carry_out(&self, to: &str) -> Result<Rewrapped, ChangeError> {
         self.keyring.rewrap(to).await.map_err(|error| {
-            let said = format!("the rotation is on record, and not carried out: run it again. {error}");
+            let said =
+                format!("the rotation is on record, and not carried out: run it again. {error}");
             tracing::error!(master_key = to, "{said}");
             let own = self.chains.own().state();
             ChangeError::OutcomeUnknown {

@@ -18,7 +18,6 @@ use super::{
     spare::{SPARE, Spare},
     sync::{SyncError, sync},
 };
-use crate::{ARCHIVE, LARGE, RUNS};
 
 /// The open files of a store's folder.
 pub(super) struct OpenedFolder {
@@ -287,6 +286,12 @@ const SEGMENT_BYTES: u64 = 512 << 10;
 const DB: &str = "db";
 /// sled's, and stays empty: see `LARGEST_IN_TREE`.
 const BLOBS: &str = "blobs";
+/// Large objects.
+pub(super) const LARGE: &str = "objects";
+/// Segments.
+pub(super) const ARCHIVE: &str = "audit";
+/// Run records.
+pub(super) const RUNS: &str = "runs";
 const FOLDERS: [&str; 4] = [BLOBS, LARGE, ARCHIVE, RUNS];
 const OTHER_FILES: [&str; 3] = [MAKING, LOCK, SPARE];
 /// In sled's default tree: whoever finds it finds the store that was made.

@@ -25,7 +25,13 @@ use async_trait::async_trait;
 use keyside_store::{Archive, Backend, Edit, Effect, Notes, RunLog, Storage, StorageError};
 
 pub use self::{error::StoreOpenError, room::Floors};
-use self::{files::Files, room::Room, run_log::Segments, tree::Tree};
+use self::{
+    files::Files,
+    folder::{ARCHIVE, LARGE, RUNS},
+    room::Room,
+    run_log::Segments,
+    tree::Tree,
+};
 
 /// An open folder.
 pub struct EmbeddedStore(Arc<Opened>);
@@ -358,10 +364,6 @@ fn note(name: &str) -> String {
 /// (`node.rs`, `should_split`), and a page above 128 KiB becomes a file in `blobs/` that it never fsyncs
 /// (`pagecache/blob_io.rs`): 17 values with their keys stay below.
 const LARGEST_IN_TREE: usize = 6 << 10;
-/// In the store's folder.
-const LARGE: &str = "objects";
-const ARCHIVE: &str = "audit";
-const RUNS: &str = "runs";
 
 #[cfg(test)]
 mod tests;
