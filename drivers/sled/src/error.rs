@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use keyside_store::file::FileError;
+use keyside_store::{StorageError, file::FileError};
 
 /// Why a store does not open.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +68,11 @@ impl StoreOpenError {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
         )
     }
+}
+
+/// A file or folder of the store cannot be read or removed.
+pub(super) fn unread(error: &FileError) -> StorageError {
+    StorageError::unavailable(format!("{error}{}", remedy(error)))
 }
 
 /// What sled says, without the words that only its authors understand.

@@ -323,6 +323,20 @@ async fn a_folder_in_the_place_of_a_file_and_the_other_way_round_is_named() {
     }
 }
 
+#[tokio::test]
+async fn a_large_object_that_cannot_be_read_is_named_with_the_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    used(folder.path()).await;
+    let path = folder.path().join("objects/c/large");
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    let store = opened(folder.path()).await;
+    let error = Storage::get(&*store, "c/large").await.unwrap_err();
+    for part in [path.to_str().unwrap(), "from a backup"] {
+        assert!(error.to_string().contains(part), "no {part:?}: {error}");
+    }
+}
+
 fn copy(from: &Path, to: &Path) {
     for (path, (contents, _)) in contents(from) {
         let to = to.join(path.strip_prefix(from).unwrap());
