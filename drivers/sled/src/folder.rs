@@ -125,20 +125,26 @@ fn is_sleds(name: &str) -> bool {
         || name.starts_with("snap.") && !name.ends_with(".generating")
 }
 
-/// Whether a folder has a store of which nothing is used but sled's own files, in their first form: the log of one segment, and
-/// no object, segment or run beside it. What sled reads from it is for the caller to look at.
+/// Whether nothing but sled's own files was ever used, as far as that shows from outside: a log of one segment, and no object,
+/// segment or run record beside it. What is in the log, the caller finds out.
 pub(super) fn looks_unused(folder: &Path) -> Result<bool, FileError> {
     let db = folder.join(DB);
     let log = fs::metadata(&db).map_err(FileError::at(&db))?.len();
-    for inner in FOLDERS.map(|name| folder.join(name)) {
-        match fs::read_dir(&inner) {
-            Ok(mut entries) if entries.next().is_none() => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(FileError::at(&inner)(error)),
-            Ok(_) => return Ok(false),
+    for name in FOLDERS {
+        if !is_empty(&folder.join(name))? {
+            return Ok(false);
         }
     }
     Ok(log <= SEGMENT_BYTES)
+}
+
+/// A folder that is not there is empty.
+fn is_empty(folder: &Path) -> Result<bool, FileError> {
+    match fs::read_dir(folder) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(FileError::at(folder)(error)),
+    }
 }
 
 /// Locks a folder in which making a store was cut off.
