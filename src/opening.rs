@@ -71,9 +71,13 @@ async fn attempts(
     StoreSetup { folder, kms }: &StoreSetup,
     waiting: Option<&Waiting>,
 ) -> Result<Arc<Registry>, Failure> {
-    let store = EmbeddedStore::open(&folder.join("store")).await;
+    let (store, keyring) = (folder.join("store"), folder.join("keyring"));
+    // A new one in the place of a lost one would be in the way of a restore.
+    if !EmbeddedStore::is_made(&store).map_err(failed)? {
+        Registry::expect_no_store_lost(&keyring).map_err(unopened)?;
+    }
+    let store = EmbeddedStore::open(&store).await;
     let store = store.map_err(failed)?;
-    let keyring = folder.join("keyring");
     let registry = loop {
         let options = OpenOptions {
             backend: store.backend(),

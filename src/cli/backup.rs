@@ -9,7 +9,7 @@ use keyside_sled::EmbeddedStore;
 use serde_json::{Value, json};
 
 use super::{Admin, Answer, Failure, download::Download};
-use crate::{kms, runnable::data_folder, vault};
+use crate::{failure::failed, kms, runnable::data_folder, vault};
 
 /// `keyside backup`.
 #[derive(Args)]
@@ -67,9 +67,13 @@ impl Restore {
         let settings = Settings::load(sources)?.settings;
         let path = data_folder(&settings.store)?;
         let kms = kms::source(&settings, vault::open(&settings)?.as_ref())?;
+        let store = path.join("store");
+        // A first start that was refused has left one; it has nothing in it.
+        let removed = EmbeddedStore::remove_unused(&store).await;
+        removed.map_err(failed)?;
         let restore = backup::Restore {
             open: &open_new,
-            store: &path.join("store"),
+            store: &store,
             keyring: &path.join("keyring"),
             kms: &kms,
             other_installation: self.other_installation,

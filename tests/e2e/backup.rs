@@ -1,6 +1,7 @@
 //! A backup that is taken under writes comes back as one state on another machine, and what is no backup does not.
 
 use crate::harness::{Ask, Builder, CREDENTIALS, Exit, Keyside, Upstream, Wire};
+use crate::startup::{check_serves, refused};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -81,6 +82,21 @@ fn a_restore_over_something_or_from_half_a_file_is_refused_with_what_to_do() {
     assert_eq!(keyless.code, Some(78), "{keyless:#?}");
     assert!(keyless.stderr.contains("master key"), "{keyless:#?}");
     assert!(!restored.home().join("data").join("store").exists());
+}
+
+#[test]
+fn a_store_that_a_refused_first_start_has_left_is_not_in_the_way_of_a_restore() {
+    let upstream = Upstream::wanting_key();
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    let exit = desk(&keyside, &["backup", "--out", "b.keyside"]);
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    let file = keyside.builder_of().home().join("b.keyside");
+    let restored = another_machine(keyside.builder_of(), &upstream);
+    let keyless = restored.clone().variable("KMS_MASTER_KEY_FILE", "absent");
+    assert_eq!(refused(&keyless).code, Some(78));
+    assert!(restored.home().join("data/store/db").exists());
+    json_of(&restored.run(&["restore", &text(&file), "--json"], b""));
+    check_serves(&restored.start());
 }
 
 /// What was restored goes through revisions that it had before, with another content.

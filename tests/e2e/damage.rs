@@ -17,7 +17,28 @@ fn a_lost_store_with_its_keyring_left_is_not_replaced_by_an_empty_one() {
     // The anchor may be missing, say the notes on it; the keyring alone must tell then.
     let _ = fs::remove_file(builder.home().join("data/audit-head"));
     check_refused_with_remedy("no store and no anchor", &refused(&builder));
+    assert!(!builder.home().join("data/store").exists(), "one was made");
     check_restored(&builder, &backup);
+}
+
+#[test]
+fn a_start_that_is_refused_over_a_lost_store_is_not_in_the_way_of_a_restore() {
+    let upstream = Upstream::wanting_key();
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    let url = format!("http://{}", keyside.admin_addr());
+    let backup = ["backup", "--out", "b.keyside", "--admin-url", &url];
+    let exit = keyside.builder_of().run(&backup, b"");
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    let builder = keyside.kill9();
+    let store = builder.home().join("data/store");
+    fs::remove_dir_all(&store).expect("a folder");
+    let exit = refused(&builder);
+    check_refused_with_remedy("no store", &exit);
+    assert!(!store.exists(), "one was made");
+    // What the process has put on record by itself since the backup does not matter here.
+    let exit = builder.run(&["restore", "--older", "b.keyside"], b"");
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    check_serves(&builder.start());
 }
 
 #[test]
@@ -157,9 +178,11 @@ fn an_older_store_is_named_by_doctor_and_by_the_check_at_rest() {
 fn a_store_that_does_not_open_is_not_said_to_be_without_credentials() {
     let upstream = Upstream::wanting_key();
     let (builder, _) = stopped(&upstream);
-    let kept = builder.home().join("data/store/conf.kept");
-    fs::remove_file(kept).expect("a file");
-    check_told("no conf.kept", &builder, "conf.kept is gone");
+    let store = builder.home().join("data/store");
+    for name in ["conf", "conf.kept"] {
+        fs::remove_file(store.join(name)).expect("a file");
+    }
+    check_told("no conf", &builder, "conf and the copy conf.kept are both");
 }
 
 #[test]

@@ -33,6 +33,11 @@ impl Remains {
         &self.0.installation
     }
 
+    /// Whether it has keys of workspaces, whatever opens them.
+    pub(crate) fn has_workspaces(&self) -> bool {
+        !self.0.workspaces.is_empty()
+    }
+
     pub(crate) fn epoch(&self) -> u64 {
         self.0.epoch
     }

@@ -231,21 +231,21 @@ pub enum OpenError {
     /// There is data that only a keyring opens, and no keyring.
     #[error(
         "the keyring {} is missing, and the store is not empty: nothing in it can be opened without. Restore that file \
-         from a backup, or move the data folder aside to begin anew",
+         from a backup, or move the data folder aside to start with an empty one",
         path.display()
     )]
     KeyringMissing {
         /// Where it should be.
         path: PathBuf,
     },
-    /// There are workspace keys, and nothing that they could open.
+    /// There are workspace keys or acknowledged heads, and nothing that they could open.
     #[error(
-        "the store is empty, and the keyring {} has keys of workspaces that were in it. Restore the whole data folder \
-         from a backup, or move it aside to begin anew",
+        "the store is gone or empty, and the keyring {} or the folder heads beside it belongs to one that was not empty. \
+         Restore the whole data folder from a backup (`keyside restore`), or move it aside to start with an empty one",
         keyring.display()
     )]
     StoreMissing {
-        /// What tells.
+        /// Where the keyring is, or was.
         keyring: PathBuf,
     },
     /// The store is not the one in which the last changes were acknowledged, or the head of its own chain is not what was

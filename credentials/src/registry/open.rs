@@ -1,14 +1,14 @@
 //! Opening: the installation's chain first, then each workspace's; what a crash has left half done is finished.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock},
 };
 
 use arc_swap::ArcSwap;
 use keyside_store::{
     Hash, StorageError,
-    chain::{self, CommitError, LoadError, State},
+    chain::{self, ChainName, CommitError, LoadError, State},
     file,
 };
 use tokio::{
@@ -16,15 +16,15 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{Inner, OpenError, OpenOptions, references::References, twins::Twins};
+use super::{Inner, OpenError, OpenOptions, Registry, references::References, twins::Twins};
 use crate::{
     access::{Access, EnsureOwnerError},
     audit::Audit,
-    chains::{Chains, HEADS, pause},
+    chains::{Anchors, Chains, HEADS, pause},
     clock::Ratchet,
     damage::Damage,
     documents::WORKSPACE,
-    keyring::Keyring,
+    keyring::{Keyring, Remains},
     model::{Act, WorkspaceId},
     record::{Draft, Event},
     runs::Runs,
@@ -48,6 +48,25 @@ pub(super) struct Opened {
     pub(super) inner: Arc<Inner>,
     /// Where refused uses of credentials come out from now on.
     pub(super) notices: mpsc::Receiver<Notice>,
+}
+
+impl Registry {
+    /// Asked where there is no store, before one is made: whether the keyring or the heads beside it belong to one that was
+    /// lost. Nothing is opened or made.
+    ///
+    /// # Errors
+    /// [`OpenError::StoreMissing`], or a keyring that cannot be read.
+    pub fn expect_no_store_lost(keyring: &Path) -> Result<(), OpenError> {
+        let remains = Remains::read(keyring)?;
+        let has_workspaces = remains.is_some_and(|remains| remains.has_workspaces());
+        let heads = keyring.with_file_name(HEADS);
+        match has_workspaces || Anchors::path(&heads, &ChainName::installation()).exists() {
+            true => Err(OpenError::StoreMissing {
+                keyring: keyring.to_owned(),
+            }),
+            false => Ok(()),
+        }
+    }
 }
 
 impl Inner {

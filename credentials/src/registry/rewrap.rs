@@ -2,6 +2,8 @@
 //!
 //! The record names the master key to go over to, so that a start after a crash knows whether to finish or to forget.
 
+use keyside_store::{StorageError, chain::CommitError};
+
 use super::{ChangeError, Inner, Registry};
 use crate::{
     chains::{InstallationState, Priority},
@@ -16,8 +18,9 @@ impl Registry {
     /// the old one, it is that new one.
     ///
     /// # Errors
-    /// When the master key is not one that can be replaced from here, or storage fails: either nothing has changed then, or
-    /// it is on record and is carried out before the next change, or at the next start.
+    /// When the master key is not one that can be replaced from here, or storage fails before the rotation is on record: nothing
+    /// has changed then. [`ChangeError::OutcomeUnknown`] when it is on record, or may be, and was not carried out: rotating
+    /// again does that, and where the master key is a file, so does the next start.
     pub async fn rotate_master_key(&self, by: &Act) -> Result<Rewrapped, ChangeError> {
         let by = by.clone();
         self.to_its_end(|inner| async move { inner.rotate_master_key(&by).await })
@@ -38,16 +41,32 @@ impl Inner {
             state.master_key = Some(to.clone());
             Some(draft.clone())
         };
-        let rotated = async {
-            self.chains.change_state(rotate).await?;
-            Ok::<_, ChangeError>(self.keyring.rewrap(&to).await?)
-        };
-        let rotated = rotated.await;
-        if rotated.is_err() {
-            // It is finished, or the key that nothing came of is let go.
-            self.settle_master_key().await?;
+        match self.chains.change_state(rotate).await {
+            Ok(()) => self.rewrap_keys(&to).await,
+            // The new key is kept: a start that finds it on record needs it.
+            Err(error @ CommitError::OutcomeUnknown { .. }) => Err(error.into()),
+            Err(error) => {
+                // The new key was not used. Where it cannot be removed now, the next start does so.
+                if let Err(left) = self.settle_master_key().await {
+                    tracing::warn!(error = %left, "the new master key was not used, and is left beside the old one");
+                }
+                Err(error.into())
+            }
         }
-        rotated
+    }
+
+    /// Carries out a rotation that is on record, so that no error says that nothing was changed.
+    async fn rewrap_keys(&self, to: &str) -> Result<Rewrapped, ChangeError> {
+        self.keyring.rewrap(to).await.map_err(|error| {
+            let said =
+                format!("the rotation is on record, and not carried out: run it again. {error}");
+            tracing::error!(master_key = to, "{said}");
+            let own = self.chains.own().state();
+            ChangeError::OutcomeUnknown {
+                seq: own.map_or(0, |own| own.head.seq),
+                error: StorageError::unavailable(said),
+            }
+        })
     }
 
     /// Finishes a rotation of the master key that is on record, and forgets one that is not.

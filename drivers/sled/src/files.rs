@@ -15,7 +15,7 @@ use keyside_store::{
 
 use nix::errno::Errno;
 
-use crate::{failure::Failure, room::Room};
+use crate::{error::unread, failure::Failure, room::Room};
 
 /// A folder of objects, by their keys.
 pub(super) struct Files {
@@ -54,8 +54,7 @@ impl Files {
     }
 
     pub(super) fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
-        let found = file::read_if_there(&self.path(key));
-        found.map_err(StorageError::unavailable)
+        file::read_if_there(&self.path(key)).map_err(|error| unread(&error))
     }
 
     pub(super) fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StorageError> {
@@ -79,9 +78,10 @@ impl Files {
     }
 
     pub(super) fn delete(&self, key: &str) -> Result<(), StorageError> {
-        match fs::remove_file(self.path(key)) {
+        let path = self.path(key);
+        match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(StorageError::unavailable(error))
+                Err(unread(&FileError::at(&path)(error)))
             }
             _ => Ok(()),
         }
@@ -94,10 +94,11 @@ impl Files {
         let entries = match fs::read_dir(&folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(StorageError::unavailable(error)),
+            Err(error) => return Err(unread(&FileError::at(&folder)(error))),
         };
         let key = |entry: io::Result<fs::DirEntry>| {
-            let name = entry.map_err(StorageError::unavailable)?.file_name();
+            let entry = entry.map_err(FileError::at(&folder));
+            let name = entry.map_err(|error| unread(&error))?.file_name();
             Ok(format!("{prefix}{}", name.to_string_lossy()))
         };
         entries.map(key).collect()

@@ -1,17 +1,23 @@
 //! The folder that sled keeps its files in: who owns it, whether it is what it was, and what a crash has left in it.
 
 use std::{
-    fs::{self, File, Permissions, TryLockError},
+    fs::{self, File, Permissions},
     io,
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use sled::Db;
 
 use keyside_store::file::{self, FileError};
 
-use super::sync::{SyncError, sync};
+use super::{
+    conf::{self, CONF, CONF_COPY},
+    error::StoreOpenError,
+    lock::{DB, LOCK, lock, lock_existing},
+    spare::{SPARE, Spare},
+    sync::{SyncError, sync},
+};
 
 /// The open files of a store's folder.
 pub(super) struct OpenedFolder {
@@ -26,82 +32,140 @@ pub(super) struct Held {
     copy: Option<tempfile::TempDir>,
 }
 
-/// Why a store does not open.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreOpenError {
-    /// One process owns a folder.
-    #[error(
-        "the store {} is in use by another process: stop it, or use another folder (store.path). One process owns a \
-         sled store; several share one in Vault",
-        folder.display()
-    )]
-    Locked {
-        /// The store's folder.
-        folder: PathBuf,
-    },
-    /// The files are there, the data is not.
-    #[error(
-        "the store {} is damaged ({finding}): nothing was changed. Restore the whole data folder from a backup, or move \
-         it aside to begin anew",
-        folder.display()
-    )]
-    Damaged {
-        /// The store's folder.
-        folder: PathBuf,
-        /// What was found.
-        finding: String,
-    },
-    /// Permissions, a full disk, a missing parent.
-    #[error("the store cannot be opened: {0}")]
-    File(#[from] FileError),
-}
-
-impl StoreOpenError {
-    pub(super) fn damaged(folder: &Path, finding: &str) -> Self {
-        Self::Damaged {
-            folder: folder.to_owned(),
-            finding: finding.to_owned(),
-        }
-    }
-
-    /// What sled says about a folder: the system's errors as what they are, the rest as damage.
-    pub(super) fn sled(folder: &Path, error: &sled::Error) -> Self {
-        match error {
-            sled::Error::Io(error) if !is_about_contents(error.kind()) => {
-                FileError::at(folder)(io::Error::new(error.kind(), error.to_string())).into()
-            }
-            other => Self::damaged(folder, &other.to_string()),
-        }
-    }
-}
-
-fn is_about_contents(kind: io::ErrorKind) -> bool {
-    matches!(
-        kind,
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
-    )
-}
-
-pub(super) fn open(folder: &Path) -> Result<OpenedFolder, StoreOpenError> {
+/// Opens the store in a folder, or makes one. Where the disk is full, it takes the room that was kept aside for it.
+pub(super) fn open(folder: &Path, spare: &Spare) -> Result<OpenedFolder, StoreOpenError> {
     file::make_folder(folder)?;
+    expect_kinds(folder)?;
     let lock = lock(folder)?;
+    let db = loop {
+        match open_files(folder) {
+            Err(error) if error.is_full() && spare.release() => {
+                tracing::warn!(%error, "opening it again with a part of the room that was kept aside for this");
+            }
+            opened => break opened?,
+        }
+    };
+    // The names of sled's files: it fsyncs a snapshot, and not the folder that it is renamed in.
+    file::sync_folder(folder).map_err(FileError::at(folder))?;
+    let held = Held { lock, copy: None };
+    Ok(OpenedFolder { db, held })
+}
+
+fn open_files(folder: &Path) -> Result<Db, StoreOpenError> {
     let new = prepare(folder)?;
     if !new {
         // What a killed process has written is read as if it were on disk, and the snapshot that sled makes of it is on disk
         // then: after a power cut it would stand alone.
         let synced = sync_db(folder).map_err(io::Error::from);
-        synced.map_err(FileError::at(folder))?;
+        synced.map_err(FileError::at(&folder.join(DB)))?;
     }
     let db = open_db(folder, folder)?;
     match new {
         true => finish(folder, &db)?,
         false => check_sentinel(folder, &db)?,
     }
-    // The names of sled's files: it fsyncs a snapshot, and not the folder that it is renamed in.
-    file::sync_folder(folder).map_err(FileError::at(folder))?;
-    let held = Held { lock, copy: None };
-    Ok(OpenedFolder { db, held })
+    Ok(db)
+}
+
+/// Whether there is no store in a folder: no file of one, or making it was cut off before anything could have been
+/// acknowledged.
+pub(super) fn is_new(folder: &Path) -> Result<bool, FileError> {
+    if folder.join(MAKING).exists() {
+        return Ok(true);
+    }
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        entries => entries.map_err(FileError::at(folder))?,
+    };
+    for entry in entries {
+        let name = entry.map_err(FileError::at(folder))?.file_name();
+        let name = name.to_string_lossy();
+        if is_sleds(&name) || FOLDERS.contains(&&*name) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Refuses a folder in the place of a file, and a file in the place of a folder.
+fn expect_kinds(folder: &Path) -> Result<(), StoreOpenError> {
+    for entry in fs::read_dir(folder).map_err(FileError::at(folder))? {
+        let path = entry.map_err(FileError::at(folder))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let wants_folder = FOLDERS.contains(&&*name);
+        let finding = match path.is_dir() {
+            true if is_sleds(&name) || OTHER_FILES.contains(&&*name) => {
+                format!("{name} in it is a folder, and has to be a file")
+            }
+            false if wants_folder => format!("{name} in it is a file, and has to be a folder"),
+            _ => continue,
+        };
+        return Err(StoreOpenError::damaged(folder, finding));
+    }
+    Ok(())
+}
+
+/// Refuses what sled could not open, by its name: sled does not say which of its files it was.
+fn expect_access(folder: &Path) -> Result<(), FileError> {
+    for entry in fs::read_dir(folder).map_err(FileError::at(folder))? {
+        let path = entry.map_err(FileError::at(folder))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if is_sleds(&name) || name == BLOBS {
+            let mut options = File::options();
+            let opened = options.read(true).write(name == DB).open(&path);
+            opened.map_err(FileError::at(&path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether it is a file that sled reads while it opens, or the copy of one.
+fn is_sleds(name: &str) -> bool {
+    [DB, CONF, CONF_COPY].contains(&name)
+        || name.starts_with("snap.") && !name.ends_with(".generating")
+}
+
+/// Whether nothing but sled's own files was ever used, as far as that shows from outside: a log of one segment, and no object,
+/// segment or run record beside it. What is in the log, the caller finds out.
+pub(super) fn looks_unused(folder: &Path) -> Result<bool, FileError> {
+    let db = folder.join(DB);
+    let log = fs::metadata(&db).map_err(FileError::at(&db))?.len();
+    for name in FOLDERS {
+        if !is_empty(&folder.join(name))? {
+            return Ok(false);
+        }
+    }
+    Ok(log <= SEGMENT_BYTES)
+}
+
+/// A folder that is not there is empty.
+fn is_empty(folder: &Path) -> Result<bool, FileError> {
+    match fs::read_dir(folder) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(FileError::at(folder)(error)),
+    }
+}
+
+/// Locks a folder in which making a store was cut off.
+pub(super) fn lock_unfinished(folder: &Path) -> Option<File> {
+    match folder.join(MAKING).exists() {
+        true => lock_existing(folder).ok(),
+        false => None,
+    }
+}
+
+/// Removes a folder, all of it or nothing: what is left of a removal that was cut off has another name.
+pub(super) fn remove_whole(folder: &Path) -> Result<(), FileError> {
+    let unused = file::with_suffix(folder, ".unused");
+    match fs::remove_dir_all(&unused) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(FileError::at(&unused)(error));
+        }
+        _ => {}
+    }
+    file::rename(folder, &unused)?;
+    fs::remove_dir_all(&unused).map_err(FileError::at(&unused))
 }
 
 /// Opens a copy of sled's files, in a folder for temporary files. Where a process serves the store, it is refused as with
@@ -109,15 +173,15 @@ pub(super) fn open(folder: &Path) -> Result<OpenedFolder, StoreOpenError> {
 pub(super) fn open_copy(folder: &Path) -> Result<OpenedFolder, StoreOpenError> {
     let lock = lock_existing(folder)?;
     if folder.join(MAKING).exists() || !folder.join(DB).exists() {
-        return Err(no_store(folder));
+        return Err(StoreOpenError::no_store(folder));
     }
-    let kept = kept_conf(folder)?;
+    expect_kinds(folder)?;
     let temporary = std::env::temp_dir();
     let copy = tempfile::tempdir().map_err(FileError::at(&temporary))?;
     for entry in fs::read_dir(folder).map_err(FileError::at(folder))? {
         let path = entry.map_err(FileError::at(folder))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name == DB || name.starts_with("snap.") && !name.ends_with(".generating") {
+        if is_sleds(&name) {
             let copied = fs::copy(&path, copy.path().join(&*name));
             copied.map_err(|error| match error.kind() {
                 io::ErrorKind::StorageFull => FileError::at(&temporary)(error),
@@ -125,9 +189,7 @@ pub(super) fn open_copy(folder: &Path) -> Result<OpenedFolder, StoreOpenError> {
             })?;
         }
     }
-    // A start restores it too: what `conf` holds by now does not matter.
-    let written = fs::write(copy.path().join(CONF), &kept);
-    written.map_err(FileError::at(&temporary))?;
+    conf::restore(copy.path(), folder)?;
     let db = open_db(copy.path(), folder)?;
     check_sentinel(folder, &db)?;
     let copy = Some(copy);
@@ -163,57 +225,26 @@ pub(super) fn sync_db(folder: &Path) -> Result<(), SyncError> {
     sync(&folder.join(DB))
 }
 
-fn lock(folder: &Path) -> Result<File, StoreOpenError> {
-    let path = folder.join(LOCK);
-    let mut options = File::options();
-    let options = options.create(true).truncate(false).write(true);
-    take(options.open(&path), &path, folder)
-}
-
-/// The same without making anything. Where the lock file was removed, sled's own lock on its log tells whether a process has
-/// the store open.
-fn lock_existing(folder: &Path) -> Result<File, StoreOpenError> {
-    let mut paths = [LOCK, DB].map(|name| folder.join(name)).into_iter();
-    let path = paths.find(|path| path.exists());
-    let path = path.ok_or_else(|| no_store(folder))?;
-    take(File::open(&path), &path, folder)
-}
-
-fn no_store(folder: &Path) -> StoreOpenError {
-    StoreOpenError::damaged(folder, "there is no store in it")
-}
-
-fn take(opened: io::Result<File>, path: &Path, folder: &Path) -> Result<File, StoreOpenError> {
-    let file = opened.map_err(FileError::at(path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreOpenError::Locked {
-            folder: folder.to_owned(),
-        }),
-        Err(TryLockError::Error(error)) => Err(FileError::at(path)(error).into()),
-    }
-}
-
-/// Clears away what a crash has left. Says whether the store is new: no file of sled's, or making it was cut off before
-/// anything could have been acknowledged.
+/// Clears away what a crash has left. Says whether the store is new.
 fn prepare(folder: &Path) -> Result<bool, StoreOpenError> {
     let making = folder.join(MAKING);
     if making.exists() {
         remove(folder, |name| name != LOCK && name != MAKING)?;
         return Ok(true);
     }
-    if !folder.join(DB).exists() {
-        if folder.join(CONF_COPY).exists() {
-            return Err(StoreOpenError::damaged(folder, "its file db is gone"));
-        }
+    if is_new(folder)? {
         file::replace(&making, b"", owner_only())?;
         return Ok(true);
     }
+    if !folder.join(DB).exists() {
+        return Err(StoreOpenError::damaged(folder, "its file db is gone"));
+    }
+    expect_access(folder)?;
     // sled does not open while one of these stands there (sled #1527); they are unfinished by their name.
     remove(folder, |name| {
         name.starts_with("snap.") && name.ends_with(".generating")
     })?;
-    restore_conf(folder)?;
+    conf::restore(folder, folder)?;
     Ok(false)
 }
 
@@ -225,32 +256,14 @@ fn finish(folder: &Path, db: &Db) -> Result<(), StoreOpenError> {
     db.flush()
         .map_err(|error| StoreOpenError::sled(folder, &error))?;
     let synced = sync_db(folder).map_err(io::Error::from);
-    synced.map_err(FileError::at(folder))?;
-    let conf = file::read(&folder.join(CONF))?;
-    file::replace(&folder.join(CONF_COPY), &conf, owner_only())?;
+    synced.map_err(FileError::at(&folder.join(DB)))?;
+    conf::keep(folder)?;
     let making = folder.join(MAKING);
     fs::remove_file(&making).map_err(FileError::at(&making))?;
     File::open(folder)
         .and_then(|folder| folder.sync_all())
         .map_err(FileError::at(folder))?;
     Ok(())
-}
-
-/// With a damaged `conf` sled takes its defaults and may show, and then keep, an empty store. `conf` never changes, so a
-/// copy tells, and mends it.
-fn restore_conf(folder: &Path) -> Result<(), StoreOpenError> {
-    let conf = folder.join(CONF);
-    let kept = kept_conf(folder)?;
-    if file::read_if_there(&conf)?.as_ref() != Some(&kept) {
-        tracing::warn!(folder = %folder.display(), "sled's file conf was damaged and has been restored from its copy");
-        file::replace(&conf, &kept, owner_only())?;
-    }
-    Ok(())
-}
-
-fn kept_conf(folder: &Path) -> Result<Vec<u8>, StoreOpenError> {
-    let kept = file::read_if_there(&folder.join(CONF_COPY))?;
-    kept.ok_or_else(|| StoreOpenError::damaged(folder, "its file conf.kept is gone"))
 }
 
 fn check_sentinel(folder: &Path, db: &Db) -> Result<(), StoreOpenError> {
@@ -290,11 +303,17 @@ fn owner_only() -> Permissions {
 const CACHE_BYTES: u64 = 2 << 20;
 /// Stands there while a store is being made.
 const MAKING: &str = "making";
-const LOCK: &str = "lock";
-/// sled's log, which sled locks while it has it open.
-const DB: &str = "db";
-/// sled's own settings.
-const CONF: &str = "conf";
-const CONF_COPY: &str = "conf.kept";
+/// Of sled 0.34.7, which writes its log in them.
+const SEGMENT_BYTES: u64 = 512 << 10;
+/// sled's, and stays empty: see `LARGEST_IN_TREE`.
+const BLOBS: &str = "blobs";
+/// Large objects.
+pub(super) const LARGE: &str = "objects";
+/// Segments.
+pub(super) const ARCHIVE: &str = "audit";
+/// Run records.
+pub(super) const RUNS: &str = "runs";
+const FOLDERS: [&str; 4] = [BLOBS, LARGE, ARCHIVE, RUNS];
+const OTHER_FILES: [&str; 3] = [MAKING, LOCK, SPARE];
 /// In sled's default tree: whoever finds it finds the store that was made.
 const SENTINEL: &str = "keyside";

@@ -6,12 +6,16 @@
 
 #![deny(missing_docs)]
 
+mod conf;
+mod error;
 mod failure;
 mod files;
 mod flush;
 mod folder;
+mod lock;
 mod room;
 mod run_log;
+mod spare;
 mod sync;
 mod tree;
 
@@ -20,8 +24,14 @@ use std::{path::Path, sync::Arc};
 use async_trait::async_trait;
 use keyside_store::{Archive, Backend, Edit, Effect, Notes, RunLog, Storage, StorageError};
 
-use self::{files::Files, room::Room, run_log::Segments, tree::Tree};
-pub use self::{folder::StoreOpenError, room::Floors};
+pub use self::{error::StoreOpenError, room::Floors};
+use self::{
+    files::Files,
+    folder::{ARCHIVE, LARGE, RUNS},
+    room::Room,
+    run_log::Segments,
+    tree::Tree,
+};
 
 /// An open folder.
 pub struct EmbeddedStore(Arc<Opened>);
@@ -37,7 +47,8 @@ struct Opened {
 }
 
 impl EmbeddedStore {
-    /// Opens the store in a folder, or makes one where there is none.
+    /// Opens the store in a folder, or makes one where there is none. Where the disk is full, it does so in the room that the
+    /// store keeps aside for it.
     ///
     /// # Errors
     /// Each names its remedy.
@@ -70,6 +81,37 @@ impl EmbeddedStore {
         Self::opened(folder, move || Opened::open_read_only(&owned)).await
     }
 
+    /// Whether there is a store in a folder, which [`Self::open`] would not make.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read.
+    pub fn is_made(folder: &Path) -> Result<bool, StoreOpenError> {
+        Ok(!folder::is_new(folder)?)
+    }
+
+    /// Removes a store to which nothing was ever committed, such as a start leaves that was refused for another reason. Says
+    /// whether it did: one that is in use, damaged, or has anything in it stays as it is.
+    ///
+    /// # Errors
+    /// Where it could not be removed.
+    pub async fn remove_unused(folder: &Path) -> Result<bool, StoreOpenError> {
+        let folder = folder.to_owned();
+        let removed = tokio::task::spawn_blocking(move || {
+            if let Some(_lock) = folder::lock_unfinished(&folder) {
+                return folder::remove_whole(&folder).map(|()| true);
+            }
+            let Some(Ok(opened)) = quietly(|| Opened::open_read_only(&folder)) else {
+                return Ok(false);
+            };
+            match opened.is_unused(&folder) {
+                // Its lock is held until it is gone.
+                Ok(true) => folder::remove_whole(&folder).map(|()| true),
+                _ => Ok(false),
+            }
+        });
+        Ok(removed.await.unwrap_or(Ok(false))?)
+    }
+
     async fn opened(
         folder: &Path,
         open: impl FnOnce() -> Result<Opened, StoreOpenError> + Send + 'static,
@@ -93,11 +135,10 @@ impl EmbeddedStore {
         work: impl FnOnce(&Opened) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
         let opened = self.0.clone();
-        let done = tokio::task::spawn_blocking(move || work(&opened)).await;
-        done.unwrap_or_else(|_| {
-            let reason = "the store could not read what it had written";
-            Err(StorageError::unavailable(reason))
-        })
+        let done = tokio::task::spawn_blocking(move || quietly(|| work(&opened))).await;
+        // As when it is opened: sled asserts what it reads.
+        let damaged = || Err(self.0.tree.damaged("sled cannot read it"));
+        done.ok().flatten().unwrap_or_else(damaged)
     }
 
     async fn write<T: Send + 'static>(
@@ -111,7 +152,7 @@ impl EmbeddedStore {
     }
 }
 
-/// Runs `work`; where it panics, nothing is printed.
+/// Runs `work`; where it panics, only the log says so.
 fn quietly<T>(work: impl FnOnce() -> T) -> Option<T> {
     QUIET.with(|quiet| quiet.set(true));
     static HOOK: std::sync::Once = std::sync::Once::new();
@@ -125,7 +166,12 @@ fn quietly<T>(work: impl FnOnce() -> T) -> Option<T> {
     });
     let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
     QUIET.with(|quiet| quiet.set(false));
-    done.ok()
+    done.inspect_err(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
+        tracing::error!(said, "sled stopped at what it found in its files");
+    })
+    .ok()
 }
 
 thread_local! {
@@ -170,6 +216,12 @@ impl Opened {
             true => self.large.put(key, bytes),
             false => self.tree.put(key, bytes),
         }
+    }
+
+    /// Whether nothing was ever committed. Of a log that was cut it may look so too, but then nothing is left in it.
+    fn is_unused(&self, folder: &Path) -> Result<bool, StorageError> {
+        let looks_unused = folder::looks_unused(folder).map_err(StorageError::unavailable)?;
+        Ok(looks_unused && self.list("")?.is_empty())
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
@@ -312,10 +364,6 @@ fn note(name: &str) -> String {
 /// (`node.rs`, `should_split`), and a page above 128 KiB becomes a file in `blobs/` that it never fsyncs
 /// (`pagecache/blob_io.rs`): 17 values with their keys stay below.
 const LARGEST_IN_TREE: usize = 6 << 10;
-/// In the store's folder.
-const LARGE: &str = "objects";
-const ARCHIVE: &str = "audit";
-const RUNS: &str = "runs";
 
 #[cfg(test)]
 mod tests;

@@ -49,12 +49,17 @@ impl Floors {
 impl Room {
     pub(super) fn check(&self, effect: Effect) -> Result<(), StorageError> {
         let needed = self.floors.of(effect);
-        let disk = nix::sys::statvfs::statvfs(&self.folder).map_err(StorageError::unavailable)?;
-        let available = disk.blocks_available() * disk.fragment_size();
+        let available = self.available()?;
         match available < needed {
             true => Err(StorageError::Full { available, needed }),
             false => Ok(()),
         }
+    }
+
+    /// Bytes of the disk that this user may still fill.
+    pub(super) fn available(&self) -> Result<u64, StorageError> {
+        let disk = nix::sys::statvfs::statvfs(&self.folder).map_err(StorageError::unavailable)?;
+        Ok(disk.blocks_available() * disk.fragment_size())
     }
 }
 

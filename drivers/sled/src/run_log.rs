@@ -50,7 +50,7 @@ impl Segments {
         Ok(Self {
             flush: Flush::default(),
             room,
-            files: Mutex::new(Files::open(folder).map_err(FileError::at(folder))?),
+            files: Mutex::new(Files::open(folder)?),
         })
     }
 
@@ -61,7 +61,7 @@ impl Segments {
             floors: Floors::USUAL,
         };
         let files = match folder.is_dir() {
-            true => Files::look(folder).map_err(FileError::at(folder))?,
+            true => Files::look(folder)?,
             false => Files::none(folder),
         };
         Ok(Self {
@@ -149,30 +149,32 @@ impl Segments {
 }
 
 impl Files {
-    fn open(folder: &Path) -> io::Result<Self> {
-        for entry in fs::read_dir(folder)? {
-            let path = entry?.path();
+    fn open(folder: &Path) -> Result<Self, FileError> {
+        for path in entries(folder)? {
             let unfinished = |first| Self::named(folder, first).with_extension(UNFINISHED);
             if first(&path).is_some_and(|first| path == unfinished(first)) {
-                fs::remove_file(path)?;
+                fs::remove_file(&path).map_err(FileError::at(&path))?;
             }
         }
         let mut files = Self::look(folder)?;
         if let Some(current) = &mut files.current {
-            current.cut_torn_end()?;
+            let path = Self::named(folder, current.first());
+            current.cut_torn_end().map_err(FileError::at(&path))?;
         }
         Ok(files)
     }
 
     /// Changes nothing.
-    fn look(folder: &Path) -> io::Result<Self> {
+    fn look(folder: &Path) -> Result<Self, FileError> {
         let mut files = Self::none(folder);
-        for entry in fs::read_dir(folder)? {
-            files.find(&entry?.path());
+        for path in entries(folder)? {
+            files.find(&path);
         }
         files.firsts.sort_unstable();
         if let Some(first) = files.firsts.last() {
-            files.current = Some(Segment::open(&files.path(*first), *first)?);
+            let path = files.path(*first);
+            let current = Segment::open(&path, *first).map_err(FileError::at(&path))?;
+            files.current = Some(current);
         }
         Ok(files)
     }
@@ -278,6 +280,13 @@ impl Files {
         }
         Ok(())
     }
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let entries = fs::read_dir(folder).map_err(FileError::at(folder))?;
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    let paths: io::Result<Vec<_>> = paths.collect();
+    paths.map_err(FileError::at(folder))
 }
 
 /// The position that a file's name begins with.

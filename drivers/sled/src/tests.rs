@@ -1,3 +1,5 @@
+mod damage;
+
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use keyside_store::contract;
@@ -219,50 +221,84 @@ async fn a_folder_in_use_says_so_and_opens_once_it_is_free() {
     let folder = tempfile::tempdir().unwrap();
     let first = opened(folder.path()).await;
     let error = refused(folder.path()).await;
-    assert!(matches!(error, StoreOpenError::Locked { .. }), "{error}");
-    assert!(error.to_string().contains("stop it"), "{error}");
+    let said = error.to_string();
+    assert!(said.contains("stop that process"), "{said}");
+    assert!(!said.contains("Vault"), "{said}");
+    let StoreOpenError::Locked { holder, .. } = error else {
+        panic!("{error}");
+    };
+    if let Some(holder) = holder {
+        assert_eq!(holder, std::process::id());
+        assert!(said.contains(&format!("the process {holder}:")), "{said}");
+    }
     drop(first);
     opened(folder.path()).await;
 }
 
 #[tokio::test]
-async fn a_damaged_conf_file_is_mended_and_loses_nothing() {
-    for damage in [b"".as_slice(), b"short", &[0xff; 200]] {
-        let folder = tempfile::tempdir().unwrap();
-        used(folder.path()).await;
-        fs::write(folder.path().join("conf"), damage).unwrap();
-        let storage = opened(folder.path()).await;
-        assert_eq!(get(&storage, "a").await.unwrap(), b"kept");
+async fn a_store_to_which_nothing_was_committed_is_removed_and_no_other() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("store");
+    let removed = || async { EmbeddedStore::remove_unused(&folder).await.unwrap() };
+    assert!(!removed().await, "there is none");
+    for _ in 0..2 {
+        drop(opened(&folder).await);
+        drop(opened(&folder).await);
+        assert!(removed().await);
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
     }
+    let store = opened(&folder).await;
+    assert!(!removed().await, "it is in use");
+    store.append(1, b"a run".to_vec()).await.unwrap();
+    drop(store);
+    assert!(!removed().await, "it has a run record");
+    fs::remove_dir_all(&folder).unwrap();
+    used(&folder).await;
+    let before = contents(&folder);
+    assert!(!removed().await, "it has something of everything");
+    assert_eq!(contents(&folder), before);
+    fs::write(folder.join("db"), "").unwrap();
+    assert!(!removed().await, "it is damaged");
+    fs::remove_dir_all(&folder).unwrap();
+    let store = opened(&folder).await;
+    put(&store, "a", b"kept").await.unwrap();
+    to_disk(&store).await.unwrap();
+    drop(store);
+    assert!(!removed().await, "it has an object");
+    fs::write(folder.join("making"), "").unwrap();
+    assert!(removed().await, "making it was cut off");
 }
 
 #[tokio::test]
-async fn a_store_whose_files_were_emptied_or_taken_is_damaged_not_new() {
-    for file in ["db", "conf.kept"] {
-        for gone in [true, false] {
-            let folder = tempfile::tempdir().unwrap();
-            used(folder.path()).await;
-            let path = folder.path().join(file);
-            if gone {
-                fs::remove_file(&path).unwrap();
-            } else if file == "db" {
-                fs::write(&path, "").unwrap();
-            } else {
-                continue;
-            }
-            for snapshot in fs::read_dir(folder.path()).unwrap().flatten() {
-                if snapshot.file_name().to_string_lossy().starts_with("snap.") {
-                    fs::remove_file(snapshot.path()).unwrap();
-                }
-            }
-            let error = refused(folder.path()).await;
-            assert!(
-                matches!(error, StoreOpenError::Damaged { .. }),
-                "{file} {gone}: {error}"
-            );
-            assert!(error.to_string().contains("Restore"), "{error}");
-        }
-    }
+async fn a_store_is_made_once_it_is_complete() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("store");
+    let is_made = || EmbeddedStore::is_made(&folder).unwrap();
+    assert!(!is_made());
+    fs::create_dir(&folder).unwrap();
+    assert!(!is_made());
+    drop(opened(&folder).await);
+    assert!(is_made());
+    fs::write(folder.join("making"), "").unwrap();
+    assert!(!is_made());
+}
+
+#[tokio::test]
+async fn room_for_a_start_on_a_full_disk_is_kept_where_there_is_plenty() {
+    let folder = tempfile::tempdir().unwrap();
+    let spare = folder.path().join("spare");
+    let scarce = EmbeddedStore::open_with_room(folder.path(), Floors::above(u64::MAX)).await;
+    drop(scarce.unwrap());
+    assert!(!spare.exists());
+    let plenty = || EmbeddedStore::open_with_room(folder.path(), Floors::above(0));
+    let store = plenty().await.unwrap();
+    let len = fs::metadata(&spare).unwrap().len();
+    assert!(len >= 1 << 20, "{len}");
+    drop(store);
+    // A start has used a part of it.
+    fs::write(&spare, "less").unwrap();
+    drop(plenty().await.unwrap());
+    assert_eq!(fs::metadata(&spare).unwrap().len(), len);
 }
 
 #[tokio::test]
@@ -384,27 +420,6 @@ async fn what_cannot_be_opened_for_a_moment_refuses_changes_for_no_longer() {
         get(&*opened(folder.path()).await, "b").await.unwrap(),
         b"kept"
     );
-}
-
-#[tokio::test]
-async fn a_log_that_sled_does_not_understand_is_one_clear_error() {
-    let folder = tempfile::tempdir().unwrap();
-    used(folder.path()).await;
-    let db = folder.path().join("db");
-    let len = fs::metadata(&db).unwrap().len() as usize;
-    for entry in fs::read_dir(folder.path()).unwrap().flatten() {
-        if entry.file_name().to_string_lossy().starts_with("snap.") {
-            fs::remove_file(entry.path()).unwrap();
-        }
-    }
-    for seed in 0..40_usize {
-        let noise: Vec<_> = (0..len).map(|at| ((at * (seed + 3)) >> 3) as u8).collect();
-        fs::write(&db, noise).unwrap();
-        match EmbeddedStore::open(folder.path()).await {
-            Ok(_) => panic!("noise is no store"),
-            Err(error) => assert!(error.to_string().contains("Restore"), "{error}"),
-        }
-    }
 }
 
 fn is_full<T>(result: Result<T, StorageError>) -> bool {

@@ -6,10 +6,12 @@ use keyside_store::{Effect, StorageError};
 use sled::{Db, IVec};
 
 use crate::{
+    error::{self, StoreOpenError},
     failure::Failure,
     flush::Flush,
-    folder::{self, Held, OpenedFolder, StoreOpenError},
+    folder::{self, Held, OpenedFolder},
     room::{Floors, Room},
+    spare::Spare,
     sync::SyncError,
 };
 
@@ -18,6 +20,7 @@ pub(super) struct Tree {
     values: sled::Tree,
     pub(super) flush: Flush,
     room: Room,
+    spare: Spare,
     pub(super) failure: Arc<Failure>,
     /// Locked while sled writes: one write at a time.
     writing: Mutex<()>,
@@ -28,8 +31,10 @@ pub(super) struct Tree {
 
 impl Tree {
     pub(super) fn open(room: Room) -> Result<Self, StoreOpenError> {
-        let opened = folder::open(&room.folder)?;
-        Self::of(opened, room)
+        let opened = folder::open(&room.folder, &Spare::in_folder(&room.folder))?;
+        let tree = Self::of(opened, room)?;
+        tree.spare.refill(&tree.room);
+        Ok(tree)
     }
 
     /// A copy of the store in `folder`, thrown away at the end.
@@ -49,6 +54,7 @@ impl Tree {
         Ok(Self {
             values,
             flush: Flush::default(),
+            spare: Spare::in_folder(&room.folder),
             room,
             failure: Arc::default(),
             writing: Mutex::default(),
@@ -64,7 +70,12 @@ impl Tree {
 
     pub(super) fn expect_room(&self, effect: Effect) -> Result<(), StorageError> {
         self.failure.check()?;
-        self.room.check(effect)
+        self.room.check(effect)?;
+        if effect == Effect::Adds {
+            // A start may have used it up, and the disk has room again.
+            self.spare.refill(&self.room);
+        }
+        Ok(())
     }
 
     pub(super) fn expect_writable(&self) -> Result<(), StorageError> {
@@ -85,7 +96,7 @@ impl Tree {
     }
 
     pub(super) fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
-        let stored = self.values.get(key).map_err(StorageError::unavailable)?;
+        let stored = self.values.get(key).map_err(|error| self.unread(&error))?;
         Ok(stored.map(|value| value.to_vec()))
     }
 
@@ -115,10 +126,20 @@ impl Tree {
 
     pub(super) fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
         let key = |key: sled::Result<IVec>| {
-            let key = key.map_err(StorageError::unavailable)?;
+            let key = key.map_err(|error| self.unread(&error))?;
             Ok(String::from_utf8_lossy(&key).into_owned())
         };
         self.values.scan_prefix(prefix).keys().map(key).collect()
+    }
+
+    fn unread(&self, error: &sled::Error) -> StorageError {
+        self.damaged(&error::finding(error))
+    }
+
+    /// What was written cannot be read.
+    pub(super) fn damaged(&self, finding: &str) -> StorageError {
+        let damaged = StoreOpenError::damaged(&self.room.folder, finding);
+        StorageError::unavailable(damaged)
     }
 
     /// Has sled write something, in memory and sooner or later to its log.

@@ -33,6 +33,12 @@ impl WithFile {
         self.keys.path().join("master-key")
     }
 
+    /// Of the master key in the file.
+    fn id(&self) -> String {
+        let text = fs::read(self.file()).unwrap();
+        MasterKey::parse(&text, "a test").unwrap().id().to_owned()
+    }
+
     fn settings(&self) -> LocalKms {
         LocalKms {
             master_key: MasterKeySource::Generated(self.file()),
@@ -208,7 +214,13 @@ async fn storage_that_fails_at_any_step_leaves_a_rotation_whole_or_not_begun() {
                 .await
                 .unwrap();
             drop(registry);
-            serves(&*with_file.open().await).await;
+            let registry = with_file.open().await;
+            serves(&registry).await;
+            let on_record = recorded(&registry).await;
+            assert!(
+                on_record.is_none_or(|id| id == with_file.id()),
+                "{at}, {fault:?}: it is on record, and was not carried out"
+            );
             let left = with_file.files().into_iter();
             let left: Vec<_> = left.map(|(path, _)| path).collect();
             assert!(
@@ -228,6 +240,36 @@ async fn storage_that_fails_at_any_step_leaves_a_rotation_whole_or_not_begun() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_rotation_that_is_on_record_is_never_said_to_have_changed_nothing() {
+    let with_file = WithFile::new().await;
+    let registry = with_file.open().await;
+    // In the place where the keyring is written before it has its name.
+    let in_the_way = with_suffix(&with_file.installation.keyring(), ".new");
+    fs::create_dir(&in_the_way).unwrap();
+    let error = registry.rotate_master_key(&act()).await.unwrap_err();
+    assert!(
+        matches!(error, ChangeError::OutcomeUnknown { .. }),
+        "{error}"
+    );
+    assert!(recorded(&registry).await.is_some());
+    serves(&registry).await;
+    drop(registry);
+    fs::remove_dir(&in_the_way).unwrap();
+    let registry = with_file.open().await;
+    serves(&registry).await;
+    assert_eq!(recorded(&registry).await, Some(with_file.id()));
+}
+
+/// The master key that the log tells to go over to.
+async fn recorded(registry: &Registry) -> Option<String> {
+    let records = records(registry).await;
+    let mut rotations = records
+        .into_iter()
+        .filter(|it| it.event == Event::MasterKeyRotated);
+    rotations.next()?.note
 }
 
 /// At least: a document, a page, a record, the head, and the disk.

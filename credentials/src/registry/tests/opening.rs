@@ -62,6 +62,30 @@ async fn a_missing_keyring_over_data_is_never_answered_with_a_new_one() {
 }
 
 #[tokio::test]
+async fn no_store_is_made_where_keyring_or_heads_belong_to_a_lost_one() {
+    let (installation, registry) = Installation::with_acme().await;
+    drop(registry);
+    let (keyring, heads) = (installation.keyring(), installation.heads());
+    let refused = || match Registry::expect_no_store_lost(&keyring) {
+        Ok(()) => false,
+        Err(error) => {
+            assert!(matches!(error, OpenError::StoreMissing { .. }), "{error}");
+            true
+        }
+    };
+    assert!(refused());
+    let aside = keyring.with_file_name("aside");
+    fs::rename(&heads, &aside).unwrap();
+    assert!(refused(), "the keyring tells");
+    fs::rename(&aside, &heads).unwrap();
+    fs::remove_file(&keyring).unwrap();
+    assert!(refused(), "the heads tell");
+    fs::rename(&heads, &aside).unwrap();
+    assert!(!refused());
+    assert!(!keyring.exists() && !heads.exists(), "nothing is made");
+}
+
+#[tokio::test]
 async fn a_wrong_master_key_says_which_is_wanted_and_changes_nothing() {
     let (installation, registry) = Installation::with_acme().await;
     drop(registry);

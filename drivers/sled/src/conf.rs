@@ -1,0 +1,59 @@
+//! sled's settings file `conf`, and the copy of it in `conf.kept`.
+//!
+//! With a damaged `conf` sled takes its defaults and may show, and then keep, an empty store. It never changes, so either file
+//! restores the other.
+
+use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::Path};
+
+use keyside_store::file::{self, FileError};
+
+use super::error::StoreOpenError;
+
+/// Restores the one that is damaged or gone from the other. `named` is the folder that an error names.
+///
+/// # Errors
+/// Where neither is intact.
+pub(super) fn restore(folder: &Path, named: &Path) -> Result<(), StoreOpenError> {
+    let (conf, copy) = (folder.join(CONF), folder.join(CONF_COPY));
+    match (intact(&conf)?, intact(&copy)?) {
+        (Some(conf), Some(copy)) if conf == copy => Ok(()),
+        (_, Some(kept)) => put_back(&conf, &kept),
+        (Some(kept), None) => put_back(&copy, &kept),
+        (None, None) => {
+            let finding = "its file conf and the copy conf.kept are both damaged or gone";
+            Err(StoreOpenError::damaged(named, finding))
+        }
+    }
+}
+
+/// Makes the copy.
+pub(super) fn keep(folder: &Path) -> Result<(), FileError> {
+    let conf = file::read(&folder.join(CONF))?;
+    file::replace(&folder.join(CONF_COPY), &conf, owner_only())
+}
+
+fn put_back(path: &Path, contents: &[u8]) -> Result<(), StoreOpenError> {
+    tracing::warn!(file = %path.display(), "a file of the store was damaged or gone, and was restored from its copy");
+    Ok(file::replace(path, contents, owner_only())?)
+}
+
+fn intact(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
+    let contents = file::read_if_there(path)?;
+    Ok(contents.filter(|contents| is_intact(contents)))
+}
+
+/// Settings, and their CRC-32, little-endian (sled 0.34.7, `config.rs`, `write_config`).
+fn is_intact(contents: &[u8]) -> bool {
+    let split = contents.split_last_chunk::<4>();
+    split.is_some_and(|(settings, sum)| {
+        !settings.is_empty() && crc32fast::hash(settings) == u32::from_le_bytes(*sum)
+    })
+}
+
+fn owner_only() -> Permissions {
+    Permissions::from_mode(0o600)
+}
+
+/// sled's own settings.
+pub(super) const CONF: &str = "conf";
+pub(super) const CONF_COPY: &str = "conf.kept";

@@ -1,0 +1,119 @@
+//! Why a store does not open: which path, what is wrong with it, and the remedy, on one line.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use keyside_store::{StorageError, file::FileError};
+
+/// Why a store does not open.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreOpenError {
+    /// One process owns a folder.
+    #[error(
+        "the store {} is in use by {}: stop that process, or use another folder (store.path)",
+        folder.display(),
+        process(*holder)
+    )]
+    Locked {
+        /// The store's folder.
+        folder: PathBuf,
+        /// The id of the process that has it open, where the system tells.
+        holder: Option<u32>,
+    },
+    /// The files are there, the data is not.
+    #[error(
+        "the store {} is damaged ({finding}): nothing was changed. Restore the whole data folder from a backup, or move \
+         it aside to start with an empty one",
+        folder.display()
+    )]
+    Damaged {
+        /// The store's folder.
+        folder: PathBuf,
+        /// What was found.
+        finding: String,
+    },
+    /// Permissions, a full disk, a missing parent.
+    #[error("the store cannot be opened: {}{}", .0, remedy(.0))]
+    File(#[from] FileError),
+}
+
+impl StoreOpenError {
+    pub(super) fn damaged(folder: &Path, finding: impl Into<String>) -> Self {
+        Self::Damaged {
+            folder: folder.to_owned(),
+            finding: finding.into(),
+        }
+    }
+
+    pub(super) fn no_store(folder: &Path) -> Self {
+        Self::damaged(folder, "there is no store in it")
+    }
+
+    /// What sled says about a folder: the system's errors as what they are, the rest as damage.
+    pub(super) fn sled(folder: &Path, error: &sled::Error) -> Self {
+        match error {
+            sled::Error::Io(error) if !is_about_contents(error.kind()) => {
+                FileError::at(folder)(io::Error::new(error.kind(), error.to_string())).into()
+            }
+            other => Self::damaged(folder, finding(other)),
+        }
+    }
+
+    /// Whether the disk has no room.
+    pub(super) fn is_full(&self) -> bool {
+        let Self::File(error) = self else {
+            return false;
+        };
+        matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+    }
+}
+
+/// A file or folder of the store cannot be read or removed.
+pub(super) fn unread(error: &FileError) -> StorageError {
+    StorageError::unavailable(format!("{error}{}", remedy(error)))
+}
+
+/// What sled says, without the words that only its authors understand.
+pub(super) fn finding(error: &sled::Error) -> String {
+    match error {
+        sled::Error::Corruption { .. } => {
+            "its files db and snap.* do not hold what was written to them".to_owned()
+        }
+        sled::Error::CollectionNotFound(_) => "a part of its file db is gone".to_owned(),
+        sled::Error::Unsupported(said) | sled::Error::ReportableBug(said) => {
+            format!("sled does not understand its files: {said}")
+        }
+        sled::Error::Io(error) => format!("its file db cannot be read: {error}"),
+    }
+}
+
+fn is_about_contents(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
+    )
+}
+
+fn process(holder: Option<u32>) -> String {
+    match holder {
+        Some(pid) => format!("the process {pid}"),
+        None => "another process".to_owned(),
+    }
+}
+
+/// For those that a [`FileError`] has none for.
+fn remedy(error: &FileError) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied
+        | io::ErrorKind::StorageFull
+        | io::ErrorKind::ReadOnlyFilesystem => "",
+        io::ErrorKind::QuotaExceeded => " (free some space, or raise the quota)",
+        _ => ". Correct that path (store.path), or restore the whole data folder from a backup",
+    }
+}

@@ -1,0 +1,78 @@
+//! Room that a start takes on a disk that has none. sled 0.34.7 writes while it opens: it fills up the segment that it goes on
+//! with, up to 512 KiB, and replaces its snapshot (`pagecache/snapshot.rs`, `advance_snapshot`).
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use super::room::Room;
+
+/// A file that only takes room.
+pub(super) struct Spare {
+    path: PathBuf,
+    /// Known to have its full length: nothing is left to do.
+    is_full: AtomicBool,
+}
+
+impl Spare {
+    pub(super) fn in_folder(folder: &Path) -> Self {
+        Self {
+            path: folder.join(SPARE),
+            is_full: AtomicBool::new(false),
+        }
+    }
+
+    /// Returns a piece of it to the disk. Says whether there was one.
+    pub(super) fn release(&self) -> bool {
+        let shorten = || -> io::Result<bool> {
+            let file = File::options().write(true).open(&self.path)?;
+            let len = file.metadata()?.len();
+            file.set_len(len.saturating_sub(PIECE))?;
+            Ok(len > 0)
+        };
+        shorten().unwrap_or(false)
+    }
+
+    /// Brings it to its full length, where the disk has so much more than any change needs.
+    pub(super) fn refill(&self, room: &Room) {
+        if self.is_full.load(Ordering::Relaxed) {
+            return;
+        }
+        let is_full = fs::metadata(&self.path).is_ok_and(|file| file.len() == LEN);
+        if !is_full {
+            let needed = room.floors.adds.saturating_add(LEN);
+            if room.available().unwrap_or(0) < needed {
+                return;
+            }
+            if let Err(error) = self.fill() {
+                tracing::warn!(file = %self.path.display(), %error, "no room is kept aside for a start on a full disk");
+                let _ = fs::remove_file(&self.path);
+                return;
+            }
+        }
+        self.is_full.store(true, Ordering::Relaxed);
+    }
+
+    fn fill(&self) -> io::Result<()> {
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options.open(&self.path)?;
+        // No zeros: what copies the data folder makes holes of those, which take no room.
+        let piece = vec![b'.'; PIECE as usize];
+        for _ in 0..LEN / PIECE {
+            file.write_all(&piece)?;
+        }
+        Ok(())
+    }
+}
+
+/// In the store's folder.
+pub(super) const SPARE: &str = "spare";
+/// Bytes: for two or three starts, each with a segment and the snapshot of a large store.
+const LEN: u64 = 4 << 20;
+/// Bytes that are released at a time.
+const PIECE: u64 = 1 << 20;

@@ -1,0 +1,183 @@
+//! Files that were damaged, taken or replaced: mended from a copy, or said with path and remedy.
+
+use super::*;
+
+#[tokio::test]
+async fn conf_and_its_copy_are_each_restored_from_the_other() {
+    let damages: [Option<&[u8]>; 5] = [
+        None,
+        Some(b""),
+        Some(b"short"),
+        Some(&[0xff; 200]),
+        Some(&[0; 62]),
+    ];
+    for file in ["conf", "conf.kept"] {
+        for damage in damages {
+            let folder = tempfile::tempdir().unwrap();
+            used(folder.path()).await;
+            let path = folder.path().join(file);
+            let whole = fs::read(&path).unwrap();
+            match damage {
+                None => fs::remove_file(&path).unwrap(),
+                Some(bytes) => fs::write(&path, bytes).unwrap(),
+            }
+            let storage = opened(folder.path()).await;
+            assert_eq!(get(&storage, "a").await.unwrap(), b"kept", "{file}");
+            assert_eq!(fs::read(&path).unwrap(), whole, "{file}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_whose_files_were_emptied_or_taken_is_damaged_not_new() {
+    for (files, is_emptied) in [
+        (vec!["db"], false),
+        (vec!["db"], true),
+        (vec!["conf", "conf.kept"], false),
+        (vec!["conf", "conf.kept"], true),
+        (vec!["db", "conf", "conf.kept"], false),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        used(folder.path()).await;
+        for file in &files {
+            let path = folder.path().join(file);
+            match is_emptied {
+                true => fs::write(&path, "").unwrap(),
+                false => fs::remove_file(&path).unwrap(),
+            }
+        }
+        remove_snapshots(folder.path());
+        let error = refused(folder.path()).await;
+        assert!(
+            matches!(error, StoreOpenError::Damaged { .. }),
+            "{files:?}: {error}"
+        );
+        assert_says_what_to_do(&error, folder.path());
+        assert!(EmbeddedStore::is_made(folder.path()).unwrap());
+    }
+}
+
+fn remove_snapshots(folder: &Path) {
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        if entry.file_name().to_string_lossy().starts_with("snap.") {
+            fs::remove_file(entry.path()).unwrap();
+        }
+    }
+}
+
+/// One line with the path and the remedy, and none of sled's own words.
+fn assert_says_what_to_do(error: &StoreOpenError, folder: &Path) {
+    let said = error.to_string();
+    let path = folder.display().to_string();
+    for part in [path.as_str(), "estore the whole data folder from a backup"] {
+        assert!(said.contains(part), "no {part:?}: {said}");
+    }
+    for part in ["backtrace", "Corruption", "\n"] {
+        assert!(!said.contains(part), "{part:?}: {said}");
+    }
+}
+
+/// Names of what is in a store's folder, with those of run records. Each is either a file or not.
+fn names_in(folder: &Path) -> Vec<(String, bool)> {
+    let here = fs::read_dir(folder).unwrap().map(|entry| {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        (name, path.is_file())
+    });
+    let mut names: Vec<_> = here.collect();
+    names.push(("runs/00000000000000000001.log".to_owned(), true));
+    names
+}
+
+#[tokio::test]
+async fn damage_to_any_file_is_mended_or_said_with_path_and_remedy() {
+    let whole = tempfile::tempdir().unwrap();
+    used(whole.path()).await;
+    // With a snapshot, which sled makes while it opens.
+    drop(opened(whole.path()).await);
+    for (name, _) in names_in(whole.path()).into_iter().filter(|(_, file)| *file) {
+        let contents = fs::read(whole.path().join(&name)).unwrap();
+        for damaged in [
+            Vec::new(),
+            contents[..contents.len() / 2].to_vec(),
+            vec![0; contents.len()],
+            (0..contents.len())
+                .map(|at| ((at * 7) >> 2) as u8)
+                .collect(),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            copy(whole.path(), folder.path());
+            fs::write(folder.path().join(&name), damaged).unwrap();
+            if let Err(error) = EmbeddedStore::open(folder.path()).await {
+                assert_says_what_to_do(&error, folder.path());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_folder_in_the_place_of_a_file_and_the_other_way_round_is_named() {
+    let whole = tempfile::tempdir().unwrap();
+    used(whole.path()).await;
+    drop(opened(whole.path()).await);
+    for (name, is_file) in names_in(whole.path()) {
+        let folder = tempfile::tempdir().unwrap();
+        copy(whole.path(), folder.path());
+        let path = folder.path().join(&name);
+        match is_file {
+            true => {
+                fs::remove_file(&path).unwrap();
+                fs::create_dir(&path).unwrap();
+            }
+            false => {
+                fs::remove_dir_all(&path).unwrap();
+                fs::write(&path, "").unwrap();
+            }
+        }
+        let error = refused(folder.path()).await;
+        assert_says_what_to_do(&error, folder.path());
+        assert!(error.to_string().contains(&name), "{name}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_large_object_that_cannot_be_read_is_named_with_the_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    used(folder.path()).await;
+    let path = folder.path().join("objects/c/large");
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    let store = opened(folder.path()).await;
+    let error = Storage::get(&*store, "c/large").await.unwrap_err();
+    for part in [path.to_str().unwrap(), "from a backup"] {
+        assert!(error.to_string().contains(part), "no {part:?}: {error}");
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    for (path, (contents, _)) in contents(from) {
+        let to = to.join(path.strip_prefix(from).unwrap());
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::write(to, contents).unwrap();
+    }
+    for folder in ["blobs", "objects", "audit", "runs"] {
+        fs::create_dir_all(to.join(folder)).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_sled_does_not_understand_is_one_clear_error() {
+    let folder = tempfile::tempdir().unwrap();
+    used(folder.path()).await;
+    let db = folder.path().join("db");
+    let len = fs::metadata(&db).unwrap().len() as usize;
+    remove_snapshots(folder.path());
+    for seed in 0..40_usize {
+        let noise: Vec<_> = (0..len).map(|at| ((at * (seed + 3)) >> 3) as u8).collect();
+        fs::write(&db, noise).unwrap();
+        match EmbeddedStore::open(folder.path()).await {
+            Ok(_) => panic!("noise is no store"),
+            Err(error) => assert!(error.to_string().contains("Restore"), "{error}"),
+        }
+    }
+}
