@@ -145,11 +145,12 @@ impl AtRest {
             Err(LoadError::Damaged(damage)) => damage,
         };
         let name = tracked.chain.name();
+        let path = Anchors::path(&self.heads, name);
         let finding = match damage.is_of_anchor() {
-            true => damage.to_string(),
+            true => format!("{damage}. Put {} back from the newest copy", path.display()),
             false => format!(
                 "{damage}; {} has the head that was acknowledged last",
-                Anchors::path(&self.heads, name).display()
+                path.display()
             ),
         };
         Ok(Some(broken(name, finding)))

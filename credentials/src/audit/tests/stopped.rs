@@ -92,11 +92,7 @@ async fn heads_beside_the_keyring_that_are_gone_or_edited_are_found() {
     let own = heads.join("installation");
     let path = own.display().to_string();
     fs::write(&own, "edited").unwrap();
-    let edited = [
-        "the chain installation",
-        path.as_str(),
-        "not what was written",
-    ];
+    let edited = ["the chain installation", path.as_str(), "is damaged"];
     stopped.check_finds(&edited).await;
     let gone = ["the chain installation", path.as_str(), "is gone"];
     fs::remove_file(&own).unwrap();
