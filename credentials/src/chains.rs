@@ -8,6 +8,7 @@ mod first_look;
 mod marks;
 mod queue;
 mod reading;
+mod signing;
 mod state;
 
 use std::{
@@ -20,7 +21,7 @@ use std::{
 use arc_swap::{ArcSwap, ArcSwapOption};
 use jiff::Timestamp;
 use keyside_store::{
-    Backend, PublicKey, StorageError,
+    Backend, PublicKey, StorageError, Trust,
     chain::{Chain, ChainName, Change, CommitError, LoadError, ObjectRef, State, Write},
 };
 use tokio::sync::oneshot;
@@ -140,9 +141,11 @@ impl Chains {
         self.epoch
     }
 
-    /// What checks every head of this installation.
+    /// What checks the heads of this installation. While the signing key is being replaced, workspaces' heads may still be
+    /// signed with the one before.
     pub(crate) fn public_key(&self) -> PublicKey {
-        self.keyring.public_key()
+        let own = self.own.state();
+        own.map_or_else(|| self.keyring.public_key(), |own| own.signer())
     }
 
     /// The installation's own chain.
@@ -182,21 +185,21 @@ impl Chains {
         self.marks.load().all.get(workspace).cloned()
     }
 
-    /// Reads a chain as it is now. The new state, if it is another than the one last seen.
-    ///
-    /// # Errors
-    /// What is wrong with it, or the backend's failure. The state that was last seen stays.
-    pub(crate) async fn refresh(&self, tracked: &Tracked) -> Result<Option<Arc<State>>, LoadError> {
-        let trust = self.public_key();
+    /// Reads a chain as it is now, believing heads that are signed with a key of `trust`.
+    async fn refresh_under(
+        &self,
+        tracked: &Tracked,
+        trust: &Trust,
+    ) -> Result<Option<Arc<State>>, LoadError> {
         let mut state = match tracked.state() {
-            Some(known) => tracked.chain.refresh(&known, &trust).await?,
-            None => self.first(tracked, &trust).await?,
+            Some(known) => tracked.chain.refresh(&known, trust).await?,
+            None => self.first(tracked, trust).await?,
         };
         while let Some(found) = &state {
             if tracked.chain.name() == self.own.chain.name() {
                 let (marks, is_whole) = self.marks_of(found).await?;
                 // What it named may be gone because it was replaced meanwhile.
-                if !is_whole && let Some(newer) = tracked.chain.refresh(found, &trust).await? {
+                if !is_whole && let Some(newer) = tracked.chain.refresh(found, trust).await? {
                     state = Some(newer);
                     continue;
                 }
@@ -290,10 +293,8 @@ impl Chains {
             writes,
             decided_on: self.own.state().map(|own| own.head.link()),
         };
-        let signing = self.keyring.signing();
-        let read_only = || CommitError::NotBegun(StorageError::ReadOnly);
-        let key = signing.ok_or_else(read_only)?;
-        let state = tracked.chain.commit(on, key, change).await?;
+        let key = self.signer(tracked, on).await?;
+        let state = tracked.chain.commit(on, &*key, change).await?;
         if tracked.chain.name() == self.own.chain.name() {
             match self.marks_of(&state).await {
                 Ok((marks, true)) => {

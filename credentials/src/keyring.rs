@@ -7,6 +7,7 @@ mod error;
 mod open;
 mod restore;
 mod rewrap;
+mod signing;
 mod stored;
 
 use std::{
@@ -16,17 +17,21 @@ use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
+use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
 use keyside_store::{
-    PublicKey, SigningKey,
+    PublicKey, SigningKey, Trust,
     file::{self, with_suffix},
 };
 
-pub(crate) use self::restore::Remains;
 use self::stored::{Bound, KeyringFile, WrappedKey};
 pub use self::{error::KeyringError, rewrap::Rewrapped};
+pub(crate) use self::{
+    restore::Remains,
+    signing::{LockedSigningKey, SigningKeys},
+};
 use crate::{
     entropy,
     kms::{KeyService, Kms, KmsError, Wrapping},
@@ -40,9 +45,11 @@ pub(crate) struct Keyring {
     path: PathBuf,
     memory: LockedMemory,
     installation: Arc<SealingKey>,
-    /// None in a process that only reads.
-    signing: Option<SigningKey>,
-    public_key: PublicKey,
+    /// Whether this process signs heads, or only reads.
+    signs: bool,
+    signing: ArcSwap<SigningKeys>,
+    /// Held while keys of the installation are rotated from here: one rotation at a time.
+    pub(crate) rotating: Mutex<()>,
     /// By workspace, oldest first; the last one seals.
     workspaces: RwLock<Keys>,
     /// Its lock is held while the file is replaced.
@@ -104,23 +111,15 @@ impl Keyring {
         let memory = LockedMemory::default();
         let service = kms.service();
         let own = unwrap_own(&*service, &memory, &file).await?;
-        let signing = match signs {
-            true => Some(unwrap_signing(&*service, &file).await?),
-            false => None,
-        };
-        let is_other = |signing: &SigningKey| signing.public() != file.public_key;
-        if signing.as_ref().is_some_and(is_other) {
-            return Err(KeyringError::Damaged {
-                path: path.to_owned(),
-            });
-        }
+        let signing = SigningKeys::unwrap(&*service, &file, &memory, signs, None, path).await?;
         let workspaces = open::unwrap_all(&service, &file, &memory).await?;
         Ok(Self {
             path: path.to_owned(),
             memory,
             installation: own,
-            signing,
-            public_key: file.public_key,
+            signs,
+            signing: ArcSwap::from_pointee(signing),
+            rotating: Mutex::default(),
             workspaces: RwLock::new(workspaces),
             stored: Mutex::new(Stored {
                 file,
@@ -135,14 +134,24 @@ impl Keyring {
         &self.installation
     }
 
-    /// What signs the heads of this installation, unless this process only reads.
-    pub(crate) fn signing(&self) -> Option<&SigningKey> {
-        self.signing.as_ref()
+    /// The keys that sign the heads of this installation, as the file had them when it was last read.
+    pub(crate) fn signing(&self) -> Arc<SigningKeys> {
+        self.signing.load_full()
     }
 
-    /// What checks them.
+    /// The signing key in use, unless this process only reads.
+    pub(crate) fn signer(&self) -> Option<Arc<LockedSigningKey>> {
+        self.signing.load().current_signer()
+    }
+
+    /// Its public key.
     pub(crate) fn public_key(&self) -> PublicKey {
-        self.public_key
+        self.signing.load().current()
+    }
+
+    /// The public keys that a head may be signed with.
+    pub(crate) fn trust(&self) -> Trust {
+        self.signing.load().trust()
     }
 
     pub(crate) fn has_workspaces(&self) -> bool {
@@ -194,7 +203,7 @@ impl Keyring {
     ) -> Result<Arc<SealingKey>, KeyringError> {
         // Wrapped under the lock: in a rotation of the master key, none may be wrapped with the old one behind its back.
         let mut stored = self.stored.lock().await;
-        let _lock = stored.lock(&self.path).await?;
+        let _lock = stored.lock(&self.path, &self.signing()).await?;
         let installation = self.installation.installation();
         let service = stored.kms.service();
         let bound = Bound(workspace.to_string(), stored.file.public_key.to_string());
@@ -214,7 +223,7 @@ impl Keyring {
     /// under way holds one. Says how many there were; ids that are gone already do no harm.
     pub(crate) async fn destroy(&self, ids: &HashSet<String>) -> Result<usize, KeyringError> {
         let mut stored = self.stored.lock().await;
-        let _lock = stored.lock(&self.path).await?;
+        let _lock = stored.lock(&self.path, &self.signing()).await?;
         let mut changed = stored.file.clone();
         let mut destroyed = 0;
         changed.workspaces.retain(|_, keys| {
@@ -234,9 +243,9 @@ impl Keyring {
         Ok(destroyed)
     }
 
-    /// Takes over what another process has done to the file: keys of workspaces that it made or erased. Only keys that are not
-    /// known yet are unwrapped: what is known stays in use even if the file is wrapped with a master key that this process
-    /// does not have.
+    /// Takes over what another process has done to the file: keys of workspaces that it made or erased, and another signing
+    /// key. Only keys that are not known yet are unwrapped: what is known stays in use even if the file is wrapped with a
+    /// master key that this process does not have.
     pub(crate) async fn catch_up(&self) -> Result<(), KeyringError> {
         let mut stored = self.stored.lock().await;
         let Some(json) = read(&self.path)
@@ -246,7 +255,9 @@ impl Keyring {
             return Ok(());
         };
         let file = KeyringFile::parse(&json, &self.path)?;
-        stored.take_over(Some(file), self.path.clone())?;
+        let signing = self.signing();
+        stored.take_over(Some(file), &self.path, &signing).await?;
+        self.take_over_signing(&stored).await?;
         let known = self.keys().clone();
         let is_known = |workspace: &WorkspaceId, key: &WrappedKey| {
             key_of(&known, workspace, &key.id).is_some()
@@ -278,6 +289,21 @@ impl Keyring {
         Ok(())
     }
 
+    /// Signs and trusts as the file says.
+    async fn take_over_signing(&self, stored: &Stored) -> Result<(), KeyringError> {
+        let (known, service) = (self.signing(), stored.kms.service());
+        let keys = SigningKeys::unwrap(
+            &*service,
+            &stored.file,
+            &self.memory,
+            self.signs,
+            Some(&known),
+            &self.path,
+        );
+        self.signing.store(Arc::new(keys.await?));
+        Ok(())
+    }
+
     fn keys(&self) -> RwLockReadGuard<'_, Keys> {
         self.workspaces
             .read()
@@ -301,26 +327,44 @@ async fn read(path: &Path) -> Result<Option<Vec<u8>>, KeyringError> {
 impl Stored {
     /// Takes over the file as it is now, which another process may have replaced, and keeps all others from replacing it until
     /// the lock is dropped.
-    async fn lock(&mut self, path: &Path) -> Result<fs::File, KeyringError> {
-        let path = path.to_owned();
+    async fn lock(&mut self, path: &Path, known: &SigningKeys) -> Result<fs::File, KeyringError> {
+        let owned = path.to_owned();
         let read = move || {
-            let lock = file::lock(&with_suffix(&path, ".lock"))?;
-            let file = KeyringFile::read(&path)?;
-            Ok::<_, KeyringError>((lock, file, path))
+            let lock = file::lock(&with_suffix(&owned, ".lock"))?;
+            let file = KeyringFile::read(&owned)?;
+            Ok::<_, KeyringError>((lock, file))
         };
         let read = tokio::task::spawn_blocking(read).await;
-        let (lock, file, path) = read.map_err(open::ended)??;
-        self.take_over(file, path)?;
+        let (lock, file) = read.map_err(open::ended)??;
+        self.take_over(file, path, known).await?;
         Ok(lock)
     }
 
-    /// Refuses a file of another installation, or with another public key: nothing may be wrapped together with that.
-    fn take_over(&mut self, file: Option<KeyringFile>, path: PathBuf) -> Result<(), KeyringError> {
+    /// Refuses a file of another installation, or with a public key that the KMS does not vouch for: nothing may be wrapped
+    /// together with that.
+    async fn take_over(
+        &mut self,
+        file: Option<KeyringFile>,
+        path: &Path,
+        known: &SigningKeys,
+    ) -> Result<(), KeyringError> {
         let Some(file) = file else {
             return Ok(());
         };
-        if file.installation != self.file.installation || file.public_key != self.file.public_key {
-            return Err(KeyringError::Damaged { path });
+        let damaged = || KeyringError::Damaged {
+            path: path.to_owned(),
+        };
+        if file.installation != self.file.installation {
+            return Err(damaged());
+        }
+        let is_known = file.public_key == self.file.public_key;
+        if !is_known && !known.is_successor(&file.public_key) {
+            // Another process has replaced the signing key, if this key is wrapped together with it.
+            let unwrapped = unwrap_installation_key(&*self.kms.service(), &file).await;
+            unwrapped.map_err(|error| match error {
+                KmsError::NotAuthentic { .. } => damaged(),
+                error => error.into(),
+            })?;
         }
         self.file = file;
         Ok(())
@@ -391,6 +435,16 @@ async fn unwrap_own(
     memory: &LockedMemory,
     file: &KeyringFile,
 ) -> Result<Arc<SealingKey>, KmsError> {
+    let root = unwrap_installation_key(service, file).await?;
+    let installation = file.installation.as_str().into();
+    let key = SealingKey::new(&file.installation_key.id, &installation, &root, memory);
+    Ok(Arc::new(key))
+}
+
+async fn unwrap_installation_key(
+    service: &dyn KeyService,
+    file: &KeyringFile,
+) -> Result<Zeroizing<[u8; 32]>, KmsError> {
     let key = &file.installation_key;
     let wrapping = Wrapping {
         installation: &file.installation,
@@ -398,26 +452,7 @@ async fn unwrap_own(
         key: &key.id,
         signer: &file.public_key.to_string(),
     };
-    let root = service.unwrap(&wrapping, &key.wrapped).await?;
-    let installation = file.installation.as_str().into();
-    let key = SealingKey::new(&key.id, &installation, &root, memory);
-    Ok(Arc::new(key))
-}
-
-/// What signs the heads.
-async fn unwrap_signing(
-    service: &dyn KeyService,
-    file: &KeyringFile,
-) -> Result<SigningKey, KmsError> {
-    let key = &file.signing_key;
-    let wrapping = Wrapping {
-        installation: &file.installation,
-        workspace: "",
-        key: &key.id,
-        signer: "",
-    };
-    let seed = service.unwrap(&wrapping, &key.wrapped).await?;
-    Ok(SigningKey::from_seed(&seed))
+    service.unwrap(&wrapping, &key.wrapped).await
 }
 
 #[cfg(test)]

@@ -31,6 +31,8 @@ pub enum Event {
     WorkspaceKeyRotated,
     /// All keys were wrapped anew, under another master key.
     MasterKeyRotated,
+    /// Another signing key was announced, under the one before.
+    SigningKeyRotated,
     /// A backup was made.
     BackupMade,
     /// The installation was restored from a backup.
@@ -83,6 +85,8 @@ pub enum Event {
     ChainEnded,
     /// How far the chains of workspaces had come.
     ChainsLinked,
+    /// A chain has gone over to another signing key.
+    SigningKeyAdopted,
 }
 
 impl Event {
@@ -103,11 +107,12 @@ impl Event {
             | Self::VersionDestroyed
             | Self::TokenRevoked
             | Self::ChainEnded => Effect::EndsUse,
-            Self::ChainsLinked => Effect::Finishes,
+            Self::ChainsLinked | Self::SigningKeyAdopted => Effect::Finishes,
             Self::WorkspaceCreated
             | Self::WorkspaceExported
             | Self::WorkspaceKeyRotated
             | Self::MasterKeyRotated
+            | Self::SigningKeyRotated
             | Self::BackupMade
             | Self::BackupRestored
             | Self::ClockAccepted
@@ -139,6 +144,7 @@ impl Event {
             Self::WorkspaceErased => "workspace_erased",
             Self::WorkspaceKeyRotated => "workspace_key_rotated",
             Self::MasterKeyRotated => "master_key_rotated",
+            Self::SigningKeyRotated => "signing_key_rotated",
             Self::BackupMade => "backup_made",
             Self::BackupRestored => "backup_restored",
             Self::ClockAccepted => "clock_accepted",
@@ -165,6 +171,7 @@ impl Event {
             Self::ChainBegun => "chain_begun",
             Self::ChainEnded => "chain_ended",
             Self::ChainsLinked => "chains_linked",
+            Self::SigningKeyAdopted => "signing_key_adopted",
         }
     }
 }

@@ -17,7 +17,8 @@ pub(crate) enum MasterKey {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// Wrap all keys with a new master key, or with the newest versions of keys that were rotated in Vault, while requests go on
+    /// Wrap all keys with a new master key, or with the newest versions of keys that were rotated in Vault, and replace the key
+    /// that signs the audit log, while requests go on
     Rotate {
         #[command(flatten)]
         admin: Admin,
@@ -46,12 +47,12 @@ async fn rotate(admin: &Admin, sources: &Sources, answer: &Answer) -> Result<(),
     answer.give(&rotated, |_| match rotated["masterKey"] == rotated["previous"] {
         true => format!(
             "Wrapped {} keys with the newest versions in the key service ({} and the workspaces' own). Keyside does not rotate \
-             those: do that there, before this\n",
+             those: do that there, before this. {SIGNING}\n",
             rotated["keys"],
             text(&rotated["masterKey"]),
         ),
         false => format!(
-            "Wrapped {} keys with {}. {} is kept for older backups: once none is needed, destroy its file\n",
+            "Wrapped {} keys with {}. {} is kept for older backups: once none is needed, destroy its file. {SIGNING}\n",
             rotated["keys"],
             text(&rotated["masterKey"]),
             text(&rotated["previous"]),
@@ -97,3 +98,6 @@ fn write_new(path: &PathBuf, key: &str) -> Result<(), Failure> {
         .next("Name a file that does not exist yet, in a folder that you may write to.")
     })
 }
+
+const SIGNING: &str =
+    "The audit log is signed with a new key: give `keyside audit key` to those who check exports";

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use super::file;
 use crate::{access::Caller, problem::Problem, schemas::bodies, state::AdminState, turns::Work};
 
-/// Wraps every key with a new master key. Requests go on meanwhile.
+/// Wraps every key with a new master key, and replaces the key that signs heads. Requests go on meanwhile.
 #[utoipa::path(
     post, path = "/api/master-key/rotate", tag = "installation", operation_id = "rotateMasterKey",
     responses((status = 200, body = RotatedView, description = "What it came to"), (status = 409))

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
-use keyside_store::{Hash, StorageError, chain::ChainName};
+use keyside_store::{Hash, PublicKey, StorageError, chain::ChainName};
 
 use super::{Audit, AuditFilter, search::Source};
 use crate::record::AuditRecord;
@@ -45,6 +45,8 @@ pub enum Line {
         hash: Hash,
         /// The head as it is stored, signed, in base64.
         head: String,
+        /// What it is signed with.
+        public_key: PublicKey,
     },
 }
 
@@ -86,6 +88,7 @@ impl Export<'_> {
                 records: head.records,
                 hash: head.hash,
                 head: BASE64_STANDARD.encode(source.state.bytes()),
+                public_key: source.state.signer(),
             }]));
         };
         self.next = Some(last.position + 1);

@@ -4,11 +4,12 @@
 //! each time. Anyone with the installation's public key can check it, on another machine.
 
 use jiff::Timestamp;
-use keyside_store::{PublicKey, Signature, SigningKey, StorageError, chain::Stored};
+use keyside_store::{PublicKey, Signature, Signer, StorageError, chain::Stored};
 use serde::{Deserialize, Serialize};
 
 use super::{Audit, Break, Head, ReceiptError, VerifyError};
 use crate::{
+    chains::InstallationState,
     model::{ActorId, WorkspaceId},
     record::{Event, KeyAct, Record},
 };
@@ -50,7 +51,7 @@ pub struct Receipt {
 
 impl Receipt {
     /// What a record attests; nothing if it is not that of an erasing.
-    fn of(stored: &Stored, installation: &str, key: &SigningKey) -> Option<Self> {
+    fn of(stored: &Stored, installation: &str, key: &dyn Signer) -> Option<Self> {
         let record = Record::parse(stored)?;
         let (Event::WorkspaceErased, Some(KeyAct::Destroy(destroyed_keys)), Some(gone)) =
             (record.event, record.keys, record.erased)
@@ -124,21 +125,43 @@ impl Audit {
         })?;
         let stored = records.first().filter(|stored| stored.position == position);
         let installation = self.keyring.installation().installation();
-        let signing = self.keyring.signing().ok_or(StorageError::ReadOnly)?;
-        Ok(stored.and_then(|stored| Receipt::of(stored, installation, signing)))
+        let signing = self.keyring.signing().signer(&self.chains.public_key());
+        let signing = signing.ok_or(StorageError::ReadOnly)?;
+        Ok(stored.and_then(|stored| Receipt::of(stored, installation, &*signing)))
     }
 
-    /// Holds a receipt against the installation's key, and against the log: that this one is what was written, and that it
-    /// has the record.
+    /// Whether the installation signs with this key, or has.
+    async fn has_signed_with(&self, key: &PublicKey) -> Result<bool, StorageError> {
+        if *key == self.chains.public_key() {
+            return Ok(true);
+        }
+        match self.chains.own().state() {
+            Some(own) => {
+                let state = InstallationState::read(&self.chains, &own).await?;
+                Ok(state.signing_keys.contains(key))
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// Holds a receipt against the key that has signed it, which the installation has to have used, and against the log: that
+    /// this one is what was written, and that it has the record.
     ///
     /// # Errors
     /// Why it is not confirmed, or the backend's failure.
     pub async fn confirm(&self, receipt: &Receipt) -> Result<(), VerifyError> {
-        if !receipt.is_signed_by(&self.chains.public_key()) {
+        let key = receipt.public_key;
+        if !receipt.is_signed_by(&key) || !self.has_signed_with(&key).await? {
             return Err(ReceiptError::Foreign.into());
         }
         self.verify().await?;
         let found = self.receipt_at(receipt.audit.position).await?;
+        // One from before a rotation of the signing key says the same, under the key of then.
+        let found = found.map(|found| Receipt {
+            public_key: key,
+            signature: receipt.signature,
+            ..found
+        });
         match found.is_some_and(|found| found == *receipt) {
             true => Ok(()),
             false => Err(ReceiptError::NotInLog.into()),

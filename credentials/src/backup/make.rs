@@ -80,7 +80,7 @@ impl Inner {
         let alone = self.begin_alone().await;
         let own = self.chains.own().lock(Priority::Normal).await;
         let (key, wrapped) = self.keyring.wrapped_alone("bk_").await?;
-        let state = self.state().await?;
+        let state = self.consistent_state().await?;
         let header = Header {
             id,
             installation: self.keyring.installation().installation().to_owned(),
@@ -111,6 +111,17 @@ impl Inner {
             }
         });
         Ok(Backup { header, pieces })
+    }
+
+    /// Another process may replace the signing key meanwhile: then heads were taken that the keyring taken after them refuses.
+    async fn consistent_state(&self) -> Result<State, ChangeError> {
+        loop {
+            let key = self.keyring.public_key();
+            let state = self.state().await?;
+            if self.keyring.public_key() == key {
+                return Ok(state);
+            }
+        }
     }
 
     async fn state(&self) -> Result<State, ChangeError> {

@@ -12,7 +12,7 @@ use std::{
 };
 
 use keyside_store::{
-    Backend, PublicKey, SigningKey,
+    Backend, Trust,
     chain::{ChainName, Head},
     file::{self, FileError},
 };
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     chains::{Anchors, HEADS},
-    keyring::{Keyring, Remains},
+    keyring::{Keyring, Remains, SigningKeys},
     kms::{Kms, KmsSource},
     sealing::SealingKey,
 };
@@ -89,7 +89,8 @@ impl Restore<'_> {
         let mut items = Items::new(reader, key.await?);
         let keyring = items.keyring()?;
         let signing = Keyring::signing_of(&keyring, self.keyring, &kms).await?;
-        let anchored = self.no_older_head(&header, &signing, remains.as_ref())?;
+        let here = signed_here(&signing, &header, remains.as_ref());
+        let anchored = self.no_older_head(&header, &here, remains.as_ref())?;
         let before = remains.as_ref().map_or(0, Remains::epoch);
         let restored = Restored {
             epoch: before.max(anchored).max(header.epoch) + 1,
@@ -98,8 +99,8 @@ impl Restore<'_> {
             audit_records: 0,
             run_blocks: 0,
         };
-        self.write(items, restored, keyring, remains, &signing)
-            .await
+        let trust = (&signing, here);
+        self.write(items, restored, keyring, remains, trust).await
     }
 
     async fn write(
@@ -108,7 +109,7 @@ impl Restore<'_> {
         mut restored: Restored,
         keyring: Vec<u8>,
         remains: Option<Remains>,
-        signing: &SigningKey,
+        (signing, here): (&SigningKeys, Trust),
     ) -> Result<Restored, RestoreError> {
         let aside = file::with_suffix(self.store, ".restoring");
         remove_if_there(&aside)?;
@@ -119,7 +120,7 @@ impl Restore<'_> {
             backend: &backend,
             signing,
             heads: &heads,
-            known: (!self.older).then(|| self.heads()),
+            known: (!self.older).then(|| (self.heads(), here)),
             restored: &mut restored,
         };
         let imported = import.run(items).await;
@@ -186,12 +187,12 @@ impl Restore<'_> {
         }
     }
 
-    /// The heads that remain here were signed by the key of their own installation. Returns the epoch of its own chain, as far
+    /// The heads that remain here were signed by a key of their own installation. Returns the epoch of its own chain, as far
     /// as they tell: without a keyring, nothing else does.
     fn no_older_head(
         &self,
         header: &Header,
-        signing: &SigningKey,
+        here: &Trust,
         remains: Option<&Remains>,
     ) -> Result<u64, RestoreError> {
         let own = ChainName::installation();
@@ -199,8 +200,8 @@ impl Restore<'_> {
         let Some(bytes) = file::read_if_there(&anchor)? else {
             return Ok(0);
         };
-        let key = signing.public();
-        let Ok(head) = Head::verify(&bytes, &own, &header.installation, &key) else {
+        let verified = Head::verify_under(&bytes, &own, &header.installation, here);
+        let Ok((head, _)) = verified else {
             self.other(header, None)?;
             return Ok(0);
         };
@@ -290,11 +291,11 @@ impl Items {
 /// Puts everything into a new store, and returns the owner's token.
 struct Import<'a> {
     backend: &'a Backend,
-    signing: &'a SigningKey,
+    signing: &'a SigningKeys,
     /// Where the heads are made.
     heads: &'a Path,
-    /// The heads that were acknowledged here last, which none may be older than.
-    known: Option<PathBuf>,
+    /// The heads that were acknowledged here last, which none may be older than, and what they may be signed with.
+    known: Option<(PathBuf, Trust)>,
     restored: &'a mut Restored,
 }
 
@@ -337,21 +338,30 @@ impl Import<'_> {
     async fn head(&mut self, chain: &str, bytes: &[u8]) -> Result<Option<()>, RestoreError> {
         let name = ChainName::of(chain);
         let installation = &self.restored.header.installation;
-        let key = self.signing.public();
-        let Ok(mut head) = Head::verify(bytes, &name, installation, &key) else {
+        let verified = Head::verify_under(bytes, &name, installation, &self.signing.trust());
+        let (Ok((mut head, _)), Some(key)) = (verified, self.signing.current_signer()) else {
             return Ok(None);
         };
-        if let Some(known) = &self.known {
-            no_older_chain(known, &name, &head, installation, &key)?;
+        if let Some((known, here)) = &self.known {
+            no_older_chain(known, &name, &head, installation, here)?;
         }
         self.restored.audit_records += head.records as usize;
         head.epoch = self.restored.epoch;
-        let signed = head.sign(&name, installation, self.signing);
+        let signed = head.sign(&name, installation, &*key);
         let storage = &self.backend.storage;
         storage.swap(&name.head_key(), None, &signed).await?;
         Anchors::restore(self.heads, &name, &signed)?;
         Ok(Some(()))
     }
+}
+
+/// What the heads that remain here may be signed with: the signing key may have been rotated since the backup, or between two
+/// that were restored. They only ever keep an older state from being restored, so the file need not vouch for its keys.
+fn signed_here(signing: &SigningKeys, header: &Header, remains: Option<&Remains>) -> Trust {
+    let same = |remains: &&Remains| remains.installation() == header.installation;
+    let here = remains.filter(same).into_iter();
+    let here = here.flat_map(Remains::public_keys);
+    signing.trust().into_iter().chain(here).collect()
 }
 
 fn older_epoch(header: &Header, here: u64) -> RestoreError {
@@ -370,16 +380,16 @@ fn no_older_chain(
     name: &ChainName,
     head: &Head,
     installation: &str,
-    key: &PublicKey,
+    here: &Trust,
 ) -> Result<(), RestoreError> {
     let Some(bytes) = file::read_if_there(&Anchors::path(known, name))? else {
         return Ok(());
     };
-    match Head::verify(&bytes, name, installation, key) {
-        Ok(here) if here.records > head.records => Err(RestoreError::Older {
+    match Head::verify_under(&bytes, name, installation, here) {
+        Ok((there, _)) if there.records > head.records => Err(RestoreError::Older {
             finding: format!(
                 "its records of {name} end at {}, and those that were here at {}",
-                head.records, here.records
+                head.records, there.records
             ),
         }),
         _ => Ok(()),

@@ -23,6 +23,7 @@ use crate::{
 mod altered;
 mod epochs;
 mod remains;
+mod rotated;
 
 /// A data folder, and a master key beside it.
 struct Place {

@@ -78,8 +78,8 @@ impl Anchors {
             return Ok(None);
         };
         let installation = keyring.installation().installation();
-        let head = Head::verify(&bytes, chain, installation, &keyring.public_key());
-        let head = head.map_err(|damage| {
+        let head = Head::verify_under(&bytes, chain, installation, &keyring.trust());
+        let (head, _) = head.map_err(|damage| {
             tracing::error!(file = %path.display(), %damage, "the copy of a chain's head is damaged");
             Damage::AnchorDamaged {
                 file: self.shown(chain),
@@ -90,11 +90,29 @@ impl Anchors {
 
     /// Keeps the head of a state. Waited for, and a failure is no failure of the change: that is on disk.
     pub(crate) async fn write(&self, chain: &ChainName, state: &Arc<State>) {
-        let (written, chain, state) = (self.0.clone(), chain.clone(), state.clone());
-        let replaced = tokio::task::spawn_blocking(move || written.replace(&chain, &state)).await;
-        if let Ok(Err(error)) = replaced {
+        if let Err(error) = self.keep(chain, state).await {
             tracing::warn!(%error, "the head of a chain could not be kept beside the store");
         }
+    }
+
+    /// The same where a failure matters.
+    pub(crate) async fn keep(
+        &self,
+        chain: &ChainName,
+        state: &Arc<State>,
+    ) -> Result<(), StorageError> {
+        let (written, chain, state) = (self.0.clone(), chain.clone(), state.clone());
+        let replaced = tokio::task::spawn_blocking(move || written.replace(&chain, &state)).await;
+        let replaced = replaced.map_err(StorageError::unavailable)?;
+        replaced.map_err(StorageError::unavailable)
+    }
+
+    /// Waits until all that was kept is there after a power cut too.
+    pub(crate) async fn sync(&self) -> Result<(), StorageError> {
+        let folder = self.0.folder.clone();
+        let synced = tokio::task::spawn_blocking(move || file::sync_folder(&folder)).await;
+        let synced = synced.map_err(StorageError::unavailable)?;
+        synced.map_err(StorageError::unavailable)
     }
 
     /// Puts a head in its place that was restored.
@@ -118,6 +136,11 @@ impl Written {
         let path = Anchors::path(&self.folder, chain);
         // Another process on this machine replaces it by way of the same temporary file.
         let _lock = file::lock(&self.folder.join(".lock"))?;
+        let there = file::read_if_there(&path)?.and_then(|bytes| Head::claimed(&bytes).ok());
+        if there.is_some_and(|there| (there.epoch, there.seq) > now) {
+            // It has gone on since, perhaps under another signing key: this head would be refused one day.
+            return Ok(());
+        }
         match path.exists() {
             true => file::replace_soon(&path, state.bytes(), owner_only())?,
             // From the first time on, a file that is missing is damage: a power cut must not take it away again.

@@ -7,7 +7,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use keyside_store::{
-    PublicKey, StorageError,
+    StorageError, Trust,
     chain::{Chain, ChainName, Damage, Link, LoadError, State},
 };
 
@@ -58,7 +58,7 @@ impl Chains {
             // The anchor was put back meanwhile.
             Ok(_) => return Ok(tracked.state()),
         }
-        let trust = self.public_key();
+        let trust = self.keyring.trust();
         let mark = self.mark_of(tracked.chain.name());
         let linked: Vec<_> = mark.and_then(|mark| mark.link).into_iter().collect();
         let state = match tracked.chain.load(&trust).await {
@@ -76,7 +76,7 @@ impl Chains {
     pub(super) async fn first(
         &self,
         tracked: &Tracked,
-        trust: &PublicKey,
+        trust: &Trust,
     ) -> Result<Option<Arc<State>>, LoadError> {
         let chain = &tracked.chain;
         let name = chain.name();
@@ -115,7 +115,7 @@ impl Chains {
         state: Option<&State>,
     ) -> bool {
         // A process that only reads may be on another machine than the anchors.
-        if self.keyring.signing().is_none() {
+        if self.keyring.signer().is_none() {
             return false;
         }
         match chain.workspace_id() {
@@ -131,7 +131,7 @@ async fn leading_on(
     chain: &Chain,
     found: Option<Arc<State>>,
     known: &[Link],
-    trust: &PublicKey,
+    trust: &Trust,
 ) -> Result<Option<Arc<State>>, LoadError> {
     let Some(mut state) = found else {
         return match known.is_empty() {

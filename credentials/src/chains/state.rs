@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use keyside_store::{
-    StorageError,
+    PublicKey, StorageError,
     chain::{CommitError, State, Write},
 };
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,9 @@ pub(crate) struct InstallationState {
     reported: BTreeSet<String>,
     /// The master key that everything is to be wrapped with, if it ever changed.
     pub(crate) master_key: Option<String>,
+    /// The public keys that heads were signed with, oldest first, if the signing key was ever replaced. The last is the one in
+    /// use, or the one that every chain is to go over to: who signed this one has announced it.
+    pub(crate) signing_keys: Vec<PublicKey>,
 }
 
 impl InstallationState {
@@ -37,6 +40,19 @@ impl InstallationState {
         Write::put(NAME, body)
     }
 
+    /// The signing key that was announced last, if the first was ever replaced.
+    pub(crate) fn announced(&self) -> Option<PublicKey> {
+        self.signing_keys.last().copied()
+    }
+
+    /// Announces that `successor` takes the place of the signing key `current`.
+    pub(crate) fn announce(&mut self, current: PublicKey, successor: PublicKey) {
+        if self.signing_keys.last() != Some(&current) {
+            self.signing_keys.push(current);
+        }
+        self.signing_keys.push(successor);
+    }
+
     /// Whether `mark` is remembered.
     pub(crate) fn remembers(&self, mark: &str) -> bool {
         self.reported.contains(mark)
@@ -51,11 +67,11 @@ impl InstallationState {
 }
 
 impl Chains {
-    /// Changes the installation's state, with a record of it; nothing where `change` says that there is nothing to do. The
-    /// installation's lock is held by who asks.
+    /// Changes the installation's state, and records what `change` says; nothing where that is nothing. The caller holds the
+    /// installation's lock.
     pub(crate) async fn change_state(
         &self,
-        mut change: impl FnMut(&mut InstallationState) -> Option<Draft>,
+        mut change: impl FnMut(&mut InstallationState) -> Vec<Draft>,
     ) -> Result<(), CommitError> {
         for _ in 0..RACES {
             self.refresh(self.own()).await.map_err(not_begun)?;
@@ -67,12 +83,13 @@ impl Chains {
                 }
                 None => InstallationState::default(),
             };
-            let Some(draft) = change(&mut state) else {
+            let drafts = change(&mut state);
+            if drafts.is_empty() {
                 return Ok(());
-            };
+            }
             let writes = vec![state.write()];
             match self
-                .commit(self.own(), on.as_ref(), 0, vec![draft], writes)
+                .commit(self.own(), on.as_ref(), 0, drafts, writes)
                 .await
             {
                 Err(CommitError::Raced) => pause().await,

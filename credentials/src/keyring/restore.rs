@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::{Keyring, KeyringError, KeyringFile, unwrap_signing};
-use keyside_store::SigningKey;
+use super::{Keyring, KeyringError, KeyringFile, SigningKeys};
+use keyside_store::PublicKey;
 
 use crate::{
     entropy,
@@ -40,6 +40,12 @@ impl Remains {
 
     pub(crate) fn epoch(&self) -> u64 {
         self.0.epoch
+    }
+
+    /// The keys that heads beside it may be signed with, as far as the file says: nothing vouches for them.
+    pub(crate) fn public_keys(&self) -> impl Iterator<Item = PublicKey> {
+        let successors = self.0.successors.iter().map(|key| key.public_key);
+        std::iter::once(self.0.public_key).chain(successors)
     }
 
     /// The backup that was restored last.
@@ -112,9 +118,10 @@ impl Keyring {
         json: &[u8],
         path: &Path,
         kms: &Kms,
-    ) -> Result<SigningKey, KeyringError> {
+    ) -> Result<SigningKeys, KeyringError> {
         let file = KeyringFile::parse(json, path)?;
-        Ok(unwrap_signing(&*kms.service(), &file).await?)
+        let (service, memory) = (kms.service(), LockedMemory::default());
+        SigningKeys::unwrap(&*service, &file, &memory, true, None, path).await
     }
 
     /// Puts a keyring that was backed up in its place.

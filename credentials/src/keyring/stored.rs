@@ -28,8 +28,21 @@ pub(super) struct KeyringFile {
     pub(super) signing_key: WrappedKey,
     /// What checks them. Every key is wrapped together with it, so that another one put here opens nothing.
     pub(super) public_key: PublicKey,
+    /// Signing keys that were made to take its place; the installation's chain says which of them does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) successors: Vec<SuccessorKey>,
     /// Oldest first.
     pub(super) workspaces: BTreeMap<WorkspaceId, Vec<WrappedKey>>,
+}
+
+/// A signing key that may take the place of the one in use. Both its parts are wrapped together with that one's public key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SuccessorKey {
+    pub(super) key: WrappedKey,
+    pub(super) public_key: PublicKey,
+    /// The public key once more, for a process that trusts it and does not unwrap the private one.
+    pub(super) wrapped_public: WrappedKey,
 }
 
 /// What a key is bound to: a workspace, or none, and the public key that checks what is written with it.
@@ -58,6 +71,7 @@ impl KeyringFile {
             installation_key,
             signing_key,
             public_key,
+            successors: Vec::new(),
             workspaces: BTreeMap::new(),
         }
     }
@@ -72,6 +86,15 @@ impl KeyringFile {
         rest
     }
 
+    /// Takes out a successor of the signing key, and forgets the others.
+    pub(super) fn take_successor(&mut self, public: &PublicKey) -> Option<SuccessorKey> {
+        let mut successors = self.successors.iter();
+        let at = successors.position(|key| key.public_key == *public)?;
+        let taken = self.successors.swap_remove(at);
+        self.successors.clear();
+        Some(taken)
+    }
+
     /// All keys, each with what it is bound to besides the installation.
     pub(super) fn keys_mut(&mut self) -> impl Iterator<Item = (Bound, &mut WrappedKey)> {
         let signer = self.public_key.to_string();
@@ -84,12 +107,19 @@ impl KeyringFile {
             move |(workspace, key)| (Bound(workspace.to_string(), signer.clone()), key)
         });
         let own = Bound(String::new(), signer);
+        let successors = self.successors.iter_mut();
+        let successors = successors.flat_map(|key| [&mut key.key, &mut key.wrapped_public]);
+        let successors = successors.map({
+            let own = own.clone();
+            move |key| (own.clone(), key)
+        });
         let signing = Bound::default();
         [
             (own, &mut self.installation_key),
             (signing, &mut self.signing_key),
         ]
         .into_iter()
+        .chain(successors)
         .chain(of_workspaces)
     }
 

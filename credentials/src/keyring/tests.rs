@@ -2,6 +2,9 @@
 
 mod service;
 mod shared;
+mod successor;
+
+use keyside_store::Signer;
 
 use super::*;
 use crate::{MasterKey, sealing::Place};
@@ -106,7 +109,7 @@ async fn heads_are_signed_with_one_key_that_a_restart_does_not_change() {
     drop(keyring);
     let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
     assert_eq!(keyring.public_key(), public);
-    let signature = keyring.signing().unwrap().sign(b"head");
+    let signature = keyring.signer().unwrap().sign(b"head");
     assert!(public.verify(b"head", &signature));
     let json = std::fs::read_to_string(&path).unwrap();
     assert!(json.contains(&public.to_string()), "for people to read");
@@ -181,7 +184,7 @@ async fn who_only_reads_opens_what_was_sealed_and_has_nothing_to_sign_with() {
     let opened = reader.current(&acme()).unwrap().open(&PLACE, &blob);
     assert_eq!(&**opened.unwrap(), b"x");
     assert_eq!(reader.public_key(), keyring.public_key());
-    assert!(reader.signing().is_none());
+    assert!(reader.signer().is_none());
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 

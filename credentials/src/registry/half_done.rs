@@ -38,7 +38,7 @@ impl Inner {
         if let Err(error) = self.destroy_erased_keys().await {
             tracing::warn!(%error, "a workspace is erased on record, and its keys are still there");
         }
-        self.settle_master_key().await
+        self.settle_keys().await
     }
 
     /// The workspace's lock is held by who asks.

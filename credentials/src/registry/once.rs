@@ -12,10 +12,10 @@ impl Inner {
         self.chains
             .change_state(|state| {
                 if state.remembers(mark) {
-                    return None;
+                    return Vec::new();
                 }
                 state.remember(mark);
-                Some(draft.clone())
+                vec![draft.clone()]
             })
             .await
     }

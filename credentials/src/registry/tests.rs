@@ -24,6 +24,7 @@ mod repetition;
 mod reserve;
 mod resolving;
 mod rotation;
+mod signing_key;
 mod surgery;
 mod tampering;
 mod trial;
@@ -295,7 +296,7 @@ async fn records(registry: &Registry) -> Vec<AuditRecord> {
         let event = record.event;
         !matches!(
             event,
-            Event::ChainBegun | Event::ChainEnded | Event::ChainsLinked
+            Event::ChainBegun | Event::ChainEnded | Event::ChainsLinked | Event::SigningKeyAdopted
         )
     });
     records

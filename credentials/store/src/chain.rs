@@ -29,6 +29,7 @@ pub use self::{
 use crate::{
     backend::{Archive, Backend, Storage},
     hash::Hash,
+    signing::PublicKey,
 };
 
 /// One chain of one installation, and where it is kept.
@@ -53,6 +54,8 @@ pub struct State {
     pub head: Head,
     /// The head as it is stored: what the next swap expects.
     bytes: Vec<u8>,
+    /// What it is signed with.
+    signer: PublicKey,
     map: Map,
 }
 
@@ -95,6 +98,11 @@ impl State {
     /// The head as it is stored.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The public key that the head was checked with.
+    pub fn signer(&self) -> PublicKey {
+        self.signer
     }
 }
 

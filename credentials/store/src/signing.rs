@@ -7,11 +7,25 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use crate::hash::{hex, unhex};
 
-/// What signs heads.
+/// Signs heads. Where the private key is kept is up to the implementation.
+pub trait Signer: Send + Sync {
+    /// What checks its signatures.
+    fn public(&self) -> PublicKey;
+
+    /// Signs `message`.
+    fn sign(&self, message: &[u8]) -> Signature;
+}
+
+/// A signing key in plain memory, which is not wiped: ring has no means to. One that is in use for long keeps its seed
+/// elsewhere, and makes this from it for each signature.
 pub struct SigningKey {
     pair: Ed25519KeyPair,
     public: PublicKey,
 }
+
+/// The public keys that a head may be signed with: one, and more only while the signing key is being replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trust(Vec<PublicKey>);
 
 /// What checks them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,6 +56,45 @@ impl SigningKey {
     pub fn sign(&self, message: &[u8]) -> Signature {
         let signature = self.pair.sign(message).as_ref().try_into();
         Signature(signature.expect("a signature of 64 bytes"))
+    }
+}
+
+impl Signer for SigningKey {
+    fn public(&self) -> PublicKey {
+        self.public
+    }
+
+    fn sign(&self, message: &[u8]) -> Signature {
+        SigningKey::sign(self, message)
+    }
+}
+
+impl Trust {
+    /// The key that has signed `message`, if it is one of these.
+    pub fn signer(&self, message: &[u8], signature: &Signature) -> Option<PublicKey> {
+        let mut keys = self.0.iter().copied();
+        keys.find(|key| key.verify(message, signature))
+    }
+}
+
+impl From<PublicKey> for Trust {
+    fn from(key: PublicKey) -> Self {
+        Self(vec![key])
+    }
+}
+
+impl FromIterator<PublicKey> for Trust {
+    fn from_iter<I: IntoIterator<Item = PublicKey>>(keys: I) -> Self {
+        Self(keys.into_iter().collect())
+    }
+}
+
+impl IntoIterator for Trust {
+    type Item = PublicKey;
+    type IntoIter = std::vec::IntoIter<PublicKey>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
     }
 }
 
@@ -152,6 +205,18 @@ mod tests {
         assert!(one.public().verify(b"head", &signature));
         assert!(!one.public().verify(b"Head", &signature));
         assert!(!other.public().verify(b"head", &signature));
+    }
+
+    #[test]
+    fn a_signature_is_of_one_of_the_keys_that_are_trusted_or_of_none() {
+        let [one, two, other] = [1, 2, 3].map(|seed| SigningKey::from_seed(&[seed; 32]));
+        let trust: Trust = [one.public(), two.public()].into_iter().collect();
+        for key in [&one, &two] {
+            let signature = key.sign(b"head");
+            assert_eq!(trust.signer(b"head", &signature), Some(key.public()));
+        }
+        assert_eq!(trust.signer(b"head", &other.sign(b"head")), None);
+        assert_eq!(trust.signer(b"Head", &one.sign(b"head")), None);
     }
 
     /// The first test vector of RFC 8032, 7.1.

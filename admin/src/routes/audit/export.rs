@@ -55,9 +55,9 @@ impl Format {
         }
     }
 
-    fn line(self, line: audit::Line, key: PublicKey) -> String {
+    fn line(self, line: audit::Line) -> String {
         match (self, line) {
-            (Self::Ndjson, line) => ndjson(&Line::of(line, key)),
+            (Self::Ndjson, line) => ndjson(&Line::of(line)),
             (Self::Csv, audit::Line::Record(record)) => csv::line(&record),
             (Self::Csv, _) => String::new(),
         }
@@ -101,10 +101,10 @@ async fn send(
     lines: &mut Sender<axum::body::Bytes, StorageError>,
 ) -> Result<(), Stopped> {
     let audit = registry.audit();
-    let (mut export, key) = (audit.export(filter, from), audit.public_key());
+    let mut export = audit.export(filter, from);
     let mut text = format.begin();
     while let Some(found) = export.next().await? {
-        text.extend(found.into_iter().map(|line| format.line(line, key)));
+        text.extend(found.into_iter().map(|line| format.line(line)));
         let batch = std::mem::take(&mut text);
         if !batch.is_empty() {
             lines.send_data(batch.into()).await?;
@@ -173,7 +173,7 @@ struct End {
 }
 
 impl Line {
-    fn of(line: audit::Line, public_key: PublicKey) -> Self {
+    fn of(line: audit::Line) -> Self {
         match line {
             audit::Line::Record(record) => Self::Record {
                 stored: record.stored.clone(),
@@ -194,6 +194,7 @@ impl Line {
                 records,
                 hash,
                 head,
+                public_key,
             } => Self::End {
                 chain: chain.to_string(),
                 end: End {

@@ -199,13 +199,13 @@ async fn a_rotation_wraps_every_key_again_where_the_service_rotates_its_own() {
     let before = keyring.to_json().await;
     let to = keyring.next_master_key().await.unwrap();
     assert_eq!(to, service.name(""));
-    let rewrapped = keyring.rewrap(&to).await.unwrap();
+    let rewrapped = keyring.rewrap(&to, None).await.unwrap();
     // The installation's own, the one that signs, and that of acme.
     assert_eq!((rewrapped.keys, rewrapped.previous), (3, to.clone()));
     assert_ne!(keyring.to_json().await, before);
     // On record at every start from now on; nothing is left to finish.
     let after = keyring.to_json().await;
-    keyring.settle(Some(&to)).await.unwrap();
+    keyring.settle(Some(&to), None).await.unwrap();
     assert_eq!(keyring.to_json().await, after);
     assert!(
         open(&path, &service)
@@ -214,6 +214,29 @@ async fn a_rotation_wraps_every_key_again_where_the_service_rotates_its_own() {
             .current(&acme())
             .is_some()
     );
+}
+
+/// Wrapped together with the old signing key, it would never open again.
+#[tokio::test]
+async fn a_key_that_is_refused_for_now_keeps_the_old_signing_key_until_it_unwraps() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keyring");
+    let service = Arc::new(Network::new());
+    let keyring = open(&path, &service).await.unwrap();
+    let id = keyring.add(&acme()).await.unwrap().id().to_owned();
+    let (to, old) = (service.name(""), keyring.public_key());
+    let next = keyring.add_successor().await.unwrap();
+    service.fail_for("acme", refused);
+    let rewrapped = keyring.rewrap(&to, Some(&next)).await.unwrap();
+    assert!(rewrapped.warning.unwrap().contains(&id));
+    assert_eq!(keyring.public_key(), old);
+    assert_eq!(keyring.trust(), [old, next].into_iter().collect::<Trust>());
+    service.fails.lock().unwrap().clear();
+    let rewrapped = keyring.rewrap(&to, Some(&next)).await.unwrap();
+    assert_eq!((rewrapped.keys, rewrapped.warning), (3, None));
+    let keyring = open(&path, &service).await.unwrap();
+    assert_eq!(keyring.trust(), Trust::from(next));
+    assert_eq!(keyring.current(&acme()).unwrap().id(), id);
 }
 
 #[tokio::test]

@@ -79,7 +79,7 @@ async fn keys_that_are_known_are_not_lost_to_a_master_key_that_the_other_has_rot
     let key = one.add(&acme()).await.unwrap();
     let other = Keyring::open_or_create(&path, opened()).await.unwrap();
     let to = one.next_master_key().await.unwrap();
-    assert_eq!(one.rewrap(&to).await.unwrap().keys, 3);
+    assert_eq!(one.rewrap(&to, None).await.unwrap().keys, 3);
     one.add(&"globex".parse().unwrap()).await.unwrap();
     other.catch_up().await.unwrap();
     assert_eq!(other.current(&acme()).unwrap().id(), key.id());

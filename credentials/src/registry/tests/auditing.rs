@@ -179,7 +179,7 @@ async fn whoever_is_limited_sees_neither_other_workspaces_nor_what_is_about_none
 }
 
 /// An export as it is written to a file: one JSON object a line.
-async fn written(registry: &Registry, filter: AuditFilter) -> String {
+pub(super) async fn written(registry: &Registry, filter: AuditFilter) -> String {
     let mut export = registry.audit().export(filter, None);
     let mut file = String::new();
     while let Some(lines) = export.next().await.unwrap() {
@@ -219,7 +219,7 @@ async fn written(registry: &Registry, filter: AuditFilter) -> String {
     file
 }
 
-fn checked(file: &str, key: &PublicKey) -> Result<Checked, ExportError> {
+pub(super) fn checked(file: &str, key: &PublicKey) -> Result<Checked, ExportError> {
     verify_export(file.as_bytes(), key)
 }
 

@@ -143,43 +143,58 @@ async fn a_rotation_wraps_every_key_anew_and_keeps_the_old_one_aside() {
     assert!(with_file.open_with(backend, &settings).await.is_err());
 }
 
+/// The files of a rotation, and the installation beside them, as a kill leaves them after one of its steps.
+type Step = (Vec<(PathBuf, Vec<u8>)>, Installation);
+
+impl WithFile {
+    fn step(&self) -> Step {
+        (self.files(), self.installation.copy())
+    }
+
+    /// Goes back to there. The store to go on with.
+    fn go_back(&self, files: &[(PathBuf, Vec<u8>)], installation: &Installation) -> Arc<Memory> {
+        self.put(files);
+        copy_files(&installation.heads(), &self.installation.heads());
+        Arc::new(installation.memory.copy())
+    }
+}
+
 #[tokio::test]
 async fn a_rotation_that_is_cut_off_at_any_step_is_finished_or_forgotten_at_the_start() {
     let with_file = WithFile::new().await;
-    let old = with_file.files();
-    let before = with_file.installation.copy();
+    let (old, before) = with_file.step();
     let registry = with_file.open().await;
-    let rotated = registry.rotate_master_key(&act()).await.unwrap();
+    let inner = &registry.inner;
+    let to = inner.announce_keys(&act()).await.unwrap();
+    let (begun, announced) = with_file.step();
+    inner.go_over(&to.signing_key).await.unwrap();
+    let (_, gone_over) = with_file.step();
+    let rewrapped = inner.keyring.rewrap(&to.master_key, Some(&to.signing_key));
+    let rotated = rewrapped.await.unwrap();
+    let (new, done) = with_file.step();
     drop(registry);
-    let memory_after = with_file.installation.memory.copy();
-    let new = with_file.files();
     let (file, keyring) = (with_file.file(), with_file.installation.keyring());
     let beside = |suffix: &str| with_suffix(&file, suffix);
     let new_beside = (beside(".next-of-keyside"), of(&new, &file).1);
     let retired = of(&new, &beside(&format!(".retired-{}", rotated.previous)));
     let (old_file, old_keyring) = (of(&old, &file), of(&old, &keyring));
     let new_keyring = of(&new, &keyring);
-    // What a kill leaves after each step, whether the rotation is on record by then, and whether it is finished.
-    let begun = vec![old_file.clone(), old_keyring.clone(), new_beside.clone()];
+    let made = vec![old_file.clone(), old_keyring, new_beside.clone()];
     let wrapped = vec![old_file.clone(), new_keyring.clone(), new_beside.clone()];
-    let kept = vec![old_file.clone(), new_keyring, new_beside, retired];
+    let kept = vec![old_file, new_keyring, new_beside, retired];
+    // What a kill leaves after each step, and whether the rotation is finished.
     let cuts = [
-        (vec![old_file, old_keyring], false, false),
-        (begun.clone(), false, false),
-        (begun, true, true),
-        (wrapped.clone(), true, true),
-        (kept, true, true),
-        (new.clone(), true, true),
-        // No kill, but a log that was lost: the key that everything is wrapped with is not forgotten for that.
-        (wrapped, false, true),
+        (&old, &before, false),
+        (&made, &before, false),
+        (&begun, &before, false),
+        (&begun, &announced, true),
+        (&begun, &gone_over, true),
+        (&wrapped, &done, true),
+        (&kept, &done, true),
+        (&new, &done, true),
     ];
-    for (step, (files, on_record, finished)) in cuts.into_iter().enumerate() {
-        with_file.put(&files);
-        copy_files(&before.heads(), &with_file.installation.heads());
-        let memory = Arc::new(match on_record {
-            true => memory_after.copy(),
-            false => before.memory.copy(),
-        });
+    for (step, (files, installation, finished)) in cuts.into_iter().enumerate() {
+        let memory = with_file.go_back(files, installation);
         let registry = with_file.open_over(Backend::of(memory.clone())).await;
         serves(&registry).await;
         drop(registry);
@@ -196,6 +211,12 @@ async fn a_rotation_that_is_cut_off_at_any_step_is_finished_or_forgotten_at_the_
         registry.rotate_master_key(&act()).await.unwrap();
         serves(&registry).await;
     }
+    // No kill, but a store that was put back to before: its heads are signed with the key that was retired.
+    let memory = with_file.go_back(&wrapped, &before);
+    let settings = with_file.settings();
+    let opened = with_file.open_with(Backend::of(memory), &settings).await;
+    let error = opened.err().unwrap();
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -250,6 +271,12 @@ async fn a_rotation_that_is_on_record_is_never_said_to_have_changed_nothing() {
     let in_the_way = with_suffix(&with_file.installation.keyring(), ".new");
     fs::create_dir(&in_the_way).unwrap();
     let error = registry.rotate_master_key(&act()).await.unwrap_err();
+    assert!(matches!(error, ChangeError::StoreUnavailable(_)), "{error}");
+    assert!(recorded(&registry).await.is_none());
+    fs::remove_dir(&in_the_way).unwrap();
+    let to = registry.inner.announce_keys(&act()).await.unwrap();
+    fs::create_dir(&in_the_way).unwrap();
+    let error = registry.inner.finish_rotation(&to).await.unwrap_err();
     assert!(
         matches!(error, ChangeError::OutcomeUnknown { .. }),
         "{error}"
@@ -299,7 +326,10 @@ async fn a_key_that_people_have_put_in_place_is_gone_over_to() {
         .await
         .unwrap();
     let rotated = registry.rotate_master_key(&act()).await.unwrap();
-    assert_eq!(rotated.keys, 4, "the newest is wrapped with it already");
+    assert_eq!(
+        rotated.keys, 5,
+        "the newest too, since it gets another signing key"
+    );
     drop(registry);
     let settings = LocalKms {
         previous_master_key: None,

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     error::{Effect, StorageError},
     hash::Hash,
-    signing::SigningKey,
+    signing::Signer,
 };
 
 /// What is to change.
@@ -76,7 +76,7 @@ impl Chain {
     pub async fn commit(
         &self,
         on: Option<&Arc<State>>,
-        key: &SigningKey,
+        key: &dyn Signer,
         change: Change,
     ) -> Result<Arc<State>, CommitError> {
         let room = self.storage.expect_room(change.effect).await;
@@ -221,7 +221,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Writes the objects, and makes the head that names them.
-    async fn prepare(&mut self, key: &SigningKey, change: Change) -> Result<State, CommitError> {
+    async fn prepare(&mut self, key: &dyn Signer, change: Change) -> Result<State, CommitError> {
         let before = self.on.map(|on| &on.head);
         let (tail, segment) = self.end_of_log().await?;
         let mut map = self.on.map(|on| on.map.clone()).unwrap_or_default();
@@ -250,7 +250,12 @@ impl<'a> Attempt<'a> {
         };
         let bytes = head.sign(&self.chain.name, &self.chain.installation, key);
         debug_assert!(bytes.len() <= HEAD_LIMIT, "a head of {} bytes", bytes.len());
-        Ok(State { head, bytes, map })
+        Ok(State {
+            head,
+            bytes,
+            signer: key.public(),
+            map,
+        })
     }
 
     fn batch(

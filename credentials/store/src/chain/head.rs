@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{ChainName, Damage};
 use crate::{
     hash::Hash,
-    signing::{PublicKey, Signature, SigningKey},
+    signing::{PublicKey, Signature, Signer, Trust},
 };
 
 /// What is true of a chain.
@@ -80,7 +80,7 @@ impl Head {
     }
 
     /// As it is stored, signed.
-    pub fn sign(&self, chain: &ChainName, installation: &str, key: &SigningKey) -> Vec<u8> {
+    pub fn sign(&self, chain: &ChainName, installation: &str, key: &dyn Signer) -> Vec<u8> {
         let mut bytes = vec![FORMAT];
         bytes = postcard::to_extend(self, bytes).expect("numbers and hashes serialize");
         let signature = key.sign(&message(chain, installation, &bytes));
@@ -98,13 +98,27 @@ impl Head {
         installation: &str,
         key: &PublicKey,
     ) -> Result<Self, Damage> {
+        let verified = Self::verify_under(bytes, chain, installation, &Trust::from(*key));
+        verified.map(|(head, _)| head)
+    }
+
+    /// The same where any key of `trust` may have signed it, and which one has.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn verify_under(
+        bytes: &[u8],
+        chain: &ChainName,
+        installation: &str,
+        trust: &Trust,
+    ) -> Result<(Self, PublicKey), Damage> {
         let head = Self::claimed(bytes)?;
         let (signed, signature) = bytes.split_last_chunk().ok_or(Damage::HeadUnreadable)?;
         let signature = Signature::from(*signature);
-        match key.verify(&message(chain, installation, signed), &signature) {
-            true => Ok(head),
-            false => Err(Damage::HeadForged),
-        }
+        let signer = trust.signer(&message(chain, installation, signed), &signature);
+        signer
+            .map(|signer| (head, signer))
+            .ok_or(Damage::HeadForged)
     }
 
     /// What `bytes` claim to be, unverified.

@@ -8,14 +8,14 @@ use super::{
     head::Link,
     map::{Map, Page},
 };
-use crate::{error::StorageError, hash::Hash, signing::PublicKey};
+use crate::{error::StorageError, hash::Hash, signing::Trust};
 
 impl Chain {
     /// The chain as it is now; nothing where it was never begun.
     ///
     /// # Errors
     /// When it is not what was written, or the backend fails.
-    pub async fn load(&self, trust: &PublicKey) -> Result<Option<Arc<State>>, LoadError> {
+    pub async fn load(&self, trust: &Trust) -> Result<Option<Arc<State>>, LoadError> {
         match self.head_bytes().await? {
             None => Ok(None),
             Some(bytes) => self.state_of(bytes, trust, None).await.map(Some),
@@ -29,7 +29,7 @@ impl Chain {
     pub async fn refresh(
         &self,
         known: &Arc<State>,
-        trust: &PublicKey,
+        trust: &Trust,
     ) -> Result<Option<Arc<State>>, LoadError> {
         let mut bytes = self.head_bytes().await?.ok_or(Damage::HeadGone)?;
         loop {
@@ -116,13 +116,21 @@ impl Chain {
     async fn state_of(
         &self,
         mut bytes: Vec<u8>,
-        trust: &PublicKey,
+        trust: &Trust,
         known: Option<&Arc<State>>,
     ) -> Result<Arc<State>, LoadError> {
         loop {
-            let head = Head::verify(&bytes, &self.name, &self.installation, trust)?;
+            let verified = Head::verify_under(&bytes, &self.name, &self.installation, trust);
+            let (head, signer) = verified?;
             match self.map_of(&head, known).await {
-                Ok(map) => return Ok(Arc::new(State { head, bytes, map })),
+                Ok(map) => {
+                    return Ok(Arc::new(State {
+                        head,
+                        bytes,
+                        signer,
+                        map,
+                    }));
+                }
                 Err(LoadError::Damaged(Damage::PageGone)) => {
                     // The head that named it may have been replaced meanwhile, and the page with it.
                     let now = self.head_bytes().await?.ok_or(Damage::HeadGone)?;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::*;
 use crate::{
-    Effect, Memory, PublicKey, SigningKey, StorageError,
+    Effect, Memory, SigningKey, StorageError, Trust,
     faulty::{Fault, Faulty},
 };
 
@@ -13,8 +13,8 @@ fn key() -> SigningKey {
     SigningKey::from_seed(&[7; 32])
 }
 
-fn trust() -> PublicKey {
-    key().public()
+fn trust() -> Trust {
+    key().public().into()
 }
 
 fn chain(backend: &Backend) -> Chain {
@@ -308,7 +308,7 @@ async fn a_head_is_of_one_chain_one_installation_and_one_key() {
         .objects
         .insert(head_key, state.bytes.clone());
     let other_installation = Chain::new(ChainName::workspace("acme"), &"ins_2".into(), &backend);
-    let other_key = SigningKey::from_seed(&[8; 32]).public();
+    let other_key = Trust::from(SigningKey::from_seed(&[8; 32]).public());
     for loaded in [
         other_name.load(&trust()).await,
         other_installation.load(&trust()).await,
@@ -319,6 +319,30 @@ async fn a_head_is_of_one_chain_one_installation_and_one_key() {
             Err(LoadError::Damaged(Damage::HeadForged))
         ));
     }
+}
+
+#[tokio::test]
+async fn a_chain_goes_over_to_another_key_which_a_reader_has_to_trust() {
+    let memory = Arc::new(Memory::new());
+    let chain = over(&memory);
+    let one = commit(&chain, None, put("a", "1")).await;
+    let next = SigningKey::from_seed(&[8; 32]);
+    let two = chain
+        .commit(Some(&one), &next, change(put("a", "2")))
+        .await
+        .unwrap();
+    assert_eq!(
+        (one.signer(), two.signer()),
+        (key().public(), next.public())
+    );
+    let refused = chain.refresh(&one, &trust()).await;
+    assert!(matches!(
+        refused,
+        Err(LoadError::Damaged(Damage::HeadForged))
+    ));
+    let both: Trust = [key().public(), next.public()].into_iter().collect();
+    let seen = chain.refresh(&one, &both).await.unwrap().unwrap();
+    assert_eq!((&seen.head, seen.signer()), (&two.head, next.public()));
 }
 
 /// Whatever byte of whatever is stored is edited, it is found.

@@ -1,0 +1,373 @@
+//! Rotating the key that signs heads: cut off anywhere, beside a second process, and what the old key is worth afterwards.
+
+use keyside_store::{
+    PublicKey, Signer, Trust,
+    chain::{Damage, Head},
+    faulty::Fault,
+};
+
+use super::{
+    auditing::{checked, written},
+    erasing, *,
+};
+use crate::{
+    audit::{ExportError, VerifyError},
+    kms::KmsSource,
+};
+
+/// `globex` with a key, and the chain of `acme`, which is erased.
+async fn begun() -> Installation {
+    let (installation, registry, _) = erasing::two_workspaces().await;
+    erasing::erase(&registry).await;
+    drop(registry);
+    installation
+}
+
+/// With the same master key, in a service that rotates it by itself: one that is given as bytes cannot be replaced.
+fn options(installation: &Installation, backend: Backend) -> OpenOptions {
+    let local = Kms::local(MasterKey::parse(&[9; 32], "a test").unwrap());
+    let service = KmsSource::Service(local.service());
+    OpenOptions {
+        kms: Kms::open(&service, &installation.keyring()).unwrap(),
+        ..installation.options(backend)
+    }
+}
+
+async fn open(installation: &Installation) -> Arc<Registry> {
+    let options = options(installation, installation.backend());
+    open_still(options).await.unwrap()
+}
+
+async fn serves(registry: &Registry) {
+    let answer = opened(registry.resolver().resolve(&ask("globex")));
+    assert_eq!(answer.as_deref(), Ok("sk-globex"));
+    let all = registry.workspaces(&Scope::All);
+    assert!(all.iter().all(|workspace| !workspace.damaged));
+    registry.audit().verify().await.unwrap();
+}
+
+fn id_of(registry: &Registry) -> String {
+    let key = registry.inner.keyring.installation();
+    key.installation().to_owned()
+}
+
+/// Each head that is stored, with its chain.
+fn heads(installation: &Installation) -> Vec<(ChainName, Vec<u8>)> {
+    let contents = installation.memory.contents();
+    let heads = contents.objects.iter().filter_map(|(key, bytes)| {
+        let chain = key.strip_suffix("/head")?;
+        Some((ChainName::of(chain), bytes.clone()))
+    });
+    heads.collect()
+}
+
+/// Every head in the store and every anchor beside it is signed with `key`, and with no other.
+fn all_signed_with(key: &PublicKey, installation: &Installation, id: &str) {
+    let heads = heads(installation);
+    assert!(heads.len() >= 3);
+    for (chain, stored) in heads {
+        Head::verify(&stored, &chain, id, key).unwrap_or_else(|error| panic!("{chain}: {error}"));
+        let anchor = chain.as_str().replace('/', ".");
+        let anchor = fs::read(installation.heads().join(anchor)).unwrap();
+        Head::verify(&anchor, &chain, id, key).unwrap_or_else(|error| panic!("{chain}: {error}"));
+    }
+}
+
+async fn add(registry: &Registry, label: &str) {
+    let new = NewCredential {
+        workspace: "globex".parse().unwrap(),
+        ..key(label, &format!("sk-{label}"))
+    };
+    registry.add(&act(), new).await.unwrap();
+}
+
+async fn make(registry: &Registry, id: &str) {
+    let made = registry.create_workspace(&act(), workspace(id)).await;
+    made.unwrap();
+}
+
+#[tokio::test]
+async fn a_rotation_has_every_chain_signed_with_another_key_and_puts_that_on_record() {
+    let installation = begun().await;
+    let registry = open(&installation).await;
+    let old = registry.audit().public_key();
+    let start = seen(&registry).await;
+    let rotated = registry.rotate_master_key(&act()).await.unwrap();
+    // The new signing key, the installation's own, and that of globex.
+    assert_eq!((rotated.keys, rotated.warning), (3, None));
+    let new = registry.audit().public_key();
+    assert_ne!(new, old);
+    all_signed_with(&new, &installation, &id_of(&registry));
+    let told = since(&registry, &start).await;
+    let told: Vec<_> = told.iter().map(|it| (it.event, it.note.clone())).collect();
+    assert_eq!(
+        told,
+        [
+            (Event::MasterKeyRotated, Some(rotated.master_key)),
+            (Event::SigningKeyRotated, Some(new.to_string())),
+        ]
+    );
+    serves(&registry).await;
+    add(&registry, "b").await;
+    drop(registry);
+    let registry = open(&installation).await;
+    serves(&registry).await;
+    assert_eq!(registry.audit().public_key(), new);
+    let keyring = fs::read_to_string(installation.keyring()).unwrap();
+    assert!(keyring.contains(&new.to_string()) && !keyring.contains(&old.to_string()));
+    assert!(!keyring.contains("successors"), "{keyring}");
+    // The name of an erased workspace is still to be had.
+    make(&registry, "acme").await;
+    let again = registry.rotate_master_key(&act()).await;
+    again.unwrap();
+    assert_ne!(registry.audit().public_key(), new);
+    serves(&registry).await;
+}
+
+#[tokio::test]
+async fn what_the_old_key_signs_after_a_rotation_is_refused_in_every_chain() {
+    let installation = begun().await;
+    let before = heads(&installation);
+    let registry = open(&installation).await;
+    let id = id_of(&registry);
+    let old = registry.inner.keyring.signer().unwrap();
+    registry.rotate_master_key(&act()).await.unwrap();
+    assert_ne!(registry.audit().public_key(), old.public());
+    for (chain, older) in before {
+        let at = chain.head_key();
+        let pristine = installation.stored(&at);
+        // A later one than what is there, by who has the old key.
+        let forged = {
+            let mut head = Head::claimed(&pristine).unwrap();
+            head.seq += 1;
+            head.sign(&chain, &id, &*old)
+        };
+        for put in [&forged, &older] {
+            installation.put(&at, put);
+            match registry.audit().verify().await {
+                Err(VerifyError::Broken(found)) => {
+                    assert_eq!(found.chain, chain);
+                    assert!(found.finding.contains("not signed"), "{found}");
+                }
+                other => panic!("{chain}: {other:?}"),
+            }
+            let opened = open_still(options(&installation, installation.backend())).await;
+            match (chain.workspace_id(), opened) {
+                (None, Err(OpenError::Damaged { damage, .. })) => {
+                    assert_eq!(damage, Damage::HeadForged);
+                }
+                (None, _) => panic!("the installation's chain is believed"),
+                (Some("globex"), Ok(opened)) => {
+                    let globex = "globex".parse().unwrap();
+                    assert!(opened.workspace(&globex).unwrap().damaged);
+                }
+                (Some(_), opened) => assert!(opened.unwrap().audit().verify().await.is_err()),
+            }
+        }
+        installation.put(&at, &pristine);
+        serves(&registry).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotation_that_is_cut_off_at_any_write_is_finished_at_the_start_or_not_begun() {
+    let prepared = begun().await;
+    for fault in [Fault::Refused, Fault::AnswerLost] {
+        for at in 1.. {
+            let context = format!("write {at}: {fault:?}");
+            let installation = prepared.copy();
+            let storage = Arc::new(Faulty::new(installation.memory.clone()));
+            let registry = open_still(options(&installation, storage.backend())).await;
+            let registry = registry.unwrap();
+            let (old, id) = (registry.audit().public_key(), id_of(&registry));
+            storage.fail(at, usize::MAX, fault);
+            let outcome = registry.rotate_master_key(&act()).await;
+            let reached = storage.heal();
+            if registry.inner.keyring.public_key() == old {
+                // A power cut may take what was kept of the heads, until the old key is gone.
+                copy_files(&prepared.heads(), &installation.heads());
+            }
+            drop(registry);
+            let registry = open(&installation).await;
+            serves(&registry).await;
+            let new = registry.audit().public_key();
+            all_signed_with(&new, &installation, &id);
+            let records = records(&registry).await;
+            let announced = records
+                .iter()
+                .any(|it| it.event == Event::SigningKeyRotated);
+            assert_eq!(announced, new != old, "{context}");
+            registry.rotate_master_key(&act()).await.unwrap();
+            assert_ne!(registry.audit().public_key(), new, "{context}");
+            serves(&registry).await;
+            if !reached {
+                outcome.unwrap_or_else(|error| panic!("{context}: {error}"));
+                assert!(announced && at > WRITES, "{context}");
+                break;
+            }
+        }
+    }
+}
+
+/// At least: three chains, each with a record, the head, and the disk.
+const WRITES: usize = 9;
+
+#[tokio::test]
+async fn a_key_that_a_rotation_has_left_behind_is_never_used() {
+    let installation = begun().await;
+    let registry = open(&installation).await;
+    let old = registry.audit().public_key();
+    let left = registry.inner.keyring.add_successor().await.unwrap();
+    drop(registry);
+    let registry = open(&installation).await;
+    assert_eq!(registry.audit().public_key(), old);
+    registry.rotate_master_key(&act()).await.unwrap();
+    let new = registry.audit().public_key();
+    assert!(new != old && new != left);
+    let trust = registry.inner.keyring.trust();
+    assert_eq!(
+        trust,
+        Trust::from(new),
+        "the one that was left is forgotten"
+    );
+    all_signed_with(&new, &installation, &id_of(&registry));
+}
+
+#[tokio::test]
+async fn a_second_authority_goes_on_at_every_step_and_signs_as_it_has_to() {
+    let installation = begun().await;
+    let (one, other) = (open(&installation).await, open(&installation).await);
+    let to = one.inner.announce_keys(&act()).await.unwrap();
+    add(&other, "announced").await;
+    make(&other, "announced").await;
+    one.inner.go_over(&to.signing_key).await.unwrap();
+    add(&other, "gone-over").await;
+    make(&other, "gone-over").await;
+    let rewrapped = one
+        .inner
+        .keyring
+        .rewrap(&to.master_key, Some(&to.signing_key));
+    rewrapped.await.unwrap();
+    add(&other, "rewrapped").await;
+    make(&other, "rewrapped").await;
+    for (n, registry) in [&one, &other].into_iter().enumerate() {
+        registry.catch_up().await.unwrap();
+        serves(registry).await;
+        let trust = registry.inner.keyring.trust();
+        assert_eq!(trust, Trust::from(to.signing_key));
+        add(registry, &format!("after-{n}")).await;
+    }
+    all_signed_with(&to.signing_key, &installation, &id_of(&one));
+}
+
+#[tokio::test]
+async fn a_second_authority_that_has_slept_through_a_rotation_goes_on() {
+    let installation = begun().await;
+    let (one, other) = (open(&installation).await, open(&installation).await);
+    one.rotate_master_key(&act()).await.unwrap();
+    let new = one.audit().public_key();
+    add(&other, "b").await;
+    make(&other, "initech").await;
+    serves(&other).await;
+    assert_eq!(other.audit().public_key(), new);
+    all_signed_with(&new, &installation, &id_of(&other));
+    // And the other way round.
+    other.rotate_master_key(&act()).await.unwrap();
+    add(&one, "c").await;
+    serves(&one).await;
+    assert_eq!(one.audit().public_key(), other.audit().public_key());
+}
+
+#[tokio::test]
+async fn a_process_that_only_reads_follows_a_rotation() {
+    let installation = begun().await;
+    let one = open(&installation).await;
+    let reader = Registry::open_to_read(options(&installation, installation.backend())).await;
+    let reader = reader.unwrap();
+    let to = one.inner.announce_keys(&act()).await.unwrap();
+    one.inner.go_over(&to.signing_key).await.unwrap();
+    reader.catch_up().await.unwrap();
+    serves(&reader).await;
+    one.inner.settle_keys().await.unwrap();
+    add(&one, "b").await;
+    reader.catch_up().await.unwrap();
+    serves(&reader).await;
+    assert_eq!(reader.list(&Filter::default()).len(), 2);
+    assert!(reader.inner.keyring.signer().is_none());
+    assert_eq!(reader.audit().public_key(), to.signing_key);
+}
+
+/// Else a damaged workspace would keep a key in use that was stolen.
+#[tokio::test]
+async fn a_damaged_workspace_does_not_keep_the_old_key_alive() {
+    let installation = begun().await;
+    let older = installation.memory.copy();
+    let registry = open(&installation).await;
+    make(&registry, "initech").await;
+    add(&registry, "b").await;
+    installation.put_back("workspace/globex", &older);
+    let old = registry.audit().public_key();
+    registry.rotate_master_key(&act()).await.unwrap();
+    assert_ne!(registry.audit().public_key(), old);
+    drop(registry);
+    let registry = open(&installation).await;
+    let is_damaged = |id: &str| {
+        let workspace = registry.workspace(&id.parse().unwrap());
+        workspace.unwrap().damaged
+    };
+    assert!(is_damaged("globex") && !is_damaged("initech"));
+}
+
+#[tokio::test]
+async fn a_receipt_from_before_a_rotation_is_confirmed_and_can_be_had_under_the_new_key() {
+    let (installation, registry, _) = erasing::two_workspaces().await;
+    let before = erasing::erase(&registry).await;
+    drop(registry);
+    let registry = open(&installation).await;
+    let old = registry.audit().public_key();
+    registry.rotate_master_key(&act()).await.unwrap();
+    let after = erasing::erase(&registry).await;
+    assert_eq!((before.public_key, &before.id), (old, &after.id));
+    assert!(before.is_signed_by(&old) && !before.is_signed_by(&after.public_key));
+    assert!(after.is_signed_by(&registry.audit().public_key()));
+    for receipt in [before, after] {
+        registry.audit().confirm(&receipt).await.unwrap();
+    }
+}
+
+/// The first export says how far each chain had come; the second goes on from there, and has the new key on record.
+#[tokio::test]
+async fn an_auditor_follows_a_rotation_from_one_export_to_the_next() {
+    let installation = begun().await;
+    let registry = open(&installation).await;
+    let old = registry.audit().public_key();
+    let before = written(&registry, AuditFilter::default()).await;
+    registry.rotate_master_key(&act()).await.unwrap();
+    let new = registry.audit().public_key();
+    let after = written(&registry, AuditFilter::default()).await;
+    checked(&before, &old).unwrap();
+    checked(&after, &new).unwrap();
+    for (file, other) in [(&before, &new), (&after, &old)] {
+        let error = checked(file, other).unwrap_err();
+        assert!(matches!(error, ExportError::Unsigned { .. }), "{error}");
+    }
+    let lines: Vec<_> = after.lines().collect();
+    let records = before.lines().filter(|line| !line.contains("\"end\""));
+    for record in records {
+        assert!(lines.contains(&record), "{record}");
+    }
+    let announced = lines
+        .iter()
+        .filter(|line| line.contains("signing_key_rotated"));
+    let announced: Vec<_> = announced.collect();
+    assert_eq!(announced.len(), 1);
+    assert!(announced[0].contains(&new.to_string()));
+    let mut export = registry.audit().export(AuditFilter::default(), None);
+    while let Some(lines) = export.next().await.unwrap() {
+        for line in lines {
+            if let Line::End { public_key, .. } = line {
+                assert_eq!(public_key, new);
+            }
+        }
+    }
+}
