@@ -117,7 +117,7 @@ impl Installation {
 
     /// The same installation over storage that fails where told.
     async fn open_faulty(&self) -> (Arc<Faulty>, Arc<Registry>) {
-        let faulty = Arc::new(Faulty::new(self.memory.clone()));
+        let faulty = Arc::new(Faulty::new(self.backend()));
         let registry = open_still(self.options(faulty.backend())).await;
         (faulty, registry.unwrap())
     }

@@ -218,7 +218,7 @@ async fn a_commit_that_fails_anywhere_is_whole_or_has_not_begun() {
     for fault in [Fault::Refused, Fault::AnswerLost] {
         for (number, count) in (1..40).flat_map(|number| [(number, 1), (number, 100)]) {
             let memory = Arc::new(Memory::new());
-            let faulty = Arc::new(Faulty::new(memory.clone()));
+            let faulty = Arc::new(Faulty::new(Backend::of(memory.clone())));
             let chain = chain(&faulty.backend());
             // The next commit makes a segment.
             let before = commits(&chain, 32).await;
@@ -413,11 +413,11 @@ async fn a_page_and_the_list_of_pages_are_damage_of_the_chain_where_they_are_gon
 #[tokio::test]
 async fn without_room_nothing_is_begun() {
     let memory = Arc::new(Memory::new());
-    let faulty = Arc::new(Faulty::new(memory.clone()));
+    let faulty = Arc::new(Faulty::new(Backend::of(memory.clone())));
     let chain = chain(&faulty.backend());
     let state = commits(&chain, 2).await;
     let before = memory.copy();
-    faulty.set_full(true);
+    faulty.leave_room_for(Effect::Finishes);
     let refused = chain
         .commit(Some(&state), &key(), change(put("a", "1")))
         .await;
