@@ -347,6 +347,23 @@ async fn events(registry: &Registry, seen: &Seen) -> Vec<Event> {
     records.iter().map(|record| record.event).collect()
 }
 
+/// Numbers that look random: xorshift, by George Marsaglia.
+struct Dice(u64);
+
+impl Dice {
+    fn of(seed: u64) -> Self {
+        // It never leaves 0.
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % limit as u64) as usize
+    }
+}
+
 /// Lets everything run until nothing moves any more: all wait for a lock that the test holds.
 async fn all_wait() {
     for _ in 0..100 {
