@@ -49,6 +49,7 @@ pub(super) fn compare_views(
         prop_assert_eq!(versions, expected.states(now));
         state.credentials[at].revision = view.revision;
     }
+    state.arrange(&views.iter().map(|view| &view.id).collect::<Vec<_>>());
     Ok(())
 }
 

@@ -176,6 +176,22 @@ impl Reference {
         outcome.unwrap_or_else(Said::No)
     }
 
+    /// Puts the credentials into this order: which of two was made first tells no states apart.
+    pub(super) fn arrange(&mut self, ids: &[&CredentialId]) {
+        let place = |at: &usize| {
+            let id = self.credentials[*at].id.as_ref();
+            ids.iter().position(|listed| id == Some(*listed))
+        };
+        let mut order: Vec<usize> = (0..self.credentials.len()).collect();
+        order.sort_by_key(place);
+        let arranged = order.iter().map(|at| self.credentials[*at].clone());
+        self.credentials = arranged.collect();
+        for default in self.defaults.values_mut() {
+            let moved = order.iter().position(|at| at == default);
+            *default = moved.unwrap();
+        }
+    }
+
     fn create(&mut self, create: &Create, taken: &Taken) -> Outcome {
         let request = format!("{create:?}");
         let made_by = create.once.map(|key| (key, request));
