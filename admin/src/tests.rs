@@ -10,7 +10,6 @@ mod changing;
 mod creating;
 mod damaged;
 mod exchange;
-mod failing;
 mod guide;
 mod limits;
 mod lists;
@@ -34,11 +33,12 @@ use keyside_credentials::{
     Clock, Kms, KmsSource, OpenOptions, Registry, SystemClock,
     audit::{AuditFilter, AuditRecord},
 };
+use keyside_store::{Backend, Effect, Memory, faulty::Faulty};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
-use self::{failing::FailingLog, verifying::Provider};
+use self::verifying::Provider;
 use crate::{AdminOptions, router};
 
 /// A key of the form that OpenAI's have, and of no other one anywhere.
@@ -54,7 +54,8 @@ struct Api {
     router: Router,
     registry: Arc<Registry>,
     token: String,
-    log: Arc<FailingLog>,
+    log: Arc<Faulty>,
+    memory: Arc<Memory>,
     provider: Arc<Provider>,
     folder: TempDir,
 }
@@ -82,11 +83,12 @@ impl Api {
 
     /// What a restart makes of what is stored.
     async fn reopened(self) -> Self {
-        let Self { log, folder, .. } = self;
-        Self::over(log, folder, NonZeroU32::new(1_000).unwrap()).await
+        let Self { memory, folder, .. } = self;
+        Self::over(memory, folder, NonZeroU32::new(1_000).unwrap()).await
     }
 
-    async fn over(log: Arc<FailingLog>, folder: TempDir, requests_per_second: NonZeroU32) -> Self {
+    async fn over(memory: Arc<Memory>, folder: TempDir, requests_per_second: NonZeroU32) -> Self {
+        let log = Arc::new(Faulty::new(Backend::of(memory.clone())));
         let keyring = folder.path().join("keyring");
         let kms = KmsSource::Local(LocalKms {
             master_key: MasterKeySource::Generated(folder.path().join("master-key")),
@@ -117,6 +119,7 @@ impl Api {
             registry,
             token: token.trim().to_owned(),
             log,
+            memory,
             provider,
             folder,
         }

@@ -376,13 +376,27 @@ async fn checking_confirms_an_untouched_log_and_says_how_much_it_has_read() {
 #[tokio::test]
 async fn checking_names_the_chain_and_the_record_that_is_not_what_was_written() {
     let (api, _) = storied().await;
-    api.log.alter_record("credential_revoked");
+    alter_record(&api, "credential_revoked");
     let verified = api.get(&format!("{AUDIT}/verify")).await.json();
     assert_eq!(verified["intact"], false, "{verified}");
     assert_eq!(verified["chain"], "workspace/acme", "{verified}");
     let position = verified["position"].as_u64().unwrap();
     assert!((1..=3).contains(&position), "{verified}");
     assert!(!verified["finding"].as_str().unwrap().is_empty());
+}
+
+/// Alters the commit with this record in the store, as anyone who can write there could.
+fn alter_record(api: &Api, event: &str) {
+    let event = format!("\"event\":\"{event}\"");
+    let holds = |object: &[u8]| {
+        let mut windows = object.windows(event.len());
+        windows.any(|window| window == event.as_bytes())
+    };
+    let mut contents = api.memory.contents();
+    let mut objects = contents.objects.values_mut();
+    let object = objects.find(|object| holds(object)).unwrap();
+    let last = object.len() - 1;
+    object[last] ^= 1;
 }
 
 impl Api {

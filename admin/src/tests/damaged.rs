@@ -10,7 +10,7 @@ async fn with_lost() -> (Api, String) {
     let id = api.post(CREDENTIALS, &new_credential(json!({}))).await.id();
     let other = new_credential(json!({ "label": "other" }));
     api.post(CREDENTIALS, &other).await;
-    api.log.remove_record(&id);
+    remove_record(&api, &id);
     (api.reopened().await, format!("{CREDENTIALS}/{id}"))
 }
 
@@ -75,4 +75,16 @@ async fn a_lost_credential_can_be_revoked_and_not_changed() {
     assert_eq!(listed.json()["items"][0]["label"], "other");
     let again = api.post(CREDENTIALS, &new_credential(json!({}))).await;
     assert_eq!(again.status, StatusCode::CREATED, "{}", again.body);
+}
+
+/// Removes the record of a credential from the store, as anyone who can write there could.
+fn remove_record(api: &Api, credential: &str) {
+    let begins = format!("{{\"id\":\"{credential}\"");
+    // Each object begins with eight bytes of its own.
+    let is_it = |object: &[u8]| {
+        let record = object.get(8..).unwrap_or_default();
+        record.starts_with(begins.as_bytes())
+    };
+    let mut contents = api.memory.contents();
+    contents.objects.retain(|_, object| !is_it(object));
 }

@@ -11,6 +11,7 @@ fn around(api: &Api, router: Router) -> Api {
     let refusals = Arc::new(Refusals::new(api.registry.clone()));
     Api {
         log: api.log.clone(),
+        memory: api.memory.clone(),
         router: router.layer(middleware::from_fn_with_state(refusals, exchange::carry)),
         registry: api.registry.clone(),
         token: api.token.clone(),

@@ -49,14 +49,14 @@ async fn the_log_is_checked_once_at_a_time_and_no_change_waits_for_it() {
     let api = Api::with_workspace().await;
     let receipt = api.delete("/api/workspaces/acme").await.json();
     let viewer = api.another("viewer").await;
-    let held = api.log.gate.hold();
+    let held = api.log.records.hold();
     let first = api.begin(api.request("GET", CHECK));
-    api.log.gate.arrived(1).await;
+    api.log.records.arrived(1).await;
     assert_already_running(&api.get(CHECK).await);
     assert_already_running(&api.post(CHECK, &receipt).await);
     let second = api.begin(viewer("GET", CHECK));
     yield_to_others().await;
-    assert_eq!(api.log.gate.arrivals(), 1, "one check at a time");
+    assert_eq!(api.log.records.arrivals(), 1, "one check at a time");
     assert_already_running(&api.send(viewer("GET", CHECK)).await);
     // The check stands still in the middle of the log.
     let change = api.post("/api/workspaces", &json!({ "id": "beta" })).await;
@@ -145,16 +145,16 @@ async fn one_backup_is_made_at_a_time() {
 async fn the_lists_of_a_token_are_made_one_after_the_other() {
     let api = Api::open().await;
     let viewer = api.another("viewer").await;
-    let held = api.log.gate.hold();
+    let held = api.log.records.hold();
     let lists = [
         api.begin(api.request("GET", RECORDS)),
         api.begin(api.request("GET", RECORDS)),
         api.begin(viewer("GET", RECORDS)),
         api.begin(viewer("GET", RECORDS)),
     ];
-    api.log.gate.arrived(2).await;
+    api.log.records.arrived(2).await;
     yield_to_others().await;
-    assert_eq!(api.log.gate.arrivals(), 2, "one of each token");
+    assert_eq!(api.log.records.arrivals(), 2, "one of each token");
     drop(held);
     for list in lists {
         assert_eq!(status(list).await, StatusCode::OK);
@@ -166,9 +166,9 @@ async fn the_lists_of_a_token_are_made_one_after_the_other() {
 async fn a_token_that_checks_the_log_all_the_time_keeps_no_other_from_it() {
     let api = Api::open().await;
     let viewer = api.another("viewer").await;
-    let held = api.log.gate.hold();
+    let held = api.log.records.hold();
     let running = api.begin(viewer("GET", CHECK));
-    api.log.gate.arrived(1).await;
+    api.log.records.arrived(1).await;
     let mine = api.begin(api.request("GET", CHECK));
     yield_to_others().await;
     for _ in 0..20 {
@@ -182,14 +182,14 @@ async fn a_token_that_checks_the_log_all_the_time_keeps_no_other_from_it() {
 #[tokio::test]
 async fn four_lists_of_a_token_wait_and_more_are_refused() {
     let api = Api::open().await;
-    let held = api.log.gate.hold();
+    let held = api.log.records.hold();
     let lists: Vec<_> = (0..5)
         .map(|_| api.begin(api.request("GET", RECORDS)))
         .collect();
     yield_to_others().await;
     assert_already_running(&api.get(RECORDS).await);
     assert_already_running(&api.get("/api/tokens").await);
-    assert_eq!(api.log.gate.arrivals(), 1);
+    assert_eq!(api.log.records.arrivals(), 1);
     drop(held);
     for list in lists {
         assert_eq!(status(list).await, StatusCode::OK);
@@ -200,9 +200,9 @@ async fn four_lists_of_a_token_wait_and_more_are_refused() {
 #[tokio::test]
 async fn nothing_is_done_for_those_who_left_while_they_waited() {
     let api = Api::open().await;
-    let held = api.log.gate.hold();
+    let held = api.log.records.hold();
     let first = api.begin(api.request("GET", RECORDS));
-    api.log.gate.arrived(1).await;
+    api.log.records.arrived(1).await;
     for _ in 0..20 {
         let waiting = api.begin(api.request("GET", RECORDS));
         yield_to_others().await;
@@ -210,7 +210,7 @@ async fn nothing_is_done_for_those_who_left_while_they_waited() {
         assert!(waiting.await.unwrap_err().is_cancelled());
         yield_to_others().await;
     }
-    assert_eq!(api.log.gate.arrivals(), 1);
+    assert_eq!(api.log.records.arrivals(), 1);
     drop(held);
     assert_eq!(status(first).await, StatusCode::OK);
 }
@@ -223,9 +223,9 @@ async fn a_token_that_is_revoked_while_it_waits_gets_no_list() {
     let tokens = tokens["items"].as_array().unwrap();
     let viewers = tokens.iter().find(|token| token["name"] == "another");
     let id = viewers.unwrap()["id"].as_str().unwrap().to_owned();
-    let held = api.log.gate.hold();
+    let held = api.log.records.hold();
     let first = api.begin(viewer("GET", RECORDS));
-    api.log.gate.arrived(1).await;
+    api.log.records.arrived(1).await;
     let second = api.begin(viewer("GET", RECORDS));
     yield_to_others().await;
     let revoked = api.delete(&format!("/api/tokens/{id}")).await;

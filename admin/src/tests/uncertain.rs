@@ -17,14 +17,14 @@ async fn send_once(api: &Api) -> Answer {
 async fn nobody_is_told_that_nothing_was_changed_where_that_is_not_known() {
     let api = Api::with_workspace().await;
     api.linked().await;
-    api.log.fall_silent(true);
+    api.log.fail_syncs(true);
     let unknown = send_once(&api).await;
     assert_eq!(unknown.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(unknown.kind(), "outcome-unknown", "{}", unknown.body);
     assert!(!unknown.header("retry-after").is_empty());
     let said = unknown.body.to_lowercase();
     assert!(!said.contains("nothing was changed"), "{said}");
-    api.log.fall_silent(false);
+    api.log.fail_syncs(false);
     // It was made, and sending the request again finds it and makes no other.
     let again = send_once(&api).await;
     assert_eq!(again.status, StatusCode::CREATED, "{}", again.body);
@@ -43,12 +43,12 @@ async fn nobody_is_told_that_nothing_was_changed_where_that_is_not_known() {
 #[tokio::test]
 async fn where_there_is_no_room_nothing_was_changed_and_it_is_said() {
     let api = Api::with_workspace().await;
-    api.log.fail(true);
+    api.log.leave_room_for(Effect::Finishes);
     let full = send_once(&api).await;
     assert_eq!(full.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(full.kind(), "store-unavailable", "{}", full.body);
     assert!(full.body.contains("nothing was changed"), "{}", full.body);
-    api.log.fail(false);
+    api.log.leave_room_for(Effect::Adds);
     let listed = api.get(CREDENTIALS).await.json();
     assert_eq!(listed["items"], json!([]));
 }

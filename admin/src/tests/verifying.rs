@@ -4,8 +4,9 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use keyside_credentials::{Finding, Grant, LiveCheck, Verification, audit::Event};
+use keyside_store::faulty::Gate;
 
-use super::{failing::Gate, *};
+use super::*;
 
 /// A provider that says of every key what it was told to say, once its gate is open.
 pub(super) struct Provider {

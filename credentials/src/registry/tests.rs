@@ -118,7 +118,7 @@ impl Installation {
 
     /// The same installation over storage that fails where told.
     async fn open_faulty(&self) -> (Arc<Faulty>, Arc<Registry>) {
-        let faulty = Arc::new(Faulty::new(self.memory.clone()));
+        let faulty = Arc::new(Faulty::new(self.backend()));
         let registry = open_still(self.options(faulty.backend())).await;
         (faulty, registry.unwrap())
     }
@@ -346,6 +346,23 @@ async fn since(registry: &Registry, seen: &Seen) -> Vec<AuditRecord> {
 async fn events(registry: &Registry, seen: &Seen) -> Vec<Event> {
     let records = since(registry, seen).await;
     records.iter().map(|record| record.event).collect()
+}
+
+/// Numbers that look random: xorshift, by George Marsaglia.
+struct Dice(u64);
+
+impl Dice {
+    fn of(seed: u64) -> Self {
+        // It never leaves 0.
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % limit as u64) as usize
+    }
 }
 
 /// Lets everything run until nothing moves any more: all wait for a lock that the test holds.

@@ -1,4 +1,7 @@
-use keyside_store::faulty::{Fault, Faulty};
+use keyside_store::{
+    Backend,
+    faulty::{Fault, Faulty},
+};
 
 use super::*;
 
@@ -28,6 +31,11 @@ fn run(n: u64) -> Run {
         run_id: Some("run-7".into()),
         tag: None,
     }
+}
+
+fn faulty() -> Arc<Faulty> {
+    let memory = Arc::new(Memory::new());
+    Arc::new(Faulty::new(Backend::of(memory)))
 }
 
 fn credential() -> CredentialId {
@@ -288,7 +296,7 @@ async fn a_full_queue_drops_and_counts_and_never_waits() {
 #[tokio::test]
 async fn storage_that_fails_loses_records_and_takes_the_next_ones() {
     for fault in [Fault::Refused, Fault::AnswerLost] {
-        let storage = Arc::new(Faulty::new(Arc::new(Memory::new())));
+        let storage = faulty();
         let runs = Runs::start(storage.clone(), HashMap::new());
         // The writer looks through the log first, which is a write too.
         runs.flush().await;
@@ -305,7 +313,7 @@ async fn storage_that_fails_loses_records_and_takes_the_next_ones() {
 
 #[tokio::test]
 async fn of_records_that_are_lost_in_part_only_those_that_are_not_on_disk_count() {
-    let storage = Arc::new(Faulty::new(Arc::new(Memory::new())));
+    let storage = faulty();
     let runs = Runs::start(storage.clone(), HashMap::new());
     runs.flush().await;
     // The first block is taken, the second one is not.
@@ -333,7 +341,7 @@ async fn what_is_lost_while_the_writer_empties_the_queue_refuses_requests_for_no
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_recorded_is_refused_where_the_settings_say_so_and_for_no_longer() {
     for (when_full, refuses) in [(WhenFull::Serve, false), (WhenFull::Refuse, true)] {
-        let storage = Arc::new(Faulty::new(Arc::new(Memory::new())));
+        let storage = faulty();
         let runs = Runs::start(storage.clone(), HashMap::new());
         runs.set_when_full(when_full);
         runs.flush().await;
@@ -355,7 +363,7 @@ async fn what_cannot_be_recorded_is_refused_where_the_settings_say_so_and_for_no
 
 #[tokio::test(start_paused = true)]
 async fn a_disk_that_is_full_at_the_start_is_found_before_a_request_is_served_unrecorded() {
-    let storage = Arc::new(Faulty::new(Arc::new(Memory::new())));
+    let storage = faulty();
     let runs = Runs::start(storage.clone(), HashMap::new());
     storage.fail(1, usize::MAX, Fault::Refused);
     runs.set_when_full(WhenFull::Refuse);

@@ -129,7 +129,7 @@ pub async fn notes(notes: Arc<dyn Notes>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Memory, faulty::Faulty};
+    use crate::{Backend, Memory, faulty::Faulty};
 
     #[tokio::test]
     async fn memory_keeps_the_contract() {
@@ -141,7 +141,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_faulty_backend_without_a_fault_keeps_it_too() {
-        let faulty = || Arc::new(Faulty::new(Arc::new(Memory::new())));
+        let faulty = || Arc::new(Faulty::new(Backend::of(Arc::new(Memory::new()))));
         storage(faulty()).await;
         archive(faulty()).await;
         run_log(faulty()).await;

@@ -1,19 +1,24 @@
-//! A backend that fails on demand: at a chosen write, before or after it was done.
+//! A backend that fails on demand: at a chosen write, at operations that are drawn at random, for want of room, or for good.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+mod gate;
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
 
+pub use self::gate::{Gate, Held};
 use crate::{
-    backend::{Archive, Backend, Edit, Notes, RunLog, Storage},
+    backend::{Archive, Backend, Edit, RunLog, Storage},
     error::{Effect, StorageError},
-    memory::Memory,
 };
 
-/// What happens to the chosen write.
+/// What happens to an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// It is not done, and an error is returned.
@@ -22,28 +27,54 @@ pub enum Fault {
     AnswerLost,
 }
 
-/// Memory whose writes can be made to fail.
+/// What is drawn for one operation, read or write.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Incident {
+    /// How long it waits before it begins.
+    pub delay: Duration,
+    /// What happens to it then.
+    pub fault: Option<Fault>,
+    /// The process that asks has crashed: no later operation is done.
+    pub crash: bool,
+}
+
+type Draw = Box<dyn FnMut() -> Incident + Send>;
+
+/// Another backend, whose operations can be made to fail.
 pub struct Faulty {
-    memory: Arc<Memory>,
+    inner: Backend,
     /// Writes until the first that fails, from 1; 0 while none does.
     left: AtomicUsize,
     /// How many fail from then on.
     failing: AtomicUsize,
     came: AtomicBool,
     lost: AtomicBool,
-    full: AtomicBool,
+    /// Where incidents come from, if any do.
+    draw: Mutex<Option<Draw>>,
+    crashed: AtomicBool,
+    /// The [`rank`] of the first effect that there is room for.
+    room: AtomicU8,
+    syncs_fail: AtomicBool,
+    writes: AtomicUsize,
+    /// Reads of audit records pass it.
+    pub records: Gate,
 }
 
 impl Faulty {
-    /// Over `memory`, without a fault yet.
-    pub fn new(memory: Arc<Memory>) -> Self {
+    /// Over `inner`, without a fault yet.
+    pub fn new(inner: Backend) -> Self {
         Self {
-            memory,
+            inner,
             left: AtomicUsize::new(0),
             failing: AtomicUsize::new(0),
             came: false.into(),
             lost: false.into(),
-            full: false.into(),
+            draw: Mutex::default(),
+            crashed: false.into(),
+            room: AtomicU8::new(rank(Effect::Adds)),
+            syncs_fail: false.into(),
+            writes: AtomicUsize::new(0),
+            records: Gate::default(),
         }
     }
 
@@ -55,15 +86,36 @@ impl Faulty {
         self.left.store(number, Ordering::SeqCst);
     }
 
-    /// No write fails any more. Says whether one has.
+    /// From now on `draw` decides what happens to each operation on objects, heads and segments.
+    pub fn draw(&self, draw: impl FnMut() -> Incident + Send + 'static) {
+        *self.drawn() = Some(Box::new(draw));
+    }
+
+    /// No operation fails any more, unless the process has crashed. Says whether one chosen by [`Self::fail`] has.
     pub fn heal(&self) -> bool {
+        *self.drawn() = None;
         self.left.store(0, Ordering::SeqCst);
         self.came.swap(false, Ordering::SeqCst)
     }
 
-    /// There is no room for a change from now on, or there is again.
-    pub fn set_full(&self, full: bool) {
-        self.full.store(full, Ordering::SeqCst);
+    /// Whether the process that asks has crashed: another one opens the same backend again.
+    pub fn has_crashed(&self) -> bool {
+        self.crashed.load(Ordering::SeqCst)
+    }
+
+    /// There is room for changes of this effect and of those after it, in the order of [`Effect`], and for no others.
+    pub fn leave_room_for(&self, effect: Effect) {
+        self.room.store(rank(effect), Ordering::SeqCst);
+    }
+
+    /// Whether a change is on disk is not said from now on, or is said again.
+    pub fn fail_syncs(&self, fail: bool) {
+        self.syncs_fail.store(fail, Ordering::SeqCst);
+    }
+
+    /// How many writes there were.
+    pub fn writes(&self) -> usize {
+        self.writes.load(Ordering::SeqCst)
     }
 
     /// As a backend; its run records and notes never fail.
@@ -71,12 +123,21 @@ impl Faulty {
         Backend {
             storage: self.clone(),
             archive: self.clone(),
-            runs: self.memory.clone() as Arc<dyn RunLog>,
-            notes: self.memory.clone() as Arc<dyn Notes>,
+            ..self.inner.clone()
         }
     }
 
-    fn fault(&self) -> Option<Fault> {
+    fn drawn(&self) -> MutexGuard<'_, Option<Draw>> {
+        self.draw.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn incident(&self) -> Incident {
+        let mut drawn = self.drawn();
+        drawn.as_mut().map(|draw| draw()).unwrap_or_default()
+    }
+
+    /// What happens to this write by order of [`Self::fail`].
+    fn ordered(&self) -> Option<Fault> {
         let left = self
             .left
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
@@ -102,34 +163,86 @@ impl Faulty {
         })
     }
 
-    async fn write<T>(
+    async fn look<T>(
+        &self,
+        read: impl Future<Output = Result<T, StorageError>>,
+    ) -> Result<T, StorageError> {
+        let fault = self.befalls().await?;
+        done(read, fault).await
+    }
+
+    async fn change<T>(
         &self,
         write: impl Future<Output = Result<T, StorageError>>,
     ) -> Result<T, StorageError> {
-        match self.fault() {
-            None => write.await,
-            Some(Fault::Refused) => Err(fault()),
-            Some(Fault::AnswerLost) => {
-                let _ = write.await;
-                Err(fault())
-            }
+        self.writes.fetch_add(1, Ordering::SeqCst);
+        let drawn = self.befalls().await?;
+        done(write, drawn.or(self.ordered())).await
+    }
+
+    /// What happens to the next operation by chance.
+    async fn befalls(&self) -> Result<Option<Fault>, StorageError> {
+        let Incident {
+            delay,
+            fault,
+            crash,
+        } = self.incident();
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        match self.crashed.fetch_or(crash, Ordering::SeqCst) {
+            true => Err(error()),
+            false => Ok(fault),
         }
     }
 }
 
-fn fault() -> StorageError {
+async fn done<T>(
+    operation: impl Future<Output = Result<T, StorageError>>,
+    fault: Option<Fault>,
+) -> Result<T, StorageError> {
+    match fault {
+        None => operation.await,
+        Some(Fault::Refused) => Err(error()),
+        Some(Fault::AnswerLost) => {
+            let _ = operation.await;
+            Err(error())
+        }
+    }
+}
+
+fn error() -> StorageError {
     StorageError::unavailable("a fault")
+}
+
+/// Each effect leaves room to those of a higher rank.
+fn rank(effect: Effect) -> u8 {
+    match effect {
+        Effect::Adds => 0,
+        Effect::EndsSooner => 1,
+        Effect::EndsUse => 2,
+        Effect::Finishes => 3,
+    }
+}
+
+/// Of all objects, only those with the records of a commit say what happened.
+fn holds_a_record(object: &[u8]) -> bool {
+    const EVENT: &[u8] = b"\"event\":\"";
+    object.windows(EVENT.len()).any(|window| window == EVENT)
 }
 
 #[async_trait]
 impl Storage for Faulty {
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
-        Storage::get(&*self.memory, key).await
+        let found = self.look(self.inner.storage.get(key)).await?;
+        if found.as_deref().is_some_and(holds_a_record) {
+            self.records.pass().await;
+        }
+        Ok(found)
     }
 
     async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<(), StorageError> {
-        self.write(Storage::put_new(&*self.memory, key, bytes))
-            .await
+        self.change(self.inner.storage.put_new(key, bytes)).await
     }
 
     async fn swap(
@@ -138,68 +251,76 @@ impl Storage for Faulty {
         expected: Option<&[u8]>,
         bytes: &[u8],
     ) -> Result<(), StorageError> {
-        self.write(Storage::swap(&*self.memory, key, expected, bytes))
+        self.change(self.inner.storage.swap(key, expected, bytes))
             .await
     }
 
     async fn delete(&self, key: &str) -> Result<(), StorageError> {
-        self.write(self.memory.delete(key)).await
+        self.change(self.inner.storage.delete(key)).await
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
-        self.memory.list(prefix).await
+        self.look(self.inner.storage.list(prefix)).await
     }
 
     async fn sync(&self) -> Result<(), StorageError> {
-        self.write(Storage::sync(&*self.memory)).await
+        match self.syncs_fail.load(Ordering::SeqCst) {
+            true => Err(error()),
+            false => self.change(self.inner.storage.sync()).await,
+        }
     }
 
     async fn expect_room(&self, effect: Effect) -> Result<(), StorageError> {
-        match self.full.load(Ordering::SeqCst) && effect != Effect::Finishes {
+        match rank(effect) < self.room.load(Ordering::SeqCst) {
             true => Err(StorageError::Full {
                 available: 0,
                 needed: 1,
             }),
-            false => Ok(()),
+            false => self.inner.storage.expect_room(effect).await,
         }
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.inner.storage.failure()
     }
 }
 
 #[async_trait]
 impl Archive for Faulty {
     async fn put_new(&self, chain: &str, number: u64, bytes: &[u8]) -> Result<(), StorageError> {
-        self.write(Archive::put_new(&*self.memory, chain, number, bytes))
+        self.change(self.inner.archive.put_new(chain, number, bytes))
             .await
     }
 
     async fn get(&self, chain: &str, number: u64) -> Result<Option<Vec<u8>>, StorageError> {
-        Archive::get(&*self.memory, chain, number).await
+        self.records.pass().await;
+        self.look(self.inner.archive.get(chain, number)).await
     }
 }
 
 #[async_trait]
 impl RunLog for Faulty {
     async fn append(&self, position: u64, block: Vec<u8>) -> Result<(), StorageError> {
-        self.write(self.memory.append(position, block)).await
+        self.change(self.inner.runs.append(position, block)).await
     }
 
     async fn read(&self, from: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, StorageError> {
-        self.memory.read(from, limit).await
+        self.inner.runs.read(from, limit).await
     }
 
     async fn last(&self) -> Result<u64, StorageError> {
-        self.memory.last().await
+        self.inner.runs.last().await
     }
 
     async fn edit(&self, edit: Edit) -> Result<(), StorageError> {
-        self.write(self.memory.edit(edit)).await
+        self.change(self.inner.runs.edit(edit)).await
     }
 
     async fn forget(&self, position: u64) -> Result<(), StorageError> {
-        self.write(self.memory.forget(position)).await
+        self.change(self.inner.runs.forget(position)).await
     }
 
     async fn sync(&self) -> Result<(), StorageError> {
-        RunLog::sync(&*self.memory).await
+        self.inner.runs.sync().await
     }
 }

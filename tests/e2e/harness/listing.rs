@@ -1,4 +1,4 @@
-//! Every credential there is, however many pages that takes.
+//! Whole lists of the admin API, however many pages they take.
 
 use super::{CREDENTIALS, Keyside};
 use serde_json::Value;
@@ -6,9 +6,14 @@ use serde_json::Value;
 impl Keyside {
     /// Every credential's view, page by page.
     pub fn everything(&self) -> Vec<Value> {
+        self.pages(CREDENTIALS)
+    }
+
+    /// All that the list at `path` has, page by page.
+    pub fn pages(&self, path: &str) -> Vec<Value> {
         let (mut all, mut cursor) = (Vec::new(), String::new());
         loop {
-            let path = format!("{CREDENTIALS}?limit=1000{cursor}");
+            let path = format!("{path}?limit=1000{cursor}");
             let listed = self.admin("GET", &path, None);
             assert_eq!(listed.status(), 200, "{}", listed.text());
             let page = listed.json();

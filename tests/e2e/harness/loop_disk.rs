@@ -123,5 +123,5 @@ sys.stdin.readline()
 fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587D, struct.pack('I', 2))
 ";
 
-/// Room for a store, above the reserve that it leaves.
-const SIZE: u64 = 128 << 20;
+/// Room for a store that hundreds of power cuts interrupt, above the reserve that it leaves. The file is sparse.
+const SIZE: u64 = 512 << 20;

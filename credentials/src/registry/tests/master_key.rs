@@ -224,7 +224,7 @@ async fn storage_that_fails_at_any_step_leaves_a_rotation_whole_or_not_begun() {
     for fault in [Fault::Refused, Fault::AnswerLost] {
         for at in 1.. {
             let with_file = WithFile::new().await;
-            let storage = Arc::new(Faulty::new(with_file.installation.memory.clone()));
+            let storage = Arc::new(Faulty::new(with_file.installation.backend()));
             let registry = with_file.open_over(storage.backend()).await;
             storage.fail(at, 1, fault);
             let outcome = registry.rotate_master_key(&act()).await;

@@ -1,9 +1,6 @@
 //! A disk of which nothing but the reserve is left: uses can be ended, and nothing can be added.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use async_trait::async_trait;
-use keyside_store::{Effect, Storage, chain::CommitError, faulty::Fault};
+use keyside_store::{Effect, chain::CommitError, faulty::Fault};
 
 use super::*;
 use crate::{
@@ -11,98 +8,10 @@ use crate::{
     model::Status,
 };
 
-/// Memory with as little room left as a test says.
-struct Narrow {
-    memory: Arc<Memory>,
-    /// How many of the effects there is no room for, in the order of [`EFFECTS`].
-    closed: AtomicUsize,
-    writes: AtomicUsize,
-}
-
-const EFFECTS: [Effect; 4] = [
-    Effect::Adds,
-    Effect::EndsSooner,
-    Effect::EndsUse,
-    Effect::Finishes,
-];
-
-impl Narrow {
-    fn over(memory: &Arc<Memory>) -> Arc<Self> {
-        Arc::new(Self {
-            memory: memory.clone(),
-            closed: AtomicUsize::new(0),
-            writes: AtomicUsize::new(0),
-        })
-    }
-
-    /// Leaves room for changes of this effect, and of those after it.
-    fn leave_for(&self, effect: Effect) {
-        let closed = EFFECTS.iter().position(|it| *it == effect);
-        self.closed.store(closed.unwrap(), Ordering::SeqCst);
-        self.writes.store(0, Ordering::SeqCst);
-    }
-
-    fn count(&self) {
-        self.writes.fetch_add(1, Ordering::SeqCst);
-    }
-
-    fn backend(self: &Arc<Self>) -> Backend {
-        Backend {
-            storage: self.clone(),
-            ..Backend::of(self.memory.clone())
-        }
-    }
-}
-
-#[async_trait]
-impl Storage for Narrow {
-    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
-        Storage::get(&*self.memory, key).await
-    }
-
-    async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<(), StorageError> {
-        self.count();
-        Storage::put_new(&*self.memory, key, bytes).await
-    }
-
-    async fn swap(
-        &self,
-        key: &str,
-        expected: Option<&[u8]>,
-        bytes: &[u8],
-    ) -> Result<(), StorageError> {
-        self.count();
-        Storage::swap(&*self.memory, key, expected, bytes).await
-    }
-
-    async fn delete(&self, key: &str) -> Result<(), StorageError> {
-        self.memory.delete(key).await
-    }
-
-    async fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
-        self.memory.list(prefix).await
-    }
-
-    async fn sync(&self) -> Result<(), StorageError> {
-        Ok(())
-    }
-
-    async fn expect_room(&self, effect: Effect) -> Result<(), StorageError> {
-        let closed = &EFFECTS[..self.closed.load(Ordering::SeqCst)];
-        match closed.contains(&effect) {
-            true => Err(StorageError::Full {
-                available: 0,
-                needed: 1,
-            }),
-            false => Ok(()),
-        }
-    }
-}
-
 /// `acme` with the keys `a`, rotated once, and `b`, and a token, on a disk that holds no more.
 struct Crowded {
     installation: Installation,
-    storage: Arc<Narrow>,
+    storage: Arc<Faulty>,
     registry: Arc<Registry>,
     a: CredentialId,
     b: CredentialId,
@@ -112,9 +21,7 @@ struct Crowded {
 async fn on_the_reserve() -> Crowded {
     let (installation, registry) = Installation::with_acme().await;
     drop(registry);
-    let storage = Narrow::over(&installation.memory);
-    let registry = open_still(installation.options(storage.backend())).await;
-    let registry = registry.unwrap();
+    let (storage, registry) = installation.open_faulty().await;
     let a = registry.add(&act(), key("a", "sk-a")).await.unwrap();
     let a = a.credential.id;
     registry.rotate(&act(), &a, to("sk-2")).await.unwrap();
@@ -123,7 +30,7 @@ async fn on_the_reserve() -> Crowded {
         .create_token(&act(), &Scope::All, new_token())
         .await
         .unwrap();
-    storage.leave_for(Effect::EndsSooner);
+    storage.leave_room_for(Effect::EndsSooner);
     Crowded {
         installation,
         storage,
@@ -170,6 +77,7 @@ async fn what_adds_or_keeps_a_use_leaves_the_reserve_alone() {
         ..
     } = on_the_reserve().await;
     let head = seen(&registry).await;
+    let writes = storage.writes();
     let at_once = Rotation {
         grace: std::time::Duration::ZERO,
         ..to("sk-4")
@@ -198,11 +106,7 @@ async fn what_adds_or_keeps_a_use_leaves_the_reserve_alone() {
     let noted = registry.audit().refused(by, "wrong-token").await;
     let full = matches!(noted, Err(CommitError::NotBegun(StorageError::Full { .. })));
     assert!(full, "{noted:?}");
-    assert_eq!(
-        storage.writes.load(Ordering::SeqCst),
-        0,
-        "nothing was begun"
-    );
+    assert_eq!(storage.writes(), writes, "nothing was begun");
     assert_eq!(seen(&registry).await, head);
 }
 
@@ -232,7 +136,7 @@ async fn bringing_an_end_nearer_again_and_again_leaves_room_for_revoking() {
     } = on_the_reserve().await;
     let edit = async |second| registry.edit(&act(), &b, ending(second)).await;
     edit(NOW + 9 * DAY).await.unwrap();
-    storage.leave_for(Effect::EndsUse);
+    storage.leave_room_for(Effect::EndsUse);
     check_full("a second nearer", edit(NOW + 9 * DAY - 1).await);
     let revoked = registry.revoke(&act(), &b, Revocation::default()).await;
     assert_eq!(revoked.unwrap().status, Status::Revoked);
@@ -284,8 +188,8 @@ async fn a_start_without_room_for_what_it_has_to_record_serves_and_a_later_one_r
     for at in [of_a, of_owner] {
         installation.tamper(&at, |document| document[9] ^= 1);
     }
-    let storage = Narrow::over(&installation.memory);
-    storage.leave_for(Effect::EndsSooner);
+    let storage = Arc::new(Faulty::new(installation.backend()));
+    storage.leave_room_for(Effect::EndsSooner);
     let registry = open_still(installation.options(storage.backend())).await;
     let registry = registry.unwrap();
     assert_eq!(seen(&registry).await, head);

@@ -36,18 +36,6 @@ const LASTING: usize = 6;
 const FLEETING: usize = 2;
 const TASKS: usize = 16;
 
-/// Numbers that look random: xorshift, by George Marsaglia.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % limit as u64) as usize
-    }
-}
-
 impl Shared {
     fn was_done(&self, what: &'static str) {
         *self.counts.lock().unwrap().entry(what).or_default() += 1;
@@ -239,7 +227,7 @@ impl Shared {
     }
 
     async fn work(&self, task: usize) {
-        let mut dice = Dice(0x9E37_79B9_7F4A_7C15 ^ (task as u64 + 1));
+        let mut dice = Dice::of(task as u64 + 1);
         let registry = &*self.registries[task % 2];
         let other = &*self.registries[(task + 1) % 2];
         while self.done.load(Ordering::SeqCst) < CHANGES {

@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::{
-    Chain, CommitError, Entry, Head, Link, LoadError, ObjectRef, SegmentRef, State,
+    Chain, CommitError, Damage, Entry, Head, Link, LoadError, ObjectRef, SegmentRef, State,
     head::{HEAD_LIMIT, PAGES, TAIL},
     load::SALT,
     map::{Map, Page},
@@ -83,14 +83,14 @@ impl Chain {
         room.map_err(CommitError::NotBegun)?;
         let mut attempt = Attempt::new(self, on);
         let state = match attempt.prepare(key, change).await {
-            Ok(state) => state,
+            Ok(state) => Arc::new(state),
             Err(error) => {
                 attempt.give_up().await;
                 return Err(self.unless_replaced(on, error).await);
             }
         };
         let expected = on.map(|on| on.bytes.as_slice());
-        match self.swap(expected, &state).await {
+        match self.swap(expected, &state, key).await {
             Ok(()) => {}
             Err(CommitError::Raced) => {
                 attempt.give_up().await;
@@ -98,7 +98,6 @@ impl Chain {
             }
             Err(error) => return Err(error),
         }
-        let state = Arc::new(state);
         if let Some(on) = on {
             self.forget(on, &state).await;
         }
@@ -117,7 +116,12 @@ impl Chain {
     }
 
     /// Swaps the head, and brings it to disk. An answer that does not come is asked for again: the same swap twice is one.
-    async fn swap(&self, expected: Option<&[u8]>, state: &State) -> Result<(), CommitError> {
+    async fn swap(
+        &self,
+        expected: Option<&[u8]>,
+        state: &Arc<State>,
+        key: &SigningKey,
+    ) -> Result<(), CommitError> {
         let head_key = self.name.head_key();
         let unknown = |error| CommitError::OutcomeUnknown {
             seq: state.head.seq,
@@ -136,10 +140,15 @@ impl Chain {
                 }
                 Err(StorageError::Conflict { .. }) => {
                     let there = self.head_bytes().await.map_err(unknown)?;
-                    match there.as_deref() == Some(&state.bytes) {
-                        true => break,
-                        false => return Err(CommitError::Raced),
+                    if there.as_deref() == Some(&state.bytes) {
+                        break;
                     }
+                    // A conflict at the first try is an answer: nothing was written. An earlier try whose answer was lost may
+                    // have been made, and others may have committed on top of it: then what it wrote must stay.
+                    if attempts == 1 || !self.was_passed(state, key).await.map_err(unknown)? {
+                        return Err(CommitError::Raced);
+                    }
+                    break;
                 }
                 Err(error @ StorageError::Failed { .. }) => return Err(unknown(error)),
                 Err(error) if attempts == SWAPS => return Err(unknown(error)),
@@ -147,6 +156,16 @@ impl Chain {
             }
         }
         self.storage.sync().await.map_err(unknown)
+    }
+
+    /// Whether `state` was committed, and others have committed on top of it.
+    async fn was_passed(&self, state: &Arc<State>, key: &SigningKey) -> Result<bool, StorageError> {
+        match self.refresh(state, &key.public()).await {
+            Ok(_) => Ok(true),
+            Err(LoadError::Damaged(Damage::Older { .. } | Damage::Forked)) => Ok(false),
+            Err(LoadError::Damaged(damage)) => Err(StorageError::unavailable(damage)),
+            Err(LoadError::Storage(error)) => Err(error),
+        }
     }
 
     /// Removes what the head before named and this one does not. What fails is removed by the next sweep.

@@ -218,7 +218,7 @@ async fn a_commit_that_fails_anywhere_is_whole_or_has_not_begun() {
     for fault in [Fault::Refused, Fault::AnswerLost] {
         for (number, count) in (1..40).flat_map(|number| [(number, 1), (number, 100)]) {
             let memory = Arc::new(Memory::new());
-            let faulty = Arc::new(Faulty::new(memory.clone()));
+            let faulty = Arc::new(Faulty::new(Backend::of(memory.clone())));
             let chain = chain(&faulty.backend());
             // The next commit makes a segment.
             let before = commits(&chain, 32).await;
@@ -241,6 +241,48 @@ async fn a_commit_that_fails_anywhere_is_whole_or_has_not_begun() {
             assert!(came || outcome.is_ok());
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_whose_answer_was_lost_is_made_although_others_have_gone_on_from_it() {
+    let memory = Arc::new(Memory::new());
+    let faulty = Arc::new(Faulty::new(Backend::of(memory.clone())));
+    let (one, other) = (chain(&faulty.backend()), over(&memory));
+    let before = commits(&one, 3).await;
+    // After a document, a page and the records: the swap.
+    faulty.fail(4, 1, Fault::AnswerLost);
+    let key = key();
+    let first = one.commit(Some(&before), &key, change(put("a", "1")));
+    // While the first one waits before it swaps again.
+    let second = async {
+        let now = other.load(&trust()).await.unwrap().unwrap();
+        assert_eq!(now.head.seq, 4);
+        commit(&other, Some(&now), put("b", "2")).await
+    };
+    let (first, second) = tokio::join!(first, second);
+    assert!(faulty.heal());
+    assert_eq!(first.unwrap().head.seq, 4);
+    let bodies = bodies(&other, &second).await;
+    assert_eq!((&*bodies["a"], &*bodies["b"]), ("1", "2"));
+    assert_eq!(other.verify(&second.head).await.unwrap().broken, None);
+}
+
+/// Two swaps without an answer, of which none was made: the chain leads on from another commit.
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_was_refused_is_no_commit_although_others_have_made_one() {
+    let memory = Arc::new(Memory::new());
+    let faulty = Arc::new(Faulty::new(Backend::of(memory.clone())));
+    let (one, other) = (chain(&faulty.backend()), over(&memory));
+    let before = commits(&one, 3).await;
+    faulty.fail(4, 1, Fault::Refused);
+    let key = key();
+    let first = one.commit(Some(&before), &key, change(put("a", "1")));
+    let second = commit(&other, Some(&before), put("b", "2"));
+    let (first, second) = tokio::join!(first, second);
+    assert!(matches!(first, Err(CommitError::Raced)));
+    let bodies = bodies(&other, &second).await;
+    assert!(!bodies.contains_key("a"));
+    assert_eq!(bodies["b"], "2");
 }
 
 #[tokio::test]
@@ -437,11 +479,11 @@ async fn a_page_and_the_list_of_pages_are_damage_of_the_chain_where_they_are_gon
 #[tokio::test]
 async fn without_room_nothing_is_begun() {
     let memory = Arc::new(Memory::new());
-    let faulty = Arc::new(Faulty::new(memory.clone()));
+    let faulty = Arc::new(Faulty::new(Backend::of(memory.clone())));
     let chain = chain(&faulty.backend());
     let state = commits(&chain, 2).await;
     let before = memory.copy();
-    faulty.set_full(true);
+    faulty.leave_room_for(Effect::Finishes);
     let refused = chain
         .commit(Some(&state), &key(), change(put("a", "1")))
         .await;

@@ -6,7 +6,7 @@ use keyside_config::Verification;
 
 use super::step::{Create, Edit, Rotate, Step, secret};
 use crate::{
-    model::{Environment, Refusal, Status, VersionState},
+    model::{CredentialId, Environment, Refusal, Status, VersionState},
     registry::ChangeError,
 };
 
@@ -19,6 +19,25 @@ pub(super) enum Said {
     No(&'static str),
     /// There is none to do it to.
     Nobody,
+    /// It was done or not.
+    Unknown,
+    /// Storage has failed, and nothing was done.
+    Unavailable,
+}
+
+/// A step that an authority has taken.
+#[derive(Clone, Debug)]
+pub(super) struct Taken {
+    pub(super) step: Step,
+    /// The credential that it changes.
+    pub(super) of: Option<CredentialId>,
+    /// The revision that the caller has seen.
+    pub(super) expected: Option<u64>,
+    /// When it was asked for: the ends in it are relative to that.
+    pub(super) asked: i64,
+    pub(super) said: Said,
+    /// The credential that it made, as far as that was said.
+    pub(super) made: Option<CredentialId>,
 }
 
 impl Said {
@@ -26,8 +45,19 @@ impl Said {
         outcome.map_or_else(|error| Self::of(&error), |_| Self::Yes)
     }
 
+    /// Whether nothing has changed.
+    pub(super) fn is_refusal(self) -> bool {
+        match self {
+            Self::No(why) => why != "check failed",
+            Self::Nobody | Self::Unavailable => true,
+            Self::Yes | Self::Again | Self::Unknown => false,
+        }
+    }
+
     pub(super) fn of(error: &ChangeError) -> Self {
         Self::No(match error {
+            ChangeError::OutcomeUnknown { .. } => return Self::Unknown,
+            ChangeError::StoreUnavailable(_) => return Self::Unavailable,
             ChangeError::LabelTaken { .. } => "label taken",
             ChangeError::ExpiryPast => "expiry past",
             ChangeError::Superseded { .. } => "superseded",
@@ -44,6 +74,7 @@ impl Said {
     }
 }
 
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Reference {
     pub(super) now: i64,
     pub(super) credentials: Vec<Known>,
@@ -52,10 +83,15 @@ pub(super) struct Reference {
     defaults: HashMap<(usize, Environment), usize>,
 }
 
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Known {
+    /// Nothing until it is seen in a list, where no answer has told it.
+    pub(super) id: Option<CredentialId>,
+    /// Read off the list whenever the two are compared; counted in between.
+    pub(super) revision: u64,
     pub(super) label: usize,
-    provider: usize,
-    environment: Environment,
+    pub(super) provider: usize,
+    pub(super) environment: Environment,
     pub(super) expires: Option<i64>,
     revoked: bool,
     pub(super) rotated: Option<i64>,
@@ -68,6 +104,7 @@ pub(super) struct Known {
     rotated_by: HashMap<u8, String>,
 }
 
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct KnownVersion {
     pub(super) secret: u8,
     /// Ended by hand, or replaced without grace.
@@ -79,6 +116,38 @@ pub(super) struct KnownVersion {
 
 type Outcome = Result<Said, &'static str>;
 
+/// Adds every state that the steps of two authorities can have led to from `state`: in any order that keeps each one's own,
+/// each decided at one of `times`, so that all said what they said.
+pub(super) fn outcomes(
+    state: &Reference,
+    steps: [&[Taken]; 2],
+    times: &[i64],
+    found: &mut Vec<Reference>,
+) {
+    if steps.iter().all(|steps| steps.is_empty()) && !found.contains(state) {
+        found.push(state.clone());
+    }
+    for (authority, steps_of) in steps.iter().enumerate() {
+        let Some((first, rest)) = steps_of.split_first() else {
+            continue;
+        };
+        let mut others = steps;
+        others[authority] = rest;
+        if matches!(first.said, Said::Unknown | Said::Unavailable) {
+            outcomes(state, others, times, found);
+        }
+        for now in times {
+            let mut next = state.clone();
+            next.now = *now;
+            let said = next.take(first);
+            next.now = state.now;
+            if said == first.said || (first.said, said) == (Said::Unknown, Said::Yes) {
+                outcomes(&next, others, times, found);
+            }
+        }
+    }
+}
+
 impl Reference {
     pub(super) fn new(now: i64) -> Self {
         Self {
@@ -89,25 +158,41 @@ impl Reference {
         }
     }
 
-    pub(super) fn take(&mut self, step: &Step) -> Said {
-        let count = self.credentials.len().max(1);
-        let outcome = match step {
-            Step::Advance(seconds) => {
-                self.now += seconds;
-                Ok(Said::Yes)
-            }
-            Step::Restart | Step::Sweep => Ok(Said::Yes),
-            Step::Create(create) => self.create(create),
-            _ if self.credentials.is_empty() => Ok(Said::Nobody),
-            Step::Rotate(who, rotate) => self.rotate(who % count, rotate),
-            Step::RollBack(who, to, stale) => self.roll_back(who % count, *to, *stale),
-            Step::Edit(who, edit) => self.edit(who % count, edit),
-            Step::Revoke(who, _, stale) => self.revoke(who % count, *stale),
+    pub(super) fn take(&mut self, taken: &Taken) -> Said {
+        let of = taken.of.as_ref();
+        let at = of.and_then(|id| {
+            let mut known = self.credentials.iter();
+            known.position(|known| known.id.as_ref() == Some(id))
+        });
+        let outcome = match (&taken.step, at) {
+            (Step::Restart, _) => Ok(Said::Yes),
+            (Step::Create(create), _) => self.create(create, taken),
+            (_, None) => Ok(Said::Nobody),
+            (Step::Rotate(_, rotate), Some(at)) => self.rotate(at, rotate, taken),
+            (Step::RollBack(_, to, _), Some(at)) => self.roll_back(at, *to, taken.expected),
+            (Step::Edit(_, edit), Some(at)) => self.edit(at, edit, taken),
+            (Step::Revoke(..), Some(at)) => self.revoke(at, taken.expected),
         };
         outcome.unwrap_or_else(Said::No)
     }
 
-    fn create(&mut self, create: &Create) -> Outcome {
+    /// Puts the credentials into this order: which of two was made first tells no states apart.
+    pub(super) fn arrange(&mut self, ids: &[&CredentialId]) {
+        let place = |at: &usize| {
+            let id = self.credentials[*at].id.as_ref();
+            ids.iter().position(|listed| id == Some(*listed))
+        };
+        let mut order: Vec<usize> = (0..self.credentials.len()).collect();
+        order.sort_by_key(place);
+        let arranged = order.iter().map(|at| self.credentials[*at].clone());
+        self.credentials = arranged.collect();
+        for default in self.defaults.values_mut() {
+            let moved = order.iter().position(|at| at == default);
+            *default = moved.unwrap();
+        }
+    }
+
+    fn create(&mut self, create: &Create, taken: &Taken) -> Outcome {
         let request = format!("{create:?}");
         let made_by = create.once.map(|key| (key, request));
         let mut before = self
@@ -123,7 +208,8 @@ impl Reference {
                 Err("key reused")
             };
         }
-        if create.expires_in.is_some_and(|seconds| seconds <= 0) {
+        let expires = create.expires_in.map(|seconds| taken.asked + seconds);
+        if expires.is_some_and(|end| end <= self.now) {
             return Err("expiry past");
         }
         if self.holder(create.provider, create.label).is_some() {
@@ -138,10 +224,12 @@ impl Reference {
             self.defaults.insert(place, self.credentials.len());
         }
         self.credentials.push(Known {
+            id: taken.made.clone(),
+            revision: 1,
             label: create.label,
             provider: create.provider,
             environment: create.environment,
-            expires: create.expires_in.map(|seconds| self.now + seconds),
+            expires,
             revoked: false,
             rotated: None,
             verification: None,
@@ -159,7 +247,7 @@ impl Reference {
         Ok(Said::Yes)
     }
 
-    fn rotate(&mut self, who: usize, rotate: &Rotate) -> Outcome {
+    fn rotate(&mut self, who: usize, rotate: &Rotate, taken: &Taken) -> Outcome {
         let request = format!("{rotate:?}");
         if rotate.grace > 90 * 86_400 {
             return Err("grace too long");
@@ -176,12 +264,11 @@ impl Reference {
             Some(_) => return Err("key reused"),
             None => {}
         }
-        known.expect_open(rotate.stale)?;
-        if rotate
+        known.expect_open(taken.expected)?;
+        let expires = rotate
             .expires_in
-            .flatten()
-            .is_some_and(|seconds| seconds <= 0)
-        {
+            .map(|end| end.map(|seconds| taken.asked + seconds));
+        if expires.flatten().is_some_and(|end| end <= now) {
             return Err("expiry past");
         }
         let passed = !matches!(
@@ -203,20 +290,21 @@ impl Reference {
         known.versions[old].expires = known.expires;
         known.rotated = Some(now);
         known.verification = rotate.check;
-        if let Some(end) = rotate.expires_in {
-            known.expires = end.map(|seconds| now + seconds);
+        if let Some(end) = expires {
+            known.expires = end;
         }
         if let Some(key) = rotate.once {
             known.rotated_by.insert(key, request);
         }
+        known.revision += 1;
         self.counts[1] += 1;
         Ok(Said::Yes)
     }
 
-    fn roll_back(&mut self, who: usize, to: Option<u32>, stale: bool) -> Outcome {
+    fn roll_back(&mut self, who: usize, to: Option<u32>, expected: Option<u64>) -> Outcome {
         let now = self.now;
         let known = &mut self.credentials[who];
-        known.expect_open(stale)?;
+        known.expect_open(expected)?;
         let in_grace = |at: &usize| known.state(*at, now) == VersionState::Grace;
         let target = match to {
             None => (0..known.versions.len())
@@ -234,15 +322,16 @@ impl Reference {
         known.expires = known.versions[target].expires;
         known.current = target;
         known.verification = None;
+        known.revision += 1;
         self.counts[3] += 1;
         Ok(Said::Yes)
     }
 
-    fn edit(&mut self, who: usize, edit: &Edit) -> Outcome {
+    fn edit(&mut self, who: usize, edit: &Edit, taken: &Taken) -> Outcome {
         let (now, is_default) = (self.now, self.is_default(who));
         let known = &self.credentials[who];
         let (provider, environment) = (known.provider, known.environment);
-        known.expect_open(edit.stale)?;
+        known.expect_open(taken.expected)?;
         if edit.default == Some(false) && is_default {
             return Err("default needed");
         }
@@ -251,30 +340,32 @@ impl Reference {
         {
             return Err("label taken");
         }
-        if edit
+        let label = edit.label.unwrap_or(known.label);
+        let expires = edit
             .expires_in
-            .flatten()
-            .is_some_and(|seconds| seconds <= 0)
-            && edit.expires_in.flatten().map(|seconds| now + seconds) != known.expires
-        {
+            .map(|end| end.map(|seconds| taken.asked + seconds))
+            .unwrap_or(known.expires);
+        if expires != known.expires && expires.is_some_and(|end| end <= now) {
             return Err("expiry past");
         }
+        let becomes_default = edit.default == Some(true) && !is_default;
         let known = &mut self.credentials[who];
-        known.label = edit.label.unwrap_or(known.label);
-        if let Some(end) = edit.expires_in {
-            known.expires = end.map(|seconds| now + seconds);
+        if becomes_default || (label, expires) != (known.label, known.expires) {
+            known.revision += 1;
         }
-        if edit.default == Some(true) {
+        (known.label, known.expires) = (label, expires);
+        if becomes_default {
             self.defaults.insert((provider, environment), who);
         }
         Ok(Said::Yes)
     }
 
-    fn revoke(&mut self, who: usize, stale: bool) -> Outcome {
-        if stale {
-            return Err("superseded");
-        }
+    fn revoke(&mut self, who: usize, expected: Option<u64>) -> Outcome {
         let known = &mut self.credentials[who];
+        known.expect(expected)?;
+        if !known.revoked {
+            known.revision += 1;
+        }
         known.revoked = true;
         for version in &mut known.versions {
             version.destroyed = true;
@@ -344,11 +435,18 @@ impl Known {
         self.provider == provider && self.label == label
     }
 
-    fn expect_open(&self, stale: bool) -> Result<(), &'static str> {
-        match (stale, self.revoked) {
-            (true, _) => Err("superseded"),
-            (_, true) => Err("revoked"),
-            _ => Ok(()),
+    fn expect(&self, expected: Option<u64>) -> Result<(), &'static str> {
+        match expected.is_none_or(|expected| expected == self.revision) {
+            true => Ok(()),
+            false => Err("superseded"),
+        }
+    }
+
+    fn expect_open(&self, expected: Option<u64>) -> Result<(), &'static str> {
+        self.expect(expected)?;
+        match self.revoked {
+            true => Err("revoked"),
+            false => Ok(()),
         }
     }
 

@@ -1,10 +1,48 @@
 //! What can happen.
 
+use std::time::Duration;
+
 use keyside_config::Verification;
+use keyside_store::faulty::{Fault, Incident};
 use proptest::prelude::*;
 
+use super::Dice;
 use crate::model::Environment;
 
+/// What happens before the authorities and the reference are compared again.
+#[derive(Clone, Debug)]
+pub(super) enum Turn {
+    Steps(Steps),
+    Advance(i64),
+    /// By which authority.
+    Sweep(usize),
+    /// Both authorities and the backend.
+    Restart,
+    /// By which authority.
+    BackUp(usize),
+    /// The last backup, if there is one.
+    Restore,
+}
+
+/// The steps of the two authorities, which go on at the same time.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Steps {
+    pub(super) of: [Vec<Step>; 2],
+    /// How storage behaves; nothing is slow and nothing fails without it.
+    pub(super) weather: Option<Weather>,
+    /// So many seconds pass by the clock after so many milliseconds of waiting.
+    pub(super) passes: Option<(u64, i64)>,
+}
+
+/// How storage behaves.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Weather {
+    pub(super) seed: u64,
+    /// Whether operations fail, and authorities crash.
+    pub(super) faults: bool,
+}
+
+/// What one authority does.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     Create(Create),
@@ -15,9 +53,7 @@ pub(super) enum Step {
     Edit(usize, Edit),
     /// Whether answers are cut off.
     Revoke(usize, bool, bool),
-    Advance(i64),
     Restart,
-    Sweep,
 }
 
 #[derive(Clone, Debug)]
@@ -57,8 +93,92 @@ pub(super) fn secret(number: u8) -> String {
     format!("sk-{number}")
 }
 
-pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
-    proptest::collection::vec(step(), 1..22)
+impl Weather {
+    /// What happens to the operations of one authority, one after the other.
+    pub(super) fn incidents(self, authority: usize) -> impl FnMut() -> Incident + Send + 'static {
+        let mut dice = Dice::of(self.seed.wrapping_add(authority as u64));
+        move || {
+            let delay = match dice.below(8) {
+                0..4 => 0,
+                4..7 => dice.below(5),
+                _ => dice.below(300),
+            };
+            let fault = match dice.below(100) {
+                0 | 1 => Some(Fault::Refused),
+                2 | 3 => Some(Fault::AnswerLost),
+                _ => None,
+            };
+            let fault = fault.filter(|_| self.faults);
+            Incident {
+                delay: Duration::from_millis(delay as u64),
+                fault,
+                crash: fault.is_some() && dice.below(4) == 0,
+            }
+        }
+    }
+}
+
+impl Step {
+    /// Whether the caller has seen an older state.
+    pub(super) fn is_stale(&self) -> bool {
+        match self {
+            Self::Rotate(_, rotate) => rotate.stale,
+            Self::Edit(_, edit) => edit.stale,
+            Self::RollBack(_, _, stale) | Self::Revoke(_, _, stale) => *stale,
+            Self::Create(_) | Self::Restart => false,
+        }
+    }
+
+    /// A rotation with a check is two changes: between them, and half of them, the reference does not know.
+    fn without_check(self) -> Self {
+        match self {
+            Self::Rotate(who, rotate) => Self::Rotate(
+                who,
+                Rotate {
+                    check: None,
+                    ..rotate
+                },
+            ),
+            other => other,
+        }
+    }
+}
+
+pub(super) fn turns() -> impl Strategy<Value = Vec<Turn>> {
+    proptest::collection::vec(turn(), 1..24)
+}
+
+fn turn() -> impl Strategy<Value = Turn> {
+    prop_oneof![
+        8 => (authority(), step()).prop_map(|(authority, step)| Turn::Steps(alone(authority, step))),
+        12 => together().prop_map(Turn::Steps),
+        3 => seconds().prop_map(Turn::Advance),
+        1 => authority().prop_map(Turn::Sweep),
+        1 => Just(Turn::Restart),
+        1 => authority().prop_map(Turn::BackUp),
+        1 => Just(Turn::Restore),
+    ]
+}
+
+fn authority() -> impl Strategy<Value = usize> {
+    0..2usize
+}
+
+fn alone(authority: usize, step: Step) -> Steps {
+    let mut steps = Steps::default();
+    steps.of[authority].push(step);
+    steps
+}
+
+fn together() -> impl Strategy<Value = Steps> {
+    let some = || proptest::collection::vec(step().prop_map(Step::without_check), 0..3);
+    let weather = (any::<u64>(), any::<bool>()).prop_map(|(seed, faults)| Weather { seed, faults });
+    let passes = proptest::option::weighted(0.2, (0..400u64, seconds()));
+    (some(), some(), weather, passes).prop_map(|(one, other, weather, passes)| Steps {
+        of: [one, other],
+        weather: Some(weather),
+        passes,
+    })
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -70,9 +190,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (any::<usize>(), edit()).prop_map(|(who, edit)| Step::Edit(who, edit)),
         2 => (any::<usize>(), any::<bool>(), stale())
             .prop_map(|(who, cut, stale)| Step::Revoke(who, cut, stale)),
-        4 => seconds().prop_map(Step::Advance),
         1 => Just(Step::Restart),
-        1 => Just(Step::Sweep),
     ]
 }
 

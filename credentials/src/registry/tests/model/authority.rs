@@ -1,0 +1,201 @@
+//! One authority: the real thing, over storage that can fail it.
+
+use jiff::Timestamp;
+use keyside_config::Verification;
+use keyside_store::Hash;
+
+use super::{
+    reference::{Said, Taken},
+    step::{self, Create, Edit as EditStep, LABELS, PROVIDERS, Rotate, Step, Weather},
+    *,
+};
+use crate::live_check::{Finding, LiveCheck};
+
+pub(super) struct Authority {
+    storage: Arc<Faulty>,
+    pub(super) registry: Arc<Registry>,
+}
+
+/// What an authority takes steps in.
+pub(super) struct Surroundings<'a> {
+    pub(super) installation: &'a Installation,
+    pub(super) backend: &'a Backend,
+    pub(super) ids: &'a [CredentialId],
+    pub(super) weather: Option<Weather>,
+}
+
+impl Authority {
+    pub(super) async fn open(installation: &Installation, backend: &Backend) -> Self {
+        let storage = Arc::new(Faulty::new(backend.clone()));
+        let registry = open_still(installation.options(storage.backend())).await;
+        Self {
+            storage,
+            registry: registry.unwrap(),
+        }
+    }
+
+    /// Takes one step after the other. After a crash the next step is taken by the process that follows.
+    pub(super) async fn take_all(
+        &mut self,
+        number: usize,
+        steps: &[Step],
+        around: &Surroundings<'_>,
+    ) -> Vec<Taken> {
+        if let Some(weather) = around.weather {
+            self.storage.draw(weather.incidents(number));
+        }
+        let mut taken = Vec::new();
+        for step in steps {
+            taken.push(self.take(step, around).await);
+            if self.storage.has_crashed() {
+                self.restart(around).await;
+            }
+        }
+        self.storage.heal();
+        taken
+    }
+
+    /// What follows is slow where storage was, and does not fail.
+    async fn restart(&mut self, around: &Surroundings<'_>) {
+        let storage = Arc::new(Faulty::new(around.backend.clone()));
+        if let Some(weather) = around.weather {
+            let slow = Weather {
+                faults: false,
+                ..weather
+            };
+            storage.draw(slow.incidents(2));
+        }
+        let options = around.installation.options(storage.backend());
+        self.registry = open_still(options).await.unwrap();
+        self.storage = storage;
+    }
+
+    async fn take(&mut self, step: &Step, around: &Surroundings<'_>) -> Taken {
+        let asked = around.installation.clock.now().as_second();
+        let of = match step {
+            Step::Create(_) | Step::Restart => None,
+            Step::Rotate(who, _)
+            | Step::RollBack(who, ..)
+            | Step::Edit(who, _)
+            | Step::Revoke(who, ..) => around.ids.get(who % around.ids.len().max(1)).cloned(),
+        };
+        // As this authority has seen it, which may be before the other one changed it.
+        let view = of.as_ref().and_then(|id| self.registry.credential(id));
+        let expected = view.map(|view| view.revision - u64::from(step.is_stale()));
+        let (said, made) = match (step, &of) {
+            (Step::Restart, _) => {
+                self.restart(around).await;
+                (Said::Yes, None)
+            }
+            (Step::Create(create), _) => self.create(create, asked).await,
+            (_, None) => (Said::Nobody, None),
+            (Step::Rotate(_, rotate), Some(id)) => {
+                (self.rotate(id, rotate, expected, asked).await, None)
+            }
+            (Step::RollBack(_, to, _), Some(id)) => {
+                let rollback = Rollback { to: *to, expected };
+                let outcome = self.registry.roll_back(&act(), id, rollback).await;
+                (Said::of_result(outcome), None)
+            }
+            (Step::Edit(_, edit), Some(id)) => (self.edit(id, edit, expected, asked).await, None),
+            (Step::Revoke(_, cut, _), Some(id)) => {
+                let revocation = Revocation {
+                    cut: *cut,
+                    expected,
+                };
+                let outcome = self.registry.revoke(&act(), id, revocation).await;
+                (Said::of_result(outcome), None)
+            }
+        };
+        Taken {
+            step: step.clone(),
+            of,
+            expected,
+            asked,
+            said,
+            made,
+        }
+    }
+
+    async fn create(&self, create: &Create, asked: i64) -> (Said, Option<CredentialId>) {
+        let new = NewCredential {
+            provider: PROVIDERS[create.provider].to_owned(),
+            environment: create.environment,
+            expires_at: create.expires_in.map(|seconds| later(asked, seconds)),
+            default: create.default,
+            idempotency: once(create.once, &format!("{create:?}")),
+            ..key(LABELS[create.label], &step::secret(create.secret))
+        };
+        match self.registry.add(&act(), new).await {
+            Ok(saved) if saved.repeated => (Said::Again, None),
+            Ok(saved) => (Said::Yes, Some(saved.credential.id)),
+            Err(error) => (Said::of(&error), None),
+        }
+    }
+
+    async fn rotate(
+        &self,
+        id: &CredentialId,
+        rotate: &Rotate,
+        expected: Option<u64>,
+        asked: i64,
+    ) -> Said {
+        let rotation = Rotation {
+            grace: std::time::Duration::from_secs(rotate.grace),
+            expires_at: rotate
+                .expires_in
+                .map(|end| end.map(|seconds| later(asked, seconds))),
+            expected,
+            idempotency: once(rotate.once, &format!("{rotate:?}")),
+            check: rotate.check.map(|verdict| Arc::new(Says(verdict)) as _),
+            ..to(&step::secret(rotate.secret))
+        };
+        match self.registry.rotate(&act(), id, rotation).await {
+            Ok(saved) if saved.repeated => Said::Again,
+            outcome => Said::of_result(outcome),
+        }
+    }
+
+    async fn edit(
+        &self,
+        id: &CredentialId,
+        edit: &EditStep,
+        expected: Option<u64>,
+        asked: i64,
+    ) -> Said {
+        let edit = Edit {
+            label: edit.label.map(|label| LABELS[label].parse().unwrap()),
+            usage_tag: None,
+            expires_at: edit
+                .expires_in
+                .map(|end| end.map(|seconds| later(asked, seconds))),
+            default: edit.default,
+            expected,
+        };
+        Said::of_result(self.registry.edit(&act(), id, edit).await)
+    }
+}
+
+fn later(asked: i64, seconds: i64) -> Timestamp {
+    Timestamp::from_second(asked + seconds).unwrap()
+}
+
+fn once(key: Option<u8>, request: &str) -> Option<Idempotency> {
+    Some(Idempotency {
+        key: key?.to_string(),
+        request: Hash::of(request.as_bytes()),
+    })
+}
+
+/// A provider that says the same of every key.
+struct Says(Verification);
+
+#[async_trait::async_trait]
+impl LiveCheck for Says {
+    async fn check(&self, _: &Grant) -> Finding {
+        Finding {
+            verification: self.0,
+            status: None,
+        }
+    }
+}
