@@ -10,20 +10,23 @@
 //! program's, so there a program has to send what a page cannot without asking
 //! first (a preflight, which is refused).
 
-use crate::hop::is_plainly_chunked;
-use crate::names;
-use crate::refusal::Refusal;
-use crate::upgrade::is_websocket;
-use http::header::{
-    ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, HOST, ORIGIN, UPGRADE_INSECURE_REQUESTS,
+use std::{
+    borrow::Cow,
+    net::{IpAddr, SocketAddr},
 };
-use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Version,
+    header::{
+        ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, HOST, ORIGIN, UPGRADE_INSECURE_REQUESTS,
+    },
+    request::Parts,
+};
 use keyside_config::{EnvironmentPin, ListenAddress, Listener, Proxy};
 use keyside_credentials::Environment;
 use percent_encoding::percent_decode_str;
-use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
+
+use crate::{hop::is_plainly_chunked, names, refusal::Refusal, upgrade::is_websocket};
 
 /// The rules of one listener.
 pub(crate) struct Door {

@@ -3,11 +3,14 @@
 //! only, and nix has no safe call for the request about unsent bytes.
 #![allow(unsafe_code)]
 
-use nix::errno::Errno;
-use nix::libc;
-use nix::sys::socket::{getsockopt, setsockopt, sockopt};
-use pingora_core::protocols::Stream;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use nix::{
+    errno::Errno,
+    libc,
+    sys::socket::{getsockopt, setsockopt, sockopt},
+};
+use pingora_core::protocols::Stream;
 
 /// The user id of the process that connected, as the kernel recorded it then
 /// (`SO_PEERCRED`, unix(7)).
@@ -54,10 +57,13 @@ fn descriptor(client: &Stream) -> BorrowedFd<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::{ErrorKind, Read, Write},
+        net::{TcpListener, TcpStream},
+        os::unix::net::UnixStream,
+    };
+
     use super::*;
-    use std::io::{ErrorKind, Read, Write};
-    use std::net::{TcpListener, TcpStream};
-    use std::os::unix::net::UnixStream;
 
     /// Fills what there is between the two ends, and expects that reading at one of them shows at the other.
     fn check_reading_shows(mut writer: impl Write + AsFd, mut reader: impl Read) {

@@ -1,32 +1,32 @@
 //! One client connection: pingora hands us its stream, hyper speaks HTTP on it.
 
-use crate::client_socket;
-use crate::deadline::{Activity, Deadlined};
-use crate::drain::Drain;
-use crate::framing::Framing;
-use crate::gateway::Gateway;
-use crate::head_limits::HeadLimits;
-use crate::reclaim::Reclaim;
-use crate::seldom::Word;
+use std::{convert::Infallible, future::poll_fn, io, pin::pin, sync::Arc, time::Duration};
+
 use async_trait::async_trait;
 use http::Request;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
 use keyside_config::{Deadlines, Limits};
-use pingora_core::apps::ServerApp;
-use pingora_core::protocols::Stream;
-use pingora_core::server::ShutdownWatch;
-use std::convert::Infallible;
-use std::future::poll_fn;
-use std::io;
-use std::pin::pin;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use pingora_core::{apps::ServerApp, protocols::Stream, server::ShutdownWatch};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+use crate::{
+    client_socket,
+    deadline::{Activity, Deadlined},
+    drain::Drain,
+    framing::Framing,
+    gateway::Gateway,
+    head_limits::HeadLimits,
+    reclaim::Reclaim,
+    seldom::Word,
+};
 
 /// Serves the connections of one listener.
 pub(crate) struct Connections {

@@ -9,20 +9,27 @@ mod activity;
 mod last_request;
 mod stall;
 
-pub(crate) use activity::{Activity, Busy};
-pub(crate) use last_request::ClientBody;
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
-use crate::framing::{Framing, FramingError};
-use crate::seldom::Timer;
+pub(crate) use activity::{Activity, Busy};
 use keyside_config::Deadlines;
+pub(crate) use last_request::ClientBody;
 use stall::Stall;
-use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Instant;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
+
+use crate::{
+    framing::{Framing, FramingError},
+    seldom::Timer,
+};
 
 /// A client's socket with its deadlines.
 pub(crate) struct Deadlined<S> {

@@ -2,19 +2,25 @@
 //! deadlines and its metrics, so that a request looks up one thing. One set for
 //! each listener, since connections live on the runtime that opened them.
 
-use crate::egress::Egress;
-use crate::head_limits::HeadLimits;
-use crate::meter;
-use crate::metrics::{Metrics, ProviderMetrics};
-use crate::quota::Quota;
-use crate::refusal::{Refusal, Sent};
-use crate::upstream::{AllPools, Dialer, Places, Upstream};
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
 use keyside_config::{
     self as config, Catalogue, CredentialNames, Deadlines, EndpointRule, Provider, Proxy,
 };
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+
+use crate::{
+    egress::Egress,
+    head_limits::HeadLimits,
+    meter,
+    metrics::{Metrics, ProviderMetrics},
+    quota::Quota,
+    refusal::{Refusal, Sent},
+    upstream::{AllPools, Dialer, Places, Upstream},
+};
 
 /// All destinations by provider id.
 pub(crate) struct Destinations(HashMap<Box<str>, Arc<Destination>>);

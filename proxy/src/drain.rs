@@ -4,8 +4,11 @@
 //! another connection) -> closing (refuses). The count is of requests from
 //! their head to the last byte of their answer, tunnels included.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU8, AtomicUsize, Ordering},
+};
+
 use tokio::sync::Notify;
 
 /// Where the process is on its way out.
@@ -100,10 +103,13 @@ async fn until(changed: &Notify, done: impl Fn() -> bool) {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        pin::pin,
+        task::{Context, Waker},
+    };
+
     use super::*;
     use crate::seldom::tests::Woken;
-    use std::pin::pin;
-    use std::task::{Context, Waker};
 
     #[test]
     fn a_phase_never_goes_back() {

@@ -8,20 +8,21 @@
 mod roots;
 mod variables;
 
-pub use self::variables::ProxyVariables;
+use std::{
+    collections::HashMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use self::roots::AddedRoots;
-use self::variables::Exempt;
-use crate::upstream::{CredentialsError, EgressProxy, EgressRoute, ProxyCredentials, Reach};
 use keyside_config::{self as config, BaseUrl, Catalogue, Provider, Roots, Scheme, Upstream};
 use rustls::{ClientConfig, RootCertStore};
 use serde::Serialize;
-use std::collections::HashMap;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use zeroize::Zeroizing;
+
+pub use self::variables::ProxyVariables;
+use self::{roots::AddedRoots, variables::Exempt};
+use crate::upstream::{CredentialsError, EgressProxy, EgressRoute, ProxyCredentials, Reach};
 
 /// The routes to providers, and the authorities that are trusted on each.
 pub struct Egress {

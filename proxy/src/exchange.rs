@@ -3,16 +3,24 @@
 //! Whichever way it ends (the last byte, a refusal, a client that leaves), the
 //! account is dropped and so written, once: a run record, the metrics, a log line.
 
-use crate::deadline::Busy;
-use crate::destination::Destination;
-use crate::metrics::{Metrics, Outcome};
-use crate::quota::Share;
-use crate::refusal::Budget;
-use crate::request_id::RequestId;
-use keyside_credentials::runs::{Run, Runs, Tokens, Used};
-use keyside_credentials::{Clock, Grant, Timestamp};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use keyside_credentials::{
+    Clock, Grant, Timestamp,
+    runs::{Run, Runs, Tokens, Used},
+};
+
+use crate::{
+    deadline::Busy,
+    destination::Destination,
+    metrics::{Metrics, Outcome},
+    quota::Share,
+    refusal::Budget,
+    request_id::RequestId,
+};
 
 /// The account of one exchange with a provider.
 pub(crate) struct Exchange {

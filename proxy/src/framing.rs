@@ -16,10 +16,11 @@ mod head;
 mod hpack;
 mod http2;
 
+use std::io;
+
 use chunked::Chunked;
 use head::{Body, Head};
 use http2::Http2;
-use std::io;
 
 /// What the client's next bytes belong to.
 pub(crate) struct Framing {

@@ -15,39 +15,45 @@
 mod body;
 mod refused;
 
-pub(crate) use body::Body;
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
-use crate::admission::Door;
-use crate::deadline::Busy;
-use crate::destination::{Destination, Destinations};
-use crate::drain::{Drain, Phase};
-use crate::egress::Egress;
-use crate::exchange::{Arrival, Exchange, Ledger};
-use crate::head_limits::HeadLimits;
-use crate::inbound::Inbound;
-use crate::inject::Outbound;
-use crate::meter::Meter;
-use crate::metrics::Metrics;
-use crate::near;
-use crate::quota::{Quota, Share};
-use crate::refusal::{Budget, Refusal, Sent};
-use crate::relay::{self, Wire};
-use crate::request_id::RequestId;
-use crate::route::{self, Target};
-use crate::scrub::Scrub;
-use crate::upgrade::{self, Offer};
-use crate::upstream::{self, Answer, Failure};
-use http::request::Parts as Head;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
-use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
+pub(crate) use body::Body;
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts as Head,
+};
+use hyper::{body::Incoming, upgrade::OnUpgrade};
 use keyside_config::{ErrorShape, Settings};
-use keyside_credentials::runs::Runs;
-use keyside_credentials::{Ask, Clock, Grant, Resolver, Secret};
-use std::future::poll_fn;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use keyside_credentials::{Ask, Clock, Grant, Resolver, Secret, runs::Runs};
+
+use crate::{
+    admission::Door,
+    deadline::Busy,
+    destination::{Destination, Destinations},
+    drain::{Drain, Phase},
+    egress::Egress,
+    exchange::{Arrival, Exchange, Ledger},
+    head_limits::HeadLimits,
+    inbound::Inbound,
+    inject::Outbound,
+    meter::Meter,
+    metrics::Metrics,
+    near,
+    quota::{Quota, Share},
+    refusal::{Budget, Refusal, Sent},
+    relay::{self, Wire},
+    request_id::RequestId,
+    route::{self, Target},
+    scrub::Scrub,
+    upgrade::{self, Offer},
+    upstream::{self, Answer, Failure},
+};
 
 /// What the data plane is made of.
 pub struct Parts {

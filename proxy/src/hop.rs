@@ -1,9 +1,9 @@
 //! Which header fields go on to the next hop, and which end here.
 
-use crate::names::is_ours;
-use crate::overrides::is_override_field;
 use http::header::{self, HeaderMap, HeaderName};
 use keyside_config::{CredentialNames, NormalName};
+
+use crate::{names::is_ours, overrides::is_override_field};
 
 /// Fields that concern one connection only (RFC 9110 section 7.6.1), and those
 /// that are made anew for the next: `Host`, `Expect`.
@@ -145,9 +145,10 @@ fn is(option: &[u8], name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{HARMLESS, leaves_by_the_rules};
     use http::HeaderName;
     use keyside_config::Catalogue;
+
+    use super::{HARMLESS, leaves_by_the_rules};
 
     fn may_leave(name: &str) -> bool {
         let credentials = Catalogue::builtin().credential_names();

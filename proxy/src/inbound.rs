@@ -1,19 +1,24 @@
 //! The body of a request on its way to the upstream.
 
-use crate::deadline::ClientBody;
-use crate::hop::{may_leave, retain};
-use crate::seldom::Silence;
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
 use bytes::{Bytes, BytesMut};
-use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header, request::Parts};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use keyside_config::CredentialNames;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
-use std::time::Duration;
 use tokio::time::timeout;
+
+use crate::{
+    deadline::ClientBody,
+    hop::{may_leave, retain},
+    seldom::Silence,
+};
 
 /// What the upstream gets: the client's body as it comes, as long as it comes, or
 /// what a request of our own says.

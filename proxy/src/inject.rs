@@ -4,19 +4,24 @@
 //! pass unless a rule here names it, and nothing set here can be taken out again,
 //! since the client's `Connection` header is obeyed first (RFC 9110 section 7.6.1).
 
-use crate::destination::Destination;
-use crate::hop::{is_handshake, listed, lists, may_leave, nominated, retain};
-use crate::query;
-use crate::refusal::Refusal;
 use bytes::Bytes;
-use http::header::{self, HeaderName};
-use http::request::Parts;
-use http::uri::{PathAndQuery, Uri};
-use http::{HeaderMap, HeaderValue};
+use http::{
+    HeaderMap, HeaderValue,
+    header::{self, HeaderName},
+    request::Parts,
+    uri::{PathAndQuery, Uri},
+};
 use keyside_config::{AcceptEncoding, Auth};
 use keyside_credentials::Secret;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use zeroize::Zeroizing;
+
+use crate::{
+    destination::Destination,
+    hop::{is_handshake, listed, lists, may_leave, nominated, retain},
+    query,
+    refusal::Refusal,
+};
 
 /// How a request may leave.
 pub(crate) struct Outbound<'a> {

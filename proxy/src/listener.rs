@@ -3,29 +3,37 @@
 
 mod unix;
 
-use crate::admission::Door;
-use crate::connection::Connections;
-use crate::destination::{Destinations, Outward};
-use crate::gateway::{Gateway, Parts};
-use crate::probe::Probe;
-use crate::quota::Quota;
-use crate::reclaim::Reclaim;
+use std::{
+    fs::Permissions,
+    io,
+    net::{SocketAddr, TcpListener},
+    os::{
+        fd::{IntoRawFd, OwnedFd},
+        unix::{fs::PermissionsExt, net::UnixStream},
+    },
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
 use async_trait::async_trait;
 use keyside_config::{ListenAddress, Listener};
 use keyside_credentials::LiveCheck;
-use pingora_core::listeners::{L4BufferSettings, ListenerConfig};
-use pingora_core::server::{ListenFds, ShutdownWatch};
-use pingora_core::services::{Service, listening};
-
-use std::fs::Permissions;
-use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{IntoRawFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use pingora_core::{
+    listeners::{L4BufferSettings, ListenerConfig},
+    server::{ListenFds, ShutdownWatch},
+    services::{Service, listening},
+};
 use tokio::sync::Semaphore;
+
+use crate::{
+    admission::Door,
+    connection::Connections,
+    destination::{Destinations, Outward},
+    gateway::{Gateway, Parts},
+    probe::Probe,
+    quota::Quota,
+    reclaim::Reclaim,
+};
 
 /// The data plane's listeners, bound and not yet accepting.
 pub struct Bound {

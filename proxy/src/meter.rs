@@ -23,13 +23,14 @@ mod scanner;
 mod tally;
 mod websocket;
 
-use self::{amazon::Messages, body::Body, events::Events, tally::Tally, websocket::Frames};
-use crate::hop::listed;
-use http::{HeaderMap, header};
-use keyside_credentials::runs::Tokens;
 use std::sync::Arc;
 
+use http::{HeaderMap, header};
+use keyside_credentials::runs::Tokens;
+
 pub(crate) use self::rules::Rules;
+use self::{amazon::Messages, body::Body, events::Events, tally::Tally, websocket::Frames};
+use crate::hop::listed;
 
 /// Meters one answer, or all the answers of one WebSocket.
 pub(crate) struct Meter {

@@ -1,12 +1,14 @@
 //! What the data plane counts and times. No label comes from request content:
 //! providers and codes are from configuration, and all series start at zero.
 
-use crate::refusal::Refusal;
+use std::collections::HashMap;
+
 use keyside_credentials::runs::Tokens;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
-use std::collections::HashMap;
+
+use crate::refusal::Refusal;
 
 /// The data plane's metrics, registered once.
 pub struct Metrics {

@@ -1,9 +1,10 @@
 //! Finds what a client with a wrong base URL probably meant: the route that its path is closest to, and the base URL that
 //! leads there. Runs for refused requests only.
 
+use std::sync::Arc;
+
 use http::Method;
 use keyside_config::{Catalogue, Completion, ErrorShape, Group, Provider, Route, SdkLine};
-use std::sync::Arc;
 
 /// A refused request.
 #[derive(Clone, Copy)]

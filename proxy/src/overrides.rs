@@ -57,8 +57,9 @@ const ENDS: [&str; 7] = [
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use http::HeaderName;
+
+    use super::*;
 
     fn is_field(name: &str) -> bool {
         let name: HeaderName = name.parse().unwrap();

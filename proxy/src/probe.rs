@@ -3,21 +3,24 @@
 //! It leaves by the same way as every request: the key injected by the same hand, to where configuration says, nothing
 //! followed. Nobody waits for its answer's content, so none is passed on and no run is recorded.
 
-use crate::destination::{Destination, Destinations};
-use crate::inbound::Inbound;
-use crate::inject::Outbound;
-use crate::refusal::{Refusal, Sent, Wait};
-use crate::upstream::{Answer, Failure};
+use std::{sync::atomic::AtomicBool, time::Duration};
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderValue, Request, header};
 use http_body_util::BodyExt;
 use keyside_config::{AcceptEncoding, Check};
 use keyside_credentials::{Finding, Grant, LiveCheck, Secret};
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
+
+use crate::{
+    destination::{Destination, Destinations},
+    inbound::Inbound,
+    inject::Outbound,
+    refusal::{Refusal, Sent, Wait},
+    upstream::{Answer, Failure},
+};
 
 /// Sends live checks. Its connections live on the runtime that asks.
 pub(crate) struct Probe {

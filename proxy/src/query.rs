@@ -3,9 +3,11 @@
 //! Runs once for each request that has a query, and allocates only where a name is not in normal form or something is
 //! removed. What stays, stays byte for byte.
 
-use crate::overrides::is_override_parameter;
-use keyside_config::{CredentialNames, NormalName};
 use std::borrow::Cow;
+
+use keyside_config::{CredentialNames, NormalName};
+
+use crate::overrides::is_override_parameter;
 
 /// Removes the parameters that may not leave. Servers part a query at `&`; some at `;` too (as HTML 4.01 suggested in
 /// appendix B.2.2), so a parameter is looked for behind either.
@@ -32,8 +34,9 @@ fn may_leave(parameter: &str, credentials: &CredentialNames) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use keyside_config::Catalogue;
+
+    use super::*;
 
     fn check(query: &str, expected: &str) {
         let names = Catalogue::builtin().credential_names();

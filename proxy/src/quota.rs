@@ -4,11 +4,13 @@
 //! free. However many one of them takes, it ends up with half at most, the next one with half of the rest, and a newcomer
 //! finds a place. (Networking calls it a dynamic threshold: Choudhury and Hahne, 1998.)
 
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
 use keyside_credentials::WorkspaceId;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
+use tokio::sync::{Notify, futures::Notified};
 
 /// A bounded number of places.
 pub(crate) struct Quota {

@@ -4,9 +4,14 @@
 //! finds out when it next allocates. A process that has gone quiet after a flood would keep all of it, so each worker
 //! is asked to collect, once, a moment after the last clients left.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
 use tokio::time::sleep;
 
 /// Asks the workers of one listener.

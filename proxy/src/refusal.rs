@@ -9,14 +9,16 @@ mod shape;
 pub(crate) mod shown;
 mod words;
 
-use crate::names;
-use crate::near::{Correction, Near};
-use crate::request_id::RequestId;
+pub(crate) use budget::Budget;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use keyside_config::{ErrorShape, Provider};
 use keyside_credentials as credentials;
 
-pub(crate) use budget::Budget;
+use crate::{
+    names,
+    near::{Correction, Near},
+    request_id::RequestId,
+};
 
 /// A cause of refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,13 +5,13 @@
 
 mod parting;
 
-use crate::exchange::Exchange;
-use crate::hop::{is_hop_by_hop, nominated, retain};
-use crate::meter::Meter;
-use crate::names::{self, is_ours};
-use crate::scrub::Scrub;
-use crate::seldom::{Silence, Word};
-use crate::upstream::Lease;
+use std::{
+    borrow::Cow,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use http_body::{Body as _, Frame, SizeHint};
@@ -19,10 +19,16 @@ use hyper::body::Incoming;
 use keyside_credentials::Grant;
 use parting::Parting;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use std::borrow::Cow;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
+
+use crate::{
+    exchange::Exchange,
+    hop::{is_hop_by_hop, nominated, retain},
+    meter::Meter,
+    names::{self, is_ours},
+    scrub::Scrub,
+    seldom::{Silence, Word},
+    upstream::Lease,
+};
 
 /// Why an answer ends before its end.
 #[derive(Debug, thiserror::Error)]

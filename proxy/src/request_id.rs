@@ -1,7 +1,9 @@
 //! Names one request in the response, the log, the run record and the audit.
 
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    LazyLock,
+    atomic::{AtomicU64, Ordering},
+};
 
 /// `req_` and 24 hex digits: unique across processes by a random prefix, within
 /// one by a counter. Not a secret and not unguessable.

@@ -4,10 +4,12 @@
 //! resolved or repaired that two servers could read differently: it is refused.
 //! Runs once for each request and allocates only where a path has escapes.
 
-use crate::refusal::Refusal;
+use std::borrow::Cow;
+
 use http::Method;
 use keyside_config::{Provider, Route};
-use std::borrow::Cow;
+
+use crate::refusal::Refusal;
 
 /// A target, split: `/{provider}{rest}` or `/w/{workspace}/{provider}{rest}`.
 #[derive(Debug, PartialEq, Eq)]

@@ -7,13 +7,14 @@
 mod forms;
 mod needles;
 
-use crate::hop::retain;
 use bytes::{Buf, Bytes, BytesMut};
 use forms::Case;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use keyside_credentials::Secret;
 use needles::{Extent, Found, Needles};
 use zeroize::{Zeroize, Zeroizing};
+
+use crate::hop::retain;
 
 /// Redacts the secrets of one credential from one response.
 pub(crate) struct Scrub {

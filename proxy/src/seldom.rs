@@ -3,11 +3,16 @@
 //! hyper polls a connection several times for each piece that goes over it, and all of these with it. Each knows at the cost
 //! of a load whether it has come; the future behind it is polled only for a task that it would not wake yet.
 
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
-use tokio::task::coop;
-use tokio::time::{Instant, Sleep, sleep_until};
+use std::{
+    pin::Pin,
+    task::{Context, Poll, Waker, ready},
+    time::Duration,
+};
+
+use tokio::{
+    task::coop,
+    time::{Instant, Sleep, sleep_until},
+};
 
 /// A word that is given once, if at all.
 pub(crate) struct Word<F> {
@@ -130,11 +135,16 @@ impl Told {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::{
+        future::poll_fn,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        task::Wake,
+    };
+
     use super::*;
-    use std::future::poll_fn;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::Wake;
 
     /// Stands for a task, and counts how often it is woken.
     #[derive(Default)]

@@ -1,10 +1,14 @@
 //! Tries the way to a provider as requests take it, for `keyside doctor`.
 
-use crate::egress::Egress;
-use crate::head_limits::HeadLimits;
-use crate::upstream::{self, Dialer, Reached, Unreached};
-use keyside_config::{BaseUrl, Provider, Proxy};
 use std::time::Duration;
+
+use keyside_config::{BaseUrl, Provider, Proxy};
+
+use crate::{
+    egress::Egress,
+    head_limits::HeadLimits,
+    upstream::{self, Dialer, Reached, Unreached},
+};
 
 /// Connects to `base`, a host of `provider`, and closes the connection again; all within `limit`. Takes no place of those that
 /// requests have. A rustls crypto provider must be installed in the process.

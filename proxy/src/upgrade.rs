@@ -7,24 +7,32 @@
 mod offer;
 mod redaction;
 
-pub(crate) use offer::Offer;
+use std::{
+    io,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
-use crate::hop::lists;
-use crate::relay::{Wire, relayed};
-use crate::websocket::Frames;
 use bytes::{Bytes, BytesMut};
-use http::request::Parts;
-use http::{HeaderValue, Method, Response, Version, header};
-use hyper::body::Incoming;
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use http::{HeaderValue, Method, Response, Version, header, request::Parts};
+use hyper::{
+    body::Incoming,
+    upgrade::{OnUpgrade, Upgraded},
+};
 use hyper_util::rt::TokioIo;
+pub(crate) use offer::Offer;
 use redaction::Redaction;
-use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf},
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    hop::lists,
+    relay::{Wire, relayed},
+    websocket::Frames,
+};
 
 type Side = TokioIo<Upgraded>;
 

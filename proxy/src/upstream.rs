@@ -14,33 +14,41 @@ mod socket;
 mod tcp;
 mod trial;
 
-use crate::head_limits::HeadLimits;
-use crate::hop;
-use crate::inbound::{Inbound, InboundError};
-use crate::quota::{Quota, Share};
-use crate::refusal::{Refusal, Sent, Wait};
+use std::{
+    error::Error as StdError,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
 pub(crate) use address::Reach;
 use dial::ConnectError;
 pub(crate) use dial::Dialer;
 pub use egress_proxy::CredentialsError;
 pub(crate) use egress_proxy::{EgressProxy, EgressRoute, ProxyCredentials};
-use http::uri::{self, Authority, PathAndQuery, Scheme};
-use http::{HeaderValue, Request, Response, Uri, header};
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
+use http::{
+    HeaderValue, Request, Response, Uri, header,
+    uri::{self, Authority, PathAndQuery, Scheme},
+};
+use hyper::{body::Incoming, client::conn::TrySendError};
 use keyside_config::BaseUrl;
 use keyside_credentials::{Grant, WorkspaceId};
-pub(crate) use pool::AllPools;
-pub(crate) use pool::Lease;
+pub(crate) use pool::{AllPools, Lease};
 use pool::{Connection, Pool, Pools, idle_lifetime};
 use resend::{Resend, Resends};
-use std::error::Error as StdError;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 use tokio::time::timeout;
 pub(crate) use trial::reach;
 pub use trial::{Reached, Unreached};
+
+use crate::{
+    head_limits::HeadLimits,
+    hop,
+    inbound::{Inbound, InboundError},
+    quota::{Quota, Share},
+    refusal::{Refusal, Sent, Wait},
+};
 
 /// One host that requests go to, with the connections to it. One for each listener:
 /// a connection lives on the runtime that opened it.

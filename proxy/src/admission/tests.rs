@@ -1,5 +1,6 @@
-use super::*;
 use http::Request;
+
+use super::*;
 
 fn door(workspaces: &[&str], unix: bool) -> Door {
     Door {

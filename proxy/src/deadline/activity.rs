@@ -1,17 +1,24 @@
 //! What the service and the socket of one connection tell each other.
 
-use super::last_request::{ClientBody, LastRequest, is_last};
-use crate::drain::{Drain, Phase};
-use crate::seldom::Timer;
+use std::{
+    mem,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    task::Context,
+    time::Duration,
+};
+
 use http::{Request, Version};
 use hyper::body::Incoming;
-use std::mem;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Context;
-use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::Instant;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+
+use super::last_request::{ClientBody, LastRequest, is_last};
+use crate::{
+    drain::{Drain, Phase},
+    seldom::Timer,
+};
 
 /// What the service and the socket of one connection tell each other.
 pub(crate) struct Activity {

@@ -9,15 +9,21 @@
 //! body. From the socket the two do not differ: hyper reads ahead. From the body they do, since hyper asks the socket only
 //! once it has handed over all that it read before: a body that is not complete then stays so.
 
-use crate::hop::lists;
+use std::{
+    pin::Pin,
+    sync::{
+        Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
 use bytes::Bytes;
 use http::{Request, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll, Waker};
+
+use crate::hop::lists;
 
 /// What is known of the connection's last request.
 #[derive(Default)]

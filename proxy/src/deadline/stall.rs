@@ -6,6 +6,7 @@
 //! sixteenth of that buffer at least (`__tcp_select_window`).
 
 use std::time::Duration;
+
 use tokio::time::Instant;
 
 /// A write that cannot go on. Nothing is written meanwhile, so what is unacknowledged only grows less.

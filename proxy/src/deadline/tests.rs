@@ -1,9 +1,13 @@
+use std::cell::Cell;
+
+use keyside_config::{Settings, Sources};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+
 use super::*;
 use crate::drain::Drain;
-use keyside_config::{Settings, Sources};
-use std::cell::Cell;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 fn limits() -> Deadlines {
     let settings = Settings::load(&Sources::default()).unwrap().settings;

@@ -1,12 +1,13 @@
 //! Reads the authorities that upstreams' certificates are verified against. Once, at start.
 
+use std::{env, ffi::OsStr, path::Path};
+
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+
 use super::EgressError;
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use std::env;
-use std::ffi::OsStr;
-use std::path::Path;
 
 /// Those of `egress.ca_file`, which are trusted on every route.
 pub(super) struct AddedRoots(RootCertStore);

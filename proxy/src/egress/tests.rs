@@ -1,7 +1,8 @@
 //! Which route is taken, and what is reported of it.
 
-use super::*;
 use keyside_config::{Settings, Sources};
+
+use super::*;
 
 const CANARY: &str = "canary-proxy-password-5c1e";
 

@@ -2,16 +2,15 @@
 //!
 //! `HTTP_PROXY` names no proxy: it is for plain http, which never takes one here.
 
-use super::EgressError;
-use crate::upstream::{EgressProxy, ProxyCredentials};
+use std::{collections::BTreeMap, env, ffi::OsString, net::IpAddr};
+
 use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 use keyside_config::{BaseUrl, ProxyUrl};
 use percent_encoding::percent_decode_str;
-use std::collections::BTreeMap;
-use std::env;
-use std::ffi::OsString;
-use std::net::IpAddr;
+
+use super::EgressError;
+use crate::upstream::{EgressProxy, ProxyCredentials};
 
 /// Values of the proxy variables, passed in so that a test needs no environment. It has no `Debug`: they may hold a password.
 pub struct ProxyVariables(BTreeMap<&'static str, OsString>);

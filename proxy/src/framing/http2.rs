@@ -1,8 +1,10 @@
 //! Looks for pseudo-header fields in HTTP/2 trailers: h2 drops them without a word (RFC 9113 section 8.1 has them
 //! malformed).
 
-use super::FramingError;
-use super::hpack::{Malformed, Table};
+use super::{
+    FramingError,
+    hpack::{Malformed, Table},
+};
 use crate::frames::{CONTINUATION, END_HEADERS, Frame, Frames, HEADERS, PADDED, PRIORITY};
 
 /// A connection's frames and header table, as far as they have come.

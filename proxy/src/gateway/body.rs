@@ -1,12 +1,18 @@
 //! The body of an answer, whoever it comes from.
 
-use crate::deadline::Busy;
-use crate::relay::{Relay, RelayError};
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::Full;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+
+use crate::{
+    deadline::Busy,
+    relay::{Relay, RelayError},
+};
 
 /// What the client gets.
 pub(crate) enum Body {

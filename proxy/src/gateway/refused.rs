@@ -1,16 +1,21 @@
 //! Answers refused requests, logs them and records them as runs.
 
-use super::{Body, Gateway, Head, REVOKED};
-use crate::deadline::Busy;
-use crate::exchange::{Arrival, Exchange};
-use crate::near::{self, Asked, Near};
-use crate::refusal::{About, Refusal, Shown, shown};
-use crate::route::{self, Target};
-use crate::upstream::Failure;
 use http::{Method, Response, header};
 use keyside_config::ErrorShape;
-use keyside_credentials::WorkspaceId;
-use keyside_credentials::runs::{Run, Tokens};
+use keyside_credentials::{
+    WorkspaceId,
+    runs::{Run, Tokens},
+};
+
+use super::{Body, Gateway, Head, REVOKED};
+use crate::{
+    deadline::Busy,
+    exchange::{Arrival, Exchange},
+    near::{self, Asked, Near},
+    refusal::{About, Refusal, Shown, shown},
+    route::{self, Target},
+    upstream::Failure,
+};
 
 impl Gateway {
     /// Answers a request that was refused by its head. What it may have meant is only looked up here, so that requests that

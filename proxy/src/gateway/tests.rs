@@ -1,6 +1,10 @@
-use super::*;
-use crate::deadline::Activity;
-use crate::destination::Outward;
+use std::{
+    backtrace::Backtrace,
+    convert::Infallible,
+    io,
+    sync::{Mutex, PoisonError},
+};
+
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use keyside_config::Sources;
@@ -9,13 +13,14 @@ use keyside_credentials::{
     SystemClock, Timestamp,
 };
 use keyside_store::{Backend, Memory};
-use std::backtrace::Backtrace;
-use std::convert::Infallible;
-use std::io;
-use std::sync::{Mutex, PoisonError};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
-use tokio::sync::Semaphore;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, duplex},
+    sync::Semaphore,
+};
 use tracing_subscriber::fmt::MakeWriter;
+
+use super::*;
+use crate::{deadline::Activity, destination::Outward};
 
 const CANARY: &str = "sk-proj-canary0panics0while0the0secret0is0open";
 

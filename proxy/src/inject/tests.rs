@@ -1,11 +1,15 @@
-use super::*;
-use crate::destination::{Destinations, Outward};
-use crate::egress::Egress;
-use crate::metrics::Metrics;
-use crate::quota::Quota;
+use std::sync::Arc;
+
 use http::Request;
 use keyside_config::{Settings, Sources};
-use std::sync::Arc;
+
+use super::*;
+use crate::{
+    destination::{Destinations, Outward},
+    egress::Egress,
+    metrics::Metrics,
+    quota::Quota,
+};
 
 const CANARY: &str = "sk-canary-inject-7f3a";
 

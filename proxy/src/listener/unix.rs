@@ -1,13 +1,20 @@
 //! Unix sockets that nobody reaches before their mode says who may, and the folders for them.
 
+use std::{
+    fs::{DirBuilder, Permissions},
+    io,
+    os::{
+        fd::AsRawFd,
+        unix::{
+            fs::{DirBuilderExt, FileTypeExt, PermissionsExt},
+            net::UnixListener,
+        },
+    },
+    path::Path,
+};
+
 use keyside_config::{ListenAddress, Listener};
 use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, UnixAddr};
-use std::fs::{DirBuilder, Permissions};
-use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixListener;
-use std::path::Path;
 
 /// Binds the socket at `path`, which `mode` lets in, and makes the folders for it that are missing.
 pub(super) fn bind(path: &Path, mode: u32, all: &[Listener]) -> io::Result<UnixListener> {

@@ -3,10 +3,7 @@
 //! ConverseStream's payloads are the messages themselves. InvokeModelWithResponseStream wraps what the model's own API
 //! would send: `{"bytes":"<base64>","p":"<padding>"}`. Source: the Smithy specification, "Amazon Event Stream".
 
-use super::Unreadable;
-use super::rules::Rules;
-use super::scanner::Scanner;
-use super::tally::Tally;
+use super::{Unreadable, rules::Rules, scanner::Scanner, tally::Tally};
 
 /// Reads a stream of messages.
 pub(super) struct Messages {

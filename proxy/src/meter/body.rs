@@ -1,10 +1,7 @@
 //! A body of JSON: one message, several one after another (newline-delimited, or as a JSON text sequence), or a list of
 //! them, which is how Gemini streams to those who do not ask for events.
 
-use super::Unreadable;
-use super::rules::Rules;
-use super::scanner::Scanner;
-use super::tally::Tally;
+use super::{Unreadable, rules::Rules, scanner::Scanner, tally::Tally};
 
 /// Reads a body.
 #[derive(Default)]

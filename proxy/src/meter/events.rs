@@ -2,11 +2,9 @@
 //!
 //! Only line ends and the field `data` matter. What an event's data holds cannot end it: JSON escapes line ends in strings.
 
-use super::Unreadable;
-use super::rules::Rules;
-use super::scanner::Scanner;
-use super::tally::Tally;
 use memchr::{memchr2, memmem};
+
+use super::{Unreadable, rules::Rules, scanner::Scanner, tally::Tally};
 
 /// Reads a stream of events.
 #[derive(Default)]

@@ -1,9 +1,9 @@
 //! A provider's usage rules, compiled once at start: a tree of the keys that lead to a count, and the sums of counts.
 
+use std::{iter, ops::Range};
+
 use keyside_config::{self as config, KeyPath, Sign, UsageRule};
 use memchr::memmem::Finder;
-use std::iter;
-use std::ops::Range;
 
 /// What to look for in a provider's messages.
 pub(crate) struct Rules {

@@ -5,10 +5,13 @@
 //! of the bytes than a key or a number that was cut in two. A key is compared as it is written; no provider writes its
 //! own with escapes.
 
-use super::base64::Base64;
-use super::rules::{DEEPEST, ROOT, Rules};
-use super::tally::Tally;
 use memchr::memchr2;
+
+use super::{
+    base64::Base64,
+    rules::{DEEPEST, ROOT, Rules},
+    tally::Tally,
+};
 
 /// Reads one message after another; told by [`restart`](Self::restart) where one begins.
 #[derive(Default)]

@@ -4,9 +4,10 @@
 //! has only some of them takes nothing from the others, and `null` says nothing. Over HTTP an answer is what one request
 //! gets; in a WebSocket there are many, which add up.
 
-use super::rules::{Rule, Rules, Sum};
 use keyside_config::Sign;
 use keyside_credentials::runs::Tokens;
+
+use super::rules::{Rule, Rules, Sum};
 
 /// The counts of one answer, or of all answers of a WebSocket.
 #[derive(Default)]

@@ -4,9 +4,10 @@ mod framing;
 mod hostile;
 mod shapes;
 
-use super::*;
 use http::HeaderValue;
 use keyside_config::Catalogue;
+
+use super::*;
 
 /// Input, output, cached input, cache write, reasoning.
 type Figures = [Option<u64>; 5];

@@ -2,10 +2,7 @@
 //!
 //! A frame that cannot be read, or that is compressed, ends the reading: then no figure of the connection can be trusted.
 
-use super::Unreadable;
-use super::rules::Rules;
-use super::scanner::Scanner;
-use super::tally::Tally;
+use super::{Unreadable, rules::Rules, scanner::Scanner, tally::Tally};
 use crate::websocket::{self, Kind, Part};
 
 /// Reads a connection from behind the handshake.

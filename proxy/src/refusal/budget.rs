@@ -1,9 +1,12 @@
 //! Limits how many refusals are recorded: a misconfigured client that retries without end must not displace the records of
 //! requests that were served.
 
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
 use keyside_credentials::{Timestamp, WorkspaceId};
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 
 /// The refusals of this minute, by workspace. The caller counts existing workspaces only, so the map stays small.
 #[derive(Default)]

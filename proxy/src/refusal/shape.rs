@@ -5,10 +5,11 @@
 //! error pages of OpenAI, Anthropic (docs: "Errors"), Google (AIP-193), Cohere and
 //! AWS Bedrock.
 
-use super::Shown;
 use http::{HeaderName, StatusCode};
 use keyside_config::ErrorShape;
 use serde_json::{Value, json};
+
+use super::Shown;
 
 /// What every shape says.
 pub(super) struct Report<'a> {

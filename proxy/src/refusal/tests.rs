@@ -1,6 +1,7 @@
-use super::*;
 use keyside_config::Catalogue;
 use serde_json::Value;
+
+use super::*;
 
 fn body_of(refusal: Refusal, provider: &str) -> Value {
     let catalogue = Catalogue::builtin();

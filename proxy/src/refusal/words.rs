@@ -1,11 +1,12 @@
 //! Writes what a refusal says to a person: what is wrong, and what to do about it.
 
-use super::{About, Refusal, Sent, Wait};
-use crate::near::{Correction, Near};
 use http::Method;
 use keyside_config::Group;
 use keyside_credentials::{Environment, Refusal as Denied};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::{About, Refusal, Sent, Wait};
+use crate::near::{Correction, Near};
 
 /// A sentence or two. Workspace, label, host, method and path are the client's own
 /// words, in JSON and so escaped; nothing else of the request is repeated.

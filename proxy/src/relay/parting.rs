@@ -5,12 +5,15 @@
 //! the RST_STREAM (`Send::send_reset`). An upstream that sends a head and breaks off at once would leave the client with
 //! nothing. So the error is kept back until what came before it is with the client's socket.
 
-use super::RelayError;
-use crate::deadline::Busy;
-use crate::seldom::Timer;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::{
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
 use tokio::time::Instant;
+
+use super::RelayError;
+use crate::{deadline::Busy, seldom::Timer};
 
 /// An error that waits for what came before it.
 pub(super) struct Parting {

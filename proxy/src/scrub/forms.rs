@@ -3,8 +3,9 @@
 //! Any of the bytes may be escaped, in any case of the digits, and what escapes it may be escaped once more: `%252B` in a
 //! URL within a URL, `\\u002b` in JSON within JSON. Knows nothing of streams: a text is searched where it lies.
 
-use memchr::memchr3_iter;
 use std::cell::Cell;
+
+use memchr::memchr3_iter;
 
 /// Whether upper and lower case are told apart.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -3,9 +3,10 @@
 //! What is found in a text depends on the text alone and not on how it came: whatever begins before its end and could go on
 //! behind it is left for the text to be continued.
 
+use keyside_credentials::{SHORTEST_SECRET, Secret};
+
 use super::forms::{Case, Text, Wanted};
 use crate::search::{Anchor, partial_at_end};
-use keyside_credentials::{SHORTEST_SECRET, Secret};
 
 /// Every secret that a provider may say of one credential.
 pub(super) struct Needles {

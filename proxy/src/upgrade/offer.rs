@@ -3,8 +3,9 @@
 //! An extension that was not offered could hide an echo, and a subprotocol could say anything: an upstream that agrees to
 //! more than it was offered is refused with the handshake.
 
-use crate::hop::listed;
 use http::{HeaderMap, HeaderValue, header};
+
+use crate::hop::listed;
 
 /// What an upstream was offered.
 pub(crate) struct Offer {

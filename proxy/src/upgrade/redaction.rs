@@ -5,11 +5,15 @@
 //! fragment, and with them what follows. A control frame is a text of its own and does not wait: its other side may be
 //! waiting for it before it goes on.
 
-use crate::scrub::Scrub;
-use crate::websocket::{Frame, Kind, Part};
-use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
 use zeroize::Zeroizing;
+
+use crate::{
+    scrub::Scrub,
+    websocket::{Frame, Kind, Part},
+};
 
 /// What is on its way from an upstream to a client.
 pub(super) struct Redaction {

@@ -4,8 +4,9 @@
 //! that a name leads into a private network; a name that suddenly resolves there
 //! is an attack on the resolver, or on the metadata service of a cloud.
 
-use keyside_config::is_metadata_address;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use keyside_config::is_metadata_address;
 
 /// How far a name may lead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,10 +1,15 @@
 //! Notices an HTTP/2 peer that says it did not process a request which it had begun to answer: nothing it says of that
 //! kind is believed on this connection any more. hyper 1.12 tells nobody of a 1xx answer over HTTP/2.
 
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
 use crate::frames::{DATA, END_STREAM, Frame, Frames, GOAWAY, HEADERS, RST_STREAM};
-use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Reads a peer's frames.
 pub(super) struct Witness {

@@ -1,26 +1,34 @@
 //! Opens a connection to an upstream: by the route that was decided on, with verified TLS, and a version of HTTP that
 //! both speak.
 
-use super::egress_proxy::{ByteStream, EgressRoute, TunnelError};
-use super::pool::{Connection, Pool, STREAMS, Serial, Stream, Streams};
-use super::socket::Socket;
-use super::tcp::{self, TcpError};
-use super::{HeadLimits, Slot};
+use std::{
+    future::poll_fn,
+    io,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
+
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use keyside_config::{BaseUrl, Scheme};
-use rustls::ClientConfig;
-use rustls::pki_types::{InvalidDnsNameError, ServerName};
-use std::future::poll_fn;
-use std::io;
-use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::error::Elapsed;
-use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
+use rustls::{
+    ClientConfig,
+    pki_types::{InvalidDnsNameError, ServerName},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{error::Elapsed, timeout},
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use super::{
+    HeadLimits, Slot,
+    egress_proxy::{ByteStream, EgressRoute, TunnelError},
+    pool::{Connection, Pool, STREAMS, Serial, Stream, Streams},
+    socket::Socket,
+    tcp::{self, TcpError},
+};
 
 /// Opens connections, each within the same deadline.
 pub(crate) struct Dialer {

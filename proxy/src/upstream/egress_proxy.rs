@@ -8,20 +8,20 @@ mod connect_method;
 mod credentials;
 mod socks5;
 
-pub use self::credentials::CredentialsError;
-pub(crate) use self::credentials::ProxyCredentials;
+use std::{fmt, io, net::IpAddr, sync::Arc};
 
-use super::address::Reach;
-use super::tcp::{self, TcpError};
 use http::StatusCode;
 use keyside_config::{BaseUrl, ProxyProtocol, ProxyUrl, is_metadata_host};
 use rustls::pki_types::{InvalidDnsNameError, ServerName};
-use std::fmt;
-use std::io;
-use std::net::IpAddr;
-use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
+
+pub use self::credentials::CredentialsError;
+pub(crate) use self::credentials::ProxyCredentials;
+use super::{
+    address::Reach,
+    tcp::{self, TcpError},
+};
 
 /// How connections to one upstream leave this machine.
 #[derive(Clone)]

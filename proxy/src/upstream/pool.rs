@@ -7,17 +7,22 @@
 //! shared, up to as many streams as fit into their window. Taking one costs a lock
 //! and a look at the clock; a sweep closes those that nobody used for a while.
 
-use super::contradiction::Contradicted;
-use super::socket::Heard;
-use crate::inbound::Inbound;
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
 use http::HeaderMap;
 use hyper::client::conn::{http1, http2};
 use keyside_credentials::CredentialId;
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
 use tokio::sync::Notify;
+
+use super::{contradiction::Contradicted, socket::Heard};
+use crate::inbound::Inbound;
 
 /// The pools of one host, by credential.
 #[derive(Default)]
@@ -363,8 +368,9 @@ pub(super) const STREAMS: usize = 64;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use http::HeaderValue;
+
+    use super::*;
 
     #[test]
     fn a_connection_lies_idle_for_less_than_its_peer_keeps_it() {

@@ -11,17 +11,15 @@
 //!
 //! Never a POST whose bytes may have been read, and never a body of which a part is gone.
 
-use super::SendError;
-use super::contradiction::Contradicted;
-use super::pool::Connection;
-use super::socket::Heard;
-use crate::inbound::Inbound;
+use std::{error::Error, time::Duration};
+
 use http::{Method, Request};
 use http_body::Body;
 use hyper::client::conn::TrySendError;
-use std::error::Error;
-use std::time::Duration;
 use tokio::time::sleep;
+
+use super::{SendError, contradiction::Contradicted, pool::Connection, socket::Heard};
+use crate::inbound::Inbound;
 
 /// A copy of a request, and what has to be so before it is sent.
 pub(super) struct Resend {

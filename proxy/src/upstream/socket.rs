@@ -10,16 +10,26 @@
 //! - A slow client bounds what is buffered for it: hyper's read buffer grows as far as a head may be long, and here one
 //!   read returns [`READ_AT_ONCE`] bytes at most, so that it grows to twice as many.
 
-use super::Slot;
-use super::contradiction::{Contradicted, Witness};
-use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep};
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep},
+};
+
+use super::{
+    Slot,
+    contradiction::{Contradicted, Witness},
+};
 
 /// A connected socket, or TLS over one.
 pub(super) struct Socket<S> {

@@ -1,14 +1,20 @@
 //! Opens TCP connections: resolve, check, and connect to one of the very addresses that were checked.
 
-use super::address::Reach;
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
 use keyside_config::is_metadata_host;
 use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
-use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
-use tokio::net::{TcpStream, lookup_host};
-use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::{
+    net::{TcpStream, lookup_host},
+    task::JoinSet,
+    time::timeout,
+};
+
+use super::address::Reach;
 
 /// Why there is no TCP connection.
 #[derive(Debug, thiserror::Error)]

@@ -1,17 +1,24 @@
 //! Connects to a provider's host once, as requests do: name, connection, egress proxy, TLS. The one request that is sent is
 //! `HEAD /` without a key, for the date that its answer has.
 
-use super::dial::{ConnectError, Dialer};
-use super::pool::Connection;
-use super::tcp::TcpError;
-use super::{EgressRoute, Slot, story};
-use crate::inbound::Inbound;
-use bytes::Bytes;
-use http::header::{DATE, HOST, USER_AGENT};
-use http::{HeaderValue, Method, Request};
-use keyside_config::BaseUrl;
 use std::time::Duration;
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Method, Request,
+    header::{DATE, HOST, USER_AGENT},
+};
+use keyside_config::BaseUrl;
 use tokio::time::{Instant, timeout_at};
+
+use super::{
+    EgressRoute, Slot,
+    dial::{ConnectError, Dialer},
+    pool::Connection,
+    story,
+    tcp::TcpError,
+};
+use crate::inbound::Inbound;
 
 /// A provider that can be reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,8 +113,9 @@ const OURSELVES: HeaderValue =
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::io;
+
+    use super::*;
 
     #[test]
     fn what_failed_is_told_with_its_causes_and_a_remedy_of_its_own() {

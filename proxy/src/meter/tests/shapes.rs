@@ -4,10 +4,9 @@
 //! AWS event stream (a line a message: its type, its payload), a WebSocket (a line a message; binary ones in `.wsb`).
 //! Nearly every one has a lure in it: content that looks like usage.
 
+use std::{collections::BTreeSet, fs, path::PathBuf};
+
 use super::*;
-use std::collections::BTreeSet;
-use std::fs;
-use std::path::PathBuf;
 
 const SHAPES: &[(&str, Figures)] = &[
     (

@@ -1,6 +1,7 @@
+use keyside_credentials::Secret;
+
 use super::*;
 use crate::websocket::Frames;
-use keyside_credentials::Secret;
 
 const SECRET: &str = "sk-wsCanary+0123456789";
 

@@ -2,16 +2,21 @@
 //!
 //! hyper asks and reads the answer: hyper-util's `Tunnel` tells neither the status of a refusal nor that bytes followed it.
 
-use super::{ProxyCredentials, Tunnel, TunnelError};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::Empty;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper::upgrade::{self, Upgraded};
+use hyper::{
+    client::conn::http1::{self, SendRequest},
+    upgrade::{self, Upgraded},
+};
 use hyper_util::rt::TokioIo;
 use keyside_config::BaseUrl;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::try_join;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    try_join,
+};
+
+use super::{ProxyCredentials, Tunnel, TunnelError};
 
 /// Asks the proxy behind `stream` for a connection to the host of `base`.
 pub(super) async fn open<S>(
@@ -80,8 +85,9 @@ const HEAD_FIELDS: usize = 100;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
 
     const TARGET: &str = "https://[2606:4700::1]";
 

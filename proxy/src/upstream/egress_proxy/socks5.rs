@@ -3,11 +3,12 @@
 //! The upstream's name goes to the proxy as it is. Written here because hyper-util's `SocksV5` reads beyond its own
 //! messages, and its error type cannot be named, so a refusal could not be told from a wrong password.
 
-use super::{ProxyCredentials, TunnelError};
+use std::{fmt, net::IpAddr};
+
 use keyside_config::BaseUrl;
-use std::fmt;
-use std::net::IpAddr;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::{ProxyCredentials, TunnelError};
 
 /// What a proxy answers instead of a connection (RFC 1928 section 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,8 +138,9 @@ const IPV6: u8 = 4;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use tokio::io::duplex;
+
+    use super::*;
 
     const NO_PASSWORD: &[u8] = &[5, 0];
     const CONNECTED: &[u8] = &[5, 0, 0, 1, 10, 0, 0, 1, 0, 80];
