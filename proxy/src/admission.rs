@@ -26,10 +26,10 @@ use keyside_config::{EnvironmentPin, ListenAddress, Listener, Proxy};
 use keyside_credentials::Environment;
 use percent_encoding::percent_decode_str;
 
-use crate::{hop::is_plainly_chunked, names, refusal::Refusal, upgrade::is_websocket};
+use crate::{headers, hop::is_only_chunked, refusal::Refusal, upgrade::is_websocket};
 
 /// The rules of one listener.
-pub(crate) struct Door {
+pub(crate) struct ListenerPolicy {
     /// Names the `Host` header may hold, in lower case; `None` on a Unix socket,
     /// which no web page can reach.
     hosts: Option<Vec<String>>,
@@ -48,7 +48,7 @@ pub(crate) struct Admitted<'a> {
     pub(crate) tag: Option<&'a str>,
 }
 
-impl Door {
+impl ListenerPolicy {
     pub(crate) fn new(listener: &Listener, bound: Option<SocketAddr>, proxy: &Proxy) -> Self {
         let hosts = match listener.address {
             ListenAddress::Unix(_) => None,
@@ -79,17 +79,17 @@ impl Door {
     }
 
     /// Whether it has an address that a URL can name; a Unix socket has none.
-    pub(crate) fn has_names(&self) -> bool {
+    pub(crate) fn has_url(&self) -> bool {
         self.hosts.is_some()
     }
 
     /// Whether it may be used for this workspace, if there is one.
-    pub(crate) fn serves(&self, workspace: &str) -> bool {
+    pub(crate) fn allows_workspace(&self, workspace: &str) -> bool {
         self.workspaces.is_empty() || self.workspaces.iter().any(|known| known == workspace)
     }
 
     /// The environment that it is pinned to.
-    pub(crate) fn environment(&self) -> Option<Environment> {
+    pub(crate) fn pinned_environment(&self) -> Option<Environment> {
         match self.environment {
             EnvironmentPin::Any => None,
             EnvironmentPin::Live => Some(Environment::Live),
@@ -99,7 +99,7 @@ impl Door {
 
     /// Decides who speaks. Says nothing yet of what is asked for.
     pub(crate) fn recognise(&self, head: &Parts) -> Result<(), Refusal> {
-        let host = the_host(head)?;
+        let host = host_name(head)?;
         let ours = |name: &String| name.eq_ignore_ascii_case(host);
         if self
             .hosts
@@ -108,14 +108,14 @@ impl Door {
         {
             return Err(Refusal::HostNotAllowed);
         }
-        let mut signs = BROWSER_SIGNS.iter();
-        if signs.any(|sign| head.headers.contains_key(sign)) && !is_from_here(head) {
+        let mut signs = BROWSER_HEADERS.iter();
+        if signs.any(|sign| head.headers.contains_key(sign)) && !is_own_websocket_handshake(head) {
             return Err(Refusal::BrowserNotAllowed);
         }
-        if self.hosts.is_some() && !is_loopback(host) && may_be_a_page(head) {
-            return Err(Refusal::PageNotRuledOut);
+        if self.hosts.is_some() && !is_loopback(host) && may_be_a_web_page(head) {
+            return Err(Refusal::BrowserNotExcluded);
         }
-        well_formed(head)
+        check_target(head)
     }
 
     /// Decides for which workspace, out of the tag headers, the path and the
@@ -126,17 +126,23 @@ impl Door {
         path_tag: Option<&'a str>,
     ) -> Result<Admitted<'a>, Refusal> {
         let workspace = self.workspace(fields, path_tag)?;
-        if !self.serves(workspace) {
+        if !self.allows_workspace(workspace) {
             return Err(Refusal::WorkspaceNotAllowed);
         }
         Ok(Admitted {
             workspace,
-            label: only(fields, &names::LABEL)?.map(unescape).transpose()?,
-            environment: only(fields, &names::ENVIRONMENT)?
+            label: single_value(fields, &headers::LABEL)?
+                .map(decode_label)
+                .transpose()?,
+            environment: single_value(fields, &headers::ENVIRONMENT)?
                 .map(environment)
                 .transpose()?,
-            run_id: only(fields, &names::RUN)?.map(short).transpose()?,
-            tag: only(fields, &names::TAG)?.map(short).transpose()?,
+            run_id: single_value(fields, &headers::RUN)?
+                .map(check_length)
+                .transpose()?,
+            tag: single_value(fields, &headers::TAG)?
+                .map(check_length)
+                .transpose()?,
         })
     }
 
@@ -147,7 +153,7 @@ impl Door {
     ) -> Result<&'a str, Refusal> {
         let mut tag = path_tag;
         for name in &self.tag_headers {
-            match (tag, only(fields, name)?) {
+            match (tag, single_value(fields, name)?) {
                 (Some(tag), Some(other)) if tag != other => return Err(AMBIGUOUS_WORKSPACE),
                 (None, found) => tag = found,
                 _ => {}
@@ -162,7 +168,7 @@ impl Door {
 }
 
 /// The one host the request names, without its port.
-fn the_host(head: &Parts) -> Result<&str, Refusal> {
+fn host_name(head: &Parts) -> Result<&str, Refusal> {
     let mut fields = head.headers.get_all(HOST).iter();
     let field = fields
         .next()
@@ -186,8 +192,8 @@ fn the_host(head: &Parts) -> Result<&str, Refusal> {
 
 /// Whether it is a WebSocket handshake of a program whose library fills in `Origin`: the listener's own, which has no pages,
 /// and without the other headers that browsers add.
-fn is_from_here(head: &Parts) -> bool {
-    let mut others = BROWSER_SIGNS.iter().filter(|sign| **sign != ORIGIN);
+fn is_own_websocket_handshake(head: &Parts) -> bool {
+    let mut others = BROWSER_HEADERS.iter().filter(|sign| **sign != ORIGIN);
     let has_others = others.any(|sign| head.headers.contains_key(sign))
         || head.headers.contains_key("sec-fetch-mode");
     let value = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
@@ -226,29 +232,29 @@ fn is_loopback(host: &str) -> bool {
 
 /// Whether a page could have sent this without a preflight and without an `Origin`, which browsers send with every method
 /// but GET and HEAD (Fetch section 3.2). Of the headers that rule it out, each is one that SDKs send or can be told to.
-fn may_be_a_page(head: &Parts) -> bool {
+fn may_be_a_web_page(head: &Parts) -> bool {
     let sends_origin = matches!(
         head.method,
         Method::POST | Method::PUT | Method::PATCH | Method::DELETE
     );
     !sends_origin
-        && !PREFLIGHTED
+        && !PREFLIGHT_HEADERS
             .iter()
             .filter_map(|name| head.headers.get(name))
-            .any(|value| !is_of_a_browser(value))
+            .any(|value| !is_browser_authentication(value))
 }
 
 /// Whether a browser may have attached these credentials by itself, having asked a person for a password.
-fn is_of_a_browser(value: &HeaderValue) -> bool {
+fn is_browser_authentication(value: &HeaderValue) -> bool {
     let scheme = value.as_bytes().split(u8::is_ascii_whitespace).next();
     scheme.is_some_and(|scheme| {
         let named = |known: &str| scheme.eq_ignore_ascii_case(known.as_bytes());
-        BY_BROWSERS.iter().any(|known| named(known))
+        BROWSER_SCHEMES.iter().any(|known| named(known))
     })
 }
 
 /// Schemes of `Authorization` for which browsers ask a person (RFC 7617, 7616, 4559).
-const BY_BROWSERS: [&str; 4] = ["basic", "digest", "negotiate", "ntlm"];
+const BROWSER_SCHEMES: [&str; 4] = ["basic", "digest", "negotiate", "ntlm"];
 
 fn host_of(address: SocketAddr) -> String {
     match address {
@@ -259,7 +265,7 @@ fn host_of(address: SocketAddr) -> String {
 
 /// Origin-form targets in visible ASCII (RFC 9112 section 3.2.1): no proxy
 /// requests, no tunnels, nothing that reads as another destination.
-fn well_formed(head: &Parts) -> Result<(), Refusal> {
+fn check_target(head: &Parts) -> Result<(), Refusal> {
     if head.method == Method::CONNECT {
         return Err(Refusal::RequestMalformed(
             "asks for a tunnel; Keyside is no forward proxy",
@@ -271,7 +277,7 @@ fn well_formed(head: &Parts) -> Result<(), Refusal> {
             "has a target that is no plain path; Keyside is no forward proxy",
         ));
     }
-    if !is_plainly_chunked(&head.headers) {
+    if !is_only_chunked(&head.headers) {
         return Err(Refusal::RequestMalformed(
             "has a Transfer-Encoding other than chunked",
         ));
@@ -286,7 +292,7 @@ fn well_formed(head: &Parts) -> Result<(), Refusal> {
 }
 
 /// The value of a header that may come once, in visible ASCII.
-fn only<'a>(fields: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Refusal> {
+fn single_value<'a>(fields: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Refusal> {
     let mut values = fields.get_all(name).iter();
     let value = values.next().map(|value| value.to_str());
     if values.next().is_some() {
@@ -299,7 +305,7 @@ fn only<'a>(fields: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>,
 }
 
 /// Labels outside ASCII come percent-encoded, as they go out in responses.
-fn unescape(label: &str) -> Result<Cow<'_, str>, Refusal> {
+fn decode_label(label: &str) -> Result<Cow<'_, str>, Refusal> {
     let unreadable = Refusal::RequestMalformed("has an X-Keyside-Label that is not valid UTF-8");
     percent_decode_str(label)
         .decode_utf8()
@@ -316,8 +322,8 @@ fn environment(text: &str) -> Result<Environment, Refusal> {
     }
 }
 
-fn short(text: &str) -> Result<&str, Refusal> {
-    match text.len() <= LONGEST_NOTE {
+fn check_length(text: &str) -> Result<&str, Refusal> {
+    match text.len() <= MAX_TAG {
         true => Ok(text),
         false => Err(Refusal::RequestMalformed(
             "has an X-Keyside-Run or X-Keyside-Tag of more than 128 characters",
@@ -326,9 +332,9 @@ fn short(text: &str) -> Result<&str, Refusal> {
 }
 
 /// What only browsers send. Not `Sec-Fetch-Mode`: Node's own `fetch` sends it too (undici, `lib/web/fetch/util.js`).
-static BROWSER_SIGNS: [HeaderName; 7] = [
+static BROWSER_HEADERS: [HeaderName; 7] = [
     ORIGIN,
-    names::SEC_FETCH_SITE,
+    headers::SEC_FETCH_SITE,
     HeaderName::from_static("sec-fetch-dest"),
     HeaderName::from_static("sec-fetch-user"),
     HeaderName::from_static("sec-ch-ua"),
@@ -337,15 +343,15 @@ static BROWSER_SIGNS: [HeaderName; 7] = [
 ];
 
 /// None of them is CORS-safelisted (Fetch section 2.2.2), nor one that a browser sets by itself.
-static PREFLIGHTED: [HeaderName; 5] = [
+static PREFLIGHT_HEADERS: [HeaderName; 5] = [
     AUTHORIZATION,
     HeaderName::from_static("x-api-key"),
     HeaderName::from_static("api-key"),
     HeaderName::from_static("x-goog-api-key"),
-    names::WORKSPACE,
+    headers::WORKSPACE,
 ];
 
-const LONGEST_NOTE: usize = 128;
+const MAX_TAG: usize = 128;
 const BAD_HOST: Refusal = Refusal::RequestMalformed("has a Host header that is not well-formed");
 const AMBIGUOUS_WORKSPACE: Refusal = Refusal::RequestMalformed("names two workspaces");
 

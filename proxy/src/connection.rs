@@ -18,14 +18,8 @@ use tokio::{
 };
 
 use crate::{
-    client_socket,
-    deadline::{Activity, Deadlined},
-    drain::Drain,
-    framing::Framing,
-    gateway::Gateway,
-    head_limits::HeadLimits,
-    reclaim::Reclaim,
-    seldom::Word,
+    activity::Activity, client_socket, deadline::DeadlineStream, drain::Drain, framing::Framing,
+    gateway::Gateway, head_limits::HeadLimits, reclaim::MemoryReclaimer, wakers::OneShot,
 };
 
 /// Serves the connections of one listener.
@@ -38,11 +32,11 @@ pub(crate) struct Connections {
     /// User ids that may connect; empty accepts all.
     peers: Vec<u32>,
     /// How many more clients there may be, over all listeners.
-    room: Arc<Semaphore>,
+    connection_limit: Arc<Semaphore>,
     /// How many more of those beyond can be told so.
-    beyond: Semaphore,
+    rejection_slots: Semaphore,
     drain: Drain,
-    reclaim: Arc<Reclaim>,
+    reclaim: Arc<MemoryReclaimer>,
 }
 
 impl Connections {
@@ -50,8 +44,8 @@ impl Connections {
         gateway: Gateway,
         peers: Vec<u32>,
         (deadlines, limits): (&Deadlines, &Limits),
-        room: Arc<Semaphore>,
-        (drain, reclaim): (Drain, Arc<Reclaim>),
+        connection_limit: Arc<Semaphore>,
+        (drain, reclaim): (Drain, Arc<MemoryReclaimer>),
     ) -> Self {
         Self {
             gateway: Arc::new(gateway),
@@ -59,8 +53,8 @@ impl Connections {
             deadlines: deadlines.clone(),
             head_limit: limits.header_bytes,
             peers,
-            room,
-            beyond: Semaphore::new(TOLD_AT_ONCE),
+            connection_limit,
+            rejection_slots: Semaphore::new(MAX_CONCURRENT_REJECTIONS),
             drain,
             reclaim,
         }
@@ -73,35 +67,36 @@ impl Connections {
 
     /// Tells a client that there is no place for it. Whatever version of HTTP it speaks, it is answered in HTTP/1.1, and
     /// what it sends is read for a moment: closing with bytes unread would take the answer back.
-    async fn turn_away(&self, mut stream: Stream) {
+    async fn reject(&self, mut stream: Stream) {
         tracing::warn!("client turned away: `proxy.limits.connections` are open already");
-        let Ok(_place) = self.beyond.try_acquire() else {
+        let Ok(_slot) = self.rejection_slots.try_acquire() else {
             return;
         };
-        let telling = async {
+        let rejection = async {
             let mut request = [0; 1024];
             let _ = stream.read(&mut request).await?;
-            stream.write_all(NO_PLACE).await?;
+            stream.write_all(CONNECTION_LIMIT_RESPONSE).await?;
             stream.shutdown().await?;
             while stream.read(&mut request).await? > 0 {}
             io::Result::Ok(())
         };
         // A client that does not even take this answer is closed without.
-        let _ = timeout(TELL_FOR, telling).await;
+        let _ = timeout(REJECTION_TIMEOUT, rejection).await;
     }
 
-    async fn serve(&self, stream: Stream, place: OwnedSemaphorePermit) {
+    async fn serve(&self, stream: Stream, permit: OwnedSemaphorePermit) {
         let known_peer = self.accepts(&stream);
-        let activity = Activity::new(self.drain.clone(), place);
+        let activity = Activity::new(self.drain.clone(), permit);
         let framing = Framing::new(self.head_limit);
-        let socket = Deadlined::new(stream, activity.clone(), &self.deadlines, framing)
-            .watching(client_socket::unacknowledged_by)
-            .resetting(client_socket::reset_when_closed);
+        let socket = DeadlineStream::new(stream, activity.clone(), &self.deadlines, framing)
+            .with_unacknowledged(client_socket::unacknowledged_by)
+            .with_reset(client_socket::reset_when_closed);
         let service = service_fn(|request: Request<Incoming>| {
-            let busy = activity.receive(&request);
+            let in_flight = activity.receive(&request);
             let gateway = self.gateway.clone();
             // Boxed, since hyper keeps room for it for as long as the connection is open, and an answer on its way needs none.
-            let answer = Box::pin(async move { gateway.answer(request, busy, known_peer).await });
+            let answer =
+                Box::pin(async move { gateway.answer(request, in_flight, known_peer).await });
             async move { Ok::<_, Infallible>(answer.await) }
         });
         let connection = self
@@ -109,7 +104,7 @@ impl Connections {
             .serve_connection_with_upgrades(TokioIo::new(socket), service);
         let mut connection = pin!(connection);
         let leaving = pin!(self.drain.begun());
-        let mut leaving = Word::new(leaving);
+        let mut leaving = OneShot::new(leaving);
         tokio::select! {
             biased;
             // An error here is the client's: it left, stalled, or spoke no HTTP.
@@ -126,12 +121,12 @@ impl Connections {
 #[async_trait]
 impl ServerApp for Connections {
     async fn process_new(self: &Arc<Self>, stream: Stream, _: &ShutdownWatch) -> Option<Stream> {
-        match self.room.clone().try_acquire_owned() {
-            Ok(place) => {
-                self.serve(stream, place).await;
-                self.reclaim.soon();
+        match self.connection_limit.clone().try_acquire_owned() {
+            Ok(permit) => {
+                self.serve(stream, permit).await;
+                self.reclaim.schedule();
             }
-            Err(_) => self.turn_away(stream).await,
+            Err(_) => self.reject(stream).await,
         }
         None
     }
@@ -156,7 +151,7 @@ fn http(limits: &Limits) -> auto::Builder<TokioExecutor> {
 }
 
 /// As a refusal with the code `overloaded` looks, in the shape of most providers: none was asked yet.
-const NO_PLACE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
+const CONNECTION_LIMIT_RESPONSE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     content-type: application/json\r\n\
     cache-control: no-store\r\n\
     retry-after: 1\r\n\
@@ -166,8 +161,8 @@ const NO_PLACE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     {\"code\":\"overloaded\",\"error\":{\"message\":\"Keyside has no room for another connection: \
     proxy.limits.connections are open. Try again.\",\"type\":\"server_error\",\"param\":null,\
     \"code\":\"overloaded\"}}";
-const TOLD_AT_ONCE: usize = 16;
-const TELL_FOR: Duration = Duration::from_secs(1);
+const MAX_CONCURRENT_REJECTIONS: usize = 16;
+const REJECTION_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What is kept of one answer for an HTTP/2 client that does not read it, in bytes; hyper 1.12 keeps 400 KiB. Besides
 /// it one piece as it came from upstream.

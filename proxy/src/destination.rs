@@ -19,7 +19,7 @@ use crate::{
     metrics::{Metrics, ProviderMetrics},
     quota::Quota,
     refusal::{Refusal, Sent},
-    upstream::{AllPools, Dialer, Places, Upstream},
+    upstream::{AllPools, ConnectionQuotas, Dialer, Upstream},
 };
 
 /// All destinations by provider id.
@@ -35,14 +35,14 @@ pub(crate) struct Destination {
     pub(crate) metrics: ProviderMetrics,
     pub(crate) first_byte: Duration,
     pub(crate) stream_idle: Duration,
-    place: Place,
+    target: UpstreamTarget,
     egress: Arc<Egress>,
     dialer: Arc<Dialer>,
-    places: Places,
+    quotas: ConnectionQuotas,
 }
 
 /// Where a provider is reached.
-enum Place {
+enum UpstreamTarget {
     /// At one host; at none, if HTTP cannot carry its name.
     Fixed(Option<Arc<Upstream>>),
     /// At a host of each credential's own: by endpoint, as they come up.
@@ -50,17 +50,17 @@ enum Place {
 }
 
 /// What all destinations of the process share: how connections to them are opened, and how many there may be.
-pub(crate) struct Outward {
+pub(crate) struct SharedResources {
     egress: Arc<Egress>,
     dialer: Arc<Dialer>,
-    all: Arc<Quota>,
+    process_wide: Arc<Quota>,
     requests: Arc<Quota>,
     pools: Arc<AllPools>,
     by_provider: HashMap<Box<str>, Arc<Quota>>,
     credentials: Arc<CredentialNames>,
 }
 
-impl Outward {
+impl SharedResources {
     /// `requests` are those that there may be in flight.
     pub(crate) fn new(
         catalogue: &Catalogue,
@@ -79,7 +79,7 @@ impl Outward {
         Self {
             egress: egress.clone(),
             dialer: Arc::new(dialer),
-            all: Quota::new(limits.upstream_connections),
+            process_wide: Quota::new(limits.upstream_connections),
             requests,
             pools: Arc::default(),
             by_provider: catalogue.iter().map(quota).collect(),
@@ -87,11 +87,11 @@ impl Outward {
         }
     }
 
-    fn places(&self, provider: &str) -> Places {
-        let here = self.by_provider.get(provider);
-        Places {
-            all: self.all.clone(),
-            here: here.unwrap_or(&self.all).clone(),
+    fn quotas(&self, provider: &str) -> ConnectionQuotas {
+        let destination = self.by_provider.get(provider);
+        ConnectionQuotas {
+            process_wide: self.process_wide.clone(),
+            destination: destination.unwrap_or(&self.process_wide).clone(),
             pools: self.pools.clone(),
             requests: self.requests.clone(),
         }
@@ -103,10 +103,10 @@ impl Destinations {
         catalogue: &Catalogue,
         deadlines: &Deadlines,
         metrics: &Metrics,
-        outward: &Outward,
+        shared: &SharedResources,
     ) -> Self {
         let ready = |provider: &Arc<Provider>| {
-            let destination = Destination::new(provider.clone(), deadlines, metrics, outward);
+            let destination = Destination::new(provider.clone(), deadlines, metrics, shared);
             (provider.id.as_str().into(), Arc::new(destination))
         };
         Self(catalogue.iter().map(ready).collect())
@@ -122,23 +122,23 @@ impl Destination {
         provider: Arc<Provider>,
         deadlines: &Deadlines,
         metrics: &Metrics,
-        outward: &Outward,
+        shared: &SharedResources,
     ) -> Self {
-        let places = outward.places(provider.id.as_str());
-        let place = match &provider.upstream {
+        let quotas = shared.quotas(provider.id.as_str());
+        let target = match &provider.upstream {
             config::Upstream::Fixed(base) => {
-                let route = outward.egress.route(&provider, base);
-                let dialer = outward.dialer.clone();
-                let upstream = Upstream::new(base.clone(), route, dialer, places.clone());
-                Place::Fixed(upstream.map(Arc::new))
+                let route = shared.egress.route(&provider, base);
+                let dialer = shared.dialer.clone();
+                let upstream = Upstream::new(base.clone(), route, dialer, quotas.clone());
+                UpstreamTarget::Fixed(upstream.map(Arc::new))
             }
             config::Upstream::PerCredential(rule) => {
-                Place::PerCredential(rule.clone(), RwLock::default())
+                UpstreamTarget::PerCredential(rule.clone(), RwLock::default())
             }
         };
         Self {
             id: provider.id.as_str().into(),
-            credentials: outward.credentials.clone(),
+            credentials: shared.credentials.clone(),
             usage: Arc::new(meter::Rules::new(&provider.usage)),
             metrics: metrics.provider(provider.id.as_str()),
             first_byte: provider
@@ -149,10 +149,10 @@ impl Destination {
                 .deadlines
                 .stream_idle
                 .unwrap_or(deadlines.stream_idle),
-            place,
-            egress: outward.egress.clone(),
-            dialer: outward.dialer.clone(),
-            places,
+            target,
+            egress: shared.egress.clone(),
+            dialer: shared.dialer.clone(),
+            quotas,
             provider,
         }
     }
@@ -160,16 +160,16 @@ impl Destination {
     /// Where a request with this credential goes. The endpoint was checked when
     /// the credential was saved; it is checked again, against today's rule.
     pub(crate) fn upstream(&self, endpoint: Option<&str>) -> Result<Arc<Upstream>, Refusal> {
-        let upstream = match &self.place {
-            Place::Fixed(upstream) => upstream.clone(),
-            Place::PerCredential(rule, known) => {
-                endpoint.and_then(|endpoint| self.at(endpoint, rule, known))
+        let upstream = match &self.target {
+            UpstreamTarget::Fixed(upstream) => upstream.clone(),
+            UpstreamTarget::PerCredential(rule, known) => {
+                endpoint.and_then(|endpoint| self.per_credential(endpoint, rule, known))
             }
         };
         upstream.ok_or(Refusal::UpstreamUnreachable(Sent::No))
     }
 
-    fn at(
+    fn per_credential(
         &self,
         endpoint: &str,
         rule: &EndpointRule,
@@ -182,8 +182,8 @@ impl Destination {
         drop(found);
         let base = rule.accept(endpoint).ok()?;
         let route = self.egress.route(&self.provider, &base);
-        let (dialer, places) = (self.dialer.clone(), self.places.clone());
-        let new = Arc::new(Upstream::new(base, route, dialer, places)?);
+        let (dialer, quotas) = (self.dialer.clone(), self.quotas.clone());
+        let new = Arc::new(Upstream::new(base, route, dialer, quotas)?);
         let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
         Some(known.entry(endpoint.into()).or_insert(new).clone())
     }

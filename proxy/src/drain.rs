@@ -109,7 +109,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::seldom::tests::Woken;
+    use crate::wakers::tests::WakeCounter;
 
     #[test]
     fn a_phase_never_goes_back() {
@@ -121,7 +121,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_hears_of_leaving_and_of_nothing_before() {
-        let (drain, task) = (Drain::default(), Arc::<Woken>::default());
+        let (drain, task) = (Drain::default(), Arc::<WakeCounter>::default());
         let waker = Waker::from(task.clone());
         let mut begun = pin!(drain.begun());
         let mut heard = || begun.as_mut().poll(&mut Context::from_waker(&waker));

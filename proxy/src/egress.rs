@@ -21,14 +21,16 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 pub use self::variables::ProxyVariables;
-use self::{roots::AddedRoots, variables::Exempt};
-use crate::upstream::{CredentialsError, EgressProxy, EgressRoute, ProxyCredentials, Reach};
+use self::{roots::AddedRoots, variables::NoProxy};
+use crate::upstream::{
+    AddressPolicy, CredentialsError, EgressProxy, EgressRoute, ProxyCredentials,
+};
 
 /// The routes to providers, and the authorities that are trusted on each.
 pub struct Egress {
-    usual: Choice,
+    default: RouteChoice,
     /// Of the providers whose settings choose another.
-    own: HashMap<Box<str>, Choice>,
+    overrides: HashMap<Box<str>, RouteChoice>,
     direct: Arc<RootCertStore>,
     proxied: Arc<RootCertStore>,
 }
@@ -82,7 +84,7 @@ pub enum EgressError {
     /// Neither the system's store nor `SSL_CERT_FILE` nor `egress.ca_file` holds one.
     #[error(
         "no trusted certificates found{}; install ca-certificates, or name a file of them in SSL_CERT_FILE",
-        in_brackets(.0)
+        parenthesised(.0)
     )]
     NoRoots(String),
 }
@@ -98,14 +100,14 @@ impl Egress {
         catalogue: &Catalogue,
         variables: &ProxyVariables,
     ) -> Result<Self, EgressError> {
-        let usual = Choice::of(settings, &settings.proxy, "egress.proxy", variables)?;
-        let mut own = HashMap::new();
+        let default = RouteChoice::of(settings, &settings.proxy, "egress.proxy", variables)?;
+        let mut overrides = HashMap::new();
         for provider in catalogue.iter() {
             if let Some(choice) = &provider.egress {
                 let id = provider.id.as_str();
                 let setting = format!("providers.{id}.egress");
-                let choice = Choice::of(settings, choice, &setting, variables)?;
-                own.insert(id.into(), choice);
+                let choice = RouteChoice::of(settings, choice, &setting, variables)?;
+                overrides.insert(id.into(), choice);
             }
         }
         let added = AddedRoots::read(settings.ca_file.as_deref())?;
@@ -115,8 +117,8 @@ impl Egress {
             Roots::System => direct.clone(),
         };
         Ok(Self {
-            usual,
-            own,
+            default,
+            overrides,
             direct,
             proxied,
         })
@@ -126,8 +128,8 @@ impl Egress {
     #[cfg(test)]
     pub(crate) fn direct() -> Self {
         Self {
-            usual: Choice::direct("a test"),
-            own: HashMap::new(),
+            default: RouteChoice::direct("a test"),
+            overrides: HashMap::new(),
             direct: Arc::new(RootCertStore::empty()),
             proxied: Arc::new(RootCertStore::empty()),
         }
@@ -135,10 +137,10 @@ impl Egress {
 
     /// The usual route first, then the providers that take another.
     pub fn effective(&self, catalogue: &Catalogue) -> Vec<EffectiveEgress> {
-        let usual = EffectiveEgress {
+        let default = EffectiveEgress {
             provider: None,
-            via: self.usual.via(),
-            because: self.usual.because.clone(),
+            via: self.default.via(),
+            because: self.default.because.clone(),
         };
         let others = catalogue.iter().map(|provider| {
             let choice = self.choice(provider);
@@ -152,8 +154,8 @@ impl Egress {
                 because: exception.map_or_else(|| choice.because.clone(), str::to_owned),
             }
         });
-        let others: Vec<_> = others.filter(|other| other.via != usual.via).collect();
-        std::iter::once(usual).chain(others).collect()
+        let others: Vec<_> = others.filter(|other| other.via != default.via).collect();
+        std::iter::once(default).chain(others).collect()
     }
 
     /// How a provider's host is reached.
@@ -163,8 +165,8 @@ impl Egress {
             Some(proxy) if choice.exception(provider, base).is_none() => {
                 EgressRoute::Proxied(proxy.clone())
             }
-            _ if provider.allow_private => EgressRoute::Direct(Reach::Private),
-            _ => EgressRoute::Direct(Reach::Public),
+            _ if provider.allow_private => EgressRoute::Direct(AddressPolicy::Private),
+            _ => EgressRoute::Direct(AddressPolicy::Public),
         }
     }
 
@@ -178,22 +180,24 @@ impl Egress {
         tls(&self.proxied)
     }
 
-    fn choice(&self, provider: &Provider) -> &Choice {
-        self.own.get(provider.id.as_str()).unwrap_or(&self.usual)
+    fn choice(&self, provider: &Provider) -> &RouteChoice {
+        self.overrides
+            .get(provider.id.as_str())
+            .unwrap_or(&self.default)
     }
 }
 
 /// What one value of `egress` comes to.
-struct Choice {
+struct RouteChoice {
     /// None: directly.
     proxy: Option<Arc<EgressProxy>>,
     /// The hosts that the environment exempts from it.
-    exempt: Option<Exempt>,
+    no_proxy: Option<NoProxy>,
     /// The setting or the variable that decided.
     because: String,
 }
 
-impl Choice {
+impl RouteChoice {
     /// `setting` is the name of the one that holds `choice`.
     fn of(
         settings: &config::Egress,
@@ -206,7 +210,7 @@ impl Choice {
             config::EgressProxy::Environment => match variables.proxy()? {
                 Some((name, proxy)) => Ok(Self {
                     proxy: Some(Arc::new(proxy)),
-                    exempt: variables.exempt(),
+                    no_proxy: variables.no_proxy(),
                     because: name.to_owned(),
                 }),
                 None => Ok(Self::direct("no proxy in the environment")),
@@ -221,7 +225,7 @@ impl Choice {
                 let credentials = file.map(credentials).transpose()?;
                 Ok(Self {
                     proxy: Some(Arc::new(EgressProxy::new(url.clone(), credentials))),
-                    exempt: None,
+                    no_proxy: None,
                     because: setting.to_owned(),
                 })
             }
@@ -231,7 +235,7 @@ impl Choice {
     fn direct(because: &str) -> Self {
         Self {
             proxy: None,
-            exempt: None,
+            no_proxy: None,
             because: because.to_owned(),
         }
     }
@@ -254,13 +258,13 @@ impl Choice {
             (base.is_odd_address(), "an address in an unusual form"),
         ];
         let rule = rules.iter().find(|(applies, _)| *applies);
-        let exempt = || self.exempt.as_ref()?.covers(base);
-        rule.map(|(_, because)| *because).or_else(exempt)
+        let no_proxy = || self.no_proxy.as_ref()?.exempts(base);
+        rule.map(|(_, because)| *because).or_else(no_proxy)
     }
 }
 
 /// Not every system says why it has none.
-fn in_brackets(why: &str) -> String {
+fn parenthesised(why: &str) -> String {
     match why {
         "" => String::new(),
         why => format!(" ({why})"),

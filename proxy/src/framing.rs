@@ -35,7 +35,7 @@ enum State {
     Chunked(Chunked),
     Http2(Http2),
     /// A tunnel's bytes, or those behind a head that hyper refuses.
-    Unread,
+    Unchecked,
 }
 
 /// What is wrong with the client's bytes.
@@ -65,8 +65,8 @@ impl Framing {
     }
 
     /// What follows is a tunnel's.
-    pub(crate) fn end(&mut self) {
-        self.state = State::Unread;
+    pub(crate) fn stop(&mut self) {
+        self.state = State::Unchecked;
     }
 
     /// Looks at the bytes that came next. Where they are at fault, tells how many of them belong to what came before: a
@@ -83,7 +83,7 @@ impl Framing {
     /// Takes what it can of `bytes`, which are not empty, and returns the rest.
     fn advance<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], FramingError> {
         match &mut self.state {
-            State::Unread => Ok(&[]),
+            State::Unchecked => Ok(&[]),
             State::Http2(http2) => http2.check(bytes).map(|()| &bytes[bytes.len()..]),
             State::Length(left) => {
                 let taken = usize::try_from(*left).unwrap_or(usize::MAX);
@@ -104,8 +104,8 @@ impl Framing {
             State::Head(head) => {
                 let (body, rest) = head.advance(bytes);
                 match body {
-                    Some(body) => self.state = behind(body),
-                    None if head.len() > self.head_limit => self.state = State::Unread,
+                    Some(body) => self.state = state_after(body),
+                    None if head.len() > self.head_limit => self.state = State::Unchecked,
                     None => {}
                 }
                 Ok(rest)
@@ -114,13 +114,13 @@ impl Framing {
     }
 }
 
-fn behind(body: Body) -> State {
+fn state_after(body: Body) -> State {
     match body {
         Body::None => State::Head(Head::default()),
         Body::Length(length) => State::Length(length),
         Body::Chunked => State::Chunked(Chunked::default()),
         Body::Http2 => State::Http2(Http2::default()),
-        Body::Unknown => State::Unread,
+        Body::Unknown => State::Unchecked,
     }
 }
 

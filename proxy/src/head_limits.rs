@@ -26,7 +26,7 @@ impl HeadLimits {
 
     /// Whether a head is within the limits. hyper 1.12 asks for the number of fields of HTTP/1.1 only, and for its size
     /// only of a head that comes in several pieces.
-    pub(crate) fn hold(self, fields: &HeaderMap) -> bool {
+    pub(crate) fn allow(self, fields: &HeaderMap) -> bool {
         // As a line of HTTP/1.1 has them: a colon, a blank, and the line's end.
         let line =
             |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;

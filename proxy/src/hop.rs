@@ -3,7 +3,7 @@
 use http::header::{self, HeaderMap, HeaderName};
 use keyside_config::{CredentialNames, NormalName};
 
-use crate::{names::is_ours, overrides::is_override_field};
+use crate::{headers::is_keyside_header, overrides::is_override_field};
 
 /// Fields that concern one connection only (RFC 9110 section 7.6.1), and those
 /// that are made anew for the next: `Host`, `Expect`.
@@ -29,28 +29,28 @@ pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
 ///
 /// Once for each field of each request; names are compared in normal form, since servers differ in what they take for the
 /// same.
-pub(crate) fn may_leave(name: &HeaderName, credentials: &CredentialNames) -> bool {
-    is_harmless(name) || leaves_by_the_rules(name, credentials)
+pub(crate) fn may_forward(name: &HeaderName, credentials: &CredentialNames) -> bool {
+    is_known_safe(name) || allowed_by_rules(name, credentials)
 }
 
-fn leaves_by_the_rules(name: &HeaderName, credentials: &CredentialNames) -> bool {
-    if is_hop_by_hop(name) || is_handshake(name) || is_ours(name) {
+fn allowed_by_rules(name: &HeaderName, credentials: &CredentialNames) -> bool {
+    if is_hop_by_hop(name) || is_handshake(name) || is_keyside_header(name) {
         return false;
     }
     let normal = NormalName::of_header(name);
     !credentials.include(&normal)
         && !is_override_field(&normal)
-        && !is_trace(&normal)
+        && !reveals_network(&normal)
         && !is_disguised(name, &normal)
 }
 
 /// Fields that nearly every request of an SDK has, and that the rules below let leave: to look at their words each time took
 /// a tenth of what a request costs.
-fn is_harmless(name: &HeaderName) -> bool {
-    HARMLESS.contains(&name.as_str()) || name.as_str().starts_with("x-stainless-")
+fn is_known_safe(name: &HeaderName) -> bool {
+    KNOWN_SAFE.contains(&name.as_str()) || name.as_str().starts_with("x-stainless-")
 }
 
-const HARMLESS: [&str; 12] = [
+const KNOWN_SAFE: [&str; 12] = [
     "accept",
     "accept-encoding",
     "accept-language",
@@ -71,7 +71,7 @@ pub(crate) fn is_handshake(name: &HeaderName) -> bool {
 }
 
 /// A request is one hop: nothing of the runner's network leaves with it.
-fn is_trace(name: &NormalName<'_>) -> bool {
+fn reveals_network(name: &NormalName<'_>) -> bool {
     matches!(name.as_str(), "origin" | "referer" | "via")
         || name.begins_with("secfetch")
         || name.begins_with("proxy")
@@ -91,7 +91,7 @@ fn is_disguised(name: &HeaderName, normal: &NormalName<'_>) -> bool {
     plain.is_ok_and(|plain| {
         is_hop_by_hop(&plain)
             || is_handshake(&plain)
-            || is_ours(&plain)
+            || is_keyside_header(&plain)
             || plain == header::CONTENT_LENGTH
             || plain == header::TRAILER
     })
@@ -99,25 +99,25 @@ fn is_disguised(name: &HeaderName, normal: &NormalName<'_>) -> bool {
 
 /// The fields that `Connection` names for this hop only.
 pub(crate) fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
-    listed(headers, &header::CONNECTION)
+    list_values(headers, &header::CONNECTION)
         .filter(|option| !is(option, "close") && !is(option, "keep-alive"))
         .filter_map(|option| HeaderName::from_bytes(option).ok())
         .collect()
 }
 
 /// Whether a body has no transfer coding but `chunked`, once: others change what the bytes mean, and are not passed on.
-pub(crate) fn is_plainly_chunked(headers: &HeaderMap) -> bool {
-    let mut codings = listed(headers, &header::TRANSFER_ENCODING);
+pub(crate) fn is_only_chunked(headers: &HeaderMap) -> bool {
+    let mut codings = list_values(headers, &header::TRANSFER_ENCODING);
     codings.next().is_none_or(|coding| is(coding, "chunked")) && codings.next().is_none()
 }
 
 /// Whether a field of comma-separated names holds `name`, in any case.
-pub(crate) fn lists(headers: &HeaderMap, field: &HeaderName, name: &str) -> bool {
-    listed(headers, field).any(|listed| is(listed, name))
+pub(crate) fn list_contains(headers: &HeaderMap, field: &HeaderName, name: &str) -> bool {
+    list_values(headers, field).any(|value| is(value, name))
 }
 
 /// What stands in a field of comma-separated values, over all its lines.
-pub(crate) fn listed<'a>(
+pub(crate) fn list_values<'a>(
     headers: &'a HeaderMap,
     field: &HeaderName,
 ) -> impl Iterator<Item = &'a [u8]> {
@@ -148,11 +148,11 @@ mod tests {
     use http::HeaderName;
     use keyside_config::Catalogue;
 
-    use super::{HARMLESS, leaves_by_the_rules};
+    use super::{KNOWN_SAFE, allowed_by_rules};
 
-    fn may_leave(name: &str) -> bool {
+    fn may_forward(name: &str) -> bool {
         let credentials = Catalogue::builtin().credential_names();
-        super::may_leave(&name.parse().unwrap(), &credentials)
+        super::may_forward(&name.parse().unwrap(), &credentials)
     }
 
     #[test]
@@ -160,12 +160,12 @@ mod tests {
         let credentials = Catalogue::builtin().credential_names();
         let stainless = ["lang", "package-version", "os", "runtime", "retry-count"];
         let stainless = stainless.map(|last| format!("x-stainless-{last}"));
-        for name in HARMLESS
+        for name in KNOWN_SAFE
             .into_iter()
             .chain(stainless.iter().map(String::as_str))
         {
             let name: HeaderName = name.parse().unwrap();
-            assert!(leaves_by_the_rules(&name, &credentials), "{name}");
+            assert!(allowed_by_rules(&name, &credentials), "{name}");
         }
     }
 
@@ -191,7 +191,7 @@ mod tests {
             "Remote-Addr",
             "Via",
         ] {
-            assert!(!may_leave(name), "{name}");
+            assert!(!may_forward(name), "{name}");
         }
     }
 
@@ -212,7 +212,7 @@ mod tests {
             "X-Goog-Api-Client",
             "X-Stainless-Helper-Method",
         ] {
-            assert!(may_leave(name), "{name}");
+            assert!(may_forward(name), "{name}");
         }
     }
 }

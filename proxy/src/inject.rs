@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     destination::Destination,
-    hop::{is_handshake, listed, lists, may_leave, nominated, retain},
+    hop::{is_handshake, list_contains, list_values, may_forward, nominated, retain},
     query,
     refusal::Refusal,
 };
@@ -41,7 +41,7 @@ impl Outbound<'_> {
     pub(crate) fn rewrite(&self, mut head: Parts, secret: &Secret) -> Result<Parts, Refusal> {
         let provider = &*self.destination.provider;
         head.uri = self.target(head.uri.query(), &provider.auth, secret)?;
-        head.headers = self.stripped(head.headers);
+        head.headers = self.forwarded_headers(head.headers);
         head.version = http::Version::HTTP_11;
         head.extensions = http::Extensions::new();
         for (name, value) in &provider.headers {
@@ -54,14 +54,15 @@ impl Outbound<'_> {
             );
         }
         if let Auth::Header { name, prefix } = &provider.auth {
-            head.headers.insert(name, credential(prefix, secret)?);
+            head.headers
+                .insert(name, credential_header(prefix, secret)?);
         }
         Ok(head)
     }
 
     fn target(&self, query: Option<&str>, auth: &Auth, secret: &Secret) -> Result<Uri, Refusal> {
         let query = query
-            .map(|query| query::leaving(query, &self.destination.credentials))
+            .map(|query| query::forwardable(query, &self.destination.credentials))
             .filter(|query| !query.is_empty());
         let mut target = Zeroizing::new(Vec::with_capacity(
             self.prefix.len() + self.rest.len() + query.as_ref().map_or(0, |q| q.len() + 1),
@@ -86,15 +87,15 @@ impl Outbound<'_> {
 
     /// The client's headers without hop-by-hop and nominated ones, credentials,
     /// overrides of the target, traces of its network, and our own.
-    fn stripped(&self, mut kept: HeaderMap) -> HeaderMap {
+    fn forwarded_headers(&self, mut kept: HeaderMap) -> HeaderMap {
         let nominated = nominated(&kept);
-        let trailers = lists(&kept, &header::TE, "trailers");
+        let trailers = list_contains(&kept, &header::TE, "trailers");
         let stays = |name: &HeaderName| {
-            let may_leave = match is_handshake(name) {
-                true => self.upgrade && is_of_the_handshake(name),
-                false => may_leave(name, &self.destination.credentials),
+            let may_forward = match is_handshake(name) {
+                true => self.upgrade && is_handshake_field(name),
+                false => may_forward(name, &self.destination.credentials),
             };
-            may_leave && !self.tag_headers.contains(name) && !nominated.contains(name)
+            may_forward && !self.tag_headers.contains(name) && !nominated.contains(name)
         };
         retain(&mut kept, stays);
         if trailers {
@@ -103,15 +104,15 @@ impl Outbound<'_> {
         if self.upgrade {
             kept.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
             kept.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-            self.handshake(&mut kept);
+            self.filter_handshake(&mut kept);
         }
         kept
     }
 
     /// Offers on only the subprotocols that the provider's file names: for browsers, providers take a key as one.
     /// And what the frames are compressed with, nobody can look into for an echo.
-    fn handshake(&self, kept: &mut HeaderMap) {
-        let offered = listed(kept, &header::SEC_WEBSOCKET_PROTOCOL);
+    fn filter_handshake(&self, kept: &mut HeaderMap) {
+        let offered = list_values(kept, &header::SEC_WEBSOCKET_PROTOCOL);
         let known = |offered: &&[u8]| {
             let mut known = self.destination.provider.subprotocols.iter();
             known.any(|known| known.as_str().as_bytes() == *offered)
@@ -131,7 +132,7 @@ impl Outbound<'_> {
 
 /// The header that carries the key: marked sensitive, and wiped when the last
 /// handle on it is dropped.
-fn credential(prefix: &str, secret: &Secret) -> Result<HeaderValue, Refusal> {
+fn credential_header(prefix: &str, secret: &Secret) -> Result<HeaderValue, Refusal> {
     let mut value = Zeroizing::new(Vec::with_capacity(prefix.len() + secret.len()));
     value.extend_from_slice(prefix.as_bytes());
     value.extend_from_slice(secret.expose());
@@ -161,7 +162,7 @@ fn escaped(secret: &Secret) -> Zeroizing<Vec<u8>> {
 }
 
 /// The fields that a client's handshake has (RFC 6455 section 11.3); under another such name anything may come.
-fn is_of_the_handshake(name: &HeaderName) -> bool {
+fn is_handshake_field(name: &HeaderName) -> bool {
     matches!(
         *name,
         header::SEC_WEBSOCKET_KEY

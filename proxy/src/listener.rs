@@ -26,13 +26,13 @@ use pingora_core::{
 use tokio::sync::Semaphore;
 
 use crate::{
-    admission::Door,
+    admission::ListenerPolicy,
     connection::Connections,
-    destination::{Destinations, Outward},
-    gateway::{Gateway, Parts},
+    destination::{Destinations, SharedResources},
+    gateway::{Dependencies, Gateway},
     probe::Probe,
     quota::Quota,
-    reclaim::Reclaim,
+    reclaim::MemoryReclaimer,
 };
 
 /// The data plane's listeners, bound and not yet accepting.
@@ -75,13 +75,14 @@ pub enum BindError {
 ///
 /// # Errors
 /// One of the addresses cannot be listened on.
-pub fn bind(parts: &Parts) -> Result<Bound, BindError> {
-    let proxy = &parts.settings.proxy;
-    let room = Arc::new(Semaphore::new(proxy.limits.connections));
-    let catalogue = &parts.settings.catalogue;
+pub fn bind(dependencies: &Dependencies) -> Result<Bound, BindError> {
+    let proxy = &dependencies.settings.proxy;
+    let connection_limit = Arc::new(Semaphore::new(proxy.limits.connections));
+    let catalogue = &dependencies.settings.catalogue;
     let requests = Quota::new(proxy.limits.requests);
-    let outward = Outward::new(catalogue, proxy, &parts.egress, requests.clone());
-    let destinations = || Destinations::new(catalogue, &proxy.deadlines, &parts.metrics, &outward);
+    let shared = SharedResources::new(catalogue, proxy, &dependencies.egress, requests.clone());
+    let destinations =
+        || Destinations::new(catalogue, &proxy.deadlines, &dependencies.metrics, &shared);
     let mut bound = Bound {
         addresses: Vec::new(),
         services: Vec::new(),
@@ -89,15 +90,16 @@ pub fn bind(parts: &Parts) -> Result<Bound, BindError> {
     };
     for listener in &proxy.listeners {
         let socket = Socket::bind(listener, &proxy.listeners)?;
-        let door = Door::new(listener, socket.tcp_address(), proxy);
-        let gateway = Gateway::new(parts, door, destinations(), requests.clone());
+        let policy = ListenerPolicy::new(listener, socket.tcp_address(), proxy);
+        let gateway = Gateway::new(dependencies, policy, destinations(), requests.clone());
         let limits = (&proxy.deadlines, &proxy.limits);
         let peers = listener.peer_uids.clone();
         let leaving = (
-            parts.drain.clone(),
-            Reclaim::new(parts.collect, proxy.workers()),
+            dependencies.drain.clone(),
+            MemoryReclaimer::new(dependencies.collect, proxy.workers()),
         );
-        let connections = Connections::new(gateway, peers, limits, room.clone(), leaving);
+        let connections =
+            Connections::new(gateway, peers, limits, connection_limit.clone(), leaving);
         bound.addresses.push(socket.address.clone());
         bound.services.push(Box::new(Accepting::new(
             socket,

@@ -30,7 +30,7 @@ use keyside_credentials::runs::Tokens;
 
 pub(crate) use self::rules::Rules;
 use self::{amazon::Messages, body::Body, events::Events, tally::Tally, websocket::Frames};
-use crate::hop::listed;
+use crate::hop::list_values;
 
 /// Meters one answer, or all the answers of one WebSocket.
 pub(crate) struct Meter {
@@ -106,7 +106,7 @@ impl Meter {
 impl Framing {
     fn named_by(head: &HeaderMap) -> Self {
         let plain = |coding: &[u8]| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity");
-        if !listed(head, &header::CONTENT_ENCODING).all(plain) {
+        if !list_values(head, &header::CONTENT_ENCODING).all(plain) {
             return Self::Unread;
         }
         let Some(value) = head.get(header::CONTENT_TYPE) else {

@@ -136,17 +136,17 @@ impl Metrics {
             duration: seconds(
                 "keyside_request_duration_seconds",
                 "From a request's head to its answer's end.",
-                ANSWERS,
+                RESPONSE_BUCKETS,
             )?,
             first_byte: seconds(
                 "keyside_time_to_first_byte_seconds",
                 "From a request's head to the first byte of its answer's body.",
-                ANSWERS,
+                RESPONSE_BUCKETS,
             )?,
             overhead: seconds(
                 "keyside_overhead_seconds",
                 "From a request's head until it is handed to the upstream connection.",
-                OWN,
+                OVERHEAD_BUCKETS,
             )?,
             tokens: counters(
                 "keyside_tokens_total",
@@ -206,10 +206,10 @@ impl ProviderMetrics {
 }
 
 /// Bounds in seconds, for answers of models.
-const ANSWERS: &[f64] = &[
+const RESPONSE_BUCKETS: &[f64] = &[
     0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
 ];
 /// Bounds in seconds, for our own work.
-const OWN: &[f64] = &[
+const OVERHEAD_BUCKETS: &[f64] = &[
     0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.001, 0.005, 0.025, 0.1,
 ];

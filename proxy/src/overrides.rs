@@ -10,7 +10,7 @@ use keyside_config::NormalName;
 pub(crate) fn is_override_field(name: &NormalName<'_>) -> bool {
     // Telemetry of the OpenAI and Anthropic SDKs: X-Stainless-Helper-Method names a function of theirs.
     let tells_of_sdk = name.begins_with("xstainless");
-    is_override(name) || (!tells_of_sdk && ENDS.iter().any(|end| name.ends_with(end)))
+    is_override(name) || (!tells_of_sdk && SUFFIXES.iter().any(|end| name.ends_with(end)))
 }
 
 /// Whether a query parameter of this name is read so. `image_url` and the like are ordinary parameters; `x-…-url` is a
@@ -19,18 +19,15 @@ pub(crate) fn is_override_parameter(name: &NormalName<'_>) -> bool {
     let of_header = name.words().next() == Some("x");
     is_override(name)
         || name.words().eq(["method"])
-        || (of_header && ENDS.iter().any(|end| name.ends_with(end)))
+        || (of_header && SUFFIXES.iter().any(|end| name.ends_with(end)))
 }
 
 fn is_override(name: &NormalName<'_>) -> bool {
-    name.holds_any(parts)
-        || BEGINNINGS
-            .iter()
-            .any(|beginning| name.begins_with(beginning))
+    name.holds_any(infixes) || PREFIXES.iter().any(|prefix| name.begins_with(prefix))
 }
 
 /// By their first letter.
-fn parts(initial: u8) -> &'static [&'static str] {
+fn infixes(initial: u8) -> &'static [&'static str] {
     match initial {
         // `X-HTTP-Method-Override` and its relatives.
         b'o' => &["override"],
@@ -42,10 +39,10 @@ fn parts(initial: u8) -> &'static [&'static str] {
 
 /// Of fields that proxies add or obey: `X-Original-URL`, `X-Rewrite-URL`, `X-Forwarded-Host`, `X-Envoy-Original-Path`,
 /// `X-HTTP-Host`.
-const BEGINNINGS: [&str; 5] = ["xenvoy", "xforward", "xhttp", "xoriginal", "xrewrit"];
+const PREFIXES: [&str; 5] = ["xenvoy", "xforward", "xhttp", "xoriginal", "xrewrit"];
 
 /// Of fields that say where a request goes: `X-Host`, `Request-URI`, `X-Original-Method`.
-const ENDS: [&str; 7] = [
+const SUFFIXES: [&str; 7] = [
     "destination",
     "host",
     "method",

@@ -16,10 +16,10 @@ use zeroize::Zeroizing;
 
 use crate::{
     destination::{Destination, Destinations},
-    inbound::Inbound,
     inject::Outbound,
     refusal::{Refusal, Sent, Wait},
-    upstream::{Answer, Failure},
+    request_body::RequestBody,
+    upstream::{Failure, LeasedResponse},
 };
 
 /// Sends live checks. Its connections live on the runtime that asks.
@@ -30,7 +30,7 @@ pub(crate) struct Probe {
 #[async_trait]
 impl LiveCheck for Probe {
     async fn check(&self, grant: &Grant) -> Finding {
-        let asked = timeout(PATIENCE, self.ask(grant)).await;
+        let asked = timeout(CHECK_TIMEOUT, self.ask(grant)).await;
         let found = asked.unwrap_or(Err(Refusal::UpstreamTimeout(Wait::FirstByte).into()));
         found.unwrap_or_else(|failure| {
             let provider = &**grant.provider();
@@ -64,7 +64,7 @@ impl Probe {
         let answer = upstream.forward(request, grant, false, &sent).await?;
         let status = answer.response.status().as_u16();
         let body = match check.needs_body(status) {
-            true => beginning(answer).await?,
+            true => body_prefix(answer).await?,
             false => Zeroizing::default(),
         };
         Ok(Finding {
@@ -78,7 +78,7 @@ fn request(
     destination: &Destination,
     prefix: &str,
     secret: &Secret,
-) -> Result<Request<Inbound>, Refusal> {
+) -> Result<Request<RequestBody>, Refusal> {
     let Check {
         method, path, body, ..
     } = &destination.provider.check;
@@ -107,28 +107,28 @@ fn request(
     };
     let head = outbound.rewrite(request.into_parts().0, secret)?;
     let body = body.clone().map(Bytes::from).unwrap_or_default();
-    Ok(Request::from_parts(head, Inbound::ours(body)))
+    Ok(Request::from_parts(head, RequestBody::from_bytes(body)))
 }
 
 /// What an answer begins with. It may hold the key, if the provider echoes it.
-async fn beginning(answer: Answer) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+async fn body_prefix(answer: LeasedResponse) -> Result<Zeroizing<Vec<u8>>, Refusal> {
     let mut body = answer.response.into_body();
-    let mut beginning = Zeroizing::new(Vec::with_capacity(ENOUGH));
-    while beginning.len() < ENOUGH
+    let mut body_prefix = Zeroizing::new(Vec::with_capacity(MAX_BODY));
+    while body_prefix.len() < MAX_BODY
         && let Some(frame) = body.frame().await
     {
         let frame = frame.map_err(|_| Refusal::UpstreamUnreachable(Sent::Perhaps))?;
         let data = frame.data_ref().map_or(&[][..], |data| data);
-        let room = ENOUGH - beginning.len();
-        beginning.extend_from_slice(&data[..data.len().min(room)]);
+        let room = MAX_BODY - body_prefix.len();
+        body_prefix.extend_from_slice(&data[..data.len().min(room)]);
     }
-    Ok(beginning)
+    Ok(body_prefix)
 }
 
 const USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("keyside/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Somebody waits for what is found.
-const PATIENCE: Duration = Duration::from_secs(20);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(20);
 /// An error's reason stands in its first lines.
-const ENOUGH: usize = 16 << 10;
+const MAX_BODY: usize = 16 << 10;

@@ -11,8 +11,8 @@ use crate::overrides::is_override_parameter;
 
 /// Removes the parameters that may not leave. Servers part a query at `&`; some at `;` too (as HTML 4.01 suggested in
 /// appendix B.2.2), so a parameter is looked for behind either.
-pub(crate) fn leaving<'a>(query: &'a str, credentials: &CredentialNames) -> Cow<'a, str> {
-    let stays = |parameter: &&str| may_leave(parameter, credentials);
+pub(crate) fn forwardable<'a>(query: &'a str, credentials: &CredentialNames) -> Cow<'a, str> {
+    let stays = |parameter: &&str| may_forward(parameter, credentials);
     if query.split(['&', ';']).all(|parameter| stays(&parameter)) {
         return Cow::Borrowed(query);
     }
@@ -25,7 +25,7 @@ pub(crate) fn leaving<'a>(query: &'a str, credentials: &CredentialNames) -> Cow<
     Cow::Owned(kept.collect::<Vec<_>>().join("&"))
 }
 
-fn may_leave(parameter: &str, credentials: &CredentialNames) -> bool {
+fn may_forward(parameter: &str, credentials: &CredentialNames) -> bool {
     let name = parameter.split('=').next().unwrap_or_default();
     !NormalName::any_of_parameter(name, |name| {
         credentials.include(name) || is_override_parameter(name)
@@ -40,7 +40,7 @@ mod tests {
 
     fn check(query: &str, expected: &str) {
         let names = Catalogue::builtin().credential_names();
-        assert_eq!(leaving(query, &names), expected, "{query}");
+        assert_eq!(forwardable(query, &names), expected, "{query}");
     }
 
     #[test]

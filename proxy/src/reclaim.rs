@@ -15,14 +15,14 @@ use std::{
 use tokio::time::sleep;
 
 /// Asks the workers of one listener.
-pub(crate) struct Reclaim {
+pub(crate) struct MemoryReclaimer {
     /// Collects on the calling thread.
     collect: fn(),
     workers: usize,
     scheduled: AtomicBool,
 }
 
-impl Reclaim {
+impl MemoryReclaimer {
     pub(crate) fn new(collect: fn(), workers: usize) -> Arc<Self> {
         Arc::new(Self {
             collect,
@@ -32,16 +32,16 @@ impl Reclaim {
     }
 
     /// A client has left. Costs an atomic load while a collection is scheduled.
-    pub(crate) fn soon(self: &Arc<Self>) {
+    pub(crate) fn schedule(self: &Arc<Self>) {
         if self.scheduled.load(Ordering::Relaxed) || self.scheduled.swap(true, Ordering::Relaxed) {
             return;
         }
         let this = self.clone();
         tokio::spawn(async move {
-            sleep(AFTER).await;
+            sleep(DELAY).await;
             this.scheduled.store(false, Ordering::Relaxed);
             // Which worker runs a task is the runtime's choice: while one collects, the others take what is queued.
-            for _ in 0..TASKS_A_WORKER * this.workers {
+            for _ in 0..TASKS_PER_WORKER * this.workers {
                 let collect = this.collect;
                 tokio::spawn(async move { collect() });
             }
@@ -49,5 +49,5 @@ impl Reclaim {
     }
 }
 
-const AFTER: Duration = Duration::from_secs(1);
-const TASKS_A_WORKER: usize = 4;
+const DELAY: Duration = Duration::from_secs(1);
+const TASKS_PER_WORKER: usize = 4;

@@ -5,19 +5,19 @@
 //! client reads is made here and nowhere else; it never holds a secret.
 
 mod budget;
+mod messages;
+pub(crate) mod sanitize;
 mod shape;
-pub(crate) mod shown;
-mod words;
 
-pub(crate) use budget::Budget;
+pub(crate) use budget::RefusalBudget;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use keyside_config::{ErrorShape, Provider};
 use keyside_credentials as credentials;
 
 use crate::{
-    names,
-    near::{Correction, Near},
+    headers,
     request_id::RequestId,
+    suggestion::{Correction, Suggestion},
 };
 
 /// A cause of refusal.
@@ -29,7 +29,7 @@ pub(crate) enum Refusal {
     PathNotAllowed,
     BrowserNotAllowed,
     /// It may be a browser's: nothing says that it is not. The same code, and another way out.
-    PageNotRuledOut,
+    BrowserNotExcluded,
     HostNotAllowed,
     PeerNotAllowed,
     /// What is wrong with the request, to follow "The request".
@@ -68,7 +68,7 @@ impl From<credentials::Refusal> for Refusal {
 /// What is known of a refused request, to say it in its own words. A workspace is here only if one could be called so:
 /// what else stands in its place may be anything, a key that was pasted there too.
 #[derive(Default)]
-pub(crate) struct About<'a> {
+pub(crate) struct RefusalContext<'a> {
     pub(crate) workspace: Option<&'a str>,
     pub(crate) provider: Option<&'a Provider>,
     pub(crate) label: Option<&'a str>,
@@ -77,12 +77,12 @@ pub(crate) struct About<'a> {
     /// The environment that was asked for, or that the listener is pinned to.
     pub(crate) environment: Option<credentials::Environment>,
     pub(crate) shape: Option<ErrorShape>,
-    pub(crate) asked: Option<Shown<'a>>,
-    pub(crate) near: Option<Near<'a>>,
+    pub(crate) target: Option<SanitizedTarget<'a>>,
+    pub(crate) suggestion: Option<Suggestion<'a>>,
 }
 
 /// What of a request's target may be shown: never its query.
-pub(crate) struct Shown<'a> {
+pub(crate) struct SanitizedTarget<'a> {
     pub(crate) method: &'a str,
     /// After the provider, or all of it where that names none.
     pub(crate) path: String,
@@ -93,7 +93,7 @@ pub(crate) struct Shown<'a> {
     pub(crate) workspace: String,
 }
 
-impl Shown<'_> {
+impl SanitizedTarget<'_> {
     /// Method and path.
     pub(crate) fn request(&self) -> String {
         format!("{} {}", self.method, self.path)
@@ -129,7 +129,7 @@ impl Refusal {
             Self::WorkspaceNotAllowed => ("workspace_not_allowed", StatusCode::FORBIDDEN),
             Self::ProviderUnknown => ("provider_unknown", StatusCode::BAD_REQUEST),
             Self::PathNotAllowed => ("path_not_allowed", StatusCode::FORBIDDEN),
-            Self::BrowserNotAllowed | Self::PageNotRuledOut => {
+            Self::BrowserNotAllowed | Self::BrowserNotExcluded => {
                 ("browser_not_allowed", StatusCode::FORBIDDEN)
             }
             Self::HostNotAllowed => ("host_not_allowed", StatusCode::FORBIDDEN),
@@ -199,8 +199,8 @@ impl Refusal {
     }
 
     /// What it says to a person: what is wrong, and what to do about it.
-    pub(crate) fn message(self, about: &About<'_>) -> String {
-        words::message(self, about)
+    pub(crate) fn message(self, context: &RefusalContext<'_>) -> String {
+        messages::message(self, context)
     }
 
     /// The refusal as the provider itself would put it.
@@ -208,21 +208,21 @@ impl Refusal {
         self,
         links: Option<&str>,
         request_id: RequestId,
-        about: &About<'_>,
+        context: &RefusalContext<'_>,
     ) -> Response<Vec<u8>> {
-        let shape = about
+        let shape = context
             .shape
-            .or(about.provider.map(|provider| provider.error));
+            .or(context.provider.map(|provider| provider.error));
         let shape = shape.unwrap_or(ErrorShape::OpenAi);
         let body = shape::body(
             shape,
             &shape::Report {
                 status: self.status(),
                 code: self.code(),
-                message: &self.message(about),
-                remediation: &words::remediation(self, links, about),
+                message: &self.message(context),
+                remediation: &messages::remediation(self, links, context),
                 request_id: request_id.as_str(),
-                asked: about.asked.as_ref(),
+                target: context.target.as_ref(),
             },
         );
         let mut response = Response::new(body);
@@ -241,7 +241,7 @@ impl Refusal {
         // Read by the OpenAI and Anthropic SDKs before they look at the status.
         headers.insert("x-should-retry", flag(self.retry_can_help()));
         if let Ok(id) = HeaderValue::from_str(request_id.as_str()) {
-            headers.insert(names::REQUEST_ID, id.clone());
+            headers.insert(headers::REQUEST_ID, id.clone());
             headers.insert(shape::request_id_header(shape), id);
         }
         if shape == ErrorShape::Bedrock {

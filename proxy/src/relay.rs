@@ -3,7 +3,7 @@
 //! Runs for each piece as it comes and buffers nothing; a slow client slows the
 //! upstream down.
 
-mod parting;
+mod delayed_error;
 
 use std::{
     borrow::Cow,
@@ -13,21 +13,21 @@ use std::{
 };
 
 use bytes::Bytes;
+use delayed_error::DelayedError;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use keyside_credentials::Grant;
-use parting::Parting;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::{
-    exchange::Exchange,
+    headers::{self, is_keyside_header},
     hop::{is_hop_by_hop, nominated, retain},
     meter::Meter,
-    names::{self, is_ours},
+    request_record::RequestRecord,
     scrub::Scrub,
-    seldom::{Silence, Word},
     upstream::Lease,
+    wakers::{IdleTimer, OneShot},
 };
 
 /// Why an answer ends before its end.
@@ -38,7 +38,7 @@ pub(crate) enum RelayError {
     #[error("the upstream reset its HTTP/2 stream before the answer's end")]
     Reset,
     #[error("the upstream fell silent")]
-    Silent,
+    Idle,
     #[error("the credential was revoked, and what is in flight with it")]
     Revoked,
 }
@@ -48,34 +48,34 @@ pub(crate) struct Relay {
     upstream: Incoming,
     over_http2: bool,
     lease: Lease,
-    wire: Wire,
-    silence: Silence,
-    cut: Cut,
+    pipeline: ResponsePipeline,
+    idle_timer: IdleTimer,
+    revocation: RevocationSignal,
     /// Trailers that wait for what the redaction held back.
     trailers: Option<HeaderMap>,
     /// The answer breaks off here.
-    parting: Option<Parting>,
+    delayed_error: Option<DelayedError>,
 }
 
 /// What every byte from the upstream goes through, in an answer or in a tunnel.
-pub(crate) struct Wire {
+pub(crate) struct ResponsePipeline {
     pub(crate) scrub: Scrub,
     pub(crate) meter: Meter,
-    pub(crate) exchange: Exchange,
+    pub(crate) record: RequestRecord,
 }
 
-impl Wire {
+impl ResponsePipeline {
     /// What may go on to the client now.
     pub(crate) fn pass(&mut self, piece: Bytes) -> Bytes {
-        self.exchange.piece();
+        self.record.chunk_received();
         self.meter.push(&piece);
         self.scrub.push(piece)
     }
 }
 
-impl Drop for Wire {
+impl Drop for ResponsePipeline {
     fn drop(&mut self) {
-        self.exchange.metered(self.meter.tokens());
+        self.record.metered(self.meter.tokens());
     }
 }
 
@@ -83,66 +83,66 @@ impl Drop for Wire {
 pub(crate) fn relay(
     response: Response<Incoming>,
     lease: Lease,
-    wire: Wire,
+    pipeline: ResponsePipeline,
     stream_idle: Duration,
 ) -> Response<Relay> {
     let (mut head, upstream) = response.into_parts();
-    head.headers = relayed(head.headers, &wire);
+    head.headers = client_headers(head.headers, &pipeline);
     head.extensions = http::Extensions::new();
     let over_http2 = head.version == http::Version::HTTP_2;
     // Each side speaks its own version; hyper answers in the client's.
     head.version = http::Version::HTTP_11;
-    let silence = Silence::new(stream_idle);
+    let idle_timer = IdleTimer::new(stream_idle);
     let relay = Relay {
         upstream,
         over_http2,
         lease,
-        wire,
-        silence,
-        cut: Cut::default(),
+        pipeline,
+        idle_timer,
+        revocation: RevocationSignal::default(),
         trailers: None,
-        parting: None,
+        delayed_error: None,
     };
     Response::from_parts(head, relay)
 }
 
 /// The upstream's headers as the client gets them.
-pub(crate) fn relayed(mut headers: HeaderMap, wire: &Wire) -> HeaderMap {
+pub(crate) fn client_headers(mut headers: HeaderMap, pipeline: &ResponsePipeline) -> HeaderMap {
     let nominated = nominated(&headers);
     // An upstream that gives both is read by its chunks (RFC 9112 section 6.3);
     // the client must not be told the other length.
     let chunked = headers.contains_key(header::TRANSFER_ENCODING);
     let stays = |name: &HeaderName| {
-        may_return(name)
+        may_reach_client(name)
             && !nominated.contains(name)
             && !(chunked && *name == header::CONTENT_LENGTH)
     };
     retain(&mut headers, stays);
-    wire.scrub.headers(&mut headers);
-    describe(&wire.exchange, &mut headers);
+    pipeline.scrub.headers(&mut headers);
+    add_credential_headers(&pipeline.record, &mut headers);
     headers
 }
 
 /// Not hop-by-hop, not one of ours, and nothing that opens us to web pages or
 /// sends the client around us.
-fn may_return(name: &HeaderName) -> bool {
+fn may_reach_client(name: &HeaderName) -> bool {
     !(is_hop_by_hop(name)
         || *name == header::ALT_SVC
-        || is_ours(name)
+        || is_keyside_header(name)
         || name.as_str().starts_with("access-control-"))
 }
 
 /// Which credential answered.
-fn describe(exchange: &Exchange, fields: &mut HeaderMap) {
-    let grant = &exchange.grant;
+fn add_credential_headers(record: &RequestRecord, fields: &mut HeaderMap) {
+    let grant = &record.grant;
     let label: Cow<'_, str> = utf8_percent_encode(grant.label().as_str(), NOT_IN_A_HEADER).into();
-    let told = [
-        (names::REQUEST_ID, exchange.request_id.as_str()),
-        (names::CREDENTIAL, grant.credential_id().as_str()),
-        (names::CREDENTIAL_LABEL, &label),
-        (names::ENVIRONMENT, grant.environment().as_str()),
+    let values = [
+        (headers::REQUEST_ID, record.request_id.as_str()),
+        (headers::CREDENTIAL, grant.credential_id().as_str()),
+        (headers::CREDENTIAL_LABEL, &label),
+        (headers::ENVIRONMENT, grant.environment().as_str()),
     ];
-    for (name, text) in told {
+    for (name, text) in values {
         if let Ok(value) = HeaderValue::from_str(text) {
             fields.insert(name, value);
         }
@@ -157,26 +157,30 @@ impl Relay {
         loop {
             if let Some(trailers) = self.trailers.take() {
                 // The last there is: nobody asks for more.
-                self.wire.exchange.completed();
+                self.pipeline.record.completed();
                 return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
             }
-            if self.wire.exchange.grant.is_cut() {
-                return self.cut_off();
+            if self.pipeline.record.grant.is_cut() {
+                return self.end_as_revoked();
             }
-            if self.parting.is_some() {
-                return self.part(context);
+            if self.delayed_error.is_some() {
+                return self.poll_delayed_error(context);
             }
             let frame = match Pin::new(&mut self.upstream).poll_frame(context) {
                 Poll::Ready(frame) => frame.map(|frame| frame.map_err(RelayError::from)),
                 Poll::Pending => {
-                    if self.cut.poll(&self.wire.exchange.grant, context).is_ready() {
-                        return self.cut_off();
+                    if self
+                        .revocation
+                        .poll(&self.pipeline.record.grant, context)
+                        .is_ready()
+                    {
+                        return self.end_as_revoked();
                     }
-                    ready!(self.silence.poll(context));
-                    Some(Err(RelayError::Silent))
+                    ready!(self.idle_timer.poll(context));
+                    Some(Err(RelayError::Idle))
                 }
             };
-            self.silence.broken();
+            self.idle_timer.reset();
             let passed = match frame {
                 Some(Ok(frame)) => self.pass(frame),
                 Some(Err(error)) => self.fail(error),
@@ -201,66 +205,74 @@ impl Relay {
     }
 
     /// Tells of the break once the client has what came before, or of a revocation at once.
-    fn part(
+    fn poll_delayed_error(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RelayError>>> {
-        if self.cut.poll(&self.wire.exchange.grant, context).is_ready() {
-            return self.cut_off();
+        if self
+            .revocation
+            .poll(&self.pipeline.record.grant, context)
+            .is_ready()
+        {
+            return self.end_as_revoked();
         }
-        if let Some(parting) = &mut self.parting {
-            ready!(parting.poll(&self.wire.exchange.busy, context));
+        if let Some(delayed_error) = &mut self.delayed_error {
+            ready!(delayed_error.poll(&self.pipeline.record.in_flight, context));
         }
-        Poll::Ready(self.parting.take().map(|parting| Err(parting.into_error())))
+        Poll::Ready(
+            self.delayed_error
+                .take()
+                .map(|delayed_error| Err(delayed_error.into_error())),
+        )
     }
 
     fn pass(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
         match frame.into_data() {
             Ok(data) => {
-                let data = self.wire.pass(data);
+                let data = self.pipeline.pass(data);
                 (!data.is_empty()).then(|| Frame::data(data))
             }
             Err(frame) => {
                 let mut trailers = frame.into_trailers().ok()?;
                 self.lease.end();
-                retain(&mut trailers, may_return);
-                self.wire.scrub.headers(&mut trailers);
+                retain(&mut trailers, may_reach_client);
+                self.pipeline.scrub.headers(&mut trailers);
                 self.trailers = Some(trailers);
-                self.wire.scrub.finish().map(Frame::data)
+                self.pipeline.scrub.finish().map(Frame::data)
             }
         }
     }
 
     fn finish(&mut self) -> Option<Result<Frame<Bytes>, RelayError>> {
-        let held = self.wire.scrub.finish();
+        let held = self.pipeline.scrub.finish();
         if held.is_none() {
-            self.wire.exchange.completed();
+            self.pipeline.record.completed();
         }
         held.map(|held| Ok(Frame::data(held)))
     }
 
     /// The answer breaks off. What was held back was not the secret, and goes before the error.
     fn fail(&mut self, error: RelayError) -> Option<Frame<Bytes>> {
-        self.wire.exchange.aborted();
-        self.parting = Some(Parting::with(error, &self.wire.exchange.busy));
-        self.wire.scrub.finish().map(Frame::data)
+        self.pipeline.record.aborted();
+        self.delayed_error = Some(DelayedError::with(error, &self.pipeline.record.in_flight));
+        self.pipeline.scrub.finish().map(Frame::data)
     }
 
-    fn cut_off(&mut self) -> Poll<Option<Result<Frame<Bytes>, RelayError>>> {
-        self.wire.exchange.revoked();
+    fn end_as_revoked(&mut self) -> Poll<Option<Result<Frame<Bytes>, RelayError>>> {
+        self.pipeline.record.revoked();
         Poll::Ready(Some(Err(RelayError::Revoked)))
     }
 
     pub(crate) fn is_end_stream(&self) -> bool {
         self.upstream.is_end_stream()
-            && self.parting.is_none()
+            && self.delayed_error.is_none()
             && self.trailers.is_none()
-            && !self.wire.scrub.holds()
+            && !self.pipeline.scrub.holds()
     }
 
     pub(crate) fn size_hint(&self) -> SizeHint {
         // What is redacted keeps its length; what is held back is still to come.
-        match self.wire.scrub.holds() {
+        match self.pipeline.scrub.holds() {
             true => SizeHint::default(),
             false => self.upstream.size_hint(),
         }
@@ -275,8 +287,8 @@ impl Drop for Relay {
         if whole {
             self.lease.end();
         }
-        if whole && self.trailers.is_none() && !self.wire.scrub.holds() {
-            self.wire.exchange.completed();
+        if whole && self.trailers.is_none() && !self.pipeline.scrub.holds() {
+            self.pipeline.record.completed();
         }
     }
 }
@@ -284,14 +296,14 @@ impl Drop for Relay {
 /// Hears of a revocation that cuts what is in flight. Begins to listen when there is nothing to pass on for the first
 /// time: an answer that is there at once pays nothing for it.
 #[derive(Default)]
-struct Cut(Option<Word<Pin<Box<dyn Future<Output = ()> + Send>>>>);
+struct RevocationSignal(Option<OneShot<Pin<Box<dyn Future<Output = ()> + Send>>>>);
 
-impl Cut {
+impl RevocationSignal {
     fn poll(&mut self, grant: &Grant, context: &mut Context<'_>) -> Poll<()> {
-        let word = self
+        let one_shot = self
             .0
-            .get_or_insert_with(|| Word::new(Box::pin(grant.cut())));
-        word.poll(grant.is_cut(), context)
+            .get_or_insert_with(|| OneShot::new(Box::pin(grant.cut())));
+        one_shot.poll(grant.is_cut(), context)
     }
 }
 

@@ -1,8 +1,11 @@
 //! Names one request in the response, the log, the run record and the audit.
 
-use std::sync::{
-    LazyLock,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
 };
 
 /// `req_` and 24 hex digits: unique across processes by a random prefix, within
@@ -11,6 +14,13 @@ use std::sync::{
 /// Kept as text, since each request writes it several times.
 #[derive(Clone, Copy)]
 pub(crate) struct RequestId([u8; LENGTH]);
+
+/// When a request's head arrived, and the id that it was given.
+#[derive(Clone, Copy)]
+pub(crate) struct Arrival {
+    pub(crate) request_id: RequestId,
+    pub(crate) at: Instant,
+}
 
 impl RequestId {
     pub(crate) fn next() -> Self {

@@ -27,8 +27,8 @@ pub(crate) fn normalise(path: &str) -> Result<Cow<'_, str>, Refusal> {
     let undone = path
         .contains(ESCAPED_SLASH)
         .then(|| path.replace(ESCAPED_SLASH, "/"));
-    let is_plain = has_one_reading(path.as_bytes())
-        && undone.is_none_or(|undone| !undone.ends_with('/') && has_one_reading(undone.as_bytes()));
+    let is_plain = is_unambiguous(path.as_bytes())
+        && undone.is_none_or(|undone| !undone.ends_with('/') && is_unambiguous(undone.as_bytes()));
     match is_plain {
         true => Ok(path),
         false => Err(Refusal::PathNotAllowed),
@@ -37,7 +37,7 @@ pub(crate) fn normalise(path: &str) -> Result<Cow<'_, str>, Refusal> {
 
 /// No empty, `.` or `..` segment, nothing but visible ASCII, and none of what some
 /// servers take for a separator.
-fn has_one_reading(path: &[u8]) -> bool {
+fn is_unambiguous(path: &[u8]) -> bool {
     let plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b';');
     let clear = |segment: &[u8]| !matches!(segment, b"." | b"..") && segment.iter().all(plain);
     let Some(segments) = path.strip_prefix(b"/") else {

@@ -38,9 +38,9 @@ impl Scrub {
     /// What may go on to the client now. Can be empty: all of a chunk may have to wait for the next one.
     pub(crate) fn push(&mut self, mut chunk: Bytes) -> Bytes {
         if self.held.is_empty() {
-            match self.needles.first(&chunk, Case::Exact, Extent::SoFar) {
+            match self.needles.first(&chunk, Case::Exact, Extent::Partial) {
                 None => return chunk,
-                Some((start, Found::Open)) => {
+                Some((start, Found::Incomplete)) => {
                     self.hold(&chunk.split_off(start));
                     return chunk;
                 }
@@ -50,7 +50,7 @@ impl Scrub {
         let mut joined = BytesMut::with_capacity(self.held.len() + chunk.len());
         joined.extend_from_slice(&self.held);
         joined.extend_from_slice(&chunk);
-        let end = self.needles.mask(&mut joined, Case::Exact, Extent::SoFar);
+        let end = self.needles.mask(&mut joined, Case::Exact, Extent::Partial);
         let released = std::mem::take(&mut self.released);
         self.hold(&joined[end..]);
         self.released = released.saturating_sub(end);
@@ -64,7 +64,7 @@ impl Scrub {
     pub(crate) fn finish(&mut self) -> Option<Bytes> {
         let mut held = std::mem::take(&mut self.held);
         let released = std::mem::take(&mut self.released);
-        self.needles.mask(&mut held, Case::Exact, Extent::Whole);
+        self.needles.mask(&mut held, Case::Exact, Extent::Complete);
         let rest = &held[released..];
         (!rest.is_empty()).then(|| Bytes::copy_from_slice(rest))
     }
@@ -73,7 +73,7 @@ impl Scrub {
     /// nothing. The search goes on as if it were still held.
     pub(crate) fn release(&mut self) -> Bytes {
         let mut bytes = BytesMut::from(&self.held[self.released..]);
-        if self.held.len() >= TELLING {
+        if self.held.len() >= MIN_MASKED {
             bytes.fill(b'*');
         }
         self.released = self.held.len();
@@ -92,7 +92,7 @@ impl Scrub {
 
     /// Masks secrets in a text that is no part of the stream.
     pub(crate) fn mask(&self, text: &mut [u8]) {
-        self.needles.mask(text, Case::Exact, Extent::Whole);
+        self.needles.mask(text, Case::Exact, Extent::Complete);
     }
 
     /// Masks secrets in header values, and drops headers that have one in their name, trailers included.
@@ -101,7 +101,8 @@ impl Scrub {
         for value in headers.values_mut() {
             if self.is_in(value.as_bytes()) {
                 let mut bytes = value.as_bytes().to_vec();
-                self.needles.mask(&mut bytes, Case::Ignored, Extent::Whole);
+                self.needles
+                    .mask(&mut bytes, Case::Ignored, Extent::Complete);
                 *value = HeaderValue::from_maybe_shared(Bytes::from(bytes))
                     .unwrap_or(HeaderValue::from_static("*"));
             }
@@ -117,7 +118,7 @@ impl Scrub {
         self.needles.fit_in(field.len())
             && self
                 .needles
-                .first(field, Case::Ignored, Extent::Whole)
+                .first(field, Case::Ignored, Extent::Complete)
                 .is_some()
     }
 
@@ -129,7 +130,7 @@ impl Scrub {
 
 /// From how many bytes on the beginning of a secret is masked rather than passed on. Every key of a provider's begins with
 /// the same few.
-const TELLING: usize = 4;
+const MIN_MASKED: usize = 4;
 
 #[cfg(test)]
 mod tests;

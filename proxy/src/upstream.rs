@@ -9,10 +9,10 @@ mod contradiction;
 mod dial;
 mod egress_proxy;
 mod pool;
+mod reachability;
 mod resend;
 mod socket;
 mod tcp;
-mod trial;
 
 use std::{
     error::Error as StdError,
@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-pub(crate) use address::Reach;
+pub(crate) use address::AddressPolicy;
 use dial::ConnectError;
 pub(crate) use dial::Dialer;
 pub use egress_proxy::CredentialsError;
@@ -37,17 +37,17 @@ use keyside_config::BaseUrl;
 use keyside_credentials::{Grant, WorkspaceId};
 pub(crate) use pool::{AllPools, Lease};
 use pool::{Connection, Pool, Pools, idle_lifetime};
-use resend::{Resend, Resends};
+pub(crate) use reachability::check_reachable;
+pub use reachability::{Reachable, Unreachable};
+use resend::{ResendCandidate, ResendState};
 use tokio::time::timeout;
-pub(crate) use trial::reach;
-pub use trial::{Reached, Unreached};
 
 use crate::{
     head_limits::HeadLimits,
     hop,
-    inbound::{Inbound, InboundError},
-    quota::{Quota, Share},
+    quota::{Quota, QuotaPermit},
     refusal::{Refusal, Sent, Wait},
+    request_body::{RequestBody, RequestBodyError},
 };
 
 /// One host that requests go to, with the connections to it. One for each listener:
@@ -60,14 +60,14 @@ pub(crate) struct Upstream {
     host: HeaderValue,
     dialer: Arc<Dialer>,
     pools: Arc<Pools>,
-    places: Places,
+    quotas: ConnectionQuotas,
 }
 
 /// How many connections there may be: over all upstreams, and to this one. Over all listeners.
 #[derive(Clone)]
-pub(crate) struct Places {
-    pub(crate) all: Arc<Quota>,
-    pub(crate) here: Arc<Quota>,
+pub(crate) struct ConnectionQuotas {
+    pub(crate) process_wide: Arc<Quota>,
+    pub(crate) destination: Arc<Quota>,
     /// Where idle connections are, which take places too.
     pub(crate) pools: Arc<AllPools>,
     /// The requests in flight, of which each may have an answer that nobody reads.
@@ -75,28 +75,31 @@ pub(crate) struct Places {
 }
 
 /// One of them, for as long as its socket is open.
-pub(crate) struct Slot {
-    _shares: Option<(Share, Share)>,
+pub(crate) struct ConnectionSlot {
+    _permits: Option<(QuotaPermit, QuotaPermit)>,
 }
 
-impl Slot {
+impl ConnectionSlot {
     /// For a connection that is not for requests, and so takes no place of theirs.
     fn uncounted() -> Self {
-        Self { _shares: None }
+        Self { _permits: None }
     }
 }
 
-impl Places {
-    fn take(&self, workspace: &WorkspaceId) -> Option<Slot> {
-        let shares = (self.here.take(workspace)?, self.all.take(workspace)?);
-        Some(Slot {
-            _shares: Some(shares),
+impl ConnectionQuotas {
+    fn try_acquire(&self, workspace: &WorkspaceId) -> Option<ConnectionSlot> {
+        let permits = (
+            self.destination.try_acquire(workspace)?,
+            self.process_wide.try_acquire(workspace)?,
+        );
+        Some(ConnectionSlot {
+            _permits: Some(permits),
         })
     }
 }
 
 /// The head of an answer, and the connection that the rest comes over.
-pub(crate) struct Answer {
+pub(crate) struct LeasedResponse {
     pub(crate) response: Response<Incoming>,
     pub(crate) lease: Lease,
 }
@@ -121,19 +124,19 @@ impl From<Refusal> for Failure {
 #[derive(Debug, thiserror::Error)]
 enum SendError {
     #[error("as many upstream connections are open as there may be")]
-    Crowded,
+    ConnectionLimit,
     #[error("no connection to the upstream")]
     Connect(#[from] ConnectError),
     #[error("the exchange with the upstream failed")]
-    Exchange(#[from] hyper::Error),
+    Http(#[from] hyper::Error),
     #[error("the head of an answer did not come in time")]
-    TooSlow(Wait),
+    Timeout(Wait),
     #[error(
         "the head of an answer is larger than `proxy.limits.headers` and `proxy.limits.header_bytes` allow"
     )]
     HeadTooLarge,
     #[error("the answer has a transfer coding that nobody asked for")]
-    Coding,
+    TransferCoding,
 }
 
 impl Upstream {
@@ -142,11 +145,11 @@ impl Upstream {
         base: BaseUrl,
         route: EgressRoute,
         dialer: Arc<Dialer>,
-        places: Places,
+        quotas: ConnectionQuotas,
     ) -> Option<Self> {
         let authority = base.authority();
         let pools = Arc::default();
-        places.pools.add(&pools);
+        quotas.pools.add(&pools);
         Some(Self {
             host: HeaderValue::from_str(&authority).ok()?,
             authority: authority.parse().ok()?,
@@ -154,7 +157,7 @@ impl Upstream {
             route,
             dialer,
             pools,
-            places,
+            quotas,
         })
     }
 
@@ -174,20 +177,20 @@ impl Upstream {
     /// say; `sent` tells whether the peer may have got something by then.
     pub(crate) async fn forward(
         &self,
-        request: Request<Inbound>,
+        request: Request<RequestBody>,
         grant: &Grant,
         upgrade: bool,
         sent: &AtomicBool,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<LeasedResponse, Failure> {
         let answered = match upgrade {
-            true => Box::pin(self.send_alone(request, grant.workspace(), sent)).await,
+            true => Box::pin(self.send_dedicated(request, grant.workspace(), sent)).await,
             false => self.send(request, grant, sent).await,
         };
         let answered = answered.and_then(|answer| {
             let headers = answer.response.headers();
-            match self.dialer.heads().hold(headers) {
-                true if hop::is_plainly_chunked(headers) => Ok(answer),
-                true => Err(SendError::Coding),
+            match self.dialer.heads().allow(headers) {
+                true if hop::is_only_chunked(headers) => Ok(answer),
+                true => Err(SendError::TransferCoding),
                 false => Err(SendError::HeadTooLarge),
             }
         });
@@ -196,12 +199,12 @@ impl Upstream {
 
     async fn send(
         &self,
-        mut request: Request<Inbound>,
+        mut request: Request<RequestBody>,
         grant: &Grant,
         sent: &AtomicBool,
-    ) -> Result<Answer, SendError> {
+    ) -> Result<LeasedResponse, SendError> {
         let pool = self.pools.of(grant.credential_id());
-        let mut resends = Resends::default();
+        let mut resends = ResendState::default();
         loop {
             let kept = match resends.wants_new_connection() {
                 true => None,
@@ -212,7 +215,7 @@ impl Upstream {
                 // Boxed, so that opening a connection, which few requests do, takes no room in all of them.
                 None => Box::pin(self.open(&pool, grant.workspace())).await?,
             };
-            let resend = Resend::of(&request, &connection, is_kept);
+            let resend = ResendCandidate::of(&request, &connection, is_kept);
             sent.store(true, Ordering::Relaxed);
             match self.send_on(&pool, connection, request).await {
                 Ok(answer) => return Ok(answer),
@@ -223,22 +226,22 @@ impl Upstream {
     }
 
     /// Sends on a connection of its own, which can become a tunnel.
-    async fn send_alone(
+    async fn send_dedicated(
         &self,
-        request: Request<Inbound>,
+        request: Request<RequestBody>,
         workspace: &WorkspaceId,
         sent: &AtomicBool,
-    ) -> Result<Answer, SendError> {
-        let slot = self.slot(workspace).await?;
+    ) -> Result<LeasedResponse, SendError> {
+        let slot = self.acquire_slot(workspace).await?;
         let own = self
             .dialer
-            .dial_alone(&self.base, &self.route, slot)
+            .dial_dedicated(&self.base, &self.route, slot)
             .await?;
         sent.store(true, Ordering::Relaxed);
         let answered = self.send_on(&Arc::default(), own, request).await;
         let answer = answered.map_err(TrySendError::into_error)?;
-        Ok(Answer {
-            lease: Lease::none(),
+        Ok(LeasedResponse {
+            lease: Lease::released(),
             ..answer
         })
     }
@@ -256,10 +259,10 @@ impl Upstream {
             if let Some(kept) = pool.take() {
                 return Ok((kept, true));
             }
-            opening = pool.multiplexes().then_some(waited);
+            opening = pool.is_http2().then_some(waited);
         }
-        let slot = self.slot(workspace).await?;
-        let window = stream_window(self.places.requests.taken());
+        let slot = self.acquire_slot(workspace).await?;
+        let window = stream_window(self.quotas.requests.in_use());
         let shared = (&**pool, window);
         let dialed = self.dialer.dial(&self.base, &self.route, slot, shared);
         let dialed = dialed.await;
@@ -268,53 +271,55 @@ impl Upstream {
     }
 
     /// A place for one more connection. Where there is none, one that lies idle makes room; closing it takes a moment.
-    async fn slot(&self, workspace: &WorkspaceId) -> Result<Slot, SendError> {
-        let places = &self.places;
-        if let Some(slot) = places.take(workspace) {
+    async fn acquire_slot(&self, workspace: &WorkspaceId) -> Result<ConnectionSlot, SendError> {
+        let quotas = &self.quotas;
+        if let Some(slot) = quotas.try_acquire(workspace) {
             return Ok(slot);
         }
-        let given_back = places.all.given_back();
-        let short = |quota: &Quota| quota.is_short_of_one(workspace);
-        let closed = match (short(&places.here), short(&places.all)) {
+        let released = quotas.process_wide.released();
+        let short = |quota: &Quota| quota.one_release_suffices(workspace);
+        let closed = match (short(&quotas.destination), short(&quotas.process_wide)) {
             // Closing connections to others would make no place here.
-            (Some(true), _) => self.pools.close_an_idle_one(),
-            (None, Some(true)) => places.pools.close_an_idle_one(),
+            (Some(true), _) => self.pools.close_idle(),
+            (None, Some(true)) => quotas.pools.close_idle(),
             // A workspace that has its share gets no more of it at the cost of others.
             _ => false,
         };
         if closed {
-            let _ = timeout(CLOSING_TAKES, given_back).await;
+            let _ = timeout(CLOSE_TIMEOUT, released).await;
         }
-        places.take(workspace).ok_or(SendError::Crowded)
+        quotas
+            .try_acquire(workspace)
+            .ok_or(SendError::ConnectionLimit)
     }
 
     async fn send_on(
         &self,
         pool: &Arc<Pool>,
         connection: Connection,
-        mut request: Request<Inbound>,
-    ) -> Result<Answer, TrySendError<Request<Inbound>>> {
-        self.address(&mut request, &connection);
+        mut request: Request<RequestBody>,
+    ) -> Result<LeasedResponse, TrySendError<Request<RequestBody>>> {
+        self.set_target(&mut request, &connection);
         let (response, lease) = match connection {
             Connection::Http1(mut connection) => {
-                connection.heard.nothing_yet();
+                connection.received.clear();
                 let response = connection.sender.try_send_request(request).await?;
                 let lifetime = idle_lifetime(response.headers());
-                let lease = Lease::whole(pool.clone(), connection, lifetime);
+                let lease = Lease::http1(pool.clone(), connection, lifetime);
                 (response, lease)
             }
             Connection::Http2(mut sender, stream) => {
                 let response = sender.try_send_request(request).await?;
                 stream.answered();
-                (response, Lease::part(stream))
+                (response, Lease::http2(stream))
             }
         };
-        Ok(Answer { response, lease })
+        Ok(LeasedResponse { response, lease })
     }
 
     /// Says where the request goes, in the words of the connection's version. Its target may be a path, or what an
     /// earlier connection made of it.
-    fn address(&self, request: &mut Request<Inbound>, connection: &Connection) {
+    fn set_target(&self, request: &mut Request<RequestBody>, connection: &Connection) {
         let path = request.uri().path_and_query().cloned();
         let path = path.unwrap_or(PathAndQuery::from_static("/"));
         match connection {
@@ -339,13 +344,13 @@ impl Upstream {
 /// What one answer on a new HTTP/2 connection may have on the way, in bytes, while so many requests are in flight. What
 /// nobody reads stays with us: so the more there are, the less each may have.
 fn stream_window(in_flight: usize) -> u32 {
-    let share = UNREAD / u32::try_from(in_flight).unwrap_or(u32::MAX).max(1);
-    share.clamp(SMALLEST_WINDOW, LARGEST_WINDOW)
+    let share = TOTAL_WINDOW / u32::try_from(in_flight).unwrap_or(u32::MAX).max(1);
+    share.clamp(MIN_WINDOW, MAX_WINDOW)
 }
 
 /// For a caller that waits no longer for the head of an answer to a request that was sent, or was not yet.
-pub(crate) fn too_slow(sent: bool) -> Failure {
-    diagnose(&SendError::TooSlow(match sent {
+pub(crate) fn timed_out(sent: bool) -> Failure {
+    diagnose(&SendError::Timeout(match sent {
         true => Wait::FirstByte,
         false => Wait::Connection,
     }))
@@ -354,38 +359,38 @@ pub(crate) fn too_slow(sent: bool) -> Failure {
 /// What the client is told, with the details for the line that the log has of the request.
 fn diagnose(error: &SendError) -> Failure {
     let refusal = match error {
-        _ if find::<InboundError>(error).is_some() => {
+        _ if find_cause::<RequestBodyError>(error).is_some() => {
             Refusal::RequestMalformed("has a body that broke off before its end")
         }
         // No byte of a request is written before the handshake is over. What TLS complains of after it, the key may have
         // been sent with.
-        SendError::Connect(ConnectError::Tls(_) | ConnectError::TlsThrough { .. })
-            if find::<rustls::Error>(error).is_some() =>
+        SendError::Connect(ConnectError::Tls(_) | ConnectError::ProxyTls { .. })
+            if find_cause::<rustls::Error>(error).is_some() =>
         {
             Refusal::UpstreamTls
         }
-        SendError::Crowded => Refusal::Overloaded,
-        SendError::Connect(ConnectError::TooSlow(_) | ConnectError::TooSlowThrough(_)) => {
+        SendError::ConnectionLimit => Refusal::Overloaded,
+        SendError::Connect(ConnectError::Timeout(_) | ConnectError::ProxyTimeout(_)) => {
             Refusal::UpstreamTimeout(Wait::Connection)
         }
         SendError::Connect(_) => Refusal::UpstreamUnreachable(Sent::No),
-        SendError::TooSlow(wait) => Refusal::UpstreamTimeout(*wait),
-        SendError::Exchange(_) | SendError::HeadTooLarge | SendError::Coding => {
+        SendError::Timeout(wait) => Refusal::UpstreamTimeout(*wait),
+        SendError::Http(_) | SendError::HeadTooLarge | SendError::TransferCoding => {
             Refusal::UpstreamUnreachable(Sent::Perhaps)
         }
     };
     Failure {
         refusal,
-        cause: Some(story(error)),
+        cause: Some(error_chain(error)),
     }
 }
 
-fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
+fn find_cause<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
     causes(error).find_map(<dyn StdError>::downcast_ref)
 }
 
 /// What the error and its causes say, each once: an `io::Error` says what the error says that it was made from.
-fn story(error: &(dyn StdError + 'static)) -> String {
+fn error_chain(error: &(dyn StdError + 'static)) -> String {
     let mut said: Vec<String> = causes(error).map(|cause| cause.to_string()).collect();
     said.dedup();
     said.join(": ")
@@ -395,12 +400,12 @@ fn story(error: &(dyn StdError + 'static)) -> String {
 fn causes<'a>(
     error: &'a (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |error| behind(*error))
+    std::iter::successors(Some(error), |error| source_of(*error))
 }
 
 /// An `io::Error` hides the error it was made from: its `source` is that error's
 /// source.
-fn behind<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+fn source_of<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
     let made_from = error
         .downcast_ref::<std::io::Error>()
         .and_then(std::io::Error::get_ref);
@@ -411,11 +416,11 @@ fn behind<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError +
 }
 
 /// What all answers together are meant to have on the way from HTTP/2 upstreams, in bytes.
-const UNREAD: u32 = 32 << 20;
+const TOTAL_WINDOW: u32 = 32 << 20;
 /// The largest frame: less would cut what providers send at once.
-const SMALLEST_WINDOW: u32 = 16 << 10;
+const MIN_WINDOW: u32 = 16 << 10;
 /// 5 MB/s over a path of 50 ms. hyper allows 2 MiB.
-const LARGEST_WINDOW: u32 = 256 << 10;
+const MAX_WINDOW: u32 = 256 << 10;
 
 /// How long a connection takes at most to close, before the request that needs its place is refused.
-const CLOSING_TAKES: Duration = Duration::from_millis(50);
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(50);

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 pub(super) struct Stall {
     /// When the client was last found to take something.
     since: Instant,
-    looked: Instant,
+    checked_at: Instant,
     unacknowledged: Option<usize>,
 }
 
@@ -24,14 +24,14 @@ impl Stall {
         let now = Instant::now();
         Self {
             since: now,
-            looked: now,
+            checked_at: now,
             unacknowledged,
         }
     }
 
     /// When [`Stall::is_over`] is to be asked, for a client that may take nothing for `limit`.
-    pub(super) fn next_look(&self, limit: Duration) -> Instant {
-        (self.looked + limit / LOOKS).min(self.since + limit)
+    pub(super) fn next_check(&self, limit: Duration) -> Instant {
+        (self.checked_at + limit / CHECKS_PER_LIMIT).min(self.since + limit)
     }
 
     /// Whether the client has taken nothing for `limit`, now that so many bytes are unacknowledged.
@@ -41,10 +41,10 @@ impl Stall {
         if counts.is_some_and(|(now, before)| now < before) {
             self.since = now;
         }
-        (self.looked, self.unacknowledged) = (now, unacknowledged);
+        (self.checked_at, self.unacknowledged) = (now, unacknowledged);
         self.since + limit <= now
     }
 }
 
 /// How often to look within the time that a client may take nothing: it is found out at most a quarter too late.
-const LOOKS: u32 = 4;
+const CHECKS_PER_LIMIT: u32 = 4;

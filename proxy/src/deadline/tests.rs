@@ -7,26 +7,26 @@ use tokio::{
 };
 
 use super::*;
-use crate::drain::Drain;
+use crate::{activity::InFlightGuard, drain::Drain};
 
 fn limits() -> Deadlines {
     let settings = Settings::load(&Sources::default()).unwrap().settings;
     settings.proxy.deadlines
 }
 
-fn place() -> OwnedSemaphorePermit {
-    let room = Arc::new(Semaphore::new(1));
-    room.try_acquire_owned().unwrap()
+fn permit() -> OwnedSemaphorePermit {
+    let limit = Arc::new(Semaphore::new(1));
+    limit.try_acquire_owned().unwrap()
 }
 
-fn connection() -> (DuplexStream, Arc<Activity>, Deadlined<DuplexStream>) {
+fn connection() -> (DuplexStream, Arc<Activity>, DeadlineStream<DuplexStream>) {
     let (client, server) = duplex(16);
-    let activity = Activity::new(Drain::default(), place());
-    let socket = Deadlined::new(server, activity.clone(), &limits(), Framing::new(1024));
+    let activity = Activity::new(Drain::default(), permit());
+    let socket = DeadlineStream::new(server, activity.clone(), &limits(), Framing::new(1024));
     (client, activity, socket)
 }
 
-async fn closed_after(socket: &mut Deadlined<DuplexStream>, since: Instant) -> u64 {
+async fn closed_after(socket: &mut DeadlineStream<DuplexStream>, since: Instant) -> u64 {
     let mut byte = [0; 1];
     loop {
         match socket.read_exact(&mut byte).await {
@@ -80,7 +80,7 @@ async fn between_requests_the_idle_time_counts_and_a_first_byte_starts_a_head() 
 #[tokio::test(start_paused = true)]
 async fn an_answer_on_its_way_has_no_read_deadline() {
     let (_client, activity, mut socket) = connection();
-    let _busy = activity.begin(false);
+    let _in_flight = activity.begin(false);
     let mut byte = [0; 1];
     let read = tokio::time::timeout(Duration::from_secs(3600), socket.read_exact(&mut byte));
     assert!(read.await.is_err());
@@ -89,7 +89,7 @@ async fn an_answer_on_its_way_has_no_read_deadline() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_takes_nothing_is_closed() {
     let (_client, activity, mut socket) = connection();
-    let _busy = activity.begin(false);
+    let _in_flight = activity.begin(false);
     let start = Instant::now();
     let error = socket.write_all(&[0; 64]).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
@@ -102,15 +102,15 @@ thread_local! {
 }
 
 /// A client that is being answered.
-fn watched() -> (DuplexStream, Busy, Deadlined<DuplexStream>) {
+fn watched() -> (DuplexStream, InFlightGuard, DeadlineStream<DuplexStream>) {
     let (client, activity, socket) = connection();
-    let socket = socket.watching(|_| Some(UNACKNOWLEDGED.get()));
+    let socket = socket.with_unacknowledged(|_| Some(UNACKNOWLEDGED.get()));
     (client, activity.begin(false), socket)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_acknowledges_a_little_now_and_then_is_not_closed() {
-    let (_client, _busy, mut socket) = watched();
+    let (_client, _in_flight, mut socket) = watched();
     let start = Instant::now();
     let slow = async {
         for left in (0..10).rev() {
@@ -134,7 +134,7 @@ async fn a_client_that_acknowledges_a_little_now_and_then_is_not_closed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_acknowledges_nothing_is_closed_however_often_it_is_looked_at() {
-    let (_client, _busy, mut socket) = watched();
+    let (_client, _in_flight, mut socket) = watched();
     let start = Instant::now();
     let error = socket.write_all(&[0; 64]).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
@@ -145,24 +145,24 @@ async fn a_client_that_acknowledges_nothing_is_closed_however_often_it_is_looked
 async fn a_request_is_in_flight_until_its_answer_has_left() {
     let (_client, server) = duplex(16);
     let drain = Drain::default();
-    let activity = Activity::new(drain.clone(), place());
-    let mut socket = Deadlined::new(server, activity.clone(), &limits(), Framing::new(1024));
+    let activity = Activity::new(drain.clone(), permit());
+    let mut socket = DeadlineStream::new(server, activity.clone(), &limits(), Framing::new(1024));
     drop(activity.begin(false));
     assert_eq!(drain.in_flight(), 1);
     socket.flush().await.unwrap();
     assert_eq!(drain.in_flight(), 0);
 
-    let busy = activity.begin(false);
+    let in_flight = activity.begin(false);
     drop((socket, activity));
     assert_eq!(drain.in_flight(), 1);
-    drop(busy);
+    drop(in_flight);
     assert_eq!(drain.in_flight(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_idle_time_counts_from_the_end_also_when_the_last_read_was_before_it() {
     let (_client, activity, mut socket) = connection();
-    let busy = activity.begin(false);
+    let in_flight = activity.begin(false);
     let mut byte = [0; 1];
     let read = tokio::spawn(async move {
         let error = socket.read_exact(&mut byte).await.unwrap_err();
@@ -170,7 +170,7 @@ async fn the_idle_time_counts_from_the_end_also_when_the_last_read_was_before_it
     });
     tokio::time::sleep(Duration::from_secs(20)).await;
     let end = Instant::now();
-    drop(busy);
+    drop(in_flight);
     let (kind, closed) = read.await.unwrap();
     assert_eq!(kind, io::ErrorKind::TimedOut);
     assert_eq!((closed - end).as_secs(), 75);
@@ -184,12 +184,12 @@ fn last_request() -> http::Request<()> {
 #[tokio::test(start_paused = true)]
 async fn an_end_is_kept_back_while_the_last_request_is_answered() {
     let (client, activity, mut socket) = connection();
-    let busy = activity.receive(&last_request());
+    let in_flight = activity.receive(&last_request());
     drop(client);
     let mut byte = [0; 1];
     let read = tokio::time::timeout(Duration::from_secs(3600), socket.read(&mut byte));
     assert!(read.await.is_err());
-    drop(busy);
+    drop(in_flight);
     socket.flush().await.unwrap();
     assert_eq!(socket.read(&mut byte).await.unwrap(), 0);
 }
@@ -197,7 +197,7 @@ async fn an_end_is_kept_back_while_the_last_request_is_answered() {
 #[tokio::test(start_paused = true)]
 async fn an_end_is_kept_back_for_no_other_request() {
     let (client, activity, mut socket) = connection();
-    let _busy = activity.begin(false);
+    let _in_flight = activity.begin(false);
     drop(client);
     assert_eq!(socket.read(&mut [0; 1]).await.unwrap(), 0);
 }

@@ -16,7 +16,7 @@ use crate::upstream::{EgressProxy, ProxyCredentials};
 pub struct ProxyVariables(BTreeMap<&'static str, OsString>);
 
 /// The hosts that `NO_PROXY` exempts: names with all below them, addresses, networks, or `*`.
-pub(super) struct Exempt {
+pub(super) struct NoProxy {
     name: &'static str,
     /// Intercepts what is not exempt.
     matcher: Matcher,
@@ -33,13 +33,16 @@ impl ProxyVariables {
             let value = value(name).filter(|value| !value.is_empty())?;
             Some((name, value))
         };
-        let names = PROXY.into_iter().chain(EXEMPT).chain(PLAIN);
+        let names = HTTPS_PROXY_NAMES
+            .into_iter()
+            .chain(NO_PROXY_NAMES)
+            .chain(HTTP_PROXY_NAMES);
         Self(names.filter_map(set).collect())
     }
 
     /// The proxy for https, and the variable that names it.
     pub(super) fn proxy(&self) -> Result<Option<(&'static str, EgressProxy)>, EgressError> {
-        let Some((name, value)) = self.first(PROXY) else {
+        let Some((name, value)) = self.first(HTTPS_PROXY_NAMES) else {
             return Ok(None);
         };
         let proxy = value
@@ -52,8 +55,8 @@ impl ProxyVariables {
         }
     }
 
-    pub(super) fn exempt(&self) -> Option<Exempt> {
-        let (name, value) = self.first(EXEMPT)?;
+    pub(super) fn no_proxy(&self) -> Option<NoProxy> {
+        let (name, value) = self.first(NO_PROXY_NAMES)?;
         // Any proxy will do: only whether there is one is asked.
         let matcher = Matcher::builder().https("http://proxy.invalid");
         let list = value.to_string_lossy();
@@ -61,13 +64,13 @@ impl ProxyVariables {
             .map(|entry| domain(entry).to_owned())
             .collect();
         let matcher = matcher.no(list.join(",")).build();
-        Some(Exempt { name, matcher })
+        Some(NoProxy { name, matcher })
     }
 
     /// What is set and has no effect, a sentence each. No value is repeated.
     pub fn warnings(&self) -> Vec<String> {
-        if self.first(PROXY).is_none() {
-            let plain = self.first(PLAIN).map(|(name, _)| {
+        if self.first(HTTPS_PROXY_NAMES).is_none() {
+            let plain = self.first(HTTP_PROXY_NAMES).map(|(name, _)| {
                 format!(
                     "{name} is for http:// alone, and providers are reached over https://: set HTTPS_PROXY to reach \
                      them through a proxy"
@@ -75,11 +78,11 @@ impl ProxyVariables {
             });
             return plain.into_iter().collect();
         }
-        let Some((name, value)) = self.first(EXEMPT) else {
+        let Some((name, value)) = self.first(NO_PROXY_NAMES) else {
             return Vec::new();
         };
         let list = value.to_string_lossy();
-        let faults = entries(&list).map(fault).zip(1..);
+        let faults = entries(&list).map(invalid_entry).zip(1..);
         let warnings = faults.filter_map(|(fault, place)| {
             Some(format!(
                 "{name}: entry {place} {}, and exempts nothing",
@@ -96,9 +99,9 @@ impl ProxyVariables {
     }
 }
 
-impl Exempt {
+impl NoProxy {
     /// The variable, if it exempts this host.
-    pub(super) fn covers(&self, base: &BaseUrl) -> Option<&'static str> {
+    pub(super) fn exempts(&self, base: &BaseUrl) -> Option<&'static str> {
         let target: Uri = format!("https://{}/", base.host_and_port()).parse().ok()?;
         self.matcher
             .intercept(&target)
@@ -122,7 +125,7 @@ fn domain(entry: &str) -> &str {
 }
 
 /// Why an entry matches no host.
-fn fault(entry: &str) -> Option<&'static str> {
+fn invalid_entry(entry: &str) -> Option<&'static str> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     if entry == "*" || entry.parse::<IpAddr>().is_ok() || domain(entry).bytes().all(fits) {
         return None;
@@ -170,10 +173,10 @@ fn credentials(userinfo: &str) -> Result<ProxyCredentials, String> {
 }
 
 /// The first that is set counts.
-const PROXY: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+const HTTPS_PROXY_NAMES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 /// Of plain http.
-const PLAIN: [&str; 2] = ["HTTP_PROXY", "http_proxy"];
-const EXEMPT: [&str; 2] = ["NO_PROXY", "no_proxy"];
+const HTTP_PROXY_NAMES: [&str; 2] = ["HTTP_PROXY", "http_proxy"];
+const NO_PROXY_NAMES: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
 #[cfg(test)]
 impl ProxyVariables {

@@ -5,7 +5,7 @@ use super::{
     FramingError,
     hpack::{Malformed, Table},
 };
-use crate::frames::{CONTINUATION, END_HEADERS, Frame, Frames, HEADERS, PADDED, PRIORITY};
+use crate::http2_frames::{CONTINUATION, END_HEADERS, Frame, Frames, HEADERS, PADDED, PRIORITY};
 
 /// A connection's frames and header table, as far as they have come.
 #[derive(Default)]

@@ -98,7 +98,7 @@ fn a_request_behind_one_with_a_length_is_looked_into() {
 #[test]
 fn a_tunnel_is_not_looked_into() {
     let mut framing = framing();
-    framing.end();
+    framing.stop();
     let bytes = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\n";
     assert_eq!(framing.check(bytes), Ok(()));
 }

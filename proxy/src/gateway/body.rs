@@ -10,7 +10,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::Full;
 
 use crate::{
-    deadline::Busy,
+    activity::InFlightGuard,
     relay::{Relay, RelayError},
 };
 
@@ -19,22 +19,22 @@ pub(crate) enum Body {
     /// Nothing: the head said it all, or the connection becomes a tunnel.
     Empty,
     /// Our own words.
-    Whole(Whole),
+    Buffered(Buffered),
     /// The upstream's, as they come.
     Relayed(Box<Relay>),
 }
 
 /// A body that is already here.
-pub(crate) struct Whole {
+pub(crate) struct Buffered {
     bytes: Full<Bytes>,
-    _busy: Busy,
+    _in_flight: InFlightGuard,
 }
 
 impl Body {
-    pub(crate) fn whole(bytes: Vec<u8>, busy: Busy) -> Self {
-        Self::Whole(Whole {
+    pub(crate) fn buffered(bytes: Vec<u8>, in_flight: InFlightGuard) -> Self {
+        Self::Buffered(Buffered {
             bytes: bytes.into(),
-            _busy: busy,
+            _in_flight: in_flight,
         })
     }
 }
@@ -49,8 +49,8 @@ impl HttpBody for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, RelayError>>> {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
-            Self::Whole(whole) => {
-                let frame = Pin::new(&mut whole.bytes).poll_frame(context);
+            Self::Buffered(buffered) => {
+                let frame = Pin::new(&mut buffered.bytes).poll_frame(context);
                 frame.map_err(|never| match never {})
             }
             Self::Relayed(relay) => relay.poll_frame(context),
@@ -60,7 +60,7 @@ impl HttpBody for Body {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Whole(whole) => whole.bytes.is_end_stream(),
+            Self::Buffered(buffered) => buffered.bytes.is_end_stream(),
             Self::Relayed(relay) => relay.is_end_stream(),
         }
     }
@@ -68,7 +68,7 @@ impl HttpBody for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Whole(whole) => whole.bytes.size_hint(),
+            Self::Buffered(buffered) => buffered.bytes.size_hint(),
             Self::Relayed(relay) => relay.size_hint(),
         }
     }

@@ -20,7 +20,7 @@ use tokio::{
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
-use crate::{deadline::Activity, destination::Outward};
+use crate::{activity::Activity, destination::SharedResources};
 
 const CANARY: &str = "sk-proj-canary0panics0while0the0secret0is0open";
 
@@ -105,7 +105,7 @@ async fn registry(folder: &std::path::Path) -> Arc<Registry> {
 fn gateway(registry: &Registry) -> Gateway {
     let settings = Settings::load(&Sources::default()).unwrap().settings;
     let metrics = Arc::new(Metrics::register(&prometheus::Registry::new()).unwrap());
-    let parts = Parts {
+    let dependencies = Dependencies {
         settings: Arc::new(settings.clone()),
         egress: Arc::new(Egress::direct()),
         resolver: registry.resolver(),
@@ -117,10 +117,15 @@ fn gateway(registry: &Registry) -> Gateway {
         collect: || (),
     };
     let proxy = &settings.proxy;
-    let outward = Outward::new(&settings.catalogue, proxy, &parts.egress, Quota::new(16));
-    let destinations = Destinations::new(&settings.catalogue, &proxy.deadlines, &metrics, &outward);
-    let door = Door::new(&proxy.listeners[0], None, proxy);
-    Gateway::new(&parts, door, destinations, Quota::new(16))
+    let shared = SharedResources::new(
+        &settings.catalogue,
+        proxy,
+        &dependencies.egress,
+        Quota::new(16),
+    );
+    let destinations = Destinations::new(&settings.catalogue, &proxy.deadlines, &metrics, &shared);
+    let policy = ListenerPolicy::new(&proxy.listeners[0], None, proxy);
+    Gateway::new(&dependencies, policy, destinations, Quota::new(16))
 }
 
 /// A request cannot make Keyside panic, as far as is known. If something does, the key that is open at that moment is
@@ -146,12 +151,12 @@ async fn a_panic_while_a_secret_is_open_does_not_show_it() {
     }));
 
     let (mut client, server) = duplex(64 * 1024);
-    let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-    let activity = Activity::new(Drain::default(), place);
+    let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+    let activity = Activity::new(Drain::default(), permit);
     let serving = tokio::spawn(async move {
         let service = service_fn(move |request| {
-            let (gateway, busy) = (gateway.clone(), activity.begin(false));
-            async move { Ok::<_, Infallible>(gateway.answer(request, busy, true).await) }
+            let (gateway, in_flight) = (gateway.clone(), activity.begin(false));
+            async move { Ok::<_, Infallible>(gateway.answer(request, in_flight, true).await) }
         });
         let http = hyper::server::conn::http1::Builder::new();
         http.serve_connection(TokioIo::new(server), service).await

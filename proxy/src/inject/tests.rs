@@ -5,7 +5,7 @@ use keyside_config::{Settings, Sources};
 
 use super::*;
 use crate::{
-    destination::{Destinations, Outward},
+    destination::{Destinations, SharedResources},
     egress::Egress,
     metrics::Metrics,
     quota::Quota,
@@ -18,8 +18,8 @@ fn rewrite(provider: &str, target: &str, upgrade: bool, fields: &[(&str, &str)])
     let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
     let egress = Arc::new(Egress::direct());
     let (catalogue, proxy) = (&settings.catalogue, &settings.proxy);
-    let outward = Outward::new(catalogue, proxy, &egress, Quota::new(1));
-    let destinations = Destinations::new(catalogue, &proxy.deadlines, &metrics, &outward);
+    let shared = SharedResources::new(catalogue, proxy, &egress, Quota::new(1));
+    let destinations = Destinations::new(catalogue, &proxy.deadlines, &metrics, &shared);
     let destination = destinations.get(provider).unwrap();
     let mut request = Request::builder().uri(target);
     for (name, value) in fields {

@@ -112,7 +112,7 @@ impl Part {
         let (all, headers) = (number([a, b, c, d])?, number([e, f, g, h])?);
         let payload = all.checked_sub(PRELUDE + CHECKSUM);
         let payload = payload.and_then(|rest| rest.checked_sub(headers));
-        let payload = payload.filter(|_| all <= LONGEST).ok_or(Unreadable)?;
+        let payload = payload.filter(|_| all <= MAX_MESSAGE).ok_or(Unreadable)?;
         Ok(match headers {
             0 => Self::Payload { left: payload },
             left => Self::Headers { left, payload },
@@ -123,4 +123,4 @@ impl Part {
 const PRELUDE: usize = 12;
 const CHECKSUM: usize = 4;
 /// Headers have at most 128 KiB and a payload 16 MiB; what announces more is something else.
-const LONGEST: usize = 17 << 20;
+const MAX_MESSAGE: usize = 17 << 20;

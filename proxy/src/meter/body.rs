@@ -7,12 +7,12 @@ use super::{Unreadable, rules::Rules, scanner::Scanner, tally::Tally};
 #[derive(Default)]
 pub(super) struct Body {
     scanner: Scanner,
-    place: Place,
+    position: Position,
 }
 
 /// Where in the body the next byte stands.
 #[derive(Clone, Copy, Default)]
-enum Place {
+enum Position {
     /// Before the first value.
     #[default]
     Start,
@@ -35,10 +35,10 @@ impl Body {
         tally: &mut Tally,
     ) -> Result<(), Unreadable> {
         while let Some(first) = bytes.first() {
-            let taken = match self.place {
-                Place::Elsewhere => bytes.len(),
-                Place::Message { listed } => self.message(bytes, listed, rules, tally),
-                Place::Start | Place::Between { .. } => self.between(*first),
+            let taken = match self.position {
+                Position::Elsewhere => bytes.len(),
+                Position::Message { listed } => self.message(bytes, listed, rules, tally),
+                Position::Start | Position::Between { .. } => self.between(*first),
             };
             bytes = &bytes[taken..];
         }
@@ -47,18 +47,18 @@ impl Body {
 
     /// Decides by a byte outside of a message; returns whether it is taken, as a number of bytes.
     fn between(&mut self, byte: u8) -> usize {
-        let listed = matches!(self.place, Place::Between { listed: true });
-        let is_first = matches!(self.place, Place::Start);
-        self.place = match byte {
+        let listed = matches!(self.position, Position::Between { listed: true });
+        let is_first = matches!(self.position, Position::Start);
+        self.position = match byte {
             b' ' | b'\t' | b'\n' | b'\r' | RECORD_SEPARATOR => return 1,
             b'{' => {
                 self.scanner.restart();
-                self.place = Place::Message { listed };
+                self.position = Position::Message { listed };
                 return 0;
             }
-            b'[' if is_first => Place::Between { listed: true },
+            b'[' if is_first => Position::Between { listed: true },
             b',' if listed => return 1,
-            _ => Place::Elsewhere,
+            _ => Position::Elsewhere,
         };
         1
     }
@@ -67,9 +67,9 @@ impl Body {
         let Some(taken) = self.scanner.push(bytes, rules, tally) else {
             return bytes.len();
         };
-        self.place = match self.scanner.is_whole() {
-            true => Place::Between { listed },
-            false => Place::Elsewhere,
+        self.position = match self.scanner.is_whole() {
+            true => Position::Between { listed },
+            false => Position::Elsewhere,
         };
         tally.end_message(rules);
         taken

@@ -13,7 +13,7 @@ pub(crate) struct Rules {
     /// How many counts the rules name; each has a number below that.
     pub(super) counts: usize,
     /// Text that every message reporting a count contains; other messages may contain it too.
-    signs: Vec<Finder<'static>>,
+    markers: Vec<Finder<'static>>,
     /// Whether binary WebSocket messages may be JSON.
     pub(super) binary: bool,
 }
@@ -59,7 +59,7 @@ impl Rules {
             nodes: vec![Node::default()],
             rules: Vec::with_capacity(rules.len()),
             counts: 0,
-            signs: signs(rules),
+            markers: markers(rules),
             binary: rules.iter().any(|rule| rule.binary),
         };
         for rule in rules {
@@ -76,7 +76,7 @@ impl Rules {
     }
 
     /// Whether a count can stand in an object at `node`.
-    pub(super) fn leads_on(&self, node: usize) -> bool {
+    pub(super) fn has_children(&self, node: usize) -> bool {
         let node = self.nodes.get(node);
         node.is_some_and(|node| !node.children.is_empty())
     }
@@ -100,7 +100,7 @@ impl Rules {
 
     /// Whether there may be a message in these bytes that reports a count. Costs a search for one word or a few.
     pub(super) fn may_report(&self, bytes: &[u8]) -> bool {
-        self.signs.iter().any(|sign| {
+        self.markers.iter().any(|sign| {
             let mut found = sign.find_iter(bytes);
             found.any(|start| !is_null(&bytes[start + sign.needle().len()..]))
         })
@@ -115,7 +115,7 @@ impl Rules {
         self.counts += numbers.fields.len();
         for (number, field) in (numbers.first..).zip(&numbers.fields) {
             for holder in holders(rule) {
-                let node = self.reach(holder.iter().chain(field.keys()));
+                let node = self.node_at(holder.iter().chain(field.keys()));
                 let count = Count {
                     number,
                     rule: index,
@@ -124,7 +124,7 @@ impl Rules {
             }
         }
         for ending in &rule.ends {
-            let node = self.reach(ending.path.keys().iter());
+            let node = self.node_at(ending.path.keys().iter());
             let value = ending.value.as_bytes().into();
             self.nodes[node].endings.push((value, index));
         }
@@ -140,18 +140,18 @@ impl Rules {
     }
 
     /// The node that these keys lead to; adds what is missing on the way.
-    fn reach<'a>(&mut self, keys: impl Iterator<Item = &'a String>) -> usize {
+    fn node_at<'a>(&mut self, keys: impl Iterator<Item = &'a String>) -> usize {
         let mut node = ROOT;
         for key in keys {
             node = match self.child(node, key.as_bytes()) {
                 Some(child) => child,
-                None => self.grow(node, key),
+                None => self.add_child(node, key),
             };
         }
         node
     }
 
-    fn grow(&mut self, node: usize, key: &str) -> usize {
+    fn add_child(&mut self, node: usize, key: &str) -> usize {
         let child = self.nodes.len();
         self.nodes.push(Node::default());
         let children = &mut self.nodes[node].children;
@@ -209,7 +209,7 @@ fn holders(rule: &UsageRule) -> Vec<&[String]> {
 }
 
 /// The key that holds a count, with the quote before it: a word that begins with another needs no search.
-fn signs(rules: &[UsageRule]) -> Vec<Finder<'static>> {
+fn markers(rules: &[UsageRule]) -> Vec<Finder<'static>> {
     let mut words: Vec<String> = Vec::new();
     for rule in rules {
         let inner = rule.at.iter().filter_map(|path| path.keys().last());
@@ -239,4 +239,4 @@ fn is_null(behind: &[u8]) -> bool {
 pub(super) const ROOT: usize = 0;
 
 /// How many objects can be on the way to a count, the message included: a rule's two paths have four keys each.
-pub(super) const DEEPEST: usize = 8;
+pub(super) const MAX_DEPTH: usize = 8;

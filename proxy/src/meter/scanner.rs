@@ -9,7 +9,7 @@ use memchr::memchr2;
 
 use super::{
     base64::Base64,
-    rules::{DEEPEST, ROOT, Rules},
+    rules::{MAX_DEPTH, ROOT, Rules},
     tally::Tally,
 };
 
@@ -18,7 +18,7 @@ use super::{
 pub(super) struct Scanner {
     state: State,
     /// The objects that it is in, by their nodes; only the first `depth` count.
-    path: [usize; DEEPEST],
+    path: [usize; MAX_DEPTH],
     depth: usize,
     /// A piece of a string ended in the middle of an escape.
     escaped: bool,
@@ -201,8 +201,8 @@ impl Scanner {
             in_text: false,
         };
         match first {
-            b'{' => match node.filter(|node| rules.leads_on(*node)) {
-                Some(node) if self.depth < DEEPEST => self.enter(node),
+            b'{' => match node.filter(|node| rules.has_children(*node)) {
+                Some(node) if self.depth < MAX_DEPTH => self.enter(node),
                 _ => self.state = skipped,
             },
             b'[' => self.state = skipped,
@@ -324,12 +324,12 @@ impl Wrapped {
 
 /// A key, number or word that may be cut in two. One that is too long for anything that is looked for is forgotten.
 struct Token {
-    bytes: [u8; Self::LONGEST],
+    bytes: [u8; Self::MAX_LENGTH],
     len: usize,
 }
 
 impl Token {
-    const LONGEST: usize = 64;
+    const MAX_LENGTH: usize = 64;
 
     fn clear(&mut self) {
         self.len = 0;
@@ -355,7 +355,7 @@ impl Token {
 impl Default for Token {
     fn default() -> Self {
         Self {
-            bytes: [0; Self::LONGEST],
+            bytes: [0; Self::MAX_LENGTH],
             len: 0,
         }
     }
@@ -373,7 +373,7 @@ fn blanks(bytes: &[u8]) -> usize {
 /// begin than it takes to look at them.
 fn next_quote(text: &[u8]) -> Option<usize> {
     let ends = |byte: &u8| matches!(byte, b'"' | b'\\');
-    let (near, far) = text.split_at(text.len().min(NEAR));
+    let (near, far) = text.split_at(text.len().min(SHORT_SCAN));
     let found = near.iter().position(ends);
     found.or_else(|| memchr2(b'"', b'\\', far).map(|found| near.len() + found))
 }
@@ -383,7 +383,7 @@ fn next_quote(text: &[u8]) -> Option<usize> {
 fn next_structure(bytes: &[u8]) -> Option<usize> {
     // `[` and `{`, and `]` and `}`, differ in this bit only.
     let is_structure = |byte: u8| matches!(byte | 0x20, b'{' | b'}') || byte == b'"';
-    let (near, far) = bytes.split_at(bytes.len().min(NEAR));
+    let (near, far) = bytes.split_at(bytes.len().min(SHORT_SCAN));
     if let Some(found) = near.iter().position(|byte| is_structure(*byte)) {
         return Some(found);
     }
@@ -399,7 +399,7 @@ fn next_structure(bytes: &[u8]) -> Option<usize> {
 }
 
 /// How far is looked at byte by byte.
-const NEAR: usize = 16;
+const SHORT_SCAN: usize = 16;
 
 /// In the place of a node: the field of a message that holds another. It has neither children nor counts.
 const BYTES: usize = usize::MAX;

@@ -15,18 +15,18 @@ pub(super) struct Tally {
     /// By their numbers.
     counts: Box<[Option<u64>]>,
     /// In a WebSocket: those before the one that the counts are of.
-    before: Option<Answers>,
+    before: Option<EndedAnswers>,
 }
 
 /// Answers that have ended.
-struct Answers {
+struct EndedAnswers {
     cost: Tokens,
     /// What the present message has said so far, by rule.
-    said: Box<[Said]>,
+    reported: Box<[Reported]>,
 }
 
 #[derive(Clone, Copy, Default)]
-struct Said {
+struct Reported {
     count: bool,
     ending: bool,
 }
@@ -41,9 +41,9 @@ impl Tally {
 
     /// There may be more than one answer.
     pub(super) fn expect_many(&mut self, rules: &Rules) {
-        self.before = Some(Answers {
+        self.before = Some(EndedAnswers {
             cost: Tokens::default(),
-            said: vec![Said::default(); rules.rules.len()].into(),
+            reported: vec![Reported::default(); rules.rules.len()].into(),
         });
     }
 
@@ -56,7 +56,7 @@ impl Tally {
             for count in counts {
                 self.counts[count.number] = Some(number);
                 if let Some(before) = &mut self.before {
-                    before.said[count.rule].count = true;
+                    before.reported[count.rule].count = true;
                 }
             }
         }
@@ -67,7 +67,7 @@ impl Tally {
     pub(super) fn note_text(&mut self, rules: &Rules, node: usize, text: &[u8]) {
         if let Some(before) = &mut self.before {
             for rule in rules.ended_by(node, text) {
-                before.said[rule].ending = true;
+                before.reported[rule].ending = true;
             }
         }
     }
@@ -77,29 +77,29 @@ impl Tally {
         let Some(before) = &mut self.before else {
             return;
         };
-        let said = &before.said;
+        let reported = &before.reported;
         let ended = || {
-            let rules = rules.rules.iter().zip(said.iter());
-            rules.filter(|(rule, said)| said.ends(rule))
+            let rules = rules.rules.iter().zip(reported.iter());
+            rules.filter(|(rule, reported)| reported.ends(rule))
         };
         let cost = figures(ended().map(|(rule, _)| rule), &self.counts);
         for (rule, _) in ended() {
             self.counts[rule.counts.clone()].fill(None);
         }
-        before.cost = join(before.cost, cost, added);
-        before.said.fill(Said::default());
+        before.cost = combine(before.cost, cost, added);
+        before.reported.fill(Reported::default());
     }
 
     pub(super) fn tokens(&self, rules: &Rules) -> Tokens {
         let present = figures(rules.rules.iter(), &self.counts);
         match &self.before {
-            Some(before) => join(before.cost, present, added),
+            Some(before) => combine(before.cost, present, added),
             None => present,
         }
     }
 }
 
-impl Said {
+impl Reported {
     fn ends(self, rule: &Rule) -> bool {
         match rule.has_endings {
             true => self.ending,
@@ -111,7 +111,7 @@ impl Said {
 /// What the counts come to: for each figure, the first rule that knows it.
 fn figures<'a>(rules: impl Iterator<Item = &'a Rule>, counts: &[Option<u64>]) -> Tokens {
     rules.fold(Tokens::default(), |known, rule| {
-        join(known, rule.read(counts), Option::or)
+        combine(known, rule.read(counts), Option::or)
     })
 }
 
@@ -140,7 +140,7 @@ impl Sum {
     }
 }
 
-fn join(one: Tokens, other: Tokens, how: fn(Option<u64>, Option<u64>) -> Option<u64>) -> Tokens {
+fn combine(one: Tokens, other: Tokens, how: fn(Option<u64>, Option<u64>) -> Option<u64>) -> Tokens {
     Tokens {
         input: how(one.input, other.input),
         output: how(one.output, other.output),
@@ -167,8 +167,8 @@ fn whole_number(text: &[u8]) -> Option<u64> {
         number.map(|number| number as u64)
     };
     let number = text.parse().ok().or_else(fraction);
-    number.filter(|number| *number < MOST)
+    number.filter(|number| *number < MAX_COUNT)
 }
 
 /// No answer has as many tokens. A counter that added up what anybody claims would wrap around.
-const MOST: u64 = 1_000_000_000_000_000;
+const MAX_COUNT: u64 = 1_000_000_000_000_000;

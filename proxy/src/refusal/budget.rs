@@ -10,9 +10,9 @@ use keyside_credentials::{Timestamp, WorkspaceId};
 
 /// The refusals of this minute, by workspace. The caller counts existing workspaces only, so the map stays small.
 #[derive(Default)]
-pub(crate) struct Budget(Mutex<(i64, HashMap<WorkspaceId, usize>)>);
+pub(crate) struct RefusalBudget(Mutex<(i64, HashMap<WorkspaceId, usize>)>);
 
-impl Budget {
+impl RefusalBudget {
     /// Counts one, and says whether it may be recorded. Metrics and log have all of them.
     pub(crate) fn spend(&self, workspace: &WorkspaceId, now: Timestamp) -> bool {
         let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -22,12 +22,12 @@ impl Budget {
         }
         let spent = spent.1.entry(workspace.clone()).or_default();
         *spent += 1;
-        *spent <= A_MINUTE
+        *spent <= MAX_PER_MINUTE
     }
 }
 
 /// Records a minute for each workspace.
-const A_MINUTE: usize = 60;
+const MAX_PER_MINUTE: usize = 60;
 
 #[cfg(test)]
 mod tests {
@@ -35,10 +35,10 @@ mod tests {
 
     #[test]
     fn each_workspace_has_its_own_budget_each_minute() {
-        let budget = Budget::default();
+        let budget = RefusalBudget::default();
         let (acme, other) = ("acme".parse().unwrap(), "other".parse().unwrap());
         let at = |second| Timestamp::from_second(second).unwrap();
-        for _ in 0..A_MINUTE {
+        for _ in 0..MAX_PER_MINUTE {
             assert!(budget.spend(&acme, at(0)));
         }
         assert!(!budget.spend(&acme, at(59)));

@@ -9,7 +9,7 @@ use http::{HeaderName, StatusCode};
 use keyside_config::ErrorShape;
 use serde_json::{Value, json};
 
-use super::Shown;
+use super::SanitizedTarget;
 
 /// What every shape says.
 pub(super) struct Report<'a> {
@@ -18,7 +18,7 @@ pub(super) struct Report<'a> {
     pub(super) message: &'a str,
     pub(super) remediation: &'a str,
     pub(super) request_id: &'a str,
-    pub(super) asked: Option<&'a Shown<'a>>,
+    pub(super) target: Option<&'a SanitizedTarget<'a>>,
 }
 
 pub(super) fn body(shape: ErrorShape, report: &Report<'_>) -> Vec<u8> {
@@ -28,7 +28,7 @@ pub(super) fn body(shape: ErrorShape, report: &Report<'_>) -> Vec<u8> {
         message,
         remediation,
         request_id,
-        asked,
+        target,
     } = *report;
     let mut body = match shape {
         ErrorShape::OpenAi => json!({ "error": {
@@ -57,9 +57,9 @@ pub(super) fn body(shape: ErrorShape, report: &Report<'_>) -> Vec<u8> {
         ] {
             fields.insert(name.into(), value.into());
         }
-        if let Some(asked) = asked {
-            fields.insert("method".into(), asked.method.into());
-            fields.insert("path".into(), asked.path.as_str().into());
+        if let Some(target) = target {
+            fields.insert("method".into(), target.method.into());
+            fields.insert("path".into(), target.path.as_str().into());
         }
     }
     body.to_string().into_bytes()

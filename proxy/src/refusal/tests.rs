@@ -6,12 +6,12 @@ use super::*;
 fn body_of(refusal: Refusal, provider: &str) -> Value {
     let catalogue = Catalogue::builtin();
     let provider = catalogue.get(provider).unwrap().clone();
-    let about = About {
+    let context = RefusalContext {
         workspace: Some("acme"),
         provider: Some(&provider),
-        ..About::default()
+        ..RefusalContext::default()
     };
-    let response = refusal.respond(Some("http://admin"), RequestId::next(), &about);
+    let response = refusal.respond(Some("http://admin"), RequestId::next(), &context);
     serde_json::from_slice(response.body()).unwrap()
 }
 

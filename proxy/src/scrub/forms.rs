@@ -20,7 +20,7 @@ pub(super) struct Text<'a> {
     bytes: &'a [u8],
     case: Case,
     /// Whether a form ran into the end of the text, and could be completed by what follows.
-    open: Cell<bool>,
+    incomplete: Cell<bool>,
 }
 
 impl<'a> Text<'a> {
@@ -28,13 +28,13 @@ impl<'a> Text<'a> {
         Self {
             bytes,
             case,
-            open: Cell::new(false),
+            incomplete: Cell::new(false),
         }
     }
 
     /// Whether a form could have been completed by what follows, since this was last asked.
-    pub(super) fn was_open(&self) -> bool {
-        self.open.take()
+    pub(super) fn was_incomplete(&self) -> bool {
+        self.incomplete.take()
     }
 
     /// Whether a form of `byte` can begin with what stands at `at`.
@@ -61,7 +61,7 @@ impl<'a> Text<'a> {
         for &wanted in rest {
             let mut next = Vec::new();
             for at in ways {
-                self.forms(at, wanted, LAYERS, &mut next);
+                self.forms(at, wanted, MAX_LAYERS, &mut next);
             }
             ways = next;
             if ways.is_empty() {
@@ -118,7 +118,7 @@ impl<'a> Text<'a> {
                 self.number(number, wanted, layers, ends);
             }
             for (text, byte) in NAMED {
-                if self.is(byte.into(), wanted) && self.stands(name, text) {
+                if self.is(byte.into(), wanted) && self.matches_at(name, text) {
                     self.forms(name + text.len(), b';', layers, ends);
                 }
             }
@@ -131,7 +131,7 @@ impl<'a> Text<'a> {
             _ => (10, at),
         };
         let (mut value, mut end) = (0, first);
-        while end < first + DIGITS
+        while end < first + MAX_DIGITS
             && let Some(digit) = self.digit(end, radix)
         {
             (value, end) = (value * radix + digit, end + 1);
@@ -159,7 +159,7 @@ impl<'a> Text<'a> {
         char::from(self.at(at)?).to_digit(radix)
     }
 
-    fn stands(&self, at: usize, text: &[u8]) -> bool {
+    fn matches_at(&self, at: usize, text: &[u8]) -> bool {
         let mut bytes = text.iter().enumerate();
         bytes.all(|(behind, byte)| self.at(at + behind) == Some(*byte))
     }
@@ -167,7 +167,7 @@ impl<'a> Text<'a> {
     fn at(&self, at: usize) -> Option<u8> {
         let found = self.bytes.get(at).copied();
         if found.is_none() {
-            self.open.set(true);
+            self.incomplete.set(true);
         }
         found
     }
@@ -183,9 +183,9 @@ impl<'a> Text<'a> {
 
 /// The bytes of some secrets, all of them ASCII.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Wanted(u128);
+pub(super) struct ByteSet(u128);
 
-impl Wanted {
+impl ByteSet {
     pub(super) fn add(&mut self, secret: &[u8]) {
         for byte in secret {
             self.0 |= 1_u128.checked_shl((*byte).into()).unwrap_or(0);
@@ -199,9 +199,9 @@ impl Wanted {
             let rest = &bytes[at + 1..];
             match (bytes[at], rest.first()) {
                 (_, None) => true,
-                (b'%', _) => self.may_be(rest, 2),
-                (b'\\', Some(b'u')) => self.may_be(&rest[1..], 4),
-                (b'\\', Some(b'x')) => self.may_be(&rest[1..], 2),
+                (b'%', _) => self.may_encode_member(rest, 2),
+                (b'\\', Some(b'u')) => self.may_encode_member(&rest[1..], 4),
+                (b'\\', Some(b'x')) => self.may_encode_member(&rest[1..], 2),
                 (b'\\', Some(next)) => !next.is_ascii_alphanumeric() && self.has(*next),
                 (_, Some(next)) => NAMED_AND_NUMBERED.contains(next),
             }
@@ -209,7 +209,7 @@ impl Wanted {
     }
 
     /// Whether these hex digits are those of a byte that counts, or are cut off.
-    fn may_be(self, bytes: &[u8], digits: usize) -> bool {
+    fn may_encode_member(self, bytes: &[u8], digits: usize) -> bool {
         let mut value = 0;
         for at in 0..digits {
             let Some(byte) = bytes.get(at) else {
@@ -241,9 +241,9 @@ fn add(ends: &mut Vec<usize>, end: usize) {
 }
 
 /// How often over a byte may be escaped. With two, no form of a byte is longer than 41 bytes.
-const LAYERS: u8 = 2;
+const MAX_LAYERS: u8 = 2;
 /// With leading zeros.
-const DIGITS: usize = 7;
+const MAX_DIGITS: usize = 7;
 /// The names that every XML parser knows.
 const NAMED: [(&[u8], u8); 5] = [
     (b"amp", b'&'),

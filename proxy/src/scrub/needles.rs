@@ -5,13 +5,13 @@
 
 use keyside_credentials::{SHORTEST_SECRET, Secret};
 
-use super::forms::{Case, Text, Wanted};
+use super::forms::{ByteSet, Case, Text};
 use crate::search::{Anchor, partial_at_end};
 
 /// Every secret that a provider may say of one credential.
 pub(super) struct Needles {
     secrets: Vec<(Secret, Anchor)>,
-    wanted: Wanted,
+    wanted: ByteSet,
     shortest: usize,
 }
 
@@ -22,22 +22,22 @@ pub(super) enum Found {
     /// One of the secrets, up to here.
     Secret(usize),
     /// Something that what follows may make a secret, or a longer one.
-    Open,
+    Incomplete,
 }
 
 /// How far a text goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Extent {
     /// There may be more of it.
-    SoFar,
-    Whole,
+    Partial,
+    Complete,
 }
 
 impl Needles {
     pub(super) fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
         // An older release may have stored a shorter one.
         let long = |secret: &Secret| secret.len() >= SHORTEST_SECRET;
-        let mut wanted = Wanted::default();
+        let mut wanted = ByteSet::default();
         let secrets: Vec<_> = secrets
             .into_iter()
             .filter(long)
@@ -62,14 +62,14 @@ impl Needles {
 
     /// The first secret in `bytes`, or the first beginning of one that they end with.
     pub(super) fn first(&self, bytes: &[u8], case: Case, extent: Extent) -> Option<(usize, Found)> {
-        self.next(bytes, 0, self.places(bytes, case), case, extent)
+        self.next(bytes, 0, self.search_mode(bytes, case), case, extent)
     }
 
     /// Masks every secret in `bytes`. Returns where the beginning of one starts that they end with, else their length.
     pub(super) fn mask(&self, bytes: &mut [u8], case: Case, extent: Extent) -> usize {
-        let places = self.places(bytes, case);
+        let search_mode = self.search_mode(bytes, case);
         let mut from = 0;
-        while let Some((start, found)) = self.next(bytes, from, places, case, extent) {
+        while let Some((start, found)) = self.next(bytes, from, search_mode, case, extent) {
             let Found::Secret(end) = found else {
                 return start;
             };
@@ -79,10 +79,10 @@ impl Needles {
         bytes.len()
     }
 
-    fn places(&self, bytes: &[u8], case: Case) -> Places {
+    fn search_mode(&self, bytes: &[u8], case: Case) -> SearchMode {
         match case == Case::Exact && !self.wanted.may_be_escaped_in(bytes) {
-            true => Places::Plain,
-            false => Places::Any,
+            true => SearchMode::Unescaped,
+            false => SearchMode::MaybeEscaped,
         }
     }
 
@@ -90,15 +90,15 @@ impl Needles {
         &self,
         bytes: &[u8],
         mut from: usize,
-        places: Places,
+        search_mode: SearchMode,
         case: Case,
         extent: Extent,
     ) -> Option<(usize, Found)> {
         let text = Text::new(bytes, case);
         loop {
-            let start = match places {
-                Places::Plain => self.plain(bytes, from),
-                Places::Any => self.any(&text, from, bytes.len()),
+            let start = match search_mode {
+                SearchMode::Unescaped => self.plain(bytes, from),
+                SearchMode::MaybeEscaped => self.any(&text, from, bytes.len()),
             }?;
             match self.at(&text, start, extent) {
                 Found::Nothing => from = start + 1,
@@ -135,7 +135,7 @@ impl Needles {
         let ends = ends.filter_map(|(secret, _)| text.longest(start, secret.expose()));
         let longest = ends.max();
         match longest {
-            _ if text.was_open() && extent == Extent::SoFar => Found::Open,
+            _ if text.was_incomplete() && extent == Extent::Partial => Found::Incomplete,
             Some(end) => Found::Secret(end),
             None => Found::Nothing,
         }
@@ -144,8 +144,8 @@ impl Needles {
 
 /// Where to look.
 #[derive(Clone, Copy)]
-enum Places {
+enum SearchMode {
     /// Nothing is escaped.
-    Plain,
-    Any,
+    Unescaped,
+    MaybeEscaped,
 }

@@ -253,7 +253,7 @@ fn what_is_released_early_is_searched_on() {
             assert_eq!((out.len(), scrub.withheld()), (cut, 0));
             out.extend_from_slice(&scrub.push(Bytes::copy_from_slice(end.as_bytes())));
             out.extend(scrub.finish().into_iter().flatten());
-            let shown = match cut < TELLING {
+            let shown = match cut < MIN_MASKED {
                 true => plain[..cut].to_owned(),
                 false => "*".repeat(cut),
             };

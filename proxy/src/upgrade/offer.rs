@@ -5,7 +5,7 @@
 
 use http::{HeaderMap, HeaderValue, header};
 
-use crate::hop::listed;
+use crate::hop::list_values;
 
 /// What an upstream was offered.
 pub(crate) struct Offer {
@@ -23,7 +23,7 @@ impl Offer {
     }
 
     /// Whether an answer agrees to nothing else.
-    pub(crate) fn covers(&self, answer: &HeaderMap) -> bool {
+    pub(crate) fn allows(&self, answer: &HeaderMap) -> bool {
         let offered = |name: &Vec<u8>| self.extensions.contains(name);
         names(answer).iter().all(offered) && selects_offered(self.subprotocols.as_ref(), answer)
     }
@@ -32,7 +32,7 @@ impl Offer {
 /// Whether the upstream selects no subprotocol, or one of those it was offered (RFC 6455 section 4.1). Another one could
 /// say anything: what a client was not told of, or a key that came back.
 fn selects_offered(offered: Option<&HeaderValue>, answer: &HeaderMap) -> bool {
-    let mut selected = listed(answer, &header::SEC_WEBSOCKET_PROTOCOL);
+    let mut selected = list_values(answer, &header::SEC_WEBSOCKET_PROTOCOL);
     let offered = offered.map_or(&[][..], HeaderValue::as_bytes);
     let is_offered = |name: &[u8]| {
         let mut offered = offered.split(|byte| *byte == b',');
@@ -52,7 +52,7 @@ pub(super) fn has_extensions(answer: &HeaderMap) -> bool {
 
 /// Without their parameters, in lower case.
 fn names(headers: &HeaderMap) -> Vec<Vec<u8>> {
-    listed(headers, &header::SEC_WEBSOCKET_EXTENSIONS)
+    list_values(headers, &header::SEC_WEBSOCKET_EXTENSIONS)
         .map(|extension| {
             let end = extension.iter().position(|byte| *byte == b';');
             let name = &extension[..end.unwrap_or(extension.len())];
@@ -94,9 +94,9 @@ mod tests {
         ] {
             let head = with(answer);
             let offer = Offer::of(&client);
-            assert_eq!(offer.covers(&head), offered, "{answer:?}");
+            assert_eq!(offer.allows(&head), offered, "{answer:?}");
             let nothing = Offer::of(&HeaderMap::new());
-            assert_eq!(nothing.covers(&head), !has_extensions(&head), "{answer:?}");
+            assert_eq!(nothing.allows(&head), !has_extensions(&head), "{answer:?}");
         }
         assert!(has_extensions(&with(&["x-c"])) && !has_extensions(&with(&[" , "])));
     }

@@ -20,15 +20,15 @@ pub(super) struct Redaction {
     /// What may go on to the client now.
     out: BytesMut,
     /// Headers behind bytes that are held back.
-    waiting: VecDeque<Waiting>,
+    pending: VecDeque<PendingHeader>,
     /// The control frame that is coming in.
     control: Zeroizing<Vec<u8>>,
 }
 
 /// The header of a later fragment.
-struct Waiting {
+struct PendingHeader {
     /// How many bytes of payload go between the header before it and this one.
-    behind: usize,
+    payload_before: usize,
     header: Bytes,
 }
 
@@ -36,7 +36,7 @@ impl Redaction {
     pub(super) fn new() -> Self {
         Self {
             out: BytesMut::new(),
-            waiting: VecDeque::new(),
+            pending: VecDeque::new(),
             // Room for the longest, so that no buffer is outgrown and left behind unwiped.
             control: Zeroizing::new(Vec::with_capacity(CONTROL_HEADER + 125)),
         }
@@ -75,15 +75,19 @@ impl Redaction {
     }
 
     fn header(&mut self, header: &[u8], scrub: &mut Scrub) {
-        if self.waiting.len() >= MOST_WAITING {
+        if self.pending.len() >= MAX_PENDING {
             self.pass(scrub.release());
         }
         if !scrub.holds() {
             return self.out.extend_from_slice(header);
         }
-        let counted: usize = self.waiting.iter().map(|waiting| waiting.behind).sum();
-        self.waiting.push_back(Waiting {
-            behind: scrub.withheld() - counted,
+        let counted: usize = self
+            .pending
+            .iter()
+            .map(|pending| pending.payload_before)
+            .sum();
+        self.pending.push_back(PendingHeader {
+            payload_before: scrub.withheld() - counted,
             header: Bytes::copy_from_slice(header),
         });
     }
@@ -97,15 +101,15 @@ impl Redaction {
 
     /// Passes payload on, and between it the headers that waited for it.
     fn pass(&mut self, mut payload: Bytes) {
-        while let Some(next) = self.waiting.front_mut() {
-            let before = payload.split_to(next.behind.min(payload.len()));
+        while let Some(next) = self.pending.front_mut() {
+            let before = payload.split_to(next.payload_before.min(payload.len()));
             self.out.extend_from_slice(&before);
-            next.behind -= before.len();
-            if next.behind > 0 {
+            next.payload_before -= before.len();
+            if next.payload_before > 0 {
                 return;
             }
             self.out.extend_from_slice(&next.header);
-            self.waiting.pop_front();
+            self.pending.pop_front();
         }
         self.out.extend_from_slice(&payload);
     }
@@ -118,7 +122,7 @@ fn is_control(frame: Frame) -> bool {
 /// A control frame's length fits in its second byte.
 const CONTROL_HEADER: usize = 2;
 /// Fragments that wait. More than a secret's bytes, each in one of its own; without a bound, empty ones would go on for ever.
-const MOST_WAITING: usize = 256;
+const MAX_PENDING: usize = 256;
 
 #[cfg(test)]
 mod tests;

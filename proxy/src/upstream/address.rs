@@ -10,7 +10,7 @@ use keyside_config::is_metadata_address;
 
 /// How far a name may lead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reach {
+pub(crate) enum AddressPolicy {
     /// To the public internet.
     Public,
     /// Into private networks too, as the settings say with `allow_private`.
@@ -19,9 +19,9 @@ pub(crate) enum Reach {
     EgressProxy,
 }
 
-impl Reach {
+impl AddressPolicy {
     /// A cloud's metadata service hands out credentials, and is never meant: Azure's has a public address.
-    pub(super) fn covers(self, address: IpAddr) -> bool {
+    pub(super) fn allows(self, address: IpAddr) -> bool {
         let within = match self {
             Self::Public => is_public(address),
             Self::Private => is_public(address) || is_private(address),
@@ -31,7 +31,7 @@ impl Reach {
     }
 
     /// What a name resolves to that this does not cover, and what can be done.
-    pub(super) fn refused(self) -> &'static str {
+    pub(super) fn rejection(self) -> &'static str {
         match self {
             Self::Public | Self::Private => {
                 "private or reserved addresses only; if a private network is meant, set allow_private = true for this provider"
@@ -115,7 +115,7 @@ fn join(high: u16, low: u16) -> Ipv4Addr {
 
 #[cfg(test)]
 mod tests {
-    use super::Reach;
+    use super::AddressPolicy;
 
     #[test]
     fn names_may_lead_to_the_public_internet_only() {
@@ -160,7 +160,7 @@ mod tests {
             ("2001:db8::1", false),
             ("ff02::1", false),
         ] {
-            let covered = Reach::Public.covers(address.parse().unwrap());
+            let covered = AddressPolicy::Public.allows(address.parse().unwrap());
             assert_eq!(covered, expected, "{address}");
         }
     }
@@ -198,7 +198,7 @@ mod tests {
             ("::ffff:169.254.169.254", false),
             ("64:ff9b::7f00:1", false),
         ] {
-            let covered = Reach::Private.covers(address.parse().unwrap());
+            let covered = AddressPolicy::Private.allows(address.parse().unwrap());
             assert_eq!(covered, expected, "{address}");
         }
     }
@@ -214,7 +214,7 @@ mod tests {
             ("168.63.129.16", false),
             ("fd00:ec2::254", false),
         ] {
-            let covered = Reach::EgressProxy.covers(address.parse().unwrap());
+            let covered = AddressPolicy::EgressProxy.allows(address.parse().unwrap());
             assert_eq!(covered, expected, "{address}");
         }
     }

@@ -9,30 +9,30 @@ use std::{
     },
 };
 
-use crate::frames::{DATA, END_STREAM, Frame, Frames, GOAWAY, HEADERS, RST_STREAM};
+use crate::http2_frames::{DATA, END_STREAM, Frame, Frames, GOAWAY, HEADERS, RST_STREAM};
 
 /// Reads a peer's frames.
-pub(super) struct Witness {
+pub(super) struct ContradictionDetector {
     frames: Frames,
     /// Streams whose answers have begun, and have not ended. Those that we gave up are among them.
     begun: BTreeSet<u32>,
     /// The first bytes of a frame that says what was not processed.
     payload: Vec<u8>,
-    contradicted: Contradicted,
+    contradicted: ContradictionFlag,
 }
 
 /// Whether the peer has contradicted itself.
 #[derive(Clone, Default)]
-pub(super) struct Contradicted(Arc<AtomicBool>);
+pub(super) struct ContradictionFlag(Arc<AtomicBool>);
 
-impl Contradicted {
-    pub(super) fn is_so(&self) -> bool {
+impl ContradictionFlag {
+    pub(super) fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-impl Witness {
-    pub(super) fn new(contradicted: Contradicted) -> Self {
+impl ContradictionDetector {
+    pub(super) fn new(contradicted: ContradictionFlag) -> Self {
         Self {
             frames: Frames::default(),
             begun: BTreeSet::new(),
@@ -45,7 +45,7 @@ impl Witness {
     pub(super) fn read(&mut self, mut bytes: &[u8]) {
         while let Some(part) = self.frames.next(&mut bytes) {
             if matches!(part.frame.kind, RST_STREAM | GOAWAY) {
-                let room = WORD - self.payload.len();
+                let room = WORD_BYTES - self.payload.len();
                 let taken = room.min(part.payload.len());
                 self.payload.extend_from_slice(&part.payload[..taken]);
             }
@@ -61,7 +61,7 @@ impl Witness {
         match frame.kind {
             HEADERS if !ends => {
                 self.begun.insert(frame.stream);
-                if self.begun.len() > MOST {
+                if self.begun.len() > MAX_TRACKED {
                     self.begun.pop_first();
                 }
             }
@@ -70,12 +70,12 @@ impl Witness {
             }
             RST_STREAM => {
                 let begun = self.begun.remove(&frame.stream);
-                if begun && self.word() == Some(REFUSED_STREAM) {
+                if begun && self.payload_word() == Some(REFUSED_STREAM) {
                     self.contradict();
                 }
             }
             GOAWAY => {
-                let last = self.word().unwrap_or_default();
+                let last = self.payload_word().unwrap_or_default();
                 if self.begun.iter().any(|stream| *stream > last) {
                     self.contradict();
                 }
@@ -85,7 +85,7 @@ impl Witness {
     }
 
     /// The error code of RST_STREAM, the last stream of GOAWAY.
-    fn word(&self) -> Option<u32> {
+    fn payload_word(&self) -> Option<u32> {
         let bytes = self.payload.as_slice().try_into();
         bytes.ok().map(u32::from_be_bytes)
     }
@@ -95,10 +95,10 @@ impl Witness {
     }
 }
 
-const WORD: usize = 4;
+const WORD_BYTES: usize = 4;
 
 /// An error code (RFC 9113 section 7).
 const REFUSED_STREAM: u32 = 7;
 
 /// Streams that are watched at a time, the newest: many times what we have open on one connection.
-const MOST: usize = 1024;
+const MAX_TRACKED: usize = 1024;

@@ -19,7 +19,7 @@ use tokio_rustls::TlsConnector;
 pub use self::credentials::CredentialsError;
 pub(crate) use self::credentials::ProxyCredentials;
 use super::{
-    address::Reach,
+    address::AddressPolicy,
     tcp::{self, TcpError},
 };
 
@@ -27,7 +27,7 @@ use super::{
 #[derive(Clone)]
 pub(crate) enum EgressRoute {
     /// To an address that the upstream's name resolves to, within this reach.
-    Direct(Reach),
+    Direct(AddressPolicy),
     /// Through a proxy.
     Proxied(Arc<EgressProxy>),
 }
@@ -86,11 +86,11 @@ pub(super) enum TunnelError {
     )]
     HeadTooLarge,
     #[error("it sent bytes of its own before the upstream was asked anything")]
-    Interfered,
+    UnexpectedBytes,
     #[error("its answer is not the one of a SOCKS5 proxy; check its address and scheme")]
     NotSocks,
     #[error("the connection to it broke off before it had connected to the upstream")]
-    Broken(#[source] io::Error),
+    ConnectionLost(#[source] io::Error),
     #[error(
         "{0} is a private or reserved address, which no proxy is asked for; set allow_private = true for this provider, or egress = \"direct\""
     )]
@@ -121,9 +121,10 @@ impl EgressProxy {
         base: &BaseUrl,
         tls: &TlsConnector,
     ) -> Result<Tunnel, TunnelError> {
-        may_be_asked_for(&base.host)?;
+        check_host(&base.host)?;
         let credentials = self.credentials.as_ref();
-        let mut stream = tcp::connect(&self.url.host, self.url.port, Reach::EgressProxy).await?;
+        let mut stream =
+            tcp::connect(&self.url.host, self.url.port, AddressPolicy::EgressProxy).await?;
         match self.url.protocol {
             ProxyProtocol::Http => connect_method::open(stream, base, credentials).await,
             ProxyProtocol::Https => {
@@ -140,12 +141,12 @@ impl EgressProxy {
 }
 
 /// What a proxy resolves to cannot be checked, so an upstream's host is checked before a proxy hears of it.
-fn may_be_asked_for(host: &str) -> Result<(), TunnelError> {
+fn check_host(host: &str) -> Result<(), TunnelError> {
     if is_metadata_host(host) {
         return Err(TunnelError::Metadata(host.into()));
     }
     match host.parse::<IpAddr>() {
-        Ok(address) if !Reach::Public.covers(address) => Err(TunnelError::Address(address)),
+        Ok(address) if !AddressPolicy::Public.allows(address) => Err(TunnelError::Address(address)),
         _ => Ok(()),
     }
 }
@@ -171,15 +172,15 @@ mod tests {
             "Instance-Data",
             "169.254.169.254",
         ] {
-            let refused = may_be_asked_for(host);
+            let refused = check_host(host);
             assert!(matches!(&refused, Err(TunnelError::Metadata(_))), "{host}");
         }
         for host in ["10.0.0.1", "127.0.0.1", "::1"] {
-            let refused = may_be_asked_for(host);
+            let refused = check_host(host);
             assert!(matches!(&refused, Err(TunnelError::Address(_))), "{host}");
         }
         for host in ["api.openai.com", "104.18.7.192", "metadata.example.com"] {
-            assert!(may_be_asked_for(host).is_ok(), "{host}");
+            assert!(check_host(host).is_ok(), "{host}");
         }
     }
 }

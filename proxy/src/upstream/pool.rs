@@ -21,8 +21,8 @@ use hyper::client::conn::{http1, http2};
 use keyside_credentials::CredentialId;
 use tokio::sync::Notify;
 
-use super::{contradiction::Contradicted, socket::Heard};
-use crate::inbound::Inbound;
+use super::{contradiction::ContradictionFlag, socket::ReceivedFlag};
+use crate::request_body::RequestBody;
 
 /// The pools of one host, by credential.
 #[derive(Default)]
@@ -46,58 +46,58 @@ pub(super) struct Pool {
 #[derive(Default)]
 struct Open {
     /// The one used last is at the end, and is used next: the others may grow old.
-    idle: Vec<Idle>,
-    shared: Vec<Shared>,
+    idle: Vec<IdleConnection>,
+    shared: Vec<Http2Connection>,
 }
 
 /// An HTTP/1.1 connection that carries one exchange at a time.
-pub(super) struct Serial {
-    pub(super) sender: http1::SendRequest<Inbound>,
-    pub(super) heard: Heard,
+pub(super) struct Http1Connection {
+    pub(super) sender: http1::SendRequest<RequestBody>,
+    pub(super) received: ReceivedFlag,
 }
 
 /// One that carries nothing, or whose last answer is just ending.
-struct Idle {
-    connection: Serial,
+struct IdleConnection {
+    connection: Http1Connection,
     /// The peer may close it soon after.
     until: Instant,
 }
 
 /// An HTTP/2 connection.
-struct Shared {
-    sender: http2::SendRequest<Inbound>,
-    streams: Arc<Streams>,
+struct Http2Connection {
+    sender: http2::SendRequest<RequestBody>,
+    streams: Arc<StreamLimit>,
     used: Instant,
 }
 
 /// How many streams an HTTP/2 connection carries, of how many.
-pub(super) struct Streams {
+pub(super) struct StreamLimit {
     open: AtomicUsize,
     limit: AtomicUsize,
     /// The first answer has come, and before it what the peer allows.
     answered: Notify,
-    told: AtomicBool,
-    contradicted: Contradicted,
+    answer_seen: AtomicBool,
+    contradicted: ContradictionFlag,
 }
 
 /// A connection that one request may be sent on.
 pub(super) enum Connection {
-    Http1(Serial),
-    Http2(http2::SendRequest<Inbound>, Stream),
+    Http1(Http1Connection),
+    Http2(http2::SendRequest<RequestBody>, StreamSlot),
 }
 
 /// A place among a connection's streams, until it is dropped.
-pub(super) struct Stream(Arc<Streams>);
+pub(super) struct StreamSlot(Arc<StreamLimit>);
 
 /// The connection that an answer comes over, held as long as it does.
-pub(crate) struct Lease(Held);
+pub(crate) struct Lease(LeaseState);
 
-enum Held {
+enum LeaseState {
     /// Back in its pool, or never to go there.
-    Nothing,
-    Whole(Arc<Pool>, Serial, Duration),
+    Released,
+    Http1(Arc<Pool>, Http1Connection, Duration),
     #[expect(dead_code, reason = "held for its Drop")]
-    Part(Stream),
+    Http2(StreamSlot),
 }
 
 impl AllPools {
@@ -106,12 +106,12 @@ impl AllPools {
     }
 
     /// Closes a connection that carries nothing. Returns whether there was one.
-    pub(super) fn close_an_idle_one(&self) -> bool {
+    pub(super) fn close_idle(&self) -> bool {
         let mut all = self.lock();
         all.retain(|pools| pools.strong_count() > 0);
         let pools: Vec<_> = all.iter().filter_map(Weak::upgrade).collect();
         drop(all);
-        pools.iter().any(|pools| pools.close_an_idle_one())
+        pools.iter().any(|pools| pools.close_idle())
     }
 
     /// What a panic leaves is a list of pools all the same.
@@ -121,8 +121,8 @@ impl AllPools {
 }
 
 impl Pools {
-    pub(super) fn close_an_idle_one(&self) -> bool {
-        self.lock().values().any(|pool| pool.close_an_idle_one())
+    pub(super) fn close_idle(&self) -> bool {
+        self.lock().values().any(|pool| pool.close_idle())
     }
 
     /// The pool of this credential. Has to be called on the runtime that the connections live on.
@@ -139,7 +139,7 @@ impl Pools {
 
     /// Sweeps as long as the pools are there.
     async fn sweep_forever(pools: Weak<Self>) {
-        let mut round = tokio::time::interval(ROUND);
+        let mut round = tokio::time::interval(SWEEP_INTERVAL);
         loop {
             round.tick().await;
             match pools.upgrade() {
@@ -171,36 +171,39 @@ impl Pool {
         let mut open = self.lock();
         for shared in &mut open.shared {
             if !shared.sender.is_closed()
-                && let Some(stream) = Stream::begin(&shared.streams)
+                && let Some(stream) = StreamSlot::try_acquire(&shared.streams)
             {
                 shared.used = now;
                 return Some(Connection::Http2(shared.sender.clone(), stream));
             }
         }
-        let usable = |idle: &Idle| idle.until > now && idle.connection.sender.is_ready();
+        let usable = |idle: &IdleConnection| idle.until > now && idle.connection.sender.is_ready();
         let usable = open.idle.iter().rposition(usable)?;
         Some(Connection::Http1(open.idle.remove(usable).connection))
     }
 
     /// Closes the connection that was idle for longest.
-    fn close_an_idle_one(&self) -> bool {
+    fn close_idle(&self) -> bool {
         let mut open = self.lock();
         if !open.idle.is_empty() {
             open.idle.remove(0);
             return true;
         }
-        let unused = open.shared.iter().position(|shared| !shared.streams.any());
+        let unused = open
+            .shared
+            .iter()
+            .position(|shared| !shared.streams.has_open());
         unused.map(|unused| open.shared.remove(unused)).is_some()
     }
 
     /// Whether the peer speaks HTTP/2: one connection then has room for many requests.
-    pub(super) fn multiplexes(&self) -> bool {
+    pub(super) fn is_http2(&self) -> bool {
         !self.lock().shared.is_empty()
     }
 
     /// Shares a new HTTP/2 connection.
-    pub(super) fn share(&self, sender: http2::SendRequest<Inbound>, streams: Arc<Streams>) {
-        self.lock().shared.push(Shared {
+    pub(super) fn share(&self, sender: http2::SendRequest<RequestBody>, streams: Arc<StreamLimit>) {
+        self.lock().shared.push(Http2Connection {
             sender,
             streams,
             used: Instant::now(),
@@ -208,15 +211,15 @@ impl Pool {
     }
 
     /// How many streams a new connection is likely to be allowed: as many as the others.
-    pub(super) fn usual_limit(&self) -> usize {
+    pub(super) fn expected_limit(&self) -> usize {
         let open = self.lock();
         let latest = open.shared.last();
-        latest.map_or(UNTIL_TOLD, |shared| {
+        latest.map_or(DEFAULT_STREAM_LIMIT, |shared| {
             shared.streams.limit.load(Ordering::Relaxed)
         })
     }
 
-    fn put(&self, connection: Serial, lifetime: Duration) {
+    fn put(&self, connection: Http1Connection, lifetime: Duration) {
         if connection.sender.is_closed() || lifetime.is_zero() {
             return;
         }
@@ -226,7 +229,7 @@ impl Pool {
         if open.idle.len() == open.idle.capacity() {
             open.idle.retain(|idle| !idle.connection.sender.is_closed());
         }
-        open.idle.push(Idle { connection, until });
+        open.idle.push(IdleConnection { connection, until });
     }
 
     /// Lets go of what is closed, and of what was not used for too long. Returns whether nothing is left.
@@ -235,8 +238,8 @@ impl Pool {
         open.idle
             .retain(|idle| idle.until > now && !idle.connection.sender.is_closed());
         open.shared.retain(|shared| {
-            let fresh = now.saturating_duration_since(shared.used) < SHARED_IDLE;
-            (fresh || shared.streams.any()) && !shared.sender.is_closed()
+            let fresh = now.saturating_duration_since(shared.used) < HTTP2_IDLE;
+            (fresh || shared.streams.has_open()) && !shared.sender.is_closed()
         });
         open.idle.is_empty() && open.shared.is_empty()
     }
@@ -247,14 +250,14 @@ impl Pool {
     }
 }
 
-impl Streams {
+impl StreamLimit {
     /// For a connection whose peer has not said yet how many it allows, and is taken to allow `limit`.
-    pub(super) fn presuming(limit: usize, contradicted: Contradicted) -> Arc<Self> {
+    pub(super) fn with_limit(limit: usize, contradicted: ContradictionFlag) -> Arc<Self> {
         Arc::new(Self {
             open: AtomicUsize::new(0),
             limit: AtomicUsize::new(limit),
             answered: Notify::new(),
-            told: AtomicBool::new(false),
+            answer_seen: AtomicBool::new(false),
             contradicted,
         })
     }
@@ -268,38 +271,38 @@ impl Streams {
         self.answered.notified().await;
     }
 
-    fn any(&self) -> bool {
+    fn has_open(&self) -> bool {
         self.open.load(Ordering::Relaxed) > 0
     }
 }
 
-impl Stream {
+impl StreamSlot {
     /// One place more, whatever the peer allows: for the request that the connection was opened for.
-    pub(super) fn one_more(streams: &Arc<Streams>) -> Self {
+    pub(super) fn acquire_unchecked(streams: &Arc<StreamLimit>) -> Self {
         streams.open.fetch_add(1, Ordering::Relaxed);
         Self(streams.clone())
     }
 
     /// A place, if there is one left. Two requests may take the last one at once; the connection makes one wait then.
-    fn begin(streams: &Arc<Streams>) -> Option<Self> {
+    fn try_acquire(streams: &Arc<StreamLimit>) -> Option<Self> {
         let open = streams.open.load(Ordering::Relaxed);
         let limit = streams.limit.load(Ordering::Relaxed);
-        (open < limit.min(STREAMS)).then(|| Self::one_more(streams))
+        (open < limit.min(MAX_STREAMS)).then(|| Self::acquire_unchecked(streams))
     }
 
     /// What this connection's peer says about its requests.
-    pub(super) fn contradicted(&self) -> Contradicted {
+    pub(super) fn contradicted(&self) -> ContradictionFlag {
         self.0.contradicted.clone()
     }
 
     pub(super) fn answered(&self) {
-        if !self.0.told.swap(true, Ordering::Relaxed) {
+        if !self.0.answer_seen.swap(true, Ordering::Relaxed) {
             self.0.answered.notify_one();
         }
     }
 }
 
-impl Drop for Stream {
+impl Drop for StreamSlot {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
@@ -307,24 +310,24 @@ impl Drop for Stream {
 
 impl Lease {
     /// The connection ends with the answer.
-    pub(super) fn none() -> Self {
-        Self(Held::Nothing)
+    pub(super) fn released() -> Self {
+        Self(LeaseState::Released)
     }
 
     /// An HTTP/1.1 connection, which may lie idle for `lifetime` once the answer was read.
-    pub(super) fn whole(pool: Arc<Pool>, connection: Serial, lifetime: Duration) -> Self {
-        Self(Held::Whole(pool, connection, lifetime))
+    pub(super) fn http1(pool: Arc<Pool>, connection: Http1Connection, lifetime: Duration) -> Self {
+        Self(LeaseState::Http1(pool, connection, lifetime))
     }
 
-    pub(super) fn part(stream: Stream) -> Self {
-        Self(Held::Part(stream))
+    pub(super) fn http2(stream: StreamSlot) -> Self {
+        Self(LeaseState::Http2(stream))
     }
 
     /// The answer was read to its end. Dropped without this, an HTTP/1.1 connection is closed: what is left of the
     /// answer would be read as the next one's.
     pub(crate) fn end(&mut self) {
-        let held = std::mem::replace(&mut self.0, Held::Nothing);
-        if let Held::Whole(pool, connection, lifetime) = held {
+        let held = std::mem::replace(&mut self.0, LeaseState::Released);
+        if let LeaseState::Http1(pool, connection, lifetime) = held {
             pool.put(connection, lifetime);
         }
     }
@@ -333,18 +336,18 @@ impl Lease {
 /// How long an HTTP/1.1 connection may lie idle after an answer with these headers: shorter than the peer keeps it, so
 /// that a request rarely meets one that is just being closed; a POST would be lost with it.
 pub(super) fn idle_lifetime(answer: &HeaderMap) -> Duration {
-    match announced(answer, "timeout") {
-        _ if announced(answer, "max") == Some(0) => Duration::ZERO,
+    match keep_alive_parameter(answer, "timeout") {
+        _ if keep_alive_parameter(answer, "max") == Some(0) => Duration::ZERO,
         Some(seconds) => {
             let kept = Duration::from_secs(seconds);
-            (kept - (kept / 2).min(Duration::from_secs(1))).min(LONGEST_IDLE)
+            (kept - (kept / 2).min(Duration::from_secs(1))).min(MAX_IDLE)
         }
-        None => USUAL_IDLE,
+        None => DEFAULT_IDLE,
     }
 }
 
 /// A parameter of `Keep-Alive: timeout=5, max=100` (RFC 2068 section 19.7.1.1).
-fn announced(answer: &HeaderMap, parameter: &str) -> Option<u64> {
+fn keep_alive_parameter(answer: &HeaderMap, parameter: &str) -> Option<u64> {
     let text = answer.get("keep-alive")?.to_str().ok()?;
     let mut parameters = text.split(',').filter_map(|pair| pair.split_once('='));
     let value = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case(parameter));
@@ -352,19 +355,19 @@ fn announced(answer: &HeaderMap, parameter: &str) -> Option<u64> {
 }
 
 /// Node's servers, and with them many gateways, close a connection that was idle for 5 s.
-const USUAL_IDLE: Duration = Duration::from_secs(4);
+const DEFAULT_IDLE: Duration = Duration::from_secs(4);
 /// Whatever the peer says: an idle connection takes a descriptor.
-const LONGEST_IDLE: Duration = Duration::from_secs(60);
+const MAX_IDLE: Duration = Duration::from_secs(60);
 /// An HTTP/2 peer announces with GOAWAY that it closes a connection, so that no request is lost with it.
-const SHARED_IDLE: Duration = Duration::from_secs(30);
-const ROUND: Duration = Duration::from_secs(1);
+const HTTP2_IDLE: Duration = Duration::from_secs(30);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The least that RFC 9113 (section 6.5.2) recommends to allow.
-const UNTIL_TOLD: usize = 100;
+const DEFAULT_STREAM_LIMIT: usize = 100;
 
 /// Requests on one HTTP/2 connection at a time: as many as the connection's window holds whole stream windows, so that
 /// answers which nobody reads leave the others their part.
-pub(super) const STREAMS: usize = 64;
+pub(super) const MAX_STREAMS: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -388,6 +391,6 @@ mod tests {
             let lifetime = idle_lifetime(&answer);
             assert_eq!(lifetime.as_millis(), milliseconds, "{keep_alive}");
         }
-        assert_eq!(idle_lifetime(&HeaderMap::new()), USUAL_IDLE);
+        assert_eq!(idle_lifetime(&HeaderMap::new()), DEFAULT_IDLE);
     }
 }

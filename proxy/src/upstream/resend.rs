@@ -18,88 +18,90 @@ use http_body::Body;
 use hyper::client::conn::TrySendError;
 use tokio::time::sleep;
 
-use super::{SendError, contradiction::Contradicted, pool::Connection, socket::Heard};
-use crate::inbound::Inbound;
+use super::{SendError, contradiction::ContradictionFlag, pool::Connection, socket::ReceivedFlag};
+use crate::request_body::RequestBody;
 
 /// A copy of a request, and what has to be so before it is sent.
-pub(super) struct Resend {
-    request: Request<Inbound>,
-    proof: Proof,
+pub(super) struct ResendCandidate {
+    request: Request<RequestBody>,
+    condition: ResendCondition,
 }
 
-enum Proof {
+enum ResendCondition {
     /// The peer says that it did not process the request.
-    Refused(Contradicted),
+    Refused(ContradictionFlag),
     /// The peer sent nothing before it closed.
-    Unanswered(Heard),
+    Unanswered(ReceivedFlag),
 }
 
 /// How often one request was sent again.
 #[derive(Default)]
-pub(super) struct Resends {
+pub(super) struct ResendState {
     unwritten: usize,
     refused: usize,
     unanswered: bool,
 }
 
-impl Resend {
+impl ResendCandidate {
     /// Before a request is sent. Copies it where that may be needed: never for a POST over HTTP/1.1.
     pub(super) fn of(
-        request: &Request<Inbound>,
+        request: &Request<RequestBody>,
         connection: &Connection,
         kept: bool,
     ) -> Option<Self> {
-        let proof = match connection {
-            Connection::Http2(_, stream) => Proof::Refused(stream.contradicted()),
+        let condition = match connection {
+            Connection::Http2(_, stream) => ResendCondition::Refused(stream.contradicted()),
             Connection::Http1(http1) => {
                 let reads = matches!(*request.method(), Method::GET | Method::HEAD);
                 if !(kept && reads && request.body().is_end_stream()) {
                     return None;
                 }
-                Proof::Unanswered(http1.heard.clone())
+                ResendCondition::Unanswered(http1.received.clone())
             }
         };
-        let mut copy = Request::new(request.body().again());
+        let mut copy = Request::new(request.body().for_retry());
         *copy.method_mut() = request.method().clone();
         *copy.uri_mut() = request.uri().clone();
         *copy.version_mut() = request.version();
         *copy.headers_mut() = request.headers().clone();
         Some(Self {
             request: copy,
-            proof,
+            condition,
         })
     }
 
-    fn into_request(self, error: &hyper::Error) -> Option<Request<Inbound>> {
-        let untouched = match &self.proof {
-            Proof::Refused(contradicted) => is_refused(error) && !contradicted.is_so(),
-            Proof::Unanswered(heard) => !heard.anything(),
+    fn into_request(self, error: &hyper::Error) -> Option<Request<RequestBody>> {
+        let untouched = match &self.condition {
+            ResendCondition::Refused(contradicted) => is_refused(error) && !contradicted.is_set(),
+            ResendCondition::Unanswered(received) => !received.is_set(),
         };
-        (untouched && self.request.body().is_whole()).then_some(self.request)
+        (untouched && self.request.body().is_replayable()).then_some(self.request)
     }
 }
 
-impl Resends {
+impl ResendState {
     /// The request to send next, or why there is none.
     pub(super) async fn next(
         &mut self,
-        mut failed: TrySendError<Request<Inbound>>,
-        resend: Option<Resend>,
-    ) -> Result<Request<Inbound>, SendError> {
+        mut failed: TrySendError<Request<RequestBody>>,
+        resend: Option<ResendCandidate>,
+    ) -> Result<Request<RequestBody>, SendError> {
         if let Some(unwritten) = failed.take_message() {
             // The connection was closed while it lay idle; the next one may be too.
             self.unwritten += 1;
-            if self.unwritten <= UNWRITTEN {
+            if self.unwritten <= MAX_UNWRITTEN {
                 return Ok(unwritten);
             }
         }
         let error = failed.into_error();
-        let refused = matches!(&resend, Some(resend) if matches!(resend.proof, Proof::Refused(_)));
+        let refused = resend
+            .as_ref()
+            .is_some_and(|resend| matches!(resend.condition, ResendCondition::Refused(_)));
         let Some(request) = resend.and_then(|resend| resend.into_request(&error)) else {
             return Err(error.into());
         };
         if refused {
-            let Some(pause) = PAUSES.get(self.refused) else {
+            let Some(pause) = REFUSED_PAUSES.get(self.refused) else {
                 return Err(error.into());
             };
             self.refused += 1;
@@ -113,7 +115,7 @@ impl Resends {
 
     /// Another kept connection may be closed by now just as well.
     pub(super) fn wants_new_connection(&self) -> bool {
-        self.unanswered || self.unwritten >= UNWRITTEN
+        self.unanswered || self.unwritten >= MAX_UNWRITTEN
     }
 }
 
@@ -126,9 +128,9 @@ fn is_refused(error: &hyper::Error) -> bool {
 }
 
 /// Kept connections that are found closed, before a new one is opened.
-const UNWRITTEN: usize = 8;
+const MAX_UNWRITTEN: usize = 8;
 /// Before each time that a refused request is sent again. What is refused after the last is answered with 502.
-const PAUSES: [Duration; 5] = [
+const REFUSED_PAUSES: [Duration; 5] = [
     Duration::from_millis(1),
     Duration::from_millis(5),
     Duration::from_millis(20),

@@ -14,7 +14,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::address::Reach;
+use super::address::AddressPolicy;
 
 /// Why there is no TCP connection.
 #[derive(Debug, thiserror::Error)]
@@ -25,8 +25,8 @@ pub(super) enum TcpError {
         "{host} is a cloud's metadata service, where neither a provider nor a proxy is; correct the setting that names it"
     )]
     Metadata { host: String },
-    #[error("{host} resolves to {}", reach.refused())]
-    OutOfReach { host: String, reach: Reach },
+    #[error("{host} resolves to {}", policy.rejection())]
+    AddressNotAllowed { host: String, policy: AddressPolicy },
     #[error("could not connect to {address}")]
     Connect {
         address: SocketAddr,
@@ -35,17 +35,21 @@ pub(super) enum TcpError {
 }
 
 /// Connects to a host that configuration names.
-pub(super) async fn connect(host: &str, port: u16, reach: Reach) -> Result<TcpStream, TcpError> {
-    let addresses = resolve(host, port, reach).await?;
-    let none = TcpError::OutOfReach {
+pub(super) async fn connect(
+    host: &str,
+    port: u16,
+    policy: AddressPolicy,
+) -> Result<TcpStream, TcpError> {
+    let addresses = resolve(host, port, policy).await?;
+    let none = TcpError::AddressNotAllowed {
         host: host.into(),
-        reach,
+        policy,
     };
     let stream = race(addresses, none).await?;
     // Without it, a small request waits for the peer's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
     // Nor does it matter where a system has no such option: a dead path is then found later.
-    let _ = setsockopt(&stream, TcpUserTimeout, &UNACKNOWLEDGED_MS);
+    let _ = setsockopt(&stream, TcpUserTimeout, &USER_TIMEOUT_MS);
     Ok(stream)
 }
 
@@ -62,11 +66,11 @@ async fn race(addresses: Vec<SocketAddr>, mut failure: TcpError) -> Result<TcpSt
                 connected.map_err(|source| TcpError::Connect { address, source })
             });
         }
-        let patience = match addresses.len() {
+        let delay = match addresses.len() {
             0 => Duration::MAX,
-            _ => HEAD_START,
+            _ => CONNECTION_ATTEMPT_DELAY,
         };
-        match timeout(patience, racing.join_next()).await {
+        match timeout(delay, racing.join_next()).await {
             Ok(Some(Ok(Ok(stream)))) => return Ok(stream),
             Ok(Some(Ok(Err(error)))) => failure = error,
             Ok(None) => return Err(failure),
@@ -78,7 +82,11 @@ async fn race(addresses: Vec<SocketAddr>, mut failure: TcpError) -> Result<TcpSt
 
 /// The addresses that may be connected to. What configuration names by address,
 /// or as `localhost`, was meant.
-async fn resolve(host: &str, port: u16, reach: Reach) -> Result<Vec<SocketAddr>, TcpError> {
+async fn resolve(
+    host: &str,
+    port: u16,
+    policy: AddressPolicy,
+) -> Result<Vec<SocketAddr>, TcpError> {
     if is_metadata_host(host) {
         return Err(TcpError::Metadata { host: host.into() });
     }
@@ -90,19 +98,19 @@ async fn resolve(host: &str, port: u16, reach: Reach) -> Result<Vec<SocketAddr>,
         host: host.into(),
         source,
     })?;
-    let meant = |address: &SocketAddr| match host {
+    let allowed = |address: &SocketAddr| match host {
         "localhost" => address.ip().is_loopback(),
-        _ => reach.covers(address.ip()),
+        _ => policy.allows(address.ip()),
     };
-    Ok(found.filter(meant).collect())
+    Ok(found.filter(allowed).collect())
 }
 
 /// A path can die without a word, and requests would go on to it for a quarter of an hour: what is sent has to be
 /// acknowledged within this.
-const UNACKNOWLEDGED_MS: u32 = 30_000;
+const USER_TIMEOUT_MS: u32 = 30_000;
 
 /// What RFC 8305 (section 8) recommends between two attempts.
-const HEAD_START: Duration = Duration::from_millis(250);
+const CONNECTION_ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 #[cfg(test)]
 mod tests {
@@ -111,8 +119,12 @@ mod tests {
     #[tokio::test]
     async fn a_metadata_service_is_not_even_resolved() {
         for host in ["metadata.google.internal", "METADATA", "169.254.169.254"] {
-            for reach in [Reach::Public, Reach::Private, Reach::EgressProxy] {
-                let refused = resolve(host, 80, reach).await;
+            for policy in [
+                AddressPolicy::Public,
+                AddressPolicy::Private,
+                AddressPolicy::EgressProxy,
+            ] {
+                let refused = resolve(host, 80, policy).await;
                 let is_named =
                     matches!(&refused, Err(TcpError::Metadata { host: named }) if named == host);
                 assert!(is_named, "{host}: {refused:?}");

@@ -158,7 +158,7 @@ fn empty_fragments_without_end_are_not_kept_without_end() {
     }
     let after = after_each(&[&sent, &frame(0x80, &SECRET[10..])]);
     let waits = sent.len() - after[0].len();
-    assert!(waits <= SECRET.len() + 2 * MOST_WAITING, "{waits}");
+    assert!(waits <= SECRET.len() + 2 * MAX_PENDING, "{waits}");
     assert!(after[1].ends_with(stars(&SECRET[10..]).as_bytes()));
 }
 

@@ -40,7 +40,7 @@ where
     match upgraded.downcast::<TokioIo<S>>() {
         // A TLS server speaks second, so what follows the head is not the upstream's.
         Ok(parts) if parts.read_buf.is_empty() => Ok(Box::new(parts.io.into_inner())),
-        _ => Err(TunnelError::Interfered),
+        _ => Err(TunnelError::UnexpectedBytes),
     }
 }
 

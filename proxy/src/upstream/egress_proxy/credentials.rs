@@ -29,7 +29,7 @@ impl ProxyCredentials {
         if user.is_empty() || user.contains(':') || !is_plain(user) || !is_plain(password) {
             return Err(CredentialsError::Form);
         }
-        if user.len() > LONGEST || password.len() > LONGEST {
+        if user.len() > MAX_LENGTH || password.len() > MAX_LENGTH {
             return Err(CredentialsError::Length);
         }
         Ok(Self {
@@ -57,7 +57,7 @@ impl ProxyCredentials {
 
     /// The message of RFC 1929 section 2: a version, and both with their lengths.
     pub(super) fn socks5(&self) -> Zeroizing<Vec<u8>> {
-        let mut message = Zeroizing::new(Vec::with_capacity(3 + 2 * LONGEST));
+        let mut message = Zeroizing::new(Vec::with_capacity(3 + 2 * MAX_LENGTH));
         message.push(1);
         for text in [&self.user, &self.password] {
             // No longer than `LONGEST`.
@@ -68,7 +68,7 @@ impl ProxyCredentials {
     }
 }
 
-const LONGEST: usize = 255;
+const MAX_LENGTH: usize = 255;
 
 #[cfg(test)]
 mod tests {

@@ -110,12 +110,12 @@ async fn skip_address<S: AsyncRead + Unpin>(stream: &mut S, kind: u8) -> Result<
     };
     let mut address = vec![0; length + 2];
     let read = stream.read_exact(&mut address).await;
-    read.map(drop).map_err(TunnelError::Broken)
+    read.map(drop).map_err(TunnelError::ConnectionLost)
 }
 
 async fn send<S: AsyncWrite + Unpin>(stream: &mut S, message: &[u8]) -> Result<(), TunnelError> {
     let sent = stream.write_all(message).await;
-    sent.map_err(TunnelError::Broken)
+    sent.map_err(TunnelError::ConnectionLost)
 }
 
 async fn receive<S: AsyncRead + Unpin, const N: usize>(
@@ -123,7 +123,7 @@ async fn receive<S: AsyncRead + Unpin, const N: usize>(
 ) -> Result<[u8; N], TunnelError> {
     let mut message = [0; N];
     let read = stream.read_exact(&mut message).await;
-    read.map(|_| message).map_err(TunnelError::Broken)
+    read.map(|_| message).map_err(TunnelError::ConnectionLost)
 }
 
 const VERSION: u8 = 5;

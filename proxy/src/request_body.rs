@@ -15,9 +15,9 @@ use keyside_config::CredentialNames;
 use tokio::time::timeout;
 
 use crate::{
-    deadline::ClientBody,
-    hop::{may_leave, retain},
-    seldom::Silence,
+    activity::ClientBody,
+    hop::{may_forward, retain},
+    wakers::IdleTimer,
 };
 
 /// What the upstream gets: the client's body as it comes, as long as it comes, or
@@ -30,23 +30,23 @@ use crate::{
 ///
 /// A handle on what several attempts at sending share: small, since hyper keeps
 /// room for 32 requests in every connection's queue.
-pub(crate) struct Inbound {
+pub(crate) struct RequestBody {
     source: Arc<Mutex<Source>>,
     attempt: u32,
 }
 
 enum Source {
-    Client(Upload),
-    Ours(Full<Bytes>),
+    Client(ClientUpload),
+    Own(Full<Bytes>),
 }
 
 /// The client's body, and what is to be seen to with it.
-struct Upload {
+struct ClientUpload {
     /// Until it is dropped.
     client: Option<ClientBody>,
     over_http2: bool,
-    silence: Silence,
-    leftover: Leftover,
+    idle_timer: IdleTimer,
+    on_drop: OnDrop,
     /// Names that no trailer may have. Without them none passes.
     credentials: Option<Arc<CredentialNames>>,
     replay: Replay,
@@ -58,52 +58,52 @@ struct Replay {
     /// The attempt that reads now. A later one takes over, an earlier one is at its end.
     attempt: u32,
     /// `None` where nobody asked for another attempt in time, or once it was too much.
-    taken: Option<BytesMut>,
+    recorded: Option<BytesMut>,
     /// How many of those bytes the current attempt has got.
-    given: usize,
+    replayed: usize,
     /// Something was taken.
-    begun: bool,
+    started: bool,
 }
 
 /// What becomes of a body that nobody wants.
 #[derive(Clone, Copy)]
-enum Leftover {
-    Swallow,
+enum OnDrop {
+    Discard,
     /// A client that waits for `100 Continue` has not sent anything yet.
-    Leave,
+    Ignore,
 }
 
 /// The client's body did not come to its end.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum InboundError {
+pub(crate) enum RequestBodyError {
     #[error("the client's body broke off")]
     Client(#[from] hyper::Error),
     #[error("the client fell silent in the middle of its body")]
-    Silent,
+    Idle,
     #[error("the client reset the stream in the middle of its body")]
     Reset,
     #[error("another attempt at sending the request took its body over")]
     Superseded,
 }
 
-impl Inbound {
+impl RequestBody {
     pub(crate) fn new(head: &Parts, client: ClientBody, idle: Duration) -> Self {
-        let leftover = match head.headers.contains_key(header::EXPECT) {
-            true => Leftover::Leave,
-            false => Leftover::Swallow,
+        let on_drop = match head.headers.contains_key(header::EXPECT) {
+            true => OnDrop::Ignore,
+            false => OnDrop::Discard,
         };
-        Self::of(Source::Client(Upload {
+        Self::of(Source::Client(ClientUpload {
             client: Some(client),
             over_http2: head.version == Version::HTTP_2,
-            silence: Silence::new(idle),
-            leftover,
+            idle_timer: IdleTimer::new(idle),
+            on_drop,
             credentials: None,
             replay: Replay::default(),
         }))
     }
 
-    pub(crate) fn ours(body: Bytes) -> Self {
-        Self::of(Source::Ours(Full::new(body)))
+    pub(crate) fn from_bytes(body: Bytes) -> Self {
+        Self::of(Source::Own(Full::new(body)))
     }
 
     fn of(source: Source) -> Self {
@@ -113,7 +113,7 @@ impl Inbound {
         }
     }
 
-    pub(crate) fn without(self, credentials: Arc<CredentialNames>) -> Self {
+    pub(crate) fn with_credential_names(self, credentials: Arc<CredentialNames>) -> Self {
         if let Source::Client(upload) = &mut *self.lock() {
             upload.credentials = Some(credentials);
         }
@@ -122,7 +122,7 @@ impl Inbound {
 
     /// Says in one way how long the body is: by one canonical number, where the client said it somehow; in chunks where
     /// it did not, also for a GET, whose body hyper 1.12 drops unless it is told so.
-    pub(crate) fn state_length(&self, headers: &mut HeaderMap) {
+    pub(crate) fn set_length_headers(&self, headers: &mut HeaderMap) {
         let length = self.size_hint().exact();
         if headers.remove(header::CONTENT_LENGTH).is_some()
             && let Some(length) = length
@@ -137,7 +137,7 @@ impl Inbound {
 
     /// The same body for another attempt at sending it, which takes over when it is first polled. From now on what is
     /// taken is kept for it.
-    pub(crate) fn again(&self) -> Self {
+    pub(crate) fn for_retry(&self) -> Self {
         if let Source::Client(upload) = &mut *self.lock() {
             upload.replay.prepare();
         }
@@ -148,10 +148,10 @@ impl Inbound {
     }
 
     /// Whether all that earlier attempts have taken is still at hand.
-    pub(crate) fn is_whole(&self) -> bool {
+    pub(crate) fn is_replayable(&self) -> bool {
         match &*self.lock() {
-            Source::Client(upload) => upload.replay.taken.is_some(),
-            Source::Ours(_) => self.attempt == 0,
+            Source::Client(upload) => upload.replay.recorded.is_some(),
+            Source::Own(_) => self.attempt == 0,
         }
     }
 
@@ -163,56 +163,58 @@ impl Inbound {
 
 impl Replay {
     fn prepare(&mut self) {
-        if !self.begun && self.taken.is_none() {
-            self.taken = Some(BytesMut::new());
+        if !self.started && self.recorded.is_none() {
+            self.recorded = Some(BytesMut::new());
         }
     }
 
     /// Whether `attempt` may read; a later one begins again, if all is still there.
     fn admits(&mut self, attempt: u32) -> bool {
-        if attempt > self.attempt && self.taken.is_some() {
-            (self.attempt, self.given) = (attempt, 0);
+        if attempt > self.attempt && self.recorded.is_some() {
+            (self.attempt, self.replayed) = (attempt, 0);
         }
         attempt == self.attempt
     }
 
     /// What the current attempt still has to get of what earlier ones took.
     fn next(&mut self) -> Option<Bytes> {
-        let piece = &self.taken.as_ref()?[self.given..];
+        let piece = &self.recorded.as_ref()?[self.replayed..];
         let piece = (!piece.is_empty()).then(|| Bytes::copy_from_slice(piece))?;
-        self.given += piece.len();
+        self.replayed += piece.len();
         Some(piece)
     }
 
     /// How many bytes that is.
-    fn left(&self) -> usize {
-        let taken = self.taken.as_ref().map_or(0, BytesMut::len);
-        taken.saturating_sub(self.given)
+    fn remaining(&self) -> usize {
+        let recorded = self.recorded.as_ref().map_or(0, BytesMut::len);
+        recorded.saturating_sub(self.replayed)
     }
 
-    fn keep(&mut self, frame: &Frame<Bytes>) {
-        self.begun = true;
-        let Some(taken) = &mut self.taken else { return };
+    fn record(&mut self, frame: &Frame<Bytes>) {
+        self.started = true;
+        let Some(recorded) = &mut self.recorded else {
+            return;
+        };
         match frame.data_ref() {
             // Copied: a slice would keep the buffer that it came in, with other requests' bytes.
-            Some(data) if taken.len() + data.len() <= AT_HAND => {
-                taken.extend_from_slice(data);
-                self.given = taken.len();
+            Some(data) if recorded.len() + data.len() <= MAX_REPLAYED => {
+                recorded.extend_from_slice(data);
+                self.replayed = recorded.len();
             }
             // Too much, or trailers.
-            _ => self.taken = None,
+            _ => self.recorded = None,
         }
     }
 }
 
-impl Upload {
+impl ClientUpload {
     fn poll_frame(
         &mut self,
         attempt: u32,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, InboundError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         if !self.replay.admits(attempt) {
-            return Poll::Ready(Some(Err(InboundError::Superseded)));
+            return Poll::Ready(Some(Err(RequestBodyError::Superseded)));
         }
         if let Some(piece) = self.replay.next() {
             return Poll::Ready(Some(Ok(Frame::data(piece))));
@@ -222,23 +224,23 @@ impl Upload {
         };
         match Pin::new(client).poll_frame(context) {
             Poll::Ready(None) if self.was_reset() => {
-                self.replay.taken = None;
-                Poll::Ready(Some(Err(InboundError::Reset)))
+                self.replay.recorded = None;
+                Poll::Ready(Some(Err(RequestBodyError::Reset)))
             }
             Poll::Ready(frame) => {
-                self.silence.broken();
+                self.idle_timer.reset();
                 match &frame {
-                    Some(Ok(frame)) => self.replay.keep(frame),
+                    Some(Ok(frame)) => self.replay.record(frame),
                     // What follows an error is no clean end.
-                    Some(Err(_)) => self.replay.taken = None,
+                    Some(Err(_)) => self.replay.recorded = None,
                     None => {}
                 }
                 let frame = frame.map(|frame| frame.map(|frame| self.strip_trailers(frame)));
                 Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }
             Poll::Pending => {
-                let silent = self.silence.poll(context);
-                silent.map(|()| Some(Err(InboundError::Silent)))
+                let silent = self.idle_timer.poll(context);
+                silent.map(|()| Some(Err(RequestBodyError::Idle)))
             }
         }
     }
@@ -260,7 +262,7 @@ impl Upload {
             Ok(mut trailers) => {
                 let credentials = self.credentials.as_deref();
                 let stays =
-                    |name: &HeaderName| credentials.is_some_and(|names| may_leave(name, names));
+                    |name: &HeaderName| credentials.is_some_and(|names| may_forward(name, names));
                 retain(&mut trailers, stays);
                 Frame::trailers(trailers)
             }
@@ -274,7 +276,7 @@ impl Upload {
             return false;
         }
         let ended = self.client.as_ref().is_none_or(HttpBody::is_end_stream);
-        ended && self.replay.left() == 0
+        ended && self.replay.remaining() == 0
     }
 
     fn size_hint(&mut self, attempt: u32) -> SizeHint {
@@ -282,45 +284,45 @@ impl Upload {
             return SizeHint::default();
         }
         let client = self.client.as_ref().map(HttpBody::size_hint);
-        let left = self.replay.left() as u64;
+        let remaining = self.replay.remaining() as u64;
         match client.map_or(Some(0), |client| client.exact()) {
-            Some(length) => SizeHint::with_exact(length + left),
+            Some(length) => SizeHint::with_exact(length + remaining),
             None => SizeHint::default(),
         }
     }
 }
 
-impl Drop for Upload {
+impl Drop for ClientUpload {
     fn drop(&mut self) {
         let unwanted = self.client.take().filter(|client| !client.is_end_stream());
-        if let (Some(client), Leftover::Swallow) = (unwanted, self.leftover) {
-            tokio::spawn(timeout(SWALLOW_FOR, swallow(client)));
+        if let (Some(client), OnDrop::Discard) = (unwanted, self.on_drop) {
+            tokio::spawn(timeout(DISCARD_TIMEOUT, discard(client)));
         }
     }
 }
 
-async fn swallow(mut client: ClientBody) {
-    let mut left = SWALLOW_BYTES;
+async fn discard(mut client: ClientBody) {
+    let mut remaining = MAX_DISCARDED;
     while let Some(Ok(frame)) = client.frame().await {
         let size = frame.data_ref().map_or(0, Bytes::len);
-        match left.checked_sub(size) {
-            Some(less) => left = less,
+        match remaining.checked_sub(size) {
+            Some(less) => remaining = less,
             None => return,
         }
     }
 }
 
-impl HttpBody for Inbound {
+impl HttpBody for RequestBody {
     type Data = Bytes;
-    type Error = InboundError;
+    type Error = RequestBodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, InboundError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         match &mut *self.lock() {
             Source::Client(upload) => upload.poll_frame(self.attempt, context),
-            Source::Ours(whole) => {
+            Source::Own(whole) => {
                 let frame = Pin::new(whole).poll_frame(context);
                 frame.map_err(|never| match never {})
             }
@@ -330,20 +332,20 @@ impl HttpBody for Inbound {
     fn is_end_stream(&self) -> bool {
         match &mut *self.lock() {
             Source::Client(upload) => upload.is_end_stream(self.attempt),
-            Source::Ours(whole) => whole.is_end_stream(),
+            Source::Own(whole) => whole.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &mut *self.lock() {
             Source::Client(upload) => upload.size_hint(self.attempt),
-            Source::Ours(whole) => whole.size_hint(),
+            Source::Own(whole) => whole.size_hint(),
         }
     }
 }
 
 /// How much of a body is kept until an answer comes, in bytes: prompts are smaller as a rule.
-const AT_HAND: usize = 64 << 10;
+const MAX_REPLAYED: usize = 64 << 10;
 /// A request with a picture or a document in it is still read to its end.
-const SWALLOW_BYTES: usize = 32 << 20;
-const SWALLOW_FOR: Duration = Duration::from_secs(10);
+const MAX_DISCARDED: usize = 32 << 20;
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(10);

@@ -12,17 +12,17 @@ use keyside_config::BaseUrl;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    EgressRoute, Slot,
+    ConnectionSlot, EgressRoute,
     dial::{ConnectError, Dialer},
+    error_chain,
     pool::Connection,
-    story,
     tcp::TcpError,
 };
-use crate::inbound::Inbound;
+use crate::request_body::RequestBody;
 
 /// A provider that can be reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reached {
+pub struct Reachable {
     /// The egress proxy on the way, as `host:port`.
     pub via: Option<String>,
     /// The `Date` of the provider's answer, if there was one in time.
@@ -31,26 +31,28 @@ pub struct Reached {
 
 /// A provider that cannot be reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unreached {
+pub struct Unreachable {
     /// What failed, with its causes.
-    pub said: String,
+    pub cause: String,
     /// What to do about it.
-    pub fix: &'static str,
+    pub remedy: &'static str,
 }
 
 /// Connects to `base` by `route`, and closes the connection again; all within `limit`. Takes no place of those that requests
 /// have.
-pub(crate) async fn reach(
+pub(crate) async fn check_reachable(
     dialer: &Dialer,
     route: &EgressRoute,
     base: &BaseUrl,
     limit: Duration,
-) -> Result<Reached, Unreached> {
+) -> Result<Reachable, Unreachable> {
     let deadline = Instant::now() + limit;
-    let opened = dialer.dial_alone(base, route, Slot::uncounted()).await;
-    let connection = opened.map_err(|error| Unreached::because(&error))?;
+    let opened = dialer
+        .dial_dedicated(base, route, ConnectionSlot::uncounted())
+        .await;
+    let connection = opened.map_err(|error| Unreachable::because(&error))?;
     let date = timeout_at(deadline, date(connection, base)).await;
-    Ok(Reached {
+    Ok(Reachable {
         via: route.proxy().map(str::to_owned),
         date: date.ok().flatten(),
     })
@@ -61,7 +63,7 @@ async fn date(connection: Connection, base: &BaseUrl) -> Option<String> {
     let Connection::Http1(mut connection) = connection else {
         return None;
     };
-    let mut request = Request::new(Inbound::ours(Bytes::new()));
+    let mut request = Request::new(RequestBody::from_bytes(Bytes::new()));
     *request.method_mut() = Method::HEAD;
     let host = HeaderValue::from_str(&base.authority()).ok()?;
     request.headers_mut().insert(HOST, host);
@@ -71,23 +73,23 @@ async fn date(connection: Connection, base: &BaseUrl) -> Option<String> {
     Some(date.to_owned())
 }
 
-impl Unreached {
+impl Unreachable {
     fn because(error: &ConnectError) -> Self {
         Self {
-            said: story(error),
-            fix: match error {
+            cause: error_chain(error),
+            remedy: match error {
                 ConnectError::Tcp(TcpError::Resolve { .. }) => {
                     "Check the host in base_url, and the name servers of this machine; where only a proxy resolves names, set \
                      egress.proxy to it."
                 }
-                ConnectError::Tcp(TcpError::OutOfReach { .. }) => {
+                ConnectError::Tcp(TcpError::AddressNotAllowed { .. }) => {
                     "Check which addresses this machine's name servers give for the host; set allow_private = true for the \
                      provider only if a private network is meant."
                 }
-                ConnectError::Tcp(TcpError::Connect { .. }) | ConnectError::TooSlow(_) => {
+                ConnectError::Tcp(TcpError::Connect { .. }) | ConnectError::Timeout(_) => {
                     "Let this machine connect there (firewall, network policy), or set egress.proxy to the proxy that may."
                 }
-                ConnectError::Proxy { .. } | ConnectError::TooSlowThrough(_) => {
+                ConnectError::Proxy { .. } | ConnectError::ProxyTimeout(_) => {
                     "Check egress.proxy or the proxy's variable, and what that proxy allows; `keyside check` shows the way of \
                      each provider."
                 }
@@ -98,7 +100,7 @@ impl Unreached {
                     "Check base_url and this machine's clock and certificates (SSL_CERT_FILE); name an authority of your own in \
                      egress.ca_file."
                 }
-                ConnectError::TlsThrough { .. } => {
+                ConnectError::ProxyTls { .. } => {
                     "Name the authority of the inspecting proxy in egress.ca_file, or set egress.roots = \"system\" if the \
                      system has it."
                 }
@@ -123,16 +125,19 @@ mod tests {
             host: "api.example".into(),
             source: io::Error::other("no such name"),
         });
-        let unreached = Unreached::because(&resolve);
+        let unreachable = Unreachable::because(&resolve);
         assert_eq!(
-            unreached.said,
+            unreachable.cause,
             "api.example could not be resolved: no such name"
         );
-        assert!(unreached.fix.contains("name servers"), "{unreached:?}");
-        let tls = ConnectError::TlsThrough {
+        assert!(
+            unreachable.remedy.contains("name servers"),
+            "{unreachable:?}"
+        );
+        let tls = ConnectError::ProxyTls {
             proxy: "proxy:3128".into(),
             source: io::Error::other("unknown issuer"),
         };
-        assert!(Unreached::because(&tls).fix.contains("egress.ca_file"));
+        assert!(Unreachable::because(&tls).remedy.contains("egress.ca_file"));
     }
 }

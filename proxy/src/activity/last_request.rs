@@ -23,19 +23,19 @@ use http::{Request, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::hop::lists;
+use crate::hop::list_contains;
 
 /// What is known of the connection's last request.
 #[derive(Default)]
 pub(super) struct LastRequest {
-    came: AtomicBool,
+    received: AtomicBool,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     /// The client has ended its half of the connection.
-    ended: bool,
+    eof: bool,
     /// It has done so in the middle of the request's body.
     cut_short: bool,
     /// Who reads the body.
@@ -47,31 +47,31 @@ struct State {
 /// answer. One that wants to speak another protocol has more to say.
 pub(super) fn is_last<B>(request: &Request<B>) -> bool {
     let (version, headers) = (request.version(), request.headers());
-    let closes = lists(headers, &header::CONNECTION, "close");
+    let closes = list_contains(headers, &header::CONNECTION, "close");
     match version {
-        Version::HTTP_10 => closes || !lists(headers, &header::CONNECTION, "keep-alive"),
+        Version::HTTP_10 => closes || !list_contains(headers, &header::CONNECTION, "keep-alive"),
         Version::HTTP_11 => closes && !headers.contains_key(header::UPGRADE),
         _ => false,
     }
 }
 
 impl LastRequest {
-    pub(super) fn came(&self) {
-        self.came.store(true, Ordering::Release);
+    pub(super) fn received(&self) {
+        self.received.store(true, Ordering::Release);
     }
 
-    pub(super) fn has_come(&self) -> bool {
-        self.came.load(Ordering::Acquire)
+    pub(super) fn is_received(&self) -> bool {
+        self.received.load(Ordering::Acquire)
     }
 
     /// The client has ended its half; whether hyper is not to know. If so, and if that changes, the task is woken.
-    pub(super) fn keeps_end_back(&self, context: &Context<'_>) -> bool {
+    pub(super) fn hides_eof(&self, context: &Context<'_>) -> bool {
         let mut state = self.lock();
-        if !self.has_come() || state.cut_short {
+        if !self.is_received() || state.cut_short {
             return false;
         }
         state.connection = Some(context.waker().clone());
-        state.ended = true;
+        state.eof = true;
         if let Some(reader) = state.reader.take() {
             reader.wake();
         }
@@ -79,10 +79,10 @@ impl LastRequest {
     }
 
     /// Whether the client has ended its half. If not, the task is woken when it does.
-    fn has_ended(&self, context: &Context<'_>) -> bool {
+    fn has_eof(&self, context: &Context<'_>) -> bool {
         let mut state = self.lock();
-        state.reader = (!state.ended).then(|| context.waker().clone());
-        state.ended
+        state.reader = (!state.eof).then(|| context.waker().clone());
+        state.eof
     }
 
     /// The client has ended its half before the body's end: hyper is to know.
@@ -123,9 +123,9 @@ impl Body for ClientBody {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let last = self.last.as_ref().and_then(Weak::upgrade);
         // Asked first: what hyper hands over after it, it had read before.
-        let ended = last.as_ref().is_some_and(|last| last.has_ended(context));
+        let eof = last.as_ref().is_some_and(|last| last.has_eof(context));
         let polled = Pin::new(&mut self.incoming).poll_frame(context);
-        if let Some(last) = last.filter(|_| ended && polled.is_pending()) {
+        if let Some(last) = last.filter(|_| eof && polled.is_pending()) {
             last.cut_short();
         }
         polled

@@ -7,7 +7,7 @@ use keyside_config::{BaseUrl, Provider, Proxy};
 use crate::{
     egress::Egress,
     head_limits::HeadLimits,
-    upstream::{self, Dialer, Reached, Unreached},
+    upstream::{self, Dialer, Reachable, Unreachable},
 };
 
 /// Connects to `base`, a host of `provider`, and closes the connection again; all within `limit`. Takes no place of those that
@@ -15,15 +15,15 @@ use crate::{
 ///
 /// # Errors
 /// The step that failed.
-pub async fn reach(
+pub async fn check_reachable(
     egress: &Egress,
     proxy: &Proxy,
     provider: &Provider,
     base: &BaseUrl,
     limit: Duration,
-) -> Result<Reached, Unreached> {
+) -> Result<Reachable, Unreachable> {
     let (direct, proxied) = (egress.direct_tls(), egress.proxied_tls());
     let dialer = Dialer::new(&direct, &proxied, limit, HeadLimits::of(&proxy.limits));
     let route = egress.route(provider, base);
-    upstream::reach(&dialer, &route, base, limit).await
+    upstream::check_reachable(&dialer, &route, base, limit).await
 }

@@ -15,26 +15,26 @@ use tokio::{
 };
 
 /// A word that is given once, if at all.
-pub(crate) struct Word<F> {
-    told: Told,
+pub(crate) struct OneShot<F> {
+    registered: RegisteredWaker,
     future: F,
 }
 
-impl<F: Future<Output = ()> + Unpin> Word<F> {
+impl<F: Future<Output = ()> + Unpin> OneShot<F> {
     /// `future` is to be ready once the word is given, and to wake nobody before.
     pub(crate) fn new(future: F) -> Self {
         Self {
-            told: Told::default(),
+            registered: RegisteredWaker::default(),
             future,
         }
     }
 
     /// Ready once the word is given; `given` says whether it is.
-    pub(crate) fn poll(&mut self, given: bool, context: &mut Context<'_>) -> Poll<()> {
-        if !given && self.told.knows(context) {
+    pub(crate) fn poll(&mut self, fired: bool, context: &mut Context<'_>) -> Poll<()> {
+        if !fired && self.registered.will_wake(context) {
             return Poll::Pending;
         }
-        self.told.note(context);
+        self.registered.register(context);
         Pin::new(&mut self.future).poll(context)
     }
 }
@@ -43,7 +43,7 @@ impl<F: Future<Output = ()> + Unpin> Word<F> {
 /// waiting for a deadline that keeps moving away costs next to nothing.
 #[derive(Default)]
 pub(crate) struct Timer {
-    told: Told,
+    registered: RegisteredWaker,
     sleep: Option<Pin<Box<Sleep>>>,
     /// It is set as [`Timer::keep`] sets it, or sooner.
     kept: bool,
@@ -59,13 +59,13 @@ impl Timer {
             .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         if sleep.deadline() > deadline {
             sleep.as_mut().reset(deadline);
-            self.told.forget();
+            self.registered.clear();
         }
-        if self.told.knows(context) && !sleep.is_elapsed() {
+        if self.registered.will_wake(context) && !sleep.is_elapsed() {
             return Poll::Pending;
         }
         loop {
-            self.told.note(context);
+            self.registered.register(context);
             ready!(sleep.as_mut().poll(context));
             if deadline <= Instant::now() {
                 return Poll::Ready(());
@@ -76,9 +76,9 @@ impl Timer {
 
     /// Sees to it that the task is woken within `at_most`, as often as it is asked to. Asks the time only after a deadline
     /// was waited for, or passed.
-    pub(crate) fn keep(&mut self, at_most: Duration, context: &mut Context<'_>) {
+    pub(crate) fn wake_within(&mut self, at_most: Duration, context: &mut Context<'_>) {
         let set = self.sleep.as_ref().is_some_and(|sleep| !sleep.is_elapsed());
-        if !(self.kept && set && self.told.knows(context)) {
+        if !(self.kept && set && self.registered.will_wake(context)) {
             let _ = self.poll(Instant::now() + at_most, context);
             self.kept = true;
         }
@@ -86,13 +86,13 @@ impl Timer {
 }
 
 /// Measures how long a sender has said nothing.
-pub(crate) struct Silence {
+pub(crate) struct IdleTimer {
     limit: Duration,
     since: Option<Instant>,
     timer: Timer,
 }
 
-impl Silence {
+impl IdleTimer {
     pub(crate) fn new(limit: Duration) -> Self {
         Self {
             limit,
@@ -107,28 +107,30 @@ impl Silence {
         self.timer.poll(since + self.limit, context)
     }
 
-    pub(crate) fn broken(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.since = None;
     }
 }
 
 /// Whom a future would wake.
 #[derive(Default)]
-struct Told(Option<Waker>);
+struct RegisteredWaker(Option<Waker>);
 
-impl Told {
-    fn knows(&self, context: &Context<'_>) -> bool {
+impl RegisteredWaker {
+    fn will_wake(&self, context: &Context<'_>) -> bool {
         let waker = context.waker();
-        self.0.as_ref().is_some_and(|told| told.will_wake(waker))
+        self.0
+            .as_ref()
+            .is_some_and(|registered| registered.will_wake(waker))
     }
 
     /// The future is about to be polled.
-    fn note(&mut self, context: &Context<'_>) {
+    fn register(&mut self, context: &Context<'_>) {
         // Where a task has spent its budget, a timer puts it off and does not take note of it.
         self.0 = coop::has_budget_remaining().then(|| context.waker().clone());
     }
 
-    fn forget(&mut self) {
+    fn clear(&mut self) {
         self.0 = None;
     }
 }
@@ -148,15 +150,15 @@ pub(crate) mod tests {
 
     /// Stands for a task, and counts how often it is woken.
     #[derive(Default)]
-    pub(crate) struct Woken(AtomicUsize);
+    pub(crate) struct WakeCounter(AtomicUsize);
 
-    impl Wake for Woken {
+    impl Wake for WakeCounter {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    impl Woken {
+    impl WakeCounter {
         pub(crate) fn times(&self) -> usize {
             self.0.load(Ordering::Relaxed)
         }
@@ -165,7 +167,7 @@ pub(crate) mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_timer_wakes_the_task_that_asked_last() {
         let (mut timer, deadline) = (Timer::default(), Instant::now() + Duration::from_secs(1));
-        let (first, second) = (Arc::<Woken>::default(), Arc::<Woken>::default());
+        let (first, second) = (Arc::<WakeCounter>::default(), Arc::<WakeCounter>::default());
         for task in [&first, &first, &second, &second] {
             let waker = Waker::from(task.clone());
             let polled = timer.poll(deadline, &mut Context::from_waker(&waker));
@@ -184,10 +186,10 @@ pub(crate) mod tests {
     async fn a_timer_that_is_kept_wakes_its_task_again_and_again() {
         let mut timer = Timer::default();
         for times in 1..4 {
-            let task = Arc::<Woken>::default();
+            let task = Arc::<WakeCounter>::default();
             let waker = Waker::from(task.clone());
             for _ in 0..times {
-                timer.keep(Duration::from_secs(2), &mut Context::from_waker(&waker));
+                timer.wake_within(Duration::from_secs(2), &mut Context::from_waker(&waker));
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
             tokio::time::sleep(Duration::from_secs(2)).await;
@@ -198,13 +200,13 @@ pub(crate) mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_timer_that_was_set_for_later_is_kept_in_time() {
         let mut timer = Timer::default();
-        let task = Arc::<Woken>::default();
+        let task = Arc::<WakeCounter>::default();
         let waker = Waker::from(task.clone());
         let context = &mut Context::from_waker(&waker);
         for times in 1..4 {
             let later = Instant::now() + Duration::from_secs(60);
             assert!(timer.poll(later, context).is_pending());
-            timer.keep(Duration::from_secs(2), context);
+            timer.wake_within(Duration::from_secs(2), context);
             tokio::time::sleep(Duration::from_secs(3)).await;
             assert_eq!(task.times(), times);
         }
@@ -239,16 +241,16 @@ pub(crate) mod tests {
 
     #[tokio::test]
     async fn a_word_reaches_the_task_that_asked_last() {
-        let (give, given) = tokio::sync::oneshot::channel::<()>();
-        let mut word = Word::new(Box::pin(async move { given.await.unwrap() }));
-        let (first, second) = (Arc::<Woken>::default(), Arc::<Woken>::default());
+        let (give, fired) = tokio::sync::oneshot::channel::<()>();
+        let mut one_shot = OneShot::new(Box::pin(async move { fired.await.unwrap() }));
+        let (first, second) = (Arc::<WakeCounter>::default(), Arc::<WakeCounter>::default());
         for task in [&first, &first, &second, &second] {
             let waker = Waker::from(task.clone());
-            let polled = word.poll(false, &mut Context::from_waker(&waker));
+            let polled = one_shot.poll(false, &mut Context::from_waker(&waker));
             assert!(polled.is_pending());
         }
         give.send(()).unwrap();
         assert_eq!((first.times(), second.times()), (0, 1));
-        poll_fn(|context| word.poll(true, context)).await;
+        poll_fn(|context| one_shot.poll(true, context)).await;
     }
 }

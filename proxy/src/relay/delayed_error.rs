@@ -13,27 +13,27 @@ use std::{
 use tokio::time::Instant;
 
 use super::RelayError;
-use crate::{deadline::Busy, seldom::Timer};
+use crate::{activity::InFlightGuard, wakers::Timer};
 
 /// An error that waits for what came before it.
-pub(super) struct Parting {
+pub(super) struct DelayedError {
     error: RelayError,
     /// How often the connection had flushed when last looked at.
     flushes: usize,
-    look: Instant,
-    last_look: Instant,
+    next_check: Instant,
+    last_check: Instant,
     timer: Timer,
 }
 
-impl Parting {
+impl DelayedError {
     /// Nothing is given to hyper after this but what the same call returns.
-    pub(super) fn with(error: RelayError, busy: &Busy) -> Self {
+    pub(super) fn with(error: RelayError, in_flight: &InFlightGuard) -> Self {
         let now = Instant::now();
         Self {
             error,
-            flushes: busy.flushes(),
-            look: now + SETTLE,
-            last_look: now + AT_MOST,
+            flushes: in_flight.flushes(),
+            next_check: now + QUIET_PERIOD,
+            last_check: now + MAX_WAIT,
             timer: Timer::default(),
         }
     }
@@ -46,20 +46,24 @@ impl Parting {
     /// Of an HTTP/2 stream's queue nothing shows from here: a flush can have begun before the last piece was queued, and
     /// leaves what the client's window does not take yet. So the stream is given time until the connection has written
     /// nothing for a while.
-    pub(super) fn poll(&mut self, busy: &Busy, context: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll(
+        &mut self,
+        in_flight: &InFlightGuard,
+        context: &mut Context<'_>,
+    ) -> Poll<()> {
         loop {
-            let flushes = busy.flushes();
+            let flushes = in_flight.flushes();
             let flushed = flushes != self.flushes;
-            if flushed && !busy.is_multiplexed() {
+            if flushed && !in_flight.is_multiplexed() {
                 return Poll::Ready(());
             }
-            ready!(self.timer.poll(self.look, context));
-            let goes_on = flushed || busy.is_stalled();
-            if busy.is_multiplexed() && (!goes_on || self.last_look <= self.look) {
+            ready!(self.timer.poll(self.next_check, context));
+            let goes_on = flushed || in_flight.is_stalled();
+            if in_flight.is_multiplexed() && (!goes_on || self.last_check <= self.next_check) {
                 return Poll::Ready(());
             }
             self.flushes = flushes;
-            self.look = Instant::now() + SETTLE;
+            self.next_check = Instant::now() + QUIET_PERIOD;
         }
     }
 
@@ -70,6 +74,6 @@ impl Parting {
 
 /// How long an HTTP/2 connection writes nothing before that is taken for its end of work. A client that reads gives its
 /// window back sooner, and a broken answer loses nothing by being known a little later.
-const SETTLE: Duration = Duration::from_millis(500);
+const QUIET_PERIOD: Duration = Duration::from_millis(500);
 /// Other streams can keep a connection busy without end.
-const AT_MOST: Duration = Duration::from_secs(60);
+const MAX_WAIT: Duration = Duration::from_secs(60);

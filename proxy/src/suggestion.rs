@@ -8,7 +8,7 @@ use keyside_config::{Catalogue, Completion, ErrorShape, Group, Provider, Route, 
 
 /// A refused request.
 #[derive(Clone, Copy)]
-pub(crate) struct Asked<'a> {
+pub(crate) struct RefusedRequest<'a> {
     pub(crate) method: &'a Method,
     /// The path after the provider, or all of it where that names none.
     pub(crate) path: &'a str,
@@ -18,7 +18,7 @@ pub(crate) struct Asked<'a> {
 
 /// What is close to a path that is no route.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Near<'a> {
+pub(crate) enum Suggestion<'a> {
     /// It is a route of a group that the settings do not allow. The methods are those of its path that they do allow.
     Withheld(Group, Vec<&'a Method>),
     /// It is a route, for these methods only.
@@ -27,17 +27,17 @@ pub(crate) enum Near<'a> {
     Path(Correction<'a>),
 }
 
-impl Asked<'_> {
+impl RefusedRequest<'_> {
     /// Looking for what is near takes time that grows with the path, times all routes that there are. No route is so long.
     fn is_short(&self) -> bool {
         let slashes = self.path.bytes().filter(|byte| *byte == b'/').count();
-        self.path.len() <= LONGEST_PATH && slashes <= MOST_SEGMENTS
+        self.path.len() <= MAX_PATH && slashes <= MAX_SEGMENTS
     }
 }
 
-impl Near<'_> {
+impl Suggestion<'_> {
     /// The same with the path as `show` repeats it.
-    pub(crate) fn shown(mut self, show: impl Fn(&str) -> String) -> Self {
+    pub(crate) fn with_path(mut self, show: impl Fn(&str) -> String) -> Self {
         if let Self::Path(correction) = &mut self {
             correction.path = show(&correction.path);
         }
@@ -59,12 +59,15 @@ pub(crate) struct Correction<'a> {
 }
 
 /// What is close among one provider's routes.
-pub(crate) fn at<'a>(provider: &'a Provider, asked: Asked<'_>) -> Option<Near<'a>> {
+pub(crate) fn for_provider<'a>(
+    provider: &'a Provider,
+    asked: RefusedRequest<'_>,
+) -> Option<Suggestion<'a>> {
     if !asked.is_short() {
         return None;
     }
-    let path = plain(asked.path);
-    let asked = Asked {
+    let path = canonical(asked.path);
+    let asked = RefusedRequest {
         path: &path,
         ..asked
     };
@@ -78,42 +81,43 @@ pub(crate) fn at<'a>(provider: &'a Provider, asked: Asked<'_>) -> Option<Near<'a
         .filter(|route| route.path.matches(asked.path));
     let methods: Vec<_> = of_path.flat_map(|route| &route.methods).collect();
     if let Some((group, _)) = withheld {
-        return Some(Near::Withheld(*group, methods));
+        return Some(Suggestion::Withheld(*group, methods));
     }
     if !methods.is_empty() && !methods.contains(&asked.method) {
-        return Some(Near::Methods(methods));
+        return Some(Suggestion::Methods(methods));
     }
-    let found = nearest(provider, asked)?;
-    Some(Near::Path(correction(provider, asked, found)))
+    let found = closest_route(provider, asked)?;
+    Some(Suggestion::Path(correction(provider, asked, found)))
 }
 
 /// What is close where the path names no provider. `is_workspace` knows the workspaces that there are.
-pub(crate) fn anywhere<'a>(
+pub(crate) fn for_unknown_provider<'a>(
     catalogue: &'a Catalogue,
-    asked: Asked<'_>,
+    asked: RefusedRequest<'_>,
     is_workspace: impl Fn(&str) -> bool,
 ) -> Option<Correction<'a>> {
     if !asked.is_short() {
         return None;
     }
-    let path = plain(asked.path);
-    let asked = Asked {
+    let path = canonical(asked.path);
+    let asked = RefusedRequest {
         path: &path,
         ..asked
     };
-    misnamed(catalogue, asked, is_workspace).or_else(|| unnamed(catalogue, asked))
+    correct_misnamed_provider(catalogue, asked, is_workspace)
+        .or_else(|| guess_provider(catalogue, asked))
 }
 
 /// Without what clients write differently and mean the same by: a slash at the end, an escaped colon.
-fn plain(path: &str) -> String {
+fn canonical(path: &str) -> String {
     let path = path.trim_end_matches('/');
     path.replace("%3A", ":").replace("%3a", ":")
 }
 
 /// For a path that names a provider wrongly: misspelt, after a workspace without `/w`, or after a second `/w/{workspace}`.
-fn misnamed<'a>(
+fn correct_misnamed_provider<'a>(
     catalogue: &'a Catalogue,
-    asked: Asked<'_>,
+    asked: RefusedRequest<'_>,
     is_workspace: impl Fn(&str) -> bool,
 ) -> Option<Correction<'a>> {
     let path = asked.path.trim_start_matches('/');
@@ -128,11 +132,11 @@ fn misnamed<'a>(
     };
     let workspace = workspace.filter(|_| !path.starts_with("w/"));
     let rest = format!("/{rest}");
-    let asked = Asked {
+    let asked = RefusedRequest {
         path: &rest,
         ..asked
     };
-    let found = nearest(provider, asked)?;
+    let found = closest_route(provider, asked)?;
     Some(Correction {
         workspace,
         ..correction(provider, asked, found)
@@ -140,9 +144,12 @@ fn misnamed<'a>(
 }
 
 /// For a path without a provider: the one whose routes come closest, and of several the one whose API the others imitate.
-fn unnamed<'a>(catalogue: &'a Catalogue, asked: Asked<'_>) -> Option<Correction<'a>> {
+fn guess_provider<'a>(
+    catalogue: &'a Catalogue,
+    asked: RefusedRequest<'_>,
+) -> Option<Correction<'a>> {
     let candidates = catalogue.iter().filter_map(|provider| {
-        let (route, found) = nearest(provider, asked)?;
+        let (route, found) = closest_route(provider, asked)?;
         let rank = (found.left_out, rank(provider), found.added);
         Some((rank, provider, (route, found)))
     });
@@ -152,7 +159,10 @@ fn unnamed<'a>(catalogue: &'a Catalogue, asked: Asked<'_>) -> Option<Correction<
 
 /// The route whose path ends like the requested one and differs from it in the fewest segments. A literal path wins over one
 /// with stars, which fits almost anything.
-fn nearest<'a>(provider: &'a Provider, asked: Asked<'_>) -> Option<(&'a Route, Completion)> {
+fn closest_route<'a>(
+    provider: &'a Provider,
+    asked: RefusedRequest<'_>,
+) -> Option<(&'a Route, Completion)> {
     let serves = |route: &&Route| route.methods.contains(asked.method);
     let routes = provider.routes.iter().filter(serves);
     let found = routes.flat_map(|route| {
@@ -179,7 +189,7 @@ fn first_segment(path: &str) -> Option<&str> {
 
 fn correction<'a>(
     provider: &'a Provider,
-    asked: Asked<'_>,
+    asked: RefusedRequest<'_>,
     (route, found): (&Route, Completion),
 ) -> Correction<'a> {
     let path = found.path;
@@ -210,7 +220,7 @@ fn correction<'a>(
 fn sdk_of<'a>(
     provider: &'a Provider,
     route: &Route,
-    asked: Asked<'_>,
+    asked: RefusedRequest<'_>,
     path: &str,
 ) -> Option<&'a SdkLine> {
     let adds = |sdk: &&SdkLine| {
@@ -233,19 +243,25 @@ fn sdk_of<'a>(
 }
 
 /// The base URL for a path that is a route.
-pub(crate) fn base_of<'a>(provider: &'a Provider, asked: Asked<'_>) -> Option<Correction<'a>> {
+pub(crate) fn base_url_for<'a>(
+    provider: &'a Provider,
+    asked: RefusedRequest<'_>,
+) -> Option<Correction<'a>> {
     if !asked.is_short() {
         return None;
     }
-    let found = nearest(provider, asked)?;
+    let found = closest_route(provider, asked)?;
     Some(correction(provider, asked, found))
 }
 
 /// The provider whose API has this very path.
-pub(crate) fn elsewhere<'a>(catalogue: &'a Catalogue, asked: Asked<'_>) -> Option<Correction<'a>> {
+pub(crate) fn from_other_provider<'a>(
+    catalogue: &'a Catalogue,
+    asked: RefusedRequest<'_>,
+) -> Option<Correction<'a>> {
     let has_it = |provider: &&Arc<Provider>| provider.route(asked.method, asked.path).is_some();
     let found = catalogue.iter().filter(has_it);
-    base_of(found.min_by_key(|provider| rank(provider))?, asked)
+    base_url_for(found.min_by_key(|provider| rank(provider))?, asked)
 }
 
 /// Originals before their imitators.
@@ -255,7 +271,7 @@ fn rank(provider: &Provider) -> usize {
 }
 
 /// Whether a path is what a client's base URL ends with, or begins with, after the provider.
-pub(crate) fn is_base(provider: &Provider, path: &str) -> bool {
+pub(crate) fn is_base_url(provider: &Provider, path: &str) -> bool {
     let path = path.trim_end_matches('/');
     let is_route = provider.routes.iter().any(|route| route.path.matches(path));
     !is_route
@@ -266,8 +282,8 @@ pub(crate) fn is_base(provider: &Provider, path: &str) -> bool {
 }
 
 /// In bytes.
-const LONGEST_PATH: usize = 512;
-const MOST_SEGMENTS: usize = 16;
+const MAX_PATH: usize = 512;
+const MAX_SEGMENTS: usize = 16;
 
 /// Those whose APIs others imitate.
 const ORIGINALS: [&str; 3] = ["openai", "anthropic", "gemini"];

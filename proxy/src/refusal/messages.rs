@@ -5,18 +5,18 @@ use keyside_config::Group;
 use keyside_credentials::{Environment, Refusal as Denied};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{About, Refusal, Sent, Wait};
-use crate::near::{Correction, Near};
+use super::{Refusal, RefusalContext, Sent, Wait};
+use crate::suggestion::{Correction, Suggestion};
 
 /// A sentence or two. Workspace, label, host, method and path are the client's own
 /// words, in JSON and so escaped; nothing else of the request is repeated.
-pub(super) fn message(refusal: Refusal, about: &About<'_>) -> String {
-    let provider = about
+pub(super) fn message(refusal: Refusal, context: &RefusalContext<'_>) -> String {
+    let provider = context
         .provider
         .map_or("this provider", |provider| &provider.name);
-    if let Some(said) = about
+    if let Some(said) = context
         .proxy
-        .and_then(|proxy| through(refusal, provider, proxy))
+        .and_then(|proxy| proxy_message(refusal, provider, proxy))
     {
         return said;
     }
@@ -24,7 +24,7 @@ pub(super) fn message(refusal: Refusal, about: &About<'_>) -> String {
         Refusal::WorkspaceMissing => format!(
             "The request names no workspace. Send the header X-Keyside-Workspace, or put \
              /w/{{workspace}} in front of the base URL's path.{}",
-            base_url(about)
+            base_url(context)
         ),
         Refusal::WorkspaceNotAllowed => "This listener may not be used for the workspace that the \
             request names. Use one whose `workspaces` setting names it."
@@ -33,27 +33,27 @@ pub(super) fn message(refusal: Refusal, about: &About<'_>) -> String {
             "The path of {} names no provider that Keyside knows.{} It begins with /{{provider}}/ or \
              /w/{{workspace}}/{{provider}}/, as in /openai/v1/models; `keyside provider list` shows \
              the providers.",
-            request(about),
-            advice(about)
+            request(context),
+            suggestion_text(context)
         ),
         Refusal::PathNotAllowed => format!(
             "Keyside does not forward {} to {provider}.{}{}",
-            request(about),
-            oddity(about),
-            advice(about)
+            request(context),
+            path_hint(context),
+            suggestion_text(context)
         ),
         Refusal::BrowserNotAllowed => "Keyside does not answer web pages, and the request has \
             an Origin, Sec-Fetch-Site or other header that only browsers send. Call it from a program."
             .into(),
-        Refusal::PageNotRuledOut => "Keyside does not answer web pages, and under this name a \
+        Refusal::BrowserNotExcluded => "Keyside does not answer web pages, and under this name a \
             browser's GET looks like a program's. Send one of the headers Authorization, x-api-key, \
             api-key, x-goog-api-key (any value will do) or X-Keyside-Workspace; or call localhost."
             .into(),
         Refusal::HostNotAllowed => format!(
             "The Host header of {}{} is not one of this listener's names. Use localhost, 127.0.0.1 \
              or [::1], or add the name to `proxy.hosts`.",
-            request(about),
-            host(about)
+            request(context),
+            host(context)
         ),
         Refusal::PeerNotAllowed => "The user this program runs as may not use this socket. Add \
             its user id to the listener's `peer_uids`."
@@ -89,43 +89,43 @@ pub(super) fn message(refusal: Refusal, about: &About<'_>) -> String {
             connections are open as `proxy.limits` allows, in all or for one workspace. Try again."
                 .into()
         }
-        Refusal::Credential(denied) => denial(denied, provider, about),
+        Refusal::Credential(denied) => credential_message(denied, provider, context),
     }
 }
 
 /// The request in words: its method and path.
-fn request(about: &About<'_>) -> String {
-    let asked = about.asked.as_ref();
+fn request(context: &RefusalContext<'_>) -> String {
+    let asked = context.target.as_ref();
     asked.map_or("this request".into(), |asked| asked.request())
 }
 
-fn host(about: &About<'_>) -> String {
-    let host = about.asked.as_ref().and_then(|asked| asked.host);
+fn host(context: &RefusalContext<'_>) -> String {
+    let host = context.target.as_ref().and_then(|asked| asked.host);
     host.map(|host| format!(", \"{host}\","))
         .unwrap_or_default()
 }
 
 /// What would be right: sentences with a space before them, or nothing.
-fn advice(about: &About<'_>) -> String {
-    let id = about.provider.map_or("", |provider| provider.id.as_str());
-    match &about.near {
-        Some(Near::Withheld(group, methods)) => {
+fn suggestion_text(context: &RefusalContext<'_>) -> String {
+    let id = context.provider.map_or("", |provider| provider.id.as_str());
+    match &context.suggestion {
+        Some(Suggestion::Withheld(group, methods)) => {
             let name = match group {
                 Group::Inference => "inference",
                 Group::Stored => "stored",
             };
             let others = match methods.is_empty() {
                 true => String::new(),
-                false => takes(methods),
+                false => allowed_methods(methods),
             };
             format!(
                 "{others} This request belongs to the group \"{name}\", which the settings do not allow. Add it under \
                  [providers.{id}]: allow = [\"inference\", \"stored\"]."
             )
         }
-        Some(Near::Methods(methods)) => takes(methods),
-        Some(Near::Path(correction)) => correct(about, correction),
-        None if about.provider.is_some() => format!(
+        Some(Suggestion::Methods(methods)) => allowed_methods(methods),
+        Some(Suggestion::Path(correction)) => did_you_mean(context, correction),
+        None if context.provider.is_some() => format!(
             " Only the routes of its allowed groups are reachable, written plainly; `extra_routes` under \
              [providers.{id}] adds others. What administers an account, or hands out credentials, does not belong \
              there."
@@ -135,8 +135,8 @@ fn advice(about: &About<'_>) -> String {
 }
 
 /// What is odd about a path that may be right otherwise.
-fn oddity(about: &About<'_>) -> &'static str {
-    let path = about.asked.as_ref().map_or("", |asked| &asked.path);
+fn path_hint(context: &RefusalContext<'_>) -> &'static str {
+    let path = context.target.as_ref().map_or("", |asked| &asked.path);
     match path {
         doubled if doubled.contains("//") => {
             " Its path has an empty segment, `//`: the base URL ends with a slash too many."
@@ -149,9 +149,9 @@ fn oddity(about: &About<'_>) -> &'static str {
 }
 
 /// The base URL that leads to what was asked, where nothing else is wrong.
-fn base_url(about: &About<'_>) -> String {
-    match (&about.near, &about.asked) {
-        (Some(Near::Path(correction)), Some(asked)) => format!(
+fn base_url(context: &RefusalContext<'_>) -> String {
+    match (&context.suggestion, &context.target) {
+        (Some(Suggestion::Path(correction)), Some(asked)) => format!(
             " Set {} to {} for this client.",
             correction.variable.unwrap_or("the base URL"),
             asked.base_url(correction)
@@ -160,13 +160,13 @@ fn base_url(about: &About<'_>) -> String {
     }
 }
 
-fn takes(methods: &[&Method]) -> String {
+fn allowed_methods(methods: &[&Method]) -> String {
     let methods: Vec<_> = methods.iter().map(|method| method.as_str()).collect();
     format!(" This path takes {}.", methods.join(" or "))
 }
 
-fn correct(about: &About<'_>, correction: &Correction<'_>) -> String {
-    let Some(asked) = &about.asked else {
+fn did_you_mean(context: &RefusalContext<'_>, correction: &Correction<'_>) -> String {
+    let Some(asked) = &context.target else {
         return String::new();
     };
     format!(
@@ -179,7 +179,7 @@ fn correct(about: &About<'_>, correction: &Correction<'_>) -> String {
 }
 
 /// The message where an egress proxy is involved, for the refusals that it can cause.
-fn through(refusal: Refusal, provider: &str, proxy: &str) -> Option<String> {
+fn proxy_message(refusal: Refusal, provider: &str, proxy: &str) -> Option<String> {
     match refusal {
         Refusal::UpstreamUnreachable(Sent::No) => Some(format!(
             "Keyside could not connect to {provider} through the egress proxy {proxy}. See that the proxy runs and \
@@ -199,16 +199,18 @@ fn through(refusal: Refusal, provider: &str, proxy: &str) -> Option<String> {
     }
 }
 
-fn denial(denied: Denied, provider: &str, about: &About<'_>) -> String {
-    let workspace = about.workspace.unwrap_or("?");
-    let id = about.provider.map_or("?", |provider| provider.id.as_str());
-    let labelled = about
+fn credential_message(denied: Denied, provider: &str, context: &RefusalContext<'_>) -> String {
+    let workspace = context.workspace.unwrap_or("?");
+    let id = context
+        .provider
+        .map_or("?", |provider| provider.id.as_str());
+    let labelled = context
         .label
         .map(|label| format!(" labelled \"{label}\""))
         .unwrap_or_default();
     let key = format!("the {provider} key{labelled} of workspace \"{workspace}\"");
     match denied {
-        Denied::WorkspaceUnknown if about.workspace.is_none() => "What the request names as its \
+        Denied::WorkspaceUnknown if context.workspace.is_none() => "What the request names as its \
             workspace can be none: an id is 1 to 64 of a-z, 0-9 and -. Correct the tag."
             .into(),
         Denied::WorkspaceUnknown => format!(
@@ -216,7 +218,7 @@ fn denial(denied: Denied, provider: &str, about: &About<'_>) -> String {
              workspace add {workspace}"
         ),
         Denied::CredentialMissing => {
-            let (kind, option) = match about.environment {
+            let (kind, option) = match context.environment {
                 Some(Environment::Live) => (" live", " -e live"),
                 Some(Environment::Sandbox) => (" sandbox", " -e sandbox"),
                 None => ("", ""),
@@ -257,7 +259,11 @@ fn denial(denied: Denied, provider: &str, about: &About<'_>) -> String {
 }
 
 /// Where a person can mend it: a page of the admin UI, or where there is none, words.
-pub(super) fn remediation(refusal: Refusal, links: Option<&str>, about: &About<'_>) -> String {
+pub(super) fn remediation(
+    refusal: Refusal,
+    links: Option<&str>,
+    context: &RefusalContext<'_>,
+) -> String {
     let Some(public_url) = links else {
         return match refusal {
             Refusal::Credential(_) => {
@@ -274,8 +280,8 @@ pub(super) fn remediation(refusal: Refusal, links: Option<&str>, about: &About<'
         Refusal::Credential(_) => "/keys",
         _ => return format!("{public_url}/"),
     };
-    let workspace = about.workspace.map(|workspace| ("workspace", workspace));
-    let provider = about
+    let workspace = context.workspace.map(|workspace| ("workspace", workspace));
+    let provider = context
         .provider
         .map(|provider| ("provider", provider.id.as_str()));
     let parameters = workspace

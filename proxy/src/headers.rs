@@ -3,7 +3,7 @@
 use http::HeaderName;
 
 /// Whether a field is one of ours: none of them leaves, and none comes back from an upstream.
-pub(crate) fn is_ours(name: &HeaderName) -> bool {
+pub(crate) fn is_keyside_header(name: &HeaderName) -> bool {
     name.as_str().starts_with("x-keyside-")
 }
 

@@ -9,21 +9,17 @@ use std::{
 };
 
 use keyside_credentials::{
-    Clock, Grant, Timestamp,
-    runs::{Run, Runs, Tokens, Used},
+    Grant, Timestamp,
+    runs::{Run, Tokens, Used},
 };
 
 use crate::{
-    deadline::Busy,
-    destination::Destination,
-    metrics::{Metrics, Outcome},
-    quota::Share,
-    refusal::Budget,
-    request_id::RequestId,
+    activity::InFlightGuard, destination::Destination, ledger::Ledger, metrics::Outcome,
+    quota::QuotaPermit, request_id::RequestId,
 };
 
 /// The account of one exchange with a provider.
-pub(crate) struct Exchange {
+pub(crate) struct RequestRecord {
     pub(crate) grant: Grant,
     pub(crate) destination: Arc<Destination>,
     ledger: Arc<Ledger>,
@@ -36,15 +32,15 @@ pub(crate) struct Exchange {
     first_byte: Option<Duration>,
     tokens: Tokens,
     outcome: Outcome,
-    refused: Option<Box<Refused>>,
+    refused: Option<Box<RefusalDetails>>,
     /// Keeps the connection busy, and the process from leaving.
-    pub(crate) busy: Busy,
+    pub(crate) in_flight: InFlightGuard,
     /// One of the requests in flight that there may be.
-    _place: Share,
+    _quota_permit: QuotaPermit,
 }
 
 /// What is told of a request that Keyside answered in the provider's place.
-struct Refused {
+struct RefusalDetails {
     code: &'static str,
     /// What went wrong upstream.
     cause: Option<String>,
@@ -52,38 +48,13 @@ struct Refused {
     remedy: String,
 }
 
-/// Where accounts are written.
-pub(crate) struct Ledger {
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) runs: Runs,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) refusals: Budget,
-}
-
-impl Ledger {
-    /// Records a refusal, unless its workspace has used up its [`Budget`] or records cannot be written: nothing was served, so
-    /// a missing record hides no use of a key.
-    pub(crate) fn refused(&self, run: Run) {
-        if self.runs.are_recorded() && self.refusals.spend(&run.workspace, run.at) {
-            self.runs.record(run);
-        }
-    }
-}
-
-/// When a request came, and its name.
-#[derive(Clone, Copy)]
-pub(crate) struct Arrival {
-    pub(crate) request_id: RequestId,
-    pub(crate) at: Instant,
-}
-
-impl Exchange {
+impl RequestRecord {
     pub(crate) fn begin(
         grant: Grant,
         destination: Arc<Destination>,
         ledger: Arc<Ledger>,
         arrival: Arrival,
-        (busy, place): (Busy, Share),
+        (in_flight, quota_permit): (InFlightGuard, QuotaPermit),
     ) -> Self {
         ledger.metrics.streams.inc();
         Self {
@@ -100,8 +71,8 @@ impl Exchange {
             tokens: Tokens::default(),
             outcome: Outcome::ClientClosed,
             refused: None,
-            busy,
-            _place: place,
+            in_flight,
+            _quota_permit: quota_permit,
         }
     }
 
@@ -126,7 +97,7 @@ impl Exchange {
 
     /// Keyside answers with a refusal, whose message is `remedy`.
     pub(crate) fn refused(&mut self, code: &'static str, cause: Option<String>, remedy: String) {
-        self.refused = Some(Box::new(Refused {
+        self.refused = Some(Box::new(RefusalDetails {
             code,
             cause,
             remedy,
@@ -139,7 +110,7 @@ impl Exchange {
     }
 
     /// A piece of the answer's body is here.
-    pub(crate) fn piece(&mut self) {
+    pub(crate) fn chunk_received(&mut self) {
         if self.first_byte.is_none() {
             self.first_byte = Some(self.started.elapsed());
         }
@@ -169,12 +140,12 @@ impl Exchange {
 
     /// An exchange that has not ended when the process closes was cut by that. Its parts are dropped one by one then, and one
     /// that is gone looks to the others like a client that left or an upstream that broke off.
-    fn settle(&mut self) {
+    fn apply_drain(&mut self) {
         let unfinished = matches!(
             self.outcome,
             Outcome::ClientClosed | Outcome::UpstreamAborted | Outcome::Unanswered
         );
-        if unfinished && self.busy.is_cut_by_drain() {
+        if unfinished && self.in_flight.is_cut_by_drain() {
             self.outcome = Outcome::CutByDrain;
         }
     }
@@ -184,7 +155,7 @@ impl Exchange {
         let refused = self.refused.as_deref();
         let cause = refused.and_then(|refused| refused.cause.as_deref());
         // A macro, since the level of an event is a constant.
-        macro_rules! say {
+        macro_rules! log_event {
             ($level:ident) => {
                 tracing::event!(
                     target: "keyside::request",
@@ -209,8 +180,8 @@ impl Exchange {
             };
         }
         match cause {
-            Some(_) => say!(WARN),
-            None => say!(INFO),
+            Some(_) => log_event!(WARN),
+            None => log_event!(INFO),
         }
     }
 
@@ -237,9 +208,9 @@ impl Exchange {
     }
 }
 
-impl Drop for Exchange {
+impl Drop for RequestRecord {
     fn drop(&mut self) {
-        self.settle();
+        self.apply_drain();
         let latency = self.started.elapsed();
         let metrics = &self.destination.metrics;
         metrics.ended(self.outcome);
