@@ -1,4 +1,7 @@
-//! What the service and the socket of one connection tell each other.
+//! State of one client connection that hyper's service and the socket under hyper share.
+//!
+//! The service counts requests; the socket reports flushes, stalls and the end of the client's
+//! half. The deadlines and the drain depend on both.
 
 mod last_request;
 
@@ -26,33 +29,33 @@ use crate::{
 /// What the service and the socket of one connection tell each other.
 pub(crate) struct Activity {
     drain: Drain,
-    /// Requests being answered.
+    /// Requests that are being answered.
     requests: AtomicUsize,
-    /// Requests whose answer is complete, but may not have left our buffers: they
-    /// count as in flight until the socket has taken everything.
+    /// Requests whose response is complete but may still be in our buffers. They count as in flight
+    /// until the socket has written everything.
     unflushed: AtomicUsize,
-    /// How often all that was given to the socket had been written.
+    /// How many times the socket has written everything it was given.
     flushes: AtomicUsize,
-    /// A write waits for the client to take something.
+    /// A write is waiting for the client to read.
     stalled: AtomicBool,
     opened: Instant,
-    /// When the last request ended, in nanoseconds since `opened`; 0 once the
-    /// socket has taken note.
+    /// When the last request ended, in nanoseconds since `opened`; 0 once the socket has read it.
     last_ended_at: AtomicU64,
-    /// HTTP/2 frames come without a request, so a first byte begins no head.
+    /// The connection speaks HTTP/2, where frames arrive between requests: a first byte does not
+    /// begin a head.
     multiplexed: AtomicBool,
-    /// What the client sends is no HTTP any more.
+    /// The connection is a tunnel: the client's bytes are not HTTP any more.
     tunnel: AtomicBool,
-    /// The client speaks HTTP/1.0, whose answers can end with the connection.
+    /// The client speaks HTTP/1.0, where the end of the connection can mark the end of a response.
     http10: AtomicBool,
     last: Arc<LastRequest>,
-    /// Waits for nothing while no request has it.
+    /// A timer that no request is using.
     spare_timer: Mutex<Timer>,
-    /// One of the connections there may be. A tunnel keeps it for as long as it is open.
+    /// Its share of `proxy.limits.connections`. A tunnel keeps it for as long as it is open.
     _permit: OwnedSemaphorePermit,
 }
 
-/// One request on the connection, from its head to the end of its answer.
+/// Counts one request as in flight, from its head to the end of its response.
 pub(crate) struct InFlightGuard(Arc<Activity>);
 
 impl Activity {
@@ -74,7 +77,7 @@ impl Activity {
         })
     }
 
-    /// Takes note of a request whose head has come.
+    /// Counts a request whose head has arrived.
     pub(crate) fn receive<B>(self: &Arc<Self>, request: &Request<B>) -> InFlightGuard {
         if is_last(request) {
             self.last.received();
@@ -106,22 +109,24 @@ impl Activity {
         self.requests.load(Ordering::Acquire) > 0
     }
 
-    /// The client has ended its half of the connection; whether hyper is not to know, since it answers the last request.
+    /// Called when the client has closed its half of the connection. Returns whether to hide that
+    /// from hyper, because the connection's last request is still being answered.
     pub(crate) fn hides_eof(&self, context: &Context<'_>) -> bool {
         self.is_unfinished() && self.last.hides_eof(context)
     }
 
-    /// Whether the connection, if it ends now, ends in the middle of an answer that nothing else marks the end of.
+    /// Whether closing the connection now would look to an HTTP/1.0 client like the end of a
+    /// response that is incomplete.
     pub(crate) fn breaks_off_http10(&self) -> bool {
         self.http10.load(Ordering::Acquire) && self.is_unfinished()
     }
 
-    /// Whether an answer has not left our buffers to its end.
+    /// Whether a response is not yet written in full.
     fn is_unfinished(&self) -> bool {
         self.is_answering() || self.unflushed.load(Ordering::Acquire) > 0
     }
 
-    /// When a request ended, once for each end that was not asked for yet.
+    /// When the last request ended, if that was not read yet.
     pub(crate) fn take_request_end(&self) -> Option<Instant> {
         match self.last_ended_at.swap(0, Ordering::AcqRel) {
             0 => None,
@@ -148,24 +153,25 @@ impl Activity {
 }
 
 impl InFlightGuard {
-    /// The request's body, as it is to be read.
+    /// Wraps the request's body, so that its reader notices when the client closes its half early.
     pub(crate) fn body(&self, incoming: Incoming) -> ClientBody {
         let last = self.0.last.is_received();
         ClientBody::new(incoming, last.then(|| Arc::downgrade(&self.0.last)))
     }
 
-    /// A timer for one wait of this request. As a rule it is one that another request has armed, which need not be done
-    /// again for a later deadline.
+    /// Takes a timer for one wait of this request. It is usually already armed by an earlier
+    /// request, and need not be armed again for a later deadline.
     pub(crate) fn take_timer(&self) -> Timer {
         mem::take(&mut self.0.spare_timer())
     }
 
-    /// Leaves it to the next request.
+    /// Gives the timer back, for the next request.
     pub(crate) fn return_timer(&self, timer: Timer) {
         *self.0.spare_timer() = timer;
     }
 
-    /// The connection becomes a tunnel: before the client can know.
+    /// Marks the connection as a tunnel. Called before the client can learn of the upgrade: from
+    /// then on it may send bytes that are not HTTP.
     pub(crate) fn becomes_tunnel(&self) {
         self.0.tunnel.store(true, Ordering::Release);
     }
@@ -175,12 +181,12 @@ impl InFlightGuard {
         self.0.flushes.load(Ordering::Acquire)
     }
 
-    /// Whether the client's socket takes no more for now.
+    /// Whether the client's socket accepts no more bytes at the moment.
     pub(crate) fn is_stalled(&self) -> bool {
         self.0.stalled.load(Ordering::Acquire)
     }
 
-    /// Whether the process cuts what is in flight.
+    /// Whether the drain is cutting off requests in flight.
     pub(crate) fn is_cut_by_drain(&self) -> bool {
         self.0.drain.phase() == Phase::Closing
     }
@@ -191,7 +197,7 @@ impl InFlightGuard {
     }
 }
 
-/// Another hold on the connection, counted like a request of its own.
+/// A clone is counted like a request of its own.
 impl Clone for InFlightGuard {
     fn clone(&self) -> Self {
         self.0.begin(false)
@@ -208,7 +214,7 @@ impl Drop for InFlightGuard {
     }
 }
 
-/// The connection is gone, and with it what it had not sent.
+/// The connection is gone, and unsent bytes with it: its requests are no longer in flight.
 impl Drop for Activity {
     fn drop(&mut self) {
         self.flushed();

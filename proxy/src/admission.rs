@@ -1,14 +1,13 @@
-//! Who may speak, and for which workspace: the first step of every request.
+//! Decides who may send requests, and for which workspace: the first step of every request.
 //!
-//! A program on this machine may; a web page in a browser on this machine may not,
-//! whether it calls by our name or, after DNS rebinding, by its own. Looks at the
-//! request's head only, and allocates nothing unless a label has escapes.
+//! A program on this machine may; a web page in a browser on this machine may not, whether it uses
+//! our host name or, after DNS rebinding, its own. Reads only the request's head, and allocates
+//! only if a label is percent-encoded.
 //!
-//! Browsers say with Fetch Metadata that a page is asking, but to trustworthy
-//! origins only: TLS and loopback (Secure Contexts section 3.1). Under any other
-//! name over plain http, an image or a simple GET of a page looks like a
-//! program's, so there a program has to send what a page cannot without asking
-//! first (a preflight, which is refused).
+//! Browsers mark a page's requests with Fetch Metadata, but only to trustworthy origins: TLS and
+//! loopback (Secure Contexts section 3.1). Under any other name over plain http, an image or a
+//! simple GET of a page looks like a program's request. There a program must send a header that a
+//! page cannot send without a preflight, which is refused.
 
 use std::{
     borrow::Cow,
@@ -28,17 +27,17 @@ use percent_encoding::percent_decode_str;
 
 use crate::{headers, hop::is_only_chunked, refusal::Refusal, upgrade::is_websocket};
 
-/// The rules of one listener.
+/// The admission rules of one listener.
 pub(crate) struct ListenerPolicy {
-    /// Names the `Host` header may hold, in lower case; `None` on a Unix socket,
-    /// which no web page can reach.
+    /// Accepted values of the `Host` header, in lower case; `None` on a Unix socket, which no web
+    /// page can reach.
     hosts: Option<Vec<String>>,
     workspaces: Vec<String>,
     environment: EnvironmentPin,
     tag_headers: Vec<HeaderName>,
 }
 
-/// What an admitted request asks for.
+/// What an admitted request selects with its headers and path.
 #[derive(Debug)]
 pub(crate) struct Admitted<'a> {
     pub(crate) workspace: &'a str,
@@ -54,7 +53,7 @@ impl ListenerPolicy {
             ListenAddress::Unix(_) => None,
             ListenAddress::Tcp(configured) => {
                 let own = ["localhost", "127.0.0.1", "[::1]"].map(String::from);
-                // 0.0.0.0 is no name: browsers let pages call it.
+                // 0.0.0.0 is not accepted: browsers let pages connect to it.
                 let address =
                     Some(bound.unwrap_or(configured)).filter(|a| !a.ip().is_unspecified());
                 Some(
@@ -73,22 +72,23 @@ impl ListenerPolicy {
         }
     }
 
-    /// What the listener is pinned to.
+    /// The environment setting of the listener.
     pub(crate) fn pin(&self) -> EnvironmentPin {
         self.environment
     }
 
-    /// Whether it has an address that a URL can name; a Unix socket has none.
+    /// Whether a URL can name the listener; not so for a Unix socket.
     pub(crate) fn has_url(&self) -> bool {
         self.hosts.is_some()
     }
 
-    /// Whether it may be used for this workspace, if there is one.
+    /// Whether the listener may be used for this workspace. Does not check that the workspace
+    /// exists.
     pub(crate) fn allows_workspace(&self, workspace: &str) -> bool {
         self.workspaces.is_empty() || self.workspaces.iter().any(|known| known == workspace)
     }
 
-    /// The environment that it is pinned to.
+    /// The environment that the listener is pinned to; `None` for any.
     pub(crate) fn pinned_environment(&self) -> Option<Environment> {
         match self.environment {
             EnvironmentPin::Any => None,
@@ -97,7 +97,8 @@ impl ListenerPolicy {
         }
     }
 
-    /// Decides who speaks. Says nothing yet of what is asked for.
+    /// Checks who is calling: accepted `Host`, no browser, a well-formed target. Checks nothing
+    /// about the workspace yet.
     pub(crate) fn recognise(&self, head: &Parts) -> Result<(), Refusal> {
         let host = host_name(head)?;
         let ours = |name: &String| name.eq_ignore_ascii_case(host);
@@ -118,8 +119,8 @@ impl ListenerPolicy {
         check_target(head)
     }
 
-    /// Decides for which workspace, out of the tag headers, the path and the
-    /// listener's own only one.
+    /// Determines the workspace from the tag headers, the path, or the listener's only workspace,
+    /// and reads Keyside's other headers.
     pub(crate) fn admit<'a>(
         &'a self,
         fields: &'a HeaderMap,
@@ -167,7 +168,7 @@ impl ListenerPolicy {
     }
 }
 
-/// The one host the request names, without its port.
+/// The host that the request names, without its port.
 fn host_name(head: &Parts) -> Result<&str, Refusal> {
     let mut fields = head.headers.get_all(HOST).iter();
     let field = fields
@@ -177,7 +178,7 @@ fn host_name(head: &Parts) -> Result<&str, Refusal> {
     if fields.next().is_some() {
         return Err(Refusal::RequestMalformed("has more than one Host header"));
     }
-    // HTTP/2 names the host in :authority, which hyper puts into the target.
+    // HTTP/2 names the host in `:authority`, which hyper puts into the target.
     let authority = head
         .uri
         .authority()
@@ -190,8 +191,8 @@ fn host_name(head: &Parts) -> Result<&str, Refusal> {
     without_port(host).ok_or(BAD_HOST)
 }
 
-/// Whether it is a WebSocket handshake of a program whose library fills in `Origin`: the listener's own, which has no pages,
-/// and without the other headers that browsers add.
+/// Whether this is a WebSocket handshake of a program whose library sets `Origin`: to the
+/// listener's own address, which serves no pages, and without the other headers that browsers add.
 fn is_own_websocket_handshake(head: &Parts) -> bool {
     let mut others = BROWSER_HEADERS.iter().filter(|sign| **sign != ORIGIN);
     let has_others = others.any(|sign| head.headers.contains_key(sign))
@@ -223,15 +224,17 @@ fn without_port(host: &str) -> Option<&str> {
     (port_is_fine && !name.is_empty() && name.bytes().all(legal)).then_some(name)
 }
 
-/// Whether every browser takes plain http to this host for trustworthy, and so sends Fetch Metadata there.
+/// Whether every browser treats plain http to this host as trustworthy and sends Fetch Metadata
+/// there.
 fn is_loopback(host: &str) -> bool {
     let literal = host.trim_start_matches('[').trim_end_matches(']');
     let address = literal.parse::<IpAddr>();
     host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
-/// Whether a page could have sent this without a preflight and without an `Origin`, which browsers send with every method
-/// but GET and HEAD (Fetch section 3.2). Of the headers that rule it out, each is one that SDKs send or can be told to.
+/// Whether a page could have sent this without a preflight and without `Origin`, which browsers
+/// send with every method but GET and HEAD (Fetch section 3.2). The headers that exclude a page are
+/// ones that SDKs send or can be told to send.
 fn may_be_a_web_page(head: &Parts) -> bool {
     let sends_origin = matches!(
         head.method,
@@ -244,7 +247,7 @@ fn may_be_a_web_page(head: &Parts) -> bool {
             .any(|value| !is_browser_authentication(value))
 }
 
-/// Whether a browser may have attached these credentials by itself, having asked a person for a password.
+/// Whether a browser may have added these credentials itself, after asking its user for a password.
 fn is_browser_authentication(value: &HeaderValue) -> bool {
     let scheme = value.as_bytes().split(u8::is_ascii_whitespace).next();
     scheme.is_some_and(|scheme| {
@@ -253,7 +256,7 @@ fn is_browser_authentication(value: &HeaderValue) -> bool {
     })
 }
 
-/// Schemes of `Authorization` for which browsers ask a person (RFC 7617, 7616, 4559).
+/// `Authorization` schemes for which browsers ask their user (RFC 7617, 7616, 4559).
 const BROWSER_SCHEMES: [&str; 4] = ["basic", "digest", "negotiate", "ntlm"];
 
 fn host_of(address: SocketAddr) -> String {
@@ -263,8 +266,8 @@ fn host_of(address: SocketAddr) -> String {
     }
 }
 
-/// Origin-form targets in visible ASCII (RFC 9112 section 3.2.1): no proxy
-/// requests, no tunnels, nothing that reads as another destination.
+/// Accepts origin-form targets in visible ASCII only (RFC 9112 section 3.2.1): no proxy requests,
+/// no tunnels, nothing that could name another destination.
 fn check_target(head: &Parts) -> Result<(), Refusal> {
     if head.method == Method::CONNECT {
         return Err(Refusal::RequestMalformed(
@@ -291,7 +294,7 @@ fn check_target(head: &Parts) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The value of a header that may come once, in visible ASCII.
+/// The value of a header that may occur once, in visible ASCII.
 fn single_value<'a>(fields: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Refusal> {
     let mut values = fields.get_all(name).iter();
     let value = values.next().map(|value| value.to_str());
@@ -304,7 +307,7 @@ fn single_value<'a>(fields: &'a HeaderMap, name: &HeaderName) -> Result<Option<&
     value.transpose().map_err(|_| unreadable)
 }
 
-/// Labels outside ASCII come percent-encoded, as they go out in responses.
+/// Labels outside ASCII are percent-encoded, in requests as in responses.
 fn decode_label(label: &str) -> Result<Cow<'_, str>, Refusal> {
     let unreadable = Refusal::RequestMalformed("has an X-Keyside-Label that is not valid UTF-8");
     percent_decode_str(label)
@@ -331,7 +334,8 @@ fn check_length(text: &str) -> Result<&str, Refusal> {
     }
 }
 
-/// What only browsers send. Not `Sec-Fetch-Mode`: Node's own `fetch` sends it too (undici, `lib/web/fetch/util.js`).
+/// Headers that only browsers send. `Sec-Fetch-Mode` is not one: Node's own `fetch` sends it too
+/// (undici, `lib/web/fetch/util.js`).
 static BROWSER_HEADERS: [HeaderName; 7] = [
     ORIGIN,
     headers::SEC_FETCH_SITE,
@@ -342,7 +346,8 @@ static BROWSER_HEADERS: [HeaderName; 7] = [
     ACCESS_CONTROL_REQUEST_METHOD,
 ];
 
-/// None of them is CORS-safelisted (Fetch section 2.2.2), nor one that a browser sets by itself.
+/// Headers that force a preflight: none is CORS-safelisted (Fetch section 2.2.2) or set by browsers
+/// themselves.
 static PREFLIGHT_HEADERS: [HeaderName; 5] = [
     AUTHORIZATION,
     HeaderName::from_static("x-api-key"),

@@ -27,13 +27,13 @@ pub(crate) struct Connections {
     gateway: Arc<Gateway>,
     http: auto::Builder<TokioExecutor>,
     deadlines: Deadlines,
-    /// Bytes of a request's head.
+    /// Bytes in a request's head.
     head_limit: usize,
     /// User ids that may connect; empty accepts all.
     peers: Vec<u32>,
-    /// How many more clients there may be, over all listeners.
+    /// Bounds the open client connections, over all listeners.
     connection_limit: Arc<Semaphore>,
-    /// How many more of those beyond can be told so.
+    /// Bounds how many clients beyond the limit are answered at a time.
     rejection_slots: Semaphore,
     drain: Drain,
     reclaim: Arc<MemoryReclaimer>,
@@ -65,8 +65,9 @@ impl Connections {
             || client_socket::user_id(stream).is_ok_and(|user| self.peers.contains(&user))
     }
 
-    /// Tells a client that there is no place for it. Whatever version of HTTP it speaks, it is answered in HTTP/1.1, and
-    /// what it sends is read for a moment: closing with bytes unread would take the answer back.
+    /// Answers a client beyond the connection limit, always in HTTP/1.1. What it sends is read for
+    /// a moment: closing a socket with unread bytes resets it, and the client would lose the
+    /// response.
     async fn reject(&self, mut stream: Stream) {
         tracing::warn!("client turned away: `proxy.limits.connections` are open already");
         let Ok(_slot) = self.rejection_slots.try_acquire() else {
@@ -80,7 +81,7 @@ impl Connections {
             while stream.read(&mut request).await? > 0 {}
             io::Result::Ok(())
         };
-        // A client that does not even take this answer is closed without.
+        // If the client does not read even this, the connection is closed without a response.
         let _ = timeout(REJECTION_TIMEOUT, rejection).await;
     }
 
@@ -94,7 +95,8 @@ impl Connections {
         let service = service_fn(|request: Request<Incoming>| {
             let in_flight = activity.receive(&request);
             let gateway = self.gateway.clone();
-            // Boxed, since hyper keeps room for it for as long as the connection is open, and an answer on its way needs none.
+            // Boxed: hyper keeps space for the service's future as long as the connection is open,
+            // also while no request is in flight.
             let answer =
                 Box::pin(async move { gateway.answer(request, in_flight, known_peer).await });
             async move { Ok::<_, Infallible>(answer.await) }
@@ -107,7 +109,7 @@ impl Connections {
         let mut leaving = OneShot::new(leaving);
         tokio::select! {
             biased;
-            // An error here is the client's: it left, stalled, or spoke no HTTP.
+            // An error here is the client's doing: it disconnected, stalled, or did not speak HTTP.
             _ = connection.as_mut() => return,
             () = poll_fn(|context| leaving.poll(self.drain.has_begun(), context)) => {}
         }
@@ -132,8 +134,8 @@ impl ServerApp for Connections {
     }
 }
 
-/// HTTP/1.1, and HTTP/2 with prior knowledge, within the limits. The deadlines
-/// are the socket's.
+/// HTTP/1.1, and HTTP/2 with prior knowledge, within the limits. [`DeadlineStream`] enforces the
+/// deadlines.
 fn http(limits: &Limits) -> auto::Builder<TokioExecutor> {
     let mut http = auto::Builder::new(TokioExecutor::new());
     let heads = HeadLimits::of(limits);
@@ -150,7 +152,8 @@ fn http(limits: &Limits) -> auto::Builder<TokioExecutor> {
     http
 }
 
-/// As a refusal with the code `overloaded` looks, in the shape of most providers: none was asked yet.
+/// The refusal `overloaded` in the shape that most providers use, since the provider is not known
+/// yet.
 const CONNECTION_LIMIT_RESPONSE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     content-type: application/json\r\n\
     cache-control: no-store\r\n\
@@ -164,11 +167,11 @@ const CONNECTION_LIMIT_RESPONSE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
 const MAX_CONCURRENT_REJECTIONS: usize = 16;
 const REJECTION_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What is kept of one answer for an HTTP/2 client that does not read it, in bytes; hyper 1.12 keeps 400 KiB. Besides
-/// it one piece as it came from upstream.
+/// Bytes of one response that are buffered for an HTTP/2 client that does not read it; hyper 1.12
+/// buffers 400 KiB. One more chunk from the upstream may be waiting.
 const SEND_BUFFER: usize = 16 * 1024;
 
-/// What is kept of one request's body, and of all on one connection, while their upstreams do not take them, in bytes;
-/// hyper keeps 1 MiB of each.
+/// Bytes of one request's body, and of all bodies on one connection, that are buffered while their
+/// upstreams do not read them; hyper buffers 1 MiB of each.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 512 * 1024;

@@ -1,9 +1,9 @@
-//! Closes a client's connection that lets us wait: for a request's head, for the
-//! next request, or for room to write an answer.
+//! Closes a client's connection that keeps us waiting: for a request's head, for the next request,
+//! or for reading a response.
 //!
-//! Sits under hyper, around the socket. hyper's own header timeout also runs
-//! while a connection is idle and costs a timer a request; here one timer a
-//! connection is moved only when it fires.
+//! Wraps the socket, under hyper. hyper's own header timeout also runs while a connection is idle,
+//! and arms a timer for each request; this uses one timer a connection and re-arms it only when it
+//! fires. The client's bytes pass the framing check here too, before hyper reads them.
 
 mod read_deadline;
 mod stall;
@@ -30,20 +30,20 @@ use crate::{
     wakers::Timer,
 };
 
-/// A client's socket with its deadlines.
+/// A client's socket with its deadlines and its framing check.
 pub(crate) struct DeadlineStream<S> {
     socket: S,
     activity: Arc<Activity>,
     read: ReadDeadline,
-    /// How long the client may take nothing of what is written to it.
+    /// How long the client may read nothing while bytes are waiting to be written.
     write_idle: Duration,
-    /// How many bytes that were written the client has not acknowledged yet.
+    /// Written bytes that the client has not acknowledged yet; `None` if unknown.
     unacknowledged: fn(&S) -> Option<usize>,
     stall: Option<Stall>,
-    /// Lets the socket end in a reset.
+    /// Makes the socket end in a reset when it is closed.
     reset: fn(&S),
     timer: Timer,
-    /// Refuses what hyper would read too leniently.
+    /// Rejects framing that hyper would read too leniently.
     framing: Framing,
     framing_error: Option<FramingError>,
 }
@@ -69,20 +69,21 @@ impl<S> DeadlineStream<S> {
         }
     }
 
-    /// Takes a client that acknowledges bytes for one that reads, however slowly. `unacknowledged` says how many it has not
-    /// acknowledged yet.
+    /// Treats a client that acknowledges bytes as reading, however slowly. `unacknowledged` counts
+    /// the bytes that it has not acknowledged yet.
     pub(crate) fn with_unacknowledged(mut self, unacknowledged: fn(&S) -> Option<usize>) -> Self {
         self.unacknowledged = unacknowledged;
         self
     }
 
-    /// Ends in a reset where a clean end would pass for an answer's.
+    /// Ends with `reset` where a clean close would look like the end of a response.
     pub(crate) fn with_reset(mut self, reset: fn(&S)) -> Self {
         self.reset = reset;
         self
     }
 
-    /// Looks at the bytes that came, unless they are a tunnel's, and takes back those at fault: the next read fails.
+    /// Checks the bytes that were read, unless the connection is a tunnel. Bytes before the error
+    /// stay readable; the next read fails.
     fn check_framing(&mut self, buffer: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
         if self.activity.is_tunnel() {
             self.framing.stop();
@@ -98,9 +99,9 @@ impl<S> DeadlineStream<S> {
         }
     }
 
-    /// Ready with an error once the client has let us wait too long. Without a
-    /// deadline, the task is still woken now and then: hyper may not ask the socket
-    /// again when it has answered, and the idle time would never be looked at.
+    /// Ready with an error once a deadline has passed. Without a deadline the task is still woken
+    /// now and then: hyper may not poll the socket again after a response, and the idle deadline
+    /// would never be checked.
     fn poll_deadlines<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         loop {
             let read = self.read.at(&self.activity);
@@ -118,7 +119,7 @@ impl<S> DeadlineStream<S> {
         }
     }
 
-    /// Whether the client has taken nothing for too long of what waits for it.
+    /// Whether the client has read nothing for `write_idle`.
     fn is_stalled(&mut self) -> bool {
         let unacknowledged = (self.unacknowledged)(&self.socket);
         let limit = self.write_idle;
@@ -150,7 +151,8 @@ impl<S> DeadlineStream<S> {
     }
 }
 
-/// An HTTP/1.0 client may know the end of its answer by the connection's end only. One that breaks off must not look like it.
+/// The end of the connection may be an HTTP/1.0 client's only sign that a response is complete. An
+/// aborted response must not look complete.
 impl<S> Drop for DeadlineStream<S> {
     fn drop(&mut self) {
         if self.activity.breaks_off_http10() {

@@ -1,6 +1,6 @@
-//! A provider, made ready once at start: its host, its metering rule, its
-//! deadlines and its metrics, so that a request looks up one thing. One set for
-//! each listener, since connections live on the runtime that opened them.
+//! A provider, prepared once at start: its hosts, metering rules, deadlines and metrics, so that a
+//! request needs a single lookup. One set for each listener, because a connection lives on the
+//! runtime that opened it.
 
 use std::{
     collections::HashMap,
@@ -25,11 +25,12 @@ use crate::{
 /// All destinations by provider id.
 pub(crate) struct Destinations(HashMap<Box<str>, Arc<Destination>>);
 
-/// Where requests for one provider go.
+/// A provider as requests use it.
 pub(crate) struct Destination {
     pub(crate) provider: Arc<Provider>,
     pub(crate) id: Arc<str>,
-    /// What no client's request to any provider may carry.
+    /// Names of credential headers and parameters, which no client's request may carry to any
+    /// provider.
     pub(crate) credentials: Arc<CredentialNames>,
     pub(crate) usage: Arc<meter::Rules>,
     pub(crate) metrics: ProviderMetrics,
@@ -41,15 +42,16 @@ pub(crate) struct Destination {
     quotas: ConnectionQuotas,
 }
 
-/// Where a provider is reached.
+/// The host or hosts of a provider.
 enum UpstreamTarget {
-    /// At one host; at none, if HTTP cannot carry its name.
+    /// One host; `None` if HTTP cannot represent its name.
     Fixed(Option<Arc<Upstream>>),
-    /// At a host of each credential's own: by endpoint, as they come up.
+    /// A host for each endpoint of a credential, created at its first request.
     PerCredential(EndpointRule, RwLock<HashMap<Box<str>, Arc<Upstream>>>),
 }
 
-/// What all destinations of the process share: how connections to them are opened, and how many there may be.
+/// What all destinations of the process share: how connections are opened, and how many there may
+/// be.
 pub(crate) struct SharedResources {
     egress: Arc<Egress>,
     dialer: Arc<Dialer>,
@@ -61,7 +63,7 @@ pub(crate) struct SharedResources {
 }
 
 impl SharedResources {
-    /// `requests` are those that there may be in flight.
+    /// `requests` bounds the requests in flight.
     pub(crate) fn new(
         catalogue: &Catalogue,
         proxy: &Proxy,
@@ -157,8 +159,8 @@ impl Destination {
         }
     }
 
-    /// Where a request with this credential goes. The endpoint was checked when
-    /// the credential was saved; it is checked again, against today's rule.
+    /// The upstream for a request with this credential. Its endpoint was checked when the
+    /// credential was saved, and is checked again here against the current rule.
     pub(crate) fn upstream(&self, endpoint: Option<&str>) -> Result<Arc<Upstream>, Refusal> {
         let upstream = match &self.target {
             UpstreamTarget::Fixed(upstream) => upstream.clone(),

@@ -1,9 +1,10 @@
-//! Decides how each provider is reached, directly or through an egress proxy, and which authorities its certificate may
-//! come from.
+//! Decides whether each provider is reached directly or through an egress proxy, and which
+//! certificate authorities are trusted on the way.
 //!
-//! Decided once, at start, from the settings, the proxy variables of the environment and the files that both name; no
-//! network. Loopback, plain http and providers with `allow_private` are always reached directly: a proxy elsewhere cannot
-//! reach this machine or its network, and must not see a request that TLS does not protect.
+//! Decided once at start from the settings, the proxy variables of the environment and the files
+//! that both name; uses no network. Loopback, plain http and providers with `allow_private` are
+//! always reached directly: a proxy elsewhere cannot reach this machine or its network, and must
+//! not see a request that TLS does not protect.
 
 mod roots;
 mod variables;
@@ -26,62 +27,62 @@ use crate::upstream::{
     AddressPolicy, CredentialsError, EgressProxy, EgressRoute, ProxyCredentials,
 };
 
-/// The routes to providers, and the authorities that are trusted on each.
+/// The routes to providers, and the certificate authorities that are trusted on each.
 pub struct Egress {
     default: RouteChoice,
-    /// Of the providers whose settings choose another.
+    /// By id, the providers whose settings choose another route.
     overrides: HashMap<Box<str>, RouteChoice>,
     direct: Arc<RootCertStore>,
     proxied: Arc<RootCertStore>,
 }
 
-/// How one provider is reached, or all that have no entry of their own.
+/// The route of one provider, or of all that have no entry of their own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EffectiveEgress {
-    /// The provider's id; `None` for the usual route.
+    /// The provider's id; `None` for the default route.
     pub provider: Option<String>,
     /// `direct`, or the proxy without its password.
     pub via: String,
-    /// The setting, the variable or the rule that decided.
+    /// The setting, variable or rule that decided.
     pub because: String,
 }
 
-/// Why it cannot be decided how providers are reached. No variant holds a password or a variable's value.
+/// Why the routes cannot be determined. No variant contains a password or the value of a variable.
 #[derive(Debug, thiserror::Error)]
 pub enum EgressError {
-    /// A variable of the environment names no proxy that can be used.
+    /// An environment variable does not name a usable proxy.
     #[error("{name}: {reason}; correct or unset it, or set egress.proxy = \"direct\"")]
     Variable {
-        /// The variable.
+        /// The variable's name.
         name: &'static str,
-        /// What is wrong with its value.
+        /// What is wrong with the value; does not repeat it.
         reason: String,
     },
     /// A file that a setting names cannot be read.
     #[error("{setting}: cannot read {}: {source}", path.display())]
     Unreadable {
-        /// The setting.
+        /// The setting's name.
         setting: &'static str,
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// The system's reason.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// The file does not hold a user and a password.
+    /// The credentials file does not contain a valid user and password.
     #[error("egress.credentials_file: {0}")]
     Credentials(#[from] CredentialsError),
-    /// The file holds no certificate.
+    /// The CA file contains no usable certificate.
     #[error("egress.ca_file: {} holds no certificate in PEM form that can be an authority's", .0.display())]
     NotAnAuthority(PathBuf),
-    /// `SSL_CERT_FILE` or `SSL_CERT_DIR` names nothing that authorities can be read from.
+    /// `SSL_CERT_FILE` or `SSL_CERT_DIR` names nothing that certificates can be read from.
     #[error("{variable}: {reason}; correct it, or unset it to trust the system's authorities")]
     Authorities {
         /// The variable.
         variable: &'static str,
-        /// What is wrong with the file or the folder.
+        /// What is wrong with the file or folder.
         reason: String,
     },
-    /// Neither the system's store nor `SSL_CERT_FILE` nor `egress.ca_file` holds one.
+    /// Neither the system's store nor `SSL_CERT_FILE` nor `egress.ca_file` contains a certificate.
     #[error(
         "no trusted certificates found{}; install ca-certificates, or name a file of them in SSL_CERT_FILE",
         parenthesised(.0)
@@ -90,11 +91,11 @@ pub enum EgressError {
 }
 
 impl Egress {
-    /// Reads what the settings and the variables name.
+    /// Reads the files and proxies that the settings and the variables name.
     ///
     /// # Errors
-    /// A variable that is used names no proxy, a file cannot be read or does not hold what it should, or no authority is
-    /// trusted.
+    /// A variable in use names no valid proxy, a file cannot be read or has the wrong content, or
+    /// there is no trusted certificate authority.
     pub fn open(
         settings: &config::Egress,
         catalogue: &Catalogue,
@@ -124,7 +125,7 @@ impl Egress {
         })
     }
 
-    /// Every provider directly, and no authority trusted.
+    /// Reaches every provider directly and trusts no certificate authority.
     #[cfg(test)]
     pub(crate) fn direct() -> Self {
         Self {
@@ -135,7 +136,7 @@ impl Egress {
         }
     }
 
-    /// The usual route first, then the providers that take another.
+    /// The default route first, then the providers whose route differs.
     pub fn effective(&self, catalogue: &Catalogue) -> Vec<EffectiveEgress> {
         let default = EffectiveEgress {
             provider: None,
@@ -158,7 +159,7 @@ impl Egress {
         std::iter::once(default).chain(others).collect()
     }
 
-    /// How a provider's host is reached.
+    /// The route to one host of a provider.
     pub(crate) fn route(&self, provider: &Provider, base: &BaseUrl) -> EgressRoute {
         let choice = self.choice(provider);
         match &choice.proxy {
@@ -170,12 +171,12 @@ impl Egress {
         }
     }
 
-    /// TLS without a proxy, and with an `https://` proxy itself.
+    /// TLS settings for direct connections, and for connections to an `https://` proxy itself.
     pub(crate) fn direct_tls(&self) -> ClientConfig {
         tls(&self.direct)
     }
 
-    /// TLS with upstreams through a proxy.
+    /// TLS settings for upstreams that are reached through a proxy.
     pub(crate) fn proxied_tls(&self) -> ClientConfig {
         tls(&self.proxied)
     }
@@ -187,18 +188,18 @@ impl Egress {
     }
 }
 
-/// What one value of `egress` comes to.
+/// The resolved value of one `egress` setting.
 struct RouteChoice {
-    /// None: directly.
+    /// `None` for a direct route.
     proxy: Option<Arc<EgressProxy>>,
-    /// The hosts that the environment exempts from it.
+    /// Hosts that `NO_PROXY` exempts; only for a proxy from the environment.
     no_proxy: Option<NoProxy>,
-    /// The setting or the variable that decided.
+    /// The setting or variable that decided.
     because: String,
 }
 
 impl RouteChoice {
-    /// `setting` is the name of the one that holds `choice`.
+    /// `setting` is the name of the setting that has the value `choice`.
     fn of(
         settings: &config::Egress,
         choice: &config::EgressProxy,
@@ -216,7 +217,8 @@ impl RouteChoice {
                 None => Ok(Self::direct("no proxy in the environment")),
             },
             config::EgressProxy::Url(url) => {
-                // The password is for the proxy that it was written down for, not for a provider's own.
+                // The password belongs to the proxy in `egress.proxy`, not to a provider's own
+                // proxy.
                 let has_password = *choice == settings.proxy;
                 let file = settings
                     .credentials_file
@@ -247,14 +249,14 @@ impl RouteChoice {
         }
     }
 
-    /// Why a host is reached directly although there is a proxy.
+    /// Why a host is reached directly despite the proxy.
     fn exception(&self, provider: &Provider, base: &BaseUrl) -> Option<&'static str> {
         self.proxy.as_ref()?;
         let rules = [
             (base.is_loopback(), "loopback"),
             (base.scheme == Scheme::Http, "http://"),
             (provider.allow_private, "allow_private"),
-            // Only what it resolves to can be checked.
+            // Checked after resolution only, so Keyside must resolve it itself.
             (base.is_odd_address(), "an address in an unusual form"),
         ];
         let rule = rules.iter().find(|(applies, _)| *applies);
@@ -263,7 +265,7 @@ impl RouteChoice {
     }
 }
 
-/// Not every system says why it has none.
+/// Empty if the system gives no reason.
 fn parenthesised(why: &str) -> String {
     match why {
         "" => String::new(),

@@ -4,13 +4,13 @@
 //!  client ──► recognise ──► route ──► admit ──► resolve ──► inject ──► forward ──► upstream
 //!             (admission)  (route)  (admission) (credentials) (inject)  (upstream)     │
 //!  client ◄────────────── record ◄── meter ◄── scrub ◄── relay ◄───────────────────────┘
-//!                        (exchange)
+//!                    (request_record)
 //! ```
 //!
-//! Each step either hands a value to the next or refuses; a refusal at any step
-//! is answered in the provider's own error shape. Nothing reaches an upstream
-//! before every step up to *inject* has said yes, and what was decided is what
-//! is sent. A request that got as far as a grant is accounted for exactly once.
+//! Each step either hands a value to the next or refuses. Every refusal has the provider's own
+//! error shape. Nothing is sent to an upstream before every step up to *inject* has succeeded, and
+//! the upstream gets exactly what those steps checked. A request that was granted a credential is
+//! recorded exactly once.
 
 mod body;
 mod refused;
@@ -56,25 +56,25 @@ use crate::{
     upstream::{self, Failure, LeasedResponse},
 };
 
-/// What the data plane is made of.
+/// What the data plane needs from the rest of the process.
 pub struct Dependencies {
-    /// The settings.
+    /// The effective settings of the process.
     pub settings: Arc<Settings>,
-    /// How providers are reached.
+    /// The routes to providers, direct or through a proxy.
     pub egress: Arc<Egress>,
-    /// Who grants credentials.
+    /// Grants or refuses a credential for each request.
     pub resolver: Resolver,
-    /// Where run records go.
+    /// Receives one run record for each request.
     pub runs: Runs,
-    /// What links to the admin app begin with, if there is one.
+    /// The admin app's public URL, which links in refusals begin with; `None` without an admin app.
     pub links: Option<Arc<str>>,
-    /// The time that run records carry.
+    /// The clock for timestamps in run records.
     pub clock: Arc<dyn Clock>,
-    /// Where requests are counted.
+    /// Counts and times requests.
     pub metrics: Arc<Metrics>,
-    /// Whether the process is leaving.
+    /// The shutdown phase, and the count of requests in flight.
     pub drain: Drain,
-    /// Returns memory that the calling thread no longer uses to the system.
+    /// Returns memory that the calling thread has freed to the operating system.
     pub collect: fn(),
 }
 
@@ -88,19 +88,19 @@ pub(crate) struct Gateway {
     links: Option<Arc<str>>,
     drain: Drain,
     heads: HeadLimits,
-    /// How many requests there may be in flight, over all listeners.
+    /// Bounds the requests in flight, over all listeners.
     requests: Arc<Quota>,
 }
 
-/// Everything was decided: who asks, for what, with which key. Made by
-/// [`Gateway::permit`] only, and used up by forwarding the request.
+/// Proof that a request may be forwarded: to which destination, with which key. Only
+/// [`Gateway::permit`] creates it; forwarding the request consumes it.
 struct Permit {
     destination: Arc<Destination>,
     rest: String,
     shape: Option<ErrorShape>,
     upgrade: bool,
     quota_permit: QuotaPermit,
-    /// Whether an answer's token counts are what this request spent.
+    /// Whether the response's token counts are charged to this request.
     metered: bool,
     grant: Grant,
     secret: Secret,
@@ -134,9 +134,8 @@ impl Gateway {
         }
     }
 
-    /// Answers one request, whatever it is. `busy` counts it as in flight until
-    /// the last byte of its answer; `known_peer` is false for a user whom the
-    /// socket does not accept.
+    /// Answers one request. `in_flight` counts it as in flight until the last byte of its response
+    /// is sent. `known_peer` is false for a Unix user that the socket does not accept.
     pub(crate) async fn answer(
         &self,
         request: Request<Incoming>,
@@ -156,7 +155,8 @@ impl Gateway {
             Ok(None) => base_url_response(&head.method, in_flight),
             Err(refusal) => self.refuse_unpermitted(refusal, &head, arrival, in_flight),
         };
-        // hyper closes after it. HTTP/2 has GOAWAY, which the connection sends.
+        // hyper closes an HTTP/1.1 connection after this header. On HTTP/2 the connection sends
+        // GOAWAY instead.
         let leaving = over_http1 && self.drain.has_begun();
         if leaving && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response
@@ -166,7 +166,8 @@ impl Gateway {
         response
     }
 
-    /// Decides on a request by its head alone: no I/O, no waiting. `None` for a probe of a base URL, which is answered here.
+    /// Checks a request by its head alone, without I/O or waiting. `None` for a probe of a base
+    /// URL, which the gateway answers itself.
     fn permit(&self, head: &Head, known_peer: bool) -> Result<Option<Permit>, Refusal> {
         if self.drain.phase() == Phase::Closing {
             return Err(Refusal::Draining);
@@ -218,7 +219,8 @@ impl Gateway {
         }))
     }
 
-    /// Whether a path is that of a base URL. Claude Code probes it with HEAD, and takes a refusal for an outage.
+    /// Whether a path is a base URL's. Claude Code probes it with HEAD and takes a refusal for an
+    /// outage.
     fn is_base_url(&self, path: &str) -> bool {
         match route::split(path) {
             Some(Target { provider: "", .. }) => true,
@@ -230,8 +232,8 @@ impl Gateway {
         }
     }
 
-    /// Sends a permitted request and hands back its answer, or says why there is
-    /// none. From here on the request is accounted for.
+    /// Forwards a permitted request and returns its response, or a refusal. From here on the
+    /// request is recorded.
     async fn forward(
         &self,
         permit: Permit,
@@ -344,7 +346,7 @@ impl Gateway {
     }
 }
 
-/// The answer to a probe of a base URL: 200 for HEAD, 204 for OPTIONS, the same for every caller.
+/// Answers a probe of a base URL: 200 for HEAD, 204 for OPTIONS, the same for every caller.
 fn base_url_response(method: &Method, in_flight: InFlightGuard) -> Response<Body> {
     let mut response = Response::new(Body::buffered(Vec::new(), in_flight));
     if *method == Method::OPTIONS {
@@ -353,7 +355,7 @@ fn base_url_response(method: &Method, in_flight: InFlightGuard) -> Response<Body
     response
 }
 
-/// Also of a request that was on its way when its credential was withdrawn.
+/// Also the refusal of a request whose credential was revoked while the request was in flight.
 const REVOKED: Refusal = Refusal::Credential(keyside_credentials::Refusal::CredentialRevoked);
 
 #[cfg(test)]

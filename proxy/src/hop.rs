@@ -1,12 +1,12 @@
-//! Which header fields go on to the next hop, and which end here.
+//! Which header fields are forwarded to the next hop, and which end here.
 
 use http::header::{self, HeaderMap, HeaderName};
 use keyside_config::{CredentialNames, NormalName};
 
 use crate::{headers::is_keyside_header, overrides::is_override_field};
 
-/// Fields that concern one connection only (RFC 9110 section 7.6.1), and those
-/// that are made anew for the next: `Host`, `Expect`.
+/// Fields that apply to one connection only (RFC 9110 section 7.6.1), and those that are set again
+/// for the next: `Host`, `Expect`.
 pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(
         *name,
@@ -24,11 +24,11 @@ pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
     )
 }
 
-/// Whether a client's header or trailer may go to an upstream at all. A handshake's fields may where it is one, and then
-/// [`is_handshake`] says so.
+/// Whether a client's header or trailer may be forwarded to an upstream. Handshake fields may only
+/// in a handshake; see [`is_handshake`].
 ///
-/// Once for each field of each request; names are compared in normal form, since servers differ in what they take for the
-/// same.
+/// Runs once for each field of each request. Names are compared in normal form, because servers
+/// differ in which spellings they treat as equal.
 pub(crate) fn may_forward(name: &HeaderName, credentials: &CredentialNames) -> bool {
     is_known_safe(name) || allowed_by_rules(name, credentials)
 }
@@ -44,8 +44,8 @@ fn allowed_by_rules(name: &HeaderName, credentials: &CredentialNames) -> bool {
         && !is_disguised(name, &normal)
 }
 
-/// Fields that nearly every request of an SDK has, and that the rules below let leave: to look at their words each time took
-/// a tenth of what a request costs.
+/// Fields that nearly every request of an SDK has and that the rules below allow. Checking them by
+/// the rules each time cost a tenth of a request's CPU time.
 fn is_known_safe(name: &HeaderName) -> bool {
     KNOWN_SAFE.contains(&name.as_str()) || name.as_str().starts_with("x-stainless-")
 }
@@ -65,12 +65,13 @@ const KNOWN_SAFE: [&str; 12] = [
     "x-goog-api-client",
 ];
 
-/// Fields of a WebSocket handshake; a subprotocol can be a key.
+/// Fields of a WebSocket handshake. A subprotocol can contain a key.
 pub(crate) fn is_handshake(name: &HeaderName) -> bool {
     name.as_str().starts_with("sec-websocket-")
 }
 
-/// A request is one hop: nothing of the runner's network leaves with it.
+/// Whether the field reveals the runner's network. Upstreams must see a request as coming from one
+/// hop.
 fn reveals_network(name: &NormalName<'_>) -> bool {
     matches!(name.as_str(), "origin" | "referer" | "via")
         || name.begins_with("secfetch")
@@ -81,8 +82,8 @@ fn reveals_network(name: &NormalName<'_>) -> bool {
             .any(|word| matches!(word, "addr" | "forwarded" | "ip"))
 }
 
-/// Another spelling of a field that frames a message or stays on this hop: `Transfer_Encoding`, which hyper takes for any
-/// field and a server behind CGI for the real one.
+/// Whether the name is another spelling of a framing or hop-by-hop field: `Transfer_Encoding` is an
+/// ordinary field to hyper and the real one to a server behind CGI.
 fn is_disguised(name: &HeaderName, normal: &NormalName<'_>) -> bool {
     let plain = match normal.as_str() {
         same if same == name.as_str() => return false,
@@ -97,7 +98,7 @@ fn is_disguised(name: &HeaderName, normal: &NormalName<'_>) -> bool {
     })
 }
 
-/// The fields that `Connection` names for this hop only.
+/// The fields that `Connection` nominates as hop-by-hop.
 pub(crate) fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     list_values(headers, &header::CONNECTION)
         .filter(|option| !is(option, "close") && !is(option, "keep-alive"))
@@ -105,18 +106,19 @@ pub(crate) fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
         .collect()
 }
 
-/// Whether a body has no transfer coding but `chunked`, once: others change what the bytes mean, and are not passed on.
+/// Whether the only transfer coding is `chunked`, applied at most once. Other codings change the
+/// meaning of the bytes and are not forwarded.
 pub(crate) fn is_only_chunked(headers: &HeaderMap) -> bool {
     let mut codings = list_values(headers, &header::TRANSFER_ENCODING);
     codings.next().is_none_or(|coding| is(coding, "chunked")) && codings.next().is_none()
 }
 
-/// Whether a field of comma-separated names holds `name`, in any case.
+/// Whether a field with a comma-separated list contains `name`, in any case.
 pub(crate) fn list_contains(headers: &HeaderMap, field: &HeaderName, name: &str) -> bool {
     list_values(headers, field).any(|value| is(value, name))
 }
 
-/// What stands in a field of comma-separated values, over all its lines.
+/// The values of a field with comma-separated lists, over all its lines.
 pub(crate) fn list_values<'a>(
     headers: &'a HeaderMap,
     field: &HeaderName,
@@ -126,8 +128,8 @@ pub(crate) fn list_values<'a>(
     values.map(<[u8]>::trim_ascii)
 }
 
-/// Takes out the fields whose name does not stay, where they stand: in most
-/// messages most of them do. The order of the others may change.
+/// Removes the fields that `stays` rejects, in place: most messages keep most of their fields. May
+/// change the order of the rest.
 pub(crate) fn retain(headers: &mut HeaderMap, stays: impl Fn(&HeaderName) -> bool) {
     let leaving: Vec<_> = headers
         .keys()

@@ -9,7 +9,7 @@ use keyside_credentials::{
 
 use crate::{metrics::Metrics, refusal::RefusalBudget};
 
-/// Where accounts are written.
+/// Metrics, run records and the clock that all requests of a listener share.
 pub(crate) struct Ledger {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) runs: Runs,
@@ -18,8 +18,9 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// Records a refusal, unless its workspace has used up its [`RefusalBudget`] or records cannot be written: nothing was served, so
-    /// a missing record hides no use of a key.
+    /// Records a refusal, unless its workspace has used up its [`RefusalBudget`] or run records
+    /// cannot be written. Dropping the record is safe: nothing was forwarded, so no use of a key
+    /// goes unrecorded.
     pub(crate) fn refused(&self, run: Run) {
         if self.runs.are_recorded() && self.refusals.spend(&run.workspace, run.at) {
             self.runs.record(run);

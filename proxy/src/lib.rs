@@ -1,9 +1,9 @@
-//! The data plane: a request without a credential comes in on localhost, the
-//! workspace's key is attached, and the provider's answer streams back.
+//! The data plane: accepts a request without a credential on localhost, attaches the workspace's
+//! key and streams the provider's response back.
 //!
-//! Read [`gateway`] first: it is the story of one request, one module a step.
-//! This crate must not know how credentials are stored or administered; it asks
-//! a [`Resolver`](keyside_credentials::Resolver) and gets a grant or a refusal.
+//! Start with [`gateway`]: it tells the story of one request, one module a step. This crate must
+//! not know how credentials are stored or administered; it asks a
+//! [`Resolver`](keyside_credentials::Resolver) and gets a grant or a refusal.
 
 mod activity;
 mod admission;

@@ -1,5 +1,5 @@
-//! The listening sockets: bound by us, so that a taken port is an error with a
-//! remedy and port 0 can be asked for; then owned by pingora, which accepts.
+//! The listening sockets. Keyside binds them, so that a port in use is an error with a remedy and
+//! port 0 works; pingora then owns them and accepts.
 
 mod unix;
 
@@ -37,44 +37,45 @@ use crate::{
 
 /// The data plane's listeners, bound and not yet accepting.
 pub struct Bound {
-    /// Where each one listens, with the ports that were really given.
+    /// The address of each listener, with the port that the system chose for port 0.
     pub addresses: Vec<ListenAddress>,
-    /// To be added to pingora's server.
+    /// The services to add to pingora's server.
     pub services: Vec<Box<dyn pingora_core::services::ServiceWithDependents>>,
-    /// Asks providers about keys, by the way that requests take. For one runtime.
+    /// Verifies keys with their providers, over the same path as requests. Belongs to a single
+    /// runtime.
     pub live_check: Arc<dyn LiveCheck>,
 }
 
 /// Why the data plane cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// A TCP address is taken, or not ours.
+    /// A TCP address is in use, or does not belong to this machine.
     #[error(
         "cannot listen on {address}: {source}; choose another address in proxy.listen, or stop what uses it"
     )]
     Tcp {
-        /// The address.
+        /// The configured address.
         address: SocketAddr,
-        /// The system's reason.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// A Unix socket, or the folder for it, cannot be made.
+    /// A Unix socket or its folder cannot be created.
     #[error("cannot listen on unix:{}: {source}; its folder must be writable for this user", path.display())]
     Unix {
-        /// The socket's path.
+        /// The configured path.
         path: PathBuf,
         /// The system's reason.
         source: io::Error,
     },
-    /// A live process answers on the Unix socket.
+    /// Another process accepts connections on the Unix socket.
     #[error("cannot listen on unix:{}: another process answers there; stop it, or choose another path", .0.display())]
     Answered(PathBuf),
 }
 
-/// Binds all listeners and makes a gateway for each.
+/// Binds all listeners and creates a gateway for each.
 ///
 /// # Errors
-/// One of the addresses cannot be listened on.
+/// One of the addresses cannot be bound.
 pub fn bind(dependencies: &Dependencies) -> Result<Bound, BindError> {
     let proxy = &dependencies.settings.proxy;
     let connection_limit = Arc::new(Semaphore::new(proxy.limits.connections));
@@ -161,7 +162,7 @@ impl Socket {
     }
 }
 
-/// pingora's listening service, given a socket that is bound already.
+/// pingora's listening service with a socket that is already bound.
 struct Accepting {
     service: listening::Service<Connections>,
     name: String,
@@ -195,8 +196,8 @@ impl Accepting {
 
 #[async_trait]
 impl Service for Accepting {
-    /// Puts our socket where pingora looks for one inherited from its
-    /// predecessor, before it would bind its own.
+    /// Registers our socket as inherited: pingora looks there first and binds its own socket only
+    /// if it finds none.
     async fn start_service(
         &mut self,
         inherited: Option<ListenFds>,

@@ -1,20 +1,22 @@
-//! Names under which some servers take another method, path or host than the request line's.
+//! Names of headers and parameters with which some servers override the method, path or host of the
+//! request line.
 //!
-//! Method and path were decided on, and host and port come from configuration; a field or parameter that an upstream, or
-//! a gateway in front of it, prefers to them would undo that. They are removed rather than refused: the request that was
-//! decided on is the one that leaves.
+//! Method and path were checked, and host and port come from configuration. If an upstream or a
+//! gateway in front of it honours such a field or parameter instead, the check is void. They are
+//! removed rather than refused, so that the request that was checked is the one that is sent.
 
 use keyside_config::NormalName;
 
-/// Whether a header field or a trailer of this name is read so.
+/// Whether some server takes a header or trailer of this name as an override.
 pub(crate) fn is_override_field(name: &NormalName<'_>) -> bool {
-    // Telemetry of the OpenAI and Anthropic SDKs: X-Stainless-Helper-Method names a function of theirs.
+    // Telemetry of the OpenAI and Anthropic SDKs: X-Stainless-Helper-Method names a function in
+    // them.
     let tells_of_sdk = name.begins_with("xstainless");
     is_override(name) || (!tells_of_sdk && SUFFIXES.iter().any(|end| name.ends_with(end)))
 }
 
-/// Whether a query parameter of this name is read so. `image_url` and the like are ordinary parameters; `x-…-url` is a
-/// header in a query, which some frameworks accept.
+/// Whether some server takes a query parameter of this name as an override. `image_url` and the
+/// like are ordinary parameters; `x-…-url` is a header in a query, which some frameworks accept.
 pub(crate) fn is_override_parameter(name: &NormalName<'_>) -> bool {
     let of_header = name.words().next() == Some("x");
     is_override(name)
@@ -26,22 +28,23 @@ fn is_override(name: &NormalName<'_>) -> bool {
     name.holds_any(infixes) || PREFIXES.iter().any(|prefix| name.begins_with(prefix))
 }
 
-/// By their first letter.
+/// The infixes by their first letter, as `holds_any` looks them up.
 fn infixes(initial: u8) -> &'static [&'static str] {
     match initial {
         // `X-HTTP-Method-Override` and its relatives.
         b'o' => &["override"],
-        // Google's `$httpMethod` and `$httpHeaders`: a method, and whole header fields, in the query.
+        // Google's `$httpMethod` and `$httpHeaders`: a method, and whole header fields, in the
+        // query.
         b'h' => &["httpmethod", "httpheader"],
         _ => &[],
     }
 }
 
-/// Of fields that proxies add or obey: `X-Original-URL`, `X-Rewrite-URL`, `X-Forwarded-Host`, `X-Envoy-Original-Path`,
-/// `X-HTTP-Host`.
+/// Prefixes of fields that proxies add or honour: `X-Original-URL`, `X-Rewrite-URL`,
+/// `X-Forwarded-Host`, `X-Envoy-Original-Path`, `X-HTTP-Host`.
 const PREFIXES: [&str; 5] = ["xenvoy", "xforward", "xhttp", "xoriginal", "xrewrit"];
 
-/// Of fields that say where a request goes: `X-Host`, `Request-URI`, `X-Original-Method`.
+/// Suffixes of fields that name a request's target: `X-Host`, `Request-URI`, `X-Original-Method`.
 const SUFFIXES: [&str; 7] = [
     "destination",
     "host",

@@ -1,7 +1,8 @@
-//! Asks a provider whether it takes a key, with the request that the catalogue says is cheapest.
+//! Verifies a key with its provider, using the request that the catalogue lists as cheapest.
 //!
-//! It leaves by the same way as every request: the key injected by the same hand, to where configuration says, nothing
-//! followed. Nobody waits for its answer's content, so none is passed on and no run is recorded.
+//! The request takes the same path as any other: injected by the same code, sent to the configured
+//! destination, redirects not followed. Nobody receives its response, so nothing is relayed and no
+//! run is recorded.
 
 use std::{sync::atomic::AtomicBool, time::Duration};
 
@@ -22,7 +23,7 @@ use crate::{
     upstream::{Failure, LeasedResponse},
 };
 
-/// Sends live checks. Its connections live on the runtime that asks.
+/// Sends live checks. Its connections live on the runtime that calls it.
 pub(crate) struct Probe {
     destinations: Destinations,
 }
@@ -94,7 +95,7 @@ fn request(
         headers.insert(header::CONTENT_TYPE, JSON);
     }
     let asked = path.split('?').next().unwrap_or_default();
-    // Where a route is below a path of its own, so is the check that asks for it.
+    // If the route has a path prefix of its own at the upstream, the check needs it too.
     let route = destination.provider.route(method, asked);
     let rest = route.map_or_else(|| asked.to_owned(), |route| route.upstream_path(asked));
     let outbound = Outbound {
@@ -110,7 +111,8 @@ fn request(
     Ok(Request::from_parts(head, RequestBody::from_bytes(body)))
 }
 
-/// What an answer begins with. It may hold the key, if the provider echoes it.
+/// The first bytes of a response. They may contain the key if the provider echoes it, hence
+/// `Zeroizing`.
 async fn body_prefix(answer: LeasedResponse) -> Result<Zeroizing<Vec<u8>>, Refusal> {
     let mut body = answer.response.into_body();
     let mut body_prefix = Zeroizing::new(Vec::with_capacity(MAX_BODY));
@@ -128,7 +130,7 @@ async fn body_prefix(answer: LeasedResponse) -> Result<Zeroizing<Vec<u8>>, Refus
 const USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("keyside/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-/// Somebody waits for what is found.
+/// A person may be waiting for the result.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(20);
-/// An error's reason stands in its first lines.
+/// Bytes; the reason of an error is near the beginning of its body.
 const MAX_BODY: usize = 16 << 10;

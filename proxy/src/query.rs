@@ -1,7 +1,7 @@
-//! The query as it may leave: without parameters that carry a credential or would undo the decision on method and path.
+//! Removes query parameters that carry a credential or would override the checked method and path.
 //!
-//! Runs once for each request that has a query, and allocates only where a name is not in normal form or something is
-//! removed. What stays, stays byte for byte.
+//! Runs once for each request with a query. Allocates only if a name is not in normal form or a
+//! parameter is removed. The other parameters stay byte for byte.
 
 use std::borrow::Cow;
 
@@ -9,8 +9,8 @@ use keyside_config::{CredentialNames, NormalName};
 
 use crate::overrides::is_override_parameter;
 
-/// Removes the parameters that may not leave. Servers part a query at `&`; some at `;` too (as HTML 4.01 suggested in
-/// appendix B.2.2), so a parameter is looked for behind either.
+/// Removes the parameters that must not be forwarded. Servers split a query at `&`, some also at
+/// `;` (as HTML 4.01 suggested in appendix B.2.2), so both are treated as separators.
 pub(crate) fn forwardable<'a>(query: &'a str, credentials: &CredentialNames) -> Cow<'a, str> {
     let stays = |parameter: &&str| may_forward(parameter, credentials);
     if query.split(['&', ';']).all(|parameter| stays(&parameter)) {
@@ -18,7 +18,7 @@ pub(crate) fn forwardable<'a>(query: &'a str, credentials: &CredentialNames) -> 
     }
     let kept = query.split('&').filter_map(|parameter| {
         let parts = parameter.split(';');
-        // To a server that parts at `&` alone, all of this is the value of the first name.
+        // A server that splits only at `&` reads all of this as the value of the first name.
         let first = parts.clone().next().unwrap_or_default();
         stays(&first).then(|| parts.filter(stays).collect::<Vec<_>>().join(";"))
     });

@@ -1,8 +1,9 @@
-//! Shares out what the process has a bounded number of: requests in flight and upstream connections.
+//! Shares bounded resources among workspaces: requests in flight and upstream connections.
 //!
-//! One rule keeps workspaces from starving each other: a workspace gets another place only while it holds fewer than are
-//! free. However many one of them takes, it ends up with half at most, the next one with half of the rest, and a newcomer
-//! finds a place. (Networking calls it a dynamic threshold: Choudhury and Hahne, 1998.)
+//! One rule keeps workspaces from starving each other: a workspace gets another permit only while
+//! it holds fewer than are free. One greedy workspace ends up with half of the permits at most, the
+//! next one with half of the rest, and a newcomer still gets one. (In networking this is a dynamic
+//! threshold: Choudhury and Hahne, 1998.)
 
 use std::{
     collections::HashMap,
@@ -12,7 +13,7 @@ use std::{
 use keyside_credentials::WorkspaceId;
 use tokio::sync::{Notify, futures::Notified};
 
-/// A bounded number of places.
+/// A bounded number of permits.
 pub(crate) struct Quota {
     total: usize,
     in_use: Mutex<InUse>,
@@ -25,7 +26,7 @@ struct InUse {
     by_workspace: HashMap<WorkspaceId, usize>,
 }
 
-/// One place of a quota, given back when it is dropped.
+/// One permit of a quota; released on drop.
 pub(crate) struct QuotaPermit {
     quota: Arc<Quota>,
     workspace: WorkspaceId,
@@ -40,7 +41,7 @@ impl Quota {
         })
     }
 
-    /// A place for `workspace`, unless it holds as many as are free.
+    /// A permit for `workspace`, unless it holds as many as are free.
     pub(crate) fn try_acquire(self: &Arc<Self>, workspace: &WorkspaceId) -> Option<QuotaPermit> {
         let mut in_use = self.lock();
         let free = self.total.saturating_sub(in_use.all);
@@ -58,7 +59,8 @@ impl Quota {
         })
     }
 
-    /// Why `workspace` gets no place: whether one more free place would do. `None` if it gets one.
+    /// `None` if `workspace` would get a permit. Otherwise whether it would get one after a single
+    /// release.
     pub(crate) fn one_release_suffices(&self, workspace: &WorkspaceId) -> Option<bool> {
         let in_use = self.lock();
         let free = self.total.saturating_sub(in_use.all);
@@ -66,12 +68,12 @@ impl Quota {
         (own >= free).then_some(own <= free)
     }
 
-    /// How many places are taken.
+    /// How many permits are in use.
     pub(crate) fn in_use(&self) -> usize {
         self.lock().all
     }
 
-    /// Ready when the next place is given back.
+    /// Ready when the next permit is released.
     pub(crate) fn released(&self) -> Notified<'_> {
         self.released.notified()
     }
@@ -81,7 +83,7 @@ impl Quota {
         in_use.all -= 1;
         if let Some(own) = in_use.by_workspace.get_mut(workspace) {
             *own -= 1;
-            // Workspaces come and go: only those that hold something are remembered.
+            // Workspaces come and go, so an entry without permits is removed.
             if *own == 0 {
                 in_use.by_workspace.remove(workspace);
             }
@@ -90,7 +92,7 @@ impl Quota {
         self.released.notify_waiters();
     }
 
-    /// Nothing between the locks can panic half-way.
+    /// No code that holds the lock can panic halfway.
     fn lock(&self) -> MutexGuard<'_, InUse> {
         self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! Tries the way to a provider as requests take it, for `keyside doctor`.
+//! Checks whether a provider can be reached the way requests reach it, for `keyside doctor`.
 
 use std::time::Duration;
 
@@ -10,8 +10,9 @@ use crate::{
     upstream::{self, Dialer, Reachable, Unreachable},
 };
 
-/// Connects to `base`, a host of `provider`, and closes the connection again; all within `limit`. Takes no place of those that
-/// requests have. A rustls crypto provider must be installed in the process.
+/// Connects to `base`, a host of `provider`, and closes the connection again. All of it takes at
+/// most `limit`, and no connection quota is used. A rustls crypto provider must be installed in the
+/// process.
 ///
 /// # Errors
 /// The step that failed.

@@ -1,8 +1,9 @@
-//! Returns memory to the system after clients have left.
+//! Returns memory to the operating system after clients have disconnected.
 //!
-//! mimalloc 3 leaves a page to the thread that allocated it, also when another one freed what was on it; that thread
-//! finds out when it next allocates. A process that has gone quiet after a flood would keep all of it, so each worker
-//! is asked to collect, once, a moment after the last clients left.
+//! mimalloc 3 leaves a page to the thread that allocated it, even after another thread has freed
+//! everything on it; the owner notices at its next allocation. A process that becomes idle after a
+//! flood would keep all that memory. So each worker collects once, a moment after the last clients
+//! have disconnected.
 
 use std::{
     sync::{
@@ -14,9 +15,9 @@ use std::{
 
 use tokio::time::sleep;
 
-/// Asks the workers of one listener.
+/// Schedules collections on the workers of one listener.
 pub(crate) struct MemoryReclaimer {
-    /// Collects on the calling thread.
+    /// Collects the calling thread's pages.
     collect: fn(),
     workers: usize,
     scheduled: AtomicBool,
@@ -31,7 +32,8 @@ impl MemoryReclaimer {
         })
     }
 
-    /// A client has left. Costs an atomic load while a collection is scheduled.
+    /// Called when a client has disconnected. Costs one atomic load while a collection is already
+    /// scheduled.
     pub(crate) fn schedule(self: &Arc<Self>) {
         if self.scheduled.load(Ordering::Relaxed) || self.scheduled.swap(true, Ordering::Relaxed) {
             return;
@@ -40,7 +42,8 @@ impl MemoryReclaimer {
         tokio::spawn(async move {
             sleep(DELAY).await;
             this.scheduled.store(false, Ordering::Relaxed);
-            // Which worker runs a task is the runtime's choice: while one collects, the others take what is queued.
+            // The runtime chooses the worker for each task. More tasks than workers are queued, so
+            // that the others take some while one worker collects.
             for _ in 0..TASKS_PER_WORKER * this.workers {
                 let collect = this.collect;
                 tokio::spawn(async move { collect() });

@@ -1,7 +1,6 @@
-//! Streams the answer back: redacted, metered, and otherwise byte for byte.
+//! Streams the response back to the client: redacted and metered, otherwise byte for byte.
 //!
-//! Runs for each piece as it comes and buffers nothing; a slow client slows the
-//! upstream down.
+//! Runs for each chunk as it arrives and buffers nothing; a slow client slows the upstream down.
 
 mod delayed_error;
 
@@ -30,7 +29,7 @@ use crate::{
     wakers::{IdleTimer, OneShot},
 };
 
-/// Why an answer ends before its end.
+/// Why a response is cut off before its end.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RelayError {
     #[error("the upstream broke off")]
@@ -43,7 +42,7 @@ pub(crate) enum RelayError {
     Revoked,
 }
 
-/// An answer on its way.
+/// A response that is being relayed.
 pub(crate) struct Relay {
     upstream: Incoming,
     over_http2: bool,
@@ -51,13 +50,13 @@ pub(crate) struct Relay {
     pipeline: ResponsePipeline,
     idle_timer: IdleTimer,
     revocation: RevocationSignal,
-    /// Trailers that wait for what the redaction held back.
+    /// Trailers that follow the bytes that the redaction still holds.
     trailers: Option<HeaderMap>,
-    /// The answer breaks off here.
+    /// Set once the response is aborted: the error to report, once earlier bytes are written.
     delayed_error: Option<DelayedError>,
 }
 
-/// What every byte from the upstream goes through, in an answer or in a tunnel.
+/// The stages that every byte from the upstream passes through, in a response or in a tunnel.
 pub(crate) struct ResponsePipeline {
     pub(crate) scrub: Scrub,
     pub(crate) meter: Meter,
@@ -65,7 +64,7 @@ pub(crate) struct ResponsePipeline {
 }
 
 impl ResponsePipeline {
-    /// What may go on to the client now.
+    /// Meters and redacts one chunk. Returns the bytes that may be sent to the client now.
     pub(crate) fn pass(&mut self, piece: Bytes) -> Bytes {
         self.record.chunk_received();
         self.meter.push(&piece);
@@ -79,7 +78,7 @@ impl Drop for ResponsePipeline {
     }
 }
 
-/// Makes the upstream's answer ours.
+/// Converts the upstream's response into the one for the client.
 pub(crate) fn relay(
     response: Response<Incoming>,
     lease: Lease,
@@ -90,7 +89,7 @@ pub(crate) fn relay(
     head.headers = client_headers(head.headers, &pipeline);
     head.extensions = http::Extensions::new();
     let over_http2 = head.version == http::Version::HTTP_2;
-    // Each side speaks its own version; hyper answers in the client's.
+    // Each side has its own HTTP version; hyper writes the client's.
     head.version = http::Version::HTTP_11;
     let idle_timer = IdleTimer::new(stream_idle);
     let relay = Relay {
@@ -106,11 +105,11 @@ pub(crate) fn relay(
     Response::from_parts(head, relay)
 }
 
-/// The upstream's headers as the client gets them.
+/// The response headers for the client.
 pub(crate) fn client_headers(mut headers: HeaderMap, pipeline: &ResponsePipeline) -> HeaderMap {
     let nominated = nominated(&headers);
-    // An upstream that gives both is read by its chunks (RFC 9112 section 6.3);
-    // the client must not be told the other length.
+    // If both are present, the body is read by its chunks (RFC 9112 section 6.3), and the client
+    // must not see a contradicting length.
     let chunked = headers.contains_key(header::TRANSFER_ENCODING);
     let stays = |name: &HeaderName| {
         may_reach_client(name)
@@ -123,8 +122,8 @@ pub(crate) fn client_headers(mut headers: HeaderMap, pipeline: &ResponsePipeline
     headers
 }
 
-/// Not hop-by-hop, not one of ours, and nothing that opens us to web pages or
-/// sends the client around us.
+/// Excludes hop-by-hop headers, Keyside's own, and headers that would open Keyside to web pages
+/// (CORS) or direct the client around it (`Alt-Svc`).
 fn may_reach_client(name: &HeaderName) -> bool {
     !(is_hop_by_hop(name)
         || *name == header::ALT_SVC
@@ -132,7 +131,7 @@ fn may_reach_client(name: &HeaderName) -> bool {
         || name.as_str().starts_with("access-control-"))
 }
 
-/// Which credential answered.
+/// Adds the headers that name the request and the credential it used.
 fn add_credential_headers(record: &RequestRecord, fields: &mut HeaderMap) {
     let grant = &record.grant;
     let label: Cow<'_, str> = utf8_percent_encode(grant.label().as_str(), NOT_IN_A_HEADER).into();
@@ -156,7 +155,7 @@ impl Relay {
     ) -> Poll<Option<Result<Frame<Bytes>, RelayError>>> {
         loop {
             if let Some(trailers) = self.trailers.take() {
-                // The last there is: nobody asks for more.
+                // Trailers are the last frame: hyper does not poll again.
                 self.pipeline.record.completed();
                 return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
             }
@@ -196,15 +195,17 @@ impl Relay {
         }
     }
 
-    /// Whether what hyper takes for the answer's end is none. An upstream may stop a request's body by a reset with NO_ERROR
-    /// after its answer (RFC 9113 section 8.1), and hyper 1.12 takes such a reset in the middle of an answer for its end.
+    /// Whether the end is really a reset. An upstream may stop a request's body with a NO_ERROR
+    /// reset after its response (RFC 9113 section 8.1), and hyper 1.12 reports such a reset in the
+    /// middle of a response as its end.
     fn was_reset(&self) -> bool {
         self.over_http2
             && !self.upstream.is_end_stream()
             && self.upstream.size_hint().exact() != Some(0)
     }
 
-    /// Tells of the break once the client has what came before, or of a revocation at once.
+    /// Reports the delayed error once the client has received the bytes before it; a revocation is
+    /// reported at once.
     fn poll_delayed_error(
         &mut self,
         context: &mut Context<'_>,
@@ -251,7 +252,8 @@ impl Relay {
         held.map(|held| Ok(Frame::data(held)))
     }
 
-    /// The answer breaks off. What was held back was not the secret, and goes before the error.
+    /// The response is aborted. Held bytes turned out not to be the secret, so they are sent before
+    /// the error.
     fn fail(&mut self, error: RelayError) -> Option<Frame<Bytes>> {
         self.pipeline.record.aborted();
         self.delayed_error = Some(DelayedError::with(error, &self.pipeline.record.in_flight));
@@ -271,7 +273,7 @@ impl Relay {
     }
 
     pub(crate) fn size_hint(&self) -> SizeHint {
-        // What is redacted keeps its length; what is held back is still to come.
+        // Masks keep the length; held bytes are still to be sent.
         match self.pipeline.scrub.holds() {
             true => SizeHint::default(),
             false => self.upstream.size_hint(),
@@ -279,8 +281,8 @@ impl Relay {
     }
 }
 
-/// hyper stops asking at the announced length: who got it all has it all, even if an HTTP/2 upstream still owes the empty
-/// frame that ends its stream.
+/// hyper stops polling at the announced length. A client that got that many bytes has the whole
+/// response, even if an HTTP/2 upstream still owes the empty frame that ends its stream.
 impl Drop for Relay {
     fn drop(&mut self) {
         let whole = self.upstream.is_end_stream() || self.upstream.size_hint().exact() == Some(0);
@@ -293,8 +295,8 @@ impl Drop for Relay {
     }
 }
 
-/// Hears of a revocation that cuts what is in flight. Begins to listen when there is nothing to pass on for the first
-/// time: an answer that is there at once pays nothing for it.
+/// Fires when a revocation cuts off responses in flight. Subscribes at the first pending poll, so a
+/// response that is available at once costs nothing.
 #[derive(Default)]
 struct RevocationSignal(Option<OneShot<Pin<Box<dyn Future<Output = ()> + Send>>>>);
 
@@ -307,5 +309,5 @@ impl RevocationSignal {
     }
 }
 
-/// What a header value cannot hold, and `%` itself.
+/// Control characters, which a header value cannot contain, and `%` itself.
 const NOT_IN_A_HEADER: &AsciiSet = &CONTROLS.add(b'%');

@@ -1,4 +1,4 @@
-//! The body of a request on its way to the upstream.
+//! The body of a request that is sent to the upstream.
 
 use std::{
     pin::Pin,
@@ -20,16 +20,15 @@ use crate::{
     wakers::IdleTimer,
 };
 
-/// What the upstream gets: the client's body as it comes, as long as it comes, or
-/// what a request of our own says.
+/// The client's body, streamed as it arrives, or the body of a request that Keyside makes itself.
 ///
-/// Dropped before its end, because of a refusal or an early answer, it is still
-/// read for a while: closing an HTTP/1.1 connection with bytes unread resets it,
-/// and an HTTP/2 stream that ends before its client has sent everything is reset;
-/// either way clients lose the answer that explains.
+/// If it is dropped before its end, because of a refusal or an early response, the rest is still
+/// read for a while. Closing an HTTP/1.1 connection with unread bytes resets it, and so is an
+/// HTTP/2 stream that ends before its client has sent everything; in both cases clients would lose
+/// the response that explains the refusal.
 ///
-/// A handle on what several attempts at sending share: small, since hyper keeps
-/// room for 32 requests in every connection's queue.
+/// This is a handle on state that several attempts at sending share. It is small, because hyper
+/// keeps space for 32 requests in every connection's queue.
 pub(crate) struct RequestBody {
     source: Arc<Mutex<Source>>,
     attempt: u32,
@@ -40,40 +39,41 @@ enum Source {
     Own(Full<Bytes>),
 }
 
-/// The client's body, and what is to be seen to with it.
+/// The client's body and how it is handled.
 struct ClientUpload {
-    /// Until it is dropped.
+    /// `None` once it has been dropped.
     client: Option<ClientBody>,
     over_http2: bool,
     idle_timer: IdleTimer,
     on_drop: OnDrop,
-    /// Names that no trailer may have. Without them none passes.
+    /// Trailers with these names are removed. Until this is set, all trailers are removed.
     credentials: Option<Arc<CredentialNames>>,
     replay: Replay,
 }
 
-/// What was taken of a body, for another attempt at sending it.
+/// Bytes of a body that earlier attempts have read, for another attempt.
 #[derive(Default)]
 struct Replay {
-    /// The attempt that reads now. A later one takes over, an earlier one is at its end.
+    /// The current attempt. A later attempt takes over; earlier ones get an error.
     attempt: u32,
-    /// `None` where nobody asked for another attempt in time, or once it was too much.
+    /// `None` if no other attempt was announced before the first read, or once the bytes exceed
+    /// [`MAX_REPLAYED`].
     recorded: Option<BytesMut>,
-    /// How many of those bytes the current attempt has got.
+    /// How many of those bytes the current attempt has read.
     replayed: usize,
-    /// Something was taken.
+    /// Something has been read.
     started: bool,
 }
 
-/// What becomes of a body that nobody wants.
+/// What happens to the rest of a dropped body.
 #[derive(Clone, Copy)]
 enum OnDrop {
     Discard,
-    /// A client that waits for `100 Continue` has not sent anything yet.
+    /// A client that waits for `100 Continue` has sent nothing yet, so there is nothing to read.
     Ignore,
 }
 
-/// The client's body did not come to its end.
+/// The client's body is incomplete.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RequestBodyError {
     #[error("the client's body broke off")]
@@ -120,8 +120,9 @@ impl RequestBody {
         self
     }
 
-    /// Says in one way how long the body is: by one canonical number, where the client said it somehow; in chunks where
-    /// it did not, also for a GET, whose body hyper 1.12 drops unless it is told so.
+    /// Sets the headers that frame the body: a canonical `Content-Length` if the client declared a
+    /// length, otherwise chunked. That includes a GET, whose body hyper 1.12 drops if no header
+    /// announces it.
     pub(crate) fn set_length_headers(&self, headers: &mut HeaderMap) {
         let length = self.size_hint().exact();
         if headers.remove(header::CONTENT_LENGTH).is_some()
@@ -135,8 +136,8 @@ impl RequestBody {
         }
     }
 
-    /// The same body for another attempt at sending it, which takes over when it is first polled. From now on what is
-    /// taken is kept for it.
+    /// The same body for another attempt, which takes over at its first poll. From now on
+    /// everything that is read is kept for it.
     pub(crate) fn for_retry(&self) -> Self {
         if let Source::Client(upload) = &mut *self.lock() {
             upload.replay.prepare();
@@ -147,7 +148,7 @@ impl RequestBody {
         }
     }
 
-    /// Whether all that earlier attempts have taken is still at hand.
+    /// Whether everything that earlier attempts have read is still available.
     pub(crate) fn is_replayable(&self) -> bool {
         match &*self.lock() {
             Source::Client(upload) => upload.replay.recorded.is_some(),
@@ -155,7 +156,7 @@ impl RequestBody {
         }
     }
 
-    /// A panic leaves a body that is not read on.
+    /// After a panic nobody reads the body any more.
     fn lock(&self) -> MutexGuard<'_, Source> {
         self.source.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -168,7 +169,7 @@ impl Replay {
         }
     }
 
-    /// Whether `attempt` may read; a later one begins again, if all is still there.
+    /// Whether `attempt` may read. A later attempt starts over, if all bytes are still available.
     fn admits(&mut self, attempt: u32) -> bool {
         if attempt > self.attempt && self.recorded.is_some() {
             (self.attempt, self.replayed) = (attempt, 0);
@@ -176,7 +177,7 @@ impl Replay {
         attempt == self.attempt
     }
 
-    /// What the current attempt still has to get of what earlier ones took.
+    /// The recorded bytes that the current attempt has not read yet.
     fn next(&mut self) -> Option<Bytes> {
         let piece = &self.recorded.as_ref()?[self.replayed..];
         let piece = (!piece.is_empty()).then(|| Bytes::copy_from_slice(piece))?;
@@ -184,7 +185,7 @@ impl Replay {
         Some(piece)
     }
 
-    /// How many bytes that is.
+    /// How many recorded bytes the current attempt has not read yet.
     fn remaining(&self) -> usize {
         let recorded = self.recorded.as_ref().map_or(0, BytesMut::len);
         recorded.saturating_sub(self.replayed)
@@ -196,12 +197,13 @@ impl Replay {
             return;
         };
         match frame.data_ref() {
-            // Copied: a slice would keep the buffer that it came in, with other requests' bytes.
+            // Copied: a slice would keep its whole read buffer alive, with other requests' bytes in
+            // it.
             Some(data) if recorded.len() + data.len() <= MAX_REPLAYED => {
                 recorded.extend_from_slice(data);
                 self.replayed = recorded.len();
             }
-            // Too much, or trailers.
+            // The limit is exceeded, or these are trailers, which cannot be replayed.
             _ => self.recorded = None,
         }
     }
@@ -231,7 +233,7 @@ impl ClientUpload {
                 self.idle_timer.reset();
                 match &frame {
                     Some(Ok(frame)) => self.replay.record(frame),
-                    // What follows an error is no clean end.
+                    // A replay must not end cleanly where the original failed.
                     Some(Err(_)) => self.replay.recorded = None,
                     None => {}
                 }
@@ -245,8 +247,8 @@ impl ClientUpload {
         }
     }
 
-    /// Whether what hyper 1.12 takes for the body's end is none: it takes an HTTP/2 stream that its client reset with
-    /// NO_ERROR for one, and the provider would get half a prompt as a whole one.
+    /// Whether the body's end is really a reset: hyper 1.12 reports a stream that its client reset
+    /// with NO_ERROR as a clean end, and the provider would take half a prompt for the whole one.
     fn was_reset(&self) -> bool {
         let client = self.client.as_ref();
         self.over_http2
@@ -255,8 +257,7 @@ impl ClientUpload {
             })
     }
 
-    /// Trailers are headers that come late, and no less a way to smuggle a
-    /// credential.
+    /// Trailers could carry a credential just as headers can.
     fn strip_trailers(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
         match frame.into_trailers() {
             Ok(mut trailers) => {
@@ -271,7 +272,7 @@ impl ClientUpload {
     }
 
     fn is_end_stream(&mut self, attempt: u32) -> bool {
-        // A superseded attempt has not got all: it must not pass for a whole one.
+        // A superseded attempt has not read everything and must not look complete.
         if !self.replay.admits(attempt) {
             return false;
         }
@@ -344,8 +345,8 @@ impl HttpBody for RequestBody {
     }
 }
 
-/// How much of a body is kept until an answer comes, in bytes: prompts are smaller as a rule.
+/// Bytes of a body that are kept for a replay: most prompts are smaller.
 const MAX_REPLAYED: usize = 64 << 10;
-/// A request with a picture or a document in it is still read to its end.
+/// Bytes: enough to read a request with an image or a document to its end.
 const MAX_DISCARDED: usize = 32 << 20;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(10);

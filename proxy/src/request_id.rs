@@ -1,4 +1,4 @@
-//! Names one request in the response, the log, the run record and the audit.
+//! The id of a request: in the response, the log, the run record and the audit log.
 
 use std::{
     sync::{
@@ -8,10 +8,10 @@ use std::{
     time::Instant,
 };
 
-/// `req_` and 24 hex digits: unique across processes by a random prefix, within
-/// one by a counter. Not a secret and not unguessable.
+/// `req_` and 24 hex digits. A random prefix makes it unique across processes, a counter within
+/// one. It is neither secret nor hard to guess.
 ///
-/// Kept as text, since each request writes it several times.
+/// Stored as text, because each request writes it several times.
 #[derive(Clone, Copy)]
 pub(crate) struct RequestId([u8; LENGTH]);
 
@@ -45,7 +45,7 @@ impl RequestId {
     }
 }
 
-/// The lowest digits of `number`, as many as there is room for.
+/// Writes the lowest hex digits of `number`, as many as fit.
 fn write_hex(mut number: u64, digits: &mut [u8]) {
     for digit in digits.iter_mut().rev() {
         *digit = b"0123456789abcdef"[(number % 16) as usize];

@@ -1,8 +1,9 @@
-//! WebSocket handshakes pass through; then bytes pass, both ways.
+//! Forwards WebSocket handshakes, then carries bytes both ways.
 //!
-//! What comes from the upstream is read frame by frame, redacted and metered. An upstream that agrees to an extension which
-//! it was not offered is refused, and one that sends a frame which no server may send is cut off: neither could be read.
-//! With `accept_encoding = "pass"` an extension may be offered; what it compresses passes unread.
+//! Bytes from the upstream are parsed frame by frame, redacted and metered. An upstream that
+//! accepts an extension it was not offered is refused, and one that sends a frame which no server
+//! may send is disconnected: the frames could not be parsed. With `accept_encoding = "pass"` an
+//! extension may be offered; compressed messages then pass unchecked.
 
 mod offer;
 mod redaction;
@@ -36,7 +37,7 @@ use crate::{
 
 type Side = TokioIo<Upgraded>;
 
-/// Whether the client asks for a WebSocket (RFC 6455 section 4.1).
+/// Whether the client requests a WebSocket (RFC 6455 section 4.1).
 pub(crate) fn is_websocket(head: &Parts) -> bool {
     head.method == Method::GET
         && head.version == Version::HTTP_11
@@ -128,7 +129,7 @@ async fn copy_redacted(
             to.flush().await
         };
         last.while_client_reads(write).await?;
-        // What came before a frame that cannot be read is with the client.
+        // Checked only now: the bytes before a bad frame have been sent to the client.
         read?;
     }
     redaction.finish(&mut pipeline.scrub);
@@ -160,11 +161,11 @@ async fn read(
     Ok((read > 0).then(|| buffer.split().freeze()))
 }
 
-/// When the last byte came, from whichever side: one that only listens is still there.
+/// When the last byte arrived from either side: a client that only listens is not idle.
 struct LastActivity {
     at: watch::Sender<Instant>,
-    /// The client has yet to take what came. Meanwhile nothing is read from the upstream, which is no silence of either:
-    /// the client's socket has a deadline of its own.
+    /// A write to the client is pending. Meanwhile nothing is read from the upstream, which must
+    /// not count as idle; the client's socket has its own write deadline.
     client_blocks: AtomicBool,
 }
 
@@ -188,7 +189,7 @@ impl LastActivity {
         written
     }
 
-    /// Returns when there was none for so long.
+    /// Returns once neither side has sent a byte for `limit`.
     async fn is_older_than(&self, limit: Duration) {
         loop {
             let last = match self.client_blocks.load(Ordering::Acquire) {

@@ -1,8 +1,8 @@
-//! Carries a request to its provider: kept connections, verified TLS, no redirect
-//! followed, nothing sent again that a provider may have acted on ([`resend`]).
+//! Sends a request to its provider: over a pooled connection with verified TLS, following no
+//! redirect, and resending nothing that the provider may have acted on ([`resend`]).
 //!
-//! Where it goes was decided before: this module only gets there, or says in which
-//! of four ways it did not.
+//! The destination was decided before. This module returns the response's head, or one of four
+//! refusals.
 
 mod address;
 mod contradiction;
@@ -50,37 +50,38 @@ use crate::{
     request_body::{RequestBody, RequestBodyError},
 };
 
-/// One host that requests go to, with the connections to it. One for each listener:
-/// a connection lives on the runtime that opened it.
+/// One host and the connections to it. Each listener has its own, because a connection lives on the
+/// runtime that opened it.
 pub(crate) struct Upstream {
     base: BaseUrl,
     route: EgressRoute,
     authority: Authority,
-    /// The same, as HTTP/1.1 wants it.
+    /// The authority as the `Host` header of HTTP/1.1.
     host: HeaderValue,
     dialer: Arc<Dialer>,
     pools: Arc<Pools>,
     quotas: ConnectionQuotas,
 }
 
-/// How many connections there may be: over all upstreams, and to this one. Over all listeners.
+/// Limits on upstream connections, over all listeners.
 #[derive(Clone)]
 pub(crate) struct ConnectionQuotas {
     pub(crate) process_wide: Arc<Quota>,
     pub(crate) destination: Arc<Quota>,
-    /// Where idle connections are, which take places too.
+    /// The pools of all hosts: an idle connection holds a slot too and can be closed to free it.
     pub(crate) pools: Arc<AllPools>,
-    /// The requests in flight, of which each may have an answer that nobody reads.
+    /// The requests in flight. Each may have a response that its client does not read, see
+    /// [`stream_window`].
     pub(crate) requests: Arc<Quota>,
 }
 
-/// One of them, for as long as its socket is open.
+/// The slot of one connection, held for as long as its socket is open.
 pub(crate) struct ConnectionSlot {
     _permits: Option<(QuotaPermit, QuotaPermit)>,
 }
 
 impl ConnectionSlot {
-    /// For a connection that is not for requests, and so takes no place of theirs.
+    /// For a connection that serves no request and so is not counted.
     fn uncounted() -> Self {
         Self { _permits: None }
     }
@@ -98,16 +99,17 @@ impl ConnectionQuotas {
     }
 }
 
-/// The head of an answer, and the connection that the rest comes over.
+/// The head of a response, and a lease on the connection that its body arrives on.
 pub(crate) struct LeasedResponse {
     pub(crate) response: Response<Incoming>,
     pub(crate) lease: Lease,
 }
 
-/// Why there is no answer: what the client is told, and what only the log says.
+/// Why there is no response: the refusal that the client gets, and the cause for the log.
 pub(crate) struct Failure {
     pub(crate) refusal: Refusal,
-    /// The error and what caused it. It holds addresses and certificates' names, never a header.
+    /// The error and its sources. It contains addresses and names from certificates, never a
+    /// header.
     pub(crate) cause: Option<String>,
 }
 
@@ -120,7 +122,7 @@ impl From<Refusal> for Failure {
     }
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Debug, thiserror::Error)]
 enum SendError {
     #[error("as many upstream connections are open as there may be")]
@@ -140,7 +142,7 @@ enum SendError {
 }
 
 impl Upstream {
-    /// `None` where the host's name is none that HTTP can carry.
+    /// `None` if HTTP cannot represent the host's name.
     pub(crate) fn new(
         base: BaseUrl,
         route: EgressRoute,
@@ -166,15 +168,16 @@ impl Upstream {
         self.route.proxy()
     }
 
-    /// What every path begins with.
+    /// The path of the base URL, which every request's path begins with.
     pub(crate) fn prefix(&self) -> &str {
         &self.base.path
     }
 
-    /// Sends the request on a connection of its credential's, and waits for the head of its answer. Its target is a path.
+    /// Sends the request on a connection of its credential and waits for the head of the response.
+    /// The request's target must be a path.
     ///
-    /// It is sent again only where the peer cannot have acted on it ([`resend`]). How long to wait is for the caller to
-    /// say; `sent` tells whether the peer may have got something by then.
+    /// The request is resent only if the peer cannot have acted on it ([`resend`]). The caller
+    /// limits the wait; `sent` then tells whether the peer may have received anything.
     pub(crate) async fn forward(
         &self,
         request: Request<RequestBody>,
@@ -212,20 +215,21 @@ impl Upstream {
             };
             let (connection, is_kept) = match kept {
                 Some(kept) => (kept, true),
-                // Boxed, so that opening a connection, which few requests do, takes no room in all of them.
+                // Boxed: few requests open a connection, and the others need no space for its
+                // future.
                 None => Box::pin(self.open(&pool, grant.workspace())).await?,
             };
             let resend = ResendCandidate::of(&request, &connection, is_kept);
             sent.store(true, Ordering::Relaxed);
             match self.send_on(&pool, connection, request).await {
                 Ok(answer) => return Ok(answer),
-                // Boxed, as few requests are sent again.
+                // Boxed: few requests are resent.
                 Err(failed) => request = Box::pin(resends.next(failed, resend)).await?,
             }
         }
     }
 
-    /// Sends on a connection of its own, which can become a tunnel.
+    /// Sends on a dedicated connection, which can become a tunnel.
     async fn send_dedicated(
         &self,
         request: Request<RequestBody>,
@@ -246,8 +250,11 @@ impl Upstream {
         })
     }
 
-    /// A new connection, or (then with true) one that another request has opened meanwhile. Whether they can share one shows when the first
-    /// is open: until then one request opens it, and the others wait for that. Where they can, one is opened at a time.
+    /// Opens a connection. Returns true with it if it is one that another request has opened
+    /// meanwhile.
+    ///
+    /// Whether requests can share a connection is known only once the first is open: until then one
+    /// request opens it and the others wait. If it is HTTP/2, connections are opened one at a time.
     async fn open(
         &self,
         pool: &Arc<Pool>,
@@ -270,7 +277,8 @@ impl Upstream {
         Ok((dialed?, false))
     }
 
-    /// A place for one more connection. Where there is none, one that lies idle makes room; closing it takes a moment.
+    /// A slot for one more connection. If none is free, an idle connection is closed, which takes a
+    /// moment.
     async fn acquire_slot(&self, workspace: &WorkspaceId) -> Result<ConnectionSlot, SendError> {
         let quotas = &self.quotas;
         if let Some(slot) = quotas.try_acquire(workspace) {
@@ -279,10 +287,11 @@ impl Upstream {
         let released = quotas.process_wide.released();
         let short = |quota: &Quota| quota.one_release_suffices(workspace);
         let closed = match (short(&quotas.destination), short(&quotas.process_wide)) {
-            // Closing connections to others would make no place here.
+            // The limit of this destination is reached, and only closing one of its own connections
+            // helps.
             (Some(true), _) => self.pools.close_idle(),
             (None, Some(true)) => quotas.pools.close_idle(),
-            // A workspace that has its share gets no more of it at the cost of others.
+            // A workspace that has its share gets no more at the expense of others.
             _ => false,
         };
         if closed {
@@ -317,8 +326,8 @@ impl Upstream {
         Ok(LeasedResponse { response, lease })
     }
 
-    /// Says where the request goes, in the words of the connection's version. Its target may be a path, or what an
-    /// earlier connection made of it.
+    /// Sets the target as the connection's HTTP version needs it. Until then it is a path, or the
+    /// form that an earlier connection needed.
     fn set_target(&self, request: &mut Request<RequestBody>, connection: &Connection) {
         let path = request.uri().path_and_query().cloned();
         let path = path.unwrap_or(PathAndQuery::from_static("/"));
@@ -341,14 +350,15 @@ impl Upstream {
     }
 }
 
-/// What one answer on a new HTTP/2 connection may have on the way, in bytes, while so many requests are in flight. What
-/// nobody reads stays with us: so the more there are, the less each may have.
+/// The stream window of a new HTTP/2 connection, in bytes. Responses that no client reads stay in
+/// our memory, so the window shrinks as more requests are in flight.
 fn stream_window(in_flight: usize) -> u32 {
     let share = TOTAL_WINDOW / u32::try_from(in_flight).unwrap_or(u32::MAX).max(1);
     share.clamp(MIN_WINDOW, MAX_WINDOW)
 }
 
-/// For a caller that waits no longer for the head of an answer to a request that was sent, or was not yet.
+/// The failure for a caller whose wait for the response's head is over, after the request was sent
+/// or before.
 pub(crate) fn timed_out(sent: bool) -> Failure {
     diagnose(&SendError::Timeout(match sent {
         true => Wait::FirstByte,
@@ -356,14 +366,14 @@ pub(crate) fn timed_out(sent: bool) -> Failure {
     }))
 }
 
-/// What the client is told, with the details for the line that the log has of the request.
+/// Maps an error to the client's refusal, with the details for the log.
 fn diagnose(error: &SendError) -> Failure {
     let refusal = match error {
         _ if find_cause::<RequestBodyError>(error).is_some() => {
             Refusal::RequestMalformed("has a body that broke off before its end")
         }
-        // No byte of a request is written before the handshake is over. What TLS complains of after it, the key may have
-        // been sent with.
+        // A TLS error while connecting means that nothing was sent, because the request is written
+        // only after the handshake. A later TLS error may follow a key that was already sent.
         SendError::Connect(ConnectError::Tls(_) | ConnectError::ProxyTls { .. })
             if find_cause::<rustls::Error>(error).is_some() =>
         {
@@ -389,22 +399,22 @@ fn find_cause<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) ->
     causes(error).find_map(<dyn StdError>::downcast_ref)
 }
 
-/// What the error and its causes say, each once: an `io::Error` says what the error says that it was made from.
+/// The messages of the error and its sources. Repeated ones are dropped: an `io::Error` has the
+/// same message as the error it wraps.
 fn error_chain(error: &(dyn StdError + 'static)) -> String {
     let mut said: Vec<String> = causes(error).map(|cause| cause.to_string()).collect();
     said.dedup();
     said.join(": ")
 }
 
-/// The error and what is behind it, outermost first.
+/// The error and its sources, outermost first.
 fn causes<'a>(
     error: &'a (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |error| source_of(*error))
 }
 
-/// An `io::Error` hides the error it was made from: its `source` is that error's
-/// source.
+/// An `io::Error` skips the error that it wraps: its `source` is that error's source.
 fn source_of<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
     let made_from = error
         .downcast_ref::<std::io::Error>()
@@ -415,12 +425,12 @@ fn source_of<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdErro
     }
 }
 
-/// What all answers together are meant to have on the way from HTTP/2 upstreams, in bytes.
+/// Bytes: target for all HTTP/2 stream windows together.
 const TOTAL_WINDOW: u32 = 32 << 20;
-/// The largest frame: less would cut what providers send at once.
+/// Bytes: HTTP/2's default frame size. Less would split the frames that providers send.
 const MIN_WINDOW: u32 = 16 << 10;
-/// 5 MB/s over a path of 50 ms. hyper allows 2 MiB.
+/// Bytes: allows 5 MB/s at a round trip of 50 ms. hyper's default is 2 MiB.
 const MAX_WINDOW: u32 = 256 << 10;
 
-/// How long a connection takes at most to close, before the request that needs its place is refused.
+/// How long to wait for a closed connection's slot before the request is refused.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(50);

@@ -1,7 +1,9 @@
-//! What a connection waits for beside its bytes, and what seldom comes: a deadline, a revocation, the end of the process.
+//! Waiting for rare events (deadlines, revocation, shutdown) without polling them again for each
+//! chunk.
 //!
-//! hyper polls a connection several times for each piece that goes over it, and all of these with it. Each knows at the cost
-//! of a load whether it has come; the future behind it is polled only for a task that it would not wake yet.
+//! hyper polls a connection several times for each chunk, and everything the connection waits for
+//! with it. The types here check with one atomic load whether their event has fired, and poll the
+//! future behind it only if it would not wake the current task yet.
 
 use std::{
     pin::Pin,
@@ -14,14 +16,14 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-/// A word that is given once, if at all.
+/// A one-shot event that may never fire.
 pub(crate) struct OneShot<F> {
     registered: RegisteredWaker,
     future: F,
 }
 
 impl<F: Future<Output = ()> + Unpin> OneShot<F> {
-    /// `future` is to be ready once the word is given, and to wake nobody before.
+    /// `future` must become ready when the event fires, and must not wake its task before.
     pub(crate) fn new(future: F) -> Self {
         Self {
             registered: RegisteredWaker::default(),
@@ -29,7 +31,7 @@ impl<F: Future<Output = ()> + Unpin> OneShot<F> {
         }
     }
 
-    /// Ready once the word is given; `given` says whether it is.
+    /// Ready once the event has fired; `fired` is the caller's cheap check for that.
     pub(crate) fn poll(&mut self, fired: bool, context: &mut Context<'_>) -> Poll<()> {
         if !fired && self.registered.will_wake(context) {
             return Poll::Pending;
@@ -39,19 +41,19 @@ impl<F: Future<Output = ()> + Unpin> OneShot<F> {
     }
 }
 
-/// A timer that is armed when first needed and moved only when it fires, so that
-/// waiting for a deadline that keeps moving away costs next to nothing.
+/// A timer that is armed when first polled and re-armed only when it fires, so that a deadline that
+/// keeps moving away costs almost nothing.
 #[derive(Default)]
 pub(crate) struct Timer {
     registered: RegisteredWaker,
     sleep: Option<Pin<Box<Sleep>>>,
-    /// It is set as [`Timer::keep`] sets it, or sooner.
+    /// The current deadline was set by [`Timer::wake_within`].
     kept: bool,
 }
 
 impl Timer {
-    /// Ready once `deadline` has passed; otherwise the task is woken by then, or
-    /// earlier for nothing.
+    /// Ready once `deadline` has passed. Otherwise the task is woken at the deadline or earlier; an
+    /// early wake-up is spurious.
     pub(crate) fn poll(&mut self, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
         self.kept = false;
         let sleep = self
@@ -74,8 +76,8 @@ impl Timer {
         }
     }
 
-    /// Sees to it that the task is woken within `at_most`, as often as it is asked to. Asks the time only after a deadline
-    /// was waited for, or passed.
+    /// Guarantees that the task is woken within `at_most`, each time it is called. Reads the clock
+    /// only if a deadline was set in between or the timer has fired.
     pub(crate) fn wake_within(&mut self, at_most: Duration, context: &mut Context<'_>) {
         let set = self.sleep.as_ref().is_some_and(|sleep| !sleep.is_elapsed());
         if !(self.kept && set && self.registered.will_wake(context)) {
@@ -85,7 +87,7 @@ impl Timer {
     }
 }
 
-/// Measures how long a sender has said nothing.
+/// Expires when nothing has been received for `limit`.
 pub(crate) struct IdleTimer {
     limit: Duration,
     since: Option<Instant>,
@@ -101,7 +103,8 @@ impl IdleTimer {
         }
     }
 
-    /// Ready once the silence has lasted too long.
+    /// Ready once the limit has passed since the last [`IdleTimer::reset`]. The first poll after a
+    /// reset starts the timer.
     pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let since = *self.since.get_or_insert_with(Instant::now);
         self.timer.poll(since + self.limit, context)
@@ -112,7 +115,7 @@ impl IdleTimer {
     }
 }
 
-/// Whom a future would wake.
+/// The waker that a future was last polled with.
 #[derive(Default)]
 struct RegisteredWaker(Option<Waker>);
 
@@ -124,9 +127,10 @@ impl RegisteredWaker {
             .is_some_and(|registered| registered.will_wake(waker))
     }
 
-    /// The future is about to be polled.
+    /// Called before the future is polled.
     fn register(&mut self, context: &Context<'_>) {
-        // Where a task has spent its budget, a timer puts it off and does not take note of it.
+        // A tokio timer polled by a task without coop budget returns early and does not store the
+        // waker.
         self.0 = coop::has_budget_remaining().then(|| context.waker().clone());
     }
 
@@ -148,7 +152,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// Stands for a task, and counts how often it is woken.
+    /// A fake task that counts how often it is woken.
     #[derive(Default)]
     pub(crate) struct WakeCounter(AtomicUsize);
 

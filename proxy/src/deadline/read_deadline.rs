@@ -33,7 +33,7 @@ impl ReadDeadline {
         }
     }
 
-    /// Called after each read: notes the end of a request, then the first byte of the next head.
+    /// Called after each read. Notes the end of a request, then the first byte of the next head.
     pub(super) fn note_read(&mut self, activity: &Activity, bytes_came: bool) {
         if let Some(end) = activity.take_request_end() {
             self.waiting = Waiting::Idle(end);

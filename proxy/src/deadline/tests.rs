@@ -97,11 +97,11 @@ async fn a_client_that_takes_nothing_is_closed() {
 }
 
 thread_local! {
-    /// What the kernel would say of the client's socket; each test has a thread of its own.
+    /// The unacknowledged count that the fake kernel reports. Each test runs on its own thread.
     static UNACKNOWLEDGED: Cell<usize> = const { Cell::new(1_000) };
 }
 
-/// A client that is being answered.
+/// A client with a request in flight.
 fn watched() -> (DuplexStream, InFlightGuard, DeadlineStream<DuplexStream>) {
     let (client, activity, socket) = connection();
     let socket = socket.with_unacknowledged(|_| Some(UNACKNOWLEDGED.get()));
@@ -126,7 +126,7 @@ async fn a_client_that_acknowledges_a_little_now_and_then_is_not_closed() {
         acknowledged = slow => acknowledged,
     };
     assert_eq!(acknowledged, 500);
-    // Now it takes nothing more.
+    // From here on it acknowledges nothing.
     assert_eq!(writing.await.unwrap_err().kind(), io::ErrorKind::TimedOut);
     let closed = start.elapsed().as_secs();
     assert!((560..=575).contains(&closed), "{closed}");

@@ -1,4 +1,4 @@
-//! Which route is taken, and what is reported of it.
+//! Which route is chosen, and what is reported about it.
 
 use keyside_config::{Settings, Sources};
 
@@ -20,7 +20,7 @@ fn open(settings: &Settings, environment: &[(&str, &str)]) -> Result<Egress, Str
     Egress::open(&settings.egress, &settings.catalogue, &variables).map_err(|e| e.to_string())
 }
 
-/// The proxy of a way, or `direct`.
+/// The proxy of a route, or `direct`.
 fn way(settings: &Settings, environment: &[(&str, &str)], provider: &str, base: &str) -> String {
     let egress = open(settings, environment).unwrap();
     let provider = settings.catalogue.get(provider).unwrap();
@@ -85,7 +85,7 @@ fn a_variable_that_names_no_proxy_is_told_by_its_name_alone() {
         let refused = open(&environment, &variables).err().unwrap();
         assert!(refused.starts_with("HTTPS_PROXY: "), "{refused}");
         assert!(!refused.contains(CANARY), "{refused}");
-        // Nobody asks for it.
+        // The direct route does not read the variable.
         assert!(open(&direct, &variables).is_ok());
     }
 }
@@ -160,7 +160,7 @@ fn loopback_plain_http_and_private_networks_are_reached_directly() {
         ("KEYSIDE_PROVIDERS__GROQ__EGRESS", "environment"),
         ("KEYSIDE_PROVIDERS__XAI__EGRESS", "socks5://own.example"),
     ]);
-    // What NO_PROXY says is for the proxy of the environment.
+    // NO_PROXY applies to the proxy of the environment only.
     let environment = [("HTTPS_PROXY", "http://third.example"), ("NO_PROXY", "*")];
     let usual = "http://proxy.example:3128";
     for (provider, base, expected) in [
@@ -182,7 +182,8 @@ fn loopback_plain_http_and_private_networks_are_reached_directly() {
     }
 }
 
-/// Resolvers read such a host as an address, and only what it resolves to can be checked: a proxy would resolve it unseen.
+/// Resolvers read such a host as an address, and only the resolved address can be checked: a proxy
+/// would resolve it unchecked.
 #[test]
 fn an_address_in_an_unusual_form_is_reached_directly_and_checked_there() {
     let settings = settings(&[("KEYSIDE_EGRESS__PROXY", "http://proxy.example:3128")]);

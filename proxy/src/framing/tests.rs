@@ -4,7 +4,7 @@ fn framing() -> Framing {
     Framing::new(64 * 1024)
 }
 
-/// The same verdict however the bytes are cut into two reads, and byte by byte.
+/// Checks that the verdict is the same for every cut into two reads, and byte by byte.
 fn check(bytes: &[u8]) -> Result<(), FramingError> {
     let mut framings =
         Vec::from_iter((0..=bytes.len()).map(|cut| vec![&bytes[..cut], &bytes[cut..]]));
@@ -117,7 +117,7 @@ fn http2(frames: &[Vec<u8>]) -> Result<(), FramingError> {
     check(&[&[preface], frames].concat().concat())
 }
 
-/// A request whose trailers begin with this block.
+/// A request whose trailers consist of this block.
 fn trailers(flags: u8, block: &[u8]) -> Result<(), FramingError> {
     http2(&[
         frame(4, 0, 0, &[]),
@@ -196,7 +196,7 @@ fn http2_trailers_are_followed_into_their_continuation() {
     }
 }
 
-/// Trailers after a head and trailers that left these fields in the connection's table, the newest with index 62.
+/// Trailers after a head that left these fields in the connection's table; index 62 is the newest.
 fn trailers_after(before: &[u8], block: &[u8]) -> Result<(), FramingError> {
     http2(&[
         frame(1, 0x4, 1, &[&[0x83, 0x86, 0x84][..], before].concat()),
@@ -226,7 +226,7 @@ fn http2_pseudo_header_fields_are_known_by_their_index() {
         &[0x7f, 0x00, 1, b'/'],
         &[0x0f, 0x30, 1, b'/'],
         &[0x1f, 0x30, 1, b'/'],
-        // Behind an ordinary field, and one that moves it up.
+        // After an ordinary field, and after one that shifts the index.
         &[0xbe, 0xbf],
         &[&kept(b"x-other", b"2")[..], &[0xc0]].concat(),
     ] {

@@ -1,4 +1,4 @@
-//! The body of an answer, whoever it comes from.
+//! The body of a response, whether Keyside or the upstream wrote it.
 
 use std::{
     pin::Pin,
@@ -14,17 +14,17 @@ use crate::{
     relay::{Relay, RelayError},
 };
 
-/// What the client gets.
+/// The body that the client receives.
 pub(crate) enum Body {
-    /// Nothing: the head said it all, or the connection becomes a tunnel.
+    /// No body: the head is the whole response, or the connection becomes a tunnel.
     Empty,
-    /// Our own words.
+    /// Written by Keyside.
     Buffered(Buffered),
-    /// The upstream's, as they come.
+    /// The upstream's, relayed chunk by chunk.
     Relayed(Box<Relay>),
 }
 
-/// A body that is already here.
+/// A body that is already in memory.
 pub(crate) struct Buffered {
     bytes: Full<Bytes>,
     _in_flight: InFlightGuard,

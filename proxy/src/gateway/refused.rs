@@ -19,8 +19,8 @@ use crate::{
 };
 
 impl Gateway {
-    /// Answers a request that was refused by its head. What it may have meant is only looked up here, so that requests that
-    /// are served do not pay for it.
+    /// Answers a request that was refused by its head. Suggestions for the caller are only computed
+    /// here, so that accepted requests do not pay for them.
     pub(super) fn refuse_unpermitted(
         &self,
         refusal: Refusal,
@@ -97,7 +97,7 @@ impl Gateway {
         self.refuse(refusal, &context, arrival, in_flight)
     }
 
-    /// The parts of the target that may be repeated.
+    /// The parts of the target that a refusal may repeat.
     fn sanitized_target<'a>(
         &self,
         refusal: Refusal,
@@ -131,19 +131,22 @@ impl Gateway {
         }
     }
 
-    /// Whether there is such a workspace, and this listener may be used for it: of others it tells nothing.
+    /// Whether the workspace exists and this listener serves it. Refusals say nothing about other
+    /// workspaces.
     fn may_use(&self, workspace: &str) -> bool {
         self.policy.allows_workspace(workspace) && self.resolver.knows(workspace)
     }
 
-    /// Whether it can be repeated as a workspace: a key may have been pasted in its place.
+    /// Whether a refusal may repeat the text as a workspace id. Callers sometimes paste a key where
+    /// the workspace belongs.
     fn may_show_workspace(&self, text: &str) -> bool {
         self.may_use(text)
             || text.parse::<WorkspaceId>().is_ok()
                 && !sanitize::looks_like_key(text, &self.settings.catalogue)
     }
 
-    /// Answers a request that had been permitted. The one line that the log has of it is the exchange's.
+    /// Answers a request that had been permitted. Its [`RequestRecord`] logs it, so this logs
+    /// nothing.
     pub(super) fn refuse_permitted(
         &self,
         failure: Failure,
@@ -201,7 +204,8 @@ impl Gateway {
         );
     }
 
-    /// Records a refusal among the runs of the workspace that the request names, if that exists.
+    /// Records a refusal as a run of the workspace that the request names, if that workspace
+    /// exists.
     fn record(
         &self,
         refusal: Refusal,
@@ -238,7 +242,8 @@ impl Gateway {
     }
 }
 
-/// Who is refused so may be anybody, a web page too: what they ask is not put down to the workspace that they name.
+/// Whether the caller may be anybody, even a web page. Such a refusal is not recorded as a run of
+/// the workspace that the request names.
 fn is_unidentified_caller(refusal: Refusal) -> bool {
     matches!(
         refusal,
@@ -250,13 +255,14 @@ fn is_unidentified_caller(refusal: Refusal) -> bool {
     )
 }
 
-/// The path without the workspace in front of it.
+/// The path without its workspace prefix.
 fn after_workspace<'a>(path: &'a str, target: &Target<'_>) -> &'a str {
     let workspace = target.workspace.map_or(0, |tag| "/w/".len() + tag.len());
     &path[workspace..]
 }
 
-/// Those that HTTP defines (RFC 9110 section 9.3, RFC 5789). Another may be a key, so it is not repeated.
+/// The methods that HTTP defines (RFC 9110 section 9.3, RFC 5789). Any other text may be a key, so
+/// refusals do not repeat it.
 const METHODS: [Method; 9] = [
     Method::GET,
     Method::HEAD,

@@ -24,7 +24,7 @@ use crate::{activity::Activity, destination::SharedResources};
 
 const CANARY: &str = "sk-proj-canary0panics0while0the0secret0is0open";
 
-/// Fails where a request is when its secret has been opened and not yet been sent.
+/// Panics while a request's secret is open and not yet sent.
 struct BrokenClock;
 
 impl Clock for BrokenClock {
@@ -33,7 +33,7 @@ impl Clock for BrokenClock {
     }
 }
 
-/// All that is said: log lines, panic messages, backtraces.
+/// Captures log lines, panic messages and backtraces.
 #[derive(Clone, Default)]
 struct Said(Arc<Mutex<Vec<u8>>>);
 
@@ -128,8 +128,8 @@ fn gateway(registry: &Registry) -> Gateway {
     Gateway::new(&dependencies, policy, destinations, Quota::new(16))
 }
 
-/// A request cannot make Keyside panic, as far as is known. If something does, the key that is open at that moment is
-/// in nothing that is said of it, and the client gets nothing.
+/// No request is known to make Keyside panic. If one does, neither log nor backtrace may contain
+/// the key that is open at that moment, and the client gets no response.
 #[tokio::test]
 async fn a_panic_while_a_secret_is_open_does_not_show_it() {
     let folder = tempfile::tempdir().unwrap();
@@ -167,7 +167,7 @@ async fn a_panic_while_a_secret_is_open_does_not_show_it() {
     client.read_to_end(&mut answer).await.unwrap();
 
     let ended = serving.await;
-    // This test's own failures are told as usual.
+    // Restores the default hook, so that this test's own failures are reported.
     drop(std::panic::take_hook());
     assert!(ended.unwrap_err().is_panic());
     assert!(answer.is_empty());

@@ -1,29 +1,29 @@
-//! A body of JSON: one message, several one after another (newline-delimited, or as a JSON text sequence), or a list of
-//! them, which is how Gemini streams to those who do not ask for events.
+//! Splits a JSON body into messages: one, several in sequence (newline-delimited, or a JSON text
+//! sequence), or a list, which is how Gemini streams to clients that do not request events.
 
 use super::{Unreadable, rules::Rules, scanner::Scanner, tally::Tally};
 
-/// Reads a body.
+/// Splits a body into messages.
 #[derive(Default)]
 pub(super) struct Body {
     scanner: Scanner,
     position: Position,
 }
 
-/// Where in the body the next byte stands.
+/// The position of the next byte.
 #[derive(Clone, Copy, Default)]
 enum Position {
     /// Before the first value.
     #[default]
     Start,
-    /// Between messages, in a list or not.
+    /// Between messages, inside a list or not.
     Between {
         listed: bool,
     },
     Message {
         listed: bool,
     },
-    /// Behind anything that is no message: a text, say. What follows it is none either.
+    /// After something that is not a message, such as a string. The rest is not read either.
     Elsewhere,
 }
 
@@ -45,7 +45,7 @@ impl Body {
         Ok(())
     }
 
-    /// Decides by a byte outside of a message; returns whether it is taken, as a number of bytes.
+    /// Handles a byte outside of a message; returns 1 if it is consumed, otherwise 0.
     fn between(&mut self, byte: u8) -> usize {
         let listed = matches!(self.position, Position::Between { listed: true });
         let is_first = matches!(self.position, Position::Start);
@@ -76,5 +76,5 @@ impl Body {
     }
 }
 
-/// Begins each value of a JSON text sequence (RFC 7464).
+/// The byte before each value of a JSON text sequence (RFC 7464).
 const RECORD_SEPARATOR: u8 = 0x1e;

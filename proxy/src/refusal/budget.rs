@@ -1,5 +1,5 @@
-//! Limits how many refusals are recorded: a misconfigured client that retries without end must not displace the records of
-//! requests that were served.
+//! Limits how many refusals are recorded as runs: a misconfigured client that retries forever must
+//! not displace the records of served requests.
 
 use std::{
     collections::HashMap,
@@ -8,12 +8,14 @@ use std::{
 
 use keyside_credentials::{Timestamp, WorkspaceId};
 
-/// The refusals of this minute, by workspace. The caller counts existing workspaces only, so the map stays small.
+/// This minute's refusals by workspace. Only existing workspaces are counted, so the map stays
+/// small.
 #[derive(Default)]
 pub(crate) struct RefusalBudget(Mutex<(i64, HashMap<WorkspaceId, usize>)>);
 
 impl RefusalBudget {
-    /// Counts one, and says whether it may be recorded. Metrics and log have all of them.
+    /// Counts a refusal and returns whether it may be recorded. Metrics and the log include all of
+    /// them.
     pub(crate) fn spend(&self, workspace: &WorkspaceId, now: Timestamp) -> bool {
         let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let minute = now.as_second() / 60;
@@ -26,7 +28,7 @@ impl RefusalBudget {
     }
 }
 
-/// Records a minute for each workspace.
+/// Recorded refusals per workspace and minute.
 const MAX_PER_MINUTE: usize = 60;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Writes what a refusal says to a person: what is wrong, and what to do about it.
+//! Writes the message of each refusal: what is wrong and what to do about it.
 
 use http::Method;
 use keyside_config::Group;
@@ -8,8 +8,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::{Refusal, RefusalContext, Sent, Wait};
 use crate::suggestion::{Correction, Suggestion};
 
-/// A sentence or two. Workspace, label, host, method and path are the client's own
-/// words, in JSON and so escaped; nothing else of the request is repeated.
+/// A sentence or two. Workspace, label, host, method and path are the client's own text, which JSON
+/// escapes; nothing else of the request is repeated.
 pub(super) fn message(refusal: Refusal, context: &RefusalContext<'_>) -> String {
     let provider = context
         .provider
@@ -93,7 +93,7 @@ pub(super) fn message(refusal: Refusal, context: &RefusalContext<'_>) -> String 
     }
 }
 
-/// The request in words: its method and path.
+/// The request's method and path.
 fn request(context: &RefusalContext<'_>) -> String {
     let asked = context.target.as_ref();
     asked.map_or("this request".into(), |asked| asked.request())
@@ -105,7 +105,7 @@ fn host(context: &RefusalContext<'_>) -> String {
         .unwrap_or_default()
 }
 
-/// What would be right: sentences with a space before them, or nothing.
+/// The correct request: sentences with a leading space, or nothing.
 fn suggestion_text(context: &RefusalContext<'_>) -> String {
     let id = context.provider.map_or("", |provider| provider.id.as_str());
     match &context.suggestion {
@@ -134,7 +134,7 @@ fn suggestion_text(context: &RefusalContext<'_>) -> String {
     }
 }
 
-/// What is odd about a path that may be right otherwise.
+/// A hint about the spelling of a path that may be right otherwise.
 fn path_hint(context: &RefusalContext<'_>) -> &'static str {
     let path = context.target.as_ref().map_or("", |asked| &asked.path);
     match path {
@@ -148,7 +148,7 @@ fn path_hint(context: &RefusalContext<'_>) -> &'static str {
     }
 }
 
-/// The base URL that leads to what was asked, where nothing else is wrong.
+/// The right base URL, if nothing else is wrong.
 fn base_url(context: &RefusalContext<'_>) -> String {
     match (&context.suggestion, &context.target) {
         (Some(Suggestion::Path(correction)), Some(asked)) => format!(
@@ -178,7 +178,7 @@ fn did_you_mean(context: &RefusalContext<'_>, correction: &Correction<'_>) -> St
     )
 }
 
-/// The message where an egress proxy is involved, for the refusals that it can cause.
+/// The message if an egress proxy is involved, for the refusals that a proxy can cause.
 fn proxy_message(refusal: Refusal, provider: &str, proxy: &str) -> Option<String> {
     match refusal {
         Refusal::UpstreamUnreachable(Sent::No) => Some(format!(
@@ -258,7 +258,7 @@ fn credential_message(denied: Denied, provider: &str, context: &RefusalContext<'
     }
 }
 
-/// Where a person can mend it: a page of the admin UI, or where there is none, words.
+/// Where a person can fix the cause: a page of the admin UI, or text if there is none.
 pub(super) fn remediation(
     refusal: Refusal,
     links: Option<&str>,

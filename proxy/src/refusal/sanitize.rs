@@ -1,10 +1,12 @@
-//! Decides which parts of a refused request's target are repeated: enough to see the mistake, and nothing that may be a key.
+//! Chooses which parts of a refused request's target may be repeated: enough to see the mistake,
+//! and nothing that may be a key.
 
 use keyside_config::Catalogue;
 use percent_encoding::percent_decode_str;
 
-/// A path as it may be shown, at most [`MAX_LENGTH`] characters of it. A segment that looks like a key is `…`. Keys hold slashes
-/// too, so of what follows it only the names are shown that routes have.
+/// The path as a refusal may show it, at most [`MAX_LENGTH`] characters. A segment that looks like
+/// a key becomes `…`. Keys can contain slashes, so after such a segment only names that occur in
+/// routes are shown.
 pub(crate) fn path(path: &str, catalogue: &Catalogue) -> String {
     let mut shown = Vec::new();
     let mut is_masked = false;
@@ -24,13 +26,13 @@ pub(crate) fn path(path: &str, catalogue: &Catalogue) -> String {
     shown
 }
 
-/// Whether a route has a segment of this name.
+/// Whether some route has a segment of this name.
 fn is_name(segment: &str, catalogue: &Catalogue) -> bool {
     let mut routes = catalogue.iter().flat_map(|provider| &provider.routes);
     routes.any(|route| route.path.names().any(|name| name == segment))
 }
 
-/// A host as it may be shown.
+/// The host as a refusal may show it.
 pub(crate) fn host<'a>(host: &'a str, catalogue: &Catalogue) -> &'a str {
     match host.len() > MAX_LENGTH || looks_like_key(host, catalogue) {
         true => "…",
@@ -38,8 +40,8 @@ pub(crate) fn host<'a>(host: &'a str, catalogue: &Catalogue) -> &'a str {
     }
 }
 
-/// Whether it holds what some provider's keys begin with, or what only random text holds; however it is escaped. Names of
-/// models, methods and dated versions do not.
+/// Whether the text contains the prefix of a provider's keys, or a random-looking run, however it
+/// is escaped. Names of models, methods and dated versions do not.
 pub(crate) fn looks_like_key(text: &str, catalogue: &Catalogue) -> bool {
     let plain = unescaped(text);
     let lower = plain.to_ascii_lowercase();
@@ -54,7 +56,7 @@ pub(crate) fn looks_like_key(text: &str, catalogue: &Catalogue) -> bool {
         || is_uuid(&plain)
 }
 
-/// Escapes of escapes undone too.
+/// Percent-decodes repeatedly, for escaped escapes.
 fn unescaped(text: &str) -> String {
     let mut plain = text.to_owned();
     for _ in 0..MAX_ESCAPE_LAYERS {
@@ -67,7 +69,7 @@ fn unescaped(text: &str) -> String {
     plain
 }
 
-/// Whether a run of letters and digits is none of a word.
+/// Whether a run of letters and digits looks random rather than like words.
 fn is_random(run: &str) -> bool {
     let has_digit = run.bytes().any(|byte| byte.is_ascii_digit());
     let letters = run.bytes().filter(u8::is_ascii_alphabetic);
@@ -85,16 +87,16 @@ fn is_uuid(text: &str) -> bool {
     parts == [8, 4, 4, 4, 12] && bytes.all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
-/// In characters.
+/// Characters.
 const MAX_LENGTH: usize = 200;
 const MAX_SEGMENTS: usize = 32;
-/// In characters without a hyphen or the like between them, as in `streamGenerateContent`.
+/// Characters of a run without separators that count as random; `streamGenerateContent` is shorter.
 const RANDOM_LENGTH: usize = 24;
-/// The same with a digit among them.
+/// The same for a run with a digit.
 const RANDOM_LENGTH_WITH_DIGIT: usize = 16;
-/// From capitals to small letters and back; in names each word makes two.
+/// Changes between upper and lower case that count as random; in a name each word makes two.
 const RANDOM_CASE_CHANGES: usize = 5;
-/// How often what was escaped is escaped again.
+/// Layers of escapes that are decoded.
 const MAX_ESCAPE_LAYERS: usize = 3;
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
-//! Lets a client have what came before its answer breaks off.
+//! Delivers the bytes before an aborted response's error to the client.
 //!
-//! An error of a body makes hyper 1.12 drop what it has not written yet, on HTTP/1.1 with the whole connection
-//! (`Dispatcher::poll_write` returns before it comes to flush), on HTTP/2 with the stream, whose queue h2 0.4 empties for
-//! the RST_STREAM (`Send::send_reset`). An upstream that sends a head and breaks off at once would leave the client with
-//! nothing. So the error is kept back until what came before it is with the client's socket.
+//! An error of a body makes hyper 1.12 drop what it has not written yet: on HTTP/1.1 with the whole
+//! connection (`Dispatcher::poll_write` returns before it flushes), on HTTP/2 with the stream,
+//! whose queue h2 0.4 clears for the RST_STREAM (`Send::send_reset`). If an upstream sends a head
+//! and aborts at once, the client would get nothing. So the error is delayed until the earlier
+//! bytes have been written to the client's socket.
 
 use std::{
     task::{Context, Poll, ready},
@@ -15,10 +16,10 @@ use tokio::time::Instant;
 use super::RelayError;
 use crate::{activity::InFlightGuard, wakers::Timer};
 
-/// An error that waits for what came before it.
+/// An error that is reported after the bytes before it.
 pub(super) struct DelayedError {
     error: RelayError,
-    /// How often the connection had flushed when last looked at.
+    /// The connection's flush count at the last check.
     flushes: usize,
     next_check: Instant,
     last_check: Instant,
@@ -26,7 +27,7 @@ pub(super) struct DelayedError {
 }
 
 impl DelayedError {
-    /// Nothing is given to hyper after this but what the same call returns.
+    /// After this call hyper may get only the frame that the same poll returns.
     pub(super) fn with(error: RelayError, in_flight: &InFlightGuard) -> Self {
         let now = Instant::now();
         Self {
@@ -38,14 +39,14 @@ impl DelayedError {
         }
     }
 
-    /// Ready once the client's socket has all that came before.
+    /// Ready once the client's socket has everything that came before the error.
     ///
-    /// HTTP/1.1 flushes everything or nothing, and hyper does so, and asks again, before it yields. It waits for as long as the
-    /// client goes on reading.
+    /// HTTP/1.1: hyper flushes everything or nothing, and does so before it polls again and yields.
+    /// This waits as long as the client keeps reading.
     ///
-    /// Of an HTTP/2 stream's queue nothing shows from here: a flush can have begun before the last piece was queued, and
-    /// leaves what the client's window does not take yet. So the stream is given time until the connection has written
-    /// nothing for a while.
+    /// HTTP/2: a stream's queue is not visible from here. A flush may have begun before the last
+    /// chunk was queued, and leaves what exceeds the client's window. So the stream gets time until
+    /// the connection has written nothing for [`QUIET_PERIOD`].
     pub(super) fn poll(
         &mut self,
         in_flight: &InFlightGuard,
@@ -72,8 +73,8 @@ impl DelayedError {
     }
 }
 
-/// How long an HTTP/2 connection writes nothing before that is taken for its end of work. A client that reads gives its
-/// window back sooner, and a broken answer loses nothing by being known a little later.
+/// How long an HTTP/2 connection must write nothing to count as finished. A client that reads
+/// returns window sooner, and an aborted response loses nothing by ending a little later.
 const QUIET_PERIOD: Duration = Duration::from_millis(500);
-/// Other streams can keep a connection busy without end.
+/// The limit, because other streams can keep the connection busy without end.
 const MAX_WAIT: Duration = Duration::from_secs(60);

@@ -1,41 +1,43 @@
-//! The secrets that an answer is searched for, all in one pass: from the left, and of what begins at one place the longest.
+//! Searches a response for several secrets in one pass: leftmost first, and the longest of those
+//! that begin at one place.
 //!
-//! What is found in a text depends on the text alone and not on how it came: whatever begins before its end and could go on
-//! behind it is left for the text to be continued.
+//! The result depends only on the text and not on how it was cut into chunks: anything that begins
+//! before the end and could continue after it stays undecided until more text arrives.
 
 use keyside_credentials::{SHORTEST_SECRET, Secret};
 
 use super::forms::{ByteSet, Case, Text};
 use crate::search::{Anchor, partial_at_end};
 
-/// Every secret that a provider may say of one credential.
+/// All secrets of one credential that a provider may know.
 pub(super) struct Needles {
     secrets: Vec<(Secret, Anchor)>,
     wanted: ByteSet,
     shortest: usize,
 }
 
-/// What begins at a place.
+/// What begins at a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     Nothing,
-    /// One of the secrets, up to here.
+    /// A secret, which ends here.
     Secret(usize),
-    /// Something that what follows may make a secret, or a longer one.
+    /// Text that could become a secret, or a longer one, with what follows.
     Incomplete,
 }
 
-/// How far a text goes.
+/// Whether a text is complete.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Extent {
-    /// There may be more of it.
+    /// More text may follow.
     Partial,
     Complete,
 }
 
 impl Needles {
     pub(super) fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
-        // An older release may have stored a shorter one.
+        // An older release may have stored shorter secrets. Masking those would damage ordinary
+        // text.
         let long = |secret: &Secret| secret.len() >= SHORTEST_SECRET;
         let mut wanted = ByteSet::default();
         let secrets: Vec<_> = secrets
@@ -55,17 +57,18 @@ impl Needles {
         }
     }
 
-    /// Whether a text of this length can hold one of them.
+    /// Whether a text of this length can contain a secret.
     pub(super) fn fit_in(&self, length: usize) -> bool {
         length >= self.shortest
     }
 
-    /// The first secret in `bytes`, or the first beginning of one that they end with.
+    /// The first secret in `bytes`, or the first prefix of one at their end.
     pub(super) fn first(&self, bytes: &[u8], case: Case, extent: Extent) -> Option<(usize, Found)> {
         self.next(bytes, 0, self.search_mode(bytes, case), case, extent)
     }
 
-    /// Masks every secret in `bytes`. Returns where the beginning of one starts that they end with, else their length.
+    /// Masks every secret in `bytes`. Returns the start of an unfinished secret at their end,
+    /// otherwise their length.
     pub(super) fn mask(&self, bytes: &mut [u8], case: Case, extent: Extent) -> usize {
         let search_mode = self.search_mode(bytes, case);
         let mut from = 0;
@@ -107,7 +110,7 @@ impl Needles {
         }
     }
 
-    /// The next place at which a secret stands unescaped, or the beginning of one at the end.
+    /// The next position of an unescaped secret, or of the prefix of one at the end.
     fn plain(&self, bytes: &[u8], from: usize) -> Option<usize> {
         let rest = &bytes[from..];
         let next = |(secret, anchor): &(Secret, Anchor)| {
@@ -121,7 +124,7 @@ impl Needles {
         next.map(|at| from + at)
     }
 
-    /// The next place at which a form of a secret can begin.
+    /// The next position where a form of a secret can begin.
     fn any(&self, text: &Text<'_>, from: usize, end: usize) -> Option<usize> {
         let begins = |at: &usize| {
             let mut firsts = self.secrets.iter().map(|(secret, _)| secret.expose()[0]);
@@ -142,10 +145,10 @@ impl Needles {
     }
 }
 
-/// Where to look.
+/// Which forms to search for.
 #[derive(Clone, Copy)]
 enum SearchMode {
-    /// Nothing is escaped.
+    /// The text contains no relevant escape.
     Unescaped,
     MaybeEscaped,
 }

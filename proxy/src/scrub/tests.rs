@@ -17,7 +17,7 @@ fn through(mut scrub: Scrub, chunks: &[&[u8]]) -> String {
     String::from_utf8(out).unwrap()
 }
 
-/// Sends `body` byte by byte, and in three pieces cut at every pair of places.
+/// Sends `body` byte by byte, and in three pieces for every pair of cuts.
 fn check_at_every_cut(scrub: impl Fn() -> Scrub, body: &str, expected: &str) {
     let bytes = body.as_bytes();
     check_at_each_cut(&scrub, body, expected);
@@ -29,7 +29,7 @@ fn check_at_every_cut(scrub: impl Fn() -> Scrub, body: &str, expected: &str) {
     }
 }
 
-/// The same in two pieces at most.
+/// The same in at most two pieces.
 fn check_at_each_cut(scrub: impl Fn() -> Scrub, body: &str, expected: &str) {
     let bytes = body.as_bytes();
     let singly: Vec<_> = bytes.chunks(1).collect();
@@ -105,7 +105,7 @@ fn every_secret_of_a_credential_is_masked_the_longest_first() {
     check_at_every_cut(all, &body, &expected);
 }
 
-/// Xorshift, for cases that are the same in every run.
+/// Xorshift: the same cases in every run.
 struct Dice(u64);
 
 impl Dice {
@@ -127,7 +127,7 @@ impl Dice {
         }
     }
 
-    /// One of the forms of a byte, escaped by rules written down a second time.
+    /// A random form of a byte, escaped by an independent implementation of the rules.
     fn form(&mut self, byte: char, layers: usize) -> String {
         let code = u32::from(byte);
         let digits = self.case(format!("{code:02x}"));
@@ -150,7 +150,7 @@ impl Dice {
 fn secrets_and_texts_at_random_are_masked_alike_at_every_cut() {
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     for _ in 0..60 {
-        // Few letters: much of the text looks like a beginning of the secret.
+        // Few different letters, so that much of the text looks like the beginning of the secret.
         let plain: String = (0..8 + dice.below(3))
             .map(|_| dice.one_of(&["a", "b", "/"]))
             .collect();
@@ -159,7 +159,7 @@ fn secrets_and_texts_at_random_are_masked_alike_at_every_cut() {
         for _ in 0..2 {
             let noise = dice.one_of(&["", "Z", "Zaab/", "Z%2", "Z\\u00", "Z%5C", "Z&#9", "Z\\"]);
             let form: String = plain.chars().map(|byte| dice.form(byte, 2)).collect();
-            // What a form is preceded by must not be readable as a part of it.
+            // The text before a form must not be readable as part of it.
             let between = format!("{noise}Z");
             body += &(between.clone() + &form);
             expected += &(between + &stars(&form));

@@ -1,9 +1,10 @@
-//! Masks secrets in the messages of a WebSocket, over the frames that they are cut into.
+//! Masks secrets in WebSocket messages, across frame boundaries.
 //!
-//! Headers pass as they came, and a mask has as many bytes as what it covers, so frames stay whole. The payload of a message is
-//! one text, whatever it is cut into. Where a fragment ends in the beginning of a secret, its last bytes wait for the next
-//! fragment, and with them what follows. A control frame is a text of its own and does not wait: its other side may be
-//! waiting for it before it goes on.
+//! Frame headers pass unchanged, and a mask is as long as the text it covers, so frames stay valid.
+//! The payload of a message is searched as one text, however it is fragmented. If a fragment ends
+//! with the beginning of a secret, those bytes wait for the next fragment, together with everything
+//! after them. A control frame is searched on its own and never waits: the client may have to
+//! answer it before the server continues.
 
 use std::collections::VecDeque;
 
@@ -15,19 +16,19 @@ use crate::{
     websocket::{Frame, Kind, Part},
 };
 
-/// What is on its way from an upstream to a client.
+/// The bytes on their way from an upstream to a client.
 pub(super) struct Redaction {
-    /// What may go on to the client now.
+    /// Bytes that may be sent to the client now.
     out: BytesMut,
-    /// Headers behind bytes that are held back.
+    /// Headers that follow held-back payload.
     pending: VecDeque<PendingHeader>,
-    /// The control frame that is coming in.
+    /// The control frame that is being received.
     control: Zeroizing<Vec<u8>>,
 }
 
 /// The header of a later fragment.
 struct PendingHeader {
-    /// How many bytes of payload go between the header before it and this one.
+    /// Bytes of payload between the previous header and this one.
     payload_before: usize,
     header: Bytes,
 }
@@ -37,12 +38,13 @@ impl Redaction {
         Self {
             out: BytesMut::new(),
             pending: VecDeque::new(),
-            // Room for the longest, so that no buffer is outgrown and left behind unwiped.
+            // Capacity for the longest frame: a buffer that grows would leave an unwiped copy
+            // behind.
             control: Zeroizing::new(Vec::with_capacity(CONTROL_HEADER + 125)),
         }
     }
 
-    /// Takes a part of what came with `piece`.
+    /// Handles one part of a frame in `piece`.
     pub(super) fn part(&mut self, part: Part<'_>, piece: &Bytes, scrub: &mut Scrub) {
         match part {
             Part::Header(frame, bytes) | Part::Payload(frame, bytes) if is_control(frame) => {
@@ -62,14 +64,14 @@ impl Redaction {
         }
     }
 
-    /// Lets go what is held back: the message is over, or none of it will follow.
+    /// Releases held-back bytes: the message is complete, or the rest will not arrive.
     pub(super) fn finish(&mut self, scrub: &mut Scrub) {
         if let Some(held) = scrub.finish() {
             self.pass(held);
         }
     }
 
-    /// What may go on to the client since this was last taken.
+    /// The bytes that may be sent to the client since the last call.
     pub(super) fn take(&mut self) -> BytesMut {
         self.out.split()
     }
@@ -99,7 +101,7 @@ impl Redaction {
         self.control.clear();
     }
 
-    /// Passes payload on, and between it the headers that waited for it.
+    /// Outputs payload, with the pending headers in their places.
     fn pass(&mut self, mut payload: Bytes) {
         while let Some(next) = self.pending.front_mut() {
             let before = payload.split_to(next.payload_before.min(payload.len()));
@@ -119,9 +121,10 @@ fn is_control(frame: Frame) -> bool {
     frame.kind == Kind::Control
 }
 
-/// A control frame's length fits in its second byte.
+/// The header of a control frame: its length fits into the second byte.
 const CONTROL_HEADER: usize = 2;
-/// Fragments that wait. More than a secret's bytes, each in one of its own; without a bound, empty ones would go on for ever.
+/// Fragments that may wait: more than a secret has bytes, one in each fragment. Without a limit,
+/// empty fragments could accumulate forever.
 const MAX_PENDING: usize = 256;
 
 #[cfg(test)]

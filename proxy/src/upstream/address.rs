@@ -1,26 +1,28 @@
-//! Which addresses a provider's name, or an egress proxy's, may resolve to.
+//! Which addresses the name of a provider, or of an egress proxy, may resolve to.
 //!
-//! Configuration may name this machine or a private network by address, or say
-//! that a name leads into a private network; a name that suddenly resolves there
-//! is an attack on the resolver, or on the metadata service of a cloud.
+//! Configuration may name this machine or a private network by address, or allow that a name leads
+//! into a private network. A name that unexpectedly resolves there is an attack: on the resolver,
+//! or through it on a cloud's metadata service.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use keyside_config::is_metadata_address;
 
-/// How far a name may lead.
+/// The addresses that a name may resolve to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AddressPolicy {
-    /// To the public internet.
+    /// The public internet only.
     Public,
-    /// Into private networks too, as the settings say with `allow_private`.
+    /// Private networks too, because the settings say `allow_private`.
     Private,
-    /// Anywhere that an egress proxy can be: settings or the environment name it, this machine and its network included.
+    /// Any address that an egress proxy can have. The settings or the environment name it, and it
+    /// may be on this machine or its network.
     EgressProxy,
 }
 
 impl AddressPolicy {
-    /// A cloud's metadata service hands out credentials, and is never meant: Azure's has a public address.
+    /// A cloud's metadata service issues credentials and is never allowed, whatever the policy.
+    /// Azure's has a public address.
     pub(super) fn allows(self, address: IpAddr) -> bool {
         let within = match self {
             Self::Public => is_public(address),
@@ -30,7 +32,7 @@ impl AddressPolicy {
         within && !is_metadata_address(address)
     }
 
-    /// What a name resolves to that this does not cover, and what can be done.
+    /// What was wrong with the addresses, and the remedy.
     pub(super) fn rejection(self) -> &'static str {
         match self {
             Self::Public | Self::Private => {
@@ -43,8 +45,8 @@ impl AddressPolicy {
     }
 }
 
-/// Whether the address is one of the public internet (RFC 6890 and the IANA
-/// special-purpose registries).
+/// Whether the address belongs to the public internet (RFC 6890 and the IANA special-purpose
+/// registries).
 fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -70,7 +72,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
     !special
 }
 
-/// Whether the address is one of a private network (RFC 1918, RFC 4193).
+/// Whether the address belongs to a private network (RFC 1918, RFC 4193).
 fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => address.is_private(),
@@ -85,7 +87,7 @@ fn is_private(address: IpAddr) -> bool {
     }
 }
 
-/// Only 2000::/3 is handed out; within it, documentation and benchmarks are not.
+/// Only 2000::/3 is allocated; within it, documentation and benchmark ranges are not public.
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let [first, second, ..] = address.segments();
     let special = (first == 0x2001 && (second < 0x200 || second == 0xdb8)) || first == 0x3fff;

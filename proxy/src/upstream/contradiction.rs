@@ -1,5 +1,6 @@
-//! Notices an HTTP/2 peer that says it did not process a request which it had begun to answer: nothing it says of that
-//! kind is believed on this connection any more. hyper 1.12 tells nobody of a 1xx answer over HTTP/2.
+//! Detects an HTTP/2 peer that claims it did not process a request which it had begun to answer.
+//! From then on no such claim is trusted on that connection. The frames must be read for this:
+//! hyper 1.12 does not report a 1xx response over HTTP/2.
 
 use std::{
     collections::BTreeSet,
@@ -11,17 +12,17 @@ use std::{
 
 use crate::http2_frames::{DATA, END_STREAM, Frame, Frames, GOAWAY, HEADERS, RST_STREAM};
 
-/// Reads a peer's frames.
+/// Reads the frames that a peer sends.
 pub(super) struct ContradictionDetector {
     frames: Frames,
-    /// Streams whose answers have begun, and have not ended. Those that we gave up are among them.
+    /// Streams whose response has begun and not ended, including streams that we have reset.
     begun: BTreeSet<u32>,
-    /// The first bytes of a frame that says what was not processed.
+    /// The first bytes of a RST_STREAM or GOAWAY payload.
     payload: Vec<u8>,
     contradicted: ContradictionFlag,
 }
 
-/// Whether the peer has contradicted itself.
+/// Set once the peer has contradicted itself.
 #[derive(Clone, Default)]
 pub(super) struct ContradictionFlag(Arc<AtomicBool>);
 
@@ -41,7 +42,7 @@ impl ContradictionDetector {
         }
     }
 
-    /// Looks at the bytes that came next.
+    /// Reads the next bytes from the peer.
     pub(super) fn read(&mut self, mut bytes: &[u8]) {
         while let Some(part) = self.frames.next(&mut bytes) {
             if matches!(part.frame.kind, RST_STREAM | GOAWAY) {
@@ -84,7 +85,7 @@ impl ContradictionDetector {
         }
     }
 
-    /// The error code of RST_STREAM, the last stream of GOAWAY.
+    /// The error code of RST_STREAM, or the last stream of GOAWAY.
     fn payload_word(&self) -> Option<u32> {
         let bytes = self.payload.as_slice().try_into();
         bytes.ok().map(u32::from_be_bytes)
@@ -100,5 +101,5 @@ const WORD_BYTES: usize = 4;
 /// An error code (RFC 9113 section 7).
 const REFUSED_STREAM: u32 = 7;
 
-/// Streams that are watched at a time, the newest: many times what we have open on one connection.
+/// Streams that are tracked at a time, the newest: many times what one connection has open.
 const MAX_TRACKED: usize = 1024;

@@ -1,5 +1,5 @@
-//! Opens a connection to an upstream: by the route that was decided on, with verified TLS, and a version of HTTP that
-//! both speak.
+//! Opens a connection to an upstream: over the configured route, with verified TLS, in an HTTP
+//! version that both sides support.
 
 use std::{
     future::poll_fn,
@@ -38,7 +38,7 @@ pub(crate) struct Dialer {
     heads: HeadLimits,
 }
 
-/// TLS with the authorities that are trusted on one route.
+/// TLS with the certificate authorities that are trusted on one route.
 struct TlsConnectors {
     /// Offers HTTP/2 and HTTP/1.1.
     any_version: TlsConnector,
@@ -84,7 +84,8 @@ impl TlsConnectors {
 }
 
 impl Dialer {
-    /// `direct` and `proxied` hold the authorities that are trusted without a proxy and through one.
+    /// `direct` and `proxied` hold the certificate authorities that are trusted without and through
+    /// a proxy.
     pub(crate) fn new(
         direct: &ClientConfig,
         proxied: &ClientConfig,
@@ -99,13 +100,13 @@ impl Dialer {
         }
     }
 
-    /// How large the head of an answer may be.
+    /// The size limits of a response's head.
     pub(super) fn heads(&self) -> HeadLimits {
         self.heads
     }
 
-    /// Opens a connection. One that can be shared is in the pool of `shared` too, with a window of so many bytes for each
-    /// answer.
+    /// Opens a connection. If it is HTTP/2, it is also added to the pool in `shared`, with the
+    /// given stream window in bytes.
     pub(super) async fn dial(
         &self,
         base: &BaseUrl,
@@ -127,7 +128,7 @@ impl Dialer {
         self.open_within_deadline(base, route, slot, None).await
     }
 
-    /// The whole of it within the deadline: resolving, an egress proxy's answer, TLS.
+    /// Everything within the deadline: resolving, an egress proxy's response, TLS.
     async fn open_within_deadline(
         &self,
         base: &BaseUrl,
@@ -171,7 +172,7 @@ impl Dialer {
         }
     }
 
-    /// Agrees with the upstream on TLS, where its URL asks for that, and on a version of HTTP.
+    /// Negotiates TLS, if the URL asks for it, and the version of HTTP.
     async fn negotiate<S: ByteStream + 'static>(
         &self,
         stream: S,
@@ -211,7 +212,8 @@ impl Dialer {
             .max_buf_size(self.heads.bytes)
             .handshake(TokioIo::new(socket));
         let (sender, connection) = handshake.await.map_err(ConnectError::Http)?;
-        // hyper tells the sender of a request how the connection ended.
+        // The result is not needed here: hyper reports how the connection ended to the request's
+        // sender.
         tokio::spawn(connection.with_upgrades());
         Ok(Connection::Http1(Http1Connection { sender, received }))
     }
@@ -232,7 +234,8 @@ impl Dialer {
             .keep_alive_timeout(PING_TIMEOUT)
             .initial_max_send_streams(limit)
             .initial_stream_window_size(window)
-            // Room for every stream's: those who do not read cannot take it from those who do.
+            // The sum of all stream windows, so that streams whose clients do not read cannot block
+            // the others.
             .initial_connection_window_size(window * MAX_STREAMS as u32)
             .max_send_buf_size(SEND_BUFFER)
             .max_header_list_size(self.heads.list_size())
@@ -244,7 +247,8 @@ impl Dialer {
             let mut answered = pin!(streams.answered());
             let mut answer_seen = false;
             poll_fn(|context| {
-                // Says only that it is time to look again.
+                // A response only means that the peer's settings are known; the limit is read
+                // below.
                 answer_seen = answer_seen || answered.as_mut().poll(context).is_ready();
                 let polled = Pin::new(&mut connection).poll(context);
                 streams.allow(connection.current_max_send_streams());
@@ -256,7 +260,7 @@ impl Dialer {
     }
 }
 
-/// TLS with the upstream itself, whatever the bytes pass through.
+/// TLS end to end with the upstream, also through a proxy.
 async fn tls_handshake<S: ByteStream>(
     connector: &TlsConnector,
     base: &BaseUrl,
@@ -276,10 +280,11 @@ async fn tls_handshake<S: ByteStream>(
 
 const HTTP2: &[u8] = b"h2";
 
-// A path can die without a word, and requests would go on to it for a quarter of an hour: an HTTP/2 connection with
-// requests on it has to answer a ping, beside what `tcp` asks of the system.
+// A broken path gives no error, and requests would go on to it for a quarter of an hour. An HTTP/2
+// connection with open requests must answer a ping, besides the socket option in `tcp`.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What is kept of one request's body for an HTTP/2 peer that does not take it, in bytes; hyper keeps 1 MiB.
+/// Bytes of one request's body that are buffered for an HTTP/2 peer that does not read it; hyper
+/// buffers 1 MiB.
 const SEND_BUFFER: usize = 64 * 1024;

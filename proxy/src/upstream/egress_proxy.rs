@@ -1,8 +1,9 @@
 //! Opens connections through an egress proxy: HTTP `CONNECT` or SOCKS5.
 //!
-//! A proxy only passes bytes on. TLS runs through it to the upstream itself, so it sees neither a key nor a request. It
-//! resolves the upstream's name, which is therefore never looked up here. Which upstreams are reached through one is decided
-//! in [`egress`](crate::egress), and there is no fallback from one route to the other.
+//! The proxy only forwards bytes. TLS runs end to end to the upstream, so the proxy sees neither
+//! keys nor requests. The proxy resolves the upstream's name; Keyside does not look it up.
+//! [`egress`](crate::egress) decides which upstreams use a proxy, and there is no fallback from one
+//! route to another.
 
 mod connect_method;
 mod credentials;
@@ -23,17 +24,17 @@ use super::{
     tcp::{self, TcpError},
 };
 
-/// How connections to one upstream leave this machine.
+/// The route of connections to one upstream.
 #[derive(Clone)]
 pub(crate) enum EgressRoute {
-    /// To an address that the upstream's name resolves to, within this reach.
+    /// Directly, to an address of the upstream's name that the policy allows.
     Direct(AddressPolicy),
-    /// Through a proxy.
+    /// Through an egress proxy.
     Proxied(Arc<EgressProxy>),
 }
 
 impl EgressRoute {
-    /// The proxy, as messages call it.
+    /// The proxy as messages show it, `host:port`.
     pub(super) fn proxy(&self) -> Option<&str> {
         match self {
             Self::Direct(_) => None,
@@ -42,21 +43,22 @@ impl EgressRoute {
     }
 }
 
-/// A proxy that connections to upstreams are opened through. It has no `Debug`: it may hold a password.
+/// An egress proxy. It has no `Debug`, because it may hold a password.
 pub(crate) struct EgressProxy {
     url: ProxyUrl,
     credentials: Option<ProxyCredentials>,
     name: String,
 }
 
-/// The bytes of a connection to an upstream, which a proxy passes on.
+/// The bytes of a connection to an upstream, whether TLS to the proxy is below them or not.
 pub(super) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
 
-/// An open connection through a proxy. Boxed: TLS to a proxy gives it another type, and few connections are opened.
+/// An open connection through a proxy. Boxed, because TLS to a proxy changes its type, and few
+/// connections are opened.
 pub(super) type Tunnel = Box<dyn ByteStream>;
 
-/// Why a proxy opened no connection. Each says what to do about it.
+/// Why a proxy opened no connection. Each message includes the remedy.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TunnelError {
     #[error("it cannot be reached; see that it runs, and check its address")]
@@ -110,12 +112,13 @@ impl EgressProxy {
         }
     }
 
-    /// `host:port`.
+    /// `host:port`, without credentials.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Has the proxy connect to the host of `base`. `tls` is for the connection to an `https://` proxy itself.
+    /// Asks the proxy to connect to the host of `base`. `tls` is for the connection to an
+    /// `https://` proxy itself.
     pub(super) async fn open(
         &self,
         base: &BaseUrl,
@@ -140,7 +143,7 @@ impl EgressProxy {
     }
 }
 
-/// What a proxy resolves to cannot be checked, so an upstream's host is checked before a proxy hears of it.
+/// Keyside cannot check what a proxy resolves, so it checks the host before it asks the proxy.
 fn check_host(host: &str) -> Result<(), TunnelError> {
     if is_metadata_host(host) {
         return Err(TunnelError::Metadata(host.into()));
@@ -151,7 +154,7 @@ fn check_host(host: &str) -> Result<(), TunnelError> {
     }
 }
 
-/// Without the password.
+/// Displays the URL without the password.
 impl fmt::Display for EgressProxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.credentials {

@@ -1,11 +1,10 @@
 //! Open connections to one host, kept between requests.
 //!
-//! Each credential has a pool of its own, so that one workspace's stalled answers
-//! hold up nobody else's on a connection that both would share. An HTTP/1.1
-//! connection carries one exchange at a time: it leaves the pool with a request
-//! and comes back when the answer was read to its end. HTTP/2 connections are
-//! shared, up to as many streams as fit into their window. Taking one costs a lock
-//! and a look at the clock; a sweep closes those that nobody used for a while.
+//! Each credential has its own pool, so that one workspace's stalled responses cannot block
+//! another's on a shared connection. An HTTP/1.1 connection serves one request at a time: it leaves
+//! the pool with a request and returns when the response was read to its end. HTTP/2 connections
+//! are shared by as many streams as fit into their window. Taking a connection costs a lock and
+//! reading the clock; a sweep closes those that have been idle for too long.
 
 use std::{
     collections::HashMap,
@@ -31,7 +30,7 @@ pub(super) struct Pools {
     sweeping: AtomicBool,
 }
 
-/// The pools of all hosts, by which a connection that lies idle makes room for one that is needed.
+/// The pools of all hosts, to find an idle connection whose slot is needed elsewhere.
 #[derive(Default)]
 pub(crate) struct AllPools(Mutex<Vec<Weak<Pools>>>);
 
@@ -39,27 +38,28 @@ pub(crate) struct AllPools(Mutex<Vec<Weak<Pools>>>);
 #[derive(Default)]
 pub(super) struct Pool {
     open: Mutex<Open>,
-    /// Held while a connection is opened, so that others can share it if it is HTTP/2.
+    /// Locked while a connection is being opened, so that other requests can share it if it is
+    /// HTTP/2.
     pub(super) opening: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
 struct Open {
-    /// The one used last is at the end, and is used next: the others may grow old.
+    /// The most recently used connection is last and is taken first, so that the others expire.
     idle: Vec<IdleConnection>,
     shared: Vec<Http2Connection>,
 }
 
-/// An HTTP/1.1 connection that carries one exchange at a time.
+/// An HTTP/1.1 connection, which serves one request at a time.
 pub(super) struct Http1Connection {
     pub(super) sender: http1::SendRequest<RequestBody>,
     pub(super) received: ReceivedFlag,
 }
 
-/// One that carries nothing, or whose last answer is just ending.
+/// An HTTP/1.1 connection that serves no request, or whose last response is just ending.
 struct IdleConnection {
     connection: Http1Connection,
-    /// The peer may close it soon after.
+    /// Not used after this, because the peer may close it soon.
     until: Instant,
 }
 
@@ -70,30 +70,30 @@ struct Http2Connection {
     used: Instant,
 }
 
-/// How many streams an HTTP/2 connection carries, of how many.
+/// Counts the open streams of an HTTP/2 connection against its limit.
 pub(super) struct StreamLimit {
     open: AtomicUsize,
     limit: AtomicUsize,
-    /// The first answer has come, and before it what the peer allows.
+    /// Notified at the first response; the peer's settings have arrived before it.
     answered: Notify,
     answer_seen: AtomicBool,
     contradicted: ContradictionFlag,
 }
 
-/// A connection that one request may be sent on.
+/// A connection on which one request may be sent.
 pub(super) enum Connection {
     Http1(Http1Connection),
     Http2(http2::SendRequest<RequestBody>, StreamSlot),
 }
 
-/// A place among a connection's streams, until it is dropped.
+/// One of a connection's streams; released on drop.
 pub(super) struct StreamSlot(Arc<StreamLimit>);
 
-/// The connection that an answer comes over, held as long as it does.
+/// Holds the connection that a response arrives on, until the response has been read.
 pub(crate) struct Lease(LeaseState);
 
 enum LeaseState {
-    /// Back in its pool, or never to go there.
+    /// Back in its pool, or not pooled at all.
     Released,
     Http1(Arc<Pool>, Http1Connection, Duration),
     #[expect(dead_code, reason = "held for its Drop")]
@@ -105,7 +105,7 @@ impl AllPools {
         self.lock().push(Arc::downgrade(pools));
     }
 
-    /// Closes a connection that carries nothing. Returns whether there was one.
+    /// Closes an idle connection. Returns whether there was one.
     pub(super) fn close_idle(&self) -> bool {
         let mut all = self.lock();
         all.retain(|pools| pools.strong_count() > 0);
@@ -114,7 +114,7 @@ impl AllPools {
         pools.iter().any(|pools| pools.close_idle())
     }
 
-    /// What a panic leaves is a list of pools all the same.
+    /// A panic cannot leave the map inconsistent.
     fn lock(&self) -> MutexGuard<'_, Vec<Weak<Pools>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -125,7 +125,7 @@ impl Pools {
         self.lock().values().any(|pool| pool.close_idle())
     }
 
-    /// The pool of this credential. Has to be called on the runtime that the connections live on.
+    /// The pool of this credential. Must be called on the runtime that the connections live on.
     pub(super) fn of(self: &Arc<Self>, credential: &CredentialId) -> Arc<Pool> {
         if !self.sweeping.load(Ordering::Relaxed) && !self.sweeping.swap(true, Ordering::Relaxed) {
             tokio::spawn(Self::sweep_forever(Arc::downgrade(self)));
@@ -137,7 +137,7 @@ impl Pools {
         }
     }
 
-    /// Sweeps as long as the pools are there.
+    /// Sweeps until the pools are dropped.
     async fn sweep_forever(pools: Weak<Self>) {
         let mut round = tokio::time::interval(SWEEP_INTERVAL);
         loop {
@@ -152,12 +152,13 @@ impl Pools {
     fn sweep(&self, now: Instant) {
         self.lock().retain(|_, pool| {
             let empty = pool.sweep(now);
-            // A request that is about to open a connection has a handle on its pool, got under this lock.
+            // A request that is about to open a connection holds a handle on its pool, which it got
+            // under this lock.
             !empty || Arc::strong_count(pool) > 1
         });
     }
 
-    /// What a panic leaves is a list of pools all the same.
+    /// A panic cannot leave the list inconsistent.
     fn lock(&self) -> MutexGuard<'_, HashMap<CredentialId, Arc<Pool>>> {
         let pools = self.by_credential.lock();
         pools.unwrap_or_else(PoisonError::into_inner)
@@ -165,7 +166,7 @@ impl Pools {
 }
 
 impl Pool {
-    /// A connection that is open and has room.
+    /// An open connection with capacity for one more request.
     pub(super) fn take(&self) -> Option<Connection> {
         let now = Instant::now();
         let mut open = self.lock();
@@ -182,7 +183,7 @@ impl Pool {
         Some(Connection::Http1(open.idle.remove(usable).connection))
     }
 
-    /// Closes the connection that was idle for longest.
+    /// Closes the connection that has been idle for longest.
     fn close_idle(&self) -> bool {
         let mut open = self.lock();
         if !open.idle.is_empty() {
@@ -196,12 +197,12 @@ impl Pool {
         unused.map(|unused| open.shared.remove(unused)).is_some()
     }
 
-    /// Whether the peer speaks HTTP/2: one connection then has room for many requests.
+    /// Whether the peer speaks HTTP/2, so that one connection serves many requests.
     pub(super) fn is_http2(&self) -> bool {
         !self.lock().shared.is_empty()
     }
 
-    /// Shares a new HTTP/2 connection.
+    /// Adds a new HTTP/2 connection, which requests share.
     pub(super) fn share(&self, sender: http2::SendRequest<RequestBody>, streams: Arc<StreamLimit>) {
         self.lock().shared.push(Http2Connection {
             sender,
@@ -210,7 +211,8 @@ impl Pool {
         });
     }
 
-    /// How many streams a new connection is likely to be allowed: as many as the others.
+    /// How many streams the peer will probably allow on a new connection: as many as on the last
+    /// one.
     pub(super) fn expected_limit(&self) -> usize {
         let open = self.lock();
         let latest = open.shared.last();
@@ -225,14 +227,15 @@ impl Pool {
         }
         let until = Instant::now() + lifetime;
         let mut open = self.lock();
-        // An upstream that closes each connection must not make the list grow until the next sweep.
+        // Otherwise the list would grow until the next sweep if an upstream closes every
+        // connection.
         if open.idle.len() == open.idle.capacity() {
             open.idle.retain(|idle| !idle.connection.sender.is_closed());
         }
         open.idle.push(IdleConnection { connection, until });
     }
 
-    /// Lets go of what is closed, and of what was not used for too long. Returns whether nothing is left.
+    /// Drops connections that are closed or were idle for too long. Returns whether none is left.
     fn sweep(&self, now: Instant) -> bool {
         let mut open = self.lock();
         open.idle
@@ -244,14 +247,15 @@ impl Pool {
         open.idle.is_empty() && open.shared.is_empty()
     }
 
-    /// What a panic leaves is a list of connections all the same.
+    /// A panic cannot leave the lists inconsistent.
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl StreamLimit {
-    /// For a connection whose peer has not said yet how many it allows, and is taken to allow `limit`.
+    /// For a connection whose peer has not sent its settings yet and is assumed to allow `limit`
+    /// streams.
     pub(super) fn with_limit(limit: usize, contradicted: ContradictionFlag) -> Arc<Self> {
         Arc::new(Self {
             open: AtomicUsize::new(0),
@@ -266,7 +270,8 @@ impl StreamLimit {
         self.limit.store(limit, Ordering::Relaxed);
     }
 
-    /// Returns when the first answer has come: hyper knows then what the peer allows, and does not say so by itself.
+    /// Returns at the first response. By then hyper knows how many streams the peer allows, but
+    /// does not announce it.
     pub(super) async fn answered(&self) {
         self.answered.notified().await;
     }
@@ -277,20 +282,21 @@ impl StreamLimit {
 }
 
 impl StreamSlot {
-    /// One place more, whatever the peer allows: for the request that the connection was opened for.
+    /// One more stream regardless of the limit: for the request that the connection was opened for.
     pub(super) fn acquire_unchecked(streams: &Arc<StreamLimit>) -> Self {
         streams.open.fetch_add(1, Ordering::Relaxed);
         Self(streams.clone())
     }
 
-    /// A place, if there is one left. Two requests may take the last one at once; the connection makes one wait then.
+    /// A stream, if the limit allows one. Two requests may race for the last one; hyper then makes
+    /// one of them wait.
     fn try_acquire(streams: &Arc<StreamLimit>) -> Option<Self> {
         let open = streams.open.load(Ordering::Relaxed);
         let limit = streams.limit.load(Ordering::Relaxed);
         (open < limit.min(MAX_STREAMS)).then(|| Self::acquire_unchecked(streams))
     }
 
-    /// What this connection's peer says about its requests.
+    /// Set once this connection's peer has contradicted itself.
     pub(super) fn contradicted(&self) -> ContradictionFlag {
         self.0.contradicted.clone()
     }
@@ -309,12 +315,12 @@ impl Drop for StreamSlot {
 }
 
 impl Lease {
-    /// The connection ends with the answer.
+    /// The connection is not returned to a pool.
     pub(super) fn released() -> Self {
         Self(LeaseState::Released)
     }
 
-    /// An HTTP/1.1 connection, which may lie idle for `lifetime` once the answer was read.
+    /// An HTTP/1.1 connection, which may stay idle for `lifetime` once the response has been read.
     pub(super) fn http1(pool: Arc<Pool>, connection: Http1Connection, lifetime: Duration) -> Self {
         Self(LeaseState::Http1(pool, connection, lifetime))
     }
@@ -323,8 +329,8 @@ impl Lease {
         Self(LeaseState::Http2(stream))
     }
 
-    /// The answer was read to its end. Dropped without this, an HTTP/1.1 connection is closed: what is left of the
-    /// answer would be read as the next one's.
+    /// Called when the response has been read to its end. If the lease is dropped without this, an
+    /// HTTP/1.1 connection is closed: the rest of the response would be read as the next one.
     pub(crate) fn end(&mut self) {
         let held = std::mem::replace(&mut self.0, LeaseState::Released);
         if let LeaseState::Http1(pool, connection, lifetime) = held {
@@ -333,8 +339,9 @@ impl Lease {
     }
 }
 
-/// How long an HTTP/1.1 connection may lie idle after an answer with these headers: shorter than the peer keeps it, so
-/// that a request rarely meets one that is just being closed; a POST would be lost with it.
+/// How long an HTTP/1.1 connection may stay idle after a response with these headers. Shorter than
+/// the peer keeps it open, so that a request rarely meets a connection that is just being closed; a
+/// POST would be lost then.
 pub(super) fn idle_lifetime(answer: &HeaderMap) -> Duration {
     match keep_alive_parameter(answer, "timeout") {
         _ if keep_alive_parameter(answer, "max") == Some(0) => Duration::ZERO,
@@ -354,19 +361,19 @@ fn keep_alive_parameter(answer: &HeaderMap, parameter: &str) -> Option<u64> {
     value?.1.trim().parse().ok()
 }
 
-/// Node's servers, and with them many gateways, close a connection that was idle for 5 s.
+/// Node's servers, and so many gateways, close a connection after 5 s of idleness.
 const DEFAULT_IDLE: Duration = Duration::from_secs(4);
-/// Whatever the peer says: an idle connection takes a descriptor.
+/// The maximum whatever the peer announces, because an idle connection holds a file descriptor.
 const MAX_IDLE: Duration = Duration::from_secs(60);
-/// An HTTP/2 peer announces with GOAWAY that it closes a connection, so that no request is lost with it.
+/// An HTTP/2 peer announces with GOAWAY that it will close a connection, so no request is lost.
 const HTTP2_IDLE: Duration = Duration::from_secs(30);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The least that RFC 9113 (section 6.5.2) recommends to allow.
+/// The minimum that RFC 9113 (section 6.5.2) recommends; assumed until the peer's settings arrive.
 const DEFAULT_STREAM_LIMIT: usize = 100;
 
-/// Requests on one HTTP/2 connection at a time: as many as the connection's window holds whole stream windows, so that
-/// answers which nobody reads leave the others their part.
+/// Concurrent requests on one HTTP/2 connection. The connection's window is this many stream
+/// windows, so that responses that no client reads leave the others their part.
 pub(super) const MAX_STREAMS: usize = 64;
 
 #[cfg(test)]

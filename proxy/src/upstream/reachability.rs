@@ -1,5 +1,5 @@
-//! Connects to a provider's host once, as requests do: name, connection, egress proxy, TLS. The one request that is sent is
-//! `HEAD /` without a key, for the date that its answer has.
+//! Connects to a provider's host once, as requests do: name, connection, egress proxy, TLS. The
+//! only request it sends is `HEAD /` without a key, to read the response's date.
 
 use std::time::Duration;
 
@@ -23,23 +23,23 @@ use crate::request_body::RequestBody;
 /// A provider that can be reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reachable {
-    /// The egress proxy on the way, as `host:port`.
+    /// The egress proxy on the route, as `host:port`.
     pub via: Option<String>,
-    /// The `Date` of the provider's answer, if there was one in time.
+    /// The `Date` of the provider's response, if one arrived in time.
     pub date: Option<String>,
 }
 
-/// A provider that cannot be reached.
+/// Why a provider cannot be reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreachable {
-    /// What failed, with its causes.
+    /// The error with its causes.
     pub cause: String,
-    /// What to do about it.
+    /// What the operator can do.
     pub remedy: &'static str,
 }
 
-/// Connects to `base` by `route`, and closes the connection again; all within `limit`. Takes no place of those that requests
-/// have.
+/// Connects to `base` over `route` and closes the connection again. All of it takes at most
+/// `limit`, and no connection quota is used.
 pub(crate) async fn check_reachable(
     dialer: &Dialer,
     route: &EgressRoute,
@@ -58,7 +58,7 @@ pub(crate) async fn check_reachable(
     })
 }
 
-/// A provider that answers nothing to this is reached all the same.
+/// A provider that does not respond to this still counts as reachable.
 async fn date(connection: Connection, base: &BaseUrl) -> Option<String> {
     let Connection::Http1(mut connection) = connection else {
         return None;

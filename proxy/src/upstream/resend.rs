@@ -1,15 +1,17 @@
-//! When a request may be sent a second time: where its peer cannot have acted on it, or acting twice does no harm.
+//! Decides whether a request may be sent again: only if its peer cannot have acted on it, or if
+//! acting twice does no harm.
 //!
-//! A provider that gets a prompt twice is paid twice. So a request goes out again only
-//! - if none of it was written: hyper hands it back whole,
-//! - if an HTTP/2 peer says that it did not process it (RFC 9113 section 8.7): a stream reset with `REFUSED_STREAM`, or
-//!   one above the last that a GOAWAY names. h2 0.4 reports the latter as a remote GOAWAY error of the stream; streams
-//!   that the peer may have processed end in an I/O error instead. Not if the peer had begun to answer a request that it
-//!   says so of, be it with a 1xx,
-//! - if it is a GET or HEAD without a body, on a kept HTTP/1.1 connection that closed without a byte of an answer
-//!   (RFC 9112 section 9.3.1), once.
+//! A prompt that a provider receives twice is charged twice. So a request is resent only
+//! - if none of it was written: hyper returns it whole,
+//! - if an HTTP/2 peer declares that it did not process it (RFC 9113 section 8.7): by resetting the
+//!   stream with `REFUSED_STREAM`, or by a GOAWAY whose last stream is lower. h2 0.4 reports the
+//!   latter as a remote GOAWAY error of the stream; streams that the peer may have processed end in
+//!   an I/O error instead. The declaration does not count if the peer had begun to answer a request
+//!   that it declares unprocessed, be it with a 1xx,
+//! - if it is a GET or HEAD without a body, on a kept HTTP/1.1 connection that closed without a
+//!   byte of a response (RFC 9112 section 9.3.1), once.
 //!
-//! Never a POST whose bytes may have been read, and never a body of which a part is gone.
+//! A POST whose bytes may have been read is never resent, nor a body that is no longer complete.
 
 use std::{error::Error, time::Duration};
 
@@ -21,20 +23,20 @@ use tokio::time::sleep;
 use super::{SendError, contradiction::ContradictionFlag, pool::Connection, socket::ReceivedFlag};
 use crate::request_body::RequestBody;
 
-/// A copy of a request, and what has to be so before it is sent.
+/// A copy of a request, and the condition for sending it.
 pub(super) struct ResendCandidate {
     request: Request<RequestBody>,
     condition: ResendCondition,
 }
 
 enum ResendCondition {
-    /// The peer says that it did not process the request.
+    /// The peer declared that it did not process the request.
     Refused(ContradictionFlag),
-    /// The peer sent nothing before it closed.
+    /// The peer sent nothing before it closed the connection.
     Unanswered(ReceivedFlag),
 }
 
-/// How often one request was sent again.
+/// How often one request was resent, by reason.
 #[derive(Default)]
 pub(super) struct ResendState {
     unwritten: usize,
@@ -43,7 +45,8 @@ pub(super) struct ResendState {
 }
 
 impl ResendCandidate {
-    /// Before a request is sent. Copies it where that may be needed: never for a POST over HTTP/1.1.
+    /// Called before a request is sent. Copies it if a resend may be needed, which is never the
+    /// case for a POST over HTTP/1.1.
     pub(super) fn of(
         request: &Request<RequestBody>,
         connection: &Connection,
@@ -80,14 +83,14 @@ impl ResendCandidate {
 }
 
 impl ResendState {
-    /// The request to send next, or why there is none.
+    /// The request to send next, or the error if it must not be resent.
     pub(super) async fn next(
         &mut self,
         mut failed: TrySendError<Request<RequestBody>>,
         resend: Option<ResendCandidate>,
     ) -> Result<Request<RequestBody>, SendError> {
         if let Some(unwritten) = failed.take_message() {
-            // The connection was closed while it lay idle; the next one may be too.
+            // The peer had closed the idle connection; the next one may be closed too.
             self.unwritten += 1;
             if self.unwritten <= MAX_UNWRITTEN {
                 return Ok(unwritten);
@@ -105,7 +108,7 @@ impl ResendState {
                 return Err(error.into());
             };
             self.refused += 1;
-            // Who is overloaded, or about to close, is not asked again at once.
+            // Wait: a peer that refuses is overloaded or about to close.
             sleep(*pause).await;
         } else if std::mem::replace(&mut self.unanswered, true) {
             return Err(error.into());
@@ -113,7 +116,7 @@ impl ResendState {
         Ok(request)
     }
 
-    /// Another kept connection may be closed by now just as well.
+    /// Whether to stop using kept connections, because the next one may be closed too.
     pub(super) fn wants_new_connection(&self) -> bool {
         self.unanswered || self.unwritten >= MAX_UNWRITTEN
     }
@@ -127,9 +130,10 @@ fn is_refused(error: &hyper::Error) -> bool {
     })
 }
 
-/// Kept connections that are found closed, before a new one is opened.
+/// Kept connections that may turn out to be closed, before a new one is opened.
 const MAX_UNWRITTEN: usize = 8;
-/// Before each time that a refused request is sent again. What is refused after the last is answered with 502.
+/// Pause before each resend of a refused request. If the last is refused too, the client gets a
+/// 502.
 const REFUSED_PAUSES: [Duration; 5] = [
     Duration::from_millis(1),
     Duration::from_millis(5),

@@ -1,14 +1,16 @@
-//! The socket under an upstream connection, with three promises that hyper 1.12 does not make.
+//! The socket under an upstream connection. It adds three guarantees that hyper 1.12 does not give.
 //!
-//! - An answer that arrived wins over a failed write: a server that answers early and closes resets what we still send,
-//!   and hyper's HTTP/1.1 client ends with the write error although the answer lies in the receive buffer. So a failed
-//!   write is not reported before the read side has ended, which tells how the connection did (Linux hands out what was
-//!   received before a reset, then the end of the stream). hyper does not always read on, though
-//!   (`Conn::mid_message_detect_eof` does not while bytes lie behind an answer): it is reported after [`WRITE_ERROR_GRACE`] at last.
-//! - Whether a byte of an answer came is known, so that a request can be sent again where none did; over HTTP/2, whether
-//!   the peer contradicts itself about that ([`contradiction`](super::contradiction)).
-//! - A slow client bounds what is buffered for it: hyper's read buffer grows as far as a head may be long, and here one
-//!   read returns [`MAX_READ`] bytes at most, so that it grows to twice as many.
+//! - A response that has arrived wins over a failed write. A server that responds early and closes
+//!   resets what we still send, and hyper's HTTP/1.1 client then fails with the write error
+//!   although the response is in the receive buffer. So a failed write is reported only after the
+//!   read side has ended (Linux delivers what was received before a reset, then the end). hyper
+//!   does not always keep reading, though (`Conn::mid_message_detect_eof` does not while bytes lie
+//!   behind a response), so the error is reported after [`WRITE_ERROR_GRACE`] at the latest.
+//! - It is known whether a byte of a response has arrived, so that a request can be resent if none
+//!   has; over HTTP/2, whether the peer contradicts itself about that
+//!   ([`contradiction`](super::contradiction)).
+//! - A slow client bounds what is buffered for it. hyper's read buffer grows up to the limit for a
+//!   head; here one read returns at most [`MAX_READ`] bytes, so that it grows to twice as many.
 
 use std::{
     io,
@@ -35,12 +37,12 @@ use super::{
 pub(super) struct UpstreamSocket<S> {
     stream: S,
     received: ReceivedFlag,
-    /// Of an HTTP/2 connection.
+    /// `Some` for an HTTP/2 connection.
     detector: Option<ContradictionDetector>,
-    /// A write has failed: until when that is not reported.
+    /// Set once a write has failed: the error is hidden until this fires.
     write_failed: Option<Pin<Box<Sleep>>>,
     read_ended: bool,
-    /// As long as the socket is open, tunnels included.
+    /// Held as long as the socket is open, tunnels included.
     _slot: ConnectionSlot,
 }
 
@@ -49,7 +51,7 @@ pub(super) struct UpstreamSocket<S> {
 pub(super) struct ReceivedFlag(Arc<AtomicBool>);
 
 impl ReceivedFlag {
-    /// A request is about to be sent.
+    /// Called before a request is sent.
     pub(super) fn clear(&self) {
         self.0.store(false, Ordering::Relaxed);
     }
@@ -75,7 +77,7 @@ impl<S> UpstreamSocket<S> {
         self.received.clone()
     }
 
-    /// For a connection that speaks HTTP/2.
+    /// Called once for a connection that speaks HTTP/2.
     pub(super) fn detect_contradictions(&mut self) -> ContradictionFlag {
         let contradicted = ContradictionFlag::default();
         self.detector = Some(ContradictionDetector::new(contradicted.clone()));
@@ -84,7 +86,7 @@ impl<S> UpstreamSocket<S> {
 }
 
 impl<S: Unpin> UpstreamSocket<S> {
-    /// Hides a failed write until the read side has ended, or the grace is over.
+    /// Hides a failed write until the read side has ended or the grace time is over.
     fn write<T>(
         &mut self,
         context: &mut Context<'_>,
@@ -104,7 +106,8 @@ impl<S: Unpin> UpstreamSocket<S> {
         Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
     }
 
-    /// Something came: the rest of an answer may follow.
+    /// Called with bytes that were read: the rest of a response may follow, so the grace time
+    /// starts over.
     fn note_received(&mut self, came: &[u8]) {
         self.received.0.store(true, Ordering::Relaxed);
         if let Some(detector) = &mut self.detector {
@@ -181,15 +184,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for UpstreamSocket<S> {
         self.write(context, |stream, context| stream.poll_flush(context))
     }
 
-    /// A side that shuts down waits for nothing more from the other.
+    /// Not delayed: after a shutdown nothing more is expected from the peer.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 
-/// How long a failed write is hidden after the last byte that came. Longer than a client takes as a rule for the next
-/// part of an answer that lies in the receive buffer.
+/// How long a failed write is hidden after the last byte that was read. Usually longer than a
+/// client takes to read the next part of a response from the receive buffer.
 const WRITE_ERROR_GRACE: Duration = Duration::from_secs(10);
 
-/// What one read returns at most, in bytes: as many as hyper's buffer has room for at first.
+/// Bytes returned by one read at most: the initial size of hyper's buffer.
 const MAX_READ: usize = 8 * 1024;

@@ -1,4 +1,4 @@
-//! Opens TCP connections: resolve, check, and connect to one of the very addresses that were checked.
+//! Opens TCP connections: resolve, check, and connect to exactly the addresses that were checked.
 
 use std::{
     io,
@@ -46,18 +46,19 @@ pub(super) async fn connect(
         policy,
     };
     let stream = race(addresses, none).await?;
-    // Without it, a small request waits for the peer's delayed acknowledgement.
+    // Otherwise a small request waits for the peer's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
-    // Nor does it matter where a system has no such option: a dead path is then found later.
+    // Best effort: without the option a dead path is only noticed later.
     let _ = setsockopt(&stream, TcpUserTimeout, &USER_TIMEOUT_MS);
     Ok(stream)
 }
 
-/// Connects to one of these addresses. An attempt that neither succeeds nor fails is given a head start, then the next
-/// address is tried beside it; the first that connects wins (RFC 8305 section 5). `failure` stands for no address at all.
+/// Connects to one of these addresses. An attempt that is still pending gets a head start, then the
+/// next address is tried in parallel; the first to connect wins (RFC 8305 section 5). `failure` is
+/// the error if there are no addresses.
 async fn race(addresses: Vec<SocketAddr>, mut failure: TcpError) -> Result<TcpStream, TcpError> {
     let mut addresses = addresses.into_iter();
-    // Who is still under way when this is dropped is called back.
+    // Dropping the set cancels the attempts that are still pending.
     let mut racing = JoinSet::new();
     loop {
         if let Some(address) = addresses.next() {
@@ -74,14 +75,14 @@ async fn race(addresses: Vec<SocketAddr>, mut failure: TcpError) -> Result<TcpSt
             Ok(Some(Ok(Ok(stream)))) => return Ok(stream),
             Ok(Some(Ok(Err(error)))) => failure = error,
             Ok(None) => return Err(failure),
-            // It is the next one's turn.
+            // Try the next address.
             Ok(Some(Err(_))) | Err(_) => {}
         }
     }
 }
 
-/// The addresses that may be connected to. What configuration names by address,
-/// or as `localhost`, was meant.
+/// The addresses that may be connected to. A host that configuration names by address, or as
+/// `localhost`, is intended and not checked further.
 async fn resolve(
     host: &str,
     port: u16,
@@ -105,11 +106,11 @@ async fn resolve(
     Ok(found.filter(allowed).collect())
 }
 
-/// A path can die without a word, and requests would go on to it for a quarter of an hour: what is sent has to be
-/// acknowledged within this.
+/// Milliseconds. A broken path gives no error, and requests would go on to it for a quarter of an
+/// hour; with this, sent data must be acknowledged in time.
 const USER_TIMEOUT_MS: u32 = 30_000;
 
-/// What RFC 8305 (section 8) recommends between two attempts.
+/// The delay that RFC 8305 (section 8) recommends.
 const CONNECTION_ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 use super::*;
 
-/// What was read, a frame a line, with its payload joined.
+/// The parsed frames, one a line, with joined payload.
 fn read(extended: bool, pieces: &[&[u8]]) -> (Vec<String>, Result<(), FrameError>) {
     let mut frames = Frames::new(extended);
     let mut lines = Vec::new();

@@ -1,4 +1,4 @@
-//! Where messages lie, and what is not read at all.
+//! How messages are found, and which responses are not read at all.
 
 use super::*;
 

@@ -1,8 +1,8 @@
-//! Content that looks like usage, and JSON that means to be hard to read, in each framing.
+//! Content that looks like usage, and JSON that is hard to parse on purpose, in each framing.
 
 use super::*;
 
-/// What a model may be made to write.
+/// Text that a model could be made to write.
 const LURE: &str =
     r#"{"usage":{"prompt_tokens":9,"completion_tokens":9,"input_tokens":9,"output_tokens":9}}"#;
 
@@ -211,7 +211,7 @@ fn usage_in_the_messages_of_a_websocket_moves_no_figure() {
     let mut bytes = frame(0x81, content.as_bytes());
     check("content", meter, &bytes, UNKNOWN);
     bytes.extend(frame(0x81, done.as_bytes()));
-    // Binary messages and control frames are none of OpenAI's JSON.
+    // OpenAI's messages are text: binary messages and control frames must not count.
     bytes.extend(frame(0x82, done.as_bytes()));
     bytes.extend(frame(0x8a, &done.as_bytes()[..80]));
     // A message within the text of another.

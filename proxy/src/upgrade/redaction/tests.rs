@@ -9,7 +9,7 @@ fn scrub() -> Scrub {
     Scrub::new(Secret::from_plaintext(SECRET.into()).unwrap(), Vec::new())
 }
 
-/// A frame of a server's, of at most 125 bytes.
+/// A server's frame with at most 125 bytes of payload.
 fn frame(first: u8, payload: &str) -> Vec<u8> {
     let length = u8::try_from(payload.len()).unwrap();
     assert!(length < 126);
@@ -26,7 +26,7 @@ fn fragments(pieces: &[&str]) -> Vec<u8> {
     frames.collect::<Vec<_>>().concat()
 }
 
-/// What the client has after each of these pieces.
+/// What the client has received after each of these pieces.
 fn after_each(pieces: &[&[u8]]) -> Vec<Vec<u8>> {
     let (mut frames, mut redaction, mut scrub) = (Frames::new(true), Redaction::new(), scrub());
     let mut out = Vec::new();
@@ -143,7 +143,7 @@ fn a_message_waits_for_no_more_than_its_next_fragment_tells() {
     ];
     let sent: Vec<_> = pieces.iter().map(|piece| &piece[..]).collect();
     let after = after_each(&sent);
-    // The beginning of the secret, and the header behind it.
+    // Waiting: the beginning of the secret, and the header after it.
     for (at, waits) in [8, 8 + 2, 0, 8, 0, 8, 0].into_iter().enumerate() {
         let came = pieces[..=at].concat().len();
         assert_eq!(after[at].len(), came - waits, "after {at}");

@@ -1,6 +1,7 @@
 //! Opens a connection through an HTTP proxy with `CONNECT` (RFC 9110 section 9.3.6).
 //!
-//! hyper asks and reads the answer: hyper-util's `Tunnel` tells neither the status of a refusal nor that bytes followed it.
+//! Uses hyper: hyper-util's `Tunnel` reports neither the status of a refusal nor bytes that follow
+//! the response.
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
@@ -30,15 +31,17 @@ where
     let handshake = http1::Builder::new()
         .max_headers(HEAD_FIELDS)
         .max_buf_size(HEAD_BYTES)
-        // Some proxies (pproxy 2.7 is one) know `Proxy-Authorization` in this case only.
+        // Some proxies, such as pproxy 2.7, recognise `Proxy-Authorization` only in title case.
         .title_case_headers(true)
         .handshake(TokioIo::new(stream));
     let (sender, connection) = handshake.await.map_err(failed)?;
-    // Polled beside the request instead of spawned: whatever ends this future closes the connection too.
+    // Polled together with the request instead of spawned, so that dropping this future closes the
+    // connection.
     let serving = async { connection.with_upgrades().await.map_err(failed) };
     let ((), upgraded) = try_join!(serving, ask(sender, request(base, credentials)))?;
     match upgraded.downcast::<TokioIo<S>>() {
-        // A TLS server speaks second, so what follows the head is not the upstream's.
+        // A TLS server never speaks first, so bytes after the response's head cannot be the
+        // upstream's.
         Ok(parts) if parts.read_buf.is_empty() => Ok(Box::new(parts.io.into_inner())),
         _ => Err(TunnelError::UnexpectedBytes),
     }
@@ -60,7 +63,7 @@ fn request(base: &BaseUrl, credentials: Option<&ProxyCredentials>) -> Request<Em
     let target = base.host_and_port();
     let mut request = Request::new(Empty::new());
     *request.method_mut() = Method::CONNECT;
-    // A base URL's host and port are always both.
+    // A base URL always has a host and a port, so this parses.
     *request.uri_mut() = target.parse().unwrap_or_default();
     let headers = request.headers_mut();
     if let Ok(host) = target.parse() {
@@ -79,7 +82,7 @@ fn failed(error: hyper::Error) -> TunnelError {
     }
 }
 
-/// More than any proxy says: a proxy's error page is a body, which is not read.
+/// Bytes; more than proxies send. A proxy's error page is a body, which is not read.
 const HEAD_BYTES: usize = 16 * 1024;
 const HEAD_FIELDS: usize = 100;
 
@@ -91,7 +94,7 @@ mod tests {
 
     const TARGET: &str = "https://[2606:4700::1]";
 
-    /// What comes of this answer, and what was asked.
+    /// The result for this response, and what the proxy was sent.
     async fn answered(answer: &[u8]) -> (Result<Tunnel, TunnelError>, String) {
         let (ours, mut proxy) = duplex(64 * 1024);
         let base = BaseUrl::parse(TARGET, false).unwrap();
@@ -101,7 +104,7 @@ mod tests {
             let read = proxy.read(&mut asked).await.unwrap();
             asked.truncate(read);
             let _ = proxy.write_all(answer).await;
-            // Nothing more comes.
+            // The proxy closes.
             let _ = proxy.shutdown().await;
             String::from_utf8(asked).unwrap()
         };

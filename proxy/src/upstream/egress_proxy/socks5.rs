@@ -1,7 +1,9 @@
-//! Opens a connection through a SOCKS5 proxy (RFC 1928), with a user and a password where there are some (RFC 1929).
+//! Opens a connection through a SOCKS5 proxy (RFC 1928), with user and password if configured (RFC
+//! 1929).
 //!
-//! The upstream's name goes to the proxy as it is. Written here because hyper-util's `SocksV5` reads beyond its own
-//! messages, and its error type cannot be named, so a refusal could not be told from a wrong password.
+//! The proxy gets the upstream's name unresolved. Implemented here because hyper-util's `SocksV5`
+//! reads beyond its own messages, and its error type is private, so a refusal could not be
+//! distinguished from a wrong password.
 
 use std::{fmt, net::IpAddr};
 
@@ -10,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{ProxyCredentials, TunnelError};
 
-/// What a proxy answers instead of a connection (RFC 1928 section 6).
+/// The reply code of a refused connection (RFC 1928 section 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::upstream) struct Reply(u8);
 
@@ -30,7 +32,8 @@ impl fmt::Display for Reply {
     }
 }
 
-/// Asks the proxy behind `stream` for a connection to the host of `base`. Reads not a byte beyond the proxy's answers.
+/// Asks the proxy behind `stream` for a connection to the host of `base`. Reads no byte beyond the
+/// proxy's replies.
 pub(super) async fn open<S>(
     stream: &mut S,
     base: &BaseUrl,
@@ -75,7 +78,7 @@ where
     }
 }
 
-/// `CONNECT` to an address, or to a name that the proxy resolves.
+/// A `CONNECT` request for an address, or for a name that the proxy resolves.
 fn request(base: &BaseUrl) -> Vec<u8> {
     let mut request = vec![VERSION, 1, 0];
     match base.host.parse() {
@@ -87,7 +90,7 @@ fn request(base: &BaseUrl) -> Vec<u8> {
             request.push(IPV6);
             request.extend_from_slice(&address.octets());
         }
-        // A base URL's name has 253 bytes at most.
+        // Fits: a base URL's name has 253 bytes at most.
         Err(_) => {
             request.extend_from_slice(&[NAME, base.host.len() as u8]);
             request.extend_from_slice(base.host.as_bytes());
@@ -97,7 +100,7 @@ fn request(base: &BaseUrl) -> Vec<u8> {
     request
 }
 
-/// The address that the proxy connected from ends its answer; nobody needs it.
+/// Skips the address at the end of the reply, which nobody needs.
 async fn skip_address<S: AsyncRead + Unpin>(stream: &mut S, kind: u8) -> Result<(), TunnelError> {
     let length = match kind {
         IPV4 => 4,
@@ -145,7 +148,7 @@ mod tests {
     const NO_PASSWORD: &[u8] = &[5, 0];
     const CONNECTED: &[u8] = &[5, 0, 0, 1, 10, 0, 0, 1, 0, 80];
 
-    /// What comes of these answers, what was said, and what is left to read.
+    /// The result for these replies, what was sent, and what is left to read.
     async fn answered(
         target: &str,
         credentials: Option<&str>,
@@ -191,7 +194,7 @@ mod tests {
         let cases: [Case<'_>; 8] = [
             (None, &[&[5, 0xff]], "user and password"),
             (Some("me:pw"), &[&[5, 2], &[1, 1]], "user and password"),
-            // It chose what was not offered.
+            // The proxy chose a method that was not offered.
             (None, &[&[5, 2]], "not the one of a SOCKS5 proxy"),
             (None, &[b"HTTP/1.1 400"], "not the one of a SOCKS5 proxy"),
             (
