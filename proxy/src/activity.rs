@@ -26,7 +26,7 @@ use crate::{
     wakers::Timer,
 };
 
-/// What the service and the socket of one connection tell each other.
+/// The state of one client connection.
 pub(crate) struct Activity {
     drain: Drain,
     /// Requests that are being answered.
@@ -176,7 +176,7 @@ impl InFlightGuard {
         self.0.tunnel.store(true, Ordering::Release);
     }
 
-    /// How often all that was given to the client's socket had been written.
+    /// How many times the client's socket has written everything it was given.
     pub(crate) fn flushes(&self) -> usize {
         self.0.flushes.load(Ordering::Acquire)
     }
@@ -206,6 +206,8 @@ impl Clone for InFlightGuard {
 
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
+        // The order of these writes matters: `is_unfinished` must see the request in one of the two
+        // counts all the time, and the socket must find the end once `is_answering` turns false.
         self.0.unflushed.fetch_add(1, Ordering::AcqRel);
         let nanos = self.0.opened.elapsed().as_nanos();
         let nanos = u64::try_from(nanos).unwrap_or(u64::MAX).max(1);

@@ -271,13 +271,13 @@ fn host_of(address: SocketAddr) -> String {
 fn check_target(head: &Parts) -> Result<(), Refusal> {
     if head.method == Method::CONNECT {
         return Err(Refusal::RequestMalformed(
-            "asks for a tunnel; Keyside is no forward proxy",
+            "asks for a tunnel; Keyside is not a forward proxy",
         ));
     }
     let absolute = head.version < Version::HTTP_2 && head.uri.authority().is_some();
     if absolute || !head.uri.path().starts_with('/') {
         return Err(Refusal::RequestMalformed(
-            "has a target that is no plain path; Keyside is no forward proxy",
+            "has a target that is not a plain path; Keyside is not a forward proxy",
         ));
     }
     if !is_only_chunked(&head.headers) {

@@ -69,7 +69,10 @@ impl Connections {
     /// a moment: closing a socket with unread bytes resets it, and the client would lose the
     /// response.
     async fn reject(&self, mut stream: Stream) {
-        tracing::warn!("client turned away: `proxy.limits.connections` are open already");
+        tracing::warn!(
+            "client turned away: all `proxy.limits.connections` are in use; raise the \
+            limit, or close idle clients"
+        );
         let Ok(_slot) = self.rejection_slots.try_acquire() else {
             return;
         };
@@ -164,7 +167,10 @@ const CONNECTION_LIMIT_RESPONSE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     {\"code\":\"overloaded\",\"error\":{\"message\":\"Keyside has no room for another connection: \
     proxy.limits.connections are open. Try again.\",\"type\":\"server_error\",\"param\":null,\
     \"code\":\"overloaded\"}}";
+/// Clients beyond the limit that are answered at a time on one listener; further ones are closed
+/// without a response, so that a flood holds few descriptors.
 const MAX_CONCURRENT_REJECTIONS: usize = 16;
+/// How long a rejected client has to send its request and read the response.
 const REJECTION_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Bytes of one response that are buffered for an HTTP/2 client that does not read it; hyper 1.12

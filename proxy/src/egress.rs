@@ -59,7 +59,10 @@ pub enum EgressError {
         reason: String,
     },
     /// A file that a setting names cannot be read.
-    #[error("{setting}: cannot read {}: {source}", path.display())]
+    #[error(
+        "{setting}: cannot read {}: {source}; correct the path, or make the file readable",
+        path.display()
+    )]
     Unreadable {
         /// The setting's name.
         setting: &'static str,
@@ -72,19 +75,24 @@ pub enum EgressError {
     #[error("egress.credentials_file: {0}")]
     Credentials(#[from] CredentialsError),
     /// The CA file contains no usable certificate.
-    #[error("egress.ca_file: {} holds no certificate in PEM form that can be an authority's", .0.display())]
+    #[error(
+        "egress.ca_file: {} contains no usable CA certificate in PEM form; correct the path or \
+         the file",
+        .0.display()
+    )]
     NotAnAuthority(PathBuf),
     /// `SSL_CERT_FILE` or `SSL_CERT_DIR` names nothing that certificates can be read from.
-    #[error("{variable}: {reason}; correct it, or unset it to trust the system's authorities")]
+    #[error("{variable}: {reason}; correct it, or unset it to trust the system's certificates")]
     Authorities {
-        /// The variable.
+        /// The variable's name.
         variable: &'static str,
         /// What is wrong with the file or folder.
         reason: String,
     },
     /// Neither the system's store nor `SSL_CERT_FILE` nor `egress.ca_file` contains a certificate.
     #[error(
-        "no trusted certificates found{}; install ca-certificates, or name a file of them in SSL_CERT_FILE",
+        "no trusted certificates found{}; install ca-certificates, or name a file of them in \
+         SSL_CERT_FILE",
         parenthesised(.0)
     )]
     NoRoots(String),

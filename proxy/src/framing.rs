@@ -3,8 +3,8 @@
 //!
 //! | what | read by |
 //! |---|---|
-//! | a chunk extension without a name, or with control bytes | hyper 1.12: skips it up to the next CRLF |
-//! | a bare LF after the last chunk | hyper 1.12: takes it for the first byte of a trailer and waits for the rest |
+//! | a chunk extension without a name or with control bytes | hyper 1.12: skips it up to the CRLF |
+//! | a bare LF after the last chunk | hyper 1.12: takes it for a trailer and waits for the rest |
 //! | HTTP/2 trailers with pseudo-header fields | h2 0.4: drops them silently |
 //!
 //! Reads the client's bytes on their way to hyper and changes none. It decides nothing else about a

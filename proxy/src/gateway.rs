@@ -320,6 +320,7 @@ impl Gateway {
         let sent = AtomicBool::new(false);
         let mut timer = record.in_flight.take_timer();
         let answered = tokio::select! {
+            // A response that has arrived wins over a revocation or timeout noticed at the same time.
             biased;
             answered = upstream.forward(request, &record.grant, upgrade, &sent) => answered,
             () = record.grant.cut() => Err(REVOKED.into()),
@@ -336,7 +337,9 @@ impl Gateway {
                     false => Err(Failure {
                         refusal: Refusal::UpstreamUnreachable(Sent::Perhaps),
                         cause: Some(
-                            "the upstream agreed to a WebSocket that it was not offered".into(),
+                            "the upstream accepted a WebSocket extension or subprotocol that it \
+                             was not offered"
+                                .into(),
                         ),
                     }),
                 }

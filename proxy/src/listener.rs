@@ -51,7 +51,8 @@ pub struct Bound {
 pub enum BindError {
     /// A TCP address is in use, or does not belong to this machine.
     #[error(
-        "cannot listen on {address}: {source}; choose another address in proxy.listen, or stop what uses it"
+        "cannot listen on {address}: {source}; choose another address in proxy.listen, or stop \
+         the process that uses it"
     )]
     Tcp {
         /// The configured address.
@@ -60,15 +61,23 @@ pub enum BindError {
         source: io::Error,
     },
     /// A Unix socket or its folder cannot be created.
-    #[error("cannot listen on unix:{}: {source}; its folder must be writable for this user", path.display())]
+    #[error(
+        "cannot listen on unix:{}: {source}; check that nothing else exists there and that this \
+         user can write to its folder",
+        path.display()
+    )]
     Unix {
         /// The configured path.
         path: PathBuf,
-        /// The system's reason.
+        /// The operating system's error.
         source: io::Error,
     },
     /// Another process accepts connections on the Unix socket.
-    #[error("cannot listen on unix:{}: another process answers there; stop it, or choose another path", .0.display())]
+    #[error(
+        "cannot listen on unix:{}: another process accepts connections there; stop it, or \
+         choose another path",
+        .0.display()
+    )]
     Answered(PathBuf),
 }
 

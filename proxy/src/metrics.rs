@@ -151,12 +151,14 @@ impl Metrics {
             )?,
             tokens: counters(
                 "keyside_tokens_total",
-                "Tokens that providers bill, as they reported them, cached and reasoning ones included.",
+                "Tokens that providers bill, as they reported them, cached and reasoning ones \
+                 included.",
                 &["provider", "direction"],
             )?,
             token_details: counters(
                 "keyside_token_details_total",
-                "Of those tokens, the ones read from a cache, written to one, and spent on reasoning.",
+                "Of those tokens, the ones read from a cache, written to one, and spent on \
+                 reasoning.",
                 &["provider", "kind"],
             )?,
             streams,

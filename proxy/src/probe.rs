@@ -39,7 +39,7 @@ impl LiveCheck for Probe {
                 provider,
                 code = failure.refusal.code(),
                 cause = failure.cause.as_deref(),
-                "a live check got no answer"
+                "a live check got no response"
             );
             Finding::UNANSWERED
         })

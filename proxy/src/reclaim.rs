@@ -52,5 +52,7 @@ impl MemoryReclaimer {
     }
 }
 
+/// Clients of a flood disconnect one after another: one collection a second later serves them all.
 const DELAY: Duration = Duration::from_secs(1);
+/// Tasks queued for each worker, so that every worker probably runs at least one.
 const TASKS_PER_WORKER: usize = 4;

@@ -32,13 +32,13 @@ use crate::{
 /// Why a response is cut off before its end.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RelayError {
-    #[error("the upstream broke off")]
+    #[error("the upstream aborted its response")]
     Upstream(#[from] hyper::Error),
-    #[error("the upstream reset its HTTP/2 stream before the answer's end")]
+    #[error("the upstream reset its HTTP/2 stream before the end of its response")]
     Reset,
-    #[error("the upstream fell silent")]
+    #[error("the upstream sent nothing for `stream_idle`")]
     Idle,
-    #[error("the credential was revoked, and what is in flight with it")]
+    #[error("the credential was revoked, and its requests in flight were cut off")]
     Revoked,
 }
 

@@ -76,13 +76,13 @@ enum OnDrop {
 /// The client's body is incomplete.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RequestBodyError {
-    #[error("the client's body broke off")]
+    #[error("the client aborted its body")]
     Client(#[from] hyper::Error),
-    #[error("the client fell silent in the middle of its body")]
+    #[error("the client sent no more of its body for `proxy.deadlines.body_idle`")]
     Idle,
     #[error("the client reset the stream in the middle of its body")]
     Reset,
-    #[error("another attempt at sending the request took its body over")]
+    #[error("a later attempt at sending the request has taken over its body")]
     Superseded,
 }
 

@@ -92,7 +92,8 @@ async fn run_tunnel(
         Err(error) => {
             if error.kind() == io::ErrorKind::InvalidData {
                 let request_id = pipeline.record.request_id.as_str();
-                tracing::warn!(request_id, %error, "a WebSocket was cut off for what its upstream sent");
+                tracing::warn!(request_id, %error, "a WebSocket was closed because its upstream \
+                    sent invalid data");
             }
             pipeline.record.aborted();
         }

@@ -125,19 +125,24 @@ impl From<Refusal> for Failure {
 /// Why there is no response.
 #[derive(Debug, thiserror::Error)]
 enum SendError {
-    #[error("as many upstream connections are open as there may be")]
+    #[error(
+        "the limit on upstream connections is reached; see \
+        `proxy.limits.upstream_connections` and \
+        `proxy.limits.upstream_connections_per_destination`"
+    )]
     ConnectionLimit,
-    #[error("no connection to the upstream")]
+    #[error("could not connect to the upstream")]
     Connect(#[from] ConnectError),
-    #[error("the exchange with the upstream failed")]
+    #[error("the HTTP exchange with the upstream failed")]
     Http(#[from] hyper::Error),
-    #[error("the head of an answer did not come in time")]
+    #[error("the head of the response did not arrive in time")]
     Timeout(Wait),
     #[error(
-        "the head of an answer is larger than `proxy.limits.headers` and `proxy.limits.header_bytes` allow"
+        "the head of the response is larger than `proxy.limits.headers` and \
+         `proxy.limits.header_bytes` allow"
     )]
     HeadTooLarge,
-    #[error("the answer has a transfer coding that nobody asked for")]
+    #[error("the response has a transfer coding other than chunked")]
     TransferCoding,
 }
 

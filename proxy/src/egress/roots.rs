@@ -77,7 +77,7 @@ fn expect_certificates(path: &Path) -> Result<(), EgressError> {
     match CertificateDer::pem_slice_iter(&pem).any(|certificate| certificate.is_ok()) {
         true => Ok(()),
         false => Err(unusable(format!(
-            "{shown} holds no certificate in PEM form"
+            "{shown} contains no certificate in PEM form"
         ))),
     }
 }

@@ -131,11 +131,11 @@ fn an_entry_of_no_proxy_that_exempts_nothing_is_told_by_its_place() {
     }
     for (list, part) in [
         ("a.test,b.test:8080", "entry 2 has a port"),
-        ("10.0.0.0/33", "entry 1 is no network"),
-        ("10.0.0/8", "entry 1 is no network"),
-        ("http://a.test", "entry 1 is no network"),
-        ("[::1]", "entry 1 is no name"),
-        ("a.*.test", "entry 1 is no name"),
+        ("10.0.0.0/33", "entry 1 is not a network"),
+        ("10.0.0/8", "entry 1 is not a network"),
+        ("http://a.test", "entry 1 is not a network"),
+        ("[::1]", "entry 1 is not a name"),
+        ("a.*.test", "entry 1 is not a name"),
     ] {
         let said = warnings(list).join("\n");
         assert!(

@@ -74,8 +74,8 @@ impl ProxyVariables {
         if self.first(HTTPS_PROXY_NAMES).is_none() {
             let plain = self.first(HTTP_PROXY_NAMES).map(|(name, _)| {
                 format!(
-                    "{name} is for http:// alone, and providers are reached over https://: set HTTPS_PROXY to reach \
-                     them through a proxy"
+                    "{name} applies to http:// only, but providers are reached over https://; set \
+                     HTTPS_PROXY to use a proxy for them"
                 )
             });
             return plain.into_iter().collect();
@@ -133,11 +133,11 @@ fn invalid_entry(entry: &str) -> Option<&'static str> {
         return None;
     }
     if let Some((address, length)) = entry.split_once('/') {
-        return (!is_network(address, length)).then_some("is no network, such as 10.0.0.0/8");
+        return (!is_network(address, length)).then_some("is not a network such as 10.0.0.0/8");
     }
     match entry.rsplit_once(':') {
         Some((_, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => Some("has a port"),
-        _ => Some("is no name, address or network"),
+        _ => Some("is not a name, address or network"),
     }
 }
 

@@ -30,9 +30,9 @@ pub(super) fn message(refusal: Refusal, context: &RefusalContext<'_>) -> String 
             request names. Use one whose `workspaces` setting names it."
             .into(),
         Refusal::ProviderUnknown => format!(
-            "The path of {} names no provider that Keyside knows.{} It begins with /{{provider}}/ or \
-             /w/{{workspace}}/{{provider}}/, as in /openai/v1/models; `keyside provider list` shows \
-             the providers.",
+            "The path of {} names no provider that Keyside knows.{} It begins with /{{provider}}/ \
+             or /w/{{workspace}}/{{provider}}/, as in /openai/v1/models; `keyside provider list` \
+             shows the providers.",
             request(context),
             suggestion_text(context)
         ),
@@ -42,16 +42,18 @@ pub(super) fn message(refusal: Refusal, context: &RefusalContext<'_>) -> String 
             path_hint(context),
             suggestion_text(context)
         ),
-        Refusal::BrowserNotAllowed => "Keyside does not answer web pages, and the request has \
-            an Origin, Sec-Fetch-Site or other header that only browsers send. Call it from a program."
+        Refusal::BrowserNotAllowed => "Keyside does not answer web pages, and the request has an \
+            Origin, Sec-Fetch-Site or other header that only browsers send. Call it from a \
+            program."
             .into(),
         Refusal::BrowserNotExcluded => "Keyside does not answer web pages, and under this name a \
-            browser's GET looks like a program's. Send one of the headers Authorization, x-api-key, \
-            api-key, x-goog-api-key (any value will do) or X-Keyside-Workspace; or call localhost."
+            browser's GET looks like a program's. Send one of the headers Authorization, \
+            x-api-key, api-key, x-goog-api-key (any value will do) or X-Keyside-Workspace; or \
+            call localhost."
             .into(),
         Refusal::HostNotAllowed => format!(
-            "The Host header of {}{} is not one of this listener's names. Use localhost, 127.0.0.1 \
-             or [::1], or add the name to `proxy.hosts`.",
+            "The Host header of {}{} is not one of this listener's names. Use localhost, \
+             127.0.0.1 or [::1], or add the name to `proxy.hosts`.",
             request(context),
             host(context)
         ),
@@ -67,26 +69,26 @@ pub(super) fn message(refusal: Refusal, context: &RefusalContext<'_>) -> String 
              provider's `base_url`."
         ),
         Refusal::UpstreamUnreachable(Sent::Perhaps) => format!(
-            "Keyside sent the request to {provider} and got no valid answer: the connection broke \
-             off, or the answer's head was malformed or too large. The provider may have acted on \
-             the request and charged for it; the log says more."
+            "Keyside sent the request to {provider} and got no valid response: the connection was \
+             lost, or the head of the response was malformed or too large. The provider may have \
+             acted on the request and charged for it; see the log."
         ),
         Refusal::UpstreamTls => format!(
-            "The certificate of {provider} could not be verified, so the key was not sent. \
-             Check `base_url`, the clock and the trusted certificates."
+            "The certificate of {provider} could not be verified, so the key was not sent. Check \
+             `base_url`, the clock and the trusted certificates."
         ),
         Refusal::UpstreamTimeout(Wait::Connection) => format!(
-            "Keyside was not connected to {provider} in time. Try again, and check the network; or \
-             raise `proxy.deadlines.connect`."
+            "Keyside could not connect to {provider} in time. Try again, and check the network; \
+             or raise `proxy.deadlines.connect`."
         ),
         Refusal::UpstreamTimeout(Wait::FirstByte) => format!(
-            "{provider} got the request and did not answer in time; it may charge for it all the \
-             same. For slow models raise `proxy.deadlines.first_byte`."
+            "{provider} got the request and did not respond in time; it may still charge for it. \
+             For slow models raise `proxy.deadlines.first_byte`."
         ),
         Refusal::Draining => "Keyside is shutting down. Try again.".into(),
         Refusal::Overloaded => {
-            "Keyside has no room for this request: as many requests or upstream \
-            connections are open as `proxy.limits` allows, in all or for one workspace. Try again."
+            "Keyside has reached a limit of `proxy.limits`: too many requests or upstream \
+             connections are open, in total or for this workspace. Try again."
                 .into()
         }
         Refusal::Credential(denied) => credential_message(denied, provider, context),
@@ -119,16 +121,16 @@ fn suggestion_text(context: &RefusalContext<'_>) -> String {
                 false => allowed_methods(methods),
             };
             format!(
-                "{others} This request belongs to the group \"{name}\", which the settings do not allow. Add it under \
-                 [providers.{id}]: allow = [\"inference\", \"stored\"]."
+                "{others} This request belongs to the group \"{name}\", which the settings do not \
+                 allow. Add it under [providers.{id}]: allow = [\"inference\", \"stored\"]."
             )
         }
         Some(Suggestion::Methods(methods)) => allowed_methods(methods),
         Some(Suggestion::Path(correction)) => did_you_mean(context, correction),
         None if context.provider.is_some() => format!(
-            " Only the routes of its allowed groups are reachable, written plainly; `extra_routes` under \
-             [providers.{id}] adds others. What administers an account, or hands out credentials, does not belong \
-             there."
+            " Only the routes of its allowed groups are forwarded, without escapes or extra \
+             slashes; `extra_routes` under [providers.{id}] adds others. Do not add routes that \
+             administer an account or issue credentials."
         ),
         None => String::new(),
     }
@@ -139,7 +141,7 @@ fn path_hint(context: &RefusalContext<'_>) -> &'static str {
     let path = context.target.as_ref().map_or("", |asked| &asked.path);
     match path {
         doubled if doubled.contains("//") => {
-            " Its path has an empty segment, `//`: the base URL ends with a slash too many."
+            " Its path has an empty segment, `//`: the base URL has an extra slash at its end."
         }
         closed if closed.len() > 1 && closed.ends_with('/') => {
             " Its path ends with a slash, which no route has."
@@ -182,18 +184,19 @@ fn did_you_mean(context: &RefusalContext<'_>, correction: &Correction<'_>) -> St
 fn proxy_message(refusal: Refusal, provider: &str, proxy: &str) -> Option<String> {
     match refusal {
         Refusal::UpstreamUnreachable(Sent::No) => Some(format!(
-            "Keyside could not connect to {provider} through the egress proxy {proxy}. See that the proxy runs and \
-             allows this host, and check its address and password (`egress`, or HTTPS_PROXY in Keyside's \
-             environment); the log says more."
+            "Keyside could not connect to {provider} through the egress proxy {proxy}. Check that \
+             the proxy is running and allows this host, and check its address and password \
+             (`egress`, or HTTPS_PROXY in Keyside's environment); see the log."
         )),
         Refusal::UpstreamTimeout(Wait::Connection) => Some(format!(
-            "Keyside was not connected to {provider} through the egress proxy {proxy} in time. Try again, and check \
-             the proxy; or raise `proxy.deadlines.connect`."
+            "Keyside could not connect to {provider} through the egress proxy {proxy} in time. \
+             Try again, and check the proxy; or raise `proxy.deadlines.connect`."
         )),
         Refusal::UpstreamTls => Some(format!(
-            "The certificate that came for {provider} through the egress proxy {proxy} could not be verified, so the \
-             key was not sent. Through a proxy, certificates are held against public roots and `egress.ca_file`. If \
-             the proxy inspects TLS, name its authority in `egress.ca_file`, or allow `egress.roots = \"system\"`."
+            "The certificate of {provider}, received through the egress proxy {proxy}, could not \
+             be verified, so the key was not sent. Through a proxy, certificates are verified \
+             against public roots and `egress.ca_file`. If the proxy inspects TLS, add its \
+             certificate authority to `egress.ca_file`, or set `egress.roots = \"system\"`."
         )),
         _ => None,
     }
@@ -210,8 +213,8 @@ fn credential_message(denied: Denied, provider: &str, context: &RefusalContext<'
         .unwrap_or_default();
     let key = format!("the {provider} key{labelled} of workspace \"{workspace}\"");
     match denied {
-        Denied::WorkspaceUnknown if context.workspace.is_none() => "What the request names as its \
-            workspace can be none: an id is 1 to 64 of a-z, 0-9 and -. Correct the tag."
+        Denied::WorkspaceUnknown if context.workspace.is_none() => "The workspace in the request \
+            is not a valid id: 1 to 64 of a-z, 0-9 and -. Correct the tag."
             .into(),
         Denied::WorkspaceUnknown => format!(
             "There is no workspace \"{workspace}\". Correct the tag, or create it: keyside \
@@ -229,31 +232,31 @@ fn credential_message(denied: Denied, provider: &str, context: &RefusalContext<'
             )
         }
         Denied::CredentialRevoked => {
-            format!("Credential revoked: {key} was revoked, and stays so. Add a new one.")
+            format!("Credential revoked: {key} was revoked for good. Add a new one.")
         }
         Denied::CredentialExpired => format!("Credential expired: {key} has expired. Rotate it."),
         Denied::LabelUnknown => format!(
-            "Workspace \"{workspace}\" has no {provider} key{labelled}. Correct \
-             X-Keyside-Label, or add the key; keyside key list -w {workspace} -p {id} shows those there are."
+            "Workspace \"{workspace}\" has no {provider} key{labelled}. Correct X-Keyside-Label, \
+             or add the key; keyside key list -w {workspace} -p {id} lists the existing keys."
         ),
-        Denied::EnvironmentNotAllowed => "This listener is pinned to the other environment. Use \
-            a key of its environment, or another listener."
+        Denied::EnvironmentNotAllowed => "This listener is pinned to the other environment. Use a \
+            key of its environment, or another listener."
             .into(),
         Denied::CredentialUndecryptable => format!(
-            "Credential undecryptable: the record of {key} is damaged or was changed. The audit \
-             log says more; add the key anew."
+            "Credential undecryptable: the record of {key} is damaged or was changed. See the \
+             audit log, and add the key again."
         ),
         Denied::SecretGone => format!(
-            "The secret of {key} is not where Keyside's settings say that it is kept, or may not be \
-             read. Put it there, or correct `source` of its [[credential]] table; `/readyz` and the \
-             log name the place."
+            "The secret of {key} does not exist in its configured source, or Keyside may not read \
+             it. Put it there, or correct `source` in its [[credential]] table; `/readyz` and the \
+             log name the source."
         ),
         Denied::SecretAway => format!(
-            "The secret of {key} cannot be read now: where it is kept does not answer. Try again; \
-             `/readyz` and the log say more."
+            "The secret of {key} cannot be read now: its source does not respond. Try again; see \
+             `/readyz` and the log."
         ),
         Denied::StoreUnavailable => {
-            "Keyside's store cannot be reached, or takes no run records. Try again.".into()
+            "Keyside's store is unreachable, or cannot write run records. Try again.".into()
         }
     }
 }
@@ -267,8 +270,8 @@ pub(super) fn remediation(
     let Some(public_url) = links else {
         return match refusal {
             Refusal::Credential(_) => {
-                "Declare the key in a [[credential]] table of this Keyside's \
-                settings, or put its secret where that says that it is."
+                "Declare the key in a [[credential]] table of this Keyside's settings, or put its \
+                 secret into the source that the table names."
                     .into()
             }
             _ => "Correct the client, or the settings of this Keyside.".into(),

@@ -36,10 +36,12 @@ impl AddressPolicy {
     pub(super) fn rejection(self) -> &'static str {
         match self {
             Self::Public | Self::Private => {
-                "private or reserved addresses only; if a private network is meant, set allow_private = true for this provider"
+                "private or reserved addresses only; if a private network is meant, set \
+                 allow_private = true for this provider"
             }
             Self::EgressProxy => {
-                "addresses of a cloud's metadata service only, where no proxy is; check its name"
+                "addresses of a cloud's metadata service only, which cannot be a proxy; check the \
+                 proxy's host name"
             }
         }
     }

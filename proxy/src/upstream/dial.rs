@@ -51,17 +51,19 @@ struct TlsConnectors {
 pub(super) enum ConnectError {
     #[error(transparent)]
     Tcp(#[from] TcpError),
-    #[error("the egress proxy {proxy} opened no connection")]
+    #[error("could not connect through the egress proxy {proxy}")]
     Proxy { proxy: String, source: TunnelError },
-    #[error("the host is no name that a certificate could be for")]
+    #[error("the host is not a valid name for a certificate; correct `base_url`")]
     Name(#[from] InvalidDnsNameError),
-    #[error("TLS could not be agreed on")]
+    #[error("the TLS handshake failed")]
     Tls(#[source] io::Error),
     #[error(
-        "TLS could not be agreed on through the egress proxy {proxy}; an inspecting proxy's authority must be named in egress.ca_file, or be one of the system's with egress.roots = \"system\""
+        "the TLS handshake through the egress proxy {proxy} failed; if the proxy inspects TLS, \
+         add its certificate authority to egress.ca_file, or trust the system's with egress.roots \
+         = \"system\""
     )]
     ProxyTls { proxy: String, source: io::Error },
-    #[error("HTTP could not be agreed on")]
+    #[error("the HTTP handshake failed")]
     Http(#[source] hyper::Error),
     #[error("the connection took too long to open")]
     Timeout(#[from] Elapsed),

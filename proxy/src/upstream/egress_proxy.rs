@@ -61,44 +61,53 @@ pub(super) type Tunnel = Box<dyn ByteStream>;
 /// Why a proxy opened no connection. Each message includes the remedy.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TunnelError {
-    #[error("it cannot be reached; see that it runs, and check its address")]
+    #[error("it cannot be reached; check its address and that it is running")]
     Tcp(#[from] TcpError),
-    #[error("its host is no name that a certificate could be for; use http:// if it speaks no TLS")]
+    #[error("its host is not a valid name for a certificate; use http:// if it does not speak TLS")]
     Name(#[from] InvalidDnsNameError),
     #[error(
-        "TLS with the proxy itself could not be agreed on; its certificate is held against the system's authorities and egress.ca_file, and a proxy that speaks no TLS has an http:// URL"
+        "the TLS handshake with the proxy itself failed; its certificate must be trusted by the \
+         system or by egress.ca_file, and a proxy without TLS needs an http:// URL"
     )]
     Tls(#[source] io::Error),
     #[error(
-        "it does not accept the user and password that it was sent, or was sent none and wants some; check egress.credentials_file, or the proxy's variable"
+        "it rejected the user and password, or requires them and got none; check \
+         egress.credentials_file, or the proxy's variable"
     )]
     Credentials,
     #[error(
-        "it refuses to connect to this host with status {0}; have the host allowed there, or choose another route with this provider's `egress`"
+        "it refuses to connect to this host with status {0}; allow the host in the proxy, or \
+         choose another route with this provider's `egress`"
     )]
     Refused(StatusCode),
     #[error(
-        "it refuses to connect to this host: {0}; have the host allowed there, or choose another route with this provider's `egress`"
+        "it refuses to connect to this host: {0}; allow the host in the proxy, or choose another \
+         route with this provider's `egress`"
     )]
     RefusedSocks(socks5::Reply),
-    #[error("its answer is not the one of an HTTP proxy; check its address and scheme")]
+    #[error("its response is not that of an HTTP proxy; check its address and scheme")]
     Http(#[source] hyper::Error),
     #[error(
-        "the head of its answer is larger than any proxy's should be; check its address and scheme"
+        "the head of its response is larger than a proxy's should be; check its address and scheme"
     )]
     HeadTooLarge,
-    #[error("it sent bytes of its own before the upstream was asked anything")]
+    #[error(
+        "it sent bytes of its own before the upstream could respond; check its address and \
+        scheme"
+    )]
     UnexpectedBytes,
-    #[error("its answer is not the one of a SOCKS5 proxy; check its address and scheme")]
+    #[error("its response is not that of a SOCKS5 proxy; check its address and scheme")]
     NotSocks,
-    #[error("the connection to it broke off before it had connected to the upstream")]
+    #[error("the connection to it was lost before it had connected to the upstream")]
     ConnectionLost(#[source] io::Error),
     #[error(
-        "{0} is a private or reserved address, which no proxy is asked for; set allow_private = true for this provider, or egress = \"direct\""
+        "{0} is a private or reserved address, which Keyside does not request from a proxy; set \
+         allow_private = true for this provider, or egress = \"direct\""
     )]
     Address(IpAddr),
     #[error(
-        "{0} is a cloud's metadata service, which no proxy is asked for; correct this provider's `base_url`, or the endpoint of the key"
+        "{0} is a cloud's metadata service, which Keyside does not request from a proxy; correct \
+         this provider's `base_url`, or the endpoint of the key"
     )]
     Metadata(String),
 }

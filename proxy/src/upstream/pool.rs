@@ -367,6 +367,7 @@ const DEFAULT_IDLE: Duration = Duration::from_secs(4);
 const MAX_IDLE: Duration = Duration::from_secs(60);
 /// An HTTP/2 peer announces with GOAWAY that it will close a connection, so no request is lost.
 const HTTP2_IDLE: Duration = Duration::from_secs(30);
+/// A sweep locks every pool of a host, so it runs once a second and not with each request.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The minimum that RFC 9113 (section 6.5.2) recommends; assumed until the peer's settings arrive.

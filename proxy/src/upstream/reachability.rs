@@ -79,30 +79,31 @@ impl Unreachable {
             cause: error_chain(error),
             remedy: match error {
                 ConnectError::Tcp(TcpError::Resolve { .. }) => {
-                    "Check the host in base_url, and the name servers of this machine; where only a proxy resolves names, set \
-                     egress.proxy to it."
+                    "Check the host in base_url, and the name servers of this machine; if only a \
+                     proxy can resolve names, set egress.proxy to it."
                 }
                 ConnectError::Tcp(TcpError::AddressNotAllowed { .. }) => {
-                    "Check which addresses this machine's name servers give for the host; set allow_private = true for the \
-                     provider only if a private network is meant."
+                    "Check which addresses this machine's name servers give for the host; set \
+                     allow_private = true for the provider only if it is in a private network."
                 }
                 ConnectError::Tcp(TcpError::Connect { .. }) | ConnectError::Timeout(_) => {
-                    "Let this machine connect there (firewall, network policy), or set egress.proxy to the proxy that may."
+                    "Allow connections from this machine (firewall, network policy), or set \
+                     egress.proxy to a proxy that can connect."
                 }
                 ConnectError::Proxy { .. } | ConnectError::ProxyTimeout(_) => {
-                    "Check egress.proxy or the proxy's variable, and what that proxy allows; `keyside check` shows the way of \
-                     each provider."
+                    "Check egress.proxy or the proxy's variable, and which hosts that proxy \
+                     allows; `keyside check` shows the route of each provider."
                 }
                 ConnectError::Name(_) | ConnectError::Tcp(TcpError::Metadata { .. }) => {
                     "Correct the host in base_url."
                 }
                 ConnectError::Tls(_) => {
-                    "Check base_url and this machine's clock and certificates (SSL_CERT_FILE); name an authority of your own in \
-                     egress.ca_file."
+                    "Check base_url and this machine's clock and certificates (SSL_CERT_FILE); \
+                     add your own certificate authority to egress.ca_file."
                 }
                 ConnectError::ProxyTls { .. } => {
-                    "Name the authority of the inspecting proxy in egress.ca_file, or set egress.roots = \"system\" if the \
-                     system has it."
+                    "Add the inspecting proxy's certificate authority to egress.ca_file, or set \
+                     egress.roots = \"system\" if the system trusts it."
                 }
                 ConnectError::Http(_) => "Check that base_url leads to an HTTP server.",
             },

@@ -22,7 +22,8 @@ pub(super) enum TcpError {
     #[error("{host} could not be resolved")]
     Resolve { host: String, source: io::Error },
     #[error(
-        "{host} is a cloud's metadata service, where neither a provider nor a proxy is; correct the setting that names it"
+        "{host} is a cloud's metadata service, which cannot be a provider or a proxy; correct the \
+         setting that names it"
     )]
     Metadata { host: String },
     #[error("{host} resolves to {}", policy.rejection())]

@@ -84,7 +84,7 @@ fn a_value_that_is_no_count_is_unknown() {
     ] {
         let body = format!(r#"{{"usage":{{"prompt_tokens":{value},"completion_tokens":4}}}}"#);
         let expected = match value {
-            // A value is missing: this is no JSON, and nothing behind it is read.
+            // A value is missing: this is not JSON, and nothing after it is read.
             "" => UNKNOWN,
             _ => [None, Some(4), None, None, None],
         };

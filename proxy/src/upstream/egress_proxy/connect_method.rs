@@ -139,9 +139,9 @@ mod tests {
             ),
             ("HTTP/1.1 502 No\r\n\r\n", "502"),
             ("HTTP/1.1 200 OK\r\n\r\nearly", "bytes of its own"),
-            ("SSH-2.0-OpenSSH_9.2\r\n", "not the one of an HTTP proxy"),
-            ("HTTP/1.1 200 OK\r\n", "not the one of an HTTP proxy"),
-            ("", "not the one of an HTTP proxy"),
+            ("SSH-2.0-OpenSSH_9.2\r\n", "not that of an HTTP proxy"),
+            ("HTTP/1.1 200 OK\r\n", "not that of an HTTP proxy"),
+            ("", "not that of an HTTP proxy"),
             (huge.as_str(), "larger than"),
         ] {
             let (opened, _) = answered(answer.as_bytes()).await;

@@ -17,7 +17,7 @@ pub enum CredentialsError {
     #[error("expected user:password on one line")]
     Form,
     /// RFC 1929 allows no more than 255 bytes each, and no proxy's are longer.
-    #[error("the user and the password may have 255 bytes each")]
+    #[error("the user and the password may have at most 255 bytes each")]
     Length,
 }
 

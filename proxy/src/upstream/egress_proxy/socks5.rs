@@ -27,7 +27,7 @@ impl fmt::Display for Reply {
             6 => "time to live expired",
             7 => "command not supported",
             8 => "address type not supported",
-            _ => "a reason that SOCKS5 does not know",
+            _ => "an unknown reply code",
         })
     }
 }
@@ -195,20 +195,16 @@ mod tests {
             (None, &[&[5, 0xff]], "user and password"),
             (Some("me:pw"), &[&[5, 2], &[1, 1]], "user and password"),
             // The proxy chose a method that was not offered.
-            (None, &[&[5, 2]], "not the one of a SOCKS5 proxy"),
-            (None, &[b"HTTP/1.1 400"], "not the one of a SOCKS5 proxy"),
+            (None, &[&[5, 2]], "not that of a SOCKS5 proxy"),
+            (None, &[b"HTTP/1.1 400"], "not that of a SOCKS5 proxy"),
             (
                 None,
                 &[NO_PASSWORD, &[5, 2, 0, 1, 0, 0, 0, 0, 0, 0]],
                 "not allowed by its rules",
             ),
-            (
-                None,
-                &[NO_PASSWORD, &[5, 0, 0, 9]],
-                "not the one of a SOCKS5",
-            ),
-            (None, &[NO_PASSWORD, &CONNECTED[..7]], "broke off"),
-            (None, &[], "broke off"),
+            (None, &[NO_PASSWORD, &[5, 0, 0, 9]], "not that of a SOCKS5"),
+            (None, &[NO_PASSWORD, &CONNECTED[..7]], "was lost"),
+            (None, &[], "was lost"),
         ];
         for (credentials, answers, expected) in cases {
             let (opened, ..) = answered("https://api.test", credentials, answers).await;
