@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_peer_of_a_tcp_connection_reads_shows() {
+    fn reading_at_one_end_of_a_tcp_connection_is_visible_at_the_other() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let reader = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (writer, _) = listener.accept().unwrap();
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_peer_of_a_unix_socket_reads_shows() {
+    fn reading_at_one_end_of_a_unix_socket_is_visible_at_the_other() {
         let (writer, reader) = UnixStream::pair().unwrap();
         writer.set_nonblocking(true).unwrap();
         check_reading_shows(writer, reader);

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_hears_of_leaving_and_of_nothing_before() {
+    async fn a_connection_is_woken_by_a_shutdown_and_by_nothing_before() {
         let (drain, task) = (Drain::default(), Arc::<WakeCounter>::default());
         let waker = Waker::from(task.clone());
         let mut begun = pin!(drain.begun());

@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_let_through_at_once_the_rules_let_through() {
+    fn the_fields_known_as_safe_are_allowed_by_the_rules() {
         let credentials = Catalogue::builtin().credential_names();
         let stainless = ["lang", "package-version", "os", "runtime", "retry-count"];
         let stainless = stainless.map(|last| format!("x-stainless-{last}"));
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_leaves_under_another_spelling() {
+    fn nothing_is_forwarded_under_another_spelling() {
         for name in [
             "X_Api_Key",
             "X-Goog_Api-Key",
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_sdk_sends_leaves() {
+    fn headers_of_sdks_are_forwarded() {
         for name in [
             "Accept",
             "Anthropic-Beta",

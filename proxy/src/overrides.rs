@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_that_name_another_target_are_known() {
+    fn fields_that_name_another_target_are_recognised() {
         for name in [
             "X-HTTP-Method-Override",
             "X_HTTP_Method_Override",
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_that_name_another_target_are_known() {
+    fn parameters_that_name_another_target_are_recognised() {
         for name in [
             "_method",
             "$method",
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_resembles_them_is_not_taken_for_one() {
+    fn similar_names_are_not_taken_for_overrides() {
         for name in [
             "Accept",
             "Content-Type",

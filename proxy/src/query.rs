@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_that_carry_a_credential_do_not_leave() {
+    fn parameters_that_carry_a_credential_are_removed() {
         check("key=AIza&alt=sse", "alt=sse");
         check("alt=sse&KEY=x", "alt=sse");
         check("%6bey=x&alt=sse", "alt=sse");
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_that_name_another_method_do_not_leave() {
+    fn parameters_that_name_another_method_are_removed() {
         check("$httpMethod=DELETE&alt=sse", "alt=sse");
         check("a=1;_method=DELETE", "a=1");
     }
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_leaves_byte_for_byte() {
+    fn everything_else_is_forwarded_byte_for_byte() {
         for query in [
             "api-version=2024-10-21",
             "monkey=1&keyed",

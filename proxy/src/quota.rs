@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_back_can_be_taken_again() {
+    fn a_released_permit_can_be_acquired_again() {
         let quota = Quota::new(4);
         for _ in 0..10 {
             assert_eq!(take_all(&quota, "one").len(), 2);
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_place_goes_to_one() {
+    fn a_single_permit_goes_to_one_workspace() {
         let quota = Quota::new(1);
         let first = take_all(&quota, "one");
         assert_eq!((first.len(), take_all(&quota, "two").len()), (1, 0));

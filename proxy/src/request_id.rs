@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_are_alike() {
+    fn no_two_ids_are_equal() {
         assert_ne!(RequestId::next().as_str(), RequestId::next().as_str());
     }
 }

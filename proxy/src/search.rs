@@ -57,7 +57,7 @@ mod tests {
     use super::{Anchor, partial_at_end};
 
     #[test]
-    fn the_longest_beginning_of_the_needle_counts() {
+    fn the_longest_prefix_of_the_needle_counts() {
         for (haystack, needle, expected) in [
             ("", "abc", 0),
             ("xyz", "abc", 0),

@@ -169,7 +169,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_timer_wakes_the_task_that_asked_last() {
+    async fn a_timer_wakes_the_task_that_polled_last() {
         let (mut timer, deadline) = (Timer::default(), Instant::now() + Duration::from_secs(1));
         let (first, second) = (Arc::<WakeCounter>::default(), Arc::<WakeCounter>::default());
         for task in [&first, &first, &second, &second] {
@@ -187,7 +187,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_timer_that_is_kept_wakes_its_task_again_and_again() {
+    async fn wake_within_wakes_its_task_every_time() {
         let mut timer = Timer::default();
         for times in 1..4 {
             let task = Arc::<WakeCounter>::default();
@@ -202,7 +202,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_timer_that_was_set_for_later_is_kept_in_time() {
+    async fn wake_within_moves_a_later_deadline_forward() {
         let mut timer = Timer::default();
         let task = Arc::<WakeCounter>::default();
         let waker = Waker::from(task.clone());
@@ -217,7 +217,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_timer_that_was_ready_waits_for_another_deadline() {
+    async fn a_timer_that_has_fired_waits_for_another_deadline() {
         let (mut timer, start) = (Timer::default(), Instant::now());
         for seconds in [1, 3, 2, 4] {
             let deadline = start + Duration::from_secs(seconds);
@@ -228,7 +228,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_timer_asked_by_a_task_that_has_spent_its_budget_still_fires() {
+    async fn a_timer_polled_by_a_task_without_coop_budget_still_fires() {
         let (mut timer, start) = (Timer::default(), Instant::now());
         let deadline = start + Duration::from_secs(1);
         let mut spent = false;
@@ -244,7 +244,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
-    async fn a_word_reaches_the_task_that_asked_last() {
+    async fn a_one_shot_event_wakes_the_task_that_polled_last() {
         let (give, fired) = tokio::sync::oneshot::channel::<()>();
         let mut one_shot = OneShot::new(Box::pin(async move { fired.await.unwrap() }));
         let (first, second) = (Arc::<WakeCounter>::default(), Arc::<WakeCounter>::default());

@@ -27,7 +27,7 @@ fn head(target: &str, fields: &[(&str, &str)]) -> Parts {
 }
 
 #[test]
-fn only_our_names_are_a_host() {
+fn only_the_listeners_names_are_accepted_as_host() {
     for (host, expected) in [
         ("127.0.0.1:7380", Ok(())),
         ("LOCALHOST", Ok(())),
@@ -52,7 +52,7 @@ fn only_our_names_are_a_host() {
 }
 
 #[test]
-fn a_unix_socket_asks_no_host_but_still_for_one() {
+fn a_unix_socket_accepts_any_host_but_requires_one() {
     let policy = policy(&[], true);
     assert_eq!(
         policy.recognise(&head("/", &[("host", "anything.example")])),
@@ -67,7 +67,7 @@ fn a_unix_socket_asks_no_host_but_still_for_one() {
 }
 
 #[test]
-fn a_browser_is_told_by_what_only_browsers_send() {
+fn a_browser_is_recognised_by_headers_that_only_browsers_send() {
     for field in [
         ("origin", "null"),
         ("origin", "http://127.0.0.1:7380"),
@@ -88,7 +88,7 @@ fn a_browser_is_told_by_what_only_browsers_send() {
 }
 
 #[test]
-fn under_a_name_that_is_not_loopback_a_get_has_to_rule_a_page_out() {
+fn under_a_name_that_is_not_loopback_a_get_must_exclude_a_page() {
     let mut policy = policy(&[], false);
     let names = ["keyside.internal", "10.1.2.3", "[fd12::1]", "127.0.0.2"];
     policy.hosts = policy
@@ -154,7 +154,7 @@ fn a_name_with_a_dot_at_its_end_is_another_name() {
 }
 
 #[test]
-fn on_a_unix_socket_no_page_has_to_be_ruled_out() {
+fn on_a_unix_socket_no_page_has_to_be_excluded() {
     let head = head("/openai/v1/models", &[("host", "keyside")]);
     assert_eq!(policy(&[], true).recognise(&head), Ok(()));
 }
@@ -225,7 +225,7 @@ fn the_workspace_comes_from_header_path_or_listener_and_from_one_only() {
 }
 
 #[test]
-fn a_header_of_ours_comes_once_and_readable() {
+fn a_keyside_header_may_occur_once_and_must_be_readable() {
     for fields in [
         &[("x-keyside-workspace", "a"), ("x-keyside-workspace", "a")][..],
         &[("x-keyside-workspace", "caf\u{e9}")],

@@ -40,7 +40,7 @@ async fn closed_after(socket: &mut DeadlineStream<DuplexStream>, since: Instant)
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_says_nothing_is_closed_at_the_header_deadline() {
+async fn a_client_that_sends_nothing_is_closed_at_the_header_deadline() {
     let (_client, _, mut socket) = connection();
     assert_eq!(closed_after(&mut socket, Instant::now()).await, 10);
 }
@@ -62,7 +62,7 @@ async fn dripping_bytes_do_not_extend_the_header_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn between_requests_the_idle_time_counts_and_a_first_byte_starts_a_head() {
+async fn between_requests_the_idle_deadline_applies_until_the_first_byte_of_a_head() {
     let (mut client, activity, mut socket) = connection();
     drop(activity.begin(false));
     let start = Instant::now();
@@ -78,7 +78,7 @@ async fn between_requests_the_idle_time_counts_and_a_first_byte_starts_a_head() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_on_its_way_has_no_read_deadline() {
+async fn a_response_in_flight_has_no_read_deadline() {
     let (_client, activity, mut socket) = connection();
     let _in_flight = activity.begin(false);
     let mut byte = [0; 1];
@@ -87,7 +87,7 @@ async fn an_answer_on_its_way_has_no_read_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_takes_nothing_is_closed() {
+async fn a_client_that_reads_nothing_is_closed() {
     let (_client, activity, mut socket) = connection();
     let _in_flight = activity.begin(false);
     let start = Instant::now();
@@ -133,7 +133,7 @@ async fn a_client_that_acknowledges_a_little_now_and_then_is_not_closed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_acknowledges_nothing_is_closed_however_often_it_is_looked_at() {
+async fn a_client_that_acknowledges_nothing_is_closed_however_often_it_is_checked() {
     let (_client, _in_flight, mut socket) = watched();
     let start = Instant::now();
     let error = socket.write_all(&[0; 64]).await.unwrap_err();
@@ -142,7 +142,7 @@ async fn a_client_that_acknowledges_nothing_is_closed_however_often_it_is_looked
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_is_in_flight_until_its_answer_has_left() {
+async fn a_request_is_in_flight_until_its_response_is_written() {
     let (_client, server) = duplex(16);
     let drain = Drain::default();
     let activity = Activity::new(drain.clone(), permit());
@@ -182,7 +182,7 @@ fn last_request() -> http::Request<()> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_end_is_kept_back_while_the_last_request_is_answered() {
+async fn the_end_is_hidden_while_the_last_request_is_answered() {
     let (client, activity, mut socket) = connection();
     let in_flight = activity.receive(&last_request());
     drop(client);
@@ -195,7 +195,7 @@ async fn an_end_is_kept_back_while_the_last_request_is_answered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_end_is_kept_back_for_no_other_request() {
+async fn the_end_is_not_hidden_for_any_other_request() {
     let (client, activity, mut socket) = connection();
     let _in_flight = activity.begin(false);
     drop(client);

@@ -70,7 +70,7 @@ fn the_first_variable_that_is_set_names_the_proxy() {
 }
 
 #[test]
-fn a_variable_that_names_no_proxy_is_told_by_its_name_alone() {
+fn an_invalid_proxy_variable_is_reported_by_name_without_its_value() {
     let environment = settings(&[]);
     let direct = settings(&[("KEYSIDE_EGRESS__PROXY", "direct")]);
     for value in [
@@ -91,7 +91,7 @@ fn a_variable_that_names_no_proxy_is_told_by_its_name_alone() {
 }
 
 #[test]
-fn what_no_proxy_exempts_goes_directly() {
+fn hosts_that_no_proxy_exempts_are_reached_directly() {
     let settings = settings(&[]);
     for (exempt, base, is_exempt) in [
         ("example.com", "https://example.com", true),
@@ -116,7 +116,7 @@ fn what_no_proxy_exempts_goes_directly() {
 }
 
 #[test]
-fn an_entry_of_no_proxy_that_exempts_nothing_is_told_by_its_place() {
+fn a_no_proxy_entry_that_matches_nothing_is_reported_by_its_position() {
     let warnings = |list: &str| {
         let environment = [("HTTPS_PROXY", "http://proxy.example"), ("NO_PROXY", list)];
         ProxyVariables::with(&environment).warnings()
@@ -242,7 +242,7 @@ fn a_password_goes_to_the_proxy_that_it_is_for_and_is_never_shown() {
 }
 
 #[test]
-fn an_authority_that_cannot_be_read_is_named() {
+fn an_unreadable_ca_file_is_named_in_the_error() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("authority.pem");
     let settings = settings(&[("KEYSIDE_EGRESS__CA_FILE", file.to_str().unwrap())]);

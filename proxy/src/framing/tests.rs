@@ -25,7 +25,7 @@ fn check(bytes: &[u8]) -> Result<(), FramingError> {
 }
 
 #[test]
-fn a_head_before_a_malformed_body_is_whole() {
+fn a_head_before_a_malformed_body_is_complete() {
     let head = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
     let found = framing().check(&[&head[..], b"5;\r\n"].concat());
     assert_eq!(found, Err((FramingError::Chunk, head.len())));
@@ -82,21 +82,21 @@ fn chunks_that_two_servers_could_read_differently_are_refused() {
 }
 
 #[test]
-fn bodies_with_a_length_are_not_looked_into() {
+fn bodies_with_a_length_are_not_checked() {
     let request =
         "POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n0\r\n\n;;;\r\nGET / HTTP/1.1\r\n\r\n";
     assert_eq!(check(request.as_bytes()), Ok(()));
 }
 
 #[test]
-fn a_request_behind_one_with_a_length_is_looked_into() {
+fn a_request_after_one_with_a_length_is_checked() {
     let request = "POST / HTTP/1.1\nContent-Length: 2\n\n{}POST / HTTP/1.1\r\n\
                    Transfer-Encoding: chunked\r\n\r\n0\r\n\n";
     assert_eq!(check(request.as_bytes()), Err(FramingError::Chunk));
 }
 
 #[test]
-fn a_tunnel_is_not_looked_into() {
+fn a_tunnel_is_not_checked() {
     let mut framing = framing();
     framing.stop();
     let bytes = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\n";
@@ -219,7 +219,7 @@ fn http2_trailers_that_were_sent_before_pass() {
 }
 
 #[test]
-fn http2_pseudo_header_fields_are_known_by_their_index() {
+fn http2_pseudo_header_fields_are_recognised_by_index() {
     let before = [kept(b":path", b"/a"), kept(b"x-sum", b"1")].concat();
     for block in [
         &[0xbf][..],
@@ -254,7 +254,7 @@ fn http2_entries_are_counted_from_the_newest() {
 }
 
 #[test]
-fn http2_heads_that_h2_does_not_read_are_refused() {
+fn http2_heads_that_h2_does_not_decode_are_refused() {
     let depending = |on: u32| {
         let priority = [&on.to_be_bytes()[..], &[16], &[0x83, 0x86, 0x84]].concat();
         http2(&[frame(1, 0x5 | 0x20, 3, &priority)])

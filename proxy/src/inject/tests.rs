@@ -91,7 +91,7 @@ fn a_nominated_header_goes_and_the_injected_one_stays() {
 }
 
 #[test]
-fn nothing_of_the_runners_network_or_of_ours_leaves() {
+fn nothing_of_the_runners_network_and_no_keyside_header_is_forwarded() {
     let names = [
         "x-forwarded-for",
         "x-forwarded-host",

@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_cut_anywhere_decodes_as_the_whole() {
+    fn text_that_is_cut_anywhere_decodes_like_the_whole() {
         // RFC 4648 section 10, and every letter of the alphabet.
         let all = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         let bytes = [

@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_be_a_key_is_not_shown() {
+    fn text_that_may_be_a_key_is_not_shown() {
         let catalogue = Catalogue::builtin();
         for (asked, expected) in [
             ("/v1/mesages", "/v1/mesages"),

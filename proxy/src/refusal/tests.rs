@@ -31,7 +31,7 @@ fn every_shape_carries_code_remediation_and_request_id() {
 }
 
 #[test]
-fn each_provider_hears_its_own_error() {
+fn each_provider_has_its_own_error_shape() {
     let missing = Refusal::Credential(credentials::Refusal::CredentialMissing);
     let openai = body_of(missing, "openai");
     assert_eq!(openai["error"]["type"], "authentication_error");

@@ -79,7 +79,7 @@ fn a_secret_is_masked_in_every_form_that_escapes_some_of_it() {
 }
 
 #[test]
-fn escapes_of_other_text_are_passed_on_as_they_are() {
+fn escapes_of_other_text_pass_unchanged() {
     let plain = "sk-aaskb1";
     for body in [
         r#"{"delta":"sk-\n\u2019%20\"a\\n&amp; sk%2Daask"}"#,
@@ -197,7 +197,7 @@ fn a_secret_that_can_be_read_in_several_ways_is_masked_alike_at_every_cut() {
 }
 
 #[test]
-fn a_secret_of_backslashes_alone_costs_no_more_than_others() {
+fn a_secret_of_backslashes_only_costs_no_more_than_others() {
     let body = "\\".repeat(4_000);
     let out = through(scrub(&"\\".repeat(40)), &[body.as_bytes()]);
     assert_eq!(out.len(), body.len());
@@ -218,7 +218,7 @@ fn a_chunk_without_the_secret_is_passed_on_as_it_is() {
 }
 
 #[test]
-fn nothing_waits_but_what_may_become_the_secret() {
+fn only_a_possible_beginning_of_the_secret_is_held_back() {
     for (chunk, waits) in [
         ("as an", 0),
         ("as a c", 1),
@@ -241,7 +241,7 @@ fn nothing_waits_but_what_may_become_the_secret() {
 }
 
 #[test]
-fn what_is_released_early_is_searched_on() {
+fn bytes_that_are_released_early_are_still_searched() {
     let plain = "canary-0123456789";
     for cut in 1..plain.len() {
         for (end, masked) in [(&plain[cut..], true), ("and so on", false)] {
@@ -296,7 +296,7 @@ fn a_header_that_echoes_the_secret_is_masked() {
 }
 
 #[test]
-fn a_header_that_is_named_by_the_secret_is_dropped() {
+fn a_header_whose_name_contains_the_secret_is_removed() {
     for name in [
         "sk-Proj-0123456789",
         "X-sk-proj-0123456789-Echo",

@@ -10,7 +10,7 @@ fn suggest<'a>(provider: &'a Provider, method: &Method, path: &str) -> Option<Su
 }
 
 #[test]
-fn a_wrong_beginning_leads_to_the_base_url() {
+fn a_wrong_path_prefix_suggests_the_right_base_url() {
     let catalogue = Catalogue::builtin();
     for (provider, asked, path, suffix, variable) in [
         (
@@ -98,7 +98,7 @@ fn a_wrong_beginning_leads_to_the_base_url() {
 }
 
 #[test]
-fn what_is_refused_on_purpose_leads_to_nothing_that_only_ends_like_it() {
+fn a_route_that_is_refused_on_purpose_suggests_no_route_with_the_same_ending() {
     let catalogue = Catalogue::builtin();
     let openai = catalogue.get("openai").unwrap();
     for path in [
@@ -175,7 +175,7 @@ fn a_missing_or_misspelt_provider_is_found() {
 }
 
 #[test]
-fn base_paths_are_what_routes_begin_with() {
+fn a_base_path_is_a_prefix_of_some_route() {
     let catalogue = Catalogue::builtin();
     let anthropic = catalogue.get("anthropic").unwrap();
     for (path, expected) in [

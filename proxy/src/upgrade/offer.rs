@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upstream_may_agree_to_what_it_was_offered_and_to_nothing_else() {
+    fn an_upstream_may_accept_only_extensions_it_was_offered() {
         let client = with(&["permessage-deflate; client_max_window_bits, x-a", "X-B"]);
         for (answer, offered) in [
             (&[][..], true),

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_private_network_is_reached_where_that_is_meant_and_nothing_else_beside_it() {
+    fn the_private_policy_allows_private_networks_and_nothing_else_reserved() {
         for (address, expected) in [
             ("104.18.7.192", true),
             ("10.0.0.1", true),

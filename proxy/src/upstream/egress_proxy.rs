@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_proxy_is_asked_for_no_metadata_service_and_no_private_address() {
+    fn no_metadata_service_and_no_private_address_is_requested_from_a_proxy() {
         for host in [
             "metadata.google.internal",
             "Instance-Data",

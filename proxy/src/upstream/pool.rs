@@ -384,7 +384,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_lies_idle_for_less_than_its_peer_keeps_it() {
+    fn a_connection_is_kept_idle_for_less_than_its_peer_keeps_it() {
         for (keep_alive, milliseconds) in [
             ("timeout=5", 4_000),
             ("timeout=75, max=100", 60_000),

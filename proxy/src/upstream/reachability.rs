@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_failed_is_told_with_its_causes_and_a_remedy_of_its_own() {
+    fn each_error_is_reported_with_its_causes_and_its_own_remedy() {
         let resolve = ConnectError::Tcp(TcpError::Resolve {
             host: "api.example".into(),
             source: io::Error::other("no such name"),

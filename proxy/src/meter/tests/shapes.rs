@@ -233,7 +233,7 @@ const SHAPES: &[(&str, Figures)] = &[
 ];
 
 #[test]
-fn each_shape_comes_to_what_its_provider_bills() {
+fn each_recorded_response_leads_to_the_counts_that_its_provider_bills() {
     for (name, expected) in SHAPES {
         let (_, form) = name.rsplit_once('.').expect("a form");
         let recorded = fs::read(folder().join(name)).expect("a shape");
@@ -251,7 +251,7 @@ fn each_shape_comes_to_what_its_provider_bills() {
 }
 
 #[test]
-fn every_shape_and_every_provider_is_looked_at() {
+fn every_recorded_response_and_every_provider_is_tested() {
     let files = fs::read_dir(folder()).expect("the shapes");
     let files = files.map(|file| file.expect("a file").file_name().into_string());
     let files: BTreeSet<String> = files.map(|name| name.expect("a plain name")).collect();

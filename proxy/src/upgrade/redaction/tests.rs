@@ -85,7 +85,7 @@ fn a_secret_is_masked_wherever_frames_and_reads_cut_it() {
 }
 
 #[test]
-fn what_only_begins_like_a_secret_comes_unchanged_and_within_its_message() {
+fn text_that_only_begins_like_a_secret_passes_unchanged_within_its_message() {
     let begun = &SECRET[..9];
     let sent = [
         fragments(&["a ", begun, "", begun]),
@@ -130,7 +130,7 @@ fn a_control_frame_between_fragments_does_not_wait() {
 }
 
 #[test]
-fn a_message_waits_for_no_more_than_its_next_fragment_tells() {
+fn a_message_waits_only_until_the_next_fragment_decides() {
     let (begun, rest) = SECRET.split_at(8);
     let pieces = [
         frame(0x01, &format!("one {begun}")),
@@ -151,7 +151,7 @@ fn a_message_waits_for_no_more_than_its_next_fragment_tells() {
 }
 
 #[test]
-fn empty_fragments_without_end_are_not_kept_without_end() {
+fn endless_empty_fragments_do_not_accumulate() {
     let mut sent = frame(0x01, &SECRET[..10]);
     for _ in 0..10_000 {
         sent.extend_from_slice(&frame(0x00, ""));
@@ -163,7 +163,7 @@ fn empty_fragments_without_end_are_not_kept_without_end() {
 }
 
 #[test]
-fn a_compressed_message_passes_unread_and_the_next_is_read() {
+fn a_compressed_message_passes_unchecked_and_the_next_is_checked() {
     let sent = [
         frame(0x41, SECRET),
         frame(0x80, SECRET),

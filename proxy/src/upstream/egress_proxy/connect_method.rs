@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_host_is_asked_for_by_name_and_port_and_nothing_else_is_said() {
+    async fn the_request_names_host_and_port_and_contains_nothing_else() {
         let (opened, asked) = answered(b"HTTP/1.0 200 Connection established\r\n\r\n").await;
         assert!(opened.is_ok());
         let mut lines: Vec<_> = asked.lines().collect();
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_refusal_is_told_from_the_others() {
+    async fn each_kind_of_refusal_has_its_own_message() {
         let huge = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(64 * 1024));
         for (answer, expected) in [
             ("HTTP/1.1 407 Who\r\n\r\n", "user and password"),

@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_proxy_gets_the_name_and_nothing_behind_its_answer_is_taken() {
+    async fn the_proxy_gets_the_name_and_no_byte_after_its_reply_is_read() {
         let answers: [&[u8]; 3] = [NO_PASSWORD, CONNECTED, b"next"];
         let (opened, said, left) = answered("https://api.test", None, &answers).await;
         assert!(opened.is_ok());
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn addresses_and_a_password_are_said_as_the_rfcs_have_it() {
+    async fn addresses_and_a_password_are_encoded_as_in_the_rfcs() {
         let answers: [&[u8]; 3] = [&[5, 2], &[1, 0], CONNECTED];
         let (opened, said, _) = answered("https://192.0.2.1:1", Some("me:pw"), &answers).await;
         assert!(opened.is_ok());
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_refusal_is_told_from_the_others() {
+    async fn each_kind_of_refusal_has_its_own_message() {
         type Case<'a> = (Option<&'a str>, &'a [&'a [u8]], &'a str);
         let cases: [Case<'_>; 8] = [
             (None, &[&[5, 0xff]], "user and password"),
