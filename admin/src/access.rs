@@ -13,8 +13,8 @@ use axum::{
 };
 use http::{Extensions, HeaderMap, header, request::Parts};
 use keyside_credentials::{
-    Access, Act, ActorId, ChangeError, Credential, CredentialId, Denial, Permission, Principal,
-    Registry, Scope, Token, Workspace, WorkspaceId,
+    Access, Act, ActorId, ChangeError, Credential, CredentialId, Denial, Listed, Permission,
+    Principal, Registry, Scope, Token, Workspace, WorkspaceId,
 };
 
 use crate::{
@@ -136,11 +136,19 @@ impl Caller {
     }
 
     /// The credential that a path names. An id that cannot be one leads to the same answer as one that is not there.
-    pub(crate) fn credential(&self, registry: &Registry, id: &str) -> Result<Credential, Problem> {
+    pub(crate) fn listed(&self, registry: &Registry, id: &str) -> Result<Listed, Problem> {
         let id: Option<CredentialId> = id.parse().ok();
-        id.and_then(|id| registry.credential(&id))
-            .filter(|credential| self.scope().holds(&credential.workspace))
+        id.and_then(|id| registry.find(&id))
+            .filter(|listed| self.scope().holds(listed.workspace()))
             .ok_or_else(|| self.absent(Problem::credential_unknown()))
+    }
+
+    /// The same for what takes a record that can be read: of one that is lost nothing can be used or changed.
+    pub(crate) fn credential(&self, registry: &Registry, id: &str) -> Result<Credential, Problem> {
+        match self.listed(registry, id)? {
+            Listed::Known(credential) => Ok(*credential),
+            Listed::Lost(_) => Err(ChangeError::Damaged.into()),
+        }
     }
 
     /// The token that a path names.

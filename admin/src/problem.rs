@@ -283,7 +283,18 @@ impl From<ChangeError> for Problem {
             ChangeError::Damaged => Self::new(
                 Kind::RecordDamaged,
                 said,
-                "Restore the data folder from a backup, or store the key again under a new label.",
+                "Restore the data folder from a backup, or store the key again under a new label. Where the whole workspace is \
+                 damaged, it can also be erased (DELETE /api/workspaces/{id}) and made again.",
+            ),
+            ChangeError::ChainDamaged(_) => Self::new(
+                Kind::RecordDamaged,
+                said,
+                "Choose another id, put back the newest copy of the whole data folder, or restore a backup. Nothing was changed.",
+            ),
+            ChangeError::HeadInTheWay { .. } => Self::new(
+                Kind::RecordDamaged,
+                said,
+                "Move that file away and send the request again, or choose another id. Nothing was changed.",
             ),
             ChangeError::MasterKeyFixed(_) => Self::new(
                 Kind::MasterKeyFixed,

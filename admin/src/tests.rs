@@ -8,6 +8,7 @@ mod bounds;
 mod browsers;
 mod changing;
 mod creating;
+mod damaged;
 mod exchange;
 mod failing;
 mod guide;
@@ -55,7 +56,7 @@ struct Api {
     token: String,
     log: Arc<FailingLog>,
     provider: Arc<Provider>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 struct Answer {
@@ -75,8 +76,17 @@ impl Api {
     }
 
     async fn with(requests_per_second: NonZeroU32) -> Self {
-        let log = Arc::new(FailingLog::default());
         let folder = tempfile::tempdir().unwrap();
+        Self::over(Arc::default(), folder, requests_per_second).await
+    }
+
+    /// What a restart makes of what is stored.
+    async fn reopened(self) -> Self {
+        let Self { log, folder, .. } = self;
+        Self::over(log, folder, NonZeroU32::new(1_000).unwrap()).await
+    }
+
+    async fn over(log: Arc<FailingLog>, folder: TempDir, requests_per_second: NonZeroU32) -> Self {
         let keyring = folder.path().join("keyring");
         let kms = KmsSource::Local(LocalKms {
             master_key: MasterKeySource::Generated(folder.path().join("master-key")),
@@ -108,7 +118,7 @@ impl Api {
             token: token.trim().to_owned(),
             log,
             provider,
-            _folder: folder,
+            folder,
         }
     }
 

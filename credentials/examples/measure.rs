@@ -3,22 +3,18 @@
 //!
 //! `cargo run --release -p keyside-credentials --example measure -- [workspaces] [credentials a workspace]`
 
-use std::{
-    error::Error,
-    hint::black_box,
-    path::Path,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+#[path = "support/installation.rs"]
+mod installation;
 
-use keyside_config::{Catalogue, CredentialRules, EnvironmentPin, LocalKms, MasterKeySource};
+use std::{error::Error, hint::black_box, sync::Arc, time::Instant};
+
+use keyside_config::EnvironmentPin;
 use keyside_credentials::{
-    Act, ActorId, Ask, Clock, Environment, Kms, KmsSource, NewCredential, NewWorkspace,
-    OpenOptions, Registry, Secret, SystemClock,
+    Ask, Clock, NewWorkspace, Registry, SystemClock,
     runs::{Run, Tokens, Used},
 };
-use keyside_sled::EmbeddedStore;
-use nix::sys::resource::{UsageWho, getrusage};
+
+use self::installation::{by, close, new_credential, open, processor_time};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -59,14 +55,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
 /// What concerns everything there is.
 async fn whole(registry: &Registry) -> Result<(), Box<dyn Error>> {
     let began = Instant::now();
-    let rotated = registry.rotate_master_key(&by()?).await?;
+    let rotated = registry.rotate_master_key(&by()).await?;
     println!(
         "wrapped {} keys with a new master key in {:?}",
         rotated.keys,
         began.elapsed()
     );
     let (began, mut bytes) = (Instant::now(), 0);
-    let mut backup = registry.backup(&by()?).await?;
+    let mut backup = registry.backup(&by()).await?;
     let begun = began.elapsed();
     while let Some(piece) = backup.next().await {
         bytes += piece?.len();
@@ -78,48 +74,13 @@ async fn whole(registry: &Registry) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn by() -> Result<Act, Box<dyn Error>> {
-    Ok(Act {
-        actor: "tok_measure".parse::<ActorId>()?,
-        request_id: "req".to_owned(),
-    })
-}
-
-async fn open(folder: &Path) -> Result<(Arc<EmbeddedStore>, Arc<Registry>), Box<dyn Error>> {
-    let began = Instant::now();
-    let store = EmbeddedStore::open(&folder.join("store")).await?;
-    println!("  of it the store: {:?}", began.elapsed());
-    let keyring = folder.join("keyring");
-    let settings = KmsSource::Local(LocalKms {
-        master_key: MasterKeySource::Generated(folder.join("master-key")),
-        previous_master_key: None,
-    });
-    let registry = Registry::open(OpenOptions {
-        backend: store.backend(),
-        kms: Kms::open(&settings, &keyring)?,
-        keyring,
-        catalogue: Arc::new(Catalogue::builtin()),
-        rules: CredentialRules { expiring_days: 30 },
-        clock: Arc::new(SystemClock),
-    })
-    .await?;
-    Ok((store, registry))
-}
-
-async fn close(registry: Arc<Registry>, store: Arc<EmbeddedStore>) {
-    registry.runs().flush().await;
-    drop(registry);
-    while Arc::strong_count(&store) > 1 {
-        tokio::task::yield_now().await;
-    }
-}
-
+/// Workspaces side by side: their chains are committed to independently.
 async fn fill(
     registry: &Arc<Registry>,
     workspaces: usize,
     credentials: usize,
 ) -> Result<(), Box<dyn Error>> {
-    let by = by()?;
+    let by = by();
     let mut filling = tokio::task::JoinSet::new();
     for workspace in 0..workspaces {
         let (registry, by) = (registry.clone(), by.clone());
@@ -149,24 +110,6 @@ async fn fill(
         filled??;
     }
     Ok(())
-}
-
-fn new_credential(workspace: usize, credential: usize) -> NewCredential {
-    let secret = format!("sk-proj-{workspace:08}{credential:08}{}", "x".repeat(140));
-    NewCredential {
-        workspace: format!("w-{workspace}").parse().expect("a workspace id"),
-        provider: "openai".to_owned(),
-        label: format!("key {credential}").parse().expect("a label"),
-        environment: Environment::Live,
-        secret: Secret::from_plaintext(secret.into_bytes())
-            .expect("a secret")
-            .into(),
-        usage_tag: None,
-        expires_at: None,
-        endpoint: None,
-        default: false,
-        idempotency: None,
-    }
 }
 
 fn requests(registry: &Registry) {
@@ -204,14 +147,6 @@ fn requests(registry: &Registry) {
             );
         }
     }
-}
-
-/// Of this process, all threads.
-fn processor_time() -> Duration {
-    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("the system counts");
-    let micros =
-        |time: nix::sys::time::TimeVal| time.tv_sec() as u64 * 1_000_000 + time.tv_usec() as u64;
-    Duration::from_micros(micros(usage.user_time()) + micros(usage.system_time()))
 }
 
 async fn records(registry: &Registry) {

@@ -3,24 +3,17 @@
 //!
 //! `cargo run --release -p keyside-credentials --example records -- [records] [of them at once]`
 
-use std::{
-    error::Error,
-    fs,
-    path::Path,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+#[path = "support/installation.rs"]
+mod installation;
 
-use keyside_config::{Catalogue, CredentialRules, LocalKms, MasterKeySource};
+use std::{error::Error, fs, path::Path, sync::Arc, time::Instant};
+
 use keyside_credentials::{
-    Clock, Environment, Kms, KmsSource, OpenOptions, Registry, Scope, SystemClock,
+    Clock, Environment, Registry, Scope, SystemClock,
     runs::{Run, Tokens, Used},
 };
-use keyside_sled::EmbeddedStore;
-use nix::sys::{
-    resource::{UsageWho, getrusage},
-    time::TimeVal,
-};
+
+use self::installation::{open, processor_time, resident_kib};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -86,25 +79,6 @@ async fn again(folder: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn open(folder: &Path) -> Result<(Arc<EmbeddedStore>, Arc<Registry>), Box<dyn Error>> {
-    let store = EmbeddedStore::open(&folder.join("store")).await?;
-    let keyring = folder.join("keyring");
-    let kms = KmsSource::Local(LocalKms {
-        master_key: MasterKeySource::Generated(folder.join("master-key")),
-        previous_master_key: None,
-    });
-    let registry = Registry::open(OpenOptions {
-        backend: store.backend(),
-        kms: Kms::open(&kms, &keyring)?,
-        keyring,
-        catalogue: Arc::new(Catalogue::builtin()),
-        rules: CredentialRules { expiring_days: 30 },
-        clock: Arc::new(SystemClock),
-    })
-    .await?;
-    Ok((store, registry))
-}
-
 /// One of ten keys' uses.
 fn run(n: u64) -> Run {
     let credential = format!(
@@ -136,21 +110,6 @@ fn run(n: u64) -> Run {
         run_id: None,
         tag: None,
     }
-}
-
-/// Of this process, all threads.
-fn processor_time() -> Duration {
-    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("the system counts");
-    let micros = |time: TimeVal| time.tv_sec() as u64 * 1_000_000 + time.tv_usec() as u64;
-    Duration::from_micros(micros(usage.user_time()) + micros(usage.system_time()))
-}
-
-/// Memory of its own that this process has in use.
-fn resident_kib() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = status.lines().find(|line| line.starts_with("RssAnon:"));
-    let digits = line.and_then(|line| line.split_whitespace().nth(1));
-    digits.expect("a number").parse().expect("a number")
 }
 
 fn size(path: &Path) -> u64 {

@@ -161,7 +161,7 @@ impl Access {
                     hash: Some(entry.object.hash),
                     workspace: None,
                     credential: None,
-                    damage,
+                    damage: damage.to_string(),
                 }),
             }
         }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use keyside_store::chain::CommitError;
 
 pub use self::{
-    at_rest::{AtRest, ClockBehind},
+    at_rest::{AtRest, ClockBehind, Inspected},
     error::{Break, ReceiptError, VerifyError},
     export::{Export, Line},
     offline::{Checked, FileError as ExportError, verify_export},

@@ -1,9 +1,12 @@
 //! The chains of an installation: its own, and one a workspace. Here a commit gets what it has in common with every other:
-//! the time, the signature, the installation's head that it was decided on, and the anchor outside the store.
+//! the time, the signature, the installation's head that it was decided on, and the anchor outside the store. In this process
+//! the changes of a chain take turns: `queue.rs`.
 
 mod accepted;
 mod anchors;
+mod first_look;
 mod marks;
+mod queue;
 mod reading;
 mod state;
 
@@ -18,15 +21,16 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use jiff::Timestamp;
 use keyside_store::{
     Backend, PublicKey, StorageError,
-    chain::{Chain, ChainName, Change, CommitError, Damage, LoadError, ObjectRef, State, Write},
+    chain::{Chain, ChainName, Change, CommitError, LoadError, ObjectRef, State, Write},
 };
-use tokio::sync::{OwnedMutexGuard, oneshot};
+use tokio::sync::oneshot;
 
-use self::accepted::ACCEPTED;
+use self::{accepted::ACCEPTED, queue::Queue};
 pub(crate) use self::{
     accepted::Accepted,
     anchors::{Anchors, HEADS},
     marks::{Erased, Making, Mark},
+    queue::{Priority, Turn},
     state::InstallationState,
 };
 use crate::{clock::Ratchet, keyring::Keyring, model::WorkspaceId, record::Draft};
@@ -53,7 +57,7 @@ pub(crate) struct Tracked {
     pub(crate) chain: Chain,
     state: ArcSwapOption<State>,
     /// Held while it is changed from here: one change at a time.
-    changing: Arc<tokio::sync::Mutex<()>>,
+    changing: Arc<Queue>,
 }
 
 /// What a state of the installation's chain says of workspaces.
@@ -102,8 +106,9 @@ impl Tracked {
             .is_some_and(|known| order(&known) > order(state))
     }
 
-    pub(crate) async fn lock(&self) -> OwnedMutexGuard<()> {
-        self.changing.clone().lock_owned().await
+    /// Waits for its turn to change it.
+    pub(crate) async fn lock(&self, priority: Priority) -> Turn {
+        self.changing.lock(priority).await
     }
 }
 
@@ -177,11 +182,6 @@ impl Chains {
         self.marks.load().all.get(workspace).cloned()
     }
 
-    /// Whether an anchor tells that there was an installation here.
-    pub(crate) fn is_anchored(&self) -> bool {
-        self.anchors.has(self.own.chain.name())
-    }
-
     /// Reads a chain as it is now. The new state, if it is another than the one last seen.
     ///
     /// # Errors
@@ -207,43 +207,6 @@ impl Chains {
             break;
         }
         Ok(state)
-    }
-
-    /// The first look at a chain: held against the anchor, and the last link to it.
-    async fn first(
-        &self,
-        tracked: &Tracked,
-        trust: &PublicKey,
-    ) -> Result<Option<Arc<State>>, LoadError> {
-        let chain = &tracked.chain;
-        let anchored = self.anchors.read(chain.name(), &self.keyring)?;
-        let workspace = chain.name().workspace_id();
-        let mark = workspace.and_then(|id| self.marks.load().all.get(id).cloned());
-        let linked = mark.and_then(|mark| mark.link);
-        let known: Vec<_> = anchored.into_iter().chain(linked).collect();
-        let Some(mut state) = chain.load(trust).await? else {
-            return match known.is_empty() {
-                true => Ok(None),
-                false => Err(Damage::HeadGone.into()),
-            };
-        };
-        'looking: loop {
-            for known in &known {
-                let leads_on = chain.expect_after(*known, &state.head).await;
-                let Err(error) = leads_on else {
-                    continue;
-                };
-                // What it named may be gone because it was replaced meanwhile.
-                match chain.refresh(&state, trust).await {
-                    Ok(Some(newer)) => {
-                        state = newer;
-                        continue 'looking;
-                    }
-                    _ => return Err(error),
-                }
-            }
-            return Ok(Some(state));
-        }
     }
 
     /// What a state says of workspaces, and whether all of it is there.
@@ -312,7 +275,7 @@ impl Chains {
         drafts: Vec<Draft>,
         writes: Vec<Write>,
     ) -> Result<Arc<State>, CommitError> {
-        let at = self.clock.now();
+        let at = self.time_on(tracked, on, &drafts);
         let first = on.map_or(0, |on| on.head.records) + 1;
         let effect = drafts.first().map(|draft| draft.effect);
         let records = (first..).zip(drafts);
@@ -380,7 +343,7 @@ impl Chains {
     }
 
     async fn write_notes(&self) {
-        let _changing = self.own.lock().await;
+        let _changing = self.own.lock(Priority::Normal).await;
         let waiting = std::mem::take(&mut *self.waiting());
         let drafts: Vec<_> = waiting.iter().map(|it| it.draft.clone()).collect();
         let outcome = self.commit_notes(drafts).await;
@@ -442,7 +405,7 @@ impl Chains {
         let mut removed = 0;
         for tracked in tracked {
             // While it does not change, all that is for its next commit is garbage of a crash.
-            let _changing = tracked.lock().await;
+            let _changing = tracked.lock(Priority::Normal).await;
             if let Some(state) = tracked.state() {
                 removed += tracked.chain.sweep(&state).await?;
             }

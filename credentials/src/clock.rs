@@ -1,4 +1,5 @@
-//! Wall-clock time, passed in so that tests can hold it.
+//! Wall-clock time, passed in so that tests can hold it. The time of a commit is never before the one that it is made on, whose
+//! process may have another clock: `chains/accepted.rs`.
 
 use std::sync::{
     Arc,

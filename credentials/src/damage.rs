@@ -17,6 +17,15 @@ pub(crate) enum Damage {
         "the head of its workspace is not what was written: edited, put back to an older state, or gone"
     )]
     Head,
+    #[error("a page of the map of its workspace is gone or edited, so nobody can tell what it has")]
+    Map,
     #[error(transparent)]
     Sealed(#[from] SealError),
+}
+
+impl Damage {
+    /// Whether it is that of a whole chain: then nothing can be committed to it.
+    pub(crate) fn is_of_chain(self) -> bool {
+        matches!(self, Self::Head | Self::Map)
+    }
 }

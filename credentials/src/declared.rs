@@ -288,7 +288,7 @@ fn workspaces(items: &[Item], now: Timestamp) -> Vec<Arc<WorkspaceEntry>> {
         let credentials = items
             .iter()
             .map(|item| Arc::new(item.without_secret(Unusable::Away)));
-        Arc::new(WorkspaceEntry::new(document, None, credentials, false))
+        Arc::new(WorkspaceEntry::new(document, None, credentials, []))
     };
     by_workspace.into_iter().map(entry).collect()
 }

@@ -80,6 +80,17 @@ pub(crate) enum SourceDocument {
     Lost,
 }
 
+/// What is left of a credential that was revoked after its record was lost: it stands under the name of the record. No other
+/// document has exactly these fields.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct LostDocument {
+    pub(crate) id: CredentialId,
+    pub(crate) workspace: WorkspaceId,
+    pub(crate) revoked_at: Timestamp,
+    pub(crate) revision: u64,
+}
+
 /// One version of its secret. Where it stands is told by its times, so that nothing has to run for it to change.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -326,6 +337,11 @@ impl Defaults {
         }
     }
 
+    /// Whether one of them is this credential.
+    pub(crate) fn names(&self, id: &CredentialId) -> bool {
+        self.live.as_ref() == Some(id) || self.sandbox.as_ref() == Some(id)
+    }
+
     pub(crate) fn set(&mut self, environment: Environment, id: CredentialId) {
         match environment {
             Environment::Live => self.live = Some(id),
@@ -335,6 +351,16 @@ impl Defaults {
 }
 
 impl Document for CredentialDocument {
+    fn name(&self) -> String {
+        credential_name(&self.id)
+    }
+
+    fn revision(&self) -> u64 {
+        self.revision
+    }
+}
+
+impl Document for LostDocument {
     fn name(&self) -> String {
         credential_name(&self.id)
     }

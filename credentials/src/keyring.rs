@@ -55,6 +55,9 @@ type Keys = HashMap<WorkspaceId, Vec<Arc<SealingKey>>>;
 struct Stored {
     file: KeyringFile,
     kms: Kms,
+    /// The file's bytes when everything in it was last taken over: reading it again is most of what a start with 1,000
+    /// workspaces would do.
+    caught_up: Vec<u8>,
 }
 
 impl Keyring {
@@ -66,12 +69,14 @@ impl Keyring {
         }
     }
 
-    /// Opens the file at `path` for a process that only reads: what signs heads stays wrapped, and nothing is made.
+    /// Opens the file at `path` and unwraps what is in it, and makes none.
+    pub(crate) async fn open_existing(path: &Path, kms: Kms) -> Result<Self, KeyringError> {
+        Self::unwrap(path, kms, existing(path)?, true).await
+    }
+
+    /// The same for a process that only reads: what signs heads stays wrapped.
     pub(crate) async fn open_to_read(path: &Path, kms: Kms) -> Result<Self, KeyringError> {
-        let file = KeyringFile::read(path)?.ok_or_else(|| KeyringError::Missing {
-            path: path.to_owned(),
-        })?;
-        Self::unwrap(path, kms, file, false).await
+        Self::unwrap(path, kms, existing(path)?, false).await
     }
 
     async fn create(path: &Path, kms: Kms) -> Result<Self, KeyringError> {
@@ -117,7 +122,11 @@ impl Keyring {
             signing,
             public_key: file.public_key,
             workspaces: RwLock::new(workspaces),
-            stored: Mutex::new(Stored { file, kms }),
+            stored: Mutex::new(Stored {
+                file,
+                kms,
+                caught_up: Vec::new(),
+            }),
         })
     }
 
@@ -138,6 +147,11 @@ impl Keyring {
 
     pub(crate) fn has_workspaces(&self) -> bool {
         !self.keys().is_empty()
+    }
+
+    /// The workspaces that there are keys for.
+    pub(crate) fn workspaces(&self) -> Vec<WorkspaceId> {
+        self.keys().keys().cloned().collect()
     }
 
     /// The key that seals for a workspace now.
@@ -225,7 +239,14 @@ impl Keyring {
     /// does not have.
     pub(crate) async fn catch_up(&self) -> Result<(), KeyringError> {
         let mut stored = self.stored.lock().await;
-        stored.read_again(&self.path).await?;
+        let Some(json) = read(&self.path)
+            .await?
+            .filter(|json| *json != stored.caught_up)
+        else {
+            return Ok(());
+        };
+        let file = KeyringFile::parse(&json, &self.path)?;
+        stored.take_over(Some(file), self.path.clone())?;
         let known = self.keys().clone();
         let is_known = |workspace: &WorkspaceId, key: &WrappedKey| {
             key_of(&known, workspace, &key.id).is_some()
@@ -234,6 +255,7 @@ impl Keyring {
         let unknown = file.without(is_known);
         let there = file.workspaces.values().map(Vec::len).sum::<usize>();
         if unknown.workspaces.is_empty() && there == known.values().map(Vec::len).sum::<usize>() {
+            stored.caught_up = json;
             return Ok(());
         }
         let service = stored.kms.service();
@@ -248,6 +270,10 @@ impl Keyring {
             (workspace.clone(), keys)
         });
         let in_file: Keys = in_file.collect();
+        // A key that did not unwrap now may do so later.
+        if in_file.values().map(Vec::len).sum::<usize>() == there {
+            stored.caught_up = json;
+        }
         *self.keys_mut() = in_file;
         Ok(())
     }
@@ -265,6 +291,13 @@ impl Keyring {
     }
 }
 
+/// The file as it is now. It is replaced whole, so no lock is needed to read it.
+async fn read(path: &Path) -> Result<Option<Vec<u8>>, KeyringError> {
+    let path = path.to_owned();
+    let read = tokio::task::spawn_blocking(move || file::read_if_there(&path)).await;
+    Ok(read.map_err(open::ended)??)
+}
+
 impl Stored {
     /// Takes over the file as it is now, which another process may have replaced, and keeps all others from replacing it until
     /// the lock is dropped.
@@ -279,14 +312,6 @@ impl Stored {
         let (lock, file, path) = read.map_err(open::ended)??;
         self.take_over(file, path)?;
         Ok(lock)
-    }
-
-    /// Takes over the file as it is now. It is replaced whole, so no lock is needed to read it.
-    async fn read_again(&mut self, path: &Path) -> Result<(), KeyringError> {
-        let owned = path.to_owned();
-        let read = tokio::task::spawn_blocking(move || KeyringFile::read(&owned)).await;
-        let file = read.map_err(open::ended)??;
-        self.take_over(file, path.to_owned())
     }
 
     /// Refuses a file of another installation, or with another public key: nothing may be wrapped together with that.
@@ -328,6 +353,12 @@ impl Stored {
         }
         Ok(())
     }
+}
+
+fn existing(path: &Path) -> Result<KeyringFile, KeyringError> {
+    KeyringFile::read(path)?.ok_or_else(|| KeyringError::Missing {
+        path: path.to_owned(),
+    })
 }
 
 fn key_of(keys: &Keys, workspace: &WorkspaceId, id: &str) -> Option<Arc<SealingKey>> {

@@ -56,8 +56,8 @@ pub use kms::{Kms, KmsError, KmsSource, MasterKey};
 pub use live_check::{Finding, LiveCheck};
 pub use model::{
     Act, ActorId, Credential, CredentialId, Declared, Environment, Fingerprint, Hint, Label,
-    NameError, Refusal, Scope, Status, UsageTag, Version, VersionState, Warning, Workspace,
-    WorkspaceId, WorkspaceState, other_providers,
+    Listed, LostCredential, NameError, Refusal, Scope, Status, UsageTag, Version, VersionState,
+    Warning, Workspace, WorkspaceId, WorkspaceState, other_providers,
 };
 pub use record::AuditRecord;
 pub use registry::{

@@ -12,7 +12,8 @@ mod warning;
 pub use self::{
     act::Act,
     credential::{
-        Credential, Declared, Environment, Status, Version, VersionState, Workspace, WorkspaceState,
+        Credential, Declared, Environment, Listed, LostCredential, Status, Version, VersionState,
+        Workspace, WorkspaceState,
     },
     names::{ActorId, CredentialId, Label, NameError, UsageTag, WorkspaceId},
     refusal::Refusal,

@@ -54,7 +54,7 @@ use crate::{
     declared::Declared as DeclaredCredentials,
     keyring::Keyring,
     kms::Kms,
-    model::{Act, Credential, CredentialId, Scope, Workspace, WorkspaceId},
+    model::{Act, Credential, CredentialId, Listed, Scope, Workspace, WorkspaceId},
     resolver::Resolver,
     runs::Runs,
     snapshot::{Overlay, Snapshot, Snapshots, signals::Notices},
@@ -197,7 +197,8 @@ impl Registry {
         self.saved(made)
     }
 
-    /// The credentials that pass `filter`, in [their order](Credential::list_order).
+    /// The credentials that pass `filter`, in [their order](Credential::list_order), but for those that are
+    /// [lost](Listed::Lost).
     pub fn list(&self, filter: &Filter) -> Vec<Credential> {
         let snapshot = self.inner.all().load();
         let viewer = self.viewer();
@@ -206,7 +207,21 @@ impl Registry {
         credentials
     }
 
-    /// One credential.
+    /// The same with those that are lost, in [their order](Listed::list_order). What is not known of these is not what a filter
+    /// asks for.
+    pub fn list_all(&self, filter: &Filter) -> Vec<Listed> {
+        let snapshot = self.inner.all().load();
+        self.viewer().list_all(&snapshot, filter)
+    }
+
+    /// One credential, lost or not.
+    pub fn find(&self, id: &CredentialId) -> Option<Listed> {
+        let snapshot = self.inner.all().load();
+        let workspace = snapshot.workspace_of(id)?;
+        self.viewer().find(workspace, id)
+    }
+
+    /// One credential, unless it is lost.
     pub fn credential(&self, id: &CredentialId) -> Option<Credential> {
         let snapshot = self.inner.all().load();
         let (workspace, entry) = snapshot.credential(id)?;

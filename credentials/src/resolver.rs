@@ -74,15 +74,15 @@ impl Ask<'_> {
             return Err(Refusal::CredentialUndecryptable);
         }
         // What cannot be read might be what was asked for.
-        let unless_unreadable = |refusal| match workspace.unreadable {
+        let unless_lost = |refusal| match workspace.hides_any() {
             true => Refusal::CredentialUndecryptable,
             false => refusal,
         };
         let Some(choices) = workspace.choices(self.provider) else {
-            return Err(unless_unreadable(Refusal::CredentialMissing));
+            return Err(unless_lost(Refusal::CredentialMissing));
         };
         match self.label {
-            Some(label) => self.labelled(choices, label).map_err(unless_unreadable),
+            Some(label) => self.labelled(choices, label).map_err(unless_lost),
             None => self.default(choices),
         }
     }
@@ -115,7 +115,7 @@ impl Ask<'_> {
             .next()
         {
             Some(Choice::Credential(entry)) => Ok(entry),
-            Some(Choice::Lost) => Err(Refusal::CredentialUndecryptable),
+            Some(Choice::Lost(refusal)) => Err(*refusal),
             None => Err(Refusal::CredentialMissing),
         }
     }

@@ -6,6 +6,7 @@
 mod kept;
 mod labels;
 mod load;
+mod lost;
 mod overlay;
 pub(crate) mod signals;
 
@@ -19,6 +20,7 @@ use keyside_store::chain::State;
 use zeroize::Zeroizing;
 
 pub(crate) use self::load::{Finding, Loading};
+pub(crate) use self::lost::Lost;
 pub(crate) use self::overlay::Overlay;
 pub use self::overlay::Snapshots;
 use self::{kept::Earlier, labels::Labels, signals::Signals};
@@ -49,8 +51,8 @@ pub(crate) struct WorkspaceEntry {
     pub(crate) document: WorkspaceDocument,
     pub(crate) damage: Option<Damage>,
     pub(crate) credentials: SharedMap<CredentialId, Arc<CredentialEntry>>,
-    /// Whether there are credentials so damaged that not even their names can be told.
-    pub(crate) unreadable: bool,
+    /// Those whose records cannot be read. None of them is among the others.
+    pub(crate) lost: SharedMap<CredentialId, Lost>,
     providers: HashMap<Arc<str>, Choices>,
 }
 
@@ -66,8 +68,8 @@ pub(crate) struct Choices {
 #[derive(Clone)]
 pub(crate) enum Choice {
     Credential(Arc<CredentialEntry>),
-    /// It names a credential that is gone or unreadable.
-    Lost,
+    /// It names a credential whose record cannot be read: why requests are refused.
+    Lost(Refusal),
 }
 
 /// One credential.
@@ -147,6 +149,13 @@ impl Snapshot {
             .find_map(|workspace| Some((workspace, workspace.credentials.get(id)?)))
     }
 
+    /// The workspace of a credential, whether or not its record can be read. Looks into every workspace, likewise.
+    pub(crate) fn workspace_of(&self, id: &CredentialId) -> Option<&Arc<WorkspaceEntry>> {
+        self.workspaces.values().find(|workspace| {
+            workspace.credentials.contains_key(id) || workspace.lost.contains_key(id)
+        })
+    }
+
     /// The snapshot of these.
     pub(crate) fn of(workspaces: impl IntoIterator<Item = Arc<WorkspaceEntry>>) -> Self {
         let mut snapshot = Self::default();
@@ -180,23 +189,21 @@ impl WorkspaceEntry {
         document: WorkspaceDocument,
         damage: Option<Damage>,
         credentials: impl IntoIterator<Item = Arc<CredentialEntry>>,
-        unreadable: bool,
+        lost: impl IntoIterator<Item = Lost>,
     ) -> Self {
+        let lost = lost.into_iter().map(|lost| (lost.id.clone(), lost));
         let mut entry = Self {
             at: None,
             document,
             damage,
             credentials: SharedMap::default(),
-            unreadable,
+            lost: lost.collect(),
             providers: HashMap::new(),
         };
         for credential in credentials {
             entry.place(credential);
         }
-        let with_defaults: Vec<_> = entry.document.defaults.keys().cloned().collect();
-        for provider in with_defaults {
-            entry.lay_out_defaults(provider.as_str().into());
-        }
+        entry.lay_out_all_defaults();
         entry
     }
 
@@ -240,13 +247,26 @@ impl WorkspaceEntry {
         self.credentials.insert(id.clone(), credential);
     }
 
+    fn lay_out_all_defaults(&mut self) {
+        let providers: Vec<Arc<str>> = {
+            let providers = self.document.defaults.keys();
+            providers.map(|provider| provider.as_str().into()).collect()
+        };
+        for provider in providers {
+            self.lay_out_defaults(provider);
+        }
+    }
+
     fn lay_out_defaults(&mut self, provider: Arc<str>) {
         let Some(defaults) = self.document.defaults.get(&*provider) else {
             return;
         };
         let choice = |id: &CredentialId| {
-            let credential = self.credentials.get(id).cloned();
-            credential.map_or(Choice::Lost, Choice::Credential)
+            let lost = self.lost.get(id).map(Lost::refusal);
+            match self.credentials.get(id) {
+                Some(credential) => Choice::Credential(credential.clone()),
+                None => Choice::Lost(lost.unwrap_or(Refusal::CredentialUndecryptable)),
+            }
         };
         let choices = self.providers.entry(provider).or_default();
         choices.live = defaults.live.as_ref().map(choice);
@@ -273,7 +293,7 @@ impl WorkspaceEntry {
             Choice::Credential(entry) => {
                 Some(&**entry).filter(|it| it.document.revoked_at.is_none())
             }
-            Choice::Lost => None,
+            Choice::Lost(_) => None,
         }
     }
 }

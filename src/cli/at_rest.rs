@@ -51,9 +51,15 @@ impl Folder {
             let missing = format!("there is no {}", store.display());
             return Err(unreadable(path, missing));
         }
-        let opened = open(&store)
-            .await
-            .map_err(|error| unreadable(path, error))?;
+        let opened = match open(&store).await {
+            Ok(opened) => opened,
+            Err(error @ StoreOpenError::Locked { .. }) => {
+                return Err(unreadable(path, error).next(
+                    "Stop Keyside there first; `keyside check` says which folder the settings name.",
+                ));
+            }
+            Err(error) => return Err(unreadable(path, error)),
+        };
         let log = AtRest::open(opened.backend(), &path.join("keyring"), &kms).await;
         match log {
             Ok(log) => Ok(Self {
@@ -64,6 +70,10 @@ impl Folder {
         }
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(super) fn unreadable(&self, error: impl Display) -> Failure {
         unreadable(&self.path, error)
     }
@@ -71,6 +81,7 @@ impl Folder {
 
 fn unreadable(path: &Path, error: impl Display) -> Failure {
     let path = path.display();
-    Failure::failed(format!("expected a data folder at {path}, found: {error}"))
-        .next("Stop Keyside there first; `keyside check` says which folder the settings name.")
+    Failure::failed(format!("expected a data folder at {path}, found: {error}")).next(
+        "`keyside doctor` says what is wrong; `keyside check` says which folder the settings name.",
+    )
 }

@@ -84,6 +84,10 @@ impl Doctor {
             let provider = credential.provider.to_string();
             (provider, credential.endpoint.clone())
         }));
+        let used = providers::Used {
+            hosts: used,
+            is_all: !stored.is_partly_unread,
+        };
         let reached = providers::look(&settings, egress, used, self.all).await;
         let mut clock = stored.clock;
         clock.join(in_vault.clock);

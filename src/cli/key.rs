@@ -310,10 +310,11 @@ impl Revoke {
         let client = self.one.admin.client(sources)?;
         if !self.yes {
             let credential = Credential::of(&client.get(&path(&self.one.id)).await?)?;
+            let (name, called) = credential.called();
             Final {
                 about_to: credential.in_words("About to revoke"),
-                name: &credential.label,
-                called: "label",
+                name,
+                called,
                 otherwise: "nothing was revoked",
             }
             .confirm()?;

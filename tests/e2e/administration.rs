@@ -202,6 +202,7 @@ fn the_log_is_checked_while_serving_and_at_rest() {
     let serving = office.run("audit verify --offline");
     assert_eq!(serving.code, Some(1), "{serving:#?}");
     assert!(serving.stderr.contains("another process"), "{serving:#?}");
+    assert!(serving.stderr.contains("Stop Keyside"), "{serving:#?}");
     let (builder, _) = office.keyside.stop();
     let at_rest = builder.run(&["audit", "verify", "--offline", "--json"], b"");
     let at_rest: Value = serde_json::from_str(&at_rest.stdout).expect("JSON");
@@ -240,6 +241,7 @@ fn checking_at_rest_makes_nothing_where_nothing_is() {
     let builder = Keyside::builder();
     let exit = builder.run(&["audit", "verify", "--offline"], b"");
     assert_eq!(exit.code, Some(1), "{exit:#?}");
+    assert!(!exit.stderr.contains("Stop Keyside"), "{exit:#?}");
     assert!(!builder.home().join("data").exists(), "something was made");
     assert!(!builder.home().join("data.master-key").exists());
 }

@@ -1,8 +1,9 @@
 //! A data folder that lost files, was cut short or put back to an older state: noticed and said with
 //! its remedy, or mended; never served as if nothing had been there, and whole again once restored.
 
-use crate::harness::{Ask, Builder, CREDENTIALS, Exit, Keyside, Upstream, Wire};
+use crate::harness::{Ask, Builder, CREDENTIALS, Exit, KEY, Keyside, Upstream, Wire};
 use crate::startup::{check_serves, refused};
+use keyside_sled::EmbeddedStore;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -122,6 +123,46 @@ fn an_older_copy_of_the_store_does_not_bring_a_revoked_key_back() {
 }
 
 #[test]
+fn heads_that_are_gone_or_edited_are_named_by_doctor_and_by_the_check_at_rest() {
+    let upstream = Upstream::wanting_key();
+    let (builder, backup) = stopped(&upstream);
+    let heads = builder.home().join("data/heads");
+    let (own, acme) = (heads.join("installation"), heads.join("workspace.acme"));
+    fs::remove_file(&own).expect("a head");
+    check_told("no head", &builder, "heads/installation is gone");
+    fs::remove_dir_all(&heads).expect("a folder");
+    check_told("no heads", &builder, "heads/installation is gone");
+    restore(&builder, &backup);
+    fs::write(&own, "edited").expect("a writable folder");
+    check_told("an edited head", &builder, "heads/installation is damaged");
+    restore(&builder, &backup);
+    fs::write(&acme, "edited").expect("a writable folder");
+    check_told("a workspace's", &builder, "heads/workspace.acme is damaged");
+}
+
+#[test]
+fn an_older_store_is_named_by_doctor_and_by_the_check_at_rest() {
+    let upstream = Upstream::wanting_key();
+    let (builder, backup) = stopped(&upstream);
+    let keyside = builder.start();
+    keyside.revoke(&keyside.list()[0]);
+    let (builder, _) = keyside.stop();
+    let store = builder.home().join("data/store");
+    fs::remove_dir_all(&store).expect("a folder");
+    copy(&backup.join("store"), &store);
+    check_told("an older store", &builder, "put back to an older state");
+}
+
+#[test]
+fn a_store_that_does_not_open_is_not_said_to_be_without_credentials() {
+    let upstream = Upstream::wanting_key();
+    let (builder, _) = stopped(&upstream);
+    let kept = builder.home().join("data/store/conf.kept");
+    fs::remove_file(kept).expect("a file");
+    check_told("no conf.kept", &builder, "conf.kept is gone");
+}
+
+#[test]
 fn a_token_file_that_was_taken_away_costs_neither_the_token_nor_the_keys() {
     let upstream = Upstream::wanting_key();
     let (builder, backup) = stopped(&upstream);
@@ -134,6 +175,69 @@ fn a_token_file_that_was_taken_away_costs_neither_the_token_nor_the_keys() {
         .header("Authorization", format!("Bearer {}", token.trim()));
     let answer = Wire::tcp(keyside.admin_addr()).ask(&ask);
     assert_eq!(answer.status(), 200, "{}", answer.text());
+}
+
+#[test]
+fn a_key_whose_record_is_gone_is_listed_as_damaged_and_can_be_revoked() {
+    let upstream = Upstream::wanting_key();
+    let keyside = Keyside::with_openai(&upstream.base_url());
+    let id = keyside.list()[0]["id"].as_str().expect("an id").to_owned();
+    keyside.add_key("acme", "openai", "other", KEY);
+    let (builder, exit) = keyside.stop();
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    remove_record(&builder, &id);
+    let keyside = builder.start();
+    let answer = keyside.ask(&Ask::chat());
+    assert_eq!(answer.json()["code"], "credential_undecryptable");
+    let other = Ask::chat().header("X-Keyside-Label", "other");
+    assert_eq!(keyside.ask(&other).status(), 200);
+    let lost = keyside.list().pop().expect("a list");
+    assert_eq!(lost["id"], id.as_str());
+    assert_eq!(lost["damaged"], true);
+    assert!(lost["label"].is_null() && lost["createdAt"].is_null());
+    let url = format!("http://{}", keyside.admin_addr());
+    let run = |arguments: &[&str]| {
+        let arguments = [arguments, &["--admin-url", &url]].concat();
+        let exit = keyside.builder_of().run(&arguments, b"");
+        assert_eq!(exit.code, Some(0), "{exit:#?}");
+        exit.stdout
+    };
+    let table = run(&["key", "list"]);
+    let mut lines = table.lines();
+    let line = lines.find(|line| line.contains(&id)).expect("a line");
+    assert!(line.contains("damaged"), "{table}");
+    assert!(run(&["key", "show", &id]).contains("damaged"));
+    assert!(run(&["key", "revoke", &id, "--yes"]).contains(&id));
+    assert_eq!(keyside.list()[1]["status"], "revoked");
+    keyside.add_key("acme", "openai", "next", KEY);
+    assert_eq!(keyside.ask(&Ask::chat()).status(), 200);
+    assert_eq!(keyside.ask(&other).status(), 200);
+}
+
+/// Takes the stored record of a key of `acme` away, as someone could who writes to the store.
+fn remove_record(builder: &Builder, id: &str) {
+    let folder = builder.home().join("data/store");
+    let begins = format!("{{\"id\":\"{id}\"");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let store = EmbeddedStore::open(&folder).await.expect("a store");
+        let storage = store.backend().storage;
+        let mut removed = 0;
+        for key in storage.list("workspace/acme/object/").await.expect("keys") {
+            let object = storage.get(&key).await.expect("a read");
+            // Each object begins with eight bytes of its own.
+            let record = object.as_deref().and_then(|object| object.get(8..));
+            if record.is_some_and(|record| record.starts_with(begins.as_bytes())) {
+                storage.delete(&key).await.expect("a removal");
+                removed += 1;
+            }
+        }
+        storage.sync().await.expect("a disk");
+        assert_eq!(removed, 1, "a key has one record");
+    });
 }
 
 /// An installation with the key of `acme`, stopped, and a copy of its data folder.
@@ -162,6 +266,26 @@ fn check_noticed(name: &str, builder: &Builder) {
                 "{name}: {}",
                 answer.text()
             );
+        }
+    }
+}
+
+/// Doctor and the check of the log at rest both fail, and say what is wrong and what to do about it.
+fn check_told(name: &str, builder: &Builder, part: &str) {
+    let doctor = builder.run(&["doctor"], b"");
+    let is_told = |line: &str| line.starts_with("fail store: ") && line.contains(part);
+    assert!(doctor.stdout.lines().any(is_told), "{name}: {doctor:#?}");
+    let checked = builder.run(&["audit", "verify", "--offline"], b"");
+    assert!(checked.stderr.contains(part), "{name}: {checked:#?}");
+    for exit in [doctor, checked] {
+        let said = format!("{}{}", exit.stdout, exit.stderr);
+        assert_eq!(exit.code, Some(1), "{name}: {said}");
+        assert!(
+            said.to_ascii_lowercase().contains("restore the "),
+            "{name}: {said}"
+        );
+        for untrue in ["no credential is", "ok   store", "Stop Keyside"] {
+            assert!(!said.contains(untrue), "{name}: {said}");
         }
     }
 }

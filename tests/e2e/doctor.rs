@@ -98,6 +98,20 @@ fn a_stopped_one_is_opened_read_and_left_as_it_was() {
 }
 
 #[test]
+fn a_store_without_its_lock_file_is_read_and_none_is_made() {
+    let upstream = Upstream::ok();
+    let (builder, _) = Keyside::with_openai(&upstream.base_url()).stop();
+    let lock = builder.home().join("data/store/lock");
+    fs::remove_file(&lock).expect("a lock file");
+    let exit = doctor(&builder);
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    assert!(line(&exit, "ok   store").contains("no Keyside runs on it"));
+    let checked = builder.run(&["audit", "verify", "--offline"], b"");
+    assert_eq!(checked.code, Some(0), "{checked:#?}");
+    assert!(!lock.exists(), "a lock file was made");
+}
+
+#[test]
 fn before_the_first_start_nothing_is_wrong_and_nothing_is_made() {
     let builder = Keyside::builder();
     let exit = doctor(&builder);

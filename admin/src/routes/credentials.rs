@@ -9,8 +9,8 @@ use axum::{Json, extract::State, response::Response};
 use http::HeaderMap;
 use keyside_config::Catalogue;
 use keyside_credentials::{
-    ChangeError, Credential, Environment, Filter, NewCredential, NewSecret, Permission, Registry,
-    Saved, Secret, Status, UsageTag, other_providers,
+    ChangeError, Credential, Environment, Filter, Listed, NewCredential, NewSecret, Permission,
+    Registry, Saved, Secret, Status, UsageTag, other_providers,
 };
 
 use self::{
@@ -58,7 +58,8 @@ pub(super) async fn create(
     Ok(saved(&state.registry, &caller, added, foreign).created(&location))
 }
 
-/// Credentials, in order of workspace, provider, label and age. Revoked ones stay.
+/// Credentials, in order of workspace, provider, label and age. Revoked ones stay. In each workspace those come last whose
+/// record cannot be read: their provider, label and environment are null, and pass no filter.
 #[utoipa::path(
     get, path = "/api/integrations/credentials", tag = "credentials", operation_id = "listCredentials",
     params(queries::CredentialFilter, queries::Limit, queries::CredentialCursor),
@@ -81,17 +82,16 @@ pub(super) async fn list(
     query.finish()?;
     caller.look_into(filter.workspace.as_ref())?;
     let _turn = state.turn(Work::List, &caller).await?;
-    let all = state.registry.list(&filter).into_iter();
-    let rest = all.skip_while(|credential| {
+    let all = state.registry.list_all(&filter).into_iter();
+    let rest = all.skip_while(|listed| {
         let after = after.as_ref();
-        after.is_some_and(|after| credential.list_order() <= after.list_order())
+        after.is_some_and(|after| listed.list_order() <= after.list_order())
     });
-    let view = |credential| CredentialView::of(credential, Vec::new());
     Ok(Json(Page::cut(
         rest,
         limit,
-        |credential| credential.id.to_string(),
-        view,
+        |listed| listed.id().to_string(),
+        CredentialView::listed,
     )))
 }
 
@@ -107,8 +107,8 @@ pub(super) async fn show(
     Segment(id): Segment,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let credential = caller.credential(&state.registry, &id)?;
-    Ok(tagged(&state.registry, &caller, credential).read(&headers))
+    let listed = caller.listed(&state.registry, &id)?;
+    Ok(tagged_as_listed(&state.registry, &caller, listed).read(&headers))
 }
 
 fn read_new(body: &[u8]) -> Result<NewCredential, Problem> {
@@ -181,6 +181,22 @@ fn tagged(registry: &Registry, caller: &Caller, credential: Credential) -> Tagge
     with_warnings(registry, caller, credential, Vec::new())
 }
 
+/// The same, also of one whose record cannot be read. Nobody can tell who else has its secret.
+fn tagged_as_listed(
+    registry: &Registry,
+    caller: &Caller,
+    listed: Listed,
+) -> Tagged<CredentialView> {
+    match listed {
+        Listed::Known(credential) => tagged(registry, caller, *credential),
+        Listed::Lost(lost) => Tagged {
+            life: Life::of_this_epoch(registry),
+            revision: lost.revision,
+            view: CredentialView::lost(lost),
+        },
+    }
+}
+
 /// Who else has the same secret is only for those who see everything.
 fn with_warnings(
     registry: &Registry,
@@ -201,8 +217,8 @@ fn with_warnings(
 }
 
 /// A cursor is the id of the last one shown. Records are never removed, so its place in the order can be found again.
-fn place(caller: &Caller, registry: &Registry, cursor: &str) -> Option<Credential> {
-    caller.credential(registry, cursor).ok()
+fn place(caller: &Caller, registry: &Registry, cursor: &str) -> Option<Listed> {
+    caller.listed(registry, cursor).ok()
 }
 
 fn known_provider(state: &AdminState, text: &str) -> Result<String, String> {

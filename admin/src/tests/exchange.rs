@@ -15,7 +15,7 @@ fn around(api: &Api, router: Router) -> Api {
         registry: api.registry.clone(),
         token: api.token.clone(),
         provider: api.provider.clone(),
-        _folder: tempfile::tempdir().unwrap(),
+        folder: tempfile::tempdir().unwrap(),
     }
 }
 

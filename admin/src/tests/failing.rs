@@ -102,6 +102,18 @@ impl FailingLog {
         object[last] ^= 1;
     }
 
+    /// What someone does who writes to the store: the record of a credential is gone.
+    pub(super) fn remove_record(&self, credential: &str) {
+        let begins = format!("{{\"id\":\"{credential}\"");
+        // Each object begins with eight bytes of its own.
+        let is_it = |object: &[u8]| {
+            let record = object.get(8..).unwrap_or_default();
+            record.starts_with(begins.as_bytes())
+        };
+        let mut contents = self.inner.contents();
+        contents.objects.retain(|_, object| !is_it(object));
+    }
+
     fn count(&self) {
         self.writes.fetch_add(1, Ordering::SeqCst);
     }

@@ -1,26 +1,50 @@
 //! The log of a store that no process serves: to be checked without starting anything, and to be told that the clock is right.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
-use keyside_store::{Backend, StorageError, chain::LoadError};
+use keyside_store::{
+    Backend, StorageError,
+    chain::{ChainName, LoadError},
+};
 
 use super::{Audit, Break, Receipt, Verified, VerifyError};
 use crate::{
-    chains::{Chains, HEADS},
+    chains::{Anchors, Chains, HEADS, Mark, Tracked},
     clock::{Clock, Ratchet, SystemClock},
-    documents::{CREDENTIAL, CredentialDocument},
+    documents::WORKSPACE,
     keyring::Keyring,
     kms::{Kms, KmsSource},
-    model::Act,
+    model::{Act, WorkspaceId},
     record::{Draft, Event},
+    snapshot::{Loading, signals::Notices},
 };
 
 /// The log of a store.
 pub struct AtRest {
     audit: Audit,
     chains: Arc<Chains>,
+    keyring: Arc<Keyring>,
     clock: Arc<Ratchet>,
+    /// The folder of the heads that were acknowledged last.
+    heads: PathBuf,
+    /// The chains whose heads are not believed, the installation's first.
+    unbelieved: Vec<Break>,
+}
+
+/// Everything in a store but the records: what a start reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Inspected {
+    /// What a start would not believe; heads first, then documents.
+    pub damage: Vec<Break>,
+    /// The providers of the credentials that are sound and not revoked, each with its endpoint where it has one. For finding
+    /// out what to look at, never for sending a secret there.
+    pub destinations: BTreeSet<(String, Option<String>)>,
 }
 
 /// A clock that is behind the log: a start lets the log's time count until the clock has caught up.
@@ -34,7 +58,8 @@ pub struct ClockBehind {
 }
 
 impl AtRest {
-    /// Opens what is kept in `backend`, and reads its heads. Writes nothing.
+    /// Opens what is kept in `backend`, and reads its heads. Writes nothing. Heads that are not believed are what
+    /// [`inspect`](Self::inspect) and [`verify`](Self::verify) find.
     ///
     /// # Errors
     /// What keeps it from being read.
@@ -51,40 +76,171 @@ impl AtRest {
         }
         let kms = Kms::open(kms, keyring)?;
         let heads = keyring.with_file_name(HEADS);
-        let keyring = Arc::new(Keyring::open_or_create(keyring, kms).await?);
+        let keyring = Arc::new(Keyring::open_existing(keyring, kms).await?);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let clock = Arc::new(Ratchet::new(clock));
         let chains = Chains::new(backend, keyring.clone(), clock.clone(), &heads).await;
         let chains = Arc::new(chains);
-        let at_rest = Self {
-            audit: Audit::new(chains.clone(), keyring),
+        let mut at_rest = Self {
+            audit: Audit::new(chains.clone(), keyring.clone()),
             chains,
+            keyring,
             clock,
+            heads,
+            unbelieved: Vec::new(),
         };
-        at_rest.read_heads().await?;
+        at_rest.unbelieved = at_rest.read_heads().await?;
         Ok(at_rest)
     }
 
-    /// What cannot be read is found by `verify`.
-    async fn read_heads(&self) -> Result<(), StorageError> {
-        let storage = |outcome| match outcome {
-            Err(LoadError::Storage(error)) => Err(error),
-            _ => Ok(()),
+    async fn read_heads(&self) -> Result<Vec<Break>, StorageError> {
+        let mut unbelieved = Vec::new();
+        unbelieved.extend(self.read_own_head().await?);
+        for (id, mark) in self.chains.marks().iter() {
+            unbelieved.extend(self.read_head_of(id, mark).await?);
+        }
+        Ok(unbelieved)
+    }
+
+    /// The installation's own chain, held against what a start holds it against.
+    async fn read_own_head(&self) -> Result<Option<Break>, StorageError> {
+        let own = self.chains.own();
+        if let Some(found) = self.read_head(own).await? {
+            return Ok(Some(found));
+        }
+        if own.state().is_some() || !self.keyring.has_workspaces() {
+            return Ok(None);
+        }
+        let finding =
+            "its head is gone, and the keyring has keys of workspaces that were in the store";
+        Ok(Some(broken(own.chain.name(), finding)))
+    }
+
+    /// The chain of a workspace, held against what the installation's chain says of it.
+    async fn read_head_of(
+        &self,
+        id: &WorkspaceId,
+        mark: &Mark,
+    ) -> Result<Option<Break>, StorageError> {
+        let tracked = self.chains.of(id);
+        if let Some(found) = self.read_head(&tracked).await? {
+            return Ok(Some(found));
+        }
+        // Of one that is being created, the chain may be that of the one before, or none yet.
+        if !mark.is_there || mark.making.is_some() {
+            return Ok(None);
+        }
+        let state = tracked.state();
+        if state.is_none_or(|state| state.head.incarnation >= mark.incarnation) {
+            return Ok(None);
+        }
+        let finding = "its head is that of an erased workspace with the same id";
+        Ok(Some(broken(tracked.chain.name(), finding)))
+    }
+
+    async fn read_head(&self, tracked: &Tracked) -> Result<Option<Break>, StorageError> {
+        let damage = match self.chains.refresh(tracked).await {
+            Ok(_) => return Ok(None),
+            Err(LoadError::Storage(error)) => return Err(error),
+            Err(LoadError::Damaged(damage)) => damage,
         };
-        storage(self.chains.refresh(self.chains.own()).await.map(drop))?;
-        for id in self.chains.marks().keys() {
-            let tracked = self.chains.of(id);
-            storage(self.chains.refresh(&tracked).await.map(drop))?;
+        let name = tracked.chain.name();
+        let finding = match damage.is_of_anchor() {
+            true => damage.to_string(),
+            false => format!(
+                "{damage}; {} has the head that was acknowledged last",
+                Anchors::path(&self.heads, name).display()
+            ),
+        };
+        Ok(Some(broken(name, finding)))
+    }
+
+    /// Reads every document, by the same rules as a start.
+    ///
+    /// # Errors
+    /// The backend's. Damage is no error: the answer lists it.
+    pub async fn inspect(&self) -> Result<Inspected, VerifyError> {
+        let mut inspected = Inspected {
+            damage: self.unbelieved.clone(),
+            ..Inspected::default()
+        };
+        self.inspect_own(&mut inspected).await?;
+        let (notices, _) = Notices::new(self.clock.clone());
+        for (id, mark) in self.chains.marks().iter() {
+            if mark.is_there && self.expect_believed(&self.chains.of(id)).is_ok() {
+                self.inspect_workspace(id, &notices, &mut inspected).await?;
+            }
+        }
+        Ok(inspected)
+    }
+
+    async fn inspect_own(&self, inspected: &mut Inspected) -> Result<(), StorageError> {
+        let chain = &self.chains.own().chain;
+        let Some(state) = self.chains.own().state() else {
+            return Ok(());
+        };
+        let bodies = chain.read(state.documents()).await?;
+        for (entry, body) in state.documents().zip(bodies) {
+            if body.is_none() {
+                let finding = format!("its document {} is gone or edited", entry.name);
+                inspected.damage.push(broken(chain.name(), finding));
+            }
         }
         Ok(())
     }
 
-    /// Reads the whole log, and holds it against its heads and the anchors beside the keyring.
+    async fn inspect_workspace(
+        &self,
+        id: &WorkspaceId,
+        notices: &Arc<Notices>,
+        inspected: &mut Inspected,
+    ) -> Result<(), StorageError> {
+        let tracked = self.chains.of(id);
+        let name = tracked.chain.name();
+        let state = tracked.state();
+        // Without its own document it is erased, and the next start says so in the installation's chain.
+        let Some(state) = state.filter(|state| state.document(WORKSPACE).is_some()) else {
+            return Ok(());
+        };
+        let loading = Loading {
+            keyring: &self.keyring,
+            notices,
+            before: None,
+            mark: self.chains.mark(id),
+        };
+        let (entry, findings) = loading.read(id, &tracked.chain, state).await?;
+        for found in findings {
+            let finding = format!("what is at {}: {}", found.stands_at, found.damage);
+            inspected.damage.push(broken(name, finding));
+        }
+        for credential in entry.credentials.values() {
+            let document = &credential.document;
+            if credential.damage().is_none() && document.revoked_at.is_none() {
+                let destination = (document.provider.to_string(), document.endpoint.clone());
+                inspected.destinations.insert(destination);
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a chain whose head is not believed.
+    fn expect_believed(&self, tracked: &Tracked) -> Result<(), VerifyError> {
+        let name = tracked.chain.name();
+        match self.unbelieved.iter().find(|found| found.chain == *name) {
+            Some(found) => Err(VerifyError::Broken(found.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Reads the whole log and all documents, and holds them against the heads in the store and beside the keyring.
     ///
     /// # Errors
-    /// The first record that is not what was written, or the backend's failure.
+    /// The first thing that is not what was written, or the backend's failure.
     pub async fn verify(&self) -> Result<Verified, VerifyError> {
-        self.audit.verify().await
+        match self.inspect().await?.damage.into_iter().next() {
+            Some(found) => Err(VerifyError::Broken(found)),
+            None => self.audit.verify().await,
+        }
     }
 
     /// The log, to be read and exported.
@@ -92,12 +248,13 @@ impl AtRest {
         &self.audit
     }
 
-    /// Holds a receipt against the log, as [`Audit::confirm`] does.
+    /// Holds a receipt against the log, as [`Audit::confirm`] does. A log that is not known to be the newest confirms none.
     ///
     /// # Errors
     /// Why it is not confirmed, or the backend's failure.
     pub async fn confirm(&self, receipt: &Receipt) -> Result<(), VerifyError> {
-        self.audit.confirm(receipt).await
+        self.audit.confirm(receipt).await?;
+        self.expect_believed(self.chains.own())
     }
 
     /// Whether the clock is behind the log.
@@ -107,52 +264,29 @@ impl AtRest {
         (clock < log).then_some(ClockBehind { clock, log })
     }
 
-    /// The providers that credentials are stored for, each with its endpoint where it has one; without those that are revoked. What
-    /// the documents claim: for finding out what to look at, never for sending a secret there.
-    ///
-    /// # Errors
-    /// The backend's.
-    pub async fn destinations(&self) -> Result<BTreeSet<(String, Option<String>)>, VerifyError> {
-        let mut destinations = BTreeSet::new();
-        for id in self.chains.marks().keys() {
-            let tracked = self.chains.of(id);
-            let Some(state) = tracked.state() else {
-                continue;
-            };
-            let credentials: Vec<_> = state
-                .documents()
-                .filter(|entry| entry.name.starts_with(CREDENTIAL))
-                .collect();
-            let bodies = tracked.chain.read(credentials).await?;
-            let documents = bodies.into_iter().flatten();
-            let documents = documents
-                .filter_map(|body| serde_json::from_slice::<CredentialDocument>(&body).ok());
-            destinations.extend(
-                documents
-                    .filter(|credential| credential.revoked_at.is_none())
-                    .map(|credential| (credential.provider.to_string(), credential.endpoint)),
-            );
-        }
-        Ok(destinations)
-    }
-
     /// Puts it on record that the clock is right where it is behind the log, and the log was ahead: from the next start on
     /// the clock counts, and no time before this record. On disk when it returns.
     ///
     /// # Errors
-    /// The backend's.
+    /// The backend's, or what is wrong with the installation's chain: what is written now would hide it from the next start.
     pub async fn accept_clock(&self, behind: ClockBehind) -> Result<(), VerifyError> {
+        self.expect_believed(self.chains.own())?;
         let draft = Draft {
             note: Some(format!("the log was at {}", behind.log)),
             ..Draft::new(Event::ClockAccepted, &Act::system("clock accept"))
         };
         let accepted = self.chains.accept_clock(draft, behind.log).await;
         accepted.map_err(|error| {
-            VerifyError::Broken(Break {
-                chain: self.chains.own().chain.name().clone(),
-                position: 0,
-                finding: error.to_string(),
-            })
+            VerifyError::Broken(broken(self.chains.own().chain.name(), error.to_string()))
         })
+    }
+}
+
+/// Something about a chain as a whole.
+fn broken(chain: &ChainName, finding: impl Into<String>) -> Break {
+    Break {
+        chain: chain.clone(),
+        position: 0,
+        finding: finding.into(),
     }
 }

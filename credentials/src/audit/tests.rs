@@ -1,4 +1,6 @@
-//! Reading the log while it goes on.
+//! Reading the log while it goes on, and at rest.
+
+mod stopped;
 
 use std::sync::Arc;
 
@@ -13,11 +15,19 @@ use crate::{
 };
 
 async fn open() -> (TempDir, Arc<Registry>) {
+    open_on(&Arc::new(Memory::new())).await
+}
+
+fn kms() -> Kms {
+    Kms::local(MasterKey::parse(&[9; 32], "a test").unwrap())
+}
+
+async fn open_on(memory: &Arc<Memory>) -> (TempDir, Arc<Registry>) {
     let folder = tempfile::tempdir().unwrap();
     let registry = Registry::open(OpenOptions {
-        backend: Backend::of(Arc::new(Memory::new())),
+        backend: Backend::of(memory.clone()),
         keyring: folder.path().join("keyring"),
-        kms: Kms::local(MasterKey::parse(&[9; 32], "a test").unwrap()),
+        kms: kms(),
         catalogue: Arc::new(Catalogue::builtin()),
         rules: CredentialRules { expiring_days: 30 },
         clock: Arc::new(SystemClock),

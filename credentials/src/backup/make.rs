@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     audit::Head,
-    chains::Tracked,
+    chains::{Priority, Tracked},
     model::{Act, random_id},
     record::{Draft, Event},
     registry::{ChangeError, Inner, Registry},
@@ -78,7 +78,7 @@ impl Registry {
 impl Inner {
     async fn begin_backup(self: Arc<Self>, id: String) -> Result<Backup, ChangeError> {
         let alone = self.begin_alone().await;
-        let own = self.chains.own().lock().await;
+        let own = self.chains.own().lock(Priority::Normal).await;
         let (key, wrapped) = self.keyring.wrapped_alone("bk_").await?;
         let state = self.state().await?;
         let header = Header {

@@ -2,11 +2,12 @@
 //! shows.
 //!
 //! A file is a copy of the signed head, so it needs no key of its own. It is on disk before it has its name, and written
-//! after the head itself: after a power cut it may be behind, never ahead, and never torn.
+//! after the head itself: after a power cut it may be behind, never ahead, and never torn. Until the installation's chain
+//! says that a workspace has begun, its file may be missing (see `first_look.rs`).
 
 use std::{
     collections::HashMap,
-    fs::Permissions,
+    fs::{self, Permissions},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -14,11 +15,11 @@ use std::{
 
 use keyside_store::{
     StorageError,
-    chain::{ChainName, Head, Link, LoadError, State},
+    chain::{ChainName, Damage, Head, Link, LoadError, State},
     file::{self, FileError},
 };
 
-use crate::keyring::Keyring;
+use crate::{keyring::Keyring, model::WorkspaceId};
 
 /// A folder of heads.
 pub(crate) struct Anchors(Arc<Written>);
@@ -39,7 +40,26 @@ impl Anchors {
 
     pub(crate) fn path(folder: &Path, chain: &ChainName) -> PathBuf {
         // Workspace ids are slugs, so no two chains meet.
-        folder.join(chain.as_str().replace('/', "."))
+        folder.join(file_name(chain))
+    }
+
+    /// The file of a chain as the data folder has it; the whole folder where that is missing.
+    pub(crate) fn shown(&self, chain: &ChainName) -> String {
+        match self.0.folder.exists() {
+            true => format!("{HEADS}/{}", file_name(chain)),
+            false => HEADS.to_owned(),
+        }
+    }
+
+    /// The workspaces that there are files of, each with its file. A folder that cannot be read has none.
+    pub(crate) fn workspaces(&self) -> Vec<(WorkspaceId, PathBuf)> {
+        let entries = fs::read_dir(&self.0.folder).into_iter().flatten().flatten();
+        let of_workspaces = entries.filter_map(|entry| {
+            let name = entry.file_name();
+            let id = name.to_str()?.strip_prefix("workspace.")?;
+            Some((id.parse::<WorkspaceId>().ok()?, entry.path()))
+        });
+        of_workspaces.collect()
     }
 
     pub(crate) fn has(&self, chain: &ChainName) -> bool {
@@ -59,13 +79,13 @@ impl Anchors {
         };
         let installation = keyring.installation().installation();
         let head = Head::verify(&bytes, chain, installation, &keyring.public_key());
-        match head {
-            Ok(head) => Ok(Some(head.link())),
-            Err(damage) => {
-                tracing::error!(file = %path.display(), "the anchor of a chain is not what was written");
-                Err(damage.into())
+        let head = head.map_err(|damage| {
+            tracing::error!(file = %path.display(), %damage, "the copy of a chain's head is damaged");
+            Damage::AnchorDamaged {
+                file: self.shown(chain),
             }
-        }
+        })?;
+        Ok(Some(head.link()))
     }
 
     /// Keeps the head of a state. Waited for, and a failure is no failure of the change: that is on disk.
@@ -98,10 +118,18 @@ impl Written {
         let path = Anchors::path(&self.folder, chain);
         // Another process on this machine replaces it by way of the same temporary file.
         let _lock = file::lock(&self.folder.join(".lock"))?;
-        file::replace_soon(&path, state.bytes(), owner_only())?;
+        match path.exists() {
+            true => file::replace_soon(&path, state.bytes(), owner_only())?,
+            // From the first time on, a file that is missing is damage: a power cut must not take it away again.
+            false => file::replace(&path, state.bytes(), owner_only())?,
+        }
         held.insert(chain.as_str().to_owned(), now);
         Ok(())
     }
+}
+
+fn file_name(chain: &ChainName) -> String {
+    chain.as_str().replace('/', ".")
 }
 
 fn owner_only() -> Permissions {

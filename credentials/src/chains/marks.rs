@@ -14,7 +14,11 @@ pub(crate) struct Mark {
     /// Which one of its id. Each is higher than the one before.
     pub(crate) incarnation: u64,
     pub(crate) is_there: bool,
-    /// What its chain begins with, until that has begun: a crash in between is finished from here.
+    /// When it was made: shown where its own chain is damaged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) created_at: Option<Timestamp>,
+    /// What its chain begins with, until that has begun and its head is kept outside the store as well: a crash in between
+    /// is finished from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) making: Option<Making>,
     /// A state that its chain had.
@@ -53,6 +57,7 @@ impl Mark {
         Self {
             incarnation: 0,
             is_there: true,
+            created_at: None,
             making: None,
             link: None,
             erased: None,

@@ -9,7 +9,7 @@ use keyside_store::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Accepted, Chains, RACES, not_begun, pause};
+use super::{Accepted, Chains, Priority, RACES, not_begun, pause};
 use crate::record::Draft;
 
 /// What the installation's chain remembers besides tokens and workspaces.
@@ -88,7 +88,7 @@ impl Chains {
         draft: Draft,
         log: Timestamp,
     ) -> Result<(), CommitError> {
-        let _changing = self.own().lock().await;
+        let _changing = self.own().lock(Priority::Normal).await;
         for _ in 0..RACES {
             self.refresh(self.own()).await.map_err(not_begun)?;
             let on = self.own().state();

@@ -62,6 +62,79 @@ pub struct Credential {
     pub reference: Option<VaultReference>,
 }
 
+/// A credential whose record is gone, cut short, or the record of something else. Its workspace's map still names it, and
+/// whatever only the record said is not known. Nothing of it is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostCredential {
+    /// The id that the map has.
+    pub id: CredentialId,
+    /// The workspace whose map it is.
+    pub workspace: WorkspaceId,
+    /// Whether a person has revoked it since it was lost.
+    pub is_revoked: bool,
+    /// Whether it is a default of its workspace, of whatever provider and environment.
+    pub is_default: bool,
+    /// When a request last used it, to within about a second.
+    pub last_used_at: Option<Timestamp>,
+    /// Changes with every change; what an ETag is made of.
+    pub revision: u64,
+}
+
+/// A credential as far as anything is known of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listed {
+    /// Its record can be read, whether or not it is believed.
+    Known(Box<Credential>),
+    /// It cannot.
+    Lost(LostCredential),
+}
+
+impl Listed {
+    /// Its id.
+    pub fn id(&self) -> &CredentialId {
+        match self {
+            Self::Known(credential) => &credential.id,
+            Self::Lost(lost) => &lost.id,
+        }
+    }
+
+    /// The workspace that it is in.
+    pub fn workspace(&self) -> &WorkspaceId {
+        match self {
+            Self::Known(credential) => &credential.workspace,
+            Self::Lost(lost) => &lost.workspace,
+        }
+    }
+
+    /// What lists are ordered by: as [`Credential::list_order`] says, and in each workspace those that are lost come last. No
+    /// two compare as equal.
+    pub fn list_order(
+        &self,
+    ) -> (
+        &WorkspaceId,
+        bool,
+        &str,
+        Option<&Label>,
+        Option<Timestamp>,
+        &CredentialId,
+    ) {
+        match self {
+            Self::Known(credential) => {
+                let (workspace, provider, label, created_at, id) = credential.list_order();
+                (
+                    workspace,
+                    false,
+                    provider,
+                    Some(label),
+                    Some(created_at),
+                    id,
+                )
+            }
+            Self::Lost(lost) => (&lost.workspace, true, "", None, None, &lost.id),
+        }
+    }
+}
+
 /// What is known of a secret that is kept outside of Keyside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Declared {

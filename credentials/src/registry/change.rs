@@ -1,5 +1,6 @@
 //! The changes: each reads the workspace as its chain has it now, makes the new documents, commits them on that state, and
-//! shows the result to the data plane. Who comes second decides again.
+//! shows the result to the data plane. A change that another process was faster than decides again. Changes of one chain take
+//! turns, and what ends the use of a key goes first ([`Priority`]).
 //! One file a concern; what they share is here and in `held.rs`.
 
 /// Decides again where another process has come first, a bounded number of times. No function: what it decides with is
@@ -40,11 +41,11 @@ use keyside_store::{
     Effect,
     chain::{CommitError, Entry, State, Write},
 };
-use tokio::sync::{OwnedMutexGuard, RwLockReadGuard, RwLockWriteGuard, Semaphore};
+use tokio::sync::{RwLockReadGuard, RwLockWriteGuard, Semaphore};
 
 use super::{ChangeError, Inner};
 use crate::{
-    chains::not_begun,
+    chains::{Priority, Turn, not_begun},
     documents::{CredentialDocument, TOKEN, WorkspaceDocument},
     model::{Act, CredentialId, Fingerprint, Label, Warning, WorkspaceId},
     record::{Detail, Draft, Event},
@@ -74,9 +75,12 @@ impl Inner {
         &self,
         by: &Act,
         workspace: &WorkspaceId,
-    ) -> Result<Begun<'_, OwnedMutexGuard<()>>, ChangeError> {
+        priority: Priority,
+    ) -> Result<Begun<'_, Turn>, ChangeError> {
         let tracked = self.chains.of(workspace);
-        let begun = self.begin_under(by, || tracked.lock()).await?;
+        let lock = tracked.lock(priority).await;
+        let gate = self.gate.read().await;
+        let begun = self.begin_under(by, lock, gate).await?;
         let mark = self.chains.mark(workspace);
         if let Some(mark) = mark.filter(|mark| mark.is_there) {
             let findings = self.read_workspace(workspace).await?;
@@ -88,16 +92,15 @@ impl Inner {
 
     /// Leave to change what `lock` guards. The actor's token may have been revoked since the request was authenticated, here or
     /// by another process, so it is looked at once the lock is held.
-    pub(super) async fn begin_under<L, F>(
-        &self,
+    ///
+    /// The order of locks: a workspace's, the gate, the installation's. With the gate first, a backup would wait for everything
+    /// that waits for a workspace, and a revocation for the backup.
+    pub(super) async fn begin_under<'a, L>(
+        &'a self,
         by: &Act,
-        lock: impl Fn() -> F,
-    ) -> Result<Begun<'_, L>, ChangeError>
-    where
-        F: Future<Output = L>,
-    {
-        let gate = self.gate.read().await;
-        let lock = lock().await;
+        lock: L,
+        gate: RwLockReadGuard<'a, ()>,
+    ) -> Result<Begun<'a, L>, ChangeError> {
         let on = self.take_over_installation().await?;
         self.expect_access(by)?;
         Ok(Begun {
@@ -179,9 +182,11 @@ impl Inner {
         let document = &workspace.document;
         let tracked = self.chains.of(&document.id);
         let on = workspace.at.as_ref().ok_or(ChangeError::Damaged)?;
+        // As the signed head has it: the document that says it too may be lost.
+        let incarnation = on.head.incarnation;
         let commit = self
             .chains
-            .commit(&tracked, Some(on), document.incarnation, drafts, writes);
+            .commit(&tracked, Some(on), incarnation, drafts, writes);
         let committed = commit.await;
         if let Err(CommitError::OutcomeUnknown { .. }) = &committed {
             self.links.doubt(document.id.clone());

@@ -14,10 +14,11 @@ use super::{ChangeError, Inner, Registry};
 use crate::{
     access::TokenDocument,
     audit::{Receipt, VerifyError},
-    chains::{Erased, RACES, pause},
+    chains::{Erased, Priority, RACES, pause},
     documents::{CREDENTIAL, Document},
     model::{Act, WorkspaceId, WorkspaceState, random_id},
     record::{Draft, Event, Gone, KeyAct, Record},
+    snapshot::WorkspaceEntry,
 };
 
 /// The end of a workspace's own chain, as its record has it.
@@ -74,7 +75,7 @@ impl Inner {
         id: &WorkspaceId,
         expected: Option<WorkspaceState>,
     ) -> Result<(), ChangeError> {
-        let _begun = self.begin_in(by, id).await?;
+        let _begun = self.begin_in(by, id, Priority::High).await?;
         let workspace = self.snapshot.load().workspaces.get(id).cloned();
         let workspace = workspace.ok_or(ChangeError::WorkspaceUnknown)?;
         let mark = self.chains.mark(id).ok_or(ChangeError::WorkspaceUnknown)?;
@@ -87,7 +88,12 @@ impl Inner {
             return Err(ChangeError::Superseded { current });
         }
         let tracked = self.chains.of(id);
-        let state = tracked.state();
+        // One whose anchor is damaged or gone ends with its head as it is, and the end writes the anchor again.
+        let at = match &workspace.at {
+            Some(at) => Some(at.clone()),
+            None => self.chains.despite_anchor(&tracked).await?,
+        };
+        let state = at.clone().or_else(|| tracked.state());
         let credentials = state.as_ref().map_or(0, |state| {
             let names = state.documents().map(|entry| &*entry.name);
             names.filter(|name| name.starts_with(CREDENTIAL)).count()
@@ -106,7 +112,8 @@ impl Inner {
             records: state.as_ref().map_or(0, |state| state.head.records),
         };
         // One whose head is not believed is erased by what the installation says of it alone.
-        if let Some(at) = &workspace.at {
+        let has_ended = at.is_some();
+        if let Some(at) = at {
             let names = at.documents().map(|entry| entry.name.to_string());
             let writes: Vec<_> = names.map(Write::remove).collect();
             let draft = Draft {
@@ -116,6 +123,7 @@ impl Inner {
                 erased: Some(ended.gone.clone()),
                 ..Draft::new(Event::ChainEnded, by)
             };
+            let workspace = WorkspaceEntry::clone(&workspace).at(at);
             let state = self.commit_in(&workspace, vec![draft], writes).await?;
             ended.records = state.head.records;
         }
@@ -126,13 +134,11 @@ impl Inner {
         let said = self.say_erased(id, Some(ended)).await;
         said.map_err(|error| match error {
             CommitError::NotBegun(error) | CommitError::OutcomeUnknown { error, .. }
-                if workspace.at.is_some() =>
+                if has_ended =>
             {
                 ChangeError::ErasingUnfinished(error)
             }
-            error if workspace.at.is_some() => {
-                ChangeError::ErasingUnfinished(StorageError::unavailable(error))
-            }
+            error if has_ended => ChangeError::ErasingUnfinished(StorageError::unavailable(error)),
             error => error.into(),
         })
     }
@@ -174,7 +180,7 @@ impl Inner {
             return Ok(());
         };
         let own = self.chains.own();
-        let _changing = own.lock().await;
+        let _changing = own.lock(Priority::High).await;
         for _ in 0..RACES {
             let on = self.take_over_installation().await?;
             // Another process may have said it already, and made one of its id since.
@@ -237,7 +243,9 @@ impl Inner {
         let keys = receipt.destroyed_keys.iter().cloned().collect();
         let destroyed = self.keyring.destroy(&keys).await;
         destroyed.map_err(|error| ChangeError::ErasingUnfinished(error.into()))?;
-        let runs = self.runs.erase(id, receipt.erased_at).await;
+        // The log's time may be ahead of this clock, which the runs of the next one of this name are recorded by.
+        let until = receipt.erased_at.min(self.clock.now());
+        let runs = self.runs.erase(id, until).await;
         match runs {
             Some(_) => Ok(receipt),
             None => Err(ChangeError::ErasingUnfinished(runs_remain())),

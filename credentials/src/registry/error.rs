@@ -1,9 +1,13 @@
 //! Why the registry did not open, or did not change.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use keyside_config::{EndpointError, VaultReference, Verification};
-use keyside_store::{StorageError, file::FileError};
+use keyside_store::{
+    StorageError,
+    chain::{Damage, LoadError},
+    file::FileError,
+};
 
 use super::request::GRACE_LIMIT;
 use crate::{keyring::KeyringError, kms::KmsError, live_check::Finding, model::Label};
@@ -139,6 +143,17 @@ pub enum ChangeError {
     /// What is stored failed authentication, so nothing is built on it.
     #[error("the stored record failed authentication and cannot be changed")]
     Damaged,
+    /// The id cannot be used: what is stored of its chain, which outlives each workspace of the id, failed authentication.
+    #[error("what is stored under this id is not believed: {0}")]
+    ChainDamaged(Damage),
+    /// The id cannot be used: there is a copy of the head of a workspace that this installation has never had.
+    #[error(
+        "{file} in the data folder is in the way: it is the head of a workspace that this installation has never had"
+    )]
+    HeadInTheWay {
+        /// The file, as the data folder has it.
+        file: String,
+    },
     /// The master key stands where only a person can replace it.
     #[error(transparent)]
     MasterKeyFixed(KmsError),
@@ -236,29 +251,73 @@ pub enum OpenError {
     /// The store is not the one in which the last changes were acknowledged, or the head of its own chain is not what was
     /// written.
     #[error(
-        "the installation's own chain is not believed: {damage}. Restore the newest copy of the whole data folder. If an older state is \
-         wanted, restore a backup of it (`keyside restore --older`); {} has the heads that were acknowledged last",
-        heads.display()
+        "the installation's own chain is not believed: {damage}{}",
+        remedy(damage, heads)
     )]
     Damaged {
         /// What is wrong with it.
-        damage: keyside_store::chain::Damage,
+        damage: Damage,
         /// The folder of the heads that were acknowledged.
         heads: PathBuf,
     },
     /// The heads that were acknowledged last are gone, so that nobody can tell whether the store is the newest.
     #[error(
-        "the folder {} is gone, and only it tells whether the store is as it was last. Put it back with the rest of the data \
-         folder, or restore a backup",
-        heads.display()
+        "{} is gone, and only it tells whether the store is as it was last. Put it back with the rest of the data folder, or \
+         restore a backup",
+        path.display()
     )]
     AnchorMissing {
-        /// Where it should be.
-        heads: PathBuf,
+        /// The folder, or the file of the installation's own chain in it.
+        path: PathBuf,
     },
     /// The owner's token cannot be left where the owner finds it.
     #[error("the owner token cannot be written: {0}")]
     TokenFile(FileError),
+}
+
+impl OpenError {
+    /// Why the installation's own chain was not read; `heads` is the folder of the heads that were acknowledged.
+    pub(super) fn of_own_chain(error: LoadError, heads: &Path) -> Self {
+        match error {
+            LoadError::Storage(error) => Self::Storage(error),
+            // The file is named as the data folder has it, and that is where the folder is.
+            LoadError::Damaged(Damage::AnchorGone { file }) => Self::AnchorMissing {
+                path: heads.with_file_name(file),
+            },
+            LoadError::Damaged(damage) => Self::Damaged {
+                damage,
+                heads: heads.to_owned(),
+            },
+        }
+    }
+}
+
+/// What to do about the installation's own chain.
+fn remedy(damage: &Damage, heads: &Path) -> String {
+    let heads = heads.display();
+    match damage {
+        Damage::HeadNewer { .. } => {
+            ". If no later release has run on this data folder, put back the newest copy of it, or restore a backup"
+                .to_owned()
+        }
+        Damage::Older { .. } => format!(
+            ". Put back the newest copy of the whole data folder. If the older state is wanted, restore a backup of it \
+             (`keyside restore --older`); {heads} has the heads that were acknowledged last"
+        ),
+        Damage::Forked => format!(
+            ". The store and {heads} come from two different copies of the installation: put back the whole data folder \
+             from the one that is wanted, or restore a backup"
+        ),
+        Damage::HeadForged => format!(
+            ". If the store was put beside the keyring and {heads} of another installation, put back all three from the \
+             same copy of the data folder; otherwise restore a backup"
+        ),
+        Damage::AnchorDamaged { .. } => {
+            ". Put that file back from the newest copy of the data folder, or restore a backup"
+                .to_owned()
+        }
+        _ => ". Put back the newest copy of the whole data folder, or restore a backup".to_owned(),
+    }
 }
 
 impl From<KeyringError> for OpenError {

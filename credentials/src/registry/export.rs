@@ -11,9 +11,10 @@ use self::archive::Archive;
 use keyside_store::{StorageError, chain::State};
 
 use super::change::decided;
-use super::{ChangeError, Filter, Inner, Registry, in_order};
+use super::{ChangeError, Filter, Inner, Registry};
 use crate::{
     audit::{AuditFilter, Head, Line},
+    chains::Priority,
     model::{Act, Scope, WorkspaceId},
     record::{AuditRecord, Draft, Event},
     snapshot::Snapshot,
@@ -63,9 +64,8 @@ impl Registry {
             workspace: Some(id.clone()),
             ..Filter::default()
         };
-        let mut credentials = self.viewer().list(snapshot, &filter);
-        in_order(&mut credentials);
-        let credentials: Vec<_> = credentials.iter().map(form::credential).collect();
+        let credentials = self.viewer().list_all(snapshot, &filter);
+        let credentials: Vec<_> = credentials.iter().map(form::listed).collect();
         archive.json("credentials.json", &credentials);
         let records = self.inner.records_of(id).await?;
         let records = records
@@ -93,7 +93,7 @@ impl Inner {
         by: &Act,
         id: &WorkspaceId,
     ) -> Result<(Arc<State>, Arc<Snapshot>), ChangeError> {
-        let _begun = self.begin_in(by, id).await?;
+        let _begun = self.begin_in(by, id, Priority::Normal).await?;
         let snapshot = self.snapshot.load_full();
         let workspace = snapshot.workspaces.get(id);
         let workspace = workspace.ok_or(ChangeError::WorkspaceUnknown)?;

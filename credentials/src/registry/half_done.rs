@@ -10,7 +10,7 @@ use keyside_store::chain::{CommitError, LoadError};
 
 use super::{ChangeError, Inner};
 use crate::{
-    chains::{Making, Mark, not_begun},
+    chains::{Making, Mark, Priority, not_begun},
     documents::{Document, WORKSPACE, WorkspaceDocument},
     keyring::KeyringError,
     model::{Act, WorkspaceId},
@@ -24,13 +24,15 @@ impl Inner {
         let marks = self.chains.marks();
         for (id, mark) in marks.iter() {
             let tracked = self.chains.of(id);
-            let _changing = tracked.lock().await;
+            let _changing = tracked.lock(Priority::Normal).await;
             if let Err(error) = self.finish_one(id, mark).await {
                 tracing::error!(workspace = %id, %error, "what a crash has left half done is finished at a later start");
             }
             let link = tracked.state().map(|state| state.head.link());
-            if mark.is_there && link != mark.link {
-                self.links.changed(id, false);
+            let is_making = mark.making.is_some();
+            if mark.is_there && (link != mark.link || is_making) {
+                // What was being made is soon said to have begun.
+                self.links.changed(id, is_making);
             }
         }
         if let Err(error) = self.destroy_erased_keys().await {
@@ -60,6 +62,9 @@ impl Inner {
         let is_begun = state
             .as_ref()
             .is_some_and(|state| state.head.incarnation == mark.incarnation);
+        if mark.making.is_some() && is_begun {
+            self.chains.write_first_anchor(&tracked).await;
+        }
         match (&mark.making, is_begun) {
             (Some(making), false) => {
                 tracing::info!(workspace = %id, "making a workspace that a crash has cut off");
@@ -124,7 +129,7 @@ impl Inner {
             self.chains
                 .commit(&tracked, on.as_ref(), mark.incarnation, vec![begun], writes);
         let state = commit.await?;
-        let entry = WorkspaceEntry::new(document, None, [], false).at(state);
+        let entry = WorkspaceEntry::new(document, None, [], []).at(state);
         let entry = Arc::new(entry);
         self.show(entry.clone());
         Ok(entry)

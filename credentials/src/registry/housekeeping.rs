@@ -13,6 +13,7 @@ use tokio::{
 use super::change::decided;
 use super::{ChangeError, Inner};
 use crate::{
+    chains::Priority,
     model::Act,
     record::{Detail, Draft, Event},
     snapshot::signals::{Attempt, Notice},
@@ -76,7 +77,7 @@ impl Inner {
     async fn note_use_once(&self, notice: &Notice) -> Result<(), ChangeError> {
         let document = &notice.entry.document;
         let _begun = self
-            .begin_in(&Act::system("use"), &document.workspace)
+            .begin_in(&Act::system("use"), &document.workspace, Priority::Normal)
             .await?;
         let snapshot = self.snapshot.load_full();
         let Some((workspace, _)) = snapshot.credential(&document.id) else {

@@ -8,7 +8,7 @@ use std::{
 use super::in_order;
 use crate::{
     live_check::{Finding, LiveCheck},
-    model::{Act, Credential, CredentialId},
+    model::{Act, Credential, CredentialId, Listed},
     registry::{ChangeError, Edit, Registry, Revocation, Rollback, Rotation, Saved},
 };
 
@@ -113,6 +113,23 @@ impl Registry {
         self.to_its_end(|inner| async move { inner.revoke(&by, &wanted, revocation).await })
             .await?;
         self.credential(id).ok_or(ChangeError::CredentialUnknown)
+    }
+
+    /// Withdraws a [lost credential](Listed::Lost) at once and for good. Its id stays, and stays revoked. Revoking twice
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// When there is none, or storage fails. [`ChangeError::Superseded`] where its record is back.
+    pub async fn revoke_lost(
+        &self,
+        by: &Act,
+        id: &CredentialId,
+        revocation: Revocation,
+    ) -> Result<Listed, ChangeError> {
+        let (by, wanted) = (by.clone(), id.clone());
+        self.to_its_end(|inner| async move { inner.revoke_lost(&by, &wanted, revocation).await })
+            .await?;
+        self.find(id).ok_or(ChangeError::CredentialUnknown)
     }
 
     /// How often a secret was replaced since the process began, by provider.

@@ -1,5 +1,6 @@
 //! Cross-links: the installation's chain says how far the chains of workspaces had come, so that cutting one shows in the
-//! other. At once for what ends a use, hourly for the rest; several in one record.
+//! other. At once for what ends a use; for the rest hourly, or after [`UNLINKED`] commits, since a start reads every record
+//! after the last link. Several in one record.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +13,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::Inner;
 use crate::{
-    chains::{RACES, not_begun, pause},
+    chains::{Priority, RACES, not_begun, pause},
     model::{Act, WorkspaceId},
     record::{Draft, Event},
 };
@@ -27,22 +28,38 @@ pub(super) struct Links {
 
 #[derive(Default)]
 struct Waiting {
-    /// When each is to be linked.
-    changed: BTreeMap<WorkspaceId, Instant>,
+    changed: BTreeMap<WorkspaceId, Changed>,
     /// Those of which it is not known whether their last change was made.
     doubted: BTreeSet<WorkspaceId>,
+}
+
+struct Changed {
+    /// When it is to be linked.
+    due: Instant,
+    /// Commits since it was linked.
+    commits: u32,
 }
 
 impl Links {
     /// A workspace's chain has changed.
     pub(super) fn changed(&self, workspace: &WorkspaceId, ends_use: bool) {
-        let due = Instant::now() + if ends_use { SOON } else { HOURLY };
-        {
+        let now = Instant::now();
+        let is_soon = {
             let mut waiting = self.waiting();
-            let at = waiting.changed.entry(workspace.clone()).or_insert(due);
-            *at = due.min(*at);
-        }
-        if ends_use {
+            let first = || Changed {
+                due: now + HOURLY,
+                commits: 0,
+            };
+            let changed = waiting.changed.entry(workspace.clone());
+            let changed = changed.or_insert_with(first);
+            changed.commits += 1;
+            let is_soon = ends_use || changed.commits == UNLINKED;
+            if is_soon {
+                changed.due = changed.due.min(now + SOON);
+            }
+            is_soon
+        };
+        if is_soon {
             self.due.notify_one();
         }
     }
@@ -58,7 +75,7 @@ impl Links {
         let next = {
             let waiting = self.waiting();
             match waiting.doubted.is_empty() {
-                true => waiting.changed.values().min().copied(),
+                true => waiting.changed.values().map(|changed| changed.due).min(),
                 false => Some(Instant::now() + SOON),
             }
         };
@@ -73,7 +90,10 @@ impl Links {
     fn take_due(&self, all: bool) -> Vec<WorkspaceId> {
         let now = Instant::now();
         let mut waiting = self.waiting();
-        let due = waiting.changed.iter().filter(|(_, at)| all || **at <= now);
+        let due = waiting
+            .changed
+            .iter()
+            .filter(|(_, changed)| all || changed.due <= now);
         let due: Vec<_> = due.map(|(id, _)| id.clone()).collect();
         for id in &due {
             waiting.changed.remove(id);
@@ -91,7 +111,7 @@ impl Inner {
     pub(super) async fn link_due(&self) {
         let doubted = std::mem::take(&mut self.links.waiting().doubted);
         for id in doubted {
-            let _changing = self.chains.of(&id).lock().await;
+            let _changing = self.chains.of(&id).lock(Priority::Normal).await;
             if let Err(error) = self.read_workspace(&id).await {
                 tracing::debug!(workspace = %id, %error, "still not known");
                 self.links.doubt(id);
@@ -109,16 +129,21 @@ impl Inner {
         if let Err(error) = self.write_links(&due).await {
             tracing::warn!(%error, "how far workspaces have come is not on the installation's record yet");
             let mut waiting = self.links.waiting();
-            let again = Instant::now() + AGAIN;
-            waiting
-                .changed
-                .extend(due.into_iter().map(|id| (id, again)));
+            let due_again = Instant::now() + AGAIN;
+            let again = due.into_iter().map(|id| {
+                let changed = Changed {
+                    due: due_again,
+                    commits: 0,
+                };
+                (id, changed)
+            });
+            waiting.changed.extend(again);
         }
     }
 
     async fn write_links(&self, due: &[WorkspaceId]) -> Result<(), CommitError> {
         let own = self.chains.own();
-        let _changing = own.lock().await;
+        let _changing = own.lock(Priority::Normal).await;
         for _ in 0..RACES {
             self.chains.refresh(own).await.map_err(not_begun)?;
             // Before the marks are looked at: none of them may be older.
@@ -132,7 +157,12 @@ impl Inner {
                 };
                 let link = state.head.link();
                 mark.link = Some(link);
-                mark.making = None;
+                // From then on an anchor that is missing is damage.
+                let has_begun = state.head.incarnation == mark.incarnation;
+                let is_making = mark.making.is_some() && has_begun;
+                if is_making && self.chains.has_anchor(&self.chains.of(id)) {
+                    mark.making = None;
+                }
                 writes.push(mark.write(id));
                 links.push((id.clone(), link));
             }
@@ -161,3 +191,5 @@ const SOON: Duration = Duration::from_millis(100);
 const HOURLY: Duration = Duration::from_secs(3_600);
 const AGAIN: Duration = Duration::from_secs(10);
 const LINKS: usize = 16;
+/// After so many commits a chain is linked. A start checks some 10,000 records in 100 ms.
+const UNLINKED: u32 = 64;

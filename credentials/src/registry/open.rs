@@ -1,11 +1,14 @@
 //! Opening: the installation's chain first, then each workspace's; what a crash has left half done is finished.
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, OnceLock},
+};
 
 use arc_swap::ArcSwap;
 use keyside_store::{
-    StorageError,
-    chain::{CommitError, LoadError, State},
+    Hash, StorageError,
+    chain::{self, CommitError, LoadError, State},
     file,
 };
 use tokio::{
@@ -19,6 +22,7 @@ use crate::{
     audit::Audit,
     chains::{Chains, HEADS, pause},
     clock::Ratchet,
+    damage::Damage,
     documents::WORKSPACE,
     keyring::Keyring,
     model::{Act, WorkspaceId},
@@ -80,18 +84,13 @@ impl Inner {
         if is_new && (keyring.has_workspaces() || chains.is_anchored()) {
             return Err(OpenError::StoreMissing { keyring: path });
         }
-        chains
-            .refresh(chains.own())
-            .await
-            .map_err(|error| match error {
-                LoadError::Storage(error) => OpenError::Storage(error),
-                LoadError::Damaged(damage) => OpenError::Damaged {
-                    damage,
-                    heads: heads.clone(),
-                },
-            })?;
-        if !is_new && role == Role::Authority && !chains.is_anchored() {
-            return Err(OpenError::AnchorMissing { heads });
+        // Before the installation's chain is read: that names a workspace before its head is kept here.
+        let anchored = chains.anchored_workspaces();
+        let refreshed = chains.refresh(chains.own()).await;
+        refreshed.map_err(|error| OpenError::of_own_chain(error, &heads))?;
+        if role == Role::Authority {
+            chains.write_first_anchor(chains.own()).await;
+            warn_of_unnamed(&chains, &anchored, &keyring);
         }
         let (notices, noted) = Notices::new(clock.clone());
         let erased = chains.marks();
@@ -193,14 +192,21 @@ impl Inner {
         let mark = self.chains.mark(id).filter(|mark| mark.is_there);
         let Some(mark) = mark else {
             // Of one that is erased, the records are all that is left.
+            if let Err(LoadError::Damaged(damage)) = refreshed {
+                tracing::error!(workspace = %id, %damage, "the audit log of an erased workspace is not believed");
+            }
             return Ok(Vec::new());
         };
         match refreshed {
             Ok(_) => {}
             Err(LoadError::Storage(error)) => return Err(error),
             Err(LoadError::Damaged(damage)) => {
-                tracing::error!(workspace = %id, %damage, "a workspace is not believed, and not used");
-                return Ok(self.show_damaged(id));
+                tracing::error!(workspace = %id, %damage, "a workspace is not believed, and not used: {REMEDY}");
+                let kind = match damage {
+                    chain::Damage::PageGone => Damage::Map,
+                    _ => Damage::Head,
+                };
+                return self.show_damaged(id, kind, damage.to_string()).await;
             }
         }
         let Some(state) = tracked.state() else {
@@ -212,8 +218,10 @@ impl Inner {
                 // Its chain is that of the one before, until it is begun.
                 return Ok(Vec::new());
             }
-            tracing::error!(workspace = %id, "the head of an erased workspace stands in the place of its successor's");
-            return Ok(self.show_damaged(id));
+            let damage = "the head of an erased workspace was put in the place of its successor's";
+            tracing::error!(workspace = %id, damage, "a workspace is not believed, and not used: {REMEDY}");
+            let damage = damage.to_owned();
+            return self.show_damaged(id, Damage::Head, damage).await;
         }
         self.show_state(id, state).await
     }
@@ -242,7 +250,7 @@ impl Inner {
                 return Ok(Vec::new());
             }
             self.catch_up_keys(id).await;
-            let loading = self.loading(before.as_deref());
+            let loading = self.loading(id, before.as_deref());
             let read = loading.read(id, &tracked.chain, state.clone()).await?;
             let (entry, findings) = read;
             if !findings.is_empty() {
@@ -277,17 +285,27 @@ impl Inner {
         }
     }
 
-    fn show_damaged(&self, id: &WorkspaceId) -> Vec<Finding> {
+    async fn show_damaged(
+        &self,
+        id: &WorkspaceId,
+        kind: Damage,
+        found: String,
+    ) -> Result<Vec<Finding>, StorageError> {
         let before = self.snapshot.load().workspaces.get(id).cloned();
-        let (entry, finding) = self.loading(before.as_deref()).damaged(id);
+        let loading = self.loading(id, before.as_deref());
+        let (entry, mut finding) = loading.damaged(id, kind, found);
         self.show(Arc::new(entry));
-        vec![finding]
+        // By its hash one damaged head is told from the next that is put in its place.
+        let head = self.chains.of(id).chain.head_bytes().await?;
+        finding.hash = head.map(|bytes| Hash::of(&bytes));
+        Ok(vec![finding])
     }
 
-    fn loading<'a>(&'a self, before: Option<&'a WorkspaceEntry>) -> Loading<'a> {
+    fn loading<'a>(&'a self, id: &WorkspaceId, before: Option<&'a WorkspaceEntry>) -> Loading<'a> {
         Loading {
             keyring: &self.keyring,
             notices: &self.notices,
+            mark: self.chains.mark(id),
             before,
         }
     }
@@ -345,6 +363,36 @@ impl Inner {
     }
 }
 
+/// Workspaces that there are keys for and that the installation's chain does not name.
+pub(super) fn unnamed_keys(chains: &Chains, keyring: &Keyring) -> Vec<WorkspaceId> {
+    let marks = chains.marks();
+    let mut unnamed = keyring.workspaces();
+    unnamed.retain(|id| !marks.contains_key(id));
+    unnamed
+}
+
+/// Files and keys of workspaces that the installation's chain does not name. Nothing of them is used.
+fn warn_of_unnamed(chains: &Chains, anchored: &[(WorkspaceId, PathBuf)], keyring: &Keyring) {
+    let marks = chains.marks();
+    let unnamed = anchored.iter().filter(|(id, _)| !marks.contains_key(id));
+    for (id, path) in unnamed {
+        tracing::warn!(
+            workspace = %id,
+            file = %path.display(),
+            "this file is the head of a workspace that this installation has never had, and no workspace can be created with \
+             that id while it is there: move it away"
+        );
+    }
+    for id in unnamed_keys(chains, keyring) {
+        tracing::warn!(
+            workspace = %id,
+            "the keyring has a key for a workspace that this installation has never had. A crash while the workspace was \
+             created leaves one behind, which does no harm: creating the workspace uses it. If there was such a workspace, \
+             the store and heads/ were put back to a state before it: put back the newest copy of the whole data folder"
+        );
+    }
+}
+
 /// A disk without room is no reason not to start: what is not put on record now is at a later start.
 fn unless_full(what: &str, outcome: Result<(), CommitError>) -> Result<(), OpenError> {
     match outcome {
@@ -360,6 +408,9 @@ fn unless_full(what: &str, outcome: Result<(), CommitError>) -> Result<(), OpenE
     }
 }
 
+/// For a workspace whose chain is not believed.
+const REMEDY: &str =
+    "put back the newest copy of the whole data folder, restore a backup, or erase the workspace";
 /// How often a state is looked at whose documents are replaced each time.
 const LOOKS: u32 = 20;
 /// Workspaces that are read at the same time.

@@ -17,6 +17,7 @@ use tokio::{runtime::Handle, sync::Semaphore, time::sleep};
 use self::on_record::OnRecord;
 use super::{ChangeError, Inner, Registry, change::FirstReading};
 use crate::{
+    chains::Priority,
     declared::{
         Standing, process_key,
         state::{Change, State},
@@ -318,7 +319,8 @@ impl Inner {
                 .with_secret(secret, trace, key, until)
                 .said_of(Some(version), None)
         };
-        self.publish(follower, &document.id, change).await;
+        self.publish(follower, &document.id, Priority::Normal, change)
+            .await;
         tracing::info!(
             workspace = %document.workspace,
             credential = %document.id,
@@ -344,6 +346,10 @@ impl Inner {
             let workspace = &follower.workspace;
             tracing::warn!(%workspace, credential = %id, usable, fault, "the secret of a stored credential cannot be read");
         }
+        let priority = match change {
+            Change::Withdraw(_) => Priority::High,
+            Change::Told | Change::Nothing => Priority::Normal,
+        };
         let change = |entry: &CredentialEntry| {
             let entry = match change {
                 Change::Withdraw(why) => entry.withdrawn(why),
@@ -351,7 +357,7 @@ impl Inner {
             };
             entry.said_of(version, fault)
         };
-        self.publish(follower, id, change).await;
+        self.publish(follower, id, priority, change).await;
     }
 
     /// From here on requests see it. Under the lock that changes take: none comes between.
@@ -359,10 +365,12 @@ impl Inner {
         &self,
         follower: &Follower,
         id: &CredentialId,
+        priority: Priority,
         change: impl FnOnce(&CredentialEntry) -> CredentialEntry,
     ) {
+        let tracked = self.chains.of(&follower.workspace);
+        let _lock = tracked.lock(priority).await;
         let _gate = self.gate.read().await;
-        let _lock = self.chains.of(&follower.workspace).lock().await;
         let snapshot = self.snapshot.load_full();
         let Some(workspace) = snapshot.workspaces.get(&follower.workspace) else {
             return;

@@ -7,7 +7,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use super::{ChangeError, Inner, Registry};
 use crate::{
-    chains::{RACES, pause},
+    chains::{Priority, RACES, pause},
     damage::Damage,
     documents::{CredentialDocument, Document, WorkspaceDocument},
     keyring::Keyring,
@@ -84,7 +84,9 @@ impl Inner {
         so_far: &mut Resealed,
         unopenable: &mut HashSet<CredentialId>,
     ) -> Result<bool, ChangeError> {
-        let _begun = self.begin_in(by, &so_far.workspace).await?;
+        let _begun = self
+            .begin_in(by, &so_far.workspace, Priority::Normal)
+            .await?;
         let workspace = self.sound_workspace(&so_far.workspace)?;
         let current = self.keyring.current(&so_far.workspace);
         let mut key = current.ok_or(ChangeError::Damaged)?;
@@ -99,7 +101,9 @@ impl Inner {
         if fresh.is_empty() && !begins {
             let damaged = workspace.credentials.values();
             let damaged = damaged.filter(|entry| entry.damage().is_some()).count();
-            so_far.damaged = damaged + unopenable.len();
+            let lost = workspace.lost.values();
+            let lost = lost.filter(|lost| lost.revoked_at.is_none()).count();
+            so_far.damaged = damaged + lost + unopenable.len();
             return Ok(false);
         }
         so_far.credentials += fresh.len();

@@ -4,7 +4,7 @@
 
 use super::{ChangeError, Inner, Registry};
 use crate::{
-    chains::InstallationState,
+    chains::{InstallationState, Priority},
     keyring::Rewrapped,
     model::Act,
     record::{Draft, Event, KeyAct},
@@ -27,7 +27,7 @@ impl Registry {
 
 impl Inner {
     async fn rotate_master_key(&self, by: &Act) -> Result<Rewrapped, ChangeError> {
-        let _begun = self.begin_own(by).await?;
+        let _begun = self.begin_own(by, Priority::Normal).await?;
         let to = self.keyring.next_master_key().await?;
         let draft = Draft {
             note: Some(to.clone()),

@@ -11,7 +11,6 @@ use keyside_store::{
     chain::{CommitError, State},
     file,
 };
-use tokio::sync::OwnedMutexGuard;
 
 use super::change::decided;
 use super::{
@@ -20,7 +19,7 @@ use super::{
 };
 use crate::{
     access::{EnsureOwnerError, MadeToken, NewToken, Role, Token, TokenDocument, TokenWarning},
-    chains::{RACES, not_begun, pause},
+    chains::{Priority, RACES, Turn, not_begun, pause},
     documents::Document,
     model::{Act, ActorId, Scope},
     record::{Draft, Event},
@@ -100,7 +99,7 @@ impl Inner {
         if !is_fit(&new.name) {
             return Err(ChangeError::NameUnfit);
         }
-        let begun = self.begin_own(by).await?;
+        let begun = self.begin_own(by, Priority::Normal).await?;
         let now = self.clock.now();
         if new.expires_at.is_some_and(|end| end <= now) {
             return Err(ChangeError::ExpiryPast);
@@ -123,16 +122,18 @@ impl Inner {
     pub(super) async fn begin_own(
         &self,
         by: &Act,
-    ) -> Result<Begun<'_, OwnedMutexGuard<()>>, ChangeError> {
-        let own = self.chains.own();
-        self.begin_under(by, || own.lock()).await
+        priority: Priority,
+    ) -> Result<Begun<'_, Turn>, ChangeError> {
+        let gate = self.gate.read().await;
+        let lock = self.chains.own().lock(priority).await;
+        self.begin_under(by, lock, gate).await
     }
 
     /// Makes an owner's token if there is none that is good: on the first start, or when what was stored is not believed.
     /// Whoever can read the file it is left in owns the data folder, so it gives nobody more than they had.
     pub(super) async fn make_owner(&self) -> Result<(), EnsureOwnerError> {
         let own = self.chains.own();
-        let _changing = own.lock().await;
+        let _changing = own.lock(Priority::Normal).await;
         for _ in 0..RACES {
             let refreshed = self.chains.refresh(own).await;
             refreshed.map_err(not_begun)?;
@@ -203,7 +204,7 @@ impl Inner {
         id: &ActorId,
         expected: Option<u64>,
     ) -> Result<Token, ChangeError> {
-        let begun = self.begin_own(by).await?;
+        let begun = self.begin_own(by, Priority::High).await?;
         let token = self.access.token(id);
         let token = token.filter(|token| within.covers(&token.scope()));
         let token = token.ok_or(ChangeError::TokenUnknown)?;

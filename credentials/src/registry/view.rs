@@ -1,14 +1,19 @@
 //! From entries to what may be shown.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 use keyside_config::CredentialRules;
 
 use super::Filter;
 use crate::{
     documents::{CredentialDocument, VersionDocument},
-    model::{Credential, Declared, Status, Version, VersionState, Workspace},
+    model::{
+        Credential, CredentialId, Declared, Listed, LostCredential, Status, Version, VersionState,
+        Workspace,
+    },
     runs::Runs,
-    snapshot::{CredentialEntry, Followed, Snapshot, WorkspaceEntry},
+    snapshot::{CredentialEntry, Followed, Lost, Snapshot, WorkspaceEntry},
 };
 
 /// What a view depends on besides what is stored.
@@ -20,11 +25,7 @@ pub(super) struct Viewer<'a> {
 
 impl Viewer<'_> {
     pub(super) fn list(&self, snapshot: &Snapshot, filter: &Filter) -> Vec<Credential> {
-        let workspaces = snapshot.workspaces.values().filter(|workspace| {
-            let id = &workspace.document.id;
-            filter.within.holds(id) && filter.workspace.as_ref().is_none_or(|wanted| wanted == id)
-        });
-        let entries = workspaces.flat_map(|workspace| {
+        let entries = workspaces(snapshot, filter).flat_map(|workspace| {
             workspace
                 .credentials
                 .values()
@@ -34,6 +35,42 @@ impl Viewer<'_> {
             .filter(|(_, entry)| self.passes(filter, &entry.document))
             .map(|(workspace, entry)| self.credential(workspace, entry))
             .collect()
+    }
+
+    /// In order, and with those that are lost.
+    pub(super) fn list_all(&self, snapshot: &Snapshot, filter: &Filter) -> Vec<Listed> {
+        let known = self.list(snapshot, filter).into_iter();
+        let known = known.map(|credential| Listed::Known(Box::new(credential)));
+        let lost = workspaces(snapshot, filter).flat_map(|workspace| {
+            let lost = workspace.lost.values();
+            lost.map(move |lost| self.lost(workspace, lost))
+        });
+        let lost = lost.filter(|lost| is_known_to_pass(filter, lost));
+        let lost = lost.map(Listed::Lost);
+        let mut all: Vec<_> = known.chain(lost).collect();
+        all.sort_unstable_by(|one, other| one.list_order().cmp(&other.list_order()));
+        all
+    }
+
+    pub(super) fn find(&self, workspace: &WorkspaceEntry, id: &CredentialId) -> Option<Listed> {
+        if let Some(entry) = workspace.credentials.get(id) {
+            let credential = self.credential(workspace, entry);
+            return Some(Listed::Known(Box::new(credential)));
+        }
+        let lost = workspace.lost.get(id)?;
+        Some(Listed::Lost(self.lost(workspace, lost)))
+    }
+
+    fn lost(&self, workspace: &WorkspaceEntry, lost: &Lost) -> LostCredential {
+        let mut defaults = workspace.document.defaults.values();
+        LostCredential {
+            is_default: defaults.any(|defaults| defaults.names(&lost.id)),
+            last_used_at: self.runs.last_used(&lost.id),
+            id: lost.id.clone(),
+            workspace: workspace.document.id.clone(),
+            is_revoked: lost.revoked_at.is_some(),
+            revision: lost.revision,
+        }
     }
 
     fn passes(&self, filter: &Filter, document: &CredentialDocument) -> bool {
@@ -105,6 +142,25 @@ impl Viewer<'_> {
             _ => Status::Active,
         }
     }
+}
+
+/// The workspaces that a filter lets look into.
+fn workspaces<'a>(
+    snapshot: &'a Snapshot,
+    filter: &'a Filter,
+) -> impl Iterator<Item = &'a Arc<WorkspaceEntry>> {
+    snapshot.workspaces.values().filter(move |workspace| {
+        let id = &workspace.document.id;
+        filter.within.holds(id) && filter.workspace.as_ref().is_none_or(|wanted| wanted == id)
+    })
+}
+
+/// Whether all that a filter asks for is known of a lost credential.
+fn is_known_to_pass(filter: &Filter, lost: &LostCredential) -> bool {
+    let status = lost.is_revoked.then_some(Status::Revoked);
+    filter.provider.is_none()
+        && filter.environment.is_none()
+        && (filter.status.is_none() || filter.status == status)
 }
 
 fn declared(followed: &Followed) -> Declared {

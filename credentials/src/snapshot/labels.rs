@@ -37,6 +37,12 @@ impl Labels {
 
     /// Whether `label` can be given to no other credential. A damaged one keeps it: that it was revoked is only what the
     /// store claims.
+    ///
+    /// A lost credential ([`Lost`](super::Lost)) keeps none. Its label is not known, so to keep it free, all labels of all
+    /// providers would have to be closed, and nobody could put another key in its place. Nothing wrong can be served
+    /// because of that: until another credential has the label, requests for it are refused, and then they get the one that
+    /// a person has given it. Should the record come back, there are two of one label. The one that was created later keeps
+    /// it, as that was decided last; the other one is listed, and gets requests again once it has a label of its own.
     pub(crate) fn is_taken(&self, label: &Label) -> bool {
         let found = self.get(label.as_str());
         found.is_some_and(|entry| is_damaged(entry) || entry.document.revoked_at.is_none())

@@ -11,10 +11,13 @@ use keyside_store::{
     chain::{Chain, Entry, ObjectRef, State},
 };
 
-use super::{CredentialEntry, WorkspaceEntry};
+use super::{CredentialEntry, Lost, WorkspaceEntry};
 use crate::{
+    chains::Mark,
     damage::Damage,
-    documents::{CREDENTIAL, CredentialDocument, Document, WORKSPACE, WorkspaceDocument},
+    documents::{
+        CREDENTIAL, CredentialDocument, Document, LostDocument, WORKSPACE, WorkspaceDocument,
+    },
     keyring::Keyring,
     model::{ActorId, CredentialId, WorkspaceId},
     snapshot::signals::{Notices, Signals},
@@ -25,17 +28,29 @@ use crate::{
 pub(crate) struct Finding {
     /// Its chain and name.
     pub(crate) stands_at: String,
-    /// What its head says stands there: the same finding is known by it.
+    /// What its head says stands there, or what stands in the place of a head: the same finding is known by it.
     pub(crate) hash: Option<Hash>,
     pub(crate) workspace: Option<WorkspaceId>,
     pub(crate) credential: Option<CredentialId>,
-    pub(crate) damage: Damage,
+    /// What is wrong with it, in words.
+    pub(crate) damage: String,
+}
+
+/// What the record of a credential came to.
+enum Outcome {
+    Believed(Arc<CredentialEntry>),
+    /// It still claims to be the record of this one.
+    Damaged(Arc<CredentialEntry>, Damage),
+    /// Nothing is known but the id. Without damage where a person has revoked it since.
+    Lost(Lost, Option<Damage>),
 }
 
 /// What entries are made with.
 pub(crate) struct Loading<'a> {
     pub(crate) keyring: &'a Keyring,
     pub(crate) notices: &'a Arc<Notices>,
+    /// What the installation says of the workspace: shown where its own chain tells nothing.
+    pub(crate) mark: Option<Mark>,
     /// How the workspace was before, if it was: what has not changed since is taken over.
     pub(crate) before: Option<&'a WorkspaceEntry>,
 }
@@ -54,7 +69,7 @@ impl Loading<'_> {
             .collect();
         let objects: HashSet<_> = changed.iter().map(|entry| entry.object).collect();
         let bodies = chain.read(changed.iter().copied()).await?;
-        let mut read = Read::new(id, chain);
+        let mut read = Read::new(id, chain, self.mark.as_ref());
         for (entry, body) in changed.into_iter().zip(bodies) {
             let body = match body {
                 Some(body) => Ok(body),
@@ -69,20 +84,28 @@ impl Loading<'_> {
         Ok((read.entry().at(state), findings))
     }
 
-    /// A workspace whose chain is not what was written: as it was before, and nothing of it is used.
-    pub(crate) fn damaged(&self, id: &WorkspaceId) -> (WorkspaceEntry, Finding) {
+    /// A workspace whose chain is not what was written, with what was found: as it was before, and nothing of it is used.
+    pub(crate) fn damaged(
+        &self,
+        id: &WorkspaceId,
+        kind: Damage,
+        found: String,
+    ) -> (WorkspaceEntry, Finding) {
         let finding = Finding {
             stands_at: format!("workspace/{id}"),
             hash: None,
             workspace: Some(id.clone()),
             credential: None,
-            damage: Damage::Head,
+            damage: found,
         };
         let mut entry = match self.before {
             Some(before) => before.clone(),
-            None => WorkspaceEntry::new(nameless(id.clone()), None, [], true),
+            None => {
+                let document = nameless(id.clone(), self.mark.as_ref());
+                WorkspaceEntry::new(document, None, [], [])
+            }
         };
-        entry.damage = Some(Damage::Head);
+        entry.damage = Some(kind);
         entry.at = None;
         (entry, finding)
     }
@@ -105,9 +128,12 @@ impl Loading<'_> {
     }
 
     fn signals(&self, id: &CredentialId) -> Arc<Signals> {
-        let before = self.before.and_then(|before| before.credentials.get(id));
+        let before = self.before.and_then(|before| {
+            let known = before.credentials.get(id).map(|entry| &entry.signals);
+            known.or_else(|| before.lost.get(id).map(|lost| &lost.signals))
+        });
         match before {
-            Some(entry) => entry.signals.clone(),
+            Some(signals) => signals.clone(),
             None => Arc::new(Signals::new(self.notices.clone())),
         }
     }
@@ -116,40 +142,55 @@ impl Loading<'_> {
         &self,
         workspace: &WorkspaceId,
         entry: &Entry,
+        id: CredentialId,
         body: Result<&[u8], Option<&[u8]>>,
-    ) -> Result<CredentialEntry, (Damage, Option<Box<CredentialEntry>>)> {
+    ) -> Outcome {
         let read = match body {
             Ok(body) => CredentialDocument::read(entry, body),
             Err(Some(_)) => Err(Damage::Edited),
             Err(None) => Err(Damage::Gone),
         };
         let of_workspace = |document: &CredentialDocument| document.workspace == *workspace;
-        let read = read.and_then(|document| match of_workspace(&document) {
-            true => Ok(document),
-            false => Err(Damage::Misplaced),
-        });
-        match read {
-            Ok(document) => {
-                let before = self.before.and_then(|it| it.credentials.get(&document.id));
-                Ok(match before {
-                    Some(before) => before.with(document, self.keyring),
-                    None => {
-                        let signals = self.signals(&document.id);
-                        CredentialEntry::new(document, self.keyring, signals)
-                    }
-                })
+        let damage = match read {
+            Ok(document) if of_workspace(&document) => {
+                return Outcome::Believed(Arc::new(self.believed(document)));
             }
-            Err(damage) => {
-                let claims = body.ok().or(body.err().flatten());
-                let claims: Option<CredentialDocument> =
-                    claims.and_then(|body| serde_json::from_slice(body).ok());
-                let claims = claims
-                    .filter(|document| document.name() == *entry.name && of_workspace(document));
-                let damaged = claims.map(|document| {
-                    let signals = self.signals(&document.id);
-                    Box::new(CredentialEntry::damaged(document, damage, signals))
-                });
-                Err((damage, damaged))
+            Ok(_) => Damage::Misplaced,
+            Err(damage) => damage,
+        };
+        let signals = self.signals(&id);
+        let claims = body.ok().or(body.err().flatten());
+        let claims: Option<CredentialDocument> =
+            claims.and_then(|body| serde_json::from_slice(body).ok());
+        let claims =
+            claims.filter(|document| document.name() == *entry.name && of_workspace(document));
+        if let Some(claims) = claims {
+            let damaged = CredentialEntry::damaged(claims, damage, signals);
+            return Outcome::Damaged(Arc::new(damaged), damage);
+        }
+        let left = body
+            .ok()
+            .and_then(|body| LostDocument::read(entry, body).ok());
+        let left = left.filter(|document| document.workspace == *workspace);
+        let revoked_at = left.map(|document| document.revoked_at);
+        let lost = Lost {
+            id,
+            revision: entry.revision,
+            revoked_at,
+            signals,
+        };
+        Outcome::Lost(lost, revoked_at.is_none().then_some(damage))
+    }
+
+    fn believed(&self, document: CredentialDocument) -> CredentialEntry {
+        let before = self
+            .before
+            .and_then(|before| before.credentials.get(&document.id));
+        match before {
+            Some(before) => before.with(document, self.keyring),
+            None => {
+                let signals = self.signals(&document.id);
+                CredentialEntry::new(document, self.keyring, signals)
             }
         }
     }
@@ -159,22 +200,24 @@ impl Loading<'_> {
 struct Read<'a> {
     id: &'a WorkspaceId,
     chain: &'a Chain,
+    mark: Option<&'a Mark>,
     document: Option<WorkspaceDocument>,
     damage: Option<Damage>,
     credentials: Vec<Arc<CredentialEntry>>,
-    unreadable: bool,
+    lost: Vec<Lost>,
     findings: Vec<Finding>,
 }
 
 impl<'a> Read<'a> {
-    fn new(id: &'a WorkspaceId, chain: &'a Chain) -> Self {
+    fn new(id: &'a WorkspaceId, chain: &'a Chain, mark: Option<&'a Mark>) -> Self {
         Self {
             id,
             chain,
+            mark,
             document: None,
             damage: None,
             credentials: Vec::new(),
-            unreadable: false,
+            lost: Vec::new(),
             findings: Vec::new(),
         }
     }
@@ -192,19 +235,27 @@ impl<'a> Read<'a> {
         if &*entry.name == WORKSPACE {
             return self.workspace(entry, body);
         }
-        match loading.credential(self.id, entry, body) {
-            Ok(read) => {
-                if let Some(damage) = read.damage() {
-                    self.found(entry, damage);
-                }
-                self.credentials.push(Arc::new(read));
+        let Some(id) = credential_of(entry) else {
+            // No release has written a document of this name.
+            return self.found(entry, Damage::Misplaced);
+        };
+        let damage = match loading.credential(self.id, entry, id, body) {
+            Outcome::Believed(read) => {
+                let damage = read.damage();
+                self.credentials.push(read);
+                damage
             }
-            Err((damage, claims)) => {
-                self.found(entry, damage);
-                self.unreadable |= claims.is_none();
-                self.credentials
-                    .extend(claims.map(|claims| Arc::new(*claims)));
+            Outcome::Damaged(claims, damage) => {
+                self.credentials.push(claims);
+                Some(damage)
             }
+            Outcome::Lost(lost, damage) => {
+                self.lost.push(lost);
+                damage
+            }
+        };
+        if let Some(damage) = damage {
+            self.found(entry, damage);
         }
     }
 
@@ -250,16 +301,22 @@ impl<'a> Read<'a> {
             hash: Some(entry.object.hash),
             workspace: Some(self.id.clone()),
             credential: credential_of(entry),
-            damage,
+            damage: damage.to_string(),
         });
     }
 
-    fn entry(self) -> WorkspaceEntry {
+    fn entry(mut self) -> WorkspaceEntry {
+        // Of two that have one label the newer one gets it: see `Labels::is_taken`.
+        self.credentials.sort_unstable_by(|one, other| {
+            let (one, other) = (&one.document, &other.document);
+            (one.created_at, &one.id).cmp(&(other.created_at, &other.id))
+        });
         let damage = self
             .damage
             .or(self.document.is_none().then_some(Damage::Gone));
-        let document = self.document.unwrap_or_else(|| nameless(self.id.clone()));
-        WorkspaceEntry::new(document, damage, self.credentials, self.unreadable)
+        let (id, mark) = (self.id, self.mark);
+        let document = self.document.unwrap_or_else(|| nameless(id.clone(), mark));
+        WorkspaceEntry::new(document, damage, self.credentials, self.lost)
     }
 }
 
@@ -268,14 +325,16 @@ fn credential_of(entry: &Entry) -> Option<CredentialId> {
     entry.name.strip_prefix(CREDENTIAL)?.parse().ok()
 }
 
-/// In the place of a workspace of which nothing is left but its id.
-fn nameless(id: WorkspaceId) -> WorkspaceDocument {
+/// In the place of a workspace of which nothing is left but what the installation says of it.
+fn nameless(id: WorkspaceId, mark: Option<&Mark>) -> WorkspaceDocument {
+    let created_at = mark.and_then(|mark| mark.created_at);
     WorkspaceDocument {
         name: id.as_str().to_owned(),
         id,
-        incarnation: 0,
+        incarnation: mark.map_or(0, |mark| mark.incarnation),
         created_by: ActorId::system(),
-        created_at: Timestamp::UNIX_EPOCH,
+        // Where the mark is damaged too, nothing tells.
+        created_at: created_at.unwrap_or(Timestamp::UNIX_EPOCH),
         revision: 0,
         defaults: BTreeMap::new(),
     }

@@ -105,23 +105,29 @@ pub(super) fn open(folder: &Path) -> Result<OpenedFolder, StoreOpenError> {
 }
 
 /// Opens a copy of sled's files, in a folder for temporary files. Where a process serves the store, it is refused as with
-/// [`open`]: what is copied while it is written is no store.
+/// [`open`]: what is copied while it is written is no store. Errors name `folder`, never the copy.
 pub(super) fn open_copy(folder: &Path) -> Result<OpenedFolder, StoreOpenError> {
     let lock = lock_existing(folder)?;
-    if folder.join(MAKING).exists() || !folder.join("db").exists() {
-        return Err(StoreOpenError::damaged(folder, "there is no store in it"));
+    if folder.join(MAKING).exists() || !folder.join(DB).exists() {
+        return Err(no_store(folder));
     }
-    let copy = tempfile::tempdir().map_err(FileError::at(&std::env::temp_dir()))?;
+    let kept = kept_conf(folder)?;
+    let temporary = std::env::temp_dir();
+    let copy = tempfile::tempdir().map_err(FileError::at(&temporary))?;
     for entry in fs::read_dir(folder).map_err(FileError::at(folder))? {
         let path = entry.map_err(FileError::at(folder))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let is_sleds = name == "db" || name == CONF || name == CONF_COPY;
-        if is_sleds || name.starts_with("snap.") && !name.ends_with(".generating") {
-            let to = copy.path().join(&*name);
-            fs::copy(&path, &to).map_err(FileError::at(&path))?;
+        if name == DB || name.starts_with("snap.") && !name.ends_with(".generating") {
+            let copied = fs::copy(&path, copy.path().join(&*name));
+            copied.map_err(|error| match error.kind() {
+                io::ErrorKind::StorageFull => FileError::at(&temporary)(error),
+                _ => FileError::at(&path)(error),
+            })?;
         }
     }
-    restore_conf(copy.path())?;
+    // A start restores it too: what `conf` holds by now does not matter.
+    let written = fs::write(copy.path().join(CONF), &kept);
+    written.map_err(FileError::at(&temporary))?;
     let db = open_db(copy.path(), folder)?;
     check_sentinel(folder, &db)?;
     let copy = Some(copy);
@@ -129,6 +135,7 @@ pub(super) fn open_copy(folder: &Path) -> Result<OpenedFolder, StoreOpenError> {
     Ok(OpenedFolder { db, held })
 }
 
+/// Opens the files of sled in a folder; errors name `named` instead.
 fn open_db(files: &Path, named: &Path) -> Result<Db, StoreOpenError> {
     sled::Config::new()
         .path(files)
@@ -136,12 +143,24 @@ fn open_db(files: &Path, named: &Path) -> Result<Db, StoreOpenError> {
         // `sync` flushes when someone waits for it; a timer would only write the same twice.
         .flush_every_ms(None)
         .open()
-        .map_err(|error| StoreOpenError::sled(named, &error))
+        .map_err(|error| StoreOpenError::sled(named, &naming(files, named, error)))
+}
+
+/// What sled says of `files`, said of `named`: sled puts its paths into the texts of its errors.
+fn naming(files: &Path, named: &Path, error: sled::Error) -> sled::Error {
+    let (files, named) = (files.display().to_string(), named.display().to_string());
+    match error {
+        sled::Error::Io(error) => {
+            let said = error.to_string().replace(&files, &named);
+            sled::Error::Io(io::Error::new(error.kind(), said))
+        }
+        other => other,
+    }
 }
 
 /// Makes the log's own file durable, which sled's flush does not.
 pub(super) fn sync_db(folder: &Path) -> Result<(), SyncError> {
-    sync(&folder.join("db"))
+    sync(&folder.join(DB))
 }
 
 fn lock(folder: &Path) -> Result<File, StoreOpenError> {
@@ -151,10 +170,17 @@ fn lock(folder: &Path) -> Result<File, StoreOpenError> {
     take(options.open(&path), &path, folder)
 }
 
-/// The same without making anything.
+/// The same without making anything. Where the lock file was removed, sled's own lock on its log tells whether a process has
+/// the store open.
 fn lock_existing(folder: &Path) -> Result<File, StoreOpenError> {
-    let path = folder.join(LOCK);
+    let mut paths = [LOCK, DB].map(|name| folder.join(name)).into_iter();
+    let path = paths.find(|path| path.exists());
+    let path = path.ok_or_else(|| no_store(folder))?;
     take(File::open(&path), &path, folder)
+}
+
+fn no_store(folder: &Path) -> StoreOpenError {
+    StoreOpenError::damaged(folder, "there is no store in it")
 }
 
 fn take(opened: io::Result<File>, path: &Path, folder: &Path) -> Result<File, StoreOpenError> {
@@ -176,7 +202,7 @@ fn prepare(folder: &Path) -> Result<bool, StoreOpenError> {
         remove(folder, |name| name != LOCK && name != MAKING)?;
         return Ok(true);
     }
-    if !folder.join("db").exists() {
+    if !folder.join(DB).exists() {
         if folder.join(CONF_COPY).exists() {
             return Err(StoreOpenError::damaged(folder, "its file db is gone"));
         }
@@ -213,18 +239,18 @@ fn finish(folder: &Path, db: &Db) -> Result<(), StoreOpenError> {
 /// With a damaged `conf` sled takes its defaults and may show, and then keep, an empty store. `conf` never changes, so a
 /// copy tells, and mends it.
 fn restore_conf(folder: &Path) -> Result<(), StoreOpenError> {
-    let (conf, copy) = (folder.join(CONF), folder.join(CONF_COPY));
-    let Some(kept) = file::read_if_there(&copy)? else {
-        return Err(StoreOpenError::damaged(
-            folder,
-            "its file conf.kept is gone",
-        ));
-    };
+    let conf = folder.join(CONF);
+    let kept = kept_conf(folder)?;
     if file::read_if_there(&conf)?.as_ref() != Some(&kept) {
         tracing::warn!(folder = %folder.display(), "sled's file conf was damaged and has been restored from its copy");
         file::replace(&conf, &kept, owner_only())?;
     }
     Ok(())
+}
+
+fn kept_conf(folder: &Path) -> Result<Vec<u8>, StoreOpenError> {
+    let kept = file::read_if_there(&folder.join(CONF_COPY))?;
+    kept.ok_or_else(|| StoreOpenError::damaged(folder, "its file conf.kept is gone"))
 }
 
 fn check_sentinel(folder: &Path, db: &Db) -> Result<(), StoreOpenError> {
@@ -265,6 +291,8 @@ const CACHE_BYTES: u64 = 2 << 20;
 /// Stands there while a store is being made.
 const MAKING: &str = "making";
 const LOCK: &str = "lock";
+/// sled's log, which sled locks while it has it open.
+const DB: &str = "db";
 /// sled's own settings.
 const CONF: &str = "conf";
 const CONF_COPY: &str = "conf.kept";

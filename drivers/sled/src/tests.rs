@@ -125,6 +125,54 @@ async fn a_folder_without_a_store_is_not_made_one_by_reading() {
     assert_eq!(contents(folder.path()).len(), 0);
 }
 
+#[tokio::test]
+async fn a_store_whose_lock_file_was_removed_is_read_and_none_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    used(folder.path()).await;
+    fs::remove_file(folder.path().join("lock")).unwrap();
+    let before = contents(folder.path());
+    let store = EmbeddedStore::open_read_only(folder.path()).await.unwrap();
+    assert_eq!(get(&store, "a").await.unwrap(), b"kept");
+    drop(store);
+    assert_eq!(contents(folder.path()), before);
+    let serving = opened(folder.path()).await;
+    fs::remove_file(folder.path().join("lock")).unwrap();
+    let locked = refused_reading(folder.path()).await;
+    assert!(matches!(locked, StoreOpenError::Locked { .. }), "{locked}");
+    drop(serving);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_store_that_is_only_read_names_its_folder_and_not_the_copy() {
+    for (file, damage) in [
+        ("conf.kept", None),
+        ("db", Some(b"".as_slice())),
+        ("db", Some([0xff; 5_000].as_slice())),
+        ("conf.kept", Some(b"short".as_slice())),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("of-the-test");
+        used(&store).await;
+        match damage {
+            None => fs::remove_file(store.join(file)).unwrap(),
+            Some(bytes) => fs::write(store.join(file), bytes).unwrap(),
+        }
+        for snapshot in fs::read_dir(&store).unwrap().flatten() {
+            if snapshot.file_name().to_string_lossy().starts_with("snap.") {
+                fs::remove_file(snapshot.path()).unwrap();
+            }
+        }
+        let Err(error) = EmbeddedStore::open_read_only(&store).await else {
+            continue;
+        };
+        let said = error.to_string();
+        let temporary = std::env::temp_dir().display().to_string();
+        let elsewhere = said.replace(&store.display().to_string(), "");
+        assert!(said.contains("of-the-test"), "{file}: {said}");
+        assert!(!elsewhere.contains(&temporary), "{file}: {said}");
+    }
+}
+
 /// The promise rests on it: sled writes no file in `blobs/`, which it would not fsync.
 #[tokio::test]
 async fn nothing_that_is_put_into_sled_becomes_one_of_its_blobs() {

@@ -53,9 +53,21 @@ impl Verify {
     }
 
     async fn log(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
-        let found = match self.offline {
-            true => log_at_rest(&Folder::open(sources).await?).await?,
-            false => self.admin.client(sources)?.get(VERIFY).await?,
+        let (found, expected, next) = match self.offline {
+            true => {
+                let folder = Folder::open(sources).await?;
+                let found = log_at_rest(&folder).await?;
+                let path = folder.path().display();
+                (
+                    found,
+                    format!("the data folder {path} as it was written"),
+                    NEXT_AT_REST,
+                )
+            }
+            false => {
+                let found = self.admin.client(sources)?.get(VERIFY).await?;
+                (found, "the audit log as it was written".to_owned(), NEXT)
+            }
         };
         if found["intact"] == true {
             let (records, chains) = (&found["records"], &found["chains"]);
@@ -65,9 +77,7 @@ impl Verify {
         }
         // For programs it is an answer; for both it is a failure.
         answer.give(&found, |_| String::new())?;
-        Err(found_otherwise(&found, "the audit log as it was written").next(
-            "Keep the data folder as it is for whoever looks into it, and compare with the last export and the heads in Keyside's logs.",
-        ))
+        Err(found_otherwise(&found, &expected).next(next))
     }
 
     async fn receipt(
@@ -196,3 +206,6 @@ async fn receipt_at_rest(folder: &Folder, shown: &Value) -> Result<Value, Failur
 }
 
 const VERIFY: &str = "/api/audit/verify";
+const NEXT: &str = "Keep a copy of the data folder for the investigation, and compare with the last export and the heads in Keyside's logs.";
+const NEXT_AT_REST: &str = "Keep a copy of the data folder for the investigation; `keyside doctor` lists all that is damaged in it. Then restore the \
+     newest copy of the whole data folder, or a backup of it (`keyside restore`).";

@@ -18,6 +18,13 @@ pub(super) struct Looked {
     pub(super) clock: Evidence,
 }
 
+/// The providers in use, each with an endpoint where it is known.
+pub(super) struct Used {
+    pub(super) hosts: BTreeSet<(String, Option<String>)>,
+    /// Whether there are no others: everything that may name one was read.
+    pub(super) is_all: bool,
+}
+
 /// What is tried, by host: a provider may have several.
 #[derive(Default)]
 struct Targets {
@@ -25,15 +32,10 @@ struct Targets {
     not_tried: Vec<Finding>,
 }
 
-/// `used` are the providers in use, each with an endpoint where it is known. With `all`, the others are tried too.
-pub(super) async fn look(
-    settings: &Settings,
-    egress: Egress,
-    used: BTreeSet<(String, Option<String>)>,
-    all: bool,
-) -> Looked {
+/// With `all`, those that are not in use are tried too.
+pub(super) async fn look(settings: &Settings, egress: Egress, used: Used, all: bool) -> Looked {
     let mut looked = Looked::default();
-    let Targets { by_name, not_tried } = Targets::of(&settings.catalogue, used, all);
+    let Targets { by_name, not_tried } = Targets::of(&settings.catalogue, used.hosts, all);
     looked.findings.extend(not_tried);
     let (egress, proxy) = (Arc::new(egress), Arc::new(settings.proxy.clone()));
     let mut trying = JoinSet::new();
@@ -53,10 +55,23 @@ pub(super) async fn look(
     }
     looked.findings.extend(tried.into_values());
     if looked.findings.is_empty() {
-        let said = "no credential is there yet, so none was tried; --all tries every one";
-        looked.findings.push(Finding::ok("providers", said));
+        looked.findings.push(none_tried(used.is_all));
     }
     looked
+}
+
+fn none_tried(is_all: bool) -> Finding {
+    match is_all {
+        true => Finding::ok(
+            "providers",
+            "no credential is in use, so none was tried; --all tries every one",
+        ),
+        false => Finding::warn(
+            "providers",
+            "none was tried: the store was not read completely, so the credentials in it are not known",
+        )
+        .fix("Do what is said of the store, or try every provider: `keyside doctor --all`."),
+    }
 }
 
 fn finding(name: String, base: &BaseUrl, reached: Result<Reachable, Unreachable>) -> Finding {
@@ -149,6 +164,14 @@ mod tests {
         let at = "provider azure-openai at a.openai.azure.com";
         assert_eq!(names, [at, "provider openai"]);
         assert!(targets.not_tried.is_empty());
+    }
+
+    #[test]
+    fn no_credential_is_in_use_only_where_all_of_them_are_known() {
+        assert_eq!(none_tried(true).state, State::Ok);
+        let unknown = none_tried(false);
+        assert_eq!(unknown.state, State::Warn);
+        assert!(!unknown.to_string().contains("no credential"), "{unknown}");
     }
 
     #[test]

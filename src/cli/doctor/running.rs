@@ -79,11 +79,11 @@ impl Running {
         matches!(self.state, State::Ready(_) | State::NotReady(_))
     }
 
-    /// The providers that it has usable credentials for, by its metrics.
-    pub(super) async fn providers(&self) -> BTreeSet<String> {
+    /// The providers that it has usable credentials for, by its metrics; `None` where they do not tell.
+    pub(super) async fn providers(&self) -> Option<BTreeSet<String>> {
         match timeout(PATIENCE, client::probe(&self.base, "/metrics")).await {
             Ok(Ok((_, body))) => providers_in(&String::from_utf8_lossy(&body)),
-            Ok(Err(_)) | Err(_) => BTreeSet::new(),
+            Ok(Err(_)) | Err(_) => None,
         }
     }
 }
@@ -100,10 +100,15 @@ impl State {
     }
 }
 
-fn providers_in(metrics: &str) -> BTreeSet<String> {
-    let of_line = |line: &str| {
-        let labels = line.strip_prefix("integration_credentials_total{")?;
-        let (labels, count) = labels.split_once("} ")?;
+/// `None` while it has not opened its store: then it counts no credentials.
+fn providers_in(metrics: &str) -> Option<BTreeSet<String>> {
+    let mut counts = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("integration_credentials_total{"))
+        .peekable();
+    counts.peek()?;
+    let usable = |count: &str| {
+        let (labels, count) = count.split_once("} ")?;
         let value = |name: &str| {
             let (_, after) = labels.split_once(&format!("{name}=\""))?;
             after.split_once('"').map(|(value, _)| value.to_owned())
@@ -113,7 +118,7 @@ fn providers_in(metrics: &str) -> BTreeSet<String> {
             .then(|| value("provider"))
             .flatten()
     };
-    metrics.lines().filter_map(of_line).collect()
+    Some(counts.filter_map(usable).collect())
 }
 
 #[cfg(test)]
@@ -140,7 +145,17 @@ integration_credentials_total{provider=\"groq\",status=\"revoked\"} 1
 integration_credentials_total{provider=\"mistral\",status=\"expiring\"} 1
 integration_credentials_total{provider=\"openai\",status=\"active\"} 2
 ";
-        let found = providers_in(metrics);
+        let found = providers_in(metrics).expect("counts");
         assert_eq!(found.into_iter().collect::<Vec<_>>(), ["mistral", "openai"]);
+    }
+
+    #[test]
+    fn one_that_counts_no_credentials_yet_does_not_say_that_there_are_none() {
+        assert_eq!(
+            providers_in("keyside_build_info{version=\"0.1.0\"} 1\n"),
+            None
+        );
+        let none = "integration_credentials_total{provider=\"groq\",status=\"active\"} 0\n";
+        assert_eq!(providers_in(none), Some(BTreeSet::new()));
     }
 }

@@ -22,22 +22,40 @@ use crate::runnable::StoreSetup;
 pub(super) struct Looked {
     pub(super) findings: Vec<Finding>,
     pub(super) used: BTreeSet<(String, Option<String>)>,
+    /// Whether there may be credentials that `used` says nothing of.
+    pub(super) is_partly_unread: bool,
     pub(super) clock: Evidence,
+}
+
+/// How far the store was read.
+enum Read {
+    Whole,
+    Partly,
+    /// It was left to the process that has it, or to its owner.
+    NotOpened,
 }
 
 /// `can_sign_in` tells whether a key service that is in Vault may be asked.
 pub(super) async fn look(setup: &StoreSetup, running: &Running, can_sign_in: bool) -> Looked {
     let mut looked = Looked::default();
-    match closed(setup, can_sign_in) {
-        Some(finding) => looked.findings.push(finding),
+    let read = match closed(setup, can_sign_in) {
+        Some(finding) => {
+            looked.findings.push(finding);
+            Read::NotOpened
+        }
         None => looked.open(setup, running).await,
-    }
-    if running.answers() {
-        let providers = running.providers().await;
-        looked
-            .used
-            .extend(providers.into_iter().map(|id| (id, None)));
-    }
+    };
+    let told = match running.answers() {
+        true => running.providers().await,
+        false => None,
+    };
+    looked.is_partly_unread = match read {
+        Read::Whole => false,
+        Read::Partly => true,
+        Read::NotOpened => told.is_none(),
+    };
+    let told = told.into_iter().flatten();
+    looked.used.extend(told.map(|id| (id, None)));
     looked
 }
 
@@ -45,7 +63,7 @@ pub(super) async fn look(setup: &StoreSetup, running: &Running, can_sign_in: boo
 fn closed(setup: &StoreSetup, can_sign_in: bool) -> Option<Finding> {
     let shown = setup.folder.display();
     match permissions::other_owner(&setup.folder) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Some(not_made(&setup.folder)),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => Some(
             Finding::fail("store", format!("{shown}: {error}"))
                 .fix("Run doctor as the user that Keyside runs as."),
@@ -77,45 +95,64 @@ fn not_made(folder: &Path) -> Finding {
 }
 
 impl Looked {
-    async fn open(&mut self, setup: &StoreSetup, running: &Running) {
-        let (store, keyring) = (setup.folder.join("store"), setup.folder.join("keyring"));
-        if !store.exists() && !keyring.exists() {
-            return self.findings.push(not_made(&setup.folder));
+    async fn open(&mut self, setup: &StoreSetup, running: &Running) -> Read {
+        let [store, keyring, heads] =
+            ["store", "keyring", "heads"].map(|name| setup.folder.join(name));
+        if ![&store, &keyring, &heads].iter().any(|path| path.exists()) {
+            self.findings.push(not_made(&setup.folder));
+            return Read::Whole;
         }
         let opened = match EmbeddedStore::open_read_only(&store).await {
             Ok(opened) => opened,
             Err(StoreOpenError::Locked { .. }) => {
                 self.master_key_fits(&setup.kms);
-                return self.findings.push(in_use(&setup.folder, running));
+                self.findings.push(in_use(&setup.folder, running));
+                return Read::NotOpened;
             }
-            Err(error) => return self.findings.push(Finding::fail("store", error)),
+            Err(error) => {
+                self.findings.push(Finding::fail("store", error));
+                return Read::Partly;
+            }
         };
         match AtRest::open(opened.backend(), &keyring, &setup.kms).await {
             Ok(log) => {
                 self.master_key_fits(&setup.kms);
-                match self.read(&log).await {
-                    Ok(()) => {
-                        let said = format!("{} opens; no Keyside runs on it", setup.folder.display());
-                        self.findings.push(Finding::ok("store", said));
-                    }
-                    Err(error) => self.findings.push(Finding::fail("store", error)),
-                }
+                self.inspect(&setup.folder, &log).await
             }
-            Err(error @ (VerifyError::Kms(_) | VerifyError::Keyring(KeyringError::Kms(_)))) => {
-                self.findings.push(Finding::fail("master key", error));
+            Err(error) => {
+                self.findings.push(not_opened(&setup.folder, error));
+                Read::Partly
             }
-            Err(error @ VerifyError::NothingThere { .. }) => self.findings.push(
-                Finding::fail("store", error)
-                    .fix("Restore the whole data folder from a backup: a store opens only with its keyring."),
-            ),
-            Err(error) => self.findings.push(Finding::fail("store", error)),
         }
     }
 
-    async fn read(&mut self, log: &AtRest) -> Result<(), VerifyError> {
-        self.clock.read_log(log.clock_behind());
-        self.used.extend(log.destinations().await?);
-        Ok(())
+    /// Reads what a start reads.
+    async fn inspect(&mut self, folder: &Path, log: &AtRest) -> Read {
+        let inspected = log.inspect().await;
+        let shown = folder.display();
+        let inspected = match inspected {
+            Ok(inspected) => inspected,
+            Err(error) => {
+                self.findings.push(not_opened(folder, error));
+                return Read::Partly;
+            }
+        };
+        self.used.extend(inspected.destinations);
+        let behind = log.clock_behind();
+        let is_sound = inspected.damage.is_empty();
+        // What is damaged may be what has the latest time.
+        if is_sound || behind.is_some() {
+            self.clock.read_log(behind);
+        }
+        let damage = inspected.damage.into_iter();
+        let damage = damage.map(|found| Finding::fail("store", format!("{shown}: {found}")));
+        self.findings.extend(damage.map(|found| found.fix(RESTORE)));
+        if !is_sound {
+            return Read::Partly;
+        }
+        let said = format!("{shown} opens; no Keyside runs on it");
+        self.findings.push(Finding::ok("store", said));
+        Read::Whole
     }
 
     fn master_key_fits(&mut self, kms: &KmsSource) {
@@ -124,6 +161,23 @@ impl Looked {
             KmsSource::Service(_) => "the key service opens the keyring",
         };
         self.findings.push(Finding::ok("master key", said));
+    }
+}
+
+/// What keeps a store from being read that no process has.
+fn not_opened(folder: &Path, error: VerifyError) -> Finding {
+    match error {
+        VerifyError::Kms(_) | VerifyError::Keyring(KeyringError::Kms(_)) => {
+            Finding::fail("master key", error)
+        }
+        VerifyError::NothingThere { .. } => Finding::fail("store", error).fix(
+            "Restore the whole data folder from a backup: a store opens only with its keyring.",
+        ),
+        VerifyError::Storage(_) => Finding::fail("store", format!("{}: {error}", folder.display()))
+            .fix(format!(
+                "Let the user that Keyside runs as read it. Where it is damaged: {RESTORE}"
+            )),
+        error => Finding::fail("store", error),
     }
 }
 
@@ -148,3 +202,6 @@ fn in_use(folder: &Path, running: &Running) -> Finding {
         .fix("Correct observe.listen, or stop the process that has the store open."),
     }
 }
+
+const RESTORE: &str =
+    "Restore the newest copy of the whole data folder, or a backup of it (`keyside restore`).";

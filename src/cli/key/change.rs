@@ -82,7 +82,8 @@ impl Rotate {
             true => {
                 let credential = Credential::of(&client.get(&path(&self.one.id)).await?)?;
                 credential.expect_sealed()?;
-                let known = provider::find(&client, &credential.provider).await?;
+                let (provider, _) = credential.expect_readable()?;
+                let known = provider::find(&client, provider).await?;
                 Some((credential, known))
             }
             false => None,
@@ -91,12 +92,18 @@ impl Rotate {
         body.insert("graceSeconds".to_owned(), self.grace.as_secs().into());
         body.insert("check".to_owned(), self.check.into());
         self.end.put_into(&mut body);
-        let wanted = asked_for.as_ref().map(|(credential, known)| Wanted {
-            workspace: &credential.workspace_id,
-            provider: &credential.provider,
-            label: &credential.label,
-            known: known.as_ref(),
-        });
+        let wanted = match &asked_for {
+            Some((credential, known)) => {
+                let (provider, label) = credential.expect_readable()?;
+                Some(Wanted {
+                    workspace: &credential.workspace_id,
+                    provider,
+                    label,
+                    known: known.as_ref(),
+                })
+            }
+            None => None,
+        };
         let secret = self.secret.read(wanted.as_ref(), answer)?;
         let rotated = client
             .patch_secret(&path(&self.one.id), secret, &Value::Object(body))

@@ -15,24 +15,25 @@ use crate::{
     client::about_keys,
 };
 
-/// What the admin API says of a credential, as far as it is shown. Fields that a newer server adds are no obstacle.
+/// What the admin API says of a credential, as far as it is shown. Fields that a newer server adds are no obstacle. Of one
+/// whose record cannot be read there is neither provider nor label, nor what only the record said.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Credential {
     id: String,
     pub(super) workspace_id: String,
-    pub(super) provider: String,
-    pub(super) label: String,
-    environment: String,
-    status: String,
+    provider: Option<String>,
+    label: Option<String>,
+    environment: Option<String>,
+    status: Option<String>,
     is_default: bool,
     usage_tag: Option<String>,
     expires_at: Option<Timestamp>,
     endpoint: Option<String>,
     fingerprint: Option<String>,
     hint: Option<String>,
-    created_by: String,
-    created_at: Timestamp,
+    created_by: Option<String>,
+    created_at: Option<Timestamp>,
     last_rotated_at: Option<Timestamp>,
     last_used_at: Option<Timestamp>,
     last_verified_at: Option<Timestamp>,
@@ -83,15 +84,33 @@ impl Credential {
     /// One line: what it is, for whom.
     pub(super) fn in_words(&self, verb: &str) -> String {
         let default = if self.is_default { ", default" } else { "" };
-        format!(
-            "{verb} {}: {} key \"{}\" of workspace {} ({}{default}, {})",
-            self.id,
-            self.provider,
-            self.label,
-            self.workspace_id,
-            self.environment,
-            self.shown_hint()
-        )
+        let (id, workspace) = (&self.id, &self.workspace_id);
+        match (&self.provider, &self.label, &self.environment) {
+            (Some(provider), Some(label), Some(environment)) => format!(
+                "{verb} {id}: {provider} key \"{label}\" of workspace {workspace} ({environment}{default}, {})",
+                self.shown_hint()
+            ),
+            _ => format!("{verb} {id}: key of workspace {workspace} (its record is lost{default})"),
+        }
+    }
+
+    /// What names it to the person who is about to revoke it, and what that is.
+    pub(super) fn called(&self) -> (&str, &'static str) {
+        match &self.label {
+            Some(label) => (label.as_str(), "label"),
+            None => (self.id.as_str(), "id"),
+        }
+    }
+
+    /// Its provider and its label. Says what to do where its record is lost, before anybody is asked for a secret.
+    pub(super) fn expect_readable(&self) -> Result<(&str, &str), Failure> {
+        match (&self.provider, &self.label) {
+            (Some(provider), Some(label)) => Ok((provider.as_str(), label.as_str())),
+            _ => Err(Failure::failed(
+                "the record of this key is lost, so that its secret cannot be replaced",
+            )
+            .next("Revoke it with `keyside key revoke ID`, and add the key again.")),
+        }
     }
 
     /// Says beside the answer what is unusual about it.
@@ -156,7 +175,6 @@ impl Credential {
     }
 
     fn fields(&self) -> Table {
-        let text = |value: &Option<String>| value.clone().unwrap_or_else(none);
         let time = |at: Option<Timestamp>| {
             at.map(|at| format!("{} ({})", local(at), distance(at)))
                 .unwrap_or_else(none)
@@ -165,9 +183,9 @@ impl Credential {
         let rows = [
             ("id", self.id.clone()),
             ("workspace", self.workspace_id.clone()),
-            ("provider", self.provider.clone()),
-            ("label", self.label.clone()),
-            ("environment", self.environment.clone()),
+            ("provider", text(&self.provider)),
+            ("label", text(&self.label)),
+            ("environment", text(&self.environment)),
             ("status", self.shown_status()),
             (
                 "default",
@@ -178,10 +196,7 @@ impl Credential {
             ("hint", self.shown_hint()),
             ("fingerprint", text(&self.fingerprint)),
             ("expires", time(self.expires_at)),
-            (
-                "created",
-                format!("{} by {}", time(Some(self.created_at)), self.created_by),
-            ),
+            ("created", self.shown_creation()),
             ("versions", self.shown_versions()),
             ("last rotated", time(self.last_rotated_at)),
             ("last used", time(self.last_used_at)),
@@ -204,11 +219,18 @@ impl Credential {
         table
     }
 
+    fn shown_creation(&self) -> String {
+        match (self.created_at, &self.created_by) {
+            (Some(at), Some(by)) => format!("{} ({}) by {by}", local(at), distance(at)),
+            _ => none(),
+        }
+    }
+
     fn shown_status(&self) -> String {
-        if self.damaged {
-            format!("{}, damaged", self.status)
-        } else {
-            self.status.clone()
+        match (&self.status, self.damaged) {
+            (Some(status), true) => format!("{status}, damaged"),
+            (Some(status), false) => status.clone(),
+            (None, _) => "damaged".to_owned(),
         }
     }
 
@@ -222,7 +244,7 @@ impl Credential {
     }
 
     fn shown_hint(&self) -> String {
-        self.hint.clone().unwrap_or_else(none)
+        text(&self.hint)
     }
 }
 
@@ -250,9 +272,9 @@ pub(super) fn table(credentials: &[Credential], answer: &Answer) -> String {
         let source = elsewhere.then(|| credential.shown_source());
         let cells = [
             credential.workspace_id.clone(),
-            credential.provider.clone(),
-            credential.label.clone(),
-            credential.environment.clone(),
+            text(&credential.provider),
+            text(&credential.label),
+            text(&credential.environment),
             credential.shown_status(),
             if credential.is_default { "yes" } else { "" }.to_owned(),
             credential.shown_hint(),
@@ -289,6 +311,10 @@ fn distance(at: Timestamp) -> String {
     } else {
         format!("{count} {unit}{plural} ago")
     }
+}
+
+fn text(value: &Option<String>) -> String {
+    value.clone().unwrap_or_else(none)
 }
 
 fn none() -> String {

@@ -8,11 +8,11 @@ use std::time::Duration;
 use axum::extract::State;
 use jiff::Timestamp;
 use keyside_credentials::{
-    Credential, Edit, GRACE_DEFAULT, GRACE_LIMIT, Hash, Idempotency, Revocation, Rollback,
+    Credential, Edit, GRACE_DEFAULT, GRACE_LIMIT, Hash, Idempotency, Listed, Revocation, Rollback,
     Rotation, Secret, UsageTag,
 };
 
-use super::{CredentialView, foreign, saved, tagged};
+use super::{CredentialView, foreign, saved, tagged, tagged_as_listed};
 use crate::{
     access::Caller,
     body::JsonBody,
@@ -91,7 +91,7 @@ pub(in crate::routes) async fn roll_back(
     Ok(tagged(&state.registry, &caller, credential))
 }
 
-/// Withdraws a key, at once and for good; the record stays.
+/// Withdraws a key, at once and for good; the record stays. One whose record cannot be read is revoked by its id.
 #[utoipa::path(
     delete, path = "/api/integrations/credentials/{id}", tag = "credentials", operation_id = "revokeCredential",
     params(("id" = String, Path), queries::Cut, queries::IfMatch),
@@ -104,7 +104,7 @@ pub(in crate::routes) async fn revoke(
     seen: IfMatch,
     mut query: Parameters,
 ) -> Result<Tagged<CredentialView>, Problem> {
-    let id = caller.credential(&state.registry, &id)?.id;
+    let listed = caller.listed(&state.registry, &id)?;
     let cut = query.optional("cut", |text| form::word(&FLAGS, text));
     query.finish()?;
     let revocation = Revocation {
@@ -112,8 +112,15 @@ pub(in crate::routes) async fn revoke(
         expected: seen.heeded(Life::of_this_epoch(&state.registry)),
     };
     let act = caller.act();
-    let revoked = state.registry.revoke(&act, &id, revocation).await?;
-    Ok(tagged(&state.registry, &caller, revoked))
+    let registry = &state.registry;
+    let revoked = match listed {
+        Listed::Known(credential) => {
+            let revoked = registry.revoke(&act, &credential.id, revocation).await?;
+            Listed::Known(Box::new(revoked))
+        }
+        Listed::Lost(lost) => registry.revoke_lost(&act, &lost.id, revocation).await?,
+    };
+    Ok(tagged_as_listed(registry, &caller, revoked))
 }
 
 /// How a repetition of a request with this body is known.

@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 use keyside_credentials::{
-    ActorId, Credential, CredentialId, Declared, Environment, Fingerprint, Hint, Label, Status,
-    UsageTag, Verification, Version, VersionState, WorkspaceId, source::VaultReference,
+    ActorId, Credential, CredentialId, Declared, Environment, Fingerprint, Hint, Label, Listed,
+    LostCredential, Status, UsageTag, Verification, Version, VersionState, WorkspaceId,
+    source::VaultReference,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -11,6 +12,9 @@ use utoipa::ToSchema;
 use crate::schemas::words;
 
 /// Everything about a credential but its secret. Fields without a value are null, so that the shape is always the same.
+///
+/// `provider`, `label`, `environment`, `createdBy` and `createdAt` are null only where the record cannot be read, and `damaged`
+/// is true then; `status` is null there too until the credential is revoked.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CredentialView {
@@ -18,13 +22,13 @@ pub(crate) struct CredentialView {
     id: CredentialId,
     #[schema(value_type = String)]
     workspace_id: WorkspaceId,
-    provider: String,
-    #[schema(value_type = String)]
-    label: Label,
-    #[schema(value_type = words::Environment)]
-    environment: Environment,
-    #[schema(value_type = words::Status)]
-    status: Status,
+    provider: Option<String>,
+    #[schema(value_type = Option<String>)]
+    label: Option<Label>,
+    #[schema(value_type = Option<words::Environment>)]
+    environment: Option<Environment>,
+    #[schema(value_type = Option<words::Status>)]
+    status: Option<Status>,
     is_default: bool,
     #[schema(value_type = Option<String>)]
     usage_tag: Option<UsageTag>,
@@ -34,9 +38,9 @@ pub(crate) struct CredentialView {
     fingerprint: Option<Fingerprint>,
     #[schema(value_type = Option<String>)]
     hint: Option<Hint>,
-    #[schema(value_type = String)]
-    created_by: ActorId,
-    created_at: Timestamp,
+    #[schema(value_type = Option<String>)]
+    created_by: Option<ActorId>,
+    created_at: Option<Timestamp>,
     last_rotated_at: Option<Timestamp>,
     last_used_at: Option<Timestamp>,
     last_verified_at: Option<Timestamp>,
@@ -51,6 +55,7 @@ pub(crate) struct CredentialView {
     source_version: Option<String>,
     /// Why its secret was not read the last time.
     source_fault: Option<String>,
+    /// Whether its record failed authentication or cannot be read: what is shown is then what the record claims, if anything.
     damaged: bool,
     warnings: Vec<String>,
     /// Others with the same secret. Null in lists, and to those who do not see everything.
@@ -105,18 +110,18 @@ impl CredentialView {
         Self {
             id: credential.id,
             workspace_id: credential.workspace,
-            provider: credential.provider.to_string(),
-            label: credential.label,
-            environment: credential.environment,
-            status: credential.status,
+            provider: Some(credential.provider.to_string()),
+            label: Some(credential.label),
+            environment: Some(credential.environment),
+            status: Some(credential.status),
             is_default: credential.is_default,
             usage_tag: credential.usage_tag,
             expires_at: credential.expires_at,
             endpoint: credential.endpoint,
             fingerprint: credential.fingerprint,
             hint: credential.hint,
-            created_by: credential.created_by,
-            created_at: credential.created_at,
+            created_by: Some(credential.created_by),
+            created_at: Some(credential.created_at),
             last_rotated_at: credential.last_rotated_at,
             last_used_at: credential.last_used_at,
             last_verified_at: credential.last_verified_at,
@@ -132,6 +137,46 @@ impl CredentialView {
             source_fault,
             damaged: credential.damaged,
             warnings,
+            duplicates: None,
+        }
+    }
+
+    /// As lists show it.
+    pub(super) fn listed(listed: Listed) -> Self {
+        match listed {
+            Listed::Known(credential) => Self::of(*credential, Vec::new()),
+            Listed::Lost(lost) => Self::lost(lost),
+        }
+    }
+
+    /// One whose record cannot be read: what only that said is null.
+    pub(super) fn lost(lost: LostCredential) -> Self {
+        Self {
+            id: lost.id,
+            workspace_id: lost.workspace,
+            provider: None,
+            label: None,
+            environment: None,
+            status: lost.is_revoked.then_some(Status::Revoked),
+            is_default: lost.is_default,
+            usage_tag: None,
+            expires_at: None,
+            endpoint: None,
+            fingerprint: None,
+            hint: None,
+            created_by: None,
+            created_at: None,
+            last_rotated_at: None,
+            last_used_at: lost.last_used_at,
+            last_verified_at: None,
+            verification: None,
+            versions: Vec::new(),
+            secret_ref: None,
+            source: None,
+            source_version: None,
+            source_fault: None,
+            damaged: true,
+            warnings: Vec::new(),
             duplicates: None,
         }
     }

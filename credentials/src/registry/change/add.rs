@@ -7,6 +7,7 @@ use keyside_config::{BaseUrl, Catalogue, Provider, Upstream};
 
 use super::{Made, about, detail, other_label, with_default};
 use crate::{
+    chains::Priority,
     documents::{CredentialDocument, Document, SourceDocument, Trace, WorkspaceDocument},
     model::{Act, CredentialId, Label, Warning, WorkspaceId, has_usual_form, refused_kind},
     record::{Draft, Event},
@@ -39,9 +40,13 @@ impl Inner {
             .ok_or(ChangeError::ProviderUnknown)?;
         let endpoint = endpoint(&provider, new.endpoint.as_deref())?;
         let secret = obtained.secret();
-        let _begun = self.begin_in(by, &new.workspace).await?;
+        let _begun = self.begin_in(by, &new.workspace, Priority::Normal).await?;
         let workspace = self.sound_workspace(&new.workspace)?;
         let id = self.new_id(by, new, &workspace.document);
+        if workspace.lost.contains_key(&id) {
+            // A request of the same idempotency key has made it, and what that was answered is lost with the record.
+            return Err(ChangeError::Damaged);
+        }
         if let Some(made) = self.repeated(by, new, workspace.credentials.get(&id))? {
             return Ok(made);
         }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use keyside_config::Provider;
-use tokio::sync::OwnedMutexGuard;
 
 use super::{Begun, about, detail};
 use crate::{
+    chains::{Priority, Turn},
     damage::Damage,
     documents::{CredentialDocument, Document, Trace, WorkspaceDocument},
     keyring::Keyring,
@@ -31,7 +31,7 @@ pub(in crate::registry) struct Held<'a> {
     pub(in crate::registry) now: jiff::Timestamp,
     /// The records of the versions that are destroyed with it, because their time is over or another takes their place.
     pub(in crate::registry) ended: Vec<Draft>,
-    _begun: Begun<'a, OwnedMutexGuard<()>>,
+    _begun: Begun<'a, Turn>,
 }
 
 impl Inner {
@@ -40,13 +40,24 @@ impl Inner {
         by: &Act,
         id: &CredentialId,
     ) -> Result<Held<'_>, ChangeError> {
+        self.hold_with(Priority::Normal, by, id).await
+    }
+
+    pub(in crate::registry) async fn hold_with(
+        &self,
+        priority: Priority,
+        by: &Act,
+        id: &CredentialId,
+    ) -> Result<Held<'_>, ChangeError> {
         let of = self.workspace_of(id).await?;
-        let begun = self.begin_in(by, &of).await?;
+        let begun = self.begin_in(by, &of, priority).await?;
         let snapshot = self.snapshot.load();
-        let (workspace, entry) = snapshot
-            .credential(id)
-            .ok_or(ChangeError::CredentialUnknown)?;
-        if workspace.damage == Some(Damage::Head) {
+        let found = snapshot.credential(id);
+        let (workspace, entry) = found.ok_or_else(|| match snapshot.workspace_of(id) {
+            Some(_) => ChangeError::Damaged,
+            None => ChangeError::CredentialUnknown,
+        })?;
+        if workspace.damage.is_some_and(Damage::is_of_chain) {
             return Err(ChangeError::Damaged);
         }
         let is_sound = match entry.document.reference {
@@ -81,11 +92,11 @@ impl Inner {
     }
 
     /// The workspace of a credential. One that is not known here may have been made by another process.
-    async fn workspace_of(&self, id: &CredentialId) -> Result<WorkspaceId, ChangeError> {
+    pub(super) async fn workspace_of(&self, id: &CredentialId) -> Result<WorkspaceId, ChangeError> {
         let of = || {
             let snapshot = self.snapshot.load();
-            let found = snapshot.credential(id);
-            found.map(|(workspace, _)| workspace.document.id.clone())
+            let found = snapshot.workspace_of(id);
+            found.map(|workspace| workspace.document.id.clone())
         };
         if let Some(of) = of() {
             return Ok(of);

@@ -1,10 +1,15 @@
-//! Withdrawing a credential, at once and for good.
+//! Withdrawing a credential, at once and for good: before the changes that wait for the same workspace.
+
+use std::sync::Arc;
 
 use super::in_words;
 use crate::{
+    chains::Priority,
+    documents::{Document, LostDocument},
     model::{Act, CredentialId},
-    record::Event,
+    record::{Draft, Event},
     registry::{ChangeError, Inner, Revocation},
+    snapshot::{Lost, WorkspaceEntry},
 };
 
 impl Inner {
@@ -24,7 +29,7 @@ impl Inner {
         id: &CredentialId,
         revocation: &Revocation,
     ) -> Result<(), ChangeError> {
-        let mut held = self.hold(by, id).await?;
+        let mut held = self.hold_with(Priority::High, by, id).await?;
         held.expect(revocation.expected)?;
         let signals = held.entry.signals.clone();
         let trace = held.trace(held.document.current)?;
@@ -49,6 +54,87 @@ impl Inner {
         }
         Ok(())
     }
+
+    /// The same for a credential whose record is lost. Nothing is built on what is there: all that is written is that it is
+    /// revoked, in the place of the record.
+    pub(in crate::registry) async fn revoke_lost(
+        &self,
+        by: &Act,
+        id: &CredentialId,
+        revocation: Revocation,
+    ) -> Result<(), ChangeError> {
+        decided!(self.revoke_lost_once(by, id, &revocation))
+    }
+
+    async fn revoke_lost_once(
+        &self,
+        by: &Act,
+        id: &CredentialId,
+        revocation: &Revocation,
+    ) -> Result<(), ChangeError> {
+        let of = self.workspace_of(id).await?;
+        let _begun = self.begin_in(by, &of, Priority::High).await?;
+        let snapshot = self.snapshot.load_full();
+        let workspace = snapshot.workspaces.get(&of);
+        let workspace = workspace.ok_or(ChangeError::CredentialUnknown)?;
+        if let Some(found) = workspace.credentials.get(id) {
+            // Its record is back, and says what is revoked.
+            let current = found.document.revision;
+            return Err(ChangeError::Superseded { current });
+        }
+        let lost = workspace.lost.get(id);
+        let lost = lost.ok_or(ChangeError::CredentialUnknown)?;
+        let current = lost.revision;
+        if revocation.expected.is_some_and(|seen| seen != current) {
+            return Err(ChangeError::Superseded { current });
+        }
+        let is_first = lost.revoked_at.is_none();
+        let cuts = revocation.cut && !lost.signals.is_cut();
+        let said: Vec<_> = [(is_first, LOST), (cuts, CUT)]
+            .into_iter()
+            .filter_map(|(is_so, text)| is_so.then_some(text))
+            .collect();
+        if !said.is_empty() {
+            let draft = Draft {
+                workspace: Some(of.clone()),
+                credential: Some(id.clone()),
+                note: Some(said.join("; ")),
+                ..Draft::new(Event::CredentialRevoked, by)
+            };
+            self.commit_lost(workspace, lost, draft).await?;
+        }
+        if revocation.cut {
+            lost.signals.cut();
+        }
+        Ok(())
+    }
+
+    /// Puts it on record, and writes that it is revoked unless that is there already.
+    async fn commit_lost(
+        &self,
+        workspace: &WorkspaceEntry,
+        lost: &Lost,
+        draft: Draft,
+    ) -> Result<(), ChangeError> {
+        let mut lost = lost.clone();
+        let mut writes = Vec::new();
+        if lost.revoked_at.is_none() {
+            let revoked_at = self.clock.now();
+            lost.revoked_at = Some(revoked_at);
+            lost.revision += 1;
+            let left = LostDocument {
+                id: lost.id.clone(),
+                workspace: workspace.document.id.clone(),
+                revoked_at,
+                revision: lost.revision,
+            };
+            writes.push(left.write());
+        }
+        let state = self.commit_in(workspace, vec![draft], writes).await?;
+        self.show(Arc::new(workspace.with_lost(lost).at(state)));
+        Ok(())
+    }
 }
 
+const LOST: &str = "its record was lost before";
 const CUT: &str = "answers in flight are cut off";

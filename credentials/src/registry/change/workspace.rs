@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use keyside_store::StorageError;
+use keyside_store::{StorageError, chain::LoadError};
 
 use super::is_fit;
 use crate::{
-    chains::{Making, Mark, not_begun},
+    chains::{Making, Mark, Priority, not_begun},
     model::{Act, WorkspaceId},
     record::{Draft, Event},
     registry::{ChangeError, Inner, NewWorkspace},
@@ -45,9 +45,9 @@ impl Inner {
     ) -> Result<Arc<WorkspaceEntry>, ChangeError> {
         let tracked = self.chains.of(id);
         // Nobody is asked again whether they may: it is on record.
-        let _begun = self
-            .begin_under(&Act::system("begin"), || tracked.lock())
-            .await?;
+        let lock = tracked.lock(Priority::Normal).await;
+        let gate = self.gate.read().await;
+        let _begun = self.begin_under(&Act::system("begin"), lock, gate).await?;
         let now = self.chains.mark(id);
         let is_there = now.is_some_and(|now| now.is_there && now.incarnation == mark.incarnation);
         if !is_there {
@@ -68,23 +68,39 @@ impl Inner {
     /// Puts it on the installation's record that there is to be a workspace.
     async fn name(&self, by: &Act, new: &NewWorkspace) -> Result<Mark, ChangeError> {
         let (tracked, own) = (self.chains.of(&new.id), self.chains.own());
-        let both = || async { (tracked.lock().await, own.lock().await) };
-        let begun = self.begin_under(by, both).await?;
+        // Before the installation's chain is read: that names a workspace before its head is kept outside the store.
+        let has_anchor = self.chains.has_anchor(&tracked);
+        let of_workspace = tracked.lock(Priority::Normal).await;
+        let gate = self.gate.read().await;
+        let both = (of_workspace, own.lock(Priority::Normal).await);
+        let begun = self.begin_under(by, both, gate).await?;
         let before = self.chains.mark(&new.id);
         if let Some(before) = before.as_ref().filter(|before| before.is_there) {
             return self.exists(&new.id, before);
+        }
+        if before.is_none() && has_anchor {
+            return Err(ChangeError::HeadInTheWay {
+                file: self.chains.anchor_of(&new.id),
+            });
+        }
+        // Found before anything is written, so that no workspace is left half made.
+        match self.chains.refresh(&tracked).await {
+            Err(LoadError::Damaged(damage)) => return Err(ChangeError::ChainDamaged(damage)),
+            refreshed => drop(refreshed.map_err(not_begun)?),
         }
         // Keys of one that had the id go first: this one must not begin with a key that is to be destroyed.
         self.destroy_erased_keys().await?;
         // A key without a workspace does no harm, a workspace without a key would be lost.
         self.keyring.add(&new.id).await?;
+        let created_at = self.clock.now();
         let mark = Mark {
             incarnation: before.as_ref().map_or(0, |before| before.incarnation) + 1,
             is_there: true,
+            created_at: Some(created_at),
             making: Some(Making {
                 name: new.name.clone(),
                 created_by: by.actor.clone(),
-                created_at: self.clock.now(),
+                created_at,
                 request_id: by.request_id.clone(),
             }),
             link: before.as_ref().and_then(|before| before.link),

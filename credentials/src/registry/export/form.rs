@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::{
-    documents::Defaults, model::Credential, record::AuditRecord, runs::StoredRun,
+    documents::Defaults,
+    model::{Credential, Listed, LostCredential, Status},
+    record::AuditRecord,
+    runs::StoredRun,
     snapshot::WorkspaceEntry,
 };
 
@@ -25,7 +28,41 @@ fn default((provider, defaults): (&String, &Defaults)) -> (String, Value) {
     (provider.clone(), defaults)
 }
 
-pub(super) fn credential(credential: &Credential) -> Value {
+pub(super) fn listed(listed: &Listed) -> Value {
+    match listed {
+        Listed::Known(known) => credential(known),
+        Listed::Lost(lost) => lost_credential(lost),
+    }
+}
+
+/// What is not known is null.
+fn lost_credential(lost: &LostCredential) -> Value {
+    json!({
+        "id": lost.id,
+        "provider": null,
+        "label": null,
+        "environment": null,
+        "status": lost.is_revoked.then_some(Status::Revoked),
+        "usageTag": null,
+        "expiresAt": null,
+        "endpoint": null,
+        "secretRef": null,
+        "fingerprint": null,
+        "hint": null,
+        "createdBy": null,
+        "createdAt": null,
+        "lastRotatedAt": null,
+        "lastUsedAt": lost.last_used_at,
+        "lastVerifiedAt": null,
+        "verification": null,
+        "versions": [],
+        "default": lost.is_default,
+        "revision": lost.revision,
+        "damaged": true,
+    })
+}
+
+fn credential(credential: &Credential) -> Value {
     let versions = credential.versions.iter().map(|version| {
         json!({
             "number": version.number,

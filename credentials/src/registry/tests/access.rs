@@ -5,6 +5,7 @@ use keyside_store::faulty::Fault;
 use super::{tampering::edit, *};
 use crate::{
     access::{MadeToken, NewToken, Role, Token, TokenStatus},
+    chains::Priority,
     record::{Draft, Event},
 };
 
@@ -142,7 +143,8 @@ async fn a_change_to_a_token_that_came_before_its_revocation_is_noticed() {
         ..new_token(Role::Viewer)
     };
     let Token { id, revision, .. } = made(&registry, new).await.token;
-    let changing = registry.inner.chains.own().lock().await;
+    let own = registry.inner.chains.own();
+    let changing = own.lock(Priority::Normal).await;
     let of = registry.clone();
     let acme: WorkspaceId = "acme".parse().unwrap();
     let erasing = acme.clone();

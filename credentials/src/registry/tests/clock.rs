@@ -121,6 +121,85 @@ async fn runs_of_a_workspace_are_kept_though_one_of_its_name_was_erased_while_th
     assert_eq!(&*kept[0].workspace, acme().as_str());
 }
 
+#[tokio::test]
+async fn a_chain_of_a_clock_that_was_ahead_tells_the_time_that_was_accepted() {
+    let installation = jumped().await;
+    installation.accept_clock().await;
+    let registry = installation.open().await;
+    let new = NewCredential {
+        workspace: "globex".parse().unwrap(),
+        ..key("a", "sk-1")
+    };
+    let added = registry.add(&act(), new).await.unwrap();
+    let told = records(&registry).await;
+    let of_it = |it: &&AuditRecord| it.credential.as_ref() == Some(&added.credential.id);
+    assert_eq!(told.iter().find(of_it).unwrap().at, at(NOW + DAY));
+}
+
+impl Installation {
+    /// Another process on the same store, whose clock is an hour ahead.
+    async fn open_ahead(&self) -> Arc<Registry> {
+        let options = OpenOptions {
+            clock: Arc::new(HeldClock::at(NOW + 3_600)),
+            ..self.options(self.backend())
+        };
+        open_still(options).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn where_the_clock_of_another_process_is_ahead_times_do_not_go_back_and_no_page_misses_a_record()
+ {
+    let (installation, registry) = Installation::with_acme().await;
+    let other = installation.open_ahead().await;
+    other.add(&act(), key("a", "sk-1")).await.unwrap();
+    let made = other.create_workspace(&act(), workspace("globex")).await;
+    made.unwrap();
+    registry.add(&act(), key("b", "sk-2")).await.unwrap();
+    registry.add(&act(), key("c", "sk-3")).await.unwrap();
+    let made = registry
+        .create_workspace(&act(), workspace("initech"))
+        .await;
+    made.unwrap();
+    registry.inner.read_all_anew().await.unwrap();
+    let by_time = all_records(&registry).await;
+    let mut last = Seen::new();
+    for record in &by_time {
+        let before = last.insert(record.chain.clone(), record.position);
+        let is_next = before.unwrap_or(0) + 1 == record.position;
+        assert!(is_next, "{record:?} comes after {before:?}");
+    }
+    let (mut paged, mut before) = (Vec::new(), None);
+    loop {
+        let filter = AuditFilter::default();
+        let found = registry.audit().search(&filter, before, 1).await.unwrap();
+        paged.extend(found.records);
+        before = found.before;
+        if before.is_none() {
+            break;
+        }
+    }
+    paged.reverse();
+    assert_eq!(paged, by_time);
+}
+
+#[tokio::test]
+async fn runs_of_a_workspace_are_kept_though_the_log_was_ahead_when_one_of_its_name_was_erased() {
+    let (installation, registry) = Installation::with_acme().await;
+    let other = installation.open_ahead().await;
+    let made = other.create_workspace(&act(), workspace("globex")).await;
+    made.unwrap();
+    erase(&registry).await;
+    let made = registry.create_workspace(&act(), workspace("acme")).await;
+    made.unwrap();
+    let added = registry.add(&act(), key("a", "sk-1")).await.unwrap();
+    let id = added.credential.id;
+    registry.runs().record(run("acme", &id, NOW + 1));
+    registry.runs().flush().await;
+    let kept = registry.runs().recent(10, &Scope::All).await;
+    assert_eq!(kept.len(), 1);
+}
+
 fn only(registry: &Registry) -> CredentialId {
     registry.list(&Filter::default())[0].id.clone()
 }

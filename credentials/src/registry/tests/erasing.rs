@@ -6,6 +6,7 @@ use super::{incarnations::state, *};
 use crate::{
     access::{NewToken, Role},
     audit::Receipt,
+    chains::Priority,
     documents::CredentialDocument,
     runs::Run,
     sealing::{Place, SealingKey},
@@ -435,25 +436,25 @@ async fn no_fingerprint_of_it_stays_in_memory() {
 
 #[tokio::test]
 async fn a_change_that_came_before_the_erasing_is_noticed() {
-    let (_installation, registry, _) = two_workspaces().await;
+    let (installation, registry, _) = two_workspaces().await;
+    let other = installation.open().await;
     let seen = state(&registry);
     let default = NewCredential {
         default: true,
         ..key("b", "sk-b")
     };
-    let lock = registry.inner.chains.of(&acme()).lock().await;
-    let of = registry.clone();
-    let added = tokio::spawn(async move { of.add(&act(), default).await });
-    all_wait().await;
+    let tracked = registry.inner.chains.of(&acme());
+    let lock = tracked.lock(Priority::Normal).await;
     let of = registry.clone();
     let erased = tokio::spawn(async move { of.erase_workspace(&act(), &acme(), Some(seen)).await });
     all_wait().await;
+    other.add(&act(), default).await.unwrap();
     drop(lock);
-    added.await.unwrap().unwrap();
+    let erased = erased.await.unwrap();
     let current = state(&registry);
     assert!(
         matches!(
-            erased.await.unwrap(),
+            erased,
             Err(ChangeError::Superseded { current: found }) if found == current.revision
         ),
         "{seen:?}, {current:?}"

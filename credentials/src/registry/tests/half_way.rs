@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     access::{NewToken, Role, TokenStatus},
+    chains::Priority,
     model::WorkspaceState,
 };
 
@@ -26,7 +27,8 @@ async fn a_change_that_waited_for_one_that_stopped_half_way_is_made_on_top_of_it
     for at in 1..=5 {
         let installation = prepared.copy();
         let (storage, registry) = installation.open_faulty().await;
-        let lock = registry.inner.chains.of(&acme()).lock().await;
+        let tracked = registry.inner.chains.of(&acme());
+        let lock = tracked.lock(Priority::Normal).await;
         storage.fail(at, 1, Fault::Refused);
         let mut edits = ["first", "second"].map(|label| {
             let (registry, id) = (registry.clone(), id.clone());

@@ -167,10 +167,9 @@ async fn a_head_of_a_later_release_is_no_tampering_and_says_so() {
     drop(registry);
     installation.tamper("installation/head", |head| head[0] += 1);
     let error = installation.try_open().await.err().unwrap();
-    assert!(
-        error.to_string().contains("use the release that wrote it"),
-        "{error}"
-    );
+    let said = error.to_string();
+    assert!(said.contains("use the release that wrote it"), "{said}");
+    assert!(said.contains("If no later release has run"), "{said}");
 }
 
 #[tokio::test]
@@ -236,4 +235,191 @@ async fn the_head_of_an_erased_workspace_put_onto_its_successor_is_found_and_not
             assert_eq!(named.count(), 1, "on record, and once");
         }
     }
+}
+
+/// Nothing but the anchor could tell: no link is as new as the state that is put back.
+#[tokio::test]
+async fn a_workspace_put_back_to_an_older_state_without_its_anchor_is_named_and_not_used() {
+    let (installation, [a, ..]) = two_workspaces().await;
+    let registry = installation.open().await;
+    registry.inner.link(true).await;
+    let older = installation.memory.copy();
+    let edit = Edit {
+        label: Some("renamed".parse().unwrap()),
+        ..Edit::default()
+    };
+    registry.edit(&act(), &a, edit).await.unwrap();
+    drop(registry);
+    installation.put_back("workspace/acme", &older);
+    fs::remove_file(installation.heads().join("workspace.acme")).unwrap();
+    let registry = installation.open().await;
+    stops_acme(&registry, "no anchor").await;
+    let told = records(&registry).await;
+    let mut named = told.iter().filter(|it| it.event == Event::DocumentDamaged);
+    let note = named.next().unwrap().note.clone().unwrap();
+    assert!(note.contains("heads/workspace.acme is gone"), "{note}");
+}
+
+#[tokio::test]
+async fn an_anchor_that_a_crash_has_left_unwritten_is_written_at_the_start_and_missed_from_then_on()
+{
+    let (installation, registry, _) = erasing::two_workspaces().await;
+    drop(registry);
+    let anchor = installation.heads().join("workspace.acme");
+    // As if the process had ended between the first head and this.
+    fs::remove_file(&anchor).unwrap();
+    let registry = installation.open().await;
+    let answer = opened(registry.resolver().resolve(&ask("acme")));
+    assert_eq!(answer.as_deref(), Ok("sk-acme"));
+    assert!(anchor.exists());
+    registry.audit().verify().await.unwrap();
+    registry.inner.link(true).await;
+    drop(registry);
+    fs::remove_file(&anchor).unwrap();
+    let registry = installation.open().await;
+    assert!(registry.workspace(&erasing::acme()).unwrap().damaged);
+    assert!(!anchor.exists(), "none is made");
+}
+
+/// An anchor that cannot be written is no reason to miss it later.
+#[tokio::test]
+async fn a_workspace_counts_as_being_made_until_its_anchor_is_there() {
+    let (installation, registry, _) = erasing::two_workspaces().await;
+    let anchor = installation.heads().join("workspace.acme");
+    fs::remove_file(&anchor).unwrap();
+    let making = || {
+        let mark = registry.inner.chains.mark(&erasing::acme()).unwrap();
+        mark.making.is_some()
+    };
+    registry.inner.link(true).await;
+    assert!(making());
+    registry.add(&act(), key("b", "sk-b")).await.unwrap();
+    assert!(anchor.exists());
+    registry.inner.link(true).await;
+    assert!(!making());
+}
+
+#[tokio::test]
+async fn a_process_that_only_reads_needs_no_anchors() {
+    let (installation, registry, _) = erasing::two_workspaces().await;
+    registry.inner.link(true).await;
+    drop(registry);
+    fs::remove_dir_all(installation.heads()).unwrap();
+    let options = installation.options(installation.backend());
+    let reader = Registry::open_to_read(options).await.unwrap();
+    let answer = opened(reader.resolver().resolve(&ask("acme")));
+    assert_eq!(answer.as_deref(), Ok("sk-acme"));
+}
+
+#[tokio::test]
+async fn a_workspace_whose_anchor_is_damaged_or_gone_is_erased_and_its_id_can_be_used_again() {
+    for is_gone in [true, false] {
+        let (installation, registry, _) = erasing::two_workspaces().await;
+        registry.inner.link(true).await;
+        drop(registry);
+        let anchor = installation.heads().join("workspace.acme");
+        match is_gone {
+            true => fs::remove_file(&anchor).unwrap(),
+            false => fs::write(&anchor, "not a head").unwrap(),
+        }
+        let registry = installation.open().await;
+        let shown = registry.workspace(&erasing::acme()).unwrap();
+        assert!(shown.damaged);
+        assert_eq!(shown.created_at.as_second(), NOW, "no date of 1970");
+        let seen = incarnations::state(&registry);
+        let (by, id) = (act(), erasing::acme());
+        let erased = registry.erase_workspace(&by, &id, Some(seen)).await;
+        let receipt = erased.unwrap();
+        assert_eq!((receipt.incarnation, receipt.credentials), (1, 1));
+        let again = registry.create_workspace(&act(), workspace("acme")).await;
+        again.unwrap();
+        registry.add(&act(), key("a", "sk-new")).await.unwrap();
+        registry.inner.link(true).await;
+        for registry in [registry, installation.open().await] {
+            let answer = opened(registry.resolver().resolve(&ask("acme")));
+            assert_eq!(answer.as_deref(), Ok("sk-new"));
+            registry.audit().verify().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_id_whose_earlier_chain_is_damaged_is_refused_before_anything_is_written() {
+    let (installation, registry, _) = erasing::two_workspaces().await;
+    erasing::erase(&registry).await;
+    drop(registry);
+    let anchor = installation.heads().join("workspace.acme");
+    let whole = fs::read(&anchor).unwrap();
+    fs::write(&anchor, "not a head").unwrap();
+    let registry = installation.open().await;
+    let refused = registry.create_workspace(&act(), workspace("acme")).await;
+    let error = refused.unwrap_err();
+    assert!(matches!(error, ChangeError::ChainDamaged(_)), "{error}");
+    assert!(
+        error.to_string().contains("heads/workspace.acme"),
+        "{error}"
+    );
+    let mark = registry.inner.chains.mark(&erasing::acme()).unwrap();
+    assert!(!mark.is_there && mark.making.is_none());
+    assert!(
+        registry
+            .inner
+            .keyring
+            .ids(&erasing::acme())
+            .await
+            .is_empty()
+    );
+    fs::write(&anchor, whole).unwrap();
+    let again = registry.create_workspace(&act(), workspace("acme")).await;
+    assert_eq!(again.unwrap().incarnation, 2);
+}
+
+#[tokio::test]
+async fn a_stray_head_refuses_its_id_before_anything_is_written_and_is_no_reason_not_to_start() {
+    let (installation, registry) = Installation::with_acme().await;
+    let zeta: WorkspaceId = "zeta".parse().unwrap();
+    let of_acme = fs::read(installation.heads().join("workspace.acme")).unwrap();
+    let stray = installation.heads().join("workspace.zeta");
+    for contents in [b"not a head".to_vec(), of_acme] {
+        fs::write(&stray, contents).unwrap();
+        let before = all_records(&registry).await.len();
+        let refused = registry.create_workspace(&act(), workspace("zeta")).await;
+        match refused {
+            Err(ChangeError::HeadInTheWay { file }) => assert_eq!(file, "heads/workspace.zeta"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(all_records(&registry).await.len(), before);
+        assert!(registry.inner.chains.mark(&zeta).is_none());
+        assert!(registry.inner.keyring.ids(&zeta).await.is_empty());
+    }
+    drop(registry);
+    let registry = installation.open().await;
+    fs::remove_file(&stray).unwrap();
+    let made = registry.create_workspace(&act(), workspace("zeta")).await;
+    assert!(!made.unwrap().damaged);
+}
+
+#[tokio::test]
+async fn an_installation_of_another_history_is_refused_with_a_remedy_of_its_own() {
+    let (installation, registry) = Installation::with_acme().await;
+    drop(registry);
+    let apart = installation.copy();
+    for (place, id) in [(&installation, "globex"), (&apart, "initech")] {
+        let registry = place.open().await;
+        let made = registry.create_workspace(&act(), workspace(id)).await;
+        made.unwrap();
+    }
+    installation.put_back("installation", &apart.memory);
+    let error = installation.try_open().await.err().unwrap();
+    let is_forked = matches!(
+        error,
+        OpenError::Damaged {
+            damage: Damage::Forked,
+            ..
+        }
+    );
+    assert!(is_forked, "{error}");
+    let said = error.to_string();
+    assert!(said.contains("two different copies"), "{said}");
+    assert!(!said.contains("--older"), "{said}");
 }

@@ -150,10 +150,52 @@ async fn heads_that_are_gone_are_missed_and_one_that_was_torn_is_named() {
     assert!(matches!(error, OpenError::AnchorMissing { .. }), "{error}");
     assert!(!installation.heads().exists(), "none is made");
     copy_files(&whole.heads(), &installation.heads());
+    fs::remove_file(installation.heads().join("installation")).unwrap();
+    let error = installation.try_open().await.err().unwrap();
+    assert!(matches!(error, OpenError::AnchorMissing { .. }), "{error}");
+    assert!(
+        error.to_string().contains("/heads/installation is gone"),
+        "{error}"
+    );
+    copy_files(&whole.heads(), &installation.heads());
     installation.open().await;
     fs::write(installation.heads().join("installation"), "").unwrap();
     let error = installation.try_open().await.err().unwrap();
     assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_first_start_that_was_cut_off_before_its_head_was_kept_is_gone_on_with() {
+    let installation = Installation::new();
+    drop(installation.open().await);
+    fs::remove_dir_all(installation.heads()).unwrap();
+    let registry = installation.open().await;
+    assert!(installation.heads().join("installation").exists());
+    registry
+        .audit()
+        .refused(&act(), "wrong-token")
+        .await
+        .unwrap();
+    drop(registry);
+    fs::remove_dir_all(installation.heads()).unwrap();
+    let error = installation.try_open().await.err().unwrap();
+    assert!(matches!(error, OpenError::AnchorMissing { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_key_of_a_workspace_that_store_and_heads_of_before_do_not_name_is_noticed() {
+    let (installation, registry) = Installation::with_acme().await;
+    let before = installation.copy();
+    let made = registry.create_workspace(&act(), workspace("globex")).await;
+    made.unwrap();
+    let noticed = |registry: &Registry| {
+        let inner = &registry.inner;
+        open::unnamed_keys(&inner.chains, &inner.keyring)
+    };
+    assert_eq!(noticed(&registry), []);
+    fs::copy(installation.keyring(), before.keyring()).unwrap();
+    let registry = before.open().await;
+    assert_eq!(noticed(&registry), ["globex".parse().unwrap()]);
 }
 
 #[tokio::test]

@@ -24,18 +24,34 @@ pub enum Damage {
     #[error("its head is gone")]
     HeadGone,
     /// A state from before was put in the place of a later one.
-    #[error("its head was put back to an older state ({found}, and {known} was seen)")]
+    #[error("its head was put back to an older state ({})", older(found, known))]
     Older {
-        /// The sequence number that is there.
-        found: u64,
-        /// The one that was there.
-        known: u64,
+        /// The epoch and sequence number that are there.
+        found: (u64, u64),
+        /// Those that were there.
+        known: (u64, u64),
     },
     /// It is not the continuation of what was seen.
     #[error(
         "its head does not lead on from the state that was last seen: another history was put in its place"
     )]
     Forked,
+    /// The copy of its head that was kept outside the store is gone. Only that shows whether the head is the newest.
+    #[error(
+        "the copy of its head in {file} is gone, so that nobody can tell whether the chain is the newest"
+    )]
+    AnchorGone {
+        /// The file, as the data folder has it.
+        file: String,
+    },
+    /// The copy of its head that was kept outside the store is not a head that this installation has signed for this chain.
+    #[error(
+        "the copy of its head in {file} is damaged: cut short, edited, or of another chain or installation"
+    )]
+    AnchorDamaged {
+        /// The file, as the data folder has it.
+        file: String,
+    },
     /// A page of the map is not what the head names.
     #[error("a page of its map is gone or edited")]
     PageGone,
@@ -51,6 +67,24 @@ pub enum Damage {
         /// Its number.
         number: u64,
     },
+}
+
+impl Damage {
+    /// Whether it is the copy of the head outside the store that is damaged or gone. The chain itself may be sound then.
+    pub fn is_of_anchor(&self) -> bool {
+        matches!(self, Self::AnchorGone { .. } | Self::AnchorDamaged { .. })
+    }
+}
+
+/// A restore begins a new epoch, and the sequence numbers of two epochs cannot be compared.
+fn older(found: &(u64, u64), known: &(u64, u64)) -> String {
+    match found.0 == known.0 {
+        true => format!("commit {}, and commit {} was seen", found.1, known.1),
+        false => format!(
+            "commit {} of epoch {}, and commit {} of epoch {} was seen",
+            found.1, found.0, known.1, known.0
+        ),
+    }
 }
 
 /// Why a chain was not read.

@@ -54,16 +54,14 @@ impl Chain {
     /// # Errors
     /// [`Damage::Older`] and [`Damage::Forked`], or the backend's failure.
     pub async fn expect_after(&self, known: Link, head: &Head) -> Result<(), LoadError> {
-        let older = || Damage::Older {
-            found: head.seq,
-            known: known.seq,
-        };
         if head.epoch > known.epoch {
             // A restore has begun another history.
             return Ok(());
         }
-        if (head.epoch, head.seq) < (known.epoch, known.seq) {
-            return Err(older().into());
+        let (found, seen) = ((head.epoch, head.seq), (known.epoch, known.seq));
+        if found < seen {
+            let older = Damage::Older { found, known: seen };
+            return Err(older.into());
         }
         self.expect_leads_on(known, head).await
     }
@@ -90,7 +88,11 @@ impl Chain {
         Ok(found.and_then(|bytes| unsalted(&bytes)))
     }
 
-    pub(super) async fn head_bytes(&self) -> Result<Option<Vec<u8>>, StorageError> {
+    /// What stands where the head should, believed or not: for telling one finding from another.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub async fn head_bytes(&self) -> Result<Option<Vec<u8>>, StorageError> {
         self.storage.get(&self.name.head_key()).await
     }
 

@@ -262,8 +262,8 @@ async fn an_older_head_and_another_history_are_told_from_what_follows() {
     assert!(matches!(
         older,
         Err(LoadError::Damaged(Damage::Older {
-            found: 40,
-            known: 120
+            found: (0, 40),
+            known: (0, 120)
         }))
     ));
     // Gone on from there in another way.
@@ -279,6 +279,21 @@ async fn an_older_head_and_another_history_are_told_from_what_follows() {
     let known = early.head.link();
     fork.expect_after(known, &state.head).await.unwrap();
     over(&memory).expect_after(known, &late.head).await.unwrap();
+}
+
+#[test]
+fn an_older_state_names_epochs_only_where_they_differ() {
+    let told = |found, known| Damage::Older { found, known }.to_string();
+    let same = told((1, 4), (1, 9));
+    assert!(
+        same.ends_with("(commit 4, and commit 9 was seen)"),
+        "{same}"
+    );
+    let other = told((0, 9), (1, 4));
+    assert!(
+        other.ends_with("(commit 9 of epoch 0, and commit 4 of epoch 1 was seen)"),
+        "{other}"
+    );
 }
 
 #[tokio::test]
@@ -375,6 +390,23 @@ async fn a_head_never_outgrows_what_any_backend_takes() {
     for _ in 0..40 {
         state = commit(&chain, Some(&state), put("other", "2")).await;
         assert!(state.bytes.len() <= 4_096, "{}", state.bytes.len());
+    }
+}
+
+#[tokio::test]
+async fn a_page_and_the_list_of_pages_are_damage_of_the_chain_where_they_are_gone() {
+    let memory = Arc::new(Memory::new());
+    let writes = (0..5_000).map(|number| Write::put(format!("credential/{number:032}"), vec![1]));
+    let state = commit(&over(&memory), None, writes.collect()).await;
+    let pages = &state.map.pages;
+    let page = pages[pages.len() / 2].object.unwrap();
+    for object in [state.head.index.unwrap(), page] {
+        let at = ChainName::workspace("acme").object_key(&object);
+        let bytes = memory.contents().objects.remove(&at).unwrap();
+        let found = over(&memory).load(&trust()).await;
+        assert!(matches!(found, Err(LoadError::Damaged(Damage::PageGone))));
+        memory.contents().objects.insert(at, bytes);
+        assert!(over(&memory).load(&trust()).await.is_ok());
     }
 }
 

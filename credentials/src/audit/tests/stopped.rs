@@ -1,0 +1,195 @@
+//! A store that no process serves: what a start would not believe is found, and where it is.
+
+use std::{collections::BTreeMap, fs};
+
+use jiff::Timestamp;
+
+use super::*;
+use crate::KmsSource;
+
+/// A copy of an installation: its store, and the folder with its keyring and heads.
+struct Stopped {
+    folder: TempDir,
+    memory: Memory,
+}
+
+impl Stopped {
+    async fn with_a_key() -> Self {
+        let memory = Arc::new(Memory::new());
+        let (folder, registry) = open_on(&memory).await;
+        add(&registry, "main".to_owned()).await;
+        Self::of(memory.copy(), &folder)
+    }
+
+    fn of(memory: Memory, original: &TempDir) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let copy = |from: &str| {
+            let to = folder.path().join(from);
+            fs::copy(original.path().join(from), to).unwrap();
+        };
+        copy("keyring");
+        fs::create_dir(folder.path().join("heads")).unwrap();
+        copy("heads/installation");
+        copy("heads/workspace.acme");
+        Self { folder, memory }
+    }
+
+    /// Changes what is stored, as someone with write access may.
+    fn tamper(&self, with: impl FnOnce(&mut BTreeMap<String, Vec<u8>>)) {
+        with(&mut self.memory.contents().objects);
+    }
+
+    async fn at_rest(&self) -> AtRest {
+        let backend = Backend::of(Arc::new(self.memory.copy()));
+        let kms = KmsSource::Service(kms().service());
+        let keyring = self.folder.path().join("keyring");
+        AtRest::open(backend, &keyring, &kms).await.unwrap()
+    }
+
+    /// All that is found, of which `verify` tells the first.
+    async fn damage(&self) -> Vec<String> {
+        let at_rest = self.at_rest().await;
+        let damage = at_rest.inspect().await.unwrap().damage;
+        let verified = match at_rest.verify().await {
+            Ok(_) => None,
+            Err(VerifyError::Broken(found)) => Some(found),
+            Err(error) => panic!("{error}"),
+        };
+        assert_eq!(verified.as_ref(), damage.first());
+        damage.iter().map(ToString::to_string).collect()
+    }
+
+    async fn check_finds(&self, parts: &[&str]) {
+        let damage = self.damage().await.join("\n");
+        for part in parts {
+            assert!(damage.contains(part), "no {part:?} in {damage:?}");
+        }
+    }
+}
+
+fn is_credential(object: &[u8]) -> bool {
+    String::from_utf8_lossy(object).contains("\"versions\"")
+}
+
+#[tokio::test]
+async fn nothing_is_found_in_a_sound_store_and_its_credentials_tell_their_providers() {
+    let stopped = Stopped::with_a_key().await;
+    assert_eq!(stopped.damage().await, Vec::<String>::new());
+    let inspected = stopped.at_rest().await.inspect().await.unwrap();
+    let destinations: Vec<_> = inspected.destinations.into_iter().collect();
+    assert_eq!(destinations, [("openai".to_owned(), None)]);
+    let names = fs::read_dir(stopped.folder.path()).unwrap().count();
+    assert_eq!(
+        names, 2,
+        "something was made beside the keyring and the heads"
+    );
+}
+
+#[tokio::test]
+async fn heads_beside_the_keyring_that_are_gone_or_edited_are_found() {
+    let stopped = Stopped::with_a_key().await;
+    let heads = stopped.folder.path().join("heads");
+    let own = heads.join("installation");
+    let path = own.display().to_string();
+    fs::write(&own, "edited").unwrap();
+    let edited = [
+        "the chain installation",
+        path.as_str(),
+        "not what was written",
+    ];
+    stopped.check_finds(&edited).await;
+    let gone = ["the chain installation", path.as_str(), "is gone"];
+    fs::remove_file(&own).unwrap();
+    stopped.check_finds(&gone).await;
+    fs::remove_dir_all(&heads).unwrap();
+    stopped.check_finds(&gone).await;
+}
+
+#[tokio::test]
+async fn an_edited_head_of_a_workspace_beside_the_keyring_is_found() {
+    let stopped = Stopped::with_a_key().await;
+    let head = stopped.folder.path().join("heads/workspace.acme");
+    fs::write(&head, "edited").unwrap();
+    let path = head.display().to_string();
+    stopped
+        .check_finds(&["the chain workspace/acme", &path])
+        .await;
+}
+
+#[tokio::test]
+async fn a_store_without_anything_is_not_taken_for_a_new_one() {
+    let stopped = Stopped::with_a_key().await;
+    stopped.tamper(BTreeMap::clear);
+    stopped
+        .check_finds(&["installation", "its head is gone"])
+        .await;
+    fs::remove_dir_all(stopped.folder.path().join("heads")).unwrap();
+    stopped
+        .check_finds(&["installation", "its head is gone"])
+        .await;
+}
+
+#[tokio::test]
+async fn a_store_that_is_older_than_the_heads_is_found() {
+    let memory = Arc::new(Memory::new());
+    let (folder, registry) = open_on(&memory).await;
+    let older = memory.copy();
+    add(&registry, "later".to_owned()).await;
+    let stopped = Stopped::of(older, &folder);
+    let head = stopped.folder.path().join("heads/workspace.acme");
+    let path = head.display().to_string();
+    let older = ["put back to an older state", path.as_str()];
+    stopped.check_finds(&older).await;
+}
+
+#[tokio::test]
+async fn a_workspace_whose_head_or_pages_are_gone_is_found() {
+    let stopped = Stopped::with_a_key().await;
+    let whole = stopped.memory.copy();
+    stopped.tamper(|objects| drop(objects.remove("workspace/acme/head")));
+    let gone = ["the chain workspace/acme", "its head is gone"];
+    stopped.check_finds(&gone).await;
+    let stopped = Stopped {
+        memory: whole,
+        ..stopped
+    };
+    stopped.tamper(|objects| objects.retain(|key, _| !key.starts_with("workspace/acme/object/")));
+    let gone = ["the chain workspace/acme", "a page of its map"];
+    stopped.check_finds(&gone).await;
+}
+
+#[tokio::test]
+async fn a_credential_that_is_gone_or_edited_is_found_and_tells_no_provider() {
+    let stopped = Stopped::with_a_key().await;
+    stopped.tamper(|objects| {
+        let credentials = objects.values_mut();
+        let credentials = credentials.filter(|object| is_credential(object));
+        credentials.for_each(|object| object.push(b' '));
+    });
+    stopped
+        .check_finds(&["workspace/acme/credential/", "edited"])
+        .await;
+    stopped.tamper(|objects| objects.retain(|_, object| !is_credential(object)));
+    stopped
+        .check_finds(&["workspace/acme/credential/", "it is gone"])
+        .await;
+    let inspected = stopped.at_rest().await.inspect().await.unwrap();
+    assert!(inspected.destinations.is_empty(), "{inspected:?}");
+}
+
+#[tokio::test]
+async fn a_clock_is_not_accepted_where_that_would_put_back_a_head_that_is_gone() {
+    let stopped = Stopped::with_a_key().await;
+    let head = stopped.folder.path().join("heads/installation");
+    fs::remove_file(&head).unwrap();
+    let behind = ClockBehind {
+        clock: Timestamp::UNIX_EPOCH,
+        log: Timestamp::UNIX_EPOCH,
+    };
+    let accepted = stopped.at_rest().await.accept_clock(behind).await;
+    assert!(
+        matches!(accepted, Err(VerifyError::Broken(_))),
+        "{accepted:?}"
+    );
+    assert!(!head.exists(), "the head was written");
+}

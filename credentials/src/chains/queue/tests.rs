@@ -1,0 +1,174 @@
+//! The lock of a chain: its order, callers that give up, and many at once.
+
+use std::{
+    pin::Pin,
+    sync::atomic::{AtomicUsize, Ordering},
+    task::{Context, Poll, Waker},
+};
+
+use super::{
+    Priority::{High, Normal},
+    *,
+};
+
+/// Somebody who waits for the lock. Polled by hand, so that it is known who came first.
+type Waiter = Pin<Box<dyn Future<Output = Turn>>>;
+
+fn waiter(queue: &Arc<Queue>, priority: Priority) -> Waiter {
+    let queue = queue.clone();
+    Box::pin(async move { queue.lock(priority).await })
+}
+
+fn poll(waiter: &mut Waiter) -> Option<Turn> {
+    match waiter
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()))
+    {
+        Poll::Ready(turn) => Some(turn),
+        Poll::Pending => None,
+    }
+}
+
+/// The lock, which is free.
+fn free(queue: &Arc<Queue>) -> Turn {
+    poll(&mut waiter(queue, Normal)).expect("it is free")
+}
+
+/// The number of the one that has the lock, and the lock.
+fn next(waiters: &mut [Option<Waiter>]) -> Option<(usize, Turn)> {
+    for (number, waiting) in waiters.iter_mut().enumerate() {
+        let Some(turn) = waiting.as_mut().and_then(poll) else {
+            continue;
+        };
+        *waiting = None;
+        return Some((number, turn));
+    }
+    None
+}
+
+/// Those that get the lock, in the order in which they do. No two have it at once.
+fn order(waiters: &mut [Option<Waiter>]) -> Vec<usize> {
+    let mut order = Vec::new();
+    while let Some((number, turn)) = next(waiters) {
+        assert!(next(waiters).is_none(), "two have it");
+        order.push(number);
+        drop(turn);
+    }
+    order
+}
+
+/// They have come, in this order, and wait.
+fn waiting(queue: &Arc<Queue>, priorities: &[Priority]) -> Vec<Option<Waiter>> {
+    let mut waiters: Vec<_> = priorities
+        .iter()
+        .map(|priority| Some(waiter(queue, *priority)))
+        .collect();
+    assert!(next(&mut waiters).is_none(), "somebody has it");
+    waiters
+}
+
+#[test]
+fn what_ends_a_use_goes_first_and_each_priority_keeps_its_order() {
+    let queue = Arc::new(Queue::default());
+    let held = free(&queue);
+    let mut waiters = waiting(&queue, &[Normal, Normal, High, Normal, High]);
+    drop(held);
+    assert_eq!(order(&mut waiters), [2, 4, 0, 1, 3]);
+    drop(free(&queue));
+}
+
+#[test]
+fn what_ends_a_use_goes_before_those_that_wait_and_not_before_the_one_whose_turn_it_is() {
+    let queue = Arc::new(Queue::default());
+    let held = free(&queue);
+    let mut waiters = waiting(&queue, &[Normal, Normal]);
+    drop(held);
+    // It is the first one's turn, which has not looked yet.
+    waiters.extend(waiting(&queue, &[High]));
+    assert_eq!(order(&mut waiters), [0, 2, 1]);
+}
+
+#[test]
+fn whoever_gives_up_loses_their_own_place_alone() {
+    let priorities = [Normal, High, Normal, High];
+    let all = [1, 3, 0, 2];
+    for gone in 0..1 << priorities.len() {
+        let is_gone = |number: &usize| gone & (1 << number) != 0;
+        for has_turn in [false, true] {
+            let queue = Arc::new(Queue::default());
+            let mut held = Some(free(&queue));
+            let mut waiters = waiting(&queue, &priorities);
+            if has_turn {
+                // The first one gives up when the lock is its own already, and it has not looked.
+                held = None;
+            }
+            for number in (0..priorities.len()).filter(is_gone) {
+                waiters[number] = None;
+            }
+            drop(held);
+            let left: Vec<_> = all.into_iter().filter(|it| !is_gone(it)).collect();
+            assert_eq!(order(&mut waiters), left, "{gone:b}, {has_turn}");
+            drop(free(&queue));
+            drop(waiters);
+            assert_eq!(Arc::strong_count(&queue), 1, "a lock is left over");
+        }
+    }
+}
+
+#[test]
+fn a_caller_that_never_waited_holds_up_nobody() {
+    let queue = Arc::new(Queue::default());
+    drop(waiter(&queue, High));
+    let held = free(&queue);
+    drop(waiter(&queue, High));
+    let mut waiters = waiting(&queue, &[Normal]);
+    drop(held);
+    assert_eq!(order(&mut waiters), [0]);
+}
+
+#[test]
+fn any_number_may_give_up_at_once() {
+    let queue = Arc::new(Queue::default());
+    let held = free(&queue);
+    let mut waiters = waiting(&queue, &[Normal; 100_000]);
+    waiters.clear();
+    drop(held);
+    drop(free(&queue));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_turn_is_lost_among_many_tasks_of_which_some_give_up() {
+    let queue = Arc::new(Queue::default());
+    let inside = Arc::new(AtomicUsize::new(0));
+    let tasks: Vec<_> = (0..64)
+        .map(|task| {
+            let (queue, inside) = (queue.clone(), inside.clone());
+            tokio::spawn(async move {
+                for round in 0..100 {
+                    let priority = if (task + round) % 3 == 0 {
+                        High
+                    } else {
+                        Normal
+                    };
+                    if (task * 7 + round) % 5 == 0 {
+                        tokio::select! {
+                            biased;
+                            turn = queue.lock(priority) => drop(turn),
+                            () = tokio::task::yield_now() => {}
+                        }
+                        continue;
+                    }
+                    let turn = queue.lock(priority).await;
+                    assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                    tokio::task::yield_now().await;
+                    inside.fetch_sub(1, Ordering::SeqCst);
+                    drop(turn);
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    drop(free(&queue));
+}

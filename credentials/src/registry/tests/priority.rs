@@ -1,0 +1,141 @@
+//! What ends the use of a key goes before everything else that waits for the same chain.
+
+use tokio::task::JoinHandle;
+
+use super::{erasing::acme, *};
+use crate::{
+    access::{MadeToken, NewToken, Role},
+    chains::Priority,
+};
+
+type Adding = JoinHandle<Result<Saved, ChangeError>>;
+
+/// Additions that have begun, in this order.
+async fn adding(registry: &Arc<Registry>, labels: &[&str]) -> Vec<Adding> {
+    let adding = labels.iter().map(|label| {
+        let (registry, new) = (registry.clone(), key(label, &format!("sk-{label}")));
+        tokio::spawn(async move { registry.add(&act(), new).await })
+    });
+    let adding: Vec<_> = adding.collect();
+    all_wait().await;
+    adding
+}
+
+fn revoking(registry: &Arc<Registry>, id: &CredentialId) -> JoinHandle<Result<(), ChangeError>> {
+    let (registry, id) = (registry.clone(), id.clone());
+    tokio::spawn(async move {
+        let revoked = registry.revoke(&act(), &id, Revocation::default()).await;
+        revoked.map(drop)
+    })
+}
+
+#[tokio::test]
+async fn a_revocation_goes_before_what_waits() {
+    let (_installation, registry, id) = one_key().await;
+    let before = seen(&registry).await;
+    let tracked = registry.inner.chains.of(&acme());
+    let lock = tracked.lock(Priority::Normal).await;
+    let added = adding(&registry, &["a", "b", "c", "d"]).await;
+    let revoked = revoking(&registry, &id);
+    all_wait().await;
+    drop(lock);
+    revoked.await.unwrap().unwrap();
+    for added in added {
+        added.await.unwrap().unwrap();
+    }
+    let events = events(&registry, &before).await;
+    assert_eq!(events[0], Event::CredentialRevoked);
+    assert_eq!(events[1..], [Event::CredentialCreated; 4]);
+    let labels: Vec<_> = since(&registry, &before)
+        .await
+        .into_iter()
+        .skip(1)
+        .map(|record| {
+            let added = registry.credential(&record.credential.unwrap());
+            added.unwrap().label.as_str().to_owned()
+        })
+        .collect();
+    assert_eq!(
+        labels,
+        ["a", "b", "c", "d"],
+        "in the order in which they came"
+    );
+}
+
+#[tokio::test]
+async fn a_revocation_does_not_wait_for_a_backup_that_waits_for_everything_else() {
+    let (_installation, registry, id) = one_key().await;
+    let before = seen(&registry).await;
+    let tracked = registry.inner.chains.of(&acme());
+    let lock = tracked.lock(Priority::Normal).await;
+    let added = adding(&registry, &["a", "b"]).await;
+    let inner = registry.inner.clone();
+    let alone = tokio::spawn(async move { drop(inner.begin_alone().await) });
+    all_wait().await;
+    let revoked = revoking(&registry, &id);
+    all_wait().await;
+    drop(lock);
+    alone.await.unwrap();
+    revoked.await.unwrap().unwrap();
+    for added in added {
+        added.await.unwrap().unwrap();
+    }
+    let events = events(&registry, &before).await;
+    assert_eq!(events[0], Event::CredentialRevoked);
+}
+
+#[tokio::test]
+async fn nothing_that_waits_is_added_to_a_workspace_that_is_erased() {
+    let (_installation, registry, _) = one_key().await;
+    let tracked = registry.inner.chains.of(&acme());
+    let lock = tracked.lock(Priority::Normal).await;
+    let added = adding(&registry, &["a"]).await;
+    let of = registry.clone();
+    let erased = tokio::spawn(async move { of.erase_workspace(&act(), &acme(), None).await });
+    all_wait().await;
+    drop(lock);
+    erased.await.unwrap().unwrap();
+    for added in added {
+        let added = added.await.unwrap();
+        assert!(
+            matches!(added, Err(ChangeError::WorkspaceUnknown)),
+            "{added:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_token_makes_nothing_more_once_its_revocation_waits() {
+    let (_installation, registry) = Installation::with_acme().await;
+    let new = |name: &str| NewToken {
+        name: name.to_owned(),
+        role: Role::Owner,
+        scope: Scope::All,
+        expires_at: None,
+    };
+    let robin = new("Robin");
+    let made = registry.create_token(&act(), &Scope::All, robin).await;
+    let MadeToken { token, .. } = made.unwrap();
+    let own = registry.inner.chains.own();
+    let lock = own.lock(Priority::Normal).await;
+    let by = Act {
+        actor: token.id.clone(),
+        ..act()
+    };
+    let (of, another) = (registry.clone(), new("another"));
+    let made = tokio::spawn(async move {
+        let made = of.create_token(&by, &Scope::All, another).await;
+        made.map(|made| made.token)
+    });
+    all_wait().await;
+    let of = registry.clone();
+    let revoked = tokio::spawn(async move {
+        let revoked = of.revoke_token(&act(), &Scope::All, &token.id, None).await;
+        revoked.map(drop)
+    });
+    all_wait().await;
+    drop(lock);
+    revoked.await.unwrap().unwrap();
+    let made = made.await.unwrap();
+    assert!(matches!(made, Err(ChangeError::AccessEnded)), "{made:?}");
+}
