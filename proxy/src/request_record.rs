@@ -14,8 +14,12 @@ use keyside_credentials::{
 };
 
 use crate::{
-    activity::InFlightGuard, destination::Destination, ledger::Ledger, metrics::Outcome,
-    quota::QuotaPermit, request_id::RequestId,
+    activity::InFlightGuard,
+    destination::Destination,
+    ledger::Ledger,
+    metrics::Outcome,
+    quota::QuotaPermit,
+    request_id::{Arrival, RequestId},
 };
 
 /// The record of one request that was granted a credential.
