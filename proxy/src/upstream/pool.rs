@@ -114,7 +114,7 @@ impl AllPools {
         pools.iter().any(|pools| pools.close_idle())
     }
 
-    /// A panic cannot leave the map inconsistent.
+    /// A panic cannot leave the list inconsistent.
     fn lock(&self) -> MutexGuard<'_, Vec<Weak<Pools>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -158,7 +158,7 @@ impl Pools {
         });
     }
 
-    /// A panic cannot leave the list inconsistent.
+    /// A panic cannot leave the map inconsistent.
     fn lock(&self) -> MutexGuard<'_, HashMap<CredentialId, Arc<Pool>>> {
         let pools = self.by_credential.lock();
         pools.unwrap_or_else(PoisonError::into_inner)
