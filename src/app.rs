@@ -18,7 +18,7 @@ use keyside_admin::AdminOptions;
 use keyside_config::{AllowedReferences, ListenAddress, Roots, Settings, Sources};
 use keyside_credentials::source::SecretSource;
 use keyside_credentials::{KmsSource, ReferenceOptions, SystemClock};
-use keyside_proxy::{Bound, Drain, Egress, Metrics, Parts};
+use keyside_proxy::{Bound, Dependencies, Drain, Egress, Metrics};
 use keyside_vault::Vault;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server};
@@ -157,7 +157,7 @@ impl App {
         };
         let drain = Drain::default();
         let metrics = prometheus::Registry::new();
-        let proxy = keyside_proxy::bind(&Parts {
+        let proxy = keyside_proxy::bind(&Dependencies {
             settings: settings.clone(),
             egress: self.egress.clone(),
             resolver: self.backing.resolver(),

@@ -1,41 +1,43 @@
-//! Who may speak, and for which workspace: the first step of every request.
+//! Decides who may send requests, and for which workspace: the first step of every request.
 //!
-//! A program on this machine may; a web page in a browser on this machine may not,
-//! whether it calls by our name or, after DNS rebinding, by its own. Looks at the
-//! request's head only, and allocates nothing unless a label has escapes.
+//! A program on this machine may; a web page in a browser on this machine may not, whether it uses
+//! our host name or, after DNS rebinding, its own. Reads only the request's head, and allocates
+//! only if a label is percent-encoded.
 //!
-//! Browsers say with Fetch Metadata that a page is asking, but to trustworthy
-//! origins only: TLS and loopback (Secure Contexts section 3.1). Under any other
-//! name over plain http, an image or a simple GET of a page looks like a
-//! program's, so there a program has to send what a page cannot without asking
-//! first (a preflight, which is refused).
+//! Browsers mark a page's requests with Fetch Metadata, but only to trustworthy origins: TLS and
+//! loopback (Secure Contexts section 3.1). Under any other name over plain http, an image or a
+//! simple GET of a page looks like a program's request. There a program must send a header that a
+//! page cannot send without a preflight, which is refused.
 
-use crate::hop::is_plainly_chunked;
-use crate::names;
-use crate::refusal::Refusal;
-use crate::upgrade::is_websocket;
-use http::header::{
-    ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, HOST, ORIGIN, UPGRADE_INSECURE_REQUESTS,
+use std::{
+    borrow::Cow,
+    net::{IpAddr, SocketAddr},
 };
-use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Version,
+    header::{
+        ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, HOST, ORIGIN, UPGRADE_INSECURE_REQUESTS,
+    },
+    request::Parts,
+};
 use keyside_config::{EnvironmentPin, ListenAddress, Listener, Proxy};
 use keyside_credentials::Environment;
 use percent_encoding::percent_decode_str;
-use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
 
-/// The rules of one listener.
-pub(crate) struct Door {
-    /// Names the `Host` header may hold, in lower case; `None` on a Unix socket,
-    /// which no web page can reach.
+use crate::{headers, hop::is_only_chunked, refusal::Refusal, upgrade::is_websocket};
+
+/// The admission rules of one listener.
+pub(crate) struct ListenerPolicy {
+    /// Accepted values of the `Host` header, in lower case; `None` on a Unix socket, which no web
+    /// page can reach.
     hosts: Option<Vec<String>>,
     workspaces: Vec<String>,
     environment: EnvironmentPin,
     tag_headers: Vec<HeaderName>,
 }
 
-/// What an admitted request asks for.
+/// What an admitted request selects with its headers and path.
 #[derive(Debug)]
 pub(crate) struct Admitted<'a> {
     pub(crate) workspace: &'a str,
@@ -45,13 +47,13 @@ pub(crate) struct Admitted<'a> {
     pub(crate) tag: Option<&'a str>,
 }
 
-impl Door {
+impl ListenerPolicy {
     pub(crate) fn new(listener: &Listener, bound: Option<SocketAddr>, proxy: &Proxy) -> Self {
         let hosts = match listener.address {
             ListenAddress::Unix(_) => None,
             ListenAddress::Tcp(configured) => {
                 let own = ["localhost", "127.0.0.1", "[::1]"].map(String::from);
-                // 0.0.0.0 is no name: browsers let pages call it.
+                // 0.0.0.0 is not accepted: browsers let pages connect to it.
                 let address =
                     Some(bound.unwrap_or(configured)).filter(|a| !a.ip().is_unspecified());
                 Some(
@@ -70,23 +72,24 @@ impl Door {
         }
     }
 
-    /// What the listener is pinned to.
+    /// The environment setting of the listener.
     pub(crate) fn pin(&self) -> EnvironmentPin {
         self.environment
     }
 
-    /// Whether it has an address that a URL can name; a Unix socket has none.
-    pub(crate) fn has_names(&self) -> bool {
+    /// Whether a URL can name the listener; not so for a Unix socket.
+    pub(crate) fn has_url(&self) -> bool {
         self.hosts.is_some()
     }
 
-    /// Whether it may be used for this workspace, if there is one.
-    pub(crate) fn serves(&self, workspace: &str) -> bool {
+    /// Whether the listener may be used for this workspace. Does not check that the workspace
+    /// exists.
+    pub(crate) fn allows_workspace(&self, workspace: &str) -> bool {
         self.workspaces.is_empty() || self.workspaces.iter().any(|known| known == workspace)
     }
 
-    /// The environment that it is pinned to.
-    pub(crate) fn environment(&self) -> Option<Environment> {
+    /// The environment that the listener is pinned to; `None` for any.
+    pub(crate) fn pinned_environment(&self) -> Option<Environment> {
         match self.environment {
             EnvironmentPin::Any => None,
             EnvironmentPin::Live => Some(Environment::Live),
@@ -94,9 +97,10 @@ impl Door {
         }
     }
 
-    /// Decides who speaks. Says nothing yet of what is asked for.
+    /// Checks who is calling: accepted `Host`, no browser, a well-formed target. Checks nothing
+    /// about the workspace yet.
     pub(crate) fn recognise(&self, head: &Parts) -> Result<(), Refusal> {
-        let host = the_host(head)?;
+        let host = host_name(head)?;
         let ours = |name: &String| name.eq_ignore_ascii_case(host);
         if self
             .hosts
@@ -105,35 +109,41 @@ impl Door {
         {
             return Err(Refusal::HostNotAllowed);
         }
-        let mut signs = BROWSER_SIGNS.iter();
-        if signs.any(|sign| head.headers.contains_key(sign)) && !is_from_here(head) {
+        let mut signs = BROWSER_HEADERS.iter();
+        if signs.any(|sign| head.headers.contains_key(sign)) && !is_own_websocket_handshake(head) {
             return Err(Refusal::BrowserNotAllowed);
         }
-        if self.hosts.is_some() && !is_loopback(host) && may_be_a_page(head) {
-            return Err(Refusal::PageNotRuledOut);
+        if self.hosts.is_some() && !is_loopback(host) && may_be_a_web_page(head) {
+            return Err(Refusal::BrowserNotExcluded);
         }
-        well_formed(head)
+        check_target(head)
     }
 
-    /// Decides for which workspace, out of the tag headers, the path and the
-    /// listener's own only one.
+    /// Determines the workspace from the tag headers, the path, or the listener's only workspace,
+    /// and reads Keyside's other headers.
     pub(crate) fn admit<'a>(
         &'a self,
         fields: &'a HeaderMap,
         path_tag: Option<&'a str>,
     ) -> Result<Admitted<'a>, Refusal> {
         let workspace = self.workspace(fields, path_tag)?;
-        if !self.serves(workspace) {
+        if !self.allows_workspace(workspace) {
             return Err(Refusal::WorkspaceNotAllowed);
         }
         Ok(Admitted {
             workspace,
-            label: only(fields, &names::LABEL)?.map(unescape).transpose()?,
-            environment: only(fields, &names::ENVIRONMENT)?
+            label: single_value(fields, &headers::LABEL)?
+                .map(decode_label)
+                .transpose()?,
+            environment: single_value(fields, &headers::ENVIRONMENT)?
                 .map(environment)
                 .transpose()?,
-            run_id: only(fields, &names::RUN)?.map(short).transpose()?,
-            tag: only(fields, &names::TAG)?.map(short).transpose()?,
+            run_id: single_value(fields, &headers::RUN)?
+                .map(check_length)
+                .transpose()?,
+            tag: single_value(fields, &headers::TAG)?
+                .map(check_length)
+                .transpose()?,
         })
     }
 
@@ -144,7 +154,7 @@ impl Door {
     ) -> Result<&'a str, Refusal> {
         let mut tag = path_tag;
         for name in &self.tag_headers {
-            match (tag, only(fields, name)?) {
+            match (tag, single_value(fields, name)?) {
                 (Some(tag), Some(other)) if tag != other => return Err(AMBIGUOUS_WORKSPACE),
                 (None, found) => tag = found,
                 _ => {}
@@ -158,8 +168,8 @@ impl Door {
     }
 }
 
-/// The one host the request names, without its port.
-fn the_host(head: &Parts) -> Result<&str, Refusal> {
+/// The host that the request names, without its port.
+fn host_name(head: &Parts) -> Result<&str, Refusal> {
     let mut fields = head.headers.get_all(HOST).iter();
     let field = fields
         .next()
@@ -168,7 +178,7 @@ fn the_host(head: &Parts) -> Result<&str, Refusal> {
     if fields.next().is_some() {
         return Err(Refusal::RequestMalformed("has more than one Host header"));
     }
-    // HTTP/2 names the host in :authority, which hyper puts into the target.
+    // HTTP/2 names the host in `:authority`, which hyper puts into the target.
     let authority = head
         .uri
         .authority()
@@ -181,10 +191,10 @@ fn the_host(head: &Parts) -> Result<&str, Refusal> {
     without_port(host).ok_or(BAD_HOST)
 }
 
-/// Whether it is a WebSocket handshake of a program whose library fills in `Origin`: the listener's own, which has no pages,
-/// and without the other headers that browsers add.
-fn is_from_here(head: &Parts) -> bool {
-    let mut others = BROWSER_SIGNS.iter().filter(|sign| **sign != ORIGIN);
+/// Whether this is a WebSocket handshake of a program whose library sets `Origin`: to the
+/// listener's own address, which serves no pages, and without the other headers that browsers add.
+fn is_own_websocket_handshake(head: &Parts) -> bool {
+    let mut others = BROWSER_HEADERS.iter().filter(|sign| **sign != ORIGIN);
     let has_others = others.any(|sign| head.headers.contains_key(sign))
         || head.headers.contains_key("sec-fetch-mode");
     let value = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
@@ -214,38 +224,40 @@ fn without_port(host: &str) -> Option<&str> {
     (port_is_fine && !name.is_empty() && name.bytes().all(legal)).then_some(name)
 }
 
-/// Whether every browser takes plain http to this host for trustworthy, and so sends Fetch Metadata there.
+/// Whether every browser treats plain http to this host as trustworthy and sends Fetch Metadata
+/// there.
 fn is_loopback(host: &str) -> bool {
     let literal = host.trim_start_matches('[').trim_end_matches(']');
     let address = literal.parse::<IpAddr>();
     host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
-/// Whether a page could have sent this without a preflight and without an `Origin`, which browsers send with every method
-/// but GET and HEAD (Fetch section 3.2). Of the headers that rule it out, each is one that SDKs send or can be told to.
-fn may_be_a_page(head: &Parts) -> bool {
+/// Whether a page could have sent this without a preflight and without `Origin`, which browsers
+/// send with every method but GET and HEAD (Fetch section 3.2). The headers that exclude a page are
+/// ones that SDKs send or can be told to send.
+fn may_be_a_web_page(head: &Parts) -> bool {
     let sends_origin = matches!(
         head.method,
         Method::POST | Method::PUT | Method::PATCH | Method::DELETE
     );
     !sends_origin
-        && !PREFLIGHTED
+        && !PREFLIGHT_HEADERS
             .iter()
             .filter_map(|name| head.headers.get(name))
-            .any(|value| !is_of_a_browser(value))
+            .any(|value| !is_browser_authentication(value))
 }
 
-/// Whether a browser may have attached these credentials by itself, having asked a person for a password.
-fn is_of_a_browser(value: &HeaderValue) -> bool {
+/// Whether a browser may have added these credentials itself, after asking its user for a password.
+fn is_browser_authentication(value: &HeaderValue) -> bool {
     let scheme = value.as_bytes().split(u8::is_ascii_whitespace).next();
     scheme.is_some_and(|scheme| {
         let named = |known: &str| scheme.eq_ignore_ascii_case(known.as_bytes());
-        BY_BROWSERS.iter().any(|known| named(known))
+        BROWSER_SCHEMES.iter().any(|known| named(known))
     })
 }
 
-/// Schemes of `Authorization` for which browsers ask a person (RFC 7617, 7616, 4559).
-const BY_BROWSERS: [&str; 4] = ["basic", "digest", "negotiate", "ntlm"];
+/// `Authorization` schemes for which browsers ask their user (RFC 7617, 7616, 4559).
+const BROWSER_SCHEMES: [&str; 4] = ["basic", "digest", "negotiate", "ntlm"];
 
 fn host_of(address: SocketAddr) -> String {
     match address {
@@ -254,21 +266,21 @@ fn host_of(address: SocketAddr) -> String {
     }
 }
 
-/// Origin-form targets in visible ASCII (RFC 9112 section 3.2.1): no proxy
-/// requests, no tunnels, nothing that reads as another destination.
-fn well_formed(head: &Parts) -> Result<(), Refusal> {
+/// Accepts origin-form targets in visible ASCII only (RFC 9112 section 3.2.1): no proxy requests,
+/// no tunnels, nothing that could name another destination.
+fn check_target(head: &Parts) -> Result<(), Refusal> {
     if head.method == Method::CONNECT {
         return Err(Refusal::RequestMalformed(
-            "asks for a tunnel; Keyside is no forward proxy",
+            "asks for a tunnel; Keyside is not a forward proxy",
         ));
     }
     let absolute = head.version < Version::HTTP_2 && head.uri.authority().is_some();
     if absolute || !head.uri.path().starts_with('/') {
         return Err(Refusal::RequestMalformed(
-            "has a target that is no plain path; Keyside is no forward proxy",
+            "has a target that is not a plain path; Keyside is not a forward proxy",
         ));
     }
-    if !is_plainly_chunked(&head.headers) {
+    if !is_only_chunked(&head.headers) {
         return Err(Refusal::RequestMalformed(
             "has a Transfer-Encoding other than chunked",
         ));
@@ -282,8 +294,8 @@ fn well_formed(head: &Parts) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The value of a header that may come once, in visible ASCII.
-fn only<'a>(fields: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Refusal> {
+/// The value of a header that may occur once, in visible ASCII.
+fn single_value<'a>(fields: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Refusal> {
     let mut values = fields.get_all(name).iter();
     let value = values.next().map(|value| value.to_str());
     if values.next().is_some() {
@@ -295,8 +307,8 @@ fn only<'a>(fields: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>,
     value.transpose().map_err(|_| unreadable)
 }
 
-/// Labels outside ASCII come percent-encoded, as they go out in responses.
-fn unescape(label: &str) -> Result<Cow<'_, str>, Refusal> {
+/// Labels outside ASCII are percent-encoded, in requests as in responses.
+fn decode_label(label: &str) -> Result<Cow<'_, str>, Refusal> {
     let unreadable = Refusal::RequestMalformed("has an X-Keyside-Label that is not valid UTF-8");
     percent_decode_str(label)
         .decode_utf8()
@@ -313,8 +325,8 @@ fn environment(text: &str) -> Result<Environment, Refusal> {
     }
 }
 
-fn short(text: &str) -> Result<&str, Refusal> {
-    match text.len() <= LONGEST_NOTE {
+fn check_length(text: &str) -> Result<&str, Refusal> {
+    match text.len() <= MAX_TAG {
         true => Ok(text),
         false => Err(Refusal::RequestMalformed(
             "has an X-Keyside-Run or X-Keyside-Tag of more than 128 characters",
@@ -322,10 +334,11 @@ fn short(text: &str) -> Result<&str, Refusal> {
     }
 }
 
-/// What only browsers send. Not `Sec-Fetch-Mode`: Node's own `fetch` sends it too (undici, `lib/web/fetch/util.js`).
-static BROWSER_SIGNS: [HeaderName; 7] = [
+/// Headers that only browsers send. `Sec-Fetch-Mode` is not one: Node's own `fetch` sends it too
+/// (undici, `lib/web/fetch/util.js`).
+static BROWSER_HEADERS: [HeaderName; 7] = [
     ORIGIN,
-    names::SEC_FETCH_SITE,
+    headers::SEC_FETCH_SITE,
     HeaderName::from_static("sec-fetch-dest"),
     HeaderName::from_static("sec-fetch-user"),
     HeaderName::from_static("sec-ch-ua"),
@@ -333,16 +346,17 @@ static BROWSER_SIGNS: [HeaderName; 7] = [
     ACCESS_CONTROL_REQUEST_METHOD,
 ];
 
-/// None of them is CORS-safelisted (Fetch section 2.2.2), nor one that a browser sets by itself.
-static PREFLIGHTED: [HeaderName; 5] = [
+/// Headers that force a preflight: none is CORS-safelisted (Fetch section 2.2.2) or set by browsers
+/// themselves.
+static PREFLIGHT_HEADERS: [HeaderName; 5] = [
     AUTHORIZATION,
     HeaderName::from_static("x-api-key"),
     HeaderName::from_static("api-key"),
     HeaderName::from_static("x-goog-api-key"),
-    names::WORKSPACE,
+    headers::WORKSPACE,
 ];
 
-const LONGEST_NOTE: usize = 128;
+const MAX_TAG: usize = 128;
 const BAD_HOST: Refusal = Refusal::RequestMalformed("has a Host header that is not well-formed");
 const AMBIGUOUS_WORKSPACE: Refusal = Refusal::RequestMalformed("names two workspaces");
 

@@ -1,48 +1,42 @@
 //! One client connection: pingora hands us its stream, hyper speaks HTTP on it.
 
-use crate::client_socket;
-use crate::deadline::{Activity, Deadlined};
-use crate::drain::Drain;
-use crate::framing::Framing;
-use crate::gateway::Gateway;
-use crate::head_limits::HeadLimits;
-use crate::reclaim::Reclaim;
-use crate::seldom::Word;
+use std::{convert::Infallible, future::poll_fn, io, pin::pin, sync::Arc, time::Duration};
+
 use async_trait::async_trait;
 use http::Request;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
 use keyside_config::{Deadlines, Limits};
-use pingora_core::apps::ServerApp;
-use pingora_core::protocols::Stream;
-use pingora_core::server::ShutdownWatch;
-use std::convert::Infallible;
-use std::future::poll_fn;
-use std::io;
-use std::pin::pin;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use pingora_core::{apps::ServerApp, protocols::Stream, server::ShutdownWatch};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+use crate::{
+    activity::Activity, client_socket, deadline::DeadlineStream, drain::Drain, framing::Framing,
+    gateway::Gateway, head_limits::HeadLimits, reclaim::MemoryReclaimer, wakers::OneShot,
+};
 
 /// Serves the connections of one listener.
 pub(crate) struct Connections {
     gateway: Arc<Gateway>,
     http: auto::Builder<TokioExecutor>,
     deadlines: Deadlines,
-    /// Bytes of a request's head.
+    /// Bytes in a request's head.
     head_limit: usize,
     /// User ids that may connect; empty accepts all.
     peers: Vec<u32>,
-    /// How many more clients there may be, over all listeners.
-    room: Arc<Semaphore>,
-    /// How many more of those beyond can be told so.
-    beyond: Semaphore,
+    /// Bounds the open client connections, over all listeners.
+    connection_limit: Arc<Semaphore>,
+    /// Bounds how many clients beyond the limit are answered at a time.
+    rejection_slots: Semaphore,
     drain: Drain,
-    reclaim: Arc<Reclaim>,
+    reclaim: Arc<MemoryReclaimer>,
 }
 
 impl Connections {
@@ -50,8 +44,8 @@ impl Connections {
         gateway: Gateway,
         peers: Vec<u32>,
         (deadlines, limits): (&Deadlines, &Limits),
-        room: Arc<Semaphore>,
-        (drain, reclaim): (Drain, Arc<Reclaim>),
+        connection_limit: Arc<Semaphore>,
+        (drain, reclaim): (Drain, Arc<MemoryReclaimer>),
     ) -> Self {
         Self {
             gateway: Arc::new(gateway),
@@ -59,8 +53,8 @@ impl Connections {
             deadlines: deadlines.clone(),
             head_limit: limits.header_bytes,
             peers,
-            room,
-            beyond: Semaphore::new(TOLD_AT_ONCE),
+            connection_limit,
+            rejection_slots: Semaphore::new(MAX_CONCURRENT_REJECTIONS),
             drain,
             reclaim,
         }
@@ -71,37 +65,43 @@ impl Connections {
             || client_socket::user_id(stream).is_ok_and(|user| self.peers.contains(&user))
     }
 
-    /// Tells a client that there is no place for it. Whatever version of HTTP it speaks, it is answered in HTTP/1.1, and
-    /// what it sends is read for a moment: closing with bytes unread would take the answer back.
-    async fn turn_away(&self, mut stream: Stream) {
-        tracing::warn!("client turned away: `proxy.limits.connections` are open already");
-        let Ok(_place) = self.beyond.try_acquire() else {
+    /// Answers a client beyond the connection limit, always in HTTP/1.1. What it sends is read for
+    /// a moment: closing a socket with unread bytes resets it, and the client would lose the
+    /// response.
+    async fn reject(&self, mut stream: Stream) {
+        tracing::warn!(
+            "client turned away: all `proxy.limits.connections` are in use; raise the \
+            limit, or close idle clients"
+        );
+        let Ok(_slot) = self.rejection_slots.try_acquire() else {
             return;
         };
-        let telling = async {
+        let rejection = async {
             let mut request = [0; 1024];
             let _ = stream.read(&mut request).await?;
-            stream.write_all(NO_PLACE).await?;
+            stream.write_all(CONNECTION_LIMIT_RESPONSE).await?;
             stream.shutdown().await?;
             while stream.read(&mut request).await? > 0 {}
             io::Result::Ok(())
         };
-        // A client that does not even take this answer is closed without.
-        let _ = timeout(TELL_FOR, telling).await;
+        // If the client does not read even this, the connection is closed without a response.
+        let _ = timeout(REJECTION_TIMEOUT, rejection).await;
     }
 
-    async fn serve(&self, stream: Stream, place: OwnedSemaphorePermit) {
+    async fn serve(&self, stream: Stream, permit: OwnedSemaphorePermit) {
         let known_peer = self.accepts(&stream);
-        let activity = Activity::new(self.drain.clone(), place);
+        let activity = Activity::new(self.drain.clone(), permit);
         let framing = Framing::new(self.head_limit);
-        let socket = Deadlined::new(stream, activity.clone(), &self.deadlines, framing)
-            .watching(client_socket::unacknowledged_by)
-            .resetting(client_socket::reset_when_closed);
+        let socket = DeadlineStream::new(stream, activity.clone(), &self.deadlines, framing)
+            .with_unacknowledged(client_socket::unacknowledged_by)
+            .with_reset(client_socket::reset_when_closed);
         let service = service_fn(|request: Request<Incoming>| {
-            let busy = activity.receive(&request);
+            let in_flight = activity.receive(&request);
             let gateway = self.gateway.clone();
-            // Boxed, since hyper keeps room for it for as long as the connection is open, and an answer on its way needs none.
-            let answer = Box::pin(async move { gateway.answer(request, busy, known_peer).await });
+            // Boxed: hyper keeps space for the service's future as long as the connection is open,
+            // also while no request is in flight.
+            let answer =
+                Box::pin(async move { gateway.answer(request, in_flight, known_peer).await });
             async move { Ok::<_, Infallible>(answer.await) }
         });
         let connection = self
@@ -109,10 +109,10 @@ impl Connections {
             .serve_connection_with_upgrades(TokioIo::new(socket), service);
         let mut connection = pin!(connection);
         let leaving = pin!(self.drain.begun());
-        let mut leaving = Word::new(leaving);
+        let mut leaving = OneShot::new(leaving);
         tokio::select! {
             biased;
-            // An error here is the client's: it left, stalled, or spoke no HTTP.
+            // An error here is the client's doing: it disconnected, stalled, or did not speak HTTP.
             _ = connection.as_mut() => return,
             () = poll_fn(|context| leaving.poll(self.drain.has_begun(), context)) => {}
         }
@@ -126,19 +126,19 @@ impl Connections {
 #[async_trait]
 impl ServerApp for Connections {
     async fn process_new(self: &Arc<Self>, stream: Stream, _: &ShutdownWatch) -> Option<Stream> {
-        match self.room.clone().try_acquire_owned() {
-            Ok(place) => {
-                self.serve(stream, place).await;
-                self.reclaim.soon();
+        match self.connection_limit.clone().try_acquire_owned() {
+            Ok(permit) => {
+                self.serve(stream, permit).await;
+                self.reclaim.schedule();
             }
-            Err(_) => self.turn_away(stream).await,
+            Err(_) => self.reject(stream).await,
         }
         None
     }
 }
 
-/// HTTP/1.1, and HTTP/2 with prior knowledge, within the limits. The deadlines
-/// are the socket's.
+/// HTTP/1.1, and HTTP/2 with prior knowledge, within the limits. [`DeadlineStream`] enforces the
+/// deadlines.
 fn http(limits: &Limits) -> auto::Builder<TokioExecutor> {
     let mut http = auto::Builder::new(TokioExecutor::new());
     let heads = HeadLimits::of(limits);
@@ -155,8 +155,9 @@ fn http(limits: &Limits) -> auto::Builder<TokioExecutor> {
     http
 }
 
-/// As a refusal with the code `overloaded` looks, in the shape of most providers: none was asked yet.
-const NO_PLACE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
+/// The refusal `overloaded` in the shape that most providers use, since the provider is not known
+/// yet.
+const CONNECTION_LIMIT_RESPONSE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     content-type: application/json\r\n\
     cache-control: no-store\r\n\
     retry-after: 1\r\n\
@@ -166,14 +167,17 @@ const NO_PLACE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     {\"code\":\"overloaded\",\"error\":{\"message\":\"Keyside has no room for another connection: \
     proxy.limits.connections are open. Try again.\",\"type\":\"server_error\",\"param\":null,\
     \"code\":\"overloaded\"}}";
-const TOLD_AT_ONCE: usize = 16;
-const TELL_FOR: Duration = Duration::from_secs(1);
+/// Clients beyond the limit that are answered at a time on one listener; further ones are closed
+/// without a response, so that a flood holds few descriptors.
+const MAX_CONCURRENT_REJECTIONS: usize = 16;
+/// How long a rejected client has to send its request and read the response.
+const REJECTION_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What is kept of one answer for an HTTP/2 client that does not read it, in bytes; hyper 1.12 keeps 400 KiB. Besides
-/// it one piece as it came from upstream.
+/// Bytes of one response that are buffered for an HTTP/2 client that does not read it; hyper 1.12
+/// buffers 400 KiB. One more chunk from the upstream may be waiting.
 const SEND_BUFFER: usize = 16 * 1024;
 
-/// What is kept of one request's body, and of all on one connection, while their upstreams do not take them, in bytes;
-/// hyper keeps 1 MiB of each.
+/// Bytes of one request's body, and of all bodies on one connection, that are buffered while their
+/// upstreams do not read them; hyper buffers 1 MiB of each.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 512 * 1024;

@@ -1,61 +1,69 @@
-//! A provider, made ready once at start: its host, its metering rule, its
-//! deadlines and its metrics, so that a request looks up one thing. One set for
-//! each listener, since connections live on the runtime that opened them.
+//! A provider, prepared once at start: its hosts, metering rules, deadlines and metrics, so that a
+//! request needs a single lookup. One set for each listener, because a connection lives on the
+//! runtime that opened it.
 
-use crate::egress::Egress;
-use crate::head_limits::HeadLimits;
-use crate::meter;
-use crate::metrics::{Metrics, ProviderMetrics};
-use crate::quota::Quota;
-use crate::refusal::{Refusal, Sent};
-use crate::upstream::{AllPools, Dialer, Places, Upstream};
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
 use keyside_config::{
     self as config, Catalogue, CredentialNames, Deadlines, EndpointRule, Provider, Proxy,
 };
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+
+use crate::{
+    egress::Egress,
+    head_limits::HeadLimits,
+    meter,
+    metrics::{Metrics, ProviderMetrics},
+    quota::Quota,
+    refusal::{Refusal, Sent},
+    upstream::{AllPools, ConnectionQuotas, Dialer, Upstream},
+};
 
 /// All destinations by provider id.
 pub(crate) struct Destinations(HashMap<Box<str>, Arc<Destination>>);
 
-/// Where requests for one provider go.
+/// A provider as requests use it.
 pub(crate) struct Destination {
     pub(crate) provider: Arc<Provider>,
     pub(crate) id: Arc<str>,
-    /// What no client's request to any provider may carry.
+    /// Names of credential headers and parameters, which no client's request may carry to any
+    /// provider.
     pub(crate) credentials: Arc<CredentialNames>,
     pub(crate) usage: Arc<meter::Rules>,
     pub(crate) metrics: ProviderMetrics,
     pub(crate) first_byte: Duration,
     pub(crate) stream_idle: Duration,
-    place: Place,
+    target: UpstreamTarget,
     egress: Arc<Egress>,
     dialer: Arc<Dialer>,
-    places: Places,
+    quotas: ConnectionQuotas,
 }
 
-/// Where a provider is reached.
-enum Place {
-    /// At one host; at none, if HTTP cannot carry its name.
+/// The host or hosts of a provider.
+enum UpstreamTarget {
+    /// One host; `None` if HTTP cannot represent its name.
     Fixed(Option<Arc<Upstream>>),
-    /// At a host of each credential's own: by endpoint, as they come up.
+    /// A host for each endpoint of a credential, created at its first request.
     PerCredential(EndpointRule, RwLock<HashMap<Box<str>, Arc<Upstream>>>),
 }
 
-/// What all destinations of the process share: how connections to them are opened, and how many there may be.
-pub(crate) struct Outward {
+/// What all destinations of the process share: how connections are opened, and how many there may
+/// be.
+pub(crate) struct SharedResources {
     egress: Arc<Egress>,
     dialer: Arc<Dialer>,
-    all: Arc<Quota>,
+    process_wide: Arc<Quota>,
     requests: Arc<Quota>,
     pools: Arc<AllPools>,
     by_provider: HashMap<Box<str>, Arc<Quota>>,
     credentials: Arc<CredentialNames>,
 }
 
-impl Outward {
-    /// `requests` are those that there may be in flight.
+impl SharedResources {
+    /// `requests` bounds the requests in flight.
     pub(crate) fn new(
         catalogue: &Catalogue,
         proxy: &Proxy,
@@ -73,7 +81,7 @@ impl Outward {
         Self {
             egress: egress.clone(),
             dialer: Arc::new(dialer),
-            all: Quota::new(limits.upstream_connections),
+            process_wide: Quota::new(limits.upstream_connections),
             requests,
             pools: Arc::default(),
             by_provider: catalogue.iter().map(quota).collect(),
@@ -81,11 +89,11 @@ impl Outward {
         }
     }
 
-    fn places(&self, provider: &str) -> Places {
-        let here = self.by_provider.get(provider);
-        Places {
-            all: self.all.clone(),
-            here: here.unwrap_or(&self.all).clone(),
+    fn quotas(&self, provider: &str) -> ConnectionQuotas {
+        let destination = self.by_provider.get(provider);
+        ConnectionQuotas {
+            process_wide: self.process_wide.clone(),
+            destination: destination.unwrap_or(&self.process_wide).clone(),
             pools: self.pools.clone(),
             requests: self.requests.clone(),
         }
@@ -97,10 +105,10 @@ impl Destinations {
         catalogue: &Catalogue,
         deadlines: &Deadlines,
         metrics: &Metrics,
-        outward: &Outward,
+        shared: &SharedResources,
     ) -> Self {
         let ready = |provider: &Arc<Provider>| {
-            let destination = Destination::new(provider.clone(), deadlines, metrics, outward);
+            let destination = Destination::new(provider.clone(), deadlines, metrics, shared);
             (provider.id.as_str().into(), Arc::new(destination))
         };
         Self(catalogue.iter().map(ready).collect())
@@ -116,23 +124,23 @@ impl Destination {
         provider: Arc<Provider>,
         deadlines: &Deadlines,
         metrics: &Metrics,
-        outward: &Outward,
+        shared: &SharedResources,
     ) -> Self {
-        let places = outward.places(provider.id.as_str());
-        let place = match &provider.upstream {
+        let quotas = shared.quotas(provider.id.as_str());
+        let target = match &provider.upstream {
             config::Upstream::Fixed(base) => {
-                let route = outward.egress.route(&provider, base);
-                let dialer = outward.dialer.clone();
-                let upstream = Upstream::new(base.clone(), route, dialer, places.clone());
-                Place::Fixed(upstream.map(Arc::new))
+                let route = shared.egress.route(&provider, base);
+                let dialer = shared.dialer.clone();
+                let upstream = Upstream::new(base.clone(), route, dialer, quotas.clone());
+                UpstreamTarget::Fixed(upstream.map(Arc::new))
             }
             config::Upstream::PerCredential(rule) => {
-                Place::PerCredential(rule.clone(), RwLock::default())
+                UpstreamTarget::PerCredential(rule.clone(), RwLock::default())
             }
         };
         Self {
             id: provider.id.as_str().into(),
-            credentials: outward.credentials.clone(),
+            credentials: shared.credentials.clone(),
             usage: Arc::new(meter::Rules::new(&provider.usage)),
             metrics: metrics.provider(provider.id.as_str()),
             first_byte: provider
@@ -143,27 +151,27 @@ impl Destination {
                 .deadlines
                 .stream_idle
                 .unwrap_or(deadlines.stream_idle),
-            place,
-            egress: outward.egress.clone(),
-            dialer: outward.dialer.clone(),
-            places,
+            target,
+            egress: shared.egress.clone(),
+            dialer: shared.dialer.clone(),
+            quotas,
             provider,
         }
     }
 
-    /// Where a request with this credential goes. The endpoint was checked when
-    /// the credential was saved; it is checked again, against today's rule.
+    /// The upstream for a request with this credential. Its endpoint was checked when the
+    /// credential was saved, and is checked again here against the current rule.
     pub(crate) fn upstream(&self, endpoint: Option<&str>) -> Result<Arc<Upstream>, Refusal> {
-        let upstream = match &self.place {
-            Place::Fixed(upstream) => upstream.clone(),
-            Place::PerCredential(rule, known) => {
-                endpoint.and_then(|endpoint| self.at(endpoint, rule, known))
+        let upstream = match &self.target {
+            UpstreamTarget::Fixed(upstream) => upstream.clone(),
+            UpstreamTarget::PerCredential(rule, known) => {
+                endpoint.and_then(|endpoint| self.per_credential(endpoint, rule, known))
             }
         };
         upstream.ok_or(Refusal::UpstreamUnreachable(Sent::No))
     }
 
-    fn at(
+    fn per_credential(
         &self,
         endpoint: &str,
         rule: &EndpointRule,
@@ -176,8 +184,8 @@ impl Destination {
         drop(found);
         let base = rule.accept(endpoint).ok()?;
         let route = self.egress.route(&self.provider, &base);
-        let (dialer, places) = (self.dialer.clone(), self.places.clone());
-        let new = Arc::new(Upstream::new(base, route, dialer, places)?);
+        let (dialer, quotas) = (self.dialer.clone(), self.quotas.clone());
+        let new = Arc::new(Upstream::new(base, route, dialer, quotas)?);
         let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
         Some(known.entry(endpoint.into()).or_insert(new).clone())
     }

@@ -1,14 +1,16 @@
-//! Counts what is in flight and tells everybody when the process is leaving.
+//! Counts requests in flight and announces the phases of a shutdown.
 //!
-//! serving -> draining (still answers, and asks each client to come back on
-//! another connection) -> closing (refuses). The count is of requests from
-//! their head to the last byte of their answer, tunnels included.
+//! serving -> draining (still answers, and asks each client to reconnect elsewhere) -> closing
+//! (refuses). A request counts from its head to the last byte of its response; tunnels count too.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU8, AtomicUsize, Ordering},
+};
+
 use tokio::sync::Notify;
 
-/// Where the process is on its way out.
+/// The phase of the shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Phase {
@@ -20,7 +22,7 @@ pub enum Phase {
     Closing,
 }
 
-/// Shared by the listeners, the readiness probe and the signal handler.
+/// The shutdown state. The listeners, the readiness probe and the signal handler share it.
 #[derive(Clone, Default)]
 pub struct Drain(Arc<Shared>);
 
@@ -28,13 +30,13 @@ pub struct Drain(Arc<Shared>);
 struct Shared {
     phase: AtomicU8,
     in_flight: AtomicUsize,
-    /// All connections wait for this.
+    /// Notified at each phase change; every connection waits for it.
     advanced: Notify,
     emptied: Notify,
 }
 
 impl Drain {
-    /// The phase now.
+    /// The current phase.
     pub fn phase(&self) -> Phase {
         match self.0.phase.load(Ordering::Acquire) {
             0 => Phase::Serving,
@@ -43,7 +45,7 @@ impl Drain {
         }
     }
 
-    /// Moves on to `phase`; never back.
+    /// Moves on to `phase`; never goes back.
     pub fn advance(&self, phase: Phase) {
         let before = self.0.phase.fetch_max(phase as u8, Ordering::AcqRel);
         if before < phase as u8 {
@@ -61,22 +63,22 @@ impl Drain {
         until(&self.0.emptied, || self.in_flight() == 0).await;
     }
 
-    /// Whether the process is on its way out.
+    /// Whether a shutdown has begun.
     pub(crate) fn has_begun(&self) -> bool {
         self.phase() > Phase::Serving
     }
 
-    /// Returns once that is so. Wakes nobody before.
+    /// Returns once a shutdown has begun, and wakes its task only then.
     pub(crate) async fn begun(&self) {
         until(&self.0.advanced, || self.has_begun()).await;
     }
 
-    /// Counts one request more in flight. Who calls this owes a [`Drain::leave`].
+    /// Counts one more request in flight. The caller must call [`Drain::leave`] for it later.
     pub(crate) fn enter(&self) {
         self.0.in_flight.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Counts `requests` as over, to the last byte of their answers.
+    /// Ends `requests` of the counted requests, after the last byte of their responses.
     pub(crate) fn leave(&self, requests: usize) {
         let before = self.0.in_flight.fetch_sub(requests, Ordering::AcqRel);
         if requests > 0 && before == requests {
@@ -89,7 +91,7 @@ async fn until(changed: &Notify, done: impl Fn() -> bool) {
     loop {
         let changed = changed.notified();
         tokio::pin!(changed);
-        // Registered before the look, so that no change between them is lost.
+        // Registered before the check, so that a change in between is not lost.
         changed.as_mut().enable();
         if done() {
             return;
@@ -100,10 +102,13 @@ async fn until(changed: &Notify, done: impl Fn() -> bool) {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        pin::pin,
+        task::{Context, Waker},
+    };
+
     use super::*;
-    use crate::seldom::tests::Woken;
-    use std::pin::pin;
-    use std::task::{Context, Waker};
+    use crate::wakers::tests::WakeCounter;
 
     #[test]
     fn a_phase_never_goes_back() {
@@ -114,8 +119,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_hears_of_leaving_and_of_nothing_before() {
-        let (drain, task) = (Drain::default(), Arc::<Woken>::default());
+    async fn a_connection_is_woken_by_a_shutdown_and_by_nothing_before() {
+        let (drain, task) = (Drain::default(), Arc::<WakeCounter>::default());
         let waker = Waker::from(task.clone());
         let mut begun = pin!(drain.begun());
         let mut heard = || begun.as_mut().poll(&mut Context::from_waker(&waker));

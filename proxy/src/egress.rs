@@ -1,110 +1,122 @@
-//! Decides how each provider is reached, directly or through an egress proxy, and which authorities its certificate may
-//! come from.
+//! Decides whether each provider is reached directly or through an egress proxy, and which
+//! certificate authorities are trusted on the way.
 //!
-//! Decided once, at start, from the settings, the proxy variables of the environment and the files that both name; no
-//! network. Loopback, plain http and providers with `allow_private` are always reached directly: a proxy elsewhere cannot
-//! reach this machine or its network, and must not see a request that TLS does not protect.
+//! Decided once at start from the settings, the proxy variables of the environment and the files
+//! that both name; uses no network. Loopback, plain http and providers with `allow_private` are
+//! always reached directly: a proxy elsewhere cannot reach this machine or its network, and must
+//! not see a request that TLS does not protect.
 
 mod roots;
 mod variables;
 
-pub use self::variables::ProxyVariables;
+use std::{
+    collections::HashMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use self::roots::AddedRoots;
-use self::variables::Exempt;
-use crate::upstream::{CredentialsError, EgressProxy, EgressRoute, ProxyCredentials, Reach};
 use keyside_config::{self as config, BaseUrl, Catalogue, Provider, Roots, Scheme, Upstream};
 use rustls::{ClientConfig, RootCertStore};
 use serde::Serialize;
-use std::collections::HashMap;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// The routes to providers, and the authorities that are trusted on each.
+pub use self::variables::ProxyVariables;
+use self::{roots::AddedRoots, variables::NoProxy};
+use crate::upstream::{
+    AddressPolicy, CredentialsError, EgressProxy, EgressRoute, ProxyCredentials,
+};
+
+/// The routes to providers, and the certificate authorities that are trusted on each.
 pub struct Egress {
-    usual: Choice,
-    /// Of the providers whose settings choose another.
-    own: HashMap<Box<str>, Choice>,
+    default: RouteChoice,
+    /// By id, the providers whose settings choose another route.
+    overrides: HashMap<Box<str>, RouteChoice>,
     direct: Arc<RootCertStore>,
     proxied: Arc<RootCertStore>,
 }
 
-/// How one provider is reached, or all that have no entry of their own.
+/// The route of one provider, or of all that have no entry of their own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EffectiveEgress {
-    /// The provider's id; `None` for the usual route.
+    /// The provider's id; `None` for the default route.
     pub provider: Option<String>,
     /// `direct`, or the proxy without its password.
     pub via: String,
-    /// The setting, the variable or the rule that decided.
+    /// The setting, variable or rule that decided.
     pub because: String,
 }
 
-/// Why it cannot be decided how providers are reached. No variant holds a password or a variable's value.
+/// Why the routes cannot be determined. No variant contains a password or the value of a variable.
 #[derive(Debug, thiserror::Error)]
 pub enum EgressError {
-    /// A variable of the environment names no proxy that can be used.
+    /// An environment variable does not name a usable proxy.
     #[error("{name}: {reason}; correct or unset it, or set egress.proxy = \"direct\"")]
     Variable {
-        /// The variable.
+        /// The variable's name.
         name: &'static str,
-        /// What is wrong with its value.
+        /// What is wrong with the value; does not repeat it.
         reason: String,
     },
     /// A file that a setting names cannot be read.
-    #[error("{setting}: cannot read {}: {source}", path.display())]
+    #[error(
+        "{setting}: cannot read {}: {source}; correct the path, or make the file readable",
+        path.display()
+    )]
     Unreadable {
-        /// The setting.
+        /// The setting's name.
         setting: &'static str,
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// The system's reason.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// The file does not hold a user and a password.
+    /// The credentials file does not contain a valid user and password.
     #[error("egress.credentials_file: {0}")]
     Credentials(#[from] CredentialsError),
-    /// The file holds no certificate.
-    #[error("egress.ca_file: {} holds no certificate in PEM form that can be an authority's", .0.display())]
+    /// The CA file contains no usable certificate.
+    #[error(
+        "egress.ca_file: {} contains no usable CA certificate in PEM form; correct the path or \
+         the file",
+        .0.display()
+    )]
     NotAnAuthority(PathBuf),
-    /// `SSL_CERT_FILE` or `SSL_CERT_DIR` names nothing that authorities can be read from.
-    #[error("{variable}: {reason}; correct it, or unset it to trust the system's authorities")]
+    /// `SSL_CERT_FILE` or `SSL_CERT_DIR` names nothing that certificates can be read from.
+    #[error("{variable}: {reason}; correct it, or unset it to trust the system's certificates")]
     Authorities {
-        /// The variable.
+        /// The variable's name.
         variable: &'static str,
-        /// What is wrong with the file or the folder.
+        /// What is wrong with the file or folder.
         reason: String,
     },
-    /// Neither the system's store nor `SSL_CERT_FILE` nor `egress.ca_file` holds one.
+    /// Neither the system's store nor `SSL_CERT_FILE` nor `egress.ca_file` contains a certificate.
     #[error(
-        "no trusted certificates found{}; install ca-certificates, or name a file of them in SSL_CERT_FILE",
-        in_brackets(.0)
+        "no trusted certificates found{}; install ca-certificates, or name a file of them in \
+         SSL_CERT_FILE",
+        parenthesised(.0)
     )]
     NoRoots(String),
 }
 
 impl Egress {
-    /// Reads what the settings and the variables name.
+    /// Reads the files and proxies that the settings and the variables name.
     ///
     /// # Errors
-    /// A variable that is used names no proxy, a file cannot be read or does not hold what it should, or no authority is
-    /// trusted.
+    /// A variable in use names no valid proxy, a file cannot be read or has the wrong content, or
+    /// there is no trusted certificate authority.
     pub fn open(
         settings: &config::Egress,
         catalogue: &Catalogue,
         variables: &ProxyVariables,
     ) -> Result<Self, EgressError> {
-        let usual = Choice::of(settings, &settings.proxy, "egress.proxy", variables)?;
-        let mut own = HashMap::new();
+        let default = RouteChoice::of(settings, &settings.proxy, "egress.proxy", variables)?;
+        let mut overrides = HashMap::new();
         for provider in catalogue.iter() {
             if let Some(choice) = &provider.egress {
                 let id = provider.id.as_str();
                 let setting = format!("providers.{id}.egress");
-                let choice = Choice::of(settings, choice, &setting, variables)?;
-                own.insert(id.into(), choice);
+                let choice = RouteChoice::of(settings, choice, &setting, variables)?;
+                overrides.insert(id.into(), choice);
             }
         }
         let added = AddedRoots::read(settings.ca_file.as_deref())?;
@@ -114,30 +126,30 @@ impl Egress {
             Roots::System => direct.clone(),
         };
         Ok(Self {
-            usual,
-            own,
+            default,
+            overrides,
             direct,
             proxied,
         })
     }
 
-    /// Every provider directly, and no authority trusted.
+    /// Reaches every provider directly and trusts no certificate authority.
     #[cfg(test)]
     pub(crate) fn direct() -> Self {
         Self {
-            usual: Choice::direct("a test"),
-            own: HashMap::new(),
+            default: RouteChoice::direct("a test"),
+            overrides: HashMap::new(),
             direct: Arc::new(RootCertStore::empty()),
             proxied: Arc::new(RootCertStore::empty()),
         }
     }
 
-    /// The usual route first, then the providers that take another.
+    /// The default route first, then the providers whose route differs.
     pub fn effective(&self, catalogue: &Catalogue) -> Vec<EffectiveEgress> {
-        let usual = EffectiveEgress {
+        let default = EffectiveEgress {
             provider: None,
-            via: self.usual.via(),
-            because: self.usual.because.clone(),
+            via: self.default.via(),
+            because: self.default.because.clone(),
         };
         let others = catalogue.iter().map(|provider| {
             let choice = self.choice(provider);
@@ -151,49 +163,51 @@ impl Egress {
                 because: exception.map_or_else(|| choice.because.clone(), str::to_owned),
             }
         });
-        let others: Vec<_> = others.filter(|other| other.via != usual.via).collect();
-        std::iter::once(usual).chain(others).collect()
+        let others: Vec<_> = others.filter(|other| other.via != default.via).collect();
+        std::iter::once(default).chain(others).collect()
     }
 
-    /// How a provider's host is reached.
+    /// The route to one host of a provider.
     pub(crate) fn route(&self, provider: &Provider, base: &BaseUrl) -> EgressRoute {
         let choice = self.choice(provider);
         match &choice.proxy {
             Some(proxy) if choice.exception(provider, base).is_none() => {
                 EgressRoute::Proxied(proxy.clone())
             }
-            _ if provider.allow_private => EgressRoute::Direct(Reach::Private),
-            _ => EgressRoute::Direct(Reach::Public),
+            _ if provider.allow_private => EgressRoute::Direct(AddressPolicy::Private),
+            _ => EgressRoute::Direct(AddressPolicy::Public),
         }
     }
 
-    /// TLS without a proxy, and with an `https://` proxy itself.
+    /// TLS settings for direct connections, and for connections to an `https://` proxy itself.
     pub(crate) fn direct_tls(&self) -> ClientConfig {
         tls(&self.direct)
     }
 
-    /// TLS with upstreams through a proxy.
+    /// TLS settings for upstreams that are reached through a proxy.
     pub(crate) fn proxied_tls(&self) -> ClientConfig {
         tls(&self.proxied)
     }
 
-    fn choice(&self, provider: &Provider) -> &Choice {
-        self.own.get(provider.id.as_str()).unwrap_or(&self.usual)
+    fn choice(&self, provider: &Provider) -> &RouteChoice {
+        self.overrides
+            .get(provider.id.as_str())
+            .unwrap_or(&self.default)
     }
 }
 
-/// What one value of `egress` comes to.
-struct Choice {
-    /// None: directly.
+/// The resolved value of one `egress` setting.
+struct RouteChoice {
+    /// `None` for a direct route.
     proxy: Option<Arc<EgressProxy>>,
-    /// The hosts that the environment exempts from it.
-    exempt: Option<Exempt>,
-    /// The setting or the variable that decided.
+    /// Hosts that `NO_PROXY` exempts; only for a proxy from the environment.
+    no_proxy: Option<NoProxy>,
+    /// The setting or variable that decided.
     because: String,
 }
 
-impl Choice {
-    /// `setting` is the name of the one that holds `choice`.
+impl RouteChoice {
+    /// `setting` is the name of the setting that has the value `choice`.
     fn of(
         settings: &config::Egress,
         choice: &config::EgressProxy,
@@ -205,13 +219,14 @@ impl Choice {
             config::EgressProxy::Environment => match variables.proxy()? {
                 Some((name, proxy)) => Ok(Self {
                     proxy: Some(Arc::new(proxy)),
-                    exempt: variables.exempt(),
+                    no_proxy: variables.no_proxy(),
                     because: name.to_owned(),
                 }),
                 None => Ok(Self::direct("no proxy in the environment")),
             },
             config::EgressProxy::Url(url) => {
-                // The password is for the proxy that it was written down for, not for a provider's own.
+                // The password belongs to the proxy in `egress.proxy`, not to a provider's own
+                // proxy.
                 let has_password = *choice == settings.proxy;
                 let file = settings
                     .credentials_file
@@ -220,7 +235,7 @@ impl Choice {
                 let credentials = file.map(credentials).transpose()?;
                 Ok(Self {
                     proxy: Some(Arc::new(EgressProxy::new(url.clone(), credentials))),
-                    exempt: None,
+                    no_proxy: None,
                     because: setting.to_owned(),
                 })
             }
@@ -230,7 +245,7 @@ impl Choice {
     fn direct(because: &str) -> Self {
         Self {
             proxy: None,
-            exempt: None,
+            no_proxy: None,
             because: because.to_owned(),
         }
     }
@@ -242,24 +257,24 @@ impl Choice {
         }
     }
 
-    /// Why a host is reached directly although there is a proxy.
+    /// Why a host is reached directly despite the proxy.
     fn exception(&self, provider: &Provider, base: &BaseUrl) -> Option<&'static str> {
         self.proxy.as_ref()?;
         let rules = [
             (base.is_loopback(), "loopback"),
             (base.scheme == Scheme::Http, "http://"),
             (provider.allow_private, "allow_private"),
-            // Only what it resolves to can be checked.
+            // Checked after resolution only, so Keyside must resolve it itself.
             (base.is_odd_address(), "an address in an unusual form"),
         ];
         let rule = rules.iter().find(|(applies, _)| *applies);
-        let exempt = || self.exempt.as_ref()?.covers(base);
-        rule.map(|(_, because)| *because).or_else(exempt)
+        let no_proxy = || self.no_proxy.as_ref()?.exempts(base);
+        rule.map(|(_, because)| *because).or_else(no_proxy)
     }
 }
 
-/// Not every system says why it has none.
-fn in_brackets(why: &str) -> String {
+/// Empty if the system gives no reason.
+fn parenthesised(why: &str) -> String {
     match why {
         "" => String::new(),
         why => format!(" ({why})"),

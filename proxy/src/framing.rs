@@ -1,27 +1,28 @@
-//! Refuses framing that hyper and h2 read more leniently than we promise: they take what another server may read as
-//! the end of one request and the beginning of the next.
+//! Refuses framing that hyper and h2 accept although RFC 9112 and RFC 9113 forbid it: another
+//! server could see the end of one request and the beginning of the next there.
 //!
 //! | what | read by |
 //! |---|---|
-//! | a chunk extension without a name, or with control bytes | hyper 1.12: skipped up to the next CRLF |
-//! | a bare LF after the last chunk | hyper 1.12: as the first byte of a trailer, of which it waits for the rest |
-//! | HTTP/2 trailers with pseudo-header fields | h2 0.4: without a word about them |
+//! | a chunk extension without a name or with control bytes | hyper 1.12: skips it up to the CRLF |
+//! | a bare LF after the last chunk | hyper 1.12: takes it for a trailer and waits for the rest |
+//! | HTTP/2 trailers with pseudo-header fields | h2 0.4: drops them silently |
 //!
-//! Looks at the client's bytes on their way to hyper and changes none. It decides nothing else about a request: where it
-//! finds no fault, hyper's reading holds. Runs once for each read; costs one pass over a head, and of a body over
-//! nothing but its chunks' size lines, frames' headers and field blocks.
+//! Reads the client's bytes on their way to hyper and changes none. It decides nothing else about a
+//! request: without an error, hyper's reading applies. Runs once for each read. Costs one pass over
+//! a head; of a body it reads only chunk size lines, frame headers and field blocks.
 
 mod chunked;
 mod head;
 mod hpack;
 mod http2;
 
+use std::io;
+
 use chunked::Chunked;
 use head::{Body, Head};
 use http2::Http2;
-use std::io;
 
-/// What the client's next bytes belong to.
+/// Checks the framing of one connection's incoming bytes.
 pub(crate) struct Framing {
     state: State,
     head_limit: usize,
@@ -29,12 +30,12 @@ pub(crate) struct Framing {
 
 enum State {
     Head(Head),
-    /// A body of this many bytes more.
+    /// A body with this many bytes left.
     Length(u64),
     Chunked(Chunked),
     Http2(Http2),
-    /// A tunnel's bytes, or those behind a head that hyper refuses.
-    Unread,
+    /// Bytes of a tunnel, or after a head that hyper refuses.
+    Unchecked,
 }
 
 /// What is wrong with the client's bytes.
@@ -55,7 +56,7 @@ impl From<FramingError> for io::Error {
 }
 
 impl Framing {
-    /// For a new connection. A head longer than `head_limit` bytes is for hyper to refuse.
+    /// For a new connection. hyper refuses a head that is longer than `head_limit` bytes.
     pub(crate) fn new(head_limit: usize) -> Self {
         Self {
             state: State::Head(Head::default()),
@@ -63,13 +64,13 @@ impl Framing {
         }
     }
 
-    /// What follows is a tunnel's.
-    pub(crate) fn end(&mut self) {
-        self.state = State::Unread;
+    /// Called once the connection is a tunnel.
+    pub(crate) fn stop(&mut self) {
+        self.state = State::Unchecked;
     }
 
-    /// Looks at the bytes that came next. Where they are at fault, tells how many of them belong to what came before: a
-    /// head, so that its request can be answered.
+    /// Checks the next bytes. An error comes with the number of bytes that belong to messages
+    /// before it: a head among them can still be answered.
     pub(crate) fn check(&mut self, bytes: &[u8]) -> Result<(), (FramingError, usize)> {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -79,10 +80,10 @@ impl Framing {
         Ok(())
     }
 
-    /// Takes what it can of `bytes`, which are not empty, and returns the rest.
+    /// Consumes a part of `bytes`, which are not empty, and returns the rest.
     fn advance<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], FramingError> {
         match &mut self.state {
-            State::Unread => Ok(&[]),
+            State::Unchecked => Ok(&[]),
             State::Http2(http2) => http2.check(bytes).map(|()| &bytes[bytes.len()..]),
             State::Length(left) => {
                 let taken = usize::try_from(*left).unwrap_or(usize::MAX);
@@ -103,8 +104,8 @@ impl Framing {
             State::Head(head) => {
                 let (body, rest) = head.advance(bytes);
                 match body {
-                    Some(body) => self.state = behind(body),
-                    None if head.len() > self.head_limit => self.state = State::Unread,
+                    Some(body) => self.state = state_after(body),
+                    None if head.len() > self.head_limit => self.state = State::Unchecked,
                     None => {}
                 }
                 Ok(rest)
@@ -113,13 +114,13 @@ impl Framing {
     }
 }
 
-fn behind(body: Body) -> State {
+fn state_after(body: Body) -> State {
     match body {
         Body::None => State::Head(Head::default()),
         Body::Length(length) => State::Length(length),
         Body::Chunked => State::Chunked(Chunked::default()),
         Body::Http2 => State::Http2(Http2::default()),
-        Body::Unknown => State::Unread,
+        Body::Unknown => State::Unchecked,
     }
 }
 

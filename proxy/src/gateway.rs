@@ -4,96 +4,103 @@
 //!  client ──► recognise ──► route ──► admit ──► resolve ──► inject ──► forward ──► upstream
 //!             (admission)  (route)  (admission) (credentials) (inject)  (upstream)     │
 //!  client ◄────────────── record ◄── meter ◄── scrub ◄── relay ◄───────────────────────┘
-//!                        (exchange)
+//!                    (request_record)
 //! ```
 //!
-//! Each step either hands a value to the next or refuses; a refusal at any step
-//! is answered in the provider's own error shape. Nothing reaches an upstream
-//! before every step up to *inject* has said yes, and what was decided is what
-//! is sent. A request that got as far as a grant is accounted for exactly once.
+//! Each step either hands a value to the next or refuses. Every refusal has the provider's own
+//! error shape. Nothing is sent to an upstream before every step up to *inject* has succeeded, and
+//! the upstream gets exactly what those steps checked. A request that was granted a credential is
+//! recorded exactly once.
 
 mod body;
 mod refused;
 
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
 pub(crate) use body::Body;
-
-use crate::admission::Door;
-use crate::deadline::Busy;
-use crate::destination::{Destination, Destinations};
-use crate::drain::{Drain, Phase};
-use crate::egress::Egress;
-use crate::exchange::{Arrival, Exchange, Ledger};
-use crate::head_limits::HeadLimits;
-use crate::inbound::Inbound;
-use crate::inject::Outbound;
-use crate::meter::Meter;
-use crate::metrics::Metrics;
-use crate::near;
-use crate::quota::{Quota, Share};
-use crate::refusal::{Budget, Refusal, Sent};
-use crate::relay::{self, Wire};
-use crate::request_id::RequestId;
-use crate::route::{self, Target};
-use crate::scrub::Scrub;
-use crate::upgrade::{self, Offer};
-use crate::upstream::{self, Answer, Failure};
-use http::request::Parts as Head;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
-use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts as Head,
+};
+use hyper::{body::Incoming, upgrade::OnUpgrade};
 use keyside_config::{ErrorShape, Settings};
-use keyside_credentials::runs::Runs;
-use keyside_credentials::{Ask, Clock, Grant, Resolver, Secret};
-use std::future::poll_fn;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use keyside_credentials::{Ask, Clock, Grant, Resolver, Secret, runs::Runs};
 
-/// What the data plane is made of.
-pub struct Parts {
-    /// The settings.
+use crate::{
+    activity::InFlightGuard,
+    admission::ListenerPolicy,
+    destination::{Destination, Destinations},
+    drain::{Drain, Phase},
+    egress::Egress,
+    head_limits::HeadLimits,
+    inject::Outbound,
+    ledger::Ledger,
+    meter::Meter,
+    metrics::Metrics,
+    quota::{Quota, QuotaPermit},
+    refusal::{Refusal, RefusalBudget, Sent},
+    relay::{self, ResponsePipeline},
+    request_body::RequestBody,
+    request_id::{Arrival, RequestId},
+    request_record::RequestRecord,
+    route::{self, Target},
+    scrub::Scrub,
+    suggestion,
+    upgrade::{self, Offer},
+    upstream::{self, Failure, LeasedResponse},
+};
+
+/// What the data plane needs from the rest of the process.
+pub struct Dependencies {
+    /// The effective settings of the process.
     pub settings: Arc<Settings>,
-    /// How providers are reached.
+    /// The routes to providers, direct or through a proxy.
     pub egress: Arc<Egress>,
-    /// Who grants credentials.
+    /// Grants or refuses a credential for each request.
     pub resolver: Resolver,
-    /// Where run records go.
+    /// Receives one run record for each request.
     pub runs: Runs,
-    /// What links to the admin app begin with, if there is one.
+    /// The admin app's public URL, which links in refusals begin with; `None` without an admin app.
     pub links: Option<Arc<str>>,
-    /// The time that run records carry.
+    /// The clock for timestamps in run records.
     pub clock: Arc<dyn Clock>,
-    /// Where requests are counted.
+    /// Counts and times requests.
     pub metrics: Arc<Metrics>,
-    /// Whether the process is leaving.
+    /// The shutdown phase, and the count of requests in flight.
     pub drain: Drain,
-    /// Returns memory that the calling thread no longer uses to the system.
+    /// Returns memory that the calling thread has freed to the operating system.
     pub collect: fn(),
 }
 
 /// Answers the requests of one listener.
 pub(crate) struct Gateway {
     settings: Arc<Settings>,
-    door: Door,
+    policy: ListenerPolicy,
     destinations: Destinations,
     resolver: Resolver,
     ledger: Arc<Ledger>,
     links: Option<Arc<str>>,
     drain: Drain,
     heads: HeadLimits,
-    /// How many requests there may be in flight, over all listeners.
+    /// Bounds the requests in flight, over all listeners.
     requests: Arc<Quota>,
 }
 
-/// Everything was decided: who asks, for what, with which key. Made by
-/// [`Gateway::permit`] only, and used up by forwarding the request.
+/// Proof that a request may be forwarded: to which destination, with which key. Only
+/// [`Gateway::permit`] creates it; forwarding the request consumes it.
 struct Permit {
     destination: Arc<Destination>,
     rest: String,
     shape: Option<ErrorShape>,
     upgrade: bool,
-    place: Share,
-    /// Whether an answer's token counts are what this request spent.
+    quota_permit: QuotaPermit,
+    /// Whether the response's token counts are charged to this request.
     metered: bool,
     grant: Grant,
     secret: Secret,
@@ -103,37 +110,36 @@ struct Permit {
 
 impl Gateway {
     pub(crate) fn new(
-        parts: &Parts,
-        door: Door,
+        dependencies: &Dependencies,
+        policy: ListenerPolicy,
         destinations: Destinations,
         requests: Arc<Quota>,
     ) -> Self {
         let ledger = Ledger {
-            metrics: parts.metrics.clone(),
-            runs: parts.runs.clone(),
-            clock: parts.clock.clone(),
-            refusals: Budget::default(),
+            metrics: dependencies.metrics.clone(),
+            runs: dependencies.runs.clone(),
+            clock: dependencies.clock.clone(),
+            refusals: RefusalBudget::default(),
         };
         Self {
-            settings: parts.settings.clone(),
-            door,
+            settings: dependencies.settings.clone(),
+            policy,
             destinations,
-            resolver: parts.resolver.clone(),
+            resolver: dependencies.resolver.clone(),
             ledger: Arc::new(ledger),
-            links: parts.links.clone(),
-            drain: parts.drain.clone(),
-            heads: HeadLimits::of(&parts.settings.proxy.limits),
+            links: dependencies.links.clone(),
+            drain: dependencies.drain.clone(),
+            heads: HeadLimits::of(&dependencies.settings.proxy.limits),
             requests,
         }
     }
 
-    /// Answers one request, whatever it is. `busy` counts it as in flight until
-    /// the last byte of its answer; `known_peer` is false for a user whom the
-    /// socket does not accept.
+    /// Answers one request. `in_flight` counts it as in flight until the last byte of its response
+    /// is sent. `known_peer` is false for a Unix user that the socket does not accept.
     pub(crate) async fn answer(
         &self,
         request: Request<Incoming>,
-        busy: Busy,
+        in_flight: InFlightGuard,
         known_peer: bool,
     ) -> Response<Body> {
         let arrival = Arrival {
@@ -141,15 +147,16 @@ impl Gateway {
             at: Instant::now(),
         };
         let (head, body) = request.into_parts();
-        let body = busy.body(body);
-        let body = Inbound::new(&head, body, self.settings.proxy.deadlines.body_idle);
+        let body = in_flight.body(body);
+        let body = RequestBody::new(&head, body, self.settings.proxy.deadlines.body_idle);
         let over_http1 = head.version < Version::HTTP_2;
         let mut response = match self.permit(&head, known_peer) {
-            Ok(Some(permit)) => self.forward(permit, head, body, arrival, busy).await,
-            Ok(None) => at_base(&head.method, busy),
-            Err(refusal) => self.refuse_unpermitted(refusal, &head, arrival, busy),
+            Ok(Some(permit)) => self.forward(permit, head, body, arrival, in_flight).await,
+            Ok(None) => base_url_response(&head.method, in_flight),
+            Err(refusal) => self.refuse_unpermitted(refusal, &head, arrival, in_flight),
         };
-        // hyper closes after it. HTTP/2 has GOAWAY, which the connection sends.
+        // hyper closes an HTTP/1.1 connection after this header. On HTTP/2 the connection sends
+        // GOAWAY instead.
         let leaving = over_http1 && self.drain.has_begun();
         if leaving && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response
@@ -159,7 +166,8 @@ impl Gateway {
         response
     }
 
-    /// Decides on a request by its head alone: no I/O, no waiting. `None` for a probe of a base URL, which is answered here.
+    /// Checks a request by its head alone, without I/O or waiting. `None` for a probe of a base
+    /// URL, which the gateway answers itself.
     fn permit(&self, head: &Head, known_peer: bool) -> Result<Option<Permit>, Refusal> {
         if self.drain.phase() == Phase::Closing {
             return Err(Refusal::Draining);
@@ -167,17 +175,17 @@ impl Gateway {
         if !known_peer {
             return Err(Refusal::PeerNotAllowed);
         }
-        if !self.heads.hold(&head.headers) {
+        if !self.heads.allow(&head.headers) {
             return Err(Refusal::HeadTooLarge);
         }
-        self.door.recognise(head)?;
+        self.policy.recognise(head)?;
         let path = route::normalise(head.uri.path())?;
         let target = route::split(&path);
-        if matches!(head.method, Method::HEAD | Method::OPTIONS) && self.is_base(&path) {
+        if matches!(head.method, Method::HEAD | Method::OPTIONS) && self.is_base_url(&path) {
             return Ok(None);
         }
         let path_tag = target.as_ref().and_then(|target| target.workspace);
-        let admitted = self.door.admit(&head.headers, path_tag)?;
+        let admitted = self.policy.admit(&head.headers, path_tag)?;
         let Target { provider, rest, .. } = target.ok_or(Refusal::ProviderUnknown)?;
         let destination = self
             .destinations
@@ -190,15 +198,15 @@ impl Gateway {
             provider,
             label: admitted.label.as_deref(),
             environment: admitted.environment,
-            pin: self.door.pin(),
+            pin: self.policy.pin(),
         })?;
         if self.ledger.runs.refuses() {
             return Err(keyside_credentials::Refusal::StoreUnavailable.into());
         }
-        let place = self.requests.take(grant.workspace());
+        let quota_permit = self.requests.try_acquire(grant.workspace());
         let upgrade = route.upgrade && upgrade::is_websocket(head);
         Ok(Some(Permit {
-            place: place.ok_or(Refusal::Overloaded)?,
+            quota_permit: quota_permit.ok_or(Refusal::Overloaded)?,
             destination: destination.clone(),
             rest,
             shape: route.error,
@@ -211,85 +219,87 @@ impl Gateway {
         }))
     }
 
-    /// Whether a path is that of a base URL. Claude Code probes it with HEAD, and takes a refusal for an outage.
-    fn is_base(&self, path: &str) -> bool {
+    /// Whether a path is a base URL's. Claude Code probes it with HEAD and takes a refusal for an
+    /// outage.
+    fn is_base_url(&self, path: &str) -> bool {
         match route::split(path) {
             Some(Target { provider: "", .. }) => true,
             Some(Target { provider, rest, .. }) => self
                 .destinations
                 .get(provider)
-                .is_some_and(|destination| near::is_base(&destination.provider, rest)),
+                .is_some_and(|destination| suggestion::is_base_url(&destination.provider, rest)),
             None => path == "/",
         }
     }
 
-    /// Sends a permitted request and hands back its answer, or says why there is
-    /// none. From here on the request is accounted for.
+    /// Forwards a permitted request and returns its response, or a refusal. From here on the
+    /// request is recorded.
     async fn forward(
         &self,
         permit: Permit,
         mut head: Head,
-        body: Inbound,
+        body: RequestBody,
         arrival: Arrival,
-        busy: Busy,
+        in_flight: InFlightGuard,
     ) -> Response<Body> {
         let Permit {
             destination,
             rest,
             shape,
             upgrade,
-            place,
+            quota_permit,
             metered,
             grant,
             secret,
             run_id,
             tag,
         } = permit;
-        let held = (busy, place);
-        let mut exchange = Exchange::begin(grant, destination, self.ledger.clone(), arrival, held);
-        exchange.tag_with(run_id, tag);
+        let held = (in_flight, quota_permit);
+        let mut record =
+            RequestRecord::begin(grant, destination, self.ledger.clone(), arrival, held);
+        record.tag_with(run_id, tag);
         let client = head.extensions.remove::<OnUpgrade>();
         let sent = self
-            .send(&exchange, &rest, upgrade, head, body, &secret)
+            .send(&record, &rest, upgrade, head, body, &secret)
             .await;
-        let Answer { response, lease } = match sent {
+        let LeasedResponse { response, lease } = match sent {
             Ok(answer) => answer,
-            Err(failure) => return self.refuse_permitted(failure, shape, exchange, arrival),
+            Err(failure) => return self.refuse_permitted(failure, shape, record, arrival),
         };
-        exchange.answered(response.status().as_u16());
-        let silence = exchange.destination.stream_idle;
-        let rules = exchange.destination.usage.clone();
+        record.answered(response.status().as_u16());
+        let stream_idle = record.destination.stream_idle;
+        let rules = record.destination.usage.clone();
         let meter = match response.status() {
             _ if !metered => Meter::off(rules),
             StatusCode::SWITCHING_PROTOCOLS => Meter::websocket(rules),
             _ => Meter::answer(rules, response.headers()),
         };
-        let others = exchange.grant.open_others(|| self.ledger.clock.now());
-        let wire = Wire {
+        let others = record.grant.open_others(|| self.ledger.clock.now());
+        let pipeline = ResponsePipeline {
             scrub: Scrub::new(secret, others),
             meter,
-            exchange,
+            record,
         };
         match client {
             Some(client) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                upgrade::tunnel(client, response, wire, silence).map(|()| Body::Empty)
+                upgrade::tunnel(client, response, pipeline, stream_idle).map(|()| Body::Empty)
             }
-            _ => relay::relay(response, lease, wire, silence)
+            _ => relay::relay(response, lease, pipeline, stream_idle)
                 .map(|answer| Body::Relayed(Box::new(answer))),
         }
     }
 
     async fn send(
         &self,
-        exchange: &Exchange,
+        record: &RequestRecord,
         rest: &str,
         upgrade: bool,
         head: Head,
-        body: Inbound,
+        body: RequestBody,
         secret: &Secret,
-    ) -> Result<Answer, Failure> {
-        let destination = &*exchange.destination;
-        let upstream = destination.upstream(exchange.grant.endpoint())?;
+    ) -> Result<LeasedResponse, Failure> {
+        let destination = &*record.destination;
+        let upstream = destination.upstream(record.grant.endpoint())?;
         let outbound = Outbound {
             destination,
             prefix: upstream.prefix(),
@@ -299,31 +309,37 @@ impl Gateway {
             tag_headers: &self.settings.proxy.tag_headers,
         };
         let mut head = outbound.rewrite(head, secret)?;
-        body.state_length(&mut head.headers);
+        body.set_length_headers(&mut head.headers);
         let offer = upgrade.then(|| Offer::of(&head.headers));
-        exchange.sent();
-        let request = Request::from_parts(head, body.without(destination.credentials.clone()));
+        record.sent();
+        let request = Request::from_parts(
+            head,
+            body.with_credential_names(destination.credentials.clone()),
+        );
         let deadline = tokio::time::Instant::now() + destination.first_byte;
         let sent = AtomicBool::new(false);
-        let mut timer = exchange.busy.take_timer();
+        let mut timer = record.in_flight.take_timer();
         let answered = tokio::select! {
+            // A response that has arrived wins over a revocation or timeout noticed at the same time.
             biased;
-            answered = upstream.forward(request, &exchange.grant, upgrade, &sent) => answered,
-            () = exchange.grant.cut() => Err(REVOKED.into()),
+            answered = upstream.forward(request, &record.grant, upgrade, &sent) => answered,
+            () = record.grant.cut() => Err(REVOKED.into()),
             () = poll_fn(|context| timer.poll(deadline, context)) => {
-                Err(upstream::too_slow(sent.load(Ordering::Relaxed)))
+                Err(upstream::timed_out(sent.load(Ordering::Relaxed)))
             },
         };
-        exchange.busy.leave_timer(timer);
+        record.in_flight.return_timer(timer);
         answered.and_then(|answer| match answer.response.status() {
             StatusCode::SWITCHING_PROTOCOLS => {
                 let agreed = answer.response.headers();
-                match offer.is_some_and(|offer| offer.covers(agreed)) {
+                match offer.is_some_and(|offer| offer.allows(agreed)) {
                     true => Ok(answer),
                     false => Err(Failure {
                         refusal: Refusal::UpstreamUnreachable(Sent::Perhaps),
                         cause: Some(
-                            "the upstream agreed to a WebSocket that it was not offered".into(),
+                            "the upstream accepted a WebSocket extension or subprotocol that it \
+                             was not offered"
+                                .into(),
                         ),
                     }),
                 }
@@ -333,16 +349,16 @@ impl Gateway {
     }
 }
 
-/// The answer to a probe of a base URL: 200 for HEAD, 204 for OPTIONS, the same for every caller.
-fn at_base(method: &Method, busy: Busy) -> Response<Body> {
-    let mut response = Response::new(Body::whole(Vec::new(), busy));
+/// Answers a probe of a base URL: 200 for HEAD, 204 for OPTIONS, the same for every caller.
+fn base_url_response(method: &Method, in_flight: InFlightGuard) -> Response<Body> {
+    let mut response = Response::new(Body::buffered(Vec::new(), in_flight));
     if *method == Method::OPTIONS {
         *response.status_mut() = StatusCode::NO_CONTENT;
     }
     response
 }
 
-/// Also of a request that was on its way when its credential was withdrawn.
+/// Also the refusal of a request whose credential was revoked while the request was in flight.
 const REVOKED: Refusal = Refusal::Credential(keyside_credentials::Refusal::CredentialRevoked);
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
-//! Which header fields go on to the next hop, and which end here.
+//! Which header fields are forwarded to the next hop, and which end here.
 
-use crate::names::is_ours;
-use crate::overrides::is_override_field;
 use http::header::{self, HeaderMap, HeaderName};
 use keyside_config::{CredentialNames, NormalName};
 
-/// Fields that concern one connection only (RFC 9110 section 7.6.1), and those
-/// that are made anew for the next: `Host`, `Expect`.
+use crate::{headers::is_keyside_header, overrides::is_override_field};
+
+/// Fields that apply to one connection only (RFC 9110 section 7.6.1), and those that are set again
+/// for the next: `Host`, `Expect`.
 pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(
         *name,
@@ -24,33 +24,33 @@ pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
     )
 }
 
-/// Whether a client's header or trailer may go to an upstream at all. A handshake's fields may where it is one, and then
-/// [`is_handshake`] says so.
+/// Whether a client's header or trailer may be forwarded to an upstream. Handshake fields may only
+/// in a handshake; see [`is_handshake`].
 ///
-/// Once for each field of each request; names are compared in normal form, since servers differ in what they take for the
-/// same.
-pub(crate) fn may_leave(name: &HeaderName, credentials: &CredentialNames) -> bool {
-    is_harmless(name) || leaves_by_the_rules(name, credentials)
+/// Runs once for each field of each request. Names are compared in normal form, because servers
+/// differ in which spellings they treat as equal.
+pub(crate) fn may_forward(name: &HeaderName, credentials: &CredentialNames) -> bool {
+    is_known_safe(name) || allowed_by_rules(name, credentials)
 }
 
-fn leaves_by_the_rules(name: &HeaderName, credentials: &CredentialNames) -> bool {
-    if is_hop_by_hop(name) || is_handshake(name) || is_ours(name) {
+fn allowed_by_rules(name: &HeaderName, credentials: &CredentialNames) -> bool {
+    if is_hop_by_hop(name) || is_handshake(name) || is_keyside_header(name) {
         return false;
     }
     let normal = NormalName::of_header(name);
     !credentials.include(&normal)
         && !is_override_field(&normal)
-        && !is_trace(&normal)
+        && !reveals_network(&normal)
         && !is_disguised(name, &normal)
 }
 
-/// Fields that nearly every request of an SDK has, and that the rules below let leave: to look at their words each time took
-/// a tenth of what a request costs.
-fn is_harmless(name: &HeaderName) -> bool {
-    HARMLESS.contains(&name.as_str()) || name.as_str().starts_with("x-stainless-")
+/// Fields that nearly every request of an SDK has and that the rules below allow. Checking them by
+/// the rules each time cost a tenth of a request's CPU time.
+fn is_known_safe(name: &HeaderName) -> bool {
+    KNOWN_SAFE.contains(&name.as_str()) || name.as_str().starts_with("x-stainless-")
 }
 
-const HARMLESS: [&str; 12] = [
+const KNOWN_SAFE: [&str; 12] = [
     "accept",
     "accept-encoding",
     "accept-language",
@@ -65,13 +65,14 @@ const HARMLESS: [&str; 12] = [
     "x-goog-api-client",
 ];
 
-/// Fields of a WebSocket handshake; a subprotocol can be a key.
+/// Fields of a WebSocket handshake. A subprotocol can contain a key.
 pub(crate) fn is_handshake(name: &HeaderName) -> bool {
     name.as_str().starts_with("sec-websocket-")
 }
 
-/// A request is one hop: nothing of the runner's network leaves with it.
-fn is_trace(name: &NormalName<'_>) -> bool {
+/// Whether the field reveals the runner's network. Upstreams must see a request as coming from one
+/// hop.
+fn reveals_network(name: &NormalName<'_>) -> bool {
     matches!(name.as_str(), "origin" | "referer" | "via")
         || name.begins_with("secfetch")
         || name.begins_with("proxy")
@@ -81,8 +82,8 @@ fn is_trace(name: &NormalName<'_>) -> bool {
             .any(|word| matches!(word, "addr" | "forwarded" | "ip"))
 }
 
-/// Another spelling of a field that frames a message or stays on this hop: `Transfer_Encoding`, which hyper takes for any
-/// field and a server behind CGI for the real one.
+/// Whether the name is another spelling of a framing or hop-by-hop field: `Transfer_Encoding` is an
+/// ordinary field to hyper and the real one to a server behind CGI.
 fn is_disguised(name: &HeaderName, normal: &NormalName<'_>) -> bool {
     let plain = match normal.as_str() {
         same if same == name.as_str() => return false,
@@ -91,33 +92,34 @@ fn is_disguised(name: &HeaderName, normal: &NormalName<'_>) -> bool {
     plain.is_ok_and(|plain| {
         is_hop_by_hop(&plain)
             || is_handshake(&plain)
-            || is_ours(&plain)
+            || is_keyside_header(&plain)
             || plain == header::CONTENT_LENGTH
             || plain == header::TRAILER
     })
 }
 
-/// The fields that `Connection` names for this hop only.
+/// The fields that `Connection` nominates as hop-by-hop.
 pub(crate) fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
-    listed(headers, &header::CONNECTION)
+    list_values(headers, &header::CONNECTION)
         .filter(|option| !is(option, "close") && !is(option, "keep-alive"))
         .filter_map(|option| HeaderName::from_bytes(option).ok())
         .collect()
 }
 
-/// Whether a body has no transfer coding but `chunked`, once: others change what the bytes mean, and are not passed on.
-pub(crate) fn is_plainly_chunked(headers: &HeaderMap) -> bool {
-    let mut codings = listed(headers, &header::TRANSFER_ENCODING);
+/// Whether the only transfer coding is `chunked`, applied at most once. Other codings change the
+/// meaning of the bytes and are not forwarded.
+pub(crate) fn is_only_chunked(headers: &HeaderMap) -> bool {
+    let mut codings = list_values(headers, &header::TRANSFER_ENCODING);
     codings.next().is_none_or(|coding| is(coding, "chunked")) && codings.next().is_none()
 }
 
-/// Whether a field of comma-separated names holds `name`, in any case.
-pub(crate) fn lists(headers: &HeaderMap, field: &HeaderName, name: &str) -> bool {
-    listed(headers, field).any(|listed| is(listed, name))
+/// Whether a field with a comma-separated list contains `name`, in any case.
+pub(crate) fn list_contains(headers: &HeaderMap, field: &HeaderName, name: &str) -> bool {
+    list_values(headers, field).any(|value| is(value, name))
 }
 
-/// What stands in a field of comma-separated values, over all its lines.
-pub(crate) fn listed<'a>(
+/// The values of a field with comma-separated lists, over all its lines.
+pub(crate) fn list_values<'a>(
     headers: &'a HeaderMap,
     field: &HeaderName,
 ) -> impl Iterator<Item = &'a [u8]> {
@@ -126,8 +128,8 @@ pub(crate) fn listed<'a>(
     values.map(<[u8]>::trim_ascii)
 }
 
-/// Takes out the fields whose name does not stay, where they stand: in most
-/// messages most of them do. The order of the others may change.
+/// Removes the fields that `stays` rejects, in place: most messages keep most of their fields. May
+/// change the order of the rest.
 pub(crate) fn retain(headers: &mut HeaderMap, stays: impl Fn(&HeaderName) -> bool) {
     let leaving: Vec<_> = headers
         .keys()
@@ -145,31 +147,32 @@ fn is(option: &[u8], name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{HARMLESS, leaves_by_the_rules};
     use http::HeaderName;
     use keyside_config::Catalogue;
 
-    fn may_leave(name: &str) -> bool {
+    use super::{KNOWN_SAFE, allowed_by_rules};
+
+    fn may_forward(name: &str) -> bool {
         let credentials = Catalogue::builtin().credential_names();
-        super::may_leave(&name.parse().unwrap(), &credentials)
+        super::may_forward(&name.parse().unwrap(), &credentials)
     }
 
     #[test]
-    fn what_is_let_through_at_once_the_rules_let_through() {
+    fn the_fields_known_as_safe_are_allowed_by_the_rules() {
         let credentials = Catalogue::builtin().credential_names();
         let stainless = ["lang", "package-version", "os", "runtime", "retry-count"];
         let stainless = stainless.map(|last| format!("x-stainless-{last}"));
-        for name in HARMLESS
+        for name in KNOWN_SAFE
             .into_iter()
             .chain(stainless.iter().map(String::as_str))
         {
             let name: HeaderName = name.parse().unwrap();
-            assert!(leaves_by_the_rules(&name, &credentials), "{name}");
+            assert!(allowed_by_rules(&name, &credentials), "{name}");
         }
     }
 
     #[test]
-    fn nothing_leaves_under_another_spelling() {
+    fn nothing_is_forwarded_under_another_spelling() {
         for name in [
             "X_Api_Key",
             "X-Goog_Api-Key",
@@ -190,12 +193,12 @@ mod tests {
             "Remote-Addr",
             "Via",
         ] {
-            assert!(!may_leave(name), "{name}");
+            assert!(!may_forward(name), "{name}");
         }
     }
 
     #[test]
-    fn what_an_sdk_sends_leaves() {
+    fn headers_of_sdks_are_forwarded() {
         for name in [
             "Accept",
             "Anthropic-Beta",
@@ -211,7 +214,7 @@ mod tests {
             "X-Goog-Api-Client",
             "X-Stainless-Helper-Method",
         ] {
-            assert!(may_leave(name), "{name}");
+            assert!(may_forward(name), "{name}");
         }
     }
 }

@@ -1,42 +1,47 @@
-//! Takes every credential out of a request, then puts exactly one in.
+//! Removes every credential from a request, then adds exactly one.
 //!
-//! Once for each request, after it was granted a key: what the client sent may
-//! pass unless a rule here names it, and nothing set here can be taken out again,
-//! since the client's `Connection` header is obeyed first (RFC 9110 section 7.6.1).
+//! Runs once for each request that was granted a key. A header of the client passes unless a rule
+//! here removes it. Nothing that is set here can be removed again, because the client's
+//! `Connection` header is applied first (RFC 9110 section 7.6.1).
 
-use crate::destination::Destination;
-use crate::hop::{is_handshake, listed, lists, may_leave, nominated, retain};
-use crate::query;
-use crate::refusal::Refusal;
 use bytes::Bytes;
-use http::header::{self, HeaderName};
-use http::request::Parts;
-use http::uri::{PathAndQuery, Uri};
-use http::{HeaderMap, HeaderValue};
+use http::{
+    HeaderMap, HeaderValue,
+    header::{self, HeaderName},
+    request::Parts,
+    uri::{PathAndQuery, Uri},
+};
 use keyside_config::{AcceptEncoding, Auth};
 use keyside_credentials::Secret;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use zeroize::Zeroizing;
 
-/// How a request may leave.
+use crate::{
+    destination::Destination,
+    hop::{is_handshake, list_contains, list_values, may_forward, nominated, retain},
+    query,
+    refusal::Refusal,
+};
+
+/// What decides how a request's head is rewritten.
 pub(crate) struct Outbound<'a> {
     pub(crate) destination: &'a Destination,
-    /// What the upstream's every path begins with.
+    /// The path of the upstream's base URL.
     pub(crate) prefix: &'a str,
-    /// The path at the provider, normalised and allowed.
+    /// The path at the provider, normalised and allowed by a route.
     pub(crate) rest: &'a str,
-    /// A WebSocket handshake on a route that may be upgraded.
+    /// A WebSocket handshake, on a route that allows upgrades.
     pub(crate) upgrade: bool,
     pub(crate) accept_encoding: AcceptEncoding,
     pub(crate) tag_headers: &'a [HeaderName],
 }
 
 impl Outbound<'_> {
-    /// Rewrites the client's head into the one the upstream gets.
+    /// Rewrites the client's head into the one that the upstream gets.
     pub(crate) fn rewrite(&self, mut head: Parts, secret: &Secret) -> Result<Parts, Refusal> {
         let provider = &*self.destination.provider;
         head.uri = self.target(head.uri.query(), &provider.auth, secret)?;
-        head.headers = self.stripped(head.headers);
+        head.headers = self.forwarded_headers(head.headers);
         head.version = http::Version::HTTP_11;
         head.extensions = http::Extensions::new();
         for (name, value) in &provider.headers {
@@ -49,14 +54,15 @@ impl Outbound<'_> {
             );
         }
         if let Auth::Header { name, prefix } = &provider.auth {
-            head.headers.insert(name, credential(prefix, secret)?);
+            head.headers
+                .insert(name, credential_header(prefix, secret)?);
         }
         Ok(head)
     }
 
     fn target(&self, query: Option<&str>, auth: &Auth, secret: &Secret) -> Result<Uri, Refusal> {
         let query = query
-            .map(|query| query::leaving(query, &self.destination.credentials))
+            .map(|query| query::forwardable(query, &self.destination.credentials))
             .filter(|query| !query.is_empty());
         let mut target = Zeroizing::new(Vec::with_capacity(
             self.prefix.len() + self.rest.len() + query.as_ref().map_or(0, |q| q.len() + 1),
@@ -79,17 +85,17 @@ impl Outbound<'_> {
         target.map(Uri::from).map_err(|_| Refusal::PathNotAllowed)
     }
 
-    /// The client's headers without hop-by-hop and nominated ones, credentials,
-    /// overrides of the target, traces of its network, and our own.
-    fn stripped(&self, mut kept: HeaderMap) -> HeaderMap {
+    /// The client's headers without hop-by-hop and nominated ones, credentials, overrides of the
+    /// target, traces of the client's network, and Keyside's own.
+    fn forwarded_headers(&self, mut kept: HeaderMap) -> HeaderMap {
         let nominated = nominated(&kept);
-        let trailers = lists(&kept, &header::TE, "trailers");
+        let trailers = list_contains(&kept, &header::TE, "trailers");
         let stays = |name: &HeaderName| {
-            let may_leave = match is_handshake(name) {
-                true => self.upgrade && is_of_the_handshake(name),
-                false => may_leave(name, &self.destination.credentials),
+            let may_forward = match is_handshake(name) {
+                true => self.upgrade && is_handshake_field(name),
+                false => may_forward(name, &self.destination.credentials),
             };
-            may_leave && !self.tag_headers.contains(name) && !nominated.contains(name)
+            may_forward && !self.tag_headers.contains(name) && !nominated.contains(name)
         };
         retain(&mut kept, stays);
         if trailers {
@@ -98,15 +104,16 @@ impl Outbound<'_> {
         if self.upgrade {
             kept.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
             kept.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-            self.handshake(&mut kept);
+            self.filter_handshake(&mut kept);
         }
         kept
     }
 
-    /// Offers on only the subprotocols that the provider's file names: for browsers, providers take a key as one.
-    /// And what the frames are compressed with, nobody can look into for an echo.
-    fn handshake(&self, kept: &mut HeaderMap) {
-        let offered = listed(kept, &header::SEC_WEBSOCKET_PROTOCOL);
+    /// Offers only the subprotocols that the provider's file names, because some providers accept a
+    /// key as a subprotocol for browsers. Offers no extension unless encodings are passed:
+    /// compressed frames cannot be searched for an echoed key.
+    fn filter_handshake(&self, kept: &mut HeaderMap) {
+        let offered = list_values(kept, &header::SEC_WEBSOCKET_PROTOCOL);
         let known = |offered: &&[u8]| {
             let mut known = self.destination.provider.subprotocols.iter();
             known.any(|known| known.as_str().as_bytes() == *offered)
@@ -124,9 +131,9 @@ impl Outbound<'_> {
     }
 }
 
-/// The header that carries the key: marked sensitive, and wiped when the last
-/// handle on it is dropped.
-fn credential(prefix: &str, secret: &Secret) -> Result<HeaderValue, Refusal> {
+/// The header that carries the key. It is marked sensitive and wiped when the last handle on it is
+/// dropped.
+fn credential_header(prefix: &str, secret: &Secret) -> Result<HeaderValue, Refusal> {
     let mut value = Zeroizing::new(Vec::with_capacity(prefix.len() + secret.len()));
     value.extend_from_slice(prefix.as_bytes());
     value.extend_from_slice(secret.expose());
@@ -145,9 +152,10 @@ fn append_parameter(target: &mut Zeroizing<Vec<u8>>, name: &str, secret: &Secret
     target.extend_from_slice(&escaped);
 }
 
-/// The key as it stands in a query.
+/// The key, percent-encoded for a query.
 fn escaped(secret: &Secret) -> Zeroizing<Vec<u8>> {
-    // Room for the longest form, so that no piece of the key stays in a buffer outgrown.
+    // Capacity for the longest form: a buffer that grows would leave parts of the key in freed
+    // memory.
     let mut escaped = Zeroizing::new(Vec::with_capacity(3 * secret.len()));
     for piece in percent_encode(secret.expose(), RESERVED) {
         escaped.extend_from_slice(piece.as_bytes());
@@ -155,8 +163,9 @@ fn escaped(secret: &Secret) -> Zeroizing<Vec<u8>> {
     escaped
 }
 
-/// The fields that a client's handshake has (RFC 6455 section 11.3); under another such name anything may come.
-fn is_of_the_handshake(name: &HeaderName) -> bool {
+/// The fields of a client's handshake (RFC 6455 section 11.3). Other names with the same prefix are
+/// removed.
+fn is_handshake_field(name: &HeaderName) -> bool {
     matches!(
         *name,
         header::SEC_WEBSOCKET_KEY
@@ -166,7 +175,7 @@ fn is_of_the_handshake(name: &HeaderName) -> bool {
     )
 }
 
-/// What a query's value cannot hold as it is: all but the unreserved characters of RFC 3986 (section 2.3).
+/// Everything except the unreserved characters of RFC 3986 (section 2.3).
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')

@@ -1,10 +1,11 @@
-//! The data plane: a request without a credential comes in on localhost, the
-//! workspace's key is attached, and the provider's answer streams back.
+//! The data plane: accepts a request without a credential on localhost, attaches the workspace's
+//! key and streams the provider's response back.
 //!
-//! Read [`gateway`] first: it is the story of one request, one module a step.
-//! This crate must not know how credentials are stored or administered; it asks
-//! a [`Resolver`](keyside_credentials::Resolver) and gets a grant or a refusal.
+//! Start with [`gateway`]: it tells the story of one request, one module a step. This crate must
+//! not know how credentials are stored or administered; it asks a
+//! [`Resolver`](keyside_credentials::Resolver) and gets a grant or a refusal.
 
+mod activity;
 mod admission;
 mod client_socket;
 mod connection;
@@ -12,41 +13,42 @@ mod deadline;
 mod destination;
 mod drain;
 mod egress;
-mod exchange;
-mod frames;
 mod framing;
 mod gateway;
 mod head_limits;
+mod headers;
 mod hop;
-mod inbound;
+mod http2_frames;
 mod inject;
+mod ledger;
 mod listener;
 mod meter;
 mod metrics;
-mod names;
-mod near;
 mod overrides;
 mod probe;
 mod query;
 mod quota;
+mod reachability;
 mod reclaim;
 mod refusal;
 mod relay;
+mod request_body;
 mod request_id;
+mod request_record;
 mod route;
 mod scrub;
 mod search;
-mod seldom;
-mod trial;
+mod suggestion;
 mod upgrade;
 mod upstream;
+mod wakers;
 mod websocket;
 
 pub use client_socket::unacknowledged;
 pub use drain::{Drain, Phase};
 pub use egress::{EffectiveEgress, Egress, EgressError, ProxyVariables};
-pub use gateway::Parts;
+pub use gateway::Dependencies;
 pub use listener::{BindError, Bound, bind};
 pub use metrics::{Metrics, outcomes};
-pub use trial::reach;
-pub use upstream::{CredentialsError, Reached, Unreached};
+pub use reachability::check_reachable;
+pub use upstream::{CredentialsError, Reachable, Unreachable};

@@ -1,79 +1,98 @@
-//! The listening sockets: bound by us, so that a taken port is an error with a
-//! remedy and port 0 can be asked for; then owned by pingora, which accepts.
+//! The listening sockets. Keyside binds them, so that a port in use is an error with a remedy and
+//! port 0 works; pingora then owns them and accepts.
 
 mod unix;
 
-use crate::admission::Door;
-use crate::connection::Connections;
-use crate::destination::{Destinations, Outward};
-use crate::gateway::{Gateway, Parts};
-use crate::probe::Probe;
-use crate::quota::Quota;
-use crate::reclaim::Reclaim;
+use std::{
+    fs::Permissions,
+    io,
+    net::{SocketAddr, TcpListener},
+    os::{
+        fd::{IntoRawFd, OwnedFd},
+        unix::{fs::PermissionsExt, net::UnixStream},
+    },
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
 use async_trait::async_trait;
 use keyside_config::{ListenAddress, Listener};
 use keyside_credentials::LiveCheck;
-use pingora_core::listeners::{L4BufferSettings, ListenerConfig};
-use pingora_core::server::{ListenFds, ShutdownWatch};
-use pingora_core::services::{Service, listening};
-
-use std::fs::Permissions;
-use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{IntoRawFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use pingora_core::{
+    listeners::{L4BufferSettings, ListenerConfig},
+    server::{ListenFds, ShutdownWatch},
+    services::{Service, listening},
+};
 use tokio::sync::Semaphore;
+
+use crate::{
+    admission::ListenerPolicy,
+    connection::Connections,
+    destination::{Destinations, SharedResources},
+    gateway::{Dependencies, Gateway},
+    probe::Probe,
+    quota::Quota,
+    reclaim::MemoryReclaimer,
+};
 
 /// The data plane's listeners, bound and not yet accepting.
 pub struct Bound {
-    /// Where each one listens, with the ports that were really given.
+    /// The address of each listener, with the port that the system chose for port 0.
     pub addresses: Vec<ListenAddress>,
-    /// To be added to pingora's server.
+    /// The services to add to pingora's server.
     pub services: Vec<Box<dyn pingora_core::services::ServiceWithDependents>>,
-    /// Asks providers about keys, by the way that requests take. For one runtime.
+    /// Verifies keys with their providers, over the same path as requests. Belongs to a single
+    /// runtime.
     pub live_check: Arc<dyn LiveCheck>,
 }
 
 /// Why the data plane cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// A TCP address is taken, or not ours.
+    /// A TCP address is in use, or does not belong to this machine.
     #[error(
-        "cannot listen on {address}: {source}; choose another address in proxy.listen, or stop what uses it"
+        "cannot listen on {address}: {source}; choose another address in proxy.listen, or stop \
+         the process that uses it"
     )]
     Tcp {
-        /// The address.
+        /// The configured address.
         address: SocketAddr,
-        /// The system's reason.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// A Unix socket, or the folder for it, cannot be made.
-    #[error("cannot listen on unix:{}: {source}; its folder must be writable for this user", path.display())]
+    /// A Unix socket or its folder cannot be created.
+    #[error(
+        "cannot listen on unix:{}: {source}; check that nothing else exists there and that this \
+         user can write to its folder",
+        path.display()
+    )]
     Unix {
-        /// The socket's path.
+        /// The configured path.
         path: PathBuf,
-        /// The system's reason.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// A live process answers on the Unix socket.
-    #[error("cannot listen on unix:{}: another process answers there; stop it, or choose another path", .0.display())]
+    /// Another process accepts connections on the Unix socket.
+    #[error(
+        "cannot listen on unix:{}: another process accepts connections there; stop it, or \
+         choose another path",
+        .0.display()
+    )]
     Answered(PathBuf),
 }
 
-/// Binds all listeners and makes a gateway for each.
+/// Binds all listeners and creates a gateway for each.
 ///
 /// # Errors
-/// One of the addresses cannot be listened on.
-pub fn bind(parts: &Parts) -> Result<Bound, BindError> {
-    let proxy = &parts.settings.proxy;
-    let room = Arc::new(Semaphore::new(proxy.limits.connections));
-    let catalogue = &parts.settings.catalogue;
+/// One of the addresses cannot be bound.
+pub fn bind(dependencies: &Dependencies) -> Result<Bound, BindError> {
+    let proxy = &dependencies.settings.proxy;
+    let connection_limit = Arc::new(Semaphore::new(proxy.limits.connections));
+    let catalogue = &dependencies.settings.catalogue;
     let requests = Quota::new(proxy.limits.requests);
-    let outward = Outward::new(catalogue, proxy, &parts.egress, requests.clone());
-    let destinations = || Destinations::new(catalogue, &proxy.deadlines, &parts.metrics, &outward);
+    let shared = SharedResources::new(catalogue, proxy, &dependencies.egress, requests.clone());
+    let destinations =
+        || Destinations::new(catalogue, &proxy.deadlines, &dependencies.metrics, &shared);
     let mut bound = Bound {
         addresses: Vec::new(),
         services: Vec::new(),
@@ -81,15 +100,16 @@ pub fn bind(parts: &Parts) -> Result<Bound, BindError> {
     };
     for listener in &proxy.listeners {
         let socket = Socket::bind(listener, &proxy.listeners)?;
-        let door = Door::new(listener, socket.tcp_address(), proxy);
-        let gateway = Gateway::new(parts, door, destinations(), requests.clone());
+        let policy = ListenerPolicy::new(listener, socket.tcp_address(), proxy);
+        let gateway = Gateway::new(dependencies, policy, destinations(), requests.clone());
         let limits = (&proxy.deadlines, &proxy.limits);
         let peers = listener.peer_uids.clone();
         let leaving = (
-            parts.drain.clone(),
-            Reclaim::new(parts.collect, proxy.workers()),
+            dependencies.drain.clone(),
+            MemoryReclaimer::new(dependencies.collect, proxy.workers()),
         );
-        let connections = Connections::new(gateway, peers, limits, room.clone(), leaving);
+        let connections =
+            Connections::new(gateway, peers, limits, connection_limit.clone(), leaving);
         bound.addresses.push(socket.address.clone());
         bound.services.push(Box::new(Accepting::new(
             socket,
@@ -151,7 +171,7 @@ impl Socket {
     }
 }
 
-/// pingora's listening service, given a socket that is bound already.
+/// pingora's listening service with a socket that is already bound.
 struct Accepting {
     service: listening::Service<Connections>,
     name: String,
@@ -185,8 +205,8 @@ impl Accepting {
 
 #[async_trait]
 impl Service for Accepting {
-    /// Puts our socket where pingora looks for one inherited from its
-    /// predecessor, before it would bind its own.
+    /// Registers our socket as inherited: pingora looks there first and binds its own socket only
+    /// if it finds none.
     async fn start_service(
         &mut self,
         inherited: Option<ListenFds>,

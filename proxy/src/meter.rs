@@ -1,4 +1,4 @@
-//! Reads in passing what an answer cost, from the messages of its provider.
+//! Counts the tokens of a response from the provider's messages, as they pass.
 //!
 //! ```text
 //!  bytes ──► framing ──► one JSON message ──► scanner ──► tally
@@ -6,13 +6,14 @@
 //!            WebSocket frames                  paths)      sums of them)
 //! ```
 //!
-//! A message is a JSON object: a body, the data of a server-sent event, a WebSocket message, the payload of a message of an
-//! AWS event stream. A provider's rules name exact paths from its root, so that what a model wrote, which is always
-//! further down or inside a string, moves no figure. What cannot be read (another type of content, a content coding, a
-//! compressed frame) is unknown, never 0.
+//! A message is a JSON object: a body, the data of a server-sent event, a WebSocket message, or the
+//! payload of an AWS event stream message. A provider's rules name exact paths from its root. Text
+//! that a model wrote is always deeper or inside a string, so it cannot change a count. A response
+//! that cannot be read (another content type, a content coding, a compressed frame) has unknown
+//! counts, never 0.
 //!
-//! Runs for every piece of an answer: one pass, nothing kept but the numbers and a token cut in two, skipping through
-//! strings and through events that cannot hold a count.
+//! Runs for every chunk of a response: one pass that keeps only the numbers and a token cut in two,
+//! and skips strings and events that cannot contain a count.
 
 mod amazon;
 mod base64;
@@ -23,24 +24,25 @@ mod scanner;
 mod tally;
 mod websocket;
 
-use self::{amazon::Messages, body::Body, events::Events, tally::Tally, websocket::Frames};
-use crate::hop::listed;
-use http::{HeaderMap, header};
-use keyside_credentials::runs::Tokens;
 use std::sync::Arc;
 
-pub(crate) use self::rules::Rules;
+use http::{HeaderMap, header};
+use keyside_credentials::runs::Tokens;
 
-/// Meters one answer, or all the answers of one WebSocket.
+pub(crate) use self::rules::Rules;
+use self::{amazon::Messages, body::Body, events::Events, tally::Tally, websocket::Frames};
+use crate::hop::list_values;
+
+/// Meters one response, or all responses of one WebSocket.
 pub(crate) struct Meter {
     rules: Arc<Rules>,
     tally: Tally,
     framing: Framing,
 }
 
-/// How messages lie in the bytes.
+/// How messages are framed.
 enum Framing {
-    /// They cannot be told, or are not to be counted.
+    /// The framing is unknown, or the response is not metered.
     Unread,
     Body(Body),
     Events(Events),
@@ -49,17 +51,17 @@ enum Framing {
 }
 
 impl Meter {
-    /// Of an answer that counts nothing.
+    /// For a response that is not metered.
     pub(crate) fn off(rules: Arc<Rules>) -> Self {
         Self::of(rules, Framing::Unread)
     }
 
-    /// Of an answer with this head.
+    /// For a response with this head.
     pub(crate) fn answer(rules: Arc<Rules>, head: &HeaderMap) -> Self {
         Self::of(rules, Framing::named_by(head))
     }
 
-    /// Of what a WebSocket's other side sends after the handshake.
+    /// For the bytes that a WebSocket server sends after the handshake.
     pub(crate) fn websocket(rules: Arc<Rules>) -> Self {
         let mut meter = Self::of(rules, Framing::WebSocket(Frames::default()));
         meter.tally.expect_many(&meter.rules);
@@ -78,7 +80,7 @@ impl Meter {
         }
     }
 
-    /// Reads the next piece.
+    /// Reads the next chunk.
     pub(crate) fn push(&mut self, piece: &[u8]) {
         let (rules, tally) = (&*self.rules, &mut self.tally);
         let readable = match &mut self.framing {
@@ -93,7 +95,8 @@ impl Meter {
         }
     }
 
-    /// What has been reported so far. Of an answer that became unreadable, a part of the counts would pass for all of them.
+    /// The counts so far. None if the response became unreadable: partial counts would look
+    /// complete.
     pub(crate) fn tokens(&self) -> Tokens {
         match self.framing {
             Framing::Unread => Tokens::default(),
@@ -105,7 +108,7 @@ impl Meter {
 impl Framing {
     fn named_by(head: &HeaderMap) -> Self {
         let plain = |coding: &[u8]| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity");
-        if !listed(head, &header::CONTENT_ENCODING).all(plain) {
+        if !list_values(head, &header::CONTENT_ENCODING).all(plain) {
             return Self::Unread;
         }
         let Some(value) = head.get(header::CONTENT_TYPE) else {
@@ -130,11 +133,11 @@ impl Framing {
     }
 }
 
-/// The message cannot be told from what follows it, or not be read.
+/// The framing is broken: messages cannot be told apart, or cannot be read.
 #[derive(Debug)]
 struct Unreadable;
 
-/// How the names of types end that are JSON, or JSON values one after another.
+/// Suffixes of content types that are JSON, or a sequence of JSON values.
 const JSON: [&[u8]; 4] = [b"json", b"jsonl", b"jsonlines", b"json-seq"];
 
 #[cfg(test)]

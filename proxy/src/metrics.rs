@@ -1,12 +1,14 @@
-//! What the data plane counts and times. No label comes from request content:
-//! providers and codes are from configuration, and all series start at zero.
+//! The data plane's metrics. No label comes from request content: providers and codes come from
+//! configuration, and every series starts at zero.
 
-use crate::refusal::Refusal;
+use std::collections::HashMap;
+
 use keyside_credentials::runs::Tokens;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
-use std::collections::HashMap;
+
+use crate::refusal::Refusal;
 
 /// The data plane's metrics, registered once.
 pub struct Metrics {
@@ -17,11 +19,11 @@ pub struct Metrics {
     overhead: HistogramVec,
     tokens: IntCounterVec,
     token_details: IntCounterVec,
-    /// Answers on their way, event streams and tunnels included.
+    /// Responses in flight, event streams and tunnels included.
     pub(crate) streams: IntGauge,
 }
 
-/// One provider's series, looked up once.
+/// One provider's series, looked up once at start.
 pub(crate) struct ProviderMetrics {
     outcomes: [IntCounter; Outcome::ALL.len()],
     pub(crate) duration: Histogram,
@@ -37,21 +39,21 @@ pub(crate) struct ProviderMetrics {
 /// How a forwarded request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// The whole answer was passed on, and its status was below 400.
+    /// The whole response was relayed, with a status below 400.
     Ok,
-    /// The whole answer was passed on, with a status of 4xx.
+    /// The whole response was relayed, with a 4xx status.
     ClientError,
-    /// The whole answer was passed on, with a status of 5xx.
+    /// The whole response was relayed, with a 5xx status.
     ServerError,
-    /// No answer came.
+    /// The upstream did not respond.
     Unanswered,
-    /// The upstream broke off, or fell silent.
+    /// The upstream aborted its response, or sent nothing for `stream_idle`.
     UpstreamAborted,
-    /// Its credential was revoked, and what was in flight cut off.
+    /// Its credential was revoked with `cut`, which also ends requests in flight.
     Revoked,
-    /// The process was leaving, and the time for what was in flight was over.
+    /// The drain deadline passed while the request was in flight.
     CutByDrain,
-    /// The client left.
+    /// The client disconnected.
     ClientClosed,
 }
 
@@ -89,14 +91,15 @@ impl Outcome {
     }
 }
 
-/// Every outcome that a run can have: how a forwarded request ended, or the code of its refusal.
+/// Every outcome that a run record can have: how a forwarded request ended, or the code of its
+/// refusal.
 pub fn outcomes() -> impl Iterator<Item = &'static str> {
     let forwarded = Outcome::ALL.into_iter().map(Outcome::as_str);
     forwarded.chain(Refusal::codes())
 }
 
 impl Metrics {
-    /// Makes the metrics and registers them.
+    /// Creates the metrics and registers them.
     ///
     /// # Errors
     /// One of the names is already registered.
@@ -134,26 +137,28 @@ impl Metrics {
             duration: seconds(
                 "keyside_request_duration_seconds",
                 "From a request's head to its answer's end.",
-                ANSWERS,
+                RESPONSE_BUCKETS,
             )?,
             first_byte: seconds(
                 "keyside_time_to_first_byte_seconds",
                 "From a request's head to the first byte of its answer's body.",
-                ANSWERS,
+                RESPONSE_BUCKETS,
             )?,
             overhead: seconds(
                 "keyside_overhead_seconds",
                 "From a request's head until it is handed to the upstream connection.",
-                OWN,
+                OVERHEAD_BUCKETS,
             )?,
             tokens: counters(
                 "keyside_tokens_total",
-                "Tokens that providers bill, as they reported them, cached and reasoning ones included.",
+                "Tokens that providers bill, as they reported them, cached and reasoning ones \
+                 included.",
                 &["provider", "direction"],
             )?,
             token_details: counters(
                 "keyside_token_details_total",
-                "Of those tokens, the ones read from a cache, written to one, and spent on reasoning.",
+                "Of those tokens, the ones read from a cache, written to one, and spent on \
+                 reasoning.",
                 &["provider", "kind"],
             )?,
             streams,
@@ -188,7 +193,7 @@ impl ProviderMetrics {
         self.outcomes[outcome as usize].inc();
     }
 
-    /// Adds what one request cost. What is unknown adds nothing.
+    /// Adds the token counts of one request. Unknown counts add nothing.
     pub(crate) fn metered(&self, tokens: Tokens) {
         let figures = [
             (&self.input, tokens.input),
@@ -203,11 +208,11 @@ impl ProviderMetrics {
     }
 }
 
-/// Bounds in seconds, for answers of models.
-const ANSWERS: &[f64] = &[
+/// Seconds; models may take minutes.
+const RESPONSE_BUCKETS: &[f64] = &[
     0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
 ];
-/// Bounds in seconds, for our own work.
-const OWN: &[f64] = &[
+/// Seconds; Keyside's own work takes microseconds.
+const OVERHEAD_BUCKETS: &[f64] = &[
     0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.001, 0.005, 0.025, 0.1,
 ];

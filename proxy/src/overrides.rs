@@ -1,51 +1,51 @@
-//! Names under which some servers take another method, path or host than the request line's.
+//! Names of headers and parameters with which some servers override the method, path or host of the
+//! request line.
 //!
-//! Method and path were decided on, and host and port come from configuration; a field or parameter that an upstream, or
-//! a gateway in front of it, prefers to them would undo that. They are removed rather than refused: the request that was
-//! decided on is the one that leaves.
+//! Method and path were checked, and host and port come from configuration. If an upstream or a
+//! gateway in front of it honours such a field or parameter instead, the check is void. They are
+//! removed rather than refused, so that the request that was checked is the one that is sent.
 
 use keyside_config::NormalName;
 
-/// Whether a header field or a trailer of this name is read so.
+/// Whether some server takes a header or trailer of this name as an override.
 pub(crate) fn is_override_field(name: &NormalName<'_>) -> bool {
-    // Telemetry of the OpenAI and Anthropic SDKs: X-Stainless-Helper-Method names a function of theirs.
+    // Telemetry of the OpenAI and Anthropic SDKs: X-Stainless-Helper-Method names a function in
+    // them.
     let tells_of_sdk = name.begins_with("xstainless");
-    is_override(name) || (!tells_of_sdk && ENDS.iter().any(|end| name.ends_with(end)))
+    is_override(name) || (!tells_of_sdk && SUFFIXES.iter().any(|end| name.ends_with(end)))
 }
 
-/// Whether a query parameter of this name is read so. `image_url` and the like are ordinary parameters; `x-…-url` is a
-/// header in a query, which some frameworks accept.
+/// Whether some server takes a query parameter of this name as an override. `image_url` and the
+/// like are ordinary parameters; `x-…-url` is a header in a query, which some frameworks accept.
 pub(crate) fn is_override_parameter(name: &NormalName<'_>) -> bool {
     let of_header = name.words().next() == Some("x");
     is_override(name)
         || name.words().eq(["method"])
-        || (of_header && ENDS.iter().any(|end| name.ends_with(end)))
+        || (of_header && SUFFIXES.iter().any(|end| name.ends_with(end)))
 }
 
 fn is_override(name: &NormalName<'_>) -> bool {
-    name.holds_any(parts)
-        || BEGINNINGS
-            .iter()
-            .any(|beginning| name.begins_with(beginning))
+    name.holds_any(infixes) || PREFIXES.iter().any(|prefix| name.begins_with(prefix))
 }
 
-/// By their first letter.
-fn parts(initial: u8) -> &'static [&'static str] {
+/// The infixes by their first letter, as `holds_any` looks them up.
+fn infixes(initial: u8) -> &'static [&'static str] {
     match initial {
         // `X-HTTP-Method-Override` and its relatives.
         b'o' => &["override"],
-        // Google's `$httpMethod` and `$httpHeaders`: a method, and whole header fields, in the query.
+        // Google's `$httpMethod` and `$httpHeaders`: a method, and whole header fields, in the
+        // query.
         b'h' => &["httpmethod", "httpheader"],
         _ => &[],
     }
 }
 
-/// Of fields that proxies add or obey: `X-Original-URL`, `X-Rewrite-URL`, `X-Forwarded-Host`, `X-Envoy-Original-Path`,
-/// `X-HTTP-Host`.
-const BEGINNINGS: [&str; 5] = ["xenvoy", "xforward", "xhttp", "xoriginal", "xrewrit"];
+/// Prefixes of fields that proxies add or honour: `X-Original-URL`, `X-Rewrite-URL`,
+/// `X-Forwarded-Host`, `X-Envoy-Original-Path`, `X-HTTP-Host`.
+const PREFIXES: [&str; 5] = ["xenvoy", "xforward", "xhttp", "xoriginal", "xrewrit"];
 
-/// Of fields that say where a request goes: `X-Host`, `Request-URI`, `X-Original-Method`.
-const ENDS: [&str; 7] = [
+/// Suffixes of fields that name a request's target: `X-Host`, `Request-URI`, `X-Original-Method`.
+const SUFFIXES: [&str; 7] = [
     "destination",
     "host",
     "method",
@@ -57,8 +57,9 @@ const ENDS: [&str; 7] = [
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use http::HeaderName;
+
+    use super::*;
 
     fn is_field(name: &str) -> bool {
         let name: HeaderName = name.parse().unwrap();
@@ -70,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_that_name_another_target_are_known() {
+    fn fields_that_name_another_target_are_recognised() {
         for name in [
             "X-HTTP-Method-Override",
             "X_HTTP_Method_Override",
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_that_name_another_target_are_known() {
+    fn parameters_that_name_another_target_are_recognised() {
         for name in [
             "_method",
             "$method",
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_resembles_them_is_not_taken_for_one() {
+    fn similar_names_are_not_taken_for_overrides() {
         for name in [
             "Accept",
             "Content-Type",

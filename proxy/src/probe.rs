@@ -1,25 +1,29 @@
-//! Asks a provider whether it takes a key, with the request that the catalogue says is cheapest.
+//! Verifies a key with its provider, using the request that the catalogue lists as cheapest.
 //!
-//! It leaves by the same way as every request: the key injected by the same hand, to where configuration says, nothing
-//! followed. Nobody waits for its answer's content, so none is passed on and no run is recorded.
+//! The request takes the same path as any other: injected by the same code, sent to the configured
+//! destination, redirects not followed. Nobody receives its response, so nothing is relayed and no
+//! run is recorded.
 
-use crate::destination::{Destination, Destinations};
-use crate::inbound::Inbound;
-use crate::inject::Outbound;
-use crate::refusal::{Refusal, Sent, Wait};
-use crate::upstream::{Answer, Failure};
+use std::{sync::atomic::AtomicBool, time::Duration};
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderValue, Request, header};
 use http_body_util::BodyExt;
 use keyside_config::{AcceptEncoding, Check};
 use keyside_credentials::{Finding, Grant, LiveCheck, Secret};
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-/// Sends live checks. Its connections live on the runtime that asks.
+use crate::{
+    destination::{Destination, Destinations},
+    inject::Outbound,
+    refusal::{Refusal, Sent, Wait},
+    request_body::RequestBody,
+    upstream::{Failure, LeasedResponse},
+};
+
+/// Sends live checks. Its connections live on the runtime that calls it.
 pub(crate) struct Probe {
     destinations: Destinations,
 }
@@ -27,7 +31,7 @@ pub(crate) struct Probe {
 #[async_trait]
 impl LiveCheck for Probe {
     async fn check(&self, grant: &Grant) -> Finding {
-        let asked = timeout(PATIENCE, self.ask(grant)).await;
+        let asked = timeout(CHECK_TIMEOUT, self.ask(grant)).await;
         let found = asked.unwrap_or(Err(Refusal::UpstreamTimeout(Wait::FirstByte).into()));
         found.unwrap_or_else(|failure| {
             let provider = &**grant.provider();
@@ -35,7 +39,7 @@ impl LiveCheck for Probe {
                 provider,
                 code = failure.refusal.code(),
                 cause = failure.cause.as_deref(),
-                "a live check got no answer"
+                "a live check got no response"
             );
             Finding::UNANSWERED
         })
@@ -61,7 +65,7 @@ impl Probe {
         let answer = upstream.forward(request, grant, false, &sent).await?;
         let status = answer.response.status().as_u16();
         let body = match check.needs_body(status) {
-            true => beginning(answer).await?,
+            true => body_prefix(answer).await?,
             false => Zeroizing::default(),
         };
         Ok(Finding {
@@ -75,7 +79,7 @@ fn request(
     destination: &Destination,
     prefix: &str,
     secret: &Secret,
-) -> Result<Request<Inbound>, Refusal> {
+) -> Result<Request<RequestBody>, Refusal> {
     let Check {
         method, path, body, ..
     } = &destination.provider.check;
@@ -91,7 +95,7 @@ fn request(
         headers.insert(header::CONTENT_TYPE, JSON);
     }
     let asked = path.split('?').next().unwrap_or_default();
-    // Where a route is below a path of its own, so is the check that asks for it.
+    // If the route has a path prefix of its own at the upstream, the check needs it too.
     let route = destination.provider.route(method, asked);
     let rest = route.map_or_else(|| asked.to_owned(), |route| route.upstream_path(asked));
     let outbound = Outbound {
@@ -104,28 +108,29 @@ fn request(
     };
     let head = outbound.rewrite(request.into_parts().0, secret)?;
     let body = body.clone().map(Bytes::from).unwrap_or_default();
-    Ok(Request::from_parts(head, Inbound::ours(body)))
+    Ok(Request::from_parts(head, RequestBody::from_bytes(body)))
 }
 
-/// What an answer begins with. It may hold the key, if the provider echoes it.
-async fn beginning(answer: Answer) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+/// The first bytes of a response. They may contain the key if the provider echoes it, hence
+/// `Zeroizing`.
+async fn body_prefix(answer: LeasedResponse) -> Result<Zeroizing<Vec<u8>>, Refusal> {
     let mut body = answer.response.into_body();
-    let mut beginning = Zeroizing::new(Vec::with_capacity(ENOUGH));
-    while beginning.len() < ENOUGH
+    let mut body_prefix = Zeroizing::new(Vec::with_capacity(MAX_BODY));
+    while body_prefix.len() < MAX_BODY
         && let Some(frame) = body.frame().await
     {
         let frame = frame.map_err(|_| Refusal::UpstreamUnreachable(Sent::Perhaps))?;
         let data = frame.data_ref().map_or(&[][..], |data| data);
-        let room = ENOUGH - beginning.len();
-        beginning.extend_from_slice(&data[..data.len().min(room)]);
+        let room = MAX_BODY - body_prefix.len();
+        body_prefix.extend_from_slice(&data[..data.len().min(room)]);
     }
-    Ok(beginning)
+    Ok(body_prefix)
 }
 
 const USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("keyside/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-/// Somebody waits for what is found.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// An error's reason stands in its first lines.
-const ENOUGH: usize = 16 << 10;
+/// A person may be waiting for the result.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(20);
+/// Bytes; the reason of an error is near the beginning of its body.
+const MAX_BODY: usize = 16 << 10;

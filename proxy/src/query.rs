@@ -1,29 +1,31 @@
-//! The query as it may leave: without parameters that carry a credential or would undo the decision on method and path.
+//! Removes query parameters that carry a credential or would override the checked method and path.
 //!
-//! Runs once for each request that has a query, and allocates only where a name is not in normal form or something is
-//! removed. What stays, stays byte for byte.
+//! Runs once for each request with a query. Allocates only if a name is not in normal form or a
+//! parameter is removed. The other parameters stay byte for byte.
 
-use crate::overrides::is_override_parameter;
-use keyside_config::{CredentialNames, NormalName};
 use std::borrow::Cow;
 
-/// Removes the parameters that may not leave. Servers part a query at `&`; some at `;` too (as HTML 4.01 suggested in
-/// appendix B.2.2), so a parameter is looked for behind either.
-pub(crate) fn leaving<'a>(query: &'a str, credentials: &CredentialNames) -> Cow<'a, str> {
-    let stays = |parameter: &&str| may_leave(parameter, credentials);
+use keyside_config::{CredentialNames, NormalName};
+
+use crate::overrides::is_override_parameter;
+
+/// Removes the parameters that must not be forwarded. Servers split a query at `&`, some also at
+/// `;` (as HTML 4.01 suggested in appendix B.2.2), so both are treated as separators.
+pub(crate) fn forwardable<'a>(query: &'a str, credentials: &CredentialNames) -> Cow<'a, str> {
+    let stays = |parameter: &&str| may_forward(parameter, credentials);
     if query.split(['&', ';']).all(|parameter| stays(&parameter)) {
         return Cow::Borrowed(query);
     }
     let kept = query.split('&').filter_map(|parameter| {
         let parts = parameter.split(';');
-        // To a server that parts at `&` alone, all of this is the value of the first name.
+        // A server that splits only at `&` reads all of this as the value of the first name.
         let first = parts.clone().next().unwrap_or_default();
         stays(&first).then(|| parts.filter(stays).collect::<Vec<_>>().join(";"))
     });
     Cow::Owned(kept.collect::<Vec<_>>().join("&"))
 }
 
-fn may_leave(parameter: &str, credentials: &CredentialNames) -> bool {
+fn may_forward(parameter: &str, credentials: &CredentialNames) -> bool {
     let name = parameter.split('=').next().unwrap_or_default();
     !NormalName::any_of_parameter(name, |name| {
         credentials.include(name) || is_override_parameter(name)
@@ -32,16 +34,17 @@ fn may_leave(parameter: &str, credentials: &CredentialNames) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use keyside_config::Catalogue;
+
+    use super::*;
 
     fn check(query: &str, expected: &str) {
         let names = Catalogue::builtin().credential_names();
-        assert_eq!(leaving(query, &names), expected, "{query}");
+        assert_eq!(forwardable(query, &names), expected, "{query}");
     }
 
     #[test]
-    fn parameters_that_carry_a_credential_do_not_leave() {
+    fn parameters_that_carry_a_credential_are_removed() {
         check("key=AIza&alt=sse", "alt=sse");
         check("alt=sse&KEY=x", "alt=sse");
         check("%6bey=x&alt=sse", "alt=sse");
@@ -62,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_that_name_another_method_do_not_leave() {
+    fn parameters_that_name_another_method_are_removed() {
         check("$httpMethod=DELETE&alt=sse", "alt=sse");
         check("a=1;_method=DELETE", "a=1");
     }
@@ -77,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_leaves_byte_for_byte() {
+    fn everything_else_is_forwarded_byte_for_byte() {
         for query in [
             "api-version=2024-10-21",
             "monkey=1&keyed",

@@ -1,30 +1,33 @@
-//! Shares out what the process has a bounded number of: requests in flight and upstream connections.
+//! Shares bounded resources among workspaces: requests in flight and upstream connections.
 //!
-//! One rule keeps workspaces from starving each other: a workspace gets another place only while it holds fewer than are
-//! free. However many one of them takes, it ends up with half at most, the next one with half of the rest, and a newcomer
-//! finds a place. (Networking calls it a dynamic threshold: Choudhury and Hahne, 1998.)
+//! One rule keeps workspaces from starving each other: a workspace gets another permit only while
+//! it holds fewer than are free. One greedy workspace ends up with half of the permits at most, the
+//! next one with half of the rest, and a newcomer still gets one. (In networking this is a dynamic
+//! threshold: Choudhury and Hahne, 1998.)
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use keyside_credentials::WorkspaceId;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
+use tokio::sync::{Notify, futures::Notified};
 
-/// A bounded number of places.
+/// A bounded number of permits.
 pub(crate) struct Quota {
     total: usize,
-    taken: Mutex<Taken>,
-    given_back: Notify,
+    in_use: Mutex<InUse>,
+    released: Notify,
 }
 
 #[derive(Default)]
-struct Taken {
+struct InUse {
     all: usize,
     by_workspace: HashMap<WorkspaceId, usize>,
 }
 
-/// One place of a quota, given back when it is dropped.
-pub(crate) struct Share {
+/// One permit of a quota; released on drop.
+pub(crate) struct QuotaPermit {
     quota: Arc<Quota>,
     workspace: WorkspaceId,
 }
@@ -33,70 +36,71 @@ impl Quota {
     pub(crate) fn new(total: usize) -> Arc<Self> {
         Arc::new(Self {
             total,
-            taken: Mutex::default(),
-            given_back: Notify::new(),
+            in_use: Mutex::default(),
+            released: Notify::new(),
         })
     }
 
-    /// A place for `workspace`, unless it holds as many as are free.
-    pub(crate) fn take(self: &Arc<Self>, workspace: &WorkspaceId) -> Option<Share> {
-        let mut taken = self.lock();
-        let free = self.total.saturating_sub(taken.all);
-        match taken.by_workspace.get_mut(workspace) {
+    /// A permit for `workspace`, unless it holds as many as are free.
+    pub(crate) fn try_acquire(self: &Arc<Self>, workspace: &WorkspaceId) -> Option<QuotaPermit> {
+        let mut in_use = self.lock();
+        let free = self.total.saturating_sub(in_use.all);
+        match in_use.by_workspace.get_mut(workspace) {
             Some(own) if *own < free => *own += 1,
             None if free > 0 => {
-                taken.by_workspace.insert(workspace.clone(), 1);
+                in_use.by_workspace.insert(workspace.clone(), 1);
             }
             _ => return None,
         }
-        taken.all += 1;
-        Some(Share {
+        in_use.all += 1;
+        Some(QuotaPermit {
             quota: self.clone(),
             workspace: workspace.clone(),
         })
     }
 
-    /// Why `workspace` gets no place: whether one more free place would do. `None` if it gets one.
-    pub(crate) fn is_short_of_one(&self, workspace: &WorkspaceId) -> Option<bool> {
-        let taken = self.lock();
-        let free = self.total.saturating_sub(taken.all);
-        let own = taken.by_workspace.get(workspace).copied().unwrap_or(0);
+    /// `None` if `workspace` would get a permit. Otherwise whether it would get one after a single
+    /// release.
+    pub(crate) fn one_release_suffices(&self, workspace: &WorkspaceId) -> Option<bool> {
+        let in_use = self.lock();
+        let free = self.total.saturating_sub(in_use.all);
+        let own = in_use.by_workspace.get(workspace).copied().unwrap_or(0);
         (own >= free).then_some(own <= free)
     }
 
-    /// How many places are taken.
-    pub(crate) fn taken(&self) -> usize {
+    /// How many permits are in use.
+    pub(crate) fn in_use(&self) -> usize {
         self.lock().all
     }
 
-    /// Ready when the next place is given back.
-    pub(crate) fn given_back(&self) -> Notified<'_> {
-        self.given_back.notified()
+    /// Ready when the next permit is released.
+    pub(crate) fn released(&self) -> Notified<'_> {
+        self.released.notified()
     }
 
-    fn give_back(&self, workspace: &WorkspaceId) {
-        let mut taken = self.lock();
-        taken.all -= 1;
-        if let Some(own) = taken.by_workspace.get_mut(workspace) {
+    fn release(&self, workspace: &WorkspaceId) {
+        let mut in_use = self.lock();
+        in_use.all -= 1;
+        if let Some(own) = in_use.by_workspace.get_mut(workspace) {
             *own -= 1;
-            // Workspaces come and go: only those that hold something are remembered.
+            // Workspaces come and go, so an entry without permits is removed.
             if *own == 0 {
-                taken.by_workspace.remove(workspace);
+                in_use.by_workspace.remove(workspace);
             }
         }
-        drop(taken);
-        self.given_back.notify_waiters();
+        drop(in_use);
+        self.released.notify_waiters();
     }
 
-    /// Nothing between the locks can panic half-way.
-    fn lock(&self) -> MutexGuard<'_, Taken> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    /// No code that holds the lock can panic halfway.
+    fn lock(&self) -> MutexGuard<'_, InUse> {
+        self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Share {
+impl Drop for QuotaPermit {
     fn drop(&mut self) {
-        self.quota.give_back(&self.workspace);
+        self.quota.release(&self.workspace);
     }
 }
 
@@ -104,9 +108,9 @@ impl Drop for Share {
 mod tests {
     use super::*;
 
-    fn take_all(quota: &Arc<Quota>, workspace: &str) -> Vec<Share> {
+    fn take_all(quota: &Arc<Quota>, workspace: &str) -> Vec<QuotaPermit> {
         let workspace = workspace.parse().unwrap();
-        std::iter::from_fn(|| quota.take(&workspace)).collect()
+        std::iter::from_fn(|| quota.try_acquire(&workspace)).collect()
     }
 
     #[test]
@@ -121,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_back_can_be_taken_again() {
+    fn a_released_permit_can_be_acquired_again() {
         let quota = Quota::new(4);
         for _ in 0..10 {
             assert_eq!(take_all(&quota, "one").len(), 2);
@@ -130,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_place_goes_to_one() {
+    fn a_single_permit_goes_to_one_workspace() {
         let quota = Quota::new(1);
         let first = take_all(&quota, "one");
         assert_eq!((first.len(), take_all(&quota, "two").len()), (1, 0));

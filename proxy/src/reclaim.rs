@@ -1,23 +1,29 @@
-//! Returns memory to the system after clients have left.
+//! Returns memory to the operating system after clients have disconnected.
 //!
-//! mimalloc 3 leaves a page to the thread that allocated it, also when another one freed what was on it; that thread
-//! finds out when it next allocates. A process that has gone quiet after a flood would keep all of it, so each worker
-//! is asked to collect, once, a moment after the last clients left.
+//! mimalloc 3 leaves a page to the thread that allocated it, even after another thread has freed
+//! everything on it; the owner notices at its next allocation. A process that becomes idle after a
+//! flood would keep all that memory. So each worker collects once, a moment after the last clients
+//! have disconnected.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
 use tokio::time::sleep;
 
-/// Asks the workers of one listener.
-pub(crate) struct Reclaim {
-    /// Collects on the calling thread.
+/// Schedules collections on the workers of one listener.
+pub(crate) struct MemoryReclaimer {
+    /// Collects the calling thread's pages.
     collect: fn(),
     workers: usize,
     scheduled: AtomicBool,
 }
 
-impl Reclaim {
+impl MemoryReclaimer {
     pub(crate) fn new(collect: fn(), workers: usize) -> Arc<Self> {
         Arc::new(Self {
             collect,
@@ -26,17 +32,19 @@ impl Reclaim {
         })
     }
 
-    /// A client has left. Costs an atomic load while a collection is scheduled.
-    pub(crate) fn soon(self: &Arc<Self>) {
+    /// Called when a client has disconnected. Costs one atomic load while a collection is already
+    /// scheduled.
+    pub(crate) fn schedule(self: &Arc<Self>) {
         if self.scheduled.load(Ordering::Relaxed) || self.scheduled.swap(true, Ordering::Relaxed) {
             return;
         }
         let this = self.clone();
         tokio::spawn(async move {
-            sleep(AFTER).await;
+            sleep(DELAY).await;
             this.scheduled.store(false, Ordering::Relaxed);
-            // Which worker runs a task is the runtime's choice: while one collects, the others take what is queued.
-            for _ in 0..TASKS_A_WORKER * this.workers {
+            // The runtime chooses the worker for each task. More tasks than workers are queued, so
+            // that the others take some while one worker collects.
+            for _ in 0..TASKS_PER_WORKER * this.workers {
                 let collect = this.collect;
                 tokio::spawn(async move { collect() });
             }
@@ -44,5 +52,7 @@ impl Reclaim {
     }
 }
 
-const AFTER: Duration = Duration::from_secs(1);
-const TASKS_A_WORKER: usize = 4;
+/// Clients of a flood disconnect one after another: one collection a second later serves them all.
+const DELAY: Duration = Duration::from_secs(1);
+/// Tasks queued for each worker, so that every worker probably runs at least one.
+const TASKS_PER_WORKER: usize = 4;

@@ -1,24 +1,26 @@
-//! Why a request is not answered by the provider, and how that is said.
+//! Why Keyside refuses a request, and what it tells the client.
 //!
-//! Every cause is one row of one table: a stable code, a status that makes SDKs
-//! retry only where a retry can help, and words that name the way out. What the
-//! client reads is made here and nowhere else; it never holds a secret.
+//! Every cause is one row of one table: a stable code, and a status that makes SDKs retry only if a
+//! retry can help. Each has a message that names the remedy. Everything a refused client reads is
+//! written here, and none of it contains a secret.
 
 mod budget;
+mod messages;
+pub(crate) mod sanitize;
 mod shape;
-pub(crate) mod shown;
-mod words;
 
-use crate::names;
-use crate::near::{Correction, Near};
-use crate::request_id::RequestId;
+pub(crate) use budget::RefusalBudget;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use keyside_config::{ErrorShape, Provider};
 use keyside_credentials as credentials;
 
-pub(crate) use budget::Budget;
+use crate::{
+    headers,
+    request_id::RequestId,
+    suggestion::{Correction, Suggestion},
+};
 
-/// A cause of refusal.
+/// The cause of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     WorkspaceMissing,
@@ -26,31 +28,31 @@ pub(crate) enum Refusal {
     ProviderUnknown,
     PathNotAllowed,
     BrowserNotAllowed,
-    /// It may be a browser's: nothing says that it is not. The same code, and another way out.
-    PageNotRuledOut,
+    /// The request may come from a browser. Same code as above, another remedy.
+    BrowserNotExcluded,
     HostNotAllowed,
     PeerNotAllowed,
-    /// What is wrong with the request, to follow "The request".
+    /// What is wrong with the request; continues "The request …".
     RequestMalformed(&'static str),
     HeadTooLarge,
     UpstreamUnreachable(Sent),
     UpstreamTls,
     UpstreamTimeout(Wait),
     Draining,
-    /// There is no place for the request, or for the connection that it needs.
+    /// A limit on requests or upstream connections is reached.
     Overloaded,
-    /// The resolver's: workspace, credential, label, environment, store.
+    /// Refused by the resolver: workspace, credential, label, environment or store.
     Credential(credentials::Refusal),
 }
 
-/// What took an upstream too long.
+/// Which deadline passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
     Connection,
     FirstByte,
 }
 
-/// Whether a provider may have acted on a request that it did not answer.
+/// Whether the provider may have acted on a request without a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sent {
     No,
@@ -63,41 +65,41 @@ impl From<credentials::Refusal> for Refusal {
     }
 }
 
-/// What is known of a refused request, to say it in its own words. A workspace is here only if one could be called so:
-/// what else stands in its place may be anything, a key that was pasted there too.
+/// What the message of a refusal may use. `workspace` is set only if the text can be a workspace
+/// id: anything else in its place may be a key that was pasted there.
 #[derive(Default)]
-pub(crate) struct About<'a> {
+pub(crate) struct RefusalContext<'a> {
     pub(crate) workspace: Option<&'a str>,
     pub(crate) provider: Option<&'a Provider>,
     pub(crate) label: Option<&'a str>,
-    /// The egress proxy that the provider is reached through, as `host:port`.
+    /// The egress proxy on the provider's route, as `host:port`.
     pub(crate) proxy: Option<&'a str>,
-    /// The environment that was asked for, or that the listener is pinned to.
+    /// The environment that the request asks for, or that the listener is pinned to.
     pub(crate) environment: Option<credentials::Environment>,
     pub(crate) shape: Option<ErrorShape>,
-    pub(crate) asked: Option<Shown<'a>>,
-    pub(crate) near: Option<Near<'a>>,
+    pub(crate) target: Option<SanitizedTarget<'a>>,
+    pub(crate) suggestion: Option<Suggestion<'a>>,
 }
 
-/// What of a request's target may be shown: never its query.
-pub(crate) struct Shown<'a> {
+/// The parts of a request's target that a refusal may repeat; never its query.
+pub(crate) struct SanitizedTarget<'a> {
     pub(crate) method: &'a str,
-    /// After the provider, or all of it where that names none.
+    /// The path after the provider, or the whole path if it names none.
     pub(crate) path: String,
     pub(crate) host: Option<&'a str>,
-    /// What base URLs for this listener begin with: `http://localhost:7380`.
+    /// The address that base URLs for this listener begin with: `http://localhost:7380`.
     pub(crate) address: String,
-    /// What follows it: `/w/acme` where the path names a workspace, or has to.
+    /// The next part of the base URL: `/w/acme` if the path names a workspace or must name one.
     pub(crate) workspace: String,
 }
 
-impl Shown<'_> {
-    /// Method and path.
+impl SanitizedTarget<'_> {
+    /// Method and path, for messages.
     pub(crate) fn request(&self) -> String {
         format!("{} {}", self.method, self.path)
     }
 
-    /// The base URL that leads to what was meant.
+    /// The base URL that the correction leads to.
     fn base_url(&self, correction: &Correction<'_>) -> String {
         let workspace = match &correction.workspace {
             Some(workspace) => &format!("/w/{workspace}"),
@@ -111,7 +113,7 @@ impl Shown<'_> {
 }
 
 impl Refusal {
-    /// The stable code, as in the body, the metrics and the log.
+    /// The stable code, used in the body, the metrics and the log.
     pub(crate) fn code(self) -> &'static str {
         self.row().0
     }
@@ -127,7 +129,7 @@ impl Refusal {
             Self::WorkspaceNotAllowed => ("workspace_not_allowed", StatusCode::FORBIDDEN),
             Self::ProviderUnknown => ("provider_unknown", StatusCode::BAD_REQUEST),
             Self::PathNotAllowed => ("path_not_allowed", StatusCode::FORBIDDEN),
-            Self::BrowserNotAllowed | Self::PageNotRuledOut => {
+            Self::BrowserNotAllowed | Self::BrowserNotExcluded => {
                 ("browser_not_allowed", StatusCode::FORBIDDEN)
             }
             Self::HostNotAllowed => ("host_not_allowed", StatusCode::FORBIDDEN),
@@ -144,7 +146,7 @@ impl Refusal {
             Self::Overloaded => ("overloaded", StatusCode::SERVICE_UNAVAILABLE),
             Self::Credential(refusal) => {
                 let status = match refusal {
-                    // 404 is read as "no such model" by Claude Code, Gemini CLI and LangChain.
+                    // Claude Code, Gemini CLI and LangChain read 404 as "no such model".
                     C::WorkspaceUnknown | C::LabelUnknown => StatusCode::BAD_REQUEST,
                     C::EnvironmentNotAllowed => StatusCode::FORBIDDEN,
                     C::CredentialMissing
@@ -181,8 +183,8 @@ impl Refusal {
             .map(Self::code)
     }
 
-    /// A retry of the same request can succeed without anybody acting, and nothing is paid twice for it: what may have
-    /// reached the provider is for a person to send again.
+    /// Whether the same request can succeed later without anybody acting, and without being charged
+    /// twice. If it may have reached the provider, a person must decide.
     fn retry_can_help(self) -> bool {
         matches!(
             self,
@@ -196,31 +198,31 @@ impl Refusal {
         )
     }
 
-    /// What it says to a person: what is wrong, and what to do about it.
-    pub(crate) fn message(self, about: &About<'_>) -> String {
-        words::message(self, about)
+    /// The message for a person: what is wrong and what to do about it.
+    pub(crate) fn message(self, context: &RefusalContext<'_>) -> String {
+        messages::message(self, context)
     }
 
-    /// The refusal as the provider itself would put it.
+    /// The response to the client, in the provider's own error shape.
     pub(crate) fn respond(
         self,
         links: Option<&str>,
         request_id: RequestId,
-        about: &About<'_>,
+        context: &RefusalContext<'_>,
     ) -> Response<Vec<u8>> {
-        let shape = about
+        let shape = context
             .shape
-            .or(about.provider.map(|provider| provider.error));
+            .or(context.provider.map(|provider| provider.error));
         let shape = shape.unwrap_or(ErrorShape::OpenAi);
         let body = shape::body(
             shape,
             &shape::Report {
                 status: self.status(),
                 code: self.code(),
-                message: &self.message(about),
-                remediation: &words::remediation(self, links, about),
+                message: &self.message(context),
+                remediation: &messages::remediation(self, links, context),
                 request_id: request_id.as_str(),
-                asked: about.asked.as_ref(),
+                target: context.target.as_ref(),
             },
         );
         let mut response = Response::new(body);
@@ -236,10 +238,10 @@ impl Refusal {
             HeaderValue::from_static("application/json"),
         );
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        // Read by the OpenAI and Anthropic SDKs before they look at the status.
+        // The OpenAI and Anthropic SDKs read this before they look at the status.
         headers.insert("x-should-retry", flag(self.retry_can_help()));
         if let Ok(id) = HeaderValue::from_str(request_id.as_str()) {
-            headers.insert(names::REQUEST_ID, id.clone());
+            headers.insert(headers::REQUEST_ID, id.clone());
             headers.insert(shape::request_id_header(shape), id);
         }
         if shape == ErrorShape::Bedrock {
@@ -250,7 +252,7 @@ impl Refusal {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if matches!(self, Self::RequestMalformed(_)) {
-            // What follows on this connection cannot be trusted to be a request.
+            // The bytes after a malformed request may not be a request.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
     }

@@ -1,14 +1,26 @@
-//! Names one request in the response, the log, the run record and the audit.
+//! The id of a request: in the response, the log, the run record and the audit log.
 
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
 
-/// `req_` and 24 hex digits: unique across processes by a random prefix, within
-/// one by a counter. Not a secret and not unguessable.
+/// `req_` and 24 hex digits. A random prefix makes it unique across processes, a counter within
+/// one. It is neither secret nor hard to guess.
 ///
-/// Kept as text, since each request writes it several times.
+/// Stored as text, because each request writes it several times.
 #[derive(Clone, Copy)]
 pub(crate) struct RequestId([u8; LENGTH]);
+
+/// When a request's head arrived, and the id that it was given.
+#[derive(Clone, Copy)]
+pub(crate) struct Arrival {
+    pub(crate) request_id: RequestId,
+    pub(crate) at: Instant,
+}
 
 impl RequestId {
     pub(crate) fn next() -> Self {
@@ -33,7 +45,7 @@ impl RequestId {
     }
 }
 
-/// The lowest digits of `number`, as many as there is room for.
+/// Writes the lowest hex digits of `number`, as many as fit.
 fn write_hex(mut number: u64, digits: &mut [u8]) {
     for digit in digits.iter_mut().rev() {
         *digit = b"0123456789abcdef"[(number % 16) as usize];
@@ -55,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_are_alike() {
+    fn no_two_ids_are_equal() {
         assert_ne!(RequestId::next().as_str(), RequestId::next().as_str());
     }
 }

@@ -1,15 +1,17 @@
-//! Reads the request's target: which workspace, which provider, which path there.
+//! Parses the request's target: workspace, provider, and path at the provider.
 //!
-//! A path is normalised once; what was decided on is what is forwarded. Nothing is
-//! resolved or repaired that two servers could read differently: it is refused.
-//! Runs once for each request and allocates only where a path has escapes.
+//! A path is normalised once, and what was checked is forwarded. Anything that two servers could
+//! read differently is refused instead of repaired. Runs once for each request; allocates only if a
+//! path has escapes.
 
-use crate::refusal::Refusal;
-use http::Method;
-use keyside_config::{Provider, Route};
 use std::borrow::Cow;
 
-/// A target, split: `/{provider}{rest}` or `/w/{workspace}/{provider}{rest}`.
+use http::Method;
+use keyside_config::{Provider, Route};
+
+use crate::refusal::Refusal;
+
+/// A parsed target: `/{provider}{rest}` or `/w/{workspace}/{provider}{rest}`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Target<'a> {
     pub(crate) workspace: Option<&'a str>,
@@ -18,37 +20,39 @@ pub(crate) struct Target<'a> {
     pub(crate) rest: &'a str,
 }
 
-/// A path with one reading only. Escaped slashes stay, for identifiers that hold slashes (`PathPattern` says where): the
-/// path has one reading with them, and another for those who undo them, which climbs nowhere either.
+/// Returns the path if all servers read it alike. Escaped slashes are kept, for identifiers that
+/// contain slashes (`PathPattern` says where); the path must then be unambiguous both with them and
+/// with them decoded, so that neither reading climbs up.
 pub(crate) fn normalise(path: &str) -> Result<Cow<'_, str>, Refusal> {
     let path = unescape_unreserved(path)?;
     let undone = path
         .contains(ESCAPED_SLASH)
         .then(|| path.replace(ESCAPED_SLASH, "/"));
-    let is_plain = has_one_reading(path.as_bytes())
-        && undone.is_none_or(|undone| !undone.ends_with('/') && has_one_reading(undone.as_bytes()));
+    let is_plain = is_unambiguous(path.as_bytes())
+        && undone.is_none_or(|undone| !undone.ends_with('/') && is_unambiguous(undone.as_bytes()));
     match is_plain {
         true => Ok(path),
         false => Err(Refusal::PathNotAllowed),
     }
 }
 
-/// No empty, `.` or `..` segment, nothing but visible ASCII, and none of what some
-/// servers take for a separator.
-fn has_one_reading(path: &[u8]) -> bool {
+/// No empty, `.` or `..` segment, visible ASCII only, and no character that some servers treat as a
+/// separator.
+fn is_unambiguous(path: &[u8]) -> bool {
     let plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b';');
     let clear = |segment: &[u8]| !matches!(segment, b"." | b"..") && segment.iter().all(plain);
     let Some(segments) = path.strip_prefix(b"/") else {
         return false;
     };
     let mut segments = segments.split(|byte| *byte == b'/');
-    // A path may end with a slash, and only there a segment may be empty.
+    // Only the last segment may be empty: a path may end with a slash.
     segments.next_back().is_some_and(clear)
         && segments.all(|segment| !segment.is_empty() && clear(segment))
 }
 
-/// The route that allows this, and the path that is forwarded: the asked one, or where only that is a route the one with
-/// its colons unescaped, as some clients escape that of `models/x:generateContent`; below what the route says.
+/// The route that allows this request, and the path to forward. If only the path with its colons
+/// decoded is a route, that one is forwarded: some clients escape the colon of
+/// `models/x:generateContent`. The route's own upstream prefix is added.
 pub(crate) fn find<'a>(
     provider: &'a Provider,
     method: &Method,
@@ -64,7 +68,8 @@ pub(crate) fn find<'a>(
     Some((route, route.upstream_path(&plain)))
 }
 
-/// Splits a normalised path. `None` where it names neither workspace nor provider; a provider that is not named is empty.
+/// Splits a normalised path. `None` if it names neither workspace nor provider; the provider is
+/// empty if only the workspace is named.
 pub(crate) fn split(path: &str) -> Option<Target<'_>> {
     let (first, rest) = segment(path)?;
     let (workspace, provider, rest) = match first {
@@ -89,9 +94,8 @@ fn segment(path: &str) -> Option<(&str, &str)> {
     (!segment.is_empty()).then_some((segment, rest))
 }
 
-/// Undoes escapes of unreserved characters, which mean the same either way (RFC
-/// 3986 section 6.2.2.2). Escapes that a server could take for structure, or that
-/// no path needs, are refused.
+/// Decodes escapes of unreserved characters, which mean the same either way (RFC 3986 section
+/// 6.2.2.2). Refuses escapes that a server could take for structure, or that no path needs.
 fn unescape_unreserved(path: &str) -> Result<Cow<'_, str>, Refusal> {
     if memchr::memchr(b'%', path.as_bytes()).is_none() {
         return Ok(Cow::Borrowed(path));

@@ -1,13 +1,13 @@
-//! Redacts a credential's secrets where an upstream echoes them, plain or escaped ([`forms`]).
+//! Redacts a credential's secrets if an upstream echoes them, plain or escaped ([`forms`]).
 //!
-//! A mask has as many bytes as what it covers, so that a body keeps its `Content-Length` and a WebSocket frame its size.
-//! Runs once for every chunk of a response; costs one search for what escapes begin with and one for each secret. Without
-//! a match nothing is copied but what a chunk ends with that may become one.
+//! A mask is as long as the text it covers, so that a body keeps its `Content-Length` and a
+//! WebSocket frame its size. Runs once for each chunk of a response. Costs one search for the first
+//! byte of escapes and one for each secret. Without a match nothing is copied except the end of a
+//! chunk that may be the beginning of a secret.
 
 mod forms;
 mod needles;
 
-use crate::hop::retain;
 use bytes::{Buf, Bytes, BytesMut};
 use forms::Case;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -15,17 +15,20 @@ use keyside_credentials::Secret;
 use needles::{Extent, Found, Needles};
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::hop::retain;
+
 /// Redacts the secrets of one credential from one response.
 pub(crate) struct Scrub {
     needles: Needles,
-    /// What the stream ended with, if that is the beginning of a secret: the next chunk tells whether it is one.
+    /// The end of the stream if it may be the beginning of a secret; the next chunk decides.
     held: Zeroizing<Vec<u8>>,
-    /// How much of that the client has already.
+    /// How many of the held bytes the client has already received.
     released: usize,
 }
 
 impl Scrub {
-    /// For the answer to a request that carried `secret`. Its provider may know `others` too, from before.
+    /// For the response to a request that carried `secret`. The provider may also know `others`,
+    /// the credential's earlier secrets.
     pub(crate) fn new(secret: Secret, others: Vec<Secret>) -> Self {
         Self {
             needles: Needles::new(std::iter::once(secret).chain(others)),
@@ -34,12 +37,13 @@ impl Scrub {
         }
     }
 
-    /// What may go on to the client now. Can be empty: all of a chunk may have to wait for the next one.
+    /// Redacts a chunk and returns the bytes that may be sent to the client now. Can be empty, if
+    /// all of the chunk must wait for the next one.
     pub(crate) fn push(&mut self, mut chunk: Bytes) -> Bytes {
         if self.held.is_empty() {
-            match self.needles.first(&chunk, Case::Exact, Extent::SoFar) {
+            match self.needles.first(&chunk, Case::Exact, Extent::Partial) {
                 None => return chunk,
-                Some((start, Found::Open)) => {
+                Some((start, Found::Incomplete)) => {
                     self.hold(&chunk.split_off(start));
                     return chunk;
                 }
@@ -49,7 +53,7 @@ impl Scrub {
         let mut joined = BytesMut::with_capacity(self.held.len() + chunk.len());
         joined.extend_from_slice(&self.held);
         joined.extend_from_slice(&chunk);
-        let end = self.needles.mask(&mut joined, Case::Exact, Extent::SoFar);
+        let end = self.needles.mask(&mut joined, Case::Exact, Extent::Partial);
         let released = std::mem::take(&mut self.released);
         self.hold(&joined[end..]);
         self.released = released.saturating_sub(end);
@@ -59,48 +63,50 @@ impl Scrub {
         joined.freeze()
     }
 
-    /// What was held back when the stream ended: it was not a secret.
+    /// The held bytes at the end of the stream: they were not a secret.
     pub(crate) fn finish(&mut self) -> Option<Bytes> {
         let mut held = std::mem::take(&mut self.held);
         let released = std::mem::take(&mut self.released);
-        self.needles.mask(&mut held, Case::Exact, Extent::Whole);
+        self.needles.mask(&mut held, Case::Exact, Extent::Complete);
         let rest = &held[released..];
         (!rest.is_empty()).then(|| Bytes::copy_from_slice(rest))
     }
 
-    /// What is held back, for a client that must not wait for the rest of it: masked, unless it is so little that it tells
-    /// nothing. The search goes on as if it were still held.
+    /// The held bytes, for a client that must not wait for the rest. They are masked, unless they
+    /// are too few to reveal anything. The search continues as if they were still held.
     pub(crate) fn release(&mut self) -> Bytes {
         let mut bytes = BytesMut::from(&self.held[self.released..]);
-        if self.held.len() >= TELLING {
+        if self.held.len() >= MIN_MASKED {
             bytes.fill(b'*');
         }
         self.released = self.held.len();
         bytes.freeze()
     }
 
-    /// How many bytes the client has yet to get of what was pushed.
+    /// How many of the pushed bytes the client has not received yet.
     pub(crate) fn withheld(&self) -> usize {
         self.held.len() - self.released
     }
 
-    /// Whether something is held back.
+    /// Whether bytes are held back.
     pub(crate) fn holds(&self) -> bool {
         self.withheld() > 0
     }
 
-    /// Masks secrets in a text that is no part of the stream.
+    /// Masks secrets in a text that is not part of the stream.
     pub(crate) fn mask(&self, text: &mut [u8]) {
-        self.needles.mask(text, Case::Exact, Extent::Whole);
+        self.needles.mask(text, Case::Exact, Extent::Complete);
     }
 
-    /// Masks secrets in header values, and drops headers that have one in their name, trailers included.
+    /// Masks secrets in header values and removes headers whose name contains one. Used for
+    /// trailers too.
     pub(crate) fn headers(&self, headers: &mut HeaderMap) {
         retain(headers, |name| !self.is_named_by(name));
         for value in headers.values_mut() {
             if self.is_in(value.as_bytes()) {
                 let mut bytes = value.as_bytes().to_vec();
-                self.needles.mask(&mut bytes, Case::Ignored, Extent::Whole);
+                self.needles
+                    .mask(&mut bytes, Case::Ignored, Extent::Complete);
                 *value = HeaderValue::from_maybe_shared(Bytes::from(bytes))
                     .unwrap_or(HeaderValue::from_static("*"));
             }
@@ -112,23 +118,23 @@ impl Scrub {
     }
 
     fn is_in(&self, field: &[u8]) -> bool {
-        // Nearly every field is shorter than a secret.
+        // Skips nearly every field, since most are shorter than a secret.
         self.needles.fit_in(field.len())
             && self
                 .needles
-                .first(field, Case::Ignored, Extent::Whole)
+                .first(field, Case::Ignored, Extent::Complete)
                 .is_some()
     }
 
     fn hold(&mut self, beginning: &[u8]) {
-        // In a buffer of its own size: one that grew would leave what it held behind, unwiped.
+        // Allocated at its exact size: a buffer that grows would leave an unwiped copy behind.
         self.held = Zeroizing::new(beginning.to_vec());
     }
 }
 
-/// From how many bytes on the beginning of a secret is masked rather than passed on. Every key of a provider's begins with
-/// the same few.
-const TELLING: usize = 4;
+/// The beginning of a secret is masked from this many bytes on. All keys of a provider share the
+/// first few.
+const MIN_MASKED: usize = 4;
 
 #[cfg(test)]
 mod tests;

@@ -1,17 +1,17 @@
-//! Finding a needle in a stream of chunks, also where it spans two of them.
+//! Finds a needle in a stream of chunks, also if it spans two of them.
 //!
-//! The state between chunks is one number: how many bytes of the needle the
-//! stream ended with. They need no buffer, since they are the needle's own.
+//! The state between chunks is one number: how many bytes of the needle the stream ended with.
+//! Those bytes need no buffer, because they are the needle's own.
 
 use memchr::{memchr, memchr_iter};
 
-/// How many bytes at the end of `haystack` are a beginning of `needle`, and
-/// could so become the needle with the next chunk. Less than the whole needle.
+/// How many bytes at the end of `haystack` are a prefix of `needle`, which the next chunk could
+/// complete. Always less than the whole needle.
 pub(crate) fn partial_at_end(haystack: &[u8], needle: &[u8]) -> usize {
     let (Some(&first), Some(&last)) = (needle.first(), haystack.last()) else {
         return 0;
     };
-    // Most chunks end in a line feed or a brace, which no key has in it.
+    // Most chunks end in a line feed or a brace, which no key contains.
     if memchr(last, &needle[..needle.len() - 1]).is_none() {
         return 0;
     }
@@ -22,14 +22,15 @@ pub(crate) fn partial_at_end(haystack: &[u8], needle: &[u8]) -> usize {
         .map_or(0, <[u8]>::len)
 }
 
-/// Finds one needle again and again without keeping a copy of it: by the place of
-/// the byte in it that text has least of.
+/// Finds one needle repeatedly without keeping a copy of it: by the position of its byte that is
+/// rarest in text.
 #[derive(Clone, Copy)]
 pub(crate) struct Anchor(usize);
 
 impl Anchor {
-    /// Looks at the needle once, for a letter that is rare in words and in JSON. Nearly every key has one; failing that, a
-    /// capital is rarer than a digit, and either rarer than what else keys are made of.
+    /// Chooses the byte: a letter that is rare in words and in JSON, which nearly every key has.
+    /// Failing that a capital, which is rarer than a digit, and then a digit, which is rarer than
+    /// the other characters of keys.
     pub(crate) fn of(needle: &[u8]) -> Self {
         let rare = needle.iter().position(|byte| {
             let letter = byte.to_ascii_lowercase();
@@ -40,7 +41,8 @@ impl Anchor {
         Self(rare.or_else(capital).or_else(digit).unwrap_or(0))
     }
 
-    /// Where `needle`, the one this was made of, first stands in `haystack`.
+    /// Where `needle` first occurs in `haystack`. It must be the needle that this anchor was
+    /// created for.
     pub(crate) fn find(self, haystack: &[u8], needle: &[u8]) -> Option<usize> {
         let starts =
             memchr_iter(*needle.get(self.0)?, haystack).filter_map(|at| at.checked_sub(self.0));
@@ -55,7 +57,7 @@ mod tests {
     use super::{Anchor, partial_at_end};
 
     #[test]
-    fn the_longest_beginning_of_the_needle_counts() {
+    fn the_longest_prefix_of_the_needle_counts() {
         for (haystack, needle, expected) in [
             ("", "abc", 0),
             ("xyz", "abc", 0),

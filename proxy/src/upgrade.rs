@@ -1,91 +1,101 @@
-//! WebSocket handshakes pass through; then bytes pass, both ways.
+//! Forwards WebSocket handshakes, then carries bytes both ways.
 //!
-//! What comes from the upstream is read frame by frame, redacted and metered. An upstream that agrees to an extension which
-//! it was not offered is refused, and one that sends a frame which no server may send is cut off: neither could be read.
-//! With `accept_encoding = "pass"` an extension may be offered; what it compresses passes unread.
+//! Bytes from the upstream are parsed frame by frame, redacted and metered. An upstream that
+//! accepts an extension it was not offered is refused, and one that sends a frame which no server
+//! may send is disconnected: the frames could not be parsed. With `accept_encoding = "pass"` an
+//! extension may be offered; compressed messages then pass unchecked.
 
 mod offer;
 mod redaction;
 
-pub(crate) use offer::Offer;
+use std::{
+    io,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
-use crate::hop::lists;
-use crate::relay::{Wire, relayed};
-use crate::websocket::Frames;
 use bytes::{Bytes, BytesMut};
-use http::request::Parts;
-use http::{HeaderValue, Method, Response, Version, header};
-use hyper::body::Incoming;
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use http::{HeaderValue, Method, Response, Version, header, request::Parts};
+use hyper::{
+    body::Incoming,
+    upgrade::{OnUpgrade, Upgraded},
+};
 use hyper_util::rt::TokioIo;
+pub(crate) use offer::Offer;
 use redaction::Redaction;
-use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf},
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    hop::list_contains,
+    relay::{ResponsePipeline, client_headers},
+    websocket::Frames,
+};
 
 type Side = TokioIo<Upgraded>;
 
-/// Whether the client asks for a WebSocket (RFC 6455 section 4.1).
+/// Whether the client requests a WebSocket (RFC 6455 section 4.1).
 pub(crate) fn is_websocket(head: &Parts) -> bool {
     head.method == Method::GET
         && head.version == Version::HTTP_11
-        && lists(&head.headers, &header::CONNECTION, "upgrade")
-        && lists(&head.headers, &header::UPGRADE, "websocket")
+        && list_contains(&head.headers, &header::CONNECTION, "upgrade")
+        && list_contains(&head.headers, &header::UPGRADE, "websocket")
 }
 
 /// Answers the handshake and carries bytes until one side ends.
 pub(crate) fn tunnel(
     client: OnUpgrade,
     mut answer: Response<Incoming>,
-    wire: Wire,
-    silence: Duration,
+    pipeline: ResponsePipeline,
+    stream_idle: Duration,
 ) -> Response<()> {
     let upstream = hyper::upgrade::on(&mut answer);
     let (mut head, _) = answer.into_parts();
     let frames = Frames::new(offer::has_extensions(&head.headers));
-    head.headers = relayed(head.headers, &wire);
+    head.headers = client_headers(head.headers, &pipeline);
     head.headers
         .insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     head.headers
         .insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     head.extensions = http::Extensions::new();
     head.version = Version::HTTP_11;
-    wire.exchange.busy.becomes_tunnel();
-    tokio::spawn(carry(client, upstream, frames, wire, silence));
+    pipeline.record.in_flight.becomes_tunnel();
+    tokio::spawn(run_tunnel(client, upstream, frames, pipeline, stream_idle));
     Response::from_parts(head, ())
 }
 
-async fn carry(
+async fn run_tunnel(
     client: OnUpgrade,
     upstream: OnUpgrade,
     frames: Frames,
-    mut wire: Wire,
-    silence: Duration,
+    mut pipeline: ResponsePipeline,
+    stream_idle: Duration,
 ) {
     let (Ok(client), Ok(upstream)) = tokio::join!(client, upstream) else {
         return;
     };
     let (from_client, to_client) = tokio::io::split(TokioIo::new(client));
     let (from_upstream, to_upstream) = tokio::io::split(TokioIo::new(upstream));
-    let cut = wire.exchange.grant.cut();
-    let last = LastByte::now();
+    let cut = pipeline.record.grant.cut();
+    let last = LastActivity::now();
     let ended = tokio::select! {
-        () = cut => return wire.exchange.revoked(),
+        () = cut => return pipeline.record.revoked(),
         ended = copy(from_client, to_upstream, &last) => ended,
-        ended = copy_redacted(from_upstream, to_client, frames, &mut wire, &last) => ended,
-        () = last.is_older_than(silence) => Err(io::ErrorKind::TimedOut.into()),
+        ended = copy_redacted(from_upstream, to_client, frames, &mut pipeline, &last) => ended,
+        () = last.is_older_than(stream_idle) => Err(io::ErrorKind::TimedOut.into()),
     };
     match ended {
-        Ok(()) => wire.exchange.completed(),
+        Ok(()) => pipeline.record.completed(),
         Err(error) => {
             if error.kind() == io::ErrorKind::InvalidData {
-                let request_id = wire.exchange.request_id.as_str();
-                tracing::warn!(request_id, %error, "a WebSocket was cut off for what its upstream sent");
+                let request_id = pipeline.record.request_id.as_str();
+                tracing::warn!(request_id, %error, "a WebSocket was closed because its upstream \
+                    sent invalid data");
             }
-            wire.exchange.aborted();
+            pipeline.record.aborted();
         }
     }
 }
@@ -93,9 +103,9 @@ async fn carry(
 async fn copy(
     mut from: ReadHalf<Side>,
     mut to: WriteHalf<Side>,
-    last: &LastByte,
+    last: &LastActivity,
 ) -> io::Result<()> {
-    let mut buffer = BytesMut::with_capacity(PIECE);
+    let mut buffer = BytesMut::with_capacity(READ_SIZE);
     while let Some(piece) = read(&mut from, &mut buffer, last).await? {
         to.write_all(&piece).await?;
         to.flush().await?;
@@ -107,23 +117,23 @@ async fn copy_redacted(
     mut from: ReadHalf<Side>,
     mut to: WriteHalf<Side>,
     mut frames: Frames,
-    wire: &mut Wire,
-    last: &LastByte,
+    pipeline: &mut ResponsePipeline,
+    last: &LastActivity,
 ) -> io::Result<()> {
-    let mut buffer = BytesMut::with_capacity(PIECE);
+    let mut buffer = BytesMut::with_capacity(READ_SIZE);
     let mut redaction = Redaction::new();
     while let Some(piece) = read(&mut from, &mut buffer, last).await? {
-        let read = redact(&piece, &mut frames, &mut redaction, wire);
+        let read = redact(&piece, &mut frames, &mut redaction, pipeline);
         let passed = redaction.take();
         let write = async {
             to.write_all(&passed).await?;
             to.flush().await
         };
-        last.while_client_takes(write).await?;
-        // What came before a frame that cannot be read is with the client.
+        last.while_client_reads(write).await?;
+        // Checked only now: the bytes before a bad frame have been sent to the client.
         read?;
     }
-    redaction.finish(&mut wire.scrub);
+    redaction.finish(&mut pipeline.scrub);
     to.write_all(&redaction.take()).await?;
     to.shutdown().await
 }
@@ -132,11 +142,11 @@ fn redact(
     piece: &Bytes,
     frames: &mut Frames,
     redaction: &mut Redaction,
-    wire: &mut Wire,
+    pipeline: &mut ResponsePipeline,
 ) -> io::Result<()> {
-    wire.exchange.piece();
-    wire.meter.push(piece);
-    let scrub = &mut wire.scrub;
+    pipeline.record.chunk_received();
+    pipeline.meter.push(piece);
+    let scrub = &mut pipeline.scrub;
     let read = frames.push(piece, |part| redaction.part(part, piece, scrub));
     read.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
@@ -144,48 +154,48 @@ fn redact(
 async fn read(
     from: &mut ReadHalf<Side>,
     buffer: &mut BytesMut,
-    last: &LastByte,
+    last: &LastActivity,
 ) -> io::Result<Option<Bytes>> {
-    buffer.reserve(PIECE);
+    buffer.reserve(READ_SIZE);
     let read = from.read_buf(buffer).await?;
-    last.came();
+    last.touch();
     Ok((read > 0).then(|| buffer.split().freeze()))
 }
 
-/// When the last byte came, from whichever side: one that only listens is still there.
-struct LastByte {
-    came: watch::Sender<Instant>,
-    /// The client has yet to take what came. Meanwhile nothing is read from the upstream, which is no silence of either:
-    /// the client's socket has a deadline of its own.
-    client_takes: AtomicBool,
+/// When the last byte arrived from either side: a client that only listens is not idle.
+struct LastActivity {
+    at: watch::Sender<Instant>,
+    /// A write to the client is pending. Meanwhile nothing is read from the upstream, which must
+    /// not count as idle; the client's socket has its own write deadline.
+    client_blocks: AtomicBool,
 }
 
-impl LastByte {
+impl LastActivity {
     fn now() -> Self {
         Self {
-            came: watch::Sender::new(Instant::now()),
-            client_takes: AtomicBool::new(false),
+            at: watch::Sender::new(Instant::now()),
+            client_blocks: AtomicBool::new(false),
         }
     }
 
-    fn came(&self) {
-        self.came.send_replace(Instant::now());
+    fn touch(&self) {
+        self.at.send_replace(Instant::now());
     }
 
-    async fn while_client_takes<T>(&self, write: impl Future<Output = T>) -> T {
-        self.client_takes.store(true, Ordering::Release);
+    async fn while_client_reads<T>(&self, write: impl Future<Output = T>) -> T {
+        self.client_blocks.store(true, Ordering::Release);
         let written = write.await;
-        self.came();
-        self.client_takes.store(false, Ordering::Release);
+        self.touch();
+        self.client_blocks.store(false, Ordering::Release);
         written
     }
 
-    /// Returns when there was none for so long.
+    /// Returns once neither side has sent a byte for `limit`.
     async fn is_older_than(&self, limit: Duration) {
         loop {
-            let last = match self.client_takes.load(Ordering::Acquire) {
+            let last = match self.client_blocks.load(Ordering::Acquire) {
                 true => Instant::now(),
-                false => *self.came.borrow(),
+                false => *self.at.borrow(),
             };
             if last.elapsed() >= limit {
                 return;
@@ -196,4 +206,4 @@ impl LastByte {
 }
 
 /// Bytes read at once from either side.
-const PIECE: usize = 8 * 1024;
+const READ_SIZE: usize = 8 * 1024;

@@ -1,102 +1,115 @@
-//! Carries a request to its provider: kept connections, verified TLS, no redirect
-//! followed, nothing sent again that a provider may have acted on ([`resend`]).
+//! Sends a request to its provider: over a pooled connection with verified TLS, following no
+//! redirect, and resending nothing that the provider may have acted on ([`resend`]).
 //!
-//! Where it goes was decided before: this module only gets there, or says in which
-//! of four ways it did not.
+//! The destination was decided before. This module returns the response's head, or one of four
+//! refusals.
 
 mod address;
 mod contradiction;
 mod dial;
 mod egress_proxy;
 mod pool;
+mod reachability;
 mod resend;
 mod socket;
 mod tcp;
-mod trial;
 
-use crate::head_limits::HeadLimits;
-use crate::hop;
-use crate::inbound::{Inbound, InboundError};
-use crate::quota::{Quota, Share};
-use crate::refusal::{Refusal, Sent, Wait};
-pub(crate) use address::Reach;
+use std::{
+    error::Error as StdError,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+pub(crate) use address::AddressPolicy;
 use dial::ConnectError;
 pub(crate) use dial::Dialer;
 pub use egress_proxy::CredentialsError;
 pub(crate) use egress_proxy::{EgressProxy, EgressRoute, ProxyCredentials};
-use http::uri::{self, Authority, PathAndQuery, Scheme};
-use http::{HeaderValue, Request, Response, Uri, header};
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
+use http::{
+    HeaderValue, Request, Response, Uri, header,
+    uri::{self, Authority, PathAndQuery, Scheme},
+};
+use hyper::{body::Incoming, client::conn::TrySendError};
 use keyside_config::BaseUrl;
 use keyside_credentials::{Grant, WorkspaceId};
-pub(crate) use pool::AllPools;
-pub(crate) use pool::Lease;
+pub(crate) use pool::{AllPools, Lease};
 use pool::{Connection, Pool, Pools, idle_lifetime};
-use resend::{Resend, Resends};
-use std::error::Error as StdError;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+pub(crate) use reachability::check_reachable;
+pub use reachability::{Reachable, Unreachable};
+use resend::{ResendCandidate, ResendState};
 use tokio::time::timeout;
-pub(crate) use trial::reach;
-pub use trial::{Reached, Unreached};
 
-/// One host that requests go to, with the connections to it. One for each listener:
-/// a connection lives on the runtime that opened it.
+use crate::{
+    head_limits::HeadLimits,
+    hop,
+    quota::{Quota, QuotaPermit},
+    refusal::{Refusal, Sent, Wait},
+    request_body::{RequestBody, RequestBodyError},
+};
+
+/// One host and the connections to it. Each listener has its own, because a connection lives on the
+/// runtime that opened it.
 pub(crate) struct Upstream {
     base: BaseUrl,
     route: EgressRoute,
     authority: Authority,
-    /// The same, as HTTP/1.1 wants it.
+    /// The authority as the `Host` header of HTTP/1.1.
     host: HeaderValue,
     dialer: Arc<Dialer>,
     pools: Arc<Pools>,
-    places: Places,
+    quotas: ConnectionQuotas,
 }
 
-/// How many connections there may be: over all upstreams, and to this one. Over all listeners.
+/// Limits on upstream connections, over all listeners.
 #[derive(Clone)]
-pub(crate) struct Places {
-    pub(crate) all: Arc<Quota>,
-    pub(crate) here: Arc<Quota>,
-    /// Where idle connections are, which take places too.
+pub(crate) struct ConnectionQuotas {
+    pub(crate) process_wide: Arc<Quota>,
+    pub(crate) destination: Arc<Quota>,
+    /// The pools of all hosts: an idle connection holds a slot too and can be closed to free it.
     pub(crate) pools: Arc<AllPools>,
-    /// The requests in flight, of which each may have an answer that nobody reads.
+    /// The requests in flight. Each may have a response that its client does not read, see
+    /// [`stream_window`].
     pub(crate) requests: Arc<Quota>,
 }
 
-/// One of them, for as long as its socket is open.
-pub(crate) struct Slot {
-    _shares: Option<(Share, Share)>,
+/// The slot of one connection, held for as long as its socket is open.
+pub(crate) struct ConnectionSlot {
+    _permits: Option<(QuotaPermit, QuotaPermit)>,
 }
 
-impl Slot {
-    /// For a connection that is not for requests, and so takes no place of theirs.
+impl ConnectionSlot {
+    /// For a connection that serves no request and so is not counted.
     fn uncounted() -> Self {
-        Self { _shares: None }
+        Self { _permits: None }
     }
 }
 
-impl Places {
-    fn take(&self, workspace: &WorkspaceId) -> Option<Slot> {
-        let shares = (self.here.take(workspace)?, self.all.take(workspace)?);
-        Some(Slot {
-            _shares: Some(shares),
+impl ConnectionQuotas {
+    fn try_acquire(&self, workspace: &WorkspaceId) -> Option<ConnectionSlot> {
+        let permits = (
+            self.destination.try_acquire(workspace)?,
+            self.process_wide.try_acquire(workspace)?,
+        );
+        Some(ConnectionSlot {
+            _permits: Some(permits),
         })
     }
 }
 
-/// The head of an answer, and the connection that the rest comes over.
-pub(crate) struct Answer {
+/// The head of a response, and a lease on the connection that its body arrives on.
+pub(crate) struct LeasedResponse {
     pub(crate) response: Response<Incoming>,
     pub(crate) lease: Lease,
 }
 
-/// Why there is no answer: what the client is told, and what only the log says.
+/// Why there is no response: the refusal that the client gets, and the cause for the log.
 pub(crate) struct Failure {
     pub(crate) refusal: Refusal,
-    /// The error and what caused it. It holds addresses and certificates' names, never a header.
+    /// The error and its sources. It contains addresses and names from certificates, never a
+    /// header.
     pub(crate) cause: Option<String>,
 }
 
@@ -109,36 +122,41 @@ impl From<Refusal> for Failure {
     }
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Debug, thiserror::Error)]
 enum SendError {
-    #[error("as many upstream connections are open as there may be")]
-    Crowded,
-    #[error("no connection to the upstream")]
-    Connect(#[from] ConnectError),
-    #[error("the exchange with the upstream failed")]
-    Exchange(#[from] hyper::Error),
-    #[error("the head of an answer did not come in time")]
-    TooSlow(Wait),
     #[error(
-        "the head of an answer is larger than `proxy.limits.headers` and `proxy.limits.header_bytes` allow"
+        "the limit on upstream connections is reached; see \
+        `proxy.limits.upstream_connections` and \
+        `proxy.limits.upstream_connections_per_destination`"
+    )]
+    ConnectionLimit,
+    #[error("could not connect to the upstream")]
+    Connect(#[from] ConnectError),
+    #[error("the HTTP exchange with the upstream failed")]
+    Http(#[from] hyper::Error),
+    #[error("the head of the response did not arrive in time")]
+    Timeout(Wait),
+    #[error(
+        "the head of the response is larger than `proxy.limits.headers` and \
+         `proxy.limits.header_bytes` allow"
     )]
     HeadTooLarge,
-    #[error("the answer has a transfer coding that nobody asked for")]
-    Coding,
+    #[error("the response has a transfer coding other than chunked")]
+    TransferCoding,
 }
 
 impl Upstream {
-    /// `None` where the host's name is none that HTTP can carry.
+    /// `None` if HTTP cannot represent the host's name.
     pub(crate) fn new(
         base: BaseUrl,
         route: EgressRoute,
         dialer: Arc<Dialer>,
-        places: Places,
+        quotas: ConnectionQuotas,
     ) -> Option<Self> {
         let authority = base.authority();
         let pools = Arc::default();
-        places.pools.add(&pools);
+        quotas.pools.add(&pools);
         Some(Self {
             host: HeaderValue::from_str(&authority).ok()?,
             authority: authority.parse().ok()?,
@@ -146,7 +164,7 @@ impl Upstream {
             route,
             dialer,
             pools,
-            places,
+            quotas,
         })
     }
 
@@ -155,31 +173,32 @@ impl Upstream {
         self.route.proxy()
     }
 
-    /// What every path begins with.
+    /// The path of the base URL, which every request's path begins with.
     pub(crate) fn prefix(&self) -> &str {
         &self.base.path
     }
 
-    /// Sends the request on a connection of its credential's, and waits for the head of its answer. Its target is a path.
+    /// Sends the request on a connection of its credential and waits for the head of the response.
+    /// The request's target must be a path.
     ///
-    /// It is sent again only where the peer cannot have acted on it ([`resend`]). How long to wait is for the caller to
-    /// say; `sent` tells whether the peer may have got something by then.
+    /// The request is resent only if the peer cannot have acted on it ([`resend`]). The caller
+    /// limits the wait; `sent` then tells whether the peer may have received anything.
     pub(crate) async fn forward(
         &self,
-        request: Request<Inbound>,
+        request: Request<RequestBody>,
         grant: &Grant,
         upgrade: bool,
         sent: &AtomicBool,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<LeasedResponse, Failure> {
         let answered = match upgrade {
-            true => Box::pin(self.send_alone(request, grant.workspace(), sent)).await,
+            true => Box::pin(self.send_dedicated(request, grant.workspace(), sent)).await,
             false => self.send(request, grant, sent).await,
         };
         let answered = answered.and_then(|answer| {
             let headers = answer.response.headers();
-            match self.dialer.heads().hold(headers) {
-                true if hop::is_plainly_chunked(headers) => Ok(answer),
-                true => Err(SendError::Coding),
+            match self.dialer.heads().allow(headers) {
+                true if hop::is_only_chunked(headers) => Ok(answer),
+                true => Err(SendError::TransferCoding),
                 false => Err(SendError::HeadTooLarge),
             }
         });
@@ -188,12 +207,12 @@ impl Upstream {
 
     async fn send(
         &self,
-        mut request: Request<Inbound>,
+        mut request: Request<RequestBody>,
         grant: &Grant,
         sent: &AtomicBool,
-    ) -> Result<Answer, SendError> {
+    ) -> Result<LeasedResponse, SendError> {
         let pool = self.pools.of(grant.credential_id());
-        let mut resends = Resends::default();
+        let mut resends = ResendState::default();
         loop {
             let kept = match resends.wants_new_connection() {
                 true => None,
@@ -201,42 +220,46 @@ impl Upstream {
             };
             let (connection, is_kept) = match kept {
                 Some(kept) => (kept, true),
-                // Boxed, so that opening a connection, which few requests do, takes no room in all of them.
+                // Boxed: few requests open a connection, and the others need no space for its
+                // future.
                 None => Box::pin(self.open(&pool, grant.workspace())).await?,
             };
-            let resend = Resend::of(&request, &connection, is_kept);
+            let resend = ResendCandidate::of(&request, &connection, is_kept);
             sent.store(true, Ordering::Relaxed);
             match self.send_on(&pool, connection, request).await {
                 Ok(answer) => return Ok(answer),
-                // Boxed, as few requests are sent again.
+                // Boxed: few requests are resent.
                 Err(failed) => request = Box::pin(resends.next(failed, resend)).await?,
             }
         }
     }
 
-    /// Sends on a connection of its own, which can become a tunnel.
-    async fn send_alone(
+    /// Sends on a dedicated connection, which can become a tunnel.
+    async fn send_dedicated(
         &self,
-        request: Request<Inbound>,
+        request: Request<RequestBody>,
         workspace: &WorkspaceId,
         sent: &AtomicBool,
-    ) -> Result<Answer, SendError> {
-        let slot = self.slot(workspace).await?;
+    ) -> Result<LeasedResponse, SendError> {
+        let slot = self.acquire_slot(workspace).await?;
         let own = self
             .dialer
-            .dial_alone(&self.base, &self.route, slot)
+            .dial_dedicated(&self.base, &self.route, slot)
             .await?;
         sent.store(true, Ordering::Relaxed);
         let answered = self.send_on(&Arc::default(), own, request).await;
         let answer = answered.map_err(TrySendError::into_error)?;
-        Ok(Answer {
-            lease: Lease::none(),
+        Ok(LeasedResponse {
+            lease: Lease::released(),
             ..answer
         })
     }
 
-    /// A new connection, or (then with true) one that another request has opened meanwhile. Whether they can share one shows when the first
-    /// is open: until then one request opens it, and the others wait for that. Where they can, one is opened at a time.
+    /// Opens a connection. Returns true with it if it is one that another request has opened
+    /// meanwhile.
+    ///
+    /// Whether requests can share a connection is known only once the first is open: until then one
+    /// request opens it and the others wait. If it is HTTP/2, connections are opened one at a time.
     async fn open(
         &self,
         pool: &Arc<Pool>,
@@ -248,10 +271,10 @@ impl Upstream {
             if let Some(kept) = pool.take() {
                 return Ok((kept, true));
             }
-            opening = pool.multiplexes().then_some(waited);
+            opening = pool.is_http2().then_some(waited);
         }
-        let slot = self.slot(workspace).await?;
-        let window = stream_window(self.places.requests.taken());
+        let slot = self.acquire_slot(workspace).await?;
+        let window = stream_window(self.quotas.requests.in_use());
         let shared = (&**pool, window);
         let dialed = self.dialer.dial(&self.base, &self.route, slot, shared);
         let dialed = dialed.await;
@@ -259,54 +282,58 @@ impl Upstream {
         Ok((dialed?, false))
     }
 
-    /// A place for one more connection. Where there is none, one that lies idle makes room; closing it takes a moment.
-    async fn slot(&self, workspace: &WorkspaceId) -> Result<Slot, SendError> {
-        let places = &self.places;
-        if let Some(slot) = places.take(workspace) {
+    /// A slot for one more connection. If none is free, an idle connection is closed, which takes a
+    /// moment.
+    async fn acquire_slot(&self, workspace: &WorkspaceId) -> Result<ConnectionSlot, SendError> {
+        let quotas = &self.quotas;
+        if let Some(slot) = quotas.try_acquire(workspace) {
             return Ok(slot);
         }
-        let given_back = places.all.given_back();
-        let short = |quota: &Quota| quota.is_short_of_one(workspace);
-        let closed = match (short(&places.here), short(&places.all)) {
-            // Closing connections to others would make no place here.
-            (Some(true), _) => self.pools.close_an_idle_one(),
-            (None, Some(true)) => places.pools.close_an_idle_one(),
-            // A workspace that has its share gets no more of it at the cost of others.
+        let released = quotas.process_wide.released();
+        let short = |quota: &Quota| quota.one_release_suffices(workspace);
+        let closed = match (short(&quotas.destination), short(&quotas.process_wide)) {
+            // The limit of this destination is reached, and only closing one of its own connections
+            // helps.
+            (Some(true), _) => self.pools.close_idle(),
+            (None, Some(true)) => quotas.pools.close_idle(),
+            // A workspace that has its share gets no more at the expense of others.
             _ => false,
         };
         if closed {
-            let _ = timeout(CLOSING_TAKES, given_back).await;
+            let _ = timeout(CLOSE_TIMEOUT, released).await;
         }
-        places.take(workspace).ok_or(SendError::Crowded)
+        quotas
+            .try_acquire(workspace)
+            .ok_or(SendError::ConnectionLimit)
     }
 
     async fn send_on(
         &self,
         pool: &Arc<Pool>,
         connection: Connection,
-        mut request: Request<Inbound>,
-    ) -> Result<Answer, TrySendError<Request<Inbound>>> {
-        self.address(&mut request, &connection);
+        mut request: Request<RequestBody>,
+    ) -> Result<LeasedResponse, TrySendError<Request<RequestBody>>> {
+        self.set_target(&mut request, &connection);
         let (response, lease) = match connection {
             Connection::Http1(mut connection) => {
-                connection.heard.nothing_yet();
+                connection.received.clear();
                 let response = connection.sender.try_send_request(request).await?;
                 let lifetime = idle_lifetime(response.headers());
-                let lease = Lease::whole(pool.clone(), connection, lifetime);
+                let lease = Lease::http1(pool.clone(), connection, lifetime);
                 (response, lease)
             }
             Connection::Http2(mut sender, stream) => {
                 let response = sender.try_send_request(request).await?;
                 stream.answered();
-                (response, Lease::part(stream))
+                (response, Lease::http2(stream))
             }
         };
-        Ok(Answer { response, lease })
+        Ok(LeasedResponse { response, lease })
     }
 
-    /// Says where the request goes, in the words of the connection's version. Its target may be a path, or what an
-    /// earlier connection made of it.
-    fn address(&self, request: &mut Request<Inbound>, connection: &Connection) {
+    /// Sets the target as the connection's HTTP version needs it. Until then it is a path, or the
+    /// form that an earlier connection needed.
+    fn set_target(&self, request: &mut Request<RequestBody>, connection: &Connection) {
         let path = request.uri().path_and_query().cloned();
         let path = path.unwrap_or(PathAndQuery::from_static("/"));
         match connection {
@@ -328,71 +355,72 @@ impl Upstream {
     }
 }
 
-/// What one answer on a new HTTP/2 connection may have on the way, in bytes, while so many requests are in flight. What
-/// nobody reads stays with us: so the more there are, the less each may have.
+/// The stream window of a new HTTP/2 connection, in bytes. Responses that no client reads stay in
+/// our memory, so the window shrinks as more requests are in flight.
 fn stream_window(in_flight: usize) -> u32 {
-    let share = UNREAD / u32::try_from(in_flight).unwrap_or(u32::MAX).max(1);
-    share.clamp(SMALLEST_WINDOW, LARGEST_WINDOW)
+    let share = TOTAL_WINDOW / u32::try_from(in_flight).unwrap_or(u32::MAX).max(1);
+    share.clamp(MIN_WINDOW, MAX_WINDOW)
 }
 
-/// For a caller that waits no longer for the head of an answer to a request that was sent, or was not yet.
-pub(crate) fn too_slow(sent: bool) -> Failure {
-    diagnose(&SendError::TooSlow(match sent {
+/// The failure for a caller whose wait for the response's head is over, after the request was sent
+/// or before.
+pub(crate) fn timed_out(sent: bool) -> Failure {
+    diagnose(&SendError::Timeout(match sent {
         true => Wait::FirstByte,
         false => Wait::Connection,
     }))
 }
 
-/// What the client is told, with the details for the line that the log has of the request.
+/// Maps an error to the client's refusal, with the details for the log.
 fn diagnose(error: &SendError) -> Failure {
     let refusal = match error {
-        _ if find::<InboundError>(error).is_some() => {
+        _ if find_cause::<RequestBodyError>(error).is_some() => {
             Refusal::RequestMalformed("has a body that broke off before its end")
         }
-        // No byte of a request is written before the handshake is over. What TLS complains of after it, the key may have
-        // been sent with.
-        SendError::Connect(ConnectError::Tls(_) | ConnectError::TlsThrough { .. })
-            if find::<rustls::Error>(error).is_some() =>
+        // A TLS error while connecting means that nothing was sent, because the request is written
+        // only after the handshake. A later TLS error may follow a key that was already sent.
+        SendError::Connect(ConnectError::Tls(_) | ConnectError::ProxyTls { .. })
+            if find_cause::<rustls::Error>(error).is_some() =>
         {
             Refusal::UpstreamTls
         }
-        SendError::Crowded => Refusal::Overloaded,
-        SendError::Connect(ConnectError::TooSlow(_) | ConnectError::TooSlowThrough(_)) => {
+        SendError::ConnectionLimit => Refusal::Overloaded,
+        SendError::Connect(ConnectError::Timeout(_) | ConnectError::ProxyTimeout(_)) => {
             Refusal::UpstreamTimeout(Wait::Connection)
         }
         SendError::Connect(_) => Refusal::UpstreamUnreachable(Sent::No),
-        SendError::TooSlow(wait) => Refusal::UpstreamTimeout(*wait),
-        SendError::Exchange(_) | SendError::HeadTooLarge | SendError::Coding => {
+        SendError::Timeout(wait) => Refusal::UpstreamTimeout(*wait),
+        SendError::Http(_) | SendError::HeadTooLarge | SendError::TransferCoding => {
             Refusal::UpstreamUnreachable(Sent::Perhaps)
         }
     };
     Failure {
         refusal,
-        cause: Some(story(error)),
+        cause: Some(error_chain(error)),
     }
 }
 
-fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
+fn find_cause<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
     causes(error).find_map(<dyn StdError>::downcast_ref)
 }
 
-/// What the error and its causes say, each once: an `io::Error` says what the error says that it was made from.
-fn story(error: &(dyn StdError + 'static)) -> String {
+/// The messages of the error and its sources. Repeated ones are dropped: an `io::Error` has the
+/// same message as the error it wraps.
+fn error_chain(error: &(dyn StdError + 'static)) -> String {
     let mut said: Vec<String> = causes(error).map(|cause| cause.to_string()).collect();
     said.dedup();
     said.join(": ")
 }
 
-/// The error and what is behind it, outermost first.
+/// The error and its sources, outermost first.
 fn causes<'a>(
     error: &'a (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |error| behind(*error))
+    std::iter::successors(Some(error), |error| source_of(*error))
 }
 
-/// An `io::Error` hides the error it was made from: its `source` is that error's
-/// source.
-fn behind<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+/// An `io::Error` skips the error that it wraps: its `source` is that error's source.
+fn source_of<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
     let made_from = error
         .downcast_ref::<std::io::Error>()
         .and_then(std::io::Error::get_ref);
@@ -402,12 +430,12 @@ fn behind<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError +
     }
 }
 
-/// What all answers together are meant to have on the way from HTTP/2 upstreams, in bytes.
-const UNREAD: u32 = 32 << 20;
-/// The largest frame: less would cut what providers send at once.
-const SMALLEST_WINDOW: u32 = 16 << 10;
-/// 5 MB/s over a path of 50 ms. hyper allows 2 MiB.
-const LARGEST_WINDOW: u32 = 256 << 10;
+/// Bytes: target for all HTTP/2 stream windows together.
+const TOTAL_WINDOW: u32 = 32 << 20;
+/// Bytes: HTTP/2's default frame size. Less would split the frames that providers send.
+const MIN_WINDOW: u32 = 16 << 10;
+/// Bytes: allows 5 MB/s at a round trip of 50 ms. hyper's default is 2 MiB.
+const MAX_WINDOW: u32 = 256 << 10;
 
-/// How long a connection takes at most to close, before the request that needs its place is refused.
-const CLOSING_TAKES: Duration = Duration::from_millis(50);
+/// How long to wait for a closed connection's slot before the request is refused.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(50);

@@ -1,39 +1,40 @@
-//! The frames of a WebSocket (RFC 6455 section 5) as a server sends them, told apart in passing.
+//! Parses the frames that a WebSocket server sends (RFC 6455 section 5) as they pass.
 //!
-//! Keeps the header of the frame that is coming in and nothing of its payload. Knows nothing of what the messages say, or of
-//! what becomes of them. A frame that no server may send is an error, after which nothing can be told any more.
+//! Keeps the header of the current frame and nothing of its payload. It does not know what messages
+//! contain or what is done with them. A frame that no server may send is an error, and nothing
+//! after it can be parsed.
 
-/// Reads what follows the handshake.
+/// Parses the bytes after the handshake.
 #[derive(Default)]
 pub(crate) struct Frames {
-    /// Whether an extension was agreed on, which may compress messages (RFC 7692).
+    /// Whether an extension was negotiated, which may compress messages (RFC 7692).
     extended: bool,
     header: Header,
-    /// The frame that is coming in, and how many bytes of its payload have yet to come.
+    /// The current frame, and how many bytes of its payload are missing.
     payload: Option<(Frame, u64)>,
-    /// The message whose next fragment has yet to come.
+    /// The message whose next fragment is missing.
     fragmented: Option<Frame>,
 }
 
-/// What a reader reports of a frame while it arrives.
+/// What the parser reports of a frame while it arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part<'a> {
-    /// Its header has come.
+    /// The complete header.
     Header(Frame, &'a [u8]),
-    /// Some of its payload has come, at least one byte.
+    /// A part of the payload, at least one byte.
     Payload(Frame, &'a [u8]),
-    /// All of it has come.
+    /// The frame is complete.
     End(Frame),
 }
 
-/// What a frame is part of.
+/// The properties of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
-    /// What its message is, for a continuation too.
+    /// The kind of its message, for a continuation frame too.
     pub(crate) kind: Kind,
     /// Whether its message is compressed.
     pub(crate) compressed: bool,
-    /// Whether a message of data ends with it.
+    /// Whether it is the last frame of a data message.
     pub(crate) ends_message: bool,
 }
 
@@ -41,11 +42,12 @@ pub(crate) struct Frame {
 pub(crate) enum Kind {
     Text,
     Binary,
-    /// A close, a ping or a pong: part of no message, and may come between the fragments of one.
+    /// A close, ping or pong frame: not part of a message, and allowed between the fragments of
+    /// one.
     Control,
 }
 
-/// Why a frame cannot be read.
+/// Why a frame cannot be parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FrameError {
     #[error("a server's frame is masked")]
@@ -61,7 +63,7 @@ pub(crate) enum FrameError {
 }
 
 impl Frames {
-    /// `extended` tells whether the handshake agreed on an extension.
+    /// `extended` tells whether the handshake negotiated an extension.
     pub(crate) fn new(extended: bool) -> Self {
         Self {
             extended,
@@ -69,7 +71,8 @@ impl Frames {
         }
     }
 
-    /// Tells `sink` what comes with `bytes`, in order. On an error it has been told of all that came before the frame.
+    /// Reports to `sink` what `bytes` contain, in order. On an error, everything before the bad
+    /// frame has been reported.
     pub(crate) fn push(
         &mut self,
         mut bytes: &[u8],
@@ -103,7 +106,8 @@ impl Frames {
         Ok(())
     }
 
-    /// Takes a byte of a header. With the last, returns the frame and the length of its payload.
+    /// Reads one byte of a header. After the last one, returns the frame and the length of its
+    /// payload.
     fn header(&mut self, byte: u8) -> Result<Option<(Frame, u64)>, FrameError> {
         self.header.bytes[self.header.len] = byte;
         self.header.len += 1;
@@ -125,7 +129,7 @@ impl Frames {
             return Err(FrameError::Masked);
         }
         let opcode = first & OPCODE;
-        // Only the first frame of a message says that it is compressed (RFC 7692 section 6).
+        // Only the first frame of a message has the compression bit (RFC 7692 section 6).
         let agreed = match self.extended && matches!(opcode, TEXT | BINARY) {
             true => COMPRESSED,
             false => 0,
@@ -171,7 +175,7 @@ impl Frames {
     }
 }
 
-/// As much of a header as has come.
+/// A header that is being received.
 #[derive(Default)]
 struct Header {
     bytes: [u8; HEADER],
@@ -179,7 +183,7 @@ struct Header {
 }
 
 impl Header {
-    /// Nothing yet while the length's own bytes are coming in.
+    /// `None` while bytes of the length are missing.
     fn payload_length(&self) -> Result<Option<u64>, FrameError> {
         let [_, second, length @ ..] = self.bytes;
         let [high, low, ..] = length;
@@ -196,13 +200,13 @@ impl Header {
     }
 }
 
-/// Two bytes, and up to eight more for the length. A mask would follow.
+/// Two bytes and up to eight for the length. A mask would follow, but servers do not mask.
 const HEADER: usize = 10;
 const LONGEST_CONTROL: u8 = 125;
 
 const FINAL: u8 = 0x80;
 const RESERVED: u8 = 0x70;
-/// The first of the reserved bits, as RFC 7692 uses it.
+/// The first reserved bit, as RFC 7692 uses it.
 const COMPRESSED: u8 = 0x40;
 const OPCODE: u8 = 0x0f;
 const MASKED: u8 = 0x80;

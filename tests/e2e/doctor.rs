@@ -212,7 +212,7 @@ fn an_upstream_under_an_authority_that_is_not_trusted_is_found() {
     check_fails(
         &doctor(&builder),
         "fail provider openai: ",
-        &["TLS could not be agreed on", "egress.ca_file"],
+        &["the TLS handshake failed", "egress.ca_file"],
     );
     assert_eq!(upstream.requests().len(), 0);
 }

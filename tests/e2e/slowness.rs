@@ -173,7 +173,7 @@ fn an_upstream_that_never_answers_is_a_timeout() {
         check_timeout(
             &keyside,
             "proxy.deadlines.first_byte",
-            "did not come in time",
+            "did not arrive in time",
         );
     });
     assert_eq!(upstream.requests().len(), 1, "and it is not asked again");

@@ -35,7 +35,7 @@ async fn stylesheet() -> impl IntoResponse {
     (headers, include_str!("guide/keyside.css"))
 }
 
-/// The paths that `proxy/src/refusal/words.rs` links to.
+/// The paths that `proxy/src/refusal/messages.rs` links to.
 const PAGES: [&str; 5] = ["/", "/keys", "/keys/new", "/workspaces", "/providers"];
 
 /// Its own stylesheet and nothing else: no script, no image, no form, no frame around it.

@@ -1,8 +1,9 @@
-use super::*;
 use http::Request;
 
-fn door(workspaces: &[&str], unix: bool) -> Door {
-    Door {
+use super::*;
+
+fn policy(workspaces: &[&str], unix: bool) -> ListenerPolicy {
+    ListenerPolicy {
         hosts: (!unix).then(|| {
             ["localhost", "127.0.0.1", "[::1]"]
                 .map(String::from)
@@ -26,7 +27,7 @@ fn head(target: &str, fields: &[(&str, &str)]) -> Parts {
 }
 
 #[test]
-fn only_our_names_are_a_host() {
+fn only_the_listeners_names_are_accepted_as_host() {
     for (host, expected) in [
         ("127.0.0.1:7380", Ok(())),
         ("LOCALHOST", Ok(())),
@@ -43,7 +44,7 @@ fn only_our_names_are_a_host() {
         ("local host", Err(BAD_HOST)),
     ] {
         assert_eq!(
-            door(&[], false).recognise(&head("/", &[("host", host)])),
+            policy(&[], false).recognise(&head("/", &[("host", host)])),
             expected,
             "{host}"
         );
@@ -51,21 +52,22 @@ fn only_our_names_are_a_host() {
 }
 
 #[test]
-fn a_unix_socket_asks_no_host_but_still_for_one() {
-    let door = door(&[], true);
+fn a_unix_socket_accepts_any_host_but_requires_one() {
+    let policy = policy(&[], true);
     assert_eq!(
-        door.recognise(&head("/", &[("host", "anything.example")])),
+        policy.recognise(&head("/", &[("host", "anything.example")])),
         Ok(())
     );
-    assert!(door.recognise(&head("/", &[])).is_err());
+    assert!(policy.recognise(&head("/", &[])).is_err());
     assert!(
-        door.recognise(&head("/", &[("host", "a"), ("host", "a")]))
+        policy
+            .recognise(&head("/", &[("host", "a"), ("host", "a")]))
             .is_err()
     );
 }
 
 #[test]
-fn a_browser_is_told_by_what_only_browsers_send() {
+fn a_browser_is_recognised_by_headers_that_only_browsers_send() {
     for field in [
         ("origin", "null"),
         ("origin", "http://127.0.0.1:7380"),
@@ -78,7 +80,7 @@ fn a_browser_is_told_by_what_only_browsers_send() {
     ] {
         let head = head("/", &[("host", "localhost"), field]);
         assert_eq!(
-            door(&[], false).recognise(&head),
+            policy(&[], false).recognise(&head),
             Err(Refusal::BrowserNotAllowed),
             "{field:?}"
         );
@@ -86,16 +88,16 @@ fn a_browser_is_told_by_what_only_browsers_send() {
 }
 
 #[test]
-fn under_a_name_that_is_not_loopback_a_get_has_to_rule_a_page_out() {
-    let mut door = door(&[], false);
+fn under_a_name_that_is_not_loopback_a_get_must_exclude_a_page() {
+    let mut policy = policy(&[], false);
     let names = ["keyside.internal", "10.1.2.3", "[fd12::1]", "127.0.0.2"];
-    door.hosts = door
+    policy.hosts = policy
         .hosts
         .map(|own| [own, names.map(String::from).to_vec()].concat());
     let ask = |method: Method, host: &str, field: (&str, &str)| {
         let mut head = head("/openai/v1/models", &[("host", host), field]);
         head.method = method;
-        door.recognise(&head)
+        policy.recognise(&head)
     };
     let plain = ("accept", "*/*");
     for host in [
@@ -105,7 +107,7 @@ fn under_a_name_that_is_not_loopback_a_get_has_to_rule_a_page_out() {
         "[fd12::1]:80",
     ] {
         for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
-            let refused = Err(Refusal::PageNotRuledOut);
+            let refused = Err(Refusal::BrowserNotExcluded);
             assert_eq!(ask(method.clone(), host, plain), refused, "{method} {host}");
             for simple in [
                 "accept-language",
@@ -147,14 +149,14 @@ fn a_name_with_a_dot_at_its_end_is_another_name() {
     for host in ["localhost.", "127.0.0.1.", "localhost.:7380"] {
         let head = head("/", &[("host", host)]);
         let refused = Err(Refusal::HostNotAllowed);
-        assert_eq!(door(&[], false).recognise(&head), refused, "{host}");
+        assert_eq!(policy(&[], false).recognise(&head), refused, "{host}");
     }
 }
 
 #[test]
-fn on_a_unix_socket_no_page_has_to_be_ruled_out() {
+fn on_a_unix_socket_no_page_has_to_be_excluded() {
     let head = head("/openai/v1/models", &[("host", "keyside")]);
-    assert_eq!(door(&[], true).recognise(&head), Ok(()));
+    assert_eq!(policy(&[], true).recognise(&head), Ok(()));
 }
 
 #[test]
@@ -162,7 +164,7 @@ fn only_a_plain_path_is_a_target() {
     let malformed = |target| {
         let head = head(target, &[("host", "localhost")]);
         matches!(
-            door(&[], false).recognise(&head),
+            policy(&[], false).recognise(&head),
             Err(Refusal::RequestMalformed(_))
         )
     };
@@ -214,8 +216,8 @@ fn the_workspace_comes_from_header_path_or_listener_and_from_one_only() {
     ];
     for (pinned, path, fields, expected) in cases {
         let head = head("/", fields);
-        let door = door(pinned, false);
-        let admitted = door
+        let policy = policy(pinned, false);
+        let admitted = policy
             .admit(&head.headers, *path)
             .map(|admitted| admitted.workspace);
         assert_eq!(admitted, *expected, "{pinned:?} {path:?} {fields:?}");
@@ -223,7 +225,7 @@ fn the_workspace_comes_from_header_path_or_listener_and_from_one_only() {
 }
 
 #[test]
-fn a_header_of_ours_comes_once_and_readable() {
+fn a_keyside_header_may_occur_once_and_must_be_readable() {
     for fields in [
         &[("x-keyside-workspace", "a"), ("x-keyside-workspace", "a")][..],
         &[("x-keyside-workspace", "caf\u{e9}")],
@@ -234,8 +236,8 @@ fn a_header_of_ours_comes_once_and_readable() {
         &[("x-keyside-workspace", "a"), ("x-keyside-label", "%ff")],
     ] {
         let head = head("/", fields);
-        let door = door(&[], false);
-        let refused = door.admit(&head.headers, None).unwrap_err();
+        let policy = policy(&[], false);
+        let refused = policy.admit(&head.headers, None).unwrap_err();
         assert!(
             matches!(refused, Refusal::RequestMalformed(_)),
             "{fields:?}"
@@ -246,9 +248,9 @@ fn a_header_of_ours_comes_once_and_readable() {
 #[test]
 fn a_label_may_be_percent_encoded() {
     let head = head("/", &[("x-keyside-label", "QA%20caf%C3%A9")]);
-    let door = door(&["a"], false);
+    let policy = policy(&["a"], false);
     assert_eq!(
-        door.admit(&head.headers, None).unwrap().label.unwrap(),
+        policy.admit(&head.headers, None).unwrap().label.unwrap(),
         "QA caf\u{e9}"
     );
 }

@@ -1,28 +1,32 @@
-use super::*;
-use crate::drain::Drain;
-use keyside_config::{Settings, Sources};
 use std::cell::Cell;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use keyside_config::{Settings, Sources};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+
+use super::*;
+use crate::{activity::InFlightGuard, drain::Drain};
 
 fn limits() -> Deadlines {
     let settings = Settings::load(&Sources::default()).unwrap().settings;
     settings.proxy.deadlines
 }
 
-fn place() -> OwnedSemaphorePermit {
-    let room = Arc::new(Semaphore::new(1));
-    room.try_acquire_owned().unwrap()
+fn permit() -> OwnedSemaphorePermit {
+    let limit = Arc::new(Semaphore::new(1));
+    limit.try_acquire_owned().unwrap()
 }
 
-fn connection() -> (DuplexStream, Arc<Activity>, Deadlined<DuplexStream>) {
+fn connection() -> (DuplexStream, Arc<Activity>, DeadlineStream<DuplexStream>) {
     let (client, server) = duplex(16);
-    let activity = Activity::new(Drain::default(), place());
-    let socket = Deadlined::new(server, activity.clone(), &limits(), Framing::new(1024));
+    let activity = Activity::new(Drain::default(), permit());
+    let socket = DeadlineStream::new(server, activity.clone(), &limits(), Framing::new(1024));
     (client, activity, socket)
 }
 
-async fn closed_after(socket: &mut Deadlined<DuplexStream>, since: Instant) -> u64 {
+async fn closed_after(socket: &mut DeadlineStream<DuplexStream>, since: Instant) -> u64 {
     let mut byte = [0; 1];
     loop {
         match socket.read_exact(&mut byte).await {
@@ -36,7 +40,7 @@ async fn closed_after(socket: &mut Deadlined<DuplexStream>, since: Instant) -> u
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_says_nothing_is_closed_at_the_header_deadline() {
+async fn a_client_that_sends_nothing_is_closed_at_the_header_deadline() {
     let (_client, _, mut socket) = connection();
     assert_eq!(closed_after(&mut socket, Instant::now()).await, 10);
 }
@@ -58,7 +62,7 @@ async fn dripping_bytes_do_not_extend_the_header_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn between_requests_the_idle_time_counts_and_a_first_byte_starts_a_head() {
+async fn between_requests_the_idle_deadline_applies_until_the_first_byte_of_a_head() {
     let (mut client, activity, mut socket) = connection();
     drop(activity.begin(false));
     let start = Instant::now();
@@ -74,18 +78,18 @@ async fn between_requests_the_idle_time_counts_and_a_first_byte_starts_a_head() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_on_its_way_has_no_read_deadline() {
+async fn a_response_in_flight_has_no_read_deadline() {
     let (_client, activity, mut socket) = connection();
-    let _busy = activity.begin(false);
+    let _in_flight = activity.begin(false);
     let mut byte = [0; 1];
     let read = tokio::time::timeout(Duration::from_secs(3600), socket.read_exact(&mut byte));
     assert!(read.await.is_err());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_takes_nothing_is_closed() {
+async fn a_client_that_reads_nothing_is_closed() {
     let (_client, activity, mut socket) = connection();
-    let _busy = activity.begin(false);
+    let _in_flight = activity.begin(false);
     let start = Instant::now();
     let error = socket.write_all(&[0; 64]).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
@@ -93,20 +97,20 @@ async fn a_client_that_takes_nothing_is_closed() {
 }
 
 thread_local! {
-    /// What the kernel would say of the client's socket; each test has a thread of its own.
+    /// The unacknowledged count that the fake kernel reports. Each test runs on its own thread.
     static UNACKNOWLEDGED: Cell<usize> = const { Cell::new(1_000) };
 }
 
-/// A client that is being answered.
-fn watched() -> (DuplexStream, Busy, Deadlined<DuplexStream>) {
+/// A client with a request in flight.
+fn watched() -> (DuplexStream, InFlightGuard, DeadlineStream<DuplexStream>) {
     let (client, activity, socket) = connection();
-    let socket = socket.watching(|_| Some(UNACKNOWLEDGED.get()));
+    let socket = socket.with_unacknowledged(|_| Some(UNACKNOWLEDGED.get()));
     (client, activity.begin(false), socket)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_acknowledges_a_little_now_and_then_is_not_closed() {
-    let (_client, _busy, mut socket) = watched();
+    let (_client, _in_flight, mut socket) = watched();
     let start = Instant::now();
     let slow = async {
         for left in (0..10).rev() {
@@ -122,15 +126,15 @@ async fn a_client_that_acknowledges_a_little_now_and_then_is_not_closed() {
         acknowledged = slow => acknowledged,
     };
     assert_eq!(acknowledged, 500);
-    // Now it takes nothing more.
+    // From here on it acknowledges nothing.
     assert_eq!(writing.await.unwrap_err().kind(), io::ErrorKind::TimedOut);
     let closed = start.elapsed().as_secs();
     assert!((560..=575).contains(&closed), "{closed}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_acknowledges_nothing_is_closed_however_often_it_is_looked_at() {
-    let (_client, _busy, mut socket) = watched();
+async fn a_client_that_acknowledges_nothing_is_closed_however_often_it_is_checked() {
+    let (_client, _in_flight, mut socket) = watched();
     let start = Instant::now();
     let error = socket.write_all(&[0; 64]).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
@@ -138,27 +142,27 @@ async fn a_client_that_acknowledges_nothing_is_closed_however_often_it_is_looked
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_is_in_flight_until_its_answer_has_left() {
+async fn a_request_is_in_flight_until_its_response_is_written() {
     let (_client, server) = duplex(16);
     let drain = Drain::default();
-    let activity = Activity::new(drain.clone(), place());
-    let mut socket = Deadlined::new(server, activity.clone(), &limits(), Framing::new(1024));
+    let activity = Activity::new(drain.clone(), permit());
+    let mut socket = DeadlineStream::new(server, activity.clone(), &limits(), Framing::new(1024));
     drop(activity.begin(false));
     assert_eq!(drain.in_flight(), 1);
     socket.flush().await.unwrap();
     assert_eq!(drain.in_flight(), 0);
 
-    let busy = activity.begin(false);
+    let in_flight = activity.begin(false);
     drop((socket, activity));
     assert_eq!(drain.in_flight(), 1);
-    drop(busy);
+    drop(in_flight);
     assert_eq!(drain.in_flight(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_idle_time_counts_from_the_end_also_when_the_last_read_was_before_it() {
     let (_client, activity, mut socket) = connection();
-    let busy = activity.begin(false);
+    let in_flight = activity.begin(false);
     let mut byte = [0; 1];
     let read = tokio::spawn(async move {
         let error = socket.read_exact(&mut byte).await.unwrap_err();
@@ -166,7 +170,7 @@ async fn the_idle_time_counts_from_the_end_also_when_the_last_read_was_before_it
     });
     tokio::time::sleep(Duration::from_secs(20)).await;
     let end = Instant::now();
-    drop(busy);
+    drop(in_flight);
     let (kind, closed) = read.await.unwrap();
     assert_eq!(kind, io::ErrorKind::TimedOut);
     assert_eq!((closed - end).as_secs(), 75);
@@ -178,22 +182,22 @@ fn last_request() -> http::Request<()> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_end_is_kept_back_while_the_last_request_is_answered() {
+async fn the_end_is_hidden_while_the_last_request_is_answered() {
     let (client, activity, mut socket) = connection();
-    let busy = activity.receive(&last_request());
+    let in_flight = activity.receive(&last_request());
     drop(client);
     let mut byte = [0; 1];
     let read = tokio::time::timeout(Duration::from_secs(3600), socket.read(&mut byte));
     assert!(read.await.is_err());
-    drop(busy);
+    drop(in_flight);
     socket.flush().await.unwrap();
     assert_eq!(socket.read(&mut byte).await.unwrap(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_end_is_kept_back_for_no_other_request() {
+async fn the_end_is_not_hidden_for_any_other_request() {
     let (client, activity, mut socket) = connection();
-    let _busy = activity.begin(false);
+    let _in_flight = activity.begin(false);
     drop(client);
     assert_eq!(socket.read(&mut [0; 1]).await.unwrap(), 0);
 }

@@ -1,18 +1,19 @@
-//! Reads the authorities that upstreams' certificates are verified against. Once, at start.
+//! Reads the certificate authorities that upstreams are verified against. Runs once at start.
+
+use std::{env, ffi::OsStr, path::Path};
+
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
 
 use super::EgressError;
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use std::env;
-use std::ffi::OsStr;
-use std::path::Path;
 
-/// Those of `egress.ca_file`, which are trusted on every route.
+/// The certificates of `egress.ca_file`, which are trusted on every route.
 pub(super) struct AddedRoots(RootCertStore);
 
 impl AddedRoots {
-    /// None where no file is named.
+    /// Empty if no file is configured.
     pub(super) fn read(path: Option<&Path>) -> Result<Self, EgressError> {
         let mut roots = RootCertStore::empty();
         let Some(path) = path else {
@@ -39,7 +40,7 @@ impl AddedRoots {
     }
 }
 
-/// The system's, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
+/// The system's certificates, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
 pub(super) fn system(added: &AddedRoots) -> Result<RootCertStore, EgressError> {
     if let Some(file) = env::var_os(CERTIFICATE_FILE) {
         expect_certificates(Path::new(&file))?;
@@ -60,7 +61,8 @@ pub(super) fn system(added: &AddedRoots) -> Result<RootCertStore, EgressError> {
     }
 }
 
-/// Without this, what `SSL_CERT_FILE` names could hold none, and every certificate be refused without the reason.
+/// Without this check, an `SSL_CERT_FILE` without certificates would make every TLS connection fail
+/// without naming the cause.
 fn expect_certificates(path: &Path) -> Result<(), EgressError> {
     let unusable = |reason: String| EgressError::Authorities {
         variable: CERTIFICATE_FILE,
@@ -75,12 +77,12 @@ fn expect_certificates(path: &Path) -> Result<(), EgressError> {
     match CertificateDer::pem_slice_iter(&pem).any(|certificate| certificate.is_ok()) {
         true => Ok(()),
         false => Err(unusable(format!(
-            "{shown} holds no certificate in PEM form"
+            "{shown} contains no certificate in PEM form"
         ))),
     }
 }
 
-/// The same for the folders of `SSL_CERT_DIR`, which may be empty.
+/// The same for the folders of `SSL_CERT_DIR`. They may be empty, but must be readable.
 fn expect_folders(paths: &OsStr) -> Result<(), EgressError> {
     let named = env::split_paths(paths).filter(|path| !path.as_os_str().is_empty());
     for path in named {
@@ -94,7 +96,8 @@ fn expect_folders(paths: &OsStr) -> Result<(), EgressError> {
     Ok(())
 }
 
-/// Mozilla's, which are built in: the authority of a proxy that inspects TLS is not among them.
+/// Mozilla's root certificates, which are built in. The certificate authority of a TLS-inspecting
+/// proxy is not among them.
 pub(super) fn public(added: &AddedRoots) -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());

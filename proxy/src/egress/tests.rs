@@ -1,7 +1,8 @@
-//! Which route is taken, and what is reported of it.
+//! Which route is chosen, and what is reported about it.
+
+use keyside_config::{Settings, Sources};
 
 use super::*;
-use keyside_config::{Settings, Sources};
 
 const CANARY: &str = "canary-proxy-password-5c1e";
 
@@ -19,7 +20,7 @@ fn open(settings: &Settings, environment: &[(&str, &str)]) -> Result<Egress, Str
     Egress::open(&settings.egress, &settings.catalogue, &variables).map_err(|e| e.to_string())
 }
 
-/// The proxy of a way, or `direct`.
+/// The proxy of a route, or `direct`.
 fn way(settings: &Settings, environment: &[(&str, &str)], provider: &str, base: &str) -> String {
     let egress = open(settings, environment).unwrap();
     let provider = settings.catalogue.get(provider).unwrap();
@@ -69,7 +70,7 @@ fn the_first_variable_that_is_set_names_the_proxy() {
 }
 
 #[test]
-fn a_variable_that_names_no_proxy_is_told_by_its_name_alone() {
+fn an_invalid_proxy_variable_is_reported_by_name_without_its_value() {
     let environment = settings(&[]);
     let direct = settings(&[("KEYSIDE_EGRESS__PROXY", "direct")]);
     for value in [
@@ -84,13 +85,13 @@ fn a_variable_that_names_no_proxy_is_told_by_its_name_alone() {
         let refused = open(&environment, &variables).err().unwrap();
         assert!(refused.starts_with("HTTPS_PROXY: "), "{refused}");
         assert!(!refused.contains(CANARY), "{refused}");
-        // Nobody asks for it.
+        // The direct route does not read the variable.
         assert!(open(&direct, &variables).is_ok());
     }
 }
 
 #[test]
-fn what_no_proxy_exempts_goes_directly() {
+fn hosts_that_no_proxy_exempts_are_reached_directly() {
     let settings = settings(&[]);
     for (exempt, base, is_exempt) in [
         ("example.com", "https://example.com", true),
@@ -115,7 +116,7 @@ fn what_no_proxy_exempts_goes_directly() {
 }
 
 #[test]
-fn an_entry_of_no_proxy_that_exempts_nothing_is_told_by_its_place() {
+fn a_no_proxy_entry_that_matches_nothing_is_reported_by_its_position() {
     let warnings = |list: &str| {
         let environment = [("HTTPS_PROXY", "http://proxy.example"), ("NO_PROXY", list)];
         ProxyVariables::with(&environment).warnings()
@@ -130,11 +131,11 @@ fn an_entry_of_no_proxy_that_exempts_nothing_is_told_by_its_place() {
     }
     for (list, part) in [
         ("a.test,b.test:8080", "entry 2 has a port"),
-        ("10.0.0.0/33", "entry 1 is no network"),
-        ("10.0.0/8", "entry 1 is no network"),
-        ("http://a.test", "entry 1 is no network"),
-        ("[::1]", "entry 1 is no name"),
-        ("a.*.test", "entry 1 is no name"),
+        ("10.0.0.0/33", "entry 1 is not a network"),
+        ("10.0.0/8", "entry 1 is not a network"),
+        ("http://a.test", "entry 1 is not a network"),
+        ("[::1]", "entry 1 is not a name"),
+        ("a.*.test", "entry 1 is not a name"),
     ] {
         let said = warnings(list).join("\n");
         assert!(
@@ -159,7 +160,7 @@ fn loopback_plain_http_and_private_networks_are_reached_directly() {
         ("KEYSIDE_PROVIDERS__GROQ__EGRESS", "environment"),
         ("KEYSIDE_PROVIDERS__XAI__EGRESS", "socks5://own.example"),
     ]);
-    // What NO_PROXY says is for the proxy of the environment.
+    // NO_PROXY applies to the proxy of the environment only.
     let environment = [("HTTPS_PROXY", "http://third.example"), ("NO_PROXY", "*")];
     let usual = "http://proxy.example:3128";
     for (provider, base, expected) in [
@@ -181,7 +182,8 @@ fn loopback_plain_http_and_private_networks_are_reached_directly() {
     }
 }
 
-/// Resolvers read such a host as an address, and only what it resolves to can be checked: a proxy would resolve it unseen.
+/// Resolvers read such a host as an address, and only the resolved address can be checked: a proxy
+/// would resolve it unchecked.
 #[test]
 fn an_address_in_an_unusual_form_is_reached_directly_and_checked_there() {
     let settings = settings(&[("KEYSIDE_EGRESS__PROXY", "http://proxy.example:3128")]);
@@ -240,7 +242,7 @@ fn a_password_goes_to_the_proxy_that_it_is_for_and_is_never_shown() {
 }
 
 #[test]
-fn an_authority_that_cannot_be_read_is_named() {
+fn an_unreadable_ca_file_is_named_in_the_error() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("authority.pem");
     let settings = settings(&[("KEYSIDE_EGRESS__CA_FILE", file.to_str().unwrap())]);

@@ -1,30 +1,31 @@
-//! Reads the proxy variables of Keyside's own environment, named as curl names them.
+//! Reads the proxy variables of Keyside's environment, by the names that curl uses.
 //!
-//! `HTTP_PROXY` names no proxy: it is for plain http, which never takes one here.
+//! `HTTP_PROXY` is not used: it is for plain http, which never goes through a proxy here.
 
-use super::EgressError;
-use crate::upstream::{EgressProxy, ProxyCredentials};
+use std::{collections::BTreeMap, env, ffi::OsString, net::IpAddr};
+
 use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 use keyside_config::{BaseUrl, ProxyUrl};
 use percent_encoding::percent_decode_str;
-use std::collections::BTreeMap;
-use std::env;
-use std::ffi::OsString;
-use std::net::IpAddr;
 
-/// Values of the proxy variables, passed in so that a test needs no environment. It has no `Debug`: they may hold a password.
+use super::EgressError;
+use crate::upstream::{EgressProxy, ProxyCredentials};
+
+/// The values of the proxy variables, passed in so that tests need no environment. No `Debug`,
+/// because they may contain a password.
 pub struct ProxyVariables(BTreeMap<&'static str, OsString>);
 
-/// The hosts that `NO_PROXY` exempts: names with all below them, addresses, networks, or `*`.
-pub(super) struct Exempt {
+/// The hosts that `NO_PROXY` exempts: names including their subdomains, addresses, networks, or
+/// `*`.
+pub(super) struct NoProxy {
     name: &'static str,
-    /// Intercepts what is not exempt.
+    /// Intercepts the hosts that are not exempt.
     matcher: Matcher,
 }
 
 impl ProxyVariables {
-    /// Those of this process. An empty one counts as unset.
+    /// The variables of this process. An empty one counts as unset.
     pub fn from_process() -> Self {
         Self::of(|name| env::var_os(name))
     }
@@ -34,13 +35,16 @@ impl ProxyVariables {
             let value = value(name).filter(|value| !value.is_empty())?;
             Some((name, value))
         };
-        let names = PROXY.into_iter().chain(EXEMPT).chain(PLAIN);
+        let names = HTTPS_PROXY_NAMES
+            .into_iter()
+            .chain(NO_PROXY_NAMES)
+            .chain(HTTP_PROXY_NAMES);
         Self(names.filter_map(set).collect())
     }
 
-    /// The proxy for https, and the variable that names it.
+    /// The proxy for https, with the name of the variable that sets it.
     pub(super) fn proxy(&self) -> Result<Option<(&'static str, EgressProxy)>, EgressError> {
-        let Some((name, value)) = self.first(PROXY) else {
+        let Some((name, value)) = self.first(HTTPS_PROXY_NAMES) else {
             return Ok(None);
         };
         let proxy = value
@@ -53,34 +57,34 @@ impl ProxyVariables {
         }
     }
 
-    pub(super) fn exempt(&self) -> Option<Exempt> {
-        let (name, value) = self.first(EXEMPT)?;
-        // Any proxy will do: only whether there is one is asked.
+    pub(super) fn no_proxy(&self) -> Option<NoProxy> {
+        let (name, value) = self.first(NO_PROXY_NAMES)?;
+        // Any proxy URL works: only whether the matcher intercepts is used.
         let matcher = Matcher::builder().https("http://proxy.invalid");
         let list = value.to_string_lossy();
         let list: Vec<_> = entries(&list)
             .map(|entry| domain(entry).to_owned())
             .collect();
         let matcher = matcher.no(list.join(",")).build();
-        Some(Exempt { name, matcher })
+        Some(NoProxy { name, matcher })
     }
 
-    /// What is set and has no effect, a sentence each. No value is repeated.
+    /// Warnings about settings without effect, a sentence each. They do not repeat values.
     pub fn warnings(&self) -> Vec<String> {
-        if self.first(PROXY).is_none() {
-            let plain = self.first(PLAIN).map(|(name, _)| {
+        if self.first(HTTPS_PROXY_NAMES).is_none() {
+            let plain = self.first(HTTP_PROXY_NAMES).map(|(name, _)| {
                 format!(
-                    "{name} is for http:// alone, and providers are reached over https://: set HTTPS_PROXY to reach \
-                     them through a proxy"
+                    "{name} applies to http:// only, but providers are reached over https://; set \
+                     HTTPS_PROXY to use a proxy for them"
                 )
             });
             return plain.into_iter().collect();
         }
-        let Some((name, value)) = self.first(EXEMPT) else {
+        let Some((name, value)) = self.first(NO_PROXY_NAMES) else {
             return Vec::new();
         };
         let list = value.to_string_lossy();
-        let faults = entries(&list).map(fault).zip(1..);
+        let faults = entries(&list).map(invalid_entry).zip(1..);
         let warnings = faults.filter_map(|(fault, place)| {
             Some(format!(
                 "{name}: entry {place} {}, and exempts nothing",
@@ -97,9 +101,9 @@ impl ProxyVariables {
     }
 }
 
-impl Exempt {
-    /// The variable, if it exempts this host.
-    pub(super) fn covers(&self, base: &BaseUrl) -> Option<&'static str> {
+impl NoProxy {
+    /// The variable's name, if it exempts this host.
+    pub(super) fn exempts(&self, base: &BaseUrl) -> Option<&'static str> {
         let target: Uri = format!("https://{}/", base.host_and_port()).parse().ok()?;
         self.matcher
             .intercept(&target)
@@ -108,13 +112,13 @@ impl Exempt {
     }
 }
 
-/// Commas separate entries, and so do blanks, as with curl.
+/// Entries are separated by commas or white space, as with curl.
 fn entries(list: &str) -> impl Iterator<Item = &str> {
     let separates = |letter: char| letter == ',' || letter.is_ascii_whitespace();
     list.split(separates).filter(|entry| !entry.is_empty())
 }
 
-/// `*.example.com` is `.example.com`.
+/// Reads `*.example.com` as `.example.com`.
 fn domain(entry: &str) -> &str {
     match entry.strip_prefix('*') {
         Some(below) if below.starts_with('.') => below,
@@ -122,18 +126,18 @@ fn domain(entry: &str) -> &str {
     }
 }
 
-/// Why an entry matches no host.
-fn fault(entry: &str) -> Option<&'static str> {
+/// Why an entry cannot match any host; `None` if it can.
+fn invalid_entry(entry: &str) -> Option<&'static str> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     if entry == "*" || entry.parse::<IpAddr>().is_ok() || domain(entry).bytes().all(fits) {
         return None;
     }
     if let Some((address, length)) = entry.split_once('/') {
-        return (!is_network(address, length)).then_some("is no network, such as 10.0.0.0/8");
+        return (!is_network(address, length)).then_some("is not a network such as 10.0.0.0/8");
     }
     match entry.rsplit_once(':') {
         Some((_, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => Some("has a port"),
-        _ => Some("is no name, address or network"),
+        _ => Some("is not a name, address or network"),
     }
 }
 
@@ -146,7 +150,8 @@ fn is_network(address: &str, length: &str) -> bool {
     length.parse::<u8>().is_ok_and(|length| length <= most)
 }
 
-/// Reads `[scheme://][user[:password]@]host[:port]`. Without a scheme it is http; user and password may be escaped.
+/// Parses `[scheme://][user[:password]@]host[:port]`. The default scheme is http; user and password
+/// may be percent-encoded.
 fn proxy(value: &str) -> Result<EgressProxy, String> {
     let (scheme, rest) = value.split_once("://").unwrap_or(("http", value));
     let (userinfo, authority) = match rest.rsplit_once('@') {
@@ -170,11 +175,11 @@ fn credentials(userinfo: &str) -> Result<ProxyCredentials, String> {
     }
 }
 
-/// The first that is set counts.
-const PROXY: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
-/// Of plain http.
-const PLAIN: [&str; 2] = ["HTTP_PROXY", "http_proxy"];
-const EXEMPT: [&str; 2] = ["NO_PROXY", "no_proxy"];
+/// In order of precedence.
+const HTTPS_PROXY_NAMES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+/// For plain http only.
+const HTTP_PROXY_NAMES: [&str; 2] = ["HTTP_PROXY", "http_proxy"];
+const NO_PROXY_NAMES: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
 #[cfg(test)]
 impl ProxyVariables {

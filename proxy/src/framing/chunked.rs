@@ -1,34 +1,34 @@
-//! Follows a chunked body (RFC 9112 section 7.1) from one size line to the next.
+//! Parses the framing of a chunked body (RFC 9112 section 7.1), skipping its data.
 
 use super::FramingError;
 
-/// Where in the body the next byte stands.
+/// The position of the next byte.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum At {
     /// The first digit of a size.
     #[default]
     Size,
-    /// A further digit, or what ends the size.
+    /// Another digit, or the end of the size.
     Digits,
-    /// White space before an extension, or before the line's end.
+    /// White space before an extension or the line's end.
     Blank,
-    /// The first byte of an extension's name, behind the `;`.
+    /// The first byte of an extension's name, after the `;`.
     NameStart,
     Name,
-    /// White space behind a name.
+    /// White space after a name.
     NameEnd,
-    /// The first byte of an extension's value, behind the `=`.
+    /// The first byte of an extension's value, after the `=`.
     ValueStart,
     Value,
     Quoted,
-    /// Behind a backslash in a quoted value.
+    /// After a backslash in a quoted value.
     Escaped,
     /// The LF of a size line.
     SizeLf,
     Data,
     DataCr,
     DataLf,
-    /// The first byte of a line behind the last chunk: a trailer's, or the CR of the last line.
+    /// The first byte of a line after the last chunk: a trailer, or the CR of the final line.
     LineStart,
     Trailer,
     TrailerLf,
@@ -36,11 +36,11 @@ enum At {
     Over,
 }
 
-/// A chunked body, as far as it has come.
+/// A chunked body that is being received.
 #[derive(Default)]
 pub(super) struct Chunked {
     at: At,
-    /// Of the chunk: its size while that is read, then what is left of it.
+    /// The chunk's size while its digits are read, then how much data is left.
     size: u64,
 }
 
@@ -49,7 +49,7 @@ impl Chunked {
         self.at == At::Over
     }
 
-    /// Takes the bytes of this body, and returns those behind it.
+    /// Consumes the bytes of this body and returns those after it.
     pub(super) fn advance<'a>(&mut self, mut bytes: &'a [u8]) -> Result<&'a [u8], FramingError> {
         while let Some((&byte, rest)) = bytes.split_first() {
             if self.at == At::Over {
@@ -75,7 +75,7 @@ impl Chunked {
         &bytes[skipped..]
     }
 
-    /// Where the byte after this one stands; `None` where this one must not be.
+    /// The position after this byte; `None` if the byte is not allowed here.
     fn step(&mut self, byte: u8) -> Option<At> {
         Some(match (self.at, byte) {
             (At::Size, _) if byte.is_ascii_hexdigit() => {

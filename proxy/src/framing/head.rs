@@ -1,13 +1,13 @@
-//! Finds the end of an HTTP/1.1 request's head, and what body follows it.
+//! Finds the end of an HTTP/1.1 request's head, and the kind of body that follows.
 
 use memchr::memchr_iter;
 
-/// A head, as far as it has come.
+/// A head that is being received.
 #[derive(Default)]
 pub(super) struct Head {
-    /// What earlier reads brought of it; empty for one that comes in one piece.
+    /// The bytes of earlier reads; empty if the head arrives in one read.
     begun: Vec<u8>,
-    /// Where the line begins that has not come to its end.
+    /// The start of the line that is not complete yet.
     line: usize,
     body: Body,
 }
@@ -19,7 +19,7 @@ pub(super) enum Body {
     None,
     Length(u64),
     Chunked,
-    /// HTTP/2's preface reads like a head.
+    /// The HTTP/2 preface, which looks like a head.
     Http2,
     /// hyper refuses the request.
     Unknown,
@@ -30,7 +30,7 @@ impl Head {
         self.begun.len()
     }
 
-    /// Returns what body follows, once the head is complete, and the bytes behind the head.
+    /// Returns the body that follows once the head is complete, and the bytes after the head.
     pub(super) fn advance<'a>(&mut self, bytes: &'a [u8]) -> (Option<Body>, &'a [u8]) {
         if !self.begun.is_empty() {
             let mut begun = std::mem::take(&mut self.begun);
@@ -60,14 +60,14 @@ impl Head {
         }
     }
 
-    /// Where the head ends, if it does in `bytes`, of which so many were looked at before. Lines may end in a bare LF, as
-    /// httparse 1.10 reads them.
+    /// The end of the head, if `bytes` contain it; the first `seen` of them were scanned before. A
+    /// bare LF ends a line, as in httparse 1.10.
     fn scan(&mut self, bytes: &[u8], seen: usize) -> Option<usize> {
         for end in memchr_iter(b'\n', &bytes[seen..]).map(|at| seen + at) {
             let line = &bytes[self.line..end];
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             if bytes.starts_with(PREFACE) {
-                // Its last empty line is the fourth.
+                // The preface ends with its fourth line, an empty one.
                 let whole = end + 1 == PREFACE.len();
                 self.body = Body::Http2;
                 if whole {
@@ -84,14 +84,14 @@ impl Head {
     }
 }
 
-/// Lines without anything in them may come before a request (RFC 9112 section 2.2).
+/// Empty lines may precede a request (RFC 9112 section 2.2).
 fn without_blank_lines(bytes: &[u8]) -> &[u8] {
     let blank = |byte: &u8| matches!(byte, b'\r' | b'\n');
     let start = bytes.iter().position(|byte| !blank(byte));
     &bytes[start.unwrap_or(bytes.len())..]
 }
 
-/// Reads a field, if it is one that says what body follows.
+/// Reads a field if it determines the body.
 fn note(line: &[u8], body: &mut Body) {
     if !matches!(line.first(), Some(b't' | b'T' | b'c' | b'C')) {
         return;

@@ -1,16 +1,18 @@
-//! Follows HPACK (RFC 7541) far enough to tell which fields of a block are pseudo-header fields: those whose names begin
-//! with a colon.
+//! Decodes HPACK (RFC 7541) just enough to tell which fields of a block are pseudo-header fields:
+//! those whose names begin with a colon.
 //!
-//! A field can be an index into the connection's table of fields sent before, so every block has to be read. Indices count
-//! from the newest entry: it is enough to know in which order entries came, and not which of the oldest are evicted, as h2
-//! ends a connection that refers to one. A block that is malformed ends it too.
+//! A field can be an index into the connection's table of earlier fields, so every block must be
+//! read. Indices count from the newest entry, so it is enough to know the order of entries; which
+//! of the oldest were evicted does not matter, because h2 ends a connection that refers to one. h2
+//! also ends a connection with a malformed block.
 
-/// The dynamic table of one direction of a connection: a bit for each of its newest entries, the lowest for the newest,
-/// set for pseudo-header fields. A table of 4,096 bytes, which h2 0.4 keeps, has no more than 128 (RFC 7541 section 4.1).
+/// The dynamic table of one direction of a connection: a bit for each entry, the lowest for the
+/// newest, set for pseudo-header fields. A table of 4,096 bytes, which h2 0.4 uses, has at most 128
+/// entries (RFC 7541 section 4.1).
 #[derive(Default)]
 pub(super) struct Table(u128);
 
-/// A block that cannot be read.
+/// The block is malformed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
@@ -28,11 +30,12 @@ impl Table {
     fn field(&mut self, block: &mut &[u8]) -> Option<bool> {
         let first = *block.first()?;
         match first {
-            // A whole field of a table.
+            // A complete field from a table.
             0x80.. => self.is_pseudo(integer(block, 7)?),
             // A change of the table's size.
             0x20..=0x3f => integer(block, 5).map(|_| false),
-            // A name of a table or in place, and a value; from 0x40 on, an entry of the table from now on.
+            // A name, from a table or literal, and a value. From 0x40 on the field is also added to
+            // the table.
             _ => {
                 let pseudo = match integer(block, if first < 0x40 { 4 } else { 6 })? {
                     0 => begins_with_a_colon(string(block)?),
@@ -58,7 +61,8 @@ impl Table {
     }
 }
 
-/// An integer whose first byte has so many bits for it (RFC 7541 section 5.1). h2 takes as many bytes, and no more.
+/// An integer with a prefix of `bits` bits (RFC 7541 section 5.1). h2 accepts as many bytes as
+/// this, and no more.
 fn integer(block: &mut &[u8], bits: u32) -> Option<usize> {
     let most = (1 << bits) - 1;
     let mut value = usize::from(next(block)?) & most;
@@ -95,7 +99,7 @@ fn next(block: &mut &[u8]) -> Option<u8> {
     Some(byte)
 }
 
-/// Huffman's code for a colon is `1011100`.
+/// The Huffman code of a colon is `1011100`.
 fn begins_with_a_colon(text: Text<'_>) -> bool {
     match text.bytes {
         [first, ..] if text.huffman => first >> 1 == 0b101_1100,

@@ -1,16 +1,18 @@
-//! Looks for pseudo-header fields in HTTP/2 trailers: h2 drops them without a word (RFC 9113 section 8.1 has them
-//! malformed).
+//! Finds pseudo-header fields in HTTP/2 trailers. RFC 9113 section 8.1 makes them malformed; h2
+//! drops them silently.
 
-use super::FramingError;
-use super::hpack::{Malformed, Table};
-use crate::frames::{CONTINUATION, END_HEADERS, Frame, Frames, HEADERS, PADDED, PRIORITY};
+use super::{
+    FramingError,
+    hpack::{Malformed, Table},
+};
+use crate::http2_frames::{CONTINUATION, END_HEADERS, Frame, Frames, HEADERS, PADDED, PRIORITY};
 
-/// A connection's frames and header table, as far as they have come.
+/// The frames and the header table of one connection.
 #[derive(Default)]
 pub(super) struct Http2 {
     frames: Frames,
     table: Table,
-    /// The field block, while it comes in HEADERS and CONTINUATION frames.
+    /// The field block that is being received in HEADERS and CONTINUATION frames.
     block: Vec<u8>,
     /// The block belongs to trailers.
     trailers: bool,
@@ -38,7 +40,8 @@ impl Http2 {
         Ok(())
     }
 
-    /// A stream that has had a HEADERS frame gets its trailers with the second; streams are opened in order.
+    /// The second HEADERS frame of a stream carries its trailers. Clients open streams in ascending
+    /// order, so the highest id tells which is the second.
     fn begin(&mut self, headers: Frame) {
         self.trailers = headers.stream <= self.highest;
         self.highest = self.highest.max(headers.stream);
@@ -48,7 +51,8 @@ impl Http2 {
     fn end_frame(&mut self, frame: Frame) -> Result<(), FramingError> {
         if frame.kind == HEADERS {
             let dependency = unwrap_payload(&mut self.block, frame);
-            // h2 0.4.20 resets such a stream without reading its fields, and our table would not be the one it keeps.
+            // h2 0.4.20 resets a stream that depends on itself without reading its fields, and its
+            // table would differ from ours.
             if dependency == Some(frame.stream) {
                 return Err(FramingError::Fields);
             }
@@ -67,7 +71,8 @@ impl Http2 {
     }
 }
 
-/// Leaves the field block of a HEADERS frame's payload (RFC 9113 section 6.2). Returns the stream that it depends on.
+/// Strips a HEADERS frame's payload down to its field block (RFC 9113 section 6.2). Returns the
+/// stream that it depends on.
 fn unwrap_payload(payload: &mut Vec<u8>, frame: Frame) -> Option<u32> {
     let mut before = 0;
     if frame.has(PADDED) {
@@ -88,6 +93,7 @@ fn unwrap_payload(payload: &mut Vec<u8>, frame: Frame) -> Option<u32> {
 
 const EXCLUSIVE: u32 = 1 << 31;
 
-/// In bytes. More than h2 0.4.20 takes: it counts CONTINUATION frames, and allows about 120 KiB for lists of 80 KiB.
+/// Bytes; more than h2 0.4.20 accepts, which limits CONTINUATION frames to about 120 KiB for lists
+/// of 80 KiB.
 const LONGEST_BLOCK: usize = 256 * 1024;
 const USUAL_BLOCK: usize = 4 * 1024;

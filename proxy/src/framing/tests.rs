@@ -4,7 +4,7 @@ fn framing() -> Framing {
     Framing::new(64 * 1024)
 }
 
-/// The same verdict however the bytes are cut into two reads, and byte by byte.
+/// Checks that the verdict is the same for every cut into two reads, and byte by byte.
 fn check(bytes: &[u8]) -> Result<(), FramingError> {
     let mut framings =
         Vec::from_iter((0..=bytes.len()).map(|cut| vec![&bytes[..cut], &bytes[cut..]]));
@@ -25,7 +25,7 @@ fn check(bytes: &[u8]) -> Result<(), FramingError> {
 }
 
 #[test]
-fn a_head_before_a_malformed_body_is_whole() {
+fn a_head_before_a_malformed_body_is_complete() {
     let head = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
     let found = framing().check(&[&head[..], b"5;\r\n"].concat());
     assert_eq!(found, Err((FramingError::Chunk, head.len())));
@@ -82,23 +82,23 @@ fn chunks_that_two_servers_could_read_differently_are_refused() {
 }
 
 #[test]
-fn bodies_with_a_length_are_not_looked_into() {
+fn bodies_with_a_length_are_not_checked() {
     let request =
         "POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n0\r\n\n;;;\r\nGET / HTTP/1.1\r\n\r\n";
     assert_eq!(check(request.as_bytes()), Ok(()));
 }
 
 #[test]
-fn a_request_behind_one_with_a_length_is_looked_into() {
+fn a_request_after_one_with_a_length_is_checked() {
     let request = "POST / HTTP/1.1\nContent-Length: 2\n\n{}POST / HTTP/1.1\r\n\
                    Transfer-Encoding: chunked\r\n\r\n0\r\n\n";
     assert_eq!(check(request.as_bytes()), Err(FramingError::Chunk));
 }
 
 #[test]
-fn a_tunnel_is_not_looked_into() {
+fn a_tunnel_is_not_checked() {
     let mut framing = framing();
-    framing.end();
+    framing.stop();
     let bytes = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\n";
     assert_eq!(framing.check(bytes), Ok(()));
 }
@@ -117,7 +117,7 @@ fn http2(frames: &[Vec<u8>]) -> Result<(), FramingError> {
     check(&[&[preface], frames].concat().concat())
 }
 
-/// A request whose trailers begin with this block.
+/// A request whose trailers consist of this block.
 fn trailers(flags: u8, block: &[u8]) -> Result<(), FramingError> {
     http2(&[
         frame(4, 0, 0, &[]),
@@ -196,7 +196,7 @@ fn http2_trailers_are_followed_into_their_continuation() {
     }
 }
 
-/// Trailers after a head and trailers that left these fields in the connection's table, the newest with index 62.
+/// Trailers after a head that left these fields in the connection's table; index 62 is the newest.
 fn trailers_after(before: &[u8], block: &[u8]) -> Result<(), FramingError> {
     http2(&[
         frame(1, 0x4, 1, &[&[0x83, 0x86, 0x84][..], before].concat()),
@@ -219,14 +219,14 @@ fn http2_trailers_that_were_sent_before_pass() {
 }
 
 #[test]
-fn http2_pseudo_header_fields_are_known_by_their_index() {
+fn http2_pseudo_header_fields_are_recognised_by_index() {
     let before = [kept(b":path", b"/a"), kept(b"x-sum", b"1")].concat();
     for block in [
         &[0xbf][..],
         &[0x7f, 0x00, 1, b'/'],
         &[0x0f, 0x30, 1, b'/'],
         &[0x1f, 0x30, 1, b'/'],
-        // Behind an ordinary field, and one that moves it up.
+        // After an ordinary field, and after one that shifts the index.
         &[0xbe, 0xbf],
         &[&kept(b"x-other", b"2")[..], &[0xc0]].concat(),
     ] {
@@ -254,7 +254,7 @@ fn http2_entries_are_counted_from_the_newest() {
 }
 
 #[test]
-fn http2_heads_that_h2_does_not_read_are_refused() {
+fn http2_heads_that_h2_does_not_decode_are_refused() {
     let depending = |on: u32| {
         let priority = [&on.to_be_bytes()[..], &[16], &[0x83, 0x86, 0x84]].concat();
         http2(&[frame(1, 0x5 | 0x20, 3, &priority)])

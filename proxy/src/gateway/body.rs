@@ -1,34 +1,40 @@
-//! The body of an answer, whoever it comes from.
+//! The body of a response, whether Keyside or the upstream wrote it.
 
-use crate::deadline::Busy;
-use crate::relay::{Relay, RelayError};
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::Full;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
-/// What the client gets.
+use crate::{
+    activity::InFlightGuard,
+    relay::{Relay, RelayError},
+};
+
+/// The body that the client receives.
 pub(crate) enum Body {
-    /// Nothing: the head said it all, or the connection becomes a tunnel.
+    /// No body: the head is the whole response, or the connection becomes a tunnel.
     Empty,
-    /// Our own words.
-    Whole(Whole),
-    /// The upstream's, as they come.
+    /// Written by Keyside.
+    Buffered(Buffered),
+    /// The upstream's, relayed chunk by chunk.
     Relayed(Box<Relay>),
 }
 
-/// A body that is already here.
-pub(crate) struct Whole {
+/// A body that is already in memory.
+pub(crate) struct Buffered {
     bytes: Full<Bytes>,
-    _busy: Busy,
+    _in_flight: InFlightGuard,
 }
 
 impl Body {
-    pub(crate) fn whole(bytes: Vec<u8>, busy: Busy) -> Self {
-        Self::Whole(Whole {
+    pub(crate) fn buffered(bytes: Vec<u8>, in_flight: InFlightGuard) -> Self {
+        Self::Buffered(Buffered {
             bytes: bytes.into(),
-            _busy: busy,
+            _in_flight: in_flight,
         })
     }
 }
@@ -43,8 +49,8 @@ impl HttpBody for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, RelayError>>> {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
-            Self::Whole(whole) => {
-                let frame = Pin::new(&mut whole.bytes).poll_frame(context);
+            Self::Buffered(buffered) => {
+                let frame = Pin::new(&mut buffered.bytes).poll_frame(context);
                 frame.map_err(|never| match never {})
             }
             Self::Relayed(relay) => relay.poll_frame(context),
@@ -54,7 +60,7 @@ impl HttpBody for Body {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Whole(whole) => whole.bytes.is_end_stream(),
+            Self::Buffered(buffered) => buffered.bytes.is_end_stream(),
             Self::Relayed(relay) => relay.is_end_stream(),
         }
     }
@@ -62,7 +68,7 @@ impl HttpBody for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Whole(whole) => whole.bytes.size_hint(),
+            Self::Buffered(buffered) => buffered.bytes.size_hint(),
             Self::Relayed(relay) => relay.size_hint(),
         }
     }

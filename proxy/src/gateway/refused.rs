@@ -1,26 +1,32 @@
 //! Answers refused requests, logs them and records them as runs.
 
-use super::{Body, Gateway, Head, REVOKED};
-use crate::deadline::Busy;
-use crate::exchange::{Arrival, Exchange};
-use crate::near::{self, Asked, Near};
-use crate::refusal::{About, Refusal, Shown, shown};
-use crate::route::{self, Target};
-use crate::upstream::Failure;
 use http::{Method, Response, header};
 use keyside_config::ErrorShape;
-use keyside_credentials::WorkspaceId;
-use keyside_credentials::runs::{Run, Tokens};
+use keyside_credentials::{
+    WorkspaceId,
+    runs::{Run, Tokens},
+};
+
+use super::{Body, Gateway, Head, REVOKED};
+use crate::{
+    activity::InFlightGuard,
+    refusal::{Refusal, RefusalContext, SanitizedTarget, sanitize},
+    request_id::Arrival,
+    request_record::RequestRecord,
+    route::{self, Target},
+    suggestion::{self, RefusedRequest, Suggestion},
+    upstream::Failure,
+};
 
 impl Gateway {
-    /// Answers a request that was refused by its head. What it may have meant is only looked up here, so that requests that
-    /// are served do not pay for it.
+    /// Answers a request that was refused by its head. Suggestions for the caller are only computed
+    /// here, so that accepted requests do not pay for them.
     pub(super) fn refuse_unpermitted(
         &self,
         refusal: Refusal,
         head: &Head,
         arrival: Arrival,
-        busy: Busy,
+        in_flight: InFlightGuard,
     ) -> Response<Body> {
         let written = head.uri.path();
         let plain = written.replace("//", "/");
@@ -28,7 +34,7 @@ impl Gateway {
         let path = path.unwrap_or(written.into());
         let target = route::split(&path);
         let path_tag = target.as_ref().and_then(|target| target.workspace);
-        let admitted = self.door.admit(&head.headers, path_tag);
+        let admitted = self.policy.admit(&head.headers, path_tag);
         let admitted = admitted.as_ref().ok();
         let destination = target
             .as_ref()
@@ -36,28 +42,30 @@ impl Gateway {
         let provider = destination.map(|destination| &*destination.provider);
         let rest = match (&target, provider) {
             (Some(target), Some(_)) => target.rest,
-            (Some(target), None) => behind_workspace(&path, target),
+            (Some(target), None) => after_workspace(&path, target),
             (None, _) => &path,
         };
         let of_path = provider.and_then(|provider| {
             let mut routes = provider.routes.iter();
             routes.find(|route| route.path.matches(rest))
         });
-        let asked = Asked {
+        let asked = RefusedRequest {
             method: &head.method,
             path: rest,
             agent: text(head, header::USER_AGENT),
         };
         let catalogue = &self.settings.catalogue;
-        let near = match (refusal, provider) {
-            (Refusal::PathNotAllowed, Some(provider)) => near::at(provider, asked)
-                .or_else(|| near::elsewhere(catalogue, asked).map(Near::Path)),
+        let suggestion = match (refusal, provider) {
+            (Refusal::PathNotAllowed, Some(provider)) => suggestion::for_provider(provider, asked)
+                .or_else(|| {
+                    suggestion::from_other_provider(catalogue, asked).map(Suggestion::Path)
+                }),
             (Refusal::WorkspaceMissing, Some(provider)) => {
-                near::base_of(provider, asked).map(Near::Path)
+                suggestion::base_url_for(provider, asked).map(Suggestion::Path)
             }
             (Refusal::ProviderUnknown | Refusal::WorkspaceMissing, None) => {
                 let knows = |workspace: &str| self.may_use(workspace);
-                near::anywhere(catalogue, asked, knows).map(Near::Path)
+                suggestion::for_unknown_provider(catalogue, asked, knows).map(Suggestion::Path)
             }
             _ => None,
         };
@@ -65,40 +73,41 @@ impl Gateway {
             true => rest,
             false => written,
         };
-        let about = About {
+        let context = RefusalContext {
             workspace: admitted
                 .map(|admitted| admitted.workspace)
-                .filter(|workspace| self.may_be_a_workspace(workspace)),
+                .filter(|workspace| self.may_show_workspace(workspace)),
             provider,
             label: admitted
                 .and_then(|admitted| admitted.label.as_deref())
-                .filter(|label| !shown::looks_like_a_key(label, catalogue)),
+                .filter(|label| !sanitize::looks_like_key(label, catalogue)),
             environment: admitted
                 .and_then(|admitted| admitted.environment)
-                .or(self.door.environment()),
+                .or(self.policy.pinned_environment()),
             shape: of_path.and_then(|route| route.error),
-            asked: Some(self.shown(refusal, head, path_tag, shown_path)),
+            target: Some(self.sanitized_target(refusal, head, path_tag, shown_path)),
             proxy: None,
-            near: near.map(|near| near.shown(|path| shown::path(path, catalogue))),
+            suggestion: suggestion
+                .map(|suggestion| suggestion.with_path(|path| sanitize::path(path, catalogue))),
         };
         let run_id = admitted.and_then(|admitted| admitted.run_id);
         let tag = admitted.and_then(|admitted| admitted.tag);
-        self.record(refusal, &about, arrival, (run_id, tag));
-        self.log(refusal, &about, arrival);
-        self.refuse(refusal, &about, arrival, busy)
+        self.record(refusal, &context, arrival, (run_id, tag));
+        self.log(refusal, &context, arrival);
+        self.refuse(refusal, &context, arrival, in_flight)
     }
 
-    /// The parts of the target that may be repeated.
-    fn shown<'a>(
+    /// The parts of the target that a refusal may repeat.
+    fn sanitized_target<'a>(
         &self,
         refusal: Refusal,
         head: &'a Head,
         workspace: Option<&str>,
         path: &str,
-    ) -> Shown<'a> {
+    ) -> SanitizedTarget<'a> {
         let host = text(head, header::HOST).or(head.uri.authority().map(|host| host.as_str()));
-        let address = match host.filter(|_| self.door.recognise(head).is_ok()) {
-            Some(host) if self.door.has_names() => format!("http://{host}"),
+        let address = match host.filter(|_| self.policy.recognise(head).is_ok()) {
+            Some(host) if self.policy.has_url() => format!("http://{host}"),
             _ => "…".into(),
         };
         let workspace = match workspace {
@@ -107,82 +116,85 @@ impl Gateway {
             _ => "/w/WORKSPACE".into(),
         };
         let is_known = METHODS.contains(&head.method);
-        Shown {
+        SanitizedTarget {
             method: if is_known {
                 head.method.as_str()
             } else {
                 "other"
             },
-            path: shown::path(path, &self.settings.catalogue),
+            path: sanitize::path(path, &self.settings.catalogue),
             host: host
                 .filter(|_| refusal == Refusal::HostNotAllowed)
-                .map(|host| shown::host(host, &self.settings.catalogue)),
+                .map(|host| sanitize::host(host, &self.settings.catalogue)),
             address,
             workspace,
         }
     }
 
-    /// Whether there is such a workspace, and this listener may be used for it: of others it tells nothing.
+    /// Whether the workspace exists and this listener serves it. Refusals say nothing about other
+    /// workspaces.
     fn may_use(&self, workspace: &str) -> bool {
-        self.door.serves(workspace) && self.resolver.knows(workspace)
+        self.policy.allows_workspace(workspace) && self.resolver.knows(workspace)
     }
 
-    /// Whether it can be repeated as a workspace: a key may have been pasted in its place.
-    fn may_be_a_workspace(&self, text: &str) -> bool {
+    /// Whether a refusal may repeat the text as a workspace id. Callers sometimes paste a key where
+    /// the workspace belongs.
+    fn may_show_workspace(&self, text: &str) -> bool {
         self.may_use(text)
             || text.parse::<WorkspaceId>().is_ok()
-                && !shown::looks_like_a_key(text, &self.settings.catalogue)
+                && !sanitize::looks_like_key(text, &self.settings.catalogue)
     }
 
-    /// Answers a request that had been permitted. The one line that the log has of it is the exchange's.
+    /// Answers a request that had been permitted. Its [`RequestRecord`] logs it, so this logs
+    /// nothing.
     pub(super) fn refuse_permitted(
         &self,
         failure: Failure,
         shape: Option<ErrorShape>,
-        mut exchange: Exchange,
+        mut record: RequestRecord,
         arrival: Arrival,
     ) -> Response<Body> {
         let Failure { refusal, cause } = failure;
         match refusal {
-            REVOKED => exchange.revoked(),
-            _ => exchange.unanswered(),
+            REVOKED => record.revoked(),
+            _ => record.unanswered(),
         }
-        let busy = exchange.busy.clone();
-        let upstream = exchange.destination.upstream(exchange.grant.endpoint());
+        let in_flight = record.in_flight.clone();
+        let upstream = record.destination.upstream(record.grant.endpoint());
         let upstream = upstream.ok();
-        let about = About {
+        let context = RefusalContext {
             proxy: upstream.as_ref().and_then(|upstream| upstream.proxy()),
-            workspace: Some(exchange.grant.workspace().as_str()),
-            provider: Some(&exchange.destination.provider),
-            label: Some(exchange.grant.label().as_str()),
+            workspace: Some(record.grant.workspace().as_str()),
+            provider: Some(&record.destination.provider),
+            label: Some(record.grant.label().as_str()),
             shape,
-            ..About::default()
+            ..RefusalContext::default()
         };
-        let response = self.refuse(refusal, &about, arrival, busy);
-        let remedy = refusal.message(&about);
-        exchange.refused(refusal.code(), cause, remedy);
+        let response = self.refuse(refusal, &context, arrival, in_flight);
+        let remedy = refusal.message(&context);
+        record.refused(refusal.code(), cause, remedy);
         response
     }
 
     fn refuse(
         &self,
         refusal: Refusal,
-        about: &About<'_>,
+        context: &RefusalContext<'_>,
         arrival: Arrival,
-        busy: Busy,
+        in_flight: InFlightGuard,
     ) -> Response<Body> {
         self.ledger.metrics.refused(refusal.code());
-        let body = refusal.respond(self.links.as_deref(), arrival.request_id, about);
-        body.map(|bytes| Body::whole(bytes, busy))
+        let body = refusal.respond(self.links.as_deref(), arrival.request_id, context);
+        body.map(|bytes| Body::buffered(bytes, in_flight))
     }
 
-    fn log(&self, refusal: Refusal, about: &About<'_>, arrival: Arrival) {
-        let asked = about.asked.as_ref();
+    fn log(&self, refusal: Refusal, context: &RefusalContext<'_>, arrival: Arrival) {
+        let asked = context.target.as_ref();
         tracing::info!(
             target: "keyside::request",
             request_id = arrival.request_id.as_str(),
-            workspace = about.workspace.filter(|workspace| self.resolver.knows(workspace)),
-            provider = about.provider.map(|provider| provider.id.as_str()),
+            workspace = context.workspace.filter(|workspace| self.resolver.knows(workspace)),
+            provider = context.provider.map(|provider| provider.id.as_str()),
             code = refusal.code(),
             status = refusal.status().as_u16(),
             method = asked.map(|asked| asked.method),
@@ -192,24 +204,25 @@ impl Gateway {
         );
     }
 
-    /// Records a refusal among the runs of the workspace that the request names, if that exists.
+    /// Records a refusal as a run of the workspace that the request names, if that workspace
+    /// exists.
     fn record(
         &self,
         refusal: Refusal,
-        about: &About<'_>,
+        context: &RefusalContext<'_>,
         arrival: Arrival,
         (run_id, tag): (Option<&str>, Option<&str>),
     ) {
-        if is_of_the_door(refusal) {
+        if is_unidentified_caller(refusal) {
             return;
         }
-        let workspace = about
+        let workspace = context
             .workspace
             .filter(|workspace| self.resolver.knows(workspace));
         let Some(workspace) = workspace.and_then(|workspace| workspace.parse().ok()) else {
             return;
         };
-        let provider = about.provider.map(|provider| provider.id.as_str());
+        let provider = context.provider.map(|provider| provider.id.as_str());
         let latency = arrival.at.elapsed().as_micros();
         self.ledger.refused(Run {
             at: self.ledger.clock.now(),
@@ -219,7 +232,7 @@ impl Gateway {
             used: None,
             status: refusal.status().as_u16(),
             outcome: refusal.code(),
-            refused: about.asked.as_ref().map(|asked| asked.request().into()),
+            refused: context.target.as_ref().map(|asked| asked.request().into()),
             latency_us: u64::try_from(latency).unwrap_or(u64::MAX),
             first_byte_us: None,
             tokens: Tokens::default(),
@@ -229,25 +242,27 @@ impl Gateway {
     }
 }
 
-/// Who is refused so may be anybody, a web page too: what they ask is not put down to the workspace that they name.
-fn is_of_the_door(refusal: Refusal) -> bool {
+/// Whether the caller may be anybody, even a web page. Such a refusal is not recorded as a run of
+/// the workspace that the request names.
+fn is_unidentified_caller(refusal: Refusal) -> bool {
     matches!(
         refusal,
         Refusal::BrowserNotAllowed
-            | Refusal::PageNotRuledOut
+            | Refusal::BrowserNotExcluded
             | Refusal::HostNotAllowed
             | Refusal::PeerNotAllowed
             | Refusal::WorkspaceNotAllowed
     )
 }
 
-/// The path without the workspace in front of it.
-fn behind_workspace<'a>(path: &'a str, target: &Target<'_>) -> &'a str {
+/// The path without its workspace prefix.
+fn after_workspace<'a>(path: &'a str, target: &Target<'_>) -> &'a str {
     let workspace = target.workspace.map_or(0, |tag| "/w/".len() + tag.len());
     &path[workspace..]
 }
 
-/// Those that HTTP defines (RFC 9110 section 9.3, RFC 5789). Another may be a key, so it is not repeated.
+/// The methods that HTTP defines (RFC 9110 section 9.3, RFC 5789). Any other text may be a key, so
+/// refusals do not repeat it.
 const METHODS: [Method; 9] = [
     Method::GET,
     Method::HEAD,

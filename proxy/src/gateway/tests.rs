@@ -1,6 +1,10 @@
-use super::*;
-use crate::deadline::Activity;
-use crate::destination::Outward;
+use std::{
+    backtrace::Backtrace,
+    convert::Infallible,
+    io,
+    sync::{Mutex, PoisonError},
+};
+
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use keyside_config::Sources;
@@ -9,17 +13,18 @@ use keyside_credentials::{
     SystemClock, Timestamp,
 };
 use keyside_store::{Backend, Memory};
-use std::backtrace::Backtrace;
-use std::convert::Infallible;
-use std::io;
-use std::sync::{Mutex, PoisonError};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
-use tokio::sync::Semaphore;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, duplex},
+    sync::Semaphore,
+};
 use tracing_subscriber::fmt::MakeWriter;
+
+use super::*;
+use crate::{activity::Activity, destination::SharedResources};
 
 const CANARY: &str = "sk-proj-canary0panics0while0the0secret0is0open";
 
-/// Fails where a request is when its secret has been opened and not yet been sent.
+/// Panics while a request's secret is open and not yet sent.
 struct BrokenClock;
 
 impl Clock for BrokenClock {
@@ -28,7 +33,7 @@ impl Clock for BrokenClock {
     }
 }
 
-/// All that is said: log lines, panic messages, backtraces.
+/// Captures log lines, panic messages and backtraces.
 #[derive(Clone, Default)]
 struct Said(Arc<Mutex<Vec<u8>>>);
 
@@ -100,7 +105,7 @@ async fn registry(folder: &std::path::Path) -> Arc<Registry> {
 fn gateway(registry: &Registry) -> Gateway {
     let settings = Settings::load(&Sources::default()).unwrap().settings;
     let metrics = Arc::new(Metrics::register(&prometheus::Registry::new()).unwrap());
-    let parts = Parts {
+    let dependencies = Dependencies {
         settings: Arc::new(settings.clone()),
         egress: Arc::new(Egress::direct()),
         resolver: registry.resolver(),
@@ -112,14 +117,19 @@ fn gateway(registry: &Registry) -> Gateway {
         collect: || (),
     };
     let proxy = &settings.proxy;
-    let outward = Outward::new(&settings.catalogue, proxy, &parts.egress, Quota::new(16));
-    let destinations = Destinations::new(&settings.catalogue, &proxy.deadlines, &metrics, &outward);
-    let door = Door::new(&proxy.listeners[0], None, proxy);
-    Gateway::new(&parts, door, destinations, Quota::new(16))
+    let shared = SharedResources::new(
+        &settings.catalogue,
+        proxy,
+        &dependencies.egress,
+        Quota::new(16),
+    );
+    let destinations = Destinations::new(&settings.catalogue, &proxy.deadlines, &metrics, &shared);
+    let policy = ListenerPolicy::new(&proxy.listeners[0], None, proxy);
+    Gateway::new(&dependencies, policy, destinations, Quota::new(16))
 }
 
-/// A request cannot make Keyside panic, as far as is known. If something does, the key that is open at that moment is
-/// in nothing that is said of it, and the client gets nothing.
+/// No request is known to make Keyside panic. If one does, neither log nor backtrace may contain
+/// the key that is open at that moment, and the client gets no response.
 #[tokio::test]
 async fn a_panic_while_a_secret_is_open_does_not_show_it() {
     let folder = tempfile::tempdir().unwrap();
@@ -141,12 +151,12 @@ async fn a_panic_while_a_secret_is_open_does_not_show_it() {
     }));
 
     let (mut client, server) = duplex(64 * 1024);
-    let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-    let activity = Activity::new(Drain::default(), place);
+    let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+    let activity = Activity::new(Drain::default(), permit);
     let serving = tokio::spawn(async move {
         let service = service_fn(move |request| {
-            let (gateway, busy) = (gateway.clone(), activity.begin(false));
-            async move { Ok::<_, Infallible>(gateway.answer(request, busy, true).await) }
+            let (gateway, in_flight) = (gateway.clone(), activity.begin(false));
+            async move { Ok::<_, Infallible>(gateway.answer(request, in_flight, true).await) }
         });
         let http = hyper::server::conn::http1::Builder::new();
         http.serve_connection(TokioIo::new(server), service).await
@@ -157,7 +167,7 @@ async fn a_panic_while_a_secret_is_open_does_not_show_it() {
     client.read_to_end(&mut answer).await.unwrap();
 
     let ended = serving.await;
-    // This test's own failures are told as usual.
+    // Restores the default hook, so that this test's own failures are reported.
     drop(std::panic::take_hook());
     assert!(ended.unwrap_err().is_panic());
     assert!(answer.is_empty());

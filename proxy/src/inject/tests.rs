@@ -1,11 +1,15 @@
-use super::*;
-use crate::destination::{Destinations, Outward};
-use crate::egress::Egress;
-use crate::metrics::Metrics;
-use crate::quota::Quota;
+use std::sync::Arc;
+
 use http::Request;
 use keyside_config::{Settings, Sources};
-use std::sync::Arc;
+
+use super::*;
+use crate::{
+    destination::{Destinations, SharedResources},
+    egress::Egress,
+    metrics::Metrics,
+    quota::Quota,
+};
 
 const CANARY: &str = "sk-canary-inject-7f3a";
 
@@ -14,8 +18,8 @@ fn rewrite(provider: &str, target: &str, upgrade: bool, fields: &[(&str, &str)])
     let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
     let egress = Arc::new(Egress::direct());
     let (catalogue, proxy) = (&settings.catalogue, &settings.proxy);
-    let outward = Outward::new(catalogue, proxy, &egress, Quota::new(1));
-    let destinations = Destinations::new(catalogue, &proxy.deadlines, &metrics, &outward);
+    let shared = SharedResources::new(catalogue, proxy, &egress, Quota::new(1));
+    let destinations = Destinations::new(catalogue, &proxy.deadlines, &metrics, &shared);
     let destination = destinations.get(provider).unwrap();
     let mut request = Request::builder().uri(target);
     for (name, value) in fields {
@@ -87,7 +91,7 @@ fn a_nominated_header_goes_and_the_injected_one_stays() {
 }
 
 #[test]
-fn nothing_of_the_runners_network_or_of_ours_leaves() {
+fn nothing_of_the_runners_network_and_no_keyside_header_is_forwarded() {
     let names = [
         "x-forwarded-for",
         "x-forwarded-host",

@@ -1,29 +1,37 @@
-//! Unix sockets that nobody reaches before their mode says who may, and the folders for them.
+//! Creates Unix sockets and their folders, with access rights set before anybody can connect.
+
+use std::{
+    fs::{DirBuilder, Permissions},
+    io,
+    os::{
+        fd::AsRawFd,
+        unix::{
+            fs::{DirBuilderExt, FileTypeExt, PermissionsExt},
+            net::UnixListener,
+        },
+    },
+    path::Path,
+};
 
 use keyside_config::{ListenAddress, Listener};
 use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, UnixAddr};
-use std::fs::{DirBuilder, Permissions};
-use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixListener;
-use std::path::Path;
 
-/// Binds the socket at `path`, which `mode` lets in, and makes the folders for it that are missing.
+/// Binds a socket with `mode` at `path`, and creates missing folders.
 pub(super) fn bind(path: &Path, mode: u32, all: &[Listener]) -> io::Result<UnixListener> {
     make_folders(path.parent().unwrap_or(Path::new("/")), all)?;
     remove_stale(path)?;
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
     socket::bind(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
-    // Nobody can connect before it listens, so there is no moment in which the wrong ones could.
+    // `chmod` before `listen`: until then nobody can connect, so the default mode never applies to
+    // a connection.
     std::fs::set_permissions(path, Permissions::from_mode(mode))?;
     socket::listen(&socket, Backlog::MAXALLOWABLE)?;
     Ok(socket.into())
 }
 
-/// The mode of a listener's socket: for this user alone; or for anybody, where user ids are named: then each connection is
-/// judged by the one that the kernel gives.
+/// The mode of a listener's socket. Only this user may connect; if user ids are configured, anybody
+/// may, and each connection's user id is checked with the kernel.
 pub(super) fn mode(listener: &Listener) -> u32 {
     match listener.peer_uids.is_empty() {
         true => 0o600,
@@ -31,7 +39,7 @@ pub(super) fn mode(listener: &Listener) -> u32 {
     }
 }
 
-/// One that is there stays as it is.
+/// Existing folders keep their mode.
 fn make_folders(folder: &Path, all: &[Listener]) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
@@ -47,7 +55,7 @@ fn make_folders(folder: &Path, all: &[Listener]) -> io::Result<()> {
     }
 }
 
-/// Whether peers that are named have to pass through the folder, whichever listener it is made for.
+/// Whether another user that some listener accepts must be able to pass through the folder.
 fn lets_others_through(listener: &Listener, folder: &Path) -> bool {
     match &listener.address {
         ListenAddress::Unix(path) => !listener.peer_uids.is_empty() && path.starts_with(folder),
@@ -55,13 +63,13 @@ fn lets_others_through(listener: &Listener, folder: &Path) -> bool {
     }
 }
 
-/// A socket that a killed process left behind goes; any other file stays.
+/// Removes a socket that a killed process left behind, and no other kind of file.
 fn remove_stale(path: &Path) -> io::Result<()> {
     match std::fs::symlink_metadata(path) {
         Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path),
         Ok(_) => Err(io::Error::new(
             io::ErrorKind::AlreadyExists,
-            "a file is in the way",
+            "a file that is not a socket exists there",
         )),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),

@@ -1,28 +1,28 @@
-//! The messages of an AWS event stream (`application/vnd.amazon.eventstream`): lengths, headers, a payload of JSON.
+//! Parses an AWS event stream (`application/vnd.amazon.eventstream`): lengths, headers, a JSON
+//! payload.
 //!
-//! ConverseStream's payloads are the messages themselves. InvokeModelWithResponseStream wraps what the model's own API
-//! would send: `{"bytes":"<base64>","p":"<padding>"}`. Source: the Smithy specification, "Amazon Event Stream".
+//! ConverseStream's payloads are the messages themselves. InvokeModelWithResponseStream wraps the
+//! messages of the model's own API: `{"bytes":"<base64>","p":"<padding>"}`. Source: the Smithy
+//! specification, "Amazon Event Stream".
 
-use super::Unreadable;
-use super::rules::Rules;
-use super::scanner::Scanner;
-use super::tally::Tally;
+use super::{Unreadable, rules::Rules, scanner::Scanner, tally::Tally};
 
-/// Reads a stream of messages.
+/// Parses a stream of messages.
 pub(super) struct Messages {
     scanner: Scanner,
     part: Part,
 }
 
-/// Which part of a message the next byte is of.
+/// The part of a message that the next byte belongs to.
 #[derive(Clone, Copy)]
 enum Part {
-    /// The length of all, that of the headers, a checksum of both; so much of it has come.
+    /// The total length, the length of the headers, and a checksum of both; `len` bytes of them
+    /// have arrived.
     Prelude {
         bytes: [u8; PRELUDE],
         len: usize,
     },
-    /// So many bytes of headers are to come, then so many of payload.
+    /// `left` bytes of headers are missing, then `payload` bytes follow.
     Headers {
         left: usize,
         payload: usize,
@@ -75,7 +75,7 @@ impl Part {
         len: 0,
     };
 
-    /// How many bytes are missing of it; at least one.
+    /// How many bytes of the part are missing; at least one.
     fn wanted(self) -> usize {
         match self {
             Self::Prelude { len, .. } => PRELUDE - len,
@@ -83,7 +83,7 @@ impl Part {
         }
     }
 
-    /// What is next, behind these bytes of it.
+    /// The state after these bytes.
     fn after(self, taken: &[u8]) -> Result<Self, Unreadable> {
         Ok(match self {
             Self::Prelude { mut bytes, len } => {
@@ -108,14 +108,14 @@ impl Part {
         })
     }
 
-    /// What a whole prelude announces. Its checksum is the client's to check.
+    /// Parses a complete prelude. Its checksum is left to the client.
     fn announced(prelude: &[u8; PRELUDE]) -> Result<Self, Unreadable> {
         let [a, b, c, d, e, f, g, h, ..] = *prelude;
         let number = |bytes| usize::try_from(u32::from_be_bytes(bytes)).map_err(|_| Unreadable);
         let (all, headers) = (number([a, b, c, d])?, number([e, f, g, h])?);
         let payload = all.checked_sub(PRELUDE + CHECKSUM);
         let payload = payload.and_then(|rest| rest.checked_sub(headers));
-        let payload = payload.filter(|_| all <= LONGEST).ok_or(Unreadable)?;
+        let payload = payload.filter(|_| all <= MAX_MESSAGE).ok_or(Unreadable)?;
         Ok(match headers {
             0 => Self::Payload { left: payload },
             left => Self::Headers { left, payload },
@@ -125,5 +125,6 @@ impl Part {
 
 const PRELUDE: usize = 12;
 const CHECKSUM: usize = 4;
-/// Headers have at most 128 KiB and a payload 16 MiB; what announces more is something else.
-const LONGEST: usize = 17 << 20;
+/// Bytes. Headers have at most 128 KiB and a payload 16 MiB; anything longer is not an event
+/// stream.
+const MAX_MESSAGE: usize = 17 << 20;

@@ -1,8 +1,9 @@
-//! Base64 (RFC 4648 section 4) that comes in pieces.
+//! Decodes base64 (RFC 4648 section 4) that arrives in pieces.
 //!
-//! The crate of that name decodes whole texts; this one is cut anywhere, and nobody is told what is wrong with it.
+//! The `base64` crate decodes whole texts only. Invalid input needs no error here: it just leads to
+//! no counts.
 
-/// The sextets that do not make three bytes yet.
+/// The sextets that are not three bytes yet.
 #[derive(Default)]
 pub(super) struct Base64 {
     bits: u32,
@@ -10,7 +11,8 @@ pub(super) struct Base64 {
 }
 
 impl Base64 {
-    /// Decodes a piece, passing over what is no base64: padding, and the backslash that JSON may put before a slash.
+    /// Decodes a piece. Skips other bytes: padding, and the backslash that JSON may put before a
+    /// slash.
     pub(super) fn push(&mut self, text: &[u8], is_last: bool, mut take: impl FnMut(&[u8])) {
         for part in text.chunks(BLOCK) {
             let mut decoded = [0; BLOCK];
@@ -28,7 +30,8 @@ impl Base64 {
             take(&decoded[..len]);
         }
         if is_last {
-            // Two sextets are one byte and four bits of nothing, three are two bytes and two.
+            // Two sextets are one byte and four unused bits, three are two bytes and two unused
+            // bits.
             let bytes = (self.bits << (6 * (4 - self.sextets.min(4)))).to_be_bytes();
             let whole = (self.sextets * 6 / 8) as usize;
             take(&bytes[1..1 + whole]);
@@ -49,7 +52,7 @@ fn sextet(byte: u8) -> Option<u32> {
     Some(value.into())
 }
 
-/// Bytes taken at once; what they decode to has room in as many.
+/// Bytes decoded at once; the result fits into a buffer of the same size.
 const BLOCK: usize = 256;
 
 #[cfg(test)]
@@ -57,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_cut_anywhere_decodes_as_the_whole() {
+    fn text_that_is_cut_anywhere_decodes_like_the_whole() {
         // RFC 4648 section 10, and every letter of the alphabet.
         let all = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         let bytes = [

@@ -1,32 +1,29 @@
-//! A body of JSON: one message, several one after another (newline-delimited, or as a JSON text sequence), or a list of
-//! them, which is how Gemini streams to those who do not ask for events.
+//! Splits a JSON body into messages: one, several in sequence (newline-delimited, or a JSON text
+//! sequence), or a list, which is how Gemini streams to clients that do not request events.
 
-use super::Unreadable;
-use super::rules::Rules;
-use super::scanner::Scanner;
-use super::tally::Tally;
+use super::{Unreadable, rules::Rules, scanner::Scanner, tally::Tally};
 
-/// Reads a body.
+/// Splits a body into messages.
 #[derive(Default)]
 pub(super) struct Body {
     scanner: Scanner,
-    place: Place,
+    position: Position,
 }
 
-/// Where in the body the next byte stands.
+/// The position of the next byte.
 #[derive(Clone, Copy, Default)]
-enum Place {
+enum Position {
     /// Before the first value.
     #[default]
     Start,
-    /// Between messages, in a list or not.
+    /// Between messages, inside a list or not.
     Between {
         listed: bool,
     },
     Message {
         listed: bool,
     },
-    /// Behind anything that is no message: a text, say. What follows it is none either.
+    /// After something that is not a message, such as a string. The rest is not read either.
     Elsewhere,
 }
 
@@ -38,30 +35,30 @@ impl Body {
         tally: &mut Tally,
     ) -> Result<(), Unreadable> {
         while let Some(first) = bytes.first() {
-            let taken = match self.place {
-                Place::Elsewhere => bytes.len(),
-                Place::Message { listed } => self.message(bytes, listed, rules, tally),
-                Place::Start | Place::Between { .. } => self.between(*first),
+            let taken = match self.position {
+                Position::Elsewhere => bytes.len(),
+                Position::Message { listed } => self.message(bytes, listed, rules, tally),
+                Position::Start | Position::Between { .. } => self.between(*first),
             };
             bytes = &bytes[taken..];
         }
         Ok(())
     }
 
-    /// Decides by a byte outside of a message; returns whether it is taken, as a number of bytes.
+    /// Handles a byte outside of a message; returns 1 if it is consumed, otherwise 0.
     fn between(&mut self, byte: u8) -> usize {
-        let listed = matches!(self.place, Place::Between { listed: true });
-        let is_first = matches!(self.place, Place::Start);
-        self.place = match byte {
+        let listed = matches!(self.position, Position::Between { listed: true });
+        let is_first = matches!(self.position, Position::Start);
+        self.position = match byte {
             b' ' | b'\t' | b'\n' | b'\r' | RECORD_SEPARATOR => return 1,
             b'{' => {
                 self.scanner.restart();
-                self.place = Place::Message { listed };
+                self.position = Position::Message { listed };
                 return 0;
             }
-            b'[' if is_first => Place::Between { listed: true },
+            b'[' if is_first => Position::Between { listed: true },
             b',' if listed => return 1,
-            _ => Place::Elsewhere,
+            _ => Position::Elsewhere,
         };
         1
     }
@@ -70,14 +67,14 @@ impl Body {
         let Some(taken) = self.scanner.push(bytes, rules, tally) else {
             return bytes.len();
         };
-        self.place = match self.scanner.is_whole() {
-            true => Place::Between { listed },
-            false => Place::Elsewhere,
+        self.position = match self.scanner.is_whole() {
+            true => Position::Between { listed },
+            false => Position::Elsewhere,
         };
         tally.end_message(rules);
         taken
     }
 }
 
-/// Begins each value of a JSON text sequence (RFC 7464).
+/// The byte before each value of a JSON text sequence (RFC 7464).
 const RECORD_SEPARATOR: u8 = 0x1e;

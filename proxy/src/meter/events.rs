@@ -1,26 +1,27 @@
-//! Server-sent events (the HTML standard, "Interpreting an event stream"): the data of each event is a message.
+//! Parses server-sent events (the HTML standard, "Interpreting an event stream"): the data of each
+//! event is a message.
 //!
-//! Only line ends and the field `data` matter. What an event's data holds cannot end it: JSON escapes line ends in strings.
+//! Only line ends and the field `data` matter. An event's data cannot contain its end, because JSON
+//! escapes line ends in strings.
 
-use super::Unreadable;
-use super::rules::Rules;
-use super::scanner::Scanner;
-use super::tally::Tally;
 use memchr::{memchr2, memmem};
 
-/// Reads a stream of events.
+use super::{Unreadable, rules::Rules, scanner::Scanner, tally::Tally};
+
+/// Parses a stream of events.
 #[derive(Default)]
 pub(super) struct Events {
     scanner: Scanner,
     line: Line,
-    /// The last line ended with a carriage return, to which a line feed belongs.
+    /// The last line ended with a carriage return; a line feed after it belongs to the same line
+    /// end.
     after_return: bool,
 }
 
-/// Where in a line the next byte stands.
+/// The position in the current line.
 #[derive(Clone, Copy)]
 enum Line {
-    /// Behind so much of the name `data:`.
+    /// After this many bytes of the name `data:`.
     Name(usize),
     Data,
     Other,
@@ -57,7 +58,8 @@ impl Events {
         Ok(())
     }
 
-    /// Passes over whole events in which no count can be: nearly all of a stream, and mostly all of a piece.
+    /// Skips whole events that cannot contain a count: nearly all of a stream, and usually the
+    /// whole chunk.
     fn skip<'a>(&mut self, piece: &'a [u8], rules: &Rules) -> &'a [u8] {
         let is_between = matches!(self.line, Line::Name(0)) && self.scanner.is_at_start();
         if !is_between || rules.may_report(piece) {
@@ -99,7 +101,7 @@ impl Events {
                 tally.end_message(rules);
                 self.scanner.restart();
             }
-            // The lines of an event's data have a line feed between them.
+            // The lines of an event's data are joined by line feeds.
             Line::Data => {
                 self.scanner.push(b"\n", rules, tally);
             }
@@ -108,7 +110,8 @@ impl Events {
     }
 }
 
-/// How much of a piece is there of events that have ended, as far as two line feeds tell, with or without returns.
+/// How many bytes of a chunk belong to events that have ended: up to the last two line feeds, with
+/// or without carriage returns.
 fn behind_last_event(piece: &[u8]) -> usize {
     if ENDS.iter().any(|end| piece.ends_with(end)) {
         return piece.len();

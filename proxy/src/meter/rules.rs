@@ -1,41 +1,42 @@
-//! A provider's usage rules, compiled once at start: a tree of the keys that lead to a count, and the sums of counts.
+//! A provider's usage rules, compiled once at start into a tree of the keys that lead to counts,
+//! and sums of counts.
+
+use std::{iter, ops::Range};
 
 use keyside_config::{self as config, KeyPath, Sign, UsageRule};
 use memchr::memmem::Finder;
-use std::iter;
-use std::ops::Range;
 
 /// What to look for in a provider's messages.
 pub(crate) struct Rules {
-    /// The tree; the first node is the message itself.
+    /// The tree of keys; the first node is the message itself.
     nodes: Vec<Node>,
     pub(super) rules: Vec<Rule>,
-    /// How many counts the rules name; each has a number below that.
+    /// The number of counts in all rules. Each count has a number below this.
     pub(super) counts: usize,
-    /// Text that every message reporting a count contains; other messages may contain it too.
-    signs: Vec<Finder<'static>>,
+    /// Text that every message with a count contains; other messages may contain it too.
+    markers: Vec<Finder<'static>>,
     /// Whether binary WebSocket messages may be JSON.
     pub(super) binary: bool,
 }
 
-/// What is known of a value by the keys that lead to it.
+/// A value, identified by the keys that lead to it.
 #[derive(Default)]
 struct Node {
     children: Vec<(Box<[u8]>, usize)>,
-    /// The counts that a number here is.
+    /// The counts that a number here sets.
     counts: Vec<Count>,
-    /// The texts here that end an answer, each with the rule that says so.
+    /// Strings here that mark the end of a response, each with its rule.
     endings: Vec<(Box<[u8]>, usize)>,
 }
 
-/// A count by its number, and the rule it belongs to.
+/// A count's number, and the rule that it belongs to.
 #[derive(Clone, Copy)]
 pub(super) struct Count {
     pub(super) number: usize,
     pub(super) rule: usize,
 }
 
-/// How one rule makes figures of counts.
+/// How one rule computes token counts.
 pub(super) struct Rule {
     pub(super) counts: Range<usize>,
     pub(super) input: Vec<Sum>,
@@ -43,11 +44,11 @@ pub(super) struct Rule {
     pub(super) cached_input: Vec<Sum>,
     pub(super) cache_write: Vec<Sum>,
     pub(super) reasoning: Vec<Sum>,
-    /// Whether it names the messages that end an answer.
+    /// Whether the rule names messages that end a response.
     pub(super) has_endings: bool,
 }
 
-/// Counts to add or subtract, by their numbers.
+/// Counts to add or subtract, by number.
 pub(super) struct Sum {
     pub(super) first: usize,
     pub(super) more: Vec<(Sign, usize)>,
@@ -59,7 +60,7 @@ impl Rules {
             nodes: vec![Node::default()],
             rules: Vec::with_capacity(rules.len()),
             counts: 0,
-            signs: signs(rules),
+            markers: markers(rules),
             binary: rules.iter().any(|rule| rule.binary),
         };
         for rule in rules {
@@ -68,20 +69,20 @@ impl Rules {
         compiled
     }
 
-    /// Where `key` leads to in the object at `node`, if to anything.
+    /// The node that `key` leads to in the object at `node`, if any.
     pub(super) fn child(&self, node: usize, key: &[u8]) -> Option<usize> {
         let children = &self.nodes.get(node)?.children;
         let child = children.iter().find(|(name, _)| **name == *key);
         child.map(|(_, child)| *child)
     }
 
-    /// Whether a count can stand in an object at `node`.
-    pub(super) fn leads_on(&self, node: usize) -> bool {
+    /// Whether the object at `node` can contain a count.
+    pub(super) fn has_children(&self, node: usize) -> bool {
         let node = self.nodes.get(node);
         node.is_some_and(|node| !node.children.is_empty())
     }
 
-    /// The counts that a number at `node` is.
+    /// The counts that a number at `node` sets.
     pub(super) fn counts_at(&self, node: usize) -> &[Count] {
         match self.nodes.get(node) {
             Some(node) => &node.counts,
@@ -89,7 +90,7 @@ impl Rules {
         }
     }
 
-    /// The rules by which `text` at `node` ends an answer.
+    /// The rules by which `text` at `node` ends a response.
     pub(super) fn ended_by(&self, node: usize, text: &[u8]) -> impl Iterator<Item = usize> {
         let endings = self.nodes.get(node).map(|node| node.endings.iter());
         let ended = endings.into_iter().flatten();
@@ -98,9 +99,10 @@ impl Rules {
             .map(|(_, rule)| *rule)
     }
 
-    /// Whether there may be a message in these bytes that reports a count. Costs a search for one word or a few.
+    /// Whether these bytes may contain a message with a count. Costs a search for one or a few
+    /// words.
     pub(super) fn may_report(&self, bytes: &[u8]) -> bool {
-        self.signs.iter().any(|sign| {
+        self.markers.iter().any(|sign| {
             let mut found = sign.find_iter(bytes);
             found.any(|start| !is_null(&bytes[start + sign.needle().len()..]))
         })
@@ -115,7 +117,7 @@ impl Rules {
         self.counts += numbers.fields.len();
         for (number, field) in (numbers.first..).zip(&numbers.fields) {
             for holder in holders(rule) {
-                let node = self.reach(holder.iter().chain(field.keys()));
+                let node = self.node_at(holder.iter().chain(field.keys()));
                 let count = Count {
                     number,
                     rule: index,
@@ -124,7 +126,7 @@ impl Rules {
             }
         }
         for ending in &rule.ends {
-            let node = self.reach(ending.path.keys().iter());
+            let node = self.node_at(ending.path.keys().iter());
             let value = ending.value.as_bytes().into();
             self.nodes[node].endings.push((value, index));
         }
@@ -139,19 +141,19 @@ impl Rules {
         });
     }
 
-    /// The node that these keys lead to; adds what is missing on the way.
-    fn reach<'a>(&mut self, keys: impl Iterator<Item = &'a String>) -> usize {
+    /// The node that these keys lead to; creates missing nodes.
+    fn node_at<'a>(&mut self, keys: impl Iterator<Item = &'a String>) -> usize {
         let mut node = ROOT;
         for key in keys {
             node = match self.child(node, key.as_bytes()) {
                 Some(child) => child,
-                None => self.grow(node, key),
+                None => self.add_child(node, key),
             };
         }
         node
     }
 
-    fn grow(&mut self, node: usize, key: &str) -> usize {
+    fn add_child(&mut self, node: usize, key: &str) -> usize {
         let child = self.nodes.len();
         self.nodes.push(Node::default());
         let children = &mut self.nodes[node].children;
@@ -200,7 +202,7 @@ fn fields(rule: &UsageRule) -> Vec<&KeyPath> {
     fields
 }
 
-/// The keys of the objects that hold a rule's counts; none for the message itself.
+/// The paths of the objects that contain a rule's counts; the empty path for the message itself.
 fn holders(rule: &UsageRule) -> Vec<&[String]> {
     match rule.at.is_empty() {
         true => vec![&[][..]],
@@ -208,8 +210,9 @@ fn holders(rule: &UsageRule) -> Vec<&[String]> {
     }
 }
 
-/// The key that holds a count, with the quote before it: a word that begins with another needs no search.
-fn signs(rules: &[UsageRule]) -> Vec<Finder<'static>> {
+/// The keys that contain counts, with the opening quote. A word that begins with another one of the
+/// list is redundant.
+fn markers(rules: &[UsageRule]) -> Vec<Finder<'static>> {
     let mut words: Vec<String> = Vec::new();
     for rule in rules {
         let inner = rule.at.iter().filter_map(|path| path.keys().last());
@@ -229,7 +232,8 @@ fn signs(rules: &[UsageRule]) -> Vec<Finder<'static>> {
     words.iter().map(sign).collect()
 }
 
-/// Whether the key that ends before these bytes has no value, as `usage` has in all but the last of a chat's chunks.
+/// Whether the value of the key before these bytes is null, as `usage` is in all but the last of a
+/// chat's chunks.
 fn is_null(behind: &[u8]) -> bool {
     let value = behind.strip_prefix(b"\":");
     value.is_some_and(|value| value.trim_ascii_start().starts_with(b"null"))
@@ -238,5 +242,5 @@ fn is_null(behind: &[u8]) -> bool {
 /// The node of the message itself.
 pub(super) const ROOT: usize = 0;
 
-/// How many objects can be on the way to a count, the message included: a rule's two paths have four keys each.
-pub(super) const DEEPEST: usize = 8;
+/// The maximum nesting of a count, including the message: a rule's two paths have four keys each.
+pub(super) const MAX_DEPTH: usize = 8;

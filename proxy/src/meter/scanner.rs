@@ -1,55 +1,60 @@
-//! Follows the keys of one JSON object as it comes, and notes the values at the paths that rules name.
+//! Follows the keys of one JSON object as it arrives, and reports the values at the paths that
+//! rules name.
 //!
-//! Knows of JSON (RFC 8259) what it takes to tell where a value ends: quotes, escapes and brackets. A value that no path
-//! leads to is skipped by them alone, however deep or long it is. Between two pieces it remembers where it is, and no more
-//! of the bytes than a key or a number that was cut in two. A key is compared as it is written; no provider writes its
-//! own with escapes.
+//! Implements only as much of JSON (RFC 8259) as is needed to find the end of a value: quotes,
+//! escapes and brackets. A value that no path leads to is skipped, however deep or long it is.
+//! Between chunks it keeps its position and at most a key or number that was cut in two. Keys are
+//! compared as written; no provider escapes its own keys.
 
-use super::base64::Base64;
-use super::rules::{DEEPEST, ROOT, Rules};
-use super::tally::Tally;
 use memchr::memchr2;
 
-/// Reads one message after another; told by [`restart`](Self::restart) where one begins.
+use super::{
+    base64::Base64,
+    rules::{MAX_DEPTH, ROOT, Rules},
+    tally::Tally,
+};
+
+/// Scans one message after another; [`restart`](Self::restart) marks where one begins.
 #[derive(Default)]
 pub(super) struct Scanner {
     state: State,
-    /// The objects that it is in, by their nodes; only the first `depth` count.
-    path: [usize; DEEPEST],
+    /// The nodes of the objects around the current position; only the first `depth` entries are
+    /// valid.
+    path: [usize; MAX_DEPTH],
     depth: usize,
-    /// A piece of a string ended in the middle of an escape.
+    /// The last chunk ended in the middle of an escape.
     escaped: bool,
     token: Token,
     wrapped: Option<Box<Wrapped>>,
 }
 
-/// What comes next. A node is that of a value; `None` is a value that no path leads to.
+/// What comes next. The node is that of a value; `None` if no path leads to the value.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum State {
-    /// The message's opening brace.
+    /// The opening brace of the message.
     #[default]
     Start,
-    /// A key, or the object's end.
+    /// A key, or the end of the object.
     Object,
     /// The rest of a key.
     Key,
-    /// The colon behind a key.
+    /// The colon after a key.
     Colon(Option<usize>),
     Value(Option<usize>),
     /// The rest of a string.
     Text(Option<usize>),
     /// The rest of a number or a word.
     Word(Option<usize>),
-    /// The rest of an object or array that holds nothing: so many brackets are open.
+    /// The rest of an object or array without counts; `open` brackets are open.
     Skipped {
         open: usize,
         in_text: bool,
     },
-    /// Nothing: the message is over, or is no JSON object.
+    /// The message is over, or is not a JSON object.
     Done,
 }
 
-/// A message inside of another, as the base64 of its JSON in the field `bytes`.
+/// A message inside another, base64-encoded in its field `bytes`.
 #[derive(Default)]
 struct Wrapped {
     base64: Base64,
@@ -57,7 +62,7 @@ struct Wrapped {
 }
 
 impl Scanner {
-    /// One whose messages may be wrapped in others.
+    /// A scanner for messages that may be wrapped in others.
     pub(super) fn unwrapping() -> Self {
         Self {
             wrapped: Some(Box::default()),
@@ -65,7 +70,7 @@ impl Scanner {
         }
     }
 
-    /// The next byte begins a message.
+    /// Called before the first byte of a message.
     pub(super) fn restart(&mut self) {
         self.state = State::Start;
         self.depth = 0;
@@ -76,17 +81,18 @@ impl Scanner {
         }
     }
 
-    /// Whether nothing of a message has come yet.
+    /// Whether no byte of a message has been read yet.
     pub(super) fn is_at_start(&self) -> bool {
         self.state == State::Start
     }
 
-    /// Whether the message came to its end; otherwise it is no JSON object, if nothing more is read of it.
+    /// Whether the message is complete. If it is not and no more follows, it is not a JSON object.
     pub(super) fn is_whole(&self) -> bool {
         self.state == State::Done && self.depth == 0
     }
 
-    /// Reads on. Returns how many bytes it took if the message ends in them, or turns out to be no JSON object.
+    /// Reads more bytes. Returns how many it consumed if the message ends in them or turns out not
+    /// to be a JSON object.
     pub(super) fn push(&mut self, bytes: &[u8], rules: &Rules, tally: &mut Tally) -> Option<usize> {
         let mut at = 0;
         while self.state != State::Done {
@@ -98,7 +104,7 @@ impl Scanner {
         Some(at)
     }
 
-    /// Takes what it can in one state; returns how many bytes that were.
+    /// Consumes what belongs to the current state; returns how many bytes.
     fn step(&mut self, rest: &[u8], rules: &Rules, tally: &mut Tally) -> usize {
         match self.state {
             State::Start => self.start(rest),
@@ -198,8 +204,8 @@ impl Scanner {
             in_text: false,
         };
         match first {
-            b'{' => match node.filter(|node| rules.leads_on(*node)) {
-                Some(node) if self.depth < DEEPEST => self.enter(node),
+            b'{' => match node.filter(|node| rules.has_children(*node)) {
+                Some(node) if self.depth < MAX_DEPTH => self.enter(node),
                 _ => self.state = skipped,
             },
             b'[' => self.state = skipped,
@@ -296,7 +302,7 @@ impl Scanner {
         rest.len()
     }
 
-    /// Where the string ends that `rest` is the inside of.
+    /// The end of the string that `rest` is inside of.
     fn end_of_text(&mut self, rest: &[u8]) -> Option<usize> {
         let mut from = usize::from(std::mem::take(&mut self.escaped));
         loop {
@@ -319,14 +325,15 @@ impl Wrapped {
     }
 }
 
-/// A key, number or word that may be cut in two. One that is too long for anything that is looked for is forgotten.
+/// A key, number or word that may be cut in two. The bytes of one that is too long to match
+/// anything are dropped.
 struct Token {
-    bytes: [u8; Self::LONGEST],
+    bytes: [u8; Self::MAX_LENGTH],
     len: usize,
 }
 
 impl Token {
-    const LONGEST: usize = 64;
+    const MAX_LENGTH: usize = 64;
 
     fn clear(&mut self) {
         self.len = 0;
@@ -352,7 +359,7 @@ impl Token {
 impl Default for Token {
     fn default() -> Self {
         Self {
-            bytes: [0; Self::LONGEST],
+            bytes: [0; Self::MAX_LENGTH],
             len: 0,
         }
     }
@@ -366,21 +373,21 @@ fn blanks(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|byte| is_blank(**byte)).count()
 }
 
-/// Where the next quote or backslash is. Most keys and many values are short: a search by vector instructions takes longer to
-/// begin than it takes to look at them.
+/// The position of the next quote or backslash. Most keys and many values are short: vector
+/// instructions would take longer to set up than looking at the bytes.
 fn next_quote(text: &[u8]) -> Option<usize> {
     let ends = |byte: &u8| matches!(byte, b'"' | b'\\');
-    let (near, far) = text.split_at(text.len().min(NEAR));
+    let (near, far) = text.split_at(text.len().min(SHORT_SCAN));
     let found = near.iter().position(ends);
     found.or_else(|| memchr2(b'"', b'\\', far).map(|found| near.len() + found))
 }
 
-/// Where the next quote or bracket is. A block at a time, which the compiler makes vector instructions of: an embedding is
-/// a hundred kilobytes of numbers.
+/// The position of the next quote or bracket. Works in blocks, which the compiler vectorises: an
+/// embedding is a hundred kilobytes of numbers.
 fn next_structure(bytes: &[u8]) -> Option<usize> {
-    // `[` and `{`, and `]` and `}`, differ in this bit only.
+    // `[` and `{` differ only in this bit, and so do `]` and `}`.
     let is_structure = |byte: u8| matches!(byte | 0x20, b'{' | b'}') || byte == b'"';
-    let (near, far) = bytes.split_at(bytes.len().min(NEAR));
+    let (near, far) = bytes.split_at(bytes.len().min(SHORT_SCAN));
     if let Some(found) = near.iter().position(|byte| is_structure(*byte)) {
         return Some(found);
     }
@@ -395,9 +402,9 @@ fn next_structure(bytes: &[u8]) -> Option<usize> {
     found.map(|found| near.len() + from + found)
 }
 
-/// How far is looked at byte by byte.
-const NEAR: usize = 16;
+/// Bytes that are checked one by one before the vectorised search.
+const SHORT_SCAN: usize = 16;
 
-/// In the place of a node: the field of a message that holds another. It has neither children nor counts.
+/// A pseudo-node for the field that contains another message. It has no children and no counts.
 const BYTES: usize = usize::MAX;
 const BYTES_KEY: &[u8] = b"bytes";

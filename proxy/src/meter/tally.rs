@@ -1,31 +1,32 @@
-//! What has been reported so far: the latest of each count, and the sums that they make.
+//! The counts so far: the latest value of each, and the sums computed from them.
 //!
-//! Within one answer counts are cumulative, wherever in it they stand, so the latest wins, each for itself: a message that
-//! has only some of them takes nothing from the others, and `null` says nothing. Over HTTP an answer is what one request
-//! gets; in a WebSocket there are many, which add up.
+//! Within one response counts are cumulative, so the latest value of each wins: a message that has
+//! only some counts leaves the others unchanged, and `null` changes nothing. Over HTTP a request
+//! has one response; a WebSocket has many, which are added up.
 
-use super::rules::{Rule, Rules, Sum};
 use keyside_config::Sign;
 use keyside_credentials::runs::Tokens;
 
-/// The counts of one answer, or of all answers of a WebSocket.
+use super::rules::{Rule, Rules, Sum};
+
+/// The counts of one response, or of all responses of a WebSocket.
 #[derive(Default)]
 pub(super) struct Tally {
-    /// By their numbers.
+    /// Indexed by the counts' numbers.
     counts: Box<[Option<u64>]>,
-    /// In a WebSocket: those before the one that the counts are of.
-    before: Option<Answers>,
+    /// For a WebSocket: the responses that have ended.
+    before: Option<EndedAnswers>,
 }
 
-/// Answers that have ended.
-struct Answers {
+/// Responses that have ended.
+struct EndedAnswers {
     cost: Tokens,
-    /// What the present message has said so far, by rule.
-    said: Box<[Said]>,
+    /// What the current message has reported so far, by rule.
+    reported: Box<[Reported]>,
 }
 
 #[derive(Clone, Copy, Default)]
-struct Said {
+struct Reported {
     count: bool,
     ending: bool,
 }
@@ -38,15 +39,15 @@ impl Tally {
         }
     }
 
-    /// There may be more than one answer.
+    /// Called if there may be more than one response.
     pub(super) fn expect_many(&mut self, rules: &Rules) {
-        self.before = Some(Answers {
+        self.before = Some(EndedAnswers {
             cost: Tokens::default(),
-            said: vec![Said::default(); rules.rules.len()].into(),
+            reported: vec![Reported::default(); rules.rules.len()].into(),
         });
     }
 
-    /// Notes a number, or another word, at a node.
+    /// Stores a number, or another word, that was found at a node.
     pub(super) fn note_word(&mut self, rules: &Rules, node: usize, word: &[u8]) {
         let counts = rules.counts_at(node);
         if !counts.is_empty()
@@ -55,50 +56,50 @@ impl Tally {
             for count in counts {
                 self.counts[count.number] = Some(number);
                 if let Some(before) = &mut self.before {
-                    before.said[count.rule].count = true;
+                    before.reported[count.rule].count = true;
                 }
             }
         }
         self.note_text(rules, node, word);
     }
 
-    /// Notes a text at a node, which ends an answer or says nothing.
+    /// Handles a string at a node, which may mark the end of a response.
     pub(super) fn note_text(&mut self, rules: &Rules, node: usize, text: &[u8]) {
         if let Some(before) = &mut self.before {
             for rule in rules.ended_by(node, text) {
-                before.said[rule].ending = true;
+                before.reported[rule].ending = true;
             }
         }
     }
 
-    /// A message is over, and in a WebSocket maybe an answer.
+    /// Called at the end of a message, which may end a response of a WebSocket.
     pub(super) fn end_message(&mut self, rules: &Rules) {
         let Some(before) = &mut self.before else {
             return;
         };
-        let said = &before.said;
+        let reported = &before.reported;
         let ended = || {
-            let rules = rules.rules.iter().zip(said.iter());
-            rules.filter(|(rule, said)| said.ends(rule))
+            let rules = rules.rules.iter().zip(reported.iter());
+            rules.filter(|(rule, reported)| reported.ends(rule))
         };
         let cost = figures(ended().map(|(rule, _)| rule), &self.counts);
         for (rule, _) in ended() {
             self.counts[rule.counts.clone()].fill(None);
         }
-        before.cost = join(before.cost, cost, added);
-        before.said.fill(Said::default());
+        before.cost = combine(before.cost, cost, added);
+        before.reported.fill(Reported::default());
     }
 
     pub(super) fn tokens(&self, rules: &Rules) -> Tokens {
         let present = figures(rules.rules.iter(), &self.counts);
         match &self.before {
-            Some(before) => join(before.cost, present, added),
+            Some(before) => combine(before.cost, present, added),
             None => present,
         }
     }
 }
 
-impl Said {
+impl Reported {
     fn ends(self, rule: &Rule) -> bool {
         match rule.has_endings {
             true => self.ending,
@@ -107,10 +108,10 @@ impl Said {
     }
 }
 
-/// What the counts come to: for each figure, the first rule that knows it.
+/// The token counts: for each figure, from the first rule that has it.
 fn figures<'a>(rules: impl Iterator<Item = &'a Rule>, counts: &[Option<u64>]) -> Tokens {
     rules.fold(Tokens::default(), |known, rule| {
-        join(known, rule.read(counts), Option::or)
+        combine(known, rule.read(counts), Option::or)
     })
 }
 
@@ -139,7 +140,7 @@ impl Sum {
     }
 }
 
-fn join(one: Tokens, other: Tokens, how: fn(Option<u64>, Option<u64>) -> Option<u64>) -> Tokens {
+fn combine(one: Tokens, other: Tokens, how: fn(Option<u64>, Option<u64>) -> Option<u64>) -> Tokens {
     Tokens {
         input: how(one.input, other.input),
         output: how(one.output, other.output),
@@ -149,7 +150,7 @@ fn join(one: Tokens, other: Tokens, how: fn(Option<u64>, Option<u64>) -> Option<
     }
 }
 
-/// What is unknown of one answer leaves what is known of another.
+/// An unknown count of one response leaves the known count of another.
 fn added(one: Option<u64>, other: Option<u64>) -> Option<u64> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.saturating_add(other)),
@@ -157,7 +158,7 @@ fn added(one: Option<u64>, other: Option<u64>) -> Option<u64> {
     }
 }
 
-/// A count. Cohere writes its own as floating-point numbers.
+/// Parses a count. Cohere writes counts as floating-point numbers.
 fn whole_number(text: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(text).ok()?;
     let fraction = || {
@@ -166,8 +167,8 @@ fn whole_number(text: &[u8]) -> Option<u64> {
         number.map(|number| number as u64)
     };
     let number = text.parse().ok().or_else(fraction);
-    number.filter(|number| *number < MOST)
+    number.filter(|number| *number < MAX_COUNT)
 }
 
-/// No answer has as many tokens. A counter that added up what anybody claims would wrap around.
-const MOST: u64 = 1_000_000_000_000_000;
+/// More tokens than any response has. Without a limit, a false count could overflow a counter.
+const MAX_COUNT: u64 = 1_000_000_000_000_000;

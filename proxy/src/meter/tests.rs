@@ -1,12 +1,13 @@
-//! The meter, over answers that come whole and answers cut anywhere.
+//! Meters responses that arrive whole, and cut anywhere.
 
 mod framing;
 mod hostile;
 mod shapes;
 
-use super::*;
 use http::HeaderValue;
 use keyside_config::Catalogue;
+
+use super::*;
 
 /// Input, output, cached input, cache write, reasoning.
 type Figures = [Option<u64>; 5];
@@ -24,7 +25,7 @@ fn head(content_type: &'static str) -> HeaderMap {
     HeaderMap::from_iter([(header::CONTENT_TYPE, content_type)])
 }
 
-/// Checks what is made of `bytes` that come at once, one by one, and in pieces of any size.
+/// Checks the counts of `bytes` that arrive at once, one by one, and in pieces of any size.
 fn check(about: &str, meter: impl Fn() -> Meter, bytes: &[u8], expected: Figures) {
     let whole = metered(meter(), bytes, || bytes.len());
     assert_eq!(whole, expected, "{about}, whole");
@@ -70,7 +71,7 @@ fn metered(mut meter: Meter, bytes: &[u8], mut size: impl FnMut() -> usize) -> F
     ]
 }
 
-/// The same numbers every time (Marsaglia's xorshift).
+/// The same sequence in every run (Marsaglia's xorshift).
 struct Random(u64);
 
 impl Random {
@@ -100,7 +101,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A message of an AWS event stream, but for its checksums, which nobody here looks at.
+/// A message of an AWS event stream, without valid checksums, which the meter does not check.
 fn amazon(kind: &str, payload: &[u8]) -> Vec<u8> {
     let mut headers = Vec::new();
     for (name, value) in [
@@ -119,7 +120,7 @@ fn amazon(kind: &str, payload: &[u8]) -> Vec<u8> {
     [&prelude.concat()[..], &headers, payload, &[0; 4]].concat()
 }
 
-/// What InvokeModelWithResponseStream makes of a model's own message.
+/// A message as InvokeModelWithResponseStream wraps it.
 fn wrapped(message: &str) -> String {
     format!(
         "{{\"bytes\":\"{}\",\"p\":\"abcdefgh\"}}",

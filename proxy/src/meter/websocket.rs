@@ -1,14 +1,12 @@
-//! The messages of a WebSocket: each of text is a JSON message, and each binary one where a rule says so.
+//! Reads WebSocket messages: each text message is JSON, and each binary one if a rule says so.
 //!
-//! A frame that cannot be read, or that is compressed, ends the reading: then no figure of the connection can be trusted.
+//! A frame that cannot be parsed, or that is compressed, stops the reading: no count of the
+//! connection can be trusted after it.
 
-use super::Unreadable;
-use super::rules::Rules;
-use super::scanner::Scanner;
-use super::tally::Tally;
+use super::{Unreadable, rules::Rules, scanner::Scanner, tally::Tally};
 use crate::websocket::{self, Kind, Part};
 
-/// Reads a connection from behind the handshake.
+/// Reads the frames after the handshake.
 #[derive(Default)]
 pub(super) struct Frames {
     frames: websocket::Frames,

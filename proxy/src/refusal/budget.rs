@@ -1,16 +1,21 @@
-//! Limits how many refusals are recorded: a misconfigured client that retries without end must not displace the records of
-//! requests that were served.
+//! Limits how many refusals are recorded as runs: a misconfigured client that retries forever must
+//! not displace the records of served requests.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
 
 use keyside_credentials::{Timestamp, WorkspaceId};
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 
-/// The refusals of this minute, by workspace. The caller counts existing workspaces only, so the map stays small.
+/// This minute's refusals by workspace. Only existing workspaces are counted, so the map stays
+/// small.
 #[derive(Default)]
-pub(crate) struct Budget(Mutex<(i64, HashMap<WorkspaceId, usize>)>);
+pub(crate) struct RefusalBudget(Mutex<(i64, HashMap<WorkspaceId, usize>)>);
 
-impl Budget {
-    /// Counts one, and says whether it may be recorded. Metrics and log have all of them.
+impl RefusalBudget {
+    /// Counts a refusal and returns whether it may be recorded. Metrics and the log include all of
+    /// them.
     pub(crate) fn spend(&self, workspace: &WorkspaceId, now: Timestamp) -> bool {
         let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let minute = now.as_second() / 60;
@@ -19,12 +24,12 @@ impl Budget {
         }
         let spent = spent.1.entry(workspace.clone()).or_default();
         *spent += 1;
-        *spent <= A_MINUTE
+        *spent <= MAX_PER_MINUTE
     }
 }
 
-/// Records a minute for each workspace.
-const A_MINUTE: usize = 60;
+/// Recorded refusals per workspace and minute.
+const MAX_PER_MINUTE: usize = 60;
 
 #[cfg(test)]
 mod tests {
@@ -32,10 +37,10 @@ mod tests {
 
     #[test]
     fn each_workspace_has_its_own_budget_each_minute() {
-        let budget = Budget::default();
+        let budget = RefusalBudget::default();
         let (acme, other) = ("acme".parse().unwrap(), "other".parse().unwrap());
         let at = |second| Timestamp::from_second(second).unwrap();
-        for _ in 0..A_MINUTE {
+        for _ in 0..MAX_PER_MINUTE {
             assert!(budget.spend(&acme, at(0)));
         }
         assert!(!budget.spend(&acme, at(59)));

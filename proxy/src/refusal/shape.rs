@@ -1,23 +1,23 @@
 //! The error shape of each kind of provider.
 //!
-//! `code`, `remediation`, `request_id`, `method` and `path` are also at the top
-//! level of every shape, so that one reader can understand them all. Sources: the
-//! error pages of OpenAI, Anthropic (docs: "Errors"), Google (AIP-193), Cohere and
-//! AWS Bedrock.
+//! `code`, `remediation`, `request_id`, `method` and `path` are also at the top level of every
+//! shape, so that one reader can parse all of them. Sources: the error pages of OpenAI, Anthropic
+//! (docs: "Errors"), Google (AIP-193), Cohere and AWS Bedrock.
 
-use super::Shown;
 use http::{HeaderName, StatusCode};
 use keyside_config::ErrorShape;
 use serde_json::{Value, json};
 
-/// What every shape says.
+use super::SanitizedTarget;
+
+/// The content of an error in any shape.
 pub(super) struct Report<'a> {
     pub(super) status: StatusCode,
     pub(super) code: &'static str,
     pub(super) message: &'a str,
     pub(super) remediation: &'a str,
     pub(super) request_id: &'a str,
-    pub(super) asked: Option<&'a Shown<'a>>,
+    pub(super) target: Option<&'a SanitizedTarget<'a>>,
 }
 
 pub(super) fn body(shape: ErrorShape, report: &Report<'_>) -> Vec<u8> {
@@ -27,15 +27,16 @@ pub(super) fn body(shape: ErrorShape, report: &Report<'_>) -> Vec<u8> {
         message,
         remediation,
         request_id,
-        asked,
+        target,
     } = *report;
     let mut body = match shape {
         ErrorShape::OpenAi => json!({ "error": {
             "message": message, "type": kind(status), "param": null, "code": code,
             "remediation": remediation, "request_id": request_id,
         }}),
-        // Its own errors have `request_id` at the top, where its SDKs look for what is not in `error`; a reader of OpenAI's
-        // gets the inside of `error` alone.
+        // Anthropic's own errors have `request_id` at the top level, and its SDKs look there for
+        // fields that are not in `error`. A reader of OpenAI errors sees only the inside of
+        // `error`.
         ErrorShape::Anthropic => json!({ "type": "error", "error": {
             "type": kind(status), "message": message,
         }}),
@@ -56,15 +57,15 @@ pub(super) fn body(shape: ErrorShape, report: &Report<'_>) -> Vec<u8> {
         ] {
             fields.insert(name.into(), value.into());
         }
-        if let Some(asked) = asked {
-            fields.insert("method".into(), asked.method.into());
-            fields.insert("path".into(), asked.path.as_str().into());
+        if let Some(target) = target {
+            fields.insert("method".into(), target.method.into());
+            fields.insert("path".into(), target.path.as_str().into());
         }
     }
     body.to_string().into_bytes()
 }
 
-/// Where the provider's SDK looks for the request's id.
+/// The header in which the provider's SDK looks for the request id.
 pub(super) fn request_id_header(shape: ErrorShape) -> HeaderName {
     HeaderName::from_static(match shape {
         ErrorShape::Anthropic => "request-id",
@@ -85,7 +86,7 @@ fn kind(status: StatusCode) -> &'static str {
     }
 }
 
-/// The canonical code of AIP-193 for a status.
+/// AIP-193's canonical code for a status.
 fn grpc_status(status: StatusCode) -> &'static str {
     match status.as_u16() {
         401 => "UNAUTHENTICATED",

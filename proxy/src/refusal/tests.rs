@@ -1,16 +1,17 @@
-use super::*;
 use keyside_config::Catalogue;
 use serde_json::Value;
+
+use super::*;
 
 fn body_of(refusal: Refusal, provider: &str) -> Value {
     let catalogue = Catalogue::builtin();
     let provider = catalogue.get(provider).unwrap().clone();
-    let about = About {
+    let context = RefusalContext {
         workspace: Some("acme"),
         provider: Some(&provider),
-        ..About::default()
+        ..RefusalContext::default()
     };
-    let response = refusal.respond(Some("http://admin"), RequestId::next(), &about);
+    let response = refusal.respond(Some("http://admin"), RequestId::next(), &context);
     serde_json::from_slice(response.body()).unwrap()
 }
 
@@ -30,7 +31,7 @@ fn every_shape_carries_code_remediation_and_request_id() {
 }
 
 #[test]
-fn each_provider_hears_its_own_error() {
+fn each_provider_has_its_own_error_shape() {
     let missing = Refusal::Credential(credentials::Refusal::CredentialMissing);
     let openai = body_of(missing, "openai");
     assert_eq!(openai["error"]["type"], "authentication_error");

@@ -1,25 +1,28 @@
-//! The forms in which a secret can stand in an answer: each of its bytes as it is, or escaped as URLs, JSON and HTML escape.
+//! The forms in which a secret can occur in a response: each byte plain, or escaped for URLs, JSON
+//! or HTML.
 //!
-//! Any of the bytes may be escaped, in any case of the digits, and what escapes it may be escaped once more: `%252B` in a
-//! URL within a URL, `\\u002b` in JSON within JSON. Knows nothing of streams: a text is searched where it lies.
+//! Any byte may be escaped, with digits in any case, and the escape may be escaped again: `%252B`
+//! in a URL within a URL, `\\u002b` in JSON within JSON. Knows nothing about streams: it searches
+//! one text.
 
-use memchr::memchr3_iter;
 use std::cell::Cell;
 
-/// Whether upper and lower case are told apart.
+use memchr::memchr3_iter;
+
+/// Whether case matters in a comparison.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Case {
     Exact,
-    /// In header fields: names lose their case, and values repeat names.
+    /// For header fields: names are lowercased, and values may repeat names.
     Ignored,
 }
 
-/// A text that is searched.
+/// A text to search.
 pub(super) struct Text<'a> {
     bytes: &'a [u8],
     case: Case,
-    /// Whether a form ran into the end of the text, and could be completed by what follows.
-    open: Cell<bool>,
+    /// Set when a form reached the end of the text, so that more text could complete it.
+    incomplete: Cell<bool>,
 }
 
 impl<'a> Text<'a> {
@@ -27,25 +30,25 @@ impl<'a> Text<'a> {
         Self {
             bytes,
             case,
-            open: Cell::new(false),
+            incomplete: Cell::new(false),
         }
     }
 
-    /// Whether a form could have been completed by what follows, since this was last asked.
-    pub(super) fn was_open(&self) -> bool {
-        self.open.take()
+    /// Whether more text could have completed a form, since the last call.
+    pub(super) fn was_incomplete(&self) -> bool {
+        self.incomplete.take()
     }
 
-    /// Whether a form of `byte` can begin with what stands at `at`.
+    /// Whether a form of `byte` can begin at `at`.
     pub(super) fn can_begin(&self, at: usize, byte: u8) -> bool {
         let found = self.bytes[at];
         self.is(found.into(), byte) || is_introducer(found)
     }
 
-    /// Where the longest form of `secret` that starts at `at` ends.
+    /// The end of the longest form of `secret` that starts at `at`.
     pub(super) fn longest(&self, mut at: usize, secret: &[u8]) -> Option<usize> {
         let mut rest = secret;
-        // Nearly everything stands there as it is, and can be read in one way only.
+        // Fast path: most text is not escaped and can be read in one way only.
         while let [wanted, after @ ..] = rest
             && let Some(found) = self.at(at)
             && !is_introducer(found)
@@ -55,12 +58,13 @@ impl<'a> Text<'a> {
             }
             (at, rest) = (at + 1, after);
         }
-        // A secret that has an introducer in it can be read in several ways: `%25` is one byte of it, or three.
+        // A secret that contains an introducer can be read in several ways: `%25` is one of its
+        // bytes, or three. So all possible positions are followed.
         let mut ways = vec![at];
         for &wanted in rest {
             let mut next = Vec::new();
             for at in ways {
-                self.forms(at, wanted, LAYERS, &mut next);
+                self.forms(at, wanted, MAX_LAYERS, &mut next);
             }
             ways = next;
             if ways.is_empty() {
@@ -70,7 +74,8 @@ impl<'a> Text<'a> {
         ways.into_iter().max()
     }
 
-    /// Adds to `ends` where each form of `wanted` that starts at `at` ends, of those with at most so many layers of escapes.
+    /// Adds the end of each form of `wanted` that starts at `at`, with at most `layers` layers of
+    /// escapes.
     fn forms(&self, at: usize, wanted: u8, layers: u8, ends: &mut Vec<usize>) {
         let Some(found) = self.at(at) else { return };
         if self.is(found.into(), wanted) {
@@ -96,7 +101,7 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// `\u002b` and `\/` (RFC 8259 section 7), `\x2b` as JavaScript and C have it.
+    /// `\u002b` and `\/` (RFC 8259 section 7), and `\x2b` as in JavaScript and C.
     fn backslash(&self, at: usize, wanted: u8, layers: u8, ends: &mut Vec<usize>) {
         for next in self.all(at, b'\\', layers) {
             match self.at(next) {
@@ -117,7 +122,7 @@ impl<'a> Text<'a> {
                 self.number(number, wanted, layers, ends);
             }
             for (text, byte) in NAMED {
-                if self.is(byte.into(), wanted) && self.stands(name, text) {
+                if self.is(byte.into(), wanted) && self.matches_at(name, text) {
                     self.forms(name + text.len(), b';', layers, ends);
                 }
             }
@@ -130,7 +135,7 @@ impl<'a> Text<'a> {
             _ => (10, at),
         };
         let (mut value, mut end) = (0, first);
-        while end < first + DIGITS
+        while end < first + MAX_DIGITS
             && let Some(digit) = self.digit(end, radix)
         {
             (value, end) = (value * radix + digit, end + 1);
@@ -158,7 +163,7 @@ impl<'a> Text<'a> {
         char::from(self.at(at)?).to_digit(radix)
     }
 
-    fn stands(&self, at: usize, text: &[u8]) -> bool {
+    fn matches_at(&self, at: usize, text: &[u8]) -> bool {
         let mut bytes = text.iter().enumerate();
         bytes.all(|(behind, byte)| self.at(at + behind) == Some(*byte))
     }
@@ -166,7 +171,7 @@ impl<'a> Text<'a> {
     fn at(&self, at: usize) -> Option<u8> {
         let found = self.bytes.get(at).copied();
         if found.is_none() {
-            self.open.set(true);
+            self.incomplete.set(true);
         }
         found
     }
@@ -180,35 +185,36 @@ impl<'a> Text<'a> {
     }
 }
 
-/// The bytes of some secrets, all of them ASCII.
+/// A set of bytes that occur in secrets. All of them are ASCII.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Wanted(u128);
+pub(super) struct ByteSet(u128);
 
-impl Wanted {
+impl ByteSet {
     pub(super) fn add(&mut self, secret: &[u8]) {
         for byte in secret {
             self.0 |= 1_u128.checked_shl((*byte).into()).unwrap_or(0);
         }
     }
 
-    /// Whether there may be an escape in `bytes` that these secrets could be written with, or that is cut off before this
-    /// can be told. Never no where there is one. Runs for every piece of an answer: three bytes that are rare in most.
+    /// Whether `bytes` may contain an escape of a member, or an escape that is cut off before that
+    /// can be decided. May return true without one, never false with one. Runs for every chunk of a
+    /// response, and searches for three bytes that are rare in most.
     pub(super) fn may_be_escaped_in(self, bytes: &[u8]) -> bool {
         memchr3_iter(b'%', b'\\', b'&', bytes).any(|at| {
             let rest = &bytes[at + 1..];
             match (bytes[at], rest.first()) {
                 (_, None) => true,
-                (b'%', _) => self.may_be(rest, 2),
-                (b'\\', Some(b'u')) => self.may_be(&rest[1..], 4),
-                (b'\\', Some(b'x')) => self.may_be(&rest[1..], 2),
+                (b'%', _) => self.may_encode_member(rest, 2),
+                (b'\\', Some(b'u')) => self.may_encode_member(&rest[1..], 4),
+                (b'\\', Some(b'x')) => self.may_encode_member(&rest[1..], 2),
                 (b'\\', Some(next)) => !next.is_ascii_alphanumeric() && self.has(*next),
                 (_, Some(next)) => NAMED_AND_NUMBERED.contains(next),
             }
         })
     }
 
-    /// Whether these hex digits are those of a byte that counts, or are cut off.
-    fn may_be(self, bytes: &[u8], digits: usize) -> bool {
+    /// Whether these hex digits encode a member or an introducer, or are cut off.
+    fn may_encode_member(self, bytes: &[u8], digits: usize) -> bool {
         let mut value = 0;
         for at in 0..digits {
             let Some(byte) = bytes.get(at) else {
@@ -219,7 +225,7 @@ impl Wanted {
                 _ => return false,
             }
         }
-        // What escapes may be escaped itself.
+        // The introducer of an escape may be escaped itself.
         u8::try_from(value).is_ok_and(|byte| self.has(byte) || is_introducer(byte) || byte == b'#')
     }
 
@@ -228,7 +234,7 @@ impl Wanted {
     }
 }
 
-/// Whether an escape begins with it.
+/// Whether an escape can begin with this byte.
 fn is_introducer(byte: u8) -> bool {
     matches!(byte, b'%' | b'\\' | b'&')
 }
@@ -239,11 +245,11 @@ fn add(ends: &mut Vec<usize>, end: usize) {
     }
 }
 
-/// How often over a byte may be escaped. With two, no form of a byte is longer than 41 bytes.
-const LAYERS: u8 = 2;
-/// With leading zeros.
-const DIGITS: usize = 7;
-/// The names that every XML parser knows.
+/// Layers of escapes on one byte. With two, no form of a byte is longer than 41 bytes.
+const MAX_LAYERS: u8 = 2;
+/// Digits of a numeric HTML entity, including leading zeros.
+const MAX_DIGITS: usize = 7;
+/// The named entities that every XML parser knows.
 const NAMED: [(&[u8], u8); 5] = [
     (b"amp", b'&'),
     (b"lt", b'<'),
@@ -251,5 +257,5 @@ const NAMED: [(&[u8], u8); 5] = [
     (b"quot", b'"'),
     (b"apos", b'\''),
 ];
-/// What follows the `&` of those, and of a number.
+/// The bytes that can follow `&`: of those names, and of a number.
 const NAMED_AND_NUMBERED: &[u8] = b"#algq";

@@ -1,42 +1,45 @@
-//! The secrets that an answer is searched for, all in one pass: from the left, and of what begins at one place the longest.
+//! Searches a response for several secrets in one pass: leftmost first, and the longest of those
+//! that begin at one place.
 //!
-//! What is found in a text depends on the text alone and not on how it came: whatever begins before its end and could go on
-//! behind it is left for the text to be continued.
+//! The result depends only on the text and not on how it was cut into chunks: anything that begins
+//! before the end and could continue after it stays undecided until more text arrives.
 
-use super::forms::{Case, Text, Wanted};
-use crate::search::{Anchor, partial_at_end};
 use keyside_credentials::{SHORTEST_SECRET, Secret};
 
-/// Every secret that a provider may say of one credential.
+use super::forms::{ByteSet, Case, Text};
+use crate::search::{Anchor, partial_at_end};
+
+/// All secrets of one credential that a provider may know.
 pub(super) struct Needles {
     secrets: Vec<(Secret, Anchor)>,
-    wanted: Wanted,
+    wanted: ByteSet,
     shortest: usize,
 }
 
-/// What begins at a place.
+/// What begins at a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     Nothing,
-    /// One of the secrets, up to here.
+    /// A secret, which ends here.
     Secret(usize),
-    /// Something that what follows may make a secret, or a longer one.
-    Open,
+    /// Text that could become a secret, or a longer one, with what follows.
+    Incomplete,
 }
 
-/// How far a text goes.
+/// Whether a text is complete.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Extent {
-    /// There may be more of it.
-    SoFar,
-    Whole,
+    /// More text may follow.
+    Partial,
+    Complete,
 }
 
 impl Needles {
     pub(super) fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
-        // An older release may have stored a shorter one.
+        // An older release may have stored shorter secrets. Masking those would damage ordinary
+        // text.
         let long = |secret: &Secret| secret.len() >= SHORTEST_SECRET;
-        let mut wanted = Wanted::default();
+        let mut wanted = ByteSet::default();
         let secrets: Vec<_> = secrets
             .into_iter()
             .filter(long)
@@ -54,21 +57,22 @@ impl Needles {
         }
     }
 
-    /// Whether a text of this length can hold one of them.
+    /// Whether a text of this length can contain a secret.
     pub(super) fn fit_in(&self, length: usize) -> bool {
         length >= self.shortest
     }
 
-    /// The first secret in `bytes`, or the first beginning of one that they end with.
+    /// The first secret in `bytes`, or the first prefix of one at their end.
     pub(super) fn first(&self, bytes: &[u8], case: Case, extent: Extent) -> Option<(usize, Found)> {
-        self.next(bytes, 0, self.places(bytes, case), case, extent)
+        self.next(bytes, 0, self.search_mode(bytes, case), case, extent)
     }
 
-    /// Masks every secret in `bytes`. Returns where the beginning of one starts that they end with, else their length.
+    /// Masks every secret in `bytes`. Returns the start of an unfinished secret at their end,
+    /// otherwise their length.
     pub(super) fn mask(&self, bytes: &mut [u8], case: Case, extent: Extent) -> usize {
-        let places = self.places(bytes, case);
+        let search_mode = self.search_mode(bytes, case);
         let mut from = 0;
-        while let Some((start, found)) = self.next(bytes, from, places, case, extent) {
+        while let Some((start, found)) = self.next(bytes, from, search_mode, case, extent) {
             let Found::Secret(end) = found else {
                 return start;
             };
@@ -78,10 +82,10 @@ impl Needles {
         bytes.len()
     }
 
-    fn places(&self, bytes: &[u8], case: Case) -> Places {
+    fn search_mode(&self, bytes: &[u8], case: Case) -> SearchMode {
         match case == Case::Exact && !self.wanted.may_be_escaped_in(bytes) {
-            true => Places::Plain,
-            false => Places::Any,
+            true => SearchMode::Unescaped,
+            false => SearchMode::MaybeEscaped,
         }
     }
 
@@ -89,15 +93,15 @@ impl Needles {
         &self,
         bytes: &[u8],
         mut from: usize,
-        places: Places,
+        search_mode: SearchMode,
         case: Case,
         extent: Extent,
     ) -> Option<(usize, Found)> {
         let text = Text::new(bytes, case);
         loop {
-            let start = match places {
-                Places::Plain => self.plain(bytes, from),
-                Places::Any => self.any(&text, from, bytes.len()),
+            let start = match search_mode {
+                SearchMode::Unescaped => self.plain(bytes, from),
+                SearchMode::MaybeEscaped => self.any(&text, from, bytes.len()),
             }?;
             match self.at(&text, start, extent) {
                 Found::Nothing => from = start + 1,
@@ -106,7 +110,7 @@ impl Needles {
         }
     }
 
-    /// The next place at which a secret stands unescaped, or the beginning of one at the end.
+    /// The next position of an unescaped secret, or of the prefix of one at the end.
     fn plain(&self, bytes: &[u8], from: usize) -> Option<usize> {
         let rest = &bytes[from..];
         let next = |(secret, anchor): &(Secret, Anchor)| {
@@ -120,7 +124,7 @@ impl Needles {
         next.map(|at| from + at)
     }
 
-    /// The next place at which a form of a secret can begin.
+    /// The next position where a form of a secret can begin.
     fn any(&self, text: &Text<'_>, from: usize, end: usize) -> Option<usize> {
         let begins = |at: &usize| {
             let mut firsts = self.secrets.iter().map(|(secret, _)| secret.expose()[0]);
@@ -134,17 +138,17 @@ impl Needles {
         let ends = ends.filter_map(|(secret, _)| text.longest(start, secret.expose()));
         let longest = ends.max();
         match longest {
-            _ if text.was_open() && extent == Extent::SoFar => Found::Open,
+            _ if text.was_incomplete() && extent == Extent::Partial => Found::Incomplete,
             Some(end) => Found::Secret(end),
             None => Found::Nothing,
         }
     }
 }
 
-/// Where to look.
+/// Which forms to search for.
 #[derive(Clone, Copy)]
-enum Places {
-    /// Nothing is escaped.
-    Plain,
-    Any,
+enum SearchMode {
+    /// The text contains no relevant escape.
+    Unescaped,
+    MaybeEscaped,
 }

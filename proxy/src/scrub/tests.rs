@@ -17,7 +17,7 @@ fn through(mut scrub: Scrub, chunks: &[&[u8]]) -> String {
     String::from_utf8(out).unwrap()
 }
 
-/// Sends `body` byte by byte, and in three pieces cut at every pair of places.
+/// Sends `body` byte by byte, and in three pieces for every pair of cuts.
 fn check_at_every_cut(scrub: impl Fn() -> Scrub, body: &str, expected: &str) {
     let bytes = body.as_bytes();
     check_at_each_cut(&scrub, body, expected);
@@ -29,7 +29,7 @@ fn check_at_every_cut(scrub: impl Fn() -> Scrub, body: &str, expected: &str) {
     }
 }
 
-/// The same in two pieces at most.
+/// The same in at most two pieces.
 fn check_at_each_cut(scrub: impl Fn() -> Scrub, body: &str, expected: &str) {
     let bytes = body.as_bytes();
     let singly: Vec<_> = bytes.chunks(1).collect();
@@ -79,7 +79,7 @@ fn a_secret_is_masked_in_every_form_that_escapes_some_of_it() {
 }
 
 #[test]
-fn escapes_of_other_text_are_passed_on_as_they_are() {
+fn escapes_of_other_text_pass_unchanged() {
     let plain = "sk-aaskb1";
     for body in [
         r#"{"delta":"sk-\n\u2019%20\"a\\n&amp; sk%2Daask"}"#,
@@ -105,7 +105,7 @@ fn every_secret_of_a_credential_is_masked_the_longest_first() {
     check_at_every_cut(all, &body, &expected);
 }
 
-/// Xorshift, for cases that are the same in every run.
+/// Xorshift: the same cases in every run.
 struct Dice(u64);
 
 impl Dice {
@@ -127,7 +127,7 @@ impl Dice {
         }
     }
 
-    /// One of the forms of a byte, escaped by rules written down a second time.
+    /// A random form of a byte, escaped by an independent implementation of the rules.
     fn form(&mut self, byte: char, layers: usize) -> String {
         let code = u32::from(byte);
         let digits = self.case(format!("{code:02x}"));
@@ -150,7 +150,7 @@ impl Dice {
 fn secrets_and_texts_at_random_are_masked_alike_at_every_cut() {
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     for _ in 0..60 {
-        // Few letters: much of the text looks like a beginning of the secret.
+        // Few different letters, so that much of the text looks like the beginning of the secret.
         let plain: String = (0..8 + dice.below(3))
             .map(|_| dice.one_of(&["a", "b", "/"]))
             .collect();
@@ -159,7 +159,7 @@ fn secrets_and_texts_at_random_are_masked_alike_at_every_cut() {
         for _ in 0..2 {
             let noise = dice.one_of(&["", "Z", "Zaab/", "Z%2", "Z\\u00", "Z%5C", "Z&#9", "Z\\"]);
             let form: String = plain.chars().map(|byte| dice.form(byte, 2)).collect();
-            // What a form is preceded by must not be readable as a part of it.
+            // The text before a form must not be readable as part of it.
             let between = format!("{noise}Z");
             body += &(between.clone() + &form);
             expected += &(between + &stars(&form));
@@ -197,7 +197,7 @@ fn a_secret_that_can_be_read_in_several_ways_is_masked_alike_at_every_cut() {
 }
 
 #[test]
-fn a_secret_of_backslashes_alone_costs_no_more_than_others() {
+fn a_secret_of_backslashes_only_costs_no_more_than_others() {
     let body = "\\".repeat(4_000);
     let out = through(scrub(&"\\".repeat(40)), &[body.as_bytes()]);
     assert_eq!(out.len(), body.len());
@@ -218,7 +218,7 @@ fn a_chunk_without_the_secret_is_passed_on_as_it_is() {
 }
 
 #[test]
-fn nothing_waits_but_what_may_become_the_secret() {
+fn only_a_possible_beginning_of_the_secret_is_held_back() {
     for (chunk, waits) in [
         ("as an", 0),
         ("as a c", 1),
@@ -241,7 +241,7 @@ fn nothing_waits_but_what_may_become_the_secret() {
 }
 
 #[test]
-fn what_is_released_early_is_searched_on() {
+fn bytes_that_are_released_early_are_still_searched() {
     let plain = "canary-0123456789";
     for cut in 1..plain.len() {
         for (end, masked) in [(&plain[cut..], true), ("and so on", false)] {
@@ -253,7 +253,7 @@ fn what_is_released_early_is_searched_on() {
             assert_eq!((out.len(), scrub.withheld()), (cut, 0));
             out.extend_from_slice(&scrub.push(Bytes::copy_from_slice(end.as_bytes())));
             out.extend(scrub.finish().into_iter().flatten());
-            let shown = match cut < TELLING {
+            let shown = match cut < MIN_MASKED {
                 true => plain[..cut].to_owned(),
                 false => "*".repeat(cut),
             };
@@ -296,7 +296,7 @@ fn a_header_that_echoes_the_secret_is_masked() {
 }
 
 #[test]
-fn a_header_that_is_named_by_the_secret_is_dropped() {
+fn a_header_whose_name_contains_the_secret_is_removed() {
     for name in [
         "sk-Proj-0123456789",
         "X-sk-proj-0123456789-Echo",

@@ -1,19 +1,21 @@
-//! What a WebSocket handshake offers an upstream: extensions and subprotocols (RFC 6455 sections 9 and 1.9).
+//! The extensions and subprotocols that a WebSocket handshake offers an upstream (RFC 6455 sections
+//! 9 and 1.9).
 //!
-//! An extension that was not offered could hide an echo, and a subprotocol could say anything: an upstream that agrees to
-//! more than it was offered is refused with the handshake.
+//! An extension that was not offered could hide an echoed key, and a subprotocol could contain
+//! anything. An upstream that accepts more than it was offered is refused.
 
-use crate::hop::listed;
 use http::{HeaderMap, HeaderValue, header};
 
-/// What an upstream was offered.
+use crate::hop::list_values;
+
+/// What the upstream was offered.
 pub(crate) struct Offer {
     extensions: Vec<Vec<u8>>,
     subprotocols: Option<HeaderValue>,
 }
 
 impl Offer {
-    /// Of a handshake's head as it leaves.
+    /// Reads the offer from the headers that are sent to the upstream.
     pub(crate) fn of(leaving: &HeaderMap) -> Self {
         Self {
             extensions: names(leaving),
@@ -21,17 +23,17 @@ impl Offer {
         }
     }
 
-    /// Whether an answer agrees to nothing else.
-    pub(crate) fn covers(&self, answer: &HeaderMap) -> bool {
+    /// Whether the response accepts nothing beyond the offer.
+    pub(crate) fn allows(&self, answer: &HeaderMap) -> bool {
         let offered = |name: &Vec<u8>| self.extensions.contains(name);
         names(answer).iter().all(offered) && selects_offered(self.subprotocols.as_ref(), answer)
     }
 }
 
-/// Whether the upstream selects no subprotocol, or one of those it was offered (RFC 6455 section 4.1). Another one could
-/// say anything: what a client was not told of, or a key that came back.
+/// Whether the upstream selects no subprotocol, or one of the offered ones (RFC 6455 section 4.1).
+/// Any other text could be something the client must not see, such as an echoed key.
 fn selects_offered(offered: Option<&HeaderValue>, answer: &HeaderMap) -> bool {
-    let mut selected = listed(answer, &header::SEC_WEBSOCKET_PROTOCOL);
+    let mut selected = list_values(answer, &header::SEC_WEBSOCKET_PROTOCOL);
     let offered = offered.map_or(&[][..], HeaderValue::as_bytes);
     let is_offered = |name: &[u8]| {
         let mut offered = offered.split(|byte| *byte == b',');
@@ -44,14 +46,14 @@ fn selects_offered(offered: Option<&HeaderValue>, answer: &HeaderMap) -> bool {
     }
 }
 
-/// Whether an answer agrees to any extension.
+/// Whether the response accepts any extension.
 pub(super) fn has_extensions(answer: &HeaderMap) -> bool {
     !names(answer).is_empty()
 }
 
-/// Without their parameters, in lower case.
+/// The names of the extensions, without parameters, in lower case.
 fn names(headers: &HeaderMap) -> Vec<Vec<u8>> {
-    listed(headers, &header::SEC_WEBSOCKET_EXTENSIONS)
+    list_values(headers, &header::SEC_WEBSOCKET_EXTENSIONS)
         .map(|extension| {
             let end = extension.iter().position(|byte| *byte == b';');
             let name = &extension[..end.unwrap_or(extension.len())];
@@ -75,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upstream_may_agree_to_what_it_was_offered_and_to_nothing_else() {
+    fn an_upstream_may_accept_only_extensions_it_was_offered() {
         let client = with(&["permessage-deflate; client_max_window_bits, x-a", "X-B"]);
         for (answer, offered) in [
             (&[][..], true),
@@ -93,9 +95,9 @@ mod tests {
         ] {
             let head = with(answer);
             let offer = Offer::of(&client);
-            assert_eq!(offer.covers(&head), offered, "{answer:?}");
+            assert_eq!(offer.allows(&head), offered, "{answer:?}");
             let nothing = Offer::of(&HeaderMap::new());
-            assert_eq!(nothing.covers(&head), !has_extensions(&head), "{answer:?}");
+            assert_eq!(nothing.allows(&head), !has_extensions(&head), "{answer:?}");
         }
         assert!(has_extensions(&with(&["x-c"])) && !has_extensions(&with(&[" , "])));
     }

@@ -1,30 +1,35 @@
-//! Masks secrets in the messages of a WebSocket, over the frames that they are cut into.
+//! Masks secrets in WebSocket messages, across frame boundaries.
 //!
-//! Headers pass as they came, and a mask has as many bytes as what it covers, so frames stay whole. The payload of a message is
-//! one text, whatever it is cut into. Where a fragment ends in the beginning of a secret, its last bytes wait for the next
-//! fragment, and with them what follows. A control frame is a text of its own and does not wait: its other side may be
-//! waiting for it before it goes on.
+//! Frame headers pass unchanged, and a mask is as long as the text it covers, so frames stay valid.
+//! The payload of a message is searched as one text, however it is fragmented. If a fragment ends
+//! with the beginning of a secret, those bytes wait for the next fragment, together with everything
+//! after them. A control frame is searched on its own and never waits: the client may have to
+//! answer it before the server continues.
 
-use crate::scrub::Scrub;
-use crate::websocket::{Frame, Kind, Part};
-use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
 use zeroize::Zeroizing;
 
-/// What is on its way from an upstream to a client.
+use crate::{
+    scrub::Scrub,
+    websocket::{Frame, Kind, Part},
+};
+
+/// The bytes on their way from an upstream to a client.
 pub(super) struct Redaction {
-    /// What may go on to the client now.
+    /// Bytes that may be sent to the client now.
     out: BytesMut,
-    /// Headers behind bytes that are held back.
-    waiting: VecDeque<Waiting>,
-    /// The control frame that is coming in.
+    /// Headers that follow held-back payload.
+    pending: VecDeque<PendingHeader>,
+    /// The control frame that is being received.
     control: Zeroizing<Vec<u8>>,
 }
 
 /// The header of a later fragment.
-struct Waiting {
-    /// How many bytes of payload go between the header before it and this one.
-    behind: usize,
+struct PendingHeader {
+    /// Bytes of payload between the previous header and this one.
+    payload_before: usize,
     header: Bytes,
 }
 
@@ -32,13 +37,14 @@ impl Redaction {
     pub(super) fn new() -> Self {
         Self {
             out: BytesMut::new(),
-            waiting: VecDeque::new(),
-            // Room for the longest, so that no buffer is outgrown and left behind unwiped.
+            pending: VecDeque::new(),
+            // Capacity for the longest frame: a buffer that grows would leave an unwiped copy
+            // behind.
             control: Zeroizing::new(Vec::with_capacity(CONTROL_HEADER + 125)),
         }
     }
 
-    /// Takes a part of what came with `piece`.
+    /// Handles one part of a frame in `piece`.
     pub(super) fn part(&mut self, part: Part<'_>, piece: &Bytes, scrub: &mut Scrub) {
         match part {
             Part::Header(frame, bytes) | Part::Payload(frame, bytes) if is_control(frame) => {
@@ -58,28 +64,32 @@ impl Redaction {
         }
     }
 
-    /// Lets go what is held back: the message is over, or none of it will follow.
+    /// Releases held-back bytes: the message is complete, or the rest will not arrive.
     pub(super) fn finish(&mut self, scrub: &mut Scrub) {
         if let Some(held) = scrub.finish() {
             self.pass(held);
         }
     }
 
-    /// What may go on to the client since this was last taken.
+    /// The bytes that may be sent to the client since the last call.
     pub(super) fn take(&mut self) -> BytesMut {
         self.out.split()
     }
 
     fn header(&mut self, header: &[u8], scrub: &mut Scrub) {
-        if self.waiting.len() >= MOST_WAITING {
+        if self.pending.len() >= MAX_PENDING {
             self.pass(scrub.release());
         }
         if !scrub.holds() {
             return self.out.extend_from_slice(header);
         }
-        let counted: usize = self.waiting.iter().map(|waiting| waiting.behind).sum();
-        self.waiting.push_back(Waiting {
-            behind: scrub.withheld() - counted,
+        let counted: usize = self
+            .pending
+            .iter()
+            .map(|pending| pending.payload_before)
+            .sum();
+        self.pending.push_back(PendingHeader {
+            payload_before: scrub.withheld() - counted,
             header: Bytes::copy_from_slice(header),
         });
     }
@@ -91,17 +101,17 @@ impl Redaction {
         self.control.clear();
     }
 
-    /// Passes payload on, and between it the headers that waited for it.
+    /// Outputs payload, with the pending headers in their places.
     fn pass(&mut self, mut payload: Bytes) {
-        while let Some(next) = self.waiting.front_mut() {
-            let before = payload.split_to(next.behind.min(payload.len()));
+        while let Some(next) = self.pending.front_mut() {
+            let before = payload.split_to(next.payload_before.min(payload.len()));
             self.out.extend_from_slice(&before);
-            next.behind -= before.len();
-            if next.behind > 0 {
+            next.payload_before -= before.len();
+            if next.payload_before > 0 {
                 return;
             }
             self.out.extend_from_slice(&next.header);
-            self.waiting.pop_front();
+            self.pending.pop_front();
         }
         self.out.extend_from_slice(&payload);
     }
@@ -111,10 +121,11 @@ fn is_control(frame: Frame) -> bool {
     frame.kind == Kind::Control
 }
 
-/// A control frame's length fits in its second byte.
+/// The header of a control frame: its length fits into the second byte.
 const CONTROL_HEADER: usize = 2;
-/// Fragments that wait. More than a secret's bytes, each in one of its own; without a bound, empty ones would go on for ever.
-const MOST_WAITING: usize = 256;
+/// Fragments that may wait: more than a secret has bytes, one in each fragment. Without a limit,
+/// empty fragments could accumulate forever.
+const MAX_PENDING: usize = 256;
 
 #[cfg(test)]
 mod tests;

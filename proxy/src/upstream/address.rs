@@ -1,26 +1,29 @@
-//! Which addresses a provider's name, or an egress proxy's, may resolve to.
+//! Which addresses the name of a provider, or of an egress proxy, may resolve to.
 //!
-//! Configuration may name this machine or a private network by address, or say
-//! that a name leads into a private network; a name that suddenly resolves there
-//! is an attack on the resolver, or on the metadata service of a cloud.
+//! Configuration may name this machine or a private network by address, or allow that a name leads
+//! into a private network. A name that unexpectedly resolves there is an attack: on the resolver,
+//! or through it on a cloud's metadata service.
 
-use keyside_config::is_metadata_address;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// How far a name may lead.
+use keyside_config::is_metadata_address;
+
+/// The addresses that a name may resolve to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reach {
-    /// To the public internet.
+pub(crate) enum AddressPolicy {
+    /// The public internet only.
     Public,
-    /// Into private networks too, as the settings say with `allow_private`.
+    /// Private networks too, because the settings say `allow_private`.
     Private,
-    /// Anywhere that an egress proxy can be: settings or the environment name it, this machine and its network included.
+    /// Any address that an egress proxy can have. The settings or the environment name it, and it
+    /// may be on this machine or its network.
     EgressProxy,
 }
 
-impl Reach {
-    /// A cloud's metadata service hands out credentials, and is never meant: Azure's has a public address.
-    pub(super) fn covers(self, address: IpAddr) -> bool {
+impl AddressPolicy {
+    /// A cloud's metadata service issues credentials and is never allowed, whatever the policy.
+    /// Azure's has a public address.
+    pub(super) fn allows(self, address: IpAddr) -> bool {
         let within = match self {
             Self::Public => is_public(address),
             Self::Private => is_public(address) || is_private(address),
@@ -29,21 +32,23 @@ impl Reach {
         within && !is_metadata_address(address)
     }
 
-    /// What a name resolves to that this does not cover, and what can be done.
-    pub(super) fn refused(self) -> &'static str {
+    /// What was wrong with the addresses, and the remedy.
+    pub(super) fn rejection(self) -> &'static str {
         match self {
             Self::Public | Self::Private => {
-                "private or reserved addresses only; if a private network is meant, set allow_private = true for this provider"
+                "private or reserved addresses only; if a private network is meant, set \
+                 allow_private = true for this provider"
             }
             Self::EgressProxy => {
-                "addresses of a cloud's metadata service only, where no proxy is; check its name"
+                "addresses of a cloud's metadata service only, which cannot be a proxy; check the \
+                 proxy's host name"
             }
         }
     }
 }
 
-/// Whether the address is one of the public internet (RFC 6890 and the IANA
-/// special-purpose registries).
+/// Whether the address belongs to the public internet (RFC 6890 and the IANA special-purpose
+/// registries).
 fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -69,7 +74,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
     !special
 }
 
-/// Whether the address is one of a private network (RFC 1918, RFC 4193).
+/// Whether the address belongs to a private network (RFC 1918, RFC 4193).
 fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => address.is_private(),
@@ -84,7 +89,7 @@ fn is_private(address: IpAddr) -> bool {
     }
 }
 
-/// Only 2000::/3 is handed out; within it, documentation and benchmarks are not.
+/// Only 2000::/3 is allocated; within it, documentation and benchmark ranges are not public.
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let [first, second, ..] = address.segments();
     let special = (first == 0x2001 && (second < 0x200 || second == 0xdb8)) || first == 0x3fff;
@@ -114,7 +119,7 @@ fn join(high: u16, low: u16) -> Ipv4Addr {
 
 #[cfg(test)]
 mod tests {
-    use super::Reach;
+    use super::AddressPolicy;
 
     #[test]
     fn names_may_lead_to_the_public_internet_only() {
@@ -159,13 +164,13 @@ mod tests {
             ("2001:db8::1", false),
             ("ff02::1", false),
         ] {
-            let covered = Reach::Public.covers(address.parse().unwrap());
+            let covered = AddressPolicy::Public.allows(address.parse().unwrap());
             assert_eq!(covered, expected, "{address}");
         }
     }
 
     #[test]
-    fn a_private_network_is_reached_where_that_is_meant_and_nothing_else_beside_it() {
+    fn the_private_policy_allows_private_networks_and_nothing_else_reserved() {
         for (address, expected) in [
             ("104.18.7.192", true),
             ("10.0.0.1", true),
@@ -197,7 +202,7 @@ mod tests {
             ("::ffff:169.254.169.254", false),
             ("64:ff9b::7f00:1", false),
         ] {
-            let covered = Reach::Private.covers(address.parse().unwrap());
+            let covered = AddressPolicy::Private.allows(address.parse().unwrap());
             assert_eq!(covered, expected, "{address}");
         }
     }
@@ -213,7 +218,7 @@ mod tests {
             ("168.63.129.16", false),
             ("fd00:ec2::254", false),
         ] {
-            let covered = Reach::EgressProxy.covers(address.parse().unwrap());
+            let covered = AddressPolicy::EgressProxy.allows(address.parse().unwrap());
             assert_eq!(covered, expected, "{address}");
         }
     }

@@ -1,33 +1,39 @@
-//! Notices an HTTP/2 peer that says it did not process a request which it had begun to answer: nothing it says of that
-//! kind is believed on this connection any more. hyper 1.12 tells nobody of a 1xx answer over HTTP/2.
+//! Detects an HTTP/2 peer that claims it did not process a request which it had begun to answer.
+//! From then on no such claim is trusted on that connection. The frames must be read for this:
+//! hyper 1.12 does not report a 1xx response over HTTP/2.
 
-use crate::frames::{DATA, END_STREAM, Frame, Frames, GOAWAY, HEADERS, RST_STREAM};
-use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
-/// Reads a peer's frames.
-pub(super) struct Witness {
+use crate::http2_frames::{DATA, END_STREAM, Frame, Frames, GOAWAY, HEADERS, RST_STREAM};
+
+/// Reads the frames that a peer sends.
+pub(super) struct ContradictionDetector {
     frames: Frames,
-    /// Streams whose answers have begun, and have not ended. Those that we gave up are among them.
+    /// Streams whose response has begun and not ended, including streams that we have reset.
     begun: BTreeSet<u32>,
-    /// The first bytes of a frame that says what was not processed.
+    /// The first bytes of a RST_STREAM or GOAWAY payload.
     payload: Vec<u8>,
-    contradicted: Contradicted,
+    contradicted: ContradictionFlag,
 }
 
-/// Whether the peer has contradicted itself.
+/// Set once the peer has contradicted itself.
 #[derive(Clone, Default)]
-pub(super) struct Contradicted(Arc<AtomicBool>);
+pub(super) struct ContradictionFlag(Arc<AtomicBool>);
 
-impl Contradicted {
-    pub(super) fn is_so(&self) -> bool {
+impl ContradictionFlag {
+    pub(super) fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-impl Witness {
-    pub(super) fn new(contradicted: Contradicted) -> Self {
+impl ContradictionDetector {
+    pub(super) fn new(contradicted: ContradictionFlag) -> Self {
         Self {
             frames: Frames::default(),
             begun: BTreeSet::new(),
@@ -36,11 +42,11 @@ impl Witness {
         }
     }
 
-    /// Looks at the bytes that came next.
+    /// Reads the next bytes from the peer.
     pub(super) fn read(&mut self, mut bytes: &[u8]) {
         while let Some(part) = self.frames.next(&mut bytes) {
             if matches!(part.frame.kind, RST_STREAM | GOAWAY) {
-                let room = WORD - self.payload.len();
+                let room = WORD_BYTES - self.payload.len();
                 let taken = room.min(part.payload.len());
                 self.payload.extend_from_slice(&part.payload[..taken]);
             }
@@ -56,7 +62,7 @@ impl Witness {
         match frame.kind {
             HEADERS if !ends => {
                 self.begun.insert(frame.stream);
-                if self.begun.len() > MOST {
+                if self.begun.len() > MAX_TRACKED {
                     self.begun.pop_first();
                 }
             }
@@ -65,12 +71,12 @@ impl Witness {
             }
             RST_STREAM => {
                 let begun = self.begun.remove(&frame.stream);
-                if begun && self.word() == Some(REFUSED_STREAM) {
+                if begun && self.payload_word() == Some(REFUSED_STREAM) {
                     self.contradict();
                 }
             }
             GOAWAY => {
-                let last = self.word().unwrap_or_default();
+                let last = self.payload_word().unwrap_or_default();
                 if self.begun.iter().any(|stream| *stream > last) {
                     self.contradict();
                 }
@@ -79,8 +85,8 @@ impl Witness {
         }
     }
 
-    /// The error code of RST_STREAM, the last stream of GOAWAY.
-    fn word(&self) -> Option<u32> {
+    /// The error code of RST_STREAM, or the last stream of GOAWAY.
+    fn payload_word(&self) -> Option<u32> {
         let bytes = self.payload.as_slice().try_into();
         bytes.ok().map(u32::from_be_bytes)
     }
@@ -90,10 +96,10 @@ impl Witness {
     }
 }
 
-const WORD: usize = 4;
+const WORD_BYTES: usize = 4;
 
 /// An error code (RFC 9113 section 7).
 const REFUSED_STREAM: u32 = 7;
 
-/// Streams that are watched at a time, the newest: many times what we have open on one connection.
-const MOST: usize = 1024;
+/// Streams that are tracked at a time, the newest: many times what one connection has open.
+const MAX_TRACKED: usize = 1024;

@@ -1,39 +1,47 @@
-//! Opens a connection to an upstream: by the route that was decided on, with verified TLS, and a version of HTTP that
-//! both speak.
+//! Opens a connection to an upstream: over the configured route, with verified TLS, in an HTTP
+//! version that both sides support.
 
-use super::egress_proxy::{ByteStream, EgressRoute, TunnelError};
-use super::pool::{Connection, Pool, STREAMS, Serial, Stream, Streams};
-use super::socket::Socket;
-use super::tcp::{self, TcpError};
-use super::{HeadLimits, Slot};
+use std::{
+    future::poll_fn,
+    io,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
+
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use keyside_config::{BaseUrl, Scheme};
-use rustls::ClientConfig;
-use rustls::pki_types::{InvalidDnsNameError, ServerName};
-use std::future::poll_fn;
-use std::io;
-use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::error::Elapsed;
-use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
+use rustls::{
+    ClientConfig,
+    pki_types::{InvalidDnsNameError, ServerName},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{error::Elapsed, timeout},
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use super::{
+    ConnectionSlot, HeadLimits,
+    egress_proxy::{ByteStream, EgressRoute, TunnelError},
+    pool::{Connection, Http1Connection, MAX_STREAMS, Pool, StreamLimit, StreamSlot},
+    socket::UpstreamSocket,
+    tcp::{self, TcpError},
+};
 
 /// Opens connections, each within the same deadline.
 pub(crate) struct Dialer {
-    direct: Connectors,
-    proxied: Connectors,
+    direct: TlsConnectors,
+    proxied: TlsConnectors,
     deadline: Duration,
     heads: HeadLimits,
 }
 
-/// TLS with the authorities that are trusted on one route.
-struct Connectors {
+/// TLS with the certificate authorities that are trusted on one route.
+struct TlsConnectors {
     /// Offers HTTP/2 and HTTP/1.1.
-    all: TlsConnector,
+    any_version: TlsConnector,
     /// For connections that become tunnels, which only HTTP/1.1 has.
     http1: TlsConnector,
 }
@@ -43,25 +51,27 @@ struct Connectors {
 pub(super) enum ConnectError {
     #[error(transparent)]
     Tcp(#[from] TcpError),
-    #[error("the egress proxy {proxy} opened no connection")]
+    #[error("could not connect through the egress proxy {proxy}")]
     Proxy { proxy: String, source: TunnelError },
-    #[error("the host is no name that a certificate could be for")]
+    #[error("the host is not a valid name for a certificate; correct `base_url`")]
     Name(#[from] InvalidDnsNameError),
-    #[error("TLS could not be agreed on")]
+    #[error("the TLS handshake failed")]
     Tls(#[source] io::Error),
     #[error(
-        "TLS could not be agreed on through the egress proxy {proxy}; an inspecting proxy's authority must be named in egress.ca_file, or be one of the system's with egress.roots = \"system\""
+        "the TLS handshake through the egress proxy {proxy} failed; if the proxy inspects TLS, \
+         add its certificate authority to egress.ca_file, or trust the system's with egress.roots \
+         = \"system\""
     )]
-    TlsThrough { proxy: String, source: io::Error },
-    #[error("HTTP could not be agreed on")]
+    ProxyTls { proxy: String, source: io::Error },
+    #[error("the HTTP handshake failed")]
     Http(#[source] hyper::Error),
     #[error("the connection took too long to open")]
-    TooSlow(#[from] Elapsed),
+    Timeout(#[from] Elapsed),
     #[error("the connection took too long to open through the egress proxy {0}")]
-    TooSlowThrough(String),
+    ProxyTimeout(String),
 }
 
-impl Connectors {
+impl TlsConnectors {
     fn new(tls: &ClientConfig) -> Self {
         let connector = |protocols: &[&[u8]]| {
             let mut tls = tls.clone();
@@ -69,14 +79,15 @@ impl Connectors {
             TlsConnector::from(Arc::new(tls))
         };
         Self {
-            all: connector(&[HTTP2, b"http/1.1"]),
+            any_version: connector(&[HTTP2, b"http/1.1"]),
             http1: connector(&[b"http/1.1"]),
         }
     }
 }
 
 impl Dialer {
-    /// `direct` and `proxied` hold the authorities that are trusted without a proxy and through one.
+    /// `direct` and `proxied` hold the certificate authorities that are trusted without and through
+    /// a proxy.
     pub(crate) fn new(
         direct: &ClientConfig,
         proxied: &ClientConfig,
@@ -84,52 +95,53 @@ impl Dialer {
         heads: HeadLimits,
     ) -> Self {
         Self {
-            direct: Connectors::new(direct),
-            proxied: Connectors::new(proxied),
+            direct: TlsConnectors::new(direct),
+            proxied: TlsConnectors::new(proxied),
             deadline,
             heads,
         }
     }
 
-    /// How large the head of an answer may be.
+    /// The size limits of a response's head.
     pub(super) fn heads(&self) -> HeadLimits {
         self.heads
     }
 
-    /// Opens a connection. One that can be shared is in the pool of `shared` too, with a window of so many bytes for each
-    /// answer.
+    /// Opens a connection. If it is HTTP/2, it is also added to the pool in `shared`, with the
+    /// given stream window in bytes.
     pub(super) async fn dial(
         &self,
         base: &BaseUrl,
         route: &EgressRoute,
-        slot: Slot,
+        slot: ConnectionSlot,
         shared: (&Pool, u32),
     ) -> Result<Connection, ConnectError> {
-        self.in_time(base, route, slot, Some(shared)).await
+        self.open_within_deadline(base, route, slot, Some(shared))
+            .await
     }
 
     /// Opens a connection that can become a tunnel.
-    pub(super) async fn dial_alone(
+    pub(super) async fn dial_dedicated(
         &self,
         base: &BaseUrl,
         route: &EgressRoute,
-        slot: Slot,
+        slot: ConnectionSlot,
     ) -> Result<Connection, ConnectError> {
-        self.in_time(base, route, slot, None).await
+        self.open_within_deadline(base, route, slot, None).await
     }
 
-    /// The whole of it within the deadline: resolving, an egress proxy's answer, TLS.
-    async fn in_time(
+    /// Everything within the deadline: resolving, an egress proxy's response, TLS.
+    async fn open_within_deadline(
         &self,
         base: &BaseUrl,
         route: &EgressRoute,
-        slot: Slot,
+        slot: ConnectionSlot,
         shared: Option<(&Pool, u32)>,
     ) -> Result<Connection, ConnectError> {
         let opened = timeout(self.deadline, self.open(base, route, slot, shared)).await;
         opened.unwrap_or_else(|elapsed| {
             Err(match route.proxy() {
-                Some(proxy) => ConnectError::TooSlowThrough(proxy.into()),
+                Some(proxy) => ConnectError::ProxyTimeout(proxy.into()),
                 None => elapsed.into(),
             })
         })
@@ -139,14 +151,15 @@ impl Dialer {
         &self,
         base: &BaseUrl,
         route: &EgressRoute,
-        slot: Slot,
+        slot: ConnectionSlot,
         shared: Option<(&Pool, u32)>,
     ) -> Result<Connection, ConnectError> {
         match route {
-            EgressRoute::Direct(reach) => {
-                let stream = tcp::connect(&base.host, base.port, *reach).await?;
+            EgressRoute::Direct(policy) => {
+                let stream = tcp::connect(&base.host, base.port, *policy).await?;
                 let tls = &self.direct;
-                self.speak(stream, (base, route), tls, slot, shared).await
+                self.negotiate(stream, (base, route), tls, slot, shared)
+                    .await
             }
             EgressRoute::Proxied(proxy) => {
                 let opened = proxy.open(base, &self.direct.http1).await;
@@ -155,81 +168,90 @@ impl Dialer {
                     source,
                 })?;
                 let tls = &self.proxied;
-                self.speak(stream, (base, route), tls, slot, shared).await
+                self.negotiate(stream, (base, route), tls, slot, shared)
+                    .await
             }
         }
     }
 
-    /// Agrees with the upstream on TLS, where its URL asks for that, and on a version of HTTP.
-    async fn speak<S: ByteStream + 'static>(
+    /// Negotiates TLS, if the URL asks for it, and the version of HTTP.
+    async fn negotiate<S: ByteStream + 'static>(
         &self,
         stream: S,
         (base, route): (&BaseUrl, &EgressRoute),
-        tls: &Connectors,
-        slot: Slot,
+        tls: &TlsConnectors,
+        slot: ConnectionSlot,
         shared: Option<(&Pool, u32)>,
     ) -> Result<Connection, ConnectError> {
         if base.scheme == Scheme::Http {
-            return self.speak_http1(Socket::new(stream, slot)).await;
+            return self
+                .handshake_http1(UpstreamSocket::new(stream, slot))
+                .await;
         }
         let connector = match shared {
-            Some(_) => &tls.all,
+            Some(_) => &tls.any_version,
             None => &tls.http1,
         };
-        let secured = secure(connector, base, route, stream).await?;
-        let multiplexes = secured.get_ref().1.alpn_protocol() == Some(HTTP2);
-        let socket = Socket::new(secured, slot);
+        let secured = tls_handshake(connector, base, route, stream).await?;
+        let is_http2 = secured.get_ref().1.alpn_protocol() == Some(HTTP2);
+        let socket = UpstreamSocket::new(secured, slot);
         match shared {
-            Some(shared) if multiplexes => self.speak_http2(socket, shared).await,
-            _ => self.speak_http1(socket).await,
+            Some(shared) if is_http2 => self.handshake_http2(socket, shared).await,
+            _ => self.handshake_http1(socket).await,
         }
     }
 
-    async fn speak_http1<S>(&self, socket: Socket<S>) -> Result<Connection, ConnectError>
+    async fn handshake_http1<S>(
+        &self,
+        socket: UpstreamSocket<S>,
+    ) -> Result<Connection, ConnectError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let heard = socket.heard();
+        let received = socket.received();
         let handshake = http1::Builder::new()
             .max_headers(self.heads.fields)
             .max_buf_size(self.heads.bytes)
             .handshake(TokioIo::new(socket));
         let (sender, connection) = handshake.await.map_err(ConnectError::Http)?;
-        // hyper tells the sender of a request how the connection ended.
+        // The result is not needed here: hyper reports how the connection ended to the request's
+        // sender.
         tokio::spawn(connection.with_upgrades());
-        Ok(Connection::Http1(Serial { sender, heard }))
+        Ok(Connection::Http1(Http1Connection { sender, received }))
     }
 
-    async fn speak_http2<S>(
+    async fn handshake_http2<S>(
         &self,
-        mut socket: Socket<S>,
+        mut socket: UpstreamSocket<S>,
         (pool, window): (&Pool, u32),
     ) -> Result<Connection, ConnectError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let limit = pool.usual_limit();
-        let streams = Streams::presuming(limit, socket.witnessed());
+        let limit = pool.expected_limit();
+        let streams = StreamLimit::with_limit(limit, socket.detect_contradictions());
         let handshake = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
-            .keep_alive_interval(PING_AFTER)
-            .keep_alive_timeout(PONG_WITHIN)
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT)
             .initial_max_send_streams(limit)
             .initial_stream_window_size(window)
-            // Room for every stream's: those who do not read cannot take it from those who do.
-            .initial_connection_window_size(window * STREAMS as u32)
+            // The sum of all stream windows, so that streams whose clients do not read cannot block
+            // the others.
+            .initial_connection_window_size(window * MAX_STREAMS as u32)
             .max_send_buf_size(SEND_BUFFER)
             .max_header_list_size(self.heads.list_size())
             .handshake(TokioIo::new(socket));
         let (sender, mut connection) = handshake.await.map_err(ConnectError::Http)?;
-        let stream = Stream::one_more(&streams);
+        let stream = StreamSlot::acquire_unchecked(&streams);
         pool.share(sender.clone(), streams.clone());
         tokio::spawn(async move {
             let mut answered = pin!(streams.answered());
-            let mut told = false;
+            let mut answer_seen = false;
             poll_fn(|context| {
-                // Says only that it is time to look again.
-                told = told || answered.as_mut().poll(context).is_ready();
+                // A response only means that the peer's settings are known; the limit is read
+                // below.
+                answer_seen = answer_seen || answered.as_mut().poll(context).is_ready();
                 let polled = Pin::new(&mut connection).poll(context);
                 streams.allow(connection.current_max_send_streams());
                 polled
@@ -240,8 +262,8 @@ impl Dialer {
     }
 }
 
-/// TLS with the upstream itself, whatever the bytes pass through.
-async fn secure<S: ByteStream>(
+/// TLS end to end with the upstream, also through a proxy.
+async fn tls_handshake<S: ByteStream>(
     connector: &TlsConnector,
     base: &BaseUrl,
     route: &EgressRoute,
@@ -250,7 +272,7 @@ async fn secure<S: ByteStream>(
     let name = ServerName::try_from(base.host.clone())?;
     let secured = connector.connect(name, stream).await;
     secured.map_err(|source| match route.proxy() {
-        Some(proxy) => ConnectError::TlsThrough {
+        Some(proxy) => ConnectError::ProxyTls {
             proxy: proxy.into(),
             source,
         },
@@ -260,10 +282,11 @@ async fn secure<S: ByteStream>(
 
 const HTTP2: &[u8] = b"h2";
 
-// A path can die without a word, and requests would go on to it for a quarter of an hour: an HTTP/2 connection with
-// requests on it has to answer a ping, beside what `tcp` asks of the system.
-const PING_AFTER: Duration = Duration::from_secs(15);
-const PONG_WITHIN: Duration = Duration::from_secs(10);
+// A broken path gives no error, and requests would go on to it for a quarter of an hour. An HTTP/2
+// connection with open requests must answer a ping, besides the socket option in `tcp`.
+const PING_INTERVAL: Duration = Duration::from_secs(15);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What is kept of one request's body for an HTTP/2 peer that does not take it, in bytes; hyper keeps 1 MiB.
+/// Bytes of one request's body that are buffered for an HTTP/2 peer that does not read it; hyper
+/// buffers 1 MiB.
 const SEND_BUFFER: usize = 64 * 1024;

@@ -1,80 +1,92 @@
-//! The socket under an upstream connection, with three promises that hyper 1.12 does not make.
+//! The socket under an upstream connection. It adds three guarantees that hyper 1.12 does not give.
 //!
-//! - An answer that arrived wins over a failed write: a server that answers early and closes resets what we still send,
-//!   and hyper's HTTP/1.1 client ends with the write error although the answer lies in the receive buffer. So a failed
-//!   write is not reported before the read side has ended, which tells how the connection did (Linux hands out what was
-//!   received before a reset, then the end of the stream). hyper does not always read on, though
-//!   (`Conn::mid_message_detect_eof` does not while bytes lie behind an answer): it is reported after [`GRACE`] at last.
-//! - Whether a byte of an answer came is known, so that a request can be sent again where none did; over HTTP/2, whether
-//!   the peer contradicts itself about that ([`contradiction`](super::contradiction)).
-//! - A slow client bounds what is buffered for it: hyper's read buffer grows as far as a head may be long, and here one
-//!   read returns [`READ_AT_ONCE`] bytes at most, so that it grows to twice as many.
+//! - A response that has arrived wins over a failed write. A server that responds early and closes
+//!   resets what we still send, and hyper's HTTP/1.1 client then fails with the write error
+//!   although the response is in the receive buffer. So a failed write is reported only after the
+//!   read side has ended (Linux delivers what was received before a reset, then the end). hyper
+//!   does not always keep reading, though (`Conn::mid_message_detect_eof` does not while bytes lie
+//!   behind a response), so the error is reported after [`WRITE_ERROR_GRACE`] at the latest.
+//! - It is known whether a byte of a response has arrived, so that a request can be resent if none
+//!   has; over HTTP/2, whether the peer contradicts itself about that
+//!   ([`contradiction`](super::contradiction)).
+//! - A slow client bounds what is buffered for it. hyper's read buffer grows up to the limit for a
+//!   head; here one read returns at most [`MAX_READ`] bytes, so that it grows to twice as many.
 
-use super::Slot;
-use super::contradiction::{Contradicted, Witness};
-use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep};
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep},
+};
+
+use super::{
+    ConnectionSlot,
+    contradiction::{ContradictionDetector, ContradictionFlag},
+};
 
 /// A connected socket, or TLS over one.
-pub(super) struct Socket<S> {
+pub(super) struct UpstreamSocket<S> {
     stream: S,
-    heard: Heard,
-    /// Of an HTTP/2 connection.
-    witness: Option<Witness>,
-    /// A write has failed: until when that is not reported.
+    received: ReceivedFlag,
+    /// `Some` for an HTTP/2 connection.
+    detector: Option<ContradictionDetector>,
+    /// Set once a write has failed: the error is hidden until this fires.
     write_failed: Option<Pin<Box<Sleep>>>,
     read_ended: bool,
-    /// As long as the socket is open, tunnels included.
-    _slot: Slot,
+    /// Held as long as the socket is open, tunnels included.
+    _slot: ConnectionSlot,
 }
 
 /// Whether the peer has sent anything since the last request.
 #[derive(Clone, Default)]
-pub(super) struct Heard(Arc<AtomicBool>);
+pub(super) struct ReceivedFlag(Arc<AtomicBool>);
 
-impl Heard {
-    /// A request is about to be sent.
-    pub(super) fn nothing_yet(&self) {
+impl ReceivedFlag {
+    /// Called before a request is sent.
+    pub(super) fn clear(&self) {
         self.0.store(false, Ordering::Relaxed);
     }
 
-    pub(super) fn anything(&self) -> bool {
+    pub(super) fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-impl<S> Socket<S> {
-    pub(super) fn new(stream: S, slot: Slot) -> Self {
+impl<S> UpstreamSocket<S> {
+    pub(super) fn new(stream: S, slot: ConnectionSlot) -> Self {
         Self {
             stream,
-            heard: Heard::default(),
-            witness: None,
+            received: ReceivedFlag::default(),
+            detector: None,
             write_failed: None,
             read_ended: false,
             _slot: slot,
         }
     }
 
-    pub(super) fn heard(&self) -> Heard {
-        self.heard.clone()
+    pub(super) fn received(&self) -> ReceivedFlag {
+        self.received.clone()
     }
 
-    /// For a connection that speaks HTTP/2.
-    pub(super) fn witnessed(&mut self) -> Contradicted {
-        let contradicted = Contradicted::default();
-        self.witness = Some(Witness::new(contradicted.clone()));
+    /// Called once for a connection that speaks HTTP/2.
+    pub(super) fn detect_contradictions(&mut self) -> ContradictionFlag {
+        let contradicted = ContradictionFlag::default();
+        self.detector = Some(ContradictionDetector::new(contradicted.clone()));
         contradicted
     }
 }
 
-impl<S: Unpin> Socket<S> {
-    /// Hides a failed write until the read side has ended, or the grace is over.
+impl<S: Unpin> UpstreamSocket<S> {
+    /// Hides a failed write until the read side has ended or the grace time is over.
     fn write<T>(
         &mut self,
         context: &mut Context<'_>,
@@ -83,7 +95,7 @@ impl<S: Unpin> Socket<S> {
         if self.write_failed.is_none() {
             match write(Pin::new(&mut self.stream), context) {
                 Poll::Ready(Err(_)) if !self.read_ended => {
-                    self.write_failed = Some(Box::pin(sleep(GRACE)));
+                    self.write_failed = Some(Box::pin(sleep(WRITE_ERROR_GRACE)));
                 }
                 wrote => return wrote,
             }
@@ -94,31 +106,32 @@ impl<S: Unpin> Socket<S> {
         Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
     }
 
-    /// Something came: the rest of an answer may follow.
-    fn read_on(&mut self, came: &[u8]) {
-        self.heard.0.store(true, Ordering::Relaxed);
-        if let Some(witness) = &mut self.witness {
-            witness.read(came);
+    /// Called with bytes that were read: the rest of a response may follow, so the grace time
+    /// starts over.
+    fn note_received(&mut self, came: &[u8]) {
+        self.received.0.store(true, Ordering::Relaxed);
+        if let Some(detector) = &mut self.detector {
+            detector.read(came);
         }
         if let Some(grace) = &mut self.write_failed {
-            grace.as_mut().reset(Instant::now() + GRACE);
+            grace.as_mut().reset(Instant::now() + WRITE_ERROR_GRACE);
         }
     }
 }
 
-impl<S: AsyncRead + Unpin> Socket<S> {
+impl<S: AsyncRead + Unpin> UpstreamSocket<S> {
     fn read(
         &mut self,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<usize>> {
         let stream = Pin::new(&mut self.stream);
-        if buffer.remaining() <= READ_AT_ONCE {
+        if buffer.remaining() <= MAX_READ {
             let before = buffer.filled().len();
             ready!(stream.poll_read(context, buffer))?;
             return Poll::Ready(Ok(buffer.filled().len() - before));
         }
-        let mut piece = ReadBuf::new(buffer.initialize_unfilled_to(READ_AT_ONCE));
+        let mut piece = ReadBuf::new(buffer.initialize_unfilled_to(MAX_READ));
         ready!(stream.poll_read(context, &mut piece))?;
         let read = piece.filled().len();
         buffer.advance(read);
@@ -126,7 +139,7 @@ impl<S: AsyncRead + Unpin> Socket<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for UpstreamSocket<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -137,14 +150,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
             Ok(0) | Err(_) => self.read_ended = true,
             Ok(read) => {
                 let filled = buffer.filled();
-                self.read_on(&filled[filled.len() - read..]);
+                self.note_received(&filled[filled.len() - read..]);
             }
         }
         Poll::Ready(read.map(drop))
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for UpstreamSocket<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -171,15 +184,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
         self.write(context, |stream, context| stream.poll_flush(context))
     }
 
-    /// A side that shuts down waits for nothing more from the other.
+    /// Not delayed: after a shutdown nothing more is expected from the peer.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 
-/// How long a failed write is hidden after the last byte that came. Longer than a client takes as a rule for the next
-/// part of an answer that lies in the receive buffer.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long a failed write is hidden after the last byte that was read. Usually longer than a
+/// client takes to read the next part of a response from the receive buffer.
+const WRITE_ERROR_GRACE: Duration = Duration::from_secs(10);
 
-/// What one read returns at most, in bytes: as many as hyper's buffer has room for at first.
-const READ_AT_ONCE: usize = 8 * 1024;
+/// Bytes returned by one read at most: the initial size of hyper's buffer.
+const MAX_READ: usize = 8 * 1024;

@@ -1,14 +1,20 @@
-//! Opens TCP connections: resolve, check, and connect to one of the very addresses that were checked.
+//! Opens TCP connections: resolve, check, and connect to exactly the addresses that were checked.
 
-use super::address::Reach;
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
 use keyside_config::is_metadata_host;
 use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
-use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
-use tokio::net::{TcpStream, lookup_host};
-use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::{
+    net::{TcpStream, lookup_host},
+    task::JoinSet,
+    time::timeout,
+};
+
+use super::address::AddressPolicy;
 
 /// Why there is no TCP connection.
 #[derive(Debug, thiserror::Error)]
@@ -16,11 +22,12 @@ pub(super) enum TcpError {
     #[error("{host} could not be resolved")]
     Resolve { host: String, source: io::Error },
     #[error(
-        "{host} is a cloud's metadata service, where neither a provider nor a proxy is; correct the setting that names it"
+        "{host} is a cloud's metadata service, which cannot be a provider or a proxy; correct the \
+         setting that names it"
     )]
     Metadata { host: String },
-    #[error("{host} resolves to {}", reach.refused())]
-    OutOfReach { host: String, reach: Reach },
+    #[error("{host} resolves to {}", policy.rejection())]
+    AddressNotAllowed { host: String, policy: AddressPolicy },
     #[error("could not connect to {address}")]
     Connect {
         address: SocketAddr,
@@ -29,25 +36,30 @@ pub(super) enum TcpError {
 }
 
 /// Connects to a host that configuration names.
-pub(super) async fn connect(host: &str, port: u16, reach: Reach) -> Result<TcpStream, TcpError> {
-    let addresses = resolve(host, port, reach).await?;
-    let none = TcpError::OutOfReach {
+pub(super) async fn connect(
+    host: &str,
+    port: u16,
+    policy: AddressPolicy,
+) -> Result<TcpStream, TcpError> {
+    let addresses = resolve(host, port, policy).await?;
+    let none = TcpError::AddressNotAllowed {
         host: host.into(),
-        reach,
+        policy,
     };
     let stream = race(addresses, none).await?;
-    // Without it, a small request waits for the peer's delayed acknowledgement.
+    // Otherwise a small request waits for the peer's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
-    // Nor does it matter where a system has no such option: a dead path is then found later.
-    let _ = setsockopt(&stream, TcpUserTimeout, &UNACKNOWLEDGED_MS);
+    // Best effort: without the option a dead path is only noticed later.
+    let _ = setsockopt(&stream, TcpUserTimeout, &USER_TIMEOUT_MS);
     Ok(stream)
 }
 
-/// Connects to one of these addresses. An attempt that neither succeeds nor fails is given a head start, then the next
-/// address is tried beside it; the first that connects wins (RFC 8305 section 5). `failure` stands for no address at all.
+/// Connects to one of these addresses. An attempt that is still pending gets a head start, then the
+/// next address is tried in parallel; the first to connect wins (RFC 8305 section 5). `failure` is
+/// the error if there are no addresses.
 async fn race(addresses: Vec<SocketAddr>, mut failure: TcpError) -> Result<TcpStream, TcpError> {
     let mut addresses = addresses.into_iter();
-    // Who is still under way when this is dropped is called back.
+    // Dropping the set cancels the attempts that are still pending.
     let mut racing = JoinSet::new();
     loop {
         if let Some(address) = addresses.next() {
@@ -56,23 +68,27 @@ async fn race(addresses: Vec<SocketAddr>, mut failure: TcpError) -> Result<TcpSt
                 connected.map_err(|source| TcpError::Connect { address, source })
             });
         }
-        let patience = match addresses.len() {
+        let delay = match addresses.len() {
             0 => Duration::MAX,
-            _ => HEAD_START,
+            _ => CONNECTION_ATTEMPT_DELAY,
         };
-        match timeout(patience, racing.join_next()).await {
+        match timeout(delay, racing.join_next()).await {
             Ok(Some(Ok(Ok(stream)))) => return Ok(stream),
             Ok(Some(Ok(Err(error)))) => failure = error,
             Ok(None) => return Err(failure),
-            // It is the next one's turn.
+            // Try the next address.
             Ok(Some(Err(_))) | Err(_) => {}
         }
     }
 }
 
-/// The addresses that may be connected to. What configuration names by address,
-/// or as `localhost`, was meant.
-async fn resolve(host: &str, port: u16, reach: Reach) -> Result<Vec<SocketAddr>, TcpError> {
+/// The addresses that may be connected to. A host that configuration names by address, or as
+/// `localhost`, is intended and not checked further.
+async fn resolve(
+    host: &str,
+    port: u16,
+    policy: AddressPolicy,
+) -> Result<Vec<SocketAddr>, TcpError> {
     if is_metadata_host(host) {
         return Err(TcpError::Metadata { host: host.into() });
     }
@@ -84,19 +100,19 @@ async fn resolve(host: &str, port: u16, reach: Reach) -> Result<Vec<SocketAddr>,
         host: host.into(),
         source,
     })?;
-    let meant = |address: &SocketAddr| match host {
+    let allowed = |address: &SocketAddr| match host {
         "localhost" => address.ip().is_loopback(),
-        _ => reach.covers(address.ip()),
+        _ => policy.allows(address.ip()),
     };
-    Ok(found.filter(meant).collect())
+    Ok(found.filter(allowed).collect())
 }
 
-/// A path can die without a word, and requests would go on to it for a quarter of an hour: what is sent has to be
-/// acknowledged within this.
-const UNACKNOWLEDGED_MS: u32 = 30_000;
+/// Milliseconds. A broken path gives no error, and requests would go on to it for a quarter of an
+/// hour; with this, sent data must be acknowledged in time.
+const USER_TIMEOUT_MS: u32 = 30_000;
 
-/// What RFC 8305 (section 8) recommends between two attempts.
-const HEAD_START: Duration = Duration::from_millis(250);
+/// The delay that RFC 8305 (section 8) recommends.
+const CONNECTION_ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 #[cfg(test)]
 mod tests {
@@ -105,8 +121,12 @@ mod tests {
     #[tokio::test]
     async fn a_metadata_service_is_not_even_resolved() {
         for host in ["metadata.google.internal", "METADATA", "169.254.169.254"] {
-            for reach in [Reach::Public, Reach::Private, Reach::EgressProxy] {
-                let refused = resolve(host, 80, reach).await;
+            for policy in [
+                AddressPolicy::Public,
+                AddressPolicy::Private,
+                AddressPolicy::EgressProxy,
+            ] {
+                let refused = resolve(host, 80, policy).await;
                 let is_named =
                     matches!(&refused, Err(TcpError::Metadata { host: named }) if named == host);
                 assert!(is_named, "{host}: {refused:?}");

@@ -1,6 +1,6 @@
 use super::*;
 
-/// What was read, a frame a line, with its payload joined.
+/// The parsed frames, one a line, with joined payload.
 fn read(extended: bool, pieces: &[&[u8]]) -> (Vec<String>, Result<(), FrameError>) {
     let mut frames = Frames::new(extended);
     let mut lines = Vec::new();
@@ -26,7 +26,7 @@ fn read(extended: bool, pieces: &[&[u8]]) -> (Vec<String>, Result<(), FrameError
 }
 
 #[test]
-fn frames_are_told_apart_wherever_they_are_cut() {
+fn frames_are_parsed_wherever_they_are_cut() {
     let long = "x".repeat(300);
     let mut bytes = b"\x81\x05hello\x88\x00".to_vec();
     bytes.extend_from_slice(b"\x01\x02ab\x89\x01!\x00\x00\x80\x01c\x82\x7e\x01\x2c");
@@ -55,7 +55,7 @@ fn frames_are_told_apart_wherever_they_are_cut() {
 }
 
 #[test]
-fn a_frame_that_no_server_may_send_is_an_error_and_what_came_before_it_is_read() {
+fn a_frame_that_no_server_may_send_is_an_error_and_frames_before_it_are_read() {
     for (about, bytes, expected) in [
         ("masked", &b"\x81\x85\0\0\0\0hello"[..], FrameError::Masked),
         ("masked, empty", b"\x81\x80", FrameError::Masked),

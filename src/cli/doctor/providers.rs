@@ -6,7 +6,7 @@ use std::{
 };
 
 use keyside_config::{BaseUrl, Catalogue, Provider, Settings, Upstream};
-use keyside_proxy::{Egress, Reached, Unreached, reach};
+use keyside_proxy::{Egress, Reachable, Unreachable, check_reachable};
 use tokio::task::JoinSet;
 
 use super::{PATIENCE, clock::Evidence, finding::Finding};
@@ -42,13 +42,13 @@ pub(super) async fn look(settings: &Settings, egress: Egress, used: Used, all: b
     for (name, (provider, base)) in by_name {
         let (egress, proxy) = (egress.clone(), proxy.clone());
         trying.spawn(async move {
-            let reached = reach(&egress, &proxy, &provider, &base, PATIENCE).await;
+            let reached = check_reachable(&egress, &proxy, &provider, &base, PATIENCE).await;
             (name, base, reached)
         });
     }
     let mut tried = BTreeMap::new();
     while let Some(Ok((name, base, reached))) = trying.join_next().await {
-        if let Ok(Reached { date, .. }) = &reached {
+        if let Ok(Reachable { date, .. }) = &reached {
             looked.clock.hear(base.to_string(), date.as_deref());
         }
         tried.insert(name.clone(), finding(name, &base, reached));
@@ -74,14 +74,14 @@ fn none_tried(is_all: bool) -> Finding {
     }
 }
 
-fn finding(name: String, base: &BaseUrl, reached: Result<Reached, Unreached>) -> Finding {
+fn finding(name: String, base: &BaseUrl, reached: Result<Reachable, Unreachable>) -> Finding {
     match reached {
-        Ok(Reached {
+        Ok(Reachable {
             via: Some(proxy), ..
         }) => Finding::ok(name, format!("{base} is reached through {proxy}")),
-        Ok(Reached { via: None, .. }) => Finding::ok(name, format!("{base} is reached directly")),
-        Err(Unreached { said, fix }) => {
-            Finding::fail(name, format!("{base} is not reached: {said}")).fix(fix)
+        Ok(Reachable { via: None, .. }) => Finding::ok(name, format!("{base} is reached directly")),
+        Err(Unreachable { cause, remedy }) => {
+            Finding::fail(name, format!("{base} is not reached: {cause}")).fix(remedy)
         }
     }
 }

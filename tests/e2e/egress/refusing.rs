@@ -106,21 +106,21 @@ fn wrong_credentials_are_told_from_a_refusal() {
 fn a_proxy_whose_answer_cannot_be_read_is_told_from_one_that_refuses() {
     let huge = format!("HTTP/1.1 200 OK\r\nX-Huge: {}\r\n\r\n", "x".repeat(1 << 20));
     for (name, answer, cause) in [
-        ("nothing", "", "not the one of an HTTP proxy"),
+        ("nothing", "", "not that of an HTTP proxy"),
         (
             "half a status line",
             "HTTP/1.1 20",
-            "not the one of an HTTP proxy",
+            "not that of an HTTP proxy",
         ),
         (
             "half a head",
             "HTTP/1.1 200 OK\r\nX-",
-            "not the one of an HTTP proxy",
+            "not that of an HTTP proxy",
         ),
         (
             "another protocol",
             "SSH-2.0-OpenSSH_9.2\r\n",
-            "not the one of an HTTP proxy",
+            "not that of an HTTP proxy",
         ),
         ("a huge head", huge.as_str(), "larger than"),
         (
@@ -141,7 +141,7 @@ fn a_proxy_that_goes_away_before_tls_is_open_is_no_fault_of_the_certificate() {
         "gone",
         &proxy.url(),
         UNREACHABLE,
-        "TLS could not be agreed on",
+        "the TLS handshake through the egress proxy",
     );
 }
 

@@ -54,7 +54,7 @@ fn a_file_that_is_missing_or_holds_something_else_is_named() {
     let file = spoilt.home().join("roots.pem");
     fs::write(&file, CANARY).expect("a writable folder");
     let spoilt = spoilt.variable("SSL_CERT_FILE", file.to_str().expect("a plain path"));
-    check_unusable(&spoilt, &["SSL_CERT_FILE", "holds no certificate"]);
+    check_unusable(&spoilt, &["SSL_CERT_FILE", "contains no certificate"]);
     for key in ["egress.ca_file", "egress.credentials_file"] {
         let missing = proxied().set(key, r#""/nowhere/file""#);
         check_unusable(&missing, &[key, "/nowhere/file"]);
@@ -75,7 +75,7 @@ fn what_no_variable_of_a_proxy_can_do_is_warned_of() {
         (exempting("corp.example:8080"), Some("entry 1 has a port")),
         (
             exempting("a.example 10.0.0.0/99"),
-            Some("entry 2 is no network"),
+            Some("entry 2 is not a network"),
         ),
         (exempting("a.example,*.b.example 10.0.0.0/8 ::1"), None),
         (

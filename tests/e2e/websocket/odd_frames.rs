@@ -64,7 +64,9 @@ fn a_frame_that_no_server_may_send_ends_the_tunnel_before_it() {
             Some("upstream_aborted"),
             "{name}: {told}"
         );
-        keyside.log_line(says("a WebSocket was cut off for what its upstream sent"));
+        keyside.log_line(says(
+            "a WebSocket was closed because its upstream sent invalid data",
+        ));
     }
 }
 

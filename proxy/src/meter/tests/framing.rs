@@ -1,4 +1,4 @@
-//! Where messages lie, and what is not read at all.
+//! How messages are found, and which responses are not read at all.
 
 use super::*;
 
@@ -6,7 +6,7 @@ const BODY: &str = r#"{"usage":{"prompt_tokens":3,"completion_tokens":4}}"#;
 const KNOWN: Figures = [Some(3), Some(4), None, None, None];
 
 #[test]
-fn the_type_of_an_answer_tells_its_framing_and_what_is_no_json_is_unknown() {
+fn the_content_type_decides_the_framing_and_other_types_have_unknown_counts() {
     let rules = rules("openai");
     let events = format!("data: {BODY}\n\n");
     for (content_type, body, expected) in [
@@ -34,7 +34,7 @@ fn the_type_of_an_answer_tells_its_framing_and_what_is_no_json_is_unknown() {
 }
 
 #[test]
-fn a_compressed_answer_is_unknown() {
+fn a_compressed_response_has_unknown_counts() {
     let rules = rules("openai");
     for (coding, expected) in [
         ("identity", KNOWN),
@@ -52,7 +52,7 @@ fn a_compressed_answer_is_unknown() {
 }
 
 #[test]
-fn an_answer_that_is_not_metered_is_unknown() {
+fn a_response_that_is_not_metered_has_unknown_counts() {
     let rules = rules("openai");
     check(
         "off",
@@ -114,7 +114,7 @@ fn each_count_is_the_latest_that_was_reported() {
 }
 
 #[test]
-fn the_answers_of_a_websocket_add_up_and_within_one_the_latest_counts() {
+fn the_responses_of_a_websocket_add_up_and_within_one_the_latest_value_counts() {
     let rules = rules("openai");
     let meter = || Meter::websocket(rules.clone());
     let message = |kind: &str, input: u64, output: u64| {
@@ -138,7 +138,7 @@ fn the_answers_of_a_websocket_add_up_and_within_one_the_latest_counts() {
 }
 
 #[test]
-fn frames_of_every_length_are_read() {
+fn frames_of_every_length_are_parsed() {
     let rules = rules("openai");
     let meter = || Meter::websocket(rules.clone());
     for padding in (0..130).chain(65_470..65_490) {
@@ -151,7 +151,7 @@ fn frames_of_every_length_are_read() {
 }
 
 #[test]
-fn a_websocket_with_a_frame_that_cannot_be_read_is_unknown() {
+fn a_websocket_with_an_invalid_frame_has_unknown_counts() {
     let rules = rules("openai");
     let meter = || Meter::websocket(rules.clone());
     let good = frame(0x81, BODY.as_bytes());
@@ -166,7 +166,7 @@ fn a_websocket_with_a_frame_that_cannot_be_read_is_unknown() {
 }
 
 #[test]
-fn an_aws_stream_whose_lengths_do_not_fit_is_unknown() {
+fn an_aws_stream_with_inconsistent_lengths_has_unknown_counts() {
     let (rules, head) = (rules("bedrock"), head("application/vnd.amazon.eventstream"));
     let meter = || Meter::answer(rules.clone(), &head);
     let good = amazon(

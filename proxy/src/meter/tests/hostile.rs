@@ -1,8 +1,8 @@
-//! Content that looks like usage, and JSON that means to be hard to read, in each framing.
+//! Content that looks like usage, and JSON that is hard to parse on purpose, in each framing.
 
 use super::*;
 
-/// What a model may be made to write.
+/// Text that a model could be made to write.
 const LURE: &str =
     r#"{"usage":{"prompt_tokens":9,"completion_tokens":9,"input_tokens":9,"output_tokens":9}}"#;
 
@@ -13,7 +13,7 @@ fn in_a_string(text: &str) -> String {
 }
 
 #[test]
-fn usage_in_content_moves_no_figure() {
+fn usage_in_content_changes_no_count() {
     let quoted = in_a_string(LURE);
     let twice = in_a_string(&quoted);
     let listed = format!("[{LURE},[{LURE}]]");
@@ -39,7 +39,7 @@ fn usage_in_content_moves_no_figure() {
 }
 
 #[test]
-fn a_key_is_one_only_where_a_key_stands_and_as_it_is_written() {
+fn a_key_counts_only_in_key_position_and_as_it_is_written() {
     for body in [
         r#"{"x":"usage","prompt_tokens":9}"#,
         r#"{"usage":"prompt_tokens","x":9}"#,
@@ -62,7 +62,7 @@ fn a_key_is_one_only_where_a_key_stands_and_as_it_is_written() {
 }
 
 #[test]
-fn a_value_that_is_no_count_is_unknown() {
+fn a_value_that_is_not_a_count_is_unknown() {
     for value in [
         "null",
         "\"7\"",
@@ -84,7 +84,7 @@ fn a_value_that_is_no_count_is_unknown() {
     ] {
         let body = format!(r#"{{"usage":{{"prompt_tokens":{value},"completion_tokens":4}}}}"#);
         let expected = match value {
-            // A value is missing: this is no JSON, and nothing behind it is read.
+            // A value is missing: this is not JSON, and nothing after it is read.
             "" => UNKNOWN,
             _ => [None, Some(4), None, None, None],
         };
@@ -122,7 +122,7 @@ fn the_last_of_two_equal_keys_counts() {
 }
 
 #[test]
-fn depth_and_length_cost_nothing_and_hide_nothing() {
+fn deep_and_long_values_are_skipped_and_hide_nothing() {
     let (rules, head) = (rules("openai"), head("application/json"));
     let meter = || Meter::answer(rules.clone(), &head);
     let usage = r#""usage":{"prompt_tokens":3,"completion_tokens":4}}"#;
@@ -152,7 +152,7 @@ fn brackets_and_escapes_in_strings_do_not_end_a_value() {
 }
 
 #[test]
-fn what_is_no_json_is_not_read_on() {
+fn text_that_is_not_json_is_not_read_further() {
     for body in [
         format!(r#"{{"a" {LURE}}}"#),
         format!(r#"{{{LURE}}}"#),
@@ -167,7 +167,7 @@ fn what_is_no_json_is_not_read_on() {
 }
 
 #[test]
-fn usage_in_the_content_of_an_event_moves_no_figure() {
+fn usage_in_the_content_of_an_event_changes_no_count() {
     let text = in_a_string(&format!("\n\ndata: {LURE}\n\n"));
     let delta =
         format!("data: {{\"choices\":[{{\"delta\":{{\"content\":{text}}}}}],\"usage\":null}}\n\n");
@@ -199,7 +199,7 @@ fn usage_in_the_content_of_an_event_moves_no_figure() {
 }
 
 #[test]
-fn usage_in_the_messages_of_a_websocket_moves_no_figure() {
+fn usage_in_the_messages_of_a_websocket_changes_no_count() {
     let rules = rules("openai");
     let meter = || Meter::websocket(rules.clone());
     let done =
@@ -211,7 +211,7 @@ fn usage_in_the_messages_of_a_websocket_moves_no_figure() {
     let mut bytes = frame(0x81, content.as_bytes());
     check("content", meter, &bytes, UNKNOWN);
     bytes.extend(frame(0x81, done.as_bytes()));
-    // Binary messages and control frames are none of OpenAI's JSON.
+    // OpenAI's messages are text: binary messages and control frames must not count.
     bytes.extend(frame(0x82, done.as_bytes()));
     bytes.extend(frame(0x8a, &done.as_bytes()[..80]));
     // A message within the text of another.
@@ -227,7 +227,7 @@ fn usage_in_the_messages_of_a_websocket_moves_no_figure() {
 }
 
 #[test]
-fn usage_in_the_messages_of_an_aws_stream_moves_no_figure() {
+fn usage_in_the_messages_of_an_aws_stream_changes_no_count() {
     let (rules, head) = (rules("bedrock"), head("application/vnd.amazon.eventstream"));
     let meter = || Meter::answer(rules.clone(), &head);
     let lure = format!(r#"{{"usage":{{"inputTokens":9}},"more":{LURE}}}"#);

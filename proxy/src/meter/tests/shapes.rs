@@ -1,13 +1,13 @@
-//! What each provider's APIs answer, in files of their own, and what it comes to.
+//! Responses of each provider's APIs, one a file, and the token counts they must lead to.
 //!
-//! A file's name begins with its provider and ends in how it is sent: a JSON body, lines of JSON, server-sent events, an
-//! AWS event stream (a line a message: its type, its payload), a WebSocket (a line a message; binary ones in `.wsb`).
-//! Nearly every one has a lure in it: content that looks like usage.
+//! A file's name begins with its provider and ends with its format: a JSON body, lines of JSON,
+//! server-sent events, an AWS event stream (a line a message: its type, its payload), or a
+//! WebSocket (a line a message; binary ones in `.wsb`). Nearly every file contains a lure: content
+//! that looks like usage.
+
+use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use super::*;
-use std::collections::BTreeSet;
-use std::fs;
-use std::path::PathBuf;
 
 const SHAPES: &[(&str, Figures)] = &[
     (
@@ -233,7 +233,7 @@ const SHAPES: &[(&str, Figures)] = &[
 ];
 
 #[test]
-fn each_shape_comes_to_what_its_provider_bills() {
+fn each_recorded_response_leads_to_the_counts_that_its_provider_bills() {
     for (name, expected) in SHAPES {
         let (_, form) = name.rsplit_once('.').expect("a form");
         let recorded = fs::read(folder().join(name)).expect("a shape");
@@ -251,7 +251,7 @@ fn each_shape_comes_to_what_its_provider_bills() {
 }
 
 #[test]
-fn every_shape_and_every_provider_is_looked_at() {
+fn every_recorded_response_and_every_provider_is_tested() {
     let files = fs::read_dir(folder()).expect("the shapes");
     let files = files.map(|file| file.expect("a file").file_name().into_string());
     let files: BTreeSet<String> = files.map(|name| name.expect("a plain name")).collect();
@@ -271,7 +271,8 @@ fn folder() -> PathBuf {
         .collect()
 }
 
-/// The provider whose id a name begins with; one provider's id begins with no other's.
+/// The provider whose id the name begins with. No provider's id begins with another's, except
+/// Azure's.
 fn provider(name: &str) -> &str {
     match name.starts_with("azure-openai-") {
         true => "azure-openai",
@@ -279,7 +280,7 @@ fn provider(name: &str) -> &str {
     }
 }
 
-/// The bytes that what is recorded is sent as.
+/// The bytes as they are sent, from the recorded file.
 fn sent(form: &str, recorded: &[u8]) -> Vec<u8> {
     let lines = recorded.split(|byte| *byte == b'\n');
     let lines = lines.filter(|line| !line.is_empty());

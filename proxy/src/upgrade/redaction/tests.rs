@@ -1,6 +1,7 @@
+use keyside_credentials::Secret;
+
 use super::*;
 use crate::websocket::Frames;
-use keyside_credentials::Secret;
 
 const SECRET: &str = "sk-wsCanary+0123456789";
 
@@ -8,7 +9,7 @@ fn scrub() -> Scrub {
     Scrub::new(Secret::from_plaintext(SECRET.into()).unwrap(), Vec::new())
 }
 
-/// A frame of a server's, of at most 125 bytes.
+/// A server's frame with at most 125 bytes of payload.
 fn frame(first: u8, payload: &str) -> Vec<u8> {
     let length = u8::try_from(payload.len()).unwrap();
     assert!(length < 126);
@@ -25,7 +26,7 @@ fn fragments(pieces: &[&str]) -> Vec<u8> {
     frames.collect::<Vec<_>>().concat()
 }
 
-/// What the client has after each of these pieces.
+/// What the client has received after each of these pieces.
 fn after_each(pieces: &[&[u8]]) -> Vec<Vec<u8>> {
     let (mut frames, mut redaction, mut scrub) = (Frames::new(true), Redaction::new(), scrub());
     let mut out = Vec::new();
@@ -84,7 +85,7 @@ fn a_secret_is_masked_wherever_frames_and_reads_cut_it() {
 }
 
 #[test]
-fn what_only_begins_like_a_secret_comes_unchanged_and_within_its_message() {
+fn text_that_only_begins_like_a_secret_passes_unchanged_within_its_message() {
     let begun = &SECRET[..9];
     let sent = [
         fragments(&["a ", begun, "", begun]),
@@ -129,7 +130,7 @@ fn a_control_frame_between_fragments_does_not_wait() {
 }
 
 #[test]
-fn a_message_waits_for_no_more_than_its_next_fragment_tells() {
+fn a_message_waits_only_until_the_next_fragment_decides() {
     let (begun, rest) = SECRET.split_at(8);
     let pieces = [
         frame(0x01, &format!("one {begun}")),
@@ -142,7 +143,7 @@ fn a_message_waits_for_no_more_than_its_next_fragment_tells() {
     ];
     let sent: Vec<_> = pieces.iter().map(|piece| &piece[..]).collect();
     let after = after_each(&sent);
-    // The beginning of the secret, and the header behind it.
+    // Waiting: the beginning of the secret, and the header after it.
     for (at, waits) in [8, 8 + 2, 0, 8, 0, 8, 0].into_iter().enumerate() {
         let came = pieces[..=at].concat().len();
         assert_eq!(after[at].len(), came - waits, "after {at}");
@@ -150,19 +151,19 @@ fn a_message_waits_for_no_more_than_its_next_fragment_tells() {
 }
 
 #[test]
-fn empty_fragments_without_end_are_not_kept_without_end() {
+fn endless_empty_fragments_do_not_accumulate() {
     let mut sent = frame(0x01, &SECRET[..10]);
     for _ in 0..10_000 {
         sent.extend_from_slice(&frame(0x00, ""));
     }
     let after = after_each(&[&sent, &frame(0x80, &SECRET[10..])]);
     let waits = sent.len() - after[0].len();
-    assert!(waits <= SECRET.len() + 2 * MOST_WAITING, "{waits}");
+    assert!(waits <= SECRET.len() + 2 * MAX_PENDING, "{waits}");
     assert!(after[1].ends_with(stars(&SECRET[10..]).as_bytes()));
 }
 
 #[test]
-fn a_compressed_message_passes_unread_and_the_next_is_read() {
+fn a_compressed_message_passes_unchecked_and_the_next_is_checked() {
     let sent = [
         frame(0x41, SECRET),
         frame(0x80, SECRET),

@@ -1,17 +1,23 @@
 //! Opens a connection through an HTTP proxy with `CONNECT` (RFC 9110 section 9.3.6).
 //!
-//! hyper asks and reads the answer: hyper-util's `Tunnel` tells neither the status of a refusal nor that bytes followed it.
+//! Uses hyper: hyper-util's `Tunnel` reports neither the status of a refusal nor bytes that follow
+//! the response.
 
-use super::{ProxyCredentials, Tunnel, TunnelError};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::Empty;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper::upgrade::{self, Upgraded};
+use hyper::{
+    client::conn::http1::{self, SendRequest},
+    upgrade::{self, Upgraded},
+};
 use hyper_util::rt::TokioIo;
 use keyside_config::BaseUrl;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::try_join;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    try_join,
+};
+
+use super::{ProxyCredentials, Tunnel, TunnelError};
 
 /// Asks the proxy behind `stream` for a connection to the host of `base`.
 pub(super) async fn open<S>(
@@ -25,17 +31,19 @@ where
     let handshake = http1::Builder::new()
         .max_headers(HEAD_FIELDS)
         .max_buf_size(HEAD_BYTES)
-        // Some proxies (pproxy 2.7 is one) know `Proxy-Authorization` in this case only.
+        // Some proxies, such as pproxy 2.7, recognise `Proxy-Authorization` only in title case.
         .title_case_headers(true)
         .handshake(TokioIo::new(stream));
     let (sender, connection) = handshake.await.map_err(failed)?;
-    // Polled beside the request instead of spawned: whatever ends this future closes the connection too.
+    // Polled together with the request instead of spawned, so that dropping this future closes the
+    // connection.
     let serving = async { connection.with_upgrades().await.map_err(failed) };
     let ((), upgraded) = try_join!(serving, ask(sender, request(base, credentials)))?;
     match upgraded.downcast::<TokioIo<S>>() {
-        // A TLS server speaks second, so what follows the head is not the upstream's.
+        // A TLS server never speaks first, so bytes after the response's head cannot be the
+        // upstream's.
         Ok(parts) if parts.read_buf.is_empty() => Ok(Box::new(parts.io.into_inner())),
-        _ => Err(TunnelError::Interfered),
+        _ => Err(TunnelError::UnexpectedBytes),
     }
 }
 
@@ -55,7 +63,7 @@ fn request(base: &BaseUrl, credentials: Option<&ProxyCredentials>) -> Request<Em
     let target = base.host_and_port();
     let mut request = Request::new(Empty::new());
     *request.method_mut() = Method::CONNECT;
-    // A base URL's host and port are always both.
+    // A base URL always has a host and a port, so this parses.
     *request.uri_mut() = target.parse().unwrap_or_default();
     let headers = request.headers_mut();
     if let Ok(host) = target.parse() {
@@ -74,18 +82,19 @@ fn failed(error: hyper::Error) -> TunnelError {
     }
 }
 
-/// More than any proxy says: a proxy's error page is a body, which is not read.
+/// Bytes; more than proxies send. A proxy's error page is a body, which is not read.
 const HEAD_BYTES: usize = 16 * 1024;
 const HEAD_FIELDS: usize = 100;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
 
     const TARGET: &str = "https://[2606:4700::1]";
 
-    /// What comes of this answer, and what was asked.
+    /// The result for this response, and what the proxy was sent.
     async fn answered(answer: &[u8]) -> (Result<Tunnel, TunnelError>, String) {
         let (ours, mut proxy) = duplex(64 * 1024);
         let base = BaseUrl::parse(TARGET, false).unwrap();
@@ -95,7 +104,7 @@ mod tests {
             let read = proxy.read(&mut asked).await.unwrap();
             asked.truncate(read);
             let _ = proxy.write_all(answer).await;
-            // Nothing more comes.
+            // The proxy closes.
             let _ = proxy.shutdown().await;
             String::from_utf8(asked).unwrap()
         };
@@ -103,7 +112,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_host_is_asked_for_by_name_and_port_and_nothing_else_is_said() {
+    async fn the_request_names_host_and_port_and_contains_nothing_else() {
         let (opened, asked) = answered(b"HTTP/1.0 200 Connection established\r\n\r\n").await;
         assert!(opened.is_ok());
         let mut lines: Vec<_> = asked.lines().collect();
@@ -120,7 +129,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_refusal_is_told_from_the_others() {
+    async fn each_kind_of_refusal_has_its_own_message() {
         let huge = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(64 * 1024));
         for (answer, expected) in [
             ("HTTP/1.1 407 Who\r\n\r\n", "user and password"),
@@ -130,9 +139,9 @@ mod tests {
             ),
             ("HTTP/1.1 502 No\r\n\r\n", "502"),
             ("HTTP/1.1 200 OK\r\n\r\nearly", "bytes of its own"),
-            ("SSH-2.0-OpenSSH_9.2\r\n", "not the one of an HTTP proxy"),
-            ("HTTP/1.1 200 OK\r\n", "not the one of an HTTP proxy"),
-            ("", "not the one of an HTTP proxy"),
+            ("SSH-2.0-OpenSSH_9.2\r\n", "not that of an HTTP proxy"),
+            ("HTTP/1.1 200 OK\r\n", "not that of an HTTP proxy"),
+            ("", "not that of an HTTP proxy"),
             (huge.as_str(), "larger than"),
         ] {
             let (opened, _) = answered(answer.as_bytes()).await;

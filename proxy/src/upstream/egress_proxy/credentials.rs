@@ -1,4 +1,4 @@
-//! The user and the password that an egress proxy asks for.
+//! User and password for an egress proxy.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::HeaderValue;
@@ -10,26 +10,27 @@ pub(crate) struct ProxyCredentials {
     password: Zeroizing<String>,
 }
 
-/// Why a text is no user and password.
+/// Why a text is not a valid user and password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialsError {
     /// No colon, more than one line, or no user before the colon.
     #[error("expected user:password on one line")]
     Form,
-    /// RFC 1929 has room for no more, and no proxy's are longer.
-    #[error("the user and the password may have 255 bytes each")]
+    /// RFC 1929 allows no more than 255 bytes each, and no proxy's are longer.
+    #[error("the user and the password may have at most 255 bytes each")]
     Length,
 }
 
 impl ProxyCredentials {
     /// # Errors
-    /// They cannot be sent to a proxy: a colon ends the user (RFC 7617 section 2), and each may have 255 bytes.
+    /// The pair cannot be sent to a proxy: a colon ends the user (RFC 7617 section 2), and each
+    /// part may have 255 bytes.
     pub(crate) fn new(user: &str, password: &str) -> Result<Self, CredentialsError> {
         let is_plain = |text: &str| !text.contains(char::is_control);
         if user.is_empty() || user.contains(':') || !is_plain(user) || !is_plain(password) {
             return Err(CredentialsError::Form);
         }
-        if user.len() > LONGEST || password.len() > LONGEST {
+        if user.len() > MAX_LENGTH || password.len() > MAX_LENGTH {
             return Err(CredentialsError::Length);
         }
         Ok(Self {
@@ -38,7 +39,7 @@ impl ProxyCredentials {
         })
     }
 
-    /// Reads `user:password`, as a file has it: a line break at the end does not count.
+    /// Parses `user:password` from a file. One line break at the end is ignored.
     pub(crate) fn parse(text: &str) -> Result<Self, CredentialsError> {
         let line = text.strip_suffix('\n').unwrap_or(text);
         let line = line.strip_suffix('\r').unwrap_or(line);
@@ -55,12 +56,12 @@ impl ProxyCredentials {
         Some(value)
     }
 
-    /// The message of RFC 1929 section 2: a version, and both with their lengths.
+    /// The message of RFC 1929 section 2: a version, then each part after its length.
     pub(super) fn socks5(&self) -> Zeroizing<Vec<u8>> {
-        let mut message = Zeroizing::new(Vec::with_capacity(3 + 2 * LONGEST));
+        let mut message = Zeroizing::new(Vec::with_capacity(3 + 2 * MAX_LENGTH));
         message.push(1);
         for text in [&self.user, &self.password] {
-            // No longer than `LONGEST`.
+            // Fits: at most `MAX_LENGTH`, checked in `new`.
             message.push(text.len() as u8);
             message.extend_from_slice(text.as_bytes());
         }
@@ -68,7 +69,7 @@ impl ProxyCredentials {
     }
 }
 
-const LONGEST: usize = 255;
+const MAX_LENGTH: usize = 255;
 
 #[cfg(test)]
 mod tests {

@@ -1,15 +1,18 @@
-//! Opens a connection through a SOCKS5 proxy (RFC 1928), with a user and a password where there are some (RFC 1929).
+//! Opens a connection through a SOCKS5 proxy (RFC 1928), with user and password if configured (RFC
+//! 1929).
 //!
-//! The upstream's name goes to the proxy as it is. Written here because hyper-util's `SocksV5` reads beyond its own
-//! messages, and its error type cannot be named, so a refusal could not be told from a wrong password.
+//! The proxy gets the upstream's name unresolved. Implemented here because hyper-util's `SocksV5`
+//! reads beyond its own messages, and its error type is private, so a refusal could not be
+//! distinguished from a wrong password.
 
-use super::{ProxyCredentials, TunnelError};
+use std::{fmt, net::IpAddr};
+
 use keyside_config::BaseUrl;
-use std::fmt;
-use std::net::IpAddr;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// What a proxy answers instead of a connection (RFC 1928 section 6).
+use super::{ProxyCredentials, TunnelError};
+
+/// The reply code of a refused connection (RFC 1928 section 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::upstream) struct Reply(u8);
 
@@ -24,12 +27,13 @@ impl fmt::Display for Reply {
             6 => "time to live expired",
             7 => "command not supported",
             8 => "address type not supported",
-            _ => "a reason that SOCKS5 does not know",
+            _ => "an unknown reply code",
         })
     }
 }
 
-/// Asks the proxy behind `stream` for a connection to the host of `base`. Reads not a byte beyond the proxy's answers.
+/// Asks the proxy behind `stream` for a connection to the host of `base`. Reads no byte beyond the
+/// proxy's replies.
 pub(super) async fn open<S>(
     stream: &mut S,
     base: &BaseUrl,
@@ -74,7 +78,7 @@ where
     }
 }
 
-/// `CONNECT` to an address, or to a name that the proxy resolves.
+/// A `CONNECT` request for an address, or for a name that the proxy resolves.
 fn request(base: &BaseUrl) -> Vec<u8> {
     let mut request = vec![VERSION, 1, 0];
     match base.host.parse() {
@@ -86,7 +90,7 @@ fn request(base: &BaseUrl) -> Vec<u8> {
             request.push(IPV6);
             request.extend_from_slice(&address.octets());
         }
-        // A base URL's name has 253 bytes at most.
+        // Fits: a base URL's name has 253 bytes at most.
         Err(_) => {
             request.extend_from_slice(&[NAME, base.host.len() as u8]);
             request.extend_from_slice(base.host.as_bytes());
@@ -96,7 +100,7 @@ fn request(base: &BaseUrl) -> Vec<u8> {
     request
 }
 
-/// The address that the proxy connected from ends its answer; nobody needs it.
+/// Skips the address at the end of the reply, which nobody needs.
 async fn skip_address<S: AsyncRead + Unpin>(stream: &mut S, kind: u8) -> Result<(), TunnelError> {
     let length = match kind {
         IPV4 => 4,
@@ -109,12 +113,12 @@ async fn skip_address<S: AsyncRead + Unpin>(stream: &mut S, kind: u8) -> Result<
     };
     let mut address = vec![0; length + 2];
     let read = stream.read_exact(&mut address).await;
-    read.map(drop).map_err(TunnelError::Broken)
+    read.map(drop).map_err(TunnelError::ConnectionLost)
 }
 
 async fn send<S: AsyncWrite + Unpin>(stream: &mut S, message: &[u8]) -> Result<(), TunnelError> {
     let sent = stream.write_all(message).await;
-    sent.map_err(TunnelError::Broken)
+    sent.map_err(TunnelError::ConnectionLost)
 }
 
 async fn receive<S: AsyncRead + Unpin, const N: usize>(
@@ -122,7 +126,7 @@ async fn receive<S: AsyncRead + Unpin, const N: usize>(
 ) -> Result<[u8; N], TunnelError> {
     let mut message = [0; N];
     let read = stream.read_exact(&mut message).await;
-    read.map(|_| message).map_err(TunnelError::Broken)
+    read.map(|_| message).map_err(TunnelError::ConnectionLost)
 }
 
 const VERSION: u8 = 5;
@@ -137,13 +141,14 @@ const IPV6: u8 = 4;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use tokio::io::duplex;
+
+    use super::*;
 
     const NO_PASSWORD: &[u8] = &[5, 0];
     const CONNECTED: &[u8] = &[5, 0, 0, 1, 10, 0, 0, 1, 0, 80];
 
-    /// What comes of these answers, what was said, and what is left to read.
+    /// The result for these replies, what was sent, and what is left to read.
     async fn answered(
         target: &str,
         credentials: Option<&str>,
@@ -163,7 +168,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_proxy_gets_the_name_and_nothing_behind_its_answer_is_taken() {
+    async fn the_proxy_gets_the_name_and_no_byte_after_its_reply_is_read() {
         let answers: [&[u8]; 3] = [NO_PASSWORD, CONNECTED, b"next"];
         let (opened, said, left) = answered("https://api.test", None, &answers).await;
         assert!(opened.is_ok());
@@ -172,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn addresses_and_a_password_are_said_as_the_rfcs_have_it() {
+    async fn addresses_and_a_password_are_encoded_as_in_the_rfcs() {
         let answers: [&[u8]; 3] = [&[5, 2], &[1, 0], CONNECTED];
         let (opened, said, _) = answered("https://192.0.2.1:1", Some("me:pw"), &answers).await;
         assert!(opened.is_ok());
@@ -184,26 +189,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_refusal_is_told_from_the_others() {
+    async fn each_kind_of_refusal_has_its_own_message() {
         type Case<'a> = (Option<&'a str>, &'a [&'a [u8]], &'a str);
         let cases: [Case<'_>; 8] = [
             (None, &[&[5, 0xff]], "user and password"),
             (Some("me:pw"), &[&[5, 2], &[1, 1]], "user and password"),
-            // It chose what was not offered.
-            (None, &[&[5, 2]], "not the one of a SOCKS5 proxy"),
-            (None, &[b"HTTP/1.1 400"], "not the one of a SOCKS5 proxy"),
+            // The proxy chose a method that was not offered.
+            (None, &[&[5, 2]], "not that of a SOCKS5 proxy"),
+            (None, &[b"HTTP/1.1 400"], "not that of a SOCKS5 proxy"),
             (
                 None,
                 &[NO_PASSWORD, &[5, 2, 0, 1, 0, 0, 0, 0, 0, 0]],
                 "not allowed by its rules",
             ),
-            (
-                None,
-                &[NO_PASSWORD, &[5, 0, 0, 9]],
-                "not the one of a SOCKS5",
-            ),
-            (None, &[NO_PASSWORD, &CONNECTED[..7]], "broke off"),
-            (None, &[], "broke off"),
+            (None, &[NO_PASSWORD, &[5, 0, 0, 9]], "not that of a SOCKS5"),
+            (None, &[NO_PASSWORD, &CONNECTED[..7]], "was lost"),
+            (None, &[], "was lost"),
         ];
         for (credentials, answers, expected) in cases {
             let (opened, ..) = answered("https://api.test", credentials, answers).await;

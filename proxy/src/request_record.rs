@@ -1,21 +1,29 @@
-//! One forwarded request's account: kept while it runs, written when it ends.
+//! The record of one forwarded request: filled in while it runs, written when it ends.
 //!
-//! Whichever way it ends (the last byte, a refusal, a client that leaves), the
-//! account is dropped and so written, once: a run record, the metrics, a log line.
+//! However a request ends (last byte, refusal, client disconnect), its record is dropped. `Drop`
+//! writes it, so it is written exactly once: a run record, metrics and a log line.
 
-use crate::deadline::Busy;
-use crate::destination::Destination;
-use crate::metrics::{Metrics, Outcome};
-use crate::quota::Share;
-use crate::refusal::Budget;
-use crate::request_id::RequestId;
-use keyside_credentials::runs::{Run, Runs, Tokens, Used};
-use keyside_credentials::{Clock, Grant, Timestamp};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-/// The account of one exchange with a provider.
-pub(crate) struct Exchange {
+use keyside_credentials::{
+    Grant, Timestamp,
+    runs::{Run, Tokens, Used},
+};
+
+use crate::{
+    activity::InFlightGuard,
+    destination::Destination,
+    ledger::Ledger,
+    metrics::Outcome,
+    quota::QuotaPermit,
+    request_id::{Arrival, RequestId},
+};
+
+/// The record of one request that was granted a credential.
+pub(crate) struct RequestRecord {
     pub(crate) grant: Grant,
     pub(crate) destination: Arc<Destination>,
     ledger: Arc<Ledger>,
@@ -28,54 +36,29 @@ pub(crate) struct Exchange {
     first_byte: Option<Duration>,
     tokens: Tokens,
     outcome: Outcome,
-    refused: Option<Box<Refused>>,
-    /// Keeps the connection busy, and the process from leaving.
-    pub(crate) busy: Busy,
-    /// One of the requests in flight that there may be.
-    _place: Share,
+    refused: Option<Box<RefusalDetails>>,
+    /// Counts the request as in flight for its connection and for the drain.
+    pub(crate) in_flight: InFlightGuard,
+    /// Its share of `proxy.limits.requests`.
+    _quota_permit: QuotaPermit,
 }
 
-/// What is told of a request that Keyside answered in the provider's place.
-struct Refused {
+/// The refusal that Keyside sent instead of a provider's response.
+struct RefusalDetails {
     code: &'static str,
-    /// What went wrong upstream.
+    /// The upstream error, for the log only.
     cause: Option<String>,
-    /// What the client was told to do.
+    /// The message that the client received.
     remedy: String,
 }
 
-/// Where accounts are written.
-pub(crate) struct Ledger {
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) runs: Runs,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) refusals: Budget,
-}
-
-impl Ledger {
-    /// Records a refusal, unless its workspace has used up its [`Budget`] or records cannot be written: nothing was served, so
-    /// a missing record hides no use of a key.
-    pub(crate) fn refused(&self, run: Run) {
-        if self.runs.are_recorded() && self.refusals.spend(&run.workspace, run.at) {
-            self.runs.record(run);
-        }
-    }
-}
-
-/// When a request came, and its name.
-#[derive(Clone, Copy)]
-pub(crate) struct Arrival {
-    pub(crate) request_id: RequestId,
-    pub(crate) at: Instant,
-}
-
-impl Exchange {
+impl RequestRecord {
     pub(crate) fn begin(
         grant: Grant,
         destination: Arc<Destination>,
         ledger: Arc<Ledger>,
         arrival: Arrival,
-        (busy, place): (Busy, Share),
+        (in_flight, quota_permit): (InFlightGuard, QuotaPermit),
     ) -> Self {
         ledger.metrics.streams.inc();
         Self {
@@ -92,18 +75,19 @@ impl Exchange {
             tokens: Tokens::default(),
             outcome: Outcome::ClientClosed,
             refused: None,
-            busy,
-            _place: place,
+            in_flight,
+            _quota_permit: quota_permit,
         }
     }
 
-    /// Takes the caller's own names for this request into the run record.
+    /// Adds the caller's run id and tag to the run record.
     pub(crate) fn tag_with(&mut self, run_id: Option<Box<str>>, tag: Option<Box<str>>) {
         self.run_id = run_id;
         self.tag = tag;
     }
 
-    /// The request is handed to the upstream connection.
+    /// Called when the request is handed to the upstream connection; observes Keyside's own
+    /// overhead.
     pub(crate) fn sent(&self) {
         self.destination
             .metrics
@@ -111,72 +95,73 @@ impl Exchange {
             .observe(self.started.elapsed().as_secs_f64());
     }
 
-    /// No answer will come.
+    /// Called when the upstream will not respond.
     pub(crate) fn unanswered(&mut self) {
         self.outcome = Outcome::Unanswered;
     }
 
-    /// Keyside answers with a refusal, whose message is `remedy`.
+    /// Called when Keyside sends a refusal, whose message is `remedy`.
     pub(crate) fn refused(&mut self, code: &'static str, cause: Option<String>, remedy: String) {
-        self.refused = Some(Box::new(Refused {
+        self.refused = Some(Box::new(RefusalDetails {
             code,
             cause,
             remedy,
         }));
     }
 
-    /// The head of the answer is here.
+    /// Called when the head of the response has arrived.
     pub(crate) fn answered(&mut self, status: u16) {
         self.status = status;
     }
 
-    /// A piece of the answer's body is here.
-    pub(crate) fn piece(&mut self) {
+    /// Called for each chunk of the response body.
+    pub(crate) fn chunk_received(&mut self) {
         if self.first_byte.is_none() {
             self.first_byte = Some(self.started.elapsed());
         }
     }
 
-    /// What its answer reported as its cost.
+    /// Stores the token counts that the response reported.
     pub(crate) fn metered(&mut self, tokens: Tokens) {
         self.tokens = tokens;
     }
 
-    /// The answer is complete, unless it was found before that it is not.
+    /// Marks the response as complete, unless an earlier event already decided the outcome.
     pub(crate) fn completed(&mut self) {
         if self.outcome == Outcome::ClientClosed {
             self.outcome = Outcome::of_status(self.status);
         }
     }
 
-    /// The credential was revoked, and this is cut off.
+    /// Called when the credential was revoked and this request was cut off.
     pub(crate) fn revoked(&mut self) {
         self.outcome = Outcome::Revoked;
     }
 
-    /// The upstream broke off.
+    /// Called when the upstream aborted the response.
     pub(crate) fn aborted(&mut self) {
         self.outcome = Outcome::UpstreamAborted;
     }
 
-    /// An exchange that has not ended when the process closes was cut by that. Its parts are dropped one by one then, and one
-    /// that is gone looks to the others like a client that left or an upstream that broke off.
-    fn settle(&mut self) {
+    /// A request that is unfinished when the process closes was cut by the drain. Shutdown drops
+    /// its parts one after another, and the first one dropped looks to the others like a
+    /// disconnected client or an aborted upstream; so the outcome is corrected here.
+    fn apply_drain(&mut self) {
         let unfinished = matches!(
             self.outcome,
             Outcome::ClientClosed | Outcome::UpstreamAborted | Outcome::Unanswered
         );
-        if unfinished && self.busy.is_cut_by_drain() {
+        if unfinished && self.in_flight.is_cut_by_drain() {
             self.outcome = Outcome::CutByDrain;
         }
     }
 
-    /// One line whatever happened, so that a failure and its cause are found by the request's id.
+    /// Logs one line for every request, so that its request id leads to any failure and the cause.
     fn log(&self, latency: Duration) {
         let refused = self.refused.as_deref();
         let cause = refused.and_then(|refused| refused.cause.as_deref());
-        // A macro, since the level of an event is a constant.
-        macro_rules! say {
+        // A macro, because tracing needs the level as a constant.
+        macro_rules! log_event {
             ($level:ident) => {
                 tracing::event!(
                     target: "keyside::request",
@@ -201,8 +186,8 @@ impl Exchange {
             };
         }
         match cause {
-            Some(_) => say!(WARN),
-            None => say!(INFO),
+            Some(_) => log_event!(WARN),
+            None => log_event!(INFO),
         }
     }
 
@@ -229,9 +214,9 @@ impl Exchange {
     }
 }
 
-impl Drop for Exchange {
+impl Drop for RequestRecord {
     fn drop(&mut self) {
-        self.settle();
+        self.apply_drain();
         let latency = self.started.elapsed();
         let metrics = &self.destination.metrics;
         metrics.ended(self.outcome);

@@ -1,42 +1,45 @@
-//! Finds what a client with a wrong base URL probably meant: the route that its path is closest to, and the base URL that
-//! leads there. Runs for refused requests only.
+//! Suggests what a client with a wrong base URL probably meant: the closest route to its path, and
+//! the base URL that leads there. Runs for refused requests only.
+
+use std::sync::Arc;
 
 use http::Method;
 use keyside_config::{Catalogue, Completion, ErrorShape, Group, Provider, Route, SdkLine};
-use std::sync::Arc;
 
-/// A refused request.
+/// The parts of a refused request that a suggestion depends on.
 #[derive(Clone, Copy)]
-pub(crate) struct Asked<'a> {
+pub(crate) struct RefusedRequest<'a> {
     pub(crate) method: &'a Method,
-    /// The path after the provider, or all of it where that names none.
+    /// The path after the provider, or the whole path if it names no provider.
     pub(crate) path: &'a str,
-    /// The client's `User-Agent`, which names its SDK.
+    /// The client's `User-Agent`, which usually names its SDK.
     pub(crate) agent: Option<&'a str>,
 }
 
-/// What is close to a path that is no route.
+/// What is close to a path that is not a route.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Near<'a> {
-    /// It is a route of a group that the settings do not allow. The methods are those of its path that they do allow.
+pub(crate) enum Suggestion<'a> {
+    /// A route of a group that the settings do not allow. The methods are those that the settings
+    /// do allow on this path.
     Withheld(Group, Vec<&'a Method>),
-    /// It is a route, for these methods only.
+    /// A route, but for these methods only.
     Methods(Vec<&'a Method>),
     /// Another path is a route.
     Path(Correction<'a>),
 }
 
-impl Asked<'_> {
-    /// Looking for what is near takes time that grows with the path, times all routes that there are. No route is so long.
+impl RefusedRequest<'_> {
+    /// The search takes time in proportion to the path and to the number of routes. No route is
+    /// longer than these limits.
     fn is_short(&self) -> bool {
         let slashes = self.path.bytes().filter(|byte| *byte == b'/').count();
-        self.path.len() <= LONGEST_PATH && slashes <= MOST_SEGMENTS
+        self.path.len() <= MAX_PATH && slashes <= MAX_SEGMENTS
     }
 }
 
-impl Near<'_> {
-    /// The same with the path as `show` repeats it.
-    pub(crate) fn shown(mut self, show: impl Fn(&str) -> String) -> Self {
+impl Suggestion<'_> {
+    /// Replaces the path with what `show` makes of it.
+    pub(crate) fn with_path(mut self, show: impl Fn(&str) -> String) -> Self {
         if let Self::Path(correction) = &mut self {
             correction.path = show(&correction.path);
         }
@@ -44,26 +47,29 @@ impl Near<'_> {
     }
 }
 
-/// A path that is a route, and the base URL that makes a client ask for it.
+/// A path that is a route, and the base URL that makes a client request it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Correction<'a> {
     pub(crate) provider: &'a str,
-    /// The workspace that the path names without `/w` before it.
+    /// The workspace, if the path names one without `/w` before it.
     pub(crate) workspace: Option<String>,
     pub(crate) path: String,
-    /// What the base URL has after the provider.
+    /// The part of the base URL after the provider.
     pub(crate) suffix: String,
-    /// Where the base URL is set.
+    /// The environment variable that sets the base URL.
     pub(crate) variable: Option<&'a str>,
 }
 
-/// What is close among one provider's routes.
-pub(crate) fn at<'a>(provider: &'a Provider, asked: Asked<'_>) -> Option<Near<'a>> {
+/// The suggestion from one provider's routes.
+pub(crate) fn for_provider<'a>(
+    provider: &'a Provider,
+    asked: RefusedRequest<'_>,
+) -> Option<Suggestion<'a>> {
     if !asked.is_short() {
         return None;
     }
-    let path = plain(asked.path);
-    let asked = Asked {
+    let path = canonical(asked.path);
+    let asked = RefusedRequest {
         path: &path,
         ..asked
     };
@@ -77,42 +83,45 @@ pub(crate) fn at<'a>(provider: &'a Provider, asked: Asked<'_>) -> Option<Near<'a
         .filter(|route| route.path.matches(asked.path));
     let methods: Vec<_> = of_path.flat_map(|route| &route.methods).collect();
     if let Some((group, _)) = withheld {
-        return Some(Near::Withheld(*group, methods));
+        return Some(Suggestion::Withheld(*group, methods));
     }
     if !methods.is_empty() && !methods.contains(&asked.method) {
-        return Some(Near::Methods(methods));
+        return Some(Suggestion::Methods(methods));
     }
-    let found = nearest(provider, asked)?;
-    Some(Near::Path(correction(provider, asked, found)))
+    let found = closest_route(provider, asked)?;
+    Some(Suggestion::Path(correction(provider, asked, found)))
 }
 
-/// What is close where the path names no provider. `is_workspace` knows the workspaces that there are.
-pub(crate) fn anywhere<'a>(
+/// The suggestion for a path that names no known provider. `is_workspace` tells whether a workspace
+/// exists.
+pub(crate) fn for_unknown_provider<'a>(
     catalogue: &'a Catalogue,
-    asked: Asked<'_>,
+    asked: RefusedRequest<'_>,
     is_workspace: impl Fn(&str) -> bool,
 ) -> Option<Correction<'a>> {
     if !asked.is_short() {
         return None;
     }
-    let path = plain(asked.path);
-    let asked = Asked {
+    let path = canonical(asked.path);
+    let asked = RefusedRequest {
         path: &path,
         ..asked
     };
-    misnamed(catalogue, asked, is_workspace).or_else(|| unnamed(catalogue, asked))
+    correct_misnamed_provider(catalogue, asked, is_workspace)
+        .or_else(|| guess_provider(catalogue, asked))
 }
 
-/// Without what clients write differently and mean the same by: a slash at the end, an escaped colon.
-fn plain(path: &str) -> String {
+/// Removes differences in spelling that mean the same: a trailing slash, an escaped colon.
+fn canonical(path: &str) -> String {
     let path = path.trim_end_matches('/');
     path.replace("%3A", ":").replace("%3a", ":")
 }
 
-/// For a path that names a provider wrongly: misspelt, after a workspace without `/w`, or after a second `/w/{workspace}`.
-fn misnamed<'a>(
+/// Corrects a provider that is misspelt, follows a workspace without `/w`, or follows a second
+/// `/w/{workspace}`.
+fn correct_misnamed_provider<'a>(
     catalogue: &'a Catalogue,
-    asked: Asked<'_>,
+    asked: RefusedRequest<'_>,
     is_workspace: impl Fn(&str) -> bool,
 ) -> Option<Correction<'a>> {
     let path = asked.path.trim_start_matches('/');
@@ -127,21 +136,25 @@ fn misnamed<'a>(
     };
     let workspace = workspace.filter(|_| !path.starts_with("w/"));
     let rest = format!("/{rest}");
-    let asked = Asked {
+    let asked = RefusedRequest {
         path: &rest,
         ..asked
     };
-    let found = nearest(provider, asked)?;
+    let found = closest_route(provider, asked)?;
     Some(Correction {
         workspace,
         ..correction(provider, asked, found)
     })
 }
 
-/// For a path without a provider: the one whose routes come closest, and of several the one whose API the others imitate.
-fn unnamed<'a>(catalogue: &'a Catalogue, asked: Asked<'_>) -> Option<Correction<'a>> {
+/// Guesses the provider of a path that names none: the one with the closest route. Of several, the
+/// provider whose API the others imitate wins.
+fn guess_provider<'a>(
+    catalogue: &'a Catalogue,
+    asked: RefusedRequest<'_>,
+) -> Option<Correction<'a>> {
     let candidates = catalogue.iter().filter_map(|provider| {
-        let (route, found) = nearest(provider, asked)?;
+        let (route, found) = closest_route(provider, asked)?;
         let rank = (found.left_out, rank(provider), found.added);
         Some((rank, provider, (route, found)))
     });
@@ -149,9 +162,12 @@ fn unnamed<'a>(catalogue: &'a Catalogue, asked: Asked<'_>) -> Option<Correction<
     Some(correction(provider, asked, found))
 }
 
-/// The route whose path ends like the requested one and differs from it in the fewest segments. A literal path wins over one
-/// with stars, which fits almost anything.
-fn nearest<'a>(provider: &'a Provider, asked: Asked<'_>) -> Option<(&'a Route, Completion)> {
+/// The route whose path ends like the requested one and differs from it in the fewest segments. A
+/// literal path wins over one with wildcards, which matches almost anything.
+fn closest_route<'a>(
+    provider: &'a Provider,
+    asked: RefusedRequest<'_>,
+) -> Option<(&'a Route, Completion)> {
     let serves = |route: &&Route| route.methods.contains(asked.method);
     let routes = provider.routes.iter().filter(serves);
     let found = routes.flat_map(|route| {
@@ -165,8 +181,9 @@ fn nearest<'a>(provider: &'a Provider, asked: Asked<'_>) -> Option<(&'a Route, C
     })
 }
 
-/// Whether both have the same beginning and differ behind it, as `/v1/realtime/sessions` and `/v1/live/sessions` do. That is no
-/// mistake in a base URL but another request, and what was asked for may be refused on purpose.
+/// Whether both paths begin alike and differ after that, as `/v1/realtime/sessions` and
+/// `/v1/live/sessions` do. That is a different resource and not a wrong base URL, and it may be
+/// refused on purpose.
 fn is_another_resource(asked: &str, found: &Completion) -> bool {
     let replaces = found.left_out == found.added && found.added > 1;
     replaces && first_segment(asked) == first_segment(&found.path)
@@ -178,14 +195,14 @@ fn first_segment(path: &str) -> Option<&str> {
 
 fn correction<'a>(
     provider: &'a Provider,
-    asked: Asked<'_>,
+    asked: RefusedRequest<'_>,
     (route, found): (&Route, Completion),
 ) -> Correction<'a> {
     let path = found.path;
     let sdk = sdk_of(provider, route, asked, &path);
     let suffix = match sdk {
         Some(sdk) => sdk.suffix.clone(),
-        // What both end with is what the client adds to its base URL.
+        // The common suffix is what the client appends to its base URL.
         None => {
             let ours = path.split('/').rev();
             let same = ours.zip(asked.path.split('/').rev());
@@ -204,12 +221,13 @@ fn correction<'a>(
     }
 }
 
-/// The SDK that asks for `path` by adding to its base URL what was asked for: the one that the client names, or else the one
-/// that this API was made for, or else the one that adds least. Of equal ones it is the first.
+/// The SDK that requests `path` by appending the refused path to its base URL. Preference: the SDK
+/// that the client's agent names, then the SDK that this API was made for, then the one that
+/// appends least. The first of equals wins.
 fn sdk_of<'a>(
     provider: &'a Provider,
     route: &Route,
-    asked: Asked<'_>,
+    asked: RefusedRequest<'_>,
     path: &str,
 ) -> Option<&'a SdkLine> {
     let adds = |sdk: &&SdkLine| {
@@ -227,34 +245,40 @@ fn sdk_of<'a>(
         let is_named = !name.is_empty() && agent.contains(&name);
         (is_named, name == original, sdk.suffix.len())
     };
-    // Of equal ones `max_by_key` takes the last.
+    // `max_by_key` returns the last of equals, hence `rev`.
     provider.sdk.iter().rev().filter(adds).max_by_key(rank)
 }
 
 /// The base URL for a path that is a route.
-pub(crate) fn base_of<'a>(provider: &'a Provider, asked: Asked<'_>) -> Option<Correction<'a>> {
+pub(crate) fn base_url_for<'a>(
+    provider: &'a Provider,
+    asked: RefusedRequest<'_>,
+) -> Option<Correction<'a>> {
     if !asked.is_short() {
         return None;
     }
-    let found = nearest(provider, asked)?;
+    let found = closest_route(provider, asked)?;
     Some(correction(provider, asked, found))
 }
 
-/// The provider whose API has this very path.
-pub(crate) fn elsewhere<'a>(catalogue: &'a Catalogue, asked: Asked<'_>) -> Option<Correction<'a>> {
+/// The correction if another provider has exactly this route.
+pub(crate) fn from_other_provider<'a>(
+    catalogue: &'a Catalogue,
+    asked: RefusedRequest<'_>,
+) -> Option<Correction<'a>> {
     let has_it = |provider: &&Arc<Provider>| provider.route(asked.method, asked.path).is_some();
     let found = catalogue.iter().filter(has_it);
-    base_of(found.min_by_key(|provider| rank(provider))?, asked)
+    base_url_for(found.min_by_key(|provider| rank(provider))?, asked)
 }
 
-/// Originals before their imitators.
+/// Providers whose APIs are imitated rank first.
 fn rank(provider: &Provider) -> usize {
     let original = ORIGINALS.iter().position(|id| *id == provider.id.as_str());
     original.unwrap_or(ORIGINALS.len())
 }
 
-/// Whether a path is what a client's base URL ends with, or begins with, after the provider.
-pub(crate) fn is_base(provider: &Provider, path: &str) -> bool {
+/// Whether a path, after the provider, is a prefix that a client's base URL can end with.
+pub(crate) fn is_base_url(provider: &Provider, path: &str) -> bool {
     let path = path.trim_end_matches('/');
     let is_route = provider.routes.iter().any(|route| route.path.matches(path));
     !is_route
@@ -264,11 +288,11 @@ pub(crate) fn is_base(provider: &Provider, path: &str) -> bool {
             .any(|route| route.path.begins_with(path))
 }
 
-/// In bytes.
-const LONGEST_PATH: usize = 512;
-const MOST_SEGMENTS: usize = 16;
+/// Bytes.
+const MAX_PATH: usize = 512;
+const MAX_SEGMENTS: usize = 16;
 
-/// Those whose APIs others imitate.
+/// Providers whose APIs others imitate.
 const ORIGINALS: [&str; 3] = ["openai", "anthropic", "gemini"];
 
 #[cfg(test)]

@@ -1,15 +1,17 @@
-//! Decides which parts of a refused request's target are repeated: enough to see the mistake, and nothing that may be a key.
+//! Chooses which parts of a refused request's target may be repeated: enough to see the mistake,
+//! and nothing that may be a key.
 
 use keyside_config::Catalogue;
 use percent_encoding::percent_decode_str;
 
-/// A path as it may be shown, at most [`LONGEST`] characters of it. A segment that looks like a key is `…`. Keys hold slashes
-/// too, so of what follows it only the names are shown that routes have.
+/// The path as a refusal may show it, at most [`MAX_LENGTH`] characters. A segment that looks like
+/// a key becomes `…`. Keys can contain slashes, so after such a segment only names that occur in
+/// routes are shown.
 pub(crate) fn path(path: &str, catalogue: &Catalogue) -> String {
     let mut shown = Vec::new();
     let mut is_masked = false;
-    for segment in path.split('/').take(MOST_SEGMENTS) {
-        let hidden = looks_like_a_key(segment, catalogue);
+    for segment in path.split('/').take(MAX_SEGMENTS) {
+        let hidden = looks_like_key(segment, catalogue);
         is_masked |= hidden;
         shown.push(match hidden || is_masked && !is_name(segment, catalogue) {
             true => "…",
@@ -17,30 +19,30 @@ pub(crate) fn path(path: &str, catalogue: &Catalogue) -> String {
         });
     }
     let mut shown = shown.join("/");
-    if let Some((end, _)) = shown.char_indices().nth(LONGEST) {
+    if let Some((end, _)) = shown.char_indices().nth(MAX_LENGTH) {
         shown.truncate(end);
         shown.push('…');
     }
     shown
 }
 
-/// Whether a route has a segment of this name.
+/// Whether some route has a segment of this name.
 fn is_name(segment: &str, catalogue: &Catalogue) -> bool {
     let mut routes = catalogue.iter().flat_map(|provider| &provider.routes);
     routes.any(|route| route.path.names().any(|name| name == segment))
 }
 
-/// A host as it may be shown.
+/// The host as a refusal may show it.
 pub(crate) fn host<'a>(host: &'a str, catalogue: &Catalogue) -> &'a str {
-    match host.len() > LONGEST || looks_like_a_key(host, catalogue) {
+    match host.len() > MAX_LENGTH || looks_like_key(host, catalogue) {
         true => "…",
         false => host,
     }
 }
 
-/// Whether it holds what some provider's keys begin with, or what only random text holds; however it is escaped. Names of
-/// models, methods and dated versions do not.
-pub(crate) fn looks_like_a_key(text: &str, catalogue: &Catalogue) -> bool {
+/// Whether the text contains the prefix of a provider's keys, or a random-looking run, however it
+/// is escaped. Names of models, methods and dated versions do not.
+pub(crate) fn looks_like_key(text: &str, catalogue: &Catalogue) -> bool {
     let plain = unescaped(text);
     let lower = plain.to_ascii_lowercase();
     let mut beginnings = catalogue.iter().flat_map(|provider| {
@@ -54,10 +56,10 @@ pub(crate) fn looks_like_a_key(text: &str, catalogue: &Catalogue) -> bool {
         || is_uuid(&plain)
 }
 
-/// Escapes of escapes undone too.
+/// Percent-decodes repeatedly, for escaped escapes.
 fn unescaped(text: &str) -> String {
     let mut plain = text.to_owned();
-    for _ in 0..MOST_ESCAPED {
+    for _ in 0..MAX_ESCAPE_LAYERS {
         let next = percent_decode_str(&plain).decode_utf8_lossy().into_owned();
         if next == plain {
             break;
@@ -67,16 +69,16 @@ fn unescaped(text: &str) -> String {
     plain
 }
 
-/// Whether a run of letters and digits is none of a word.
+/// Whether a run of letters and digits looks random rather than like words.
 fn is_random(run: &str) -> bool {
     let has_digit = run.bytes().any(|byte| byte.is_ascii_digit());
     let letters = run.bytes().filter(u8::is_ascii_alphabetic);
     let capitals: Vec<_> = letters.map(|byte| byte.is_ascii_uppercase()).collect();
-    let turns = capitals.windows(2).filter(|pair| pair[0] != pair[1]);
-    let turns = turns.count();
-    run.len() >= LONGEST_WORD
-        || run.len() >= LONGEST_WITH_DIGIT && has_digit
-        || turns >= MOST_TURNS && turns * 3 > run.len()
+    let case_changes = capitals.windows(2).filter(|pair| pair[0] != pair[1]);
+    let case_changes = case_changes.count();
+    run.len() >= RANDOM_LENGTH
+        || run.len() >= RANDOM_LENGTH_WITH_DIGIT && has_digit
+        || case_changes >= RANDOM_CASE_CHANGES && case_changes * 3 > run.len()
 }
 
 fn is_uuid(text: &str) -> bool {
@@ -85,24 +87,24 @@ fn is_uuid(text: &str) -> bool {
     parts == [8, 4, 4, 4, 12] && bytes.all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
-/// In characters.
-const LONGEST: usize = 200;
-const MOST_SEGMENTS: usize = 32;
-/// In characters without a hyphen or the like between them, as in `streamGenerateContent`.
-const LONGEST_WORD: usize = 24;
-/// The same with a digit among them.
-const LONGEST_WITH_DIGIT: usize = 16;
-/// From capitals to small letters and back; in names each word makes two.
-const MOST_TURNS: usize = 5;
-/// How often what was escaped is escaped again.
-const MOST_ESCAPED: usize = 3;
+/// Characters.
+const MAX_LENGTH: usize = 200;
+const MAX_SEGMENTS: usize = 32;
+/// Characters of a run without separators that count as random; `streamGenerateContent` is shorter.
+const RANDOM_LENGTH: usize = 24;
+/// The same for a run with a digit.
+const RANDOM_LENGTH_WITH_DIGIT: usize = 16;
+/// Changes between upper and lower case that count as random; in a name each word makes two.
+const RANDOM_CASE_CHANGES: usize = 5;
+/// Layers of escapes that are decoded.
+const MAX_ESCAPE_LAYERS: usize = 3;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn what_may_be_a_key_is_not_shown() {
+    fn text_that_may_be_a_key_is_not_shown() {
         let catalogue = Catalogue::builtin();
         for (asked, expected) in [
             ("/v1/mesages", "/v1/mesages"),
@@ -128,6 +130,6 @@ mod tests {
             assert_eq!(path(asked, &catalogue), expected);
         }
         let long = "/a-bcdefg-hi".repeat(1000);
-        assert_eq!(path(&long, &catalogue).chars().count(), LONGEST + 1);
+        assert_eq!(path(&long, &catalogue).chars().count(), MAX_LENGTH + 1);
     }
 }

@@ -1,85 +1,94 @@
-//! A client that ends its half of the connection after its last request still gets the answer.
+//! Answers a client that closes its half of the connection after its last request.
 //!
-//! hyper 1.12 takes the end of an HTTP/1.1 connection for a client that has left, and drops the request that is being
-//! answered (`Conn::mid_message_detect_eof`). Told to allow half-closed connections, it would not notice either when a
-//! client of a kept connection leaves. A request that says that none will follow is how the two differ: while it is
-//! answered, the end is kept back from hyper, which closes by itself afterwards.
+//! hyper 1.12 takes the end of an HTTP/1.1 connection for a disconnected client and drops the
+//! request that is being answered (`Conn::mid_message_detect_eof`). With `half_close` enabled it
+//! would not notice a client that disconnects from a kept connection either. The two cases differ
+//! in what the request says: if it announces that no other request follows, the end is hidden from
+//! hyper until the response is sent, and hyper closes by itself afterwards.
 //!
-//! In the middle of a request's body the end is an error all the same, which hyper has to see to tell the reader of the
-//! body. From the socket the two do not differ: hyper reads ahead. From the body they do, since hyper asks the socket only
-//! once it has handed over all that it read before: a body that is not complete then stays so.
+//! In the middle of a request's body the end is an error, and hyper must see it to fail the reader
+//! of the body. The socket cannot tell the cases apart, because hyper reads ahead. The body can:
+//! hyper reads the socket only after it has handed over everything that it read before, so a body
+//! that is incomplete at that point stays incomplete.
 
-use crate::hop::lists;
+use std::{
+    pin::Pin,
+    sync::{
+        Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
 use bytes::Bytes;
 use http::{Request, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll, Waker};
 
-/// What is known of the connection's last request.
+use crate::hop::list_contains;
+
+/// State of the connection's last request.
 #[derive(Default)]
 pub(super) struct LastRequest {
-    came: AtomicBool,
+    received: AtomicBool,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// The client has ended its half of the connection.
-    ended: bool,
-    /// It has done so in the middle of the request's body.
+    /// The client has closed its half of the connection.
+    eof: bool,
+    /// It closed its half in the middle of the request's body.
     cut_short: bool,
-    /// Who reads the body.
+    /// Wakes the task that reads the body.
     reader: Option<Waker>,
     connection: Option<Waker>,
 }
 
-/// Whether a client says that no other request follows on the connection: as hyper reads it, which closes after the
-/// answer. One that wants to speak another protocol has more to say.
+/// Whether the request announces that no other follows, by hyper's own rules for closing after the
+/// response. A client that wants to switch protocols has more to send.
 pub(super) fn is_last<B>(request: &Request<B>) -> bool {
     let (version, headers) = (request.version(), request.headers());
-    let closes = lists(headers, &header::CONNECTION, "close");
+    let closes = list_contains(headers, &header::CONNECTION, "close");
     match version {
-        Version::HTTP_10 => closes || !lists(headers, &header::CONNECTION, "keep-alive"),
+        Version::HTTP_10 => closes || !list_contains(headers, &header::CONNECTION, "keep-alive"),
         Version::HTTP_11 => closes && !headers.contains_key(header::UPGRADE),
         _ => false,
     }
 }
 
 impl LastRequest {
-    pub(super) fn came(&self) {
-        self.came.store(true, Ordering::Release);
+    pub(super) fn received(&self) {
+        self.received.store(true, Ordering::Release);
     }
 
-    pub(super) fn has_come(&self) -> bool {
-        self.came.load(Ordering::Acquire)
+    pub(super) fn is_received(&self) -> bool {
+        self.received.load(Ordering::Acquire)
     }
 
-    /// The client has ended its half; whether hyper is not to know. If so, and if that changes, the task is woken.
-    pub(super) fn keeps_end_back(&self, context: &Context<'_>) -> bool {
+    /// Called when the client has closed its half. Returns whether to hide that from hyper; if so,
+    /// the task is woken when it must be shown.
+    pub(super) fn hides_eof(&self, context: &Context<'_>) -> bool {
         let mut state = self.lock();
-        if !self.has_come() || state.cut_short {
+        if !self.is_received() || state.cut_short {
             return false;
         }
         state.connection = Some(context.waker().clone());
-        state.ended = true;
+        state.eof = true;
         if let Some(reader) = state.reader.take() {
             reader.wake();
         }
         true
     }
 
-    /// Whether the client has ended its half. If not, the task is woken when it does.
-    fn has_ended(&self, context: &Context<'_>) -> bool {
+    /// Whether the client has closed its half. If not, the task is woken when it does.
+    fn has_eof(&self, context: &Context<'_>) -> bool {
         let mut state = self.lock();
-        state.reader = (!state.ended).then(|| context.waker().clone());
-        state.ended
+        state.reader = (!state.eof).then(|| context.waker().clone());
+        state.eof
     }
 
-    /// The client has ended its half before the body's end: hyper is to know.
+    /// The client closed its half before the body's end: hyper must see it.
     fn cut_short(&self) {
         let mut state = self.lock();
         state.cut_short = true;
@@ -89,15 +98,15 @@ impl LastRequest {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Plain values; whatever a panic left of them will do.
+        // A panic cannot leave these plain values inconsistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The body of a client's request, which breaks off when the client ends its half of the connection in the middle of it.
+/// The body of a client's request. It ends in an error if the client closes its half in the middle.
 pub(crate) struct ClientBody {
     incoming: Incoming,
-    /// Gone with the connection; nothing if another request may follow on that.
+    /// Set if no other request can follow on the connection.
     last: Option<Weak<LastRequest>>,
 }
 
@@ -116,10 +125,11 @@ impl Body for ClientBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let last = self.last.as_ref().and_then(Weak::upgrade);
-        // Asked first: what hyper hands over after it, it had read before.
-        let ended = last.as_ref().is_some_and(|last| last.has_ended(context));
+        // Read before the body is polled: any data that hyper returns afterwards had been read
+        // before the end.
+        let eof = last.as_ref().is_some_and(|last| last.has_eof(context));
         let polled = Pin::new(&mut self.incoming).poll_frame(context);
-        if let Some(last) = last.filter(|_| ended && polled.is_pending()) {
+        if let Some(last) = last.filter(|_| eof && polled.is_pending()) {
             last.cut_short();
         }
         polled

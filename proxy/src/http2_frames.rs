@@ -1,16 +1,16 @@
-//! Splits the bytes of an HTTP/2 connection into frames (RFC 9113 section 4.1), as they come.
+//! Splits the bytes of an HTTP/2 connection into frames (RFC 9113 section 4.1) as they arrive.
 
-/// How far a connection's frames have come.
+/// The state of splitting one direction of a connection.
 #[derive(Default)]
 pub(crate) struct Frames {
-    /// The frame's header, while it comes.
+    /// The frame's header, while it is being received.
     header: [u8; HEADER],
     have: usize,
-    /// How much of the frame's payload is still to come.
+    /// Bytes of the frame's payload that are still missing.
     left: usize,
 }
 
-/// What a frame's header says.
+/// The fields of a frame's header.
 #[derive(Clone, Copy)]
 pub(crate) struct Frame {
     pub(crate) kind: u8,
@@ -18,18 +18,18 @@ pub(crate) struct Frame {
     pub(crate) stream: u32,
 }
 
-/// A part of a frame: what came of its payload at once.
+/// A part of a frame: the payload that one read brought.
 pub(crate) struct Part<'a> {
     pub(crate) frame: Frame,
     pub(crate) payload: &'a [u8],
-    /// Nothing of the frame came before.
+    /// This is the first part of its frame.
     pub(crate) first: bool,
-    /// Nothing of the frame comes after.
+    /// This is the last part of its frame.
     pub(crate) last: bool,
 }
 
 impl Frames {
-    /// Takes the next part from the front of `bytes`. Returns `None` once they are used up.
+    /// Takes the next part off `bytes`. `None` once they are used up.
     pub(crate) fn next<'a>(&mut self, bytes: &mut &'a [u8]) -> Option<Part<'a>> {
         let first = self.have < HEADER;
         if first {
@@ -86,13 +86,13 @@ pub(crate) const RST_STREAM: u8 = 3;
 pub(crate) const GOAWAY: u8 = 7;
 pub(crate) const CONTINUATION: u8 = 9;
 
-/// Of DATA and HEADERS.
+/// Flag of DATA and HEADERS.
 pub(crate) const END_STREAM: u8 = 0x1;
-/// Of HEADERS and CONTINUATION.
+/// Flag of HEADERS and CONTINUATION.
 pub(crate) const END_HEADERS: u8 = 0x4;
-/// Of HEADERS.
+/// Flag of HEADERS.
 pub(crate) const PADDED: u8 = 0x8;
-/// Of HEADERS.
+/// Flag of HEADERS.
 pub(crate) const PRIORITY: u8 = 0x20;
 
 const HEADER: usize = 9;

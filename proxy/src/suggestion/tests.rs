@@ -1,16 +1,16 @@
 use super::*;
 
-fn near<'a>(provider: &'a Provider, method: &Method, path: &str) -> Option<Near<'a>> {
-    let asked = Asked {
+fn suggest<'a>(provider: &'a Provider, method: &Method, path: &str) -> Option<Suggestion<'a>> {
+    let asked = RefusedRequest {
         method,
         path,
         agent: None,
     };
-    at(provider, asked)
+    for_provider(provider, asked)
 }
 
 #[test]
-fn a_wrong_beginning_leads_to_the_base_url() {
+fn a_wrong_path_prefix_suggests_the_right_base_url() {
     let catalogue = Catalogue::builtin();
     for (provider, asked, path, suffix, variable) in [
         (
@@ -85,8 +85,8 @@ fn a_wrong_beginning_leads_to_the_base_url() {
         ),
     ] {
         let provider = catalogue.get(provider).unwrap();
-        let found = near(provider, &Method::POST, asked);
-        let expected = Near::Path(Correction {
+        let found = suggest(provider, &Method::POST, asked);
+        let expected = Suggestion::Path(Correction {
             provider: provider.id.as_str(),
             workspace: None,
             path: path.into(),
@@ -98,7 +98,7 @@ fn a_wrong_beginning_leads_to_the_base_url() {
 }
 
 #[test]
-fn what_is_refused_on_purpose_leads_to_nothing_that_only_ends_like_it() {
+fn a_route_that_is_refused_on_purpose_suggests_no_route_with_the_same_ending() {
     let catalogue = Catalogue::builtin();
     let openai = catalogue.get("openai").unwrap();
     for path in [
@@ -106,7 +106,7 @@ fn what_is_refused_on_purpose_leads_to_nothing_that_only_ends_like_it() {
         "/v1/realtime/client_secrets",
         "/v1/chatkit/sessions",
     ] {
-        assert_eq!(near(openai, &Method::POST, path), None, "{path}");
+        assert_eq!(suggest(openai, &Method::POST, path), None, "{path}");
     }
 }
 
@@ -114,12 +114,15 @@ fn what_is_refused_on_purpose_leads_to_nothing_that_only_ends_like_it() {
 fn another_method_or_group_is_named() {
     let catalogue = Catalogue::builtin();
     let openai = catalogue.get("openai").unwrap();
-    let found = near(openai, &Method::GET, "/v1/embeddings");
-    assert_eq!(found, Some(Near::Methods(vec![&Method::POST])));
-    let found = near(openai, &Method::GET, "/v1/chat/completions");
-    let expected = Near::Withheld(Group::Stored, vec![&Method::POST]);
+    let found = suggest(openai, &Method::GET, "/v1/embeddings");
+    assert_eq!(found, Some(Suggestion::Methods(vec![&Method::POST])));
+    let found = suggest(openai, &Method::GET, "/v1/chat/completions");
+    let expected = Suggestion::Withheld(Group::Stored, vec![&Method::POST]);
     assert_eq!(found, Some(expected));
-    assert_eq!(near(openai, &Method::GET, "/v1/organization/users"), None);
+    assert_eq!(
+        suggest(openai, &Method::GET, "/v1/organization/users"),
+        None
+    );
 }
 
 #[test]
@@ -160,19 +163,19 @@ fn a_missing_or_misspelt_provider_is_found() {
             "/v1/responses",
         ),
     ] {
-        let asked = Asked {
+        let asked = RefusedRequest {
             method: &Method::POST,
             path: asked,
             agent: None,
         };
-        let found = anywhere(&catalogue, asked, |name| name == "acme").unwrap();
+        let found = for_unknown_provider(&catalogue, asked, |name| name == "acme").unwrap();
         let told = (found.provider, found.workspace.as_deref(), &*found.path);
         assert_eq!(told, (provider, workspace, path));
     }
 }
 
 #[test]
-fn base_paths_are_what_routes_begin_with() {
+fn a_base_path_is_a_prefix_of_some_route() {
     let catalogue = Catalogue::builtin();
     let anthropic = catalogue.get("anthropic").unwrap();
     for (path, expected) in [
@@ -183,6 +186,6 @@ fn base_paths_are_what_routes_begin_with() {
         ("/v1/organizations", false),
         ("/v2", false),
     ] {
-        assert_eq!(is_base(anthropic, path), expected, "{path}");
+        assert_eq!(is_base_url(anthropic, path), expected, "{path}");
     }
 }

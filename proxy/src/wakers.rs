@@ -1,52 +1,59 @@
-//! What a connection waits for beside its bytes, and what seldom comes: a deadline, a revocation, the end of the process.
+//! Waiting for rare events (deadlines, revocation, shutdown) without polling them again for each
+//! chunk.
 //!
-//! hyper polls a connection several times for each piece that goes over it, and all of these with it. Each knows at the cost
-//! of a load whether it has come; the future behind it is polled only for a task that it would not wake yet.
+//! hyper polls a connection several times for each chunk, and everything the connection waits for
+//! with it. The types here check with one atomic load whether their event has fired, and poll the
+//! future behind it only if it would not wake the current task yet.
 
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
-use tokio::task::coop;
-use tokio::time::{Instant, Sleep, sleep_until};
+use std::{
+    pin::Pin,
+    task::{Context, Poll, Waker, ready},
+    time::Duration,
+};
 
-/// A word that is given once, if at all.
-pub(crate) struct Word<F> {
-    told: Told,
+use tokio::{
+    task::coop,
+    time::{Instant, Sleep, sleep_until},
+};
+
+/// A one-shot event that may never fire.
+pub(crate) struct OneShot<F> {
+    registered: RegisteredWaker,
     future: F,
 }
 
-impl<F: Future<Output = ()> + Unpin> Word<F> {
-    /// `future` is to be ready once the word is given, and to wake nobody before.
+impl<F: Future<Output = ()> + Unpin> OneShot<F> {
+    /// `future` must become ready when the event fires, and must not wake its task before.
     pub(crate) fn new(future: F) -> Self {
         Self {
-            told: Told::default(),
+            registered: RegisteredWaker::default(),
             future,
         }
     }
 
-    /// Ready once the word is given; `given` says whether it is.
-    pub(crate) fn poll(&mut self, given: bool, context: &mut Context<'_>) -> Poll<()> {
-        if !given && self.told.knows(context) {
+    /// Ready once the event has fired; `fired` is the caller's cheap check for that.
+    pub(crate) fn poll(&mut self, fired: bool, context: &mut Context<'_>) -> Poll<()> {
+        if !fired && self.registered.will_wake(context) {
             return Poll::Pending;
         }
-        self.told.note(context);
+        self.registered.register(context);
         Pin::new(&mut self.future).poll(context)
     }
 }
 
-/// A timer that is armed when first needed and moved only when it fires, so that
-/// waiting for a deadline that keeps moving away costs next to nothing.
+/// A timer that is armed when first polled and re-armed only when it fires, so that a deadline that
+/// keeps moving away costs almost nothing.
 #[derive(Default)]
 pub(crate) struct Timer {
-    told: Told,
+    registered: RegisteredWaker,
     sleep: Option<Pin<Box<Sleep>>>,
-    /// It is set as [`Timer::keep`] sets it, or sooner.
+    /// The current deadline was set by [`Timer::wake_within`].
     kept: bool,
 }
 
 impl Timer {
-    /// Ready once `deadline` has passed; otherwise the task is woken by then, or
-    /// earlier for nothing.
+    /// Ready once `deadline` has passed. Otherwise the task is woken at the deadline or earlier; an
+    /// early wake-up is spurious.
     pub(crate) fn poll(&mut self, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
         self.kept = false;
         let sleep = self
@@ -54,13 +61,13 @@ impl Timer {
             .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         if sleep.deadline() > deadline {
             sleep.as_mut().reset(deadline);
-            self.told.forget();
+            self.registered.clear();
         }
-        if self.told.knows(context) && !sleep.is_elapsed() {
+        if self.registered.will_wake(context) && !sleep.is_elapsed() {
             return Poll::Pending;
         }
         loop {
-            self.told.note(context);
+            self.registered.register(context);
             ready!(sleep.as_mut().poll(context));
             if deadline <= Instant::now() {
                 return Poll::Ready(());
@@ -69,25 +76,25 @@ impl Timer {
         }
     }
 
-    /// Sees to it that the task is woken within `at_most`, as often as it is asked to. Asks the time only after a deadline
-    /// was waited for, or passed.
-    pub(crate) fn keep(&mut self, at_most: Duration, context: &mut Context<'_>) {
+    /// Guarantees that the task is woken within `at_most`, each time it is called. Reads the clock
+    /// only if a deadline was set in between or the timer has fired.
+    pub(crate) fn wake_within(&mut self, at_most: Duration, context: &mut Context<'_>) {
         let set = self.sleep.as_ref().is_some_and(|sleep| !sleep.is_elapsed());
-        if !(self.kept && set && self.told.knows(context)) {
+        if !(self.kept && set && self.registered.will_wake(context)) {
             let _ = self.poll(Instant::now() + at_most, context);
             self.kept = true;
         }
     }
 }
 
-/// Measures how long a sender has said nothing.
-pub(crate) struct Silence {
+/// Expires when nothing has been received for `limit`.
+pub(crate) struct IdleTimer {
     limit: Duration,
     since: Option<Instant>,
     timer: Timer,
 }
 
-impl Silence {
+impl IdleTimer {
     pub(crate) fn new(limit: Duration) -> Self {
         Self {
             limit,
@@ -96,66 +103,75 @@ impl Silence {
         }
     }
 
-    /// Ready once the silence has lasted too long.
+    /// Ready once the limit has passed since the last [`IdleTimer::reset`]. The first poll after a
+    /// reset starts the timer.
     pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let since = *self.since.get_or_insert_with(Instant::now);
         self.timer.poll(since + self.limit, context)
     }
 
-    pub(crate) fn broken(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.since = None;
     }
 }
 
-/// Whom a future would wake.
+/// The waker that a future was last polled with.
 #[derive(Default)]
-struct Told(Option<Waker>);
+struct RegisteredWaker(Option<Waker>);
 
-impl Told {
-    fn knows(&self, context: &Context<'_>) -> bool {
+impl RegisteredWaker {
+    fn will_wake(&self, context: &Context<'_>) -> bool {
         let waker = context.waker();
-        self.0.as_ref().is_some_and(|told| told.will_wake(waker))
+        self.0
+            .as_ref()
+            .is_some_and(|registered| registered.will_wake(waker))
     }
 
-    /// The future is about to be polled.
-    fn note(&mut self, context: &Context<'_>) {
-        // Where a task has spent its budget, a timer puts it off and does not take note of it.
+    /// Called before the future is polled.
+    fn register(&mut self, context: &Context<'_>) {
+        // A tokio timer polled by a task without coop budget returns early and does not store the
+        // waker.
         self.0 = coop::has_budget_remaining().then(|| context.waker().clone());
     }
 
-    fn forget(&mut self) {
+    fn clear(&mut self) {
         self.0 = None;
     }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::{
+        future::poll_fn,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        task::Wake,
+    };
+
     use super::*;
-    use std::future::poll_fn;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::Wake;
 
-    /// Stands for a task, and counts how often it is woken.
+    /// A fake task that counts how often it is woken.
     #[derive(Default)]
-    pub(crate) struct Woken(AtomicUsize);
+    pub(crate) struct WakeCounter(AtomicUsize);
 
-    impl Wake for Woken {
+    impl Wake for WakeCounter {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    impl Woken {
+    impl WakeCounter {
         pub(crate) fn times(&self) -> usize {
             self.0.load(Ordering::Relaxed)
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_timer_wakes_the_task_that_asked_last() {
+    async fn a_timer_wakes_the_task_that_polled_last() {
         let (mut timer, deadline) = (Timer::default(), Instant::now() + Duration::from_secs(1));
-        let (first, second) = (Arc::<Woken>::default(), Arc::<Woken>::default());
+        let (first, second) = (Arc::<WakeCounter>::default(), Arc::<WakeCounter>::default());
         for task in [&first, &first, &second, &second] {
             let waker = Waker::from(task.clone());
             let polled = timer.poll(deadline, &mut Context::from_waker(&waker));
@@ -171,13 +187,13 @@ pub(crate) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_timer_that_is_kept_wakes_its_task_again_and_again() {
+    async fn wake_within_wakes_its_task_every_time() {
         let mut timer = Timer::default();
         for times in 1..4 {
-            let task = Arc::<Woken>::default();
+            let task = Arc::<WakeCounter>::default();
             let waker = Waker::from(task.clone());
             for _ in 0..times {
-                timer.keep(Duration::from_secs(2), &mut Context::from_waker(&waker));
+                timer.wake_within(Duration::from_secs(2), &mut Context::from_waker(&waker));
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
             tokio::time::sleep(Duration::from_secs(2)).await;
@@ -186,22 +202,22 @@ pub(crate) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_timer_that_was_set_for_later_is_kept_in_time() {
+    async fn wake_within_moves_a_later_deadline_forward() {
         let mut timer = Timer::default();
-        let task = Arc::<Woken>::default();
+        let task = Arc::<WakeCounter>::default();
         let waker = Waker::from(task.clone());
         let context = &mut Context::from_waker(&waker);
         for times in 1..4 {
             let later = Instant::now() + Duration::from_secs(60);
             assert!(timer.poll(later, context).is_pending());
-            timer.keep(Duration::from_secs(2), context);
+            timer.wake_within(Duration::from_secs(2), context);
             tokio::time::sleep(Duration::from_secs(3)).await;
             assert_eq!(task.times(), times);
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_timer_that_was_ready_waits_for_another_deadline() {
+    async fn a_timer_that_has_fired_waits_for_another_deadline() {
         let (mut timer, start) = (Timer::default(), Instant::now());
         for seconds in [1, 3, 2, 4] {
             let deadline = start + Duration::from_secs(seconds);
@@ -212,7 +228,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_timer_asked_by_a_task_that_has_spent_its_budget_still_fires() {
+    async fn a_timer_polled_by_a_task_without_coop_budget_still_fires() {
         let (mut timer, start) = (Timer::default(), Instant::now());
         let deadline = start + Duration::from_secs(1);
         let mut spent = false;
@@ -228,17 +244,17 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
-    async fn a_word_reaches_the_task_that_asked_last() {
-        let (give, given) = tokio::sync::oneshot::channel::<()>();
-        let mut word = Word::new(Box::pin(async move { given.await.unwrap() }));
-        let (first, second) = (Arc::<Woken>::default(), Arc::<Woken>::default());
+    async fn a_one_shot_event_wakes_the_task_that_polled_last() {
+        let (give, fired) = tokio::sync::oneshot::channel::<()>();
+        let mut one_shot = OneShot::new(Box::pin(async move { fired.await.unwrap() }));
+        let (first, second) = (Arc::<WakeCounter>::default(), Arc::<WakeCounter>::default());
         for task in [&first, &first, &second, &second] {
             let waker = Waker::from(task.clone());
-            let polled = word.poll(false, &mut Context::from_waker(&waker));
+            let polled = one_shot.poll(false, &mut Context::from_waker(&waker));
             assert!(polled.is_pending());
         }
         give.send(()).unwrap();
         assert_eq!((first.times(), second.times()), (0, 1));
-        poll_fn(|context| word.poll(true, context)).await;
+        poll_fn(|context| one_shot.poll(true, context)).await;
     }
 }
