@@ -176,7 +176,7 @@ async fn a_rotation_that_is_cut_off_at_any_write_is_finished_at_the_start_or_not
         for at in 1.. {
             let context = format!("write {at}: {fault:?}");
             let installation = prepared.copy();
-            let storage = Arc::new(Faulty::new(installation.memory.clone()));
+            let storage = Arc::new(Faulty::new(installation.backend()));
             let registry = open_still(options(&installation, storage.backend())).await;
             let registry = registry.unwrap();
             let (old, id) = (registry.audit().public_key(), id_of(&registry));

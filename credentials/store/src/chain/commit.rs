@@ -120,7 +120,7 @@ impl Chain {
         &self,
         expected: Option<&[u8]>,
         state: &Arc<State>,
-        key: &SigningKey,
+        key: &dyn Signer,
     ) -> Result<(), CommitError> {
         let head_key = self.name.head_key();
         let unknown = |error| CommitError::OutcomeUnknown {
@@ -159,8 +159,8 @@ impl Chain {
     }
 
     /// Whether `state` was committed, and others have committed on top of it.
-    async fn was_passed(&self, state: &Arc<State>, key: &SigningKey) -> Result<bool, StorageError> {
-        match self.refresh(state, &key.public()).await {
+    async fn was_passed(&self, state: &Arc<State>, key: &dyn Signer) -> Result<bool, StorageError> {
+        match self.refresh(state, &key.public().into()).await {
             Ok(_) => Ok(true),
             Err(LoadError::Damaged(Damage::Older { .. } | Damage::Forked)) => Ok(false),
             Err(LoadError::Damaged(damage)) => Err(StorageError::unavailable(damage)),
