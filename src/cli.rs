@@ -5,7 +5,6 @@
 mod admin;
 mod answer;
 mod arguments;
-mod at_rest;
 mod audit;
 mod backup;
 mod check;
@@ -19,6 +18,7 @@ mod healthcheck;
 mod items;
 mod key;
 mod master_key;
+mod offline;
 mod pasted;
 mod prompt;
 mod provider;
@@ -80,7 +80,7 @@ pub(crate) enum Command {
     Check,
     /// Look for what is wrong: settings, permissions, clock, store, master key, Vault, the way to providers
     Doctor(doctor::Doctor),
-    /// Ask a running Keyside whether it is ready; for containers and service managers
+    /// CredentialQuery a running Keyside whether it is ready; for containers and service managers
     Healthcheck(healthcheck::Healthcheck),
     /// Print what points a client at Keyside, such as Claude Code or an SDK: eval "$(keyside env CLIENT -w WORKSPACE)"
     Env(env::Env),

@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::runnable::{Process, Runnable};
 use keyside_config::{DUMMY_KEY, ListenAddress, Settings, Sources};
 use keyside_credentials::{
-    Act, ActorId, Environment, MasterKey, NewCredential, NewWorkspace, Secret,
+    ActorContext, ActorId, Environment, MasterKey, NewCredential, NewWorkspace, Secret,
 };
 use sandbox::Sandbox;
 use std::collections::BTreeMap;
@@ -107,7 +107,7 @@ async fn add_key(app: &App, key: String) -> Result<(), Failure> {
     let Some(registry) = app.backing.registry() else {
         return Err(failed("the demo has no store"));
     };
-    let by = Act {
+    let by = ActorContext {
         actor: "demo".parse::<ActorId>().map_err(failed)?,
         request_id: "demo".into(),
     };

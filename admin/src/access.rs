@@ -13,8 +13,8 @@ use axum::{
 };
 use http::{Extensions, HeaderMap, header, request::Parts};
 use keyside_credentials::{
-    Access, Act, ActorId, ChangeError, Credential, CredentialId, Denial, Listed, Permission,
-    Principal, Registry, Scope, Token, Workspace, WorkspaceId,
+    Access, ActorContext, ActorId, ChangeError, Credential, CredentialId, Denial, Listed,
+    Permission, Principal, Registry, Scope, Token, Workspace, WorkspaceId,
 };
 
 use crate::{
@@ -110,8 +110,8 @@ impl Caller {
     }
 
     /// For the audit record of what they change.
-    pub(crate) fn act(&self) -> Act {
-        Act {
+    pub(crate) fn act(&self) -> ActorContext {
+        ActorContext {
             actor: self.principal.actor.clone(),
             request_id: self.request_id.clone(),
         }
@@ -243,12 +243,12 @@ fn denied(denial: Denial) -> Problem {
         Denial::Role => (
             Kind::PermissionDenied,
             "The token's role does not allow this.",
-            "Ask an owner to do it, or for a token with another role (`keyside token create --role`).",
+            "CredentialQuery an owner to do it, or for a token with another role (`keyside token create --role`).",
         ),
         Denial::Limited => (
             Kind::PermissionDenied,
             "This concerns the whole installation, and the token is limited to some workspaces.",
-            "Ask someone whose token is not limited to workspaces.",
+            "CredentialQuery someone whose token is not limited to workspaces.",
         ),
     };
     Problem::new(kind, detail, remedy)

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use keyside_credentials::{Act, ActorId, Registry};
+use keyside_credentials::{ActorContext, ActorId, Registry};
 use tokio::time::Instant;
 
 use crate::{problem::Kind, request_id::RequestId};
@@ -39,7 +39,7 @@ impl Refusals {
         let Some(note) = self.note(&actor, kind) else {
             return;
         };
-        let act = Act {
+        let act = ActorContext {
             actor,
             request_id: id.0.clone(),
         };

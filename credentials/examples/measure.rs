@@ -10,7 +10,7 @@ use std::{error::Error, hint::black_box, sync::Arc, time::Instant};
 
 use keyside_config::EnvironmentPin;
 use keyside_credentials::{
-    Ask, Clock, NewWorkspace, Registry, SystemClock,
+    Clock, CredentialQuery, NewWorkspace, Registry, SystemClock,
     runs::{Run, Tokens, Used},
 };
 
@@ -120,7 +120,7 @@ fn requests(registry: &Registry) {
         .map(|workspace| workspace.id)
         .collect();
     let request = |workspace: &str, open: bool| {
-        let ask = Ask {
+        let ask = CredentialQuery {
             workspace,
             provider: "openai",
             label: None,
@@ -152,7 +152,7 @@ fn requests(registry: &Registry) {
 async fn records(registry: &Registry) {
     let resolver = registry.resolver();
     let workspace = "w-0";
-    let ask = Ask {
+    let ask = CredentialQuery {
         workspace,
         provider: "openai",
         label: None,

@@ -33,7 +33,7 @@ use crate::{
     damage::Damage,
     documents::{Document, TOKEN},
     keyring::Keyring,
-    model::{Act, ActorId, Scope, WorkspaceId},
+    model::{ActorContext, ActorId, Scope, WorkspaceId},
     record::{Draft, Event},
     snapshot::Finding,
 };
@@ -206,7 +206,7 @@ pub(crate) enum EnsureOwnerError {
 
 impl Draft {
     /// The record of a change to a token. By its id alone: its name may be a person's.
-    pub(crate) fn about_token(event: Event, by: &Act, token: &TokenDocument) -> Self {
+    pub(crate) fn about_token(event: Event, by: &ActorContext, token: &TokenDocument) -> Self {
         let only = token.workspaces.iter().flatten().next();
         let single = only.filter(|_| token.workspaces.as_ref().is_some_and(|all| all.len() == 1));
         Self {

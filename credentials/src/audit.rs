@@ -3,9 +3,9 @@
 //! A record is written by the same swap as the change that it is about, and signed with the head. So there is nothing to keep
 //! here: what is read, is read from the chains.
 
-mod at_rest;
 mod error;
 mod export;
+mod export_file;
 mod offline;
 mod receipt;
 mod search;
@@ -16,10 +16,10 @@ use std::sync::Arc;
 use keyside_store::chain::CommitError;
 
 pub use self::{
-    at_rest::{AtRest, ClockBehind, Inspected},
     error::{Break, ReceiptError, VerifyError},
     export::{Export, Line},
-    offline::{Checked, FileError as ExportError, verify_export},
+    export_file::{Checked, FileError as ExportError, verify_export},
+    offline::{ClockBehind, Inspected, OfflineAudit},
     receipt::Receipt,
     search::{AuditFilter, Cursor, Found},
     verify::{Head, Verified},
@@ -28,7 +28,7 @@ pub use crate::record::{AuditRecord, Event};
 use crate::{
     chains::Chains,
     keyring::Keyring,
-    model::{Act, WorkspaceId},
+    model::{ActorContext, WorkspaceId},
     record::Draft,
 };
 
@@ -47,7 +47,7 @@ impl Audit {
     ///
     /// # Errors
     /// The backend's.
-    pub async fn refused(&self, by: &Act, what: &str) -> Result<(), CommitError> {
+    pub async fn refused(&self, by: &ActorContext, what: &str) -> Result<(), CommitError> {
         self.note(Event::Refused, by, None, what).await
     }
 
@@ -57,7 +57,7 @@ impl Audit {
     /// The backend's.
     pub async fn exported(
         &self,
-        by: &Act,
+        by: &ActorContext,
         workspace: Option<&WorkspaceId>,
         what: &str,
     ) -> Result<(), CommitError> {
@@ -67,7 +67,7 @@ impl Audit {
     async fn note(
         &self,
         event: Event,
-        by: &Act,
+        by: &ActorContext,
         workspace: Option<&WorkspaceId>,
         note: &str,
     ) -> Result<(), CommitError> {

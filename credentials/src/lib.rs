@@ -55,9 +55,9 @@ pub use keyring::{KeyringError, Rewrapped};
 pub use kms::{Kms, KmsError, KmsSource, MasterKey};
 pub use live_check::{Finding, LiveCheck};
 pub use model::{
-    Act, ActorId, Credential, CredentialId, Declared, Environment, Fingerprint, Hint, Label,
-    Listed, LostCredential, NameError, Refusal, Scope, Status, UsageTag, Version, VersionState,
-    Warning, Workspace, WorkspaceId, WorkspaceState, other_providers,
+    ActorContext, ActorId, Credential, CredentialId, Declared, Environment, Fingerprint, Hint,
+    Label, Listed, LostCredential, NameError, Refusal, Scope, Status, UsageTag, Version,
+    VersionState, Warning, Workspace, WorkspaceId, WorkspaceState, other_providers,
 };
 pub use record::AuditRecord;
 pub use registry::{
@@ -65,7 +65,7 @@ pub use registry::{
     NewWorkspace, OpenError, OpenOptions, ReferenceOptions, Registry, Resealed, Revocation,
     Rollback, Rotation, Saved,
 };
-pub use resolver::{Ask, Grant, Resolver};
+pub use resolver::{CredentialQuery, Grant, Resolver};
 pub use runs::Runs;
 pub use secret::{SHORTEST_SECRET, Secret, SecretError};
 pub use snapshot::Snapshots;

@@ -1,7 +1,7 @@
 //! What the domain speaks about: names that cannot be wrong, and the views that may be shown to anyone allowed to ask.
 //! Nothing here holds a secret or knows how one is kept.
 
-mod act;
+mod actor_context;
 mod credential;
 mod names;
 mod refusal;
@@ -10,7 +10,7 @@ mod trace;
 mod warning;
 
 pub use self::{
-    act::Act,
+    actor_context::ActorContext,
     credential::{
         Credential, Declared, Environment, Listed, LostCredential, Status, Version, VersionState,
         Workspace, WorkspaceState,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, de::IntoDeserializer};
 use crate::{
     encoding::base64_bytes,
     keyring::Keyring,
-    model::{Act, ActorId, CredentialId, Fingerprint, WorkspaceId},
+    model::{ActorContext, ActorId, CredentialId, Fingerprint, WorkspaceId},
     sealing::{Place, SealingKey},
 };
 
@@ -274,7 +274,7 @@ pub(crate) struct Draft {
     pub(crate) event: Event,
     /// Of the change that it is the record of: whether that may use the reserve of the disk.
     pub(crate) effect: Effect,
-    pub(crate) by: Act,
+    pub(crate) by: ActorContext,
     pub(crate) workspace: Option<WorkspaceId>,
     pub(crate) credential: Option<CredentialId>,
     pub(crate) provider: Option<String>,
@@ -286,7 +286,7 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    pub(crate) fn new(event: Event, by: &Act) -> Self {
+    pub(crate) fn new(event: Event, by: &ActorContext) -> Self {
         Self {
             effect: event.effect(),
             event,

@@ -54,7 +54,7 @@ use crate::{
     declared::Declared as DeclaredCredentials,
     keyring::Keyring,
     kms::Kms,
-    model::{Act, Credential, CredentialId, Listed, Scope, Workspace, WorkspaceId},
+    model::{ActorContext, Credential, CredentialId, Listed, Scope, Workspace, WorkspaceId},
     resolver::Resolver,
     runs::Runs,
     snapshot::{Overlay, Snapshot, Snapshots, signals::Notices},
@@ -149,7 +149,7 @@ impl Registry {
     /// When the id is taken, or storage fails; nothing has changed then.
     pub async fn create_workspace(
         &self,
-        by: &Act,
+        by: &ActorContext,
         new: NewWorkspace,
     ) -> Result<Workspace, ChangeError> {
         let by = by.clone();
@@ -189,7 +189,7 @@ impl Registry {
     ///
     /// # Errors
     /// What is wrong with it, or storage's failure; nothing has changed then.
-    pub async fn add(&self, by: &Act, new: NewCredential) -> Result<Saved, ChangeError> {
+    pub async fn add(&self, by: &ActorContext, new: NewCredential) -> Result<Saved, ChangeError> {
         let by = by.clone();
         let made = self
             .to_its_end(|inner| async move { inner.add(&by, &new).await })

@@ -17,7 +17,7 @@ use crate::{
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug)]
-pub struct Ask<'a> {
+pub struct CredentialQuery<'a> {
     /// The workspace it is tagged with.
     pub workspace: &'a str,
     /// The provider it is for.
@@ -46,7 +46,7 @@ impl Resolver {
     ///
     /// # Errors
     /// Why there is none.
-    pub fn resolve(&self, ask: &Ask<'_>) -> Result<Grant, Refusal> {
+    pub fn resolve(&self, ask: &CredentialQuery<'_>) -> Result<Grant, Refusal> {
         let snapshot = self.snapshots.load();
         let workspace = snapshot
             .workspaces
@@ -65,7 +65,7 @@ impl Resolver {
     }
 }
 
-impl Ask<'_> {
+impl CredentialQuery<'_> {
     fn choose<'w>(
         &self,
         workspace: &'w WorkspaceEntry,

@@ -30,7 +30,7 @@ use http::{
 };
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use keyside_config::{ErrorShape, Settings};
-use keyside_credentials::{Ask, Clock, Grant, Resolver, Secret, runs::Runs};
+use keyside_credentials::{Clock, CredentialQuery, Grant, Resolver, Secret, runs::Runs};
 
 use crate::{
     activity::InFlightGuard,
@@ -193,7 +193,7 @@ impl Gateway {
             .ok_or(Refusal::ProviderUnknown)?;
         let (route, rest) = route::find(&destination.provider, &head.method, rest)
             .ok_or(Refusal::PathNotAllowed)?;
-        let grant = self.resolver.resolve(&Ask {
+        let grant = self.resolver.resolve(&CredentialQuery {
             workspace: admitted.workspace,
             provider,
             label: admitted.label.as_deref(),

@@ -9,7 +9,7 @@ use keyside_config::Sources;
 use keyside_credentials::audit::ClockBehind;
 use serde_json::json;
 
-use super::{Answer, Failure, at_rest::Folder, confirm::Final};
+use super::{Answer, Failure, confirm::Final, offline::Folder};
 
 /// What can be done about the clock.
 #[derive(Subcommand)]

@@ -192,7 +192,7 @@ async fn a_withdrawal_can_cut_what_is_in_flight_and_ends_all_changes() {
     );
     let resolver = api.registry.resolver();
     let grant = resolver
-        .resolve(&keyside_credentials::Ask {
+        .resolve(&keyside_credentials::CredentialQuery {
             workspace: "acme",
             provider: "openai",
             label: None,

@@ -265,8 +265,8 @@ impl Api {
     }
 }
 
-fn a_test() -> keyside_credentials::Act {
-    keyside_credentials::Act {
+fn a_test() -> keyside_credentials::ActorContext {
+    keyside_credentials::ActorContext {
         actor: keyside_credentials::ActorId::system(),
         request_id: "test".to_owned(),
     }

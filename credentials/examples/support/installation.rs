@@ -6,8 +6,8 @@ use std::{error::Error, fs, path::Path, sync::Arc, time::Duration};
 
 use keyside_config::{Catalogue, CredentialRules, LocalKms, MasterKeySource};
 use keyside_credentials::{
-    Act, ActorId, Environment, Kms, KmsSource, NewCredential, OpenOptions, Registry, Secret,
-    SystemClock,
+    ActorContext, ActorId, Environment, Kms, KmsSource, NewCredential, OpenOptions, Registry,
+    Secret, SystemClock,
 };
 use keyside_sled::EmbeddedStore;
 use nix::sys::{
@@ -46,8 +46,8 @@ pub(crate) async fn close(registry: Arc<Registry>, store: Arc<EmbeddedStore>) {
     }
 }
 
-pub(crate) fn by() -> Act {
-    Act {
+pub(crate) fn by() -> ActorContext {
+    ActorContext {
         actor: "tok_measure".parse::<ActorId>().expect("an actor"),
         request_id: "req".to_owned(),
     }

@@ -1,250 +1,293 @@
-//! Checking an export with the public key alone: no store, no keyring, no Keyside that runs.
+//! The log of a store that no process serves: to be checked without starting anything, and to be told that the clock is right.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    io::{self, BufRead},
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use jiff::Timestamp;
 use keyside_store::{
-    Hash, PublicKey,
-    chain::{ChainName, Head},
+    Backend, StorageError,
+    chain::{ChainName, LoadError},
 };
-use serde::Deserialize;
-use serde_json::Value;
 
-use crate::encoding::base64_bytes;
+use super::{Audit, Break, Receipt, Verified, VerifyError};
+use crate::{
+    chains::{Anchors, Chains, HEADS, Mark, Tracked},
+    clock::{Clock, Ratchet, SystemClock},
+    documents::WORKSPACE,
+    keyring::Keyring,
+    kms::{Kms, KmsSource},
+    model::{ActorContext, WorkspaceId},
+    record::{Draft, Event},
+    snapshot::{Loading, signals::Notices},
+};
 
-/// What an export was checked to hold.
+/// The log of a store.
+pub struct OfflineAudit {
+    audit: Audit,
+    chains: Arc<Chains>,
+    keyring: Arc<Keyring>,
+    clock: Arc<Ratchet>,
+    /// The folder of the heads that were acknowledged last.
+    heads: PathBuf,
+    /// The chains whose heads are not believed, the installation's first.
+    unbelieved: Vec<Break>,
+}
+
+/// Everything in a store but the records: what a start reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Checked {
-    /// The installation that has signed it.
-    pub installation: String,
-    /// How many records, in all chains.
-    pub records: u64,
-    /// Of these, how many are there as no more than their hash.
-    pub hidden: u64,
-    /// How many chains.
-    pub chains: usize,
-}
-
-/// Why an export is not confirmed.
-#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum FileError {
-    /// It cannot be read.
-    #[error("it cannot be read: {0}")]
-    Io(#[from] io::Error),
-    /// A line that no export has.
-    #[error("line {line} is none of an export in NDJSON")]
-    NotALine {
-        /// Its number, from 1.
-        line: usize,
-    },
-    /// A record was edited, left out or added.
-    #[error(
-        "line {line}: record {position} of {chain} does not follow the one before it: edited, left out or added"
-    )]
-    Broken {
-        /// The line's number, from 1.
-        line: usize,
-        /// The chain.
-        chain: String,
-        /// The record's position.
-        position: u64,
-    },
-    /// What a line shows is not what its record says.
-    #[error("line {line}: {field} is not what the record says: edited")]
-    Altered {
-        /// The line's number, from 1.
-        line: usize,
-        /// The field.
-        field: String,
-    },
-    /// The head is not signed by the holder of the key.
-    #[error(
-        "line {line}: the head of {chain} is not signed by the given key: another installation's, or edited"
-    )]
-    Unsigned {
-        /// The line's number, from 1.
-        line: usize,
-        /// The chain.
-        chain: String,
-    },
-    /// The records do not lead to the head.
-    #[error(
-        "line {line}: the records of {chain} do not lead to its head: some are missing at the end, or edited"
-    )]
-    NotTheHead {
-        /// The line's number, from 1.
-        line: usize,
-        /// The chain.
-        chain: String,
-    },
-    /// It begins in the middle of a chain.
-    #[error(
-        "line {line}: the records of {chain} begin with {position}, and those before are not in the file: export without --from to \
-         check all of it"
-    )]
-    Partial {
-        /// The line's number, from 1.
-        line: usize,
-        /// The chain.
-        chain: String,
-        /// The first record that is there.
-        position: u64,
-    },
-    /// The end of a chain is missing.
-    #[error("the file ends before the head of {chain}: the export broke off, or its end was cut")]
-    CutShort {
-        /// The chain.
-        chain: String,
-    },
-    /// A chain that another one names is not in it.
-    #[error("the chain {chain} is named in the file and not in it: its lines were left out")]
-    ChainMissing {
-        /// The chain.
-        chain: String,
-    },
-    /// Nothing is in it.
-    #[error("there is no chain in it")]
-    Empty,
+pub struct Inspected {
+    /// What a start would not believe; heads first, then documents.
+    pub damage: Vec<Break>,
+    /// The providers of the credentials that are sound and not revoked, each with its endpoint where it has one. For finding
+    /// out what to look at, never for sending a secret there.
+    pub destinations: BTreeSet<(String, Option<String>)>,
 }
 
-/// One line, as far as it matters here.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Line {
-    chain: String,
-    position: Option<u64>,
-    stored: Option<String>,
-    record_hash: Option<Hash>,
-    end: Option<End>,
+/// A clock that is behind the log: a start lets the log's time count until the clock has caught up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClockBehind {
+    /// What the clock says.
+    pub clock: Timestamp,
+    /// The latest time that the log tells.
+    pub log: Timestamp,
 }
 
-#[derive(Deserialize)]
-struct End {
-    installation: String,
-    #[serde(with = "base64_bytes")]
-    head: Vec<u8>,
-}
-
-/// Holds an export in NDJSON against the public key of the installation that made it.
-///
-/// # Errors
-/// The first line that is not what was exported.
-pub fn verify_export(file: impl BufRead, key: &PublicKey) -> Result<Checked, FileError> {
-    let mut checked = Checked::default();
-    let mut open: BTreeMap<String, (u64, Hash)> = BTreeMap::new();
-    let (mut named, mut there) = (BTreeSet::new(), BTreeSet::new());
-    for (number, text) in (1..).zip(file.lines()) {
-        let text = text?;
-        let line = number;
-        let parsed: Line = serde_json::from_str(&text).map_err(|_| FileError::NotALine { line })?;
-        let chain = parsed.chain.clone();
-        if let Some(end) = parsed.end {
-            let (records, hash) = open.remove(&chain).unwrap_or_default();
-            let head = head(&end, &chain, key).ok_or(FileError::Unsigned {
-                line,
-                chain: chain.clone(),
-            })?;
-            if (head.records, head.hash) != (records, hash) {
-                return Err(FileError::NotTheHead { line, chain });
-            }
-            checked.installation = end.installation;
-            checked.records += records;
-            checked.chains += 1;
-            if !there.insert(chain) {
-                return Err(FileError::NotALine { line });
-            }
-            continue;
-        }
-        let (Some(position), Some(record)) = (parsed.position, record_hash(&parsed)) else {
-            return Err(FileError::NotALine { line });
-        };
-        let begins = !open.contains_key(&chain);
-        let (records, hash) = open.entry(chain.clone()).or_default();
-        if position != *records + 1 {
-            return Err(match begins {
-                true => FileError::Partial {
-                    line,
-                    chain,
-                    position,
-                },
-                false => FileError::Broken {
-                    line,
-                    chain,
-                    position,
-                },
+impl OfflineAudit {
+    /// Opens what is kept in `backend`, and reads its heads. Writes nothing. Heads that are not believed are what
+    /// [`inspect`](Self::inspect) and [`verify`](Self::verify) find.
+    ///
+    /// # Errors
+    /// What keeps it from being read.
+    pub async fn open(
+        backend: Backend,
+        keyring: &Path,
+        kms: &KmsSource,
+    ) -> Result<Self, VerifyError> {
+        // Opening what is not there would make it.
+        if !keyring.exists() {
+            return Err(VerifyError::NothingThere {
+                path: keyring.to_owned(),
             });
         }
-        *records = position;
-        let previous = *hash;
-        *hash = previous.followed_by(record);
-        if let Some(stored) = &parsed.stored
-            && let Some(field) = altered(&text, stored, previous, *hash)
-        {
-            return Err(FileError::Altered { line, field });
+        let kms = Kms::open(kms, keyring)?;
+        let heads = keyring.with_file_name(HEADS);
+        let keyring = Arc::new(Keyring::open_existing(keyring, kms).await?);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let clock = Arc::new(Ratchet::new(clock));
+        let chains = Chains::new(backend, keyring.clone(), clock.clone(), &heads).await;
+        let chains = Arc::new(chains);
+        let mut offline = Self {
+            audit: Audit::new(chains.clone(), keyring.clone()),
+            chains,
+            keyring,
+            clock,
+            heads,
+            unbelieved: Vec::new(),
+        };
+        offline.unbelieved = offline.read_heads().await?;
+        Ok(offline)
+    }
+
+    async fn read_heads(&self) -> Result<Vec<Break>, StorageError> {
+        let mut unbelieved = Vec::new();
+        unbelieved.extend(self.read_own_head().await?);
+        for (id, mark) in self.chains.marks().iter() {
+            unbelieved.extend(self.read_head_of(id, mark).await?);
         }
-        checked.hidden += u64::from(parsed.stored.is_none());
-        named.extend(linked(parsed.stored.as_deref().unwrap_or_default()));
+        Ok(unbelieved)
     }
-    match open.into_keys().next() {
-        Some(chain) => Err(FileError::CutShort { chain }),
-        None if checked.chains == 0 => Err(FileError::Empty),
-        None => match named.difference(&there).next() {
-            Some(chain) => Err(FileError::ChainMissing {
-                chain: chain.clone(),
-            }),
-            None => Ok(checked),
-        },
-    }
-}
 
-/// The chains that a record says to have come so far.
-fn linked(stored: &str) -> Vec<String> {
-    #[derive(Deserialize)]
-    struct Linking {
-        #[serde(default)]
-        links: Vec<(String, serde::de::IgnoredAny)>,
-    }
-    let linking: Option<Linking> = serde_json::from_str(stored).ok();
-    let links = linking.into_iter().flat_map(|linking| linking.links);
-    links
-        .map(|(workspace, _)| ChainName::workspace(&workspace).to_string())
-        .collect()
-}
-
-/// The first field of a line that is not what its record says. The fingerprint is sealed in the record, and cannot be told.
-fn altered(line: &str, stored: &str, previous: Hash, hash: Hash) -> Option<String> {
-    let fields: Option<BTreeMap<String, Value>> = serde_json::from_str(line).ok();
-    let stored: Option<Value> = serde_json::from_str(stored).ok();
-    let (Some(fields), Some(stored)) = (fields, stored) else {
-        return Some("the line".to_owned());
-    };
-    let is_as_stored = |(name, shown): (&String, &Value)| match name.as_str() {
-        "chain" | "stored" | "fingerprint" => true,
-        "hash" => *shown == hash.to_string(),
-        "previous" => *shown == previous.to_string(),
-        "workspaceId" => *shown == stored["workspace"],
-        "credentialId" => *shown == stored["credential"],
-        "position" | "at" | "event" | "actor" | "requestId" | "provider" | "note" => {
-            *shown == stored[name]
+    /// The installation's own chain, held against what a start holds it against.
+    async fn read_own_head(&self) -> Result<Option<Break>, StorageError> {
+        let own = self.chains.own();
+        if let Some(found) = self.read_head(own).await? {
+            return Ok(Some(found));
         }
-        _ => false,
-    };
-    let mut names = fields.iter();
-    names
-        .find(|field| !is_as_stored(*field))
-        .map(|(name, _)| name.clone())
-}
+        if own.state().is_some() || !self.keyring.has_workspaces() {
+            return Ok(None);
+        }
+        let finding =
+            "its head is gone, and the keyring has keys of workspaces that were in the store";
+        Ok(Some(broken(own.chain.name(), finding)))
+    }
 
-fn record_hash(line: &Line) -> Option<Hash> {
-    match &line.stored {
-        Some(stored) => Some(Hash::of(stored.as_bytes())),
-        None => line.record_hash,
+    /// The chain of a workspace, held against what the installation's chain says of it.
+    async fn read_head_of(
+        &self,
+        id: &WorkspaceId,
+        mark: &Mark,
+    ) -> Result<Option<Break>, StorageError> {
+        let tracked = self.chains.of(id);
+        if let Some(found) = self.read_head(&tracked).await? {
+            return Ok(Some(found));
+        }
+        // Of one that is being created, the chain may be that of the one before, or none yet.
+        if !mark.is_there || mark.making.is_some() {
+            return Ok(None);
+        }
+        let state = tracked.state();
+        if state.is_none_or(|state| state.head.incarnation >= mark.incarnation) {
+            return Ok(None);
+        }
+        let finding = "its head is that of an erased workspace with the same id";
+        Ok(Some(broken(tracked.chain.name(), finding)))
+    }
+
+    async fn read_head(&self, tracked: &Tracked) -> Result<Option<Break>, StorageError> {
+        let damage = match self.chains.refresh(tracked).await {
+            Ok(_) => return Ok(None),
+            Err(LoadError::Storage(error)) => return Err(error),
+            Err(LoadError::Damaged(damage)) => damage,
+        };
+        let name = tracked.chain.name();
+        let path = Anchors::path(&self.heads, name);
+        let finding = match damage.is_of_anchor() {
+            true => format!("{damage}. Put {} back from the newest copy", path.display()),
+            false => format!(
+                "{damage}; {} has the head that was acknowledged last",
+                path.display()
+            ),
+        };
+        Ok(Some(broken(name, finding)))
+    }
+
+    /// Reads every document, by the same rules as a start.
+    ///
+    /// # Errors
+    /// The backend's. Damage is no error: the answer lists it.
+    pub async fn inspect(&self) -> Result<Inspected, VerifyError> {
+        let mut inspected = Inspected {
+            damage: self.unbelieved.clone(),
+            ..Inspected::default()
+        };
+        self.inspect_own(&mut inspected).await?;
+        let (notices, _) = Notices::new(self.clock.clone());
+        for (id, mark) in self.chains.marks().iter() {
+            if mark.is_there && self.expect_believed(&self.chains.of(id)).is_ok() {
+                self.inspect_workspace(id, &notices, &mut inspected).await?;
+            }
+        }
+        Ok(inspected)
+    }
+
+    async fn inspect_own(&self, inspected: &mut Inspected) -> Result<(), StorageError> {
+        let chain = &self.chains.own().chain;
+        let Some(state) = self.chains.own().state() else {
+            return Ok(());
+        };
+        let bodies = chain.read(state.documents()).await?;
+        for (entry, body) in state.documents().zip(bodies) {
+            if body.is_none() {
+                let finding = format!("its document {} is gone or edited", entry.name);
+                inspected.damage.push(broken(chain.name(), finding));
+            }
+        }
+        Ok(())
+    }
+
+    async fn inspect_workspace(
+        &self,
+        id: &WorkspaceId,
+        notices: &Arc<Notices>,
+        inspected: &mut Inspected,
+    ) -> Result<(), StorageError> {
+        let tracked = self.chains.of(id);
+        let name = tracked.chain.name();
+        let state = tracked.state();
+        // Without its own document it is erased, and the next start says so in the installation's chain.
+        let Some(state) = state.filter(|state| state.document(WORKSPACE).is_some()) else {
+            return Ok(());
+        };
+        let loading = Loading {
+            keyring: &self.keyring,
+            notices,
+            before: None,
+            mark: self.chains.mark(id),
+        };
+        let (entry, findings) = loading.read(id, &tracked.chain, state).await?;
+        for found in findings {
+            let finding = format!("what is at {}: {}", found.stands_at, found.damage);
+            inspected.damage.push(broken(name, finding));
+        }
+        for credential in entry.credentials.values() {
+            let document = &credential.document;
+            if credential.damage().is_none() && document.revoked_at.is_none() {
+                let destination = (document.provider.to_string(), document.endpoint.clone());
+                inspected.destinations.insert(destination);
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a chain whose head is not believed.
+    fn expect_believed(&self, tracked: &Tracked) -> Result<(), VerifyError> {
+        let name = tracked.chain.name();
+        match self.unbelieved.iter().find(|found| found.chain == *name) {
+            Some(found) => Err(VerifyError::Broken(found.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Reads the whole log and all documents, and holds them against the heads in the store and beside the keyring.
+    ///
+    /// # Errors
+    /// The first thing that is not what was written, or the backend's failure.
+    pub async fn verify(&self) -> Result<Verified, VerifyError> {
+        match self.inspect().await?.damage.into_iter().next() {
+            Some(found) => Err(VerifyError::Broken(found)),
+            None => self.audit.verify().await,
+        }
+    }
+
+    /// The log, to be read and exported.
+    pub fn audit(&self) -> &Audit {
+        &self.audit
+    }
+
+    /// Holds a receipt against the log, as [`Audit::confirm`] does. A log that is not known to be the newest confirms none.
+    ///
+    /// # Errors
+    /// Why it is not confirmed, or the backend's failure.
+    pub async fn confirm(&self, receipt: &Receipt) -> Result<(), VerifyError> {
+        self.audit.confirm(receipt).await?;
+        self.expect_believed(self.chains.own())
+    }
+
+    /// Whether the clock is behind the log.
+    pub fn clock_behind(&self) -> Option<ClockBehind> {
+        let log = self.chains.latest();
+        let clock = self.clock.now();
+        (clock < log).then_some(ClockBehind { clock, log })
+    }
+
+    /// Puts it on record that the clock is right where it is behind the log, and the log was ahead: from the next start on
+    /// the clock counts, and no time before this record. On disk when it returns.
+    ///
+    /// # Errors
+    /// The backend's, or what is wrong with the installation's chain: what is written now would hide it from the next start.
+    pub async fn accept_clock(&self, behind: ClockBehind) -> Result<(), VerifyError> {
+        self.expect_believed(self.chains.own())?;
+        let draft = Draft {
+            note: Some(format!("the log was at {}", behind.log)),
+            ..Draft::new(Event::ClockAccepted, &ActorContext::system("clock accept"))
+        };
+        let accepted = self.chains.accept_clock(draft, behind.log).await;
+        accepted.map_err(|error| {
+            VerifyError::Broken(broken(self.chains.own().chain.name(), error.to_string()))
+        })
     }
 }
 
-fn head(end: &End, chain: &str, key: &PublicKey) -> Option<Head> {
-    Head::verify(&end.head, &ChainName::of(chain), &end.installation, key).ok()
+/// Something about a chain as a whole.
+fn broken(chain: &ChainName, finding: impl Into<String>) -> Break {
+    Break {
+        chain: chain.clone(),
+        position: 0,
+        finding: finding.into(),
+    }
 }

@@ -41,8 +41,8 @@ async fn open_on(memory: &Arc<Memory>) -> (TempDir, Arc<Registry>) {
     (folder, registry)
 }
 
-fn act() -> Act {
-    Act {
+fn act() -> ActorContext {
+    ActorContext {
         actor: "tok_tester".parse().unwrap(),
         request_id: "req_1".to_owned(),
     }

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     audit::Head,
     chains::{Priority, Tracked},
-    model::{Act, random_id},
+    model::{ActorContext, random_id},
     record::{Draft, Event},
     registry::{ChangeError, Inner, Registry},
 };
@@ -59,7 +59,7 @@ impl Registry {
     ///
     /// # Errors
     /// When it cannot be put on record, or storage fails.
-    pub async fn backup(&self, by: &Act) -> Result<Backup, ChangeError> {
+    pub async fn backup(&self, by: &ActorContext) -> Result<Backup, ChangeError> {
         self.runs().flush().await;
         let (by, id) = (by.clone(), random_id("bak_"));
         self.to_its_end(|inner| async move {

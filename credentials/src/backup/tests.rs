@@ -14,8 +14,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    Act, Ask, Environment, Filter, Kms, KmsError, KmsSource, NewCredential, NewWorkspace,
-    OpenError, OpenOptions, Refusal, Registry, Revocation, Scope, Secret, SystemClock,
+    ActorContext, CredentialQuery, Environment, Filter, Kms, KmsError, KmsSource, NewCredential,
+    NewWorkspace, OpenError, OpenOptions, Refusal, Registry, Revocation, Scope, Secret,
+    SystemClock,
     audit::{AuditFilter, AuditRecord, Event, VerifyError},
     runs::Run,
 };
@@ -137,8 +138,8 @@ impl Place {
     }
 }
 
-fn act() -> Act {
-    Act {
+fn act() -> ActorContext {
+    ActorContext {
         actor: "tok_tester".parse().unwrap(),
         request_id: "req_1".to_owned(),
     }
@@ -178,7 +179,7 @@ fn opened(registry: &Registry, label: &str) -> Result<String, Refusal> {
 }
 
 fn opened_of(registry: &Registry, workspace: &str, label: &str) -> Result<String, Refusal> {
-    let ask = Ask {
+    let ask = CredentialQuery {
         workspace,
         provider: "openai",
         label: Some(label),

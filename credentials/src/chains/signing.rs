@@ -14,7 +14,7 @@ use keyside_store::{
 use super::{Chains, InstallationState, Tracked};
 use crate::{
     keyring::{KeyringError, LockedSigningKey},
-    model::Act,
+    model::ActorContext,
     record::{Draft, Event},
 };
 
@@ -125,7 +125,7 @@ impl Chains {
         // Of no workspace, so that nobody who is limited to one of that name is told of an erased one.
         let adopted = Draft {
             note: Some(to.to_string()),
-            ..Draft::new(Event::SigningKeyAdopted, &Act::system("rotation"))
+            ..Draft::new(Event::SigningKeyAdopted, &ActorContext::system("rotation"))
         };
         let incarnation = on.head.incarnation;
         let commit = self.commit(tracked, Some(on), incarnation, vec![adopted], Vec::new());

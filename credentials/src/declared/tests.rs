@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    Ask, Grant, Refusal, SystemClock,
+    CredentialQuery, Grant, Refusal, SystemClock,
     source::{Reading, SourceError, VaultReference},
 };
 use async_trait::async_trait;
@@ -36,7 +36,7 @@ fn open(
 }
 
 fn resolve(declared: &Declared, label: Option<&str>) -> Result<Grant, Refusal> {
-    declared.resolver().resolve(&Ask {
+    declared.resolver().resolve(&CredentialQuery {
         workspace: "acme",
         provider: "openai",
         label,

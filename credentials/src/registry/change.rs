@@ -47,7 +47,7 @@ use super::{ChangeError, Inner};
 use crate::{
     chains::{Priority, Turn, not_begun},
     documents::{CredentialDocument, TOKEN, WorkspaceDocument},
-    model::{Act, CredentialId, Fingerprint, Label, Warning, WorkspaceId},
+    model::{ActorContext, CredentialId, Fingerprint, Label, Warning, WorkspaceId},
     record::{Detail, Draft, Event},
     sealing::SealingKey,
     snapshot::{CredentialEntry, Snapshot, WorkspaceEntry},
@@ -73,7 +73,7 @@ impl Inner {
     /// Leave to change a workspace, and what is in it, as it is now: other processes may have changed it.
     pub(super) async fn begin_in(
         &self,
-        by: &Act,
+        by: &ActorContext,
         workspace: &WorkspaceId,
         priority: Priority,
     ) -> Result<Begun<'_, Turn>, ChangeError> {
@@ -97,7 +97,7 @@ impl Inner {
     /// that waits for a workspace, and a revocation for the backup.
     pub(super) async fn begin_under<'a, L>(
         &'a self,
-        by: &Act,
+        by: &ActorContext,
         lock: L,
         gate: RwLockReadGuard<'a, ()>,
     ) -> Result<Begun<'a, L>, ChangeError> {
@@ -156,7 +156,7 @@ impl Inner {
     }
 
     /// Refuses an actor whose token is revoked or has expired. Keyside itself acts without a token.
-    pub(crate) fn expect_access(&self, by: &Act) -> Result<(), ChangeError> {
+    pub(crate) fn expect_access(&self, by: &ActorContext) -> Result<(), ChangeError> {
         match self.access.has_ended(&by.actor) {
             true => Err(ChangeError::AccessEnded),
             false => Ok(()),
@@ -282,7 +282,7 @@ fn tokens_in(state: &State) -> impl Iterator<Item = &Entry> {
 }
 
 /// What the record of a change to a credential says of it.
-pub(super) fn about(event: Event, by: &Act, document: &CredentialDocument) -> Draft {
+pub(super) fn about(event: Event, by: &ActorContext, document: &CredentialDocument) -> Draft {
     Draft {
         workspace: Some(document.workspace.clone()),
         credential: Some(document.id.clone()),

@@ -16,14 +16,14 @@ use crate::{
     audit::{Receipt, VerifyError},
     chains::{Erased, Priority, RACES, pause},
     documents::{CREDENTIAL, Document},
-    model::{Act, WorkspaceId, WorkspaceState, random_id},
+    model::{ActorContext, WorkspaceId, WorkspaceState, random_id},
     record::{Draft, Event, Gone, KeyAct, Record},
     snapshot::WorkspaceEntry,
 };
 
 /// The end of a workspace's own chain, as its record has it.
 pub(super) struct Ended {
-    by: Act,
+    by: ActorContext,
     keys: Vec<String>,
     gone: Gone,
     note: String,
@@ -44,7 +44,7 @@ impl Registry {
     /// next change, or at the next start.
     pub async fn erase_workspace(
         &self,
-        by: &Act,
+        by: &ActorContext,
         id: &WorkspaceId,
         expected: Option<WorkspaceState>,
     ) -> Result<Receipt, ChangeError> {
@@ -62,7 +62,7 @@ impl Registry {
 impl Inner {
     async fn erase_workspace(
         &self,
-        by: &Act,
+        by: &ActorContext,
         id: &WorkspaceId,
         expected: Option<WorkspaceState>,
     ) -> Result<(), ChangeError> {
@@ -71,7 +71,7 @@ impl Inner {
 
     async fn erase_once(
         &self,
-        by: &Act,
+        by: &ActorContext,
         id: &WorkspaceId,
         expected: Option<WorkspaceState>,
     ) -> Result<(), ChangeError> {
@@ -157,7 +157,7 @@ impl Inner {
                 return None;
             };
             Some(Ended {
-                by: Act {
+                by: ActorContext {
                     actor: record.actor,
                     request_id: record.request_id,
                 },

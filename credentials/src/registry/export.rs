@@ -15,7 +15,7 @@ use super::{ChangeError, Filter, Inner, Registry};
 use crate::{
     audit::{AuditFilter, Head, Line},
     chains::Priority,
-    model::{Act, Scope, WorkspaceId},
+    model::{ActorContext, Scope, WorkspaceId},
     record::{AuditRecord, Draft, Event},
     snapshot::Snapshot,
 };
@@ -31,7 +31,7 @@ impl Registry {
     /// When there is no such workspace, or storage fails.
     pub async fn export_workspace(
         &self,
-        by: &Act,
+        by: &ActorContext,
         id: &WorkspaceId,
     ) -> Result<Vec<u8>, ChangeError> {
         let (state, snapshot) = self.inner.begin_export(by, id).await?;
@@ -82,7 +82,7 @@ impl Inner {
     /// Nobody changes the workspace between its record and what is shown of it.
     async fn begin_export(
         &self,
-        by: &Act,
+        by: &ActorContext,
         id: &WorkspaceId,
     ) -> Result<(Arc<State>, Arc<Snapshot>), ChangeError> {
         decided!(self.begin_export_once(by, id))
@@ -90,7 +90,7 @@ impl Inner {
 
     async fn begin_export_once(
         &self,
-        by: &Act,
+        by: &ActorContext,
         id: &WorkspaceId,
     ) -> Result<(Arc<State>, Arc<Snapshot>), ChangeError> {
         let _begun = self.begin_in(by, id, Priority::Normal).await?;

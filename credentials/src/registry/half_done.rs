@@ -13,7 +13,7 @@ use crate::{
     chains::{Making, Mark, Priority, not_begun},
     documents::{Document, WORKSPACE, WorkspaceDocument},
     keyring::KeyringError,
-    model::{Act, WorkspaceId},
+    model::{ActorContext, WorkspaceId},
     record::{Draft, Event},
     snapshot::WorkspaceEntry,
 };
@@ -114,7 +114,7 @@ impl Inner {
             revision: 1,
             defaults: BTreeMap::new(),
         };
-        let by = Act {
+        let by = ActorContext {
             actor: making.created_by.clone(),
             request_id: making.request_id.clone(),
         };

@@ -14,7 +14,7 @@ use super::change::decided;
 use super::{ChangeError, Inner};
 use crate::{
     chains::Priority,
-    model::Act,
+    model::ActorContext,
     record::{Detail, Draft, Event},
     snapshot::signals::{Attempt, Notice},
 };
@@ -77,7 +77,11 @@ impl Inner {
     async fn note_use_once(&self, notice: &Notice) -> Result<(), ChangeError> {
         let document = &notice.entry.document;
         let _begun = self
-            .begin_in(&Act::system("use"), &document.workspace, Priority::Normal)
+            .begin_in(
+                &ActorContext::system("use"),
+                &document.workspace,
+                Priority::Normal,
+            )
             .await?;
         let snapshot = self.snapshot.load_full();
         let Some((workspace, _)) = snapshot.credential(&document.id) else {
@@ -92,7 +96,7 @@ impl Inner {
             detail: key
                 .zip(fingerprint)
                 .map(|(key, fingerprint)| (key, Detail { fingerprint })),
-            ..Draft::new(notice.attempt.event(), &Act::system("proxy"))
+            ..Draft::new(notice.attempt.event(), &ActorContext::system("proxy"))
         };
         let state = self.commit_in(workspace, vec![draft], Vec::new()).await?;
         let settings = workspace.document.clone();

@@ -8,7 +8,7 @@ use std::{
 use super::in_order;
 use crate::{
     live_check::{Finding, LiveCheck},
-    model::{Act, Credential, CredentialId, Listed},
+    model::{ActorContext, Credential, CredentialId, Listed},
     registry::{ChangeError, Edit, Registry, Revocation, Rollback, Rotation, Saved},
 };
 
@@ -19,7 +19,7 @@ impl Registry {
     /// Why not, or storage's failure; the secret that was used is used as ever then.
     pub async fn rotate(
         &self,
-        by: &Act,
+        by: &ActorContext,
         id: &CredentialId,
         rotation: Rotation,
     ) -> Result<Saved, ChangeError> {
@@ -36,7 +36,7 @@ impl Registry {
     /// When there is none, or storage fails; nothing has changed then.
     pub async fn roll_back(
         &self,
-        by: &Act,
+        by: &ActorContext,
         id: &CredentialId,
         rollback: Rollback,
     ) -> Result<Credential, ChangeError> {
@@ -52,7 +52,7 @@ impl Registry {
     /// When there is none, when it was replaced meanwhile, or when storage fails; nothing is noted then.
     pub async fn verify(
         &self,
-        by: &Act,
+        by: &ActorContext,
         id: &CredentialId,
         check: Arc<dyn LiveCheck>,
     ) -> Result<(Credential, Finding), ChangeError> {
@@ -70,7 +70,7 @@ impl Registry {
     /// Why not, or storage's failure; nothing has changed then.
     pub async fn edit(
         &self,
-        by: &Act,
+        by: &ActorContext,
         id: &CredentialId,
         edit: Edit,
     ) -> Result<Saved, ChangeError> {
@@ -105,7 +105,7 @@ impl Registry {
     /// When there is none, or storage fails.
     pub async fn revoke(
         &self,
-        by: &Act,
+        by: &ActorContext,
         id: &CredentialId,
         revocation: Revocation,
     ) -> Result<Credential, ChangeError> {
@@ -122,7 +122,7 @@ impl Registry {
     /// When there is none, or storage fails. [`ChangeError::Superseded`] where its record is back.
     pub async fn revoke_lost(
         &self,
-        by: &Act,
+        by: &ActorContext,
         id: &CredentialId,
         revocation: Revocation,
     ) -> Result<Listed, ChangeError> {

@@ -14,7 +14,7 @@ use tokio::{sync::Notify, time::Instant};
 use super::Inner;
 use crate::{
     chains::{Priority, RACES, not_begun, pause},
-    model::{Act, WorkspaceId},
+    model::{ActorContext, WorkspaceId},
     record::{Draft, Event},
 };
 
@@ -172,7 +172,7 @@ impl Inner {
             // A record has room for some twenty links.
             let drafts = links.chunks(LINKS).map(|links| Draft {
                 links: links.to_vec(),
-                ..Draft::new(Event::ChainsLinked, &Act::system("links"))
+                ..Draft::new(Event::ChainsLinked, &ActorContext::system("links"))
             });
             let commit = self
                 .chains

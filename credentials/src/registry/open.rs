@@ -25,7 +25,7 @@ use crate::{
     damage::Damage,
     documents::WORKSPACE,
     keyring::{Keyring, Remains},
-    model::{Act, WorkspaceId},
+    model::{ActorContext, WorkspaceId},
     record::{Draft, Event},
     runs::Runs,
     snapshot::{
@@ -356,7 +356,7 @@ impl Inner {
         let mark = format!("{backup}, epoch {epoch}");
         let restored = Draft {
             note: Some(mark.clone()),
-            ..Draft::new(Event::BackupRestored, &Act::system("start"))
+            ..Draft::new(Event::BackupRestored, &ActorContext::system("start"))
         };
         self.once(&mark, restored).await
     }
@@ -374,7 +374,7 @@ impl Inner {
                 note: Some(format!("{stands_at}: {damage}")),
                 workspace: finding.workspace,
                 credential: finding.credential,
-                ..Draft::new(Event::DocumentDamaged, &Act::system("start"))
+                ..Draft::new(Event::DocumentDamaged, &ActorContext::system("start"))
             };
             self.once(&mark, draft).await?;
         }

@@ -11,7 +11,7 @@ use crate::{
     damage::Damage,
     documents::{CredentialDocument, Document, WorkspaceDocument},
     keyring::Keyring,
-    model::{Act, CredentialId, WorkspaceId},
+    model::{ActorContext, CredentialId, WorkspaceId},
     record::{Draft, Event},
     sealing::{Place, SealError, SealingKey},
     snapshot::{CredentialEntry, WorkspaceEntry},
@@ -39,7 +39,7 @@ impl Registry {
     /// When there is no such workspace, it is damaged, or storage fails; what was done until then stays done.
     pub async fn rotate_workspace_key(
         &self,
-        by: &Act,
+        by: &ActorContext,
         id: &WorkspaceId,
     ) -> Result<Resealed, ChangeError> {
         let (by, id) = (by.clone(), id.clone());
@@ -51,7 +51,7 @@ impl Registry {
 impl Inner {
     async fn rotate_workspace_key(
         &self,
-        by: &Act,
+        by: &ActorContext,
         id: &WorkspaceId,
     ) -> Result<Resealed, ChangeError> {
         let mut so_far = Resealed {
@@ -80,7 +80,7 @@ impl Inner {
     /// the current key is then, everything ends under it.
     async fn reseal_some(
         &self,
-        by: &Act,
+        by: &ActorContext,
         so_far: &mut Resealed,
         unopenable: &mut HashSet<CredentialId>,
     ) -> Result<bool, ChangeError> {
@@ -140,7 +140,7 @@ impl Inner {
 
     async fn commit_resealed(
         &self,
-        by: &Act,
+        by: &ActorContext,
         workspace: &WorkspaceEntry,
         key: &SealingKey,
         settings: Option<WorkspaceDocument>,

@@ -21,7 +21,7 @@ use crate::{
     chains::{InstallationState, Priority, RACES, Tracked, not_begun, pause},
     documents::WORKSPACE,
     keyring::Rewrapped,
-    model::{Act, WorkspaceId},
+    model::{ActorContext, WorkspaceId},
     record::{Draft, Event, KeyAct},
 };
 
@@ -40,7 +40,7 @@ impl Registry {
     /// When the master key is not one that can be replaced from here, or storage fails before the rotation is on record: nothing
     /// has changed then. [`ChangeError::OutcomeUnknown`] when it is on record, or may be, and was not carried out: rotating
     /// again does that, and so does the next start.
-    pub async fn rotate_master_key(&self, by: &Act) -> Result<Rewrapped, ChangeError> {
+    pub async fn rotate_master_key(&self, by: &ActorContext) -> Result<Rewrapped, ChangeError> {
         let by = by.clone();
         self.to_its_end(|inner| async move { inner.rotate_keys(&by).await })
             .await
@@ -48,7 +48,7 @@ impl Registry {
 }
 
 impl Inner {
-    async fn rotate_keys(&self, by: &Act) -> Result<Rewrapped, ChangeError> {
+    async fn rotate_keys(&self, by: &ActorContext) -> Result<Rewrapped, ChangeError> {
         let _alone = self.keyring.rotating.lock().await;
         // A signing key that was announced earlier may be as old as what this rotation is to end.
         self.settle_keys().await?;
@@ -67,7 +67,7 @@ impl Inner {
     }
 
     /// Makes new keys, and puts on record that they take the place of those in use.
-    pub(crate) async fn announce_keys(&self, by: &Act) -> Result<NewKeys, ChangeError> {
+    pub(crate) async fn announce_keys(&self, by: &ActorContext) -> Result<NewKeys, ChangeError> {
         let _begun = self.begin_own(by, Priority::Normal).await?;
         let master_key = self.keyring.next_master_key().await?;
         let successor = self.keyring.add_successor().await?;

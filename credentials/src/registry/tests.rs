@@ -49,7 +49,7 @@ use crate::{
     clock::held::HeldClock,
     kms::MasterKey,
     model::{ActorId, Environment, Refusal, VersionState, Warning},
-    resolver::{Ask, Grant},
+    resolver::{CredentialQuery, Grant},
     secret::{SHORTEST_SECRET, Secret},
 };
 
@@ -209,8 +209,8 @@ fn catalogue() -> Arc<Catalogue> {
     BUILTIN.clone()
 }
 
-fn act() -> Act {
-    Act {
+fn act() -> ActorContext {
+    ActorContext {
         actor: "tok_tester".parse::<ActorId>().unwrap(),
         request_id: "req_1".to_owned(),
     }
@@ -256,8 +256,8 @@ fn to(text: &str) -> Rotation {
     Rotation::to(secret(text))
 }
 
-fn ask(workspace: &'static str) -> Ask<'static> {
-    Ask {
+fn ask(workspace: &'static str) -> CredentialQuery<'static> {
+    CredentialQuery {
         workspace,
         provider: "openai",
         label: None,

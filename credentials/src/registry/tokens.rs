@@ -21,7 +21,7 @@ use crate::{
     access::{EnsureOwnerError, MadeToken, NewToken, Role, Token, TokenDocument, TokenWarning},
     chains::{Priority, RACES, Turn, not_begun, pause},
     documents::Document,
-    model::{Act, ActorId, Scope},
+    model::{ActorContext, ActorId, Scope},
     record::{Draft, Event},
 };
 
@@ -33,7 +33,7 @@ impl Registry {
     /// What is wrong with it, or storage's failure; nothing has changed then.
     pub async fn create_token(
         &self,
-        by: &Act,
+        by: &ActorContext,
         within: &Scope,
         new: NewToken,
     ) -> Result<MadeToken, ChangeError> {
@@ -49,7 +49,7 @@ impl Registry {
     /// everything, or when storage fails.
     pub async fn revoke_token(
         &self,
-        by: &Act,
+        by: &ActorContext,
         within: &Scope,
         id: &ActorId,
         expected: Option<u64>,
@@ -83,7 +83,7 @@ impl Inner {
 
     async fn create_token(
         &self,
-        by: &Act,
+        by: &ActorContext,
         within: &Scope,
         new: NewToken,
     ) -> Result<MadeToken, ChangeError> {
@@ -92,7 +92,7 @@ impl Inner {
 
     async fn create_token_once(
         &self,
-        by: &Act,
+        by: &ActorContext,
         within: &Scope,
         mut new: NewToken,
     ) -> Result<MadeToken, ChangeError> {
@@ -121,7 +121,7 @@ impl Inner {
     /// Leave to change tokens: that an owner remains is decided and brought about under it.
     pub(super) async fn begin_own(
         &self,
-        by: &Act,
+        by: &ActorContext,
         priority: Priority,
     ) -> Result<Begun<'_, Turn>, ChangeError> {
         let gate = self.gate.read().await;
@@ -141,7 +141,7 @@ impl Inner {
             if self.access.has_owner() {
                 return Ok(());
             }
-            let system = Act::system("start");
+            let system = ActorContext::system("start");
             let new = NewToken {
                 name: "made at the first start".to_owned(),
                 role: Role::Owner,
@@ -172,13 +172,13 @@ impl Inner {
     }
 
     /// What its giver has now: their token may have been limited since they were authenticated.
-    fn given_scope(&self, by: &Act, within: &Scope) -> Scope {
+    fn given_scope(&self, by: &ActorContext, within: &Scope) -> Scope {
         let giver = self.access.token(&by.actor);
         giver.map_or_else(|| within.clone(), |giver| giver.scope())
     }
 
     /// Nobody gives what they will not have any more; and they are told.
-    fn end_with_maker(&self, by: &Act, new: &mut NewToken) -> Option<TokenWarning> {
+    fn end_with_maker(&self, by: &ActorContext, new: &mut NewToken) -> Option<TokenWarning> {
         let end = self.access.token(&by.actor)?.expires_at?;
         if new.expires_at.is_some_and(|asked| asked <= end) {
             return None;
@@ -189,7 +189,7 @@ impl Inner {
 
     async fn revoke_token(
         &self,
-        by: &Act,
+        by: &ActorContext,
         within: &Scope,
         id: &ActorId,
         expected: Option<u64>,
@@ -199,7 +199,7 @@ impl Inner {
 
     async fn revoke_token_once(
         &self,
-        by: &Act,
+        by: &ActorContext,
         within: &Scope,
         id: &ActorId,
         expected: Option<u64>,

@@ -9,8 +9,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use keyside_config::Sources;
 use keyside_credentials::{
-    Act, ActorId, Environment, Kms, MasterKey, NewCredential, NewWorkspace, OpenOptions, Registry,
-    SystemClock, Timestamp,
+    ActorContext, ActorId, Environment, Kms, MasterKey, NewCredential, NewWorkspace, OpenOptions,
+    Registry, SystemClock, Timestamp,
 };
 use keyside_store::{Backend, Memory};
 use tokio::{
@@ -77,7 +77,7 @@ async fn registry(folder: &std::path::Path) -> Arc<Registry> {
     })
     .await
     .unwrap();
-    let by = Act {
+    let by = ActorContext {
         actor: ActorId::system(),
         request_id: "test".to_owned(),
     };

@@ -5,7 +5,7 @@ use keyside_config::Sources;
 use serde_json::json;
 
 use super::{Admin, Answer, Failure};
-use crate::cli::at_rest::Folder;
+use crate::cli::offline::Folder;
 
 /// `keyside audit key`.
 #[derive(Args)]

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, io::ErrorKind, path::Path};
 
 use keyside_credentials::{
     KeyringError, KmsSource,
-    audit::{AtRest, VerifyError},
+    audit::{OfflineAudit, VerifyError},
 };
 use keyside_sled::{EmbeddedStore, StoreOpenError};
 
@@ -80,7 +80,7 @@ fn closed(setup: &StoreSetup, can_sign_in: bool) -> Option<Finding> {
                 "store",
                 "not opened: that takes a sign-in to Vault, and the wrapped secret id can be used once",
             )
-            .fix("Ask the running Keyside: `keyside healthcheck`."),
+            .fix("CredentialQuery the running Keyside: `keyside healthcheck`."),
         ),
         Ok(None) => None,
     }
@@ -114,7 +114,7 @@ impl Looked {
                 return Read::Partly;
             }
         };
-        match AtRest::open(opened.backend(), &keyring, &setup.kms).await {
+        match OfflineAudit::open(opened.backend(), &keyring, &setup.kms).await {
             Ok(log) => {
                 self.master_key_fits(&setup.kms);
                 self.inspect(&setup.folder, &log).await
@@ -127,7 +127,7 @@ impl Looked {
     }
 
     /// Reads what a start reads.
-    async fn inspect(&mut self, folder: &Path, log: &AtRest) -> Read {
+    async fn inspect(&mut self, folder: &Path, log: &OfflineAudit) -> Read {
         let inspected = log.inspect().await;
         let shown = folder.display();
         let inspected = match inspected {

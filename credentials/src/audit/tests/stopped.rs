@@ -39,18 +39,18 @@ impl Stopped {
         with(&mut self.memory.contents().objects);
     }
 
-    async fn at_rest(&self) -> AtRest {
+    async fn offline(&self) -> OfflineAudit {
         let backend = Backend::of(Arc::new(self.memory.copy()));
         let kms = KmsSource::Service(kms().service());
         let keyring = self.folder.path().join("keyring");
-        AtRest::open(backend, &keyring, &kms).await.unwrap()
+        OfflineAudit::open(backend, &keyring, &kms).await.unwrap()
     }
 
     /// All that is found, of which `verify` tells the first.
     async fn damage(&self) -> Vec<String> {
-        let at_rest = self.at_rest().await;
-        let damage = at_rest.inspect().await.unwrap().damage;
-        let verified = match at_rest.verify().await {
+        let offline = self.offline().await;
+        let damage = offline.inspect().await.unwrap().damage;
+        let verified = match offline.verify().await {
             Ok(_) => None,
             Err(VerifyError::Broken(found)) => Some(found),
             Err(error) => panic!("{error}"),
@@ -75,7 +75,7 @@ fn is_credential(object: &[u8]) -> bool {
 async fn nothing_is_found_in_a_sound_store_and_its_credentials_tell_their_providers() {
     let stopped = Stopped::with_a_key().await;
     assert_eq!(stopped.damage().await, Vec::<String>::new());
-    let inspected = stopped.at_rest().await.inspect().await.unwrap();
+    let inspected = stopped.offline().await.inspect().await.unwrap();
     let destinations: Vec<_> = inspected.destinations.into_iter().collect();
     assert_eq!(destinations, [("openai".to_owned(), None)]);
     let names = fs::read_dir(stopped.folder.path()).unwrap().count();
@@ -169,7 +169,7 @@ async fn a_credential_that_is_gone_or_edited_is_found_and_tells_no_provider() {
     stopped
         .check_finds(&["workspace/acme/credential/", "it is gone"])
         .await;
-    let inspected = stopped.at_rest().await.inspect().await.unwrap();
+    let inspected = stopped.offline().await.inspect().await.unwrap();
     assert!(inspected.destinations.is_empty(), "{inspected:?}");
 }
 
@@ -182,7 +182,7 @@ async fn a_clock_is_not_accepted_where_that_would_put_back_a_head_that_is_gone()
         clock: Timestamp::UNIX_EPOCH,
         log: Timestamp::UNIX_EPOCH,
     };
-    let accepted = stopped.at_rest().await.accept_clock(behind).await;
+    let accepted = stopped.offline().await.accept_clock(behind).await;
     assert!(
         matches!(accepted, Err(VerifyError::Broken(_))),
         "{accepted:?}"

@@ -10,7 +10,7 @@ use keyside_config::{Catalogue, DeclaredCredential, DeclaredEnvironment, Environ
 
 use super::*;
 use crate::{
-    Ask, DeclaredCredentials, DeclaredOptions, MasterKey, Refusal,
+    CredentialQuery, DeclaredCredentials, DeclaredOptions, MasterKey, Refusal,
     clock::held::HeldClock,
     source::{Reading, SecretSource, SourceError},
 };
@@ -165,7 +165,7 @@ async fn until(condition: impl Fn() -> bool) {
 }
 
 fn resolve(declared: &DeclaredCredentials, label: &str) -> Result<Vec<u8>, Refusal> {
-    let grant = declared.resolver().resolve(&Ask {
+    let grant = declared.resolver().resolve(&CredentialQuery {
         workspace: "acme",
         provider: "openai",
         label: Some(label),

@@ -9,7 +9,9 @@ use super::{Made, about, detail, other_label, with_default};
 use crate::{
     chains::Priority,
     documents::{CredentialDocument, Document, SourceDocument, Trace, WorkspaceDocument},
-    model::{Act, CredentialId, Label, Warning, WorkspaceId, has_usual_form, refused_kind},
+    model::{
+        ActorContext, CredentialId, Label, Warning, WorkspaceId, has_usual_form, refused_kind,
+    },
     record::{Draft, Event},
     registry::{ChangeError, Inner, NewCredential, NewSecret},
     secret::Secret,
@@ -20,7 +22,7 @@ use crate::{
 impl Inner {
     pub(in crate::registry) async fn add(
         &self,
-        by: &Act,
+        by: &ActorContext,
         new: &NewCredential,
     ) -> Result<Made, ChangeError> {
         let obtained = self.obtain(&new.workspace, &new.secret).await?;
@@ -29,7 +31,7 @@ impl Inner {
 
     async fn add_obtained(
         &self,
-        by: &Act,
+        by: &ActorContext,
         new: &NewCredential,
         obtained: &Obtained<'_>,
     ) -> Result<Made, ChangeError> {
@@ -127,7 +129,12 @@ impl Inner {
 
     /// From the idempotency key where there is one, so that a repetition leads to the same credential without anything
     /// having to be searched.
-    fn new_id(&self, by: &Act, new: &NewCredential, workspace: &WorkspaceDocument) -> CredentialId {
+    fn new_id(
+        &self,
+        by: &ActorContext,
+        new: &NewCredential,
+        workspace: &WorkspaceDocument,
+    ) -> CredentialId {
         match &new.idempotency {
             Some(by_key) => by_key.credential_id(by, workspace, self.keyring.installation()),
             None => CredentialId::random(),
@@ -137,7 +144,7 @@ impl Inner {
     /// What an earlier request of the same idempotency key has made, if there was one.
     fn repeated(
         &self,
-        by: &Act,
+        by: &ActorContext,
         new: &NewCredential,
         there: Option<&Arc<CredentialEntry>>,
     ) -> Result<Option<Made>, ChangeError> {
@@ -201,7 +208,7 @@ impl Obtained<'_> {
 
 /// The document before there is a secret in it.
 fn unsealed(
-    by: &Act,
+    by: &ActorContext,
     id: CredentialId,
     new: &NewCredential,
     endpoint: Option<String>,

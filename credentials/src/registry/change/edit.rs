@@ -5,7 +5,7 @@ use keyside_store::Effect;
 
 use crate::{
     documents::WorkspaceDocument,
-    model::{Act, CredentialId, Warning},
+    model::{ActorContext, CredentialId, Warning},
     record::Event,
     registry::{ChangeError, Edit, Inner},
 };
@@ -14,7 +14,7 @@ impl Inner {
     /// An edit that changes nothing is not put on record.
     pub(in crate::registry) async fn edit(
         &self,
-        by: &Act,
+        by: &ActorContext,
         id: &CredentialId,
         edit: Edit,
     ) -> Result<Made, ChangeError> {
@@ -23,7 +23,7 @@ impl Inner {
 
     async fn edit_once(
         &self,
-        by: &Act,
+        by: &ActorContext,
         id: &CredentialId,
         edit: Edit,
     ) -> Result<Made, ChangeError> {

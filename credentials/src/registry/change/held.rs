@@ -10,7 +10,7 @@ use crate::{
     damage::Damage,
     documents::{CredentialDocument, Document, Trace, WorkspaceDocument},
     keyring::Keyring,
-    model::{Act, CredentialId, WorkspaceId},
+    model::{ActorContext, CredentialId, WorkspaceId},
     record::{Draft, Event},
     registry::{ChangeError, Inner},
     resolver::Grant,
@@ -37,7 +37,7 @@ pub(in crate::registry) struct Held<'a> {
 impl Inner {
     pub(in crate::registry) async fn hold(
         &self,
-        by: &Act,
+        by: &ActorContext,
         id: &CredentialId,
     ) -> Result<Held<'_>, ChangeError> {
         self.hold_with(Priority::Normal, by, id).await
@@ -46,7 +46,7 @@ impl Inner {
     pub(in crate::registry) async fn hold_with(
         &self,
         priority: Priority,
-        by: &Act,
+        by: &ActorContext,
         id: &CredentialId,
     ) -> Result<Held<'_>, ChangeError> {
         let of = self.workspace_of(id).await?;
@@ -77,7 +77,14 @@ impl Inner {
         let ended = document.destroy_ended(now);
         let ended = ended
             .into_iter()
-            .map(|version| self.destroyed(&Act::system("sweep"), &entry.document, version, &key))
+            .map(|version| {
+                self.destroyed(
+                    &ActorContext::system("sweep"),
+                    &entry.document,
+                    version,
+                    &key,
+                )
+            })
             .collect();
         Ok(Held {
             inner: self,
@@ -107,7 +114,7 @@ impl Inner {
 
     fn destroyed(
         &self,
-        by: &Act,
+        by: &ActorContext,
         document: &CredentialDocument,
         version: u32,
         key: &Arc<SealingKey>,
@@ -166,7 +173,7 @@ impl Held<'_> {
     }
 
     /// Destroys what another rotation is still trying.
-    pub(in crate::registry) fn abandon_staged(&mut self, by: &Act) {
+    pub(in crate::registry) fn abandon_staged(&mut self, by: &ActorContext) {
         for version in self.document.destroy_staged(self.now) {
             let record = self.inner.destroyed(by, &self.document, version, &self.key);
             self.ended.push(record);
@@ -199,7 +206,12 @@ impl Held<'_> {
     }
 
     /// What its record begins with: the event, and the fingerprint of the secret that it is about.
-    pub(in crate::registry) fn record(&self, event: Event, by: &Act, trace: &Trace) -> Draft {
+    pub(in crate::registry) fn record(
+        &self,
+        event: Event,
+        by: &ActorContext,
+        trace: &Trace,
+    ) -> Draft {
         Draft {
             detail: detail(&self.key, &trace.fingerprint),
             ..about(event, by, &self.document)

@@ -5,14 +5,14 @@ use keyside_store::Hash;
 
 use crate::{
     documents::{Mark, Trace, WorkspaceDocument},
-    model::{Act, CredentialId, Warning},
+    model::{ActorContext, CredentialId, Warning},
     registry::{ChangeError, Idempotency},
     sealing::{Place, SealingKey},
 };
 
 impl Idempotency {
     /// What is kept of it.
-    pub(super) fn mark(self, by: &Act, warnings: &[Warning]) -> Mark {
+    pub(super) fn mark(self, by: &ActorContext, warnings: &[Warning]) -> Mark {
         Mark {
             key: self.of_actor(by),
             request: self.request,
@@ -23,7 +23,7 @@ impl Idempotency {
     /// What the request that made this version was answered, if it had this key.
     pub(super) fn answer(
         &self,
-        by: &Act,
+        by: &ActorContext,
         trace: &Trace,
     ) -> Result<Option<Vec<Warning>>, ChangeError> {
         match &trace.mark {
@@ -38,7 +38,7 @@ impl Idempotency {
     /// has the id of an erased one is another one.
     pub(super) fn credential_id(
         &self,
-        by: &Act,
+        by: &ActorContext,
         workspace: &WorkspaceDocument,
         installation: &SealingKey,
     ) -> CredentialId {
@@ -56,7 +56,7 @@ impl Idempotency {
     }
 
     /// Actors choose their keys without knowing of each other. No actor's id holds the character between.
-    fn of_actor(&self, by: &Act) -> Hash {
+    fn of_actor(&self, by: &ActorContext) -> Hash {
         Hash::of(format!("{}\n{}", by.actor, self.key).as_bytes())
     }
 }

@@ -6,7 +6,7 @@ use super::in_words;
 use crate::{
     chains::Priority,
     documents::{Document, LostDocument},
-    model::{Act, CredentialId},
+    model::{ActorContext, CredentialId},
     record::{Draft, Event},
     registry::{ChangeError, Inner, Revocation},
     snapshot::{Lost, WorkspaceEntry},
@@ -16,7 +16,7 @@ impl Inner {
     /// Revoking twice changes nothing; what is in flight may be cut the second time.
     pub(in crate::registry) async fn revoke(
         &self,
-        by: &Act,
+        by: &ActorContext,
         id: &CredentialId,
         revocation: Revocation,
     ) -> Result<(), ChangeError> {
@@ -25,7 +25,7 @@ impl Inner {
 
     async fn revoke_once(
         &self,
-        by: &Act,
+        by: &ActorContext,
         id: &CredentialId,
         revocation: &Revocation,
     ) -> Result<(), ChangeError> {
@@ -59,7 +59,7 @@ impl Inner {
     /// revoked, in the place of the record.
     pub(in crate::registry) async fn revoke_lost(
         &self,
-        by: &Act,
+        by: &ActorContext,
         id: &CredentialId,
         revocation: Revocation,
     ) -> Result<(), ChangeError> {
@@ -68,7 +68,7 @@ impl Inner {
 
     async fn revoke_lost_once(
         &self,
-        by: &Act,
+        by: &ActorContext,
         id: &CredentialId,
         revocation: &Revocation,
     ) -> Result<(), ChangeError> {

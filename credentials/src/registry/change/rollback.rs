@@ -3,7 +3,7 @@
 use super::held::Held;
 use crate::{
     documents::VersionDocument,
-    model::{Act, CredentialId, VersionState},
+    model::{ActorContext, CredentialId, VersionState},
     record::Event,
     registry::{ChangeError, Inner, Rollback},
 };
@@ -12,7 +12,7 @@ impl Inner {
     /// The one that is rolled back from is in grace until the same end, so that this too can be taken back.
     pub(in crate::registry) async fn roll_back(
         &self,
-        by: &Act,
+        by: &ActorContext,
         id: &CredentialId,
         rollback: Rollback,
     ) -> Result<(), ChangeError> {
@@ -21,7 +21,7 @@ impl Inner {
 
     async fn roll_back_once(
         &self,
-        by: &Act,
+        by: &ActorContext,
         id: &CredentialId,
         rollback: &Rollback,
     ) -> Result<(), ChangeError> {

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     documents::Trace,
     live_check::Finding,
-    model::{Act, CredentialId, Fingerprint, VersionState, Warning},
+    model::{ActorContext, CredentialId, Fingerprint, VersionState, Warning},
     record::Event,
     registry::{ChangeError, GRACE_LIMIT, Inner, Rotation},
     resolver::Grant,
@@ -51,7 +51,7 @@ struct Staged {
 impl Inner {
     pub(in crate::registry) async fn rotate(
         &self,
-        by: &Act,
+        by: &ActorContext,
         id: &CredentialId,
         rotation: Rotation,
     ) -> Result<Made, ChangeError> {
@@ -85,7 +85,7 @@ impl Inner {
 
     async fn begin_rotation(
         &self,
-        by: &Act,
+        by: &ActorContext,
         id: &CredentialId,
         rotation: &Rotation,
     ) -> Result<First, ChangeError> {
@@ -132,14 +132,14 @@ impl Inner {
 
     async fn end_trial(
         &self,
-        by: &Act,
+        by: &ActorContext,
         id: &CredentialId,
         finding: &Finding,
         promotion: Promotion,
         trace: &Trace,
     ) -> Result<(), ChangeError> {
         // Keyside ends the trial itself where the actor's token was revoked meanwhile: nothing may stay staged.
-        let mut held = self.hold(&Act::system("rotation"), id).await?;
+        let mut held = self.hold(&ActorContext::system("rotation"), id).await?;
         held.expect_open(None)?;
         if !held.is_staged(promotion.version) {
             return Err(ChangeError::Replaced);
@@ -174,7 +174,11 @@ impl Inner {
 
 impl Held<'_> {
     /// What an earlier request of the same idempotency key has done. One that came to nothing may be tried again.
-    fn repeated(&self, by: &Act, rotation: &Rotation) -> Result<Option<Made>, ChangeError> {
+    fn repeated(
+        &self,
+        by: &ActorContext,
+        rotation: &Rotation,
+    ) -> Result<Option<Made>, ChangeError> {
         let Some(by_key) = &rotation.idempotency else {
             return Ok(None);
         };
@@ -230,7 +234,7 @@ impl Held<'_> {
 
     fn seal(
         &mut self,
-        by: &Act,
+        by: &ActorContext,
         rotation: &Rotation,
         warnings: &[Warning],
     ) -> Result<(u32, Trace), ChangeError> {
@@ -260,7 +264,7 @@ impl Held<'_> {
 
     async fn promote(
         mut self,
-        by: &Act,
+        by: &ActorContext,
         promotion: Promotion,
         trace: &Trace,
     ) -> Result<(), ChangeError> {

@@ -2,7 +2,7 @@
 //! from the moment its time is over.
 
 use crate::{
-    model::{Act, CredentialId},
+    model::{ActorContext, CredentialId},
     registry::{ChangeError, Inner},
 };
 
@@ -28,7 +28,7 @@ impl Inner {
     }
 
     async fn sweep_once(&self, id: &CredentialId) -> Result<(), ChangeError> {
-        let mut held = self.hold(&Act::system("sweep"), id).await?;
+        let mut held = self.hold(&ActorContext::system("sweep"), id).await?;
         match held.ended.is_empty() {
             true => Ok(()),
             false => {

@@ -9,7 +9,7 @@ use keyside_config::Verification;
 
 use crate::{
     live_check::{Finding, LiveCheck},
-    model::{Act, CredentialId},
+    model::{ActorContext, CredentialId},
     record::Event,
     registry::{ChangeError, Inner},
 };
@@ -17,7 +17,7 @@ use crate::{
 impl Inner {
     pub(in crate::registry) async fn verify(
         &self,
-        by: &Act,
+        by: &ActorContext,
         id: &CredentialId,
         check: Arc<dyn LiveCheck>,
     ) -> Result<Finding, ChangeError> {
@@ -36,7 +36,7 @@ impl Inner {
 
     async fn note_finding(
         &self,
-        by: &Act,
+        by: &ActorContext,
         id: &CredentialId,
         finding: Finding,
         (version, in_use): (u32, &(u32, Option<String>)),

@@ -7,7 +7,7 @@ use keyside_store::{StorageError, chain::LoadError};
 use super::is_fit;
 use crate::{
     chains::{Making, Mark, Priority, not_begun},
-    model::{Act, WorkspaceId},
+    model::{ActorContext, WorkspaceId},
     record::{Draft, Event},
     registry::{ChangeError, Inner, NewWorkspace},
     snapshot::WorkspaceEntry,
@@ -16,7 +16,7 @@ use crate::{
 impl Inner {
     pub(in crate::registry) async fn create_workspace(
         &self,
-        by: &Act,
+        by: &ActorContext,
         new: &NewWorkspace,
     ) -> Result<Arc<WorkspaceEntry>, ChangeError> {
         if !is_fit(&new.name) {
@@ -47,7 +47,9 @@ impl Inner {
         // Nobody is asked again whether they may: it is on record.
         let lock = tracked.lock(Priority::Normal).await;
         let gate = self.gate.read().await;
-        let _begun = self.begin_under(&Act::system("begin"), lock, gate).await?;
+        let _begun = self
+            .begin_under(&ActorContext::system("begin"), lock, gate)
+            .await?;
         let now = self.chains.mark(id);
         let is_there = now.is_some_and(|now| now.is_there && now.incarnation == mark.incarnation);
         if !is_there {
@@ -66,7 +68,7 @@ impl Inner {
     }
 
     /// Puts it on the installation's record that there is to be a workspace.
-    async fn name(&self, by: &Act, new: &NewWorkspace) -> Result<Mark, ChangeError> {
+    async fn name(&self, by: &ActorContext, new: &NewWorkspace) -> Result<Mark, ChangeError> {
         let (tracked, own) = (self.chains.of(&new.id), self.chains.own());
         // Before the installation's chain is read: that names a workspace before its head is kept outside the store.
         let has_anchor = self.chains.has_anchor(&tracked);

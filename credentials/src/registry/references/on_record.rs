@@ -5,7 +5,7 @@
 use super::{Follower, Known};
 use crate::{
     documents::SourceDocument,
-    model::{Act, CredentialId},
+    model::{ActorContext, CredentialId},
     record::Event,
     registry::{
         ChangeError, Inner,
@@ -73,7 +73,7 @@ impl Inner {
         known: &Known,
         found: &OnRecord,
     ) -> Result<(), ChangeError> {
-        let by = Act::system("vault");
+        let by = ActorContext::system("vault");
         let mut held = match self.hold(&by, id).await {
             // It was erased or found damaged meanwhile.
             Err(ChangeError::CredentialUnknown | ChangeError::Damaged) => return Ok(()),

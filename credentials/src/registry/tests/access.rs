@@ -80,7 +80,7 @@ async fn a_token_that_ends_makes_none_that_outlives_it_and_says_so() {
         ..new_token(Role::Owner)
     };
     let maker = made(&registry, ending(at(NOW + DAY))).await.token;
-    let by = Act {
+    let by = ActorContext {
         actor: maker.id,
         ..act()
     };
@@ -295,7 +295,7 @@ async fn a_token_that_was_withdrawn_while_it_asked_makes_none() {
     let (_installation, registry) = Installation::with_acme().await;
     let all = Scope::All;
     let giver = made(&registry, new_token(Role::Owner)).await.token.id;
-    let by = Act {
+    let by = ActorContext {
         actor: giver.clone(),
         ..act()
     };
@@ -313,7 +313,7 @@ async fn a_token_that_was_revoked_while_it_asked_changes_nothing() {
     let (_installation, registry) = Installation::with_acme().await;
     let all = Scope::All;
     let actor = made(&registry, new_token(Role::Owner)).await.token.id;
-    let by = Act {
+    let by = ActorContext {
         actor: actor.clone(),
         ..act()
     };

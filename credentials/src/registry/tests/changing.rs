@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use super::*;
 use crate::model::{Fingerprint, Status};
 
-fn labelled(label: &'static str) -> Ask<'static> {
-    Ask {
+fn labelled(label: &'static str) -> CredentialQuery<'static> {
+    CredentialQuery {
         label: Some(label),
         ..ask("acme")
     }

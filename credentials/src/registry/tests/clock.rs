@@ -9,7 +9,7 @@ use super::{
 use crate::record::Draft;
 
 impl Installation {
-    /// The chains, while no registry is open on them. As [`AtRest`](crate::audit::AtRest) does, with the clock of the test.
+    /// The chains, while no registry is open on them. As [`OfflineAudit`](crate::audit::OfflineAudit) does, with the clock of the test.
     async fn chains_at_rest(&self) -> Chains {
         let kms = Kms::local(MasterKey::parse(&[9; 32], "a test").unwrap());
         let keyring = Keyring::open_or_create(&self.keyring(), kms).await.unwrap();
@@ -30,7 +30,7 @@ impl Installation {
         assert!(self.clock.now() < log);
         let draft = Draft {
             note: Some(format!("the log was at {log}")),
-            ..Draft::new(Event::ClockAccepted, &Act::system("clock accept"))
+            ..Draft::new(Event::ClockAccepted, &ActorContext::system("clock accept"))
         };
         chains.accept_clock(draft, log).await.unwrap();
         log

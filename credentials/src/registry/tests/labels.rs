@@ -4,8 +4,8 @@ use keyside_store::Hash;
 
 use super::{tampering::edit, *};
 
-fn labelled(label: &'static str) -> Ask<'static> {
-    Ask {
+fn labelled(label: &'static str) -> CredentialQuery<'static> {
+    CredentialQuery {
         label: Some(label),
         ..ask("acme")
     }

@@ -314,7 +314,7 @@ async fn an_endpoint_is_asked_for_checked_and_carried_by_the_grant() {
         .unwrap();
     let grant = registry
         .resolver()
-        .resolve(&Ask {
+        .resolve(&CredentialQuery {
             provider: "azure-openai",
             ..ask("acme")
         })

@@ -335,7 +335,7 @@ async fn the_store_on_disk_is_the_one_that_comes_back() {
     close(registry, storage).await;
     let (_storage, registry) = open().await;
     assert_eq!(registry.list(&Filter::default()).len(), 50);
-    let label = Ask {
+    let label = CredentialQuery {
         label: Some("k37"),
         ..ask("acme")
     };

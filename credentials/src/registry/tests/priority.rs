@@ -118,7 +118,7 @@ async fn a_token_makes_nothing_more_once_its_revocation_waits() {
     let MadeToken { token, .. } = made.unwrap();
     let own = registry.inner.chains.own();
     let lock = own.lock(Priority::Normal).await;
-    let by = Act {
+    let by = ActorContext {
         actor: token.id.clone(),
         ..act()
     };

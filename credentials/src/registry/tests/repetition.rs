@@ -31,7 +31,7 @@ async fn a_request_that_comes_twice_makes_one_credential_even_after_a_restart() 
     let other = registry.add(&act(), new("sk-2")).await;
     assert!(matches!(other, Err(ChangeError::IdempotencyKeyReused)));
     assert_eq!(seen(&registry).await, head, "nothing was changed");
-    let by = Act {
+    let by = ActorContext {
         actor: "tok_other".parse().unwrap(),
         ..act()
     };

@@ -59,7 +59,7 @@ async fn the_choice_depends_on_nothing_but_the_question() {
         ("cohere", Some("a"), None, Any, missing),
     ];
     for (provider, label, environment, pin, outcome) in cases {
-        let ask = Ask {
+        let ask = CredentialQuery {
             workspace: "acme",
             provider,
             label,
@@ -80,7 +80,7 @@ async fn a_listener_pinned_to_sandbox_never_gets_a_live_key_whatever_is_asked() 
     for provider in ["openai", "gemini", "anthropic", "cohere"] {
         for label in [None, Some("a"), Some("b"), Some("s"), Some("")] {
             for environment in [None, Some(Live), Some(Sandbox)] {
-                let ask = Ask {
+                let ask = CredentialQuery {
                     workspace: "acme",
                     provider,
                     label,

@@ -83,7 +83,7 @@ impl Ward {
                 "acme" => "acme",
                 _ => "globex",
             };
-            let answer = opened(registry.resolver().resolve(&Ask {
+            let answer = opened(registry.resolver().resolve(&CredentialQuery {
                 provider: &credential.provider,
                 label: Some(credential.label.as_str()),
                 ..ask(workspace)
@@ -191,7 +191,7 @@ async fn an_edited_endpoint_or_provider_of_a_rotated_key_is_found() {
         for workspace in ["acme", "globex"] {
             for provider in ["azure-openai", "openai"] {
                 let label = Some("azure");
-                let asked = Ask {
+                let asked = CredentialQuery {
                     provider,
                     label,
                     ..ask(workspace)

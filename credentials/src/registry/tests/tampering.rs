@@ -53,7 +53,7 @@ impl Installation {
 pub(super) fn answers(registry: &Registry) -> [Result<String, Refusal>; 3] {
     let resolver = registry.resolver();
     let labelled = |workspace, label| {
-        opened(resolver.resolve(&Ask {
+        opened(resolver.resolve(&CredentialQuery {
             label: Some(label),
             ..ask(workspace)
         }))
@@ -123,7 +123,7 @@ async fn an_edit_of_a_document_is_found_whatever_it_says_now() {
         let granted = |provider| {
             registry
                 .resolver()
-                .resolve(&Ask {
+                .resolve(&CredentialQuery {
                     provider,
                     ..ask("acme")
                 })

@@ -314,7 +314,7 @@ async fn a_key_whose_actor_loses_access_while_it_is_tried_is_destroyed_and_not_u
     let (check, was_asked, answer) = Waits::new();
     let rotating = {
         let (registry, id) = (registry.clone(), id.clone());
-        let by = Act {
+        let by = ActorContext {
             actor: actor.clone(),
             ..act()
         };

@@ -157,7 +157,7 @@ impl Shared {
             .await
             .unwrap();
         self.was_done("token made");
-        let by = Act {
+        let by = ActorContext {
             actor: made.token.id.clone(),
             ..act()
         };
@@ -445,7 +445,7 @@ async fn a_token_revoked_elsewhere_is_refused_although_something_was_noted_in_be
         expires_at: None,
     };
     let made = one.create_token(&act(), &Scope::All, new).await.unwrap();
-    let by = Act {
+    let by = ActorContext {
         actor: made.token.id.clone(),
         ..act()
     };

@@ -24,7 +24,7 @@ fn serves(registry: &Registry) {
     let resolver = registry.resolver();
     for n in 0..KEYS {
         let label = format!("k{n}");
-        let ask = Ask {
+        let ask = CredentialQuery {
             label: Some(&label),
             ..ask("acme")
         };

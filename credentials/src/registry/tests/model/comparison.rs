@@ -84,7 +84,7 @@ impl Known {
 pub(super) fn compare_answers(state: &Reference, resolver: &Resolver) -> Result<(), TestCaseError> {
     for (number, provider) in PROVIDERS.iter().enumerate() {
         for environment in [None, Some(Environment::Live), Some(Environment::Sandbox)] {
-            let asked = Ask {
+            let asked = CredentialQuery {
                 provider,
                 environment,
                 ..ask("acme")
@@ -93,7 +93,7 @@ pub(super) fn compare_answers(state: &Reference, resolver: &Resolver) -> Result<
             prop_assert_eq!(answer, state.default_answer(number, environment));
         }
         for (at, label) in LABELS.iter().enumerate() {
-            let asked = Ask {
+            let asked = CredentialQuery {
                 provider,
                 label: Some(label),
                 ..ask("acme")

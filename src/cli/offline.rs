@@ -7,7 +7,7 @@ use std::{
 };
 
 use keyside_config::{Settings, Sources, Store};
-use keyside_credentials::audit::AtRest;
+use keyside_credentials::audit::OfflineAudit;
 use keyside_sled::{EmbeddedStore, StoreOpenError};
 
 use super::Failure;
@@ -16,7 +16,7 @@ use crate::{kms, vault};
 /// A data folder, and its log.
 pub(super) struct Folder {
     path: PathBuf,
-    pub(super) log: AtRest,
+    pub(super) log: OfflineAudit,
 }
 
 impl Folder {
@@ -41,7 +41,7 @@ impl Folder {
         let Store::Sled { path } = &settings.store else {
             return Err(
                 Failure::usage("expected a data folder, found a store across the network")
-                    .next("Ask a running Keyside: there is nothing here to be read without one."),
+                    .next("CredentialQuery a running Keyside: there is nothing here to be read without one."),
             );
         };
         let kms = kms::source(&settings, vault::open(&settings)?.as_ref())?;
@@ -61,7 +61,7 @@ impl Folder {
             }
             Err(error) => return Err(unreadable(path, error)),
         };
-        let log = AtRest::open(opened.backend(), &path.join("keyring"), &kms).await;
+        let log = OfflineAudit::open(opened.backend(), &path.join("keyring"), &kms).await;
         match log {
             Ok(log) => Ok(Self {
                 path: path.clone(),

@@ -1,0 +1,250 @@
+//! Checking an export with the public key alone: no store, no keyring, no Keyside that runs.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{self, BufRead},
+};
+
+use keyside_store::{
+    Hash, PublicKey,
+    chain::{ChainName, Head},
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::encoding::base64_bytes;
+
+/// What an export was checked to hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// The installation that has signed it.
+    pub installation: String,
+    /// How many records, in all chains.
+    pub records: u64,
+    /// Of these, how many are there as no more than their hash.
+    pub hidden: u64,
+    /// How many chains.
+    pub chains: usize,
+}
+
+/// Why an export is not confirmed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FileError {
+    /// It cannot be read.
+    #[error("it cannot be read: {0}")]
+    Io(#[from] io::Error),
+    /// A line that no export has.
+    #[error("line {line} is none of an export in NDJSON")]
+    NotALine {
+        /// Its number, from 1.
+        line: usize,
+    },
+    /// A record was edited, left out or added.
+    #[error(
+        "line {line}: record {position} of {chain} does not follow the one before it: edited, left out or added"
+    )]
+    Broken {
+        /// The line's number, from 1.
+        line: usize,
+        /// The chain.
+        chain: String,
+        /// The record's position.
+        position: u64,
+    },
+    /// What a line shows is not what its record says.
+    #[error("line {line}: {field} is not what the record says: edited")]
+    Altered {
+        /// The line's number, from 1.
+        line: usize,
+        /// The field.
+        field: String,
+    },
+    /// The head is not signed by the holder of the key.
+    #[error(
+        "line {line}: the head of {chain} is not signed by the given key: another installation's, or edited"
+    )]
+    Unsigned {
+        /// The line's number, from 1.
+        line: usize,
+        /// The chain.
+        chain: String,
+    },
+    /// The records do not lead to the head.
+    #[error(
+        "line {line}: the records of {chain} do not lead to its head: some are missing at the end, or edited"
+    )]
+    NotTheHead {
+        /// The line's number, from 1.
+        line: usize,
+        /// The chain.
+        chain: String,
+    },
+    /// It begins in the middle of a chain.
+    #[error(
+        "line {line}: the records of {chain} begin with {position}, and those before are not in the file: export without --from to \
+         check all of it"
+    )]
+    Partial {
+        /// The line's number, from 1.
+        line: usize,
+        /// The chain.
+        chain: String,
+        /// The first record that is there.
+        position: u64,
+    },
+    /// The end of a chain is missing.
+    #[error("the file ends before the head of {chain}: the export broke off, or its end was cut")]
+    CutShort {
+        /// The chain.
+        chain: String,
+    },
+    /// A chain that another one names is not in it.
+    #[error("the chain {chain} is named in the file and not in it: its lines were left out")]
+    ChainMissing {
+        /// The chain.
+        chain: String,
+    },
+    /// Nothing is in it.
+    #[error("there is no chain in it")]
+    Empty,
+}
+
+/// One line, as far as it matters here.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Line {
+    chain: String,
+    position: Option<u64>,
+    stored: Option<String>,
+    record_hash: Option<Hash>,
+    end: Option<End>,
+}
+
+#[derive(Deserialize)]
+struct End {
+    installation: String,
+    #[serde(with = "base64_bytes")]
+    head: Vec<u8>,
+}
+
+/// Holds an export in NDJSON against the public key of the installation that made it.
+///
+/// # Errors
+/// The first line that is not what was exported.
+pub fn verify_export(file: impl BufRead, key: &PublicKey) -> Result<Checked, FileError> {
+    let mut checked = Checked::default();
+    let mut open: BTreeMap<String, (u64, Hash)> = BTreeMap::new();
+    let (mut named, mut there) = (BTreeSet::new(), BTreeSet::new());
+    for (number, text) in (1..).zip(file.lines()) {
+        let text = text?;
+        let line = number;
+        let parsed: Line = serde_json::from_str(&text).map_err(|_| FileError::NotALine { line })?;
+        let chain = parsed.chain.clone();
+        if let Some(end) = parsed.end {
+            let (records, hash) = open.remove(&chain).unwrap_or_default();
+            let head = head(&end, &chain, key).ok_or(FileError::Unsigned {
+                line,
+                chain: chain.clone(),
+            })?;
+            if (head.records, head.hash) != (records, hash) {
+                return Err(FileError::NotTheHead { line, chain });
+            }
+            checked.installation = end.installation;
+            checked.records += records;
+            checked.chains += 1;
+            if !there.insert(chain) {
+                return Err(FileError::NotALine { line });
+            }
+            continue;
+        }
+        let (Some(position), Some(record)) = (parsed.position, record_hash(&parsed)) else {
+            return Err(FileError::NotALine { line });
+        };
+        let begins = !open.contains_key(&chain);
+        let (records, hash) = open.entry(chain.clone()).or_default();
+        if position != *records + 1 {
+            return Err(match begins {
+                true => FileError::Partial {
+                    line,
+                    chain,
+                    position,
+                },
+                false => FileError::Broken {
+                    line,
+                    chain,
+                    position,
+                },
+            });
+        }
+        *records = position;
+        let previous = *hash;
+        *hash = previous.followed_by(record);
+        if let Some(stored) = &parsed.stored
+            && let Some(field) = altered(&text, stored, previous, *hash)
+        {
+            return Err(FileError::Altered { line, field });
+        }
+        checked.hidden += u64::from(parsed.stored.is_none());
+        named.extend(linked(parsed.stored.as_deref().unwrap_or_default()));
+    }
+    match open.into_keys().next() {
+        Some(chain) => Err(FileError::CutShort { chain }),
+        None if checked.chains == 0 => Err(FileError::Empty),
+        None => match named.difference(&there).next() {
+            Some(chain) => Err(FileError::ChainMissing {
+                chain: chain.clone(),
+            }),
+            None => Ok(checked),
+        },
+    }
+}
+
+/// The chains that a record says to have come so far.
+fn linked(stored: &str) -> Vec<String> {
+    #[derive(Deserialize)]
+    struct Linking {
+        #[serde(default)]
+        links: Vec<(String, serde::de::IgnoredAny)>,
+    }
+    let linking: Option<Linking> = serde_json::from_str(stored).ok();
+    let links = linking.into_iter().flat_map(|linking| linking.links);
+    links
+        .map(|(workspace, _)| ChainName::workspace(&workspace).to_string())
+        .collect()
+}
+
+/// The first field of a line that is not what its record says. The fingerprint is sealed in the record, and cannot be told.
+fn altered(line: &str, stored: &str, previous: Hash, hash: Hash) -> Option<String> {
+    let fields: Option<BTreeMap<String, Value>> = serde_json::from_str(line).ok();
+    let stored: Option<Value> = serde_json::from_str(stored).ok();
+    let (Some(fields), Some(stored)) = (fields, stored) else {
+        return Some("the line".to_owned());
+    };
+    let is_as_stored = |(name, shown): (&String, &Value)| match name.as_str() {
+        "chain" | "stored" | "fingerprint" => true,
+        "hash" => *shown == hash.to_string(),
+        "previous" => *shown == previous.to_string(),
+        "workspaceId" => *shown == stored["workspace"],
+        "credentialId" => *shown == stored["credential"],
+        "position" | "at" | "event" | "actor" | "requestId" | "provider" | "note" => {
+            *shown == stored[name]
+        }
+        _ => false,
+    };
+    let mut names = fields.iter();
+    names
+        .find(|field| !is_as_stored(*field))
+        .map(|(name, _)| name.clone())
+}
+
+fn record_hash(line: &Line) -> Option<Hash> {
+    match &line.stored {
+        Some(stored) => Some(Hash::of(stored.as_bytes())),
+        None => line.record_hash,
+    }
+}
+
+fn head(end: &End, chain: &str, key: &PublicKey) -> Option<Head> {
+    Head::verify(&end.head, &ChainName::of(chain), &end.installation, key).ok()
+}
