@@ -1,6 +1,6 @@
 //! What a person at a terminal sees: the prompt for a secret, and log lines.
 
-use crate::harness::{Ask, KEY, Keyside, Upstream};
+use crate::harness::{Ask, KEY, Keyside, Upstream, Wire};
 
 /// One with workspace `acme`, whose OpenAI keys are sent to `upstream`, and where its admin API is.
 fn with_acme(upstream: &Upstream) -> (Keyside, String) {
@@ -90,6 +90,35 @@ fn what_is_mistyped_is_told_before_a_secret_is_asked_for() {
         assert!(shown.contains(meant), "{shown}");
         assert!(!shown.contains("Secret"), "{shown}");
     }
+}
+
+#[test]
+fn a_demo_shows_its_message_and_then_requests_but_no_lines_of_its_start() {
+    let listeners = ["PROXY", "ADMIN", "OBSERVE"];
+    let builder = Keyside::builder().variable("NO_COLOR", "1");
+    let builder = listeners.iter().fold(builder, |builder, listener| {
+        builder.variable(&format!("KEYSIDE_{listener}__LISTEN"), "127.0.0.1:0")
+    });
+    let mut terminal = builder.terminal(&["demo"]);
+    let shown = terminal.until("/api/integrations/credentials\r\n");
+    assert!(shown.starts_with("Keyside is running"), "{shown:?}");
+    let (_, rest) = shown.split_once("OPENAI_BASE_URL=http://").expect("a URL");
+    let (base, _) = rest.split_once(' ').expect("a URL that ends");
+    let (address, path) = base.split_once('/').expect("a path");
+    let mut wire = Wire::tcp(address.parse().expect("an address"));
+    wire.send(format!(
+        "GET /{path}/models HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    ));
+    assert_eq!(wire.answer().expect("an answer").status(), 200);
+    let shown = terminal.until("provider=sandbox");
+    let logged: Vec<_> = shown
+        .lines()
+        .filter(|line| ["INFO ", "WARN "].iter().any(|level| line.contains(level)))
+        .collect();
+    assert!(
+        matches!(logged.as_slice(), [line] if line.contains(" INFO  request request_id=req_\u{2026}")),
+        "{logged:?}"
+    );
 }
 
 #[test]
