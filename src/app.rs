@@ -9,10 +9,10 @@ use crate::declared_health::DeclaredHealth;
 use crate::failure::{Failure, failed};
 use crate::inventory::Inventory;
 use crate::lifecycle::{Lifecycle, Signals};
-use crate::observe::{self, Observed};
-use crate::opening::{self, Early};
-use crate::runnable::{Process, Runnable, StoreSetup};
+use crate::observe::{self, ObserveState};
+use crate::startup::{self, EarlyHandles};
 use crate::store_health::StoreHealth;
+use crate::validated_settings::{Process, StoreSetup, ValidatedSettings};
 use crate::{allocator, declared, descriptors, telemetry, warnings, web};
 use keyside_admin::AdminOptions;
 use keyside_config::{AllowedReferences, ListenAddress, Roots, Settings, Sources};
@@ -40,8 +40,8 @@ pub(crate) fn proxy(sources: &Sources) -> Result<(), Failure> {
 }
 
 fn run(sources: &Sources, process: Process) -> Result<(), Failure> {
-    let runnable = Runnable::of(Settings::load(sources)?.settings, process)?;
-    if let Some(app) = App::open(runnable)? {
+    let validated = ValidatedSettings::new(Settings::load(sources)?.settings, process)?;
+    if let Some(app) = App::open(validated)? {
         app.bind()?.run(|_| {});
     }
     Ok(())
@@ -55,7 +55,7 @@ pub(crate) struct App {
     /// Where the registry's own tasks run; outlives pingora's runtimes.
     pub(crate) runtime: Runtime,
     /// What a start that may have to wait has opened before the others.
-    early: Option<Early>,
+    early: Option<EarlyHandles>,
     _telemetry: telemetry::Telemetry,
 }
 
@@ -79,22 +79,22 @@ pub(crate) struct Addresses {
 impl App {
     /// Opens what requests are answered from. With a key service over the network it waits for that; nothing where a signal
     /// ends the wait.
-    pub(crate) fn open(runnable: Runnable) -> Result<Option<Self>, Failure> {
-        let Runnable {
+    pub(crate) fn open(validated: ValidatedSettings) -> Result<Option<Self>, Failure> {
+        let ValidatedSettings {
             mut settings,
             store,
             vault,
             cache,
             filter,
             egress,
-        } = runnable;
+        } = validated;
         let telemetry = telemetry::start(settings.log.format, filter).map_err(failed)?;
         for warning in warnings::of(&settings) {
             tracing::warn!("{warning}");
         }
         announce(&egress, &settings);
         let open_files = descriptors::raise_limit().map_err(failed)?;
-        descriptors::fit(&mut settings.proxy.limits, open_files);
+        descriptors::lower_limits(&mut settings.proxy.limits, open_files);
         // The one crypto provider in the tree; an error only says that it is there already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -109,12 +109,12 @@ impl App {
             Some(StoreSetup {
                 kms: KmsSource::Service(_),
                 ..
-            }) => Some(Early::open(&settings, &runtime)?),
+            }) => Some(EarlyHandles::open(&settings, &runtime)?),
             _ => None,
         };
         let backing = match store {
             Some(setup) => {
-                let opened = opening::registry(&settings, &setup, early.as_mut());
+                let opened = startup::registry(&settings, &setup, early.as_mut());
                 let Some(registry) = runtime.block_on(opened)? else {
                     // A name that is still being looked up must not hold it up.
                     runtime.shutdown_background();
@@ -147,8 +147,8 @@ impl App {
         };
         let admin_address = admin.as_ref().map(|(_, address)| *address);
         let (observed, signals) = match self.early.take() {
-            Some(Early { observe, signals }) => (observe, Some(signals)),
-            None => (opening::bind_observe(&self.settings)?, None),
+            Some(EarlyHandles { observe, signals }) => (observe, Some(signals)),
+            None => (startup::bind_observe(&self.settings)?, None),
         };
         let (observe, observe_address) = observed;
         let settings = match admin_address {
@@ -171,7 +171,7 @@ impl App {
         .map_err(failed)?;
         self.register_own(&metrics).map_err(failed)?;
         let live_check = proxy.live_check.clone();
-        let observed = Observed {
+        let observed = ObserveState {
             metrics,
             drain: drain.clone(),
             backing: self.backing.clone(),
@@ -232,7 +232,7 @@ impl App {
         }
         let declared = self.backing.declared().clone();
         metrics.register(Box::new(DeclaredHealth::new(declared)?))?;
-        opening::register_process(metrics)
+        startup::register_process(metrics)
     }
 }
 

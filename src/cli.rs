@@ -3,7 +3,6 @@
 //! A secret is never an argument: arguments stand in the process list and in shell histories.
 
 mod admin;
-mod answer;
 mod arguments;
 mod audit;
 mod backup;
@@ -19,6 +18,7 @@ mod items;
 mod key;
 mod master_key;
 mod offline;
+mod output;
 mod pasted;
 mod prompt;
 mod provider;
@@ -42,7 +42,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use keyside_config::Sources;
 use keyside_credentials::process;
 
-use self::{admin::Admin, answer::Answer};
+use self::{admin::Admin, output::Output};
 use crate::failure::Failure;
 
 /// The sidecar that holds the keys: requests leave without a key, Keyside attaches it.
@@ -58,7 +58,7 @@ pub(crate) struct Cli {
     #[arg(long, global = true, value_name = "FILE", help_heading = EVERYWHERE)]
     pub(crate) config: Option<PathBuf>,
 
-    /// Answer in JSON instead of for people
+    /// Print JSON instead of text
     #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(crate) json: bool,
 
@@ -134,7 +134,7 @@ pub(crate) enum Command {
 pub(crate) fn run() -> ExitCode {
     if let Err(error) = process::harden() {
         let failure = Failure::failed(error.to_string());
-        failure.tell();
+        failure.print();
         return failure.exit_code();
     }
     let cli = match arguments::parse(std::env::args_os()) {
@@ -144,7 +144,7 @@ pub(crate) fn run() -> ExitCode {
     match dispatch(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            failure.tell();
+            failure.print();
             failure.exit_code()
         }
     }
@@ -153,36 +153,36 @@ pub(crate) fn run() -> ExitCode {
 /// `serve` and `demo` bring runtimes of their own, so nothing here runs inside of one before it knows which command it is.
 fn dispatch(cli: Cli) -> Result<(), Failure> {
     let sources = Sources::from_process(cli.config);
-    let answer = Answer::new(cli.json);
+    let output = Output::new(cli.json);
     match cli.command {
         Command::Serve => crate::app::serve(&sources),
         Command::Proxy => crate::app::proxy(&sources),
         Command::Demo => crate::demo::run(&sources),
-        Command::Check => check::run(&sources, &answer),
-        Command::Doctor(doctor) => wait_for(doctor.run(&sources, &answer)),
-        Command::Healthcheck(ask) => wait_for(healthcheck::run(ask, &sources, &answer)),
-        Command::Env(env) => wait_for(env::run(env, &sources, &answer)),
-        Command::Key(key) => wait_for(key::run(key, &sources, &answer)),
-        Command::Provider(provider) => wait_for(provider::run(provider, &sources, &answer)),
-        Command::Run(run) => wait_for(run::run(run, &sources, &answer)),
-        Command::Workspace(workspace) => wait_for(workspace::run(workspace, &sources, &answer)),
-        Command::Token(token) => wait_for(token::run(token, &sources, &answer)),
-        Command::Audit(audit) => wait_for(audit::run(audit, &sources, &answer)),
-        Command::MasterKey(master_key) => wait_for(master_key::run(&master_key, &sources, &answer)),
-        Command::Backup(backup) => wait_for(backup.run(&sources, &answer)),
-        Command::Restore(restore) => wait_for(restore.run(&sources, &answer)),
-        Command::Clock(clock) => wait_for(clock::run(clock, &sources, &answer)),
-        Command::Vault(vault) => wait_for(vault::run(&vault, &sources, &answer)),
-        Command::OpenApi => answer.bytes(keyside_admin::openapi().as_bytes()),
-        Command::Version => version::run(&answer),
-        Command::Completions { shell } => completions(shell, &answer),
+        Command::Check => check::run(&sources, &output),
+        Command::Doctor(doctor) => wait_for(doctor.run(&sources, &output)),
+        Command::Healthcheck(ask) => wait_for(healthcheck::run(ask, &sources, &output)),
+        Command::Env(env) => wait_for(env::run(env, &sources, &output)),
+        Command::Key(key) => wait_for(key::run(key, &sources, &output)),
+        Command::Provider(provider) => wait_for(provider::run(provider, &sources, &output)),
+        Command::Run(run) => wait_for(run::run(run, &sources, &output)),
+        Command::Workspace(workspace) => wait_for(workspace::run(workspace, &sources, &output)),
+        Command::Token(token) => wait_for(token::run(token, &sources, &output)),
+        Command::Audit(audit) => wait_for(audit::run(audit, &sources, &output)),
+        Command::MasterKey(master_key) => wait_for(master_key::run(&master_key, &sources, &output)),
+        Command::Backup(backup) => wait_for(backup.run(&sources, &output)),
+        Command::Restore(restore) => wait_for(restore.run(&sources, &output)),
+        Command::Clock(clock) => wait_for(clock::run(clock, &sources, &output)),
+        Command::Vault(vault) => wait_for(vault::run(&vault, &sources, &output)),
+        Command::OpenApi => output.write(keyside_admin::openapi().as_bytes()),
+        Command::Version => version::run(&output),
+        Command::Completions { shell } => completions(shell, &output),
     }
 }
 
-fn completions(shell: clap_complete::Shell, answer: &Answer) -> Result<(), Failure> {
+fn completions(shell: clap_complete::Shell, output: &Output) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "keyside", &mut script);
-    answer.bytes(&script)
+    output.write(&script)
 }
 
 fn wait_for(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {

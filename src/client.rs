@@ -21,7 +21,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use self::transport::Http;
-pub(crate) use self::{download::Incoming, error::ClientError, problem::about_keys};
+pub(crate) use self::{download::IncomingFile, error::ClientError, problem::credentials_as_keys};
 
 /// One admin API and the token for it.
 pub(crate) struct Client {
@@ -37,7 +37,7 @@ impl Client {
         let authorization = bearer(token)?;
         let base = address(base)?;
         Ok(Self {
-            http: transport::to(&base),
+            http: transport::http_client(&base),
             base: base.to_string(),
             authorization,
         })
@@ -115,7 +115,7 @@ impl Client {
                 .header(IF_MATCH, "*");
         }
         let request = request.body(Full::new(body.unwrap_or_default()));
-        request.map_err(|_| ClientError::Address)
+        request.map_err(|_| ClientError::InvalidAddress)
     }
 }
 
@@ -124,7 +124,7 @@ fn bearer(token: &str) -> Result<HeaderValue, ClientError> {
     line.extend_from_slice(BEARER);
     line.extend_from_slice(token.as_bytes());
     let value = HeaderValue::from_maybe_shared(wiped(line));
-    let mut value = value.map_err(|_| ClientError::Token)?;
+    let mut value = value.map_err(|_| ClientError::InvalidToken)?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -155,8 +155,8 @@ fn wiped(bytes: Zeroizing<Vec<u8>>) -> Bytes {
 pub(crate) async fn probe(base: &str, path: &str) -> Result<(StatusCode, Bytes), ClientError> {
     let base = address(base)?;
     let request = Request::get(format!("{base}{path}")).body(Full::default());
-    let request = request.map_err(|_| ClientError::Address)?;
-    exchange(&transport::to(&base), &base.to_string(), request).await
+    let request = request.map_err(|_| ClientError::InvalidAddress)?;
+    exchange(&transport::http_client(&base), &base.to_string(), request).await
 }
 
 async fn exchange(
@@ -193,7 +193,7 @@ async fn in_time<T>(
 ) -> Result<T, ClientError> {
     match tokio::time::timeout(DEADLINE, work).await {
         Ok(answered) => answered,
-        Err(_elapsed) => Err(ClientError::Silent {
+        Err(_elapsed) => Err(ClientError::Timeout {
             base: base.to_owned(),
         }),
     }
@@ -201,10 +201,10 @@ async fn in_time<T>(
 
 /// Scheme, host and port. Whether plaintext will do is for the caller to say, who knows what travels.
 fn address(base: &str) -> Result<BaseUrl, ClientError> {
-    let url = BaseUrl::parse(base, true).map_err(|_| ClientError::Address)?;
+    let url = BaseUrl::parse(base, true).map_err(|_| ClientError::InvalidAddress)?;
     match url.path.is_empty() {
         true => Ok(url),
-        false => Err(ClientError::Address),
+        false => Err(ClientError::InvalidAddress),
     }
 }
 

@@ -24,7 +24,7 @@ use tempfile::TempDir;
 use crate::{
     app::{Addresses, App},
     failure::Failure,
-    runnable::{Process, Runnable},
+    validated_settings::{Process, ValidatedSettings},
 };
 
 /// Runs until a signal, then deletes its data. It never reads the settings of a real installation,
@@ -36,7 +36,7 @@ pub(crate) fn run(sources: &Sources) -> Result<(), Failure> {
     let address = provider.local_addr().map_err(failed)?;
     create_master_key(&master_key(folder.path())).map_err(failed)?;
     let settings = Settings::load(&throwaway(sources, folder.path(), address))?.settings;
-    let Some(app) = App::open(Runnable::of(settings, Process::Serve)?)? else {
+    let Some(app) = App::open(ValidatedSettings::new(settings, Process::Serve)?)? else {
         return Ok(());
     };
     // Random and as long as a real key, so that no demo has a known key.

@@ -19,7 +19,7 @@ pub(crate) fn raise_limit() -> io::Result<u64> {
 
 /// Lowers what the settings ask for to what `open_files` has room for: client connections get half of it, upstream
 /// connections the other half. Logs what it lowers.
-pub(crate) fn fit(limits: &mut Limits, open_files: u64) {
+pub(crate) fn lower_limits(limits: &mut Limits, open_files: u64) {
     let half = open_files.saturating_sub(RESERVED) / 2;
     let half = usize::try_from(half).unwrap_or(usize::MAX).max(1);
     for (setting, asked) in [
@@ -51,7 +51,7 @@ mod tests {
     fn fitted(open_files: u64) -> (usize, usize) {
         let settings = Settings::load(&Sources::default()).unwrap().settings;
         let mut limits = settings.proxy.limits;
-        fit(&mut limits, open_files);
+        lower_limits(&mut limits, open_files);
         (limits.connections, limits.upstream_connections)
     }
 

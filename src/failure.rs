@@ -14,7 +14,7 @@ use crate::{client::ClientError, terminal::colour_wanted};
 #[derive(Debug)]
 pub(crate) struct Failure {
     class: Class,
-    said: String,
+    message: String,
     next: Option<String>,
 }
 
@@ -27,19 +27,19 @@ enum Class {
 
 impl Failure {
     /// Something went wrong that trying again, or mending the surroundings, may help. Exit code 1.
-    pub(crate) fn failed(said: impl Into<String>) -> Self {
-        Self::new(Class::Failed, said)
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self::new(Class::Failed, message)
     }
 
     /// The arguments do not make sense together. Exit code 2, the same as clap's own.
-    pub(crate) fn usage(said: impl Into<String>) -> Self {
-        Self::new(Class::Usage, said)
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Class::Usage, message)
     }
 
     /// The settings, or what they point at, have to be changed. Exit code 78, `EX_CONFIG` of sysexits.h: service
     /// managers are told not to restart on it.
-    pub(crate) fn configuration(said: impl Into<String>) -> Self {
-        Self::new(Class::Configuration, said)
+    pub(crate) fn configuration(message: impl Into<String>) -> Self {
+        Self::new(Class::Configuration, message)
     }
 
     /// Says what to do about it.
@@ -58,7 +58,7 @@ impl Failure {
     }
 
     /// Prints it on standard error. If even that is closed there is nobody left to tell.
-    pub(crate) fn tell(&self) {
+    pub(crate) fn print(&self) {
         let mut stderr = std::io::stderr().lock();
         let colour = stderr.is_terminal() && colour_wanted();
         let label = if colour {
@@ -69,10 +69,10 @@ impl Failure {
         let _ = writeln!(stderr, "{label} {self}");
     }
 
-    fn new(class: Class, said: impl Into<String>) -> Self {
+    fn new(class: Class, message: impl Into<String>) -> Self {
         Self {
             class,
-            said: said.into(),
+            message: message.into(),
             next: None,
         }
     }
@@ -80,7 +80,7 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.said)?;
+        f.write_str(&self.message)?;
         match &self.next {
             Some(step) => write!(f, "\n  next: {step}"),
             None => Ok(()),
@@ -100,7 +100,7 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         let next = error.next_step();
         let failure = match error {
-            ClientError::Address => Self::usage(error.to_string()),
+            ClientError::InvalidAddress => Self::usage(error.to_string()),
             _ => Self::failed(error.to_string()),
         };
         failure.next(next)

@@ -45,7 +45,7 @@ impl ShutdownSignalWatch for Lifecycle {
             "draining; a second signal stops at once"
         );
         tokio::select! {
-            () = self.leave() => {}
+            () = self.drain_requests() => {}
             signal = signals.next() => self.stop_at_once(signal),
         }
         ShutdownSignal::GracefulTerminate
@@ -61,7 +61,7 @@ impl Lifecycle {
     }
 
     /// Waits for what is in flight, then tells whoever comes too late.
-    async fn leave(&self) {
+    async fn drain_requests(&self) {
         if timeout(self.deadline, self.drain.idle()).await.is_err() {
             let in_flight = self.drain.in_flight();
             tracing::warn!(
@@ -70,7 +70,7 @@ impl Lifecycle {
             );
         }
         self.drain.advance(Phase::Closing);
-        sleep(FAREWELL).await;
+        sleep(CLOSING_PERIOD).await;
     }
 
     fn stop_at_once(&self, signal: &str) {
@@ -145,7 +145,7 @@ fn ignores(status: &str, signal: i32) -> bool {
 
 /// How long a request is still refused in so many words, and HTTP/2 connections
 /// have to send their GOAWAY, before the sockets close.
-const FAREWELL: Duration = Duration::from_millis(50);
+const CLOSING_PERIOD: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests {

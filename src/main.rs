@@ -12,15 +12,15 @@ mod descriptors;
 mod failure;
 mod inventory;
 mod kms;
+mod kms_wait;
 mod lifecycle;
 mod observe;
-mod opening;
-mod runnable;
+mod startup;
 mod store_health;
 mod telemetry;
 mod terminal;
+mod validated_settings;
 mod vault;
-mod waiting;
 mod warnings;
 mod web;
 

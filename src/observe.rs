@@ -13,13 +13,13 @@ use prometheus::{Encoder, TextEncoder};
 
 /// What can be asked.
 #[derive(Clone)]
-pub(crate) struct Observed {
+pub(crate) struct ObserveState {
     pub(crate) metrics: prometheus::Registry,
     pub(crate) drain: Drain,
     pub(crate) backing: Backing,
 }
 
-pub(crate) fn router(observed: Observed) -> Router {
+pub(crate) fn router(observed: ObserveState) -> Router {
     let metrics = observed.metrics.clone();
     Router::new()
         .route("/readyz", get(ready))
@@ -49,7 +49,7 @@ async fn metrics(State(measured): State<prometheus::Registry>) -> Response {
 }
 
 /// Ready is who answers requests. What is wrong besides is said below it, and in the metrics.
-async fn ready(State(observed): State<Observed>) -> (StatusCode, String) {
+async fn ready(State(observed): State<ObserveState>) -> (StatusCode, String) {
     let backing = &observed.backing;
     let (status, mut said) = match observed.drain.phase() {
         Phase::Serving if backing.runs().refuses() => {

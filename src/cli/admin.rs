@@ -28,7 +28,7 @@ impl Admin {
     /// A client for the admin API. The settings are only read for what neither flags nor environment say.
     pub(crate) fn client(&self, sources: &Sources) -> Result<Client, Failure> {
         let url = match self.admin_url.clone().or_else(|| variable(URL)) {
-            Some(url) => not_in_the_clear(url)?,
+            Some(url) => require_tls(url)?,
             None => from_settings(sources)?,
         };
         Ok(Client::new(&url, &self.token(sources)?)?)
@@ -57,7 +57,7 @@ impl Admin {
 }
 
 /// To another machine, the token and the pasted key travel under TLS or not at all.
-pub(super) fn not_in_the_clear(url: String) -> Result<String, Failure> {
+pub(super) fn require_tls(url: String) -> Result<String, Failure> {
     match BaseUrl::parse(&url, false) {
         Err(BaseUrlError::Plaintext) => Err(Failure::usage(
             "expected https:// for another machine, found http://: token and keys would travel in the clear",
@@ -75,7 +75,7 @@ fn from_settings(sources: &Sources) -> Result<String, Failure> {
 
 fn read(path: PathBuf, named: &str) -> Result<Zeroizing<String>, Failure> {
     let file = File::open(path).map_err(ReadError::from);
-    let text = file.and_then(|file| sensitive::text(file, TOKEN_LIMIT));
+    let text = file.and_then(|file| sensitive::read_text(file, TOKEN_LIMIT));
     let text = text.map_err(|error| {
         Failure::failed(format!("expected {named}, found: {error}")).next(
             "Run this where `keyside serve` runs, as the same user, or give --token-file or KEYSIDE_TOKEN.",

@@ -17,12 +17,12 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli
     };
     if is_stray_value(&error) {
         let failure = stray_value();
-        failure.tell();
+        failure.print();
         return Err(failure.exit_code());
     }
     if hide_values(&mut error) {
         let failure = unfit_value(&error);
-        failure.tell();
+        failure.print();
         return Err(failure.exit_code());
     }
     // Help and version go to standard output with code 0, mistakes to standard error with code 2.

@@ -10,9 +10,9 @@ use keyside_credentials::{ActorId, CredentialId, WorkspaceId};
 use serde_json::{Value, json};
 
 use super::{
-    Admin, Answer, Failure,
+    Admin, Failure, Output,
     key::key_id,
-    table::{Table, cell_of},
+    table::{Table, field_cell},
     workspace,
 };
 use crate::client::{Client, ClientError};
@@ -59,12 +59,12 @@ pub(crate) struct List {
     admin: Admin,
 }
 
-pub(crate) async fn run(audit: Audit, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+pub(crate) async fn run(audit: Audit, sources: &Sources, output: &Output) -> Result<(), Failure> {
     match audit {
-        Audit::List(list) => list.run(sources, answer).await,
-        Audit::Export(export) => export.run(sources, answer).await,
-        Audit::Verify(verify) => verify.run(sources, answer).await,
-        Audit::Key(key) => key.run(sources, answer).await,
+        Audit::List(list) => list.run(sources, output).await,
+        Audit::Export(export) => export.run(sources, output).await,
+        Audit::Verify(verify) => verify.run(sources, output).await,
+        Audit::Key(key) => key.run(sources, output).await,
     }
 }
 
@@ -102,7 +102,7 @@ impl Filters {
 
 impl List {
     /// A page may be short and lead on: a rare record is some pages away.
-    async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
         let (mut items, mut cursor) = (Vec::new(), Value::Null);
         let wanted = self.limit as usize;
@@ -127,16 +127,16 @@ impl List {
             }
         }
         let page = json!({ "items": items, "nextCursor": cursor });
-        answer.give(&page, |answer| table(&items, answer))
+        output.print(&page, |output| table(&items, output))
     }
 }
 
-fn table(items: &[Value], answer: &Answer) -> String {
+fn table(items: &[Value], output: &Output) -> String {
     let mut table = Table::new(["AT", "EVENT", "ACTOR", "WORKSPACE", "KEY", "NOTE"]);
     for item in items {
         let text = |field| item[field].as_str().unwrap_or("-").to_owned();
         table.row([
-            cell_of(item, "at"),
+            field_cell(item, "at"),
             text("event"),
             text("actor"),
             text("workspaceId"),
@@ -144,7 +144,7 @@ fn table(items: &[Value], answer: &Answer) -> String {
             text("note"),
         ]);
     }
-    answer.table(&table)
+    output.table(&table)
 }
 
 /// A name of an event, known to this version or not: the server is the one to say.

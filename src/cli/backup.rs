@@ -8,8 +8,8 @@ use keyside_credentials::backup::{self, Header, OpeningStore, RestoreError};
 use keyside_sled::EmbeddedStore;
 use serde_json::{Value, json};
 
-use super::{Admin, Answer, Failure, download::Download};
-use crate::{failure::failed, kms, runnable::data_folder, vault};
+use super::{Admin, Failure, Output, download::Download};
+use crate::{failure::failed, kms, validated_settings::data_folder, vault};
 
 /// `keyside backup`.
 #[derive(Args)]
@@ -35,7 +35,7 @@ pub(crate) struct Restore {
 }
 
 impl Backup {
-    pub(super) async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    pub(super) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
         let download = Download::begin(
             &client,
@@ -50,7 +50,7 @@ impl Backup {
         let path = written.keep();
         let mut view = view(&header);
         view["file"] = json!(path);
-        answer.give(&view, |_| {
+        output.print(&view, |_| {
             format!(
                 "Wrote {}: installation {}, {}. It opens with master key {} only: keep that elsewhere\n",
                 path.display(),
@@ -63,7 +63,7 @@ impl Backup {
 }
 
 impl Restore {
-    pub(super) async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    pub(super) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let settings = Settings::load(sources)?.settings;
         let path = data_folder(&settings.store)?;
         let kms = kms::source(&settings, vault::open(&settings)?.as_ref())?;
@@ -85,7 +85,7 @@ impl Restore {
         view["epoch"] = json!(restored.epoch);
         view["objects"] = json!(restored.documents);
         view["auditRecords"] = json!(restored.audit_records);
-        answer.give(&view, |_| {
+        output.print(&view, |_| {
             format!(
                 "Restored installation {} as of {} into {}: {} objects, {} audit records. Start it with `keyside serve`\n",
                 restored.header.installation,

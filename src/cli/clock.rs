@@ -9,7 +9,7 @@ use keyside_config::Sources;
 use keyside_credentials::audit::ClockBehind;
 use serde_json::json;
 
-use super::{Answer, Failure, confirm::Final, offline::Folder};
+use super::{Failure, Output, confirm::Confirmation, offline::OfflineFolder};
 
 /// What can be done about the clock.
 #[derive(Subcommand)]
@@ -26,15 +26,15 @@ pub(crate) struct Accept {
     yes: bool,
 }
 
-pub(crate) async fn run(clock: Clock, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+pub(crate) async fn run(clock: Clock, sources: &Sources, output: &Output) -> Result<(), Failure> {
     match clock {
-        Clock::Accept(accept) => accept.run(sources, answer).await,
+        Clock::Accept(accept) => accept.run(sources, output).await,
     }
 }
 
 impl Accept {
-    async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
-        let folder = Folder::open_to_write(sources).await?;
+    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
+        let folder = OfflineFolder::open_to_write(sources).await?;
         let behind = folder.log.clock_behind().ok_or_else(not_behind)?;
         if !self.yes {
             confirm(behind)?;
@@ -43,7 +43,7 @@ impl Accept {
         accepted.map_err(|error| folder.unreadable(error))?;
         let (clock, log) = (behind.clock, behind.log);
         let told = json!({ "clock": clock, "log": log });
-        answer.give(&told, |_| {
+        output.print(&told, |_| {
             format!("The clock counts again from the next start on: {clock}, where the audit log was at {log}\n")
         })
     }
@@ -52,14 +52,14 @@ impl Accept {
 fn confirm(behind: ClockBehind) -> Result<(), Failure> {
     let (clock, log) = (behind.clock, behind.log);
     let date = clock.strftime("%F").to_string();
-    Final {
-        about_to: format!(
+    Confirmation {
+        action: format!(
             "The audit log is at {log}, this machine's clock at {clock}. About to let the clock count: what has ended \
              between the two is good again"
         ),
         name: &date,
-        called: "clock's date (UTC, as 2026-11-22)",
-        otherwise: "nothing was changed",
+        name_kind: "clock's date (UTC, as 2026-11-22)",
+        if_declined: "nothing was changed",
     }
     .confirm()
 }

@@ -5,17 +5,17 @@ use std::io::{self, IsTerminal, Write};
 use super::Failure;
 
 /// Something that will not come back.
-pub(crate) struct Final<'a> {
+pub(crate) struct Confirmation<'a> {
     /// What is about to happen, as a sentence without its end.
-    pub(crate) about_to: String,
+    pub(crate) action: String,
     /// What has to be typed, and what that is.
     pub(crate) name: &'a str,
-    pub(crate) called: &'static str,
+    pub(crate) name_kind: &'static str,
     /// What was not done if it was not.
-    pub(crate) otherwise: &'static str,
+    pub(crate) if_declined: &'static str,
 }
 
-impl Final<'_> {
+impl Confirmation<'_> {
     /// Asks for the name on a terminal.
     pub(crate) fn confirm(&self) -> Result<(), Failure> {
         if !io::stdin().is_terminal() {
@@ -27,8 +27,8 @@ impl Final<'_> {
         let _ = write!(
             io::stderr().lock(),
             "{}. This is final.\nType the {} to go on: ",
-            self.about_to,
-            self.called
+            self.action,
+            self.name_kind
         );
         let mut typed = String::new();
         let read = io::stdin().read_line(&mut typed);
@@ -36,7 +36,7 @@ impl Final<'_> {
             true => Ok(()),
             false => Err(Failure::failed(format!(
                 "expected the {}, found something else: {}",
-                self.called, self.otherwise
+                self.name_kind, self.if_declined
             ))),
         }
     }

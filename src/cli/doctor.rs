@@ -19,11 +19,11 @@ use keyside_config::{Settings, Sources};
 
 use self::{
     finding::{Finding, State},
-    running::Running,
+    running::RunningInstance,
 };
-use super::{Answer, Failure};
+use super::{Failure, Output};
 use crate::{
-    runnable::{Process, Runnable},
+    validated_settings::{Process, ValidatedSettings},
     vault::can_sign_in_beside,
     warnings,
 };
@@ -37,14 +37,14 @@ pub(crate) struct Doctor {
 }
 
 impl Doctor {
-    pub(crate) async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let settings = Settings::load(sources)?.settings;
         let process = Process::for_store(&settings.store);
-        let runnable = Runnable::of(settings, process)?;
+        let validated = ValidatedSettings::new(settings, process)?;
         // The one crypto provider in the tree; an error only says that it is there already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let findings = self.examine(runnable).await;
-        answer.give(&findings, |_| in_words(&findings))?;
+        let findings = self.examine(validated).await;
+        output.print(&findings, |_| in_words(&findings))?;
         let failed = findings.iter().filter(|found| found.state == State::Fail);
         match failed.count() {
             0 => Ok(()),
@@ -56,39 +56,39 @@ impl Doctor {
         }
     }
 
-    async fn examine(&self, runnable: Runnable) -> Vec<Finding> {
-        let Runnable {
+    async fn examine(&self, validated: ValidatedSettings) -> Vec<Finding> {
+        let ValidatedSettings {
             settings,
             store: setup,
             vault: client,
             cache,
             egress,
             ..
-        } = runnable;
+        } = validated;
         let mut findings = settings_of(&settings);
-        findings.extend(permissions::look(&settings, setup.as_ref()));
-        let running = Running::ask(&settings).await;
+        findings.extend(permissions::check(&settings, setup.as_ref()));
+        let running = RunningInstance::probe(&settings).await;
         findings.extend(running.finding());
         let can_sign_in = can_sign_in_beside(&settings);
         let stored = async {
             match &setup {
-                Some(setup) => store::look(setup, &running, can_sign_in).await,
-                None => store::Looked::default(),
+                Some(setup) => store::check(setup, &running, can_sign_in).await,
+                None => store::StoreReport::default(),
             }
         };
-        let in_vault = vault::look(&settings, client.as_ref(), can_sign_in);
-        let cached = cache::look(&settings, cache);
+        let in_vault = vault::check(&settings, client.as_ref(), can_sign_in);
+        let cached = cache::check(&settings, cache);
         let (stored, in_vault, cached) = tokio::join!(stored, in_vault, cached);
         let mut used = stored.used;
         used.extend(settings.declared.iter().map(|credential| {
             let provider = credential.provider.to_string();
             (provider, credential.endpoint.clone())
         }));
-        let used = providers::Used {
+        let used = providers::ProvidersInUse {
             hosts: used,
             is_all: !stored.is_partly_unread,
         };
-        let reached = providers::look(&settings, egress, used, self.all).await;
+        let reached = providers::check(&settings, egress, used, self.all).await;
         let mut clock = stored.clock;
         clock.join(in_vault.clock);
         clock.join(reached.clock);
@@ -96,7 +96,7 @@ impl Doctor {
         findings.extend(in_vault.findings);
         findings.extend(cached);
         findings.extend(reached.findings);
-        findings.push(clock.judge());
+        findings.push(clock.finding());
         findings
     }
 }

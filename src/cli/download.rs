@@ -10,17 +10,17 @@ use std::{
 use hyper::Method;
 
 use super::Failure;
-use crate::client::{Client, Incoming};
+use crate::client::{Client, IncomingFile};
 
 /// A file on its way.
 pub(crate) struct Download {
-    incoming: Incoming,
+    incoming: IncomingFile,
     file: File,
-    written: Written,
+    written: NewFile,
 }
 
 /// A file that is there, and removed again unless it is kept.
-pub(crate) struct Written {
+pub(crate) struct NewFile {
     path: PathBuf,
     kept: bool,
 }
@@ -52,7 +52,7 @@ impl Download {
         Ok(Self {
             incoming,
             file,
-            written: Written {
+            written: NewFile {
                 path: out,
                 kept: false,
             },
@@ -60,7 +60,7 @@ impl Download {
     }
 
     /// Writes it down to the disk.
-    pub(crate) async fn finish(mut self) -> Result<Written, Failure> {
+    pub(crate) async fn finish(mut self) -> Result<NewFile, Failure> {
         while let Some(piece) = self.incoming.next().await? {
             let taken = self.file.write_all(&piece);
             taken.map_err(|error| unwritable(&self.written.path, &error))?;
@@ -72,7 +72,7 @@ impl Download {
     }
 }
 
-impl Written {
+impl NewFile {
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -83,7 +83,7 @@ impl Written {
     }
 }
 
-impl Drop for Written {
+impl Drop for NewFile {
     fn drop(&mut self) {
         if !self.kept {
             let _ = fs::remove_file(&self.path);

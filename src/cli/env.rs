@@ -9,7 +9,7 @@ use keyside_credentials::WorkspaceId;
 use serde_json::{Value, json};
 
 use super::{
-    Admin, Answer, Failure, healthcheck::reachable, proxy_address, shell, table::Table, workspace,
+    Admin, Failure, Output, healthcheck::reachable, proxy_address, shell, table::Table, workspace,
 };
 
 /// `keyside env`.
@@ -26,16 +26,16 @@ pub(crate) struct Env {
     listener: Option<String>,
 }
 
-pub(crate) async fn run(env: Env, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+pub(crate) async fn run(env: Env, sources: &Sources, output: &Output) -> Result<(), Failure> {
     let (Some(client), Some(workspace)) = (env.client, env.workspace) else {
-        return list(answer);
+        return list(output);
     };
     let recipe = Recipe::named(&client).map_err(|unknown| {
         Failure::usage(unknown.to_string()).next("`keyside env` lists all clients.")
     })?;
     let listener = match env.listener {
-        Some(listener) => base_url(&for_clients(listener, answer))?,
-        None => from_settings(sources, &workspace, answer)?,
+        Some(listener) => base_url(&for_clients(listener, output))?,
+        None => from_settings(sources, &workspace, output)?,
     };
     let address = listener.to_string();
     let target = RecipeTarget {
@@ -46,17 +46,17 @@ pub(crate) async fn run(env: Env, sources: &Sources, answer: &Answer) -> Result<
         Ok(client) => workspace::known_to(&client, &workspace).await?,
         Err(_) => false,
     };
-    let lines = Lines {
+    let lines = ClientSetup {
         recipe: recipe.filled(target),
         is_known,
         workspace,
         no_proxy: no_proxy(&recipe, &listener),
         address,
     };
-    answer.give(&lines.json(), |_| lines.script())
+    output.print(&lines.json(), |_| lines.script())
 }
 
-fn list(answer: &Answer) -> Result<(), Failure> {
+fn list(output: &Output) -> Result<(), Failure> {
     let recipes = Recipe::all();
     let json = |recipe: &Recipe| {
         json!({
@@ -67,7 +67,7 @@ fn list(answer: &Answer) -> Result<(), Failure> {
         })
     };
     let items: Vec<_> = recipes.iter().map(json).collect();
-    answer.give(&json!({ "items": items }), |answer| {
+    output.print(&json!({ "items": items }), |output| {
         let mut table = Table::new(["CLIENT", "NAME", "PROVIDERS", "TESTED WITH"]);
         for recipe in &recipes {
             table.row([
@@ -77,7 +77,7 @@ fn list(answer: &Answer) -> Result<(), Failure> {
                 recipe.tested.clone().unwrap_or_else(|| "-".to_owned()),
             ]);
         }
-        answer.table(&table)
+        output.table(&table)
     })
 }
 
@@ -86,11 +86,11 @@ fn providers(recipe: &Recipe) -> Vec<&str> {
 }
 
 /// A listener on all addresses is no address to connect to.
-fn for_clients(listener: String, answer: &Answer) -> String {
+fn for_clients(listener: String, output: &Output) -> String {
     match listener.parse::<SocketAddr>() {
         Ok(address) if address.ip().is_unspecified() => {
             let address = reachable(address);
-            answer.remark(&format!(
+            output.note(&format!(
                 "remark: clients connect to {address}; another machine needs this one's own address"
             ));
             address.to_string()
@@ -113,7 +113,7 @@ fn base_url(listener: &str) -> Result<BaseUrl, Failure> {
 fn from_settings(
     sources: &Sources,
     workspace: &WorkspaceId,
-    answer: &Answer,
+    output: &Output,
 ) -> Result<BaseUrl, Failure> {
     let settings = Settings::load(sources)?.settings;
     let proxy = proxy_address::of(&settings, workspace.as_str()).ok_or_else(|| {
@@ -128,7 +128,7 @@ fn from_settings(
         .next("Give the address from its log with --listener, or set a port."));
     }
     if let Some(pins) = &proxy.pinned_to {
-        answer.remark(&format!(
+        output.note(&format!(
             "warning: the listener {} is pinned to other workspaces ({}) and refuses requests for {workspace}",
             proxy.address,
             pins.join(", ")
@@ -150,7 +150,7 @@ fn no_proxy(recipe: &Recipe, listener: &BaseUrl) -> Vec<String> {
 }
 
 /// A recipe whose placeholders have been replaced, in both forms of an answer.
-struct Lines {
+struct ClientSetup {
     recipe: Recipe,
     workspace: WorkspaceId,
     /// Whether a running Keyside was asked for the workspace, and has it.
@@ -159,7 +159,7 @@ struct Lines {
     no_proxy: Vec<String>,
 }
 
-impl Lines {
+impl ClientSetup {
     fn json(&self) -> Value {
         let recipe = &self.recipe;
         let variables = recipe.variables.iter();

@@ -6,7 +6,7 @@ use clap::Args;
 use keyside_config::{Settings, Sources};
 use serde_json::json;
 
-use super::{Answer, Failure};
+use super::{Failure, Output};
 use crate::client;
 
 /// `keyside healthcheck`.
@@ -23,7 +23,7 @@ pub(crate) struct Healthcheck {
 pub(crate) async fn run(
     ask: Healthcheck,
     sources: &Sources,
-    answer: &Answer,
+    output: &Output,
 ) -> Result<(), Failure> {
     let base = match ask.url {
         Some(url) => url,
@@ -48,7 +48,7 @@ pub(crate) async fn run(
         ))
         .next("Its log says what it is waiting for, or why it is draining."));
     }
-    answer.give(&json!({ "status": wanted }), |_| format!("{wanted}\n"))
+    output.print(&json!({ "status": wanted }), |_| format!("{wanted}\n"))
 }
 
 /// An address to connect to, for one to listen on: nobody listens on all addresses to be asked on that one.

@@ -5,7 +5,11 @@ use serde_json::Value;
 use crate::{client::Client, failure::Failure};
 
 /// Every item of a list, page by page.
-pub(crate) async fn all(client: &Client, path: &str, filters: &str) -> Result<Vec<Value>, Failure> {
+pub(crate) async fn list_all(
+    client: &Client,
+    path: &str,
+    filters: &str,
+) -> Result<Vec<Value>, Failure> {
     let mut items = Vec::new();
     let mut cursor = String::new();
     loop {
@@ -23,7 +27,7 @@ pub(crate) async fn all(client: &Client, path: &str, filters: &str) -> Result<Ve
 }
 
 /// What the server sent is not what this release reads.
-pub(crate) fn another_form(expected: &str) -> Failure {
+pub(crate) fn unexpected_format(expected: &str) -> Failure {
     Failure::failed(format!(
         "expected {expected} from Keyside, found another form"
     ))

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use keyside_config::Sources;
 use serde_json::{Value, json};
 
-use super::{Admin, Answer, Failure, download::sync_folder_of};
+use super::{Admin, Failure, Output, download::sync_folder_of};
 
 /// What can be done with master keys.
 #[derive(Subcommand)]
@@ -28,23 +28,23 @@ pub(crate) enum MasterKey {
 pub(crate) async fn run(
     command: &MasterKey,
     sources: &Sources,
-    answer: &Answer,
+    output: &Output,
 ) -> Result<(), Failure> {
     match command {
-        MasterKey::Generate { out } => generate(out.as_ref(), answer),
-        MasterKey::Rotate { admin } => rotate(admin, sources, answer).await,
+        MasterKey::Generate { out } => generate(out.as_ref(), output),
+        MasterKey::Rotate { admin } => rotate(admin, sources, output).await,
     }
 }
 
-async fn rotate(admin: &Admin, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+async fn rotate(admin: &Admin, sources: &Sources, output: &Output) -> Result<(), Failure> {
     let rotated = admin
         .client(sources)?
         .post("/api/master-key/rotate", &json!({}))
         .await?;
     for warning in rotated["warnings"].as_array().into_iter().flatten() {
-        answer.remark(&format!("warning: {}", text(warning)));
+        output.note(&format!("warning: {}", text(warning)));
     }
-    answer.give(&rotated, |_| match rotated["masterKey"] == rotated["previous"] {
+    output.print(&rotated, |_| match rotated["masterKey"] == rotated["previous"] {
         true => format!(
             "Wrapped {} keys with the newest versions in the key service ({} and the workspaces' own). Keyside does not rotate \
              those: do that there, before this. {SIGNING}\n",
@@ -64,17 +64,17 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or("?")
 }
 
-fn generate(out: Option<&PathBuf>, answer: &Answer) -> Result<(), Failure> {
+fn generate(out: Option<&PathBuf>, output: &Output) -> Result<(), Failure> {
     let key = keyside_credentials::MasterKey::generate();
     match out {
         Some(path) => {
             write_new(path, &key)?;
             let written = json!({ "file": path });
-            answer.give(&written, |_| {
+            output.print(&written, |_| {
                 format!("Wrote a new master key to {}\n", path.display())
             })
         }
-        None => answer.give(&json!({ "masterKey": *key }), |_| format!("{}\n", *key)),
+        None => output.print(&json!({ "masterKey": *key }), |_| format!("{}\n", *key)),
     }
 }
 

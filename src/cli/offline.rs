@@ -14,12 +14,12 @@ use super::Failure;
 use crate::{kms, vault};
 
 /// A data folder, and its log.
-pub(super) struct Folder {
+pub(super) struct OfflineFolder {
     path: PathBuf,
     pub(super) log: OfflineAudit,
 }
 
-impl Folder {
+impl OfflineFolder {
     /// For reading: no byte in it changes.
     pub(super) async fn open(sources: &Sources) -> Result<Self, Failure> {
         Self::opened(sources, async |store| {

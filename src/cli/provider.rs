@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Admin, Answer, Failure,
-    items::{CREDENTIALS, all, another_form},
+    Admin, Failure, Output,
+    items::{CREDENTIALS, list_all, unexpected_format},
     proxy_address,
     table::Table,
 };
@@ -98,24 +98,24 @@ pub(crate) struct Sdk {
 pub(crate) async fn run(
     command: Command,
     sources: &Sources,
-    answer: &Answer,
+    output: &Output,
 ) -> Result<(), Failure> {
     match command {
         Command::List(list) => {
             let client = list.admin.client(sources)?;
             let items = items(&client).await?;
             let providers = read(&items)?;
-            let keys = all(&client, CREDENTIALS, "").await?;
+            let keys = list_all(&client, CREDENTIALS, "").await?;
             let page = json!({ "items": items, "nextCursor": null });
-            answer.give(&page, |answer| table(&providers, &keys, answer))
+            output.print(&page, |output| table(&providers, &keys, output))
         }
         Command::Show(show) => {
             let items = items(&show.admin.client(sources)?).await?;
             let providers = read(&items)?;
             let place = place(&providers, show.id.as_str())?;
             let address = address(sources);
-            answer.give(&items[place], |answer| {
-                answer.table(&providers[place].fields(&address))
+            output.print(&items[place], |output| {
+                output.table(&providers[place].fields(&address))
             })
         }
     }
@@ -138,14 +138,14 @@ async fn items(client: &Client) -> Result<Vec<Value>, Failure> {
     let mut page = client.get(PROVIDERS).await?;
     match page["items"].take() {
         Value::Array(items) => Ok(items),
-        _ => Err(another_form("a list of providers")),
+        _ => Err(unexpected_format("a list of providers")),
     }
 }
 
 fn read(items: &[Value]) -> Result<Vec<Provider>, Failure> {
     let providers = items.iter().map(Provider::deserialize);
     let providers = providers.collect::<Result<_, _>>();
-    providers.map_err(|_| another_form("a provider"))
+    providers.map_err(|_| unexpected_format("a provider"))
 }
 
 /// Where the provider with this id is.
@@ -162,7 +162,7 @@ fn place(providers: &[Provider], id: &str) -> Result<usize, Failure> {
     })
 }
 
-fn table(providers: &[Provider], keys: &[Value], answer: &Answer) -> String {
+fn table(providers: &[Provider], keys: &[Value], output: &Output) -> String {
     let mut table = Table::new(["ID", "NAME", "KEYS", "KEYS ARE MADE AT", "DOCUMENTATION"]);
     for provider in providers {
         let of_it = |key: &&Value| key["provider"] == provider.id && key["status"] != "revoked";
@@ -174,7 +174,7 @@ fn table(providers: &[Provider], keys: &[Value], answer: &Answer) -> String {
             or_none(&provider.links.docs),
         ]);
     }
-    answer.table(&table)
+    output.table(&table)
 }
 
 impl Provider {

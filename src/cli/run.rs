@@ -8,10 +8,10 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::{
-    Admin, Answer, Failure,
+    Admin, Failure, Output,
     duration::duration,
     provider,
-    table::{Table, cell_of},
+    table::{Table, field_cell},
     workspace,
 };
 
@@ -70,15 +70,15 @@ pub(crate) struct Show {
     admin: Admin,
 }
 
-pub(crate) async fn run(run: Run, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+pub(crate) async fn run(run: Run, sources: &Sources, output: &Output) -> Result<(), Failure> {
     match run {
-        Run::List(list) => list.run(sources, answer).await,
-        Run::Show(show) => show.run(sources, answer).await,
+        Run::List(list) => list.run(sources, output).await,
+        Run::Show(show) => show.run(sources, output).await,
     }
 }
 
 impl List {
-    async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
         if let Some(workspace) = &self.workspace {
             workspace::expect(&client, workspace).await?;
@@ -89,7 +89,7 @@ impl List {
             provider::find(&client, id.as_str()).await?;
         }
         let shown = json!({ "items": items, "nextCursor": null });
-        answer.give(&shown, |answer| table(items, answer))
+        output.print(&shown, |output| table(items, output))
     }
 
     fn query(&self) -> String {
@@ -120,12 +120,12 @@ impl List {
 }
 
 impl Show {
-    async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
         let path = format!("{RUNS}?limit=1&requestId={}", escaped(&self.id));
         let page = client.get(&path).await?;
         match page["items"].get(0) {
-            Some(run) => answer.give(run, |answer| answer.table(&Table::of_fields(run, FIELDS))),
+            Some(run) => output.print(run, |output| output.table(&Table::of_fields(run, FIELDS))),
             None => Err(Failure::failed("there is no such run on record").next(
                 "`keyside run list` lists the latest; the oldest go once there are more than runs.keep.",
             )),
@@ -133,7 +133,7 @@ impl Show {
     }
 }
 
-fn table(items: &[Value], answer: &Answer) -> String {
+fn table(items: &[Value], output: &Output) -> String {
     if items.is_empty() {
         return "No runs that fit.\n".to_owned();
     }
@@ -152,9 +152,9 @@ fn table(items: &[Value], answer: &Answer) -> String {
         "REQUEST",
     ]);
     for item in items {
-        table.row(COLUMNS.map(|field| cell_of(item, field)));
+        table.row(COLUMNS.map(|field| field_cell(item, field)));
     }
-    answer.table(&table)
+    output.table(&table)
 }
 
 /// A time, or how long ago: `2h`. A time without a zone is of this system, as `run list` shows them.

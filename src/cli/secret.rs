@@ -13,14 +13,14 @@ use keyside_config::Catalogue;
 use zeroize::Zeroizing;
 
 use super::{
-    Answer, Failure, pasted, prompt,
+    Failure, Output, pasted, prompt,
     provider::Provider,
     sensitive::{self, ReadError, trim_newline},
 };
 use crate::terminal::printable;
 
 /// Whose secret is asked for.
-pub(crate) struct Wanted<'a> {
+pub(crate) struct SecretOwner<'a> {
     pub(crate) workspace: &'a str,
     /// The provider's id.
     pub(crate) provider: &'a str,
@@ -32,7 +32,7 @@ pub(crate) struct Wanted<'a> {
 /// The two ways besides the prompt.
 #[derive(Args)]
 #[group(multiple = false)]
-pub(crate) struct SecretFrom {
+pub(crate) struct SecretInput {
     /// Read the secret from a file
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
@@ -42,7 +42,7 @@ pub(crate) struct SecretFrom {
     stdin: bool,
 }
 
-impl SecretFrom {
+impl SecretInput {
     #[cfg(test)]
     pub(super) fn file(path: &std::path::Path) -> Self {
         Self {
@@ -52,26 +52,26 @@ impl SecretFrom {
     }
 
     /// Whether a person is asked for it.
-    pub(crate) fn is_asked_for(&self) -> bool {
+    pub(crate) fn is_prompted(&self) -> bool {
         self.secret_file.is_none() && !self.stdin
     }
 
     /// The secret, without the newline that ends a file and without what was pasted around it. The server checks its form.
     pub(crate) fn read(
         &self,
-        wanted: Option<&Wanted<'_>>,
-        answer: &Answer,
+        owner: Option<&SecretOwner<'_>>,
+        output: &Output,
     ) -> Result<Zeroizing<String>, Failure> {
         let mut secret = match (&self.secret_file, self.stdin) {
             // The name is not repeated: it may be the key itself.
-            (Some(path), _) => all_of(File::open(path), "the file named by --secret-file"),
-            (None, true) => all_of(standard_input(), "standard input"),
-            (None, false) => prompt(&wanted.map_or(String::new(), Wanted::question)),
+            (Some(path), _) => read_all(File::open(path), "the file named by --secret-file"),
+            (None, true) => read_all(standard_input(), "standard input"),
+            (None, false) => prompt(&owner.map_or(String::new(), SecretOwner::question)),
         }?;
         trim_newline(&mut secret);
-        let removed = pasted::strip(&mut secret, &prefixes(wanted));
+        let removed = pasted::strip(&mut secret, &prefixes(owner));
         if !removed.is_empty() {
-            answer.remark(&format!("Removed around the key: {}", removed.join(", ")));
+            output.note(&format!("Removed around the key: {}", removed.join(", ")));
         }
         match secret.is_empty() {
             true => Err(Failure::failed("expected a secret, found nothing").next(ELSEWHERE)),
@@ -80,7 +80,7 @@ impl SecretFrom {
     }
 }
 
-impl Wanted<'_> {
+impl SecretOwner<'_> {
     /// Whose key it is, what it looks like, where to get it. Some of it comes from the server.
     fn question(&self) -> String {
         let (workspace, label) = (self.workspace, self.label);
@@ -101,15 +101,15 @@ impl Wanted<'_> {
 }
 
 /// What the provider's keys begin with, or the keys of every built-in provider where it is not known which.
-fn prefixes(wanted: Option<&Wanted<'_>>) -> Vec<String> {
+fn prefixes(owner: Option<&SecretOwner<'_>>) -> Vec<String> {
     let catalogue = Catalogue::builtin();
     let built_in = |provider: &Arc<keyside_config::Provider>| provider.key.prefix.clone();
-    match wanted {
-        Some(Wanted {
+    match owner {
+        Some(SecretOwner {
             known: Some(known), ..
         }) => known.key.prefixes.clone(),
-        Some(wanted) => catalogue
-            .get(wanted.provider)
+        Some(owner) => catalogue
+            .get(owner.provider)
             .map(built_in)
             .unwrap_or_default(),
         None => catalogue.iter().flat_map(built_in).collect(),
@@ -131,16 +131,16 @@ fn standard_input() -> io::Result<File> {
     io::stdin().as_fd().try_clone_to_owned().map(File::from)
 }
 
-fn all_of(from: io::Result<File>, named: &str) -> Result<Zeroizing<String>, Failure> {
+fn read_all(from: io::Result<File>, named: &str) -> Result<Zeroizing<String>, Failure> {
     let text = from.map_err(ReadError::from);
-    let text = text.and_then(|from| sensitive::text(from, LIMIT));
+    let text = text.and_then(|from| sensitive::read_text(from, LIMIT));
     text.map_err(|error| unreadable(named, error))
 }
 
 fn unreadable(named: &str, error: ReadError) -> Failure {
     let next = match error {
         ReadError::TooLong(_) => "Give a file that holds the key and nothing else.",
-        ReadError::Lines => "Give it with --secret-file FILE. Nothing of it was saved.",
+        ReadError::MultipleLines => "Give it with --secret-file FILE. Nothing of it was saved.",
         _ => ELSEWHERE,
     };
     Failure::failed(format!("expected a secret in {named}, found: {error}")).next(next)

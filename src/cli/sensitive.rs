@@ -13,17 +13,17 @@ pub(super) enum ReadError {
     #[error("more than {0} bytes")]
     TooLong(usize),
     #[error("something that is not UTF-8")]
-    NoText,
+    NotUtf8,
     #[error("more than one line was pasted")]
-    Lines,
+    MultipleLines,
     #[error("an escape that belongs to no arrow key")]
-    Escape,
+    EscapeSequence,
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
 /// All of `from`, which must not have a buffer of its own. At most `limit` bytes.
-pub(super) fn text(mut from: impl Read, limit: usize) -> Result<Zeroizing<String>, ReadError> {
+pub(super) fn read_text(mut from: impl Read, limit: usize) -> Result<Zeroizing<String>, ReadError> {
     // One byte more tells whether it goes on.
     let mut bytes = Zeroizing::new(vec![0; limit + 1]);
     let mut length = 0;
@@ -45,10 +45,10 @@ pub(super) fn text(mut from: impl Read, limit: usize) -> Result<Zeroizing<String
 /// The same bytes as a text, in the same buffer.
 pub(super) fn into_text(mut bytes: Zeroizing<Vec<u8>>) -> Result<Zeroizing<String>, ReadError> {
     if str::from_utf8(&bytes).is_err() {
-        return Err(ReadError::NoText);
+        return Err(ReadError::NotUtf8);
     }
     let text = String::from_utf8(std::mem::take(&mut *bytes));
-    text.map(Zeroizing::new).map_err(|_| ReadError::NoText)
+    text.map(Zeroizing::new).map_err(|_| ReadError::NotUtf8)
 }
 
 /// Without the newline that a file or a line ends with. Shortened in place.
@@ -82,7 +82,7 @@ mod tests {
     fn a_text_is_read_to_its_end_and_never_into_a_second_buffer() {
         for length in [0, 1, 99, 100] {
             let given = "k".repeat(length);
-            let read = text(Slow(given.as_bytes(), false), 100).unwrap();
+            let read = read_text(Slow(given.as_bytes(), false), 100).unwrap();
             assert_eq!(*read, given);
             // Another capacity would be that of another buffer, and the first one freed as it was.
             assert_eq!(read.capacity(), 101);
@@ -91,10 +91,10 @@ mod tests {
 
     #[test]
     fn what_is_too_long_or_no_text_is_refused() {
-        let long = text(Slow(&[b'k'; 101], false), 100);
+        let long = read_text(Slow(&[b'k'; 101], false), 100);
         assert!(matches!(long, Err(ReadError::TooLong(100))));
-        let binary = text(&b"k\xff"[..], 100);
-        assert!(matches!(binary, Err(ReadError::NoText)));
+        let binary = read_text(&b"k\xff"[..], 100);
+        assert!(matches!(binary, Err(ReadError::NotUtf8)));
     }
 
     #[test]

@@ -26,7 +26,7 @@ impl Table {
     ) -> Self {
         let mut table = Self::new([]);
         for (name, field) in fields {
-            table.row([name.to_owned(), cell_of(object, field)]);
+            table.row([name.to_owned(), field_cell(object, field)]);
         }
         table
     }
@@ -90,7 +90,7 @@ fn cell(value: &Value) -> String {
 }
 
 /// A field of a JSON object. One whose name says that it is a time is shown in that of this system, as log lines are.
-pub(crate) fn cell_of(object: &Value, field: &str) -> String {
+pub(crate) fn field_cell(object: &Value, field: &str) -> String {
     let value = &object[field];
     let is_time = field == "at" || field.ends_with("At");
     let time = value.as_str().filter(|_| is_time);
@@ -136,9 +136,9 @@ mod tests {
     fn only_a_field_that_is_a_time_is_taken_for_one() {
         let time = "2026-11-22T23:03:07Z";
         let object = json!({ "at": time, "tag": time, "revokedAt": null, "flat": 3 });
-        assert_eq!(cell_of(&object, "at"), local(time.parse().unwrap()));
-        assert_eq!(cell_of(&object, "tag"), time);
-        assert_eq!(cell_of(&object, "revokedAt"), "-");
-        assert_eq!(cell_of(&object, "flat"), "3");
+        assert_eq!(field_cell(&object, "at"), local(time.parse().unwrap()));
+        assert_eq!(field_cell(&object, "tag"), time);
+        assert_eq!(field_cell(&object, "revokedAt"), "-");
+        assert_eq!(field_cell(&object, "flat"), "3");
     }
 }

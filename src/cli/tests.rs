@@ -6,7 +6,7 @@ use std::{ffi::OsString, io::Write, process::ExitCode};
 use clap::Parser;
 
 use super::{
-    secret::{SecretFrom, Wanted},
+    secret::{SecretInput, SecretOwner},
     *,
 };
 
@@ -166,13 +166,13 @@ fn a_key_in_the_place_of_the_settings_file_is_not_repeated() {
 }
 
 fn read_secret(file: &std::path::Path) -> Result<zeroize::Zeroizing<String>, Failure> {
-    let wanted = Wanted {
+    let owner = SecretOwner {
         workspace: "acme",
         provider: "openai",
         label: "default",
         known: None,
     };
-    SecretFrom::file(file).read(Some(&wanted), &Answer::new(false))
+    SecretInput::file(file).read(Some(&owner), &Output::new(false))
 }
 
 #[test]
@@ -245,10 +245,6 @@ fn a_token_goes_to_another_machine_only_under_tls() {
         ("http://keys.example.test", false),
         ("http://10.0.0.5:7381", false),
     ] {
-        assert_eq!(
-            admin::not_in_the_clear(url.to_owned()).is_ok(),
-            fits,
-            "{url}"
-        );
+        assert_eq!(admin::require_tls(url.to_owned()).is_ok(), fits, "{url}");
     }
 }

@@ -8,12 +8,12 @@ use keyside_credentials::{ActorId, Timestamp, WorkspaceId};
 use serde_json::{Value, json};
 
 use super::{
-    Admin, Answer, Failure,
-    confirm::Final,
+    Admin, Failure, Output,
+    confirm::Confirmation,
     duration::end,
-    items::all,
-    key::word,
-    table::{Table, cell_of},
+    items::list_all,
+    key::value_name,
+    table::{Table, field_cell},
 };
 
 /// What can be done with tokens.
@@ -86,42 +86,42 @@ enum Role {
     Viewer,
 }
 
-pub(crate) async fn run(token: Token, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+pub(crate) async fn run(token: Token, sources: &Sources, output: &Output) -> Result<(), Failure> {
     match token {
-        Token::Create(create) => create.run(sources, answer).await,
+        Token::Create(create) => create.run(sources, output).await,
         Token::List(list) => {
-            let items = all(&list.admin.client(sources)?, TOKENS, "").await?;
+            let items = list_all(&list.admin.client(sources)?, TOKENS, "").await?;
             let page = json!({ "items": items, "nextCursor": null });
-            answer.give(&page, |answer| table(&items, answer))
+            output.print(&page, |output| table(&items, output))
         }
         Token::Show(show) => {
             let path = format!("{TOKENS}/{}", show.id);
             let token = show.admin.client(sources)?.get(&path).await?;
-            answer.give(&token, |answer| answer.table(&fields(&token)))
+            output.print(&token, |output| output.table(&fields(&token)))
         }
-        Token::Revoke(revoke) => revoke.run(sources, answer).await,
+        Token::Revoke(revoke) => revoke.run(sources, output).await,
     }
 }
 
 impl Create {
     /// The token alone goes to standard output, so that it can go straight into a file.
-    async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let body = json!({
             "name": self.name,
-            "role": word(self.role),
+            "role": value_name(self.role),
             "workspaces": (!self.workspace.is_empty()).then_some(&self.workspace),
             "expiresAt": self.expires_at.map(|at| at.to_string()),
         });
         let made = self.admin.client(sources)?.post(TOKENS, &body).await?;
         for warning in made["warnings"].as_array().into_iter().flatten() {
             let warning = warning.as_str().unwrap_or_default();
-            answer.remark(&format!("warning: {warning}"));
+            output.note(&format!("warning: {warning}"));
         }
         let token = made["token"].as_str().unwrap_or_default();
-        answer.give(&made, |answer| {
-            answer.remark(&format!(
+        output.print(&made, |output| {
+            output.note(&format!(
                 "{}. It is shown this once:",
-                InWords("Made", &made)
+                Summary("Made", &made)
             ));
             format!("{token}\n")
         })
@@ -129,28 +129,28 @@ impl Create {
 }
 
 impl Revoke {
-    async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
         let path = format!("{TOKENS}/{}", self.id);
         if !self.yes {
             let token = client.get(&path).await?;
-            Final {
-                about_to: InWords("About to revoke", &token).to_string(),
+            Confirmation {
+                action: Summary("About to revoke", &token).to_string(),
                 name: token["name"].as_str().unwrap_or_default(),
-                called: "name",
-                otherwise: "nothing was revoked",
+                name_kind: "name",
+                if_declined: "nothing was revoked",
             }
             .confirm()?;
         }
         let revoked = client.delete(&path).await?;
-        answer.give(&revoked, |_| format!("{}\n", InWords("Revoked", &revoked)))
+        output.print(&revoked, |_| format!("{}\n", Summary("Revoked", &revoked)))
     }
 }
 
 /// One line: what became of which token.
-struct InWords<'a>(&'a str, &'a Value);
+struct Summary<'a>(&'a str, &'a Value);
 
-impl fmt::Display for InWords<'_> {
+impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(verb, token) = self;
         let text = |field| token[field].as_str().unwrap_or("-");
@@ -159,7 +159,7 @@ impl fmt::Display for InWords<'_> {
     }
 }
 
-fn table(items: &[Value], answer: &Answer) -> String {
+fn table(items: &[Value], output: &Output) -> String {
     let mut table = Table::new([
         "ID",
         "NAME",
@@ -177,11 +177,11 @@ fn table(items: &[Value], answer: &Answer) -> String {
             text("role"),
             workspaces(item),
             text("status"),
-            cell_of(item, "lastUsedAt"),
-            cell_of(item, "expiresAt"),
+            field_cell(item, "lastUsedAt"),
+            field_cell(item, "expiresAt"),
         ]);
     }
-    answer.table(&table)
+    output.table(&table)
 }
 
 fn fields(token: &Value) -> Table {
@@ -189,7 +189,7 @@ fn fields(token: &Value) -> Table {
     for (name, field) in FIELDS {
         let value = match field {
             "workspaces" => workspaces(token),
-            field => cell_of(token, field),
+            field => field_cell(token, field),
         };
         table.row([name.to_owned(), value]);
     }

@@ -5,7 +5,7 @@ mod policy;
 use clap::Subcommand;
 use keyside_config::Sources;
 
-use super::{Answer, Failure};
+use super::{Failure, Output};
 
 /// What can be done about Vault.
 #[derive(Subcommand)]
@@ -17,9 +17,9 @@ pub(crate) enum Vault {
 pub(crate) async fn run(
     command: &Vault,
     sources: &Sources,
-    answer: &Answer,
+    output: &Output,
 ) -> Result<(), Failure> {
     match command {
-        Vault::Policy(policy) => policy.run(sources, answer).await,
+        Vault::Policy(policy) => policy.run(sources, output).await,
     }
 }

@@ -8,11 +8,11 @@ use keyside_credentials::WorkspaceId;
 use serde_json::{Value, json};
 
 use super::{
-    Admin, Answer, Failure,
-    confirm::Final,
+    Admin, Failure, Output,
+    confirm::Confirmation,
     download::Download,
-    items::all,
-    table::{Table, cell_of},
+    items::list_all,
+    table::{Table, field_cell},
 };
 use crate::{
     client::{Client, ClientError},
@@ -100,23 +100,23 @@ pub(crate) struct RotateKey {
 pub(crate) async fn run(
     workspace: Workspace,
     sources: &Sources,
-    answer: &Answer,
+    output: &Output,
 ) -> Result<(), Failure> {
     match workspace {
         Workspace::Add(add) => {
             let body = json!({ "id": add.id, "name": add.name });
             let made = add.admin.client(sources)?.post(WORKSPACES, &body).await?;
-            answer.give(&made, |_| format!("Made workspace {}\n", add.id))
+            output.print(&made, |_| format!("Made workspace {}\n", add.id))
         }
         Workspace::List(list) => {
-            let items = all(&list.admin.client(sources)?, WORKSPACES, "").await?;
+            let items = list_all(&list.admin.client(sources)?, WORKSPACES, "").await?;
             let page = json!({ "items": items, "nextCursor": null });
-            answer.give(&page, |answer| table(&items, answer))
+            output.print(&page, |output| table(&items, output))
         }
-        Workspace::Show(show) => show.run(sources, answer).await,
-        Workspace::Export(export) => export.run(sources, answer).await,
-        Workspace::Erase(erase) => erase.run(sources, answer).await,
-        Workspace::RotateKey(rotate) => rotate.run(sources, answer).await,
+        Workspace::Show(show) => show.run(sources, output).await,
+        Workspace::Export(export) => export.run(sources, output).await,
+        Workspace::Erase(erase) => erase.run(sources, output).await,
+        Workspace::RotateKey(rotate) => rotate.run(sources, output).await,
     }
 }
 
@@ -144,7 +144,7 @@ pub(crate) async fn explained(client: &Client, id: &WorkspaceId, error: ClientEr
     if !error.is(UNKNOWN) {
         return error.into();
     }
-    let items = match all(client, WORKSPACES, "").await {
+    let items = match list_all(client, WORKSPACES, "").await {
         Ok(items) => items,
         Err(failure) => return failure,
     };
@@ -171,26 +171,26 @@ fn path(id: &WorkspaceId) -> String {
 }
 
 impl Show {
-    async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let workspace = look_up(&self.admin.client(sources)?, &self.id).await?;
-        answer.give(&workspace, |answer| {
+        output.print(&workspace, |output| {
             let mut table = Table::of_fields(&workspace, FIELDS);
             if workspace["damaged"] == true {
                 table.row(["damaged".to_owned(), "yes".to_owned()]);
             }
-            answer.table(&table)
+            output.table(&table)
         })
     }
 }
 
 impl Export {
-    async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
         let path = format!("{WORKSPACES}/{}/export", self.id);
         let download = Download::begin(&client, &path, self.out.as_deref(), "workspace.tar");
         let file = download.await?.finish().await?.keep();
         let written = json!({ "workspaceId": self.id, "file": file });
-        answer.give(&written, |_| {
+        output.print(&written, |_| {
             format!("Wrote workspace {} to {}\n", self.id, file.display())
         })
     }
@@ -198,46 +198,46 @@ impl Export {
 
 impl Erase {
     /// The receipt alone goes to standard output, so that it can go straight into a file.
-    async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
         let path = path(&self.id);
         if !self.yes {
             let workspace = client.get(&path).await?;
             let name = workspace["name"].as_str().unwrap_or_default();
-            Final {
-                about_to: format!(
+            Confirmation {
+                action: format!(
                     "About to erase workspace {} ({}) with all its keys and runs",
                     self.id,
                     printable(name)
                 ),
                 name: self.id.as_str(),
-                called: "id",
-                otherwise: "nothing was erased",
+                name_kind: "id",
+                if_declined: "nothing was erased",
             }
             .confirm()?;
         }
         let receipt = client.delete(&path).await?;
-        answer.remark(&format!(
+        output.note(&format!(
             "Erased workspace {}. Keep the receipt; `keyside audit verify --receipt FILE` checks it.",
             self.id
         ));
         let kept = serde_json::to_string_pretty(&receipt).unwrap_or_default();
-        answer.give(&receipt, |_| format!("{kept}\n"))
+        output.print(&receipt, |_| format!("{kept}\n"))
     }
 }
 
 impl RotateKey {
-    async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let path = format!("{WORKSPACES}/{}/rotate-key", self.id);
         let client = self.admin.client(sources)?;
         let rotated = client.post(&path, &json!({})).await?;
         if rotated["damaged"] != 0 {
-            answer.remark(&format!(
+            output.note(&format!(
                 "warning: {} keys do not open and were left as they are",
                 rotated["damaged"]
             ));
         }
-        answer.give(&rotated, |_| {
+        output.print(&rotated, |_| {
             format!(
                 "Sealed {} keys of workspace {} under {}\n",
                 rotated["credentials"],
@@ -248,15 +248,15 @@ impl RotateKey {
     }
 }
 
-fn table(items: &[Value], answer: &Answer) -> String {
+fn table(items: &[Value], output: &Output) -> String {
     if items.is_empty() {
         return "No workspaces. `keyside workspace add ID` makes one.\n".to_owned();
     }
     let mut table = Table::new(["ID", "NAME", "CREATED"]);
     for item in items {
-        table.row(["id", "name", "createdAt"].map(|field| cell_of(item, field)));
+        table.row(["id", "name", "createdAt"].map(|field| field_cell(item, field)));
     }
-    answer.table(&table)
+    output.table(&table)
 }
 
 const WORKSPACES: &str = "/api/workspaces";

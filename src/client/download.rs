@@ -11,7 +11,7 @@ use hyper::{
 use super::{Client, ClientError, in_time, read};
 
 /// A file on its way.
-pub(crate) struct Incoming {
+pub(crate) struct IncomingFile {
     base: String,
     name: Option<String>,
     body: Body,
@@ -23,14 +23,14 @@ impl Client {
         &self,
         method: Method,
         path: &str,
-    ) -> Result<Incoming, ClientError> {
+    ) -> Result<IncomingFile, ClientError> {
         let request = self.request(method, path, None)?;
         let base = &self.base;
         let answered = async {
             let response = self.http.request(request).await;
             let response = response.map_err(|error| ClientError::unreachable(base, &error))?;
             if response.status().is_success() {
-                return Ok(Incoming {
+                return Ok(IncomingFile {
                     base: base.clone(),
                     name: name(response.headers()),
                     body: response.into_body(),
@@ -44,7 +44,7 @@ impl Client {
     }
 }
 
-impl Incoming {
+impl IncomingFile {
     /// What the server would call it.
     pub(crate) fn name(&self) -> Option<&str> {
         self.name.as_deref()

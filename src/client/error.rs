@@ -11,9 +11,9 @@ use super::problem::Problem;
 #[derive(Debug)]
 pub(crate) enum ClientError {
     /// No address of an admin API.
-    Address,
+    InvalidAddress,
     /// A token that could not stand in a header.
-    Token,
+    InvalidToken,
     /// No connection, or one that broke.
     Unreachable {
         /// Who was called.
@@ -22,12 +22,12 @@ pub(crate) enum ClientError {
         reason: String,
     },
     /// Connected, and then nothing.
-    Silent {
+    Timeout {
         /// Who was called.
         base: String,
     },
     /// Something answered that is no admin API.
-    Foreign {
+    NotAdminApi {
         /// Who was called.
         base: String,
         /// What it said.
@@ -55,7 +55,7 @@ impl ClientError {
         let problem = body.and_then(|body| serde_json::from_value(body).ok());
         match problem {
             Some(problem) if !status.is_success() => Self::Problem(Box::new(problem)),
-            _ => Self::Foreign {
+            _ => Self::NotAdminApi {
                 base: base.to_owned(),
                 status,
             },
@@ -70,8 +70,8 @@ impl ClientError {
     /// What to do about it.
     pub(crate) fn next_step(&self) -> String {
         match self {
-            Self::Address => "Give one with --admin-url or KEYSIDE_ADMIN_URL, or leave both out to use the settings.".to_owned(),
-            Self::Token => "Give the token that `keyside serve` left in its data folder, on one line.".to_owned(),
+            Self::InvalidAddress => "Give one with --admin-url or KEYSIDE_ADMIN_URL, or leave both out to use the settings.".to_owned(),
+            Self::InvalidToken => "Give the token that `keyside serve` left in its data folder, on one line.".to_owned(),
             Self::Unreachable { base, .. } if base.starts_with("https:") => {
                 "See that it runs there and that its certificate is good; SSL_CERT_FILE names an authority of your own."
                     .to_owned()
@@ -79,8 +79,8 @@ impl ClientError {
             Self::Unreachable { .. } => {
                 "Start it with `keyside serve`, or say where it is with --admin-url or KEYSIDE_ADMIN_URL.".to_owned()
             }
-            Self::Silent { .. } => "Look at its log: it may be waiting for its disk.".to_owned(),
-            Self::Foreign { .. } => "Give the admin API's own address (admin.listen), not the proxy's.".to_owned(),
+            Self::Timeout { .. } => "Look at its log: it may be waiting for its disk.".to_owned(),
+            Self::NotAdminApi { .. } => "Give the admin API's own address (admin.listen), not the proxy's.".to_owned(),
             Self::Problem(problem) => problem.next_step(),
         }
     }
@@ -89,17 +89,19 @@ impl ClientError {
 impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Address => f.write_str(
+            Self::InvalidAddress => f.write_str(
                 "expected an address such as http://127.0.0.1:7381, found something else",
             ),
-            Self::Token => f.write_str("expected a token, found characters that no token has"),
+            Self::InvalidToken => {
+                f.write_str("expected a token, found characters that no token has")
+            }
             Self::Unreachable { base, reason } => {
                 write!(f, "expected Keyside at {base}, found: {reason}")
             }
-            Self::Silent { base } => {
+            Self::Timeout { base } => {
                 write!(f, "expected an answer from {base}, found none in time")
             }
-            Self::Foreign { base, status } => {
+            Self::NotAdminApi { base, status } => {
                 write!(
                     f,
                     "expected the admin API at {base}, found something else that answers {status}"

@@ -37,13 +37,13 @@ impl Problem {
         let kind = self.kind();
         match NEXT.iter().find(|(kinds, _)| kinds.contains(&kind)) {
             Some((_, next)) => (*next).to_owned(),
-            None => about_keys(&self.remedy),
+            None => credentials_as_keys(&self.remedy),
         }
     }
 }
 
 /// What the API says of credentials, which the command line calls keys. Names of settings and paths stay.
-pub(crate) fn about_keys(said: &str) -> String {
+pub(crate) fn credentials_as_keys(said: &str) -> String {
     let word = |word: &str| match word.contains(['[', '/', '_', '`']) {
         true => word.to_owned(),
         false => word
@@ -65,7 +65,7 @@ impl fmt::Display for Problem {
             ("precondition-failed", _) => {
                 return f.write_str("someone else changed it at the same moment");
             }
-            _ => f.write_str(&about_keys(&self.detail))?,
+            _ => f.write_str(&credentials_as_keys(&self.detail))?,
         }
         // A server error is in the server's log under this id; a client error says all there is to know.
         match self.status >= 500 && !self.request_id.is_empty() {
@@ -78,7 +78,7 @@ impl fmt::Display for Problem {
 impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let field = &self.field;
-        let detail = about_keys(&self.detail);
+        let detail = credentials_as_keys(&self.detail);
         let option = OPTIONS.iter().find(|(name, _)| name == field);
         match (option, field.as_str()) {
             (Some((_, option)), _) => write!(f, "{option}: {detail}"),
@@ -226,7 +226,7 @@ mod tests {
             ),
             ("See `credential_missing`.", "See `credential_missing`."),
         ] {
-            assert_eq!(about_keys(said), expected);
+            assert_eq!(credentials_as_keys(said), expected);
         }
     }
 

@@ -80,7 +80,7 @@ async fn something_else_on_that_port_is_not_taken_for_keyside() {
     assert!(
         matches!(
             error,
-            ClientError::Foreign {
+            ClientError::NotAdminApi {
                 status: StatusCode::NOT_FOUND,
                 ..
             }
@@ -99,7 +99,7 @@ async fn a_redirect_does_not_take_the_token_elsewhere() {
         .route("/elsewhere", get(async || Json(json!({}))));
     assert!(matches!(
         asked(&served(router).await).await,
-        Err(ClientError::Foreign { .. })
+        Err(ClientError::NotAdminApi { .. })
     ));
 }
 
@@ -113,7 +113,7 @@ async fn the_token_travels_only_under_a_certificate_that_is_trusted() {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(authority).unwrap();
     let mut client = Client::new(&base, "token").unwrap();
-    client.http = transport::trusting(roots);
+    client.http = transport::with_roots(roots);
     let answer = client.get("/api/workspaces").await.unwrap();
     assert_eq!(answer["authorization"], "Bearer token");
 }

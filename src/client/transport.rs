@@ -14,15 +14,15 @@ use rustls::{ClientConfig, RootCertStore};
 pub(super) type Http = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// For one server. The system's certificates are only read where they are needed: that takes longer than the request.
-pub(super) fn to(base: &BaseUrl) -> Http {
-    trusting(match base.scheme {
+pub(super) fn http_client(base: &BaseUrl) -> Http {
+    with_roots(match base.scheme {
         Scheme::Http => RootCertStore::empty(),
-        Scheme::Https => of_this_system(),
+        Scheme::Https => system_roots(),
     })
 }
 
 /// For servers under these authorities.
-pub(super) fn trusting(roots: RootCertStore) -> Http {
+pub(super) fn with_roots(roots: RootCertStore) -> Http {
     // An error only says that it is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let tls = ClientConfig::builder()
@@ -37,7 +37,7 @@ pub(super) fn trusting(roots: RootCertStore) -> Http {
 }
 
 /// `SSL_CERT_FILE` and `SSL_CERT_DIR` are heeded. What cannot be read is left out, and what is under it not trusted.
-fn of_this_system() -> RootCertStore {
+fn system_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     roots

@@ -44,7 +44,7 @@ impl Sandbox {
 
     /// Streams without waiting before each event.
     #[cfg(test)]
-    fn hurried(mut self) -> Self {
+    fn without_pause(mut self) -> Self {
         self.pause = Duration::ZERO;
         self
     }

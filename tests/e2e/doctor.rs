@@ -254,7 +254,7 @@ fn a_program_gets_a_list() {
     let of_provider = |found: &&Value| found["name"] == "provider openai";
     let provider = findings.iter().find(of_provider).expect("the provider");
     assert_eq!(provider["state"], "fail");
-    assert!(provider["said"].is_string() && provider["fix"].is_string());
+    assert!(provider["message"].is_string() && provider["fix"].is_string());
 }
 
 #[test]

@@ -6,8 +6,8 @@ use keyside_config::Sources;
 use keyside_credentials::Timestamp;
 use serde_json::Value;
 
-use super::{AUDIT, Admin, Answer, Failure, Filters};
-use crate::cli::key::word;
+use super::{AUDIT, Admin, Failure, Filters, Output};
+use crate::cli::key::value_name;
 
 /// `keyside audit export`.
 #[derive(Args)]
@@ -33,9 +33,9 @@ enum Format {
 }
 
 impl Export {
-    pub(super) async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    pub(super) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
-        let (format, filters) = (word(self.format), self.filters.query());
+        let (format, filters) = (value_name(self.format), self.filters.query());
         let from = self.from.map(|from| format!("&from={from}"));
         let from = from.unwrap_or_default();
         let path = format!("{AUDIT}/export?format={format}{from}{filters}");
@@ -46,7 +46,7 @@ impl Export {
         let mut lines = Lines::default();
         loop {
             match incoming.next().await {
-                Ok(Some(piece)) => lines.take(&piece, answer)?,
+                Ok(Some(piece)) => lines.take(&piece, output)?,
                 Ok(None) if self.format == Format::Csv || lines.is_ended() => return Ok(()),
                 Ok(None) => return Err(broken_off("its end missing")),
                 Err(error) => return Err(broken_off(&error.to_string())),
@@ -65,14 +65,14 @@ struct Lines {
 }
 
 impl Lines {
-    fn take(&mut self, bytes: &[u8], answer: &Answer) -> Result<(), Failure> {
+    fn take(&mut self, bytes: &[u8], output: &Output) -> Result<(), Failure> {
         self.partial.extend_from_slice(bytes);
         let Some(end) = self.partial.iter().rposition(|byte| *byte == b'\n') else {
             return Ok(());
         };
         let rest = self.partial.split_off(end + 1);
         let whole = std::mem::replace(&mut self.partial, rest);
-        answer.bytes(&whole)?;
+        output.write(&whole)?;
         let lines = whole[..end].rsplit(|byte| *byte == b'\n');
         self.last = lines.take(1).flatten().copied().collect();
         Ok(())

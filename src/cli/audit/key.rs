@@ -4,8 +4,8 @@ use clap::Args;
 use keyside_config::Sources;
 use serde_json::json;
 
-use super::{Admin, Answer, Failure};
-use crate::cli::offline::Folder;
+use super::{Admin, Failure, Output};
+use crate::cli::offline::OfflineFolder;
 
 /// `keyside audit key`.
 #[derive(Args)]
@@ -18,9 +18,9 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    pub(super) async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    pub(super) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let key = match self.offline {
-            true => Folder::open(sources)
+            true => OfflineFolder::open(sources)
                 .await?
                 .log
                 .audit()
@@ -32,7 +32,7 @@ impl Key {
             }
         };
         let told = json!({ "publicKey": key });
-        answer.give(&told, |_| format!("{key}\n"))
+        output.print(&told, |_| format!("{key}\n"))
     }
 }
 

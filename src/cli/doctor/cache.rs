@@ -7,7 +7,7 @@ use super::finding::Finding;
 use crate::declared;
 
 /// `None` where the settings name no cache. Its key was read already.
-pub(super) async fn look(settings: &Settings, cache: Option<CacheOptions>) -> Option<Finding> {
+pub(super) async fn check(settings: &Settings, cache: Option<CacheOptions>) -> Option<Finding> {
     let folder = cache.as_ref()?.folder.display().to_string();
     let declared = match declared::of(settings, None, cache) {
         Ok(declared) => declared,

@@ -8,26 +8,26 @@ use super::finding::Finding;
 
 /// What the clock can be held against.
 #[derive(Default)]
-pub(super) struct Evidence {
+pub(super) struct ClockEvidence {
     /// Of answers.
-    heard: Vec<Heard>,
+    heard: Vec<DateSample>,
     /// Whether the audit log is ahead; `None` where it was not read.
     log: Option<Option<ClockBehind>>,
 }
 
-/// The time of an answer, and ours as it came.
-struct Heard {
+/// The time of a response, and ours when it arrived.
+struct DateSample {
     from: String,
     theirs: Timestamp,
     ours: Timestamp,
 }
 
-impl Evidence {
+impl ClockEvidence {
     /// Notes the `Date` of an answer that has just come. One that is no date says nothing.
-    pub(super) fn hear(&mut self, from: impl Into<String>, date: Option<&str>) {
+    pub(super) fn add_date(&mut self, from: impl Into<String>, date: Option<&str>) {
         let parsed = date.map(jiff::fmt::rfc2822::parse);
         if let Some(Ok(date)) = parsed {
-            self.heard.push(Heard {
+            self.heard.push(DateSample {
                 from: from.into(),
                 theirs: date.timestamp(),
                 ours: SystemClock.now(),
@@ -45,7 +45,7 @@ impl Evidence {
     }
 
     /// One answer that agrees is enough: a single server with a wrong clock is not ours to mend.
-    pub(super) fn judge(&self) -> Finding {
+    pub(super) fn finding(&self) -> Finding {
         if let Some(Some(behind)) = self.log {
             let ClockBehind { clock, log, .. } = behind;
             return Finding::fail(
@@ -80,7 +80,7 @@ impl Evidence {
     }
 }
 
-impl Heard {
+impl DateSample {
     fn difference(&self) -> Duration {
         self.ours.duration_since(self.theirs).unsigned_abs()
     }
@@ -94,8 +94,8 @@ mod tests {
     use super::super::finding::State;
     use super::*;
 
-    fn heard(from: &str, theirs: &str, ours: &str) -> Heard {
-        Heard {
+    fn heard(from: &str, theirs: &str, ours: &str) -> DateSample {
+        DateSample {
             from: from.to_owned(),
             theirs: theirs.parse().unwrap(),
             ours: ours.parse().unwrap(),
@@ -104,22 +104,22 @@ mod tests {
 
     #[test]
     fn the_date_of_an_answer_is_understood() {
-        let mut evidence = Evidence::default();
-        evidence.hear("openai", Some("Sun, 29 Nov 2020 02:55:57 GMT"));
-        evidence.hear("openai", Some("yesterday"));
-        evidence.hear("openai", None);
+        let mut evidence = ClockEvidence::default();
+        evidence.add_date("openai", Some("Sun, 29 Nov 2020 02:55:57 GMT"));
+        evidence.add_date("openai", Some("yesterday"));
+        evidence.add_date("openai", None);
         let [heard] = &evidence.heard[..] else {
             panic!("one date")
         };
         assert_eq!(heard.theirs.to_string(), "2020-11-29T02:55:57Z");
-        assert_eq!(evidence.judge().state, State::Fail);
+        assert_eq!(evidence.finding().state, State::Fail);
     }
 
     #[test]
     fn a_clock_is_wrong_only_if_nobody_agrees_with_it() {
         let wrong = || heard("one", "2026-01-01T00:00:00Z", "2026-01-01T00:02:00Z");
         let right = || heard("two", "2026-01-01T00:00:00Z", "2026-01-01T00:00:07Z");
-        let judged = |heard: Vec<Heard>| Evidence { heard, log: None }.judge();
+        let judged = |heard: Vec<DateSample>| ClockEvidence { heard, log: None }.finding();
         let said = judged(vec![wrong()]);
         assert_eq!(said.state, State::Fail);
         assert!(said.to_string().contains("120 s ahead of"), "{said}");
@@ -129,9 +129,9 @@ mod tests {
 
     #[test]
     fn a_log_that_was_read_says_that_the_clock_is_not_behind_and_no_more() {
-        let mut evidence = Evidence::default();
+        let mut evidence = ClockEvidence::default();
         evidence.read_log(None);
-        let said = evidence.judge();
+        let said = evidence.finding();
         assert_eq!(said.state, State::Ok);
         assert!(said.to_string().contains("no answer had a date"), "{said}");
     }

@@ -12,7 +12,7 @@ pub(super) struct Finding {
     /// What was looked at.
     name: String,
     pub(super) state: State,
-    said: String,
+    message: String,
     /// What to do; `None` where `said` says it, or nothing is wrong.
     fix: Option<String>,
 }
@@ -49,7 +49,7 @@ impl Finding {
         Self {
             name: printable(&name.into()),
             state,
-            said: printable(said.to_string().trim_end()),
+            message: printable(said.to_string().trim_end()),
             fix: None,
         }
     }
@@ -62,7 +62,7 @@ impl fmt::Display for Finding {
             State::Warn => "warn",
             State::Fail => "fail",
         };
-        write!(f, "{state} {}: {}", self.name, self.said)?;
+        write!(f, "{state} {}: {}", self.name, self.message)?;
         match &self.fix {
             Some(step) => write!(f, "\n     fix: {step}"),
             None => Ok(()),
@@ -87,7 +87,7 @@ mod tests {
         );
         let json = serde_json::to_value(Finding::warn("clock", "nothing to compare")).unwrap();
         let expected = serde_json::json!({
-            "name": "clock", "state": "warn", "said": "nothing to compare", "fix": null
+            "name": "clock", "state": "warn", "message": "nothing to compare", "fix": null
         });
         assert_eq!(json, expected);
     }

@@ -14,9 +14,9 @@ use keyside_credentials::{KmsSource, is_open_to_others};
 use nix::unistd::{AccessFlags, Uid, access};
 
 use super::finding::Finding;
-use crate::runnable::StoreSetup;
+use crate::validated_settings::StoreSetup;
 
-pub(super) fn look(settings: &Settings, store: Option<&StoreSetup>) -> Vec<Finding> {
+pub(super) fn check(settings: &Settings, store: Option<&StoreSetup>) -> Vec<Finding> {
     let private = secret_files(settings, store);
     let open = private.iter().filter(|path| is_open_to_others(path));
     let mut findings: Vec<_> = open.map(|path| readable_by_all(path)).collect();

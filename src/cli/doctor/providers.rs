@@ -9,17 +9,17 @@ use keyside_config::{BaseUrl, Catalogue, Provider, Settings, Upstream};
 use keyside_proxy::{Egress, Reachable, Unreachable, check_reachable};
 use tokio::task::JoinSet;
 
-use super::{PATIENCE, clock::Evidence, finding::Finding};
+use super::{PATIENCE, clock::ClockEvidence, finding::Finding};
 
 /// What was found, and when providers say it is.
 #[derive(Default)]
-pub(super) struct Looked {
+pub(super) struct ProvidersReport {
     pub(super) findings: Vec<Finding>,
-    pub(super) clock: Evidence,
+    pub(super) clock: ClockEvidence,
 }
 
 /// The providers in use, each with an endpoint where it is known.
-pub(super) struct Used {
+pub(super) struct ProvidersInUse {
     pub(super) hosts: BTreeSet<(String, Option<String>)>,
     /// Whether there are no others: everything that may name one was read.
     pub(super) is_all: bool,
@@ -33,10 +33,15 @@ struct Targets {
 }
 
 /// With `all`, those that are not in use are tried too.
-pub(super) async fn look(settings: &Settings, egress: Egress, used: Used, all: bool) -> Looked {
-    let mut looked = Looked::default();
+pub(super) async fn check(
+    settings: &Settings,
+    egress: Egress,
+    used: ProvidersInUse,
+    all: bool,
+) -> ProvidersReport {
+    let mut report = ProvidersReport::default();
     let Targets { by_name, not_tried } = Targets::of(&settings.catalogue, used.hosts, all);
-    looked.findings.extend(not_tried);
+    report.findings.extend(not_tried);
     let (egress, proxy) = (Arc::new(egress), Arc::new(settings.proxy.clone()));
     let mut trying = JoinSet::new();
     for (name, (provider, base)) in by_name {
@@ -49,15 +54,15 @@ pub(super) async fn look(settings: &Settings, egress: Egress, used: Used, all: b
     let mut tried = BTreeMap::new();
     while let Some(Ok((name, base, reached))) = trying.join_next().await {
         if let Ok(Reachable { date, .. }) = &reached {
-            looked.clock.hear(base.to_string(), date.as_deref());
+            report.clock.add_date(base.to_string(), date.as_deref());
         }
         tried.insert(name.clone(), finding(name, &base, reached));
     }
-    looked.findings.extend(tried.into_values());
-    if looked.findings.is_empty() {
-        looked.findings.push(none_tried(used.is_all));
+    report.findings.extend(tried.into_values());
+    if report.findings.is_empty() {
+        report.findings.push(none_tried(used.is_all));
     }
-    looked
+    report
 }
 
 fn none_tried(is_all: bool) -> Finding {

@@ -10,7 +10,7 @@ use super::{PATIENCE, finding::Finding};
 use crate::{cli::healthcheck, client};
 
 /// What answers where the settings have the observe listener.
-pub(super) struct Running {
+pub(super) struct RunningInstance {
     /// `http://127.0.0.1:7382`.
     pub(super) base: String,
     pub(super) state: State,
@@ -22,19 +22,19 @@ pub(super) enum State {
     /// Not ready, and why.
     NotReady(Vec<String>),
     /// Something answers that is no Keyside.
-    Stranger(StatusCode),
+    NotKeyside(StatusCode),
     /// Nothing answers.
     Absent,
     /// The port is any that the system gives, so there is nowhere to ask.
-    AnyPort,
+    UnknownPort,
 }
 
-impl Running {
-    pub(super) async fn ask(settings: &Settings) -> Self {
+impl RunningInstance {
+    pub(super) async fn probe(settings: &Settings) -> Self {
         let listen = settings.observe.listen;
         let base = format!("http://{}", healthcheck::reachable(listen));
         let state = match listen.port() {
-            0 => State::AnyPort,
+            0 => State::UnknownPort,
             _ => match timeout(PATIENCE, client::probe(&base, "/readyz")).await {
                 Ok(Ok((status, body))) => State::of(status, &String::from_utf8_lossy(&body)),
                 Ok(Err(_)) | Err(_) => State::Absent,
@@ -64,14 +64,14 @@ impl Running {
                 )
                 .fix("Its log says what it is waiting for, or why it is draining."),
             ),
-            State::Stranger(status) => Some(
+            State::NotKeyside(status) => Some(
                 Finding::fail(
                     "keyside",
                     format!("what answers at {base} is not Keyside: {status} to /readyz"),
                 )
                 .fix("Choose another address in observe.listen, or stop what uses it."),
             ),
-            State::Absent | State::AnyPort => None,
+            State::Absent | State::UnknownPort => None,
         }
     }
 
@@ -95,7 +95,7 @@ impl State {
         match status {
             StatusCode::OK if body.starts_with("ready\n") => Self::Ready(lines.skip(1).collect()),
             StatusCode::SERVICE_UNAVAILABLE => Self::NotReady(lines.collect()),
-            status => Self::Stranger(status),
+            status => Self::NotKeyside(status),
         }
     }
 }
@@ -132,8 +132,8 @@ mod tests {
         assert!(matches!(ready, State::Ready(faults) if faults.len() == 1));
         let waiting = of(503, "waiting\ncredential a\n");
         assert!(matches!(waiting, State::NotReady(said) if said[0] == "waiting"));
-        assert!(matches!(of(404, "ready\n"), State::Stranger(_)));
-        assert!(matches!(of(200, "<html>"), State::Stranger(_)));
+        assert!(matches!(of(404, "ready\n"), State::NotKeyside(_)));
+        assert!(matches!(of(200, "<html>"), State::NotKeyside(_)));
     }
 
     #[test]

@@ -10,21 +10,21 @@ use keyside_credentials::{
 use keyside_sled::{EmbeddedStore, StoreOpenError};
 
 use super::{
-    clock::Evidence,
+    clock::ClockEvidence,
     finding::Finding,
     permissions,
-    running::{Running, State},
+    running::{RunningInstance, State},
 };
-use crate::runnable::StoreSetup;
+use crate::validated_settings::StoreSetup;
 
 /// What was found, and what the stored credentials are for: providers, each with an endpoint where it is known.
 #[derive(Default)]
-pub(super) struct Looked {
+pub(super) struct StoreReport {
     pub(super) findings: Vec<Finding>,
     pub(super) used: BTreeSet<(String, Option<String>)>,
     /// Whether there may be credentials that `used` says nothing of.
     pub(super) is_partly_unread: bool,
-    pub(super) clock: Evidence,
+    pub(super) clock: ClockEvidence,
 }
 
 /// How far the store was read.
@@ -36,27 +36,31 @@ enum Read {
 }
 
 /// `can_sign_in` tells whether a key service that is in Vault may be asked.
-pub(super) async fn look(setup: &StoreSetup, running: &Running, can_sign_in: bool) -> Looked {
-    let mut looked = Looked::default();
+pub(super) async fn check(
+    setup: &StoreSetup,
+    running: &RunningInstance,
+    can_sign_in: bool,
+) -> StoreReport {
+    let mut report = StoreReport::default();
     let read = match closed(setup, can_sign_in) {
         Some(finding) => {
-            looked.findings.push(finding);
+            report.findings.push(finding);
             Read::NotOpened
         }
-        None => looked.open(setup, running).await,
+        None => report.open(setup, running).await,
     };
     let told = match running.answers() {
         true => running.providers().await,
         false => None,
     };
-    looked.is_partly_unread = match read {
+    report.is_partly_unread = match read {
         Read::Whole => false,
         Read::Partly => true,
         Read::NotOpened => told.is_none(),
     };
     let told = told.into_iter().flatten();
-    looked.used.extend(told.map(|id| (id, None)));
-    looked
+    report.used.extend(told.map(|id| (id, None)));
+    report
 }
 
 /// Why it is not opened at all.
@@ -94,8 +98,8 @@ fn not_made(folder: &Path) -> Finding {
     )
 }
 
-impl Looked {
-    async fn open(&mut self, setup: &StoreSetup, running: &Running) -> Read {
+impl StoreReport {
+    async fn open(&mut self, setup: &StoreSetup, running: &RunningInstance) -> Read {
         let [store, keyring, heads] =
             ["store", "keyring", "heads"].map(|name| setup.folder.join(name));
         if ![&store, &keyring, &heads].iter().any(|path| path.exists()) {
@@ -181,21 +185,21 @@ fn not_opened(folder: &Path, error: VerifyError) -> Finding {
     }
 }
 
-fn in_use(folder: &Path, running: &Running) -> Finding {
+fn in_use(folder: &Path, running: &RunningInstance) -> Finding {
     let (folder, base) = (folder.display(), &running.base);
     match running.state {
         State::Ready(_) | State::NotReady(_) => Finding::ok(
             "store",
             format!("{folder} is in use by the Keyside at {base}"),
         ),
-        State::AnyPort => Finding::warn(
+        State::UnknownPort => Finding::warn(
             "store",
             format!(
                 "{folder} is in use by a process that cannot be asked: observe.listen has port 0"
             ),
         )
         .fix("Give observe.listen a port."),
-        State::Absent | State::Stranger(_) => Finding::fail(
+        State::Absent | State::NotKeyside(_) => Finding::fail(
             "store",
             format!("{folder} is in use by a process, and no Keyside answers at {base}"),
         )

@@ -8,25 +8,25 @@ use keyside_credentials::Standing;
 use keyside_vault::{KvVersion, Vault, VaultError};
 use tokio::time::timeout;
 
-use super::{PATIENCE, clock::Evidence, finding::Finding};
+use super::{PATIENCE, clock::ClockEvidence, finding::Finding};
 use crate::declared;
 
 /// What was found, and when Vault says it is.
 #[derive(Default)]
-pub(super) struct Looked {
+pub(super) struct VaultReport {
     pub(super) findings: Vec<Finding>,
-    pub(super) clock: Evidence,
+    pub(super) clock: ClockEvidence,
 }
 
-pub(super) async fn look(
+pub(super) async fn check(
     settings: &Settings,
     vault: Option<&Arc<Vault>>,
     can_sign_in: bool,
-) -> Looked {
-    let mut looked = Looked::default();
+) -> VaultReport {
+    let mut report = VaultReport::default();
     let mut readable = settings.clone();
     let signed_in = match vault {
-        Some(vault) => looked.can_read(settings, vault, can_sign_in).await,
+        Some(vault) => report.can_read(settings, vault, can_sign_in).await,
         None => false,
     };
     if !signed_in {
@@ -37,11 +37,11 @@ pub(super) async fn look(
             .retain(|credential| is_file(&credential.source));
     }
     let vault = vault.filter(|_| signed_in);
-    looked.findings.extend(declared(&readable, vault).await);
-    looked
+    report.findings.extend(declared(&readable, vault).await);
+    report
 }
 
-impl Looked {
+impl VaultReport {
     /// Whether Vault can be asked for secrets.
     async fn can_read(&mut self, settings: &Settings, vault: &Vault, can_sign_in: bool) -> bool {
         if !self.answers(settings, vault).await {
@@ -59,7 +59,7 @@ impl Looked {
         let date = timeout(PATIENCE, vault.date()).await;
         let finding = match &date {
             Ok(Ok(date)) => {
-                self.clock.hear("Vault", date.as_deref());
+                self.clock.add_date("Vault", date.as_deref());
                 Finding::ok("vault", format!("{address} answers"))
             }
             Ok(Err(error @ VaultError::Answered(_))) => Finding::fail("vault", error)

@@ -7,19 +7,19 @@ use keyside_config::Sources;
 use keyside_credentials::{Label, Timestamp, UsageTag};
 use serde_json::{Map, Value, json};
 
-use super::{One, path, view::Credential};
+use super::{KeyArguments, path, view::Credential};
 use crate::cli::{
-    Answer, Failure,
+    Failure, Output,
     duration::{duration, end},
     provider,
-    secret::{SecretFrom, Wanted},
+    secret::{SecretInput, SecretOwner},
 };
 
 /// `keyside key rotate`.
 #[derive(Args)]
 pub(crate) struct Rotate {
     #[command(flatten)]
-    one: One,
+    one: KeyArguments,
     /// How long the old secret is kept to roll back to: 0, or a number and s, m, h or d, at most 90d
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = duration)]
     grace: Duration,
@@ -29,14 +29,14 @@ pub(crate) struct Rotate {
     #[command(flatten)]
     end: End,
     #[command(flatten)]
-    secret: SecretFrom,
+    secret: SecretInput,
 }
 
 /// `keyside key rollback`.
 #[derive(Args)]
 pub(crate) struct RollBack {
     #[command(flatten)]
-    one: One,
+    one: KeyArguments,
     /// The version to go back to; the newest in grace if this is left out
     #[arg(long, value_name = "NUMBER")]
     to: Option<u32>,
@@ -46,7 +46,7 @@ pub(crate) struct RollBack {
 #[derive(Args)]
 pub(crate) struct Edit {
     #[command(flatten)]
-    one: One,
+    one: KeyArguments,
     /// Its new name, unique among the keys of its workspace and provider that are not revoked
     #[arg(long, short)]
     label: Option<Label>,
@@ -76,9 +76,9 @@ struct End {
 
 impl Rotate {
     /// Reports a key that does not exist before it asks for the secret, and says whose secret it asks for.
-    pub(super) async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    pub(super) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let client = self.one.admin.client(sources)?;
-        let asked_for = match self.secret.is_asked_for() {
+        let current = match self.secret.is_prompted() {
             true => {
                 let credential = Credential::of(&client.get(&path(&self.one.id)).await?)?;
                 credential.expect_sealed()?;
@@ -92,10 +92,10 @@ impl Rotate {
         body.insert("graceSeconds".to_owned(), self.grace.as_secs().into());
         body.insert("check".to_owned(), self.check.into());
         self.end.put_into(&mut body);
-        let wanted = match &asked_for {
+        let owner = match &current {
             Some((credential, known)) => {
                 let (provider, label) = credential.expect_readable()?;
-                Some(Wanted {
+                Some(SecretOwner {
                     workspace: &credential.workspace_id,
                     provider,
                     label,
@@ -104,67 +104,75 @@ impl Rotate {
             }
             None => None,
         };
-        let secret = self.secret.read(wanted.as_ref(), answer)?;
+        let secret = self.secret.read(owner.as_ref(), output)?;
         let rotated = client
             .patch_secret(&path(&self.one.id), secret, &Value::Object(body))
             .await?;
-        tell(&rotated, "Rotated", answer)
+        tell(&rotated, "Rotated", output)
     }
 }
 
 impl RollBack {
-    pub(super) async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    pub(super) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let client = self.one.admin.client(sources)?;
         let one = path(&self.one.id);
         let before = Credential::of(&client.get(&one).await?)?;
         let path = format!("{one}/rollback");
         let back = client.post(&path, &json!({ "version": self.to })).await?;
         if Credential::of(&back)?.has_secret_of(&before) {
-            answer.remark(
+            output.note(
                 "warning: both versions have the same secret, so requests carry the same key as before; \
                  `keyside key show ID` lists the versions, and --to NUMBER goes back to another one",
             );
         }
-        tell(&back, "Rolled back", answer)
+        tell(&back, "Rolled back", output)
     }
 }
 
 /// `keyside key refresh`: a key that cannot be read is a failure, so that scripts notice.
-pub(super) async fn refresh(one: &One, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+pub(super) async fn refresh(
+    one: &KeyArguments,
+    sources: &Sources,
+    output: &Output,
+) -> Result<(), Failure> {
     let path = format!("{}/refresh", path(&one.id));
     let refreshed = one.admin.client(sources)?.post(&path, &json!({})).await?;
     match refreshed["sourceFault"].as_str() {
-        None => tell(&refreshed, "Read", answer),
+        None => tell(&refreshed, "Read", output),
         Some(fault) => {
-            answer.give(&refreshed, |_| String::new())?;
+            output.print(&refreshed, |_| String::new())?;
             Err(Failure::failed(format!("the secret was not read: {fault}")))
         }
     }
 }
 
 /// `keyside key verify`: a key that its provider does not take is a failure, so that scripts notice.
-pub(super) async fn verify(one: &One, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+pub(super) async fn verify(
+    one: &KeyArguments,
+    sources: &Sources,
+    output: &Output,
+) -> Result<(), Failure> {
     let path = format!("{}/verify", path(&one.id));
     let verified = one.admin.client(sources)?.post(&path, &json!({})).await?;
     match verified["verification"].as_str() {
-        Some("accepted") => tell(&verified, "Accepted", answer),
-        Some("limited") => tell(&verified, "Accepted in part", answer),
+        Some("accepted") => tell(&verified, "Accepted", output),
+        Some("limited") => tell(&verified, "Accepted in part", output),
         _ => {
             let credential = Credential::of(&verified)?;
             // The warnings say what the provider answered, and what to do.
-            credential.remark_on(answer);
-            answer.give(&verified, |_| String::new())?;
+            credential.print_warnings(output);
+            output.print(&verified, |_| String::new())?;
             let verb = match verified["verification"].as_str() {
                 Some("rejected") => "not accepted",
                 _ => "not verified",
             };
-            Err(Failure::failed(credential.in_words(verb)))
+            Err(Failure::failed(credential.summary(verb)))
         }
     }
 }
 
 impl Edit {
-    pub(super) async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    pub(super) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let body = self.body();
         if body.is_empty() {
             return Err(Failure::usage("expected something to change, found nothing")
@@ -174,7 +182,7 @@ impl Edit {
         let edited = client
             .patch(&path(&self.one.id), &Value::Object(body))
             .await?;
-        tell(&edited, "Changed", answer)
+        tell(&edited, "Changed", output)
     }
 
     fn body(&self) -> Map<String, Value> {
@@ -206,8 +214,8 @@ impl End {
 }
 
 /// What the key is now, and what there is to be said of it.
-fn tell(value: &Value, verb: &str, answer: &Answer) -> Result<(), Failure> {
+fn tell(value: &Value, verb: &str, output: &Output) -> Result<(), Failure> {
     let credential = Credential::of(value)?;
-    credential.remark_on(answer);
-    answer.give(value, |_| format!("{}\n", credential.in_words(verb)))
+    credential.print_warnings(output);
+    output.print(value, |_| format!("{}\n", credential.summary(verb)))
 }

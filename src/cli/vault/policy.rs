@@ -18,8 +18,8 @@ use keyside_credentials::source::SourceError;
 use keyside_vault::{KvVersion, Mount, Vault};
 use serde_json::json;
 
-use super::{Answer, Failure};
-use crate::{runnable::Process, terminal::printable, vault};
+use super::{Failure, Output};
+use crate::{terminal::printable, validated_settings::Process, vault};
 
 /// `keyside vault policy`.
 #[derive(Args)]
@@ -54,20 +54,20 @@ struct Rule {
 /// Finds mounts. Vault is asked for those that the settings do not name.
 struct Mounts {
     vault: Option<Arc<Vault>>,
-    told: Vec<Mount>,
+    reported: Vec<Mount>,
 }
 
 /// The KV engine of a secret, and how it is known.
-struct Found {
+struct LocatedMount {
     mount: Mount,
-    how: How,
+    origin: Origin,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum How {
-    Told,
-    Set,
-    Guessed,
+enum Origin {
+    Vault,
+    Settings,
+    Guess,
 }
 
 /// One of `vault.references.allow`.
@@ -94,7 +94,7 @@ impl Prefix {
 }
 
 impl Policy {
-    pub(super) async fn run(&self, sources: &Sources, answer: &Answer) -> Result<(), Failure> {
+    pub(super) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let settings = Settings::load(sources)?.settings;
         let usual = match Process::for_store(&settings.store) {
             Process::Proxy => Role::Sidecar,
@@ -132,7 +132,7 @@ impl Policy {
         rules.own_token();
         let namespace = settings.vault.and_then(|vault| vault.namespace);
         let text = rules.to_hcl(role, namespace.as_deref());
-        answer.give(&json!({ "policy": text }), |_| text.clone())
+        output.print(&json!({ "policy": text }), |_| text.clone())
     }
 }
 
@@ -145,17 +145,17 @@ impl Mounts {
         };
         Self {
             vault,
-            told: Vec::new(),
+            reported: Vec::new(),
         }
     }
 
-    async fn find(&mut self, path: &str, mount: Option<&str>) -> Result<Found, Failure> {
+    async fn find(&mut self, path: &str, mount: Option<&str>) -> Result<LocatedMount, Failure> {
         if let Some(mount) = mount {
-            return Ok(Found::second_version(mount, How::Set));
+            return Ok(LocatedMount::second_version(mount, Origin::Settings));
         }
         let of_path = |mount: &&Mount| mount.rest_of(path).is_some();
-        if let Some(mount) = self.told.iter().find(of_path) {
-            return Ok(Found::told(mount));
+        if let Some(mount) = self.reported.iter().find(of_path) {
+            return Ok(LocatedMount::reported(mount));
         }
         let asked = match &self.vault {
             Some(vault) => vault.mount_of(path).await,
@@ -163,8 +163,8 @@ impl Mounts {
         };
         match asked {
             Ok(Some(mount)) if mount.rest_of(path).is_some() => {
-                let found = Found::told(&mount);
-                self.told.push(mount);
+                let found = LocatedMount::reported(&mount);
+                self.reported.push(mount);
                 return Ok(found);
             }
             Ok(_) => {}
@@ -173,24 +173,24 @@ impl Mounts {
             Err(SourceError::Away(_)) => self.vault = None,
         }
         let first = path.split('/').next().unwrap_or(path);
-        Ok(Found::second_version(first, How::Guessed))
+        Ok(LocatedMount::second_version(first, Origin::Guess))
     }
 }
 
-impl Found {
-    fn told(mount: &Mount) -> Self {
+impl LocatedMount {
+    fn reported(mount: &Mount) -> Self {
         Self {
             mount: mount.clone(),
-            how: How::Told,
+            origin: Origin::Vault,
         }
     }
 
-    fn second_version(mount: &str, how: How) -> Self {
+    fn second_version(mount: &str, origin: Origin) -> Self {
         let mount = Mount {
             path: mount.to_owned(),
             version: KvVersion::V2,
         };
-        Self { mount, how }
+        Self { mount, origin }
     }
 }
 
@@ -200,7 +200,7 @@ impl Rules {
         &mut self,
         credential: &DeclaredCredential,
         reference: &VaultReference,
-        found: &Found,
+        found: &LocatedMount,
     ) -> Result<(), Failure> {
         let mount = &found.mount;
         let rest = mount.rest_of(&reference.path).unwrap_or_default();
@@ -214,7 +214,7 @@ impl Rules {
                 "Keep the key at a path without \", ${ and {{, without a segment + and without * at the end.",
             ));
         }
-        self.assumes |= found.how != How::Told;
+        self.assumes |= found.origin != Origin::Vault;
         let DeclaredCredential {
             workspace,
             provider,
@@ -222,7 +222,7 @@ impl Rules {
             ..
         } = credential;
         let mut of = format!("of credential {workspace}/{provider}/{label}");
-        if found.how == How::Guessed {
+        if found.origin == Origin::Guess {
             let _ = write!(
                 of,
                 "; Vault did not say the mount, so it is taken to be {}: set `mount` if it is another",
@@ -237,15 +237,15 @@ impl Rules {
     }
 
     /// Reading what a prefix of `vault.references.allow` lets stored credentials name, of whichever workspace.
-    fn references(&mut self, prefix: &Prefix, found: &Found) -> Result<(), Failure> {
+    fn references(&mut self, prefix: &Prefix, found: &LocatedMount) -> Result<(), Failure> {
         let told = found
             .mount
             .rest_of(&prefix.pattern)
             .map(|rest| (found, rest));
         // A mount of a workspace's own is not that of the others.
         let first = prefix.pattern.split('/').next().unwrap_or_default();
-        let guessed = Found::second_version(first, How::Guessed);
-        let (Found { mount, how }, rest) = match told {
+        let guessed = LocatedMount::second_version(first, Origin::Guess);
+        let (LocatedMount { mount, origin }, rest) = match told {
             Some(told) => told,
             None => (
                 &guessed,
@@ -260,9 +260,9 @@ impl Rules {
             return Err(Failure::configuration(said)
                 .next("Use one without \", ${ and {{ and without a segment +."));
         }
-        self.assumes |= *how != How::Told;
+        self.assumes |= *origin != Origin::Vault;
         let mut of = format!("of stored credentials under {}", prefix.shown);
-        if *how == How::Guessed {
+        if *origin == Origin::Guess {
             let _ = write!(
                 of,
                 "; Vault did not say the mount, so it is taken to be {}",

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::refusal::Asked;
+use super::refusal::JsonRequest;
 use super::reply::{Reply, Turn};
 use super::stream::Events;
 use super::{Sandbox, now};
@@ -33,7 +33,7 @@ struct StreamOptions {
 
 pub(super) async fn complete(
     State(sandbox): State<Arc<Sandbox>>,
-    Asked(chat): Asked<Chat>,
+    JsonRequest(chat): JsonRequest<Chat>,
 ) -> Response {
     let reply = Reply::to(
         &chat.messages,

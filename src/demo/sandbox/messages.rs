@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Sandbox;
-use super::refusal::Asked;
+use super::refusal::JsonRequest;
 use super::reply::{Reply, Turn};
 use super::stream::Events;
 
@@ -26,7 +26,7 @@ pub(super) struct Create {
 
 pub(super) async fn create(
     State(sandbox): State<Arc<Sandbox>>,
-    Asked(create): Asked<Create>,
+    JsonRequest(create): JsonRequest<Create>,
 ) -> Response {
     let mut turns = vec![Turn::of("system", create.system)];
     turns.extend(create.messages);

@@ -91,9 +91,9 @@ impl IntoResponse for Refusal {
 }
 
 /// A request body, or the provider's own words for what is wrong with it.
-pub(super) struct Asked<T>(pub(super) T);
+pub(super) struct JsonRequest<T>(pub(super) T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Asked<T> {
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonRequest<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::refusal::{Asked, Dialect, Refusal};
+use super::refusal::{Dialect, JsonRequest, Refusal};
 use super::reply::{Reply, Turn};
 use super::stream::Events;
 use super::{Sandbox, now};
@@ -26,7 +26,7 @@ pub(super) struct Create {
 
 pub(super) async fn create(
     State(sandbox): State<Arc<Sandbox>>,
-    Asked(create): Asked<Create>,
+    JsonRequest(create): JsonRequest<Create>,
 ) -> Result<Response, Refusal> {
     let mut turns = vec![Turn::of("system", create.instructions.clone())];
     turns.extend(turns_of(create.input)?);

@@ -186,7 +186,7 @@ async fn the_models_are_listed_in_both_dialects() {
 
 #[tokio::test]
 async fn a_stream_arrives_in_pieces() {
-    let sandbox = router(Sandbox::new(KEY).hurried());
+    let sandbox = router(Sandbox::new(KEY).without_pause());
     let request = Request::post("/v1/chat/completions")
         .header("authorization", format!("Bearer {KEY}"))
         .header("content-type", "application/json")
@@ -224,7 +224,7 @@ async fn call(
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let sandbox = router(Sandbox::new(KEY).hurried());
+    let sandbox = router(Sandbox::new(KEY).without_pause());
     let response = sandbox
         .oneshot(request.body(Body::from(body.to_owned())).unwrap())
         .await

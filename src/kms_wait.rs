@@ -17,28 +17,28 @@ use tokio::{
 use crate::{observe, web};
 
 /// One that is under way; its page ends with it.
-pub(crate) struct Waiting {
-    page: Arc<Page>,
+pub(crate) struct KmsWait {
+    page: Arc<StatusPage>,
     /// Where the page is.
     address: SocketAddr,
     _end: watch::Sender<bool>,
 }
 
 /// What readiness tells.
-struct Page {
+struct StatusPage {
     since: Timestamp,
     begun: Instant,
-    found: Mutex<Found>,
+    found: Mutex<LastAttempt>,
 }
 
 /// What the last attempt found.
 #[derive(Default)]
-struct Found {
+struct LastAttempt {
     reason: Option<String>,
     attempts: u32,
 }
 
-impl Waiting {
+impl KmsWait {
     /// Serves the page on the observe listener's socket, which stays bound for what comes after.
     ///
     /// # Errors
@@ -48,7 +48,7 @@ impl Waiting {
         address: SocketAddr,
         metrics: prometheus::Registry,
     ) -> std::io::Result<Self> {
-        let page = Arc::new(Page {
+        let page = Arc::new(StatusPage {
             since: SystemClock.now(),
             begun: Instant::now(),
             found: Mutex::default(),
@@ -67,7 +67,7 @@ impl Waiting {
     }
 
     /// Says what an attempt has found, and returns when it is time for the next.
-    pub(crate) async fn for_next(&self, reason: String) {
+    pub(crate) async fn pause_after_failure(&self, reason: String) {
         let pause = {
             let mut found = self.page.found();
             if found.reason.as_ref() != Some(&reason) {
@@ -85,7 +85,7 @@ impl Waiting {
     }
 
     /// Says that it is over, if there was anything to wait for.
-    pub(crate) fn over(self) {
+    pub(crate) fn finish(self) {
         if self.page.found().attempts > 0 {
             let seconds = self.page.begun.elapsed().as_secs();
             tracing::info!(seconds, "the key service answers");
@@ -93,9 +93,9 @@ impl Waiting {
     }
 }
 
-impl Page {
+impl StatusPage {
     /// What a panic leaves is what was found before it.
-    fn found(&self) -> MutexGuard<'_, Found> {
+    fn found(&self) -> MutexGuard<'_, LastAttempt> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -112,7 +112,7 @@ impl Page {
     }
 }
 
-async fn ready(State(page): State<Arc<Page>>) -> (StatusCode, String) {
+async fn ready(State(page): State<Arc<StatusPage>>) -> (StatusCode, String) {
     (StatusCode::SERVICE_UNAVAILABLE, page.text())
 }
 

@@ -13,7 +13,7 @@ use crate::failure::{Failure, misconfigured};
 use crate::{declared, kms, telemetry, vault};
 
 /// Settings that can be run, as far as that shows without network and data.
-pub(crate) struct Runnable {
+pub(crate) struct ValidatedSettings {
     pub(crate) settings: Settings,
     /// What a store takes; nothing where there is none.
     pub(crate) store: Option<StoreSetup>,
@@ -54,9 +54,9 @@ impl Process {
     }
 }
 
-impl Runnable {
+impl ValidatedSettings {
     /// Refuses what has to be changed first.
-    pub(crate) fn of(settings: Settings, process: Process) -> Result<Self, Failure> {
+    pub(crate) fn new(settings: Settings, process: Process) -> Result<Self, Failure> {
         let vault = vault::open(&settings)?;
         let cache = vault::cache(&settings)?;
         // Labels and usage tags are read by the domain; nothing is looked for yet.

@@ -18,19 +18,19 @@ use tokio::runtime::Runtime;
 
 use crate::{
     failure::{Failure, failed, misconfigured},
+    kms_wait::KmsWait,
     lifecycle::Signals,
-    runnable::StoreSetup,
-    waiting::Waiting,
+    validated_settings::StoreSetup,
     web,
 };
 
 /// Who asks whether it is ready is answered while it waits, and a signal ends it then.
-pub(crate) struct Early {
+pub(crate) struct EarlyHandles {
     pub(crate) observe: (TcpListener, SocketAddr),
     pub(crate) signals: Signals,
 }
 
-impl Early {
+impl EarlyHandles {
     /// `runtime` is the one that signals are received on.
     pub(crate) fn open(settings: &Settings, runtime: &Runtime) -> Result<Self, Failure> {
         let _entered = runtime.enter();
@@ -45,18 +45,18 @@ impl Early {
 pub(crate) async fn registry(
     settings: &Settings,
     setup: &StoreSetup,
-    early: Option<&mut Early>,
+    early: Option<&mut EarlyHandles>,
 ) -> Result<Option<Arc<Registry>>, Failure> {
-    let Some(Early { observe, signals }) = early else {
+    let Some(EarlyHandles { observe, signals }) = early else {
         return attempts(settings, setup, None).await.map(Some);
     };
     let metrics = prometheus::Registry::new();
     register_process(&metrics).map_err(failed)?;
     let (socket, address) = observe;
-    let waiting = Waiting::start(socket, *address, metrics).map_err(failed)?;
+    let waiting = KmsWait::start(socket, *address, metrics).map_err(failed)?;
     tokio::select! {
         opened = attempts(settings, setup, Some(&waiting)) => {
-            waiting.over();
+            waiting.finish();
             opened.map(Some)
         }
         signal = signals.next() => {
@@ -69,7 +69,7 @@ pub(crate) async fn registry(
 async fn attempts(
     settings: &Settings,
     StoreSetup { folder, kms }: &StoreSetup,
-    waiting: Option<&Waiting>,
+    waiting: Option<&KmsWait>,
 ) -> Result<Arc<Registry>, Failure> {
     let (store, keyring) = (folder.join("store"), folder.join("keyring"));
     // A new one in the place of a lost one would be in the way of a restore.
@@ -91,7 +91,7 @@ async fn attempts(
             (Ok(registry), _) => break registry,
             // The keyring is opened first of all: nothing was begun yet.
             (Err(error), Some(waiting)) if passes_by_itself(&error) => {
-                waiting.for_next(error.to_string()).await;
+                waiting.pause_after_failure(error.to_string()).await;
             }
             (Err(error), _) => return Err(unopened(error)),
         }
