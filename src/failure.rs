@@ -1,4 +1,4 @@
-//! How a command fails: what was expected, what was found, the next step, and an exit code.
+//! The failure of a command: what was expected, what was found, the next step, and an exit code.
 
 use std::{
     fmt::{self, Display},
@@ -10,7 +10,7 @@ use keyside_config::SettingsError;
 
 use crate::{client::ClientError, terminal::colour_wanted};
 
-/// Why a command did not do what it was asked to.
+/// Why a command failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
     class: Class,
@@ -26,23 +26,23 @@ enum Class {
 }
 
 impl Failure {
-    /// Something went wrong that trying again, or mending the surroundings, may help. Exit code 1.
+    /// A failure that a retry, or a change outside of the settings, may end. Exit code 1.
     pub(crate) fn failed(message: impl Into<String>) -> Self {
         Self::new(Class::Failed, message)
     }
 
-    /// The arguments do not make sense together. Exit code 2, the same as clap's own.
+    /// Arguments that do not fit together. Exit code 2, the same as clap's.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::new(Class::Usage, message)
     }
 
-    /// The settings, or what they point at, have to be changed. Exit code 78, `EX_CONFIG` of sysexits.h: service
-    /// managers are told not to restart on it.
+    /// The settings, or what they refer to, must be changed. Exit code 78 (`EX_CONFIG` of
+    /// sysexits.h), on which service managers do not restart.
     pub(crate) fn configuration(message: impl Into<String>) -> Self {
         Self::new(Class::Configuration, message)
     }
 
-    /// Says what to do about it.
+    /// Adds the next step for the user.
     #[must_use]
     pub(crate) fn next(mut self, step: impl Into<String>) -> Self {
         self.next = Some(step.into());
@@ -57,7 +57,7 @@ impl Failure {
         })
     }
 
-    /// Prints it on standard error. If even that is closed there is nobody left to tell.
+    /// Prints the failure on standard error. If that is closed, nobody can be told.
     pub(crate) fn print(&self) {
         let mut stderr = std::io::stderr().lock();
         let colour = stderr.is_terminal() && colour_wanted();
@@ -107,13 +107,12 @@ impl From<ClientError> for Failure {
     }
 }
 
-/// The surroundings have to change; trying again may help. These errors name
-/// their remedy themselves.
+/// A failure with an error's own message, which names the remedy; a retry may help.
 pub(crate) fn failed(error: impl Display) -> Failure {
     Failure::failed(error.to_string())
 }
 
-/// The settings, or what they point at, have to change.
+/// A configuration failure with an error's own message.
 pub(crate) fn misconfigured(error: impl Display) -> Failure {
     Failure::configuration(error.to_string())
 }
