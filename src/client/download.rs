@@ -1,4 +1,5 @@
-//! An answer that is a file, taken piece by piece: it may be larger than memory, and take longer than other answers.
+//! Downloads a file chunk by chunk: it may be larger than memory, and take longer than other
+//! responses.
 
 use axum::body::Bytes;
 use http_body_util::BodyExt;
@@ -10,7 +11,7 @@ use hyper::{
 
 use super::{Client, ClientError, in_time, read};
 
-/// A file on its way.
+/// A file that is being downloaded.
 pub(crate) struct IncomingFile {
     base: String,
     name: Option<String>,
@@ -18,7 +19,7 @@ pub(crate) struct IncomingFile {
 }
 
 impl Client {
-    /// Asks for a file.
+    /// Requests a file.
     pub(crate) async fn download(
         &self,
         method: Method,
@@ -45,12 +46,12 @@ impl Client {
 }
 
 impl IncomingFile {
-    /// What the server would call it.
+    /// The file name that the server suggests.
     pub(crate) fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
 
-    /// The next piece; nothing at the end.
+    /// The next chunk, or `None` at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
         let base = self.base.clone();
         loop {
@@ -60,7 +61,7 @@ impl IncomingFile {
             });
             match frame.await?.map(|frame| frame.into_data()) {
                 Some(Ok(data)) => return Ok(Some(data)),
-                // Trailers: nothing of the file.
+                // Trailers, which are not part of the file.
                 Some(Err(_)) => {}
                 None => return Ok(None),
             }
@@ -68,11 +69,11 @@ impl IncomingFile {
     }
 }
 
-/// A name without a path in it: whatever answers, it does not choose the folder.
+/// The suggested name, if it has no path: the server must not choose the folder.
 fn name(headers: &HeaderMap) -> Option<String> {
     let disposition = headers.get(CONTENT_DISPOSITION)?.to_str().ok()?;
     let name = disposition.split_once("filename=\"")?.1.split('"').next()?;
-    let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    let fit = !name.is_empty() && !name.starts_with('.') && name.bytes().all(harmless);
-    fit.then(|| name.to_owned())
+    let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let is_valid = !name.is_empty() && !name.starts_with('.') && name.bytes().all(is_safe);
+    is_valid.then(|| name.to_owned())
 }
