@@ -1,5 +1,5 @@
-//! `keyside check`: whether this release can run the settings, where each came from, and how providers are
-//! reached. No network, and nothing is written.
+//! `keyside check`: checks that this release can run the settings, and shows the origin of each and
+//! how providers are reached. Uses no network and writes nothing.
 
 use keyside_config::{EffectiveSetting, Loaded, Settings, Sources};
 use keyside_proxy::EffectiveEgress;
@@ -55,7 +55,7 @@ fn table(effective: &[EffectiveSetting], output: &Output) -> String {
     output.table(&table)
 }
 
-/// The usual route, and the providers that take another.
+/// The default route, and the providers that have another.
 fn egress_table(routes: Vec<EffectiveEgress>, output: &Output) -> String {
     let mut table = Table::new(["PROVIDER", "EGRESS", "BECAUSE"]);
     for route in routes {

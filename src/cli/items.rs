@@ -1,10 +1,10 @@
-//! Reading the lists of the admin API.
+//! Reads lists of the admin API.
 
 use serde_json::Value;
 
 use crate::{client::Client, failure::Failure};
 
-/// Every item of a list, page by page.
+/// Returns every item of a list, page by page.
 pub(crate) async fn list_all(
     client: &Client,
     path: &str,
@@ -26,13 +26,13 @@ pub(crate) async fn list_all(
     }
 }
 
-/// What the server sent is not what this release reads.
+/// The failure for a response in a format that this release cannot read.
 pub(crate) fn unexpected_format(expected: &str) -> Failure {
     Failure::failed(format!(
-        "expected {expected} from Keyside, found another form"
+        "expected {expected} from Keyside, found another format"
     ))
     .next("Use the `keyside` of the same version as the server's (`keyside version`).")
 }
 
-/// The list of all keys.
+/// The path of all keys.
 pub(crate) const CREDENTIALS: &str = "/api/integrations/credentials";

@@ -1,4 +1,4 @@
-//! Where a secret comes from: a file, standard input, or a prompt that does not echo.
+//! Reads a secret from a file, standard input, or a prompt without echo.
 
 use std::{
     fs::File,
@@ -19,17 +19,17 @@ use super::{
 };
 use crate::terminal::printable;
 
-/// Whose secret is asked for.
+/// The key that the secret belongs to.
 pub(crate) struct SecretOwner<'a> {
     pub(crate) workspace: &'a str,
     /// The provider's id.
     pub(crate) provider: &'a str,
     pub(crate) label: &'a str,
-    /// What is known of the provider.
+    /// The provider in the catalogue, if it could be read.
     pub(crate) known: Option<&'a Provider>,
 }
 
-/// The two ways besides the prompt.
+/// The options for reading a secret without a prompt.
 #[derive(Args)]
 #[group(multiple = false)]
 pub(crate) struct SecretInput {
@@ -51,19 +51,20 @@ impl SecretInput {
         }
     }
 
-    /// Whether a person is asked for it.
+    /// Whether the secret is read at a prompt.
     pub(crate) fn is_prompted(&self) -> bool {
         self.secret_file.is_none() && !self.stdin
     }
 
-    /// The secret, without the newline that ends a file and without what was pasted around it. The server checks its form.
+    /// Reads the secret, without its final newline and without what was pasted around it. The
+    /// server checks its format.
     pub(crate) fn read(
         &self,
         owner: Option<&SecretOwner<'_>>,
         output: &Output,
     ) -> Result<Zeroizing<String>, Failure> {
         let mut secret = match (&self.secret_file, self.stdin) {
-            // The name is not repeated: it may be the key itself.
+            // The file name is not repeated, because it may be the key itself.
             (Some(path), _) => read_all(File::open(path), "the file named by --secret-file"),
             (None, true) => read_all(standard_input(), "standard input"),
             (None, false) => prompt(&owner.map_or(String::new(), SecretOwner::question)),
@@ -74,14 +75,15 @@ impl SecretInput {
             output.note(&format!("Removed around the key: {}", removed.join(", ")));
         }
         match secret.is_empty() {
-            true => Err(Failure::failed("expected a secret, found nothing").next(ELSEWHERE)),
+            true => Err(Failure::failed("expected a secret, found nothing").next(OTHER_WAYS)),
             false => Ok(secret),
         }
     }
 }
 
 impl SecretOwner<'_> {
-    /// Whose key it is, what it looks like, where to get it. Some of it comes from the server.
+    /// The prompt: whose key it is, what it looks like, and where to get it. Some of this comes
+    /// from the server.
     fn question(&self) -> String {
         let (workspace, label) = (self.workspace, self.label);
         let name = self
@@ -100,7 +102,8 @@ impl SecretOwner<'_> {
     }
 }
 
-/// What the provider's keys begin with, or the keys of every built-in provider where it is not known which.
+/// The prefixes of the provider's keys, or of every built-in provider's if it is not known which
+/// one.
 fn prefixes(owner: Option<&SecretOwner<'_>>) -> Vec<String> {
     let catalogue = Catalogue::builtin();
     let built_in = |provider: &Arc<keyside_config::Provider>| provider.key.prefix.clone();
@@ -119,14 +122,14 @@ fn prefixes(owner: Option<&SecretOwner<'_>>) -> Vec<String> {
 fn prompt(question: &str) -> Result<Zeroizing<String>, Failure> {
     if !io::stdin().is_terminal() {
         return Err(
-            Failure::usage("expected a secret, found no terminal to ask for it on").next(ELSEWHERE),
+            Failure::usage("expected a secret, found no terminal to prompt on").next(OTHER_WAYS),
         );
     }
     let typed = prompt::ask(question, LIMIT);
     typed.map_err(|error| unreadable("the prompt", error))
 }
 
-/// Past the buffer of [`io::Stdin`], which nobody wipes.
+/// Bypasses the buffer of [`io::Stdin`], which is never wiped.
 fn standard_input() -> io::Result<File> {
     io::stdin().as_fd().try_clone_to_owned().map(File::from)
 }
@@ -139,15 +142,15 @@ fn read_all(from: io::Result<File>, named: &str) -> Result<Zeroizing<String>, Fa
 
 fn unreadable(named: &str, error: ReadError) -> Failure {
     let next = match error {
-        ReadError::TooLong(_) => "Give a file that holds the key and nothing else.",
-        ReadError::MultipleLines => "Give it with --secret-file FILE. Nothing of it was saved.",
-        _ => ELSEWHERE,
+        ReadError::TooLong(_) => "Give a file that contains the key and nothing else.",
+        ReadError::MultipleLines => "Give it with --secret-file FILE. Nothing was saved.",
+        _ => OTHER_WAYS,
     };
     Failure::failed(format!("expected a secret in {named}, found: {error}")).next(next)
 }
 
-const ELSEWHERE: &str =
+const OTHER_WAYS: &str =
     "Give the secret with --secret-file FILE, with --stdin, or at the prompt of a terminal.";
 
-/// The longest secret there is, and the newline that may end it.
+/// The longest secret, and its final newline, in bytes.
 const LIMIT: usize = 8192 + 2;

@@ -139,7 +139,7 @@ fn a_key_in_the_place_of_any_value_is_not_repeated() {
         let said = match arguments::is_stray_value(&error) {
             true => arguments::stray_value().to_string(),
             false => match arguments::hide_values(&mut error) {
-                true => arguments::unfit_value(&error).to_string(),
+                true => arguments::invalid_value(&error).to_string(),
                 false => error.to_string(),
             },
         };
