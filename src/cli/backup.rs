@@ -1,4 +1,4 @@
-//! `keyside backup` and `keyside restore`: everything there is, in one sealed file and back.
+//! `keyside backup` and `keyside restore`: everything in one sealed file, and back.
 
 use std::path::{Path, PathBuf};
 
@@ -24,12 +24,13 @@ pub(crate) struct Backup {
 /// `keyside restore`.
 #[derive(Args)]
 pub(crate) struct Restore {
-    /// A file that `keyside backup` has written
+    /// A file that `keyside backup` wrote
     file: PathBuf,
-    /// It may take the place of another installation, of which something remains in the data folder
+    /// Allow it to replace another installation, of which files remain in the data folder
     #[arg(long)]
     other_installation: bool,
-    /// It may be older than what was in the data folder last: what was revoked or erased since comes back
+    /// Allow a backup older than the last state of the data folder: what was revoked or erased
+    /// since becomes valid again
     #[arg(long)]
     older: bool,
 }
@@ -45,7 +46,7 @@ impl Backup {
         )
         .await?;
         let written = download.finish().await?;
-        // A file that is only found to be wrong when it is needed is worse than none.
+        // A backup that turns out to be invalid only when it is needed is worse than none.
         let header = backup::check(written.path()).map_err(refused)?;
         let path = written.keep();
         let mut view = view(&header);
@@ -68,7 +69,7 @@ impl Restore {
         let path = data_folder(&settings.store)?;
         let kms = kms::source(&settings, vault::open(&settings)?.as_ref())?;
         let store = path.join("store");
-        // A first start that was refused has left one; it has nothing in it.
+        // A refused first start may have left an empty store.
         let removed = EmbeddedStore::remove_unused(&store).await;
         removed.map_err(failed)?;
         let restore = backup::Restore {
@@ -119,7 +120,7 @@ fn view(header: &Header) -> Value {
     })
 }
 
-/// These errors name their remedy themselves.
+/// Converts an error, which names its own remedy.
 fn refused(error: RestoreError) -> Failure {
     match error {
         RestoreError::Kms(_) => Failure::configuration(error.to_string()),

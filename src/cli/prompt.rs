@@ -1,7 +1,7 @@
-//! A line that is typed or pasted at the terminal and not shown, read into one buffer that is wiped.
+//! Reads a typed or pasted line without echo, into one buffer that is wiped.
 //!
-//! A byte at a time and without the terminal's own line editing: that takes no line of more than 4095 bytes (termios(3)),
-//! and a secret may be longer.
+//! Reads byte by byte and without the terminal's own line editing, which accepts at most 4095 bytes
+//! per line (termios(3)); a secret may be longer.
 
 use std::{
     fs::{File, OpenOptions},
@@ -22,23 +22,24 @@ use zeroize::Zeroizing;
 
 use super::sensitive::{ReadError, into_text};
 
-/// Asks for a line of at most `limit` bytes on the terminal of this process, wherever its input comes from.
+/// Prompts for a line of at most `limit` bytes on this process's terminal, even if standard input
+/// is redirected.
 pub(super) fn ask(question: &str, limit: usize) -> Result<Zeroizing<String>, ReadError> {
     let terminal = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
     loop {
         match ask_once(&terminal, question, limit)? {
             Input::Line(bytes) => return into_text(bytes),
-            // As the terminal would have done, once it is as it was.
+            // Sends the signal as the terminal would have done, now that its settings are restored.
             Input::Signal(signal) => raise(signal).map_err(io::Error::from)?,
-            // It was delivered when it was no longer held back.
+            // It was delivered when the signals were unblocked.
             Input::ExternalSignal => {}
         }
-        // The signal is ignored, or it stopped this process and another let it go on.
+        // The signal is ignored, or it stopped this process, which was continued since.
     }
 }
 
 fn ask_once(mut terminal: &File, question: &str, limit: usize) -> Result<Input, ReadError> {
-    // Dropped in the opposite order: the terminal is as it was before a signal can end this process.
+    // Dropped in reverse order, so the terminal is restored before a signal can end this process.
     let signals = BlockedSignals::block()?;
     let _no_echo = NoEcho::enable(terminal)?;
     terminal.write_all(question.as_bytes())?;
@@ -51,8 +52,8 @@ fn ask_once(mut terminal: &File, question: &str, limit: usize) -> Result<Input, 
     typed
 }
 
-/// Signals that would end or stop this process, held back until this is dropped. No other thread may run that does not
-/// hold them back: it would take them.
+/// Blocks signals that would end or stop this process, until this is dropped. Every other thread
+/// must block them too, or it would receive them.
 struct BlockedSignals {
     pending: SignalFd,
     before: SigSet,
@@ -61,15 +62,15 @@ struct BlockedSignals {
 impl BlockedSignals {
     fn block() -> io::Result<Self> {
         let before = SigSet::thread_get_mask()?;
-        let mut held = SigSet::empty();
-        // One that is blocked already would be pending for good.
+        let mut blocked = SigSet::empty();
+        // A signal that was blocked before would stay pending.
         for signal in BLOCKED_SIGNALS {
             if !before.contains(signal) {
-                held.add(signal);
+                blocked.add(signal);
             }
         }
-        let pending = SignalFd::with_flags(&held, SfdFlags::SFD_CLOEXEC)?;
-        held.thread_block()?;
+        let pending = SignalFd::with_flags(&blocked, SfdFlags::SFD_CLOEXEC)?;
+        blocked.thread_block()?;
         Ok(Self { pending, before })
     }
 }
@@ -80,10 +81,10 @@ impl Drop for BlockedSignals {
     }
 }
 
-/// A terminal that shows nothing of what is typed, until this is dropped.
+/// Disables the terminal's echo until this is dropped.
 ///
-/// What was typed before, and what is left unread after, is discarded (`TCSAFLUSH`, as getpass(3) does): the shell would
-/// show the rest of a paste, run it, and keep it in its history.
+/// Earlier input, and input that is left unread, is discarded (`TCSAFLUSH`, as getpass(3) does):
+/// the shell would show the rest of a paste, run it, and keep it in its history.
 struct NoEcho<'a> {
     terminal: &'a File,
     before: Termios,
@@ -94,7 +95,7 @@ impl<'a> NoEcho<'a> {
         let before = tcgetattr(terminal)?;
         let mut no_echo = before.clone();
         let shown = LocalFlags::ECHO | LocalFlags::ECHONL;
-        // Keys that send signals come as bytes too, so that each has its place among the others.
+        // Keys that send signals arrive as bytes too, in order with the others.
         no_echo
             .local_flags
             .remove(shown | LocalFlags::ICANON | LocalFlags::ISIG);
@@ -111,12 +112,13 @@ impl Drop for NoEcho<'_> {
     }
 }
 
-/// Where typed bytes come from.
+/// A source of typed bytes.
 trait Keys {
     /// Waits for the next byte or signal.
     fn next(&mut self) -> io::Result<KeyEvent>;
 
-    /// Discards what has come already and follows at once. Says whether that was more than the ends of lines.
+    /// Discards input that is available or follows at once. Returns whether it contained more than
+    /// line ends.
     fn discard(&mut self) -> io::Result<bool>;
 }
 
@@ -126,7 +128,7 @@ enum KeyEvent {
     End,
 }
 
-/// A terminal, and the signals that come meanwhile.
+/// A terminal, and signals that arrive meanwhile.
 struct Keyboard<'a> {
     terminal: &'a File,
     signals: &'a SignalFd,
@@ -174,7 +176,7 @@ impl Keyboard<'_> {
                 Err(error) => return Err(error.into()),
             }
         }
-        // Flags that nix does not know are for the read to explain.
+        // If nix does not know a flag, the read reports the error.
         let [signal, terminal] = watched.map(|one| one.any().unwrap_or(true));
         Ok(match (signal, terminal) {
             (true, _) => Ready::Signal,
@@ -184,7 +186,7 @@ impl Keyboard<'_> {
     }
 }
 
-/// What came of typing.
+/// What was typed.
 enum Input {
     Line(Zeroizing<Vec<u8>>),
     /// A key that sends a signal.
@@ -192,7 +194,8 @@ enum Input {
     ExternalSignal,
 }
 
-/// Reads a line and refuses it when more follows at once: only the first line of a paste would be saved.
+/// Reads a line and refuses it if more follows at once: only the first line of a paste would be
+/// saved.
 fn read_single_line(keys: &mut impl Keys, limit: usize) -> Result<Input, ReadError> {
     let typed = line(keys, limit);
     if matches!(typed, Ok(Input::Signal(_) | Input::ExternalSignal)) {
@@ -204,7 +207,8 @@ fn read_single_line(keys: &mut impl Keys, limit: usize) -> Result<Input, ReadErr
     }
 }
 
-/// Reads up to the end of a line, with what a terminal offers to correct it: a character back, all of it away.
+/// Reads up to the end of a line, with a terminal's editing keys: delete a character, delete
+/// everything.
 fn line(keys: &mut impl Keys, limit: usize) -> Result<Input, ReadError> {
     let mut typed = Zeroizing::new(Vec::with_capacity(limit));
     let mut event = keys.next()?;
@@ -239,13 +243,14 @@ fn line(keys: &mut impl Keys, limit: usize) -> Result<Input, ReadError> {
     }
 }
 
-/// The last character, which in UTF-8 is its first byte and those that go on from it.
+/// Deletes the last character, with all its UTF-8 bytes.
 fn delete_last(typed: &mut Vec<u8>) {
     while typed.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {}
 }
 
-/// Passes over what an arrow key or the like sends after an escape, up to its final byte (ECMA-48 section 5.4), and gives
-/// what comes next. A control character is no part of it and ends it early; anything else may be part of the secret.
+/// Skips the escape sequence of an arrow key or similar, up to its final byte (ECMA-48 section
+/// 5.4), and returns what comes next. A control character ends the sequence early; any other byte
+/// may belong to the secret.
 fn skip_escape_sequence(keys: &mut impl Keys) -> Result<KeyEvent, ReadError> {
     match keys.next()? {
         KeyEvent::Byte(b'[' | b'O') => {}
@@ -276,7 +281,7 @@ fn byte(from: &mut impl Read) -> io::Result<Option<u8>> {
     }
 }
 
-/// What ends or stops a process that does not handle it, and may come from outside.
+/// Signals that end or stop a process that does not handle them, and that others may send.
 const BLOCKED_SIGNALS: [Signal; 8] = [
     Signal::SIGALRM,
     Signal::SIGHUP,
@@ -288,7 +293,7 @@ const BLOCKED_SIGNALS: [Signal; 8] = [
     Signal::SIGUSR2,
 ];
 
-/// Milliseconds between two pieces of one paste, at most. Nobody types the next line that soon.
+/// Milliseconds: the longest gap inside one paste. Nobody types the next line that soon.
 const PASTE_GAP: u8 = 50;
 
 const INTERRUPT: u8 = 0x03;
@@ -328,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_stands_for_a_signal_is_that_signal_wherever_it_comes() {
+    fn a_key_that_sends_a_signal_does_so_anywhere_in_a_line() {
         for (byte, expected) in [
             ('\u{3}', Signal::SIGINT),
             ('\u{1c}', Signal::SIGQUIT),
@@ -366,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn an_escape_never_takes_a_character_of_the_secret_with_it() {
+    fn an_escape_sequence_never_swallows_a_character_of_the_secret() {
         for keys in ["\u{1b}sk-1\n", "sk\u{1b}-1\n", "sk\u{1b}[é-1\n"] {
             assert!(
                 matches!(outcome(keys), Err(ReadError::EscapeSequence)),
@@ -377,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_what_is_left_when_it_ends() {
+    fn a_line_contains_what_remains_after_editing() {
         for (keys, left) in [
             ("sk-1\n", "sk-1"),
             ("sk-1\r", "sk-1"),
@@ -398,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interrupt_an_end_and_a_line_that_is_too_long_are_none() {
+    fn an_interrupt_an_end_and_a_line_that_is_too_long_give_no_line() {
         for keys in ["", "\u{4}", "sk-1\u{3}\n", "0123456789a\n"] {
             assert_eq!(typed(keys), None, "{keys:?}");
         }

@@ -96,7 +96,7 @@ impl SecretOwner<'_> {
         }
         let console = self.known.map_or("", |known| known.links.console.as_str());
         if !console.is_empty() {
-            question.push_str(&format!("; keys are made at {console}"));
+            question.push_str(&format!("; create one at {console}"));
         }
         format!("{}\nSecret (not shown): ", printable(&question))
     }

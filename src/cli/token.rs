@@ -1,4 +1,4 @@
-//! `keyside token`: who may use the admin API.
+//! `keyside token`: tokens of the admin API.
 
 use std::fmt;
 
@@ -16,32 +16,33 @@ use super::{
     table::{Table, field_cell},
 };
 
-/// What can be done with tokens.
+/// The commands on tokens.
 #[derive(Subcommand)]
 pub(crate) enum Token {
-    /// Make a token and print it, this once
+    /// Create a token and print it, only this once
     Create(Create),
-    /// List the tokens, those that are no longer good included
+    /// List the tokens, including revoked and expired ones
     List(List),
-    /// Show one token; never its text
+    /// Show one token, without its text
     Show(Show),
-    /// Withdraw a token at once and for good
+    /// Revoke a token immediately and permanently
     Revoke(Revoke),
 }
 
 /// `keyside token create`.
 #[derive(Args)]
 pub(crate) struct Create {
-    /// What it is for, or whose
+    /// What or whom it is for
     #[arg(long, short)]
     name: String,
-    /// What it allows
+    /// What it permits
     #[arg(long, short)]
     role: Role,
-    /// A workspace that it is limited to; may be given several times [default: all workspaces]
+    /// Limit it to a workspace; may be repeated [default: all workspaces]
     #[arg(long, short, value_name = "ID")]
     workspace: Vec<WorkspaceId>,
-    /// When it ends: a time such as 2027-01-31T12:00:00Z, or a date, at whose beginning in UTC it ends [default: never]
+    /// Expiry: a time such as 2027-01-31T12:00:00Z, or a date, which means its start in UTC
+    /// [default: never]
     #[arg(long, value_name = "TIME", value_parser = end)]
     expires_at: Option<Timestamp>,
     #[command(flatten)]
@@ -58,7 +59,7 @@ pub(crate) struct List {
 /// `keyside token show`.
 #[derive(Args)]
 pub(crate) struct Show {
-    /// Its id, as `keyside token list` shows it
+    /// The token's id, as `keyside token list` shows it
     id: ActorId,
     #[command(flatten)]
     admin: Admin,
@@ -67,9 +68,9 @@ pub(crate) struct Show {
 /// `keyside token revoke`.
 #[derive(Args)]
 pub(crate) struct Revoke {
-    /// Its id, as `keyside token list` shows it
+    /// The token's id, as `keyside token list` shows it
     id: ActorId,
-    /// Do not ask for the name first
+    /// Skip the confirmation
     #[arg(long, short)]
     yes: bool,
     #[command(flatten)]
@@ -80,9 +81,9 @@ pub(crate) struct Revoke {
 enum Role {
     /// Everything
     Owner,
-    /// Reads, and changes keys
+    /// Read, and change keys
     Editor,
-    /// Reads
+    /// Read
     Viewer,
 }
 
@@ -104,7 +105,7 @@ pub(crate) async fn run(token: Token, sources: &Sources, output: &Output) -> Res
 }
 
 impl Create {
-    /// The token alone goes to standard output, so that it can go straight into a file.
+    /// Only the token goes to standard output, so that it can be redirected into a file.
     async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let body = json!({
             "name": self.name,
@@ -112,16 +113,16 @@ impl Create {
             "workspaces": (!self.workspace.is_empty()).then_some(&self.workspace),
             "expiresAt": self.expires_at.map(|at| at.to_string()),
         });
-        let made = self.admin.client(sources)?.post(TOKENS, &body).await?;
-        for warning in made["warnings"].as_array().into_iter().flatten() {
+        let created = self.admin.client(sources)?.post(TOKENS, &body).await?;
+        for warning in created["warnings"].as_array().into_iter().flatten() {
             let warning = warning.as_str().unwrap_or_default();
             output.note(&format!("warning: {warning}"));
         }
-        let token = made["token"].as_str().unwrap_or_default();
-        output.print(&made, |output| {
+        let token = created["token"].as_str().unwrap_or_default();
+        output.print(&created, |output| {
             output.note(&format!(
-                "{}. It is shown this once:",
-                Summary("Made", &made)
+                "{}. It is shown only this once:",
+                Summary("Created", &created)
             ));
             format!("{token}\n")
         })
@@ -147,7 +148,7 @@ impl Revoke {
     }
 }
 
-/// One line: what became of which token.
+/// One line: what happened to which token.
 struct Summary<'a>(&'a str, &'a Value);
 
 impl fmt::Display for Summary<'_> {

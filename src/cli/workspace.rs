@@ -1,4 +1,4 @@
-//! `keyside workspace`: who may use which keys, through the admin API.
+//! `keyside workspace`: workspaces, through the admin API.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -19,29 +19,29 @@ use crate::{
     terminal::printable,
 };
 
-/// What can be done with workspaces.
+/// The commands on workspaces.
 #[derive(Subcommand)]
 pub(crate) enum Workspace {
-    /// Make a workspace
+    /// Create a workspace
     Add(Add),
     /// List the workspaces
     List(List),
     /// Show one workspace
     Show(Show),
-    /// Write everything of a workspace but its secrets into a tar archive
+    /// Export a workspace without its secrets into a tar archive
     Export(Export),
-    /// Destroy a workspace for good: its key, its records, its runs
+    /// Erase a workspace permanently: its encryption key, records and runs
     Erase(Erase),
-    /// Seal everything of a workspace anew, under a new key
+    /// Encrypt a workspace's keys again, under a new workspace key
     RotateKey(RotateKey),
 }
 
 /// `keyside workspace add`.
 #[derive(Args)]
 pub(crate) struct Add {
-    /// What requests will be tagged with: 1 to 64 of a-z, 0-9 and -
+    /// The id that requests name: 1 to 64 of a-z, 0-9 and -
     id: WorkspaceId,
-    /// Its name for people [default: the id]
+    /// Display name [default: the id]
     #[arg(long)]
     name: Option<String>,
     #[command(flatten)]
@@ -81,7 +81,7 @@ pub(crate) struct Export {
 pub(crate) struct Erase {
     /// The workspace
     id: WorkspaceId,
-    /// Do not ask for the id first
+    /// Skip the confirmation
     #[arg(long, short)]
     yes: bool,
     #[command(flatten)]
@@ -105,8 +105,8 @@ pub(crate) async fn run(
     match workspace {
         Workspace::Add(add) => {
             let body = json!({ "id": add.id, "name": add.name });
-            let made = add.admin.client(sources)?.post(WORKSPACES, &body).await?;
-            output.print(&made, |_| format!("Made workspace {}\n", add.id))
+            let created = add.admin.client(sources)?.post(WORKSPACES, &body).await?;
+            output.print(&created, |_| format!("Created workspace {}\n", add.id))
         }
         Workspace::List(list) => {
             let items = list_all(&list.admin.client(sources)?, WORKSPACES, "").await?;
@@ -125,21 +125,22 @@ pub(crate) async fn expect(client: &Client, id: &WorkspaceId) -> Result<(), Fail
     look_up(client, id).await.map(drop)
 }
 
-/// Whether a Keyside at hand knows the workspace: false where none could be asked, or did not answer in time.
+/// Whether a reachable Keyside has the workspace; false if none responds in time.
 ///
 /// # Errors
 /// It has no such workspace.
 pub(crate) async fn known_to(client: &Client, id: &WorkspaceId) -> Result<bool, Failure> {
     let path = path(id);
     let asked = client.get(&path);
-    match tokio::time::timeout(AT_HAND, asked).await {
+    match tokio::time::timeout(LOOKUP_TIMEOUT, asked).await {
         Ok(Ok(_)) => Ok(true),
         Ok(Err(error)) if error.is(UNKNOWN) => Err(explained(client, id, error).await),
         Ok(Err(_)) | Err(_) => Ok(false),
     }
 }
 
-/// The failure of a call for a workspace, which names the one that was probably meant if there is no such one.
+/// Converts an error about a workspace. If there is no such workspace, suggests the most similar
+/// one.
 pub(crate) async fn explained(client: &Client, id: &WorkspaceId, error: ClientError) -> Failure {
     if !error.is(UNKNOWN) {
         return error.into();
@@ -150,7 +151,7 @@ pub(crate) async fn explained(client: &Client, id: &WorkspaceId, error: ClientEr
     };
     let ids = items.iter().filter_map(|item| item["id"].as_str());
     match nearest(id.as_str(), ids) {
-        // The one that was given is not repeated: it may be a key.
+        // The given id is not repeated, because it may be a key.
         Some(meant) => {
             Failure::failed(format!("there is no such workspace; did you mean {meant}?"))
                 .next(error.next_step())
@@ -197,7 +198,7 @@ impl Export {
 }
 
 impl Erase {
-    /// The receipt alone goes to standard output, so that it can go straight into a file.
+    /// Only the receipt goes to standard output, so that it can be redirected into a file.
     async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
         let path = path(&self.id);
@@ -233,13 +234,13 @@ impl RotateKey {
         let rotated = client.post(&path, &json!({})).await?;
         if rotated["damaged"] != 0 {
             output.note(&format!(
-                "warning: {} keys do not open and were left as they are",
+                "warning: {} keys cannot be decrypted and were not changed",
                 rotated["damaged"]
             ));
         }
         output.print(&rotated, |_| {
             format!(
-                "Sealed {} keys of workspace {} under {}\n",
+                "Encrypted {} keys of workspace {} under {}\n",
                 rotated["credentials"],
                 self.id,
                 rotated["key"].as_str().unwrap_or("?")
@@ -250,7 +251,7 @@ impl RotateKey {
 
 fn table(items: &[Value], output: &Output) -> String {
     if items.is_empty() {
-        return "No workspaces. `keyside workspace add ID` makes one.\n".to_owned();
+        return "No workspaces. `keyside workspace add ID` creates one.\n".to_owned();
     }
     let mut table = Table::new(["ID", "NAME", "CREATED"]);
     for item in items {
@@ -263,8 +264,8 @@ const WORKSPACES: &str = "/api/workspaces";
 
 const UNKNOWN: &str = "workspace-unknown";
 
-/// A command that needs no Keyside does not wait longer for one.
-const AT_HAND: Duration = Duration::from_secs(2);
+/// A command that does not need Keyside waits no longer for one.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 
 const FIELDS: [(&str, &str); 4] = [
     ("id", "id"),
