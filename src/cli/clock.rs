@@ -43,8 +43,8 @@ impl Accept {
         let accepted = folder.log.accept_clock(behind).await;
         accepted.map_err(|error| folder.unreadable(error))?;
         let (clock, log) = (behind.clock, behind.log);
-        let told = json!({ "clock": clock, "log": log });
-        output.print(&told, |_| {
+        let result = json!({ "clock": clock, "log": log });
+        output.print(&result, |_| {
             format!("From the next start on the clock is used again: {clock}; the audit log was at {log}\n")
         })
     }

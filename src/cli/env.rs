@@ -1,5 +1,6 @@
-//! `keyside env`: what points a client tool at Keyside, for a shell to `eval`. It needs no running Keyside and no token; where both
-//! are at hand, a mistyped workspace is found.
+//! `keyside env`: shell lines that point a client tool at Keyside, for `eval`.
+//!
+//! Needs no running Keyside and no token; with both, it detects a mistyped workspace.
 
 use std::net::SocketAddr;
 
@@ -21,7 +22,8 @@ pub(crate) struct Env {
     /// The workspace whose keys it uses
     #[arg(long, short, requires = "client")]
     workspace: Option<WorkspaceId>,
-    /// The proxy's address as the client reaches it [default: the first TCP listener that the workspace may use]
+    /// The proxy's address for the client [default: the first TCP listener that the workspace may
+    /// use]
     #[arg(long, value_name = "HOST:PORT", requires = "client")]
     listener: Option<String>,
 }
@@ -46,14 +48,14 @@ pub(crate) async fn run(env: Env, sources: &Sources, output: &Output) -> Result<
         Ok(client) => workspace::known_to(&client, &workspace).await?,
         Err(_) => false,
     };
-    let lines = ClientSetup {
+    let setup = ClientSetup {
         recipe: recipe.filled(target),
         is_known,
         workspace,
         no_proxy: no_proxy(&recipe, &listener),
         address,
     };
-    output.print(&lines.json(), |_| lines.script())
+    output.print(&setup.json(), |_| setup.script())
 }
 
 fn list(output: &Output) -> Result<(), Failure> {
@@ -85,13 +87,13 @@ fn providers(recipe: &Recipe) -> Vec<&str> {
     recipe.providers.iter().map(ProviderId::as_str).collect()
 }
 
-/// A listener on all addresses is no address to connect to.
+/// Replaces the address of a listener on all addresses, to which clients cannot connect.
 fn for_clients(listener: String, output: &Output) -> String {
     match listener.parse::<SocketAddr>() {
         Ok(address) if address.ip().is_unspecified() => {
             let address = reachable(address);
             output.note(&format!(
-                "remark: clients connect to {address}; another machine needs this one's own address"
+                "note: clients connect to {address}; other machines need this one's own address"
             ));
             address.to_string()
         }
@@ -99,7 +101,7 @@ fn for_clients(listener: String, output: &Output) -> String {
     }
 }
 
-/// A host and a port as the base of a URL.
+/// Parses a host and a port as a base URL.
 fn base_url(listener: &str) -> Result<BaseUrl, Failure> {
     let url = BaseUrl::parse(&format!("http://{listener}"), true).ok();
     let url =
@@ -117,7 +119,7 @@ fn from_settings(
 ) -> Result<BaseUrl, Failure> {
     let settings = Settings::load(sources)?.settings;
     let proxy = proxy_address::of(&settings, workspace.as_str()).ok_or_else(|| {
-        Failure::failed("the proxy listens on Unix sockets alone, which no base URL can name").next(
+        Failure::failed("the proxy listens on Unix sockets only, which no base URL can name").next(
             "Add a TCP address to proxy.listen, such as 127.0.0.1:7380, or write code for the socket as docs/SDKS.md shows.",
         )
     })?;
@@ -137,7 +139,7 @@ fn from_settings(
     base_url(&proxy.address.to_string())
 }
 
-/// The hosts that the client has to reach without a proxy.
+/// The hosts that the client must reach without a proxy.
 fn no_proxy(recipe: &Recipe, listener: &BaseUrl) -> Vec<String> {
     if !recipe.no_proxy {
         return Vec::new();
@@ -149,11 +151,11 @@ fn no_proxy(recipe: &Recipe, listener: &BaseUrl) -> Vec<String> {
     hosts
 }
 
-/// A recipe whose placeholders have been replaced, in both forms of an answer.
+/// A recipe with its placeholders replaced, for both output formats.
 struct ClientSetup {
     recipe: Recipe,
     workspace: WorkspaceId,
-    /// Whether a running Keyside was asked for the workspace, and has it.
+    /// Whether a running Keyside confirmed that the workspace exists.
     is_known: bool,
     address: String,
     no_proxy: Vec<String>,
@@ -188,12 +190,14 @@ impl ClientSetup {
         })
     }
 
-    /// The commands first, then the comments: `eval` without quotes joins all lines into one, which the first comment ends.
+    /// Commands first, then comments: `eval` without quotes joins all lines into one, which the
+    /// first comment ends.
     fn script(&self) -> String {
         self.commands() + &self.comments()
     }
 
-    /// The exports last: where all lines are joined into one, what follows an `export` is one more name to export.
+    /// Exports last: if all lines are joined into one, whatever follows an `export` is one more
+    /// name to export.
     fn commands(&self) -> String {
         let recipe = &self.recipe;
         let mut lines: String = recipe.unset.iter().map(|name| shell::unset(name)).collect();
@@ -216,7 +220,7 @@ impl ClientSetup {
         let mut lines = shell::comment(&format!("{name} ({tested}): {docs}"));
         if !self.is_known {
             lines += &shell::comment(&format!(
-                "Not checked: whether workspace {} exists. No Keyside was at hand with a token.",
+                "Not checked: whether workspace {} exists. No running Keyside was reachable with a token.",
                 self.workspace
             ));
         }

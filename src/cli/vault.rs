@@ -1,4 +1,4 @@
-//! `keyside vault`: what an administrator of Vault or OpenBao has to know of these settings.
+//! `keyside vault`: what an administrator of Vault or OpenBao needs for these settings.
 
 mod policy;
 
@@ -7,10 +7,10 @@ use keyside_config::Sources;
 
 use super::{Failure, Output};
 
-/// What can be done about Vault.
+/// The commands on Vault.
 #[derive(Subcommand)]
 pub(crate) enum Vault {
-    /// Print the least policy that these settings need, as `vault policy write` takes it
+    /// Print the minimal policy that these settings need, in the format of `vault policy write`
     Policy(policy::Policy),
 }
 

@@ -281,7 +281,7 @@ fn the_policy_is_printed_where_no_vault_answers() {
         assert!(exit.stdout.contains(rule), "no {rule:?} in {exit:#?}");
     }
     assert!(
-        exit.stdout.contains("Vault did not say the mount"),
+        exit.stdout.contains("Vault did not report the mount"),
         "{exit:#?}"
     );
     let none = Keyside::builder().run(&["vault", "policy"], b"");

@@ -1,4 +1,4 @@
-//! `keyside audit export`: whole lines only, and an error where the last one is missing.
+//! `keyside audit export`: writes whole lines only, and fails if the last one is missing.
 
 use clap::{Args, ValueEnum};
 use hyper::Method;
@@ -14,10 +14,11 @@ use crate::cli::key::value_name;
 pub(crate) struct Export {
     #[command(flatten)]
     filters: Filters,
-    /// The form of a record
+    /// The format of records
     #[arg(long, short, default_value = "ndjson")]
     format: Format,
-    /// Begin at this time, such as 2026-11-29T00:00:00Z. Only an export from the beginning can be checked by itself
+    /// Start at this time, such as 2026-11-29T00:00:00Z. Only an export from the beginning can be
+    /// verified by itself
     #[arg(long, value_name = "TIME")]
     from: Option<Timestamp>,
     #[command(flatten)]
@@ -26,7 +27,7 @@ pub(crate) struct Export {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// One JSON object a line; each chain ends with its signed head
+    /// One JSON object per line; each chain ends with its signed head
     Ndjson,
     /// For spreadsheets, safe against formulas
     Csv,
@@ -48,19 +49,19 @@ impl Export {
             match incoming.next().await {
                 Ok(Some(piece)) => lines.take(&piece, output)?,
                 Ok(None) if self.format == Format::Csv || lines.is_ended() => return Ok(()),
-                Ok(None) => return Err(broken_off("its end missing")),
-                Err(error) => return Err(broken_off(&error.to_string())),
+                Ok(None) => return Err(incomplete("its end missing")),
+                Err(error) => return Err(incomplete(&error.to_string())),
             }
         }
     }
 }
 
-/// What has arrived so far.
+/// The lines that have arrived so far.
 #[derive(Default)]
 struct Lines {
     /// The last line that was written.
     last: Vec<u8>,
-    /// The beginning of the next.
+    /// The start of the next line.
     partial: Vec<u8>,
 }
 
@@ -84,7 +85,8 @@ impl Lines {
     }
 }
 
-fn broken_off(found: &str) -> Failure {
-    Failure::failed(format!("expected the whole export, found: {found}"))
-        .next("Export again into another file: without its last line it cannot be checked.")
+fn incomplete(found: &str) -> Failure {
+    Failure::failed(format!("expected the whole export, found: {found}")).next(
+        "Export again into another file: without its last line the export cannot be verified.",
+    )
 }

@@ -1,4 +1,4 @@
-//! `keyside audit key`: what checks an export or a receipt where there is no Keyside.
+//! `keyside audit key`: the public key that verifies exports and receipts on other machines.
 
 use clap::Args;
 use keyside_config::Sources;
@@ -31,8 +31,8 @@ impl Key {
                 found["publicKey"].as_str().unwrap_or_default().to_owned()
             }
         };
-        let told = json!({ "publicKey": key });
-        output.print(&told, |_| format!("{key}\n"))
+        let result = json!({ "publicKey": key });
+        output.print(&result, |_| format!("{key}\n"))
     }
 }
 

@@ -1,6 +1,7 @@
-//! `keyside audit verify`: the log, or a receipt that it vouches for. Asked of a running Keyside, or of a data folder that
-//! nobody serves; the answer is the same. An export or a receipt is checked with the public key too, without any of Keyside's
-//! data.
+//! `keyside audit verify`: verifies the audit log, or a receipt against it.
+//!
+//! Asks a running Keyside, or reads a data folder that no process serves, with the same result.
+//! With the public key it verifies an export or a receipt without any of Keyside's data.
 
 use std::{
     fs,
@@ -22,7 +23,7 @@ use crate::cli::offline::OfflineFolder;
 /// `keyside audit verify`.
 #[derive(Args)]
 pub(crate) struct Verify {
-    /// An export in NDJSON, to be checked with --key alone: no Keyside and no data folder are asked
+    /// An NDJSON export to verify with --key alone, without Keyside or a data folder
     #[arg(value_name = "FILE", requires = "key", conflicts_with = "offline")]
     file: Option<PathBuf>,
     /// The installation's public key, as `keyside audit key` prints it
@@ -31,7 +32,8 @@ pub(crate) struct Verify {
     /// Read the data folder itself, while no Keyside serves it
     #[arg(long)]
     offline: bool,
-    /// Check the receipt of an erased workspace too: that it is this installation's, and the log tells of it
+    /// Verify the receipt of an erased workspace too: that this installation signed it, and that
+    /// the log has its erasure
     #[arg(long, value_name = "FILE")]
     receipt: Option<PathBuf>,
     #[command(flatten)]
@@ -47,7 +49,7 @@ impl Verify {
             (None, None, Some(_)) => Err(Failure::usage(
                 "expected an export or a receipt to check with the key, found none",
             )
-            .next("Name the file of `keyside audit export`, or --receipt FILE.")),
+            .next("Give the file of `keyside audit export`, or --receipt FILE.")),
             (_, None, _) => self.log(sources, output).await,
         }
     }
@@ -75,7 +77,7 @@ impl Verify {
                 format!("The audit log is what was written: {records} records in {chains} chains\n")
             });
         }
-        // For programs it is an answer; for both it is a failure.
+        // For programs this is a result, for people and exit codes a failure.
         output.print(&found, |_| String::new())?;
         Err(mismatch(&found, &expected).next(next))
     }
@@ -95,12 +97,12 @@ impl Verify {
             let text = |field| shown[field].as_str().unwrap_or("?");
             let (workspace, at, by) = (text("workspace"), text("erasedAt"), text("erasedBy"));
             return output.print(&found, |_| {
-                format!("The receipt is good: {by} erased workspace {workspace} at {at}, and the audit log tells of it\n")
+                format!("The receipt is valid: {by} erased workspace {workspace} at {at}, and the audit log has the record\n")
             });
         }
         output.print(&found, |_| String::new())?;
         Err(mismatch(&found, "a receipt that the audit log confirms").next(
-            "Ask for the receipt as it was given out, check the log (`keyside audit verify`), and look whether the workspace is back (`keyside workspace list`).",
+            "Get the original receipt, verify the log (`keyside audit verify`), and check whether the workspace exists again (`keyside workspace list`).",
         ))
     }
 }
@@ -110,7 +112,7 @@ fn public_key(text: &str) -> Result<PublicKey, String> {
         .ok_or_else(|| "expected 64 hex digits, as `keyside audit key` prints".to_owned())
 }
 
-/// Checks an export by itself.
+/// Verifies an export by itself.
 fn export(file: &Path, key: &PublicKey, output: &Output) -> Result<(), Failure> {
     let named = file.display();
     let opened = fs::File::open(file).map_err(|error| {
@@ -118,43 +120,43 @@ fn export(file: &Path, key: &PublicKey, output: &Output) -> Result<(), Failure> 
     })?;
     match verify_export(BufReader::new(opened), key) {
         Ok(checked) => {
-            let told = json!({
+            let result = json!({
                 "intact": true, "installation": checked.installation, "records": checked.records,
                 "hidden": checked.hidden, "chains": checked.chains, "finding": null,
             });
-            output.print(&told, |_| {
+            output.print(&result, |_| {
                 format!(
-                    "The export is what installation {} has signed: {} records in {} chains, {} of them as no more than their hash\n",
+                    "The export is signed by installation {}: {} records in {} chains, {} of them as a hash only\n",
                     checked.installation, checked.records, checked.chains, checked.hidden,
                 )
             })
         }
         Err(error) => {
-            let told = json!({ "intact": false, "finding": error.to_string() });
-            output.print(&told, |_| String::new())?;
+            let result = json!({ "intact": false, "finding": error.to_string() });
+            output.print(&result, |_| String::new())?;
             Err(mismatch(
-                &told,
-                &format!("an export in {named} that the key vouches for"),
+                &result,
+                &format!("an export in {named} that is signed with the key"),
             )
             .next("Export again, and ask where this file came from."))
         }
     }
 }
 
-/// Checks the signature of a receipt by itself.
+/// Verifies the signature of a receipt by itself.
 fn signed_receipt(file: &Path, key: &PublicKey, output: &Output) -> Result<(), Failure> {
     let shown = read(file)?;
     let receipt: Option<Receipt> = serde_json::from_value(shown).ok();
     if receipt.is_some_and(|receipt| receipt.is_signed_by(key)) {
-        let told = json!({ "confirmed": true, "finding": null });
-        return output.print(&told, |_| {
+        let result = json!({ "confirmed": true, "finding": null });
+        return output.print(&result, |_| {
             "The receipt is signed with this key\n".to_owned()
         });
     }
-    let told = json!({ "confirmed": false, "finding": ReceiptError::Foreign.to_string() });
-    output.print(&told, |_| String::new())?;
-    Err(mismatch(&told, "a receipt that is signed with this key")
-        .next("Ask for the receipt as it was given out, and compare the key with `keyside audit key`."))
+    let result = json!({ "confirmed": false, "finding": ReceiptError::Foreign.to_string() });
+    output.print(&result, |_| String::new())?;
+    Err(mismatch(&result, "a receipt that is signed with this key")
+        .next("Get the original receipt, and compare the key with `keyside audit key`."))
 }
 
 fn mismatch(found: &Value, expected: &str) -> Failure {
@@ -175,7 +177,7 @@ fn read(file: &Path) -> Result<Value, Failure> {
     })
 }
 
-/// The same answer as the API's.
+/// Returns the same object as the API.
 async fn offline_log(folder: &OfflineFolder) -> Result<Value, Failure> {
     match folder.log.verify().await {
         Ok(verified) => Ok(json!({
@@ -190,7 +192,7 @@ async fn offline_log(folder: &OfflineFolder) -> Result<Value, Failure> {
     }
 }
 
-/// The same answer as the API's.
+/// Returns the same object as the API.
 async fn offline_receipt(folder: &OfflineFolder, shown: &Value) -> Result<Value, Failure> {
     let confirmed = match serde_json::from_value(shown.clone()) {
         Ok(receipt) => folder.log.confirm(&receipt).await,

@@ -83,7 +83,7 @@ fn a_mount_that_is_guessed_is_said_to_be() {
     let found = LocatedMount::second_version("kv", Origin::Guess);
     add(&mut rules, "main", "kv/teams/openai", &found).unwrap();
     let text = rules.to_hcl(Role::Sidecar, None);
-    assert!(text.contains("taken to be kv"), "{text}");
+    assert!(text.contains("kv is assumed"), "{text}");
     assert!(text.contains(r#"path "kv/data/teams/openai" {"#), "{text}");
 }
 
