@@ -1,7 +1,7 @@
-//! `keyside doctor`: looks at all that a support person would ask for, and says what to do where something is wrong.
+//! `keyside doctor`: checks what a support engineer would ask for, and gives a fix for each fault.
 //!
-//! Nothing is changed, no key is sent, and no secret is printed. What the service says itself is not said here in other words:
-//! the checks open and read with the service's own code, and print its errors.
+//! It changes nothing, sends no key and prints no secret. The checks open and read with the
+//! service's own code and print its errors, so that both use the same words.
 
 mod cache;
 mod clock;
@@ -31,7 +31,7 @@ use crate::{
 /// `keyside doctor`.
 #[derive(Args)]
 pub(crate) struct Doctor {
-    /// Try every provider of the settings, and not only those that there are credentials for
+    /// Check every provider of the settings, not only those with credentials
     #[arg(long)]
     all: bool,
 }
@@ -41,17 +41,17 @@ impl Doctor {
         let settings = Settings::load(sources)?.settings;
         let process = Process::for_store(&settings.store);
         let validated = ValidatedSettings::new(settings, process)?;
-        // The one crypto provider in the tree; an error only says that it is there already.
+        // Fails only if it is already installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let findings = self.examine(validated).await;
-        output.print(&findings, |_| in_words(&findings))?;
+        output.print(&findings, |_| as_text(&findings))?;
         let failed = findings.iter().filter(|found| found.state == State::Fail);
         match failed.count() {
             0 => Ok(()),
             failed => {
                 let all = findings.len();
                 Err(Failure::failed(format!("{failed} of {all} checks failed"))
-                    .next("Do what is said for each, and run `keyside doctor` again."))
+                    .next("Apply each fix, and run `keyside doctor` again."))
             }
         }
     }
@@ -65,7 +65,7 @@ impl Doctor {
             egress,
             ..
         } = validated;
-        let mut findings = settings_of(&settings);
+        let mut findings = settings_findings(&settings);
         findings.extend(permissions::check(&settings, setup.as_ref()));
         let running = RunningInstance::probe(&settings).await;
         findings.extend(running.finding());
@@ -86,12 +86,12 @@ impl Doctor {
         }));
         let used = providers::ProvidersInUse {
             hosts: used,
-            is_all: !stored.is_partly_unread,
+            is_complete: !stored.is_partly_unread,
         };
         let reached = providers::check(&settings, egress, used, self.all).await;
         let mut clock = stored.clock;
-        clock.join(in_vault.clock);
-        clock.join(reached.clock);
+        clock.merge(in_vault.clock);
+        clock.merge(reached.clock);
         findings.extend(stored.findings);
         findings.extend(in_vault.findings);
         findings.extend(cached);
@@ -101,18 +101,18 @@ impl Doctor {
     }
 }
 
-/// They have been read; what deserves a second look is said as `check` says it.
-fn settings_of(settings: &Settings) -> Vec<Finding> {
+/// The settings were parsed; prints the same warnings as `check`.
+fn settings_findings(settings: &Settings) -> Vec<Finding> {
     let warnings = warnings::of(settings).into_iter();
     let warnings = warnings.map(|warning| Finding::warn("settings", warning));
     let read = Finding::ok("settings", "this release can run them");
     std::iter::once(read).chain(warnings).collect()
 }
 
-fn in_words(findings: &[Finding]) -> String {
+fn as_text(findings: &[Finding]) -> String {
     let lines = findings.iter().map(|found| format!("{found}\n"));
     lines.collect()
 }
 
-/// How long each answer across the network is waited for.
+/// How long to wait for each response over the network.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -24,27 +24,27 @@ use super::{
 };
 use crate::client::Client;
 
-/// What can be done with keys.
+/// The commands on keys.
 #[derive(Subcommand)]
 pub(crate) enum Key {
-    /// Store a key. It is asked for, unless --secret-file, --stdin or --from-vault says where it is
+    /// Store a key. Prompts for it unless --secret-file, --stdin or --from-vault is given
     Add(Box<Add>),
-    /// List keys; never the secrets
+    /// List keys, without their secrets
     List(List),
     /// Show everything about one key but its secret
     Show(KeyArguments),
-    /// Put a new secret in the place of a key's. It is asked for, unless --secret-file or --stdin says where it is
+    /// Replace a key's secret. Prompts for it unless --secret-file or --stdin is given
     Rotate(Rotate),
-    /// Go back to the secret before, while it is kept
+    /// Return to the previous secret, while it is kept
     #[command(name = "rollback")]
     RollBack(RollBack),
-    /// Read a key that stays in Vault at once, instead of at the next poll
+    /// Read a key that stays in Vault now instead of at the next poll
     Refresh(KeyArguments),
-    /// Ask the provider whether it takes a key, and note what it says
+    /// Ask the provider whether it accepts a key, and record the result
     Verify(KeyArguments),
-    /// Change a key's label, usage tag, end, or make it the default
+    /// Change a key's label, usage tag or expiry, or make it the default
     Edit(Edit),
-    /// Withdraw a key at once and for good
+    /// Revoke a key immediately and permanently
     Revoke(Revoke),
 }
 
@@ -57,27 +57,28 @@ pub(crate) struct Add {
     /// The provider it is for, such as openai
     #[arg(long, short)]
     provider: ProviderId,
-    /// Its name, unique among the keys of this workspace and provider that are not revoked
+    /// Its name, unique among the unrevoked keys of this workspace and provider
     #[arg(long, short, default_value = "default")]
     label: Label,
-    /// Whether it costs money
+    /// Whether requests with it cost money
     #[arg(long, short, default_value = "live")]
     environment: Environment,
     /// What it is used for
     #[arg(long)]
     usage_tag: Option<UsageTag>,
-    /// When it ends: a time such as 2027-01-31T12:00:00Z, or a date, at whose beginning in UTC it ends
+    /// Expiry: a time such as 2027-01-31T12:00:00Z, or a date, which means its start in UTC
     #[arg(long, value_name = "TIME", value_parser = end)]
     expires_at: Option<Timestamp>,
-    /// The provider's host, for providers that give each customer one (Azure OpenAI)
+    /// The provider's host, for providers with a host per customer (Azure OpenAI)
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
-    /// Make it the default of its workspace, provider and environment; the first one is anyway
+    /// Make it the default of its workspace, provider and environment; the first one always is
     #[arg(long)]
     default: bool,
     #[command(flatten)]
     secret: SecretInput,
-    /// Leave the key in Vault, and follow it there: the path with the mount at its beginning, and the field
+    /// Leave the key in Vault and follow it there: the path, beginning with the mount, and the
+    /// field
     #[arg(
         long,
         value_name = "PATH#FIELD",
@@ -85,7 +86,7 @@ pub(crate) struct Add {
         conflicts_with_all = ["secret_file", "stdin"]
     )]
     from_vault: Option<VaultReference>,
-    /// The mount in that path, where Vault may not be asked for it
+    /// The mount in that path, if Vault may not be asked for it
     #[arg(long, requires = "from_vault")]
     mount: Option<String>,
     #[command(flatten)]
@@ -114,7 +115,7 @@ pub(crate) struct List {
 /// The arguments of a command on one key.
 #[derive(Args)]
 pub(crate) struct KeyArguments {
-    /// Its id, as `keyside key list` shows it
+    /// The key's id, as `keyside key list` shows it
     #[arg(value_parser = key_id)]
     id: CredentialId,
     #[command(flatten)]
@@ -126,10 +127,10 @@ pub(crate) struct KeyArguments {
 pub(crate) struct Revoke {
     #[command(flatten)]
     one: KeyArguments,
-    /// Cut off answers that are still coming in
+    /// Cut off responses in flight
     #[arg(long)]
     cut: bool,
-    /// Do not ask for the label first
+    /// Skip the confirmation
     #[arg(long, short)]
     yes: bool,
 }
@@ -166,12 +167,13 @@ pub(crate) async fn run(key: Key, sources: &Sources, output: &Output) -> Result<
 }
 
 impl Add {
-    /// Reports a missing token and a mistyped workspace or provider before it asks for the key.
+    /// Reports a missing token and a mistyped workspace or provider before it prompts for the key.
     async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let client = self.admin.client(sources)?;
         let known = match self.from_vault.is_none() && self.secret.is_prompted() {
             true => self.check_arguments(&client).await?,
-            // Nobody waits at a prompt: the server says what is wrong, and then it is looked up what was meant.
+            // Without a prompt the server reports the error, and only then a suggestion is looked
+            // up.
             false => None,
         };
         let owner = SecretOwner {
@@ -219,7 +221,8 @@ impl Add {
         })
     }
 
-    /// What can be wrong without the secret: nobody should paste one and then learn it. Returns what is known of the provider.
+    /// Checks everything but the secret, so that nobody pastes one in vain. Returns the provider,
+    /// if the catalogue can be read.
     async fn check_arguments(&self, client: &Client) -> Result<Option<Provider>, Failure> {
         workspace::expect(client, &self.workspace).await?;
         let known = provider::find(client, self.provider.as_str()).await?;
@@ -227,7 +230,7 @@ impl Add {
             return Err(Failure::usage(
                 "expected --endpoint, found none: each key of this provider names its own host",
             )
-            .next("`keyside provider show ID` has an example of it."));
+            .next("`keyside provider show ID` shows an example."));
         }
         self.check_label_is_free(client).await?;
         Ok(known)
@@ -247,7 +250,7 @@ impl Add {
         }
     }
 
-    /// All of a key whose secret stays in Vault.
+    /// The request body of a key whose secret stays in Vault.
     fn reference_body(&self, reference: &VaultReference) -> Value {
         let mut body = self.other_fields();
         body["secretRef"] = json!({
@@ -258,7 +261,7 @@ impl Add {
         body
     }
 
-    /// What is said of the key besides its secret.
+    /// The fields of the request body besides the secret.
     fn other_fields(&self) -> Value {
         json!({
             "workspaceId": self.workspace,
@@ -291,7 +294,7 @@ impl List {
         output.print(&page, |output| view::table(&credentials, output))
     }
 
-    /// All values are of forms that need no escape in a query.
+    /// No value needs an escape in a query.
     fn query(&self) -> String {
         let filters = [
             (
@@ -332,7 +335,7 @@ impl Revoke {
     }
 }
 
-/// A field of a secret in Vault, as settings and answers write it or without `vault:`.
+/// Parses a field of a secret in Vault, with or without `vault:`.
 fn in_vault(text: &str) -> Result<VaultReference, String> {
     let place = text.strip_prefix("vault:").unwrap_or(text);
     place.parse().map_err(|_| {
@@ -341,7 +344,7 @@ fn in_vault(text: &str) -> Result<VaultReference, String> {
     })
 }
 
-/// A key's id, which the API calls a credential's.
+/// Parses a key's id, which the API calls a credential's.
 pub(crate) fn key_id(text: &str) -> Result<CredentialId, String> {
     text.parse().map_err(|_| {
         "expected the id of a key, as `keyside key list` shows it: cred_ and 26 letters and digits"
@@ -353,7 +356,7 @@ fn path(id: &CredentialId) -> String {
     format!("{CREDENTIALS}/{id}")
 }
 
-/// A choice's name, which is the same here and on the wire.
+/// The name of a choice, which the API uses too.
 pub(crate) fn value_name(choice: impl ValueEnum) -> String {
     choice
         .to_possible_value()

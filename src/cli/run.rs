@@ -128,7 +128,7 @@ impl Show {
         let page = client.get(&path).await?;
         match page["items"].get(0) {
             Some(run) => output.print(run, |output| output.table(&Table::of_fields(run, FIELDS))),
-            None => Err(Failure::failed("there is no record of such a run").next(
+            None => Err(Failure::failed("there is no such run in the records").next(
                 "`keyside run list` lists the latest; the oldest are deleted once there are more than runs.keep.",
             )),
         }
@@ -137,7 +137,7 @@ impl Show {
 
 fn table(items: &[Value], output: &Output) -> String {
     if items.is_empty() {
-        return "No matching runs.\n".to_owned();
+        return "No runs match.\n".to_owned();
     }
     let mut table = Table::new([
         "AT",

@@ -116,7 +116,7 @@ fn before_the_first_start_nothing_is_wrong_and_nothing_is_made() {
     let builder = Keyside::builder();
     let exit = doctor(&builder);
     assert_eq!(exit.code, Some(0), "{exit:#?}");
-    assert!(line(&exit, "ok   store").contains("the first start makes it"));
+    assert!(line(&exit, "ok   store").contains("the first start creates it"));
     assert!(line(&exit, "ok   providers").contains("--all"));
     assert!(line(&exit, "warn clock").contains("nothing to compare"));
     for name in ["data", "data.master-key"] {

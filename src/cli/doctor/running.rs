@@ -1,4 +1,4 @@
-//! What a running Keyside says of itself at its observe listener, which needs no token.
+//! Asks a running Keyside about its state at the observe listener, which needs no token.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::{PATIENCE, finding::Finding};
 use crate::{cli::healthcheck, client};
 
-/// What answers where the settings have the observe listener.
+/// What responds at the configured observe address.
 pub(super) struct RunningInstance {
     /// `http://127.0.0.1:7382`.
     pub(super) base: String,
@@ -17,15 +17,15 @@ pub(super) struct RunningInstance {
 }
 
 pub(super) enum State {
-    /// With a line for each thing that is wrong all the same.
+    /// Ready, with a line per fault.
     Ready(Vec<String>),
-    /// Not ready, and why.
+    /// Not ready, with the reasons.
     NotReady(Vec<String>),
-    /// Something answers that is no Keyside.
+    /// Another server responds.
     NotKeyside(StatusCode),
-    /// Nothing answers.
+    /// Nothing responds.
     Absent,
-    /// The port is any that the system gives, so there is nowhere to ask.
+    /// The settings have port 0, so the port is unknown.
     UnknownPort,
 }
 
@@ -43,7 +43,7 @@ impl RunningInstance {
         Self { base, state }
     }
 
-    /// Nothing where none runs: `doctor` is also for before the first start.
+    /// `None` if no Keyside runs: `doctor` also works before the first start.
     pub(super) fn finding(&self) -> Option<Finding> {
         let base = &self.base;
         match &self.state {
@@ -62,12 +62,12 @@ impl RunningInstance {
                     "keyside",
                     format!("not ready at {base}: {}", said.join("; ")),
                 )
-                .fix("Its log says what it is waiting for, or why it is draining."),
+                .fix("Its log says what it waits for, or why it is draining."),
             ),
             State::NotKeyside(status) => Some(
                 Finding::fail(
                     "keyside",
-                    format!("what answers at {base} is not Keyside: {status} to /readyz"),
+                    format!("the server at {base} is not Keyside: it responds {status} to /readyz"),
                 )
                 .fix("Choose another address in observe.listen, or stop what uses it."),
             ),
@@ -79,7 +79,8 @@ impl RunningInstance {
         matches!(self.state, State::Ready(_) | State::NotReady(_))
     }
 
-    /// The providers that it has usable credentials for, by its metrics; `None` where they do not tell.
+    /// The providers that it has usable credentials for, from its metrics; `None` if they do not
+    /// say.
     pub(super) async fn providers(&self) -> Option<BTreeSet<String>> {
         match timeout(PATIENCE, client::probe(&self.base, "/metrics")).await {
             Ok(Ok((_, body))) => providers_in(&String::from_utf8_lossy(&body)),
@@ -89,7 +90,7 @@ impl RunningInstance {
 }
 
 impl State {
-    /// The first line is the state, the others what is wrong.
+    /// The first line of the body is the state, the others are faults.
     fn of(status: StatusCode, body: &str) -> Self {
         let lines = body.lines().map(str::to_owned);
         match status {
@@ -100,7 +101,7 @@ impl State {
     }
 }
 
-/// `None` while it has not opened its store: then it counts no credentials.
+/// `None` while its store is not open: then it counts no credentials.
 fn providers_in(metrics: &str) -> Option<BTreeSet<String>> {
     let mut counts = metrics
         .lines()
@@ -126,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_running_one_is_told_from_what_else_may_answer() {
+    fn a_running_keyside_is_told_from_other_servers() {
         let of = |status: u16, body| State::of(StatusCode::from_u16(status).unwrap(), body);
         let ready = of(200, "ready\nruns: records cannot be written\n");
         assert!(matches!(ready, State::Ready(faults) if faults.len() == 1));
@@ -150,7 +151,7 @@ integration_credentials_total{provider=\"openai\",status=\"active\"} 2
     }
 
     #[test]
-    fn one_that_counts_no_credentials_yet_does_not_say_that_there_are_none() {
+    fn metrics_without_counts_do_not_mean_that_there_are_no_credentials() {
         assert_eq!(
             providers_in("keyside_build_info{version=\"0.1.0\"} 1\n"),
             None

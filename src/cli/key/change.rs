@@ -20,14 +20,15 @@ use crate::cli::{
 pub(crate) struct Rotate {
     #[command(flatten)]
     one: KeyArguments,
-    /// How long the old secret is kept to roll back to: 0, or a number and s, m, h or d, at most 90d
+    /// How long the old secret is kept for a rollback: 0, or a number and s, m, h or d, at most 90d
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = duration)]
     grace: Duration,
-    /// Have the provider asked about the new secret first; if it does not take it, the old one stays in use
+    /// Ask the provider about the new secret first; if it rejects the secret, the old one stays in
+    /// use
     #[arg(long)]
     check: bool,
     #[command(flatten)]
-    end: End,
+    expiry: Expiry,
     #[command(flatten)]
     secret: SecretInput,
 }
@@ -37,7 +38,7 @@ pub(crate) struct Rotate {
 pub(crate) struct RollBack {
     #[command(flatten)]
     one: KeyArguments,
-    /// The version to go back to; the newest in grace if this is left out
+    /// The version to return to [default: the newest in grace]
     #[arg(long, value_name = "NUMBER")]
     to: Option<u32>,
 }
@@ -47,35 +48,36 @@ pub(crate) struct RollBack {
 pub(crate) struct Edit {
     #[command(flatten)]
     one: KeyArguments,
-    /// Its new name, unique among the keys of its workspace and provider that are not revoked
+    /// Its new name, unique among the unrevoked keys of its workspace and provider
     #[arg(long, short)]
     label: Option<Label>,
     /// What it is used for
     #[arg(long)]
     usage_tag: Option<UsageTag>,
-    /// It is used for nothing in particular
+    /// Remove the usage tag
     #[arg(long, conflicts_with = "usage_tag")]
     no_usage_tag: bool,
     #[command(flatten)]
-    end: End,
+    expiry: Expiry,
     /// Make it the default of its workspace, provider and environment
     #[arg(long)]
     default: bool,
 }
 
-/// When a key stops being used from now on.
+/// The options for a key's expiry.
 #[derive(Args)]
-struct End {
-    /// When it ends from now on: a time such as 2027-01-31T12:00:00Z, or a date, at whose beginning in UTC it ends
+struct Expiry {
+    /// New expiry: a time such as 2027-01-31T12:00:00Z, or a date, which means its start in UTC
     #[arg(long, value_name = "TIME", value_parser = end)]
     expires_at: Option<Timestamp>,
-    /// It no longer ends
+    /// Remove the expiry
     #[arg(long, conflicts_with = "expires_at")]
     never_expires: bool,
 }
 
 impl Rotate {
-    /// Reports a key that does not exist before it asks for the secret, and says whose secret it asks for.
+    /// Reports a key that does not exist before it prompts for the secret, and names the key in the
+    /// prompt.
     pub(super) async fn run(&self, sources: &Sources, output: &Output) -> Result<(), Failure> {
         let client = self.one.admin.client(sources)?;
         let current = match self.secret.is_prompted() {
@@ -91,7 +93,7 @@ impl Rotate {
         let mut body = Map::new();
         body.insert("graceSeconds".to_owned(), self.grace.as_secs().into());
         body.insert("check".to_owned(), self.check.into());
-        self.end.put_into(&mut body);
+        self.expiry.add_to(&mut body);
         let owner = match &current {
             Some((credential, known)) => {
                 let (provider, label) = credential.expect_readable()?;
@@ -108,7 +110,7 @@ impl Rotate {
         let rotated = client
             .patch_secret(&path(&self.one.id), secret, &Value::Object(body))
             .await?;
-        tell(&rotated, "Rotated", output)
+        print_key(&rotated, "Rotated", output)
     }
 }
 
@@ -125,11 +127,11 @@ impl RollBack {
                  `keyside key show ID` lists the versions, and --to NUMBER goes back to another one",
             );
         }
-        tell(&back, "Rolled back", output)
+        print_key(&back, "Rolled back", output)
     }
 }
 
-/// `keyside key refresh`: a key that cannot be read is a failure, so that scripts notice.
+/// `keyside key refresh`: fails if the key cannot be read, so that scripts notice.
 pub(super) async fn refresh(
     one: &KeyArguments,
     sources: &Sources,
@@ -138,7 +140,7 @@ pub(super) async fn refresh(
     let path = format!("{}/refresh", path(&one.id));
     let refreshed = one.admin.client(sources)?.post(&path, &json!({})).await?;
     match refreshed["sourceFault"].as_str() {
-        None => tell(&refreshed, "Read", output),
+        None => print_key(&refreshed, "Read", output),
         Some(fault) => {
             output.print(&refreshed, |_| String::new())?;
             Err(Failure::failed(format!("the secret was not read: {fault}")))
@@ -146,7 +148,7 @@ pub(super) async fn refresh(
     }
 }
 
-/// `keyside key verify`: a key that its provider does not take is a failure, so that scripts notice.
+/// `keyside key verify`: fails if the provider does not accept the key, so that scripts notice.
 pub(super) async fn verify(
     one: &KeyArguments,
     sources: &Sources,
@@ -155,11 +157,11 @@ pub(super) async fn verify(
     let path = format!("{}/verify", path(&one.id));
     let verified = one.admin.client(sources)?.post(&path, &json!({})).await?;
     match verified["verification"].as_str() {
-        Some("accepted") => tell(&verified, "Accepted", output),
-        Some("limited") => tell(&verified, "Accepted in part", output),
+        Some("accepted") => print_key(&verified, "Accepted", output),
+        Some("limited") => print_key(&verified, "Accepted in part", output),
         _ => {
             let credential = Credential::of(&verified)?;
-            // The warnings say what the provider answered, and what to do.
+            // The warnings say what the provider answered and what to do.
             credential.print_warnings(output);
             output.print(&verified, |_| String::new())?;
             let verb = match verified["verification"].as_str() {
@@ -182,7 +184,7 @@ impl Edit {
         let edited = client
             .patch(&path(&self.one.id), &Value::Object(body))
             .await?;
-        tell(&edited, "Changed", output)
+        print_key(&edited, "Changed", output)
     }
 
     fn body(&self) -> Map<String, Value> {
@@ -198,13 +200,13 @@ impl Edit {
         if self.default {
             body.insert("default".to_owned(), true.into());
         }
-        self.end.put_into(&mut body);
+        self.expiry.add_to(&mut body);
         body
     }
 }
 
-impl End {
-    fn put_into(&self, body: &mut Map<String, Value>) {
+impl Expiry {
+    fn add_to(&self, body: &mut Map<String, Value>) {
         if let Some(end) = self.expires_at {
             body.insert("expiresAt".to_owned(), end.to_string().into());
         } else if self.never_expires {
@@ -213,8 +215,8 @@ impl End {
     }
 }
 
-/// What the key is now, and what there is to be said of it.
-fn tell(value: &Value, verb: &str, output: &Output) -> Result<(), Failure> {
+/// Prints the key's new state and its warnings.
+fn print_key(value: &Value, verb: &str, output: &Output) -> Result<(), Failure> {
     let credential = Credential::of(value)?;
     credential.print_warnings(output);
     output.print(value, |_| format!("{}\n", credential.summary(verb)))

@@ -1,4 +1,4 @@
-//! A key as people read it.
+//! Formats a key for people.
 
 use std::fmt;
 
@@ -15,8 +15,9 @@ use crate::{
     client::credentials_as_keys,
 };
 
-/// What the admin API says of a credential, as far as it is shown. Fields that a newer server adds are no obstacle. Of one
-/// whose record cannot be read there is neither provider nor label, nor what only the record said.
+/// The fields of a credential in the admin API that are shown. Unknown fields of newer servers are
+/// ignored. A credential whose record cannot be read has neither provider nor label, nor other
+/// fields of the record.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Credential {
@@ -81,7 +82,7 @@ impl Credential {
         Self::deserialize(value).map_err(|_| unexpected_format("a key"))
     }
 
-    /// One line: what it is, for whom.
+    /// One line: the verb, and which key of which workspace.
     pub(super) fn summary(&self, verb: &str) -> String {
         let default = if self.is_default { ", default" } else { "" };
         let (id, workspace) = (&self.id, &self.workspace_id);
@@ -94,7 +95,7 @@ impl Credential {
         }
     }
 
-    /// What names it to the person who is about to revoke it, and what that is.
+    /// The name to type before it is revoked, and what kind of name that is.
     pub(super) fn name_to_confirm(&self) -> (&str, &'static str) {
         match &self.label {
             Some(label) => (label.as_str(), "label"),
@@ -102,18 +103,21 @@ impl Credential {
         }
     }
 
-    /// Its provider and its label. Says what to do where its record is lost, before anybody is asked for a secret.
+    /// Returns provider and label.
+    ///
+    /// # Errors
+    /// Its record is lost. Called before a prompt for a secret.
     pub(super) fn expect_readable(&self) -> Result<(&str, &str), Failure> {
         match (&self.provider, &self.label) {
             (Some(provider), Some(label)) => Ok((provider.as_str(), label.as_str())),
             _ => Err(Failure::failed(
-                "the record of this key is lost, so that its secret cannot be replaced",
+                "the record of this key is lost, so its secret cannot be replaced",
             )
             .next("Revoke it with `keyside key revoke ID`, and add the key again.")),
         }
     }
 
-    /// Says beside the answer what is unusual about it.
+    /// Prints the key's warnings on standard error.
     pub(super) fn print_warnings(&self, output: &Output) {
         for warning in &self.warnings {
             output.note(&format!("warning: {}", credentials_as_keys(warning)));
@@ -133,12 +137,13 @@ impl Credential {
         }
     }
 
-    /// Whether both have the same secret in use, as far as their fingerprints tell.
+    /// Whether both have the same current secret, judged by their fingerprints.
     pub(super) fn has_secret_of(&self, other: &Self) -> bool {
         self.fingerprint.is_some() && self.fingerprint == other.fingerprint
     }
 
-    /// Says where a secret that stays in Vault is replaced, before anybody is asked for one.
+    /// Fails if the secret stays in Vault, with where to replace it. Called before a prompt for a
+    /// secret.
     pub(super) fn expect_sealed(&self) -> Result<(), Failure> {
         match (&self.secret_ref, &self.source) {
             (Some(_), Some(source)) => Err(Failure::failed(format!(
@@ -149,15 +154,18 @@ impl Credential {
         }
     }
 
-    /// The versions that are not gone.
+    /// The versions that are not destroyed.
     fn shown_versions(&self) -> String {
-        let there = self.versions.iter().filter(|it| it.state != "destroyed");
-        let shown: Vec<_> = there
+        let kept = self
+            .versions
+            .iter()
+            .filter(|version| version.state != "destroyed");
+        let shown: Vec<_> = kept
             .map(|version| {
                 let Version { number, state, .. } = version;
                 match (version.grace_until, &version.source_version) {
                     (Some(end), _) => format!("{number} {state} (ends {})", relative_time(end)),
-                    (None, Some(there)) => format!("{number} {state} (version {there} there)"),
+                    (None, Some(source)) => format!("{number} {state} (version {source} there)"),
                     (None, None) => format!("{number} {state}"),
                 }
             })
@@ -169,7 +177,7 @@ impl Credential {
         }
     }
 
-    /// Every field there is.
+    /// Prints every field.
     pub(super) fn show(&self, value: &Value, output: &Output) -> Result<(), Failure> {
         output.print(value, |output| output.table(&self.fields()))
     }
@@ -234,7 +242,7 @@ impl Credential {
         }
     }
 
-    /// Where its secret is kept, if not here, and which version is used.
+    /// Where the secret is kept if not in Keyside, and which version is used.
     fn shown_source(&self) -> String {
         match (&self.source, &self.source_version) {
             (Some(source), Some(version)) => format!("{source}, version {version}"),
@@ -252,8 +260,10 @@ pub(super) fn table(credentials: &[Credential], output: &Output) -> String {
     if credentials.is_empty() {
         return "No keys. `keyside key add --workspace ID --provider ID` stores one.\n".to_owned();
     }
-    // Most have none that is kept elsewhere, and need no column for it.
-    let elsewhere = credentials.iter().any(|it| it.source.is_some());
+    // The column is shown only if some secret is kept elsewhere.
+    let elsewhere = credentials
+        .iter()
+        .any(|credential| credential.source.is_some());
     let mut heading = vec![
         "WORKSPACE",
         "PROVIDER",
@@ -292,7 +302,7 @@ pub(super) fn table(credentials: &[Credential], output: &Output) -> String {
     output.table(&table)
 }
 
-/// How far off a time is, in its largest unit: `in 12 days`, `3 hours ago`.
+/// The difference from now, in its largest unit: `in 12 days`, `3 hours ago`.
 fn relative_time(at: Timestamp) -> String {
     let seconds = at.as_second() - SystemClock.now().as_second();
     let units = [("day", 86_400), ("hour", 3_600), ("minute", 60)];
