@@ -73,7 +73,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the proxy, the admin API and the observe listener in one process
     Serve,
-    /// Run the proxy alone: the sidecar, which attaches the keys that the settings declare and has no store
+    /// Run the proxy alone: the sidecar, which attaches the keys that the settings declare and has
+    /// no store
     Proxy,
     /// Run everything on throwaway data, with a built-in provider and a key; reads no settings
     Demo,

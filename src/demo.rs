@@ -28,8 +28,8 @@ use crate::{
 };
 
 /// Runs until a signal, then deletes its data. It never reads the settings of a real installation,
-/// whose master key it could open and replace: of `sources` it uses only the listen addresses in the
-/// environment.
+/// whose master key it could open and replace: of `sources` it uses only the listen addresses in
+/// the environment.
 pub(crate) fn run(sources: &Sources) -> Result<(), Failure> {
     let folder = TempDir::with_prefix("keyside-demo-").map_err(failed)?;
     let provider = TcpListener::bind("127.0.0.1:0").map_err(failed)?;

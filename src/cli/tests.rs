@@ -1,5 +1,5 @@
-//! The command line's own rules: what it takes, what it refuses to take, and what it never repeats. What the commands do
-//! is tested from outside, with the real binary.
+//! The command line's own rules: what it takes, what it refuses to take, and what it never repeats.
+//! What the commands do is tested from outside, with the real binary.
 
 use std::{ffi::OsString, io::Write, process::ExitCode};
 

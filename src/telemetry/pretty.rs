@@ -1,8 +1,8 @@
 //! Formats short log lines for a person at a terminal: local time, level, message, fields.
 //!
-//! `12:03:07 WARN  client turned away limit=1024`. The head of the audit log is omitted, because
-//! only a program can compare the hash. Durations get a fitting unit. Ids are shortened where a line
-//! is not an error's own: `keyside run list` and the JSON lines have them in full.
+//! `12:03:07 WARN client turned away limit=1024`. The head of the audit log is omitted, because
+//! only a program can compare the hash. Durations get a fitting unit. Ids are shortened where a
+//! line is not an error's own: `keyside run list` and the JSON lines have them in full.
 
 use std::{borrow::Cow, fmt};
 

@@ -26,8 +26,8 @@ pub(super) struct ClientSocket<S> {
     stall: Option<Stall>,
 }
 
-/// A pending write. For a slow reader the kernel accepts more only in large steps, so bytes that the
-/// client acknowledges count as progress too.
+/// A pending write. For a slow reader the kernel accepts more only in large steps, so bytes that
+/// the client acknowledges count as progress too.
 struct Stall {
     since: Instant,
     deadline: Pin<Box<Sleep>>,
@@ -115,7 +115,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClientSocket<S> {
         self.stream.is_write_vectored()
     }
 
-    /// A TCP stream has no buffer of its own, so this never waits and says nothing about the client.
+    /// A TCP stream has no buffer of its own, so this never waits and says nothing about the
+    /// client.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_flush(context)
     }

@@ -91,8 +91,7 @@ const TOLERANCE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
-    use super::super::finding::State;
-    use super::*;
+    use super::{super::finding::State, *};
 
     fn sample(from: &str, theirs: &str, ours: &str) -> DateSample {
         DateSample {

@@ -155,8 +155,7 @@ fn provider_name(id: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::finding::State;
-    use super::*;
+    use super::{super::finding::State, *};
 
     fn targets(used: &[(&str, Option<&str>)], all: bool) -> Targets {
         let used = used

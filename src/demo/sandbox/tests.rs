@@ -1,12 +1,11 @@
-//! The sandbox at its router: shapes are held against what the SDKs require, usage against counted words.
+//! Tests the sandbox's router: formats against what the SDKs require, usage against counted words.
 
-use super::*;
-
-use axum::body::Body;
-use axum::http::StatusCode;
+use axum::{body::Body, http::StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
+
+use super::*;
 
 const KEY: &str = "sandbox-0123456789";
 
