@@ -64,7 +64,7 @@ impl BaseUrl {
 
     /// Whether resolvers read the host as an address, but not as one that is written in the usual form: what is checked of
     /// addresses is not checked of it before it is resolved.
-    pub fn is_odd_address(&self) -> bool {
+    pub fn is_nonstandard_ip(&self) -> bool {
         ends_in_a_number(&self.host) && self.host.parse::<IpAddr>().is_err()
     }
 

@@ -6,9 +6,9 @@ use crate::{
     credential_names::CredentialNames,
     embedded::embedded,
     layers::{Mismatch, Node},
-    likeness::nearest,
     origin::Origin,
     provider::{Provider, ProviderDocument, ProviderId},
+    similarity::nearest,
 };
 
 /// The providers that Keyside knows: the built-in ones, with `[providers.*]` laid over them.
@@ -20,7 +20,7 @@ pub struct Catalogue {
 impl Catalogue {
     /// The built-in providers, without any settings laid over them.
     pub fn builtin() -> Self {
-        let catalogue = layer(None).read().and_then(Self::settle);
+        let catalogue = layer(None).read().and_then(Self::build);
         catalogue.expect("the built-in providers are read by the tests")
     }
 
@@ -30,7 +30,7 @@ impl Catalogue {
     }
 
     /// The provider whose id is most like `name`, if one is like it. Case and hyphens do not count.
-    pub fn alike(&self, name: &str) -> Option<&Arc<Provider>> {
+    pub fn most_similar(&self, name: &str) -> Option<&Arc<Provider>> {
         let known = self.providers.keys().map(String::as_str);
         self.get(nearest(name, known)?)
     }
@@ -53,12 +53,12 @@ impl Catalogue {
         CredentialNames::used_by(self.iter().map(|provider| &**provider))
     }
 
-    pub(crate) fn settle(documents: Documents) -> Result<Self, Mismatch> {
+    pub(crate) fn build(documents: Documents) -> Result<Self, Mismatch> {
         let provider = |(id, document): (ProviderId, ProviderDocument)| {
             let (name, key) = (id.to_string(), format!("providers.{id}"));
             let meant = Self::probably_meant(id.as_str());
             let provider = document
-                .settle(id, meant)
+                .build(id, meant)
                 .map_err(|mismatch| mismatch.below(&key))?;
             Ok((name, Arc::new(provider)))
         };

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, de::Error};
 const UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
 
 /// A week. Much longer ones overflow the clock that they are added to.
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const MAX_DURATION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Reads `250ms`, `10s`, `5m` or `1h`.
 fn parse(text: &str) -> Option<Duration> {
@@ -26,7 +26,7 @@ fn parse(text: &str) -> Option<Duration> {
 pub(crate) fn any<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let duration = parse(&String::deserialize(from)?);
     let duration = duration.ok_or(r#"expected a duration such as "250ms", "10s", "5m" or "1h""#);
-    let bounded = duration.and_then(|duration| match duration <= LONGEST {
+    let bounded = duration.and_then(|duration| match duration <= MAX_DURATION {
         true => Ok(duration),
         false => Err("expected a duration of at most \"168h\""),
     });

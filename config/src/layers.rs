@@ -30,7 +30,7 @@ pub(crate) enum Value {
     Integer(i64),
     Boolean(bool),
     /// TOML has more types than the settings have: the name of one of those.
-    Foreign(&'static str),
+    Unsupported(&'static str),
     /// A variable's value, which is read as whatever type its key has.
     Untyped(String),
 }
@@ -47,12 +47,12 @@ impl Node {
     }
 
     /// Lays `over` on top: tables merge key by key, anything else is replaced whole.
-    pub(crate) fn lay(&mut self, over: Node) {
+    pub(crate) fn merge(&mut self, over: Node) {
         match (&mut self.value, over.value) {
             (Value::Table(below), Value::Table(above)) => {
                 for (key, node) in above {
                     match below.get_mut(&key) {
-                        Some(under) => under.lay(node),
+                        Some(under) => under.merge(node),
                         None => drop(below.insert(key, node)),
                     }
                 }
@@ -129,7 +129,7 @@ impl fmt::Display for Value {
             }
             Self::Integer(number) => number.fmt(f),
             Self::Boolean(truth) => truth.fmt(f),
-            Self::Foreign(kind) => f.write_str(kind),
+            Self::Unsupported(kind) => f.write_str(kind),
             Self::Untyped(text) if looks_typed(text) => f.write_str(text),
             Self::String(text) | Self::Untyped(text) => toml::Value::from(text.as_str()).fmt(f),
         }
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn tables_merge_and_lists_are_replaced() {
         let mut below = tree("a = 1\nl = [1, 2]\n[t]\nx = 1\ny = 2");
-        below.lay(tree("l = [3]\n[t]\ny = 'z'"));
+        below.merge(tree("l = [3]\n[t]\ny = 'z'"));
         let leaves = below.leaves();
         let shown: Vec<_> = leaves
             .iter()

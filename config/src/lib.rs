@@ -16,7 +16,6 @@ mod embedded;
 mod error;
 mod field;
 mod layers;
-mod likeness;
 mod metadata;
 mod origin;
 mod parsed;
@@ -25,6 +24,7 @@ mod provider;
 mod proxy_url;
 mod recipe;
 mod settings;
+mod similarity;
 mod slug;
 mod sources;
 
@@ -35,15 +35,14 @@ pub use credential_names::CredentialNames;
 pub use egress_proxy::{EgressProxy, EgressProxyError};
 pub use error::SettingsError;
 pub use field::NormalName;
-pub use likeness::nearest;
 pub use metadata::{is_metadata_address, is_metadata_host};
 pub use origin::Origin;
 pub use pattern::{Completion, ExceptedName, PathPattern, PathPatternError};
 pub use provider::{
-    Auth, Check, CheckAnswer, DUMMY_KEY, DoubledPath, Ending, EndpointError, EndpointRule,
-    ErrorShape, Group, KeyPath, KeyRules, Links, Provider, ProviderDeadlines, ProviderId,
-    ProviderIdError, RefusedKey, Route, SandboxAvailability, SdkLine, Sign, Subprotocol,
-    SubprotocolError, Sum, Upstream, UsageRule, UsageRuleError, Verification,
+    Auth, Check, CheckAnswer, DUMMY_KEY, Ending, EndpointError, EndpointRule, ErrorShape, Group,
+    KeyPath, KeyRules, Links, Provider, ProviderDeadlines, ProviderId, ProviderIdError, RefusedKey,
+    RepeatedPrefix, Route, SandboxAvailability, SdkLine, Sign, Subprotocol, SubprotocolError, Sum,
+    Upstream, UsageRule, UsageRuleError, Verification,
 };
 pub use proxy_url::{ProxyProtocol, ProxyUrl, ProxyUrlError};
 pub use recipe::{
@@ -56,4 +55,5 @@ pub use settings::{
     SourceReference, SourceReferenceError, Store, TransitKms, Vault, VaultAuth, VaultCache,
     VaultReference, VaultToken, WhenFull,
 };
+pub use similarity::nearest;
 pub use sources::{EffectiveSetting, Loaded, Sources};

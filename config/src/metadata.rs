@@ -8,7 +8,7 @@ pub fn is_metadata_address(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => SERVICES.contains(&address),
         IpAddr::V6(address) => {
-            is_of_a_cloud(address) || embedded(address).any(|inner| SERVICES.contains(&inner))
+            is_cloud_prefix(address) || embedded(address).any(|inner| SERVICES.contains(&inner))
         }
     }
 }
@@ -26,7 +26,7 @@ pub fn is_metadata_host(host: &str) -> bool {
 }
 
 /// Unique local prefixes that clouds answer for themselves, each service at an address or two of its own in them.
-fn is_of_a_cloud(address: Ipv6Addr) -> bool {
+fn is_cloud_prefix(address: Ipv6Addr) -> bool {
     matches!(
         address.segments(),
         // AWS: fd00:ec2::254 and its neighbours.
@@ -47,22 +47,24 @@ fn is_of_a_cloud(address: Ipv6Addr) -> bool {
 /// once in four thousand million times.
 fn embedded(address: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
     let octets = address.octets();
-    BEGINNINGS.into_iter().filter_map(move |beginning| {
-        // Bits 64 to 71 are never part of it (RFC 6052 section 2.2).
-        let is_part = |at: &usize| *at != 8 || beginning > 8;
-        let mut inner = (beginning..16).filter(is_part).map(|at| octets[at]);
-        Some(Ipv4Addr::new(
-            inner.next()?,
-            inner.next()?,
-            inner.next()?,
-            inner.next()?,
-        ))
-    })
+    EMBEDDED_IPV4_OFFSETS
+        .into_iter()
+        .filter_map(move |beginning| {
+            // Bits 64 to 71 are never part of it (RFC 6052 section 2.2).
+            let is_part = |at: &usize| *at != 8 || beginning > 8;
+            let mut inner = (beginning..16).filter(is_part).map(|at| octets[at]);
+            Some(Ipv4Addr::new(
+                inner.next()?,
+                inner.next()?,
+                inner.next()?,
+                inner.next()?,
+            ))
+        })
 }
 
 /// 6to4 (RFC 3056); then NAT64 with a prefix of 32, 40, 48, 56, 64 and 96 bits (RFC 6052), the last of which is also where
 /// mapped, compatible and ISATAP addresses (RFC 5214) have theirs.
-const BEGINNINGS: [usize; 7] = [2, 4, 5, 6, 7, 8, 12];
+const EMBEDDED_IPV4_OFFSETS: [usize; 7] = [2, 4, 5, 6, 7, 8, 12];
 
 const SERVICES: [Ipv4Addr; 9] = [
     // Almost everybody: AWS, Azure, Google, DigitalOcean, Hetzner, Huawei, IBM, OpenStack, Oracle, Vultr.

@@ -82,8 +82,8 @@ where
     D: Deserializer<'de>,
     T: FromStr<Err: Display> + Deserialize<'de>,
 {
-    let items = Vec::<EitherForm<T>>::deserialize(from)?;
-    Ok(items.into_iter().map(|EitherForm(value)| value).collect())
+    let items = Vec::<TextOrTable<T>>::deserialize(from)?;
+    Ok(items.into_iter().map(|TextOrTable(value)| value).collect())
 }
 
 struct Parsed<T>(T);
@@ -95,9 +95,9 @@ impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Parsed<T> {
     }
 }
 
-struct EitherForm<T>(T);
+struct TextOrTable<T>(T);
 
-impl<'de, T: FromStr<Err: Display> + Deserialize<'de>> Deserialize<'de> for EitherForm<T> {
+impl<'de, T: FromStr<Err: Display> + Deserialize<'de>> Deserialize<'de> for TextOrTable<T> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         from.deserialize_any(EitherVisitor(PhantomData)).map(Self)
     }

@@ -98,7 +98,7 @@ impl PathPattern {
         let most_added = last_name.unwrap_or_default().min(literal);
         (0..=most_added).flat_map(move |added| {
             let asked = asked.clone();
-            let most = asked.len().min(MOST_LEFT_OUT);
+            let most = asked.len().min(MAX_SKIPPED_SEGMENTS);
             (0..=most).filter_map(move |left_out| {
                 let of_many = (added + asked.len() - left_out).checked_sub(self.segments.len());
                 let parts = self.segments[..added].iter().map(String::as_str);
@@ -241,7 +241,7 @@ fn is_pattern_segment(segment: &str) -> bool {
 const ESCAPED_SLASH: &str = "%2F";
 
 /// How many segments at the beginning of a path can be wrong: a base path twice, or another API's.
-const MOST_LEFT_OUT: usize = 3;
+const MAX_SKIPPED_SEGMENTS: usize = 3;
 
 #[cfg(test)]
 mod tests {

@@ -2,10 +2,10 @@
 
 mod check;
 mod document;
-mod doubled;
 mod endpoint;
 mod id;
 mod key;
+mod repeated_prefix;
 mod route;
 mod sdk;
 mod subprotocol;
@@ -19,10 +19,10 @@ use serde::Deserialize;
 pub(crate) use self::document::ProviderDocument;
 pub use self::{
     check::{Check, CheckAnswer, Verification},
-    doubled::DoubledPath,
     endpoint::{EndpointError, EndpointRule},
     id::{ProviderId, ProviderIdError},
     key::{KeyRules, RefusedKey},
+    repeated_prefix::RepeatedPrefix,
     route::{Group, Route},
     sdk::{DUMMY_KEY, SdkLine},
     subprotocol::{Subprotocol, SubprotocolError},

@@ -7,7 +7,7 @@ mod fill;
 use serde::Deserialize;
 
 pub use self::fill::RecipeTarget;
-use crate::{embedded::embedded, layers::Node, likeness::nearest, provider::ProviderId};
+use crate::{embedded::embedded, layers::Node, provider::ProviderId, similarity::nearest};
 
 /// One file of `recipes/`. Its texts hold placeholders until [`Recipe::filled`] replaces them.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

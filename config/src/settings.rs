@@ -14,7 +14,7 @@ use serde::Deserialize;
 pub use self::declared::{
     DeclaredCredential, DeclaredEnvironment, SourceReference, SourceReferenceError, VaultReference,
 };
-pub(crate) use self::document::{Document, Surroundings};
+pub(crate) use self::document::{Document, EnvironmentFacts};
 pub use self::egress::{Egress, Roots};
 pub use self::kms::{Kms, LocalKms, MasterKeySource, TransitKms};
 pub use self::proxy::{AcceptEncoding, Deadlines, EnvironmentPin, Limits, Listener, Proxy};

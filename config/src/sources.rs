@@ -13,7 +13,7 @@ use crate::{
     error::SettingsError,
     layers::{Node, Value, is_setting, is_vault_name},
     origin::Origin,
-    settings::{Document, Kms, MasterKeySource, Settings, Surroundings, VaultAuth, VaultToken},
+    settings::{Document, EnvironmentFacts, Kms, MasterKeySource, Settings, VaultAuth, VaultToken},
 };
 
 /// The file and the environment, passed in so that a test needs neither.
@@ -56,12 +56,12 @@ impl Sources {
     fn tree(&self) -> Result<Node, SettingsError> {
         let mut over = Node::vault_environment(&self.environment);
         if let Some(path) = &self.file {
-            over.lay(document(path)?);
+            over.merge(document(path)?);
         }
-        over.lay(Node::environment(&self.environment));
+        over.merge(Node::environment(&self.environment));
         let mut tree = Node::defaults();
         tree.insert(PROVIDERS, catalogue::layer(over.get(PROVIDERS)));
-        tree.lay(over);
+        tree.merge(over);
         Ok(tree)
     }
 
@@ -101,12 +101,12 @@ impl Settings {
         let tree = sources.tree()?;
         let wrong = |mismatch| SettingsError::new(mismatch, &tree);
         let document: Document = tree.clone().read().map_err(wrong)?;
-        let surroundings = Surroundings {
+        let facts = EnvironmentFacts {
             master_key_in_variable: sources.holds(MASTER_KEY),
             vault_token_in_variable: sources.holds(VAULT_TOKEN),
             vault_is_set: vault_is_set(&tree),
         };
-        let settings = document.settle(surroundings).map_err(wrong)?;
+        let settings = document.build(facts).map_err(wrong)?;
         let effective = effective(&tree, &settings);
         Ok(Loaded {
             settings,

@@ -39,7 +39,7 @@ impl<'a> NormalName<'a> {
             .flat_map(without_members);
         readings.any(|reading| {
             fits(&NormalName(Cow::Owned(joined(reading.chars()))))
-                || fits(&NormalName(Cow::Owned(joined(with_humps_apart(reading)))))
+                || fits(&NormalName(Cow::Owned(joined(split_camel_case(reading)))))
         })
     }
 
@@ -152,16 +152,16 @@ fn folded(character: char) -> char {
 }
 
 /// `apiKey` as `api-Key`, `APIKey` as `API-Key`.
-fn with_humps_apart(name: &str) -> impl Iterator<Item = char> {
+fn split_camel_case(name: &str) -> impl Iterator<Item = char> {
     let letters: Vec<char> = name.chars().collect();
     let apart: Vec<char> = (0..letters.len())
-        .flat_map(|at| [begins_hump(&letters, at).then_some('-'), Some(letters[at])])
+        .flat_map(|at| [begins_word(&letters, at).then_some('-'), Some(letters[at])])
         .flatten()
         .collect();
     apart.into_iter()
 }
 
-fn begins_hump(letters: &[char], at: usize) -> bool {
+fn begins_word(letters: &[char], at: usize) -> bool {
     let before = at.checked_sub(1).map(|before| letters[before]);
     let after = letters.get(at + 1);
     letters[at].is_ascii_uppercase()

@@ -62,9 +62,12 @@ impl Layer<'_> {
             DeValue::String(text) => Value::String(text.into_owned()),
             DeValue::Boolean(truth) => Value::Boolean(truth),
             DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
-                .map_or(Value::Foreign("a number beyond 64 bits"), Value::Integer),
-            DeValue::Float(_) => Value::Foreign("a fraction"),
-            DeValue::Datetime(_) => Value::Foreign("a date or time"),
+                .map_or(
+                    Value::Unsupported("a number beyond 64 bits"),
+                    Value::Integer,
+                ),
+            DeValue::Float(_) => Value::Unsupported("a fraction"),
+            DeValue::Datetime(_) => Value::Unsupported("a date or time"),
         };
         Node {
             value,

@@ -69,7 +69,7 @@ fn layer<'a>(variables: impl Iterator<Item = (&'a str, Vec<String>, &'a String)>
     variables.fold(
         Node::table(Origin::Default),
         |mut layer, (name, keys, value)| {
-            layer.lay(leaf(name, &keys, value));
+            layer.merge(leaf(name, &keys, value));
             layer
         },
     )

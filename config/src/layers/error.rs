@@ -3,7 +3,7 @@
 use super::{Fault, Mismatch, Node};
 use crate::{
     error::SettingsError,
-    likeness::{NEAR, likeness},
+    similarity::{MIN_SIMILARITY, similarity},
 };
 
 impl SettingsError {
@@ -38,10 +38,10 @@ fn nearest_key(table: &str, name: &str, known: &[&str]) -> String {
     let defaults = Node::defaults();
     let here = known
         .iter()
-        .map(|known| (format!("{table}{known}"), likeness(name, known)));
+        .map(|known| (format!("{table}{known}"), similarity(name, known)));
     let elsewhere = defaults.leaves().into_iter().filter_map(|(key, _)| {
-        let likeness = likeness(name, key.rsplit('.').next()?);
-        (likeness >= NEAR).then_some((key, likeness - ELSEWHERE))
+        let similarity = similarity(name, key.rsplit('.').next()?);
+        (similarity >= MIN_SIMILARITY).then_some((key, similarity - OTHER_TABLE_WEIGHT))
     });
     let candidates = here.chain(elsewhere);
     candidates
@@ -51,4 +51,4 @@ fn nearest_key(table: &str, name: &str, known: &[&str]) -> String {
 }
 
 /// How much less likely a key of another table is.
-const ELSEWHERE: f64 = 0.3;
+const OTHER_TABLE_WEIGHT: f64 = 0.3;

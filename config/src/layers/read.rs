@@ -47,7 +47,7 @@ impl<'de> Deserializer<'de> for Node {
             Value::String(text) | Value::Untyped(text) => visitor.visit_string(text),
             Value::Integer(number) => visitor.visit_i64(number),
             Value::Boolean(truth) => visitor.visit_bool(truth),
-            Value::Foreign(kind) => Err(Error::invalid_type(Unexpected::Other(kind), &visitor)),
+            Value::Unsupported(kind) => Err(Error::invalid_type(Unexpected::Other(kind), &visitor)),
         }
     }
 

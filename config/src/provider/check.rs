@@ -54,7 +54,7 @@ impl Check {
     /// What an answer says of the key that was sent.
     pub fn read(&self, status: u16, body: &[u8]) -> Verification {
         let special = self.answers.iter().find(|answer| answer.fits(status, body));
-        special.map_or_else(|| usually(status), |answer| answer.means)
+        special.map_or_else(|| default_meaning(status), |answer| answer.means)
     }
 
     /// Whether what an answer of this status says stands in its body.
@@ -81,7 +81,7 @@ fn without_blanks(text: &[u8]) -> Vec<u8> {
 
 /// The rule for all providers (RFC 9110 section 15.5; 429 is RFC 6585's): whoever is told to pay or to slow down was
 /// recognised.
-fn usually(status: u16) -> Verification {
+fn default_meaning(status: u16) -> Verification {
     match status {
         200..=299 => Verification::Accepted,
         401 | 403 => Verification::Rejected,

@@ -73,14 +73,14 @@ struct AuthDocument {
 impl ProviderDocument {
     /// Brings the values together under an id. A [`Mismatch`] is told with the keys below the provider's own.
     /// `meant` is the known provider that a new one's id was probably meant to be.
-    pub(crate) fn settle(self, id: ProviderId, meant: Option<&str>) -> Result<Provider, Mismatch> {
+    pub(crate) fn build(self, id: ProviderId, meant: Option<&str>) -> Result<Provider, Mismatch> {
         let upstream = self.upstream(meant)?;
-        let auth = self.auth.settle()?;
+        let auth = self.auth.build()?;
         let groups = [
             (Group::Inference, self.routes),
             (Group::Stored, self.stored_routes),
         ];
-        let (routes, withheld) = settle_routes(&self.allow, self.extra_routes, groups);
+        let (routes, withheld) = build_routes(&self.allow, self.extra_routes, groups);
         let sdk = match self.sdk {
             written if !written.is_empty() => written,
             _ => sdk::derived(&routes, self.error),
@@ -143,7 +143,7 @@ impl ProviderDocument {
 
 impl AuthDocument {
     /// A query wins over a header: what a provider is laid over has a header, and there is no way to unsay it.
-    fn settle(self) -> Result<Auth, Mismatch> {
+    fn build(self) -> Result<Auth, Mismatch> {
         match (self.header, self.query) {
             (_, Some(name)) if field::is_parameter(&name) => Ok(Auth::Query { name }),
             (_, Some(_)) => Err(Mismatch::new(
@@ -173,18 +173,18 @@ fn inference_only() -> Vec<Group> {
 }
 
 /// The routes that are forwarded, and the others by group.
-fn settle_routes(
+fn build_routes(
     allowed: &[Group],
     extra: Vec<RouteDocument>,
     groups: [(Group, Vec<RouteDocument>); 2],
 ) -> (Vec<Route>, Vec<(Group, Route)>) {
-    let mut routes: Vec<_> = extra.into_iter().map(RouteDocument::settle).collect();
+    let mut routes: Vec<_> = extra.into_iter().map(RouteDocument::build).collect();
     let mut withheld = Vec::new();
     for (group, documents) in groups {
-        let settled = documents.into_iter().map(RouteDocument::settle);
+        let built = documents.into_iter().map(RouteDocument::build);
         match allowed.contains(&group) {
-            true => routes.extend(settled),
-            false => withheld.extend(settled.map(|route| (group, route))),
+            true => routes.extend(built),
+            false => withheld.extend(built.map(|route| (group, route))),
         }
     }
     (routes, withheld)

@@ -40,7 +40,7 @@ impl EndpointRule {
             .any(|suffix| is_below(&url.host, suffix))
         {
             true => Ok(url),
-            false => Err(EndpointError::Foreign {
+            false => Err(EndpointError::HostNotAllowed {
                 suffixes: self.suffixes.join(", "),
             }),
         }
@@ -61,7 +61,7 @@ pub enum EndpointError {
     Metadata,
     /// A host that is not the provider's.
     #[error("the endpoint's host must be a name under one of: {suffixes}")]
-    Foreign {
+    Unsupported {
         /// The provider's domains.
         suffixes: String,
     },
@@ -116,7 +116,7 @@ mod tests {
             "https://127.0.0.1",
         ] {
             assert!(
-                matches!(accept(endpoint), Err(EndpointError::Foreign { .. })),
+                matches!(accept(endpoint), Err(EndpointError::HostNotAllowed { .. })),
                 "{endpoint}"
             );
         }

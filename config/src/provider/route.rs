@@ -75,7 +75,7 @@ pub(super) struct RouteDocument {
     #[serde(default, deserialize_with = "parsed::texts")]
     except: Vec<ExceptedName>,
     #[serde(default, deserialize_with = "parsed::some_text")]
-    below: Option<Below>,
+    below: Option<BasePath>,
 }
 
 fn metered() -> bool {
@@ -83,14 +83,14 @@ fn metered() -> bool {
 }
 
 impl RouteDocument {
-    pub(super) fn settle(self) -> Route {
+    pub(super) fn build(self) -> Route {
         Route {
             methods: self.request.methods,
             path: self.request.path.except(self.except),
             upgrade: self.upgrade,
             error: self.error,
             metered: self.metered,
-            below: self.below.map(|Below(path)| path).unwrap_or_default(),
+            below: self.below.map(|BasePath(path)| path).unwrap_or_default(),
         }
     }
 }
@@ -131,15 +131,15 @@ impl FromStr for Pattern {
 }
 
 /// A path without patterns, to come before a route's.
-struct Below(String);
+struct BasePath(String);
 
-impl FromStr for Below {
+impl FromStr for BasePath {
     type Err = RouteError;
 
     fn from_str(text: &str) -> Result<Self, RouteError> {
         match text.parse::<PathPattern>()?.is_literal() {
             true => Ok(Self(text.to_owned())),
-            false => Err(RouteError::Below),
+            false => Err(RouteError::BasePath),
         }
     }
 }
@@ -150,7 +150,7 @@ pub(super) enum RouteError {
     #[error("expected methods and a path, such as \"GET /v1/models\"")]
     Form,
     #[error("expected a path without *, such as \"/inference\"")]
-    Below,
+    BasePath,
     #[error(transparent)]
     Path(#[from] PathPatternError),
 }

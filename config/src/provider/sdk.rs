@@ -85,9 +85,9 @@ mod tests {
     fn mine(settings: &str) -> Provider {
         let over = Node::builtin(settings);
         let mut layer = catalogue::layer(Some(&over));
-        layer.lay(over);
-        let settled = layer.read().and_then(Catalogue::settle).unwrap();
-        Provider::clone(settled.get("mine").unwrap())
+        layer.merge(over);
+        let built = layer.read().and_then(Catalogue::build).unwrap();
+        Provider::clone(built.get("mine").unwrap())
     }
 
     #[track_caller]

@@ -70,7 +70,7 @@ impl FromStr for KeyPath {
 
     fn from_str(text: &str) -> Result<Self, UsageRuleError> {
         let keys: Vec<_> = text.split('.').map(str::to_owned).collect();
-        match keys.len() <= MOST_KEYS && keys.iter().all(|key| is_key(key)) {
+        match keys.len() <= MAX_KEYS && keys.iter().all(|key| is_key(key)) {
             true => Ok(Self(keys)),
             false => Err(UsageRuleError::Path),
         }
@@ -138,7 +138,7 @@ impl FromStr for Ending {
         let (path, value) = text.split_once('=').ok_or(UsageRuleError::Ending)?;
         let value = value.trim().to_owned();
         let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
-        match (1..=LONGEST).contains(&value.len()) && value.bytes().all(plain) {
+        match (1..=MAX_KEY_LEN).contains(&value.len()) && value.bytes().all(plain) {
             true => Ok(Self {
                 path: path.trim().parse()?,
                 value,
@@ -165,13 +165,13 @@ pub enum UsageRuleError {
 /// A key with an escape in it would have two spellings; none that a provider uses needs one.
 fn is_key(key: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-    (1..=LONGEST).contains(&key.len()) && key.bytes().all(plain)
+    (1..=MAX_KEY_LEN).contains(&key.len()) && key.bytes().all(plain)
 }
 
 /// Bounds what a reader of messages has to remember.
-const MOST_KEYS: usize = 4;
+const MAX_KEYS: usize = 4;
 /// Likewise, in bytes.
-const LONGEST: usize = 64;
+const MAX_KEY_LEN: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -32,14 +32,14 @@ fn target() -> RecipeTarget<'static> {
 }
 
 /// A recipe for OpenAI with this note.
-fn noting(note: &str) -> Recipe {
+fn recipe_with_note(note: &str) -> Recipe {
     let mut recipe = Recipe::read("test", "name = ''\ndocs = ''\nproviders = ['openai']");
     recipe.notes = vec![note.to_owned()];
     recipe
 }
 
 fn filled(note: &str) -> String {
-    noting(note).filled(target()).notes.remove(0)
+    recipe_with_note(note).filled(target()).notes.remove(0)
 }
 
 #[test]
@@ -151,7 +151,10 @@ fn what_was_put_in_is_not_replaced_again() {
         address: "http://127.0.0.1:7380",
         workspace: "{dummy}",
     };
-    assert_eq!(noting("{workspace}").filled(target).notes, ["{dummy}"]);
+    assert_eq!(
+        recipe_with_note("{workspace}").filled(target).notes,
+        ["{dummy}"]
+    );
 }
 
 #[test]

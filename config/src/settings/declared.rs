@@ -197,7 +197,7 @@ fn usual_label() -> String {
 }
 
 impl DeclaredDocument {
-    fn settle(self, catalogue: &Catalogue) -> Result<DeclaredCredential, (&'static str, String)> {
+    fn build(self, catalogue: &Catalogue) -> Result<DeclaredCredential, (&'static str, String)> {
         let id = self.provider.as_str();
         let Some(provider) = catalogue.get(id) else {
             let meant = catalogue.alike(id);
@@ -262,7 +262,7 @@ impl DeclaredDocument {
 }
 
 /// All of them, in their order.
-pub(super) fn settle(
+pub(super) fn build(
     documents: Vec<DeclaredDocument>,
     catalogue: &Catalogue,
 ) -> Result<Vec<DeclaredCredential>, Mismatch> {
@@ -272,7 +272,7 @@ pub(super) fn settle(
         let wrong =
             |key: &str, reason: String| Mismatch::new(format!("credential[{index}].{key}"), reason);
         let credential = document
-            .settle(catalogue)
+            .build(catalogue)
             .map_err(|(key, reason)| wrong(key, reason))?;
         let name = (
             credential.workspace.clone(),

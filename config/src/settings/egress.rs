@@ -35,7 +35,7 @@ pub enum Roots {
 
 impl Egress {
     /// A password goes to the one proxy that it was written down for.
-    pub(super) fn settle(self) -> Result<Self, Mismatch> {
+    pub(super) fn build(self) -> Result<Self, Mismatch> {
         match (&self.proxy, &self.credentials_file) {
             (EgressProxy::Environment | EgressProxy::Direct, Some(_)) => Err(Mismatch::new(
                 "egress.credentials_file",

@@ -80,8 +80,8 @@ enum Driver {
 
 impl KmsDocument {
     /// `store` is the data folder; `in_variable` tells whether `KMS_MASTER_KEY` is set.
-    pub(super) fn settle(self, store: &Path, in_variable: bool) -> Result<Kms, Mismatch> {
-        self.only_its_own(in_variable)?;
+    pub(super) fn build(self, store: &Path, in_variable: bool) -> Result<Kms, Mismatch> {
+        self.reject_other_drivers(in_variable)?;
         Ok(match self.driver {
             Driver::Local => Kms::Local(LocalKms {
                 master_key: master_key(self.master_key_file, store, in_variable)?,
@@ -102,7 +102,7 @@ impl KmsDocument {
     }
 
     /// A setting of another driver would change nothing, while its author relies on it.
-    fn only_its_own(&self, in_variable: bool) -> Result<(), Mismatch> {
+    fn reject_other_drivers(&self, in_variable: bool) -> Result<(), Mismatch> {
         let given = [
             (
                 "kms.master_key_file",
@@ -161,12 +161,12 @@ fn master_key(
         )),
         (Some(file), false) => Ok(MasterKeySource::File(file)),
         (None, true) => Ok(MasterKeySource::EnvironmentVariable),
-        (None, false) => Ok(MasterKeySource::Generated(beside(store))),
+        (None, false) => Ok(MasterKeySource::Generated(default_master_key_path(store))),
     }
 }
 
 /// `data` and `data/` alike have `data.master-key` beside them.
-fn beside(store: &Path) -> PathBuf {
+fn default_master_key_path(store: &Path) -> PathBuf {
     let mut file = store.components().as_path().as_os_str().to_owned();
     file.push(".master-key");
     file.into()

@@ -171,7 +171,7 @@ enum Method {
 
 impl VaultDocument {
     /// Brings the values together. `token_in_variable` tells whether `VAULT_TOKEN` is set.
-    pub(super) fn settle(self, token_in_variable: bool) -> Result<Vault, Mismatch> {
+    pub(super) fn build(self, token_in_variable: bool) -> Result<Vault, Mismatch> {
         let auth = self.auth(token_in_variable)?;
         let client_certificate = self.client_certificate()?;
         if matches!(auth, VaultAuth::Certificate { .. }) && client_certificate.is_none() {
@@ -304,7 +304,7 @@ impl VaultDocument {
                 ));
             }
         };
-        self.nothing_stray(method)?;
+        self.reject_unrelated(method)?;
         let mount = |usual: &str| match self.auth_mount.as_deref() {
             Some(mount) => auth_mount(mount),
             None => Ok(usual.to_owned()),
@@ -348,7 +348,7 @@ impl VaultDocument {
     }
 
     /// `token_file` is let be: `VAULT_TOKEN_FILE` may be there for other programs.
-    fn nothing_stray(&self, method: Method) -> Result<(), Mismatch> {
+    fn reject_unrelated(&self, method: Method) -> Result<(), Mismatch> {
         use Method::{AppRole, Cert, Jwt, Kubernetes};
         let table: [(&str, bool, &[&str]); 6] = [
             ("role", self.role.is_some(), &["kubernetes", "jwt", "cert"]),

@@ -8,9 +8,9 @@ use super::*;
 use crate::{EnvironmentPin, ListenAddress, LocalKms, Store, Upstream};
 
 /// Settings files of the tests; dropped files vanish.
-struct Written(PathBuf);
+struct TempSettings(PathBuf);
 
-impl Written {
+impl TempSettings {
     fn new(text: &str) -> Self {
         use std::sync::atomic::{AtomicUsize, Ordering};
         static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -28,14 +28,14 @@ impl Written {
     }
 }
 
-impl Drop for Written {
+impl Drop for TempSettings {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.0);
     }
 }
 
 fn load(text: &str, variables: &[(&str, &str)]) -> Result<Loaded, String> {
-    let file = Written::new(text);
+    let file = TempSettings::new(text);
     let environment = variables
         .iter()
         .map(|(name, value)| (name.to_string(), value.to_string()))

@@ -57,7 +57,7 @@ pub trait Storage: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StorageError::Full`].
-    async fn expect_room(&self, _effect: Effect) -> Result<(), StorageError> {
+    async fn check_disk_space(&self, _effect: Effect) -> Result<(), StorageError> {
         Ok(())
     }
 

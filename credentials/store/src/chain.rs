@@ -23,7 +23,7 @@ pub use self::{
     error::{CommitError, Damage, LoadError},
     head::{Head, Link, ObjectRef, SegmentRef},
     map::Entry,
-    record::Stored,
+    record::StoredRecord,
     verify::{Break, Verified},
 };
 use crate::{
@@ -41,7 +41,7 @@ pub struct Chain {
     archive: Arc<dyn Archive>,
     /// Hashes of segments, as far as they were followed from a head: only what they vouch for is read.
     segments: Mutex<BTreeMap<u64, Hash>>,
-    last_read: Mutex<record::Read>,
+    last_read: Mutex<record::ReadCache>,
 }
 
 /// What a chain is called.

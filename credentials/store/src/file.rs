@@ -52,7 +52,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
 }
 
 /// The same for a file that need not be there.
-pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
+pub fn read_if_exists(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     match fs::read(path) {
         Ok(contents) => Ok(Some(contents)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -101,7 +101,7 @@ pub fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
 
 /// Makes a folder that only its owner can look into, with those above it that are missing. Each is on disk when this
 /// returns: what is synced inside a folder is lost with it if a power cut takes the folder's own entry.
-pub fn make_folder(path: &Path) -> Result<(), FileError> {
+pub fn create_folder(path: &Path) -> Result<(), FileError> {
     use std::os::unix::fs::DirBuilderExt;
     let above = path.ancestors();
     let missing: Vec<_> = above.take_while(|folder| !is_folder(folder)).collect();
@@ -196,14 +196,14 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("data/store/runs");
         for _ in 0..2 {
-            make_folder(&path).unwrap();
+            create_folder(&path).unwrap();
             for folder in path.ancestors().take(3) {
                 let mode = folder.metadata().unwrap().permissions().mode();
                 assert_eq!(mode & 0o777, 0o700, "{}", folder.display());
             }
         }
         fs::write(home.path().join("file"), "").unwrap();
-        make_folder(&home.path().join("file/store")).unwrap_err();
+        create_folder(&home.path().join("file/store")).unwrap_err();
     }
 
     #[test]

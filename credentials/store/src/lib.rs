@@ -27,5 +27,5 @@ pub use self::{
     error::{Effect, StorageError},
     hash::{Hash, hex, unhex},
     memory::Memory,
-    signing::{PublicKey, Signature, Signer, SigningKey, Trust},
+    signing::{PublicKey, Signature, Signer, SigningKey, TrustedKeys},
 };

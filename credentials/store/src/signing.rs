@@ -25,7 +25,7 @@ pub struct SigningKey {
 
 /// The public keys that a head may be signed with: one, and more only while the signing key is being replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trust(Vec<PublicKey>);
+pub struct TrustedKeys(Vec<PublicKey>);
 
 /// What checks them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -69,7 +69,7 @@ impl Signer for SigningKey {
     }
 }
 
-impl Trust {
+impl TrustedKeys {
     /// The key that has signed `message`, if it is one of these.
     pub fn signer(&self, message: &[u8], signature: &Signature) -> Option<PublicKey> {
         let mut keys = self.0.iter().copied();
@@ -77,19 +77,19 @@ impl Trust {
     }
 }
 
-impl From<PublicKey> for Trust {
+impl From<PublicKey> for TrustedKeys {
     fn from(key: PublicKey) -> Self {
         Self(vec![key])
     }
 }
 
-impl FromIterator<PublicKey> for Trust {
+impl FromIterator<PublicKey> for TrustedKeys {
     fn from_iter<I: IntoIterator<Item = PublicKey>>(keys: I) -> Self {
         Self(keys.into_iter().collect())
     }
 }
 
-impl IntoIterator for Trust {
+impl IntoIterator for TrustedKeys {
     type Item = PublicKey;
     type IntoIter = std::vec::IntoIter<PublicKey>;
 
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn a_signature_is_of_one_of_the_keys_that_are_trusted_or_of_none() {
         let [one, two, other] = [1, 2, 3].map(|seed| SigningKey::from_seed(&[seed; 32]));
-        let trust: Trust = [one.public(), two.public()].into_iter().collect();
+        let trust: TrustedKeys = [one.public(), two.public()].into_iter().collect();
         for key in [&one, &two] {
             let signature = key.sign(b"head");
             assert_eq!(trust.signer(b"head", &signature), Some(key.public()));

@@ -27,7 +27,7 @@ pub(super) fn restore(folder: &Path, named: &Path) -> Result<(), StoreOpenError>
 }
 
 /// Makes the copy.
-pub(super) fn keep(folder: &Path) -> Result<(), FileError> {
+pub(super) fn write_copy(folder: &Path) -> Result<(), FileError> {
     let conf = file::read(&folder.join(CONF))?;
     file::replace(&folder.join(CONF_COPY), &conf, owner_only())
 }
@@ -38,7 +38,7 @@ fn put_back(path: &Path, contents: &[u8]) -> Result<(), StoreOpenError> {
 }
 
 fn intact(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
-    let contents = file::read_if_there(path)?;
+    let contents = file::read_if_exists(path)?;
     Ok(contents.filter(|contents| is_intact(contents)))
 }
 

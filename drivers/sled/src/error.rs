@@ -75,7 +75,7 @@ impl StoreOpenError {
 }
 
 /// A file or folder of the store cannot be read or removed.
-pub(super) fn unread(error: &FileError) -> StorageError {
+pub(super) fn unreadable(error: &FileError) -> StorageError {
     StorageError::unavailable(format!("{error}{}", remedy(error)))
 }
 

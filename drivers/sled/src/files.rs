@@ -15,7 +15,7 @@ use keyside_store::{
 
 use nix::errno::Errno;
 
-use crate::{error::unread, failure::Failure, room::Room};
+use crate::{disk_space::DiskSpace, error::unreadable, failure::Failure};
 
 /// A folder of objects, by their keys.
 pub(super) struct Files {
@@ -25,7 +25,7 @@ pub(super) struct Files {
 }
 
 struct Writing {
-    room: Room,
+    disk_space: DiskSpace,
     /// The same as the tree's: a disk that fails one fails the other.
     failure: Arc<Failure>,
 }
@@ -33,14 +33,14 @@ struct Writing {
 impl Files {
     pub(super) fn open(
         folder: &Path,
-        room: &Room,
+        disk_space: &DiskSpace,
         failure: &Arc<Failure>,
     ) -> Result<Self, FileError> {
-        file::make_folder(folder)?;
+        file::create_folder(folder)?;
         Ok(Self {
             folder: folder.to_owned(),
             writing: Some(Writing {
-                room: room.clone(),
+                disk_space: disk_space.clone(),
                 failure: failure.clone(),
             }),
         })
@@ -54,19 +54,23 @@ impl Files {
     }
 
     pub(super) fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
-        file::read_if_there(&self.path(key)).map_err(|error| unread(&error))
+        file::read_if_exists(&self.path(key)).map_err(|error| unreadable(&error))
     }
 
     pub(super) fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StorageError> {
-        let Some(Writing { room, failure }) = &self.writing else {
+        let Some(Writing {
+            disk_space,
+            failure,
+        }) = &self.writing
+        else {
             return Err(StorageError::ReadOnly);
         };
         failure.check()?;
-        room.check(Effect::Finishes)?;
+        disk_space.check(Effect::Finishes)?;
         let path = self.path(key);
         let folder = path.parent().unwrap_or(&self.folder);
         let owner_only = Permissions::from_mode(0o600);
-        file::make_folder(folder)
+        file::create_folder(folder)
             .and_then(|()| file::replace(&path, bytes, owner_only))
             .map_err(
                 |error| match error.raw_os_error() == Some(Errno::EIO as i32) {
@@ -81,7 +85,7 @@ impl Files {
         let path = self.path(key);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(unread(&FileError::at(&path)(error)))
+                Err(unreadable(&FileError::at(&path)(error)))
             }
             _ => Ok(()),
         }
@@ -94,11 +98,11 @@ impl Files {
         let entries = match fs::read_dir(&folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(unread(&FileError::at(&folder)(error))),
+            Err(error) => return Err(unreadable(&FileError::at(&folder)(error))),
         };
         let key = |entry: io::Result<fs::DirEntry>| {
             let entry = entry.map_err(FileError::at(&folder));
-            let name = entry.map_err(|error| unread(&error))?.file_name();
+            let name = entry.map_err(|error| unreadable(&error))?.file_name();
             Ok(format!("{prefix}{}", name.to_string_lossy()))
         };
         entries.map(key).collect()

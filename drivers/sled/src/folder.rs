@@ -15,31 +15,31 @@ use super::{
     conf::{self, CONF, CONF_COPY},
     error::StoreOpenError,
     lock::{DB, LOCK, lock, lock_existing},
-    spare::{SPARE, Spare},
+    reserve::{RESERVE_FILE, ReserveFile},
     sync::{SyncError, sync},
 };
 
 /// The open files of a store's folder.
 pub(super) struct OpenedFolder {
     pub(super) db: Db,
-    pub(super) held: Held,
+    pub(super) held: StoreLock,
 }
 
 /// Held while the store is open; the system lets go of the lock when the process ends, however it ends.
 #[allow(dead_code, reason = "held, never read")]
-pub(super) struct Held {
+pub(super) struct StoreLock {
     lock: File,
     copy: Option<tempfile::TempDir>,
 }
 
 /// Opens the store in a folder, or makes one. Where the disk is full, it takes the room that was kept aside for it.
-pub(super) fn open(folder: &Path, spare: &Spare) -> Result<OpenedFolder, StoreOpenError> {
-    file::make_folder(folder)?;
-    expect_kinds(folder)?;
+pub(super) fn open(folder: &Path, reserve: &ReserveFile) -> Result<OpenedFolder, StoreOpenError> {
+    file::create_folder(folder)?;
+    check_file_types(folder)?;
     let lock = lock(folder)?;
     let db = loop {
         match open_files(folder) {
-            Err(error) if error.is_full() && spare.release() => {
+            Err(error) if error.is_full() && reserve.release() => {
                 tracing::warn!(%error, "opening it again with a part of the room that was kept aside for this");
             }
             opened => break opened?,
@@ -47,7 +47,7 @@ pub(super) fn open(folder: &Path, spare: &Spare) -> Result<OpenedFolder, StoreOp
     };
     // The names of sled's files: it fsyncs a snapshot, and not the folder that it is renamed in.
     file::sync_folder(folder).map_err(FileError::at(folder))?;
-    let held = Held { lock, copy: None };
+    let held = StoreLock { lock, copy: None };
     Ok(OpenedFolder { db, held })
 }
 
@@ -70,7 +70,7 @@ fn open_files(folder: &Path) -> Result<Db, StoreOpenError> {
 /// Whether there is no store in a folder: no file of one, or making it was cut off before anything could have been
 /// acknowledged.
 pub(super) fn is_new(folder: &Path) -> Result<bool, FileError> {
-    if folder.join(MAKING).exists() {
+    if folder.join(CREATION_MARKER).exists() {
         return Ok(true);
     }
     let entries = match fs::read_dir(folder) {
@@ -80,7 +80,7 @@ pub(super) fn is_new(folder: &Path) -> Result<bool, FileError> {
     for entry in entries {
         let name = entry.map_err(FileError::at(folder))?.file_name();
         let name = name.to_string_lossy();
-        if is_sleds(&name) || FOLDERS.contains(&&*name) {
+        if is_sled_file(&name) || FOLDERS.contains(&&*name) {
             return Ok(false);
         }
     }
@@ -88,13 +88,13 @@ pub(super) fn is_new(folder: &Path) -> Result<bool, FileError> {
 }
 
 /// Refuses a folder in the place of a file, and a file in the place of a folder.
-fn expect_kinds(folder: &Path) -> Result<(), StoreOpenError> {
+fn check_file_types(folder: &Path) -> Result<(), StoreOpenError> {
     for entry in fs::read_dir(folder).map_err(FileError::at(folder))? {
         let path = entry.map_err(FileError::at(folder))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let wants_folder = FOLDERS.contains(&&*name);
         let finding = match path.is_dir() {
-            true if is_sleds(&name) || OTHER_FILES.contains(&&*name) => {
+            true if is_sled_file(&name) || OTHER_FILES.contains(&&*name) => {
                 format!("{name} in it is a folder, and has to be a file")
             }
             false if wants_folder => format!("{name} in it is a file, and has to be a folder"),
@@ -106,11 +106,11 @@ fn expect_kinds(folder: &Path) -> Result<(), StoreOpenError> {
 }
 
 /// Refuses what sled could not open, by its name: sled does not say which of its files it was.
-fn expect_access(folder: &Path) -> Result<(), FileError> {
+fn check_readable(folder: &Path) -> Result<(), FileError> {
     for entry in fs::read_dir(folder).map_err(FileError::at(folder))? {
         let path = entry.map_err(FileError::at(folder))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if is_sleds(&name) || name == BLOBS {
+        if is_sled_file(&name) || name == BLOBS {
             let mut options = File::options();
             let opened = options.read(true).write(name == DB).open(&path);
             opened.map_err(FileError::at(&path))?;
@@ -120,7 +120,7 @@ fn expect_access(folder: &Path) -> Result<(), FileError> {
 }
 
 /// Whether it is a file that sled reads while it opens, or the copy of one.
-fn is_sleds(name: &str) -> bool {
+fn is_sled_file(name: &str) -> bool {
     [DB, CONF, CONF_COPY].contains(&name)
         || name.starts_with("snap.") && !name.ends_with(".generating")
 }
@@ -149,14 +149,14 @@ fn is_empty(folder: &Path) -> Result<bool, FileError> {
 
 /// Locks a folder in which making a store was cut off.
 pub(super) fn lock_unfinished(folder: &Path) -> Option<File> {
-    match folder.join(MAKING).exists() {
+    match folder.join(CREATION_MARKER).exists() {
         true => lock_existing(folder).ok(),
         false => None,
     }
 }
 
 /// Removes a folder, all of it or nothing: what is left of a removal that was cut off has another name.
-pub(super) fn remove_whole(folder: &Path) -> Result<(), FileError> {
+pub(super) fn remove_atomically(folder: &Path) -> Result<(), FileError> {
     let unused = file::with_suffix(folder, ".unused");
     match fs::remove_dir_all(&unused) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -172,16 +172,16 @@ pub(super) fn remove_whole(folder: &Path) -> Result<(), FileError> {
 /// [`open`]: what is copied while it is written is no store. Errors name `folder`, never the copy.
 pub(super) fn open_copy(folder: &Path) -> Result<OpenedFolder, StoreOpenError> {
     let lock = lock_existing(folder)?;
-    if folder.join(MAKING).exists() || !folder.join(DB).exists() {
+    if folder.join(CREATION_MARKER).exists() || !folder.join(DB).exists() {
         return Err(StoreOpenError::no_store(folder));
     }
-    expect_kinds(folder)?;
+    check_file_types(folder)?;
     let temporary = std::env::temp_dir();
     let copy = tempfile::tempdir().map_err(FileError::at(&temporary))?;
     for entry in fs::read_dir(folder).map_err(FileError::at(folder))? {
         let path = entry.map_err(FileError::at(folder))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if is_sleds(&name) {
+        if is_sled_file(&name) {
             let copied = fs::copy(&path, copy.path().join(&*name));
             copied.map_err(|error| match error.kind() {
                 io::ErrorKind::StorageFull => FileError::at(&temporary)(error),
@@ -193,7 +193,7 @@ pub(super) fn open_copy(folder: &Path) -> Result<OpenedFolder, StoreOpenError> {
     let db = open_db(copy.path(), folder)?;
     check_sentinel(folder, &db)?;
     let copy = Some(copy);
-    let held = Held { lock, copy };
+    let held = StoreLock { lock, copy };
     Ok(OpenedFolder { db, held })
 }
 
@@ -205,11 +205,11 @@ fn open_db(files: &Path, named: &Path) -> Result<Db, StoreOpenError> {
         // `sync` flushes when someone waits for it; a timer would only write the same twice.
         .flush_every_ms(None)
         .open()
-        .map_err(|error| StoreOpenError::sled(named, &naming(files, named, error)))
+        .map_err(|error| StoreOpenError::sled(named, &with_store_path(files, named, error)))
 }
 
 /// What sled says of `files`, said of `named`: sled puts its paths into the texts of its errors.
-fn naming(files: &Path, named: &Path, error: sled::Error) -> sled::Error {
+fn with_store_path(files: &Path, named: &Path, error: sled::Error) -> sled::Error {
     let (files, named) = (files.display().to_string(), named.display().to_string());
     match error {
         sled::Error::Io(error) => {
@@ -227,9 +227,9 @@ pub(super) fn sync_db(folder: &Path) -> Result<(), SyncError> {
 
 /// Clears away what a crash has left. Says whether the store is new.
 fn prepare(folder: &Path) -> Result<bool, StoreOpenError> {
-    let making = folder.join(MAKING);
+    let making = folder.join(CREATION_MARKER);
     if making.exists() {
-        remove(folder, |name| name != LOCK && name != MAKING)?;
+        remove(folder, |name| name != LOCK && name != CREATION_MARKER)?;
         return Ok(true);
     }
     if is_new(folder)? {
@@ -239,7 +239,7 @@ fn prepare(folder: &Path) -> Result<bool, StoreOpenError> {
     if !folder.join(DB).exists() {
         return Err(StoreOpenError::damaged(folder, "its file db is gone"));
     }
-    expect_access(folder)?;
+    check_readable(folder)?;
     // sled does not open while one of these stands there (sled #1527); they are unfinished by their name.
     remove(folder, |name| {
         name.starts_with("snap.") && name.ends_with(".generating")
@@ -257,8 +257,8 @@ fn finish(folder: &Path, db: &Db) -> Result<(), StoreOpenError> {
         .map_err(|error| StoreOpenError::sled(folder, &error))?;
     let synced = sync_db(folder).map_err(io::Error::from);
     synced.map_err(FileError::at(&folder.join(DB)))?;
-    conf::keep(folder)?;
-    let making = folder.join(MAKING);
+    conf::write_copy(folder)?;
+    let making = folder.join(CREATION_MARKER);
     fs::remove_file(&making).map_err(FileError::at(&making))?;
     File::open(folder)
         .and_then(|folder| folder.sync_all())
@@ -302,10 +302,10 @@ fn owner_only() -> Permissions {
 /// What is read often stays in the domain's snapshot, so sled needs little.
 const CACHE_BYTES: u64 = 2 << 20;
 /// Stands there while a store is being made.
-const MAKING: &str = "making";
+const CREATION_MARKER: &str = "making";
 /// Of sled 0.34.7, which writes its log in them.
 const SEGMENT_BYTES: u64 = 512 << 10;
-/// sled's, and stays empty: see `LARGEST_IN_TREE`.
+/// sled's, and stays empty: see `MAX_TREE_VALUE`.
 const BLOBS: &str = "blobs";
 /// Large objects.
 pub(super) const LARGE: &str = "objects";
@@ -314,6 +314,6 @@ pub(super) const ARCHIVE: &str = "audit";
 /// Run records.
 pub(super) const RUNS: &str = "runs";
 const FOLDERS: [&str; 4] = [BLOBS, LARGE, ARCHIVE, RUNS];
-const OTHER_FILES: [&str; 3] = [MAKING, LOCK, SPARE];
+const OTHER_FILES: [&str; 3] = [CREATION_MARKER, LOCK, RESERVE_FILE];
 /// In sled's default tree: whoever finds it finds the store that was made.
 const SENTINEL: &str = "keyside";

@@ -7,15 +7,15 @@
 #![deny(missing_docs)]
 
 mod conf;
+mod disk_space;
 mod error;
 mod failure;
 mod files;
 mod flush;
 mod folder;
 mod lock;
-mod room;
+mod reserve;
 mod run_log;
-mod spare;
 mod sync;
 mod tree;
 
@@ -24,20 +24,20 @@ use std::{path::Path, sync::Arc};
 use async_trait::async_trait;
 use keyside_store::{Archive, Backend, Edit, Effect, Notes, RunLog, Storage, StorageError};
 
-pub use self::{error::StoreOpenError, room::Floors};
 use self::{
+    disk_space::DiskSpace,
     files::Files,
     folder::{ARCHIVE, LARGE, RUNS},
-    room::Room,
-    run_log::Segments,
+    run_log::SegmentedLog,
     tree::Tree,
 };
+pub use self::{disk_space::Floors, error::StoreOpenError};
 
 /// An open folder.
 pub struct EmbeddedStore(Arc<Opened>);
 
 struct Opened {
-    runs: Segments,
+    runs: SegmentedLog,
     large: Files,
     archive: Files,
     /// Only reads are let through.
@@ -53,22 +53,22 @@ impl EmbeddedStore {
     /// # Errors
     /// Each names its remedy.
     pub async fn open(folder: &Path) -> Result<Arc<Self>, StoreOpenError> {
-        Self::open_with_room(folder, Floors::USUAL).await
+        Self::open_with_floors(folder, Floors::USUAL).await
     }
 
     /// The same, writing only while so many bytes of the disk are free.
     ///
     /// # Errors
     /// As with [`Self::open`].
-    pub async fn open_with_room(
+    pub async fn open_with_floors(
         folder: &Path,
         floors: Floors,
     ) -> Result<Arc<Self>, StoreOpenError> {
-        let room = Room {
+        let disk_space = DiskSpace {
             folder: folder.to_owned(),
             floors,
         };
-        Self::opened(folder, move || Opened::open(room)).await
+        Self::opened(folder, move || Opened::open(disk_space)).await
     }
 
     /// Opens the store in a folder for reading. No byte in the folder changes: sled, which writes while it opens, gets a copy
@@ -85,7 +85,7 @@ impl EmbeddedStore {
     ///
     /// # Errors
     /// Where the folder cannot be read.
-    pub fn is_made(folder: &Path) -> Result<bool, StoreOpenError> {
+    pub fn exists_in(folder: &Path) -> Result<bool, StoreOpenError> {
         Ok(!folder::is_new(folder)?)
     }
 
@@ -98,14 +98,14 @@ impl EmbeddedStore {
         let folder = folder.to_owned();
         let removed = tokio::task::spawn_blocking(move || {
             if let Some(_lock) = folder::lock_unfinished(&folder) {
-                return folder::remove_whole(&folder).map(|()| true);
+                return folder::remove_atomically(&folder).map(|()| true);
             }
-            let Some(Ok(opened)) = quietly(|| Opened::open_read_only(&folder)) else {
+            let Some(Ok(opened)) = catch_panic(|| Opened::open_read_only(&folder)) else {
                 return Ok(false);
             };
             match opened.is_unused(&folder) {
                 // Its lock is held until it is gone.
-                Ok(true) => folder::remove_whole(&folder).map(|()| true),
+                Ok(true) => folder::remove_atomically(&folder).map(|()| true),
                 _ => Ok(false),
             }
         });
@@ -118,7 +118,7 @@ impl EmbeddedStore {
     ) -> Result<Arc<Self>, StoreOpenError> {
         // sled asserts what it reads (`pagecache/logger.rs`, `pagecache/snapshot.rs`): a folder that breaks an assertion is
         // damaged, and what it says of that is for its authors.
-        let opened = tokio::task::spawn_blocking(move || quietly(open)).await;
+        let opened = tokio::task::spawn_blocking(move || catch_panic(open)).await;
         let damaged = || StoreOpenError::damaged(folder, "sled cannot read it");
         Ok(Arc::new(Self(Arc::new(
             opened.ok().flatten().ok_or_else(damaged)??,
@@ -135,7 +135,7 @@ impl EmbeddedStore {
         work: impl FnOnce(&Opened) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
         let opened = self.0.clone();
-        let done = tokio::task::spawn_blocking(move || quietly(|| work(&opened))).await;
+        let done = tokio::task::spawn_blocking(move || catch_panic(|| work(&opened))).await;
         // As when it is opened: sled asserts what it reads.
         let damaged = || Err(self.0.tree.damaged("sled cannot read it"));
         done.ok().flatten().unwrap_or_else(damaged)
@@ -153,7 +153,7 @@ impl EmbeddedStore {
 }
 
 /// Runs `work`; where it panics, only the log says so.
-fn quietly<T>(work: impl FnOnce() -> T) -> Option<T> {
+fn catch_panic<T>(work: impl FnOnce() -> T) -> Option<T> {
     QUIET.with(|quiet| quiet.set(true));
     static HOOK: std::sync::Once = std::sync::Once::new();
     HOOK.call_once(|| {
@@ -179,14 +179,14 @@ thread_local! {
 }
 
 impl Opened {
-    fn open(room: Room) -> Result<Self, StoreOpenError> {
+    fn open(disk_space: DiskSpace) -> Result<Self, StoreOpenError> {
         // First, because with it comes the lock on the folder.
-        let tree = Tree::open(room.clone())?;
-        let folder = room.folder.clone();
+        let tree = Tree::open(disk_space.clone())?;
+        let folder = disk_space.folder.clone();
         Ok(Self {
-            large: Files::open(&folder.join(LARGE), &room, &tree.failure)?,
-            archive: Files::open(&folder.join(ARCHIVE), &room, &tree.failure)?,
-            runs: Segments::open(&folder.join(RUNS), room)?,
+            large: Files::open(&folder.join(LARGE), &disk_space, &tree.failure)?,
+            archive: Files::open(&folder.join(ARCHIVE), &disk_space, &tree.failure)?,
+            runs: SegmentedLog::open(&folder.join(RUNS), disk_space)?,
             read_only: false,
             tree,
         })
@@ -197,7 +197,7 @@ impl Opened {
         Ok(Self {
             large: Files::read_only(&folder.join(LARGE)),
             archive: Files::read_only(&folder.join(ARCHIVE)),
-            runs: Segments::open_read_only(&folder.join(RUNS))?,
+            runs: SegmentedLog::open_read_only(&folder.join(RUNS))?,
             read_only: true,
             tree,
         })
@@ -211,8 +211,8 @@ impl Opened {
     }
 
     fn put_new(&self, key: &str, bytes: &[u8]) -> Result<(), StorageError> {
-        self.tree.expect_writable()?;
-        match bytes.len() > LARGEST_IN_TREE {
+        self.tree.check_writable()?;
+        match bytes.len() > MAX_TREE_VALUE {
             true => self.large.put(key, bytes),
             false => self.tree.put(key, bytes),
         }
@@ -277,12 +277,12 @@ impl Storage for EmbeddedStore {
     }
 
     async fn sync(&self) -> Result<(), StorageError> {
-        let to_disk = || self.write(|opened| opened.tree.to_disk());
-        self.0.tree.flush.share(to_disk).await
+        let sync_to_disk = || self.write(|opened| opened.tree.sync_to_disk());
+        self.0.tree.flush.share(sync_to_disk).await
     }
 
-    async fn expect_room(&self, effect: Effect) -> Result<(), StorageError> {
-        self.write(move |opened| opened.tree.expect_room(effect))
+    async fn check_disk_space(&self, effect: Effect) -> Result<(), StorageError> {
+        self.write(move |opened| opened.tree.check_disk_space(effect))
             .await
     }
 
@@ -330,8 +330,8 @@ impl RunLog for EmbeddedStore {
 
     /// Files of their own, which decide nothing: what the disk does to one side does not stop the other.
     async fn sync(&self) -> Result<(), StorageError> {
-        let to_disk = || self.write(|opened| opened.runs.sync());
-        self.0.runs.flush.share(to_disk).await
+        let sync_to_disk = || self.write(|opened| opened.runs.sync());
+        self.0.runs.flush.share(sync_to_disk).await
     }
 }
 
@@ -363,7 +363,7 @@ fn note(name: &str) -> String {
 /// Bytes of the largest value that sled gets. A leaf of sled 0.34.7 holds up to 16 values, 17 before it is split
 /// (`node.rs`, `should_split`), and a page above 128 KiB becomes a file in `blobs/` that it never fsyncs
 /// (`pagecache/blob_io.rs`): 17 values with their keys stay below.
-const LARGEST_IN_TREE: usize = 6 << 10;
+const MAX_TREE_VALUE: usize = 6 << 10;
 
 #[cfg(test)]
 mod tests;

@@ -22,51 +22,51 @@ use keyside_store::{
 };
 
 use crate::{
+    disk_space::{DiskSpace, Floors},
     flush::Flush,
-    room::{Floors, Room},
 };
 
 /// An open log. One process has it: whoever opens it sees to that.
-pub(super) struct Segments {
+pub(super) struct SegmentedLog {
     pub(super) flush: Flush,
-    room: Room,
+    disk_space: DiskSpace,
     files: Mutex<Files>,
 }
 
 struct Files {
     folder: PathBuf,
     /// The position that each file begins with, which is its name; oldest first.
-    firsts: Vec<u64>,
+    first_positions: Vec<u64>,
     /// The last one, which is written to.
     current: Option<Segment>,
     /// The one before that was read last.
     older: Option<Segment>,
 }
 
-impl Segments {
+impl SegmentedLog {
     /// Opens the log in `folder`, or begins one.
-    pub(super) fn open(folder: &Path, room: Room) -> Result<Self, FileError> {
-        file::make_folder(folder)?;
+    pub(super) fn open(folder: &Path, disk_space: DiskSpace) -> Result<Self, FileError> {
+        file::create_folder(folder)?;
         Ok(Self {
             flush: Flush::default(),
-            room,
+            disk_space,
             files: Mutex::new(Files::open(folder)?),
         })
     }
 
     /// The log in `folder`, or none where there is no folder, for reading: what a crash has left is passed over.
     pub(super) fn open_read_only(folder: &Path) -> Result<Self, FileError> {
-        let room = Room {
+        let disk_space = DiskSpace {
             folder: folder.to_owned(),
             floors: Floors::USUAL,
         };
         let files = match folder.is_dir() {
-            true => Files::look(folder)?,
+            true => Files::scan(folder)?,
             false => Files::none(folder),
         };
         Ok(Self {
             flush: Flush::default(),
-            room,
+            disk_space,
             files: Mutex::new(files),
         })
     }
@@ -79,7 +79,7 @@ impl Segments {
                 what: "the run records".to_owned(),
             });
         }
-        self.room.check(Effect::Adds)?;
+        self.disk_space.check(Effect::Adds)?;
         files
             .append(position, entry)
             .map_err(StorageError::unavailable)?;
@@ -104,10 +104,10 @@ impl Segments {
     /// Writes each file anew that `edit` makes something else of; on disk when it returns, and what was damaged is gone from
     /// there. Others have their turn between two files.
     pub(super) fn edit(&self, mut edit: Edit) -> Result<(), StorageError> {
-        let firsts = self.files().firsts.clone();
+        let first_positions = self.files().first_positions.clone();
         // Room for one file as it is and as it is to be, used again for the next.
         let (mut old, mut new) = (Vec::new(), Vec::new());
-        for first in firsts {
+        for first in first_positions {
             let mut files = self.files();
             files
                 .read(first, &mut old)
@@ -115,7 +115,7 @@ impl Segments {
             segment::edit(&old, first, &mut edit, &mut new);
             if new != old {
                 // It only ever takes away, and that on record already.
-                self.room.check(Effect::Finishes)?;
+                self.disk_space.check(Effect::Finishes)?;
                 files
                     .replace(first, &new)
                     .map_err(StorageError::unavailable)?;
@@ -151,12 +151,12 @@ impl Segments {
 impl Files {
     fn open(folder: &Path) -> Result<Self, FileError> {
         for path in entries(folder)? {
-            let unfinished = |first| Self::named(folder, first).with_extension(UNFINISHED);
+            let unfinished = |first| Self::named(folder, first).with_extension(TEMPORARY_SUFFIX);
             if first(&path).is_some_and(|first| path == unfinished(first)) {
                 fs::remove_file(&path).map_err(FileError::at(&path))?;
             }
         }
-        let mut files = Self::look(folder)?;
+        let mut files = Self::scan(folder)?;
         if let Some(current) = &mut files.current {
             let path = Self::named(folder, current.first());
             current.cut_torn_end().map_err(FileError::at(&path))?;
@@ -165,13 +165,13 @@ impl Files {
     }
 
     /// Changes nothing.
-    fn look(folder: &Path) -> Result<Self, FileError> {
+    fn scan(folder: &Path) -> Result<Self, FileError> {
         let mut files = Self::none(folder);
         for path in entries(folder)? {
             files.find(&path);
         }
-        files.firsts.sort_unstable();
-        if let Some(first) = files.firsts.last() {
+        files.first_positions.sort_unstable();
+        if let Some(first) = files.first_positions.last() {
             let path = files.path(*first);
             let current = Segment::open(&path, *first).map_err(FileError::at(&path))?;
             files.current = Some(current);
@@ -182,7 +182,7 @@ impl Files {
     fn none(folder: &Path) -> Self {
         Self {
             folder: folder.to_owned(),
-            firsts: Vec::new(),
+            first_positions: Vec::new(),
             current: None,
             older: None,
         }
@@ -191,7 +191,7 @@ impl Files {
     /// Takes a file for what its name says. What has another name is not ours.
     fn find(&mut self, path: &Path) {
         let named = |first: &u64| path == self.path(*first);
-        self.firsts.extend(first(path).filter(named));
+        self.first_positions.extend(first(path).filter(named));
     }
 
     fn path(&self, first: u64) -> PathBuf {
@@ -208,7 +208,7 @@ impl Files {
 
     fn append(&mut self, position: u64, entry: &[u8]) -> io::Result<()> {
         let current = match &mut self.current {
-            Some(current) if current.len() < FULL => current,
+            Some(current) if current.len() < MAX_FILE_LEN => current,
             _ => self.begin(position)?,
         };
         current.append(position, entry)
@@ -221,15 +221,15 @@ impl Files {
         }
         let segment = Segment::write(&self.path(first), first, &[])?;
         file::sync_folder(&self.folder)?;
-        self.firsts.push(first);
+        self.first_positions.push(first);
         Ok(self.current.insert(segment))
     }
 
     fn entries(&mut self, from: u64, limit: usize) -> io::Result<Vec<(u64, Vec<u8>)>> {
-        let after = self.firsts.partition_point(|first| *first <= from);
+        let after = self.first_positions.partition_point(|first| *first <= from);
         let (mut place, mut found) = (after.saturating_sub(1), Vec::new());
-        while place < self.firsts.len() && found.len() < limit {
-            let segment = self.segment(self.firsts[place])?;
+        while place < self.first_positions.len() && found.len() < limit {
+            let segment = self.segment(self.first_positions[place])?;
             found.extend(segment.entries(from, limit - found.len())?);
             place += 1;
         }
@@ -248,7 +248,7 @@ impl Files {
     /// What is in a file; nothing where it has been forgotten meanwhile.
     fn read(&self, first: u64, contents: &mut Vec<u8>) -> io::Result<()> {
         contents.clear();
-        if self.firsts.contains(&first) {
+        if self.first_positions.contains(&first) {
             File::open(self.path(first))?.read_to_end(contents)?;
         }
         Ok(())
@@ -257,11 +257,11 @@ impl Files {
     /// Whoever reads it, now or after a crash, sees the old contents or the new.
     fn replace(&mut self, first: u64, contents: &[u8]) -> io::Result<()> {
         let path = self.path(first);
-        let unfinished = path.with_extension(UNFINISHED);
+        let unfinished = path.with_extension(TEMPORARY_SUFFIX);
         let segment = Segment::write(&unfinished, first, contents)?;
         segment.file().sync_data()?;
         fs::rename(&unfinished, &path)?;
-        match self.firsts.last() == Some(&first) {
+        match self.first_positions.last() == Some(&first) {
             true => self.current = Some(segment),
             false => self.older = Some(segment),
         }
@@ -269,13 +269,13 @@ impl Files {
     }
 
     fn forget(&mut self, position: u64) -> io::Result<()> {
-        while let [oldest, next, ..] = self.firsts[..]
+        while let [oldest, next, ..] = self.first_positions[..]
             && next <= position
         {
             self.older = None;
             match fs::remove_file(self.path(oldest)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => self.firsts.remove(0),
+                _ => self.first_positions.remove(0),
             };
         }
         Ok(())
@@ -296,10 +296,10 @@ fn first(path: &Path) -> Option<u64> {
 }
 
 /// Bytes after which a file takes no more entries.
-const FULL: u64 = 1 << 20;
+const MAX_FILE_LEN: u64 = 1 << 20;
 const ENDING: &str = "log";
 /// A file that was to take another's place.
-const UNFINISHED: &str = "new";
+const TEMPORARY_SUFFIX: &str = "new";
 
 #[cfg(test)]
 mod tests;

@@ -6,20 +6,20 @@ use std::{fs::File, io, path::Path};
 #[derive(Debug)]
 pub(super) enum SyncError {
     /// The disk was not asked: too many open files, perhaps. The next try tells.
-    NotAsked(io::Error),
+    NotAttempted(io::Error),
     /// The disk was asked, and said no. The next try tells nothing.
     Failed(io::Error),
 }
 
 pub(super) fn sync(path: &Path) -> Result<(), SyncError> {
-    let file = File::open(path).map_err(SyncError::NotAsked)?;
+    let file = File::open(path).map_err(SyncError::NotAttempted)?;
     file.sync_all().map_err(SyncError::Failed)
 }
 
 impl From<SyncError> for io::Error {
     fn from(error: SyncError) -> Self {
         match error {
-            SyncError::NotAsked(error) | SyncError::Failed(error) => error,
+            SyncError::NotAttempted(error) | SyncError::Failed(error) => error,
         }
     }
 }

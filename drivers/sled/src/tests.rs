@@ -23,7 +23,7 @@ async fn get(store: &EmbeddedStore, key: &str) -> Option<Vec<u8>> {
     Storage::get(store, key).await.unwrap()
 }
 
-async fn to_disk(store: &EmbeddedStore) -> Result<(), StorageError> {
+async fn sync_to_disk(store: &EmbeddedStore) -> Result<(), StorageError> {
     Storage::sync(store).await
 }
 
@@ -35,7 +35,7 @@ async fn used(folder: &Path) {
     store.append(1, b"kept".to_vec()).await.unwrap();
     let segment = Archive::put_new(&*store, "installation", 1, b"kept");
     segment.await.unwrap();
-    to_disk(&store).await.unwrap();
+    sync_to_disk(&store).await.unwrap();
 }
 
 #[tokio::test]
@@ -180,7 +180,7 @@ async fn what_is_wrong_with_a_store_that_is_only_read_names_its_folder_and_not_t
 async fn nothing_that_is_put_into_sled_becomes_one_of_its_blobs() {
     let folder = tempfile::tempdir().unwrap();
     let store = opened(folder.path()).await;
-    let value = |number: usize| vec![number as u8; LARGEST_IN_TREE - number % 7];
+    let value = |number: usize| vec![number as u8; MAX_TREE_VALUE - number % 7];
     for number in 0..2_000 {
         let key = format!(
             "workspace/{}/object/{:0>81}",
@@ -193,10 +193,10 @@ async fn nothing_that_is_put_into_sled_becomes_one_of_its_blobs() {
             store.delete(&key).await.unwrap();
         }
         if number % 100 == 0 {
-            to_disk(&store).await.unwrap();
+            sync_to_disk(&store).await.unwrap();
         }
     }
-    to_disk(&store).await.unwrap();
+    sync_to_disk(&store).await.unwrap();
     let blobs = || fs::read_dir(folder.path().join("blobs")).unwrap().count();
     assert_eq!(blobs(), 0);
     drop(store);
@@ -262,7 +262,7 @@ async fn a_store_to_which_nothing_was_committed_is_removed_and_no_other() {
     fs::remove_dir_all(&folder).unwrap();
     let store = opened(&folder).await;
     put(&store, "a", b"kept").await.unwrap();
-    to_disk(&store).await.unwrap();
+    sync_to_disk(&store).await.unwrap();
     drop(store);
     assert!(!removed().await, "it has an object");
     fs::write(folder.join("making"), "").unwrap();
@@ -273,32 +273,32 @@ async fn a_store_to_which_nothing_was_committed_is_removed_and_no_other() {
 async fn a_store_is_made_once_it_is_complete() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("store");
-    let is_made = || EmbeddedStore::is_made(&folder).unwrap();
-    assert!(!is_made());
+    let exists = || EmbeddedStore::exists_in(&folder).unwrap();
+    assert!(!exists());
     fs::create_dir(&folder).unwrap();
-    assert!(!is_made());
+    assert!(!exists());
     drop(opened(&folder).await);
-    assert!(is_made());
+    assert!(exists());
     fs::write(folder.join("making"), "").unwrap();
-    assert!(!is_made());
+    assert!(!exists());
 }
 
 #[tokio::test]
 async fn room_for_a_start_on_a_full_disk_is_kept_where_there_is_plenty() {
     let folder = tempfile::tempdir().unwrap();
-    let spare = folder.path().join("spare");
-    let scarce = EmbeddedStore::open_with_room(folder.path(), Floors::above(u64::MAX)).await;
+    let reserve = folder.path().join("spare");
+    let scarce = EmbeddedStore::open_with_floors(folder.path(), Floors::above(u64::MAX)).await;
     drop(scarce.unwrap());
-    assert!(!spare.exists());
-    let plenty = || EmbeddedStore::open_with_room(folder.path(), Floors::above(0));
+    assert!(!reserve.exists());
+    let plenty = || EmbeddedStore::open_with_floors(folder.path(), Floors::above(0));
     let store = plenty().await.unwrap();
-    let len = fs::metadata(&spare).unwrap().len();
+    let len = fs::metadata(&reserve).unwrap().len();
     assert!(len >= 1 << 20, "{len}");
     drop(store);
     // A start has used a part of it.
-    fs::write(&spare, "less").unwrap();
+    fs::write(&reserve, "less").unwrap();
     drop(plenty().await.unwrap());
-    assert_eq!(fs::metadata(&spare).unwrap().len(), len);
+    assert_eq!(fs::metadata(&reserve).unwrap().len(), len);
 }
 
 #[tokio::test]
@@ -335,11 +335,11 @@ async fn a_nearly_full_disk_refuses_writes_and_still_reads() {
         finishes: u64::MAX,
         ..Floors::above(u64::MAX)
     };
-    let store = EmbeddedStore::open_with_room(folder.path(), nothing)
+    let store = EmbeddedStore::open_with_floors(folder.path(), nothing)
         .await
         .unwrap();
     for effect in [Effect::Adds, Effect::EndsSooner, Effect::EndsUse] {
-        assert!(is_full(store.expect_room(effect).await), "{effect:?}");
+        assert!(is_full(store.check_disk_space(effect).await), "{effect:?}");
     }
     for len in [1, 20_000] {
         assert!(is_full(put(&store, "b", &vec![1; len]).await));
@@ -356,15 +356,15 @@ async fn a_nearly_full_disk_refuses_writes_and_still_reads() {
 async fn what_has_begun_is_finished_where_no_change_may_begin() {
     let folder = tempfile::tempdir().unwrap();
     used(folder.path()).await;
-    let store = EmbeddedStore::open_with_room(folder.path(), Floors::above(u64::MAX))
+    let store = EmbeddedStore::open_with_floors(folder.path(), Floors::above(u64::MAX))
         .await
         .unwrap();
-    assert!(is_full(store.expect_room(Effect::Adds).await));
-    assert!(is_full(store.expect_room(Effect::EndsUse).await));
-    store.expect_room(Effect::Finishes).await.unwrap();
+    assert!(is_full(store.check_disk_space(Effect::Adds).await));
+    assert!(is_full(store.check_disk_space(Effect::EndsUse).await));
+    store.check_disk_space(Effect::Finishes).await.unwrap();
     put(&store, "b", b"1").await.unwrap();
     Storage::swap(&*store, "head", None, b"1").await.unwrap();
-    to_disk(&store).await.unwrap();
+    sync_to_disk(&store).await.unwrap();
     // Runs are not forgotten by adding any.
     assert!(is_full(store.append(2, vec![]).await));
     let forget = |_: u64, _: &[u8]| Some(Vec::new());
@@ -382,17 +382,17 @@ async fn a_disk_that_failed_a_write_takes_none_before_a_restart_and_is_read_as_b
     fs::rename(&db, &away).unwrap();
     // It opens, and an fsync of it fails: EINVAL.
     std::os::unix::fs::symlink("/dev/null", &db).unwrap();
-    assert!(has_failed(to_disk(&store).await));
+    assert!(has_failed(sync_to_disk(&store).await));
     fs::remove_file(&db).unwrap();
     fs::rename(&away, &db).unwrap();
     // It would succeed now, and say nothing of what was to be on disk before.
-    assert!(has_failed(to_disk(&store).await));
+    assert!(has_failed(sync_to_disk(&store).await));
     for len in [1, 20_000] {
         assert!(has_failed(put(&store, "c", &vec![1; len]).await));
     }
     assert!(has_failed(store.delete("a").await));
     assert!(has_failed(Storage::swap(&*store, "head", None, b"1").await));
-    assert!(has_failed(store.expect_room(Effect::EndsUse).await));
+    assert!(has_failed(store.check_disk_space(Effect::EndsUse).await));
     assert!(store.failure().unwrap().starts_with("db"));
     assert_eq!(get(&store, "a").await.unwrap(), b"kept");
     store.append(2, vec![]).await.unwrap();
@@ -407,13 +407,13 @@ async fn what_cannot_be_opened_for_a_moment_refuses_changes_for_no_longer() {
     let (db, away) = (folder.path().join("db"), folder.path().join("away"));
     put(&store, "b", b"kept").await.unwrap();
     fs::rename(&db, &away).unwrap();
-    let refused = to_disk(&store).await.unwrap_err();
+    let refused = sync_to_disk(&store).await.unwrap_err();
     assert!(
         matches!(refused, StorageError::Unavailable { .. }),
         "{refused}"
     );
     fs::rename(&away, &db).unwrap();
-    to_disk(&store).await.unwrap();
+    sync_to_disk(&store).await.unwrap();
     assert_eq!(store.failure(), None);
     drop(store);
     assert_eq!(

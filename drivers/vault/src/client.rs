@@ -17,7 +17,7 @@ use rustify::endpoint::Endpoint;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::error::{Answered, VaultError, is_away};
+use crate::error::{ErrorResponse, VaultError, is_unavailable};
 
 /// The connections to one Vault.
 pub(crate) struct Http {
@@ -107,10 +107,12 @@ impl Http {
         let response = response.map_err(|error| self.unreachable(&error))?;
         let status = response.status().as_u16();
         let body = self.body(response, call).await?;
-        match is_away(status) {
+        match is_unavailable(status) {
             true => {
                 let asked = format!("{} at {}", call.name(), self.address);
-                Err(VaultError::Answered(Answered::new(status, asked, &body)))
+                Err(VaultError::ErrorResponse(ErrorResponse::new(
+                    status, asked, &body,
+                )))
             }
             false => Ok(Answer { status, body }),
         }
@@ -128,11 +130,11 @@ impl Http {
         let date = response.headers().get(DATE);
         let date = date.and_then(|date| date.to_str().ok()).map(str::to_owned);
         let status = response.status().as_u16();
-        match is_away(status) {
+        match is_unavailable(status) {
             true => {
                 let body = self.body(response, &call).await?;
-                let answered = Answered::new(status, call.name(), &body);
-                Err(VaultError::Answered(answered))
+                let answered = ErrorResponse::new(status, call.name(), &body);
+                Err(VaultError::ErrorResponse(answered))
             }
             false => Ok(date),
         }
@@ -173,14 +175,14 @@ impl Http {
         call: &Call,
     ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         let announced = response.content_length().unwrap_or(USUAL_BODY);
-        let announced = usize::try_from(announced).unwrap_or(LARGEST_BODY);
-        let mut body = Zeroizing::new(Vec::with_capacity(announced.min(LARGEST_BODY)));
+        let announced = usize::try_from(announced).unwrap_or(MAX_RESPONSE_BODY);
+        let mut body = Zeroizing::new(Vec::with_capacity(announced.min(MAX_RESPONSE_BODY)));
         loop {
             let chunk = response.chunk().await;
             let Some(chunk) = chunk.map_err(|error| self.unreachable(&error))? else {
                 return Ok(body);
             };
-            if body.len() + chunk.len() > LARGEST_BODY {
+            if body.len() + chunk.len() > MAX_RESPONSE_BODY {
                 return Err(VaultError::Malformed(call.name()));
             }
             append(&mut body, &chunk);
@@ -244,7 +246,7 @@ impl Call {
 
     /// With `body` as JSON, written into memory that is zeroed when the call is dropped.
     pub(crate) fn with_body(mut self, body: &impl Serialize) -> Self {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST_REQUEST));
+        let mut bytes = Zeroizing::new(Vec::with_capacity(REQUEST_BODY_CAPACITY));
         serde_json::to_writer(&mut *bytes, body).expect("maps with text keys are JSON");
         self.body = Some(bytes);
         self
@@ -265,12 +267,12 @@ impl Answer {
     pub(crate) fn accepted(self, call: &Call) -> Result<Self, VaultError> {
         match self.is_success() {
             true => Ok(self),
-            false => Err(VaultError::Answered(self.answered(call))),
+            false => Err(VaultError::ErrorResponse(self.answered(call))),
         }
     }
 
-    pub(crate) fn answered(&self, call: &Call) -> Answered {
-        Answered::new(self.status, call.name(), &self.body)
+    pub(crate) fn answered(&self, call: &Call) -> ErrorResponse {
+        ErrorResponse::new(self.status, call.name(), &self.body)
     }
 
     /// The body as a `T`. What is wrong with it is not repeated: it may hold a secret.
@@ -344,10 +346,10 @@ const VAULT_REQUEST: HeaderName = HeaderName::from_static("x-vault-request");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-keyside-request-id");
 
 /// Bytes. Vault itself takes entries of at most 1 MiB.
-const LARGEST_BODY: usize = 4 << 20;
+const MAX_RESPONSE_BODY: usize = 4 << 20;
 const USUAL_BODY: u64 = 4 << 10;
 /// Room for a sign-in: service account tokens have about 1 KiB. A longer body is written all the same.
-const LARGEST_REQUEST: usize = 8 << 10;
+const REQUEST_BODY_CAPACITY: usize = 8 << 10;
 
 #[cfg(test)]
 mod tests;

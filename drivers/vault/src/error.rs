@@ -23,7 +23,7 @@ pub enum VaultError {
     SignIn(String),
     /// Vault answered with an error status.
     #[error("Vault answered {0}")]
-    Answered(Answered),
+    ErrorResponse(ErrorResponse),
     /// What answered is not Vault, or says what Keyside does not understand.
     #[error("the answer to {0} is not one of Vault's: check that vault.address is Vault's own")]
     Malformed(String),
@@ -31,7 +31,7 @@ pub enum VaultError {
 
 /// An answer with an error status.
 #[derive(Clone, Debug)]
-pub struct Answered {
+pub struct ErrorResponse {
     /// The HTTP status.
     pub status: u16,
     /// Method and path, without `/v1/`.
@@ -42,18 +42,18 @@ pub struct Answered {
 
 impl VaultError {
     /// Whether it may pass by itself: the call is worth repeating, and nothing is said about the thing that was asked for.
-    pub fn is_away(&self) -> bool {
+    pub fn is_unavailable(&self) -> bool {
         match self {
-            Self::Answered(answered) => is_away(answered.status),
+            Self::ErrorResponse(answered) => is_unavailable(answered.status),
             _ => true,
         }
     }
 
     /// Whether waiting may mend it: nobody has to change settings, a policy or what signs in.
-    pub fn passes_by_itself(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable(_) => true,
-            Self::Answered(answered) => is_away(answered.status),
+            Self::ErrorResponse(answered) => is_unavailable(answered.status),
             Self::Settings(_) | Self::Tls(_) | Self::SignIn(_) | Self::Malformed(_) => false,
         }
     }
@@ -61,7 +61,7 @@ impl VaultError {
     /// The status that Vault answered with.
     pub fn status(&self) -> Option<u16> {
         match self {
-            Self::Answered(answered) => Some(answered.status),
+            Self::ErrorResponse(answered) => Some(answered.status),
             _ => None,
         }
     }
@@ -69,20 +69,20 @@ impl VaultError {
 
 impl From<VaultError> for SourceError {
     fn from(error: VaultError) -> Self {
-        match error.is_away() {
+        match error.is_unavailable() {
             true => Self::Away(error.to_string()),
             false => Self::Gone(error.to_string()),
         }
     }
 }
 
-impl fmt::Display for Answered {
+impl fmt::Display for ErrorResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} to {}{}", self.status, self.request, self.said())
+        write!(f, "{} to {}{}", self.status, self.request, self.details())
     }
 }
 
-impl Answered {
+impl ErrorResponse {
     pub(crate) fn new(status: u16, request: String, body: &[u8]) -> Self {
         #[derive(Deserialize)]
         struct Envelope {
@@ -100,12 +100,12 @@ impl Answered {
         Self {
             status,
             request,
-            errors: errors.iter().map(|error| fit_for_a_line(error)).collect(),
+            errors: errors.iter().map(|error| single_line(error)).collect(),
         }
     }
 
     /// What Vault said and what the status means where that is not plain, from `: ` on.
-    fn said(&self) -> String {
+    fn details(&self) -> String {
         let meaning = match self.status {
             300..=399 => {
                 Some("a standby that forwards no requests: name the active node in vault.address")
@@ -127,12 +127,12 @@ impl Answered {
 
 /// Statuses that say something of the server and nothing of the thing that was asked for. 412: a standby has not yet seen
 /// the write that the token needs.
-pub(crate) fn is_away(status: u16) -> bool {
+pub(crate) fn is_unavailable(status: u16) -> bool {
     matches!(status, 300..=399 | 408 | 412 | 425 | 429 | 472 | 473 | 500..)
 }
 
 /// One line of bounded length; Vault puts line breaks and tabs into lists of errors.
-pub(crate) fn fit_for_a_line(text: &str) -> String {
+pub(crate) fn single_line(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     let line = words.join(" ");
     let shown = line.chars().filter(|c| !c.is_control());
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     fn answered(status: u16, body: &str) -> VaultError {
-        VaultError::Answered(Answered::new(
+        VaultError::ErrorResponse(ErrorResponse::new(
             status,
             "GET kv/x".to_owned(),
             body.as_bytes(),
@@ -166,18 +166,18 @@ mod tests {
     #[test]
     fn only_an_answer_about_the_thing_itself_is_a_refusal() {
         for status in [400, 403, 404, 405] {
-            assert!(!answered(status, "").is_away(), "{status}");
+            assert!(!answered(status, "").is_unavailable(), "{status}");
         }
         for status in [307, 412, 429, 472, 473, 500, 501, 502, 503] {
-            assert!(answered(status, "<html>").is_away(), "{status}");
+            assert!(answered(status, "<html>").is_unavailable(), "{status}");
         }
     }
 
     #[test]
     fn waiting_mends_an_outage_and_no_setting() {
         let said = || "said".to_owned();
-        assert!(VaultError::Unreachable(said()).passes_by_itself());
-        assert!(answered(503, "").passes_by_itself());
+        assert!(VaultError::Unreachable(said()).is_transient());
+        assert!(answered(503, "").is_transient());
         for error in [
             VaultError::Settings(said()),
             VaultError::Tls(said()),
@@ -185,7 +185,7 @@ mod tests {
             VaultError::Malformed(said()),
             answered(403, ""),
         ] {
-            assert!(!error.passes_by_itself(), "{error:?}");
+            assert!(!error.is_transient(), "{error:?}");
         }
     }
 

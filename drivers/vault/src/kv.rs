@@ -19,17 +19,17 @@ use zeroize::Zeroizing;
 
 use self::{
     fields::Fields,
-    refusal::{Gone, Refusal},
+    refusal::{Refusal, VersionGone},
 };
 use crate::{
     client::{Answer, Call},
-    error::{Answered, VaultError},
+    error::{ErrorResponse, VaultError},
     mounts::{KvVersion, Mount, within},
     vault::Vault,
 };
 
 /// A secret's place, once its mount is known.
-struct Place<'a> {
+struct SecretLocation<'a> {
     reference: &'a VaultReference,
     mount: Mount,
     path: String,
@@ -64,9 +64,9 @@ async fn read(
     let path = full_path(reference)?;
     let mut refused = None;
     if let Some(mount) = vault.mounts.known(&path) {
-        let place = Place::new(reference, mount, &path);
-        match place.read(vault, known).await {
-            Err(SourceError::Gone(reason)) => refused = Some((place.mount, reason)),
+        let location = SecretLocation::new(reference, mount, &path);
+        match location.read(vault, known).await {
+            Err(SourceError::Gone(reason)) => refused = Some((location.mount, reason)),
             decided => return decided,
         }
     }
@@ -89,8 +89,12 @@ async fn read(
         (None, _) => None,
     };
     match (mount, &reference.mount) {
-        (Some(mount), _) => Place::new(reference, mount, &path).read(vault, known).await,
-        (None, Some(mount)) => guess(vault, reference, mount, &path, known).await,
+        (Some(mount), _) => {
+            SecretLocation::new(reference, mount, &path)
+                .read(vault, known)
+                .await
+        }
+        (None, Some(mount)) => probe_version(vault, reference, mount, &path, known).await,
         (None, None) => {
             let reason = refused.unwrap_or_else(|| refusal::no_mount(&path));
             Err(SourceError::Gone(reason))
@@ -99,7 +103,7 @@ async fn read(
 }
 
 /// Where Vault does not say of which version a mount is, version 2 is tried, then 1.
-async fn guess(
+async fn probe_version(
     vault: &Vault,
     reference: &VaultReference,
     mount: &str,
@@ -112,17 +116,17 @@ async fn guess(
             path: mount.trim_matches('/').to_owned(),
             version,
         };
-        let place = Place::new(reference, mount, path);
-        if version == KvVersion::V1 && place.is_in_the_api_of_version_2() {
+        let location = SecretLocation::new(reference, mount, path);
+        if version == KvVersion::V1 && location.has_v2_api_segment() {
             continue;
         }
-        match place.read(vault, known).await {
+        match location.read(vault, known).await {
             Err(SourceError::Gone(reason)) => {
                 refused.get_or_insert(reason);
             }
             Err(away) => return Err(away),
             Ok(reading) => {
-                vault.mounts.remember(&place.mount);
+                vault.mounts.remember(&location.mount);
                 return Ok(reading);
             }
         }
@@ -130,7 +134,7 @@ async fn guess(
     Err(SourceError::Gone(refused.unwrap_or_default()))
 }
 
-impl<'a> Place<'a> {
+impl<'a> SecretLocation<'a> {
     fn new(reference: &'a VaultReference, mount: Mount, path: &str) -> Self {
         Self {
             reference,
@@ -141,11 +145,11 @@ impl<'a> Place<'a> {
 
     /// Whether the API of version 1, asked of a mount of version 2, would name something else than the secret at this path:
     /// `kv/data/acme/openai` is how that one has the secret `kv/acme/openai`.
-    fn is_in_the_api_of_version_2(&self) -> bool {
+    fn has_v2_api_segment(&self) -> bool {
         // The mount is a part of the reference, and so may have one of those words in it.
         let below = self.mount.path.split('/').skip(1);
         let mut asked = below.chain(self.path.split('/').take(1));
-        asked.any(|segment| VERSION_2_API.contains(&segment))
+        asked.any(|segment| V2_API_SEGMENTS.contains(&segment))
     }
 
     async fn read(&self, vault: &Vault, known: Option<&str>) -> Result<Reading, SourceError> {
@@ -184,13 +188,13 @@ impl<'a> Place<'a> {
             mount: self.mount.path.clone(),
             path: self.path.clone(),
         });
-        if vault.mounts.hides_metadata(&call.name()) {
+        if vault.mounts.is_metadata_forbidden(&call.name()) {
             return Ok(Polled::Changed);
         }
         let answer = vault.answer(&call).await?;
         if answer.status == 403 {
             // A policy need not allow metadata.
-            vault.mounts.metadata_is_hidden(call.name());
+            vault.mounts.mark_metadata_forbidden(call.name());
         }
         if !answer.is_success() {
             return Ok(Polled::Changed);
@@ -241,10 +245,10 @@ impl<'a> Place<'a> {
             403 => Err(self.refused(Refusal::Forbidden)),
             404 => Err(self.refused(self.missing(&answer))),
             400 if is_upgrading(&answer.answered(call)) => {
-                let reason = VaultError::Answered(answer.answered(call)).to_string();
+                let reason = VaultError::ErrorResponse(answer.answered(call)).to_string();
                 Err(SourceError::Away(reason))
             }
-            _ => Err(VaultError::Answered(answer.answered(call)).into()),
+            _ => Err(VaultError::ErrorResponse(answer.answered(call)).into()),
         }
     }
 
@@ -304,16 +308,16 @@ impl VersionState {
         !self.destroyed && self.deletion_time.is_empty()
     }
 
-    fn gone(&self) -> Gone {
+    fn gone(&self) -> VersionGone {
         match self.destroyed {
-            true => Gone::Destroyed(self.version),
-            false => Gone::Deleted(self.version),
+            true => VersionGone::Destroyed(self.version),
+            false => VersionGone::Deleted(self.version),
         }
     }
 }
 
 /// While a mount becomes one of version 2, each request in it is answered so; the text is all that tells it from a mistake.
-fn is_upgrading(answered: &Answered) -> bool {
+fn is_upgrading(answered: &ErrorResponse) -> bool {
     let errors = &answered.errors;
     errors.iter().any(|error| error.contains(UPGRADING))
 }
@@ -340,13 +344,13 @@ fn full_path(reference: &VaultReference) -> Result<String, SourceError> {
     let odd =
         |segment: &str| matches!(segment, "" | "." | "..") || segment.chars().any(char::is_control);
     match full.split('/').any(odd) || !full.contains('/') {
-        true => Err(SourceError::Gone(refusal::odd_path(&full))),
+        true => Err(SourceError::Gone(refusal::invalid_path(&full))),
         false => Ok(full),
     }
 }
 
 /// The words that the API of version 2 has behind a mount.
-const VERSION_2_API: [&str; 8] = [
+const V2_API_SEGMENTS: [&str; 8] = [
     "config",
     "data",
     "delete",

@@ -14,7 +14,7 @@ use crate::error::VaultError;
 pub(crate) struct Token(HeaderValue);
 
 /// What a sign-in or a renewal gives.
-pub(crate) struct Grant {
+pub(crate) struct IssuedToken {
     pub(crate) token: Token,
     /// `None`: it does not end.
     pub(crate) duration: Option<Duration>,
@@ -58,7 +58,7 @@ impl Token {
 }
 
 impl Lease {
-    pub(crate) fn new(generation: u64, grant: Grant) -> Self {
+    pub(crate) fn new(generation: u64, grant: IssuedToken) -> Self {
         let now = Instant::now();
         Self {
             token: grant.token,
@@ -111,7 +111,7 @@ impl Term {
     /// Due after two thirds, a little earlier by chance so that many sidecars do not come at once, and never at once itself.
     fn new(now: Instant, duration: Duration) -> Self {
         let share = duration * 2 / 3;
-        let due = share - share.mul_f64(0.1 * chance());
+        let due = share - share.mul_f64(0.1 * random_fraction());
         Self {
             due: now + due.max(SHORTEST.min(duration)),
             end: now + duration,
@@ -120,7 +120,7 @@ impl Term {
 }
 
 /// A number from 0 to 1, for spreading load only.
-pub(crate) fn chance() -> f64 {
+pub(crate) fn random_fraction() -> f64 {
     let mut bytes = [0; 4];
     // Without randomness nothing is spread; there is nothing else to lose.
     let _ = getrandom::fill(&mut bytes);
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     fn lease(duration: Option<u64>) -> Lease {
-        let grant = Grant {
+        let grant = IssuedToken {
             token: Token::new(Zeroizing::new("hvs.t".to_owned())).ok().unwrap(),
             duration: duration.map(Duration::from_secs),
             renewable: true,

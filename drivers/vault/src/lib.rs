@@ -14,20 +14,20 @@
 
 mod client;
 mod error;
+#[cfg(test)]
+mod fake_vault;
 mod kv;
 mod lease;
 mod mounts;
 mod secret_file;
 mod session;
 mod sign_in;
-#[cfg(test)]
-mod stand_in;
 mod transit;
 mod value_key;
 mod vault;
 
 pub use crate::{
-    error::{Answered, VaultError},
+    error::{ErrorResponse, VaultError},
     mounts::{KvVersion, Mount},
     transit::Transit,
     vault::Vault,

@@ -57,7 +57,7 @@ impl Mount {
 pub(crate) struct Mounts {
     known: RwLock<BTreeMap<String, KvVersion>>,
     /// Requests for metadata that policies do not allow; each is tried once a process.
-    hidden: RwLock<BTreeSet<String>>,
+    metadata_forbidden: RwLock<BTreeSet<String>>,
 }
 
 impl Mounts {
@@ -86,14 +86,14 @@ impl Mounts {
         }
     }
 
-    pub(crate) fn hides_metadata(&self, request: &str) -> bool {
-        let hidden = self.hidden.read();
-        hidden.is_ok_and(|hidden| hidden.contains(request))
+    pub(crate) fn is_metadata_forbidden(&self, request: &str) -> bool {
+        let metadata_forbidden = self.metadata_forbidden.read();
+        metadata_forbidden.is_ok_and(|metadata_forbidden| metadata_forbidden.contains(request))
     }
 
-    pub(crate) fn metadata_is_hidden(&self, request: String) {
-        if let Ok(mut hidden) = self.hidden.write() {
-            hidden.insert(request);
+    pub(crate) fn mark_metadata_forbidden(&self, request: String) {
+        if let Ok(mut metadata_forbidden) = self.metadata_forbidden.write() {
+            metadata_forbidden.insert(request);
         }
     }
 

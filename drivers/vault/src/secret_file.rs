@@ -24,10 +24,10 @@ pub(crate) async fn read(setting: &str, path: &Path) -> Result<Zeroizing<String>
 
 /// All of it, or why not.
 async fn bytes(path: PathBuf) -> Result<Zeroizing<Vec<u8>>, String> {
-    let read = spawn_blocking(move || read_small(&path, LARGEST)).await;
+    let read = spawn_blocking(move || read_small(&path, MAX_LEN)).await;
     let read = read.map_err(|_| "the process is stopping".to_owned())?;
     let bytes = read.map_err(|error| error.to_string())?;
-    match bytes.len() > LARGEST {
+    match bytes.len() > MAX_LEN {
         true => Err(format!(
             "it is longer than {LARGEST} bytes, and so no token"
         )),
@@ -36,7 +36,7 @@ async fn bytes(path: PathBuf) -> Result<Zeroizing<Vec<u8>>, String> {
 }
 
 /// Bytes; the token of a service account has about 1,000.
-const LARGEST: usize = 64 << 10;
+const MAX_LEN: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -64,7 +64,7 @@ mod tests {
         for (text, reason) in [
             (&b" \n"[..], "it is empty"),
             (b"\xff", "it holds no text"),
-            (&[b'k'; LARGEST + 1], "it is longer than"),
+            (&[b'k'; MAX_LEN + 1], "it is longer than"),
         ] {
             std::fs::write(&file, text).unwrap();
             let said = refused(file.as_path()).await;

@@ -23,7 +23,7 @@ use vaultrs::api::token::requests::LookupTokenSelfRequest;
 use crate::{
     client::{Answer, Call, Http},
     error::VaultError,
-    lease::{Lease, chance},
+    lease::{Lease, random_fraction},
     sign_in::{self, SignIn},
 };
 
@@ -32,7 +32,7 @@ pub(crate) struct Session {
     http: Arc<Http>,
     sign_in: SignIn,
     current: ArcSwapOption<Lease>,
-    turn: Mutex<Turn>,
+    renewal: Mutex<RenewalState>,
     lookup: Mutex<Option<Lookup>>,
     /// A new token may not look itself up either, so a lookup that is refused says nothing.
     lookup_is_forbidden: AtomicBool,
@@ -49,7 +49,7 @@ struct Lookup {
 
 /// Held by the one who signs in or renews.
 #[derive(Default)]
-struct Turn {
+struct RenewalState {
     generation: u64,
     failures: u32,
     retry: Option<(Instant, VaultError)>,
@@ -62,7 +62,7 @@ impl Session {
             http,
             sign_in,
             current: ArcSwapOption::empty(),
-            turn: Mutex::default(),
+            renewal: Mutex::default(),
             lookup: Mutex::default(),
             lookup_is_forbidden: AtomicBool::new(false),
         }
@@ -106,8 +106,8 @@ impl Session {
         let now = Instant::now();
         match self.current.load_full() {
             Some(lease) if !lease.is_due(now) => Ok(lease),
-            Some(lease) if !lease.has_ended(now) => match self.turn.try_lock() {
-                Ok(mut turn) => Ok(self.extend(&mut turn, lease).await),
+            Some(lease) if !lease.has_ended(now) => match self.renewal.try_lock() {
+                Ok(mut renewal) => Ok(self.extend(&mut renewal, lease).await),
                 // Somebody is at it, and the token still lives.
                 Err(_) => Ok(lease),
             },
@@ -122,7 +122,7 @@ impl Session {
 
     /// Signs in, unless somebody else has replaced the token of that generation meanwhile.
     async fn replace(self: &Arc<Self>, ended: u64) -> Result<Arc<Lease>, VaultError> {
-        let mut turn = self.turn.lock().await;
+        let mut renewal = self.renewal.lock().await;
         let now = Instant::now();
         if let Some(lease) = self.current.load_full() {
             if lease.generation > ended && !lease.has_ended(now) {
@@ -130,33 +130,33 @@ impl Session {
             }
             self.current.store(None);
         }
-        match &turn.retry {
+        match &renewal.retry {
             Some((at, reason)) if *at > now => Err(reason.clone()),
-            _ => self.sign_in(&mut turn).await,
+            _ => self.sign_in(&mut renewal).await,
         }
     }
 
     /// Renews a token that is due, or signs in where it cannot be renewed; on failure the old one serves until it ends.
-    async fn extend(self: &Arc<Self>, turn: &mut Turn, lease: Arc<Lease>) -> Arc<Lease> {
+    async fn extend(self: &Arc<Self>, renewal: &mut RenewalState, lease: Arc<Lease>) -> Arc<Lease> {
         let now = Instant::now();
         match self.current.load_full() {
             Some(current) if Arc::ptr_eq(&current, &lease) => {}
             Some(renewed) => return renewed,
             None => return lease,
         }
-        if turn.retry.as_ref().is_some_and(|(at, _)| *at > now) {
+        if renewal.retry.as_ref().is_some_and(|(at, _)| *at > now) {
             return lease;
         }
         match self.renew(&lease).await {
             Ok(Some(renewed)) => {
                 let renewed = Arc::new(renewed);
                 self.current.store(Some(renewed.clone()));
-                turn.succeeded();
+                renewal.succeeded();
                 renewed
             }
-            Ok(None) => self.sign_in(turn).await.unwrap_or(lease),
+            Ok(None) => self.sign_in(renewal).await.unwrap_or(lease),
             Err(error) => {
-                turn.failed(error);
+                renewal.failed(error);
                 lease
             }
         }
@@ -176,20 +176,23 @@ impl Session {
         Ok(lease.renewed(duration))
     }
 
-    async fn sign_in(self: &Arc<Self>, turn: &mut Turn) -> Result<Arc<Lease>, VaultError> {
+    async fn sign_in(
+        self: &Arc<Self>,
+        renewal: &mut RenewalState,
+    ) -> Result<Arc<Lease>, VaultError> {
         match self.sign_in.sign_in(&self.http).await {
             Ok(grant) => {
-                turn.generation += 1;
-                let lease = Arc::new(Lease::new(turn.generation, grant));
+                renewal.generation += 1;
+                let lease = Arc::new(Lease::new(renewal.generation, grant));
                 self.current.store(Some(lease.clone()));
-                turn.succeeded();
-                self.keep(turn);
+                renewal.succeeded();
+                self.spawn_renewal(renewal);
                 let seconds = lease.remaining().map(|remaining| remaining.as_secs());
                 tracing::info!(lease_seconds = seconds, "signed in to Vault");
                 Ok(lease)
             }
             Err(error) => {
-                turn.failed(error.clone());
+                renewal.failed(error.clone());
                 Err(error)
             }
         }
@@ -204,7 +207,7 @@ impl Session {
             return Ok(true);
         }
         // Where that says nothing, a sign-in now and then is all that is left to find out.
-        let is_young = refused.duration_since(lease.signed_in) < BLIND;
+        let is_young = refused.duration_since(lease.signed_in) < ASSUME_ALIVE_FOR;
         Ok(self.lookup_is_forbidden.load(Relaxed) && is_young)
     }
 
@@ -228,8 +231,8 @@ impl Session {
 
     /// Keeps the token alive while nobody asks for it. Where the runtime that this runs on ends, the next reader renews, and a
     /// sign-in starts it again.
-    fn keep(self: &Arc<Self>, turn: &mut Turn) {
-        if turn
+    fn spawn_renewal(self: &Arc<Self>, renewal: &mut RenewalState) {
+        if renewal
             .keeper
             .as_ref()
             .is_some_and(|keeper| !keeper.is_finished())
@@ -237,18 +240,18 @@ impl Session {
             return;
         }
         let session = Arc::downgrade(self);
-        turn.keeper = Some(tokio::spawn(keep_alive(session)));
+        renewal.keeper = Some(tokio::spawn(keep_alive(session)));
     }
 
     /// When the token has to be seen to next.
     async fn next_step(&self) -> Instant {
-        let turn = self.turn.lock().await;
+        let renewal = self.renewal.lock().await;
         let now = Instant::now();
         let due = match self.current.load_full() {
-            Some(lease) => lease.due().unwrap_or(now + IDLE),
+            Some(lease) => lease.due().unwrap_or(now + IDLE_CHECK_INTERVAL),
             None => now,
         };
-        let retry = turn.retry.as_ref().map_or(due, |(at, _)| *at);
+        let retry = renewal.retry.as_ref().map_or(due, |(at, _)| *at);
         due.max(retry).max(now + SHORTEST_STEP)
     }
 }
@@ -271,13 +274,13 @@ async fn keep_alive(session: Weak<Session>) {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if let Some(keeper) = self.turn.get_mut().keeper.take() {
+        if let Some(keeper) = self.renewal.get_mut().keeper.take() {
             keeper.abort();
         }
     }
 }
 
-impl Turn {
+impl RenewalState {
     fn succeeded(&mut self) {
         self.failures = 0;
         self.retry = None;
@@ -288,21 +291,23 @@ impl Turn {
         if self.failures == 0 {
             tracing::warn!(%error, "Vault gives no new token; Keyside keeps trying");
         }
-        let longest = FIRST_WAIT * 2_u32.saturating_pow(self.failures.min(10));
-        let wait = longest.min(LONGEST_WAIT).mul_f64(1.0 - chance() / 2.0);
+        let longest = MIN_BACKOFF * 2_u32.saturating_pow(self.failures.min(10));
+        let wait = longest
+            .min(MAX_BACKOFF)
+            .mul_f64(1.0 - random_fraction() / 2.0);
         self.failures = self.failures.saturating_add(1);
         self.retry = Some((Instant::now() + wait, error));
     }
 }
 
-const FIRST_WAIT: Duration = Duration::from_millis(250);
+const MIN_BACKOFF: Duration = Duration::from_millis(250);
 /// Bounds how long after the end of an outage the first sign-in comes.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
+const MAX_BACKOFF: Duration = Duration::from_secs(10);
 const SHORTEST_STEP: Duration = Duration::from_millis(100);
 /// How often a token that does not end is looked at.
-const IDLE: Duration = Duration::from_secs(3600);
+const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(3600);
 /// How long 403s are taken to be about calls where no token may look itself up.
-const BLIND: Duration = Duration::from_secs(30);
+const ASSUME_ALIVE_FOR: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests;

@@ -15,8 +15,8 @@ use zeroize::Zeroizing;
 use self::approle::Unwrapped;
 use crate::{
     client::{Answer, Call, Http},
-    error::{VaultError, fit_for_a_line},
-    lease::{Grant, Token},
+    error::{VaultError, single_line},
+    lease::{IssuedToken, Token},
 };
 
 /// The way to sign in, with what it has to remember between two times.
@@ -46,7 +46,7 @@ impl SignIn {
     ///
     /// # Errors
     /// Vault is away, or does not accept it: [`VaultError::SignIn`] with the settings to look at.
-    pub(crate) async fn sign_in(&self, http: &Arc<Http>) -> Result<Grant, VaultError> {
+    pub(crate) async fn sign_in(&self, http: &Arc<Http>) -> Result<IssuedToken, VaultError> {
         match &self.auth {
             VaultAuth::Kubernetes {
                 mount,
@@ -79,7 +79,7 @@ impl SignIn {
 }
 
 impl Login<'_> {
-    async fn send(self, http: &Http, body: &impl Serialize) -> Result<Grant, VaultError> {
+    async fn send(self, http: &Http, body: &impl Serialize) -> Result<IssuedToken, VaultError> {
         let path = format!("auth/{}/login", self.mount);
         let call = Call::new(Method::POST, &path).with_body(body);
         let answer = http.send(None, &call).await?;
@@ -116,9 +116,9 @@ struct AuthOfAnswer {
     renewable: bool,
 }
 
-fn grant(answer: &Answer, call: &Call) -> Result<Grant, VaultError> {
+fn grant(answer: &Answer, call: &Call) -> Result<IssuedToken, VaultError> {
     let auth = auth_of(answer, call)?;
-    Ok(Grant {
+    Ok(IssuedToken {
         duration: seconds(auth.lease_duration),
         renewable: auth.renewable,
         token: Token::new(auth.client_token)?,
@@ -140,16 +140,16 @@ fn auth_of(answer: &Answer, call: &Call) -> Result<AuthOfAnswer, VaultError> {
 
 /// 0 is a token that does not end.
 fn seconds(duration: u64) -> Option<Duration> {
-    (duration > 0).then(|| Duration::from_secs(duration.min(LONGEST)))
+    (duration > 0).then(|| Duration::from_secs(duration.min(MAX_LEASE_SECONDS)))
 }
 
 /// Ten years: more would overflow the clock that it is added to.
-const LONGEST: u64 = 10 * 365 * 24 * 3600;
+const MAX_LEASE_SECONDS: u64 = 10 * 365 * 24 * 3600;
 
 /// A role as messages show it.
 fn shown(role: Option<&str>) -> String {
     match role {
-        Some(role) => format!("vault.role (\"{}\")", fit_for_a_line(role)),
+        Some(role) => format!("vault.role (\"{}\")", single_line(role)),
         None => "vault.role (none is set)".to_owned(),
     }
 }

@@ -66,14 +66,14 @@ impl Transit {
         operation: &str,
         wrapping: &Wrapping<'_>,
         (name, value): (&str, String),
-    ) -> Result<WipedJson, VaultError> {
+    ) -> Result<ZeroizingJson, VaultError> {
         let associated_data = BASE64_STANDARD.encode(wrapping.associated_data());
-        let body = WipedJson(Value::from_iter([
+        let body = ZeroizingJson(Value::from_iter([
             (name, value),
             ("associated_data", associated_data),
         ]));
         let path = self.path(operation, wrapping.workspace);
-        self.vault.post(&path, &body.0).await.map(WipedJson)
+        self.vault.post(&path, &body.0).await.map(ZeroizingJson)
     }
 
     fn path(&self, operation: &str, workspace: &str) -> String {
@@ -91,20 +91,20 @@ impl Transit {
         path: &str,
         error: &VaultError,
     ) -> KmsError {
-        if error.is_away() {
+        if error.is_unavailable() {
             return KmsError::Away {
                 reason: error.to_string(),
-                passes: error.passes_by_itself(),
+                passes: error.is_transient(),
             };
         }
         let remedy = match error.status() {
             Some(403) => format!("allow {capability} on {path} in the policy"),
             Some(404) => "kms.mount has to name a Transit engine".to_owned(),
-            _ if says(error, KEY_GONE) => {
+            _ if error_contains(error, KEY_GONE) => {
                 "the Transit key is gone, and what it wrapped is lost unless Vault is restored"
                     .to_owned()
             }
-            _ if says(error, TOO_OLD) => {
+            _ if error_contains(error, TOO_OLD) => {
                 "set min_decryption_version of the Transit key back, restart, run `keyside master-key rotate`, and only then \
                  raise it"
                     .to_owned()
@@ -133,7 +133,7 @@ impl KeyService for Transit {
     }
 
     fn wrapped_by(&self, wrapped: &[u8]) -> Option<String> {
-        Wrapped::parse(wrapped).map(|wrapped| wrapped.by.to_owned())
+        Wrapped::parse(wrapped).map(|wrapped| wrapped.transit_key.to_owned())
     }
 
     fn can_make_new(&self) -> bool {
@@ -169,27 +169,29 @@ impl KeyService for Transit {
         let blob = Wrapped::parse(wrapped).ok_or_else(unreadable)?;
         // The content of the keyring never decides where a request goes.
         let given = self.name(workspace);
-        if blob.by != given {
+        if blob.transit_key != given {
             return Err(KmsError::OtherWrappingKey {
                 key: wrapping.key.to_owned(),
-                expected: blob.by.to_owned(),
+                expected: blob.transit_key.to_owned(),
                 given,
             });
         }
         let ciphertext = ("ciphertext", blob.to_transit());
         let answer = self.post_secret("decrypt", wrapping, ciphertext).await;
-        let answer =
-            answer.map_err(
-                |error| match NOT_AUTHENTIC.iter().any(|text| says(&error, text)) {
-                    true => KmsError::NotAuthentic {
-                        key: wrapping.key.to_owned(),
-                    },
-                    false => {
-                        let path = self.path("decrypt", workspace);
-                        self.failed(workspace, "update", &path, &error)
-                    }
+        let answer = answer.map_err(|error| {
+            match NOT_AUTHENTIC
+                .iter()
+                .any(|text| error_contains(&error, text))
+            {
+                true => KmsError::NotAuthentic {
+                    key: wrapping.key.to_owned(),
                 },
-            )?;
+                false => {
+                    let path = self.path("decrypt", workspace);
+                    self.failed(workspace, "update", &path, &error)
+                }
+            }
+        })?;
         let plaintext = answer.0["plaintext"].as_str();
         plaintext
             .and_then(decoded)
@@ -205,7 +207,7 @@ impl KeyService for Transit {
             .post(&config, &json!({ "deletion_allowed": true }))
             .await;
         match allowed {
-            Err(error) if says(&error, NO_SUCH_KEY) => return Ok(()),
+            Err(error) if error_contains(&error, NO_SUCH_KEY) => return Ok(()),
             Err(error) => return Err(self.failed(workspace, "update", &config, &error)),
             Ok(_) => {}
         }
@@ -232,9 +234,9 @@ fn decoded(plaintext: &str) -> Option<Zeroizing<[u8; KEY_LEN]>> {
 }
 
 /// Vault tells the reasons of a 400 by their text alone.
-fn says(error: &VaultError, text: &str) -> bool {
+fn error_contains(error: &VaultError, text: &str) -> bool {
     match error {
-        VaultError::Answered(answered) => {
+        VaultError::ErrorResponse(answered) => {
             answered.status == 400 && answered.errors.iter().any(|error| error.contains(text))
         }
         _ => false,
@@ -242,9 +244,9 @@ fn says(error: &VaultError, text: &str) -> bool {
 }
 
 /// JSON whose texts are wiped when it is dropped: a workspace key may be among them.
-struct WipedJson(Value);
+struct ZeroizingJson(Value);
 
-impl Drop for WipedJson {
+impl Drop for ZeroizingJson {
     fn drop(&mut self) {
         wipe(&mut self.0);
     }

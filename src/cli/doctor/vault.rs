@@ -62,7 +62,7 @@ impl Looked {
                 self.clock.hear("Vault", date.as_deref());
                 Finding::ok("vault", format!("{address} answers"))
             }
-            Ok(Err(error @ VaultError::Answered(_))) => Finding::fail("vault", error)
+            Ok(Err(error @ VaultError::ErrorResponse(_))) => Finding::fail("vault", error)
                 .fix("See `vault status`, and unseal it or look into its log."),
             Ok(Err(error)) => Finding::fail("vault", error),
             Err(_) => silent(&address),

@@ -28,7 +28,7 @@ const COMPLETE: &str = "count = 1\nflag = true\nnames = ['a']\nkind = 'two'\n";
 
 fn complaint(text: &str) -> String {
     let mut node = Node::builtin(COMPLETE);
-    node.lay(Node::file("k.toml".as_ref(), text).unwrap());
+    node.merge(Node::file("k.toml".as_ref(), text).unwrap());
     let mismatch = node.read::<Sample>().unwrap_err();
     format!(
         "{}: {}: {mismatch}",

@@ -31,7 +31,7 @@ pub(in crate::settings) struct ProxyDocument {
 }
 
 impl ProxyDocument {
-    pub(in crate::settings) fn settle(mut self) -> Result<Proxy, Mismatch> {
+    pub(in crate::settings) fn build(mut self) -> Result<Proxy, Mismatch> {
         Ok(Proxy {
             listeners: self.listeners()?,
             threads: self.threads,

@@ -6,8 +6,8 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use super::{
     Chain, CommitError, Damage, Entry, Head, Link, LoadError, ObjectRef, SegmentRef, State,
-    head::{HEAD_LIMIT, PAGES, TAIL},
-    load::SALT,
+    head::{HEAD_LIMIT, MAX_HEAD_PAGES, MAX_TAIL},
+    load::SALT_LEN,
     map::{Map, Page},
     record::{Batch, Segment},
 };
@@ -28,7 +28,7 @@ pub struct Change {
     pub incarnation: u64,
     /// What it does to the uses that there are.
     pub effect: Effect,
-    /// What is to be on record: at least one, each of at most [`Change::LONGEST_RECORD`] bytes.
+    /// What is to be on record: at least one, each of at most [`Change::MAX_RECORD_LEN`] bytes.
     pub records: Vec<Vec<u8>>,
     /// The documents that it writes and removes.
     pub writes: Vec<Write>,
@@ -47,7 +47,7 @@ pub struct Write {
 
 impl Change {
     /// Bytes of one record.
-    pub const LONGEST_RECORD: usize = 4096;
+    pub const MAX_RECORD_LEN: usize = 4096;
 }
 
 impl Write {
@@ -79,33 +79,33 @@ impl Chain {
         key: &dyn Signer,
         change: Change,
     ) -> Result<Arc<State>, CommitError> {
-        let room = self.storage.expect_room(change.effect).await;
-        room.map_err(CommitError::NotBegun)?;
+        let space = self.storage.check_disk_space(change.effect).await;
+        space.map_err(CommitError::NotBegun)?;
         let mut attempt = Attempt::new(self, on);
         let state = match attempt.prepare(key, change).await {
             Ok(state) => Arc::new(state),
             Err(error) => {
-                attempt.give_up().await;
-                return Err(self.unless_replaced(on, error).await);
+                attempt.delete_written().await;
+                return Err(self.race_if_replaced(on, error).await);
             }
         };
         let expected = on.map(|on| on.bytes.as_slice());
         match self.swap(expected, &state, key).await {
             Ok(()) => {}
             Err(CommitError::Raced) => {
-                attempt.give_up().await;
+                attempt.delete_written().await;
                 return Err(CommitError::Raced);
             }
             Err(error) => return Err(error),
         }
         if let Some(on) = on {
-            self.forget(on, &state).await;
+            self.delete_replaced(on, &state).await;
         }
         Ok(state)
     }
 
     /// What a head names is gone once it is replaced: then it is a race that was lost, and no damage.
-    async fn unless_replaced(&self, on: Option<&Arc<State>>, error: CommitError) -> CommitError {
+    async fn race_if_replaced(&self, on: Option<&Arc<State>>, error: CommitError) -> CommitError {
         let (CommitError::Damaged(_), Some(on)) = (&error, on) else {
             return error;
         };
@@ -145,21 +145,30 @@ impl Chain {
                     }
                     // A conflict at the first try is an answer: nothing was written. An earlier try whose answer was lost may
                     // have been made, and others may have committed on top of it: then what it wrote must stay.
-                    if attempts == 1 || !self.was_passed(state, key).await.map_err(unknown)? {
+                    if attempts == 1
+                        || !self
+                            .is_ancestor_of_head(state, key)
+                            .await
+                            .map_err(unknown)?
+                    {
                         return Err(CommitError::Raced);
                     }
                     break;
                 }
                 Err(error @ StorageError::Failed { .. }) => return Err(unknown(error)),
-                Err(error) if attempts == SWAPS => return Err(unknown(error)),
-                Err(_) => tokio::time::sleep(BETWEEN_SWAPS).await,
+                Err(error) if attempts == MAX_SWAP_ATTEMPTS => return Err(unknown(error)),
+                Err(_) => tokio::time::sleep(SWAP_RETRY_DELAY).await,
             }
         }
         self.storage.sync().await.map_err(unknown)
     }
 
     /// Whether `state` was committed, and others have committed on top of it.
-    async fn was_passed(&self, state: &Arc<State>, key: &dyn Signer) -> Result<bool, StorageError> {
+    async fn is_ancestor_of_head(
+        &self,
+        state: &Arc<State>,
+        key: &dyn Signer,
+    ) -> Result<bool, StorageError> {
         match self.refresh(state, &key.public().into()).await {
             Ok(_) => Ok(true),
             Err(LoadError::Damaged(Damage::Older { .. } | Damage::Forked)) => Ok(false),
@@ -169,7 +178,7 @@ impl Chain {
     }
 
     /// Removes what the head before named and this one does not. What fails is removed by the next sweep.
-    async fn forget(&self, before: &State, now: &State) {
+    async fn delete_replaced(&self, before: &State, now: &State) {
         let named: HashSet<_> = now.objects().collect();
         let garbage = before.objects().filter(|object| !named.contains(object));
         for object in garbage.collect::<Vec<_>>() {
@@ -221,13 +230,13 @@ struct Attempt<'a> {
     chain: &'a Chain,
     on: Option<&'a Arc<State>>,
     seq: u64,
-    salt: [u8; SALT],
+    salt: [u8; SALT_LEN],
     written: Vec<ObjectRef>,
 }
 
 impl<'a> Attempt<'a> {
     fn new(chain: &'a Chain, on: Option<&'a Arc<State>>) -> Self {
-        let mut salt = [0; SALT];
+        let mut salt = [0; SALT_LEN];
         let filled = SystemRandom::new().fill(&mut salt);
         filled.expect("the system's random number generator answers");
         Self {
@@ -242,12 +251,12 @@ impl<'a> Attempt<'a> {
     /// Writes the objects, and makes the head that names them.
     async fn prepare(&mut self, key: &dyn Signer, change: Change) -> Result<State, CommitError> {
         let before = self.on.map(|on| &on.head);
-        let (tail, segment) = self.end_of_log().await?;
+        let (tail, segment) = self.next_tail().await?;
         let mut map = self.on.map(|on| on.map.clone()).unwrap_or_default();
         for write in change.writes {
             self.apply(&mut map, write).await?;
         }
-        map.expect_fit()?;
+        map.check_capacity()?;
         self.write_pages(&mut map).await?;
         let batch = self.batch(before, change.at, change.records)?;
         let object = self.put(&encoded(&batch)).await?;
@@ -285,11 +294,11 @@ impl<'a> Attempt<'a> {
     ) -> Result<Batch, CommitError> {
         let too_long = records
             .iter()
-            .find(|record| record.len() > Change::LONGEST_RECORD);
+            .find(|record| record.len() > Change::MAX_RECORD_LEN);
         if let Some(record) = too_long {
             return Err(CommitError::RecordTooLong {
                 len: record.len(),
-                limit: Change::LONGEST_RECORD,
+                limit: Change::MAX_RECORD_LEN,
             });
         }
         Ok(Batch {
@@ -303,11 +312,11 @@ impl<'a> Attempt<'a> {
 
     /// The commits that the new head names besides its own. A full tail becomes a segment, which is on disk before any head
     /// names it; made from a head that is on disk, it is the same whoever makes it.
-    async fn end_of_log(&self) -> Result<(Vec<ObjectRef>, Option<SegmentRef>), CommitError> {
+    async fn next_tail(&self) -> Result<(Vec<ObjectRef>, Option<SegmentRef>), CommitError> {
         let Some(on) = self.on else {
             return Ok((Vec::new(), None));
         };
-        if on.head.tail.len() < TAIL {
+        if on.head.tail.len() < MAX_TAIL {
             return Ok((on.head.tail.clone(), on.head.segment));
         }
         let batches = self
@@ -357,7 +366,7 @@ impl<'a> Attempt<'a> {
                 });
             }
         }
-        map.index = match map.pages.len() > PAGES {
+        map.index = match map.pages.len() > MAX_HEAD_PAGES {
             true => Some(self.put(&encoded(&map.page_objects())).await?),
             false => None,
         };
@@ -378,7 +387,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Removes what was written for nothing. What fails is removed by the next sweep.
-    async fn give_up(self) {
+    async fn delete_written(self) {
         for object in &self.written {
             let key = self.chain.name.object_key(object);
             if self.chain.storage.delete(&key).await.is_err() {
@@ -393,5 +402,5 @@ fn encoded<T: serde::Serialize>(contents: &T) -> Vec<u8> {
 }
 
 /// How often a swap is tried whose answer did not come.
-const SWAPS: u32 = 3;
-const BETWEEN_SWAPS: Duration = Duration::from_millis(50);
+const MAX_SWAP_ATTEMPTS: u32 = 3;
+const SWAP_RETRY_DELAY: Duration = Duration::from_millis(50);

@@ -71,7 +71,7 @@ pub enum Damage {
 
 impl Damage {
     /// Whether it is the copy of the head outside the store that is damaged or gone. The chain itself may be sound then.
-    pub fn is_of_anchor(&self) -> bool {
+    pub fn is_anchor_damage(&self) -> bool {
         matches!(self, Self::AnchorGone { .. } | Self::AnchorDamaged { .. })
     }
 }

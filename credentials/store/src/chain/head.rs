@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{ChainName, Damage};
 use crate::{
     hash::Hash,
-    signing::{PublicKey, Signature, Signer, Trust},
+    signing::{PublicKey, Signature, Signer, TrustedKeys},
 };
 
 /// What is true of a chain.
@@ -98,7 +98,7 @@ impl Head {
         installation: &str,
         key: &PublicKey,
     ) -> Result<Self, Damage> {
-        let verified = Self::verify_under(bytes, chain, installation, &Trust::from(*key));
+        let verified = Self::verify_under(bytes, chain, installation, &TrustedKeys::from(*key));
         verified.map(|(head, _)| head)
     }
 
@@ -110,9 +110,9 @@ impl Head {
         bytes: &[u8],
         chain: &ChainName,
         installation: &str,
-        trust: &Trust,
+        trust: &TrustedKeys,
     ) -> Result<(Self, PublicKey), Damage> {
-        let head = Self::claimed(bytes)?;
+        let head = Self::parse_unverified(bytes)?;
         let (signed, signature) = bytes.split_last_chunk().ok_or(Damage::HeadUnreadable)?;
         let signature = Signature::from(*signature);
         let signer = trust.signer(&message(chain, installation, signed), &signature);
@@ -125,7 +125,7 @@ impl Head {
     ///
     /// # Errors
     /// When they are no head that this release can read.
-    pub fn claimed(bytes: &[u8]) -> Result<Self, Damage> {
+    pub fn parse_unverified(bytes: &[u8]) -> Result<Self, Damage> {
         let (signed, _) = bytes
             .split_last_chunk::<64>()
             .ok_or(Damage::HeadUnreadable)?;
@@ -147,8 +147,8 @@ fn message(chain: &ChainName, installation: &str, bytes: &[u8]) -> Vec<u8> {
 
 const FORMAT: u8 = 1;
 /// Pages that a head has room for.
-pub(super) const PAGES: usize = 64;
+pub(super) const MAX_HEAD_PAGES: usize = 64;
 /// Commits that a head names one by one.
-pub(super) const TAIL: usize = 32;
+pub(super) const MAX_TAIL: usize = 32;
 /// Bytes of a head. Any backend takes as much in one write.
 pub(super) const HEAD_LIMIT: usize = 4096;

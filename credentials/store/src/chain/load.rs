@@ -8,14 +8,14 @@ use super::{
     head::Link,
     map::{Map, Page},
 };
-use crate::{error::StorageError, hash::Hash, signing::Trust};
+use crate::{error::StorageError, hash::Hash, signing::TrustedKeys};
 
 impl Chain {
     /// The chain as it is now; nothing where it was never begun.
     ///
     /// # Errors
     /// When it is not what was written, or the backend fails.
-    pub async fn load(&self, trust: &Trust) -> Result<Option<Arc<State>>, LoadError> {
+    pub async fn load(&self, trust: &TrustedKeys) -> Result<Option<Arc<State>>, LoadError> {
         match self.head_bytes().await? {
             None => Ok(None),
             Some(bytes) => self.state_of(bytes, trust, None).await.map(Some),
@@ -29,7 +29,7 @@ impl Chain {
     pub async fn refresh(
         &self,
         known: &Arc<State>,
-        trust: &Trust,
+        trust: &TrustedKeys,
     ) -> Result<Option<Arc<State>>, LoadError> {
         let mut bytes = self.head_bytes().await?.ok_or(Damage::HeadGone)?;
         loop {
@@ -37,7 +37,7 @@ impl Chain {
                 return Ok(None);
             }
             let state = self.state_of(bytes, trust, Some(known)).await?;
-            let leads_on = self.expect_after(known.head.link(), &state.head).await;
+            let leads_on = self.check_continues(known.head.link(), &state.head).await;
             let Err(error) = leads_on else {
                 return Ok(Some(state));
             };
@@ -53,7 +53,7 @@ impl Chain {
     ///
     /// # Errors
     /// [`Damage::Older`] and [`Damage::Forked`], or the backend's failure.
-    pub async fn expect_after(&self, known: Link, head: &Head) -> Result<(), LoadError> {
+    pub async fn check_continues(&self, known: Link, head: &Head) -> Result<(), LoadError> {
         if head.epoch > known.epoch {
             // A restore has begun another history.
             return Ok(());
@@ -63,7 +63,7 @@ impl Chain {
             let older = Damage::Older { found, known: seen };
             return Err(older.into());
         }
-        self.expect_leads_on(known, head).await
+        self.check_leads_on(known, head).await
     }
 
     /// The bytes of documents, each checked against its hash: nothing for what is gone or edited.
@@ -82,7 +82,7 @@ impl Chain {
     ///
     /// # Errors
     /// The backend's.
-    pub async fn claims(&self, entry: &Entry) -> Result<Option<Vec<u8>>, StorageError> {
+    pub async fn read_unverified(&self, entry: &Entry) -> Result<Option<Vec<u8>>, StorageError> {
         let key = self.name.object_key(&entry.object);
         let found = self.storage.get(&key).await?;
         Ok(found.and_then(|bytes| unsalted(&bytes)))
@@ -116,7 +116,7 @@ impl Chain {
     async fn state_of(
         &self,
         mut bytes: Vec<u8>,
-        trust: &Trust,
+        trust: &TrustedKeys,
         known: Option<&Arc<State>>,
     ) -> Result<Arc<State>, LoadError> {
         loop {
@@ -180,7 +180,7 @@ fn parse<T: serde::de::DeserializeOwned>(bytes: Option<Vec<u8>>) -> Result<T, Lo
 /// An object begins with bytes of its attempt alone, so that no two attempts write the same object, and the one that lost may
 /// remove what it wrote.
 pub(super) fn unsalted(bytes: &[u8]) -> Option<Vec<u8>> {
-    bytes.get(SALT..).map(<[u8]>::to_vec)
+    bytes.get(SALT_LEN..).map(<[u8]>::to_vec)
 }
 
-pub(super) const SALT: usize = 8;
+pub(super) const SALT_LEN: usize = 8;

@@ -66,8 +66,8 @@ impl Map {
             Ok(there) => entries[there] = entry,
             Err(place) => entries.insert(place, entry),
         }
-        if entries.len() > ENTRIES {
-            let upper = entries.split_off(ENTRIES / 2);
+        if entries.len() > MAX_PAGE_ENTRIES {
+            let upper = entries.split_off(MAX_PAGE_ENTRIES / 2);
             self.pages.insert(at + 1, Page::unwritten(upper));
         }
         self.pages[at] = Page::unwritten(entries);
@@ -91,8 +91,8 @@ impl Map {
 
     /// # Errors
     /// Where there are more documents than a chain takes.
-    pub(super) fn expect_fit(&self) -> Result<(), CommitError> {
-        match self.pages.len() > MOST_PAGES {
+    pub(super) fn check_capacity(&self) -> Result<(), CommitError> {
+        match self.pages.len() > MAX_PAGES {
             true => Err(CommitError::TooManyDocuments),
             false => Ok(()),
         }
@@ -121,9 +121,9 @@ impl Page {
 }
 
 /// Documents of a page: some 5 KB.
-const ENTRIES: usize = 64;
+const MAX_PAGE_ENTRIES: usize = 64;
 /// Pages of a chain: 32,768 documents at least, and an index of 40 KB.
-const MOST_PAGES: usize = 1024;
+const MAX_PAGES: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -170,7 +170,7 @@ mod tests {
             for number in 0..32_768 {
                 map.insert(entry(number * step % 32_768));
             }
-            map.expect_fit().unwrap();
+            map.check_capacity().unwrap();
             assert_eq!(map.documents().count(), 32_768);
         }
     }

@@ -33,7 +33,7 @@ pub(super) struct Segment {
 
 /// A record as it stands in its chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoredRecord {
     /// Counts from 1, without gaps.
     pub position: u64,
     /// The sequence number of its commit.
@@ -61,7 +61,7 @@ impl Batch {
         })
     }
 
-    pub(super) fn stored(self) -> impl Iterator<Item = Stored> {
+    pub(super) fn stored(self) -> impl Iterator<Item = StoredRecord> {
         let Self {
             seq,
             at,
@@ -73,7 +73,7 @@ impl Batch {
         numbered.scan(previous, move |hash, (position, bytes)| {
             let previous = *hash;
             *hash = previous.followed_by(Hash::of(&bytes));
-            Some(Stored {
+            Some(StoredRecord {
                 position,
                 seq,
                 at,
@@ -103,7 +103,7 @@ impl Segment {
 
 /// What was read last: who reads a log reads its neighbours next.
 #[derive(Default)]
-pub(super) struct Read {
+pub(super) struct ReadCache {
     /// With the chain hash that it leads to.
     tail: Option<(Hash, Arc<Vec<Batch>>)>,
     segment: Option<(SegmentRef, Arc<Segment>)>,
@@ -112,7 +112,7 @@ pub(super) struct Read {
 }
 
 /// Adds the records from position `from` on to those that were found, up to `limit`.
-fn take(batches: &[Batch], from: u64, limit: usize, found: &mut Vec<Stored>) {
+fn take(batches: &[Batch], from: u64, limit: usize, found: &mut Vec<StoredRecord>) {
     let later = batches.iter().filter(|batch| batch.end() >= from);
     let records = later.flat_map(|batch| batch.clone().stored());
     let wanted = records.filter(|record| record.position >= from);
@@ -129,10 +129,10 @@ impl Chain {
         head: &Head,
         from: u64,
         limit: usize,
-    ) -> Result<Vec<Stored>, LoadError> {
+    ) -> Result<Vec<StoredRecord>, LoadError> {
         let mut found = Vec::new();
         let from = from.max(1);
-        let in_tail = self.tail_again(head).await?;
+        let in_tail = self.cached_tail(head).await?;
         let tail_begins = in_tail.first().map_or(head.records, |batch| batch.before);
         if from <= tail_begins
             && let Some(last) = head.segment
@@ -149,7 +149,7 @@ impl Chain {
     }
 
     /// The tail of a head; of the one that was read last, without reading it again.
-    async fn tail_again(&self, head: &Head) -> Result<Arc<Vec<Batch>>, LoadError> {
+    async fn cached_tail(&self, head: &Head) -> Result<Arc<Vec<Batch>>, LoadError> {
         if let Some((_, known)) = self
             .last_read()
             .tail
@@ -163,7 +163,7 @@ impl Chain {
         Ok(tail)
     }
 
-    fn last_read(&self) -> MutexGuard<'_, Read> {
+    fn last_read(&self) -> MutexGuard<'_, ReadCache> {
         self.last_read
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -191,10 +191,10 @@ impl Chain {
     ///
     /// # Errors
     /// [`Damage::Forked`] if it does not, or the backend's failure.
-    pub(super) async fn expect_leads_on(&self, known: Link, head: &Head) -> Result<(), LoadError> {
+    pub(super) async fn check_leads_on(&self, known: Link, head: &Head) -> Result<(), LoadError> {
         let (mut hash, mut position) = (known.hash, known.records);
         while position < head.records {
-            let records = self.records(head, position + 1, AT_ONCE).await?;
+            let records = self.records(head, position + 1, BATCH_SIZE).await?;
             if records.is_empty() {
                 return Err(Damage::Forked.into());
             }
@@ -304,4 +304,4 @@ pub(super) fn read_batch(object: &ObjectRef, bytes: &[u8]) -> Result<Batch, Load
 }
 
 /// Records that are looked at together.
-const AT_ONCE: usize = 1024;
+const BATCH_SIZE: usize = 1024;

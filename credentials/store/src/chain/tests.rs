@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::*;
 use crate::{
-    Effect, Memory, SigningKey, StorageError, Trust,
+    Effect, Memory, SigningKey, StorageError, TrustedKeys,
     faulty::{Fault, Faulty},
 };
 
@@ -13,7 +13,7 @@ fn key() -> SigningKey {
     SigningKey::from_seed(&[7; 32])
 }
 
-fn trust() -> Trust {
+fn trust() -> TrustedKeys {
     key().public().into()
 }
 
@@ -319,8 +319,11 @@ async fn an_older_head_and_another_history_are_told_from_what_follows() {
     assert!(matches!(found, Err(LoadError::Damaged(Damage::Forked))));
     // Both lead on from where they parted, over several segments.
     let known = early.head.link();
-    fork.expect_after(known, &state.head).await.unwrap();
-    over(&memory).expect_after(known, &late.head).await.unwrap();
+    fork.check_continues(known, &state.head).await.unwrap();
+    over(&memory)
+        .check_continues(known, &late.head)
+        .await
+        .unwrap();
 }
 
 #[test]
@@ -350,7 +353,7 @@ async fn a_head_is_of_one_chain_one_installation_and_one_key() {
         .objects
         .insert(head_key, state.bytes.clone());
     let other_installation = Chain::new(ChainName::workspace("acme"), &"ins_2".into(), &backend);
-    let other_key = Trust::from(SigningKey::from_seed(&[8; 32]).public());
+    let other_key = TrustedKeys::from(SigningKey::from_seed(&[8; 32]).public());
     for loaded in [
         other_name.load(&trust()).await,
         other_installation.load(&trust()).await,
@@ -382,7 +385,7 @@ async fn a_chain_goes_over_to_another_key_which_a_reader_has_to_trust() {
         refused,
         Err(LoadError::Damaged(Damage::HeadForged))
     ));
-    let both: Trust = [key().public(), next.public()].into_iter().collect();
+    let both: TrustedKeys = [key().public(), next.public()].into_iter().collect();
     let seen = chain.refresh(&one, &both).await.unwrap().unwrap();
     assert_eq!((&seen.head, seen.signer()), (&two.head, next.public()));
 }
@@ -483,7 +486,7 @@ async fn without_room_nothing_is_begun() {
     let chain = chain(&faulty.backend());
     let state = commits(&chain, 2).await;
     let before = memory.copy();
-    faulty.leave_room_for(Effect::Finishes);
+    faulty.reserve_disk_space_for(Effect::Finishes);
     let refused = chain
         .commit(Some(&state), &key(), change(put("a", "1")))
         .await;

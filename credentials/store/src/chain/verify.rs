@@ -37,40 +37,40 @@ impl Chain {
     pub async fn verify(&self, head: &Head) -> Result<Verified, StorageError> {
         // First, because the next commit may remove what it is in; segments stay.
         let tail = self.tail(head).await;
-        let mut walk = Walk::default();
+        let mut verifier = RecordVerifier::default();
         let last = head.segment.map_or(0, |last| last.number);
         for number in 1..=last {
             let bytes = self.archive.get(self.name.as_str(), number).await?;
-            if let Err(broken) = walk.segment(number, bytes.as_deref()) {
-                return Ok(walk.broken(broken));
+            if let Err(broken) = verifier.segment(number, bytes.as_deref()) {
+                return Ok(verifier.broken(broken));
             }
         }
-        if walk.segment_hash != head.segment.map(|last| last.hash) {
+        if verifier.segment_hash != head.segment.map(|last| last.hash) {
             let finding = "or one after it was edited";
-            let position = walk.segment_begins + 1;
-            return Ok(walk.broken(Break { position, finding }));
+            let position = verifier.segment_begins + 1;
+            return Ok(verifier.broken(Break { position, finding }));
         }
         let batches = match tail {
             Ok(batches) => batches,
             Err(LoadError::Storage(error)) => return Err(error),
             Err(LoadError::Damaged(_)) => {
-                let broken = walk.next("is gone or was edited, or one soon after it");
-                return Ok(walk.broken(broken));
+                let broken = verifier.next("is gone or was edited, or one soon after it");
+                return Ok(verifier.broken(broken));
             }
         };
         for batch in batches {
-            if batch.before != walk.records || batch.previous != walk.hash {
-                let broken = walk.next("does not follow the one before it");
-                return Ok(walk.broken(broken));
+            if batch.before != verifier.records || batch.previous != verifier.hash {
+                let broken = verifier.next("does not follow the one before it");
+                return Ok(verifier.broken(broken));
             }
-            (walk.records, walk.hash) = (batch.end(), batch.hash());
+            (verifier.records, verifier.hash) = (batch.end(), batch.hash());
         }
-        if walk.records != head.records || walk.hash != head.hash {
-            let broken = walk.next("is not what the head says");
-            return Ok(walk.broken(broken));
+        if verifier.records != head.records || verifier.hash != head.hash {
+            let broken = verifier.next("is not what the head says");
+            return Ok(verifier.broken(broken));
         }
         Ok(Verified {
-            records: walk.records,
+            records: verifier.records,
             broken: None,
         })
     }
@@ -78,7 +78,7 @@ impl Chain {
 
 /// How far the records were followed.
 #[derive(Default)]
-struct Walk {
+struct RecordVerifier {
     records: u64,
     hash: Hash,
     segment_hash: Option<Hash>,
@@ -86,7 +86,7 @@ struct Walk {
     segment_begins: u64,
 }
 
-impl Walk {
+impl RecordVerifier {
     fn segment(&mut self, number: u64, bytes: Option<&[u8]>) -> Result<(), Break> {
         let bytes = bytes.ok_or_else(|| self.next("is missing"))?;
         let segment = Segment::parse(bytes).filter(|segment| segment.number == number);

@@ -10,13 +10,13 @@ pub struct Gate {
 }
 
 /// Keeps a gate closed until it is dropped.
-pub struct Held<'a>(&'a Gate);
+pub struct GateGuard<'a>(&'a Gate);
 
 impl Gate {
     /// Closes it.
-    pub fn hold(&self) -> Held<'_> {
+    pub fn hold(&self) -> GateGuard<'_> {
         self.held.send_replace(true);
-        Held(self)
+        GateGuard(self)
     }
 
     /// Waits until so many have come to the gate while it was closed.
@@ -43,7 +43,7 @@ impl Gate {
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for GateGuard<'_> {
     fn drop(&mut self) {
         self.0.held.send_replace(false);
     }

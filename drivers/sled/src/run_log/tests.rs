@@ -5,16 +5,16 @@ use tempfile::TempDir;
 use super::*;
 use crate::Floors;
 
-fn opened(folder: &TempDir) -> Segments {
+fn opened(folder: &TempDir) -> SegmentedLog {
     with_reserve(folder, 0)
 }
 
-fn with_reserve(folder: &TempDir, reserve: u64) -> Segments {
-    let room = Room {
+fn with_reserve(folder: &TempDir, reserve: u64) -> SegmentedLog {
+    let disk_space = DiskSpace {
         folder: folder.path().to_owned(),
         floors: Floors::above(reserve),
     };
-    Segments::open(&folder.path().join("runs"), room).unwrap()
+    SegmentedLog::open(&folder.path().join("runs"), disk_space).unwrap()
 }
 
 /// Large enough for three to fill a file.
@@ -24,7 +24,7 @@ fn large(position: u64) -> Vec<u8> {
     entry
 }
 
-fn filled(folder: &TempDir, positions: impl IntoIterator<Item = u64>) -> Segments {
+fn filled(folder: &TempDir, positions: impl IntoIterator<Item = u64>) -> SegmentedLog {
     let log = opened(folder);
     for position in positions {
         log.append(position, &large(position)).unwrap();
@@ -32,7 +32,7 @@ fn filled(folder: &TempDir, positions: impl IntoIterator<Item = u64>) -> Segment
     log
 }
 
-fn positions(log: &Segments) -> Vec<u64> {
+fn positions(log: &SegmentedLog) -> Vec<u64> {
     let entries = log.entries(0, usize::MAX).unwrap();
     for (position, entry) in &entries {
         assert_eq!(entry, &large(*position));
@@ -172,7 +172,7 @@ fn of_what_was_edited_nothing_is_left_in_any_file_nor_of_what_was_damaged() {
 fn an_edit_that_was_cut_off_leaves_what_was_there_and_nothing_beside_it() {
     let folder = tempfile::tempdir().unwrap();
     drop(filled(&folder, 1..=2));
-    let unfinished = files(&folder)[0].with_extension(UNFINISHED);
+    let unfinished = files(&folder)[0].with_extension(TEMPORARY_SUFFIX);
     fs::write(&unfinished, "half").unwrap();
     assert_eq!(positions(&opened(&folder)), [1, 2]);
     assert_eq!(files(&folder).len(), 1);

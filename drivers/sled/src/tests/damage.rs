@@ -53,7 +53,7 @@ async fn a_store_whose_files_were_emptied_or_taken_is_damaged_not_new() {
             "{files:?}: {error}"
         );
         assert_says_what_to_do(&error, folder.path());
-        assert!(EmbeddedStore::is_made(folder.path()).unwrap());
+        assert!(EmbeddedStore::exists_in(folder.path()).unwrap());
     }
 }
 

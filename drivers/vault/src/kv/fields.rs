@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 pub(super) struct Fields<'a>(#[serde(borrow)] BTreeMap<String, &'a RawValue>);
 
 /// Why there is no text in a field.
-pub(super) enum Missing {
+pub(super) enum MissingField {
     /// There is no such field. These there are.
     Field { there: Vec<String> },
     /// It is empty.
@@ -27,17 +27,17 @@ pub(super) enum Missing {
 
 impl Fields<'_> {
     /// The text of a field.
-    pub(super) fn take(mut self, name: &str) -> Result<Zeroizing<Vec<u8>>, Missing> {
+    pub(super) fn take(mut self, name: &str) -> Result<Zeroizing<Vec<u8>>, MissingField> {
         let Some(value) = self.0.remove(name) else {
-            return Err(Missing::Field {
+            return Err(MissingField::Field {
                 there: self.0.into_keys().collect(),
             });
         };
         match unescaped(value.get()) {
-            Some(text) if text.is_empty() => Err(Missing::Empty),
+            Some(text) if text.is_empty() => Err(MissingField::Empty),
             // The buffer itself, and no copy.
             Some(mut text) => Ok(Zeroizing::new(std::mem::take(&mut *text).into_bytes())),
-            None => Err(Missing::NoText(kind(value.get()))),
+            None => Err(MissingField::NoText(kind(value.get()))),
         }
     }
 }
@@ -62,9 +62,9 @@ mod tests {
         let fields: Fields = serde_json::from_slice(json.as_bytes()).unwrap();
         match fields.take(name) {
             Ok(text) => Ok(String::from_utf8(text.to_vec()).unwrap()),
-            Err(Missing::NoText(kind)) => Err(kind),
-            Err(Missing::Empty) => Err("empty"),
-            Err(Missing::Field { .. }) => Err("not there"),
+            Err(MissingField::NoText(kind)) => Err(kind),
+            Err(MissingField::Empty) => Err("empty"),
+            Err(MissingField::Field { .. }) => Err("not there"),
         }
     }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    stand_in::{Asked, StandIn, refused, signed_in},
+    fake_vault::{FakeVault, ReceivedRequest, refused, signed_in},
     value_key::ValueKey,
 };
 
@@ -15,9 +15,9 @@ const KEY: &str = "sk-canary-5521";
 
 /// A client of a stand-in that everybody may sign in to, with `answers` for the rest.
 async fn client(
-    answers: impl Fn(&Asked) -> (u16, Value) + Send + Sync + 'static,
-) -> (StandIn, std::sync::Arc<Vault>, tempfile::NamedTempFile) {
-    let vault = StandIn::start(move |asked| match asked.line.as_str() {
+    answers: impl Fn(&ReceivedRequest) -> (u16, Value) + Send + Sync + 'static,
+) -> (FakeVault, std::sync::Arc<Vault>, tempfile::NamedTempFile) {
+    let vault = FakeVault::start(move |asked| match asked.line.as_str() {
         "POST auth/jwt/login" => signed_in("hvs.one", 3600),
         "GET auth/token/lookup-self" => (200, json!({ "data": {} })),
         _ => answers(asked),
@@ -244,7 +244,7 @@ async fn version_1_is_followed_by_a_keyed_hash() {
 
 #[tokio::test]
 async fn a_mount_that_vault_does_not_tell_is_given_beside_the_path() {
-    let answers = |asked: &Asked| match asked.line.as_str() {
+    let answers = |asked: &ReceivedRequest| match asked.line.as_str() {
         "GET secret/openai" => (200, json!({ "data": { "api_key": KEY } })),
         _ => refused(403, "preflight capability check returned 403"),
     };
@@ -284,7 +284,7 @@ async fn another_engine_is_named() {
 }
 
 /// A mount `kv` of version 2 that tells no token what it is, as its API answers: the secret of `globex`, and nothing else.
-fn hidden_version_2(asked: &Asked) -> (u16, Value) {
+fn forbidden_version_2(asked: &ReceivedRequest) -> (u16, Value) {
     match asked.line.as_str() {
         "GET kv/data/globex/openai" => version_2(7, json!({ "api_key": KEY })),
         "GET kv/metadata/globex/openai" => {
@@ -306,7 +306,7 @@ async fn a_workspace_that_is_called_as_a_part_of_the_api_reads_nothing_of_others
         ("kv", "kv/metadata/globex/openai", "created_time"),
         ("kv/metadata", "kv/metadata/globex/openai", "created_time"),
     ] {
-        let (_vault, client, _jwt) = client(hidden_version_2).await;
+        let (_vault, client, _jwt) = client(forbidden_version_2).await;
         let given = VaultReference {
             mount: Some(mount.to_owned()),
             field: field.to_owned(),
@@ -321,7 +321,7 @@ async fn a_workspace_that_is_called_as_a_part_of_the_api_reads_nothing_of_others
 async fn where_vault_tells_the_mount_such_a_path_is_inside_of_it() {
     let (vault, client, _jwt) = client(|asked| match asked.line.as_str() {
         "GET sys/internal/ui/mounts/kv/data/globex/openai" => mounted("kv/", "2"),
-        _ => hidden_version_2(asked),
+        _ => forbidden_version_2(asked),
     })
     .await;
     refusal_of(read(&client, &reference("kv/data/globex/openai"), None).await);

@@ -11,7 +11,7 @@ use super::Login;
 use crate::{
     client::{Call, Http},
     error::VaultError,
-    lease::{Grant, Token},
+    lease::{IssuedToken, Token},
     secret_file,
 };
 
@@ -36,7 +36,7 @@ pub(super) async fn sign_in(
     role_id: &str,
     file: SecretIdFile<'_>,
     unwrapped: &Arc<Unwrapped>,
-) -> Result<Grant, VaultError> {
+) -> Result<IssuedToken, VaultError> {
     let read = secret_file::read("vault.secret_id_file", file.path).await?;
     let secret_id = match file.wrapped {
         false => read,

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::{Login, shown};
-use crate::{client::Http, error::VaultError, lease::Grant, secret_file};
+use crate::{client::Http, error::VaultError, lease::IssuedToken, secret_file};
 
 #[derive(Serialize)]
 struct Body<'a> {
@@ -20,7 +20,7 @@ pub(super) async fn sign_in(
     mount: &str,
     role: Option<&str>,
     file: &Path,
-) -> Result<Grant, VaultError> {
+) -> Result<IssuedToken, VaultError> {
     let jwt = secret_file::read("vault.jwt_file", file).await?;
     let login = Login {
         mount,

@@ -11,11 +11,11 @@ use super::seconds;
 use crate::{
     client::{Call, Http},
     error::VaultError,
-    lease::{Grant, Token},
+    lease::{IssuedToken, Token},
     secret_file,
 };
 
-pub(super) async fn sign_in(http: &Http, source: &VaultToken) -> Result<Grant, VaultError> {
+pub(super) async fn sign_in(http: &Http, source: &VaultToken) -> Result<IssuedToken, VaultError> {
     #[derive(Deserialize)]
     struct Envelope {
         data: Lookup,
@@ -45,7 +45,7 @@ pub(super) async fn sign_in(http: &Http, source: &VaultToken) -> Result<Grant, V
         )));
     }
     let found: Envelope = answer.read(&call)?;
-    Ok(Grant {
+    Ok(IssuedToken {
         token,
         duration: seconds(found.data.ttl),
         renewable: found.data.renewable,

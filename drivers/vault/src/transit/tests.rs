@@ -3,7 +3,7 @@
 use keyside_config::VaultAuth;
 
 use super::*;
-use crate::stand_in::{Asked, StandIn, refused, signed_in};
+use crate::fake_vault::{FakeVault, ReceivedRequest, refused, signed_in};
 
 const HERE: Wrapping<'_> = Wrapping {
     installation: "ins_1",
@@ -14,9 +14,9 @@ const HERE: Wrapping<'_> = Wrapping {
 
 /// Transit on a stand-in that everybody may sign in to, with `answers` for the rest.
 async fn transit(
-    answers: impl Fn(&Asked) -> (u16, Value) + Send + Sync + 'static,
-) -> (StandIn, Transit, tempfile::NamedTempFile) {
-    let vault = StandIn::start(move |asked| match asked.line.as_str() {
+    answers: impl Fn(&ReceivedRequest) -> (u16, Value) + Send + Sync + 'static,
+) -> (FakeVault, Transit, tempfile::NamedTempFile) {
+    let vault = FakeVault::start(move |asked| match asked.line.as_str() {
         "POST auth/jwt/login" => signed_in("hvs.one", 3600),
         "GET auth/token/lookup-self" => (200, json!({ "data": {} })),
         _ => answers(asked),
@@ -38,8 +38,8 @@ async fn transit(
 }
 
 /// What Transit has wrapped, as it is stored.
-fn wrapped(by: &str) -> Vec<u8> {
-    Wrapped::from_transit(by, "vault:v1:AAECAwQF").unwrap()
+fn wrapped(transit_key: &str) -> Vec<u8> {
+    Wrapped::from_transit(transit_key, "vault:v1:AAECAwQF").unwrap()
 }
 
 fn ciphertext() -> (u16, Value) {
@@ -58,9 +58,9 @@ async fn a_key_is_created_before_it_wraps_and_the_wrapping_goes_along() {
     })
     .await;
     let wrapped = transit.wrap(&HERE, &[7; KEY_LEN]).await.unwrap();
-    let by = transit.wrapped_by(&wrapped).unwrap();
-    assert_eq!(by, "team/transit/keyside-acme");
-    assert_eq!(by, transit.name("acme"));
+    let transit_key = transit.wrapped_by(&wrapped).unwrap();
+    assert_eq!(transit_key, "team/transit/keyside-acme");
+    assert_eq!(transit_key, transit.name("acme"));
     let asked = vault.asked("POST team/transit/encrypt/").remove(0);
     let body: Value = serde_json::from_str(&asked.body).unwrap();
     assert_eq!(body["plaintext"], BASE64_STANDARD.encode([7u8; KEY_LEN]));
@@ -82,14 +82,17 @@ async fn a_key_that_may_leave_vault_wraps_nothing() {
 #[tokio::test]
 async fn what_is_stored_never_decides_where_a_request_goes() {
     let (vault, transit, _jwt) = transit(|asked| refused(404, &asked.line)).await;
-    for by in [
+    for transit_key in [
         "team/transit/keyside-globex",
         "transit/keyside-acme",
         "sys/seal",
         "../sys/seal",
         "",
     ] {
-        let error = transit.unwrap(&HERE, &wrapped(by)).await.unwrap_err();
+        let error = transit
+            .unwrap(&HERE, &wrapped(transit_key))
+            .await
+            .unwrap_err();
         assert!(
             matches!(error, KmsError::OtherWrappingKey { .. }),
             "{error}"

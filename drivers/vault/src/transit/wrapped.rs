@@ -9,7 +9,7 @@ use keyside_credentials::kms::FORMATS;
 /// One, taken apart.
 pub(super) struct Wrapped<'a> {
     /// The Transit key, as `<mount>/<name>`.
-    pub(super) by: &'a str,
+    pub(super) transit_key: &'a str,
     version: u32,
     ciphertext: &'a [u8],
 }
@@ -18,10 +18,10 @@ impl<'a> Wrapped<'a> {
     pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
         let (format, rest) = bytes.split_first()?;
         let (len, rest) = rest.split_first_chunk::<2>()?;
-        let (by, rest) = rest.split_at_checked(u16::from_be_bytes(*len).into())?;
+        let (transit_key, rest) = rest.split_at_checked(u16::from_be_bytes(*len).into())?;
         let (version, ciphertext) = rest.split_first_chunk::<4>()?;
         let wrapped = Self {
-            by: std::str::from_utf8(by).ok()?,
+            transit_key: std::str::from_utf8(transit_key).ok()?,
             version: u32::from_be_bytes(*version),
             ciphertext,
         };
@@ -30,15 +30,15 @@ impl<'a> Wrapped<'a> {
     }
 
     /// The bytes to store for `vault:v<version>:<base64>`, which Transit answers.
-    pub(super) fn from_transit(by: &str, text: &str) -> Option<Vec<u8>> {
+    pub(super) fn from_transit(transit_key: &str, text: &str) -> Option<Vec<u8>> {
         let (version, ciphertext) = text.strip_prefix("vault:v")?.split_once(':')?;
         let version: u32 = version.parse().ok().filter(|version| *version > 0)?;
         let ciphertext = BASE64_STANDARD.decode(ciphertext).ok()?;
-        let len = u16::try_from(by.len()).ok()?;
+        let len = u16::try_from(transit_key.len()).ok()?;
         let parts: [&[u8]; 5] = [
             &[FORMAT],
             &len.to_be_bytes(),
-            by.as_bytes(),
+            transit_key.as_bytes(),
             &version.to_be_bytes(),
             &ciphertext,
         ];
@@ -64,7 +64,7 @@ mod tests {
         let text = "vault:v12:AAECAwQF";
         let stored = Wrapped::from_transit("transit/keyside-acme", text).unwrap();
         let wrapped = Wrapped::parse(&stored).unwrap();
-        assert_eq!(wrapped.by, "transit/keyside-acme");
+        assert_eq!(wrapped.transit_key, "transit/keyside-acme");
         assert_eq!(wrapped.to_transit(), text);
         assert_eq!((stored[0], DRIVER), (2, "vault"));
     }

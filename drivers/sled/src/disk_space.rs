@@ -6,7 +6,7 @@ use keyside_store::{Effect, StorageError};
 
 /// Asked before something is written: what meets a full disk in the middle of a write may not get over it.
 #[derive(Clone)]
-pub(super) struct Room {
+pub(super) struct DiskSpace {
     /// Where it will be written.
     pub(super) folder: PathBuf,
     pub(super) floors: Floors,
@@ -46,7 +46,7 @@ impl Floors {
     }
 }
 
-impl Room {
+impl DiskSpace {
     pub(super) fn check(&self, effect: Effect) -> Result<(), StorageError> {
         let needed = self.floors.of(effect);
         let available = self.available()?;

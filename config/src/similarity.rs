@@ -1,7 +1,7 @@
 //! Finds the known name that a mistyped one probably meant.
 
 /// From 0 to 1: the edit distance relative to the length (Damerau-Levenshtein). Case does not count, and `-` is `_`.
-pub(crate) fn likeness(written: &str, known: &str) -> f64 {
+pub(crate) fn similarity(written: &str, known: &str) -> f64 {
     let plain = |key: &str| key.to_ascii_lowercase().replace('-', "_");
     strsim::normalized_damerau_levenshtein(&plain(written), &plain(known))
 }
@@ -10,14 +10,14 @@ pub(crate) fn likeness(written: &str, known: &str) -> f64 {
 pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let known = known
         .into_iter()
-        .map(|name| (name, likeness(written, name)));
-    let near = known.filter(|(_, likeness)| *likeness >= NEAR);
+        .map(|name| (name, similarity(written, name)));
+    let near = known.filter(|(_, similarity)| *similarity >= MIN_SIMILARITY);
     let nearest = near.max_by(|a, b| a.1.total_cmp(&b.1));
     nearest.map(|(name, _)| name)
 }
 
 /// From this likeness on, a name is worth naming.
-pub(crate) const NEAR: f64 = 0.7;
+pub(crate) const MIN_SIMILARITY: f64 = 0.7;
 
 #[cfg(test)]
 mod tests {

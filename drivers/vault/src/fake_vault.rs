@@ -16,19 +16,19 @@ use tokio::{
 };
 
 /// What a test answers to `METHOD /path?query`: a status and a body.
-type Answers = dyn Fn(&Asked) -> (u16, Value) + Send + Sync;
+type Answers = dyn Fn(&ReceivedRequest) -> (u16, Value) + Send + Sync;
 
 /// A running stand-in; it stops when it is dropped.
-pub(crate) struct StandIn {
+pub(crate) struct FakeVault {
     address: SocketAddr,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    asked: Arc<Mutex<Vec<ReceivedRequest>>>,
     came: Arc<Notify>,
     serving: JoinHandle<()>,
 }
 
 /// A request that came.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked {
+pub(crate) struct ReceivedRequest {
     /// `GET sys/health`, without `/v1/`.
     pub(crate) line: String,
     /// All header lines, names in lower case.
@@ -37,17 +37,17 @@ pub(crate) struct Asked {
 }
 
 /// The status of an answer that never comes.
-pub(crate) const NEVER: u16 = 0;
+pub(crate) const NO_ANSWER: u16 = 0;
 
-impl StandIn {
+impl FakeVault {
     pub(crate) async fn start(
-        answers: impl Fn(&Asked) -> (u16, Value) + Send + Sync + 'static,
+        answers: impl Fn(&ReceivedRequest) -> (u16, Value) + Send + Sync + 'static,
     ) -> Self {
         // The binary does it at start; a second time is refused, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
+        let asked: Arc<Mutex<Vec<ReceivedRequest>>> = Arc::default();
         let came: Arc<Notify> = Arc::default();
         let answers: Arc<Answers> = Arc::new(answers);
         let (kept, notified) = (asked.clone(), came.clone());
@@ -87,7 +87,7 @@ impl StandIn {
     }
 
     /// All requests so far whose line begins like this.
-    pub(crate) fn asked(&self, line: &str) -> Vec<Asked> {
+    pub(crate) fn asked(&self, line: &str) -> Vec<ReceivedRequest> {
         let asked = self.asked.lock().unwrap();
         let asked = asked.iter().filter(|asked| asked.line.starts_with(line));
         asked.cloned().collect()
@@ -107,13 +107,13 @@ impl StandIn {
     }
 }
 
-impl Drop for StandIn {
+impl Drop for FakeVault {
     fn drop(&mut self) {
         self.serving.abort();
     }
 }
 
-impl Asked {
+impl ReceivedRequest {
     /// The value of a header, by its name in lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head
@@ -136,14 +136,14 @@ pub(crate) fn refused(status: u16, said: &str) -> (u16, Value) {
 async fn serve(
     mut stream: TcpStream,
     answers: &Answers,
-    kept: &Mutex<Vec<Asked>>,
+    kept: &Mutex<Vec<ReceivedRequest>>,
     came: &Notify,
 ) -> std::io::Result<()> {
     let asked = read(&mut stream).await?;
     kept.lock().unwrap().push(asked.clone());
     came.notify_waiters();
     let (status, body) = answers(&asked);
-    if status == NEVER {
+    if status == NO_ANSWER {
         return std::future::pending().await;
     }
     let body = match &body {
@@ -158,7 +158,7 @@ async fn serve(
     stream.shutdown().await
 }
 
-async fn read(stream: &mut TcpStream) -> std::io::Result<Asked> {
+async fn read(stream: &mut TcpStream) -> std::io::Result<ReceivedRequest> {
     let mut bytes = Vec::new();
     let end = loop {
         let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
@@ -172,7 +172,7 @@ async fn read(stream: &mut TcpStream) -> std::io::Result<Asked> {
     };
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
     let (line, headers) = head.split_once("\r\n").unwrap_or((head.as_str(), ""));
-    let mut asked = Asked {
+    let mut asked = ReceivedRequest {
         line: line.trim_end_matches(" HTTP/1.1").replacen("/v1/", "", 1),
         head: headers.to_owned(),
         body: String::new(),

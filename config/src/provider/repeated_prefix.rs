@@ -6,7 +6,7 @@ use crate::base_url::BaseUrl;
 /// A base URL whose path ends with what routes of its provider begin with, or with a whole route, so that upstream paths have
 /// it twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DoubledPath {
+pub struct RepeatedPrefix {
     /// The repeated part: one or more whole segments, such as `/v1`.
     pub part: String,
     /// The base URL without it, which is most likely the right one.
@@ -16,7 +16,7 @@ pub struct DoubledPath {
 impl Provider {
     /// The part of its base URL's path that its routes repeat, if there is one. Providers with a host for each credential
     /// have none.
-    pub fn doubled_path(&self) -> Option<DoubledPath> {
+    pub fn repeated_prefix(&self) -> Option<RepeatedPrefix> {
         let Upstream::Fixed(url) = &self.upstream else {
             return None;
         };
@@ -34,7 +34,7 @@ impl Provider {
             path,
             ..url.clone()
         };
-        Some(DoubledPath { part, without })
+        Some(RepeatedPrefix { part, without })
     }
 }
 
@@ -55,12 +55,12 @@ mod tests {
             "[mine]\nbase_url = '{written}'\nroutes = [{routes}]"
         ));
         let mut layer = catalogue::layer(Some(&over));
-        layer.lay(over);
-        let settled = layer.read().and_then(Catalogue::settle).unwrap();
-        let doubled = settled.get("mine").unwrap().doubled_path();
-        let doubled = doubled.map(|doubled| (doubled.part, doubled.without.to_string()));
+        layer.merge(over);
+        let built = layer.read().and_then(Catalogue::build).unwrap();
+        let repeated = built.get("mine").unwrap().repeated_prefix();
+        let repeated = repeated.map(|repeated| (repeated.part, repeated.without.to_string()));
         let expected = expected.map(|(part, url)| (part.to_owned(), url.to_owned()));
-        assert_eq!(doubled, expected, "{written} and {routes}");
+        assert_eq!(repeated, expected, "{written} and {routes}");
     }
 
     #[test]
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn no_built_in_provider_repeats_its_path() {
         for provider in Catalogue::builtin().iter() {
-            assert_eq!(provider.doubled_path(), None, "{}", provider.id);
+            assert_eq!(provider.repeated_prefix(), None, "{}", provider.id);
         }
     }
 }

@@ -9,19 +9,19 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use super::room::Room;
+use super::disk_space::DiskSpace;
 
 /// A file that only takes room.
-pub(super) struct Spare {
+pub(super) struct ReserveFile {
     path: PathBuf,
     /// Known to have its full length: nothing is left to do.
     is_full: AtomicBool,
 }
 
-impl Spare {
+impl ReserveFile {
     pub(super) fn in_folder(folder: &Path) -> Self {
         Self {
-            path: folder.join(SPARE),
+            path: folder.join(RESERVE_FILE),
             is_full: AtomicBool::new(false),
         }
     }
@@ -31,21 +31,21 @@ impl Spare {
         let shorten = || -> io::Result<bool> {
             let file = File::options().write(true).open(&self.path)?;
             let len = file.metadata()?.len();
-            file.set_len(len.saturating_sub(PIECE))?;
+            file.set_len(len.saturating_sub(RELEASE_STEP))?;
             Ok(len > 0)
         };
         shorten().unwrap_or(false)
     }
 
     /// Brings it to its full length, where the disk has so much more than any change needs.
-    pub(super) fn refill(&self, room: &Room) {
+    pub(super) fn refill(&self, disk_space: &DiskSpace) {
         if self.is_full.load(Ordering::Relaxed) {
             return;
         }
-        let is_full = fs::metadata(&self.path).is_ok_and(|file| file.len() == LEN);
+        let is_full = fs::metadata(&self.path).is_ok_and(|file| file.len() == RESERVE_LEN);
         if !is_full {
-            let needed = room.floors.adds.saturating_add(LEN);
-            if room.available().unwrap_or(0) < needed {
+            let needed = disk_space.floors.adds.saturating_add(RESERVE_LEN);
+            if disk_space.available().unwrap_or(0) < needed {
                 return;
             }
             if let Err(error) = self.fill() {
@@ -62,8 +62,8 @@ impl Spare {
         let options = options.write(true).create(true).truncate(true).mode(0o600);
         let mut file = options.open(&self.path)?;
         // No zeros: what copies the data folder makes holes of those, which take no room.
-        let piece = vec![b'.'; PIECE as usize];
-        for _ in 0..LEN / PIECE {
+        let piece = vec![b'.'; RELEASE_STEP as usize];
+        for _ in 0..RESERVE_LEN / RELEASE_STEP {
             file.write_all(&piece)?;
         }
         Ok(())
@@ -71,8 +71,8 @@ impl Spare {
 }
 
 /// In the store's folder.
-pub(super) const SPARE: &str = "spare";
+pub(super) const RESERVE_FILE: &str = "spare";
 /// Bytes: for two or three starts, each with a segment and the snapshot of a large store.
-const LEN: u64 = 4 << 20;
+const RESERVE_LEN: u64 = 4 << 20;
 /// Bytes that are released at a time.
-const PIECE: u64 = 1 << 20;
+const RELEASE_STEP: u64 = 1 << 20;
