@@ -11,15 +11,16 @@ use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
 
 use serde::Deserialize;
 
-pub use self::declared::{
-    DeclaredCredential, DeclaredEnvironment, SourceReference, SourceReferenceError, VaultReference,
-};
 pub(crate) use self::document::{Document, EnvironmentFacts};
-pub use self::egress::{Egress, Roots};
-pub use self::kms::{Kms, LocalKms, MasterKeySource, TransitKms};
-pub use self::proxy::{AcceptEncoding, Deadlines, EnvironmentPin, Limits, Listener, Proxy};
-pub use self::vault::{
-    AllowedReferences, ClientCertificate, Vault, VaultAuth, VaultCache, VaultToken,
+pub use self::{
+    declared::{
+        DeclaredCredential, DeclaredEnvironment, SourceReference, SourceReferenceError,
+        VaultReference,
+    },
+    egress::{Egress, Roots},
+    kms::{Kms, LocalKms, MasterKeySource, TransitKms},
+    proxy::{AcceptEncoding, Deadlines, EnvironmentPin, Limits, Listener, Proxy},
+    vault::{AllowedReferences, ClientCertificate, Vault, VaultAuth, VaultCache, VaultToken},
 };
 use crate::{address, catalogue::Catalogue, parsed};
 

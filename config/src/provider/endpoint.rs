@@ -61,7 +61,7 @@ pub enum EndpointError {
     Metadata,
     /// A host that is not the provider's.
     #[error("the endpoint's host must be a name under one of: {suffixes}")]
-    Unsupported {
+    HostNotAllowed {
         /// The provider's domains.
         suffixes: String,
     },

@@ -12,7 +12,6 @@ use keyside_store::{
     Effect, StorageError,
     file::{self, FileError},
 };
-
 use nix::errno::Errno;
 
 use crate::{disk_space::DiskSpace, error::unreadable, failure::Failure};

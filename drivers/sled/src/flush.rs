@@ -5,9 +5,8 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use tokio::sync::Mutex;
-
 use keyside_store::StorageError;
+use tokio::sync::Mutex;
 
 /// Counts writes and remembers how many of them are on disk.
 #[derive(Default)]

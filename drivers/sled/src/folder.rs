@@ -7,9 +7,8 @@ use std::{
     path::Path,
 };
 
-use sled::Db;
-
 use keyside_store::file::{self, FileError};
+use sled::Db;
 
 use super::{
     conf::{self, CONF, CONF_COPY},

@@ -15,12 +15,12 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use self::segment::Segment;
 use keyside_store::{
     Edit, Effect, StorageError,
     file::{self, FileError},
 };
 
+use self::segment::Segment;
 use crate::{
     disk_space::{DiskSpace, Floors},
     flush::Flush,
