@@ -1,4 +1,5 @@
-//! What every backend must do. A driver's tests call these with backends of its own; each call gets a new, empty one.
+//! The contract suites that every backend has to pass. A driver's tests call each with a new, empty
+//! backend.
 
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use crate::{
     error::StorageError,
 };
 
-/// Objects and heads.
+/// The contract of [`Storage`].
 pub async fn storage(storage: Arc<dyn Storage>) {
     keeps_what_was_written(&*storage).await;
     swaps_only_what_was_expected(&*storage).await;
@@ -75,7 +76,7 @@ async fn of_many_swaps_at_once_one_succeeds(storage: Arc<dyn Storage>) {
     assert_eq!(won, 1);
 }
 
-/// Segments.
+/// The contract of [`Archive`].
 pub async fn archive(archive: Arc<dyn Archive>) {
     let chain = "workspace/acme";
     assert_eq!(archive.get(chain, 1).await.unwrap(), None);
@@ -89,7 +90,7 @@ pub async fn archive(archive: Arc<dyn Archive>) {
     assert_eq!(archive.get(chain, 2).await.unwrap(), None);
 }
 
-/// Run records.
+/// The contract of [`RunLog`].
 pub async fn run_log(runs: Arc<dyn RunLog>) {
     assert_eq!(runs.last().await.unwrap(), 0);
     for position in 1..=5 {
@@ -115,7 +116,7 @@ pub async fn run_log(runs: Arc<dyn RunLog>) {
     runs.append(6, vec![6]).await.unwrap();
 }
 
-/// Notes.
+/// The contract of [`Notes`].
 pub async fn notes(notes: Arc<dyn Notes>) {
     assert_eq!(notes.get("one").await.unwrap(), None);
     notes.swap("one", None, b"1").await.unwrap();

@@ -1,4 +1,5 @@
-//! A backend that fails on demand: at a chosen write, at operations that are drawn at random, for want of room, or for good.
+//! A backend that fails on demand: at a chosen write, at random operations, for lack of disk space,
+//! or permanently.
 
 mod gate;
 
@@ -18,50 +19,50 @@ use crate::{
     error::{Effect, StorageError},
 };
 
-/// What happens to an operation.
+/// How an operation fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It is not done, and an error is returned.
+    /// The operation is not performed, and an error is returned.
     Refused,
-    /// It is done, and an error is returned all the same.
+    /// The operation is performed, but an error is returned.
     AnswerLost,
 }
 
-/// What is drawn for one operation, read or write.
+/// What happens to one operation, read or write.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Incident {
-    /// How long it waits before it begins.
+    /// Delay before the operation.
     pub delay: Duration,
-    /// What happens to it then.
+    /// How the operation then fails, if it does.
     pub fault: Option<Fault>,
-    /// The process that asks has crashed: no later operation is done.
+    /// The calling process crashes: this and all later operations fail.
     pub crash: bool,
 }
 
 type IncidentSource = Box<dyn FnMut() -> Incident + Send>;
 
-/// Another backend, whose operations can be made to fail.
+/// Wraps another backend and injects faults.
 pub struct Faulty {
     inner: Backend,
-    /// Writes until the first that fails, from 1; 0 while none does.
+    /// Number of writes until the first that fails, from 1; 0 if none is to fail.
     writes_until_fault: AtomicUsize,
-    /// How many fail from then on.
+    /// How many writes fail from then on.
     faults_left: AtomicUsize,
     fault_occurred: AtomicBool,
     answer_is_lost: AtomicBool,
-    /// Where incidents come from, if any do.
+    /// Decides what happens to each operation, if it is set.
     draw: Mutex<Option<IncidentSource>>,
     crashed: AtomicBool,
-    /// The [`rank`] of the first effect that there is room for.
+    /// The [`rank`] of the first effect for which there is disk space.
     lowest_rank: AtomicU8,
     syncs_fail: AtomicBool,
     writes: AtomicUsize,
-    /// Reads of audit records pass it.
+    /// Every read of audit records passes this gate.
     pub records: Gate,
 }
 
 impl Faulty {
-    /// Over `inner`, without a fault yet.
+    /// Wraps `inner`, without any fault yet.
     pub fn new(inner: Backend) -> Self {
         Self {
             inner,
@@ -78,7 +79,7 @@ impl Faulty {
         }
     }
 
-    /// The `number`th write from now on fails, from 1, and so do those after it, `count` in all.
+    /// Makes `count` writes fail, beginning with the `number`th from now, counted from 1.
     pub fn fail(&self, number: usize, count: usize, fault: Fault) {
         self.answer_is_lost
             .store(fault == Fault::AnswerLost, Ordering::SeqCst);
@@ -86,39 +87,40 @@ impl Faulty {
         self.writes_until_fault.store(number, Ordering::SeqCst);
     }
 
-    /// From now on `draw` decides what happens to each operation on objects, heads and segments.
+    /// Lets `draw` decide what happens to each operation on objects, heads and segments.
     pub fn draw(&self, draw: impl FnMut() -> Incident + Send + 'static) {
         *self.incident_source() = Some(Box::new(draw));
     }
 
-    /// No operation fails any more, unless the process has crashed. Says whether one chosen by [`Self::fail`] has.
+    /// Stops all faults, except a crash. Returns whether a fault set by [`Self::fail`] occurred.
     pub fn heal(&self) -> bool {
         *self.incident_source() = None;
         self.writes_until_fault.store(0, Ordering::SeqCst);
         self.fault_occurred.swap(false, Ordering::SeqCst)
     }
 
-    /// Whether the process that asks has crashed: another one opens the same backend again.
+    /// Whether the calling process has crashed: a test then opens the same inner backend again.
     pub fn has_crashed(&self) -> bool {
         self.crashed.load(Ordering::SeqCst)
     }
 
-    /// There is room for changes of this effect and of those after it, in the order of [`Effect`], and for no others.
+    /// Leaves disk space only for changes of this effect and of those after it, in the order of
+    /// [`Effect`].
     pub fn reserve_disk_space_for(&self, effect: Effect) {
         self.lowest_rank.store(rank(effect), Ordering::SeqCst);
     }
 
-    /// Whether a change is on disk is not said from now on, or is said again.
+    /// Sets whether every `sync` fails.
     pub fn fail_syncs(&self, fail: bool) {
         self.syncs_fail.store(fail, Ordering::SeqCst);
     }
 
-    /// How many writes there were.
+    /// Number of writes so far.
     pub fn writes(&self) -> usize {
         self.writes.load(Ordering::SeqCst)
     }
 
-    /// As a backend; its run records and notes never fail.
+    /// The wrapped backend. Run records and notes never fail.
     pub fn backend(self: &Arc<Self>) -> Backend {
         Backend {
             storage: self.clone(),
@@ -136,7 +138,7 @@ impl Faulty {
         source.as_mut().map(|draw| draw()).unwrap_or_default()
     }
 
-    /// What happens to this write by order of [`Self::fail`].
+    /// The fault that [`Self::fail`] has set for this write.
     fn scheduled_fault(&self) -> Option<Fault> {
         let left =
             self.writes_until_fault
@@ -180,7 +182,7 @@ impl Faulty {
         run_with_fault(write, drawn.or(self.scheduled_fault())).await
     }
 
-    /// What happens to the next operation by chance.
+    /// Waits, and returns the fault that is drawn for the next operation.
     async fn next_fault(&self) -> Result<Option<Fault>, StorageError> {
         let Incident {
             delay,
@@ -215,7 +217,7 @@ fn error() -> StorageError {
     StorageError::unavailable("a fault")
 }
 
-/// Each effect leaves room to those of a higher rank.
+/// Each effect leaves disk space for those of a higher rank.
 fn rank(effect: Effect) -> u8 {
     match effect {
         Effect::Adds => 0,
@@ -225,7 +227,7 @@ fn rank(effect: Effect) -> u8 {
     }
 }
 
-/// Of all objects, only those with the records of a commit say what happened.
+/// Only the objects with a commit's records contain events.
 fn holds_a_record(object: &[u8]) -> bool {
     const EVENT: &[u8] = b"\"event\":\"";
     object.windows(EVENT.len()).any(|window| window == EVENT)

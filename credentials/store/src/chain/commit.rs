@@ -1,4 +1,5 @@
-//! A commit: objects first, then the swap of the head. Whoever loses the race has changed nothing, and decides again.
+//! Commits: writes the objects first, then swaps the head. A writer that loses the race has changed
+//! nothing, reads the new head and decides again.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -17,36 +18,37 @@ use crate::{
     signing::Signer,
 };
 
-/// What is to change.
+/// One change of a chain, to be committed.
 #[derive(Clone, Debug)]
 pub struct Change {
     /// When, in microseconds since the Unix epoch.
     pub at: i64,
-    /// How often the installation was restored.
+    /// How many times the installation was restored from a backup.
     pub epoch: u64,
-    /// Which one of its name the chain's workspace is.
+    /// Incarnation of the chain's workspace: increases when a workspace is created again after it
+    /// was erased.
     pub incarnation: u64,
-    /// What it does to the uses that there are.
+    /// What the change does to existing access; decides how full the disk may be.
     pub effect: Effect,
-    /// What is to be on record: at least one, each of at most [`Change::MAX_RECORD_LEN`] bytes.
+    /// Audit records of the change: at least one, each of at most [`Change::MAX_RECORD_LEN`] bytes.
     pub records: Vec<Vec<u8>>,
-    /// The documents that it writes and removes.
+    /// Documents to write and delete.
     pub writes: Vec<Write>,
-    /// The installation's head that it was decided on.
+    /// The installation's head that the change was decided on.
     pub decided_on: Option<Link>,
 }
 
-/// One document to write or to remove.
+/// One document to write or delete.
 #[derive(Clone, Debug)]
 pub struct Write {
-    /// What it is called within its chain.
+    /// The document's name within its chain.
     pub name: String,
-    /// Nothing removes it.
+    /// The new contents; `None` deletes the document.
     pub body: Option<Vec<u8>>,
 }
 
 impl Change {
-    /// Bytes of one record.
+    /// Maximum length of a record, in bytes.
     pub const MAX_RECORD_LEN: usize = 4096;
 }
 
@@ -59,7 +61,7 @@ impl Write {
         }
     }
 
-    /// Removes a document.
+    /// Deletes a document.
     pub fn remove(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -69,10 +71,11 @@ impl Write {
 }
 
 impl Chain {
-    /// Makes one change on top of `on`, or begins the chain. It is on disk when this returns.
+    /// Commits a change on top of `on`, or as the chain's first commit. Returns when it is on disk.
     ///
     /// # Errors
-    /// [`CommitError::OutcomeUnknown`] is the only one after which something may have changed.
+    /// Only [`CommitError::OutcomeUnknown`] leaves open whether the change was made; after any
+    /// other error nothing has changed.
     pub async fn commit(
         &self,
         on: Option<&Arc<State>>,
@@ -104,7 +107,8 @@ impl Chain {
         Ok(state)
     }
 
-    /// What a head names is gone once it is replaced: then it is a race that was lost, and no damage.
+    /// Objects that a head names are deleted once that head is replaced. If one is missing for that
+    /// reason, the commit has lost a race, and the chain is not damaged.
     async fn race_if_replaced(&self, on: Option<&Arc<State>>, error: CommitError) -> CommitError {
         let (CommitError::Damaged(_), Some(on)) = (&error, on) else {
             return error;
@@ -115,7 +119,8 @@ impl Chain {
         }
     }
 
-    /// Swaps the head, and brings it to disk. An answer that does not come is asked for again: the same swap twice is one.
+    /// Swaps the head and syncs it to disk. If no answer arrives, retries the same swap, which is
+    /// idempotent.
     async fn swap(
         &self,
         expected: Option<&[u8]>,
@@ -143,8 +148,9 @@ impl Chain {
                     if there.as_deref() == Some(&state.bytes) {
                         break;
                     }
-                    // A conflict at the first try is an answer: nothing was written. An earlier try whose answer was lost may
-                    // have been made, and others may have committed on top of it: then what it wrote must stay.
+                    // A conflict at the first attempt is a definite answer: nothing was written.
+                    // After a lost answer, an earlier attempt may have succeeded and others may
+                    // have committed on top of it: then its objects must stay.
                     if attempts == 1
                         || !self
                             .is_ancestor_of_head(state, key)
@@ -163,7 +169,7 @@ impl Chain {
         self.storage.sync().await.map_err(unknown)
     }
 
-    /// Whether `state` was committed, and others have committed on top of it.
+    /// Whether `state` was committed and is an ancestor of the current head.
     async fn is_ancestor_of_head(
         &self,
         state: &Arc<State>,
@@ -177,7 +183,8 @@ impl Chain {
         }
     }
 
-    /// Removes what the head before named and this one does not. What fails is removed by the next sweep.
+    /// Deletes the objects that the previous head named and this one does not. A failed deletion is
+    /// left to the next sweep.
     async fn delete_replaced(&self, before: &State, now: &State) {
         let named: HashSet<_> = now.objects().collect();
         let garbage = before.objects().filter(|object| !named.contains(object));
@@ -190,8 +197,8 @@ impl Chain {
         }
     }
 
-    /// Removes everything that `state` does not name, up to its commit: what a crash has left, or a lost race. Says how many
-    /// objects that were.
+    /// Deletes all objects up to the state's sequence number that it does not name: the remains of
+    /// crashes and lost races. Returns the number of deleted objects.
     ///
     /// # Errors
     /// The backend's.
@@ -205,7 +212,7 @@ impl Chain {
             hash: Hash::default(),
         });
         let there = self.storage.list(&self.name.objects()).await?;
-        // A commit that is under way writes for a later one.
+        // Objects with a higher sequence number belong to a commit in progress.
         let garbage = there
             .into_iter()
             .filter(|key| *key < last && !named.contains(key));
@@ -219,13 +226,13 @@ impl Chain {
 }
 
 impl State {
-    /// Every object that it names.
+    /// Every object that the head names.
     pub(super) fn objects(&self) -> impl Iterator<Item = ObjectRef> {
         self.map.objects().chain(self.head.tail.iter().copied())
     }
 }
 
-/// A commit on its way to the swap.
+/// A commit whose head is not swapped yet.
 struct Attempt<'a> {
     chain: &'a Chain,
     on: Option<&'a Arc<State>>,
@@ -248,7 +255,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Writes the objects, and makes the head that names them.
+    /// Writes the objects, and builds the head that names them.
     async fn prepare(&mut self, key: &dyn Signer, change: Change) -> Result<State, CommitError> {
         let before = self.on.map(|on| &on.head);
         let (tail, segment) = self.next_tail().await?;
@@ -310,8 +317,9 @@ impl<'a> Attempt<'a> {
         })
     }
 
-    /// The commits that the new head names besides its own. A full tail becomes a segment, which is on disk before any head
-    /// names it; made from a head that is on disk, it is the same whoever makes it.
+    /// The earlier commits that the new head will name. A full tail is moved to a segment, which is
+    /// on disk before any head names it. It is built from a head that is on disk, so concurrent
+    /// writers build identical segments.
     async fn next_tail(&self) -> Result<(Vec<ObjectRef>, Option<SegmentRef>), CommitError> {
         let Some(on) = self.on else {
             return Ok((Vec::new(), None));
@@ -386,7 +394,7 @@ impl<'a> Attempt<'a> {
         Ok(object)
     }
 
-    /// Removes what was written for nothing. What fails is removed by the next sweep.
+    /// Deletes the objects of a failed attempt. A failed deletion is left to the next sweep.
     async fn delete_written(self) {
         for object in &self.written {
             let key = self.chain.name.object_key(object);
@@ -401,6 +409,6 @@ fn encoded<T: serde::Serialize>(contents: &T) -> Vec<u8> {
     postcard::to_extend(contents, Vec::new()).expect("names, numbers and bytes serialize")
 }
 
-/// How often a swap is tried whose answer did not come.
+/// Attempts of a swap that gets no answer.
 const MAX_SWAP_ATTEMPTS: u32 = 3;
 const SWAP_RETRY_DELAY: Duration = Duration::from_millis(50);

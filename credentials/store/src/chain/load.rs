@@ -1,5 +1,5 @@
-//! Reading a chain: its head, the pages that it names, and documents. Nothing is believed that the head's signature does not
-//! vouch for.
+//! Reads a chain: its head, the pages that the head names, and documents. Accepts only what the
+//! head's signature vouches for.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use super::{
 use crate::{error::StorageError, hash::Hash, signing::TrustedKeys};
 
 impl Chain {
-    /// The chain as it is now; nothing where it was never begun.
+    /// Loads the current state; `None` if the chain has no commit yet.
     ///
     /// # Errors
-    /// When it is not what was written, or the backend fails.
+    /// The chain is damaged, or the backend fails.
     pub async fn load(&self, trust: &TrustedKeys) -> Result<Option<Arc<State>>, LoadError> {
         match self.head_bytes().await? {
             None => Ok(None),
@@ -22,10 +22,10 @@ impl Chain {
         }
     }
 
-    /// The chain as it is now, if that is another state than `known`.
+    /// Loads the current state, if it differs from `known`.
     ///
     /// # Errors
-    /// When it is not what was written, or not a continuation of `known`, or the backend fails.
+    /// The chain is damaged, is not a continuation of `known`, or the backend fails.
     pub async fn refresh(
         &self,
         known: &Arc<State>,
@@ -41,7 +41,8 @@ impl Chain {
             let Err(error) = leads_on else {
                 return Ok(Some(state));
             };
-            // What it named may be gone because it was replaced meanwhile.
+            // An object that this head names may be missing because the head was replaced
+            // meanwhile.
             bytes = self.head_bytes().await?.ok_or(Damage::HeadGone)?;
             if bytes == state.bytes {
                 return Err(error);
@@ -49,13 +50,13 @@ impl Chain {
         }
     }
 
-    /// Refuses a head that is not `known`, or a continuation of it.
+    /// Accepts a head only if it is `known` or a continuation of it.
     ///
     /// # Errors
     /// [`Damage::Older`] and [`Damage::Forked`], or the backend's failure.
     pub async fn check_continues(&self, known: Link, head: &Head) -> Result<(), LoadError> {
         if head.epoch > known.epoch {
-            // A restore has begun another history.
+            // A restore from a backup begins a new history.
             return Ok(());
         }
         let (found, seen) = ((head.epoch, head.seq), (known.epoch, known.seq));
@@ -66,7 +67,8 @@ impl Chain {
         self.check_leads_on(known, head).await
     }
 
-    /// The bytes of documents, each checked against its hash: nothing for what is gone or edited.
+    /// Reads the contents of documents and checks their hashes; `None` for those that are missing
+    /// or edited.
     ///
     /// # Errors
     /// The backend's.
@@ -78,7 +80,7 @@ impl Chain {
         self.objects(&objects).await
     }
 
-    /// What stands where a document should, believed or not: for telling people what it claims to be.
+    /// Reads a document without checking its hash, to report what a damaged document claims to be.
     ///
     /// # Errors
     /// The backend's.
@@ -88,7 +90,7 @@ impl Chain {
         Ok(found.and_then(|bytes| unsalted(&bytes)))
     }
 
-    /// What stands where the head should, believed or not: for telling one finding from another.
+    /// Reads the head without verifying it, to tell kinds of damage apart.
     ///
     /// # Errors
     /// The backend's.
@@ -96,7 +98,8 @@ impl Chain {
         self.storage.get(&self.name.head_key()).await
     }
 
-    /// Objects without their salt; nothing for those that are gone or do not have their hash.
+    /// Reads objects without their salt; `None` for those that are missing or do not match their
+    /// hash.
     pub(super) async fn objects(
         &self,
         objects: &[ObjectRef],
@@ -132,7 +135,7 @@ impl Chain {
                     }));
                 }
                 Err(LoadError::Damaged(Damage::PageGone)) => {
-                    // The head that named it may have been replaced meanwhile, and the page with it.
+                    // The head may have been replaced meanwhile, and the page deleted with it.
                     let now = self.head_bytes().await?.ok_or(Damage::HeadGone)?;
                     if now == bytes {
                         return Err(Damage::PageGone.into());
@@ -177,8 +180,8 @@ fn parse<T: serde::de::DeserializeOwned>(bytes: Option<Vec<u8>>) -> Result<T, Lo
     Ok(parsed.ok_or(Damage::PageGone)?)
 }
 
-/// An object begins with bytes of its attempt alone, so that no two attempts write the same object, and the one that lost may
-/// remove what it wrote.
+/// Removes the salt that an object begins with. The salt is random for each attempt, so two
+/// attempts never write the same object, and the one that loses may delete all its objects.
 pub(super) fn unsalted(bytes: &[u8]) -> Option<Vec<u8>> {
     bytes.get(SALT_LEN..).map(<[u8]>::to_vec)
 }

@@ -1,5 +1,4 @@
-//! Chains over memory: what commits lead to, and what becomes of them when others commit too, answers are lost, or somebody
-//! edits what is stored.
+//! Chains on the memory backend: commits, races, lost answers and edited storage.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -205,14 +204,14 @@ async fn of_many_at_once_each_change_is_made_once() {
     assert!(stored <= 35, "{stored}");
 }
 
-/// Nothing where it was replaced while it was read.
+/// `None` if the document was replaced while it was read.
 async fn bodies_of(chain: &Chain, state: &State) -> Option<u32> {
     let bytes = chain.read(state.documents()).await.unwrap().pop()??;
     String::from_utf8(bytes).unwrap().parse().ok()
 }
 
-/// At every write of a commit, with answers lost and writes refused: either it happened, and the error does not say
-/// otherwise, or it did not.
+/// Fails every write of a commit in turn, with and without its effect: the commit either happened,
+/// or had no effect and returned an error.
 #[tokio::test(start_paused = true)]
 async fn a_commit_that_fails_anywhere_is_whole_or_has_not_begun() {
     for fault in [Fault::Refused, Fault::AnswerLost] {
@@ -220,7 +219,7 @@ async fn a_commit_that_fails_anywhere_is_whole_or_has_not_begun() {
             let memory = Arc::new(Memory::new());
             let faulty = Arc::new(Faulty::new(Backend::of(memory.clone())));
             let chain = chain(&faulty.backend());
-            // The next commit makes a segment.
+            // The tail is full, so the next commit writes a segment.
             let before = commits(&chain, 32).await;
             faulty.fail(number, count, fault);
             let writes = [put("a", "1"), put("doc/01", "changed")].concat();
@@ -249,11 +248,11 @@ async fn a_commit_whose_answer_was_lost_is_made_although_others_have_gone_on_fro
     let faulty = Arc::new(Faulty::new(Backend::of(memory.clone())));
     let (one, other) = (chain(&faulty.backend()), over(&memory));
     let before = commits(&one, 3).await;
-    // After a document, a page and the records: the swap.
+    // The fourth write is the swap, after a document, a page and the records.
     faulty.fail(4, 1, Fault::AnswerLost);
     let key = key();
     let first = one.commit(Some(&before), &key, change(put("a", "1")));
-    // While the first one waits before it swaps again.
+    // Runs while the first commit waits before its second attempt.
     let second = async {
         let now = other.load(&trust()).await.unwrap().unwrap();
         assert_eq!(now.head.seq, 4);
@@ -267,7 +266,7 @@ async fn a_commit_whose_answer_was_lost_is_made_although_others_have_gone_on_fro
     assert_eq!(other.verify(&second.head).await.unwrap().broken, None);
 }
 
-/// Two swaps without an answer, of which none was made: the chain leads on from another commit.
+/// Neither of two unanswered swaps was made: the chain continues from another commit.
 #[tokio::test(start_paused = true)]
 async fn a_commit_that_was_refused_is_no_commit_although_others_have_made_one() {
     let memory = Arc::new(Memory::new());
@@ -299,7 +298,7 @@ async fn an_older_head_and_another_history_are_told_from_what_follows() {
         state
     };
     let seen = |contents: &Memory| Arc::new(contents.copy());
-    // Put back whole.
+    // The whole store was rolled back.
     let older = over(&seen(&before)).refresh(&late, &trust()).await;
     assert!(matches!(
         older,
@@ -308,7 +307,7 @@ async fn an_older_head_and_another_history_are_told_from_what_follows() {
             known: (0, 120)
         }))
     ));
-    // Gone on from there in another way.
+    // The rolled-back store continued differently.
     let forked = seen(&before);
     let fork = over(&forked);
     let mut state = fork.load(&trust()).await.unwrap().unwrap();
@@ -317,7 +316,7 @@ async fn an_older_head_and_another_history_are_told_from_what_follows() {
     }
     let found = fork.refresh(&late, &trust()).await;
     assert!(matches!(found, Err(LoadError::Damaged(Damage::Forked))));
-    // Both lead on from where they parted, over several segments.
+    // Both continue the common ancestor, over several segments.
     let known = early.head.link();
     fork.check_continues(known, &state.head).await.unwrap();
     over(&memory)
@@ -390,7 +389,7 @@ async fn a_chain_goes_over_to_another_key_which_a_reader_has_to_trust() {
     assert_eq!((&seen.head, seen.signer()), (&two.head, next.public()));
 }
 
-/// Whatever byte of whatever is stored is edited, it is found.
+/// Edits every byte of everything that is stored.
 #[tokio::test]
 async fn an_edit_of_any_byte_is_found() {
     let memory = Arc::new(Memory::new());
@@ -453,7 +452,7 @@ async fn a_head_never_outgrows_what_any_backend_takes() {
     let writes = (0..4_000).map(|number| Write::remove(format!("credential/{number:032}")));
     let fewer = commit(&chain, Some(&loaded), writes.collect()).await;
     assert!(fewer.head.index.is_none());
-    // The largest that there is: a full tail, a segment, and as many pages as there is room for.
+    // The largest possible head: a full tail, a segment, and the maximum number of pages.
     let writes = (0..2_048).map(|number| Write::put(format!("other/{number:032}"), vec![1]));
     let mut state = commit(&chain, Some(&fewer), writes.collect()).await;
     for _ in 0..40 {

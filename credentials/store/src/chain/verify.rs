@@ -1,25 +1,25 @@
-//! Checking all records of a chain, from the first one on.
+//! Verifies all records of a chain, from the first one on.
 
 use std::fmt;
 
 use super::{Chain, Head, LoadError, record::Segment};
 use crate::{error::StorageError, hash::Hash};
 
-/// The first record of a chain that is not what was written.
+/// The first record of a chain that is damaged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Break {
-    /// Its position.
+    /// Position of the record, from 1.
     pub position: u64,
-    /// What is wrong with it.
+    /// What is wrong with it, as the predicate of a sentence.
     pub finding: &'static str,
 }
 
-/// What checking a chain came to.
+/// The result of verifying a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// How many records there are, up to the break if there is one.
+    /// Number of intact records: all, or those before the first damaged one.
     pub records: u64,
-    /// The first that is not what was written.
+    /// The first damaged record.
     pub broken: Option<Break>,
 }
 
@@ -30,12 +30,13 @@ impl fmt::Display for Break {
 }
 
 impl Chain {
-    /// Reads all records of a head, and holds them against it.
+    /// Reads all records up to a head and checks them against it.
     ///
     /// # Errors
-    /// The backend's. What is wrong with a record is in the answer.
+    /// The backend's. Damage is part of the result.
     pub async fn verify(&self, head: &Head) -> Result<Verified, StorageError> {
-        // First, because the next commit may remove what it is in; segments stay.
+        // Reads the tail first, because the next commit may delete its objects. Segments are never
+        // deleted.
         let tail = self.tail(head).await;
         let mut verifier = RecordVerifier::default();
         let last = head.segment.map_or(0, |last| last.number);
@@ -76,13 +77,13 @@ impl Chain {
     }
 }
 
-/// How far the records were followed.
+/// The position and hashes up to which the chain is verified.
 #[derive(Default)]
 struct RecordVerifier {
     records: u64,
     hash: Hash,
     segment_hash: Option<Hash>,
-    /// Records before the last segment.
+    /// Number of records before the last segment.
     segment_begins: u64,
 }
 
