@@ -1,4 +1,5 @@
-//! Objects in files of their own: large ones, and segments. Each is on disk, whole, before it has its name.
+//! Objects in files of their own: large objects, and segments. Each is written in full and synced
+//! before it gets its name.
 
 use std::{
     fs::{self, Permissions},
@@ -16,16 +17,16 @@ use nix::errno::Errno;
 
 use crate::{disk_space::DiskSpace, error::unreadable, failure::Failure};
 
-/// A folder of objects, by their keys.
+/// A folder of objects, named by their keys.
 pub(super) struct Files {
     folder: PathBuf,
-    /// None where nothing is written.
+    /// `None` if the store is open for reading only.
     writing: Option<Writing>,
 }
 
 struct Writing {
     disk_space: DiskSpace,
-    /// The same as the tree's: a disk that fails one fails the other.
+    /// Shared with the tree: both are on the same disk.
     failure: Arc<Failure>,
 }
 
@@ -74,7 +75,7 @@ impl Files {
             .map_err(
                 |error| match error.raw_os_error() == Some(Errno::EIO as i32) {
                     true => failure.latch("a file", error),
-                    // Nothing names what is missing, and the next try may succeed.
+                    // No head names the missing file yet, and the next attempt may succeed.
                     false => StorageError::unavailable(error),
                 },
             )
@@ -90,8 +91,8 @@ impl Files {
         }
     }
 
-    /// The keys that begin with `prefix`, which ends with a slash. What a crash has left unfinished is among them, as what no
-    /// head names.
+    /// Lists the keys that begin with `prefix`, which ends with a slash. Includes unfinished files
+    /// left by a crash: no head names them, so the next sweep deletes them.
     pub(super) fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
         let folder = self.path(prefix);
         let entries = match fs::read_dir(&folder) {
@@ -107,7 +108,7 @@ impl Files {
         entries.map(key).collect()
     }
 
-    /// Keys are made of chain names, numbers and hashes: none leads out of the folder.
+    /// Keys consist of chain names, numbers and hashes, so none leads out of the folder.
     fn path(&self, key: &str) -> PathBuf {
         debug_assert!(!key.split('/').any(|part| part == ".."), "{key}");
         self.folder.join(key)

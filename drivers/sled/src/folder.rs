@@ -1,4 +1,5 @@
-//! The folder that sled keeps its files in: who owns it, whether it is what it was, and what a crash has left in it.
+//! The folder with sled's files: who may open it, whether it is intact, and how the remains of a
+//! crash are removed.
 
 use std::{
     fs::{self, File, Permissions},
@@ -18,20 +19,22 @@ use super::{
     sync::{SyncError, sync},
 };
 
-/// The open files of a store's folder.
+/// The opened files of a store.
 pub(super) struct OpenedFolder {
     pub(super) db: Db,
     pub(super) held: StoreLock,
 }
 
-/// Held while the store is open; the system lets go of the lock when the process ends, however it ends.
+/// Keeps the store locked while it is open. The operating system releases the lock when the process
+/// ends, even if it is killed.
 #[allow(dead_code, reason = "held, never read")]
 pub(super) struct StoreLock {
     lock: File,
     copy: Option<tempfile::TempDir>,
 }
 
-/// Opens the store in a folder, or makes one. Where the disk is full, it takes the room that was kept aside for it.
+/// Opens or creates the store in a folder. If the disk is full, opens it in the disk space that the
+/// reserve file releases.
 pub(super) fn open(folder: &Path, reserve: &ReserveFile) -> Result<OpenedFolder, StoreOpenError> {
     file::create_folder(folder)?;
     check_file_types(folder)?;
@@ -44,7 +47,7 @@ pub(super) fn open(folder: &Path, reserve: &ReserveFile) -> Result<OpenedFolder,
             opened => break opened?,
         }
     };
-    // The names of sled's files: it fsyncs a snapshot, and not the folder that it is renamed in.
+    // sled fsyncs a snapshot but not the folder in which it renames it.
     file::sync_folder(folder).map_err(FileError::at(folder))?;
     let held = StoreLock { lock, copy: None };
     Ok(OpenedFolder { db, held })
@@ -53,8 +56,8 @@ pub(super) fn open(folder: &Path, reserve: &ReserveFile) -> Result<OpenedFolder,
 fn open_files(folder: &Path) -> Result<Db, StoreOpenError> {
     let new = prepare(folder)?;
     if !new {
-        // What a killed process has written is read as if it were on disk, and the snapshot that sled makes of it is on disk
-        // then: after a power cut it would stand alone.
+        // The log of a killed process may be only in the page cache. sled reads it and writes a
+        // synced snapshot: without this sync, a power cut would leave the snapshot without its log.
         let synced = sync_db(folder).map_err(io::Error::from);
         synced.map_err(FileError::at(&folder.join(DB)))?;
     }
@@ -66,8 +69,8 @@ fn open_files(folder: &Path) -> Result<Db, StoreOpenError> {
     Ok(db)
 }
 
-/// Whether there is no store in a folder: no file of one, or making it was cut off before anything could have been
-/// acknowledged.
+/// Whether a folder holds no store: it has no file of one, or creating the store was interrupted
+/// before any write could be acknowledged.
 pub(super) fn is_new(folder: &Path) -> Result<bool, FileError> {
     if folder.join(CREATION_MARKER).exists() {
         return Ok(true);
@@ -86,7 +89,7 @@ pub(super) fn is_new(folder: &Path) -> Result<bool, FileError> {
     Ok(true)
 }
 
-/// Refuses a folder in the place of a file, and a file in the place of a folder.
+/// Refuses a folder where a file is expected, and the reverse.
 fn check_file_types(folder: &Path) -> Result<(), StoreOpenError> {
     for entry in fs::read_dir(folder).map_err(FileError::at(folder))? {
         let path = entry.map_err(FileError::at(folder))?.path();
@@ -104,7 +107,7 @@ fn check_file_types(folder: &Path) -> Result<(), StoreOpenError> {
     Ok(())
 }
 
-/// Refuses what sled could not open, by its name: sled does not say which of its files it was.
+/// Refuses files that sled could not open, by name: sled does not say which of its files failed.
 fn check_readable(folder: &Path) -> Result<(), FileError> {
     for entry in fs::read_dir(folder).map_err(FileError::at(folder))? {
         let path = entry.map_err(FileError::at(folder))?.path();
@@ -118,14 +121,14 @@ fn check_readable(folder: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
-/// Whether it is a file that sled reads while it opens, or the copy of one.
+/// Whether sled reads this file while it opens, or it is the copy of such a file.
 fn is_sled_file(name: &str) -> bool {
     [DB, CONF, CONF_COPY].contains(&name)
         || name.starts_with("snap.") && !name.ends_with(".generating")
 }
 
-/// Whether nothing but sled's own files was ever used, as far as that shows from outside: a log of one segment, and no object,
-/// segment or run record beside it. What is in the log, the caller finds out.
+/// Whether only sled's own files were ever used, as far as the folder shows: a log of one segment,
+/// and no object, segment or run record. The caller checks what the log contains.
 pub(super) fn looks_unused(folder: &Path) -> Result<bool, FileError> {
     let db = folder.join(DB);
     let log = fs::metadata(&db).map_err(FileError::at(&db))?.len();
@@ -137,7 +140,7 @@ pub(super) fn looks_unused(folder: &Path) -> Result<bool, FileError> {
     Ok(log <= SEGMENT_BYTES)
 }
 
-/// A folder that is not there is empty.
+/// Treats a missing folder as empty.
 fn is_empty(folder: &Path) -> Result<bool, FileError> {
     match fs::read_dir(folder) {
         Ok(mut entries) => Ok(entries.next().is_none()),
@@ -146,7 +149,7 @@ fn is_empty(folder: &Path) -> Result<bool, FileError> {
     }
 }
 
-/// Locks a folder in which making a store was cut off.
+/// Locks a folder in which creating a store was interrupted.
 pub(super) fn lock_unfinished(folder: &Path) -> Option<File> {
     match folder.join(CREATION_MARKER).exists() {
         true => lock_existing(folder).ok(),
@@ -154,7 +157,8 @@ pub(super) fn lock_unfinished(folder: &Path) -> Option<File> {
     }
 }
 
-/// Removes a folder, all of it or nothing: what is left of a removal that was cut off has another name.
+/// Deletes a folder atomically: renames it first, so that an interrupted deletion leaves nothing
+/// under its name.
 pub(super) fn remove_atomically(folder: &Path) -> Result<(), FileError> {
     let unused = file::with_suffix(folder, ".unused");
     match fs::remove_dir_all(&unused) {
@@ -167,8 +171,8 @@ pub(super) fn remove_atomically(folder: &Path) -> Result<(), FileError> {
     fs::remove_dir_all(&unused).map_err(FileError::at(&unused))
 }
 
-/// Opens a copy of sled's files, in a folder for temporary files. Where a process serves the store, it is refused as with
-/// [`open`]: what is copied while it is written is no store. Errors name `folder`, never the copy.
+/// Opens a copy of sled's files in a temporary folder. Fails like [`open`] if a process serves the
+/// store: a copy made during writes would be inconsistent. Errors name `folder`, not the copy.
 pub(super) fn open_copy(folder: &Path) -> Result<OpenedFolder, StoreOpenError> {
     let lock = lock_existing(folder)?;
     if folder.join(CREATION_MARKER).exists() || !folder.join(DB).exists() {
@@ -196,18 +200,18 @@ pub(super) fn open_copy(folder: &Path) -> Result<OpenedFolder, StoreOpenError> {
     Ok(OpenedFolder { db, held })
 }
 
-/// Opens the files of sled in a folder; errors name `named` instead.
+/// Opens sled's files in a folder; errors name `named` instead.
 fn open_db(files: &Path, named: &Path) -> Result<Db, StoreOpenError> {
     sled::Config::new()
         .path(files)
         .cache_capacity(CACHE_BYTES)
-        // `sync` flushes when someone waits for it; a timer would only write the same twice.
+        // `sync` flushes on demand; sled's timer would write the same data twice.
         .flush_every_ms(None)
         .open()
         .map_err(|error| StoreOpenError::sled(named, &with_store_path(files, named, error)))
 }
 
-/// What sled says of `files`, said of `named`: sled puts its paths into the texts of its errors.
+/// Replaces the path `files` with `named` in an error: sled puts paths into its error texts.
 fn with_store_path(files: &Path, named: &Path, error: sled::Error) -> sled::Error {
     let (files, named) = (files.display().to_string(), named.display().to_string());
     match error {
@@ -219,12 +223,12 @@ fn with_store_path(files: &Path, named: &Path, error: sled::Error) -> sled::Erro
     }
 }
 
-/// Makes the log's own file durable, which sled's flush does not.
+/// Syncs the log file, which sled's flush does not (sled #1351).
 pub(super) fn sync_db(folder: &Path) -> Result<(), SyncError> {
     sync(&folder.join(DB))
 }
 
-/// Clears away what a crash has left. Says whether the store is new.
+/// Removes the remains of a crash. Returns whether the store is new.
 fn prepare(folder: &Path) -> Result<bool, StoreOpenError> {
     let making = folder.join(CREATION_MARKER);
     if making.exists() {
@@ -239,7 +243,8 @@ fn prepare(folder: &Path) -> Result<bool, StoreOpenError> {
         return Err(StoreOpenError::damaged(folder, "its file db is gone"));
     }
     check_readable(folder)?;
-    // sled does not open while one of these stands there (sled #1527); they are unfinished by their name.
+    // sled does not open while an unfinished snapshot exists (sled #1527); its name shows that it
+    // is unfinished.
     remove(folder, |name| {
         name.starts_with("snap.") && name.ends_with(".generating")
     })?;
@@ -247,8 +252,8 @@ fn prepare(folder: &Path) -> Result<bool, StoreOpenError> {
     Ok(false)
 }
 
-/// Marks a new store as complete. The order matters: the sentinel and the copy of the settings are on disk before the
-/// marker goes.
+/// Marks a new store as complete. The sentinel and the copy of the settings have to be on disk
+/// before the marker is deleted: a crash in between must leave a store that is created again.
 fn finish(folder: &Path, db: &Db) -> Result<(), StoreOpenError> {
     db.insert(SENTINEL, b"1".as_slice())
         .map_err(|error| StoreOpenError::sled(folder, &error))?;
@@ -298,21 +303,21 @@ fn owner_only() -> Permissions {
     Permissions::from_mode(0o600)
 }
 
-/// What is read often stays in the domain's snapshot, so sled needs little.
+/// Small, because the domain's snapshot holds everything that is read often.
 const CACHE_BYTES: u64 = 2 << 20;
-/// Stands there while a store is being made.
+/// A file that exists while a store is being created.
 const CREATION_MARKER: &str = "making";
-/// Of sled 0.34.7, which writes its log in them.
+/// The size of the segments of sled 0.34.7's log, in bytes.
 const SEGMENT_BYTES: u64 = 512 << 10;
-/// sled's, and stays empty: see `MAX_TREE_VALUE`.
+/// sled's folder for values above 128 KiB. Stays empty: see `MAX_TREE_VALUE`.
 const BLOBS: &str = "blobs";
-/// Large objects.
+/// Folder of large objects.
 pub(super) const LARGE: &str = "objects";
-/// Segments.
+/// Folder of segments.
 pub(super) const ARCHIVE: &str = "audit";
-/// Run records.
+/// Folder of run records.
 pub(super) const RUNS: &str = "runs";
 const FOLDERS: [&str; 4] = [BLOBS, LARGE, ARCHIVE, RUNS];
 const OTHER_FILES: [&str; 3] = [CREATION_MARKER, LOCK, RESERVE_FILE];
-/// In sled's default tree: whoever finds it finds the store that was made.
+/// Key in sled's default tree. If it can be read, this is the store that was created here.
 const SENTINEL: &str = "keyside";

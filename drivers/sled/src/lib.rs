@@ -1,8 +1,8 @@
-//! The embedded store: a folder of this machine, which one process owns.
+//! The embedded store: a folder on this machine, owned by one process.
 //!
-//! Small objects and the heads are in sled 0.34, large objects, segments and run records in files beside it. What the folder
-//! gives up when it was acknowledged, it gives up after a power cut too; what sled lacks for that is in `tree.rs`. All calls
-//! block, so each runs on the blocking pool.
+//! Small objects and heads are in sled 0.34; large objects, segments and run records in files
+//! beside it. Acknowledged data survives a power cut; `tree.rs` adds what sled lacks for that. All
+//! calls block, so each runs on the blocking pool.
 
 #![deny(missing_docs)]
 
@@ -33,30 +33,30 @@ use self::{
 };
 pub use self::{disk_space::Floors, error::StoreOpenError};
 
-/// An open folder.
+/// An open store.
 pub struct EmbeddedStore(Arc<Opened>);
 
 struct Opened {
     runs: SegmentedLog,
     large: Files,
     archive: Files,
-    /// Only reads are let through.
+    /// Refuses all writes.
     read_only: bool,
-    /// Declared last: with it goes the lock on the folder.
+    /// Declared last, so that the lock on the folder is released last.
     tree: Tree,
 }
 
 impl EmbeddedStore {
-    /// Opens the store in a folder, or makes one where there is none. Where the disk is full, it does so in the room that the
-    /// store keeps aside for it.
+    /// Opens the store in a folder, or creates it. If the disk is full, uses the disk space that
+    /// the store keeps in reserve for this.
     ///
     /// # Errors
-    /// Each names its remedy.
+    /// Each error names its remedy.
     pub async fn open(folder: &Path) -> Result<Arc<Self>, StoreOpenError> {
         Self::open_with_floors(folder, Floors::USUAL).await
     }
 
-    /// The same, writing only while so many bytes of the disk are free.
+    /// Like [`Self::open`], with other minimums of free disk space than [`Floors::USUAL`].
     ///
     /// # Errors
     /// As with [`Self::open`].
@@ -71,29 +71,30 @@ impl EmbeddedStore {
         Self::opened(folder, move || Opened::open(disk_space)).await
     }
 
-    /// Opens the store in a folder for reading. No byte in the folder changes: sled, which writes while it opens, gets a copy
-    /// of its own files.
+    /// Opens the store in a folder for reading only. Changes nothing in the folder: sled writes
+    /// while it opens, so it gets a copy of its files.
     ///
     /// # Errors
-    /// As with [`Self::open`], and when there is no store.
+    /// As with [`Self::open`], and if there is no store.
     pub async fn open_read_only(folder: &Path) -> Result<Arc<Self>, StoreOpenError> {
         let owned = folder.to_owned();
         Self::opened(folder, move || Opened::open_read_only(&owned)).await
     }
 
-    /// Whether there is a store in a folder, which [`Self::open`] would not make.
+    /// Whether a folder holds a store, which [`Self::open`] would open instead of creating one.
     ///
     /// # Errors
-    /// Where the folder cannot be read.
+    /// The folder cannot be read.
     pub fn exists_in(folder: &Path) -> Result<bool, StoreOpenError> {
         Ok(!folder::is_new(folder)?)
     }
 
-    /// Removes a store to which nothing was ever committed, such as a start leaves that was refused for another reason. Says
-    /// whether it did: one that is in use, damaged, or has anything in it stays as it is.
+    /// Deletes a store to which nothing was ever committed, such as one left by a start that failed
+    /// for another reason. Returns whether it did: a store that is in use, damaged, or not empty
+    /// stays.
     ///
     /// # Errors
-    /// Where it could not be removed.
+    /// The store could not be deleted.
     pub async fn remove_unused(folder: &Path) -> Result<bool, StoreOpenError> {
         let folder = folder.to_owned();
         let removed = tokio::task::spawn_blocking(move || {
@@ -104,7 +105,7 @@ impl EmbeddedStore {
                 return Ok(false);
             };
             match opened.is_unused(&folder) {
-                // Its lock is held until it is gone.
+                // `opened` holds the lock until the folder is deleted.
                 Ok(true) => folder::remove_atomically(&folder).map(|()| true),
                 _ => Ok(false),
             }
@@ -116,8 +117,9 @@ impl EmbeddedStore {
         folder: &Path,
         open: impl FnOnce() -> Result<Opened, StoreOpenError> + Send + 'static,
     ) -> Result<Arc<Self>, StoreOpenError> {
-        // sled asserts what it reads (`pagecache/logger.rs`, `pagecache/snapshot.rs`): a folder that breaks an assertion is
-        // damaged, and what it says of that is for its authors.
+        // sled 0.34.7 panics on inconsistent files (`pagecache/logger.rs`,
+        // `pagecache/snapshot.rs`). That means damage, and the panic's text would only tell sled's
+        // authors anything.
         let opened = tokio::task::spawn_blocking(move || catch_panic(open)).await;
         let damaged = || StoreOpenError::damaged(folder, "sled cannot read it");
         Ok(Arc::new(Self(Arc::new(
@@ -125,7 +127,7 @@ impl EmbeddedStore {
         ))))
     }
 
-    /// As a backend.
+    /// The four stores of this backend.
     pub fn backend(self: &Arc<Self>) -> Backend {
         Backend::of(self.clone())
     }
@@ -136,7 +138,7 @@ impl EmbeddedStore {
     ) -> Result<T, StorageError> {
         let opened = self.0.clone();
         let done = tokio::task::spawn_blocking(move || catch_panic(|| work(&opened))).await;
-        // As when it is opened: sled asserts what it reads.
+        // sled 0.34.7 panics on inconsistent files, also after it has opened them.
         let damaged = || Err(self.0.tree.damaged("sled cannot read it"));
         done.ok().flatten().unwrap_or_else(damaged)
     }
@@ -152,7 +154,7 @@ impl EmbeddedStore {
     }
 }
 
-/// Runs `work`; where it panics, only the log says so.
+/// Runs `work`. A panic is only logged.
 fn catch_panic<T>(work: impl FnOnce() -> T) -> Option<T> {
     QUIET.with(|quiet| quiet.set(true));
     static HOOK: std::sync::Once = std::sync::Once::new();
@@ -180,7 +182,7 @@ thread_local! {
 
 impl Opened {
     fn open(disk_space: DiskSpace) -> Result<Self, StoreOpenError> {
-        // First, because with it comes the lock on the folder.
+        // Opened first, because it locks the folder.
         let tree = Tree::open(disk_space.clone())?;
         let folder = disk_space.folder.clone();
         Ok(Self {
@@ -218,7 +220,8 @@ impl Opened {
         }
     }
 
-    /// Whether nothing was ever committed. Of a log that was cut it may look so too, but then nothing is left in it.
+    /// Whether nothing was ever committed. A truncated log may look so too, but then no data is
+    /// left in it.
     fn is_unused(&self, folder: &Path) -> Result<bool, StorageError> {
         let looks_unused = folder::looks_unused(folder).map_err(StorageError::unavailable)?;
         Ok(looks_unused && self.list("")?.is_empty())
@@ -328,7 +331,8 @@ impl RunLog for EmbeddedStore {
         self.write(move |opened| opened.runs.forget(position)).await
     }
 
-    /// Files of their own, which decide nothing: what the disk does to one side does not stop the other.
+    /// Run records are in files of their own, and no decision depends on them: a failed sync here
+    /// does not latch a failure of the store, nor the reverse.
     async fn sync(&self) -> Result<(), StorageError> {
         let sync_to_disk = || self.write(|opened| opened.runs.sync());
         self.0.runs.flush.share(sync_to_disk).await
@@ -360,9 +364,10 @@ fn note(name: &str) -> String {
     format!("note/{name}")
 }
 
-/// Bytes of the largest value that sled gets. A leaf of sled 0.34.7 holds up to 16 values, 17 before it is split
-/// (`node.rs`, `should_split`), and a page above 128 KiB becomes a file in `blobs/` that it never fsyncs
-/// (`pagecache/blob_io.rs`): 17 values with their keys stay below.
+/// Maximum size of a value in sled, in bytes. A leaf of sled 0.34.7 holds up to 16 values, and 17
+/// before it is split (`node.rs`, `should_split`). sled writes a page above 128 KiB to a file in
+/// `blobs/` that it never fsyncs (`pagecache/blob_io.rs`), and 17 values of this size with their
+/// keys stay below that.
 const MAX_TREE_VALUE: usize = 6 << 10;
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
-//! Room that a start takes on a disk that has none. sled 0.34.7 writes while it opens: it fills up the segment that it goes on
-//! with, up to 512 KiB, and replaces its snapshot (`pagecache/snapshot.rs`, `advance_snapshot`).
+//! Disk space that a start uses if the disk is full. sled 0.34.7 writes while it opens: it fills
+//! the segment that it continues, up to 512 KiB, and replaces its snapshot
+//! (`pagecache/snapshot.rs`, `advance_snapshot`).
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -11,10 +12,10 @@ use std::{
 
 use super::disk_space::DiskSpace;
 
-/// A file that only takes room.
+/// A file that only occupies disk space.
 pub(super) struct ReserveFile {
     path: PathBuf,
-    /// Known to have its full length: nothing is left to do.
+    /// Whether the file is known to have its full length.
     is_full: AtomicBool,
 }
 
@@ -26,7 +27,7 @@ impl ReserveFile {
         }
     }
 
-    /// Returns a piece of it to the disk. Says whether there was one.
+    /// Releases a part of the file to the disk. Returns whether there was any left.
     pub(super) fn release(&self) -> bool {
         let shorten = || -> io::Result<bool> {
             let file = File::options().write(true).open(&self.path)?;
@@ -37,7 +38,7 @@ impl ReserveFile {
         shorten().unwrap_or(false)
     }
 
-    /// Brings it to its full length, where the disk has so much more than any change needs.
+    /// Restores the file's full length, if the disk has that much more than any change needs.
     pub(super) fn refill(&self, disk_space: &DiskSpace) {
         if self.is_full.load(Ordering::Relaxed) {
             return;
@@ -61,7 +62,8 @@ impl ReserveFile {
         let mut options = OpenOptions::new();
         let options = options.write(true).create(true).truncate(true).mode(0o600);
         let mut file = options.open(&self.path)?;
-        // No zeros: what copies the data folder makes holes of those, which take no room.
+        // Not zeros: tools that copy the data folder turn those into holes, which occupy no disk
+        // space.
         let piece = vec![b'.'; RELEASE_STEP as usize];
         for _ in 0..RESERVE_LEN / RELEASE_STEP {
             file.write_all(&piece)?;
@@ -70,9 +72,9 @@ impl ReserveFile {
     }
 }
 
-/// In the store's folder.
+/// Name of the file in the store's folder.
 pub(super) const RESERVE_FILE: &str = "spare";
-/// Bytes: for two or three starts, each with a segment and the snapshot of a large store.
+/// Bytes. Enough for two or three starts, each with a segment and the snapshot of a large store.
 const RESERVE_LEN: u64 = 4 << 20;
-/// Bytes that are released at a time.
+/// Bytes released at a time.
 const RELEASE_STEP: u64 = 1 << 20;

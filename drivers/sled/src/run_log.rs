@@ -1,8 +1,10 @@
-//! A log in files of its own, for entries that are many, small and soon forgotten: each file is a stretch of the log, and the
-//! oldest goes whole. What stands in memory is the list of files, and where the entries of two of them lie.
+//! An append-only log in files of its own, for many small entries with a short life. Each file
+//! holds a range of positions, and the oldest file is deleted as a whole. Memory holds the list of
+//! files, and the offsets of the entries of two files.
 //!
-//! Whatever survives a crash is a prefix: a file is on disk before the next one begins, and what is cut off at its end is
-//! taken away at the next opening. Damage elsewhere costs the entries that it has hit. The calls block.
+//! A crash leaves a prefix of the log: a file is synced before the next one begins, and a torn
+//! entry at the end is cut off at the next start. Other damage loses only the damaged entries. The
+//! calls block.
 
 mod segment;
 
@@ -26,7 +28,7 @@ use crate::{
     flush::Flush,
 };
 
-/// An open log. One process has it: whoever opens it sees to that.
+/// An open log. The caller makes sure that no other process has it open.
 pub(super) struct SegmentedLog {
     pub(super) flush: Flush,
     disk_space: DiskSpace,
@@ -35,16 +37,16 @@ pub(super) struct SegmentedLog {
 
 struct Files {
     folder: PathBuf,
-    /// The position that each file begins with, which is its name; oldest first.
+    /// First position of each file, which is also its name; oldest first.
     first_positions: Vec<u64>,
-    /// The last one, which is written to.
+    /// The last file, to which entries are appended.
     current: Option<Segment>,
-    /// The one before that was read last.
+    /// The earlier file that was read last.
     older: Option<Segment>,
 }
 
 impl SegmentedLog {
-    /// Opens the log in `folder`, or begins one.
+    /// Opens or creates the log in `folder`.
     pub(super) fn open(folder: &Path, disk_space: DiskSpace) -> Result<Self, FileError> {
         file::create_folder(folder)?;
         Ok(Self {
@@ -54,7 +56,8 @@ impl SegmentedLog {
         })
     }
 
-    /// The log in `folder`, or none where there is no folder, for reading: what a crash has left is passed over.
+    /// Opens the log in `folder` for reading only; it is empty if there is no folder. Skips the
+    /// remains of a crash.
     pub(super) fn open_read_only(folder: &Path) -> Result<Self, FileError> {
         let disk_space = DiskSpace {
             folder: folder.to_owned(),
@@ -71,7 +74,7 @@ impl SegmentedLog {
         })
     }
 
-    /// Writes the entry after the last one.
+    /// Appends an entry, whose position has to follow the last one.
     pub(super) fn append(&self, position: u64, entry: &[u8]) -> Result<(), StorageError> {
         let mut files = self.files();
         if position != files.last() + 1 {
@@ -101,11 +104,12 @@ impl SegmentedLog {
         self.files().last()
     }
 
-    /// Writes each file anew that `edit` makes something else of; on disk when it returns, and what was damaged is gone from
-    /// there. Others have their turn between two files.
+    /// Rewrites each file in which `edit` changes an entry, and drops damaged entries from it. On
+    /// disk when this returns. The lock is released between two files, so that others can append
+    /// and read.
     pub(super) fn edit(&self, mut edit: Edit) -> Result<(), StorageError> {
         let first_positions = self.files().first_positions.clone();
-        // Room for one file as it is and as it is to be, used again for the next.
+        // Buffers for a file's old and new contents, reused for every file.
         let (mut old, mut new) = (Vec::new(), Vec::new());
         for first in first_positions {
             let mut files = self.files();
@@ -114,7 +118,7 @@ impl SegmentedLog {
                 .map_err(StorageError::unavailable)?;
             segment::edit(&old, first, &mut edit, &mut new);
             if new != old {
-                // It only ever takes away, and that on record already.
+                // An edit only removes data, and is already recorded in the audit log.
                 self.disk_space.check(Effect::Finishes)?;
                 files
                     .replace(first, &new)
@@ -125,7 +129,7 @@ impl SegmentedLog {
         Ok(())
     }
 
-    /// Removes the files that end before `position`.
+    /// Deletes the files that end before `position`.
     pub(super) fn forget(&self, position: u64) -> Result<(), StorageError> {
         self.files()
             .forget(position)
@@ -134,7 +138,7 @@ impl SegmentedLog {
         Ok(())
     }
 
-    /// Brings what was written to disk. Others write meanwhile.
+    /// Syncs the last file. Does not block appends.
     pub(super) fn sync(&self) -> Result<(), StorageError> {
         let current = self.files().current.as_ref().map(Segment::file);
         current.map_or(Ok(()), |file| {
@@ -143,7 +147,7 @@ impl SegmentedLog {
     }
 
     fn files(&self) -> MutexGuard<'_, Files> {
-        // What is said of the files is changed after they were, and in one step.
+        // Safe after a panic: the list is updated in one step, after the files.
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -164,7 +168,7 @@ impl Files {
         Ok(files)
     }
 
-    /// Changes nothing.
+    /// Lists the files, without changing any.
     fn scan(folder: &Path) -> Result<Self, FileError> {
         let mut files = Self::none(folder);
         for path in entries(folder)? {
@@ -188,7 +192,7 @@ impl Files {
         }
     }
 
-    /// Takes a file for what its name says. What has another name is not ours.
+    /// Adds a file by the position in its name. Files with other names do not belong to the log.
     fn find(&mut self, path: &Path) {
         let named = |first: &u64| path == self.path(*first);
         self.first_positions.extend(first(path).filter(named));
@@ -214,7 +218,8 @@ impl Files {
         current.append(position, entry)
     }
 
-    /// Begins the next file. The one before is on disk then: of two that were not, the later might be the one to survive.
+    /// Begins the next file, after syncing the one before: if both were unsynced, a power cut could
+    /// leave only the later one.
     fn begin(&mut self, first: u64) -> io::Result<&mut Segment> {
         if let Some(full) = &self.current {
             full.file().sync_data()?;
@@ -245,7 +250,7 @@ impl Files {
         Ok(self.older.insert(older))
     }
 
-    /// What is in a file; nothing where it has been forgotten meanwhile.
+    /// Reads a file; `contents` stays empty if the file was deleted meanwhile.
     fn read(&self, first: u64, contents: &mut Vec<u8>) -> io::Result<()> {
         contents.clear();
         if self.first_positions.contains(&first) {
@@ -254,7 +259,8 @@ impl Files {
         Ok(())
     }
 
-    /// Whoever reads it, now or after a crash, sees the old contents or the new.
+    /// Replaces a file atomically: a reader, also after a crash, sees either the old or the new
+    /// contents.
     fn replace(&mut self, first: u64, contents: &[u8]) -> io::Result<()> {
         let path = self.path(first);
         let unfinished = path.with_extension(TEMPORARY_SUFFIX);
@@ -289,16 +295,16 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
     paths.map_err(FileError::at(folder))
 }
 
-/// The position that a file's name begins with.
+/// The first position of a file, from its name.
 fn first(path: &Path) -> Option<u64> {
     let stem = path.file_stem().and_then(OsStr::to_str)?;
     stem.parse::<NonZeroU64>().ok().map(NonZeroU64::get)
 }
 
-/// Bytes after which a file takes no more entries.
+/// Bytes from which on a file takes no more entries.
 const MAX_FILE_LEN: u64 = 1 << 20;
 const ENDING: &str = "log";
-/// A file that was to take another's place.
+/// Extension of a file that is to replace another one.
 const TEMPORARY_SUFFIX: &str = "new";
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ async fn sync_to_disk(store: &EmbeddedStore) -> Result<(), StorageError> {
     Storage::sync(store).await
 }
 
-/// A store with something of everything in it, closed again.
+/// Creates and closes a store with every kind of data in it.
 async fn used(folder: &Path) {
     let store = opened(folder).await;
     put(&store, "a", b"kept").await.unwrap();
@@ -60,7 +60,7 @@ async fn what_was_synced_is_there_after_opening_again() {
     assert_eq!(segment.unwrap(), b"kept");
 }
 
-/// Every file under a folder, with its contents and its time.
+/// All files in a folder, with contents and modification time.
 fn contents(folder: &Path) -> BTreeMap<PathBuf, (Vec<u8>, std::time::SystemTime)> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -80,7 +80,7 @@ fn contents(folder: &Path) -> BTreeMap<PathBuf, (Vec<u8>, std::time::SystemTime)
 async fn reading_only_changes_no_byte_and_writes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     used(folder.path()).await;
-    // What a crash leaves: an unfinished snapshot, and a torn end.
+    // The remains of a crash: an unfinished snapshot, and a torn entry.
     fs::write(
         folder.path().join("snap.0000000000001234.generating"),
         "half",
@@ -175,7 +175,7 @@ async fn what_is_wrong_with_a_store_that_is_only_read_names_its_folder_and_not_t
     }
 }
 
-/// The promise rests on it: sled writes no file in `blobs/`, which it would not fsync.
+/// Durability depends on this: sled never fsyncs files in `blobs/`, so it must not write any.
 #[tokio::test]
 async fn nothing_that_is_put_into_sled_becomes_one_of_its_blobs() {
     let folder = tempfile::tempdir().unwrap();
@@ -295,7 +295,7 @@ async fn room_for_a_start_on_a_full_disk_is_kept_where_there_is_plenty() {
     let len = fs::metadata(&reserve).unwrap().len();
     assert!(len >= 1 << 20, "{len}");
     drop(store);
-    // A start has used a part of it.
+    // A start has used a part of the reserve.
     fs::write(&reserve, "less").unwrap();
     drop(plenty().await.unwrap());
     assert_eq!(fs::metadata(&reserve).unwrap().len(), len);
@@ -346,7 +346,7 @@ async fn a_nearly_full_disk_refuses_writes_and_still_reads() {
     }
     assert!(is_full(Storage::swap(&*store, "b", None, b"1").await));
     assert!(is_full(store.append(2, vec![]).await));
-    // Removing garbage makes room.
+    // Deleting garbage frees disk space.
     store.delete("none").await.unwrap();
     assert_eq!(get(&store, "a").await.unwrap(), b"kept");
     assert_eq!(store.failure(), None, "nothing was written that failed");
@@ -365,7 +365,7 @@ async fn what_has_begun_is_finished_where_no_change_may_begin() {
     put(&store, "b", b"1").await.unwrap();
     Storage::swap(&*store, "head", None, b"1").await.unwrap();
     sync_to_disk(&store).await.unwrap();
-    // Runs are not forgotten by adding any.
+    // A full disk refuses new runs but does not drop old ones.
     assert!(is_full(store.append(2, vec![]).await));
     let forget = |_: u64, _: &[u8]| Some(Vec::new());
     store.edit(Box::new(forget)).await.unwrap();
@@ -380,12 +380,12 @@ async fn a_disk_that_failed_a_write_takes_none_before_a_restart_and_is_read_as_b
     put(&store, "b", b"in doubt").await.unwrap();
     let (db, away) = (folder.path().join("db"), folder.path().join("away"));
     fs::rename(&db, &away).unwrap();
-    // It opens, and an fsync of it fails: EINVAL.
+    // An fsync of /dev/null fails with EINVAL.
     std::os::unix::fs::symlink("/dev/null", &db).unwrap();
     assert!(has_failed(sync_to_disk(&store).await));
     fs::remove_file(&db).unwrap();
     fs::rename(&away, &db).unwrap();
-    // It would succeed now, and say nothing of what was to be on disk before.
+    // An fsync would succeed now, although earlier writes never reached the disk.
     assert!(has_failed(sync_to_disk(&store).await));
     for len in [1, 20_000] {
         assert!(has_failed(put(&store, "c", &vec![1; len]).await));

@@ -1,4 +1,5 @@
-//! sled's calls, and what they lack: it writes ahead in one log, in order, and does not fsync it on Linux (sled #1351, #1452).
+//! Calls sled, and adds what it lacks: sled writes to its log in order, but does not fsync it on
+//! Linux (sled #1351, #1452).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -22,10 +23,10 @@ pub(super) struct Tree {
     disk_space: DiskSpace,
     reserve: ReserveFile,
     pub(super) failure: Arc<Failure>,
-    /// Locked while sled writes: one write at a time.
+    /// Locked while sled writes, so that there is one write at a time.
     writing: Mutex<()>,
     db: Db,
-    /// Held as long as the store is open. Declared last: it is let go after sled has closed its files.
+    /// Declared last: the lock is released after sled has closed its files.
     _held: StoreLock,
 }
 
@@ -40,7 +41,7 @@ impl Tree {
         Ok(tree)
     }
 
-    /// A copy of the store in `folder`, thrown away at the end.
+    /// Opens a temporary copy of the store in `folder`.
     pub(super) fn open_copy(folder: &std::path::Path) -> Result<Self, StoreOpenError> {
         let opened = folder::open_copy(folder)?;
         let disk_space = DiskSpace {
@@ -69,7 +70,7 @@ impl Tree {
         })
     }
 
-    /// What the disk said when it failed a write, if it ever did.
+    /// The error of the first failed disk write, if there was one.
     pub(super) fn failure(&self) -> Option<String> {
         self.failure.reason()
     }
@@ -78,7 +79,7 @@ impl Tree {
         self.failure.check()?;
         self.disk_space.check(effect)?;
         if effect == Effect::Adds {
-            // A start may have used it up, and the disk has room again.
+            // A start may have used the reserve, and the disk may have space again.
             self.reserve.refill(&self.disk_space);
         }
         Ok(())
@@ -88,7 +89,7 @@ impl Tree {
         self.failure.check()
     }
 
-    /// Brings everything that was written to disk.
+    /// Syncs everything written so far.
     pub(super) fn sync_to_disk(&self) -> Result<(), StorageError> {
         {
             let _writing = self.begin()?;
@@ -145,13 +146,13 @@ impl Tree {
         self.damaged(&error::finding(error))
     }
 
-    /// What was written cannot be read.
+    /// An error for data that cannot be read.
     pub(super) fn damaged(&self, finding: &str) -> StorageError {
         let damaged = StoreOpenError::damaged(&self.disk_space.folder, finding);
         StorageError::unavailable(damaged)
     }
 
-    /// Has sled write something, in memory and sooner or later to its log.
+    /// Lets sled write to memory, and later to its log.
     fn write<T>(&self, write: impl FnOnce() -> sled::Result<T>) -> Result<T, StorageError> {
         let _writing = self.begin()?;
         let written = write().map_err(|error| self.failure.latch("db", error))?;
@@ -168,7 +169,8 @@ impl Tree {
 
 impl Drop for Tree {
     fn drop(&mut self) {
-        // sled would write and wait once more, for a disk that has failed (`pagecache/logger.rs`, `Log::drop`).
+        // sled's drop would flush again and wait for a disk that has failed (0.34.7,
+        // `pagecache/logger.rs`, `Log::drop`), so a handle is leaked.
         if self.failure.reason().is_some() {
             std::mem::forget(self.db.clone());
         }

@@ -17,7 +17,7 @@ fn with_reserve(folder: &TempDir, reserve: u64) -> SegmentedLog {
     SegmentedLog::open(&folder.path().join("runs"), disk_space).unwrap()
 }
 
-/// Large enough for three to fill a file.
+/// Three of these fill a file.
 fn large(position: u64) -> Vec<u8> {
     let mut entry = vec![position as u8; 400 << 10];
     entry[..8].copy_from_slice(&position.to_be_bytes());
@@ -47,7 +47,7 @@ fn files(folder: &TempDir) -> Vec<PathBuf> {
     files
 }
 
-/// Does to a file what a crash or a disk may.
+/// Damages a file, as a crash or a disk might.
 fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     let mut contents = fs::read(path).unwrap();
     change(&mut contents);
@@ -102,7 +102,7 @@ fn damage_costs_the_entries_that_it_has_hit_and_no_other() {
     drop(filled(&folder, 1..=5));
     let (first, last) = (&files(&folder)[0], &files(&folder)[1]);
     let entry = fs::metadata(first).unwrap().len() as usize / 3;
-    // The length of the second entry, and something inside of the fourth.
+    // The length of the second entry, and a byte inside the fourth.
     change(first, |bytes| bytes[entry + 10] ^= 1);
     change(last, |bytes| bytes[1_000] ^= 1);
     let log = opened(&folder);
@@ -151,7 +151,7 @@ fn of_what_was_edited_nothing_is_left_in_any_file_nor_of_what_was_damaged() {
         .iter()
         .map(|file| file.metadata().unwrap().len() >> 10)
         .collect::<Vec<_>>();
-    // Of the first file the third entry is left, of the second the fifth.
+    // The third entry is left in the first file, and the fifth in the second.
     assert_eq!(sizes, [400, 400]);
     log.append(6, &large(6)).unwrap();
     for log in [log, opened(&folder)] {
