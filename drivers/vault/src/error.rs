@@ -1,47 +1,49 @@
-//! What can go wrong between Keyside and Vault, in sentences that name the setting and the remedy. None holds a secret.
+//! Errors of calls to Vault, with the setting and the remedy. None contains a secret.
 
 use std::fmt;
 
 use keyside_credentials::source::SourceError;
 use serde::Deserialize;
 
-/// Why a call to Vault gave nothing.
+/// Why a call to Vault failed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VaultError {
-    /// A setting, or a file that one names, cannot be used.
+    /// A setting, or a file that it names, cannot be used.
     #[error("{0}")]
     Settings(String),
-    /// No answer came: no connection, no trust, or no time left.
+    /// No response: no connection, or a timeout.
     #[error("{0}")]
     Unreachable(String),
-    /// What is reached does not speak TLS as the settings say, or shows a certificate that they do not trust.
+    /// TLS failed: the server does not speak it, or shows a certificate that the settings do not
+    /// trust.
     #[error("{0}")]
     Tls(String),
-    /// There is no token: Vault does not accept the sign-in, or what signs in is not there.
+    /// There is no token: Vault refused the sign-in, or its credential is missing.
     #[error("{0}")]
     SignIn(String),
-    /// Vault answered with an error status.
+    /// Vault responded with an error status.
     #[error("Vault answered {0}")]
     ErrorResponse(ErrorResponse),
-    /// What answered is not Vault, or says what Keyside does not understand.
+    /// The response is not from Vault, or in a form that Keyside does not know.
     #[error("the answer to {0} is not one of Vault's: check that vault.address is Vault's own")]
     Malformed(String),
 }
 
-/// An answer with an error status.
+/// A response with an error status.
 #[derive(Clone, Debug)]
 pub struct ErrorResponse {
     /// The HTTP status.
     pub status: u16,
     /// Method and path, without `/v1/`.
     pub request: String,
-    /// What Vault says in `errors`; each cut to a length fit for a log line.
+    /// Vault's `errors`, each truncated for a log line.
     pub errors: Vec<String>,
 }
 
 impl VaultError {
-    /// Whether it may pass by itself: the call is worth repeating, and nothing is said about the thing that was asked for.
+    /// Whether Vault is unavailable: the call is worth a retry, and says nothing about the
+    /// requested resource.
     pub fn is_unavailable(&self) -> bool {
         match self {
             Self::ErrorResponse(answered) => is_unavailable(answered.status),
@@ -49,7 +51,8 @@ impl VaultError {
         }
     }
 
-    /// Whether waiting may mend it: nobody has to change settings, a policy or what signs in.
+    /// Whether waiting may fix it, without anyone changing settings, a policy or the credential for
+    /// signing in.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable(_) => true,
@@ -58,7 +61,7 @@ impl VaultError {
         }
     }
 
-    /// The status that Vault answered with.
+    /// The status of Vault's response.
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::ErrorResponse(answered) => Some(answered.status),
@@ -91,7 +94,7 @@ impl ErrorResponse {
         let errors = serde_json::from_slice::<Envelope>(body);
         let errors = match errors {
             Ok(envelope) => envelope.errors,
-            // Go's TLS listener answers so before Vault's own code runs.
+            // Go's TLS listener responds with this before Vault's own code runs.
             Err(_) if body.starts_with(PLAINTEXT_TO_TLS) => {
                 vec!["this port speaks TLS; use https:// in vault.address".to_owned()]
             }
@@ -104,7 +107,8 @@ impl ErrorResponse {
         }
     }
 
-    /// What Vault said and what the status means where that is not plain, from `: ` on.
+    /// Vault's errors, and an explanation of the status where one helps; begins with `: `, or is
+    /// empty.
     fn details(&self) -> String {
         let meaning = match self.status {
             300..=399 => {
@@ -125,13 +129,13 @@ impl ErrorResponse {
     }
 }
 
-/// Statuses that say something of the server and nothing of the thing that was asked for. 412: a standby has not yet seen
-/// the write that the token needs.
+/// Whether a status is about the server and not about the requested resource. 412 means that a
+/// standby has not yet seen the write of the token.
 pub(crate) fn is_unavailable(status: u16) -> bool {
     matches!(status, 300..=399 | 408 | 412 | 425 | 429 | 472 | 473 | 500..)
 }
 
-/// One line of bounded length; Vault puts line breaks and tabs into lists of errors.
+/// One line of bounded length. Vault puts line breaks and tabs into lists of errors.
 pub(crate) fn single_line(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     let line = words.join(" ");

@@ -1,4 +1,4 @@
-//! A stand-in for Vault in unit tests: answers over real HTTP what a test says, and keeps what it was asked.
+//! A fake Vault for unit tests: serves a test's responses over real HTTP, and records the requests.
 
 use std::{
     net::SocketAddr,
@@ -15,10 +15,10 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// What a test answers to `METHOD /path?query`: a status and a body.
+/// A test's response, as status and body, to a received request.
 type Answers = dyn Fn(&ReceivedRequest) -> (u16, Value) + Send + Sync;
 
-/// A running stand-in; it stops when it is dropped.
+/// A running fake Vault. Stops when it is dropped.
 pub(crate) struct FakeVault {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<ReceivedRequest>>>,
@@ -26,24 +26,24 @@ pub(crate) struct FakeVault {
     serving: JoinHandle<()>,
 }
 
-/// A request that came.
+/// A request that the fake received.
 #[derive(Clone, Debug)]
 pub(crate) struct ReceivedRequest {
-    /// `GET sys/health`, without `/v1/`.
+    /// Method and path with query: `GET sys/health`, without `/v1/`.
     pub(crate) line: String,
-    /// All header lines, names in lower case.
+    /// All header lines, with names in lower case.
     head: String,
     pub(crate) body: String,
 }
 
-/// The status of an answer that never comes.
+/// A status that makes the fake never respond.
 pub(crate) const NO_ANSWER: u16 = 0;
 
 impl FakeVault {
     pub(crate) async fn start(
         answers: impl Fn(&ReceivedRequest) -> (u16, Value) + Send + Sync + 'static,
     ) -> Self {
-        // The binary does it at start; a second time is refused, which is fine.
+        // The binary installs it at start. A second installation fails, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -67,7 +67,7 @@ impl FakeVault {
         }
     }
 
-    /// Settings that lead here.
+    /// Settings that point to this fake.
     pub(crate) fn settings(&self, auth: VaultAuth) -> keyside_config::Vault {
         keyside_config::Vault {
             address: BaseUrl::parse(&format!("http://{}", self.address), false).unwrap(),
@@ -86,14 +86,14 @@ impl FakeVault {
         }
     }
 
-    /// All requests so far whose line begins like this.
+    /// All received requests whose line begins with `line`.
     pub(crate) fn asked(&self, line: &str) -> Vec<ReceivedRequest> {
         let asked = self.asked.lock().unwrap();
         let asked = asked.iter().filter(|asked| asked.line.starts_with(line));
         asked.cloned().collect()
     }
 
-    /// Waits until so many of such requests have come.
+    /// Waits until `times` requests whose line begins with `line` have arrived.
     pub(crate) async fn wait_for(&self, times: usize, line: &str) {
         loop {
             let came = self.came.notified();
@@ -122,13 +122,13 @@ impl ReceivedRequest {
     }
 }
 
-/// The answer to a sign-in, and to a renewal.
+/// The response to a sign-in or a renewal.
 pub(crate) fn signed_in(token: &str, seconds: u64) -> (u16, Value) {
     let auth = json!({ "client_token": token, "lease_duration": seconds, "renewable": true });
     (200, json!({ "auth": auth }))
 }
 
-/// An answer with Vault's form of errors.
+/// An error response in Vault's form.
 pub(crate) fn refused(status: u16, said: &str) -> (u16, Value) {
     (status, json!({ "errors": [said] }))
 }

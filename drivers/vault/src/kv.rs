@@ -1,7 +1,9 @@
-//! Reads one field of a secret in KV version 1 or 2, cheaply where the caller has it already.
+//! Reads one field of a secret in KV version 1 or 2; cheap if the caller already has the current
+//! version.
 //!
-//! In version 2 a version is the number that Vault counts, and a follower asks for metadata first, which holds no secret. Version
-//! 1 counts nothing: there a version is an HMAC of the value under a key of this process, so that it tells nothing of the value.
+//! In KV version 2 the version is Vault's number, and polling reads the metadata first, which
+//! contains no secret. KV version 1 has no versions: there the version is an HMAC of the value
+//! under a key of this process, which reveals nothing about the value.
 
 mod fields;
 mod refusal;
@@ -28,14 +30,14 @@ use crate::{
     vault::Vault,
 };
 
-/// A secret's place, once its mount is known.
+/// The location of a secret in a known mount.
 struct SecretLocation<'a> {
     reference: &'a VaultReference,
     mount: Mount,
     path: String,
 }
 
-/// What is known of a secret before its data was read.
+/// What polling the metadata showed.
 enum Polled {
     Unchanged,
     Changed,
@@ -52,10 +54,10 @@ impl SecretSource for Vault {
     }
 }
 
-/// Reads what `reference` names, unless its version is `known`.
+/// Reads the secret that `reference` names, unless its version is `known`.
 ///
 /// # Errors
-/// It is not there, or may not be read; or Vault is away.
+/// The secret does not exist or may not be read, or Vault is unavailable.
 async fn read(
     vault: &Vault,
     reference: &VaultReference,
@@ -70,7 +72,7 @@ async fn read(
             decided => return decided,
         }
     }
-    // Perhaps it is another mount now. What Vault says of it decides.
+    // The mount may have been replaced: asks Vault again.
     let mount = vault.mount_of(&path).await?;
     let refused = match (refused, &mount) {
         (Some((before, reason)), Some(now)) if before == *now => {
@@ -102,7 +104,7 @@ async fn read(
     }
 }
 
-/// Where Vault does not say of which version a mount is, version 2 is tried, then 1.
+/// Reads without knowing the mount's version: tries version 2, then 1.
 async fn probe_version(
     vault: &Vault,
     reference: &VaultReference,
@@ -143,10 +145,11 @@ impl<'a> SecretLocation<'a> {
         }
     }
 
-    /// Whether the API of version 1, asked of a mount of version 2, would name something else than the secret at this path:
-    /// `kv/data/acme/openai` is how that one has the secret `kv/acme/openai`.
+    /// Whether the path contains a segment that only the API of version 2 has. A mount of version 2
+    /// would serve another secret for it: `kv/data/acme/openai` is how that API names the secret
+    /// `kv/acme/openai`.
     fn has_v2_api_segment(&self) -> bool {
-        // The mount is a part of the reference, and so may have one of those words in it.
+        // The configured mount may contain one of these words itself.
         let below = self.mount.path.split('/').skip(1);
         let mut asked = below.chain(self.path.split('/').take(1));
         asked.any(|segment| V2_API_SEGMENTS.contains(&segment))
@@ -182,7 +185,8 @@ impl<'a> SecretLocation<'a> {
         Ok(reading(version, secret, known))
     }
 
-    /// Asks for metadata. Only what is certain is decided here: anything else is for the data to tell.
+    /// Polls the metadata. Decides only if the result is certain, and otherwise leaves it to
+    /// reading the data.
     async fn poll(&self, vault: &Vault, known: &str) -> Result<Polled, SourceError> {
         let call = Call::of(&ReadSecretMetadataRequest {
             mount: self.mount.path.clone(),
@@ -193,7 +197,7 @@ impl<'a> SecretLocation<'a> {
         }
         let answer = vault.answer(&call).await?;
         if answer.status == 403 {
-            // A policy need not allow metadata.
+            // A policy may forbid metadata; it is then not requested again.
             vault.mounts.mark_metadata_forbidden(call.name());
         }
         if !answer.is_success() {
@@ -237,7 +241,7 @@ impl<'a> SecretLocation<'a> {
         Ok(reading(metadata.version.to_string(), secret, known))
     }
 
-    /// The answer, if there is something at the place.
+    /// The response, if the secret exists.
     async fn found(&self, vault: &Vault, call: &Call) -> Result<Answer, SourceError> {
         let answer = vault.answer(call).await?;
         match answer.status {
@@ -252,7 +256,7 @@ impl<'a> SecretLocation<'a> {
         }
     }
 
-    /// A 404 of version 2 holds the metadata of a version that was deleted.
+    /// In version 2, a 404 may contain the metadata of a deleted version.
     fn missing(&self, answer: &Answer) -> Refusal<'static> {
         #[derive(Deserialize)]
         struct Envelope {
@@ -295,7 +299,7 @@ struct Metadata {
 struct VersionState {
     #[serde(default)]
     version: u64,
-    /// Empty, or RFC 3339; it may be in the future (`delete_version_after`).
+    /// Empty, or RFC 3339. May be in the future (`delete_version_after`).
     #[serde(default)]
     deletion_time: String,
     #[serde(default)]
@@ -303,7 +307,8 @@ struct VersionState {
 }
 
 impl VersionState {
-    /// Certainly there. With a deletion time it depends on Vault's clock, so Vault is asked.
+    /// Whether the version certainly exists. With a deletion time that depends on Vault's clock, so
+    /// the data is read instead.
     fn is_there(&self) -> bool {
         !self.destroyed && self.deletion_time.is_empty()
     }
@@ -316,7 +321,8 @@ impl VersionState {
     }
 }
 
-/// While a mount becomes one of version 2, each request in it is answered so; the text is all that tells it from a mistake.
+/// Vault responds with this to every request while it upgrades a mount to version 2. Only the text
+/// distinguishes it from a real error.
 fn is_upgrading(answered: &ErrorResponse) -> bool {
     let errors = &answered.errors;
     errors.iter().any(|error| error.contains(UPGRADING))
@@ -329,7 +335,7 @@ fn reading(version: String, secret: Zeroizing<Vec<u8>>, known: Option<&str>) -> 
     }
 }
 
-/// The path with its mount at the beginning. A `mount` beside a path that does not begin with it is put there.
+/// The path including its mount. Prepends `mount` if the path does not begin with it.
 fn full_path(reference: &VaultReference) -> Result<String, SourceError> {
     let path = reference.path.trim_matches('/');
     let mount = reference
@@ -340,7 +346,8 @@ fn full_path(reference: &VaultReference) -> Result<String, SourceError> {
         Some(mount) if within(path, mount).is_none() => format!("{mount}/{path}"),
         _ => path.to_owned(),
     };
-    // `.` and `..` would be resolved in the URL, and so lead to another path than the one that was allowed.
+    // A URL parser would resolve `.` and `..`, so the request would go to a path that was not
+    // checked against the allowed prefixes.
     let odd =
         |segment: &str| matches!(segment, "" | "." | "..") || segment.chars().any(char::is_control);
     match full.split('/').any(odd) || !full.contains('/') {
@@ -349,7 +356,7 @@ fn full_path(reference: &VaultReference) -> Result<String, SourceError> {
     }
 }
 
-/// The words that the API of version 2 has behind a mount.
+/// The segments that may follow the mount in a path of the API of version 2.
 const V2_API_SEGMENTS: [&str; 8] = [
     "config",
     "data",

@@ -1,4 +1,4 @@
-//! A token and the time that it lives: when it is due for renewal, and when it has ended.
+//! A token and its lease: when to renew it, and when it has ended.
 
 use std::time::Duration;
 
@@ -9,25 +9,27 @@ use zeroize::Zeroizing;
 
 use crate::error::VaultError;
 
-/// A token as it is sent. It has no `Debug`; its memory is zeroed when the last request with it is gone.
+/// A token as it is sent. Has no `Debug`; its memory is zeroed when the last request that uses it
+/// is dropped.
 #[derive(Clone)]
 pub(crate) struct Token(HeaderValue);
 
-/// What a sign-in or a renewal gives.
+/// The token that a sign-in returns.
 pub(crate) struct IssuedToken {
     pub(crate) token: Token,
-    /// `None`: it does not end.
+    /// Duration of the lease; `None` for a token without an end.
     pub(crate) duration: Option<Duration>,
     pub(crate) renewable: bool,
 }
 
-/// A token that Keyside uses.
+/// The token in use, with its lease.
 pub(crate) struct Lease {
     pub(crate) token: Token,
-    /// Counts sign-ins: a renewed token keeps its number.
+    /// Number of the sign-in. Stays the same when the token is renewed.
     pub(crate) generation: u64,
     pub(crate) renewable: bool,
-    /// What the sign-in gave; renewals that give far less say that `max_ttl` is near.
+    /// Duration that the sign-in granted. A renewal that grants far less shows that `max_ttl` is
+    /// near.
     pub(crate) granted: Option<Duration>,
     pub(crate) signed_in: Instant,
     term: Option<Term>,
@@ -41,7 +43,7 @@ struct Term {
 
 impl Token {
     /// # Errors
-    /// A text that cannot be a header.
+    /// The text cannot be a header value.
     pub(crate) fn new(text: Zeroizing<String>) -> Result<Self, VaultError> {
         let bytes = Bytes::from_owner(Zeroizing::new(text.as_bytes().to_vec()));
         let header = HeaderValue::from_maybe_shared(bytes);
@@ -70,7 +72,8 @@ impl Lease {
         }
     }
 
-    /// The same token for longer. `None` where that is far less than the sign-in gave: `max_ttl` is near, and it is time for a new one.
+    /// The lease after a renewal. `None` if it grants far less than the sign-in did: `max_ttl` is
+    /// near, so a new sign-in is needed.
     pub(crate) fn renewed(&self, duration: Option<Duration>) -> Option<Self> {
         let now = Instant::now();
         let near_its_end = match (self.granted, duration) {
@@ -87,7 +90,7 @@ impl Lease {
         })
     }
 
-    /// When it is to be renewed or replaced; `None`: never.
+    /// When to renew or replace the token; `None` for never.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.term.map(|term| term.due)
     }
@@ -108,7 +111,8 @@ impl Lease {
 }
 
 impl Term {
-    /// Due after two thirds, a little earlier by chance so that many sidecars do not come at once, and never at once itself.
+    /// Due after two thirds of the duration, minus a random part so that many sidecars do not renew
+    /// at the same time, but never immediately.
     fn new(now: Instant, duration: Duration) -> Self {
         let share = duration * 2 / 3;
         let due = share - share.mul_f64(0.1 * random_fraction());
@@ -119,10 +123,10 @@ impl Term {
     }
 }
 
-/// A number from 0 to 1, for spreading load only.
+/// A random number from 0 to 1, for spreading load only.
 pub(crate) fn random_fraction() -> f64 {
     let mut bytes = [0; 4];
-    // Without randomness nothing is spread; there is nothing else to lose.
+    // If there is no randomness, the load is not spread. Nothing else depends on it.
     let _ = getrandom::fill(&mut bytes);
     f64::from(u32::from_be_bytes(bytes)) / f64::from(u32::MAX)
 }

@@ -1,4 +1,5 @@
-//! Reads a file that holds one secret, such as a token: without the line break at its end, and never empty.
+//! Reads a file that contains one secret, such as a token. Strips the line break at its end, and
+//! refuses an empty file.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,8 @@ use crate::error::VaultError;
 /// Reads the file that `setting` names.
 ///
 /// # Errors
-/// [`VaultError::SignIn`], because what it holds is for signing in: it cannot be read, is empty, or is no text.
+/// [`VaultError::SignIn`], because the secret is for signing in: the file cannot be read, is empty,
+/// or is not text.
 pub(crate) async fn read(setting: &str, path: &Path) -> Result<Zeroizing<String>, VaultError> {
     let wrong = |why: String| VaultError::SignIn(format!("{setting}: {}: {why}", path.display()));
     let bytes = bytes(path.to_owned()).await.map_err(wrong)?;
@@ -22,7 +24,7 @@ pub(crate) async fn read(setting: &str, path: &Path) -> Result<Zeroizing<String>
     }
 }
 
-/// All of it, or why not.
+/// Reads the whole file, or explains why it cannot.
 async fn bytes(path: PathBuf) -> Result<Zeroizing<Vec<u8>>, String> {
     let read = spawn_blocking(move || read_small(&path, MAX_LEN)).await;
     let read = read.map_err(|_| "the process is stopping".to_owned())?;
@@ -35,7 +37,7 @@ async fn bytes(path: PathBuf) -> Result<Zeroizing<Vec<u8>>, String> {
     }
 }
 
-/// Bytes; the token of a service account has about 1,000.
+/// Maximum size of the file, in bytes; a service account's token has about 1,000.
 const MAX_LEN: usize = 64 << 10;
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! One token for all readers of a process: signed in once, renewed in time, replaced when it has ended, and what a 403 means.
+//! One token for all readers of a process: signs in once, renews in time, replaces an ended token,
+//! and finds out what a 403 means.
 //!
-//! Sign-ins and renewals take turns, so that a hundred readers of an ended token cause one. After a failure the next attempt
-//! waits, longer each time; callers meanwhile get the last reason.
+//! Sign-ins and renewals are serialized, so that a hundred readers with an ended token cause one
+//! sign-in. After a failure the next attempt backs off; callers get the last error meanwhile.
 
 use std::{
     sync::{
@@ -34,20 +35,21 @@ pub(crate) struct Session {
     current: ArcSwapOption<Lease>,
     renewal: Mutex<RenewalState>,
     lookup: Mutex<Option<Lookup>>,
-    /// A new token may not look itself up either, so a lookup that is refused says nothing.
+    /// Set once Vault has refused a token's lookup of itself although the token was new: the policy
+    /// forbids it, so a refused lookup says nothing about the token.
     lookup_is_forbidden: AtomicBool,
 }
 
-/// What Vault last said of a token.
+/// Whether Vault last said that a token is valid.
 #[derive(Clone, Copy)]
 struct Lookup {
     generation: u64,
-    /// When it was asked.
+    /// Time of the request.
     asked: Instant,
     alive: bool,
 }
 
-/// Held by the one who signs in or renews.
+/// State of sign-in and renewal. Locked by the task that signs in or renews.
 #[derive(Default)]
 struct RenewalState {
     generation: u64,
@@ -72,18 +74,19 @@ impl Session {
         self.http.address()
     }
 
-    /// When Vault says it is, without a token.
+    /// Vault's clock, requested without a token.
     ///
     /// # Errors
-    /// Vault is away.
+    /// Vault is unavailable.
     pub(crate) async fn date(&self) -> Result<Option<String>, VaultError> {
         self.http.date().await
     }
 
-    /// Sends a call with a token that is alive. A 403 comes back only if it is about the call.
+    /// Sends a call with a valid token. Returns a 403 only if it is about the call and not about
+    /// the token.
     ///
     /// # Errors
-    /// Vault is away, or no sign-in is possible.
+    /// Vault is unavailable, or signing in fails.
     pub(crate) async fn call(self: &Arc<Self>, call: &Call) -> Result<Answer, VaultError> {
         let lease = self.lease().await?;
         let answer = self.send(&lease, call).await?;
@@ -98,17 +101,17 @@ impl Session {
         Ok(answer)
     }
 
-    /// A token that is alive as far as its lease says, renewed if that is due.
+    /// A token whose lease has not ended, renewed if that is due.
     ///
     /// # Errors
-    /// Vault is away, or no sign-in is possible.
+    /// Vault is unavailable, or signing in fails.
     pub(crate) async fn lease(self: &Arc<Self>) -> Result<Arc<Lease>, VaultError> {
         let now = Instant::now();
         match self.current.load_full() {
             Some(lease) if !lease.is_due(now) => Ok(lease),
             Some(lease) if !lease.has_ended(now) => match self.renewal.try_lock() {
                 Ok(mut renewal) => Ok(self.extend(&mut renewal, lease).await),
-                // Somebody is at it, and the token still lives.
+                // Another task is renewing, and the token is still valid.
                 Err(_) => Ok(lease),
             },
             Some(ended) => self.replace(ended.generation).await,
@@ -120,7 +123,7 @@ impl Session {
         self.http.send(Some(lease.token.header()), call).await
     }
 
-    /// Signs in, unless somebody else has replaced the token of that generation meanwhile.
+    /// Signs in, unless another task has already replaced the token of this generation.
     async fn replace(self: &Arc<Self>, ended: u64) -> Result<Arc<Lease>, VaultError> {
         let mut renewal = self.renewal.lock().await;
         let now = Instant::now();
@@ -136,7 +139,8 @@ impl Session {
         }
     }
 
-    /// Renews a token that is due, or signs in where it cannot be renewed; on failure the old one serves until it ends.
+    /// Renews a token that is due, or signs in if it cannot be renewed. If both fail, the old token
+    /// is used until it ends.
     async fn extend(self: &Arc<Self>, renewal: &mut RenewalState, lease: Arc<Lease>) -> Arc<Lease> {
         let now = Instant::now();
         match self.current.load_full() {
@@ -162,7 +166,7 @@ impl Session {
         }
     }
 
-    /// `None` where renewing has come to its end.
+    /// `None` if the token cannot be renewed any more.
     async fn renew(&self, lease: &Lease) -> Result<Option<Lease>, VaultError> {
         if !lease.renewable {
             return Ok(None);
@@ -198,24 +202,24 @@ impl Session {
         }
     }
 
-    /// Whether the token that got a 403 is alive, so that the 403 is about the call. Asked of Vault after the 403 came; those who
-    /// wait for their turn here share an answer that is young enough.
+    /// Whether the token that got a 403 is valid, so that the 403 is about the call. Asks Vault
+    /// after the 403 arrived; concurrent callers share one result if it is recent enough.
     async fn is_alive(&self, lease: &Lease) -> Result<bool, VaultError> {
         let refused = Instant::now();
         if self.look_up(lease, refused).await? {
             self.lookup_is_forbidden.store(false, Relaxed);
             return Ok(true);
         }
-        // Where that says nothing, a sign-in now and then is all that is left to find out.
+        // If the lookup says nothing, only a new sign-in now and then can tell.
         let is_young = refused.duration_since(lease.signed_in) < ASSUME_ALIVE_FOR;
         Ok(self.lookup_is_forbidden.load(Relaxed) && is_young)
     }
 
-    /// Whether the token may look itself up; one that was refused is not asked again.
+    /// Asks Vault whether the token is valid, unless its policy forbids that.
     async fn look_up(&self, lease: &Lease, refused: Instant) -> Result<bool, VaultError> {
         let mut last = self.lookup.lock().await;
-        let of_it = last.filter(|last| last.generation == lease.generation);
-        if let Some(last) = of_it.filter(|last| !last.alive || last.asked >= refused) {
+        let same_token = last.filter(|last| last.generation == lease.generation);
+        if let Some(last) = same_token.filter(|last| !last.alive || last.asked >= refused) {
             return Ok(last.alive);
         }
         let asked = Instant::now();
@@ -229,8 +233,8 @@ impl Session {
         Ok(alive)
     }
 
-    /// Keeps the token alive while nobody asks for it. Where the runtime that this runs on ends, the next reader renews, and a
-    /// sign-in starts it again.
+    /// Keeps the token alive while nobody uses it. If the runtime of this task ends, the next
+    /// reader renews, and a sign-in starts the task again.
     fn spawn_renewal(self: &Arc<Self>, renewal: &mut RenewalState) {
         if renewal
             .keeper
@@ -243,7 +247,7 @@ impl Session {
         renewal.keeper = Some(tokio::spawn(keep_alive(session)));
     }
 
-    /// When the token has to be seen to next.
+    /// When to renew or check the token next.
     async fn next_step(&self) -> Instant {
         let renewal = self.renewal.lock().await;
         let now = Instant::now();
@@ -267,7 +271,7 @@ async fn keep_alive(session: Weak<Session>) {
         let Some(alive) = session.upgrade() else {
             return;
         };
-        // A failure is logged where it is counted, and waited for in the next step.
+        // `lease` logs and counts a failure, and `next_step` waits for the retry.
         let _ = alive.lease().await;
     }
 }
@@ -286,7 +290,7 @@ impl RenewalState {
         self.retry = None;
     }
 
-    /// Doubles the wait, up to a limit, and takes up to half of it off by chance.
+    /// Doubles the backoff, up to a maximum, and subtracts a random part of up to half.
     fn failed(&mut self, error: VaultError) {
         if self.failures == 0 {
             tracing::warn!(%error, "Vault gives no new token; Keyside keeps trying");
@@ -301,12 +305,12 @@ impl RenewalState {
 }
 
 const MIN_BACKOFF: Duration = Duration::from_millis(250);
-/// Bounds how long after the end of an outage the first sign-in comes.
+/// Bounds the time from the end of an outage to the first sign-in.
 const MAX_BACKOFF: Duration = Duration::from_secs(10);
 const SHORTEST_STEP: Duration = Duration::from_millis(100);
-/// How often a token that does not end is looked at.
+/// How often a token without an end is checked.
 const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(3600);
-/// How long 403s are taken to be about calls where no token may look itself up.
+/// If no token may look itself up: how long after a sign-in a 403 is assumed to be about the call.
 const ASSUME_ALIVE_FOR: Duration = Duration::from_secs(30);
 
 #[cfg(test)]

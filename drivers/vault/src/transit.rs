@@ -1,7 +1,9 @@
-//! The KMS driver `vault`: Transit wraps the workspace keys, those of each workspace with a Transit key of its own.
+//! The KMS driver `vault`: wraps the workspace keys with Transit, with one Transit key per
+//! workspace.
 //!
-//! So a policy can give a process one workspace, and deleting a Transit key makes every copy of what it wrapped useless.
-//! Transit's own `rewrap` takes no associated data (vault#29532): wrapping again is decrypt and encrypt.
+//! So a policy can limit a process to one workspace, and deleting a Transit key makes every copy of
+//! what it wrapped useless. Transit's own `rewrap` accepts no associated data (vault#29532), so
+//! re-wrapping is decrypt and encrypt.
 
 mod wrapped;
 
@@ -20,7 +22,7 @@ use zeroize::{Zeroize, Zeroizing};
 use self::wrapped::{DRIVER, Wrapped};
 use crate::{error::VaultError, vault::Vault};
 
-/// Transit as a key service.
+/// Transit as a KMS.
 pub struct Transit {
     vault: Arc<Vault>,
     mount: String,
@@ -29,7 +31,8 @@ pub struct Transit {
 }
 
 impl Transit {
-    /// Nothing is sent yet. A process that only reads cannot make new keys, and needs `update` on `decrypt` alone.
+    /// Sends nothing yet. A read-only process cannot create keys, and needs only `update` on
+    /// `decrypt`.
     pub fn new(vault: Arc<Vault>, settings: &TransitKms, can_make_new: bool) -> Self {
         Self {
             vault,
@@ -39,7 +42,7 @@ impl Transit {
         }
     }
 
-    /// Creates the Transit key of a workspace. Where it exists this changes nothing.
+    /// Creates the Transit key of a workspace. Idempotent.
     async fn create(&self, workspace: &str) -> Result<(), KmsError> {
         let body =
             json!({ "type": "aes256-gcm96", "exportable": false, "allow_plaintext_backup": false });
@@ -47,7 +50,7 @@ impl Transit {
         let key = self.vault.post(&path, &body).await;
         let key =
             key.map_err(|error| self.failed(workspace, "create and update", &path, &error))?;
-        // Vault before 1.12 answers without the key.
+        // Vault before 1.12 does not return the key.
         let leaves_vault = ["exportable", "allow_plaintext_backup"];
         match leaves_vault.into_iter().find(|name| key[name] == true) {
             Some(name) => Err(KmsError::Refused {
@@ -167,7 +170,8 @@ impl KeyService for Transit {
         let workspace = wrapping.workspace;
         let unreadable = || KmsError::unreadable(DRIVER, wrapping.key, wrapped);
         let blob = Wrapped::parse(wrapped).ok_or_else(unreadable)?;
-        // The content of the keyring never decides where a request goes.
+        // The path comes from the settings; the path in the stored blob must match, but never
+        // decides where a request goes.
         let given = self.name(workspace);
         if blob.transit_key != given {
             return Err(KmsError::OtherWrappingKey {
@@ -201,7 +205,7 @@ impl KeyService for Transit {
     async fn forget(&self, workspace: &str) -> Result<(), KmsError> {
         let path = self.path("keys", workspace);
         let config = format!("{path}/config");
-        // Not before, so that nothing else deletes it by mistake.
+        // Set only now, so that nothing else can delete the key by mistake.
         let allowed = self
             .vault
             .post(&config, &json!({ "deletion_allowed": true }))
@@ -216,8 +220,8 @@ impl KeyService for Transit {
     }
 }
 
-/// Names of Transit keys begin and end with a letter, a digit or `_`. Ids of workspaces have no `_`, so no two names meet,
-/// and no workspace's is the installation's.
+/// Transit key names begin and end with a letter, a digit or `_`. Workspace ids contain no `_`, so
+/// no two names are equal, and no workspace's name equals the installation's.
 fn key_name(prefix: &str, workspace: &str) -> String {
     match workspace {
         "" => format!("{prefix}_installation"),
@@ -233,7 +237,7 @@ fn decoded(plaintext: &str) -> Option<Zeroizing<[u8; KEY_LEN]>> {
     Some(Zeroizing::new(*key))
 }
 
-/// Vault tells the reasons of a 400 by their text alone.
+/// Vault distinguishes the reasons of a 400 only by their text.
 fn error_contains(error: &VaultError, text: &str) -> bool {
     match error {
         VaultError::ErrorResponse(answered) => {
@@ -243,7 +247,7 @@ fn error_contains(error: &VaultError, text: &str) -> bool {
     }
 }
 
-/// JSON whose texts are wiped when it is dropped: a workspace key may be among them.
+/// JSON whose strings are zeroed when it is dropped: one may be a workspace key.
 struct ZeroizingJson(Value);
 
 impl Drop for ZeroizingJson {
@@ -263,13 +267,13 @@ fn wipe(value: &mut Value) {
 
 const KEY_LEN: usize = 32;
 
-/// Of `decrypt`, as OpenBao 2 and Vault say it.
+/// Error texts of `decrypt` for data that is not authentic, in OpenBao 2 and in Vault.
 const NOT_AUTHENTIC: [&str; 2] = ["message authentication failed", "invalid ciphertext length"];
-/// Of `decrypt`.
+/// Error text of `decrypt` for a deleted Transit key.
 const KEY_GONE: &str = "encryption key not found";
-/// Likewise.
+/// Error text of `decrypt` for a key version below `min_decryption_version`.
 const TOO_OLD: &str = "disallowed by policy (too old)";
-/// Of `keys/…/config`.
+/// Error text of `keys/…/config` for a Transit key that does not exist.
 const NO_SUCH_KEY: &str = "no existing key";
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Versions for what has none: KV version 1 counts nothing, so a version is an HMAC of the value under a key of this process.
+//! Versions for KV version 1, which has none: an HMAC of the value under a key of this process.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::error::VaultError;
 
-/// The key of version 1's versions; another one in each process.
+/// The HMAC key, random in each process.
 pub(crate) struct ValueKey(Zeroizing<[u8; 32]>);
 
 impl ValueKey {

@@ -1,4 +1,4 @@
-//! Answers that do not come, and what is said of them.
+//! Responses that never arrive, and the error texts for that.
 
 use keyside_config::{VaultAuth, VaultToken};
 use serde_json::Value;

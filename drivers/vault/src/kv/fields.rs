@@ -1,7 +1,8 @@
-//! The fields of a secret: the one that is asked for, read into memory that is zeroed, and of everything else only what it is.
+//! The fields of a secret. Reads the requested one into memory that is zeroed, and of the others
+//! only their type.
 //!
-//! They are left as raw JSON until then. serde_json unescapes a text in a buffer of its own, which it frees as it is, and Go
-//! escapes `&`, `<` and `>`, which a key may hold.
+//! Fields stay raw JSON until then: serde_json unescapes strings in a buffer that it does not zero,
+//! and Go escapes `&`, `<` and `>`, which a key may contain.
 
 use std::collections::BTreeMap;
 
@@ -15,18 +16,18 @@ use zeroize::Zeroizing;
 #[serde(transparent)]
 pub(super) struct Fields<'a>(#[serde(borrow)] BTreeMap<String, &'a RawValue>);
 
-/// Why there is no text in a field.
+/// Why a field has no usable text.
 pub(super) enum MissingField {
-    /// There is no such field. These there are.
+    /// The field does not exist; `there` lists those that do.
     Field { there: Vec<String> },
-    /// It is empty.
+    /// The text is empty.
     Empty,
-    /// It is something else than a text.
+    /// The value is not a string, but this type.
     NoText(&'static str),
 }
 
 impl Fields<'_> {
-    /// The text of a field.
+    /// Takes the text of a field.
     pub(super) fn take(mut self, name: &str) -> Result<Zeroizing<Vec<u8>>, MissingField> {
         let Some(value) = self.0.remove(name) else {
             return Err(MissingField::Field {
@@ -35,14 +36,14 @@ impl Fields<'_> {
         };
         match unescaped(value.get()) {
             Some(text) if text.is_empty() => Err(MissingField::Empty),
-            // The buffer itself, and no copy.
+            // Takes the buffer itself, so that no copy is left behind.
             Some(mut text) => Ok(Zeroizing::new(std::mem::take(&mut *text).into_bytes())),
             None => Err(MissingField::NoText(kind(value.get()))),
         }
     }
 }
 
-/// What a JSON value is that is no text.
+/// The type of a JSON value that is not a string.
 fn kind(json: &str) -> &'static str {
     match json.as_bytes().first() {
         Some(b'"') => "half of a surrogate pair, or has one inside",
@@ -94,7 +95,7 @@ mod tests {
         let text = format!(r#"{{"key":"{}"}}"#, "\\u0061".repeat(1_000));
         let fields: Fields = serde_json::from_str(&text).unwrap();
         let key = fields.take("key").ok().unwrap();
-        // Room for the escapes shows that it is the one that was read into.
+        // The capacity includes space for the escapes, so this is the buffer that was parsed into.
         assert_eq!((key.len(), key.capacity()), (1_000, 6_000));
     }
 }

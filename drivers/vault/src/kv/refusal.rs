@@ -1,29 +1,30 @@
-//! Why a secret is not to be had, in a sentence with the path and the remedy. Names of fields may be said; values never.
+//! Why a secret cannot be read, with its path and the remedy. Messages may contain names of fields,
+//! never values.
 
 use keyside_credentials::source::VaultReference;
 
 use super::fields::MissingField;
 use crate::{error::single_line, mounts::Mount};
 
-/// What Vault's answer says of a secret that cannot be read.
+/// Why a secret cannot be read, according to Vault's response.
 pub(super) enum Refusal<'a> {
-    /// 403, with a token that is alive.
+    /// 403, although the token is valid.
     Forbidden,
-    /// There is nothing at the path, nor the metadata of anything.
+    /// The path has no secret and no metadata.
     Nothing,
-    /// The version was there.
+    /// The version no longer exists.
     Gone(VersionGone),
-    /// The field.
+    /// The field is missing or unusable.
     Field(&'a MissingField),
-    /// A version is asked for where none are counted.
+    /// A version is requested in a KV engine of version 1.
     NoVersions,
 }
 
-/// What was done to a version.
+/// How a version was removed.
 pub(super) enum VersionGone {
-    /// It can be restored.
+    /// Deleted: can be restored.
     Deleted(u64),
-    /// It cannot.
+    /// Destroyed: cannot be restored.
     Destroyed(u64),
 }
 
@@ -71,10 +72,10 @@ impl Refusal<'_> {
     }
 }
 
-/// What people copy from requests into the path of a secret.
+/// The path segment that people copy from API requests.
 const API_PART: &str = "data/";
 
-/// The path that no mount is known for.
+/// The message for a path without a known mount.
 pub(super) fn no_mount(path: &str) -> String {
     let path = single_line(path);
     format!(
@@ -108,7 +109,7 @@ fn wrong(missing: &MissingField) -> String {
     }
 }
 
-/// The line that is missing in a policy.
+/// The policy line that would permit the request.
 fn policy(mount: &Mount, path: &str) -> String {
     format!(
         "path \"{}\" {{ capabilities = [\"read\"] }}",

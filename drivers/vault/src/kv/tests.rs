@@ -1,4 +1,4 @@
-//! Secrets at their edges: versions, deletions, policies, and mounts that Vault does not tell of.
+//! Edge cases of secrets: versions, deletions, policies, and mounts that Vault does not reveal.
 
 use std::sync::Mutex;
 
@@ -13,7 +13,7 @@ use crate::{
 
 const KEY: &str = "sk-canary-5521";
 
-/// A client of a stand-in that everybody may sign in to, with `answers` for the rest.
+/// A client of a fake Vault that accepts every sign-in and responds with `answers` otherwise.
 async fn client(
     answers: impl Fn(&ReceivedRequest) -> (u16, Value) + Send + Sync + 'static,
 ) -> (FakeVault, std::sync::Arc<Vault>, tempfile::NamedTempFile) {
@@ -283,7 +283,7 @@ async fn another_engine_is_named() {
     assert!(why.contains("of type transit"), "{why}");
 }
 
-/// A mount `kv` of version 2 that tells no token what it is, as its API answers: the secret of `globex`, and nothing else.
+/// A mount `kv` of version 2 whose policy reveals only one secret, that of `globex`.
 fn forbidden_version_2(asked: &ReceivedRequest) -> (u16, Value) {
     match asked.line.as_str() {
         "GET kv/data/globex/openai" => version_2(7, json!({ "api_key": KEY })),

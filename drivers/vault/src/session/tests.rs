@@ -1,4 +1,4 @@
-//! Sign-in, renewal and 403s, as a Vault that answers at will sees them.
+//! Sign-in, renewal and 403s, against a fake Vault.
 
 use std::{
     io::Write as _,

@@ -1,4 +1,5 @@
-//! Signs in as an AppRole. A secret id may come wrapped: the wrapping token can be used once, so what it unwraps to is kept.
+//! Signs in with AppRole. A wrapped secret id is cached, because its wrapping token can be used
+//! only once.
 
 use std::{path::Path, sync::Arc};
 
@@ -15,13 +16,13 @@ use crate::{
     secret_file,
 };
 
-/// The file with a secret id, or with the token that one is wrapped by.
+/// The file that contains a secret id, or the wrapping token of one.
 pub(super) struct SecretIdFile<'a> {
     pub(super) path: &'a Path,
     pub(super) wrapped: bool,
 }
 
-/// The last wrapping token that was used, and the secret id that it was for.
+/// The wrapping token that was used last, and its secret id.
 pub(super) type Unwrapped = Mutex<Option<(Zeroizing<String>, Zeroizing<String>)>>;
 
 #[derive(Serialize)]
@@ -57,8 +58,8 @@ pub(super) async fn sign_in(
     login.send(http, &body).await
 }
 
-/// The secret id for a wrapping token, from Vault the first time. Runs to its end even if the caller goes away: the answer
-/// cannot be asked for again.
+/// Exchanges a wrapping token for the secret id. Runs to completion even if the caller is
+/// cancelled, because the wrapping token cannot be used again.
 async fn unwrap(
     http: &Arc<Http>,
     path: &Path,

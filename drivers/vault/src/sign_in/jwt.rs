@@ -1,5 +1,5 @@
-//! Signs in with a JWT: the service account's token of a pod (method `kubernetes`), or that of another issuer (`jwt`). Both methods
-//! take the same request.
+//! Signs in with a JWT: a pod's service account token (method `kubernetes`), or one of another
+//! issuer (`jwt`). Both methods take the same request.
 
 use std::path::Path;
 

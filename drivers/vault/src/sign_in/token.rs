@@ -1,4 +1,4 @@
-//! Takes a token that something else made, and asks Vault how long it lives.
+//! Uses a token that was created elsewhere, and asks Vault for its lease.
 
 use std::{env, path::Path};
 

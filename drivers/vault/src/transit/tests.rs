@@ -1,4 +1,5 @@
-//! Transit's answers and refusals. The contract of key services runs against a real OpenBao (`tests/vault`).
+//! Transit's responses and errors. The KMS contract suite runs against a real OpenBao
+//! (`tests/vault`).
 
 use keyside_config::VaultAuth;
 
@@ -12,7 +13,7 @@ const HERE: Wrapping<'_> = Wrapping {
     signer: "",
 };
 
-/// Transit on a stand-in that everybody may sign in to, with `answers` for the rest.
+/// Transit over a fake Vault that accepts every sign-in and responds with `answers` otherwise.
 async fn transit(
     answers: impl Fn(&ReceivedRequest) -> (u16, Value) + Send + Sync + 'static,
 ) -> (FakeVault, Transit, tempfile::NamedTempFile) {
@@ -37,7 +38,7 @@ async fn transit(
     (vault, Transit::new(client, &settings, true), jwt)
 }
 
-/// What Transit has wrapped, as it is stored.
+/// A workspace key wrapped by the Transit key `transit_key`, as stored.
 fn wrapped(transit_key: &str) -> Vec<u8> {
     Wrapped::from_transit(transit_key, "vault:v1:AAECAwQF").unwrap()
 }

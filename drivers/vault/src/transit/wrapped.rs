@@ -1,12 +1,14 @@
-//! A workspace key that Transit has wrapped, as it is stored: a byte for the format, the path of the Transit key behind its
-//! length (16 bits), the version of that key (32 bits, both big-endian), and Transit's own bytes.
+//! A workspace key wrapped by Transit, as stored: a format byte, the length of the Transit key's
+//! path (16 bits), the path, the Transit key's version (32 bits), and Transit's ciphertext.
+//! Integers are big-endian.
 //!
-//! As bytes and not as Transit's text: two texts in base64 can mean the same bytes.
+//! Stored as bytes instead of Transit's text, because two base64 texts can decode to the same
+//! bytes.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use keyside_credentials::kms::FORMATS;
 
-/// One, taken apart.
+/// The parsed form.
 pub(super) struct Wrapped<'a> {
     /// The Transit key, as `<mount>/<name>`.
     pub(super) transit_key: &'a str,
@@ -25,11 +27,11 @@ impl<'a> Wrapped<'a> {
             version: u32::from_be_bytes(*version),
             ciphertext,
         };
-        // Transit takes version 0 for 1.
+        // Transit treats version 0 as 1.
         (*format == FORMAT && wrapped.version > 0).then_some(wrapped)
     }
 
-    /// The bytes to store for `vault:v<version>:<base64>`, which Transit answers.
+    /// The bytes to store for Transit's `vault:v<version>:<base64>`.
     pub(super) fn from_transit(transit_key: &str, text: &str) -> Option<Vec<u8>> {
         let (version, ciphertext) = text.strip_prefix("vault:v")?.split_once(':')?;
         let version: u32 = version.parse().ok().filter(|version| *version > 0)?;
