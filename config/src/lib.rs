@@ -1,8 +1,9 @@
 //! Settings and the provider catalogue.
 //!
-//! Owns what an operator may write (`keyside.toml`, the environment), what is known about each provider
-//! (`providers/*.toml`) and how client tools are pointed at Keyside (`recipes/*.toml`). It must not know sockets, storage, or
-//! a secret: no setting holds one.
+//! Defines what an operator may configure (`keyside.toml`, the environment), what is known about
+//! each provider (`providers/*.toml`), and how client tools are pointed at Keyside
+//! (`recipes/*.toml`). Knows nothing about sockets or storage, and holds no secret: no setting
+//! contains one.
 
 #![deny(missing_docs)]
 

@@ -1,12 +1,14 @@
-//! Finds the known name that a mistyped one probably meant.
+//! Finds the known name that a misspelled one probably means.
 
-/// From 0 to 1: the edit distance relative to the length (Damerau-Levenshtein). Case does not count, and `-` is `_`.
+/// Similarity from 0 to 1: one minus the edit distance relative to the length
+/// (Damerau-Levenshtein). Case does not count, and `-` equals `_`.
 pub(crate) fn similarity(written: &str, known: &str) -> f64 {
     let plain = |key: &str| key.to_ascii_lowercase().replace('-', "_");
     strsim::normalized_damerau_levenshtein(&plain(written), &plain(known))
 }
 
-/// The known name that is most like `written`, if it is alike enough to have been meant. Case does not count, and `-` is `_`.
+/// The known name that is most similar to `written`, if it is similar enough. Case does not count,
+/// and `-` equals `_`.
 pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let known = known
         .into_iter()
@@ -16,7 +18,7 @@ pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
     nearest.map(|(name, _)| name)
 }
 
-/// From this likeness on, a name is worth naming.
+/// Names below this similarity are not suggested.
 pub(crate) const MIN_SIMILARITY: f64 = 0.7;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What is a base URL, and what is not.
+//! Valid and invalid base URLs.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Every built-in provider, checked against the rules that all of them share.
+//! Checks every built-in provider against the rules that all providers share.
 
 use std::{collections::BTreeSet, fs};
 
@@ -7,14 +7,16 @@ use http::Method;
 use super::*;
 use crate::{Auth, Subprotocol, Upstream, UsageRule};
 
-/// Checks that no client may send: they tell about the account rather than answer a prompt.
+/// Requests that only Keyside's checks may send: they return facts about the account instead of
+/// generating a response.
 const ONLY_BY_KEYSIDE: [(&str, &str); 3] = [
     ("cohere", "/v1/check-api-key"),
     ("deepseek", "/user/balance"),
     ("openrouter", "/api/v1/key"),
 ];
 
-/// Endpoints that hand out or end credentials, spend, or administer, from the providers' own references.
+/// Endpoints that create or delete credentials, spend, or administer, according to the providers'
+/// API references.
 const NEVER: &[&str] = &[
     "/api/v1/auth/keys",
     "/api/v1/byok",
@@ -116,8 +118,8 @@ fn every_upstream_is_reached_over_tls_and_only_the_sandbox_is_local() {
             (Upstream::Fixed(url), "sandbox") => assert!(url.is_loopback()),
             (Upstream::Fixed(url), id) => {
                 assert_eq!(url.scheme, crate::Scheme::Https, "{id}");
-                // Routes have the paths that the provider documents, but for the part that its SDK takes from the base
-                // URL, which is each route's own `below`.
+                // Routes have the paths of the provider's documentation, except for the part that
+                // its SDKs take from the base URL, which is the route's `below`.
                 assert_eq!(url.path, "", "{id}");
             }
             (Upstream::PerCredential(rule), id) => {
@@ -234,7 +236,7 @@ fn no_provider_lets_a_client_near_keys_money_or_people() {
     });
 }
 
-/// Of no group, though some are like what a group forwards.
+/// Endpoints that belong to no group, although similar ones do.
 const IN_NO_GROUP: [(&str, &str); 15] = [
     ("mistral", "/v1/workflows/deployments"),
     ("mistral", "/v1/workflows/deployments/execute"),
@@ -285,7 +287,7 @@ fn what_generates_is_forwarded_and_what_is_stored_is_withheld() {
     ] {
         let route = builtin.get(id).unwrap().route(&Method::POST, path);
         let route = route.unwrap_or_else(|| panic!("{id}: {path}"));
-        // What they cost is not in their answers.
+        // Their responses do not report tokens.
         assert!(!route.meters(&Method::POST, false), "{id}: {path}");
     }
     for (id, path) in [
@@ -320,7 +322,7 @@ fn routes_are_exact_and_not_repeated() {
         let mut seen = BTreeSet::new();
         for route in &provider.routes {
             let path = route.path.to_string();
-            // Names of models hold slashes.
+            // Model names may contain slashes.
             let reads_models = path.contains("model") && route.methods == [Method::GET];
             assert!(
                 !path.ends_with("/**") || reads_models,
@@ -445,7 +447,7 @@ fn the_realtime_endpoints_are_upgrades() {
 
 #[test]
 fn what_counts_cancels_or_queues_is_not_metered_and_what_generates_is() {
-    // Or what they spend is told elsewhere: calls and sessions without a socket, workflows.
+    // Or the tokens are reported elsewhere: calls and sessions without a socket, workflows.
     let spends_nothing = [
         "async",
         "batches",
@@ -484,7 +486,7 @@ fn only_a_post_and_a_websocket_are_metered() {
             }
             if route.upgrade {
                 let path = &route.path;
-                // One that joins what another connection may be counting.
+                // The request joins a session that another connection may already count.
                 let joins = path.to_string().ends_with("/attach");
                 let meters = route.meters(&Method::GET, true);
                 assert_eq!(meters, !joins, "{}: {path}", provider.id);

@@ -1,21 +1,22 @@
-//! Finds a base URL that ends with what the routes begin with: `https://gw.example/v1` with routes `/v1/…`.
+//! Detects a base URL that ends with the beginning of its routes: `https://gw.example/v1` with
+//! routes `/v1/…`.
 
 use super::{Provider, Upstream};
 use crate::base_url::BaseUrl;
 
-/// A base URL whose path ends with what routes of its provider begin with, or with a whole route, so that upstream paths have
-/// it twice.
+/// A base URL whose path ends with the beginning of its provider's routes, or with a whole route,
+/// so that upstream paths would contain it twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RepeatedPrefix {
     /// The repeated part: one or more whole segments, such as `/v1`.
     pub part: String,
-    /// The base URL without it, which is most likely the right one.
+    /// The base URL without the repeated part, which is probably the right one.
     pub without: BaseUrl,
 }
 
 impl Provider {
-    /// The part of its base URL's path that its routes repeat, if there is one. Providers with a host for each credential
-    /// have none.
+    /// The part of the base URL's path that the routes repeat, if any. `None` for providers with a
+    /// host per credential.
     pub fn repeated_prefix(&self) -> Option<RepeatedPrefix> {
         let Upstream::Fixed(url) = &self.upstream else {
             return None;
@@ -38,7 +39,7 @@ impl Provider {
     }
 }
 
-/// What a route's path begins with, up to the first segment that is a pattern.
+/// The segments of a route's path before the first one with a star.
 fn literal_segments(path: &str) -> Vec<String> {
     let segments = path.split('/').skip(1).map(str::to_owned);
     segments.take_while(|part| !part.contains('*')).collect()
@@ -48,7 +49,7 @@ fn literal_segments(path: &str) -> Vec<String> {
 mod tests {
     use crate::{Catalogue, catalogue, layers::Node};
 
-    /// The base URL that `written` should have been, for a provider with these routes.
+    /// Checks which base URL is suggested instead of `written`, for a provider with these routes.
     #[track_caller]
     fn check(written: &str, routes: &str, expected: Option<(&str, &str)>) {
         let over = Node::builtin(&format!(

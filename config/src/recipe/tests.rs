@@ -1,11 +1,11 @@
-//! Every recipe, checked against the rules that all of them share.
+//! Checks every recipe against the rules that all recipes share.
 
 use std::{cell::RefCell, collections::BTreeSet, fs};
 
 use super::{fill::replace, *};
 use crate::{Catalogue, DUMMY_KEY};
 
-/// All texts in which placeholders are replaced.
+/// All texts that may contain placeholders.
 fn texts(recipe: &Recipe) -> Vec<&String> {
     let variables = recipe.variables.iter().map(|variable| &variable.value);
     let files = recipe.files.iter().map(|file| &file.text);
@@ -14,7 +14,7 @@ fn texts(recipe: &Recipe) -> Vec<&String> {
     all.chain(variables).chain(files).chain(examples).collect()
 }
 
-/// The words in braces of a text.
+/// All words in braces.
 fn words(text: &str) -> BTreeSet<String> {
     let words = RefCell::new(BTreeSet::new());
     replace(text, |word| {

@@ -1,4 +1,4 @@
-//! The form in which settings are written, and its way into [`Settings`].
+//! The settings as written in TOML, and their conversion to [`Settings`].
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -24,7 +24,7 @@ use crate::{
     parsed,
 };
 
-/// The whole of it: what a merged tree of layers is read as.
+/// The root of the merged tree of layers.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Document {
@@ -43,13 +43,13 @@ pub(crate) struct Document {
     credential: Vec<DeclaredDocument>,
 }
 
-/// What the tree of layers does not tell.
+/// Facts that the merged tree of layers does not contain.
 pub(crate) struct EnvironmentFacts {
     /// `KMS_MASTER_KEY` is set.
     pub(crate) master_key_in_variable: bool,
     /// `VAULT_TOKEN` is set.
     pub(crate) vault_token_in_variable: bool,
-    /// A setting of `[vault]` is from the file or from a name of ours.
+    /// A setting of `[vault]` comes from the file or from a `KEYSIDE_` variable.
     pub(crate) vault_is_set: bool,
 }
 
@@ -80,7 +80,7 @@ enum Backend {
 }
 
 impl Document {
-    /// Brings the values together.
+    /// Builds the settings.
     pub(crate) fn build(self, facts: EnvironmentFacts) -> Result<Settings, Mismatch> {
         let in_variable = facts.master_key_in_variable;
         let kms = self.kms.build(&self.store.path, in_variable)?;
@@ -114,7 +114,7 @@ impl Document {
 impl AdminDocument {
     fn build(self) -> Result<Admin, Mismatch> {
         let public_url = match self.public_url {
-            // Links are followed by browsers, so plaintext is the operator's own business.
+            // Browsers follow these links, so plaintext is the operator's decision.
             Some(url) => BaseUrl::parse(&url, true)
                 .map_err(|error| Mismatch::new("admin.public_url", error))?
                 .to_string(),
@@ -129,7 +129,7 @@ impl AdminDocument {
     }
 }
 
-/// A listener on all addresses is reached on this machine by loopback's.
+/// The loopback address of a listener on all addresses.
 fn loopback_if_unspecified(listen: SocketAddr) -> SocketAddr {
     let loopback: IpAddr = match listen.ip() {
         address if !address.is_unspecified() => address,

@@ -1,4 +1,4 @@
-//! Layers, places and complaints, through the front door.
+//! Loading settings from a file and the environment: precedence, origins and errors.
 
 mod kms;
 
@@ -7,7 +7,7 @@ use std::{io::Write, net::SocketAddr, time::Duration};
 use super::*;
 use crate::{EnvironmentPin, ListenAddress, LocalKms, Store, Upstream};
 
-/// Settings files of the tests; dropped files vanish.
+/// A settings file of a test, deleted when it is dropped.
 struct TempSettings(PathBuf);
 
 impl TempSettings {
@@ -387,7 +387,7 @@ fn a_value_from_the_environment_is_never_repeated() {
         "KMS_DRIVER".into(),
     ]) {
         if let Err(complaint) = load("", &[(&name, CANARY)]) {
-            // A setting of Vault's that is right by itself asks for the others.
+            // A Vault setting that is valid alone but requires others.
             let is_of_it =
                 complaint.starts_with(&name) || complaint.starts_with("default: `vault.");
             assert!(is_of_it && !complaint.contains(CANARY), "{complaint}");

@@ -346,7 +346,7 @@ fn request_id() -> HeaderValue {
 const VAULT_TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
 const VAULT_NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
 /// Vault Agent and Vault Proxy may be configured to require this header (`require_request_header`),
-/// as a protection against CSRF.
+/// as a protection against SSRF.
 const VAULT_REQUEST: HeaderName = HeaderName::from_static("x-vault-request");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-keyside-request-id");
 

@@ -99,7 +99,7 @@ fn names_of_credentials_in_a_query_are_taken_for_such_however_they_are_written()
     }
 }
 
-/// From the SDKs in `tests/sdk` and the providers' references.
+/// Names from the SDKs in `tests/sdk` and from the providers' API references.
 #[test]
 fn what_the_providers_sdks_send_is_not_taken_for_a_credential() {
     for name in [

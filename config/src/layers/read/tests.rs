@@ -1,4 +1,4 @@
-//! Every type that settings have, read from a file's and from a variable's text.
+//! Every type of setting, read from a file and from a variable.
 
 use serde::Deserialize;
 

@@ -1,4 +1,4 @@
-//! `[vault]` through the front door: the file, the environment, and Vault's own names.
+//! `[vault]`, loaded from a file, the environment, and the names of Vault's own tools.
 
 use super::*;
 use crate::{Settings, Sources};
@@ -26,7 +26,7 @@ fn vault(variables: &[(&str, &str)]) -> Vault {
 #[test]
 fn nothing_said_is_no_vault_and_vault_s_own_names_alone_say_nothing() {
     assert_eq!(load(&[]).unwrap().vault, None);
-    // Somebody's shell: not enough to sign in with, and no error.
+    // A developer's shell: not enough to sign in with, and not an error.
     assert_eq!(load(&[("VAULT_ADDR", "http://vault")]).unwrap().vault, None);
 }
 

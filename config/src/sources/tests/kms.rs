@@ -1,4 +1,4 @@
-//! The KMS in the settings: each driver with its own, and the master key by its place alone.
+//! KMS settings: each driver accepts only its own, and the master key only by location.
 
 use super::*;
 use crate::TransitKms;
