@@ -134,7 +134,7 @@ pub enum BaseUrlError {
     #[error("expected a URL that starts with https://")]
     Scheme,
     /// The URL contains a user name or a password.
-    #[error("a base URL holds no user name or password")]
+    #[error("a base URL must not contain a user name or password")]
     Userinfo,
     /// The host is not a DNS name or an IP address.
     #[error("expected a host name or an IP address after ://")]

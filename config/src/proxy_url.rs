@@ -106,7 +106,7 @@ pub enum ProxyUrlError {
     Protocol,
     /// The URL contains a user name or a password.
     #[error(
-        "a proxy's URL holds no user name or password in the settings; write user:password into a file, and name it \
+        "a proxy's URL must not contain a user name or password in the settings; write user:password into a file, and name it \
          in egress.credentials_file"
     )]
     Userinfo,

@@ -48,6 +48,6 @@ impl fmt::Display for ProviderId {
 /// The text is not a provider id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a provider id is 1 to 64 of a-z, 0-9 and -, and not w, which the paths of workspaces begin with"
+    "a provider id is 1 to 64 of a-z, 0-9 and -, but not w, with which the paths of workspaces begin"
 )]
 pub struct ProviderIdError;

@@ -46,7 +46,7 @@ impl KeyRules {
 /// Refuses an empty prefix, which would match every key.
 fn prefix<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     match String::deserialize(from)? {
-        text if text.is_empty() => Err(D::Error::custom("expected what such keys begin with")),
+        text if text.is_empty() => Err(D::Error::custom("expected the beginning of such keys")),
         text => Ok(text),
     }
 }

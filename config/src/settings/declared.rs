@@ -203,7 +203,7 @@ impl DeclaredDocument {
     fn build(self, catalogue: &Catalogue) -> Result<DeclaredCredential, (&'static str, String)> {
         let id = self.provider.as_str();
         let Some(provider) = catalogue.get(id) else {
-            let meant = catalogue.alike(id);
+            let meant = catalogue.most_similar(id);
             let meant = meant.map(|meant| format!("; did you mean {}?", meant.id));
             return Err((
                 "provider",

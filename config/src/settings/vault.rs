@@ -262,13 +262,13 @@ impl VaultDocument {
         if key_file.starts_with(folder) {
             return Err(Mismatch::new(
                 "vault.cache_key_file",
-                "it is in the folder vault.cache, so that a copy of the folder opens itself; move the key elsewhere",
+                "it is in the folder vault.cache, so a copy of the folder could be opened by anyone; move the key elsewhere",
             ));
         }
         match self.outage.is_zero() {
             true => Err(Mismatch::new(
                 "vault.cache",
-                "vault.outage is \"0s\", so that nothing in it would ever be used; raise vault.outage, or remove this",
+                "vault.outage is \"0s\", so the cache would never be used; raise vault.outage, or remove this",
             )),
             false => Ok(Some(VaultCache {
                 folder: folder.clone(),

@@ -20,7 +20,7 @@ pub enum Effect {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StorageError {
     /// The stored value is not the one that the caller expected. Nothing was written.
-    #[error("someone else has written {what} meanwhile")]
+    #[error("another writer has changed {what} in the meantime")]
     Conflict {
         /// The key.
         what: String,
@@ -40,8 +40,8 @@ pub enum StorageError {
     /// A write or an fsync failed. Permanent until a restart, because the contents of the disk are
     /// unknown.
     #[error(
-        "a write to the store failed ({reason}). The system forgets what it could not write and says so once, so \
-         nothing more is accepted until Keyside is restarted"
+        "a write to the store failed ({reason}). The system reports lost data only once, so \
+         no change is accepted until Keyside is restarted"
     )]
     Failed {
         /// Which write failed, and the operating system's error.

@@ -33,7 +33,7 @@ pub(super) fn write_copy(folder: &Path) -> Result<(), FileError> {
 }
 
 fn put_back(path: &Path, contents: &[u8]) -> Result<(), StoreOpenError> {
-    tracing::warn!(file = %path.display(), "a file of the store was damaged or gone, and was restored from its copy");
+    tracing::warn!(file = %path.display(), "a damaged or missing file of the store was restored from its copy");
     Ok(file::replace(path, contents, owner_only())?)
 }
 

@@ -87,7 +87,7 @@ pub(super) fn finding(error: &sled::Error) -> String {
         }
         sled::Error::CollectionNotFound(_) => "a part of its file db is gone".to_owned(),
         sled::Error::Unsupported(said) | sled::Error::ReportableBug(said) => {
-            format!("sled does not understand its files: {said}")
+            format!("sled cannot read its files: {said}")
         }
         sled::Error::Io(error) => format!("its file db cannot be read: {error}"),
     }

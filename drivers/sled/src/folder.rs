@@ -42,7 +42,7 @@ pub(super) fn open(folder: &Path, reserve: &ReserveFile) -> Result<OpenedFolder,
     let db = loop {
         match open_files(folder) {
             Err(error) if error.is_full() && reserve.release() => {
-                tracing::warn!(%error, "opening it again with a part of the room that was kept aside for this");
+                tracing::warn!(%error, "the disk is full: opening the store again with disk space from the reserve");
             }
             opened => break opened?,
         }
@@ -278,7 +278,7 @@ fn check_sentinel(folder: &Path, db: &Db) -> Result<(), StoreOpenError> {
         Some(_) => Ok(()),
         None => Err(StoreOpenError::damaged(
             folder,
-            "it reads as empty, and it was not",
+            "it reads as empty, although it had data",
         )),
     }
 }

@@ -171,7 +171,7 @@ fn catch_panic<T>(work: impl FnOnce() -> T) -> Option<T> {
     done.inspect_err(|panic| {
         let said = panic.downcast_ref::<String>().map(String::as_str);
         let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
-        tracing::error!(said, "sled stopped at what it found in its files");
+        tracing::error!(said, "sled panicked while it read its files");
     })
     .ok()
 }

@@ -50,7 +50,7 @@ impl ReserveFile {
                 return;
             }
             if let Err(error) = self.fill() {
-                tracing::warn!(file = %self.path.display(), %error, "no room is kept aside for a start on a full disk");
+                tracing::warn!(file = %self.path.display(), %error, "cannot reserve disk space for a start on a full disk");
                 let _ = fs::remove_file(&self.path);
                 return;
             }

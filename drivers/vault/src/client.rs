@@ -213,11 +213,11 @@ impl Http {
             ))
         } else if has("InvalidContentType") || has("corrupt message") {
             VaultError::Tls(format!(
-                "{address} speaks no TLS: check scheme and port in vault.address"
+                "{address} does not speak TLS: check scheme and port in vault.address"
             ))
         } else if has("CertificateRequired") || has("HandshakeFailure") {
             VaultError::Tls(format!(
-                "Vault at {address} wants a client certificate: set vault.client_certificate and vault.client_key ({why})"
+                "Vault at {address} requires a client certificate: set vault.client_certificate and vault.client_key ({why})"
             ))
         } else {
             VaultError::Unreachable(format!(

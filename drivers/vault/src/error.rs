@@ -26,7 +26,7 @@ pub enum VaultError {
     #[error("Vault answered {0}")]
     ErrorResponse(ErrorResponse),
     /// The response is not from Vault, or in a form that Keyside does not know.
-    #[error("the answer to {0} is not one of Vault's: check that vault.address is Vault's own")]
+    #[error("the response to {0} is not from Vault: check vault.address")]
     Malformed(String),
 }
 

@@ -48,7 +48,7 @@ impl Token {
         let bytes = Bytes::from_owner(Zeroizing::new(text.as_bytes().to_vec()));
         let header = HeaderValue::from_maybe_shared(bytes);
         let mut header = header.map_err(|_| {
-            VaultError::SignIn("the Vault token holds characters that no token has".to_owned())
+            VaultError::SignIn("the Vault token contains invalid characters".to_owned())
         })?;
         header.set_sensitive(true);
         Ok(Self(header))

@@ -17,7 +17,7 @@ use crate::error::VaultError;
 pub(crate) async fn read(setting: &str, path: &Path) -> Result<Zeroizing<String>, VaultError> {
     let wrong = |why: String| VaultError::SignIn(format!("{setting}: {}: {why}", path.display()));
     let bytes = bytes(path.to_owned()).await.map_err(wrong)?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| wrong("it holds no text".to_owned()))?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| wrong("it is not text".to_owned()))?;
     match text.trim() {
         "" => Err(wrong("it is empty".to_owned())),
         secret => Ok(Zeroizing::new(secret.to_owned())),
@@ -31,7 +31,7 @@ async fn bytes(path: PathBuf) -> Result<Zeroizing<Vec<u8>>, String> {
     let bytes = read.map_err(|error| error.to_string())?;
     match bytes.len() > MAX_LEN {
         true => Err(format!(
-            "it is longer than {LARGEST} bytes, and so no token"
+            "it is longer than {MAX_LEN} bytes, so it is not a token"
         )),
         false => Ok(bytes),
     }
@@ -65,7 +65,7 @@ mod tests {
         }
         for (text, reason) in [
             (&b" \n"[..], "it is empty"),
-            (b"\xff", "it holds no text"),
+            (b"\xff", "it is not text"),
             (&[b'k'; MAX_LEN + 1], "it is longer than"),
         ] {
             std::fs::write(&file, text).unwrap();

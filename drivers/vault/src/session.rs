@@ -293,7 +293,7 @@ impl RenewalState {
     /// Doubles the backoff, up to a maximum, and subtracts a random part of up to half.
     fn failed(&mut self, error: VaultError) {
         if self.failures == 0 {
-            tracing::warn!(%error, "Vault gives no new token; Keyside keeps trying");
+            tracing::warn!(%error, "cannot renew or replace the Vault token; Keyside keeps retrying");
         }
         let longest = MIN_BACKOFF * 2_u32.saturating_pow(self.failures.min(10));
         let wait = longest

@@ -56,7 +56,7 @@ impl Transit {
             Some(name) => Err(KmsError::Refused {
                 wrapping_key: self.name(workspace),
                 reason: format!(
-                    "it was made with {name} = true, so what it wraps can be unwrapped outside of Vault; set kms.key_prefix to one \
+                    "it was created with {name} = true, so what it wraps can be unwrapped outside of Vault; set kms.key_prefix to one \
                      that no key has yet"
                 ),
             }),
@@ -123,7 +123,7 @@ impl Transit {
     fn malformed(&self, workspace: &str) -> KmsError {
         KmsError::Refused {
             wrapping_key: self.name(workspace),
-            reason: "the answer is not one of Transit's; kms.mount has to name a Transit engine"
+            reason: "the response is not from Transit; kms.mount has to name a Transit engine"
                 .to_owned(),
         }
     }

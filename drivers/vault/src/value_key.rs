@@ -13,7 +13,7 @@ impl ValueKey {
     pub(crate) fn random() -> Result<Self, VaultError> {
         let mut key = Zeroizing::new([0; 32]);
         getrandom::fill(&mut *key).map_err(|error| {
-            VaultError::Settings(format!("the system gives no random bytes: {error}"))
+            VaultError::Settings(format!("the system returned no random bytes: {error}"))
         })?;
         Ok(Self(key))
     }

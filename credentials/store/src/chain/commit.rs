@@ -191,7 +191,7 @@ impl Chain {
         for object in garbage.collect::<Vec<_>>() {
             let deleted = self.storage.delete(&self.name.object_key(&object)).await;
             if let Err(error) = deleted {
-                tracing::debug!(chain = %self.name, %error, "garbage is left for the next start");
+                tracing::debug!(chain = %self.name, %error, "garbage is left to the next sweep");
                 return;
             }
         }

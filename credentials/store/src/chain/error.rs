@@ -33,13 +33,13 @@ pub enum Damage {
     },
     /// The head is not a continuation of the head last seen.
     #[error(
-        "its head does not lead on from the state that was last seen: another history was put in its place"
+        "its head does not continue the state that was last seen: another history was put in its place"
     )]
     Forked,
     /// The anchor, the copy of the head outside the store, is missing. Without it a rollback of the
     /// whole store cannot be detected.
     #[error(
-        "the copy of its head in {file} is gone, so that nobody can tell whether the chain is the newest"
+        "the copy of its head in {file} is gone, and only that shows whether the chain is the newest"
     )]
     AnchorGone {
         /// The anchor's path, relative to the data folder.
@@ -105,7 +105,7 @@ pub enum LoadError {
 #[non_exhaustive]
 pub enum CommitError {
     /// Another commit won the race. Nothing was changed: read the head and decide again.
-    #[error("someone else has changed the chain meanwhile")]
+    #[error("another writer has changed the chain in the meantime")]
     Raced,
     /// The backend failed before the swap. Nothing was changed.
     #[error(transparent)]

@@ -79,14 +79,14 @@ const API_PART: &str = "data/";
 pub(super) fn no_mount(path: &str) -> String {
     let path = single_line(path);
     format!(
-        "Vault tells no KV mount for {path}: nothing is mounted there, or the policy of Keyside's token names no path in it. Check \
-         path, vault.namespace and policy, or say `mount` beside the path"
+        "Vault does not reveal the KV mount of {path}: nothing is mounted there, or the policy of Keyside's token names no path in it. Check \
+         path, vault.namespace and policy, or set `mount` beside the path"
     )
 }
 
 pub(super) fn invalid_path(path: &str) -> String {
     format!(
-        "`{}` is no path of a secret in Vault; expected a mount and a name, such as kv/teams/acme/openai",
+        "`{}` is not the path of a secret in Vault; expected a mount and a name, such as kv/teams/acme/openai",
         single_line(path)
     )
 }

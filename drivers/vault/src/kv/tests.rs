@@ -267,7 +267,7 @@ async fn a_path_that_a_url_would_resolve_is_refused() {
     let (vault, client, _jwt) = client(|asked| panic!("{}", asked.line)).await;
     for path in ["kv/../sys/seal", "kv//x", "kv", "", "kv/./x", "kv/x\n"] {
         let why = refusal_of(read(&client, &reference(path), None).await);
-        assert!(why.contains("is no path"), "{why}");
+        assert!(why.contains("is not the path"), "{why}");
     }
     assert_eq!(vault.asked("").len(), 0);
 }

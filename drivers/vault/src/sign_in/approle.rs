@@ -96,14 +96,14 @@ async fn ask(http: &Http, path: &Path, wrapping: &str) -> Result<Zeroizing<Strin
     let answer = http.send(Some(token.header()), &call).await?;
     if !answer.is_success() {
         return Err(VaultError::SignIn(format!(
-            "the wrapping token in {} (vault.secret_id_file) is not valid: it has expired, or was used already, perhaps by somebody \
+            "the wrapping token in {} (vault.secret_id_file) is not valid: it has expired, or was used already, perhaps by someone \
              else. Put a new wrapped secret id there; without wrapping, set vault.secret_id_wrapped = false",
             path.display()
         )));
     }
     let envelope: Envelope = answer.read(&call).map_err(|_| {
         VaultError::SignIn(format!(
-            "what the wrapping token in {} (vault.secret_id_file) unwraps to is no secret id",
+            "the wrapping token in {} (vault.secret_id_file) does not wrap a secret id",
             path.display()
         ))
     })?;

@@ -61,7 +61,7 @@ fn variable() -> Result<Zeroizing<String>, VaultError> {
     match held.as_ref().map(|text| text.trim()) {
         Ok(token) if !token.is_empty() => Ok(Zeroizing::new(token.to_owned())),
         _ => Err(VaultError::SignIn(
-            "VAULT_TOKEN holds no token; use vault.token_file, which is safer".to_owned(),
+            "VAULT_TOKEN contains no token; use vault.token_file, which is safer".to_owned(),
         )),
     }
 }
