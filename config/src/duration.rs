@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_not() {
+    fn other_urls_are_refused() {
         for text in [
             "",
             "10",

@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_is_one_or_more_characters_of_one_segment() {
+    fn a_star_matches_one_or_more_characters_of_one_segment() {
         check(
             "/v1/models/*",
             &["/v1/models/a", "/v1/models/a:b"],
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn several_stars_each_take_something() {
+    fn several_stars_each_match_something() {
         check(
             "/a*b*c",
             &["/axbxc", "/abbbc", "/axbcbxc"],
@@ -374,12 +374,12 @@ mod tests {
     }
 
     #[test]
-    fn one_star_takes_no_escaped_slash() {
+    fn one_star_matches_no_escaped_slash() {
         check("/a/*", &["/a/b%3Ac"], &["/a/b%2Fc", "/a%2Fb"]);
     }
 
     #[test]
-    fn a_star_matches_no_name_that_is_excepted() {
+    fn a_star_matches_no_excluded_name() {
         let except = |pattern: &str, names: &[&str]| {
             let names: Vec<ExceptedName> = names.iter().map(|name| name.parse().unwrap()).collect();
             pattern.parse::<PathPattern>().unwrap().except(names)
@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_normalised_path_could_match_is_refused() {
+    fn patterns_that_no_normalised_path_matches_are_refused() {
         for text in ["v1", ""] {
             assert_eq!(
                 text.parse::<PathPattern>(),

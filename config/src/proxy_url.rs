@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_is_taken_apart() {
+    fn a_url_is_split_into_its_parts() {
         for (text, shown) in [
             ("http://proxy.example:3128", "http://proxy.example:3128"),
             ("HTTP://Proxy.Example:3128/", "http://proxy.example:3128"),
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_proxy_is_refused_without_repeating_it() {
+    fn an_invalid_proxy_url_is_refused_without_repeating_it() {
         for (text, error) in [
             ("proxy.example:3128", ProxyUrlError::Protocol),
             ("ftp://proxy.example", ProxyUrlError::Protocol),

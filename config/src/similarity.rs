@@ -26,7 +26,7 @@ mod tests {
     use super::nearest;
 
     #[test]
-    fn a_typing_error_leads_to_the_name_that_was_meant_and_another_name_to_none() {
+    fn a_typing_error_suggests_the_similar_name_and_other_names_suggest_none() {
         let known = ["acme", "acme-staging", "globex"];
         for (written, meant) in [
             ("acmee", Some("acme")),

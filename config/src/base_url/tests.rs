@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_url_is_taken_apart() {
+fn a_url_is_split_into_its_parts() {
     let cases = [
         (
             "https://api.openai.com",

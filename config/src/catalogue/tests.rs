@@ -173,7 +173,7 @@ fn every_key_rule_fits_its_own_example() {
 }
 
 #[test]
-fn no_kind_of_key_is_refused_that_has_the_usual_form_and_each_says_what_to_make_instead() {
+fn refused_kinds_exclude_the_usual_form_and_name_an_alternative() {
     each(|provider| {
         let (id, key) = (&provider.id, &provider.key);
         assert_eq!(key.refusal(key.example.as_bytes()), None, "{id}");
@@ -205,7 +205,7 @@ fn no_kind_of_key_is_refused_that_has_the_usual_form_and_each_says_what_to_make_
 }
 
 #[test]
-fn every_check_is_allowed_to_clients_or_known_to_be_ours_alone() {
+fn every_check_is_allowed_for_clients_or_known_to_be_keyside_s_only() {
     each(|provider| {
         let (id, check) = (provider.id.as_str(), &provider.check);
         let path = check.path.split('?').next().unwrap();
@@ -256,7 +256,7 @@ const IN_NO_GROUP: [(&str, &str); 15] = [
 ];
 
 #[test]
-fn no_group_administers_or_hands_out_credentials() {
+fn no_group_administers_or_creates_credentials() {
     let builtin = Catalogue::builtin();
     for (id, path) in IN_NO_GROUP {
         let provider = builtin.get(id).unwrap();
@@ -271,7 +271,7 @@ fn no_group_administers_or_hands_out_credentials() {
 }
 
 #[test]
-fn what_generates_is_forwarded_and_what_is_stored_is_withheld() {
+fn routes_that_generate_are_forwarded_and_those_that_store_are_withheld() {
     let builtin = Catalogue::builtin();
     for (id, path) in [
         ("openai", "/v1/realtime/calls"),
@@ -304,7 +304,7 @@ fn what_generates_is_forwarded_and_what_is_stored_is_withheld() {
 }
 
 #[test]
-fn a_part_of_an_api_below_a_path_of_its_own_is_asked_for_there() {
+fn a_route_below_a_base_path_is_forwarded_there() {
     let builtin = Catalogue::builtin();
     let fireworks = builtin.get("fireworks").unwrap();
     let path = "/v1/chat/completions";
@@ -377,7 +377,7 @@ fn every_sdk_has_a_variable_for_the_dummy_key() {
 }
 
 #[test]
-fn every_provider_says_what_a_person_needs() {
+fn every_provider_has_its_texts_for_people() {
     each(|provider| {
         let id = &provider.id;
         for link in [&provider.links.docs, &provider.links.console] {
@@ -446,7 +446,7 @@ fn the_realtime_endpoints_are_upgrades() {
 }
 
 #[test]
-fn what_counts_cancels_or_queues_is_not_metered_and_what_generates_is() {
+fn only_routes_that_generate_are_metered() {
     // Or the tokens are reported elsewhere: calls and sessions without a socket, workflows.
     let spends_nothing = [
         "async",

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_no_settings_are_left_alone() {
+    fn names_that_are_not_settings_are_ignored() {
         assert_eq!(
             read(&[
                 ("KEYSIDE_PORT", "tcp://10.0.0.1:80"),

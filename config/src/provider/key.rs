@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_refused_by_its_beginning_even_where_it_has_the_usual_form() {
+    fn a_key_is_refused_by_its_prefix_even_if_it_has_the_usual_form() {
         let rules = rules("[[refused]]\nprefix = 'k-admin'\nwhy = 'An admin key.'").unwrap();
         assert!(rules.pattern.is_match("k-admins"));
         let refusal = |key: &str| rules.refusal(key.as_bytes()).map(|kind| kind.why.as_str());
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_without_a_beginning_is_an_error_and_no_kind_at_all_is_none() {
+    fn a_kind_without_a_prefix_is_an_error_and_no_kinds_is_an_empty_list() {
         assert!(rules("[[refused]]\nprefix = ''\nwhy = 'All.'").is_err());
         assert!(
             rules("[[refused]]\nprefix = 'k-'").is_err(),

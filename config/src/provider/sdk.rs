@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_the_settings_write_are_all_there_are() {
+    fn configured_sdk_lines_replace_the_derived_ones() {
         check(
             "[[mine.sdk]]\nname = 'own'\nvariable = 'OWN_URL'\nsuffix = '/x'",
             &[("OWN_URL", "/x")],

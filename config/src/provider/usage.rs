@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_path_sum_or_ending_is_refused() {
+    fn invalid_paths_sums_and_endings_are_refused() {
         let long = "k".repeat(65);
         for text in [
             "",

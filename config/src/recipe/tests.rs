@@ -89,7 +89,7 @@ fn a_filled_recipe_has_no_placeholder_left() {
 }
 
 #[test]
-fn every_recipe_says_what_a_person_needs() {
+fn every_recipe_has_its_texts_for_people() {
     for recipe in Recipe::all() {
         let id = &recipe.id;
         assert!(recipe.docs.starts_with("https://"), "{id}");
@@ -146,7 +146,7 @@ fn other_braces_stay() {
 }
 
 #[test]
-fn what_was_put_in_is_not_replaced_again() {
+fn placeholders_in_values_are_not_replaced() {
     let target = RecipeTarget {
         address: "http://127.0.0.1:7380",
         workspace: "{dummy}",
@@ -158,7 +158,7 @@ fn what_was_put_in_is_not_replaced_again() {
 }
 
 #[test]
-fn an_unknown_client_is_told_the_nearest_and_not_repeated() {
+fn an_unknown_client_gets_a_suggestion_and_is_not_repeated() {
     for (id, expected) in [
         ("opnai", "there is no such client; did you mean openai?"),
         ("sk-canary", "there is no such client"),

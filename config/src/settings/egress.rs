@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_way_out_is_refused_with_the_remedy_and_never_repeated() {
+    fn an_invalid_egress_proxy_is_refused_with_the_remedy_and_never_repeated() {
         for (name, value, remedy) in [
             ("KEYSIDE_EGRESS__PROXY", "canary", "\"environment\""),
             (

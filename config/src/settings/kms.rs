@@ -229,7 +229,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mount_is_a_path_that_leads_nowhere_else() {
+    fn a_mount_must_not_change_the_request_path() {
         for good in ["transit", "team/transit", "a.b/c_d-e", "1"] {
             assert!(good.parse::<Mount>().is_ok(), "{good}");
         }

@@ -59,7 +59,7 @@ fn complaint(text: &str, variables: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn nothing_said_is_the_contract_s_defaults() {
+fn without_settings_the_documented_defaults_apply() {
     let Loaded { settings, .. } = Settings::load(&Sources::default()).unwrap();
     let [listener] = &settings.proxy.listeners[..] else {
         panic!("one listener")
@@ -145,7 +145,7 @@ fn a_variable_holds_a_list_separated_by_commas() {
 }
 
 #[test]
-fn a_complaint_says_where_what_and_what_instead() {
+fn an_error_names_place_problem_and_remedy() {
     let cases = [
         ("[proxy]\nlisten", "k.toml:2:7: "),
         (

@@ -10,13 +10,13 @@ use crate::{
 
 /// The contract of [`Storage`].
 pub async fn storage(storage: Arc<dyn Storage>) {
-    keeps_what_was_written(&*storage).await;
+    a_write_is_read_back(&*storage).await;
     swaps_only_what_was_expected(&*storage).await;
-    lists_what_is_there(&*storage).await;
-    of_many_swaps_at_once_one_succeeds(storage).await;
+    list_returns_existing_keys_in_order(&*storage).await;
+    of_concurrent_swaps_exactly_one_succeeds(storage).await;
 }
 
-async fn keeps_what_was_written(storage: &dyn Storage) {
+async fn a_write_is_read_back(storage: &dyn Storage) {
     assert_eq!(storage.get("a/object/1").await.unwrap(), None);
     for len in [0, 1, 7 << 10, (7 << 10) + 1, 300_000] {
         let (key, bytes) = (format!("a/object/{len}"), vec![7; len]);
@@ -48,7 +48,7 @@ async fn swaps_only_what_was_expected(storage: &dyn Storage) {
     );
 }
 
-async fn lists_what_is_there(storage: &dyn Storage) {
+async fn list_returns_existing_keys_in_order(storage: &dyn Storage) {
     let large = vec![0; 10_000];
     for (key, bytes) in [
         ("c/2", &large[..]),
@@ -63,7 +63,7 @@ async fn lists_what_is_there(storage: &dyn Storage) {
     assert_eq!(storage.list("none/").await.unwrap(), Vec::<String>::new());
 }
 
-async fn of_many_swaps_at_once_one_succeeds(storage: Arc<dyn Storage>) {
+async fn of_concurrent_swaps_exactly_one_succeeds(storage: Arc<dyn Storage>) {
     storage.swap("e/head", None, b"0").await.unwrap();
     let racing = (1..=16u8).map(|number| {
         let storage = storage.clone();
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_faulty_backend_without_a_fault_keeps_it_too() {
+    async fn a_faulty_backend_without_a_fault_keeps_the_contract() {
         let faulty = || Arc::new(Faulty::new(Backend::of(Arc::new(Memory::new()))));
         storage(faulty()).await;
         archive(faulty()).await;

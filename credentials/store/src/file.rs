@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_replaced_whole_with_its_mode_whatever_a_crash_has_left() {
+    fn a_file_is_replaced_atomically_with_its_mode_after_a_crash() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keyring");
         fs::write(with_suffix(&path, ".new"), "half a wri").unwrap();
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_made_with_those_above_it_for_its_owner_alone_and_again_without_harm() {
+    fn a_folder_is_created_with_its_parents_for_its_owner_only_and_idempotently() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("data/store/runs");
         for _ in 0..2 {

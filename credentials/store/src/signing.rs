@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_signature_is_of_one_message_and_one_key() {
+    fn a_signature_is_valid_for_one_message_and_one_key() {
         let (one, other) = (
             SigningKey::from_seed(&[1; 32]),
             SigningKey::from_seed(&[2; 32]),
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_is_of_one_of_the_keys_that_are_trusted_or_of_none() {
+    fn a_signature_must_be_made_by_a_trusted_key() {
         let [one, two, other] = [1, 2, 3].map(|seed| SigningKey::from_seed(&[seed; 32]));
         let trust: TrustedKeys = [one.public(), two.public()].into_iter().collect();
         for key in [&one, &two] {
@@ -222,7 +222,7 @@ mod tests {
 
     /// The first test vector of RFC 8032, section 7.1.
     #[test]
-    fn it_is_the_ed25519_of_the_rfc() {
+    fn signatures_match_the_test_vector_of_rfc_8032() {
         let seed = unhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60");
         let key = SigningKey::from_seed(&seed.unwrap());
         assert_eq!(

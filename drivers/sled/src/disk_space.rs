@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_be_done_without_end_stops_before_it_has_used_up_the_room_of_what_ends_a_use() {
+    fn floors_leave_disk_space_for_changes_that_end_access() {
         let order = [
             Effect::Adds,
             Effect::EndsSooner,

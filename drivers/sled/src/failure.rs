@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_failure_stands() {
+    fn only_the_first_failure_is_kept() {
         let failure = Failure::default();
         failure.check().unwrap();
         for what in ["db", "blobs"] {

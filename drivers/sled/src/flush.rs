@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failed_flush_covers_nobody() {
+    async fn a_failed_flush_covers_no_write() {
         let flush = Flush::default();
         flush.wrote();
         let fail = || async {

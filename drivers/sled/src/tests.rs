@@ -48,7 +48,7 @@ async fn it_keeps_the_contract() {
 }
 
 #[tokio::test]
-async fn what_was_synced_is_there_after_opening_again() {
+async fn synced_writes_exist_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     used(folder.path()).await;
     let store = opened(folder.path()).await;
@@ -77,7 +77,7 @@ fn contents(folder: &Path) -> BTreeMap<PathBuf, (Vec<u8>, std::time::SystemTime)
 }
 
 #[tokio::test]
-async fn reading_only_changes_no_byte_and_writes_nothing() {
+async fn opening_read_only_changes_no_byte() {
     let folder = tempfile::tempdir().unwrap();
     used(folder.path()).await;
     // The remains of a crash: an unfinished snapshot, and a torn entry.
@@ -120,7 +120,7 @@ async fn refused_reading(folder: &Path) -> StoreOpenError {
 }
 
 #[tokio::test]
-async fn a_folder_without_a_store_is_not_made_one_by_reading() {
+async fn opening_read_only_creates_no_store() {
     let folder = tempfile::tempdir().unwrap();
     refused_reading(&folder.path().join("none")).await;
     refused_reading(folder.path()).await;
@@ -128,7 +128,7 @@ async fn a_folder_without_a_store_is_not_made_one_by_reading() {
 }
 
 #[tokio::test]
-async fn a_store_whose_lock_file_was_removed_is_read_and_none_is_made() {
+async fn a_store_without_its_lock_file_is_read_without_creating_one() {
     let folder = tempfile::tempdir().unwrap();
     used(folder.path()).await;
     fs::remove_file(folder.path().join("lock")).unwrap();
@@ -145,7 +145,7 @@ async fn a_store_whose_lock_file_was_removed_is_read_and_none_is_made() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_store_that_is_only_read_names_its_folder_and_not_the_copy() {
+async fn errors_of_a_read_only_store_name_its_folder_and_not_the_copy() {
     for (file, damage) in [
         ("conf.kept", None),
         ("db", Some(b"".as_slice())),
@@ -177,7 +177,7 @@ async fn what_is_wrong_with_a_store_that_is_only_read_names_its_folder_and_not_t
 
 /// Durability depends on this: sled never fsyncs files in `blobs/`, so it must not write any.
 #[tokio::test]
-async fn nothing_that_is_put_into_sled_becomes_one_of_its_blobs() {
+async fn sled_writes_no_blob_files() {
     let folder = tempfile::tempdir().unwrap();
     let store = opened(folder.path()).await;
     let value = |number: usize| vec![number as u8; MAX_TREE_VALUE - number % 7];
@@ -217,7 +217,7 @@ async fn a_large_object_that_is_deleted_is_gone_from_the_disk() {
 }
 
 #[tokio::test]
-async fn a_folder_in_use_says_so_and_opens_once_it_is_free() {
+async fn a_folder_in_use_is_refused_and_opens_once_it_is_free() {
     let folder = tempfile::tempdir().unwrap();
     let first = opened(folder.path()).await;
     let error = refused(folder.path()).await;
@@ -236,7 +236,7 @@ async fn a_folder_in_use_says_so_and_opens_once_it_is_free() {
 }
 
 #[tokio::test]
-async fn a_store_to_which_nothing_was_committed_is_removed_and_no_other() {
+async fn only_a_store_without_commits_is_removed() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("store");
     let removed = || async { EmbeddedStore::remove_unused(&folder).await.unwrap() };
@@ -270,7 +270,7 @@ async fn a_store_to_which_nothing_was_committed_is_removed_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_store_is_made_once_it_is_complete() {
+async fn a_store_exists_once_its_creation_is_complete() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("store");
     let exists = || EmbeddedStore::exists_in(&folder).unwrap();
@@ -284,7 +284,7 @@ async fn a_store_is_made_once_it_is_complete() {
 }
 
 #[tokio::test]
-async fn room_for_a_start_on_a_full_disk_is_kept_where_there_is_plenty() {
+async fn disk_space_for_a_start_is_reserved_while_there_is_plenty() {
     let folder = tempfile::tempdir().unwrap();
     let reserve = folder.path().join("spare");
     let scarce = EmbeddedStore::open_with_floors(folder.path(), Floors::above(u64::MAX)).await;
@@ -302,7 +302,7 @@ async fn room_for_a_start_on_a_full_disk_is_kept_where_there_is_plenty() {
 }
 
 #[tokio::test]
-async fn an_unfinished_snapshot_of_a_crash_does_not_keep_it_from_opening() {
+async fn a_store_with_an_unfinished_snapshot_opens() {
     let folder = tempfile::tempdir().unwrap();
     used(folder.path()).await;
     fs::write(
@@ -315,7 +315,7 @@ async fn an_unfinished_snapshot_of_a_crash_does_not_keep_it_from_opening() {
 }
 
 #[tokio::test]
-async fn a_crash_while_a_store_was_made_leaves_one_that_is_made_anew() {
+async fn a_store_whose_creation_crashed_is_created_again() {
     let folder = tempfile::tempdir().unwrap();
     used(folder.path()).await;
     fs::write(folder.path().join("making"), "").unwrap();
@@ -353,7 +353,7 @@ async fn a_nearly_full_disk_refuses_writes_and_still_reads() {
 }
 
 #[tokio::test]
-async fn what_has_begun_is_finished_where_no_change_may_begin() {
+async fn a_change_that_has_begun_can_finish_on_a_nearly_full_disk() {
     let folder = tempfile::tempdir().unwrap();
     used(folder.path()).await;
     let store = EmbeddedStore::open_with_floors(folder.path(), Floors::above(u64::MAX))
@@ -373,7 +373,7 @@ async fn what_has_begun_is_finished_where_no_change_may_begin() {
 }
 
 #[tokio::test]
-async fn a_disk_that_failed_a_write_takes_none_before_a_restart_and_is_read_as_before() {
+async fn after_a_failed_write_the_store_is_read_only_until_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     used(folder.path()).await;
     let store = opened(folder.path()).await;
@@ -400,7 +400,7 @@ async fn a_disk_that_failed_a_write_takes_none_before_a_restart_and_is_read_as_b
 }
 
 #[tokio::test]
-async fn what_cannot_be_opened_for_a_moment_refuses_changes_for_no_longer() {
+async fn a_temporary_open_failure_does_not_latch() {
     let folder = tempfile::tempdir().unwrap();
     used(folder.path()).await;
     let store = opened(folder.path()).await;
@@ -431,7 +431,7 @@ fn has_failed<T>(result: Result<T, StorageError>) -> bool {
 }
 
 #[tokio::test]
-async fn the_folder_is_its_owners_alone() {
+async fn only_the_owner_can_open_the_folder() {
     use std::os::unix::fs::PermissionsExt;
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("data").join("store");

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_vault_says_is_one_line() {
+    fn errors_of_vault_are_one_line() {
         let body = r#"{"errors":["1 error occurred:\n\t* permission denied\n\n"]}"#;
         assert_eq!(
             answered(403, body).to_string(),
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_answer_about_the_thing_itself_is_a_refusal() {
+    fn only_a_response_about_the_resource_is_a_refusal() {
         for status in [400, 403, 404, 405] {
             assert!(!answered(status, "").is_unavailable(), "{status}");
         }
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn waiting_mends_an_outage_and_no_setting() {
+    fn waiting_fixes_an_outage_but_no_setting() {
         let said = || "said".to_owned();
         assert!(VaultError::Unreachable(said()).is_transient());
         assert!(answered(503, "").is_transient());
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn plaintext_to_a_tls_port_is_told() {
+    fn plaintext_to_a_tls_port_is_explained() {
         let error = answered(400, "Client sent an HTTP request to an HTTPS server.\n");
         assert!(error.to_string().contains("vault.address"), "{error}");
     }

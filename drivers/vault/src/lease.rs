@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_with_a_line_break_is_refused_and_none_is_shown() {
+    fn a_token_with_a_line_break_is_refused_and_not_shown() {
         let Err(error) = Token::new(Zeroizing::new("hvs.canary\nx".to_owned())) else {
             panic!("refused")
         };

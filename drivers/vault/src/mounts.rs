@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_has_metadata_beside_it_in_version_2_alone() {
+    fn only_version_2_has_metadata() {
         let paths = |version| {
             let path = "kv/teams".to_owned();
             let mount = Mount { path, version };

@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_no_file_with_a_token_is_refused_at_once() {
+    async fn a_file_that_cannot_be_a_token_is_refused_at_once() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("token");
         let refused = async |path: &Path| match read("vault.token_file", path).await {

@@ -84,7 +84,7 @@ fn an_untyped_value_becomes_the_type_of_its_key() {
 }
 
 #[test]
-fn a_wrong_type_is_told_with_its_place() {
+fn a_wrong_type_is_reported_with_its_place() {
     let cases = [
         (
             "\ncount = '1'",

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_the_order_a_map_is_sorted_and_finds_what_is_in_it() {
+    fn a_map_is_sorted_and_searchable_for_any_insertion_order() {
         let mut map = Map::default();
         for number in (0..1_000).map(|number| number * 7 % 1_000) {
             map.insert(entry(number));

@@ -67,7 +67,7 @@ async fn bodies(chain: &Chain, state: &State) -> BTreeMap<String, String> {
 }
 
 #[tokio::test]
-async fn what_was_committed_is_what_is_loaded() {
+async fn a_committed_state_is_loaded_again() {
     let memory = Arc::new(Memory::new());
     let chain = over(&memory);
     assert!(chain.load(&trust()).await.unwrap().is_none());
@@ -92,7 +92,7 @@ async fn what_was_committed_is_what_is_loaded() {
 }
 
 #[tokio::test]
-async fn nothing_that_no_head_names_is_left_behind() {
+async fn a_commit_leaves_no_garbage_behind() {
     let memory = Arc::new(Memory::new());
     let chain = over(&memory);
     let state = commits(&chain, 100).await;
@@ -149,7 +149,7 @@ async fn records_are_read_from_segments_and_tail_alike() {
 }
 
 #[tokio::test]
-async fn who_loses_the_race_has_changed_nothing_and_sees_what_the_other_did() {
+async fn a_lost_race_changes_nothing_and_shows_the_winner_s_state() {
     let memory = Arc::new(Memory::new());
     let (mine, yours) = (over(&memory), over(&memory));
     let one = commit(&mine, None, put("a", "1")).await;
@@ -167,7 +167,7 @@ async fn who_loses_the_race_has_changed_nothing_and_sees_what_the_other_did() {
 }
 
 #[tokio::test]
-async fn of_many_at_once_each_change_is_made_once() {
+async fn concurrent_changes_are_each_made_once() {
     let memory = Arc::new(Memory::new());
     commit(&over(&memory), None, put("count", "0")).await;
     let counting = (0..8).map(|_| {
@@ -213,7 +213,7 @@ async fn bodies_of(chain: &Chain, state: &State) -> Option<u32> {
 /// Fails every write of a commit in turn, with and without its effect: the commit either happened,
 /// or had no effect and returned an error.
 #[tokio::test(start_paused = true)]
-async fn a_commit_that_fails_anywhere_is_whole_or_has_not_begun() {
+async fn a_commit_that_fails_at_any_write_is_complete_or_has_changed_nothing() {
     for fault in [Fault::Refused, Fault::AnswerLost] {
         for (number, count) in (1..40).flat_map(|number| [(number, 1), (number, 100)]) {
             let memory = Arc::new(Memory::new());
@@ -243,7 +243,7 @@ async fn a_commit_that_fails_anywhere_is_whole_or_has_not_begun() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_commit_whose_answer_was_lost_is_made_although_others_have_gone_on_from_it() {
+async fn a_commit_whose_answer_was_lost_is_found_below_later_commits() {
     let memory = Arc::new(Memory::new());
     let faulty = Arc::new(Faulty::new(Backend::of(memory.clone())));
     let (one, other) = (chain(&faulty.backend()), over(&memory));
@@ -268,7 +268,7 @@ async fn a_commit_whose_answer_was_lost_is_made_although_others_have_gone_on_fro
 
 /// Neither of two unanswered swaps was made: the chain continues from another commit.
 #[tokio::test(start_paused = true)]
-async fn a_commit_that_was_refused_is_no_commit_although_others_have_made_one() {
+async fn a_refused_swap_is_a_lost_race_although_another_commit_succeeded() {
     let memory = Arc::new(Memory::new());
     let faulty = Arc::new(Faulty::new(Backend::of(memory.clone())));
     let (one, other) = (chain(&faulty.backend()), over(&memory));
@@ -285,7 +285,7 @@ async fn a_commit_that_was_refused_is_no_commit_although_others_have_made_one() 
 }
 
 #[tokio::test]
-async fn an_older_head_and_another_history_are_told_from_what_follows() {
+async fn a_rollback_and_a_fork_are_distinguished_from_a_continuation() {
     let memory = Arc::new(Memory::new());
     let chain = over(&memory);
     let early = commits(&chain, 40).await;
@@ -341,7 +341,7 @@ fn an_older_state_names_epochs_only_where_they_differ() {
 }
 
 #[tokio::test]
-async fn a_head_is_of_one_chain_one_installation_and_one_key() {
+async fn a_head_is_bound_to_one_chain_one_installation_and_one_key() {
     let memory = Arc::new(Memory::new());
     let backend = Backend::of(memory.clone());
     let state = commits(&over(&memory), 3).await;
@@ -366,7 +366,7 @@ async fn a_head_is_of_one_chain_one_installation_and_one_key() {
 }
 
 #[tokio::test]
-async fn a_chain_goes_over_to_another_key_which_a_reader_has_to_trust() {
+async fn a_chain_can_change_its_signing_key_and_a_reader_must_trust_the_new_one() {
     let memory = Arc::new(Memory::new());
     let chain = over(&memory);
     let one = commit(&chain, None, put("a", "1")).await;
@@ -437,7 +437,7 @@ async fn is_whole(memory: &Arc<Memory>, known: &Arc<State>) -> bool {
 }
 
 #[tokio::test]
-async fn a_head_never_outgrows_what_any_backend_takes() {
+async fn a_head_never_exceeds_its_size_limit() {
     let chain = over(&Arc::new(Memory::new()));
     let writes = (0..5_000).map(|number| Write::put(format!("credential/{number:032}"), vec![1]));
     let mut state = commit(&chain, None, writes.collect()).await;
@@ -462,7 +462,7 @@ async fn a_head_never_outgrows_what_any_backend_takes() {
 }
 
 #[tokio::test]
-async fn a_page_and_the_list_of_pages_are_damage_of_the_chain_where_they_are_gone() {
+async fn a_missing_page_or_page_list_is_reported_as_damage() {
     let memory = Arc::new(Memory::new());
     let writes = (0..5_000).map(|number| Write::put(format!("credential/{number:032}"), vec![1]));
     let state = commit(&over(&memory), None, writes.collect()).await;
@@ -479,7 +479,7 @@ async fn a_page_and_the_list_of_pages_are_damage_of_the_chain_where_they_are_gon
 }
 
 #[tokio::test]
-async fn without_room_nothing_is_begun() {
+async fn without_disk_space_no_commit_begins() {
     let memory = Arc::new(Memory::new());
     let faulty = Arc::new(Faulty::new(Backend::of(memory.clone())));
     let chain = chain(&faulty.backend());

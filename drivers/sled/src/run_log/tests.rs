@@ -72,7 +72,7 @@ fn entries_come_back_from_any_file_also_after_opening_again() {
 }
 
 #[test]
-fn an_end_that_was_torn_off_is_cut_wherever_it_was_and_the_next_entry_takes_its_place() {
+fn a_torn_entry_is_cut_off_and_the_next_one_takes_its_place() {
     let folder = tempfile::tempdir().unwrap();
     let log = opened(&folder);
     for position in 1..=3 {
@@ -97,7 +97,7 @@ fn an_end_that_was_torn_off_is_cut_wherever_it_was_and_the_next_entry_takes_its_
 }
 
 #[test]
-fn damage_costs_the_entries_that_it_has_hit_and_no_other() {
+fn damage_loses_only_the_damaged_entries() {
     let folder = tempfile::tempdir().unwrap();
     drop(filled(&folder, 1..=5));
     let (first, last) = (&files(&folder)[0], &files(&folder)[1]);
@@ -113,7 +113,7 @@ fn damage_costs_the_entries_that_it_has_hit_and_no_other() {
 }
 
 #[test]
-fn a_file_of_which_nothing_is_left_still_says_where_the_log_goes_on() {
+fn an_empty_file_still_gives_the_next_position() {
     let folder = tempfile::tempdir().unwrap();
     drop(filled(&folder, 1..=4));
     change(&files(&folder)[1], Vec::clear);
@@ -126,7 +126,7 @@ fn a_file_of_which_nothing_is_left_still_says_where_the_log_goes_on() {
 }
 
 #[test]
-fn whole_files_are_forgotten_and_never_the_last() {
+fn whole_files_are_deleted_but_never_the_last() {
     let folder = tempfile::tempdir().unwrap();
     let log = filled(&folder, 1..=8);
     for (before, left) in [(3, 1), (4, 4), (6, 4), (100, 7)] {
@@ -141,7 +141,7 @@ fn whole_files_are_forgotten_and_never_the_last() {
 }
 
 #[test]
-fn of_what_was_edited_nothing_is_left_in_any_file_nor_of_what_was_damaged() {
+fn an_edit_leaves_no_old_or_damaged_data_in_any_file() {
     let folder = tempfile::tempdir().unwrap();
     let log = filled(&folder, 1..=5);
     change(&files(&folder)[0], |bytes| bytes[10] ^= 1);
@@ -169,7 +169,7 @@ fn of_what_was_edited_nothing_is_left_in_any_file_nor_of_what_was_damaged() {
 }
 
 #[test]
-fn an_edit_that_was_cut_off_leaves_what_was_there_and_nothing_beside_it() {
+fn an_interrupted_edit_leaves_the_old_file_and_no_temporary_file() {
     let folder = tempfile::tempdir().unwrap();
     drop(filled(&folder, 1..=2));
     let unfinished = files(&folder)[0].with_extension(TEMPORARY_SUFFIX);
@@ -179,7 +179,7 @@ fn an_edit_that_was_cut_off_leaves_what_was_there_and_nothing_beside_it() {
 }
 
 #[test]
-fn what_is_no_file_of_the_log_is_left_alone() {
+fn files_that_do_not_belong_to_the_log_are_ignored() {
     let folder = tempfile::tempdir().unwrap();
     drop(filled(&folder, 1..=2));
     for name in ["0.log", "5.log", "notes", "notes.new"] {
@@ -190,7 +190,7 @@ fn what_is_no_file_of_the_log_is_left_alone() {
 }
 
 #[test]
-fn a_disk_without_room_refuses_what_is_new_and_gives_what_is_there() {
+fn a_full_disk_refuses_writes_and_allows_reads() {
     let folder = tempfile::tempdir().unwrap();
     drop(filled(&folder, 1..=4));
     let log = with_reserve(&folder, u64::MAX);
@@ -203,7 +203,7 @@ fn a_disk_without_room_refuses_what_is_new_and_gives_what_is_there() {
 }
 
 #[test]
-fn folder_and_files_are_their_owners_alone() {
+fn only_the_owner_can_read_folder_and_files() {
     let folder = tempfile::tempdir().unwrap();
     let log = filled(&folder, 1..=4);
     log.edit(Box::new(|_, _: &[u8]| Some(Vec::new()))).unwrap();

@@ -29,7 +29,7 @@ async fn conf_and_its_copy_are_each_restored_from_the_other() {
 }
 
 #[tokio::test]
-async fn a_store_whose_files_were_emptied_or_taken_is_damaged_not_new() {
+async fn a_store_with_empty_or_missing_files_is_damaged_not_new() {
     for (files, is_emptied) in [
         (vec!["db"], false),
         (vec!["db"], true),
@@ -90,7 +90,7 @@ fn names_in(folder: &Path) -> Vec<(String, bool)> {
 }
 
 #[tokio::test]
-async fn damage_to_any_file_is_mended_or_said_with_path_and_remedy() {
+async fn damage_to_any_file_is_repaired_or_reported_with_path_and_remedy() {
     let whole = tempfile::tempdir().unwrap();
     used(whole.path()).await;
     // sled writes a snapshot while it opens.
@@ -116,7 +116,7 @@ async fn damage_to_any_file_is_mended_or_said_with_path_and_remedy() {
 }
 
 #[tokio::test]
-async fn a_folder_in_the_place_of_a_file_and_the_other_way_round_is_named() {
+async fn a_folder_in_place_of_a_file_and_the_reverse_is_named() {
     let whole = tempfile::tempdir().unwrap();
     used(whole.path()).await;
     drop(opened(whole.path()).await);

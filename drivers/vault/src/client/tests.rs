@@ -42,7 +42,7 @@ async fn a_port_where_nothing_listens_names_the_address() {
 }
 
 #[tokio::test]
-async fn whether_it_is_sealed_is_asked_without_a_token() {
+async fn checking_the_seal_status_needs_no_token() {
     for (status, said) in [(200, None), (503, Some("sealed"))] {
         let vault = FakeVault::start(move |_| (status, Value::Null)).await;
         let http = Http::open(&vault.settings(auth())).unwrap();
@@ -78,7 +78,7 @@ async fn a_file_without_a_certificate_is_named_with_its_setting() {
 }
 
 #[tokio::test]
-async fn a_path_is_escaped_below_the_address_s_own() {
+async fn a_path_is_escaped_and_appended_to_the_address_s_path() {
     let vault = FakeVault::start(|_| (200, Value::Null)).await;
     let mut settings = vault.settings(auth());
     settings.address.path = "/vault".to_owned();

@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_is_its_text_whatever_it_is_escaped_with_or_what_it_is_instead() {
+    fn a_field_is_its_unescaped_text_or_the_type_it_has_instead() {
         let json = r#"{"plain":"sk-1","escaped":"sk\u0026\"2","key":3,"list":["sk"],"object":{"a":"sk"},"flag":false,
                        "null": null, "nothing":"", "half":"sk\ud83d", "n\u0061me":"sk-4"}"#;
         for (name, expected) in [
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn the_buffer_of_a_text_is_handed_on_and_not_copied() {
+    fn the_buffer_of_a_text_is_moved_not_copied() {
         let text = format!(r#"{{"key":"{}"}}"#, "\\u0061".repeat(1_000));
         let fields: Fields = serde_json::from_str(&text).unwrap();
         let key = fields.take("key").ok().unwrap();

@@ -98,7 +98,7 @@ async fn every_request_carries_the_namespace_and_an_id_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_403_with_a_live_token_is_about_the_call() {
+async fn a_403_with_a_valid_token_is_about_the_call() {
     let vault = FakeVault::start(|asked| match asked.line.as_str() {
         LOGIN => signed_in("hvs.one", 3600),
         LOOKUP => found(),
@@ -143,7 +143,7 @@ async fn a_revoked_token_is_replaced_once_for_all_readers() {
 }
 
 #[tokio::test]
-async fn where_no_token_may_look_itself_up_a_403_is_about_the_call_and_not_followed_by_sign_ins() {
+async fn without_self_lookup_a_403_is_about_the_call_and_causes_no_sign_ins() {
     let logins = Arc::new(AtomicUsize::new(0));
     let vault = FakeVault::start(move |asked| match asked.line.as_str() {
         LOGIN => signed_in(&format!("hvs.{}", logins.fetch_add(1, SeqCst)), 3600),
@@ -189,7 +189,7 @@ async fn a_refused_sign_in_is_not_repeated_by_every_reader_and_repeats_no_secret
 }
 
 #[tokio::test]
-async fn a_lease_is_renewed_while_nobody_asks() {
+async fn a_lease_is_renewed_while_nobody_uses_the_token() {
     let vault = FakeVault::start(|asked| match asked.line.as_str() {
         LOGIN => signed_in("hvs.one", 3),
         "POST auth/token/renew-self" => signed_in("hvs.one", 3600),
@@ -274,7 +274,7 @@ async fn the_service_account_s_token_is_read_again_at_each_sign_in() {
 }
 
 #[tokio::test]
-async fn while_vault_does_not_tell_whether_the_token_lives_nothing_is_refused() {
+async fn while_a_token_s_validity_is_unknown_nothing_is_refused() {
     let vault = FakeVault::start(|asked| match asked.line.as_str() {
         LOGIN => signed_in("hvs.one", 3600),
         LOOKUP => refused(503, "Vault is sealed"),

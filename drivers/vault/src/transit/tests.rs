@@ -51,7 +51,7 @@ fn ciphertext() -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn a_key_is_created_before_it_wraps_and_the_wrapping_goes_along() {
+async fn a_key_is_created_before_it_wraps_and_associated_data_is_sent() {
     let (vault, transit, _jwt) = transit(|asked| match asked.line.as_str() {
         "POST team/transit/keys/keyside-acme" => (200, json!({ "data": { "exportable": false } })),
         "POST team/transit/encrypt/keyside-acme" => ciphertext(),
@@ -70,7 +70,7 @@ async fn a_key_is_created_before_it_wraps_and_the_wrapping_goes_along() {
 }
 
 #[tokio::test]
-async fn a_key_that_may_leave_vault_wraps_nothing() {
+async fn an_exportable_key_wraps_nothing() {
     for name in ["exportable", "allow_plaintext_backup"] {
         let answer = json!({ "data": { name: true } });
         let (vault, transit, _jwt) = transit(move |_| (200, answer.clone())).await;
@@ -81,7 +81,7 @@ async fn a_key_that_may_leave_vault_wraps_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_stored_never_decides_where_a_request_goes() {
+async fn stored_data_never_decides_where_a_request_goes() {
     let (vault, transit, _jwt) = transit(|asked| refused(404, &asked.line)).await;
     for transit_key in [
         "team/transit/keyside-globex",
@@ -103,7 +103,7 @@ async fn what_is_stored_never_decides_where_a_request_goes() {
 }
 
 #[tokio::test]
-async fn refusals_outages_and_damage_are_told_apart() {
+async fn refusals_outages_and_damage_are_distinguished() {
     let unwrap = async |status, said: &'static str| {
         let (_vault, transit, _jwt) = transit(move |_| refused(status, said)).await;
         let wrapped = wrapped("team/transit/keyside-acme");
@@ -176,7 +176,7 @@ fn only_a_whole_key_is_decoded() {
 }
 
 #[test]
-fn texts_in_json_are_wiped_wherever_they_are() {
+fn all_strings_in_json_are_zeroed() {
     let mut value = json!({ "data": { "plaintext": "a2V5", "of": ["a2V5", 1, null] } });
     wipe(&mut value);
     assert_eq!(

@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_transit_answered_comes_back_as_it_was() {
+    fn transit_s_ciphertext_round_trips() {
         let text = "vault:v12:AAECAwQF";
         let stored = Wrapped::from_transit("transit/keyside-acme", text).unwrap();
         let wrapped = Wrapped::parse(&stored).unwrap();
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_short_or_of_another_format_is_not_taken() {
+    fn truncated_data_and_other_formats_are_refused() {
         let stored = Wrapped::from_transit("t/k", "vault:v1:AA==").unwrap();
         for len in 0..stored.len() - 1 {
             assert!(Wrapped::parse(&stored[..len]).is_none(), "{len}");
