@@ -158,6 +158,7 @@ impl EmbeddedStore {
 fn catch_panic<T>(work: impl FnOnce() -> T) -> Option<T> {
     QUIET.with(|quiet| quiet.set(true));
     static HOOK: std::sync::Once = std::sync::Once::new();
+    // The default hook would print the panic to stderr, so it is skipped on threads that catch it.
     HOOK.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {

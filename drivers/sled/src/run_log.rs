@@ -303,7 +303,7 @@ fn first(path: &Path) -> Option<u64> {
 
 /// Bytes from which on a file takes no more entries.
 const MAX_FILE_LEN: u64 = 1 << 20;
-const ENDING: &str = "log";
+const EXTENSION: &str = "log";
 /// Extension of a file that is to replace another one.
 const TEMPORARY_SUFFIX: &str = "new";
 

@@ -176,7 +176,7 @@ impl Http {
         mut response: Response,
         call: &Call,
     ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-        let announced = response.content_length().unwrap_or(USUAL_BODY);
+        let announced = response.content_length().unwrap_or(DEFAULT_BODY_CAPACITY);
         let announced = usize::try_from(announced).unwrap_or(MAX_RESPONSE_BODY);
         let mut body = Zeroizing::new(Vec::with_capacity(announced.min(MAX_RESPONSE_BODY)));
         loop {
@@ -352,7 +352,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-keyside-request-id");
 
 /// Maximum length of a response, in bytes. Vault itself accepts entries of at most 1 MiB.
 const MAX_RESPONSE_BODY: usize = 4 << 20;
-const USUAL_BODY: u64 = 4 << 10;
+/// Initial capacity for a response without `Content-Length`, in bytes.
+const DEFAULT_BODY_CAPACITY: u64 = 4 << 10;
 /// Initial capacity for a request body, in bytes: enough for a sign-in, since service account
 /// tokens have about 1 KiB. A longer body grows.
 const REQUEST_BODY_CAPACITY: usize = 8 << 10;

@@ -140,10 +140,11 @@ pub(crate) fn single_line(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     let line = words.join(" ");
     let shown = line.chars().filter(|c| !c.is_control());
-    shown.take(LONGEST).collect()
+    shown.take(MAX_ERROR_LEN).collect()
 }
 
-const LONGEST: usize = 300;
+/// Maximum length of an error text of Vault, in characters.
+const MAX_ERROR_LEN: usize = 300;
 const PLAINTEXT_TO_TLS: &[u8] = b"Client sent an HTTP request to an HTTPS server";
 
 #[cfg(test)]

@@ -367,6 +367,7 @@ const V2_API_SEGMENTS: [&str; 8] = [
     "subkeys",
     "undelete",
 ];
+/// In the error text of Vault and OpenBao during such an upgrade.
 const UPGRADING: &str = "Upgrading from non-versioned to versioned";
 
 #[cfg(test)]

@@ -117,7 +117,7 @@ impl Term {
         let share = duration * 2 / 3;
         let due = share - share.mul_f64(0.1 * random_fraction());
         Self {
-            due: now + due.max(SHORTEST.min(duration)),
+            due: now + due.max(MIN_RENEWAL_DELAY.min(duration)),
             end: now + duration,
         }
     }
@@ -131,7 +131,8 @@ pub(crate) fn random_fraction() -> f64 {
     f64::from(u32::from_be_bytes(bytes)) / f64::from(u32::MAX)
 }
 
-const SHORTEST: Duration = Duration::from_millis(500);
+/// Prevents a busy loop of renewals if a lease is very short.
+const MIN_RENEWAL_DELAY: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests {

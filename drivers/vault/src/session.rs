@@ -256,7 +256,7 @@ impl Session {
             None => now,
         };
         let retry = renewal.retry.as_ref().map_or(due, |(at, _)| *at);
-        due.max(retry).max(now + SHORTEST_STEP)
+        due.max(retry).max(now + MIN_STEP)
     }
 }
 
@@ -307,7 +307,8 @@ impl RenewalState {
 const MIN_BACKOFF: Duration = Duration::from_millis(250);
 /// Bounds the time from the end of an outage to the first sign-in.
 const MAX_BACKOFF: Duration = Duration::from_secs(10);
-const SHORTEST_STEP: Duration = Duration::from_millis(100);
+/// Prevents a busy loop if a token is due all the time.
+const MIN_STEP: Duration = Duration::from_millis(100);
 /// How often a token without an end is checked.
 const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(3600);
 /// If no token may look itself up: how long after a sign-in a 403 is assumed to be about the call.

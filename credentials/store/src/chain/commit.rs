@@ -99,8 +99,10 @@ impl Chain {
                 attempt.delete_written().await;
                 return Err(CommitError::Raced);
             }
+            // The swap may have happened, so the objects must stay; otherwise a sweep deletes them.
             Err(error) => return Err(error),
         }
+        // Only now: until the new head is on disk, a power cut brings the previous one back.
         if let Some(on) = on {
             self.delete_replaced(on, &state).await;
         }

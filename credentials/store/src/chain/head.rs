@@ -149,6 +149,7 @@ fn message(chain: &ChainName, installation: &str, bytes: &[u8]) -> Vec<u8> {
     [context.as_bytes(), bytes].concat()
 }
 
+/// First byte of a stored head.
 const FORMAT: u8 = 1;
 /// Maximum number of pages that a head lists itself.
 pub(super) const MAX_HEAD_PAGES: usize = 64;

@@ -186,4 +186,5 @@ pub(super) fn unsalted(bytes: &[u8]) -> Option<Vec<u8>> {
     bytes.get(SALT_LEN..).map(<[u8]>::to_vec)
 }
 
+/// Bytes. Only has to differ between concurrent attempts at one commit.
 pub(super) const SALT_LEN: usize = 8;

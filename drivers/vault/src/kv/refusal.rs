@@ -101,7 +101,7 @@ fn wrong(missing: &MissingField) -> String {
         MissingField::Field { there } => {
             let names: Vec<_> = there
                 .iter()
-                .take(MOST_NAMES)
+                .take(MAX_FIELD_NAMES)
                 .map(|name| single_line(name))
                 .collect();
             format!("is not there; these are: {}", names.join(", "))
@@ -117,4 +117,5 @@ fn policy(mount: &Mount, path: &str) -> String {
     )
 }
 
-const MOST_NAMES: usize = 20;
+/// Maximum number of field names in a message.
+const MAX_FIELD_NAMES: usize = 20;
