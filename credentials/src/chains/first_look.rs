@@ -92,6 +92,15 @@ impl Chains {
         let linked = mark.and_then(|mark| mark.link);
         let known: Vec<_> = anchored.into_iter().chain(linked).collect();
         let state = leading_on(chain, found, &known, trust).await?;
+        if let Some(state) = &state
+            && state.head.epoch > self.epoch
+        {
+            return Err(Damage::KeyringOlder {
+                head: state.head.epoch,
+                keyring: self.epoch,
+            }
+            .into());
+        }
         match (state, must_have_anchor && anchored.is_none()) {
             (Some(_), true) => Err(Damage::AnchorGone {
                 file: self.anchors.shown(name),

@@ -133,3 +133,28 @@ async fn a_head_of_before_the_restore_is_refused() {
     registry.audit().verify().await.unwrap();
     assert_eq!(opened(&registry, "a").unwrap(), "sk-a");
 }
+
+/// A change that it signed would be of the epoch before, and no later start would believe the chain.
+#[tokio::test]
+async fn a_keyring_of_before_the_restore_is_refused_before_anything_is_committed() {
+    let (place, registry) = Place::begun().await;
+    let file = place.path("backup");
+    backup(&registry, &file).await;
+    close(&place, registry).await;
+    let before = fs::read(place.path("keyring")).unwrap();
+    place.lose_the_store();
+    place.restore_as(&file, false, true).await.unwrap();
+    let restored = fs::read(place.path("keyring")).unwrap();
+    fs::write(place.path("keyring"), before).unwrap();
+    let Err(OpenError::Damaged { damage, .. }) = place.try_open().await else {
+        panic!("the keyring of epoch 0 was taken");
+    };
+    let older = Damage::KeyringOlder {
+        head: 1,
+        keyring: 0,
+    };
+    assert_eq!(damage, older);
+    fs::write(place.path("keyring"), restored).unwrap();
+    let registry = place.open().await;
+    assert_eq!(opened(&registry, "a").unwrap(), "sk-a");
+}

@@ -53,6 +53,17 @@ pub enum Damage {
         /// The anchor's path, relative to the data folder.
         file: String,
     },
+    /// The keyring is of an epoch before the head's: what is committed with it would be refused from then on.
+    #[error(
+        "its head is of epoch {head}, and the keyring of epoch {keyring}: the keyring was put back to a state before the \
+         last restore"
+    )]
+    KeyringOlder {
+        /// The epoch of the head.
+        head: u64,
+        /// The epoch of the keyring.
+        keyring: u64,
+    },
     /// A page of the map does not match the hash in the head.
     #[error("a page of its map is gone or edited")]
     PageGone,
