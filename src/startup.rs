@@ -74,7 +74,7 @@ async fn open_registry(
 ) -> Result<Arc<Registry>, Failure> {
     let (store, keyring) = (folder.join("store"), folder.join("keyring"));
     // A new store in place of a lost one would make a restore refuse.
-    if !EmbeddedStore::is_made(&store).map_err(failed)? {
+    if !EmbeddedStore::exists_in(&store).map_err(failed)? {
         Registry::expect_no_store_lost(&keyring).map_err(open_failure)?;
     }
     let store = EmbeddedStore::open(&store).await;

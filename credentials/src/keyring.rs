@@ -22,7 +22,7 @@ use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
 use keyside_store::{
-    PublicKey, SigningKey, Trust,
+    PublicKey, SigningKey, TrustedKeys,
     file::{self, with_suffix},
 };
 
@@ -150,7 +150,7 @@ impl Keyring {
     }
 
     /// The public keys that a head may be signed with.
-    pub(crate) fn trust(&self) -> Trust {
+    pub(crate) fn trust(&self) -> TrustedKeys {
         self.signing.load().trust()
     }
 
@@ -320,7 +320,7 @@ impl Keyring {
 /// The file as it is now. It is replaced whole, so no lock is needed to read it.
 async fn read(path: &Path) -> Result<Option<Vec<u8>>, KeyringError> {
     let path = path.to_owned();
-    let read = tokio::task::spawn_blocking(move || file::read_if_there(&path)).await;
+    let read = tokio::task::spawn_blocking(move || file::read_if_exists(&path)).await;
     Ok(read.map_err(open::ended)??)
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use keyside_store::{
     Effect, Hash,
-    chain::{ChainName, Link, Stored},
+    chain::{ChainName, Link, StoredRecord},
 };
 use serde::{Deserialize, Serialize, de::IntoDeserializer};
 
@@ -335,12 +335,17 @@ impl Record {
     }
 
     /// The record that stands in a chain; nothing where a later release has written what this one does not know.
-    pub(crate) fn parse(stored: &Stored) -> Option<Self> {
+    pub(crate) fn parse(stored: &StoredRecord) -> Option<Self> {
         serde_json::from_slice(&stored.bytes).ok()
     }
 
     /// What may be shown of it.
-    pub(crate) fn view(self, chain: &ChainName, stored: Stored, keyring: &Keyring) -> AuditRecord {
+    pub(crate) fn view(
+        self,
+        chain: &ChainName,
+        stored: StoredRecord,
+        keyring: &Keyring,
+    ) -> AuditRecord {
         AuditRecord {
             fingerprint: self.open_detail(keyring).map(|detail| detail.fingerprint),
             chain: chain.clone(),

@@ -4,7 +4,7 @@
 //! each time. Anyone with the installation's public key can check it, on another machine.
 
 use jiff::Timestamp;
-use keyside_store::{PublicKey, Signature, Signer, StorageError, chain::Stored};
+use keyside_store::{PublicKey, Signature, Signer, StorageError, chain::StoredRecord};
 use serde::{Deserialize, Serialize};
 
 use super::{Audit, Break, Head, ReceiptError, VerifyError};
@@ -51,7 +51,7 @@ pub struct Receipt {
 
 impl Receipt {
     /// What a record attests; nothing if it is not that of an erasing.
-    fn of(stored: &Stored, installation: &str, key: &dyn Signer) -> Option<Self> {
+    fn of(stored: &StoredRecord, installation: &str, key: &dyn Signer) -> Option<Self> {
         let record = Record::parse(stored)?;
         let (Event::WorkspaceErased, Some(KeyAct::Destroy(destroyed_keys)), Some(gone)) =
             (record.event, record.keys, record.erased)

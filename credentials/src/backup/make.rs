@@ -230,7 +230,7 @@ impl Inner {
 
 /// One that cannot be read is left out: the documents have what is needed to recognise it.
 fn owner_token(path: &Path) -> Option<Item> {
-    let read = file::read_if_there(path);
+    let read = file::read_if_exists(path);
     let read = read.inspect_err(|error| tracing::warn!(%error, "not in the backup"));
     read.ok()
         .flatten()

@@ -12,7 +12,7 @@ use std::{
 };
 
 use keyside_store::{
-    Backend, Trust,
+    Backend, TrustedKeys,
     chain::{ChainName, Head},
     file::{self, FileError},
 };
@@ -109,7 +109,7 @@ impl Restore<'_> {
         mut restored: Restored,
         keyring: Vec<u8>,
         remains: Option<Remains>,
-        (signing, here): (&SigningKeys, Trust),
+        (signing, here): (&SigningKeys, TrustedKeys),
     ) -> Result<Restored, RestoreError> {
         let aside = file::with_suffix(self.store, ".restoring");
         remove_if_there(&aside)?;
@@ -144,7 +144,7 @@ impl Restore<'_> {
     /// The owner's token becomes the backup's, or none where the backup has none: another one opens nothing any more.
     fn put_token(&self, token: Option<Zeroizing<Vec<u8>>>, epoch: u64) -> Result<(), FileError> {
         let path = self.token_file();
-        let there = file::read_if_there(&path)?.map(Zeroizing::new);
+        let there = file::read_if_exists(&path)?.map(Zeroizing::new);
         if there == token {
             return Ok(());
         }
@@ -192,12 +192,12 @@ impl Restore<'_> {
     fn no_older_head(
         &self,
         header: &Header,
-        here: &Trust,
+        here: &TrustedKeys,
         remains: Option<&Remains>,
     ) -> Result<u64, RestoreError> {
         let own = ChainName::installation();
         let anchor = Anchors::path(&self.heads(), &own);
-        let Some(bytes) = file::read_if_there(&anchor)? else {
+        let Some(bytes) = file::read_if_exists(&anchor)? else {
             return Ok(0);
         };
         let verified = Head::verify_under(&bytes, &own, &header.installation, here);
@@ -295,7 +295,7 @@ struct Import<'a> {
     /// Where the heads are made.
     heads: &'a Path,
     /// The heads that were acknowledged here last, which none may be older than, and what they may be signed with.
-    known: Option<(PathBuf, Trust)>,
+    known: Option<(PathBuf, TrustedKeys)>,
     restored: &'a mut Restored,
 }
 
@@ -357,7 +357,7 @@ impl Import<'_> {
 
 /// What the heads that remain here may be signed with: the signing key may have been rotated since the backup, or between two
 /// that were restored. They only ever keep an older state from being restored, so the file need not vouch for its keys.
-fn signed_here(signing: &SigningKeys, header: &Header, remains: Option<&Remains>) -> Trust {
+fn signed_here(signing: &SigningKeys, header: &Header, remains: Option<&Remains>) -> TrustedKeys {
     let same = |remains: &&Remains| remains.installation() == header.installation;
     let here = remains.filter(same).into_iter();
     let here = here.flat_map(Remains::public_keys);
@@ -380,9 +380,9 @@ fn no_older_chain(
     name: &ChainName,
     head: &Head,
     installation: &str,
-    here: &Trust,
+    here: &TrustedKeys,
 ) -> Result<(), RestoreError> {
-    let Some(bytes) = file::read_if_there(&Anchors::path(known, name))? else {
+    let Some(bytes) = file::read_if_exists(&Anchors::path(known, name))? else {
         return Ok(());
     };
     match Head::verify_under(&bytes, name, installation, here) {

@@ -73,7 +73,7 @@ impl Anchors {
         keyring: &Keyring,
     ) -> Result<Option<Link>, LoadError> {
         let path = Self::path(&self.0.folder, chain);
-        let read = file::read_if_there(&path).map_err(StorageError::unavailable)?;
+        let read = file::read_if_exists(&path).map_err(StorageError::unavailable)?;
         let Some(bytes) = read else {
             return Ok(None);
         };
@@ -117,7 +117,7 @@ impl Anchors {
 
     /// Puts a head in its place that was restored.
     pub(crate) fn restore(folder: &Path, chain: &ChainName, head: &[u8]) -> Result<(), FileError> {
-        file::make_folder(folder)?;
+        file::create_folder(folder)?;
         file::replace(&Self::path(folder, chain), head, owner_only())
     }
 }
@@ -131,12 +131,13 @@ impl Written {
             return Ok(());
         }
         if held.is_empty() {
-            file::make_folder(&self.folder)?;
+            file::create_folder(&self.folder)?;
         }
         let path = Anchors::path(&self.folder, chain);
         // Another process on this machine replaces it by way of the same temporary file.
         let _lock = file::lock(&self.folder.join(".lock"))?;
-        let there = file::read_if_there(&path)?.and_then(|bytes| Head::claimed(&bytes).ok());
+        let there =
+            file::read_if_exists(&path)?.and_then(|bytes| Head::parse_unverified(&bytes).ok());
         if there.is_some_and(|there| (there.epoch, there.seq) > now) {
             // It has gone on since, perhaps under another signing key: this head would be refused one day.
             return Ok(());

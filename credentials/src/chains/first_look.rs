@@ -7,7 +7,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use keyside_store::{
-    StorageError, Trust,
+    StorageError, TrustedKeys,
     chain::{Chain, ChainName, Damage, Link, LoadError, State},
 };
 
@@ -52,7 +52,7 @@ impl Chains {
         tracked: &Tracked,
     ) -> Result<Option<Arc<State>>, StorageError> {
         match self.refresh(tracked).await {
-            Err(LoadError::Damaged(damage)) if damage.is_of_anchor() => {}
+            Err(LoadError::Damaged(damage)) if damage.is_anchor_damage() => {}
             Err(LoadError::Storage(error)) => return Err(error),
             Err(LoadError::Damaged(_)) => return Ok(None),
             // The anchor was put back meanwhile.
@@ -76,7 +76,7 @@ impl Chains {
     pub(super) async fn first(
         &self,
         tracked: &Tracked,
-        trust: &Trust,
+        trust: &TrustedKeys,
     ) -> Result<Option<Arc<State>>, LoadError> {
         let chain = &tracked.chain;
         let name = chain.name();
@@ -92,6 +92,15 @@ impl Chains {
         let linked = mark.and_then(|mark| mark.link);
         let known: Vec<_> = anchored.into_iter().chain(linked).collect();
         let state = leading_on(chain, found, &known, trust).await?;
+        if let Some(state) = &state
+            && state.head.epoch > self.epoch
+        {
+            return Err(Damage::KeyringOlder {
+                head: state.head.epoch,
+                keyring: self.epoch,
+            }
+            .into());
+        }
         match (state, must_have_anchor && anchored.is_none()) {
             (Some(_), true) => Err(Damage::AnchorGone {
                 file: self.anchors.shown(name),
@@ -131,7 +140,7 @@ async fn leading_on(
     chain: &Chain,
     found: Option<Arc<State>>,
     known: &[Link],
-    trust: &Trust,
+    trust: &TrustedKeys,
 ) -> Result<Option<Arc<State>>, LoadError> {
     let Some(mut state) = found else {
         return match known.is_empty() {
@@ -141,7 +150,7 @@ async fn leading_on(
     };
     'looking: loop {
         for known in known {
-            let leads_on = chain.expect_after(*known, &state.head).await;
+            let leads_on = chain.check_continues(*known, &state.head).await;
             let Err(error) = leads_on else {
                 continue;
             };

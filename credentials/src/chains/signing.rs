@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use keyside_store::{
-    PublicKey, Signer, StorageError, Trust,
+    PublicKey, Signer, StorageError, TrustedKeys,
     chain::{CommitError, Damage, LoadError, State},
 };
 
@@ -49,7 +49,7 @@ impl Chains {
     }
 
     /// Whether the keyring has other signing keys than these by now.
-    async fn has_other_keys(&self, trust: &Trust) -> Result<bool, StorageError> {
+    async fn has_other_keys(&self, trust: &TrustedKeys) -> Result<bool, StorageError> {
         match self.keyring.catch_up().await {
             // A keyring that somebody has edited vouches for no head.
             Ok(()) | Err(KeyringError::Damaged { .. }) => Ok(self.keyring.trust() != *trust),

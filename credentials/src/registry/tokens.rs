@@ -150,7 +150,7 @@ impl Inner {
             };
             let (document, text) = TokenDocument::made(new, &system.actor, self.clock.now());
             let draft = Draft::about_token(Event::TokenCreated, &system, &document);
-            let room = self.chains.backend().storage.expect_room(draft.effect);
+            let room = self.chains.backend().storage.check_disk_space(draft.effect);
             room.await.map_err(CommitError::NotBegun)?;
             // The file first: a token that is stored and was never shown would lock everyone out.
             let file = self.access.token_file();

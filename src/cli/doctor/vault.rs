@@ -62,7 +62,7 @@ impl VaultReport {
                 self.clock.add_date("Vault", date.as_deref());
                 Finding::ok("vault", format!("{address} answers"))
             }
-            Ok(Err(error @ VaultError::Answered(_))) => Finding::fail("vault", error)
+            Ok(Err(error @ VaultError::ErrorResponse(_))) => Finding::fail("vault", error)
                 .fix("Check `vault status`, and unseal it or read its log."),
             Ok(Err(error)) => Finding::fail("vault", error),
             Err(_) => silent(&address),
