@@ -1,8 +1,9 @@
-//! What a person at a terminal sees: the prompt for a secret, and log lines.
+//! What a terminal shows: the prompt for a secret, and log lines.
 
 use crate::harness::{Ask, KEY, Keyside, Upstream, Wire};
 
-/// One with workspace `acme`, whose OpenAI keys are sent to `upstream`, and where its admin API is.
+/// A Keyside with workspace `acme`, whose OpenAI keys are sent to `upstream`, and its admin
+/// address.
 fn with_acme(upstream: &Upstream) -> (Keyside, String) {
     let builder = Keyside::builder().provider("openai", &upstream.base_url());
     let keyside = builder.start();
@@ -12,7 +13,7 @@ fn with_acme(upstream: &Upstream) -> (Keyside, String) {
 }
 
 #[test]
-fn the_prompt_says_whose_key_it_is_and_what_is_pasted_around_it_is_removed() {
+fn the_prompt_names_the_key_and_text_pasted_around_it_is_removed() {
     let upstream = Upstream::wanting_key();
     let (keyside, url) = with_acme(&upstream);
     let add = [
@@ -67,7 +68,7 @@ fn the_prompt_says_whose_key_it_is_and_what_is_pasted_around_it_is_removed() {
 }
 
 #[test]
-fn what_is_mistyped_is_told_before_a_secret_is_asked_for() {
+fn a_mistyped_argument_is_reported_before_the_prompt_for_a_secret() {
     let upstream = Upstream::ok();
     let (keyside, url) = with_acme(&upstream);
     for (workspace, provider, meant) in [
@@ -122,7 +123,7 @@ fn a_demo_shows_its_message_and_then_requests_but_no_lines_of_its_start() {
 }
 
 #[test]
-fn log_lines_are_short_and_coloured_only_where_that_is_wanted() {
+fn log_lines_are_short_and_coloured_unless_no_color_is_set() {
     for (no_color, coloured) in [("", true), ("1", false)] {
         let builder = Keyside::builder().variable("NO_COLOR", no_color);
         let mut terminal = builder.terminal(&["serve"]);
