@@ -142,8 +142,8 @@ impl Credential {
         self.fingerprint.is_some() && self.fingerprint == other.fingerprint
     }
 
-    /// Fails if the secret stays in Vault, with where to replace it. Called before a prompt for a
-    /// secret.
+    /// Fails if the secret stays in Vault, and names the place to replace it. Called before a
+    /// prompt for a secret.
     pub(super) fn expect_sealed(&self) -> Result<(), Failure> {
         match (&self.secret_ref, &self.source) {
             (Some(_), Some(source)) => Err(Failure::failed(format!(
