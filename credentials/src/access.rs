@@ -26,7 +26,7 @@ use self::last_used::LastUsed;
 pub(crate) use self::token::TokenDocument;
 pub use self::{
     role::{Denial, Permission, Principal, Role},
-    token::{MadeToken, NewToken, Token, TokenStatus, TokenWarning},
+    token::{CreatedToken, NewToken, Token, TokenStatus, TokenWarning},
 };
 use crate::{
     clock::Ratchet,
@@ -105,7 +105,7 @@ impl Access {
     }
 
     /// One token, whoever asks.
-    pub fn named(&self, id: &ActorId) -> Option<Token> {
+    pub fn find(&self, id: &ActorId) -> Option<Token> {
         self.token(id).map(|token| self.view(&token))
     }
 
@@ -124,14 +124,20 @@ impl Access {
     }
 
     /// The tokens that change when a workspace is no more, as they are then.
-    pub(crate) fn without(&self, workspace: &WorkspaceId, now: Timestamp) -> Vec<TokenDocument> {
+    pub(crate) fn after_erasure(
+        &self,
+        workspace: &WorkspaceId,
+        now: Timestamp,
+    ) -> Vec<TokenDocument> {
         let tokens = self.tokens.load();
-        let changed = tokens.iter().map(|token| token.without(workspace, now));
+        let changed = tokens
+            .iter()
+            .map(|token| token.after_erasure(workspace, now));
         changed.flatten().collect()
     }
 
     /// From here on it counts, as it is now.
-    pub(crate) fn show(&self, token: &TokenDocument) {
+    pub(crate) fn publish(&self, token: &TokenDocument) {
         self.tokens.rcu(|tokens| {
             let others = tokens.iter().filter(|other| other.id != token.id);
             others.chain([token]).cloned().collect::<Vec<_>>()
@@ -157,7 +163,7 @@ impl Access {
             match read {
                 Ok(token) => tokens.push(token),
                 Err(damage) => findings.push(Finding {
-                    stands_at: format!("{}/{}", chain.name(), entry.name),
+                    location: format!("{}/{}", chain.name(), entry.name),
                     hash: Some(entry.object.hash),
                     workspace: None,
                     credential: None,

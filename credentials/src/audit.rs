@@ -19,9 +19,9 @@ pub use self::{
     error::{Break, ReceiptError, VerifyError},
     export::{Export, Line},
     export_file::{Checked, FileError as ExportError, verify_export},
-    offline::{ClockBehind, Inspected, OfflineAudit},
+    offline::{ClockBehind, Inspection, OfflineAudit},
     receipt::Receipt,
-    search::{AuditFilter, Cursor, Found},
+    search::{AuditFilter, AuditPage, Cursor},
     verify::{Head, Verified},
 };
 pub use crate::record::{AuditRecord, Event};
@@ -76,13 +76,13 @@ impl Audit {
             note: Some(note.to_owned()),
             ..Draft::new(event, by)
         };
-        self.chains.note(draft).await
+        self.chains.append_record(draft).await
     }
 
     /// Whether a workspace of that name was erased: its records are still there.
     pub fn has_erased(&self, workspace: &WorkspaceId) -> bool {
-        let mark = self.chains.mark(workspace);
-        mark.is_some_and(|mark| mark.erased.is_some())
+        let registration = self.chains.registration(workspace);
+        registration.is_some_and(|it| it.erased.is_some())
     }
 
     /// The key that checks every head of this installation. It is no secret: with it, an export is checked on another machine.

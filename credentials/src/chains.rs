@@ -2,12 +2,12 @@
 //! the time, the signature, the installation's head that it was decided on, and the anchor outside the store. In this process
 //! the changes of a chain take turns: `queue.rs`.
 
-mod accepted;
+mod accepted_clock;
 mod anchors;
-mod first_look;
-mod marks;
+mod first_read;
 mod queue;
 mod reading;
+mod registration;
 mod signing;
 mod state;
 
@@ -26,12 +26,12 @@ use keyside_store::{
 };
 use tokio::sync::oneshot;
 
-use self::{accepted::ACCEPTED, queue::Queue};
+use self::{accepted_clock::ACCEPTED, queue::Queue};
 pub(crate) use self::{
-    accepted::Accepted,
+    accepted_clock::AcceptedClock,
     anchors::{Anchors, HEADS},
-    marks::{Erased, Making, Mark},
     queue::{Priority, Turn},
+    registration::{Erasure, PendingCreation, Registration},
     state::InstallationState,
 };
 use crate::{clock::Ratchet, keyring::Keyring, model::WorkspaceId, record::Draft};
@@ -48,7 +48,7 @@ pub(crate) struct Chains {
     workspaces: RwLock<HashMap<WorkspaceId, Arc<Tracked>>>,
     /// The workspaces that there are and were, as the installation's head has them. Replaced before the state that they are of
     /// counts as seen: who takes the state first and then looks at them decides on none that are older.
-    marks: ArcSwap<Marks>,
+    registrations: ArcSwap<Registrations>,
     /// Records for the installation's chain that wait for the next commit.
     waiting: Mutex<Vec<Waiting>>,
 }
@@ -63,14 +63,14 @@ pub(crate) struct Tracked {
 
 /// What a state of the installation's chain says of workspaces.
 #[derive(Default)]
-struct Marks {
+struct Registrations {
     /// Which state: epoch and sequence number.
     of: (u64, u64),
-    all: Arc<BTreeMap<WorkspaceId, Mark>>,
+    all: Arc<BTreeMap<WorkspaceId, Registration>>,
     /// The object that each was read from: what has not changed is not read again.
     objects: HashMap<WorkspaceId, ObjectRef>,
     /// If the clock was said to be right.
-    accepted: Option<Accepted>,
+    accepted: Option<AcceptedClock>,
 }
 
 struct Waiting {
@@ -94,7 +94,7 @@ impl Tracked {
     }
 
     /// Takes over a state, unless a later one is known: of two that read at once, the slower one must not win.
-    fn take(&self, state: &Arc<State>) {
+    fn advance(&self, state: &Arc<State>) {
         self.state.rcu(|known| match known {
             Some(known) if order(known) > order(state) => Some(known.clone()),
             _ => Some(state.clone()),
@@ -102,7 +102,7 @@ impl Tracked {
     }
 
     /// Whether a later state than this one is known.
-    pub(crate) fn is_past(&self, state: &State) -> bool {
+    pub(crate) fn is_newer_than(&self, state: &State) -> bool {
         self.state()
             .is_some_and(|known| order(&known) > order(state))
     }
@@ -128,7 +128,7 @@ impl Chains {
             keyring,
             clock,
             workspaces: RwLock::default(),
-            marks: ArcSwap::default(),
+            registrations: ArcSwap::default(),
             waiting: Mutex::default(),
         }
     }
@@ -177,12 +177,12 @@ impl Chains {
     }
 
     /// The workspaces that there are and were.
-    pub(crate) fn marks(&self) -> Arc<BTreeMap<WorkspaceId, Mark>> {
-        self.marks.load().all.clone()
+    pub(crate) fn registrations(&self) -> Arc<BTreeMap<WorkspaceId, Registration>> {
+        self.registrations.load().all.clone()
     }
 
-    pub(crate) fn mark(&self, workspace: &WorkspaceId) -> Option<Mark> {
-        self.marks.load().all.get(workspace).cloned()
+    pub(crate) fn registration(&self, workspace: &WorkspaceId) -> Option<Registration> {
+        self.registrations.load().all.get(workspace).cloned()
     }
 
     /// Reads a chain as it is now, believing heads that are signed with a key of `trust`.
@@ -193,64 +193,70 @@ impl Chains {
     ) -> Result<Option<Arc<State>>, LoadError> {
         let mut state = match tracked.state() {
             Some(known) => tracked.chain.refresh(&known, trust).await?,
-            None => self.first(tracked, trust).await?,
+            None => self.first_read(tracked, trust).await?,
         };
         while let Some(found) = &state {
             if tracked.chain.name() == self.own.chain.name() {
-                let (marks, is_whole) = self.marks_of(found).await?;
+                let (registrations, is_complete) = self.registrations_in(found).await?;
                 // What it named may be gone because it was replaced meanwhile.
-                if !is_whole && let Some(newer) = tracked.chain.refresh(found, trust).await? {
+                if !is_complete && let Some(newer) = tracked.chain.refresh(found, trust).await? {
                     state = Some(newer);
                     continue;
                 }
-                let accepted = self.accepted_in(found).await?;
-                self.show_marks(Marks { accepted, ..marks });
+                let accepted = self.accepted_clock_in(found).await?;
+                self.publish_registrations(Registrations {
+                    accepted,
+                    ..registrations
+                });
             }
-            tracked.take(found);
+            tracked.advance(found);
             break;
         }
         Ok(state)
     }
 
     /// What a state says of workspaces, and whether all of it is there.
-    async fn marks_of(&self, state: &State) -> Result<(Marks, bool), StorageError> {
-        let before = self.marks.load_full();
+    async fn registrations_in(&self, state: &State) -> Result<(Registrations, bool), StorageError> {
+        let before = self.registrations.load_full();
         let mut all = BTreeMap::new();
         let (mut objects, mut changed) = (HashMap::new(), Vec::new());
         for entry in state.documents() {
-            let id = entry.name.strip_prefix(marks::PREFIX);
+            let id = entry.name.strip_prefix(registration::PREFIX);
             let Some(id) = id.and_then(|id| id.parse::<WorkspaceId>().ok()) else {
                 continue;
             };
             objects.insert(id.clone(), entry.object);
             match before.all.get(&id) {
-                Some(mark) if before.objects.get(&id) == Some(&entry.object) => {
-                    all.insert(id, mark.clone());
+                Some(registration) if before.objects.get(&id) == Some(&entry.object) => {
+                    all.insert(id, registration.clone());
                 }
                 _ => changed.push((id, entry)),
             }
         }
         let entries = changed.iter().map(|(_, entry)| *entry);
         let bodies = self.own.chain.read(entries.collect::<Vec<_>>()).await?;
-        let is_whole = bodies.iter().all(Option::is_some);
+        let is_complete = bodies.iter().all(Option::is_some);
         for ((id, _), body) in changed.into_iter().zip(bodies) {
-            let mark = body.and_then(|body| serde_json::from_slice(&body).ok());
-            if mark.is_none() {
+            let registration = body.and_then(|body| serde_json::from_slice(&body).ok());
+            if registration.is_none() {
                 tracing::error!(workspace = %id, "what the installation says of a workspace is damaged");
                 objects.remove(&id);
             }
-            all.insert(id, mark.unwrap_or_else(Mark::unreadable));
+            all.insert(id, registration.unwrap_or_else(Registration::unreadable));
         }
-        let marks = Marks {
+        let registrations = Registrations {
             of: order(state),
             all: Arc::new(all),
             objects,
             accepted: before.accepted,
         };
-        Ok((marks, is_whole))
+        Ok((registrations, is_complete))
     }
 
-    async fn accepted_in(&self, state: &State) -> Result<Option<Accepted>, StorageError> {
+    async fn accepted_clock_in(
+        &self,
+        state: &State,
+    ) -> Result<Option<AcceptedClock>, StorageError> {
         let Some(entry) = state.document(ACCEPTED) else {
             return Ok(None);
         };
@@ -258,12 +264,13 @@ impl Chains {
         Ok(body.and_then(|body| serde_json::from_slice(&body).ok()))
     }
 
-    fn show_marks(&self, marks: Marks) {
-        let marks = Arc::new(marks);
-        self.marks.rcu(|known| match known.of > marks.of {
-            true => known.clone(),
-            false => marks.clone(),
-        });
+    fn publish_registrations(&self, registrations: Registrations) {
+        let registrations = Arc::new(registrations);
+        self.registrations
+            .rcu(|known| match known.of > registrations.of {
+                true => known.clone(),
+                false => registrations.clone(),
+            });
     }
 
     /// Makes one change of a chain, on top of the state that it was decided on. On disk when this returns.
@@ -296,18 +303,18 @@ impl Chains {
         let key = self.signer(tracked, on).await?;
         let state = tracked.chain.commit(on, &*key, change).await?;
         if tracked.chain.name() == self.own.chain.name() {
-            match self.marks_of(&state).await {
-                Ok((marks, true)) => {
+            match self.registrations_in(&state).await {
+                Ok((registrations, true)) => {
                     // What is said of the clock is written only at rest.
-                    self.show_marks(marks);
-                    tracked.take(&state);
+                    self.publish_registrations(registrations);
+                    tracked.advance(&state);
                 }
                 // Somebody has gone on from it already: the next look takes over both.
                 Ok((_, false)) => {}
                 Err(error) => tracing::warn!(%error, "what was just written cannot be read"),
             }
         } else {
-            tracked.take(&state);
+            tracked.advance(&state);
         }
         let head = state.head.link();
         tracing::info!(
@@ -323,7 +330,7 @@ impl Chains {
     ///
     /// # Errors
     /// The backend's.
-    pub(crate) async fn note(self: &Arc<Self>, draft: Draft) -> Result<(), CommitError> {
+    pub(crate) async fn append_record(self: &Arc<Self>, draft: Draft) -> Result<(), CommitError> {
         let (answer, done) = oneshot::channel();
         let leads = {
             let mut waiting = self.waiting();
@@ -333,8 +340,8 @@ impl Chains {
         if leads {
             let chains = self.clone();
             tokio::spawn(async move {
-                tokio::time::sleep(GATHERED_FOR).await;
-                chains.write_notes().await;
+                tokio::time::sleep(BATCH_WINDOW).await;
+                chains.write_records().await;
             });
         }
         done.await.unwrap_or_else(|_| {
@@ -343,11 +350,11 @@ impl Chains {
         })
     }
 
-    async fn write_notes(&self) {
+    async fn write_records(&self) {
         let _changing = self.own.lock(Priority::Normal).await;
         let waiting = std::mem::take(&mut *self.waiting());
         let drafts: Vec<_> = waiting.iter().map(|it| it.draft.clone()).collect();
-        let outcome = self.commit_notes(drafts).await;
+        let outcome = self.commit_records(drafts).await;
         for Waiting { answer, .. } in waiting {
             // The caller may have given up.
             let _ = answer.send(outcome.clone());
@@ -355,10 +362,10 @@ impl Chains {
     }
 
     /// Nothing is decided, so a lost race is tried again on top of what the other did.
-    async fn commit_notes(&self, drafts: Vec<Draft>) -> Result<(), CommitError> {
-        for _ in 0..RACES {
+    async fn commit_records(&self, drafts: Vec<Draft>) -> Result<(), CommitError> {
+        for _ in 0..MAX_RACES {
             let refreshed = self.refresh(&self.own).await;
-            refreshed.map_err(not_begun)?;
+            refreshed.map_err(load_failed)?;
             let on = self.own.state();
             let commit = self.commit(&self.own, on.as_ref(), 0, drafts.clone(), Vec::new());
             match commit.await {
@@ -375,7 +382,7 @@ impl Chains {
 
     /// The latest time that any chain tells, but for those that were said to be from a clock that was ahead.
     pub(crate) fn latest(&self) -> Timestamp {
-        let accepted = self.marks.load().accepted;
+        let accepted = self.registrations.load().accepted;
         let is_believed = |state: &State| accepted.is_none_or(|it| it.believes(&state.head));
         let own = self.own.state().map_or(0, |own| own.head.at);
         let workspaces = self
@@ -421,7 +428,7 @@ fn order(state: &State) -> (u64, u64) {
 }
 
 /// A chain that cannot be read cannot be changed either.
-pub(crate) fn not_begun(error: LoadError) -> CommitError {
+pub(crate) fn load_failed(error: LoadError) -> CommitError {
     match error {
         LoadError::Storage(error) => CommitError::NotBegun(error),
         LoadError::Damaged(damage) => CommitError::Damaged(damage),
@@ -435,6 +442,6 @@ pub(crate) async fn pause() {
 }
 
 /// How long records are gathered for one commit.
-const GATHERED_FOR: Duration = Duration::from_millis(50);
+const BATCH_WINDOW: Duration = Duration::from_millis(50);
 /// How often a lost race is run again.
-pub(crate) const RACES: usize = 50;
+pub(crate) const MAX_RACES: usize = 50;

@@ -1,5 +1,5 @@
 //! Wall-clock time, passed in so that tests can hold it. The time of a commit is never before the one that it is made on, whose
-//! process may have another clock: `chains/accepted.rs`.
+//! process may have another clock: `chains/accepted_clock.rs`.
 
 use std::sync::{
     Arc,

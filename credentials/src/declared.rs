@@ -30,11 +30,11 @@ use crate::{
     documents::{CredentialDocument, Defaults, WorkspaceDocument},
     entropy,
     locked::LockedMemory,
-    model::{ActorId, CredentialId, Environment, Label, NameError, UsageTag, WorkspaceId},
+    model::{ActorId, CredentialId, Environment, IdError, Label, UsageTag, WorkspaceId},
     resolver::Resolver,
     sealing::SealingKey,
     snapshot::{
-        CredentialEntry, Followed, Keys, Snapshot, Unusable, WorkspaceEntry,
+        CredentialEntry, Keys, Snapshot, SourceStatus, Unusable, WorkspaceEntry,
         signals::{Notices, Signals},
     },
     source::{SecretSource, SourceReference},
@@ -81,7 +81,7 @@ struct Item {
 
 /// How a declared credential stands, for readiness and metrics.
 #[derive(Clone, Debug)]
-pub struct Standing {
+pub struct SourceHealth {
     /// The workspace that may use it.
     pub workspace: WorkspaceId,
     /// The provider it is for.
@@ -161,10 +161,10 @@ impl Declared {
     }
 
     /// How each stands.
-    pub fn standings(&self) -> Vec<Standing> {
-        let standing = |item: &Item| {
+    pub fn source_health(&self) -> Vec<SourceHealth> {
+        let health = |item: &Item| {
             let state = item.state();
-            Standing {
+            SourceHealth {
                 workspace: item.document.workspace.clone(),
                 provider: item.document.provider.clone(),
                 label: item.document.label.clone(),
@@ -178,7 +178,7 @@ impl Declared {
                 }),
             }
         };
-        self.items.iter().map(standing).collect()
+        self.items.iter().map(health).collect()
     }
 
     pub(crate) fn snapshot(&self) -> &Arc<ArcSwap<Snapshot>> {
@@ -197,13 +197,10 @@ impl Declared {
 pub struct DeclaredError {
     /// Its place among the `[[credential]]` tables, from 0.
     pub index: usize,
-    error: NameError,
+    error: IdError,
 }
 
-fn document(
-    declared: &DeclaredCredential,
-    now: Timestamp,
-) -> Result<CredentialDocument, NameError> {
+fn document(declared: &DeclaredCredential, now: Timestamp) -> Result<CredentialDocument, IdError> {
     let provider = declared.provider.as_str();
     let usage_tag = declared.usage_tag.as_deref().map(str::parse::<UsageTag>);
     Ok(CredentialDocument {
@@ -287,7 +284,7 @@ fn workspaces(items: &[Item], now: Timestamp) -> Vec<Arc<WorkspaceEntry>> {
         };
         let credentials = items
             .iter()
-            .map(|item| Arc::new(item.without_secret(Unusable::Away)));
+            .map(|item| Arc::new(item.without_secret(Unusable::Unavailable)));
         Arc::new(WorkspaceEntry::new(document, None, credentials, []))
     };
     by_workspace.into_iter().map(entry).collect()
@@ -302,8 +299,8 @@ impl Item {
         entry
     }
 
-    fn followed(&self, state: &State) -> Followed {
-        Followed {
+    fn followed(&self, state: &State) -> SourceStatus {
+        SourceStatus {
             source: self.source.clone(),
             version: state.version().map(str::to_owned),
             fault: state.fault(),

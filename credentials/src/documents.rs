@@ -21,7 +21,7 @@ use crate::{
         ActorId, CredentialId, Environment, Fingerprint, Hint, Label, UsageTag, Warning,
         WorkspaceId,
     },
-    sealing::{Place, SealError, SealingKey},
+    sealing::{SealContext, SealError, SealingKey},
     secret::Secret,
     source::VaultReference,
 };
@@ -111,8 +111,8 @@ pub(crate) struct VersionDocument {
     #[serde(with = "base64_bytes")]
     pub(crate) sealed: Vec<u8>,
     /// What may be known of it, sealed as well. It stays, so that the record can be told.
-    #[serde(with = "base64_bytes")]
-    pub(crate) trace: Vec<u8>,
+    #[serde(rename = "trace", with = "base64_bytes")]
+    pub(crate) metadata: Vec<u8>,
 }
 
 /// When a secret ends, if ever.
@@ -123,16 +123,16 @@ pub(crate) struct End {
 
 /// What may be known of a secret, and which request brought it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Trace {
+pub(crate) struct SecretMetadata {
     pub(crate) fingerprint: Fingerprint,
     pub(crate) hint: Hint,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) mark: Option<Mark>,
+    #[serde(default, rename = "mark", skip_serializing_if = "Option::is_none")]
+    pub(crate) idempotency: Option<IdempotencyRecord>,
 }
 
 /// How a repeated request is known again. It stands sealed: a short secret could be guessed from its request's hash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Mark {
+pub(crate) struct IdempotencyRecord {
     /// SHA-256 of the idempotency key and who used it.
     pub(crate) key: Hash,
     /// SHA-256 of what was asked for.
@@ -193,7 +193,7 @@ impl CredentialDocument {
         &self,
         key: &SealingKey,
         secret: &Secret,
-        trace: &Trace,
+        metadata: &SecretMetadata,
         now: Timestamp,
     ) -> VersionDocument {
         let number = self.next_number();
@@ -204,13 +204,18 @@ impl CredentialDocument {
             until: None,
             destroyed_at: None,
             ends: None,
-            sealed: key.seal_secret(&self.secret_place(number), secret),
-            trace: self.seal_trace(key, number, trace),
+            sealed: key.seal_secret(&self.secret_context(number), secret),
+            metadata: self.seal_metadata(key, number, metadata),
         }
     }
 
     /// The only version of a credential whose secret stays where `reference` says: nothing but its trace is sealed.
-    pub(crate) fn refer(&self, key: &SealingKey, trace: &Trace, now: Timestamp) -> VersionDocument {
+    pub(crate) fn refer(
+        &self,
+        key: &SealingKey,
+        metadata: &SecretMetadata,
+        now: Timestamp,
+    ) -> VersionDocument {
         let number = self.next_number();
         VersionDocument {
             number,
@@ -220,59 +225,63 @@ impl CredentialDocument {
             destroyed_at: None,
             ends: None,
             sealed: Vec::new(),
-            trace: self.seal_trace(key, number, trace),
+            metadata: self.seal_metadata(key, number, metadata),
         }
     }
 
     /// Notes what is known of the secret in use by now. Which request made the version stays noted.
-    pub(crate) fn retrace(
+    pub(crate) fn update_metadata(
         &mut self,
         key: &SealingKey,
-        now: &Trace,
+        now: &SecretMetadata,
         keyring: &Keyring,
     ) -> Result<(), SealError> {
-        let before = self.open_trace(self.current, keyring)?;
-        let trace = Trace {
-            mark: before.mark,
+        let before = self.open_metadata(self.current, keyring)?;
+        let metadata = SecretMetadata {
+            idempotency: before.idempotency,
             ..now.clone()
         };
-        let sealed = self.seal_trace(key, self.current, &trace);
+        let sealed = self.seal_metadata(key, self.current, &metadata);
         let current = self.current;
         let versions = self.versions.iter_mut();
         for version in versions.filter(|version| version.number == current) {
-            version.trace.clone_from(&sealed);
+            version.metadata.clone_from(&sealed);
         }
         Ok(())
     }
 
-    fn seal_trace(&self, key: &SealingKey, number: u32, trace: &Trace) -> Vec<u8> {
-        let json = serde_json::to_vec(trace).expect("texts and numbers serialize");
-        key.seal(&self.trace_place(number), &json)
+    fn seal_metadata(&self, key: &SealingKey, number: u32, metadata: &SecretMetadata) -> Vec<u8> {
+        let json = serde_json::to_vec(metadata).expect("texts and numbers serialize");
+        key.seal(&self.metadata_context(number), &json)
     }
 
     /// What may be known of a version's secret. Versions may have been sealed under different keys of the workspace.
-    pub(crate) fn open_trace(&self, version: u32, keyring: &Keyring) -> Result<Trace, SealError> {
+    pub(crate) fn open_metadata(
+        &self,
+        version: u32,
+        keyring: &Keyring,
+    ) -> Result<SecretMetadata, SealError> {
         let version = self.version(version).ok_or(SealError::Malformed)?;
-        let key = SealingKey::id_in(&version.trace).ok_or(SealError::Malformed)?;
+        let key = SealingKey::id_in(&version.metadata).ok_or(SealError::Malformed)?;
         let key = keyring
             .key(&self.workspace, key)
             .ok_or(SealError::OtherKey)?;
-        self.open_trace_with(version, &key)
+        self.open_metadata_with(version, &key)
     }
 
     /// The same with a key that is at hand.
-    pub(crate) fn open_trace_with(
+    pub(crate) fn open_metadata_with(
         &self,
         version: &VersionDocument,
         key: &SealingKey,
-    ) -> Result<Trace, SealError> {
-        let json = key.open(&self.trace_place(version.number), &version.trace)?;
+    ) -> Result<SecretMetadata, SealError> {
+        let json = key.open(&self.metadata_context(version.number), &version.metadata)?;
         serde_json::from_slice(&json).map_err(|_| SealError::Malformed)
     }
 
     /// What a version's secret is bound to.
-    pub(crate) fn secret_place(&self, version: u32) -> Place<'_> {
-        Place::Secret {
+    pub(crate) fn secret_context(&self, version: u32) -> SealContext<'_> {
+        SealContext::Secret {
             workspace: &self.workspace,
             credential: &self.id,
             version,
@@ -282,8 +291,8 @@ impl CredentialDocument {
     }
 
     /// What its fingerprint and hint are bound to.
-    pub(crate) fn trace_place(&self, version: u32) -> Place<'_> {
-        Place::Trace {
+    pub(crate) fn metadata_context(&self, version: u32) -> SealContext<'_> {
+        SealContext::SecretMetadata {
             workspace: &self.workspace,
             credential: &self.id,
             version,
@@ -319,12 +328,16 @@ impl From<ReferenceDocument> for VaultReference {
     }
 }
 
-impl Trace {
-    pub(crate) fn of(secret: &Secret, prefixes: &[String], mark: Option<Mark>) -> Self {
+impl SecretMetadata {
+    pub(crate) fn of(
+        secret: &Secret,
+        prefixes: &[String],
+        idempotency: Option<IdempotencyRecord>,
+    ) -> Self {
         Self {
             fingerprint: Fingerprint::of(secret),
             hint: Hint::of(secret, prefixes),
-            mark,
+            idempotency,
         }
     }
 }

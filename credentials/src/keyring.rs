@@ -26,10 +26,10 @@ use keyside_store::{
     file::{self, with_suffix},
 };
 
-use self::stored::{Bound, KeyringFile, WrappedKey};
+use self::stored::{KeyBinding, KeyringFile, WrappedKey};
 pub use self::{error::KeyringError, rewrap::Rewrapped};
 pub(crate) use self::{
-    restore::Remains,
+    restore::ExistingKeyring,
     signing::{LockedSigningKey, SigningKeys},
 };
 use crate::{
@@ -92,9 +92,10 @@ impl Keyring {
             return Err(KmsError::CannotMakeNew.into());
         }
         let installation = random_id("ins_");
-        let (seed, signing) = new_key(&*service, &installation, &Bound::default(), "sk_").await?;
+        let (seed, signing) =
+            new_key(&*service, &installation, &KeyBinding::default(), "sk_").await?;
         let public = SigningKey::from_seed(&seed).public();
-        let own = Bound(String::new(), public.to_string());
+        let own = KeyBinding(String::new(), public.to_string());
         let key = new_key(&*service, &installation, &own, "ik_").await?.1;
         let file = KeyringFile::new(installation, key, signing, public);
         file.replace(path)?;
@@ -206,7 +207,7 @@ impl Keyring {
         let _lock = stored.lock(&self.path, &self.signing()).await?;
         let installation = self.installation.installation();
         let service = stored.kms.service();
-        let bound = Bound(workspace.to_string(), stored.file.public_key.to_string());
+        let bound = KeyBinding(workspace.to_string(), stored.file.public_key.to_string());
         let (root, wrapped) = new_key(&*service, installation, &bound, "wk_").await?;
         let key = SealingKey::new(&wrapped.id, &installation.into(), &root, &self.memory);
         let key = Arc::new(key);
@@ -256,8 +257,8 @@ impl Keyring {
         };
         let file = KeyringFile::parse(&json, &self.path)?;
         let signing = self.signing();
-        stored.take_over(Some(file), &self.path, &signing).await?;
-        self.take_over_signing(&stored).await?;
+        stored.adopt_file(Some(file), &self.path, &signing).await?;
+        self.reload_signing_keys(&stored).await?;
         let known = self.keys().clone();
         let is_known = |workspace: &WorkspaceId, key: &WrappedKey| {
             key_of(&known, workspace, &key.id).is_some()
@@ -290,7 +291,7 @@ impl Keyring {
     }
 
     /// Signs and trusts as the file says.
-    async fn take_over_signing(&self, stored: &Stored) -> Result<(), KeyringError> {
+    async fn reload_signing_keys(&self, stored: &Stored) -> Result<(), KeyringError> {
         let (known, service) = (self.signing(), stored.kms.service());
         let keys = SigningKeys::unwrap(
             &*service,
@@ -336,13 +337,13 @@ impl Stored {
         };
         let read = tokio::task::spawn_blocking(read).await;
         let (lock, file) = read.map_err(open::ended)??;
-        self.take_over(file, path, known).await?;
+        self.adopt_file(file, path, known).await?;
         Ok(lock)
     }
 
     /// Refuses a file of another installation, or with a public key that the KMS does not vouch for: nothing may be wrapped
     /// together with that.
-    async fn take_over(
+    async fn adopt_file(
         &mut self,
         file: Option<KeyringFile>,
         path: &Path,
@@ -385,7 +386,7 @@ impl Stored {
                 continue;
             }
             match service.forget(workspace.as_str()).await {
-                Err(error @ KmsError::Away { .. }) => return Err(error),
+                Err(error @ KmsError::Unavailable { .. }) => return Err(error),
                 // Trying again would not help, and must not keep the keys in the file.
                 Err(error) => tracing::error!(
                     %workspace,
@@ -413,7 +414,7 @@ fn key_of(keys: &Keys, workspace: &WorkspaceId, id: &str) -> Option<Arc<SealingK
 async fn new_key(
     service: &dyn KeyService,
     installation: &str,
-    Bound(workspace, signer): &Bound,
+    KeyBinding(workspace, signer): &KeyBinding,
     prefix: &str,
 ) -> Result<(Zeroizing<[u8; 32]>, WrappedKey), KmsError> {
     let mut root = Zeroizing::new([0; 32]);

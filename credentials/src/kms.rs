@@ -36,7 +36,7 @@ pub trait KeyService: Send + Sync + 'static {
     /// Wraps `key`, and creates the wrapping key first where it is missing and [`can_make_new`](Self::can_make_new).
     ///
     /// # Errors
-    /// Why not. After [`KmsError::Away`] another attempt may succeed.
+    /// Why not. After [`KmsError::Unavailable`] another attempt may succeed.
     async fn wrap(&self, wrapping: &Wrapping<'_>, key: &[u8; 32]) -> Result<Vec<u8>, KmsError>;
 
     /// Unwraps what was wrapped for the same `wrapping`.

@@ -42,21 +42,21 @@ pub use keyside_store::{
 };
 
 pub use access::{
-    Access, Denial, MadeToken, NewToken, Permission, Principal, Role, Token, TokenStatus,
+    Access, CreatedToken, Denial, NewToken, Permission, Principal, Role, Token, TokenStatus,
     TokenWarning,
 };
 pub use audit::{Audit, Receipt};
 pub use clock::{Clock, SystemClock};
 pub use declared::{
     CacheKey, CacheKeyError, CacheOptions, Declared as DeclaredCredentials, DeclaredError,
-    DeclaredOptions, FromCache, Standing,
+    DeclaredOptions, FromCache, SourceHealth,
 };
 pub use keyring::{KeyringError, Rewrapped};
 pub use kms::{Kms, KmsError, KmsSource, MasterKey};
 pub use live_check::{Finding, LiveCheck};
 pub use model::{
     ActorContext, ActorId, Credential, CredentialId, Declared, Environment, Fingerprint, Hint,
-    Label, Listed, LostCredential, NameError, Refusal, Scope, Status, UsageTag, Version,
+    IdError, Label, Listed, LostCredential, Refusal, Scope, Status, UsageTag, Version,
     VersionState, Warning, Workspace, WorkspaceId, WorkspaceState, other_providers,
 };
 pub use record::AuditRecord;

@@ -13,7 +13,7 @@ use crate::{
     encoding::base64_bytes,
     keyring::Keyring,
     model::{ActorContext, ActorId, CredentialId, Fingerprint, WorkspaceId},
-    sealing::{Place, SealingKey},
+    sealing::{SealContext, SealingKey},
 };
 
 /// What happened.
@@ -231,10 +231,10 @@ pub(crate) struct Record {
     pub(crate) detail: Vec<u8>,
     /// What it does to keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) keys: Option<KeyAct>,
+    pub(crate) keys: Option<KeyOperation>,
     /// What went with a workspace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) erased: Option<Gone>,
+    pub(crate) erased: Option<ErasureSummary>,
     /// States that other chains had.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) links: Vec<(WorkspaceId, Link)>,
@@ -243,7 +243,7 @@ pub(crate) struct Record {
 /// What a record does to keys: once it is on disk, it is carried out, after a crash too.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) enum KeyAct {
+pub(crate) enum KeyOperation {
     /// The keys of these ids are destroyed.
     Destroy(Vec<String>),
     /// All keys are wrapped with the master key of this id.
@@ -253,7 +253,7 @@ pub(crate) enum KeyAct {
 /// What is gone with an erased workspace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Gone {
+pub(crate) struct ErasureSummary {
     /// Which one of its id it was.
     pub(crate) incarnation: u64,
     /// How many credentials.
@@ -280,8 +280,8 @@ pub(crate) struct Draft {
     pub(crate) provider: Option<String>,
     pub(crate) note: Option<String>,
     pub(crate) detail: Option<(Arc<SealingKey>, Detail)>,
-    pub(crate) keys: Option<KeyAct>,
-    pub(crate) erased: Option<Gone>,
+    pub(crate) keys: Option<KeyOperation>,
+    pub(crate) erased: Option<ErasureSummary>,
     pub(crate) links: Vec<(WorkspaceId, Link)>,
 }
 
@@ -325,7 +325,7 @@ impl Draft {
             return Vec::new();
         };
         let json = serde_json::to_vec(detail).expect("a string serializes");
-        key.seal(&Place::RecordDetail { workspace, record }, &json)
+        key.seal(&SealContext::RecordDetail { workspace, record }, &json)
     }
 }
 
@@ -362,10 +362,10 @@ impl Record {
     fn open_detail(&self, keyring: &Keyring) -> Option<Detail> {
         let workspace = self.workspace.as_ref()?;
         let key = keyring.key(workspace, SealingKey::id_in(&self.detail)?)?;
-        let place = Place::RecordDetail {
+        let context = SealContext::RecordDetail {
             workspace,
             record: self.position,
         };
-        serde_json::from_slice(&key.open(&place, &self.detail).ok()?).ok()
+        serde_json::from_slice(&key.open(&context, &self.detail).ok()?).ok()
     }
 }

@@ -1,22 +1,22 @@
 //! The control plane's way in: every change to workspaces and credentials, and the views of them.
 
 mod change;
+mod duplicates;
 mod erase;
 mod error;
 mod export;
 mod follow;
-mod half_done;
 mod housekeeping;
 mod lifecycle;
 mod links;
-mod once;
 mod open;
+mod record_once;
+mod recovery;
 mod references;
 mod request;
 mod reseal;
 mod rewrap;
 mod tokens;
-mod twins;
 mod view;
 
 use std::{
@@ -31,11 +31,11 @@ use keyside_store::{Backend, Notes, StorageError, chain::State};
 use tokio::sync::RwLock;
 
 use self::{
-    change::Made,
+    change::ChangeOutcome,
+    duplicates::DuplicateIndex,
     links::Links,
     open::{Opened, Role},
     references::References,
-    twins::Twins,
 };
 pub use self::{
     error::{ChangeError, OpenError},
@@ -98,12 +98,12 @@ pub(crate) struct Inner {
     /// By provider, since the process began.
     rotations: Mutex<HashMap<Arc<str>, u64>>,
     notices: Arc<Notices>,
-    twins: Twins,
+    duplicates: DuplicateIndex,
     declared: OnceLock<Overlaid>,
     references: References,
     links: Arc<Links>,
     /// The installation's state that tokens were read from. Locked while they are.
-    taken_over: tokio::sync::Mutex<Option<Arc<State>>>,
+    tokens_state: tokio::sync::Mutex<Option<Arc<State>>>,
 }
 
 /// What the settings declare beside what is stored.
@@ -128,7 +128,7 @@ impl Registry {
 
     /// Lays credentials that the settings declare over the stored ones, for requests and for people. Before
     /// [`Self::resolver`] is called, and once: a second time changes nothing.
-    pub fn lay_over(&self, declared: Arc<DeclaredCredentials>) {
+    pub fn overlay_declared(&self, declared: Arc<DeclaredCredentials>) {
         let stored = self.inner.snapshot.clone();
         let both = Arc::new(Overlay::new(stored, declared.snapshot().clone()));
         // Ours is the first.
@@ -154,7 +154,7 @@ impl Registry {
     ) -> Result<Workspace, ChangeError> {
         let by = by.clone();
         let entry = self
-            .to_its_end(|inner| async move { inner.create_workspace(&by, &new).await })
+            .run_to_completion(|inner| async move { inner.create_workspace(&by, &new).await })
             .await?;
         Ok(view::workspace(&entry))
     }
@@ -191,10 +191,10 @@ impl Registry {
     /// What is wrong with it, or storage's failure; nothing has changed then.
     pub async fn add(&self, by: &ActorContext, new: NewCredential) -> Result<Saved, ChangeError> {
         let by = by.clone();
-        let made = self
-            .to_its_end(|inner| async move { inner.add(&by, &new).await })
+        let outcome = self
+            .run_to_completion(|inner| async move { inner.add(&by, &new).await })
             .await?;
-        self.saved(made)
+        self.saved(outcome)
     }
 
     /// The credentials that pass `filter`, in [their order](Credential::list_order), but for those that are
@@ -254,12 +254,12 @@ impl Registry {
         &self.inner.access
     }
 
-    fn saved(&self, made: Made) -> Result<Saved, ChangeError> {
-        let credential = self.credential(&made.id);
+    fn saved(&self, outcome: ChangeOutcome) -> Result<Saved, ChangeError> {
+        let credential = self.credential(&outcome.id);
         Ok(Saved {
             credential: credential.ok_or(ChangeError::CredentialUnknown)?,
-            warnings: made.warnings,
-            repeated: made.repeated,
+            warnings: outcome.warnings,
+            repeated: outcome.repeated,
         })
     }
 
@@ -272,7 +272,7 @@ impl Registry {
     }
 
     /// Runs a change in a task of its own: whoever asked may hang up, and a change that has begun is still carried through.
-    pub(crate) async fn to_its_end<T, F>(
+    pub(crate) async fn run_to_completion<T, F>(
         &self,
         change: impl FnOnce(Arc<Inner>) -> F,
     ) -> Result<T, ChangeError>

@@ -74,7 +74,7 @@ impl CredentialQuery<'_> {
             return Err(Refusal::CredentialUndecryptable);
         }
         // What cannot be read might be what was asked for.
-        let unless_lost = |refusal| match workspace.hides_any() {
+        let unless_lost = |refusal| match workspace.has_unrevoked_lost() {
             true => Refusal::CredentialUndecryptable,
             false => refusal,
         };

@@ -25,8 +25,8 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use self::{
     block::Block,
-    erase::Erased,
-    writer::{RECORDS_AT_RISK, Writer},
+    erase::ErasedWorkspaces,
+    writer::{MAX_QUEUED_RECORDS, Writer},
 };
 pub use self::{
     block::{StoredRun, StoredUse},
@@ -115,7 +115,7 @@ struct Shared {
     refusing: AtomicBool,
     unrecorded: AtomicU64,
     last_used: RwLock<HashMap<CredentialId, Timestamp>>,
-    erased: Erased,
+    erased: ErasedWorkspaces,
 }
 
 /// What goes through the queue: in order, so that a flush covers what was recorded before it.
@@ -135,25 +135,25 @@ enum Message {
 impl Runs {
     /// Starts the writer on the current runtime. Runs of `erased` workspaces go first, if there are any left.
     pub(crate) fn start(log: Arc<dyn RunLog>, erased: HashMap<WorkspaceId, Timestamp>) -> Self {
-        let (queue, records) = mpsc::channel(QUEUE);
+        let (queue, records) = mpsc::channel(QUEUE_CAPACITY);
         let shared = Arc::new(Shared {
             log,
             kept: true,
-            keep: AtomicUsize::new(KEEP),
+            keep: AtomicUsize::new(DEFAULT_RETENTION),
             queued: AtomicUsize::new(0),
             enough: Notify::new(),
             failing: AtomicBool::new(false),
             refusing: AtomicBool::new(false),
             unrecorded: AtomicU64::new(0),
             last_used: RwLock::default(),
-            erased: Erased::new(erased),
+            erased: ErasedWorkspaces::new(erased),
         });
         tokio::spawn(Writer::new(shared.clone()).run(records));
         Self { queue, shared }
     }
 
     /// For a process without a store: log and metrics are what it says of requests. No record is kept.
-    pub fn unkept() -> Self {
+    pub fn disabled() -> Self {
         let (queue, _) = mpsc::channel(1);
         let shared = Arc::new(Shared {
             log: Arc::new(Memory::new()),
@@ -165,7 +165,7 @@ impl Runs {
             refusing: AtomicBool::new(false),
             unrecorded: AtomicU64::new(0),
             last_used: RwLock::default(),
-            erased: Erased::new(HashMap::new()),
+            erased: ErasedWorkspaces::new(HashMap::new()),
         });
         Self { queue, shared }
     }
@@ -196,7 +196,7 @@ impl Runs {
         if self.queue.try_send(Message::Run(run)).is_err() {
             self.shared.queued.fetch_sub(1, Ordering::Relaxed);
             self.lose();
-        } else if queued == RECORDS_AT_RISK {
+        } else if queued == MAX_QUEUED_RECORDS {
             self.shared.enough.notify_one();
         }
     }
@@ -296,7 +296,7 @@ impl Shared {
         Ok(oldest.first().map_or(u64::MAX, |(first, _)| *first))
     }
 
-    fn used(&self, runs: impl Iterator<Item = (CredentialId, Timestamp)>) {
+    fn note_last_use(&self, runs: impl Iterator<Item = (CredentialId, Timestamp)>) {
         let mut last_used = self
             .last_used
             .write()
@@ -309,9 +309,9 @@ impl Shared {
 }
 
 /// About half a second at 30,000 requests a second, in some 8 MB.
-const QUEUE: usize = 16_384;
+const QUEUE_CAPACITY: usize = 16_384;
 /// Unless the settings say otherwise.
-const KEEP: usize = 100_000;
+const DEFAULT_RETENTION: usize = 100_000;
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@
 //! key through HKDF-SHA-256 (RFC 5869), so neither use can be turned against the other.
 
 mod blob;
-mod place;
+mod context;
 
 use std::{fmt, sync::Arc};
 
@@ -18,7 +18,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use self::blob::Blob;
-pub(crate) use self::place::{Place, fields};
+pub(crate) use self::context::{SealContext, fields};
 use crate::{
     entropy,
     locked::{Half, LockedKeys, LockedMemory},
@@ -68,20 +68,20 @@ impl SealingKey {
         Blob::parse(blob).ok().map(|blob| blob.key)
     }
 
-    /// Seals `plaintext` for `place`.
-    pub(crate) fn seal(&self, place: &Place<'_>, plaintext: &[u8]) -> Vec<u8> {
+    /// Seals `plaintext` for `context`.
+    pub(crate) fn seal(&self, context: &SealContext<'_>, plaintext: &[u8]) -> Vec<u8> {
         let mut nonce = XNonce::default();
         entropy::fill(&mut nonce);
         self.seal_with(
             &nonce,
-            &place.associated_data(&self.installation),
+            &context.associated_data(&self.installation),
             plaintext,
         )
     }
 
-    /// Seals a secret for `place`.
-    pub(crate) fn seal_secret(&self, place: &Place<'_>, secret: &Secret) -> Vec<u8> {
-        self.seal(place, secret.expose())
+    /// Seals a secret for `context`.
+    pub(crate) fn seal_secret(&self, context: &SealContext<'_>, secret: &Secret) -> Vec<u8> {
+        self.seal(context, secret.expose())
     }
 
     fn seal_with(&self, nonce: &XNonce, associated_data: &[u8], plaintext: &[u8]) -> Vec<u8> {
@@ -104,13 +104,13 @@ impl SealingKey {
         .to_vec()
     }
 
-    /// Opens what was sealed for `place`.
+    /// Opens what was sealed for `context`.
     pub(crate) fn open(
         &self,
-        place: &Place<'_>,
+        context: &SealContext<'_>,
         blob: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, SealError> {
-        self.open_with(&place.associated_data(&self.installation), blob)
+        self.open_with(&context.associated_data(&self.installation), blob)
     }
 
     /// The same with associated data made before. Once a request: one allocation, the buffer that it returns.
@@ -135,35 +135,35 @@ impl SealingKey {
         Ok(plaintext)
     }
 
-    /// Authenticates `body` as what stands in `place`.
-    pub(crate) fn mac(&self, place: &Place<'_>, body: &[u8]) -> [u8; 32] {
-        self.hmac(place, body).finalize().into_bytes().into()
+    /// Authenticates `body` as what stands in `context`.
+    pub(crate) fn mac(&self, context: &SealContext<'_>, body: &[u8]) -> [u8; 32] {
+        self.hmac(context, body).finalize().into_bytes().into()
     }
 
     /// The same of a secret: who has it twice can tell, without keeping it.
-    pub(crate) fn mac_secret(&self, place: &Place<'_>, secret: &Secret) -> [u8; 32] {
-        self.mac(place, secret.expose())
+    pub(crate) fn mac_secret(&self, context: &SealContext<'_>, secret: &Secret) -> [u8; 32] {
+        self.mac(context, secret.expose())
     }
 
-    /// Whether `mac` was made by this key for this `body` in this `place`. Takes the same time wherever they differ.
+    /// Whether `mac` was made by this key for this `body` in this `context`. Takes the same time wherever they differ.
     pub(crate) fn verify(
         &self,
-        place: &Place<'_>,
+        context: &SealContext<'_>,
         body: &[u8],
         mac: &[u8],
     ) -> Result<(), SealError> {
-        self.hmac(place, body)
+        self.hmac(context, body)
             .verify_slice(mac)
             .map_err(|_| SealError::NotAuthentic)
     }
 
-    fn hmac(&self, place: &Place<'_>, body: &[u8]) -> Hmac<Sha256> {
+    fn hmac(&self, context: &SealContext<'_>, body: &[u8]) -> Hmac<Sha256> {
         let key = self.keys.read(Half::Mac);
         let mut hmac =
             Hmac::<Sha256>::new_from_slice(&*key).expect("HMAC takes a key of any length");
-        hmac.update(&place.associated_data(&self.installation));
+        hmac.update(&context.associated_data(&self.installation));
         // As one more field, without copying it.
-        hmac.update(&place::field_len(body));
+        hmac.update(&context::field_len(body));
         hmac.update(body);
         hmac
     }

@@ -3,12 +3,12 @@
 //! Replaced on every change. One snapshot and the next share all that did not change, so that a change costs the same
 //! whatever else there is.
 
-mod kept;
 mod labels;
 mod load;
 mod lost;
 mod overlay;
 pub(crate) mod signals;
+mod vault_secret;
 
 use std::{
     collections::HashMap,
@@ -19,14 +19,14 @@ use jiff::Timestamp;
 use keyside_store::chain::State;
 use zeroize::Zeroizing;
 
-pub(crate) use self::load::{Finding, Loading};
+pub(crate) use self::load::{Finding, WorkspaceLoader};
 pub(crate) use self::lost::Lost;
 pub(crate) use self::overlay::Overlay;
 pub use self::overlay::Snapshots;
-use self::{kept::Earlier, labels::Labels, signals::Signals};
+use self::{labels::Labels, signals::Signals, vault_secret::PreviousSecret};
 use crate::{
     damage::Damage,
-    documents::{CredentialDocument, Trace, WorkspaceDocument},
+    documents::{CredentialDocument, SecretMetadata, WorkspaceDocument},
     keyring::Keyring,
     model::{CredentialId, Environment, Refusal, VersionState, WorkspaceId},
     sealing::{SealError, SealingKey},
@@ -39,7 +39,7 @@ use crate::{
 pub struct Snapshot {
     pub(crate) workspaces: SharedMap<WorkspaceId, Arc<WorkspaceEntry>>,
     /// The stored one and the declared one that it was combined from.
-    made_from: Option<[Arc<Self>; 2]>,
+    combined_from: Option<[Arc<Self>; 2]>,
 }
 
 /// One workspace, with what resolving needs laid ready.
@@ -82,9 +82,9 @@ pub(crate) struct CredentialEntry {
     /// The other versions that are not destroyed, each with the key that opens it.
     others: Vec<(u32, Arc<SealingKey>)>,
     /// The secret before, where it is kept elsewhere.
-    earlier: Option<Arc<Earlier>>,
+    previous: Option<Arc<PreviousSecret>>,
     /// Where its secret is kept, if not here.
-    pub(crate) declared: Option<Arc<Followed>>,
+    pub(crate) declared: Option<Arc<SourceStatus>>,
 }
 
 /// Why no secret of a credential is used.
@@ -95,12 +95,12 @@ pub(crate) enum Unusable {
     /// Its secret is not where it is kept, or may not be read.
     Gone,
     /// Where its secret is kept cannot be reached.
-    Away,
+    Unavailable,
 }
 
 /// What is known of a secret that is kept elsewhere.
 #[derive(Clone, Debug)]
-pub(crate) struct Followed {
+pub(crate) struct SourceStatus {
     pub(crate) source: SourceReference,
     /// The version that is used, as the source counts.
     pub(crate) version: Option<String>,
@@ -135,7 +135,7 @@ pub(crate) struct Usable {
     associated_data: Vec<u8>,
     sealed: Vec<u8>,
     /// Opened when someone first looks: at a start, nobody does.
-    trace: OnceLock<Option<Trace>>,
+    metadata: OnceLock<Option<SecretMetadata>>,
 }
 
 impl Snapshot {
@@ -203,7 +203,7 @@ impl WorkspaceEntry {
         for credential in credentials {
             entry.place(credential);
         }
-        entry.lay_out_all_defaults();
+        entry.update_all_defaults();
         entry
     }
 
@@ -228,7 +228,7 @@ impl WorkspaceEntry {
         for credential in replaced {
             let provider = credential.document.provider.clone();
             changed.place(credential);
-            changed.lay_out_defaults(provider);
+            changed.update_defaults(provider);
         }
         changed
     }
@@ -247,17 +247,17 @@ impl WorkspaceEntry {
         self.credentials.insert(id.clone(), credential);
     }
 
-    fn lay_out_all_defaults(&mut self) {
+    fn update_all_defaults(&mut self) {
         let providers: Vec<Arc<str>> = {
             let providers = self.document.defaults.keys();
             providers.map(|provider| provider.as_str().into()).collect()
         };
         for provider in providers {
-            self.lay_out_defaults(provider);
+            self.update_defaults(provider);
         }
     }
 
-    fn lay_out_defaults(&mut self, provider: Arc<str>) {
+    fn update_defaults(&mut self, provider: Arc<str>) {
         let Some(defaults) = self.document.defaults.get(&*provider) else {
             return;
         };
@@ -332,13 +332,13 @@ impl CredentialEntry {
             usable,
             signals,
             others,
-            earlier: None,
+            previous: None,
             declared: None,
         };
         // The record is sound, and its secret is still to be read.
         if entry.reference().is_some() && entry.usable.is_ok() {
-            entry.usable = Err(Unusable::Away);
-            entry = entry.said_of(None, None);
+            entry.usable = Err(Unusable::Unavailable);
+            entry = entry.with_source_status(None, None);
         }
         entry
     }
@@ -363,19 +363,19 @@ impl CredentialEntry {
             usable: Err(why),
             signals,
             others: Vec::new(),
-            earlier: None,
+            previous: None,
             declared: None,
         }
     }
 
     /// The same, to be told something else of.
-    pub(crate) fn told_anew(&self) -> Self {
+    pub(crate) fn without_status(&self) -> Self {
         Self {
             document: self.document.clone(),
             usable: self.usable.clone(),
             signals: self.signals.clone(),
             others: self.others.clone(),
-            earlier: self.earlier.clone(),
+            previous: self.previous.clone(),
             declared: None,
         }
     }
@@ -389,13 +389,13 @@ impl CredentialEntry {
     }
 
     /// What may be known of its version's secret. Nothing while the credential is damaged.
-    pub(crate) fn trace(&self) -> Option<&Trace> {
+    pub(crate) fn metadata(&self) -> Option<&SecretMetadata> {
         let usable = self.usable.as_ref().ok()?;
         let open = || {
             let version = self.document.version(usable.version)?;
-            self.document.open_trace_with(version, &usable.key).ok()
+            self.document.open_metadata_with(version, &usable.key).ok()
         };
-        usable.trace.get_or_init(open).as_ref()
+        usable.metadata.get_or_init(open).as_ref()
     }
 
     /// Opens the secrets of the other versions that are not destroyed by now. The time is only asked for where there are
@@ -404,12 +404,12 @@ impl CredentialEntry {
         &self,
         now: impl FnOnce() -> Timestamp,
     ) -> Vec<Result<Zeroizing<Vec<u8>>, SealError>> {
-        if self.others.is_empty() && self.earlier.is_none() {
+        if self.others.is_empty() && self.previous.is_none() {
             return Vec::new();
         }
         let now = now();
-        let earlier = self.earlier.iter().filter(|earlier| now < earlier.until);
-        let earlier = earlier.map(|earlier| earlier.usable.open());
+        let previous = self.previous.iter().filter(|previous| now < previous.until);
+        let previous = previous.map(|previous| previous.usable.open());
         let others = self.others.iter();
         let kept = others.filter_map(|(number, key)| {
             let version = self.document.version(*number)?;
@@ -417,10 +417,10 @@ impl CredentialEntry {
             (state != VersionState::Destroyed).then_some((version, key))
         });
         kept.map(|(version, key)| {
-            let place = self.document.secret_place(version.number);
-            key.open(&place, &version.sealed)
+            let context = self.document.secret_context(version.number);
+            key.open(&context, &version.sealed)
         })
-        .chain(earlier)
+        .chain(previous)
         .collect()
     }
 
@@ -429,7 +429,7 @@ impl CredentialEntry {
         match self.usable {
             Err(Unusable::Damaged(_)) => return Err(Refusal::CredentialUndecryptable),
             Err(Unusable::Gone) => return Err(Refusal::SecretGone),
-            Err(Unusable::Away) => return Err(Refusal::SecretAway),
+            Err(Unusable::Unavailable) => return Err(Refusal::SecretUnavailable),
             Ok(_) => {}
         }
         if self.document.revoked_at.is_some() {
@@ -462,7 +462,7 @@ impl Usable {
         let version = document.version(version).ok_or(SealError::Malformed)?;
         // Of a revoked one the trace is all that is left, and all there is of one whose secret is kept elsewhere.
         let named = match document.revoked_at.is_some() || document.reference.is_some() {
-            true => &version.trace,
+            true => &version.metadata,
             false => &version.sealed,
         };
         let id = SealingKey::id_in(named).ok_or(SealError::Malformed)?;
@@ -470,10 +470,10 @@ impl Usable {
         Ok(Self {
             version: version.number,
             associated_data: document
-                .secret_place(version.number)
+                .secret_context(version.number)
                 .associated_data(key.installation()),
             sealed: version.sealed.clone(),
-            trace: OnceLock::new(),
+            metadata: OnceLock::new(),
             key,
         })
     }

@@ -53,15 +53,15 @@ pub enum SourceError {
     Gone(String),
     /// Nobody can tell now. What was read before is still good for a while.
     #[error("{0}")]
-    Away(String),
+    Unavailable(String),
 }
 
 /// What looking for a secret came to.
-pub(crate) enum Found {
+pub(crate) enum Lookup {
     /// The version that is known.
-    Same,
+    Unchanged,
     /// Another version, or the first.
-    Another { version: String, secret: Secret },
+    Changed { version: String, secret: Secret },
 }
 
 /// Reads a secret from Vault, unless its version is `known`.
@@ -72,27 +72,27 @@ pub(crate) async fn read_vault(
     vault: Option<&dyn SecretSource>,
     reference: &VaultReference,
     known: Option<&str>,
-) -> Result<Found, SourceError> {
+) -> Result<Lookup, SourceError> {
     let Some(vault) = vault else {
         let said = "the settings have no [vault] table; say there where Vault is";
         return Err(SourceError::Gone(said.into()));
     };
     match vault.read(reference, known).await? {
-        Reading::Unchanged => Ok(Found::Same),
-        Reading::Secret { version, .. } if known == Some(version.as_str()) => Ok(Found::Same),
+        Reading::Unchanged => Ok(Lookup::Unchanged),
+        Reading::Secret { version, .. } if known == Some(version.as_str()) => Ok(Lookup::Unchanged),
         Reading::Secret { version, secret } => {
             let secret = parse(secret).map_err(|error| {
                 SourceError::Gone(format!(
                     "{reference}: {error}; put the key and nothing else into it"
                 ))
             })?;
-            Ok(Found::Another { version, secret })
+            Ok(Lookup::Changed { version, secret })
         }
     }
 }
 
 /// Until a secret in Vault is looked at again: up to a tenth less than `poll`, so that not all are asked for at once.
-pub(crate) fn until_next_look(poll: Duration) -> Duration {
+pub(crate) fn next_poll_delay(poll: Duration) -> Duration {
     let tenth = poll / 10;
     let part = entropy::number() % 1_000;
     poll - tenth + tenth * part as u32 / 1_000
@@ -108,7 +108,7 @@ pub(crate) fn read_file(path: &Path) -> Result<Secret, SourceError> {
     let unreadable = |error: io::Error| {
         if is_shortage(&error) {
             let path = path.display();
-            return SourceError::Away(format!(
+            return SourceError::Unavailable(format!(
                 "{path}: it cannot be read: {error}; raise the limit on open files (ulimit -Hn, LimitNOFILE=), or that on memory"
             ));
         }
@@ -125,7 +125,7 @@ pub(crate) fn read_file(path: &Path) -> Result<Secret, SourceError> {
             _ => format!("it cannot be read: {error}"),
         })
     };
-    let text = read_small(path, LONGEST_FILE).map_err(unreadable)?;
+    let text = read_small(path, MAX_FILE_LEN).map_err(unreadable)?;
     parse(text).map_err(|error| gone(format!("{error}; put the key and nothing else into it")))
 }
 
@@ -167,11 +167,11 @@ pub(crate) fn parse(mut text: Zeroizing<Vec<u8>>) -> Result<Secret, SecretError>
 }
 
 /// Secrets that are read at a time.
-pub(crate) const AT_ONCE: usize = 16;
+pub(crate) const CONCURRENT_READS: usize = 16;
 /// How long answers are searched for the secret before.
 pub(crate) const GRACE: Duration = Duration::from_secs(3600);
 /// A secret's 8,192 bytes at most, and the line end that may follow.
-const LONGEST_FILE: usize = 8192 + 2;
+const MAX_FILE_LEN: usize = 8192 + 2;
 
 #[cfg(test)]
 mod tests {
@@ -182,7 +182,7 @@ mod tests {
     fn refused(path: &Path) -> String {
         match read_file(path) {
             Ok(_) => panic!("{} was read", path.display()),
-            Err(SourceError::Gone(reason) | SourceError::Away(reason)) => reason,
+            Err(SourceError::Gone(reason) | SourceError::Unavailable(reason)) => reason,
         }
     }
 

@@ -11,7 +11,7 @@ use std::{
 use jiff::Timestamp;
 use keyside_store::{Notes, StorageError};
 
-use crate::{keyring::Keyring, model::ActorId, sealing::Place};
+use crate::{keyring::Keyring, model::ActorId, sealing::SealContext};
 
 #[derive(Default)]
 pub(super) struct LastUsed {
@@ -44,7 +44,7 @@ impl LastUsed {
         keyring: &Keyring,
     ) -> Result<(), StorageError> {
         let stored = notes.get(NAME).await?;
-        let opened = stored.and_then(|stored| keyring.installation().open(&PLACE, &stored).ok());
+        let opened = stored.and_then(|stored| keyring.installation().open(&CONTEXT, &stored).ok());
         let stored: BTreeMap<ActorId, Timestamp> = opened
             .and_then(|json| serde_json::from_slice(&json).ok())
             .unwrap_or_default();
@@ -81,11 +81,11 @@ impl LastUsed {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         let json = serde_json::to_vec(&at).expect("ids and times serialize");
-        let sealed = keyring.installation().seal(&PLACE, &json);
+        let sealed = keyring.installation().seal(&CONTEXT, &json);
         let stored = notes.get(NAME).await?;
         notes.swap(NAME, stored.as_deref(), &sealed).await
     }
 }
 
 const NAME: &str = "last-used/tokens";
-const PLACE: Place<'_> = Place::Document { key: NAME };
+const CONTEXT: SealContext<'_> = SealContext::Document { key: NAME };

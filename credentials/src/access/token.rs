@@ -68,7 +68,7 @@ pub enum TokenStatus {
 }
 
 /// A token that was made, with its text: the only time that it is to be had.
-pub struct MadeToken {
+pub struct CreatedToken {
     /// How it will be listed.
     pub token: Token,
     /// What to send.
@@ -82,7 +82,7 @@ pub struct MadeToken {
 #[non_exhaustive]
 pub enum TokenWarning {
     /// It was to last longer than the token that made it.
-    EndsWithMaker {
+    ExpiresWithCreator {
         /// When that one ends.
         end: Timestamp,
     },
@@ -91,7 +91,7 @@ pub enum TokenWarning {
 impl fmt::Display for TokenWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::EndsWithMaker { end } => write!(
+            Self::ExpiresWithCreator { end } => write!(
                 f,
                 "it ends at {end}, earlier than asked for: the token that made it ends then"
             ),
@@ -122,7 +122,7 @@ pub(crate) struct TokenDocument {
 
 impl TokenDocument {
     /// A new one, with its text.
-    pub(crate) fn made(new: NewToken, by: &ActorId, now: Timestamp) -> (Self, Zeroizing<String>) {
+    pub(crate) fn create(new: NewToken, by: &ActorId, now: Timestamp) -> (Self, Zeroizing<String>) {
         let text = random_text("ks_");
         let document = Self {
             id: random_id("tok_")
@@ -155,7 +155,7 @@ impl TokenDocument {
 
     /// The same once a workspace is no more: whoever makes one of its name anew must not find it open to them, nor whom it
     /// was open to. Nothing when that changes nothing.
-    pub(crate) fn without(&self, workspace: &WorkspaceId, now: Timestamp) -> Option<Self> {
+    pub(crate) fn after_erasure(&self, workspace: &WorkspaceId, now: Timestamp) -> Option<Self> {
         let mut left = self.workspaces.clone()?;
         if !left.remove(workspace) {
             return None;

@@ -14,14 +14,14 @@ use keyside_store::{
 
 use super::{Audit, Break, Receipt, Verified, VerifyError};
 use crate::{
-    chains::{Anchors, Chains, HEADS, Mark, Tracked},
+    chains::{Anchors, Chains, HEADS, Registration, Tracked},
     clock::{Clock, Ratchet, SystemClock},
     documents::WORKSPACE,
     keyring::Keyring,
     kms::{Kms, KmsSource},
     model::{ActorContext, WorkspaceId},
     record::{Draft, Event},
-    snapshot::{Loading, signals::Notices},
+    snapshot::{WorkspaceLoader, signals::Notices},
 };
 
 /// The log of a store.
@@ -33,13 +33,13 @@ pub struct OfflineAudit {
     /// The folder of the heads that were acknowledged last.
     heads: PathBuf,
     /// The chains whose heads are not believed, the installation's first.
-    unbelieved: Vec<Break>,
+    untrusted: Vec<Break>,
 }
 
 /// Everything in a store but the records: what a start reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Inspected {
+pub struct Inspection {
     /// What a start would not believe; heads first, then documents.
     pub damage: Vec<Break>,
     /// The providers of the credentials that are sound and not revoked, each with its endpoint where it has one. For finding
@@ -87,19 +87,19 @@ impl OfflineAudit {
             keyring,
             clock,
             heads,
-            unbelieved: Vec::new(),
+            untrusted: Vec::new(),
         };
-        offline.unbelieved = offline.read_heads().await?;
+        offline.untrusted = offline.read_heads().await?;
         Ok(offline)
     }
 
     async fn read_heads(&self) -> Result<Vec<Break>, StorageError> {
-        let mut unbelieved = Vec::new();
-        unbelieved.extend(self.read_own_head().await?);
-        for (id, mark) in self.chains.marks().iter() {
-            unbelieved.extend(self.read_head_of(id, mark).await?);
+        let mut untrusted = Vec::new();
+        untrusted.extend(self.read_own_head().await?);
+        for (id, registration) in self.chains.registrations().iter() {
+            untrusted.extend(self.read_head_of(id, registration).await?);
         }
-        Ok(unbelieved)
+        Ok(untrusted)
     }
 
     /// The installation's own chain, held against what a start holds it against.
@@ -120,18 +120,18 @@ impl OfflineAudit {
     async fn read_head_of(
         &self,
         id: &WorkspaceId,
-        mark: &Mark,
+        registration: &Registration,
     ) -> Result<Option<Break>, StorageError> {
         let tracked = self.chains.of(id);
         if let Some(found) = self.read_head(&tracked).await? {
             return Ok(Some(found));
         }
         // Of one that is being created, the chain may be that of the one before, or none yet.
-        if !mark.is_there || mark.making.is_some() {
+        if !registration.is_there || registration.pending.is_some() {
             return Ok(None);
         }
         let state = tracked.state();
-        if state.is_none_or(|state| state.head.incarnation >= mark.incarnation) {
+        if state.is_none_or(|state| state.head.incarnation >= registration.incarnation) {
             return Ok(None);
         }
         let finding = "its head is that of an erased workspace with the same id";
@@ -160,22 +160,23 @@ impl OfflineAudit {
     ///
     /// # Errors
     /// The backend's. Damage is no error: the answer lists it.
-    pub async fn inspect(&self) -> Result<Inspected, VerifyError> {
-        let mut inspected = Inspected {
-            damage: self.unbelieved.clone(),
-            ..Inspected::default()
+    pub async fn inspect(&self) -> Result<Inspection, VerifyError> {
+        let mut inspection = Inspection {
+            damage: self.untrusted.clone(),
+            ..Inspection::default()
         };
-        self.inspect_own(&mut inspected).await?;
+        self.inspect_own(&mut inspection).await?;
         let (notices, _) = Notices::new(self.clock.clone());
-        for (id, mark) in self.chains.marks().iter() {
-            if mark.is_there && self.expect_believed(&self.chains.of(id)).is_ok() {
-                self.inspect_workspace(id, &notices, &mut inspected).await?;
+        for (id, registration) in self.chains.registrations().iter() {
+            if registration.is_there && self.expect_trusted(&self.chains.of(id)).is_ok() {
+                self.inspect_workspace(id, &notices, &mut inspection)
+                    .await?;
             }
         }
-        Ok(inspected)
+        Ok(inspection)
     }
 
-    async fn inspect_own(&self, inspected: &mut Inspected) -> Result<(), StorageError> {
+    async fn inspect_own(&self, inspection: &mut Inspection) -> Result<(), StorageError> {
         let chain = &self.chains.own().chain;
         let Some(state) = self.chains.own().state() else {
             return Ok(());
@@ -184,7 +185,7 @@ impl OfflineAudit {
         for (entry, body) in state.documents().zip(bodies) {
             if body.is_none() {
                 let finding = format!("its document {} is gone or edited", entry.name);
-                inspected.damage.push(broken(chain.name(), finding));
+                inspection.damage.push(broken(chain.name(), finding));
             }
         }
         Ok(())
@@ -194,7 +195,7 @@ impl OfflineAudit {
         &self,
         id: &WorkspaceId,
         notices: &Arc<Notices>,
-        inspected: &mut Inspected,
+        inspection: &mut Inspection,
     ) -> Result<(), StorageError> {
         let tracked = self.chains.of(id);
         let name = tracked.chain.name();
@@ -203,31 +204,31 @@ impl OfflineAudit {
         let Some(state) = state.filter(|state| state.document(WORKSPACE).is_some()) else {
             return Ok(());
         };
-        let loading = Loading {
+        let loader = WorkspaceLoader {
             keyring: &self.keyring,
             notices,
             before: None,
-            mark: self.chains.mark(id),
+            registration: self.chains.registration(id),
         };
-        let (entry, findings) = loading.read(id, &tracked.chain, state).await?;
+        let (entry, findings) = loader.read(id, &tracked.chain, state).await?;
         for found in findings {
-            let finding = format!("what is at {}: {}", found.stands_at, found.damage);
-            inspected.damage.push(broken(name, finding));
+            let finding = format!("what is at {}: {}", found.location, found.damage);
+            inspection.damage.push(broken(name, finding));
         }
         for credential in entry.credentials.values() {
             let document = &credential.document;
             if credential.damage().is_none() && document.revoked_at.is_none() {
                 let destination = (document.provider.to_string(), document.endpoint.clone());
-                inspected.destinations.insert(destination);
+                inspection.destinations.insert(destination);
             }
         }
         Ok(())
     }
 
     /// Refuses a chain whose head is not believed.
-    fn expect_believed(&self, tracked: &Tracked) -> Result<(), VerifyError> {
+    fn expect_trusted(&self, tracked: &Tracked) -> Result<(), VerifyError> {
         let name = tracked.chain.name();
-        match self.unbelieved.iter().find(|found| found.chain == *name) {
+        match self.untrusted.iter().find(|found| found.chain == *name) {
             Some(found) => Err(VerifyError::Broken(found.clone())),
             None => Ok(()),
         }
@@ -255,7 +256,7 @@ impl OfflineAudit {
     /// Why it is not confirmed, or the backend's failure.
     pub async fn confirm(&self, receipt: &Receipt) -> Result<(), VerifyError> {
         self.audit.confirm(receipt).await?;
-        self.expect_believed(self.chains.own())
+        self.expect_trusted(self.chains.own())
     }
 
     /// Whether the clock is behind the log.
@@ -271,7 +272,7 @@ impl OfflineAudit {
     /// # Errors
     /// The backend's, or what is wrong with the installation's chain: what is written now would hide it from the next start.
     pub async fn accept_clock(&self, behind: ClockBehind) -> Result<(), VerifyError> {
-        self.expect_believed(self.chains.own())?;
+        self.expect_trusted(self.chains.own())?;
         let draft = Draft {
             note: Some(format!("the log was at {}", behind.log)),
             ..Draft::new(Event::ClockAccepted, &ActorContext::system("clock accept"))

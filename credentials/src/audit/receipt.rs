@@ -11,7 +11,7 @@ use super::{Audit, Break, Head, ReceiptError, VerifyError};
 use crate::{
     chains::InstallationState,
     model::{ActorId, WorkspaceId},
-    record::{Event, KeyAct, Record},
+    record::{Event, KeyOperation, Record},
 };
 
 /// What was erased, confirmed by the installation that did it. It is given out once nothing of the workspace is left: no key,
@@ -53,7 +53,7 @@ impl Receipt {
     /// What a record attests; nothing if it is not that of an erasing.
     fn of(stored: &Stored, installation: &str, key: &dyn Signer) -> Option<Self> {
         let record = Record::parse(stored)?;
-        let (Event::WorkspaceErased, Some(KeyAct::Destroy(destroyed_keys)), Some(gone)) =
+        let (Event::WorkspaceErased, Some(KeyOperation::Destroy(destroyed_keys)), Some(gone)) =
             (record.event, record.keys, record.erased)
         else {
             return None;
@@ -101,8 +101,8 @@ impl Audit {
         &self,
         workspace: &WorkspaceId,
     ) -> Result<Option<Receipt>, VerifyError> {
-        let mark = self.chains.mark(workspace);
-        match mark.and_then(|mark| mark.erased) {
+        let registration = self.chains.registration(workspace);
+        match registration.and_then(|it| it.erased) {
             Some(erased) => self.receipt_at(erased.position).await,
             None => Ok(None),
         }

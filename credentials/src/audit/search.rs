@@ -9,7 +9,7 @@ use keyside_store::{
 
 use super::Audit;
 use crate::{
-    chains::{Chains, Mark, Tracked},
+    chains::{Chains, Registration, Tracked},
     model::{ActorId, CredentialId, Scope, WorkspaceId},
     record::{AuditRecord, Event, Record},
 };
@@ -41,7 +41,7 @@ pub struct Cursor {
 
 /// A part of what was searched for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct AuditPage {
     /// Newest first.
     pub records: Vec<AuditRecord>,
     /// Where to go on, if there may be more. A rare record may be some pages away.
@@ -58,26 +58,26 @@ impl Audit {
         filter: &AuditFilter,
         before: Option<Cursor>,
         limit: usize,
-    ) -> Result<Found, StorageError> {
+    ) -> Result<AuditPage, StorageError> {
         let mut merge = Merge::new(self.chains_for(filter), before);
         let mut records = Vec::new();
-        for _ in 0..LOOKED_AT {
+        for _ in 0..MAX_SCANNED {
             let Some((at, chain, stored)) = merge.next().await? else {
-                return Ok(Found {
+                return Ok(AuditPage {
                     records,
                     before: None,
                 });
             };
             records.extend(self.shown(filter, &chain.name, stored));
             if records.len() == limit {
-                return Ok(Found {
+                return Ok(AuditPage {
                     records,
                     before: Some(at),
                 });
             }
             merge.last = Some(at);
         }
-        Ok(Found {
+        Ok(AuditPage {
             records,
             before: merge.last,
         })
@@ -98,8 +98,8 @@ impl Audit {
     /// The chains that hold what may pass.
     pub(super) fn chains_for(&self, filter: &AuditFilter) -> Vec<Source> {
         let chains = &self.chains;
-        let marks = chains.marks();
-        let workspaces = marks.keys().filter(|id| {
+        let registrations = chains.registrations();
+        let workspaces = registrations.keys().filter(|id| {
             filter.within.holds(id) && filter.workspace.as_ref().is_none_or(|wanted| wanted == *id)
         });
         let of_workspaces = workspaces.map(|id| chains.of(id));
@@ -151,12 +151,12 @@ impl Source {
 
 /// The records of several chains as one sequence, newest first.
 struct Merge {
-    cursors: BinaryHeap<Reading>,
+    cursors: BinaryHeap<ChainReader>,
     last: Option<Cursor>,
 }
 
 /// How far a chain was read.
-struct Reading {
+struct ChainReader {
     /// Of the next record; while none was read, no record is after it.
     next: Cursor,
     source: Arc<Source>,
@@ -164,12 +164,12 @@ struct Reading {
     before: u64,
     /// Oldest first: the last one is next.
     read: Vec<Stored>,
-    begun: bool,
+    is_started: bool,
 }
 
 impl Merge {
     fn new(sources: Vec<Source>, before: Option<Cursor>) -> Self {
-        let readings = sources.into_iter().map(|source| Reading {
+        let readings = sources.into_iter().map(|source| ChainReader {
             next: Cursor {
                 at: source.state.head.at,
                 chain: source.name.to_string(),
@@ -178,7 +178,7 @@ impl Merge {
             before: source.state.head.records + 1,
             source: Arc::new(source),
             read: Vec::new(),
-            begun: false,
+            is_started: false,
         });
         Self {
             cursors: readings.collect(),
@@ -230,10 +230,10 @@ impl Merge {
     }
 }
 
-impl Reading {
+impl ChainReader {
     /// Reads the next ones, if none is at hand.
     async fn fill(&mut self, last: Option<&Cursor>) -> Result<(), StorageError> {
-        if !std::mem::replace(&mut self.begun, true)
+        if !std::mem::replace(&mut self.is_started, true)
             && let Some(last) = last
         {
             self.before = match self.source.before(last.at + 1).await {
@@ -259,21 +259,21 @@ impl Reading {
     }
 }
 
-impl PartialEq for Reading {
+impl PartialEq for ChainReader {
     fn eq(&self, other: &Self) -> bool {
         self.next == other.next
     }
 }
 
-impl Eq for Reading {}
+impl Eq for ChainReader {}
 
-impl PartialOrd for Reading {
+impl PartialOrd for ChainReader {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Reading {
+impl Ord for ChainReader {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.next.cmp(&other.next)
     }
@@ -288,7 +288,8 @@ impl AuditFilter {
             (Scope::All, _) => true,
             (Scope::Only(_), None) => false,
             (within, Some(workspace)) => {
-                within.holds(workspace) && !is_of_erased(record, chain, chains.mark(workspace))
+                within.holds(workspace)
+                    && !is_of_erased(record, chain, chains.registration(workspace))
             }
         };
         is_there
@@ -300,8 +301,8 @@ impl AuditFilter {
 }
 
 /// Whether a record is about a workspace of that name that is no more.
-fn is_of_erased(record: &Record, chain: &ChainName, mark: Option<Mark>) -> bool {
-    let Some(erased) = mark.and_then(|mark| mark.erased) else {
+fn is_of_erased(record: &Record, chain: &ChainName, registration: Option<Registration>) -> bool {
+    let Some(erased) = registration.and_then(|it| it.erased) else {
         return false;
     };
     let last = match chain.workspace_id() {
@@ -334,4 +335,4 @@ impl FromStr for Cursor {
 /// Records of a chain that are read at once.
 const WINDOW: u64 = 64;
 /// Records that one page may cost.
-const LOOKED_AT: usize = 20_000;
+const MAX_SCANNED: usize = 20_000;

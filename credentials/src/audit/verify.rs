@@ -33,7 +33,7 @@ impl Audit {
     /// # Errors
     /// The first record that is not what was written, or the backend's failure.
     pub async fn verify(&self) -> Result<Verified, VerifyError> {
-        for _ in 0..LOOKS {
+        for _ in 0..MAX_RETRIES {
             let before = self.known_heads();
             let verified = self.verify_once().await;
             // Else what a head named may be gone because it was replaced meanwhile.
@@ -46,8 +46,8 @@ impl Audit {
 
     /// How far each chain has come, as far as is known here.
     fn known_heads(&self) -> Vec<Option<u64>> {
-        let marks = self.chains.marks();
-        let of_workspaces = marks.keys().map(|id| self.chains.of(id));
+        let registrations = self.chains.registrations();
+        let of_workspaces = registrations.keys().map(|id| self.chains.of(id));
         let chains = of_workspaces.chain([self.chains.own().clone()]);
         chains
             .map(|tracked| Some(tracked.state()?.head.seq))
@@ -60,7 +60,7 @@ impl Audit {
             heads: Vec::new(),
         };
         self.verify_one(self.chains.own(), &mut verified).await?;
-        for id in self.chains.marks().keys() {
+        for id in self.chains.registrations().keys() {
             let tracked = self.chains.of(id);
             self.verify_one(&tracked, &mut verified).await?;
         }
@@ -87,13 +87,13 @@ impl Audit {
             Err(LoadError::Storage(error)) => return Err(error.into()),
             Err(LoadError::Damaged(damage)) => return Err(broken(0, damage.to_string())),
         }
-        let mut looks = 1;
+        let mut attempts = 1;
         let (state, records) = loop {
             let Some(state) = tracked.state() else {
                 // Named, and its first commit was cut off: the next start makes it.
                 return Ok(());
             };
-            let (position, finding) = match look(chain, &state).await? {
+            let (position, finding) = match verify_state(chain, &state).await? {
                 Ok(records) => break (state, records),
                 Err(found) => found,
             };
@@ -102,10 +102,10 @@ impl Audit {
                 return Err(error.into());
             }
             let is_replaced = tracked.state().is_some_and(|now| now.head != state.head);
-            if !is_replaced || looks == LOOKS {
+            if !is_replaced || attempts == MAX_RETRIES {
                 return Err(broken(position, finding));
             }
-            looks += 1;
+            attempts += 1;
         };
         verified.records += records;
         let end = Head {
@@ -160,7 +160,10 @@ impl Audit {
 }
 
 /// Checks what a state names, documents first: it says how many records there are, or where what is wrong.
-async fn look(chain: &Chain, state: &State) -> Result<Result<u64, (u64, String)>, StorageError> {
+async fn verify_state(
+    chain: &Chain,
+    state: &State,
+) -> Result<Result<u64, (u64, String)>, StorageError> {
     for (entry, body) in state.documents().zip(chain.read(state.documents()).await?) {
         if body.is_none() {
             let finding = format!("its document {} is gone or edited", entry.name);
@@ -184,4 +187,4 @@ fn unreadable(error: LoadError) -> VerifyError {
 
 const BATCH: usize = 1024;
 /// How often a log that grows is looked at again.
-const LOOKS: usize = 20;
+const MAX_RETRIES: usize = 20;

@@ -17,7 +17,7 @@ use keyside_store::{Hash, file::FileError};
 use crate::{
     audit::Head,
     encoding::base64_bytes,
-    sealing::{Place, SealingKey},
+    sealing::{SealContext, SealingKey},
 };
 
 /// What a backup says of itself to anyone. It is believed only once a chunk has opened: they are bound to it.
@@ -83,8 +83,10 @@ impl Sealer {
     }
 
     fn seal(&mut self, plaintext: &[u8], last: bool) -> Vec<u8> {
-        let place = place(&self.header, self.chunks, last);
-        let sealed = self.key.seal(&Place::Document { key: &place }, plaintext);
+        let name = chunk_name(&self.header, self.chunks, last);
+        let sealed = self
+            .key
+            .seal(&SealContext::Document { key: &name }, plaintext);
         self.chunks += 1;
         let piece = [&len(&sealed)[..], &sealed].concat();
         self.sum.update(&piece);
@@ -150,9 +152,9 @@ impl Reader {
         sealed: &[u8],
         last: bool,
     ) -> Result<zeroize::Zeroizing<Vec<u8>>, RestoreError> {
-        let place = place(&self.header, self.chunks, last);
+        let name = chunk_name(&self.header, self.chunks, last);
         self.chunks += 1;
-        key.open(&Place::Document { key: &place }, sealed)
+        key.open(&SealContext::Document { key: &name }, sealed)
             .map_err(|_| self.damaged("a part of it was edited, moved or left out"))
     }
 
@@ -227,7 +229,7 @@ pub fn check(file: &Path) -> Result<Header, RestoreError> {
 }
 
 /// The key seals nothing but this file, so a name is all that tells one chunk from another.
-fn place(header: &Hash, chunk: u64, last: bool) -> String {
+fn chunk_name(header: &Hash, chunk: u64, last: bool) -> String {
     let last = if last { "last" } else { "more" };
     format!("backup/{header}/{chunk}/{last}")
 }

@@ -62,13 +62,13 @@ impl Registry {
     pub async fn backup(&self, by: &ActorContext) -> Result<Backup, ChangeError> {
         self.runs().flush().await;
         let (by, id) = (by.clone(), random_id("bak_"));
-        self.to_its_end(|inner| async move {
+        self.run_to_completion(|inner| async move {
             inner.expect_access(&by)?;
             let made = Draft {
                 note: Some(id.clone()),
                 ..Draft::new(Event::BackupMade, &by)
             };
-            inner.chains.note(made).await?;
+            inner.chains.append_record(made).await?;
             inner.begin_backup(id).await
         })
         .await
@@ -77,9 +77,9 @@ impl Registry {
 
 impl Inner {
     async fn begin_backup(self: Arc<Self>, id: String) -> Result<Backup, ChangeError> {
-        let alone = self.begin_alone().await;
+        let guard = self.block_changes().await;
         let own = self.chains.own().lock(Priority::Normal).await;
-        let (key, wrapped) = self.keyring.wrapped_alone("bk_").await?;
+        let (key, wrapped) = self.keyring.new_standalone_key("bk_").await?;
         let state = self.consistent_state().await?;
         let header = Header {
             id,
@@ -92,7 +92,7 @@ impl Inner {
             key: key.id().to_owned(),
             wrapped: wrapped.bytes,
         };
-        drop((own, alone));
+        drop((own, guard));
         let (to, pieces) = mpsc::channel(PIECES_AHEAD);
         let (sealer, begin) = Sealer::new(&header, key);
         tokio::spawn(async move {
@@ -100,7 +100,7 @@ impl Inner {
                 sealer,
                 to: to.clone(),
                 items: Vec::new(),
-                room: 0,
+                buffered: 0,
             };
             writer.send(begin).await;
             if let Err(error) = self.write(&mut writer, state).await {
@@ -133,11 +133,11 @@ impl Inner {
             audit: Head::default(),
             runs: self.chains.backend().runs.last().await?,
         };
-        let marks = self.chains.marks();
-        let workspaces = marks.keys().map(|id| self.chains.of(id));
+        let registrations = self.chains.registrations();
+        let workspaces = registrations.keys().map(|id| self.chains.of(id));
         let own = self.chains.own().clone();
         for tracked in workspaces.chain([own.clone()]) {
-            self.take(&tracked, &mut state).await?;
+            self.capture(&tracked, &mut state).await?;
         }
         // After the heads: another process adds a workspace's key before the workspace.
         self.keyring.catch_up().await?;
@@ -153,7 +153,7 @@ impl Inner {
 
     /// A chain as it is stored. What is damaged of it is as damaged in the backup; a workspace whose head is not believed is
     /// there as it was last believed, and otherwise missing, so that the others can still be backed up.
-    async fn take(&self, tracked: &Tracked, taken: &mut State) -> Result<(), ChangeError> {
+    async fn capture(&self, tracked: &Tracked, taken: &mut State) -> Result<(), ChangeError> {
         match self.chains.refresh(tracked).await {
             Ok(_) => {}
             Err(LoadError::Storage(error)) => return Err(error.into()),
@@ -217,7 +217,12 @@ impl Inner {
     async fn write_runs(&self, to: &mut Writer, last: u64) -> Result<(), StorageError> {
         let mut from = 1;
         while from <= last && !to.to.is_closed() {
-            let blocks = self.chains.backend().runs.read(from, READ_AT_ONCE).await?;
+            let blocks = self
+                .chains
+                .backend()
+                .runs
+                .read(from, BLOCKS_PER_READ)
+                .await?;
             from = blocks.last().map_or(last, |(position, _)| *position) + 1;
             let blocks = blocks.into_iter();
             for (_, block) in blocks.filter(|(position, _)| *position <= last) {
@@ -242,16 +247,16 @@ struct Writer {
     sealer: Sealer,
     to: mpsc::Sender<Result<Vec<u8>, StorageError>>,
     items: Vec<Item>,
-    room: usize,
+    buffered: usize,
 }
 
 impl Writer {
     async fn add(&mut self, item: Item) {
-        self.room += item.len();
+        self.buffered += item.len();
         self.items.push(item);
-        if self.room >= CHUNK {
+        if self.buffered >= CHUNK {
             let chunk = item::write(&std::mem::take(&mut self.items));
-            self.room = 0;
+            self.buffered = 0;
             let piece = self.sealer.chunk(&chunk);
             self.send(piece).await;
         }
@@ -271,4 +276,4 @@ impl Writer {
 /// Bytes of plaintext after which a chunk is closed.
 const CHUNK: usize = 256 << 10;
 const PIECES_AHEAD: usize = 4;
-const READ_AT_ONCE: usize = 256;
+const BLOCKS_PER_READ: usize = 256;

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     chains::{Anchors, HEADS},
-    keyring::{Keyring, Remains, SigningKeys},
+    keyring::{ExistingKeyring, Keyring, SigningKeys},
     kms::{Kms, KmsSource},
     sealing::SealingKey,
 };
@@ -81,17 +81,22 @@ impl Restore<'_> {
         }
         format::check(file)?;
         let (reader, header) = Reader::open(file)?;
-        let remains = Remains::read(self.keyring)?;
-        self.same_installation(&header, remains.as_ref())?;
-        self.no_older_epoch(&header, remains.as_ref())?;
+        let existing = ExistingKeyring::read(self.keyring)?;
+        self.same_installation(&header, existing.as_ref())?;
+        self.no_older_epoch(&header, existing.as_ref())?;
         let kms = Kms::open_existing(self.kms, self.keyring)?;
-        let key = Keyring::unwrap_alone(&kms, &header.installation, &header.key, &header.wrapped);
+        let key = Keyring::unwrap_standalone_key(
+            &kms,
+            &header.installation,
+            &header.key,
+            &header.wrapped,
+        );
         let mut items = Items::new(reader, key.await?);
         let keyring = items.keyring()?;
         let signing = Keyring::signing_of(&keyring, self.keyring, &kms).await?;
-        let here = signed_here(&signing, &header, remains.as_ref());
-        let anchored = self.no_older_head(&header, &here, remains.as_ref())?;
-        let before = remains.as_ref().map_or(0, Remains::epoch);
+        let here = signed_here(&signing, &header, existing.as_ref());
+        let anchored = self.no_older_head(&header, &here, existing.as_ref())?;
+        let before = existing.as_ref().map_or(0, ExistingKeyring::epoch);
         let restored = Restored {
             epoch: before.max(anchored).max(header.epoch) + 1,
             header,
@@ -100,7 +105,7 @@ impl Restore<'_> {
             run_blocks: 0,
         };
         let trust = (&signing, here);
-        self.write(items, restored, keyring, remains, trust).await
+        self.write(items, restored, keyring, existing, trust).await
     }
 
     async fn write(
@@ -108,7 +113,7 @@ impl Restore<'_> {
         items: Items,
         mut restored: Restored,
         keyring: Vec<u8>,
-        remains: Option<Remains>,
+        existing: Option<ExistingKeyring>,
         (signing, here): (&SigningKeys, Trust),
     ) -> Result<Restored, RestoreError> {
         let aside = file::with_suffix(self.store, ".restoring");
@@ -130,13 +135,13 @@ impl Restore<'_> {
             let _ = (remove_if_there(&aside), remove_if_there(&heads));
         }
         let token = imported?;
-        if let Some(remains) = &remains {
-            keep(self.keyring, remains.epoch())?;
+        if let Some(existing) = &existing {
+            keep_copy(self.keyring, existing.epoch())?;
         }
         Keyring::restore(&keyring, self.keyring, restored.epoch, &restored.header.id)?;
         remove_if_there(&self.heads())?;
         file::rename(&heads, &self.heads())?;
-        self.put_token(token, remains.as_ref().map_or(0, Remains::epoch))?;
+        self.put_token(token, existing.as_ref().map_or(0, ExistingKeyring::epoch))?;
         file::rename(&aside, self.store)?;
         Ok(restored)
     }
@@ -149,7 +154,7 @@ impl Restore<'_> {
             return Ok(());
         }
         if there.is_some() {
-            keep(&path, epoch)?;
+            keep_copy(&path, epoch)?;
         }
         match token {
             Some(token) => file::replace(&path, &token, Permissions::from_mode(0o600)),
@@ -160,11 +165,11 @@ impl Restore<'_> {
     fn same_installation(
         &self,
         header: &Header,
-        remains: Option<&Remains>,
+        existing: Option<&ExistingKeyring>,
     ) -> Result<(), RestoreError> {
-        match remains {
-            Some(remains) if remains.installation() != header.installation => {
-                self.other(header, Some(remains.installation().to_owned()))
+        match existing {
+            Some(existing) if existing.installation() != header.installation => {
+                self.other(header, Some(existing.installation().to_owned()))
             }
             _ => Ok(()),
         }
@@ -173,15 +178,15 @@ impl Restore<'_> {
     fn no_older_epoch(
         &self,
         header: &Header,
-        remains: Option<&Remains>,
+        existing: Option<&ExistingKeyring>,
     ) -> Result<(), RestoreError> {
         // Of another installation the epoch says nothing.
-        let same = |remains: &&Remains| remains.installation() == header.installation;
-        match remains.filter(same).filter(|_| !self.older) {
+        let same = |existing: &&ExistingKeyring| existing.installation() == header.installation;
+        match existing.filter(same).filter(|_| !self.older) {
             // A restore of this very one that was cut off.
-            Some(remains) if remains.restored_from() == Some(&*header.id) => Ok(()),
-            Some(remains) if remains.epoch() > header.epoch => {
-                Err(older_epoch(header, remains.epoch()))
+            Some(existing) if existing.restored_from() == Some(&*header.id) => Ok(()),
+            Some(existing) if existing.epoch() > header.epoch => {
+                Err(older_epoch(header, existing.epoch()))
             }
             _ => Ok(()),
         }
@@ -193,7 +198,7 @@ impl Restore<'_> {
         &self,
         header: &Header,
         here: &Trust,
-        remains: Option<&Remains>,
+        existing: Option<&ExistingKeyring>,
     ) -> Result<u64, RestoreError> {
         let own = ChainName::installation();
         let anchor = Anchors::path(&self.heads(), &own);
@@ -205,7 +210,7 @@ impl Restore<'_> {
             self.other(header, None)?;
             return Ok(0);
         };
-        if !self.older && remains.is_none() && head.epoch > header.epoch {
+        if !self.older && existing.is_none() && head.epoch > header.epoch {
             return Err(older_epoch(header, head.epoch));
         }
         if !self.older && head.records > header.audit.position {
@@ -245,7 +250,7 @@ struct Items {
     key: SealingKey,
     /// Read ahead, to know which chunk is the last.
     next: Option<Vec<u8>>,
-    begun: bool,
+    is_started: bool,
     chunk: std::vec::IntoIter<Item>,
 }
 
@@ -255,7 +260,7 @@ impl Items {
             reader,
             key,
             next: None,
-            begun: false,
+            is_started: false,
             chunk: Vec::new().into_iter(),
         }
     }
@@ -272,7 +277,7 @@ impl Items {
             if let Some(item) = self.chunk.next() {
                 return Ok(Some(item));
             }
-            if !std::mem::replace(&mut self.begun, true) {
+            if !std::mem::replace(&mut self.is_started, true) {
                 self.next = self.reader.chunk()?;
             }
             let Some(sealed) = self.next.take() else {
@@ -357,10 +362,14 @@ impl Import<'_> {
 
 /// What the heads that remain here may be signed with: the signing key may have been rotated since the backup, or between two
 /// that were restored. They only ever keep an older state from being restored, so the file need not vouch for its keys.
-fn signed_here(signing: &SigningKeys, header: &Header, remains: Option<&Remains>) -> Trust {
-    let same = |remains: &&Remains| remains.installation() == header.installation;
-    let here = remains.filter(same).into_iter();
-    let here = here.flat_map(Remains::public_keys);
+fn signed_here(
+    signing: &SigningKeys,
+    header: &Header,
+    existing: Option<&ExistingKeyring>,
+) -> Trust {
+    let same = |existing: &&ExistingKeyring| existing.installation() == header.installation;
+    let here = existing.filter(same).into_iter();
+    let here = here.flat_map(ExistingKeyring::public_keys);
     signing.trust().into_iter().chain(here).collect()
 }
 
@@ -407,7 +416,7 @@ fn is_there(folder: &Path) -> Result<bool, FileError> {
 
 /// Keeps a copy of what is about to be replaced, under a name that nothing has yet: of a keyring there may be no other. A
 /// copy, so that the file itself is there at every moment.
-fn keep(path: &Path, epoch: u64) -> Result<(), FileError> {
+fn keep_copy(path: &Path, epoch: u64) -> Result<(), FileError> {
     let contents = Zeroizing::new(file::read(path)?);
     let first = file::with_suffix(path, &format!(".before-restore-{epoch}"));
     let next = |n: u32| file::with_suffix(&first, &format!("-{n}"));

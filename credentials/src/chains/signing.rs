@@ -69,8 +69,8 @@ impl Chains {
         if keys.has_successors() {
             let announced = self.announced(tracked, on).await;
             let announced = announced.map_err(CommitError::NotBegun)?;
-            let gone_over = on.map(|on| on.signer());
-            let mut successors = announced.into_iter().chain(gone_over);
+            let adopted = on.map(|on| on.signer());
+            let mut successors = announced.into_iter().chain(adopted);
             key = successors.find(|it| keys.is_successor(it)).unwrap_or(key);
         }
         let read_only = CommitError::NotBegun(StorageError::ReadOnly);
@@ -99,7 +99,7 @@ impl Chains {
     ///
     /// # Errors
     /// [`CommitError::Raced`] where another process came first, or has announced another key.
-    pub(crate) async fn go_over(
+    pub(crate) async fn adopt_signing_key(
         &self,
         tracked: &Tracked,
         on: Arc<State>,
@@ -107,13 +107,13 @@ impl Chains {
     ) -> Result<(), CommitError> {
         let state = match on.signer() == *to {
             true => on,
-            false => self.adopt(tracked, &on, to).await?,
+            false => self.commit_adoption(tracked, &on, to).await?,
         };
         let kept = self.anchors.keep(tracked.chain.name(), &state).await;
         kept.map_err(CommitError::NotBegun)
     }
 
-    async fn adopt(
+    async fn commit_adoption(
         &self,
         tracked: &Tracked,
         on: &Arc<State>,

@@ -9,7 +9,7 @@ use keyside_store::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Accepted, Chains, Priority, RACES, not_begun, pause};
+use super::{AcceptedClock, Chains, MAX_RACES, Priority, load_failed, pause};
 use crate::record::Draft;
 
 /// What the installation's chain remembers besides tokens and workspaces.
@@ -53,16 +53,16 @@ impl InstallationState {
         self.signing_keys.push(successor);
     }
 
-    /// Whether `mark` is remembered.
-    pub(crate) fn remembers(&self, mark: &str) -> bool {
-        self.reported.contains(mark)
+    /// Whether `key` is remembered.
+    pub(crate) fn remembers(&self, key: &str) -> bool {
+        self.reported.contains(key)
     }
 
-    pub(crate) fn remember(&mut self, mark: &str) {
-        if self.reported.len() >= REMEMBERED {
+    pub(crate) fn remember(&mut self, key: &str) {
+        if self.reported.len() >= MAX_REPORTED {
             self.reported.pop_first();
         }
-        self.reported.insert(mark.to_owned());
+        self.reported.insert(key.to_owned());
     }
 }
 
@@ -73,8 +73,8 @@ impl Chains {
         &self,
         mut change: impl FnMut(&mut InstallationState) -> Vec<Draft>,
     ) -> Result<(), CommitError> {
-        for _ in 0..RACES {
-            self.refresh(self.own()).await.map_err(not_begun)?;
+        for _ in 0..MAX_RACES {
+            self.refresh(self.own()).await.map_err(load_failed)?;
             let on = self.own().state();
             let mut state = match &on {
                 Some(on) => {
@@ -106,10 +106,10 @@ impl Chains {
         log: Timestamp,
     ) -> Result<(), CommitError> {
         let _changing = self.own().lock(Priority::Normal).await;
-        for _ in 0..RACES {
-            self.refresh(self.own()).await.map_err(not_begun)?;
+        for _ in 0..MAX_RACES {
+            self.refresh(self.own()).await.map_err(load_failed)?;
             let on = self.own().state();
-            let accepted = Accepted {
+            let accepted = AcceptedClock {
                 ahead_until: log,
                 seq: on.as_ref().map_or(0, |on| on.head.seq) + 1,
             };
@@ -126,4 +126,4 @@ impl Chains {
 
 const NAME: &str = "state";
 /// Findings: each is some 150 bytes.
-const REMEMBERED: usize = 500;
+const MAX_REPORTED: usize = 500;

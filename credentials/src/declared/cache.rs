@@ -38,7 +38,7 @@ use self::format::{Body, Entry, Tag};
 pub use self::key::{CacheKey, CacheKeyError};
 use crate::{
     model::CredentialId,
-    sealing::{Place, SealingKey},
+    sealing::{SealContext, SealingKey},
     secret::Secret,
     source::{self, VaultReference},
 };
@@ -82,7 +82,7 @@ struct Contents {
 }
 
 /// What an earlier process has left.
-pub(super) struct Left(BTreeMap<Tag, Entry>);
+pub(super) struct StoredEntries(BTreeMap<Tag, Entry>);
 
 /// A secret of the cache that may still be used.
 pub(super) struct CachedSecret {
@@ -111,12 +111,12 @@ impl Cache {
     }
 
     /// What a secret of this credential is bound to.
-    pub(super) fn place<'a>(
+    pub(super) fn context<'a>(
         &'a self,
         credential: &'a CredentialId,
         reference: &'a VaultReference,
-    ) -> Place<'a> {
-        Place::CachedSecret {
+    ) -> SealContext<'a> {
+        SealContext::CachedSecret {
             address: &self.address,
             namespace: &self.namespace,
             mount: reference.mount.as_deref().unwrap_or_default(),
@@ -128,21 +128,21 @@ impl Cache {
     }
 
     /// Reads the file. One that cannot be used is reported, and is as good as none.
-    pub(super) async fn read(&self, now: Timestamp) -> Left {
+    pub(super) async fn read(&self, now: Timestamp) -> StoredEntries {
         let folder = self.folder.clone();
         let read = spawn_blocking(move || storage::read(&folder)).await;
-        let left = match read {
-            Ok(Ok(None)) | Err(_) => return Left(BTreeMap::new()),
+        let stored = match read {
+            Ok(Ok(None)) | Err(_) => return StoredEntries(BTreeMap::new()),
             Ok(Ok(Some(file))) => self.believe(&file, now),
             Ok(Err(fault)) => Err(fault),
         };
-        left.unwrap_or_else(|fault| {
+        stored.unwrap_or_else(|fault| {
             self.report(fault);
-            Left(BTreeMap::new())
+            StoredEntries(BTreeMap::new())
         })
     }
 
-    fn believe(&self, file: &[u8], now: Timestamp) -> Result<Left, String> {
+    fn believe(&self, file: &[u8], now: Timestamp) -> Result<StoredEntries, String> {
         let shown = self.folder.display();
         let Body { last_used, entries } = format::decode(&self.key, file).map_err(|error| {
             format!("{shown}: the copy is not used: {error}. It is replaced once Vault answers")
@@ -158,29 +158,31 @@ impl Cache {
             ));
         }
         let entries = entries.into_iter();
-        Ok(Left(entries.map(|entry| (entry.place, entry)).collect()))
+        Ok(StoredEntries(
+            entries.map(|entry| (entry.context, entry)).collect(),
+        ))
     }
 
-    /// Takes over what there is for `place`; `None` if that is nothing, or too old.
+    /// Takes over what there is for `context`; `None` if that is nothing, or too old.
     ///
     /// # Errors
     /// Why an entry is not used.
     pub(super) fn take(
         &self,
-        left: &Left,
-        place: &Place<'_>,
+        stored: &StoredEntries,
+        context: &SealContext<'_>,
         now: Timestamp,
     ) -> Result<Option<CachedSecret>, String> {
-        let tag = self.tag(place);
+        let tag = self.tag(context);
         let good = |entry: &&Entry| {
             entry.confirmed <= now.as_microsecond() && !self.is_too_old(entry, now)
         };
-        let Some(entry) = left.0.get(&tag).filter(good) else {
+        let Some(entry) = stored.0.get(&tag).filter(good) else {
             return Ok(None);
         };
         let plaintext = self
             .key
-            .open(place, &entry.sealed)
+            .open(context, &entry.sealed)
             .map_err(|error| error.to_string())?;
         let secret = source::parse(plaintext).map_err(|error| error.to_string())?;
         let confirmed = entry.confirmed().ok_or("it has no time")?;
@@ -198,29 +200,35 @@ impl Cache {
     }
 
     /// Vault has sent this secret.
-    pub(super) fn keep(&self, place: &Place<'_>, version: &str, secret: &Secret, now: Timestamp) {
+    pub(super) fn keep(
+        &self,
+        context: &SealContext<'_>,
+        version: &str,
+        secret: &Secret,
+        now: Timestamp,
+    ) {
         let entry = Entry {
-            place: self.tag(place),
+            context: self.tag(context),
             version: version.to_owned(),
             confirmed: now.as_microsecond(),
-            sealed: self.key.seal_secret(place, secret),
+            sealed: self.key.seal_secret(context, secret),
         };
         let mut contents = self.contents();
-        contents.entries.insert(entry.place, entry);
+        contents.entries.insert(entry.context, entry);
         contents.is_changed = true;
         self.changed.notify_one();
     }
 
     /// Vault says that the secret is the same. Written with the next change, or after a tenth of the outage.
-    pub(super) fn confirm(&self, place: &Place<'_>, now: Timestamp) {
-        if let Some(entry) = self.contents().entries.get_mut(&self.tag(place)) {
+    pub(super) fn confirm(&self, context: &SealContext<'_>, now: Timestamp) {
+        if let Some(entry) = self.contents().entries.get_mut(&self.tag(context)) {
             entry.confirmed = now.as_microsecond();
         }
     }
 
     /// Vault says that the secret must not be used.
-    pub(super) fn evict(&self, place: &Place<'_>) {
-        let tag = self.tag(place);
+    pub(super) fn evict(&self, context: &SealContext<'_>) {
+        let tag = self.tag(context);
         let mut contents = self.contents();
         if contents.entries.remove(&tag).is_some() {
             contents.is_changed = true;
@@ -240,7 +248,7 @@ impl Cache {
 
     /// Returns when there is a change to write, or time has passed that is worth a look.
     pub(super) async fn wait(&self) {
-        let tick = self.refresh().min(LONGEST_TICK);
+        let tick = self.refresh().min(MAX_TICK);
         let _ = tokio::time::timeout(tick, self.changed.notified()).await;
     }
 
@@ -330,11 +338,11 @@ impl Cache {
     }
 
     fn refresh(&self) -> Duration {
-        (self.outage / 10).max(SHORTEST_REFRESH)
+        (self.outage / 10).max(MIN_REFRESH)
     }
 
-    fn tag(&self, place: &Place<'_>) -> Tag {
-        self.key.mac(place, b"")
+    fn tag(&self, context: &SealContext<'_>) -> Tag {
+        self.key.mac(context, b"")
     }
 
     /// What a panic leaves is what was there before it.
@@ -346,9 +354,9 @@ impl Cache {
 /// Differs from every number of entries.
 const UNKNOWN: usize = usize::MAX;
 /// The longest time between two looks for entries that have become too old.
-const LONGEST_TICK: Duration = Duration::from_secs(1);
+const MAX_TICK: Duration = Duration::from_secs(1);
 /// Keeps a short outage from making the disk busy.
-const SHORTEST_REFRESH: Duration = Duration::from_millis(100);
+const MIN_REFRESH: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests;

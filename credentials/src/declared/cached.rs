@@ -8,9 +8,9 @@ use super::{
     state::Cached,
 };
 use crate::{
-    sealing::Place,
+    sealing::SealContext,
     secret::Secret,
-    source::{Found, SourceError, SourceReference},
+    source::{Lookup, SourceError, SourceReference},
 };
 
 impl Declared {
@@ -21,13 +21,13 @@ impl Declared {
             return;
         };
         let now = self.clock.now();
-        let left = cache.read(now).await;
+        let stored = cache.read(now).await;
         let mut taken = 0_usize;
         for item in &self.items {
-            let Some((_, place)) = self.place_in_cache(item) else {
+            let Some((_, context)) = self.cache_context(item) else {
                 continue;
             };
-            match cache.take(&left, &place, now) {
+            match cache.take(&stored, &context, now) {
                 Ok(Some(cached)) => {
                     self.use_cached(item, cached);
                     taken += 1;
@@ -75,16 +75,16 @@ impl Declared {
     }
 
     /// Brings to the cache what Vault has answered. An outage changes nothing in it.
-    pub(super) fn note_in_cache(&self, item: &Item, found: &Result<Found, SourceError>) {
-        let Some((cache, place)) = self.place_in_cache(item) else {
+    pub(super) fn note_in_cache(&self, item: &Item, found: &Result<Lookup, SourceError>) {
+        let Some((cache, context)) = self.cache_context(item) else {
             return;
         };
         let now = self.clock.now();
         match found {
-            Ok(Found::Same) => cache.confirm(&place, now),
-            Ok(Found::Another { version, secret }) => cache.keep(&place, version, secret, now),
-            Err(SourceError::Gone(_)) => cache.evict(&place),
-            Err(SourceError::Away(_)) => {}
+            Ok(Lookup::Unchanged) => cache.confirm(&context, now),
+            Ok(Lookup::Changed { version, secret }) => cache.keep(&context, version, secret, now),
+            Err(SourceError::Gone(_)) => cache.evict(&context),
+            Err(SourceError::Unavailable(_)) => {}
         }
     }
 
@@ -109,10 +109,10 @@ impl Declared {
     }
 
     /// Files are not kept in it: they are at hand whenever the cache is.
-    fn place_in_cache<'a>(&'a self, item: &'a Item) -> Option<(&'a Cache, Place<'a>)> {
+    fn cache_context<'a>(&'a self, item: &'a Item) -> Option<(&'a Cache, SealContext<'a>)> {
         match (&self.cache, &item.source) {
             (Some(cache), SourceReference::Vault(reference)) => {
-                Some((cache, cache.place(&item.document.id, reference)))
+                Some((cache, cache.context(&item.document.id, reference)))
             }
             _ => None,
         }

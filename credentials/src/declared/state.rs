@@ -9,7 +9,7 @@ use crate::{snapshot::Unusable, source::SourceError};
 /// What was found where its secret is kept.
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    kept: Kept,
+    secret: SecretState,
     /// Why it was not read the last time.
     fault: Option<String>,
     /// Since when it cannot be read, while nobody says that it is gone.
@@ -18,7 +18,7 @@ pub(crate) struct State {
 
 /// The secret that requests get.
 #[derive(Debug, Default)]
-enum Kept {
+enum SecretState {
     /// Nothing was found yet.
     #[default]
     Unknown,
@@ -50,7 +50,7 @@ pub(crate) enum Change {
     /// Nothing that anybody sees.
     Nothing,
     /// Its fault, which readiness and the API show.
-    Told,
+    StatusOnly,
     /// From now on there is no secret to use.
     Withdraw(Unusable),
 }
@@ -58,9 +58,11 @@ pub(crate) enum Change {
 impl State {
     /// The version at hand.
     pub(crate) fn version(&self) -> Option<&str> {
-        match &self.kept {
-            Kept::Secret(version) | Kept::Cached(Cached { version, .. }) => Some(version),
-            Kept::Unknown | Kept::Nothing(_) => None,
+        match &self.secret {
+            SecretState::Secret(version) | SecretState::Cached(Cached { version, .. }) => {
+                Some(version)
+            }
+            SecretState::Unknown | SecretState::Nothing(_) => None,
         }
     }
 
@@ -70,25 +72,25 @@ impl State {
     }
 
     pub(crate) fn is_usable(&self) -> bool {
-        matches!(self.kept, Kept::Secret(_) | Kept::Cached(_))
+        matches!(self.secret, SecretState::Secret(_) | SecretState::Cached(_))
     }
 
     /// What is used from the cache.
     pub(crate) fn cached(&self) -> Option<&Cached> {
-        match &self.kept {
-            Kept::Cached(cached) => Some(cached),
+        match &self.secret {
+            SecretState::Cached(cached) => Some(cached),
             _ => None,
         }
     }
 
     /// Whether it was neither read nor found to be gone since the start.
     pub(crate) fn is_unknown(&self) -> bool {
-        matches!(self.kept, Kept::Unknown)
+        matches!(self.secret, SecretState::Unknown)
     }
 
     /// Whether its source said that it is not there.
     pub(crate) fn is_gone(&self) -> bool {
-        matches!(self.kept, Kept::Nothing(Unusable::Gone))
+        matches!(self.secret, SecretState::Nothing(Unusable::Gone))
     }
 
     pub(crate) fn fault(&self) -> Option<String> {
@@ -99,7 +101,7 @@ impl State {
     pub(crate) fn unchanged(&mut self) -> Change {
         self.away_since = None;
         match self.fault.take() {
-            Some(_) => Change::Told,
+            Some(_) => Change::StatusOnly,
             None => Change::Nothing,
         }
     }
@@ -107,7 +109,7 @@ impl State {
     /// There is another secret.
     pub(crate) fn replaced(&mut self, version: String) {
         *self = Self {
-            kept: Kept::Secret(version),
+            secret: SecretState::Secret(version),
             fault: None,
             away_since: None,
         };
@@ -115,13 +117,13 @@ impl State {
 
     /// There is one in the cache, and nothing else yet.
     pub(crate) fn found_in_cache(&mut self, cached: Cached) {
-        self.kept = Kept::Cached(cached);
+        self.secret = SecretState::Cached(cached);
     }
 
     /// The source has the secret that was in the cache.
     pub(crate) fn cached_is_right(&mut self, version: String) -> Change {
         self.replaced(version);
-        Change::Told
+        Change::StatusOnly
     }
 
     /// Ends the use of a secret from the cache once either clock says so.
@@ -132,8 +134,8 @@ impl State {
         }
         self.fault
             .get_or_insert_with(|| "it was not read since the start".to_owned());
-        self.kept = Kept::Nothing(Unusable::Away);
-        Change::Withdraw(Unusable::Away)
+        self.secret = SecretState::Nothing(Unusable::Unavailable);
+        Change::Withdraw(Unusable::Unavailable)
     }
 
     /// It was not read. A secret outlasts an `outage` of its source, and not the news that it is gone.
@@ -148,27 +150,27 @@ impl State {
                 self.away_since = None;
                 (reason, Some(Unusable::Gone))
             }
-            SourceError::Away(reason) => {
+            SourceError::Unavailable(reason) => {
                 let since = *self.away_since.get_or_insert(now);
                 // One from the cache has an end of its own.
                 let is_over = self.cached().is_none() && now.duration_since(since) >= outage;
-                (reason, is_over.then_some(Unusable::Away))
+                (reason, is_over.then_some(Unusable::Unavailable))
             }
         };
         let is_news = self.fault.as_ref() != Some(&reason);
         self.fault = Some(reason);
-        match (why, &self.kept) {
-            (Some(why), Kept::Nothing(known)) if why == *known => {}
+        match (why, &self.secret) {
+            (Some(why), SecretState::Nothing(known)) if why == *known => {}
             // It was never read: requests are told so already.
-            (Some(Unusable::Away), Kept::Unknown) => {}
+            (Some(Unusable::Unavailable), SecretState::Unknown) => {}
             (Some(why), _) => {
-                self.kept = Kept::Nothing(why);
+                self.secret = SecretState::Nothing(why);
                 return Change::Withdraw(why);
             }
             (None, _) => {}
         }
         match is_news {
-            true => Change::Told,
+            true => Change::StatusOnly,
             false => Change::Nothing,
         }
     }
@@ -181,7 +183,7 @@ mod tests {
     const OUTAGE: Duration = Duration::from_secs(60);
 
     fn away() -> SourceError {
-        SourceError::Away("sealed".into())
+        SourceError::Unavailable("sealed".into())
     }
 
     fn gone() -> SourceError {
@@ -198,12 +200,12 @@ mod tests {
     fn a_secret_outlasts_an_outage_and_then_is_withdrawn() {
         let mut state = held();
         let start = Instant::now();
-        assert_eq!(state.not_read(away(), start, OUTAGE), Change::Told);
+        assert_eq!(state.not_read(away(), start, OUTAGE), Change::StatusOnly);
         let late = start + OUTAGE - Duration::from_secs(1);
         assert_eq!(state.not_read(away(), late, OUTAGE), Change::Nothing);
         assert!(state.is_usable());
         let over = state.not_read(away(), start + OUTAGE, OUTAGE);
-        assert_eq!(over, Change::Withdraw(Unusable::Away));
+        assert_eq!(over, Change::Withdraw(Unusable::Unavailable));
         assert!(!state.is_usable());
         state.replaced("1".into());
         assert!(state.is_usable() && state.fault().is_none());
@@ -214,7 +216,7 @@ mod tests {
         let mut state = held();
         let start = Instant::now();
         state.not_read(away(), start, OUTAGE);
-        assert_eq!(state.unchanged(), Change::Told);
+        assert_eq!(state.unchanged(), Change::StatusOnly);
         assert_eq!(state.unchanged(), Change::Nothing);
         state.not_read(away(), start + OUTAGE, OUTAGE);
         assert!(state.is_usable());
@@ -228,7 +230,7 @@ mod tests {
         assert_eq!(change, Change::Withdraw(Unusable::Gone));
         assert_eq!(state.not_read(gone(), now, OUTAGE), Change::Nothing);
         // An outage afterwards brings nothing back, and hides nothing.
-        assert_eq!(state.not_read(away(), now, OUTAGE), Change::Told);
+        assert_eq!(state.not_read(away(), now, OUTAGE), Change::StatusOnly);
         assert!(!state.is_usable());
     }
 
@@ -253,13 +255,13 @@ mod tests {
             (0, 1_000, Change::Nothing),
             (59, 1_059, Change::Nothing),
             // The clock was set back.
-            (60, 1_001, Change::Withdraw(Unusable::Away)),
+            (60, 1_001, Change::Withdraw(Unusable::Unavailable)),
             // The machine slept, or the clock was behind at the start.
-            (1, 1_060, Change::Withdraw(Unusable::Away)),
+            (1, 1_060, Change::Withdraw(Unusable::Unavailable)),
         ] {
             let mut state = from_cache(start, 1_000);
             let now = start + Duration::from_secs(waited);
-            assert_eq!(state.not_read(away(), now, OUTAGE), Change::Told);
+            assert_eq!(state.not_read(away(), now, OUTAGE), Change::StatusOnly);
             let is_over = change != Change::Nothing;
             assert_eq!(state.expire(now, at(clock)), change);
             assert_eq!(state.is_usable(), !is_over);
@@ -278,7 +280,7 @@ mod tests {
         let change = state.not_read(gone(), start, OUTAGE);
         assert_eq!(change, Change::Withdraw(Unusable::Gone));
         let mut state = from_cache(start, 1_000);
-        assert_eq!(state.cached_is_right("1".into()), Change::Told);
+        assert_eq!(state.cached_is_right("1".into()), Change::StatusOnly);
         assert_eq!(state.version_read(), Some("1"));
         let late = Timestamp::from_second(2_000).unwrap();
         assert_eq!(state.expire(start + OUTAGE, late), Change::Nothing);
@@ -288,7 +290,7 @@ mod tests {
     fn what_was_never_read_stays_unknown_in_an_outage() {
         let mut state = State::default();
         let now = Instant::now();
-        assert_eq!(state.not_read(away(), now, OUTAGE), Change::Told);
+        assert_eq!(state.not_read(away(), now, OUTAGE), Change::StatusOnly);
         assert_eq!(
             state.not_read(away(), now + OUTAGE * 2, OUTAGE),
             Change::Nothing

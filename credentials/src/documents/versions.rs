@@ -40,7 +40,7 @@ impl CredentialDocument {
     /// Appends a version. Of very many, the oldest that are destroyed are left out: the audit log has them. The first
     /// one stays, because it tells which request made the credential.
     pub(crate) fn push(&mut self, version: VersionDocument) {
-        if self.versions.len() >= KEPT {
+        if self.versions.len() >= MAX_VERSIONS {
             let gone =
                 |version: &VersionDocument| version.destroyed_at.is_some() && version.number > 1;
             if let Some(oldest) = self.versions.iter().position(gone) {
@@ -121,4 +121,4 @@ impl VersionDocument {
 }
 
 /// About 40 KB of a document.
-const KEPT: usize = 100;
+const MAX_VERSIONS: usize = 100;

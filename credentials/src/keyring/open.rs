@@ -31,7 +31,7 @@ pub(super) async fn unwrap_all(
     let mut running = JoinSet::new();
     let mut unwrapped = HashMap::new();
     loop {
-        while running.len() < AT_ONCE
+        while running.len() < CONCURRENT_UNWRAPS
             && let Some((index, (workspace, key))) = waiting.next()
         {
             let (service, installation) = (service.clone(), installation.clone());
@@ -76,12 +76,12 @@ pub(super) async fn unwrap_all(
 pub(super) fn ended(error: JoinError) -> KmsError {
     match error.try_into_panic() {
         Ok(panic) => panic::resume_unwind(panic),
-        Err(_) => KmsError::Away {
+        Err(_) => KmsError::Unavailable {
             reason: "the process is stopping".to_owned(),
-            passes: false,
+            transient: false,
         },
     }
 }
 
 /// How many keys are unwrapped at the same time: few enough for any service, and 200 workspaces take 13 round trips.
-const AT_ONCE: usize = 16;
+const CONCURRENT_UNWRAPS: usize = 16;

@@ -15,16 +15,16 @@ use crate::{
 use zeroize::Zeroizing;
 
 /// A keyring's file that is looked at and not opened.
-pub(crate) struct Remains(KeyringFile);
+pub(crate) struct ExistingKeyring(KeyringFile);
 
 /// A key that stands in no keyring, wrapped.
-pub(crate) struct WrappedAlone {
+pub(crate) struct WrappedStandaloneKey {
     /// The master key that has wrapped it.
     pub(crate) by: String,
     pub(crate) bytes: Vec<u8>,
 }
 
-impl Remains {
+impl ExistingKeyring {
     pub(crate) fn read(path: &Path) -> Result<Option<Self>, KeyringError> {
         Ok(KeyringFile::read(path)?.map(Self))
     }
@@ -71,10 +71,10 @@ impl Keyring {
     }
 
     /// A new key that stands in no keyring: whoever it is for keeps it, wrapped.
-    pub(crate) async fn wrapped_alone(
+    pub(crate) async fn new_standalone_key(
         &self,
         prefix: &str,
-    ) -> Result<(SealingKey, WrappedAlone), KeyringError> {
+    ) -> Result<(SealingKey, WrappedStandaloneKey), KeyringError> {
         let mut root = Zeroizing::new([0; 32]);
         entropy::fill(&mut *root);
         let id = random_id(prefix);
@@ -87,7 +87,7 @@ impl Keyring {
         };
         let stored = self.stored.lock().await;
         let service = stored.kms.service();
-        let wrapped = WrappedAlone {
+        let wrapped = WrappedStandaloneKey {
             by: service.name(""),
             bytes: service.wrap(&wrapping, &root).await?,
         };
@@ -96,7 +96,7 @@ impl Keyring {
     }
 
     /// Such a key, opened.
-    pub(crate) async fn unwrap_alone(
+    pub(crate) async fn unwrap_standalone_key(
         kms: &Kms,
         installation: &str,
         id: &str,

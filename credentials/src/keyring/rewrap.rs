@@ -7,7 +7,7 @@ use keyside_store::PublicKey;
 
 use super::{
     Keyring, KeyringError, KeyringFile, Stored, signing,
-    stored::{Bound, WrappedKey},
+    stored::{KeyBinding, WrappedKey},
 };
 use crate::kms::{KeyService, KmsError, Wrapping};
 
@@ -31,7 +31,7 @@ impl Keyring {
     pub(crate) async fn next_master_key(&self) -> Result<String, KeyringError> {
         let mut stored = self.stored.lock().await;
         let current = stored.kms.service().name("");
-        let has_others = stored.has_others_than(&current);
+        let has_others = stored.has_keys_under_other(&current);
         match stored.kms.master_key_files_mut() {
             Some(files) if !has_others => Ok(files.make_next()?.id().to_owned()),
             _ => Ok(current),
@@ -48,7 +48,7 @@ impl Keyring {
         let public_key = successor.public_key;
         changed.successors.push(successor);
         stored.replace(changed, &self.path).await?;
-        self.take_over_signing(&stored).await?;
+        self.reload_signing_keys(&stored).await?;
         Ok(public_key)
     }
 
@@ -80,7 +80,7 @@ impl Keyring {
         let keys = wrapped.keys;
         if keys > 0 {
             stored.replace(wrapped.file, &self.path).await?;
-            self.take_over_signing(&stored).await?;
+            self.reload_signing_keys(&stored).await?;
         }
         let files = stored.kms.master_key_files_mut();
         let adopted = files.map_or(Ok(()), |files| files.adopt(to));
@@ -136,7 +136,7 @@ impl Keyring {
 
 impl Stored {
     /// Whether there is something to be wrapped anew; without the master key that wrapped it, it cannot be.
-    fn has_others_than(&self, master_key: &str) -> bool {
+    fn has_keys_under_other(&self, master_key: &str) -> bool {
         let Some(files) = self.kms.master_key_files() else {
             return false;
         };
@@ -150,11 +150,11 @@ impl Stored {
         let files = self.kms.master_key_files()?;
         let current = self.kms.service().name("");
         let in_use = self.wrapping().flatten().find(|by| files.is_next(by));
-        let begun = |to: &&str| match current == **to {
-            true => self.has_others_than(to),
+        let is_started = |to: &&str| match current == **to {
+            true => self.has_keys_under_other(to),
             false => files.is_next(to),
         };
-        in_use.or_else(|| recorded.filter(begun).map(str::to_owned))
+        in_use.or_else(|| recorded.filter(is_started).map(str::to_owned))
     }
 
     /// What something is wrapped with beside `to`, for people to know. A service's keys keep their names.
@@ -200,7 +200,7 @@ async fn rewrap(
     let succeeded = succeed(&mut file, service, successor).await?;
     let (mut keys, mut left) = (usize::from(succeeded.is_some()), None);
     for (bound, key) in file.keys_mut().collect::<Vec<_>>() {
-        let Bound(workspace, signer) = &bound;
+        let KeyBinding(workspace, signer) = &bound;
         let to = match &succeeded {
             // The new signing key itself, which is bound to none.
             Some(_) if signer.is_empty() => continue,

@@ -10,7 +10,7 @@ use keyside_store::{PublicKey, Signature, Signer, SigningKey, Trust};
 
 use super::{
     KeyringError, KeyringFile, new_key,
-    stored::{Bound, SuccessorKey, WrappedKey},
+    stored::{KeyBinding, SuccessorKey, WrappedKey},
 };
 use crate::{
     kms::{KeyService, KmsError, Wrapping},
@@ -26,12 +26,12 @@ pub(crate) struct LockedSigningKey {
 
 /// The signing keys that a keyring's file holds.
 pub(crate) struct SigningKeys {
-    current: Pair,
-    successors: Vec<Pair>,
+    current: KeyPair,
+    successors: Vec<KeyPair>,
 }
 
 #[derive(Clone)]
-struct Pair {
+struct KeyPair {
     public: PublicKey,
     /// None in a process that only reads.
     private: Option<Arc<LockedSigningKey>>,
@@ -90,7 +90,7 @@ impl SigningKeys {
             }
             match unwrap_successor(service, file, key, memory, signs).await {
                 Ok(Some(unwrapped)) => successors.push(unwrapped),
-                Err(error @ KmsError::Away { .. }) => return Err(error.into()),
+                Err(error @ KmsError::Unavailable { .. }) => return Err(error.into()),
                 found => {
                     let error = found.err().map(|error| error.to_string());
                     tracing::error!(key = key.key.id, error, "a new signing key is not trusted");
@@ -133,16 +133,16 @@ impl SigningKeys {
         self.current.private.clone()
     }
 
-    fn find(&self, public: &PublicKey) -> Option<&Pair> {
+    fn find(&self, public: &PublicKey) -> Option<&KeyPair> {
         self.pairs().find(|pair| pair.public == *public)
     }
 
-    fn pairs(&self) -> impl Iterator<Item = &Pair> {
+    fn pairs(&self) -> impl Iterator<Item = &KeyPair> {
         std::iter::once(&self.current).chain(&self.successors)
     }
 }
 
-impl Pair {
+impl KeyPair {
     fn of(key: LockedSigningKey) -> Self {
         Self {
             public: key.public,
@@ -156,7 +156,7 @@ pub(super) async fn new_successor(
     service: &dyn KeyService,
     file: &KeyringFile,
 ) -> Result<SuccessorKey, KmsError> {
-    let bound = Bound(String::new(), file.public_key.to_string());
+    let bound = KeyBinding(String::new(), file.public_key.to_string());
     let (seed, key) = new_key(service, &file.installation, &bound, "sk_").await?;
     let public_key = SigningKey::from_seed(&seed).public();
     let id = format!("{}/public", key.id);
@@ -180,10 +180,10 @@ async fn unwrap_current(
     file: &KeyringFile,
     memory: &LockedMemory,
     signs: bool,
-) -> Result<Option<Pair>, KmsError> {
+) -> Result<Option<KeyPair>, KmsError> {
     if !signs {
         // The installation's own key, which is wrapped together with it, has been unwrapped.
-        return Ok(Some(Pair {
+        return Ok(Some(KeyPair {
             public: file.public_key,
             private: None,
         }));
@@ -196,7 +196,7 @@ async fn unwrap_current(
     };
     let seed = service.unwrap(&wrapping, &file.signing_key.wrapped).await?;
     let key = LockedSigningKey::new(&seed, memory);
-    Ok((key.public == file.public_key).then(|| Pair::of(key)))
+    Ok((key.public == file.public_key).then(|| KeyPair::of(key)))
 }
 
 /// The same for a successor. Where nothing is to be signed, its private key stays wrapped.
@@ -206,7 +206,7 @@ async fn unwrap_successor(
     successor: &SuccessorKey,
     memory: &LockedMemory,
     signs: bool,
-) -> Result<Option<Pair>, KmsError> {
+) -> Result<Option<KeyPair>, KmsError> {
     let wrapped = match signs {
         true => &successor.key,
         false => &successor.wrapped_public,
@@ -219,8 +219,8 @@ async fn unwrap_successor(
     };
     let unwrapped = service.unwrap(&wrapping, &wrapped.wrapped).await?;
     let pair = match signs {
-        true => Pair::of(LockedSigningKey::new(&unwrapped, memory)),
-        false => Pair {
+        true => KeyPair::of(LockedSigningKey::new(&unwrapped, memory)),
+        false => KeyPair {
             public: PublicKey::from(*unwrapped),
             private: None,
         },

@@ -47,7 +47,7 @@ pub(super) struct SuccessorKey {
 
 /// What a key is bound to: a workspace, or none, and the public key that checks what is written with it.
 #[derive(Clone, Default)]
-pub(super) struct Bound(pub(super) String, pub(super) String);
+pub(super) struct KeyBinding(pub(super) String, pub(super) String);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct WrappedKey {
@@ -96,7 +96,7 @@ impl KeyringFile {
     }
 
     /// All keys, each with what it is bound to besides the installation.
-    pub(super) fn keys_mut(&mut self) -> impl Iterator<Item = (Bound, &mut WrappedKey)> {
+    pub(super) fn keys_mut(&mut self) -> impl Iterator<Item = (KeyBinding, &mut WrappedKey)> {
         let signer = self.public_key.to_string();
         let of_workspaces = self
             .workspaces
@@ -104,16 +104,16 @@ impl KeyringFile {
             .flat_map(|(workspace, keys)| keys.iter_mut().map(move |key| (workspace, key)));
         let of_workspaces = of_workspaces.map({
             let signer = signer.clone();
-            move |(workspace, key)| (Bound(workspace.to_string(), signer.clone()), key)
+            move |(workspace, key)| (KeyBinding(workspace.to_string(), signer.clone()), key)
         });
-        let own = Bound(String::new(), signer);
+        let own = KeyBinding(String::new(), signer);
         let successors = self.successors.iter_mut();
         let successors = successors.flat_map(|key| [&mut key.key, &mut key.wrapped_public]);
         let successors = successors.map({
             let own = own.clone();
             move |key| (own.clone(), key)
         });
-        let signing = Bound::default();
+        let signing = KeyBinding::default();
         [
             (own, &mut self.installation_key),
             (signing, &mut self.signing_key),

@@ -112,11 +112,11 @@ pub enum KmsError {
         "the key service cannot be used now ({reason}). Keys that are in use stay in use; a start, a new workspace, erasing one \
          and a backup need it"
     )]
-    Away {
+    Unavailable {
         /// What was found instead of an answer, and what to do.
         reason: String,
         /// Whether waiting may mend it, with nobody changing anything.
-        passes: bool,
+        transient: bool,
     },
     /// This process only reads.
     #[error(

@@ -19,7 +19,7 @@ use crate::{
     encoding::hex,
     entropy,
     locked::LockedMemory,
-    sealing::{Place, SealError, SealingKey, subkey},
+    sealing::{SealContext, SealError, SealingKey, subkey},
 };
 use keyside_store::file;
 
@@ -102,7 +102,7 @@ impl MasterKey {
     }
 
     fn wrap(&self, wrapping: &Wrapping<'_>, key: &[u8; KEY_LEN]) -> Vec<u8> {
-        self.key.seal(&wrapping.place(), key)
+        self.key.seal(&wrapping.seal_context(), key)
     }
 
     /// The id of the master key that has wrapped something.
@@ -120,7 +120,7 @@ impl MasterKey {
         };
         let plaintext = self
             .key
-            .open(&wrapping.place(), wrapped)
+            .open(&wrapping.seal_context(), wrapped)
             .map_err(|error| match error {
                 SealError::OtherKey => KmsError::WrongMasterKey {
                     expected: SealingKey::id_in(wrapped).unwrap_or("another").to_owned(),
@@ -178,8 +178,8 @@ impl KeyService for LocalKeys {
 }
 
 impl<'a> Wrapping<'a> {
-    fn place(&self) -> Place<'a> {
-        Place::WrappedKey {
+    fn seal_context(&self) -> SealContext<'a> {
+        SealContext::WrappedKey {
             installation: self.installation,
             workspace: self.workspace,
             key: self.key,

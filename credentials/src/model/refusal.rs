@@ -32,7 +32,7 @@ pub enum Refusal {
     SecretGone,
     /// Where it is kept cannot be reached.
     #[error("where the credential's secret is kept cannot be reached")]
-    SecretAway,
+    SecretUnavailable,
 }
 
 impl Refusal {
@@ -58,7 +58,7 @@ impl Refusal {
             Self::LabelUnknown => "label_unknown",
             Self::EnvironmentNotAllowed => "environment_not_allowed",
             Self::CredentialUndecryptable => "credential_undecryptable",
-            Self::StoreUnavailable | Self::SecretAway => "store_unavailable",
+            Self::StoreUnavailable | Self::SecretUnavailable => "store_unavailable",
         }
     }
 }

@@ -5,27 +5,27 @@
 
 /// Decides again where another process has come first, a bounded number of times. No function: what it decides with is
 /// borrowed, and a closure over that is not known to be `Send` (rust-lang/rust#102211).
-macro_rules! decided {
+macro_rules! retry_on_race {
     ($decide:expr) => {{
         let mut races = 0;
         loop {
             match $decide.await {
-                Err($crate::registry::ChangeError::Raced) if races < $crate::chains::RACES => {
+                Err($crate::registry::ChangeError::Raced) if races < $crate::chains::MAX_RACES => {
                     races += 1;
                     $crate::chains::pause().await;
                 }
-                decided => break decided,
+                outcome => break outcome,
             }
         }
     }};
 }
 
-pub(super) use decided;
+pub(super) use retry_on_race;
 
 mod add;
+mod credential_edit;
 mod edit;
-mod held;
-mod repetition;
+mod idempotency;
 mod revoke;
 mod rollback;
 mod rotate;
@@ -33,7 +33,7 @@ mod sweep;
 mod verify;
 mod workspace;
 
-pub(super) use self::{add::FirstReading, held::Held};
+pub(super) use self::{add::InitialSecret, credential_edit::CredentialEdit};
 
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ use tokio::sync::{RwLockReadGuard, RwLockWriteGuard, Semaphore};
 
 use super::{ChangeError, Inner};
 use crate::{
-    chains::{Priority, Turn, not_begun},
+    chains::{Priority, Turn, load_failed},
     documents::{CredentialDocument, TOKEN, WorkspaceDocument},
     model::{ActorContext, CredentialId, Fingerprint, Label, Warning, WorkspaceId},
     record::{Detail, Draft, Event},
@@ -54,14 +54,14 @@ use crate::{
 };
 
 /// What a change came to: the credential, what there is to be said of it, and whether it was made before.
-pub(super) struct Made {
+pub(super) struct ChangeOutcome {
     pub(super) id: CredentialId,
     pub(super) warnings: Vec<Warning>,
     pub(super) repeated: bool,
 }
 
 /// Leave to make a change, with the lock of what it changes.
-pub(super) struct Begun<'a, L> {
+pub(super) struct ChangeGuard<'a, L> {
     /// The installation's state, no newer than the tokens and workspaces that the change is decided with: what is committed on
     /// it fails if any of them has changed since.
     pub(super) on: Option<Arc<State>>,
@@ -71,23 +71,23 @@ pub(super) struct Begun<'a, L> {
 
 impl Inner {
     /// Leave to change a workspace, and what is in it, as it is now: other processes may have changed it.
-    pub(super) async fn begin_in(
+    pub(super) async fn lock_workspace(
         &self,
         by: &ActorContext,
         workspace: &WorkspaceId,
         priority: Priority,
-    ) -> Result<Begun<'_, Turn>, ChangeError> {
+    ) -> Result<ChangeGuard<'_, Turn>, ChangeError> {
         let tracked = self.chains.of(workspace);
         let lock = tracked.lock(priority).await;
         let gate = self.gate.read().await;
-        let begun = self.begin_under(by, lock, gate).await?;
-        let mark = self.chains.mark(workspace);
-        if let Some(mark) = mark.filter(|mark| mark.is_there) {
+        let guard = self.begin_change(by, lock, gate).await?;
+        let registration = self.chains.registration(workspace);
+        if let Some(registration) = registration.filter(|it| it.is_there) {
             let findings = self.read_workspace(workspace).await?;
             self.report(findings).await?;
-            self.finish_one(workspace, &mark).await?;
+            self.recover_workspace(workspace, &registration).await?;
         }
-        Ok(begun)
+        Ok(guard)
     }
 
     /// Leave to change what `lock` guards. The actor's token may have been revoked since the request was authenticated, here or
@@ -95,15 +95,15 @@ impl Inner {
     ///
     /// The order of locks: a workspace's, the gate, the installation's. With the gate first, a backup would wait for everything
     /// that waits for a workspace, and a revocation for the backup.
-    pub(super) async fn begin_under<'a, L>(
+    pub(super) async fn begin_change<'a, L>(
         &'a self,
         by: &ActorContext,
         lock: L,
         gate: RwLockReadGuard<'a, ()>,
-    ) -> Result<Begun<'a, L>, ChangeError> {
-        let on = self.take_over_installation().await?;
+    ) -> Result<ChangeGuard<'a, L>, ChangeError> {
+        let on = self.refresh_installation_state().await?;
         self.expect_access(by)?;
-        Ok(Begun {
+        Ok(ChangeGuard {
             on,
             _lock: lock,
             _gate: gate,
@@ -112,21 +112,23 @@ impl Inner {
 
     /// Takes over what other processes have done to tokens and workspaces.
     pub(super) async fn refresh_installation(&self) -> Result<(), ChangeError> {
-        self.take_over_installation().await?;
+        self.refresh_installation_state().await?;
         Ok(())
     }
 
     /// The same. The state that it comes to: tokens and workspaces are known as of this one, or a later one.
-    pub(super) async fn take_over_installation(&self) -> Result<Option<Arc<State>>, CommitError> {
+    pub(super) async fn refresh_installation_state(
+        &self,
+    ) -> Result<Option<Arc<State>>, CommitError> {
         let own = self.chains.own();
-        self.chains.refresh(own).await.map_err(not_begun)?;
-        let mut taken_over = self.taken_over.lock().await;
+        self.chains.refresh(own).await.map_err(load_failed)?;
+        let mut tokens_state = self.tokens_state.lock().await;
         // Until nothing has changed while it was read. Whoever else has looked at the chain has not taken over its tokens.
         loop {
             let Some(state) = own.state() else {
                 return Ok(None);
             };
-            let before = taken_over.as_ref();
+            let before = tokens_state.as_ref();
             if before.is_some_and(|before| before.head == state.head) {
                 return Ok(Some(state));
             }
@@ -134,24 +136,29 @@ impl Inner {
                 let findings = self.read_tokens().await.map_err(CommitError::NotBegun)?;
                 // A token that is gone may have been replaced meanwhile.
                 if !findings.is_empty()
-                    && self.chains.refresh(own).await.map_err(not_begun)?.is_some()
+                    && self
+                        .chains
+                        .refresh(own)
+                        .await
+                        .map_err(load_failed)?
+                        .is_some()
                 {
                     continue;
                 }
             }
             self.forget_erased();
-            *taken_over = Some(state);
+            *tokens_state = Some(state);
         }
     }
 
     fn forget_erased(&self) {
-        let marks = self.chains.marks();
-        let gone = |id: &WorkspaceId| marks.get(id).is_none_or(|mark| !mark.is_there);
+        let registrations = self.chains.registrations();
+        let gone = |id: &WorkspaceId| registrations.get(id).is_none_or(|it| !it.is_there);
         let snapshot = self.snapshot.load_full();
         let ids = snapshot.workspaces.values().map(|it| &it.document.id);
         for id in ids.filter(|id| gone(id)) {
             self.snapshot.rcu(|snapshot| snapshot.without(id));
-            self.twins.forget();
+            self.duplicates.forget();
         }
     }
 
@@ -164,7 +171,7 @@ impl Inner {
     }
 
     /// Leave to look at everything while no change is under way here.
-    pub(crate) async fn begin_alone(&self) -> RwLockWriteGuard<'_, ()> {
+    pub(crate) async fn block_changes(&self) -> RwLockWriteGuard<'_, ()> {
         self.gate.write().await
     }
 
@@ -189,7 +196,7 @@ impl Inner {
             .commit(&tracked, Some(on), incarnation, drafts, writes);
         let committed = commit.await;
         if let Err(CommitError::OutcomeUnknown { .. }) = &committed {
-            self.links.doubt(document.id.clone());
+            self.links.mark_uncertain(document.id.clone());
         }
         let state = committed?;
         self.links.changed(&document.id, ends_use);
@@ -209,12 +216,12 @@ impl Inner {
     }
 
     /// Reads what other processes may have made since.
-    pub(super) async fn read_all_anew(&self) -> Result<(), ChangeError> {
+    pub(super) async fn refresh_all(&self) -> Result<(), ChangeError> {
         self.refresh_installation().await?;
-        let marks = self.chains.marks();
-        for id in marks
+        let registrations = self.chains.registrations();
+        for id in registrations
             .iter()
-            .filter(|(_, mark)| mark.is_there)
+            .filter(|(_, registration)| registration.is_there)
             .map(|(id, _)| id)
         {
             self.read_workspace(id).await?;
@@ -239,11 +246,11 @@ impl Inner {
 
     /// From here on requests see it, unless a later state of it is known: who has read slowly must not bring back what was
     /// revoked meanwhile. Workspaces change side by side, so the swap is tried until none came between.
-    pub(super) fn show(&self, workspace: Arc<WorkspaceEntry>) {
+    pub(super) fn publish(&self, workspace: Arc<WorkspaceEntry>) {
         let tracked = self.chains.of(&workspace.document.id);
         self.snapshot.rcu(|snapshot| {
             let at = workspace.at.as_ref();
-            match at.is_some_and(|at| tracked.is_past(at)) {
+            match at.is_some_and(|at| tracked.is_newer_than(at)) {
                 true => Snapshot::clone(snapshot),
                 false => Snapshot::with(snapshot, workspace.clone()),
             }
@@ -251,7 +258,7 @@ impl Inner {
     }
 
     /// The same for a workspace of which one credential has changed, and perhaps its own document.
-    pub(super) fn show_credential(
+    pub(super) fn publish_credential(
         &self,
         workspace: &WorkspaceEntry,
         settings: WorkspaceDocument,
@@ -259,15 +266,16 @@ impl Inner {
         state: Option<Arc<State>>,
     ) {
         let entry = Arc::new(entry);
-        let shown = workspace.with(settings, entry.clone());
-        self.show(Arc::new(match state {
-            Some(state) => shown.at(state),
-            None => shown,
+        let changed = workspace.with(settings, entry.clone());
+        self.publish(Arc::new(match state {
+            Some(state) => changed.at(state),
+            None => changed,
         }));
         let id = &entry.document.id;
         let before = workspace.credentials.get(id);
-        let fingerprint = |entry: &Arc<CredentialEntry>| Some(entry.trace()?.fingerprint.clone());
-        self.twins
+        let fingerprint =
+            |entry: &Arc<CredentialEntry>| Some(entry.metadata()?.fingerprint.clone());
+        self.duplicates
             .note(id, before.and_then(fingerprint), fingerprint(&entry));
         // Nobody waits for its first look.
         self.follow(&entry, &Arc::new(Semaphore::new(0)));
@@ -322,12 +330,12 @@ fn other_label(default: Option<&CredentialEntry>, than: &CredentialId) -> Option
 }
 
 /// A name that people can read in a table.
-pub(super) fn is_fit(name: &str) -> bool {
+pub(super) fn is_valid_name(name: &str) -> bool {
     (1..=200).contains(&name.chars().count()) && !name.chars().any(char::is_control)
 }
 
 /// `version 2`, `versions 2, 3`.
-fn in_words(versions: &[u32]) -> String {
+fn format_versions(versions: &[u32]) -> String {
     let plural = if versions.len() == 1 { "" } else { "s" };
     let numbers: Vec<_> = versions.iter().map(u32::to_string).collect();
     format!("version{plural} {}", numbers.join(", "))

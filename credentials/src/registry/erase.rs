@@ -9,23 +9,23 @@ use keyside_store::{
     chain::{CommitError, LoadError, Write},
 };
 
-use super::change::decided;
+use super::change::retry_on_race;
 use super::{ChangeError, Inner, Registry};
 use crate::{
     access::TokenDocument,
     audit::{Receipt, VerifyError},
-    chains::{Erased, Priority, RACES, pause},
+    chains::{Erasure, MAX_RACES, Priority, pause},
     documents::{CREDENTIAL, Document},
     model::{ActorContext, WorkspaceId, WorkspaceState, random_id},
-    record::{Draft, Event, Gone, KeyAct, Record},
+    record::{Draft, ErasureSummary, Event, KeyOperation, Record},
     snapshot::WorkspaceEntry,
 };
 
 /// The end of a workspace's own chain, as its record has it.
-pub(super) struct Ended {
+pub(super) struct ChainEnd {
     by: ActorContext,
     keys: Vec<String>,
-    gone: Gone,
+    summary: ErasureSummary,
     note: String,
     /// How many records its chain has.
     records: u64,
@@ -49,7 +49,7 @@ impl Registry {
         expected: Option<WorkspaceState>,
     ) -> Result<Receipt, ChangeError> {
         let (by, id) = (by.clone(), id.clone());
-        self.to_its_end(|inner| async move {
+        self.run_to_completion(|inner| async move {
             match inner.erase_workspace(&by, &id, expected).await {
                 Ok(()) | Err(ChangeError::WorkspaceUnknown) => inner.receipt(id).await,
                 Err(error) => Err(error),
@@ -66,7 +66,7 @@ impl Inner {
         id: &WorkspaceId,
         expected: Option<WorkspaceState>,
     ) -> Result<(), ChangeError> {
-        decided!(self.erase_once(by, id, expected))
+        retry_on_race!(self.erase_once(by, id, expected))
     }
 
     async fn erase_once(
@@ -75,12 +75,15 @@ impl Inner {
         id: &WorkspaceId,
         expected: Option<WorkspaceState>,
     ) -> Result<(), ChangeError> {
-        let _begun = self.begin_in(by, id, Priority::High).await?;
+        let _guard = self.lock_workspace(by, id, Priority::High).await?;
         let workspace = self.snapshot.load().workspaces.get(id).cloned();
         let workspace = workspace.ok_or(ChangeError::WorkspaceUnknown)?;
-        let mark = self.chains.mark(id).ok_or(ChangeError::WorkspaceUnknown)?;
+        let registration = self
+            .chains
+            .registration(id)
+            .ok_or(ChangeError::WorkspaceUnknown)?;
         let current = WorkspaceState {
-            incarnation: mark.incarnation,
+            incarnation: registration.incarnation,
             revision: workspace.document.revision,
         };
         if expected.is_some_and(|expected| expected != current) {
@@ -91,7 +94,7 @@ impl Inner {
         // One whose anchor is damaged or gone ends with its head as it is, and the end writes the anchor again.
         let at = match &workspace.at {
             Some(at) => Some(at.clone()),
-            None => self.chains.despite_anchor(&tracked).await?,
+            None => self.chains.load_ignoring_anchor(&tracked).await?,
         };
         let state = at.clone().or_else(|| tracked.state());
         let credentials = state.as_ref().map_or(0, |state| {
@@ -100,11 +103,11 @@ impl Inner {
         });
         // Another process may have made a key for it that nobody here has seen.
         self.keyring.catch_up().await?;
-        let mut ended = Ended {
+        let mut end = ChainEnd {
             by: by.clone(),
             keys: self.keyring.ids(id).await,
-            gone: Gone {
-                incarnation: mark.incarnation,
+            summary: ErasureSummary {
+                incarnation: registration.incarnation,
                 credentials,
                 tokens: Vec::new(),
             },
@@ -118,20 +121,20 @@ impl Inner {
             let writes: Vec<_> = names.map(Write::remove).collect();
             let draft = Draft {
                 workspace: Some(id.clone()),
-                note: Some(ended.note.clone()),
-                keys: Some(KeyAct::Destroy(ended.keys.clone())),
-                erased: Some(ended.gone.clone()),
+                note: Some(end.note.clone()),
+                keys: Some(KeyOperation::Destroy(end.keys.clone())),
+                erased: Some(end.summary.clone()),
                 ..Draft::new(Event::ChainEnded, by)
             };
             let workspace = WorkspaceEntry::clone(&workspace).at(at);
             let state = self.commit_in(&workspace, vec![draft], writes).await?;
-            ended.records = state.head.records;
+            end.records = state.head.records;
         }
         self.snapshot.rcu(|snapshot| snapshot.without(id));
         // It has fingerprints of what is gone.
-        self.twins.forget();
+        self.duplicates.forget();
         // Its own chain has ended: whatever happens now, it is erased.
-        let said = self.say_erased(id, Some(ended)).await;
+        let said = self.record_erasure(id, Some(end)).await;
         said.map_err(|error| match error {
             CommitError::NotBegun(error) | CommitError::OutcomeUnknown { error, .. }
                 if has_ended =>
@@ -144,7 +147,7 @@ impl Inner {
     }
 
     /// What the last record of a workspace's chain says of its end.
-    pub(super) async fn end_of(&self, id: &WorkspaceId) -> Result<Option<Ended>, LoadError> {
+    pub(super) async fn chain_end(&self, id: &WorkspaceId) -> Result<Option<ChainEnd>, LoadError> {
         let tracked = self.chains.of(id);
         let Some(state) = tracked.state() else {
             return Ok(None);
@@ -153,16 +156,16 @@ impl Inner {
         let records = tracked.chain.records(&state.head, last, 1).await?;
         let record = records.first().and_then(Record::parse);
         Ok(record.and_then(|record| {
-            let Some(KeyAct::Destroy(keys)) = record.keys else {
+            let Some(KeyOperation::Destroy(keys)) = record.keys else {
                 return None;
             };
-            Some(Ended {
+            Some(ChainEnd {
                 by: ActorContext {
                     actor: record.actor,
                     request_id: record.request_id,
                 },
                 keys,
-                gone: record.erased?,
+                summary: record.erased?,
                 note: record.note?,
                 records: last,
             })
@@ -171,53 +174,54 @@ impl Inner {
 
     /// Puts it on the installation's record that a workspace is erased, closes it to the tokens that were for it, and destroys
     /// its keys.
-    pub(super) async fn say_erased(
+    pub(super) async fn record_erasure(
         &self,
         id: &WorkspaceId,
-        ended: Option<Ended>,
+        end: Option<ChainEnd>,
     ) -> Result<(), CommitError> {
-        let Some(ended) = ended else {
+        let Some(end) = end else {
             return Ok(());
         };
         let own = self.chains.own();
         let _changing = own.lock(Priority::High).await;
-        for _ in 0..RACES {
-            let on = self.take_over_installation().await?;
+        for _ in 0..MAX_RACES {
+            let on = self.refresh_installation_state().await?;
             // Another process may have said it already, and made one of its id since.
-            let mark = self.chains.mark(id);
-            let mark =
-                mark.filter(|mark| mark.is_there && mark.incarnation == ended.gone.incarnation);
-            let Some(mut mark) = mark else {
+            let registration = self.chains.registration(id);
+            let registration = registration.filter(|registration| {
+                registration.is_there && registration.incarnation == end.summary.incarnation
+            });
+            let Some(mut registration) = registration else {
                 return Ok(());
             };
             let now = self.clock.now();
-            let tokens = self.access.without(id, now);
-            mark.is_there = false;
-            mark.making = None;
-            mark.erased = Some(Erased {
+            let tokens = self.access.after_erasure(id, now);
+            registration.is_there = false;
+            registration.pending = None;
+            registration.erased = Some(Erasure {
                 at: now,
                 position: on.as_ref().map_or(0, |on| on.head.records) + 1,
-                records: ended.records,
-                keys: ended.keys.clone(),
+                records: end.records,
+                keys: end.keys.clone(),
             });
             let draft = Draft {
                 workspace: Some(id.clone()),
-                note: Some(ended.note.clone()),
-                keys: Some(KeyAct::Destroy(ended.keys.clone())),
-                erased: Some(Gone {
+                note: Some(end.note.clone()),
+                keys: Some(KeyOperation::Destroy(end.keys.clone())),
+                erased: Some(ErasureSummary {
                     tokens: tokens.iter().map(|token| token.id.clone()).collect(),
-                    ..ended.gone.clone()
+                    ..end.summary.clone()
                 }),
-                ..Draft::new(Event::WorkspaceErased, &ended.by)
+                ..Draft::new(Event::WorkspaceErased, &end.by)
             };
             let writes = tokens.iter().map(TokenDocument::write);
-            let writes = writes.chain([mark.write(id)]).collect();
+            let writes = writes.chain([registration.write(id)]).collect();
             let commit = self.chains.commit(own, on.as_ref(), 0, vec![draft], writes);
             match commit.await {
                 Err(CommitError::Raced) => pause().await,
                 outcome => {
                     outcome?;
-                    tokens.iter().for_each(|token| self.access.show(token));
+                    tokens.iter().for_each(|token| self.access.publish(token));
                     self.snapshot.rcu(|snapshot| snapshot.without(id));
                     if let Err(error) = self.destroy_erased_keys().await {
                         tracing::warn!(%error, "a workspace is erased on record, and its keys are still there");
@@ -236,7 +240,7 @@ impl Inner {
             VerifyError::Storage(error) => ChangeError::ErasingUnfinished(error),
             error => ChangeError::ErasingUnfinished(StorageError::unavailable(error)),
         })?;
-        let is_there = self.chains.mark(&id).is_some_and(|mark| mark.is_there);
+        let is_there = self.chains.registration(&id).is_some_and(|it| it.is_there);
         let receipt = receipt.filter(|_| !is_there);
         let receipt = receipt.ok_or(ChangeError::WorkspaceUnknown)?;
         // Keys that are still there go now.

@@ -10,7 +10,7 @@ use serde_json::json;
 use self::archive::Archive;
 use keyside_store::{StorageError, chain::State};
 
-use super::change::decided;
+use super::change::retry_on_race;
 use super::{ChangeError, Filter, Inner, Registry};
 use crate::{
     audit::{AuditFilter, Head, Line},
@@ -85,7 +85,7 @@ impl Inner {
         by: &ActorContext,
         id: &WorkspaceId,
     ) -> Result<(Arc<State>, Arc<Snapshot>), ChangeError> {
-        decided!(self.begin_export_once(by, id))
+        retry_on_race!(self.begin_export_once(by, id))
     }
 
     async fn begin_export_once(
@@ -93,7 +93,7 @@ impl Inner {
         by: &ActorContext,
         id: &WorkspaceId,
     ) -> Result<(Arc<State>, Arc<Snapshot>), ChangeError> {
-        let _begun = self.begin_in(by, id, Priority::Normal).await?;
+        let _guard = self.lock_workspace(by, id, Priority::Normal).await?;
         let snapshot = self.snapshot.load_full();
         let workspace = snapshot.workspaces.get(id);
         let workspace = workspace.ok_or(ChangeError::WorkspaceUnknown)?;
@@ -105,7 +105,7 @@ impl Inner {
             .commit_in(workspace, vec![exported], Vec::new())
             .await?;
         let settings = workspace.document.clone();
-        self.show(Arc::new(workspace.with_all(settings, []).at(state.clone())));
+        self.publish(Arc::new(workspace.with_all(settings, []).at(state.clone())));
         Ok((state, snapshot))
     }
 

@@ -33,7 +33,7 @@ impl Registry {
     /// # Errors
     /// The backend's.
     pub async fn catch_up(&self) -> Result<(), ChangeError> {
-        self.inner.read_all_anew().await
+        self.inner.refresh_all().await
     }
 }
 
@@ -43,7 +43,7 @@ async fn keep_following(inner: Weak<Inner>, poll: Duration) {
         let Some(inner) = inner.upgrade() else {
             return;
         };
-        if let Err(error) = inner.read_all_anew().await {
+        if let Err(error) = inner.refresh_all().await {
             tracing::warn!(%error, "what other processes have changed could not be read");
         }
     }

@@ -10,7 +10,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::change::decided;
+use super::change::retry_on_race;
 use super::{ChangeError, Inner};
 use crate::{
     chains::Priority,
@@ -21,11 +21,11 @@ use crate::{
 
 /// Starts it on the current runtime, until `inner` is gone.
 pub(super) fn start(inner: &Arc<Inner>, notices: mpsc::Receiver<Notice>) {
-    tokio::spawn(keep_house(Arc::downgrade(inner), notices));
-    tokio::spawn(keep_links(Arc::downgrade(inner)));
+    tokio::spawn(run_housekeeping(Arc::downgrade(inner), notices));
+    tokio::spawn(run_linking(Arc::downgrade(inner)));
 }
 
-async fn keep_links(inner: Weak<Inner>) {
+async fn run_linking(inner: Weak<Inner>) {
     if let Some(inner) = inner.upgrade()
         && let Err(error) = inner.chains.sweep().await
     {
@@ -33,7 +33,7 @@ async fn keep_links(inner: Weak<Inner>) {
     }
     while let Some(links) = inner.upgrade().map(|inner| inner.links.clone()) {
         // The registry may end meanwhile.
-        let _ = tokio::time::timeout(BETWEEN_SWEEPS, links.wait()).await;
+        let _ = tokio::time::timeout(SWEEP_INTERVAL, links.wait()).await;
         let Some(inner) = inner.upgrade() else {
             return;
         };
@@ -41,8 +41,8 @@ async fn keep_links(inner: Weak<Inner>) {
     }
 }
 
-async fn keep_house(inner: Weak<Inner>, mut notices: mpsc::Receiver<Notice>) {
-    let mut minutes = interval(BETWEEN_SWEEPS);
+async fn run_housekeeping(inner: Weak<Inner>, mut notices: mpsc::Receiver<Notice>) {
+    let mut minutes = interval(SWEEP_INTERVAL);
     minutes.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let notice = tokio::select! {
@@ -58,7 +58,7 @@ async fn keep_house(inner: Weak<Inner>, mut notices: mpsc::Receiver<Notice>) {
         match notice {
             None => inner.sweep().await,
             Some(notice) => {
-                if let Err(error) = inner.note_use(&notice).await {
+                if let Err(error) = inner.record_refused_use(&notice).await {
                     tracing::warn!(%error, "a refused use is not on record");
                     notice.forget();
                 }
@@ -70,14 +70,14 @@ async fn keep_house(inner: Weak<Inner>, mut notices: mpsc::Receiver<Notice>) {
 impl Inner {
     /// Under the workspace's lock: what was refused before it was erased is nothing that one of the same name, made since,
     /// should be told of.
-    pub(super) async fn note_use(&self, notice: &Notice) -> Result<(), ChangeError> {
-        decided!(self.note_use_once(notice))
+    pub(super) async fn record_refused_use(&self, notice: &Notice) -> Result<(), ChangeError> {
+        retry_on_race!(self.record_refused_use_once(notice))
     }
 
-    async fn note_use_once(&self, notice: &Notice) -> Result<(), ChangeError> {
+    async fn record_refused_use_once(&self, notice: &Notice) -> Result<(), ChangeError> {
         let document = &notice.entry.document;
-        let _begun = self
-            .begin_in(
+        let _guard = self
+            .lock_workspace(
                 &ActorContext::system("use"),
                 &document.workspace,
                 Priority::Normal,
@@ -88,7 +88,7 @@ impl Inner {
             return Ok(());
         };
         let key = self.keyring.current(&document.workspace);
-        let fingerprint = notice.entry.trace().map(|trace| trace.fingerprint.clone());
+        let fingerprint = notice.entry.metadata().map(|it| it.fingerprint.clone());
         let draft = Draft {
             workspace: Some(document.workspace.clone()),
             credential: Some(document.id.clone()),
@@ -100,7 +100,7 @@ impl Inner {
         };
         let state = self.commit_in(workspace, vec![draft], Vec::new()).await?;
         let settings = workspace.document.clone();
-        self.show(Arc::new(workspace.with_all(settings, []).at(state)));
+        self.publish(Arc::new(workspace.with_all(settings, []).at(state)));
         Ok(())
     }
 }
@@ -115,4 +115,4 @@ impl Attempt {
     }
 }
 
-const BETWEEN_SWEEPS: Duration = Duration::from_secs(60);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);

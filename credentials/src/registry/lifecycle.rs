@@ -24,10 +24,10 @@ impl Registry {
         rotation: Rotation,
     ) -> Result<Saved, ChangeError> {
         let (by, id) = (by.clone(), id.clone());
-        let made = self
-            .to_its_end(|inner| async move { inner.rotate(&by, &id, rotation).await })
+        let outcome = self
+            .run_to_completion(|inner| async move { inner.rotate(&by, &id, rotation).await })
             .await?;
-        self.saved(made)
+        self.saved(outcome)
     }
 
     /// Puts a version that is in grace back in use. The one that was used is in grace until the same end.
@@ -41,8 +41,10 @@ impl Registry {
         rollback: Rollback,
     ) -> Result<Credential, ChangeError> {
         let (by, wanted) = (by.clone(), id.clone());
-        self.to_its_end(|inner| async move { inner.roll_back(&by, &wanted, rollback).await })
-            .await?;
+        self.run_to_completion(
+            |inner| async move { inner.roll_back(&by, &wanted, rollback).await },
+        )
+        .await?;
         self.credential(id).ok_or(ChangeError::CredentialUnknown)
     }
 
@@ -58,7 +60,7 @@ impl Registry {
     ) -> Result<(Credential, Finding), ChangeError> {
         let (by, wanted) = (by.clone(), id.clone());
         let finding = self
-            .to_its_end(|inner| async move { inner.verify(&by, &wanted, check).await })
+            .run_to_completion(|inner| async move { inner.verify(&by, &wanted, check).await })
             .await?;
         let credential = self.credential(id).ok_or(ChangeError::CredentialUnknown)?;
         Ok((credential, finding))
@@ -75,10 +77,10 @@ impl Registry {
         edit: Edit,
     ) -> Result<Saved, ChangeError> {
         let (by, id) = (by.clone(), id.clone());
-        let made = self
-            .to_its_end(|inner| async move { inner.edit(&by, &id, edit).await })
+        let outcome = self
+            .run_to_completion(|inner| async move { inner.edit(&by, &id, edit).await })
             .await?;
-        self.saved(made)
+        self.saved(outcome)
     }
 
     /// Other credentials with the same secret, in whatever workspace: in use, or in use when they were revoked. For those
@@ -88,14 +90,14 @@ impl Registry {
         let Some(fingerprint) = self.credential(id).and_then(|it| it.fingerprint) else {
             return Vec::new();
         };
-        let candidates = self.inner.twins.candidates(&fingerprint, load);
+        let candidates = self.inner.duplicates.candidates(&fingerprint, load);
         let others = candidates.iter().filter(|other| *other != id);
-        let mut twins: Vec<_> = others
+        let mut duplicates: Vec<_> = others
             .filter_map(|other| self.credential(other))
-            .filter(|twin| twin.fingerprint.as_ref() == Some(&fingerprint))
+            .filter(|duplicate| duplicate.fingerprint.as_ref() == Some(&fingerprint))
             .collect();
-        in_order(&mut twins);
-        twins
+        in_order(&mut duplicates);
+        duplicates
     }
 
     /// Withdraws a credential at once and for good, and destroys all versions of its secret. Its record stays. Revoking
@@ -110,7 +112,7 @@ impl Registry {
         revocation: Revocation,
     ) -> Result<Credential, ChangeError> {
         let (by, wanted) = (by.clone(), id.clone());
-        self.to_its_end(|inner| async move { inner.revoke(&by, &wanted, revocation).await })
+        self.run_to_completion(|inner| async move { inner.revoke(&by, &wanted, revocation).await })
             .await?;
         self.credential(id).ok_or(ChangeError::CredentialUnknown)
     }
@@ -127,8 +129,10 @@ impl Registry {
         revocation: Revocation,
     ) -> Result<Listed, ChangeError> {
         let (by, wanted) = (by.clone(), id.clone());
-        self.to_its_end(|inner| async move { inner.revoke_lost(&by, &wanted, revocation).await })
-            .await?;
+        self.run_to_completion(
+            |inner| async move { inner.revoke_lost(&by, &wanted, revocation).await },
+        )
+        .await?;
         self.find(id).ok_or(ChangeError::CredentialUnknown)
     }
 

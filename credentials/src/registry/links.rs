@@ -1,5 +1,5 @@
 //! Cross-links: the installation's chain says how far the chains of workspaces had come, so that cutting one shows in the
-//! other. At once for what ends a use; for the rest hourly, or after [`UNLINKED`] commits, since a start reads every record
+//! other. At once for what ends a use; for the rest hourly, or after [`MAX_UNLINKED_COMMITS`] commits, since a start reads every record
 //! after the last link. Several in one record.
 
 use std::{
@@ -13,7 +13,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::Inner;
 use crate::{
-    chains::{Priority, RACES, not_begun, pause},
+    chains::{MAX_RACES, Priority, load_failed, pause},
     model::{ActorContext, WorkspaceId},
     record::{Draft, Event},
 };
@@ -30,7 +30,7 @@ pub(super) struct Links {
 struct Waiting {
     changed: BTreeMap<WorkspaceId, Changed>,
     /// Those of which it is not known whether their last change was made.
-    doubted: BTreeSet<WorkspaceId>,
+    uncertain: BTreeSet<WorkspaceId>,
 }
 
 struct Changed {
@@ -47,15 +47,15 @@ impl Links {
         let is_soon = {
             let mut waiting = self.waiting();
             let first = || Changed {
-                due: now + HOURLY,
+                due: now + LINK_INTERVAL,
                 commits: 0,
             };
             let changed = waiting.changed.entry(workspace.clone());
             let changed = changed.or_insert_with(first);
             changed.commits += 1;
-            let is_soon = ends_use || changed.commits == UNLINKED;
+            let is_soon = ends_use || changed.commits == MAX_UNLINKED_COMMITS;
             if is_soon {
-                changed.due = changed.due.min(now + SOON);
+                changed.due = changed.due.min(now + LINK_DELAY);
             }
             is_soon
         };
@@ -65,8 +65,8 @@ impl Links {
     }
 
     /// Whether its last change was made is not known.
-    pub(super) fn doubt(&self, workspace: WorkspaceId) {
-        self.waiting().doubted.insert(workspace);
+    pub(super) fn mark_uncertain(&self, workspace: WorkspaceId) {
+        self.waiting().uncertain.insert(workspace);
         self.due.notify_one();
     }
 
@@ -74,9 +74,9 @@ impl Links {
     pub(super) async fn wait(&self) {
         let next = {
             let waiting = self.waiting();
-            match waiting.doubted.is_empty() {
+            match waiting.uncertain.is_empty() {
                 true => waiting.changed.values().map(|changed| changed.due).min(),
-                false => Some(Instant::now() + SOON),
+                false => Some(Instant::now() + LINK_DELAY),
             }
         };
         match next {
@@ -109,12 +109,12 @@ impl Links {
 impl Inner {
     /// Links what is due, and settles what is in doubt.
     pub(super) async fn link_due(&self) {
-        let doubted = std::mem::take(&mut self.links.waiting().doubted);
-        for id in doubted {
+        let uncertain = std::mem::take(&mut self.links.waiting().uncertain);
+        for id in uncertain {
             let _changing = self.chains.of(&id).lock(Priority::Normal).await;
             if let Err(error) = self.read_workspace(&id).await {
                 tracing::debug!(workspace = %id, %error, "still not known");
-                self.links.doubt(id);
+                self.links.mark_uncertain(id);
             }
         }
         self.link(false).await;
@@ -129,7 +129,7 @@ impl Inner {
         if let Err(error) = self.write_links(&due).await {
             tracing::warn!(%error, "how far workspaces have come is not on the installation's record yet");
             let mut waiting = self.links.waiting();
-            let due_again = Instant::now() + AGAIN;
+            let due_again = Instant::now() + RETRY_AFTER;
             let again = due.into_iter().map(|id| {
                 let changed = Changed {
                     due: due_again,
@@ -144,33 +144,33 @@ impl Inner {
     async fn write_links(&self, due: &[WorkspaceId]) -> Result<(), CommitError> {
         let own = self.chains.own();
         let _changing = own.lock(Priority::Normal).await;
-        for _ in 0..RACES {
-            self.chains.refresh(own).await.map_err(not_begun)?;
+        for _ in 0..MAX_RACES {
+            self.chains.refresh(own).await.map_err(load_failed)?;
             // Before the marks are looked at: none of them may be older.
             let on = own.state();
             let (mut links, mut writes) = (Vec::new(), Vec::new());
             for id in due {
                 let state = self.chains.of(id).state();
-                let mark = self.chains.mark(id).filter(|mark| mark.is_there);
-                let Some((state, mut mark)) = state.zip(mark) else {
+                let registration = self.chains.registration(id).filter(|it| it.is_there);
+                let Some((state, mut registration)) = state.zip(registration) else {
                     continue;
                 };
                 let link = state.head.link();
-                mark.link = Some(link);
+                registration.link = Some(link);
                 // From then on an anchor that is missing is damage.
-                let has_begun = state.head.incarnation == mark.incarnation;
-                let is_making = mark.making.is_some() && has_begun;
-                if is_making && self.chains.has_anchor(&self.chains.of(id)) {
-                    mark.making = None;
+                let has_begun = state.head.incarnation == registration.incarnation;
+                let is_pending = registration.pending.is_some() && has_begun;
+                if is_pending && self.chains.has_anchor(&self.chains.of(id)) {
+                    registration.pending = None;
                 }
-                writes.push(mark.write(id));
+                writes.push(registration.write(id));
                 links.push((id.clone(), link));
             }
             if links.is_empty() {
                 return Ok(());
             }
             // A record has room for some twenty links.
-            let drafts = links.chunks(LINKS).map(|links| Draft {
+            let drafts = links.chunks(LINKS_PER_RECORD).map(|links| Draft {
                 links: links.to_vec(),
                 ..Draft::new(Event::ChainsLinked, &ActorContext::system("links"))
             });
@@ -187,9 +187,9 @@ impl Inner {
 }
 
 /// Changes that end a use within so much time share a commit.
-const SOON: Duration = Duration::from_millis(100);
-const HOURLY: Duration = Duration::from_secs(3_600);
-const AGAIN: Duration = Duration::from_secs(10);
-const LINKS: usize = 16;
+const LINK_DELAY: Duration = Duration::from_millis(100);
+const LINK_INTERVAL: Duration = Duration::from_secs(3_600);
+const RETRY_AFTER: Duration = Duration::from_secs(10);
+const LINKS_PER_RECORD: usize = 16;
 /// After so many commits a chain is linked. A start checks some 10,000 records in 100 ms.
-const UNLINKED: u32 = 64;
+const MAX_UNLINKED_COMMITS: u32 = 64;

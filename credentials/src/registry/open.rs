@@ -16,7 +16,9 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{Inner, OpenError, OpenOptions, Registry, references::References, twins::Twins};
+use super::{
+    Inner, OpenError, OpenOptions, Registry, duplicates::DuplicateIndex, references::References,
+};
 use crate::{
     access::{Access, EnsureOwnerError},
     audit::Audit,
@@ -24,12 +26,12 @@ use crate::{
     clock::Ratchet,
     damage::Damage,
     documents::WORKSPACE,
-    keyring::{Keyring, Remains},
+    keyring::{ExistingKeyring, Keyring},
     model::{ActorContext, WorkspaceId},
     record::{Draft, Event},
     runs::Runs,
     snapshot::{
-        Finding, Loading, Snapshot, WorkspaceEntry,
+        Finding, Snapshot, WorkspaceEntry, WorkspaceLoader,
         signals::{Notice, Notices},
     },
 };
@@ -57,8 +59,8 @@ impl Registry {
     /// # Errors
     /// [`OpenError::StoreMissing`], or a keyring that cannot be read.
     pub fn expect_no_store_lost(keyring: &Path) -> Result<(), OpenError> {
-        let remains = Remains::read(keyring)?;
-        let has_workspaces = remains.is_some_and(|remains| remains.has_workspaces());
+        let existing = ExistingKeyring::read(keyring)?;
+        let has_workspaces = existing.is_some_and(|existing| existing.has_workspaces());
         let heads = keyring.with_file_name(HEADS);
         match has_workspaces || Anchors::path(&heads, &ChainName::installation()).exists() {
             true => Err(OpenError::StoreMissing {
@@ -100,7 +102,7 @@ impl Inner {
         let clock = Arc::new(Ratchet::new(clock));
         let chains = Chains::new(backend.clone(), keyring.clone(), clock.clone(), &heads).await;
         let chains = Arc::new(chains);
-        if is_new && (keyring.has_workspaces() || chains.is_anchored()) {
+        if is_new && (keyring.has_workspaces() || chains.has_installation_anchor()) {
             return Err(OpenError::StoreMissing { keyring: path });
         }
         // Before the installation's chain is read: that names a workspace before its head is kept here.
@@ -109,14 +111,14 @@ impl Inner {
         refreshed.map_err(|error| OpenError::of_own_chain(error, &heads))?;
         if role == Role::Authority {
             chains.write_first_anchor(chains.own()).await;
-            warn_of_unnamed(&chains, &anchored, &keyring);
+            warn_about_unregistered(&chains, &anchored, &keyring);
         }
         let (notices, noted) = Notices::new(clock.clone());
-        let erased = chains.marks();
+        let erased = chains.registrations();
         // A clock that was ahead then, and is right now, must not forget the runs of one that has the id since.
         let now = clock.now().max(chains.latest());
-        let erased = erased.iter().filter_map(|(id, mark)| {
-            let erased = mark.erased.as_ref()?;
+        let erased = erased.iter().filter_map(|(id, registration)| {
+            let erased = registration.erased.as_ref()?;
             Some((id.clone(), erased.at.min(now)))
         });
         let inner = Arc::new(Self {
@@ -126,14 +128,14 @@ impl Inner {
             gate: RwLock::default(),
             rotations: Mutex::default(),
             notices,
-            twins: Twins::default(),
+            duplicates: DuplicateIndex::default(),
             declared: OnceLock::new(),
             references: References::new(),
             links: Arc::default(),
-            taken_over: tokio::sync::Mutex::default(),
+            tokens_state: tokio::sync::Mutex::default(),
             runs: match role {
                 Role::Authority => Runs::start(backend.runs.clone(), erased.collect()),
-                Role::Reader => Runs::unkept(),
+                Role::Reader => Runs::disabled(),
             },
             notes: backend.notes.clone(),
             chains,
@@ -145,10 +147,10 @@ impl Inner {
         let findings = inner.read_workspaces().await?;
         inner.clock.at_least(inner.chains.latest());
         if role == Role::Authority {
-            unless_full("what was found damaged", inner.report(findings).await)?;
-            unless_full("the restore", inner.note_restore().await)?;
+            tolerate_full_disk("what was found damaged", inner.report(findings).await)?;
+            tolerate_full_disk("the restore", inner.record_restore().await)?;
             inner.ensure_owner().await?;
-            if let Err(error) = inner.finish().await {
+            if let Err(error) = inner.recover().await {
                 tracing::error!(%error, "what a crash has left half done is finished at a later start");
             }
         }
@@ -182,11 +184,11 @@ impl Inner {
 
     /// Reads every workspace, many at a time.
     async fn read_workspaces(self: &Arc<Self>) -> Result<Vec<Finding>, StorageError> {
-        let marks = self.chains.marks();
-        let mut waiting = marks.keys().cloned();
+        let registrations = self.chains.registrations();
+        let mut waiting = registrations.keys().cloned();
         let (mut reading, mut findings) = (JoinSet::new(), self.read_tokens().await?);
         loop {
-            while reading.len() < AT_ONCE
+            while reading.len() < CONCURRENT_READS
                 && let Some(id) = waiting.next()
             {
                 let inner = self.clone();
@@ -208,8 +210,8 @@ impl Inner {
     ) -> Result<Vec<Finding>, StorageError> {
         let tracked = self.chains.of(id);
         let refreshed = self.chains.refresh(&tracked).await;
-        let mark = self.chains.mark(id).filter(|mark| mark.is_there);
-        let Some(mark) = mark else {
+        let registration = self.chains.registration(id).filter(|it| it.is_there);
+        let Some(registration) = registration else {
             // Of one that is erased, the records are all that is left.
             if let Err(LoadError::Damaged(damage)) = refreshed {
                 tracing::error!(workspace = %id, %damage, "the audit log of an erased workspace is not believed");
@@ -225,34 +227,34 @@ impl Inner {
                     chain::Damage::PageGone => Damage::Map,
                     _ => Damage::Head,
                 };
-                return self.show_damaged(id, kind, damage.to_string()).await;
+                return self.publish_damaged(id, kind, damage.to_string()).await;
             }
         }
         let Some(state) = tracked.state() else {
             // Named, and not begun yet.
             return Ok(Vec::new());
         };
-        if state.head.incarnation < mark.incarnation {
-            if mark.making.is_some() {
+        if state.head.incarnation < registration.incarnation {
+            if registration.pending.is_some() {
                 // Its chain is that of the one before, until it is begun.
                 return Ok(Vec::new());
             }
             let damage = "the head of an erased workspace was put in the place of its successor's";
             tracing::error!(workspace = %id, damage, "a workspace is not believed, and not used: {REMEDY}");
             let damage = damage.to_owned();
-            return self.show_damaged(id, Damage::Head, damage).await;
+            return self.publish_damaged(id, Damage::Head, damage).await;
         }
-        self.show_state(id, state).await
+        self.publish_state(id, state).await
     }
 
     /// Shows a workspace as a state of its chain has it.
-    pub(super) async fn show_state(
+    pub(super) async fn publish_state(
         &self,
         id: &WorkspaceId,
         mut state: Arc<State>,
     ) -> Result<Vec<Finding>, StorageError> {
         let tracked = self.chains.of(id);
-        let mut looks = LOOKS;
+        let mut retries = MAX_RETRIES;
         loop {
             let before = self.snapshot.load().workspaces.get(id).cloned();
             let is_shown = before.as_ref().is_some_and(|before| {
@@ -265,20 +267,20 @@ impl Inner {
             if state.document(WORKSPACE).is_none() {
                 // Erased, and the installation has not said so yet.
                 self.snapshot.rcu(|snapshot| snapshot.without(id));
-                self.twins.forget();
+                self.duplicates.forget();
                 return Ok(Vec::new());
             }
             self.catch_up_keys(id).await;
-            let loading = self.loading(id, before.as_deref());
-            let read = loading.read(id, &tracked.chain, state.clone()).await?;
+            let loader = self.loader(id, before.as_deref());
+            let read = loader.read(id, &tracked.chain, state.clone()).await?;
             let (entry, findings) = read;
             if !findings.is_empty() {
                 // What it named may be gone because it was replaced meanwhile.
                 match self.chains.refresh(&tracked).await {
                     Err(LoadError::Storage(error)) => return Err(error),
                     // Another one is on its way.
-                    Err(LoadError::Damaged(_)) if looks > 0 => {
-                        looks -= 1;
+                    Err(LoadError::Damaged(_)) if retries > 0 => {
+                        retries -= 1;
                         pause().await;
                         continue;
                     }
@@ -290,11 +292,11 @@ impl Inner {
                     continue;
                 }
             }
-            self.show(Arc::new(entry));
-            self.twins.forget();
+            self.publish(Arc::new(entry));
+            self.duplicates.forget();
             // A later state is known by now, and who knows it may not have shown it yet: what is shown on return is no older
             // than what was looked at.
-            if let Some(newest) = tracked.state().filter(|_| tracked.is_past(&state)) {
+            if let Some(newest) = tracked.state().filter(|_| tracked.is_newer_than(&state)) {
                 state = newest;
                 continue;
             }
@@ -304,27 +306,31 @@ impl Inner {
         }
     }
 
-    async fn show_damaged(
+    async fn publish_damaged(
         &self,
         id: &WorkspaceId,
         kind: Damage,
         found: String,
     ) -> Result<Vec<Finding>, StorageError> {
         let before = self.snapshot.load().workspaces.get(id).cloned();
-        let loading = self.loading(id, before.as_deref());
-        let (entry, mut finding) = loading.damaged(id, kind, found);
-        self.show(Arc::new(entry));
+        let loader = self.loader(id, before.as_deref());
+        let (entry, mut finding) = loader.damaged(id, kind, found);
+        self.publish(Arc::new(entry));
         // By its hash one damaged head is told from the next that is put in its place.
         let head = self.chains.of(id).chain.head_bytes().await?;
         finding.hash = head.map(|bytes| Hash::of(&bytes));
         Ok(vec![finding])
     }
 
-    fn loading<'a>(&'a self, id: &WorkspaceId, before: Option<&'a WorkspaceEntry>) -> Loading<'a> {
-        Loading {
+    fn loader<'a>(
+        &'a self,
+        id: &WorkspaceId,
+        before: Option<&'a WorkspaceEntry>,
+    ) -> WorkspaceLoader<'a> {
+        WorkspaceLoader {
             keyring: &self.keyring,
             notices: &self.notices,
-            mark: self.chains.mark(id),
+            registration: self.chains.registration(id),
             before,
         }
     }
@@ -340,7 +346,7 @@ impl Inner {
     async fn ensure_owner(self: &Arc<Self>) -> Result<(), OpenError> {
         match self.make_owner().await {
             Err(EnsureOwnerError::Commit(error)) => {
-                unless_full("an owner token", Err::<(), _>(error))?;
+                tolerate_full_disk("an owner token", Err::<(), _>(error))?;
                 Ok(())
             }
             Err(EnsureOwnerError::File(error)) => Err(OpenError::TokenFile(error)),
@@ -349,51 +355,57 @@ impl Inner {
     }
 
     /// A restore happens offline; the first start after it puts it on record.
-    async fn note_restore(&self) -> Result<(), CommitError> {
+    async fn record_restore(&self) -> Result<(), CommitError> {
         let Some((epoch, backup)) = self.keyring.restored().await else {
             return Ok(());
         };
-        let mark = format!("{backup}, epoch {epoch}");
+        let key = format!("{backup}, epoch {epoch}");
         let restored = Draft {
-            note: Some(mark.clone()),
+            note: Some(key.clone()),
             ..Draft::new(Event::BackupRestored, &ActorContext::system("start"))
         };
-        self.once(&mark, restored).await
+        self.record_once(&key, restored).await
     }
 
     /// Each finding once: it is found again at every start.
     pub(super) async fn report(&self, findings: Vec<Finding>) -> Result<(), CommitError> {
         for finding in findings {
             let Finding {
-                stands_at, damage, ..
+                location, damage, ..
             } = &finding;
-            tracing::error!(stands_at, "not believed, and not used: {damage}");
+            tracing::error!(location, "not believed, and not used: {damage}");
             let hash = finding.hash.map(|hash| hash.to_string());
-            let mark = format!("{stands_at} {}", hash.unwrap_or_default());
+            let key = format!("{location} {}", hash.unwrap_or_default());
             let draft = Draft {
-                note: Some(format!("{stands_at}: {damage}")),
+                note: Some(format!("{location}: {damage}")),
                 workspace: finding.workspace,
                 credential: finding.credential,
                 ..Draft::new(Event::DocumentDamaged, &ActorContext::system("start"))
             };
-            self.once(&mark, draft).await?;
+            self.record_once(&key, draft).await?;
         }
         Ok(())
     }
 }
 
 /// Workspaces that there are keys for and that the installation's chain does not name.
-pub(super) fn unnamed_keys(chains: &Chains, keyring: &Keyring) -> Vec<WorkspaceId> {
-    let marks = chains.marks();
+pub(super) fn unregistered_keys(chains: &Chains, keyring: &Keyring) -> Vec<WorkspaceId> {
+    let registrations = chains.registrations();
     let mut unnamed = keyring.workspaces();
-    unnamed.retain(|id| !marks.contains_key(id));
+    unnamed.retain(|id| !registrations.contains_key(id));
     unnamed
 }
 
 /// Files and keys of workspaces that the installation's chain does not name. Nothing of them is used.
-fn warn_of_unnamed(chains: &Chains, anchored: &[(WorkspaceId, PathBuf)], keyring: &Keyring) {
-    let marks = chains.marks();
-    let unnamed = anchored.iter().filter(|(id, _)| !marks.contains_key(id));
+fn warn_about_unregistered(
+    chains: &Chains,
+    anchored: &[(WorkspaceId, PathBuf)],
+    keyring: &Keyring,
+) {
+    let registrations = chains.registrations();
+    let unnamed = anchored
+        .iter()
+        .filter(|(id, _)| !registrations.contains_key(id));
     for (id, path) in unnamed {
         tracing::warn!(
             workspace = %id,
@@ -402,7 +414,7 @@ fn warn_of_unnamed(chains: &Chains, anchored: &[(WorkspaceId, PathBuf)], keyring
              that id while it is there: move it away"
         );
     }
-    for id in unnamed_keys(chains, keyring) {
+    for id in unregistered_keys(chains, keyring) {
         tracing::warn!(
             workspace = %id,
             "the keyring has a key for a workspace that this installation has never had. A crash while the workspace was \
@@ -413,7 +425,7 @@ fn warn_of_unnamed(chains: &Chains, anchored: &[(WorkspaceId, PathBuf)], keyring
 }
 
 /// A disk without room is no reason not to start: what is not put on record now is at a later start.
-fn unless_full(what: &str, outcome: Result<(), CommitError>) -> Result<(), OpenError> {
+fn tolerate_full_disk(what: &str, outcome: Result<(), CommitError>) -> Result<(), OpenError> {
     match outcome {
         Err(CommitError::NotBegun(error @ StorageError::Full { .. })) => {
             tracing::error!(%error, "{what} is not put on record before a later start");
@@ -431,6 +443,6 @@ fn unless_full(what: &str, outcome: Result<(), CommitError>) -> Result<(), OpenE
 const REMEDY: &str =
     "put back the newest copy of the whole data folder, restore a backup, or erase the workspace";
 /// How often a state is looked at whose documents are replaced each time.
-const LOOKS: u32 = 20;
+const MAX_RETRIES: u32 = 20;
 /// Workspaces that are read at the same time.
-const AT_ONCE: usize = 16;
+const CONCURRENT_READS: usize = 16;

@@ -3,7 +3,7 @@
 //! One task a credential. What it reads is sealed in memory and shown under the workspace's lock, as a change is; nothing of
 //! it is stored.
 
-mod on_record;
+mod recorded_source;
 
 use std::{
     collections::HashMap,
@@ -14,20 +14,20 @@ use std::{
 use keyside_config::AllowedReferences;
 use tokio::{runtime::Handle, sync::Semaphore, time::sleep};
 
-use self::on_record::OnRecord;
-use super::{ChangeError, Inner, Registry, change::FirstReading};
+use self::recorded_source::RecordedSource;
+use super::{ChangeError, Inner, Registry, change::InitialSecret};
 use crate::{
     chains::Priority,
     declared::{
-        Standing, process_key,
+        SourceHealth, process_key,
         state::{Change, State},
     },
-    documents::Trace,
+    documents::SecretMetadata,
     model::{Credential, CredentialId, WorkspaceId, refused_kind},
     sealing::SealingKey,
     secret::Secret,
     snapshot::CredentialEntry,
-    source::{self, AT_ONCE, Found, GRACE, SecretSource, SourceError, VaultReference},
+    source::{self, CONCURRENT_READS, GRACE, Lookup, SecretSource, SourceError, VaultReference},
 };
 
 /// How secrets of stored credentials that stay in Vault are followed.
@@ -67,7 +67,7 @@ struct Follower {
 /// What is known of a secret, here and in the audit log.
 struct Known {
     state: State,
-    on_record: OnRecord,
+    recorded_source: RecordedSource,
 }
 
 impl Registry {
@@ -78,14 +78,14 @@ impl Registry {
             options,
             inner: Arc::downgrade(&self.inner),
             runtime: Handle::current(),
-            at_once: Semaphore::new(AT_ONCE),
+            at_once: Semaphore::new(CONCURRENT_READS),
         };
         if self.inner.references.following.set(following).is_err() {
             return;
         }
-        let looked = Arc::new(Semaphore::new(0));
-        let started = self.inner.follow_all(&looked);
-        let _ = looked.acquire_many(started).await;
+        let first_poll = Arc::new(Semaphore::new(0));
+        let started = self.inner.follow_all(&first_poll);
+        let _ = first_poll.acquire_many(started).await;
     }
 
     /// Looks at once for the secret of a credential that stays in Vault, and returns what is known then. Whether it was read
@@ -95,17 +95,17 @@ impl Registry {
     /// When there is no such credential, it was revoked, or its secret is not kept in Vault.
     pub async fn refresh(&self, id: &CredentialId) -> Result<Credential, ChangeError> {
         let wanted = id.clone();
-        self.to_its_end(|inner| async move { inner.refresh(&wanted).await })
+        self.run_to_completion(|inner| async move { inner.refresh(&wanted).await })
             .await?;
         self.credential(id).ok_or(ChangeError::CredentialUnknown)
     }
 
     /// How each stored credential stands whose secret stays in Vault.
-    pub fn reference_standings(&self) -> Vec<Standing> {
+    pub fn reference_health(&self) -> Vec<SourceHealth> {
         let snapshot = self.inner.snapshot.load();
         let workspaces = snapshot.workspaces.values();
         let entries = workspaces.flat_map(|workspace| workspace.credentials.values());
-        entries.filter_map(|entry| standing(entry)).collect()
+        entries.filter_map(|entry| health(entry)).collect()
     }
 }
 
@@ -128,11 +128,11 @@ impl References {
 
 impl Inner {
     /// Reads the secret of a new credential, if its workspace's credentials may name it.
-    pub(super) async fn read_first(
+    pub(super) async fn read_initial_secret(
         &self,
         workspace: &WorkspaceId,
         reference: &VaultReference,
-    ) -> Result<FirstReading, ChangeError> {
+    ) -> Result<InitialSecret, ChangeError> {
         let following = self.references.following.get();
         let options = following.map(|following| &following.options);
         let is_allowed = |options: &&ReferenceOptions| {
@@ -145,41 +145,43 @@ impl Inner {
             });
         };
         match source::read_vault(options.vault.as_deref(), reference, None).await {
-            Ok(Found::Another { version, secret }) => Ok(FirstReading { version, secret }),
+            Ok(Lookup::Changed { version, secret }) => Ok(InitialSecret { version, secret }),
             // No version was known that it could be the same as.
-            Ok(Found::Same) => Err(ChangeError::SecretUnread {
+            Ok(Lookup::Unchanged) => Err(ChangeError::SecretUnread {
                 reason: "Vault did not send it".to_owned(),
             }),
             Err(SourceError::Gone(reason)) => Err(ChangeError::ReferenceRefused { reason }),
-            Err(SourceError::Away(reason)) => Err(ChangeError::SecretUnread { reason }),
+            Err(SourceError::Unavailable(reason)) => Err(ChangeError::SecretUnread { reason }),
         }
     }
 
     /// The same credential with its first secret.
-    pub(super) fn with_first(
+    pub(super) fn with_initial_secret(
         &self,
         entry: &CredentialEntry,
-        first: &FirstReading,
-        trace: Trace,
+        first: &InitialSecret,
+        metadata: SecretMetadata,
     ) -> CredentialEntry {
         let now = self.clock.now();
         entry
-            .with_secret(&first.secret, trace, &self.references.key, now)
-            .said_of(Some(&first.version), None)
+            .with_secret(&first.secret, metadata, &self.references.key, now)
+            .with_source_status(Some(&first.version), None)
     }
 
-    /// Follows all that are not followed yet, and says how many. `looked` gets a permit once each was looked for.
-    pub(super) fn follow_all(&self, looked: &Arc<Semaphore>) -> u32 {
+    /// Follows all that are not followed yet, and says how many. `first_poll` gets a permit once each was looked for.
+    pub(super) fn follow_all(&self, first_poll: &Arc<Semaphore>) -> u32 {
         let snapshot = self.snapshot.load();
         let workspaces = snapshot.workspaces.values();
         let entries = workspaces.flat_map(|workspace| workspace.credentials.values());
-        let started = entries.filter(|entry| self.follow(entry, looked)).count();
+        let started = entries
+            .filter(|entry| self.follow(entry, first_poll))
+            .count();
         u32::try_from(started).unwrap_or(u32::MAX)
     }
 
     /// Starts to follow the secret of a credential that is in the snapshot, unless that goes on already or there is none to
     /// follow.
-    pub(super) fn follow(&self, entry: &CredentialEntry, looked: &Arc<Semaphore>) -> bool {
+    pub(super) fn follow(&self, entry: &CredentialEntry, first_poll: &Arc<Semaphore>) -> bool {
         let Some(following) = self.references.following.get() else {
             return false;
         };
@@ -194,20 +196,23 @@ impl Inner {
         let mut state = State::default();
         let version = in_use(entry);
         let is_read = version.is_some();
-        let mut on_record = OnRecord::default();
+        let mut recorded_source = RecordedSource::default();
         if let Some(version) = version {
             // The record of its creation tells of it.
-            on_record = OnRecord::Version(version.clone());
+            recorded_source = RecordedSource::Version(version.clone());
             state.replaced(version);
         }
         let follower = Follower {
             workspace: entry.document.workspace.clone(),
-            known: tokio::sync::Mutex::new(Known { state, on_record }),
+            known: tokio::sync::Mutex::new(Known {
+                state,
+                recorded_source,
+            }),
         };
         followers.insert(id.clone(), Arc::new(follower));
         let poll = following.options.poll;
         let inner = following.inner.clone();
-        let task = keep_following(inner, id, poll, is_read, looked.clone());
+        let task = keep_following(inner, id, poll, is_read, first_poll.clone());
         following.runtime.spawn(task);
         true
     }
@@ -227,22 +232,22 @@ impl Inner {
         if entry.reference().is_none() {
             return Err(ChangeError::NotKeptInVault);
         }
-        self.look(id).await;
+        self.poll_once(id).await;
         Ok(())
     }
 
     /// Whether there is still something to follow. If not, the follower is removed under the same lock, so that a credential
     /// that is shown again gets a new one.
-    fn goes_on(&self, id: &CredentialId) -> bool {
+    fn is_still_followed(&self, id: &CredentialId) -> bool {
         let mut followers = self.references.followers();
         let entry = followers
             .get(id)
             .and_then(|follower| self.entry_of(follower, id));
-        let goes_on = entry.is_some_and(|entry| entry.reference().is_some());
-        if !goes_on {
+        let is_still_followed = entry.is_some_and(|entry| entry.reference().is_some());
+        if !is_still_followed {
             followers.remove(id);
         }
-        goes_on
+        is_still_followed
     }
 
     fn entry_of(&self, follower: &Follower, id: &CredentialId) -> Option<Arc<CredentialEntry>> {
@@ -251,7 +256,7 @@ impl Inner {
         workspace.credentials.get(id).cloned()
     }
 
-    async fn look(&self, id: &CredentialId) {
+    async fn poll_once(&self, id: &CredentialId) {
         let follower = self.references.followers().get(id).cloned();
         let (Some(following), Some(follower)) = (self.references.following.get(), follower) else {
             return;
@@ -271,16 +276,16 @@ impl Inner {
         let found = found.and_then(|found| self.expect_usual_kind(&entry, &reference, found));
         let state = &mut known.state;
         let change = match found {
-            Ok(Found::Another { version, secret }) => {
+            Ok(Lookup::Changed { version, secret }) => {
                 state.replaced(version.clone());
                 self.replace(&follower, &entry, &version, &secret).await;
                 Change::Nothing
             }
-            Ok(Found::Same) => state.unchanged(),
+            Ok(Lookup::Unchanged) => state.unchanged(),
             Err(error) => state.not_read(error, Instant::now(), following.options.outage),
         };
         self.carry_out(&follower, id, change, state).await;
-        self.put_on_record(&follower, id, &mut known).await;
+        self.record_source_change(&follower, id, &mut known).await;
     }
 
     /// A key that administers is not used, wherever it is kept.
@@ -288,11 +293,11 @@ impl Inner {
         &self,
         entry: &CredentialEntry,
         reference: &VaultReference,
-        found: Found,
-    ) -> Result<Found, SourceError> {
+        found: Lookup,
+    ) -> Result<Lookup, SourceError> {
         let provider = self.catalogue.get(&entry.document.provider);
         let kind = match (&found, provider) {
-            (Found::Another { secret, .. }, Some(provider)) => refused_kind(secret, &provider.key),
+            (Lookup::Changed { secret, .. }, Some(provider)) => refused_kind(secret, &provider.key),
             _ => None,
         };
         match kind {
@@ -311,15 +316,15 @@ impl Inner {
         let document = &entry.document;
         let provider = self.catalogue.get(&document.provider);
         let prefixes: &[String] = provider.map_or(&[], |provider| provider.key.prefix.as_slice());
-        let trace = Trace::of(secret, prefixes, None);
+        let metadata = SecretMetadata::of(secret, prefixes, None);
         let until = self.clock.now() + GRACE;
         let key = &self.references.key;
         let change = |entry: &CredentialEntry| {
             entry
-                .with_secret(secret, trace, key, until)
-                .said_of(Some(version), None)
+                .with_secret(secret, metadata, key, until)
+                .with_source_status(Some(version), None)
         };
-        self.publish(follower, &document.id, Priority::Normal, change)
+        self.update_entry(follower, &document.id, Priority::Normal, change)
             .await;
         tracing::info!(
             workspace = %document.workspace,
@@ -348,20 +353,20 @@ impl Inner {
         }
         let priority = match change {
             Change::Withdraw(_) => Priority::High,
-            Change::Told | Change::Nothing => Priority::Normal,
+            Change::StatusOnly | Change::Nothing => Priority::Normal,
         };
         let change = |entry: &CredentialEntry| {
             let entry = match change {
-                Change::Withdraw(why) => entry.withdrawn(why),
-                Change::Told | Change::Nothing => entry.told_anew(),
+                Change::Withdraw(why) => entry.unusable(why),
+                Change::StatusOnly | Change::Nothing => entry.without_status(),
             };
-            entry.said_of(version, fault)
+            entry.with_source_status(version, fault)
         };
-        self.publish(follower, id, priority, change).await;
+        self.update_entry(follower, id, priority, change).await;
     }
 
     /// From here on requests see it. Under the lock that changes take: none comes between.
-    async fn publish(
+    async fn update_entry(
         &self,
         follower: &Follower,
         id: &CredentialId,
@@ -381,7 +386,7 @@ impl Inner {
         // It may have been revoked or found damaged meanwhile.
         if entry.reference().is_some() && entry.damage().is_none() {
             let entry = change(entry);
-            self.show_credential(workspace, workspace.document.clone(), entry, None);
+            self.publish_credential(workspace, workspace.document.clone(), entry, None);
         }
     }
 }
@@ -391,26 +396,26 @@ async fn keep_following(
     id: CredentialId,
     poll: Duration,
     mut is_read: bool,
-    looked: Arc<Semaphore>,
+    first_poll: Arc<Semaphore>,
 ) {
-    let mut first = Some(looked);
+    let mut first = Some(first_poll);
     loop {
-        let goes_on = match inner.upgrade() {
-            Some(inner) if inner.goes_on(&id) => {
+        let is_still_followed = match inner.upgrade() {
+            Some(inner) if inner.is_still_followed(&id) => {
                 if !std::mem::take(&mut is_read) {
-                    inner.look(&id).await;
+                    inner.poll_once(&id).await;
                 }
                 true
             }
             _ => false,
         };
-        if let Some(looked) = first.take() {
-            looked.add_permits(1);
+        if let Some(first_poll) = first.take() {
+            first_poll.add_permits(1);
         }
-        if !goes_on {
+        if !is_still_followed {
             return;
         }
-        sleep(source::until_next_look(poll)).await;
+        sleep(source::next_poll_delay(poll)).await;
     }
 }
 
@@ -420,11 +425,11 @@ fn in_use(entry: &CredentialEntry) -> Option<String> {
     followed.and_then(|followed| followed.version.clone())
 }
 
-fn standing(entry: &CredentialEntry) -> Option<Standing> {
+fn health(entry: &CredentialEntry) -> Option<SourceHealth> {
     let reference = entry.reference()?;
     let followed = entry.declared.as_ref();
     let fault = followed.and_then(|followed| followed.fault.clone());
-    Some(Standing {
+    Some(SourceHealth {
         workspace: entry.document.workspace.clone(),
         provider: entry.document.provider.clone(),
         label: entry.document.label.clone(),

@@ -18,11 +18,11 @@ use keyside_store::{
 
 use super::{ChangeError, Inner, Registry};
 use crate::{
-    chains::{InstallationState, Priority, RACES, Tracked, not_begun, pause},
+    chains::{InstallationState, MAX_RACES, Priority, Tracked, load_failed, pause},
     documents::WORKSPACE,
     keyring::Rewrapped,
     model::{ActorContext, WorkspaceId},
-    record::{Draft, Event, KeyAct},
+    record::{Draft, Event, KeyOperation},
 };
 
 /// The keys that a rotation goes over to.
@@ -42,7 +42,7 @@ impl Registry {
     /// again does that, and so does the next start.
     pub async fn rotate_master_key(&self, by: &ActorContext) -> Result<Rewrapped, ChangeError> {
         let by = by.clone();
-        self.to_its_end(|inner| async move { inner.rotate_keys(&by).await })
+        self.run_to_completion(|inner| async move { inner.rotate_keys(&by).await })
             .await
     }
 }
@@ -68,12 +68,12 @@ impl Inner {
 
     /// Makes new keys, and puts on record that they take the place of those in use.
     pub(crate) async fn announce_keys(&self, by: &ActorContext) -> Result<NewKeys, ChangeError> {
-        let _begun = self.begin_own(by, Priority::Normal).await?;
+        let _guard = self.lock_installation(by, Priority::Normal).await?;
         let master_key = self.keyring.next_master_key().await?;
         let successor = self.keyring.add_successor().await?;
         let wrap = Draft {
             note: Some(master_key.clone()),
-            keys: Some(KeyAct::WrapWith(master_key.clone())),
+            keys: Some(KeyOperation::WrapWith(master_key.clone())),
             ..Draft::new(Event::MasterKeyRotated, by)
         };
         let sign = Draft {
@@ -107,7 +107,7 @@ impl Inner {
     /// Carries out a rotation that is on record, so that no error says that nothing was changed.
     pub(super) async fn finish_rotation(&self, to: &NewKeys) -> Result<Rewrapped, ChangeError> {
         let finished = async {
-            self.go_over(&to.signing_key).await?;
+            self.adopt_signing_key(&to.signing_key).await?;
             let rewrapped = self.keyring.rewrap(&to.master_key, Some(&to.signing_key));
             Ok::<_, ChangeError>(rewrapped.await?)
         };
@@ -126,7 +126,7 @@ impl Inner {
     /// Finishes a rotation that is on record, and forgets one that is not.
     pub(super) async fn settle_keys(&self) -> Result<(), ChangeError> {
         let refreshed = self.chains.refresh(self.chains.own()).await;
-        refreshed.map_err(not_begun)?;
+        refreshed.map_err(load_failed)?;
         let Some(own) = self.chains.own().state() else {
             return Ok(());
         };
@@ -134,7 +134,7 @@ impl Inner {
         let keys = self.keyring.signing();
         let successor = state.announced().filter(|key| keys.is_successor(key));
         if let Some(successor) = &successor {
-            self.go_over(successor).await?;
+            self.adopt_signing_key(successor).await?;
         }
         let master_key = state.master_key.as_deref();
         Ok(self.keyring.settle(master_key, successor.as_ref()).await?)
@@ -142,25 +142,25 @@ impl Inner {
 
     /// Has every chain go over to a signing key that was announced. The installation's comes first: who names another workspace
     /// after that begins its chain under the new key.
-    pub(super) async fn go_over(&self, to: &PublicKey) -> Result<(), CommitError> {
-        self.go_over_own(to).await?;
-        let marks = self.chains.marks();
-        for id in marks.keys() {
-            self.go_over_in(id, to).await?;
+    pub(super) async fn adopt_signing_key(&self, to: &PublicKey) -> Result<(), CommitError> {
+        self.adopt_in_installation(to).await?;
+        let registrations = self.chains.registrations();
+        for id in registrations.keys() {
+            self.adopt_in_workspace(id, to).await?;
         }
         let synced = self.chains.sync_anchors().await;
         synced.map_err(CommitError::NotBegun)
     }
 
-    async fn go_over_own(&self, to: &PublicKey) -> Result<(), CommitError> {
+    async fn adopt_in_installation(&self, to: &PublicKey) -> Result<(), CommitError> {
         let own = self.chains.own();
         let _changing = own.lock(Priority::Normal).await;
-        for _ in 0..RACES {
-            self.chains.refresh(own).await.map_err(not_begun)?;
+        for _ in 0..MAX_RACES {
+            self.chains.refresh(own).await.map_err(load_failed)?;
             let Some(on) = own.state() else {
                 return Ok(());
             };
-            match self.chains.go_over(own, on, to).await {
+            match self.chains.adopt_signing_key(own, on, to).await {
                 Err(CommitError::Raced) => pause().await,
                 outcome => return outcome,
             }
@@ -169,15 +169,19 @@ impl Inner {
     }
 
     /// A chain that is damaged stays behind, and is refused from then on for its signature: it must not keep the old key alive.
-    async fn go_over_in(&self, id: &WorkspaceId, to: &PublicKey) -> Result<(), CommitError> {
+    async fn adopt_in_workspace(
+        &self,
+        id: &WorkspaceId,
+        to: &PublicKey,
+    ) -> Result<(), CommitError> {
         let tracked = self.chains.of(id);
         let _changing = tracked.lock(Priority::Normal).await;
         let _gate = self.gate.read().await;
-        let mut looks = LOOKS;
-        for _ in 0..RACES {
-            match self.go_over_once(id, &tracked, to).await {
+        let mut retries = MAX_RETRIES;
+        for _ in 0..MAX_RACES {
+            match self.adopt_in_workspace_once(id, &tracked, to).await {
                 // What is missing may have been replaced by another process meanwhile.
-                Err(CommitError::Damaged(_)) if looks > 0 => looks -= 1,
+                Err(CommitError::Damaged(_)) if retries > 0 => retries -= 1,
                 Err(CommitError::Damaged(damage)) => {
                     tracing::error!(workspace = %id, %damage, "not signed with the new key");
                     return Ok(());
@@ -190,28 +194,28 @@ impl Inner {
         Err(CommitError::Raced)
     }
 
-    async fn go_over_once(
+    async fn adopt_in_workspace_once(
         &self,
         id: &WorkspaceId,
         tracked: &Tracked,
         to: &PublicKey,
     ) -> Result<(), CommitError> {
-        self.chains.refresh(tracked).await.map_err(not_begun)?;
+        self.chains.refresh(tracked).await.map_err(load_failed)?;
         // A workspace that is being made has to begin now; and of one that is being erased, the last record says what is left to
         // be done.
-        if let Some(mark) = self.chains.mark(id) {
-            self.finish_one(id, &mark).await?;
+        if let Some(registration) = self.chains.registration(id) {
+            self.recover_workspace(id, &registration).await?;
         }
-        let mark = self.chains.mark(id).filter(|mark| mark.is_there);
+        let registration = self.chains.registration(id).filter(|it| it.is_there);
         let Some(on) = tracked.state() else {
             // One that is named and has no chain is damaged, unless it is erased.
-            return match mark {
+            return match registration {
                 Some(_) => Err(CommitError::Damaged(Damage::HeadGone)),
                 None => Ok(()),
             };
         };
-        if let Some(mark) = mark {
-            if on.head.incarnation != mark.incarnation {
+        if let Some(registration) = registration {
+            if on.head.incarnation != registration.incarnation {
                 return Err(CommitError::Damaged(Damage::Forked));
             }
             if on.document(WORKSPACE).is_none() {
@@ -220,9 +224,9 @@ impl Inner {
             }
             self.links.changed(id, false);
         }
-        self.chains.go_over(tracked, on, to).await
+        self.chains.adopt_signing_key(tracked, on, to).await
     }
 }
 
 /// How often a chain is looked at again before its damage is believed.
-const LOOKS: u32 = 5;
+const MAX_RETRIES: u32 = 5;

@@ -12,14 +12,14 @@ use keyside_store::{
     file,
 };
 
-use super::change::decided;
+use super::change::retry_on_race;
 use super::{
     ChangeError, Inner, Registry,
-    change::{Begun, is_fit},
+    change::{ChangeGuard, is_valid_name},
 };
 use crate::{
-    access::{EnsureOwnerError, MadeToken, NewToken, Role, Token, TokenDocument, TokenWarning},
-    chains::{Priority, RACES, Turn, not_begun, pause},
+    access::{CreatedToken, EnsureOwnerError, NewToken, Role, Token, TokenDocument, TokenWarning},
+    chains::{MAX_RACES, Priority, Turn, load_failed, pause},
     documents::Document,
     model::{ActorContext, ActorId, Scope},
     record::{Draft, Event},
@@ -36,9 +36,9 @@ impl Registry {
         by: &ActorContext,
         within: &Scope,
         new: NewToken,
-    ) -> Result<MadeToken, ChangeError> {
+    ) -> Result<CreatedToken, ChangeError> {
         let (by, within) = (by.clone(), within.clone());
-        self.to_its_end(|inner| async move { inner.create_token(&by, &within, new).await })
+        self.run_to_completion(|inner| async move { inner.create_token(&by, &within, new).await })
             .await
     }
 
@@ -55,9 +55,9 @@ impl Registry {
         expected: Option<u64>,
     ) -> Result<Token, ChangeError> {
         let (by, within, id) = (by.clone(), within.clone(), id.clone());
-        self.to_its_end(
-            |inner| async move { inner.revoke_token(&by, &within, &id, expected).await },
-        )
+        self.run_to_completion(|inner| async move {
+            inner.revoke_token(&by, &within, &id, expected).await
+        })
         .await
     }
 }
@@ -65,7 +65,7 @@ impl Registry {
 /// Stores when tokens were last used, every minute for as long as the registry is open.
 pub(super) async fn keep_last_used(registry: Weak<Inner>) {
     loop {
-        tokio::time::sleep(BEHIND).await;
+        tokio::time::sleep(STORE_INTERVAL).await;
         let Some(inner) = registry.upgrade() else {
             return;
         };
@@ -86,8 +86,8 @@ impl Inner {
         by: &ActorContext,
         within: &Scope,
         new: NewToken,
-    ) -> Result<MadeToken, ChangeError> {
-        decided!(self.create_token_once(by, within, new.clone()))
+    ) -> Result<CreatedToken, ChangeError> {
+        retry_on_race!(self.create_token_once(by, within, new.clone()))
     }
 
     async fn create_token_once(
@@ -95,23 +95,23 @@ impl Inner {
         by: &ActorContext,
         within: &Scope,
         mut new: NewToken,
-    ) -> Result<MadeToken, ChangeError> {
-        if !is_fit(&new.name) {
+    ) -> Result<CreatedToken, ChangeError> {
+        if !is_valid_name(&new.name) {
             return Err(ChangeError::NameUnfit);
         }
-        let begun = self.begin_own(by, Priority::Normal).await?;
+        let guard = self.lock_installation(by, Priority::Normal).await?;
         let now = self.clock.now();
         if new.expires_at.is_some_and(|end| end <= now) {
             return Err(ChangeError::ExpiryPast);
         }
-        self.accept_scope(&self.given_scope(by, within), &new.scope)?;
-        let warnings = self.end_with_maker(by, &mut new);
-        let (document, text) = TokenDocument::made(new, &by.actor, now);
+        self.accept_scope(&self.creator_scope(by, within), &new.scope)?;
+        let warnings = self.limit_to_creator(by, &mut new);
+        let (document, text) = TokenDocument::create(new, &by.actor, now);
         let created = Draft::about_token(Event::TokenCreated, by, &document);
-        self.commit_token(begun.on.as_ref(), created, &document)
+        self.commit_token(guard.on.as_ref(), created, &document)
             .await?;
         let token = self.access.view(&document);
-        Ok(MadeToken {
+        Ok(CreatedToken {
             token,
             text,
             warnings: warnings.into_iter().collect(),
@@ -119,14 +119,14 @@ impl Inner {
     }
 
     /// Leave to change tokens: that an owner remains is decided and brought about under it.
-    pub(super) async fn begin_own(
+    pub(super) async fn lock_installation(
         &self,
         by: &ActorContext,
         priority: Priority,
-    ) -> Result<Begun<'_, Turn>, ChangeError> {
+    ) -> Result<ChangeGuard<'_, Turn>, ChangeError> {
         let gate = self.gate.read().await;
         let lock = self.chains.own().lock(priority).await;
-        self.begin_under(by, lock, gate).await
+        self.begin_change(by, lock, gate).await
     }
 
     /// Makes an owner's token if there is none that is good: on the first start, or when what was stored is not believed.
@@ -134,9 +134,9 @@ impl Inner {
     pub(super) async fn make_owner(&self) -> Result<(), EnsureOwnerError> {
         let own = self.chains.own();
         let _changing = own.lock(Priority::Normal).await;
-        for _ in 0..RACES {
+        for _ in 0..MAX_RACES {
             let refreshed = self.chains.refresh(own).await;
-            refreshed.map_err(not_begun)?;
+            refreshed.map_err(load_failed)?;
             self.read_tokens().await.map_err(CommitError::NotBegun)?;
             if self.access.has_owner() {
                 return Ok(());
@@ -148,7 +148,7 @@ impl Inner {
                 scope: Scope::All,
                 expires_at: None,
             };
-            let (document, text) = TokenDocument::made(new, &system.actor, self.clock.now());
+            let (document, text) = TokenDocument::create(new, &system.actor, self.clock.now());
             let draft = Draft::about_token(Event::TokenCreated, &system, &document);
             let room = self.chains.backend().storage.expect_room(draft.effect);
             room.await.map_err(CommitError::NotBegun)?;
@@ -162,7 +162,7 @@ impl Inner {
                 Err(CommitError::Raced) => pause().await,
                 outcome => {
                     outcome?;
-                    self.access.show(&document);
+                    self.access.publish(&document);
                     tracing::info!(file = %file.display(), "made an owner token for the admin API");
                     return Ok(());
                 }
@@ -172,19 +172,19 @@ impl Inner {
     }
 
     /// What its giver has now: their token may have been limited since they were authenticated.
-    fn given_scope(&self, by: &ActorContext, within: &Scope) -> Scope {
-        let giver = self.access.token(&by.actor);
-        giver.map_or_else(|| within.clone(), |giver| giver.scope())
+    fn creator_scope(&self, by: &ActorContext, within: &Scope) -> Scope {
+        let creator = self.access.token(&by.actor);
+        creator.map_or_else(|| within.clone(), |creator| creator.scope())
     }
 
     /// Nobody gives what they will not have any more; and they are told.
-    fn end_with_maker(&self, by: &ActorContext, new: &mut NewToken) -> Option<TokenWarning> {
+    fn limit_to_creator(&self, by: &ActorContext, new: &mut NewToken) -> Option<TokenWarning> {
         let end = self.access.token(&by.actor)?.expires_at?;
         if new.expires_at.is_some_and(|asked| asked <= end) {
             return None;
         }
         new.expires_at = Some(end);
-        Some(TokenWarning::EndsWithMaker { end })
+        Some(TokenWarning::ExpiresWithCreator { end })
     }
 
     async fn revoke_token(
@@ -194,7 +194,7 @@ impl Inner {
         id: &ActorId,
         expected: Option<u64>,
     ) -> Result<Token, ChangeError> {
-        decided!(self.revoke_token_once(by, within, id, expected))
+        retry_on_race!(self.revoke_token_once(by, within, id, expected))
     }
 
     async fn revoke_token_once(
@@ -204,7 +204,7 @@ impl Inner {
         id: &ActorId,
         expected: Option<u64>,
     ) -> Result<Token, ChangeError> {
-        let begun = self.begin_own(by, Priority::High).await?;
+        let guard = self.lock_installation(by, Priority::High).await?;
         let token = self.access.token(id);
         let token = token.filter(|token| within.covers(&token.scope()));
         let token = token.ok_or(ChangeError::TokenUnknown)?;
@@ -220,7 +220,7 @@ impl Inner {
         }
         let revoked = token.revoked(self.clock.now());
         let draft = Draft::about_token(Event::TokenRevoked, by, &revoked);
-        self.commit_token(begun.on.as_ref(), draft, &revoked)
+        self.commit_token(guard.on.as_ref(), draft, &revoked)
             .await?;
         Ok(self.access.view(&revoked))
     }
@@ -233,8 +233,8 @@ impl Inner {
                 false => Err(ChangeError::ScopeExceeded),
             };
         };
-        let marks = self.chains.marks();
-        let is_there = |id| within.holds(id) && marks.get(id).is_some_and(|mark| mark.is_there);
+        let registrations = self.chains.registrations();
+        let is_there = |id| within.holds(id) && registrations.get(id).is_some_and(|it| it.is_there);
         match !workspaces.is_empty() && workspaces.iter().all(is_there) {
             true => Ok(()),
             false => Err(ChangeError::WorkspaceUnknown),
@@ -249,10 +249,10 @@ impl Inner {
     ) -> Result<(), ChangeError> {
         let writes = vec![document.write()];
         self.commit_own(on, vec![draft], writes).await?;
-        self.access.show(document);
+        self.access.publish(document);
         Ok(())
     }
 }
 
 /// How much of it a crash may lose.
-const BEHIND: Duration = Duration::from_secs(60);
+const STORE_INTERVAL: Duration = Duration::from_secs(60);

@@ -13,7 +13,7 @@ use crate::{
         Workspace,
     },
     runs::Runs,
-    snapshot::{CredentialEntry, Followed, Lost, Snapshot, WorkspaceEntry},
+    snapshot::{CredentialEntry, Lost, Snapshot, SourceStatus, WorkspaceEntry},
 };
 
 /// What a view depends on besides what is stored.
@@ -92,7 +92,7 @@ impl Viewer<'_> {
         entry: &CredentialEntry,
     ) -> Credential {
         let document = entry.document.clone();
-        let trace = entry.trace();
+        let metadata = entry.metadata();
         Credential {
             status: self.status(&document),
             is_default: workspace.is_default(&document),
@@ -100,8 +100,8 @@ impl Viewer<'_> {
             damaged: entry.damage().is_some() || workspace.damage.is_some(),
             declared: entry.declared.as_deref().map(declared),
             reference: document.reference.clone().map(Into::into),
-            fingerprint: trace.map(|trace| trace.fingerprint.clone()),
-            hint: trace.map(|trace| trace.hint.clone()),
+            fingerprint: metadata.map(|it| it.fingerprint.clone()),
+            hint: metadata.map(|it| it.hint.clone()),
             versions: self.versions(&document),
             id: document.id,
             workspace: document.workspace,
@@ -163,7 +163,7 @@ fn is_known_to_pass(filter: &Filter, lost: &LostCredential) -> bool {
         && (filter.status.is_none() || filter.status == status)
 }
 
-fn declared(followed: &Followed) -> Declared {
+fn declared(followed: &SourceStatus) -> Declared {
     Declared {
         source: followed.source.to_string(),
         version: followed.version.clone(),

@@ -13,9 +13,9 @@ use super::{Message, Runs, Shared, StoredRun, block::Block};
 use crate::model::{CredentialId, WorkspaceId};
 
 /// Workspaces that were erased, and until when: one of the same name may have been made since.
-pub(super) struct Erased(RwLock<HashMap<WorkspaceId, Timestamp>>);
+pub(super) struct ErasedWorkspaces(RwLock<HashMap<WorkspaceId, Timestamp>>);
 
-impl Erased {
+impl ErasedWorkspaces {
     pub(super) fn new(erased: HashMap<WorkspaceId, Timestamp>) -> Self {
         Self(RwLock::new(erased))
     }
@@ -42,10 +42,10 @@ impl Runs {
     /// what is left goes with a later block, or at the next start.
     pub(crate) async fn erase(&self, workspace: WorkspaceId, until: Timestamp) -> Option<usize> {
         self.shared.erased.add(workspace, until);
-        self.look_again().await?.await.ok()?
+        self.request_scan().await?.await.ok()?
     }
 
-    async fn look_again(&self) -> Option<oneshot::Receiver<Option<usize>>> {
+    async fn request_scan(&self) -> Option<oneshot::Receiver<Option<usize>>> {
         let (done, erased) = oneshot::channel();
         self.queue.send(Message::Erase(done)).await.ok()?;
         self.shared.enough.notify_one();
@@ -60,14 +60,14 @@ impl Runs {
         self.flush().await;
         let (mut runs, mut from) = (Vec::new(), 1);
         loop {
-            let blocks = self.shared.log.read(from, READ_AT_ONCE).await?;
+            let blocks = self.shared.log.read(from, BLOCKS_PER_READ).await?;
             for (position, block) in &blocks {
                 let block = Block::read(block);
                 let of_workspace = |run: &StoredRun| *run.workspace == *workspace.as_str();
                 runs.extend(block.runs().filter(of_workspace));
                 from = position + 1;
             }
-            if blocks.len() < READ_AT_ONCE {
+            if blocks.len() < BLOCKS_PER_READ {
                 return Ok(runs);
             }
         }
@@ -79,11 +79,11 @@ impl Shared {
     pub(super) fn erase<'a>(&self, block: Block<'a>) -> (Block<'a>, usize) {
         let covered = |workspace: &str, at| self.erased.covers(workspace, at);
         let (gone, left) = block.split(covered);
-        self.unused(gone.usage().map(|(credential, _)| credential));
+        self.forget_last_use(gone.usage().map(|(credential, _)| credential));
         (left, gone.len())
     }
 
-    fn unused(&self, credentials: impl Iterator<Item = CredentialId>) {
+    fn forget_last_use(&self, credentials: impl Iterator<Item = CredentialId>) {
         let mut last_used = self
             .last_used
             .write()
@@ -94,4 +94,4 @@ impl Shared {
     }
 }
 
-const READ_AT_ONCE: usize = 16;
+const BLOCKS_PER_READ: usize = 16;

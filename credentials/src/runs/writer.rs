@@ -18,8 +18,8 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     /// The block before the next, once the log has been looked at.
     position: u64,
-    kept: Kept,
-    looked: bool,
+    contents: LogContents,
+    scanned: bool,
 }
 
 /// What was taken out of the queue at once.
@@ -36,19 +36,19 @@ impl Writer {
         Self {
             shared,
             position: 0,
-            kept: Kept::default(),
-            looked: false,
+            contents: LogContents::default(),
+            scanned: false,
         }
     }
 
     /// Until the registry is gone and the queue is empty.
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Message>) {
-        self.look().await;
+        self.scan().await;
         loop {
             let first = match self.shared.failing.load(Ordering::Relaxed) {
                 false => queue.recv().await,
                 // Where requests are refused, no record comes that would show that they can be written again.
-                true => match timeout(BETWEEN_PROBES, queue.recv()).await {
+                true => match timeout(PROBE_INTERVAL, queue.recv()).await {
                     Ok(first) => first,
                     Err(_) => Some(Message::Probe),
                 },
@@ -73,34 +73,34 @@ impl Writer {
                 let _ = waiting.send(());
             }
             for erasing in erasing {
-                let _ = erasing.send(self.look().await);
+                let _ = erasing.send(self.scan().await);
             }
         }
     }
 
     /// Forgets what is to be forgotten, says how many records that were, and learns what there is: how many records, and
     /// who was used when. Nothing is said if storage fails, and the next look goes on.
-    async fn look(&mut self) -> Option<usize> {
+    async fn scan(&mut self) -> Option<usize> {
         let read = self.read_log().await;
-        self.looked = read.is_ok();
+        self.scanned = read.is_ok();
         read.inspect_err(|error| tracing::warn!(%error, "the run records cannot be read"))
             .ok()
     }
 
     async fn read_log(&mut self) -> Result<usize, StorageError> {
-        let (shared, seen) = (self.shared.clone(), Arc::<Mutex<Seen>>::default());
+        let (shared, seen) = (self.shared.clone(), Arc::<Mutex<ScanResult>>::default());
         let noted = seen.clone();
-        let look = move |position, block: &[u8]| {
+        let scan = move |position, block: &[u8]| {
             let (left, erased) = shared.erase(Block::read(block));
-            shared.used(left.usage());
+            shared.note_last_use(left.usage());
             let mut seen = noted.lock().unwrap_or_else(PoisonError::into_inner);
-            seen.kept.note(position, left.len());
+            seen.contents.note(position, left.len());
             seen.erased += erased;
             // The block stays, if need be as an empty one: positions go on.
             (erased > 0).then(|| left.to_vec())
         };
-        self.shared.log.edit(Box::new(look)).await?;
-        let Seen { kept, erased } = {
+        self.shared.log.edit(Box::new(scan)).await?;
+        let ScanResult { contents, erased } = {
             let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut *seen)
         };
@@ -108,7 +108,7 @@ impl Writer {
             self.shared.log.sync().await?;
         }
         self.position = self.shared.log.last().await?;
-        self.kept = kept;
+        self.contents = contents;
         Ok(erased)
     }
 
@@ -116,12 +116,12 @@ impl Writer {
         if runs.is_empty() {
             return;
         }
-        self.shared.used(runs.iter().filter_map(|run| {
+        self.shared.note_last_use(runs.iter().filter_map(|run| {
             let used = run.used.as_ref()?;
             Some((used.credential.clone(), run.at))
         }));
-        if !self.looked {
-            self.look().await;
+        if !self.scanned {
+            self.scan().await;
         }
         let (written, appended) = self.append(runs).await;
         if let Err(error) = &appended {
@@ -137,8 +137,8 @@ impl Writer {
 
     /// Writes a block without records: nothing less tells whether the disk takes one.
     async fn probe(&mut self) {
-        if !self.looked {
-            self.look().await;
+        if !self.scanned {
+            self.scan().await;
         }
         let appended = match self.append_block(&[]).await {
             Ok(()) => self.shared.log.sync().await,
@@ -152,7 +152,7 @@ impl Writer {
 
     fn note(&mut self, is_written: bool) {
         // Perhaps the block is there all the same; the log says where it ends.
-        self.looked &= is_written;
+        self.scanned &= is_written;
         let was_failing = self.shared.failing.swap(!is_written, Ordering::Relaxed);
         match (was_failing, is_written) {
             (false, false) => tracing::error!("run records cannot be written for now"),
@@ -182,7 +182,7 @@ impl Writer {
 
     async fn forget(&mut self) -> Result<(), StorageError> {
         let keep = self.shared.keep.load(Ordering::Relaxed);
-        match self.kept.forget(keep) {
+        match self.contents.forget(keep) {
             Some(first) => self.shared.log.forget(first).await,
             None => Ok(()),
         }
@@ -193,21 +193,21 @@ impl Writer {
         let appended = self.shared.log.append(position, block);
         appended.await?;
         self.position = position;
-        self.kept.note(position, runs.len());
+        self.contents.note(position, runs.len());
         Ok(())
     }
 }
 
 /// What a look at the whole log has found.
 #[derive(Default)]
-struct Seen {
-    kept: Kept,
+struct ScanResult {
+    contents: LogContents,
     erased: usize,
 }
 
 /// How much the log holds, in stretches of it, oldest first.
 #[derive(Default)]
-struct Kept {
+struct LogContents {
     records: usize,
     stretches: VecDeque<Stretch>,
 }
@@ -218,7 +218,7 @@ struct Stretch {
     records: usize,
 }
 
-impl Kept {
+impl LogContents {
     fn note(&mut self, position: u64, records: usize) {
         self.records += records;
         match self.stretches.back_mut() {
@@ -251,7 +251,7 @@ async fn gather(first: Message, queue: &mut mpsc::Receiver<Message>, shared: &Sh
     let mut batch = Batch::default();
     batch.take(first);
     if batch.waiting.is_empty() && batch.erasing.is_empty() && !batch.probing {
-        let _ = timeout(AT_RISK, shared.enough.notified()).await;
+        let _ = timeout(MAX_WRITE_DELAY, shared.enough.notified()).await;
     }
     while let Ok(message) = queue.try_recv() {
         batch.take(message);
@@ -272,9 +272,9 @@ impl Batch {
 }
 
 /// How late a record may reach the disk, apart from the disk's own time.
-const AT_RISK: Duration = Duration::from_millis(90);
+const MAX_WRITE_DELAY: Duration = Duration::from_millis(90);
 /// How soon requests are no longer refused once records can be written: refused ones are told to come back after a second.
-const BETWEEN_PROBES: Duration = Duration::from_secs(1);
-pub(super) const RECORDS_AT_RISK: usize = 1_000;
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+pub(super) const MAX_QUEUED_RECORDS: usize = 1_000;
 /// Each looks through the uses of those before it in its block.
 const RECORDS_PER_BLOCK: usize = 256;

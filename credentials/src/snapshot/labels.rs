@@ -55,7 +55,7 @@ impl Labels {
         before: Option<&CredentialDocument>,
     ) {
         if let Some(before) = before {
-            self.vacate(before);
+            self.release(before);
         }
         let label = &entry.document.label;
         let mut holders = self.0.get(label).cloned().unwrap_or_default();
@@ -64,7 +64,7 @@ impl Labels {
     }
 
     /// Takes the label from a credential that may have lost it, by a revocation or by an edit.
-    fn vacate(&mut self, credential: &CredentialDocument) {
+    fn release(&mut self, credential: &CredentialDocument) {
         let label = &credential.label;
         let Some(Holders { current, past }) = self.0.get(label).cloned() else {
             return;

@@ -13,7 +13,7 @@ use keyside_store::{
 
 use super::{CredentialEntry, Lost, WorkspaceEntry};
 use crate::{
-    chains::Mark,
+    chains::Registration,
     damage::Damage,
     documents::{
         CREDENTIAL, CredentialDocument, Document, LostDocument, WORKSPACE, WorkspaceDocument,
@@ -27,7 +27,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct Finding {
     /// Its chain and name.
-    pub(crate) stands_at: String,
+    pub(crate) location: String,
     /// What its head says stands there, or what stands in the place of a head: the same finding is known by it.
     pub(crate) hash: Option<Hash>,
     pub(crate) workspace: Option<WorkspaceId>,
@@ -37,7 +37,7 @@ pub(crate) struct Finding {
 }
 
 /// What the record of a credential came to.
-enum Outcome {
+enum LoadOutcome {
     Believed(Arc<CredentialEntry>),
     /// It still claims to be the record of this one.
     Damaged(Arc<CredentialEntry>, Damage),
@@ -46,16 +46,16 @@ enum Outcome {
 }
 
 /// What entries are made with.
-pub(crate) struct Loading<'a> {
+pub(crate) struct WorkspaceLoader<'a> {
     pub(crate) keyring: &'a Keyring,
     pub(crate) notices: &'a Arc<Notices>,
     /// What the installation says of the workspace: shown where its own chain tells nothing.
-    pub(crate) mark: Option<Mark>,
+    pub(crate) registration: Option<Registration>,
     /// How the workspace was before, if it was: what has not changed since is taken over.
     pub(crate) before: Option<&'a WorkspaceEntry>,
 }
 
-impl Loading<'_> {
+impl WorkspaceLoader<'_> {
     /// Reads a workspace as `state` has it.
     pub(crate) async fn read(
         &self,
@@ -69,7 +69,7 @@ impl Loading<'_> {
             .collect();
         let objects: HashSet<_> = changed.iter().map(|entry| entry.object).collect();
         let bodies = chain.read(changed.iter().copied()).await?;
-        let mut read = Read::new(id, chain, self.mark.as_ref());
+        let mut read = LoadedWorkspace::new(id, chain, self.registration.as_ref());
         for (entry, body) in changed.into_iter().zip(bodies) {
             let body = match body {
                 Some(body) => Ok(body),
@@ -78,7 +78,7 @@ impl Loading<'_> {
             read.take(self, entry, body);
         }
         if let Some(before) = self.before {
-            read.take_over(before, &state, &objects);
+            read.reuse_unchanged(before, &state, &objects);
         }
         let findings = std::mem::take(&mut read.findings);
         Ok((read.entry().at(state), findings))
@@ -92,7 +92,7 @@ impl Loading<'_> {
         found: String,
     ) -> (WorkspaceEntry, Finding) {
         let finding = Finding {
-            stands_at: format!("workspace/{id}"),
+            location: format!("workspace/{id}"),
             hash: None,
             workspace: Some(id.clone()),
             credential: None,
@@ -101,7 +101,7 @@ impl Loading<'_> {
         let mut entry = match self.before {
             Some(before) => before.clone(),
             None => {
-                let document = nameless(id.clone(), self.mark.as_ref());
+                let document = placeholder_document(id.clone(), self.registration.as_ref());
                 WorkspaceEntry::new(document, None, [], [])
             }
         };
@@ -144,7 +144,7 @@ impl Loading<'_> {
         entry: &Entry,
         id: CredentialId,
         body: Result<&[u8], Option<&[u8]>>,
-    ) -> Outcome {
+    ) -> LoadOutcome {
         let read = match body {
             Ok(body) => CredentialDocument::read(entry, body),
             Err(Some(_)) => Err(Damage::Edited),
@@ -153,7 +153,7 @@ impl Loading<'_> {
         let of_workspace = |document: &CredentialDocument| document.workspace == *workspace;
         let damage = match read {
             Ok(document) if of_workspace(&document) => {
-                return Outcome::Believed(Arc::new(self.believed(document)));
+                return LoadOutcome::Believed(Arc::new(self.believed(document)));
             }
             Ok(_) => Damage::Misplaced,
             Err(damage) => damage,
@@ -166,7 +166,7 @@ impl Loading<'_> {
             claims.filter(|document| document.name() == *entry.name && of_workspace(document));
         if let Some(claims) = claims {
             let damaged = CredentialEntry::damaged(claims, damage, signals);
-            return Outcome::Damaged(Arc::new(damaged), damage);
+            return LoadOutcome::Damaged(Arc::new(damaged), damage);
         }
         let left = body
             .ok()
@@ -179,7 +179,7 @@ impl Loading<'_> {
             revoked_at,
             signals,
         };
-        Outcome::Lost(lost, revoked_at.is_none().then_some(damage))
+        LoadOutcome::Lost(lost, revoked_at.is_none().then_some(damage))
     }
 
     fn believed(&self, document: CredentialDocument) -> CredentialEntry {
@@ -197,10 +197,10 @@ impl Loading<'_> {
 }
 
 /// A workspace while it is put together.
-struct Read<'a> {
+struct LoadedWorkspace<'a> {
     id: &'a WorkspaceId,
     chain: &'a Chain,
-    mark: Option<&'a Mark>,
+    registration: Option<&'a Registration>,
     document: Option<WorkspaceDocument>,
     damage: Option<Damage>,
     credentials: Vec<Arc<CredentialEntry>>,
@@ -208,12 +208,12 @@ struct Read<'a> {
     findings: Vec<Finding>,
 }
 
-impl<'a> Read<'a> {
-    fn new(id: &'a WorkspaceId, chain: &'a Chain, mark: Option<&'a Mark>) -> Self {
+impl<'a> LoadedWorkspace<'a> {
+    fn new(id: &'a WorkspaceId, chain: &'a Chain, registration: Option<&'a Registration>) -> Self {
         Self {
             id,
             chain,
-            mark,
+            registration,
             document: None,
             damage: None,
             credentials: Vec::new(),
@@ -224,7 +224,7 @@ impl<'a> Read<'a> {
 
     fn take(
         &mut self,
-        loading: &Loading<'_>,
+        loader: &WorkspaceLoader<'_>,
         entry: &Entry,
         body: Result<Vec<u8>, Option<Vec<u8>>>,
     ) {
@@ -239,17 +239,17 @@ impl<'a> Read<'a> {
             // No release has written a document of this name.
             return self.found(entry, Damage::Misplaced);
         };
-        let damage = match loading.credential(self.id, entry, id, body) {
-            Outcome::Believed(read) => {
+        let damage = match loader.credential(self.id, entry, id, body) {
+            LoadOutcome::Believed(read) => {
                 let damage = read.damage();
                 self.credentials.push(read);
                 damage
             }
-            Outcome::Damaged(claims, damage) => {
+            LoadOutcome::Damaged(claims, damage) => {
                 self.credentials.push(claims);
                 Some(damage)
             }
-            Outcome::Lost(lost, damage) => {
+            LoadOutcome::Lost(lost, damage) => {
                 self.lost.push(lost);
                 damage
             }
@@ -282,7 +282,12 @@ impl<'a> Read<'a> {
     }
 
     /// What has not changed since the entry before. What has changed and cannot be read is not what it was.
-    fn take_over(&mut self, before: &WorkspaceEntry, state: &State, changed: &HashSet<ObjectRef>) {
+    fn reuse_unchanged(
+        &mut self,
+        before: &WorkspaceEntry,
+        state: &State,
+        changed: &HashSet<ObjectRef>,
+    ) {
         if self.document.is_none() && self.damage.is_none() {
             self.document = Some(before.document.clone());
         }
@@ -297,7 +302,7 @@ impl<'a> Read<'a> {
 
     fn found(&mut self, entry: &Entry, damage: Damage) {
         self.findings.push(Finding {
-            stands_at: format!("{}/{}", self.chain.name(), entry.name),
+            location: format!("{}/{}", self.chain.name(), entry.name),
             hash: Some(entry.object.hash),
             workspace: Some(self.id.clone()),
             credential: credential_of(entry),
@@ -314,8 +319,10 @@ impl<'a> Read<'a> {
         let damage = self
             .damage
             .or(self.document.is_none().then_some(Damage::Gone));
-        let (id, mark) = (self.id, self.mark);
-        let document = self.document.unwrap_or_else(|| nameless(id.clone(), mark));
+        let (id, registration) = (self.id, self.registration);
+        let document = self
+            .document
+            .unwrap_or_else(|| placeholder_document(id.clone(), registration));
         WorkspaceEntry::new(document, damage, self.credentials, self.lost)
     }
 }
@@ -326,12 +333,12 @@ fn credential_of(entry: &Entry) -> Option<CredentialId> {
 }
 
 /// In the place of a workspace of which nothing is left but what the installation says of it.
-fn nameless(id: WorkspaceId, mark: Option<&Mark>) -> WorkspaceDocument {
-    let created_at = mark.and_then(|mark| mark.created_at);
+fn placeholder_document(id: WorkspaceId, registration: Option<&Registration>) -> WorkspaceDocument {
+    let created_at = registration.and_then(|it| it.created_at);
     WorkspaceDocument {
         name: id.as_str().to_owned(),
         id,
-        incarnation: mark.map_or(0, |mark| mark.incarnation),
+        incarnation: registration.map_or(0, |it| it.incarnation),
         created_by: ActorId::system(),
         // Where the mark is damaged too, nothing tells.
         created_at: created_at.unwrap_or(Timestamp::UNIX_EPOCH),

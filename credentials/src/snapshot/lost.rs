@@ -35,12 +35,12 @@ impl WorkspaceEntry {
     pub(crate) fn with_lost(&self, lost: Lost) -> Self {
         let mut changed = self.clone();
         changed.lost.insert(lost.id.clone(), lost);
-        changed.lay_out_all_defaults();
+        changed.update_all_defaults();
         changed
     }
 
     /// Whether a lost credential might be the one that a request asks for. Only on the way to a refusal.
-    pub(crate) fn hides_any(&self) -> bool {
+    pub(crate) fn has_unrevoked_lost(&self) -> bool {
         self.lost.values().any(|lost| lost.revoked_at.is_none())
     }
 }

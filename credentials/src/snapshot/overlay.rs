@@ -42,7 +42,7 @@ impl Overlay {
     fn current(&self) -> Option<Guard<Arc<Snapshot>>> {
         let combined = self.combined.load();
         let is_current = combined
-            .made_from
+            .combined_from
             .as_ref()
             .is_some_and(|[stored, declared]| {
                 Arc::ptr_eq(stored, &self.stored.load())
@@ -81,7 +81,7 @@ fn combine(stored: &Arc<Snapshot>, declared: &Arc<Snapshot>) -> Snapshot {
         };
         combined.workspaces.insert(id.clone(), Arc::new(entry));
     }
-    combined.made_from = Some([stored.clone(), declared.clone()]);
+    combined.combined_from = Some([stored.clone(), declared.clone()]);
     combined
 }
 

@@ -63,7 +63,7 @@ pub(crate) fn attempt(entry: &Arc<CredentialEntry>, refusal: Refusal) {
     let noted = &signals.noted[attempt as usize];
     let now = signals.notices.clock.now().as_second();
     let before = noted.load(Ordering::Relaxed);
-    let mine = now - before >= SECONDS_BETWEEN
+    let mine = now - before >= NOTICE_INTERVAL_SECS
         && noted
             .compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed)
             .is_ok();
@@ -117,7 +117,7 @@ impl Signals {
 
 impl Notices {
     pub(crate) fn new(clock: Arc<Ratchet>) -> (Arc<Self>, mpsc::Receiver<Notice>) {
-        let (queue, notices) = mpsc::channel(QUEUE);
+        let (queue, notices) = mpsc::channel(QUEUE_CAPACITY);
         (Arc::new(Self { queue, clock }), notices)
     }
 }
@@ -129,7 +129,7 @@ impl Notice {
     }
 }
 
-const SECONDS_BETWEEN: i64 = 3_600;
+const NOTICE_INTERVAL_SECS: i64 = 3_600;
 /// Longer ago than anything, and not so long that a difference overflows.
 const NEVER: i64 = i64::MIN / 2;
-const QUEUE: usize = 256;
+const QUEUE_CAPACITY: usize = 256;

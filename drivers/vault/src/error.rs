@@ -70,7 +70,7 @@ impl VaultError {
 impl From<VaultError> for SourceError {
     fn from(error: VaultError) -> Self {
         match error.is_away() {
-            true => Self::Away(error.to_string()),
+            true => Self::Unavailable(error.to_string()),
             false => Self::Gone(error.to_string()),
         }
     }

@@ -242,7 +242,7 @@ impl<'a> Place<'a> {
             404 => Err(self.refused(self.missing(&answer))),
             400 if is_upgrading(&answer.answered(call)) => {
                 let reason = VaultError::Answered(answer.answered(call)).to_string();
-                Err(SourceError::Away(reason))
+                Err(SourceError::Unavailable(reason))
             }
             _ => Err(VaultError::Answered(answer.answered(call)).into()),
         }

@@ -92,9 +92,9 @@ impl Transit {
         error: &VaultError,
     ) -> KmsError {
         if error.is_away() {
-            return KmsError::Away {
+            return KmsError::Unavailable {
                 reason: error.to_string(),
-                passes: error.passes_by_itself(),
+                transient: error.passes_by_itself(),
             };
         }
         let remedy = match error.status() {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::sealing::{FORMAT, Place, SealError, SealingKey};
+use crate::sealing::{FORMAT, SealContext, SealError, SealingKey};
 
 /// Tells entries apart without saying whose they are: a MAC of an entry's place.
 pub(super) type Tag = [u8; 32];
@@ -19,7 +19,7 @@ pub(super) struct Body {
 /// One secret.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Entry {
-    pub(super) place: Tag,
+    pub(super) context: Tag,
     /// As Vault counts, or a MAC where it does not.
     pub(super) version: String,
     /// When Vault last confirmed the secret, in microseconds since 1970.
@@ -36,7 +36,7 @@ impl Entry {
 pub(super) fn encode(key: &SealingKey, body: &Body) -> Vec<u8> {
     let body = postcard::to_extend(body, Vec::<u8>::new());
     let body = body.expect("numbers and bytes of known length serialize");
-    let mac = key.mac(&PLACE, &body);
+    let mac = key.mac(&CONTEXT, &body);
     let id = key.id().as_bytes();
     // Key ids are ours, and short.
     let id_len = u8::try_from(id.len()).unwrap_or(u8::MAX);
@@ -60,9 +60,9 @@ pub(super) fn decode(key: &SealingKey, file: &[u8]) -> Result<Body, SealError> {
     if id != key.id().as_bytes() {
         return Err(SealError::OtherKey);
     }
-    key.verify(&PLACE, body, mac)?;
+    key.verify(&CONTEXT, body, mac)?;
     postcard::from_bytes(body).map_err(|_| SealError::Malformed)
 }
 
-const PLACE: Place<'_> = Place::Document { key: "vault-cache" };
+const CONTEXT: SealContext<'_> = SealContext::Document { key: "vault-cache" };
 const MAC_LEN: usize = 32;

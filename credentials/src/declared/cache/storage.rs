@@ -22,9 +22,9 @@ pub(super) fn read(folder: &Path) -> Result<Option<Vec<u8>>, String> {
     };
     expect_private(folder)?;
     let mut content = Vec::new();
-    let mut limited = opened.take(LONGEST + 1);
+    let mut limited = opened.take(MAX_LEN + 1);
     let length = limited.read_to_end(&mut content).map_err(unreadable)?;
-    match length as u64 > LONGEST {
+    match length as u64 > MAX_LEN {
         true => Err(format!(
             "{}: it is too long for a copy of secrets, and not used; delete it",
             path.display()
@@ -98,4 +98,4 @@ fn file_in(folder: &Path) -> PathBuf {
 }
 
 /// Thousands of secrets of the greatest length.
-const LONGEST: u64 = 64 * 1024 * 1024;
+const MAX_LEN: u64 = 64 * 1024 * 1024;

@@ -54,7 +54,7 @@ impl MasterKeyFiles {
         Ok(Self {
             next: file
                 .as_deref()
-                .map(begun)
+                .map(unfinished_rotation)
                 .transpose()
                 .map_err(KmsError::File)?
                 .flatten()
@@ -153,7 +153,7 @@ impl MasterKeyFiles {
 }
 
 /// What a rotation that was cut off has left. Something else of that name is not a key, and is left alone.
-fn begun(path: &Path) -> Result<Option<MasterKey>, FileError> {
+fn unfinished_rotation(path: &Path) -> Result<Option<MasterKey>, FileError> {
     let path = file::with_suffix(path, NEXT);
     file::forget_unfinished(&path)?;
     let text = file::read_if_there(&path)?.map(Zeroizing::new);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::in_words;
+use super::format_versions;
 use crate::{
     chains::Priority,
     documents::{Document, LostDocument},
@@ -20,7 +20,7 @@ impl Inner {
         id: &CredentialId,
         revocation: Revocation,
     ) -> Result<(), ChangeError> {
-        decided!(self.revoke_once(by, id, &revocation))
+        retry_on_race!(self.revoke_once(by, id, &revocation))
     }
 
     async fn revoke_once(
@@ -29,25 +29,25 @@ impl Inner {
         id: &CredentialId,
         revocation: &Revocation,
     ) -> Result<(), ChangeError> {
-        let mut held = self.hold_with(Priority::High, by, id).await?;
-        held.expect(revocation.expected)?;
-        let signals = held.entry.signals.clone();
-        let trace = held.trace(held.document.current)?;
-        let mut draft = held.record(Event::CredentialRevoked, by, &trace);
-        if held.document.revoked_at.is_none() {
-            let destroyed = held.document.destroy_all(held.now);
-            held.document.revoked_at = Some(held.now);
-            draft.note = Some(match held.entry.reference() {
+        let mut edit = self.begin_edit_with(Priority::High, by, id).await?;
+        edit.expect(revocation.expected)?;
+        let signals = edit.entry.signals.clone();
+        let metadata = edit.metadata(edit.document.current)?;
+        let mut draft = edit.record(Event::CredentialRevoked, by, &metadata);
+        if edit.document.revoked_at.is_none() {
+            let destroyed = edit.document.destroy_all(edit.now);
+            edit.document.revoked_at = Some(edit.now);
+            draft.note = Some(match edit.entry.reference() {
                 Some(reference) => format!("{reference} stays in Vault"),
-                None => format!("{} destroyed", in_words(&destroyed)),
+                None => format!("{} destroyed", format_versions(&destroyed)),
             });
             if revocation.cut {
                 draft.note = draft.note.map(|note| format!("{note}; {CUT}"));
             }
-            held.commit(draft, None).await?;
+            edit.commit(draft, None).await?;
         } else if revocation.cut && !signals.is_cut() {
             draft.note = Some(CUT.to_owned());
-            held.note(draft).await?;
+            edit.note(draft).await?;
         }
         if revocation.cut {
             signals.cut();
@@ -63,7 +63,7 @@ impl Inner {
         id: &CredentialId,
         revocation: Revocation,
     ) -> Result<(), ChangeError> {
-        decided!(self.revoke_lost_once(by, id, &revocation))
+        retry_on_race!(self.revoke_lost_once(by, id, &revocation))
     }
 
     async fn revoke_lost_once(
@@ -73,7 +73,7 @@ impl Inner {
         revocation: &Revocation,
     ) -> Result<(), ChangeError> {
         let of = self.workspace_of(id).await?;
-        let _begun = self.begin_in(by, &of, Priority::High).await?;
+        let _guard = self.lock_workspace(by, &of, Priority::High).await?;
         let snapshot = self.snapshot.load_full();
         let workspace = snapshot.workspaces.get(&of);
         let workspace = workspace.ok_or(ChangeError::CredentialUnknown)?;
@@ -131,7 +131,7 @@ impl Inner {
             writes.push(left.write());
         }
         let state = self.commit_in(workspace, vec![draft], writes).await?;
-        self.show(Arc::new(workspace.with_lost(lost).at(state)));
+        self.publish(Arc::new(workspace.with_lost(lost).at(state)));
         Ok(())
     }
 }

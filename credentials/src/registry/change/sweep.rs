@@ -24,16 +24,16 @@ impl Inner {
     }
 
     async fn sweep_one(&self, id: &CredentialId) -> Result<(), ChangeError> {
-        decided!(self.sweep_once(id))
+        retry_on_race!(self.sweep_once(id))
     }
 
     async fn sweep_once(&self, id: &CredentialId) -> Result<(), ChangeError> {
-        let mut held = self.hold(&ActorContext::system("sweep"), id).await?;
-        match held.ended.is_empty() {
+        let mut edit = self.begin_edit(&ActorContext::system("sweep"), id).await?;
+        match edit.ended.is_empty() {
             true => Ok(()),
             false => {
-                let first = held.ended.remove(0);
-                held.commit(first, None).await
+                let first = edit.ended.remove(0);
+                edit.commit(first, None).await
             }
         }
     }

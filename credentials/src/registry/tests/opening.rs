@@ -214,7 +214,7 @@ async fn a_key_of_a_workspace_that_store_and_heads_of_before_do_not_name_is_noti
     made.unwrap();
     let noticed = |registry: &Registry| {
         let inner = &registry.inner;
-        open::unnamed_keys(&inner.chains, &inner.keyring)
+        open::unregistered_keys(&inner.chains, &inner.keyring)
     };
     assert_eq!(noticed(&registry), []);
     fs::copy(installation.keyring(), before.keyring()).unwrap();

@@ -7,14 +7,14 @@ use crate::{chains::Priority, record::Draft};
 
 impl Inner {
     /// Puts something on record, unless it is there already.
-    pub(super) async fn once(&self, mark: &str, draft: Draft) -> Result<(), CommitError> {
+    pub(super) async fn record_once(&self, key: &str, draft: Draft) -> Result<(), CommitError> {
         let _changing = self.chains.own().lock(Priority::Normal).await;
         self.chains
             .change_state(|state| {
-                if state.remembers(mark) {
+                if state.remembers(key) {
                     return Vec::new();
                 }
-                state.remember(mark);
+                state.remember(key);
                 vec![draft.clone()]
             })
             .await

@@ -10,7 +10,7 @@ use crate::model::WorkspaceId;
 /// One workspace, there or erased.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Mark {
+pub(crate) struct Registration {
     /// Which one of its id. Each is higher than the one before.
     pub(crate) incarnation: u64,
     pub(crate) is_there: bool,
@@ -19,20 +19,20 @@ pub(crate) struct Mark {
     pub(crate) created_at: Option<Timestamp>,
     /// What its chain begins with, until that has begun and its head is kept outside the store as well: a crash in between
     /// is finished from here.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) making: Option<Making>,
+    #[serde(default, rename = "making", skip_serializing_if = "Option::is_none")]
+    pub(crate) pending: Option<PendingCreation>,
     /// A state that its chain had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) link: Option<Link>,
     /// The last one of its id that is no more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) erased: Option<Erased>,
+    pub(crate) erased: Option<Erasure>,
 }
 
 /// A workspace that is being made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Making {
+pub(crate) struct PendingCreation {
     pub(crate) name: String,
     pub(crate) created_by: crate::model::ActorId,
     pub(crate) created_at: Timestamp,
@@ -42,7 +42,7 @@ pub(crate) struct Making {
 /// The end of a workspace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Erased {
+pub(crate) struct Erasure {
     pub(crate) at: Timestamp,
     /// Where the installation's chain tells of it.
     pub(crate) position: u64,
@@ -52,13 +52,13 @@ pub(crate) struct Erased {
     pub(crate) keys: Vec<String>,
 }
 
-impl Mark {
+impl Registration {
     pub(super) fn unreadable() -> Self {
         Self {
             incarnation: 0,
             is_there: true,
             created_at: None,
-            making: None,
+            pending: None,
             link: None,
             erased: None,
         }

@@ -12,14 +12,14 @@ use crate::record::{Draft, Event};
 /// The clock as it was accepted last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Accepted {
+pub(crate) struct AcceptedClock {
     /// Times up to this one that were told before are from a clock that was ahead.
     pub(crate) ahead_until: Timestamp,
     /// The commit of the installation's chain that says so.
     pub(crate) seq: u64,
 }
 
-impl Accepted {
+impl AcceptedClock {
     /// Whether a head tells what the time was: it was written since, or it is later than anything that was told before.
     pub(crate) fn believes(&self, head: &Head) -> bool {
         let was_written_since = head.decided_on.is_some_and(|on| on.seq >= self.seq);
@@ -48,7 +48,7 @@ impl Chains {
         };
         let mut events = drafts.iter().map(|draft| draft.event);
         let accepts = events.any(|event| event == Event::ClockAccepted);
-        let accepted = self.marks.load().accepted;
+        let accepted = self.registrations.load().accepted;
         // The installation's own chain went on when the clock was accepted.
         let is_own = tracked.chain.name() == self.own.chain.name();
         let is_believed = is_own || accepted.is_none_or(|it| it.believes(&on.head));

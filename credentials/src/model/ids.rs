@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// A text that is not the name it was given as. The text itself is not repeated: it may have been pasted by mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} is {rule}")]
-pub struct NameError {
+pub struct IdError {
     what: &'static str,
     rule: &'static str,
 }
@@ -27,29 +27,29 @@ macro_rules! name {
         }
 
         impl FromStr for $name {
-            type Err = NameError;
+            type Err = IdError;
 
-            fn from_str(text: &str) -> Result<Self, NameError> {
+            fn from_str(text: &str) -> Result<Self, IdError> {
                 let accepts: fn(&str) -> bool = $accepts;
                 match accepts(text) {
                     true => Ok(Self(text.into())),
-                    false => Err(NameError { what: $what, rule: $rule }),
+                    false => Err(IdError { what: $what, rule: $rule }),
                 }
             }
         }
 
         impl TryFrom<String> for $name {
-            type Error = NameError;
+            type Error = IdError;
 
-            fn try_from(text: String) -> Result<Self, NameError> {
+            fn try_from(text: String) -> Result<Self, IdError> {
                 text.parse()
             }
         }
 
         impl TryFrom<&str> for $name {
-            type Error = NameError;
+            type Error = IdError;
 
-            fn try_from(text: &str) -> Result<Self, NameError> {
+            fn try_from(text: &str) -> Result<Self, IdError> {
                 text.parse()
             }
         }

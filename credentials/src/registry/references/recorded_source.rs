@@ -9,13 +9,13 @@ use crate::{
     record::Event,
     registry::{
         ChangeError, Inner,
-        change::{Held, decided},
+        change::{CredentialEdit, retry_on_race},
     },
 };
 
 /// What the audit log says of the secret that a credential uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) enum OnRecord {
+pub(super) enum RecordedSource {
     /// Nobody has looked since the start.
     #[default]
     Unknown,
@@ -25,7 +25,7 @@ pub(super) enum OnRecord {
     Lost,
 }
 
-impl OnRecord {
+impl RecordedSource {
     /// What there is to be put on record; nothing while nobody can tell how the secret stands.
     fn of(known: &Known) -> Option<Self> {
         match known.state.version() {
@@ -43,20 +43,20 @@ impl OnRecord {
 }
 
 impl Inner {
-    pub(super) async fn put_on_record(
+    pub(super) async fn record_source_change(
         &self,
         follower: &Follower,
         id: &CredentialId,
         known: &mut Known,
     ) {
-        let Some(found) = OnRecord::of(known) else {
+        let Some(found) = RecordedSource::of(known) else {
             return;
         };
-        if known.on_record == found {
+        if known.recorded_source == found {
             return;
         }
-        match decided!(self.record_source(id, known, &found)) {
-            Ok(()) => known.on_record = found,
+        match retry_on_race!(self.record_source(id, known, &found)) {
+            Ok(()) => known.recorded_source = found,
             Err(error) => tracing::warn!(
                 workspace = %follower.workspace,
                 credential = %id,
@@ -71,44 +71,46 @@ impl Inner {
         &self,
         id: &CredentialId,
         known: &Known,
-        found: &OnRecord,
+        found: &RecordedSource,
     ) -> Result<(), ChangeError> {
         let by = ActorContext::system("vault");
-        let mut held = match self.hold(&by, id).await {
+        let mut edit = match self.begin_edit(&by, id).await {
             // It was erased or found damaged meanwhile.
             Err(ChangeError::CredentialUnknown | ChangeError::Damaged) => return Ok(()),
-            held => held?,
+            edit => edit?,
         };
-        let Some(reference) = held.entry.reference() else {
+        let Some(reference) = edit.entry.reference() else {
             return Ok(());
         };
         let note = match found {
-            OnRecord::Version(version) => format!("{reference}, version {version}"),
+            RecordedSource::Version(version) => format!("{reference}, version {version}"),
             _ => format!("{reference}: {}", known.state.fault().unwrap_or_default()),
         };
-        let note: String = note.chars().take(LONGEST_NOTE).collect();
-        if known.on_record == OnRecord::Unknown && held.says_the_same(found) {
+        let note: String = note.chars().take(MAX_NOTE_CHARS).collect();
+        if known.recorded_source == RecordedSource::Unknown && edit.matches_record(found) {
             return Ok(());
         }
-        held.document.source = Some(match found {
-            OnRecord::Version(version) => SourceDocument::Version(version.clone()),
+        edit.document.source = Some(match found {
+            RecordedSource::Version(version) => SourceDocument::Version(version.clone()),
             _ => SourceDocument::Lost,
         });
-        let trace = held.trace(held.document.current)?;
-        let mut draft = held.record(found.event(), &by, &trace);
+        let metadata = edit.metadata(edit.document.current)?;
+        let mut draft = edit.record(found.event(), &by, &metadata);
         draft.note = Some(note);
-        held.commit(draft, None).await
+        edit.commit(draft, None).await
     }
 }
 
-impl Held<'_> {
+impl CredentialEdit<'_> {
     /// Whether an earlier process has put it on record. KV version 1 counts nothing: its versions have another text in each
     /// process, so that the secret itself tells.
-    fn says_the_same(&self, found: &OnRecord) -> bool {
+    fn matches_record(&self, found: &RecordedSource) -> bool {
         match (&self.entry.document.source, found) {
-            (Some(SourceDocument::Lost), found) => *found == OnRecord::Lost,
-            (_, OnRecord::Lost) => false,
-            (Some(SourceDocument::Version(before)), OnRecord::Version(now)) if before == now => {
+            (Some(SourceDocument::Lost), found) => *found == RecordedSource::Lost,
+            (_, RecordedSource::Lost) => false,
+            (Some(SourceDocument::Version(before)), RecordedSource::Version(now))
+                if before == now =>
+            {
                 true
             }
             (Some(_), _) => self.is_same_secret(),
@@ -119,8 +121,8 @@ impl Held<'_> {
     /// Whether the secret that was read is the one that the record was about.
     fn is_same_secret(&self) -> bool {
         let document = &self.entry.document;
-        let recorded = document.open_trace(document.current, self.keyring());
-        let now = self.entry.trace();
+        let recorded = document.open_metadata(document.current, self.keyring());
+        let now = self.entry.metadata();
         let (Ok(recorded), Some(now)) = (recorded, now) else {
             return false;
         };
@@ -129,4 +131,4 @@ impl Held<'_> {
 }
 
 /// Characters: a record is kept for ever, and a path or a reason may be long.
-const LONGEST_NOTE: usize = 500;
+const MAX_NOTE_CHARS: usize = 500;

@@ -4,16 +4,16 @@
 use keyside_store::Hash;
 
 use crate::{
-    documents::{Mark, Trace, WorkspaceDocument},
+    documents::{IdempotencyRecord, SecretMetadata, WorkspaceDocument},
     model::{ActorContext, CredentialId, Warning},
     registry::{ChangeError, Idempotency},
-    sealing::{Place, SealingKey},
+    sealing::{SealContext, SealingKey},
 };
 
 impl Idempotency {
     /// What is kept of it.
-    pub(super) fn mark(self, by: &ActorContext, warnings: &[Warning]) -> Mark {
-        Mark {
+    pub(super) fn to_record(self, by: &ActorContext, warnings: &[Warning]) -> IdempotencyRecord {
+        IdempotencyRecord {
             key: self.of_actor(by),
             request: self.request,
             warnings: warnings.to_vec(),
@@ -24,12 +24,14 @@ impl Idempotency {
     pub(super) fn answer(
         &self,
         by: &ActorContext,
-        trace: &Trace,
+        metadata: &SecretMetadata,
     ) -> Result<Option<Vec<Warning>>, ChangeError> {
-        match &trace.mark {
-            Some(mark) if mark.key != self.of_actor(by) => Ok(None),
-            Some(mark) if mark.request != self.request => Err(ChangeError::IdempotencyKeyReused),
-            Some(mark) => Ok(Some(mark.warnings.clone())),
+        match &metadata.idempotency {
+            Some(idempotency) if idempotency.key != self.of_actor(by) => Ok(None),
+            Some(idempotency) if idempotency.request != self.request => {
+                Err(ChangeError::IdempotencyKeyReused)
+            }
+            Some(idempotency) => Ok(Some(idempotency.warnings.clone())),
             None => Ok(None),
         }
     }
@@ -42,13 +44,13 @@ impl Idempotency {
         workspace: &WorkspaceDocument,
         installation: &SealingKey,
     ) -> CredentialId {
-        let place = Place::CredentialId {
+        let context = SealContext::CredentialId {
             workspace: &workspace.id,
             actor: &by.actor,
         };
         let incarnation = workspace.incarnation.to_be_bytes();
         let mac = installation.mac(
-            &place,
+            &context,
             &[incarnation.as_slice(), self.key.as_bytes()].concat(),
         );
         let (bits, _) = mac.split_first_chunk().expect("32 bytes hold 16");

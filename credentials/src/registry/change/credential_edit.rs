@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use keyside_config::Provider;
 
-use super::{Begun, about, detail};
+use super::{ChangeGuard, about, detail};
 use crate::{
     chains::{Priority, Turn},
     damage::Damage,
-    documents::{CredentialDocument, Document, Trace, WorkspaceDocument},
+    documents::{CredentialDocument, Document, SecretMetadata, WorkspaceDocument},
     keyring::Keyring,
     model::{ActorContext, CredentialId, WorkspaceId},
     record::{Draft, Event},
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A credential as it is, and as it is to be.
-pub(in crate::registry) struct Held<'a> {
+pub(in crate::registry) struct CredentialEdit<'a> {
     inner: &'a Inner,
     /// What it is made into. Versions whose time is over are destroyed in it already.
     pub(in crate::registry) document: CredentialDocument,
@@ -31,26 +31,26 @@ pub(in crate::registry) struct Held<'a> {
     pub(in crate::registry) now: jiff::Timestamp,
     /// The records of the versions that are destroyed with it, because their time is over or another takes their place.
     pub(in crate::registry) ended: Vec<Draft>,
-    _begun: Begun<'a, Turn>,
+    _guard: ChangeGuard<'a, Turn>,
 }
 
 impl Inner {
-    pub(in crate::registry) async fn hold(
+    pub(in crate::registry) async fn begin_edit(
         &self,
         by: &ActorContext,
         id: &CredentialId,
-    ) -> Result<Held<'_>, ChangeError> {
-        self.hold_with(Priority::Normal, by, id).await
+    ) -> Result<CredentialEdit<'_>, ChangeError> {
+        self.begin_edit_with(Priority::Normal, by, id).await
     }
 
-    pub(in crate::registry) async fn hold_with(
+    pub(in crate::registry) async fn begin_edit_with(
         &self,
         priority: Priority,
         by: &ActorContext,
         id: &CredentialId,
-    ) -> Result<Held<'_>, ChangeError> {
+    ) -> Result<CredentialEdit<'_>, ChangeError> {
         let of = self.workspace_of(id).await?;
-        let begun = self.begin_in(by, &of, priority).await?;
+        let guard = self.lock_workspace(by, &of, priority).await?;
         let snapshot = self.snapshot.load();
         let found = snapshot.credential(id);
         let (workspace, entry) = found.ok_or_else(|| match snapshot.workspace_of(id) {
@@ -62,7 +62,7 @@ impl Inner {
         }
         let is_sound = match entry.document.reference {
             Some(_) => entry.damage().is_none(),
-            None => entry.trace().is_some(),
+            None => entry.metadata().is_some(),
         };
         if !is_sound {
             return Err(ChangeError::Damaged);
@@ -70,9 +70,9 @@ impl Inner {
         let key = self.keyring.current(&of).ok_or(ChangeError::Damaged)?;
         let now = self.clock.now();
         let mut document = entry.document.clone();
-        if let (Some(_), Some(trace)) = (entry.reference(), entry.trace()) {
-            let retraced = document.retrace(&key, trace, &self.keyring);
-            retraced.map_err(|_| ChangeError::Damaged)?;
+        if let (Some(_), Some(metadata)) = (entry.reference(), entry.metadata()) {
+            let updated = document.update_metadata(&key, metadata, &self.keyring);
+            updated.map_err(|_| ChangeError::Damaged)?;
         }
         let ended = document.destroy_ended(now);
         let ended = ended
@@ -86,7 +86,7 @@ impl Inner {
                 )
             })
             .collect();
-        Ok(Held {
+        Ok(CredentialEdit {
             inner: self,
             document,
             entry: entry.clone(),
@@ -94,7 +94,7 @@ impl Inner {
             key,
             now,
             ended,
-            _begun: begun,
+            _guard: guard,
         })
     }
 
@@ -108,7 +108,7 @@ impl Inner {
         if let Some(of) = of() {
             return Ok(of);
         }
-        self.read_all_anew().await?;
+        self.refresh_all().await?;
         of().ok_or_else(|| self.not_stored(id))
     }
 
@@ -124,16 +124,16 @@ impl Inner {
             true => Event::VersionDestroyed,
             false => Event::RotationAbandoned,
         };
-        let trace = document.open_trace(version, &self.keyring).ok();
+        let metadata = document.open_metadata(version, &self.keyring).ok();
         Draft {
-            detail: trace.and_then(|trace| detail(key, &trace.fingerprint)),
+            detail: metadata.and_then(|metadata| detail(key, &metadata.fingerprint)),
             note: Some(format!("version {version}")),
             ..about(event, by, document)
         }
     }
 }
 
-impl Held<'_> {
+impl CredentialEdit<'_> {
     /// Refuses where whoever asks has seen another state, where it is withdrawn, and where its workspace is damaged.
     pub(in crate::registry) fn expect_open(
         &self,
@@ -190,9 +190,12 @@ impl Held<'_> {
     }
 
     /// What may be known of a version's secret.
-    pub(in crate::registry) fn trace(&self, version: u32) -> Result<Trace, ChangeError> {
-        let trace = self.document.open_trace(version, &self.inner.keyring);
-        trace.map_err(|_| ChangeError::Damaged)
+    pub(in crate::registry) fn metadata(
+        &self,
+        version: u32,
+    ) -> Result<SecretMetadata, ChangeError> {
+        let metadata = self.document.open_metadata(version, &self.inner.keyring);
+        metadata.map_err(|_| ChangeError::Damaged)
     }
 
     /// Leave to try one version of it, whether or not requests get it.
@@ -210,10 +213,10 @@ impl Held<'_> {
         &self,
         event: Event,
         by: &ActorContext,
-        trace: &Trace,
+        metadata: &SecretMetadata,
     ) -> Draft {
         Draft {
-            detail: detail(&self.key, &trace.fingerprint),
+            detail: detail(&self.key, &metadata.fingerprint),
             ..about(event, by, &self.document)
         }
     }
@@ -235,7 +238,7 @@ impl Held<'_> {
         let entry = self.entry.with(self.document, &self.inner.keyring);
         let settings = settings.unwrap_or_else(|| self.workspace.document.clone());
         self.inner
-            .show_credential(&self.workspace, settings, entry, Some(state));
+            .publish_credential(&self.workspace, settings, entry, Some(state));
         Ok(())
     }
 
@@ -246,7 +249,7 @@ impl Held<'_> {
         } = &self;
         let state = inner.commit_in(workspace, vec![draft], Vec::new()).await?;
         let settings = workspace.document.clone();
-        inner.show(Arc::new(workspace.with_all(settings, []).at(state)));
+        inner.publish(Arc::new(workspace.with_all(settings, []).at(state)));
         Ok(())
     }
 }

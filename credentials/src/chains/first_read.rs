@@ -11,12 +11,12 @@ use keyside_store::{
     chain::{Chain, ChainName, Damage, Link, LoadError, State},
 };
 
-use super::{Chains, Mark, Tracked};
+use super::{Chains, Registration, Tracked};
 use crate::model::WorkspaceId;
 
 impl Chains {
     /// Whether an anchor shows that there was an installation here.
-    pub(crate) fn is_anchored(&self) -> bool {
+    pub(crate) fn has_installation_anchor(&self) -> bool {
         self.has_anchor(&self.own)
     }
 
@@ -25,7 +25,7 @@ impl Chains {
     }
 
     /// The file of a workspace's anchor, as the data folder has it.
-    pub(crate) fn anchor_of(&self, workspace: &WorkspaceId) -> String {
+    pub(crate) fn anchor_file(&self, workspace: &WorkspaceId) -> String {
         self.anchors
             .shown(&ChainName::workspace(workspace.as_str()))
     }
@@ -47,7 +47,7 @@ impl Chains {
     ///
     /// # Errors
     /// The backend's.
-    pub(crate) async fn despite_anchor(
+    pub(crate) async fn load_ignoring_anchor(
         &self,
         tracked: &Tracked,
     ) -> Result<Option<Arc<State>>, StorageError> {
@@ -59,10 +59,10 @@ impl Chains {
             Ok(_) => return Ok(tracked.state()),
         }
         let trust = self.keyring.trust();
-        let mark = self.mark_of(tracked.chain.name());
-        let linked: Vec<_> = mark.and_then(|mark| mark.link).into_iter().collect();
+        let registration = self.registration_of(tracked.chain.name());
+        let linked: Vec<_> = registration.and_then(|it| it.link).into_iter().collect();
         let state = match tracked.chain.load(&trust).await {
-            Ok(found) => leading_on(&tracked.chain, found, &linked, &trust).await,
+            Ok(found) => verify_descent(&tracked.chain, found, &linked, &trust).await,
             Err(error) => Err(error),
         };
         match state {
@@ -73,7 +73,7 @@ impl Chains {
     }
 
     /// The first look at a chain.
-    pub(super) async fn first(
+    pub(super) async fn first_read(
         &self,
         tracked: &Tracked,
         trust: &Trust,
@@ -81,18 +81,18 @@ impl Chains {
         let chain = &tracked.chain;
         let name = chain.name();
         // In this order, because another process may be at work: a mark expects only heads and anchors that are written.
-        let mark = self.mark_of(name);
+        let registration = self.registration_of(name);
         let mut found = chain.load(trust).await?;
-        let must_have_anchor = self.must_have_anchor(name, mark.as_ref(), found.as_deref());
+        let requires_anchor = self.requires_anchor(name, registration.as_ref(), found.as_deref());
         let anchored = self.anchors.read(name, &self.keyring)?;
         if found.is_none() && anchored.is_some() {
             // Another process may have begun it in between.
             found = chain.load(trust).await?;
         }
-        let linked = mark.and_then(|mark| mark.link);
+        let linked = registration.and_then(|it| it.link);
         let known: Vec<_> = anchored.into_iter().chain(linked).collect();
-        let state = leading_on(chain, found, &known, trust).await?;
-        match (state, must_have_anchor && anchored.is_none()) {
+        let state = verify_descent(chain, found, &known, trust).await?;
+        match (state, requires_anchor && anchored.is_none()) {
             (Some(_), true) => Err(Damage::AnchorGone {
                 file: self.anchors.shown(name),
             }
@@ -102,16 +102,16 @@ impl Chains {
         }
     }
 
-    fn mark_of(&self, chain: &ChainName) -> Option<Mark> {
-        let marks = self.marks.load();
-        marks.all.get(chain.workspace_id()?).cloned()
+    fn registration_of(&self, chain: &ChainName) -> Option<Registration> {
+        let registrations = self.registrations.load();
+        registrations.all.get(chain.workspace_id()?).cloned()
     }
 
     /// Whether an anchor of this chain was written.
-    fn must_have_anchor(
+    fn requires_anchor(
         &self,
         chain: &ChainName,
-        mark: Option<&Mark>,
+        registration: Option<&Registration>,
         state: Option<&State>,
     ) -> bool {
         // A process that only reads may be on another machine than the anchors.
@@ -119,7 +119,7 @@ impl Chains {
             return false;
         }
         match chain.workspace_id() {
-            Some(_) => mark.is_some_and(|mark| mark.making.is_none()),
+            Some(_) => registration.is_some_and(|it| it.pending.is_none()),
             // The very first start may have been cut off after its first commit.
             None => state.is_some_and(|state| state.head.seq > 1 || self.keyring.has_workspaces()),
         }
@@ -127,7 +127,7 @@ impl Chains {
 }
 
 /// Refuses a head that does not lead on from every state that is `known` of its chain.
-async fn leading_on(
+async fn verify_descent(
     chain: &Chain,
     found: Option<Arc<State>>,
     known: &[Link],
@@ -141,8 +141,8 @@ async fn leading_on(
     };
     'looking: loop {
         for known in known {
-            let leads_on = chain.expect_after(*known, &state.head).await;
-            let Err(error) = leads_on else {
+            let descends = chain.expect_after(*known, &state.head).await;
+            let Err(error) = descends else {
                 continue;
             };
             // What it named may be gone because it was replaced meanwhile.

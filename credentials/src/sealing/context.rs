@@ -6,7 +6,7 @@ use crate::model::{ActorId, CredentialId, WorkspaceId};
 
 /// A place, and with it the purpose.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Place<'a> {
+pub(crate) enum SealContext<'a> {
     /// The secret of one version of a credential.
     Secret {
         workspace: &'a WorkspaceId,
@@ -17,7 +17,7 @@ pub(crate) enum Place<'a> {
         endpoint: &'a str,
     },
     /// What may be known of a secret: its fingerprint and hint.
-    Trace {
+    SecretMetadata {
         workspace: &'a WorkspaceId,
         credential: &'a CredentialId,
         version: u32,
@@ -57,7 +57,7 @@ pub(crate) enum Place<'a> {
     },
 }
 
-impl Place<'_> {
+impl SealContext<'_> {
     /// The associated data: each field behind its length. Format, algorithm and installation come first everywhere. No two
     /// purposes can meet: they have another number of fields, or one has a word where the other has an id that is none.
     pub(crate) fn associated_data(&self, installation: &str) -> Vec<u8> {
@@ -76,7 +76,7 @@ impl Place<'_> {
                 provider.as_bytes(),
                 endpoint.as_bytes(),
             ])),
-            Self::Trace {
+            Self::SecretMetadata {
                 workspace,
                 credential,
                 version,

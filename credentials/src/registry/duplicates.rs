@@ -13,11 +13,11 @@ use crate::{
 };
 
 #[derive(Default)]
-pub(super) struct Twins(Mutex<Option<Index>>);
+pub(super) struct DuplicateIndex(Mutex<Option<Index>>);
 
 type Index = HashMap<Fingerprint, HashSet<CredentialId>>;
 
-impl Twins {
+impl DuplicateIndex {
     /// A credential has another secret from now on. Called once the snapshot shows it.
     pub(super) fn note(
         &self,
@@ -64,8 +64,8 @@ fn index_of(snapshot: &Snapshot) -> Index {
     let mut index = Index::new();
     let workspaces = snapshot.workspaces.values();
     for entry in workspaces.flat_map(|workspace| workspace.credentials.values()) {
-        if let Some(trace) = entry.trace() {
-            let having = index.entry(trace.fingerprint.clone()).or_default();
+        if let Some(metadata) = entry.metadata() {
+            let having = index.entry(metadata.fingerprint.clone()).or_default();
             having.insert(entry.document.id.clone());
         }
     }
