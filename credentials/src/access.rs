@@ -16,7 +16,7 @@ use std::{
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use keyside_store::{
-    Hash, Notes, StorageError,
+    Hash, StorageError,
     chain::{Chain, CommitError, State},
     file::FileError,
 };
@@ -32,7 +32,6 @@ use crate::{
     clock::Ratchet,
     damage::Damage,
     documents::{Document, TOKEN},
-    keyring::Keyring,
     model::{ActorContext, ActorId, Scope, WorkspaceId},
     record::{Draft, Event},
     snapshot::Finding,
@@ -43,7 +42,7 @@ pub struct Access {
     clock: Arc<Ratchet>,
     file: PathBuf,
     tokens: ArcSwap<Vec<TokenDocument>>,
-    last_used: LastUsed,
+    pub(crate) last_used: LastUsed,
 }
 
 impl Access {
@@ -113,14 +112,14 @@ impl Access {
         token.view(self.clock.now(), self.last_used.of(&token.id))
     }
 
-    /// Whether someone else owns everything, so that `id` may go.
-    pub(crate) fn has_other_owner(&self, id: &ActorId) -> bool {
+    /// Whether a token other than `id` owns the installation and is still good.
+    pub(crate) fn has_owner_besides(&self, id: Option<&ActorId>) -> bool {
         let now = self.clock.now();
         let is_owner = |token: &TokenDocument| token.owns_everything() && token.is_good(now);
         let tokens = self.tokens.load();
         tokens
             .iter()
-            .any(|token| token.id != *id && is_owner(token))
+            .any(|token| Some(&token.id) != id && is_owner(token))
     }
 
     /// The tokens that change when a workspace is no more, as they are then.
@@ -173,31 +172,6 @@ impl Access {
         }
         self.tokens.store(Arc::new(tokens));
         Ok(findings)
-    }
-
-    /// Takes over when tokens were last used.
-    pub(crate) async fn read_last_used(
-        &self,
-        notes: &dyn Notes,
-        keyring: &Keyring,
-    ) -> Result<(), StorageError> {
-        self.last_used.load(notes, keyring).await
-    }
-
-    /// Whether somebody owns everything.
-    pub(crate) fn has_owner(&self) -> bool {
-        let now = self.clock.now();
-        let is_owner = |token: &TokenDocument| token.owns_everything() && token.is_good(now);
-        self.tokens.load().iter().any(is_owner)
-    }
-
-    /// Stores when tokens were last used.
-    pub(crate) async fn store_last_used(
-        &self,
-        notes: &dyn Notes,
-        keyring: &Keyring,
-    ) -> Result<(), StorageError> {
-        self.last_used.store(notes, keyring).await
     }
 }
 

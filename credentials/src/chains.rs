@@ -354,20 +354,30 @@ impl Chains {
         let _changing = self.own.lock(Priority::Normal).await;
         let waiting = std::mem::take(&mut *self.waiting());
         let drafts: Vec<_> = waiting.iter().map(|it| it.draft.clone()).collect();
-        let outcome = self.commit_records(drafts).await;
+        let commit = self.commit_to_installation(|_| (drafts.clone(), Vec::new()));
+        let outcome = commit.await;
         for Waiting { answer, .. } in waiting {
             // The caller may have given up.
             let _ = answer.send(outcome.clone());
         }
     }
 
-    /// Nothing is decided, so a lost race is tried again on top of what the other did.
-    async fn commit_records(&self, drafts: Vec<Draft>) -> Result<(), CommitError> {
+    /// Commits what `decide` returns for the newest state of the installation's chain, and decides
+    /// again after a lost race. Does nothing if there is nothing to record. The caller holds the
+    /// chain's lock.
+    pub(crate) async fn commit_to_installation(
+        &self,
+        mut decide: impl FnMut(Option<&Arc<State>>) -> (Vec<Draft>, Vec<Write>),
+    ) -> Result<(), CommitError> {
         for _ in 0..MAX_RACES {
-            let refreshed = self.refresh(&self.own).await;
-            refreshed.map_err(load_failed)?;
+            self.refresh(&self.own).await.map_err(load_failed)?;
+            // Before `decide` reads registrations: none of them may be older than this state.
             let on = self.own.state();
-            let commit = self.commit(&self.own, on.as_ref(), 0, drafts.clone(), Vec::new());
+            let (drafts, writes) = decide(on.as_ref());
+            if drafts.is_empty() {
+                return Ok(());
+            }
+            let commit = self.commit(&self.own, on.as_ref(), 0, drafts, writes);
             match commit.await {
                 Err(CommitError::Raced) => pause().await,
                 outcome => return outcome.map(drop),

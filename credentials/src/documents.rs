@@ -188,7 +188,8 @@ pub(crate) trait Document: Serialize + DeserializeOwned {
 }
 
 impl CredentialDocument {
-    /// Seals a secret and its trace as the next version of this credential, staged until it is promoted.
+    /// Seals a secret and its metadata as the next version of this credential, staged until it is
+    /// promoted.
     pub(crate) fn seal(
         &self,
         key: &SealingKey,
@@ -196,20 +197,14 @@ impl CredentialDocument {
         metadata: &SecretMetadata,
         now: Timestamp,
     ) -> VersionDocument {
-        let number = self.next_number();
+        let context = self.secret_context(self.next_number());
         VersionDocument {
-            number,
-            created_at: now,
-            promoted_at: None,
-            until: None,
-            destroyed_at: None,
-            ends: None,
-            sealed: key.seal_secret(&self.secret_context(number), secret),
-            metadata: self.seal_metadata(key, number, metadata),
+            sealed: key.seal_secret(&context, secret),
+            ..self.refer(key, metadata, now)
         }
     }
 
-    /// The only version of a credential whose secret stays where `reference` says: nothing but its trace is sealed.
+    /// The only version of a credential whose secret stays in Vault: only its metadata is sealed.
     pub(crate) fn refer(
         &self,
         key: &SealingKey,
@@ -302,17 +297,11 @@ impl CredentialDocument {
 
 impl From<VaultReference> for ReferenceDocument {
     fn from(reference: VaultReference) -> Self {
-        let VaultReference {
-            mount,
-            path,
-            field,
-            version,
-        } = reference;
         Self {
-            mount,
-            path,
-            field,
-            version,
+            mount: reference.mount,
+            path: reference.path,
+            field: reference.field,
+            version: reference.version,
         }
     }
 }

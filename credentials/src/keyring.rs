@@ -447,12 +447,8 @@ async fn unwrap_installation_key(
     file: &KeyringFile,
 ) -> Result<Zeroizing<[u8; 32]>, KmsError> {
     let key = &file.installation_key;
-    let wrapping = Wrapping {
-        installation: &file.installation,
-        workspace: "",
-        key: &key.id,
-        signer: &file.public_key.to_string(),
-    };
+    let signer = file.public_key.to_string();
+    let wrapping = Wrapping::of_installation(&file.installation, &key.id, &signer);
     service.unwrap(&wrapping, &key.wrapped).await
 }
 

@@ -73,7 +73,17 @@ pub struct Wrapping<'a> {
     pub signer: &'a str,
 }
 
-impl Wrapping<'_> {
+impl<'a> Wrapping<'a> {
+    /// For a key that belongs to the installation and to no workspace.
+    pub(crate) fn of_installation(installation: &'a str, key: &'a str, signer: &'a str) -> Self {
+        Self {
+            installation,
+            workspace: "",
+            key,
+            signer,
+        }
+    }
+
     /// Its bytes: a word for their purpose, the three ids and the public key, each behind its length (32 bits, big-endian).
     pub fn associated_data(&self) -> Vec<u8> {
         let fields = [

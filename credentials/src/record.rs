@@ -16,77 +16,102 @@ use crate::{
     sealing::{SealContext, SealingKey},
 };
 
-/// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Event {
-    /// A workspace was made.
-    WorkspaceCreated,
-    /// Everything of a workspace but its secrets was handed out.
-    WorkspaceExported,
-    /// A workspace was erased: its keys are destroyed, its records gone.
-    WorkspaceErased,
-    /// Records of a workspace were sealed anew under another key.
-    WorkspaceKeyRotated,
-    /// All keys were wrapped anew, under another master key.
-    MasterKeyRotated,
-    /// Another signing key was announced, under the one before.
-    SigningKeyRotated,
-    /// A backup was made.
-    BackupMade,
+/// Defines [`Event`]. Each line gives an event's stable name, and what its change does to existing
+/// uses of keys unless the draft says otherwise.
+macro_rules! events {
+    ($($(#[$doc:meta])+ $event:ident = $name:literal, $effect:ident;)+) => {
+        /// What happened.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        #[non_exhaustive]
+        pub enum Event {
+            $($(#[$doc])+ $event,)+
+        }
+
+        impl Event {
+            fn effect(self) -> Effect {
+                match self {
+                    $(Self::$event => Effect::$effect,)+
+                }
+            }
+
+            /// The stable name, as in JSON.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$event => $name,)+
+                }
+            }
+        }
+    };
+}
+
+events! {
+    /// A workspace was created.
+    WorkspaceCreated = "workspace_created", Adds;
+    /// A workspace was exported: everything but its secrets.
+    WorkspaceExported = "workspace_exported", Adds;
+    /// A workspace was erased: its keys are destroyed, its documents and runs removed.
+    WorkspaceErased = "workspace_erased", EndsUse;
+    /// Documents of a workspace were sealed again under a new key.
+    WorkspaceKeyRotated = "workspace_key_rotated", Adds;
+    /// A rotation began: all keys are wrapped again with a new master key.
+    MasterKeyRotated = "master_key_rotated", Adds;
+    /// A new signing key was announced, in a commit signed with the previous one.
+    SigningKeyRotated = "signing_key_rotated", Adds;
+    /// A backup was created.
+    BackupMade = "backup_made", Adds;
     /// The installation was restored from a backup.
-    BackupRestored,
-    /// A clock that was behind the log was said to be right: no earlier record tells what the time was.
-    ClockAccepted,
-    /// A credential was stored.
-    CredentialCreated,
-    /// A new secret took the place of the one before.
-    CredentialRotated,
-    /// A new secret is there, and not used before it has passed its check.
-    RotationStaged,
-    /// It has not passed, and was destroyed.
-    RotationAbandoned,
-    /// The provider was asked about the key in use.
-    CredentialVerified,
-    /// An earlier version was put back.
-    CredentialRolledBack,
-    /// Something about a credential was changed that is not its secret.
-    CredentialEdited,
-    /// A credential was withdrawn, and all its versions destroyed.
-    CredentialRevoked,
-    /// Another version of a secret that stays in Vault is used from now on.
-    CredentialSourceChanged,
-    /// A secret that stays in Vault is not used any more: it is gone there, or may not be read.
-    CredentialSourceLost,
-    /// The grace of a version has ended, and its sealed bytes are gone.
-    VersionDestroyed,
-    /// Requests asked for a credential past its end. At most once an hour.
-    ExpiredUseAttempted,
-    /// Requests asked for a credential that was withdrawn. At most once an hour.
-    RevokedUseAttempted,
-    /// Requests asked for a credential that does not open. At most once an hour.
-    CredentialUndecryptable,
-    /// A token was made.
-    TokenCreated,
-    /// A token was withdrawn.
-    TokenRevoked,
-    /// The log, or a part of it, was taken away.
-    AuditExported,
-    /// Something was refused to a person.
-    Refused,
-    /// A stored document was found edited, moved, replayed or gone.
-    DocumentDamaged,
-    /// A record of this log was found edited or gone.
-    AuditDamaged,
-    /// A workspace's own chain has begun.
-    ChainBegun,
-    /// A workspace's own chain names nothing any more: it is erased.
-    ChainEnded,
-    /// How far the chains of workspaces had come.
-    ChainsLinked,
-    /// A chain has gone over to another signing key.
-    SigningKeyAdopted,
+    BackupRestored = "backup_restored", Adds;
+    /// An operator confirmed a clock that is behind the log: earlier records may have wrong times.
+    ClockAccepted = "clock_accepted", Adds;
+    /// A credential was created.
+    CredentialCreated = "credential_created", Adds;
+    /// A new secret replaced the previous one.
+    CredentialRotated = "credential_rotated", Adds;
+    /// A new secret was stored; it is used once it has passed its check.
+    RotationStaged = "rotation_staged", Adds;
+    /// A staged secret did not pass its check, or was superseded, and was destroyed.
+    RotationAbandoned = "rotation_abandoned", EndsUse;
+    /// The provider was asked about the secret in use.
+    CredentialVerified = "credential_verified", Adds;
+    /// An earlier version is in use again.
+    CredentialRolledBack = "credential_rolled_back", Adds;
+    /// A credential's label, usage tag, expiry or default was changed.
+    CredentialEdited = "credential_edited", Adds;
+    /// A credential was revoked, and all its versions destroyed.
+    CredentialRevoked = "credential_revoked", EndsUse;
+    /// A new version of a secret that is kept in Vault is in use.
+    CredentialSourceChanged = "credential_source_changed", Adds;
+    /// A secret that is kept in Vault is no longer used: it was deleted, or may not be read.
+    CredentialSourceLost = "credential_source_lost", Adds;
+    /// The grace period of a version ended, and its sealed bytes were removed.
+    VersionDestroyed = "version_destroyed", EndsUse;
+    /// A request asked for an expired credential. At most once an hour.
+    ExpiredUseAttempted = "expired_use_attempted", Adds;
+    /// A request asked for a revoked credential. At most once an hour.
+    RevokedUseAttempted = "revoked_use_attempted", Adds;
+    /// A request asked for a credential that cannot be opened. At most once an hour.
+    CredentialUndecryptable = "credential_undecryptable", Adds;
+    /// A token was created.
+    TokenCreated = "token_created", Adds;
+    /// A token was revoked.
+    TokenRevoked = "token_revoked", EndsUse;
+    /// The log, or a part of it, was exported.
+    AuditExported = "audit_exported", Adds;
+    /// A caller of the admin API was refused.
+    Refused = "refused", Adds;
+    /// A stored document was found edited, moved, replayed or missing.
+    DocumentDamaged = "document_damaged", Adds;
+    /// A record of this log was found edited or missing.
+    AuditDamaged = "audit_damaged", Adds;
+    /// First record of a workspace's own chain.
+    ChainBegun = "chain_begun", Adds;
+    /// Last record of an erased workspace's chain: it names no documents any more.
+    ChainEnded = "chain_ended", EndsUse;
+    /// States of workspaces' chains were linked from the installation's chain.
+    ChainsLinked = "chains_linked", Finishes;
+    /// A chain is signed with the new signing key from this record on.
+    SigningKeyAdopted = "signing_key_adopted", Finishes;
 }
 
 impl Event {
@@ -95,84 +120,6 @@ impl Event {
         let name: serde::de::value::StrDeserializer<'_, serde::de::value::Error> =
             name.into_deserializer();
         Self::deserialize(name).ok()
-    }
-
-    /// What a change of this kind does to the uses that there are, unless its draft says otherwise.
-    fn effect(self) -> Effect {
-        // Without a wildcard: a new kind has to decide.
-        match self {
-            Self::WorkspaceErased
-            | Self::RotationAbandoned
-            | Self::CredentialRevoked
-            | Self::VersionDestroyed
-            | Self::TokenRevoked
-            | Self::ChainEnded => Effect::EndsUse,
-            Self::ChainsLinked | Self::SigningKeyAdopted => Effect::Finishes,
-            Self::WorkspaceCreated
-            | Self::WorkspaceExported
-            | Self::WorkspaceKeyRotated
-            | Self::MasterKeyRotated
-            | Self::SigningKeyRotated
-            | Self::BackupMade
-            | Self::BackupRestored
-            | Self::ClockAccepted
-            | Self::CredentialCreated
-            | Self::CredentialRotated
-            | Self::RotationStaged
-            | Self::CredentialVerified
-            | Self::CredentialRolledBack
-            | Self::CredentialEdited
-            | Self::CredentialSourceChanged
-            | Self::CredentialSourceLost
-            | Self::ExpiredUseAttempted
-            | Self::RevokedUseAttempted
-            | Self::CredentialUndecryptable
-            | Self::TokenCreated
-            | Self::AuditExported
-            | Self::Refused
-            | Self::DocumentDamaged
-            | Self::AuditDamaged
-            | Self::ChainBegun => Effect::Adds,
-        }
-    }
-
-    /// The stable name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::WorkspaceCreated => "workspace_created",
-            Self::WorkspaceExported => "workspace_exported",
-            Self::WorkspaceErased => "workspace_erased",
-            Self::WorkspaceKeyRotated => "workspace_key_rotated",
-            Self::MasterKeyRotated => "master_key_rotated",
-            Self::SigningKeyRotated => "signing_key_rotated",
-            Self::BackupMade => "backup_made",
-            Self::BackupRestored => "backup_restored",
-            Self::ClockAccepted => "clock_accepted",
-            Self::CredentialCreated => "credential_created",
-            Self::CredentialRotated => "credential_rotated",
-            Self::RotationStaged => "rotation_staged",
-            Self::RotationAbandoned => "rotation_abandoned",
-            Self::CredentialVerified => "credential_verified",
-            Self::CredentialRolledBack => "credential_rolled_back",
-            Self::CredentialEdited => "credential_edited",
-            Self::CredentialRevoked => "credential_revoked",
-            Self::CredentialSourceChanged => "credential_source_changed",
-            Self::CredentialSourceLost => "credential_source_lost",
-            Self::VersionDestroyed => "version_destroyed",
-            Self::ExpiredUseAttempted => "expired_use_attempted",
-            Self::RevokedUseAttempted => "revoked_use_attempted",
-            Self::CredentialUndecryptable => "credential_undecryptable",
-            Self::TokenCreated => "token_created",
-            Self::TokenRevoked => "token_revoked",
-            Self::AuditExported => "audit_exported",
-            Self::Refused => "refused",
-            Self::DocumentDamaged => "document_damaged",
-            Self::AuditDamaged => "audit_damaged",
-            Self::ChainBegun => "chain_begun",
-            Self::ChainEnded => "chain_ended",
-            Self::ChainsLinked => "chains_linked",
-            Self::SigningKeyAdopted => "signing_key_adopted",
-        }
     }
 }
 

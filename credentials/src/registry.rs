@@ -307,9 +307,7 @@ impl Inner {
             false => ChangeError::CredentialUnknown,
         }
     }
-}
 
-impl Inner {
     /// Why a workspace that is not stored cannot be changed.
     pub(super) fn no_workspace(&self, id: &WorkspaceId) -> ChangeError {
         let declared = self.declared.get();

@@ -136,18 +136,7 @@ impl Runs {
     /// Starts the writer on the current runtime. Runs of `erased` workspaces go first, if there are any left.
     pub(crate) fn start(log: Arc<dyn RunLog>, erased: HashMap<WorkspaceId, Timestamp>) -> Self {
         let (queue, records) = mpsc::channel(QUEUE_CAPACITY);
-        let shared = Arc::new(Shared {
-            log,
-            kept: true,
-            keep: AtomicUsize::new(DEFAULT_RETENTION),
-            queued: AtomicUsize::new(0),
-            enough: Notify::new(),
-            failing: AtomicBool::new(false),
-            refusing: AtomicBool::new(false),
-            unrecorded: AtomicU64::new(0),
-            last_used: RwLock::default(),
-            erased: ErasedWorkspaces::new(erased),
-        });
+        let shared = Shared::new(log, true, erased);
         tokio::spawn(Writer::new(shared.clone()).run(records));
         Self { queue, shared }
     }
@@ -155,18 +144,7 @@ impl Runs {
     /// For a process without a store: log and metrics are what it says of requests. No record is kept.
     pub fn disabled() -> Self {
         let (queue, _) = mpsc::channel(1);
-        let shared = Arc::new(Shared {
-            log: Arc::new(Memory::new()),
-            kept: false,
-            keep: AtomicUsize::new(0),
-            queued: AtomicUsize::new(0),
-            enough: Notify::new(),
-            failing: AtomicBool::new(false),
-            refusing: AtomicBool::new(false),
-            unrecorded: AtomicU64::new(0),
-            last_used: RwLock::default(),
-            erased: ErasedWorkspaces::new(HashMap::new()),
-        });
+        let shared = Shared::new(Arc::new(Memory::new()), false, HashMap::new());
         Self { queue, shared }
     }
 
@@ -266,6 +244,21 @@ impl Runs {
 }
 
 impl Shared {
+    fn new(log: Arc<dyn RunLog>, kept: bool, erased: HashMap<WorkspaceId, Timestamp>) -> Arc<Self> {
+        Arc::new(Self {
+            log,
+            kept,
+            keep: AtomicUsize::new(DEFAULT_RETENTION),
+            queued: AtomicUsize::new(0),
+            enough: Notify::new(),
+            failing: AtomicBool::new(false),
+            refusing: AtomicBool::new(false),
+            unrecorded: AtomicU64::new(0),
+            last_used: RwLock::default(),
+            erased: ErasedWorkspaces::new(erased),
+        })
+    }
+
     /// Block by block from the end, until there are enough.
     async fn read_back(
         &self,

@@ -207,15 +207,6 @@ impl WorkspaceEntry {
         entry
     }
 
-    /// This workspace with another document and one credential replaced.
-    pub(crate) fn with(
-        &self,
-        document: WorkspaceDocument,
-        credential: Arc<CredentialEntry>,
-    ) -> Self {
-        self.with_all(document, [credential])
-    }
-
     /// This workspace with another document and some credentials replaced. The defaults of their providers are all that the
     /// document may differ in, apart from what is its own.
     pub(crate) fn with_all(
@@ -341,15 +332,6 @@ impl CredentialEntry {
             entry = entry.with_source_status(None, None);
         }
         entry
-    }
-
-    /// The entry of one that is not: nothing of it is used.
-    pub(crate) fn damaged(
-        document: CredentialDocument,
-        damage: Damage,
-        signals: Arc<Signals>,
-    ) -> Self {
-        Self::without_secret(document, Unusable::Damaged(damage), signals)
     }
 
     /// The entry of one whose secret is not used.

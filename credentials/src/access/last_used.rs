@@ -14,7 +14,7 @@ use keyside_store::{Notes, StorageError};
 use crate::{keyring::Keyring, model::ActorId, sealing::SealContext};
 
 #[derive(Default)]
-pub(super) struct LastUsed {
+pub(crate) struct LastUsed {
     at: RwLock<BTreeMap<ActorId, Timestamp>>,
     /// Something is not stored yet.
     ahead: AtomicBool,
@@ -38,7 +38,7 @@ impl LastUsed {
 
     /// Takes over what is stored, where it is later than what is known. It is for people to look at, and decides nothing: what
     /// does not open is as if it were not there.
-    pub(super) async fn load(
+    pub(crate) async fn load(
         &self,
         notes: &dyn Notes,
         keyring: &Keyring,
@@ -57,7 +57,7 @@ impl LastUsed {
     }
 
     /// Stores what is not stored yet. What fails is tried again the next time.
-    pub(super) async fn store(
+    pub(crate) async fn store(
         &self,
         notes: &dyn Notes,
         keyring: &Keyring,

@@ -106,21 +106,14 @@ impl Chains {
         log: Timestamp,
     ) -> Result<(), CommitError> {
         let _changing = self.own().lock(Priority::Normal).await;
-        for _ in 0..MAX_RACES {
-            self.refresh(self.own()).await.map_err(load_failed)?;
-            let on = self.own().state();
+        self.commit_to_installation(|on| {
             let accepted = AcceptedClock {
                 ahead_until: log,
-                seq: on.as_ref().map_or(0, |on| on.head.seq) + 1,
+                seq: on.map_or(0, |on| on.head.seq) + 1,
             };
-            let (drafts, writes) = (vec![draft.clone()], vec![accepted.write()]);
-            let commit = self.commit(self.own(), on.as_ref(), 0, drafts, writes);
-            match commit.await {
-                Err(CommitError::Raced) => pause().await,
-                outcome => return outcome.map(drop),
-            }
-        }
-        Err(CommitError::Raced)
+            (vec![draft.clone()], vec![accepted.write()])
+        })
+        .await
     }
 }
 

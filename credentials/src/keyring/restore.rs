@@ -79,12 +79,7 @@ impl Keyring {
         entropy::fill(&mut *root);
         let id = random_id(prefix);
         let installation = self.installation.installation();
-        let wrapping = Wrapping {
-            installation,
-            workspace: "",
-            key: &id,
-            signer: "",
-        };
+        let wrapping = Wrapping::of_installation(installation, &id, "");
         let stored = self.stored.lock().await;
         let service = stored.kms.service();
         let wrapped = WrappedStandaloneKey {
@@ -102,12 +97,7 @@ impl Keyring {
         id: &str,
         wrapped: &[u8],
     ) -> Result<SealingKey, KmsError> {
-        let wrapping = Wrapping {
-            installation,
-            workspace: "",
-            key: id,
-            signer: "",
-        };
+        let wrapping = Wrapping::of_installation(installation, id, "");
         let root = kms.service().unwrap(&wrapping, wrapped).await?;
         let memory = LockedMemory::default();
         Ok(SealingKey::new(id, &installation.into(), &root, &memory))

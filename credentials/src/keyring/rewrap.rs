@@ -248,12 +248,7 @@ async fn succeed(
         return Ok(None);
     };
     let signer = file.public_key.to_string();
-    let from = Wrapping {
-        installation: &file.installation,
-        workspace: "",
-        key: &taken.key.id,
-        signer: &signer,
-    };
+    let from = Wrapping::of_installation(&file.installation, &taken.key.id, &signer);
     let seed = service.unwrap(&from, &taken.key.wrapped).await?;
     let wrapped = service
         .wrap(&Wrapping { signer: "", ..from }, &seed)

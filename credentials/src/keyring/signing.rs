@@ -160,12 +160,7 @@ pub(super) async fn new_successor(
     let (seed, key) = new_key(service, &file.installation, &bound, "sk_").await?;
     let public_key = SigningKey::from_seed(&seed).public();
     let id = format!("{}/public", key.id);
-    let wrapping = Wrapping {
-        installation: &file.installation,
-        workspace: "",
-        key: &id,
-        signer: &bound.1,
-    };
+    let wrapping = Wrapping::of_installation(&file.installation, &id, &bound.1);
     let wrapped = service.wrap(&wrapping, public_key.as_bytes()).await?;
     Ok(SuccessorKey {
         key,
@@ -188,12 +183,7 @@ async fn unwrap_current(
             private: None,
         }));
     }
-    let wrapping = Wrapping {
-        installation: &file.installation,
-        workspace: "",
-        key: &file.signing_key.id,
-        signer: "",
-    };
+    let wrapping = Wrapping::of_installation(&file.installation, &file.signing_key.id, "");
     let seed = service.unwrap(&wrapping, &file.signing_key.wrapped).await?;
     let key = LockedSigningKey::new(&seed, memory);
     Ok((key.public == file.public_key).then(|| KeyPair::of(key)))
@@ -211,12 +201,8 @@ async fn unwrap_successor(
         true => &successor.key,
         false => &successor.wrapped_public,
     };
-    let wrapping = Wrapping {
-        installation: &file.installation,
-        workspace: "",
-        key: &wrapped.id,
-        signer: &file.public_key.to_string(),
-    };
+    let signer = file.public_key.to_string();
+    let wrapping = Wrapping::of_installation(&file.installation, &wrapped.id, &signer);
     let unwrapped = service.unwrap(&wrapping, &wrapped.wrapped).await?;
     let pair = match signs {
         true => KeyPair::of(LockedSigningKey::new(&unwrapped, memory)),

@@ -110,13 +110,8 @@ impl Inner {
         })
     }
 
-    /// Takes over what other processes have done to tokens and workspaces.
-    pub(super) async fn refresh_installation(&self) -> Result<(), ChangeError> {
-        self.refresh_installation_state().await?;
-        Ok(())
-    }
-
-    /// The same. The state that it comes to: tokens and workspaces are known as of this one, or a later one.
+    /// Reloads the tokens and workspaces that other processes may have changed. Returns the
+    /// installation's state that they are from: they may be newer, never older.
     pub(super) async fn refresh_installation_state(
         &self,
     ) -> Result<Option<Arc<State>>, CommitError> {
@@ -203,6 +198,17 @@ impl Inner {
         Ok(state)
     }
 
+    /// Commits an audit record that changes nothing in the workspace, and publishes the new state.
+    pub(super) async fn commit_record(
+        &self,
+        workspace: &WorkspaceEntry,
+        draft: Draft,
+    ) -> Result<Arc<State>, ChangeError> {
+        let state = self.commit_in(workspace, vec![draft], Vec::new()).await?;
+        self.publish(Arc::new(workspace.clone().at(state.clone())));
+        Ok(state)
+    }
+
     /// Makes a change of the installation's own chain, on the state that it was decided on. Its lock is held by who asks.
     pub(super) async fn commit_own(
         &self,
@@ -217,7 +223,7 @@ impl Inner {
 
     /// Reads what other processes may have made since.
     pub(super) async fn refresh_all(&self) -> Result<(), ChangeError> {
-        self.refresh_installation().await?;
+        self.refresh_installation_state().await?;
         let registrations = self.chains.registrations();
         for id in registrations
             .iter()
@@ -266,7 +272,7 @@ impl Inner {
         state: Option<Arc<State>>,
     ) {
         let entry = Arc::new(entry);
-        let changed = workspace.with(settings, entry.clone());
+        let changed = workspace.with_all(settings, [entry.clone()]);
         self.publish(Arc::new(match state {
             Some(state) => changed.at(state),
             None => changed,

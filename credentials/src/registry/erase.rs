@@ -50,7 +50,7 @@ impl Registry {
     ) -> Result<Receipt, ChangeError> {
         let (by, id) = (by.clone(), id.clone());
         self.run_to_completion(|inner| async move {
-            match inner.erase_workspace(&by, &id, expected).await {
+            match retry_on_race!(inner.erase_workspace(&by, &id, expected)) {
                 Ok(()) | Err(ChangeError::WorkspaceUnknown) => inner.receipt(id).await,
                 Err(error) => Err(error),
             }
@@ -61,15 +61,6 @@ impl Registry {
 
 impl Inner {
     async fn erase_workspace(
-        &self,
-        by: &ActorContext,
-        id: &WorkspaceId,
-        expected: Option<WorkspaceState>,
-    ) -> Result<(), ChangeError> {
-        retry_on_race!(self.erase_once(by, id, expected))
-    }
-
-    async fn erase_once(
         &self,
         by: &ActorContext,
         id: &WorkspaceId,
@@ -235,7 +226,7 @@ impl Inner {
 
     /// The receipt of the workspace that was erased last under this id, once nothing is left of it.
     async fn receipt(&self, id: WorkspaceId) -> Result<Receipt, ChangeError> {
-        self.refresh_installation().await?;
+        self.refresh_installation_state().await?;
         let receipt = self.audit.receipt(&id).await.map_err(|error| match error {
             VerifyError::Storage(error) => ChangeError::ErasingUnfinished(error),
             error => ChangeError::ErasingUnfinished(StorageError::unavailable(error)),

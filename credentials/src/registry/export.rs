@@ -34,7 +34,7 @@ impl Registry {
         by: &ActorContext,
         id: &WorkspaceId,
     ) -> Result<Vec<u8>, ChangeError> {
-        let (state, snapshot) = self.inner.begin_export(by, id).await?;
+        let (state, snapshot) = retry_on_race!(self.inner.begin_export(by, id))?;
         let head = Head {
             position: state.head.records,
             hash: state.head.hash,
@@ -85,14 +85,6 @@ impl Inner {
         by: &ActorContext,
         id: &WorkspaceId,
     ) -> Result<(Arc<State>, Arc<Snapshot>), ChangeError> {
-        retry_on_race!(self.begin_export_once(by, id))
-    }
-
-    async fn begin_export_once(
-        &self,
-        by: &ActorContext,
-        id: &WorkspaceId,
-    ) -> Result<(Arc<State>, Arc<Snapshot>), ChangeError> {
         let _guard = self.lock_workspace(by, id, Priority::Normal).await?;
         let snapshot = self.snapshot.load_full();
         let workspace = snapshot.workspaces.get(id);
@@ -101,11 +93,7 @@ impl Inner {
             workspace: Some(id.clone()),
             ..Draft::new(Event::WorkspaceExported, by)
         };
-        let state = self
-            .commit_in(workspace, vec![exported], Vec::new())
-            .await?;
-        let settings = workspace.document.clone();
-        self.publish(Arc::new(workspace.with_all(settings, []).at(state.clone())));
+        let state = self.commit_record(workspace, exported).await?;
         Ok((state, snapshot))
     }
 

@@ -10,12 +10,14 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::change::retry_on_race;
-use super::{ChangeError, Inner};
+use super::{
+    ChangeError, Inner,
+    change::{about, detail, retry_on_race},
+};
 use crate::{
     chains::Priority,
     model::ActorContext,
-    record::{Detail, Draft, Event},
+    record::{Draft, Event},
     snapshot::signals::{Attempt, Notice},
 };
 
@@ -58,7 +60,7 @@ async fn run_housekeeping(inner: Weak<Inner>, mut notices: mpsc::Receiver<Notice
         match notice {
             None => inner.sweep().await,
             Some(notice) => {
-                if let Err(error) = inner.record_refused_use(&notice).await {
+                if let Err(error) = retry_on_race!(inner.record_refused_use(&notice)) {
                     tracing::warn!(%error, "a refused use is not on record");
                     notice.forget();
                 }
@@ -71,10 +73,6 @@ impl Inner {
     /// Under the workspace's lock: what was refused before it was erased is nothing that one of the same name, made since,
     /// should be told of.
     pub(super) async fn record_refused_use(&self, notice: &Notice) -> Result<(), ChangeError> {
-        retry_on_race!(self.record_refused_use_once(notice))
-    }
-
-    async fn record_refused_use_once(&self, notice: &Notice) -> Result<(), ChangeError> {
         let document = &notice.entry.document;
         let _guard = self
             .lock_workspace(
@@ -88,20 +86,15 @@ impl Inner {
             return Ok(());
         };
         let key = self.keyring.current(&document.workspace);
-        let fingerprint = notice.entry.metadata().map(|it| it.fingerprint.clone());
+        let metadata = notice.entry.metadata();
+        let proxy = ActorContext::system("proxy");
         let draft = Draft {
-            workspace: Some(document.workspace.clone()),
-            credential: Some(document.id.clone()),
-            provider: Some(document.provider.to_string()),
             detail: key
-                .zip(fingerprint)
-                .map(|(key, fingerprint)| (key, Detail { fingerprint })),
-            ..Draft::new(notice.attempt.event(), &ActorContext::system("proxy"))
+                .zip(metadata)
+                .and_then(|(key, metadata)| detail(&key, &metadata.fingerprint)),
+            ..about(notice.attempt.event(), &proxy, document)
         };
-        let state = self.commit_in(workspace, vec![draft], Vec::new()).await?;
-        let settings = workspace.document.clone();
-        self.publish(Arc::new(workspace.with_all(settings, []).at(state)));
-        Ok(())
+        self.commit_record(workspace, draft).await.map(drop)
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, PoisonError},
 };
 
-use super::in_order;
+use super::{change::retry_on_race, in_order};
 use crate::{
     live_check::{Finding, LiveCheck},
     model::{ActorContext, Credential, CredentialId, Listed},
@@ -41,9 +41,9 @@ impl Registry {
         rollback: Rollback,
     ) -> Result<Credential, ChangeError> {
         let (by, wanted) = (by.clone(), id.clone());
-        self.run_to_completion(
-            |inner| async move { inner.roll_back(&by, &wanted, rollback).await },
-        )
+        self.run_to_completion(|inner| async move {
+            retry_on_race!(inner.roll_back(&by, &wanted, &rollback))
+        })
         .await?;
         self.credential(id).ok_or(ChangeError::CredentialUnknown)
     }
@@ -78,7 +78,9 @@ impl Registry {
     ) -> Result<Saved, ChangeError> {
         let (by, id) = (by.clone(), id.clone());
         let outcome = self
-            .run_to_completion(|inner| async move { inner.edit(&by, &id, edit).await })
+            .run_to_completion(
+                |inner| async move { retry_on_race!(inner.edit(&by, &id, edit.clone())) },
+            )
             .await?;
         self.saved(outcome)
     }
@@ -112,8 +114,10 @@ impl Registry {
         revocation: Revocation,
     ) -> Result<Credential, ChangeError> {
         let (by, wanted) = (by.clone(), id.clone());
-        self.run_to_completion(|inner| async move { inner.revoke(&by, &wanted, revocation).await })
-            .await?;
+        self.run_to_completion(|inner| async move {
+            retry_on_race!(inner.revoke(&by, &wanted, &revocation))
+        })
+        .await?;
         self.credential(id).ok_or(ChangeError::CredentialUnknown)
     }
 
@@ -129,9 +133,9 @@ impl Registry {
         revocation: Revocation,
     ) -> Result<Listed, ChangeError> {
         let (by, wanted) = (by.clone(), id.clone());
-        self.run_to_completion(
-            |inner| async move { inner.revoke_lost(&by, &wanted, revocation).await },
-        )
+        self.run_to_completion(|inner| async move {
+            retry_on_race!(inner.revoke_lost(&by, &wanted, &revocation))
+        })
         .await?;
         self.find(id).ok_or(ChangeError::CredentialUnknown)
     }

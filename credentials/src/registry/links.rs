@@ -13,7 +13,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::Inner;
 use crate::{
-    chains::{MAX_RACES, Priority, load_failed, pause},
+    chains::Priority,
     model::{ActorContext, WorkspaceId},
     record::{Draft, Event},
 };
@@ -142,12 +142,8 @@ impl Inner {
     }
 
     async fn write_links(&self, due: &[WorkspaceId]) -> Result<(), CommitError> {
-        let own = self.chains.own();
-        let _changing = own.lock(Priority::Normal).await;
-        for _ in 0..MAX_RACES {
-            self.chains.refresh(own).await.map_err(load_failed)?;
-            // Before the marks are looked at: none of them may be older.
-            let on = own.state();
+        let _changing = self.chains.own().lock(Priority::Normal).await;
+        let committed = self.chains.commit_to_installation(|_| {
             let (mut links, mut writes) = (Vec::new(), Vec::new());
             for id in due {
                 let state = self.chains.of(id).state();
@@ -166,23 +162,14 @@ impl Inner {
                 writes.push(registration.write(id));
                 links.push((id.clone(), link));
             }
-            if links.is_empty() {
-                return Ok(());
-            }
             // A record has room for some twenty links.
             let drafts = links.chunks(LINKS_PER_RECORD).map(|links| Draft {
                 links: links.to_vec(),
                 ..Draft::new(Event::ChainsLinked, &ActorContext::system("links"))
             });
-            let commit = self
-                .chains
-                .commit(own, on.as_ref(), 0, drafts.collect(), writes);
-            match commit.await {
-                Err(CommitError::Raced) => pause().await,
-                outcome => return outcome.map(drop),
-            }
-        }
-        Err(CommitError::Raced)
+            (drafts.collect(), writes)
+        });
+        committed.await
     }
 }
 

@@ -177,7 +177,8 @@ impl Inner {
         };
         let findings = self.access.read(&own.chain, &state).await?;
         self.access
-            .read_last_used(&*self.notes, &self.keyring)
+            .last_used
+            .load(&*self.notes, &self.keyring)
             .await?;
         Ok(findings)
     }

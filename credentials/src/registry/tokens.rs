@@ -38,8 +38,10 @@ impl Registry {
         new: NewToken,
     ) -> Result<CreatedToken, ChangeError> {
         let (by, within) = (by.clone(), within.clone());
-        self.run_to_completion(|inner| async move { inner.create_token(&by, &within, new).await })
-            .await
+        self.run_to_completion(|inner| async move {
+            retry_on_race!(inner.create_token(&by, &within, new.clone()))
+        })
+        .await
     }
 
     /// Withdraws a token at once and for good. Revoking twice changes nothing.
@@ -56,7 +58,7 @@ impl Registry {
     ) -> Result<Token, ChangeError> {
         let (by, within, id) = (by.clone(), within.clone(), id.clone());
         self.run_to_completion(|inner| async move {
-            inner.revoke_token(&by, &within, &id, expected).await
+            retry_on_race!(inner.revoke_token(&by, &within, &id, expected))
         })
         .await
     }
@@ -75,22 +77,13 @@ pub(super) async fn keep_last_used(registry: Weak<Inner>) {
 
 impl Inner {
     pub(super) async fn store_last_used(&self) {
-        let stored = self.access.store_last_used(&*self.notes, &self.keyring);
+        let stored = self.access.last_used.store(&*self.notes, &self.keyring);
         if let Err(error) = stored.await {
             tracing::warn!(%error, "when tokens were last used could not be stored");
         }
     }
 
     async fn create_token(
-        &self,
-        by: &ActorContext,
-        within: &Scope,
-        new: NewToken,
-    ) -> Result<CreatedToken, ChangeError> {
-        retry_on_race!(self.create_token_once(by, within, new.clone()))
-    }
-
-    async fn create_token_once(
         &self,
         by: &ActorContext,
         within: &Scope,
@@ -138,7 +131,7 @@ impl Inner {
             let refreshed = self.chains.refresh(own).await;
             refreshed.map_err(load_failed)?;
             self.read_tokens().await.map_err(CommitError::NotBegun)?;
-            if self.access.has_owner() {
+            if self.access.has_owner_besides(None) {
                 return Ok(());
             }
             let system = ActorContext::system("start");
@@ -194,16 +187,6 @@ impl Inner {
         id: &ActorId,
         expected: Option<u64>,
     ) -> Result<Token, ChangeError> {
-        retry_on_race!(self.revoke_token_once(by, within, id, expected))
-    }
-
-    async fn revoke_token_once(
-        &self,
-        by: &ActorContext,
-        within: &Scope,
-        id: &ActorId,
-        expected: Option<u64>,
-    ) -> Result<Token, ChangeError> {
         let guard = self.lock_installation(by, Priority::High).await?;
         let token = self.access.token(id);
         let token = token.filter(|token| within.covers(&token.scope()));
@@ -215,7 +198,7 @@ impl Inner {
         if token.revoked_at.is_some() {
             return Ok(self.access.view(&token));
         }
-        if token.owns_everything() && !self.access.has_other_owner(id) {
+        if token.owns_everything() && !self.access.has_owner_besides(Some(id)) {
             return Err(ChangeError::LastOwner);
         }
         let revoked = token.revoked(self.clock.now());

@@ -11,7 +11,7 @@ use keyside_store::{
     chain::{Chain, Entry, ObjectRef, State},
 };
 
-use super::{CredentialEntry, Lost, WorkspaceEntry};
+use super::{CredentialEntry, Lost, Unusable, WorkspaceEntry};
 use crate::{
     chains::Registration,
     damage::Damage,
@@ -165,7 +165,8 @@ impl WorkspaceLoader<'_> {
         let claims =
             claims.filter(|document| document.name() == *entry.name && of_workspace(document));
         if let Some(claims) = claims {
-            let damaged = CredentialEntry::damaged(claims, damage, signals);
+            let damaged =
+                CredentialEntry::without_secret(claims, Unusable::Damaged(damage), signals);
             return LoadOutcome::Damaged(Arc::new(damaged), damage);
         }
         let left = body

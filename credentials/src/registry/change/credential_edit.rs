@@ -244,12 +244,7 @@ impl CredentialEdit<'_> {
 
     /// Puts something on record that changes nothing of it.
     pub(in crate::registry) async fn note(self, draft: Draft) -> Result<(), ChangeError> {
-        let Self {
-            inner, workspace, ..
-        } = &self;
-        let state = inner.commit_in(workspace, vec![draft], Vec::new()).await?;
-        let settings = workspace.document.clone();
-        inner.publish(Arc::new(workspace.with_all(settings, []).at(state)));
-        Ok(())
+        let recorded = self.inner.commit_record(&self.workspace, draft).await;
+        recorded.map(drop)
     }
 }

@@ -18,15 +18,6 @@ impl Inner {
         id: &CredentialId,
         wanted: Edit,
     ) -> Result<ChangeOutcome, ChangeError> {
-        retry_on_race!(self.edit_once(by, id, wanted.clone()))
-    }
-
-    async fn edit_once(
-        &self,
-        by: &ActorContext,
-        id: &CredentialId,
-        wanted: Edit,
-    ) -> Result<ChangeOutcome, ChangeError> {
         let mut edit = self.begin_edit(by, id).await?;
         edit.expect_open(wanted.expected)?;
         let (settings, replaced) = edit.settings(wanted.default)?;

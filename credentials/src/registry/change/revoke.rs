@@ -18,15 +18,6 @@ impl Inner {
         &self,
         by: &ActorContext,
         id: &CredentialId,
-        revocation: Revocation,
-    ) -> Result<(), ChangeError> {
-        retry_on_race!(self.revoke_once(by, id, &revocation))
-    }
-
-    async fn revoke_once(
-        &self,
-        by: &ActorContext,
-        id: &CredentialId,
         revocation: &Revocation,
     ) -> Result<(), ChangeError> {
         let mut edit = self.begin_edit_with(Priority::High, by, id).await?;
@@ -58,15 +49,6 @@ impl Inner {
     /// The same for a credential whose record is lost. Nothing is built on what is there: all that is written is that it is
     /// revoked, in the place of the record.
     pub(in crate::registry) async fn revoke_lost(
-        &self,
-        by: &ActorContext,
-        id: &CredentialId,
-        revocation: Revocation,
-    ) -> Result<(), ChangeError> {
-        retry_on_race!(self.revoke_lost_once(by, id, &revocation))
-    }
-
-    async fn revoke_lost_once(
         &self,
         by: &ActorContext,
         id: &CredentialId,

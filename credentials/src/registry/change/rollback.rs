@@ -14,15 +14,6 @@ impl Inner {
         &self,
         by: &ActorContext,
         id: &CredentialId,
-        rollback: Rollback,
-    ) -> Result<(), ChangeError> {
-        retry_on_race!(self.roll_back_once(by, id, &rollback))
-    }
-
-    async fn roll_back_once(
-        &self,
-        by: &ActorContext,
-        id: &CredentialId,
         rollback: &Rollback,
     ) -> Result<(), ChangeError> {
         let mut edit = self.begin_edit(by, id).await?;

@@ -16,7 +16,7 @@ impl Inner {
             .flat_map(|workspace| workspace.credentials.values())
             .filter(|entry| entry.usable.is_ok() && entry.document.has_ended(now));
         for entry in credentials {
-            if let Err(error) = self.sweep_one(&entry.document.id).await {
+            if let Err(error) = retry_on_race!(self.sweep_one(&entry.document.id)) {
                 tracing::warn!(%error, "versions whose grace has ended are not swept yet");
                 return;
             }
@@ -24,10 +24,6 @@ impl Inner {
     }
 
     async fn sweep_one(&self, id: &CredentialId) -> Result<(), ChangeError> {
-        retry_on_race!(self.sweep_once(id))
-    }
-
-    async fn sweep_once(&self, id: &CredentialId) -> Result<(), ChangeError> {
         let mut edit = self.begin_edit(&ActorContext::system("sweep"), id).await?;
         match edit.ended.is_empty() {
             true => Ok(()),
