@@ -18,13 +18,12 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::sync::Mutex;
-use zeroize::Zeroizing;
-
 use keyside_store::{
     PublicKey, SigningKey, Trust,
     file::{self, with_suffix},
 };
+use tokio::sync::Mutex;
+use zeroize::Zeroizing;
 
 use self::stored::{KeyBinding, KeyringFile, WrappedKey};
 pub use self::{error::KeyringError, rewrap::Rewrapped};

@@ -4,10 +4,10 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use keyside_config::Verification;
 use tokio::time::timeout;
 
 use crate::resolver::Grant;
-use keyside_config::Verification;
 
 /// Asks a provider about a key.
 #[async_trait]

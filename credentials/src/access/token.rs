@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jiff::Timestamp;
+use keyside_store::Hash;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -13,7 +14,6 @@ use crate::{
     entropy,
     model::{ActorId, Scope, WorkspaceId, random_id},
 };
-use keyside_store::Hash;
 
 /// A token to make.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,12 +8,11 @@ use std::{
 };
 
 use jiff::Timestamp;
+use keyside_store::{Hash, file::FileError};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::RestoreError;
-use keyside_store::{Hash, file::FileError};
-
 use crate::{
     audit::Head,
     encoding::base64_bytes,

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use super::{Keyring, KeyringError, KeyringFile, SigningKeys};
 use keyside_store::PublicKey;
+use zeroize::Zeroizing;
 
+use super::{Keyring, KeyringError, KeyringFile, SigningKeys};
 use crate::{
     entropy,
     kms::{Kms, KmsError, Wrapping},
@@ -12,7 +13,6 @@ use crate::{
     model::random_id,
     sealing::SealingKey,
 };
-use zeroize::Zeroizing;
 
 /// A keyring's file that is looked at and not opened.
 pub(crate) struct ExistingKeyring(KeyringFile);

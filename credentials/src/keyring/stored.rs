@@ -2,12 +2,11 @@
 
 use std::{collections::BTreeMap, fs::Permissions, os::unix::fs::PermissionsExt, path::Path};
 
-use serde::{Deserialize, Serialize};
-
 use keyside_store::{
     PublicKey,
     file::{self, FileError},
 };
+use serde::{Deserialize, Serialize};
 
 use super::KeyringError;
 use crate::{encoding::base64_bytes, model::WorkspaceId};

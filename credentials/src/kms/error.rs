@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::FORMATS;
 use keyside_store::file::FileError;
+
+use super::FORMATS;
 
 /// Why there is no key service, or why it did not unwrap. None repeats any of a key.
 #[derive(Debug, thiserror::Error)]

@@ -11,6 +11,7 @@ use base64::{
     prelude::BASE64_STANDARD,
 };
 use keyside_config::MasterKeySource;
+use keyside_store::file;
 use zeroize::Zeroizing;
 
 pub(crate) use self::files::MasterKeyFiles;
@@ -21,7 +22,6 @@ use crate::{
     locked::LockedMemory,
     sealing::{SealContext, SealError, SealingKey, subkey},
 };
-use keyside_store::file;
 
 /// A master key of the `local` driver. Its subkeys are held in locked memory, the key itself nowhere.
 pub struct MasterKey {

@@ -33,8 +33,6 @@ mod sweep;
 mod verify;
 mod workspace;
 
-pub(super) use self::{add::InitialSecret, credential_edit::CredentialEdit};
-
 use std::sync::Arc;
 
 use keyside_store::{
@@ -43,6 +41,7 @@ use keyside_store::{
 };
 use tokio::sync::{RwLockReadGuard, RwLockWriteGuard, Semaphore};
 
+pub(super) use self::{add::InitialSecret, credential_edit::CredentialEdit};
 use super::{ChangeError, Inner};
 use crate::{
     chains::{Priority, Turn, load_failed},

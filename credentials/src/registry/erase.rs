@@ -9,8 +9,7 @@ use keyside_store::{
     chain::{CommitError, LoadError, Write},
 };
 
-use super::change::retry_on_race;
-use super::{ChangeError, Inner, Registry};
+use super::{ChangeError, Inner, Registry, change::retry_on_race};
 use crate::{
     access::TokenDocument,
     audit::{Receipt, VerifyError},

@@ -5,13 +5,11 @@ mod form;
 
 use std::sync::Arc;
 
+use keyside_store::{StorageError, chain::State};
 use serde_json::json;
 
 use self::archive::Archive;
-use keyside_store::{StorageError, chain::State};
-
-use super::change::retry_on_race;
-use super::{ChangeError, Filter, Inner, Registry};
+use super::{ChangeError, Filter, Inner, Registry, change::retry_on_race};
 use crate::{
     audit::{AuditFilter, Head, Line},
     chains::Priority,

@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-
 use keyside_store::Hash;
 
 use crate::{

@@ -12,10 +12,9 @@ use keyside_store::{
     file,
 };
 
-use super::change::retry_on_race;
 use super::{
     ChangeError, Inner, Registry,
-    change::{ChangeGuard, is_valid_name},
+    change::{ChangeGuard, is_valid_name, retry_on_race},
 };
 use crate::{
     access::{CreatedToken, EnsureOwnerError, NewToken, Role, Token, TokenDocument, TokenWarning},

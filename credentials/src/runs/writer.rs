@@ -6,13 +6,13 @@ use std::{
     time::Duration,
 };
 
+use keyside_store::StorageError;
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
 };
 
 use super::{Message, Run, Shared, block::Block};
-use keyside_store::StorageError;
 
 pub(super) struct Writer {
     shared: Arc<Shared>,

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use keyside_store::file::{self, FileError};
 use nix::unistd::Uid;
 use zeroize::Zeroizing;
 
@@ -16,7 +17,6 @@ use crate::{
     locked::LockedMemory,
     sealing::{SealingKey, subkey},
 };
-use keyside_store::file::{self, FileError};
 
 /// Seals the cache. Its subkeys are held in locked memory, the key itself nowhere.
 pub struct CacheKey(SealingKey);

@@ -12,11 +12,11 @@ use std::{
 };
 
 use keyside_config::{LocalKms, MasterKeySource};
+use keyside_store::file::{self, FileError};
 use zeroize::Zeroizing;
 
 use super::{LocalKeys, MasterKey};
 use crate::kms::KmsError;
-use keyside_store::file::{self, FileError};
 
 /// The master keys of the `local` driver, and their rotation.
 pub(crate) struct MasterKeyFiles {

@@ -1,8 +1,8 @@
 //! What can be changed about a credential without touching its secret.
 
-use super::{ChangeOutcome, credential_edit::CredentialEdit, other_label, with_default};
 use keyside_store::Effect;
 
+use super::{ChangeOutcome, credential_edit::CredentialEdit, other_label, with_default};
 use crate::{
     documents::WorkspaceDocument,
     model::{ActorContext, CredentialId, Warning},

@@ -1,9 +1,8 @@
 //! A tar archive of JSON files, with a manifest of their hashes at its end.
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
-
 use keyside_store::Hash;
+use serde_json::{Value, json};
 
 pub(super) struct Archive {
     tar: tar::Builder<Vec<u8>>,
