@@ -1,8 +1,8 @@
-//! Who may use the admin API, and for what.
+//! Tokens: who may use the admin API, and for what.
 //!
-//! A token is 256 random bits, so its SHA-256 is all that is kept: there is nothing to guess. The documents are
-//! vouched for by the installation's head like all others, so that nobody with write access to the store alone can let
-//! themselves in.
+//! A token is 256 random bits, so storing its SHA-256 is enough: there is nothing to guess. Token
+//! documents are covered by the installation's signed head like all others, so write access to the
+//! store alone does not let anyone sign in.
 
 mod last_used;
 mod role;
@@ -37,7 +37,7 @@ use crate::{
     snapshot::Finding,
 };
 
-/// Tokens and what they allow.
+/// The tokens of the installation, and what they allow.
 pub struct Access {
     clock: Arc<Ratchet>,
     file: PathBuf,
@@ -55,12 +55,12 @@ impl Access {
         }
     }
 
-    /// The principal that `token` belongs to. Takes the same time for every token that is none.
+    /// Authenticates `token`. Takes the same time for every unknown token.
     pub fn authenticate(&self, token: &str) -> Option<Principal> {
         let hash = Hash::of(token.as_bytes());
         let tokens = self.tokens.load();
         let now = self.clock.now();
-        // All are looked at, so that the time says nothing of where a match stands.
+        // Compares with every token, so that the time does not reveal the position of a match.
         let found = tokens
             .iter()
             .fold(None, |found, token| match token.hash.ct_eq(&hash).into() {
@@ -72,7 +72,8 @@ impl Access {
         Some(token.into())
     }
 
-    /// The tokens of `within`, oldest first. Whoever is limited sees those that allow nothing beyond their own limits.
+    /// The tokens that are covered by `within`, oldest first. A limited principal sees only tokens
+    /// whose scope is within its own.
     pub fn tokens(&self, within: &Scope) -> Vec<Token> {
         let tokens = self.tokens.load();
         let now = self.clock.now();
@@ -87,7 +88,7 @@ impl Access {
         there
     }
 
-    /// Where the first start has left the owner's token.
+    /// The file that the first start writes the owner token to.
     pub fn token_file(&self) -> &Path {
         &self.file
     }
@@ -97,13 +98,14 @@ impl Access {
         tokens.iter().find(|token| token.id == *id).cloned()
     }
 
-    /// Whether the actor's token is revoked or has expired: it may have been good when the request was authenticated.
+    /// Whether the actor's token is revoked or expired. It may have been active when the request
+    /// was authenticated.
     pub fn has_ended(&self, id: &ActorId) -> bool {
         let token = self.token(id);
         token.is_some_and(|token| !token.is_good(self.clock.now()))
     }
 
-    /// One token, whoever asks.
+    /// The token with this id, in any scope.
     pub fn find(&self, id: &ActorId) -> Option<Token> {
         self.token(id).map(|token| self.view(&token))
     }
@@ -122,7 +124,7 @@ impl Access {
             .any(|token| Some(&token.id) != id && is_owner(token))
     }
 
-    /// The tokens that change when a workspace is no more, as they are then.
+    /// The tokens that erasing a workspace changes, as they are afterwards.
     pub(crate) fn after_erasure(
         &self,
         workspace: &WorkspaceId,
@@ -135,7 +137,7 @@ impl Access {
         changed.flatten().collect()
     }
 
-    /// From here on it counts, as it is now.
+    /// Makes a stored token take effect in this process.
     pub(crate) fn publish(&self, token: &TokenDocument) {
         self.tokens.rcu(|tokens| {
             let others = tokens.iter().filter(|other| other.id != token.id);
@@ -143,7 +145,8 @@ impl Access {
         });
     }
 
-    /// Takes over the tokens of a state; those that are not believed let nobody in, and are named.
+    /// Reloads the tokens from a state of the installation's chain. Tokens that fail authentication
+    /// are dropped and reported.
     pub(crate) async fn read(
         &self,
         chain: &Chain,
@@ -175,7 +178,7 @@ impl Access {
     }
 }
 
-/// Why there is no owner's token.
+/// Why no owner token could be created.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EnsureOwnerError {
     #[error(transparent)]
@@ -185,7 +188,8 @@ pub(crate) enum EnsureOwnerError {
 }
 
 impl Draft {
-    /// The record of a change to a token. By its id alone: its name may be a person's.
+    /// The audit record of a change to a token. It names the token by id only: its name may be a
+    /// person's.
     pub(crate) fn about_token(event: Event, by: &ActorContext, token: &TokenDocument) -> Self {
         let only = token.workspaces.iter().flatten().next();
         let single = only.filter(|_| token.workspaces.as_ref().is_some_and(|all| all.len() == 1));

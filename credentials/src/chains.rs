@@ -1,6 +1,8 @@
-//! The chains of an installation: its own, and one a workspace. Here a commit gets what it has in common with every other:
-//! the time, the signature, the installation's head that it was decided on, and the anchor outside the store. In this process
-//! the changes of a chain take turns: `queue.rs`.
+//! The chains of an installation: its own, and one for each workspace.
+//!
+//! Adds what all commits have in common: the time, the signature, the installation's head that the
+//! change was decided on, and the anchor outside the store. `queue.rs` serializes the changes of a
+//! chain within this process.
 
 mod accepted_clock;
 mod anchors;
@@ -36,40 +38,40 @@ pub(crate) use self::{
 };
 use crate::{clock::Ratchet, keyring::Keyring, model::WorkspaceId, record::Draft};
 
-/// All chains.
+/// All chains of an installation.
 pub(crate) struct Chains {
     backend: Backend,
     keyring: Arc<Keyring>,
     clock: Arc<Ratchet>,
     anchors: Anchors,
-    /// What is written is written in this epoch.
+    /// The epoch that this process writes in.
     epoch: u64,
     own: Arc<Tracked>,
     workspaces: RwLock<HashMap<WorkspaceId, Arc<Tracked>>>,
-    /// The workspaces that there are and were, as the installation's head has them. Replaced before the state that they are of
-    /// counts as seen: who takes the state first and then looks at them decides on none that are older.
+    /// The registered workspaces, as of the installation's head. Updated before that state is
+    /// published: a reader that loads the state first never sees older registrations.
     registrations: ArcSwap<Registrations>,
-    /// Records for the installation's chain that wait for the next commit.
+    /// Records that wait for the next commit to the installation's chain.
     waiting: Mutex<Vec<Waiting>>,
 }
 
-/// One chain, and its state as it was last seen.
+/// A chain and its last known state.
 pub(crate) struct Tracked {
     pub(crate) chain: Chain,
     state: ArcSwapOption<State>,
-    /// Held while it is changed from here: one change at a time.
+    /// Held while this process changes the chain: one change at a time.
     changing: Arc<Queue>,
 }
 
-/// What a state of the installation's chain says of workspaces.
+/// The registrations in a state of the installation's chain.
 #[derive(Default)]
 struct Registrations {
-    /// Which state: epoch and sequence number.
+    /// Epoch and sequence number of that state.
     of: (u64, u64),
     all: Arc<BTreeMap<WorkspaceId, Registration>>,
-    /// The object that each was read from: what has not changed is not read again.
+    /// The object that each registration was read from, so that unchanged ones are not read again.
     objects: HashMap<WorkspaceId, ObjectRef>,
-    /// If the clock was said to be right.
+    /// Set if the clock was accepted.
     accepted: Option<AcceptedClock>,
 }
 
@@ -88,12 +90,13 @@ impl Tracked {
         })
     }
 
-    /// As it was last seen; nothing if it never was.
+    /// The last known state; `None` before the first.
     pub(crate) fn state(&self) -> Option<Arc<State>> {
         self.state.load_full()
     }
 
-    /// Takes over a state, unless a later one is known: of two that read at once, the slower one must not win.
+    /// Replaces the known state, unless it is newer: of two concurrent readers the slower one must
+    /// not win.
     fn advance(&self, state: &Arc<State>) {
         self.state.rcu(|known| match known {
             Some(known) if order(known) > order(state) => Some(known.clone()),
@@ -107,7 +110,7 @@ impl Tracked {
             .is_some_and(|known| order(&known) > order(state))
     }
 
-    /// Waits for its turn to change it.
+    /// Waits for the lock that serializes changes.
     pub(crate) async fn lock(&self, priority: Priority) -> Turn {
         self.changing.lock(priority).await
     }
@@ -141,8 +144,8 @@ impl Chains {
         self.epoch
     }
 
-    /// What checks the heads of this installation. While the signing key is being replaced, workspaces' heads may still be
-    /// signed with the one before.
+    /// The key that verifies this installation's heads. During a rotation of the signing key,
+    /// workspaces' heads may still be signed with the previous key.
     pub(crate) fn public_key(&self) -> PublicKey {
         let own = self.own.state();
         own.map_or_else(|| self.keyring.public_key(), |own| own.signer())
@@ -153,7 +156,7 @@ impl Chains {
         &self.own
     }
 
-    /// The chain of a workspace, whether or not it has begun.
+    /// The chain of a workspace, whether or not it exists.
     pub(crate) fn of(&self, workspace: &WorkspaceId) -> Arc<Tracked> {
         let known = self
             .workspaces
@@ -168,7 +171,7 @@ impl Chains {
             .workspaces
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        // Ids that never became workspaces must not pile up.
+        // Ids that never became workspaces must not accumulate.
         known.retain(|_, chain| chain.state().is_some() || Arc::strong_count(chain) > 1);
         let tracked = known.entry(workspace.clone());
         tracked
@@ -176,7 +179,7 @@ impl Chains {
             .clone()
     }
 
-    /// The workspaces that there are and were.
+    /// All registered workspaces, including erased ones.
     pub(crate) fn registrations(&self) -> Arc<BTreeMap<WorkspaceId, Registration>> {
         self.registrations.load().all.clone()
     }
@@ -185,7 +188,7 @@ impl Chains {
         self.registrations.load().all.get(workspace).cloned()
     }
 
-    /// Reads a chain as it is now, believing heads that are signed with a key of `trust`.
+    /// Reads a chain, trusting heads that are signed with a key of `trust`.
     async fn refresh_under(
         &self,
         tracked: &Tracked,
@@ -198,7 +201,7 @@ impl Chains {
         while let Some(found) = &state {
             if tracked.chain.name() == self.own.chain.name() {
                 let (registrations, is_complete) = self.registrations_in(found).await?;
-                // What it named may be gone because it was replaced meanwhile.
+                // A concurrent commit may have removed what this state named.
                 if !is_complete && let Some(newer) = tracked.chain.refresh(found, trust).await? {
                     state = Some(newer);
                     continue;
@@ -215,7 +218,7 @@ impl Chains {
         Ok(state)
     }
 
-    /// What a state says of workspaces, and whether all of it is there.
+    /// The registrations in a state, and whether all of them could be read.
     async fn registrations_in(&self, state: &State) -> Result<(Registrations, bool), StorageError> {
         let before = self.registrations.load_full();
         let mut all = BTreeMap::new();
@@ -273,10 +276,10 @@ impl Chains {
             });
     }
 
-    /// Makes one change of a chain, on top of the state that it was decided on. On disk when this returns.
+    /// Commits a change on top of the state that it was decided on. On disk when this returns.
     ///
     /// # Errors
-    /// [`CommitError::Raced`] where somebody else came first: decide again.
+    /// [`CommitError::Raced`] if another commit came first: decide again on the new state.
     pub(crate) async fn commit(
         &self,
         tracked: &Tracked,
@@ -305,11 +308,12 @@ impl Chains {
         if tracked.chain.name() == self.own.chain.name() {
             match self.registrations_in(&state).await {
                 Ok((registrations, true)) => {
-                    // What is said of the clock is written only at rest.
+                    // `accepted` is kept as it was: the clock is accepted only while no process
+                    // serves.
                     self.publish_registrations(registrations);
                     tracked.advance(&state);
                 }
-                // Somebody has gone on from it already: the next look takes over both.
+                // Another process has already committed on top: the next refresh loads both.
                 Ok((_, false)) => {}
                 Err(error) => tracing::warn!(%error, "what was just written cannot be read"),
             }
@@ -325,11 +329,11 @@ impl Chains {
         Ok(state)
     }
 
-    /// Puts something on the installation's record that changes no document. Shared with others that ask for the same within a
-    /// few milliseconds, so that they cost one commit; on disk when this returns.
+    /// Commits a record to the installation's chain that changes no document. Records of the next
+    /// few milliseconds share one commit. On disk when this returns.
     ///
     /// # Errors
-    /// The backend's.
+    /// The backend failed.
     pub(crate) async fn append_record(self: &Arc<Self>, draft: Draft) -> Result<(), CommitError> {
         let (answer, done) = oneshot::channel();
         let leads = {
@@ -357,7 +361,7 @@ impl Chains {
         let commit = self.commit_to_installation(|_| (drafts.clone(), Vec::new()));
         let outcome = commit.await;
         for Waiting { answer, .. } in waiting {
-            // The caller may have given up.
+            // The caller may have stopped waiting.
             let _ = answer.send(outcome.clone());
         }
     }
@@ -371,7 +375,8 @@ impl Chains {
     ) -> Result<(), CommitError> {
         for _ in 0..MAX_RACES {
             self.refresh(&self.own).await.map_err(load_failed)?;
-            // Before `decide` reads registrations: none of them may be older than this state.
+            // Loaded before `decide` reads registrations: none of them may be older than this
+            // state.
             let on = self.own.state();
             let (drafts, writes) = decide(on.as_ref());
             if drafts.is_empty() {
@@ -390,7 +395,8 @@ impl Chains {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The latest time that any chain tells, but for those that were said to be from a clock that was ahead.
+    /// The latest time in any chain, ignoring times from a clock that was ahead and has been
+    /// corrected.
     pub(crate) fn latest(&self) -> Timestamp {
         let accepted = self.registrations.load().accepted;
         let is_believed = |state: &State| accepted.is_none_or(|it| it.believes(&state.head));
@@ -401,7 +407,7 @@ impl Chains {
             .unwrap_or_else(PoisonError::into_inner);
         let states = workspaces.values().filter_map(|chain| chain.state());
         let believed = states.filter(|state| is_believed(state));
-        // Its own chain went on when the clock was accepted.
+        // The installation's own chain continued when the clock was accepted.
         let latest = believed
             .map(|state| state.head.at)
             .max()
@@ -410,7 +416,7 @@ impl Chains {
         Timestamp::from_microsecond(latest).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
-    /// Removes what no head names, of every chain.
+    /// Removes all objects that no head names.
     pub(crate) async fn sweep(&self) -> Result<usize, StorageError> {
         let tracked: Vec<_> = {
             let workspaces = self
@@ -422,7 +428,7 @@ impl Chains {
         };
         let mut removed = 0;
         for tracked in tracked {
-            // While it does not change, all that is for its next commit is garbage of a crash.
+            // While the chain is locked, objects for its next commit are left over from a crash.
             let _changing = tracked.lock(Priority::Normal).await;
             if let Some(state) = tracked.state() {
                 removed += tracked.chain.sweep(&state).await?;
@@ -432,12 +438,12 @@ impl Chains {
     }
 }
 
-/// What states of one chain are ordered by.
+/// The order of states of one chain.
 fn order(state: &State) -> (u64, u64) {
     (state.head.epoch, state.head.seq)
 }
 
-/// A chain that cannot be read cannot be changed either.
+/// A chain that cannot be read cannot be committed to.
 pub(crate) fn load_failed(error: LoadError) -> CommitError {
     match error {
         LoadError::Storage(error) => CommitError::NotBegun(error),
@@ -445,13 +451,13 @@ pub(crate) fn load_failed(error: LoadError) -> CommitError {
     }
 }
 
-/// A few milliseconds, another number each time: of two that race, one comes first.
+/// Waits up to 10 ms, chosen at random, so that two racing processes do not collide again.
 pub(crate) async fn pause() {
     let jitter = crate::entropy::number() % 10_000;
     tokio::time::sleep(Duration::from_micros(jitter)).await;
 }
 
-/// How long records are gathered for one commit.
+/// How long records are collected for one commit.
 const BATCH_WINDOW: Duration = Duration::from_millis(50);
-/// How often a lost race is run again.
+/// How often a change is decided again after a lost race.
 pub(crate) const MAX_RACES: usize = 50;

@@ -1,5 +1,5 @@
-//! The stored forms of workspaces and credentials, and what they are called. Apart from the views, so that either can
-//! change without the other.
+//! The stored form of workspaces and credentials, and their names. Separate from the views, so that
+//! either can change without the other.
 
 mod versions;
 
@@ -26,7 +26,8 @@ use crate::{
     source::VaultReference,
 };
 
-/// One credential with all its versions, so that every step of its life is one compare-and-swap on one document.
+/// A credential with all its versions, so that each transition is one compare-and-swap of one
+/// document.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CredentialDocument {
@@ -39,10 +40,10 @@ pub(crate) struct CredentialDocument {
     pub(crate) usage_tag: Option<UsageTag>,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) endpoint: Option<String>,
-    /// Where its secret is kept, if not here. Its only version then has no sealed bytes.
+    /// Where the secret is kept, if not here. The only version then has no sealed bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reference: Option<ReferenceDocument>,
-    /// What is on record of the secret there.
+    /// The last recorded state of the secret in Vault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) source: Option<SourceDocument>,
     pub(crate) created_by: ActorId,
@@ -52,13 +53,13 @@ pub(crate) struct CredentialDocument {
     pub(crate) verification: Option<Verification>,
     pub(crate) revoked_at: Option<Timestamp>,
     pub(crate) revision: u64,
-    /// The number of the version that is used, or was when it was revoked.
+    /// The version in use, or in use when the credential was revoked.
     pub(crate) current: u32,
     /// Oldest first.
     pub(crate) versions: Vec<VersionDocument>,
 }
 
-/// The place of a secret that stays in Vault.
+/// The place of a secret in Vault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ReferenceDocument {
@@ -70,18 +71,18 @@ pub(crate) struct ReferenceDocument {
     version: Option<u64>,
 }
 
-/// What the audit log said last of a secret that stays in Vault.
+/// The last audit record about a secret in Vault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum SourceDocument {
-    /// This version of it is used, as Vault counts.
+    /// This version is in use, by Vault's count.
     Version(String),
-    /// It is not used any more.
+    /// The secret is not used any more.
     Lost,
 }
 
-/// What is left of a credential that was revoked after its record was lost: it stands under the name of the record. No other
-/// document has exactly these fields.
+/// Replaces the document of a credential that was revoked after its record was lost, under the same
+/// name. No other document has exactly these fields.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct LostDocument {
@@ -91,37 +92,38 @@ pub(crate) struct LostDocument {
     pub(crate) revision: u64,
 }
 
-/// One version of its secret. Where it stands is told by its times, so that nothing has to run for it to change.
+/// A version of the secret. Its state follows from its times, so that no job has to run for it to
+/// change.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct VersionDocument {
     pub(crate) number: u32,
     pub(crate) created_at: Timestamp,
-    /// When it first became current; nothing while it is staged.
+    /// When it became current for the first time; `None` while it is staged.
     pub(crate) promoted_at: Option<Timestamp>,
-    /// Until when it is kept, if it is not current: the end of its grace, or of the time it may be staged.
+    /// Until when it is kept if it is not current: the end of its grace period, or of staging.
     pub(crate) until: Option<Timestamp>,
-    /// When its sealed bytes were taken out.
+    /// When its sealed bytes were removed.
     pub(crate) destroyed_at: Option<Timestamp>,
-    /// When its secret ends, noted as it is replaced; the current one's end is the credential's, and so is one without a
-    /// note.
+    /// The expiry of its secret, saved when it is replaced. `None` for the current version, whose
+    /// expiry is the credential's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ends: Option<End>,
-    /// The secret; empty once it is destroyed.
+    /// The sealed secret; empty once it is destroyed.
     #[serde(with = "base64_bytes")]
     pub(crate) sealed: Vec<u8>,
-    /// What may be known of it, sealed as well. It stays, so that the record can be told.
+    /// The sealed metadata. Kept after destruction, so that audit records can be attributed.
     #[serde(rename = "trace", with = "base64_bytes")]
     pub(crate) metadata: Vec<u8>,
 }
 
-/// When a secret ends, if ever.
+/// The expiry of a replaced secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct End {
     pub(crate) at: Option<Timestamp>,
 }
 
-/// What may be known of a secret, and which request brought it.
+/// What may be known about a secret, and which request created it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SecretMetadata {
     pub(crate) fingerprint: Fingerprint,
@@ -130,23 +132,24 @@ pub(crate) struct SecretMetadata {
     pub(crate) idempotency: Option<IdempotencyRecord>,
 }
 
-/// How a repeated request is known again. It stands sealed: a short secret could be guessed from its request's hash.
+/// Recognises a repeated request. Sealed, because a short secret could be guessed from the hash of
+/// its request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct IdempotencyRecord {
-    /// SHA-256 of the idempotency key and who used it.
+    /// SHA-256 of the actor and the idempotency key.
     pub(crate) key: Hash,
-    /// SHA-256 of what was asked for.
+    /// SHA-256 of the request.
     pub(crate) request: Hash,
-    /// What the answer said besides.
+    /// The warnings in the response.
     pub(crate) warnings: Vec<Warning>,
 }
 
-/// One workspace, with the defaults of each provider.
+/// A workspace, with the default credentials of each provider.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct WorkspaceDocument {
     pub(crate) id: WorkspaceId,
-    /// Which one of its id: one that is made after this one was erased has a higher number.
+    /// Counts the workspaces that had this id, from 1.
     pub(crate) incarnation: u64,
     pub(crate) name: String,
     pub(crate) created_by: ActorId,
@@ -155,7 +158,7 @@ pub(crate) struct WorkspaceDocument {
     pub(crate) defaults: BTreeMap<String, Defaults>,
 }
 
-/// What is used for one provider when no label is asked for.
+/// A provider's credentials for requests without a label.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Defaults {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -164,20 +167,20 @@ pub(crate) struct Defaults {
     pub(crate) sandbox: Option<CredentialId>,
 }
 
-/// A document as it is stored: what it says of itself must be what it stands under.
+/// A stored document. Its name and revision must match the entry that refers to it.
 pub(crate) trait Document: Serialize + DeserializeOwned {
-    /// What it is called within its chain.
+    /// The document's name within its chain.
     fn name(&self) -> String;
-    /// How often it was written.
+    /// Number of writes.
     fn revision(&self) -> u64;
 
-    /// The document as it is written.
+    /// The write of this document.
     fn write(&self) -> Write {
         let body = serde_json::to_vec(self).expect("our own types have string keys and serialize");
         Write::put(self.name(), body)
     }
 
-    /// The document that `entry` names, if it says the same of itself.
+    /// Parses the document that `entry` names, and checks name and revision.
     fn read(entry: &Entry, body: &[u8]) -> Result<Self, Damage> {
         let document: Self = serde_json::from_slice(body).map_err(|_| SealError::Malformed)?;
         match document.name() == *entry.name && document.revision() == entry.revision {
@@ -224,7 +227,7 @@ impl CredentialDocument {
         }
     }
 
-    /// Notes what is known of the secret in use by now. Which request made the version stays noted.
+    /// Replaces the metadata of the secret in use, and keeps which request created the version.
     pub(crate) fn update_metadata(
         &mut self,
         key: &SealingKey,
@@ -250,7 +253,8 @@ impl CredentialDocument {
         key.seal(&self.metadata_context(number), &json)
     }
 
-    /// What may be known of a version's secret. Versions may have been sealed under different keys of the workspace.
+    /// The metadata of a version's secret. Versions may be sealed under different keys of the
+    /// workspace.
     pub(crate) fn open_metadata(
         &self,
         version: u32,
@@ -264,7 +268,7 @@ impl CredentialDocument {
         self.open_metadata_with(version, &key)
     }
 
-    /// The same with a key that is at hand.
+    /// The metadata of a version, opened with a given key.
     pub(crate) fn open_metadata_with(
         &self,
         version: &VersionDocument,
@@ -274,7 +278,7 @@ impl CredentialDocument {
         serde_json::from_slice(&json).map_err(|_| SealError::Malformed)
     }
 
-    /// What a version's secret is bound to.
+    /// The seal context of a version's secret.
     pub(crate) fn secret_context(&self, version: u32) -> SealContext<'_> {
         SealContext::Secret {
             workspace: &self.workspace,
@@ -285,7 +289,7 @@ impl CredentialDocument {
         }
     }
 
-    /// What its fingerprint and hint are bound to.
+    /// The seal context of a version's metadata.
     pub(crate) fn metadata_context(&self, version: u32) -> SealContext<'_> {
         SealContext::SecretMetadata {
             workspace: &self.workspace,
@@ -339,7 +343,7 @@ impl Defaults {
         }
     }
 
-    /// Whether one of them is this credential.
+    /// Whether this credential is one of the defaults.
     pub(crate) fn names(&self, id: &CredentialId) -> bool {
         self.live.as_ref() == Some(id) || self.sandbox.as_ref() == Some(id)
     }
@@ -389,7 +393,7 @@ pub(crate) fn credential_name(id: &CredentialId) -> String {
 
 /// The name of the workspace's own document in its chain.
 pub(crate) const WORKSPACE: &str = "workspace";
-/// What the names of credentials begin with.
+/// Prefix of the names of credentials.
 pub(crate) const CREDENTIAL: &str = "credential/";
-/// What the names of tokens begin with, in the installation's chain.
+/// Prefix of the names of tokens, in the installation's chain.
 pub(crate) const TOKEN: &str = "token/";

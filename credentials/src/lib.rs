@@ -1,8 +1,9 @@
 //! The credential domain and its security perimeter.
 //!
-//! Owns what a credential is, how its secret is sealed, where it is kept, who changed it and what it was used for.
-//! It knows no HTTP server: the data plane asks a [`Resolver`] for a [`Grant`], the control plane asks the
-//! [`Registry`] for a change, and storage is only ever shown ciphertext and authenticated metadata.
+//! Defines what a credential is, how its secret is sealed, where it is stored, who changed it and
+//! what it was used for. Does not know HTTP servers: the data plane asks a [`Resolver`] for a
+//! [`Grant`], the control plane asks the [`Registry`] for changes, and storage sees only ciphertext
+//! and authenticated metadata.
 
 #![deny(missing_docs)]
 

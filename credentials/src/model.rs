@@ -1,5 +1,5 @@
-//! What the domain speaks about: names that cannot be wrong, and the views that may be shown to anyone allowed to ask.
-//! Nothing here holds a secret or knows how one is kept.
+//! The domain's vocabulary: validated ids, and views that callers with permission may see. Contains
+//! no secrets, and does not know how they are stored.
 
 mod actor_context;
 mod credential;

@@ -1,4 +1,4 @@
-//! One record: as it is made, as it is stored, as it may be shown.
+//! Audit records: as drafts, as stored, and as shown.
 
 use std::sync::Arc;
 
@@ -115,7 +115,7 @@ events! {
 }
 
 impl Event {
-    /// The event of a stable name.
+    /// Parses a stable name.
     pub fn parse(name: &str) -> Option<Self> {
         let name: serde::de::value::StrDeserializer<'_, serde::de::value::Error> =
             name.into_deserializer();
@@ -123,40 +123,42 @@ impl Event {
     }
 }
 
-/// One record of the log as it may be shown.
+/// An audit record as it may be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditRecord {
-    /// The chain that it is in: the installation's, or a workspace's.
+    /// The chain of the record: the installation's, or a workspace's.
     pub chain: ChainName,
-    /// Its place there: counts from 1, without gaps.
+    /// Position in the chain, from 1, without gaps.
     pub position: u64,
-    /// When.
+    /// Time of the commit.
     pub at: Timestamp,
-    /// What.
+    /// What happened.
     pub event: Event,
-    /// Who.
+    /// The actor.
     pub actor: ActorId,
-    /// In which request.
+    /// The id of the request.
     pub request_id: String,
-    /// In which workspace.
+    /// The workspace that it concerns.
     pub workspace: Option<WorkspaceId>,
-    /// To which credential.
+    /// The credential that it concerns.
     pub credential: Option<CredentialId>,
-    /// For which provider.
+    /// The provider's id.
     pub provider: Option<String>,
-    /// Of the secret. `None` too once the workspace was erased: it is sealed under the workspace's key.
+    /// Fingerprint of the secret. `None` also after the workspace was erased: it is sealed under
+    /// the workspace's key.
     pub fingerprint: Option<Fingerprint>,
-    /// What else there is to say.
+    /// Details as text.
     pub note: Option<String>,
-    /// The chain hash after it: SHA-256 of the one before and the SHA-256 of [`Self::stored`].
+    /// The chain hash after this record: SHA-256 of the previous chain hash and of the SHA-256 of
+    /// [`Self::stored`].
     pub hash: Hash,
-    /// The chain hash before it.
+    /// The chain hash before this record.
     pub previous: Hash,
-    /// The record as it is stored, so that the chain can be checked with nothing but SHA-256.
+    /// The record as it is stored, so that the chain can be verified with SHA-256 alone.
     pub stored: String,
 }
 
-/// One record as it is stored, as JSON.
+/// An audit record as it is stored, in JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Record {
@@ -173,39 +175,39 @@ pub(crate) struct Record {
     pub(crate) provider: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) note: Option<String>,
-    /// What must become unreadable when the workspace is erased, sealed under its key.
+    /// The part that must become unreadable when the workspace is erased, sealed under its key.
     #[serde(default, with = "base64_bytes", skip_serializing_if = "Vec::is_empty")]
     pub(crate) detail: Vec<u8>,
-    /// What it does to keys.
+    /// The operation on keys that the record orders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) keys: Option<KeyOperation>,
-    /// What went with a workspace.
+    /// What was erased with a workspace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) erased: Option<ErasureSummary>,
-    /// States that other chains had.
+    /// Linked states of other chains.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) links: Vec<(WorkspaceId, Link)>,
 }
 
-/// What a record does to keys: once it is on disk, it is carried out, after a crash too.
+/// An operation on keys. Executed once its record is on disk, also after a crash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum KeyOperation {
-    /// The keys of these ids are destroyed.
+    /// Destroys the keys with these ids.
     Destroy(Vec<String>),
-    /// All keys are wrapped with the master key of this id.
+    /// Wraps all keys with this master key.
     WrapWith(String),
 }
 
-/// What is gone with an erased workspace.
+/// What was erased with a workspace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ErasureSummary {
-    /// Which one of its id it was.
+    /// The workspace's incarnation.
     pub(crate) incarnation: u64,
-    /// How many credentials.
+    /// Number of credentials.
     pub(crate) credentials: usize,
-    /// Tokens that open it no more.
+    /// The tokens whose scope had the workspace.
     pub(crate) tokens: Vec<ActorId>,
 }
 
@@ -215,11 +217,11 @@ pub(crate) struct Detail {
     pub(crate) fingerprint: Fingerprint,
 }
 
-/// A record that has no position yet.
+/// An audit record without a position.
 #[derive(Clone)]
 pub(crate) struct Draft {
     pub(crate) event: Event,
-    /// Of the change that it is the record of: whether that may use the reserve of the disk.
+    /// The effect of the change, which decides whether it may use the disk's reserve.
     pub(crate) effect: Effect,
     pub(crate) by: ActorContext,
     pub(crate) workspace: Option<WorkspaceId>,
@@ -281,12 +283,12 @@ impl Record {
         serde_json::to_vec(self).expect("texts and numbers serialize")
     }
 
-    /// The record that stands in a chain; nothing where a later release has written what this one does not know.
+    /// Parses a stored record; `None` if a later release wrote it in a form that is unknown here.
     pub(crate) fn parse(stored: &Stored) -> Option<Self> {
         serde_json::from_slice(&stored.bytes).ok()
     }
 
-    /// What may be shown of it.
+    /// The record as it may be shown.
     pub(crate) fn view(self, chain: &ChainName, stored: Stored, keyring: &Keyring) -> AuditRecord {
         AuditRecord {
             fingerprint: self.open_detail(keyring).map(|detail| detail.fingerprint),

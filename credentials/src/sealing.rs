@@ -1,8 +1,9 @@
-//! Sealing: what is written to storage can be read, and is believed, only where it was meant to stand.
+//! Sealing: stored data can be opened, and is trusted, only in the context it was written for.
 //!
-//! A secret is sealed with XChaCha20-Poly1305 and a random 24-byte nonce (draft-irtf-cfrg-xchacha), bound to its place by
-//! associated data. Metadata that stays readable is authenticated with HMAC-SHA-256. Both keys come from one workspace
-//! key through HKDF-SHA-256 (RFC 5869), so neither use can be turned against the other.
+//! Secrets are sealed with XChaCha20-Poly1305 and a random 24-byte nonce (draft-irtf-cfrg-xchacha);
+//! associated data binds them to their context. Metadata that stays readable is authenticated with
+//! HMAC-SHA-256. Both keys are derived from one workspace key with HKDF-SHA-256 (RFC 5869), so
+//! neither use can be turned against the other.
 
 mod blob;
 mod context;
@@ -25,7 +26,7 @@ use crate::{
     secret::Secret,
 };
 
-/// The first byte of everything sealed.
+/// The first byte of every sealed blob.
 pub(crate) const FORMAT: u8 = 1;
 /// The algorithm's name in associated data.
 pub(crate) const ALGORITHM: &str = "XChaCha20-Poly1305";
@@ -38,7 +39,7 @@ pub(crate) struct SealingKey {
 }
 
 impl SealingKey {
-    /// Derives the two subkeys of `root`, which is not kept.
+    /// Derives two subkeys from `root`, which is not kept.
     pub(crate) fn new(
         id: &str,
         installation: &Arc<str>,
@@ -85,7 +86,7 @@ impl SealingKey {
     }
 
     fn seal_with(&self, nonce: &XNonce, associated_data: &[u8], plaintext: &[u8]) -> Vec<u8> {
-        // The ciphertext is written beside the plaintext, never over a copy of it.
+        // Encrypts into a separate buffer: a copy of the plaintext would have to be wiped.
         let mut ciphertext = vec![0; plaintext.len()];
         let tag = self
             .cipher()
@@ -113,7 +114,7 @@ impl SealingKey {
         self.open_with(&context.associated_data(&self.installation), blob)
     }
 
-    /// The same with associated data made before. Once a request: one allocation, the buffer that it returns.
+    /// Opens with given associated data. Once per request: one allocation, for the returned buffer.
     pub(crate) fn open_with(
         &self,
         associated_data: &[u8],
@@ -135,17 +136,17 @@ impl SealingKey {
         Ok(plaintext)
     }
 
-    /// Authenticates `body` as what stands in `context`.
+    /// A MAC of `body` in `context`.
     pub(crate) fn mac(&self, context: &SealContext<'_>, body: &[u8]) -> [u8; 32] {
         self.hmac(context, body).finalize().into_bytes().into()
     }
 
-    /// The same of a secret: who has it twice can tell, without keeping it.
+    /// A MAC of a secret, to recognise the same secret without keeping it.
     pub(crate) fn mac_secret(&self, context: &SealContext<'_>, secret: &Secret) -> [u8; 32] {
         self.mac(context, secret.expose())
     }
 
-    /// Whether `mac` was made by this key for this `body` in this `context`. Takes the same time wherever they differ.
+    /// Verifies `mac` for `body` in `context`, in constant time.
     pub(crate) fn verify(
         &self,
         context: &SealContext<'_>,
@@ -162,7 +163,7 @@ impl SealingKey {
         let mut hmac =
             Hmac::<Sha256>::new_from_slice(&*key).expect("HMAC takes a key of any length");
         hmac.update(&context.associated_data(&self.installation));
-        // As one more field, without copying it.
+        // Appended as one more field, without copying it.
         hmac.update(&context::field_len(body));
         hmac.update(body);
         hmac
@@ -181,7 +182,7 @@ impl fmt::Debug for SealingKey {
     }
 }
 
-/// Why something sealed is not what it should be.
+/// Why a sealed blob or a MAC was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SealError {
     #[error("it is not in a form this release knows")]
@@ -192,7 +193,7 @@ pub(crate) enum SealError {
     NotAuthentic,
 }
 
-/// One of the keys that come from one root.
+/// Derives a subkey for one purpose.
 pub(crate) fn subkey(root: &[u8; 32], purpose: &[u8]) -> Zeroizing<[u8; 32]> {
     let mut key = Zeroizing::new([0; 32]);
     Hkdf::<Sha256>::new(None, root)

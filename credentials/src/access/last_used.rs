@@ -1,4 +1,4 @@
-//! When tokens were last shown: for people to look at, so it is kept in memory and stored a minute behind.
+//! When tokens were last used. For display only, so it is kept in memory and stored once a minute.
 
 use std::{
     collections::BTreeMap,
@@ -16,12 +16,12 @@ use crate::{keyring::Keyring, model::ActorId, sealing::SealContext};
 #[derive(Default)]
 pub(crate) struct LastUsed {
     at: RwLock<BTreeMap<ActorId, Timestamp>>,
-    /// Something is not stored yet.
+    /// Set while some uses are not stored yet.
     ahead: AtomicBool,
 }
 
 impl LastUsed {
-    /// Notes a use, to the second.
+    /// Records a use, with a resolution of one second.
     pub(super) fn note(&self, token: &ActorId, now: Timestamp) {
         let is_newer = |last: Timestamp| now.as_second() > last.as_second();
         if self.of(token).is_none_or(is_newer) {
@@ -36,8 +36,8 @@ impl LastUsed {
         at.get(token).copied()
     }
 
-    /// Takes over what is stored, where it is later than what is known. It is for people to look at, and decides nothing: what
-    /// does not open is as if it were not there.
+    /// Merges the stored times into memory; the later time wins. For display only, so a stored
+    /// value that cannot be opened counts as missing.
     pub(crate) async fn load(
         &self,
         notes: &dyn Notes,
@@ -56,7 +56,7 @@ impl LastUsed {
         Ok(())
     }
 
-    /// Stores what is not stored yet. What fails is tried again the next time.
+    /// Stores the uses that are not stored yet. After a failure, the next call retries.
     pub(crate) async fn store(
         &self,
         notes: &dyn Notes,
@@ -73,7 +73,7 @@ impl LastUsed {
     }
 
     async fn write(&self, notes: &dyn Notes, keyring: &Keyring) -> Result<(), StorageError> {
-        // Another process notes uses too: the later of both is kept.
+        // Another process stores uses as well, so the later of both times is kept.
         self.load(notes, keyring).await?;
         let at = self
             .at

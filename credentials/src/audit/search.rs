@@ -1,4 +1,4 @@
-//! Reading the log across chains by time, newest first and a page at a time.
+//! Searches all chains by time, newest first and a page at a time.
 
 use std::{collections::BinaryHeap, fmt, str::FromStr, sync::Arc};
 
@@ -14,23 +14,23 @@ use crate::{
     record::{AuditRecord, Event, Record},
 };
 
-/// Which records to show; `None` lets all pass.
+/// Selects audit records; `None` matches all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditFilter {
-    /// Of the workspaces that are there for whoever asks. Who is limited sees no record that is about no workspace, and none
-    /// of an erased workspace that had the same name.
+    /// The workspaces that the caller may see. A limited caller sees no records without a
+    /// workspace, and none of an erased workspace that had the same id.
     pub within: Scope,
-    /// Of this workspace.
+    /// Records about this workspace.
     pub workspace: Option<WorkspaceId>,
-    /// By this actor.
+    /// Records of this actor.
     pub actor: Option<ActorId>,
-    /// Of this event.
+    /// Records of this event.
     pub event: Option<Event>,
-    /// About this credential.
+    /// Records about this credential.
     pub credential: Option<CredentialId>,
 }
 
-/// A place in the order of all records: by time, then by chain, then by position.
+/// A position in the order of all records: by time, then chain, then position.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor {
     /// Microseconds since the Unix epoch.
@@ -39,12 +39,12 @@ pub struct Cursor {
     position: u64,
 }
 
-/// A part of what was searched for.
+/// A page of search results.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditPage {
     /// Newest first.
     pub records: Vec<AuditRecord>,
-    /// Where to go on, if there may be more. A rare record may be some pages away.
+    /// Where the next page begins, if there may be more. A page may be empty before the last.
     pub before: Option<Cursor>,
 }
 
@@ -52,7 +52,7 @@ impl Audit {
     /// Up to `limit` records before `before`, newest first.
     ///
     /// # Errors
-    /// The backend's. Records that are not what was written are left out, and said so in the log; `verify` names them.
+    /// The backend failed. Damaged records are omitted and logged; `verify` reports them.
     pub async fn search(
         &self,
         filter: &AuditFilter,
@@ -83,7 +83,7 @@ impl Audit {
         })
     }
 
-    /// What may be shown of a record, if it passes.
+    /// What the caller may see of a record, if it passes the filter.
     pub(super) fn shown(
         &self,
         filter: &AuditFilter,
@@ -95,7 +95,7 @@ impl Audit {
         passes.then(|| record.view(chain, stored, &self.keyring))
     }
 
-    /// The chains that hold what may pass.
+    /// The chains that may have matching records.
     pub(super) fn chains_for(&self, filter: &AuditFilter) -> Vec<Source> {
         let chains = &self.chains;
         let registrations = chains.registrations();
@@ -111,7 +111,7 @@ impl Audit {
     }
 }
 
-/// One chain as it was when reading began.
+/// A chain as it was when reading began.
 pub(super) struct Source {
     chains: Arc<Chains>,
     pub(super) name: ChainName,
@@ -129,7 +129,7 @@ impl Source {
         })
     }
 
-    /// Up to `limit` records from a position on; none where they are not what was written.
+    /// Up to `limit` records from a position; none if they are damaged.
     pub(super) async fn read(&self, from: u64, limit: usize) -> Result<Vec<Stored>, StorageError> {
         let head = &self.state.head;
         match self.chains.records(&self.tracked, head, from, limit).await {
@@ -142,27 +142,27 @@ impl Source {
         }
     }
 
-    /// How many of its records are from before a time.
+    /// Number of records from before a time.
     pub(super) async fn before(&self, at: i64) -> Result<u64, LoadError> {
         let head = &self.state.head;
         self.chains.records_before(&self.tracked, head, at).await
     }
 }
 
-/// The records of several chains as one sequence, newest first.
+/// Merges the records of several chains, newest first.
 struct Merge {
     cursors: BinaryHeap<ChainReader>,
     last: Option<Cursor>,
 }
 
-/// How far a chain was read.
+/// The read position in one chain.
 struct ChainReader {
-    /// Of the next record; while none was read, no record is after it.
+    /// Cursor of the next record. Until one was read, an upper bound.
     next: Cursor,
     source: Arc<Source>,
     /// Records before this position are still to be read.
     before: u64,
-    /// Oldest first: the last one is next.
+    /// Oldest first: `pop` returns the next record.
     read: Vec<Stored>,
     is_started: bool,
 }
@@ -199,7 +199,7 @@ impl Merge {
                 position: newest.position,
             };
             if !was_known {
-                // Only now is it known where it stands among the others.
+                // Only now is its position among the other chains known.
                 reading.next = at;
                 self.cursors.push(reading);
                 continue;
@@ -231,7 +231,7 @@ impl Merge {
 }
 
 impl ChainReader {
-    /// Reads the next ones, if none is at hand.
+    /// Reads the next records, unless some are left.
     async fn fill(&mut self, last: Option<&Cursor>) -> Result<(), StorageError> {
         if !std::mem::replace(&mut self.is_started, true)
             && let Some(last) = last
@@ -300,7 +300,7 @@ impl AuditFilter {
     }
 }
 
-/// Whether a record is about a workspace of that name that is no more.
+/// Whether a record is about an erased predecessor of the workspace.
 fn is_of_erased(record: &Record, chain: &ChainName, registration: Option<Registration>) -> bool {
     let Some(erased) = registration.and_then(|it| it.erased) else {
         return false;
@@ -332,7 +332,7 @@ impl FromStr for Cursor {
     }
 }
 
-/// Records of a chain that are read at once.
+/// Records of a chain per read.
 const WINDOW: u64 = 64;
-/// Records that one page may cost.
+/// Records that a search may read for one page.
 const MAX_SCANNED: usize = 20_000;

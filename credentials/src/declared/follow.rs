@@ -1,4 +1,4 @@
-//! Follows the secrets of declared credentials where they are kept. Requests never wait for any of it.
+//! Follows the secrets of declared credentials at their sources. Requests never wait for it.
 
 use std::{
     path::PathBuf,
@@ -17,15 +17,16 @@ use crate::{
 };
 
 impl Declared {
-    /// Follows all secrets for as long as the runtime lives, each in a task of its own. Returns once each was looked for
-    /// once.
+    /// Follows all secrets for as long as the runtime lives, each in its own task. Returns once
+    /// each was polled once.
     pub async fn follow(self: &Arc<Self>) {
         self.open_cache().await;
         if self.cache.is_some() {
             tokio::spawn(self.clone().keep_cache());
         }
         let first = Arc::new(Semaphore::new(0));
-        // Apart, so that no file waits for a Vault that does not answer, nor the other way round.
+        // Separate limits, so that files do not wait for an unresponsive Vault, nor Vault for
+        // files.
         let [of_files, of_vault] = [(); 2].map(|()| Arc::new(Semaphore::new(CONCURRENT_READS)));
         for (index, item) in self.items.iter().enumerate() {
             let (declared, first) = (self.clone(), first.clone());
@@ -37,7 +38,7 @@ impl Declared {
             tokio::spawn(async move {
                 let mut is_first = true;
                 loop {
-                    // Never closed.
+                    // The semaphore is never closed.
                     if let Ok(_turn) = at_once.acquire().await {
                         declared.poll_once(index, &source).await;
                     }
@@ -52,7 +53,7 @@ impl Declared {
         let _ = first.acquire_many(all).await;
     }
 
-    /// Until a secret is looked at again.
+    /// Time until the next poll of a secret.
     fn pause(&self, source: &SourceReference) -> Duration {
         match source {
             SourceReference::File(_) => FILE_POLL,
@@ -87,8 +88,8 @@ impl Declared {
         }
     }
 
-    /// A file that is written in place is empty or half there for a moment: what differs from what is known counts once it
-    /// was found twice.
+    /// A file that is being rewritten in place is briefly empty or incomplete: a change counts once
+    /// it was read twice.
     async fn read_file(&self, item: &Item, path: PathBuf) -> Result<Lookup, SourceError> {
         let known = item.state().version().map(str::to_owned);
         let mut found = self.version_in(item, path.clone()).await;
@@ -116,7 +117,7 @@ impl Declared {
         }
     }
 
-    /// A file has no version: what tells that it is another is a MAC under the key of this process.
+    /// Files have no version, so a MAC under the process's key serves as one.
     async fn version_in(
         &self,
         item: &Item,
@@ -130,7 +131,7 @@ impl Declared {
         Ok((version, secret))
     }
 
-    /// Tells within this process whether a secret is the same.
+    /// Compares secrets within this process.
     pub(super) fn mac_of(&self, item: &Item, secret: &Secret) -> [u8; 32] {
         let context = item.document.secret_context(0);
         self.key.0.mac_secret(&context, secret)
@@ -149,7 +150,7 @@ impl Declared {
         );
     }
 
-    /// From here on requests get this secret.
+    /// Makes requests use this secret.
     pub(super) fn put_in_use(&self, item: &Item, state: &State, secret: &Secret) {
         let now = self.clock.now();
         let mut document = self.document_in_use(item);
@@ -162,7 +163,7 @@ impl Declared {
         document.push(sealed);
         document.promote(number, now + GRACE, now);
         document.revision += 1;
-        // A provider may still repeat the one before; older ones are forgotten.
+        // The provider may still echo the previous secret; older ones are dropped.
         document.versions.retain(|kept| kept.number + 1 >= number);
         let mut entry = CredentialEntry::new(document, &self.key, item.signals.clone());
         entry.declared = Some(Arc::new(item.followed(state)));
@@ -210,7 +211,7 @@ impl Declared {
         entry.map_or_else(|| item.document.clone(), |entry| entry.document.clone())
     }
 
-    /// From here on requests see it.
+    /// Publishes an entry to requests.
     fn publish(&self, entry: CredentialEntry) {
         let entry = Arc::new(entry);
         self.snapshot.rcu(|snapshot| {
@@ -220,7 +221,7 @@ impl Declared {
                     let workspace = WorkspaceEntry::with_all(workspace, document, [entry.clone()]);
                     snapshot.with(Arc::new(workspace))
                 }
-                // All of them are there from the beginning.
+                // All workspaces are in the snapshot from the start.
                 None => Snapshot::clone(snapshot),
             }
         });
@@ -228,14 +229,14 @@ impl Declared {
 }
 
 impl Item {
-    /// What a panic leaves is what was found before it.
+    /// A panic cannot leave the state inconsistent.
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A file costs microseconds: its change is used within this time.
+/// Reading a file takes microseconds, so a short interval is cheap.
 const FILE_POLL: Duration = Duration::from_millis(400);
-/// How long a file that is being written is given, and how often.
+/// How long, and how often, to wait for a file that is being written.
 const SETTLE_DELAY: Duration = Duration::from_millis(100);
 const SETTLE_CHECKS: usize = 20;

@@ -1,4 +1,4 @@
-//! How one credential stands whose secret is kept elsewhere. Pure, with time passed in.
+//! The state of one secret that is kept outside of Keyside. Pure: time is passed in.
 
 use std::time::{Duration, Instant};
 
@@ -6,57 +6,57 @@ use jiff::Timestamp;
 
 use crate::{snapshot::Unusable, source::SourceError};
 
-/// What was found where its secret is kept.
+/// The result of polling a source so far.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     secret: SecretState,
-    /// Why it was not read the last time.
+    /// Why the last read failed.
     fault: Option<String>,
-    /// Since when it cannot be read, while nobody says that it is gone.
+    /// When the source became unavailable, while it has not said that the secret is gone.
     away_since: Option<Instant>,
 }
 
-/// The secret that requests get.
+/// The secret that requests use.
 #[derive(Debug, Default)]
 enum SecretState {
-    /// Nothing was found yet.
+    /// Not read yet.
     #[default]
     Unknown,
-    /// The one with this version, as the source counts.
+    /// Read, with the source's version.
     Secret(String),
-    /// One that an earlier process has read: the source did not answer yet.
+    /// From an earlier process's cache: the source has not answered yet.
     Cached(Cached),
     /// None, until the source has one again.
     Nothing(Unusable),
 }
 
-/// A secret that is used from the cache on disk.
+/// A secret that is in use from the cache on disk.
 #[derive(Debug)]
 pub(crate) struct Cached {
     pub(crate) version: String,
-    /// When the source last confirmed it.
+    /// The source's last confirmation.
     pub(crate) confirmed: Timestamp,
-    /// The end of its use, by the clock that people set.
+    /// End of its use, by the wall clock.
     pub(crate) until: Timestamp,
-    /// The same by one that nobody sets.
+    /// End of its use, by the monotonic clock.
     pub(crate) deadline: Instant,
-    /// Tells whether the source has the same secret.
+    /// To recognise the same secret when the source answers.
     pub(crate) mac: [u8; 32],
 }
 
-/// What a reading changes.
+/// What a poll changes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// Nothing that anybody sees.
+    /// Nothing visible.
     Nothing,
-    /// Its fault, which readiness and the API show.
+    /// Only the fault that readiness and the API show.
     StatusOnly,
-    /// From now on there is no secret to use.
+    /// The secret must not be used any more.
     Withdraw(Unusable),
 }
 
 impl State {
-    /// The version at hand.
+    /// The version in use.
     pub(crate) fn version(&self) -> Option<&str> {
         match &self.secret {
             SecretState::Secret(version) | SecretState::Cached(Cached { version, .. }) => {
@@ -66,7 +66,8 @@ impl State {
         }
     }
 
-    /// The version that this process has read itself. One from the cache may be another secret of the same number by now.
+    /// The version that this process has read itself. A cached version may be a different secret
+    /// with the same number by now.
     pub(crate) fn version_read(&self) -> Option<&str> {
         self.version().filter(|_| self.cached().is_none())
     }
@@ -75,7 +76,7 @@ impl State {
         matches!(self.secret, SecretState::Secret(_) | SecretState::Cached(_))
     }
 
-    /// What is used from the cache.
+    /// The secret in use from the cache.
     pub(crate) fn cached(&self) -> Option<&Cached> {
         match &self.secret {
             SecretState::Cached(cached) => Some(cached),
@@ -83,12 +84,12 @@ impl State {
         }
     }
 
-    /// Whether it was neither read nor found to be gone since the start.
+    /// Whether the secret was neither read nor found to be missing since the start.
     pub(crate) fn is_unknown(&self) -> bool {
         matches!(self.secret, SecretState::Unknown)
     }
 
-    /// Whether its source said that it is not there.
+    /// Whether the source said that the secret is missing.
     pub(crate) fn is_gone(&self) -> bool {
         matches!(self.secret, SecretState::Nothing(Unusable::Gone))
     }
@@ -97,7 +98,7 @@ impl State {
         self.fault.clone()
     }
 
-    /// The secret is as it was.
+    /// The source confirmed the secret.
     pub(crate) fn unchanged(&mut self) -> Change {
         self.away_since = None;
         match self.fault.take() {
@@ -106,7 +107,7 @@ impl State {
         }
     }
 
-    /// There is another secret.
+    /// The source has a new secret.
     pub(crate) fn replaced(&mut self, version: String) {
         *self = Self {
             secret: SecretState::Secret(version),
@@ -115,7 +116,7 @@ impl State {
         };
     }
 
-    /// There is one in the cache, and nothing else yet.
+    /// The cache has a secret, and the source has not answered yet.
     pub(crate) fn found_in_cache(&mut self, cached: Cached) {
         self.secret = SecretState::Cached(cached);
     }
@@ -126,7 +127,7 @@ impl State {
         Change::StatusOnly
     }
 
-    /// Ends the use of a secret from the cache once either clock says so.
+    /// Ends the use of a cached secret at its deadline, by either clock.
     pub(crate) fn expire(&mut self, now: Instant, clock: Timestamp) -> Change {
         match self.cached() {
             Some(cached) if now >= cached.deadline || clock >= cached.until => {}
@@ -138,7 +139,8 @@ impl State {
         Change::Withdraw(Unusable::Unavailable)
     }
 
-    /// It was not read. A secret outlasts an `outage` of its source, and not the news that it is gone.
+    /// A read failed. The secret stays in use for `outage` if its source is unavailable, but not if
+    /// the source says that it is gone.
     pub(crate) fn not_read(
         &mut self,
         error: SourceError,
@@ -152,7 +154,7 @@ impl State {
             }
             SourceError::Unavailable(reason) => {
                 let since = *self.away_since.get_or_insert(now);
-                // One from the cache has an end of its own.
+                // A cached secret has its own deadline.
                 let is_over = self.cached().is_none() && now.duration_since(since) >= outage;
                 (reason, is_over.then_some(Unusable::Unavailable))
             }
@@ -161,7 +163,7 @@ impl State {
         self.fault = Some(reason);
         match (why, &self.secret) {
             (Some(why), SecretState::Nothing(known)) if why == *known => {}
-            // It was never read: requests are told so already.
+            // It was never read: requests are already refused for this reason.
             (Some(Unusable::Unavailable), SecretState::Unknown) => {}
             (Some(why), _) => {
                 self.secret = SecretState::Nothing(why);
@@ -229,7 +231,7 @@ mod tests {
         let change = state.not_read(gone(), now, OUTAGE);
         assert_eq!(change, Change::Withdraw(Unusable::Gone));
         assert_eq!(state.not_read(gone(), now, OUTAGE), Change::Nothing);
-        // An outage afterwards brings nothing back, and hides nothing.
+        // A later outage neither restores the secret nor hides the reason.
         assert_eq!(state.not_read(away(), now, OUTAGE), Change::StatusOnly);
         assert!(!state.is_usable());
     }
@@ -266,7 +268,7 @@ mod tests {
             assert_eq!(state.expire(now, at(clock)), change);
             assert_eq!(state.is_usable(), !is_over);
             assert!(!state.is_unknown() && state.fault().is_some());
-            // It is said once, and an outage that goes on changes nothing.
+            // It is reported once, and the continuing outage changes nothing.
             assert_eq!(state.expire(now, at(clock)), Change::Nothing);
             assert_eq!(state.not_read(away(), now, OUTAGE), Change::Nothing);
         }

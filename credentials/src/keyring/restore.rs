@@ -1,4 +1,4 @@
-//! The keyring in a backup, and what is left of one where a backup is restored.
+//! The keyring in a backup, and the existing keyring that a restore replaces.
 
 use std::path::Path;
 
@@ -14,12 +14,12 @@ use crate::{
     sealing::SealingKey,
 };
 
-/// A keyring's file that is looked at and not opened.
+/// A keyring file that is inspected without unwrapping keys.
 pub(crate) struct ExistingKeyring(KeyringFile);
 
-/// A key that stands in no keyring, wrapped.
+/// A wrapped key that is not part of a keyring.
 pub(crate) struct WrappedStandaloneKey {
-    /// The master key that has wrapped it.
+    /// The id of the master key that wrapped it.
     pub(crate) by: String,
     pub(crate) bytes: Vec<u8>,
 }
@@ -33,7 +33,7 @@ impl ExistingKeyring {
         &self.0.installation
     }
 
-    /// Whether it has keys of workspaces, whatever opens them.
+    /// Whether it has workspace keys, usable or not.
     pub(crate) fn has_workspaces(&self) -> bool {
         !self.0.workspaces.is_empty()
     }
@@ -42,20 +42,20 @@ impl ExistingKeyring {
         self.0.epoch
     }
 
-    /// The keys that heads beside it may be signed with, as far as the file says: nothing vouches for them.
+    /// The keys that may have signed the anchors beside it. Not authenticated.
     pub(crate) fn public_keys(&self) -> impl Iterator<Item = PublicKey> {
         let successors = self.0.successors.iter().map(|key| key.public_key);
         std::iter::once(self.0.public_key).chain(successors)
     }
 
-    /// The backup that was restored last.
+    /// The id of the backup that was restored last.
     pub(crate) fn restored_from(&self) -> Option<&str> {
         self.0.restored_from.as_deref()
     }
 }
 
 impl Keyring {
-    /// How often the installation was restored, and the backup it was restored from last.
+    /// How often the installation was restored, and the id of the last backup.
     pub(crate) async fn restored(&self) -> Option<(u64, String)> {
         let stored = self.stored.lock().await;
         Some((stored.file.epoch, stored.file.restored_from.clone()?))
@@ -65,12 +65,12 @@ impl Keyring {
         self.stored.lock().await.file.epoch
     }
 
-    /// The file as it stands.
+    /// The file's content.
     pub(crate) async fn to_json(&self) -> Vec<u8> {
         self.stored.lock().await.file.to_json()
     }
 
-    /// A new key that stands in no keyring: whoever it is for keeps it, wrapped.
+    /// Creates a key that is not part of the keyring. The caller keeps it, wrapped.
     pub(crate) async fn new_standalone_key(
         &self,
         prefix: &str,
@@ -90,7 +90,7 @@ impl Keyring {
         Ok((key, wrapped))
     }
 
-    /// Such a key, opened.
+    /// Unwraps a standalone key.
     pub(crate) async fn unwrap_standalone_key(
         kms: &Kms,
         installation: &str,
@@ -103,7 +103,7 @@ impl Keyring {
         Ok(SealingKey::new(id, &installation.into(), &root, &memory))
     }
 
-    /// What signs the heads of an installation whose keyring was backed up.
+    /// The signing keys in a backed up keyring.
     pub(crate) async fn signing_of(
         json: &[u8],
         path: &Path,
@@ -114,7 +114,7 @@ impl Keyring {
         SigningKeys::unwrap(&*service, &file, &memory, true, None, path).await
     }
 
-    /// Puts a keyring that was backed up in its place.
+    /// Writes a backed up keyring to `path`.
     pub(crate) fn restore(
         json: &[u8],
         path: &Path,

@@ -1,8 +1,8 @@
-//! The keys that sign heads: the one in use, and those that were made to take its place.
+//! The keys that sign heads: the one in use, and its possible successors.
 //!
-//! A successor is trusted because the KMS vouches for it: its seed, and a copy of its public key for processes that only read,
-//! are wrapped together with the public key that it succeeds. So nobody adds one to the file who cannot use the KMS, and a
-//! retired key does not become a successor again.
+//! The KMS vouches for a successor: its seed, and a copy of its public key for read-only processes,
+//! are wrapped together with the public key that it succeeds. Adding one to the file therefore
+//! requires the KMS, and a retired key cannot become a successor again.
 
 use std::{path::Path, sync::Arc};
 
@@ -20,11 +20,11 @@ use crate::{
 /// A signing key whose seed is in locked memory.
 pub(crate) struct LockedSigningKey {
     public: PublicKey,
-    /// Only the first half is used.
+    /// The seed is in the first half; the second half is unused.
     seed: LockedKeys,
 }
 
-/// The signing keys that a keyring's file holds.
+/// The signing keys of a keyring.
 pub(crate) struct SigningKeys {
     current: KeyPair,
     successors: Vec<KeyPair>,
@@ -33,7 +33,7 @@ pub(crate) struct SigningKeys {
 #[derive(Clone)]
 struct KeyPair {
     public: PublicKey,
-    /// None in a process that only reads.
+    /// `None` in a read-only process.
     private: Option<Arc<LockedSigningKey>>,
 }
 
@@ -51,20 +51,20 @@ impl Signer for LockedSigningKey {
         self.public
     }
 
-    /// Some 50 microseconds, most of them for the key pair: little beside the fsync that follows. The copy of the seed is wiped;
-    /// what ring 0.17 derives from it (the scalar and the prefix, 64 bytes) is not, and stays on the stack until something
-    /// overwrites it.
+    /// Takes some 50 microseconds, mostly for deriving the key pair, which is little beside the
+    /// fsync that follows. The copy of the seed is wiped. What ring 0.17 derives from it (scalar
+    /// and prefix, 64 bytes) is not, and stays on the stack until overwritten.
     fn sign(&self, message: &[u8]) -> Signature {
         SigningKey::from_seed(&self.seed.read(Half::Seal)).sign(message)
     }
 }
 
 impl SigningKeys {
-    /// The keys in `file`. What is `known` already is not unwrapped again: the master key that has wrapped it since may not be
-    /// at hand. A successor that is not what the KMS has wrapped is left out.
+    /// Unwraps the signing keys in `file`, except those in `known`: their master key may not be
+    /// available any more. A successor that the KMS does not vouch for is left out.
     ///
     /// # Errors
-    /// When the key in use does not belong to the file's public key, or the KMS does not answer.
+    /// The key in use does not match the file's public key, or the KMS is unavailable.
     pub(super) async fn unwrap(
         service: &dyn KeyService,
         file: &KeyringFile,
@@ -108,27 +108,27 @@ impl SigningKeys {
         self.current.public
     }
 
-    /// Whether this key was made to take the place of the current one.
+    /// Whether this key is a possible successor of the current one.
     pub(crate) fn is_successor(&self, key: &PublicKey) -> bool {
         self.successors.iter().any(|it| it.public == *key)
     }
 
-    /// Whether there is any such key.
+    /// Whether there is a possible successor.
     pub(crate) fn has_successors(&self) -> bool {
         !self.successors.is_empty()
     }
 
-    /// What a head may be signed with.
+    /// The keys that a head may be signed with.
     pub(crate) fn trust(&self) -> Trust {
         self.pairs().map(|pair| pair.public).collect()
     }
 
-    /// The private key of one of these; none in a process that only reads.
+    /// The private key for a public key; `None` in a read-only process.
     pub(crate) fn signer(&self, public: &PublicKey) -> Option<Arc<LockedSigningKey>> {
         self.find(public)?.private.clone()
     }
 
-    /// The same of the key in use.
+    /// The private key in use; `None` in a read-only process.
     pub(crate) fn current_signer(&self) -> Option<Arc<LockedSigningKey>> {
         self.current.private.clone()
     }
@@ -151,7 +151,7 @@ impl KeyPair {
     }
 }
 
-/// Makes a key that may take the place of the one in the file.
+/// Creates a possible successor of the file's signing key.
 pub(super) async fn new_successor(
     service: &dyn KeyService,
     file: &KeyringFile,
@@ -169,7 +169,7 @@ pub(super) async fn new_successor(
     })
 }
 
-/// None where the private key is another one's than the file says.
+/// `None` if the private key does not match the file's public key.
 async fn unwrap_current(
     service: &dyn KeyService,
     file: &KeyringFile,
@@ -177,7 +177,8 @@ async fn unwrap_current(
     signs: bool,
 ) -> Result<Option<KeyPair>, KmsError> {
     if !signs {
-        // The installation's own key, which is wrapped together with it, has been unwrapped.
+        // The installation's own key, which is wrapped together with the public key, has been
+        // unwrapped.
         return Ok(Some(KeyPair {
             public: file.public_key,
             private: None,
@@ -189,7 +190,8 @@ async fn unwrap_current(
     Ok((key.public == file.public_key).then(|| KeyPair::of(key)))
 }
 
-/// The same for a successor. Where nothing is to be signed, its private key stays wrapped.
+/// `None` if the successor does not match its public key. If this process does not sign, the
+/// private key stays wrapped.
 async fn unwrap_successor(
     service: &dyn KeyService,
     file: &KeyringFile,

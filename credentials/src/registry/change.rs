@@ -1,10 +1,10 @@
-//! The changes: each reads the workspace as its chain has it now, makes the new documents, commits them on that state, and
-//! shows the result to the data plane. A change that another process was faster than decides again. Changes of one chain take
-//! turns, and what ends the use of a key goes first ([`Priority`]).
-//! One file a concern; what they share is here and in `held.rs`.
+//! The changes. Each reads the current state of the workspace's chain, builds the new documents,
+//! commits them on that state, and publishes the result to the data plane. After a lost race it
+//! decides again. Changes of one chain are serialized; those that end the use of a key go first
+//! ([`Priority`]). One file for each concern; shared parts are here and in `credential_edit.rs`.
 
-/// Decides again where another process has come first, a bounded number of times. No function: what it decides with is
-/// borrowed, and a closure over that is not known to be `Send` (rust-lang/rust#102211).
+/// Repeats a change after lost races, a bounded number of times. A macro, because an async closure
+/// over borrowed values is not known to be `Send` (rust-lang/rust#102211).
 macro_rules! retry_on_race {
     ($decide:expr) => {{
         let mut races = 0;
@@ -52,24 +52,25 @@ use crate::{
     snapshot::{CredentialEntry, Snapshot, WorkspaceEntry},
 };
 
-/// What a change came to: the credential, what there is to be said of it, and whether it was made before.
+/// The result of a change: the credential, warnings, and whether an earlier request made it.
 pub(super) struct ChangeOutcome {
     pub(super) id: CredentialId,
     pub(super) warnings: Vec<Warning>,
     pub(super) repeated: bool,
 }
 
-/// Leave to make a change, with the lock of what it changes.
+/// Held while a change is decided and committed; locks what it changes.
 pub(super) struct ChangeGuard<'a, L> {
-    /// The installation's state, no newer than the tokens and workspaces that the change is decided with: what is committed on
-    /// it fails if any of them has changed since.
+    /// The installation's state. Tokens and workspaces may be newer, never older, so a commit on
+    /// this state fails if any of them has changed since.
     pub(super) on: Option<Arc<State>>,
     _lock: L,
     _gate: RwLockReadGuard<'a, ()>,
 }
 
 impl Inner {
-    /// Leave to change a workspace, and what is in it, as it is now: other processes may have changed it.
+    /// Locks a workspace for a change, and loads its current state: another process may have
+    /// changed it.
     pub(super) async fn lock_workspace(
         &self,
         by: &ActorContext,
@@ -89,11 +90,12 @@ impl Inner {
         Ok(guard)
     }
 
-    /// Leave to change what `lock` guards. The actor's token may have been revoked since the request was authenticated, here or
-    /// by another process, so it is looked at once the lock is held.
+    /// Begins a change under `lock`. The actor's token may have been revoked after the request was
+    /// authenticated, here or by another process, so it is checked again under the lock.
     ///
-    /// The order of locks: a workspace's, the gate, the installation's. With the gate first, a backup would wait for everything
-    /// that waits for a workspace, and a revocation for the backup.
+    /// Lock order: the workspace's chain, the gate, the installation's chain. With the gate first,
+    /// a backup would wait for everything that waits for a workspace, and a revocation for the
+    /// backup.
     pub(super) async fn begin_change<'a, L>(
         &'a self,
         by: &ActorContext,
@@ -117,7 +119,8 @@ impl Inner {
         let own = self.chains.own();
         self.chains.refresh(own).await.map_err(load_failed)?;
         let mut tokens_state = self.tokens_state.lock().await;
-        // Until nothing has changed while it was read. Whoever else has looked at the chain has not taken over its tokens.
+        // Repeats until nothing changed during the read. Other readers of the chain do not load its
+        // tokens.
         loop {
             let Some(state) = own.state() else {
                 return Ok(None);
@@ -128,7 +131,7 @@ impl Inner {
             }
             if before.is_none_or(|before| !tokens_in(before).eq(tokens_in(&state))) {
                 let findings = self.read_tokens().await.map_err(CommitError::NotBegun)?;
-                // A token that is gone may have been replaced meanwhile.
+                // A missing token may have been replaced concurrently.
                 if !findings.is_empty()
                     && self
                         .chains
@@ -156,7 +159,7 @@ impl Inner {
         }
     }
 
-    /// Refuses an actor whose token is revoked or has expired. Keyside itself acts without a token.
+    /// Refuses an actor whose token is revoked or expired. Keyside itself acts without a token.
     pub(crate) fn expect_access(&self, by: &ActorContext) -> Result<(), ChangeError> {
         match self.access.has_ended(&by.actor) {
             true => Err(ChangeError::AccessEnded),
@@ -164,26 +167,26 @@ impl Inner {
         }
     }
 
-    /// Leave to look at everything while no change is under way here.
+    /// Waits for changes in progress and blocks new ones while the guard is held.
     pub(crate) async fn block_changes(&self) -> RwLockWriteGuard<'_, ()> {
         self.gate.write().await
     }
 
-    /// Makes a change of a workspace on the state that it was decided on.
+    /// Commits a change of a workspace on the state that it was decided on.
     pub(super) async fn commit_in(
         &self,
         workspace: &WorkspaceEntry,
         drafts: Vec<Draft>,
         writes: Vec<Write>,
     ) -> Result<Arc<State>, ChangeError> {
-        // A secret that was replaced must not come back either.
+        // Linked at once as well: a replaced secret must not come back.
         let ends_use = drafts.iter().any(|draft| {
             draft.effect == Effect::EndsUse || draft.event == Event::CredentialRotated
         });
         let document = &workspace.document;
         let tracked = self.chains.of(&document.id);
         let on = workspace.at.as_ref().ok_or(ChangeError::Damaged)?;
-        // As the signed head has it: the document that says it too may be lost.
+        // From the signed head: the document that has it too may be lost.
         let incarnation = on.head.incarnation;
         let commit = self
             .chains
@@ -208,7 +211,8 @@ impl Inner {
         Ok(state)
     }
 
-    /// Makes a change of the installation's own chain, on the state that it was decided on. Its lock is held by who asks.
+    /// Commits a change of the installation's chain on the state that it was decided on. The caller
+    /// holds the chain's lock.
     pub(super) async fn commit_own(
         &self,
         on: Option<&Arc<State>>,
@@ -220,7 +224,7 @@ impl Inner {
         Ok(commit.await?)
     }
 
-    /// Reads what other processes may have made since.
+    /// Loads all changes of other processes.
     pub(super) async fn refresh_all(&self) -> Result<(), ChangeError> {
         self.refresh_installation_state().await?;
         let registrations = self.chains.registrations();
@@ -249,8 +253,8 @@ impl Inner {
         }
     }
 
-    /// From here on requests see it, unless a later state of it is known: who has read slowly must not bring back what was
-    /// revoked meanwhile. Workspaces change side by side, so the swap is tried until none came between.
+    /// Publishes a workspace to requests, unless a later state is known: a slow reader must not
+    /// restore what was revoked meanwhile. Workspaces change concurrently, so the swap is retried.
     pub(super) fn publish(&self, workspace: Arc<WorkspaceEntry>) {
         let tracked = self.chains.of(&workspace.document.id);
         self.snapshot.rcu(|snapshot| {
@@ -262,7 +266,7 @@ impl Inner {
         });
     }
 
-    /// The same for a workspace of which one credential has changed, and perhaps its own document.
+    /// Publishes a workspace of which one credential changed, and perhaps its own document.
     pub(super) fn publish_credential(
         &self,
         workspace: &WorkspaceEntry,
@@ -282,19 +286,19 @@ impl Inner {
             |entry: &Arc<CredentialEntry>| Some(entry.metadata()?.fingerprint.clone());
         self.duplicates
             .note(id, before.and_then(fingerprint), fingerprint(&entry));
-        // Nobody waits for its first look.
+        // Nobody waits for its first poll.
         self.follow(&entry, &Arc::new(Semaphore::new(0)));
     }
 }
 
-/// The tokens that a state of the installation names.
+/// The token entries in a state of the installation's chain.
 fn tokens_in(state: &State) -> impl Iterator<Item = &Entry> {
     state
         .documents()
         .filter(|entry| entry.name.starts_with(TOKEN))
 }
 
-/// What the record of a change to a credential says of it.
+/// The audit record of a change to a credential, without details.
 pub(super) fn about(event: Event, by: &ActorContext, document: &CredentialDocument) -> Draft {
     Draft {
         workspace: Some(document.workspace.clone()),
@@ -304,7 +308,7 @@ pub(super) fn about(event: Event, by: &ActorContext, document: &CredentialDocume
     }
 }
 
-/// The part of a record that goes when the workspace is erased.
+/// The sealed part of a record, which becomes unreadable when the workspace is erased.
 pub(super) fn detail(
     key: &Arc<SealingKey>,
     fingerprint: &Fingerprint,
@@ -313,7 +317,7 @@ pub(super) fn detail(
     Some((key.clone(), Detail { fingerprint }))
 }
 
-/// The workspace's document with `credential` as the default of its provider and environment.
+/// The workspace's document with `credential` as a default.
 fn with_default(
     workspace: &WorkspaceDocument,
     credential: &CredentialDocument,
@@ -328,13 +332,13 @@ fn with_default(
     workspace
 }
 
-/// The label that a default has, where it is another credential.
+/// The label of the default, if it is another credential.
 fn other_label(default: Option<&CredentialEntry>, than: &CredentialId) -> Option<Label> {
     let other = default.filter(|default| default.document.id != *than)?;
     Some(other.document.label.clone())
 }
 
-/// A name that people can read in a table.
+/// Whether a display name is valid.
 pub(super) fn is_valid_name(name: &str) -> bool {
     (1..=200).contains(&name.chars().count()) && !name.chars().any(char::is_control)
 }

@@ -1,6 +1,8 @@
-//! Who else has the same secret: an index by fingerprint, so that asking costs the same however many credentials there are.
+//! Finds credentials with the same secret: an index by fingerprint, so that the cost does not
+//! depend on the number of credentials.
 //!
-//! Fingerprints stand sealed, so it is made when someone first asks. What it names is held against the snapshot again.
+//! Fingerprints are sealed, so the index is built on first use. Results are checked against the
+//! snapshot.
 
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
@@ -18,7 +20,7 @@ pub(super) struct DuplicateIndex(Mutex<Option<Index>>);
 type Index = HashMap<Fingerprint, HashSet<CredentialId>>;
 
 impl DuplicateIndex {
-    /// A credential has another secret from now on. Called once the snapshot shows it.
+    /// Records a changed secret. Called after the snapshot was published.
     pub(super) fn note(
         &self,
         id: &CredentialId,
@@ -42,12 +44,13 @@ impl DuplicateIndex {
         }
     }
 
-    /// Everything was read anew, or a part of it is gone for good.
+    /// Drops the index after a bulk change.
     pub(super) fn forget(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Credentials that may have it. `load` gives the snapshot as it is while no note can come between.
+    /// Credentials that may have this fingerprint. `load` returns the snapshot; it is called under
+    /// the index's lock.
     pub(super) fn candidates<S: AsRef<Snapshot>>(
         &self,
         fingerprint: &Fingerprint,

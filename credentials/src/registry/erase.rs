@@ -1,8 +1,9 @@
-//! Erasing a workspace: its keys are destroyed, its records and runs go, and what the audit log keeps of it can no longer be
-//! opened.
+//! Erases a workspace: destroys its keys, and removes its documents and runs. What the audit log
+//! has sealed about it becomes unreadable.
 //!
-//! First its own chain names nothing any more, and says which keys are to go; then the installation's chain says that it is
-//! erased, and narrows tokens; then the keys are destroyed. A crash in between is finished at the next start.
+//! Three steps: the last commit of its own chain names no documents and lists the keys to destroy;
+//! then the installation's chain records the erasure and narrows tokens; then the keys are
+//! destroyed. After a crash in between, the next start finishes.
 
 use keyside_store::{
     StorageError,
@@ -20,27 +21,28 @@ use crate::{
     snapshot::WorkspaceEntry,
 };
 
-/// The end of a workspace's own chain, as its record has it.
+/// The end of a workspace's own chain, from its last record.
 pub(super) struct ChainEnd {
     by: ActorContext,
     keys: Vec<String>,
     summary: ErasureSummary,
     note: String,
-    /// How many records its chain has.
+    /// Number of records in the chain.
     records: u64,
 }
 
 impl Registry {
-    /// Erases a workspace for good: destroys its keys, then removes what they opened, and its runs. Requests that are under
-    /// way end as they began. What stays is the audit log, whose details of this workspace nobody can open any more.
+    /// Erases a workspace for good: destroys its keys, then removes its documents and runs.
+    /// Requests in progress complete. The audit log stays, but its sealed details can no longer be
+    /// opened.
     ///
-    /// Whoever asks once more, because the answer was lost or something was left over, gets the receipt of the workspace
-    /// that had this id last, as long as no other one has it.
+    /// A repeated call returns the receipt of the workspace that had this id last, as long as no
+    /// new one has it, and removes what an earlier call left over.
     ///
     /// # Errors
-    /// When there is no such workspace and never was, when it is not in the `expected` state, or when storage fails:
-    /// nothing has changed then, or, as [`ChangeError::ErasingUnfinished`] says, it is on record and is carried out before the
-    /// next change, or at the next start.
+    /// The workspace never existed, is not in the `expected` state, or storage failed; nothing has
+    /// changed then. With [`ChangeError::ErasingUnfinished`] the erasure is recorded, and is
+    /// finished before the next change or at the next start.
     pub async fn erase_workspace(
         &self,
         by: &ActorContext,
@@ -81,7 +83,8 @@ impl Inner {
             return Err(ChangeError::Superseded { current });
         }
         let tracked = self.chains.of(id);
-        // One whose anchor is damaged or gone ends with its head as it is, and the end writes the anchor again.
+        // A chain whose anchor is damaged or missing ends on its current head, and ending it writes
+        // a new anchor.
         let at = match &workspace.at {
             Some(at) => Some(at.clone()),
             None => self.chains.load_ignoring_anchor(&tracked).await?,
@@ -91,7 +94,7 @@ impl Inner {
             let names = state.documents().map(|entry| &*entry.name);
             names.filter(|name| name.starts_with(CREDENTIAL)).count()
         });
-        // Another process may have made a key for it that nobody here has seen.
+        // Another process may have added a key.
         self.keyring.catch_up().await?;
         let mut end = ChainEnd {
             by: by.clone(),
@@ -104,7 +107,7 @@ impl Inner {
             note: random_id("ers_"),
             records: state.as_ref().map_or(0, |state| state.head.records),
         };
-        // One whose head is not believed is erased by what the installation says of it alone.
+        // A workspace whose head is not trusted is erased by its registration alone.
         let has_ended = at.is_some();
         if let Some(at) = at {
             let names = at.documents().map(|entry| entry.name.to_string());
@@ -121,9 +124,9 @@ impl Inner {
             end.records = state.head.records;
         }
         self.snapshot.rcu(|snapshot| snapshot.without(id));
-        // It has fingerprints of what is gone.
+        // It may have fingerprints of erased secrets.
         self.duplicates.forget();
-        // Its own chain has ended: whatever happens now, it is erased.
+        // Its own chain has ended, so the erasure will be finished in any case.
         let said = self.record_erasure(id, Some(end)).await;
         said.map_err(|error| match error {
             CommitError::NotBegun(error) | CommitError::OutcomeUnknown { error, .. }
@@ -136,7 +139,7 @@ impl Inner {
         })
     }
 
-    /// What the last record of a workspace's chain says of its end.
+    /// The end of a workspace, from the last record of its chain.
     pub(super) async fn chain_end(&self, id: &WorkspaceId) -> Result<Option<ChainEnd>, LoadError> {
         let tracked = self.chains.of(id);
         let Some(state) = tracked.state() else {
@@ -162,8 +165,8 @@ impl Inner {
         }))
     }
 
-    /// Puts it on the installation's record that a workspace is erased, closes it to the tokens that were for it, and destroys
-    /// its keys.
+    /// Records the erasure in the installation's chain, removes the workspace from tokens, and
+    /// destroys its keys.
     pub(super) async fn record_erasure(
         &self,
         id: &WorkspaceId,
@@ -176,7 +179,7 @@ impl Inner {
         let _changing = own.lock(Priority::High).await;
         for _ in 0..MAX_RACES {
             let on = self.refresh_installation_state().await?;
-            // Another process may have said it already, and made one of its id since.
+            // Another process may have recorded it, and even created a successor.
             let registration = self.chains.registration(id);
             let registration = registration.filter(|registration| {
                 registration.is_there && registration.incarnation == end.summary.incarnation
@@ -223,7 +226,7 @@ impl Inner {
         Err(CommitError::Raced)
     }
 
-    /// The receipt of the workspace that was erased last under this id, once nothing is left of it.
+    /// The receipt of the workspace that was erased last under this id, once nothing of it is left.
     async fn receipt(&self, id: WorkspaceId) -> Result<Receipt, ChangeError> {
         self.refresh_installation_state().await?;
         let receipt = self.audit.receipt(&id).await.map_err(|error| match error {
@@ -233,11 +236,11 @@ impl Inner {
         let is_there = self.chains.registration(&id).is_some_and(|it| it.is_there);
         let receipt = receipt.filter(|_| !is_there);
         let receipt = receipt.ok_or(ChangeError::WorkspaceUnknown)?;
-        // Keys that are still there go now.
+        // Destroys keys that an earlier attempt left.
         let keys = receipt.destroyed_keys.iter().cloned().collect();
         let destroyed = self.keyring.destroy(&keys).await;
         destroyed.map_err(|error| ChangeError::ErasingUnfinished(error.into()))?;
-        // The log's time may be ahead of this clock, which the runs of the next one of this name are recorded by.
+        // The log's time may be ahead of this clock, which timestamps the runs of a successor.
         let until = receipt.erased_at.min(self.clock.now());
         let runs = self.runs.erase(id, until).await;
         match runs {
@@ -247,7 +250,7 @@ impl Inner {
     }
 }
 
-/// The log has the cause.
+/// The cause is logged by the writer.
 fn runs_remain() -> StorageError {
     StorageError::unavailable("run records could not be removed")
 }

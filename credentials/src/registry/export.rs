@@ -1,4 +1,4 @@
-//! Everything there is about one workspace, but its secrets, as one archive that any system opens.
+//! Exports everything about a workspace except its secrets, as an archive in standard formats.
 
 mod archive;
 mod form;
@@ -19,14 +19,14 @@ use crate::{
 };
 
 impl Registry {
-    /// A tar archive of what is kept of a workspace: `workspace.json`, `credentials.json`, `audit.ndjson`, `runs.ndjson`,
-    /// and `manifest.json` with the SHA-256 of each. Never a secret, sealed or not. It is put on record first, and all but the
-    /// runs is as it stood then.
+    /// A tar archive of a workspace: `workspace.json`, `credentials.json`, `audit.ndjson`,
+    /// `runs.ndjson`, and `manifest.json` with the SHA-256 of each. Never contains secrets, sealed
+    /// or not. The export is recorded first, and everything except the runs is as of that record.
     ///
-    /// Made in memory: about 30 MB where 100,000 runs are kept of this one workspace.
+    /// Built in memory: about 30 MB with 100,000 runs of this workspace.
     ///
     /// # Errors
-    /// When there is no such workspace, or storage fails.
+    /// The workspace does not exist, or storage failed.
     pub async fn export_workspace(
         &self,
         by: &ActorContext,
@@ -77,7 +77,8 @@ impl Registry {
 }
 
 impl Inner {
-    /// Nobody changes the workspace between its record and what is shown of it.
+    /// Records the export, and returns the state that it covers: the lock prevents changes in
+    /// between.
     async fn begin_export(
         &self,
         by: &ActorContext,
@@ -95,7 +96,8 @@ impl Inner {
         Ok((state, snapshot))
     }
 
-    /// As whoever is limited to the workspace sees them: none is of an earlier one of its name.
+    /// The audit records that a principal limited to this workspace may see, without those of
+    /// erased predecessors.
     pub(super) async fn records_of(
         &self,
         id: &WorkspaceId,

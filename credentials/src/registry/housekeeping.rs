@@ -1,4 +1,4 @@
-//! What goes on without anyone asking: versions whose grace has ended are swept, and uses that were refused go on record.
+//! Background tasks: sweep ended versions, record refused uses, write links.
 
 use std::{
     sync::{Arc, Weak},
@@ -21,7 +21,7 @@ use crate::{
     snapshot::signals::{Attempt, Notice},
 };
 
-/// Starts it on the current runtime, until `inner` is gone.
+/// Starts the tasks on the current runtime. They end when `inner` is dropped.
 pub(super) fn start(inner: &Arc<Inner>, notices: mpsc::Receiver<Notice>) {
     tokio::spawn(run_housekeeping(Arc::downgrade(inner), notices));
     tokio::spawn(run_linking(Arc::downgrade(inner)));
@@ -34,7 +34,7 @@ async fn run_linking(inner: Weak<Inner>) {
         tracing::warn!(%error, "what a crash has left in the store is removed at a later start");
     }
     while let Some(links) = inner.upgrade().map(|inner| inner.links.clone()) {
-        // The registry may end meanwhile.
+        // The registry may be dropped meanwhile.
         let _ = tokio::time::timeout(SWEEP_INTERVAL, links.wait()).await;
         let Some(inner) = inner.upgrade() else {
             return;
@@ -70,8 +70,8 @@ async fn run_housekeeping(inner: Weak<Inner>, mut notices: mpsc::Receiver<Notice
 }
 
 impl Inner {
-    /// Under the workspace's lock: what was refused before it was erased is nothing that one of the same name, made since,
-    /// should be told of.
+    /// Runs under the workspace's lock: a use that was refused before an erasure must not be
+    /// recorded for the successor.
     pub(super) async fn record_refused_use(&self, notice: &Notice) -> Result<(), ChangeError> {
         let document = &notice.entry.document;
         let _guard = self

@@ -1,4 +1,4 @@
-//! What becomes of a credential after it was stored.
+//! Operations on existing credentials.
 
 use std::{
     collections::HashMap,
@@ -13,10 +13,10 @@ use crate::{
 };
 
 impl Registry {
-    /// Puts a new secret in the place of the one that is used. Requests that have begun go on with the old one.
+    /// Replaces the secret in use. Requests in progress continue with the previous one.
     ///
     /// # Errors
-    /// Why not, or storage's failure; the secret that was used is used as ever then.
+    /// Why not, or a failure of storage; the previous secret stays in use then.
     pub async fn rotate(
         &self,
         by: &ActorContext,
@@ -30,10 +30,10 @@ impl Registry {
         self.saved(outcome)
     }
 
-    /// Puts a version that is in grace back in use. The one that was used is in grace until the same end.
+    /// Makes a version in grace current again. The replaced one is in grace until the same end.
     ///
     /// # Errors
-    /// When there is none, or storage fails; nothing has changed then.
+    /// No such version, or storage failed; nothing has changed then.
     pub async fn roll_back(
         &self,
         by: &ActorContext,
@@ -48,10 +48,12 @@ impl Registry {
         self.credential(id).ok_or(ChangeError::CredentialUnknown)
     }
 
-    /// Asks the provider about the key that is in use, and notes what it says. The key stays in use whatever that is.
+    /// Asks the provider about the secret in use, and records the verdict. The secret stays in use
+    /// in any case.
     ///
     /// # Errors
-    /// When there is none, when it was replaced meanwhile, or when storage fails; nothing is noted then.
+    /// The credential does not exist, its secret was replaced meanwhile, or storage failed; nothing
+    /// is recorded then.
     pub async fn verify(
         &self,
         by: &ActorContext,
@@ -66,10 +68,10 @@ impl Registry {
         Ok((credential, finding))
     }
 
-    /// Changes what is not the secret.
+    /// Edits everything except the secret.
     ///
     /// # Errors
-    /// Why not, or storage's failure; nothing has changed then.
+    /// Why not, or a failure of storage; nothing has changed then.
     pub async fn edit(
         &self,
         by: &ActorContext,
@@ -85,8 +87,8 @@ impl Registry {
         self.saved(outcome)
     }
 
-    /// Other credentials with the same secret, in whatever workspace: in use, or in use when they were revoked. For those
-    /// who may see them all, and nobody else.
+    /// Other credentials with the same secret, in any workspace: in use, or in use when they were
+    /// revoked. Only for callers that may see all workspaces.
     pub fn duplicates(&self, id: &CredentialId) -> Vec<Credential> {
         let load = || self.inner.snapshot.load_full();
         let Some(fingerprint) = self.credential(id).and_then(|it| it.fingerprint) else {
@@ -102,11 +104,11 @@ impl Registry {
         duplicates
     }
 
-    /// Withdraws a credential at once and for good, and destroys all versions of its secret. Its record stays. Revoking
-    /// twice changes nothing.
+    /// Revokes a credential and destroys all versions of its secret, which is final. Its record
+    /// stays. Revoking twice changes nothing.
     ///
     /// # Errors
-    /// When there is none, or storage fails.
+    /// The credential does not exist, or storage failed.
     pub async fn revoke(
         &self,
         by: &ActorContext,
@@ -121,11 +123,12 @@ impl Registry {
         self.credential(id).ok_or(ChangeError::CredentialUnknown)
     }
 
-    /// Withdraws a [lost credential](Listed::Lost) at once and for good. Its id stays, and stays revoked. Revoking twice
-    /// changes nothing.
+    /// Revokes a [lost credential](Listed::Lost), which is final. Its id stays listed. Revoking
+    /// twice changes nothing.
     ///
     /// # Errors
-    /// When there is none, or storage fails. [`ChangeError::Superseded`] where its record is back.
+    /// The credential does not exist, or storage failed. [`ChangeError::Superseded`] if its record
+    /// is back.
     pub async fn revoke_lost(
         &self,
         by: &ActorContext,
@@ -140,7 +143,7 @@ impl Registry {
         self.find(id).ok_or(ChangeError::CredentialUnknown)
     }
 
-    /// How often a secret was replaced since the process began, by provider.
+    /// Rotations since the process started, by provider.
     pub fn rotations(&self) -> HashMap<Arc<str>, u64> {
         self.inner
             .rotations

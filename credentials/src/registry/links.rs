@@ -1,6 +1,7 @@
-//! Cross-links: the installation's chain says how far the chains of workspaces had come, so that cutting one shows in the
-//! other. At once for what ends a use; for the rest hourly, or after [`MAX_UNLINKED_COMMITS`] commits, since a start reads every record
-//! after the last link. Several in one record.
+//! Cross-links: the installation's chain records states of workspaces' chains, so that truncating
+//! one chain shows in the other. Changes that end a use are linked at once; others after an hour or
+//! [`MAX_UNLINKED_COMMITS`] commits, because a start reads every record after the last link. One
+//! record has several links.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,30 +19,30 @@ use crate::{
     record::{Draft, Event},
 };
 
-/// The workspaces whose chains have changed since they were linked.
+/// Workspaces whose chains have changed since their last link.
 #[derive(Default)]
 pub(super) struct Links {
     waiting: Mutex<Waiting>,
-    /// Told when one is due.
+    /// Notified when a link is due.
     due: Notify,
 }
 
 #[derive(Default)]
 struct Waiting {
     changed: BTreeMap<WorkspaceId, Changed>,
-    /// Those of which it is not known whether their last change was made.
+    /// Workspaces whose last change has an unknown outcome.
     uncertain: BTreeSet<WorkspaceId>,
 }
 
 struct Changed {
-    /// When it is to be linked.
+    /// When the link is due.
     due: Instant,
-    /// Commits since it was linked.
+    /// Commits since the last link.
     commits: u32,
 }
 
 impl Links {
-    /// A workspace's chain has changed.
+    /// Schedules a link after a commit.
     pub(super) fn changed(&self, workspace: &WorkspaceId, ends_use: bool) {
         let now = Instant::now();
         let is_soon = {
@@ -64,13 +65,13 @@ impl Links {
         }
     }
 
-    /// Whether its last change was made is not known.
+    /// Schedules a read, because the outcome of the last change is unknown.
     pub(super) fn mark_uncertain(&self, workspace: WorkspaceId) {
         self.waiting().uncertain.insert(workspace);
         self.due.notify_one();
     }
 
-    /// Returns when something may be due.
+    /// Waits until a link may be due.
     pub(super) async fn wait(&self) {
         let next = {
             let waiting = self.waiting();
@@ -107,7 +108,7 @@ impl Links {
 }
 
 impl Inner {
-    /// Links what is due, and settles what is in doubt.
+    /// Writes due links, and resolves unknown outcomes.
     pub(super) async fn link_due(&self) {
         let uncertain = std::mem::take(&mut self.links.waiting().uncertain);
         for id in uncertain {
@@ -120,7 +121,7 @@ impl Inner {
         self.link(false).await;
     }
 
-    /// Links all that have changed, whether or not they are due.
+    /// Writes due links, or all if `all`.
     pub(super) async fn link(&self, all: bool) {
         let due = self.links.take_due(all);
         if due.is_empty() {
@@ -153,7 +154,7 @@ impl Inner {
                 };
                 let link = state.head.link();
                 registration.link = Some(link);
-                // From then on an anchor that is missing is damage.
+                // Once `pending` is cleared, a missing anchor is damage.
                 let has_begun = state.head.incarnation == registration.incarnation;
                 let is_pending = registration.pending.is_some() && has_begun;
                 if is_pending && self.chains.has_anchor(&self.chains.of(id)) {
@@ -162,7 +163,7 @@ impl Inner {
                 writes.push(registration.write(id));
                 links.push((id.clone(), link));
             }
-            // A record has room for some twenty links.
+            // A record holds at most some twenty links.
             let drafts = links.chunks(LINKS_PER_RECORD).map(|links| Draft {
                 links: links.to_vec(),
                 ..Draft::new(Event::ChainsLinked, &ActorContext::system("links"))
@@ -173,10 +174,10 @@ impl Inner {
     }
 }
 
-/// Changes that end a use within so much time share a commit.
+/// Changes that end a use within this time share a commit.
 const LINK_DELAY: Duration = Duration::from_millis(100);
 const LINK_INTERVAL: Duration = Duration::from_secs(3_600);
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 const LINKS_PER_RECORD: usize = 16;
-/// After so many commits a chain is linked. A start checks some 10,000 records in 100 ms.
+/// A chain is linked after this many commits. A start verifies some 10,000 records in 100 ms.
 const MAX_UNLINKED_COMMITS: u32 = 64;

@@ -1,4 +1,5 @@
-//! Opening: the installation's chain first, then each workspace's; what a crash has left half done is finished.
+//! Opens the store: the installation's chain first, then each workspace's. Recovers what a crash
+//! has interrupted.
 
 use std::{
     path::{Path, PathBuf},
@@ -36,25 +37,25 @@ use crate::{
     },
 };
 
-/// What a process does with a store.
+/// How a process uses a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    /// It changes it, perhaps beside others that do.
+    /// Reads and changes it, possibly beside other authorities.
     Authority,
-    /// It resolves from it, and writes nothing.
+    /// Only resolves from it.
     Reader,
 }
 
-/// A registry's inside, and what opening it has left to do.
+/// An open registry, before its background tasks were started.
 pub(super) struct Opened {
     pub(super) inner: Arc<Inner>,
-    /// Where refused uses of credentials come out from now on.
+    /// Receives refused uses of credentials.
     pub(super) notices: mpsc::Receiver<Notice>,
 }
 
 impl Registry {
-    /// Asked where there is no store, before one is made: whether the keyring or the heads beside it belong to one that was
-    /// lost. Nothing is opened or made.
+    /// Call this before creating a missing store: checks whether the keyring or the anchors belong
+    /// to a store that was lost. Opens and creates nothing.
     ///
     /// # Errors
     /// [`OpenError::StoreMissing`], or a keyring that cannot be read.
@@ -72,7 +73,7 @@ impl Registry {
 }
 
 impl Inner {
-    /// Opens what is stored, to change it or only to resolve from it: then nothing is written, swept or made.
+    /// Opens the store as an authority or as a reader. A reader writes nothing.
     pub(super) async fn open(options: OpenOptions, role: Role) -> Result<Opened, OpenError> {
         let OpenOptions {
             backend,
@@ -91,7 +92,7 @@ impl Inner {
         let heads = path.with_file_name(HEADS);
         let storage = &*backend.storage;
         let is_new = storage.get("installation/head").await?.is_none();
-        // Asked first: whatever a missing keyring means, it must not be answered with a new one over old data.
+        // Checked first: a missing keyring must never be replaced by a new one while there is data.
         if !path.exists() && !is_new {
             return Err(OpenError::KeyringMissing { path });
         }
@@ -105,7 +106,8 @@ impl Inner {
         if is_new && (keyring.has_workspaces() || chains.has_installation_anchor()) {
             return Err(OpenError::StoreMissing { keyring: path });
         }
-        // Before the installation's chain is read: that names a workspace before its head is kept here.
+        // Before the installation's chain is read: another process registers a workspace before it
+        // writes its anchor.
         let anchored = chains.anchored_workspaces();
         let refreshed = chains.refresh(chains.own()).await;
         refreshed.map_err(|error| OpenError::of_own_chain(error, &heads))?;
@@ -115,7 +117,8 @@ impl Inner {
         }
         let (notices, noted) = Notices::new(clock.clone());
         let erased = chains.registrations();
-        // A clock that was ahead then, and is right now, must not forget the runs of one that has the id since.
+        // If the clock was ahead at the erasure and is right now, the runs of a successor must not
+        // be removed.
         let now = clock.now().max(chains.latest());
         let erased = erased.iter().filter_map(|(id, registration)| {
             let erased = registration.erased.as_ref()?;
@@ -169,7 +172,7 @@ impl Inner {
         })
     }
 
-    /// Takes over the tokens as the installation's chain has them. Those that are not believed let nobody in.
+    /// Loads the tokens from the installation's chain. Tokens that fail authentication are dropped.
     pub(super) async fn read_tokens(&self) -> Result<Vec<Finding>, StorageError> {
         let own = self.chains.own();
         let Some(state) = own.state() else {
@@ -183,7 +186,7 @@ impl Inner {
         Ok(findings)
     }
 
-    /// Reads every workspace, many at a time.
+    /// Reads all workspaces concurrently.
     async fn read_workspaces(self: &Arc<Self>) -> Result<Vec<Finding>, StorageError> {
         let registrations = self.chains.registrations();
         let mut waiting = registrations.keys().cloned();
@@ -203,8 +206,8 @@ impl Inner {
         }
     }
 
-    /// Reads a workspace as its chain is now, and shows it if it is another than before. What is not believed is shown as
-    /// damaged.
+    /// Reads a workspace's chain, and publishes the workspace if it has changed. A workspace that
+    /// fails authentication is published as damaged.
     pub(super) async fn read_workspace(
         &self,
         id: &WorkspaceId,
@@ -213,7 +216,7 @@ impl Inner {
         let refreshed = self.chains.refresh(&tracked).await;
         let registration = self.chains.registration(id).filter(|it| it.is_there);
         let Some(registration) = registration else {
-            // Of one that is erased, the records are all that is left.
+            // Only the audit records of an erased workspace are left.
             if let Err(LoadError::Damaged(damage)) = refreshed {
                 tracing::error!(workspace = %id, %damage, "the audit log of an erased workspace is not believed");
             }
@@ -232,12 +235,12 @@ impl Inner {
             }
         }
         let Some(state) = tracked.state() else {
-            // Named, and not begun yet.
+            // Registered, but not begun yet.
             return Ok(Vec::new());
         };
         if state.head.incarnation < registration.incarnation {
             if registration.pending.is_some() {
-                // Its chain is that of the one before, until it is begun.
+                // Until it begins, the chain is that of its predecessor.
                 return Ok(Vec::new());
             }
             let damage = "the head of an erased workspace was put in the place of its successor's";
@@ -248,7 +251,7 @@ impl Inner {
         self.publish_state(id, state).await
     }
 
-    /// Shows a workspace as a state of its chain has it.
+    /// Publishes a workspace as of a state of its chain.
     pub(super) async fn publish_state(
         &self,
         id: &WorkspaceId,
@@ -266,7 +269,7 @@ impl Inner {
                 return Ok(Vec::new());
             }
             if state.document(WORKSPACE).is_none() {
-                // Erased, and the installation has not said so yet.
+                // Erased, but not yet recorded in the installation's chain.
                 self.snapshot.rcu(|snapshot| snapshot.without(id));
                 self.duplicates.forget();
                 return Ok(Vec::new());
@@ -276,10 +279,10 @@ impl Inner {
             let read = loader.read(id, &tracked.chain, state.clone()).await?;
             let (entry, findings) = read;
             if !findings.is_empty() {
-                // What it named may be gone because it was replaced meanwhile.
+                // A concurrent commit may have removed what this state named.
                 match self.chains.refresh(&tracked).await {
                     Err(LoadError::Storage(error)) => return Err(error),
-                    // Another one is on its way.
+                    // Another commit is in progress.
                     Err(LoadError::Damaged(_)) if retries > 0 => {
                         retries -= 1;
                         pause().await;
@@ -295,13 +298,13 @@ impl Inner {
             }
             self.publish(Arc::new(entry));
             self.duplicates.forget();
-            // A later state is known by now, and who knows it may not have shown it yet: what is shown on return is no older
-            // than what was looked at.
+            // A later state is known, but perhaps not published yet: on return, the published state
+            // must not be older than what this process has seen.
             if let Some(newest) = tracked.state().filter(|_| tracked.is_newer_than(&state)) {
                 state = newest;
                 continue;
             }
-            // Nobody waits for the first look at those that are there again.
+            // Nobody waits for the first poll of credentials that reappear.
             self.follow_all(&Arc::new(Semaphore::new(0)));
             return Ok(findings);
         }
@@ -317,7 +320,7 @@ impl Inner {
         let loader = self.loader(id, before.as_deref());
         let (entry, mut finding) = loader.damaged(id, kind, found);
         self.publish(Arc::new(entry));
-        // By its hash one damaged head is told from the next that is put in its place.
+        // The hash distinguishes this damaged head from the next one, so that both are recorded.
         let head = self.chains.of(id).chain.head_bytes().await?;
         finding.hash = head.map(|bytes| Hash::of(&bytes));
         Ok(vec![finding])
@@ -336,14 +339,15 @@ impl Inner {
         }
     }
 
-    /// Another process may have made the workspace, or a key for it: what is written here is shown without being read.
+    /// Another process may have created the workspace, or a key: keys must be known before the
+    /// state is published.
     async fn catch_up_keys(&self, id: &WorkspaceId) {
         if let Err(error) = self.keyring.catch_up().await {
             tracing::warn!(workspace = %id, %error, "the keyring could not be read again");
         }
     }
 
-    /// Where there is no room to put the token on record, the next start makes it.
+    /// If the disk is full, the next start creates the token.
     async fn ensure_owner(self: &Arc<Self>) -> Result<(), OpenError> {
         match self.make_owner().await {
             Err(EnsureOwnerError::Commit(error)) => {
@@ -355,7 +359,7 @@ impl Inner {
         }
     }
 
-    /// A restore happens offline; the first start after it puts it on record.
+    /// A restore is offline; the first start after it records it.
     async fn record_restore(&self) -> Result<(), CommitError> {
         let Some((epoch, backup)) = self.keyring.restored().await else {
             return Ok(());
@@ -368,7 +372,7 @@ impl Inner {
         self.record_once(&key, restored).await
     }
 
-    /// Each finding once: it is found again at every start.
+    /// Records each finding once, although every start finds it again.
     pub(super) async fn report(&self, findings: Vec<Finding>) -> Result<(), CommitError> {
         for finding in findings {
             let Finding {
@@ -389,7 +393,7 @@ impl Inner {
     }
 }
 
-/// Workspaces that there are keys for and that the installation's chain does not name.
+/// Workspaces that have keys but are not registered.
 pub(super) fn unregistered_keys(chains: &Chains, keyring: &Keyring) -> Vec<WorkspaceId> {
     let registrations = chains.registrations();
     let mut unnamed = keyring.workspaces();
@@ -397,7 +401,7 @@ pub(super) fn unregistered_keys(chains: &Chains, keyring: &Keyring) -> Vec<Works
     unnamed
 }
 
-/// Files and keys of workspaces that the installation's chain does not name. Nothing of them is used.
+/// Warns about anchors and keys of workspaces that are not registered. They are not used.
 fn warn_about_unregistered(
     chains: &Chains,
     anchored: &[(WorkspaceId, PathBuf)],
@@ -425,7 +429,7 @@ fn warn_about_unregistered(
     }
 }
 
-/// A disk without room is no reason not to start: what is not put on record now is at a later start.
+/// A full disk must not prevent a start: a later start makes the record.
 fn tolerate_full_disk(what: &str, outcome: Result<(), CommitError>) -> Result<(), OpenError> {
     match outcome {
         Err(CommitError::NotBegun(error @ StorageError::Full { .. })) => {
@@ -440,10 +444,10 @@ fn tolerate_full_disk(what: &str, outcome: Result<(), CommitError>) -> Result<()
     }
 }
 
-/// For a workspace whose chain is not believed.
+/// For a workspace whose chain failed verification.
 const REMEDY: &str =
     "put back the newest copy of the whole data folder, restore a backup, or erase the workspace";
-/// How often a state is looked at whose documents are replaced each time.
+/// How often to read again while a state's documents are being replaced.
 const MAX_RETRIES: u32 = 20;
 /// Workspaces that are read at the same time.
 const CONCURRENT_READS: usize = 16;

@@ -1,4 +1,4 @@
-//! What is put on record once, however often it is found.
+//! Records a finding once, however often it is made.
 
 use keyside_store::chain::CommitError;
 
@@ -6,7 +6,7 @@ use super::Inner;
 use crate::{chains::Priority, record::Draft};
 
 impl Inner {
-    /// Puts something on record, unless it is there already.
+    /// Commits `draft` to the installation's chain, unless `key` was recorded before.
     pub(super) async fn record_once(&self, key: &str, draft: Draft) -> Result<(), CommitError> {
         let _changing = self.chains.own().lock(Priority::Normal).await;
         self.chains

@@ -1,5 +1,6 @@
-//! What concerns two chains, and a crash between their commits. The order is such that it closes and never opens: a workspace
-//! is named before it begins, and names nothing before it is said to be erased.
+//! Recovers from a crash between two commits to different chains. Their order closes access and
+//! never opens it: a workspace is registered before its chain begins, and its chain ends before the
+//! erasure is recorded.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -19,7 +20,7 @@ use crate::{
 };
 
 impl Inner {
-    /// Finishes what a crash has left half done.
+    /// Finishes what a crash has interrupted.
     pub(super) async fn recover(&self) -> Result<(), ChangeError> {
         let registrations = self.chains.registrations();
         for (id, registration) in registrations.iter() {
@@ -31,7 +32,7 @@ impl Inner {
             let link = tracked.state().map(|state| state.head.link());
             let is_pending = registration.pending.is_some();
             if registration.is_there && (link != registration.link || is_pending) {
-                // What was being made is soon said to have begun.
+                // Clears `pending` soon.
                 self.links.changed(id, is_pending);
             }
         }
@@ -41,7 +42,7 @@ impl Inner {
         self.settle_keys().await
     }
 
-    /// The workspace's lock is held by who asks.
+    /// Recovers one workspace. The caller holds its lock.
     pub(super) async fn recover_workspace(
         &self,
         id: &WorkspaceId,
@@ -52,7 +53,7 @@ impl Inner {
         }
         let tracked = self.chains.of(id);
         if registration.pending.is_some() {
-            // A chain that is damaged or gone is no reason to begin another in its place.
+            // A damaged or missing chain must not be replaced by a new one.
             match self.chains.refresh(&tracked).await {
                 Err(LoadError::Damaged(_)) => return Ok(()),
                 refreshed => drop(refreshed.map_err(load_failed)?),
@@ -84,10 +85,10 @@ impl Inner {
         Ok(())
     }
 
-    /// Keys of workspaces that are erased on record. What fails is tried again.
+    /// Destroys the keys of erased workspaces. Retried at the next change or start.
     ///
     /// # Errors
-    /// Where the keyring cannot be replaced.
+    /// The keyring cannot be replaced.
     pub(super) async fn destroy_erased_keys(&self) -> Result<(), KeyringError> {
         let registrations = self.chains.registrations();
         let erased = registrations.values().filter_map(|it| it.erased.as_ref());
@@ -98,7 +99,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Begins the chain of a workspace that the installation has named.
+    /// Begins the chain of a registered workspace.
     pub(super) async fn create_chain(
         &self,
         id: &WorkspaceId,
@@ -140,7 +141,7 @@ impl Inner {
     }
 }
 
-/// A chain that is damaged cannot be gone on with.
+/// Maps errors of commits. Nothing can be committed to a damaged chain.
 impl From<CommitError> for ChangeError {
     fn from(error: CommitError) -> Self {
         match error {

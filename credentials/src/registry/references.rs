@@ -1,7 +1,7 @@
-//! Follows the secrets of stored credentials that stay in Vault. Requests never wait for any of it.
+//! Follows the secrets of stored credentials that are kept in Vault. Requests never wait for it.
 //!
-//! One task a credential. What it reads is sealed in memory and shown under the workspace's lock, as a change is; nothing of
-//! it is stored.
+//! One task for each credential. Secrets are sealed in memory and published under the workspace's
+//! lock, like changes; they are not stored.
 
 mod recorded_source;
 
@@ -30,21 +30,21 @@ use crate::{
     source::{self, CONCURRENT_READS, GRACE, Lookup, SecretSource, SourceError, VaultReference},
 };
 
-/// How secrets of stored credentials that stay in Vault are followed.
+/// Options for following secrets in Vault.
 pub struct ReferenceOptions {
-    /// Where they are read.
+    /// Reads secrets from Vault.
     pub vault: Option<Arc<dyn SecretSource>>,
-    /// How often each is looked at.
+    /// How often each secret is polled.
     pub poll: Duration,
-    /// How long a secret is used that cannot be read any more, while nobody says that it is gone.
+    /// How long a secret is used while Vault is unavailable.
     pub outage: Duration,
-    /// Which paths new credentials may name.
+    /// The paths that new credentials may refer to.
     pub allowed: AllowedReferences,
 }
 
-/// All that are followed.
+/// All followed secrets.
 pub(super) struct References {
-    /// Seals what was read, in this process alone.
+    /// Seals secrets in this process's memory.
     key: Arc<SealingKey>,
     following: OnceLock<Following>,
     followers: Mutex<HashMap<CredentialId, Arc<Follower>>>,
@@ -53,26 +53,27 @@ pub(super) struct References {
 struct Following {
     options: ReferenceOptions,
     inner: Weak<Inner>,
-    /// Changes come from other runtimes, which may end sooner.
+    /// The runtime for followers: changes come from other runtimes, which may end sooner.
     runtime: Handle,
     at_once: Semaphore,
 }
 
 struct Follower {
     workspace: WorkspaceId,
-    /// Locked while the secret is looked at: a refresh waits for a look that is under way.
+    /// Locked during a poll: a refresh waits for a poll in progress.
     known: tokio::sync::Mutex<Known>,
 }
 
-/// What is known of a secret, here and in the audit log.
+/// The state of a secret, and what the audit log says about it.
 struct Known {
     state: State,
     recorded_source: RecordedSource,
 }
 
 impl Registry {
-    /// Follows the secrets of stored credentials that stay in Vault, for as long as the runtime lives. Returns once each was
-    /// looked for once. Before it is called no credential can be stored by reference; a second time changes nothing.
+    /// Follows the secrets of stored credentials in Vault for as long as the runtime lives. Returns
+    /// once each was polled once. Until then no credential can be created with a reference; later
+    /// calls have no effect.
     pub async fn follow_references(&self, options: ReferenceOptions) {
         let following = Following {
             options,
@@ -88,11 +89,11 @@ impl Registry {
         let _ = first_poll.acquire_many(started).await;
     }
 
-    /// Looks at once for the secret of a credential that stays in Vault, and returns what is known then. Whether it was read
-    /// is told by [`Declared::fault`](crate::Declared).
+    /// Polls the secret of a credential in Vault, and returns the credential.
+    /// [`Declared::fault`](crate::Declared) says whether the read failed.
     ///
     /// # Errors
-    /// When there is no such credential, it was revoked, or its secret is not kept in Vault.
+    /// The credential does not exist, is revoked, or its secret is not kept in Vault.
     pub async fn refresh(&self, id: &CredentialId) -> Result<Credential, ChangeError> {
         let wanted = id.clone();
         self.run_to_completion(|inner| async move { inner.refresh(&wanted).await })
@@ -100,7 +101,7 @@ impl Registry {
         self.credential(id).ok_or(ChangeError::CredentialUnknown)
     }
 
-    /// How each stored credential stands whose secret stays in Vault.
+    /// The state of each stored credential's secret in Vault.
     pub fn reference_health(&self) -> Vec<SourceHealth> {
         let snapshot = self.inner.snapshot.load();
         let workspaces = snapshot.workspaces.values();
@@ -118,7 +119,7 @@ impl References {
         }
     }
 
-    /// What a panic leaves is what was there before it.
+    /// A panic cannot leave the map inconsistent.
     fn followers(&self) -> MutexGuard<'_, HashMap<CredentialId, Arc<Follower>>> {
         self.followers
             .lock()
@@ -127,7 +128,7 @@ impl References {
 }
 
 impl Inner {
-    /// Reads the secret of a new credential, if its workspace's credentials may name it.
+    /// Reads the secret of a new credential, if the settings allow its path.
     pub(super) async fn read_initial_secret(
         &self,
         workspace: &WorkspaceId,
@@ -146,7 +147,7 @@ impl Inner {
         };
         match source::read_vault(options.vault.as_deref(), reference, None).await {
             Ok(Lookup::Changed { version, secret }) => Ok(InitialSecret { version, secret }),
-            // No version was known that it could be the same as.
+            // Cannot happen: no version was given to compare with.
             Ok(Lookup::Unchanged) => Err(ChangeError::SecretUnread {
                 reason: "Vault did not send it".to_owned(),
             }),
@@ -155,7 +156,7 @@ impl Inner {
         }
     }
 
-    /// The same credential with its first secret.
+    /// The entry with the initial secret.
     pub(super) fn with_initial_secret(
         &self,
         entry: &CredentialEntry,
@@ -168,7 +169,8 @@ impl Inner {
             .with_source_status(Some(&first.version), None)
     }
 
-    /// Follows all that are not followed yet, and says how many. `first_poll` gets a permit once each was looked for.
+    /// Follows all secrets that are not followed yet, and returns their number. `first_poll` gets a
+    /// permit after each one's first poll.
     pub(super) fn follow_all(&self, first_poll: &Arc<Semaphore>) -> u32 {
         let snapshot = self.snapshot.load();
         let workspaces = snapshot.workspaces.values();
@@ -179,8 +181,8 @@ impl Inner {
         u32::try_from(started).unwrap_or(u32::MAX)
     }
 
-    /// Starts to follow the secret of a credential that is in the snapshot, unless that goes on already or there is none to
-    /// follow.
+    /// Starts to follow a published credential's secret, unless it is followed already or not kept
+    /// in Vault.
     pub(super) fn follow(&self, entry: &CredentialEntry, first_poll: &Arc<Semaphore>) -> bool {
         let Some(following) = self.references.following.get() else {
             return false;
@@ -198,7 +200,7 @@ impl Inner {
         let is_read = version.is_some();
         let mut recorded_source = RecordedSource::default();
         if let Some(version) = version {
-            // The record of its creation tells of it.
+            // The credential's creation was recorded with this version.
             recorded_source = RecordedSource::Version(version.clone());
             state.replaced(version);
         }
@@ -236,8 +238,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Whether there is still something to follow. If not, the follower is removed under the same lock, so that a credential
-    /// that is shown again gets a new one.
+    /// Whether to keep following. If not, the follower is removed under the same lock, so that a
+    /// credential that reappears gets a new one.
     fn is_still_followed(&self, id: &CredentialId) -> bool {
         let mut followers = self.references.followers();
         let entry = followers
@@ -268,7 +270,7 @@ impl Inner {
         let Some(reference) = entry.reference() else {
             return;
         };
-        // Never closed.
+        // The semaphore is never closed.
         let turn = following.at_once.acquire().await;
         let vault = following.options.vault.as_deref();
         let found = source::read_vault(vault, &reference, in_use(&entry).as_deref()).await;
@@ -288,7 +290,7 @@ impl Inner {
         self.record_source_change(&follower, id, &mut known).await;
     }
 
-    /// A key that administers is not used, wherever it is kept.
+    /// Administrative keys are not used, wherever they are kept.
     fn expect_usual_kind(
         &self,
         entry: &CredentialEntry,
@@ -365,7 +367,7 @@ impl Inner {
         self.update_entry(follower, id, priority, change).await;
     }
 
-    /// From here on requests see it. Under the lock that changes take: none comes between.
+    /// Changes an entry and publishes it, under the same locks as a change.
     async fn update_entry(
         &self,
         follower: &Follower,
@@ -437,7 +439,7 @@ fn health(entry: &CredentialEntry) -> Option<SourceHealth> {
         usable: entry.usable.is_ok(),
         unknown: entry.usable.is_err() && fault.is_none(),
         fault,
-        // Only declared credentials are kept in the cache.
+        // Only declared credentials are cached.
         cached: None,
     })
 }

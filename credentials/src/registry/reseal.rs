@@ -1,7 +1,7 @@
-//! A new key for a workspace: all that the old ones have sealed and authenticated is sealed and authenticated anew.
+//! Rotates the key of a workspace: seals everything again under a new key.
 //!
-//! In commits of many records each, so that a crash leaves some done and some not: each blob names its key, so both are
-//! served, and the next rotation goes on where this one was cut off.
+//! Each commit covers many documents. After a crash some are done and some are not: each blob names
+//! its key, so both can be opened, and the next rotation continues.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -17,26 +17,26 @@ use crate::{
     snapshot::{CredentialEntry, WorkspaceEntry},
 };
 
-/// What a new key for a workspace came to.
+/// The result of a rotation of a workspace's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Resealed {
     /// The workspace.
     pub workspace: WorkspaceId,
-    /// The id of the key that seals now. Older ones stay in the keyring for what the audit log says of secrets.
+    /// The id of the new key. Older ones stay in the keyring for sealed details in the audit log.
     pub key: String,
-    /// How many credentials were sealed anew.
+    /// Number of credentials that were sealed again.
     pub credentials: usize,
-    /// How many were left as they are, because they do not open.
+    /// Number of credentials that were left unchanged because they cannot be opened.
     pub damaged: usize,
 }
 
 impl Registry {
-    /// Makes a new key for a workspace and seals everything of it anew. Requests do not wait, other changes for one of its
-    /// commits. After a crash, calling it again goes on with what is left.
+    /// Creates a new key for a workspace and seals everything again. Requests do not wait; other
+    /// changes wait for one commit at most. After a crash, another call continues.
     ///
     /// # Errors
-    /// When there is no such workspace, it is damaged, or storage fails; what was done until then stays done.
+    /// The workspace does not exist, is damaged, or storage failed; finished commits stay.
     pub async fn rotate_workspace_key(
         &self,
         by: &ActorContext,
@@ -79,8 +79,8 @@ impl Inner {
         Ok(so_far)
     }
 
-    /// One commit, if there is anything left for one. Other changes come between two, and a second rotation too: whatever
-    /// the current key is then, everything ends under it.
+    /// Makes the next commit, if anything is left. Other changes may come in between, even another
+    /// rotation: everything ends up under the current key.
     async fn reseal_next_batch(
         &self,
         by: &ActorContext,
@@ -95,7 +95,7 @@ impl Inner {
         let mut key = current.ok_or(ChangeError::Damaged)?;
         let begins = so_far.key.is_empty();
         let mut fresh = self.reseal_batch(&workspace, &key, unopenable);
-        // What an earlier rotation has left is gone on with, unless it is left because it does not open.
+        // Continues an unfinished rotation first, unless only unopenable credentials are left.
         if begins && fresh.is_empty() {
             key = self.keyring.add_next(&so_far.workspace).await?;
             fresh = self.reseal_batch(&workspace, &key, unopenable);
@@ -110,14 +110,16 @@ impl Inner {
             return Ok(false);
         }
         so_far.credentials += fresh.len();
-        // The workspace's own document goes with the first: it says nothing of whether the rest is done.
+        // The workspace's own document is in the first commit: it does not show whether the rest is
+        // done.
         let settings = begins.then(|| next_revision(&workspace.document));
         self.commit_resealed(by, &workspace, &key, settings, fresh)
             .await?;
         Ok(true)
     }
 
-    /// As many as go into one commit, sealed under `key`; those that do not open are noted, and passed over from then on.
+    /// The documents for one commit, sealed under `key`. Credentials that cannot be opened are
+    /// noted and skipped.
     fn reseal_batch(
         &self,
         workspace: &WorkspaceEntry,
@@ -170,7 +172,7 @@ impl Inner {
     }
 }
 
-/// Whether anything of a sound credential is sealed under another key.
+/// Whether a sound credential has anything sealed under another key.
 fn is_behind(entry: &CredentialEntry, key: &SealingKey) -> bool {
     let other = |blob: &[u8]| !blob.is_empty() && SealingKey::id_in(blob) != Some(key.id());
     let mut versions = entry.document.versions.iter();
@@ -211,5 +213,5 @@ fn reseal(
     Ok(fresh)
 }
 
-/// Credentials in one commit: some 200 KB, and one wait for the disk.
+/// Some 200 KB, and one fsync.
 const CREDENTIALS_PER_COMMIT: usize = 100;

@@ -1,15 +1,16 @@
-//! Rotating the keys of the installation while requests go on: they are answered from memory, where nothing changes. The master
-//! key and the signing key are rotated together, because every key is wrapped again for either.
+//! Rotates the installation's keys while requests continue: they are served from memory, where
+//! nothing changes. The master key and the signing key are rotated together, because every key is
+//! wrapped again for either.
 //!
-//! | step | where | a crash after it |
+//! | step | where | after a crash |
 //! |---|---|---|
-//! | make the next master key, and a successor of the signing key | beside the master key; keyring | nothing uses them: the next rotation makes others |
-//! | announce both, signed with the old key | installation's chain | finished at the next start |
-//! | every chain goes over to the new signing key, erased workspaces' too | chains, `heads/` | either key is trusted; finished at the next start |
-//! | wrap every key again, with the new public key; forget the old signing key | keyring, in one replacement | what the old key has signed is refused; the start puts the master key in its place |
+//! | create the next master key and a successor of the signing key | beside the master key; keyring | unused: the next rotation creates others |
+//! | announce both, signed with the old key | installation's chain | the next start finishes |
+//! | every chain adopts the new signing key, erased workspaces' too | chains, `heads/` | both keys are trusted; the next start finishes |
+//! | wrap every key again with the new public key; forget the old signing key | keyring, in one replacement | the old key's signatures are refused; the start moves the master key into place |
 //!
-//! A process beside this one learns of the successor from the keyring, once it meets a head that it does not believe
-//! (`Chains::refresh`).
+//! Other processes learn of the successor from the keyring, when they read a head that they do not
+//! trust (`Chains::refresh`).
 
 use keyside_store::{
     PublicKey, StorageError,
@@ -25,21 +26,22 @@ use crate::{
     record::{Draft, Event, KeyOperation},
 };
 
-/// The keys that a rotation goes over to.
+/// The keys that a rotation introduces.
 pub(crate) struct NewKeys {
     pub(crate) master_key: String,
     pub(crate) signing_key: PublicKey,
 }
 
 impl Registry {
-    /// Wraps every key with a new master key, and has it take the place of the old one, which is kept as
-    /// `<its file>.retired-<its id>` for older copies of the data. Where people have put a new master key in place and named
-    /// the old one, it is that new one. Heads are signed with a new key from then on, and the old one is trusted no more.
+    /// Wraps every key with a new master key. The old one is kept as `<its file>.retired-<its id>`
+    /// for older copies of the data. If an operator has put a new master key in place and named the
+    /// previous one, rotates to that. Heads are signed with a new key from then on, and the old one
+    /// is no longer trusted.
     ///
     /// # Errors
-    /// When the master key is not one that can be replaced from here, or storage fails before the rotation is on record: nothing
-    /// has changed then. [`ChangeError::OutcomeUnknown`] when it is on record, or may be, and was not carried out: rotating
-    /// again does that, and so does the next start.
+    /// The master key cannot be replaced from here, or storage failed before the rotation was
+    /// recorded; nothing has changed then. [`ChangeError::OutcomeUnknown`] if it is, or may be,
+    /// recorded and not finished: another rotation or the next start finishes it.
     pub async fn rotate_master_key(&self, by: &ActorContext) -> Result<Rewrapped, ChangeError> {
         let by = by.clone();
         self.run_to_completion(|inner| async move { inner.rotate_keys(&by).await })
@@ -50,14 +52,16 @@ impl Registry {
 impl Inner {
     async fn rotate_keys(&self, by: &ActorContext) -> Result<Rewrapped, ChangeError> {
         let _alone = self.keyring.rotating.lock().await;
-        // A signing key that was announced earlier may be as old as what this rotation is to end.
+        // First: an announced signing key of an unfinished rotation may be as old as the keys that
+        // this rotation replaces.
         self.settle_keys().await?;
         match self.announce_keys(by).await {
             Ok(to) => self.finish_rotation(&to).await,
-            // The new keys are kept: a start that finds them on record needs them.
+            // Keeps the new keys: a start that finds them recorded needs them.
             Err(error @ ChangeError::OutcomeUnknown { .. }) => Err(error),
             Err(error) => {
-                // The new keys were not used. Where the master key cannot be removed now, the next start does so.
+                // Discards the unused new keys. If the master key cannot be removed now, the next
+                // start removes it.
                 if let Err(left) = self.settle_keys().await {
                     tracing::warn!(error = %left, "the new master key was not used, and is left beside the old one");
                 }
@@ -66,7 +70,7 @@ impl Inner {
         }
     }
 
-    /// Makes new keys, and puts on record that they take the place of those in use.
+    /// Creates new keys, and records that they replace those in use.
     pub(crate) async fn announce_keys(&self, by: &ActorContext) -> Result<NewKeys, ChangeError> {
         let _guard = self.lock_installation(by, Priority::Normal).await?;
         let master_key = self.keyring.next_master_key().await?;
@@ -85,7 +89,7 @@ impl Inner {
             state.master_key = Some(master_key.clone());
             let keys = self.keyring.signing();
             match state.announced().filter(|key| keys.is_successor(key)) {
-                // Another process has begun to rotate meanwhile.
+                // Another process has begun a rotation.
                 Some(announced) => {
                     signing_key = announced;
                     vec![wrap.clone()]
@@ -104,7 +108,7 @@ impl Inner {
         })
     }
 
-    /// Carries out a rotation that is on record, so that no error says that nothing was changed.
+    /// Finishes a recorded rotation. Errors do not say that nothing has changed.
     pub(super) async fn finish_rotation(&self, to: &NewKeys) -> Result<Rewrapped, ChangeError> {
         let finished = async {
             self.adopt_signing_key(&to.signing_key).await?;
@@ -123,7 +127,7 @@ impl Inner {
         })
     }
 
-    /// Finishes a rotation that is on record, and forgets one that is not.
+    /// Finishes a recorded rotation, and discards any other.
     pub(super) async fn settle_keys(&self) -> Result<(), ChangeError> {
         let refreshed = self.chains.refresh(self.chains.own()).await;
         refreshed.map_err(load_failed)?;
@@ -140,8 +144,8 @@ impl Inner {
         Ok(self.keyring.settle(master_key, successor.as_ref()).await?)
     }
 
-    /// Has every chain go over to a signing key that was announced. The installation's comes first: who names another workspace
-    /// after that begins its chain under the new key.
+    /// Makes every chain adopt an announced signing key. The installation's is first, so that the
+    /// chain of any workspace registered afterwards begins under the new key.
     pub(super) async fn adopt_signing_key(&self, to: &PublicKey) -> Result<(), CommitError> {
         self.adopt_in_installation(to).await?;
         let registrations = self.chains.registrations();
@@ -168,7 +172,8 @@ impl Inner {
         Err(CommitError::Raced)
     }
 
-    /// A chain that is damaged stays behind, and is refused from then on for its signature: it must not keep the old key alive.
+    /// A damaged chain is left behind, and is refused from then on for its signature: it must not
+    /// keep the old key trusted.
     async fn adopt_in_workspace(
         &self,
         id: &WorkspaceId,
@@ -180,7 +185,7 @@ impl Inner {
         let mut retries = MAX_RETRIES;
         for _ in 0..MAX_RACES {
             match self.adopt_in_workspace_once(id, &tracked, to).await {
-                // What is missing may have been replaced by another process meanwhile.
+                // Another process may have replaced the missing objects.
                 Err(CommitError::Damaged(_)) if retries > 0 => retries -= 1,
                 Err(CommitError::Damaged(damage)) => {
                     tracing::error!(workspace = %id, %damage, "not signed with the new key");
@@ -201,14 +206,14 @@ impl Inner {
         to: &PublicKey,
     ) -> Result<(), CommitError> {
         self.chains.refresh(tracked).await.map_err(load_failed)?;
-        // A workspace that is being made has to begin now; and of one that is being erased, the last record says what is left to
-        // be done.
+        // A workspace that is being created must begin first. If it is being erased, recovery needs
+        // the last record, so it must finish before another record is added.
         if let Some(registration) = self.chains.registration(id) {
             self.recover_workspace(id, &registration).await?;
         }
         let registration = self.chains.registration(id).filter(|it| it.is_there);
         let Some(on) = tracked.state() else {
-            // One that is named and has no chain is damaged, unless it is erased.
+            // A registered workspace without a chain is damaged, unless it was erased.
             return match registration {
                 Some(_) => Err(CommitError::Damaged(Damage::HeadGone)),
                 None => Ok(()),
@@ -219,7 +224,7 @@ impl Inner {
                 return Err(CommitError::Damaged(Damage::Forked));
             }
             if on.document(WORKSPACE).is_none() {
-                // It was erased a moment ago.
+                // It was erased in the meantime.
                 return Err(CommitError::Raced);
             }
             self.links.changed(id, false);
@@ -228,5 +233,5 @@ impl Inner {
     }
 }
 
-/// How often a chain is looked at again before its damage is believed.
+/// How often to read a chain again before its damage counts.
 const MAX_RETRIES: u32 = 5;

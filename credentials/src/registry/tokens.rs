@@ -1,4 +1,4 @@
-//! The changes to tokens: who may use the admin API.
+//! Changes to tokens, which give access to the admin API.
 
 use std::{
     fs::Permissions,
@@ -25,11 +25,12 @@ use crate::{
 };
 
 impl Registry {
-    /// Makes a token. Its text is in the answer, and nowhere else ever after. Whoever is limited to `within` gives no more
-    /// than they have, and whoever's own token ends gives nothing beyond that end: the answer says when it is.
+    /// Creates a token. Its text is in the result and is not available later. A creator limited to
+    /// `within` cannot exceed that scope, and a token never outlives its creator's token: a
+    /// shortened expiry is in the warnings.
     ///
     /// # Errors
-    /// What is wrong with it, or storage's failure; nothing has changed then.
+    /// The request is invalid, or storage failed; nothing has changed then.
     pub async fn create_token(
         &self,
         by: &ActorContext,
@@ -43,11 +44,11 @@ impl Registry {
         .await
     }
 
-    /// Withdraws a token at once and for good. Revoking twice changes nothing.
+    /// Revokes a token, which is final. Revoking twice changes nothing.
     ///
     /// # Errors
-    /// When there is none in `within`, when its revision is not the `expected` one, when it is the last one that owns
-    /// everything, or when storage fails.
+    /// No such token in `within`, its revision is not `expected`, it is the last one that owns the
+    /// installation, or storage failed.
     pub async fn revoke_token(
         &self,
         by: &ActorContext,
@@ -63,7 +64,7 @@ impl Registry {
     }
 }
 
-/// Stores when tokens were last used, every minute for as long as the registry is open.
+/// Stores times of last use, for as long as the registry is open.
 pub(super) async fn keep_last_used(registry: Weak<Inner>) {
     loop {
         tokio::time::sleep(STORE_INTERVAL).await;
@@ -110,7 +111,8 @@ impl Inner {
         })
     }
 
-    /// Leave to change tokens: that an owner remains is decided and brought about under it.
+    /// Locks the installation's chain for a change. Under this lock the check that an owner remains
+    /// and the change are atomic.
     pub(super) async fn lock_installation(
         &self,
         by: &ActorContext,
@@ -121,8 +123,9 @@ impl Inner {
         self.begin_change(by, lock, gate).await
     }
 
-    /// Makes an owner's token if there is none that is good: on the first start, or when what was stored is not believed.
-    /// Whoever can read the file it is left in owns the data folder, so it gives nobody more than they had.
+    /// Creates an owner token if no usable one exists: on the first start, or if the stored ones
+    /// fail authentication. Anyone who can read its file owns the data folder, so it gives no
+    /// further access.
     pub(super) async fn make_owner(&self) -> Result<(), EnsureOwnerError> {
         let own = self.chains.own();
         let _changing = own.lock(Priority::Normal).await;
@@ -144,7 +147,8 @@ impl Inner {
             let draft = Draft::about_token(Event::TokenCreated, &system, &document);
             let room = self.chains.backend().storage.expect_room(draft.effect);
             room.await.map_err(CommitError::NotBegun)?;
-            // The file first: a token that is stored and was never shown would lock everyone out.
+            // The file is written first: a token that is stored but was never shown would lock
+            // everyone out.
             let file = self.access.token_file();
             file::replace_secret(file, &text, Permissions::from_mode(0o600))?;
             let on = own.state();
@@ -163,13 +167,14 @@ impl Inner {
         Err(CommitError::Raced.into())
     }
 
-    /// What its giver has now: their token may have been limited since they were authenticated.
+    /// The current scope of the creator's token, which may have been narrowed since the request was
+    /// authenticated.
     fn creator_scope(&self, by: &ActorContext, within: &Scope) -> Scope {
         let creator = self.access.token(&by.actor);
         creator.map_or_else(|| within.clone(), |creator| creator.scope())
     }
 
-    /// Nobody gives what they will not have any more; and they are told.
+    /// Limits the new token to the expiry of its creator's.
     fn limit_to_creator(&self, by: &ActorContext, new: &mut NewToken) -> Option<TokenWarning> {
         let end = self.access.token(&by.actor)?.expires_at?;
         if new.expires_at.is_some_and(|asked| asked <= end) {
@@ -207,7 +212,7 @@ impl Inner {
         Ok(self.access.view(&revoked))
     }
 
-    /// A workspace that is not there for the giver is unknown to them, whether or not there is one.
+    /// A workspace outside the creator's scope counts as unknown, whether or not it exists.
     fn accept_scope(&self, within: &Scope, asked: &Scope) -> Result<(), ChangeError> {
         let Scope::Only(workspaces) = asked else {
             return match within.covers(asked) {
@@ -236,5 +241,5 @@ impl Inner {
     }
 }
 
-/// How much of it a crash may lose.
+/// Uses that a crash may lose.
 const STORE_INTERVAL: Duration = Duration::from_secs(60);

@@ -1,4 +1,4 @@
-//! From entries to what may be shown.
+//! Converts snapshot entries into views.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::{
     snapshot::{CredentialEntry, Lost, Snapshot, SourceStatus, WorkspaceEntry},
 };
 
-/// What a view depends on besides what is stored.
+/// What views depend on besides the snapshot.
 pub(super) struct Viewer<'a> {
     pub(super) runs: &'a Runs,
     pub(super) rules: &'a CredentialRules,
@@ -37,7 +37,7 @@ impl Viewer<'_> {
             .collect()
     }
 
-    /// In order, and with those that are lost.
+    /// In list order, including lost credentials.
     pub(super) fn list_all(&self, snapshot: &Snapshot, filter: &Filter) -> Vec<Listed> {
         let known = self.list(snapshot, filter).into_iter();
         let known = known.map(|credential| Listed::Known(Box::new(credential)));
@@ -144,7 +144,7 @@ impl Viewer<'_> {
     }
 }
 
-/// The workspaces that a filter lets look into.
+/// The workspaces that a filter selects.
 fn workspaces<'a>(
     snapshot: &'a Snapshot,
     filter: &'a Filter,
@@ -155,7 +155,7 @@ fn workspaces<'a>(
     })
 }
 
-/// Whether all that a filter asks for is known of a lost credential.
+/// Whether a lost credential is known to match a filter.
 fn is_known_to_pass(filter: &Filter, lost: &LostCredential) -> bool {
     let status = lost.is_revoked.then_some(Status::Revoked);
     filter.provider.is_none()

@@ -1,4 +1,4 @@
-//! Forgetting the runs of one workspace, wherever they stand in the log, and handing them out before.
+//! Removes the runs of a workspace from the whole log, and reads them for an export.
 
 use std::{
     collections::HashMap,
@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::{Message, Runs, Shared, StoredRun, block::Block};
 use crate::model::{CredentialId, WorkspaceId};
 
-/// Workspaces that were erased, and until when: one of the same name may have been made since.
+/// Erased workspaces, and when: later runs belong to a successor.
 pub(super) struct ErasedWorkspaces(RwLock<HashMap<WorkspaceId, Timestamp>>);
 
 impl ErasedWorkspaces {
@@ -20,13 +20,13 @@ impl ErasedWorkspaces {
         Self(RwLock::new(erased))
     }
 
-    /// Whether a run of that time is to be forgotten.
+    /// Whether a run of this time must be removed.
     pub(super) fn covers(&self, workspace: &str, at: Timestamp) -> bool {
         let erased = self.0.read().unwrap_or_else(PoisonError::into_inner);
         erased.get(workspace).is_some_and(|until| at <= *until)
     }
 
-    /// Says whether there is anything new in it.
+    /// Returns whether this adds anything.
     fn add(&self, workspace: WorkspaceId, until: Timestamp) -> bool {
         let mut erased = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let known = erased.get(&workspace).is_some_and(|known| *known >= until);
@@ -38,8 +38,8 @@ impl ErasedWorkspaces {
 }
 
 impl Runs {
-    /// Forgets the runs of a workspace up to a time, and says how many there were. Nothing is said when storage fails;
-    /// what is left goes with a later block, or at the next start.
+    /// Removes the runs of a workspace up to a time, and returns their number; `None` if storage
+    /// fails. Remaining runs are removed with a later block, or at the next start.
     pub(crate) async fn erase(&self, workspace: WorkspaceId, until: Timestamp) -> Option<usize> {
         self.shared.erased.add(workspace, until);
         self.request_scan().await?.await.ok()?
@@ -52,7 +52,7 @@ impl Runs {
         Some(erased)
     }
 
-    /// All runs of a workspace that are kept, oldest first.
+    /// All kept runs of a workspace, oldest first.
     pub(crate) async fn of_workspace(
         &self,
         workspace: &WorkspaceId,
@@ -75,7 +75,7 @@ impl Runs {
 }
 
 impl Shared {
-    /// What is left of a block without what is to be forgotten, and how many records that were.
+    /// The block without runs of erased workspaces, and how many there were.
     pub(super) fn erase<'a>(&self, block: Block<'a>) -> (Block<'a>, usize) {
         let covered = |workspace: &str, at| self.erased.covers(workspace, at);
         let (gone, left) = block.split(covered);

@@ -1,4 +1,4 @@
-//! The task behind the queue.
+//! The task that writes queued run records.
 
 use std::{
     collections::VecDeque,
@@ -16,13 +16,13 @@ use super::{Message, Run, Shared, block::Block};
 
 pub(super) struct Writer {
     shared: Arc<Shared>,
-    /// The block before the next, once the log has been looked at.
+    /// Position of the last block, once the log was scanned.
     position: u64,
     contents: LogContents,
     scanned: bool,
 }
 
-/// What was taken out of the queue at once.
+/// Messages that were taken from the queue together.
 #[derive(Default)]
 struct Batch {
     runs: Vec<Run>,
@@ -41,13 +41,14 @@ impl Writer {
         }
     }
 
-    /// Until the registry is gone and the queue is empty.
+    /// Runs until the registry is dropped and the queue is empty.
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Message>) {
         self.scan().await;
         loop {
             let first = match self.shared.failing.load(Ordering::Relaxed) {
                 false => queue.recv().await,
-                // Where requests are refused, no record comes that would show that they can be written again.
+                // If requests are refused, no further record arrives to show that writing works
+                // again.
                 true => match timeout(PROBE_INTERVAL, queue.recv()).await {
                     Ok(first) => first,
                     Err(_) => Some(Message::Probe),
@@ -62,13 +63,13 @@ impl Writer {
                 erasing,
                 probing,
             } = gather(first, &mut queue, &self.shared).await;
-            // A request that was under way while its workspace was erased.
+            // Drops runs of requests that were in progress while their workspace was erased.
             runs.retain(|run| !self.shared.erased.covers(run.workspace.as_str(), run.at));
             match runs.is_empty() && probing {
                 true => self.probe().await,
                 false => self.write(&runs).await,
             }
-            // Whoever waited may have given up.
+            // The waiting caller may be gone.
             for waiting in waiting {
                 let _ = waiting.send(());
             }
@@ -78,8 +79,9 @@ impl Writer {
         }
     }
 
-    /// Forgets what is to be forgotten, says how many records that were, and learns what there is: how many records, and
-    /// who was used when. Nothing is said if storage fails, and the next look goes on.
+    /// Scans the whole log: removes the runs of erased workspaces, counts records, and collects
+    /// times of last use. Returns the number of removed records; `None` if storage fails, and then
+    /// the next scan continues.
     async fn scan(&mut self) -> Option<usize> {
         let read = self.read_log().await;
         self.scanned = read.is_ok();
@@ -96,7 +98,7 @@ impl Writer {
             let mut seen = noted.lock().unwrap_or_else(PoisonError::into_inner);
             seen.contents.note(position, left.len());
             seen.erased += erased;
-            // The block stays, if need be as an empty one: positions go on.
+            // An empty block is kept, because positions must stay contiguous.
             (erased > 0).then(|| left.to_vec())
         };
         self.shared.log.edit(Box::new(scan)).await?;
@@ -125,7 +127,7 @@ impl Writer {
         }
         let (written, appended) = self.append(runs).await;
         if let Err(error) = &appended {
-            // Not retried: requests go on, and a full disk must not become a full memory.
+            // Not retried: requests continue, and a full disk must not lead to exhausted memory.
             let lost = runs.len() - written;
             self.shared
                 .unrecorded
@@ -135,7 +137,7 @@ impl Writer {
         self.note(appended.is_ok());
     }
 
-    /// Writes a block without records: nothing less tells whether the disk takes one.
+    /// Writes an empty block, which is the only reliable test of the disk.
     async fn probe(&mut self) {
         if !self.scanned {
             self.scan().await;
@@ -151,7 +153,7 @@ impl Writer {
     }
 
     fn note(&mut self, is_written: bool) {
-        // Perhaps the block is there all the same; the log says where it ends.
+        // The failed block may exist nevertheless; a scan finds the end of the log.
         self.scanned &= is_written;
         let was_failing = self.shared.failing.swap(!is_written, Ordering::Relaxed);
         match (was_failing, is_written) {
@@ -161,7 +163,7 @@ impl Writer {
         }
     }
 
-    /// Says how many of them, from the first on, are on disk, and what failed, if anything did.
+    /// Returns how many records, from the first on, are on disk, and the error, if any.
     async fn append(&mut self, runs: &[Run]) -> (usize, Result<(), StorageError>) {
         let (mut written, mut appended) = (0, Ok(()));
         for block in runs.chunks(RECORDS_PER_BLOCK) {
@@ -198,21 +200,21 @@ impl Writer {
     }
 }
 
-/// What a look at the whole log has found.
+/// The result of a scan.
 #[derive(Default)]
 struct ScanResult {
     contents: LogContents,
     erased: usize,
 }
 
-/// How much the log holds, in stretches of it, oldest first.
+/// Number of records in the log, by stretch, oldest first.
 #[derive(Default)]
 struct LogContents {
     records: usize,
     stretches: VecDeque<Stretch>,
 }
 
-/// Blocks that follow on each other, and are forgotten together.
+/// Consecutive blocks that are removed together.
 struct Stretch {
     first: u64,
     records: usize,
@@ -230,7 +232,7 @@ impl LogContents {
         }
     }
 
-    /// Drops the oldest stretches as long as enough remains without them, and says where the rest begins.
+    /// Drops the oldest stretches while `keep` records remain, and returns the new first position.
     fn forget(&mut self, keep: usize) -> Option<u64> {
         let mut begin = None;
         while let [oldest, next, ..] = self.stretches.make_contiguous() {
@@ -245,8 +247,8 @@ impl LogContents {
     }
 }
 
-/// Takes out of the queue what comes within the time that may be at risk, or as many as may be. Sleeps meanwhile: woken for
-/// every record, it would cost the data plane more than the record does.
+/// Collects messages for one batch, until the write delay has passed or the queue holds enough.
+/// Sleeps meanwhile: waking for every record would cost the data plane more than the record itself.
 async fn gather(first: Message, queue: &mut mpsc::Receiver<Message>, shared: &Shared) -> Batch {
     let mut batch = Batch::default();
     batch.take(first);
@@ -273,8 +275,9 @@ impl Batch {
 
 /// How late a record may reach the disk, apart from the disk's own time.
 const MAX_WRITE_DELAY: Duration = Duration::from_millis(90);
-/// How soon requests are no longer refused once records can be written: refused ones are told to come back after a second.
+/// How soon requests are accepted again once records can be written: refused ones have a
+/// `Retry-After` of a second.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) const MAX_QUEUED_RECORDS: usize = 1_000;
-/// Each looks through the uses of those before it in its block.
+/// Limits the linear search through a block's uses.
 const RECORDS_PER_BLOCK: usize = 256;

@@ -1,4 +1,5 @@
-//! From a chain to the entry of its workspace. What fails authentication is kept as damaged, never left out.
+//! Loads a workspace's entry from its chain. What fails authentication is kept as damaged, never
+//! dropped.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -23,40 +24,40 @@ use crate::{
     snapshot::signals::{Notices, Signals},
 };
 
-/// A document that is not believed.
+/// A document that failed authentication.
 #[derive(Clone, Debug)]
 pub(crate) struct Finding {
-    /// Its chain and name.
+    /// Chain and name of the document.
     pub(crate) location: String,
-    /// What its head says stands there, or what stands in the place of a head: the same finding is known by it.
+    /// The hash that the head names, or the hash of a damaged head: identifies the finding.
     pub(crate) hash: Option<Hash>,
     pub(crate) workspace: Option<WorkspaceId>,
     pub(crate) credential: Option<CredentialId>,
-    /// What is wrong with it, in words.
+    /// What is wrong, as text for people.
     pub(crate) damage: String,
 }
 
-/// What the record of a credential came to.
+/// The result of loading a credential's record.
 enum LoadOutcome {
     Believed(Arc<CredentialEntry>),
-    /// It still claims to be the record of this one.
+    /// Damaged, but it still claims to be this credential's record.
     Damaged(Arc<CredentialEntry>, Damage),
-    /// Nothing is known but the id. Without damage where a person has revoked it since.
+    /// Only the id is known. Without damage if a person has revoked it since.
     Lost(Lost, Option<Damage>),
 }
 
-/// What entries are made with.
+/// Inputs for loading a workspace.
 pub(crate) struct WorkspaceLoader<'a> {
     pub(crate) keyring: &'a Keyring,
     pub(crate) notices: &'a Arc<Notices>,
-    /// What the installation says of the workspace: shown where its own chain tells nothing.
+    /// The workspace's registration, shown if its own chain is damaged.
     pub(crate) registration: Option<Registration>,
-    /// How the workspace was before, if it was: what has not changed since is taken over.
+    /// The previous entry, from which unchanged parts are reused.
     pub(crate) before: Option<&'a WorkspaceEntry>,
 }
 
 impl WorkspaceLoader<'_> {
-    /// Reads a workspace as `state` has it.
+    /// Loads a workspace as of `state`.
     pub(crate) async fn read(
         &self,
         id: &WorkspaceId,
@@ -84,7 +85,7 @@ impl WorkspaceLoader<'_> {
         Ok((read.entry().at(state), findings))
     }
 
-    /// A workspace whose chain is not what was written, with what was found: as it was before, and nothing of it is used.
+    /// The entry of a workspace whose chain is damaged: as before, but not used.
     pub(crate) fn damaged(
         &self,
         id: &WorkspaceId,
@@ -110,7 +111,7 @@ impl WorkspaceLoader<'_> {
         (entry, finding)
     }
 
-    /// Whether it is the document that the entry before was made from, and that one is believed.
+    /// Whether the previous entry is from the same document, and trusted.
     fn is_unchanged(&self, entry: &Entry) -> bool {
         let Some((before, at)) = self.before.and_then(|it| Some((it, it.at.as_ref()?))) else {
             return false;
@@ -197,7 +198,7 @@ impl WorkspaceLoader<'_> {
     }
 }
 
-/// A workspace while it is put together.
+/// A workspace that is being loaded.
 struct LoadedWorkspace<'a> {
     id: &'a WorkspaceId,
     chain: &'a Chain,
@@ -237,7 +238,7 @@ impl<'a> LoadedWorkspace<'a> {
             return self.workspace(entry, body);
         }
         let Some(id) = credential_of(entry) else {
-            // No release has written a document of this name.
+            // No release has written a document with this name.
             return self.found(entry, Damage::Misplaced);
         };
         let damage = match loader.credential(self.id, entry, id, body) {
@@ -282,7 +283,8 @@ impl<'a> LoadedWorkspace<'a> {
         }
     }
 
-    /// What has not changed since the entry before. What has changed and cannot be read is not what it was.
+    /// Reuses unchanged parts of the previous entry. Parts that changed and cannot be read are not
+    /// reused.
     fn reuse_unchanged(
         &mut self,
         before: &WorkspaceEntry,
@@ -312,7 +314,7 @@ impl<'a> LoadedWorkspace<'a> {
     }
 
     fn entry(mut self) -> WorkspaceEntry {
-        // Of two that have one label the newer one gets it: see `Labels::is_taken`.
+        // If two credentials have the same label, the newer one gets it: see `Labels::is_taken`.
         self.credentials.sort_unstable_by(|one, other| {
             let (one, other) = (&one.document, &other.document);
             (one.created_at, &one.id).cmp(&(other.created_at, &other.id))
@@ -328,12 +330,12 @@ impl<'a> LoadedWorkspace<'a> {
     }
 }
 
-/// The credential that a document is of.
+/// The credential of a document.
 fn credential_of(entry: &Entry) -> Option<CredentialId> {
     entry.name.strip_prefix(CREDENTIAL)?.parse().ok()
 }
 
-/// In the place of a workspace of which nothing is left but what the installation says of it.
+/// Replaces the document of a workspace of which only the registration is left.
 fn placeholder_document(id: WorkspaceId, registration: Option<&Registration>) -> WorkspaceDocument {
     let created_at = registration.and_then(|it| it.created_at);
     WorkspaceDocument {
@@ -341,7 +343,7 @@ fn placeholder_document(id: WorkspaceId, registration: Option<&Registration>) ->
         id,
         incarnation: registration.map_or(0, |it| it.incarnation),
         created_by: ActorId::system(),
-        // Where the mark is damaged too, nothing tells.
+        // If the registration is damaged too, the time is unknown.
         created_at: created_at.unwrap_or(Timestamp::UNIX_EPOCH),
         revision: 0,
         defaults: BTreeMap::new(),

@@ -1,4 +1,5 @@
-//! Entries of stored credentials whose secrets stay in Vault. What was read there is sealed under a key of this process.
+//! Entries of stored credentials whose secrets are kept in Vault. Secrets are sealed in memory
+//! under a key of this process.
 
 use std::sync::{Arc, OnceLock};
 
@@ -12,7 +13,7 @@ use crate::{
     source::{SourceReference, VaultReference},
 };
 
-/// A secret that was replaced where it is kept. Its provider may still repeat it.
+/// A secret that was replaced in Vault. Its provider may still echo it.
 #[derive(Clone)]
 pub(crate) struct PreviousSecret {
     pub(super) usable: Usable,
@@ -20,7 +21,7 @@ pub(crate) struct PreviousSecret {
 }
 
 impl CredentialEntry {
-    /// Where its secret is kept, if it is stored without one and still in use.
+    /// The secret's place in Vault, unless the credential is revoked.
     pub(crate) fn reference(&self) -> Option<VaultReference> {
         let document = &self.document;
         let reference = document.reference.clone();
@@ -29,14 +30,14 @@ impl CredentialEntry {
             .map(VaultReference::from)
     }
 
-    /// Why there is no secret to use, if it is kept elsewhere and was not read.
+    /// Why no secret was read, if it is kept in Vault.
     pub(crate) fn unread(&self) -> Option<String> {
         let is_unread = matches!(self.usable, Err(Unusable::Gone | Unusable::Unavailable));
         let said = self.declared.as_ref().and_then(|it| it.fault.clone());
         is_unread.then(|| said.unwrap_or_else(|| "Vault was not asked yet".to_owned()))
     }
 
-    /// This credential with another document. A secret that is kept elsewhere is used as before.
+    /// This credential with another document. A secret in Vault stays in use.
     pub(crate) fn with(&self, document: CredentialDocument, keys: &impl Keys) -> Self {
         let keeps_secret = self.damage().is_none()
             && document.revoked_at.is_none()
@@ -54,7 +55,7 @@ impl CredentialEntry {
         }
     }
 
-    /// This credential with the secret that was found where it is kept.
+    /// This credential with a secret that was read from Vault.
     pub(crate) fn with_secret(
         &self,
         secret: &Secret,
@@ -80,7 +81,7 @@ impl CredentialEntry {
         }
     }
 
-    /// This credential without a secret to use.
+    /// This credential without a usable secret.
     pub(crate) fn unusable(&self, why: Unusable) -> Self {
         Self {
             usable: Err(why),
@@ -88,7 +89,7 @@ impl CredentialEntry {
         }
     }
 
-    /// This credential with something else to say of where its secret is kept.
+    /// This credential with another state of its source.
     pub(crate) fn with_source_status(self, version: Option<&str>, fault: Option<String>) -> Self {
         let followed = self.reference().map(|reference| SourceStatus {
             source: SourceReference::Vault(reference),

@@ -1,4 +1,4 @@
-//! Storing a credential.
+//! Creates a credential.
 
 use std::sync::Arc;
 
@@ -48,7 +48,8 @@ impl Inner {
         let workspace = self.sound_workspace(&new.workspace)?;
         let id = self.new_id(by, new, &workspace.document);
         if workspace.lost.contains_key(&id) {
-            // A request of the same idempotency key has made it, and what that was answered is lost with the record.
+            // An earlier request with the same idempotency key created it, but its response was
+            // lost with the record.
             return Err(ChangeError::Damaged);
         }
         if let Some(outcome) = self.repeated(by, new, workspace.credentials.get(&id))? {
@@ -114,7 +115,7 @@ impl Inner {
         })
     }
 
-    /// The secret of a new credential. One that stays in Vault is read there, before any lock is taken.
+    /// The secret of a new credential. A secret in Vault is read before any lock is taken.
     async fn obtain_secret<'a>(
         &self,
         workspace: &WorkspaceId,
@@ -129,8 +130,8 @@ impl Inner {
         }
     }
 
-    /// From the idempotency key where there is one, so that a repetition leads to the same credential without anything
-    /// having to be searched.
+    /// Derived from the idempotency key, if there is one, so that a repeated request finds the same
+    /// credential without a search.
     fn new_id(
         &self,
         by: &ActorContext,
@@ -143,7 +144,7 @@ impl Inner {
         }
     }
 
-    /// What an earlier request of the same idempotency key has made, if there was one.
+    /// The result of an earlier request with the same idempotency key.
     fn repeated(
         &self,
         by: &ActorContext,
@@ -168,14 +169,14 @@ impl Inner {
     }
 }
 
-/// A secret that a new credential refers to.
+/// The secret that a new credential refers to.
 pub(in crate::registry) struct InitialSecret {
-    /// As Vault counts.
+    /// Vault's version.
     pub(in crate::registry) version: String,
     pub(in crate::registry) secret: Secret,
 }
 
-/// The secret of a new credential at hand.
+/// The secret of a new credential.
 enum SecretInput<'a> {
     Given(&'a Secret),
     Read {
@@ -192,7 +193,7 @@ impl SecretInput<'_> {
         }
     }
 
-    /// The version that it is there, as Vault counts.
+    /// Vault's version.
     fn version(&self) -> Option<String> {
         match self {
             Self::Given(_) => None,
@@ -208,7 +209,7 @@ impl SecretInput<'_> {
     }
 }
 
-/// The document before there is a secret in it.
+/// The document without versions.
 fn unsealed(
     by: &ActorContext,
     id: CredentialId,
@@ -242,7 +243,7 @@ fn unsealed(
     }
 }
 
-/// The endpoint as it is stored and sealed: the URL that the provider's rule made of what was given.
+/// The endpoint as it is stored and sealed: the canonical URL, by the provider's rule.
 fn endpoint(provider: &Provider, given: Option<&str>) -> Result<Option<String>, ChangeError> {
     match (&provider.upstream, given) {
         (Upstream::PerCredential(rule), Some(given)) => {
@@ -252,8 +253,8 @@ fn endpoint(provider: &Provider, given: Option<&str>) -> Result<Option<String>, 
             example: rule.example.clone(),
         }),
         (Upstream::Fixed(_), None) => Ok(None),
-        // The settings may have sent all of a provider's credentials to one host. An endpoint is then not used, and kept for
-        // the day they no longer do: it has to be as good as any.
+        // The settings may send all of a provider's credentials to one host. The endpoint is then
+        // unused, but kept in case the settings change, so it must be valid.
         (Upstream::Fixed(_), Some(given)) => match Catalogue::builtin()
             .get(provider.id.as_str())
             .map(|of| &of.upstream)
@@ -270,7 +271,7 @@ fn origin(url: BaseUrl) -> Option<String> {
     Some(format!("https://{}", url.authority()))
 }
 
-/// Refuses a key that cannot call models, or that is a person's own: its provider's catalogue entry says which.
+/// Refuses keys that cannot call models or are personal, by the provider's catalogue entry.
 pub(super) fn expect_kind(provider: &Provider, secret: &Secret) -> Result<(), ChangeError> {
     match refused_kind(secret, &provider.key) {
         Some(kind) => Err(ChangeError::SecretOfOtherKind {

@@ -1,4 +1,4 @@
-//! One credential, held for a change: nobody else changes it or its workspace meanwhile.
+//! A change of one credential: holds the locks, so nothing else changes it or its workspace.
 
 use std::sync::Arc;
 
@@ -18,18 +18,18 @@ use crate::{
     snapshot::{CredentialEntry, WorkspaceEntry},
 };
 
-/// A credential as it is, and as it is to be.
+/// A credential before and after a change.
 pub(in crate::registry) struct CredentialEdit<'a> {
     inner: &'a Inner,
-    /// What it is made into. Versions whose time is over are destroyed in it already.
+    /// The new document. Ended versions are already destroyed in it.
     pub(in crate::registry) document: CredentialDocument,
-    /// What it was.
+    /// The credential before the change.
     pub(in crate::registry) entry: Arc<CredentialEntry>,
     pub(in crate::registry) workspace: Arc<WorkspaceEntry>,
-    /// Seals what is written.
+    /// The key that seals new data.
     pub(in crate::registry) key: Arc<SealingKey>,
     pub(in crate::registry) now: jiff::Timestamp,
-    /// The records of the versions that are destroyed with it, because their time is over or another takes their place.
+    /// Records for versions that this change destroys because they ended or are superseded.
     pub(in crate::registry) ended: Vec<Draft>,
     _guard: ChangeGuard<'a, Turn>,
 }
@@ -98,7 +98,7 @@ impl Inner {
         })
     }
 
-    /// The workspace of a credential. One that is not known here may have been made by another process.
+    /// The workspace of a credential. If it is unknown, another process may have created it.
     pub(super) async fn workspace_of(&self, id: &CredentialId) -> Result<WorkspaceId, ChangeError> {
         let of = || {
             let snapshot = self.snapshot.load();
@@ -134,7 +134,8 @@ impl Inner {
 }
 
 impl CredentialEdit<'_> {
-    /// Refuses where whoever asks has seen another state, where it is withdrawn, and where its workspace is damaged.
+    /// Refuses if the caller has seen another revision, the credential is revoked, or its workspace
+    /// is damaged.
     pub(in crate::registry) fn expect_open(
         &self,
         expected: Option<u64>,
@@ -149,7 +150,7 @@ impl CredentialEdit<'_> {
         }
     }
 
-    /// Refuses where the secret is kept in Vault, and so replaced there.
+    /// Refuses if the secret is kept in Vault: it is replaced there.
     pub(in crate::registry) fn expect_sealed(&self) -> Result<(), ChangeError> {
         match self.entry.reference() {
             Some(reference) => Err(ChangeError::KeptInVault { reference }),
@@ -157,7 +158,7 @@ impl CredentialEdit<'_> {
         }
     }
 
-    /// What tells which secret is in use.
+    /// Identifies the secret in use: the version's number, and the source's version.
     pub(in crate::registry) fn in_use(&self) -> (u32, Option<String>) {
         let followed = self.entry.declared.as_ref();
         let version = followed.and_then(|followed| followed.version.clone());
@@ -172,7 +173,7 @@ impl CredentialEdit<'_> {
         }
     }
 
-    /// Destroys what another rotation is still trying.
+    /// Destroys the staged version of another rotation.
     pub(in crate::registry) fn abandon_staged(&mut self, by: &ActorContext) {
         for version in self.document.destroy_staged(self.now) {
             let record = self.inner.destroyed(by, &self.document, version, &self.key);
@@ -189,7 +190,7 @@ impl CredentialEdit<'_> {
         &self.inner.keyring
     }
 
-    /// What may be known of a version's secret.
+    /// The metadata of a version.
     pub(in crate::registry) fn metadata(
         &self,
         version: u32,
@@ -198,7 +199,7 @@ impl CredentialEdit<'_> {
         metadata.map_err(|_| ChangeError::Damaged)
     }
 
-    /// Leave to try one version of it, whether or not requests get it.
+    /// A grant for testing one version, whether or not requests may use it.
     pub(in crate::registry) fn on_trial(&self, version: u32) -> Grant {
         let (document, signals) = (self.document.clone(), self.entry.signals.clone());
         let keyring = &self.inner.keyring;
@@ -208,7 +209,7 @@ impl CredentialEdit<'_> {
         })
     }
 
-    /// What its record begins with: the event, and the fingerprint of the secret that it is about.
+    /// An audit record with an event and the secret's fingerprint.
     pub(in crate::registry) fn record(
         &self,
         event: Event,
@@ -221,7 +222,7 @@ impl CredentialEdit<'_> {
         }
     }
 
-    /// Makes the change, and shows it. `settings` is the workspace's document, where that changes too.
+    /// Commits and publishes the change. `settings` is the workspace's document, if it changes too.
     pub(in crate::registry) async fn commit(
         mut self,
         draft: Draft,
@@ -242,7 +243,7 @@ impl CredentialEdit<'_> {
         Ok(())
     }
 
-    /// Puts something on record that changes nothing of it.
+    /// Commits an audit record without changing the credential.
     pub(in crate::registry) async fn note(self, draft: Draft) -> Result<(), ChangeError> {
         let recorded = self.inner.commit_record(&self.workspace, draft).await;
         recorded.map(drop)

@@ -1,4 +1,4 @@
-//! What can be changed about a credential without touching its secret.
+//! Edits a credential without its secret.
 
 use keyside_store::Effect;
 
@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl Inner {
-    /// An edit that changes nothing is not put on record.
+    /// An edit that changes nothing is not recorded.
     pub(in crate::registry) async fn edit(
         &self,
         by: &ActorContext,
@@ -26,7 +26,7 @@ impl Inner {
         if !changed.is_empty() {
             let metadata = edit.metadata(edit.document.current)?;
             let mut draft = edit.record(Event::CredentialEdited, by, &metadata);
-            // Names of fields and never values: a label may be a person's name, and the log is for good.
+            // Field names only: a label may be a person's name, and the log is permanent.
             draft.note = Some(changed.join(", "));
             if changed == ["expiresAt"] && edit.ends_sooner() {
                 draft.effect = Effect::EndsSooner;
@@ -42,7 +42,8 @@ impl Inner {
 }
 
 impl CredentialEdit<'_> {
-    /// The workspace's document, if it has to change, and what there is to say of that.
+    /// The workspace's new document if the default changes, and a warning if that replaces another
+    /// default.
     fn settings(
         &self,
         default: Option<bool>,
@@ -64,13 +65,13 @@ impl CredentialEdit<'_> {
         }
     }
 
-    /// Whether it ends before it would have.
+    /// Whether the edit shortens the credential's life.
     fn ends_sooner(&self) -> bool {
         let (before, now) = (self.entry.document.expires_at, self.document.expires_at);
         now.is_some_and(|now| before.is_none_or(|before| now < before))
     }
 
-    /// Applies the rest, and names what it changed.
+    /// Applies the other fields, and returns the names of those that changed.
     fn apply(&mut self, wanted: Edit) -> Result<Vec<&'static str>, ChangeError> {
         let mut changed = Vec::new();
         if let Some(label) = wanted.label.filter(|label| *label != self.document.label) {

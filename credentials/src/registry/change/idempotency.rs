@@ -1,5 +1,5 @@
-//! Requests that come twice: the second one gets the first one's answer, and changes nothing. What it takes to know them
-//! is kept, sealed, with the version that the first one made.
+//! Idempotent requests: a repeated request gets the first one's response and changes nothing. The
+//! record to recognise it is sealed in the metadata of the version that the first one created.
 
 use keyside_store::Hash;
 
@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl Idempotency {
-    /// What is kept of it.
+    /// The record to store with the new version.
     pub(super) fn to_record(self, by: &ActorContext, warnings: &[Warning]) -> IdempotencyRecord {
         IdempotencyRecord {
             key: self.of_actor(by),
@@ -20,7 +20,7 @@ impl Idempotency {
         }
     }
 
-    /// What the request that made this version was answered, if it had this key.
+    /// The warnings in the response to the request that created this version, if it had this key.
     pub(super) fn answer(
         &self,
         by: &ActorContext,
@@ -36,8 +36,8 @@ impl Idempotency {
         }
     }
 
-    /// The id of a credential that is made with this key: the same for the same actor, workspace and key. A workspace that
-    /// has the id of an erased one is another one.
+    /// The id of a credential that is created with this key: the same for the same actor,
+    /// workspace, incarnation and key.
     pub(super) fn credential_id(
         &self,
         by: &ActorContext,
@@ -57,7 +57,7 @@ impl Idempotency {
         CredentialId::from_bits(*bits)
     }
 
-    /// Actors choose their keys without knowing of each other. No actor's id holds the character between.
+    /// Actors choose keys independently. The separator cannot occur in an actor's id.
     fn of_actor(&self, by: &ActorContext) -> Hash {
         Hash::of(format!("{}\n{}", by.actor, self.key).as_bytes())
     }

@@ -1,4 +1,4 @@
-//! Withdrawing a credential, at once and for good: before the changes that wait for the same workspace.
+//! Revokes a credential, which is final. Goes before other waiting changes of the workspace.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl Inner {
-    /// Revoking twice changes nothing; what is in flight may be cut the second time.
+    /// Revoking twice changes nothing, except that the second may cut off responses.
     pub(in crate::registry) async fn revoke(
         &self,
         by: &ActorContext,
@@ -46,8 +46,8 @@ impl Inner {
         Ok(())
     }
 
-    /// The same for a credential whose record is lost. Nothing is built on what is there: all that is written is that it is
-    /// revoked, in the place of the record.
+    /// Revokes a credential whose record is lost: writes only that it is revoked, in place of the
+    /// record.
     pub(in crate::registry) async fn revoke_lost(
         &self,
         by: &ActorContext,
@@ -60,7 +60,7 @@ impl Inner {
         let workspace = snapshot.workspaces.get(&of);
         let workspace = workspace.ok_or(ChangeError::CredentialUnknown)?;
         if let Some(found) = workspace.credentials.get(id) {
-            // Its record is back, and says what is revoked.
+            // The record is back: it must be revoked instead.
             let current = found.document.revision;
             return Err(ChangeError::Superseded { current });
         }
@@ -91,7 +91,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Puts it on record, and writes that it is revoked unless that is there already.
+    /// Records the revocation, and writes it unless it was written before.
     async fn commit_lost(
         &self,
         workspace: &WorkspaceEntry,

@@ -1,4 +1,4 @@
-//! Back to a version that is in grace.
+//! Rolls a credential back to a version in grace.
 
 use super::credential_edit::CredentialEdit;
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
 };
 
 impl Inner {
-    /// The one that is rolled back from is in grace until the same end, so that this too can be taken back.
+    /// The replaced version is in grace until the same end, so that the rollback can be undone.
     pub(in crate::registry) async fn roll_back(
         &self,
         by: &ActorContext,
@@ -24,7 +24,7 @@ impl Inner {
         let (before, now) = (edit.document.current, edit.now);
         edit.abandon_staged(by);
         edit.document.promote(number, end, now);
-        // What the last check said was about the other secret.
+        // The last check was about the other secret.
         edit.document.verification = None;
         edit.document.last_verified_at = None;
         let mut draft = edit.record(Event::CredentialRolledBack, by, &edit.metadata(number)?);

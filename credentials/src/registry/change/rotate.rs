@@ -1,7 +1,8 @@
-//! A new secret in the place of the one that is used.
+//! Replaces the secret of a credential.
 //!
-//! Without a check it is one commit. With one the new version is staged first, and the lock is let go while the provider
-//! is asked: nobody else has to wait for that, and a withdrawal does not.
+//! Without a check this is one commit. With a check, the new version is staged first, and the lock
+//! is released while the provider is asked, so that other changes, revocations above all, need not
+//! wait.
 
 use std::{sync::Arc, sync::PoisonError, time::Duration};
 
@@ -23,21 +24,21 @@ use crate::{
     resolver::Grant,
 };
 
-/// What is done once the new version may be used.
+/// How to promote the new version.
 #[derive(Clone, Copy)]
 struct Promotion {
     version: u32,
     grace: Duration,
     expires_at: Option<Option<Timestamp>>,
-    /// What the provider said of it, if it was asked.
+    /// The provider's verdict, if it was asked.
     verification: Option<Verification>,
 }
 
-/// How far a rotation has come with its first commit.
+/// The state of a rotation after its first commit.
 enum RotationStart {
-    /// All there is to do.
+    /// Complete.
     Done(ChangeOutcome),
-    /// The new version is staged, and is used once it has passed its check.
+    /// The new version is staged until it passes its check.
     Staged(Box<Staged>),
 }
 
@@ -63,7 +64,7 @@ impl Inner {
             RotationStart::Staged(staged) => *staged,
         };
         let check = rotation.check;
-        // It is sealed: the plaintext does not wait for a provider's answer.
+        // It is sealed now: the plaintext must not stay in memory while the provider is asked.
         drop(rotation.secret);
         let Staged {
             warnings,
@@ -98,7 +99,7 @@ impl Inner {
         edit.expect_future(rotation.expires_at)?;
         edit.expect_room(rotation.grace)?;
         expect_kind(&*edit.provider()?, &rotation.secret)?;
-        // The newest word is the one that counts: what another rotation is still trying is not put over it later.
+        // The newest request wins: the result of another check in progress must not override it.
         edit.abandon_staged(by);
         let warnings = edit.warnings(rotation)?;
         let (version, metadata) = edit.seal(by, rotation, &warnings)?;
@@ -138,7 +139,8 @@ impl Inner {
         promotion: Promotion,
         metadata: &SecretMetadata,
     ) -> Result<(), ChangeError> {
-        // Keyside ends the trial itself where the actor's token was revoked meanwhile: nothing may stay staged.
+        // As the system: if the actor's token was revoked meanwhile, the staged version must still
+        // be destroyed.
         let mut edit = self
             .begin_edit(&ActorContext::system("rotation"), id)
             .await?;
@@ -175,7 +177,8 @@ impl Inner {
 }
 
 impl CredentialEdit<'_> {
-    /// What an earlier request of the same idempotency key has done. One that came to nothing may be tried again.
+    /// The result of an earlier request with the same idempotency key. A failed one may be
+    /// repeated.
     fn repeated(
         &self,
         by: &ActorContext,
@@ -208,7 +211,7 @@ impl CredentialEdit<'_> {
         }
     }
 
-    /// All versions in grace are in the document, and so in every change of it.
+    /// Limits the document's size, which holds all versions in grace.
     fn expect_room(&self, grace: Duration) -> Result<(), ChangeError> {
         match !grace.is_zero() && self.document.in_grace(self.now).count() >= IN_GRACE_LIMIT {
             true => Err(ChangeError::TooManyInGrace),
@@ -294,7 +297,7 @@ impl CredentialEdit<'_> {
     }
 }
 
-/// Versions to go back to, of one credential.
+/// Versions in grace of one credential.
 const IN_GRACE_LIMIT: usize = 50;
-/// What a crash leaves staged is destroyed after that.
+/// A version that a crash left staged is destroyed after this time.
 const STAGED_LIMIT: Duration = Duration::from_secs(2 * 60);

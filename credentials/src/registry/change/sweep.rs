@@ -1,5 +1,5 @@
-//! Taking out the sealed bytes of versions whose time is over. Nothing waits for it: such a version counts as destroyed
-//! from the moment its time is over.
+//! Removes the sealed bytes of ended versions. Nothing depends on it: a version counts as destroyed
+//! as soon as it has ended.
 
 use crate::{
     model::{ActorContext, CredentialId},
@@ -7,7 +7,7 @@ use crate::{
 };
 
 impl Inner {
-    /// Looks through all credentials. Where storage fails, the next time will do.
+    /// Sweeps all credentials. After a storage failure, the next sweep retries.
     pub(in crate::registry) async fn sweep(&self) {
         let (snapshot, now) = (self.snapshot.load_full(), self.clock.now());
         let credentials = snapshot

@@ -1,7 +1,7 @@
-//! Asks the provider about the key that is in use.
+//! Asks the provider about the secret in use.
 //!
-//! The lock is let go meanwhile, as in a checked rotation. What the provider says is put on record and decides nothing: a
-//! provider in trouble must not take a good key out of use.
+//! The lock is released meanwhile, as in a checked rotation. The verdict is only recorded: a
+//! provider's outage must not disable a working key.
 
 use std::sync::Arc;
 

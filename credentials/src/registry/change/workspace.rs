@@ -1,4 +1,4 @@
-//! Making workspaces: the installation names one, then its own chain begins.
+//! Creates workspaces: registers one in the installation's chain, then begins its own chain.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ impl Inner {
         }
         let registration = retry_on_race!(self.register_workspace(by, new))?;
         let started = retry_on_race!(self.start_chain(&new.id, &registration));
-        // It is on record that there is to be one: it is made before the next change of it, or at the next start.
+        // It is registered, so the next change or start finishes it.
         let entry = started.map_err(|error| match error {
             ChangeError::StoreUnavailable(error) => ChangeError::OutcomeUnknown { seq: 1, error },
             ChangeError::Raced => ChangeError::OutcomeUnknown {
@@ -37,14 +37,14 @@ impl Inner {
         Ok(entry)
     }
 
-    /// Begins the chain of a workspace that was named, unless another process has done it meanwhile.
+    /// Begins the chain of a registered workspace, unless another process has done so.
     async fn start_chain(
         &self,
         id: &WorkspaceId,
         registration: &Registration,
     ) -> Result<Arc<WorkspaceEntry>, ChangeError> {
         let tracked = self.chains.of(id);
-        // Nobody is asked again whether they may: it is on record.
+        // As the system: the actor's permission was checked for the registration.
         let lock = tracked.lock(Priority::Normal).await;
         let gate = self.gate.read().await;
         let _guard = self
@@ -73,14 +73,15 @@ impl Inner {
         Ok(self.create_chain(id, registration, pending).await?)
     }
 
-    /// Puts it on the installation's record that there is to be a workspace.
+    /// Registers a workspace in the installation's chain.
     async fn register_workspace(
         &self,
         by: &ActorContext,
         new: &NewWorkspace,
     ) -> Result<Registration, ChangeError> {
         let (tracked, own) = (self.chains.of(&new.id), self.chains.own());
-        // Before the installation's chain is read: that names a workspace before its head is kept outside the store.
+        // Before the installation's chain is read: another process registers a workspace before it
+        // writes its anchor.
         let has_anchor = self.chains.has_anchor(&tracked);
         let of_workspace = tracked.lock(Priority::Normal).await;
         let gate = self.gate.read().await;
@@ -95,14 +96,15 @@ impl Inner {
                 file: self.chains.anchor_file(&new.id),
             });
         }
-        // Found before anything is written, so that no workspace is left half made.
+        // Detected before anything is written, so that no workspace is left incomplete.
         match self.chains.refresh(&tracked).await {
             Err(LoadError::Damaged(damage)) => return Err(ChangeError::ChainDamaged(damage)),
             refreshed => drop(refreshed.map_err(load_failed)?),
         }
-        // Keys of one that had the id go first: this one must not begin with a key that is to be destroyed.
+        // Keys of an erased predecessor first: the new workspace must not use a key that is to be
+        // destroyed.
         self.destroy_erased_keys().await?;
-        // A key without a workspace does no harm, a workspace without a key would be lost.
+        // A key without a workspace is harmless; a workspace without a key would be lost.
         self.keyring.add(&new.id).await?;
         let created_at = self.clock.now();
         let registration = Registration {
@@ -128,7 +130,7 @@ impl Inner {
         Ok(registration)
     }
 
-    /// One that a crash has left unfinished is finished, and is not this request's.
+    /// Resumes a creation that a crash interrupted, though it was another request's.
     fn resume_creation(
         &self,
         id: &WorkspaceId,

@@ -1,6 +1,7 @@
-//! Puts on record which version of a secret in Vault is used, and that one is used no more: each once, also over a restart.
+//! Records which version of a secret in Vault is in use, and when a secret is lost: once each, also
+//! across restarts.
 //!
-//! What requests get never waits for it: a record that cannot be written is tried again at the next look.
+//! Requests do not wait for it: the next poll retries a failed record.
 
 use super::{Follower, Known};
 use crate::{
@@ -13,20 +14,20 @@ use crate::{
     },
 };
 
-/// What the audit log says of the secret that a credential uses.
+/// The last audit record about a credential's secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum RecordedSource {
-    /// Nobody has looked since the start.
+    /// Not looked up since the start.
     #[default]
     Unknown,
-    /// This version, as Vault counts.
+    /// This version is in use, by Vault's count.
     Version(String),
-    /// None.
+    /// The secret is lost.
     Lost,
 }
 
 impl RecordedSource {
-    /// What there is to be put on record; nothing while nobody can tell how the secret stands.
+    /// What to record; `None` while the state of the secret is unknown.
     fn of(known: &Known) -> Option<Self> {
         match known.state.version() {
             Some(version) => Some(Self::Version(version.to_owned())),
@@ -66,7 +67,7 @@ impl Inner {
         }
     }
 
-    /// On the workspace as it is now: nothing is said of a credential that was revoked or erased meanwhile.
+    /// On the workspace's current state: a revoked or erased credential gets no record.
     async fn record_source(
         &self,
         id: &CredentialId,
@@ -102,8 +103,8 @@ impl Inner {
 }
 
 impl CredentialEdit<'_> {
-    /// Whether an earlier process has put it on record. KV version 1 counts nothing: its versions have another text in each
-    /// process, so that the secret itself tells.
+    /// Whether an earlier process recorded the same. KV version 1 has no version numbers: the
+    /// versions made here differ in each process, so the secret itself is compared.
     fn matches_record(&self, found: &RecordedSource) -> bool {
         match (&self.entry.document.source, found) {
             (Some(SourceDocument::Lost), found) => *found == RecordedSource::Lost,
@@ -118,7 +119,7 @@ impl CredentialEdit<'_> {
         }
     }
 
-    /// Whether the secret that was read is the one that the record was about.
+    /// Whether the secret that was read is the recorded one.
     fn is_same_secret(&self) -> bool {
         let document = &self.entry.document;
         let recorded = document.open_metadata(document.current, self.keyring());
@@ -130,5 +131,5 @@ impl CredentialEdit<'_> {
     }
 }
 
-/// Characters: a record is kept for ever, and a path or a reason may be long.
+/// In characters. Records are permanent, and paths and reasons may be long.
 const MAX_NOTE_CHARS: usize = 500;
