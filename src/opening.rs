@@ -107,7 +107,10 @@ async fn attempts(
 fn passes_by_itself(error: &OpenError) -> bool {
     matches!(
         error,
-        OpenError::Keyring(KeyringError::Kms(KmsError::Away { passes: true, .. }))
+        OpenError::Keyring(KeyringError::Kms(KmsError::Unavailable {
+            transient: true,
+            ..
+        }))
     )
 }
 
@@ -119,7 +122,7 @@ fn unopened(error: OpenError) -> Failure {
             error,
             StorageError::Full { .. } | StorageError::Failed { .. }
         ),
-        OpenError::Keyring(KeyringError::Kms(KmsError::Away { .. })) => true,
+        OpenError::Keyring(KeyringError::Kms(KmsError::Unavailable { .. })) => true,
         OpenError::TokenFile(file) => file.kind() == ErrorKind::StorageFull,
         error => has_no_room(error),
     };
