@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use keyside_credentials::{DeclaredCredentials, FromCache, Registry, Runs, Standing};
+use keyside_credentials::{DeclaredCredentials, FromCache, Registry, Runs, SourceHealth};
 use keyside_proxy::{Drain, Phase};
 use prometheus::{Encoder, TextEncoder};
 
@@ -72,7 +72,7 @@ async fn ready(State(observed): State<ObserveState>) -> (StatusCode, String) {
         .into_iter()
         .flatten()
         .chain(run_details(backing.runs()))
-        .chain(secret_details(backing.standings()))
+        .chain(secret_details(backing.source_health()))
         .chain(cache_details(backing.declared()));
     details.for_each(|detail| text.push_str(&detail));
     (status, text)
@@ -80,13 +80,13 @@ async fn ready(State(observed): State<ObserveState>) -> (StatusCode, String) {
 
 /// Whether some declared secret was never read yet, so that its requests would be refused.
 fn is_waiting(declared: &DeclaredCredentials) -> bool {
-    declared.standings().iter().any(|standing| standing.unknown)
+    declared.source_health().iter().any(|health| health.unknown)
 }
 
 /// One line per credential whose secret is kept elsewhere and could not be read.
-fn secret_details(standings: Vec<Standing>) -> Vec<String> {
-    let line = |standing: Standing| {
-        let (fault, meanwhile) = match (standing.fault, standing.cached) {
+fn secret_details(source_health: Vec<SourceHealth>) -> Vec<String> {
+    let line = |health: SourceHealth| {
+        let (fault, meanwhile) = match (health.fault, health.cached) {
             (None, None) => return None,
             (fault, Some(FromCache { confirmed, until })) => (
                 fault.unwrap_or_else(|| "it was not read since the start".to_owned()),
@@ -94,23 +94,23 @@ fn secret_details(standings: Vec<Standing>) -> Vec<String> {
                     "the one in vault.cache, which Vault confirmed at {confirmed}, is used until {until}"
                 ),
             ),
-            (Some(fault), None) if standing.usable => {
+            (Some(fault), None) if health.usable => {
                 (fault, "the one that was read before is used".to_owned())
             }
             (Some(fault), None) => (fault, "requests for it are refused".to_owned()),
         };
-        let Standing {
+        let SourceHealth {
             workspace,
             provider,
             label,
             source,
             ..
-        } = standing;
+        } = health;
         Some(format!(
             "credential {workspace}/{provider}/{label} ({source}): {fault}; {meanwhile}\n"
         ))
     };
-    standings.into_iter().filter_map(line).collect()
+    source_health.into_iter().filter_map(line).collect()
 }
 
 /// One line if a restart during an outage of Vault would find no current copy.

@@ -109,7 +109,10 @@ async fn open_registry(
 fn is_outage(error: &OpenError) -> bool {
     matches!(
         error,
-        OpenError::Keyring(KeyringError::Kms(KmsError::Away { passes: true, .. }))
+        OpenError::Keyring(KeyringError::Kms(KmsError::Unavailable {
+            transient: true,
+            ..
+        }))
     )
 }
 
@@ -121,7 +124,7 @@ fn open_failure(error: OpenError) -> Failure {
             error,
             StorageError::Full { .. } | StorageError::Failed { .. }
         ),
-        OpenError::Keyring(KeyringError::Kms(KmsError::Away { .. })) => true,
+        OpenError::Keyring(KeyringError::Kms(KmsError::Unavailable { .. })) => true,
         OpenError::TokenFile(file) => file.kind() == ErrorKind::StorageFull,
         error => is_disk_full(error),
     };

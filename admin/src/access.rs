@@ -154,7 +154,7 @@ impl Caller {
     /// The token that a path names.
     pub(crate) fn token(&self, registry: &Registry, id: &str) -> Result<Token, Problem> {
         let id: Option<ActorId> = id.parse().ok();
-        id.and_then(|id| registry.access().named(&id))
+        id.and_then(|id| registry.access().find(&id))
             .filter(|token| self.scope().covers(&token.scope))
             .ok_or_else(|| self.absent(Problem::token_unknown()))
     }

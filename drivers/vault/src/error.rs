@@ -73,7 +73,7 @@ impl VaultError {
 impl From<VaultError> for SourceError {
     fn from(error: VaultError) -> Self {
         match error.is_unavailable() {
-            true => Self::Away(error.to_string()),
+            true => Self::Unavailable(error.to_string()),
             false => Self::Gone(error.to_string()),
         }
     }

@@ -250,7 +250,7 @@ impl<'a> SecretLocation<'a> {
             404 => Err(self.refused(self.missing(&answer))),
             400 if is_upgrading(&answer.answered(call)) => {
                 let reason = VaultError::ErrorResponse(answer.answered(call)).to_string();
-                Err(SourceError::Away(reason))
+                Err(SourceError::Unavailable(reason))
             }
             _ => Err(VaultError::ErrorResponse(answer.answered(call)).into()),
         }

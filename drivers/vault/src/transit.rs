@@ -95,9 +95,9 @@ impl Transit {
         error: &VaultError,
     ) -> KmsError {
         if error.is_unavailable() {
-            return KmsError::Away {
+            return KmsError::Unavailable {
                 reason: error.to_string(),
-                passes: error.is_transient(),
+                transient: error.is_transient(),
             };
         }
         let remedy = match error.status() {

@@ -173,7 +173,7 @@ impl Mounts {
             Ok(_) => {}
             Err(SourceError::Gone(reason)) => return Err(Failure::configuration(reason)),
             // The next path would wait as long again.
-            Err(SourceError::Away(_)) => self.vault = None,
+            Err(SourceError::Unavailable(_)) => self.vault = None,
         }
         let first = path.split('/').next().unwrap_or(path);
         Ok(LocatedMount::second_version(first, Origin::Guess))

@@ -103,9 +103,9 @@ async fn open(path: &Path, service: &Arc<Network>) -> Result<Keyring, KeyringErr
 }
 
 fn away() -> KmsError {
-    KmsError::Away {
+    KmsError::Unavailable {
         reason: "connection refused".to_owned(),
-        passes: true,
+        transient: true,
     }
 }
 
@@ -157,7 +157,7 @@ async fn a_refusal_leaves_one_workspace_out_and_a_service_that_is_away_all() {
     service.fail_for("acme", away);
     let error = open(&path, &service).await.err().unwrap();
     assert!(
-        matches!(error, KeyringError::Kms(KmsError::Away { .. })),
+        matches!(error, KeyringError::Kms(KmsError::Unavailable { .. })),
         "{error}"
     );
 }

@@ -24,7 +24,7 @@ async fn a_successor_is_trusted_at_once_and_takes_over_with_every_key() {
     let path = folder.path().join("keyring");
     let keyring = Keyring::open_or_create(&path, kms(1)).await.unwrap();
     let key = keyring.add(&acme()).await.unwrap();
-    let (blob, old) = (key.seal(&PLACE, b"x"), keyring.public_key());
+    let (blob, old) = (key.seal(&CONTEXT, b"x"), keyring.public_key());
     let next = keyring.add_successor().await.unwrap();
     for opened in [
         &keyring,
@@ -48,7 +48,7 @@ async fn a_successor_is_trusted_at_once_and_takes_over_with_every_key() {
         assert_eq!(opened.signer().unwrap().public(), next);
         assert!(opened.signing().signer(&old).is_none());
         let key = opened.current(&acme()).unwrap();
-        assert_eq!(&**key.open(&PLACE, &blob).unwrap(), b"x");
+        assert_eq!(&**key.open(&CONTEXT, &blob).unwrap(), b"x");
     }
     let again = keyring.rewrap(&master_key(), Some(&next)).await.unwrap();
     assert_eq!(again.keys, 0, "repeating it does no harm");

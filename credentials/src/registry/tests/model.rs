@@ -332,7 +332,7 @@ impl Life {
     fn compare(&mut self, is_refused: bool) -> Result<(), TestCaseError> {
         let authority = self.turns % 2;
         let views = self.on(authority, async |registry| {
-            registry.inner.read_all_anew().await.unwrap();
+            registry.inner.refresh_all().await.unwrap();
             registry.list(&Filter::default())
         });
         let revisions: BTreeMap<_, _> = views

@@ -240,7 +240,7 @@ async fn a_second_authority_goes_on_at_every_step_and_signs_as_it_has_to() {
     let to = one.inner.announce_keys(&act()).await.unwrap();
     add(&other, "announced").await;
     make(&other, "announced").await;
-    one.inner.go_over(&to.signing_key).await.unwrap();
+    one.inner.adopt_signing_key(&to.signing_key).await.unwrap();
     add(&other, "gone-over").await;
     make(&other, "gone-over").await;
     let rewrapped = one
@@ -285,7 +285,7 @@ async fn a_process_that_only_reads_follows_a_rotation() {
     let reader = Registry::open_to_read(options(&installation, installation.backend())).await;
     let reader = reader.unwrap();
     let to = one.inner.announce_keys(&act()).await.unwrap();
-    one.inner.go_over(&to.signing_key).await.unwrap();
+    one.inner.adopt_signing_key(&to.signing_key).await.unwrap();
     reader.catch_up().await.unwrap();
     serves(&reader).await;
     one.inner.settle_keys().await.unwrap();

@@ -69,14 +69,14 @@ fn secret(reading: Result<Reading, SourceError>) -> (String, String) {
             (version, String::from_utf8(secret.to_vec()).unwrap())
         }
         Ok(Reading::Unchanged) => panic!("unchanged"),
-        Err(SourceError::Gone(why) | SourceError::Away(why)) => panic!("{why}"),
+        Err(SourceError::Gone(why) | SourceError::Unavailable(why)) => panic!("{why}"),
     }
 }
 
 fn refusal_of(reading: Result<Reading, SourceError>) -> String {
     match reading {
         Err(SourceError::Gone(why)) => why,
-        Err(SourceError::Away(why)) => panic!("away: {why}"),
+        Err(SourceError::Unavailable(why)) => panic!("away: {why}"),
         Ok(_) => panic!("read"),
     }
 }
@@ -211,7 +211,7 @@ async fn an_outage_is_not_a_refusal() {
         })
         .await;
         let read = read(&client, &reference(PATH), None).await;
-        assert!(matches!(read, Err(SourceError::Away(_))), "{status}");
+        assert!(matches!(read, Err(SourceError::Unavailable(_))), "{status}");
     }
 }
 
@@ -338,7 +338,7 @@ async fn a_mount_that_is_being_upgraded_is_an_outage() {
     })
     .await;
     let read = read(&client, &reference(PATH), None).await;
-    assert!(matches!(read, Err(SourceError::Away(_))));
+    assert!(matches!(read, Err(SourceError::Unavailable(_))));
 }
 
 #[tokio::test]

@@ -135,7 +135,7 @@ async fn refusals_outages_and_damage_are_distinguished() {
     }
     for status in [429, 473, 500, 503] {
         let error = unwrap(status, "").await;
-        assert!(matches!(error, KmsError::Away { .. }), "{error}");
+        assert!(matches!(error, KmsError::Unavailable { .. }), "{error}");
     }
 }
 

@@ -1,8 +1,10 @@
-//! The first look at a chain: its head is held against its anchor (the copy outside the store) and the last link to it.
+//! The first read of a chain in a process: compares its head with its anchor and with the last link
+//! to it.
 //!
-//! An anchor is written after the head, so a crash can come between a chain's first head and its anchor. While the mark of a
-//! workspace says that it is being made, its anchor may be missing. The mark stops saying so only once the anchor is there
-//! (`registry/links.rs`): from then on, one that is missing was removed.
+//! An anchor is written after the head, so a crash can leave a chain's first head without one.
+//! Until the workspace's registration is no longer pending, its anchor may be missing. The
+//! registration stops being pending only once the anchor exists (`registry/links.rs`): after that,
+//! a missing anchor was removed.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -11,12 +13,12 @@ use keyside_store::{
     chain::{Chain, ChainName, Damage, Link, LoadError, State},
 };
 
-use super::{Chains, Mark, Tracked};
+use super::{Chains, Registration, Tracked};
 use crate::model::WorkspaceId;
 
 impl Chains {
-    /// Whether an anchor shows that there was an installation here.
-    pub(crate) fn is_anchored(&self) -> bool {
+    /// Whether the installation's own chain has an anchor.
+    pub(crate) fn has_installation_anchor(&self) -> bool {
         self.has_anchor(&self.own)
     }
 
@@ -24,30 +26,31 @@ impl Chains {
         self.anchors.has(tracked.chain.name())
     }
 
-    /// The file of a workspace's anchor, as the data folder has it.
-    pub(crate) fn anchor_of(&self, workspace: &WorkspaceId) -> String {
+    /// The path of a workspace's anchor within the data folder.
+    pub(crate) fn anchor_file(&self, workspace: &WorkspaceId) -> String {
         self.anchors
             .shown(&ChainName::workspace(workspace.as_str()))
     }
 
-    /// The workspaces that there are anchors of, each with its file.
+    /// The workspaces that have an anchor, each with its file.
     pub(crate) fn anchored_workspaces(&self) -> Vec<(WorkspaceId, PathBuf)> {
         self.anchors.workspaces()
     }
 
-    /// Writes the anchor of a chain that has none, because a crash came between its first head and that.
+    /// Writes the anchor of a chain that has none because of a crash.
     pub(crate) async fn write_first_anchor(&self, tracked: &Tracked) {
         if let Some(state) = tracked.state().filter(|_| !self.has_anchor(tracked)) {
             self.anchors.write(tracked.chain.name(), &state).await;
         }
     }
 
-    /// The chain as it is now, where nothing is wrong but its anchor, which is damaged or gone: for ending it and nothing else.
-    /// The head is held against the last link alone, so it may be older than the one that the anchor was a copy of.
+    /// Loads a chain whose anchor is damaged or missing, if that is all that is wrong: only for
+    /// ending the chain. The head is checked against the last link alone, so it may be older than
+    /// the anchored one.
     ///
     /// # Errors
-    /// The backend's.
-    pub(crate) async fn despite_anchor(
+    /// The backend failed.
+    pub(crate) async fn load_ignoring_anchor(
         &self,
         tracked: &Tracked,
     ) -> Result<Option<Arc<State>>, StorageError> {
@@ -55,14 +58,14 @@ impl Chains {
             Err(LoadError::Damaged(damage)) if damage.is_anchor_damage() => {}
             Err(LoadError::Storage(error)) => return Err(error),
             Err(LoadError::Damaged(_)) => return Ok(None),
-            // The anchor was put back meanwhile.
+            // The anchor has been restored in the meantime.
             Ok(_) => return Ok(tracked.state()),
         }
         let trust = self.keyring.trust();
-        let mark = self.mark_of(tracked.chain.name());
-        let linked: Vec<_> = mark.and_then(|mark| mark.link).into_iter().collect();
+        let registration = self.registration_of(tracked.chain.name());
+        let linked: Vec<_> = registration.and_then(|it| it.link).into_iter().collect();
         let state = match tracked.chain.load(&trust).await {
-            Ok(found) => leading_on(&tracked.chain, found, &linked, &trust).await,
+            Ok(found) => verify_descent(&tracked.chain, found, &linked, &trust).await,
             Err(error) => Err(error),
         };
         match state {
@@ -72,26 +75,27 @@ impl Chains {
         }
     }
 
-    /// The first look at a chain.
-    pub(super) async fn first(
+    /// Reads a chain for the first time.
+    pub(super) async fn first_read(
         &self,
         tracked: &Tracked,
         trust: &TrustedKeys,
     ) -> Result<Option<Arc<State>>, LoadError> {
         let chain = &tracked.chain;
         let name = chain.name();
-        // In this order, because another process may be at work: a mark expects only heads and anchors that are written.
-        let mark = self.mark_of(name);
+        // In this order, because of concurrent processes: a registration requires only heads and
+        // anchors that were written before it.
+        let registration = self.registration_of(name);
         let mut found = chain.load(trust).await?;
-        let must_have_anchor = self.must_have_anchor(name, mark.as_ref(), found.as_deref());
+        let requires_anchor = self.requires_anchor(name, registration.as_ref(), found.as_deref());
         let anchored = self.anchors.read(name, &self.keyring)?;
         if found.is_none() && anchored.is_some() {
-            // Another process may have begun it in between.
+            // Another process may have begun the chain in the meantime.
             found = chain.load(trust).await?;
         }
-        let linked = mark.and_then(|mark| mark.link);
+        let linked = registration.and_then(|it| it.link);
         let known: Vec<_> = anchored.into_iter().chain(linked).collect();
-        let state = leading_on(chain, found, &known, trust).await?;
+        let state = verify_descent(chain, found, &known, trust).await?;
         if let Some(state) = &state
             && state.head.epoch > self.epoch
         {
@@ -101,7 +105,7 @@ impl Chains {
             }
             .into());
         }
-        match (state, must_have_anchor && anchored.is_none()) {
+        match (state, requires_anchor && anchored.is_none()) {
             (Some(_), true) => Err(Damage::AnchorGone {
                 file: self.anchors.shown(name),
             }
@@ -111,32 +115,32 @@ impl Chains {
         }
     }
 
-    fn mark_of(&self, chain: &ChainName) -> Option<Mark> {
-        let marks = self.marks.load();
-        marks.all.get(chain.workspace_id()?).cloned()
+    fn registration_of(&self, chain: &ChainName) -> Option<Registration> {
+        let registrations = self.registrations.load();
+        registrations.all.get(chain.workspace_id()?).cloned()
     }
 
-    /// Whether an anchor of this chain was written.
-    fn must_have_anchor(
+    /// Whether this chain must have an anchor.
+    fn requires_anchor(
         &self,
         chain: &ChainName,
-        mark: Option<&Mark>,
+        registration: Option<&Registration>,
         state: Option<&State>,
     ) -> bool {
-        // A process that only reads may be on another machine than the anchors.
+        // A read-only process may run on another machine than the anchors.
         if self.keyring.signer().is_none() {
             return false;
         }
         match chain.workspace_id() {
-            Some(_) => mark.is_some_and(|mark| mark.making.is_none()),
-            // The very first start may have been cut off after its first commit.
+            Some(_) => registration.is_some_and(|it| it.pending.is_none()),
+            // The very first start may have been interrupted after its first commit.
             None => state.is_some_and(|state| state.head.seq > 1 || self.keyring.has_workspaces()),
         }
     }
 }
 
-/// Refuses a head that does not lead on from every state that is `known` of its chain.
-async fn leading_on(
+/// Refuses a head that does not descend from all states that are `known` of its chain.
+async fn verify_descent(
     chain: &Chain,
     found: Option<Arc<State>>,
     known: &[Link],
@@ -150,11 +154,11 @@ async fn leading_on(
     };
     'looking: loop {
         for known in known {
-            let leads_on = chain.check_continues(*known, &state.head).await;
-            let Err(error) = leads_on else {
+            let descends = chain.check_continues(*known, &state.head).await;
+            let Err(error) = descends else {
                 continue;
             };
-            // What it named may be gone because it was replaced meanwhile.
+            // A concurrent commit may have removed what the head named.
             match chain.refresh(&state, trust).await {
                 Ok(Some(newer)) => {
                     state = newer;
