@@ -73,7 +73,7 @@ async fn attempts(
 ) -> Result<Arc<Registry>, Failure> {
     let (store, keyring) = (folder.join("store"), folder.join("keyring"));
     // A new one in the place of a lost one would be in the way of a restore.
-    if !EmbeddedStore::is_made(&store).map_err(failed)? {
+    if !EmbeddedStore::exists_in(&store).map_err(failed)? {
         Registry::expect_no_store_lost(&keyring).map_err(unopened)?;
     }
     let store = EmbeddedStore::open(&store).await;

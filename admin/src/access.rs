@@ -243,12 +243,12 @@ fn denied(denial: Denial) -> Problem {
         Denial::Role => (
             Kind::PermissionDenied,
             "The token's role does not allow this.",
-            "CredentialQuery an owner to do it, or for a token with another role (`keyside token create --role`).",
+            "Ask an owner to do it, or for a token with another role (`keyside token create --role`).",
         ),
         Denial::Limited => (
             Kind::PermissionDenied,
             "This concerns the whole installation, and the token is limited to some workspaces.",
-            "CredentialQuery someone whose token is not limited to workspaces.",
+            "Ask someone whose token is not limited to workspaces.",
         ),
     };
     Problem::new(kind, detail, remedy)

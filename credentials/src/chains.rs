@@ -23,7 +23,7 @@ use std::{
 use arc_swap::{ArcSwap, ArcSwapOption};
 use jiff::Timestamp;
 use keyside_store::{
-    Backend, PublicKey, StorageError, Trust,
+    Backend, PublicKey, StorageError, TrustedKeys,
     chain::{Chain, ChainName, Change, CommitError, LoadError, ObjectRef, State, Write},
 };
 use tokio::sync::oneshot;
@@ -192,7 +192,7 @@ impl Chains {
     async fn refresh_under(
         &self,
         tracked: &Tracked,
-        trust: &Trust,
+        trust: &TrustedKeys,
     ) -> Result<Option<Arc<State>>, LoadError> {
         let mut state = match tracked.state() {
             Some(known) => tracked.chain.refresh(&known, trust).await?,

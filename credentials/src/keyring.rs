@@ -19,7 +19,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use keyside_store::{
-    PublicKey, SigningKey, Trust,
+    PublicKey, SigningKey, TrustedKeys,
     file::{self, with_suffix},
 };
 use tokio::sync::Mutex;
@@ -151,7 +151,7 @@ impl Keyring {
     }
 
     /// The public keys that a head may be signed with.
-    pub(crate) fn trust(&self) -> Trust {
+    pub(crate) fn trust(&self) -> TrustedKeys {
         self.signing.load().trust()
     }
 
@@ -322,7 +322,7 @@ impl Keyring {
 /// The current file. It is replaced atomically, so reading needs no lock.
 async fn read(path: &Path) -> Result<Option<Vec<u8>>, KeyringError> {
     let path = path.to_owned();
-    let read = tokio::task::spawn_blocking(move || file::read_if_there(&path)).await;
+    let read = tokio::task::spawn_blocking(move || file::read_if_exists(&path)).await;
     Ok(read.map_err(open::ended)??)
 }
 

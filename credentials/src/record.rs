@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use keyside_store::{
     Effect, Hash,
-    chain::{ChainName, Link, Stored},
+    chain::{ChainName, Link, StoredRecord},
 };
 use serde::{Deserialize, Serialize, de::IntoDeserializer};
 
@@ -284,12 +284,17 @@ impl Record {
     }
 
     /// Parses a stored record; `None` if a later release wrote it in a form that is unknown here.
-    pub(crate) fn parse(stored: &Stored) -> Option<Self> {
+    pub(crate) fn parse(stored: &StoredRecord) -> Option<Self> {
         serde_json::from_slice(&stored.bytes).ok()
     }
 
     /// The record as it may be shown.
-    pub(crate) fn view(self, chain: &ChainName, stored: Stored, keyring: &Keyring) -> AuditRecord {
+    pub(crate) fn view(
+        self,
+        chain: &ChainName,
+        stored: StoredRecord,
+        keyring: &Keyring,
+    ) -> AuditRecord {
         AuditRecord {
             fingerprint: self.open_detail(keyring).map(|detail| detail.fingerprint),
             chain: chain.clone(),

@@ -40,7 +40,7 @@ pub(crate) enum Key {
     RollBack(RollBack),
     /// Read a key that stays in Vault at once, instead of at the next poll
     Refresh(One),
-    /// CredentialQuery the provider whether it takes a key, and note what it says
+    /// Ask the provider whether it takes a key, and note what it says
     Verify(One),
     /// Change a key's label, usage tag, end, or make it the default
     Edit(Edit),

@@ -41,14 +41,14 @@ impl Folder {
         let Store::Sled { path } = &settings.store else {
             return Err(
                 Failure::usage("expected a data folder, found a store across the network")
-                    .next("CredentialQuery a running Keyside: there is nothing here to be read without one."),
+                    .next("Ask a running Keyside: there is nothing here to be read without one."),
             );
         };
         let kms = kms::source(&settings, vault::open(&settings)?.as_ref())?;
         let store = path.join("store");
         // Opening what is not there would make it.
-        let is_made = EmbeddedStore::is_made(&store);
-        if !is_made.map_err(|error| unreadable(path, error))? {
+        let exists = EmbeddedStore::exists_in(&store);
+        if !exists.map_err(|error| unreadable(path, error))? {
             let missing = format!("there is no store in {}", store.display());
             return Err(unreadable(path, missing));
         }

@@ -148,7 +148,7 @@ impl OfflineAudit {
         };
         let name = tracked.chain.name();
         let path = Anchors::path(&self.heads, name);
-        let finding = match damage.is_of_anchor() {
+        let finding = match damage.is_anchor_damage() {
             true => format!("{damage}. Put {} back from the newest copy", path.display()),
             false => format!(
                 "{damage}; {} has the head that was acknowledged last",

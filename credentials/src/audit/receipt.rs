@@ -5,7 +5,7 @@
 //! time. An auditor who has the installation's public key can verify it on another machine.
 
 use jiff::Timestamp;
-use keyside_store::{PublicKey, Signature, Signer, StorageError, chain::Stored};
+use keyside_store::{PublicKey, Signature, Signer, StorageError, chain::StoredRecord};
 use serde::{Deserialize, Serialize};
 
 use super::{Audit, Break, Head, ReceiptError, VerifyError};
@@ -52,7 +52,7 @@ pub struct Receipt {
 
 impl Receipt {
     /// The receipt that an audit record proves; `None` if it is not a record of erasing.
-    fn of(stored: &Stored, installation: &str, key: &dyn Signer) -> Option<Self> {
+    fn of(stored: &StoredRecord, installation: &str, key: &dyn Signer) -> Option<Self> {
         let record = Record::parse(stored)?;
         let (Event::WorkspaceErased, Some(KeyOperation::Destroy(destroyed_keys)), Some(gone)) =
             (record.event, record.keys, record.erased)

@@ -4,7 +4,7 @@ use std::{collections::BinaryHeap, fmt, str::FromStr, sync::Arc};
 
 use keyside_store::{
     StorageError,
-    chain::{ChainName, LoadError, State, Stored},
+    chain::{ChainName, LoadError, State, StoredRecord},
 };
 
 use super::Audit;
@@ -88,7 +88,7 @@ impl Audit {
         &self,
         filter: &AuditFilter,
         chain: &ChainName,
-        stored: Stored,
+        stored: StoredRecord,
     ) -> Option<AuditRecord> {
         let record = Record::parse(&stored)?;
         let passes = filter.passes(&record, chain, &self.chains);
@@ -130,7 +130,11 @@ impl Source {
     }
 
     /// Up to `limit` records from a position; none if they are damaged.
-    pub(super) async fn read(&self, from: u64, limit: usize) -> Result<Vec<Stored>, StorageError> {
+    pub(super) async fn read(
+        &self,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredRecord>, StorageError> {
         let head = &self.state.head;
         match self.chains.records(&self.tracked, head, from, limit).await {
             Ok(records) => Ok(records),
@@ -163,7 +167,7 @@ struct ChainReader {
     /// Records before this position are still to be read.
     before: u64,
     /// Oldest first: `pop` returns the next record.
-    read: Vec<Stored>,
+    read: Vec<StoredRecord>,
     is_started: bool,
 }
 
@@ -186,7 +190,7 @@ impl Merge {
         }
     }
 
-    async fn next(&mut self) -> Result<Option<(Cursor, Arc<Source>, Stored)>, StorageError> {
+    async fn next(&mut self) -> Result<Option<(Cursor, Arc<Source>, StoredRecord)>, StorageError> {
         while let Some(mut reading) = self.cursors.pop() {
             let was_known = !reading.read.is_empty();
             reading.fill(self.last.as_ref()).await?;
@@ -247,7 +251,7 @@ impl ChainReader {
             let from = self.before.saturating_sub(WINDOW).max(1);
             let count = (self.before - from) as usize;
             let read = self.source.read(from, count).await?;
-            let is_before = |stored: &Stored| {
+            let is_before = |stored: &StoredRecord| {
                 last.is_none_or(|last| {
                     (stored.at, chain, stored.position) < (last.at, &*last.chain, last.position)
                 })

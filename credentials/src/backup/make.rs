@@ -240,10 +240,9 @@ impl Inner {
 /// The owner token's file. Left out if it cannot be read: the token's document is enough to
 /// authenticate it.
 fn owner_token(path: &Path) -> Option<Item> {
-    let read = file::read_if_there(path);
-    let read = read.inspect_err(
-        |error| tracing::warn!(%error, "the owner token is the owner token is not in the backup"),
-    );
+    let read = file::read_if_exists(path);
+    let read =
+        read.inspect_err(|error| tracing::warn!(%error, "the owner token is not in the backup"));
     read.ok()
         .flatten()
         .map(|text| Item::OwnerToken(text.into()))

@@ -13,7 +13,7 @@ use std::{
 };
 
 use keyside_store::{
-    Backend, Trust,
+    Backend, TrustedKeys,
     chain::{ChainName, Head},
     file::{self, FileError},
 };
@@ -115,7 +115,7 @@ impl Restore<'_> {
         mut restored: Restored,
         keyring: Vec<u8>,
         existing: Option<ExistingKeyring>,
-        (signing, here): (&SigningKeys, Trust),
+        (signing, here): (&SigningKeys, TrustedKeys),
     ) -> Result<Restored, RestoreError> {
         let aside = file::with_suffix(self.store, ".restoring");
         remove_if_there(&aside)?;
@@ -151,7 +151,7 @@ impl Restore<'_> {
     /// other token is unknown to the restored store.
     fn put_token(&self, token: Option<Zeroizing<Vec<u8>>>, epoch: u64) -> Result<(), FileError> {
         let path = self.token_file();
-        let there = file::read_if_there(&path)?.map(Zeroizing::new);
+        let there = file::read_if_exists(&path)?.map(Zeroizing::new);
         if there == token {
             return Ok(());
         }
@@ -199,12 +199,12 @@ impl Restore<'_> {
     fn no_older_head(
         &self,
         header: &Header,
-        here: &Trust,
+        here: &TrustedKeys,
         existing: Option<&ExistingKeyring>,
     ) -> Result<u64, RestoreError> {
         let own = ChainName::installation();
         let anchor = Anchors::path(&self.heads(), &own);
-        let Some(bytes) = file::read_if_there(&anchor)? else {
+        let Some(bytes) = file::read_if_exists(&anchor)? else {
             return Ok(0);
         };
         let verified = Head::verify_under(&bytes, &own, &header.installation, here);
@@ -303,7 +303,7 @@ struct Import<'a> {
     heads: &'a Path,
     /// The existing `heads` folder, which restored chains must not be older than, and the keys that
     /// may have signed it.
-    known: Option<(PathBuf, Trust)>,
+    known: Option<(PathBuf, TrustedKeys)>,
     restored: &'a mut Restored,
 }
 
@@ -370,7 +370,7 @@ fn signed_here(
     signing: &SigningKeys,
     header: &Header,
     existing: Option<&ExistingKeyring>,
-) -> Trust {
+) -> TrustedKeys {
     let same = |existing: &&ExistingKeyring| existing.installation() == header.installation;
     let here = existing.filter(same).into_iter();
     let here = here.flat_map(ExistingKeyring::public_keys);
@@ -393,9 +393,9 @@ fn no_older_chain(
     name: &ChainName,
     head: &Head,
     installation: &str,
-    here: &Trust,
+    here: &TrustedKeys,
 ) -> Result<(), RestoreError> {
-    let Some(bytes) = file::read_if_there(&Anchors::path(known, name))? else {
+    let Some(bytes) = file::read_if_exists(&Anchors::path(known, name))? else {
         return Ok(());
     };
     match Head::verify_under(&bytes, name, installation, here) {

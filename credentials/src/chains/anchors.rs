@@ -74,7 +74,7 @@ impl Anchors {
         keyring: &Keyring,
     ) -> Result<Option<Link>, LoadError> {
         let path = Self::path(&self.0.folder, chain);
-        let read = file::read_if_there(&path).map_err(StorageError::unavailable)?;
+        let read = file::read_if_exists(&path).map_err(StorageError::unavailable)?;
         let Some(bytes) = read else {
             return Ok(None);
         };
@@ -118,7 +118,7 @@ impl Anchors {
 
     /// Writes the anchor for a restored head.
     pub(crate) fn restore(folder: &Path, chain: &ChainName, head: &[u8]) -> Result<(), FileError> {
-        file::make_folder(folder)?;
+        file::create_folder(folder)?;
         file::replace(&Self::path(folder, chain), head, owner_only())
     }
 }
@@ -132,12 +132,13 @@ impl Written {
             return Ok(());
         }
         if held.is_empty() {
-            file::make_folder(&self.folder)?;
+            file::create_folder(&self.folder)?;
         }
         let path = Anchors::path(&self.folder, chain);
         // Other processes on this machine use the same temporary file.
         let _lock = file::lock(&self.folder.join(".lock"))?;
-        let there = file::read_if_there(&path)?.and_then(|bytes| Head::claimed(&bytes).ok());
+        let there =
+            file::read_if_exists(&path)?.and_then(|bytes| Head::parse_unverified(&bytes).ok());
         if there.is_some_and(|there| (there.epoch, there.seq) > now) {
             // The chain has moved on, perhaps under another signing key that will be the only
             // trusted one: keep the newer anchor.

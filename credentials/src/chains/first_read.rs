@@ -9,7 +9,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use keyside_store::{
-    StorageError, Trust,
+    StorageError, TrustedKeys,
     chain::{Chain, ChainName, Damage, Link, LoadError, State},
 };
 
@@ -55,7 +55,7 @@ impl Chains {
         tracked: &Tracked,
     ) -> Result<Option<Arc<State>>, StorageError> {
         match self.refresh(tracked).await {
-            Err(LoadError::Damaged(damage)) if damage.is_of_anchor() => {}
+            Err(LoadError::Damaged(damage)) if damage.is_anchor_damage() => {}
             Err(LoadError::Storage(error)) => return Err(error),
             Err(LoadError::Damaged(_)) => return Ok(None),
             // The anchor has been restored in the meantime.
@@ -79,7 +79,7 @@ impl Chains {
     pub(super) async fn first_read(
         &self,
         tracked: &Tracked,
-        trust: &Trust,
+        trust: &TrustedKeys,
     ) -> Result<Option<Arc<State>>, LoadError> {
         let chain = &tracked.chain;
         let name = chain.name();
@@ -96,6 +96,16 @@ impl Chains {
         let linked = registration.and_then(|it| it.link);
         let known: Vec<_> = anchored.into_iter().chain(linked).collect();
         let state = verify_descent(chain, found, &known, trust).await?;
+        // Commits with an older keyring would carry its epoch, which readers refuse after the head's.
+        if let Some(state) = &state
+            && state.head.epoch > self.epoch
+        {
+            return Err(Damage::KeyringOlder {
+                head: state.head.epoch,
+                keyring: self.epoch,
+            }
+            .into());
+        }
         match (state, requires_anchor && anchored.is_none()) {
             (Some(_), true) => Err(Damage::AnchorGone {
                 file: self.anchors.shown(name),
@@ -135,7 +145,7 @@ async fn verify_descent(
     chain: &Chain,
     found: Option<Arc<State>>,
     known: &[Link],
-    trust: &Trust,
+    trust: &TrustedKeys,
 ) -> Result<Option<Arc<State>>, LoadError> {
     let Some(mut state) = found else {
         return match known.is_empty() {
@@ -145,7 +155,7 @@ async fn verify_descent(
     };
     'looking: loop {
         for known in known {
-            let descends = chain.expect_after(*known, &state.head).await;
+            let descends = chain.check_continues(*known, &state.head).await;
             let Err(error) = descends else {
                 continue;
             };

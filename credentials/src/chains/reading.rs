@@ -1,7 +1,7 @@
 //! Reads records of a head while later commits may replace it. Those move the head's commits into a
 //! segment, which only a later head names.
 
-use keyside_store::chain::{Head, LoadError, Stored};
+use keyside_store::chain::{Head, LoadError, StoredRecord};
 
 use super::{Chains, Tracked};
 
@@ -16,7 +16,7 @@ impl Chains {
         of: &Head,
         from: u64,
         limit: usize,
-    ) -> Result<Vec<Stored>, LoadError> {
+    ) -> Result<Vec<StoredRecord>, LoadError> {
         let mut head = of.clone();
         loop {
             match tracked.chain.records(&head, from, limit).await {

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use keyside_store::{
-    PublicKey, Signer, StorageError, Trust,
+    PublicKey, Signer, StorageError, TrustedKeys,
     chain::{CommitError, Damage, LoadError, State},
 };
 
@@ -51,7 +51,7 @@ impl Chains {
     }
 
     /// Whether the keyring has other signing keys by now.
-    async fn has_other_keys(&self, trust: &Trust) -> Result<bool, StorageError> {
+    async fn has_other_keys(&self, trust: &TrustedKeys) -> Result<bool, StorageError> {
         match self.keyring.catch_up().await {
             // An edited keyring adds no trusted keys.
             Ok(()) | Err(KeyringError::Damaged { .. }) => Ok(self.keyring.trust() != *trust),

@@ -6,7 +6,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use keyside_store::{PublicKey, Signature, Signer, SigningKey, Trust};
+use keyside_store::{PublicKey, Signature, Signer, SigningKey, TrustedKeys};
 
 use super::{
     KeyringError, KeyringFile, new_key,
@@ -123,7 +123,7 @@ impl SigningKeys {
     }
 
     /// The keys that a head may be signed with.
-    pub(crate) fn trust(&self) -> Trust {
+    pub(crate) fn trust(&self) -> TrustedKeys {
         self.pairs().map(|pair| pair.public).collect()
     }
 

@@ -127,7 +127,7 @@ impl KeyringFile {
     }
 
     pub(super) fn read(path: &Path) -> Result<Option<Self>, KeyringError> {
-        match file::read_if_there(path)? {
+        match file::read_if_exists(path)? {
             Some(json) => Self::parse(&json, path).map(Some),
             None => Ok(None),
         }

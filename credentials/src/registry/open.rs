@@ -87,7 +87,7 @@ impl Inner {
         if let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty())
             && role == Role::Authority
         {
-            file::make_folder(folder).map_err(|error| OpenError::Keyring(error.into()))?;
+            file::create_folder(folder).map_err(|error| OpenError::Keyring(error.into()))?;
         }
         let heads = path.with_file_name(HEADS);
         let storage = &*backend.storage;

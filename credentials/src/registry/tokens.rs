@@ -145,7 +145,7 @@ impl Inner {
             };
             let (document, text) = TokenDocument::create(new, &system.actor, self.clock.now());
             let draft = Draft::about_token(Event::TokenCreated, &system, &document);
-            let room = self.chains.backend().storage.expect_room(draft.effect);
+            let room = self.chains.backend().storage.check_disk_space(draft.effect);
             room.await.map_err(CommitError::NotBegun)?;
             // The file is written first: a token that is stored but was never shown would lock
             // everyone out.

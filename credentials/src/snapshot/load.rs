@@ -74,7 +74,7 @@ impl WorkspaceLoader<'_> {
         for (entry, body) in changed.into_iter().zip(bodies) {
             let body = match body {
                 Some(body) => Ok(body),
-                None => Err(chain.claims(entry).await?),
+                None => Err(chain.read_unverified(entry).await?),
             };
             read.take(self, entry, body);
         }

@@ -62,7 +62,7 @@ impl Looked {
                 self.clock.hear("Vault", date.as_deref());
                 Finding::ok("vault", format!("{address} answers"))
             }
-            Ok(Err(error @ VaultError::Answered(_))) => Finding::fail("vault", error)
+            Ok(Err(error @ VaultError::ErrorResponse(_))) => Finding::fail("vault", error)
                 .fix("See `vault status`, and unseal it or look into its log."),
             Ok(Err(error)) => Finding::fail("vault", error),
             Err(_) => silent(&address),
@@ -106,7 +106,7 @@ fn wrapped_secret_id() -> Finding {
         "vault sign-in",
         "not tried, and nothing read from Vault: the wrapped secret id can be used once, and Keyside needs it",
     )
-    .fix("CredentialQuery the running Keyside: its /readyz names each secret that it cannot read.")
+    .fix("Ask the running Keyside: its /readyz names each secret that it cannot read.")
 }
 
 /// Reads the secret of each, and keeps none.

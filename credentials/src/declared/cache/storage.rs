@@ -66,7 +66,7 @@ pub(super) fn remove(folder: &Path) {
 /// Why it cannot be used, as text for people.
 pub(super) fn make_private(folder: &Path) -> Result<(), String> {
     if !folder.is_dir() {
-        file::make_folder(folder)
+        file::create_folder(folder)
             .map_err(|error| format!("{error}. Without its folder vault.cache keeps nothing"))?;
     }
     expect_private(folder)

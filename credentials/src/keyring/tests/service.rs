@@ -230,12 +230,15 @@ async fn a_key_that_is_refused_for_now_keeps_the_old_signing_key_until_it_unwrap
     let rewrapped = keyring.rewrap(&to, Some(&next)).await.unwrap();
     assert!(rewrapped.warning.unwrap().contains(&id));
     assert_eq!(keyring.public_key(), old);
-    assert_eq!(keyring.trust(), [old, next].into_iter().collect::<Trust>());
+    assert_eq!(
+        keyring.trust(),
+        [old, next].into_iter().collect::<TrustedKeys>()
+    );
     service.fails.lock().unwrap().clear();
     let rewrapped = keyring.rewrap(&to, Some(&next)).await.unwrap();
     assert_eq!((rewrapped.keys, rewrapped.warning), (3, None));
     let keyring = open(&path, &service).await.unwrap();
-    assert_eq!(keyring.trust(), Trust::from(next));
+    assert_eq!(keyring.trust(), TrustedKeys::from(next));
     assert_eq!(keyring.current(&acme()).unwrap().id(), id);
 }
 

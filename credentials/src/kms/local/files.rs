@@ -157,7 +157,7 @@ impl MasterKeyFiles {
 fn unfinished_rotation(path: &Path) -> Result<Option<MasterKey>, FileError> {
     let path = file::with_suffix(path, NEXT);
     file::forget_unfinished(&path)?;
-    let text = file::read_if_there(&path)?.map(Zeroizing::new);
+    let text = file::read_if_exists(&path)?.map(Zeroizing::new);
     Ok(text.and_then(|text| MasterKey::parse(&text, "a file that a rotation left").ok()))
 }
 

@@ -243,7 +243,9 @@ async fn a_full_disk_refuses_the_change_and_nothing_else() {
     let store = folder.path().join("store");
     let installation = Installation::new();
     let open = async |floors: Floors| {
-        let storage = EmbeddedStore::open_with_room(&store, floors).await.unwrap();
+        let storage = EmbeddedStore::open_with_floors(&store, floors)
+            .await
+            .unwrap();
         let registry = open_still(installation.options(storage.backend())).await;
         (storage, registry.unwrap())
     };
