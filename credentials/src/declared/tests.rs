@@ -192,7 +192,7 @@ async fn a_file_is_followed_while_vault_answers_none_of_many() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("key");
     fs::write(&path, "sk-canary-declared-first").unwrap();
-    let many = (0..crate::source::AT_ONCE + 1).map(|number| {
+    let many = (0..crate::source::CONCURRENT_READS + 1).map(|number| {
         let reference = format!("vault:kv/teams/acme#key_{number}");
         declared(&format!("vault-{number}"), reference.parse().unwrap())
     });

@@ -203,7 +203,7 @@ impl Files {
     }
 
     fn named(folder: &Path, first: u64) -> PathBuf {
-        folder.join(format!("{first:020}.{ENDING}"))
+        folder.join(format!("{first:020}.{EXTENSION}"))
     }
 
     fn last(&self) -> u64 {

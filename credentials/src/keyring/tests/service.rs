@@ -105,7 +105,7 @@ async fn open(path: &Path, service: &Arc<Network>) -> Result<Keyring, KeyringErr
 fn away() -> KmsError {
     KmsError::Unavailable {
         reason: "connection refused".to_owned(),
-        passes: true,
+        transient: true,
     }
 }
 

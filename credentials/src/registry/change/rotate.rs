@@ -97,7 +97,7 @@ impl Inner {
         edit.expect_open(rotation.expected)?;
         edit.expect_sealed()?;
         edit.expect_future(rotation.expires_at)?;
-        edit.expect_room(rotation.grace)?;
+        edit.check_disk_space(rotation.grace)?;
         expect_kind(&*edit.provider()?, &rotation.secret)?;
         // The newest request wins: the result of another check in progress must not override it.
         edit.abandon_staged(by);
@@ -212,7 +212,7 @@ impl CredentialEdit<'_> {
     }
 
     /// Limits the document's size, which holds all versions in grace.
-    fn expect_room(&self, grace: Duration) -> Result<(), ChangeError> {
+    fn check_disk_space(&self, grace: Duration) -> Result<(), ChangeError> {
         match !grace.is_zero() && self.document.in_grace(self.now).count() >= IN_GRACE_LIMIT {
             true => Err(ChangeError::TooManyInGrace),
             false => Ok(()),
