@@ -31,7 +31,7 @@ async fn run_linking(inner: Weak<Inner>) {
     if let Some(inner) = inner.upgrade()
         && let Err(error) = inner.chains.sweep().await
     {
-        tracing::warn!(%error, "garbage of a crash could not be removed: a later start retries");
+        tracing::warn!(%error, "what a crash left unreferenced could not be deleted: a later start retries");
     }
     while let Some(links) = inner.upgrade().map(|inner| inner.links.clone()) {
         // The registry may be dropped meanwhile.
