@@ -107,7 +107,8 @@ impl Inner {
             entry = self.with_initial_secret(&entry, initial, metadata);
         }
         let settings = settings.unwrap_or_else(|| workspace.document.clone());
-        self.publish_credential(&workspace, settings, entry, Some(state));
+        self.publish_credential(&workspace, settings, entry, state)
+            .await?;
         Ok(ChangeOutcome {
             id,
             warnings,
