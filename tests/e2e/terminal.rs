@@ -59,7 +59,7 @@ fn the_prompt_says_whose_key_it_is_and_what_is_pasted_around_it_is_removed() {
     let (code, shown) = terminal.end();
     assert_eq!(code, Some(1), "{shown}");
     assert!(
-        shown.contains("Make a secret key of a project instead."),
+        shown.contains("Create a secret key in a project instead."),
         "{shown}"
     );
     assert!(!shown.contains("e2eKeySideOnlyAnAdminKey"), "shown");
