@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Generates docs/CLIENTS.md from the recipes in config/recipes/.
 
-Without an argument: exit code 1 when the page is not what the files say. With `--write`: writes it.
+Without an argument: exit code 1 if the page differs from the files. With `--write`: writes the page.
 """
 
 import pathlib
@@ -49,7 +49,7 @@ NO_PROXY = [in_front("NO_PROXY", "${no_proxy:-}"), in_front("no_proxy", "$NO_PRO
 
 
 def filled(recipe, text):
-    """The text with its placeholders replaced; all other braces stay."""
+    """The text with its placeholders replaced; other braces are kept."""
     values = {id: f"{ADDRESS}/w/{WORKSPACE}/{id}" for id in recipe["providers"]}
     values |= {"address": ADDRESS, "workspace": WORKSPACE, "dummy": DUMMY_KEY}
     return PLACEHOLDER.sub(lambda match: values.get(match.group(1), match.group()), text)
@@ -97,7 +97,7 @@ def facts(recipe):
 
 
 def variables(recipe):
-    """The lines that `keyside env` prints, but for `NO_PROXY`."""
+    """The lines that `keyside env` prints, except those for `NO_PROXY`."""
     for name in recipe.get("unset", ()):
         yield f"unset {name};"
     for variable in recipe.get("variable", ()):

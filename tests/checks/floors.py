@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
 """Which module may import which, inside each crate of the workspace: floors.toml, checked against the sources.
 
-A module is a file or folder of the crate's `src`. Four rules for what a build without tests compiles:
+A module is a file or folder of the crate's `src`. Four rules for non-test code:
 
 - No cycle: neither among the modules of a crate, nor among the modules of one folder. The file above a folder (`foo.rs`
   beside `foo/`) belongs to every module in it: it may use them and they it.
 - No import from a lower floor to a higher one; each module is on exactly one floor. The crate root is above all of them.
 - Nothing is imported from the crate root: `crate::Name` fails if `Name` is no module.
-- An import names the module that has the item, not another one that re-exports it. Between the files of one folder, and
-  where `foo.rs` re-exports what is in `foo/`, it may.
+- An import names the module that has the item, not another one that re-exports it. Exceptions: between the files of one folder, and
+  if `foo.rs` re-exports items of `foo/`.
 
-Unit tests are exempt: they are leaves, and set up what they test with all that there is. What needs no path is not seen:
-methods, fields, and what a macro writes.
+Unit tests are exempt: nothing depends on them, and they may use any module for their setup. The check does not see
+methods, fields, and code that a macro generates.
 
-Exit code 0 when all hold, 1 with file:line for each import that breaks a rule.
+Exit code 0 if all hold, 1 with file:line for each import that breaks a rule.
 """
 
 import argparse

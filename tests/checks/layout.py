@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The house rules about files: how they are named, how they begin, how long they are, and which may say `unsafe`.
+"""The rules for files: their names, how they begin, their length, and which may use `unsafe`.
 
 Exit code 0 when all hold, 1 with a line for each file that breaks one.
 """

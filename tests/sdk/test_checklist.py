@@ -1,5 +1,5 @@
-"""The manual checklist that Keyside grew from, steps 1, 3, 5 and 6, in one go: the command line on one side, a program with
-the real SDK on the other."""
+"""Steps 1, 3, 5 and 6 of Keyside's original manual checklist, in one test: with the command line, and a program with
+the real SDK."""
 
 import csv
 import io
@@ -88,7 +88,7 @@ def _records(keyside: Keyside, credential: str) -> list[dict]:
 
 
 def _runs(keyside: Keyside, count: int) -> list[dict]:
-    """Runs are written behind, so they are asked for until they are there."""
+    """Runs are written asynchronously, so this polls until they are there."""
     patience = time.monotonic() + 10
     while len(runs := json.loads(keyside.ask_admin("/api/runs"))["items"]) < count and time.monotonic() < patience:
         pass

@@ -1,4 +1,4 @@
-"""A program that is not touched at all: two variables in its environment move it behind Keyside."""
+"""An unmodified program: two environment variables make it use Keyside."""
 
 import anthropic
 import openai

@@ -1,4 +1,4 @@
-"""OpenAI's realtime client speaks WebSocket through Keyside: the upgrade gets the key, the frames pass as they are."""
+"""OpenAI's realtime client uses a WebSocket through Keyside: the handshake gets the key, the frames pass unchanged."""
 
 import asyncio
 

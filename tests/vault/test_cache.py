@@ -1,4 +1,4 @@
-"""The sealed cache: a sidecar that is started again during an outage serves, for as long as the outage may last."""
+"""The sealed cache: a sidecar that restarts during an outage serves requests until `vault.outage` is over."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from slow import Fault
 
 pytestmark = needs("proxy")
 
-#: After an outage Keyside tries again with a backoff, so this takes longer than a poll.
+#: After an outage Keyside retries with a backoff, so this takes longer than a poll.
 RECOVERED = 15
 FROM_CACHE = "keyside_declared_credential_from_cache"
 

@@ -1,4 +1,4 @@
-"""What the contract takes for granted about OpenBao, and that the stage itself does what the other tests rely on."""
+"""Assumptions about OpenBao, and tests of the fixtures themselves."""
 
 import base64
 import http.client
@@ -13,7 +13,7 @@ from slow import Fault
 
 
 def _sign_in(bao, login, at: str) -> dict:
-    """Signs in as Keyside is to do it, at this path below `auth/`."""
+    """Signs in as Keyside does, at this path below `auth/`."""
     secret = login.file.read_text()
     body = {
         "approle": {"role_id": login.settings.get("role_id"), "secret_id": secret},
@@ -143,7 +143,7 @@ def transit_opens_only_with_the_same_associated_data(bao):
             bao.ask("POST", f"{transit}/decrypt/{name}", wrong)
         assert refused.value.status in (400, 500)
 
-    # After a rotation the old text opens still, and new ones are of the new version.
+    # After a rotation old ciphertext still opens, and new ciphertext has the new version.
     bao.ask("POST", f"{transit}/keys/{name}/rotate", {})
     assert bao.ask("POST", f"{transit}/decrypt/{name}", opened)["data"]["plaintext"] == plaintext
     assert bao.ask("POST", f"{transit}/encrypt/{name}", sealed)["data"]["ciphertext"].startswith("vault:v2:")

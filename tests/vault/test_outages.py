@@ -1,4 +1,4 @@
-"""Vault away, sealed, slow or ill: a key that was read serves, no request waits, and it recovers without help."""
+"""Vault down, sealed, slow or faulty: a key that was read stays in use, no request waits, and Keyside recovers by itself."""
 
 import pytest
 
@@ -20,10 +20,10 @@ ILLNESSES = {
     "cuts its answers": Fault(cuts=True),
 }
 
-#: Of these, what differs from the others only in a number waits for `make vault`.
+#: Cases that differ from others only in a number run only with `make vault`.
 SELDOM = ("472", "473", "500", "503", "too slow")
 
-#: After an outage Keyside tries again with a backoff, so this takes longer than a poll.
+#: After an outage Keyside retries with a backoff, so this takes longer than a poll.
 RECOVERED = 15
 
 
@@ -160,7 +160,7 @@ def a_start_before_vault_listens_becomes_ready_by_itself(mortal_corner, start, p
 
 
 def _assert_the_outage_shows(sidecar):
-    """Serving goes on, so it is ready; the details and the log say what serves on borrowed time."""
+    """Requests are served, so it is ready; the details and the log name the keys that will expire."""
     status, details = sidecar.readiness()
     assert status == 200
     assert "vault" in details.lower(), details

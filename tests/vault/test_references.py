@@ -1,4 +1,4 @@
-"""`secretRef`: keys that `keyside serve` stores by reference stay in OpenBao, and are followed there."""
+"""`secretRef`: keys that `keyside serve` stores by reference stay in OpenBao, and are updated from there."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ CREDENTIALS = "/api/integrations/credentials"
 
 @dataclass
 class Authority:
-    """A running `keyside serve` whose workspaces may name what is under a folder of their own."""
+    """A running `keyside serve` whose workspaces may each name secrets in their own folder."""
 
     keyside: Keyside
     corner: Corner
@@ -72,7 +72,7 @@ def _settings(corner: Corner, address: str = "", **vault: str) -> dict[str, Sett
 
 @pytest.fixture
 def start_serve(folder, provider, canaries) -> Iterator[Callable[..., Authority]]:
-    """Starts `keyside serve`, on the same folder each time. In the end, all that it wrote is searched."""
+    """Starts `keyside serve`, with the same folder each time. At the end, searches all its output."""
     running: list[Keyside] = []
 
     def start_serve(corner: Corner, *workspaces: str, address: str = "", **vault: str) -> Authority:
@@ -323,7 +323,7 @@ def a_workspace_that_is_called_as_a_part_of_the_api_reads_only_its_own(
 
 @pytest.fixture
 def printed(corner, folder, provider, start_serve) -> str:
-    """The policy for the prefix; written under the name that the test's tokens have."""
+    """The policy for the prefix, written under the name in the test's tokens."""
     authority = start_serve(corner)
     done = command("vault", "policy", "--config", "keyside.toml", cwd=folder)
     assert done.returncode == 0, done.stderr

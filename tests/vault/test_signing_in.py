@@ -1,4 +1,4 @@
-"""Every way of signing in, what is signed in again when a token ends, and that it is once a process."""
+"""Every auth method; signing in again when a token expires; one sign-in per process."""
 
 import pytest
 
@@ -75,7 +75,7 @@ def a_revoked_token_leads_to_another_sign_in_and_no_request_notices(way, corner,
 
 
 def a_token_file_is_read_again_when_its_token_was_revoked(corner, start, provider):
-    """Vault Agent writes the next token there; between the two, a warm key serves."""
+    """Vault Agent writes the next token there; meanwhile, keys in memory stay in use."""
     provider.good = {corner.new_key()}
     login = corner.login("token file")
     sidecar = start(corner.source(), login).becomes_ready()

@@ -1,4 +1,4 @@
-"""Transit as the KMS, with a policy that allows what docs/CONFIGURATION.md says and nothing else."""
+"""Transit as the KMS, with exactly the policy in docs/CONFIGURATION.md."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ def mount(bao) -> str:
 
 
 def _contract(bao: Bao, mount: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Runs the example that asserts what every key service must do."""
+    """Runs the contract suite of key services, as an example program."""
     policy = unique("authority")
     bao.write_policy(policy, AUTHORITY.format(mount=mount))
     environment = {

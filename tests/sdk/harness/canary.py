@@ -1,4 +1,4 @@
-"""Keys that can be searched for: each is unique, and each is looked for in every usual disguise."""
+"""Canary keys: each is unique, and is searched for in every common encoding."""
 
 import base64
 import secrets
@@ -6,12 +6,12 @@ import urllib.parse
 
 
 def canary(prefix: str) -> str:
-    """A key that is unmistakably ours. The `+` and `/` make its URL-encoded form differ from its raw one."""
+    """A recognisable key. The `+` and `/` make its URL-encoded form differ from its raw one."""
     return f"{prefix}canary+{secrets.token_hex(16)}/end"
 
 
 def leaks(key: str, haystack: bytes) -> list[str]:
-    """The disguises in which `key` stands in `haystack`: none, when it is kept."""
+    """The encodings in which `key` occurs in `haystack`: empty if it did not leak."""
     return [name for name, needle in _disguises(key) if needle in haystack]
 
 
