@@ -1,7 +1,8 @@
 """Runs schemathesis against a new Keyside with one workspace and one key.
 
-All checks of schemathesis are on; schemathesis.toml lists the exceptions of each operation, with reasons. Exit code 0 if
-all pass and the owner can still authenticate at the end: a run that locked itself out proves nothing.
+All checks of schemathesis are on; schemathesis.toml lists the exceptions of each operation, with
+reasons. Exit code 0 if all pass and the owner can still authenticate at the end: a run that locked
+itself out proves nothing.
 """
 
 import http.server

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """The files that may open a plaintext secret: only these may call `expose` on a `Secret`.
 
-The list is intentionally short; a new entry changes the security perimeter and is reviewed as such. The
-script also checks that `Secret` has no Debug, Display, Clone or Serialize, derived or written by hand.
+The list is intentionally short; a new entry changes the security perimeter and is reviewed as such.
+The script also checks that `Secret` has no Debug, Display, Clone or Serialize, derived or written
+by hand.
 
 Exit code 0 if the rules hold, 1 with file:line for each violation.
 """

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Generates docs/INTEGRATIONS.md from the provider files in config/providers/.
 
-Without an argument: exit code 1 if the page differs from the files. With `--write`: writes the page.
+Without an argument: exit code 1 if the page differs from the files. With `--write`: writes the
+page.
 """
 
 import pathlib

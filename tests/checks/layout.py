@@ -11,7 +11,8 @@ import sys
 
 from exposure import code_only, is_unit_test, line
 
-# The files that need `unsafe`, each with the reason in its first lines. Elsewhere the compiler denies it.
+# The files that need `unsafe`, each with the reason in its first lines. Elsewhere the compiler
+# denies it.
 UNSAFE = {"proxy/src/client_socket.rs", "src/allocator.rs"}
 LONGEST = 500
 SKIPPED = {"target", ".git", ".venv", "node_modules"}

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Every request that a provider's own Python SDK can send is on exactly one list.
 
-The lists are `routes` and `stored_routes` in config/providers/, and refused_calls.toml, next to this file, for calls that are
-intentionally in neither. The SDKs are those of sdk-requirements.txt, installed into the cache folder on first use.
+The lists are `routes` and `stored_routes` in config/providers/, and refused_calls.toml, next to
+this file, for calls that are intentionally in neither. The SDKs are those of sdk-requirements.txt,
+installed into the cache folder on first use.
 
-Exit code 0 if that holds, 1 with a line for each call that is on no list or on two, and for each entry of
-refused_calls.toml that no SDK needs.
+Exit code 0 if that holds, 1 with a line for each call that is on no list or on two, and for each
+entry of refused_calls.toml that no SDK needs.
 """
 
 import dataclasses
@@ -132,8 +133,8 @@ def read(folder, readers):
     return frozenset(call for reader, packages in readers for call in reader(folder, packages))
 
 
-# Not read: programs that come with an SDK (command lines, Fireworks' trainer, Mistral's workers), which call other
-# services.
+# Not read: programs that come with an SDK (command lines, Fireworks' trainer, Mistral's workers),
+# which call other services.
 OPENAI = ((sdk_sources.stainless, ("openai/resources", "openai/lib")),)
 SDKS = (
     Sdk(
@@ -204,7 +205,8 @@ def entries(routes):
 
 
 def pattern(path, excepted=()):
-    """Matches as the config crate's PathPattern does: `*` inside a segment, except excluded names, `**` for one or more."""
+    """Matches as the config crate's PathPattern does: `*` inside a segment, except excluded names,
+    `**` for one or more."""
     names = "|".join(re.escape(name) for name in excepted)
     barred = f"(?!(?i:{names})(?:/|$))" if names else ""
     many = f"{barred}[^/]+(?:/{barred}[^/]+)*"
@@ -217,7 +219,8 @@ def starred(part, barred):
 
 
 def violations(provider, calls, lists):
-    """`calls` is {call: the SDK that sends it}, `lists` {list: its entries}, the refused ones under "refused"."""
+    """`calls` is {call: the SDK that sends it}, `lists` {list: its entries}, the refused ones under
+    "refused"."""
     for call, sdk in sorted(calls.items()):
         deciding = {name: exact for name, listed in lists.items() if (exact := exactness(call, listed)) is not None}
         kind = "WebSocket " if call.upgrade else ""
@@ -235,12 +238,14 @@ def violations(provider, calls, lists):
 
 
 def exactness(call, listed):
-    """The specificity of the entry that fits a call best: higher with fewer stars; None if none fits."""
+    """The specificity of the entry that fits a call best: higher with fewer stars; None if none
+    fits."""
     return max((-entry.written.count("*") for entry in listed if entry.covers(call)), default=None)
 
 
 def is_exception(deciding):
-    """Whether a list names exactly a path that a star of a stricter one also covers: `videos/models` and `videos/*`.
+    """Whether a list names exactly a path that a star of a stricter one also covers:
+    `videos/models` and `videos/*`.
 
     The other way round, a star would forward a path that a stricter list refuses.
     """
@@ -249,7 +254,8 @@ def is_exception(deciding):
 
 
 def reached(provider, calls, lists):
-    """A star that covers a name in a stricter list: `workflows/*/execute` and `workflows/deployments/**`.
+    """A star that covers a name in a stricter list: `workflows/*/execute` and
+    `workflows/deployments/**`.
 
     The calls that an SDK sends are checked by `calls`.
     """
@@ -268,7 +274,8 @@ def reached(provider, calls, lists):
 
 
 def common(loose, strict):
-    """A path that both entries cover, with a name of the stricter one where the looser one has a star; None where none is."""
+    """A path that both entries cover, with a name of the stricter one where the looser one has a
+    star; None where none is."""
     if (loose.method, loose.upgrade) != (strict.method, strict.upgrade):
         return None
     ours, theirs = (entry.written.rsplit(" ", 1)[1].split("/")[1:] for entry in (loose, strict))
@@ -284,7 +291,8 @@ def common(loose, strict):
 
 
 def named(entry, strict, path):
-    """Whether an entry names the path at least as exactly as the stricter one, and so was intended."""
+    """Whether an entry names the path at least as exactly as the stricter one, and so was intended.
+    """
     fits = (entry.method, entry.upgrade) == (strict.method, strict.upgrade) and entry.path.fullmatch(path)
     return bool(fits) and entry.written.count("*") <= strict.written.count("*") and "**" not in strict.written
 

@@ -136,7 +136,8 @@ class Arrows(unittest.TestCase):
 
 
 class Floors(unittest.TestCase):
-    """On a crate `c` with the modules `low`, `middle` (a folder) and `high`, in this order of floors."""
+    """On a crate `c` with the modules `low`, `middle` (a folder) and `high`, in this order of
+    floors."""
 
     LOW = "//! Low.\npub struct Low;\npub struct Other;\n"
     MIDDLE = "//! Middle.\nmod a;\nmod b;\npub use self::a::A;\nuse crate::low::Low;\n"

@@ -24,7 +24,8 @@ def leaves(table, prefix=""):
 
 
 def documented(page):
-    """{setting: what its row says in the column of defaults}; a row's key may leave out its heading's one section."""
+    """{setting: what its row says in the column of defaults}; a row's key may leave out its
+    heading's one section."""
     found, sections = {}, []
     for line in page.splitlines():
         if line.startswith("#"):

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Adds up the test runners' results in a log and prints one line: `N passed, N failed`.
 
-Recognises the summaries of cargo-nextest, of libtest (documentation examples), of pytest and of node's test runner.
+Recognises the summaries of cargo-nextest, of libtest (documentation examples), of pytest and of
+node's test runner.
 """
 
 import pathlib

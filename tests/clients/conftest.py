@@ -1,4 +1,5 @@
-"""Fixtures: a fake of each provider, the real keyside in front of them, and an empty home for each client."""
+"""Fixtures: a fake of each provider, the real keyside in front of them, and an empty home for each
+client."""
 
 import os
 import socket
@@ -52,7 +53,8 @@ class Stage:
     keyside: Keyside
 
     def assert_only_the_real_key_arrived(self, *providers: str):
-        """These providers (by default: any) received requests, always with the workspace's key and no other credential."""
+        """These providers (by default: any) received requests, always with the workspace's key and
+        no other credential."""
         for provider in providers or self._asked():
             upstream = self.upstreams[provider]
             assert {seen.credentials for seen in upstream.seen} == {(upstream.key,)}, (provider, upstream.seen)
@@ -67,7 +69,8 @@ class Stage:
 
 @dataclass
 class Home:
-    """An empty home folder, and the environment of a client that runs there, without the developer's own variables."""
+    """An empty home folder, and the environment of a client that runs there, without the
+    developer's own variables."""
 
     folder: Path
     variables: dict[str, str] = field(default_factory=dict)
@@ -136,7 +139,8 @@ def home(tmp_path) -> Home:
 
 @pytest.fixture
 def corporate_proxy() -> Iterator[dict[str, str]]:
-    """The variables for a proxy that refuses connections, and a recipe's lines that exempt loopback."""
+    """The variables for a proxy that refuses connections, and a recipe's lines that exempt
+    loopback."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))  # reserved and not listening, so each connection is refused
         address = f"http://127.0.0.1:{bound.getsockname()[1]}"

@@ -1,4 +1,5 @@
-"""Installs each client, pinned, in a separate folder outside the checkout: their dependencies conflict."""
+"""Installs each client, pinned, in a separate folder outside the checkout: their dependencies
+conflict."""
 
 import hashlib
 import os

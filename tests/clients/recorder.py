@@ -1,4 +1,5 @@
-"""A fake of all providers: records each request's head, and responds in the format that its path requires."""
+"""A fake of all providers: records each request's head, and responds in the format that its path
+requires."""
 
 import json
 import threading

@@ -1,4 +1,5 @@
-"""Command-line clients, each as its recipe configures it: the recipe's example unchanged, a stream, and a tool."""
+"""Command-line clients, each as its recipe configures it: the recipe's example unchanged, a stream,
+and a tool."""
 
 import re
 from dataclasses import dataclass
@@ -25,7 +26,8 @@ class Command:
     tool: str | None = None
     """None if the client offers a model no tools."""
     repeats: frozenset[str] = frozenset()
-    """Refusals that the client retries for a minute before it shows them, so the tests skip them; see README.md."""
+    """Refusals that the client retries for a minute before it shows them, so the tests skip them;
+    see README.md."""
 
 
 LLM_TOOL = "llm -m gpt-4o --functions 'def get_weather(city: str): return \"snow in \" + city' 'weather in Oslo'"
@@ -39,7 +41,8 @@ COMMANDS = (
     Command(
         "codex",
         stream="codex exec --skip-git-repo-check --json 'count to three'",
-        # For its default model, Codex offers one tool in a special format, which aimock cannot call.
+        # For its default model, Codex offers one tool in a special format, which aimock cannot
+        # call.
         tool="codex exec --skip-git-repo-check --dangerously-bypass-approvals-and-sandbox -m gpt-5 'weather in Oslo'",
     ),
     Command(

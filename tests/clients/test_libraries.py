@@ -1,4 +1,5 @@
-"""Libraries, each as its recipe configures it: the recipe's example unchanged, and a program that makes every call."""
+"""Libraries, each as its recipe configures it: the recipe's example unchanged, and a program that
+makes every call."""
 
 import json
 import shutil

@@ -1,4 +1,5 @@
-"""The recipes as data: everything they name exists, and the version they call tested is installed here."""
+"""The recipes as data: everything they name exists, and the version they call tested is installed
+here."""
 
 import pytest
 

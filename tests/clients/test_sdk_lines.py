@@ -1,4 +1,5 @@
-"""Runs the lines that `key add` prints for each SDK in config/providers/: the real SDK, in a new process, with only those lines."""
+"""Runs the lines that `key add` prints for each SDK in config/providers/: the real SDK, in a new
+process, with only those lines."""
 
 import json
 import re

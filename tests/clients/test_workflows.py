@@ -1,4 +1,5 @@
-"""GitHub Actions: the recipe's workflow fits the schema, and its steps work. GitHub's runner is not used."""
+"""GitHub Actions: the recipe's workflow fits the schema, and its steps work. GitHub's runner is not
+used."""
 
 import json
 

@@ -27,7 +27,8 @@ class Seen:
     method: str
     path: str
     credentials: tuple[str, ...]
-    """The value of each header and query parameter that can contain a key, without a prefix such as `Bearer`."""
+    """The value of each header and query parameter that can contain a key, without a prefix such as
+    `Bearer`."""
 
 
 class Upstream:
@@ -93,14 +94,16 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def credentials(request: BaseHTTPRequestHandler) -> tuple[str, ...]:
-    """The value of each header and query parameter of a request that can contain a key, without a prefix such as `Bearer`."""
+    """The value of each header and query parameter of a request that can contain a key, without a
+    prefix such as `Bearer`."""
     query = urllib.parse.parse_qs(urllib.parse.urlsplit(request.path).query)
     headers = [request.headers[name].removeprefix("Bearer ") for name in CREDENTIAL_HEADERS if name in request.headers]
     return (*headers, *query.get("key", ()))
 
 
 def _spelt_as_aimock_reads_it(body: bytes) -> bytes:
-    """Google accepts two spellings of each field's name; LiteLLM uses the one that aimock does not know."""
+    """Google accepts two spellings of each field's name; LiteLLM uses the one that aimock does not
+    know."""
     for snake, camel in GEMINI_FIELDS.items():
         body = body.replace(snake, camel)
     return body

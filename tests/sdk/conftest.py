@@ -18,7 +18,8 @@ PREFIXES = {"openai": "sk-proj-", "azure-openai": "az-", "anthropic": "sk-ant-ap
 #: A program's dummy key; a provider that received it would respond with 401.
 DUMMY_KEY = "sk-dummy-goes-nowhere"
 
-#: Workspaces: one whose keys work, one whose keys its providers reject, one whose keys are revoked, one without keys.
+#: Workspaces: one whose keys work, one whose keys its providers reject, one whose keys are revoked,
+#: one without keys.
 GOOD, STALE, RETIRED, EMPTY = "acme", "stale", "retired", "empty"
 
 TAG_FORMS = ("header", "path")
@@ -36,7 +37,8 @@ class Stage:
 
 @pytest.fixture(scope="session", autouse=True)
 def a_clean_environment():
-    """Removes the developer's own variables that would configure an SDK or send loopback requests to a proxy."""
+    """Removes the developer's own variables that would configure an SDK or send loopback requests
+    to a proxy."""
     sdk_settings = ("OPENAI_", "AZURE_", "ANTHROPIC_", "GOOGLE_", "GEMINI_")
     for name in list(os.environ):
         if name.startswith(sdk_settings) or name.lower().endswith("_proxy"):
@@ -72,7 +74,8 @@ def test_id() -> str:
 
 @pytest.fixture
 def through_keyside(stage, test_id) -> Callable[..., Way]:
-    """Points a client at Keyside, with a dummy key and the workspace named in the header or in the path."""
+    """Points a client at Keyside, with a dummy key and the workspace named in the header or in the
+    path."""
 
     def way(provider: str, workspace: str = GOOD, *, tag="path", headers=None, retries: int | None = None) -> Way:
         headers = {"X-Test-Id": test_id, **(headers or {})}

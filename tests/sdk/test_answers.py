@@ -1,4 +1,5 @@
-"""An unmodified program with a dummy key gets its response, and the upstream cannot detect Keyside."""
+"""An unmodified program with a dummy key gets its response, and the upstream cannot detect Keyside.
+"""
 
 import re
 
@@ -56,7 +57,8 @@ def the_answer_says_which_credential_gave_it(through_keyside):
 
 @EACH_CALL
 def the_provider_sees_the_program_and_not_keyside(call: Call, stage, through_keyside, arrived):
-    """Keyside removes the tag, proxy headers and the loopback address; the SDK's own headers are forwarded."""
+    """Keyside removes the tag, proxy headers and the loopback address; the SDK's own headers are
+    forwarded."""
     selectors = {"X-Keyside-Label": "default", "X-Keyside-Run": "run-1", "X-Keyside-Tag": "nightly"}
     way = through_keyside(call.provider, GOOD, tag="header", headers={**selectors, "Cookie": "session=1"})
 
@@ -78,6 +80,7 @@ def the_v1_api_of_azure_takes_the_plain_openai_client(through_keyside, arrived):
 
 
 def gemini_without_a_version_asked_for_gets_through_too(through_keyside):
-    """The SDK's default is /v1, which Gemini has but aimock does not: the response is aimock's 404."""
+    """The SDK's default is /v1, which Gemini has but aimock does not: the response is aimock's 404.
+    """
     with through_keyside("gemini").to_gemini(api_version=None) as client, pytest.raises(ClientError, match="Not found"):
         client.models.generate_content(model=calls.GEMINI, contents=PROMPT)

@@ -1,5 +1,5 @@
-"""Steps 1, 3, 5 and 6 of Keyside's original manual checklist, in one test: with the command line, and a program with
-the real SDK."""
+"""Steps 1, 3, 5 and 6 of Keyside's original manual checklist, in one test: with the command line,
+and a program with the real SDK."""
 
 import csv
 import io
@@ -41,7 +41,8 @@ def a_key_is_added_rotated_revoked_and_all_of_it_is_on_record(own_keyside, aimoc
     assert [record["event"] for record in _records(keyside, added["id"])] == ["credential_created"]
     assert _ask(keyside) == ANSWER
 
-    # 3. Rotate credential: `lastRotatedAt` moves, the new key is used, and earlier runs keep their reference.
+    # 3. Rotate credential: `lastRotatedAt` moves, the new key is used, and earlier runs keep their
+    #    reference.
     rotated = _key(keyside, "rotate", added["id"], given=second)
     assert rotated["lastRotatedAt"] is not None
     assert rotated["fingerprint"] != added["fingerprint"]
@@ -58,7 +59,8 @@ def a_key_is_added_rotated_revoked_and_all_of_it_is_on_record(own_keyside, aimoc
     assert "revoked" in refused.value.message
     assert refused.value.body["remediation"].startswith(PUBLIC_URL)
 
-    # 6. Audit review: the export has each change with who made it and the fingerprint of the secret.
+    # 6. Audit review: the export has each change with who made it and the fingerprint of the
+    #    secret.
     changes = [
         ("credential_created", added["fingerprint"]),
         ("credential_rotated", rotated["fingerprint"]),

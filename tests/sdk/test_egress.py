@@ -76,7 +76,8 @@ def provider(authority):
 
 @pytest.fixture
 def behind(tmp_path, authority, provider):
-    """Starts a proxy, and a Keyside that can only use that proxy; returns both, and the stored key."""
+    """Starts a proxy, and a Keyside that can only use that proxy; returns both, and the stored key.
+    """
     running = []
 
     def start(protocol: str, asked: str | None = None, given: str | None = None):

@@ -1,4 +1,5 @@
-"""A refusal reaches the program as the SDK's own exception, with our message, and the SDK does not retry."""
+"""A refusal reaches the program as the SDK's own exception, with our message, and the SDK does not
+retry."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -32,7 +33,8 @@ REFUSALS = [
 #: The providers' display names.
 NAMES = {"openai": "OpenAI", "azure-openai": "Azure OpenAI", "anthropic": "Anthropic", "gemini": "Gemini"}
 
-#: A call of each SDK that no workflow may make, because it reads or creates keys. Each SDK adds the credential itself.
+#: A call of each SDK that no workflow may make, because it reads or creates keys. Each SDK adds the
+#: credential itself.
 FORBIDDEN: dict[str, Callable[[Way], Any]] = {
     "openai": lambda way: _admin(way).organization.admin_api_keys.create(name="more"),
     "azure-openai": lambda way: way.to_azure().get("/organization/projects", cast_to=object),

@@ -1,4 +1,5 @@
-"""Token usage is read from each provider's own format while the response passes, and counted once."""
+"""Token usage is read from each provider's own format while the response passes, and counted once.
+"""
 
 import pytest
 

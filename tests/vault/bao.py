@@ -98,7 +98,8 @@ class Client:
     def ask(
         self, method: str, path: str, body: Any = None, *, token: str | None = "", namespace: str = "", headers=None
     ) -> dict:
-        """The response to a successful request, as root unless `token` is given (None: without a token)."""
+        """The response to a successful request, as root unless `token` is given (None: without a
+        token)."""
         headers = dict(headers or {})
         if token is not None:
             headers["X-Vault-Token"] = token or self.root

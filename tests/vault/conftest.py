@@ -1,4 +1,5 @@
-"""Fixtures: one OpenBao for most tests, a mount and a policy for each, a provider, and sidecars whose output is searched."""
+"""Fixtures: one OpenBao for most tests, a mount and a policy for each, a provider, and sidecars
+whose output is searched."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -20,7 +21,8 @@ from slow import Slow
 
 @pytest.fixture(scope="session", autouse=True)
 def a_clean_environment():
-    """Removes the developer's own variables that would name a Vault or send loopback requests to a proxy."""
+    """Removes the developer's own variables that would name a Vault or send loopback requests to a
+    proxy."""
     for name in list(os.environ):
         if name.startswith(("VAULT_", "BAO_", "KMS_", "KEYSIDE_")) and name != "KEYSIDE_BIN":
             del os.environ[name]
@@ -71,7 +73,8 @@ def provider() -> Iterator[Provider]:
 
 @dataclass
 class Corner:
-    """One test's part of OpenBao: a mount for its keys, and a policy that lets a sidecar read them."""
+    """One test's part of OpenBao: a mount for its keys, and a policy that lets a sidecar read them.
+    """
 
     bao: Bao
     folder: Path
@@ -111,8 +114,8 @@ class Corner:
         return f"vault:{self.mount}/{path}#{field}"
 
     def audited(self, refused: bool = False) -> list[str]:
-        """The paths requested from OpenBao since the test began, except by the suite, which is root; with
-        `refused`, only refused requests."""
+        """The paths requested from OpenBao since the test began, except by the suite, which is
+        root; with `refused`, only refused requests."""
         type = "response" if refused else "request"
         since = [entry for entry in self.bao.audited()[self._begun :] if entry["type"] == type and not _by_root(entry)]
         return [entry["request"]["path"] for entry in since if not refused or entry.get("error")]

@@ -60,7 +60,8 @@ class Kubernetes:
 
 
 class TlsServer(ThreadingHTTPServer):
-    """An HTTP server that does the TLS handshake in the connection's own thread, so that clients do not block each other."""
+    """An HTTP server that does the TLS handshake in the connection's own thread, so that clients do
+    not block each other."""
 
     daemon_threads = True
     context: ssl.SSLContext

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PAGE = 4096
-#: Bytes of a page's entry in `pagemap`; its highest bit says that the page is present (proc_pid_pagemap(5)).
+#: Bytes of a page's entry in `pagemap`; its highest bit says that the page is present
+#: (proc_pid_pagemap(5)).
 ENTRY = 8
 
 

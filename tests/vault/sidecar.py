@@ -21,13 +21,14 @@ from harness.web import eventually, fetch
 #: `vault.poll` in the tests, in seconds.
 POLL = 0.25
 POLL_SETTING = f"{int(POLL * 1000)}ms"
-#: Seconds until a change is in use: a poll and a second, as for a poll of one second. The rest is for busy machines.
+#: Seconds until a change is in use: a poll and a second, as for a poll of one second. The rest is
+#: for busy machines.
 SOON = 2.0
 #: How many seconds a state must last: a few polls.
 A_WHILE = 4 * POLL
 
-#: `vault.timeout`, and the least time of a request that waits for Vault. A request that takes less did not
-#: wait; the bound is far above a normal request's time, for busy machines.
+#: `vault.timeout`, and the least time of a request that waits for Vault. A request that takes less
+#: did not wait; the bound is far above a normal request's time, for busy machines.
 TIMEOUT_SETTING = "5s"
 AT_ONCE = 3.0
 
@@ -78,7 +79,8 @@ class Sidecar:
         environment: dict[str, str] | None = None,
         ordinary: bool = False,
     ):
-        """`environment` is added to the process's; an `ordinary` process obeys file permissions even as root."""
+        """`environment` is added to the process's; an `ordinary` process obeys file permissions
+        even as root."""
         self.folder = folder
         # Fixed ports: tests send requests to a sidecar that waits for Vault before it logs `ready`.
         self._proxy, self._observe = free_port(), free_port()

@@ -1,4 +1,5 @@
-"""The sealed cache: a sidecar that restarts during an outage serves requests until `vault.outage` is over."""
+"""The sealed cache: a sidecar that restarts during an outage serves requests until `vault.outage`
+is over."""
 
 import json
 from pathlib import Path

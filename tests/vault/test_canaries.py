@@ -1,4 +1,5 @@
-"""Proves that the search after each sidecar test finds secrets, and searches the commands that no other test runs."""
+"""Proves that the search after each sidecar test finds secrets, and searches the commands that no
+other test runs."""
 
 import base64
 import os
@@ -29,7 +30,8 @@ def the_search_finds_a_key_and_any_token_and_nothing_else(corner):
 @needs("proxy")
 @pytest.mark.parametrize("fault", [Fault(), Fault(status=403), Fault(status=500), Fault(cuts=True)], ids=str)
 def nothing_secret_is_said_when_signing_in_and_reading_fails(fault, corner, start, before_bao):
-    """`start` searches the output; this test makes Keyside log each request that carries a secret."""
+    """`start` searches the output; this test makes Keyside log each request that carries a secret.
+    """
     corner.new_key()
     before_bao.fault = fault
     sidecar = start(corner.source(), corner.login().at(before_bao.address)).is_up()
@@ -56,7 +58,8 @@ def a_key_that_cannot_be_one_is_refused_without_being_shown(corner, start):
 def a_key_is_in_memory_only_where_the_http_library_has_left_a_message(
     version, bao, folder, issuers, canaries, start, provider
 ):
-    """Keyside wipes its own copies: each remaining copy is preceded by the beginning of an HTTP message."""
+    """Keyside wipes its own copies: each remaining copy is preceded by the beginning of an HTTP
+    message."""
     corner = Corner(bao, folder, issuers, canaries, version=version)
     first, second = (_long_key() for _ in range(2))
     provider.good = {first, second}
@@ -84,12 +87,14 @@ FREED = 16
 
 
 def _long_key() -> str:
-    """Longer than a block of any hash function, whose last block may stay on the stack. Go's JSON escapes the `&`."""
+    """Longer than a block of any hash function, whose last block may stay on the stack. Go's JSON
+    escapes the `&`."""
     return canary(f"sk-proj-{secrets.token_hex(64)}&")
 
 
 def _outside_of_messages(sidecar: Sidecar, key: str) -> list[bytes]:
-    """The bytes before each copy of the key (up to its `&`) that is not in a request to the provider or a response from Vault."""
+    """The bytes before each copy of the key (up to its `&`) that is not in a request to the
+    provider or a response from Vault."""
     begun, rest = key[:FREED].encode(), key[FREED : key.index("&")].encode()
     beginnings = (b"authorization: Bearer " + begun, b'"api_key":"' + begun)
     return [before for before, _ in places(sidecar.pid, rest) if not before.endswith(beginnings)]

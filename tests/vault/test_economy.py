@@ -1,4 +1,5 @@
-"""Keyside's load on Vault: one sign-in per process, no read per request, and a fast start with many keys."""
+"""Keyside's load on Vault: one sign-in per process, no read per request, and a fast start with many
+keys."""
 
 import time
 
@@ -43,7 +44,8 @@ def no_request_is_a_read_or_a_sign_in(corner, start, provider):
 
 
 def a_key_that_does_not_change_is_not_read_again(corner, start, provider):
-    """Keyside polls only the version: Vault's audit log records every read of a key, and should contain few."""
+    """Keyside polls only the version: Vault's audit log records every read of a key, and should
+    contain few."""
     provider.good = {corner.new_key()}
     sidecar = start(corner.source(), corner.login()).becomes_ready()
 

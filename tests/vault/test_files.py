@@ -1,4 +1,5 @@
-"""Keys in files: updated as Kubernetes, Docker, systemd and people change them, and refused when they are gone."""
+"""Keys in files: updated as Kubernetes, Docker, systemd and people change them, and refused when
+they are gone."""
 
 import os
 from pathlib import Path
@@ -25,7 +26,8 @@ def new_key(canaries, provider):
 
 
 class Volume:
-    """A mounted Secret as the kubelet writes it: each version in a new folder; `..data` links to the newest."""
+    """A mounted Secret as the kubelet writes it: each version in a new folder; `..data` links to
+    the newest."""
 
     def __init__(self, folder: Path):
         self.folder = folder

@@ -109,7 +109,8 @@ def the_page_has_the_commands_that_are_run_here(guide):
 def who_follows_the_page_has_a_sidecar_that_follows_the_key(guide, reader, keys, empty_bao, provider):
     provider.good = set(keys)
     port = free_port()
-    # Differences from the page: the addresses of Vault, the provider and the listeners, because other tests run on this machine.
+    # Differences from the page: the addresses of Vault, the provider and the listeners, because
+    # other tests run on this machine.
     reader.environment |= {
         "KEYSIDE_VAULT__ADDRESS": empty_bao.address,
         "KEYSIDE_PROVIDERS__OPENAI__BASE_URL": provider.url,
@@ -140,7 +141,8 @@ def who_follows_the_page_has_a_sidecar_that_follows_the_key(guide, reader, keys,
 
 @pytest.mark.slow
 def its_commands_to_openbao_lead_to_a_sign_in_that_reads_the_key(guide, reader, keys, empty_bao):
-    """The part that needs no Keyside, with the least policy that `keyside vault policy` must print."""
+    """The part that needs no Keyside, with the least policy that `keyside vault policy` must print.
+    """
     (reader.folder / "keyside-acme.hcl").write_text('path "kv/data/teams/acme/openai" { capabilities = ["read"] }\n')
     for command in guide.commands:
         if not command.startswith(("keyside", "curl")):

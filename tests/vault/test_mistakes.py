@@ -154,7 +154,8 @@ def a_mistake_is_named_with_its_setting_and_remedy(mistake, corner, folder, star
     def complete(said: str) -> bool:
         return all(name in said for name in names) and any(word in said.lower() for word in mistake.remedy)
 
-    # Some mistakes are found before anything listens; then the process reports them and exits, without a `/readyz`.
+    # Some mistakes are found before anything listens; then the process reports them and exits,
+    # without a `/readyz`.
     assert eventually(lambda: complete(sidecar.readiness()[1]) or sidecar.ended is not None, within=10), (
         f"/readyz says {sidecar.readiness()}, which lacks {names} or all of {mistake.remedy}"
     )

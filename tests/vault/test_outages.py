@@ -1,4 +1,5 @@
-"""Vault down, sealed, slow or faulty: a key that was read stays in use, no request waits, and Keyside recovers by itself."""
+"""Vault down, sealed, slow or faulty: a key that was read stays in use, no request waits, and
+Keyside recovers by itself."""
 
 import pytest
 
@@ -160,7 +161,8 @@ def a_start_before_vault_listens_becomes_ready_by_itself(mortal_corner, start, p
 
 
 def _assert_the_outage_shows(sidecar):
-    """Requests are served, so it is ready; the details and the log name the keys that will expire."""
+    """Requests are served, so it is ready; the details and the log name the keys that will expire.
+    """
     status, details = sidecar.readiness()
     assert status == 200
     assert "vault" in details.lower(), details

@@ -1,4 +1,5 @@
-"""`secretRef`: keys that `keyside serve` stores by reference stay in OpenBao, and are updated from there."""
+"""`secretRef`: keys that `keyside serve` stores by reference stay in OpenBao, and are updated from
+there."""
 
 import json
 import subprocess
@@ -72,7 +73,8 @@ def _settings(corner: Corner, address: str = "", **vault: str) -> dict[str, Sett
 
 @pytest.fixture
 def start_serve(folder, provider, canaries) -> Iterator[Callable[..., Authority]]:
-    """Starts `keyside serve`, with the same folder each time. At the end, searches all its output."""
+    """Starts `keyside serve`, with the same folder each time. At the end, searches all its output.
+    """
     running: list[Keyside] = []
 
     def start_serve(corner: Corner, *workspaces: str, address: str = "", **vault: str) -> Authority:

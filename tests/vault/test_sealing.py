@@ -1,4 +1,5 @@
-"""`keyside serve` with `kms.driver = "vault"`: keys in its own store, sealed under keys that Transit wraps."""
+"""`keyside serve` with `kms.driver = "vault"`: keys in its own store, sealed under keys that
+Transit wraps."""
 
 import functools
 import re
@@ -49,7 +50,8 @@ def policy(mortal_bao) -> str:
 
 @pytest.fixture
 def serve(mortal_bao, policy, folder, issuers, provider, canaries) -> Iterator[Callable[..., Keyside]]:
-    """Starts `keyside serve` with the same folder each time. At the end, searches all its output."""
+    """Starts `keyside serve` with the same folder each time. At the end, searches all its output.
+    """
     mount = unique("transit")
     mortal_bao.mount(mount, "transit")
     mortal_bao.write_policy(policy, POLICY.format(mount=mount))

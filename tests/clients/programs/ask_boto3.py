@@ -23,7 +23,8 @@ def plain():
 
 
 def stream():
-    # Not text: aimock begins a text block with an event that AWS does not send and botocore rejects.
+    # Not text: aimock begins a text block with an event that AWS does not send and botocore
+    # rejects.
     answer = boto3.client("bedrock-runtime").converse_stream(
         modelId=MODEL, messages=user("weather in Oslo"), toolConfig={"tools": [GET_WEATHER]}
     )

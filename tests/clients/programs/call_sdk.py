@@ -1,7 +1,7 @@
 """One call of one SDK, by a program that has its address and key only from the environment.
 
-Arguments: the SDK, and as JSON the options in code that Keyside printed. Prints the response's text. Regions, API versions and
-models are constants of this program.
+Arguments: the SDK, and as JSON the options in code that Keyside printed. Prints the response's
+text. Regions, API versions and models are constants of this program.
 """
 
 import json

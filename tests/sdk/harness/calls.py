@@ -1,6 +1,8 @@
-"""Every kind of call that the tested programs make: SDK, endpoint, plain or streaming, sync or async.
+"""Every kind of call that the tested programs make: SDK, endpoint, plain or streaming, sync or
+async.
 
-The SDKs are used as their own documentation shows. A `Way` is everything that changes when a program uses Keyside.
+The SDKs are used as their own documentation shows. A `Way` is everything that changes when a
+program uses Keyside.
 """
 
 import asyncio
@@ -55,7 +57,8 @@ class Way:
 
 @dataclass(frozen=True)
 class Call:
-    """One kind of call: `ask(way, prompt, hear)` returns when the response is complete, or raises."""
+    """One kind of call: `ask(way, prompt, hear)` returns when the response is complete, or raises.
+    """
 
     name: str
     provider: str

@@ -23,7 +23,7 @@ def _disguises(key: str):
     yield "url", urllib.parse.quote(key, safe="").encode()
     yield "debug", ", ".join(str(byte) for byte in raw).encode()  # how Rust prints bytes
     for offset in range(3):
-        # Inside a longer base64 text the key starts at any of three offsets in a group; the first and last
-        # characters of its form depend on its neighbours, those between do not.
+        # Inside a longer base64 text the key starts at any of three offsets in a group; the first
+        # and last characters of its form depend on its neighbours, those between do not.
         for alphabet, encode in ("base64", base64.b64encode), ("base64url", base64.urlsafe_b64encode):
             yield f"{alphabet}+{offset}", encode(b"\0" * offset + raw)[4 if offset else 0 : -4]

@@ -1,4 +1,5 @@
-"""How each SDK reports a failed request: its exception types, and where it keeps status and details."""
+"""How each SDK reports a failed request: its exception types, and where it keeps status and
+details."""
 
 import json
 

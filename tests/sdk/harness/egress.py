@@ -11,7 +11,8 @@ HOST = "upstream.test"
 
 
 class Proxy:
-    """pproxy with `protocol` (`http` or `socks5`); if `user:password` is given, clients must authenticate with it."""
+    """pproxy with `protocol` (`http` or `socks5`); if `user:password` is given, clients must
+    authenticate with it."""
 
     def __init__(self, protocol: str, credentials: str | None = None):
         asked = f"#{credentials}" if credentials else ""

@@ -35,8 +35,9 @@ base_url = "{base_url}"
 
 
 class Keyside:
-    """A running Keyside; `folder` is all that it can write to, `providers` maps ids to base URLs, `tables` has more
-    settings: strings, and lists of them. One that `waits` is not ready yet, and only asked at `observe`."""
+    """A running Keyside; `folder` is all that it can write to, `providers` maps ids to base URLs,
+    `tables` has more settings: strings, and lists of them. One that `waits` is not ready yet, and
+    only asked at `observe`."""
 
     def __init__(
         self,
