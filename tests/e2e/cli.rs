@@ -1,5 +1,5 @@
-//! The command line as a person and a script use it: answers on standard output, errors with a next
-//! step on standard error, exit codes that mean something, and no way to put a secret into a flag.
+//! The command line for people and scripts: results on standard output, errors with a next step on
+//! standard error, meaningful exit codes, and no flag that accepts a secret.
 
 use crate::harness::{Ask, Builder, Exit, KEY, Keyside, Upstream};
 use serde_json::Value;
@@ -10,7 +10,7 @@ const FAILED: i32 = 1;
 const USAGE: i32 = 2;
 const CONFIGURATION: i32 = 78;
 
-/// A running one, and a person beside it with the same settings.
+/// A running Keyside, and a user of the command line with the same settings.
 struct Desk {
     keyside: Keyside,
     url: String,
@@ -25,7 +25,7 @@ impl Desk {
         Self { keyside, url }
     }
 
-    /// Runs a command that speaks to the running one.
+    /// Runs a command that uses the running Keyside.
     fn run(&self, arguments: &[&str], stdin: &[u8]) -> Exit {
         let arguments = [arguments, &["--admin-url", &self.url]].concat();
         self.builder().run(&arguments, stdin)
@@ -132,7 +132,7 @@ fn a_person_reads_the_hint_and_never_the_secret() {
 }
 
 #[test]
-fn what_fails_says_the_next_step_and_exits_with_1() {
+fn a_failure_says_the_next_step_and_exits_with_1() {
     let upstream = Upstream::ok();
     let desk = Desk::new(&upstream);
     let add = adding(&["--stdin"]);
@@ -161,7 +161,7 @@ fn what_fails_says_the_next_step_and_exits_with_1() {
 }
 
 #[test]
-fn what_makes_no_sense_exits_with_2_and_repeats_no_pasted_key() {
+fn a_usage_error_exits_with_2_and_repeats_no_pasted_key() {
     let builder = Keyside::builder();
     let flag = format!("--secret={KEY}");
     for arguments in [
@@ -280,7 +280,7 @@ fn check_and_serve_warn_of_a_listener_that_the_network_reaches_and_that_is_not_p
 }
 
 #[test]
-fn check_passes_nothing_that_serve_refuses() {
+fn check_refuses_everything_that_serve_refuses() {
     for (name, value) in [
         ("log.filter", "keyside=loudest"),
         ("store.backend", "vault"),
@@ -296,7 +296,7 @@ fn check_passes_nothing_that_serve_refuses() {
 }
 
 #[test]
-fn healthcheck_tells_ready_from_draining_and_from_nobody() {
+fn healthcheck_distinguishes_ready_draining_and_not_running() {
     let upstream = Upstream::ok();
     let desk = Desk::new(&upstream);
     let url = format!("http://{}", desk.keyside.observe_addr());
@@ -330,7 +330,7 @@ fn a_generated_master_key_is_32_bytes_new_each_time_and_never_written_over_anoth
 }
 
 #[test]
-fn a_clock_that_is_not_behind_the_log_is_not_accepted_and_none_is_while_keyside_runs() {
+fn clock_accept_is_refused_while_keyside_runs_or_the_clock_is_not_behind() {
     let keyside = Keyside::builder().start();
     let accept = ["clock", "accept", "--yes"];
     check_says(
@@ -383,7 +383,7 @@ fn check_says(code: i32, exit: &Exit, part: &str) {
     assert!(!exit.stderr.contains(KEY), "{exit:#?}");
 }
 
-/// The least there is to say about a new key.
+/// The required options for a new key.
 const ID: &str = "cred_aaaaaaaaaaaaaaaaaaaaaaaaaa";
 
 const ADD: [&str; 6] = ["key", "add", "--workspace", "acme", "--provider", "openai"];

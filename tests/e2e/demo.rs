@@ -77,7 +77,7 @@ fn a_demo_does_not_warn_of_a_master_key_that_it_throws_away() {
 
 #[test]
 fn two_demos_run_side_by_side() {
-    // On the usual ports, or on others where those are taken, be it by another test's.
+    // On the usual ports, or on others if those are in use, for example by another test.
     let one = Demo::start(Keyside::builder());
     let other = Demo::start(Keyside::builder());
     for demo in [&one, &other] {
@@ -87,7 +87,7 @@ fn two_demos_run_side_by_side() {
 }
 
 #[test]
-fn a_demo_keeps_its_hands_off_a_real_installation() {
+fn a_demo_does_not_touch_a_real_installation() {
     let real = Keyside::builder();
     let master_key = real.home().join("real.master-key");
     let file = master_key.to_str().expect("text");
@@ -114,7 +114,7 @@ fn a_demo_keeps_its_hands_off_a_real_installation() {
 }
 
 #[test]
-fn a_demo_of_which_nobody_reads_the_lines_runs_all_the_same() {
+fn a_demo_runs_even_if_its_output_is_not_read() {
     let unread = r#"mkfifo lines; true < lines & exec "$0" "$@" > lines"#;
     let demo = any_ports(Keyside::builder())
         .variable("PATH", &std::env::var("PATH").expect("a path to programs"))
@@ -149,7 +149,7 @@ fn a_demo_leaves_nothing_behind() {
     assert_eq!(home, expected, "it wrote into the working folder");
 }
 
-/// A running demo that has said all it has to say.
+/// A running demo that has printed all its lines.
 struct Demo {
     process: Process,
     said: String,
@@ -176,7 +176,7 @@ impl Demo {
     }
 }
 
-/// The three addresses are all that a demo takes from its surroundings.
+/// A demo uses only the three addresses from its environment.
 fn any_ports(builder: Builder) -> Builder {
     let listeners = ["PROXY", "ADMIN", "OBSERVE"];
     listeners.iter().fold(builder, |builder, listener| {
@@ -184,7 +184,7 @@ fn any_ports(builder: Builder) -> Builder {
     })
 }
 
-/// Runs a line as a person would who has copied it.
+/// Runs a line as if copied into a shell.
 fn sh(line: &str) -> Exit {
     Process::spawn(Command::new("sh").args(["-c", line]), None).exit_within(PATIENCE)
 }

@@ -1,4 +1,5 @@
-//! `keyside doctor`: each line is ok or says what to do, nothing is changed by looking, and no key is sent or printed.
+//! `keyside doctor`: each line is ok or has a fix, nothing is changed, and no key is sent or
+//! printed.
 
 use crate::harness::tls::{Authority, VALID};
 use crate::harness::{Ask, Builder, Exit, KEY, Keyside, Then, Upstream, reply};
@@ -52,7 +53,7 @@ fn nobody_listens() -> String {
 }
 
 #[test]
-fn a_running_one_is_asked_and_its_providers_are_reached_without_a_key() {
+fn doctor_asks_a_running_keyside_and_connects_to_its_providers_without_a_key() {
     let upstream =
         Upstream::answering(|_| reply(200, "Date: Sun, 29 Nov 2020 02:55:57 GMT\r\n", b""));
     let keyside = Keyside::with_openai(&upstream.base_url());
@@ -82,7 +83,7 @@ fn a_running_one_is_asked_and_its_providers_are_reached_without_a_key() {
 }
 
 #[test]
-fn a_stopped_one_is_opened_read_and_left_as_it_was() {
+fn doctor_reads_a_stopped_store_without_changing_it() {
     let upstream = Upstream::ok();
     let (builder, _) = Keyside::with_openai(&upstream.base_url()).stop();
     for _ in 0..2 {
@@ -112,7 +113,7 @@ fn a_store_without_its_lock_file_is_read_and_none_is_made() {
 }
 
 #[test]
-fn before_the_first_start_nothing_is_wrong_and_nothing_is_made() {
+fn doctor_before_the_first_start_finds_nothing_wrong_and_creates_nothing() {
     let builder = Keyside::builder();
     let exit = doctor(&builder);
     assert_eq!(exit.code, Some(0), "{exit:#?}");
@@ -168,7 +169,7 @@ fn a_master_key_that_others_can_read_is_found_with_the_command_that_mends_it() {
 }
 
 #[test]
-fn a_declared_file_that_every_user_can_read_deserves_a_second_look() {
+fn doctor_warns_of_a_declared_file_that_every_user_can_read() {
     use std::os::unix::fs::PermissionsExt;
 
     let upstream = Upstream::ok();
@@ -230,7 +231,7 @@ fn a_declared_file_that_is_missing_is_named_with_the_setting() {
 }
 
 #[test]
-fn a_vault_that_is_away_is_the_one_thing_that_is_said_of_it() {
+fn doctor_reports_an_unreachable_vault_once() {
     let upstream = Upstream::ok();
     let vault = nobody_listens();
     let builder = sidecar("vault:kv/acme/openai#api_key", &upstream.base_url())
@@ -242,7 +243,7 @@ fn a_vault_that_is_away_is_the_one_thing_that_is_said_of_it() {
 }
 
 #[test]
-fn a_program_gets_a_list() {
+fn doctor_prints_a_list_for_programs() {
     let builder = sidecar("file:openai-key", &nobody_listens());
     let exit = builder.run(&["doctor", "--json"], b"");
     assert_eq!(exit.code, Some(1), "{exit:#?}");
@@ -258,7 +259,7 @@ fn a_program_gets_a_list() {
 }
 
 #[test]
-fn settings_that_do_not_load_are_an_error_of_configuration() {
+fn settings_that_do_not_load_are_a_configuration_error() {
     let builder = Keyside::builder().set("proxy.threads", r#""many""#);
     let exit = doctor(&builder);
     assert_eq!(exit.code, Some(78), "{exit:#?}");

@@ -1,9 +1,10 @@
-//! `keyside NOUN list|show`: what there is, found by what a person knows of it, and told in the command line's own words.
+//! `keyside NOUN list|show`: finds things by what a user knows, and prints the command line's terms
+//! instead of the API's.
 
 use crate::harness::{Ask, Exit, KEY, Keyside, Upstream, eventually};
 use serde_json::Value;
 
-/// A running one with a key, and a person beside it.
+/// A running Keyside with a key, and a user of the command line.
 struct Desk {
     keyside: Keyside,
     url: String,
@@ -123,7 +124,7 @@ fn a_run_is_listed_in_the_time_of_the_person_who_asks_and_found_by_it() {
 }
 
 #[test]
-fn going_back_to_a_version_with_the_same_secret_says_that_nothing_changes() {
+fn a_rollback_to_the_same_secret_says_that_nothing_changes() {
     let desk = Desk::new(&Upstream::ok());
     let id = desk.json(&["key", "list"])["items"][0]["id"].clone();
     let id = id.as_str().expect("an id");
@@ -304,7 +305,7 @@ fn a_key_of_a_kind_that_calls_no_models_is_refused_with_what_to_make_instead() {
 }
 
 #[test]
-fn no_word_of_the_api_is_in_what_a_person_reads() {
+fn text_output_contains_no_terms_of_the_api() {
     let desk = Desk::new(&Upstream::ok());
     let key = &desk.keyside.list()[0];
     let id = key["id"].as_str().expect("an id");

@@ -1,5 +1,5 @@
-//! How a request ended is said three times (in its run record, in the metrics, in the log) and each time it is the same,
-//! whichever versions of HTTP the two sides speak.
+//! The run record, the metrics and the log report the same outcome of a request, for all
+//! combinations of HTTP versions.
 
 use crate::harness::h2_upstream::{H2Answer, over_h2};
 use crate::harness::h2c::H2c;
@@ -8,7 +8,7 @@ use crate::harness::{
 };
 use serde_json::Value;
 
-/// A name, the outcome, what an HTTP/1.1 upstream writes, and what becomes of its connection.
+/// A name, the outcome, the bytes of an HTTP/1.1 upstream, and what it does with its connection.
 type Ending = (&'static str, &'static str, Vec<u8>, Then);
 
 fn endings() -> Vec<Ending> {
@@ -47,7 +47,7 @@ fn endings() -> Vec<Ending> {
     ]
 }
 
-/// A client of either version, as far as its own part in how a request ends.
+/// A client with either version; it can also end the request itself.
 #[derive(Clone, Copy, Debug)]
 enum Client {
     Http1,
@@ -57,7 +57,7 @@ enum Client {
 impl Client {
     const BOTH: [Self; 2] = [Self::Http1, Self::Http2];
 
-    /// Reads the whole answer, or goes when its head is there.
+    /// Reads the whole response, or disconnects after its head.
     fn ask(self, keyside: &Keyside, ask: &Ask, leaves: bool) {
         match (self, leaves) {
             (Self::Http1, false) => {
@@ -82,7 +82,7 @@ impl Client {
     }
 }
 
-/// What Keyside has said of ended requests so far.
+/// The reports about finished requests so far.
 struct Said<'a> {
     keyside: &'a Keyside,
     outcomes: Vec<&'static str>,
@@ -94,7 +94,7 @@ impl<'a> Said<'a> {
         Self { keyside, outcomes }
     }
 
-    /// Checks what is said of the next request, whose run is called `run`.
+    /// Checks the reports about the next request, with the run id `run`.
     fn also(&mut self, run: &str, outcome: &'static str) {
         let record = eventually(run, || self.run(run));
         assert_eq!(record["outcome"], outcome, "{run}: the run record");
@@ -137,7 +137,7 @@ fn chat(run: &str) -> Ask {
 }
 
 #[test]
-fn every_ending_over_an_http_1_upstream_is_told_as_what_it_was() {
+fn every_outcome_over_an_http_1_upstream_is_reported_correctly() {
     let endings = endings();
     let script = endings.clone();
     let upstream = Upstream::scripted(move |seen, line| {
@@ -164,7 +164,7 @@ fn every_ending_over_an_http_1_upstream_is_told_as_what_it_was() {
 }
 
 #[test]
-fn every_ending_over_an_http_2_upstream_is_told_as_what_it_was() {
+fn every_outcome_over_an_http_2_upstream_is_reported_correctly() {
     let body = H2Answer {
         pieces: vec![b"body".to_vec()],
         ..H2Answer::default()

@@ -1,4 +1,4 @@
-//! `keyside env` and the lines after `key add`: what is printed is evaluated by a real shell.
+//! `keyside env` and the lines after `key add`: a real shell evaluates the output.
 
 use crate::harness::{Builder, Exit, KEY, Keyside};
 use serde_json::Value;

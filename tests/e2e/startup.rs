@@ -1,15 +1,15 @@
-//! What keeps Keyside from starting is said with its remedy and an exit code, and costs nothing:
-//! the next start under right conditions serves what was there before.
+//! Errors at start have a remedy and an exit code, and lose no data: after the problem is fixed,
+//! the next start serves as before.
 
 use crate::harness::{Ask, Builder, Exit, KEY, Keyside, Upstream};
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 
-/// Trying again, or mending the surroundings, may help.
+/// A retry, or fixing the environment, may help.
 const FAILED: i32 = 1;
 
-/// The settings, or what they point at, have to be changed; service managers do not try again.
+/// The settings, or files they name, must be changed; service managers do not retry.
 const CONFIGURATION: i32 = 78;
 
 #[test]
@@ -82,7 +82,7 @@ fn a_master_key_that_is_gone_is_asked_for_and_not_replaced_by_a_new_one() {
 }
 
 #[test]
-fn a_master_key_that_is_none_is_refused_and_not_repeated() {
+fn an_invalid_master_key_is_refused_and_not_repeated() {
     let upstream = Upstream::wanting_key();
     let (builder, _) = Keyside::with_openai(&upstream.base_url()).stop();
     for content in [
@@ -232,7 +232,7 @@ fn a_data_folder_that_cannot_be_made_is_named() {
 }
 
 #[test]
-fn what_belongs_to_keyside_alone_is_readable_to_its_user_alone() {
+fn private_files_are_readable_only_by_keyside_s_user() {
     use std::os::unix::fs::PermissionsExt;
     let upstream = Upstream::wanting_key();
     let keyside = Keyside::with_openai(&upstream.base_url());

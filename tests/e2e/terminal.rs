@@ -1,4 +1,4 @@
-//! What a person at a terminal sees: the prompt for a secret, and log lines.
+//! The terminal: the prompt for a secret, and log lines.
 
 use crate::harness::{Ask, KEY, Keyside, Upstream};
 
@@ -67,7 +67,7 @@ fn the_prompt_says_whose_key_it_is_and_what_is_pasted_around_it_is_removed() {
 }
 
 #[test]
-fn what_is_mistyped_is_told_before_a_secret_is_asked_for() {
+fn mistakes_are_reported_before_the_secret_prompt() {
     let upstream = Upstream::ok();
     let (keyside, url) = with_acme(&upstream);
     for (workspace, provider, meant) in [
