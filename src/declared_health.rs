@@ -1,13 +1,16 @@
-//! How declared credentials stand, read at each scrape.
+//! Metrics of declared credentials, read at each scrape.
 
-use keyside_credentials::DeclaredCredentials;
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
-use prometheus::{IntGauge, IntGaugeVec, Opts};
 use std::sync::Arc;
 
-/// `keyside_declared_credential_usable{workspace,provider,label}`, and with a cache
-/// `keyside_declared_credential_from_cache` likewise and `keyside_vault_cache_failed`.
+use keyside_credentials::DeclaredCredentials;
+use prometheus::{
+    IntGauge, IntGaugeVec, Opts,
+    core::{Collector, Desc},
+    proto::MetricFamily,
+};
+
+/// Collects `keyside_declared_credential_usable{workspace,provider,label}`, and with a cache
+/// `keyside_declared_credential_from_cache` with the same labels and `keyside_vault_cache_failed`.
 pub(crate) struct DeclaredHealth {
     declared: Arc<DeclaredCredentials>,
     usable: IntGaugeVec,
@@ -59,17 +62,17 @@ impl Collector for DeclaredHealth {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        for standing in self.declared.standings() {
+        for health in self.declared.source_health() {
             let labels = [
-                standing.workspace.as_str(),
-                &standing.provider,
-                standing.label.as_str(),
+                health.workspace.as_str(),
+                &health.provider,
+                health.label.as_str(),
             ];
             let usable = self.usable.with_label_values(&labels);
-            usable.set(standing.usable.into());
+            usable.set(health.usable.into());
             if let Some(cache) = &self.cache {
                 let served = cache.served.with_label_values(&labels);
-                served.set(standing.cached.is_some().into());
+                served.set(health.cached.is_some().into());
             }
         }
         let mut families = self.usable.collect();

@@ -154,7 +154,7 @@ impl Caller {
     /// The token that a path names.
     pub(crate) fn token(&self, registry: &Registry, id: &str) -> Result<Token, Problem> {
         let id: Option<ActorId> = id.parse().ok();
-        id.and_then(|id| registry.access().named(&id))
+        id.and_then(|id| registry.access().find(&id))
             .filter(|token| self.scope().covers(&token.scope))
             .ok_or_else(|| self.absent(Problem::token_unknown()))
     }
@@ -243,12 +243,12 @@ fn denied(denial: Denial) -> Problem {
         Denial::Role => (
             Kind::PermissionDenied,
             "The token's role does not allow this.",
-            "CredentialQuery an owner to do it, or for a token with another role (`keyside token create --role`).",
+            "Ask an owner to do it, or for a token with another role (`keyside token create --role`).",
         ),
         Denial::Limited => (
             Kind::PermissionDenied,
             "This concerns the whole installation, and the token is limited to some workspaces.",
-            "CredentialQuery someone whose token is not limited to workspaces.",
+            "Ask someone whose token is not limited to workspaces.",
         ),
     };
     Problem::new(kind, detail, remedy)

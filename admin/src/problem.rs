@@ -273,7 +273,7 @@ impl From<ChangeError> for Problem {
             ChangeError::Replaced => Self::new(
                 Kind::SecretReplaced,
                 said,
-                "CredentialQuery again: it is about the one in use then.",
+                "Ask again: it is about the one in use then.",
             ),
             ChangeError::GraceTooLong | ChangeError::TooManyInGrace => {
                 one_field("graceSeconds", said)

@@ -153,7 +153,7 @@ fn doctor_and_the_offline_check_report_missing_and_edited_heads() {
     fs::remove_file(&own).expect("a head");
     check_told("no head", &builder, "heads/installation is gone");
     fs::remove_dir_all(&heads).expect("a folder");
-    check_told("no heads", &builder, "heads/installation is gone");
+    check_told("no heads", &builder, "data/heads/installation");
     restore(&builder, &backup);
     fs::write(&own, "edited").expect("a writable folder");
     check_told("an edited head", &builder, "heads/installation is damaged");

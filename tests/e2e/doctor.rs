@@ -20,7 +20,7 @@ fn doctor(builder: &Builder) -> Exit {
     exit
 }
 
-/// The line that begins like this, with the fix that may follow.
+/// The line with this beginning, and its fix if there is one.
 fn line<'a>(exit: &'a Exit, beginning: &str) -> &'a str {
     let from = exit.stdout.find(beginning);
     let from = from.unwrap_or_else(|| panic!("no {beginning:?} in {exit:#?}"));
@@ -53,7 +53,7 @@ fn nobody_listens() -> String {
 }
 
 #[test]
-fn doctor_asks_a_running_keyside_and_connects_to_its_providers_without_a_key() {
+fn a_running_keyside_is_asked_and_its_providers_are_reached_without_a_key() {
     let upstream =
         Upstream::answering(|_| reply(200, "Date: Sun, 29 Nov 2020 02:55:57 GMT\r\n", b""));
     let keyside = Keyside::with_openai(&upstream.base_url());
@@ -83,7 +83,7 @@ fn doctor_asks_a_running_keyside_and_connects_to_its_providers_without_a_key() {
 }
 
 #[test]
-fn doctor_reads_a_stopped_store_without_changing_it() {
+fn the_store_of_a_stopped_keyside_is_read_and_not_changed() {
     let upstream = Upstream::ok();
     let (builder, _) = Keyside::with_openai(&upstream.base_url()).stop();
     for _ in 0..2 {
@@ -99,7 +99,7 @@ fn doctor_reads_a_stopped_store_without_changing_it() {
 }
 
 #[test]
-fn a_store_without_its_lock_file_is_read_and_none_is_made() {
+fn a_store_without_its_lock_file_is_read_and_no_lock_file_is_created() {
     let upstream = Upstream::ok();
     let (builder, _) = Keyside::with_openai(&upstream.base_url()).stop();
     let lock = builder.home().join("data/store/lock");
@@ -113,11 +113,11 @@ fn a_store_without_its_lock_file_is_read_and_none_is_made() {
 }
 
 #[test]
-fn doctor_before_the_first_start_finds_nothing_wrong_and_creates_nothing() {
+fn before_the_first_start_nothing_fails_and_nothing_is_created() {
     let builder = Keyside::builder();
     let exit = doctor(&builder);
     assert_eq!(exit.code, Some(0), "{exit:#?}");
-    assert!(line(&exit, "ok   store").contains("the first start makes it"));
+    assert!(line(&exit, "ok   store").contains("the first start creates it"));
     assert!(line(&exit, "ok   providers").contains("--all"));
     assert!(line(&exit, "warn clock").contains("nothing to compare"));
     for name in ["data", "data.master-key"] {
@@ -126,7 +126,7 @@ fn doctor_before_the_first_start_finds_nothing_wrong_and_creates_nothing() {
 }
 
 #[test]
-fn a_wrong_master_key_is_found() {
+fn a_wrong_master_key_is_reported() {
     let (builder, _) = Keyside::with_openai(&Upstream::ok().base_url()).stop();
     let made = builder.run(&["master-key", "generate", "--out", "other.key"], b"");
     assert_eq!(made.code, Some(0), "{made:#?}");
@@ -142,7 +142,7 @@ fn a_wrong_master_key_is_found() {
 }
 
 #[test]
-fn a_store_without_its_keyring_is_found_and_no_new_one_is_made() {
+fn a_store_without_its_keyring_is_reported_and_no_keyring_is_created() {
     let (builder, _) = Keyside::with_openai(&Upstream::ok().base_url()).stop();
     let keyring = builder.home().join("data/keyring");
     fs::remove_file(&keyring).expect("a keyring");
@@ -155,7 +155,7 @@ fn a_store_without_its_keyring_is_found_and_no_new_one_is_made() {
 }
 
 #[test]
-fn a_master_key_that_others_can_read_is_found_with_the_command_that_mends_it() {
+fn a_master_key_that_others_can_read_is_reported_with_its_chmod_command() {
     use std::os::unix::fs::PermissionsExt;
 
     let (builder, _) = Keyside::with_openai(&Upstream::ok().base_url()).stop();
@@ -169,7 +169,7 @@ fn a_master_key_that_others_can_read_is_found_with_the_command_that_mends_it() {
 }
 
 #[test]
-fn doctor_warns_of_a_declared_file_that_every_user_can_read() {
+fn a_declared_file_that_every_user_can_read_is_a_warning() {
     use std::os::unix::fs::PermissionsExt;
 
     let upstream = Upstream::ok();
@@ -186,7 +186,7 @@ fn doctor_warns_of_a_declared_file_that_every_user_can_read() {
 }
 
 #[test]
-fn a_provider_that_is_not_reached_is_named_with_what_to_do() {
+fn a_provider_that_cannot_be_reached_is_named_with_a_fix() {
     let file = "file:openai-key";
     let builder = sidecar(file, &nobody_listens());
     fs::write(builder.home().join("openai-key"), DECLARED).expect("a writable folder");
@@ -200,7 +200,7 @@ fn a_provider_that_is_not_reached_is_named_with_what_to_do() {
 }
 
 #[test]
-fn an_upstream_under_an_authority_that_is_not_trusted_is_found() {
+fn an_upstream_with_an_untrusted_certificate_is_reported() {
     let (trusted, other) = (Authority::new(), Authority::new());
     let upstream = other.issue(&["localhost"], VALID).upstream(|_, line| {
         line.write(reply(200, "", b"{}"));
@@ -231,7 +231,7 @@ fn a_declared_file_that_is_missing_is_named_with_the_setting() {
 }
 
 #[test]
-fn doctor_reports_an_unreachable_vault_once() {
+fn an_unreachable_vault_is_the_only_finding_about_vault() {
     let upstream = Upstream::ok();
     let vault = nobody_listens();
     let builder = sidecar("vault:kv/acme/openai#api_key", &upstream.base_url())
@@ -243,7 +243,7 @@ fn doctor_reports_an_unreachable_vault_once() {
 }
 
 #[test]
-fn doctor_prints_a_list_for_programs() {
+fn json_output_is_a_list_of_findings() {
     let builder = sidecar("file:openai-key", &nobody_listens());
     let exit = builder.run(&["doctor", "--json"], b"");
     assert_eq!(exit.code, Some(1), "{exit:#?}");
@@ -255,7 +255,7 @@ fn doctor_prints_a_list_for_programs() {
     let of_provider = |found: &&Value| found["name"] == "provider openai";
     let provider = findings.iter().find(of_provider).expect("the provider");
     assert_eq!(provider["state"], "fail");
-    assert!(provider["said"].is_string() && provider["fix"].is_string());
+    assert!(provider["message"].is_string() && provider["fix"].is_string());
 }
 
 #[test]
@@ -268,7 +268,7 @@ fn settings_that_do_not_load_are_a_configuration_error() {
 }
 
 #[test]
-fn the_policy_is_printed_where_no_vault_answers() {
+fn the_policy_is_printed_though_vault_does_not_respond() {
     let builder = sidecar("vault:kv/acme/openai#api_key", &nobody_listens())
         .variable("VAULT_ADDR", &nobody_listens())
         .variable("VAULT_TOKEN", VAULT_TOKEN);
@@ -282,7 +282,7 @@ fn the_policy_is_printed_where_no_vault_answers() {
         assert!(exit.stdout.contains(rule), "no {rule:?} in {exit:#?}");
     }
     assert!(
-        exit.stdout.contains("Vault did not say the mount"),
+        exit.stdout.contains("Vault did not report the mount"),
         "{exit:#?}"
     );
     let none = Keyside::builder().run(&["vault", "policy"], b"");

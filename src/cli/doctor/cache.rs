@@ -1,4 +1,4 @@
-//! The cache of Vault's secrets: what a restart during an outage would find in it now. Nothing is written.
+//! Checks the cache of Vault's secrets: what a restart during an outage would find. Writes nothing.
 
 use keyside_config::{Settings, SourceReference};
 use keyside_credentials::CacheOptions;
@@ -6,8 +6,8 @@ use keyside_credentials::CacheOptions;
 use super::finding::Finding;
 use crate::declared;
 
-/// `None` where the settings name no cache. Its key was read already.
-pub(super) async fn look(settings: &Settings, cache: Option<CacheOptions>) -> Option<Finding> {
+/// Returns `None` if the settings name no cache. Its key was read already.
+pub(super) async fn check(settings: &Settings, cache: Option<CacheOptions>) -> Option<Finding> {
     let folder = cache.as_ref()?.folder.display().to_string();
     let declared = match declared::of(settings, None, cache) {
         Ok(declared) => declared,
@@ -17,8 +17,8 @@ pub(super) async fn look(settings: &Settings, cache: Option<CacheOptions>) -> Op
     if let Some(fault) = declared.cache_fault() {
         return Some(Finding::warn(NAME, fault));
     }
-    let standings = declared.standings();
-    let cached: Vec<_> = standings.iter().filter_map(|one| one.cached).collect();
+    let source_health = declared.source_health();
+    let cached: Vec<_> = source_health.iter().filter_map(|one| one.cached).collect();
     let sources = settings.declared.iter().map(|declared| &declared.source);
     let in_vault = sources.filter(|source| matches!(source, SourceReference::Vault(_)));
     let (cached_count, in_vault) = (cached.len(), in_vault.count());
