@@ -209,5 +209,5 @@ fn every_ending_over_an_http_2_upstream_is_reported_correctly() {
     }
     let (_upstream, keyside) = over_h2(false, of_length(8));
     Client::Http1.ask(&keyside, &chat("half of it"), false);
-    Reports::of(&keyside).also("half of it", "upstream_aborted");
+    Reports::of(&keyside).check_next("half of it", "upstream_aborted");
 }
