@@ -104,7 +104,7 @@ def streams_and_tools_work_behind_a_corporate_proxy(command: Command, stage, hom
         if refusal.code not in command.repeats
     ],
 )
-def a_refusal_is_read_by_the_person(command: Command, refusal, stage, home):
+def a_refusal_s_message_is_shown_to_the_user(command: Command, refusal, stage, home):
     filled = recipes.load(command.id).fill(GOOD, base=refusal.base(stage.keyside.proxy))
     home.set_up(filled)
 

@@ -79,7 +79,7 @@ def the_v1_api_of_azure_takes_the_plain_openai_client(through_keyside, arrived):
     assert [request["path"] for request in arrived("azure-openai")] == ["/openai/v1/responses"]
 
 
-def gemini_without_a_version_asked_for_gets_through_too(through_keyside):
+def gemini_with_the_sdk_s_default_version_is_forwarded_too(through_keyside):
     """The SDK's default is /v1, which Gemini has but aimock does not: the response is aimock's 404.
     """
     with through_keyside("gemini").to_gemini(api_version=None) as client, pytest.raises(ClientError, match="Not found"):

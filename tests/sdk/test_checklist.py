@@ -31,7 +31,7 @@ def own_keyside(tmp_path, aimock):
     keyside.stop()
 
 
-def a_key_is_added_rotated_revoked_and_all_of_it_is_on_record(own_keyside, aimock):
+def adding_rotating_and_revoking_a_key_is_audited(own_keyside, aimock):
     keyside, (first, second) = own_keyside, aimock.keys
     keyside.command("workspace", "add", WORKSPACE)
 

@@ -46,7 +46,7 @@ FORBIDDEN: dict[str, Callable[[Way], Any]] = {
 @EACH_CALL
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.code)
 @pytest.mark.parametrize("tag", TAG_FORMS)
-def a_refusal_is_the_sdks_own_exception_and_is_asked_once(call: Call, refusal, tag, keyside, through_keyside, arrived):
+def a_refusal_is_the_sdks_own_exception_and_is_not_retried(call: Call, refusal, tag, keyside, through_keyside, arrived):
     refused_before = keyside.refusals(refusal.code)
     way = through_keyside(call.provider, refusal.workspace, tag=tag, headers=refusal.headers, retries=2)
 
@@ -58,7 +58,7 @@ def a_refusal_is_the_sdks_own_exception_and_is_asked_once(call: Call, refusal, t
 
 
 @pytest.mark.parametrize("provider", FORBIDDEN)
-def a_path_outside_the_catalogue_is_refused_whatever_the_sdk_makes_of_it(provider, keyside, through_keyside, arrived):
+def a_path_outside_the_catalogue_is_refused_with_every_sdk(provider, keyside, through_keyside, arrived):
     refused_before = keyside.refusals("path_not_allowed")
 
     with pytest.raises(Exception) as raised:

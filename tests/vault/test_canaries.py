@@ -29,7 +29,7 @@ def the_search_finds_a_key_and_any_token_and_nothing_else(corner):
 
 @needs("proxy")
 @pytest.mark.parametrize("fault", [Fault(), Fault(status=403), Fault(status=500), Fault(cuts=True)], ids=str)
-def nothing_secret_is_said_when_signing_in_and_reading_fails(fault, corner, start, before_bao):
+def no_secret_is_printed_when_signing_in_or_reading_fails(fault, corner, start, before_bao):
     """`start` searches the output; this test makes Keyside log each request that carries a secret.
     """
     corner.new_key()
@@ -42,7 +42,7 @@ def nothing_secret_is_said_when_signing_in_and_reading_fails(fault, corner, star
 
 
 @needs("proxy")
-def a_key_that_cannot_be_one_is_refused_without_being_shown(corner, start):
+def an_invalid_key_is_refused_without_being_shown(corner, start):
     broken = canary("sk-proj-") + "\nX-Injected: 1"
     corner.canaries.append(broken.partition("\n")[0])
     corner.bao.ask("POST", f"{corner.mount}/data/acme/openai", {"data": {"api_key": broken}})

@@ -12,7 +12,7 @@ KEYS = 200
 START = 2.0
 
 
-def two_hundred_declared_keys_are_there_within_two_seconds_after_one_sign_in(corner, start, provider):
+def two_hundred_declared_keys_are_ready_within_two_seconds_after_one_sign_in(corner, start, provider):
     credentials = []
     for number in range(KEYS):
         provider.good.add(corner.new_key(f"team-{number}/openai"))
@@ -29,7 +29,7 @@ def two_hundred_declared_keys_are_there_within_two_seconds_after_one_sign_in(cor
     assert took < START
 
 
-def no_request_is_a_read_or_a_sign_in(corner, start, provider):
+def no_request_reads_from_vault_or_signs_in(corner, start, provider):
     provider.good = {corner.new_key()}
     login = corner.login()
     login.settings["poll"] = "1h"

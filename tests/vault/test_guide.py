@@ -106,7 +106,7 @@ def the_page_has_the_commands_that_are_run_here(guide):
 
 @needs("proxy")
 @needs("vault")
-def who_follows_the_page_has_a_sidecar_that_follows_the_key(guide, reader, keys, empty_bao, provider):
+def the_commands_on_the_page_start_a_sidecar_that_uses_the_newest_key(guide, reader, keys, empty_bao, provider):
     provider.good = set(keys)
     port = free_port()
     # Differences from the page: the addresses of Vault, the provider and the listeners, because

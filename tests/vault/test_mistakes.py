@@ -168,7 +168,7 @@ def a_mistake_is_named_with_its_setting_and_remedy(mistake, corner, folder, star
     assert explained, f"no line of the log has {names} and one of {mistake.remedy}"
 
 
-def what_was_wrong_is_put_right_without_a_restart(corner, start, provider):
+def a_mistake_in_vault_can_be_fixed_without_a_restart(corner, start, provider):
     """If the mistake is in Vault and not in the settings, Keyside polls again."""
     login = corner.login()
     sidecar = start(corner.source(), login).is_up()

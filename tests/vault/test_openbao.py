@@ -90,7 +90,7 @@ def a_deleted_and_a_destroyed_version_are_404_and_the_metadata_says_which(corner
     assert second["destroyed"]
 
 
-def the_mount_of_a_path_is_told_to_who_may_read_it_and_to_nobody_else(corner):
+def the_mount_of_a_path_is_shown_only_to_tokens_that_may_read_it(corner):
     reader, stranger = corner.bao.new_token(corner.policy), corner.bao.new_token(unique("nothing"))
     where = f"sys/internal/ui/mounts/{corner.mount}/acme/openai"
 
@@ -149,7 +149,7 @@ def transit_opens_only_with_the_same_associated_data(bao):
     assert bao.ask("POST", f"{transit}/encrypt/{name}", sealed)["data"]["ciphertext"].startswith("vault:v2:")
 
 
-def a_transit_key_is_not_exported_and_is_deleted_only_when_told_twice(bao):
+def a_transit_key_is_not_exportable_and_needs_deletion_to_be_allowed_first(bao):
     transit, name = unique("transit"), "keyside-acme"
     bao.mount(transit, "transit")
     bao.ask("POST", f"{transit}/keys/{name}", {})
@@ -164,7 +164,7 @@ def a_transit_key_is_not_exported_and_is_deleted_only_when_told_twice(bao):
     assert gone.value.status == 404
 
 
-def what_was_written_is_there_after_a_kill_and_after_a_seal(mortal_corner):
+def secrets_survive_a_kill_and_a_seal(mortal_corner):
     bao, key = mortal_corner.bao, mortal_corner.new_key()
     token = bao.new_token(mortal_corner.policy)
 

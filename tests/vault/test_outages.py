@@ -49,7 +49,7 @@ def a_warm_key_serves_at_once_whatever_ails_vault(illness, corner, start, provid
 
 
 @pytest.mark.parametrize("illness", ["503", "never answers"])
-def a_cold_key_is_503_at_once_while_warm_ones_serve(illness, corner, start, provider, before_bao):
+def an_unread_key_gets_503_at_once_while_read_ones_are_used(illness, corner, start, provider, before_bao):
     provider.good = {corner.new_key(), corner.new_key("cold/openai")}
     before_bao.fault = Fault(**{**vars(ILLNESSES[illness]), "only": f"{corner.mount}/data/cold"})
     credentials = [declared(corner.source()), declared(corner.source("cold/openai"), workspace="cold")]
@@ -63,7 +63,7 @@ def a_cold_key_is_503_at_once_while_warm_ones_serve(illness, corner, start, prov
     assert eventually(lambda: sidecar.ask("cold").status == 200, within=RECOVERED)
 
 
-def a_killed_vault_is_not_noticed_and_followed_again_when_it_is_back(mortal_corner, start, provider):
+def killing_vault_fails_no_request_and_polling_continues_afterwards(mortal_corner, start, provider):
     provider.good = {mortal_corner.new_key()}
     sidecar = start(mortal_corner.source(), mortal_corner.login()).becomes_ready()
 
@@ -80,7 +80,7 @@ def a_killed_vault_is_not_noticed_and_followed_again_when_it_is_back(mortal_corn
     load.assert_nobody_noticed()
 
 
-def a_sealed_vault_is_not_noticed_and_followed_again_when_it_is_unsealed(mortal_corner, start, provider):
+def sealing_vault_fails_no_request_and_polling_continues_afterwards(mortal_corner, start, provider):
     provider.good = {mortal_corner.new_key()}
     sidecar = start(mortal_corner.source(), mortal_corner.login()).becomes_ready()
 

@@ -69,7 +69,7 @@ def it_names_each_path_and_no_pattern(printed, corner):
     assert not [path for path in paths if "*" in path or "+" in path]
 
 
-def for_the_same_settings_it_is_the_same_text(printed, folder):
+def the_same_settings_give_the_same_policy(printed, folder):
     again = command("vault", "policy", "--config", "keyside.toml", cwd=folder)
     assert again.stdout == printed
 

@@ -22,7 +22,7 @@ def a_key_is_read(versioned, start, provider):
     assert set(provider.seen) == provider.good
 
 
-def the_mount_may_be_said_where_vault_does_not_tell_it(versioned, start, provider, before_bao):
+def the_mount_can_be_configured_if_vault_does_not_reveal_it(versioned, start, provider, before_bao):
     before_bao.fault = Fault(status=403, only="sys/internal/ui/mounts")
     provider.good = {versioned.new_key()}
     credential = declared(versioned.source(), mount=versioned.mount)

@@ -169,7 +169,7 @@ def a_signal_ends_the_wait_at_once(away, stored, serve, mortal_bao: Bao):
         ("policy", "", "allow update on"),
     ],
 )
-def what_waiting_does_not_mend_ends_the_start_with_the_remedy(
+def an_error_that_waiting_cannot_fix_ends_the_start_with_the_remedy(
     wrong, setting, remedy, stored, mortal_bao: Bao, policy, folder
 ):
     stored.stop()

@@ -142,7 +142,7 @@ def a_lease_at_its_end_of_all_ends_leads_to_another_sign_in_in_time(corner, star
 
 
 @pytest.mark.slow
-def a_sign_in_that_fails_is_tried_again_without_a_storm(corner, start, provider, before_bao):
+def a_failed_sign_in_is_retried_with_a_backoff(corner, start, provider, before_bao):
     provider.good = {corner.new_key()}
     login = corner.login()
     before_bao.fault = Fault(status=403, only="auth/")
