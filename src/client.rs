@@ -17,6 +17,7 @@ use hyper::{
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, IF_MATCH},
 };
 use keyside_config::BaseUrl;
+use serde::Serialize;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -47,33 +48,41 @@ impl Client {
         self.call(Method::GET, path, None).await
     }
 
-    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
-        let body = body.to_string().into();
+    pub(crate) async fn post<T: Serialize>(
+        &self,
+        path: &str,
+        body: &T,
+    ) -> Result<Value, ClientError> {
+        let body = json(body).into();
         self.call(Method::POST, path, Some(body)).await
     }
 
-    pub(crate) async fn patch(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
-        let body = body.to_string().into();
+    pub(crate) async fn patch<T: Serialize>(
+        &self,
+        path: &str,
+        body: &T,
+    ) -> Result<Value, ClientError> {
+        let body = json(body).into();
         self.call(Method::PATCH, path, Some(body)).await
     }
 
     /// The same with a secret beside the other fields.
-    pub(crate) async fn post_secret(
+    pub(crate) async fn post_secret<T: Serialize>(
         &self,
         path: &str,
         secret: Zeroizing<String>,
-        others: &Value,
+        others: &T,
     ) -> Result<Value, ClientError> {
         let body = wiped(with_secret(secret, others));
         self.call(Method::POST, path, Some(body)).await
     }
 
     /// The same with a secret beside the other fields.
-    pub(crate) async fn patch_secret(
+    pub(crate) async fn patch_secret<T: Serialize>(
         &self,
         path: &str,
         secret: Zeroizing<String>,
-        others: &Value,
+        others: &T,
     ) -> Result<Value, ClientError> {
         let body = wiped(with_secret(secret, others));
         self.call(Method::PATCH, path, Some(body)).await
@@ -131,8 +140,8 @@ fn bearer(token: &str) -> Result<HeaderValue, ClientError> {
 
 /// A JSON object of the secret and the `others`, in a buffer of its own that never grows: growing would leave a part of the
 /// secret behind in freed memory. The secret itself is wiped when this returns.
-fn with_secret(secret: Zeroizing<String>, others: &Value) -> Zeroizing<Vec<u8>> {
-    let others = others.to_string();
+fn with_secret(secret: Zeroizing<String>, others: &impl Serialize) -> Zeroizing<Vec<u8>> {
+    let others = json(others);
     let others = others.strip_prefix('{').unwrap_or("}");
     let comma = if others == "}" { "" } else { "," };
     // The longest escape has six bytes, for one.
@@ -143,6 +152,10 @@ fn with_secret(secret: Zeroizing<String>, others: &Value) -> Zeroizing<Vec<u8>> 
     body.extend_from_slice(comma.as_bytes());
     body.extend_from_slice(others.as_bytes());
     body
+}
+
+fn json(body: &impl Serialize) -> String {
+    serde_json::to_string(body).expect("a body is written to memory")
 }
 
 /// Bytes that are wiped when the last of those who send them lets go. hyper (1) writes a body from where it is, and

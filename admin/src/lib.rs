@@ -25,6 +25,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod turns;
+pub mod wire;
 
 use std::{net::SocketAddr, num::NonZeroU32, sync::Arc};
 

@@ -96,6 +96,11 @@ impl Problem {
         .with_errors(errors)
     }
 
+    /// One field of the body that is wrong.
+    pub(crate) fn field(name: &str, detail: impl Into<String>) -> Self {
+        Self::fields(vec![FieldError::field(name, detail)])
+    }
+
     /// Something that is our own fault. What it was goes to the log, under the request's id.
     pub(crate) fn internal(cause: impl Into<Box<str>>) -> Self {
         let remedy = "Look for the request's id in Keyside's log and report what stands there.";
@@ -234,7 +239,7 @@ impl From<ChangeError> for Problem {
                 "See that Vault answers and lets Keyside read the secret, then try again.",
             ),
             ChangeError::ReferenceNotAllowed { .. } | ChangeError::ReferenceRefused { .. } => {
-                one_field("secretRef", said)
+                Self::field("secretRef", said)
             }
             ChangeError::TokenUnknown => Self::token_unknown(),
             ChangeError::LastOwner => Self::new(
@@ -248,7 +253,7 @@ impl From<ChangeError> for Problem {
                 "Send the request with another token.",
             )
             .with_header(header::WWW_AUTHENTICATE, r#"Bearer realm="keyside", error="invalid_token""#),
-            ChangeError::ScopeExceeded => one_field("workspaces", said),
+            ChangeError::ScopeExceeded => Self::field("workspaces", said),
             ChangeError::Superseded { .. } => Self::superseded(),
             ChangeError::IdempotencyKeyReused => Self::new(
                 Kind::IdempotencyKeyReused,
@@ -276,10 +281,10 @@ impl From<ChangeError> for Problem {
                 "CredentialQuery again: it is about the one in use then.",
             ),
             ChangeError::GraceTooLong | ChangeError::TooManyInGrace => {
-                one_field("graceSeconds", said)
+                Self::field("graceSeconds", said)
             }
-            ChangeError::VersionNotInGrace { .. } => one_field("version", said),
-            ChangeError::DefaultNeeded => one_field("default", said),
+            ChangeError::VersionNotInGrace { .. } => Self::field("version", said),
+            ChangeError::DefaultNeeded => Self::field("default", said),
             ChangeError::Damaged => Self::new(
                 Kind::RecordDamaged,
                 said,
@@ -301,16 +306,16 @@ impl From<ChangeError> for Problem {
                 said,
                 "Give a new master key and name the old one in kms.previous_master_key_file, restart, and rotate again.",
             ),
-            ChangeError::NameUnfit => one_field("name", said),
-            ChangeError::ProviderUnknown => one_field(
+            ChangeError::NameUnfit => Self::field("name", said),
+            ChangeError::ProviderUnknown => Self::field(
                 "provider",
                 "the catalogue has no such provider",
             ),
             ChangeError::EndpointMissing { .. }
             | ChangeError::EndpointRefused(_)
-            | ChangeError::EndpointNotTaken => one_field("endpoint", said),
-            ChangeError::SecretOfOtherKind { why } => one_field("secret", why),
-            ChangeError::ExpiryPast => one_field("expiresAt", said),
+            | ChangeError::EndpointNotTaken => Self::field("endpoint", said),
+            ChangeError::SecretOfOtherKind { why } => Self::field("secret", why),
+            ChangeError::ExpiryPast => Self::field("expiresAt", said),
             ChangeError::ErasingUnfinished(_) => Self::new(
                 Kind::ErasingUnfinished,
                 "The workspace is erased, and storage has not let go of all of it yet.",
@@ -332,7 +337,7 @@ impl From<ChangeError> for Problem {
                 "Try again.",
             )
             .with_header(header::RETRY_AFTER, "1"),
-            ChangeError::TooMany => one_field("workspaceId", said),
+            ChangeError::TooMany => Self::field("workspaceId", said),
             ChangeError::StoreUnavailable(storage) => Self::from(storage),
             _ => Self::internal(said),
         }
@@ -426,10 +431,6 @@ impl Problem {
             "GET /api/tokens lists the ones there are (`keyside token list`).",
         )
     }
-}
-
-fn one_field(name: &str, detail: impl Into<String>) -> Problem {
-    Problem::fields(vec![FieldError::field(name, detail)])
 }
 
 /// An error's text as a sentence of its own.

@@ -66,7 +66,7 @@ pub(super) async fn export(
     mut query: Parameters,
 ) -> Result<Response, Problem> {
     let filter = filter(&caller, &mut query);
-    let format = query.optional("format", |text| form::word(&export::FORMATS, text));
+    let format = query.optional("format", form::choice);
     let from = query.optional("from", |text| {
         let time = text.parse::<Timestamp>();
         time.map_err(|_| "expected a time, such as 2026-11-29T00:00:00Z".to_owned())

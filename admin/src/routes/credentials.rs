@@ -10,13 +10,10 @@ use http::HeaderMap;
 use keyside_config::Catalogue;
 use keyside_credentials::{
     ChangeError, Credential, Environment, Filter, Listed, NewCredential, NewSecret, Permission,
-    Registry, Saved, Secret, Status, UsageTag, other_providers,
+    Registry, Saved, Secret, other_providers,
 };
 
-use self::{
-    change::once,
-    view::{CredentialView, Twin},
-};
+use self::change::once;
 use super::Segment;
 use crate::{
     access::Caller,
@@ -27,15 +24,16 @@ use crate::{
     precondition::IdempotencyKey,
     problem::Problem,
     query::Parameters,
-    schemas::{bodies, queries},
+    schemas::queries,
     state::AdminState,
     turns::Work,
+    wire::{self, CredentialView, Duplicate, WriteOnly},
 };
 
 /// Stores a key that was pasted. The body is gone, wiped, when this returns.
 #[utoipa::path(
     post, path = "/api/integrations/credentials", tag = "credentials", operation_id = "createCredential",
-    params(queries::IdempotencyKey), request_body = bodies::NewCredential,
+    params(queries::IdempotencyKey), request_body = wire::NewCredential,
     responses((status = 201, body = CredentialView, description = "Stored"), (status = 404), (status = 409))
 )]
 pub(super) async fn create(
@@ -74,8 +72,8 @@ pub(super) async fn list(
         within: caller.scope().clone(),
         workspace: query.optional("workspaceId", super::parsed),
         provider: query.optional("provider", |text| known_provider(&state, text)),
-        status: query.optional("status", word(&STATUSES)),
-        environment: query.optional("environment", word(&ENVIRONMENTS)),
+        status: query.optional("status", form::choice),
+        environment: query.optional("environment", form::choice),
     };
     let limit = query.limit();
     let after = query.cursor(|cursor| place(&caller, &state.registry, cursor));
@@ -112,46 +110,34 @@ pub(super) async fn show(
 }
 
 fn read_new(body: &[u8]) -> Result<NewCredential, Problem> {
-    let mut form = Form::parse(body, &FIELDS)?;
-    let workspace = form.required("workspaceId", form::parsed);
-    let provider = form.required("provider", form::text(64));
-    let label = form.required("label", form::parsed);
-    let environment = form.optional("environment", form::one_of(&ENVIRONMENTS));
-    let secret = read_secret(&mut form);
-    let usage_tag = form.optional("usageTag", form::parsed::<UsageTag>);
-    let expires_at = form.optional("expiresAt", form::timestamp);
-    let endpoint = form.optional("endpoint", form::text(512));
-    let default = form.optional("default", form::flag);
-    let new = || {
-        Some(NewCredential {
-            workspace: workspace?,
-            provider: provider?,
-            label: label?,
-            environment: environment.unwrap_or(Environment::Live),
-            secret: secret?,
-            usage_tag,
-            expires_at,
-            endpoint,
-            default: default.unwrap_or(false),
-            idempotency: None,
-        })
-    };
-    form.finish(new())
-}
-
-/// The secret itself, or where it stays: exactly one of the two.
-fn read_secret(form: &mut Form<'_>) -> Option<NewSecret> {
+    let mut form = Form::parse(body)?;
     match (form.has("secret"), form.has("secretRef")) {
-        (true, true) => {
-            form.refuse("secretRef", "is there beside `secret`; send one of the two");
-            None
-        }
-        (false, true) => {
-            let reference = form.required("secretRef", form::reference);
-            reference.map(NewSecret::InVault)
-        }
-        (_, false) => form.required("secret", form::secret).map(NewSecret::Given),
+        (true, true) => form.refuse(
+            "secretRef",
+            "is present beside `secret`; send one of the two",
+        ),
+        (false, false) => form.refuse("secret", "is missing"),
+        _ => {}
     }
+    let new: wire::NewCredential = form.read(&[])?;
+    let reference = new.secret_ref.and_then(|place| place.reference());
+    let secret = match (new.secret, reference) {
+        (Some(WriteOnly(secret)), _) => NewSecret::Given(secret),
+        (None, Some(reference)) => NewSecret::InVault(reference),
+        (None, None) => return Err(Problem::field("secret", "is missing")),
+    };
+    Ok(NewCredential {
+        workspace: new.workspace_id,
+        provider: new.provider,
+        label: new.label,
+        environment: new.environment.unwrap_or(Environment::Live),
+        secret,
+        usage_tag: new.usage_tag,
+        expires_at: new.expires_at,
+        endpoint: new.endpoint,
+        default: new.default.unwrap_or(false),
+        idempotency: None,
+    })
 }
 
 /// What was stored, with what there is to say of it.
@@ -204,11 +190,11 @@ fn with_warnings(
     credential: Credential,
     warnings: Vec<String>,
 ) -> Tagged<CredentialView> {
-    let twins = || registry.duplicates(&credential.id).into_iter();
+    let others = || registry.duplicates(&credential.id).into_iter();
     let duplicates = caller
         .must(Permission::SeeDuplicates)
         .is_ok()
-        .then(|| twins().map(Twin::of).collect());
+        .then(|| others().map(Duplicate::of).collect());
     Tagged {
         life: Life::of_this_epoch(registry),
         revision: credential.revision,
@@ -228,33 +214,4 @@ fn known_provider(state: &AdminState, text: &str) -> Result<String, String> {
     }
 }
 
-fn word<T: Copy>(words: &'static [(&'static str, T)]) -> impl FnOnce(&str) -> Result<T, String> {
-    move |text| form::word(words, text)
-}
-
 const PATH: &str = "/api/integrations/credentials";
-
-const FIELDS: [&str; 10] = [
-    "workspaceId",
-    "provider",
-    "label",
-    "environment",
-    "secret",
-    "secretRef",
-    "usageTag",
-    "expiresAt",
-    "endpoint",
-    "default",
-];
-
-const ENVIRONMENTS: [(&str, Environment); 2] = [
-    ("live", Environment::Live),
-    ("sandbox", Environment::Sandbox),
-];
-
-const STATUSES: [(&str, Status); 4] = [
-    ("active", Status::Active),
-    ("expiring", Status::Expiring),
-    ("expired", Status::Expired),
-    ("revoked", Status::Revoked),
-];

@@ -1,6 +1,6 @@
 //! `/api/tokens`: who may use the API. A token's text is in the answer that made it, and nowhere else.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use axum::{Json, extract::State, response::Response};
 use http::HeaderMap;
@@ -17,20 +17,21 @@ use crate::{
     access::Caller,
     body::JsonBody,
     entity_tag::{Life, Tagged},
-    form::{self, Form},
+    form,
     page::Page,
     precondition::IfMatch,
     problem::Problem,
     query::Parameters,
-    schemas::{bodies, queries, words},
+    schemas::{queries, words},
     state::AdminState,
     turns::Work,
+    wire,
 };
 
 /// Makes a token. Its text is in this answer and nowhere else.
 #[utoipa::path(
     post, path = "/api/tokens", tag = "access", operation_id = "createToken",
-    request_body = bodies::NewToken,
+    request_body = wire::NewToken,
     responses((status = 201, body = TokenView, description = "Made"), (status = 404))
 )]
 pub(super) async fn create(
@@ -170,20 +171,14 @@ fn workspaces(scope: &Scope) -> Option<Vec<WorkspaceId>> {
 }
 
 fn read_new(body: &[u8]) -> Result<NewToken, Problem> {
-    let mut form = Form::parse(body, &["name", "role", "workspaces", "expiresAt"])?;
-    let name = form.required("name", form::text(200));
-    let role = form.required("role", form::one_of(&ROLES));
-    let only: Option<BTreeSet<WorkspaceId>> = form.optional("workspaces", form::set(1_000));
-    let expires_at = form.optional("expiresAt", form::timestamp);
-    let new = || {
-        Some(NewToken {
-            name: name?,
-            role: role?,
-            scope: only.map_or(Scope::All, |only| Scope::Only(Arc::new(only))),
-            expires_at,
-        })
-    };
-    form.finish(new())
+    let new: wire::NewToken = form::read(body)?;
+    let scope = new.workspaces.map(|only| Scope::Only(Arc::new(only)));
+    Ok(NewToken {
+        name: new.name,
+        role: new.role,
+        scope: scope.unwrap_or(Scope::All),
+        expires_at: new.expires_at,
+    })
 }
 
 /// When a token was made, which is the order of the list.
@@ -216,9 +211,3 @@ fn text<S: serde::Serializer>(
 }
 
 const PATH: &str = "/api/tokens";
-
-const ROLES: [(&str, Role); 3] = [
-    ("owner", Role::Owner),
-    ("editor", Role::Editor),
-    ("viewer", Role::Viewer),
-];

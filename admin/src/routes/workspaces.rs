@@ -14,13 +14,14 @@ use crate::{
     access::Caller,
     body::JsonBody,
     entity_tag::{Life, Tagged},
-    form::{self, Form},
+    form,
     page::Page,
     problem::Problem,
     query::Parameters,
-    schemas::{bodies, queries},
+    schemas::queries,
     state::AdminState,
     turns::Work,
+    wire,
 };
 
 /// A workspace on the wire.
@@ -39,7 +40,7 @@ pub(super) struct WorkspaceView {
 /// Makes a workspace, with a key of its own.
 #[utoipa::path(
     post, path = "/api/workspaces", tag = "workspaces", operation_id = "createWorkspace",
-    request_body = bodies::NewWorkspace,
+    request_body = wire::NewWorkspace,
     responses((status = 201, body = WorkspaceView, description = "Made"), (status = 409))
 )]
 pub(super) async fn create(
@@ -93,14 +94,11 @@ pub(super) async fn show(
 
 /// Without a name for people, the id is the name.
 fn read_new(body: &[u8]) -> Result<NewWorkspace, Problem> {
-    let mut form = Form::parse(body, &["id", "name"])?;
-    let id: Option<WorkspaceId> = form.required("id", form::parsed);
-    let name = form.optional("name", form::text(200));
-    let new = id.map(|id| NewWorkspace {
+    let wire::NewWorkspace { id, name } = form::read(body)?;
+    Ok(NewWorkspace {
         name: name.unwrap_or_else(|| id.to_string()),
         id,
-    });
-    form.finish(new)
+    })
 }
 
 fn tagged(registry: &Registry, workspace: Workspace) -> Tagged<WorkspaceView> {

@@ -1,9 +1,8 @@
 //! A key as people read it.
 
-use std::fmt;
-
-use keyside_credentials::{Clock, SystemClock, Timestamp};
-use serde::Deserialize;
+use keyside_admin::wire::{CredentialView, Duplicate, VersionView};
+use keyside_credentials::{Clock, SystemClock, Timestamp, VersionState};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Answer, Failure};
@@ -15,77 +14,25 @@ use crate::{
     client::about_keys,
 };
 
-/// What the admin API says of a credential, as far as it is shown. Fields that a newer server adds are no obstacle. Of one
-/// whose record cannot be read there is neither provider nor label, nor what only the record said.
+/// A key as the admin API shows it. Fields that a newer server adds are ignored.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Credential {
-    id: String,
-    pub(super) workspace_id: String,
-    provider: Option<String>,
-    label: Option<String>,
-    environment: Option<String>,
-    status: Option<String>,
-    is_default: bool,
-    usage_tag: Option<String>,
-    expires_at: Option<Timestamp>,
-    endpoint: Option<String>,
-    fingerprint: Option<String>,
-    hint: Option<String>,
-    created_by: Option<String>,
-    created_at: Option<Timestamp>,
-    last_rotated_at: Option<Timestamp>,
-    last_used_at: Option<Timestamp>,
-    last_verified_at: Option<Timestamp>,
-    verification: Option<String>,
-    secret_ref: Option<Value>,
-    source: Option<String>,
-    source_version: Option<String>,
-    source_fault: Option<String>,
-    #[serde(default)]
-    damaged: bool,
-    #[serde(default)]
-    warnings: Vec<String>,
-    #[serde(default)]
-    versions: Vec<Version>,
-    duplicates: Option<Vec<Twin>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Version {
-    number: u32,
-    state: String,
-    grace_until: Option<Timestamp>,
-    source_version: Option<String>,
-}
-
-/// Another key with the same secret.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Twin {
-    workspace_id: String,
-    provider: String,
-    label: String,
-}
-
-impl fmt::Display for Twin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (provider, label, workspace) = (&self.provider, &self.label, &self.workspace_id);
-        write!(f, "{provider} key \"{label}\" of workspace {workspace}")
-    }
-}
+#[serde(transparent)]
+pub(super) struct Credential(CredentialView);
 
 impl Credential {
     pub(super) fn of(value: &Value) -> Result<Self, Failure> {
         Self::deserialize(value).map_err(|_| another_form("a key"))
     }
 
+    pub(super) fn workspace(&self) -> &str {
+        self.0.workspace_id.as_str()
+    }
+
     /// One line: what it is, for whom.
     pub(super) fn in_words(&self, verb: &str) -> String {
-        let default = if self.is_default { ", default" } else { "" };
-        let (id, workspace) = (&self.id, &self.workspace_id);
-        match (&self.provider, &self.label, &self.environment) {
+        let default = if self.0.is_default { ", default" } else { "" };
+        let (id, workspace) = (&self.0.id, &self.0.workspace_id);
+        match (&self.0.provider, &self.0.label, &self.0.environment) {
             (Some(provider), Some(label), Some(environment)) => format!(
                 "{verb} {id}: {provider} key \"{label}\" of workspace {workspace} ({environment}{default}, {})",
                 self.shown_hint()
@@ -96,15 +43,15 @@ impl Credential {
 
     /// What names it to the person who is about to revoke it, and what that is.
     pub(super) fn called(&self) -> (&str, &'static str) {
-        match &self.label {
+        match &self.0.label {
             Some(label) => (label.as_str(), "label"),
-            None => (self.id.as_str(), "id"),
+            None => (self.0.id.as_str(), "id"),
         }
     }
 
     /// Its provider and its label. Says what to do where its record is lost, before anybody is asked for a secret.
     pub(super) fn expect_readable(&self) -> Result<(&str, &str), Failure> {
-        match (&self.provider, &self.label) {
+        match (&self.0.provider, &self.0.label) {
             (Some(provider), Some(label)) => Ok((provider.as_str(), label.as_str())),
             _ => Err(Failure::failed(
                 "the record of this key is lost, so that its secret cannot be replaced",
@@ -115,32 +62,33 @@ impl Credential {
 
     /// Says beside the answer what is unusual about it.
     pub(super) fn remark_on(&self, answer: &Answer) {
-        for warning in &self.warnings {
+        for warning in &self.0.warnings {
             answer.remark(&format!("warning: {}", about_keys(warning)));
         }
-        let twins: Vec<_> = self.duplicates.iter().flatten().collect();
-        if let [first, others @ ..] = twins.as_slice() {
+        let duplicates: Vec<_> = self.0.duplicates.iter().flatten().collect();
+        if let [first, others @ ..] = duplicates.as_slice() {
             let more = match others.len() {
                 0 => String::new(),
                 count => format!(
                     ", and as {count} more; `keyside key show {}` lists them",
-                    self.id
+                    self.0.id
                 ),
             };
             answer.remark(&format!(
-                "warning: the same secret is stored as {first}{more}"
+                "warning: the same secret is stored as {}{more}",
+                duplicate(first)
             ));
         }
     }
 
     /// Whether both have the same secret in use, as far as their fingerprints tell.
     pub(super) fn has_secret_of(&self, other: &Self) -> bool {
-        self.fingerprint.is_some() && self.fingerprint == other.fingerprint
+        self.0.fingerprint.is_some() && self.0.fingerprint == other.0.fingerprint
     }
 
     /// Says where a secret that stays in Vault is replaced, before anybody is asked for one.
     pub(super) fn expect_sealed(&self) -> Result<(), Failure> {
-        match (&self.secret_ref, &self.source) {
+        match (&self.0.secret_ref, &self.0.source) {
             (Some(_), Some(source)) => Err(Failure::failed(format!(
                 "the secret of this key stays in Vault ({source}), and is rotated there"
             ))
@@ -151,10 +99,15 @@ impl Credential {
 
     /// The versions that are not gone.
     fn shown_versions(&self) -> String {
-        let there = self.versions.iter().filter(|it| it.state != "destroyed");
+        let there = self
+            .0
+            .versions
+            .iter()
+            .filter(|it| it.state != VersionState::Destroyed);
         let shown: Vec<_> = there
             .map(|version| {
-                let Version { number, state, .. } = version;
+                let VersionView { number, .. } = version;
+                let state = text(&version.state);
                 match (version.grace_until, &version.source_version) {
                     (Some(end), _) => format!("{number} {state} (ends {})", distance(end)),
                     (None, Some(there)) => format!("{number} {state} (version {there} there)"),
@@ -181,62 +134,62 @@ impl Credential {
         };
         let mut table = Table::new([]);
         let rows = [
-            ("id", self.id.clone()),
-            ("workspace", self.workspace_id.clone()),
-            ("provider", text(&self.provider)),
-            ("label", text(&self.label)),
-            ("environment", text(&self.environment)),
+            ("id", self.0.id.to_string()),
+            ("workspace", self.0.workspace_id.to_string()),
+            ("provider", text(&self.0.provider)),
+            ("label", text(&self.0.label)),
+            ("environment", text(&self.0.environment)),
             ("status", self.shown_status()),
             (
                 "default",
-                if self.is_default { "yes" } else { "no" }.to_owned(),
+                if self.0.is_default { "yes" } else { "no" }.to_owned(),
             ),
-            ("usage tag", text(&self.usage_tag)),
-            ("endpoint", text(&self.endpoint)),
+            ("usage tag", text(&self.0.usage_tag)),
+            ("endpoint", text(&self.0.endpoint)),
             ("hint", self.shown_hint()),
-            ("fingerprint", text(&self.fingerprint)),
-            ("expires", time(self.expires_at)),
+            ("fingerprint", text(&self.0.fingerprint)),
+            ("expires", time(self.0.expires_at)),
             ("created", self.shown_creation()),
             ("versions", self.shown_versions()),
-            ("last rotated", time(self.last_rotated_at)),
-            ("last used", time(self.last_used_at)),
-            ("last verified", time(self.last_verified_at)),
-            ("verification", text(&self.verification)),
+            ("last rotated", time(self.0.last_rotated_at)),
+            ("last used", time(self.0.last_used_at)),
+            ("last verified", time(self.0.last_verified_at)),
+            ("verification", text(&self.0.verification)),
         ];
         let kept = [
-            ("kept in", &self.source),
-            ("version there", &self.source_version),
-            ("not read", &self.source_fault),
+            ("kept in", &self.0.source),
+            ("version there", &self.0.source_version),
+            ("not read", &self.0.source_fault),
         ];
         let kept = kept
             .into_iter()
             .filter_map(|(name, value)| Some((name, value.clone()?)));
-        let twins = self.duplicates.iter().flatten();
-        let twins = twins.map(|twin| ("same secret", twin.to_string()));
-        for (name, value) in rows.into_iter().chain(kept).chain(twins) {
+        let duplicates = self.0.duplicates.iter().flatten();
+        let duplicates = duplicates.map(|other| ("same secret", duplicate(other)));
+        for (name, value) in rows.into_iter().chain(kept).chain(duplicates) {
             table.row([name.to_owned(), value]);
         }
         table
     }
 
     fn shown_creation(&self) -> String {
-        match (self.created_at, &self.created_by) {
+        match (self.0.created_at, &self.0.created_by) {
             (Some(at), Some(by)) => format!("{} ({}) by {by}", local(at), distance(at)),
             _ => none(),
         }
     }
 
     fn shown_status(&self) -> String {
-        match (&self.status, self.damaged) {
+        match (&self.0.status, self.0.damaged) {
             (Some(status), true) => format!("{status}, damaged"),
-            (Some(status), false) => status.clone(),
+            (Some(status), false) => status.to_string(),
             (None, _) => "damaged".to_owned(),
         }
     }
 
     /// Where its secret is kept, if not here, and which version is used.
     fn shown_source(&self) -> String {
-        match (&self.source, &self.source_version) {
+        match (&self.0.source, &self.0.source_version) {
             (Some(source), Some(version)) => format!("{source}, version {version}"),
             (Some(source), None) => format!("{source}, not read"),
             (None, _) => none(),
@@ -244,7 +197,7 @@ impl Credential {
     }
 
     fn shown_hint(&self) -> String {
-        text(&self.hint)
+        text(&self.0.hint)
     }
 }
 
@@ -253,7 +206,7 @@ pub(super) fn table(credentials: &[Credential], answer: &Answer) -> String {
         return "No keys. `keyside key add --workspace ID --provider ID` stores one.\n".to_owned();
     }
     // Most have none that is kept elsewhere, and need no column for it.
-    let elsewhere = credentials.iter().any(|it| it.source.is_some());
+    let elsewhere = credentials.iter().any(|it| it.0.source.is_some());
     let mut heading = vec![
         "WORKSPACE",
         "PROVIDER",
@@ -271,18 +224,19 @@ pub(super) fn table(credentials: &[Credential], answer: &Answer) -> String {
     for credential in credentials {
         let source = elsewhere.then(|| credential.shown_source());
         let cells = [
-            credential.workspace_id.clone(),
-            text(&credential.provider),
-            text(&credential.label),
-            text(&credential.environment),
+            credential.0.workspace_id.to_string(),
+            text(&credential.0.provider),
+            text(&credential.0.label),
+            text(&credential.0.environment),
             credential.shown_status(),
-            if credential.is_default { "yes" } else { "" }.to_owned(),
+            if credential.0.is_default { "yes" } else { "" }.to_owned(),
             credential.shown_hint(),
-            credential.expires_at.map(distance).unwrap_or_else(none),
+            credential.0.expires_at.map(distance).unwrap_or_else(none),
             credential
+                .0
                 .last_used_at
                 .map_or_else(|| "never".to_owned(), distance),
-            credential.id.clone(),
+            credential.0.id.to_string(),
         ];
         table.row(cells.into_iter().chain(source));
     }
@@ -313,8 +267,17 @@ fn distance(at: Timestamp) -> String {
     }
 }
 
-fn text(value: &Option<String>) -> String {
-    value.clone().unwrap_or_else(none)
+/// A field as its JSON has it.
+fn text(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(Value::String(text)) => text,
+        _ => none(),
+    }
+}
+
+fn duplicate(other: &Duplicate) -> String {
+    let (provider, label, workspace) = (&other.provider, &other.label, &other.workspace_id);
+    format!("{provider} key \"{label}\" of workspace {workspace}")
 }
 
 fn none() -> String {

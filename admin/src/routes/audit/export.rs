@@ -13,18 +13,17 @@ use keyside_credentials::{
     Hash, PublicKey, Registry, StorageError,
     audit::{self, AuditFilter},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{RecordView, csv};
 
-/// What the lines look like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The format of the lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(super) enum Format {
     Ndjson,
     Csv,
 }
-
-pub(super) const FORMATS: [(&str, Format); 2] = [("ndjson", Format::Ndjson), ("csv", Format::Csv)];
 
 impl Format {
     pub(super) fn name(self) -> &'static str {

@@ -2,9 +2,10 @@
 
 use axum::extract::State;
 
-use super::{CredentialView, tagged};
+use super::tagged;
 use crate::{
     access::Caller, entity_tag::Tagged, problem::Problem, routes::Segment, state::AdminState,
+    wire::CredentialView,
 };
 
 /// Reads the secret of a credential that was stored with a `secretRef` at once, instead of at the next poll. `sourceFault` says

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use keyside_credentials::{Finding, Verification};
 
-use super::{CredentialView, with_warnings};
+use super::with_warnings;
 use crate::{
     access::Caller,
     entity_tag::{Life, Tagged},
@@ -13,6 +13,7 @@ use crate::{
     schemas::queries,
     state::AdminState,
     turns::Work,
+    wire::CredentialView,
 };
 
 /// Asks the provider whether it takes the key in use, and puts on record what it says. The key stays in use whatever that
