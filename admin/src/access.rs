@@ -18,45 +18,45 @@ use keyside_credentials::{
 };
 
 use crate::{
-    exchange::Client,
     problem::{Kind, Problem},
     request_id::RequestId,
+    request_log::ClientConnection,
 };
 
 /// Runs once a request. Keeps nobody out: that is for the routes, and for the paths that are none.
-pub(crate) async fn recognise(
+pub(crate) async fn authenticate(
     State(registry): State<Arc<Registry>>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let principal = principal(registry.access(), request.headers());
-    request.extensions_mut().insert(Recognised(principal));
+    request.extensions_mut().insert(Authentication(principal));
     next.run(request).await
 }
 
 /// Runs once a request, on each route that asks for a permission.
-pub(crate) async fn permit(
+pub(crate) async fn authorize(
     State(permission): State<Permission>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let caller = Caller::recognised(request.extensions())?;
-    caller.must(permission)?;
+    let caller = Caller::authenticated(request.extensions())?;
+    caller.require(permission)?;
     request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
 }
 
 /// What a request's headers came to.
 #[derive(Clone)]
-struct Recognised(Result<Principal, Stranger>);
+struct Authentication(Result<Principal, AuthenticationError>);
 
 /// Why it is not known who sends a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stranger {
+pub(crate) enum AuthenticationError {
     /// There is no token, or not exactly one.
-    NoToken,
+    MissingToken,
     /// There is one, and it is none of ours, or no longer.
-    WrongToken,
+    InvalidToken,
 }
 
 /// The one who asks, once the route has let them in.
@@ -64,29 +64,29 @@ pub(crate) enum Stranger {
 pub(crate) struct Caller {
     principal: Principal,
     request_id: String,
-    client: Client,
+    client: ClientConnection,
 }
 
 impl Caller {
     /// Whoever it is, whatever they may.
-    pub(crate) fn recognised(extensions: &Extensions) -> Result<Self, Problem> {
-        let recognised = extensions.get::<Recognised>();
+    pub(crate) fn authenticated(extensions: &Extensions) -> Result<Self, Problem> {
+        let authentication = extensions.get::<Authentication>();
         let id = extensions.get::<RequestId>();
-        let client = extensions.get::<Client>();
-        match (recognised, id.zip(client)) {
-            (Some(Recognised(Ok(principal))), Some((RequestId(id), client))) => Ok(Self {
+        let client = extensions.get::<ClientConnection>();
+        match (authentication, id.zip(client)) {
+            (Some(Authentication(Ok(principal))), Some((RequestId(id), client))) => Ok(Self {
                 principal: principal.clone(),
                 request_id: id.clone(),
                 client: client.clone(),
             }),
-            (Some(Recognised(Err(stranger))), _) => Err((*stranger).into()),
+            (Some(Authentication(Err(error))), _) => Err((*error).into()),
             // A route that was put outside of the layers: nobody may act there.
-            _ => Err(Problem::internal(NOT_GUARDED)),
+            _ => Err(Problem::internal(NOT_AUTHENTICATED)),
         }
     }
 
     /// Holds the caller to a permission beyond that of the route.
-    pub(crate) fn must(&self, permission: Permission) -> Result<(), Problem> {
+    pub(crate) fn require(&self, permission: Permission) -> Result<(), Problem> {
         let permitted = self.principal.may(permission);
         permitted.map_err(|denial| denied(denial).refusing(&self.principal.actor))
     }
@@ -97,7 +97,7 @@ impl Caller {
     }
 
     /// The reader of the answer.
-    pub(crate) fn client(&self) -> &Client {
+    pub(crate) fn client(&self) -> &ClientConnection {
         &self.client
     }
 
@@ -110,7 +110,7 @@ impl Caller {
     }
 
     /// For the audit record of what they change.
-    pub(crate) fn act(&self) -> ActorContext {
+    pub(crate) fn context(&self) -> ActorContext {
         ActorContext {
             actor: self.principal.actor.clone(),
             request_id: self.request_id.clone(),
@@ -125,14 +125,14 @@ impl Caller {
     /// The workspace that a path names.
     pub(crate) fn workspace(&self, registry: &Registry, id: &str) -> Result<Workspace, Problem> {
         let found = registry.workspace(&self.workspace_id(id)?);
-        found.ok_or_else(|| self.absent(Problem::workspace_unknown()))
+        found.ok_or_else(|| self.not_found(Problem::workspace_unknown()))
     }
 
     /// The id of the workspace that a path names, be it there or no more.
     pub(crate) fn workspace_id(&self, id: &str) -> Result<WorkspaceId, Problem> {
         let id: Option<WorkspaceId> = id.parse().ok();
         id.filter(|id| self.scope().holds(id))
-            .ok_or_else(|| self.absent(Problem::workspace_unknown()))
+            .ok_or_else(|| self.not_found(Problem::workspace_unknown()))
     }
 
     /// The credential that a path names. An id that cannot be one leads to the same answer as one that is not there.
@@ -140,7 +140,7 @@ impl Caller {
         let id: Option<CredentialId> = id.parse().ok();
         id.and_then(|id| registry.find(&id))
             .filter(|listed| self.scope().holds(listed.workspace()))
-            .ok_or_else(|| self.absent(Problem::credential_unknown()))
+            .ok_or_else(|| self.not_found(Problem::credential_unknown()))
     }
 
     /// The same for what takes a record that can be read: of one that is lost nothing can be used or changed.
@@ -156,31 +156,31 @@ impl Caller {
         let id: Option<ActorId> = id.parse().ok();
         id.and_then(|id| registry.access().named(&id))
             .filter(|token| self.scope().covers(&token.scope))
-            .ok_or_else(|| self.absent(Problem::token_unknown()))
+            .ok_or_else(|| self.not_found(Problem::token_unknown()))
     }
 
     /// Lets the caller into the workspace that a body names. Whether there is one is for the registry to say, in the same
     /// words: `unknown`.
-    pub(crate) fn enter(
+    pub(crate) fn enter_workspace(
         &self,
         workspace: &WorkspaceId,
         unknown: impl Into<Problem>,
     ) -> Result<(), Problem> {
         match self.scope().holds(workspace) {
             true => Ok(()),
-            false => Err(self.absent(unknown.into())),
+            false => Err(self.not_found(unknown.into())),
         }
     }
 
     /// Lets the caller look into the workspace that a filter names, if it names one. One that is not there holds nothing.
-    pub(crate) fn look_into(&self, workspace: Option<&WorkspaceId>) -> Result<(), Problem> {
+    pub(crate) fn check_filter(&self, workspace: Option<&WorkspaceId>) -> Result<(), Problem> {
         workspace.map_or(Ok(()), |workspace| {
-            self.enter(workspace, Problem::workspace_unknown())
+            self.enter_workspace(workspace, Problem::workspace_unknown())
         })
     }
 
     /// Someone who is limited may be probing; what they asked for is put on record, whether or not it exists elsewhere.
-    fn absent(&self, problem: Problem) -> Problem {
+    fn not_found(&self, problem: Problem) -> Problem {
         match self.scope() {
             Scope::All => problem,
             Scope::Only(_) => problem.refusing(&self.principal.actor),
@@ -194,19 +194,23 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
         // Not there: a route that asks for no permission, so nobody may act on it.
         let caller = parts.extensions.get::<Self>().cloned();
-        caller.ok_or_else(|| Problem::internal(NOT_GUARDED))
+        caller.ok_or_else(|| Problem::internal(NOT_AUTHENTICATED))
     }
 }
 
 /// Whether a request shows a token that is wrong.
-pub(crate) fn is_guess(extensions: &Extensions) -> bool {
-    let recognised = extensions.get::<Recognised>();
-    recognised.is_some_and(|Recognised(found)| found.as_ref().err() == Some(&Stranger::WrongToken))
+pub(crate) fn has_invalid_token(extensions: &Extensions) -> bool {
+    let authentication = extensions.get::<Authentication>();
+    authentication.is_some_and(|Authentication(found)| {
+        found.as_ref().err() == Some(&AuthenticationError::InvalidToken)
+    })
 }
 
-fn principal(access: &Access, headers: &HeaderMap) -> Result<Principal, Stranger> {
-    let token = bearer(headers).ok_or(Stranger::NoToken)?;
-    access.authenticate(token).ok_or(Stranger::WrongToken)
+fn principal(access: &Access, headers: &HeaderMap) -> Result<Principal, AuthenticationError> {
+    let token = bearer(headers).ok_or(AuthenticationError::MissingToken)?;
+    access
+        .authenticate(token)
+        .ok_or(AuthenticationError::InvalidToken)
 }
 
 /// The token of the one Authorization header. The scheme is case-insensitive (RFC 9110 section 11.1).
@@ -217,14 +221,14 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// RFC 6750 section 3: a challenge names no error where no token was shown.
-impl From<Stranger> for Problem {
-    fn from(stranger: Stranger) -> Self {
-        let (detail, challenge) = match stranger {
-            Stranger::NoToken => (
+impl From<AuthenticationError> for Problem {
+    fn from(error: AuthenticationError) -> Self {
+        let (detail, challenge) = match error {
+            AuthenticationError::MissingToken => (
                 "The request carries no bearer token.",
                 r#"Bearer realm="keyside""#,
             ),
-            Stranger::WrongToken => (
+            AuthenticationError::InvalidToken => (
                 "The token is not one of this server's.",
                 r#"Bearer realm="keyside", error="invalid_token""#,
             ),
@@ -254,4 +258,4 @@ fn denied(denial: Denial) -> Problem {
     Problem::new(kind, detail, remedy)
 }
 
-const NOT_GUARDED: &str = "the route is not behind the layer that authenticates its callers";
+const NOT_AUTHENTICATED: &str = "the route is not behind the layer that authenticates its callers";

@@ -12,9 +12,9 @@ use zeroize::Zeroizing;
 
 use crate::{
     access::Caller,
+    concurrency::WorkKind,
     problem::{Kind, Problem},
     state::AdminState,
-    turns::Work,
 };
 
 /// A JSON document as it came, not looked at yet.
@@ -36,7 +36,7 @@ impl FromRequest<AdminState> for JsonBody {
         let (mut parts, body) = request.into_parts();
         expect_json(&parts.headers)?;
         let caller = Caller::from_request_parts(&mut parts, state).await?;
-        let _turn = state.turns.take(Work::Body, &caller)?;
+        let _permit = state.concurrency.try_acquire(WorkKind::Body, &caller)?;
         match tokio::time::timeout(DEADLINE, read(body)).await {
             Ok(read) => read.map(Self),
             Err(_elapsed) => Err(too_slow()),

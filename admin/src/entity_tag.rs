@@ -16,20 +16,20 @@ use sha2::{Digest, Sha256};
 
 /// A resource's representation with its tag.
 pub(crate) struct Tagged<T> {
-    pub(crate) life: Life,
+    pub(crate) lineage: Lineage,
     pub(crate) revision: u64,
     pub(crate) view: T,
 }
 
 /// What a resource's revisions are counted in. Where they are counted from the beginning again, or from an earlier one,
-/// that is another life, and what was seen in the one before is not what is there now.
+/// that is another lineage, and what was seen in the one before is not what is there now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Life(u64);
+pub(crate) struct Lineage(u64);
 
-impl Life {
+impl Lineage {
     /// Of what has its id for good, such as a credential or a token. A backup that is restored takes it back to an earlier
     /// revision.
-    pub(crate) fn of_this_epoch(registry: &Registry) -> Self {
+    pub(crate) fn of_epoch(registry: &Registry) -> Self {
         Self::of(registry.epoch(), 0)
     }
 
@@ -40,27 +40,27 @@ impl Life {
 
     fn of(epoch: u64, incarnation: u64) -> Self {
         let digest = Sha256::digest([epoch.to_be_bytes(), incarnation.to_be_bytes()].concat());
-        let mut life = [0; 8];
-        life.copy_from_slice(&digest[..8]);
-        Self(u64::from_be_bytes(life))
+        let mut lineage = [0; 8];
+        lineage.copy_from_slice(&digest[..8]);
+        Self(u64::from_be_bytes(lineage))
     }
 }
 
 /// What one of our own strong tags says of the state that its reader saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Seen {
-    pub(crate) life: Life,
+pub(crate) struct SeenState {
+    pub(crate) lineage: Lineage,
     pub(crate) revision: u64,
 }
 
-impl Seen {
+impl SeenState {
     /// Nothing if the tag was never one of ours.
     pub(crate) fn parse(tag: &str) -> Option<Self> {
         let tag = tag.strip_prefix('"')?.strip_suffix('"')?;
         let (revision, rest) = tag.split_once('-')?;
-        let (life, _digest) = rest.split_once('-')?;
+        let (lineage, _digest) = rest.split_once('-')?;
         Some(Self {
-            life: Life(u64::from_str_radix(life, 16).ok()?),
+            lineage: Lineage(u64::from_str_radix(lineage, 16).ok()?),
             revision: revision.parse().ok()?,
         })
     }
@@ -94,7 +94,7 @@ impl<T: Serialize> Tagged<T> {
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();
-        format!("\"{}-{:016x}-{digest}\"", self.revision, self.life.0)
+        format!("\"{}-{:016x}-{digest}\"", self.revision, self.lineage.0)
     }
 }
 
@@ -127,7 +127,7 @@ mod tests {
 
     fn tagged(epoch: u64, incarnation: u64) -> Tagged<&'static str> {
         Tagged {
-            life: Life::of(epoch, incarnation),
+            lineage: Lineage::of(epoch, incarnation),
             revision: 3,
             view: "the same",
         }
@@ -138,11 +138,11 @@ mod tests {
         let first = tagged(0, 7).tag();
         for other in [tagged(1, 7).tag(), tagged(0, 8).tag(), tagged(7, 0).tag()] {
             assert_ne!(first, other);
-            assert_ne!(Seen::parse(&first), Seen::parse(&other));
+            assert_ne!(SeenState::parse(&first), SeenState::parse(&other));
         }
         assert_eq!(first, tagged(0, 7).tag());
-        let seen = Seen::parse(&first).unwrap();
-        assert_eq!((seen.life, seen.revision), (Life::of(0, 7), 3));
+        let seen = SeenState::parse(&first).unwrap();
+        assert_eq!((seen.lineage, seen.revision), (Lineage::of(0, 7), 3));
     }
 
     #[test]
@@ -156,7 +156,7 @@ mod tests {
             "W/\"3-0-0\"",
             "\"\"",
         ] {
-            assert_eq!(Seen::parse(tag), None, "{tag}");
+            assert_eq!(SeenState::parse(tag), None, "{tag}");
         }
     }
 }

@@ -7,24 +7,24 @@
 
 mod access;
 mod body;
+mod concurrency;
 mod entity_tag;
-mod exchange;
 mod form;
-mod guard;
-mod limits;
 mod openapi;
+mod origin_policy;
 mod page;
 mod precondition;
 mod problem;
 mod query;
-mod refusals;
+mod rate_limits;
+mod refusal_audit;
 mod request_id;
+mod request_log;
 mod routes;
 mod schemas;
 mod state;
 #[cfg(test)]
 mod tests;
-mod turns;
 pub mod wire;
 
 use std::{net::SocketAddr, num::NonZeroU32, sync::Arc};
@@ -34,7 +34,7 @@ use keyside_config::Catalogue;
 use keyside_credentials::{LiveCheck, Registry};
 
 pub use self::openapi::openapi;
-use self::{limits::Limits, state::AdminState};
+use self::{rate_limits::RateLimits, state::AdminState};
 
 /// What the API works on.
 pub struct AdminOptions {
@@ -58,22 +58,25 @@ pub struct AdminOptions {
 /// sending it; authentication; the caller's budget; and, route by route, whether they may (`routes.rs` says what each asks
 /// for). Only then is its body read.
 pub fn router(options: AdminOptions) -> Router {
-    let guard = Arc::new(guard::Guard::new(options.listen, &options.public_url));
-    let refusals = Arc::new(refusals::Refusals::new(options.registry.clone()));
+    let guard = Arc::new(origin_policy::OriginPolicy::new(
+        options.listen,
+        &options.public_url,
+    ));
+    let refusals = Arc::new(refusal_audit::RefusalAudit::new(options.registry.clone()));
     let state = AdminState {
         registry: options.registry,
         catalogue: options.catalogue,
         live_check: options.live_check,
-        limits: Arc::new(Limits::new(options.requests_per_second)),
-        turns: Arc::default(),
+        limits: Arc::new(RateLimits::new(options.requests_per_second)),
+        concurrency: Arc::default(),
         description: openapi,
     };
-    let recognise = middleware::from_fn_with_state(state.registry.clone(), access::recognise);
-    let limit = middleware::from_fn_with_state(state.limits.clone(), limits::check);
+    let authenticate = middleware::from_fn_with_state(state.registry.clone(), access::authenticate);
+    let limit = middleware::from_fn_with_state(state.limits.clone(), rate_limits::check);
     routes::router()
         .layer(limit)
-        .layer(recognise)
-        .layer(middleware::from_fn_with_state(guard, guard::check))
-        .layer(middleware::from_fn_with_state(refusals, exchange::carry))
+        .layer(authenticate)
+        .layer(middleware::from_fn_with_state(guard, origin_policy::check))
+        .layer(middleware::from_fn_with_state(refusals, request_log::track))
         .with_state(state)
 }

@@ -13,7 +13,7 @@ pub(crate) struct Page<T> {
 
 impl<T> Page<T> {
     /// The first `limit` of `rest`, each as `view` shows it. The cursor is `place` of the last one, if more follow.
-    pub(crate) fn cut<S>(
+    pub(crate) fn first<S>(
         rest: impl IntoIterator<Item = S>,
         limit: usize,
         place: impl Fn(&S) -> String,
@@ -30,12 +30,12 @@ impl<T> Page<T> {
     }
 
     /// What was found so far, and where to look on.
-    pub(crate) fn leading_on(items: Vec<T>, next_cursor: Option<String>) -> Self {
+    pub(crate) fn with_cursor(items: Vec<T>, next_cursor: Option<String>) -> Self {
         Self { items, next_cursor }
     }
 
     /// All there is.
-    pub(crate) fn whole(items: Vec<T>) -> Self {
+    pub(crate) fn complete(items: Vec<T>) -> Self {
         Self {
             items,
             next_cursor: None,

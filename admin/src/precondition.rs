@@ -5,7 +5,7 @@ use axum::extract::FromRequestParts;
 use http::{HeaderMap, HeaderName, header, request::Parts};
 
 use crate::{
-    entity_tag::{Life, Seen, listed},
+    entity_tag::{Lineage, SeenState, listed},
     problem::{FieldError, Kind, Problem},
 };
 
@@ -17,29 +17,29 @@ pub(crate) enum IfMatch {
     /// `*`: whichever it is.
     Any,
     /// This one; nothing for a tag that was never one of ours.
-    State(Option<Seen>),
+    State(Option<SeenState>),
 }
 
 impl IfMatch {
     /// For a change that must not be made blindly: the revision to hold it to, nothing for any. 428 without the header.
     /// `life` is the resource's own.
-    pub(crate) fn required(self, life: Life) -> Result<Option<u64>, Problem> {
+    pub(crate) fn required(self, lineage: Lineage) -> Result<Option<u64>, Problem> {
         match self {
             Self::Absent => Err(Problem::new(
                 Kind::PreconditionRequired,
                 "A change says which state it was decided on. Nothing was changed.",
                 "Read the resource and send its ETag as If-Match; `If-Match: *` changes it whatever it is.",
             )),
-            seen => Ok(seen.heeded(life)),
+            seen => Ok(seen.expected(lineage)),
         }
     }
 
     /// For a change that may be made blindly: the revision to hold it to, if the caller says one. `life` is the resource's
     /// own.
-    pub(crate) fn heeded(self, life: Life) -> Option<u64> {
+    pub(crate) fn expected(self, lineage: Lineage) -> Option<u64> {
         match self {
             Self::Absent | Self::Any => None,
-            Self::State(Some(seen)) if seen.life == life => Some(seen.revision),
+            Self::State(Some(seen)) if seen.lineage == lineage => Some(seen.revision),
             Self::State(_) => Some(NEVER),
         }
     }
@@ -48,8 +48,8 @@ impl IfMatch {
 impl IfMatch {
     /// For what is done with the state that is there now: 412 if the caller saw another. `life` and `revision` are the
     /// resource's own.
-    pub(crate) fn expect(self, life: Life, revision: u64) -> Result<(), Problem> {
-        match self.heeded(life) {
+    pub(crate) fn check(self, lineage: Lineage, revision: u64) -> Result<(), Problem> {
+        match self.expected(lineage) {
             Some(seen) if seen != revision => Err(Problem::superseded()),
             _ => Ok(()),
         }
@@ -66,7 +66,7 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
         let mut tags = listed(&parts.headers, header::IF_MATCH);
         match (tags.next(), tags.next()) {
             (Some("*"), None) => Ok(Self::Any),
-            (Some(tag), None) if is_entity_tag(tag) => Ok(Self::State(Seen::parse(tag))),
+            (Some(tag), None) if is_entity_tag(tag) => Ok(Self::State(SeenState::parse(tag))),
             _ => Err(malformed(
                 header::IF_MATCH,
                 "expected one entity tag in quotes, or *",
@@ -149,7 +149,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_state_is_read_from_one_strong_tag_of_ours() {
-        let ours = Seen::parse(OURS);
+        let ours = SeenState::parse(OURS);
         assert!(ours.is_some());
         let weak = format!("W/{OURS}");
         for (lines, seen) in [
@@ -176,33 +176,33 @@ mod tests {
 
     #[test]
     fn a_change_that_must_not_be_blind_asks_for_the_header() {
-        let seen = Seen::parse(OURS).unwrap();
-        let error = IfMatch::Absent.required(seen.life).unwrap_err();
+        let seen = SeenState::parse(OURS).unwrap();
+        let error = IfMatch::Absent.required(seen.lineage).unwrap_err();
         assert_eq!(error.kind(), Kind::PreconditionRequired);
-        assert_eq!(IfMatch::Any.required(seen.life).unwrap(), None);
+        assert_eq!(IfMatch::Any.required(seen.lineage).unwrap(), None);
         let given = IfMatch::State(Some(seen));
-        assert_eq!(given.required(seen.life).unwrap(), Some(7));
+        assert_eq!(given.required(seen.lineage).unwrap(), Some(7));
     }
 
     #[test]
     fn what_is_done_with_another_state_than_was_seen_is_refused() {
-        let seen = Seen::parse(OURS).unwrap();
+        let seen = SeenState::parse(OURS).unwrap();
         for passes in [IfMatch::Absent, IfMatch::Any, IfMatch::State(Some(seen))] {
-            assert!(passes.expect(seen.life, 7).is_ok(), "{passes:?}");
+            assert!(passes.check(seen.lineage, 7).is_ok(), "{passes:?}");
         }
         for (stale, revision) in [(Some(seen), 8), (None, 7)] {
-            let error = IfMatch::State(stale).expect(seen.life, revision);
+            let error = IfMatch::State(stale).check(seen.lineage, revision);
             assert_eq!(error.unwrap_err().kind(), Kind::PreconditionFailed);
         }
     }
 
     #[test]
     fn what_was_seen_in_another_life_is_no_state_of_this_one() {
-        let seen = Seen::parse(OURS).unwrap();
-        let other = Seen::parse("\"7-00000000000000bb-0123456789abcdef\"").unwrap();
-        assert_eq!(IfMatch::State(Some(seen)).heeded(seen.life), Some(7));
+        let seen = SeenState::parse(OURS).unwrap();
+        let other = SeenState::parse("\"7-00000000000000bb-0123456789abcdef\"").unwrap();
+        assert_eq!(IfMatch::State(Some(seen)).expected(seen.lineage), Some(7));
         for stale in [Some(other), None] {
-            assert_eq!(IfMatch::State(stale).heeded(seen.life), Some(NEVER));
+            assert_eq!(IfMatch::State(stale).expected(seen.lineage), Some(NEVER));
         }
     }
 

@@ -234,7 +234,7 @@ impl From<ChangeError> for Problem {
                 "There is nothing to refresh. A new secret comes with PATCH and `secret` (`keyside key rotate`).",
             ),
             ChangeError::SecretUnread { .. } => Self::new(
-                Kind::SecretUnread,
+                Kind::SecretUnavailable,
                 said,
                 "See that Vault answers and lets Keyside read the secret, then try again.",
             ),
@@ -302,7 +302,7 @@ impl From<ChangeError> for Problem {
                 "Move that file away and send the request again, or choose another id. Nothing was changed.",
             ),
             ChangeError::MasterKeyFixed(_) => Self::new(
-                Kind::MasterKeyFixed,
+                Kind::MasterKeyNotRotatable,
                 said,
                 "Give a new master key and name the old one in kms.previous_master_key_file, restart, and rotate again.",
             ),
@@ -317,7 +317,7 @@ impl From<ChangeError> for Problem {
             ChangeError::SecretOfOtherKind { why } => Self::field("secret", why),
             ChangeError::ExpiryPast => Self::field("expiresAt", said),
             ChangeError::ErasingUnfinished(_) => Self::new(
-                Kind::ErasingUnfinished,
+                Kind::ErasureIncomplete,
                 "The workspace is erased, and storage has not let go of all of it yet.",
                 "It goes on by itself. Send the request again: once nothing is left, the answer is the receipt.",
             )

@@ -50,7 +50,7 @@ pub(crate) fn table() -> Vec<Route> {
         Route::new(ReadCredentials, routes!(credentials::list)),
         Route::new(ChangeCredentials, routes!(credentials::create)),
         Route::new(ReadCredentials, routes!(credentials::show)),
-        Route::new(ChangeCredentials, routes!(credentials::change::apply)),
+        Route::new(ChangeCredentials, routes!(credentials::change::update)),
         Route::new(ChangeCredentials, routes!(credentials::change::roll_back)),
         Route::new(ChangeCredentials, routes!(credentials::change::revoke)),
         Route::new(ChangeCredentials, routes!(credentials::verify::verify)),
@@ -59,9 +59,9 @@ pub(crate) fn table() -> Vec<Route> {
         Route::new(ReadWorkspaces, routes!(workspaces::list)),
         Route::new(CreateWorkspaces, routes!(workspaces::create)),
         Route::new(ReadWorkspaces, routes!(workspaces::show)),
-        Route::new(EraseWorkspace, routes!(workspaces::whole::erase)),
-        Route::new(ExportWorkspace, routes!(workspaces::whole::export)),
-        Route::new(RotateWorkspaceKey, routes!(workspaces::whole::rotate_key)),
+        Route::new(EraseWorkspace, routes!(workspaces::lifecycle::erase)),
+        Route::new(ExportWorkspace, routes!(workspaces::lifecycle::export)),
+        Route::new(RotateWorkspaceKey, routes!(workspaces::lifecycle::rotate_key)),
         Route::new(RotateMasterKey, routes!(installation::rotate_master_key)),
         Route::new(Backup, routes!(installation::backup)),
         Route::new(ReadRuns, routes!(runs::list)),
@@ -121,14 +121,14 @@ impl Route {
 
     /// What answers, behind what it asks for.
     fn guarded(self) -> (String, MethodRouter<AdminState>) {
-        let permit = middleware::from_fn_with_state(self.needs, access::permit);
+        let permit = middleware::from_fn_with_state(self.needs, access::authorize);
         (self.path, self.answer.route_layer(permit))
     }
 }
 
 /// Nobody without a token learns which paths there are.
 async fn unknown_route(extensions: Extensions) -> Problem {
-    let known = Caller::recognised(&extensions);
+    let known = Caller::authenticated(&extensions);
     known.err().unwrap_or_else(no_such_path)
 }
 
@@ -140,7 +140,7 @@ async fn wrong_method(extensions: Extensions) -> Problem {
             "Use one of the methods in the Allow header.",
         )
     };
-    let known = Caller::recognised(&extensions);
+    let known = Caller::authenticated(&extensions);
     known.err().unwrap_or_else(no_such_method)
 }
 

@@ -2,4 +2,4 @@
 
 pub(crate) mod bodies;
 pub(crate) mod queries;
-pub(crate) mod words;
+pub(crate) mod types;

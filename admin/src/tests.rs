@@ -7,21 +7,21 @@ mod bad_input;
 mod bounds;
 mod browsers;
 mod changing;
+mod concurrency;
 mod creating;
 mod damaged;
-mod exchange;
 mod guide;
-mod limits;
+mod lifecycle;
 mod lists;
 mod permissions;
+mod rate_limits;
 mod references;
+mod request_log;
 mod resources;
 mod secrecy;
 mod tokens;
-mod turns;
 mod uncertain;
 mod verifying;
-mod whole;
 
 use std::{num::NonZeroU32, sync::Arc};
 

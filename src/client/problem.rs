@@ -133,14 +133,14 @@ const NEXT: [(&[&str], &str); 9] = [
     (
         &[
             "too-many-requests",
-            "already-running",
+            "too-many-in-progress",
             "body-timeout",
             "precondition-failed",
         ],
         "Nothing was changed. Wait a moment and run the command again.",
     ),
     (
-        &["erasing-unfinished"],
+        &["erasure-incomplete"],
         "It goes on by itself. Run the command again: once nothing is left, it prints the receipt.",
     ),
     (

@@ -17,13 +17,13 @@ use utoipa::ToSchema;
 use crate::{
     access::Caller,
     body::JsonBody,
+    concurrency::WorkKind,
     form,
     page::Page,
     problem::Problem,
     query::Parameters,
     schemas::{bodies, queries},
     state::AdminState,
-    turns::Work,
 };
 
 /// Records, newest first. A page may be short, or empty, and lead on: how far back one looks at once is limited.
@@ -41,13 +41,13 @@ pub(super) async fn list(
     let limit = query.limit();
     let before = query.cursor(|text| text.parse().ok());
     query.finish()?;
-    look_into(&state, &caller, filter.workspace.as_ref())?;
-    let _turn = state.turn(Work::List, &caller).await?;
+    check_filter(&state, &caller, filter.workspace.as_ref())?;
+    let _permit = state.acquire(WorkKind::List, &caller).await?;
     let found = state.registry.audit().search(&filter, before, limit).await;
     let found = found.map_err(Problem::unreadable)?;
     let records = found.records.into_iter().map(RecordView::of).collect();
     let cursor = found.before.map(|cursor| cursor.to_string());
-    Ok(Json(Page::leading_on(records, cursor)))
+    Ok(Json(Page::with_cursor(records, cursor)))
 }
 
 /// All records that pass, chain by chain, oldest first. That they leave is on record before the first one does. In NDJSON, what is
@@ -72,21 +72,21 @@ pub(super) async fn export(
         time.map_err(|_| "expected a time, such as 2026-11-29T00:00:00Z".to_owned())
     });
     query.finish()?;
-    look_into(&state, &caller, filter.workspace.as_ref())?;
+    check_filter(&state, &caller, filter.workspace.as_ref())?;
     let format = format.unwrap_or(export::Format::Ndjson);
-    let turn = state.turns.take(Work::Export, &caller)?;
-    state.limits.recorded_read(&caller)?;
+    let permit = state.concurrency.try_acquire(WorkKind::Export, &caller)?;
+    state.limits.check_audited_read(&caller)?;
     let note = match from {
         Some(from) => format!("{}, from {from}", format.name()),
         None => format.name().to_owned(),
     };
-    let act = caller.act();
+    let act = caller.context();
     for workspace in taken(&filter) {
         let audit = state.registry.audit();
         audit.exported(&act, workspace, &note).await?;
     }
     let response = export::stream(state.registry.clone(), filter, from, format);
-    Ok(turn.until_sent(response))
+    Ok(permit.hold_until_sent(response))
 }
 
 /// Reads the whole log, and says which record is the first that is not what was written. One check runs at a time.
@@ -100,10 +100,10 @@ pub(super) async fn verify(
     query: Parameters,
 ) -> Result<Json<VerifyView>, Problem> {
     query.finish()?;
-    let turn = state.turn(Work::AuditCheck, &caller).await?;
+    let permit = state.acquire(WorkKind::AuditCheck, &caller).await?;
     let registry = state.registry;
-    let checked = turn.aside(async move { registry.audit().verify().await });
-    let (verified, _turn) = checked.await?;
+    let checked = permit.run_blocking(async move { registry.audit().verify().await });
+    let (verified, _permit) = checked.await?;
     match verified {
         Ok(verified) => Ok(Json(VerifyView {
             intact: true,
@@ -149,10 +149,10 @@ pub(super) async fn confirm(
     let receipt: Option<Receipt> = form::object(body.bytes())?;
     let confirmed = match receipt {
         Some(receipt) => {
-            let turn = state.turn(Work::AuditCheck, &caller).await?;
+            let permit = state.acquire(WorkKind::AuditCheck, &caller).await?;
             let registry = state.registry;
             let checked = async move { registry.audit().confirm(&receipt).await };
-            let (confirmed, _turn) = turn.aside(checked).await?;
+            let (confirmed, _permit) = permit.run_blocking(checked).await?;
             confirmed
         }
         None => Err(ReceiptError::Foreign.into()),
@@ -287,12 +287,12 @@ fn taken(filter: &AuditFilter) -> Vec<Option<&WorkspaceId>> {
 }
 
 /// Lets the caller look into the workspace that the filter names, if it names one. An erased one has records too.
-fn look_into(
+fn check_filter(
     state: &AdminState,
     caller: &Caller,
     workspace: Option<&WorkspaceId>,
 ) -> Result<(), Problem> {
-    caller.look_into(workspace)?;
+    caller.check_filter(workspace)?;
     let registry = &state.registry;
     let has_records =
         |id: &WorkspaceId| registry.workspace(id).is_some() || registry.audit().has_erased(id);

@@ -13,12 +13,13 @@ use keyside_credentials::{
     Registry, Saved, Secret, other_providers,
 };
 
-use self::change::once;
+use self::change::idempotency;
 use super::Segment;
 use crate::{
     access::Caller,
     body::JsonBody,
-    entity_tag::{Life, Tagged},
+    concurrency::WorkKind,
+    entity_tag::{Lineage, Tagged},
     form::{self, Form},
     page::Page,
     precondition::IdempotencyKey,
@@ -26,7 +27,6 @@ use crate::{
     query::Parameters,
     schemas::queries,
     state::AdminState,
-    turns::Work,
     wire::{self, CredentialView, Duplicate, WriteOnly},
 };
 
@@ -43,15 +43,15 @@ pub(super) async fn create(
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let new = NewCredential {
-        idempotency: once(key, body.bytes()),
+        idempotency: idempotency(key, body.bytes()),
         ..read_new(body.bytes())?
     };
-    caller.enter(&new.workspace, ChangeError::WorkspaceUnknown)?;
+    caller.enter_workspace(&new.workspace, ChangeError::WorkspaceUnknown)?;
     let foreign = match &new.secret {
         NewSecret::Given(secret) => foreign(&state.catalogue, &new.provider, secret),
         NewSecret::InVault(_) => None,
     };
-    let added = state.registry.add(&caller.act(), new).await?;
+    let added = state.registry.add(&caller.context(), new).await?;
     let location = format!("{PATH}/{}", added.credential.id);
     Ok(saved(&state.registry, &caller, added, foreign).created(&location))
 }
@@ -78,14 +78,14 @@ pub(super) async fn list(
     let limit = query.limit();
     let after = query.cursor(|cursor| place(&caller, &state.registry, cursor));
     query.finish()?;
-    caller.look_into(filter.workspace.as_ref())?;
-    let _turn = state.turn(Work::List, &caller).await?;
+    caller.check_filter(filter.workspace.as_ref())?;
+    let _permit = state.acquire(WorkKind::List, &caller).await?;
     let all = state.registry.list_all(&filter).into_iter();
     let rest = all.skip_while(|listed| {
         let after = after.as_ref();
         after.is_some_and(|after| listed.list_order() <= after.list_order())
     });
-    Ok(Json(Page::cut(
+    Ok(Json(Page::first(
         rest,
         limit,
         |listed| listed.id().to_string(),
@@ -176,7 +176,7 @@ fn tagged_as_listed(
     match listed {
         Listed::Known(credential) => tagged(registry, caller, *credential),
         Listed::Lost(lost) => Tagged {
-            life: Life::of_this_epoch(registry),
+            lineage: Lineage::of_epoch(registry),
             revision: lost.revision,
             view: CredentialView::lost(lost),
         },
@@ -192,11 +192,11 @@ fn with_warnings(
 ) -> Tagged<CredentialView> {
     let others = || registry.duplicates(&credential.id).into_iter();
     let duplicates = caller
-        .must(Permission::SeeDuplicates)
+        .require(Permission::SeeDuplicates)
         .is_ok()
         .then(|| others().map(Duplicate::of).collect());
     Tagged {
-        life: Life::of_this_epoch(registry),
+        lineage: Lineage::of_epoch(registry),
         revision: credential.revision,
         view: CredentialView::of(credential, warnings).with_duplicates(duplicates),
     }

@@ -12,7 +12,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::file;
-use crate::{access::Caller, problem::Problem, schemas::bodies, state::AdminState, turns::Work};
+use crate::{
+    access::Caller, concurrency::WorkKind, problem::Problem, schemas::bodies, state::AdminState,
+};
 
 /// Wraps every key with a new master key, and replaces the key that signs heads. Requests go on meanwhile.
 #[utoipa::path(
@@ -23,7 +25,7 @@ pub(super) async fn rotate_master_key(
     State(state): State<AdminState>,
     caller: Caller,
 ) -> Result<Json<RotatedView>, Problem> {
-    let rotated = state.registry.rotate_master_key(&caller.act()).await?;
+    let rotated = state.registry.rotate_master_key(&caller.context()).await?;
     Ok(Json(RotatedView {
         master_key: rotated.master_key,
         previous: rotated.previous,
@@ -41,14 +43,14 @@ pub(super) async fn backup(
     State(state): State<AdminState>,
     caller: Caller,
 ) -> Result<Response, Problem> {
-    let turn = state.turns.take(Work::Backup, &caller)?;
-    state.limits.recorded_read(&caller)?;
-    let backup = state.registry.backup(&caller.act()).await?;
+    let permit = state.concurrency.try_acquire(WorkKind::Backup, &caller)?;
+    state.limits.check_audited_read(&caller)?;
+    let backup = state.registry.backup(&caller.context()).await?;
     let name = format!("{}.keyside", backup.header.id);
     let (to, body) = Channel::new(1);
     tokio::spawn(send(backup, to));
-    let response = file::answer("application/octet-stream", &name, Body::new(body));
-    Ok(turn.until_sent(response))
+    let response = file::attachment("application/octet-stream", &name, Body::new(body));
+    Ok(permit.hold_until_sent(response))
 }
 
 /// Ends early when nobody listens any more.

@@ -19,7 +19,7 @@ pub(super) async fn list(
     query.finish()?;
     let providers = state.catalogue.iter();
     let views = providers.map(|provider| ProviderView::of(provider));
-    Ok(Json(Page::whole(views.collect())))
+    Ok(Json(Page::complete(views.collect())))
 }
 
 /// A provider on the wire.

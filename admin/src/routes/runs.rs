@@ -11,12 +11,12 @@ use utoipa::ToSchema;
 
 use crate::{
     access::Caller,
+    concurrency::WorkKind,
     page::Page,
     problem::Problem,
     query::Parameters,
-    schemas::{queries, words},
+    schemas::{queries, types},
     state::AdminState,
-    turns::Work,
 };
 
 /// The latest runs that pass, newest first. Never what was asked or answered.
@@ -33,11 +33,11 @@ pub(super) async fn list(
     let filter = filter(&caller, &mut query);
     let limit = query.limit();
     query.finish()?;
-    caller.look_into(filter.workspace.as_ref())?;
-    let _turn = state.turn(Work::List, &caller).await?;
+    caller.check_filter(filter.workspace.as_ref())?;
+    let _permit = state.acquire(WorkKind::List, &caller).await?;
     let runs = state.registry.runs().search(limit, &filter).await;
     let views = runs.into_iter().map(RunView::of).collect();
-    Ok(Json(Page::whole(views)))
+    Ok(Json(Page::complete(views)))
 }
 
 fn filter(caller: &Caller, query: &mut Parameters) -> RunFilter {
@@ -90,7 +90,7 @@ pub(super) struct RunView {
     credential_id: Option<Box<str>>,
     #[schema(value_type = Option<String>)]
     label: Option<Box<str>>,
-    #[schema(value_type = Option<words::Environment>)]
+    #[schema(value_type = Option<types::Environment>)]
     environment: Option<Environment>,
     /// The provider's status, or null where it gave none; of a refusal, Keyside's.
     status: Option<u16>,

@@ -16,15 +16,15 @@ use super::Segment;
 use crate::{
     access::Caller,
     body::JsonBody,
-    entity_tag::{Life, Tagged},
+    concurrency::WorkKind,
+    entity_tag::{Lineage, Tagged},
     form,
     page::Page,
     precondition::IfMatch,
     problem::Problem,
     query::Parameters,
-    schemas::{queries, words},
+    schemas::{queries, types},
     state::AdminState,
-    turns::Work,
     wire,
 };
 
@@ -40,7 +40,7 @@ pub(super) async fn create(
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let new = read_new(body.bytes())?;
-    let act = caller.act();
+    let act = caller.context();
     let made = state.registry.create_token(&act, caller.scope(), new);
     let made = made.await.map_err(|error| match error {
         ChangeError::WorkspaceUnknown => Problem::workspaces_unknown(),
@@ -67,14 +67,14 @@ pub(super) async fn list(
     let limit = query.limit();
     let after = query.cursor(place);
     query.finish()?;
-    let _turn = state.turn(Work::List, &caller).await?;
+    let _permit = state.acquire(WorkKind::List, &caller).await?;
     let all = state.registry.access().tokens(caller.scope());
     let rest = all.into_iter().skip_while(|token| {
         let after = after.as_ref();
         after.is_some_and(|(made, id)| (order(token), &token.id) <= (*made, id))
     });
     let cursor = |token: &Token| format!("{}-{}", order(token), token.id);
-    Ok(Json(Page::cut(rest, limit, cursor, TokenView::of)))
+    Ok(Json(Page::first(rest, limit, cursor, TokenView::of)))
 }
 
 /// One token; never its text.
@@ -106,8 +106,8 @@ pub(super) async fn revoke(
     seen: IfMatch,
 ) -> Result<Tagged<TokenView>, Problem> {
     let token = caller.token(&state.registry, &id)?;
-    let (act, scope) = (caller.act(), caller.scope());
-    let expected = seen.heeded(Life::of_this_epoch(&state.registry));
+    let (act, scope) = (caller.context(), caller.scope());
+    let expected = seen.expected(Lineage::of_epoch(&state.registry));
     let revoked = state
         .registry
         .revoke_token(&act, scope, &token.id, expected);
@@ -121,12 +121,12 @@ pub(super) struct TokenView {
     #[schema(value_type = String)]
     id: ActorId,
     name: String,
-    #[schema(value_type = words::Role)]
+    #[schema(value_type = types::Role)]
     role: Role,
     /// What it is limited to; null for all workspaces.
     #[schema(value_type = Option<Vec<String>>)]
     workspaces: Option<Vec<WorkspaceId>>,
-    #[schema(value_type = words::TokenStatus)]
+    #[schema(value_type = types::TokenStatus)]
     status: TokenStatus,
     #[schema(value_type = String)]
     created_by: ActorId,
@@ -195,7 +195,7 @@ fn place(cursor: &str) -> Option<(i64, ActorId)> {
 
 fn tagged(registry: &Registry, token: Token) -> Tagged<TokenView> {
     Tagged {
-        life: Life::of_this_epoch(registry),
+        lineage: Lineage::of_epoch(registry),
         revision: token.revision,
         view: TokenView::of(token),
     }

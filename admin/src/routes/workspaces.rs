@@ -1,6 +1,6 @@
 //! `/api/workspaces`: who may use which keys.
 
-pub(super) mod whole;
+pub(super) mod lifecycle;
 
 use axum::{Json, extract::State, response::Response};
 use http::HeaderMap;
@@ -13,14 +13,14 @@ use super::Segment;
 use crate::{
     access::Caller,
     body::JsonBody,
-    entity_tag::{Life, Tagged},
+    concurrency::WorkKind,
+    entity_tag::{Lineage, Tagged},
     form,
     page::Page,
     problem::Problem,
     query::Parameters,
     schemas::queries,
     state::AdminState,
-    turns::Work,
     wire,
 };
 
@@ -49,7 +49,10 @@ pub(super) async fn create(
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let new = read_new(body.bytes())?;
-    let workspace = state.registry.create_workspace(&caller.act(), new).await?;
+    let workspace = state
+        .registry
+        .create_workspace(&caller.context(), new)
+        .await?;
     let location = format!("/api/workspaces/{}", workspace.id);
     Ok(tagged(&state.registry, workspace).created(&location))
 }
@@ -68,12 +71,12 @@ pub(super) async fn list(
     let limit = query.limit();
     let after: Option<WorkspaceId> = query.cursor(|cursor| cursor.parse().ok());
     query.finish()?;
-    let _turn = state.turn(Work::List, &caller).await?;
+    let _permit = state.acquire(WorkKind::List, &caller).await?;
     let all = state.registry.workspaces(caller.scope()).into_iter();
     let rest =
         all.skip_while(|workspace| after.as_ref().is_some_and(|after| workspace.id <= *after));
     let place = |workspace: &Workspace| workspace.id.to_string();
-    Ok(Json(Page::cut(rest, limit, place, WorkspaceView::of)))
+    Ok(Json(Page::first(rest, limit, place, WorkspaceView::of)))
 }
 
 /// One workspace.
@@ -103,7 +106,7 @@ fn read_new(body: &[u8]) -> Result<NewWorkspace, Problem> {
 
 fn tagged(registry: &Registry, workspace: Workspace) -> Tagged<WorkspaceView> {
     Tagged {
-        life: Life::of_workspace(registry, workspace.incarnation),
+        lineage: Lineage::of_workspace(registry, workspace.incarnation),
         revision: workspace.revision,
         view: WorkspaceView::of(workspace),
     }

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use utoipa::IntoParams;
 
-use super::words::{Environment, Format, Status};
+use super::types::{Environment, Format, Status};
 
 /// Where a list goes on. The forms differ, so that what is no cursor is known at once; they mean nothing to the caller.
 #[derive(IntoParams)]

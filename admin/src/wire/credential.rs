@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, se
 use utoipa::ToSchema;
 
 use super::read::{self, FromText};
-use crate::schemas::words;
+use crate::schemas::types;
 
 /// A provider key to store.
 #[derive(Serialize, Deserialize, ToSchema)]
@@ -17,17 +17,17 @@ use crate::schemas::words;
 pub struct NewCredential {
     /// The workspace that may use the credential.
     #[serde(deserialize_with = "read::required")]
-    #[schema(value_type = words::WorkspaceId)]
+    #[schema(value_type = types::WorkspaceId)]
     pub workspace_id: WorkspaceId,
     /// The id of a provider in the catalogue.
     #[serde(deserialize_with = "read::text::<_, 64>")]
     pub provider: String,
     /// Unique among the credentials of the workspace and provider that are not revoked.
     #[serde(deserialize_with = "read::required")]
-    #[schema(value_type = words::Label)]
+    #[schema(value_type = types::Label)]
     pub label: Label,
     /// `live` by default.
-    #[schema(value_type = Option<words::Environment>)]
+    #[schema(value_type = Option<types::Environment>)]
     pub environment: Option<Environment>,
     /// The key itself. Exactly one of `secret` and `secretRef` is required. Keys of fewer than 8 bytes could not be masked in
     /// responses. No call returns it.
@@ -53,7 +53,7 @@ pub struct NewCredential {
     pub secret_ref: Option<SecretRef>,
     /// What the credential is used for.
     #[serde(default, deserialize_with = "read::optional")]
-    #[schema(value_type = Option<words::UsageTag>)]
+    #[schema(value_type = Option<types::UsageTag>)]
     pub usage_tag: Option<UsageTag>,
     /// When requests stop using the credential. In the future.
     #[serde(default, deserialize_with = "read::optional")]
@@ -123,7 +123,7 @@ pub struct CredentialEdit {
         skip_serializing_if = "Option::is_none",
         deserialize_with = "read::optional"
     )]
-    #[schema(value_type = Option<words::Label>)]
+    #[schema(value_type = Option<types::Label>)]
     pub label: Option<Label>,
     /// What the credential is used for; null removes the tag.
     #[serde(
@@ -131,7 +131,7 @@ pub struct CredentialEdit {
         skip_serializing_if = "Option::is_none",
         deserialize_with = "read::nullable"
     )]
-    #[schema(value_type = Option<words::UsageTag>)]
+    #[schema(value_type = Option<types::UsageTag>)]
     pub usage_tag: Option<Option<UsageTag>>,
     /// When requests stop using the credential. In the future; null removes the expiry.
     #[serde(
@@ -184,23 +184,23 @@ pub struct CredentialView {
     #[schema(value_type = String)]
     pub id: CredentialId,
     /// The workspace that may use the credential.
-    #[schema(value_type = words::WorkspaceId)]
+    #[schema(value_type = types::WorkspaceId)]
     pub workspace_id: WorkspaceId,
     /// The id of a provider in the catalogue.
     pub provider: Option<String>,
     /// Unique among the credentials of the workspace and provider that are not revoked.
-    #[schema(value_type = Option<words::Label>)]
+    #[schema(value_type = Option<types::Label>)]
     pub label: Option<Label>,
     /// Whether requests with the credential cost money.
-    #[schema(value_type = Option<words::Environment>)]
+    #[schema(value_type = Option<types::Environment>)]
     pub environment: Option<Environment>,
     /// Whether requests can use the credential now.
-    #[schema(value_type = Option<words::Status>)]
+    #[schema(value_type = Option<types::Status>)]
     pub status: Option<Status>,
     /// Whether it is the default of its workspace, provider and environment.
     pub is_default: bool,
     /// What the credential is used for.
-    #[schema(value_type = Option<words::UsageTag>)]
+    #[schema(value_type = Option<types::UsageTag>)]
     pub usage_tag: Option<UsageTag>,
     /// When requests stop using the credential.
     pub expires_at: Option<Timestamp>,
@@ -224,7 +224,7 @@ pub struct CredentialView {
     /// When the provider last answered a live check.
     pub last_verified_at: Option<Timestamp>,
     /// The result of the last live check.
-    #[schema(value_type = Option<words::Verification>)]
+    #[schema(value_type = Option<types::Verification>)]
     pub verification: Option<Verification>,
     /// All versions of the secret, oldest first.
     pub versions: Vec<VersionView>,
@@ -252,12 +252,12 @@ pub struct Duplicate {
     #[schema(value_type = String)]
     pub id: CredentialId,
     /// The workspace that may use it.
-    #[schema(value_type = words::WorkspaceId)]
+    #[schema(value_type = types::WorkspaceId)]
     pub workspace_id: WorkspaceId,
     /// The id of its provider in the catalogue.
     pub provider: String,
     /// Its label.
-    #[schema(value_type = words::Label)]
+    #[schema(value_type = types::Label)]
     pub label: Label,
 }
 
@@ -268,7 +268,7 @@ pub struct VersionView {
     /// Counts from 1.
     pub number: u32,
     /// Whether requests use it, and whether a rollback can bring it back.
-    #[schema(value_type = words::VersionState)]
+    #[schema(value_type = types::VersionState)]
     pub state: VersionState,
     /// When it was stored.
     pub created_at: Timestamp,

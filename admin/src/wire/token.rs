@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::read;
-use crate::schemas::words;
+use crate::schemas::types;
 
 /// A token to create.
 #[derive(Serialize, Deserialize, ToSchema)]
@@ -19,7 +19,7 @@ pub struct NewToken {
     #[schema(pattern = r"^[^\u0000-\u001f\u007f-\u009f]{1,200}$")]
     pub name: String,
     /// What the token permits.
-    #[schema(value_type = words::Role)]
+    #[schema(value_type = types::Role)]
     pub role: Role,
     /// The workspaces that the token is limited to; all by default.
     #[serde(default, deserialize_with = "read::set::<_, _, 1_000>")]

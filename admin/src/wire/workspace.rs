@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::read;
-use crate::schemas::words;
+use crate::schemas::types;
 
 /// A workspace to create.
 #[derive(Serialize, Deserialize, ToSchema)]
@@ -13,7 +13,7 @@ use crate::schemas::words;
 pub struct NewWorkspace {
     /// The tag that requests carry.
     #[serde(deserialize_with = "read::required")]
-    #[schema(value_type = words::WorkspaceId)]
+    #[schema(value_type = types::WorkspaceId)]
     pub id: WorkspaceId,
     /// For people; the id by default.
     #[serde(default, deserialize_with = "read::optional_text::<_, 200>")]

@@ -14,7 +14,8 @@ use super::{foreign, saved, tagged, tagged_as_listed};
 use crate::{
     access::Caller,
     body::JsonBody,
-    entity_tag::{Life, Tagged},
+    concurrency::WorkKind,
+    entity_tag::{Lineage, Tagged},
     form::{self, Form},
     precondition::{IdempotencyKey, IfMatch},
     problem::Problem,
@@ -22,7 +23,6 @@ use crate::{
     routes::Segment,
     schemas::queries,
     state::AdminState,
-    turns::Work,
     wire::{
         self, CredentialEdit, CredentialRollback, CredentialRotation, CredentialView,
         NewCredential, WriteOnly,
@@ -35,7 +35,7 @@ use crate::{
     params(("id" = String, Path), queries::IfMatchRequired, queries::IdempotencyKey), request_body = wire::CredentialChange,
     responses((status = 200, body = CredentialView, description = "Changed"), (status = 404), (status = 409))
 )]
-pub(in crate::routes) async fn apply(
+pub(in crate::routes) async fn update(
     State(state): State<AdminState>,
     caller: Caller,
     Segment(id): Segment,
@@ -44,18 +44,22 @@ pub(in crate::routes) async fn apply(
     body: JsonBody,
 ) -> Result<Tagged<CredentialView>, Problem> {
     let Credential { id, provider, .. } = caller.credential(&state.registry, &id)?;
-    let expected = seen.required(Life::of_this_epoch(&state.registry))?;
-    let (act, body) = (caller.act(), body.bytes());
+    let expected = seen.required(Lineage::of_epoch(&state.registry))?;
+    let (act, body) = (caller.context(), body.bytes());
     let (done, foreign) = match read(body)? {
         Change::Rotate(rotation, checked) => {
             let foreign = foreign(&state.catalogue, &provider, &rotation.secret);
-            let _turn = match checked {
-                true => Some(state.turns.take(Work::LiveCheck, &caller)?),
+            let _permit = match checked {
+                true => Some(
+                    state
+                        .concurrency
+                        .try_acquire(WorkKind::LiveCheck, &caller)?,
+                ),
                 false => None,
             };
             let rotation = Rotation {
                 expected,
-                idempotency: once(key, body),
+                idempotency: idempotency(key, body),
                 check: checked.then_some(state.live_check),
                 ..rotation
             };
@@ -83,10 +87,10 @@ pub(in crate::routes) async fn roll_back(
     body: JsonBody,
 ) -> Result<Tagged<CredentialView>, Problem> {
     let id = caller.credential(&state.registry, &id)?.id;
-    let expected = seen.required(Life::of_this_epoch(&state.registry))?;
+    let expected = seen.required(Lineage::of_epoch(&state.registry))?;
     let CredentialRollback { version: to } = form::read(body.bytes())?;
     let rollback = Rollback { to, expected };
-    let act = caller.act();
+    let act = caller.context();
     let credential = state.registry.roll_back(&act, &id, rollback).await?;
     Ok(tagged(&state.registry, &caller, credential))
 }
@@ -109,9 +113,9 @@ pub(in crate::routes) async fn revoke(
     query.finish()?;
     let revocation = Revocation {
         cut: cut.unwrap_or(false),
-        expected: seen.heeded(Life::of_this_epoch(&state.registry)),
+        expected: seen.expected(Lineage::of_epoch(&state.registry)),
     };
-    let act = caller.act();
+    let act = caller.context();
     let registry = &state.registry;
     let revoked = match listed {
         Listed::Known(credential) => {
@@ -129,7 +133,7 @@ fn flag(text: &str) -> Result<bool, String> {
 }
 
 /// How a repetition of a request with this body is known.
-pub(super) fn once(IdempotencyKey(key): IdempotencyKey, body: &[u8]) -> Option<Idempotency> {
+pub(super) fn idempotency(IdempotencyKey(key): IdempotencyKey, body: &[u8]) -> Option<Idempotency> {
     Some(Idempotency {
         key: key?,
         request: Hash::of(body),

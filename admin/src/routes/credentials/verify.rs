@@ -6,13 +6,13 @@ use keyside_credentials::{Finding, Verification};
 use super::with_warnings;
 use crate::{
     access::Caller,
-    entity_tag::{Life, Tagged},
+    concurrency::WorkKind,
+    entity_tag::{Lineage, Tagged},
     precondition::IfMatch,
     problem::Problem,
     routes::Segment,
     schemas::queries,
     state::AdminState,
-    turns::Work,
     wire::CredentialView,
 };
 
@@ -30,10 +30,12 @@ pub(in crate::routes) async fn verify(
     seen: IfMatch,
 ) -> Result<Tagged<CredentialView>, Problem> {
     let credential = caller.credential(&state.registry, &id)?;
-    seen.expect(Life::of_this_epoch(&state.registry), credential.revision)?;
+    seen.check(Lineage::of_epoch(&state.registry), credential.revision)?;
     let id = credential.id;
-    let _turn = state.turns.take(Work::LiveCheck, &caller)?;
-    let (act, check) = (caller.act(), state.live_check);
+    let _permit = state
+        .concurrency
+        .try_acquire(WorkKind::LiveCheck, &caller)?;
+    let (act, check) = (caller.context(), state.live_check);
     let (credential, finding) = state.registry.verify(&act, &id, check).await?;
     let advice = advice(finding).into_iter().collect();
     Ok(with_warnings(&state.registry, &caller, credential, advice))

@@ -11,14 +11,14 @@ use axum::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use tokio::sync::watch;
 
-use crate::{problem::Problem, refusals::Refusals, request_id::RequestId};
+use crate::{problem::Problem, refusal_audit::RefusalAudit, request_id::RequestId};
 
 /// Runs once a request, outermost.
 ///
 /// The rest runs in a task of its own: a client that hangs up early is audited and logged like any other, and a panic
 /// becomes an answer instead of a cut connection.
-pub(crate) async fn carry(
-    State(refusals): State<Arc<Refusals>>,
+pub(crate) async fn track(
+    State(refusals): State<Arc<RefusalAudit>>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -26,7 +26,7 @@ pub(crate) async fn carry(
     request.extensions_mut().insert(id.clone());
     // Dropped with this future, which hyper (1.x) does when the connection ends.
     let (_present, client) = watch::channel(());
-    request.extensions_mut().insert(Client(client));
+    request.extensions_mut().insert(ClientConnection(client));
     let answered = tokio::spawn(answer(refusals, id.clone(), request, next)).await;
     // The panic's own words went to standard error; they are nobody's to repeat.
     let mut response =
@@ -37,17 +37,22 @@ pub(crate) async fn carry(
 
 /// Whether someone still waits for the answer. What has begun goes on without them; what waits for its turn does not.
 #[derive(Clone)]
-pub(crate) struct Client(watch::Receiver<()>);
+pub(crate) struct ClientConnection(watch::Receiver<()>);
 
-impl Client {
+impl ClientConnection {
     /// Waits until the client has left.
-    pub(crate) async fn has_left(&self) {
+    pub(crate) async fn disconnected(&self) {
         let mut present = self.0.clone();
         while present.changed().await.is_ok() {}
     }
 }
 
-async fn answer(refusals: Arc<Refusals>, id: RequestId, request: Request, next: Next) -> Response {
+async fn answer(
+    refusals: Arc<RefusalAudit>,
+    id: RequestId,
+    request: Request,
+    next: Next,
+) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
@@ -75,7 +80,7 @@ fn add_headers(id: &RequestId, headers: &mut HeaderMap) {
     if let Ok(id) = HeaderValue::from_str(&id.0) {
         headers.insert(REQUEST_ID, id);
     }
-    for (name, value) in EVERYWHERE {
+    for (name, value) in DEFAULT_HEADERS {
         headers
             .entry(name)
             .or_insert(HeaderValue::from_static(value));
@@ -122,7 +127,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-keyside-request-id");
 
 /// No answer is for caches or frames, or for a page of another site to read; there is no `Access-Control-Allow-*`. A handler
 /// that sets one of these itself (`routes/guide.rs` does) is taken at its word.
-const EVERYWHERE: [(HeaderName, &str); 5] = [
+const DEFAULT_HEADERS: [(HeaderName, &str); 5] = [
     (header::CACHE_CONTROL, "no-store"),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),

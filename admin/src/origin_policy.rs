@@ -18,12 +18,12 @@ use crate::{
 };
 
 /// The names that this server goes by.
-pub(crate) struct Guard {
+pub(crate) struct OriginPolicy {
     hosts: Vec<String>,
     public_origin: String,
 }
 
-impl Guard {
+impl OriginPolicy {
     /// Loopback's names, the address it is bound to, and the host that people were told.
     pub(crate) fn new(listen: SocketAddr, public_url: &str) -> Self {
         let mut hosts = LOOPBACK.map(str::to_owned).to_vec();
@@ -92,12 +92,12 @@ impl Guard {
 
 /// Runs once a request, before the token is looked at.
 pub(crate) async fn check(
-    State(guard): State<Arc<Guard>>,
+    State(guard): State<Arc<OriginPolicy>>,
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
     let host = guard.host(request.uri(), request.headers())?;
-    if !opens_the_guide(&request) {
+    if !is_guide_navigation(&request) {
         guard.page(&host, request.headers())?;
     }
     Ok(next.run(request).await)
@@ -105,7 +105,7 @@ pub(crate) async fn check(
 
 /// Whether a person follows a refusal's link, from a log viewer or another site, to the page that is the same for everyone.
 /// What a page loads by itself (a frame, an image, a fetch) has another mode or destination.
-fn opens_the_guide(request: &Request) -> bool {
+fn is_guide_navigation(request: &Request) -> bool {
     let headers = request.headers();
     let says = |name: HeaderName, expected: &str| {
         let mut values = headers.get_all(name).iter();

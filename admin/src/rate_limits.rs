@@ -34,49 +34,49 @@ use crate::{
 };
 
 /// The budgets.
-pub(crate) struct Limits {
-    requests: Budgets<Spender>,
-    guesses: Budgets<Peer>,
-    recorded: Budgets<ActorId>,
-    all_guesses: DefaultDirectRateLimiter,
+pub(crate) struct RateLimits {
+    requests: KeyedLimiter<RateLimitKey>,
+    invalid_tokens: KeyedLimiter<PeerNetwork>,
+    audited_reads: KeyedLimiter<ActorId>,
+    all_invalid_tokens: DefaultDirectRateLimiter,
 }
 
-impl Limits {
+impl RateLimits {
     pub(crate) fn new(requests_per_second: NonZeroU32) -> Self {
         let burst = requests_per_second.saturating_mul(TWO);
         let requests = Quota::per_second(requests_per_second).allow_burst(burst);
         Self {
-            requests: Budgets::new(requests),
-            guesses: Budgets::new(Quota::per_minute(GUESSES)),
-            recorded: Budgets::new(Quota::per_minute(RECORDED)),
-            all_guesses: RateLimiter::direct(Quota::per_minute(ALL_GUESSES)),
+            requests: KeyedLimiter::new(requests),
+            invalid_tokens: KeyedLimiter::new(Quota::per_minute(INVALID_TOKENS_PER_ADDRESS)),
+            audited_reads: KeyedLimiter::new(Quota::per_minute(AUDITED_READS)),
+            all_invalid_tokens: RateLimiter::direct(Quota::per_minute(INVALID_TOKENS_IN_TOTAL)),
         }
     }
 
     /// Takes one request from the spender's budget.
-    pub(crate) fn request(&self, spender: Spender) -> Result<(), Problem> {
-        let detail = match spender {
-            Spender::Token(_) => "More requests than one token may send.",
-            Spender::Unknown(_) => "More requests than one address may send without a token.",
+    pub(crate) fn check_request(&self, key: RateLimitKey) -> Result<(), Problem> {
+        let detail = match key {
+            RateLimitKey::Token(_) => "More requests than one token may send.",
+            RateLimitKey::Address(_) => "More requests than one address may send without a token.",
         };
         self.requests
-            .take(spender)
+            .take(key)
             .map_err(|wait| too_many(detail, wait))
     }
 
     /// Takes one of the reads that go on record from the caller's budget: what only reads must not fill the audit log.
-    pub(crate) fn recorded_read(&self, caller: &Caller) -> Result<(), Problem> {
+    pub(crate) fn check_audited_read(&self, caller: &Caller) -> Result<(), Problem> {
         let actor = caller.principal().actor.clone();
-        self.recorded
+        self.audited_reads
             .take(actor)
             .map_err(|wait| too_many("More exports and backups than one token may ask for.", wait))
     }
 
     /// Takes one wrong token from the peer's budget, and from everyone's.
-    pub(crate) fn guess(&self, peer: Peer) -> Result<(), Problem> {
+    pub(crate) fn check_invalid_token(&self, peer: PeerNetwork) -> Result<(), Problem> {
         let too_many = |wait| too_many("More wrong tokens than may be tried.", wait);
-        self.guesses.take(peer).map_err(too_many)?;
-        self.all_guesses
+        self.invalid_tokens.take(peer).map_err(too_many)?;
+        self.all_invalid_tokens
             .check()
             .map_err(|until| too_many(wait(&until)))
     }
@@ -84,41 +84,41 @@ impl Limits {
 
 /// Runs once a request, as soon as it is known who sends it and before anything of its body is read.
 pub(crate) async fn check(
-    State(limits): State<Arc<Limits>>,
+    State(limits): State<Arc<RateLimits>>,
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
     let extensions = request.extensions();
-    limits.request(Spender::of(extensions))?;
-    if access::is_guess(extensions) {
-        limits.guess(Peer::of(extensions))?;
+    limits.check_request(RateLimitKey::of(extensions))?;
+    if access::has_invalid_token(extensions) {
+        limits.check_invalid_token(PeerNetwork::of(extensions))?;
     }
     Ok(next.run(request).await)
 }
 
 /// Whose budget a request is taken from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Spender {
+pub(crate) enum RateLimitKey {
     /// The token that it is made with.
     Token(ActorId),
     /// Where it comes from.
-    Unknown(Peer),
+    Address(PeerNetwork),
 }
 
-impl Spender {
+impl RateLimitKey {
     fn of(extensions: &Extensions) -> Self {
-        match Caller::recognised(extensions) {
+        match Caller::authenticated(extensions) {
             Ok(caller) => Self::Token(caller.principal().actor.clone()),
-            Err(_) => Self::Unknown(Peer::of(extensions)),
+            Err(_) => Self::Address(PeerNetwork::of(extensions)),
         }
     }
 }
 
 /// Where a request comes from. Where the server did not say, all come from the same place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Peer(IpAddr);
+pub(crate) struct PeerNetwork(IpAddr);
 
-impl Peer {
+impl PeerNetwork {
     fn of(extensions: &Extensions) -> Self {
         let peer = extensions.get::<ConnectInfo<SocketAddr>>();
         let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| {
@@ -132,12 +132,12 @@ impl Peer {
 }
 
 /// A budget for each.
-struct Budgets<K: Clone + Hash + Eq> {
+struct KeyedLimiter<K: Clone + Hash + Eq> {
     each: DefaultKeyedRateLimiter<K>,
     swept: Mutex<Option<Instant>>,
 }
 
-impl<K: Clone + Hash + Eq> Budgets<K> {
+impl<K: Clone + Hash + Eq> KeyedLimiter<K> {
     fn new(quota: Quota) -> Self {
         Self {
             each: RateLimiter::keyed(quota),
@@ -145,16 +145,16 @@ impl<K: Clone + Hash + Eq> Budgets<K> {
         }
     }
 
-    fn take(&self, spender: K) -> Result<(), Duration> {
-        if self.each.len() > KNOWN && self.begins_to_sweep(Instant::now()) {
+    fn take(&self, key: K) -> Result<(), Duration> {
+        if self.each.len() > SWEEP_ABOVE && self.sweep_is_due(Instant::now()) {
             self.each.retain_recent();
         }
-        self.each.check_key(&spender).map_err(|until| wait(&until))
+        self.each.check_key(&key).map_err(|until| wait(&until))
     }
 
     /// Those whose budget is whole again are forgotten, so that nobody fills the memory by coming from everywhere. It
     /// takes a look at each, so not with every request: they may all be active.
-    fn begins_to_sweep(&self, now: Instant) -> bool {
+    fn sweep_is_due(&self, now: Instant) -> bool {
         // One value; whatever a panic left of it will do.
         let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
         let is_due = swept.is_none_or(|swept| now.saturating_duration_since(swept) >= SWEEP_EVERY);
@@ -185,15 +185,15 @@ fn too_many(detail: &str, wait: Duration) -> Problem {
 const TWO: NonZeroU32 = NonZeroU32::new(2).unwrap();
 
 /// A minute, from one address: more than a person mistypes.
-const GUESSES: NonZeroU32 = NonZeroU32::new(10).unwrap();
+const INVALID_TOKENS_PER_ADDRESS: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
 /// A minute, with one token.
-const RECORDED: NonZeroU32 = NonZeroU32::new(20).unwrap();
+const AUDITED_READS: NonZeroU32 = NonZeroU32::new(20).unwrap();
 
 /// A minute, from anywhere.
-const ALL_GUESSES: NonZeroU32 = NonZeroU32::new(60).unwrap();
+const INVALID_TOKENS_IN_TOTAL: NonZeroU32 = NonZeroU32::new(60).unwrap();
 
-const KNOWN: usize = 10_000;
+const SWEEP_ABOVE: usize = 10_000;
 
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
@@ -201,16 +201,16 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 mod tests {
     use super::*;
 
-    fn ip(text: &str) -> Peer {
+    fn ip(text: &str) -> PeerNetwork {
         let mut extensions = Extensions::new();
         extensions.insert(ConnectInfo(SocketAddr::new(text.parse().unwrap(), 40_000)));
-        Peer::of(&extensions)
+        PeerNetwork::of(&extensions)
     }
 
     #[test]
     fn an_address_that_spent_its_budget_waits_and_no_other_one_does() {
-        let limits = Limits::new(NonZeroU32::MIN);
-        let request = |address| limits.request(Spender::Unknown(ip(address)));
+        let limits = RateLimits::new(NonZeroU32::MIN);
+        let request = |address| limits.check_request(RateLimitKey::Address(ip(address)));
         for _ in 0..2 {
             request("192.0.2.1").unwrap();
         }
@@ -221,8 +221,8 @@ mod tests {
 
     #[test]
     fn guesses_from_everywhere_are_counted_together_too() {
-        let limits = Limits::new(NonZeroU32::MIN);
-        let guesses = (0..100).map(|n| limits.guess(ip(&format!("192.0.2.{n}"))));
+        let limits = RateLimits::new(NonZeroU32::MIN);
+        let guesses = (0..100).map(|n| limits.check_invalid_token(ip(&format!("192.0.2.{n}"))));
         let let_through = guesses.filter(Result::is_ok).count();
         // One more may come free while they are counted.
         assert!((60..=62).contains(&let_through), "{let_through}");
@@ -230,9 +230,10 @@ mod tests {
 
     #[test]
     fn those_who_are_known_are_gone_through_once_a_second_at_most() {
-        let budgets = Budgets::<Peer>::new(Quota::per_minute(GUESSES));
+        let budgets =
+            KeyedLimiter::<PeerNetwork>::new(Quota::per_minute(INVALID_TOKENS_PER_ADDRESS));
         let began = Instant::now();
-        let after = |millis| budgets.begins_to_sweep(began + Duration::from_millis(millis));
+        let after = |millis| budgets.sweep_is_due(began + Duration::from_millis(millis));
         let times = [0, 0, 999, 1_000, 1_001, 1_999, 2_000];
         let swept = times.map(after);
         assert_eq!(swept, [true, false, false, true, false, false, true]);

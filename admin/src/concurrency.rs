@@ -32,7 +32,7 @@ use crate::{
 
 /// What costs more than others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Work {
+pub(crate) enum WorkKind {
     /// The whole audit log is read and checked.
     AuditCheck,
     /// Everything there is leaves, and changes wait for the beginning of it.
@@ -49,51 +49,59 @@ pub(crate) enum Work {
 
 /// Who is at what.
 #[derive(Default)]
-pub(crate) struct Turns([Arc<Places>; Work::KINDS]);
+pub(crate) struct ConcurrencyLimits([Arc<Slots>; WorkKind::KINDS]);
 
-impl Turns {
-    /// The caller's turn, now.
+impl ConcurrencyLimits {
+    /// The caller's permit, now.
     ///
     /// # Errors
     /// 429 where the caller has as many already as one may have, or where there are as many as there may be.
-    pub(crate) fn take(&self, work: Work, caller: &Caller) -> Result<Turn, Problem> {
+    pub(crate) fn try_acquire(
+        &self,
+        work: WorkKind,
+        caller: &Caller,
+    ) -> Result<ConcurrencyPermit, Problem> {
         let actor = &caller.principal().actor;
-        let taken = self.places(work).take(actor, work);
-        taken.ok_or_else(|| already_running(work))
+        let permit = self.slots(work).take(actor, work);
+        permit.ok_or_else(|| too_many_in_progress(work))
     }
 
-    /// The caller's turn, in the order in which they came: a place in the line first, which is bounded as in
-    /// [`Turns::take`], then the turn itself.
+    /// The caller's permit, in the order in which they came: a place in the line first, which is bounded as in
+    /// [`ConcurrencyLimits::try_acquire`], then the turn itself.
     ///
     /// # Errors
     /// 429 where the line is full, and where the client leaves before its turn has come: nobody reads that answer, and
     /// nothing is done for it.
-    pub(crate) async fn wait(&self, work: Work, caller: &Caller) -> Result<Turn, Problem> {
-        let mut turn = self.take(work, caller)?;
-        let line = turn.places.line(&turn.actor, work);
+    pub(crate) async fn acquire(
+        &self,
+        work: WorkKind,
+        caller: &Caller,
+    ) -> Result<ConcurrencyPermit, Problem> {
+        let mut permit = self.try_acquire(work, caller)?;
+        let queue = permit.slots.queue(&permit.actor, work);
         // tokio's semaphore (1.54) is fair, and wakes only the one that is next.
         tokio::select! {
             biased;
-            () = caller.client().has_left() => Err(already_running(work)),
-            alone = line.acquire_owned() => {
+            () = caller.client().disconnected() => Err(too_many_in_progress(work)),
+            exclusive = queue.acquire_owned() => {
                 // Never an error: nobody closes the semaphore.
-                turn.alone = alone.ok();
-                Ok(turn)
+                permit.exclusive = exclusive.ok();
+                Ok(permit)
             }
         }
     }
 
-    fn places(&self, work: Work) -> &Arc<Places> {
+    fn slots(&self, work: WorkKind) -> &Arc<Slots> {
         &self.0[work as usize]
     }
 }
 
-impl Work {
+impl WorkKind {
     const KINDS: usize = 6;
 
     /// How many at once, of all tokens together, with those that wait. Tokens make tokens, so a limit for each token is none
     /// where memory is held.
-    fn most(self) -> usize {
+    fn max_total(self) -> usize {
         match self {
             Self::Backup => 1,
             Self::Export => 4,
@@ -103,7 +111,7 @@ impl Work {
     }
 
     /// How many at once, of one token, with those that wait.
-    fn most_of_one(self) -> usize {
+    fn max_per_token(self) -> usize {
         match self {
             Self::AuditCheck | Self::Backup | Self::Export | Self::LiveCheck => 1,
             // One that is made, and four that wait.
@@ -113,7 +121,7 @@ impl Work {
         }
     }
 
-    fn in_words(self) -> &'static str {
+    fn detail(self) -> &'static str {
         match self {
             Self::AuditCheck => {
                 "The audit log is being checked for this token already, or as many wait for that as may. One check runs at a time."
@@ -132,92 +140,96 @@ impl Work {
 }
 
 /// The turns of one kind.
-struct Places {
-    taken: Mutex<HashMap<ActorId, Taken>>,
+struct Slots {
+    in_use: Mutex<HashMap<ActorId, InUse>>,
     /// Where all tokens wait in one line.
-    alone: Arc<Semaphore>,
+    exclusive: Arc<Semaphore>,
 }
 
 /// What one token has of them.
-struct Taken {
+struct InUse {
     count: usize,
     /// Where each token waits in a line of its own.
-    alone: Arc<Semaphore>,
+    exclusive: Arc<Semaphore>,
 }
 
-impl Places {
-    fn take(self: &Arc<Self>, actor: &ActorId, work: Work) -> Option<Turn> {
-        let mut taken = self.taken();
-        let all: usize = taken.values().map(|taken| taken.count).sum();
-        let of_one = taken.get(actor).map_or(0, |taken| taken.count);
-        if all >= work.most() || of_one >= work.most_of_one() {
+impl Slots {
+    fn take(self: &Arc<Self>, actor: &ActorId, work: WorkKind) -> Option<ConcurrencyPermit> {
+        let mut in_use = self.in_use();
+        let all: usize = in_use.values().map(|token| token.count).sum();
+        let of_one = in_use.get(actor).map_or(0, |token| token.count);
+        if all >= work.max_total() || of_one >= work.max_per_token() {
             return None;
         }
-        taken.entry(actor.clone()).or_default().count += 1;
-        Some(Turn {
-            places: self.clone(),
+        in_use.entry(actor.clone()).or_default().count += 1;
+        Some(ConcurrencyPermit {
+            slots: self.clone(),
             actor: actor.clone(),
-            alone: None,
+            exclusive: None,
         })
     }
 
-    /// Where an actor that has a place waits until it is alone.
-    fn line(&self, actor: &ActorId, work: Work) -> Arc<Semaphore> {
-        let own = || self.taken().get(actor).map(|taken| taken.alone.clone());
+    /// Where an actor that has a place waits until it is exclusive.
+    fn queue(&self, actor: &ActorId, work: WorkKind) -> Arc<Semaphore> {
+        let own = || {
+            self.in_use()
+                .get(actor)
+                .map(|token| token.exclusive.clone())
+        };
         match work {
-            Work::List => own().unwrap_or_else(|| self.alone.clone()),
-            _ => self.alone.clone(),
+            WorkKind::List => own().unwrap_or_else(|| self.exclusive.clone()),
+            _ => self.exclusive.clone(),
         }
     }
 
-    fn taken(&self) -> MutexGuard<'_, HashMap<ActorId, Taken>> {
+    fn in_use(&self) -> MutexGuard<'_, HashMap<ActorId, InUse>> {
         // Each change is one step on the map, so whatever a panic left of it is whole.
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+        self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Default for Places {
+impl Default for Slots {
     fn default() -> Self {
         Self {
-            taken: Mutex::default(),
-            alone: Arc::new(Semaphore::new(1)),
+            in_use: Mutex::default(),
+            exclusive: Arc::new(Semaphore::new(1)),
         }
     }
 }
 
-impl Default for Taken {
+impl Default for InUse {
     fn default() -> Self {
         Self {
             count: 0,
-            alone: Arc::new(Semaphore::new(1)),
+            exclusive: Arc::new(Semaphore::new(1)),
         }
     }
 }
 
-/// One turn, until it is dropped.
-pub(crate) struct Turn {
-    places: Arc<Places>,
+/// One permit, until it is dropped.
+pub(crate) struct ConcurrencyPermit {
+    slots: Arc<Slots>,
     actor: ActorId,
     /// Of those that wait for each other, one has it.
-    alone: Option<OwnedSemaphorePermit>,
+    exclusive: Option<OwnedSemaphorePermit>,
 }
 
-impl Turn {
+impl ConcurrencyPermit {
     /// Holds the turn until the whole body has been sent, or its reader has left, or the time for it is over: the body breaks
     /// off then.
-    pub(crate) fn until_sent(self, response: Response) -> Response {
-        let turn = Arc::new(Mutex::new(Some(self)));
-        let overdue = turn.clone();
+    pub(crate) fn hold_until_sent(self, response: Response) -> Response {
+        let permit = Arc::new(Mutex::new(Some(self)));
+        let overdue = permit.clone();
         // Not in the body: a connection whose reader takes next to nothing does not ask for more of it.
         let deadline = tokio::spawn(async move {
-            tokio::time::sleep(SENDING_DEADLINE).await;
+            tokio::time::sleep(SEND_DEADLINE).await;
             drop(release(&overdue));
         });
         let deadline = deadline.abort_handle();
         response.map(|body| {
-            Body::new(Sending {
+            Body::new(PermitBody {
                 body,
-                turn,
+                permit,
                 deadline,
             })
         })
@@ -225,7 +237,7 @@ impl Turn {
 
     /// Does work that keeps a processor busy, on a thread of its own: the listener has one thread for everybody. Holds the
     /// turn until the work is done, whether or not someone still waits for it.
-    pub(crate) async fn aside<T: Send + 'static>(
+    pub(crate) async fn run_blocking<T: Send + 'static>(
         self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<(T, Self), Problem> {
@@ -237,11 +249,11 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for ConcurrencyPermit {
     fn drop(&mut self) {
-        self.alone = None;
-        let mut taken = self.places.taken();
-        if let Entry::Occupied(mut mine) = taken.entry(self.actor.clone()) {
+        self.exclusive = None;
+        let mut in_use = self.slots.in_use();
+        if let Entry::Occupied(mut mine) = in_use.entry(self.actor.clone()) {
             mine.get_mut().count -= 1;
             if mine.get().count == 0 {
                 mine.remove();
@@ -250,32 +262,32 @@ impl Drop for Turn {
     }
 }
 
-/// A body that holds a turn, until that is released.
-struct Sending {
+/// A body that holds a permit, until that is released.
+struct PermitBody {
     body: Body,
-    turn: Arc<Mutex<Option<Turn>>>,
+    permit: Arc<Mutex<Option<ConcurrencyPermit>>>,
     deadline: AbortHandle,
 }
 
-fn release(turn: &Mutex<Option<Turn>>) -> Option<Turn> {
-    turn.lock().unwrap_or_else(PoisonError::into_inner).take()
+fn release(permit: &Mutex<Option<ConcurrencyPermit>>) -> Option<ConcurrencyPermit> {
+    permit.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
-impl Sending {
+impl PermitBody {
     fn is_overdue(&self) -> bool {
-        let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        turn.is_none()
+        let permit = self.permit.lock().unwrap_or_else(PoisonError::into_inner);
+        permit.is_none()
     }
 }
 
-impl Drop for Sending {
+impl Drop for PermitBody {
     fn drop(&mut self) {
         self.deadline.abort();
-        drop(release(&self.turn));
+        drop(release(&self.permit));
     }
 }
 
-impl http_body::Body for Sending {
+impl http_body::Body for PermitBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -299,14 +311,14 @@ impl http_body::Body for Sending {
     }
 }
 
-fn already_running(work: Work) -> Problem {
+fn too_many_in_progress(work: WorkKind) -> Problem {
     Problem::new(
-        Kind::AlreadyRunning,
-        work.in_words(),
+        Kind::TooManyInProgress,
+        work.detail(),
         "Wait as long as Retry-After says, then send the request again.",
     )
     .with_header(header::RETRY_AFTER, "5")
 }
 
 /// For the reader of an export or a backup: 100 MB at 170 kB a second.
-const SENDING_DEADLINE: Duration = Duration::from_secs(10 * 60);
+const SEND_DEADLINE: Duration = Duration::from_secs(10 * 60);

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::{problem::Kind, request_id::RequestId};
 
 /// What was turned away of late.
-pub(crate) struct Refusals {
+pub(crate) struct RefusalAudit {
     registry: Arc<Registry>,
     windows: Mutex<HashMap<ActorId, Window>>,
 }
@@ -28,7 +28,7 @@ struct Window {
     counted: u64,
 }
 
-impl Refusals {
+impl RefusalAudit {
     pub(crate) fn new(registry: Arc<Registry>) -> Self {
         let windows = Mutex::default();
         Self { registry, windows }
@@ -56,7 +56,7 @@ impl Refusals {
         let window = windows
             .entry(actor.clone())
             .or_insert_with(Window::starting);
-        window.note(kind, singly(actor))
+        window.note(kind, max_records(actor))
     }
 }
 
@@ -73,12 +73,12 @@ impl Window {
         self.began.elapsed() >= LENGTH
     }
 
-    fn note(&mut self, kind: Kind, singly: u32) -> Option<String> {
+    fn note(&mut self, kind: Kind, max_records: u32) -> Option<String> {
         let before = match self.is_over() {
             true => std::mem::replace(self, Self::starting()).counted,
             false => 0,
         };
-        if self.recorded >= singly {
+        if self.recorded >= max_records {
             self.counted += 1;
             return None;
         }
@@ -92,7 +92,7 @@ impl Window {
 
 /// How many records of an actor's refusals a minute may have. A token's: more than a person's mistakes, less than a disk
 /// notices. Nobody's: what there is to know of them is how many they are.
-fn singly(actor: &ActorId) -> u32 {
+fn max_records(actor: &ActorId) -> u32 {
     match *actor == ActorId::anonymous() {
         true => 1,
         false => 20,

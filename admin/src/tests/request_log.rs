@@ -5,14 +5,14 @@ use std::{sync::Mutex, time::Duration};
 use axum::{middleware, routing::get};
 
 use super::{secrecy::Lines, *};
-use crate::{exchange, refusals::Refusals};
+use crate::{refusal_audit::RefusalAudit, request_log};
 
 fn around(api: &Api, router: Router) -> Api {
-    let refusals = Arc::new(Refusals::new(api.registry.clone()));
+    let refusals = Arc::new(RefusalAudit::new(api.registry.clone()));
     Api {
         log: api.log.clone(),
         memory: api.memory.clone(),
-        router: router.layer(middleware::from_fn_with_state(refusals, exchange::carry)),
+        router: router.layer(middleware::from_fn_with_state(refusals, request_log::track)),
         registry: api.registry.clone(),
         token: api.token.clone(),
         provider: api.provider.clone(),

@@ -7,13 +7,13 @@ use utoipa::ToSchema;
 
 use crate::{
     access::Caller,
-    entity_tag::Life,
+    concurrency::WorkKind,
+    entity_tag::Lineage,
     precondition::IfMatch,
     problem::Problem,
     routes::{Segment, file},
     schemas::{bodies, queries},
     state::AdminState,
-    turns::Work,
 };
 
 /// Everything of a workspace but its secrets, as a tar archive. A POST, because it is put on record.
@@ -29,16 +29,17 @@ pub(in crate::routes) async fn export(
     seen: IfMatch,
 ) -> Result<Response, Problem> {
     let workspace = caller.workspace(&state.registry, &id)?;
-    expect(&state.registry, &workspace, seen)?;
+    check(&state.registry, &workspace, seen)?;
     let workspace = workspace.id;
-    let turn = state.turns.take(Work::Export, &caller)?;
-    state.limits.recorded_read(&caller)?;
+    let permit = state.concurrency.try_acquire(WorkKind::Export, &caller)?;
+    state.limits.check_audited_read(&caller)?;
     let name = format!("{workspace}.tar");
-    let (act, registry) = (caller.act(), state.registry);
-    let made = turn.aside(async move { registry.export_workspace(&act, &workspace).await });
-    let (archive, turn) = made.await?;
-    let response = file::answer("application/x-tar", &name, archive?.into());
-    Ok(turn.until_sent(response))
+    let (act, registry) = (caller.context(), state.registry);
+    let made =
+        permit.run_blocking(async move { registry.export_workspace(&act, &workspace).await });
+    let (archive, permit) = made.await?;
+    let response = file::attachment("application/x-tar", &name, archive?.into());
+    Ok(permit.hold_until_sent(response))
 }
 
 /// Erases a workspace for good: its keys, its records, its runs. `If-Match` is heeded and not asked for. Asked for again
@@ -55,7 +56,7 @@ pub(in crate::routes) async fn erase(
     seen: IfMatch,
 ) -> Result<Json<Receipt>, Problem> {
     let id = caller.workspace_id(&id)?;
-    let act = caller.act();
+    let act = caller.context();
     let expected = expected(&state.registry, &id, seen);
     let erased = state.registry.erase_workspace(&act, &id, expected);
     let receipt = erased.await.map_err(|error| match error {
@@ -69,7 +70,7 @@ pub(in crate::routes) async fn erase(
 fn expected(registry: &Registry, id: &WorkspaceId, seen: IfMatch) -> Option<WorkspaceState> {
     let there = registry.workspace(id);
     let incarnation = there.map_or(0, |workspace| workspace.incarnation);
-    let revision = seen.heeded(Life::of_workspace(registry, incarnation))?;
+    let revision = seen.expected(Lineage::of_workspace(registry, incarnation))?;
     Some(WorkspaceState {
         incarnation,
         revision,
@@ -78,9 +79,9 @@ fn expected(registry: &Registry, id: &WorkspaceId, seen: IfMatch) -> Option<Work
 
 /// Holds what takes nothing away to the state that the caller saw. It is looked at before the workspace's lock is held: what
 /// comes between changes nothing that a new key or an export would make worse.
-fn expect(registry: &Registry, workspace: &Workspace, seen: IfMatch) -> Result<(), Problem> {
-    let life = Life::of_workspace(registry, workspace.incarnation);
-    seen.expect(life, workspace.revision)
+fn check(registry: &Registry, workspace: &Workspace, seen: IfMatch) -> Result<(), Problem> {
+    let lineage = Lineage::of_workspace(registry, workspace.incarnation);
+    seen.check(lineage, workspace.revision)
 }
 
 /// Makes a new key for a workspace, and seals everything of it anew.
@@ -96,10 +97,10 @@ pub(in crate::routes) async fn rotate_key(
     seen: IfMatch,
 ) -> Result<Json<ResealedView>, Problem> {
     let workspace = caller.workspace(&state.registry, &id)?;
-    expect(&state.registry, &workspace, seen)?;
+    check(&state.registry, &workspace, seen)?;
     let resealed = state
         .registry
-        .rotate_workspace_key(&caller.act(), &workspace.id)
+        .rotate_workspace_key(&caller.context(), &workspace.id)
         .await?;
     Ok(Json(ResealedView {
         workspace_id: resealed.workspace,
