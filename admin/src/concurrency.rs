@@ -1,8 +1,9 @@
-//! Requests that cost more than others take turns, so that a good token cannot wear the system out: a token has few of each
-//! kind at a time, and some kinds have few in all.
+//! Limits how many expensive requests run at once, so that a valid token cannot exhaust the server:
+//! per token, and for some kinds over all tokens.
 //!
-//! Lists wait for the others of their token, and checks of the audit log for everybody's; few may wait, because each holds
-//! one of the listener's connections. Everything else is refused with 429 instead.
+//! Lists queue behind the other lists of their token, and checks of the audit log behind all
+//! others. Both queues are short, because each waiting request holds a connection of the listener.
+//! Beyond these limits the answer is 429.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -30,32 +31,32 @@ use crate::{
     problem::{Kind, Problem},
 };
 
-/// What costs more than others.
+/// The kinds of expensive requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WorkKind {
-    /// The whole audit log is read and checked.
+    /// Reads and verifies the whole audit log.
     AuditCheck,
-    /// Everything there is leaves, and changes wait for the beginning of it.
+    /// Streams a backup. Changes wait while its snapshot is taken.
     Backup,
-    /// The body of a request is on its way, as slowly as its sender likes.
+    /// Receives a request body, at the client's pace.
     Body,
-    /// The log, or what is kept of a workspace, leaves. An archive is in memory until it has left.
+    /// Sends the audit log or a workspace archive. An archive is in memory until it is sent.
     Export,
-    /// A page is picked out of everything there is.
+    /// Sorts all items to build one page.
     List,
-    /// A provider is asked.
+    /// Sends a live check to a provider.
     LiveCheck,
 }
 
-/// Who is at what.
+/// The permits in use, for each [`WorkKind`].
 #[derive(Default)]
 pub(crate) struct ConcurrencyLimits([Arc<Slots>; WorkKind::KINDS]);
 
 impl ConcurrencyLimits {
-    /// The caller's permit, now.
+    /// A permit without waiting.
     ///
     /// # Errors
-    /// 429 where the caller has as many already as one may have, or where there are as many as there may be.
+    /// 429 if the token, or all tokens together, hold as many permits as allowed.
     pub(crate) fn try_acquire(
         &self,
         work: WorkKind,
@@ -66,12 +67,12 @@ impl ConcurrencyLimits {
         permit.ok_or_else(|| too_many_in_progress(work))
     }
 
-    /// The caller's permit, in the order in which they came: a place in the line first, which is bounded as in
-    /// [`ConcurrencyLimits::try_acquire`], then the turn itself.
+    /// A permit after waiting in a first-in-first-out queue. The place in the queue is limited as
+    /// in [`ConcurrencyLimits::try_acquire`].
     ///
     /// # Errors
-    /// 429 where the line is full, and where the client leaves before its turn has come: nobody reads that answer, and
-    /// nothing is done for it.
+    /// 429 if the queue is full, or if the client disconnects while it waits: nobody reads that
+    /// response, and the work is not started.
     pub(crate) async fn acquire(
         &self,
         work: WorkKind,
@@ -79,12 +80,12 @@ impl ConcurrencyLimits {
     ) -> Result<ConcurrencyPermit, Problem> {
         let mut permit = self.try_acquire(work, caller)?;
         let queue = permit.slots.queue(&permit.actor, work);
-        // tokio's semaphore (1.54) is fair, and wakes only the one that is next.
+        // tokio's semaphore (1.54) is fair and wakes only the next waiter.
         tokio::select! {
             biased;
             () = caller.client().disconnected() => Err(too_many_in_progress(work)),
             exclusive = queue.acquire_owned() => {
-                // Never an error: nobody closes the semaphore.
+                // Never an error: the semaphore is never closed.
                 permit.exclusive = exclusive.ok();
                 Ok(permit)
             }
@@ -99,8 +100,8 @@ impl ConcurrencyLimits {
 impl WorkKind {
     const KINDS: usize = 6;
 
-    /// How many at once, of all tokens together, with those that wait. Tokens make tokens, so a limit for each token is none
-    /// where memory is held.
+    /// The limit over all tokens, waiting requests included. Tokens can create tokens, so where
+    /// memory is held a limit per token is not enough.
     fn max_total(self) -> usize {
         match self {
             Self::Backup => 1,
@@ -110,11 +111,11 @@ impl WorkKind {
         }
     }
 
-    /// How many at once, of one token, with those that wait.
+    /// The limit per token, waiting requests included.
     fn max_per_token(self) -> usize {
         match self {
             Self::AuditCheck | Self::Backup | Self::Export | Self::LiveCheck => 1,
-            // One that is made, and four that wait.
+            // One that runs and four that wait.
             Self::List => 5,
             // Each holds 64 KiB and a connection.
             Self::Body => 8,
@@ -139,17 +140,17 @@ impl WorkKind {
     }
 }
 
-/// The turns of one kind.
+/// The permits of one kind.
 struct Slots {
     in_use: Mutex<HashMap<ActorId, InUse>>,
-    /// Where all tokens wait in one line.
+    /// The queue that all tokens share.
     exclusive: Arc<Semaphore>,
 }
 
-/// What one token has of them.
+/// The permits of one token.
 struct InUse {
     count: usize,
-    /// Where each token waits in a line of its own.
+    /// The queue of this token alone.
     exclusive: Arc<Semaphore>,
 }
 
@@ -169,7 +170,7 @@ impl Slots {
         })
     }
 
-    /// Where an actor that has a place waits until it is exclusive.
+    /// The queue that requests of this kind wait in.
     fn queue(&self, actor: &ActorId, work: WorkKind) -> Arc<Semaphore> {
         let own = || {
             self.in_use()
@@ -183,7 +184,7 @@ impl Slots {
     }
 
     fn in_use(&self) -> MutexGuard<'_, HashMap<ActorId, InUse>> {
-        // Each change is one step on the map, so whatever a panic left of it is whole.
+        // Every update is a single step, so the map is consistent even after a panic.
         self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -206,21 +207,22 @@ impl Default for InUse {
     }
 }
 
-/// One permit, until it is dropped.
+/// A permit, which is returned on drop.
 pub(crate) struct ConcurrencyPermit {
     slots: Arc<Slots>,
     actor: ActorId,
-    /// Of those that wait for each other, one has it.
+    /// Held by the one request that is at the head of its queue.
     exclusive: Option<OwnedSemaphorePermit>,
 }
 
 impl ConcurrencyPermit {
-    /// Holds the turn until the whole body has been sent, or its reader has left, or the time for it is over: the body breaks
-    /// off then.
+    /// Keeps the permit until the body is sent, the client disconnects, or [`SEND_DEADLINE`]
+    /// passes; the last ends the body with an error.
     pub(crate) fn hold_until_sent(self, response: Response) -> Response {
         let permit = Arc::new(Mutex::new(Some(self)));
         let overdue = permit.clone();
-        // Not in the body: a connection whose reader takes next to nothing does not ask for more of it.
+        // A task, and not a check while polling: hyper does not poll the body of a client that does
+        // not read.
         let deadline = tokio::spawn(async move {
             tokio::time::sleep(SEND_DEADLINE).await;
             drop(release(&overdue));
@@ -235,15 +237,15 @@ impl ConcurrencyPermit {
         })
     }
 
-    /// Does work that keeps a processor busy, on a thread of its own: the listener has one thread for everybody. Holds the
-    /// turn until the work is done, whether or not someone still waits for it.
+    /// Runs CPU-bound work on the blocking pool: the listener has one thread for all connections.
+    /// Keeps the permit until the work is done, even if the client disconnects.
     pub(crate) async fn run_blocking<T: Send + 'static>(
         self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<(T, Self), Problem> {
         let runtime = Handle::current();
         let done = tokio::task::spawn_blocking(move || (runtime.block_on(work), self));
-        // The panic's own words went to standard error, and may hold anything.
+        // The panic message went to standard error. It may contain anything, so it is not repeated.
         done.await
             .map_err(|_| Problem::internal("work on a thread of its own panicked, or was cut off"))
     }
@@ -262,7 +264,7 @@ impl Drop for ConcurrencyPermit {
     }
 }
 
-/// A body that holds a permit, until that is released.
+/// A response body that holds a permit until it ends or is overdue.
 struct PermitBody {
     body: Body,
     permit: Arc<Mutex<Option<ConcurrencyPermit>>>,
@@ -320,5 +322,5 @@ fn too_many_in_progress(work: WorkKind) -> Problem {
     .with_header(header::RETRY_AFTER, "5")
 }
 
-/// For the reader of an export or a backup: 100 MB at 170 kB a second.
+/// Time limit for sending an export or a backup: 100 MB at 170 kB a second.
 const SEND_DEADLINE: Duration = Duration::from_secs(10 * 60);

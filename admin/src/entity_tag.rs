@@ -1,9 +1,9 @@
 //! Strong entity tags (RFC 9110 section 8.8.3) of single resources.
 //!
-//! A tag is the revision, the life that the revision is of, and a digest of the representation. The digest makes it strong: a
-//! status that came with time or a later use changes the bytes, though nobody changed the resource. What a precondition
-//! protects is the revision of that life alone (`precondition.rs`), so that the traffic of a key does not keep people from
-//! editing it.
+//! A tag consists of the revision, its lineage, and a digest of the representation. The digest
+//! makes it strong: time and use change the representation (`status`, `lastUsedAt`) without
+//! changing the revision. Preconditions compare only lineage and revision (`precondition.rs`), so
+//! traffic on a key does not block people from editing it.
 
 use axum::{
     Json,
@@ -21,19 +21,19 @@ pub(crate) struct Tagged<T> {
     pub(crate) view: T,
 }
 
-/// What a resource's revisions are counted in. Where they are counted from the beginning again, or from an earlier one,
-/// that is another lineage, and what was seen in the one before is not what is there now.
+/// The series that a revision belongs to. A restored backup, or a new workspace with an erased id,
+/// starts another lineage: equal revisions of two lineages are different states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lineage(u64);
 
 impl Lineage {
-    /// Of what has its id for good, such as a credential or a token. A backup that is restored takes it back to an earlier
-    /// revision.
+    /// For resources whose id is never reused, such as credentials and tokens. Restoring a backup
+    /// starts a new epoch.
     pub(crate) fn of_epoch(registry: &Registry) -> Self {
         Self::of(registry.epoch(), 0)
     }
 
-    /// Of a workspace, whose id another one may have had, or may get.
+    /// For a workspace, whose id can be reused after it is erased.
     pub(crate) fn of_workspace(registry: &Registry, incarnation: u64) -> Self {
         Self::of(registry.epoch(), incarnation)
     }
@@ -46,7 +46,7 @@ impl Lineage {
     }
 }
 
-/// What one of our own strong tags says of the state that its reader saw.
+/// The state that a tag of ours identifies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SeenState {
     pub(crate) lineage: Lineage,
@@ -54,7 +54,7 @@ pub(crate) struct SeenState {
 }
 
 impl SeenState {
-    /// Nothing if the tag was never one of ours.
+    /// `None` for a tag that is not ours.
     pub(crate) fn parse(tag: &str) -> Option<Self> {
         let tag = tag.strip_prefix('"')?.strip_suffix('"')?;
         let (revision, rest) = tag.split_once('-')?;
@@ -67,7 +67,7 @@ impl SeenState {
 }
 
 impl<T: Serialize> Tagged<T> {
-    /// The answer to a read: the representation, or 304 for one that the client has already.
+    /// The response to a read: the representation, or 304 if the client's copy is current.
     pub(crate) fn read(self, headers: &HeaderMap) -> Response {
         let tag = self.tag();
         let unchanged = listed(headers, header::IF_NONE_MATCH)
@@ -78,7 +78,7 @@ impl<T: Serialize> Tagged<T> {
         }
     }
 
-    /// The answer to a creation: the representation, and where it is from now on.
+    /// The response to a creation: 201 with the representation and its Location.
     pub(crate) fn created(self, location: &str) -> Response {
         let mut response = (StatusCode::CREATED, self).into_response();
         if let Ok(location) = HeaderValue::from_str(location) {

@@ -1,7 +1,9 @@
-//! Reads the body of a request as one of the types in `wire.rs`, and reports every wrong field at once.
+//! Reads the body of a request as one of the types in `wire.rs`, and reports every wrong field at
+//! once.
 //!
-//! serde stops at the first error, so each field is read by itself first, with a `Deserialize` that sees only this field. serde_json's
-//! own messages are never shown: they quote the value, which may be a secret in the wrong field.
+//! serde stops at the first error, so each field is read by itself first, with a `Deserialize` that
+//! sees only this field. serde_json's own messages are never shown: they quote the value, which may
+//! be a secret in the wrong field.
 
 mod value;
 
@@ -31,7 +33,8 @@ pub(crate) struct Form<'a> {
 }
 
 impl<'a> Form<'a> {
-    /// Splits the body into its fields. A repeated name is an error. Takes linear time, whatever the body holds.
+    /// Splits the body into its fields. A repeated name is an error. Takes linear time, whatever
+    /// the body holds.
     pub(crate) fn parse(body: &'a [u8]) -> Result<Self, Problem> {
         expect_object(body)?;
         let mut deserializer = serde_json::Deserializer::from_slice(body);
@@ -62,8 +65,8 @@ impl<'a> Form<'a> {
         self.errors.push(FieldError::field(name, why));
     }
 
-    /// Reads the fields as a `T`. `others` are fields that belong elsewhere, with the reason why they do not belong here; any
-    /// other field that `T` does not have is unknown.
+    /// Reads the fields as a `T`. `others` are fields that belong elsewhere, with the reason why
+    /// they do not belong here; any other field that `T` does not have is unknown.
     ///
     /// # Errors
     /// The problem that names each wrong field.
@@ -188,7 +191,8 @@ impl<'de> Visitor<'de> for Fields {
     }
 }
 
-/// A name that could be a misspelt field. Anything else is not repeated: no provider has keys of letters and underscores alone.
+/// A name that could be a misspelt field. Anything else is not repeated: no provider has keys of
+/// letters and underscores alone.
 fn presentable(name: &str) -> &str {
     let plain = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
     match name.len() <= 32 && name.bytes().all(plain) {

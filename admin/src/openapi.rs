@@ -1,5 +1,5 @@
-//! The API's own description (OpenAPI 3.1), made from the routes: from what their handlers say of themselves, and from
-//! what all of them have in common, which no handler repeats.
+//! The OpenAPI 3.1 description, built from the routes' `#[utoipa::path]` and from what all routes
+//! share.
 
 use std::sync::LazyLock;
 
@@ -19,7 +19,7 @@ use crate::{
     routes::{self, Route},
 };
 
-/// The description in JSON, as `/openapi.json` and `keyside openapi` give it.
+/// The description as JSON, as `/openapi.json` and `keyside openapi` return it.
 pub fn openapi() -> &'static str {
     static JSON: LazyLock<String> = LazyLock::new(|| {
         let mut json = describe().to_pretty_json().unwrap_or_default();
@@ -56,20 +56,20 @@ struct Frame;
 #[schema(as = Problem)]
 #[allow(dead_code, reason = "described, and written by `Problem::render`")]
 struct ProblemDocument {
-    /// What went wrong, for programs.
+    /// The type of the problem, for programs.
     #[serde(rename = "type")]
     #[schema(pattern = "^urn:keyside:problem:[a-z0-9-]+$")]
     kind: String,
-    /// The same for people.
+    /// The type of the problem, for people.
     title: String,
     status: u16,
-    /// What is wrong this time. Never repeats a value that came in.
+    /// What is wrong with this request. Never repeats a value of the request.
     detail: String,
     /// What to do next.
     remedy: String,
-    /// Also in the log and in the audit record.
+    /// The request's id, which the log and the audit record have too.
     request_id: String,
-    /// What is wrong with single fields.
+    /// The fields that are wrong.
     #[schema(required = false)]
     errors: Vec<FieldError>,
 }
@@ -91,7 +91,8 @@ fn describe() -> utoipa::openapi::OpenApi {
     document
 }
 
-/// Says of an operation what follows from its place in the table and from its parts.
+/// Adds the security requirement and the error responses that follow from an operation's parameters
+/// and body.
 fn complete(route: &mut Route) {
     let operation = &mut route.operation;
     let bearer = SecurityRequirement::new(BEARER, Vec::<String>::new());
@@ -108,7 +109,7 @@ fn complete(route: &mut Route) {
     }
 }
 
-/// The problems that any operation of such parts may end in.
+/// The error statuses of any operation with such parameters and body.
 fn statuses(operation: &Operation, path: &str) -> Vec<String> {
     let parameters = || {
         let parameters = operation.parameters.iter().flatten();

@@ -1,7 +1,8 @@
-//! Keeps browsers of other sites out, before anything else is looked at.
+//! Rejects requests that a browser sends for a page of another site, before authentication.
 //!
-//! A server on localhost is reachable from every page that the same person has open. No browser adds a bearer token by
-//! itself, so the token alone would do against most of it; with these checks probing finds nothing either.
+//! Every page in a person's browser can reach a server on localhost. Browsers do not add a bearer
+//! token by themselves, so the token stops most attacks; these checks also stop probing and DNS
+//! rebinding.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -17,17 +18,17 @@ use crate::{
     routes::guide,
 };
 
-/// The names that this server goes by.
+/// The hosts and the origin that requests may name.
 pub(crate) struct OriginPolicy {
     hosts: Vec<String>,
     public_origin: String,
 }
 
 impl OriginPolicy {
-    /// Loopback's names, the address it is bound to, and the host that people were told.
+    /// Allows the loopback names, the bound address, and the host of `public_url`.
     pub(crate) fn new(listen: SocketAddr, public_url: &str) -> Self {
         let mut hosts = LOOPBACK.map(str::to_owned).to_vec();
-        // 0.0.0.0 is no name: browsers take it for this machine and leave their checks aside.
+        // Not 0.0.0.0: browsers connect it to this machine and skip their local-network checks.
         if !listen.ip().is_unspecified() {
             hosts.push(match listen.ip() {
                 std::net::IpAddr::V4(ip) => ip.to_string(),
@@ -48,7 +49,7 @@ impl OriginPolicy {
         }
     }
 
-    /// A page that was rebound to this address still sends its own name.
+    /// Against DNS rebinding: a rebound page still sends its own host name.
     fn host(&self, uri: &Uri, headers: &HeaderMap) -> Result<Authority, Problem> {
         let mut given = headers.get_all(header::HOST).iter();
         let host = given
@@ -56,7 +57,8 @@ impl OriginPolicy {
             .map(|value| value.to_str().ok()?.parse::<Authority>().ok());
         let named = match (host, given.next(), uri.authority()) {
             (Some(Some(host)), None, None) => host,
-            // An absolute target, or HTTP/2's pseudo-header: it must not differ from a Host beside it.
+            // An absolute request target or HTTP/2's `:authority` must not differ from the Host
+            // header.
             (Some(Some(host)), None, Some(target)) if host == *target => host,
             (None, None, Some(target)) => target.clone(),
             _ => return Err(malformed_host()),
@@ -68,7 +70,7 @@ impl OriginPolicy {
         }
     }
 
-    /// Fetch Metadata where the browser sends it, the origin where it does not. Programs send neither.
+    /// Checks Fetch Metadata if the browser sends it, and Origin otherwise. Programs send neither.
     fn page(&self, host: &Authority, headers: &HeaderMap) -> Result<(), Problem> {
         let sites = headers.get_all(SEC_FETCH_SITE);
         let same_site = sites
@@ -90,7 +92,7 @@ impl OriginPolicy {
     }
 }
 
-/// Runs once a request, before the token is looked at.
+/// Runs once per request, before authentication.
 pub(crate) async fn check(
     State(guard): State<Arc<OriginPolicy>>,
     request: Request,
@@ -103,8 +105,8 @@ pub(crate) async fn check(
     Ok(next.run(request).await)
 }
 
-/// Whether a person follows a refusal's link, from a log viewer or another site, to the page that is the same for everyone.
-/// What a page loads by itself (a frame, an image, a fetch) has another mode or destination.
+/// Whether a person follows a link of a refusal, from a log viewer or another site, to the static
+/// guide. Subresource requests (frames, images, fetches) have another mode or destination.
 fn is_guide_navigation(request: &Request) -> bool {
     let headers = request.headers();
     let says = |name: HeaderName, expected: &str| {

@@ -1,5 +1,5 @@
-//! What a request says of the state that it was decided on: the revision that it saw (`If-Match`, RFC 9110 section
-//! 13.1.1), or that it may be a repetition (`Idempotency-Key`, draft-ietf-httpapi-idempotency-key-header).
+//! The preconditions of a request: the revision that the client saw (`If-Match`, RFC 9110 section
+//! 13.1.1), and its retry key (`Idempotency-Key`, draft-ietf-httpapi-idempotency-key-header).
 
 use axum::extract::FromRequestParts;
 use http::{HeaderMap, HeaderName, header, request::Parts};
@@ -9,20 +9,20 @@ use crate::{
     problem::{FieldError, Kind, Problem},
 };
 
-/// The state that the caller saw.
+/// The state that the client expects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IfMatch {
-    /// The caller does not say.
+    /// No If-Match header.
     Absent,
-    /// `*`: whichever it is.
+    /// `*`: any state.
     Any,
-    /// This one; nothing for a tag that was never one of ours.
+    /// A tag; `None` for one that is not ours.
     State(Option<SeenState>),
 }
 
 impl IfMatch {
-    /// For a change that must not be made blindly: the revision to hold it to, nothing for any. 428 without the header.
-    /// `life` is the resource's own.
+    /// For changes that require the header: the expected revision, or `None` for any. Without the
+    /// header the answer is 428. `lineage` is that of the resource.
     pub(crate) fn required(self, lineage: Lineage) -> Result<Option<u64>, Problem> {
         match self {
             Self::Absent => Err(Problem::new(
@@ -34,8 +34,8 @@ impl IfMatch {
         }
     }
 
-    /// For a change that may be made blindly: the revision to hold it to, if the caller says one. `life` is the resource's
-    /// own.
+    /// For changes with an optional header: the expected revision, or `None` for any. `lineage` is
+    /// that of the resource.
     pub(crate) fn expected(self, lineage: Lineage) -> Option<u64> {
         match self {
             Self::Absent | Self::Any => None,
@@ -46,8 +46,8 @@ impl IfMatch {
 }
 
 impl IfMatch {
-    /// For what is done with the state that is there now: 412 if the caller saw another. `life` and `revision` are the
-    /// resource's own.
+    /// For actions on the current state: 412 if the client expects another. `lineage` and
+    /// `revision` are those of the resource.
     pub(crate) fn check(self, lineage: Lineage, revision: u64) -> Result<(), Problem> {
         match self.expected(lineage) {
             Some(seen) if seen != revision => Err(Problem::superseded()),
@@ -75,7 +75,7 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
     }
 }
 
-/// The caller's name for what it asks for, so that asking twice makes it once. It is no secret and may be stored.
+/// The client's key for safe retries. It is not secret and may be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct IdempotencyKey(pub(crate) Option<String>);
 
@@ -97,7 +97,7 @@ impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
     }
 }
 
-/// The draft wants it quoted; most clients send it bare, so either will do and both are the same key.
+/// The draft quotes the key, but most clients send it bare. Both forms are the same key.
 fn idempotency_key(headers: &HeaderMap) -> Option<&str> {
     let mut given = headers.get_all(IDEMPOTENCY_KEY).iter();
     let value = given.next()?.to_str().ok()?.trim();
@@ -110,7 +110,8 @@ fn idempotency_key(headers: &HeaderMap) -> Option<&str> {
     (fits && given.next().is_none()).then_some(key)
 }
 
-/// Whether it has the form of a tag (RFC 9110 section 8.8.3), whoever made it. A comma begins another one here.
+/// Whether this is an entity tag (RFC 9110 section 8.8.3) of any server. A comma ends a tag here,
+/// because it separates list members.
 fn is_entity_tag(tag: &str) -> bool {
     let quoted = tag.strip_prefix("W/").unwrap_or(tag);
     let opaque = quoted
@@ -129,7 +130,7 @@ fn malformed(name: HeaderName, detail: &str) -> Problem {
     .with_errors(vec![FieldError::parameter(name.as_str(), detail)])
 }
 
-/// A revision that no resource gets to.
+/// A revision that no resource reaches, so that the comparison always fails.
 const NEVER: u64 = u64::MAX;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

@@ -1,7 +1,7 @@
-//! What a caller reads when the answer is no: RFC 9457 problem documents.
+//! Error responses: RFC 9457 problem documents.
 //!
-//! A problem says what is wrong, names the fields, and what to do next. It never repeats a value that came in: any of
-//! them may be a secret in the wrong place.
+//! A problem names the error, the fields and the next step. It never repeats a value of the
+//! request, which may be a secret in the wrong field.
 
 mod kind;
 
@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 pub(crate) use self::kind::Kind;
 
-/// A request that gets no other answer.
+/// An error response.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
     kind: Kind,
@@ -21,18 +21,18 @@ pub(crate) struct Problem {
     remedy: &'static str,
     errors: Box<[FieldError]>,
     headers: Vec<(HeaderName, HeaderValue)>,
-    /// Who was kept out, where that is known.
+    /// The actor whose access was refused, if it is to be audited.
     refused: Option<ActorId>,
-    /// What went wrong here: for the log, never for the answer.
+    /// The internal cause: only for the log.
     cause: Option<Box<str>>,
 }
 
-/// What is wrong with one field of a body, or one parameter of a query.
+/// An error of one field of a body, or one parameter of a query.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct FieldError {
-    /// Its name on the wire.
+    /// The name in the request.
     pub(crate) field: String,
-    /// Where it stands in the body, as a JSON pointer (RFC 6901) in fragment form; parameters have none.
+    /// A JSON pointer (RFC 6901) in fragment form; absent for parameters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) pointer: Option<String>,
     /// What was expected.
@@ -76,7 +76,7 @@ impl Problem {
         }
     }
 
-    /// Fields that are not what they should be. The first ones are named; of the rest it is said how many they are.
+    /// Reports invalid fields: names the first [`ERRORS_MAX`] and counts the rest.
     pub(crate) fn fields(mut errors: Vec<FieldError>) -> Self {
         let more = match errors.len().saturating_sub(ERRORS_MAX) {
             0 => String::new(),
@@ -96,18 +96,18 @@ impl Problem {
         .with_errors(errors)
     }
 
-    /// One field of the body that is wrong.
+    /// Reports one invalid field of the body.
     pub(crate) fn field(name: &str, detail: impl Into<String>) -> Self {
         Self::fields(vec![FieldError::field(name, detail)])
     }
 
-    /// Something that is our own fault. What it was goes to the log, under the request's id.
+    /// An error of this server. The log has the cause under the request's id.
     pub(crate) fn internal(cause: impl Into<Box<str>>) -> Self {
         let remedy = "Look for the request's id in Keyside's log and report what stands there.";
         Self::new(Kind::Internal, "The request could not be finished.", remedy).caused_by(cause)
     }
 
-    /// Says in the log, under the request's id, what the answer does not.
+    /// Adds a cause for the log that the response does not have.
     fn caused_by(self, cause: impl Into<Box<str>>) -> Self {
         Self {
             cause: Some(cause.into()),
@@ -129,7 +129,8 @@ impl Problem {
         self
     }
 
-    /// Puts it on record that `actor` was kept out, whatever the answer says: one that hides what there is says nothing.
+    /// Has the refusal of `actor` audited, whatever the kind. A 404 that hides a resource is
+    /// audited this way.
     pub(crate) fn refusing(mut self, actor: &ActorId) -> Self {
         self.refused = Some(actor.clone());
         self
@@ -139,13 +140,13 @@ impl Problem {
         self.kind
     }
 
-    /// Who was kept out, for the audit log; nothing where the answer is no refusal.
+    /// The actor for the audit record, or `None` if this is not a refusal.
     pub(crate) fn refused(&self) -> Option<ActorId> {
         let known = self.refused.clone();
         known.or_else(|| self.kind.is_refusal().then(ActorId::anonymous))
     }
 
-    /// The one place where a refusal or an error becomes bytes, and where what only we may know of it goes to the log.
+    /// Renders every error response, and logs the internal cause.
     pub(crate) fn render(&self, request_id: &str) -> Response {
         if let Some(cause) = &self.cause {
             tracing::error!(request_id, cause, "a request could not be finished");
@@ -170,7 +171,8 @@ impl Problem {
     }
 }
 
-/// A handler's error travels to the outermost layer as it is; that one knows the request's id, and audits and logs.
+/// The problem travels in the response's extensions to the outermost layer, which knows the request
+/// id, audits and renders.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.kind.status().into_response();
@@ -193,7 +195,7 @@ struct Document<'a> {
     errors: &'a [FieldError],
 }
 
-/// Why the registry did not make a change, in the caller's terms.
+/// Why the registry rejected a change, in the terms of the API.
 impl From<ChangeError> for Problem {
     fn from(error: ChangeError) -> Self {
         let said = sentence(&error);
@@ -344,7 +346,7 @@ impl From<ChangeError> for Problem {
     }
 }
 
-/// Nothing was changed: where that is not certain, the error is another.
+/// The store is unchanged: if that is uncertain, the error is `ChangeError::OutcomeUnknown`.
 impl From<StorageError> for Problem {
     fn from(error: StorageError) -> Self {
         let (detail, remedy) = match &error {
@@ -377,7 +379,7 @@ impl From<CommitError> for Problem {
 }
 
 impl Problem {
-    /// Storage did not hand out what was asked for.
+    /// The store could not be read.
     pub(crate) fn unreadable(error: StorageError) -> Self {
         tracing::error!(%error, "the store could not be read");
         Self::new(
@@ -388,7 +390,7 @@ impl Problem {
         .with_header(header::RETRY_AFTER, "5")
     }
 
-    /// Also what someone without access to it is told.
+    /// The same answer if the workspace is outside of the caller's scope.
     pub(crate) fn workspace_unknown() -> Self {
         Self::new(
             Kind::WorkspaceUnknown,
@@ -397,7 +399,8 @@ impl Problem {
         )
     }
 
-    /// Also what someone without access to it is told: nothing shows what exists.
+    /// The same answer if the credential is outside of the caller's scope, so that nothing reveals
+    /// that it exists.
     pub(crate) fn credential_unknown() -> Self {
         Self::new(
             Kind::CredentialUnknown,
@@ -408,13 +411,14 @@ impl Problem {
 }
 
 impl Problem {
-    /// One of several; which, is not said to those who may not see it.
+    /// One of several workspaces does not exist. The answer does not say which: the caller may not
+    /// be permitted to know.
     pub(crate) fn workspaces_unknown() -> Self {
         let error = FieldError::field("workspaces", "one of them does not exist");
         Self::workspace_unknown().with_errors(vec![error])
     }
 
-    /// The state that a change was decided on is gone.
+    /// The resource has changed since the client read it.
     pub(crate) fn superseded() -> Self {
         Self::new(
             Kind::PreconditionFailed,
@@ -423,7 +427,7 @@ impl Problem {
         )
     }
 
-    /// Also what someone who may not see it is told.
+    /// The same answer if the token is outside of the caller's scope.
     pub(crate) fn token_unknown() -> Self {
         Self::new(
             Kind::TokenUnknown,
@@ -433,7 +437,7 @@ impl Problem {
     }
 }
 
-/// An error's text as a sentence of its own.
+/// The error's text as a sentence.
 fn sentence(error: &impl std::fmt::Display) -> String {
     let text = error.to_string();
     let mut chars = text.chars();
@@ -443,7 +447,7 @@ fn sentence(error: &impl std::fmt::Display) -> String {
     }
 }
 
-/// More than any body here has fields; a body that has made-up ones is not answered at length.
+/// More than any valid body has fields, so that an invalid body does not get a long response.
 const ERRORS_MAX: usize = 16;
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");

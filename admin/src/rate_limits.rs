@@ -1,11 +1,12 @@
-//! How often the API may be asked, and how often a wrong token may be shown.
+//! Rate limits for requests, for invalid tokens, and for reads that are audited.
 //!
-//! Tokens are 256 random bits, so the second budget is not what keeps them safe: it keeps guesses from filling the log. A
-//! right token is never counted, or whoever shares an address with its owner could keep them out.
+//! Tokens are 256 random bits, so the limit on invalid tokens does not protect them from guessing:
+//! it keeps guesses from flooding the log. Valid tokens never count against it; otherwise a guesser
+//! at the owner's address could lock the owner out.
 //!
-//! Requests are counted by the token that they are made with, and by address only where nobody is known: whoever shares an
-//! address with an owner, or gets a browser there to send things, spends nothing of the owner's. A network of IPv6 (/64) is
-//! one address, because whoever has one there has them all.
+//! Requests with a valid token count against that token, and only the others against their address.
+//! So nobody at the owner's address, and no page in the owner's browser, can use up the owner's
+//! limit. An IPv6 /64 network counts as one address, because its holder has all of it.
 
 use std::{
     hash::Hash,
@@ -33,7 +34,7 @@ use crate::{
     problem::{Kind, Problem},
 };
 
-/// The budgets.
+/// The rate limiters.
 pub(crate) struct RateLimits {
     requests: KeyedLimiter<RateLimitKey>,
     invalid_tokens: KeyedLimiter<PeerNetwork>,
@@ -53,7 +54,7 @@ impl RateLimits {
         }
     }
 
-    /// Takes one request from the spender's budget.
+    /// Counts a request.
     pub(crate) fn check_request(&self, key: RateLimitKey) -> Result<(), Problem> {
         let detail = match key {
             RateLimitKey::Token(_) => "More requests than one token may send.",
@@ -64,7 +65,7 @@ impl RateLimits {
             .map_err(|wait| too_many(detail, wait))
     }
 
-    /// Takes one of the reads that go on record from the caller's budget: what only reads must not fill the audit log.
+    /// Counts a read that is audited, so that reads cannot fill the audit log.
     pub(crate) fn check_audited_read(&self, caller: &Caller) -> Result<(), Problem> {
         let actor = caller.principal().actor.clone();
         self.audited_reads
@@ -72,7 +73,7 @@ impl RateLimits {
             .map_err(|wait| too_many("More exports and backups than one token may ask for.", wait))
     }
 
-    /// Takes one wrong token from the peer's budget, and from everyone's.
+    /// Counts an invalid token, for the peer and in total.
     pub(crate) fn check_invalid_token(&self, peer: PeerNetwork) -> Result<(), Problem> {
         let too_many = |wait| too_many("More wrong tokens than may be tried.", wait);
         self.invalid_tokens.take(peer).map_err(too_many)?;
@@ -82,7 +83,7 @@ impl RateLimits {
     }
 }
 
-/// Runs once a request, as soon as it is known who sends it and before anything of its body is read.
+/// Runs once per request, after authentication and before the body is read.
 pub(crate) async fn check(
     State(limits): State<Arc<RateLimits>>,
     request: Request,
@@ -96,12 +97,12 @@ pub(crate) async fn check(
     Ok(next.run(request).await)
 }
 
-/// Whose budget a request is taken from.
+/// What a request counts against.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum RateLimitKey {
-    /// The token that it is made with.
+    /// The token, if it is valid.
     Token(ActorId),
-    /// Where it comes from.
+    /// The address of the client, otherwise.
     Address(PeerNetwork),
 }
 
@@ -114,7 +115,7 @@ impl RateLimitKey {
     }
 }
 
-/// Where a request comes from. Where the server did not say, all come from the same place.
+/// The network address of a client. If the server does not provide it, all clients share one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct PeerNetwork(IpAddr);
 
@@ -131,7 +132,7 @@ impl PeerNetwork {
     }
 }
 
-/// A budget for each.
+/// A rate limiter with one budget per key.
 struct KeyedLimiter<K: Clone + Hash + Eq> {
     each: DefaultKeyedRateLimiter<K>,
     swept: Mutex<Option<Instant>>,
@@ -152,10 +153,10 @@ impl<K: Clone + Hash + Eq> KeyedLimiter<K> {
         self.each.check_key(&key).map_err(|until| wait(&until))
     }
 
-    /// Those whose budget is whole again are forgotten, so that nobody fills the memory by coming from everywhere. It
-    /// takes a look at each, so not with every request: they may all be active.
+    /// Whether to drop keys whose budget is full again, so that requests from many addresses do not
+    /// fill memory. A sweep visits every key, so it runs at most once per [`SWEEP_EVERY`].
     fn sweep_is_due(&self, now: Instant) -> bool {
-        // One value; whatever a panic left of it will do.
+        // A single value, which is consistent even after a panic.
         let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
         let is_due = swept.is_none_or(|swept| now.saturating_duration_since(swept) >= SWEEP_EVERY);
         if is_due {
@@ -184,13 +185,13 @@ fn too_many(detail: &str, wait: Duration) -> Problem {
 
 const TWO: NonZeroU32 = NonZeroU32::new(2).unwrap();
 
-/// A minute, from one address: more than a person mistypes.
+/// Per minute and address: more than a person mistypes.
 const INVALID_TOKENS_PER_ADDRESS: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
-/// A minute, with one token.
+/// Per minute and token.
 const AUDITED_READS: NonZeroU32 = NonZeroU32::new(20).unwrap();
 
-/// A minute, from anywhere.
+/// Per minute, over all addresses.
 const INVALID_TOKENS_IN_TOTAL: NonZeroU32 = NonZeroU32::new(60).unwrap();
 
 const SWEEP_ABOVE: usize = 10_000;
@@ -224,7 +225,7 @@ mod tests {
         let limits = RateLimits::new(NonZeroU32::MIN);
         let guesses = (0..100).map(|n| limits.check_invalid_token(ip(&format!("192.0.2.{n}"))));
         let let_through = guesses.filter(Result::is_ok).count();
-        // One more may come free while they are counted.
+        // One more becomes available while they are counted.
         assert!((60..=62).contains(&let_through), "{let_through}");
     }
 

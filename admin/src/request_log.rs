@@ -1,5 +1,5 @@
-//! One request and its answer, from outside: an id, a task of its own, headers that every answer has, one log line, and
-//! the audit record of a refusal.
+//! The outermost layer: gives each request an id and a task of its own, adds headers to every
+//! response, audits refusals, and writes one log line per request.
 
 use std::{sync::Arc, time::Instant};
 
@@ -13,10 +13,10 @@ use tokio::sync::watch;
 
 use crate::{problem::Problem, refusal_audit::RefusalAudit, request_id::RequestId};
 
-/// Runs once a request, outermost.
+/// Runs once per request, outermost.
 ///
-/// The rest runs in a task of its own: a client that hangs up early is audited and logged like any other, and a panic
-/// becomes an answer instead of a cut connection.
+/// The handler runs in a task of its own, so a request whose client disconnects is still audited
+/// and logged, and a panic becomes a 500 response instead of a closed connection.
 pub(crate) async fn track(
     State(refusals): State<Arc<RefusalAudit>>,
     mut request: Request,
@@ -24,23 +24,24 @@ pub(crate) async fn track(
 ) -> Response {
     let id = RequestId::random();
     request.extensions_mut().insert(id.clone());
-    // Dropped with this future, which hyper (1.x) does when the connection ends.
+    // Dropped with this future, which hyper (1.x) drops when the connection ends.
     let (_present, client) = watch::channel(());
     request.extensions_mut().insert(ClientConnection(client));
     let answered = tokio::spawn(answer(refusals, id.clone(), request, next)).await;
-    // The panic's own words went to standard error; they are nobody's to repeat.
+    // The panic message went to standard error. It may contain anything, so it is not repeated.
     let mut response =
         answered.unwrap_or_else(|_panic| Problem::internal("it panicked").render(&id.0));
     add_headers(&id, response.headers_mut());
     response
 }
 
-/// Whether someone still waits for the answer. What has begun goes on without them; what waits for its turn does not.
+/// Tells whether the client is still connected. Work that has begun continues without it; queued
+/// work is cancelled.
 #[derive(Clone)]
 pub(crate) struct ClientConnection(watch::Receiver<()>);
 
 impl ClientConnection {
-    /// Waits until the client has left.
+    /// Completes when the client disconnects.
     pub(crate) async fn disconnected(&self) {
         let mut present = self.0.clone();
         while present.changed().await.is_ok() {}
@@ -69,7 +70,7 @@ async fn answer(
 
 fn rendered(problem: &Problem, id: &RequestId, before: &HeaderMap) -> Response {
     let mut response = problem.render(&id.0);
-    // The router itself knows which methods a path has; RFC 9110 section 15.5.6 wants them said.
+    // The router knows the methods of a path; RFC 9110 section 15.5.6 requires them in Allow.
     if let Some(allow) = before.get(header::ALLOW) {
         response.headers_mut().insert(header::ALLOW, allow.clone());
     }
@@ -87,7 +88,8 @@ fn add_headers(id: &RequestId, headers: &mut HeaderMap) {
     }
 }
 
-/// The route's pattern stands in the line, never the path itself: that may be anything, a pasted key included.
+/// Logs the pattern of the route and never the path, which may contain anything, including a pasted
+/// key.
 fn log(
     method: &Method,
     route: Option<&MatchedPath>,
@@ -105,7 +107,7 @@ fn log(
     );
 }
 
-/// A method is a token of the client's choosing too.
+/// The client chooses the method too, so only standard ones are logged.
 fn known(method: &Method) -> &str {
     match KNOWN.contains(method) {
         true => method.as_str(),
@@ -125,8 +127,8 @@ const KNOWN: [Method; 7] = [
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-keyside-request-id");
 
-/// No answer is for caches or frames, or for a page of another site to read; there is no `Access-Control-Allow-*`. A handler
-/// that sets one of these itself (`routes/guide.rs` does) is taken at its word.
+/// Responses are not cached, not framed, and not readable by pages of other sites: there is no
+/// `Access-Control-Allow-*`. Headers that a handler has set (`routes/guide.rs` does) are kept.
 const DEFAULT_HEADERS: [(HeaderName, &str); 5] = [
     (header::CACHE_CONTROL, "no-store"),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

@@ -1,4 +1,4 @@
-//! The paths, and what stands behind each.
+//! The route table: paths, required permissions and handlers.
 
 mod audit;
 mod credentials;
@@ -30,19 +30,19 @@ use crate::{
     state::AdminState,
 };
 
-/// A method of a path, what it asks for, what answers, and how it is described.
+/// A method of a path with its permission, its handler and its description.
 pub(crate) struct Route {
     pub(crate) method: Method,
     pub(crate) path: String,
-    /// What the caller must be allowed to do.
+    /// The permission that the caller must have.
     pub(crate) needs: Permission,
     pub(crate) operation: Operation,
     pub(crate) schemas: Vec<(String, RefOr<Schema>)>,
     answer: MethodRouter<AdminState>,
 }
 
-/// All there are: what each asks for, and its handler, which says method and path in its `#[utoipa::path]`. A path's
-/// `{id}` is one that [`Caller`] finds; `tests/permissions.rs` has a row for each line here.
+/// All routes. The handler's `#[utoipa::path]` declares method and path; `{id}` is looked up
+/// through [`Caller`]. `tests/permissions.rs` has a row for each line here.
 #[rustfmt::skip]
 pub(crate) fn table() -> Vec<Route> {
     use Permission::*;
@@ -78,7 +78,7 @@ pub(crate) fn table() -> Vec<Route> {
     ]
 }
 
-/// The table, and the page for people.
+/// The router of the table and of the static guide.
 pub(crate) fn router() -> Router<AdminState> {
     let routes = table().into_iter().map(Route::guarded);
     routes
@@ -91,7 +91,7 @@ pub(crate) fn router() -> Router<AdminState> {
 }
 
 impl Route {
-    /// Of a handler that says one method of one path.
+    /// From a handler that declares one method of one path.
     fn new(needs: Permission, (schemas, paths, answer): UtoipaMethodRouter<AdminState>) -> Self {
         let (path, item) = paths
             .paths
@@ -119,14 +119,14 @@ impl Route {
         }
     }
 
-    /// What answers, behind what it asks for.
+    /// The handler, behind the check of its permission.
     fn guarded(self) -> (String, MethodRouter<AdminState>) {
         let permit = middleware::from_fn_with_state(self.needs, access::authorize);
         (self.path, self.answer.route_layer(permit))
     }
 }
 
-/// Nobody without a token learns which paths there are.
+/// Without a valid token the answer is 401, so that it does not reveal which paths exist.
 async fn unknown_route(extensions: Extensions) -> Problem {
     let known = Caller::authenticated(&extensions);
     known.err().unwrap_or_else(no_such_path)
@@ -152,7 +152,7 @@ fn no_such_path() -> Problem {
     )
 }
 
-/// The part of a path that names one resource. What is not even text names none.
+/// The `{id}` of a path. An id that is not UTF-8 is an unknown path.
 struct Segment(String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Segment {
@@ -167,7 +167,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
     }
 }
 
-/// A parameter that the domain knows how to read. Its errors say the rule and do not repeat the text.
+/// A parameter of a domain type. Its errors state the rule and do not repeat the text.
 fn parsed<T: FromStr<Err: ToString>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error: T::Err| error.to_string())
 }

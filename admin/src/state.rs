@@ -1,4 +1,4 @@
-//! What the handlers share.
+//! The state that all handlers share.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::{
     rate_limits::RateLimits,
 };
 
-/// Cloned for each request; all of it is shared.
+/// Cloned for each request; every field is shared.
 #[derive(Clone)]
 pub(crate) struct AdminState {
     pub(crate) registry: Arc<Registry>,
@@ -20,12 +20,12 @@ pub(crate) struct AdminState {
     pub(crate) live_check: Arc<dyn LiveCheck>,
     pub(crate) limits: Arc<RateLimits>,
     pub(crate) concurrency: Arc<ConcurrencyLimits>,
-    /// What the API says of itself, as JSON; made when it is first asked for.
+    /// Returns the OpenAPI description as JSON; built on first use.
     pub(crate) description: fn() -> &'static str,
 }
 
 impl AdminState {
-    /// The caller's turn, if they still have access once it has come.
+    /// A permit, if the caller still has access after waiting for it.
     pub(crate) async fn acquire(
         &self,
         work: WorkKind,

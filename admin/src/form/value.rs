@@ -1,4 +1,5 @@
-//! A field's value for serde, straight from raw JSON: strings pass through a buffer that is wiped, and no error quotes a value.
+//! A field's value for serde, straight from raw JSON: strings pass through a buffer that is wiped,
+//! and no error quotes a value.
 
 use std::{error::Error, fmt};
 

@@ -1,8 +1,8 @@
-//! The kinds of problem there are: a stable type, a title and a status each.
+//! The kinds of problems, each with a stable type, a title and a status.
 
 use http::StatusCode;
 
-/// What went wrong. Its `type` is what programs may rely on; titles and details are for people.
+/// The kind of a problem. Programs may rely on its `type`; title and detail are for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Unauthenticated,
@@ -44,7 +44,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// `type`. A URN, so that it stays the same wherever Keyside runs and whoever hosts its pages.
+    /// The `type`: a URN, so that it does not depend on a host.
     pub(crate) fn uri(self) -> String {
         format!("urn:keyside:problem:{}", self.name())
     }
@@ -62,7 +62,7 @@ impl Kind {
         self.row().2
     }
 
-    /// Whether somebody was kept from something, rather than mistaken about it. These are audited.
+    /// Whether the request was refused access rather than being wrong. Refusals are audited.
     pub(crate) fn is_refusal(self) -> bool {
         matches!(
             self,

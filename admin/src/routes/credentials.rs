@@ -1,4 +1,4 @@
-//! `/api/integrations/credentials`: the secret goes in, and never comes out.
+//! `/api/integrations/credentials`: create, list and read credentials. No response has a secret.
 
 pub(super) mod change;
 pub(super) mod refresh;
@@ -30,7 +30,7 @@ use crate::{
     wire::{self, CredentialView, Duplicate, WriteOnly},
 };
 
-/// Stores a key that was pasted. The body is gone, wiped, when this returns.
+/// Stores a provider key.
 #[utoipa::path(
     post, path = "/api/integrations/credentials", tag = "credentials", operation_id = "createCredential",
     params(queries::IdempotencyKey), request_body = wire::NewCredential,
@@ -56,8 +56,9 @@ pub(super) async fn create(
     Ok(saved(&state.registry, &caller, added, foreign).created(&location))
 }
 
-/// Credentials, in order of workspace, provider, label and age. Revoked ones stay. In each workspace those come last whose
-/// record cannot be read: their provider, label and environment are null, and pass no filter.
+/// Credentials, ordered by workspace, provider, label and age, including revoked ones. Credentials
+/// whose record cannot be read are at the end of their workspace: their provider, label and
+/// environment are null, and match no filter.
 #[utoipa::path(
     get, path = "/api/integrations/credentials", tag = "credentials", operation_id = "listCredentials",
     params(queries::CredentialFilter, queries::Limit, queries::CredentialCursor),
@@ -93,7 +94,7 @@ pub(super) async fn list(
     )))
 }
 
-/// One credential; never its secret.
+/// One credential, without its secret.
 #[utoipa::path(
     get, path = "/api/integrations/credentials/{id}", tag = "credentials", operation_id = "getCredential",
     params(("id" = String, Path)),
@@ -140,7 +141,7 @@ fn read_new(body: &[u8]) -> Result<NewCredential, Problem> {
     })
 }
 
-/// What was stored, with what there is to say of it.
+/// The stored credential with its warnings.
 fn saved(
     registry: &Registry,
     caller: &Caller,
@@ -152,7 +153,7 @@ fn saved(
     with_warnings(registry, caller, saved.credential, warnings)
 }
 
-/// The warning that a key looks like one of another provider, which was probably meant.
+/// A warning if the key has the usual form of another provider's keys.
 fn foreign(catalogue: &Catalogue, provider: &str, secret: &Secret) -> Option<String> {
     let others = other_providers(secret, provider, catalogue);
     (!others.is_empty()).then(|| {
@@ -167,7 +168,7 @@ fn tagged(registry: &Registry, caller: &Caller, credential: Credential) -> Tagge
     with_warnings(registry, caller, credential, Vec::new())
 }
 
-/// The same, also of one whose record cannot be read. Nobody can tell who else has its secret.
+/// Like [`tagged`], also for a credential whose record cannot be read. Its duplicates are unknown.
 fn tagged_as_listed(
     registry: &Registry,
     caller: &Caller,
@@ -183,7 +184,8 @@ fn tagged_as_listed(
     }
 }
 
-/// Who else has the same secret is only for those who see everything.
+/// Only callers with access to the whole installation see which other credentials have the same
+/// secret.
 fn with_warnings(
     registry: &Registry,
     caller: &Caller,
@@ -202,7 +204,8 @@ fn with_warnings(
     }
 }
 
-/// A cursor is the id of the last one shown. Records are never removed, so its place in the order can be found again.
+/// The cursor is the id of the last credential on the page. Records are never removed, so its
+/// position can be found again.
 fn place(caller: &Caller, registry: &Registry, cursor: &str) -> Option<Listed> {
     caller.listed(registry, cursor).ok()
 }

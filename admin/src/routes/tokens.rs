@@ -1,4 +1,4 @@
-//! `/api/tokens`: who may use the API. A token's text is in the answer that made it, and nowhere else.
+//! `/api/tokens`: access to the API. Only the response that creates a token has its text.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ use crate::{
     wire,
 };
 
-/// Makes a token. Its text is in this answer and nowhere else.
+/// Creates a token. Only this response has its text.
 #[utoipa::path(
     post, path = "/api/tokens", tag = "access", operation_id = "createToken",
     request_body = wire::NewToken,
@@ -53,7 +53,7 @@ pub(super) async fn create(
     Ok(tagged.created(&location))
 }
 
-/// Tokens, oldest first. Those that are no longer good stay listed.
+/// Tokens, oldest first, including expired and revoked ones.
 #[utoipa::path(
     get, path = "/api/tokens", tag = "access", operation_id = "listTokens",
     params(queries::Limit, queries::TokenCursor),
@@ -77,7 +77,7 @@ pub(super) async fn list(
     Ok(Json(Page::first(rest, limit, cursor, TokenView::of)))
 }
 
-/// One token; never its text.
+/// One token, without its text.
 #[utoipa::path(
     get, path = "/api/tokens/{id}", tag = "access", operation_id = "getToken",
     params(("id" = String, Path)),
@@ -93,7 +93,8 @@ pub(super) async fn show(
     Ok(tagged(&state.registry, token).read(&headers))
 }
 
-/// Withdraws a token, at once and for good. `If-Match` is heeded and not asked for: a leaked token is withdrawn first.
+/// Revokes a token immediately and permanently. `If-Match` is optional: a leaked token is revoked
+/// first.
 #[utoipa::path(
     delete, path = "/api/tokens/{id}", tag = "access", operation_id = "revokeToken",
     params(("id" = String, Path), queries::IfMatch),
@@ -114,7 +115,7 @@ pub(super) async fn revoke(
     Ok(tagged(&state.registry, revoked.await?))
 }
 
-/// A token on the wire.
+/// A token.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TokenView {
@@ -123,7 +124,7 @@ pub(super) struct TokenView {
     name: String,
     #[schema(value_type = types::Role)]
     role: Role,
-    /// What it is limited to; null for all workspaces.
+    /// The workspaces that the token is limited to; null for all.
     #[schema(value_type = Option<Vec<String>>)]
     workspaces: Option<Vec<WorkspaceId>>,
     #[schema(value_type = types::TokenStatus)]
@@ -133,11 +134,11 @@ pub(super) struct TokenView {
     created_at: Timestamp,
     expires_at: Option<Timestamp>,
     revoked_at: Option<Timestamp>,
-    /// Kept up a minute behind.
+    /// Accurate to about a minute.
     last_used_at: Option<Timestamp>,
-    /// What is different from what was asked for. Only in the answer to its creation.
+    /// How the token differs from the request. Only in the response that creates the token.
     warnings: Vec<String>,
-    /// The text to send. Only in the answer to its creation.
+    /// The text to send as bearer token. Only in the response that creates it.
     #[serde(serialize_with = "text", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     token: Option<Zeroizing<String>>,
@@ -162,7 +163,7 @@ impl TokenView {
     }
 }
 
-/// The workspaces of a scope; nothing for all of them.
+/// The workspaces of a scope; `None` for all.
 fn workspaces(scope: &Scope) -> Option<Vec<WorkspaceId>> {
     match scope {
         Scope::All => None,
@@ -181,12 +182,12 @@ fn read_new(body: &[u8]) -> Result<NewToken, Problem> {
     })
 }
 
-/// When a token was made, which is the order of the list.
+/// The creation time, by which the list is ordered.
 fn order(token: &Token) -> i64 {
     token.created_at.as_microsecond()
 }
 
-/// The place that a cursor stands for, whether or not the token there is still to be seen.
+/// The position of a cursor, whether or not its token is still visible to the caller.
 fn place(cursor: &str) -> Option<(i64, ActorId)> {
     let (made, id) = cursor.split_once('-')?;
     let is_number = made.bytes().all(|byte| byte.is_ascii_digit());

@@ -1,4 +1,4 @@
-//! `/api/workspaces`: who may use which keys.
+//! `/api/workspaces`: create, list and read workspaces.
 
 pub(super) mod lifecycle;
 
@@ -24,7 +24,7 @@ use crate::{
     wire,
 };
 
-/// A workspace on the wire.
+/// A workspace.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct WorkspaceView {
@@ -37,7 +37,7 @@ pub(super) struct WorkspaceView {
     damaged: bool,
 }
 
-/// Makes a workspace, with a key of its own.
+/// Creates a workspace with an encryption key of its own.
 #[utoipa::path(
     post, path = "/api/workspaces", tag = "workspaces", operation_id = "createWorkspace",
     request_body = wire::NewWorkspace,
@@ -57,7 +57,7 @@ pub(super) async fn create(
     Ok(tagged(&state.registry, workspace).created(&location))
 }
 
-/// The workspaces that are there for the caller, by id.
+/// The workspaces that the caller can access, ordered by id.
 #[utoipa::path(
     get, path = "/api/workspaces", tag = "workspaces", operation_id = "listWorkspaces",
     params(queries::Limit, queries::WorkspaceCursor),
@@ -95,7 +95,7 @@ pub(super) async fn show(
     Ok(tagged(&state.registry, workspace).read(&headers))
 }
 
-/// Without a name for people, the id is the name.
+/// The name defaults to the id.
 fn read_new(body: &[u8]) -> Result<NewWorkspace, Problem> {
     let wire::NewWorkspace { id, name } = form::read(body)?;
     Ok(NewWorkspace {

@@ -5,13 +5,13 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-/// A file to keep.
+/// A file.
 #[derive(ToSchema)]
 #[schema(value_type = String, format = Binary)]
 pub(crate) struct File(Vec<u8>);
 
-/// What was erased, confirmed by the installation that did it, once nothing of it is left. Read off the audit record
-/// each time it is asked for.
+/// The receipt of an erased workspace, issued once nothing of it is left. It is computed from the
+/// audit record each time.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Receipt {
@@ -19,30 +19,31 @@ pub(crate) struct Receipt {
     id: String,
     installation: String,
     workspace: String,
-    /// Which one of its id: each has a higher number than the one before.
+    /// Distinguishes workspaces that had the same id: a later one has a higher number.
     incarnation: u64,
     erased_at: Timestamp,
     erased_by: String,
     request_id: String,
-    /// The ids of the keys that are no more; each stands in all that its key had sealed.
+    /// The ids of the destroyed keys. Everything that a key sealed names it.
     destroyed_keys: Vec<String>,
     credentials: usize,
-    /// Tokens that were for this workspace, alone or among others, and open it no more.
+    /// The tokens whose scope included the workspace.
     tokens: Vec<String>,
-    /// Where the installation's own chain tells of it.
+    /// The position of the erasure in the installation's chain.
     audit: Head,
-    /// The Ed25519 key that checks the signature, in hex. The same for all of an installation's receipts and heads.
+    /// The Ed25519 public key that verifies the signature, in hex. It is the same for all receipts
+    /// and heads of an installation.
     public_key: String,
-    /// Ed25519 over all this, in hex.
+    /// The Ed25519 signature of the other fields, in hex.
     signature: String,
 }
 
-/// A receipt, as it was given out. Whatever else it may be is an answer, and no error.
+/// A receipt as it was issued. Any other object is answered as not confirmed.
 #[derive(ToSchema)]
 #[schema(value_type = Object)]
 pub(crate) struct ShownReceipt(serde_json::Value);
 
-/// A record's place in its chain, and the chain hash after it.
+/// The position of a record in its chain, and the chain hash after it.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct Head {
     position: u64,

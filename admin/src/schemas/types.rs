@@ -1,5 +1,5 @@
-//! Names and enumerations of the domain as the OpenAPI description shows them. They are described here so that the domain
-//! knows nothing of the API.
+//! Names and enumerations of the domain as the OpenAPI description shows them. They are described
+//! here so that the domain knows nothing of the API.
 #![allow(dead_code, reason = "described, never constructed")]
 
 use serde::Deserialize;
@@ -10,12 +10,14 @@ use utoipa::ToSchema;
 #[schema(pattern = "^[a-z0-9-]{1,64}$")]
 pub(crate) struct WorkspaceId(String);
 
-/// The name of a credential for people: 1 to 64 visible ASCII characters, with spaces only between them.
+/// The name of a credential for people: 1 to 64 visible ASCII characters, with spaces only between
+/// them.
 #[derive(ToSchema)]
 #[schema(pattern = "^[!-~]([ -~]{0,62}[!-~])?$")]
 pub(crate) struct Label(String);
 
-/// What a credential is used for, such as `ci-smoke`: 1 to 64 visible ASCII characters, with spaces only between them.
+/// What a credential is used for, such as `ci-smoke`: 1 to 64 visible ASCII characters, with spaces
+/// only between them.
 #[derive(ToSchema)]
 #[schema(pattern = "^[!-~]([ -~]{0,62}[!-~])?$")]
 pub(crate) struct UsageTag(String);

@@ -1,4 +1,5 @@
-//! Bad input: each field of each body, wrong in each way by itself, is answered with its name, and nothing is written.
+//! Bad input: each field of each body, wrong in each way by itself, is answered with its name, and
+//! nothing is written.
 
 use super::*;
 

@@ -1,4 +1,5 @@
-//! Pages of other sites, and names that were rebound to this address, get nothing: not even with the token.
+//! Pages of other sites, and names that were rebound to this address, get nothing: not even with
+//! the token.
 
 use super::*;
 

@@ -29,8 +29,8 @@ pub struct NewCredential {
     /// `live` by default.
     #[schema(value_type = Option<types::Environment>)]
     pub environment: Option<Environment>,
-    /// The key itself. Exactly one of `secret` and `secretRef` is required. Keys of fewer than 8 bytes could not be masked in
-    /// responses. No call returns it.
+    /// The key itself. Exactly one of `secret` and `secretRef` is required. Keys of fewer than 8
+    /// bytes could not be masked in responses. No call returns it.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -62,7 +62,8 @@ pub struct NewCredential {
     #[serde(default, deserialize_with = "read::optional_text::<_, 512>")]
     #[schema(min_length = 1, max_length = 512)]
     pub endpoint: Option<String>,
-    /// Makes it the default of its workspace, provider and environment. The first credential always is.
+    /// Makes it the default of its workspace, provider and environment. The first credential always
+    /// is.
     pub default: Option<bool>,
 }
 
@@ -173,10 +174,12 @@ pub struct SecretRef {
     pub version: Option<u64>,
 }
 
-/// A credential without its secret. Fields without a value are null, so that the shape is always the same.
+/// A credential without its secret. Fields without a value are null, so that the shape is always
+/// the same.
 ///
-/// `provider`, `label`, `environment`, `createdBy` and `createdAt` are null only if the stored record cannot be read; `damaged` is
-/// then true. `status` is null then too, until the credential is revoked.
+/// `provider`, `label`, `environment`, `createdBy` and `createdAt` are null only if the stored
+/// record cannot be read; `damaged` is then true. `status` is null then too, until the credential
+/// is revoked.
 #[derive(Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialView {
@@ -230,17 +233,20 @@ pub struct CredentialView {
     pub versions: Vec<VersionView>,
     /// The field in Vault that holds the secret, if the credential was stored with a reference.
     pub secret_ref: Option<SecretRef>,
-    /// The file or the Vault path that holds the secret, if Keyside does not store it. The secret is changed there.
+    /// The file or the Vault path that holds the secret, if Keyside does not store it. The secret
+    /// is changed there.
     pub source: Option<String>,
     /// The version that requests use, in the numbering of the source.
     pub source_version: Option<String>,
     /// Why the last read of the source failed.
     pub source_fault: Option<String>,
-    /// Whether the stored record failed authentication or cannot be read. The other fields then show what the record claims.
+    /// Whether the stored record failed authentication or cannot be read. The other fields then
+    /// show what the record claims.
     pub damaged: bool,
     /// Problems that did not stop the request, each with a remedy.
     pub warnings: Vec<String>,
-    /// Other credentials with the same secret. Null in lists, and for tokens that are limited to workspaces.
+    /// Other credentials with the same secret. Null in lists, and for tokens that are limited to
+    /// workspaces.
     pub duplicates: Option<Vec<Duplicate>>,
 }
 
@@ -278,8 +284,8 @@ pub struct VersionView {
     pub source_version: Option<String>,
 }
 
-/// A secret in the body of a request. It is read from a body, and serializing it fails: the command line writes the secret
-/// itself, into a buffer that never grows and is wiped.
+/// A secret in the body of a request. It is read from a body, and serializing it fails: the command
+/// line writes the secret itself, into a buffer that never grows and is wiped.
 pub struct WriteOnly(pub(crate) Secret);
 
 impl Serialize for WriteOnly {

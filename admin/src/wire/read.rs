@@ -1,5 +1,5 @@
-//! Reads fields of request bodies, for `#[serde(deserialize_with)]`. An error states the rule and never repeats the value: it
-//! may be a secret in the wrong field.
+//! Reads fields of request bodies, for `#[serde(deserialize_with)]`. An error states the rule and
+//! never repeats the value: it may be a secret in the wrong field.
 
 use std::{collections::BTreeSet, fmt, marker::PhantomData, str::FromStr};
 
@@ -10,8 +10,8 @@ use serde::{
     de::{Error, Visitor},
 };
 
-/// A type that is read from a JSON string. The string may be in a buffer that is wiped, so implementations copy only what they
-/// accept.
+/// A type that is read from a JSON string. The string may be in a buffer that is wiped, so
+/// implementations copy only what they accept.
 pub(super) trait FromText: Sized {
     /// The error states the rule.
     fn from_text(text: &str) -> Result<Self, String>;

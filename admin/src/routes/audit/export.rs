@@ -1,7 +1,8 @@
-//! The log on its way out: a batch at a time, so that neither side has to hold it.
+//! Streams the audit log in batches, so that neither side holds all of it in memory.
 //!
-//! In NDJSON each chain ends with a line of another shape, with its signed head: where it is missing, the export broke off. Each
-//! record's line has the record as it is stored besides, which is what the chain hash is made of.
+//! In NDJSON each chain ends with a line that has its signed head; without this line the export is
+//! incomplete. The line of a record also has the record as it is stored, from which the chain hash
+//! is computed.
 
 use std::sync::Arc;
 
@@ -75,7 +76,7 @@ pub(super) fn stream(
             send(&registry, filter, from, format, &mut lines).await
         {
             tracing::error!(%error, "an export of the audit log broke off");
-            // So that the client sees an end that is none.
+            // So that the client sees an incomplete response.
             lines.abort(error);
         }
     });
@@ -115,10 +116,10 @@ async fn send(
     Ok(())
 }
 
-/// Why an export did not come to its end.
+/// Why an export stopped early.
 enum Stopped {
     Storage(StorageError),
-    /// The client has left.
+    /// The client disconnected.
     Unheard,
 }
 
@@ -141,7 +142,7 @@ enum Line {
     Record {
         #[serde(flatten)]
         record: Box<RecordView>,
-        /// As it is stored.
+        /// The record as it is stored.
         stored: String,
     },
     Hidden(Hidden),
@@ -151,7 +152,7 @@ enum Line {
     },
 }
 
-/// A record that may not be shown, or was not asked for.
+/// A record outside of the caller's scope or of the filter.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Hidden {
@@ -166,7 +167,7 @@ struct End {
     installation: String,
     records: u64,
     hash: Hash,
-    /// Base64 of the head as it is stored, signed.
+    /// Base64 of the signed head as it is stored.
     head: String,
     public_key: PublicKey,
 }
@@ -214,5 +215,5 @@ fn ndjson(line: &impl Serialize) -> String {
     json
 }
 
-/// A client that reads slowly holds no more than this of the log in memory.
+/// How many batches wait in memory for a slow client.
 const BATCHES_AHEAD: usize = 2;

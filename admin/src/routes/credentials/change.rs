@@ -1,7 +1,7 @@
-//! What becomes of a stored credential: a new secret, the one before, other words about it, or its end.
+//! Changes to a stored credential: rotation, rollback, edit and revocation.
 //!
-//! All but the last are held to the state that they were decided on (`If-Match`). A leaked key is withdrawn first and looked
-//! at later, so there the header is heeded and not asked for.
+//! All but revocation require `If-Match`. For revocation the header is optional: a leaked key is
+//! revoked first.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ use crate::{
     },
 };
 
-/// Edits a credential; with a `secret`, replaces it.
+/// Edits the metadata of a credential, or rotates its secret if the body has a `secret`.
 #[utoipa::path(
     patch, path = "/api/integrations/credentials/{id}", tag = "credentials", operation_id = "changeCredential",
     params(("id" = String, Path), queries::IfMatchRequired, queries::IdempotencyKey), request_body = wire::CredentialChange,
@@ -73,7 +73,7 @@ pub(in crate::routes) async fn update(
     Ok(saved(&state.registry, &caller, done, foreign))
 }
 
-/// Goes back to the version that is named, or to the newest in grace.
+/// Makes a version in grace current again: the named one, or the newest.
 #[utoipa::path(
     post, path = "/api/integrations/credentials/{id}/rollback", tag = "credentials", operation_id = "rollBackCredential",
     params(("id" = String, Path), queries::IfMatchRequired), request_body = wire::CredentialRollback,
@@ -95,7 +95,8 @@ pub(in crate::routes) async fn roll_back(
     Ok(tagged(&state.registry, &caller, credential))
 }
 
-/// Withdraws a key, at once and for good; the record stays. One whose record cannot be read is revoked by its id.
+/// Revokes a credential immediately and permanently; its record stays. A credential whose record
+/// cannot be read is revoked by its id.
 #[utoipa::path(
     delete, path = "/api/integrations/credentials/{id}", tag = "credentials", operation_id = "revokeCredential",
     params(("id" = String, Path), queries::Cut, queries::IfMatch),
@@ -132,7 +133,7 @@ fn flag(text: &str) -> Result<bool, String> {
     text.parse().map_err(|_| expected.to_owned())
 }
 
-/// How a repetition of a request with this body is known.
+/// The idempotency of a request: its key, and the hash of its body.
 pub(super) fn idempotency(IdempotencyKey(key): IdempotencyKey, body: &[u8]) -> Option<Idempotency> {
     Some(Idempotency {
         key: key?,
@@ -191,5 +192,6 @@ const NOT_WITH_SECRET: &str =
 const ONLY_WITH_SECRET: &str =
     "belongs to a rotation, and the body has no `secret`; POST …/verify checks the secret in use";
 
-/// The secret is sealed for its workspace, provider and endpoint. What is pinned to sandbox keys must not get a live one.
+/// The secret is sealed for its workspace, provider and endpoint, and runners pinned to the sandbox
+/// must not get a live key.
 const FIXED: &str = "cannot be changed; store the key as another credential";

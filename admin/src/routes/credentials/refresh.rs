@@ -1,4 +1,4 @@
-//! The secret that stays in Vault, as it is there now.
+//! Reads a secret in Vault immediately.
 
 use axum::extract::State;
 
@@ -8,8 +8,8 @@ use crate::{
     wire::CredentialView,
 };
 
-/// Reads the secret of a credential that was stored with a `secretRef` at once, instead of at the next poll. `sourceFault` says
-/// why it could not be read.
+/// Reads the secret of a credential with a `secretRef` immediately instead of at the next poll. If
+/// that fails, `sourceFault` has the reason.
 #[utoipa::path(
     post, path = "/api/integrations/credentials/{id}/refresh", tag = "credentials", operation_id = "refreshCredential",
     params(("id" = String, Path)),

@@ -1,4 +1,4 @@
-//! What the provider itself says of a stored key.
+//! Live checks of a stored key.
 
 use axum::extract::State;
 use keyside_credentials::{Finding, Verification};
@@ -16,8 +16,8 @@ use crate::{
     wire::CredentialView,
 };
 
-/// Asks the provider whether it takes the key in use, and puts on record what it says. The key stays in use whatever that
-/// is.
+/// Asks the provider whether it accepts the current secret, and audits the result. The secret stays
+/// in use whatever the result.
 #[utoipa::path(
     post, path = "/api/integrations/credentials/{id}/verify", tag = "credentials", operation_id = "verifyCredential",
     params(("id" = String, Path), queries::IfMatch),
@@ -41,7 +41,7 @@ pub(in crate::routes) async fn verify(
     Ok(with_warnings(&state.registry, &caller, credential, advice))
 }
 
-/// What to do about it, if anything.
+/// The remedy, unless the provider accepts the key.
 fn advice(finding: Finding) -> Option<String> {
     let remedy = match finding.verification {
         Verification::Accepted => return None,

@@ -1,4 +1,4 @@
-//! What is done to a workspace as a whole: taken away, destroyed, sealed under another key.
+//! Operations on a whole workspace: export, erasure and rotation of its key.
 
 use axum::{Json, extract::State, response::Response};
 use keyside_credentials::{ChangeError, Receipt, Registry, Workspace, WorkspaceId, WorkspaceState};
@@ -16,7 +16,8 @@ use crate::{
     state::AdminState,
 };
 
-/// Everything of a workspace but its secrets, as a tar archive. A POST, because it is put on record.
+/// Exports a workspace without its secrets, as a tar archive. A POST, because the export is
+/// audited.
 #[utoipa::path(
     post, path = "/api/workspaces/{id}/export", tag = "workspaces", operation_id = "exportWorkspace",
     params(("id" = String, Path), queries::IfMatch),
@@ -42,8 +43,8 @@ pub(in crate::routes) async fn export(
     Ok(permit.hold_until_sent(response))
 }
 
-/// Erases a workspace for good: its keys, its records, its runs. `If-Match` is heeded and not asked for. Asked for again
-/// after that, the answer is the same receipt, for as long as no other workspace has the id.
+/// Erases a workspace permanently: its keys, its records and its runs. `If-Match` is optional. A
+/// retry returns the same receipt until a new workspace has the id.
 #[utoipa::path(
     delete, path = "/api/workspaces/{id}", tag = "workspaces", operation_id = "eraseWorkspace",
     params(("id" = String, Path), queries::IfMatch),
@@ -66,7 +67,7 @@ pub(in crate::routes) async fn erase(
     Ok(Json(receipt?))
 }
 
-/// The state that a workspace is held to. That it is still the same one is for the registry to see, under its lock.
+/// The state that the client expects. The registry compares it under the workspace's lock.
 fn expected(registry: &Registry, id: &WorkspaceId, seen: IfMatch) -> Option<WorkspaceState> {
     let there = registry.workspace(id);
     let incarnation = there.map_or(0, |workspace| workspace.incarnation);
@@ -77,14 +78,14 @@ fn expected(registry: &Registry, id: &WorkspaceId, seen: IfMatch) -> Option<Work
     })
 }
 
-/// Holds what takes nothing away to the state that the caller saw. It is looked at before the workspace's lock is held: what
-/// comes between changes nothing that a new key or an export would make worse.
+/// Checks `If-Match` for operations that destroy nothing. It runs before the workspace is locked: a
+/// change in between does no harm to an export or a rotation.
 fn check(registry: &Registry, workspace: &Workspace, seen: IfMatch) -> Result<(), Problem> {
     let lineage = Lineage::of_workspace(registry, workspace.incarnation);
     seen.check(lineage, workspace.revision)
 }
 
-/// Makes a new key for a workspace, and seals everything of it anew.
+/// Creates a new key for a workspace and reseals all of its secrets.
 #[utoipa::path(
     post, path = "/api/workspaces/{id}/rotate-key", tag = "workspaces", operation_id = "rotateWorkspaceKey",
     params(("id" = String, Path), queries::IfMatch),
@@ -110,16 +111,16 @@ pub(in crate::routes) async fn rotate_key(
     }))
 }
 
-/// What a new key came to, on the wire.
+/// The result of rotating the key of a workspace.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::routes) struct ResealedView {
     #[schema(value_type = String)]
     workspace_id: WorkspaceId,
-    /// The id of the key that seals now.
+    /// The id of the new key.
     key: String,
-    /// How many were sealed anew.
+    /// The number of credentials that were resealed.
     credentials: usize,
-    /// How many do not open and were left as they are.
+    /// The number of credentials that could not be opened and are unchanged.
     damaged: usize,
 }
