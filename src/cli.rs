@@ -80,7 +80,7 @@ pub(crate) enum Command {
     Check,
     /// Look for what is wrong: settings, permissions, clock, store, master key, Vault, the way to providers
     Doctor(doctor::Doctor),
-    /// CredentialQuery a running Keyside whether it is ready; for containers and service managers
+    /// Ask a running Keyside whether it is ready; for containers and service managers
     Healthcheck(healthcheck::Healthcheck),
     /// Print what points a client at Keyside, such as Claude Code or an SDK: eval "$(keyside env CLIENT -w WORKSPACE)"
     Env(env::Env),

@@ -236,14 +236,14 @@ impl From<AuthenticationError> for Problem {
                 r#"Bearer realm="keyside""#,
             ),
             AuthenticationError::InvalidToken => (
-                "The token is not one of this server's.",
+                "The bearer token is not valid.",
                 r#"Bearer realm="keyside", error="invalid_token""#,
             ),
         };
         Self::new(
             Kind::Unauthenticated,
             detail,
-            "Send `Authorization: Bearer <token>`. The owner's token is in the file `admin-token` of the data folder.",
+            "Send `Authorization: Bearer <token>`. The first owner token is in the file `admin-token` of the data folder.",
         )
         .with_header(header::WWW_AUTHENTICATE, challenge)
     }
@@ -254,15 +254,15 @@ fn denied(denial: Denial) -> Problem {
         Denial::Role => (
             Kind::PermissionDenied,
             "The token's role does not allow this.",
-            "CredentialQuery an owner to do it, or for a token with another role (`keyside token create --role`).",
+            "Ask an owner to do it, or for a token with another role (`keyside token create --role`).",
         ),
         Denial::Limited => (
             Kind::PermissionDenied,
-            "This concerns the whole installation, and the token is limited to some workspaces.",
-            "CredentialQuery someone whose token is not limited to workspaces.",
+            "This affects the whole installation, and the token is limited to some workspaces.",
+            "Ask an owner whose token is not limited to workspaces.",
         ),
     };
     Problem::new(kind, detail, remedy)
 }
 
-const NOT_AUTHENTICATED: &str = "the route is not behind the layer that authenticates its callers";
+const NOT_AUTHENTICATED: &str = "the route is outside of the authentication layer";

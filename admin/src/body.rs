@@ -79,7 +79,7 @@ fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
 fn not_json() -> Problem {
     Problem::new(
         Kind::MediaTypeUnsupported,
-        "The body is expected to be JSON, uncompressed.",
+        "The body must be uncompressed JSON.",
         "Send `Content-Type: application/json` and no Content-Encoding.",
     )
 }
@@ -87,8 +87,8 @@ fn not_json() -> Problem {
 fn too_large() -> Problem {
     Problem::new(
         Kind::BodyTooLarge,
-        format!("A body has at most {LIMIT} bytes here."),
-        "A secret has at most 8192 bytes: look at what was pasted.",
+        format!("The body is larger than {LIMIT} bytes."),
+        "A secret has at most 8192 bytes: check what was pasted.",
     )
 }
 
@@ -103,7 +103,7 @@ fn too_slow() -> Problem {
 fn cut_short() -> Problem {
     Problem::new(
         Kind::RequestMalformed,
-        "The body broke off or is not framed as HTTP says.",
+        "The body ended early or is not framed as HTTP requires.",
         "Send the request again.",
     )
 }

@@ -125,17 +125,19 @@ impl WorkKind {
     fn detail(self) -> &'static str {
         match self {
             Self::AuditCheck => {
-                "The audit log is being checked for this token already, or as many wait for that as may. One check runs at a time."
+                "A check of the audit log with this token is already running, or the queue is full. One check runs at a time."
             }
-            Self::Body => "As many bodies of this token are on their way as may be.",
-            Self::Backup => "A backup is being made already. One is made at a time.",
+            Self::Body => "Eight request bodies with this token are already being received.",
+            Self::Backup => "A backup is already running. One runs at a time.",
             Self::Export => {
-                "An export of this token is on its way already, or as many as there may be. A token has one at a time."
+                "An export with this token is already running, or four exports are. One runs per token."
             }
             Self::List => {
-                "As many lists of this token wait to be made as may. They are made one after the other."
+                "Five list requests with this token are already running or queued. One runs at a time."
             }
-            Self::LiveCheck => "A provider is being asked for this token already.",
+            Self::LiveCheck => {
+                "A live check with this token is already running. One runs at a time."
+            }
         }
     }
 }
@@ -247,7 +249,7 @@ impl ConcurrencyPermit {
         let done = tokio::task::spawn_blocking(move || (runtime.block_on(work), self));
         // The panic message went to standard error. It may contain anything, so it is not repeated.
         done.await
-            .map_err(|_| Problem::internal("work on a thread of its own panicked, or was cut off"))
+            .map_err(|_| Problem::internal("blocking work panicked or was cancelled"))
     }
 }
 
@@ -298,7 +300,7 @@ impl http_body::Body for PermitBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         if self.is_overdue() {
-            let overdue = axum::Error::new("the answer was not taken in time");
+            let overdue = axum::Error::new("the client did not read the response in time");
             return Poll::Ready(Some(Err(overdue)));
         }
         Pin::new(&mut self.body).poll_frame(context)

@@ -65,7 +65,7 @@ impl<'a> Form<'a> {
         self.errors.push(FieldError::field(name, why));
     }
 
-    /// Reads the fields as a `T`. `others` are fields that belong elsewhere, with the reason why
+    /// Reads the fields as a `T`. `others` are fields of other bodies, with the reason why
     /// they do not belong here; any other field that `T` does not have is unknown.
     ///
     /// # Errors
@@ -228,7 +228,7 @@ fn no_object(detail: String) -> Problem {
 }
 
 fn too_many(count: usize) -> Problem {
-    let detail = format!("has {count} fields; at most {FIELDS_MAX} are allowed");
+    let detail = format!("has {count} fields; at most {FIELDS_MAX} are read");
     Problem::fields(vec![FieldError::parameter(WHOLE_BODY, detail)])
 }
 

@@ -33,19 +33,19 @@ pub fn openapi() -> &'static str {
 #[openapi(
     info(
         title = "Keyside admin API",
-        description = "Add, rotate and withdraw provider keys; say who may; read who did.\n\n\
+        description = "Create, rotate and revoke provider keys, control access, and read the audit log.\n\n\
             Errors are problem documents (RFC 9457) with a stable `type`; docs/API.md lists them.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     components(schemas(ProblemDocument)),
     tags(
-        (name = "credentials", description = "Provider keys. A secret goes in and never comes out."),
-        (name = "workspaces", description = "Who may use which keys."),
-        (name = "installation", description = "All there is: the key that wraps it, a copy of it."),
-        (name = "runs", description = "What keys were used for."),
-        (name = "audit", description = "Who did what."),
-        (name = "access", description = "Who may use this API."),
-        (name = "catalogue", description = "What holds for everyone."),
+        (name = "credentials", description = "Provider keys. No response has a secret."),
+        (name = "workspaces", description = "Workspaces, which separate the keys of teams and tenants."),
+        (name = "installation", description = "Operations on the whole installation: master key and backup."),
+        (name = "runs", description = "Requests that the proxy handled."),
+        (name = "audit", description = "The audit log."),
+        (name = "access", description = "Tokens for this API."),
+        (name = "catalogue", description = "The provider catalogue and this description."),
     )
 )]
 struct Frame;
@@ -54,7 +54,7 @@ struct Frame;
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Problem)]
-#[allow(dead_code, reason = "described, and written by `Problem::render`")]
+#[allow(dead_code, reason = "described here; `Problem::render` writes it")]
 struct ProblemDocument {
     /// The type of the problem, for programs.
     #[serde(rename = "type")]
@@ -142,7 +142,7 @@ fn problem() -> utoipa::openapi::Response {
     let schema = Ref::from_schema_name("Problem");
     let content = utoipa::openapi::Content::new(Some(schema));
     utoipa::openapi::ResponseBuilder::new()
-        .description("Why not, and what to do next")
+        .description("The problem, and what to do next")
         .content("application/problem+json", content)
         .build()
 }

@@ -129,7 +129,7 @@ fn origin_of(uri: &Uri) -> String {
 fn malformed_host() -> Problem {
     Problem::new(
         Kind::RequestMalformed,
-        "A request names its host exactly once.",
+        "The Host header is missing, repeated or malformed.",
         "Send one Host header, with the address that the request goes to.",
     )
 }
@@ -137,7 +137,7 @@ fn malformed_host() -> Problem {
 fn host_not_allowed() -> Problem {
     Problem::new(
         Kind::HostNotAllowed,
-        "The request names a host that this server does not go by.",
+        "The Host header does not name this server.",
         "Use the address in admin.public_url, or localhost. To reach it by another name, set admin.public_url to that.",
     )
 }
@@ -145,7 +145,7 @@ fn host_not_allowed() -> Problem {
 fn browser_not_allowed() -> Problem {
     Problem::new(
         Kind::BrowserNotAllowed,
-        "A browser sent this for a page of another site.",
+        "A browser sent this request for a page of another site.",
         "Call the API from a program, or from Keyside's own pages.",
     )
 }

@@ -27,8 +27,8 @@ impl IfMatch {
         match self {
             Self::Absent => Err(Problem::new(
                 Kind::PreconditionRequired,
-                "A change says which state it was decided on. Nothing was changed.",
-                "Read the resource and send its ETag as If-Match; `If-Match: *` changes it whatever it is.",
+                "This change requires an If-Match header. Nothing was changed.",
+                "Read the resource and send its ETag as If-Match; `If-Match: *` changes any state.",
             )),
             seen => Ok(seen.expected(lineage)),
         }

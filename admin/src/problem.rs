@@ -103,8 +103,13 @@ impl Problem {
 
     /// An error of this server. The log has the cause under the request's id.
     pub(crate) fn internal(cause: impl Into<Box<str>>) -> Self {
-        let remedy = "Look for the request's id in Keyside's log and report what stands there.";
-        Self::new(Kind::Internal, "The request could not be finished.", remedy).caused_by(cause)
+        let remedy = "Find the request's id in Keyside's log and report the error there.";
+        Self::new(
+            Kind::Internal,
+            "The request failed because of an error in Keyside.",
+            remedy,
+        )
+        .caused_by(cause)
     }
 
     /// Adds a cause for the log that the response does not have.
@@ -149,7 +154,7 @@ impl Problem {
     /// Renders every error response, and logs the internal cause.
     pub(crate) fn render(&self, request_id: &str) -> Response {
         if let Some(cause) = &self.cause {
-            tracing::error!(request_id, cause, "a request could not be finished");
+            tracing::error!(request_id, cause, "a request failed");
         }
         let body = serde_json::to_vec(&Document {
             kind: self.kind.uri(),
@@ -203,27 +208,27 @@ impl From<ChangeError> for Problem {
             ChangeError::WorkspaceUnknown => Self::new(
                 Kind::WorkspaceUnknown,
                 said,
-                "Make the workspace first (POST /api/workspaces, `keyside workspace add`), or correct the id.",
+                "Create the workspace first (POST /api/workspaces, `keyside workspace add`), or correct the id.",
             )
             .with_errors(vec![FieldError::field("workspaceId", "no such workspace")]),
             ChangeError::WorkspaceExists => Self::new(
                 Kind::WorkspaceExists,
                 said,
-                "Use the workspace that is there, or choose another id.",
+                "Use the existing workspace, or choose another id.",
             )
             .with_errors(vec![FieldError::field("id", "taken")]),
             ChangeError::LabelTaken { .. } => Self::new(
                 Kind::LabelTaken,
                 said,
-                "Choose another label, or revoke the credential that has this one: a revoked credential gives its label up.",
+                "Choose another label, or revoke the credential that has this one: the labels of revoked credentials can be reused.",
             )
             .with_errors(vec![FieldError::field("label", "taken")]),
             ChangeError::CredentialUnknown => Self::credential_unknown(),
             ChangeError::Declared => Self::new(
                 Kind::DeclaredInSettings,
                 said,
-                "Change its [[credential]] table, or its secret where that is kept. To store keys for a workspace that only \
-                 the settings name, make it first (`keyside workspace add`).",
+                "Change its [[credential]] table, or its secret at its source. To store keys for a workspace that only \
+                 the settings name, create it first (`keyside workspace add`).",
             ),
             ChangeError::KeptInVault { .. } => Self::new(
                 Kind::KeptInVault,
@@ -233,12 +238,12 @@ impl From<ChangeError> for Problem {
             ChangeError::NotKeptInVault => Self::new(
                 Kind::NotKeptInVault,
                 said,
-                "There is nothing to refresh. A new secret comes with PATCH and `secret` (`keyside key rotate`).",
+                "There is nothing to refresh. Replace the secret with PATCH and `secret` (`keyside key rotate`).",
             ),
             ChangeError::SecretUnread { .. } => Self::new(
                 Kind::SecretUnavailable,
                 said,
-                "See that Vault answers and lets Keyside read the secret, then try again.",
+                "Check that Vault is reachable and permits Keyside to read the secret, then try again.",
             ),
             ChangeError::ReferenceNotAllowed { .. } | ChangeError::ReferenceRefused { .. } => {
                 Self::field("secretRef", said)
@@ -247,7 +252,7 @@ impl From<ChangeError> for Problem {
             ChangeError::LastOwner => Self::new(
                 Kind::LastOwner,
                 said,
-                "Make another owner's token that is not limited to workspaces first.",
+                "First create another owner token that is not limited to workspaces.",
             ),
             ChangeError::AccessEnded => Self::new(
                 Kind::Unauthenticated,
@@ -260,7 +265,7 @@ impl From<ChangeError> for Problem {
             ChangeError::IdempotencyKeyReused => Self::new(
                 Kind::IdempotencyKeyReused,
                 said,
-                "Send another Idempotency-Key, or exactly the request that this one was used for.",
+                "Send another Idempotency-Key, or repeat the original request exactly.",
             ),
             ChangeError::Revoked => Self::new(
                 Kind::CredentialRevoked,
@@ -270,17 +275,17 @@ impl From<ChangeError> for Problem {
             ChangeError::NothingInGrace => Self::new(
                 Kind::NothingInGrace,
                 said,
-                "Rotate to the secret that is wanted (PATCH with `secret`, `keyside key rotate`).",
+                "Rotate to the secret that you need (PATCH with `secret`, `keyside key rotate`).",
             ),
             ChangeError::CheckFailed(_) => Self::new(
                 Kind::SecretRefused,
                 said,
-                "The old secret is used as before. Look at the new one in the provider's console and send it again.",
+                "The old secret stays in use. Check the new one in the provider's console and send it again.",
             ),
             ChangeError::Replaced => Self::new(
                 Kind::SecretReplaced,
                 said,
-                "CredentialQuery again: it is about the one in use then.",
+                "Send the request again to check the secret that is in use now.",
             ),
             ChangeError::GraceTooLong | ChangeError::TooManyInGrace => {
                 Self::field("graceSeconds", said)
@@ -291,12 +296,12 @@ impl From<ChangeError> for Problem {
                 Kind::RecordDamaged,
                 said,
                 "Restore the data folder from a backup, or store the key again under a new label. Where the whole workspace is \
-                 damaged, it can also be erased (DELETE /api/workspaces/{id}) and made again.",
+                 damaged, it can also be erased (DELETE /api/workspaces/{id}) and created again.",
             ),
             ChangeError::ChainDamaged(_) => Self::new(
                 Kind::RecordDamaged,
                 said,
-                "Choose another id, put back the newest copy of the whole data folder, or restore a backup. Nothing was changed.",
+                "Choose another id, restore the newest copy of the whole data folder, or restore a backup. Nothing was changed.",
             ),
             ChangeError::HeadInTheWay { .. } => Self::new(
                 Kind::RecordDamaged,
@@ -306,7 +311,7 @@ impl From<ChangeError> for Problem {
             ChangeError::MasterKeyFixed(_) => Self::new(
                 Kind::MasterKeyNotRotatable,
                 said,
-                "Give a new master key and name the old one in kms.previous_master_key_file, restart, and rotate again.",
+                "Configure a new master key, set kms.previous_master_key_file to the old one, restart, and rotate again.",
             ),
             ChangeError::NameUnfit => Self::field("name", said),
             ChangeError::ProviderUnknown => Self::field(
@@ -320,22 +325,22 @@ impl From<ChangeError> for Problem {
             ChangeError::ExpiryPast => Self::field("expiresAt", said),
             ChangeError::ErasingUnfinished(_) => Self::new(
                 Kind::ErasureIncomplete,
-                "The workspace is erased, and storage has not let go of all of it yet.",
-                "It goes on by itself. Send the request again: once nothing is left, the answer is the receipt.",
+                "The workspace is erased, and some of its data is not deleted from storage yet.",
+                "The deletion continues by itself. Send the request again: once nothing is left, the response is the receipt.",
             )
             .with_header(header::RETRY_AFTER, "5")
             .caused_by(said),
             ChangeError::OutcomeUnknown { .. } => Self::new(
                 Kind::OutcomeUnknown,
-                "The store did not say whether it took the change.",
-                "Look at what is listed before you try again: the change may have been made. With an Idempotency-Key, sending the \
-                 same request again is safe.",
+                "The store did not confirm whether it made the change.",
+                "List the resources before you retry: the change may have been made. With an Idempotency-Key, sending the same \
+                 request again is safe.",
             )
             .with_header(header::RETRY_AFTER, "5")
             .caused_by(said),
             ChangeError::Raced => Self::new(
                 Kind::StoreUnavailable,
-                "Others changed the same thing each time before this change could be made, so nothing was changed.",
+                "Concurrent changes prevented this one each time, so nothing was changed.",
                 "Try again.",
             )
             .with_header(header::RETRY_AFTER, "1"),
@@ -355,19 +360,19 @@ impl From<StorageError> for Problem {
                 "Free some space on the disk of the data folder and try again.",
             ),
             StorageError::Conflict { .. } => (
-                "Someone else wrote at the same moment, so nothing was changed.",
+                "Another process wrote at the same time, so nothing was changed.",
                 "Try again.",
             ),
             StorageError::Failed { .. } => (
-                "A write to the store has failed, so nothing was changed, and nothing is accepted until Keyside is restarted.",
-                "Look at the disk of the data folder, then restart Keyside. Requests are answered meanwhile.",
+                "A write to the store failed, so nothing was changed, and no change is accepted until Keyside is restarted.",
+                "Check the disk of the data folder, then restart Keyside. The proxy keeps serving requests meanwhile.",
             ),
             _ => (
                 "The store cannot be written, so nothing was changed.",
-                "Look at Keyside's log for what the store says, then try again.",
+                "Check Keyside's log for the error of the store, then try again.",
             ),
         };
-        tracing::error!(%error, "a change was not made");
+        tracing::error!(%error, "a change failed");
         Self::new(Kind::StoreUnavailable, detail, remedy).with_header(header::RETRY_AFTER, "5")
     }
 }
@@ -385,7 +390,7 @@ impl Problem {
         Self::new(
             Kind::StoreUnavailable,
             "The store cannot be read.",
-            "Look at Keyside's log for what the store says, then try again.",
+            "Check Keyside's log for the error of the store, then try again.",
         )
         .with_header(header::RETRY_AFTER, "5")
     }
@@ -395,7 +400,7 @@ impl Problem {
         Self::new(
             Kind::WorkspaceUnknown,
             "There is no such workspace.",
-            "GET /api/workspaces lists the ones there are (`keyside workspace list`).",
+            "GET /api/workspaces lists the existing ones (`keyside workspace list`).",
         )
     }
 
@@ -405,7 +410,7 @@ impl Problem {
         Self::new(
             Kind::CredentialUnknown,
             "There is no such credential.",
-            "GET /api/integrations/credentials lists the ones there are (`keyside key list`).",
+            "GET /api/integrations/credentials lists the existing ones (`keyside key list`).",
         )
     }
 }
@@ -422,8 +427,8 @@ impl Problem {
     pub(crate) fn superseded() -> Self {
         Self::new(
             Kind::PreconditionFailed,
-            "It has changed since the entity tag in If-Match was given out. Nothing was changed now.",
-            "Read it again, decide again, and send its new ETag as If-Match.",
+            "The resource has changed since the ETag in If-Match. This request changed nothing.",
+            "Read it again, and send the change again with its new ETag as If-Match.",
         )
     }
 
@@ -432,7 +437,7 @@ impl Problem {
         Self::new(
             Kind::TokenUnknown,
             "There is no such token.",
-            "GET /api/tokens lists the ones there are (`keyside token list`).",
+            "GET /api/tokens lists the existing ones (`keyside token list`).",
         )
     }
 }

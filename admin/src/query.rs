@@ -43,7 +43,7 @@ impl Parameters {
         let mut values = self.given.iter().filter(|(given, _)| given == name);
         let (_, value) = values.next()?;
         let read = match values.next() {
-            Some(_) => Err("is there twice".to_owned()),
+            Some(_) => Err("is repeated".to_owned()),
             None => read(value),
         };
         read.map_err(|detail| self.errors.push(FieldError::parameter(name, detail)))
@@ -63,7 +63,7 @@ impl Parameters {
     /// The position where the previous page ended, if the query has a cursor.
     pub(crate) fn cursor<T>(&mut self, read: impl FnOnce(&str) -> Option<T>) -> Option<T> {
         self.optional("cursor", |text| {
-            let unknown = || "is not a cursor of this list; begin again without one".to_owned();
+            let unknown = || "is not a cursor of this list; start again without one".to_owned();
             read(text).ok_or_else(unknown)
         })
     }

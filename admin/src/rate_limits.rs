@@ -57,8 +57,10 @@ impl RateLimits {
     /// Counts a request.
     pub(crate) fn check_request(&self, key: RateLimitKey) -> Result<(), Problem> {
         let detail = match key {
-            RateLimitKey::Token(_) => "More requests than one token may send.",
-            RateLimitKey::Address(_) => "More requests than one address may send without a token.",
+            RateLimitKey::Token(_) => "The token exceeded its rate limit.",
+            RateLimitKey::Address(_) => {
+                "The address exceeded the rate limit for requests without a valid token."
+            }
         };
         self.requests
             .take(key)
@@ -68,14 +70,17 @@ impl RateLimits {
     /// Counts a read that is audited, so that reads cannot fill the audit log.
     pub(crate) fn check_audited_read(&self, caller: &Caller) -> Result<(), Problem> {
         let actor = caller.principal().actor.clone();
-        self.audited_reads
-            .take(actor)
-            .map_err(|wait| too_many("More exports and backups than one token may ask for.", wait))
+        self.audited_reads.take(actor).map_err(|wait| {
+            too_many(
+                "The token exceeded the rate limit for exports and backups.",
+                wait,
+            )
+        })
     }
 
     /// Counts an invalid token, for the peer and in total.
     pub(crate) fn check_invalid_token(&self, peer: PeerNetwork) -> Result<(), Problem> {
-        let too_many = |wait| too_many("More wrong tokens than may be tried.", wait);
+        let too_many = |wait| too_many("Too many invalid tokens.", wait);
         self.invalid_tokens.take(peer).map_err(too_many)?;
         self.all_invalid_tokens
             .check()

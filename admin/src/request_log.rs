@@ -30,7 +30,7 @@ pub(crate) async fn track(
     let answered = tokio::spawn(answer(refusals, id.clone(), request, next)).await;
     // The panic message went to standard error. It may contain anything, so it is not repeated.
     let mut response =
-        answered.unwrap_or_else(|_panic| Problem::internal("it panicked").render(&id.0));
+        answered.unwrap_or_else(|_panic| Problem::internal("the handler panicked").render(&id.0));
     add_headers(&id, response.headers_mut());
     response
 }

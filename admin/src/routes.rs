@@ -97,7 +97,7 @@ impl Route {
             .paths
             .into_iter()
             .next()
-            .expect("a handler says its path");
+            .expect("a handler declares its path");
         let operations = [
             (Method::GET, item.get),
             (Method::POST, item.post),
@@ -108,7 +108,7 @@ impl Route {
         let mut said = operations
             .into_iter()
             .filter_map(|(method, operation)| Some((method, operation?)));
-        let (method, operation) = said.next().expect("a handler says its method");
+        let (method, operation) = said.next().expect("a handler declares its method");
         Self {
             method,
             path,
@@ -136,7 +136,7 @@ async fn wrong_method(extensions: Extensions) -> Problem {
     let no_such_method = || {
         Problem::new(
             Kind::MethodNotAllowed,
-            "The path is there, but not with this method.",
+            "The path does not support this method.",
             "Use one of the methods in the Allow header.",
         )
     };
@@ -148,7 +148,7 @@ fn no_such_path() -> Problem {
     Problem::new(
         Kind::RouteUnknown,
         "The API has no such path.",
-        "GET /openapi.json describes all there are.",
+        "GET /openapi.json describes all paths.",
     )
 }
 

@@ -15,7 +15,7 @@ pub(crate) struct Healthcheck {
     /// The observe listener's address [default: observe.listen of the settings]
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// CredentialQuery whether the process lives, rather than whether it is ready for requests
+    /// Ask whether the process lives, rather than whether it is ready for requests
     #[arg(long)]
     live: bool,
 }

@@ -41,7 +41,7 @@ impl Folder {
         let Store::Sled { path } = &settings.store else {
             return Err(
                 Failure::usage("expected a data folder, found a store across the network")
-                    .next("CredentialQuery a running Keyside: there is nothing here to be read without one."),
+                    .next("Ask a running Keyside: there is nothing here to be read without one."),
             );
         };
         let kms = kms::source(&settings, vault::open(&settings)?.as_ref())?;

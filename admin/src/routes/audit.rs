@@ -94,7 +94,7 @@ pub(super) async fn export(
 /// Verifies the whole log and reports the first record that fails. One check runs at a time.
 #[utoipa::path(
     get, path = "/api/audit/verify", tag = "audit", operation_id = "verifyAuditLog",
-    responses((status = 200, body = VerifyView, description = "Whether it is what was written"))
+    responses((status = 200, body = VerifyView, description = "The result"))
 )]
 pub(super) async fn verify(
     State(state): State<AdminState>,
@@ -140,8 +140,8 @@ pub(super) async fn key(
 /// audit log is intact and has the erasure. One check of the log runs at a time.
 #[utoipa::path(
     post, path = "/api/audit/verify", tag = "audit", operation_id = "verifyReceipt",
-    request_body(content = bodies::ShownReceipt, description = "A receipt, as it was given out"),
-    responses((status = 200, body = ConfirmView, description = "Whether it is confirmed"))
+    request_body(content = bodies::ShownReceipt, description = "A receipt as it was issued"),
+    responses((status = 200, body = ConfirmView, description = "The result"))
 )]
 pub(super) async fn confirm(
     State(state): State<AdminState>,
@@ -313,7 +313,7 @@ fn filter(caller: &Caller, query: &mut Parameters) -> AuditFilter {
         workspace: query.optional("workspaceId", super::parsed),
         actor: query.optional("actor", super::parsed),
         event: query.optional("event", |name| {
-            Event::parse(name).ok_or_else(|| "there is no such event".to_owned())
+            Event::parse(name).ok_or_else(|| "is not the name of an event".to_owned())
         }),
         credential: query.optional("credentialId", super::parsed),
     }

@@ -34,7 +34,7 @@ use crate::{
 #[utoipa::path(
     post, path = "/api/integrations/credentials", tag = "credentials", operation_id = "createCredential",
     params(queries::IdempotencyKey), request_body = wire::NewCredential,
-    responses((status = 201, body = CredentialView, description = "Stored"), (status = 404), (status = 409))
+    responses((status = 201, body = CredentialView, description = "Created"), (status = 404), (status = 409))
 )]
 pub(super) async fn create(
     State(state): State<AdminState>,
@@ -158,7 +158,7 @@ fn foreign(catalogue: &Catalogue, provider: &str, secret: &Secret) -> Option<Str
     let others = other_providers(secret, provider, catalogue);
     (!others.is_empty()).then(|| {
         format!(
-            "it has the usual form of a key of {}: see that it is stored for the right provider",
+            "it has the usual form of a key of {}: check that it is stored for the right provider",
             others.join(" or ")
         )
     })

@@ -20,7 +20,7 @@ use crate::{
 /// continue meanwhile.
 #[utoipa::path(
     post, path = "/api/master-key/rotate", tag = "installation", operation_id = "rotateMasterKey",
-    responses((status = 200, body = RotatedView, description = "What it came to"), (status = 409))
+    responses((status = 200, body = RotatedView, description = "Rotated"), (status = 409))
 )]
 pub(super) async fn rotate_master_key(
     State(state): State<AdminState>,

@@ -32,7 +32,7 @@ use crate::{
 #[utoipa::path(
     post, path = "/api/tokens", tag = "access", operation_id = "createToken",
     request_body = wire::NewToken,
-    responses((status = 201, body = TokenView, description = "Made"), (status = 404))
+    responses((status = 201, body = TokenView, description = "Created"), (status = 404))
 )]
 pub(super) async fn create(
     State(state): State<AdminState>,

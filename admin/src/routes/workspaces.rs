@@ -41,7 +41,7 @@ pub(super) struct WorkspaceView {
 #[utoipa::path(
     post, path = "/api/workspaces", tag = "workspaces", operation_id = "createWorkspace",
     request_body = wire::NewWorkspace,
-    responses((status = 201, body = WorkspaceView, description = "Made"), (status = 409))
+    responses((status = 201, body = WorkspaceView, description = "Created"), (status = 409))
 )]
 pub(super) async fn create(
     State(state): State<AdminState>,

@@ -100,7 +100,7 @@ impl Verify {
         }
         answer.give(&found, |_| String::new())?;
         Err(found_otherwise(&found, "a receipt that the audit log confirms").next(
-            "CredentialQuery for the receipt as it was given out, check the log (`keyside audit verify`), and look whether the workspace is back (`keyside workspace list`).",
+            "Ask for the receipt as it was issued, check the log (`keyside audit verify`), and look whether the workspace is back (`keyside workspace list`).",
         ))
     }
 }
@@ -153,8 +153,11 @@ fn signed_receipt(file: &Path, key: &PublicKey, answer: &Answer) -> Result<(), F
     }
     let told = json!({ "confirmed": false, "finding": ReceiptError::Foreign.to_string() });
     answer.give(&told, |_| String::new())?;
-    Err(found_otherwise(&told, "a receipt that is signed with this key")
-        .next("CredentialQuery for the receipt as it was given out, and compare the key with `keyside audit key`."))
+    Err(
+        found_otherwise(&told, "a receipt that is signed with this key").next(
+            "Ask for the receipt as it was issued, and compare the key with `keyside audit key`.",
+        ),
+    )
 }
 
 fn found_otherwise(found: &Value, expected: &str) -> Failure {

@@ -80,7 +80,7 @@ fn closed(setup: &StoreSetup, can_sign_in: bool) -> Option<Finding> {
                 "store",
                 "not opened: that takes a sign-in to Vault, and the wrapped secret id can be used once",
             )
-            .fix("CredentialQuery the running Keyside: `keyside healthcheck`."),
+            .fix("Ask the running Keyside: `keyside healthcheck`."),
         ),
         Ok(None) => None,
     }

@@ -106,7 +106,7 @@ fn wrapped_secret_id() -> Finding {
         "vault sign-in",
         "not tried, and nothing read from Vault: the wrapped secret id can be used once, and Keyside needs it",
     )
-    .fix("CredentialQuery the running Keyside: its /readyz names each secret that it cannot read.")
+    .fix("Ask the running Keyside: its /readyz names each secret that it cannot read.")
 }
 
 /// Reads the secret of each, and keeps none.

@@ -75,7 +75,7 @@ pub(super) fn stream(
         if let Err(Stopped::Storage(error)) =
             send(&registry, filter, from, format, &mut lines).await
         {
-            tracing::error!(%error, "an export of the audit log broke off");
+            tracing::error!(%error, "an export of the audit log failed");
             // So that the client sees an incomplete response.
             lines.abort(error);
         }

@@ -13,7 +13,7 @@ use crate::{
 #[utoipa::path(
     post, path = "/api/integrations/credentials/{id}/refresh", tag = "credentials", operation_id = "refreshCredential",
     params(("id" = String, Path)),
-    responses((status = 200, body = CredentialView, description = "Looked for; `sourceVersion` is what is used now"), (status = 404), (status = 409))
+    responses((status = 200, body = CredentialView, description = "Refreshed; `sourceVersion` is the version in use"), (status = 404), (status = 409))
 )]
 pub(in crate::routes) async fn refresh(
     State(state): State<AdminState>,

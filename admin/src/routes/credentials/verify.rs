@@ -21,7 +21,7 @@ use crate::{
 #[utoipa::path(
     post, path = "/api/integrations/credentials/{id}/verify", tag = "credentials", operation_id = "verifyCredential",
     params(("id" = String, Path), queries::IfMatch),
-    responses((status = 200, body = CredentialView, description = "Asked; `verification` is what came of it"), (status = 404), (status = 409))
+    responses((status = 200, body = CredentialView, description = "Checked; `verification` is the result"), (status = 404), (status = 409))
 )]
 pub(in crate::routes) async fn verify(
     State(state): State<AdminState>,
@@ -46,13 +46,13 @@ fn advice(finding: Finding) -> Option<String> {
     let remedy = match finding.verification {
         Verification::Accepted => return None,
         Verification::Limited => {
-            "the key works for a part of what it may be asked: look at its permissions and at what is left to spend in the provider's console"
+            "the key works for some requests: check its permissions and the remaining budget in the provider's console"
         }
         Verification::Rejected => {
-            "requests with it fail: make a new key in the provider's console and rotate to it, or revoke this one"
+            "requests with it fail: create a new key in the provider's console and rotate to it, or revoke this one"
         }
         Verification::Unreachable => {
-            "nothing is known of the key: look at the provider's status page and at Keyside's log, and try again"
+            "the check was inconclusive: check the provider's status page and Keyside's log, and try again"
         }
     };
     Some(format!("{finding}; {remedy}"))

@@ -89,7 +89,7 @@ fn check(registry: &Registry, workspace: &Workspace, seen: IfMatch) -> Result<()
 #[utoipa::path(
     post, path = "/api/workspaces/{id}/rotate-key", tag = "workspaces", operation_id = "rotateWorkspaceKey",
     params(("id" = String, Path), queries::IfMatch),
-    responses((status = 200, body = ResealedView, description = "What it came to"), (status = 409))
+    responses((status = 200, body = ResealedView, description = "Rotated"), (status = 409))
 )]
 pub(in crate::routes) async fn rotate_key(
     State(state): State<AdminState>,
