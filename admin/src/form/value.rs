@@ -87,7 +87,7 @@ impl<'de> Deserializer<'de> for Value<'de> {
         match self {
             Self::Absent => self.deserialize_any(visitor),
             Self::Json(raw) => match unescaped(raw.get()) {
-                Some(text) => visitor.visit_enum(StrDeserializer::new(&text)),
+                Some(text) => visitor.visit_enum(StrDeserializer::<ValueError>::new(&text)),
                 None => Err(de::Error::unknown_variant("", variants)),
             },
         }
@@ -117,12 +117,13 @@ fn visit_object<'de, V: Visitor<'de>>(json: &'de str, visitor: V) -> Result<V::V
     let entries = fields
         .iter()
         .map(|(name, value)| (name.as_str(), Value::Json(*value)));
-    visitor.visit_map(MapDeserializer::new(entries))
+    visitor.visit_map(MapDeserializer::<_, ValueError>::new(entries))
 }
 
 fn visit_array<'de, V: Visitor<'de>>(json: &'de str, visitor: V) -> Result<V::Value, ValueError> {
     let items: Vec<&'de RawValue> = serde_json::from_str(json).map_err(|_| not_json())?;
-    visitor.visit_seq(SeqDeserializer::new(items.into_iter().map(Value::Json)))
+    let items = items.into_iter().map(Value::Json);
+    visitor.visit_seq(SeqDeserializer::<_, ValueError>::new(items))
 }
 
 fn not_json() -> ValueError {

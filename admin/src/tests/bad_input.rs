@@ -108,6 +108,10 @@ fn forms(credential: &str) -> Vec<Form> {
                 ),
                 ("expiresAt", times()),
                 ("default", [flags(), refused(&[json!(false)])].concat()),
+                (
+                    "secretRef",
+                    refused(&[json!({ "path": "kv/teams/acme/openai", "field": "api_key" })]),
+                ),
                 ("graceSeconds", [numbers(), refused(&[json!(60)])].concat()),
                 // Even as it is: what a credential is for is not for this request to say.
                 (
@@ -147,6 +151,10 @@ fn forms(credential: &str) -> Vec<Form> {
                 ),
                 ("default", [flags(), refused(&[json!(true)])].concat()),
                 ("workspaceId", refused(&[json!("other")])),
+                (
+                    "secretRef",
+                    refused(&[json!({ "path": "kv/teams/acme/openai", "field": "api_key" })]),
+                ),
                 unknown(),
             ],
         ),

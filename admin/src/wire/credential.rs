@@ -8,7 +8,7 @@ use keyside_credentials::{
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 use utoipa::ToSchema;
 
-use super::read::{self, FromText};
+use super::read::{FromText, nullable, optional, optional_text, required, text, within};
 use crate::schemas::types;
 
 /// A provider key to store.
@@ -16,14 +16,14 @@ use crate::schemas::types;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewCredential {
     /// The workspace that may use the credential.
-    #[serde(deserialize_with = "read::required")]
+    #[serde(deserialize_with = "required")]
     #[schema(value_type = types::WorkspaceId)]
     pub workspace_id: WorkspaceId,
     /// The id of a provider in the catalogue.
-    #[serde(deserialize_with = "read::text::<_, 64>")]
+    #[serde(deserialize_with = "text::<_, 64>")]
     pub provider: String,
     /// Unique among the credentials of the workspace and provider that are not revoked.
-    #[serde(deserialize_with = "read::required")]
+    #[serde(deserialize_with = "required")]
     #[schema(value_type = types::Label)]
     pub label: Label,
     /// `live` by default.
@@ -34,7 +34,7 @@ pub struct NewCredential {
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
-        deserialize_with = "read::optional"
+        deserialize_with = "optional"
     )]
     #[schema(
         value_type = Option<String>,
@@ -45,21 +45,17 @@ pub struct NewCredential {
     )]
     pub secret: Option<WriteOnly>,
     /// The field in Vault that holds the key, instead of `secret`.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "secret_ref"
-    )]
+    #[serde(default, deserialize_with = "secret_ref")]
     pub secret_ref: Option<SecretRef>,
     /// What the credential is used for.
-    #[serde(default, deserialize_with = "read::optional")]
+    #[serde(default, deserialize_with = "optional")]
     #[schema(value_type = Option<types::UsageTag>)]
     pub usage_tag: Option<UsageTag>,
     /// When requests stop using the credential. In the future.
-    #[serde(default, deserialize_with = "read::optional")]
+    #[serde(default, deserialize_with = "optional")]
     pub expires_at: Option<Timestamp>,
     /// The provider's base URL, for providers with one per customer (Azure OpenAI).
-    #[serde(default, deserialize_with = "read::optional_text::<_, 512>")]
+    #[serde(default, deserialize_with = "optional_text::<_, 512>")]
     #[schema(min_length = 1, max_length = 512)]
     pub endpoint: Option<String>,
     /// Makes it the default of its workspace, provider and environment. The first credential always
@@ -87,7 +83,7 @@ pub struct CredentialRotation {
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
-        deserialize_with = "read::optional"
+        deserialize_with = "optional"
     )]
     #[schema(
         required = true,
@@ -99,7 +95,7 @@ pub struct CredentialRotation {
     )]
     pub secret: Option<WriteOnly>,
     /// How long the old secret is kept for a rollback, in seconds; 86400 (a day) by default.
-    #[serde(default, deserialize_with = "read::within::<_, _, 0, 7_776_000>")]
+    #[serde(default, deserialize_with = "within::<_, _, 0, 7_776_000>")]
     #[schema(minimum = 0, maximum = 7776000)]
     pub grace_seconds: Option<u64>,
     /// Whether the provider must accept the new secret before requests use it; false by default.
@@ -108,7 +104,7 @@ pub struct CredentialRotation {
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
-        deserialize_with = "read::nullable"
+        deserialize_with = "nullable"
     )]
     #[schema(value_type = Option<Timestamp>)]
     pub expires_at: Option<Option<Timestamp>>,
@@ -119,18 +115,14 @@ pub struct CredentialRotation {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CredentialEdit {
     /// Unique among the credentials of the workspace and provider that are not revoked.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "read::optional"
-    )]
+    #[serde(default, deserialize_with = "optional")]
     #[schema(value_type = Option<types::Label>)]
     pub label: Option<Label>,
     /// What the credential is used for; null removes the tag.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
-        deserialize_with = "read::nullable"
+        deserialize_with = "nullable"
     )]
     #[schema(value_type = Option<types::UsageTag>)]
     pub usage_tag: Option<Option<UsageTag>>,
@@ -138,12 +130,11 @@ pub struct CredentialEdit {
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
-        deserialize_with = "read::nullable"
+        deserialize_with = "nullable"
     )]
     #[schema(value_type = Option<Timestamp>)]
     pub expires_at: Option<Option<Timestamp>>,
     /// `true` makes it the default of its workspace, provider and environment.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<bool>,
 }
 
@@ -152,7 +143,7 @@ pub struct CredentialEdit {
 #[serde(deny_unknown_fields)]
 pub struct CredentialRollback {
     /// The number of a version in grace; the newest by default.
-    #[serde(default, deserialize_with = "read::within::<_, _, 1, 4_294_967_295>")]
+    #[serde(default, deserialize_with = "within::<_, _, 1, 4_294_967_295>")]
     #[schema(minimum = 1, maximum = 4294967295u64)]
     pub version: Option<u32>,
 }
